@@ -1,0 +1,77 @@
+"""Find the table by its exact name, and derive from the catalog the SQL that statements are filled with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.session import run
+from dupe_audit.statements import ident, literal, statement, text_array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """A relation that was found, by oid: a name can come to mean another table (H69, H158)."""
+
+    relid: int
+    schema: str
+    table: str
+    owner: str  #: quoted role name
+    estimated_rows: float  #: 0 on a table that was never analysed
+    bytes: int  #: heap and TOAST
+
+    @property
+    def name(self) -> str:
+        """The quoted, qualified name."""
+        return ident(self.schema, self.table)
+
+
+def relid_sql(key: UniqueKey) -> str:
+    """Return the query that finds the key's relation."""
+    return statement("relid", table_name=literal(key.table), schema_name=literal(key.schema))
+
+
+def find(connection: Connection, key: UniqueKey) -> tuple[UniqueKey, Relation] | None:
+    """Return the relation, and the key with its schema filled in; None where there is none."""
+    row = run(connection, statement("relation", relid=relid_sql(key))).mappings().one_or_none()
+    if row is None:
+        return None
+    relation = Relation(**row)
+    return replace(key, schema=relation.schema), relation
+
+
+def require(connection: Connection, key: UniqueKey) -> tuple[UniqueKey, Relation]:
+    """Return the relation, and the key with its schema filled in.
+
+    Raises:
+        DupeAuditError: there is no such relation.
+    """
+    found = find(connection, key)
+    if found is None:
+        where = f"schema {key.schema!r}" if key.schema else "any schema of the search path"
+        raise DupeAuditError(f"There is no table {key.table!r} in {where}. Check the name and the connection.")
+    return found
+
+
+def rule_fragment_holes(key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
+    """Return what ``fragments.sql`` has to know of the key and the rule, but for the table."""
+    return {
+        "key": text_array(key.columns),
+        "nulls_not_distinct": literal(key.nulls_not_distinct),
+        "order_by": text_array(rule.order_by),
+        "ignore": text_array(rule.ignore),
+        "keep": literal(rule.keep),
+        "divergent": literal(rule.divergent),
+    }
+
+
+def fragments(connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
+    """Return the pieces of SQL for this table, key and rule, by the name of the hole they fill."""
+    row = run(
+        connection,
+        statement("fragments", relid=str(relation.relid), **rule_fragment_holes(key, rule)),
+    )
+    return {name: str(value) for name, value in row.mappings().one().items()}

@@ -1,0 +1,206 @@
+"""The schema ``dupe_audit`` in the user's database: runs, batches, archives. Truth is there, not in a file."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from sqlalchemy import Connection
+
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
+from dupe_audit.session import run, transaction
+from dupe_audit.statements import ident, literal, statement, text_array
+
+try:
+    VERSION = version("dupe-audit")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    VERSION = "0+unknown"
+
+
+def archive_name(run_id: int) -> str:
+    """Return the quoted name of a run's archive."""
+    return ident("dupe_audit", f"archive_{run_id}")
+
+
+def stage_name(run_id: int) -> str:
+    """Return the quoted name of a run's staged list."""
+    return ident("dupe_audit", f"stage_{run_id}")
+
+
+def exists(connection: Connection) -> bool:
+    """Return whether this database has a ledger."""
+    return bool(run(connection, "SELECT pg_catalog.to_regclass('dupe_audit.batch') IS NOT NULL").scalar_one())
+
+
+def is_there(connection: Connection, name: str) -> bool:
+    """Return whether the relation of that quoted name exists."""
+    return bool(run(connection, f"SELECT pg_catalog.to_regclass({literal(name)}) IS NOT NULL").scalar_one())
+
+
+def create(connection: Connection, owner: str) -> None:
+    """Make the ledger if it is not there; everything in it belongs to *owner* (a quoted role name)."""
+    if exists(connection):
+        return
+    with transaction(connection):
+        run(connection, statement("create_schema", owner=owner))
+        for table in ("run", "batch"):
+            run(connection, statement(f"create_{table}_table"))
+            make_private(connection, f"dupe_audit.{table}", owner)
+
+
+def make_private(connection: Connection, name: str, owner: str) -> None:
+    """Give an object to *owner* and take back whatever default privileges gave to others."""
+    run(connection, statement("give_to_owner", object=name, owner=owner))
+    run(connection, statement("revoke_all", object_name=literal(name)))
+
+
+def find(connection: Connection, condition: str) -> list[tuple[Run, CleanupRule | None]]:
+    """Return the runs that meet a trusted SQL *condition*, oldest first, each with its rule."""
+    if not exists(connection):
+        return []
+    rows = run(connection, statement("runs", condition=condition)).mappings()
+    return [(_run(row), _rule(row)) for row in rows]
+
+
+def get(connection: Connection, run_id: int) -> tuple[Run, CleanupRule | None]:
+    """Return one run.
+
+    Raises:
+        DupeAuditError: the ledger has no such run.
+    """
+    found = find(connection, f"r.id = {int(run_id)}")
+    if not found:
+        raise DupeAuditError(f"The ledger of this database has no run {run_id}. List them: dupe-audit runs")
+    return found[0]
+
+
+def latest(connection: Connection, relid: int, key: UniqueKey) -> tuple[Run, CleanupRule | None] | None:
+    """Return the newest run for this table and these columns, in any order of columns."""
+    found = find(
+        connection,
+        f"r.relid = {relid} AND r.key_columns @> {text_array(key.columns)} "
+        f"AND r.key_columns <@ {text_array(key.columns)}",
+    )
+    return found[-1] if found else None
+
+
+def open_run(
+    connection: Connection, *, relid: int, key: UniqueKey, rule: CleanupRule | None, revision: str | None
+) -> int:
+    """Enter a new run and return its id; *rule* is None where nothing may be cleaned."""
+    return int(
+        run(
+            connection,
+            statement(
+                "open_run",
+                relid=str(relid),
+                schema_name=literal(key.schema),
+                table_name=literal(key.table),
+                key=text_array(key.columns),
+                nulls_not_distinct=literal(key.nulls_not_distinct),
+                constraint_name=literal(key.name),
+                revision=literal(revision),
+                version=literal(VERSION),
+                **rule_holes(rule),
+            ),
+        ).scalar_one()
+    )
+
+
+def rule_holes(rule: CleanupRule | None) -> dict[str, str]:
+    """Return the ledger's columns of a rule as SQL values."""
+    return {
+        "keep": literal(rule and rule.keep),
+        "order_by": text_array(rule.order_by if rule else ()),
+        "divergent": literal(rule and rule.divergent),
+        "ignore": text_array(rule.ignore if rule else ()),
+        "batch_size": literal(rule and rule.batch_size),
+        "pause": literal(rule and rule.pause),
+        "max_replica_lag": literal(rule and rule.max_replica_lag),
+    }
+
+
+def set_state(connection: Connection, run_id: int, state: RunState) -> None:
+    """Move a run to another state."""
+    run(connection, statement("set_state", run=str(run_id), state=literal(state)))
+
+
+def resume(connection: Connection, run_id: int, rule: CleanupRule, *, nulls_not_distinct: bool) -> None:
+    """Take up a run again, with the rule as it is now."""
+    columns = {"ignore": "ignored"}
+    changes = ", ".join(f"{columns.get(name, name)} = {value}" for name, value in rule_holes(rule).items())
+    run(
+        connection,
+        f"UPDATE dupe_audit.run SET state = 'cleaning', finished_at = NULL, {changes}, "
+        f"nulls_not_distinct = {literal(nulls_not_distinct)} WHERE id = {run_id}",
+    )
+
+
+def record_ranking(connection: Connection, run_id: int, table: str, *, groups: int, extras: int) -> None:
+    """Enter what a ranking saw; rows_before stays what the run's first ranking counted."""
+    run(
+        connection,
+        f"UPDATE dupe_audit.run SET groups = greatest(groups, {groups}), extras = archived + {extras}, "
+        f"rows_before = coalesce(rows_before, (SELECT count(*) FROM ONLY {table})) WHERE id = {run_id}",
+    )
+
+
+def next_batch(connection: Connection, run_id: int) -> int:
+    """Return the number of a run's next batch."""
+    query = f"SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = {run_id}"
+    return int(run(connection, query).scalar_one())
+
+
+def record_batch(
+    connection: Connection, run_id: int, number: int, *, archived: int = 0, restored: int = 0, spared: int = 0
+) -> None:
+    """Enter a batch, inside the batch's own transaction."""
+    run(
+        connection,
+        statement(
+            "record_batch",
+            run=str(run_id),
+            batch=str(number),
+            archived=str(archived),
+            restored=str(restored),
+            spared=str(spared),
+        ),
+    )
+
+
+def adopt_new_columns(connection: Connection, relid: int, archive: str) -> None:
+    """Give the archive the columns that the table has gained since.
+
+    Raises:
+        DupeAuditError: a column has another type than in the archive; its values could not come back as they were.
+    """
+    for column in run(connection, statement("archive_drift", relid=str(relid), archive=literal(archive))).mappings():
+        if column["archived_type"] is not None:
+            raise DupeAuditError(
+                f"Column {column['name']} is {column['type']} in the table, but {column['archived_type']} in {archive}. "
+                "Restore or purge that run first (dupe-audit runs), then start again."
+            )
+        run(connection, f"ALTER TABLE {archive} ADD COLUMN {column['name']} {column['type']}")
+
+
+def _run(row: Any) -> Run:
+    names = Run.__slots__
+    values = {name: row[name] for name in names}
+    values["key_columns"] = tuple(row["key_columns"])
+    return Run(**values)
+
+
+def _rule(row: Any) -> CleanupRule | None:
+    if row["keep"] is None:
+        return None
+    return CleanupRule(
+        keep=row["keep"],
+        order_by=tuple(row["order_by"]),
+        divergent=row["divergent"],
+        ignore=tuple(row["ignored"]),
+        batch_size=row["batch_size"],
+        pause=row["pause"],
+        max_replica_lag=row["max_replica_lag"],
+    )
+

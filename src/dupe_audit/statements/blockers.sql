@@ -1,0 +1,178 @@
+-- Purpose: everything the catalog knows that makes the change impossible or harmful, as finding ids with their subjects.
+-- Lock: none beyond catalogs.
+-- Again: yes, it reads.
+WITH asked AS (
+    SELECT {key} AS key, {named} AS named, {constraint_name}::pg_catalog.text AS constraint_name,
+           {nulls_not_distinct}::pg_catalog.bool AS nulls_not_distinct
+), rel AS (
+    SELECT c.*, n.nspname
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = {relid}
+), me AS (
+    SELECT r.oid, r.rolsuper, r.rolbypassrls FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER
+), key_column AS (
+    SELECT a.*, coalesce(base.oid, t.oid) AS base_type
+    FROM pg_catalog.pg_attribute a
+    JOIN rel ON rel.oid = a.attrelid
+    JOIN asked ON a.attname = ANY (asked.key)
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_catalog.pg_type base ON base.oid = t.typbasetype AND t.typtype = 'd'
+    WHERE a.attnum > 0 AND NOT a.attisdropped
+), publication AS (
+    SELECT p.pubname, p.puballtables
+    FROM pg_catalog.pg_publication p
+    WHERE (p.pubdelete OR p.pubupdate)
+      AND EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt, rel
+                  WHERE pt.pubname = p.pubname AND pt.schemaname = rel.nspname AND pt.tablename = rel.relname)
+)
+SELECT 'column-missing' AS id, missing AS subject
+FROM rel, asked, unnest(asked.key || asked.named) AS missing
+WHERE rel.relkind IN ('r', 'p')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = rel.oid AND a.attname = missing AND a.attnum > 0 AND NOT a.attisdropped)
+UNION ALL
+SELECT 'partitioned-table', pg_catalog.format('%I.%I', nspname, relname) FROM rel WHERE relkind = 'p'
+UNION ALL
+SELECT 'not-a-table', CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
+                                   WHEN 'S' THEN 'sequence' WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' ELSE 'relation' END
+FROM rel WHERE relkind NOT IN ('r', 'p')
+UNION ALL
+SELECT 'system-table', nspname FROM rel WHERE nspname IN ('pg_catalog', 'information_schema', 'pg_toast', 'dupe_audit')
+UNION ALL
+SELECT 'temporary-table', relname FROM rel WHERE relpersistence = 't'
+UNION ALL
+SELECT 'unlogged-table', relname FROM rel WHERE relpersistence = 'u'
+UNION ALL
+SELECT 'inheritance', pg_catalog.string_agg(i.inhrelid::pg_catalog.regclass::pg_catalog.text, ', ')
+FROM rel JOIN pg_catalog.pg_inherits i ON i.inhparent = rel.oid WHERE rel.relkind = 'r' HAVING count(*) > 0
+UNION ALL
+SELECT 'single-partition', i.inhparent::pg_catalog.regclass::pg_catalog.text
+FROM rel JOIN pg_catalog.pg_inherits i ON i.inhrelid = rel.oid WHERE rel.relispartition
+UNION ALL
+SELECT 'extension-table', e.extname
+FROM rel JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = rel.oid AND d.deptype = 'e'
+JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+UNION ALL
+SELECT 'not-owner', pg_catalog.pg_get_userbyid(relowner)
+FROM rel WHERE NOT pg_catalog.pg_has_role(CURRENT_USER, relowner, 'USAGE')
+UNION ALL
+SELECT 'missing-privilege', pg_catalog.format('CREATE ON DATABASE %I', pg_catalog.current_database())
+WHERE pg_catalog.to_regnamespace('dupe_audit') IS NULL
+  AND NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
+UNION ALL
+SELECT 'missing-privilege', pg_catalog.format('TEMPORARY ON DATABASE %I', pg_catalog.current_database())
+WHERE NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMPORARY')
+UNION ALL
+SELECT 'missing-privilege', 'CREATE, USAGE ON SCHEMA dupe_audit'
+FROM pg_catalog.pg_namespace n
+WHERE n.nspname = 'dupe_audit' AND NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE, USAGE')
+UNION ALL
+SELECT 'missing-privilege', pg_catalog.format('CREATE ON SCHEMA %I', nspname)
+FROM rel WHERE NOT pg_catalog.has_schema_privilege(relnamespace, 'CREATE')
+UNION ALL
+SELECT 'untrusted-ledger', pg_catalog.pg_get_userbyid(n.nspowner)
+FROM pg_catalog.pg_namespace n CROSS JOIN rel
+WHERE n.nspname = 'dupe_audit' AND n.nspowner <> rel.relowner
+  AND NOT pg_catalog.pg_has_role(CURRENT_USER, n.nspowner, 'USAGE')
+  AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.nspowner)
+UNION ALL
+SELECT 'no-equality', pg_catalog.format('%s (%s)', k.attname, pg_catalog.format_type(k.atttypid, k.atttypmod))
+FROM key_column k
+JOIN pg_catalog.pg_type t ON t.oid = k.base_type
+WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_opclass oc
+    JOIN pg_catalog.pg_am am ON am.oid = oc.opcmethod AND am.amname = 'btree'
+    WHERE oc.opcdefault AND (
+        oc.opcintype = t.oid
+        OR (t.typcategory = 'A' AND t.typelem <> 0 AND oc.opcintype = 'pg_catalog.anyarray'::pg_catalog.regtype)
+        OR (t.typtype = 'e' AND oc.opcintype = 'pg_catalog.anyenum'::pg_catalog.regtype)
+        OR (t.typtype = 'r' AND oc.opcintype = 'pg_catalog.anyrange'::pg_catalog.regtype)
+        OR (t.typtype = 'm' AND oc.opcintype = 'pg_catalog.anymultirange'::pg_catalog.regtype)
+        OR (t.typtype = 'c' AND oc.opcintype = 'pg_catalog.record'::pg_catalog.regtype)
+        OR EXISTS (SELECT FROM pg_catalog.pg_cast c
+                   WHERE c.castsource = t.oid AND c.casttarget = oc.opcintype AND c.castmethod = 'b' AND c.castcontext = 'i')))
+UNION ALL
+SELECT 'virtual-column', attname FROM key_column WHERE attgenerated = 'v'
+UNION ALL
+SELECT 'reserved-column', a.attname
+FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid
+WHERE a.attname ~ '^dupe_audit_' AND a.attnum > 0 AND NOT a.attisdropped
+UNION ALL
+SELECT 'nulls-not-distinct', pg_catalog.current_setting('server_version')
+FROM asked WHERE nulls_not_distinct AND pg_catalog.current_setting('server_version_num')::integer < 150000
+UNION ALL
+SELECT 'server-version', pg_catalog.current_setting('server_version')
+-- 14.0 to 14.3 can build a wrong index under concurrent updates (release notes of 14.4, H66).
+WHERE pg_catalog.current_setting('server_version_num')::integer < 140004
+UNION ALL
+SELECT 'read-only-server', CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'it is a standby' ELSE 'transactions are read-only by default' END
+WHERE pg_catalog.pg_is_in_recovery() OR {default_read_only}
+UNION ALL
+SELECT 'replication-role', pg_catalog.current_setting('session_replication_role')
+WHERE pg_catalog.current_setting('session_replication_role') <> 'origin'
+UNION ALL
+SELECT 'row-security', pg_catalog.format('%I.%I', nspname, relname)
+FROM rel CROSS JOIN me
+WHERE relrowsecurity AND NOT me.rolsuper AND NOT me.rolbypassrls
+  AND (relforcerowsecurity OR NOT pg_catalog.pg_has_role(CURRENT_USER, relowner, 'USAGE'))
+UNION ALL
+SELECT 'rewrite-rule', r.rulename
+FROM rel JOIN pg_catalog.pg_rewrite r ON r.ev_class = rel.oid
+WHERE r.ev_type IN ('3', '4') AND r.ev_enabled <> 'D' AND rel.relkind = 'r'
+UNION ALL
+SELECT CASE WHEN tg.tgtype & 8 <> 0 THEN 'delete-trigger' ELSE 'insert-trigger' END, tg.tgname
+FROM rel JOIN pg_catalog.pg_trigger tg ON tg.tgrelid = rel.oid
+WHERE NOT tg.tgisinternal AND tg.tgenabled IN ('O', 'A') AND tg.tgtype & 12 <> 0
+UNION ALL
+SELECT 'replica-identity', (SELECT pg_catalog.string_agg(pubname, ', ') FROM publication)
+FROM rel
+WHERE EXISTS (SELECT FROM publication)
+  AND (relreplident = 'n' OR (relreplident = 'd' AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid)))
+UNION ALL
+SELECT 'published-table', (SELECT pg_catalog.string_agg(pubname || CASE WHEN puballtables THEN ' (all tables)' ELSE '' END, ', ') FROM publication)
+WHERE EXISTS (SELECT FROM publication)
+UNION ALL
+SELECT 'prepared-transaction', p.gid
+FROM rel JOIN pg_catalog.pg_locks l ON l.relation = rel.oid AND l.locktype = 'relation'
+JOIN pg_catalog.pg_prepared_xacts p ON l.virtualtransaction = '-1/' || p.transaction::pg_catalog.text
+WHERE l.pid IS NULL AND l.mode <> 'AccessShareLock' AND l.mode <> 'RowShareLock'
+  AND p.database = pg_catalog.current_database()
+UNION ALL
+SELECT 'name-taken', pg_catalog.format('%I.%I', rel.nspname, c.relname)
+FROM rel CROSS JOIN asked JOIN pg_catalog.pg_class c ON c.relnamespace = rel.relnamespace AND c.relname = asked.constraint_name
+LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+WHERE i.indrelid IS DISTINCT FROM rel.oid
+UNION ALL
+SELECT 'name-taken', pg_catalog.format('%I on %I.%I', con.conname, rel.nspname, rel.relname)
+FROM rel CROSS JOIN asked JOIN pg_catalog.pg_constraint con ON con.conrelid = rel.oid AND con.conname = asked.constraint_name
+WHERE con.contype <> 'u'
+UNION ALL
+SELECT 'no-primary-key', pg_catalog.format('%I.%I', nspname, relname)
+FROM rel
+WHERE relkind = 'r' AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid)
+UNION ALL
+SELECT 'foreign-key-unindexed', pg_catalog.format('%s (%s)', con.conrelid::pg_catalog.regclass,
+           (SELECT pg_catalog.string_agg(pg_catalog.format('%I', a.attname), ', ' ORDER BY u.ord)
+            FROM unnest(con.conkey) WITH ORDINALITY AS u(attnum, ord)
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = u.attnum))
+FROM rel JOIN pg_catalog.pg_constraint con ON con.confrelid = rel.oid AND con.contype = 'f'
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_index i
+                  WHERE i.indrelid = con.conrelid AND i.indisvalid AND i.indpred IS NULL
+                    AND (i.indkey::pg_catalog.int2[])[0:pg_catalog.cardinality(con.conkey) - 1] @> con.conkey)
+UNION ALL
+SELECT 'collation-version', pg_catalog.format('%I', co.collname)
+FROM key_column k JOIN pg_catalog.pg_collation co ON co.oid = k.attcollation
+WHERE co.collversion IS NOT NULL AND co.collversion <> pg_catalog.pg_collation_actual_version(co.oid)
+UNION ALL
+SELECT 'long-transaction', pg_catalog.format('pid %s, %s, open for %s s', a.pid,
+           coalesce(nullif(a.application_name, ''), 'no application name'),
+           pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::numeric))
+FROM pg_catalog.pg_stat_activity a
+WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
+  AND a.xact_start < pg_catalog.clock_timestamp() - interval '30 seconds'
+  AND (a.backend_xmin IS NOT NULL OR EXISTS (
+        SELECT FROM pg_catalog.pg_locks l, rel
+        WHERE l.pid = a.pid AND l.relation = rel.oid AND l.locktype = 'relation'
+          AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')))

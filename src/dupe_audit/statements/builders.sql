@@ -1,0 +1,10 @@
+-- Purpose: find backends that build an index on the table right now; an orphan of a killed client is one (H53).
+-- Lock: none.
+-- Again: yes, it reads.
+SELECT p.pid
+FROM pg_catalog.pg_stat_progress_create_index p
+JOIN pg_catalog.pg_locks l ON l.pid = p.pid AND l.locktype = 'relation'
+WHERE l.relation = {relid} AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock')
+  AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+  AND p.pid <> pg_catalog.pg_backend_pid()
+LIMIT 1

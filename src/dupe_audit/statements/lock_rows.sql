@@ -1,0 +1,13 @@
+-- Purpose: lock the extras of one batch and their survivors, and note where each locked row is.
+-- Lock: FOR UPDATE on those rows, in one fixed order, waiting for nobody: it cannot deadlock with the application.
+-- Again: yes, in a transaction of its own; the locks end with it.
+INSERT INTO pg_temp.dupe_audit_locked (n, survivor, tid)
+SELECT w.n, w.survivor, t.ctid
+FROM (
+    SELECT n, false AS survivor, {e_identity} FROM {stage} WHERE n BETWEEN {low} AND {high}
+    UNION ALL
+    SELECT n, true, {s_identity} FROM {stage} WHERE n BETWEEN {low} AND {high}
+) AS w
+JOIN ONLY {table} t ON {t_is_w}
+ORDER BY {t_identity_order}
+FOR UPDATE OF t SKIP LOCKED

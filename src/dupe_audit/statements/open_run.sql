@@ -1,0 +1,8 @@
+-- Purpose: open a run in the ledger.
+-- Lock: ROW EXCLUSIVE on the ledger.
+-- Again: no; callers look for an open run first, under the run lock.
+INSERT INTO dupe_audit.run (relid, schema_name, table_name, key_columns, nulls_not_distinct, constraint_name,
+    keep, order_by, divergent, ignored, batch_size, pause, max_replica_lag, state, revision, software_version)
+VALUES ({relid}, {schema_name}, {table_name}, {key}, {nulls_not_distinct}, {constraint_name},
+    {keep}, {order_by}, {divergent}, {ignore}, {batch_size}, {pause}, {max_replica_lag}, 'cleaning', {revision}, {version})
+RETURNING id

@@ -1,0 +1,22 @@
+-- Purpose: list the other unique indexes on the table that speak about the key, and those that were left invalid.
+-- Lock: none beyond catalogs.
+-- Again: yes, it reads.
+SELECT ic.relname::pg_catalog.text AS name, con.conname::pg_catalog.text AS constraint_name,
+       i.indisvalid AS valid, i.indimmediate AS immediate,
+       keys.names = asked.key_sorted AS same_columns,
+       keys.names <@ asked.key_sorted AND keys.names <> asked.key_sorted AS fewer_columns
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = ic.oid AND con.contype IN ('u', 'p')
+CROSS JOIN (SELECT pg_catalog.array_agg(k ORDER BY k COLLATE "C") AS key_sorted
+            FROM unnest({key}) AS k) AS asked
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attname::pg_catalog.text COLLATE "C") AS names
+    FROM unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k(attnum, ord)
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+    WHERE k.ord <= i.indnkeyatts
+) AS keys
+WHERE i.indrelid = {relid} AND i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL
+  AND ({constraint_name}::pg_catalog.text IS NULL OR ic.relname <> {constraint_name})
+  AND keys.names <@ asked.key_sorted
+ORDER BY ic.relname

@@ -1,0 +1,12 @@
+-- Purpose: rank the table once; list every extra with its survivor, numbered, groups together.
+-- Lock: ACCESS SHARE on the table: blocks no statement of the application.
+-- Again: after dropping the list; it is derived and may be lost.
+CREATE UNLOGGED TABLE {stage} AS
+SELECT row_number() OVER () AS n, ranked.*
+FROM (
+    SELECT {t_identity_as_e}, {t_first_identity_as_s}, row_number() OVER w AS place
+    FROM ONLY {table} t
+    WHERE {t_countable}
+    WINDOW w AS (PARTITION BY {partition_by} ORDER BY {order_by} ROWS UNBOUNDED PRECEDING)
+) AS ranked
+WHERE place > 1
