@@ -1,1 +1,29 @@
-"""A unique constraint on a live PostgreSQL table that already holds duplicates."""
+"""A unique constraint on a live PostgreSQL table that already holds duplicates.
+
+The steps are modules with one main function each: ``preflight``, ``cleanup``, ``constraint``, ``verify``, ``restore``.
+They take a SQLAlchemy connection and the facts below. ``import dupe_audit.ops`` registers the Alembic directives.
+"""
+
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.model import (
+    Batch,
+    BuildRule,
+    CleanupRule,
+    DuplicateReport,
+    Finding,
+    Run,
+    UniqueKey,
+    VerifyReport,
+)
+
+__all__ = [
+    "Batch",
+    "BuildRule",
+    "CleanupRule",
+    "DupeAuditError",
+    "DuplicateReport",
+    "Finding",
+    "Run",
+    "UniqueKey",
+    "VerifyReport",
+]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.model import CleanupRule, UniqueKey
-from dupe_audit.session import run
-from dupe_audit.statements import ident, literal, statement, text_array
+from dupe_audit.model import CleanupRule, IndexState, UniqueKey
+from dupe_audit.session import run, server_version
+from dupe_audit.statements import literal, statement, text_array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +19,10 @@ class Relation:
     relid: int
     schema: str
     table: str
-    owner: str  #: quoted role name
+    name: str  #: qualified, quoted where it has to be
+    owner: str  #: role name, quoted where it has to be
     estimated_rows: float  #: 0 on a table that was never analysed
     bytes: int  #: heap and TOAST
-
-    @property
-    def name(self) -> str:
-        """The quoted, qualified name."""
-        return ident(self.schema, self.table)
 
 
 def relid_sql(key: UniqueKey) -> str:
@@ -75,3 +71,38 @@ def fragments(connection: Connection, relation: Relation, key: UniqueKey, rule: 
         statement("fragments", relid=str(relation.relid), **rule_fragment_holes(key, rule)),
     )
     return {name: str(value) for name, value in row.mappings().one().items()}
+
+
+def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexState | None:
+    """Return what has the constraint's name in the table's schema, judged by definition, validity and liveness."""
+    # The column came with PostgreSQL 15; before it, NULLs were always distinct.
+    has_rule = server_version(connection) >= 150000
+    row = run(
+        connection,
+        statement(
+            "index_state",
+            relid=str(relid),
+            name=literal(key.name),
+            key=text_array(key.columns),
+            include=text_array(key.include),
+            nulls_not_distinct=literal(key.nulls_not_distinct),
+            index_nulls_not_distinct="i.indnullsnotdistinct" if has_rule else "false",
+            deferrable=literal(key.deferrable),
+            deferred=literal(key.initially == "DEFERRED"),
+        ),
+    ).one_or_none()
+    builder = run(connection, statement("builders", relid=str(relid))).scalar()
+    if row is None:
+        return None
+    return IndexState(
+        oid=row.oid,
+        name=row.name,
+        valid=bool(row.valid),
+        ready=bool(row.ready),
+        definition=row.definition or f"relation of kind {row.relkind}",
+        bytes=row.bytes or 0,
+        same_definition=row.same_definition and row.indrelid == relid,
+        constraint=row.constraint_name,
+        same_constraint_form=row.same_constraint_form,
+        builder_pid=builder,
+    )

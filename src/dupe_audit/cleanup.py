@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
@@ -22,13 +22,14 @@ from dupe_audit.model import Batch, CleanupRule, UniqueKey, milliseconds
 from dupe_audit.session import (
     holders,
     require_autocommit,
+    rest,
     retrying,
     run,
     run_lock,
     transaction,
     wait_for_replicas,
 )
-from dupe_audit.statements import fill_known, literal, template
+from dupe_audit.statements import fill_known, template
 
 #: settings of the ranking: no index is trusted, because a corrupt one hides duplicates (H43)
 RANKING = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_bitmapscan": "off"}
@@ -45,8 +46,7 @@ BATCHING = {
 
 #: where a batch notes which rows it could lock; empty again at its commit
 LOCKED = (
-    "CREATE TEMPORARY TABLE IF NOT EXISTS dupe_audit_locked "
-    "(n bigint, survivor boolean, tid tid) ON COMMIT DELETE ROWS"
+    "CREATE TEMPORARY TABLE IF NOT EXISTS dupe_audit_locked (n bigint, survivor boolean, tid tid) ON COMMIT DELETE ROWS"
 )
 
 
@@ -162,7 +162,7 @@ def _passes(work: _Pass, work_mem: str | None) -> Iterator[Batch]:
                 "End or wait for them, then run the same command again; it continues."
             )
         else:
-            time.sleep(pause)
+            rest(pause)
             pause = min(pause * 2, 10.0)
 
 
@@ -239,7 +239,7 @@ def _batches(work: _Pass, total: int) -> Iterator[Batch]:
         )
         yield batch
         if work.rule.pause and high < total:
-            time.sleep(work.rule.pause)
+            rest(work.rule.pause)
 
 
 def _move(work: _Pass, low: int, high: int) -> int:

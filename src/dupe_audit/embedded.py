@@ -38,9 +38,7 @@ class Server:
 
     def __init__(self, bin_dir: Path) -> None:
         if not (bin_dir / "postgres").is_file():
-            raise EmbeddedServerError(
-                f"{bin_dir} has no PostgreSQL server. Name a directory with `postgres` in it."
-            )
+            raise EmbeddedServerError(f"{bin_dir} has no PostgreSQL server. Name a directory with `postgres` in it.")
         self._account = _unprivileged_account()
         self._home = _make_home(self._account)
         self._log = self._home / "log"

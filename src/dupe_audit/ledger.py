@@ -137,6 +137,35 @@ def resume(connection: Connection, run_id: int, rule: CleanupRule, *, nulls_not_
     )
 
 
+def by_constraint(connection: Connection, relid: int, name: str) -> Run | None:
+    """Return the newest run that enforces, or was to enforce, the constraint of that name."""
+    found = find(connection, f"r.relid = {relid} AND r.constraint_name = {literal(name)}")
+    return found[-1][0] if found else None
+
+
+def mark_building(connection: Connection, run_id: int | None, name: str) -> None:
+    """Enter, before a build, that an index of that name is ours to drop should it stay invalid (H52)."""
+    run(
+        connection,
+        f"UPDATE dupe_audit.run SET building = true, constraint_name = {literal(name)} WHERE id = {run_id}",
+    )
+
+
+def is_building(connection: Connection, relid: int, name: str) -> bool:
+    """Return whether a build of ours may have left an index of that name behind."""
+    known = by_constraint(connection, relid, name)
+    return bool(known and known.building)
+
+
+def mark_enforced(connection: Connection, run_id: int, name: str) -> None:
+    """Enter that the constraint is there."""
+    run(
+        connection,
+        f"UPDATE dupe_audit.run SET building = false, constraint_name = {literal(name)} WHERE id = {run_id}",
+    )
+    set_state(connection, run_id, "enforced")
+
+
 def record_ranking(connection: Connection, run_id: int, table: str, *, groups: int, extras: int) -> None:
     """Enter what a ranking saw; rows_before stays what the run's first ranking counted."""
     run(
@@ -204,3 +233,18 @@ def _rule(row: Any) -> CleanupRule | None:
         max_replica_lag=row["max_replica_lag"],
     )
 
+
+def purge(connection: Connection, run_id: int) -> None:
+    """Drop a run's archive; the ledger keeps what happened.
+
+    Raises:
+        DupeAuditError: the ledger has no such run.
+    """
+    get(connection, run_id)
+    with transaction(connection, lock_timeout="5s"):
+        run(connection, f"DROP TABLE IF EXISTS {archive_name(run_id)}")
+        run(
+            connection,
+            "UPDATE dupe_audit.run SET purged_at = coalesce(purged_at, pg_catalog.clock_timestamp()) "
+            f"WHERE id = {run_id}",
+        )

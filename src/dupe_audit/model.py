@@ -237,6 +237,7 @@ class Run:
     key_columns: tuple[str, ...]
     nulls_not_distinct: bool
     constraint_name: str | None
+    building: bool  #: a build of the constraint's index was begun and is not known to have ended
     state: RunState
     revision: str | None  #: Alembic revision that opened the run
     rows_before: int | None

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit.errors import Blocked, DupeAuditError, WrongUsage
+from dupe_audit.errors import Blocked, DupeAuditError, Interrupted, WrongUsage
 from dupe_audit.model import milliseconds
 from dupe_audit.statements import literal, statement
 
@@ -37,13 +40,79 @@ QUERY_CANCELED = "57014"
 LOG_EVERY = 5.0
 
 
+class _Interrupt:
+    """Ctrl-C or SIGTERM that arrived, and whether a statement runs that has to be cancelled for it."""
+
+    signal: int | None = None
+    busy: bool = False
+
+    def check(self, cause: BaseException | None = None) -> None:
+        if self.signal is not None:
+            self.signal = None
+            raise Interrupted(
+                "Interrupted. What is committed is safe; run the same command again and it continues where it stopped."
+            ) from cause
+
+
+_interrupt = _Interrupt()
+
+
 def run(connection: Connection, sql: str) -> CursorResult[Any]:
     """Run one complete statement through the simple protocol, whatever the driver.
 
     Raises:
+        Interrupted: the user stopped the work; statements that clean up can follow.
         sqlalchemy.exc.DBAPIError: as the driver reports; ``sqlstate`` reads its code.
     """
-    return connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+    _interrupt.check()
+    _interrupt.busy = True
+    try:
+        return connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+    except DBAPIError as error:
+        if sqlstate(error) == QUERY_CANCELED:
+            _interrupt.check(error)
+        raise
+    finally:
+        _interrupt.busy = False
+
+
+def rest(seconds: float) -> None:
+    """Sleep outside any transaction, and wake up for an interrupt.
+
+    Raises:
+        Interrupted: the user stopped the work.
+    """
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        _interrupt.check()
+        time.sleep(min(left, 0.2))
+
+
+@contextmanager
+def interruptible(connection: Connection) -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into a cancelled statement and an orderly end.
+
+    A KeyboardInterrupt inside the driver would cost the connection, and with it the chance to remove an
+    unfinished index, which goes on rejecting the application's writes (H48).
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+    driver = connection.connection.driver_connection
+    cancel = getattr(driver, "cancel_safe", None) or getattr(driver, "cancel", None)
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        _interrupt.signal = number
+        if _interrupt.busy and cancel:
+            with suppress(Exception):  # a lost connection has nothing left to cancel
+                cancel()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -67,6 +136,21 @@ def reason(error: BaseException) -> str:
 def server_version(connection: Connection) -> int:
     """Return the server's version as a number, such as 150020."""
     return int(run(connection, "SHOW server_version_num").scalar_one())
+
+
+def pooler(connection: Connection) -> str | None:
+    """Return the sign of a connection pooler between us and the server, or None.
+
+    The server's protocol greets with the backend's pid; a pooler greets with a number of its own (H171).
+    """
+    driver = connection.connection.driver_connection
+    greeted = getattr(getattr(driver, "info", None), "backend_pid", None)
+    seen = {run(connection, "SELECT pg_catalog.pg_backend_pid()").scalar_one() for _ in range(2)}
+    if len(seen) > 1:
+        return "two statements were answered by different backends"
+    if greeted and greeted not in seen:
+        return "the backend that answers is not the one that greeted us"
+    return None
 
 
 def require_autocommit(connection: Connection) -> None:
@@ -122,9 +206,7 @@ def _set_config(settings: Mapping[str, str], *, local: bool) -> str:
 @contextmanager
 def settings(connection: Connection, values: Mapping[str, str]) -> Iterator[None]:
     """Session settings for statements that cannot run in a transaction; put back on every exit (F23)."""
-    names = ", ".join(
-        f"pg_catalog.current_setting({literal(name)}, true) AS {name}" for name in values
-    )
+    names = ", ".join(f"pg_catalog.current_setting({literal(name)}, true) AS {name}" for name in values)
     before = {k: v for k, v in run(connection, f"SELECT {names}").mappings().one().items() if v is not None}
     try:
         run(connection, _set_config({k: v for k, v in values.items() if k in before}, local=False))
@@ -158,7 +240,7 @@ def run_lock(connection: Connection, relid: int, *, give_up_after: str = "10min"
     Raises:
         Blocked: another runner, or the backend that a killed one left behind, kept it for *give_up_after*.
     """
-    key = f"{LOCK_NAMESPACE}, pg_catalog.int4({relid}::bigint - CASE WHEN {relid} > 2147483647 THEN 4294967296 ELSE 0 END)"
+    key = f"{LOCK_NAMESPACE}, {relid if relid < 2**31 else relid - 2**32}"
     deadline = time.monotonic() + milliseconds(give_up_after) / 1000
     said = 0.0
     while not run(connection, f"SELECT pg_catalog.pg_try_advisory_lock({key})").scalar_one():
@@ -175,9 +257,10 @@ def run_lock(connection: Connection, relid: int, *, give_up_after: str = "10min"
         if time.monotonic() - said > LOG_EVERY:
             said = time.monotonic()
             log.info("waiting for another run on this table (pid %s)", pid)
-        time.sleep(0.2)
+        rest(0.2)
     try:
-        yield
+        with interruptible(connection):
+            yield
     finally:
         with suppress(Exception):  # a lost connection has lost its locks too
             run(connection, f"SELECT pg_catalog.pg_advisory_unlock({key})")
@@ -219,7 +302,7 @@ def retrying(
         if time.monotonic() - said > LOG_EVERY:
             said = time.monotonic()
             log.info("waiting to %s (try %d); holding the table: %s", what, tries, blockers)
-        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+        rest(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
         pause = min(pause * 1.6, 10.0)
 
 
@@ -242,11 +325,13 @@ def wait_for_replicas(connection: Connection, limit: float, *, give_up_after: st
     said = 0.0
     while (lag := replica_lag(connection)) is not None and lag > limit:
         if time.monotonic() > deadline:
-            raise Blocked(f"A standby stayed {lag:.1f} s behind for {give_up_after}. Repair replication, then run this again.")
+            raise Blocked(
+                f"A standby stayed {lag:.1f} s behind for {give_up_after}. Repair replication, then run this again."
+            )
         if time.monotonic() - said > LOG_EVERY:
             said = time.monotonic()
             log.info("a standby is %.1f s behind (limit %.1f s); resting", lag, limit)
-        time.sleep(1.0)
+        rest(1.0)
 
 
 def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
@@ -263,4 +348,6 @@ def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
     hint = hints.get(code)
     if hint is None and (code.startswith(("08", "57P")) or error.connection_invalidated):
         hint = "The connection was lost. What is committed is safe: run the same command again, it continues."
-    return DupeAuditError(f"{doing} failed: {reason(error)} (SQLSTATE {code or 'unknown'}). {hint or 'Run it again once the cause is gone.'}")
+    return DupeAuditError(
+        f"{doing} failed: {reason(error)} (SQLSTATE {code or 'unknown'}). {hint or 'Run it again once the cause is gone.'}"
+    )

@@ -26,7 +26,7 @@ def template(name: str) -> str:
     return "\n".join(lines).strip().removesuffix(";")
 
 
-def fill(text: str, **holes: str) -> str:
+def fill(text: str, /, **holes: str) -> str:
     """Fill every hole of *text*; a hole without a value or a value without a hole is a mistake.
 
     Raises:
@@ -37,13 +37,13 @@ def fill(text: str, **holes: str) -> str:
     return _HOLE.sub(lambda hole: holes[hole[1]], text)
 
 
-def fill_known(text: str, holes: dict[str, str], **more: str) -> str:
+def fill_known(text: str, holes: dict[str, str], /, **more: str) -> str:
     """Fill the holes of *text* from a larger set of values, of which it may need only some."""
     values = {**holes, **more}
     return _HOLE.sub(lambda hole: values[hole[1]], text)
 
 
-def statement(name: str, **holes: str) -> str:
+def statement(name: str, /, **holes: str) -> str:
     """Return the statement ``<name>.sql`` with its holes filled."""
     return fill(template(name), **holes)
 

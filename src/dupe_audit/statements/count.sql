@@ -1,8 +1,20 @@
--- Purpose: count rows, NULL keys and groups in one pass, with the constraint's own equality and NULL rule.
+-- Purpose: count groups, extras and divergent groups in one pass, with the constraint's own equality and NULL rule.
 -- Lock: ACCESS SHARE on the table.
--- Again: yes, it reads.
-SELECT coalesce(sum(size), 0)::pg_catalog.int8 AS countable,
-       count(*) FILTER (WHERE size > 1) AS groups,
-       coalesce(sum(size) FILTER (WHERE size > 1), 0)::pg_catalog.int8 AS affected,
-       coalesce(max(size), 0) AS largest_group
-FROM (SELECT count(*) AS size FROM ONLY {table} t WHERE {t_countable} GROUP BY {partition_by}) AS key_value
+-- Again: yes, it reads. Its joins are by ctid, within its own snapshot; callers switch hash and merge joins off.
+WITH key_value AS MATERIALIZED (
+    SELECT pg_catalog.array_agg(t.ctid) AS tids
+    FROM ONLY {table} t
+    WHERE {t_countable}
+    GROUP BY {partition_by}
+    HAVING count(*) > 1
+)
+SELECT count(*) AS groups,
+       coalesce(sum(pg_catalog.cardinality(tids)), 0)::pg_catalog.int8 AS affected,
+       coalesce(max(pg_catalog.cardinality(tids)), 0) AS largest_group,
+       (SELECT count(DISTINCT k.tids[1])
+        FROM key_value k
+        JOIN ONLY {table} v ON v.ctid = k.tids[1]
+        CROSS JOIN LATERAL unnest(k.tids[2:]) AS other(tid)
+        JOIN ONLY {table} e ON e.ctid = other.tid
+        WHERE NOT {same_data}) AS divergent_groups
+FROM key_value

@@ -9,6 +9,7 @@ CREATE TABLE IF NOT EXISTS dupe_audit.run (
     key_columns text[] NOT NULL,
     nulls_not_distinct boolean NOT NULL,
     constraint_name text,
+    building boolean NOT NULL DEFAULT false,
     keep text CHECK (keep IN ('first', 'last')),
     order_by text[] NOT NULL DEFAULT '{}',
     divergent text CHECK (divergent IN ('refuse', 'archive')),

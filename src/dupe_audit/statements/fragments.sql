@@ -75,6 +75,10 @@ SELECT
     (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', '
                 ORDER BY few_values, NOT typbyval, typlen < 0, attnum)
      FROM col WHERE name = ANY (rule.key)) AS partition_by,
+    coalesce((SELECT pg_catalog.string_agg(pg_catalog.format('coalesce(pg_catalog.pg_column_size(t.%I), 0)', name), ' + ')
+              FROM col WHERE name = ANY (rule.key) AND typlen < 0), '0')
+        || (SELECT pg_catalog.format(' + %s', sum(typlen)) FROM col WHERE name = ANY (rule.key) AND typlen > 0
+            HAVING count(*) > 0 UNION ALL SELECT '' LIMIT 1) AS t_key_width,
     coalesce((SELECT pg_catalog.string_agg(pg_catalog.format('t.%I IS NOT NULL', name), ' AND ' ORDER BY attnum)
               FROM col WHERE name = ANY (rule.key) AND NOT attnotnull AND NOT rule.nulls_not_distinct),
              'true') AS t_countable,

@@ -2,6 +2,7 @@
 -- Lock: none beyond catalogs.
 -- Again: yes, it reads.
 SELECT c.oid AS relid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS table,
+       pg_catalog.format('%I.%I', n.nspname, c.relname) AS name,
        pg_catalog.format('%I', pg_catalog.pg_get_userbyid(c.relowner)) AS owner,
        greatest(c.reltuples, 0)::float8 AS estimated_rows,
        pg_catalog.pg_table_size(c.oid) AS bytes

@@ -1,0 +1,58 @@
+"""The reference project's environment: ordinary, but for the one import that registers the directives."""
+
+import os
+from logging.config import fileConfig
+
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+import dupe_audit.ops  # noqa: F401 - registers op.archive_duplicates() and the rest
+
+config = context.config
+if config.config_file_name is not None:
+    fileConfig(config.config_file_name, disable_existing_loggers=False)
+
+
+def database_url() -> str:
+    """Return the URL to connect to, with the driver that this project uses."""
+    url = os.environ.get("DATABASE_URL") or config.get_main_option("sqlalchemy.url") or ""
+    for scheme in ("postgres://", "postgresql://"):
+        if url.startswith(scheme):
+            return url.replace(scheme, "postgresql+psycopg://", 1)
+    return url or "postgresql+psycopg://"
+
+
+def run_migrations_offline() -> None:
+    """Print the SQL instead of running it; needs no database."""
+    context.configure(
+        url="postgresql+psycopg://",
+        literal_binds=True,
+        dialect_opts={"paramstyle": "named"},
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def run_migrations_online() -> None:
+    """Run on a connection of our own, or on the one that a caller put into the config."""
+    given = config.attributes.get("connection")
+    if given is not None:
+        _run(given)
+        return
+    engine = create_engine(database_url(), poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        _run(connection)
+
+
+def _run(connection):
+    # One transaction a revision: a short exclusive lock must not be held until the whole upgrade ends.
+    context.configure(connection=connection, target_metadata=None, transaction_per_migration=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    run_migrations_offline()
+else:
+    run_migrations_online()

@@ -1,0 +1,1 @@
+"""The same steps as reviewable SQL for ``alembic upgrade --sql``."""

@@ -1,0 +1,253 @@
+"""Count and classify duplicates, and prove everything else possible, before the first row is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from dupe_audit import catalog
+from dupe_audit.catalog import Relation
+from dupe_audit.findings import CATALOGUE, finding
+from dupe_audit.model import (
+    CleanupRule,
+    Counts,
+    DuplicateReport,
+    Estimates,
+    Finding,
+    Reference,
+    UniqueKey,
+)
+from dupe_audit.session import pooler, run, transaction
+from dupe_audit.statements import fill_known, literal, statement, template, text_array
+
+#: bytes that a btree entry of version 4 can hold (PostgreSQL documentation, 64.1 B-Tree; H40)
+WIDEST_KEY = 2704
+
+#: no index is trusted with a count (H43); rows of a group are joined by ctid, which only a nested loop does well
+COUNTING = {
+    "enable_indexscan": "off",
+    "enable_indexonlyscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+
+#: findings after which the table cannot be counted at all
+UNCOUNTABLE = {
+    "table-missing",
+    "column-missing",
+    "not-a-table",
+    "partitioned-table",
+    "no-equality",
+    "row-security",
+    "virtual-column",
+}
+
+#: a superuser or reader may count what only the owner can change
+_ORDER = {"error": 0, "warning": 1, "info": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measure:
+    rows: int
+    null_key_rows: int
+    widest_key: int
+    average_key: float
+
+
+def preflight(
+    connection: Connection,
+    key: UniqueKey,
+    rule: CleanupRule | None = None,
+    *,
+    accept: Collection[str] = (),
+    show_keys: bool = False,
+    work_mem: str | None = None,
+) -> DuplicateReport:
+    """Report what the upgrade would meet, from one snapshot, in a read-only transaction.
+
+    Args:
+        rule: the cleanup that is planned; without one the defaults count (keep the first by primary key,
+            refuse divergent groups).
+        accept: ids of acceptable findings that a person takes responsibility for.
+        show_keys: whether to read the key values of the largest groups.
+        work_mem: memory for the count's sort, as PostgreSQL writes sizes.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the connection or a permission failed.
+    """
+    rule = rule or CleanupRule()
+    local = COUNTING | ({"work_mem": work_mem} if work_mem else {})
+    with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=local):
+        found = catalog.find(connection, key)
+        if found is None:
+            return DuplicateReport(key=key, counts=None, findings=(finding("table-missing", str(key)),))
+        key, relation = found
+        findings = _catalog_findings(connection, key, relation, rule)
+        if UNCOUNTABLE & {f.id for f in findings}:
+            return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
+        holes = catalog.fragments(connection, relation, key, rule)
+        measure = _measure(connection, holes)
+        counts = _count(connection, holes, measure)
+        references = _references(connection, relation, holes, counts)
+        examples: tuple[tuple[str, int], ...] = ()
+        if show_keys and counts.groups:
+            rows = run(connection, fill_known(template("examples"), holes))
+            examples = tuple((row.key, row.rows) for row in rows)
+    findings += [*_width_finding(measure), *_duplicate_findings(counts, references, rule)]
+    return DuplicateReport(
+        key=key,
+        counts=counts,
+        estimates=_estimates(relation, measure, counts),
+        references=references,
+        findings=_sorted(findings, accept),
+        examples=examples,
+    )
+
+
+def blockers(
+    connection: Connection, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str] = ()
+) -> list[Finding]:
+    """Return the findings that forbid the cleanup, without counting: the catalog and one scan of the keys' width."""
+    found = catalog.find(connection, key)
+    if found is None:
+        return [finding("table-missing", str(key))]
+    key, relation = found
+    findings = _catalog_findings(connection, key, relation, rule)
+    if not UNCOUNTABLE & {f.id for f in findings}:
+        with transaction(connection, lock_timeout="5s", read_only=True, local=COUNTING):
+            measure = _measure(connection, catalog.fragments(connection, relation, key, rule))
+        findings += _width_finding(measure)
+    return [f for f in _sorted(findings, accept) if f.severity == "error"]
+
+
+def _catalog_findings(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
+    default_read_only = run(
+        connection, "SELECT pg_catalog.current_setting('default_transaction_read_only')::bool"
+    ).scalar_one()
+    rows = run(
+        connection,
+        statement(
+            "blockers",
+            relid=str(relation.relid),
+            key=text_array(key.columns),
+            named=text_array((*key.include, *rule.order_by, *rule.ignore)),
+            constraint_name=literal(key.name),
+            nulls_not_distinct=literal(key.nulls_not_distinct),
+            default_read_only=literal(bool(default_read_only)),
+        ),
+    )
+    findings = [finding(row.id, row.subject, table=relation.name) for row in rows]
+    if through := pooler(connection):
+        findings.append(finding("transaction-pooler", through))
+    if not UNCOUNTABLE & {f.id for f in findings}:
+        findings += _index_findings(connection, key, relation)
+    return findings
+
+
+def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
+    findings = []
+    if key.name:
+        state = catalog.index_state(connection, relation.relid, key)
+        if state and state.builder_pid:
+            findings.append(finding("live-build", state.builder_pid, table=relation.name))
+        elif state and not state.same_definition:
+            findings.append(finding("wrong-definition", key.name, table=relation.name))
+        elif state and not state.valid:
+            findings.append(finding("invalid-index", key.name))
+        elif state and state.constraint == key.name:
+            findings.append(finding("already-enforced", key.name))
+    others = statement(
+        "other_indexes", relid=str(relation.relid), key=text_array(key.columns), constraint_name=literal(key.name)
+    )
+    for other in run(connection, others):
+        subject = f"Constraint {other.constraint_name}" if other.constraint_name else f"Index {other.name}"
+        if not other.valid:
+            findings.append(finding("invalid-index", other.name))
+        elif other.same_columns and other.immediate:
+            findings.append(finding("equivalent-index", subject, table=relation.name))
+        elif other.fewer_columns:
+            findings.append(finding("stricter-index", subject))
+    return findings
+
+
+def _measure(connection: Connection, holes: dict[str, str]) -> _Measure:
+    return _Measure(**run(connection, fill_known(template("measure"), holes)).mappings().one())
+
+
+def _count(connection: Connection, holes: dict[str, str], measure: _Measure) -> Counts:
+    row = run(connection, fill_known(template("count"), holes)).one()
+    return Counts(
+        rows=measure.rows,
+        null_key_rows=measure.null_key_rows,
+        groups=row.groups,
+        extras=row.affected - row.groups,
+        affected=row.affected,
+        largest_group=row.largest_group,
+        exact_groups=row.groups - row.divergent_groups,
+        divergent_groups=row.divergent_groups,
+    )
+
+
+def _references(
+    connection: Connection, relation: Relation, holes: dict[str, str], counts: Counts
+) -> tuple[Reference, ...]:
+    references = []
+    for row in run(connection, statement("references", relid=str(relation.relid))).all():
+        query = fill_known(template("count_references"), holes, child=row.child, condition=row.condition)
+        # A hash join is the better plan here: the child can be large.
+        run(connection, "SET LOCAL enable_hashjoin = on")
+        count = run(connection, query).scalar_one() if counts.extras else 0
+        references.append(
+            Reference(table=row.child, constraint=row.constraint_name, on_delete=row.on_delete, rows=count)
+        )
+    return tuple(references)
+
+
+def _width_finding(measure: _Measure) -> list[Finding]:
+    return [finding("key-too-wide", measure.widest_key)] if measure.widest_key > WIDEST_KEY else []
+
+
+def _duplicate_findings(counts: Counts, references: Iterable[Reference], rule: CleanupRule) -> list[Finding]:
+    if not counts.groups:
+        return []
+    findings = [
+        finding(
+            "duplicates", f"{counts.groups} keys are held by more than one row; {counts.extras} extras have to leave"
+        )
+    ]
+    if counts.divergent_groups and rule.divergent == "refuse":
+        findings.append(finding("divergent-duplicates", f"{counts.divergent_groups} of {counts.groups} groups"))
+    for reference in references:
+        if reference.rows:
+            subject = (
+                f"{reference.rows} rows of {reference.table} ({reference.constraint}, ON DELETE {reference.on_delete})"
+            )
+            findings.append(finding("foreign-key-references", subject))
+    return findings
+
+
+def _estimates(relation: Relation, measure: _Measure, counts: Counts) -> Estimates:
+    rows = max(measure.rows, 1)
+    # An index entry: 8 bytes of header and 4 of line pointer around the aligned key; leaves are filled to 90 %.
+    entry = 12 + 8 * (measure.average_key // 8 + 1)
+    # A sort keeps about 16 bytes of header with each key, and spills what work_mem cannot hold.
+    return Estimates(
+        index_bytes=int(measure.rows * entry / 0.9),
+        archive_bytes=int(counts.extras * (relation.bytes / rows + 64)),
+        temp_bytes=int(measure.rows * (measure.average_key + 40)),
+    )
+
+
+def _sorted(findings: Iterable[Finding], accept: Collection[str]) -> tuple[Finding, ...]:
+    """Return findings, the worst first; an accepted one is a warning."""
+    told = [
+        Finding(id=f.id, severity="warning", message=f.message, help=f.help)
+        if f.id in accept and CATALOGUE[f.id].acceptable
+        else f
+        for f in dict.fromkeys(findings)
+    ]
+    return tuple(sorted(told, key=lambda f: _ORDER[f.severity]))

@@ -1,0 +1,24 @@
+-- Purpose: put archived rows back by column name, mark them in the same statement, and compare what arrived byte for byte.
+-- Lock: ROW EXCLUSIVE on the table.
+-- Again: yes; a row that is marked as restored is not put back twice.
+WITH chosen AS MATERIALIZED (
+    SELECT * FROM {archive}
+    WHERE dupe_audit_id BETWEEN {low} AND {high} AND dupe_audit_restored_at IS NULL
+    FOR UPDATE
+), put AS (
+    INSERT INTO {table} AS t ({columns}) OVERRIDING SYSTEM VALUE
+    SELECT {a_columns} FROM chosen a
+    RETURNING {t_compared}
+), marked AS (
+    UPDATE {archive} a
+    SET dupe_audit_restored_at = pg_catalog.clock_timestamp(), dupe_audit_problem = NULL
+    FROM chosen c
+    WHERE a.dupe_audit_id = c.dupe_audit_id
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM chosen) AS chosen,
+       (SELECT count(*) FROM put) AS put,
+       (SELECT count(*) FROM marked) AS marked,
+       (SELECT count(*) FROM (SELECT ROW({a_compared})::pg_catalog.text FROM chosen a
+                              EXCEPT ALL
+                              SELECT ROW({put_compared})::pg_catalog.text FROM put) AS lost) AS changed

@@ -1,0 +1,116 @@
+"""Prove from the catalog, a sequential count and the ledger's sums that a key is enforced and nothing is lost."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from dupe_audit import catalog, ledger
+from dupe_audit.catalog import Relation
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.findings import finding
+from dupe_audit.model import CleanupRule, Finding, IndexState, Run, UniqueKey, VerifyReport
+from dupe_audit.session import reason, run, sqlstate, transaction
+from dupe_audit.statements import fill_known, statement, template
+
+#: no index is trusted with the count (H43); sorting beats hashing where nearly every key is its own group
+SEQUENTIAL = {
+    "enable_indexscan": "off",
+    "enable_indexonlyscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashagg": "off",
+    "jit": "off",
+}
+
+
+def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = None) -> VerifyReport:
+    """Report whether *key* is enforced, true, and its ledger sound; changes nothing.
+
+    Args:
+        key: with the constraint's name.
+        work_mem: memory for the count's sort, as PostgreSQL writes sizes.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the connection or a permission failed.
+    """
+    found = catalog.find(connection, key)
+    if found is None:
+        return VerifyReport(key=key, index=None, extras=None, run=None, findings=(finding("table-missing", str(key)),))
+    key, relation = found
+    state = catalog.index_state(connection, relation.relid, key)
+    known = ledger.latest(connection, relation.relid, key)
+    findings = _catalog_findings(key, relation, state)
+    local = SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {})
+    try:
+        with transaction(connection, lock_timeout="5s", read_only=True, local=local):
+            holes = catalog.fragments(connection, relation, key, CleanupRule())
+            extras = int(run(connection, fill_known(template("count_extras"), holes)).scalar_one())
+    except DBAPIError as error:
+        if sqlstate(error) != "42703":
+            raise
+        raise DupeAuditError(f"{relation.name} lacks a column of the key: {reason(error)}. Check -c.") from error
+    if extras:
+        findings.append(finding("duplicates-remain", extras, table=relation.name))
+    if state and state.valid:
+        findings += _amcheck(connection, state)
+    if known:
+        findings += ledger_findings(connection, known[0])
+    return VerifyReport(key=key, index=state, extras=extras, run=known[0] if known else None, findings=tuple(findings))
+
+
+def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | None) -> list[Finding]:
+    if state is None:
+        return [finding("constraint-missing", key.name, table=relation.name)]
+    if not state.same_definition or (state.constraint and not state.same_constraint_form):
+        return [finding("wrong-definition", key.name, table=relation.name)]
+    if not state.valid:
+        return [finding("index-not-valid", key.name)]
+    if state.constraint != key.name:
+        return [finding("constraint-missing", key.name, table=relation.name)]
+    return []
+
+
+def _amcheck(connection: Connection, state: IndexState) -> list[Finding]:
+    """Ask amcheck, where it is installed, whether every row is in the index and no key twice (PG 17)."""
+    row = run(connection, statement("amcheck")).one_or_none()
+    if row is None:
+        return [finding("amcheck-missing")]
+    arguments = "heapallindexed => true" + (", checkunique => true" if row.checks_unique else "")
+    try:
+        with transaction(connection, lock_timeout="5s", read_only=True):
+            run(connection, f"SELECT {row.name}({state.oid}::pg_catalog.regclass, {arguments})")
+    except DBAPIError as error:
+        if sqlstate(error) in ("XX002", "XX001"):
+            return [finding("index-corrupt", reason(error))]
+        if sqlstate(error) == "42501":
+            return [finding("amcheck-missing")]
+        raise
+    return []
+
+
+def ledger_findings(connection: Connection, known: Run) -> list[Finding]:
+    """Return what is wrong with the ledger's sums for one run: run = batches = archive."""
+    findings = []
+    if known.state == "cleaning":
+        findings.append(finding("run-unfinished", known.id))
+    if known.purged_at is not None:
+        return findings
+    archive = ledger.archive_name(known.id)
+    batches = run(
+        connection,
+        "SELECT coalesce(sum(archived), 0)::int8 AS archived, coalesce(sum(restored), 0)::int8 AS restored "
+        f"FROM dupe_audit.batch WHERE run_id = {known.id}",
+    ).one()
+    if not ledger.is_there(connection, archive):
+        if known.archived > known.restored:
+            findings.append(finding("archive-missing", known.id))
+        return findings
+    kept = run(
+        connection, f"SELECT count(*) AS archived, count(dupe_audit_restored_at) AS restored FROM {archive}"
+    ).one()
+    for what in ("archived", "restored"):
+        sums = {"run": getattr(known, what), "batches": getattr(batches, what), "archive": getattr(kept, what)}
+        if len(set(sums.values())) > 1:
+            told = ", ".join(f"{place} {number}" for place, number in sums.items())
+            findings.append(finding("ledger-mismatch", f"run {known.id}, {what}: {told}"))
+    return findings
