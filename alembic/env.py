@@ -4,7 +4,7 @@ import os
 from logging.config import fileConfig
 
 from alembic import context
-from sqlalchemy import create_engine, pool
+from sqlalchemy import Connection, create_engine, pool
 
 import dupe_audit.ops  # noqa: F401 - registers op.archive_duplicates() and the rest
 
@@ -45,7 +45,7 @@ def run_migrations_online() -> None:
         _run(connection)
 
 
-def _run(connection):
+def _run(connection: Connection) -> None:
     # One transaction a revision: a short exclusive lock must not be held until the whole upgrade ends.
     context.configure(connection=connection, target_metadata=None, transaction_per_migration=True)
     with context.begin_transaction():

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from dupe_audit.driver import run
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import CleanupRule, IndexState, UniqueKey
-from dupe_audit.session import run, server_version
 from dupe_audit.statements import literal, statement, text_array
 
 
@@ -75,8 +75,6 @@ def fragments(connection: Connection, relation: Relation, key: UniqueKey, rule: 
 
 def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexState | None:
     """Return what has the constraint's name in the table's schema, judged by definition, validity and liveness."""
-    # The column came with PostgreSQL 15; before it, NULLs were always distinct.
-    has_rule = server_version(connection) >= 150000
     row = run(
         connection,
         statement(
@@ -86,7 +84,6 @@ def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexStat
             key=text_array(key.columns),
             include=text_array(key.include),
             nulls_not_distinct=literal(key.nulls_not_distinct),
-            index_nulls_not_distinct="i.indnullsnotdistinct" if has_rule else "false",
             deferrable=literal(key.deferrable),
             deferred=literal(key.initially == "DEFERRED"),
         ),

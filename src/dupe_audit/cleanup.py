@@ -11,25 +11,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import Connection
 
 from dupe_audit import catalog, ledger
 from dupe_audit.catalog import Relation
+from dupe_audit.driver import require_autocommit, rest, run
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.findings import finding
-from dupe_audit.model import Batch, CleanupRule, UniqueKey, milliseconds
-from dupe_audit.session import (
-    holders,
-    require_autocommit,
-    rest,
-    retrying,
-    run,
-    run_lock,
-    transaction,
-    wait_for_replicas,
-)
-from dupe_audit.statements import fill_known, template
+from dupe_audit.model import Batch, CleanupRule, Finding, UniqueKey, milliseconds
+from dupe_audit.session import holders, retrying, run_lock, transaction, wait_for_replicas
+from dupe_audit.statements import fill_known, statement, template
 
 #: settings of the ranking: no index is trusted, because a corrupt one hides duplicates (H43)
 RANKING = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_bitmapscan": "off"}
@@ -42,12 +35,6 @@ BATCHING = {
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
 }
-
-
-#: where a batch notes which rows it could lock; empty again at its commit
-LOCKED = (
-    "CREATE TEMPORARY TABLE IF NOT EXISTS dupe_audit_locked (n bigint, survivor boolean, tid tid) ON COMMIT DELETE ROWS"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +143,8 @@ def _passes(work: _Pass, work_mem: str | None) -> Iterator[Batch]:
             deadline, pause = time.monotonic() + milliseconds(work.give_up_after) / 1000, 0.2
         elif time.monotonic() > deadline:
             raise Blocked(
-                f"{spared} extras of {work.relation.schema}.{work.relation.table} could not be archived within "
-                f"{work.give_up_after}: their rows or their survivors' rows are locked, or other tables reference them. "
+                f"{spared} extras of {work.relation.name} could not be archived within {work.give_up_after}: "
+                "their rows or their survivors' rows are locked, or other tables reference them. "
                 f"Holding the table now: {holders(work.connection, work.relation.relid)}. "
                 "End or wait for them, then run the same command again; it continues."
             )
@@ -196,23 +183,35 @@ def _stage(work: _Pass, drop: str, work_mem: str | None) -> int:
         # A list without statistics made batches thirty times slower: a nested loop over all pairs (measured).
         run(connection, f"ANALYZE {work.holes['stage']}")
         ledger.make_private(connection, work.holes["stage"], work.relation.owner)
-        extras, groups = run(
-            connection, f"SELECT count(*), count(*) FILTER (WHERE place = 2) FROM {work.holes['stage']}"
-        ).one()
-        ledger.record_ranking(connection, work.run_id, work.holes["table"], groups=groups, extras=extras)
-    run(connection, LOCKED)
-    if extras and work.rule.divergent == "refuse":
-        _refuse_divergent(work)
-    return int(extras)
+        counted = f"SELECT count(*) AS extras, count(*) FILTER (WHERE place = 2) AS groups FROM {work.holes['stage']}"
+        ranked = run(connection, counted).one()
+        extras = int(ranked.extras)
+        ledger.record_ranking(connection, work.run_id, work.holes["table"], groups=ranked.groups, extras=extras)
+    run(connection, ledger.LOCKED)
+    if extras and (refused := [*_divergent(work), *_referenced(work)]):
+        ledger.set_state(connection, work.run_id, "failed")
+        raise Refused(refused, lead="Nothing was archived in this pass.")
+    return extras
 
 
-def _refuse_divergent(work: _Pass) -> None:
+def _divergent(work: _Pass) -> list[Finding]:
+    if work.rule.divergent == "archive":
+        return []
     with transaction(work.connection, lock_timeout=work.lock_timeout, local=BATCHING):
-        groups, extras = run(work.connection, work.sql("divergent")).one()
-    if groups:
-        ledger.set_state(work.connection, work.run_id, "failed")
-        subject = f"{groups} groups with {extras} extras"
-        raise Refused([finding("divergent-duplicates", subject)], lead="Nothing was archived in this pass.")
+        row = run(work.connection, work.sql("divergent")).one()
+    return [finding("divergent-duplicates", f"{row.groups} groups with {row.extras} extras")] if row.groups else []
+
+
+def _referenced(work: _Pass) -> list[Finding]:
+    """Ask once, before anything is archived; every batch asks again, under its locks (H103)."""
+    findings = []
+    with transaction(work.connection, lock_timeout=work.lock_timeout):
+        for child in run(work.connection, statement("references", relid=work.holes["relid"])).all():
+            sql = work.sql("count_staged_references", child=child.child, condition=child.condition)
+            if rows := run(work.connection, sql).scalar_one():
+                subject = f"{rows} rows of {child.child} ({child.constraint_name}, ON DELETE {child.on_delete})"
+                findings.append(finding("foreign-key-references", subject))
+    return findings
 
 
 def _batches(work: _Pass, total: int) -> Iterator[Batch]:
@@ -223,7 +222,7 @@ def _batches(work: _Pass, total: int) -> Iterator[Batch]:
         started = time.monotonic()
         archived = retrying(
             work.connection,
-            lambda low=low, high=high: _move(work, low, high),  # type: ignore[misc]
+            partial(_move, work, low, high),
             relid=work.relation.relid,
             what=f"archive extras {low} to {high}",
             lock_timeout=work.lock_timeout,
@@ -257,7 +256,7 @@ def _move(work: _Pass, low: int, high: int) -> int:
         if not moved["judged"] == moved["deleted"] == moved["archived"]:
             raise DupeAuditError(
                 f"Of {moved['judged']} extras {moved['deleted']} were deleted and {moved['archived']} archived; "
-                "the batch was rolled back. A trigger on the table or its archive keeps rows: see finding delete-trigger."
+                "the batch was rolled back. A trigger on the table keeps rows: see finding delete-trigger."
             )
         ledger.record_batch(
             connection,

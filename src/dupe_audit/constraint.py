@@ -16,22 +16,11 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import catalog, ledger
 from dupe_audit.catalog import Relation
+from dupe_audit.driver import DEADLOCK, QUERY_CANCELED, UNIQUE_VIOLATION, require_autocommit, rest, run, sqlstate
 from dupe_audit.errors import Blocked, DupeAuditError, DuplicatesKeepComing, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import BuildRule, IndexState, UniqueKey, milliseconds
-from dupe_audit.session import (
-    DEADLOCK,
-    QUERY_CANCELED,
-    UNIQUE_VIOLATION,
-    require_autocommit,
-    rest,
-    retrying,
-    run,
-    run_lock,
-    settings,
-    sqlstate,
-    transaction,
-)
+from dupe_audit.session import retrying, run_lock, settings, transaction
 from dupe_audit.statements import ident, literal, statement
 from dupe_audit.watchdog import watching
 
@@ -124,9 +113,9 @@ def enforce(
             state = _settled(site)
         if state is None:
             raise DuplicatesKeepComing(
-                f"{rule.build_attempts} builds of {key.name} each met a new duplicate. A writer adds duplicates faster "
-                "than they can be cleaned: deploy the writer with INSERT … ON CONFLICT DO NOTHING first, or stop the old "
-                "one for the length of a build; then run the same command again."
+                f"{rule.build_attempts} builds of {key.name} each met a new duplicate. A writer adds duplicates "
+                "faster than they can be cleaned: deploy the writer with INSERT … ON CONFLICT DO NOTHING first, or "
+                "stop the old one for the length of a build; then run the same command again."
             )
         if state.constraint is None:
             _attach(site)
@@ -289,7 +278,7 @@ def _drop_constraint(site: _Site) -> None:
     except DBAPIError as error:
         if sqlstate(error) == "2BP01":
             raise DupeAuditError(
-                f"Other objects depend on constraint {site.name}, most likely a foreign key that references its columns. "
+                f"Other objects depend on constraint {site.name}, most likely a foreign key on its columns. "
                 "Drop those first; nothing was changed."
             ) from error
         raise

@@ -7,15 +7,22 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from dupe_audit.driver import run
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
-from dupe_audit.session import run, transaction
+from dupe_audit.session import transaction
 from dupe_audit.statements import ident, literal, statement, text_array
 
 try:
     VERSION = version("dupe-audit")
 except PackageNotFoundError:  # run from a source tree that was never installed
     VERSION = "0+unknown"
+
+
+#: where a batch notes which rows it could lock; empty again at its commit
+LOCKED = (
+    "CREATE TEMPORARY TABLE IF NOT EXISTS dupe_audit_locked (n bigint, survivor boolean, tid tid) ON COMMIT DELETE ROWS"
+)
 
 
 def archive_name(run_id: int) -> str:
@@ -109,15 +116,18 @@ def open_run(
 
 
 def rule_holes(rule: CleanupRule | None) -> dict[str, str]:
-    """Return the ledger's columns of a rule as SQL values."""
+    """Return the ledger's columns of a rule as SQL values; all NULL where nothing may be cleaned."""
+    if rule is None:
+        nothing = dict.fromkeys(("keep", "divergent", "batch_size", "pause", "max_replica_lag"), "NULL")
+        return {**nothing, "order_by": text_array(()), "ignore": text_array(())}
     return {
-        "keep": literal(rule and rule.keep),
-        "order_by": text_array(rule.order_by if rule else ()),
-        "divergent": literal(rule and rule.divergent),
-        "ignore": text_array(rule.ignore if rule else ()),
-        "batch_size": literal(rule and rule.batch_size),
-        "pause": literal(rule and rule.pause),
-        "max_replica_lag": literal(rule and rule.max_replica_lag),
+        "keep": literal(rule.keep),
+        "order_by": text_array(rule.order_by),
+        "divergent": literal(rule.divergent),
+        "ignore": text_array(rule.ignore),
+        "batch_size": literal(rule.batch_size),
+        "pause": literal(rule.pause),
+        "max_replica_lag": literal(rule.max_replica_lag),
     }
 
 
@@ -207,8 +217,8 @@ def adopt_new_columns(connection: Connection, relid: int, archive: str) -> None:
     for column in run(connection, statement("archive_drift", relid=str(relid), archive=literal(archive))).mappings():
         if column["archived_type"] is not None:
             raise DupeAuditError(
-                f"Column {column['name']} is {column['type']} in the table, but {column['archived_type']} in {archive}. "
-                "Restore or purge that run first (dupe-audit runs), then start again."
+                f"Column {column['name']} is {column['type']} in the table, but {column['archived_type']} in "
+                f"{archive}. Restore or purge that run first (dupe-audit runs), then start again."
             )
         run(connection, f"ALTER TABLE {archive} ADD COLUMN {column['name']} {column['type']}")
 

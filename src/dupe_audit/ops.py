@@ -19,6 +19,7 @@ from dupe_audit import ledger, offline
 from dupe_audit.catalog import find
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
+from dupe_audit.driver import friendly
 from dupe_audit.errors import DupeAuditError, Interrupted, NotProven, Refused, WrongUsage
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.operations import (
@@ -29,7 +30,7 @@ from dupe_audit.operations import (
 )
 from dupe_audit.preflight import blockers
 from dupe_audit.restore import restore
-from dupe_audit.session import LOG_EVERY, friendly
+from dupe_audit.session import LOG_EVERY
 from dupe_audit.verify import verify
 
 T = TypeVar("T")

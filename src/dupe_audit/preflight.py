@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from dupe_audit import catalog
 from dupe_audit.catalog import Relation
+from dupe_audit.driver import pooler, run
 from dupe_audit.findings import CATALOGUE, finding
 from dupe_audit.model import (
     CleanupRule,
@@ -19,7 +20,7 @@ from dupe_audit.model import (
     Reference,
     UniqueKey,
 )
-from dupe_audit.session import pooler, run, transaction
+from dupe_audit.session import transaction
 from dupe_audit.statements import fill_known, literal, statement, template, text_array
 
 #: bytes that a btree entry of version 4 can hold (PostgreSQL documentation, 64.1 B-Tree; H40)

@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
+from dupe_audit.driver import reason, require_autocommit, run, sqlstate
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import Batch, Run
-from dupe_audit.session import reason, require_autocommit, retrying, run, run_lock, sqlstate, transaction
+from dupe_audit.session import retrying, run_lock, transaction
 from dupe_audit.statements import fill_known, literal, statement, template
 
 #: classes of SQLSTATE that speak about one row: data, constraints, and what a trigger raises
@@ -96,8 +97,8 @@ def _holes(connection: Connection, known: Run) -> dict[str, str]:
     for what, columns in (("no longer has", row["gone"]), ("has another type for", row["retyped"])):
         if columns:
             raise DupeAuditError(
-                f"The table {what} {columns}, so archived values would be lost. Nothing was restored. Change the table back, "
-                f"or move the rows by hand from {archive}."
+                f"The table {what} {columns}, so archived values would be lost. Nothing was restored. "
+                f"Change the table back, or move the rows by hand from {archive}."
             )
     table = run(connection, statement("relation", relid=str(known.relid))).mappings().one()["name"]
     return {**{k: str(v) for k, v in row.items()}, "table": table, "archive": archive}
@@ -110,15 +111,16 @@ def _batches(work: _Work, batch_size: int) -> Iterator[Batch]:
     low, done, kept = 0, 0, 0
     while True:
         started = time.monotonic()
-        first, last, size = run(
+        window = run(
             work.connection,
-            "SELECT min(dupe_audit_id), max(dupe_audit_id), count(*) FROM "
+            "SELECT min(dupe_audit_id) AS low, max(dupe_audit_id) AS high, count(*) AS size FROM "
             f"(SELECT dupe_audit_id {left} AND dupe_audit_id > {low} ORDER BY 1 LIMIT {batch_size}) AS next",
         ).one()
+        size = int(window.size)
         if not size:
             break
-        put = _restored(work, first, last)
-        low, done, kept = last, done + size, kept + size - put
+        put = _restored(work, window.low, window.high)
+        low, done, kept = window.high, done + size, kept + size - put
         yield Batch(
             run_id=work.known.id,
             restored=put,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import catalog, ledger
 from dupe_audit.catalog import Relation
+from dupe_audit.driver import reason, run, sqlstate
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import finding
 from dupe_audit.model import CleanupRule, Finding, IndexState, Run, UniqueKey, VerifyReport
-from dupe_audit.session import reason, run, sqlstate, transaction
-from dupe_audit.statements import fill_known, statement, template
+from dupe_audit.session import transaction
+from dupe_audit.statements import fill_known, literal, statement, template
 
 #: no index is trusted with the count (H43); sorting beats hashing where nearly every key is its own group
 SEQUENTIAL = {
@@ -56,6 +59,44 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
     if known:
         findings += ledger_findings(connection, known[0])
     return VerifyReport(key=key, index=state, extras=extras, run=known[0] if known else None, findings=tuple(findings))
+
+
+def verify_named(
+    connection: Connection,
+    *,
+    table: str,
+    name: str,
+    schema: str | None = None,
+    columns: tuple[str, ...] = (),
+    nulls_not_distinct: bool = False,
+    work_mem: str | None = None,
+) -> VerifyReport:
+    """Verify a constraint as a person names it; what is left out is read from the catalog.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the connection or a permission failed.
+    """
+    asked = UniqueKey(
+        table=table, schema=schema, name=name, columns=columns or (name,), nulls_not_distinct=nulls_not_distinct
+    )
+    found = catalog.find(connection, asked)
+    row = None
+    if found:
+        form = statement("constraint_form", relid=str(found[1].relid), name=literal(name))
+        row = run(connection, form).one_or_none()
+    if row is not None:
+        asked = replace(
+            asked,
+            columns=columns or tuple(row.columns),
+            include=tuple(row.included),
+            nulls_not_distinct=nulls_not_distinct or row.nulls_not_distinct,
+            deferrable=row.deferrable,
+            initially="DEFERRED" if row.deferred else "IMMEDIATE",
+        )
+    elif found and not columns:
+        missing = finding("constraint-missing", name, table=found[1].name)
+        return VerifyReport(key=asked, index=None, extras=None, run=None, findings=(missing,))
+    return verify(connection, asked, work_mem=work_mem)
 
 
 def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | None) -> list[Finding]:

@@ -16,8 +16,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from dupe_audit.driver import run
 from dupe_audit.model import milliseconds
-from dupe_audit.session import LOG_EVERY, run
+from dupe_audit.session import LOG_EVERY
 from dupe_audit.statements import statement
 
 log = logging.getLogger("alembic.dupe_audit")

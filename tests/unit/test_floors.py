@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "dupe_audit"
 
 FLOORS = {
     "fact": "model errors findings",
-    "tool": "statements catalog session ledger render embedded watchdog operations revisions offline",
+    "tool": "statements catalog session ledger render embedded watchdog operations revisions offline driver connect",
     "step": "preflight cleanup constraint verify restore writer",
     "door": "cli ops checks consumer demo",
 }

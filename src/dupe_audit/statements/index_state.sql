@@ -5,7 +5,8 @@ SELECT ic.oid, ic.relname::pg_catalog.text AS name, ic.relkind::pg_catalog.text 
        i.indisvalid AS valid, i.indisready AS ready, pg_catalog.pg_get_indexdef(ic.oid) AS definition,
        pg_catalog.pg_relation_size(ic.oid) AS bytes,
        coalesce(i.indisunique AND am.amname = 'btree' AND i.indpred IS NULL AND i.indexprs IS NULL
-           AND {nulls_not_distinct} = {index_nulls_not_distinct}
+           -- The column came with PostgreSQL 15; before it, NULLs were always distinct.
+           AND {nulls_not_distinct} = coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::pg_catalog.bool, false)
            AND keys.names = {key} AND keys.included = {include} AND keys.standard, false) AS same_definition,
        con.conname::pg_catalog.text AS constraint_name,
        coalesce(con.contype = 'u' AND con.condeferrable = {deferrable} AND con.condeferred = {deferred}, false)

@@ -1,0 +1,124 @@
+"""The table of the demo: events like an agent's, the same on every run, and what counting them must give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from dupe_audit.driver import run
+from dupe_audit.errors import WrongUsage
+from dupe_audit.model import Counts
+
+#: rows that the demo's writers make carry this agent_name or one that begins with it; seeded rows never do
+OURS = "demo-"
+
+EVENTS = """
+INSERT INTO agent_actions (id, correlation_id, agent_name, action_type, action_name, action_details, debug_mode,
+                           duration_ms, created_at)
+SELECT md5('event ' || n)::uuid, md5('trace ' || n / 20)::uuid,
+       (ARRAY['agent-researcher', 'agent-coder', 'agent-reviewer', 'agent-tester'])[1 + n / 20 % 4],
+       kind.action_type, kind.action_name,
+       jsonb_build_object('step', n % 20, 'path', 'src/module_' || n % 977 || '.py'),
+       n % 3 = 0, 5 + n::bigint * 37 % 900, timestamptz '2025-11-01 00:00+00' + n * interval '137 ms'
+FROM generate_series(0, {originals} - 1) AS n
+JOIN (VALUES (0, 'decision', 'select_agent'), (1, 'tool_call', 'Read'), (2, 'tool_call', 'Grep'),
+             (3, 'tool_call', 'Edit'), (4, 'tool_call', 'Bash'), (5, 'error', 'import_error'),
+             (6, 'tool_call', 'Write'), (7, 'success', 'Bash')) AS kind (number, action_type, action_name)
+  ON kind.number = n % 8
+"""
+
+# What a redelivery made: the same event under a fresh id. The first few carry other data, as updated events do.
+COPIES = """
+INSERT INTO agent_actions (id, correlation_id, agent_name, action_type, action_name, action_details, debug_mode,
+                           duration_ms, created_at)
+SELECT md5('copy ' || j)::uuid, correlation_id, agent_name, action_type, action_name,
+       CASE WHEN j < {divergent} AND j % 2 = 1 THEN action_details || '{{"retry": true}}' ELSE action_details END,
+       debug_mode,
+       CASE WHEN j < {divergent} AND j % 2 = 0 THEN duration_ms + 1 ELSE duration_ms END, created_at
+FROM generate_series(0, {extras} - 1) AS j
+JOIN agent_actions ON id = md5('event ' || (j % {groups}) * {stride})::uuid
+"""
+
+# Text, so that a difference in any byte of any column shows.
+FINGERPRINT = f"""
+SELECT count(*) AS rows, coalesce(md5(string_agg(t::text, E'\\n' ORDER BY t::text)), '') AS checksum
+FROM agent_actions AS t WHERE NOT starts_with(agent_name, '{OURS}')
+"""
+
+ARCHIVED = f"""
+SELECT count(*) FROM {{archive}} WHERE NOT starts_with(agent_name, '{OURS}')
+"""
+
+WRITTEN = f"""
+SELECT id::text, duration_ms FROM agent_actions WHERE starts_with(agent_name, '{OURS}writer')
+"""
+
+WRITTEN_EXTRAS = f"""
+SELECT count(*) - count(DISTINCT (correlation_id, action_name, created_at))
+FROM agent_actions WHERE starts_with(agent_name, '{OURS}writer')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The rows that no writer touches: how many, and a checksum over every byte of them."""
+
+    rows: int
+    checksum: str
+
+
+def expected(rows: int, extras: int) -> Counts:
+    """Return what counting the seeded table must give, worked out without counting.
+
+    Raises:
+        WrongUsage: no extras, or more than half of the rows.
+    """
+    if not 0 < extras <= rows // 2:
+        raise WrongUsage(f"The demo needs at least one extra and at most half of the rows, not {extras} of {rows}.")
+    # Every sixth extra is a second copy, so that there are groups of two and of three rows.
+    groups = extras - extras // 6
+    divergent = min(5, groups)
+    return Counts(
+        rows=rows,
+        null_key_rows=0,
+        groups=groups,
+        extras=extras,
+        affected=groups + extras,
+        largest_group=3 if extras > groups else 2,
+        exact_groups=groups - divergent,
+        divergent_groups=divergent,
+    )
+
+
+def seed(connection: Connection, counts: Counts) -> None:
+    """Fill the empty table."""
+    originals = counts.rows - counts.extras
+    stride = originals // counts.groups
+    run(connection, EVENTS.format(originals=originals))
+    run(
+        connection,
+        COPIES.format(extras=counts.extras, groups=counts.groups, stride=stride, divergent=counts.divergent_groups),
+    )
+    run(connection, "ANALYZE agent_actions")
+
+
+def fingerprint(connection: Connection) -> Fingerprint:
+    """Return the seeded rows' fingerprint as the table is now."""
+    row = run(connection, FINGERPRINT).one()
+    return Fingerprint(row.rows, row.checksum)
+
+
+def archived(connection: Connection, archive: str) -> int:
+    """Return how many of the seeded rows are in that archive."""
+    return int(run(connection, ARCHIVED.format(archive=archive)).scalar_one())
+
+
+def written(connection: Connection) -> dict[str, int]:
+    """Return every row of the writers that is in the table: id and duration."""
+    return {row.id: row.duration_ms for row in run(connection, WRITTEN)}
+
+
+def written_extras(connection: Connection) -> int:
+    """Return how many extras the writers have made that are in the table now."""
+    return int(run(connection, WRITTEN_EXTRAS).scalar_one())

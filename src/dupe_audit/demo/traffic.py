@@ -1,0 +1,179 @@
+"""One writer of the demo, a process of its own: ``python -m dupe_audit.demo.traffic CONNINFO KIND NAME``.
+
+It says ``ready``, reads from stdin the moment to start (of the monotonic clock, which all processes share), writes
+until stdin closes, and prints its Report. So it also ends when the demo is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, LiteralString
+from uuid import NAMESPACE_OID, uuid5
+
+import psycopg
+from psycopg.errors import UniqueViolation
+
+PERIOD = 0.05  #: seconds from one event to the next, at every writer
+CYCLE, BURST = 80, 8  #: of so many events, the first few are redelivered: to every consumer of the group at once
+THINK = 0.015  #: what a consumer does between its SELECT and its INSERT; long enough to lose a race in
+
+SEEN = "SELECT 1 FROM agent_actions WHERE correlation_id = %s AND action_name = %s AND created_at = %s"
+INSERT: LiteralString = (
+    "INSERT INTO agent_actions (correlation_id, action_name, created_at, duration_ms, agent_name, action_type, "
+    "action_details) VALUES (%s, %s, %s, %s, 'demo-writer', 'tool_call', '{\"tool\": \"live\"}')"
+)
+RETURNING = " RETURNING id::text"
+UPDATE = (
+    "UPDATE agent_actions SET duration_ms = %s, action_details = action_details || '{\"done\": true}' WHERE id = %s"
+)
+DELETE = "DELETE FROM agent_actions WHERE id = %s"
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What one writer did and saw; the times of waits are the monotonic clock's."""
+
+    kind: str
+    statements: int = 0
+    longest: float = 0.0  #: seconds that its slowest statement took
+    longest_at: float = 0.0  #: when that one was sent
+    inserted: int = 0
+    prevented: int = 0  #: duplicates that the constraint kept out: refused (23505) or skipped (ON CONFLICT)
+    errors: dict[str, int] = field(default_factory=dict)  #: by SQLSTATE; all of them unexpected
+    shared: list[int] = field(default_factory=list)  #: numbers of the redelivered events that it inserted
+    rows: dict[str, int] = field(default_factory=dict)  #: id and duration of all that must be in the table
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One delivery."""
+
+    number: int
+    shared: bool  #: delivered to every consumer of the group, and so a duplicate in the making
+    key: tuple[str, str, datetime]
+
+
+class Writer:
+    """One application's connection, and its account of what must be in the table."""
+
+    def __init__(self, connection: psycopg.Connection, kind: str, name: str) -> None:
+        self.connection = connection
+        self.name = name
+        self.report = Report(kind=kind)
+        self.errors: Counter[str] = Counter()
+        self.own: deque[str] = deque()  # rows that the editing writer will delete, oldest first
+        self.handle: Callable[[int], None] = {"old": self.old, "new": self.new, "editing": self.editing}[kind]
+
+    def ask(self, query: LiteralString, *values: object) -> list[Any]:
+        """Run one statement and time it, also when it fails."""
+        sent = time.monotonic()
+        try:
+            cursor = self.connection.execute(query, values)
+            return cursor.fetchall() if cursor.description else [None] * cursor.rowcount
+        finally:
+            took = time.monotonic() - sent
+            self.report.statements += 1
+            if took > self.report.longest:
+                self.report.longest, self.report.longest_at = took, sent
+
+    def event(self, number: int, *, consumer: bool = True) -> Event:
+        """Return the event of that number: inside a burst that of the whole group, else this writer's own."""
+        shared = consumer and number % CYCLE < BURST
+        trace = uuid5(NAMESPACE_OID, f"{'group' if shared else self.name} {number // 20}")
+        return Event(number, shared, (str(trace), "Bash", datetime(2025, 12, 1, tzinfo=UTC) + timedelta(0, number)))
+
+    def keep(self, event: Event, identity: str) -> None:
+        """Enter a row that was committed and from now on must not be lost."""
+        self.report.inserted += 1
+        self.report.rows[identity] = event.number
+        if event.shared:
+            self.report.shared.append(event.number)
+
+    def old(self, number: int) -> None:
+        """Look, then insert: two consumers can both look before either inserts."""
+        event = self.event(number)
+        self.ask("BEGIN")
+        try:
+            new = None
+            if not self.ask(SEEN, *event.key):
+                time.sleep(THINK)
+                new = self.ask(INSERT + RETURNING, *event.key, event.number)
+        except UniqueViolation:
+            self.report.prevented += 1
+            self.ask("ROLLBACK")
+            return
+        self.ask("COMMIT")
+        if new:
+            self.keep(event, new[0][0])
+
+    def new(self, number: int) -> None:
+        """Leave it to the constraint. It hears of each event once more, just after the others."""
+        event = self.event(number - 1)
+        if new := self.ask(INSERT + " ON CONFLICT DO NOTHING" + RETURNING, *event.key, event.number):
+            self.keep(event, new[0][0])
+        else:
+            self.report.prevented += 1
+
+    def editing(self, number: int) -> None:
+        """Insert, change a column outside the key, and delete what is a second old."""
+        event = self.event(number, consumer=False)
+        [[identity]] = self.ask(INSERT + RETURNING, *event.key, number)
+        self.keep(event, identity)
+        self.own.append(identity)
+        changed = self.own[number % len(self.own)]
+        if len(self.ask(UPDATE, number + 1_000_000, changed)) != 1:
+            self.errors["row to update was gone"] += 1
+        self.report.rows[changed] = number + 1_000_000
+        oldest = self.own.popleft() if len(self.own) > 20 else None
+        if oldest and number % 3:  # every third stays, so that there are edited rows to compare at the end
+            if len(self.ask(DELETE, oldest)) != 1:
+                self.errors["row to delete was gone"] += 1
+            del self.report.rows[oldest]
+
+    def work(self, start: float, stop: threading.Event) -> None:
+        """Handle one event a period until told to stop; catch up after a wait, as consumers do."""
+        number = 0
+        while not stop.wait(max(0.0, start + number * PERIOD - time.monotonic())):
+            try:
+                self.handle(number)
+            except psycopg.Error as error:
+                self.errors[error.sqlstate or type(error).__name__] += 1
+                if self.connection.closed:
+                    break
+                self.connection.execute("ROLLBACK")
+            number += 1
+        self.report.errors = dict(self.errors)
+
+
+def main(conninfo: str, kind: str, name: str) -> None:
+    """Write until stdin closes, then report on stdout."""
+    options = "-c statement_timeout=20s"  # a writer that hangs for ever could not report that it did
+    with psycopg.connect(conninfo, autocommit=True, application_name=f"demo {name}", options=options) as connection:
+        writer, stop = Writer(connection, kind, name), threading.Event()
+        print("ready", flush=True)  # noqa: T201 - the protocol with the demo
+        start = sys.stdin.readline()
+        if not start:
+            return
+
+        def until_closed() -> None:
+            while os.read(0, 1):  # not sys.stdin: a thread inside its lock would abort the interpreter's exit
+                pass
+            stop.set()
+
+        threading.Thread(target=until_closed, daemon=True).start()
+        writer.work(float(start), stop)
+    with suppress(BrokenPipeError):
+        os.write(1, json.dumps(asdict(writer.report)).encode())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

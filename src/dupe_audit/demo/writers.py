@@ -1,0 +1,128 @@
+"""Start the writers' processes, stop them, and hear what they saw; and ten inserts at the same moment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Self
+from uuid import uuid4
+
+import psycopg
+
+from dupe_audit.demo.traffic import CYCLE, PERIOD, Report
+from dupe_audit.errors import DupeAuditError
+
+KINDS = ("old", "old", "new", "editing")
+DESCRIPTION = {
+    "old": "SELECT, then INSERT",
+    "new": "ON CONFLICT DO NOTHING",
+    "editing": "UPDATE and DELETE",
+}
+
+INSERT = (
+    "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
+    "VALUES (%s, 'demo-ten', 'tool_call', 'Bash', %s)"
+)
+
+
+class Writers:
+    """The application: a context manager that leaves no process behind."""
+
+    def __init__(self, conninfo: str, count: int) -> None:
+        self.start = 0.0
+        command = [sys.executable, "-m", "dupe_audit.demo.traffic", conninfo]
+        self._processes = [
+            # A session of its own: Ctrl-C is for the demo, which then closes the pipe.
+            subprocess.Popen(
+                [*command, KINDS[number % len(KINDS)], f"writer {number}"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            for number in range(count)
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()  # no harm to one that has ended
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    with suppress(BrokenPipeError):
+                        pipe.close()
+
+    def begin(self) -> None:
+        """Start them all at the same moment.
+
+        Raises:
+            DupeAuditError: one of them could not connect; it has said why on stderr.
+        """
+        for process in self._processes:
+            if process.stdout is None or process.stdout.readline() != "ready\n":
+                raise DupeAuditError("A writer of the demo could not be started; its reason is above.")
+        self.start = time.monotonic() + 0.1
+        for process in self._processes:
+            if process.stdin:
+                process.stdin.write(f"{self.start}\n")
+                process.stdin.flush()
+
+    def until_next_burst(self) -> float:
+        """Return the seconds until the redelivery after this one is over."""
+        cycle = CYCLE * PERIOD
+        return cycle - (time.monotonic() - self.start) % cycle + 1.0
+
+    def stop(self) -> list[Report]:
+        """End them and return their reports.
+
+        Raises:
+            DupeAuditError: one of them died.
+        """
+        for process in self._processes:
+            if process.stdin:
+                process.stdin.close()
+        said = [process.stdout.read() if process.stdout else "" for process in self._processes]
+        if not all(said):
+            raise DupeAuditError("A writer of the demo died; its reason is above.")
+        return [Report(**json.loads(report)) for report in said]
+
+
+def raced(reports: list[Report]) -> int:
+    """Return how many events the old writers have inserted a second time: both looked before either inserted."""
+    inserted = Counter(number for report in reports if report.kind == "old" for number in report.shared)
+    return sum(inserted.values()) - len(inserted)
+
+
+def at_once(conninfo: str, count: int) -> Counter[str]:
+    """Insert the same event on so many connections at the same moment; return the outcomes, `ok` or SQLSTATE.
+
+    One more insert, with the same key but for its time, has the outcome `later ok`.
+    """
+    barrier = threading.Barrier(count, timeout=20)
+    trace, when = uuid4(), datetime.now(UTC)
+
+    def insert(_: int) -> str:
+        try:
+            with psycopg.connect(conninfo, autocommit=True) as connection:
+                barrier.wait()
+                connection.execute(INSERT, [trace, when])
+        except (psycopg.Error, threading.BrokenBarrierError) as error:
+            return getattr(error, "sqlstate", None) or type(error).__name__
+        return "ok"
+
+    with ThreadPoolExecutor(count) as pool:
+        outcomes = Counter(pool.map(insert, range(count)))
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(INSERT, [trace, when + timedelta(seconds=1)])
+        outcomes["later ok"] += 1
+    return outcomes

@@ -1,0 +1,173 @@
+"""Facts as text, JSON or Markdown. Nothing else prints facts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import IO, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dupe_audit.model import DuplicateReport, Finding, Run, UniqueKey, VerifyReport
+
+FORMATS = ("text", "json", "markdown")
+
+_STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+
+#: what each count is called, in the order of the story
+_COUNTS = ("rows", "null_key_rows", "groups", "extras", "affected", "largest_group", "exact_groups", "divergent_groups")
+
+
+def size(count: int | None) -> str:
+    """Return bytes as a person reads them."""
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1024 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+def console(file: IO[str]) -> Console:
+    """Return a console that is plain and wide where nobody looks at it."""
+    wide = Console(file=file, highlight=False)
+    return wide if wide.is_terminal else Console(file=file, highlight=False, width=140)
+
+
+def _key_json(key: UniqueKey) -> dict[str, Any]:
+    return {"schema": key.schema, "table": key.table, "columns": list(key.columns), "constraint": key.name}
+
+
+def preflight_json(report: DuplicateReport) -> dict[str, Any]:
+    """Return the contract's object for one key; counts are null where the table could not be counted."""
+    counts = {name: getattr(report.counts, name) if report.counts else None for name in _COUNTS}
+    told = {
+        **_key_json(report.key),
+        "nulls_not_distinct": report.key.nulls_not_distinct,
+        **counts,
+        "estimates": asdict(report.estimates),
+        "references": [asdict(reference) for reference in report.references],
+        "findings": [asdict(found) for found in report.findings],
+    }
+    if report.examples:
+        told["examples"] = [{"key": key, "rows": rows} for key, rows in report.examples]
+    return told
+
+
+def verify_json(report: VerifyReport) -> dict[str, Any]:
+    """Return the contract's object for one key."""
+    index = report.index and {
+        name: getattr(report.index, name) for name in ("name", "valid", "ready", "definition", "bytes")
+    }
+    known = report.run and {name: getattr(report.run, name) for name in ("id", "rows_before", "archived", "restored")}
+    return {
+        **_key_json(report.key),
+        "ok": report.ok,
+        "index": index,
+        "extras": report.extras,
+        "run": known,
+        "findings": [asdict(found) for found in report.findings],
+    }
+
+
+def run_json(known: Run) -> dict[str, Any]:
+    """Return a row of the ledger."""
+    return asdict(known)
+
+
+def dump(value: object, file: IO[str]) -> None:
+    """Write JSON."""
+    file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def preflight(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> None:
+    """Write the reports as text or Markdown."""
+    for report in reports:
+        rows: list[tuple[str, str]] = []
+        if report.counts:
+            rows += [(name.replace("_", " "), f"{getattr(report.counts, name):,}") for name in _COUNTS]
+            rows += [(f"{n.removesuffix('_bytes')}, estimated", size(b)) for n, b in asdict(report.estimates).items()]
+        rows += [
+            (f"rows of {ref.table} on extras", f"{ref.rows:,} ({ref.constraint}, ON DELETE {ref.on_delete})")
+            for ref in report.references
+        ]
+        rows += [(f"key {key}", f"{count:,} rows") for key, count in report.examples]
+        _section(str(report.key), rows, report.findings, style, file)
+
+
+def verify(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
+    """Write the reports as text or Markdown."""
+    for report in reports:
+        rows = [("enforced", "yes" if report.ok else "NO"), ("constraint", report.key.name or "-")]
+        if report.index:
+            state = "valid" if report.index.valid else "ready, not valid" if report.index.ready else "not ready"
+            rows += [("index", f"{state}, {size(report.index.bytes)}"), ("definition", report.index.definition)]
+        if report.extras is not None:
+            rows.append(("extras, counted without an index", f"{report.extras:,}"))
+        if report.run:
+            known = report.run
+            before = "-" if known.rows_before is None else f"{known.rows_before:,}"
+            rows.append(
+                (f"run {known.id}", f"rows before {before}, archived {known.archived:,}, restored {known.restored:,}")
+            )
+        _section(str(report.key), rows, report.findings, style, file)
+
+
+def runs(known: Sequence[Run], style: str, file: IO[str]) -> None:
+    """Write the ledger as text or Markdown."""
+    header = ("run", "table", "key", "state", "archived", "restored", "archive", "started", "revision")
+    body = [
+        (
+            str(one.id),
+            f"{one.schema_name}.{one.table_name}",
+            ", ".join(one.key_columns),
+            one.state + (", purged" if one.purged_at else ""),
+            f"{one.archived:,}",
+            f"{one.restored:,}",
+            size(one.archive_bytes),
+            one.started_at[:19],
+            one.revision or "-",
+        )
+        for one in known
+    ]
+    if style == "markdown":
+        _markdown_table(header, body, file)
+        return
+    table = Table(*header)
+    for row in body:
+        table.add_row(*(Text(cell) for cell in row))
+    console(file).print(table if body else "The ledger is empty: nothing was ever cleaned in this database.")
+
+
+def _section(
+    title: str, rows: Iterable[tuple[str, str]], findings: Iterable[Finding], style: str, file: IO[str]
+) -> None:
+    if style == "markdown":
+        file.write(f"### {title}\n\n")
+        _markdown_table(("what", "value"), rows, file)
+        for found in findings:
+            file.write(f"- **{found.severity}** `{found.id}`: {found.message} {found.help}\n")
+        file.write("\n")
+        return
+    out = console(file)
+    out.print(Text(title, style="bold"))
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in rows:
+        table.add_row(Text("  " + name), Text(value))
+    if table.row_count:
+        out.print(table)
+    for found in findings:
+        out.print(Text.assemble(("  " + found.severity, _STYLES[found.severity]), f" [{found.id}] {found.message}"))
+        out.print(Text("    " + found.help), style="dim")
+    out.print()
+
+
+def _markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], file: IO[str]) -> None:
+    for row in (header, ["---"] * len(header), *rows):
+        file.write("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n")
+    file.write("\n")

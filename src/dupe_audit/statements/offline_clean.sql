@@ -1,0 +1,114 @@
+-- Purpose: archive the extras, in batches, each judged again under its row locks: the same statements as online.
+-- Lock: per batch FOR UPDATE on its rows, waiting for nobody; every batch is a transaction of its own.
+-- Again: yes; it continues under the same run.
+CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_clean(v_run bigint) LANGUAGE plpgsql AS $clean$
+DECLARE
+    v_relid oid;
+    v_rule dupe_audit.run;
+    v_found record;
+    v_holes jsonb;
+    v_extras bigint;
+    v_groups bigint;
+    v_low bigint;
+    v_high bigint;
+    v_batch bigint;
+    v_moved record;
+    v_archived bigint;
+    v_spared bigint;
+    v_until timestamptz;
+BEGIN
+    SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
+    v_relid := v_rule.relid;
+    IF v_rule.keep IS NULL THEN
+        RAISE EXCEPTION 'dupe-audit: duplicates: no op.archive_duplicates() says what to do about them';
+    END IF;
+    FOR v_found IN {blockers} LOOP
+        IF v_found.id = ANY ({errors}) THEN
+            RAISE EXCEPTION 'dupe-audit: %: % (see the page of that finding)', v_found.id, v_found.subject;
+        END IF;
+    END LOOP;
+    SELECT pg_catalog.to_jsonb(f) INTO v_holes
+    FROM ({fragments}) AS f;
+    v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid,
+        'stage', pg_catalog.format('dupe_audit.stage_%s', v_run), 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));
+    IF pg_catalog.to_regclass(v_holes ->> 'archive') IS NULL THEN
+        EXECUTE pg_temp.dupe_audit_fill({t_create_archive}, v_holes);
+        EXECUTE pg_temp.dupe_audit_fill({t_finish_archive}, v_holes);
+        EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I', v_holes ->> 'archive',
+            (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c WHERE c.oid = v_relid));
+        EXECUTE pg_catalog.format('REVOKE ALL ON TABLE %s FROM PUBLIC', v_holes ->> 'archive');
+    END IF;
+    UPDATE dupe_audit.run SET state = 'cleaning', finished_at = NULL WHERE id = v_run;
+    EXECUTE 'DROP TABLE IF EXISTS pg_temp.dupe_audit_locked';
+    {locked};
+    COMMIT;
+    v_until := pg_catalog.clock_timestamp() + interval {give_up_after};
+    LOOP
+        PERFORM pg_catalog.set_config(name, 'off', true) FROM unnest({ranking}) AS name;
+        EXECUTE pg_catalog.format('DROP TABLE IF EXISTS %s', v_holes ->> 'stage');
+        EXECUTE pg_temp.dupe_audit_fill({t_stage}, v_holes);
+        EXECUTE pg_catalog.format('ALTER TABLE %s ADD PRIMARY KEY (n)', v_holes ->> 'stage');
+        EXECUTE pg_catalog.format('ANALYZE %s', v_holes ->> 'stage');
+        EXECUTE pg_catalog.format('SELECT count(*), count(*) FILTER (WHERE place = 2) FROM %s', v_holes ->> 'stage')
+            INTO v_extras, v_groups;
+        EXECUTE pg_catalog.format('UPDATE dupe_audit.run SET groups = greatest(groups, %s), extras = archived + %s, '
+            'rows_before = coalesce(rows_before, (SELECT count(*) FROM ONLY %s)) WHERE id = %s',
+            v_groups, v_extras, v_holes ->> 'table', v_run);
+        COMMIT;
+        IF v_extras > 0 THEN
+            PERFORM pg_catalog.set_config(name, 'off', true) FROM unnest({batching}) AS name;
+            IF v_holes ->> 'refuse_divergent' = 'true' THEN
+                EXECUTE pg_temp.dupe_audit_fill({t_divergent}, v_holes) INTO v_found;
+                IF v_found.groups > 0 THEN
+                    RAISE EXCEPTION 'dupe-audit: divergent-duplicates: % groups with % extras carry different data; nothing was archived in this pass',
+                        v_found.groups, v_found.extras;
+                END IF;
+            END IF;
+            FOR v_found IN {references} LOOP
+                EXECUTE pg_temp.dupe_audit_fill({t_count_staged_references}, v_holes || pg_catalog.jsonb_build_object(
+                    'child', v_found.child, 'condition', v_found.condition)) INTO v_low;
+                IF v_low > 0 THEN
+                    RAISE EXCEPTION 'dupe-audit: foreign-key-references: % rows of % reference extras (%, ON DELETE %)',
+                        v_low, v_found.child, v_found.constraint_name, v_found.on_delete;
+                END IF;
+            END LOOP;
+        END IF;
+        v_archived := 0;
+        v_spared := 0;
+        v_low := 1;
+        WHILE v_low <= v_extras LOOP
+            v_high := least(v_low + v_rule.batch_size - 1, v_extras);
+            PERFORM pg_catalog.set_config(name, 'off', true) FROM unnest({batching}) AS name;
+            PERFORM pg_catalog.set_config('lock_timeout', {lock_timeout}, true);
+            v_batch := (SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run);
+            EXECUTE pg_temp.dupe_audit_fill({t_lock_rows}, v_holes || pg_catalog.jsonb_build_object('low', v_low, 'high', v_high));
+            EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_moved;
+            IF v_moved.columns_digest <> v_holes ->> 'columns_digest' THEN
+                RAISE EXCEPTION 'dupe-audit: the table''s columns changed while it was being cleaned; run this script again';
+            END IF;
+            IF v_moved.judged <> v_moved.deleted OR v_moved.deleted <> v_moved.archived THEN
+                RAISE EXCEPTION 'dupe-audit: delete-trigger: of % extras % were deleted and % archived', v_moved.judged, v_moved.deleted, v_moved.archived;
+            END IF;
+            EXECUTE pg_temp.dupe_audit_fill({t_record_batch}, pg_catalog.jsonb_build_object('run', v_run, 'batch', v_batch,
+                'archived', v_moved.archived, 'restored', 0, 'spared', v_high - v_low + 1 - v_moved.archived));
+            v_archived := v_archived + v_moved.archived;
+            v_spared := v_spared + v_high - v_low + 1 - v_moved.archived;
+            v_low := v_high + 1;
+            COMMIT;
+            PERFORM pg_catalog.pg_sleep(v_rule.pause);
+        END LOOP;
+        RAISE NOTICE 'dupe-audit: run %: % extras archived, % left for another pass', v_run, v_archived, v_spared;
+        EXIT WHEN v_spared = 0;
+        IF v_archived > 0 THEN
+            v_until := pg_catalog.clock_timestamp() + interval {give_up_after};
+        ELSIF pg_catalog.clock_timestamp() > v_until THEN
+            RAISE EXCEPTION 'dupe-audit: % extras stay locked or referenced; run this script again when their holders have ended', v_spared;
+        END IF;
+        COMMIT;
+        PERFORM pg_catalog.pg_sleep(1);
+    END LOOP;
+    EXECUTE pg_catalog.format('DROP TABLE IF EXISTS %s', v_holes ->> 'stage');
+    UPDATE dupe_audit.run SET state = 'clean', finished_at = pg_catalog.clock_timestamp() WHERE id = v_run;
+    COMMIT;
+END
+$clean$

@@ -1,0 +1,48 @@
+-- Purpose: make the ledger, take the run lock, and open a run or take one up again; gives the run's id.
+-- Lock: none on application objects; a session advisory lock that ends with this session.
+-- Again: yes.
+CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_open(INOUT v_run bigint) LANGUAGE plpgsql AS $open$
+DECLARE
+    v_relid oid := ({relid_query});
+    v_owner text;
+    v_until timestamptz := pg_catalog.clock_timestamp() + interval {give_up_after};
+    v_lock integer;
+BEGIN
+    IF v_relid IS NULL THEN
+        RAISE EXCEPTION 'dupe-audit: table-missing: there is no table %', {table_name};
+    END IF;
+    v_lock := (v_relid::int8 - CASE WHEN v_relid::int8 > 2147483647 THEN 4294967296 ELSE 0 END)::int4;
+    -- Polled with commits between: waiting inside pg_advisory_lock holds a snapshot that a build would wait for.
+    WHILE NOT pg_catalog.pg_try_advisory_lock({lock_namespace}, v_lock) LOOP
+        IF pg_catalog.clock_timestamp() > v_until THEN
+            RAISE EXCEPTION 'dupe-audit: another run works on this table; run this script again when it has ended';
+        END IF;
+        COMMIT;
+        PERFORM pg_catalog.pg_sleep(0.2);
+    END LOOP;
+    v_owner := (SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) FROM pg_catalog.pg_class c WHERE c.oid = v_relid);
+    IF pg_catalog.to_regclass('dupe_audit.batch') IS NULL THEN
+        EXECUTE 'CREATE SCHEMA IF NOT EXISTS dupe_audit AUTHORIZATION ' || v_owner;
+        {create_run_table};
+        {create_batch_table};
+        EXECUTE 'ALTER TABLE dupe_audit.run OWNER TO ' || v_owner;
+        EXECUTE 'ALTER TABLE dupe_audit.batch OWNER TO ' || v_owner;
+        REVOKE ALL ON dupe_audit.run, dupe_audit.batch FROM PUBLIC;
+    END IF;
+    SELECT r.id INTO v_run
+    FROM dupe_audit.run r
+    WHERE r.relid = v_relid AND r.key_columns @> {key} AND r.key_columns <@ {key}
+      AND r.state <> 'restored' AND r.purged_at IS NULL
+    ORDER BY r.id DESC LIMIT 1;
+    IF v_run IS NULL THEN
+        INSERT INTO dupe_audit.run (relid, schema_name, table_name, key_columns, nulls_not_distinct, constraint_name,
+            keep, order_by, divergent, ignored, batch_size, pause, max_replica_lag, state, revision, software_version)
+        SELECT v_relid, n.nspname, c.relname, {key}, {nulls_not_distinct}, {constraint_name},
+            {keep}, {order_by}, {divergent}, {ignore}, {batch_size}, {pause}, {max_replica_lag}, 'cleaning', {revision}, {version}
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid = v_relid
+        RETURNING id INTO v_run;
+    END IF;
+    COMMIT;
+END
+$open$

@@ -1,0 +1,91 @@
+-- Purpose: put archived rows back in batches; a row that cannot go back keeps its reason and stays archived.
+-- Lock: ROW EXCLUSIVE on the table; every batch is a transaction of its own.
+-- Again: yes; a row that is marked as restored is not put back twice.
+CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_restore() LANGUAGE plpgsql AS $restore$
+DECLARE
+    v_run record;
+    v_archive text;
+    v_holes jsonb;
+    v_low bigint := 0;
+    v_high bigint;
+    v_first bigint;
+    v_put record;
+    v_one bigint;
+    v_kept bigint := 0;
+    v_size bigint;
+    v_batch bigint;
+    v_restored bigint;
+BEGIN
+    IF pg_catalog.to_regclass('dupe_audit.batch') IS NULL THEN
+        RAISE NOTICE 'dupe-audit: there is no ledger here, so there is nothing to restore';
+        RETURN;
+    END IF;
+    SELECT r.* INTO v_run FROM dupe_audit.run r
+    WHERE r.relid = ({relid}) AND r.key_columns @> {key} AND r.key_columns <@ {key}
+    ORDER BY r.id DESC LIMIT 1;
+    IF v_run.id IS NULL OR v_run.state = 'restored' THEN
+        RAISE NOTICE 'dupe-audit: nothing to restore';
+        RETURN;
+    END IF;
+    IF v_run.purged_at IS NOT NULL THEN
+        RAISE WARNING 'dupe-audit: run % was purged: % rows stay gone', v_run.id, v_run.archived - v_run.restored;
+        RETURN;
+    END IF;
+    v_archive := pg_catalog.format('dupe_audit.archive_%s', v_run.id);
+    IF pg_catalog.to_regclass(v_archive) IS NULL THEN
+        IF v_run.archived > v_run.restored THEN
+            RAISE EXCEPTION 'dupe-audit: archive-missing: % is gone', v_archive;
+        END IF;
+    ELSE
+        EXECUTE pg_temp.dupe_audit_fill({t_restore_fragments},
+            pg_catalog.jsonb_build_object('relid', v_run.relid, 'archive', pg_catalog.quote_literal(v_archive))) INTO v_put;
+        v_holes := pg_catalog.to_jsonb(v_put) || pg_catalog.jsonb_build_object('archive', v_archive, 'table',
+            (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = v_run.relid));
+        IF v_holes ->> 'gone' IS NOT NULL OR v_holes ->> 'retyped' IS NOT NULL THEN
+            RAISE EXCEPTION 'dupe-audit: the table lacks or retyped archived columns: % %', v_holes ->> 'gone', v_holes ->> 'retyped';
+        END IF;
+        LOOP
+            EXECUTE pg_catalog.format('SELECT min(dupe_audit_id), max(dupe_audit_id), count(*) FROM (SELECT dupe_audit_id FROM %s '
+                'WHERE dupe_audit_restored_at IS NULL AND dupe_audit_id > %s ORDER BY 1 LIMIT {batch_size}) AS next', v_archive, v_low)
+                INTO v_first, v_high, v_size;
+            EXIT WHEN v_size = 0;
+            v_batch := (SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run.id);
+            v_restored := 0;
+            BEGIN
+                EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || pg_catalog.jsonb_build_object('low', v_first, 'high', v_high)) INTO v_put;
+                SET CONSTRAINTS ALL IMMEDIATE;
+                IF v_put.chosen <> v_put.put OR v_put.put <> v_put.marked OR v_put.changed > 0 THEN
+                    RAISE EXCEPTION USING ERRCODE = 'P0001', MESSAGE = 'a trigger on the table changed the row or kept it out';
+                END IF;
+                v_restored := v_put.put;
+            EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
+                -- One row is in the way: take this batch row by row.
+                FOR v_one IN EXECUTE pg_catalog.format('SELECT dupe_audit_id FROM %s WHERE dupe_audit_id BETWEEN %s AND %s '
+                    'AND dupe_audit_restored_at IS NULL', v_archive, v_first, v_high) LOOP
+                    BEGIN
+                        EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || pg_catalog.jsonb_build_object('low', v_one, 'high', v_one)) INTO v_put;
+                        SET CONSTRAINTS ALL IMMEDIATE;
+                        IF v_put.put <> 1 OR v_put.changed > 0 THEN
+                            RAISE EXCEPTION USING ERRCODE = 'P0001', MESSAGE = 'a trigger on the table changed the row or kept it out';
+                        END IF;
+                        v_restored := v_restored + 1;
+                    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
+                        EXECUTE pg_catalog.format('UPDATE %s SET dupe_audit_problem = %L WHERE dupe_audit_id = %s', v_archive,
+                            SQLSTATE || ': ' || SQLERRM, v_one);
+                        v_kept := v_kept + 1;
+                    END;
+                END LOOP;
+            END;
+            EXECUTE pg_temp.dupe_audit_fill({t_record_batch}, pg_catalog.jsonb_build_object('run', v_run.id, 'batch', v_batch,
+                'archived', 0, 'restored', v_restored, 'spared', v_size - v_restored));
+            v_low := v_high;
+            COMMIT;
+        END LOOP;
+    END IF;
+    IF v_kept > 0 THEN
+        RAISE EXCEPTION 'dupe-audit: rows-not-restored: % rows stay in %; its column dupe_audit_problem says why', v_kept, v_archive;
+    END IF;
+    UPDATE dupe_audit.run SET state = 'restored', finished_at = pg_catalog.clock_timestamp() WHERE id = v_run.id;
+END
+$restore$

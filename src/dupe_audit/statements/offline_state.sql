@@ -1,0 +1,12 @@
+-- Purpose: tell psql and the guard what is with the index: absent, an unfinished one of ours, or the constraint as asked.
+-- Lock: none beyond catalogs.
+-- Again: yes, it reads.
+CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_state(OUT absent boolean, OUT leftover boolean, OUT enforced boolean)
+LANGUAGE sql AS $state$
+SELECT count(*) = 0,
+       coalesce(bool_or(NOT s.valid AND s.same_definition AND EXISTS (
+           SELECT FROM dupe_audit.run r WHERE r.relid = ({relid}) AND r.constraint_name = {name} AND r.building)), false),
+       coalesce(bool_or(s.valid AND s.same_definition AND s.constraint_name = {name} AND s.same_constraint_form
+           AND s.indrelid = ({relid})), false)
+FROM ({index_state}) AS s
+$state$
