@@ -8,8 +8,8 @@ does both judges by one snapshot: in 15 s, 246 keys lost their last row that way
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from dupe_audit import catalog, ledger
 from dupe_audit.catalog import Relation
-from dupe_audit.driver import require_autocommit, rest, run
+from dupe_audit.driver import require_autocommit, rest, run, tidy
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import Batch, CleanupRule, Finding, UniqueKey, milliseconds
@@ -62,7 +62,7 @@ def cleanup(
     lock_timeout: str = "500ms",
     give_up_after: str = "10min",
     work_mem: str | None = None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Archive the extras of *key*; yield each batch after its commit.
 
     The work advances only as the caller iterates. Killed anywhere, the same call continues under the same run;
@@ -167,9 +167,8 @@ def _staged(work: _Pass, work_mem: str | None) -> Iterator[int]:
             give_up_after=work.give_up_after,
         )
     finally:
-        with suppress(Exception):  # a lost connection: the next run drops it
-            run(work.connection, drop)
-            run(work.connection, "DROP TABLE IF EXISTS pg_temp.dupe_audit_locked")
+        tidy(work.connection, drop)
+        tidy(work.connection, "DROP TABLE IF EXISTS pg_temp.dupe_audit_locked")
 
 
 def _stage(work: _Pass, drop: str, work_mem: str | None) -> int:

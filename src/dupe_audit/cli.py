@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import ledger, render, revisions
 from dupe_audit.connect import connect, describe, find_url
 from dupe_audit.constraint import drop
-from dupe_audit.driver import friendly
+from dupe_audit.driver import friendly, interruptible
 from dupe_audit.errors import DupeAuditError, Refused, WrongUsage
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import Batch, BuildRule, CleanupRule, Finding, UniqueKey
@@ -115,7 +115,7 @@ def opened(url_here: str | None, config_here: str | None) -> Iterator[tuple[Conn
     given = click.get_current_context().obj
     config = config_here or given["config"]
     url = find_url(url_here or given["database_url"], config)
-    with connect(url) as connection:
+    with connect(url) as connection, interruptible(connection):
         click.echo(describe(connection), err=True)
         yield connection, url, config
 
@@ -314,7 +314,7 @@ def purge(run: tuple[int, ...], yes: bool, url_here: str | None, config_here: st
 @main.command()
 @click.option("--rows", type=click.IntRange(1000, 5_000_000), default=200_000, show_default=True)
 @click.option("--extras", type=click.IntRange(1, 500_000), default=3_745, show_default=True)
-@click.option("--writers", type=click.IntRange(1, 16), default=4, show_default=True)
+@click.option("--writers", type=click.IntRange(2, 16), default=4, show_default=True)
 def demo(rows: int, extras: int, writers: int) -> None:
     r"""Show the whole story on a temporary PostgreSQL of its own, with live writers, in under a minute.
 

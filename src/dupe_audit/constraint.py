@@ -75,14 +75,14 @@ def enforce(
     key: UniqueKey,
     rule: BuildRule,
     *,
-    clean_again: Callable[[], None] | None = None,
+    clean_again: Callable[[], int] | None = None,
     revision: str | None = None,
 ) -> None:
     """Make *key* a constraint, online; killed anywhere, the same call continues.
 
     Args:
         connection: in autocommit.
-        clean_again: cleans what arrived since; None where nothing may be cleaned.
+        clean_again: cleans what arrived since, and returns how many rows that were; None where nothing may be cleaned.
         revision: the Alembic revision to enter in the ledger.
 
     Raises:
@@ -96,27 +96,7 @@ def enforce(
         ledger.create(connection, relation.owner)
         run_id = _run_of(connection, relation, key, revision)
         site = _Site(connection=connection, key=key, relation=relation, rule=rule, run_id=run_id)
-        for attempt in range(1, rule.build_attempts + 1):
-            state = _settled(site)
-            if state is not None:
-                break
-            if _built(site):
-                continue
-            log.info("a new duplicate arrived during build %d of %d", attempt, rule.build_attempts)
-            if clean_again is None:
-                raise Refused(
-                    [finding("duplicates", "The build met a duplicate")],
-                    lead=f"{key} cannot be enforced, and no op.archive_duplicates() says what to do about it.",
-                )
-            clean_again()
-        else:
-            state = _settled(site)
-        if state is None:
-            raise DuplicatesKeepComing(
-                f"{rule.build_attempts} builds of {key.name} each met a new duplicate. A writer adds duplicates "
-                "faster than they can be cleaned: deploy the writer with INSERT … ON CONFLICT DO NOTHING first, or "
-                "stop the old one for the length of a build; then run the same command again."
-            )
+        state = _settled(site) or _built_in_rounds(site, clean_again)
         if state.constraint is None:
             _attach(site)
         _comment(site)
@@ -186,6 +166,29 @@ def _wait_for_other_builds(site: _Site) -> None:
                 lead=f"Waited {site.rule.give_up_after} for another build on the table.",
             )
         rest(0.5)
+
+
+def _built_in_rounds(site: _Site, clean_again: Callable[[], int] | None) -> IndexState:
+    """Build; where a new duplicate stops the build, clean and build again, a bounded number of times."""
+    began, arrived = time.monotonic(), 0
+    for attempt in range(1, site.rule.build_attempts + 1):
+        if attempt > 1 and clean_again is not None:
+            # Right before the build: every moment between the ranking and the build is one for the next duplicate.
+            arrived += clean_again()
+        if _built(site) and (state := _settled(site)):
+            return state
+        log.info("build %d of %d met a new duplicate", attempt, site.rule.build_attempts)
+        if clean_again is None:
+            raise Refused(
+                [finding("duplicates", "The build met a duplicate")],
+                lead=f"{site.key} cannot be enforced, and no op.archive_duplicates() says what to do about it.",
+            )
+    seconds = time.monotonic() - began
+    raise DuplicatesKeepComing(
+        f"{site.rule.build_attempts} builds of {site.name} each met a new duplicate: {arrived} more arrived in "
+        f"{seconds:.0f} s, {arrived / seconds:.1f} a second. Deploy the writer with INSERT … ON CONFLICT DO NOTHING "
+        "first, or stop the old one for the length of a build; then run the same command again."
+    )
 
 
 def _built(site: _Site) -> bool:

@@ -57,6 +57,12 @@ def run(connection: Connection, sql: str) -> CursorResult[Any]:
         _interrupt.busy = False
 
 
+def tidy(connection: Connection, sql: str) -> None:
+    """Run a statement that puts something back, on every way out: an interrupt waits for it, a lost connection is none."""
+    with suppress(Exception):  # a lost connection has lost its locks and settings too
+        connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+
+
 def rest(seconds: float) -> None:
     """Sleep outside any transaction, and wake up for an interrupt.
 
@@ -91,6 +97,7 @@ def interruptible(connection: Connection) -> Iterator[None]:
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+        _interrupt.check()  # one that came too late for any statement
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

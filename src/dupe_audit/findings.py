@@ -213,7 +213,7 @@ CATALOGUE: dict[str, Entry] = {
         "or keep one row by rule and archive the others with divergent='archive'.",
     ),
     # Indexes and constraints
-    "already-enforced": Entry("info", "Constraint {subject} enforces the key already.", "Nothing to do."),
+    "already-enforced": Entry("info", "{subject} enforces the key already.", "Nothing to do."),
     "equivalent-index": Entry(
         "error",
         "{subject} enforces the same key already; a second index would only cost writes.",

@@ -19,7 +19,7 @@ from dupe_audit import ledger, offline
 from dupe_audit.catalog import find
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
-from dupe_audit.driver import friendly
+from dupe_audit.driver import friendly, interruptible
 from dupe_audit.errors import DupeAuditError, Interrupted, NotProven, Refused, WrongUsage
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.operations import (
@@ -134,7 +134,7 @@ def restore_duplicates(operations: Operations, operation: RestoreDuplicatesOp) -
 
 def _clean_again(
     connection: Connection, key: UniqueKey, build: BuildRule, options: dict[str, object]
-) -> Callable[[], None] | None:
+) -> Callable[[], int] | None:
     """Return what cleans the key by the rule of its run, or None where no run says how."""
     found = find(connection, key)
     known = ledger.latest(connection, found[1].relid, key) if found else None
@@ -142,8 +142,8 @@ def _clean_again(
         return None
     rule = _overridden(known[1], options)
 
-    def clean() -> None:
-        _logged(
+    def clean() -> int:
+        return _logged(
             cleanup(
                 connection,
                 key,
@@ -196,7 +196,8 @@ def _autocommit(operations: Operations, directive: str) -> Iterator[Connection]:
         with context.autocommit_block():
             connection = operations.get_bind()
             try:
-                yield connection
+                with interruptible(connection):
+                    yield connection
             except (DupeAuditError, DBAPIError) as error:
                 failure = error
                 raise

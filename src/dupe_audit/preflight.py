@@ -112,7 +112,10 @@ def preflight(
 def blockers(
     connection: Connection, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str] = ()
 ) -> list[Finding]:
-    """Return the findings that forbid the cleanup, without counting: the catalog and one scan of the keys' width."""
+    """Return the findings that forbid the change, without counting: the catalog and one scan of the keys' width.
+
+    Indexes are judged where the key has a constraint's name; a cleanup by itself builds none.
+    """
     found = catalog.find(connection, key)
     if found is None:
         return [finding("table-missing", str(key))]
@@ -122,7 +125,8 @@ def blockers(
         with transaction(connection, lock_timeout="5s", read_only=True, local=COUNTING):
             measure = _measure(connection, catalog.fragments(connection, relation, key, rule))
         findings += _width_finding(measure)
-    return [f for f in _sorted(findings, accept) if f.severity == "error"]
+    forbidden = [f for f in _sorted(findings, accept) if f.severity == "error"]
+    return [f for f in forbidden if key.name or f.id != "invalid-index"]
 
 
 def _catalog_findings(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
@@ -160,7 +164,7 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
         elif state and not state.valid:
             findings.append(finding("invalid-index", key.name))
         elif state and state.constraint == key.name:
-            findings.append(finding("already-enforced", key.name))
+            findings.append(finding("already-enforced", f"Constraint {key.name}"))
     others = statement(
         "other_indexes", relid=str(relation.relid), key=text_array(key.columns), constraint_name=literal(key.name)
     )
@@ -168,6 +172,8 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
         subject = f"Constraint {other.constraint_name}" if other.constraint_name else f"Index {other.name}"
         if not other.valid:
             findings.append(finding("invalid-index", other.name))
+        elif other.same_columns and other.immediate and key.name is None:
+            findings.append(finding("already-enforced", subject))
         elif other.same_columns and other.immediate:
             findings.append(finding("equivalent-index", subject, table=relation.name))
         elif other.fewer_columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -42,7 +42,7 @@ def restore(
     batch_size: int = 5000,
     lock_timeout: str = "500ms",
     give_up_after: str = "10min",
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Restore the archived rows of a run; yield each batch after its commit. Run again, it goes on.
 
     The constraint has to be gone first (``constraint.drop``).

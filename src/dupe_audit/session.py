@@ -10,13 +10,13 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit.driver import DEADLOCK, LOCK_NOT_AVAILABLE, interruptible, rest, run, sqlstate
+from dupe_audit.driver import DEADLOCK, LOCK_NOT_AVAILABLE, interruptible, rest, run, sqlstate, tidy
 from dupe_audit.errors import Blocked
 from dupe_audit.model import milliseconds
 from dupe_audit.statements import literal, statement
@@ -56,8 +56,7 @@ def transaction(
         yield
         run(connection, "COMMIT")
     except BaseException:
-        with suppress(Exception):  # the first error is the one to tell
-            run(connection, "ROLLBACK")
+        tidy(connection, "ROLLBACK")
         raise
 
 
@@ -78,8 +77,7 @@ def settings(connection: Connection, values: Mapping[str, str]) -> Iterator[None
         run(connection, _set_config({k: v for k, v in values.items() if k in before}, local=False))
         yield
     finally:
-        with suppress(Exception):  # a lost connection has lost its settings too
-            run(connection, _set_config(before, local=False))
+        tidy(connection, _set_config(before, local=False))
 
 
 def holders(connection: Connection, relid: int) -> str:
@@ -128,8 +126,7 @@ def run_lock(connection: Connection, relid: int, *, give_up_after: str = "10min"
         with interruptible(connection):
             yield
     finally:
-        with suppress(Exception):  # a lost connection has lost its locks too
-            run(connection, f"SELECT pg_catalog.pg_advisory_unlock({key})")
+        tidy(connection, f"SELECT pg_catalog.pg_advisory_unlock({key})")
 
 
 def retrying(

@@ -37,7 +37,7 @@ def _judge_rows(screen: Screen, reports: list[Report], there: dict[str, int]) ->
     must = {identity: value for report in reports for identity, value in report.rows.items()}
     lost, unknown = len(must.keys() - there.keys()), len(there.keys() - must.keys())
     changed = sum(there.get(identity, value) != value for identity, value in must.items())
-    found = f"{lost} lost, {changed} changed, {unknown} unknown" if there != must else "all there, none changed"
+    found = f"{lost} lost, {changed} changed, {unknown} unknown" if there != must else "none lost"
     measured = f"{len(must):,} rows, {found}"
     screen.promise("every row of the writers is as they left it", measured, kept=there == must)
 

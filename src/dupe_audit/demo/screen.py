@@ -96,7 +96,7 @@ class Screen(logging.Handler):
         """Print the promises, what has to be known to read them, and the conclusion; return whether all were kept."""
         yes, no = ("yes", "NO") if self.console.options.ascii_only else ("✓", "✗")
         table = Table("", "promise", "measured", box=box.SIMPLE_HEAD, pad_edge=False)
-        table.columns[1].min_width = max((len(promise.text) for promise in self.promises), default=0)
+        table.columns[1].no_wrap = True
         for promise in self.promises:
             mark = Text(yes, style="green") if promise.kept else Text(no, style="bold red")
             table.add_row(mark, Text(promise.text), Text(promise.measured))

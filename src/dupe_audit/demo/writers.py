@@ -15,6 +15,7 @@ from typing import Self
 from uuid import uuid4
 
 import psycopg
+from psycopg.errors import UniqueViolation
 
 from dupe_audit.demo.traffic import CYCLE, PERIOD, Report
 from dupe_audit.errors import DupeAuditError
@@ -26,6 +27,7 @@ DESCRIPTION = {
     "editing": "UPDATE and DELETE",
 }
 
+INSERTED, REFUSED, INSERTED_LATER = "inserted", "refused (23505)", "more inserted with a later time"
 INSERT = (
     "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
     "VALUES (%s, 'demo-ten', 'tool_call', 'Bash', %s)"
@@ -104,9 +106,9 @@ def raced(reports: list[Report]) -> int:
 
 
 def at_once(conninfo: str, count: int) -> Counter[str]:
-    """Insert the same event on so many connections at the same moment; return the outcomes, `ok` or SQLSTATE.
+    """Insert the same event on so many connections at the same moment; return the outcomes.
 
-    One more insert, with the same key but for its time, has the outcome `later ok`.
+    Those are INSERTED, REFUSED or an unforeseen SQLSTATE; INSERTED_LATER is one more insert, a second later by its key.
     """
     barrier = threading.Barrier(count, timeout=20)
     trace, when = uuid4(), datetime.now(UTC)
@@ -116,13 +118,15 @@ def at_once(conninfo: str, count: int) -> Counter[str]:
             with psycopg.connect(conninfo, autocommit=True) as connection:
                 barrier.wait()
                 connection.execute(INSERT, [trace, when])
+        except UniqueViolation:
+            return REFUSED
         except (psycopg.Error, threading.BrokenBarrierError) as error:
             return getattr(error, "sqlstate", None) or type(error).__name__
-        return "ok"
+        return INSERTED
 
     with ThreadPoolExecutor(count) as pool:
         outcomes = Counter(pool.map(insert, range(count)))
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute(INSERT, [trace, when + timedelta(seconds=1)])
-        outcomes["later ok"] += 1
+        outcomes[INSERTED_LATER] += 1
     return outcomes

@@ -1,0 +1,83 @@
+"""The programs as a person runs them: alembic and dupe-audit as processes, on the reference project."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KEY = "correlation_id, action_name, created_at"
+NAME = "unique_action_per_correlation_timestamp"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def environment(database_url: str) -> dict[str, str]:
+    """The environment of a process that works on the test's database."""
+    return {**os.environ, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture
+def alembic(environment: dict[str, str]) -> Run:
+    """Run alembic on the reference project."""
+
+    def run(*arguments: str, code: int = 0, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def dupe_audit(environment: dict[str, str]) -> Run:
+    """Run dupe-audit in the repository, where alembic.ini is."""
+
+    def run(*arguments: str, code: int = 0, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "dupe_audit.cli", *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == code, (done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def agent_actions(alembic: Run, sql) -> None:
+    """The table of revision 014 with 1,000 keys, 60 of them twice and 1 of those with other data."""
+    alembic("upgrade", "014")
+    sql(
+        """
+        INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at)
+        SELECT md5(i::text)::uuid, 'agent', 'tool_call', 'Read', timestamptz '2026-01-01' + i * interval '1 s'
+        FROM generate_series(1, 1000) AS i;
+        INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at, duration_ms)
+        SELECT correlation_id, agent_name, action_type, action_name, created_at,
+               CASE WHEN correlation_id = md5('60')::uuid THEN 7 END
+        FROM agent_actions WHERE correlation_id IN (SELECT md5(i::text)::uuid FROM generate_series(1, 60) AS i)
+        """
+    )
+
+
+CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM agent_actions t"

@@ -1,0 +1,227 @@
+"""The reference project, up, down and up again, as processes."""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NAME = "unique_action_per_correlation_timestamp"
+CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM agent_actions t"
+EXTRAS = (
+    "SELECT coalesce(sum(n - 1), 0)::int FROM (SELECT count(*) AS n FROM agent_actions "
+    "GROUP BY correlation_id, action_name, created_at) AS k"
+)
+INSERT = (
+    "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
+    "VALUES ('00000000-0000-0000-0000-000000000001', 'w', 'tool_call', 'Read', '2026-01-01')"
+)
+
+
+def constraint(sql):
+    return sql(f"SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = '{NAME}'")
+
+
+def test_upgrade_enforces_and_downgrade_brings_every_row_back(alembic, sql, agent_actions):
+    """Up removes the extras and enforces the key, down restores the table byte for byte, and up works again."""
+    before = sql(CHECKSUM)
+
+    alembic("upgrade", "head")
+    assert [("UNIQUE (correlation_id, action_name, created_at)",)] == constraint(sql)
+    assert [(1000,)] == sql("SELECT count(*) FROM agent_actions")
+    assert [("enforced", "015", 60, 0)] == sql("SELECT state, revision, archived, restored FROM dupe_audit.run")
+
+    alembic("downgrade", "014")
+    assert [] == constraint(sql)
+    assert before == sql(CHECKSUM)
+
+    alembic("upgrade", "head")
+    assert [(1000,)] == sql("SELECT count(*) FROM agent_actions")
+    assert [("restored",), ("enforced",)] == sql("SELECT state FROM dupe_audit.run ORDER BY id")
+
+
+def test_upgrade_has_a_comment_on_the_constraint(alembic, sql, agent_actions):
+    """The catalog says what the constraint is for."""
+    alembic("upgrade", "head")
+
+    comment = sql(f"SELECT obj_description(oid) FROM pg_constraint WHERE conname = '{NAME}'")
+    assert "duplicate" in comment[0][0]
+
+
+def test_upgrade_on_an_empty_table(alembic, sql):
+    """With nothing to clean, the constraint is made, nothing is archived, and the way back works."""
+    alembic("upgrade", "head")
+    assert [("enforced", 0)] == sql("SELECT state, archived FROM dupe_audit.run")
+
+    alembic("downgrade", "014")
+    assert [] == constraint(sql)
+
+
+def test_downgrade_to_base(alembic, sql, agent_actions):
+    """The whole project can be taken away again; the ledger stays."""
+    alembic("upgrade", "head")
+    alembic("downgrade", "base")
+
+    assert [(None,)] == sql("SELECT to_regclass('agent_actions')")
+    assert [("restored",)] == sql("SELECT state FROM dupe_audit.run")
+
+
+def test_ten_simultaneous_identical_inserts_make_one_row(alembic, sql, agent_actions, psycopg_connect):
+    """After the upgrade, of ten sessions that insert the same key at once, one succeeds."""
+    alembic("upgrade", "head")
+    start, outcomes = threading.Barrier(10), []
+    connections = [psycopg_connect(autocommit=True) for _ in range(10)]
+
+    def insert(connection):
+        start.wait()
+        try:
+            connection.execute(INSERT)
+            outcomes.append("inserted")
+        except psycopg.errors.UniqueViolation:
+            outcomes.append("duplicate")
+
+    threads = [threading.Thread(target=insert, args=(c,)) for c in connections]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert ["duplicate"] * 9 + ["inserted"] == sorted(outcomes)
+    sql(INSERT.replace("'2026-01-01'", "'2026-01-01 00:00:00.000001'"))
+
+
+@pytest.mark.parametrize("moment", [0.7, 0.9, 1.1, 1.3, 1.6])
+def test_killed_upgrade_continues(alembic, sql, agent_actions, environment, moment):
+    """A client killed at any moment loses nothing, and the same command ends in the same state."""
+    before = sql(CHECKSUM)
+    victim = subprocess.Popen(
+        [sys.executable, "-m", "alembic", "-x", "dupe_audit.batch_size=1", "upgrade", "head"],
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(moment)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+
+    alembic("upgrade", "head")
+
+    assert [("enforced", 60)] == sql("SELECT state, archived FROM dupe_audit.run")
+    assert [(60, 60)] == sql("SELECT count(*), count(DISTINCT id) FROM dupe_audit.archive_1")
+    alembic("downgrade", "014")
+    assert before == sql(CHECKSUM)
+
+
+@pytest.fixture
+def duplicator(psycopg_connect):
+    """Start an old writer that duplicates random rows, with a pause in seconds after each."""
+    stop, threads = threading.Event(), []
+
+    def start(pause):
+        connection = psycopg_connect(autocommit=True)
+
+        def duplicate():
+            while not stop.wait(pause):
+                with contextlib.suppress(psycopg.errors.UniqueViolation):
+                    connection.execute(
+                        "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
+                        "SELECT correlation_id, agent_name, action_type, action_name, created_at FROM agent_actions "
+                        "ORDER BY random() LIMIT 1"
+                    )
+
+        threads.append(threading.Thread(target=duplicate))
+        threads[-1].start()
+
+    yield start
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_upgrade_wins_against_a_writer_that_keeps_duplicating(alembic, sql, agent_actions, duplicator):
+    """New duplicates that arrive during the upgrade are cleaned under the same run, and the build is tried again."""
+    duplicator(0.2)
+
+    alembic("upgrade", "head")
+
+    assert [(0,)] == sql(EXTRAS)
+    assert [(1, "enforced")] == sql("SELECT id, state FROM dupe_audit.run")
+
+
+def test_upgrade_gives_up_cleanly_against_a_faster_writer(alembic, sql, agent_actions, duplicator, environment):
+    """Where duplicates arrive faster than a build can end, the upgrade says so, and no invalid index stays."""
+    for _ in range(4):
+        duplicator(0)
+    project = [sys.executable, "-m", "alembic", "upgrade", "head"]
+
+    done = subprocess.run(project, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    if done.returncode:
+        assert "each met a new duplicate" in done.stderr
+        assert [] == sql("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid")
+        assert [("014",)] == sql("SELECT version_num FROM alembic_version")
+    else:
+        assert [(0,)] == sql(EXTRAS)
+
+
+def test_divergent_groups_stop_the_upgrade_where_they_are_refused(alembic, sql, agent_actions, tmp_path, environment):
+    """With divergent='refuse' nothing is archived, the message has the count, and the version is not stamped."""
+    project = tmp_path / "alembic"
+    (project / "versions").mkdir(parents=True)
+    for name in ("env.py", "script.py.mako", "versions/014_agent_actions.py", "versions/015_unique_action.py"):
+        text = (ROOT / "alembic" / name).read_text()
+        (project / name).write_text(text.replace('divergent="archive"', 'divergent="refuse"'))
+    shutil.copy(ROOT / "alembic.ini", tmp_path)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 255 == done.returncode
+    assert "divergent-duplicates" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [(1060,)] == sql("SELECT count(*) FROM agent_actions")
+    assert [("014",)] == sql("SELECT version_num FROM alembic_version")
+
+
+def test_a_connection_that_is_in_a_transaction_is_refused_in_words(alembic, sql, agent_actions, engine):
+    """Where env.py opened a transaction first, the directive says so instead of an AssertionError."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "alembic"))
+    config.set_main_option("path_separator", "os")
+    with engine.execution_options(isolation_level="READ COMMITTED").connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        config.attributes["connection"] = connection
+        with pytest.raises(CommandError, match="already in a transaction"):
+            command.upgrade(config, "head")
+
+    assert [(1060,)] == sql("SELECT count(*) FROM agent_actions")
+
+
+def test_unknown_option_is_refused(alembic, agent_actions):
+    """A misspelt -x option stops before anything is done."""
+    done = alembic("-x", "dupe_audit.batchsize=5", "upgrade", "head", code=255)
+
+    assert "There is no -x dupe_audit.batchsize" in done.stderr
+
+
+def test_nothing_is_written_to_stdout(alembic, agent_actions):
+    """The directives are silent on stdout, which is the stream of the offline SQL."""
+    assert "" == alembic("upgrade", "head").stdout
+    assert "" == alembic("downgrade", "014").stdout

@@ -1,0 +1,159 @@
+"""The commands as processes: what they print, and how they end."""
+
+import json
+
+import pytest
+
+NAME = "unique_action_per_correlation_timestamp"
+CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM agent_actions t"
+KEY = ("-c", "correlation_id", "-c", "action_name", "-c", "created_at")
+
+
+def test_preflight_json_has_the_contract(dupe_audit, agent_actions):
+    """The JSON of preflight has the documented names and exact counts, and duplicates end with 1."""
+    done = dupe_audit("preflight", "--table", "agent_actions", *KEY, "--name", NAME, "--format", "json", code=1)
+    told = json.loads(done.stdout)
+    findings = told.pop("findings")
+    estimates = told.pop("estimates")
+
+    assert {
+        "schema": "public",
+        "table": "agent_actions",
+        "columns": ["correlation_id", "action_name", "created_at"],
+        "constraint": NAME,
+        "nulls_not_distinct": False,
+        "rows": 1060,
+        "null_key_rows": 0,
+        "groups": 60,
+        "extras": 60,
+        "affected": 120,
+        "largest_group": 2,
+        "exact_groups": 59,
+        "divergent_groups": 1,
+        "references": [],
+    } == told
+    assert {"index_bytes", "archive_bytes", "temp_bytes"} == set(estimates)
+    assert ["divergent-duplicates", "duplicates"] == [f["id"] for f in findings]
+    assert {"id", "severity", "message", "help"} == set(findings[0])
+
+
+def test_preflight_without_a_table_reads_the_pending_revisions(dupe_audit, agent_actions, alembic):
+    """Before the upgrade the pending key is counted under its own rule; afterwards there is none."""
+    pending = json.loads(dupe_audit("preflight", "--format", "json", code=1).stdout)
+    assert [(NAME, 60, ["duplicates"])] == [
+        (one["constraint"], one["extras"], [f["id"] for f in one["findings"]]) for one in pending
+    ]
+
+    alembic("upgrade", "head")
+    done = dupe_audit("preflight")
+    assert "No pending revision" in done.stderr
+
+
+def test_preflight_changes_nothing(dupe_audit, agent_actions, sql):
+    """After preflight there is no ledger and the table is as before."""
+    before = sql(CHECKSUM)
+    dupe_audit("preflight", "--table", "agent_actions", *KEY, code=1)
+
+    assert (before, [(None,)]) == (sql(CHECKSUM), sql("SELECT to_regnamespace('dupe_audit')"))
+
+
+def test_preflight_prints_keys_only_when_asked(dupe_audit, agent_actions):
+    """Key values appear with --show-keys, and nowhere without it."""
+    quiet = dupe_audit("preflight", "--table", "agent_actions", *KEY, code=1)
+    asked = dupe_audit("preflight", "--table", "agent_actions", *KEY, "--show-keys", code=1)
+
+    assert "2026-01-01" not in quiet.stdout + quiet.stderr
+    assert "2026-01-01" in asked.stdout
+
+
+def test_verify_before_and_after(dupe_audit, alembic, agent_actions):
+    """A missing constraint is a finding and ends with 1; afterwards verify proves it and ends with 0."""
+    missing = dupe_audit("verify", "--table", "agent_actions", "--name", NAME, *KEY, "--format", "json", code=1)
+    told = json.loads(missing.stdout)
+    assert (False, None, 60) == (told["ok"], told["index"], told["extras"])
+
+    alembic("upgrade", "head")
+    told = json.loads(dupe_audit("verify", "--table", "agent_actions", "--name", NAME, "--format", "json").stdout)
+    assert (True, True, 0) == (told["ok"], told["index"]["valid"], told["extras"])
+    assert {"id": 1, "rows_before": 1060, "archived": 60, "restored": 0} == told["run"]
+    assert ["agent_actions"] == [one["table"] for one in json.loads(dupe_audit("verify", "--format", "json").stdout)]
+
+
+def test_verify_of_a_name_that_is_not_there(dupe_audit, agent_actions):
+    """A constraint that does not exist is a finding, not a failure of the program."""
+    done = dupe_audit("verify", "--table", "agent_actions", "--name", "nothing", code=1)
+
+    assert "constraint-missing" in done.stdout
+
+
+def test_runs_shows_the_ledger(dupe_audit, alembic, agent_actions):
+    """The ledger is empty at first and then has the run with its figures."""
+    assert "empty" in dupe_audit("runs").stdout
+
+    alembic("upgrade", "head")
+    (run,) = json.loads(dupe_audit("runs", "--format", "json").stdout)
+    assert ("enforced", 60, 0, "015") == (run["state"], run["archived"], run["restored"], run["revision"])
+    assert "| 1 | public.agent_actions |" in dupe_audit("runs", "--format", "markdown").stdout
+
+
+def test_restore_does_what_downgrade_does(dupe_audit, alembic, agent_actions, sql):
+    """Restore drops the constraint and brings the table back byte for byte; again, it does nothing."""
+    before = sql(CHECKSUM)
+    alembic("upgrade", "head")
+
+    done = dupe_audit("restore", "1")
+    assert "60 rows restored" in done.stdout
+    assert before == sql(CHECKSUM)
+    assert "0 rows restored" in dupe_audit("restore", "1").stdout
+
+
+def test_purge_asks_first(dupe_audit, alembic, agent_actions, sql):
+    """Without an answer nothing is dropped; with --yes the archive goes and the ledger stays."""
+    alembic("upgrade", "head")
+
+    dupe_audit("purge", "1", code=1)
+    assert [("dupe_audit.archive_1",)] == sql("SELECT to_regclass('dupe_audit.archive_1')::text")
+    dupe_audit("purge", "1", "--yes")
+    assert [(None,)] == sql("SELECT to_regclass('dupe_audit.archive_1')")
+    assert [(True,)] == sql("SELECT purged_at IS NOT NULL FROM dupe_audit.run")
+    dupe_audit("verify")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("preflight", "--table", "agent_actions"), 2, "at least one column"),
+        (("preflight", "-c", "a"), 2, "needs --table"),
+        (("verify", "--table", "agent_actions"), 2, "--name"),
+        (("preflight", "--table", "x" * 64, "-c", "a"), 2, "longer than 63 bytes"),
+        (("--database-url", "mysql://h/d", "runs"), 2, "PostgreSQL alone"),
+        (("--database-url", "postgresql://u:secret@localhost:1/d", "runs"), 3, "Cannot connect"),
+        (("--database-url", "postgresql://u:sec ret@[/d", "runs"), 2, "cannot be read"),
+        (("restore", "99"), 3, "no run 99"),
+        (("restore", "0"), 2, "Invalid value"),
+        (("nonsense",), 2, "No such command"),
+        (("-c", "missing.ini", "preflight"), 2, "no Alembic config"),
+    ],
+)
+def test_errors_say_what_to_do_and_end_with_the_documented_code(dupe_audit, arguments, code, says):
+    """Wrong usage ends with 2, what could not be done with 3, in words, and without the password."""
+    done = dupe_audit(*arguments, code=code)
+
+    assert says in done.stderr
+    assert "secret" not in done.stderr
+    assert "sec ret" not in done.stderr
+
+
+def test_no_database_named(dupe_audit, environment):
+    """Without any URL the message names the three places where one can stand."""
+    del environment["DATABASE_URL"]
+
+    assert "--database-url" in dupe_audit("runs", code=2).stderr
+
+
+def test_says_where_it_is_without_the_password(dupe_audit, environment):
+    """Every command says host, database and user before it works."""
+    done = dupe_audit("runs")
+
+    assert "database dupe_audit_test_" in done.stderr
+    assert " as postgres " in done.stderr

@@ -1,0 +1,93 @@
+"""``alembic upgrade --sql`` prints what does the same, and psql runs it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+NAME = "unique_action_per_correlation_timestamp"
+CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM agent_actions t"
+
+
+@pytest.fixture
+def psql(database_url, server, tmp_path):
+    """Run a script with psql as the documentation says; returns the process."""
+    program = Path(server.bin_dir) / "psql"
+    if not program.exists():
+        pytest.skip("no psql beside the server's programs")
+
+    def run(script, *, stop="1"):
+        path = tmp_path / "script.sql"
+        path.write_text(script)
+        url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        return subprocess.run(
+            [program, "-X", "-q", "-v", f"ON_ERROR_STOP={stop}", "-f", str(path), url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_offline_script_goes_up_and_down(alembic, psql, sql, agent_actions, dupe_audit):
+    """The printed SQL archives, builds, attaches and stamps; the way back restores every byte."""
+    before = sql(CHECKSUM)
+
+    up = psql(alembic("upgrade", "014:015", "--sql").stdout)
+    assert (0, [("015",)]) == (up.returncode, sql("SELECT version_num FROM alembic_version")), up.stderr
+    assert [("enforced", 60)] == sql("SELECT state, archived FROM dupe_audit.run")
+    dupe_audit("verify")
+
+    down = psql(alembic("downgrade", "015:014", "--sql").stdout)
+    assert 0 == down.returncode, down.stderr
+    assert before == sql(CHECKSUM)
+    assert [("restored",)] == sql("SELECT state FROM dupe_audit.run")
+
+
+def test_offline_script_can_be_run_again(alembic, psql, sql, agent_actions):
+    """Run twice, the script archives nothing twice."""
+    script = alembic("upgrade", "014:015", "--sql").stdout
+
+    assert [0, 0] == [psql(script).returncode, psql(script).returncode]
+    assert [("enforced", 60)] == sql("SELECT state, archived FROM dupe_audit.run")
+
+
+@pytest.mark.parametrize("stop", ["0", "1"])
+def test_offline_script_stamps_nothing_unproven(alembic, psql, sql, agent_actions, stop):
+    """Where a blocker stands in the way, the version stays, even if psql goes on after errors."""
+    sql("CREATE RULE keep AS ON DELETE TO agent_actions DO INSTEAD NOTHING")
+
+    done = psql(alembic("upgrade", "014:015", "--sql").stdout, stop=stop)
+
+    assert "rewrite-rule" in done.stderr
+    assert [("014",)] == sql("SELECT version_num FROM alembic_version")
+    assert [(1060,)] == sql("SELECT count(*) FROM agent_actions")
+
+
+def test_offline_script_drops_its_own_unfinished_index(alembic, psql, sql, agent_actions):
+    """An invalid index that a killed run left behind is dropped and built again."""
+    alembic("upgrade", "head")
+    sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = '" + NAME + "'::regclass")
+    sql("ALTER TABLE agent_actions DROP CONSTRAINT " + NAME)
+    sql(
+        "INSERT INTO agent_actions SELECT gen_random_uuid(), correlation_id, agent_name, action_type, action_name, "
+        "action_details, debug_mode, duration_ms, created_at FROM agent_actions LIMIT 1"
+    )
+    with pytest.raises(Exception, match="could not create unique index"):
+        sql(f"CREATE UNIQUE INDEX CONCURRENTLY {NAME} ON agent_actions (correlation_id, action_name, created_at)")
+    sql("UPDATE dupe_audit.run SET building = true, state = 'clean'")
+    sql("UPDATE alembic_version SET version_num = '014'")
+
+    done = psql(alembic("upgrade", "014:015", "--sql").stdout)
+
+    assert 0 == done.returncode, done.stderr
+    assert [("enforced", 61)] == sql("SELECT state, archived FROM dupe_audit.run")
+
+
+def test_offline_needs_no_database(alembic, environment):
+    """The script is printed without any connection."""
+    environment["DATABASE_URL"] = "postgresql://nobody@localhost:1/nothing"
+
+    assert "CREATE UNIQUE INDEX CONCURRENTLY" in alembic("upgrade", "014:015", "--sql").stdout
