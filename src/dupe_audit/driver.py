@@ -58,7 +58,7 @@ def run(connection: Connection, sql: str) -> CursorResult[Any]:
 
 
 def tidy(connection: Connection, sql: str) -> None:
-    """Run a statement that puts something back, on every way out: an interrupt waits for it, a lost connection is none."""
+    """Run a statement that puts something back on the way out; an interrupt waits for it."""
     with suppress(Exception):  # a lost connection has lost its locks and settings too
         connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
 

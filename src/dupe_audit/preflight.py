@@ -154,17 +154,7 @@ def _catalog_findings(connection: Connection, key: UniqueKey, relation: Relation
 
 
 def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
-    findings = []
-    if key.name:
-        state = catalog.index_state(connection, relation.relid, key)
-        if state and state.builder_pid:
-            findings.append(finding("live-build", state.builder_pid, table=relation.name))
-        elif state and not state.same_definition:
-            findings.append(finding("wrong-definition", key.name, table=relation.name))
-        elif state and not state.valid:
-            findings.append(finding("invalid-index", key.name))
-        elif state and state.constraint == key.name:
-            findings.append(finding("already-enforced", f"Constraint {key.name}"))
+    findings = _named_index_findings(connection, key, relation) if key.name else []
     others = statement(
         "other_indexes", relid=str(relation.relid), key=text_array(key.columns), constraint_name=literal(key.name)
     )
@@ -172,13 +162,27 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
         subject = f"Constraint {other.constraint_name}" if other.constraint_name else f"Index {other.name}"
         if not other.valid:
             findings.append(finding("invalid-index", other.name))
-        elif other.same_columns and other.immediate and key.name is None:
-            findings.append(finding("already-enforced", subject))
         elif other.same_columns and other.immediate:
-            findings.append(finding("equivalent-index", subject, table=relation.name))
+            # Without a name nothing is to be built, so another index is no rival.
+            findings.append(
+                finding("equivalent-index" if key.name else "already-enforced", subject, table=relation.name)
+            )
         elif other.fewer_columns:
             findings.append(finding("stricter-index", subject))
     return findings
+
+
+def _named_index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
+    state = catalog.index_state(connection, relation.relid, key)
+    if state is None:
+        return []
+    if state.builder_pid:
+        return [finding("live-build", state.builder_pid, table=relation.name)]
+    if not state.same_definition or (state.constraint and not state.same_constraint_form):
+        return [finding("wrong-definition", key.name, table=relation.name)]
+    if not state.valid:
+        return [finding("invalid-index", key.name)]
+    return [finding("already-enforced", f"Constraint {key.name}")] if state.constraint == key.name else []
 
 
 def _measure(connection: Connection, holes: dict[str, str]) -> _Measure:
