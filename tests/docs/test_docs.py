@@ -1,0 +1,253 @@
+"""The prose says what the code does: a page for each finding and command, no dead link, no option that is not there."""
+
+import inspect
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from alembic.operations import MigrateOperation
+
+from dupe_audit import errors, operations, ops, render
+from dupe_audit.cli import main
+from dupe_audit.findings import CATALOGUE
+from dupe_audit.model import Counts, DuplicateReport, IndexState, UniqueKey, VerifyReport
+from dupe_audit.statements import template
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+PAGES = sorted([*DOCS.rglob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))])
+FINDINGS = {path.stem: path for path in (REFERENCE / "findings").glob("*.md") if path.stem != "index"}
+
+#: one word per idea
+VOCABULARY = {
+    *("key", "group", "survivor", "extra", "affected", "exact", "divergent"),
+    *("archive", "run", "batch", "finding", "attach"),
+}
+
+#: a test of one page is named after it
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def without_code(text: str) -> str:
+    """Return Markdown without its code, in which brackets and hashes mean something else."""
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+
+
+def headings(page: Path) -> list[str]:
+    """Return the headings of a page, as written."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+
+
+def anchor(heading: str) -> str:
+    """Return a heading's anchor, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def blocks(page: Path, *languages: str) -> Iterator[str]:
+    """Yield the fenced blocks of these languages; they may be indented in a list."""
+    for indent, text in re.findall(
+        rf"^( *)```(?:{'|'.join(languages)})\n(.*?)^ *```$", page.read_text(), flags=re.DOTALL | re.MULTILINE
+    ):
+        yield re.sub(rf"^{indent}", "", text, flags=re.MULTILINE)
+
+
+def shell_commands(page: Path) -> Iterator[list[str]]:
+    """Yield each command that a reader is told to type, as its words, without redirections and what follows them."""
+    for block in blocks(page, "console", "bash"):
+        prompted = "\n$ " in f"\n{block}"
+        for line in block.replace("\\\n", " ").splitlines():
+            if prompted and not line.startswith("$ "):
+                continue  # what the command prints
+            words = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True)
+            words.whitespace_split = True
+            command: list[str] = []
+            for word in words:
+                if set(word) <= set("();<>|&"):
+                    break
+                if command or not re.match(r"\w+=", word):
+                    command.append(word)
+            yield command
+
+
+def rejected(arguments: list[str]) -> str | None:
+    """Return what click's parser objects to; nothing is run."""
+    try:
+        with main.make_context("dupe-audit", list(arguments)) as context:
+            # What the group leaves to its command: click keeps the name apart from the rest.
+            name, command, rest = main.resolve_command(context, [*context._protected_args, *context.args])
+            if command is None:
+                return f"no command {name}"
+            command.make_context(name, rest, parent=context)
+    except click.exceptions.Exit:
+        return None  # --help and --version
+    except click.ClickException as error:
+        return error.format_message()
+    return None
+
+
+def directives() -> dict[str, inspect.Signature]:
+    """Return the directives with their signatures, as a revision calls them and without types."""
+    found = {}
+    for one in vars(operations).values():
+        if inspect.isclass(one) and issubclass(one, MigrateOperation) and one is not MigrateOperation:
+            name = next(name for name, member in vars(one).items() if isinstance(member, classmethod))
+            _alembics, *parameters = inspect.signature(getattr(one, name)).parameters.values()
+            found[name] = inspect.Signature([each.replace(annotation=each.empty) for each in parameters])
+    return found
+
+
+@pytest.mark.parametrize("finding", sorted(CATALOGUE.keys() | FINDINGS.keys()))
+def test_every_finding_has_its_page(finding):
+    """A finding has a page with its severity, problem and solution, and a page has its finding."""
+    assert finding in CATALOGUE, "a page without a finding"
+    assert finding in FINDINGS, "a finding without a page"
+    entry = CATALOGUE[finding]
+    acceptable = "yes" if entry.acceptable else "no" if entry.severity == "error" else "not needed"
+    assert headings(FINDINGS[finding]) == [finding, "Problem", "Solution"]
+    said = f"Severity: **{entry.severity}**. Can be accepted: {acceptable}"
+    assert FINDINGS[finding].read_text().splitlines()[2].startswith(said)
+
+
+def test_the_table_of_findings_is_complete():
+    """The table of findings has each one, once, with its severity and whether it can be accepted."""
+    page = (REFERENCE / "findings" / "index.md").read_text()
+    table = re.findall(r"^\| \[([\w-]+)\]\(\1\.md\) \| (\w+) \| (yes)? *\|", page, flags=re.MULTILINE)
+    assert table == [(id_, entry.severity, "yes" if entry.acceptable else "") for id_, entry in CATALOGUE.items()]
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_command_has_its_page(name):
+    """A command has help with an example, and a page that names each of its options and is linked from the overview."""
+    command = main.commands[name]
+    page = (REFERENCE / "commands" / f"{name}.md").read_text()
+    options = [name for one in command.params if isinstance(one, click.Option) for name in one.opts]
+
+    assert "Example: dupe-audit" in (command.help or "")
+    assert page.startswith(f"# dupe-audit {name}\n")
+    assert [name for name in options if f"`{name}" not in page] == []
+    assert f"(commands/{name}.md)" in (REFERENCE / "cli.md").read_text()
+
+
+def test_no_page_is_about_a_command_that_is_not_there():
+    """The reference has no page for a command that was renamed or removed."""
+    assert {path.stem for path in (REFERENCE / "commands").glob("*.md")} == set(main.commands)
+
+
+@pages
+def test_commands_in_the_prose_exist(page):
+    """Whatever a page tells its reader to type after dupe-audit is a command with options that it has."""
+    told = [words[1:] for words in shell_commands(page) if words[:1] == ["dupe-audit"]]
+    assert {shlex.join(arguments): problem for arguments in told if (problem := rejected(arguments))} == {}
+
+
+@pages
+def test_links_lead_somewhere(page):
+    """A relative link leads to a file, and its anchor to a heading of it."""
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, fragment = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        if not file.exists() or (fragment and fragment not in map(anchor, headings(file))):
+            dead.append(target)
+    assert dead == []
+
+
+def test_every_page_can_be_reached():
+    """A reader who starts at the index and follows links comes to every page."""
+    reached, ahead = set(), [DOCS / "index.md"]
+    while ahead:
+        page = ahead.pop()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        links = re.findall(r"\]\(([^)#\s]+)", without_code(page.read_text()))
+        ahead += [(page.parent / link).resolve() for link in links if not re.match(r"[a-z]+:", link)]
+    assert sorted(set(DOCS.rglob("*.md")) - reached) == []
+
+
+@pages
+def test_directives_in_the_prose_exist(page):
+    """Every operation of ours that a page calls on op is a directive, with arguments that it has."""
+    known = directives()
+    alembics = {"create_unique_constraint"}  # what a page compares ours with
+    for name, rest in re.findall(r"\bop\.(\w*(?:duplicates|unique_constraint)\w*)(\([^()]*\))?", page.read_text()):
+        assert name in known.keys() | alembics, f"there is no op.{name}"
+        arguments = set(re.findall(r"\b(\w+)=(?!=)", rest))
+        assert name in alembics or arguments <= known[name].parameters.keys(), f"op.{name}{rest}"
+
+
+@pytest.mark.parametrize("name", sorted(directives()))
+def test_every_argument_of_a_directive_is_documented(name):
+    """The page of the directives shows each one's signature with the defaults that it has."""
+    section = (REFERENCE / "directives.md").read_text().split(f"## op.{name}\n")[1]
+    shown = re.sub(r"\s|,\s*(?=\))", "", section.split("```python\n")[1].split("```")[0])
+    assert shown == f"op.{name}{directives()[name]}".replace(" ", "").replace("'", '"')
+
+
+def test_every_x_option_is_documented():
+    """The page of options has a row for each one that Alembic's command line takes, and for no other."""
+    rows = re.findall(r"^\| `dupe_audit\.(\w+)` \|", (REFERENCE / "options.md").read_text(), flags=re.MULTILINE)
+    assert sorted(rows) == sorted(ops.OPTIONS)
+
+
+@pages
+def test_x_options_in_the_prose_exist(page):
+    """A page names no option of Alembic's command line that would be refused."""
+    assert set(re.findall(r"-x dupe_audit\.(\w+)=", page.read_text())) <= ops.OPTIONS.keys()
+
+
+def test_the_glossary_has_every_word():
+    """Each word of the vocabulary is explained in the glossary, and its terms are in order."""
+    terms = re.findall(r"^\*\*(.+)\*\*$", (DOCS / "glossary.md").read_text(), flags=re.MULTILINE)
+    assert VOCABULARY - set(terms) == set()
+    assert terms == sorted(terms)
+
+
+def test_every_exit_code_is_documented():
+    """The page of exit codes has each code that an error of ours ends with."""
+    page = (REFERENCE / "exit-codes.md").read_text()
+    codes = {one.exit_code for one in vars(errors).values() if hasattr(one, "exit_code")}
+    assert [code for code in sorted(codes) if f"\n| {code} |" not in page] == []
+
+
+@pytest.mark.parametrize("table", ["run", "batch"])
+def test_every_column_of_the_ledger_is_documented(table):
+    """The page of the ledger names each column of its tables, and each state of a run."""
+    section = (REFERENCE / "ledger.md").read_text().split(f"## dupe_audit.{table}\n")[1].split("\n## ")[0]
+    definition = template(f"create_{table}_table")
+    columns = re.findall(r"^    ([a-z_]+) ", definition, flags=re.MULTILINE)
+    states = re.findall(r"'(\w+)'", "".join(re.findall(r"state IN \((.*?)\)", definition)))
+    assert [name for name in [*columns, *states] if f"`{name}`" not in section] == []
+
+
+def test_every_column_of_an_archive_is_documented():
+    """The page of the ledger names each column that an archive has of its own."""
+    page = (REFERENCE / "ledger.md").read_text()
+    columns = re.findall(r"ADD COLUMN (\w+)", template("finish_archive"))
+    assert columns != []
+    assert [name for name in columns if f"`{name}`" not in page] == []
+
+
+def test_the_json_in_the_prose_has_the_keys_that_are_printed():
+    """A script that is written after the examples of the reference finds every key."""
+    key = UniqueKey(table="orders", columns=("id",))
+    counts = Counts(**dict.fromkeys(Counts.__slots__, 0))
+    blank: dict[str, Any] = dict.fromkeys(IndexState.__slots__)
+    printed = {
+        "preflight": render.preflight_json(DuplicateReport(key=key, counts=counts)),
+        "verify": render.verify_json(VerifyReport(key=key, index=IndexState(**blank), extras=0, run=None)),
+    }
+    for command, told in printed.items():
+        shown = json.loads(next(blocks(REFERENCE / "commands" / f"{command}.md", "json")))
+        assert list(shown) == list(told)
+        nested = {name for name, value in told.items() if isinstance(value, dict)}
+        assert {name: list(shown[name]) for name in nested} == {name: list(told[name]) for name in nested}
