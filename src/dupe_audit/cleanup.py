@@ -85,7 +85,14 @@ def cleanup(
     with run_lock(connection, relation.relid, give_up_after=give_up_after):
         ledger.create(connection, relation.owner)
         holes = catalog.fragments(connection, relation, key, rule)
-        run_id = _open_or_resume(connection, relation, key, rule, revision, holes)
+        run_id = retrying(
+            connection,
+            partial(_open_or_resume, connection, relation, key, rule, revision, holes),
+            relid=relation.relid,
+            what="make the archive",
+            lock_timeout=lock_timeout,
+            give_up_after=give_up_after,
+        )
         work = _Pass(
             connection=connection,
             relation=relation,

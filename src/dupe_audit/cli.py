@@ -71,7 +71,7 @@ class Commands(click.Group):
 @click.option("-c", "--config", metavar="FILE", default="alembic.ini", show_default=True, help="Alembic config.")
 @click.pass_context
 def main(ctx: click.Context, database_url: str | None, config: str) -> None:
-    r"""Put a unique constraint on a live PostgreSQL table that already holds duplicates.
+    """Put a unique constraint on a live PostgreSQL table that already holds duplicates.
 
     Alembic does the work (op.archive_duplicates and op.create_unique_constraint_online); these commands look
     before, prove after, and put rows back.
@@ -148,7 +148,7 @@ def preflight(
     url_here: str | None,
     config_here: str | None,
 ) -> None:
-    r"""Count duplicates and find everything that could make the upgrade fail; change nothing.
+    """Count duplicates and find everything that could make the upgrade fail; change nothing.
 
     Without --table: every key that pending revisions are about to enforce.
 
@@ -195,7 +195,7 @@ def verify(
     url_here: str | None,
     config_here: str | None,
 ) -> None:
-    r"""Prove from the catalog and by counting that a constraint is there, valid and true; change nothing.
+    """Prove from the catalog and by counting that a constraint is there, valid and true; change nothing.
 
     Without --table: every key that applied revisions declare.
 
@@ -242,7 +242,7 @@ def _say_unreadable(project: revisions.Project) -> None:
 @format_option
 @database_options
 def runs(style: str, url_here: str | None, config_here: str | None) -> None:
-    r"""Show the ledger: each run, its state, rows archived and restored, size of its archive.
+    """Show the ledger: each run, its state, rows archived and restored, size of its archive.
 
     \b
     Example: dupe-audit runs --format json
@@ -260,7 +260,7 @@ def runs(style: str, url_here: str | None, config_here: str | None) -> None:
 @click.option("--batch-size", type=click.IntRange(1, 100_000), default=5000, show_default=True, help="Rows per commit.")
 @database_options
 def restore(run: int, batch_size: int, url_here: str | None, config_here: str | None) -> None:
-    r"""Put a run's archived rows back, and drop its constraint first, where that stands in the way.
+    """Put a run's archived rows back, and drop its constraint first, where that stands in the way.
 
     This is what alembic downgrade does, for when Alembic cannot: after an upgrade that stopped half way.
     Stopped, it continues when it is run again.
@@ -293,7 +293,7 @@ def restore(run: int, batch_size: int, url_here: str | None, config_here: str | 
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @database_options
 def purge(run: tuple[int, ...], yes: bool, url_here: str | None, config_here: str | None) -> None:
-    r"""Drop archives that are no longer needed. Rows that were not restored are gone then.
+    """Drop archives that are no longer needed. Rows that were not restored are gone then.
 
     \b
     Example: dupe-audit purge 1 --yes
@@ -316,7 +316,7 @@ def purge(run: tuple[int, ...], yes: bool, url_here: str | None, config_here: st
 @click.option("--extras", type=click.IntRange(1, 500_000), default=3_745, show_default=True)
 @click.option("--writers", type=click.IntRange(2, 16), default=4, show_default=True)
 def demo(rows: int, extras: int, writers: int) -> None:
-    r"""Show the whole story on a temporary PostgreSQL of its own, with live writers, in under a minute.
+    """Show the whole story on a temporary PostgreSQL of its own, with live writers, in under a minute.
 
     Ends with 1 if any promise was not kept. Needs: pip install 'dupe-audit[embedded]'
 

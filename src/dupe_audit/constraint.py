@@ -80,6 +80,8 @@ def enforce(
 ) -> None:
     """Make *key* a constraint, online; killed anywhere, the same call continues.
 
+    It claims nothing: verifying, and entering in the ledger that the key is enforced, are the caller's.
+
     Args:
         connection: in autocommit.
         clean_again: cleans what arrived since, and returns how many rows that were; None where nothing may be cleaned.
@@ -100,7 +102,6 @@ def enforce(
         if state.constraint is None:
             _attach(site)
         _comment(site)
-        ledger.mark_enforced(connection, run_id, site.name)
 
 
 def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:

@@ -151,7 +151,7 @@ CATALOGUE: dict[str, Entry] = {
     "foreign-key-references": Entry(
         "error",
         "{subject} reference rows that would have to leave.",
-        "Point them at the row that stays (UPDATE child SET … ), then run this again; extras without references can be archived.",
+        "Point them at the row that stays (UPDATE child SET …), then run this again. Nothing is archived as long as an extra is referenced.",
     ),
     "foreign-key-unindexed": Entry(
         "warning",

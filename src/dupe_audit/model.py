@@ -10,6 +10,9 @@ from dupe_audit.errors import WrongUsage
 #: bytes in a PostgreSQL identifier (NAMEDATALEN - 1); longer ones are silently cut by the server
 MAX_IDENTIFIER = 63
 
+#: bytes that a btree entry of version 4 can hold (PostgreSQL documentation, 64.1 B-Tree; H40)
+WIDEST_KEY = 2704
+
 Severity = Literal["error", "warning", "info"]
 RunState = Literal["cleaning", "clean", "enforced", "dropped", "restored", "failed"]
 
@@ -261,7 +264,18 @@ class VerifyReport:
     index: IndexState | None
     extras: int | None
     run: Run | None
+    rows: int | None = None  #: rows in the table, from the snapshot that counted the extras
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def traffic(self) -> int | None:
+        """Rows that the application added (or, below zero, deleted) since the run's first ranking.
+
+        The ledger's arithmetic: before = now + archived - restored, but for this.
+        """
+        if self.run is None or self.run.rows_before is None or self.rows is None:
+            return None
+        return self.rows + self.run.archived - self.run.restored - self.run.rows_before
 
     @property
     def ok(self) -> bool:

@@ -7,11 +7,13 @@ version: where anything is not as it must be, the version is not stamped, whatev
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from alembic.operations import Operations
 
 from dupe_audit import catalog, ledger
 from dupe_audit.findings import CATALOGUE
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, milliseconds
+from dupe_audit.model import WIDEST_KEY, BuildRule, CleanupRule, UniqueKey, milliseconds
 from dupe_audit.session import LOCK_NAMESPACE
 from dupe_audit.statements import fill, ident, literal, statement, template, text_array
 
@@ -28,10 +30,14 @@ SESSION = {
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "row_security": "off",
+    # A killed psql must not leave a build behind that nobody waits for.
+    "client_connection_check_interval": "'1s'",
 }
 
 
-def archive_duplicates(operations: Operations, key: UniqueKey, rule: CleanupRule) -> None:
+def archive_duplicates(
+    operations: Operations, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str], revision: str | None
+) -> None:
     """Write the script that archives the extras of *key*."""
     relid, columns = catalog.relid_sql(key), text_array(key.columns)
     ready = (
@@ -40,20 +46,22 @@ def archive_duplicates(operations: Operations, key: UniqueKey, rule: CleanupRule
     )
     with operations.migration_context.autocommit_block():
         _write(operations, f"-- dupe-audit: archive the duplicates of {_line(key)}", end="")
-        _open(operations, key, rule, BuildRule())
-        _clean(operations, BuildRule())
+        _open(operations, key, rule, BuildRule(), revision)
+        _clean(operations, BuildRule(), accept)
         _write(operations, "CALL pg_temp.dupe_audit_clean(:dupe_audit_v_run)")
         _reset(operations)
     _guard(operations, ready, f"the duplicates of {_line(key)} are not archived")
 
 
-def create_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule) -> None:
+def create_unique_constraint(
+    operations: Operations, key: UniqueKey, rule: BuildRule, *, accept: Collection[str], revision: str | None
+) -> None:
     """Write the script that builds, attaches and proves the constraint."""
     name, relid, table = str(key.name), catalog.relid_sql(key), _table(key)
     with operations.migration_context.autocommit_block():
         _write(operations, f"-- dupe-audit: enforce {_line(key)} as {_line(name)}, online", end="")
-        _open(operations, key, None, rule)
-        _clean(operations, rule)
+        _open(operations, key, None, rule, revision)
+        _clean(operations, rule, accept)
         _write(
             operations,
             statement("offline_state", relid=relid, name=literal(name), index_state=_index_state(key, relid)),
@@ -159,7 +167,9 @@ def restore_duplicates(operations: Operations, key: UniqueKey) -> None:
         _reset(operations)
 
 
-def _open(operations: Operations, key: UniqueKey, rule: CleanupRule | None, build: BuildRule) -> None:
+def _open(
+    operations: Operations, key: UniqueKey, rule: CleanupRule | None, build: BuildRule, revision: str | None
+) -> None:
     """Write the settings, and what takes the run lock and opens the run; psql keeps the run's id."""
     _settings(operations)
     _write(
@@ -172,10 +182,12 @@ def _open(operations: Operations, key: UniqueKey, rule: CleanupRule | None, buil
             lock_namespace=str(LOCK_NAMESPACE),
             create_run_table=template("create_run_table"),
             create_batch_table=template("create_batch_table"),
+            revoke_run=_private("dupe_audit.run"),
+            revoke_batch=_private("dupe_audit.batch"),
             key=text_array(key.columns),
             nulls_not_distinct=literal(key.nulls_not_distinct),
             constraint_name=literal(key.name),
-            revision="NULL",
+            revision=literal(revision),
             version=literal(ledger.VERSION),
             **ledger.rule_holes(rule),
         ),
@@ -183,13 +195,15 @@ def _open(operations: Operations, key: UniqueKey, rule: CleanupRule | None, buil
     _write(operations, "CALL pg_temp.dupe_audit_open(NULL) \\gset dupe_audit_", end="")
 
 
-def _clean(operations: Operations, build: BuildRule) -> None:
+def _clean(operations: Operations, build: BuildRule, accept: Collection[str]) -> None:
     """Write the temporary procedure that cleans a run by its rule; once a script."""
     if not _first(operations, "clean"):
         return
     if _first(operations, "fill"):
         _write(operations, template("offline_fill"))
     templates = (
+        "measure",
+        "revoke_all",
         "create_archive",
         "finish_archive",
         "stage",
@@ -212,7 +226,10 @@ def _clean(operations: Operations, build: BuildRule) -> None:
                 nulls_not_distinct="v_rule.nulls_not_distinct",
                 default_read_only="false",
             ),
-            errors=text_array(id_ for id_, entry in CATALOGUE.items() if entry.severity == "error"),
+            errors=text_array(
+                id_ for id_, entry in CATALOGUE.items() if entry.severity == "error" and id_ not in accept
+            ),
+            widest_key=str(WIDEST_KEY),
             fragments=statement(
                 "fragments",
                 relid="v_relid",
@@ -232,6 +249,10 @@ def _clean(operations: Operations, build: BuildRule) -> None:
             **{f"t_{name}": _quoted(name) for name in templates},
         ),
     )
+
+
+def _private(name: str) -> str:
+    return statement("revoke_all", object_name=literal(name))
 
 
 def _first(operations: Operations, part: str) -> bool:

@@ -54,7 +54,7 @@ def archive_duplicates(operations: Operations, operation: ArchiveDuplicatesOp) -
     options = _options(operations)
     rule = _overridden(operation.rule, options)
     if operations.migration_context.as_sql:
-        offline.archive_duplicates(operations, operation.key, rule)
+        offline.archive_duplicates(operations, operation.key, rule, accept=_accept(options), revision=_revision())
         return
     with _autocommit(operations, "archive_duplicates") as connection:
         accept = _accept(options)
@@ -75,7 +75,7 @@ def create_unique_constraint_online(operations: Operations, operation: CreateUni
         max_parallel_maintenance_workers=_text(options, "max_parallel_maintenance_workers"),
     )
     if operations.migration_context.as_sql:
-        offline.create_unique_constraint(operations, operation.key, rule)
+        offline.create_unique_constraint(operations, operation.key, rule, accept=_accept(options), revision=_revision())
         return
     with _autocommit(operations, "create_unique_constraint_online") as connection:
         _refuse_constraint(connection, operation.key, _accept(options))
@@ -173,7 +173,7 @@ def _logged(batches: Iterable[Batch], what: str) -> int:
         moved += getattr(batch, what)
         if time.monotonic() - said > LOG_EVERY:
             said = time.monotonic()
-            log.info("run %d: %d of %d rows %s", batch.run_id, batch.done, batch.total, what)
+            log.info("run %d: %d of %d rows done, %d %s", batch.run_id, batch.done, batch.total, moved, what)
     return moved
 
 

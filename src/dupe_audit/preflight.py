@@ -12,6 +12,7 @@ from dupe_audit.catalog import Relation
 from dupe_audit.driver import pooler, run
 from dupe_audit.findings import CATALOGUE, finding
 from dupe_audit.model import (
+    WIDEST_KEY,
     CleanupRule,
     Counts,
     DuplicateReport,
@@ -22,9 +23,6 @@ from dupe_audit.model import (
 )
 from dupe_audit.session import transaction
 from dupe_audit.statements import fill_known, literal, statement, template, text_array
-
-#: bytes that a btree entry of version 4 can hold (PostgreSQL documentation, 64.1 B-Tree; H40)
-WIDEST_KEY = 2704
 
 #: no index is trusted with a count (H43); rows of a group are joined by ctid, which only a nested loop does well
 COUNTING = {
@@ -155,19 +153,25 @@ def _catalog_findings(connection: Connection, key: UniqueKey, relation: Relation
 
 def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
     findings = _named_index_findings(connection, key, relation) if key.name else []
+    if builder := run(connection, statement("builders", relid=str(relation.relid))).scalar():
+        findings = [finding("live-build", builder, table=relation.name)]
     others = statement(
-        "other_indexes", relid=str(relation.relid), key=text_array(key.columns), constraint_name=literal(key.name)
+        "other_indexes",
+        relid=str(relation.relid),
+        key=text_array(key.columns),
+        constraint_name=literal(key.name),
+        nulls_not_distinct=literal(key.nulls_not_distinct),
     )
     for other in run(connection, others):
         subject = f"Constraint {other.constraint_name}" if other.constraint_name else f"Index {other.name}"
         if not other.valid:
             findings.append(finding("invalid-index", other.name))
-        elif other.same_columns and other.immediate:
+        elif other.same_key and other.immediate:
             # Without a name nothing is to be built, so another index is no rival.
             findings.append(
                 finding("equivalent-index" if key.name else "already-enforced", subject, table=relation.name)
             )
-        elif other.fewer_columns:
+        elif other.stricter:
             findings.append(finding("stricter-index", subject))
     return findings
 
@@ -176,8 +180,6 @@ def _named_index_findings(connection: Connection, key: UniqueKey, relation: Rela
     state = catalog.index_state(connection, relation.relid, key)
     if state is None:
         return []
-    if state.builder_pid:
-        return [finding("live-build", state.builder_pid, table=relation.name)]
     if not state.same_definition or (state.constraint and not state.same_constraint_form):
         return [finding("wrong-definition", key.name, table=relation.name)]
     if not state.valid:

@@ -70,6 +70,7 @@ def verify_json(report: VerifyReport) -> dict[str, Any]:
         "ok": report.ok,
         "index": index,
         "extras": report.extras,
+        "rows": report.rows,
         "run": known,
         "findings": [asdict(found) for found in report.findings],
     }
@@ -115,6 +116,9 @@ def verify(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
             rows.append(
                 (f"run {known.id}", f"rows before {before}, archived {known.archived:,}, restored {known.restored:,}")
             )
+        if report.rows is not None:
+            traffic = "" if report.traffic is None else f", {report.traffic:+,} by the application since the run began"
+            rows.append(("rows now", f"{report.rows:,}{traffic}"))
         _section(str(report.key), rows, report.findings, style, file)
 
 

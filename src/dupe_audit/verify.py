@@ -41,13 +41,14 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
         return VerifyReport(key=key, index=None, extras=None, run=None, findings=(finding("table-missing", str(key)),))
     key, relation = found
     state = catalog.index_state(connection, relation.relid, key)
-    known = ledger.latest(connection, relation.relid, key)
     findings = _catalog_findings(key, relation, state)
     local = SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {})
     try:
-        with transaction(connection, lock_timeout="5s", read_only=True, local=local):
+        with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=local):
             holes = catalog.fragments(connection, relation, key, CleanupRule())
             extras = int(run(connection, fill_known(template("count_extras"), holes)).scalar_one())
+            rows = int(run(connection, f"SELECT count(*) FROM ONLY {relation.name}").scalar_one())
+            known = ledger.latest(connection, relation.relid, key)  # its sums as of the same moment
     except DBAPIError as error:
         if sqlstate(error) != "42703":
             raise
@@ -58,7 +59,9 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
         findings += _amcheck(connection, state)
     if known:
         findings += ledger_findings(connection, known[0])
-    return VerifyReport(key=key, index=state, extras=extras, run=known[0] if known else None, findings=tuple(findings))
+    return VerifyReport(
+        key=key, index=state, extras=extras, run=known[0] if known else None, rows=rows, findings=tuple(findings)
+    )
 
 
 def verify_named(

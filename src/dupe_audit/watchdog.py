@@ -92,7 +92,7 @@ def _describe(row: Any) -> str:
             if locker and state
             else "a prepared transaction"
         )
-        return f"{phase}, {done} of {total}: {who}"
+        return f"{phase}{f', {done} of {total}' if total else ''}: {who}"
     for part, whole in ((blocks_done, blocks), (tuples_done, tuples)):
         if whole:
             return f"{phase}, {100 * part // whole} %"

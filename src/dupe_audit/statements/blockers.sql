@@ -66,7 +66,8 @@ WHERE NOT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMP
 UNION ALL
 SELECT 'missing-privilege', 'CREATE, USAGE ON SCHEMA dupe_audit'
 FROM pg_catalog.pg_namespace n
-WHERE n.nspname = 'dupe_audit' AND NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE, USAGE')
+WHERE n.nspname = 'dupe_audit'
+  AND NOT (pg_catalog.has_schema_privilege(n.oid, 'CREATE') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'))
 UNION ALL
 SELECT 'missing-privilege', pg_catalog.format('CREATE ON SCHEMA %I', nspname)
 FROM rel WHERE NOT pg_catalog.has_schema_privilege(relnamespace, 'CREATE')

@@ -1,9 +1,12 @@
 -- Purpose: say how far a build is and for whom it waits.
 -- Lock: none.
 -- Again: yes, it reads.
-SELECT p.phase, p.lockers_total, p.lockers_done, p.current_locker_pid, p.blocks_total, p.blocks_done,
+SELECT coalesce(p.phase, 'waiting for the table') AS phase, p.lockers_total, p.lockers_done, a.pid AS locker, p.blocks_total, p.blocks_done,
        p.tuples_total, p.tuples_done, a.application_name, a.state,
        pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::numeric)::float8 AS seconds
-FROM pg_catalog.pg_stat_progress_create_index p
-LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = p.current_locker_pid
-WHERE p.pid = {pid}
+FROM pg_catalog.pg_stat_activity b
+LEFT JOIN pg_catalog.pg_stat_progress_create_index p ON p.pid = b.pid
+LEFT JOIN pg_catalog.pg_stat_activity a
+    -- Before its first phase a build waits for its lock on the table, for as long as others let it (a VACUUM, DDL).
+    ON a.pid = coalesce(nullif(p.current_locker_pid, 0), (pg_catalog.pg_blocking_pids(b.pid))[1])
+WHERE b.pid = {pid} AND (p.phase IS NOT NULL OR b.wait_event_type = 'Lock')

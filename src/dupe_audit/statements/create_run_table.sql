@@ -28,5 +28,5 @@ CREATE TABLE IF NOT EXISTS dupe_audit.run (
     finished_at timestamptz,
     purged_at timestamptz,
     software_version text NOT NULL,
-    who text NOT NULL DEFAULT pg_catalog.format('%s@%s', SESSION_USER, coalesce(pg_catalog.inet_client_addr()::text, 'socket'))
+    who text NOT NULL DEFAULT pg_catalog.format('%s@%s', SESSION_USER, coalesce(pg_catalog.host(pg_catalog.inet_client_addr()), 'socket'))
 )

@@ -29,6 +29,10 @@ BEGIN
     END LOOP;
     SELECT pg_catalog.to_jsonb(f) INTO v_holes
     FROM ({fragments}) AS f;
+    EXECUTE pg_temp.dupe_audit_fill({t_measure}, v_holes) INTO v_found;
+    IF v_found.widest_key > {widest_key} AND 'key-too-wide' = ANY ({errors}) THEN
+        RAISE EXCEPTION 'dupe-audit: key-too-wide: the widest key takes % bytes', v_found.widest_key;
+    END IF;
     v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid,
         'stage', pg_catalog.format('dupe_audit.stage_%s', v_run), 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));
     IF pg_catalog.to_regclass(v_holes ->> 'archive') IS NULL THEN
@@ -36,7 +40,8 @@ BEGIN
         EXECUTE pg_temp.dupe_audit_fill({t_finish_archive}, v_holes);
         EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I', v_holes ->> 'archive',
             (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c WHERE c.oid = v_relid));
-        EXECUTE pg_catalog.format('REVOKE ALL ON TABLE %s FROM PUBLIC', v_holes ->> 'archive');
+        EXECUTE pg_temp.dupe_audit_fill({t_revoke_all},
+            pg_catalog.jsonb_build_object('object_name', pg_catalog.quote_literal(v_holes ->> 'archive')));
     END IF;
     UPDATE dupe_audit.run SET state = 'cleaning', finished_at = NULL WHERE id = v_run;
     EXECUTE 'DROP TABLE IF EXISTS pg_temp.dupe_audit_locked';
@@ -77,6 +82,10 @@ BEGIN
         v_spared := 0;
         v_low := 1;
         WHILE v_low <= v_extras LOOP
+            WHILE (SELECT extract(epoch FROM max(replay_lag)) FROM pg_catalog.pg_stat_replication) > v_rule.max_replica_lag LOOP
+                COMMIT;
+                PERFORM pg_catalog.pg_sleep(1);
+            END LOOP;
             v_high := least(v_low + v_rule.batch_size - 1, v_extras);
             PERFORM pg_catalog.set_config(name, 'off', true) FROM unnest({batching}) AS name;
             PERFORM pg_catalog.set_config('lock_timeout', {lock_timeout}, true);

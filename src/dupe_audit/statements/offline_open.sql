@@ -27,7 +27,8 @@ BEGIN
         {create_batch_table};
         EXECUTE 'ALTER TABLE dupe_audit.run OWNER TO ' || v_owner;
         EXECUTE 'ALTER TABLE dupe_audit.batch OWNER TO ' || v_owner;
-        REVOKE ALL ON dupe_audit.run, dupe_audit.batch FROM PUBLIC;
+        {revoke_run};
+        {revoke_batch};
     END IF;
     SELECT r.id INTO v_run
     FROM dupe_audit.run r
@@ -42,6 +43,11 @@ BEGIN
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid = v_relid
         RETURNING id INTO v_run;
+    ELSIF {keep}::pg_catalog.text IS NOT NULL THEN
+        UPDATE dupe_audit.run r SET state = 'cleaning', finished_at = NULL, keep = {keep}, order_by = {order_by},
+            divergent = {divergent}, ignored = {ignore}, batch_size = {batch_size}, pause = {pause},
+            max_replica_lag = {max_replica_lag}, nulls_not_distinct = {nulls_not_distinct}
+        WHERE r.id = v_run;
     END IF;
     COMMIT;
 END
