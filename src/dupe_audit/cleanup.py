@@ -7,6 +7,7 @@ does both judges by one snapshot: in 15 s, 246 keys lost their last row that way
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -21,8 +22,10 @@ from dupe_audit.driver import require_autocommit, rest, run, tidy
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import Batch, CleanupRule, Finding, UniqueKey, milliseconds
-from dupe_audit.session import holders, retrying, run_lock, transaction, wait_for_replicas
+from dupe_audit.session import holders, replica_lag, retrying, run_lock, transaction, wait_for_replicas
 from dupe_audit.statements import fill_known, statement, template
+
+log = logging.getLogger("alembic.dupe_audit")
 
 #: settings of the ranking: no index is trusted, because a corrupt one hides duplicates (H43)
 RANKING = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_bitmapscan": "off"}
@@ -136,6 +139,8 @@ def _open_or_resume(
 
 
 def _passes(work: _Pass, work_mem: str | None) -> Iterator[Batch]:
+    if work.rule.max_replica_lag is not None and replica_lag(work.connection) is None:
+        log.info("no standby's lag can be seen from here, so batches do not wait for standbys")
     deadline, pause = time.monotonic() + milliseconds(work.give_up_after) / 1000, 0.2
     while True:
         with _staged(work, work_mem) as total:

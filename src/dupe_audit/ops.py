@@ -19,8 +19,9 @@ from dupe_audit import ledger, offline
 from dupe_audit.catalog import find
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
-from dupe_audit.driver import friendly, interruptible
+from dupe_audit.driver import friendly, interruptible, pooler
 from dupe_audit.errors import DupeAuditError, Interrupted, NotProven, Refused, WrongUsage
+from dupe_audit.findings import finding
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.operations import (
     ArchiveDuplicatesOp,
@@ -98,11 +99,12 @@ def create_unique_constraint_online(operations: Operations, operation: CreateUni
 @Operations.implementation_for(DropUniqueConstraintOnlineOp)
 def drop_unique_constraint_online(operations: Operations, operation: DropUniqueConstraintOnlineOp) -> None:
     """Drop the constraint with a short lock timeout."""
-    _options(operations)
+    options = _options(operations)
     if operations.migration_context.as_sql:
         offline.drop_unique_constraint(operations, operation.key, operation.rule)
         return
     with _autocommit(operations, "drop_unique_constraint_online") as connection:
+        _refuse_pooler(connection, options)
         drop(connection, operation.key, operation.rule)
         log.info("constraint %s on %s is dropped", operation.key.name, operation.key.table)
 
@@ -116,6 +118,7 @@ def restore_duplicates(operations: Operations, operation: RestoreDuplicatesOp) -
         offline.restore_duplicates(operations, operation.key)
         return
     with _autocommit(operations, "restore_duplicates") as connection:
+        _refuse_pooler(connection, options)
         found = find(connection, operation.key)
         known = ledger.latest(connection, found[1].relid, operation.key) if found else None
         if known is None:
@@ -164,6 +167,11 @@ def _refuse_constraint(connection: Connection, key: UniqueKey, accept: tuple[str
     found = [f for f in blockers(connection, key, CleanupRule(), accept=accept) if f.id not in own]
     if found:
         raise Refused(found, lead=f"{key} cannot be made a constraint. Nothing was changed.")
+
+
+def _refuse_pooler(connection: Connection, options: dict[str, object]) -> None:
+    if "transaction-pooler" not in _accept(options) and (sign := pooler(connection)):
+        raise Refused([finding("transaction-pooler", sign)], lead="Nothing was changed.")
 
 
 def _logged(batches: Iterable[Batch], what: str) -> int:

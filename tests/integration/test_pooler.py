@@ -1,0 +1,70 @@
+"""A transaction pooler between us and the server is seen, and refused before anything is done."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import NullPool, create_engine, make_url
+
+from dupe_audit import UniqueKey
+from dupe_audit.driver import pooler
+from dupe_audit.model import CleanupRule
+from dupe_audit.preflight import blockers
+
+PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+@pytest.fixture
+def pooled_url(database_url, server, tmp_path) -> Iterator[str]:
+    """The test's database through PgBouncer in transaction mode."""
+    if PGBOUNCER is None:
+        pytest.skip("pgbouncer is not installed")
+    url = make_url(database_url)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = tmp_path / "pgbouncer.ini"
+    config.write_text(
+        f"[databases]\n* = host={url.query['host']} port={url.query['port']} user=postgres\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        "auth_type = any\npool_mode = transaction\n"
+    )
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    # PgBouncer refuses to run as root; the server's own user can also reach its socket.
+    user = {"user": Path(str(url.query["host"])).stat().st_uid} if os.geteuid() == 0 else {}
+    with subprocess.Popen([PGBOUNCER, "-q", str(config)], stderr=subprocess.DEVNULL, **user) as process:
+        through = f"postgresql+psycopg://postgres@127.0.0.1:{port}/{url.database}"
+        for _ in range(50):
+            try:
+                psycopg.connect(through.replace("+psycopg", ""), connect_timeout=2).close()
+                break
+            except psycopg.OperationalError:
+                time.sleep(0.1)
+        yield through
+        process.kill()  # it serves nobody else, and a polite end waits for clients
+
+
+def test_pooler_is_seen(pooled_url, conn):
+    """A pooled connection is told from a direct one."""
+    with create_engine(pooled_url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as pooled:
+        assert pooler(pooled) is not None
+    assert pooler(conn) is None
+
+
+def test_pooler_stops_the_cleanup_unless_accepted(pooled_url, sql):
+    """Through a pooler the cleanup is refused; a person who knows it is in session mode can accept that."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
+    key = UniqueKey(table="t", columns=("k",))
+    with create_engine(pooled_url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as pooled:
+        refused = blockers(pooled, key, CleanupRule())
+        accepted = blockers(pooled, key, CleanupRule(), accept=("transaction-pooler",))
+
+    assert ["transaction-pooler"] == [f.id for f in refused]
+    assert [] == accepted
