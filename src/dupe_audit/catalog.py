@@ -96,7 +96,7 @@ def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexStat
         name=row.name,
         valid=bool(row.valid),
         ready=bool(row.ready),
-        definition=row.definition or f"relation of kind {row.relkind}",
+        definition=row.definition if row.indrelid else f"a relation of kind {row.relkind}, no index",
         bytes=row.bytes or 0,
         same_definition=row.same_definition and row.indrelid == relid,
         constraint=row.constraint_name,

@@ -18,11 +18,11 @@ from sqlalchemy import Connection
 
 from dupe_audit import catalog, ledger
 from dupe_audit.catalog import Relation
-from dupe_audit.driver import require_autocommit, rest, run, tidy
+from dupe_audit.driver import rest, run, tidy
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import Batch, CleanupRule, Finding, UniqueKey, milliseconds
-from dupe_audit.session import holders, replica_lag, retrying, run_lock, transaction, wait_for_replicas
+from dupe_audit.session import holders, replica_lag, retrying, run_lock, step, transaction, wait_for_replicas
 from dupe_audit.statements import fill_known, statement, template
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -83,35 +83,35 @@ def cleanup(
         Blocked: extras stayed locked or referenced, or another run holds the table.
         DupeAuditError: a trigger kept rows that were deleted, or the table's columns changed on the way.
     """
-    require_autocommit(connection)
-    key, relation = catalog.require(connection, key)
-    with run_lock(connection, relation.relid, give_up_after=give_up_after):
-        ledger.create(connection, relation.owner)
-        holes = catalog.fragments(connection, relation, key, rule)
-        run_id = retrying(
-            connection,
-            partial(_open_or_resume, connection, relation, key, rule, revision, holes),
-            relid=relation.relid,
-            what="make the archive",
-            lock_timeout=lock_timeout,
-            give_up_after=give_up_after,
-        )
-        work = _Pass(
-            connection=connection,
-            relation=relation,
-            rule=rule,
-            run_id=run_id,
-            holes={
-                **holes,
-                "stage": ledger.stage_name(run_id),
-                "archive": ledger.archive_name(run_id),
-                "relid": str(relation.relid),
-            },
-            lock_timeout=lock_timeout,
-            give_up_after=give_up_after,
-        )
-        yield from _passes(work, work_mem)
-        ledger.set_state(connection, run_id, "clean")
+    with step(connection):
+        key, relation = catalog.require(connection, key)
+        with run_lock(connection, relation.relid, give_up_after=give_up_after):
+            ledger.create(connection, relation.owner)
+            holes = catalog.fragments(connection, relation, key, rule)
+            run_id = retrying(
+                connection,
+                partial(_open_or_resume, connection, relation, key, rule, revision, holes),
+                relid=relation.relid,
+                what="make the archive",
+                lock_timeout=lock_timeout,
+                give_up_after=give_up_after,
+            )
+            work = _Pass(
+                connection=connection,
+                relation=relation,
+                rule=rule,
+                run_id=run_id,
+                holes={
+                    **holes,
+                    "stage": ledger.stage_name(run_id),
+                    "archive": ledger.archive_name(run_id),
+                    "relid": str(relation.relid),
+                },
+                lock_timeout=lock_timeout,
+                give_up_after=give_up_after,
+            )
+            yield from _passes(work, work_mem)
+            ledger.set_state(connection, run_id, "clean")
 
 
 def _open_or_resume(
@@ -261,8 +261,8 @@ def _move(work: _Pass, low: int, high: int) -> int:
         moved = run(connection, work.sql("move_rows", batch=str(number))).mappings().one()
         if moved["columns_digest"] != work.holes["columns_digest"]:
             raise DupeAuditError(
-                "The table's columns changed while it was being cleaned; this batch was rolled back. "
-                "Run the same command again: it continues with the new columns."
+                "The table's columns changed, or another table took its name, while it was being cleaned; this batch "
+                "was rolled back. Run the same command again: it continues with the table as it is now."
             )
         if not moved["judged"] == moved["deleted"] == moved["archived"]:
             raise DupeAuditError(

@@ -163,6 +163,7 @@ def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
         "53100": "Make room on the server's disk, then run the same command again.",
         "53400": "A configured limit was reached; raise it for this role, then run the same command again.",
         "57014": "Somebody cancelled the statement; run the same command again, it continues.",
+        "55P03": "Another session holds the table; wait for it, then run the same command again.",
         "42P01": "Check the schema and table name.",
     }
     hint = hints.get(code)

@@ -21,7 +21,7 @@ from dupe_audit.model import (
     Reference,
     UniqueKey,
 )
-from dupe_audit.session import transaction
+from dupe_audit.session import step, transaction
 from dupe_audit.statements import fill_known, literal, statement, template, text_array
 
 #: no index is trusted with a count (H43); rows of a group are joined by ctid, which only a nested loop does well
@@ -80,7 +80,8 @@ def preflight(
     """
     rule = rule or CleanupRule()
     local = COUNTING | ({"work_mem": work_mem} if work_mem else {})
-    with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=local):
+    consistent = transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=local)
+    with step(connection), consistent:
         found = catalog.find(connection, key)
         if found is None:
             return DuplicateReport(key=key, counts=None, findings=(finding("table-missing", str(key)),))
@@ -114,15 +115,16 @@ def blockers(
 
     Indexes are judged where the key has a constraint's name; a cleanup by itself builds none.
     """
-    found = catalog.find(connection, key)
-    if found is None:
-        return [finding("table-missing", str(key))]
-    key, relation = found
-    findings = _catalog_findings(connection, key, relation, rule)
-    if not UNCOUNTABLE & {f.id for f in findings}:
-        with transaction(connection, lock_timeout="5s", read_only=True, local=COUNTING):
-            measure = _measure(connection, catalog.fragments(connection, relation, key, rule))
-        findings += _width_finding(measure)
+    with step(connection):
+        found = catalog.find(connection, key)
+        if found is None:
+            return [finding("table-missing", str(key))]
+        key, relation = found
+        findings = _catalog_findings(connection, key, relation, rule)
+        if not UNCOUNTABLE & {f.id for f in findings}:
+            with transaction(connection, lock_timeout="5s", read_only=True, local=COUNTING):
+                measure = _measure(connection, catalog.fragments(connection, relation, key, rule))
+            findings += _width_finding(measure)
     forbidden = [f for f in _sorted(findings, accept) if f.severity == "error"]
     return [f for f in forbidden if key.name or f.id != "invalid-index"]
 

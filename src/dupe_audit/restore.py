@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.driver import reason, require_autocommit, run, sqlstate
+from dupe_audit.driver import reason, run, sqlstate
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import Batch, Run
-from dupe_audit.session import retrying, run_lock, transaction
+from dupe_audit.session import retrying, run_lock, step, transaction
 from dupe_audit.statements import fill_known, literal, statement, template
 
 #: classes of SQLSTATE that speak about one row: data, constraints, and what a trigger raises
@@ -58,33 +58,35 @@ def restore(
         DupeAuditError: the table or the archive is gone, or a column that was archived no longer exists.
         Blocked: the table stayed locked.
     """
-    require_autocommit(connection)
-    known, _ = ledger.get(connection, run_id)
-    if not run(connection, f"SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = {known.relid})").scalar_one():
-        raise DupeAuditError(
-            f"The table of run {run_id}, {known.schema_name}.{known.table_name}, was dropped or made anew since. "
-            f"Its rows are in {ledger.archive_name(run_id)}; insert them by hand, or purge the run."
-        )
-    with run_lock(connection, known.relid, give_up_after=give_up_after):
+    with step(connection):
         known, _ = ledger.get(connection, run_id)
-        if known.purged_at is not None:
-            raise DupeAuditError(f"The archive of run {run_id} was purged at {known.purged_at}; its rows are gone.")
-        if known.state == "restored":
-            return
-        if known.archive_bytes is None:
-            if known.archived > known.restored:
-                raise Refused([finding("archive-missing", run_id)], lead="Nothing was restored.")
-        else:
-            holes = _holes(connection, known)
-            work = _Work(
-                connection=connection,
-                known=known,
-                holes=holes,
-                lock_timeout=lock_timeout,
-                give_up_after=give_up_after,
+        if not run(
+            connection, f"SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = {known.relid})"
+        ).scalar_one():
+            raise DupeAuditError(
+                f"The table of run {run_id}, {known.schema_name}.{known.table_name}, was dropped or made anew since. "
+                f"Its rows are in {ledger.archive_name(run_id)}; insert them by hand, or purge the run."
             )
-            yield from _batches(work, batch_size)
-        ledger.set_state(connection, run_id, "restored")
+        with run_lock(connection, known.relid, give_up_after=give_up_after):
+            known, _ = ledger.get(connection, run_id)
+            if known.purged_at is not None:
+                raise DupeAuditError(f"The archive of run {run_id} was purged at {known.purged_at}; its rows are gone.")
+            if known.state == "restored":
+                return
+            if known.archive_bytes is None:
+                if known.archived > known.restored:
+                    raise Refused([finding("archive-missing", run_id)], lead="Nothing was restored.")
+            else:
+                holes = _holes(connection, known)
+                work = _Work(
+                    connection=connection,
+                    known=known,
+                    holes=holes,
+                    lock_timeout=lock_timeout,
+                    give_up_after=give_up_after,
+                )
+                yield from _batches(work, batch_size)
+            ledger.set_state(connection, run_id, "restored")
 
 
 def _holes(connection: Connection, known: Run) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit.driver import DEADLOCK, LOCK_NOT_AVAILABLE, interruptible, rest, run, sqlstate, tidy
+from dupe_audit.driver import DEADLOCK, LOCK_NOT_AVAILABLE, interruptible, require_autocommit, rest, run, sqlstate, tidy
 from dupe_audit.errors import Blocked
 from dupe_audit.model import milliseconds
 from dupe_audit.statements import literal, statement
@@ -27,6 +27,14 @@ log = logging.getLogger("alembic.dupe_audit")
 
 #: first half of the two-part advisory key, the second is the table's oid: the bytes "dupe"
 LOCK_NAMESPACE = 0x64757065
+
+#: what a role may have set that would end a step between or inside its statements
+UNHURRIED = {
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",
+}
 
 #: seconds between two log lines about the same wait
 LOG_EVERY = 5.0
@@ -78,6 +86,18 @@ def settings(connection: Connection, values: Mapping[str, str]) -> Iterator[None
         yield
     finally:
         tidy(connection, _set_config(before, local=False))
+
+
+@contextmanager
+def step(connection: Connection) -> Iterator[None]:
+    """Work on the connection as a step does: in autocommit, interruptible, under no timeout of the role's (H56).
+
+    Raises:
+        WrongUsage: the connection is inside a transaction that somebody else opened.
+    """
+    require_autocommit(connection)
+    with interruptible(connection), settings(connection, UNHURRIED):
+        yield
 
 
 def holders(connection: Connection, relid: int) -> str:

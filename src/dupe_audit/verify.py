@@ -13,7 +13,7 @@ from dupe_audit.driver import reason, run, sqlstate
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import finding
 from dupe_audit.model import CleanupRule, Finding, IndexState, Run, UniqueKey, VerifyReport
-from dupe_audit.session import transaction
+from dupe_audit.session import step, transaction
 from dupe_audit.statements import fill_known, literal, statement, template
 
 #: no index is trusted with the count (H43); sorting beats hashing where nearly every key is its own group
@@ -36,32 +36,35 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
     Raises:
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
-    found = catalog.find(connection, key)
-    if found is None:
-        return VerifyReport(key=key, index=None, extras=None, run=None, findings=(finding("table-missing", str(key)),))
-    key, relation = found
-    state = catalog.index_state(connection, relation.relid, key)
-    findings = _catalog_findings(key, relation, state)
-    local = SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {})
-    try:
-        with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=local):
-            holes = catalog.fragments(connection, relation, key, CleanupRule())
-            extras = int(run(connection, fill_known(template("count_extras"), holes)).scalar_one())
-            rows = int(run(connection, f"SELECT count(*) FROM ONLY {relation.name}").scalar_one())
-            known = ledger.latest(connection, relation.relid, key)  # its sums as of the same moment
-    except DBAPIError as error:
-        if sqlstate(error) != "42703":
-            raise
-        raise DupeAuditError(f"{relation.name} lacks a column of the key: {reason(error)}. Check -c.") from error
-    if extras:
-        findings.append(finding("duplicates-remain", extras, table=relation.name))
-    if state and state.valid:
-        findings += _amcheck(connection, state)
-    if known:
-        findings += ledger_findings(connection, known[0])
-    return VerifyReport(
-        key=key, index=state, extras=extras, run=known[0] if known else None, rows=rows, findings=tuple(findings)
-    )
+    with step(connection):
+        found = catalog.find(connection, key)
+        if found is None:
+            return VerifyReport(
+                key=key, index=None, extras=None, run=None, findings=(finding("table-missing", str(key)),)
+            )
+        key, relation = found
+        state = catalog.index_state(connection, relation.relid, key)
+        findings = _catalog_findings(key, relation, state)
+        local = SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {})
+        try:
+            with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=local):
+                holes = catalog.fragments(connection, relation, key, CleanupRule())
+                extras = int(run(connection, fill_known(template("count_extras"), holes)).scalar_one())
+                rows = int(run(connection, f"SELECT count(*) FROM ONLY {relation.name}").scalar_one())
+                known = ledger.latest(connection, relation.relid, key)  # its sums as of the same moment
+        except DBAPIError as error:
+            if sqlstate(error) != "42703":
+                raise
+            raise DupeAuditError(f"{relation.name} lacks a column of the key: {reason(error)}. Check -c.") from error
+        if extras:
+            findings.append(finding("duplicates-remain", extras, table=relation.name))
+        if state and state.valid:
+            findings += _amcheck(connection, state)
+        if known:
+            findings += ledger_findings(connection, known[0])
+        return VerifyReport(
+            key=key, index=state, extras=extras, run=known[0] if known else None, rows=rows, findings=tuple(findings)
+        )
 
 
 def verify_named(

@@ -47,7 +47,7 @@ def watching(connection: Connection, *, give_up_after: str) -> Iterator[Watch]:
             connection.engine.dialect.set_isolation_level(pooled.dbapi_connection, "AUTOCOMMIT")  # type: ignore[arg-type]
             _follow(pooled.cursor(), pid, limit, stop, watch)
         except Exception as error:  # noqa: BLE001 - whatever the driver says, the build itself goes on
-            log.debug("cannot watch the build: %s", type(error).__name__)
+            log.warning("the build cannot be watched, so its waits have no bound: %s", type(error).__name__)
         finally:
             with suppress(Exception):
                 pooled.close()
@@ -86,11 +86,11 @@ def _follow(cursor: Any, pid: int, limit: float, stop: threading.Event, watch: W
 def _describe(row: Any) -> str:
     phase, total, done, locker, blocks, blocks_done, tuples, tuples_done, application, state, seconds = row
     if phase.startswith("waiting"):
-        # Prepared transactions have no backend: PostgreSQL says pid 0 or none.
+        # A prepared transaction has no backend.
         who = (
             f"pid {locker} ({application or 'no name'}, {state}, open for {seconds:.0f} s)"
-            if locker and state
-            else "a prepared transaction"
+            if locker
+            else "a prepared transaction (see pg_prepared_xacts)"
         )
         return f"{phase}{f', {done} of {total}' if total else ''}: {who}"
     for part, whole in ((blocks_done, blocks), (tuples_done, tuples)):

@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[2] / "src" / "dupe_audit"
 
 FLOORS = {
     "fact": "model errors findings",
-    "tool": "statements catalog session ledger render embedded watchdog operations revisions offline driver connect",
+    "tool": "statements driver session catalog ledger watchdog index render connect embedded operations"
+    " revisions offline",
     "step": "preflight cleanup constraint verify restore writer",
     "door": "cli ops checks consumer demo",
 }

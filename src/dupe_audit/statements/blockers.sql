@@ -1,7 +1,7 @@
 -- Purpose: everything the catalog knows that makes the change impossible or harmful, as finding ids with their subjects.
 -- Lock: none beyond catalogs.
 -- Again: yes, it reads.
-WITH asked AS (
+WITH RECURSIVE asked AS (
     SELECT {key} AS key, {named} AS named, {constraint_name}::pg_catalog.text AS constraint_name,
            {nulls_not_distinct}::pg_catalog.bool AS nulls_not_distinct
 ), rel AS (
@@ -12,13 +12,26 @@ WITH asked AS (
 ), me AS (
     SELECT r.oid, r.rolsuper, r.rolbypassrls FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER
 ), key_column AS (
-    SELECT a.*, coalesce(base.oid, t.oid) AS base_type
+    SELECT a.*
     FROM pg_catalog.pg_attribute a
     JOIN rel ON rel.oid = a.attrelid
     JOIN asked ON a.attname = ANY (asked.key)
-    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-    LEFT JOIN pg_catalog.pg_type base ON base.oid = t.typbasetype AND t.typtype = 'd'
     WHERE a.attnum > 0 AND NOT a.attisdropped
+), key_part AS (
+    -- What a value of the key is made of: domains, array elements, the members of composites.
+    SELECT k.attnum, k.atttypid AS type FROM key_column k
+    UNION
+    SELECT part.attnum, inner_type.type
+    FROM key_part part
+    JOIN pg_catalog.pg_type t ON t.oid = part.type
+    CROSS JOIN LATERAL (
+        SELECT t.typbasetype AS type WHERE t.typtype = 'd'
+        UNION ALL
+        SELECT t.typelem WHERE t.typcategory = 'A' AND t.typtype = 'b'
+        UNION ALL
+        SELECT m.atttypid FROM pg_catalog.pg_attribute m
+        WHERE t.typtype = 'c' AND m.attrelid = t.typrelid AND m.attnum > 0 AND NOT m.attisdropped
+    ) AS inner_type
 ), publication AS (
     SELECT p.pubname, p.puballtables
     FROM pg_catalog.pg_publication p
@@ -80,19 +93,21 @@ WHERE n.nspname = 'dupe_audit' AND n.nspowner <> rel.relowner
 UNION ALL
 SELECT 'no-equality', pg_catalog.format('%s (%s)', k.attname, pg_catalog.format_type(k.atttypid, k.atttypmod))
 FROM key_column k
-JOIN pg_catalog.pg_type t ON t.oid = k.base_type
-WHERE NOT EXISTS (
-    SELECT FROM pg_catalog.pg_opclass oc
-    JOIN pg_catalog.pg_am am ON am.oid = oc.opcmethod AND am.amname = 'btree'
-    WHERE oc.opcdefault AND (
-        oc.opcintype = t.oid
-        OR (t.typcategory = 'A' AND t.typelem <> 0 AND oc.opcintype = 'pg_catalog.anyarray'::pg_catalog.regtype)
-        OR (t.typtype = 'e' AND oc.opcintype = 'pg_catalog.anyenum'::pg_catalog.regtype)
-        OR (t.typtype = 'r' AND oc.opcintype = 'pg_catalog.anyrange'::pg_catalog.regtype)
-        OR (t.typtype = 'm' AND oc.opcintype = 'pg_catalog.anymultirange'::pg_catalog.regtype)
-        OR (t.typtype = 'c' AND oc.opcintype = 'pg_catalog.record'::pg_catalog.regtype)
-        OR EXISTS (SELECT FROM pg_catalog.pg_cast c
-                   WHERE c.castsource = t.oid AND c.casttarget = oc.opcintype AND c.castmethod = 'b' AND c.castcontext = 'i')))
+WHERE EXISTS (
+    SELECT FROM key_part part
+    JOIN pg_catalog.pg_type t ON t.oid = part.type
+    WHERE part.attnum = k.attnum AND t.typtype NOT IN ('c', 'd') AND NOT (t.typcategory = 'A' AND t.typtype = 'b')
+      AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_opclass oc
+        JOIN pg_catalog.pg_am am ON am.oid = oc.opcmethod AND am.amname = 'btree'
+        WHERE oc.opcdefault AND (
+            oc.opcintype = t.oid
+            OR (t.typtype = 'e' AND oc.opcintype = 'pg_catalog.anyenum'::pg_catalog.regtype)
+            OR (t.typtype = 'r' AND oc.opcintype = 'pg_catalog.anyrange'::pg_catalog.regtype)
+            OR (t.typtype = 'm' AND oc.opcintype = 'pg_catalog.anymultirange'::pg_catalog.regtype)
+            OR EXISTS (SELECT FROM pg_catalog.pg_cast c
+                       WHERE c.castsource = t.oid AND c.casttarget = oc.opcintype
+                         AND c.castmethod = 'b' AND c.castcontext = 'i'))))
 UNION ALL
 SELECT 'virtual-column', attname FROM key_column WHERE attgenerated = 'v'
 UNION ALL
@@ -137,9 +152,11 @@ WHERE EXISTS (SELECT FROM publication)
 UNION ALL
 SELECT 'prepared-transaction', p.gid
 FROM rel JOIN pg_catalog.pg_locks l ON l.relation = rel.oid AND l.locktype = 'relation'
-JOIN pg_catalog.pg_prepared_xacts p ON l.virtualtransaction = '-1/' || p.transaction::pg_catalog.text
-WHERE l.pid IS NULL AND l.mode <> 'AccessShareLock' AND l.mode <> 'RowShareLock'
-  AND p.database = pg_catalog.current_database()
+-- A prepared transaction's locks keep the virtual id of the session that made them; only its own id names it.
+JOIN pg_catalog.pg_locks x
+  ON x.locktype = 'transactionid' AND x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction
+JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid
+WHERE l.pid IS NULL AND p.database = pg_catalog.current_database()
 UNION ALL
 SELECT 'name-taken', pg_catalog.format('%I.%I', rel.nspname, c.relname)
 FROM rel CROSS JOIN asked JOIN pg_catalog.pg_class c ON c.relnamespace = rel.relnamespace AND c.relname = asked.constraint_name

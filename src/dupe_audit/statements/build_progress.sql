@@ -9,4 +9,6 @@ LEFT JOIN pg_catalog.pg_stat_progress_create_index p ON p.pid = b.pid
 LEFT JOIN pg_catalog.pg_stat_activity a
     -- Before its first phase a build waits for its lock on the table, for as long as others let it (a VACUUM, DDL).
     ON a.pid = coalesce(nullif(p.current_locker_pid, 0), (pg_catalog.pg_blocking_pids(b.pid))[1])
+    -- The session that prepared a transaction is still named as its locker, but has none of its own any more.
+    AND a.xact_start IS NOT NULL
 WHERE b.pid = {pid} AND (p.phase IS NOT NULL OR b.wait_event_type = 'Lock')

@@ -65,6 +65,7 @@ WITH rel AS (
 )
 SELECT
     pg_catalog.format('%I.%I', rel.nspname, rel.relname) AS table,
+    pg_catalog.quote_literal(pg_catalog.format('%I.%I', rel.nspname, rel.relname)) AS table_name,
     (SELECT pg_catalog.string_agg(pg_catalog.format('%I', name), ', ' ORDER BY attnum) FROM col) AS columns,
     (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum) FROM col) AS t_columns,
     (SELECT pg_catalog.string_agg(pg_catalog.format('gone.%I', name), ', ' ORDER BY attnum) FROM col) AS gone_columns,

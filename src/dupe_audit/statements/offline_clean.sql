@@ -92,8 +92,8 @@ BEGIN
             v_batch := (SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run);
             EXECUTE pg_temp.dupe_audit_fill({t_lock_rows}, v_holes || pg_catalog.jsonb_build_object('low', v_low, 'high', v_high));
             EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_moved;
-            IF v_moved.columns_digest <> v_holes ->> 'columns_digest' THEN
-                RAISE EXCEPTION 'dupe-audit: the table''s columns changed while it was being cleaned; run this script again';
+            IF v_moved.columns_digest IS DISTINCT FROM v_holes ->> 'columns_digest' THEN
+                RAISE EXCEPTION 'dupe-audit: the table''s columns changed, or another table took its name, while it was being cleaned; run this script again';
             END IF;
             IF v_moved.judged <> v_moved.deleted OR v_moved.deleted <> v_moved.archived THEN
                 RAISE EXCEPTION 'dupe-audit: delete-trigger: of % extras % were deleted and % archived', v_moved.judged, v_moved.deleted, v_moved.archived;

@@ -39,7 +39,8 @@ BEGIN
         INSERT INTO dupe_audit.run (relid, schema_name, table_name, key_columns, nulls_not_distinct, constraint_name,
             keep, order_by, divergent, ignored, batch_size, pause, max_replica_lag, state, revision, software_version)
         SELECT v_relid, n.nspname, c.relname, {key}, {nulls_not_distinct}, {constraint_name},
-            {keep}, {order_by}, {divergent}, {ignore}, {batch_size}, {pause}, {max_replica_lag}, 'cleaning', {revision}, {version}
+            {keep}, {order_by}, {divergent}, {ignore}, {batch_size}, {pause}, {max_replica_lag},
+            CASE WHEN {keep}::pg_catalog.text IS NULL THEN 'clean' ELSE 'cleaning' END, {revision}, {version}
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid = v_relid
         RETURNING id INTO v_run;

@@ -1,0 +1,170 @@
+"""What the tests of the steps share: short ways to run a step, to look at a table, and to walk there and back."""
+
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import FrameType
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql as pgsql
+from sqlalchemy import Connection, create_engine, make_url
+from sqlalchemy.pool import NullPool
+
+from dupe_audit.cleanup import cleanup
+from dupe_audit.constraint import drop, enforce
+from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
+from dupe_audit.restore import restore
+from dupe_audit.statements import ident
+from dupe_audit.verify import verify
+
+Rows = list[tuple[Any, ...]] | None
+Sql = Callable[[str], Rows]
+Dump = Callable[..., list[str]]
+
+
+@pytest.fixture(autouse=True)
+def _patience() -> Iterator[None]:
+    """End a test that hangs, as one does that waits for a lock for ever."""
+
+    def on_alarm(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError("the test took longer than a minute")
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def clean(conn: Connection) -> Callable[..., list[Batch]]:
+    """Clean a whole key and return the batches; keywords make the rule."""
+
+    def run(key: UniqueKey, **rule: Any) -> list[Batch]:
+        return list(cleanup(conn, key, CleanupRule(**rule), give_up_after="2s"))
+
+    return run
+
+
+@pytest.fixture
+def dump(sql: Sql) -> Dump:
+    """Return every row of a table as PostgreSQL writes it, sorted; byte for byte comparable."""
+
+    def read(*name: str) -> list[str]:
+        rows = sql(f'SELECT t::text FROM ONLY {ident(*name)} AS t ORDER BY t::text COLLATE "C"')
+        return [row[0] for row in rows or []]
+
+    return read
+
+
+@pytest.fixture
+def value(sql: Sql) -> Callable[[str], Any]:
+    """Run SQL and return the first value of its first row."""
+
+    def read(statement: str) -> Any:
+        rows = sql(statement)
+        assert rows
+        return rows[0][0]
+
+    return read
+
+
+@pytest.fixture
+def there_and_back(conn: Connection, dump: Dump) -> Callable[..., int]:
+    """Clean, enforce, drop and restore twice; what got lost on the way would show. Returns the extras."""
+
+    def walk(key: UniqueKey, **rule: Any) -> int:
+        where = (key.schema, key.table) if key.schema else (key.table,)
+        before, archived = dump(*where), 0
+        for _ in range(2):
+            batches = list(cleanup(conn, key, CleanupRule(**rule), give_up_after="2s"))
+            archived = sum(batch.archived for batch in batches)
+            enforce(conn, key, BuildRule())
+            report = verify(conn, key)
+            assert [f.id for f in report.findings if f.severity == "error"] == []
+            assert len(before) - archived == len(dump(*where))
+            drop(conn, key, BuildRule())
+            assert report.run
+            list(restore(conn, report.run.id))
+            assert before == dump(*where)
+        return archived
+
+    return walk
+
+
+@pytest.fixture
+def connect(database_url: str) -> Iterator[Callable[..., Connection]]:
+    """Open one more autocommit connection, with settings that a role, a database or a URL could have."""
+    with ExitStack() as opened:
+
+        def open_(**settings: str) -> Connection:
+            escaped = {name: setting.replace(" ", "\\ ") for name, setting in settings.items()}
+            options = " ".join(f"-c {name}={setting}" for name, setting in escaped.items())
+            engine = create_engine(
+                database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"options": options}
+            )
+            return opened.enter_context(engine.connect())
+
+        yield open_
+
+
+@pytest.fixture(scope="session")
+def member(server_url: str) -> Iterator[str]:
+    """A role without any special right; take it with ``connect(role=member)``."""
+    name = f"dupe_audit_member_{uuid.uuid4().hex[:8]}"
+    url = make_url(server_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    for statement in ("CREATE ROLE {}", "DROP ROLE {}"):
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(pgsql.SQL(statement).format(pgsql.Identifier(name)))
+        if statement.startswith("CREATE"):
+            yield name
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """Wait until a question is answered with something true."""
+
+    def wait(question: Callable[[], Any], *, seconds: float = 15) -> None:
+        deadline = time.monotonic() + seconds
+        while not question():
+            assert time.monotonic() < deadline, "it never came true"
+            time.sleep(0.05)
+
+    return wait
+
+
+PROLOGUE = """
+import sys
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+from dupe_audit.cleanup import cleanup
+from dupe_audit.constraint import enforce
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.restore import restore
+conn = create_engine(sys.argv[1], poolclass=NullPool, isolation_level="AUTOCOMMIT").connect()
+"""
+
+
+@pytest.fixture
+def client(database_url: str) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Run a program beside this one, on its own connection ``conn``; tests may kill it."""
+    with ExitStack() as started:
+
+        def start(program: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-c", PROLOGUE + program, database_url],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        yield start

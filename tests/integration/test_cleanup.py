@@ -1,0 +1,825 @@
+"""Extras go into the archive; no key loses its last row, whatever happens meanwhile."""
+
+import signal
+
+import psycopg
+import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
+
+from dupe_audit import ledger
+from dupe_audit.cleanup import cleanup
+from dupe_audit.errors import Blocked, DupeAuditError, Refused
+from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.restore import restore
+
+KEY = UniqueKey(table="t", columns=("k",))
+ONE_BY_ONE = CleanupRule(batch_size=1)
+
+
+def archived(sql, run=1):
+    """Return the ids that a run has archived."""
+    return [row[0] for row in sql(f"SELECT id FROM dupe_audit.archive_{run} ORDER BY id")]
+
+
+def live(sql):
+    """Return the ids that are in the table."""
+    return [row[0] for row in sql("SELECT id FROM t ORDER BY id")]
+
+
+# Which row stays
+
+
+@pytest.mark.parametrize(
+    ("definition", "kept"),
+    [
+        ("id int PRIMARY KEY", [(1, "a"), (3, "b")]),
+        ("id int, PRIMARY KEY (k, id)", [(1, "a"), (3, "b")]),
+        ("id int", [(1, "a"), (3, "b")]),
+    ],
+    ids=["primary key", "composite primary key", "no primary key"],
+)
+def test_first_row_of_each_group_stays(sql, clean, definition, kept):
+    """Rows are told apart by their primary key, however many columns it has, or without one by where they are."""
+    sql(f"CREATE TABLE t (k text, {definition}); INSERT INTO t (id, k) VALUES (1, 'a'), (2, 'a'), (3, 'b'), (4, 'a')")
+    clean(KEY, ignore=("id",))
+    assert kept == sql("SELECT id, k FROM t ORDER BY id")
+    assert archived(sql) == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("keep", "stays"), [("first", 3), ("last", 1)], ids=["the first is the oldest", "the last is the newest"]
+)
+def test_order_by_decides_the_survivor(sql, clean, keep, stays):
+    """The order that the rule names decides, not the order of the primary key."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, at date)")
+    sql("INSERT INTO t VALUES (1, 7, '2024-03-01'), (2, 7, '2024-02-01'), (3, 7, '2024-01-01')")
+    clean(KEY, keep=keep, order_by=("at",), ignore=("at",))
+    assert [stays] == live(sql)
+
+
+@pytest.mark.parametrize(("keep", "stays"), [("first", 1), ("last", 3)])
+def test_ties_end_in_the_primary_key(sql, clean, keep, stays):
+    """Rows that the order cannot tell apart are ordered by their primary key, so every run decides the same."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, at date)")
+    sql("INSERT INTO t VALUES (2, 7, '2024-01-01'), (3, 7, '2024-01-01'), (1, 7, '2024-01-01')")
+    clean(KEY, keep=keep, order_by=("at",))
+    assert [stays] == live(sql)
+
+
+@pytest.mark.parametrize("keep", ["first", "last"])
+def test_a_row_without_a_value_comes_last(sql, clean, keep):
+    """A row that has no value to be ordered by does not survive one that has, in either direction."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, at date)")
+    sql("INSERT INTO t VALUES (1, 7, NULL), (2, 7, '2024-01-01'), (3, 7, NULL)")
+    clean(KEY, keep=keep, order_by=("at",), ignore=("at",))
+    assert [2] == live(sql)
+
+
+def test_divergent_groups_are_refused(sql, clean):
+    """Rows that differ in their data are not touched unless somebody decided so, nor is any other."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text)")
+    sql("INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'b'), (3, 8, 'c'), (4, 8, 'c')")
+    with pytest.raises(Refused, match="divergent-duplicates") as refusal:
+        clean(KEY)
+    assert [f.id for f in refusal.value.findings] == ["divergent-duplicates"]
+    assert live(sql) == [1, 2, 3, 4]
+    assert archived(sql) == []
+    assert sql("SELECT state FROM dupe_audit.run") == [("failed",)]
+
+
+def test_divergent_groups_are_archived_when_asked(sql, clean):
+    """With divergent='archive' the rows that differ are archived as they were, and can be read there."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text)")
+    sql("INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'b'), (3, 7, NULL)")
+    clean(KEY, divergent="archive")
+    assert live(sql) == [1]
+    assert sql("SELECT id, k, v FROM dupe_audit.archive_1 ORDER BY id") == [(2, 7, "b"), (3, 7, None)]
+
+
+def test_ignored_columns_make_no_difference(sql, clean):
+    """Copies that differ only in columns that the rule names are exact."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text, at timestamptz DEFAULT clock_timestamp())")
+    sql("INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'a')")
+    clean(KEY, ignore=("at",))
+    assert live(sql) == [1]
+
+
+def test_every_column_may_be_ignored(sql, clean):
+    """A rule that compares nothing finds every group exact."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text); INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'b')")
+    clean(KEY, ignore=("k", "v"))
+    assert live(sql) == [1]
+
+
+# Batches, archive, ledger
+
+
+def test_a_batch_is_bounded_in_rows(sql, clean):
+    """One key with 3,000 rows takes several transactions, none of them larger than the batch size."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 3000) AS i")
+    batches = clean(KEY, batch_size=500)
+    assert [500] * 5 + [499] == [batch.archived for batch in batches]
+    assert (batches[-1].done, batches[-1].total) == (2999, 2999)
+    assert live(sql) == [1]
+    assert sql("SELECT count(DISTINCT xmin::text) FROM dupe_audit.archive_1") == [(6,)]
+
+
+def test_archive_has_the_columns_of_the_table(sql, clean):
+    """The archive is typed as the table, takes NULL anywhere, and adds its own columns behind."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k numeric(5, 2) NOT NULL, v varchar(9)[], at timestamptz(3) NOT NULL)")
+    sql("INSERT INTO t SELECT i, 1.5, '{a}', '2024-01-01' FROM generate_series(1, 2) AS i")
+    clean(KEY)
+    columns = sql(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+        "WHERE attrelid = 'dupe_audit.archive_1'::regclass AND attnum > 0 ORDER BY attnum"
+    )
+    assert columns[:4] == [
+        ("id", "integer"),
+        ("k", "numeric(5,2)"),
+        ("v", "character varying(9)[]"),
+        ("at", "timestamp(3) with time zone"),
+    ]
+    assert {name for name, _ in columns[4:]} == {
+        "dupe_audit_survivor_1",
+        "dupe_audit_batch",
+        "dupe_audit_archived_at",
+        "dupe_audit_restored_at",
+        "dupe_audit_problem",
+        "dupe_audit_id",
+    }
+    assert sql("SELECT relpersistence FROM pg_class WHERE oid = 'dupe_audit.archive_1'::regclass") == [("p",)]
+
+
+def test_survivor_is_recorded(sql, clean):
+    """Each archived row knows which row stayed in its place, and which batch took it."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 8), (3, 7), (4, 8), (5, 7)")
+    clean(KEY, batch_size=2)
+    seen = sql("SELECT id, dupe_audit_survivor_1, dupe_audit_batch, dupe_audit_restored_at FROM dupe_audit.archive_1")
+    assert {3: 1, 4: 2, 5: 1} == {id_: survivor for id_, survivor, *_ in seen}
+    assert {batch for _, _, batch, _ in seen} == {1, 2}
+    assert {restored for *_, restored in seen} == {None}
+
+
+def test_ledger_tells_the_run(sql, clean):
+    """The ledger has the key, the rule, the counts and each batch of a run."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 8), (3, 7), (4, 8), (5, 7)")
+    clean(KEY, batch_size=2, keep="last", order_by=("id",))
+    told = sql(
+        "SELECT schema_name, table_name, key_columns, keep, order_by, divergent, batch_size, state, rows_before, "
+        "groups, extras, archived, restored, finished_at IS NOT NULL FROM dupe_audit.run"
+    )
+    assert told == [("public", "t", ["k"], "last", ["id"], "refuse", 2, "clean", 5, 2, 3, 3, 0, True)]
+    assert sql("SELECT number, archived, spared FROM dupe_audit.batch ORDER BY 1") == [(1, 2, 0), (2, 1, 0)]
+
+
+def test_a_clean_table_is_no_error(sql, clean):
+    """Where nothing has to leave, the run ends clean with an empty archive."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
+    assert clean(KEY) == []
+    assert sql("SELECT state, archived FROM dupe_audit.run") == [("clean", 0)]
+
+
+def test_nothing_is_left_but_ledger_and_archive(sql, clean):
+    """The staged list is gone after the run."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
+    clean(KEY)
+    there = sql("SELECT relname FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace AND relkind = 'r'")
+    assert {row[0] for row in there} == {"run", "batch", "archive_1"}
+
+
+def test_archive_is_private(sql, clean, member):
+    """Default privileges that would open new tables to others do not open the archive."""
+    sql(f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC, {member}")
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
+    clean(KEY)
+    for table in ("archive_1", "run", "batch"):
+        assert sql(f"SELECT has_table_privilege('{member}', 'dupe_audit.{table}', 'SELECT')") == [(False,)]
+
+
+# Stopping and going on
+
+
+def test_abandoned_generator_releases_the_lock(sql, conn, connect):
+    """Who stops listening after a batch has stopped the run, and another connection continues it."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 5) AS i")
+    batches = cleanup(conn, KEY, ONE_BY_ONE)
+    next(batches)
+    batches.close()
+    assert sql("SELECT state, archived FROM dupe_audit.run") == [("cleaning", 1)]
+
+    later = list(cleanup(connect(), KEY, ONE_BY_ONE, give_up_after="1s"))
+    assert [1, 1, 1] == [batch.archived for batch in later]
+    assert sql("SELECT id, state, archived, rows_before FROM dupe_audit.run") == [(1, "clean", 4, 5)]
+    assert archived(sql) == [2, 3, 4, 5]
+
+
+def test_one_runner_a_table(sql, conn, connect):
+    """A second runner waits for the first and names its pid when that takes too long."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 3) AS i")
+    first = cleanup(conn, KEY, ONE_BY_ONE)
+    next(first)
+    pid = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    with pytest.raises(Blocked, match=rf"pid {pid}"):
+        list(cleanup(connect(), KEY, ONE_BY_ONE, give_up_after="300ms"))
+    assert [1] == [batch.archived for batch in first]
+    assert live(sql) == [1]
+
+
+def test_another_table_is_free(sql, conn, connect):
+    """A run on one table does not hold up a run on another."""
+    for table in ("t", "u"):
+        sql(f"CREATE TABLE {table} (id int PRIMARY KEY, k int); INSERT INTO {table} VALUES (1, 7), (2, 7), (3, 7)")
+    first = cleanup(conn, KEY, ONE_BY_ONE)
+    next(first)
+    other = UniqueKey(table="u", columns=("k",))
+    assert [2] == [b.archived for b in cleanup(connect(), other, CleanupRule(), give_up_after="300ms")]
+    first.close()
+
+
+@pytest.mark.torture
+def test_terminated_backend_loses_nothing(sql, connect, clean):
+    """A backend that is killed between two batches leaves a run that the next one takes up."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 6) AS i")
+    victim = connect()
+    batches = cleanup(victim, KEY, ONE_BY_ONE)
+    next(batches)
+    next(batches)
+    sql(f"SELECT pg_terminate_backend({victim.exec_driver_sql('SELECT pg_backend_pid()').scalar_one()})")
+    with pytest.raises(DBAPIError):
+        next(batches)
+    assert sorted(live(sql) + archived(sql)) == [1, 2, 3, 4, 5, 6]
+
+    assert sum(b.archived for b in clean(KEY)) == 3
+    assert (live(sql), archived(sql)) == ([1], [2, 3, 4, 5, 6])
+    assert sql("SELECT state, archived FROM dupe_audit.run") == [("clean", 5)]
+
+
+@pytest.mark.torture
+def test_server_crash_loses_nothing(server, database_url, connect, psycopg_connect):
+    """A server that crashes between two batches comes back with table and archive in agreement."""
+    before = psycopg_connect(autocommit=True)
+    before.execute("CREATE TABLE t (id int PRIMARY KEY, k int)")
+    before.execute("INSERT INTO t SELECT i, 7 FROM generate_series(1, 6) AS i")
+    batches = cleanup(connect(), KEY, ONE_BY_ONE)
+    next(batches)
+    server.crash()
+    with pytest.raises(DBAPIError):
+        next(batches)
+    server.resume()
+
+    list(cleanup(connect(), KEY, ONE_BY_ONE))
+    after = psycopg_connect(autocommit=True)
+    assert after.execute("SELECT id FROM t").fetchall() == [(1,)]
+    assert after.execute("SELECT count(*), count(DISTINCT id) FROM dupe_audit.archive_1").fetchall() == [(5, 5)]
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_stopped_client_is_continued(sql, client, clean, how):
+    """A client that is stopped in the middle, politely or not, leaves a run that the next one completes."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 50) AS i")
+    process = client(
+        "for batch in cleanup(conn, UniqueKey(table='t', columns=('k',)), CleanupRule(batch_size=1, pause=0.1)):\n"
+        "    print(batch.done, flush=True)\n"
+    )
+    assert process.stdout
+    process.stdout.readline()
+    process.send_signal(how)
+    said = process.communicate(timeout=20)[1]
+    if how != signal.SIGKILL:
+        assert "Interrupted" in said
+    assert sorted(live(sql) + archived(sql)) == list(range(1, 51))
+
+    clean(KEY)
+    assert live(sql) == [1]
+    assert sql("SELECT archived FROM dupe_audit.run") == [(49,)]
+
+
+# What others do between the ranking and a batch
+
+
+@pytest.fixture
+def between(sql, conn):
+    """Begin a run over ids 1, 2, 3 of key 7 and 4, 5 of key 8, do something after its first batch, and end it."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text DEFAULT 'same')")
+    sql("INSERT INTO t VALUES (1, 7), (2, 7), (3, 7), (4, 8), (5, 8)")
+
+    def run(interference):
+        batches = cleanup(conn, KEY, ONE_BY_ONE, give_up_after="3s")
+        next(batches)
+        sql(interference)
+        list(batches)
+        return sql("SELECT id, k FROM t ORDER BY id")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("interference", "left"),
+    [
+        ("DELETE FROM t WHERE id IN (1, 4)", [(3, 7), (5, 8)]),
+        ("UPDATE t SET k = k + 100 WHERE id IN (1, 4)", [(1, 107), (3, 7), (4, 108), (5, 8)]),
+        ("UPDATE t SET k = k + 100 WHERE id IN (3, 5)", [(1, 7), (3, 107), (4, 8), (5, 108)]),
+        ("DELETE FROM t WHERE id IN (3, 5)", [(1, 7), (4, 8)]),
+        ("UPDATE t SET id = id + 100 WHERE id IN (1, 4)", [(3, 7), (5, 8)]),
+        ("UPDATE t SET id = id + 100 WHERE id IN (3, 5)", [(1, 7), (4, 8)]),
+        ("INSERT INTO t VALUES (6, 7), (7, 9)", [(1, 7), (4, 8), (6, 7), (7, 9)]),
+        ("DELETE FROM t WHERE id IN (1, 4); INSERT INTO t VALUES (1, 50), (4, 51)", [(1, 50), (3, 7), (4, 51), (5, 8)]),
+    ],
+    ids=[
+        "survivor deleted",
+        "survivor's key changed",
+        "extra's key changed",
+        "extra deleted",
+        "survivor's id changed",
+        "extra's id changed",
+        "rows join",
+        "survivor's id given to another key",
+    ],
+)
+def test_every_key_keeps_a_row(between, interference, left):
+    """A group that changed after the ranking is judged as it is now: one row of each key stays."""
+    assert left == between(interference)
+
+
+def test_divergence_that_arises_later_is_refused(sql, between):
+    """An extra whose data was changed after the ranking is no exact copy any more, so it stays."""
+    with pytest.raises(Refused, match="divergent-duplicates"):
+        between("UPDATE t SET v = 'other' WHERE id = 5")
+    assert live(sql) == [1, 4, 5]
+
+
+def test_without_primary_key_no_innocent_row_goes(sql, conn):
+    """A row that moves to the place of a staged one is left alone (H7)."""
+    sql("CREATE TABLE t (id int, k int) WITH (autovacuum_enabled = off); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
+    batches = cleanup(conn, KEY, CleanupRule(batch_size=1, ignore=("id",)))
+    next(batches)
+    sql("DELETE FROM t WHERE id = 3")
+    sql("VACUUM t")
+    sql("INSERT INTO t VALUES (100, 7777), (101, 7778)")
+    list(batches)
+    assert live(sql) == [1, 100, 101]
+
+
+def test_without_primary_key_an_updated_row_is_found_again(sql, conn):
+    """A staged row that was updated meanwhile is another version, which the next pass judges."""
+    sql("CREATE TABLE t (id int, k int, v int DEFAULT 0); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
+    batches = cleanup(conn, KEY, CleanupRule(batch_size=1, ignore=("id", "v")))
+    next(batches)
+    sql("UPDATE t SET v = 5 WHERE id = 3")
+    list(batches)
+    assert len(live(sql)) == 1
+    assert sql("SELECT count(*) FROM dupe_audit.archive_1") == [(2,)]
+
+
+@pytest.mark.parametrize("row", [1, 2], ids=["survivor", "extra"])
+def test_locked_row_is_spared_and_taken_later(sql, conn, psycopg_connect, row):
+    """A row that another session works on is waited for by nobody; the next pass takes it."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 8), (4, 8)")
+    other = psycopg_connect()
+    other.execute("SELECT FROM t WHERE id = %s FOR UPDATE", (row,))
+    batches = cleanup(conn, KEY, CleanupRule(), give_up_after="10s")
+    first = next(batches)
+    assert (first.archived, first.spared) == (1, 1)
+    assert live(sql) == [1, 2, 3]
+    other.rollback()
+    assert sum(batch.archived for batch in batches) == 1
+    assert live(sql) == [1, 3]
+
+
+def test_row_that_stays_locked_is_an_error_with_a_name(sql, conn, psycopg_connect):
+    """A run that cannot get on says how many rows are left and who holds them."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
+    other = psycopg_connect()
+    other.execute("SELECT FROM t WHERE id = 2 FOR UPDATE")
+    with pytest.raises(Blocked, match=rf"1 extras .*pid {other.info.backend_pid}"):
+        list(cleanup(conn, KEY, CleanupRule(), give_up_after="1s"))
+    assert live(sql) == [1, 2]
+    other.rollback()
+    list(cleanup(conn, KEY, CleanupRule()))
+    assert live(sql) == [1]
+
+
+def test_table_that_stays_locked_is_an_error_with_a_name(sql, conn, psycopg_connect):
+    """A table that somebody holds exclusively is tried for a while; the error names who."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
+    batches = cleanup(conn, KEY, ONE_BY_ONE, lock_timeout="50ms", give_up_after="1s")
+    next(batches)
+    other = psycopg_connect()
+    other.execute("LOCK t")
+    with pytest.raises(Blocked, match=rf"pid {other.info.backend_pid}"):
+        list(batches)
+    other.rollback()
+    assert live(sql) == [1, 3]
+
+
+# What stands around the table
+
+
+CHILD = "CREATE TABLE c (id int PRIMARY KEY, pid int REFERENCES t ON DELETE {action})"
+
+
+@pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL"])
+def test_referenced_extra_stays(sql, conn, action):
+    """An extra that another table references is never deleted, whatever its foreign key would do."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
+    sql(CHILD.format(action=action) + "; INSERT INTO c VALUES (10, 2), (11, 1)")
+    with pytest.raises(Refused, match="foreign-key-references"):
+        list(cleanup(conn, KEY, CleanupRule(), give_up_after="300ms"))
+    assert live(sql) == [1, 2, 3]
+    assert sql("SELECT * FROM c ORDER BY id") == [(10, 2), (11, 1)]
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "still open"])
+def test_child_that_arrives_in_the_middle_is_seen(sql, conn, psycopg_connect, committed):
+    """A child that arrives after the ranking keeps its parent, even while its transaction is open."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
+    sql(CHILD.format(action="CASCADE"))
+    batches = cleanup(conn, KEY, ONE_BY_ONE, give_up_after="500ms")
+    next(batches)
+    other = psycopg_connect()
+    other.execute("INSERT INTO c VALUES (10, 3)")
+    if committed:
+        other.commit()
+    with pytest.raises((Blocked, Refused)):
+        list(batches)
+    other.commit()
+    assert live(sql) == [1, 3]
+    assert sql("SELECT * FROM c") == [(10, 3)]
+
+
+def test_composite_foreign_key_is_understood(sql, clean):
+    """A foreign key of several columns, to something else than the primary key, protects its row too."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, a int, b text, UNIQUE (b, a))")
+    sql("INSERT INTO t VALUES (1, 7, 1, 'x'), (2, 7, 2, 'x'), (3, 7, 3, 'x')")
+    sql("CREATE TABLE c (x text, y int, FOREIGN KEY (x, y) REFERENCES t (b, a)); INSERT INTO c VALUES ('x', 3)")
+    with pytest.raises(Refused, match=r"1 rows of public\.c"):
+        clean(KEY, divergent="archive")
+    assert live(sql) == [1, 2, 3]
+
+
+def test_table_that_references_itself(sql, clean):
+    """A row that is the parent of another in its own table stays; one that only has a parent may go."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, up int REFERENCES t)")
+    sql("INSERT INTO t VALUES (1, 7, NULL), (2, 7, 1), (3, 8, 1), (4, 8, 1)")
+    clean(KEY, ignore=("up",))
+    assert live(sql) == [1, 3]
+
+
+def test_trigger_that_keeps_rows_is_an_error(sql, clean):
+    """A trigger that turns a delete into nothing stops the run; no row is lost or archived twice."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
+    sql("CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    sql("CREATE TRIGGER keep BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION keep()")
+    with pytest.raises(DupeAuditError, match="Of 1 extras 0 were deleted"):
+        clean(KEY)
+    assert live(sql) == [1, 2]
+    assert archived(sql) == []
+
+
+def test_column_that_is_added_in_the_middle(sql, conn, clean, dump):
+    """New columns stop the run with an explanation; the same call then continues and archives them."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
+    before = dump("t")
+    batches = cleanup(conn, KEY, ONE_BY_ONE)
+    next(batches)
+    sql("ALTER TABLE t ADD COLUMN extra text DEFAULT 'new'")
+    with pytest.raises(DupeAuditError, match="columns changed"):
+        list(batches)
+    assert live(sql) == [1, 3]
+
+    clean(KEY)
+    assert sql("SELECT id, extra FROM dupe_audit.archive_1 ORDER BY id") == [(2, None), (3, "new")]
+    assert live(sql) == [1]
+    assert before != dump("t")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE t DROP COLUMN v",
+        "ALTER TABLE t RENAME COLUMN v TO w",
+        "ALTER TABLE t ALTER COLUMN v TYPE varchar(9)",
+    ],
+    ids=["dropped", "renamed", "another type"],
+)
+def test_column_that_changes_in_the_middle(sql, conn, change):
+    """A column that goes, is renamed or gets another type stops the run before its values could be lost."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text DEFAULT 'x'); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
+    batches = cleanup(conn, KEY, ONE_BY_ONE)
+    next(batches)
+    sql(change)
+    with pytest.raises((DupeAuditError, DBAPIError)):
+        list(batches)
+    assert live(sql) == [1, 3]
+
+
+def test_table_made_anew_in_the_middle(sql, conn):
+    """A table that was replaced by another of its name is not cleaned with the old one's list."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
+    batches = cleanup(conn, KEY, ONE_BY_ONE)
+    next(batches)
+    sql("ALTER TABLE t RENAME TO old; CREATE TABLE t (LIKE old); INSERT INTO t SELECT * FROM old")
+    with pytest.raises((DupeAuditError, DBAPIError)):
+        list(batches)
+    assert live(sql) == [1, 3]
+
+
+# Names
+
+
+NAMES = [
+    'quo"te',
+    "per%cent %s %(x)s",
+    "col:on :x",
+    "do.t",
+    "sp ace",
+    "{table}",
+    "{columns} {batch}",
+    "apo'strophe",
+    "back\\slash",
+    "$dupe_audit$",
+    "Ünïcödé 表",
+    "select",
+    "UPPER",
+    "x" * 63,
+    "é" * 31,
+    "new\nline",
+    "-- comment",
+    "t",
+    "e",
+    "c",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_name_is_a_name(sql, there_and_back, name):
+    """Whatever PostgreSQL takes as a name is taken here, for schema, table, columns and constraint."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    sql(f"CREATE SCHEMA {quoted}")
+    sql(f'CREATE TABLE {quoted}.{quoted} (id int PRIMARY KEY, {quoted} text, "order" int)')
+    sql(f"INSERT INTO {quoted}.{quoted} VALUES (1, 'a', 1), (2, 'a', 1), (3, 'b', 1)")
+    constraint = "uq" if name in ("x" * 63, "t") else name[:25] + " uq"
+    key = UniqueKey(schema=name, table=name, columns=(name, "order"), name=constraint)
+    assert there_and_back(key, order_by=(name, "id")) == 1
+
+
+def test_any_name_in_a_foreign_key(sql, clean):
+    """A child and its columns may be called anything as well."""
+    sql('CREATE TABLE t ("{e} %s" int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)')
+    sql('CREATE TABLE "c %(x)s {child}" (":p" int REFERENCES t); INSERT INTO "c %(x)s {child}" VALUES (2)')
+    with pytest.raises(Refused, match="foreign-key-references"):
+        clean(KEY)
+    assert sql("SELECT * FROM t ORDER BY 1") == [(1, 7), (2, 7), (3, 7)]
+
+
+def test_table_of_the_same_name_elsewhere(sql, conn):
+    """With a schema that one is cleaned; without, the first of the search path; never both."""
+    for schema in ("a", "b"):
+        sql(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.t (id int PRIMARY KEY, k int)")
+        sql(f"INSERT INTO {schema}.t VALUES (1, 7), (2, 7)")
+    list(cleanup(conn, UniqueKey(schema="b", table="t", columns=("k",)), CleanupRule()))
+    assert sql("SELECT (SELECT count(*) FROM a.t), (SELECT count(*) FROM b.t)") == [(2, 1)]
+
+    conn.exec_driver_sql("SET search_path = b, a")
+    list(cleanup(conn, KEY, CleanupRule()))
+    assert sql("SELECT (SELECT count(*) FROM a.t), (SELECT count(*) FROM b.t)") == [(2, 1)]
+    conn.exec_driver_sql("SET search_path = a, b")
+    list(cleanup(conn, KEY, CleanupRule()))
+    assert sql("SELECT (SELECT count(*) FROM a.t), (SELECT count(*) FROM b.t)") == [(1, 1)]
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"default_transaction_isolation": "repeatable read"},
+        {"default_transaction_isolation": "serializable"},
+        {"statement_timeout": "30ms"},
+        {"lock_timeout": "1ms"},
+        {"idle_in_transaction_session_timeout": "500ms"},
+        {"row_security": "off"},
+        {"search_path": ""},
+        {"default_transaction_deferrable": "on"},
+        {"standard_conforming_strings": "off"},
+        {"client_encoding": "LATIN1"},
+        {"bytea_output": "escape"},
+        {"default_tablespace": "pg_default"},
+        {"work_mem": "64kB"},
+        {"plan_cache_mode": "force_generic_plan"},
+        {"enable_nestloop": "off"},
+        {"enable_tidscan": "off"},
+    ],
+    ids=lambda settings: "=".join(*settings.items()),
+)
+def test_defaults_of_the_role_change_nothing(sql, connect, settings):
+    """What a role, a database or a URL sets does not change the outcome."""
+    if "standard_conforming_strings" in settings and sql("SHOW server_version_num")[0][0] >= "190000":
+        pytest.skip("it can only be on")
+    sql(r"CREATE TABLE t (id int PRIMARY KEY, k text); INSERT INTO t VALUES (1, 'a\b'), (2, 'a\b'), (3, 'a\b')")
+    key = UniqueKey(schema="public", table="t", columns=("k",))
+    first = list(cleanup(connect(**settings), key, ONE_BY_ONE))
+    assert [1, 1] == [batch.archived for batch in first]
+    assert live(sql) == [1]
+
+
+def test_settings_of_the_session_are_as_before(sql, conn, clean):
+    """The connection goes back to its user as it was."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
+    ask = "SELECT name, setting FROM pg_settings ORDER BY name"
+    before = {row.name: row.setting for row in conn.exec_driver_sql(ask)}
+    clean(KEY)
+    after = {
+        row.name: row.setting for row in conn.exec_driver_sql(ask)
+    }  # plpgsql's own settings may have come in between
+    assert before == {name: after[name] for name in before}
+    assert conn.exec_driver_sql("SELECT to_regclass('pg_temp.dupe_audit_locked')").scalar() is None
+
+
+def test_connection_inside_a_transaction_is_refused(sql, engine):
+    """A connection whose transactions somebody else ends is no use, and nothing is done on it."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
+    with (
+        engine.connect().execution_options(isolation_level="READ COMMITTED") as connection,
+        pytest.raises(DupeAuditError, match="autocommit"),
+    ):
+        list(cleanup(connection, KEY, CleanupRule()))
+    assert live(sql) == [1, 2]
+
+
+def test_owner_without_other_rights_is_enough(sql, connect, member):
+    """The table's owner needs the right to make a schema, and nothing of a superuser's."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
+    sql(f"ALTER TABLE t OWNER TO {member}; GRANT CREATE ON DATABASE {database(sql)} TO {member}")
+    assert [1] == [batch.archived for batch in cleanup(connect(role=member), KEY, CleanupRule())]
+    owners = sql(
+        "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace"
+    )
+    assert owners == [(member,)]
+
+
+def database(sql):
+    """Return the quoted name of the test's database."""
+    return sql("SELECT quote_ident(current_database())")[0][0]
+
+
+# Every type, and the plans
+
+
+TYPES = {
+    "json": """'{"b":1,  "a":1,"a":2}'""",
+    "jsonb": '\'{"a": 1.00, "b": 1e-30}\'',
+    "xml": "'<a  b=\"1\"/>'",
+    "numeric": "'1.500'",
+    "numeric(40, 20)": "12345678901234567890.12345678901234567890",
+    "float4": "'-0.0'",
+    "float8": "'NaN'",
+    "interval": "'1 mon 25:00'",
+    "timestamptz": "'infinity'",
+    "timestamp": "'0044-03-15 12:00:00 BC'",
+    "date": "'-infinity'",
+    "timetz": "'24:00:00+05:30'",
+    "int[]": "'[0:1]={1,2}'",
+    "text[]": """'{"a,b",NULL,"NULL",""}'""",
+    "bytea": r"'\x00ff5c27'",
+    "bit varying": "'10101'",
+    "char(7)": "'ab '",
+    '"char"': "'x'",
+    "name": "'n'",
+    "uuid": "'00000000-0000-0000-0000-000000000001'",
+    "inet": "'10.0.0.1/8'",
+    "macaddr8": "'08:00:2b:01:02:03:04:05'",
+    "money": "'12.34'",
+    "point": "'(1,2)'",
+    "polygon": "'((0,0),(1,1),(1,0))'",
+    "tsvector": "'a:1A b:2'",
+    "tsquery": "'a & !b'",
+    "int4range": "'[1,3)'",
+    "nummultirange": "'{[1.0,2.00), (5,)}'",
+    "hstore": """'a=>NULL, b=>"x y"'""",
+    "citext": "'MiXed'",
+    "pg_lsn": "'16/B374D848'",
+    "mood": "'sad'",
+    "pair": """ROW(1, 'x "y"')::pair""",
+    "positive": "5",
+    "oid": "4294967295",
+    "jsonpath": "'$.a[*] ? (@ > 1)'",
+    "text": r"E'line\nbreak\ttab \\ \u00e9 e\u0301'",
+}
+
+
+def has_xml(sql):
+    """Tell whether the server was built with XML."""
+    try:
+        return bool(sql("SELECT '<a/>'::xml::text"))
+    except psycopg.errors.FeatureNotSupported:
+        return False
+
+
+def test_every_type_comes_back_as_it_was(sql, there_and_back):
+    """Values of every type go into the archive and back without being changed by a byte."""
+    sql("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (n int, s text)")
+    sql("CREATE DOMAIN positive AS int NOT NULL CHECK (VALUE > 0)")
+    types = {type_: value for type_, value in TYPES.items() if type_ != "xml" or has_xml(sql)}
+    columns = ", ".join(f"c{n} {type_}" for n, type_ in enumerate(types))
+    values = ", ".join(types.values())
+    sql(f"CREATE TABLE t (id int PRIMARY KEY, k int, {columns})")
+    sql(f"INSERT INTO t SELECT i, 7, {values} FROM generate_series(1, 3) AS i")
+    assert there_and_back(UniqueKey(table="t", columns=("k",), name="uq")) == 2
+
+
+def test_generated_and_identity_columns_come_back(sql, there_and_back):
+    """Columns that PostgreSQL fills by itself keep the values that they had."""
+    sql("CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k int,"
+        " twice int GENERATED ALWAYS AS (k * 2) STORED, n int GENERATED BY DEFAULT AS IDENTITY)")  # fmt: skip
+    sql("INSERT INTO t (k) VALUES (7), (7), (7)")
+    assert there_and_back(UniqueKey(table="t", columns=("twice",), name="uq"), ignore=("n",)) == 2
+
+
+@pytest.mark.min_pg(18)
+def test_virtual_columns_come_back(sql, there_and_back):
+    """A column that is computed when read is archived as it was read, and computed again afterwards."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, twice int GENERATED ALWAYS AS (k * 2) VIRTUAL)")
+    sql("INSERT INTO t VALUES (1, 7), (2, 7)")
+    assert there_and_back(UniqueKey(table="t", columns=("k",), name="uq")) == 1
+
+
+def test_long_values_come_back(sql, there_and_back):
+    """Values that are stored out of line are archived whole, and copies of them are found equal."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text, w text); ALTER TABLE t ALTER w SET STORAGE EXTERNAL")
+    sql("INSERT INTO t SELECT i, 7, repeat('long ', 100000), repeat('wide ', 10000) FROM generate_series(1, 3) AS i")
+    assert there_and_back(UniqueKey(table="t", columns=("k",), name="uq")) == 2
+
+
+def test_dropped_columns_are_no_trouble(sql, there_and_back):
+    """A table whose columns were dropped and added again is archived by name, not by position (H123)."""
+    sql("CREATE TABLE t (a text, id int PRIMARY KEY, b text, k int); INSERT INTO t VALUES ('A', 1, 'B', 7)")
+    sql("ALTER TABLE t DROP COLUMN a; ALTER TABLE t ADD COLUMN a text; UPDATE t SET a = 'A'")
+    sql("INSERT INTO t (id, a, b, k) VALUES (2, 'A', 'B', 7)")
+    assert there_and_back(UniqueKey(table="t", columns=("k",), name="uq")) == 1
+    assert sql("SELECT a, b FROM t WHERE id = 2") == [("A", "B")]
+
+
+@pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "never analyzed"])
+@pytest.mark.parametrize("identity", ["id int PRIMARY KEY", "id int"], ids=["primary key", "no primary key"])
+def test_no_batch_scans_the_table(sql, conn, analyzed, identity):
+    """Each batch finds its rows by identity, also where the planner knows nothing about them."""
+    sql(f"CREATE TABLE t ({identity}, k int, v text DEFAULT repeat('x', 50)) WITH (autovacuum_enabled = off)")
+    sql("INSERT INTO t SELECT i, i % 40000 FROM generate_series(1, 50000) AS i")
+    if analyzed:
+        sql("ANALYZE t")
+    ran = []
+    event.listen(conn, "before_cursor_execute", lambda *args: ran.append(args[2]))
+    batches = cleanup(conn, KEY, CleanupRule(batch_size=1000, ignore=("id",)))
+    next(batches)
+    next(batches)
+    begin = max(n for n, text in enumerate(ran) if text.startswith("BEGIN"))
+    opening, batch = ran[begin : begin + 2], ran[begin + 2 :]
+
+    for statement in opening:
+        conn.exec_driver_sql(statement, execution_options={"no_parameters": True})
+    plans = ""
+    for statement in batch:
+        if " t\n" in statement or '"public"."t"' in statement or "public.t " in statement:
+            rows = conn.exec_driver_sql(f"EXPLAIN {statement}", execution_options={"no_parameters": True})
+            plans += "\n".join(row[0] for row in rows) + "\n"
+    conn.exec_driver_sql("ROLLBACK")
+    batches.close()
+    assert plans.count("LockRows") == 1
+    assert plans.count("Delete on t") == 1
+    assert "Seq Scan on t" not in plans
+
+
+def test_run_is_restored_and_begun_anew(sql, conn, clean):
+    """After a restore the same key is cleaned under a new run with an archive of its own."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
+    clean(KEY)
+    list(restore(conn, 1))
+    clean(KEY)
+    assert [row[0] for row in sql("SELECT state FROM dupe_audit.run ORDER BY id")] == ["restored", "clean"]
+    assert (archived(sql, 1), archived(sql, 2)) == ([2], [2])
+    assert ledger.get(conn, 2)[0].archived == 1
+
+
+def test_unknown_table_is_named(conn):
+    """A table that is not there is an error that names it."""
+    with pytest.raises(DupeAuditError, match="'nowhere'"):
+        list(cleanup(conn, UniqueKey(table="nowhere", columns=("k",)), CleanupRule()))
+
+
+def test_application_never_waits_or_deadlocks(sql, conn, psycopg_connect):
+    """A transaction that touches rows in the opposite order is not made a victim of the cleanup (H17)."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 7, 0), (2, 7, 0), (3, 7, 0)")
+    other = psycopg_connect()
+    other.execute("SET lock_timeout = '300ms'")
+    other.execute("UPDATE t SET v = 0 WHERE id = 3")
+    batches = cleanup(conn, KEY, ONE_BY_ONE, give_up_after="10s")
+    next(batches)
+    other.execute("UPDATE t SET v = 0 WHERE id = 1")
+    other.commit()
+    list(batches)
+    assert live(sql) == [1]
+    assert other.info.transaction_status == psycopg.pq.TransactionStatus.IDLE

@@ -1,0 +1,333 @@
+"""Every archived row comes back as it was; one that cannot is reported and kept."""
+
+import signal
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from dupe_audit import ledger
+from dupe_audit.cleanup import cleanup
+from dupe_audit.constraint import drop, enforce
+from dupe_audit.errors import Blocked, DupeAuditError, Refused
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.restore import restore
+
+KEY = UniqueKey(table="t", columns=("k",), name="uq")
+
+
+@pytest.fixture
+def cleaned(sql, conn, dump):
+    """A cleaned table of which rows 2, 3, 4 are archived; returns its rows as they were before."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text)")
+    sql("INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'b'), (3, 7, 'c'), (4, 7, NULL)")
+    before = dump("t")
+    list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    return before
+
+
+def problems(sql):
+    """Return what the archive says of rows that did not go back."""
+    return sql(
+        "SELECT id, dupe_audit_problem FROM dupe_audit.archive_1 WHERE dupe_audit_restored_at IS NULL ORDER BY id"
+    )
+
+
+def counts(sql):
+    """Return the ledger's state, archived and restored of the run."""
+    return sql("SELECT state, archived, restored FROM dupe_audit.run WHERE id = 1")[0]
+
+
+def test_rows_come_back(sql, conn, dump, cleaned):
+    """A restore puts back every row, marks it, and closes the run."""
+    batches = list(restore(conn, 1, batch_size=2))
+    assert cleaned == dump("t")
+    assert [(2, 2, 3), (1, 3, 3)] == [(b.restored, b.done, b.total) for b in batches]
+    assert problems(sql) == []
+    assert counts(sql) == ("restored", 3, 3)
+
+
+def test_restoring_twice_is_restoring_once(conn, dump, cleaned):
+    """A second restore finds nothing to do."""
+    list(restore(conn, 1))
+    assert list(restore(conn, 1)) == []
+    assert cleaned == dump("t")
+
+
+@pytest.mark.parametrize("kind", ["id int PRIMARY KEY", "id int"], ids=["primary key", "no primary key"])
+def test_abandoned_restore_is_continued(sql, conn, connect, dump, kind):
+    """A restore that stopped half way goes on, and puts no row back twice, with or without a primary key."""
+    number = "i" if "KEY" in kind else "1"
+    sql(f"CREATE TABLE t ({kind}, k int); INSERT INTO t SELECT {number}, 7 FROM generate_series(1, 9) AS i")
+    before = dump("t")
+    list(cleanup(conn, KEY, CleanupRule()))
+    batches = restore(conn, 1, batch_size=3)
+    next(batches)
+    batches.close()
+    assert counts(sql) == ("clean", 8, 3)
+    assert [3, 2] == [batch.restored for batch in restore(connect(), 1, batch_size=3, give_up_after="1s")]
+    assert before == dump("t")
+
+
+@pytest.mark.torture
+def test_killed_restore_is_continued(sql, conn, client, dump, wait_until):
+    """A restore whose client is killed between two rows goes on where it stopped."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 60) AS i")
+    before = dump("t")
+    list(cleanup(conn, KEY, CleanupRule()))
+    process = client(
+        "import time\nfor b in restore(conn, 1, batch_size=1):\n    print(b.done, flush=True); time.sleep(0.05)\n"
+    )
+    assert process.stdout
+    process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    list(restore(conn, 1, give_up_after="10s"))
+    assert before == dump("t")
+    assert counts(sql) == ("restored", 59, 59)
+
+
+@pytest.mark.torture
+def test_terminated_backend_loses_nothing(sql, connect, conn, dump, cleaned):
+    """A backend that is terminated between two batches leaves what the next restore completes."""
+    victim = connect()
+    batches = restore(victim, 1, batch_size=1)
+    next(batches)
+    sql(f"SELECT pg_terminate_backend({victim.exec_driver_sql('SELECT pg_backend_pid()').scalar_one()})")
+    with pytest.raises(DBAPIError):
+        next(batches)
+    list(restore(conn, 1))
+    assert cleaned == dump("t")
+
+
+# Rows that cannot go back
+
+
+def test_taken_primary_key_is_reported(sql, conn, dump, cleaned):
+    """A row whose primary key was given away stays in the archive with the reason, all others go back."""
+    sql("INSERT INTO t VALUES (3, 50, 'new')")
+    with pytest.raises(Refused, match="2 are back") as refusal:
+        list(restore(conn, 1))
+    assert [f.id for f in refusal.value.findings] == ["rows-not-restored"]
+    assert len(problems(sql)) == 1
+    id_, why = problems(sql)[0]
+    assert id_ == 3
+    assert why.startswith("23505: duplicate key value")
+    assert counts(sql) == ("clean", 3, 2)
+
+    sql("DELETE FROM t WHERE k = 50")
+    list(restore(conn, 1))
+    assert cleaned == dump("t")
+    assert counts(sql) == ("restored", 3, 3)
+
+
+def test_reason_holds_no_key_value(sql, conn, cleaned):
+    """The reason that is kept and told does not print what is in the row (H200)."""
+    sql("ALTER TABLE t ADD CONSTRAINT secret UNIQUE (v); INSERT INTO t VALUES (50, 50, 'b')")
+    with pytest.raises(Refused) as refusal:
+        list(restore(conn, 1))
+    assert "(b)" not in str(refusal.value)
+    assert "(b)" not in problems(sql)[0][1]
+
+
+def test_constraint_that_is_still_there_is_reported(sql, conn, dump, cleaned):
+    """Before the constraint is dropped nothing can go back, and nothing is lost by trying."""
+    enforce(conn, KEY, BuildRule())
+    with pytest.raises(Refused, match="3 archived rows"):
+        list(restore(conn, 1))
+    assert len(problems(sql)) == 3
+    drop(conn, KEY, BuildRule())
+    list(restore(conn, 1))
+    assert cleaned == dump("t")
+
+
+def test_deferred_constraint_is_reported(sql, conn, dump, cleaned):
+    """A constraint that speaks at commit only is heard, and the row is found that it refuses."""
+    sql("ALTER TABLE t ADD UNIQUE (v) DEFERRABLE INITIALLY DEFERRED; INSERT INTO t VALUES (50, 50, 'c')")
+    with pytest.raises(Refused, match="2 are back"):
+        list(restore(conn, 1))
+    assert [id_ for id_, _ in problems(sql)] == [3]
+    sql("DELETE FROM t WHERE id = 50")
+    list(restore(conn, 1))
+    assert cleaned == dump("t")
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["NEW.v := NEW.v || '!'; RETURN NEW", "RETURN CASE WHEN NEW.v = 'c' THEN NULL ELSE NEW END", "RAISE 'no'"],
+    ids=["changes the row", "keeps the row out", "raises"],
+)
+def test_trigger_that_interferes_is_reported(sql, conn, dump, cleaned, body):
+    """A row that a trigger changes or refuses is not counted as restored, and comes back once the trigger is gone."""
+    sql(f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body}; END$$")
+    sql("CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()")
+    with pytest.raises(Refused, match="rows-not-restored"):
+        list(restore(conn, 1))
+    assert 3 in [id_ for id_, _ in problems(sql)]
+    sql("DROP TRIGGER f ON t")
+    list(restore(conn, 1))
+    assert cleaned == dump("t")
+
+
+def test_new_check_is_reported(sql, conn, dump, cleaned):
+    """A row that a constraint made since then forbids stays in the archive."""
+    sql("ALTER TABLE t ADD CHECK (v IS DISTINCT FROM 'c')")
+    with pytest.raises(Refused, match="2 are back"):
+        list(restore(conn, 1))
+    assert problems(sql)[0][1].startswith("23514")
+
+
+# A table that changed since
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE t DROP COLUMN v",
+        "ALTER TABLE t RENAME COLUMN v TO w",
+        "ALTER TABLE t ALTER COLUMN v TYPE varchar(9)",
+        "ALTER TABLE t ALTER COLUMN k TYPE bigint",
+    ],
+)
+def test_column_that_would_lose_values_is_refused(sql, conn, cleaned, change):
+    """Where an archived column is gone or has another type, nothing is restored and the archive stays whole."""
+    sql(change)
+    with pytest.raises(DupeAuditError, match="Nothing was restored"):
+        list(restore(conn, 1))
+    assert [id_ for id_, _ in problems(sql)] == [2, 3, 4]
+    assert counts(sql) == ("clean", 3, 0)
+
+
+def test_new_column_takes_its_default(sql, conn, cleaned):
+    """A column that came since then has its default in restored rows."""
+    sql("ALTER TABLE t ADD COLUMN n int; ALTER TABLE t ADD COLUMN d int DEFAULT 5")
+    list(restore(conn, 1))
+    assert sql("SELECT id, v, n, d FROM t WHERE id = 2") == [(2, "b", None, 5)]
+
+
+def test_new_mandatory_column_is_reported(sql, conn, cleaned):
+    """A column that came since then and must have a value keeps rows in the archive until it has a default."""
+    sql("ALTER TABLE t ADD COLUMN n int; UPDATE t SET n = 1; ALTER TABLE t ALTER COLUMN n SET NOT NULL")
+    with pytest.raises(Refused, match="3 archived rows"):
+        list(restore(conn, 1))
+    assert {why[:5] for _, why in problems(sql)} == {"23502"}
+    sql("ALTER TABLE t ALTER COLUMN n SET DEFAULT 1")
+    list(restore(conn, 1))
+    assert sql("SELECT count(*) FROM t") == [(4,)]
+
+
+def test_columns_in_another_order(sql, conn, cleaned):
+    """Values go back by name, wherever their columns are now (H14)."""
+    sql("ALTER TABLE t RENAME COLUMN k TO old; ALTER TABLE t ADD COLUMN k int; UPDATE t SET k = old")
+    sql("ALTER TABLE t DROP COLUMN old")
+    list(restore(conn, 1))
+    assert sql("SELECT id, v, k FROM t WHERE id = 2") == [(2, "b", 7)]
+
+
+def test_renamed_table_is_found(sql, conn, dump, cleaned):
+    """A table that was renamed or moved to another schema is the same table."""
+    sql("CREATE SCHEMA s; ALTER TABLE t RENAME TO u; ALTER TABLE u SET SCHEMA s")
+    list(restore(conn, 1))
+    assert cleaned == dump("s", "u")
+
+
+@pytest.mark.parametrize("again", ["SELECT 1", "CREATE TABLE t (id int PRIMARY KEY, k int, v text)"])
+def test_dropped_table_is_an_error(sql, conn, cleaned, again):
+    """Where the table was dropped, or another made under its name, the error says where the rows are."""
+    sql(f"DROP TABLE t; {again}")
+    with pytest.raises(DupeAuditError, match="archive_1"):
+        list(restore(conn, 1))
+    assert len(problems(sql)) == 3
+
+
+def test_purged_run_is_an_error(sql, conn, cleaned):
+    """A run that was purged cannot be restored, and says since when."""
+    ledger.purge(conn, 1)
+    assert sql("SELECT to_regclass('dupe_audit.archive_1')::text") == [(None,)]
+    with pytest.raises(DupeAuditError, match="purged at"):
+        list(restore(conn, 1))
+
+
+def test_lost_archive_is_refused(sql, conn, cleaned):
+    """An archive that somebody dropped is missed, not taken for an empty one."""
+    sql("DROP TABLE dupe_audit.archive_1")
+    with pytest.raises(Refused, match="archive-missing"):
+        list(restore(conn, 1))
+    assert counts(sql)[0] == "clean"
+
+
+@pytest.mark.parametrize("action", [lambda conn: list(restore(conn, 7)), lambda conn: ledger.purge(conn, 7)])
+def test_unknown_run_is_an_error(conn, cleaned, action):
+    """A run that the ledger does not have is an error that tells where to look."""
+    with pytest.raises(DupeAuditError, match="no run 7"):
+        action(conn)
+
+
+def test_database_without_a_ledger(conn):
+    """Where nothing was ever cleaned there is nothing to restore."""
+    with pytest.raises(DupeAuditError, match="no run 1"):
+        list(restore(conn, 1))
+
+
+def test_locked_table_is_an_error_with_a_name(sql, conn, psycopg_connect, dump, cleaned):
+    """A table that somebody holds exclusively is tried for a while; the error names who."""
+    other = psycopg_connect()
+    other.execute("LOCK t")
+    signal.alarm(5)
+    with pytest.raises(Blocked, match=rf"pid {other.info.backend_pid}"):
+        list(restore(conn, 1, lock_timeout="50ms", give_up_after="500ms"))
+    other.rollback()
+    list(restore(conn, 1))
+    assert cleaned == dump("t")
+
+
+def test_restore_waits_for_a_cleanup(sql, conn, connect):
+    """A cleanup and a restore of one table do not run at once."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 4) AS i")
+    batches = cleanup(conn, KEY, CleanupRule(batch_size=1))
+    next(batches)
+    with pytest.raises(Blocked, match="Another run"):
+        list(restore(connect(), 1, give_up_after="300ms"))
+    batches.close()
+
+
+def test_half_done_cleanup_can_be_undone(sql, conn, dump):
+    """A run that stopped half way is restored as it is (H141)."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 4) AS i")
+    before = dump("t")
+    batches = cleanup(conn, KEY, CleanupRule(batch_size=1))
+    next(batches)
+    batches.close()
+    list(restore(conn, 1))
+    assert before == dump("t")
+
+
+def test_sequences_are_left_alone(sql, conn, dump):
+    """A restore gives rows their own identity values and takes none from the sequence (H146)."""
+    sql("CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k int)")
+    sql("INSERT INTO t (k) VALUES (7), (7), (7)")
+    list(cleanup(conn, KEY, CleanupRule()))
+    list(restore(conn, 1))
+    assert sql("INSERT INTO t (k) VALUES (8) RETURNING id") == [(4,)]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"statement_timeout": "30ms"},
+        {"lock_timeout": "1ms"},
+        {"default_transaction_isolation": "serializable"},
+        {"search_path": ""},
+        {"extra_float_digits": "-15"},
+        {"DateStyle": "SQL"},
+    ],
+    ids=lambda settings: "=".join(*settings.items()),
+)
+def test_defaults_of_the_role_change_nothing(sql, connect, dump, settings):
+    """What a role, a database or a URL sets does not change what comes back."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, f float8, d date)")
+    sql("INSERT INTO t SELECT i, 7, 0.1 + 0.2, '2024-01-13' FROM generate_series(1, 3000) AS i")
+    before = dump("t")
+    connection = connect(**settings)
+    list(cleanup(connect(), KEY, CleanupRule()))
+    list(restore(connection, 1))
+    assert before == dump("t")

@@ -1,0 +1,170 @@
+"""Success is claimed only from the catalog, a count without indexes, and sums that agree."""
+
+import pytest
+
+from dupe_audit.cleanup import cleanup
+from dupe_audit.constraint import enforce
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.restore import restore
+from dupe_audit.verify import verify
+
+KEY = UniqueKey(table="t", columns=("k",), name="uq")
+
+
+@pytest.fixture
+def enforced(sql, conn):
+    """A table that was cleaned of two rows, with its constraint."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7), (4, 8)")
+    list(cleanup(conn, KEY, CleanupRule()))
+    enforce(conn, KEY, BuildRule())
+
+
+def ids(report):
+    """Return the ids of a report's findings."""
+    return [f.id for f in report.findings]
+
+
+@pytest.fixture
+def corrupt(sql):
+    """Return what plants a duplicate that the index does not know (H43)."""
+
+    def plant(index):
+        sql(f"UPDATE pg_index SET indisready = false WHERE indexrelid = '{index}'::regclass")
+        sql("INSERT INTO t VALUES (50, 7)")
+        sql(f"UPDATE pg_index SET indisready = true WHERE indexrelid = '{index}'::regclass")
+
+    return plant
+
+
+def test_proof_with_amcheck(sql, conn, enforced):
+    """What is enforced and true is ok, with the facts to prove it."""
+    if not sql("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'"):
+        pytest.skip("the server has no amcheck")
+    report = verify(conn, KEY)
+    assert (report.ok, ids(report), report.extras) == (True, [], 0)
+    assert report.index
+    assert (report.index.name, report.index.valid, report.index.ready) == ("uq", True, True)
+    assert report.run
+    assert (report.run.rows_before, report.run.archived, report.run.restored) == (4, 2, 0)
+
+
+def test_proof_without_amcheck(sql, conn, enforced):
+    """Without the extension the rest is still proven, and the report says what was not looked at."""
+    sql("DROP EXTENSION IF EXISTS amcheck")
+    report = verify(conn, KEY)
+    assert (report.ok, ids(report)) == (True, ["amcheck-missing"])
+
+
+def test_missing_table(conn):
+    """A table that is not there is a finding."""
+    report = verify(conn, KEY)
+    assert (report.ok, ids(report)) == (False, ["table-missing"])
+
+
+def test_missing_constraint(sql, conn, enforced):
+    """A constraint that somebody dropped is missed."""
+    sql("ALTER TABLE t DROP CONSTRAINT uq")
+    report = verify(conn, KEY)
+    assert (report.ok, ids(report)) == (False, ["constraint-missing"])
+
+
+def test_index_without_constraint(sql, conn, enforced):
+    """A unique index of the name is not yet the constraint."""
+    sql("ALTER TABLE t DROP CONSTRAINT uq; CREATE UNIQUE INDEX uq ON t (k)")
+    assert "constraint-missing" in ids(verify(conn, KEY))
+
+
+def test_invalid_index(sql, conn, enforced):
+    """An index that is not valid enforces nothing, whatever its name."""
+    sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'uq'::regclass")
+    report = verify(conn, KEY)
+    assert (report.ok, ids(report)) == (False, ["index-not-valid"])
+
+
+@pytest.mark.parametrize("form", ["UNIQUE (id)", "UNIQUE (k, id)", "UNIQUE (k) INCLUDE (id)", "UNIQUE (k) DEFERRABLE"])
+def test_wrong_definition(sql, conn, enforced, form):
+    """A constraint of the name that says something else is not the one that was asked for."""
+    sql(f"ALTER TABLE t DROP CONSTRAINT uq; ALTER TABLE t ADD CONSTRAINT uq {form}")
+    report = verify(conn, KEY)
+    assert not report.ok
+    assert "wrong-definition" in ids(report)
+
+
+def test_duplicates_in_spite_of_an_index(conn, enforced, corrupt):
+    """The count trusts no index, so a corrupt one hides nothing (H43)."""
+    corrupt("uq")
+    report = verify(conn, KEY)
+    assert (report.ok, report.extras) == (False, 1)
+    assert "duplicates-remain" in ids(report)
+
+
+def test_corrupt_index_is_seen_by_amcheck(sql, conn, enforced, corrupt):
+    """Where amcheck is installed, it names the index that lacks a row."""
+    if not sql("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'"):
+        pytest.skip("the server has no amcheck")
+    corrupt("uq")
+    assert "index-corrupt" in ids(verify(conn, KEY))
+
+
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "DELETE FROM dupe_audit.archive_1 WHERE id = 2",
+        "UPDATE dupe_audit.run SET archived = 3",
+        "DELETE FROM dupe_audit.batch",
+        "UPDATE dupe_audit.archive_1 SET dupe_audit_restored_at = now() WHERE id = 2",
+    ],
+)
+def test_sums_that_do_not_agree(sql, conn, enforced, tampering):
+    """Whoever changes the ledger or an archive by hand is found out."""
+    sql(tampering)
+    report = verify(conn, KEY)
+    assert not report.ok
+    assert set(ids(report)) - {"amcheck-missing"} == {"ledger-mismatch"}
+
+
+def test_missing_archive(sql, conn, enforced):
+    """An archive that is gone though it was neither restored nor purged is missed."""
+    sql("DROP TABLE dupe_audit.archive_1")
+    assert "archive-missing" in ids(verify(conn, KEY))
+
+
+def test_unfinished_run(sql, conn):
+    """A run that stopped half way is told."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
+    batches = cleanup(conn, KEY, CleanupRule(batch_size=1))
+    next(batches)
+    batches.close()
+    report = verify(conn, KEY)
+    assert (report.ok, report.extras) == (False, 1)
+    assert {"constraint-missing", "duplicates-remain", "run-unfinished"} <= set(ids(report))
+
+
+def test_restored_run_adds_up(sql, conn, enforced):
+    """After a restore the sums agree as well."""
+    sql("ALTER TABLE t DROP CONSTRAINT uq")
+    list(restore(conn, 1))
+    assert "ledger-mismatch" not in ids(verify(conn, KEY))
+
+
+def test_nulls_count_as_the_constraint_counts_them(sql, conn):
+    """Two NULLs are no duplicates of one another unless the key says so."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, NULL), (2, NULL)")
+    enforce(conn, KEY, BuildRule())
+    assert verify(conn, KEY).extras == 0
+
+
+def test_locked_table_is_not_waited_for(conn, enforced, psycopg_connect):
+    """A table that somebody holds exclusively does not keep the proof waiting for ever."""
+    other = psycopg_connect()
+    other.execute("LOCK t")
+    conn.exec_driver_sql("SET statement_timeout = '9s'")
+    with pytest.raises(Exception, match="lock timeout"):
+        verify(conn, KEY)
+
+
+def test_constraint_on_a_table_that_was_clean(sql, conn):
+    """Where nothing had to be archived the proof is as good, once the constraint is there."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 1), (2, 2)")
+    enforce(conn, KEY, BuildRule())
+    assert [f.id for f in verify(conn, KEY).findings if f.severity == "error"] == []

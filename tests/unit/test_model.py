@@ -1,0 +1,123 @@
+"""Facts refuse what can never work, and say so."""
+
+import dataclasses
+
+import pytest
+
+from dupe_audit.errors import WrongUsage
+from dupe_audit.model import BuildRule, CleanupRule, Finding, UniqueKey, VerifyReport, milliseconds
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"table": ""}, "table name"),
+        ({"table": "a\x00b"}, "table name"),
+        ({"table": None}, "table name"),
+        ({"table": "x" * 64}, "63 bytes"),
+        ({"table": "é" * 32}, "63 bytes"),
+        ({"schema": ""}, "schema name"),
+        ({"name": ""}, "constraint name"),
+        ({"columns": ()}, "at least one column"),
+        ({"columns": ("k", "k")}, "twice"),
+        ({"columns": ("",)}, "column name"),
+        ({"include": ("",)}, "column name"),
+        ({"initially": "LATER"}, "initially"),
+        ({"initially": "DEFERRED"}, "deferrable=True"),
+    ],
+)
+def test_wrong_keys_are_refused(wrong, told):
+    """A key that PostgreSQL could not hold, or not as it was written, is a usage error."""
+    with pytest.raises(WrongUsage, match=told):
+        UniqueKey(**({"table": "t", "columns": ("k",)} | wrong))
+
+
+def test_longest_name_is_taken():
+    """Sixty-three bytes are a name, whatever they are."""
+    assert UniqueKey(table="é" * 31, columns=("x" * 63,)).table == "é" * 31
+
+
+def test_key_reads_as_people_write_it():
+    """A key names its table, with the schema if there is one, and its columns."""
+    assert str(UniqueKey(table="t", columns=("a", "b"))) == "t (a, b)"
+    assert str(UniqueKey(schema="s", table="t", columns=("a",))) == "s.t (a)"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"keep": "newest"}, "first, last"),
+        ({"divergent": "merge"}, "refuse, archive"),
+        ({"references": "drop"}, "refuse, repoint"),
+        ({"references": "repoint"}, "not available"),
+        ({"order_by": ("",)}, "column name"),
+        ({"ignore": ("x" * 64,)}, "63 bytes"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": 100_001}, "batch_size"),
+        ({"pause": -1}, "pause"),
+        ({"max_replica_lag": 0}, "max_replica_lag"),
+    ],
+)
+def test_wrong_cleanup_rules_are_refused(wrong, told):
+    """A rule that cannot be followed is a usage error that names what can."""
+    with pytest.raises(WrongUsage, match=told):
+        CleanupRule(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"build_attempts": 0}, "build_attempts"),
+        ({"lock_timeout": "0"}, "lock_timeout"),
+        ({"lock_timeout": "2min"}, "lock_timeout"),
+        ({"lock_timeout": "-1s"}, "lock_timeout"),
+        ({"lock_timeout": "soon"}, "no duration"),
+        ({"give_up_after": "0s"}, "give_up_after"),
+        ({"give_up_after": "5 parsecs"}, "no duration"),
+    ],
+)
+def test_wrong_build_rules_are_refused(wrong, told):
+    """No rule waits for ever."""
+    with pytest.raises(WrongUsage, match=told):
+        BuildRule(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("500ms", 500),
+        ("2s", 2000),
+        ("1.5s", 1500),
+        ("10min", 600_000),
+        ("1h", 3_600_000),
+        ("1d", 86_400_000),
+        ("7", 7),
+        (" 2 s ", 2000),
+        (30, 30),
+    ],
+)
+def test_durations(text, number):
+    """Durations are written as PostgreSQL writes them; a bare number is milliseconds."""
+    assert number == milliseconds(text)
+
+
+@pytest.mark.parametrize("text", ["", "s", "1 week", "1e999s", "nan", "infs", "1,5s"])
+def test_no_durations(text):
+    """What is no duration is refused with an example."""
+    with pytest.raises(WrongUsage, match="500ms"):
+        milliseconds(text)
+
+
+@pytest.mark.parametrize("fact", [UniqueKey(table="t", columns=("k",)), CleanupRule(), BuildRule()])
+def test_facts_do_not_change(fact):
+    """A fact cannot be changed after it was told."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(fact, dataclasses.fields(fact)[0].name, "other")
+
+
+@pytest.mark.parametrize(("severity", "ok"), [("error", False), ("warning", True), ("info", True)])
+def test_proof_is_ok_without_errors(severity, ok):
+    """Warnings do not contradict the claim, errors do."""
+    finding = Finding(id="x", severity=severity, message="m", help="h")
+    key = UniqueKey(table="t", columns=("k",))
+    assert ok == VerifyReport(key=key, index=None, extras=0, run=None, findings=(finding,)).ok
