@@ -176,12 +176,12 @@ def mark_enforced(connection: Connection, run_id: int, name: str) -> None:
     set_state(connection, run_id, "enforced")
 
 
-def record_ranking(connection: Connection, run_id: int, table: str, *, groups: int, extras: int) -> None:
+def record_ranking(connection: Connection, run_id: int, *, rows: int, groups: int, extras: int) -> None:
     """Enter what a ranking saw; rows_before stays what the run's first ranking counted."""
     run(
         connection,
         f"UPDATE dupe_audit.run SET groups = greatest(groups, {groups}), extras = archived + {extras}, "
-        f"rows_before = coalesce(rows_before, (SELECT count(*) FROM ONLY {table})) WHERE id = {run_id}",
+        f"rows_before = coalesce(rows_before, {rows}) WHERE id = {run_id}",
     )
 
 

@@ -19,6 +19,8 @@ from dupe_audit.statements import fill, ident, literal, statement, template, tex
 
 #: planner methods that the online steps switch off, too; see cleanup and verify for the reasons
 RANKING = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")
+#: as in cleanup
+WHERE_STAGED, ANYWHERE = "t.ctid = w.tid", "true"
 BATCHING = ("enable_seqscan", "enable_mergejoin", "jit")
 SEQUENTIAL = (*RANKING, "enable_hashagg", "jit")
 
@@ -242,6 +244,8 @@ def _clean(operations: Operations, build: BuildRule, accept: Collection[str]) ->
             ),
             references=statement("references", relid="v_relid"),
             locked=ledger.LOCKED,
+            where_staged=literal(WHERE_STAGED),
+            anywhere=literal(ANYWHERE),
             give_up_after=_interval(build),
             lock_timeout=literal(build.lock_timeout),
             ranking=text_array(RANKING),

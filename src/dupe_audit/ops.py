@@ -79,14 +79,10 @@ def create_unique_constraint_online(operations: Operations, operation: CreateUni
         offline.create_unique_constraint(operations, operation.key, rule, accept=_accept(options), revision=_revision())
         return
     with _autocommit(operations, "create_unique_constraint_online") as connection:
-        _refuse_constraint(connection, operation.key, _accept(options))
-        enforce(
-            connection,
-            operation.key,
-            rule,
-            clean_again=_clean_again(connection, operation.key, rule, options),
-            revision=_revision(),
-        )
+        clean_again = _clean_again(connection, operation.key, rule, options)
+        # Where a cleanup went before, it has measured the keys.
+        _refuse_constraint(connection, operation.key, _accept(options), measure_keys=clean_again is None)
+        enforce(connection, operation.key, rule, clean_again=clean_again, revision=_revision())
         report = verify(connection, operation.key, work_mem=_text(options, "work_mem"))
         if not report.ok:
             findings = "\n".join(f"  [{f.id}] {f.message} {f.help}" for f in report.findings)
@@ -161,10 +157,11 @@ def _clean_again(
     return clean
 
 
-def _refuse_constraint(connection: Connection, key: UniqueKey, accept: tuple[str, ...]) -> None:
+def _refuse_constraint(connection: Connection, key: UniqueKey, accept: tuple[str, ...], *, measure_keys: bool) -> None:
     """Refuse what would make the build pointless or harmful; the state of our own index is the step's to judge."""
     own = {"invalid-index", "live-build", "wrong-definition", "delete-trigger", "rewrite-rule"}
-    found = [f for f in blockers(connection, key, CleanupRule(), accept=accept) if f.id not in own]
+    found = blockers(connection, key, CleanupRule(), accept=accept, measure_keys=measure_keys)
+    found = [f for f in found if f.id not in own]
     if found:
         raise Refused(found, lead=f"{key} cannot be made a constraint. Nothing was changed.")
 

@@ -109,11 +109,17 @@ def preflight(
 
 
 def blockers(
-    connection: Connection, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str] = ()
+    connection: Connection,
+    key: UniqueKey,
+    rule: CleanupRule,
+    *,
+    accept: Collection[str] = (),
+    measure_keys: bool = True,
 ) -> list[Finding]:
     """Return the findings that forbid the change, without counting: the catalog and one scan of the keys' width.
 
-    Indexes are judged where the key has a constraint's name; a cleanup by itself builds none.
+    The scan can be left out where a cleanup has just made it. Indexes are judged where the key has a constraint's
+    name; a cleanup by itself builds none.
     """
     with step(connection):
         found = catalog.find(connection, key)
@@ -121,7 +127,7 @@ def blockers(
             return [finding("table-missing", str(key))]
         key, relation = found
         findings = _catalog_findings(connection, key, relation, rule)
-        if not UNCOUNTABLE & {f.id for f in findings}:
+        if measure_keys and not UNCOUNTABLE & {f.id for f in findings}:
             with transaction(connection, lock_timeout="5s", read_only=True, local=COUNTING):
                 measure = _measure(connection, catalog.fragments(connection, relation, key, rule))
             findings += _width_finding(measure)

@@ -4,10 +4,10 @@
 INSERT INTO pg_temp.dupe_audit_locked (n, survivor, tid)
 SELECT w.n, w.survivor, t.ctid
 FROM (
-    SELECT n, false AS survivor, {e_identity} FROM {stage} WHERE n BETWEEN {low} AND {high}
+    SELECT n, false AS survivor, e_tid AS tid, {e_identity} FROM {stage} WHERE n BETWEEN {low} AND {high}
     UNION ALL
-    SELECT n, true, {s_identity} FROM {stage} WHERE n BETWEEN {low} AND {high}
+    SELECT n, true, s_tid, {s_identity} FROM {stage} WHERE n BETWEEN {low} AND {high}
 ) AS w
-JOIN ONLY {table} t ON {t_is_w}
+JOIN ONLY {table} t ON {t_where_staged} AND {t_is_w}
 ORDER BY {t_identity_order}
 FOR UPDATE OF t SKIP LOCKED

@@ -16,6 +16,7 @@ DECLARE
     v_archived bigint;
     v_spared bigint;
     v_until timestamptz;
+    v_where_staged text := {where_staged};
 BEGIN
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
     v_relid := v_rule.relid;
@@ -90,7 +91,8 @@ BEGIN
             PERFORM pg_catalog.set_config(name, 'off', true) FROM unnest({batching}) AS name;
             PERFORM pg_catalog.set_config('lock_timeout', {lock_timeout}, true);
             v_batch := (SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run);
-            EXECUTE pg_temp.dupe_audit_fill({t_lock_rows}, v_holes || pg_catalog.jsonb_build_object('low', v_low, 'high', v_high));
+            EXECUTE pg_temp.dupe_audit_fill({t_lock_rows}, v_holes || pg_catalog.jsonb_build_object(
+                'low', v_low, 'high', v_high, 't_where_staged', v_where_staged));
             EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_moved;
             IF v_moved.columns_digest IS DISTINCT FROM v_holes ->> 'columns_digest' THEN
                 RAISE EXCEPTION 'dupe-audit: the table''s columns changed, or another table took its name, while it was being cleaned; run this script again';
@@ -108,6 +110,7 @@ BEGIN
         END LOOP;
         RAISE NOTICE 'dupe-audit: run %: % extras archived, % left for another pass', v_run, v_archived, v_spared;
         EXIT WHEN v_spared = 0;
+        v_where_staged := {anywhere};
         IF v_archived > 0 THEN
             v_until := pg_catalog.clock_timestamp() + interval {give_up_after};
         ELSIF pg_catalog.clock_timestamp() > v_until THEN
