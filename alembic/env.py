@@ -4,9 +4,12 @@ import os
 from logging.config import fileConfig
 
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, pool
 
 import dupe_audit.ops  # noqa: F401 - registers op.archive_duplicates() and the rest
+from dupe_audit.connect import creator
+from dupe_audit.errors import DupeAuditError
 
 config = context.config
 if config.config_file_name is not None:
@@ -14,12 +17,8 @@ if config.config_file_name is not None:
 
 
 def database_url() -> str:
-    """Return the URL to connect to, with the driver that this project uses."""
-    url = os.environ.get("DATABASE_URL") or config.get_main_option("sqlalchemy.url") or ""
-    for scheme in ("postgres://", "postgresql://"):
-        if url.startswith(scheme):
-            return url.replace(scheme, "postgresql+psycopg://", 1)
-    return url or "postgresql+psycopg://"
+    """Return the URL to connect to; without one, libpq's own defaults (PGHOST, PGDATABASE, …) hold."""
+    return os.environ.get("DATABASE_URL") or config.get_main_option("sqlalchemy.url") or "postgresql://"
 
 
 def run_migrations_offline() -> None:
@@ -40,9 +39,12 @@ def run_migrations_online() -> None:
     if given is not None:
         _run(given)
         return
-    engine = create_engine(database_url(), poolclass=pool.NullPool)
-    with engine.connect() as connection:
-        _run(connection)
+    try:
+        engine = create_engine("postgresql+psycopg://", creator=creator(database_url()), poolclass=pool.NullPool)
+        with engine.connect() as connection:
+            _run(connection)
+    except DupeAuditError as error:
+        raise CommandError(str(error)) from None
 
 
 def _run(connection: Connection) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from configparser import Error as ConfigError
 from pathlib import Path
 
 import psycopg
 from alembic.config import Config
 from sqlalchemy import Connection, NullPool, create_engine
-from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.driver import reason
 from dupe_audit.errors import DupeAuditError, WrongUsage
@@ -58,6 +58,33 @@ def libpq_url(url: str) -> str:
     return "postgresql://" + url[scheme.end() :]
 
 
+def creator(url: str) -> Callable[[], psycopg.Connection[tuple[object, ...]]]:
+    """Return what ``create_engine(..., creator=...)`` wants, for every URL that libpq can read.
+
+    SQLAlchemy itself reads no URL of several hosts, and none of a service.
+
+    Raises:
+        WrongUsage: the URL cannot be read (some of it is found out only when connecting).
+        DupeAuditError: when connecting, the server cannot be reached, or does not let us in.
+    """
+    conninfo = libpq_url(url)
+
+    def create() -> psycopg.Connection[tuple[object, ...]]:
+        try:
+            return psycopg.connect(conninfo, connect_timeout=10, fallback_application_name="dupe-audit")
+        except psycopg.ProgrammingError:
+            # Its message quotes the URL, which may hold a password.
+            raise WrongUsage(
+                "The database URL cannot be read. Percent-escape special characters in the password."
+            ) from None
+        except psycopg.OperationalError as error:
+            raise DupeAuditError(
+                f"Cannot connect: {reason(error)}. Check the URL, that the server runs, and that it lets this role in."
+            ) from error
+
+    return create
+
+
 def connect(url: str) -> Connection:
     """Return an autocommit connection of its own, which no pool hands to anybody else.
 
@@ -65,27 +92,10 @@ def connect(url: str) -> Connection:
         WrongUsage: the URL cannot be read.
         DupeAuditError: the server cannot be reached, or does not let us in.
     """
-    conninfo = libpq_url(url)
-
-    def creator() -> psycopg.Connection[tuple[object, ...]]:
-        return psycopg.connect(conninfo, connect_timeout=10, fallback_application_name="dupe-audit")
-
-    engine = create_engine("postgresql+psycopg://", creator=creator, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    try:
-        return engine.connect()
-    except psycopg.ProgrammingError:
-        # Its message quotes the URL, which may hold a password.
-        raise WrongUsage(
-            "The database URL cannot be read. Percent-escape special characters in the password."
-        ) from None
-    except DBAPIError as error:
-        if isinstance(error.orig, psycopg.ProgrammingError):
-            raise WrongUsage(
-                "The database URL cannot be read. Percent-escape special characters in the password."
-            ) from None
-        raise DupeAuditError(
-            f"Cannot connect: {reason(error)}. Check the URL, that the server runs, and that it lets this role in."
-        ) from error
+    engine = create_engine(
+        "postgresql+psycopg://", creator=creator(url), poolclass=NullPool, isolation_level="AUTOCOMMIT"
+    )
+    return engine.connect()
 
 
 def describe(connection: Connection) -> str:

@@ -7,9 +7,11 @@ version: where anything is not as it must be, the version is not stamped, whatev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from alembic.operations import Operations
+from alembic.util import CommandError
 
 from dupe_audit import catalog, ledger
 from dupe_audit.findings import CATALOGUE
@@ -37,10 +39,15 @@ SESSION = {
 }
 
 
+#: what ends a dollar-quoted part of the script; a name that holds one would end it too
+_TAGS = re.compile(r"\$(fill|open|clean|state|guard|attach|restore|statement|dropped|dupe_audit)\$")
+
+
 def archive_duplicates(
     operations: Operations, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str], revision: str | None
 ) -> None:
     """Write the script that archives the extras of *key*."""
+    _check_names(key, rule)
     relid, columns = catalog.relid_sql(key), text_array(key.columns)
     ready = (
         f"EXISTS (SELECT FROM dupe_audit.run r WHERE r.relid = ({relid}) AND r.key_columns @> {columns} "
@@ -59,6 +66,7 @@ def create_unique_constraint(
     operations: Operations, key: UniqueKey, rule: BuildRule, *, accept: Collection[str], revision: str | None
 ) -> None:
     """Write the script that builds, attaches and proves the constraint."""
+    _check_names(key)
     name, relid, table = str(key.name), catalog.relid_sql(key), _table(key)
     with operations.migration_context.autocommit_block():
         _write(operations, f"-- dupe-audit: enforce {_line(key)} as {_line(name)}, online", end="")
@@ -131,6 +139,7 @@ def _drop_leftover(operations: Operations, key: UniqueKey) -> None:
 
 def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule) -> None:
     """Write the script that drops the constraint."""
+    _check_names(key)
     relid = catalog.relid_sql(key)
     drop = statement("drop_constraint", table=_table(key), name=ident(str(key.name)))
     with operations.migration_context.autocommit_block():
@@ -147,6 +156,7 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
 
 def restore_duplicates(operations: Operations, key: UniqueKey) -> None:
     """Write the script that puts the archived rows back."""
+    _check_names(key)
     relid, key_array = catalog.relid_sql(key), text_array(key.columns)
     with operations.migration_context.autocommit_block():
         _write(operations, f"-- dupe-audit: restore the rows of {_line(key)}", end="")
@@ -328,6 +338,14 @@ def _guard(operations: Operations, condition: str, otherwise: str) -> None:
 def _quoted(name: str) -> str:
     """Return a template as a dollar-quoted string, its holes unfilled."""
     return f"$statement${template(name)}$statement$"
+
+
+def _check_names(key: UniqueKey, rule: CleanupRule | None = None) -> None:
+    """Refuse names that would end a quoted part of the script."""
+    extra = (*rule.order_by, *rule.ignore) if rule else ()
+    for name in (key.table, key.schema or "", key.name or "", *key.columns, *key.include, *extra):
+        if _TAGS.search(name):
+            raise CommandError(f"The name {name!r} cannot stand in an SQL script of this software; upgrade online.")
 
 
 def _line(text: object) -> str:

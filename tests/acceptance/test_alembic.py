@@ -225,3 +225,14 @@ def test_nothing_is_written_to_stdout(alembic, agent_actions):
     """The directives are silent on stdout, which is the stream of the offline SQL."""
     assert "" == alembic("upgrade", "head").stdout
     assert "" == alembic("downgrade", "014").stdout
+
+
+def test_no_server_is_said_in_words(alembic, environment):
+    """Where the server cannot be reached, Alembic ends without a traceback and without the password."""
+    environment["DATABASE_URL"] = "postgresql://u:secret@localhost:1/d"
+
+    done = alembic("upgrade", "head", code=255)
+
+    assert "Cannot connect" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr + done.stdout

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from sqlalchemy import make_url
 
 NAME = "unique_action_per_correlation_timestamp"
 CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM agent_actions t"
@@ -157,3 +158,19 @@ def test_says_where_it_is_without_the_password(dupe_audit, environment):
 
     assert "database dupe_audit_test_" in done.stderr
     assert " as postgres " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "postgresql://postgres@/{database}?host=/nowhere,{host}&port=1,{port}",
+        "postgres://postgres@/{database}?host={host}&port={port}",
+        "host={host} port={port} dbname={database} user=postgres",
+    ],
+)
+def test_every_form_of_a_url_connects(dupe_audit, environment, database_url, server, form):
+    """Several hosts, the short scheme and libpq's keywords reach the same database."""
+    url = make_url(database_url)
+    environment["DATABASE_URL"] = form.format(database=url.database, host=url.query["host"], port=url.query["port"])
+
+    assert f"database {url.database} on" in dupe_audit("runs").stderr

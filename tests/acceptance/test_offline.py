@@ -1,11 +1,15 @@
 """``alembic upgrade --sql`` prints what does the same, and psql runs it."""
 
+import io
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
 
+ROOT = Path(__file__).parents[2]
 NAME = "unique_action_per_correlation_timestamp"
 CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM agent_actions t"
 
@@ -91,3 +95,54 @@ def test_offline_needs_no_database(alembic, environment):
     environment["DATABASE_URL"] = "postgresql://nobody@localhost:1/nothing"
 
     assert "CREATE UNIQUE INDEX CONCURRENTLY" in alembic("upgrade", "014:015", "--sql").stdout
+
+
+HOSTILE = "o'Brien\"s %s :x {table} $tag$ \\\\ naïve"
+
+
+def test_offline_script_survives_hostile_names(psql, sql, environment, tmp_path):
+    """Quotes, percent signs, colons, braces, dollar signs and backslashes in names reach the catalog as they are."""
+    quoted = '"' + HOSTILE.replace('"', '""') + '"'
+    sql(f"CREATE SCHEMA {quoted}; CREATE TABLE {quoted}.{quoted} (id int PRIMARY KEY, {quoted} int)")
+    sql(f"INSERT INTO {quoted}.{quoted} VALUES (1, 7), (2, 7), (3, 8)")
+    (tmp_path / "alembic" / "versions").mkdir(parents=True)
+    for name in ("env.py", "script.py.mako"):
+        shutil.copy(ROOT / "alembic" / name, tmp_path / "alembic")
+    shutil.copy(ROOT / "alembic.ini", tmp_path)
+    (tmp_path / "alembic" / "versions" / "1.py").write_text(
+        "from alembic import op\nrevision, down_revision = '1', None\n"
+        f"NAME = {HOSTILE!r}\n"
+        "def upgrade():\n"
+        "    op.archive_duplicates(NAME, [NAME], schema=NAME, divergent='archive')\n"
+        "    op.create_unique_constraint_online('u ' + NAME, NAME, [NAME], schema=NAME, comment=NAME)\n"
+        "def downgrade():\n"
+        "    op.drop_unique_constraint_online('u ' + NAME, NAME, schema=NAME)\n"
+        "    op.restore_duplicates(NAME, [NAME], schema=NAME)\n"
+    )
+
+    def printed(*arguments):
+        program = [sys.executable, "-m", "alembic", *arguments, "--sql"]
+        return subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+
+    up = psql(printed("upgrade", "head"))
+    assert (0, [(2,)]) == (up.returncode, sql(f"SELECT count(*) FROM {quoted}.{quoted}")), up.stderr
+    assert [("u " + HOSTILE,)] == sql(
+        "SELECT conname FROM pg_constraint WHERE contype = 'u' AND conrelid IN (SELECT relid FROM dupe_audit.run)"
+    )
+    down = psql(printed("downgrade", "1:base"))
+    assert (0, [(3,)]) == (down.returncode, sql(f"SELECT count(*) FROM {quoted}.{quoted}")), down.stderr
+
+
+def test_name_that_would_end_a_quoted_part_is_refused(alembic, environment, tmp_path):
+    """A name that holds one of the script's own dollar quotes is refused before anything is printed."""
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+    from alembic.util import CommandError
+
+    import dupe_audit.ops  # noqa: F401 - registers the directives
+
+    context = MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": io.StringIO()}
+    )
+    with pytest.raises(CommandError, match="cannot stand in an SQL script"):
+        Operations(context).archive_duplicates("a$clean$; DROP TABLE b", ["k"])
