@@ -3,12 +3,12 @@
 -- Again: yes, it reads.
 SELECT ic.oid, ic.relname::pg_catalog.text AS name, ic.relkind::pg_catalog.text AS relkind, i.indrelid,
        i.indisvalid AS valid, i.indisready AS ready, -- What pg_get_indexdef would say, which waits for whoever locks the table.
-       pg_catalog.format('CREATE %sINDEX %I ON %I.%I USING %s (%s)%s%s%s', CASE WHEN i.indisunique THEN 'UNIQUE ' END,
+       CASE WHEN i.indexrelid IS NOT NULL THEN pg_catalog.format('CREATE %sINDEX %I ON %I.%I USING %s (%s)%s%s%s', CASE WHEN i.indisunique THEN 'UNIQUE ' END,
            ic.relname, tn.nspname, tc.relname, am.amname, pg_catalog.array_to_string(keys.shown, ', '),
            CASE WHEN pg_catalog.cardinality(keys.included) > 0
                 THEN pg_catalog.format(' INCLUDE (%s)', pg_catalog.array_to_string(keys.included, ', ')) END,
            CASE WHEN (pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::pg_catalog.bool THEN ' NULLS NOT DISTINCT' END,
-           CASE WHEN i.indpred IS NOT NULL THEN ' WHERE (…)' END) AS definition,
+           CASE WHEN i.indpred IS NOT NULL THEN ' WHERE (…)' END) END AS definition,
        ic.relpages::pg_catalog.int8 * pg_catalog.current_setting('block_size')::pg_catalog.int8 AS bytes,
        coalesce(i.indisunique AND am.amname = 'btree' AND i.indpred IS NULL AND i.indexprs IS NULL
            -- The column came with PostgreSQL 15; before it, NULLs were always distinct.
@@ -24,8 +24,8 @@ LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = tc.relnamespace
 LEFT JOIN pg_catalog.pg_am am ON am.oid = ic.relam
 LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = ic.oid AND con.contype IN ('u', 'p', 'x')
 LEFT JOIN LATERAL (
-    SELECT pg_catalog.array_agg(coalesce(pg_catalog.format('%I', a.attname), '(expression)')
-                    || CASE WHEN oc.opcdefault THEN '' ELSE ' ' || oc.opcname END ORDER BY k.ord)
+    SELECT pg_catalog.array_agg(coalesce(pg_catalog.quote_ident(a.attname), '(expression)')
+                    || CASE WHEN oc.opcdefault THEN '' ELSE coalesce(' ' || oc.opcname, '') END ORDER BY k.ord)
                     FILTER (WHERE k.ord <= i.indnkeyatts) AS shown,
            coalesce(pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.ord)
                     FILTER (WHERE k.ord <= i.indnkeyatts), ARRAY[]::pg_catalog.text[]) AS names,
