@@ -73,21 +73,21 @@ def fragments(connection: Connection, relation: Relation, key: UniqueKey, rule: 
     return {name: str(value) for name, value in row.mappings().one().items()}
 
 
+def index_state_holes(key: UniqueKey) -> dict[str, str]:
+    """Return what ``index_state.sql`` has to know of the key, but for the table."""
+    return {
+        "name": literal(key.name),
+        "key": text_array(key.columns),
+        "include": text_array(key.include),
+        "nulls_not_distinct": literal(key.nulls_not_distinct),
+        "deferrable": literal(key.deferrable),
+        "deferred": literal(key.initially == "DEFERRED"),
+    }
+
+
 def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexState | None:
     """Return what has the constraint's name in the table's schema, judged by definition, validity and liveness."""
-    row = run(
-        connection,
-        statement(
-            "index_state",
-            relid=str(relid),
-            name=literal(key.name),
-            key=text_array(key.columns),
-            include=text_array(key.include),
-            nulls_not_distinct=literal(key.nulls_not_distinct),
-            deferrable=literal(key.deferrable),
-            deferred=literal(key.initially == "DEFERRED"),
-        ),
-    ).one_or_none()
+    row = run(connection, statement("index_state", relid=str(relid), **index_state_holes(key))).one_or_none()
     builder = run(connection, statement("builders", relid=str(relid))).scalar()
     if row is None:
         return None

@@ -22,27 +22,11 @@ from dupe_audit.driver import rest, run, tidy
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import Batch, CleanupRule, Finding, UniqueKey, milliseconds
+from dupe_audit.planner import ANYWHERE, BATCHING, RANKING, WHERE_STAGED
 from dupe_audit.session import holders, replica_lag, retrying, run_lock, step, transaction, wait_for_replicas
 from dupe_audit.statements import fill_known, statement, template
 
 log = logging.getLogger("alembic.dupe_audit")
-
-#: settings of the ranking: no index is trusted, because a corrupt one hides duplicates (H43)
-RANKING = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_bitmapscan": "off"}
-
-#: settings of a batch: rows are found by identity; without these a plan can scan the table per batch, and the
-#: cost of a disabled scan would make JIT compile every statement
-BATCHING = {
-    "enable_seqscan": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
-    "max_parallel_workers_per_gather": "0",
-}
-
-
-#: the first pass looks for a row where it was when it was ranked, which is cheaper than a walk through the primary
-#: key's index (48 of 145 ms a batch); the identity is compared all the same, and a row that moved is spared
-WHERE_STAGED, ANYWHERE = "t.ctid = w.tid", "true"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +141,7 @@ def _passes(work: _Pass, work_mem: str | None) -> Iterator[Batch]:
                 yield batch
         if not spared:
             return
-        where_staged = ANYWHERE  # a row that moves faster than a ranking is found all the same
+        where_staged = ANYWHERE
         if archived:
             deadline, pause = time.monotonic() + milliseconds(work.give_up_after) / 1000, 0.2
         elif time.monotonic() > deadline:

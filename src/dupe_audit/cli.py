@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import click
-from rich.progress import Progress
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -120,6 +120,17 @@ def opened(url_here: str | None, config_here: str | None) -> Iterator[tuple[Conn
         yield connection, url, config
 
 
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal that a single long statement is at work, and for how long."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(
+        *columns, console=render.console(sys.stderr), transient=True, disable=not sys.stderr.isatty()
+    ) as progress:
+        progress.add_task(what, total=None)
+        yield
+
+
 def _exit(findings: Iterable[Finding]) -> None:
     """End with 1 where anything but an info was found."""
     if any(found.severity != "info" for found in findings):
@@ -166,9 +177,11 @@ def preflight(
             project = revisions.read(config, connection, url)
             _say_unreadable(project)
             planned += [(one.key, one.rule) for one in project.pending]
-        reports = [
-            look(connection, key, rule, accept=accept, show_keys=show_keys, work_mem=work_mem) for key, rule in planned
-        ]
+        with working("counting duplicates"):
+            reports = [
+                look(connection, key, rule, accept=accept, show_keys=show_keys, work_mem=work_mem)
+                for key, rule in planned
+            ]
     if style == "json":
         objects = [render.preflight_json(report) for report in reports]
         render.dump(objects[0] if table else objects, sys.stdout)
@@ -206,8 +219,8 @@ def verify(
         raise WrongUsage("verify --table needs the constraint's --name.")
     with opened(url_here, config_here) as (connection, url, config):
         if table:
-            reports = [
-                verify_named(
+            with working("verifying"):
+                report = verify_named(
                     connection,
                     table=table,
                     name=str(name),
@@ -216,13 +229,14 @@ def verify(
                     nulls_not_distinct=nulls_not_distinct,
                     work_mem=work_mem,
                 )
-            ]
+            reports = [report]
         elif columns or name or schema:
             raise WrongUsage("A key needs --table and the constraint's --name.")
         else:
             project = revisions.read(config, connection, url)
             _say_unreadable(project)
-            reports = [prove(connection, one.key, work_mem=work_mem) for one in project.applied]
+            with working("verifying"):
+                reports = [prove(connection, one.key, work_mem=work_mem) for one in project.applied]
     if style == "json":
         objects = [render.verify_json(report) for report in reports]
         render.dump(objects[0] if table else objects, sys.stdout)

@@ -16,15 +16,9 @@ from alembic.util import CommandError
 from dupe_audit import catalog, ledger
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import WIDEST_KEY, BuildRule, CleanupRule, UniqueKey, milliseconds
+from dupe_audit.planner import ANYWHERE, BATCHING, RANKING, SEQUENTIAL, WHERE_STAGED, switched_off
 from dupe_audit.session import LOCK_NAMESPACE
 from dupe_audit.statements import fill, ident, literal, statement, template, text_array
-
-#: planner methods that the online steps switch off, too; see cleanup and verify for the reasons
-RANKING = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")
-#: as in cleanup
-WHERE_STAGED, ANYWHERE = "t.ctid = w.tid", "true"
-BATCHING = ("enable_seqscan", "enable_mergejoin", "jit")
-SEQUENTIAL = (*RANKING, "enable_hashagg", "jit")
 
 #: what the script sets for its session, and resets at its end
 SESSION = {
@@ -74,7 +68,12 @@ def create_unique_constraint(
         _clean(operations, rule, accept)
         _write(
             operations,
-            statement("offline_state", relid=relid, name=literal(name), index_state=_index_state(key, relid)),
+            statement(
+                "offline_state",
+                relid=relid,
+                name=literal(name),
+                index_state=statement("index_state", relid=f"({relid})", **catalog.index_state_holes(key)),
+            ),
         )
         for attempt in range(1, rule.build_attempts + 1):
             _attempt(operations, key, rule, attempt)
@@ -94,7 +93,7 @@ def create_unique_constraint(
             name=literal(name),
             relid=relid,
             fragments=fragments,
-            sequential=text_array(SEQUENTIAL),
+            sequential=text_array(switched_off(SEQUENTIAL)),
             t_count_extras=_quoted("count_extras"),
         ),
     )
@@ -258,8 +257,8 @@ def _clean(operations: Operations, build: BuildRule, accept: Collection[str]) ->
             anywhere=literal(ANYWHERE),
             give_up_after=_interval(build),
             lock_timeout=literal(build.lock_timeout),
-            ranking=text_array(RANKING),
-            batching=text_array(BATCHING),
+            ranking=text_array(switched_off(RANKING)),
+            batching=text_array(switched_off(BATCHING)),
             **{f"t_{name}": _quoted(name) for name in templates},
         ),
     )
@@ -294,19 +293,6 @@ def _settings(operations: Operations) -> None:
 def _reset(operations: Operations) -> None:
     for name in SESSION:
         _write(operations, f"RESET {name}")
-
-
-def _index_state(key: UniqueKey, relid: str) -> str:
-    return statement(
-        "index_state",
-        relid=f"({relid})",
-        name=literal(key.name),
-        key=text_array(key.columns),
-        include=text_array(key.include),
-        nulls_not_distinct=literal(key.nulls_not_distinct),
-        deferrable=literal(key.deferrable),
-        deferred=literal(key.initially == "DEFERRED"),
-    )
 
 
 def _has_constraint(key: UniqueKey, relid: str) -> str:

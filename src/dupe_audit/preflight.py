@@ -21,18 +21,9 @@ from dupe_audit.model import (
     Reference,
     UniqueKey,
 )
+from dupe_audit.planner import COUNTING
 from dupe_audit.session import step, transaction
 from dupe_audit.statements import fill_known, literal, statement, template, text_array
-
-#: no index is trusted with a count (H43); rows of a group are joined by ctid, which only a nested loop does well
-COUNTING = {
-    "enable_indexscan": "off",
-    "enable_indexonlyscan": "off",
-    "enable_bitmapscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
-}
 
 #: findings after which the table cannot be counted at all
 UNCOUNTABLE = {

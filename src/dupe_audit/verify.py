@@ -13,17 +13,9 @@ from dupe_audit.driver import reason, run, sqlstate
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import finding
 from dupe_audit.model import CleanupRule, Finding, IndexState, Run, UniqueKey, VerifyReport
+from dupe_audit.planner import SEQUENTIAL
 from dupe_audit.session import step, transaction
 from dupe_audit.statements import fill_known, literal, statement, template
-
-#: no index is trusted with the count (H43); sorting beats hashing where nearly every key is its own group
-SEQUENTIAL = {
-    "enable_indexscan": "off",
-    "enable_indexonlyscan": "off",
-    "enable_bitmapscan": "off",
-    "enable_hashagg": "off",
-    "jit": "off",
-}
 
 
 def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = None) -> VerifyReport:
