@@ -78,6 +78,8 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
                 _drop_constraint(site)
             elif state and known and known.building:
                 drop_index(site)
+            if known:
+                ledger.mark_not_building(connection, known.id)
             if known and known.state in ("enforced", "clean", "cleaning"):
                 ledger.set_state(connection, known.id, "dropped")
 

@@ -167,6 +167,11 @@ def is_building(connection: Connection, relid: int, name: str) -> bool:
     return bool(known and known.building)
 
 
+def mark_not_building(connection: Connection, run_id: int) -> None:
+    """Enter that no unfinished index is ours any more, so that nobody else's is taken for it."""
+    run(connection, f"UPDATE dupe_audit.run SET building = false WHERE id = {run_id}")
+
+
 def mark_enforced(connection: Connection, run_id: int, name: str) -> None:
     """Enter that the constraint is there."""
     run(

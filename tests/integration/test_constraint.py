@@ -522,3 +522,15 @@ def test_constraint_of_a_table_of_the_same_name_stays(sql, conn):
         sql(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.t (k int, CONSTRAINT uq UNIQUE (k))")
     drop(conn, UniqueKey(schema="b", table="t", columns=("k",), name="uq"), BuildRule())
     assert sql("SELECT conrelid::regclass::text FROM pg_constraint WHERE conname = 'uq'") == [("a.t",)]
+
+
+def test_after_a_drop_an_index_of_the_name_is_somebody_elses(sql, conn, table):
+    """Once the constraint is dropped, an invalid index of its name is not taken for our own leftover and dropped."""
+    enforce(conn, KEY, BuildRule())
+    drop(conn, KEY, BuildRule())
+    sql("CREATE UNIQUE INDEX uq ON t (k); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'uq'::regclass")
+
+    with pytest.raises(Refused, match="invalid-index"):
+        enforce(conn, KEY, BuildRule())
+
+    assert indexes(sql) == [("uq", False)]
