@@ -185,7 +185,7 @@ def test_nothing_is_left_but_ledger_and_archive(sql, clean):
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     clean(KEY)
     there = sql("SELECT relname FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace AND relkind = 'r'")
-    assert {row[0] for row in there} == {"run", "batch", "archive_1"}
+    assert {row[0] for row in there} == {"run", "batch", "child", "archive_1"}
 
 
 def test_archive_is_private(sql, clean, member):
