@@ -115,7 +115,7 @@ def open_records(
 def judging(fks: Collection[ForeignKey], moving: Collection[ForeignKey]) -> dict[str, str]:
     """Return what ``judge_extras.sql`` has to know: whose rows are counted, and whose may not be there at all."""
     count = "(SELECT count(*) FROM {source} c WHERE {condition})"
-    none = "NOT EXISTS (SELECT FROM {source} c WHERE {condition})"
+    none = "(SELECT true FROM {source} c WHERE {condition} LIMIT 1) IS NULL"
     return {
         "e_children": " + ".join(fill_known(count, fk.holes) for fk in moving) or "0",
         "e_unreferenced_by_others": " AND ".join(fill_known(none, fk.holes) for fk in fks if fk.cannot) or "true",

@@ -4,7 +4,6 @@ import signal
 
 import psycopg
 import pytest
-from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
@@ -765,29 +764,13 @@ def test_dropped_columns_are_no_trouble(sql, there_and_back):
 
 @pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "never analyzed"])
 @pytest.mark.parametrize("identity", ["id int PRIMARY KEY", "id int"], ids=["primary key", "no primary key"])
-def test_no_batch_scans_the_table(sql, conn, analyzed, identity):
+def test_no_batch_scans_the_table(sql, conn, plans_of_a_batch, analyzed, identity):
     """Each batch finds its rows by identity, also where the planner knows nothing about them."""
     sql(f"CREATE TABLE t ({identity}, k int, v text DEFAULT repeat('x', 50)) WITH (autovacuum_enabled = off)")
     sql("INSERT INTO t SELECT i, i % 40000 FROM generate_series(1, 50000) AS i")
     if analyzed:
         sql("ANALYZE t")
-    ran = []
-    event.listen(conn, "before_cursor_execute", lambda *args: ran.append(args[2]))
-    batches = cleanup(conn, KEY, CleanupRule(batch_size=1000, ignore=("id",)))
-    next(batches)
-    next(batches)
-    begin = max(n for n, text in enumerate(ran) if text.startswith("BEGIN"))
-    opening, batch = ran[begin : begin + 2], ran[begin + 2 :]
-
-    for statement in opening:
-        conn.exec_driver_sql(statement, execution_options={"no_parameters": True})
-    plans = ""
-    for statement in batch:
-        if " t\n" in statement or '"public"."t"' in statement or "public.t " in statement:
-            rows = conn.exec_driver_sql(f"EXPLAIN {statement}", execution_options={"no_parameters": True})
-            plans += "\n".join(row[0] for row in rows) + "\n"
-    conn.exec_driver_sql("ROLLBACK")
-    batches.close()
+    plans = plans_of_a_batch(cleanup(conn, KEY, CleanupRule(batch_size=1000, ignore=("id",))))
     assert plans.count("LockRows") == 1
     assert plans.count("Delete on t") == 1
     assert "Seq Scan on t" not in plans

@@ -1,5 +1,7 @@
 """Children follow the survivor, whatever their table looks like, and restore brings each back to its own parent."""
 
+import re
+
 import pytest
 
 from dupe_audit import ledger
@@ -156,6 +158,22 @@ def test_batch_is_bounded_in_children(sql, clean):
     sql("INSERT INTO c SELECT i, CASE WHEN i <= 5 THEN 2 ELSE 3 END FROM generate_series(1, 25) AS i")
     batches = clean(KEY, **repoint(batch_size=10))
     assert [(1, 5), (1, 20), (1, 0)] == [(batch.archived, batch.repointed) for batch in batches]
+
+
+@pytest.mark.parametrize("references", ["refuse", "repoint"])
+def test_no_batch_scans_a_child(sql, conn, plans_of_a_batch, references):
+    """Each batch finds the children of its extras by their index, however many rows the child has."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
+    sql("INSERT INTO t SELECT i, i % 8000 FROM generate_series(1, 10000) AS i")
+    sql("CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); CREATE INDEX c_t_id ON c (t_id)")
+    share = "i % 10000 + 1" if references == "repoint" else "i % 1000 + 1"
+    sql(f"INSERT INTO c SELECT i, {share} FROM generate_series(1, 50000) AS i; ANALYZE")
+    plans = plans_of_a_batch(cleanup(conn, KEY, CleanupRule(references=references, batch_size=600)))
+    assert "Seq Scan on c " not in plans
+    reads = re.findall(r"Scan using c_\w+ on c .*\n\s+(\w+ \w+)", plans)
+    assert {"Index Cond"} == set(reads)
+    # At two million children the planner read the whole index for one, in every batch; the batch's own list may have one.
+    assert (1 if references == "repoint" else 0) == plans.count("Anti Join")
 
 
 def test_record_tells_what_moved(sql, clean, conn):

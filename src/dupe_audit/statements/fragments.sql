@@ -138,7 +138,8 @@ SELECT
      FROM identity) AS e_is_extra,
     (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I %s s.s%s', name, eq, ord), ' AND ' ORDER BY ord)
      FROM identity) AS v_is_survivor,
+    -- Asked row by row: NOT EXISTS becomes an anti-join, which read the child's whole index in each batch (measured).
     coalesce((SELECT pg_catalog.string_agg(
-                         pg_catalog.format('NOT EXISTS (SELECT FROM %s c WHERE %s)', child, condition), ' AND ' ORDER BY oid)
+                         pg_catalog.format('(SELECT true FROM %s c WHERE %s LIMIT 1) IS NULL', child, condition), ' AND ' ORDER BY oid)
               FROM fk), 'true') AS e_unreferenced
 FROM rel CROSS JOIN rule

@@ -77,7 +77,7 @@ BEGIN
                 '%s + (SELECT count(*) FROM %s c WHERE %s)', v_holes ->> 'e_children', v_found.source, v_found.condition));
         ELSE
             v_holes := v_holes || pg_catalog.jsonb_build_object('e_unreferenced_by_others', pg_catalog.format(
-                '%s AND NOT EXISTS (SELECT FROM %s c WHERE %s)', v_holes ->> 'e_unreferenced_by_others', v_found.source, v_found.condition));
+                '%s AND (SELECT true FROM %s c WHERE %s LIMIT 1) IS NULL', v_holes ->> 'e_unreferenced_by_others', v_found.source, v_found.condition));
         END IF;
         v_fks := v_fks || v_fk;
     END LOOP;
