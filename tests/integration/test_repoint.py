@@ -172,7 +172,7 @@ def test_no_batch_scans_a_child(sql, conn, plans_of_a_batch, references):
     assert "Seq Scan on c " not in plans
     reads = re.findall(r"Scan using c_\w+ on c .*\n\s+(\w+ \w+)", plans)
     assert {"Index Cond"} == set(reads)
-    # At two million children the planner read the whole index for one, in every batch; the batch's own list may have one.
+    # At two million children the planner read the whole index for one. The list of the batch may have one.
     assert (1 if references == "repoint" else 0) == plans.count("Anti Join")
 
 
