@@ -57,6 +57,20 @@ def test_order_by_decides_the_survivor(sql, clean, keep, stays):
     assert [stays] == live(sql)
 
 
+@pytest.mark.min_pg(18)
+def test_primary_key_without_overlaps_tells_no_rows_apart(sql, conn, psycopg_connect):
+    """A primary key over periods is a GiST index, whose operators are no equality; its rows are told apart by place."""
+    sql("CREATE TABLE t (id int4range, during daterange, k int, PRIMARY KEY (id, during WITHOUT OVERLAPS))")
+    sql("INSERT INTO t SELECT int4range(i, i + 5), '[2026-01-01,2027-01-01)', 7 FROM generate_series(1, 9) AS i")
+    other = psycopg_connect()
+    other.execute("SELECT FROM t WHERE lower(id) = 3 FOR UPDATE")
+    batches = cleanup(conn, KEY, CleanupRule(ignore=("id",)), give_up_after="10s")
+    assert (7, 1) == (next(batches).archived, 1)
+    other.rollback()
+    assert 1 == sum(batch.archived for batch in batches)
+    assert [("[1,6)", 7)] == sql("SELECT id::text, k FROM t")
+
+
 @pytest.mark.parametrize(("keep", "stays"), [("first", 1), ("last", 3)])
 def test_ties_end_in_the_primary_key(sql, clean, keep, stays):
     """Rows that the order cannot tell apart are ordered by their primary key, so every run decides the same."""

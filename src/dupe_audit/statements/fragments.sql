@@ -35,6 +35,8 @@ WITH rel AS (
     JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr
     JOIN pg_catalog.pg_namespace op_ns ON op_ns.oid = op.oprnamespace
     WHERE i.indisprimary AND i.indisvalid AND k.ord <= i.indnkeyatts
+      -- One over periods (PostgreSQL 18) is a GiST index, whose third operator is no equality.
+      AND oc.opcmethod = (SELECT am.oid FROM pg_catalog.pg_am am WHERE am.amname = 'btree')
 ), identity AS (
     SELECT ord, name, eq, true AS orderable FROM pk
     UNION ALL
