@@ -36,6 +36,16 @@ CANNOT = {
         CREATE RULE r AS ON UPDATE TO c DO INSTEAD NOTHING""",
         "a rule rewrites its updates",
     ),
+    "by a generated column": (
+        """CREATE TABLE c (id int PRIMARY KEY, n int, t_id int GENERATED ALWAYS AS (n + 1) STORED REFERENCES t);
+        INSERT INTO c VALUES (1, 1)""",
+        "PostgreSQL alone gives the referencing column its value",
+    ),
+    "published without a replica identity": (
+        """CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); INSERT INTO c VALUES (1, 2);
+        ALTER TABLE c REPLICA IDENTITY NOTHING; CREATE PUBLICATION p FOR TABLE c""",
+        "published without a replica identity",
+    ),
     "with children of their own": (
         """CREATE TABLE c (t_id int REFERENCES t, n int, PRIMARY KEY (t_id, n)); INSERT INTO c VALUES (2, 1);
         CREATE TABLE g (t_id int, n int, FOREIGN KEY (t_id, n) REFERENCES c)""",
@@ -172,6 +182,34 @@ def test_collision_that_comes_after_the_count(sql, conn, clean):
     sql("DELETE FROM c WHERE id = 3")
     clean(KEY, references="repoint", divergent="archive")
     assert [(1, 1, "a"), (2, 1, "b")] == sql("SELECT * FROM c ORDER BY id")
+
+
+@pytest.mark.min_pg(18)
+def test_reference_to_a_period(sql, conn):
+    """A child that may reference several rows at once, by a period, cannot follow one of them."""
+    sql(
+        "CREATE TABLE t (id int4range, during daterange, k int, PRIMARY KEY (id, during WITHOUT OVERLAPS));"
+        "CREATE TABLE c (id int PRIMARY KEY, t_id int4range, during daterange,"
+        " FOREIGN KEY (t_id, PERIOD during) REFERENCES t (id, PERIOD during));"
+        "INSERT INTO t VALUES ('[1,2)', '[2026-01-01,2027-01-01)', 7), ('[2,3)', '[2026-01-01,2027-01-01)', 7);"
+        "INSERT INTO c VALUES (1, '[1,2)', '[2026-02-01,2026-03-01)'), (2, '[2,3)', '[2026-02-01,2026-03-01)')"
+    )
+    with pytest.raises(Refused, match="it references a period"):
+        list(cleanup(conn, KEY, RULE))
+
+
+def test_collision_that_is_checked_at_commit(sql, conn):
+    """A deferred constraint of the child speaks at commit; the batch is rolled back and the way out is told as well."""
+    sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)")
+    sql("INSERT INTO c VALUES (1, 2)")
+    sql("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE unique_violation; END'")
+    sql(
+        "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON c DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION f()"
+    )
+    with pytest.raises(Refused, match=r"\[repoint-collision\] Rows of a child are refused"):
+        list(cleanup(conn, KEY, RULE))
+    assert ([1, 2, 3, 4, 5, 6], [(1, 2)]) == (live(sql), sql("SELECT * FROM c"))
 
 
 def test_trigger_of_a_child_needs_consent(sql, conn):

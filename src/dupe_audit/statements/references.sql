@@ -4,7 +4,7 @@
 WITH me AS (
     SELECT r.rolsuper OR r.rolbypassrls AS sees_all FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER
 ), fk AS (
-    SELECT con.*, cc.relkind, cc.relrowsecurity, cc.relforcerowsecurity, cc.relowner,
+    SELECT con.*, cn.nspname, cc.relname, cc.relkind, cc.relreplident, cc.relrowsecurity, cc.relforcerowsecurity, cc.relowner,
            pg_catalog.format('%I.%I', cn.nspname, cc.relname) AS child
     FROM pg_catalog.pg_constraint con
     JOIN pg_catalog.pg_class cc ON cc.oid = con.conrelid
@@ -21,6 +21,14 @@ SELECT fk.child, fk.conname::pg_catalog.text AS constraint_name, fk.oid AS const
        CASE fk.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || fk.child AS source,
        CASE WHEN fk.conrelid = fk.confrelid THEN 'the table references itself'
             WHEN pk.identity IS NULL THEN 'it has no primary key, by which a row could be found again'
+            WHEN EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = fk.conrelid AND a.attnum = ANY (fk.conkey)
+                         AND (a.attgenerated <> '' OR a.attidentity = 'a'))
+                THEN 'PostgreSQL alone gives the referencing column its value'
+            -- PostgreSQL 18: it can reference several rows at once.
+            WHEN coalesce((pg_catalog.to_jsonb(fk) ->> 'conperiod')::pg_catalog.bool, false) THEN 'it references a period'
+            WHEN fk.relreplident = 'n' AND EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt
+                                                   WHERE pt.schemaname = fk.nspname AND pt.tablename = fk.relname)
+                THEN 'it is published without a replica identity'
             WHEN fk.relrowsecurity AND NOT me.sees_all
                  AND (fk.relforcerowsecurity OR NOT pg_catalog.pg_has_role(CURRENT_USER, fk.relowner, 'USAGE'))
                 THEN 'row security applies to this role on it'
@@ -80,6 +88,7 @@ CROSS JOIN LATERAL (
     JOIN pg_catalog.pg_operator o ON o.oid = ao.amopopr
     JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
     WHERE i.indrelid = fk.conrelid AND i.indisprimary AND i.indisvalid AND k.ord <= i.indnkeyatts
+      AND oc.opcmethod = (SELECT am.oid FROM pg_catalog.pg_am am WHERE am.amname = 'btree')
 ) AS pk
 -- By oid: the order in which children are moved, and in reverse moved back.
 ORDER BY fk.oid
