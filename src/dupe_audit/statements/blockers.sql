@@ -144,8 +144,11 @@ UNION ALL
 SELECT 'replica-identity', (SELECT pg_catalog.string_agg(pubname, ', ') FROM publication)
 FROM rel
 WHERE EXISTS (SELECT FROM publication)
-  AND (relreplident = 'n' OR (relreplident = 'd' AND NOT EXISTS (
-        SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid)))
+  -- A deferrable primary key identifies no row, nor does an index that was dropped or is not valid (H113).
+  AND relreplident <> 'f' AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_index i
+        WHERE i.indrelid = rel.oid AND i.indisvalid AND i.indimmediate
+          AND ((relreplident = 'd' AND i.indisprimary) OR (relreplident = 'i' AND i.indisreplident)))
 UNION ALL
 SELECT 'published-table', (SELECT pg_catalog.string_agg(pubname || CASE WHEN puballtables THEN ' (all tables)' ELSE '' END, ', ') FROM publication)
 WHERE EXISTS (SELECT FROM publication)
