@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from dupe_audit.driver import run
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
-from dupe_audit.session import transaction
+from dupe_audit.session import LOCK_NAMESPACE, transaction
 from dupe_audit.statements import ident, literal, statement, text_array
 
 try:
@@ -49,7 +49,11 @@ def create(connection: Connection, owner: str) -> None:
     """Make the ledger if it is not there; everything in it belongs to *owner* (a quoted role name)."""
     if exists(connection):
         return
-    with transaction(connection):
+    with transaction(connection, lock_timeout="10s"):
+        # First runs on two tables can begin at once, and IF NOT EXISTS does not keep them apart (H197).
+        run(connection, f"SELECT pg_catalog.pg_advisory_xact_lock({LOCK_NAMESPACE}, 0)")
+        if exists(connection):
+            return
         run(connection, statement("create_schema", owner=owner))
         for table in ("run", "batch"):
             run(connection, statement(f"create_{table}_table"))
