@@ -86,9 +86,10 @@ SELECT 'missing-privilege', pg_catalog.format('CREATE ON SCHEMA %I', nspname)
 FROM rel WHERE NOT pg_catalog.has_schema_privilege(relnamespace, 'CREATE')
 UNION ALL
 SELECT 'untrusted-ledger', pg_catalog.pg_get_userbyid(n.nspowner)
-FROM pg_catalog.pg_namespace n CROSS JOIN rel
+FROM pg_catalog.pg_namespace n CROSS JOIN rel CROSS JOIN me
 WHERE n.nspname = 'dupe_audit' AND n.nspowner <> rel.relowner
-  AND NOT pg_catalog.pg_has_role(CURRENT_USER, n.nspowner, 'USAGE')
+  -- A superuser is a member of every role, and is the one whom a prepared ledger would hurt most (H199).
+  AND (me.rolsuper OR NOT pg_catalog.pg_has_role(CURRENT_USER, n.nspowner, 'USAGE'))
   AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.nspowner)
 UNION ALL
 SELECT 'no-equality', pg_catalog.format('%s (%s)', k.attname, pg_catalog.format_type(k.atttypid, k.atttypmod))
