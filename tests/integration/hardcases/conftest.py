@@ -1,5 +1,6 @@
 """What the hard cases share: a look at a table and its archive, and a way to step in at the worst moment."""
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -39,3 +40,28 @@ def just_before(conn: Connection) -> Iterator[Callable[[str, Callable[[], Any]],
     yield arrange
     for hook in hooks:
         event.remove(conn, "before_cursor_execute", hook)
+
+
+@pytest.fixture
+def beside() -> Iterator[Callable[[Callable[[], Any]], threading.Thread]]:
+    """Run something in a thread; what it raises is raised at the end of the test."""
+    started: list[tuple[threading.Thread, list[BaseException]]] = []
+
+    def start(work):
+        raised: list[BaseException] = []
+
+        def guarded():
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - told by the test's own thread
+                raised.append(error)
+
+        thread = threading.Thread(target=guarded)
+        thread.start()
+        started.append((thread, raised))
+        return thread
+
+    yield start
+    for thread, raised in started:
+        thread.join()
+        assert [] == raised

@@ -1,7 +1,5 @@
 """Hard cases C: the concurrent build, who disturbs it, and what it leaves."""
 
-import threading
-
 import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -24,31 +22,6 @@ def table(sql):
     """A table of five keys without duplicates."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int)")
     sql("INSERT INTO t SELECT i, i, i FROM generate_series(1, 5) AS i")
-
-
-@pytest.fixture
-def beside():
-    """Run something in a thread; what it raises is raised at the end of the test."""
-    started = []
-
-    def start(work):
-        raised = []
-
-        def guarded():
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 - told by the test's own thread
-                raised.append(error)
-
-        thread = threading.Thread(target=guarded)
-        thread.start()
-        started.append((thread, raised))
-        return thread
-
-    yield start
-    for thread, raised in started:
-        thread.join()
-        assert [] == raised
 
 
 def old_snapshot(psycopg_connect):

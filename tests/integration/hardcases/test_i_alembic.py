@@ -99,7 +99,7 @@ def test_h59_h165_what_went_before_is_committed_and_stamped(sql, project, option
 
 
 def test_h165_refusal_keeps_what_was_stamped(sql, project):
-    """A directive that refuses leaves its own revision unstamped, those before stamped, and the same command goes on."""
+    """A directive that refuses leaves its revision unstamped and those before it stamped; the same command goes on."""
     start = project(MAKE, "op.execute('UPDATE t SET v = id')", f"{CLEAN}; {ENFORCE}")
     code, said = ended(start("upgrade", "head"))
     assert (255, [("a2",)]) == (code, version(sql))
