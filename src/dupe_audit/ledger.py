@@ -90,8 +90,8 @@ def latest(connection: Connection, relid: int, key: UniqueKey) -> tuple[Run, Cle
     """Return the newest run for this table and these columns, in any order of columns."""
     found = find(
         connection,
-        f"r.relid = {relid} AND r.key_columns @> {text_array(key.columns)} "
-        f"AND r.key_columns <@ {text_array(key.columns)}",
+        f"r.relid = {relid}::pg_catalog.oid AND r.key_columns OPERATOR(pg_catalog.@>) {text_array(key.columns)} "
+        f"AND r.key_columns OPERATOR(pg_catalog.<@) {text_array(key.columns)}",
     )
     return found[-1] if found else None
 
@@ -153,7 +153,7 @@ def resume(connection: Connection, run_id: int, rule: CleanupRule, *, nulls_not_
 
 def by_constraint(connection: Connection, relid: int, name: str) -> Run | None:
     """Return the newest run that enforces, or was to enforce, the constraint of that name."""
-    found = find(connection, f"r.relid = {relid} AND r.constraint_name = {literal(name)}")
+    found = find(connection, f"r.relid = {relid}::pg_catalog.oid AND r.constraint_name = {literal(name)}")
     return found[-1][0] if found else None
 
 

@@ -61,7 +61,7 @@ def restore(
     with step(connection):
         known, _ = ledger.get(connection, run_id)
         if not run(
-            connection, f"SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = {known.relid})"
+            connection, f"SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = {known.relid}::pg_catalog.oid)"
         ).scalar_one():
             raise DupeAuditError(
                 f"The table of run {run_id}, {known.schema_name}.{known.table_name}, was dropped or made anew since. "

@@ -145,7 +145,7 @@ def ledger_findings(connection: Connection, known: Run) -> list[Finding]:
             findings.append(finding("archive-missing", known.id))
         return findings
     kept = run(
-        connection, f"SELECT count(*) AS archived, count(dupe_audit_restored_at) AS restored FROM {archive}"
+        connection, f"SELECT count(*) AS archived, pg_catalog.count(dupe_audit_restored_at) AS restored FROM {archive}"
     ).one()
     for what in ("archived", "restored"):
         sums = {"run": getattr(known, what), "batches": getattr(batches, what), "archive": getattr(kept, what)}

@@ -24,7 +24,7 @@ SELECT pg_catalog.format('%I.%I', cn.nspname, cc.relname) AS child, con.conname:
 FROM pg_catalog.pg_constraint con
 JOIN pg_catalog.pg_class cc ON cc.oid = con.conrelid
 JOIN pg_catalog.pg_namespace cn ON cn.oid = cc.relnamespace
-WHERE con.confrelid = {relid} AND con.contype = 'f'
+WHERE con.confrelid = {relid}::pg_catalog.oid AND con.contype = 'f'
   -- A partitioned child has one constraint of its own and one a partition: the first covers all.
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint up
                   WHERE up.oid = con.conparentid AND up.confrelid = con.confrelid)
