@@ -229,7 +229,11 @@ def adopt_new_columns(connection: Connection, relid: int, archive: str) -> None:
                 f"Column {column['name']} is {column['type']} in the table, but {column['archived_type']} in "
                 f"{archive}. Restore or purge that run first (dupe-audit runs), then start again."
             )
-        run(connection, f"ALTER TABLE {archive} ADD COLUMN {column['name']} {column['type']}")
+        # Rows that left before the column came get what they would have got in the table; later ones bring their own.
+        name = column["name"]
+        run(connection, f"ALTER TABLE {archive} ADD COLUMN {name} {column['type']}{column['filling']}")
+        if column["filler"]:
+            run(connection, f"ALTER TABLE {archive} ALTER COLUMN {name} DROP {column['filler']}")
 
 
 def _run(row: Any) -> Run:

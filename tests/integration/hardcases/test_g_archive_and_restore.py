@@ -106,6 +106,30 @@ def test_h131_row_whose_parent_is_gone_is_reported(sql, conn, clean):
 
 
 @pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("text", None),
+        ("int NOT NULL DEFAULT 3", 3),
+        ("positive DEFAULT 4", 4),
+        ("int GENERATED ALWAYS AS (k * 2) STORED", 14),
+        ("text NOT NULL DEFAULT current_schema()", "public"),
+        pytest.param("int GENERATED ALWAYS AS (k * 3) VIRTUAL", 21, marks=pytest.mark.min_pg(18)),
+    ],
+)
+def test_h123_column_that_came_in_the_middle_of_a_run_is_in_every_row(sql, conn, clean, column, value):
+    """Rows that were archived before a column came go back with what the table's own rows got in it."""
+    sql("CREATE DOMAIN positive AS int NOT NULL CHECK (VALUE > 0)")
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 4) AS i")
+    batches = cleanup(conn, KEY, CleanupRule(batch_size=1))
+    next(batches)
+    batches.close()
+    sql(f"ALTER TABLE t ADD COLUMN c {column}")
+    assert 2 == sum(batch.archived for batch in clean(KEY))
+    list(restore(conn, 1))
+    assert [(1, value), (2, value), (3, value), (4, value)] == sql("SELECT id, c FROM t ORDER BY id")
+
+
+@pytest.mark.parametrize(
     ("change", "kept"),
     [
         ("ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v int GENERATED ALWAYS AS (k) STORED", {2, 3}),
