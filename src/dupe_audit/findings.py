@@ -140,7 +140,7 @@ CATALOGUE: dict[str, Entry] = {
     "untrusted-ledger": Entry(
         "error",
         "Schema dupe_audit is there already and belongs to role {subject}, who could read what is archived.",
-        "Find out who made it; then ALTER SCHEMA dupe_audit OWNER TO the owner of {table}.",
+        "Find out who made it; then ALTER SCHEMA dupe_audit OWNER TO the owner of {table}, or to a superuser.",
     ),
     "row-security": Entry(
         "error",

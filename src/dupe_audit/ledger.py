@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from dupe_audit.driver import run
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
-from dupe_audit.session import transaction
+from dupe_audit.session import LOCK_NAMESPACE, transaction
 from dupe_audit.statements import ident, literal, statement, text_array
 
 try:
@@ -55,7 +55,11 @@ def create(connection: Connection, owner: str) -> None:
     """Make the ledger if it is not there; everything in it belongs to *owner* (a quoted role name)."""
     if exists(connection):
         return
-    with transaction(connection):
+    with transaction(connection, lock_timeout="10s"):
+        # First runs on two tables can begin at once, and IF NOT EXISTS does not keep them apart (H197).
+        run(connection, f"SELECT pg_catalog.pg_advisory_xact_lock({LOCK_NAMESPACE}, 0)")
+        if exists(connection):
+            return
         run(connection, statement("create_schema", owner=owner))
         for table in ("run", "batch", "child"):
             run(connection, statement(f"create_{table}_table"))
@@ -92,8 +96,8 @@ def latest(connection: Connection, relid: int, key: UniqueKey) -> tuple[Run, Cle
     """Return the newest run for this table and these columns, in any order of columns."""
     found = find(
         connection,
-        f"r.relid = {relid} AND r.key_columns @> {text_array(key.columns)} "
-        f"AND r.key_columns <@ {text_array(key.columns)}",
+        f"r.relid = {relid}::pg_catalog.oid AND r.key_columns OPERATOR(pg_catalog.@>) {text_array(key.columns)} "
+        f"AND r.key_columns OPERATOR(pg_catalog.<@) {text_array(key.columns)}",
     )
     return found[-1] if found else None
 
@@ -157,7 +161,7 @@ def resume(connection: Connection, run_id: int, rule: CleanupRule, *, nulls_not_
 
 def by_constraint(connection: Connection, relid: int, name: str) -> Run | None:
     """Return the newest run that enforces, or was to enforce, the constraint of that name."""
-    found = find(connection, f"r.relid = {relid} AND r.constraint_name = {literal(name)}")
+    found = find(connection, f"r.relid = {relid}::pg_catalog.oid AND r.constraint_name = {literal(name)}")
     return found[-1][0] if found else None
 
 
@@ -239,7 +243,11 @@ def adopt_new_columns(connection: Connection, relid: int, archive: str) -> None:
                 f"Column {column['name']} is {column['type']} in the table, but {column['archived_type']} in "
                 f"{archive}. Restore or purge that run first (dupe-audit runs), then start again."
             )
-        run(connection, f"ALTER TABLE {archive} ADD COLUMN {column['name']} {column['type']}")
+        # Rows that left before the column came get what they would have got in the table; later ones bring their own.
+        name = column["name"]
+        run(connection, f"ALTER TABLE {archive} ADD COLUMN {name} {column['type']}{column['filling']}")
+        if column["filler"]:
+            run(connection, f"ALTER TABLE {archive} ALTER COLUMN {name} DROP {column['filler']}")
 
 
 def _run(row: Any) -> Run:

@@ -67,7 +67,7 @@ def restore(
     with step(connection):
         known, _ = ledger.get(connection, run_id)
         if not run(
-            connection, f"SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = {known.relid})"
+            connection, f"SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = {known.relid}::pg_catalog.oid)"
         ).scalar_one():
             raise DupeAuditError(
                 f"The table of run {run_id}, {known.schema_name}.{known.table_name}, was dropped or made anew since. "
@@ -161,7 +161,9 @@ def _children_back(work: _Work, batch_size: int) -> Generator[Batch, None, int]:
             back = _halving(work, record, partial(_return, work, fk), low, high)
             done += size
             refused += int(
-                run(work.connection, f"SELECT count(dupe_audit_problem) FROM {record} WHERE {these}").scalar_one()
+                run(
+                    work.connection, f"SELECT pg_catalog.count(dupe_audit_problem) FROM {record} WHERE {these}"
+                ).scalar_one()
             )
             yield Batch(
                 run_id=work.known.id,

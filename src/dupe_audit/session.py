@@ -131,7 +131,7 @@ def run_lock(connection: Connection, relid: int, *, give_up_after: str = "10min"
         pid = run(
             connection,
             "SELECT pid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted "
-            f"AND classid = {LOCK_NAMESPACE} AND objid = {relid} AND objsubid = 2",
+            f"AND classid = {LOCK_NAMESPACE}::pg_catalog.oid AND objid = {relid}::pg_catalog.oid AND objsubid = 2",
         ).scalar()
         if time.monotonic() > deadline:
             raise Blocked(

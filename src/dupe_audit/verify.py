@@ -145,7 +145,7 @@ def ledger_findings(connection: Connection, known: Run) -> list[Finding]:
             findings.append(finding("archive-missing", known.id))
         return findings
     kept = run(
-        connection, f"SELECT count(*) AS archived, count(dupe_audit_restored_at) AS restored FROM {archive}"
+        connection, f"SELECT count(*) AS archived, pg_catalog.count(dupe_audit_restored_at) AS restored FROM {archive}"
     ).one()
     for what in ("archived", "restored"):
         sums = {"run": getattr(known, what), "batches": getattr(batches, what), "archive": getattr(kept, what)}
@@ -162,7 +162,9 @@ def _child_findings(connection: Connection, known: Run) -> list[Finding]:
         record = ledger.record_name(known.id, row["number"])
         kept = (0, 0)
         if ledger.is_there(connection, record):
-            kept = tuple(run(connection, f"SELECT count(*), count(dupe_audit_returned_at) FROM {record}").one())
+            kept = tuple(
+                run(connection, f"SELECT count(*), pg_catalog.count(dupe_audit_returned_at) FROM {record}").one()
+            )
         if kept != (row["moved"], row["returned"]):
             told = f"ledger {row['moved']} and {row['returned']}, record {kept[0]} and {kept[1]}"
             findings.append(finding("ledger-mismatch", f"run {known.id}, moved and returned of {row['child']}: {told}"))

@@ -29,7 +29,7 @@ def constraint(sql):
     return sql(f"SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = '{NAME}'")
 
 
-def test_upgrade_enforces_and_downgrade_brings_every_row_back(alembic, sql, agent_actions):
+def test_upgrade_enforces_and_downgrade_brings_every_row_back_h138(alembic, sql, agent_actions):
     """Up removes the extras and enforces the key, down restores the table byte for byte, and up works again."""
     before = sql(CHECKSUM)
 
@@ -98,7 +98,7 @@ def test_ten_simultaneous_identical_inserts_make_one_row(alembic, sql, agent_act
 
 
 @pytest.mark.parametrize("moment", [0.7, 0.9, 1.1, 1.3, 1.6])
-def test_killed_upgrade_continues(alembic, sql, agent_actions, environment, moment):
+def test_killed_upgrade_continues_h164(alembic, sql, agent_actions, environment, moment):
     """A client killed at any moment loses nothing, and the same command ends in the same state."""
     before = sql(CHECKSUM)
     victim = subprocess.Popen(
@@ -155,7 +155,7 @@ def test_upgrade_wins_against_a_writer_that_keeps_duplicating(alembic, sql, agen
     assert [(1, "enforced")] == sql("SELECT id, state FROM dupe_audit.run")
 
 
-def test_upgrade_gives_up_cleanly_against_a_faster_writer(alembic, sql, agent_actions, duplicator, environment):
+def test_upgrade_gives_up_cleanly_against_a_faster_writer_h67(alembic, sql, agent_actions, duplicator, environment):
     """Where duplicates arrive faster than a build can end, the upgrade says so, and no invalid index stays."""
     for _ in range(4):
         duplicator(0)
@@ -171,7 +171,9 @@ def test_upgrade_gives_up_cleanly_against_a_faster_writer(alembic, sql, agent_ac
         assert [(0,)] == sql(EXTRAS)
 
 
-def test_divergent_groups_stop_the_upgrade_where_they_are_refused(alembic, sql, agent_actions, tmp_path, environment):
+def test_divergent_groups_stop_the_upgrade_where_they_are_refused_h23(
+    alembic, sql, agent_actions, tmp_path, environment
+):
     """With divergent='refuse' nothing is archived, the message has the count, and the version is not stamped."""
     project = tmp_path / "alembic"
     (project / "versions").mkdir(parents=True)
@@ -229,7 +231,7 @@ def test_children_follow_through_the_whole_upgrade_and_back(alembic, sql, agent_
     assert [("ffffffff-ffff-ffff-ffff-ffffffffffff",)] == sql("SELECT action::text FROM child WHERE n = 0")
 
 
-def test_a_connection_that_is_in_a_transaction_is_refused_in_words(alembic, sql, agent_actions, engine):
+def test_a_connection_that_is_in_a_transaction_is_refused_in_words_h166_h185(alembic, sql, agent_actions, engine):
     """Where env.py opened a transaction first, the directive says so instead of an AssertionError."""
     from alembic import command
     from alembic.config import Config

@@ -108,7 +108,7 @@ def test_restore_does_what_downgrade_does(dupe_audit, alembic, agent_actions, sq
     assert "0 rows restored" in dupe_audit("restore", "1").stdout
 
 
-def test_purge_asks_first(dupe_audit, alembic, agent_actions, sql):
+def test_purge_asks_first_h144(dupe_audit, alembic, agent_actions, sql):
     """Without an answer nothing is dropped; with --yes the archive goes and the ledger stays."""
     alembic("upgrade", "head")
 
@@ -168,7 +168,7 @@ def test_says_where_it_is_without_the_password(dupe_audit, environment):
         "host={host} port={port} dbname={database} user=postgres",
     ],
 )
-def test_every_form_of_a_url_connects(dupe_audit, environment, database_url, server, form):
+def test_every_form_of_a_url_connects_h187(dupe_audit, environment, database_url, server, form):
     """Several hosts, the short scheme and libpq's keywords reach the same database."""
     url = make_url(database_url)
     environment["DATABASE_URL"] = form.format(database=url.database, host=url.query["host"], port=url.query["port"])

@@ -35,7 +35,7 @@ def psql(database_url, server, tmp_path):
     return run
 
 
-def test_offline_script_goes_up_and_down(alembic, psql, sql, agent_actions, dupe_audit):
+def test_offline_script_goes_up_and_down_h172(alembic, psql, sql, agent_actions, dupe_audit):
     """The printed SQL archives, builds, attaches and stamps; the way back restores every byte."""
     before = sql(CHECKSUM)
 

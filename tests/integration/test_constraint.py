@@ -124,7 +124,7 @@ def test_finished_index_of_same_definition_is_adopted(sql, conn, table):
         pytest.param("CREATE UNIQUE INDEX uq ON t (k) NULLS NOT DISTINCT", marks=pytest.mark.min_pg(15)),
     ],
 )
-def test_name_that_stands_for_something_else(sql, conn, table, other):
+def test_name_that_stands_for_something_else_h49_h52(sql, conn, table, other):
     """What only has the name is neither adopted nor dropped."""
     sql(other)
     ask = "SELECT 'uq'::regclass::oid"
@@ -145,7 +145,7 @@ def test_own_invalid_index_is_built_again(sql, conn, table):
     assert constraint(sql) == "UNIQUE (k)"
 
 
-def test_foreign_invalid_index_is_not_touched(sql, conn, table):
+def test_foreign_invalid_index_is_not_touched_h49_h52(sql, conn, table):
     """An invalid index of which the ledger knows nothing may be somebody else's."""
     invalid_index(sql)
     with pytest.raises(Refused, match="invalid-index"):
@@ -196,7 +196,7 @@ def test_duplicates_that_arrive_are_cleaned_under_the_same_run(sql, conn, table)
     assert sql("SELECT id, archived FROM dupe_audit.run") == [(1, 2)]
 
 
-def test_endless_duplicates_end_in_an_error(sql, conn, table):
+def test_endless_duplicates_end_in_an_error_h67(sql, conn, table):
     """After the agreed number of builds the error says what to do, and the table is as it was."""
     sql("INSERT INTO t VALUES (6, 5)")
     with pytest.raises(DuplicatesKeepComing, match=r"3 builds.*8 more arrived.*ON CONFLICT"):
@@ -204,7 +204,7 @@ def test_endless_duplicates_end_in_an_error(sql, conn, table):
     assert (constraint(sql), indexes(sql)) == (None, [])
 
 
-def test_duplicate_that_arrives_during_the_build(sql, conn, table, psycopg_connect, wait_until):
+def test_duplicate_that_arrives_during_the_build_h47(sql, conn, table, psycopg_connect, wait_until):
     """A duplicate that comes in while the build waits for writers fails it, and is cleaned like any other."""
     writer = psycopg_connect()
     writer.execute("INSERT INTO t VALUES (6, 6)")
@@ -235,7 +235,7 @@ def test_other_failures_leave_no_index(sql, conn, table):
 # Locks of others
 
 
-def test_attach_gives_way_and_names_who_is_in_the_way(sql, conn, table, psycopg_connect):
+def test_attach_gives_way_and_names_who_is_in_the_way_h75(sql, conn, table, psycopg_connect):
     """An open reader keeps the constraint away; others wait for no longer than the lock timeout."""
     sql("CREATE UNIQUE INDEX uq ON t (k)")
     reader, other = psycopg_connect(), psycopg_connect(autocommit=True)
@@ -265,7 +265,7 @@ def test_attach_gives_way_and_names_who_is_in_the_way(sql, conn, table, psycopg_
     assert constraint(sql) == "UNIQUE (k)"
 
 
-def test_build_held_up_by_an_old_snapshot_is_cancelled(sql, conn, table, psycopg_connect):
+def test_build_held_up_by_an_old_snapshot_is_cancelled_h57(sql, conn, table, psycopg_connect):
     """A build that waits too long for one transaction is cancelled, names it, and leaves no index."""
     old = psycopg_connect()
     old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -306,7 +306,7 @@ def test_give_up_after_is_the_whole_wait(sql, conn, table, psycopg_connect):
     assert sql("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('uq') AND indisready") == []
 
 
-def test_prepared_transaction_that_holds_up_the_build(sql, conn, table, connect):
+def test_prepared_transaction_that_holds_up_the_build_h58(sql, conn, table, connect):
     """A prepared transaction has no backend, and the error says that it is one."""
     if sql("SHOW max_prepared_transactions") == [("0",)]:
         pytest.skip("the server has no prepared transactions")
@@ -322,7 +322,7 @@ def test_prepared_transaction_that_holds_up_the_build(sql, conn, table, connect)
     assert indexes(sql) == [("uq", True)]
 
 
-def test_settings_of_the_session_are_as_before(sql, conn, table, psycopg_connect):
+def test_settings_of_the_session_are_as_before_h73(sql, conn, table, psycopg_connect):
     """Timeouts that the build needs are put back, whether it succeeds or not."""
     ask = (
         "SELECT name, setting FROM pg_settings WHERE name ~ 'timeout|check_interval|maintenance|row_sec' ORDER BY name"
@@ -354,7 +354,7 @@ def test_settings_of_the_session_are_as_before(sql, conn, table, psycopg_connect
     ],
     ids=lambda settings: "=".join(*settings.items()),
 )
-def test_defaults_of_the_role_change_nothing(sql, connect, table, settings):
+def test_defaults_of_the_role_change_nothing_h56(sql, connect, table, settings):
     """What a role, a database or a URL sets does not change the outcome."""
     key = UniqueKey(schema="public", table="t", columns=("k",), name="uq")
     connection = connect(**settings)
@@ -373,7 +373,7 @@ WAITING = "SELECT pid FROM pg_stat_progress_create_index WHERE phase LIKE 'waiti
 
 @pytest.mark.torture
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_leaves_no_index(sql, table, client, psycopg_connect, wait_until, how):
+def test_interrupt_leaves_no_index_h48(sql, table, client, psycopg_connect, wait_until, how):
     """Ctrl-C in the middle of a build removes the index before the client ends."""
     old = psycopg_connect()
     old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -390,7 +390,7 @@ def test_interrupt_leaves_no_index(sql, table, client, psycopg_connect, wait_unt
 
 
 @pytest.mark.torture
-def test_killed_client_is_continued(sql, conn, table, client, psycopg_connect, wait_until):
+def test_killed_client_is_continued_h53_h71(sql, conn, table, client, psycopg_connect, wait_until):
     """A client that is killed in the middle of a build leaves what the next call sorts out."""
     old = psycopg_connect()
     old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -437,7 +437,7 @@ def test_lost_connection_is_the_error_that_is_told(sql, connect, table, psycopg_
     thread.join()
 
 
-def test_build_of_somebody_else_is_waited_for(sql, conn, table, psycopg_connect, wait_until):
+def test_build_of_somebody_else_is_waited_for_h55(sql, conn, table, psycopg_connect, wait_until):
     """Two concurrent builds on one table would deadlock, so a live one is waited for, or named."""
     writer, builder = psycopg_connect(), psycopg_connect(autocommit=True)
     writer.execute("INSERT INTO t VALUES (6, 6)")
@@ -483,7 +483,7 @@ def test_index_of_somebody_else_is_not_dropped(sql, conn, table):
     assert indexes(sql) == [("uq", True)]
 
 
-def test_constraint_is_not_dropped_when_rows_could_not_come_back(sql, conn, table):
+def test_constraint_is_not_dropped_when_rows_could_not_come_back_h142(sql, conn, table):
     """Without its archive a run cannot be undone, so its constraint stays (H142)."""
     sql("INSERT INTO t VALUES (6, 5, 5)")
     list(cleanup(conn, KEY, CleanupRule()))

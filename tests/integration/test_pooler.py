@@ -51,7 +51,7 @@ def pooled_url(database_url, server, tmp_path) -> Iterator[str]:
         process.kill()  # it serves nobody else, and a polite end waits for clients
 
 
-def test_pooler_is_seen(pooled_url, conn):
+def test_pooler_is_seen_h171(pooled_url, conn):
     """A pooled connection is told from a direct one."""
     with create_engine(pooled_url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as pooled:
         assert pooler(pooled) is not None

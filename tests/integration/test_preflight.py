@@ -67,7 +67,7 @@ def test_empty_table(sql, conn):
     ids=["one", "two"],
 )
 @pytest.mark.min_pg(15)
-def test_nulls_count_both_ways(sql, conn, columns, distinct, not_distinct):
+def test_nulls_count_both_ways_h27_h28(sql, conn, columns, distinct, not_distinct):
     """A key with a NULL in any column is no duplicate by default, and one with NULLS NOT DISTINCT."""
     sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int)")
     sql("INSERT INTO t VALUES (1, NULL, 1), (2, NULL, 1), (3, NULL, 2), (4, 5, NULL)")
@@ -126,7 +126,7 @@ def test_nothing_is_left_behind(sql, conn):
         ("bit varying", ["10", "10", "100"], 1),
     ],
 )
-def test_equality_is_the_index_s_own(sql, conn, clean, type_, values, groups):
+def test_equality_is_the_index_s_own_h29_h30_h31_h32_h37(sql, conn, clean, type_, values, groups):
     """Rows are duplicates if and only if a unique index would say so, wherever the type lives."""
     sql("CREATE SCHEMA away; ALTER EXTENSION citext SET SCHEMA away")
     sql("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (n int, m numeric)")
@@ -143,7 +143,7 @@ def test_equality_is_the_index_s_own(sql, conn, clean, type_, values, groups):
     enforce(conn, KEY, BuildRule())
 
 
-def test_nondeterministic_collation(sql, conn, clean):
+def test_nondeterministic_collation_h34(sql, conn, clean):
     """Where a collation calls different strings equal, so does the count (H34)."""
     try:
         sql("CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
@@ -157,7 +157,7 @@ def test_nondeterministic_collation(sql, conn, clean):
     enforce(conn, KEY, BuildRule())
 
 
-def test_corrupt_index_is_not_trusted(sql, conn):
+def test_corrupt_index_is_not_trusted_h43(sql, conn):
     """A duplicate that an index does not know is counted all the same (H43)."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); CREATE UNIQUE INDEX corrupt ON t (k)")
     sql("INSERT INTO t SELECT i, i FROM generate_series(1, 10000) AS i")
@@ -281,7 +281,7 @@ def test_unindexed_foreign_key_has_an_index(sql, conn):
     assert "foreign-key-unindexed" not in ids(preflight(conn, KEY))
 
 
-def test_stricter_index(sql, conn):
+def test_stricter_index_h46(sql, conn):
     """Where fewer columns are unique already, the key says nothing new."""
     sql(PLAIN)
     report = preflight(conn, UniqueKey(table="t", columns=("id", "k"), name="uq"))
@@ -315,7 +315,7 @@ def test_too_wide_key(sql, conn):
     assert "key-too-wide" in ids(preflight(conn, KEY, accept=["key-too-wide"]), "warning")
 
 
-def test_triggers(sql, conn):
+def test_triggers_h108(sql, conn):
     """A trigger that fires on deletes is an error until somebody accepts it; one on inserts a warning."""
     sql(f"{PLAIN}; CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'")
     sql("CREATE TRIGGER del BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION f()")
@@ -339,7 +339,7 @@ def test_what_is_not_acceptable_stays_an_error(sql, conn):
     [("INSERT INTO t VALUES (9, 9)", "writer"), ("SELECT FROM t", "reader")],
     ids=["writer", "reader"],
 )
-def test_prepared_transaction(sql, conn, setup, where):
+def test_prepared_transaction_h58(sql, conn, setup, where):
     """A prepared transaction that holds any lock on the table would hold the upgrade up for ever."""
     if sql("SHOW max_prepared_transactions") == [("0",)]:
         pytest.skip("the server has no prepared transactions")
@@ -359,7 +359,7 @@ def test_prepared_transaction(sql, conn, setup, where):
         ({"session_replication_role": "replica"}, "replication-role"),
     ],
 )
-def test_session_that_cannot_be_used(sql, connect, settings, id_):
+def test_session_that_cannot_be_used_h116_h189(sql, connect, settings, id_):
     """A session in which deletes would fail or go unnoticed is refused, by the directive's question too."""
     sql(PLAIN)
     connection = connect(**settings)
@@ -379,7 +379,7 @@ def test_role_that_may_not(sql, connect, member):
 
 
 @pytest.mark.parametrize("force", [True, False])
-def test_row_security(sql, connect, member, force):
+def test_row_security_h111(sql, connect, member, force):
     """Row security that applies to this role stops everything, because hidden rows would be missed."""
     sql(f"{PLAIN}; ALTER TABLE t OWNER TO {member}; ALTER TABLE t ENABLE ROW LEVEL SECURITY")
     if force:
@@ -389,7 +389,7 @@ def test_row_security(sql, connect, member, force):
     assert force == (report.counts is None)
 
 
-def test_ledger_of_a_stranger(sql, connect, member, database_url):
+def test_ledger_of_a_stranger_h199(sql, connect, member, database_url):
     """A ledger schema that somebody else made could be read by them, so it is refused."""
     sql(f"CREATE ROLE {member}_2; CREATE SCHEMA dupe_audit AUTHORIZATION {member}_2; {PLAIN}")
     try:

@@ -54,7 +54,7 @@ def test_restoring_twice_is_restoring_once(conn, dump, cleaned):
 
 
 @pytest.mark.parametrize("kind", ["id int PRIMARY KEY", "id int"], ids=["primary key", "no primary key"])
-def test_abandoned_restore_is_continued(sql, conn, connect, dump, kind):
+def test_abandoned_restore_is_continued_h135(sql, conn, connect, dump, kind):
     """A restore that stopped half way goes on, and puts no row back twice, with or without a primary key."""
     number = "i" if "KEY" in kind else "1"
     sql(f"CREATE TABLE t ({kind}, k int); INSERT INTO t SELECT {number}, 7 FROM generate_series(1, 9) AS i")
@@ -69,7 +69,7 @@ def test_abandoned_restore_is_continued(sql, conn, connect, dump, kind):
 
 
 @pytest.mark.torture
-def test_killed_restore_is_continued(sql, conn, client, dump, wait_until):
+def test_killed_restore_is_continued_h135(sql, conn, client, dump, wait_until):
     """A restore whose client is killed between two rows goes on where it stopped."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 60) AS i")
     before = dump("t")
@@ -102,7 +102,7 @@ def test_terminated_backend_loses_nothing(sql, connect, conn, dump, cleaned):
 # Rows that cannot go back
 
 
-def test_taken_primary_key_is_reported(sql, conn, dump, cleaned):
+def test_taken_primary_key_is_reported_h131(sql, conn, dump, cleaned):
     """A row whose primary key was given away stays in the archive with the reason, all others go back."""
     sql("INSERT INTO t VALUES (3, 50, 'new')")
     with pytest.raises(Refused, match="2 are back") as refusal:
@@ -120,7 +120,7 @@ def test_taken_primary_key_is_reported(sql, conn, dump, cleaned):
     assert counts(sql) == ("restored", 3, 3)
 
 
-def test_reason_holds_no_key_value(sql, conn, cleaned):
+def test_reason_holds_no_key_value_h200(sql, conn, cleaned):
     """The reason that is kept and told does not print what is in the row (H200)."""
     sql("ALTER TABLE t ADD CONSTRAINT secret UNIQUE (v); INSERT INTO t VALUES (50, 50, 'b')")
     with pytest.raises(Refused) as refusal:
@@ -247,7 +247,7 @@ def test_purged_run_is_an_error(sql, conn, cleaned):
         list(restore(conn, 1))
 
 
-def test_lost_archive_is_refused(sql, conn, cleaned):
+def test_lost_archive_is_refused_h142(sql, conn, cleaned):
     """An archive that somebody dropped is missed, not taken for an empty one."""
     sql("DROP TABLE dupe_audit.archive_1")
     with pytest.raises(Refused, match="archive-missing"):
@@ -290,7 +290,7 @@ def test_restore_waits_for_a_cleanup(sql, conn, connect):
     batches.close()
 
 
-def test_half_done_cleanup_can_be_undone(sql, conn, dump):
+def test_half_done_cleanup_can_be_undone_h141(sql, conn, dump):
     """A run that stopped half way is restored as it is (H141)."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 4) AS i")
     before = dump("t")
@@ -301,7 +301,7 @@ def test_half_done_cleanup_can_be_undone(sql, conn, dump):
     assert before == dump("t")
 
 
-def test_sequences_are_left_alone(sql, conn, dump):
+def test_sequences_are_left_alone_h146(sql, conn, dump):
     """A restore gives rows their own identity values and takes none from the sequence (H146)."""
     sql("CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k int)")
     sql("INSERT INTO t (k) VALUES (7), (7), (7)")

@@ -74,7 +74,7 @@ def test_index_without_constraint(sql, conn, enforced):
     assert "constraint-missing" in ids(verify(conn, KEY))
 
 
-def test_invalid_index(sql, conn, enforced):
+def test_invalid_index_h177(sql, conn, enforced):
     """An index that is not valid enforces nothing, whatever its name."""
     sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'uq'::regclass")
     report = verify(conn, KEY)
@@ -90,7 +90,7 @@ def test_wrong_definition(sql, conn, enforced, form):
     assert "wrong-definition" in ids(report)
 
 
-def test_duplicates_in_spite_of_an_index(conn, enforced, corrupt):
+def test_duplicates_in_spite_of_an_index_h43(conn, enforced, corrupt):
     """The count trusts no index, so a corrupt one hides nothing (H43)."""
     corrupt("uq")
     report = verify(conn, KEY)

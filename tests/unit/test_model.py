@@ -75,7 +75,7 @@ def test_wrong_cleanup_rules_are_refused(wrong, told):
         ({"give_up_after": "5 parsecs"}, "no duration"),
     ],
 )
-def test_wrong_build_rules_are_refused(wrong, told):
+def test_wrong_build_rules_are_refused_h76(wrong, told):
     """No rule waits for ever."""
     with pytest.raises(WrongUsage, match=told):
         BuildRule(**wrong)

@@ -8,7 +8,7 @@ WITH RECURSIVE asked AS (
     SELECT c.*, n.nspname
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = {relid}
+    WHERE c.oid = {relid}::pg_catalog.oid
 ), me AS (
     SELECT r.oid, r.rolsuper, r.rolbypassrls FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER
 ), key_column AS (
@@ -40,7 +40,7 @@ WITH RECURSIVE asked AS (
                   WHERE pt.pubname = p.pubname AND pt.schemaname = rel.nspname AND pt.tablename = rel.relname)
 )
 SELECT 'column-missing' AS id, missing AS subject
-FROM rel, asked, unnest(asked.key || asked.named) AS missing
+FROM rel, asked, pg_catalog.unnest(pg_catalog.array_cat(asked.key, asked.named)) AS missing
 WHERE rel.relkind IN ('r', 'p')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
                   WHERE a.attrelid = rel.oid AND a.attname = missing AND a.attnum > 0 AND NOT a.attisdropped)
@@ -64,7 +64,7 @@ SELECT 'single-partition', i.inhparent::pg_catalog.regclass::pg_catalog.text
 FROM rel JOIN pg_catalog.pg_inherits i ON i.inhrelid = rel.oid WHERE rel.relispartition
 UNION ALL
 SELECT 'extension-table', e.extname
-FROM rel JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = rel.oid AND d.deptype = 'e'
+FROM rel JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AND d.objid = rel.oid AND d.deptype = 'e'
 JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
 UNION ALL
 SELECT 'not-owner', pg_catalog.pg_get_userbyid(relowner)
@@ -86,9 +86,10 @@ SELECT 'missing-privilege', pg_catalog.format('CREATE ON SCHEMA %I', nspname)
 FROM rel WHERE NOT pg_catalog.has_schema_privilege(relnamespace, 'CREATE')
 UNION ALL
 SELECT 'untrusted-ledger', pg_catalog.pg_get_userbyid(n.nspowner)
-FROM pg_catalog.pg_namespace n CROSS JOIN rel
+FROM pg_catalog.pg_namespace n CROSS JOIN rel CROSS JOIN me
 WHERE n.nspname = 'dupe_audit' AND n.nspowner <> rel.relowner
-  AND NOT pg_catalog.pg_has_role(CURRENT_USER, n.nspowner, 'USAGE')
+  -- A superuser is a member of every role, and is the one whom a prepared ledger would hurt most (H199).
+  AND (me.rolsuper OR NOT pg_catalog.pg_has_role(CURRENT_USER, n.nspowner, 'USAGE'))
   AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.nspowner)
 UNION ALL
 SELECT 'no-equality', pg_catalog.format('%s (%s)', k.attname, pg_catalog.format_type(k.atttypid, k.atttypmod))
@@ -102,9 +103,9 @@ WHERE EXISTS (
         JOIN pg_catalog.pg_am am ON am.oid = oc.opcmethod AND am.amname = 'btree'
         WHERE oc.opcdefault AND (
             oc.opcintype = t.oid
-            OR (t.typtype = 'e' AND oc.opcintype = 'pg_catalog.anyenum'::pg_catalog.regtype)
-            OR (t.typtype = 'r' AND oc.opcintype = 'pg_catalog.anyrange'::pg_catalog.regtype)
-            OR (t.typtype = 'm' AND oc.opcintype = 'pg_catalog.anymultirange'::pg_catalog.regtype)
+            OR (t.typtype = 'e' AND oc.opcintype = 'pg_catalog.anyenum'::pg_catalog.regtype::pg_catalog.oid)
+            OR (t.typtype = 'r' AND oc.opcintype = 'pg_catalog.anyrange'::pg_catalog.regtype::pg_catalog.oid)
+            OR (t.typtype = 'm' AND oc.opcintype = 'pg_catalog.anymultirange'::pg_catalog.regtype::pg_catalog.oid)
             OR EXISTS (SELECT FROM pg_catalog.pg_cast c
                        WHERE c.castsource = t.oid AND c.casttarget = oc.opcintype
                          AND c.castmethod = 'b' AND c.castcontext = 'i'))))
@@ -113,7 +114,7 @@ SELECT 'virtual-column', attname FROM key_column WHERE attgenerated = 'v'
 UNION ALL
 SELECT 'reserved-column', a.attname
 FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid
-WHERE a.attname ~ '^dupe_audit_' AND a.attnum > 0 AND NOT a.attisdropped
+WHERE a.attname::pg_catalog.text ~ '^dupe_audit_' AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL
 SELECT 'nulls-not-distinct', pg_catalog.current_setting('server_version')
 FROM asked WHERE nulls_not_distinct AND pg_catalog.current_setting('server_version_num')::integer < 150000
@@ -137,17 +138,20 @@ SELECT 'rewrite-rule', r.rulename
 FROM rel JOIN pg_catalog.pg_rewrite r ON r.ev_class = rel.oid
 WHERE r.ev_type IN ('3', '4') AND r.ev_enabled <> 'D' AND rel.relkind = 'r'
 UNION ALL
-SELECT CASE WHEN tg.tgtype & 8 <> 0 THEN 'delete-trigger' ELSE 'insert-trigger' END, tg.tgname
+SELECT CASE WHEN tg.tgtype::pg_catalog.int4 & 8 <> 0 THEN 'delete-trigger' ELSE 'insert-trigger' END, tg.tgname
 FROM rel JOIN pg_catalog.pg_trigger tg ON tg.tgrelid = rel.oid
-WHERE NOT tg.tgisinternal AND tg.tgenabled IN ('O', 'A') AND tg.tgtype & 12 <> 0
+WHERE NOT tg.tgisinternal AND tg.tgenabled IN ('O', 'A') AND tg.tgtype::pg_catalog.int4 & 12 <> 0
 UNION ALL
 SELECT 'replica-identity', (SELECT pg_catalog.string_agg(pubname, ', ') FROM publication)
 FROM rel
 WHERE EXISTS (SELECT FROM publication)
-  AND (relreplident = 'n' OR (relreplident = 'd' AND NOT EXISTS (
-        SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid)))
+  -- A deferrable primary key identifies no row, nor does an index that was dropped or is not valid (H113).
+  AND relreplident <> 'f' AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_index i
+        WHERE i.indrelid = rel.oid AND i.indisvalid AND i.indimmediate
+          AND ((relreplident = 'd' AND i.indisprimary) OR (relreplident = 'i' AND i.indisreplident)))
 UNION ALL
-SELECT 'published-table', (SELECT pg_catalog.string_agg(pubname || CASE WHEN puballtables THEN ' (all tables)' ELSE '' END, ', ') FROM publication)
+SELECT 'published-table', (SELECT pg_catalog.string_agg(pubname::pg_catalog.text || CASE WHEN puballtables THEN ' (all tables)' ELSE '' END, ', ') FROM publication)
 WHERE EXISTS (SELECT FROM publication)
 UNION ALL
 SELECT 'prepared-transaction', p.gid
@@ -173,12 +177,12 @@ WHERE relkind = 'r' AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.in
 UNION ALL
 SELECT 'foreign-key-unindexed', pg_catalog.format('%s (%s)', con.conrelid::pg_catalog.regclass,
            (SELECT pg_catalog.string_agg(pg_catalog.format('%I', a.attname), ', ' ORDER BY u.ord)
-            FROM unnest(con.conkey) WITH ORDINALITY AS u(attnum, ord)
+            FROM pg_catalog.unnest(con.conkey) WITH ORDINALITY AS u(attnum, ord)
             JOIN pg_catalog.pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = u.attnum))
 FROM rel JOIN pg_catalog.pg_constraint con ON con.confrelid = rel.oid AND con.contype = 'f'
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_index i
                   WHERE i.indrelid = con.conrelid AND i.indisvalid AND i.indpred IS NULL
-                    AND (i.indkey::pg_catalog.int2[])[0:pg_catalog.cardinality(con.conkey) - 1] @> con.conkey)
+                    AND (i.indkey::pg_catalog.int2[])[0:pg_catalog.cardinality(con.conkey) - 1] OPERATOR(pg_catalog.@>) con.conkey)
 UNION ALL
 SELECT 'collation-version', pg_catalog.format('%I', co.collname)
 FROM key_column k JOIN pg_catalog.pg_collation co ON co.oid = k.attcollation

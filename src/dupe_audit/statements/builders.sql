@@ -4,7 +4,7 @@
 SELECT p.pid
 FROM pg_catalog.pg_stat_progress_create_index p
 JOIN pg_catalog.pg_locks l ON l.pid = p.pid AND l.locktype = 'relation'
-WHERE l.relation = {relid} AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock')
+WHERE l.relation = {relid}::pg_catalog.oid AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock')
   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
   AND p.pid <> pg_catalog.pg_backend_pid()
 LIMIT 1

@@ -9,18 +9,23 @@ WITH fk AS (
     FROM pg_catalog.pg_constraint con
     JOIN pg_catalog.pg_class c ON c.oid = con.conrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE con.confrelid = {relid} AND con.contype = 'f' AND con.conrelid <> con.confrelid
+    WHERE con.confrelid = {relid}::pg_catalog.oid AND con.contype = 'f' AND con.conrelid <> con.confrelid
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint up
                       WHERE up.oid = con.conparentid AND up.confrelid = con.confrelid)
 ), part AS (
     SELECT fk.conrelid, fk.number, u.ord, u.child_att, pa.attname AS parent_column, ca.attname AS child_column,
-           pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) AS eq
+           pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) AS eq, co.clause
     FROM fk
     CROSS JOIN LATERAL unnest(fk.conkey, fk.confkey, fk.conpfeqop) WITH ORDINALITY AS u(child_att, parent_att, eq, ord)
     JOIN pg_catalog.pg_attribute ca ON ca.attrelid = fk.conrelid AND ca.attnum = u.child_att
     JOIN pg_catalog.pg_attribute pa ON pa.attrelid = fk.confrelid AND pa.attnum = u.parent_att
     JOIN pg_catalog.pg_operator o ON o.oid = u.eq
     JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+    LEFT JOIN LATERAL (SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, co.collname) AS clause
+                       FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace n ON n.oid = co.collnamespace
+                       WHERE pa.attcollation <> ca.attcollation AND co.oid IN (pa.attcollation, ca.attcollation)
+                       ORDER BY co.collisdeterministic, co.oid = pa.attcollation
+                       LIMIT 1) AS co ON true
 ), moves AS (
     SELECT fk.conrelid, fk.child, fk.source,
            pg_catalog.string_agg(pg_catalog.format(
@@ -33,11 +38,11 @@ WITH fk AS (
     FROM fk
     CROSS JOIN LATERAL (
         SELECT pg_catalog.string_agg(pg_catalog.format('v.%I AS s%s', part.parent_column, part.ord), ', ' ORDER BY part.ord) AS v_as_s,
-               pg_catalog.string_agg(pg_catalog.format('e.%I %s c.%I', part.parent_column, part.eq, part.child_column), ' AND ' ORDER BY part.ord) AS condition
+               pg_catalog.string_agg(pg_catalog.format('e.%I%s %s c.%I', part.parent_column, part.clause, part.eq, part.child_column), ' AND ' ORDER BY part.ord) AS condition
         FROM part WHERE part.conrelid = fk.conrelid AND part.number = fk.number
     ) AS text
     CROSS JOIN (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
-                FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {relid}) AS parent
+                FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {relid}::pg_catalog.oid) AS parent
     GROUP BY fk.conrelid, fk.child, fk.source
 )
 SELECT m.child, ic.relname::pg_catalog.text AS index,
@@ -55,9 +60,9 @@ CROSS JOIN LATERAL (
                    (SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, co.collname) FROM pg_catalog.pg_collation co
                     JOIN pg_catalog.pg_namespace n ON n.oid = co.collnamespace WHERE co.oid = k.coll), k.ord), ', ' ORDER BY k.ord) AS keys,
            pg_catalog.string_agg(pg_catalog.format('k%s', k.ord), ', ' ORDER BY k.ord) AS names,
-           CASE WHEN coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::pg_catalog.bool, false) THEN 'true'
+           CASE WHEN coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool, false) THEN 'true'
                 ELSE pg_catalog.string_agg(pg_catalog.format('k%s IS NOT NULL', k.ord), ' AND ' ORDER BY k.ord) END AS comparable
-    FROM unnest(i.indcollation::pg_catalog.oid[]) WITH ORDINALITY AS k(coll, ord)
+    FROM pg_catalog.unnest(i.indcollation::pg_catalog.oid[]) WITH ORDINALITY AS k(coll, ord)
     WHERE k.ord <= i.indnkeyatts
 ) AS entry
 CROSS JOIN LATERAL (
@@ -74,5 +79,5 @@ CROSS JOIN LATERAL (
     WHERE a.attrelid = m.conrelid AND a.attnum > 0 AND NOT a.attisdropped
 ) AS after
 WHERE i.indpred IS NOT NULL OR i.indexprs IS NOT NULL
-   OR EXISTS (SELECT FROM fk WHERE fk.conrelid = m.conrelid AND fk.conkey && (i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])
+   OR EXISTS (SELECT FROM fk WHERE fk.conrelid = m.conrelid AND fk.conkey OPERATOR(pg_catalog.&&) (i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])
 ORDER BY m.child, ic.relname

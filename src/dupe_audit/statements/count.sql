@@ -11,8 +11,8 @@ WITH key_value AS MATERIALIZED (
 SELECT count(*) AS groups,
        coalesce(sum(pg_catalog.cardinality(tids)), 0)::pg_catalog.int8 AS affected,
        coalesce(max(pg_catalog.cardinality(tids)), 0) AS largest_group,
-       (SELECT count(DISTINCT pair.one)
-        FROM (SELECT tids[1] AS one, unnest(tids[2:]) AS other FROM key_value) AS pair
+       (SELECT pg_catalog.count(DISTINCT pair.one)
+        FROM (SELECT tids[1] AS one, pg_catalog.unnest(tids[2:]) AS other FROM key_value) AS pair
         JOIN ONLY {table} v ON v.ctid = pair.one
         JOIN ONLY {table} e ON e.ctid = pair.other
         WHERE NOT {same_data}) AS divergent_groups

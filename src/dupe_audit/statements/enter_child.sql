@@ -3,10 +3,10 @@
 -- Again: yes; the same columns and identity have the same number.
 WITH known AS (
     SELECT number FROM dupe_audit.child
-    WHERE run_id = {run} AND relid = {child_relid} AND columns = {columns} AND identity = {identity}
+    WHERE run_id = {run} AND relid = {child_relid}::pg_catalog.oid AND columns OPERATOR(pg_catalog.=) {columns} AND identity OPERATOR(pg_catalog.=) {identity}
 ), entered AS (
     INSERT INTO dupe_audit.child (run_id, number, relid, child, constraint_name, identity, columns)
-    SELECT {run}, coalesce((SELECT max(number) FROM dupe_audit.child WHERE run_id = {run}), 0) + 1,
+    SELECT {run}, coalesce((SELECT pg_catalog.max(number) FROM dupe_audit.child WHERE run_id = {run}), 0) + 1,
            {child_relid}, {child}, {constraint_name}, {identity}, {columns}
     WHERE NOT EXISTS (SELECT FROM known)
     RETURNING number

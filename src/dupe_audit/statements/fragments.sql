@@ -5,7 +5,7 @@ WITH rel AS (
     SELECT c.oid, n.nspname, c.relname
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.oid = {relid}
+    WHERE c.oid = {relid}::pg_catalog.oid
 ), rule AS (
     SELECT {key} AS key, {order_by} AS order_by, {ignore} AS ignore,
            {keep}::pg_catalog.text AS keep, {divergent}::pg_catalog.text AS divergent,
@@ -14,7 +14,7 @@ WITH rel AS (
     SELECT a.attnum, a.attname::pg_catalog.text AS name, a.attnotnull, a.attgenerated <> '' AS generated,
            t.typlen, t.typbyval, a.atttypid, a.atttypmod, a.attcollation,
            -- A column of few values splits nothing: it should be compared last (n_distinct < 0 is a ratio).
-           coalesce(s.n_distinct BETWEEN 0 AND 100, false) AS few_values
+           coalesce(s.n_distinct::pg_catalog.float8 BETWEEN 0::pg_catalog.float8 AND 100::pg_catalog.float8, false) AS few_values
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     JOIN rel ON rel.oid = a.attrelid
@@ -48,14 +48,23 @@ WITH rel AS (
     SELECT con.oid,
            pg_catalog.format('%I.%I', cn.nspname, cc.relname) AS child,
            (SELECT pg_catalog.string_agg(
-                       pg_catalog.format('e.%I OPERATOR(%I.%s) c.%I', pa.attname, op_ns.nspname, op.oprname, ca.attname),
+                       pg_catalog.format('e.%I%s OPERATOR(%I.%s) c.%I', pa.attname, co.clause, op_ns.nspname, op.oprname, ca.attname),
                        ' AND ' ORDER BY u.ord)
             FROM unnest(con.conkey, con.confkey, con.conpfeqop)
                 WITH ORDINALITY AS u(child_att, parent_att, eq, ord)
             JOIN pg_catalog.pg_attribute ca ON ca.attrelid = con.conrelid AND ca.attnum = u.child_att
             JOIN pg_catalog.pg_attribute pa ON pa.attrelid = con.confrelid AND pa.attnum = u.parent_att
             JOIN pg_catalog.pg_operator op ON op.oid = u.eq
-            JOIN pg_catalog.pg_namespace op_ns ON op_ns.oid = op.oprnamespace) AS condition
+            JOIN pg_catalog.pg_namespace op_ns ON op_ns.oid = op.oprnamespace
+            -- Two collations would leave it open which one compares; the looser one finds no child too few.
+            LEFT JOIN LATERAL (
+                SELECT pg_catalog.format(' COLLATE %I.%I', co_ns.nspname, co.collname) AS clause
+                FROM pg_catalog.pg_collation co
+                JOIN pg_catalog.pg_namespace co_ns ON co_ns.oid = co.collnamespace
+                WHERE pa.attcollation <> ca.attcollation AND co.oid IN (pa.attcollation, ca.attcollation)
+                ORDER BY co.collisdeterministic, co.oid = pa.attcollation
+                LIMIT 1
+            ) AS co ON true) AS condition
     FROM pg_catalog.pg_constraint con
     JOIN rel ON rel.oid = con.confrelid
     JOIN pg_catalog.pg_class cc ON cc.oid = con.conrelid
@@ -115,11 +124,11 @@ SELECT
                 pg_catalog.format('t.%I %s NULLS LAST', part.name, CASE rule.keep WHEN 'last' THEN 'DESC' ELSE 'ASC' END),
                 ', ' ORDER BY part.place, part.ord)
      FROM (SELECT 1 AS place, o.ord, o.name
-           FROM unnest(rule.order_by) WITH ORDINALITY AS o(name, ord)
+           FROM pg_catalog.unnest(rule.order_by) WITH ORDINALITY AS o(name, ord)
            UNION ALL
            SELECT 2, ord, name FROM identity WHERE orderable) AS part) AS order_by,
     (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I AS e%s', name, ord), ', ' ORDER BY ord) FROM identity) AS t_identity_as_e,
-    (SELECT pg_catalog.string_agg(pg_catalog.format('first_value(t.%I) OVER w AS s%s', name, ord), ', ' ORDER BY ord)
+    (SELECT pg_catalog.string_agg(pg_catalog.format('pg_catalog.first_value(t.%I) OVER w AS s%s', name, ord), ', ' ORDER BY ord)
      FROM identity) AS t_first_identity_as_s,
     (SELECT pg_catalog.string_agg(pg_catalog.format('e%s', ord), ', ' ORDER BY ord) FROM identity) AS e_identity,
     (SELECT pg_catalog.string_agg(pg_catalog.format('s%s', ord), ', ' ORDER BY ord) FROM identity) AS s_identity,

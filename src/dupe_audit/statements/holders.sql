@@ -12,7 +12,7 @@ LEFT JOIN pg_catalog.pg_locks x
 LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid
 WHERE l.locktype = 'relation' AND l.granted
   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
-  AND l.relation = {relid}
+  AND l.relation = {relid}::pg_catalog.oid
   AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
 ORDER BY a.xact_start NULLS FIRST
 LIMIT 10

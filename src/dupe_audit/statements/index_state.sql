@@ -7,13 +7,13 @@ SELECT ic.oid, ic.relname::pg_catalog.text AS name, ic.relkind::pg_catalog.text 
            ic.relname, tn.nspname, tc.relname, am.amname, pg_catalog.array_to_string(keys.shown, ', '),
            CASE WHEN pg_catalog.cardinality(keys.included) > 0
                 THEN pg_catalog.format(' INCLUDE (%s)', pg_catalog.array_to_string(keys.included, ', ')) END,
-           CASE WHEN (pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::pg_catalog.bool THEN ' NULLS NOT DISTINCT' END,
+           CASE WHEN (pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool THEN ' NULLS NOT DISTINCT' END,
            CASE WHEN i.indpred IS NOT NULL THEN ' WHERE (…)' END) END AS definition,
        ic.relpages::pg_catalog.int8 * pg_catalog.current_setting('block_size')::pg_catalog.int8 AS bytes,
        coalesce(i.indisunique AND am.amname = 'btree' AND i.indpred IS NULL AND i.indexprs IS NULL
            -- The column came with PostgreSQL 15; before it, NULLs were always distinct.
-           AND {nulls_not_distinct} = coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct')::pg_catalog.bool, false)
-           AND keys.names = {key} AND keys.included = {include} AND keys.standard, false) AS same_definition,
+           AND {nulls_not_distinct} = coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool, false)
+           AND keys.names OPERATOR(pg_catalog.=) {key} AND keys.included OPERATOR(pg_catalog.=) {include} AND keys.standard, false) AS same_definition,
        con.conname::pg_catalog.text AS constraint_name,
        coalesce(con.contype = 'u' AND con.condeferrable = {deferrable} AND con.condeferred = {deferred}, false)
            AS same_constraint_form
@@ -25,7 +25,7 @@ LEFT JOIN pg_catalog.pg_am am ON am.oid = ic.relam
 LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = ic.oid AND con.contype IN ('u', 'p', 'x')
 LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(coalesce(pg_catalog.quote_ident(a.attname), '(expression)')
-                    || CASE WHEN oc.opcdefault THEN '' ELSE coalesce(' ' || oc.opcname, '') END ORDER BY k.ord)
+                    || CASE WHEN oc.opcdefault THEN '' ELSE coalesce(' ' || oc.opcname::pg_catalog.text, '') END ORDER BY k.ord)
                     FILTER (WHERE k.ord <= i.indnkeyatts) AS shown,
            coalesce(pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.ord)
                     FILTER (WHERE k.ord <= i.indnkeyatts), ARRAY[]::pg_catalog.text[]) AS names,
@@ -40,4 +40,4 @@ LEFT JOIN LATERAL (
     LEFT JOIN pg_catalog.pg_opclass oc ON oc.oid = k.opclass
 ) AS keys ON true
 WHERE ic.relname = {name}
-  AND ic.relnamespace = (SELECT c.relnamespace FROM pg_catalog.pg_class c WHERE c.oid = {relid})
+  AND ic.relnamespace = (SELECT c.relnamespace FROM pg_catalog.pg_class c WHERE c.oid = {relid}::pg_catalog.oid)

@@ -21,6 +21,8 @@ BEGIN
         PERFORM pg_catalog.pg_sleep(0.2);
     END LOOP;
     v_owner := (SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) FROM pg_catalog.pg_class c WHERE c.oid = v_relid);
+    -- First runs on two tables can begin at once, and IF NOT EXISTS does not keep them apart (H197).
+    PERFORM pg_catalog.pg_advisory_xact_lock({lock_namespace}, 0);
     IF pg_catalog.to_regclass('dupe_audit.child') IS NULL THEN
         EXECUTE 'CREATE SCHEMA IF NOT EXISTS dupe_audit AUTHORIZATION ' || v_owner;
         {create_run_table};

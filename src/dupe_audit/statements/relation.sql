@@ -11,4 +11,4 @@ SELECT c.oid AS relid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catal
            * pg_catalog.current_setting('block_size')::pg_catalog.int8 AS bytes
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = ({relid})
+WHERE c.oid = ({relid})::pg_catalog.oid

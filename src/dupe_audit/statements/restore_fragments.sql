@@ -4,12 +4,12 @@
 WITH live AS (
     SELECT a.attname, a.attnum, a.atttypid, a.atttypmod, a.attgenerated <> '' AS generated
     FROM pg_catalog.pg_attribute a
-    WHERE a.attrelid = {relid} AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE a.attrelid = {relid}::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
 ), kept AS (
     SELECT a.attname, a.attnum, a.atttypid, a.atttypmod
     FROM pg_catalog.pg_attribute a
-    WHERE a.attrelid = {archive}::pg_catalog.regclass AND a.attnum > 0 AND NOT a.attisdropped
-      AND a.attname !~ '^dupe_audit_'
+    WHERE a.attrelid = {archive}::pg_catalog.regclass::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
+      AND a.attname::pg_catalog.text !~ '^dupe_audit_'
 )
 SELECT pg_catalog.string_agg(pg_catalog.format('%I', kept.attname), ', ' ORDER BY kept.attnum)
            FILTER (WHERE NOT live.generated) AS columns,

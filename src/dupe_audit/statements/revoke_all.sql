@@ -10,7 +10,7 @@ BEGIN
         FROM pg_catalog.pg_class c
         CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS g
         LEFT JOIN pg_catalog.pg_roles r ON r.oid = g.grantee
-        WHERE c.oid = {object_name}::pg_catalog.regclass AND g.grantee <> c.relowner
+        WHERE c.oid = {object_name}::pg_catalog.regclass::pg_catalog.oid AND g.grantee <> c.relowner
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON TABLE %s FROM %s', {object_name}, grantee);
     END LOOP;

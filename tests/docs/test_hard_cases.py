@@ -1,0 +1,73 @@
+"""The page of hard cases promises no test that is not there, and no test meets a case that it does not have."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from dupe_audit.findings import CATALOGUE
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "explanation" / "hard-cases.md").read_text()
+ROWS = {
+    int(number): (case, done, guard)
+    for number, case, done, guard in re.findall(
+        r"^\| H(\d+) \| (\S.*?) \| (\S.*?) \| (\S.*?) \|$", PAGE, flags=re.MULTILINE
+    )
+}
+TESTS = {
+    node.name
+    for path in (ROOT / "tests").rglob("test_*.py")
+    for node in ast.walk(ast.parse(path.read_text()))
+    if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+}
+TEST = r"`(test_\w+)`"
+FILE = r"`(tests/[\w/]+\.py)`"
+FINDING = r"\[(?P<finding>[\w-]+)\]\(\.\./reference/findings/(?P=finding)\.md\)"
+OUT_OF_SCOPE = "out of scope: "
+
+
+def asked() -> set[int]:
+    """Return the numbers that the page says it has to have, written as 1, 3-5."""
+    listed = PAGE.split("## Completeness\n")[1].split(":\n")[1].split(".\n")[0]
+    bounds = [[int(number) for number in part.split("-")] for part in listed.split(", ")]
+    return {number for first, *last in bounds for number in range(first, (last or [first])[0] + 1)}
+
+
+def test_every_case_has_one_row():
+    """Each case that the page asks for has a row, and no row stands there twice or is malformed."""
+    assert 130 < len(asked())
+    assert set() == asked() - ROWS.keys()
+    assert len(ROWS) == len(re.findall(r"^\| H", PAGE, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("number", sorted(ROWS))
+def test_every_row_is_guarded(number):
+    """A row names tests and findings that exist, or says why the case is out of scope."""
+    guard = ROWS[number][2]
+    if guard.startswith(OUT_OF_SCOPE):
+        assert len(guard) > len(OUT_OF_SCOPE) + 10
+        return
+    assert "" == re.sub(rf"{TEST}|{FILE}|{FINDING}|, ", "", guard)
+    assert [] == [name for name in re.findall(TEST, guard) if name not in TESTS]
+    assert [] == [name for name in re.findall(FINDING, guard) if name not in CATALOGUE]
+
+
+def test_every_case_of_a_test_has_a_row():
+    """A number in a test's name is a case of the page."""
+    numbers = {int(number): name for name in TESTS for number in re.findall(r"_h(\d+)(?=_|$)", name)}
+    assert 60 < len(numbers)
+    assert {} == {name: number for number, name in numbers.items() if number not in ROWS}
+
+
+def test_every_row_names_the_tests_of_its_case():
+    """Whoever reads a row finds every test that carries its number."""
+    missing = {
+        f"H{number}": sorted(unnamed)
+        for number, (_case, _done, guard) in ROWS.items()
+        if (
+            unnamed := {name for name in TESTS if re.search(rf"_h{number}(?=_|$)", name)} - set(re.findall(TEST, guard))
+        )
+    }
+    assert {} == missing

@@ -1,0 +1,67 @@
+"""What the hard cases share: a look at a table and its archive, and a way to step in at the worst moment."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+
+
+@pytest.fixture
+def live(sql) -> Callable[[], list[Any]]:
+    """Return the ids that are in table t."""
+    return lambda: [row[0] for row in sql("SELECT id FROM t ORDER BY id")]
+
+
+@pytest.fixture
+def archived(sql) -> Callable[..., list[Any]]:
+    """Return the ids that a run has archived."""
+    return lambda run=1: [row[0] for row in sql(f"SELECT id FROM dupe_audit.archive_{run} ORDER BY id")]
+
+
+@pytest.fixture
+def just_before(conn: Connection) -> Iterator[Callable[[str, Callable[[], Any]], list[str]]]:
+    """Do something once, right before the first statement on ``conn`` that holds some words; tells that it came."""
+    hooks = []
+
+    def arrange(words: str, action: Callable[[], Any]) -> list[str]:
+        came: list[str] = []
+
+        def hook(_connection, _cursor, statement, *_rest):
+            if words in statement and not came:
+                came.append(statement)
+                action()
+
+        event.listen(conn, "before_cursor_execute", hook)
+        hooks.append(hook)
+        return came
+
+    yield arrange
+    for hook in hooks:
+        event.remove(conn, "before_cursor_execute", hook)
+
+
+@pytest.fixture
+def beside() -> Iterator[Callable[[Callable[[], Any]], threading.Thread]]:
+    """Run something in a thread; what it raises is raised at the end of the test."""
+    started: list[tuple[threading.Thread, list[BaseException]]] = []
+
+    def start(work):
+        raised: list[BaseException] = []
+
+        def guarded():
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - told by the test's own thread
+                raised.append(error)
+
+        thread = threading.Thread(target=guarded)
+        thread.start()
+        started.append((thread, raised))
+        return thread
+
+    yield start
+    for thread, raised in started:
+        thread.join()
+        assert [] == raised

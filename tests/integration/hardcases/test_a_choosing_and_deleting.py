@@ -1,0 +1,121 @@
+"""Hard cases A: which rows leave, and what others do to them meanwhile."""
+
+import json
+
+import psycopg
+import pytest
+
+from dupe_audit.cleanup import cleanup
+from dupe_audit.constraint import enforce
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.preflight import preflight
+from dupe_audit.render import preflight_json
+from dupe_audit.verify import verify
+
+KEY = UniqueKey(table="t", columns=("k",), name="uq")
+PAIR = "CREATE TABLE t (id int PRIMARY KEY, k int, v int DEFAULT 0); INSERT INTO t VALUES (1, 7), (2, 7)"
+KEEP_THE_LAST = (
+    "DELETE FROM t WHERE id IN (SELECT id FROM "
+    "(SELECT id, row_number() OVER (PARTITION BY k ORDER BY id DESC) AS n FROM t) AS ranked WHERE n > 1)"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "end", "left"),
+    [
+        ("DELETE FROM t WHERE id = 1", "COMMIT", [(2, 7)]),
+        ("DELETE FROM t WHERE id = 1", "ROLLBACK", [(1, 7)]),
+        ("UPDATE t SET k = 99 WHERE id = 1", "COMMIT", [(1, 99), (2, 7)]),
+        ("UPDATE t SET k = 99 WHERE id = 1", "ROLLBACK", [(1, 7)]),
+        ("UPDATE t SET k = 99 WHERE id = 2", "COMMIT", [(1, 7), (2, 99)]),
+        ("UPDATE t SET k = 99 WHERE id = 2", "ROLLBACK", [(1, 7)]),
+        (KEEP_THE_LAST, "COMMIT", [(2, 7)]),
+        (KEEP_THE_LAST, "ROLLBACK", [(1, 7)]),
+    ],
+    ids=lambda text: text if isinstance(text, str) and len(text) < 40 else None,
+)
+def test_h2_h3_h4_h6_uncommitted_change_is_judged_when_it_has_ended(sql, conn, psycopg_connect, change, end, left):
+    """A group that an open transaction works on, a rival cleanup among them, is spared until that has ended."""
+    sql(PAIR)
+    other = psycopg_connect()
+    other.execute(change)
+    batches = cleanup(conn, KEY, CleanupRule(), give_up_after="10s")
+    first = next(batches)
+    assert (0, 1) == (first.archived, first.spared)
+
+    other.execute(end)
+    list(batches)
+    assert left == sql("SELECT id, k FROM t ORDER BY id")
+
+
+def test_h5_rows_are_locked_before_they_are_judged(sql, conn, psycopg_connect, just_before, live):
+    """When a batch looks at its rows for the second time, nobody can change the survivor or the extra any more."""
+    sql(PAIR)
+    other, refused = psycopg_connect(autocommit=True), []
+    other.execute("SET lock_timeout = '100ms'")
+
+    def interfere():
+        for change in (
+            "DELETE FROM t WHERE id = 1",
+            "UPDATE t SET k = 99 WHERE id = 1",
+            "UPDATE t SET k = 8 WHERE id = 2",
+        ):
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                other.execute(change.encode())
+            refused.append(change)
+
+    just_before("DELETE FROM ONLY", interfere)
+    list(cleanup(conn, KEY, CleanupRule()))
+
+    assert 3 == len(refused)
+    assert [1] == live()
+
+
+def test_h8_same_place_in_another_partition_is_another_row(sql, clean):
+    """Without a primary key a row is told by where it is, and no other partition has such a place."""
+    sql("CREATE TABLE p (id int, k int, r int) PARTITION BY RANGE (r)")
+    sql("CREATE TABLE t PARTITION OF p FOR VALUES FROM (0) TO (10)")
+    sql("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20)")
+    sql("INSERT INTO p VALUES (1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 50, 11), (5, 51, 12), (6, 1, 13)")
+    clean(KEY, ignore=("id",))
+    assert [(1,), (4,), (5,), (6,)] == sql("SELECT id FROM p ORDER BY id")
+
+
+def test_h20_archive_has_what_was_deleted(sql, conn, psycopg_connect):
+    """A change of an extra that commits just before it leaves is in the archive, not the value that was ranked."""
+    sql(PAIR)
+    other = psycopg_connect()
+    other.execute("UPDATE t SET v = 999 WHERE id = 2")
+    batches = cleanup(conn, KEY, CleanupRule(ignore=("v",)), give_up_after="10s")
+    next(batches)
+    other.commit()
+    list(batches)
+    assert [(2, 999)] == sql("SELECT id, v FROM dupe_audit.archive_1")
+
+
+def test_h22_never_analysed_table_has_no_negative_numbers(sql, conn):
+    """Where the catalog has no statistics, the estimates are small or rough, but no number is below zero."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int) WITH (autovacuum_enabled = off)")
+    sql("INSERT INTO t VALUES (1, 7), (2, 7)")
+    assert [(-1,)] == sql("SELECT reltuples::int FROM pg_class WHERE oid = 't'::regclass")
+    report = preflight(conn, KEY)
+    assert report.estimates.index_bytes > 0
+    assert min(report.estimates.archive_bytes, report.estimates.temp_bytes) >= 0
+    assert "-1" not in json.dumps(preflight_json(report))
+
+
+def test_h26_sums_hold_beside_traffic(sql, conn):
+    """Rows before, archived and left differ by just what the application added and deleted meanwhile."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, i % 50 FROM generate_series(1, 100) AS i")
+    batches = cleanup(conn, KEY, CleanupRule(batch_size=10))
+    next(batches)
+    sql("INSERT INTO t SELECT i, i FROM generate_series(1001, 1007) AS i; DELETE FROM t WHERE id IN (1, 2)")
+    list(batches)
+    enforce(conn, KEY, BuildRule())
+
+    report = verify(conn, KEY)
+    assert report.run
+    assert [] == [f.id for f in report.findings if f.severity == "error"]
+    assert 100 == report.run.rows_before
+    assert 7 - 2 == report.traffic
+    assert report.rows == report.run.rows_before + report.traffic - report.run.archived

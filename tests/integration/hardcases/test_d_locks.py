@@ -1,0 +1,71 @@
+"""Hard cases D: what the steps lock, and whom they keep waiting."""
+
+import threading
+import time
+
+import pytest
+from sqlalchemy import event
+
+from dupe_audit.cleanup import cleanup
+from dupe_audit.constraint import drop, enforce
+from dupe_audit.errors import Blocked
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.preflight import blockers, preflight
+from dupe_audit.restore import restore
+from dupe_audit.verify import verify
+
+KEY = UniqueKey(table="t", columns=("k",), name="uq")
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, i % 10 FROM generate_series(1, 100) AS i"
+HARMLESS = {"AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock"}
+
+
+def test_h80_only_attach_and_drop_lock_the_application_out(sql, conn):
+    """No step but the attach and the drop ever holds a lock that a reader or a writer of the table would wait for."""
+    sql(TABLE)
+    pid = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    strong = set()
+
+    def look(_connection, _cursor, statement, *_rest):
+        modes = sql(f"SELECT mode FROM pg_locks WHERE relation = 't'::regclass AND pid = {pid} AND granted")
+        strong.update((statement.split(" ")[0:4][-1], mode) for (mode,) in modes if mode not in HARMLESS)
+
+    event.listen(conn, "after_cursor_execute", look)
+    preflight(conn, KEY)
+    blockers(conn, KEY, CleanupRule())
+    list(cleanup(conn, KEY, CleanupRule(batch_size=10)))
+    assert set() == strong
+    enforce(conn, KEY, BuildRule())
+    verify(conn, KEY)
+    drop(conn, KEY, BuildRule())
+    assert {"AccessExclusiveLock"} == {mode for _, mode in strong}
+    strong.clear()
+    list(restore(conn, 1))
+    event.remove(conn, "after_cursor_execute", look)
+    assert set() == strong
+
+
+def test_h75_drop_lets_the_application_through_between_its_tries(sql, conn, psycopg_connect):
+    """Behind an open reader the drop gives way again and again; nobody waits for longer than its lock timeout."""
+    sql(TABLE)
+    list(cleanup(conn, KEY, CleanupRule()))
+    enforce(conn, KEY, BuildRule())
+    reader, application = psycopg_connect(), psycopg_connect(autocommit=True)
+    reader.execute("SELECT count(*) FROM t")
+    waits, stop = [], threading.Event()
+
+    def work():
+        while not stop.is_set():
+            started = time.monotonic()
+            application.execute("UPDATE t SET k = k WHERE id = 1")
+            waits.append(time.monotonic() - started)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        with pytest.raises(Blocked, match=rf"pid {reader.info.backend_pid}\b"):
+            drop(conn, KEY, BuildRule(lock_timeout="200ms", give_up_after="2s"))
+    finally:
+        stop.set()
+        thread.join()
+    assert max(waits) < 0.2 + 0.8  # the timeout, and what a busy machine adds
+    assert len(waits) > 10

@@ -1,0 +1,97 @@
+"""Hard cases H: partitions, names that are no plain columns, and tables that belong to somebody."""
+
+import pytest
+
+from dupe_audit.cleanup import cleanup
+from dupe_audit.constraint import drop, enforce
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.preflight import blockers, preflight
+from dupe_audit.restore import restore
+
+KEY = UniqueKey(table="t", columns=("k",), name="uq")
+PARTITIONS = (
+    "CREATE TABLE p (id int, k int NOT NULL, r int) PARTITION BY RANGE (r); "
+    "CREATE TABLE t PARTITION OF p FOR VALUES FROM (0) TO (10); "
+    "CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20); "
+    "INSERT INTO p VALUES (1, 7, 1), (2, 7, 2), (3, 7, 11), (4, 7, 12), (5, 7, 1)"
+)
+
+
+def test_h149_recipe_for_a_partitioned_table_adopts_what_was_built(sql, conn, clean):
+    """Each partition cleaned and enforced by itself, the parent's constraint takes their indexes and builds none."""
+    sql(PARTITIONS)
+    report = preflight(conn, UniqueKey(table="p", columns=("k", "r"), name="uq"))
+    assert ["partitioned-table"] == [f.id for f in report.findings]
+    for partition in ("t", "p2"):
+        key = UniqueKey(table=partition, columns=("k", "r"), name=f"uq_{partition}")
+        clean(key, ignore=("id",))
+        enforce(conn, key, BuildRule())
+    built = sql("SELECT relfilenode FROM pg_class WHERE relname IN ('uq_t', 'uq_p2') ORDER BY relname")
+    sql("ALTER TABLE p ADD CONSTRAINT uq UNIQUE (k, r)")
+    assert built == sql("SELECT relfilenode FROM pg_class WHERE relname IN ('uq_t', 'uq_p2') ORDER BY relname")
+    assert [("uq_p2",), ("uq_t",)] == sql(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'uq'::regclass ORDER BY 1"
+    )
+    assert 2 == len(sql("SELECT 1 FROM pg_index WHERE indrelid IN ('t'::regclass, 'p2'::regclass)"))
+
+
+def test_h150_partition_keeps_to_itself(sql, conn, dump, clean):
+    """One partition is cleaned, enforced and restored with its parent named in a warning; the others are untouched."""
+    sql(PARTITIONS)
+    before, others = dump("t"), dump("p2")
+    (told,) = [f for f in preflight(conn, KEY).findings if f.id == "single-partition"]
+    assert ("warning", True) == (told.severity, "one partition of p;" in told.message)
+    clean(KEY, divergent="archive")
+    enforce(conn, KEY, BuildRule())
+    assert [(1,), (3,), (4,)] == sql("SELECT id FROM p ORDER BY id")
+    drop(conn, KEY, BuildRule())
+    list(restore(conn, 1))
+    assert (before, others) == (dump("t"), dump("p2"))
+
+
+@pytest.mark.parametrize("statement", ["DETACH PARTITION t", "DETACH PARTITION t CONCURRENTLY"])
+def test_h150_partition_that_is_detached_in_the_middle_is_still_the_table(sql, conn, dump, statement):
+    """A partition that leaves its parent between two batches is cleaned to its end, and gets its rows back."""
+    sql(PARTITIONS)
+    before = dump("t")
+    batches = cleanup(conn, KEY, CleanupRule(batch_size=1, divergent="archive"))
+    next(batches)
+    sql(f"ALTER TABLE p {statement}")
+    list(batches)
+    assert [(1,)] == sql("SELECT id FROM t")
+    list(restore(conn, 1))
+    assert before == dump("t")
+
+
+@pytest.mark.parametrize("column", ["ctid", "xmin", "tableoid", "K", "k ", "public.t.k", "k, id", '"k"'])
+def test_h157_h160_what_only_looks_like_a_column_is_none(sql, conn, column):
+    """System columns, other spellings, qualified names and lists are not taken for a column of the table."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
+    assert ["column-missing"] == [f.id for f in preflight(conn, UniqueKey(table="t", columns=(column,))).findings]
+
+
+@pytest.mark.parametrize("table", ["public.t", "T", '"t"', "t ", "pg_temp.t", "t; DROP TABLE t"])
+def test_h157_what_only_looks_like_a_table_is_none(sql, conn, table):
+    """A table is found by its exact name alone; nothing is split, folded or unquoted."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
+    assert ["table-missing"] == [f.id for f in blockers(conn, UniqueKey(table=table, columns=("k",)), CleanupRule())]
+    with pytest.raises(DupeAuditError, match="There is no table"):
+        list(cleanup(conn, UniqueKey(table=table, columns=("k",)), CleanupRule()))
+
+
+def test_h161_table_of_an_extension_is_refused(sql, conn):
+    """A table that belongs to an extension is the extension's to change."""
+    if not sql("SELECT 1 FROM pg_extension WHERE extname = 'citext'"):
+        pytest.skip("the server has no citext")
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); ALTER EXTENSION citext ADD TABLE t")
+    (told,) = blockers(conn, KEY, CleanupRule())
+    assert ("extension-table", True) == (told.id, "extension citext" in told.message)
+
+
+@pytest.mark.parametrize("schema", ["pg_catalog", "information_schema"])
+def test_h161_table_of_the_server_is_refused(conn, schema):
+    """A system table is not touched, whatever the role may do."""
+    table, column = ("pg_class", "relname") if schema == "pg_catalog" else ("sql_features", "feature_id")
+    key = UniqueKey(schema=schema, table=table, columns=(column,))
+    assert "system-table" in [f.id for f in blockers(conn, key, CleanupRule())]

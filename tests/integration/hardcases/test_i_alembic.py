@@ -1,0 +1,190 @@
+"""Hard cases I: what Alembic commits, holds and believes around the directives."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import QueuePool
+
+from dupe_audit.cleanup import cleanup
+from dupe_audit.constraint import enforce
+from dupe_audit.errors import Refused
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+
+KEY = UniqueKey(table="t", columns=("k",), name="uq")
+
+ENVIRONMENT = """
+import os
+import dupe_audit.ops
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+with create_engine(os.environ["DATABASE_URL"], poolclass=pool.NullPool).connect() as connection:
+    context.configure(connection=connection, target_metadata=None, {options})
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+REVISION = """
+from alembic import op
+
+revision, down_revision = {revision!r}, {down!r}
+
+
+def upgrade():
+    {up}
+
+
+def downgrade():
+    {way_back}
+"""
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 7, 1), (2, 7, 1), (3, 8, 1)"
+MAKE = f"op.execute('{TABLE}')"
+CLEAN = "op.archive_duplicates('t', ['k'])"
+ENFORCE = "op.create_unique_constraint_online('uq', 't', ['k'])"
+RESTORE = "op.drop_unique_constraint_online('uq', 't'); op.restore_duplicates('t', ['k'])"
+
+
+@pytest.fixture
+def project(tmp_path, database_url):
+    """Make a project of revisions a1, a2, … and return what starts one of its programs."""
+
+    def make(*ups, options="", backs=None):
+        versions = tmp_path / "migrations" / "versions"
+        versions.mkdir(parents=True)
+        (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\npath_separator = os\n")
+        (tmp_path / "migrations" / "env.py").write_text(ENVIRONMENT.format(options=options))
+        for number, up in enumerate(ups, start=1):
+            down = f"a{number - 1}" if number > 1 else None
+            back = (backs or {}).get(number, "pass")
+            text = REVISION.format(revision=f"a{number}", down=down, up=up, way_back=back)
+            (versions / f"a{number}.py").write_text(text)
+
+        def start(*arguments, program="alembic"):
+            module = [sys.executable, "-W", "ignore", "-m", program]
+            return subprocess.Popen(
+                [*module, *arguments],
+                cwd=tmp_path,
+                env={**os.environ, "DATABASE_URL": database_url},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+
+        return start
+
+    return make
+
+
+def ended(process):
+    """Wait for a program; return how it ended and what it said."""
+    out, err = process.communicate(timeout=50)
+    return process.returncode, out + err
+
+
+def version(sql):
+    """Return the revision that the database is stamped with."""
+    return sql("SELECT version_num FROM alembic_version")
+
+
+@pytest.mark.parametrize("options", ["", "transaction_per_migration=True"], ids=["one transaction", "one a revision"])
+def test_h59_h165_what_went_before_is_committed_and_stamped(sql, project, options):
+    """A directive commits the revisions before it, stamped, and does not wait for its own connection's changes."""
+    start = project(MAKE, f"op.execute('ALTER TABLE t ADD COLUMN n int'); {CLEAN}; {ENFORCE}", options=options)
+    assert (0, [("a2",)]) == (ended(start("upgrade", "head"))[0], version(sql))
+    assert [("enforced", "a2", 1)] == sql("SELECT state, revision, archived FROM dupe_audit.run")
+
+
+def test_h165_refusal_keeps_what_was_stamped(sql, project):
+    """A directive that refuses leaves its revision unstamped and those before it stamped; the same command goes on."""
+    start = project(MAKE, "op.execute('UPDATE t SET v = id')", f"{CLEAN}; {ENFORCE}")
+    code, said = ended(start("upgrade", "head"))
+    assert (255, [("a2",)]) == (code, version(sql))
+    assert "divergent-duplicates" in said
+    sql("UPDATE t SET v = 0")
+    assert (0, [("a3",)]) == (ended(start("upgrade", "head"))[0], version(sql))
+
+
+def test_h77_lock_of_the_attach_ends_before_the_next_revision(sql, project, wait_until, value):
+    """Even where one transaction spans the whole upgrade, a slow revision after ours holds no lock on the table."""
+    start = project(MAKE, f"{CLEAN}; {ENFORCE}", "op.execute('SELECT pg_sleep(4)')")
+    process = start("upgrade", "head")
+    asleep = "SELECT pid FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND datname = current_database()"
+    wait_until(lambda: sql(asleep), seconds=40)
+    locks = "SELECT mode FROM pg_locks WHERE relation = 't'::regclass AND pid = {}"
+    assert [] == sql(locks.format(value(asleep)))
+    assert sql("SELECT conname FROM pg_constraint WHERE conname = 'uq'")
+    assert 0 == ended(process)[0]
+
+
+def test_h168_two_upgrades_at_once_are_one(sql, project):
+    """Of two upgrades that start together each ends in the same state; rows are archived once, and one is stamped."""
+    start = project(MAKE, f"{CLEAN}; {ENFORCE}", backs={2: RESTORE})
+    assert 0 == ended(start("upgrade", "a1"))[0]
+    outcomes = [ended(process) for process in [start("upgrade", "head") for _ in range(3)]]
+    assert 0 in [code for code, _ in outcomes]
+    assert [("a2",)] == version(sql)
+    assert [(1, "enforced", 1)] == sql("SELECT id, state, archived FROM dupe_audit.run")
+    assert [(2,)] == sql("SELECT id FROM dupe_audit.archive_1")
+    # Who came second finds the work done, and the stamp too: Alembic's own complaint, or none.
+    assert [] == [said for code, said in outcomes if code and "expected to match one row" not in said]
+
+
+def test_h174_stamp_without_a_constraint_is_not_believed(sql, project):
+    """A database that was stamped without running the revision is found out, and a finished one is adopted."""
+    start = project(MAKE, f"{CLEAN}; {ENFORCE}")
+    assert 0 == ended(start("upgrade", "a1"))[0]
+    assert 0 == ended(start("stamp", "head"))[0]
+    code, said = ended(start("verify", program="dupe_audit.cli"))
+    assert (1, True, True) == (code, "constraint-missing" in said, "duplicates-remain" in said)
+
+
+def test_h174_constraint_without_a_stamp_is_adopted(sql, conn, project):
+    """Where the constraint is there and the stamp is behind, the upgrade builds nothing and stamps."""
+    start = project(MAKE, f"{CLEAN}; {ENFORCE}")
+    assert 0 == ended(start("upgrade", "a1"))[0]
+    list(cleanup(conn, KEY, CleanupRule()))
+    enforce(conn, KEY, BuildRule())
+    node = sql("SELECT relfilenode FROM pg_class WHERE relname = 'uq'")
+    assert 0 == ended(start("upgrade", "head"))[0]
+    assert (node, [("a2",)]) == (sql("SELECT relfilenode FROM pg_class WHERE relname = 'uq'"), version(sql))
+    assert [("enforced", 1)] == sql("SELECT state, archived FROM dupe_audit.run")
+
+
+def test_h188_version_table_may_be_anywhere(sql, project):
+    """Which revisions are pending is asked of the project's own environment, wherever it keeps its version."""
+    sql("CREATE SCHEMA elsewhere")
+    start = project(MAKE, f"{CLEAN}; {ENFORCE}", options="version_table='stamp', version_table_schema='elsewhere'")
+    assert 0 == ended(start("upgrade", "a1"))[0]
+    code, said = ended(start("preflight", program="dupe_audit.cli"))
+    assert (1, True) == (code, "extras have to leave" in said), said
+    assert 0 == ended(start("upgrade", "head"))[0]
+    assert [("a2",)] == sql("SELECT version_num FROM elsewhere.stamp")
+    assert "No pending revision" in ended(start("preflight", program="dupe_audit.cli"))[1]
+    assert 0 == ended(start("verify", program="dupe_audit.cli"))[0]
+
+
+def test_h170_connection_goes_back_to_its_pool_without_our_lock(sql, database_url):
+    """A step that ended in a refusal leaves no lock and no setting on a connection that a pool hands on."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 7, 1), (2, 7, 2)")
+    engine = create_engine(
+        database_url,
+        poolclass=QueuePool,
+        pool_size=1,
+        max_overflow=0,
+        isolation_level="AUTOCOMMIT",
+        pool_reset_on_return=None,
+    )
+    names = ("lock_timeout", "statement_timeout", "row_security", "idle_in_transaction_session_timeout")
+    mine = f"SELECT pg_backend_pid(), {', '.join(f'current_setting({name!r})' for name in names)}"
+    with engine.connect() as connection:
+        before = connection.exec_driver_sql(mine).one()
+        with pytest.raises(Refused):
+            list(cleanup(connection, KEY, CleanupRule()))
+    with engine.connect() as again:
+        assert before == again.exec_driver_sql(mine).one()
+        assert [] == sql(f"SELECT locktype FROM pg_locks WHERE pid = {before[0]} AND locktype = 'advisory'")
+    engine.dispose()

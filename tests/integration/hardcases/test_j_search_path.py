@@ -1,0 +1,126 @@
+"""Hard cases J: somebody who may create functions in a schema on our search path lies in wait."""
+
+from itertools import product
+
+import psycopg
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from dupe_audit import ledger
+from dupe_audit.cleanup import cleanup
+from dupe_audit.constraint import drop, enforce
+from dupe_audit.errors import Blocked
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.preflight import blockers, preflight
+from dupe_audit.restore import restore
+from dupe_audit.session import holders
+from dupe_audit.verify import verify
+
+TYPES = (
+    *(
+        "oid",
+        "regclass",
+        "regtype",
+        "regnamespace",
+        "int2",
+        "int4",
+        "int8",
+        "float4",
+        "float8",
+        "numeric",
+        "bool",
+        '"char"',
+    ),
+    *("name", "text", "tid", "xid", "timestamptz", "interval", "jsonb", "int2vector", "oidvector"),
+    *("name[]", "text[]", "int2[]", "int4[]", "oid[]", "tid[]"),
+)
+OPERATORS = ("=", "<>", "<", ">", "<=", ">=", "@>", "<@", "||", "+", "-", "*", "&", "~", "!~", "->>")
+
+#: an exact match beats every built-in operator that needs a cast or is polymorphic, wherever it is on the path
+PLANT_OPERATORS = """
+DO $plant$
+DECLARE
+    pair record;
+BEGIN
+    FOR pair IN
+        SELECT l.type AS l, r.type AS r, o.name AS op, row_number() OVER () AS n
+        FROM unnest(ARRAY[{types}]) AS l(type), unnest(ARRAY[{types}]) AS r(type), unnest(ARRAY[{operators}]) AS o(name)
+        WHERE NOT EXISTS (SELECT FROM pg_operator b WHERE b.oprname = o.name
+                          AND b.oprleft = l.type::regtype AND b.oprright = r.type::regtype)
+    LOOP
+        IF to_regprocedure(format('public.trap(%s,%s)', pair.l, pair.r)) IS NULL THEN
+            EXECUTE format('CREATE FUNCTION public.trap(%s, %s) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS '
+                '$$BEGIN RAISE ''trapped by an operator of %s and %s''; END$$', pair.l, pair.r, pair.l, pair.r);
+        END IF;
+        EXECUTE format('CREATE OPERATOR public.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = public.trap)',
+            pair.op, pair.l, pair.r);
+    END LOOP;
+END
+$plant$
+"""
+
+FUNCTIONS = ("count", "sum", "min", "max", "first_value", "array_agg", "bool_and", "bool_or")
+
+
+@pytest.fixture
+def traps(sql):
+    """Operators, aggregates and set-returning functions that are a better match than the server's own."""
+    quoted = ", ".join(f"'{type_}'" for type_ in TYPES)
+    sql(PLANT_OPERATORS.format(types=quoted, operators=", ".join(f"'{name}'" for name in OPERATORS)))
+    for type_ in TYPES:
+        sql(
+            f"CREATE FUNCTION public.step(text, {type_}) RETURNS text LANGUAGE plpgsql AS "
+            f"$$BEGIN RAISE 'trapped by a function of {type_}'; END$$"
+        )
+    for name, type_ in product(FUNCTIONS, TYPES):
+        exact = f"pg_catalog.{name}({type_})"
+        if sql(f"SELECT to_regprocedure('{exact}') IS NULL") == [(True,)]:
+            sql(f"CREATE AGGREGATE public.{name}({type_}) (SFUNC = public.step, STYPE = text, INITCOND = '')")
+    for type_ in TYPES:
+        if type_.endswith("[]"):
+            sql(
+                f"CREATE FUNCTION public.unnest({type_}) RETURNS SETOF {type_[:-2]} LANGUAGE plpgsql AS "
+                "$$BEGIN RAISE 'trapped by unnest'; END$$"
+            )
+
+
+def walk(conn, key, rule):
+    """Go all the way there and back."""
+    preflight(conn, key, rule, show_keys=True)
+    blockers(conn, key, rule)
+    assert 9 == sum(batch.archived for batch in cleanup(conn, key, rule))
+    enforce(conn, key, BuildRule(comment="trapped"))
+    assert [] == [f.id for f in verify(conn, key).findings if f.severity == "error"]
+    drop(conn, key, BuildRule())
+    (run, _), *_ = ledger.find(conn, f"table_name = '{key.table}'")
+    list(restore(conn, run.id))
+
+
+@pytest.mark.slow
+def test_h199_nothing_on_the_search_path_is_mistaken_for_the_servers_own(sql, conn, dump, psycopg_connect, traps):
+    """No operator and no function that somebody put in our way is ever called, on the whole way there and back."""
+    with pytest.raises(DBAPIError, match="trapped"):
+        conn.exec_driver_sql("SELECT first_value(1::oid) OVER ()")
+    rule = CleanupRule(batch_size=4, order_by=("v",), ignore=("id",), references="repoint")
+    sql("CREATE TABLE t (id int PRIMARY KEY, k text, v int); CREATE TABLE u (id int, k text, v int)")
+    sql("CREATE TABLE c (p int REFERENCES t, q text); CREATE INDEX ON c (p, q)")
+    sql(
+        "CREATE TABLE d (id int PRIMARY KEY, p int REFERENCES t, q int4range, UNIQUE (p, q, id)); CREATE INDEX ON d (p)"
+    )
+    sql("CREATE PUBLICATION p FOR TABLE t; ALTER TABLE t REPLICA IDENTITY FULL")
+    for table in ("t", "u"):
+        sql(f"INSERT INTO {table} SELECT i, md5((i / 2)::text), 1 FROM generate_series(1, 20) AS i")
+        if table == "t":
+            sql("INSERT INTO d SELECT id, id, '[0,3]' FROM t")
+        before = dump(table), dump("d")
+        walk(conn, UniqueKey(table=table, columns=("k",), name=f"uq_{table}"), rule)
+        assert before == (dump(table), dump("d"))
+
+    old = psycopg_connect()
+    old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    old.execute("SELECT FROM t")
+    assert f"pid {old.info.backend_pid}" in holders(conn, sql("SELECT 't'::regclass::oid")[0][0])
+    with pytest.raises(Blocked, match="waited"):
+        enforce(conn, UniqueKey(table="t", columns=("id", "k"), name="uq"), BuildRule(give_up_after="1s"))
+    old.rollback()
+    ledger.purge(conn, 1)
