@@ -1,0 +1,121 @@
+"""The application: eight writers whose every change is logged in its own transaction, and one reader of old snapshots."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from random import Random
+from typing import Self
+
+import psycopg
+
+from torture.world import KEYS, World
+
+#: kinds of change and how often each is made; the storm makes duplicates, the calm is an application that looks first
+STORM = {"insert": 40, "key": 20, "data": 20, "delete": 20}
+CALM = {"insert": 0.3, "insert if new": 35, "key": 25, "data": 25, "delete": 15}
+
+#: keys that nobody has yet, for the calm's key updates
+FRESH = 2**31 - 1
+
+#: SQLSTATEs that are no fault of ours: the constraint at work, and a server that goes or is not there
+FORESEEN = ("23505", "57P01", "57P02", "57P03", "08006", "08001", "08003", None)
+
+
+class Writers:
+    """A context manager; inside it the application runs, in a storm at first."""
+
+    def __init__(self, world: World, seed: str, count: int = 8) -> None:
+        self.world = world
+        self.mode = STORM
+        self.seen: Counter[str] = Counter()  # committed, rolled back, refused, disconnected; and SQLSTATEs not foreseen
+        self._stop, self._gate = threading.Event(), threading.Event()
+        self._gate.set()
+        self._working = [threading.Lock() for _ in range(count + 1)]
+        bodies = [self._writer] * count + [self._reader]
+        self._threads = [
+            threading.Thread(target=self._run, args=(body, lock, Random(f"{seed} writer {number}")), daemon=True)
+            for number, (body, lock) in enumerate(zip(bodies, self._working, strict=True))
+        ]
+        self._slow = 2  # so many writers think for long, now and then
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._gate.set()
+        for thread in self._threads:
+            thread.join(timeout=30)
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Inside the block no transaction of the application is open."""
+        self._gate.clear()
+        with ExitStack() as held:
+            for lock in self._working:
+                held.enter_context(lock)
+            yield
+            self._gate.set()
+
+    def unforeseen(self) -> dict[str, int]:
+        """Return the errors that the application should never have seen, by SQLSTATE."""
+        known = ("committed", "rolled back", "refused", "disconnected", "read")
+        return {state: number for state, number in self.seen.items() if state not in known}
+
+    def _run(self, body: "object", lock: threading.Lock, random: Random) -> None:
+        connection: psycopg.Connection | None = None
+        while not self._stop.is_set():
+            self._gate.wait()
+            with lock:
+                try:
+                    connection = connection or self.world.connect("torture application")
+                    self._count(body(connection, random))  # type: ignore[operator]
+                except psycopg.Error as error:
+                    self._count("refused" if error.sqlstate == "23505" else error.sqlstate or "disconnected")
+                    connection = _recovered(connection)
+                    if connection is None:
+                        time.sleep(0.05)
+        if connection:
+            connection.close()
+
+    def _count(self, what: str) -> None:
+        self.seen["disconnected" if what in FORESEEN else what] += 1
+
+    def _writer(self, connection: psycopg.Connection, random: Random) -> str:
+        mode = self.mode
+        kind = random.choices(list(mode), list(mode.values()))[0]
+        fresh = kind == "key" and mode is CALM
+        key = random.randrange(KEYS, FRESH) if fresh else random.randint(1, KEYS)
+        # One row in three is looked for among all keys, so that those with a fresh key are changed too.
+        near = random.randint(1, KEYS) if random.random() < 2 / 3 else random.randrange(FRESH)
+        think = random.uniform(0.02, 0.12) if random.random() < 0.01 * self._slow else 0.003
+        end = "ROLLBACK" if random.random() < 0.05 else "COMMIT"
+        # One message: a transaction whose outcome is not known is no trouble, for the log knows it.
+        connection.execute(
+            f"BEGIN; SELECT app_op('{kind}', {near}, {key}, {random.random()}); SELECT pg_sleep({think}); {end}".encode()
+        )
+        return "committed" if end == "COMMIT" else "rolled back"
+
+    @staticmethod
+    def _reader(connection: psycopg.Connection, random: Random) -> str:
+        connection.execute(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class; "
+            f"SELECT pg_sleep({random.uniform(0.005, 0.06)}); COMMIT; SELECT pg_sleep(0.03)".encode()
+        )
+        return "read"
+
+
+def _recovered(connection: psycopg.Connection | None) -> psycopg.Connection | None:
+    """Return the connection, out of its failed transaction; None where it is lost."""
+    if connection is None:
+        return None
+    try:
+        connection.execute("ROLLBACK")
+    except psycopg.Error:
+        connection.close()
+        return None
+    return connection
