@@ -37,8 +37,9 @@ def main(seed: int | None, minutes: float, kills: int, builds: int, bin_dir: Pat
         while time.monotonic() < deadline and (tally.cleanup_kills < kills or tally.builds_interrupted < builds):
             torture(server, nursery, tally, Plan(), deadline)
             console.print(
-                f"{time.monotonic() - began:5.0f} s: {tally.cycles} cycles, {tally.cleanup_kills} kills of the cleanup, "
-                f"{tally.builds_interrupted} builds interrupted, {len(tally.objections)} violations",
+                f"{time.monotonic() - began:5.0f} s: {tally.cycles} cycles, "
+                f"{tally.cleanup_kills} kills of the cleanup, {tally.builds_interrupted} builds interrupted, "
+                f"{len(tally.objections)} violations",
                 highlight=False,
             )
         for name in MUTANTS:

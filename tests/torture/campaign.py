@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from dupe_audit.embedded import Server
-from torture.chaos import BUILD_AIMS, CLEANUP_AIMS, CRASH, DOWN_AIMS, END_AIMS, Chaos, Hit, Strike, strikes
+from torture.chaos import BUILD_AIMS, CLEANUP_AIMS, CRASH, DOWN_AIMS, END_AIMS, STORM_AIMS, Chaos, Hit, Strike, strikes
 from torture.invariants import ALL_DONE, CHEAP, DEAR, UNCAUSED, UNDISTURBED, Objection, objections
 from torture.mutants import MUTANTS
 from torture.nursery import Nursery
@@ -93,7 +93,7 @@ class Campaign:
         """Go up, live with the constraint for a while, go down."""
         crashes = self.server is not None
         up = [(STORM, s) for s in strikes(random, CLEANUP_AIMS, plan.cleanups, crashes=crashes)]
-        up += [(STORM, s) for s in strikes(random, BUILD_AIMS, plan.builds_in_storm, crashes=crashes)]
+        up += [(STORM, s) for s in strikes(random, STORM_AIMS, plan.builds_in_storm, crashes=crashes)]
         up += [(CALM, s) for s in strikes(random, BUILD_AIMS, plan.builds_in_calm, crashes=crashes)]
         up += [(CALM, s) for s in strikes(random, END_AIMS, plan.ends, crashes=crashes)]
         self.way("upgrade", "up", up)

@@ -36,7 +36,7 @@ PHASES = tuple(
 
 LOOK = """
 SELECT a.pid, a.query, p.phase FROM pg_stat_activity a LEFT JOIN pg_stat_progress_create_index p USING (pid)
-WHERE a.application_name = %s AND a.backend_type = 'client backend' AND a.query !~ 'pg_stat_progress'
+WHERE a.application_name = %s AND a.backend_type = 'client backend'
 ORDER BY a.backend_start LIMIT 1
 """
 
@@ -71,16 +71,18 @@ KINDS = {TERMINATE: 60, KILL: 30, CRASH: 10}
 CLEANUP_AIMS = ("ranking", "batch", "batch", "batch")
 BUILD_AIMS = (
     "build",
-    "build",
     "build: waiting for writers before build",
     "build: building index",
     "build: waiting for writers before validation",
     "build: index validation",
     "build: waiting for old snapshots",
-    "leftover drop",
 )
+#: in a storm a build does not get further than its first scan, so it can be struck again and again
+STORM_AIMS = ("build", "build", *BUILD_AIMS[:3], "leftover drop")
 END_AIMS = ("attach", "verification", "stamping")
 DOWN_AIMS = ("constraint drop", "restore", "restore", "restore")
+#: seconds; where a phase is aimed at exactly, there is none
+LONGEST_DELAY = {"batch": 0.15, "restore": 0.15, "ranking": 0.04, "build": 0.04, "constraint drop": 0.01}
 
 
 def strikes(random: Random, aims: tuple[str, ...], number: int, *, crashes: bool) -> list[Strike]:
@@ -89,7 +91,7 @@ def strikes(random: Random, aims: tuple[str, ...], number: int, *, crashes: bool
     plan = []
     for _ in range(number):
         aim = random.choice(aims)
-        longest = 0.15 if aim in ("batch", "restore") else 0.04 if aim in ("build", "ranking") else 0.0
+        longest = LONGEST_DELAY.get(aim, 0.0)
         kind = random.choices(list(kinds), list(kinds.values()))[0]
         plan.append(Strike(kind, aim, random.uniform(0, longest)))
     return plan
@@ -97,7 +99,7 @@ def strikes(random: Random, aims: tuple[str, ...], number: int, *, crashes: bool
 
 def phase_of(query: str, progress: str | None, direction: str) -> str:
     """Return the phase that a statement belongs to."""
-    phase = next((phase for phase, pattern in PHASES if pattern.search(query)), "opening")
+    phase = next((phase for phase, pattern in PHASES if pattern.search(query)), "ledger and catalog")
     if phase == "batch" and direction == "down":
         phase = "restore"
     return f"build: {progress}" if phase == "build" and progress else phase
@@ -111,7 +113,7 @@ class Chaos:
         self.server = server
 
     def strike(self, child: Child, name: str, direction: str, strike: Strike, patience: float = 4.0) -> Hit | None:
-        """Strike the child; None where it ended before. Aimed at a phase that does not come, hit in any of its group."""
+        """Strike the child; return None where it ended before. If the phase does not come, any of its group will do."""
         group = strike.aim.split(":", maxsplit=1)[0]
         began = time.monotonic()
         connection = self.world.connect()
@@ -122,7 +124,7 @@ class Chaos:
                 late = time.monotonic() - began > patience
                 if sight and sight.phase.startswith(group if late else strike.aim):
                     time.sleep(strike.delay)
-                    return self._hit(connection, child, strike.kind, look)
+                    return self._hit(connection, child, strike.kind, look() or sight)
             return None
         finally:
             with suppress(psycopg.Error):
@@ -136,11 +138,8 @@ class Chaos:
 
         return look
 
-    def _hit(
-        self, connection: psycopg.Connection, child: Child, kind: str, look: Callable[[], Sight | None]
-    ) -> Hit | None:
-        sight = look()
-        if sight is None or child.wait(0) is not None:
+    def _hit(self, connection: psycopg.Connection, child: Child, kind: str, sight: Sight) -> Hit | None:
+        if child.wait(0) is not None:
             return None
         if kind == KILL:
             os.kill(child.pid, signal.SIGKILL)

@@ -18,6 +18,8 @@ from torture.world import HERE
 
 BATCH_SIZE = 100
 
+log = logging.getLogger("torture")
+
 
 def config(url: str, application_name: str) -> Config:
     """Return the harness's own Alembic project."""
@@ -47,7 +49,7 @@ def _child(order: dict[str, str]) -> None:
         run(**order)
         code = 0
     except BaseException:  # the log says what ended the program; the code, that something did
-        logging.exception("ended by")
+        log.exception("ended by")
     finally:
         logging.shutdown()
         os._exit(code)

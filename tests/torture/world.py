@@ -33,10 +33,15 @@ class World:
         url = make_url(self.url).set(drivername="postgresql").render_as_string(hide_password=False)
         return psycopg.connect(url, autocommit=True, application_name=name, options=options, connect_timeout=10)
 
+    def run(self, *statements: str) -> None:
+        """Run statements, each in a transaction of its own."""
+        with self.connect() as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
     def set_course(self, direction: str, *, promised: bool = False) -> None:
         """Note which way the harness goes, and whether a program has promised the constraint."""
-        with self.connect() as connection:
-            connection.execute("UPDATE course SET direction = %s, promised = %s", (direction, promised))
+        self.run(f"UPDATE course SET direction = '{direction}', promised = {promised}")
 
     def ask(self, question: str) -> list[Any]:
         """Return the first row of an answer."""
@@ -45,8 +50,8 @@ class World:
 
 
 @contextmanager
-def new_world(server_url: str, name: str) -> Iterator[World]:
-    """Make a database with the table, 12,000 rows over 3,000 keys and their log; drop it at the end."""
+def new_world(server_url: str, name: str, rows: int = ROWS) -> Iterator[World]:
+    """Make a database with the table, its rows over 3,000 keys and their log; drop it at the end."""
     name = f"dupe_audit_{name}_{os.getpid()}"
     server = World(server_url)
     with server.connect() as connection:
@@ -54,14 +59,14 @@ def new_world(server_url: str, name: str) -> Iterator[World]:
     world = World(make_url(server_url).set(database=name).render_as_string(hide_password=False))
     try:
         with world.connect() as connection:
-            _fill(connection)
+            _fill(connection, rows)
         yield world
     finally:
         with server.connect() as connection:
             connection.execute(pgsql.SQL("DROP DATABASE {} WITH (FORCE)").format(pgsql.Identifier(name)))
 
 
-def _fill(connection: psycopg.Connection) -> None:
+def _fill(connection: psycopg.Connection, rows: int) -> None:
     if connection.execute("SELECT FROM pg_available_extensions WHERE name = 'amcheck'").fetchone():
         connection.execute("CREATE EXTENSION amcheck")
     connection.execute((HERE / "schema.sql").read_bytes())
@@ -69,6 +74,6 @@ def _fill(connection: psycopg.Connection) -> None:
         f"WITH row AS (INSERT INTO tt (k, v) SELECT i %% {KEYS} + 1, md5(i::text) "
         "FROM generate_series(0, %s) AS i RETURNING *) "
         "INSERT INTO oplog (op, id, k, v) SELECT 'insert', id, k, v FROM row ORDER BY id",
-        (ROWS - 1,),
+        (rows - 1,),
     )
     connection.execute("ANALYZE")

@@ -1,9 +1,9 @@
-"""The application: eight writers whose every change is logged in its own transaction, and one reader of old snapshots."""
+"""The application: eight writers who log every change in its own transaction, and a reader who keeps snapshots."""
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from random import Random
 from typing import Self
@@ -20,7 +20,10 @@ CALM = {"insert": 0.3, "insert if new": 35, "key": 25, "data": 25, "delete": 15}
 FRESH = 2**31 - 1
 
 #: SQLSTATEs that are no fault of ours: the constraint at work, and a server that goes or is not there
-FORESEEN = ("23505", "57P01", "57P02", "57P03", "08006", "08001", "08003", None)
+FORESEEN: dict[str | None, str] = {
+    "23505": "refused",
+    **dict.fromkeys(("57P01", "57P02", "57P03", "08001", "08003", "08006", None), "disconnected"),
+}
 
 
 class Writers:
@@ -29,16 +32,15 @@ class Writers:
     def __init__(self, world: World, seed: str, count: int = 8) -> None:
         self.world = world
         self.mode = STORM
-        self.seen: Counter[str] = Counter()  # committed, rolled back, refused, disconnected; and SQLSTATEs not foreseen
+        self._counts: list[Counter[str]] = [Counter() for _ in range(count + 1)]
         self._stop, self._gate = threading.Event(), threading.Event()
         self._gate.set()
         self._working = [threading.Lock() for _ in range(count + 1)]
         bodies = [self._writer] * count + [self._reader]
         self._threads = [
-            threading.Thread(target=self._run, args=(body, lock, Random(f"{seed} writer {number}")), daemon=True)
-            for number, (body, lock) in enumerate(zip(bodies, self._working, strict=True))
+            threading.Thread(target=self._run, args=(body, number, Random(f"{seed} writer {number}")), daemon=True)
+            for number, body in enumerate(bodies)
         ]
-        self._slow = 2  # so many writers think for long, now and then
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -61,29 +63,31 @@ class Writers:
             yield
             self._gate.set()
 
+    @property
+    def seen(self) -> Counter[str]:
+        """What all of them saw: committed, rolled back, refused, disconnected, read; and SQLSTATEs not foreseen."""
+        return sum(self._counts, Counter())
+
     def unforeseen(self) -> dict[str, int]:
         """Return the errors that the application should never have seen, by SQLSTATE."""
         known = ("committed", "rolled back", "refused", "disconnected", "read")
         return {state: number for state, number in self.seen.items() if state not in known}
 
-    def _run(self, body: "object", lock: threading.Lock, random: Random) -> None:
+    def _run(self, body: Callable[[psycopg.Connection, Random], str], number: int, random: Random) -> None:
         connection: psycopg.Connection | None = None
         while not self._stop.is_set():
             self._gate.wait()
-            with lock:
+            with self._working[number]:
                 try:
                     connection = connection or self.world.connect("torture application")
-                    self._count(body(connection, random))  # type: ignore[operator]
+                    self._counts[number][body(connection, random)] += 1
                 except psycopg.Error as error:
-                    self._count("refused" if error.sqlstate == "23505" else error.sqlstate or "disconnected")
+                    self._counts[number][FORESEEN.get(error.sqlstate, str(error.sqlstate))] += 1
                     connection = _recovered(connection)
-                    if connection is None:
-                        time.sleep(0.05)
+            if connection is None:
+                time.sleep(0.05)
         if connection:
             connection.close()
-
-    def _count(self, what: str) -> None:
-        self.seen["disconnected" if what in FORESEEN else what] += 1
 
     def _writer(self, connection: psycopg.Connection, random: Random) -> str:
         mode = self.mode
@@ -92,12 +96,11 @@ class Writers:
         key = random.randrange(KEYS, FRESH) if fresh else random.randint(1, KEYS)
         # One row in three is looked for among all keys, so that those with a fresh key are changed too.
         near = random.randint(1, KEYS) if random.random() < 2 / 3 else random.randrange(FRESH)
-        think = random.uniform(0.02, 0.12) if random.random() < 0.01 * self._slow else 0.003
+        think = random.uniform(0.02, 0.12) if random.random() < 0.02 else 0.003
         end = "ROLLBACK" if random.random() < 0.05 else "COMMIT"
         # One message: a transaction whose outcome is not known is no trouble, for the log knows it.
-        connection.execute(
-            f"BEGIN; SELECT app_op('{kind}', {near}, {key}, {random.random()}); SELECT pg_sleep({think}); {end}".encode()
-        )
+        change = f"SELECT app_op('{kind}', {near}, {key}, {random.random()})"
+        connection.execute(f"BEGIN; {change}; SELECT pg_sleep({think}); {end}".encode())
         return "committed" if end == "COMMIT" else "rolled back"
 
     @staticmethod

@@ -6,7 +6,8 @@ WITH told AS (
     UNION ALL
     SELECT id, k, v, 'archive ' || run FROM archived() WHERE restored_at IS NULL
 ), places AS (
-    SELECT id, min(k) AS k, min(v) AS v, count(*) AS number, string_agg(place, ' and ') AS names FROM held GROUP BY id
+    SELECT id, min(k) AS k, min(v) AS v, count(*) AS number, string_agg(place, ' and ' ORDER BY place DESC) AS names
+    FROM held GROUP BY id
 ), judged AS (
     SELECT id, CASE
         WHEN told.id IS NULL THEN 'was never inserted, and is in ' || names
