@@ -26,8 +26,8 @@ KEEP_COMING = "each met a new duplicate"
 class Plan:
     """How many strikes a way has, by what they aim at, and how often a world goes up and down."""
 
-    cleanups: int = 5
-    builds_in_storm: int = 9
+    cleanups: int = 7
+    builds_in_storm: int = 12
     builds_in_calm: int = 4
     ends: int = 1
     downs: int = 4

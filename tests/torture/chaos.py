@@ -30,12 +30,15 @@ PHASES = tuple(
         ("ranking", r"stage_\d+|PARTITION BY"),
         ("verification", r"bt_index_check|size - 1"),
         ("stamping", r"alembic_version"),
-        ("between statements", r"^(BEGIN|COMMIT|ROLLBACK|SELECT pg_catalog\.set_config)"),
     )
 )
+#: of these no phase can be told, and when the client has its turn, none is at work: it is the last one that was seen
+BETWEEN = re.compile(r"^(BEGIN|COMMIT|ROLLBACK|SELECT pg_catalog\.set_config)")
+BETWEEN_STATEMENTS = ", between statements"
 
 LOOK = """
-SELECT a.pid, a.query, p.phase FROM pg_stat_activity a LEFT JOIN pg_stat_progress_create_index p USING (pid)
+SELECT a.pid, a.state = 'active', a.query, p.phase
+FROM pg_stat_activity a LEFT JOIN pg_stat_progress_create_index p USING (pid)
 WHERE a.application_name = %s AND a.backend_type = 'client backend'
 ORDER BY a.backend_start LIMIT 1
 """
@@ -82,7 +85,7 @@ STORM_AIMS = ("build", "build", *BUILD_AIMS[:3], "leftover drop")
 END_AIMS = ("attach", "verification", "stamping")
 DOWN_AIMS = ("constraint drop", "restore", "restore", "restore")
 #: seconds; where a phase is aimed at exactly, there is none
-LONGEST_DELAY = {"batch": 0.15, "restore": 0.15, "ranking": 0.04, "build": 0.04, "constraint drop": 0.01}
+LONGEST_DELAY = {"batch": 0.15, "restore": 0.15, "ranking": 0.04, "build": 0.02, "constraint drop": 0.01}
 
 
 def strikes(random: Random, aims: tuple[str, ...], number: int, *, crashes: bool) -> list[Strike]:
@@ -132,9 +135,19 @@ class Chaos:
 
     @staticmethod
     def _looker(connection: psycopg.Connection, name: str, direction: str) -> Callable[[], Sight | None]:
+        last = "start"
+
         def look() -> Sight | None:
+            nonlocal last
             row = connection.execute(LOOK, (name,)).fetchone()
-            return Sight(row[0], phase_of(row[1], row[2], direction)) if row else None
+            if row is None:
+                return None
+            pid, active, query, progress = row
+            if not BETWEEN.match(query):
+                last = phase_of(query, progress, direction)
+                if active:
+                    return Sight(pid, last)
+            return Sight(pid, last.split(":", maxsplit=1)[0] + BETWEEN_STATEMENTS)
 
         return look
 

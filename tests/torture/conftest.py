@@ -7,7 +7,7 @@ from types import FrameType
 import pytest
 
 from torture.nursery import Nursery
-from torture.world import KEYS, World, new_world
+from torture.world import KEYS, World, fill, new_world
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +39,17 @@ def history_url(server_url: str) -> str:
     return server_url
 
 
-@pytest.fixture
-def world(history_url: str) -> Iterator[World]:
-    """A small world, in which every key is there once and the first one twice."""
-    with new_world(history_url, "small", rows=KEYS + 1) as small:
+@pytest.fixture(scope="session")
+def small_world(history_url: str) -> Iterator[World]:
+    """A database for many small worlds, one after the other."""
+    with new_world(history_url, "small", rows=0) as small:
         yield small
+
+
+@pytest.fixture
+def world(small_world: World) -> World:
+    """A small world, made anew, in which every key is there once and the first one twice."""
+    small_world.run("DROP SCHEMA IF EXISTS dupe_audit CASCADE", "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    with small_world.connect() as connection:
+        fill(connection, KEYS + 1)
+    return small_world

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
-from torture.chaos import CRASH, KILL, TERMINATE, Hit
+from torture.chaos import BETWEEN_STATEMENTS, CRASH, KILL, TERMINATE, Hit
 from torture.invariants import INVARIANTS, Objection
 
 CLEANUP_PHASES = ("ranking", "batch")
@@ -44,8 +44,8 @@ class Tally:
 
     @property
     def builds_interrupted(self) -> int:
-        """Kills of a concurrent build, in any of its phases."""
-        return self.kills("build")
+        """Kills of a concurrent build, in any of its phases, and not of what follows it."""
+        return self.kills("build") - self.kills(f"build{BETWEEN_STATEMENTS}")
 
     def violations(self) -> Counter[str]:
         """Return the number of objections by invariant."""

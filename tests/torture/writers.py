@@ -84,8 +84,7 @@ class Writers:
                 except psycopg.Error as error:
                     self._counts[number][FORESEEN.get(error.sqlstate, str(error.sqlstate))] += 1
                     connection = _recovered(connection)
-            if connection is None:
-                time.sleep(0.05)
+            time.sleep(0.003 if connection else 0.05)
         if connection:
             connection.close()
 
