@@ -257,7 +257,7 @@ def purge(connection: Connection, run_id: int) -> None:
     """
     get(connection, run_id)
     with transaction(connection, lock_timeout="5s"):
-        run(connection, f"DROP TABLE IF EXISTS {archive_name(run_id)}")
+        run(connection, f"DROP TABLE IF EXISTS {archive_name(run_id)}, {stage_name(run_id)}")
         run(
             connection,
             "UPDATE dupe_audit.run SET purged_at = coalesce(purged_at, pg_catalog.clock_timestamp()) "

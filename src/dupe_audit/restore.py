@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.driver import reason, run, sqlstate
+from dupe_audit.driver import reason, run, sqlstate, tidy
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import Batch, Run
@@ -86,6 +86,8 @@ def restore(
                     give_up_after=give_up_after,
                 )
                 yield from _batches(work, batch_size)
+            # The list of a cleanup that was killed half way, which nobody will take up any more.
+            tidy(connection, f"DROP TABLE IF EXISTS {ledger.stage_name(run_id)}")
             ledger.set_state(connection, run_id, "restored")
 
 
