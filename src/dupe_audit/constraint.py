@@ -76,9 +76,10 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
             state = site.state()
             if state and state.constraint == key.name:
                 _drop_constraint(site, known)
-            elif state and known and known.building:
-                drop_index(site)
-            _enter_dropped(connection, known)
+            else:
+                if state and known and known.building:
+                    drop_index(site)
+                _enter_dropped(connection, known)
 
 
 def _run_of(connection: Connection, relation: Relation, key: UniqueKey, revision: str | None) -> int:
@@ -140,21 +141,12 @@ def _comment(site: Site) -> None:
     site.retry(once, f"comment on constraint {site.name}")
 
 
-def _enter_dropped(connection: Connection, known: Run | None) -> None:
-    if known is None:
-        return
-    ledger.mark_not_building(connection, known.id)
-    if known.state in ("enforced", "clean", "cleaning"):
-        ledger.set_state(connection, known.id, "dropped")
-
-
 def _drop_constraint(site: Site, known: Run | None) -> None:
     sql = statement("drop_constraint", table=site.relation.name, name=ident(site.name))
 
     def once() -> None:
         with transaction(site.connection, lock_timeout=site.rule.lock_timeout):
-            # With the drop, for a ledger that still says enforced would claim what is not there; and before it,
-            # so that the lock is held for no longer than the drop takes.
+            # In one transaction, so that the ledger never claims a constraint that is gone; and the lock comes last.
             _enter_dropped(site.connection, known)
             run(site.connection, sql)
 
@@ -167,3 +159,12 @@ def _drop_constraint(site: Site, known: Run | None) -> None:
                 "Drop those first; nothing was changed."
             ) from error
         raise
+
+
+def _enter_dropped(connection: Connection, known: Run | None) -> None:
+    """Enter that neither the constraint nor an unfinished index of the run is there any more."""
+    if known is None:
+        return
+    ledger.mark_not_building(connection, known.id)
+    if known.state in ("enforced", "clean", "cleaning"):
+        ledger.set_state(connection, known.id, "dropped")

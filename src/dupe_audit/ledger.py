@@ -281,7 +281,8 @@ def purge(connection: Connection, run_id: int) -> None:
     get(connection, run_id)
     with transaction(connection, lock_timeout="5s"):
         records = [record_name(run_id, row["number"]) for row in children(connection, run_id)]
-        run(connection, f"DROP TABLE IF EXISTS {', '.join([archive_name(run_id), *records])}")
+        names = [archive_name(run_id), stage_name(run_id), *records]
+        run(connection, f"DROP TABLE IF EXISTS {', '.join(names)}")
         run(
             connection,
             "UPDATE dupe_audit.run SET purged_at = coalesce(purged_at, pg_catalog.clock_timestamp()) "

@@ -13,7 +13,7 @@ from typing import TypeVar
 from alembic.operations import Operations
 from alembic.util import CommandError
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from dupe_audit import ledger, offline
 from dupe_audit.catalog import find
@@ -215,6 +215,8 @@ def _autocommit(operations: Operations, directive: str) -> Iterator[Connection]:
         told = failure or error
         if isinstance(told, DBAPIError):
             told = friendly(told, directive)
+        elif isinstance(told, PendingRollbackError):
+            told = DupeAuditError(f"{directive} lost its connection at its end. Run the same command again.")
         if isinstance(told, Interrupted):
             log.error("%s", told)  # noqa: TRY400 - a traceback would say nothing more
             raise SystemExit(told.exit_code) from None

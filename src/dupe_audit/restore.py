@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
-from dupe_audit.driver import reason, run, sqlstate
+from dupe_audit.driver import reason, run, sqlstate, tidy
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import Batch, Run
@@ -96,6 +96,8 @@ def restore(
                 left = {"rows-not-restored": kept, "children-not-returned": refused}
                 if found := [finding(id_, count) for id_, count in left.items() if count]:
                     raise Refused(found, lead=f"Of {total} archived rows {total - kept} are back in the table.")
+            # The list of a cleanup that was killed half way, which nobody will take up any more.
+            tidy(connection, f"DROP TABLE IF EXISTS {ledger.stage_name(run_id)}")
             ledger.set_state(connection, run_id, "restored")
 
 

@@ -518,6 +518,20 @@ def test_drop_gives_way_and_names_who_is_in_the_way(sql, conn, table, psycopg_co
     assert constraint(sql) == "UNIQUE (k)"
 
 
+def test_ledger_never_claims_a_constraint_that_is_gone(sql, conn, table):
+    """At no statement of a drop does the ledger say that the key is enforced when the constraint is not there."""
+    enforce(conn, KEY, BuildRule())
+    ledger.mark_enforced(conn, 1, "uq")
+    seen = []
+
+    def look(*_):
+        seen.append((sql("SELECT state FROM dupe_audit.run")[0][0], constraint(sql)))
+
+    event.listen(conn, "after_cursor_execute", look)
+    drop(conn, KEY, BuildRule())
+    assert {("enforced", "UNIQUE (k)"), ("dropped", None)} == set(seen)
+
+
 def test_constraint_of_a_table_of_the_same_name_stays(sql, conn):
     """With a schema, that one's constraint is made and dropped, and no other."""
     for schema in ("a", "b"):
