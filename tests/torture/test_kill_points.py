@@ -24,10 +24,16 @@ pytestmark = pytest.mark.torture
 TABLES = {
     "primary key": "CREATE TABLE t (id int PRIMARY KEY, k int, v text)",
     "no primary key": "CREATE TABLE t (id int, k int, v text)",
+    "children": "CREATE TABLE t (id int PRIMARY KEY, k int, v text)",
 }
 ROWS = """
     INSERT INTO t VALUES (1, 1, 'a'), (2, 1, 'a'), (3, 1, 'b'), (4, 1, 'a'), (5, 2, 'c'), (6, 2, 'c'), (7, 3, 'd'),
                          (8, 3, 'd'), (9, 4, 'e'), (10, NULL, 'f'), (11, NULL, 'f')
+"""
+#: two for each row; by its id a child knows whose it was at first
+CHILDREN = """
+    CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE CASCADE);
+    INSERT INTO c SELECT t.id * 10 + i, t.id FROM t, generate_series(1, 2) AS i
 """
 BATCH = 2
 
@@ -44,24 +50,32 @@ FALSE_INDEX = """
 class World:
     """A database with the table, an application that brings one late duplicate, and the two directions."""
 
-    def __init__(self, database_url: str, sql: Callable[[str], Any], table: str) -> None:
+    def __init__(self, database_url: str, sql: Callable[[str], Any], table: str, *, children: bool) -> None:
         self.engine = create_engine(database_url, poolclass=NullPool)
-        self.sql, self.table = sql, table
+        self.sql, self.table, self.has_children = sql, table, children
         self.original: list[str] = []
 
     def make(self) -> None:
         """Make everything anew."""
-        self.sql(f"DROP SCHEMA IF EXISTS dupe_audit CASCADE; DROP TABLE IF EXISTS t; {self.table}; {ROWS}")
+        self.sql(f"DROP SCHEMA IF EXISTS dupe_audit CASCADE; DROP TABLE IF EXISTS c, t; {self.table}; {ROWS}")
+        if self.has_children:
+            self.sql(CHILDREN)
         self.original = self.rows("t")
 
     def upgrade(self) -> None:
         """Do what a revision's upgrade does; a duplicate arrives between its two directives, once."""
         with self.operations() as op:
-            op.archive_duplicates("t", ["k"], order_by=["id"], divergent="archive", batch_size=BATCH)
+            self.clean(op)
             if "(12,4,late)" not in self.original:
                 self.sql("INSERT INTO t VALUES (12, 4, 'late')")
                 self.original = sorted([*self.original, "(12,4,late)"])
             op.create_unique_constraint_online("uq", "t", ["k"], comment="one row a key")
+
+    def clean(self, op: Any) -> None:
+        """Do what the first directive of the revision does."""
+        references = "repoint" if self.has_children else "refuse"
+        rule = {"divergent": "archive", "references": references, "batch_size": BATCH}
+        op.archive_duplicates("t", ["k"], order_by=["id"], **rule)
 
     def downgrade(self) -> None:
         """Do what the revision's downgrade does, in small batches."""
@@ -92,11 +106,28 @@ class World:
         archived = self.rows(f"{self.archive} WHERE dupe_audit_restored_at IS NULL") if self.archive else []
         return sorted(self.rows("t") + archived)
 
+    def children(self) -> list[tuple[int, int]]:
+        """Return each child with the row that it references."""
+        return list(self.sql("SELECT id, t_id FROM c ORDER BY id")) if self.has_children else []
+
+    def away(self) -> list[tuple[int, int]]:
+        """Return the children that are gone, and those that reference another row than at first."""
+        there = dict(self.children())
+        all_ = [10 * row + n for row in range(1, 12) for n in (1, 2)] if self.has_children else []
+        return [(child, there.get(child, 0)) for child in all_ if there.get(child) != child // 10]
+
+    def recorded(self) -> list[tuple[int, int]]:
+        """Return the children that the ledger says were moved and are not back."""
+        names = self.sql(r"SELECT relname FROM pg_class WHERE relname ~ '^children_\d+_\d+$' ORDER BY 1")
+        left = "SELECT i1, s1 FROM dupe_audit.{} WHERE dupe_audit_returned_at IS NULL"
+        return sorted(row for (name,) in names for row in self.sql(left.format(name)))
+
     def broken(self) -> list[str]:
         """Return the promises that do not hold."""
         found = broken(self.sql)
         found += [] if self.original == self.all_rows() else ["a row in none or in both of table and archive"]
         found += ["a key without a row"] if self.sql(LOST) else []
+        found += ["a child that is elsewhere than the ledger says"] if self.away() != self.recorded() else []
         return found + (["a valid index over duplicates"] if self.sql(FALSE_INDEX) else [])
 
     def state(self) -> dict[str, Any]:
@@ -105,6 +136,8 @@ class World:
         kept = "ROW(id, k, v)::text, dupe_audit_survivor_1::text, dupe_audit_batch, dupe_audit_restored_at IS NULL"
         return {
             "table": self.rows("t"),
+            "children": self.children(),
+            "moved": self.has_children and self.sql("SELECT child, moved, returned FROM dupe_audit.child"),
             "archive": self.sql(f"SELECT {kept} FROM {archive} ORDER BY 1, 2, 3") if archive else None,
             "run": self.sql(
                 "SELECT state, building, constraint_name, rows_before, groups, extras, archived, restored, "
@@ -117,7 +150,7 @@ class World:
                 "WHERE indrelid = 't'::regclass ORDER BY 1"
             ),
             "ledger": self.sql(
-                "SELECT regexp_replace(relname, '[0-9]+$', '') FROM pg_class "
+                "SELECT regexp_replace(relname, '[0-9]+', '', 'g') FROM pg_class "
                 "WHERE relnamespace = 'dupe_audit'::regnamespace AND relkind = 'r' ORDER BY 1"
             ),
         }
@@ -126,7 +159,7 @@ class World:
 @pytest.fixture(params=TABLES, ids=lambda name: name.replace(" ", "-"))
 def world(request, database_url, sql):
     """The table, with or without a primary key, and the two directions."""
-    return World(database_url, sql, TABLES[request.param])
+    return World(database_url, sql, TABLES[request.param], children=request.param == "children")
 
 
 @pytest.fixture
@@ -193,7 +226,7 @@ def test_killed_upgrade_is_undone(world, sweep, moment):
             "UNION ALL SELECT indexrelid::regclass::text FROM pg_index "
             "WHERE indrelid = 't'::regclass AND NOT indisprimary"
         )
-        return world.original == world.rows("t"), world.sql(leftovers)
+        return world.original == world.rows("t"), world.away(), world.sql(leftovers)
 
     sweep(moment, world.make, world.upgrade, world.downgrade, left)
 
@@ -204,7 +237,7 @@ def test_connection_lost_at_the_very_end_is_told(world, psycopg_connect):
     def archive() -> None:
         world.make()
         with world.operations() as op:
-            op.archive_duplicates("t", ["k"], divergent="archive")
+            world.clean(op)
 
     with armed(world.engine, Kill(psycopg_connect(autocommit=True))) as undisturbed:
         archive()
