@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from random import Random
 
 from dupe_audit.embedded import Server
-from torture.chaos import BUILD_AIMS, CLEANUP_AIMS, CRASH, DOWN_AIMS, END_AIMS, STORM_AIMS, Chaos, Hit, Strike, strikes
+from torture.chaos import BUILD_AIMS, CLEANUP_AIMS, CRASH, DOWN_AIMS, END_AIMS, STORM_AIMS, Chaos, Strike, strikes
 from torture.invariants import ALL_DONE, CHEAP, DEAR, UNCAUSED, UNDISTURBED, Objection, objections
 from torture.mutants import MUTANTS
-from torture.nursery import Nursery
+from torture.nursery import Child, Nursery
 from torture.tally import Tally
 from torture.watcher import Watcher
 from torture.world import World, new_world
 from torture.writers import CALM, STORM, Writers
 
-#: seconds after which a program that was not struck should have ended
-PATIENCE = 120.0
+#: seconds after which a program should have ended, struck or not
+PATIENCE = 60.0
 
 KEEP_COMING = "each met a new duplicate"
 
@@ -27,7 +27,7 @@ class Plan:
     """How many strikes a way has, by what they aim at, and how often a world goes up and down."""
 
     cleanups: int = 7
-    builds_in_storm: int = 12
+    builds_in_storm: int = 14
     builds_in_calm: int = 4
     ends: int = 1
     downs: int = 4
@@ -41,7 +41,7 @@ class Campaign:
     def __init__(self, world: World, nursery: Nursery, writers: Writers, server: Server | None, tally: Tally) -> None:
         self.world, self.nursery, self.writers, self.server, self.tally = world, nursery, writers, server, tally
         self.chaos = Chaos(world, server)
-        self.killed = False  # whether the next attempt takes up what a killed one left
+        self.killed = False  # whether the next attempt takes up what one before it left
 
     def attempt(self, program: str, direction: str, strike: Strike | None = None, *, promises: bool = True) -> bool:
         """Run a program once, struck or not, and check; return whether it ended well."""
@@ -56,19 +56,20 @@ class Campaign:
             self.tally.hits[hit] += 1
         if hit and hit.kind == CRASH and self.server:
             self.server.resume()
-        self.killed = hit is not None and code != 0
-        if code is None:
-            raise TimeoutError(f"{program} did not end: {self.nursery.last_words()}")
+        self.killed = code != 0
         if code == 0 and promises:
             self.world.set_course(direction, promised=direction == "up")
-        if code and not hit:
-            self._uncaused(program)
+        if code is None or (code and not hit):
+            self._uncaused(program, child)
         self._check(CHEAP)
         return code == 0
 
-    def _uncaused(self, program: str) -> None:
+    def _uncaused(self, program: str, child: Child) -> None:
         words = self.nursery.last_words()
-        if KEEP_COMING in words:
+        if child.code is None:
+            child.kill()
+            self.tally.objections.append(Objection(UNCAUSED, f"{program} did not end: {words}"))
+        elif KEEP_COMING in words:
             self.tally.gave_up += 1
         else:
             self.tally.objections.append(Objection(UNCAUSED, f"{program}: {words}"))
@@ -154,6 +155,3 @@ def caught(name: str, found: list[Objection]) -> bool:
     """Return whether among the objections is the one that this mutant has to provoke."""
     mutant = MUTANTS[name]
     return any(mutant.invariant == o.invariant and mutant.words in o.what for o in found)
-
-
-__all__ = ["Campaign", "Hit", "Plan", "caught", "provoke", "torture"]

@@ -1,8 +1,6 @@
 """Who kills what, and when: a strike waits until the program is seen in a phase, a random while longer, and hits."""
 
-import os
 import re
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -115,19 +113,23 @@ class Chaos:
         self.world = world
         self.server = server
 
-    def strike(self, child: Child, name: str, direction: str, strike: Strike, patience: float = 4.0) -> Hit | None:
-        """Strike the child; return None where it ended before. If the phase does not come, any of its group will do."""
+    def strike(self, child: Child, name: str, direction: str, strike: Strike) -> Hit | None:
+        """Strike the child; return None where it ended before. If its phase does not come, another will do."""
         group = strike.aim.split(":", maxsplit=1)[0]
-        began = time.monotonic()
+        began, patience = time.monotonic(), 4.0
         connection = self.world.connect()
         try:
             look = self._looker(connection, name, direction)
+            aim, delay = strike.aim, strike.delay
             while child.wait(0.001) is None:
                 sight = look()
-                late = time.monotonic() - began > patience
-                if sight and sight.phase.startswith(group if late else strike.aim):
-                    time.sleep(strike.delay)
-                    return self._hit(connection, child, strike.kind, look() or sight)
+                if sight and sight.phase.startswith(aim):
+                    if not delay:
+                        return self._hit(connection, child, strike.kind, sight)
+                    time.sleep(delay)
+                    delay = 0.0
+                waited = time.monotonic() - began
+                aim = strike.aim if waited < patience else group if waited < 2 * patience else ""
             return None
         finally:
             with suppress(psycopg.Error):
@@ -155,7 +157,7 @@ class Chaos:
         if child.wait(0) is not None:
             return None
         if kind == KILL:
-            os.kill(child.pid, signal.SIGKILL)
+            child.kill()
         elif kind == CRASH and self.server:
             self.server.crash()
         else:

@@ -1,16 +1,16 @@
-"""Look at the index all the time: whenever it is valid, it must be true."""
+"""Look all the time: whenever the index is valid it must be true, and so must every claim."""
 
 import threading
 from typing import Self
 
 import psycopg
 
-from torture.invariants import Objection, index_objections
+from torture.invariants import TRUTH_OF_THE_CLAIM, Objection, index_objections, objections
 from torture.world import NO_INDEX, World
 
 
 class Watcher:
-    """A context manager; inside it the index is checked about ten times a second."""
+    """A context manager; inside it both are checked a few times a second."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -29,10 +29,11 @@ class Watcher:
 
     def _run(self) -> None:
         connection: psycopg.Connection | None = None
-        while not self._stop.wait(0.1):
+        while not self._stop.wait(0.2):
             try:
                 connection = connection or self.world.connect("torture watcher", NO_INDEX)
                 found = index_objections(connection)
+                self.objections += objections(self.world, (TRUTH_OF_THE_CLAIM,))
             except psycopg.Error:  # the server goes, or is not there
                 if connection:
                     connection.close()
