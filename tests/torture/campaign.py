@@ -116,6 +116,9 @@ class Campaign:
         archived, restored = self.world.ask("SELECT sum(archived)::int8, sum(restored)::int8 FROM runs()")
         self.tally.archived += archived or 0
         self.tally.restored += restored or 0
+        followed, returned = self.world.ask("SELECT sum(moved)::int8, sum(returned)::int8 FROM dupe_audit.child")
+        self.tally.followed += followed or 0
+        self.tally.returned += returned or 0
         self.tally.worlds += 1
 
 

@@ -11,7 +11,7 @@ UNDISTURBED = "application undisturbed"
 UNCAUSED = "no failure without a cause"
 
 #: asked after every attempt; the others need the whole history, and are asked at the end of a way
-CHEAP = ("conservation", TRUTH_OF_THE_CLAIM, "ledger agrees")
+CHEAP = ("conservation", "children follow", TRUTH_OF_THE_CLAIM, "ledger agrees")
 DEAR = ("last copy", "still a duplicate")
 ALL_DONE = "all done"
 INVARIANTS = ("conservation", *DEAR, TRUTH_OF_THE_INDEX, *CHEAP[1:], ALL_DONE, UNDISTURBED, UNCAUSED)

@@ -125,7 +125,7 @@ def adopt_by_name(url: str, name: str) -> None:
     with engine.connect() as connection:
         driver = connection.connection.driver_connection
         while driver:
-            list(cleanup(connection, key, CleanupRule(divergent="archive", batch_size=BATCH)))
+            list(cleanup(connection, key, CleanupRule(divergent="archive", references="repoint", batch_size=BATCH)))
             try:
                 driver.execute("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS tt_unique ON tt (k)")
             except UniqueViolation:

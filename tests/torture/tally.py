@@ -26,6 +26,8 @@ class Tally:
     gave_up: int = 0  #: attempts to which duplicates kept coming, and which said so
     archived: int = 0
     restored: int = 0
+    followed: int = 0  #: children pointed at a survivor
+    returned: int = 0  #: children pointed back
     index_checks: int = 0
     application: Counter[str] = field(default_factory=Counter)
     hits: Counter[Hit] = field(default_factory=Counter)
@@ -61,12 +63,15 @@ def as_table(tally: Tally) -> Table:
         ("transactions committed", tally.application["committed"]),
         ("rolled back", tally.application["rolled back"]),
         ("refused (23505)", tally.application["refused"]),
+        ("child of a row that had just left (23503)", tally.application["came too late"]),
         ("cycles, up and down", tally.cycles),
         ("attempts", tally.attempts),
         ("of them resumes", tally.resumes),
         ("of them gave up, duplicates kept coming", tally.gave_up),
         ("rows archived", tally.archived),
         ("rows restored", tally.restored),
+        ("children that followed the survivor", tally.followed),
+        ("of them pointed back", tally.returned),
         ("checks of a valid index", tally.index_checks),
     ]
     for what, number in rows:

@@ -190,6 +190,58 @@ def test_all_done_objects(world):
     ] == told(world, (ALL_DONE,))
 
 
+FOLLOWED = f"""
+CREATE TABLE dupe_audit.children_1_1 AS SELECT 1::bigint AS i1, {EXTRA}::bigint AS o1, {SURVIVOR}::bigint AS s1,
+    NULL::timestamptz AS dupe_audit_returned_at
+"""
+
+
+@pytest.fixture
+def child(world):
+    """A child of the extra, which has followed the survivor, and is recorded."""
+    world.run(
+        f"INSERT INTO child VALUES (1, {SURVIVOR}, 'note')",
+        f"INSERT INTO childlog (op, id, parent, note) VALUES ('insert', 1, {EXTRA}, 'note')",
+        FOLLOWED,
+    )
+
+
+def test_child_that_followed_is_not_objected_to(world, child):
+    """A child at the survivor is where it should be as long as the record says that it was moved there."""
+    assert [] == told(world)
+
+
+@pytest.mark.parametrize(
+    ("violation", "words"),
+    [
+        ("DELETE FROM child", "is lost"),
+        (f"DELETE FROM tt WHERE id = {SURVIVOR}", "is lost"),
+        ("UPDATE child SET note = 'older'", "has lost its last update"),
+        ("DROP TABLE dupe_audit.children_1_1", f"belongs to {EXTRA}, and is at {SURVIVOR}"),
+        ("UPDATE dupe_audit.children_1_1 SET s1 = 5", f"belongs to {EXTRA}, and is at {SURVIVOR}"),
+        (
+            "UPDATE dupe_audit.children_1_1 SET dupe_audit_returned_at = now()",
+            f"belongs to {EXTRA}, and is at {SURVIVOR}",
+        ),
+        ("DELETE FROM childlog", "was never inserted"),
+        ("INSERT INTO childlog (op, id) VALUES ('delete', 1)", "was deleted, and is there"),
+    ],
+)
+def test_children_follow_objects(world, child, violation, words):
+    """A child that is lost, has lost an update, or is where nobody says that it should be is objected to."""
+    world.run(violation)
+    assert f"children follow: child 1 {words}" in told(world)
+
+
+def test_child_that_is_not_back_is_objected_to(world, child):
+    """After the way down a child is at its own parent again, if that is there."""
+    world.run("UPDATE course SET direction = 'down'")
+    said = f"all done: child 1 is still at {SURVIVOR}, not at {EXTRA}"
+    assert said in told(world, (ALL_DONE,))
+    world.run(f"UPDATE child SET parent = {EXTRA}")
+    assert said not in told(world, (ALL_DONE,))
+
+
 def test_truth_of_the_index_objects(world):
     """A valid index that misses a row, and so hides a duplicate, is objected to, twice where amcheck is installed."""
     world.run(f"DELETE FROM tt WHERE id = {EXTRA}", "CREATE UNIQUE INDEX tt_unique ON tt (k)")

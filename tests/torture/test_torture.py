@@ -27,6 +27,8 @@ def test_no_kill_breaks_a_promise(pg_bin, nursery):
     assert tally.cleanup_kills >= 2
     assert tally.archived >= 9_000
     assert tally.archived == tally.restored
+    assert tally.followed > 500
+    assert tally.returned > 100
     assert tally.application["committed"] > 1_000
     assert tally.application["refused"] > 0
     assert tally.index_checks > 0

@@ -60,6 +60,7 @@ def new_world(server_url: str, name: str, rows: int = ROWS) -> Iterator[World]:
     try:
         with world.connect() as connection:
             fill(connection, rows)
+            add_children(connection)
         yield world
     finally:
         with server.connect() as connection:
@@ -76,5 +77,14 @@ def fill(connection: psycopg.Connection, rows: int) -> None:
         "FROM generate_series(0, %s) AS i RETURNING *) "
         "INSERT INTO oplog (op, id, k, v) SELECT 'insert', id, k, v FROM row ORDER BY id",
         (rows - 1,),
+    )
+    connection.execute("ANALYZE")
+
+
+def add_children(connection: psycopg.Connection) -> None:
+    """Give every fourth row a child."""
+    connection.execute(
+        "WITH row AS (INSERT INTO child (parent, note) SELECT id, md5(id::text) FROM tt WHERE id % 4 = 1 RETURNING *) "
+        "INSERT INTO childlog (op, id, parent, note) SELECT 'insert', id, parent, note FROM row ORDER BY id"
     )
     connection.execute("ANALYZE")

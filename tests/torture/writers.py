@@ -13,15 +13,18 @@ import psycopg
 from torture.world import KEYS, World
 
 #: kinds of change and how often each is made; the storm makes duplicates, the calm is an application that looks first
-STORM = {"insert": 40, "key": 20, "data": 20, "delete": 20}
-CALM = {"insert": 0.3, "insert if new": 35, "key": 25, "data": 25, "delete": 15}
+CHILDREN = {"child": 10, "move child": 5, "note child": 5}
+STORM = {"insert": 40, "key": 20, "data": 20, "delete": 20, **CHILDREN}
+CALM = {"insert": 0.3, "insert if new": 35, "key": 25, "data": 25, "delete": 15, **CHILDREN}
 
 #: keys that nobody has yet, for the calm's key updates
 FRESH = 2**31 - 1
 
-#: SQLSTATEs that are no fault of ours: the constraint at work, and a server that goes or is not there
+#: SQLSTATEs that are no fault of ours: the constraint at work, a child of a row that has just left, and a server that
+#: goes or is not there
 FORESEEN: dict[str | None, str] = {
     "23505": "refused",
+    "23503": "came too late",
     **dict.fromkeys(("57P01", "57P02", "57P03", "08001", "08003", "08006", None), "disconnected"),
 }
 
@@ -70,7 +73,7 @@ class Writers:
 
     def unforeseen(self) -> dict[str, int]:
         """Return the errors that the application should never have seen, by SQLSTATE."""
-        known = ("committed", "rolled back", "refused", "disconnected", "read")
+        known = ("committed", "rolled back", "refused", "came too late", "disconnected", "read")
         return {state: number for state, number in self.seen.items() if state not in known}
 
     def _run(self, body: Callable[[psycopg.Connection, Random], str], number: int, random: Random) -> None:

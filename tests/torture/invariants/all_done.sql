@@ -16,3 +16,8 @@ UNION ALL
 SELECT 'the index is still there' FROM unique_index, course WHERE direction = 'down'
 UNION ALL
 SELECT 'the version is still stamped' FROM course WHERE direction = 'down' AND stamped() IS NOT NULL
+UNION ALL
+-- Where the parent is there again, so is the child; unless the application has moved it meanwhile.
+SELECT format('child %s is still at %s, not at %s', c.id, c.parent, m.came_from)
+FROM followers() m JOIN child c ON c.id = m.id AND c.parent = m.went_to JOIN tt ON tt.id = m.came_from CROSS JOIN course
+WHERE direction = 'down'
