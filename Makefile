@@ -1,4 +1,4 @@
-# make test | lint | demo | bench | torture | clean        another interpreter: make test PYTHON=python3.13
+# make test | test-all | lint | demo | bench | torture | clean    another interpreter: make test PYTHON=python3.13
 PYTHON ?= python3
 ARGS ?=
 
@@ -6,10 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test lint demo bench torture clean
+.PHONY: test test-all lint demo bench torture clean
 
 test: $(STAMP)
 	$(BIN)/pytest $(ARGS)
+
+test-all: $(STAMP)
+	$(BIN)/python tests/servers.py .servers $(BIN)/pytest $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

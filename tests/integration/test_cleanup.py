@@ -101,6 +101,14 @@ def test_divergent_groups_are_refused_h23(sql, clean):
     assert sql("SELECT state FROM dupe_audit.run") == [("failed",)]
 
 
+def test_divergent_groups_are_refused_without_a_primary_key(sql, clean):
+    """Several rows that differ from one survivor are refused as one group, where only their place tells rows apart."""
+    sql("CREATE TABLE t (k int, v text); INSERT INTO t VALUES (7, 'a'), (7, 'b'), (7, 'c')")
+    with pytest.raises(Refused, match="1 groups with 2 extras"):
+        clean(KEY)
+    assert sql("SELECT count(*) FROM t") == [(3,)]
+
+
 def test_divergent_groups_are_archived_when_asked(sql, clean):
     """With divergent='archive' the rows that differ are archived as they were, and can be read there."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text)")

@@ -1,0 +1,70 @@
+"""Whatever the application and the operator do, in whatever order, the promises hold after each step."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import FlakyFailure
+from hypothesis.stateful import run_state_machine_as_test
+
+import dupe_audit.cleanup
+from torture.bench import Bench
+from torture.machine import Cleaning, Machine
+
+pytestmark = pytest.mark.torture
+
+THOROUGH = bool(os.environ.get("DUPE_AUDIT_TEST_THOROUGH"))
+PROFILE = settings(
+    max_examples=1000 if THOROUGH else 20,
+    stateful_step_count=40 if THOROUGH else 20,
+    derandomize=not THOROUGH,
+    print_blob=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+#: a precaution of a statement, and what stands in its place where somebody forgot it
+NAIVE = {
+    "nobody locks the rows": {"lock_rows": {"FOR UPDATE OF t SKIP LOCKED": ""}},
+    "nobody looks at the key again": {"move_rows": {"{same_key}": "true", "{t_still_key}": "true"}},
+}
+
+
+@pytest.fixture
+def bench(database_url):
+    """The database under the machine."""
+    made = Bench(database_url)
+    yield made
+    made.close()
+
+
+def test_any_sequence_keeps_the_promises(bench, monkeypatch):
+    """No order of writes, steps, crashes, schema changes and ways back loses a row, a key's last row, or the truth."""
+    monkeypatch.setattr(Machine, "bench", bench, raising=False)
+    run_state_machine_as_test(Machine, settings=PROFILE)
+
+
+@pytest.mark.parametrize("naive", NAIVE.values(), ids=NAIVE.keys())
+def test_naive_batch_is_caught(bench, monkeypatch, naive):
+    """The machine objects to a batch that leaves out one precaution, so what it says of ours means something."""
+    template = dupe_audit.cleanup.template
+
+    def careless(name: str) -> str:
+        text = template(name)
+        for precaution, instead in naive.get(name, {}).items():
+            assert precaution in text
+            text = text.replace(precaution, instead)
+        return text
+
+    monkeypatch.setattr(dupe_audit.cleanup, "template", careless)
+    # The place of a row gives away that it was written since; later passes do without, and so does this one.
+    monkeypatch.setattr(dupe_audit.cleanup, "WHERE_STAGED", dupe_audit.cleanup.ANYWHERE)
+    monkeypatch.setattr(Machine, "bench", bench, raising=False)
+    # Where a replay went another way, because a lock did, the objection comes inside a group.
+    with pytest.raises((AssertionError, FlakyFailure)) as objection:
+        run_state_machine_as_test(Cleaning, settings=settings(PROFILE, max_examples=200))
+    said = [objection.value, *getattr(objection.value, "exceptions", ())]
+    assert any("no survivor holds its key" in str(error) for error in said)
