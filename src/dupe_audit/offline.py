@@ -217,6 +217,7 @@ def _clean(operations: Operations, build: BuildRule, accept: Collection[str]) ->
         "revoke_all",
         "create_archive",
         "finish_archive",
+        "archive_drift",
         "stage",
         "divergent",
         "count_staged_references",
