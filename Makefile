@@ -1,4 +1,4 @@
-# make test | lint | demo | bench | clean        another interpreter: make test PYTHON=python3.13
+# make test | lint | demo | bench | torture | clean        another interpreter: make test PYTHON=python3.13
 PYTHON ?= python3
 ARGS ?=
 
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test lint demo bench clean
+.PHONY: test lint demo bench torture clean
 
 test: $(STAMP)
 	$(BIN)/pytest $(ARGS)
@@ -21,6 +21,9 @@ demo: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/migration.py $(ARGS)
+
+torture: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m torture $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

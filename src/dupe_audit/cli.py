@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import click
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -139,6 +139,13 @@ def _exit(findings: Iterable[Finding]) -> None:
 
 @main.command()
 @key_options
+@click.option(
+    "--references",
+    type=click.Choice(("refuse", "repoint")),
+    default="refuse",
+    show_default=True,
+    help="Whether children of extras stop the cleanup or follow the survivor.",
+)
 @click.option("--ignore", multiple=True, metavar="COL", help="A column in which copies may differ; repeat it.")
 @click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), help="A finding you take responsibility for.")
 @click.option("--show-keys", is_flag=True, help="Print the key values of the largest groups.")
@@ -151,6 +158,7 @@ def preflight(
     columns: tuple[str, ...],
     name: str | None,
     nulls_not_distinct: bool,
+    references: Literal["refuse", "repoint"],
     ignore: tuple[str, ...],
     accept: tuple[str, ...],
     show_keys: bool,
@@ -169,7 +177,7 @@ def preflight(
     planned: list[tuple[UniqueKey, CleanupRule | None]] = []
     if table:
         key = UniqueKey(table=table, columns=columns, schema=schema, name=name, nulls_not_distinct=nulls_not_distinct)
-        planned.append((key, CleanupRule(ignore=ignore)))
+        planned.append((key, CleanupRule(ignore=ignore, references=references)))
     elif columns or name or schema:
         raise WrongUsage("A key needs --table and at least one -c COLUMN.")
     with opened(url_here, config_here) as (connection, url, config):
@@ -293,8 +301,9 @@ def restore(run: int, batch_size: int, url_here: str | None, config_here: str | 
             )
             drop(connection, key, BuildRule())
             click.echo(f"Constraint {known.constraint_name} is dropped.", err=True)
-        restored = _shown(put_back(connection, run, batch_size=batch_size), "restoring")
-    click.echo(f"run {run}: {restored:,} rows restored")
+        restored, returned = _shown(put_back(connection, run, batch_size=batch_size), "restoring")
+    children = f", {returned:,} children pointed back" if returned else ""
+    click.echo(f"run {run}: {restored:,} rows restored{children}")
     if known.state == "enforced" and known.revision:
         click.echo(
             f"Alembic still takes revision {known.revision} for applied: use alembic stamp, if that is no longer so.",
@@ -343,18 +352,19 @@ def demo(rows: int, extras: int, writers: int) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _shown(batches: Iterable[Batch], doing: str) -> int:
-    """Drain the batches; show a bar on a terminal, and a line every few seconds elsewhere."""
-    moved, said = 0, time.monotonic()
+def _shown(batches: Iterable[Batch], doing: str) -> tuple[int, int]:
+    """Drain the batches; show a bar on a terminal, and a line every few seconds elsewhere; return rows and children."""
+    moved, repointed, said = 0, 0, time.monotonic()
     with Progress(console=render.console(sys.stderr), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(doing, total=None)
         for batch in batches:
             moved += batch.archived + batch.restored
+            repointed += batch.repointed
             progress.update(task, total=batch.total, completed=batch.done)
             if not sys.stderr.isatty() and time.monotonic() - said > LOG_EVERY:
                 said = time.monotonic()
                 click.echo(f"{doing}: {batch.done:,} of {batch.total:,} rows", err=True)
-    return moved
+    return moved, repointed
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from dupe_audit.driver import run, sqlstate
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Refused
 from dupe_audit.findings import finding
 from dupe_audit.index import Site, build, drop_index, settled
-from dupe_audit.model import BuildRule, IndexState, UniqueKey
+from dupe_audit.model import BuildRule, IndexState, Run, UniqueKey
 from dupe_audit.session import run_lock, step, transaction
 from dupe_audit.statements import ident, literal, statement
 
@@ -75,13 +75,11 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
             )
             state = site.state()
             if state and state.constraint == key.name:
-                _drop_constraint(site)
-            elif state and known and known.building:
-                drop_index(site)
-            if known:
-                ledger.mark_not_building(connection, known.id)
-            if known and known.state in ("enforced", "clean", "cleaning"):
-                ledger.set_state(connection, known.id, "dropped")
+                _drop_constraint(site, known)
+            else:
+                if state and known and known.building:
+                    drop_index(site)
+                _enter_dropped(connection, known)
 
 
 def _run_of(connection: Connection, relation: Relation, key: UniqueKey, revision: str | None) -> int:
@@ -143,11 +141,13 @@ def _comment(site: Site) -> None:
     site.retry(once, f"comment on constraint {site.name}")
 
 
-def _drop_constraint(site: Site) -> None:
+def _drop_constraint(site: Site, known: Run | None) -> None:
     sql = statement("drop_constraint", table=site.relation.name, name=ident(site.name))
 
     def once() -> None:
         with transaction(site.connection, lock_timeout=site.rule.lock_timeout):
+            # In one transaction, so that the ledger never claims a constraint that is gone; and the lock comes last.
+            _enter_dropped(site.connection, known)
             run(site.connection, sql)
 
     try:
@@ -159,3 +159,12 @@ def _drop_constraint(site: Site) -> None:
                 "Drop those first; nothing was changed."
             ) from error
         raise
+
+
+def _enter_dropped(connection: Connection, known: Run | None) -> None:
+    """Enter that neither the constraint nor an unfinished index of the run is there any more."""
+    if known is None:
+        return
+    ledger.mark_not_building(connection, known.id)
+    if known.state in ("enforced", "clean", "cleaning"):
+        ledger.set_state(connection, known.id, "dropped")

@@ -151,7 +151,24 @@ CATALOGUE: dict[str, Entry] = {
     "foreign-key-references": Entry(
         "error",
         "{subject} reference rows that would have to leave.",
-        "Point them at the row that stays (UPDATE child SET …), then run this again. Nothing is archived as long as an extra is referenced.",
+        "Have them follow the survivor, references='repoint', or point them there yourself (UPDATE child SET …), then run this again. "
+        "Nothing is archived as long as an extra is referenced.",
+    ),
+    "cannot-repoint": Entry(
+        "error",
+        "Children cannot be pointed at the survivors: {subject}.",
+        "Remove the cause, or point them at the row that stays yourself (UPDATE child SET …), then run this again.",
+    ),
+    "repoint-collision": Entry(
+        "error",
+        "{subject} once they point at the survivors.",
+        "Decide which of the rows that then stand for the same are to stay, delete or change the others, then run this again.",
+    ),
+    "child-trigger": Entry(
+        "error",
+        "Trigger {subject} fires once for every child that is pointed at a survivor, and once more on the way back.",
+        "Make it skip the migration (for instance by its application_name), or accept this finding if it may fire.",
+        acceptable=True,
     ),
     "foreign-key-unindexed": Entry(
         "warning",
@@ -284,6 +301,11 @@ CATALOGUE: dict[str, Entry] = {
         "error",
         "{subject} archived rows could not go back; they stay in the archive.",
         "Column dupe_audit_problem of the archive says why, row by row. Remove the cause and restore again; rows that are back are not touched.",
+    ),
+    "children-not-returned": Entry(
+        "error",
+        "{subject} children could not be pointed back; they stay at the survivors.",
+        "Column dupe_audit_problem of dupe_audit.children_<run>_<number> says why, row by row. Remove the cause and restore again.",
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -35,9 +36,14 @@ def stage_name(run_id: int) -> str:
     return ident("dupe_audit", f"stage_{run_id}")
 
 
+def record_name(run_id: int, number: int) -> str:
+    """Return the quoted name of a run's record of moved children, by the foreign key's number."""
+    return ident("dupe_audit", f"children_{run_id}_{number}")
+
+
 def exists(connection: Connection) -> bool:
     """Return whether this database has a ledger."""
-    return bool(run(connection, "SELECT pg_catalog.to_regclass('dupe_audit.batch') IS NOT NULL").scalar_one())
+    return bool(run(connection, "SELECT pg_catalog.to_regclass('dupe_audit.child') IS NOT NULL").scalar_one())
 
 
 def is_there(connection: Connection, name: str) -> bool:
@@ -55,7 +61,7 @@ def create(connection: Connection, owner: str) -> None:
         if exists(connection):
             return
         run(connection, statement("create_schema", owner=owner))
-        for table in ("run", "batch"):
+        for table in ("run", "batch", "child"):
             run(connection, statement(f"create_{table}_table"))
             make_private(connection, f"dupe_audit.{table}", owner)
 
@@ -122,12 +128,14 @@ def open_run(
 def rule_holes(rule: CleanupRule | None) -> dict[str, str]:
     """Return the ledger's columns of a rule as SQL values; all NULL where nothing may be cleaned."""
     if rule is None:
-        nothing = dict.fromkeys(("keep", "divergent", "batch_size", "pause", "max_replica_lag"), "NULL")
+        names = ("keep", "divergent", "on_reference", "batch_size", "pause", "max_replica_lag")
+        nothing = dict.fromkeys(names, "NULL")
         return {**nothing, "order_by": text_array(()), "ignore": text_array(())}
     return {
         "keep": literal(rule.keep),
         "order_by": text_array(rule.order_by),
         "divergent": literal(rule.divergent),
+        "on_reference": literal(rule.references),
         "ignore": text_array(rule.ignore),
         "batch_size": literal(rule.batch_size),
         "pause": literal(rule.pause),
@@ -194,6 +202,12 @@ def record_ranking(connection: Connection, run_id: int, *, rows: int, groups: in
     )
 
 
+def children(connection: Connection, run_id: int) -> list[Mapping[str, Any]]:
+    """Return the foreign keys whose children a run moves, with their sums."""
+    query = f"SELECT * FROM dupe_audit.child WHERE run_id = {run_id} ORDER BY number"
+    return [dict(row) for row in run(connection, query).mappings()]
+
+
 def next_batch(connection: Connection, run_id: int) -> int:
     """Return the number of a run's next batch."""
     query = f"SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = {run_id}"
@@ -250,6 +264,7 @@ def _rule(row: Any) -> CleanupRule | None:
         keep=row["keep"],
         order_by=tuple(row["order_by"]),
         divergent=row["divergent"],
+        references=row["on_reference"],
         ignore=tuple(row["ignored"]),
         batch_size=row["batch_size"],
         pause=row["pause"],
@@ -258,14 +273,16 @@ def _rule(row: Any) -> CleanupRule | None:
 
 
 def purge(connection: Connection, run_id: int) -> None:
-    """Drop a run's archive; the ledger keeps what happened.
+    """Drop a run's archive and its records of moved children; the ledger keeps what happened.
 
     Raises:
         DupeAuditError: the ledger has no such run.
     """
     get(connection, run_id)
     with transaction(connection, lock_timeout="5s"):
-        run(connection, f"DROP TABLE IF EXISTS {archive_name(run_id)}")
+        records = [record_name(run_id, row["number"]) for row in children(connection, run_id)]
+        names = [archive_name(run_id), stage_name(run_id), *records]
+        run(connection, f"DROP TABLE IF EXISTS {', '.join(names)}")
         run(
             connection,
             "UPDATE dupe_audit.run SET purged_at = coalesce(purged_at, pg_catalog.clock_timestamp()) "

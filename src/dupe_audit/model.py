@@ -75,9 +75,9 @@ class CleanupRule:
     keep: Literal["first", "last"] = "first"
     order_by: tuple[str, ...] = ()  #: what "first" means; ties end in the row's identity
     divergent: Literal["refuse", "archive"] = "refuse"
-    references: Literal["refuse", "repoint"] = "refuse"
+    references: Literal["refuse", "repoint"] = "refuse"  #: stop where a child references an extra, or move the child
     ignore: tuple[str, ...] = ()  #: columns in which copies may differ and still be exact
-    batch_size: int = 5000  #: rows archived per transaction, at most
+    batch_size: int = 5000  #: rows archived per transaction, at most; with repoint, those and their children
     pause: float = 0.0  #: seconds of rest between batches
     max_replica_lag: float | None = None  #: seconds; batches wait while a standby is further behind
 
@@ -91,11 +91,6 @@ class CleanupRule:
             value = getattr(self, option)
             if value not in allowed:
                 raise WrongUsage(f"{option} is one of {', '.join(allowed)}, not {value!r}.")
-        if self.references == "repoint":
-            raise WrongUsage(
-                "references='repoint' is not available in this version. Point the children at the "
-                "survivors yourself, then run the cleanup again."
-            )
         for column in (*self.order_by, *self.ignore):
             check_identifier("column", column)
         if not 1 <= self.batch_size <= 100_000:
@@ -207,6 +202,7 @@ class Batch:
     run_id: int
     archived: int = 0  #: rows moved into the archive by this batch
     restored: int = 0  #: rows put back by this batch
+    repointed: int = 0  #: children pointed at a survivor, or back again, by this batch
     spared: int = 0  #: rows left for the next pass, or for a person
     done: int = 0  #: rows handled so far in this pass
     total: int = 0  #: rows to handle in this pass
@@ -248,6 +244,8 @@ class Run:
     extras: int
     archived: int
     restored: int
+    children_moved: int  #: rows of other tables that were pointed at a survivor
+    children_returned: int  #: of those, pointed back by a restore
     started_at: str
     finished_at: str | None
     purged_at: str | None

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from alembic.operations import Operations
 from alembic.util import CommandError
 
-from dupe_audit import catalog, ledger
+from dupe_audit import catalog, children, ledger
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import WIDEST_KEY, BuildRule, CleanupRule, UniqueKey, milliseconds
 from dupe_audit.planner import ANYWHERE, BATCHING, RANKING, SEQUENTIAL, WHERE_STAGED, switched_off
@@ -171,6 +171,8 @@ def restore_duplicates(operations: Operations, key: UniqueKey) -> None:
                 batch_size="5000",
                 t_restore_fragments=_quoted("restore_fragments"),
                 t_restore_rows=_quoted("restore_rows"),
+                references=statement("references", relid="v_run.relid"),
+                t_return_children=_quoted("return_children"),
                 t_record_batch=_quoted("record_batch"),
             ),
         )
@@ -193,8 +195,10 @@ def _open(
             lock_namespace=str(LOCK_NAMESPACE),
             create_run_table=template("create_run_table"),
             create_batch_table=template("create_batch_table"),
+            create_child_table=template("create_child_table"),
             revoke_run=_private("dupe_audit.run"),
             revoke_batch=_private("dupe_audit.batch"),
+            revoke_child=_private("dupe_audit.child"),
             key=text_array(key.columns),
             nulls_not_distinct=literal(key.nulls_not_distinct),
             constraint_name=literal(key.name),
@@ -220,8 +224,15 @@ def _clean(operations: Operations, build: BuildRule, accept: Collection[str]) ->
         "archive_drift",
         "stage",
         "divergent",
-        "count_staged_references",
+        "enter_child",
+        "create_record",
+        "finish_record",
+        "stage_children",
+        "batch_end",
         "lock_rows",
+        "lock_children",
+        "judge_extras",
+        "repoint_children",
         "move_rows",
         "record_batch",
     )
@@ -253,7 +264,12 @@ def _clean(operations: Operations, build: BuildRule, accept: Collection[str]) ->
                 nulls_not_distinct="v_rule.nulls_not_distinct",
             ),
             references=statement("references", relid="v_relid"),
+            child_triggers=statement("child_triggers", relid="v_relid"),
+            collisions=statement(
+                "collisions", relid="v_relid", pairs=f"pg_temp.dupe_audit_fill({_quoted('staged_pairs')}, v_holes)"
+            ),
             locked=ledger.LOCKED,
+            locked_child=children.LOCKED,
             where_staged=literal(WHERE_STAGED),
             anywhere=literal(ANYWHERE),
             give_up_after=_interval(build),

@@ -13,7 +13,7 @@ from typing import TypeVar
 from alembic.operations import Operations
 from alembic.util import CommandError
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from dupe_audit import ledger, offline
 from dupe_audit.catalog import find
@@ -62,8 +62,10 @@ def archive_duplicates(operations: Operations, operation: ArchiveDuplicatesOp) -
         if found := blockers(connection, operation.key, rule, accept=accept):
             raise Refused(found, lead=f"{operation.key} cannot be cleaned safely. Nothing was changed.")
         batches = cleanup(connection, operation.key, rule, revision=_revision(), work_mem=_text(options, "work_mem"))
-        archived = _logged(batches, "archived")
-        log.info("%s: %d extras archived", operation.key, archived)
+        archived, repointed = _logged(batches, "archived")
+        log.info(
+            "%s: %d extras archived%s", operation.key, archived, _children(repointed, "pointed at their survivors")
+        )
 
 
 @Operations.implementation_for(CreateUniqueConstraintOnlineOp)
@@ -127,8 +129,8 @@ def restore_duplicates(operations: Operations, operation: RestoreDuplicatesOp) -
                 known[0].archived - known[0].restored,
             )
         else:
-            restored = _logged(restore(connection, known[0].id, batch_size=rule.batch_size), "restored")
-            log.info("%s: %d rows restored", operation.key, restored)
+            restored, returned = _logged(restore(connection, known[0].id, batch_size=rule.batch_size), "restored")
+            log.info("%s: %d rows restored%s", operation.key, restored, _children(returned, "pointed back"))
 
 
 def _clean_again(
@@ -142,17 +144,15 @@ def _clean_again(
     rule = _overridden(known[1], options)
 
     def clean() -> int:
-        return _logged(
-            cleanup(
-                connection,
-                key,
-                rule,
-                lock_timeout=build.lock_timeout,
-                give_up_after=build.give_up_after,
-                work_mem=_text(options, "work_mem"),
-            ),
-            "archived",
+        batches = cleanup(
+            connection,
+            key,
+            rule,
+            lock_timeout=build.lock_timeout,
+            give_up_after=build.give_up_after,
+            work_mem=_text(options, "work_mem"),
         )
+        return _logged(batches, "archived")[0]
 
     return clean
 
@@ -171,15 +171,20 @@ def _refuse_pooler(connection: Connection, options: dict[str, object]) -> None:
         raise Refused([finding("transaction-pooler", sign)], lead="Nothing was changed.")
 
 
-def _logged(batches: Iterable[Batch], what: str) -> int:
-    """Drain the batches; log at most every few seconds; return how many rows moved."""
-    moved, said = 0, time.monotonic()
+def _children(count: int, what: str) -> str:
+    return f", {count} children {what}" if count else ""
+
+
+def _logged(batches: Iterable[Batch], what: str) -> tuple[int, int]:
+    """Drain the batches; log at most every few seconds; return how many rows moved, and children with them."""
+    moved, repointed, said = 0, 0, time.monotonic()
     for batch in batches:
         moved += getattr(batch, what)
+        repointed += batch.repointed
         if time.monotonic() - said > LOG_EVERY:
             said = time.monotonic()
             log.info("run %d: %d of %d rows done, %d %s", batch.run_id, batch.done, batch.total, moved, what)
-    return moved
+    return moved, repointed
 
 
 @contextmanager
@@ -210,6 +215,8 @@ def _autocommit(operations: Operations, directive: str) -> Iterator[Connection]:
         told = failure or error
         if isinstance(told, DBAPIError):
             told = friendly(told, directive)
+        elif isinstance(told, PendingRollbackError):
+            told = DupeAuditError(f"{directive} lost its connection at its end. Run the same command again.")
         if isinstance(told, Interrupted):
             log.error("%s", told)  # noqa: TRY400 - a traceback would say nothing more
             raise SystemExit(told.exit_code) from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from dupe_audit import catalog
+from dupe_audit import catalog, children
 from dupe_audit.catalog import Relation
 from dupe_audit.driver import pooler, run
 from dupe_audit.findings import CATALOGUE, finding
@@ -83,12 +83,12 @@ def preflight(
         holes = catalog.fragments(connection, relation, key, rule)
         measure = _measure(connection, holes)
         counts = _count(connection, holes, measure)
-        references = _references(connection, relation, holes, counts)
+        references, dependent = _references(connection, relation, holes, counts, rule)
         examples: tuple[tuple[str, int], ...] = ()
         if show_keys and counts.groups:
             rows = run(connection, fill_known(template("examples"), holes))
             examples = tuple((row.key, row.rows) for row in rows)
-    findings += [*_width_finding(measure), *_duplicate_findings(counts, references, rule)]
+    findings += [*_width_finding(measure), *_duplicate_findings(counts, rule), *dependent]
     return DuplicateReport(
         key=key,
         counts=counts,
@@ -143,6 +143,8 @@ def _catalog_findings(connection: Connection, key: UniqueKey, relation: Relation
         ),
     )
     findings = [finding(row.id, row.subject, table=relation.name) for row in rows]
+    if rule.references == "repoint":
+        findings += children.triggers(connection, relation.relid)
     if through := pooler(connection):
         findings.append(finding("transaction-pooler", through))
     if not UNCOUNTABLE & {f.id for f in findings}:
@@ -205,25 +207,36 @@ def _count(connection: Connection, holes: dict[str, str], measure: _Measure) -> 
 
 
 def _references(
-    connection: Connection, relation: Relation, holes: dict[str, str], counts: Counts
-) -> tuple[Reference, ...]:
-    references = []
-    for row in run(connection, statement("references", relid=str(relation.relid))).all():
-        query = fill_known(template("count_references"), holes, child=row.child, condition=row.condition)
-        # A hash join is the better plan here: the child can be large.
-        run(connection, "SET LOCAL enable_hashjoin = on")
-        count = run(connection, query).scalar_one() if counts.extras else 0
-        references.append(
-            Reference(table=row.child, constraint=row.constraint_name, on_delete=row.on_delete, rows=count)
-        )
-    return tuple(references)
+    connection: Connection, relation: Relation, holes: dict[str, str], counts: Counts, rule: CleanupRule
+) -> tuple[tuple[Reference, ...], list[Finding]]:
+    """Count the children of extras; say why the rule refuses them, or why they cannot follow the survivor."""
+    pairs = fill_known(template("ranked_pairs"), holes)
+    # A hash join is the better plan here: a child can be large.
+    run(connection, "SET LOCAL enable_hashjoin = on")
+    counted = []
+    for fk in children.foreign_keys(connection, relation.relid):
+        rows = unlinked = 0
+        if counts.extras:
+            row = run(connection, fk.sql("count_references", holes, pairs=pairs)).one()
+            rows, unlinked = int(row.rows), int(row.unlinked)
+        counted.append((fk, rows, unlinked))
+    references = tuple(
+        Reference(table=fk.child, constraint=fk.constraint_name, on_delete=fk.on_delete, rows=rows)
+        for fk, rows, _ in counted
+    )
+    if rule.references == "refuse":
+        return references, [finding("foreign-key-references", fk.rows(rows)) for fk, rows, _ in counted if rows]
+    found = children.objections(counted)
+    if any(rows for _, rows, _ in counted):
+        found += children.collisions(connection, relation.relid, pairs)
+    return references, found
 
 
 def _width_finding(measure: _Measure) -> list[Finding]:
     return [finding("key-too-wide", measure.widest_key)] if measure.widest_key > WIDEST_KEY else []
 
 
-def _duplicate_findings(counts: Counts, references: Iterable[Reference], rule: CleanupRule) -> list[Finding]:
+def _duplicate_findings(counts: Counts, rule: CleanupRule) -> list[Finding]:
     if not counts.groups:
         return []
     findings = [
@@ -233,12 +246,6 @@ def _duplicate_findings(counts: Counts, references: Iterable[Reference], rule: C
     ]
     if counts.divergent_groups and rule.divergent == "refuse":
         findings.append(finding("divergent-duplicates", f"{counts.divergent_groups} of {counts.groups} groups"))
-    for reference in references:
-        if reference.rows:
-            subject = (
-                f"{reference.rows} rows of {reference.table} ({reference.constraint}, ON DELETE {reference.on_delete})"
-            )
-            findings.append(finding("foreign-key-references", subject))
     return findings
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit import ledger
-from dupe_audit.driver import reason, run, sqlstate
+from dupe_audit import children, ledger
+from dupe_audit.children import ForeignKey
+from dupe_audit.driver import reason, run, sqlstate, tidy
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import Batch, Run
+from dupe_audit.planner import BATCHING
 from dupe_audit.session import retrying, run_lock, step, transaction
 from dupe_audit.statements import fill_known, literal, statement, template
+
+log = logging.getLogger("alembic.dupe_audit")
 
 #: classes of SQLSTATE that speak about one row: data, constraints, and what a trigger raises
 ABOUT_A_ROW = ("22", "23", "44", "P0")
@@ -54,7 +59,8 @@ def restore(
         give_up_after: total wait for one lock.
 
     Raises:
-        Refused: rows that could not go back; each has its reason in the archive, all others are back.
+        Refused: rows that could not go back, or children that could not be pointed back at them; each has its reason
+            in the archive or the record of moved children, all others are back.
         DupeAuditError: the table or the archive is gone, or a column that was archived no longer exists.
         Blocked: the table stayed locked.
     """
@@ -85,7 +91,13 @@ def restore(
                     lock_timeout=lock_timeout,
                     give_up_after=give_up_after,
                 )
-                yield from _batches(work, batch_size)
+                kept, total = yield from _rows_back(work, batch_size)
+                refused = yield from _children_back(work, batch_size)
+                left = {"rows-not-restored": kept, "children-not-returned": refused}
+                if found := [finding(id_, count) for id_, count in left.items() if count]:
+                    raise Refused(found, lead=f"Of {total} archived rows {total - kept} are back in the table.")
+            # The list of a cleanup that was killed half way, which nobody will take up any more.
+            tidy(connection, f"DROP TABLE IF EXISTS {ledger.stage_name(run_id)}")
             ledger.set_state(connection, run_id, "restored")
 
 
@@ -106,23 +118,24 @@ def _holes(connection: Connection, known: Run) -> dict[str, str]:
     return {**{k: str(v) for k, v in row.items()}, "table": table, "archive": archive}
 
 
-def _batches(work: _Work, batch_size: int) -> Iterator[Batch]:
+def _rows_back(work: _Work, batch_size: int) -> Generator[Batch, None, tuple[int, int]]:
+    """Restore the archived rows, the last one first; return how many stay in the archive, and how many there were."""
     archive = work.holes["archive"]
     left = f"FROM {archive} WHERE dupe_audit_restored_at IS NULL"
     total = int(run(work.connection, f"SELECT count(*) {left}").scalar_one())
-    low, done, kept = 0, 0, 0
+    above, done, kept = 2**63 - 1, 0, 0
     while True:
         started = time.monotonic()
         window = run(
             work.connection,
             "SELECT min(dupe_audit_id) AS low, max(dupe_audit_id) AS high, count(*) AS size FROM "
-            f"(SELECT dupe_audit_id {left} AND dupe_audit_id > {low} ORDER BY 1 LIMIT {batch_size}) AS next",
+            f"(SELECT dupe_audit_id {left} AND dupe_audit_id < {above} ORDER BY 1 DESC LIMIT {batch_size}) AS next",
         ).one()
         size = int(window.size)
         if not size:
-            break
-        put = _restored(work, window.low, window.high)
-        low, done, kept = window.high, done + size, kept + size - put
+            return kept, total
+        put = _halving(work, archive, partial(_put, work), window.low, window.high)
+        above, done, kept = window.low, done + size, kept + size - put
         yield Batch(
             run_id=work.known.id,
             restored=put,
@@ -131,20 +144,59 @@ def _batches(work: _Work, batch_size: int) -> Iterator[Batch]:
             total=total,
             seconds=time.monotonic() - started,
         )
-    if kept:
-        raise Refused(
-            [finding("rows-not-restored", kept)], lead=f"Of {total} archived rows {total - kept} are back in the table."
-        )
 
 
-def _restored(work: _Work, low: int, high: int) -> int:
-    """Restore a range of archived rows; halve it around a row that cannot go back; return how many went."""
+def _children_back(work: _Work, batch_size: int) -> Generator[Batch, None, int]:
+    """Point moved children back at the rows that are in the table again, the last one first; return how many cannot."""
+    ranges = children.to_return(work.connection, work.known.id, work.known.relid)
+    total, done, refused = sum(size for *_, size in ranges), 0, 0
+    for fk, first, last, _ in ranges:
+        record = fk.holes["record"]
+        for high in range(last, first - 1, -batch_size):
+            started, low = time.monotonic(), max(first, high - batch_size + 1)
+            these = f"dupe_audit_returned_at IS NULL AND dupe_audit_id BETWEEN {low} AND {high}"
+            run(
+                work.connection,
+                f"UPDATE {record} SET dupe_audit_problem = NULL WHERE {these} AND dupe_audit_problem <> ''",
+            )
+            size = int(run(work.connection, f"SELECT count(*) FROM {record} WHERE {these}").scalar_one())
+            back = _halving(work, record, partial(_return, work, fk), low, high)
+            done += size
+            refused += int(
+                run(
+                    work.connection, f"SELECT pg_catalog.count(dupe_audit_problem) FROM {record} WHERE {these}"
+                ).scalar_one()
+            )
+            yield Batch(
+                run_id=work.known.id,
+                repointed=back,
+                spared=size - back,
+                done=done,
+                total=total,
+                seconds=time.monotonic() - started,
+            )
+    _say_left(work)
+    return refused
+
+
+def _say_left(work: _Work) -> None:
+    """Say which children stay at the survivor because the application has changed or deleted them meanwhile."""
+    for row in ledger.children(work.connection, work.known.id):
+        if left := row["moved"] - row["returned"]:
+            record = ledger.record_name(work.known.id, row["number"])
+            log.warning(
+                "%d rows of %s (%s) were not pointed back: see %s", left, row["child"], row["constraint_name"], record
+            )
+
+
+def _halving(work: _Work, table: str, action: Callable[[int, int], int], low: int, high: int) -> int:
+    """Bring back a range of rows; halve it around one that cannot go back, and note why; return how many went."""
     try:
         return retrying(
             work.connection,
-            partial(_put, work, low, high),
+            partial(action, low, high),
             relid=work.known.relid,
-            what=f"restore archived rows {low} to {high}",
+            what=f"restore rows {low} to {high} of {table}",
             lock_timeout=work.lock_timeout,
             give_up_after=work.give_up_after,
         )
@@ -157,11 +209,10 @@ def _restored(work: _Work, low: int, high: int) -> int:
         why = f"{code}: {reason(error)}"
     if low < high:
         middle = (low + high) // 2
-        return _restored(work, low, middle) + _restored(work, middle + 1, high)
-    run(
-        work.connection,
-        f"UPDATE {work.holes['archive']} SET dupe_audit_problem = {literal(why)} WHERE dupe_audit_id = {low}",
-    )
+        # The upper half first, for the last one goes back first.
+        later = _halving(work, table, action, middle + 1, high)
+        return _halving(work, table, action, low, middle) + later
+    run(work.connection, f"UPDATE {table} SET dupe_audit_problem = {literal(why)} WHERE dupe_audit_id = {low}")
     return 0
 
 
@@ -177,3 +228,14 @@ def _put(work: _Work, low: int, high: int) -> int:
         if row["chosen"]:
             ledger.record_batch(connection, run_id, number, restored=row["put"])
     return int(row["put"])
+
+
+def _return(work: _Work, fk: ForeignKey, low: int, high: int) -> int:
+    connection = work.connection
+    with transaction(connection, lock_timeout=work.lock_timeout, local=BATCHING):
+        row = run(
+            connection, fk.sql("return_children", work.holes, run=str(work.known.id), low=str(low), high=str(high))
+        ).one()
+        if row.back != row.marked:
+            raise DupeAuditError(f"{row.back} rows of {fk.child} went back, but {row.marked} are noted; rolled back.")
+    return int(row.back)

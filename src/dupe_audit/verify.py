@@ -152,4 +152,20 @@ def ledger_findings(connection: Connection, known: Run) -> list[Finding]:
         if len(set(sums.values())) > 1:
             told = ", ".join(f"{place} {number}" for place, number in sums.items())
             findings.append(finding("ledger-mismatch", f"run {known.id}, {what}: {told}"))
+    return findings + _child_findings(connection, known)
+
+
+def _child_findings(connection: Connection, known: Run) -> list[Finding]:
+    """Return what is wrong with the sums of moved children: ledger = record."""
+    findings = []
+    for row in ledger.children(connection, known.id):
+        record = ledger.record_name(known.id, row["number"])
+        kept = (0, 0)
+        if ledger.is_there(connection, record):
+            kept = tuple(
+                run(connection, f"SELECT count(*), pg_catalog.count(dupe_audit_returned_at) FROM {record}").one()
+            )
+        if kept != (row["moved"], row["returned"]):
+            told = f"ledger {row['moved']} and {row['returned']}, record {kept[0]} and {kept[1]}"
+            findings.append(finding("ledger-mismatch", f"run {known.id}, moved and returned of {row['child']}: {told}"))
     return findings

@@ -198,6 +198,39 @@ def test_divergent_groups_stop_the_upgrade_where_they_are_refused_h23(
     assert [("014",)] == sql("SELECT version_num FROM alembic_version")
 
 
+LATE = """
+    op.execute("INSERT INTO agent_actions SELECT 'ffffffff-ffff-ffff-ffff-ffffffffffff', correlation_id, agent_name, "
+        "action_type, action_name, action_details, debug_mode, duration_ms, created_at FROM agent_actions LIMIT 1")
+    op.execute("INSERT INTO child VALUES (0, 'ffffffff-ffff-ffff-ffff-ffffffffffff')")
+    op.create_unique_constraint_online("""
+
+
+def test_children_follow_through_the_whole_upgrade_and_back(alembic, sql, agent_actions, tmp_path, environment):
+    """Children of extras that arrive between the two directives follow as well; downgrade points every child back."""
+    sql(
+        "CREATE TABLE child (n int PRIMARY KEY, action uuid REFERENCES agent_actions ON DELETE CASCADE);"
+        "INSERT INTO child SELECT row_number() OVER (), id FROM agent_actions"
+    )
+    before = sql("SELECT * FROM child ORDER BY n")
+    shutil.copytree(ROOT / "alembic", tmp_path / "alembic")
+    shutil.copy(ROOT / "alembic.ini", tmp_path)
+    revision = tmp_path / "alembic" / "versions" / "015_unique_action.py"
+    text = revision.read_text().replace('divergent="archive"', 'divergent="archive", references="repoint"')
+    revision.write_text(text.replace("\n    op.create_unique_constraint_online(", LATE))
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "alembic", *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stderr
+
+    assert "60 extras archived, 60 children pointed at their survivors" in run("upgrade", "head")
+    assert [("enforced", 61, 61)] == sql("SELECT state, archived, moved FROM dupe_audit.run r, dupe_audit.child c")
+    assert [(1061, 1000)] == sql("SELECT count(*), count(DISTINCT action) FROM child")
+
+    assert "61 rows restored, 61 children pointed back" in run("downgrade", "014")
+    assert before == sql("SELECT * FROM child WHERE n > 0 ORDER BY n")
+    assert [("ffffffff-ffff-ffff-ffff-ffffffffffff",)] == sql("SELECT action::text FROM child WHERE n = 0")
+
+
 def test_a_connection_that_is_in_a_transaction_is_refused_in_words_h166_h185(alembic, sql, agent_actions, engine):
     """Where env.py opened a transaction first, the directive says so instead of an AssertionError."""
     from alembic import command

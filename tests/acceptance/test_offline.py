@@ -109,6 +109,77 @@ def test_offline_script_drops_its_own_unfinished_index(alembic, psql, sql, agent
     assert [("enforced", 61)] == sql("SELECT state, archived FROM dupe_audit.run")
 
 
+CHILDREN = """
+CREATE TABLE c (id int PRIMARY KEY, action_id uuid REFERENCES agent_actions ON DELETE CASCADE, tag text);
+INSERT INTO c SELECT row_number() OVER (), id, 'tag ' || row_number() OVER () FROM agent_actions;
+"""
+ARCHIVE = 'divergent="archive")'
+
+
+@pytest.fixture
+def repointing(environment, tmp_path):
+    """Print the SQL of the reference project, in which children follow the survivor; takes alembic's arguments."""
+    shutil.copytree(ROOT / "alembic", tmp_path / "alembic")
+    shutil.copy(ROOT / "alembic.ini", tmp_path)
+    revision = tmp_path / "alembic" / "versions" / "015_unique_action.py"
+    assert ARCHIVE in revision.read_text()
+    revision.write_text(
+        revision.read_text().replace(ARCHIVE, 'divergent="archive", references="repoint", batch_size=7)')
+    )
+
+    def script(*arguments):
+        command = [sys.executable, "-m", "alembic", *arguments, "--sql"]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+
+    return script
+
+
+def test_offline_script_moves_children_and_back(repointing, alembic, psql, sql, agent_actions, dupe_audit):
+    """Children follow the survivor in the script as they do online, and go back to their own parents."""
+    sql(CHILDREN)
+    before = sql(CHECKSUM), sql("SELECT * FROM c ORDER BY id")
+    up = psql(repointing("upgrade", "014:015"))
+    assert (0, [("015",)]) == (up.returncode, sql("SELECT version_num FROM alembic_version")), up.stderr
+    assert [("enforced", 60, 60)] == sql("SELECT state, archived, moved FROM dupe_audit.run r, dupe_audit.child c")
+    assert [(0,)] == sql(
+        "SELECT count(*) FROM c WHERE NOT EXISTS (SELECT FROM agent_actions a WHERE a.id = c.action_id)"
+    )
+    assert [(1060, 1000)] == sql("SELECT count(*), count(DISTINCT action_id) FROM c")
+    dupe_audit("verify")
+
+    down = psql(repointing("downgrade", "015:014"))
+    assert 0 == down.returncode, down.stderr
+    assert before == (sql(CHECKSUM), sql("SELECT * FROM c ORDER BY id"))
+    assert [("restored", 60)] == sql("SELECT state, returned FROM dupe_audit.run r, dupe_audit.child c")
+
+
+@pytest.mark.parametrize(
+    ("child", "told"),
+    [
+        (
+            "CREATE TABLE c (id uuid REFERENCES agent_actions); INSERT INTO c SELECT id FROM agent_actions",
+            "cannot-repoint: 60 rows of public.c",
+        ),
+        (
+            CHILDREN + "UPDATE c SET tag = 'same'; ALTER TABLE c ADD UNIQUE (action_id, tag)",
+            "repoint-collision: 60 rows of public.c would collide on c_action_id_tag_key",
+        ),
+        (
+            CHILDREN + "CREATE TRIGGER audit BEFORE UPDATE ON c FOR EACH ROW EXECUTE FUNCTION "
+            "suppress_redundant_updates_trigger()",
+            "child-trigger: audit on public.c",
+        ),
+    ],
+    ids=["no primary key", "collision", "trigger"],
+)
+def test_offline_script_refuses_what_cannot_follow(repointing, alembic, psql, sql, agent_actions, child, told):
+    """Children that cannot follow stop the script before anything is archived, with their count."""
+    sql(child)
+    up = psql(repointing("upgrade", "014:015"))
+    assert (3, True) == (up.returncode, told in up.stderr), up.stderr
+    assert [("014", 1060)] == sql("SELECT version_num, (SELECT count(*) FROM agent_actions) FROM alembic_version")
+
+
 def test_offline_needs_no_database(alembic, environment):
     """The script is printed without any connection."""
     environment["DATABASE_URL"] = "postgresql://nobody@localhost:1/nothing"

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from types import FrameType
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql as pgsql
-from sqlalchemy import Connection, create_engine, make_url
+from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.pool import NullPool
 
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
+from dupe_audit.driver import run
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.restore import restore
 from dupe_audit.statements import ident
@@ -46,10 +47,10 @@ def _patience() -> Iterator[None]:
 def clean(conn: Connection) -> Callable[..., list[Batch]]:
     """Clean a whole key and return the batches; keywords make the rule."""
 
-    def run(key: UniqueKey, **rule: Any) -> list[Batch]:
+    def clean(key: UniqueKey, **rule: Any) -> list[Batch]:
         return list(cleanup(conn, key, CleanupRule(**rule), give_up_after="2s"))
 
-    return run
+    return clean
 
 
 @pytest.fixture
@@ -96,6 +97,29 @@ def there_and_back(conn: Connection, dump: Dump) -> Callable[..., int]:
         return archived
 
     return walk
+
+
+@pytest.fixture
+def plans_of_a_batch(conn: Connection) -> Callable[..., str]:
+    """Run two batches, explain every statement of the second as if it ran again, and return the plans."""
+
+    def explain(batches: Generator[Batch, None, None]) -> str:
+        ran: list[str] = []
+        event.listen(conn, "before_cursor_execute", lambda *args: ran.append(args[2]))
+        next(batches)
+        next(batches)
+        begin = max(n for n, text in enumerate(ran) if text.startswith("BEGIN"))
+        opening, batch = ran[begin : begin + 2], ran[begin + 2 :]
+
+        for statement in opening:
+            run(conn, statement)
+        explainable = [text for text in batch if text.startswith(("SELECT", "INSERT", "UPDATE", "WITH"))]
+        rows = [row[0] for text in explainable for row in run(conn, f"EXPLAIN {text}")]
+        run(conn, "ROLLBACK")
+        batches.close()
+        return "\n".join(rows)
+
+    return explain
 
 
 @pytest.fixture

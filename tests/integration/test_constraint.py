@@ -3,9 +3,11 @@
 import signal
 import threading
 import time
+from contextlib import suppress
 
 import psycopg
 import pytest
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
@@ -516,6 +518,20 @@ def test_drop_gives_way_and_names_who_is_in_the_way(sql, conn, table, psycopg_co
     assert constraint(sql) == "UNIQUE (k)"
 
 
+def test_ledger_never_claims_a_constraint_that_is_gone(sql, conn, table):
+    """At no statement of a drop does the ledger say that the key is enforced when the constraint is not there."""
+    enforce(conn, KEY, BuildRule())
+    ledger.mark_enforced(conn, 1, "uq")
+    seen = []
+
+    def look(*_):
+        seen.append((sql("SELECT state FROM dupe_audit.run")[0][0], constraint(sql)))
+
+    event.listen(conn, "after_cursor_execute", look)
+    drop(conn, KEY, BuildRule())
+    assert {("enforced", "UNIQUE (k)"), ("dropped", None)} == set(seen)
+
+
 def test_constraint_of_a_table_of_the_same_name_stays(sql, conn):
     """With a schema, that one's constraint is made and dropped, and no other."""
     for schema in ("a", "b"):
@@ -534,3 +550,23 @@ def test_after_a_drop_an_index_of_the_name_is_somebody_elses(sql, conn, table):
         enforce(conn, KEY, BuildRule())
 
     assert indexes(sql) == [("uq", False)]
+
+
+@pytest.mark.torture
+def test_ledger_never_claims_a_constraint_that_was_dropped(sql, conn, table):
+    """A backend that dies right after it dropped the constraint leaves no run that says enforced."""
+    enforce(conn, KEY, BuildRule())
+    ledger.mark_enforced(conn, 1, "uq")
+
+    def terminate(_connection, _cursor, _statement, *_):
+        if constraint(sql) is None:
+            sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE query = 'COMMIT' AND state = 'idle' AND datname = current_database()"
+            )
+
+    event.listen(conn, "before_cursor_execute", terminate)
+    with suppress(DBAPIError):
+        drop(conn, KEY, BuildRule())
+    assert constraint(sql) is None
+    assert sql("SELECT state, building FROM dupe_audit.run") == [("dropped", False)]

@@ -301,6 +301,14 @@ def test_half_done_cleanup_can_be_undone_h141(sql, conn, dump):
     assert before == dump("t")
 
 
+@pytest.mark.parametrize("end", [lambda conn: list(restore(conn, 1)), lambda conn: ledger.purge(conn, 1)])
+def test_list_of_a_killed_cleanup_goes(sql, conn, cleaned, end):
+    """The list that a killed cleanup left behind does not outlive its run."""
+    sql("CREATE TABLE dupe_audit.stage_1 (n bigint)")
+    end(conn)
+    assert sql("SELECT to_regclass('dupe_audit.stage_1')") == [(None,)]
+
+
 def test_sequences_are_left_alone_h146(sql, conn, dump):
     """A restore gives rows their own identity values and takes none from the sequence (H146)."""
     sql("CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k int)")

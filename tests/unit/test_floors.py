@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[2] / "src" / "dupe_audit"
 
 FLOORS = {
     "fact": "model errors findings",
-    "tool": "statements driver planner session catalog ledger watchdog index render connect embedded operations"
-    " revisions offline",
+    "tool": "statements driver planner session catalog ledger children staging watchdog index render connect embedded"
+    " operations revisions offline",
     "step": "preflight cleanup constraint verify restore writer",
     "door": "cli ops checks consumer demo",
 }

@@ -49,7 +49,6 @@ def test_key_reads_as_people_write_it():
         ({"keep": "newest"}, "first, last"),
         ({"divergent": "merge"}, "refuse, archive"),
         ({"references": "drop"}, "refuse, repoint"),
-        ({"references": "repoint"}, "not available"),
         ({"order_by": ("",)}, "column name"),
         ({"ignore": ("x" * 64,)}, "63 bytes"),
         ({"batch_size": 0}, "batch_size"),

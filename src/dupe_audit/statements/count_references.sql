@@ -1,13 +1,9 @@
--- Purpose: count the rows of one child table that reference extras, before anything is staged.
+-- Purpose: count, by one foreign key, the children of extras before anything is staged, and those whose survivor could not be referenced.
 -- Lock: ACCESS SHARE on the table and on the child.
 -- Again: yes, it reads.
-WITH extra AS MATERIALIZED (
-    SELECT tid FROM (
-        SELECT t.ctid AS tid, row_number() OVER (PARTITION BY {partition_by} ORDER BY {order_by}) AS place
-        FROM ONLY {table} t
-        WHERE {t_countable}
-    ) AS ranked WHERE place > 1
-)
-SELECT count(*)
-FROM {child} c
-WHERE EXISTS (SELECT FROM extra JOIN ONLY {table} e ON e.ctid = extra.tid WHERE {condition})
+WITH pair AS MATERIALIZED ({pairs})
+SELECT count(*) AS rows, count(*) FILTER (WHERE NOT ({v_not_null})) AS unlinked
+FROM pair
+JOIN ONLY {table} e ON e.ctid = pair.e_tid
+JOIN ONLY {table} v ON v.ctid = pair.s_tid
+JOIN {source} c ON {condition}

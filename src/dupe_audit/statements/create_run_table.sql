@@ -13,6 +13,7 @@ CREATE TABLE IF NOT EXISTS dupe_audit.run (
     keep text CHECK (keep IN ('first', 'last')),
     order_by text[] NOT NULL DEFAULT '{}',
     divergent text CHECK (divergent IN ('refuse', 'archive')),
+    on_reference text CHECK (on_reference IN ('refuse', 'repoint')),
     ignored text[] NOT NULL DEFAULT '{}',
     batch_size integer,
     pause double precision,

@@ -26,7 +26,10 @@ SELECT (SELECT count(*) FROM judged) AS judged,
        (SELECT count(*) FROM gone) AS deleted,
        (SELECT count(*) FROM kept) AS archived,
        (SELECT pg_catalog.md5(pg_catalog.string_agg(
-                   pg_catalog.format('%s %s %s %s', a.attnum, a.attname, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum))
+                   pg_catalog.format('%s %s %s %s', a.attnum, a.attname, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum)
+               -- A foreign key that came after the others were listed would delete children that nobody looked for (H99).
+               || (SELECT coalesce(pg_catalog.string_agg(con.oid::pg_catalog.text, ',' ORDER BY con.oid), '')
+                   FROM pg_catalog.pg_constraint con WHERE con.confrelid = {relid}::pg_catalog.oid AND con.contype = 'f'))
         FROM pg_catalog.pg_attribute a
         -- A table made anew under the name has another oid, and no digest (H69).
         WHERE a.attrelid = {relid}::pg_catalog.oid AND a.attrelid = pg_catalog.to_regclass({table_name})::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns_digest

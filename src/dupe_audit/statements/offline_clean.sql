@@ -17,6 +17,14 @@ DECLARE
     v_spared bigint;
     v_until timestamptz;
     v_where_staged text := {where_staged};
+    v_fk jsonb;
+    v_fks jsonb := '[]';
+    v_number integer;
+    v_record text;
+    v_children bigint;
+    v_unlinked bigint;
+    v_any_child boolean;
+    v_leaving bigint;
 BEGIN
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
     v_relid := v_rule.relid;
@@ -30,6 +38,11 @@ BEGIN
     END LOOP;
     SELECT pg_catalog.to_jsonb(f) INTO v_holes
     FROM ({fragments}) AS f;
+    IF v_rule.on_reference = 'repoint' AND 'child-trigger' = ANY ({errors}) THEN
+        FOR v_found IN {child_triggers} LOOP
+            RAISE EXCEPTION 'dupe-audit: child-trigger: % (see the page of that finding)', v_found.subject;
+        END LOOP;
+    END IF;
     EXECUTE pg_temp.dupe_audit_fill({t_measure}, v_holes) INTO v_found;
     IF v_found.widest_key > {widest_key} AND 'key-too-wide' = ANY ({errors}) THEN
         RAISE EXCEPTION 'dupe-audit: key-too-wide: the widest key takes % bytes', v_found.widest_key;
@@ -56,16 +69,41 @@ BEGIN
             EXECUTE pg_catalog.format('ALTER TABLE %s ALTER COLUMN %s DROP %s', v_holes ->> 'archive', v_found.name, v_found.filler);
         END IF;
     END LOOP;
+    v_holes := v_holes || pg_catalog.jsonb_build_object('e_children', '0', 'e_unreferenced_by_others', 'true');
+    FOR v_found IN {references} LOOP
+        v_fk := pg_catalog.to_jsonb(v_found) || pg_catalog.jsonb_build_object(
+            'columns', pg_catalog.format('%L::pg_catalog.int2[]', v_found.columns), 'identity', pg_catalog.format('%L::pg_catalog.int2[]', v_found.identity));
+        IF v_rule.on_reference = 'repoint' AND v_found.cannot IS NULL THEN
+            EXECUTE pg_temp.dupe_audit_fill({t_enter_child}, v_fk || pg_catalog.jsonb_build_object('run', v_run,
+                'child', pg_catalog.quote_literal(v_found.child), 'constraint_name', pg_catalog.quote_literal(v_found.constraint_name))) INTO v_number;
+            v_record := pg_catalog.format('dupe_audit.children_%s_%s', v_run, v_number);
+            v_fk := v_fk || pg_catalog.jsonb_build_object('number', v_number, 'record', v_record);
+            IF pg_catalog.to_regclass(v_record) IS NULL THEN
+                EXECUTE pg_temp.dupe_audit_fill({t_create_record}, v_fk);
+                EXECUTE pg_temp.dupe_audit_fill({t_finish_record}, v_fk);
+                EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I', v_record,
+                    (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c WHERE c.oid = v_relid));
+                EXECUTE pg_temp.dupe_audit_fill({t_revoke_all}, pg_catalog.jsonb_build_object('object_name', pg_catalog.quote_literal(v_record)));
+            END IF;
+            v_holes := v_holes || pg_catalog.jsonb_build_object('e_children', pg_catalog.format(
+                '%s + (SELECT count(*) FROM %s c WHERE %s)', v_holes ->> 'e_children', v_found.source, v_found.condition));
+        ELSE
+            v_holes := v_holes || pg_catalog.jsonb_build_object('e_unreferenced_by_others', pg_catalog.format(
+                '%s AND (SELECT true FROM %s c WHERE %s LIMIT 1) IS NULL', v_holes ->> 'e_unreferenced_by_others', v_found.source, v_found.condition));
+        END IF;
+        v_fks := v_fks || v_fk;
+    END LOOP;
     UPDATE dupe_audit.run SET state = 'cleaning', finished_at = NULL WHERE id = v_run;
-    EXECUTE 'DROP TABLE IF EXISTS pg_temp.dupe_audit_locked';
+    EXECUTE 'DROP TABLE IF EXISTS pg_temp.dupe_audit_locked, pg_temp.dupe_audit_locked_child';
     {locked};
+    {locked_child};
     COMMIT;
     v_until := pg_catalog.clock_timestamp() + interval {give_up_after};
     LOOP
         PERFORM pg_catalog.set_config(name, 'off', true) FROM unnest({ranking}) AS name;
         EXECUTE pg_catalog.format('DROP TABLE IF EXISTS %s', v_holes ->> 'stage');
         EXECUTE pg_temp.dupe_audit_fill({t_stage}, v_holes);
-        EXECUTE pg_catalog.format('ALTER TABLE %s ADD PRIMARY KEY (n)', v_holes ->> 'stage');
+        EXECUTE pg_catalog.format('ALTER TABLE %s ADD PRIMARY KEY (n), ADD COLUMN children bigint DEFAULT 0', v_holes ->> 'stage');
         EXECUTE pg_catalog.format('ANALYZE %s', v_holes ->> 'stage');
         EXECUTE pg_catalog.format('SELECT count(*), count(*) FILTER (WHERE place = 2) FROM %s', v_holes ->> 'stage')
             INTO v_extras, v_groups;
@@ -82,14 +120,26 @@ BEGIN
                         v_found.groups, v_found.extras;
                 END IF;
             END IF;
-            FOR v_found IN {references} LOOP
-                EXECUTE pg_temp.dupe_audit_fill({t_count_staged_references}, v_holes || pg_catalog.jsonb_build_object(
-                    'child', v_found.child, 'condition', v_found.condition)) INTO v_low;
-                IF v_low > 0 THEN
-                    RAISE EXCEPTION 'dupe-audit: foreign-key-references: % rows of % reference extras (%, ON DELETE %)',
-                        v_low, v_found.child, v_found.constraint_name, v_found.on_delete;
+            v_any_child := false;
+            FOR v_fk IN SELECT pg_catalog.jsonb_array_elements(v_fks) LOOP
+                EXECUTE pg_temp.dupe_audit_fill({t_stage_children}, v_holes || v_fk) INTO v_children, v_unlinked;
+                v_any_child := v_any_child OR v_children > 0;
+                IF v_children > 0 AND (v_rule.on_reference = 'refuse' OR v_fk ->> 'cannot' IS NOT NULL OR v_unlinked > 0) THEN
+                    RAISE EXCEPTION 'dupe-audit: %: % rows of % (%, ON DELETE %) reference extras%',
+                        CASE v_rule.on_reference WHEN 'refuse' THEN 'foreign-key-references' ELSE 'cannot-repoint' END,
+                        v_children, v_fk ->> 'child', v_fk ->> 'constraint_name', v_fk ->> 'on_delete',
+                        CASE WHEN v_rule.on_reference = 'refuse' THEN ''
+                             ELSE ': ' || coalesce(v_fk ->> 'cannot', 'the survivors of some have no value in the referenced columns') END;
                 END IF;
             END LOOP;
+            IF v_any_child THEN
+                FOR v_found IN SELECT * FROM ({collisions}) AS entry LOOP
+                    EXECUTE v_found.query INTO v_children;
+                    IF v_children > 0 THEN
+                        RAISE EXCEPTION 'dupe-audit: repoint-collision: % rows of % would collide on %', v_children, v_found.child, v_found.index;
+                    END IF;
+                END LOOP;
+            END IF;
         END IF;
         v_archived := 0;
         v_spared := 0;
@@ -99,15 +149,33 @@ BEGIN
                 COMMIT;
                 PERFORM pg_catalog.pg_sleep(1);
             END LOOP;
-            v_high := least(v_low + v_rule.batch_size - 1, v_extras);
+            EXECUTE pg_temp.dupe_audit_fill({t_batch_end}, v_holes || pg_catalog.jsonb_build_object(
+                'low', v_low, 'batch_size', v_rule.batch_size)) INTO v_high;
             PERFORM pg_catalog.set_config(name, 'off', true) FROM unnest({batching}) AS name;
             PERFORM pg_catalog.set_config('lock_timeout', {lock_timeout}, true);
             v_batch := (SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run);
             EXECUTE pg_temp.dupe_audit_fill({t_lock_rows}, v_holes || pg_catalog.jsonb_build_object(
                 'low', v_low, 'high', v_high, 't_where_staged', v_where_staged));
+            v_leaving := NULL;
+            IF v_rule.on_reference = 'repoint' THEN
+                FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL LOOP
+                    EXECUTE pg_temp.dupe_audit_fill({t_lock_children}, v_holes || v_fk);
+                END LOOP;
+                EXECUTE pg_temp.dupe_audit_fill({t_judge_extras}, v_holes) INTO v_leaving;
+                FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL LOOP
+                    EXECUTE pg_temp.dupe_audit_fill({t_repoint_children}, v_holes || v_fk || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_found;
+                    IF v_found.found <> v_found.pointed OR v_found.pointed <> v_found.noted THEN
+                        RAISE EXCEPTION 'dupe-audit: child-trigger: of % rows of % % were pointed at a survivor', v_found.found, v_fk ->> 'child', v_found.pointed;
+                    END IF;
+                    UPDATE dupe_audit.child c SET moved = c.moved + v_found.pointed WHERE c.run_id = v_run AND c.number = (v_fk ->> 'number')::integer;
+                END LOOP;
+            END IF;
             EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_moved;
             IF v_moved.columns_digest IS DISTINCT FROM v_holes ->> 'columns_digest' THEN
-                RAISE EXCEPTION 'dupe-audit: the table''s columns changed, or another table took its name, while it was being cleaned; run this script again';
+                RAISE EXCEPTION 'dupe-audit: the table''s columns changed, or a foreign key to it, or another table took its name, while it was being cleaned; run this script again';
+            END IF;
+            IF v_leaving <> v_moved.judged THEN
+                RAISE EXCEPTION 'dupe-audit: % extras were to leave with their children, but % can', v_leaving, v_moved.judged;
             END IF;
             IF v_moved.judged <> v_moved.deleted OR v_moved.deleted <> v_moved.archived THEN
                 RAISE EXCEPTION 'dupe-audit: delete-trigger: of % extras % were deleted and % archived', v_moved.judged, v_moved.deleted, v_moved.archived;

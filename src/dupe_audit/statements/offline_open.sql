@@ -23,14 +23,17 @@ BEGIN
     v_owner := (SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) FROM pg_catalog.pg_class c WHERE c.oid = v_relid);
     -- First runs on two tables can begin at once, and IF NOT EXISTS does not keep them apart (H197).
     PERFORM pg_catalog.pg_advisory_xact_lock({lock_namespace}, 0);
-    IF pg_catalog.to_regclass('dupe_audit.batch') IS NULL THEN
+    IF pg_catalog.to_regclass('dupe_audit.child') IS NULL THEN
         EXECUTE 'CREATE SCHEMA IF NOT EXISTS dupe_audit AUTHORIZATION ' || v_owner;
         {create_run_table};
         {create_batch_table};
+        {create_child_table};
         EXECUTE 'ALTER TABLE dupe_audit.run OWNER TO ' || v_owner;
         EXECUTE 'ALTER TABLE dupe_audit.batch OWNER TO ' || v_owner;
+        EXECUTE 'ALTER TABLE dupe_audit.child OWNER TO ' || v_owner;
         {revoke_run};
         {revoke_batch};
+        {revoke_child};
     END IF;
     SELECT r.id INTO v_run
     FROM dupe_audit.run r
@@ -39,16 +42,16 @@ BEGIN
     ORDER BY r.id DESC LIMIT 1;
     IF v_run IS NULL THEN
         INSERT INTO dupe_audit.run (relid, schema_name, table_name, key_columns, nulls_not_distinct, constraint_name,
-            keep, order_by, divergent, ignored, batch_size, pause, max_replica_lag, state, revision, software_version)
+            keep, order_by, divergent, on_reference, ignored, batch_size, pause, max_replica_lag, state, revision, software_version)
         SELECT v_relid, n.nspname, c.relname, {key}, {nulls_not_distinct}, {constraint_name},
-            {keep}, {order_by}, {divergent}, {ignore}, {batch_size}, {pause}, {max_replica_lag},
+            {keep}, {order_by}, {divergent}, {on_reference}, {ignore}, {batch_size}, {pause}, {max_replica_lag},
             CASE WHEN {keep}::pg_catalog.text IS NULL THEN 'clean' ELSE 'cleaning' END, {revision}, {version}
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid = v_relid
         RETURNING id INTO v_run;
     ELSIF {keep}::pg_catalog.text IS NOT NULL THEN
         UPDATE dupe_audit.run r SET state = 'cleaning', finished_at = NULL, keep = {keep}, order_by = {order_by},
-            divergent = {divergent}, ignored = {ignore}, batch_size = {batch_size}, pause = {pause},
+            divergent = {divergent}, on_reference = {on_reference}, ignored = {ignore}, batch_size = {batch_size}, pause = {pause},
             max_replica_lag = {max_replica_lag}, nulls_not_distinct = {nulls_not_distinct}
         WHERE r.id = v_run;
     END IF;

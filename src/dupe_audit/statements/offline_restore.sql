@@ -6,7 +6,7 @@ DECLARE
     v_run record;
     v_archive text;
     v_holes jsonb;
-    v_low bigint := 0;
+    v_above bigint := 9223372036854775807;
     v_high bigint;
     v_first bigint;
     v_put record;
@@ -15,8 +15,11 @@ DECLARE
     v_size bigint;
     v_batch bigint;
     v_restored bigint;
+    v_range record;
+    v_ranges jsonb := '[]';
+    v_stay bigint := 0;
 BEGIN
-    IF pg_catalog.to_regclass('dupe_audit.batch') IS NULL THEN
+    IF pg_catalog.to_regclass('dupe_audit.child') IS NULL THEN
         RAISE NOTICE 'dupe-audit: there is no ledger here, so there is nothing to restore';
         RETURN;
     END IF;
@@ -47,7 +50,7 @@ BEGIN
         END IF;
         LOOP
             EXECUTE pg_catalog.format('SELECT min(dupe_audit_id), max(dupe_audit_id), count(*) FROM (SELECT dupe_audit_id FROM %s '
-                'WHERE dupe_audit_restored_at IS NULL AND dupe_audit_id > %s ORDER BY 1 LIMIT {batch_size}) AS next', v_archive, v_low)
+                'WHERE dupe_audit_restored_at IS NULL AND dupe_audit_id < %s ORDER BY 1 DESC LIMIT {batch_size}) AS next', v_archive, v_above)
                 INTO v_first, v_high, v_size;
             EXIT WHEN v_size = 0;
             v_batch := (SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run.id);
@@ -62,7 +65,7 @@ BEGIN
             EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
                 -- One row is in the way: take this batch row by row.
                 FOR v_one IN EXECUTE pg_catalog.format('SELECT dupe_audit_id FROM %s WHERE dupe_audit_id BETWEEN %s AND %s '
-                    'AND dupe_audit_restored_at IS NULL', v_archive, v_first, v_high) LOOP
+                    'AND dupe_audit_restored_at IS NULL ORDER BY 1 DESC', v_archive, v_first, v_high) LOOP
                     BEGIN
                         EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || pg_catalog.jsonb_build_object('low', v_one, 'high', v_one)) INTO v_put;
                         SET CONSTRAINTS ALL IMMEDIATE;
@@ -79,9 +82,43 @@ BEGIN
             END;
             EXECUTE pg_temp.dupe_audit_fill({t_record_batch}, pg_catalog.jsonb_build_object('run', v_run.id, 'batch', v_batch,
                 'archived', 0, 'restored', v_restored, 'spared', v_size - v_restored));
-            v_low := v_high;
+            v_above := v_first;
             COMMIT;
         END LOOP;
+    END IF;
+    -- Children go back once their rows are there, what was moved last first.
+    FOR v_range IN SELECT f.*, k.number FROM dupe_audit.child k JOIN ({references}) AS f
+        ON f.child_relid = k.relid AND f.columns = k.columns AND f.identity = k.identity WHERE k.run_id = v_run.id LOOP
+        FOR v_put IN EXECUTE pg_catalog.format('SELECT dupe_audit_batch AS batch, min(dupe_audit_id) AS low, max(dupe_audit_id) AS high '
+            'FROM dupe_audit.children_%s_%s WHERE dupe_audit_returned_at IS NULL GROUP BY 1', v_run.id, v_range.number) LOOP
+            v_ranges := v_ranges || (pg_catalog.to_jsonb(v_range) || v_holes || pg_catalog.jsonb_build_object('run', v_run.id,
+                'record', pg_catalog.format('dupe_audit.children_%s_%s', v_run.id, v_range.number),
+                'batch', v_put.batch, 'low', v_put.low, 'high', v_put.high));
+        END LOOP;
+    END LOOP;
+    FOR v_holes IN SELECT r FROM pg_catalog.jsonb_array_elements(v_ranges) AS r
+        ORDER BY (r ->> 'batch')::pg_catalog.int8 DESC, (r ->> 'number')::pg_catalog.int4 DESC LOOP
+        BEGIN
+            EXECUTE pg_temp.dupe_audit_fill({t_return_children}, v_holes);
+            SET CONSTRAINTS ALL IMMEDIATE;
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
+            FOR v_one IN EXECUTE pg_catalog.format('SELECT dupe_audit_id FROM %s WHERE dupe_audit_id BETWEEN %s AND %s '
+                'AND dupe_audit_returned_at IS NULL ORDER BY 1 DESC', v_holes ->> 'record', v_holes ->> 'low', v_holes ->> 'high') LOOP
+                BEGIN
+                    EXECUTE pg_temp.dupe_audit_fill({t_return_children}, v_holes || pg_catalog.jsonb_build_object('low', v_one, 'high', v_one));
+                    SET CONSTRAINTS ALL IMMEDIATE;
+                EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
+                    EXECUTE pg_catalog.format('UPDATE %s SET dupe_audit_problem = %L WHERE dupe_audit_id = %s', v_holes ->> 'record',
+                        SQLSTATE || ': ' || SQLERRM, v_one);
+                    v_stay := v_stay + 1;
+                END;
+            END LOOP;
+        END;
+        COMMIT;
+    END LOOP;
+    IF v_stay > 0 THEN
+        RAISE EXCEPTION 'dupe-audit: children-not-returned: % children stay at the survivors; column dupe_audit_problem of dupe_audit.children_% says why',
+            v_stay, v_run.id;
     END IF;
     IF v_kept > 0 THEN
         RAISE EXCEPTION 'dupe-audit: rows-not-restored: % rows stay in %; its column dupe_audit_problem says why', v_kept, v_archive;

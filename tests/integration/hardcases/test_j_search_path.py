@@ -101,15 +101,20 @@ def test_h199_nothing_on_the_search_path_is_mistaken_for_the_servers_own(sql, co
     """No operator and no function that somebody put in our way is ever called, on the whole way there and back."""
     with pytest.raises(DBAPIError, match="trapped"):
         conn.exec_driver_sql("SELECT first_value(1::oid) OVER ()")
-    rule = CleanupRule(batch_size=4, order_by=("v",), ignore=("id",))
+    rule = CleanupRule(batch_size=4, order_by=("v",), ignore=("id",), references="repoint")
     sql("CREATE TABLE t (id int PRIMARY KEY, k text, v int); CREATE TABLE u (id int, k text, v int)")
     sql("CREATE TABLE c (p int REFERENCES t, q text); CREATE INDEX ON c (p, q)")
+    sql(
+        "CREATE TABLE d (id int PRIMARY KEY, p int REFERENCES t, q int4range, UNIQUE (p, q, id)); CREATE INDEX ON d (p)"
+    )
     sql("CREATE PUBLICATION p FOR TABLE t; ALTER TABLE t REPLICA IDENTITY FULL")
     for table in ("t", "u"):
         sql(f"INSERT INTO {table} SELECT i, md5((i / 2)::text), 1 FROM generate_series(1, 20) AS i")
-        before = dump(table)
+        if table == "t":
+            sql("INSERT INTO d SELECT id, id, '[0,3]' FROM t")
+        before = dump(table), dump("d")
         walk(conn, UniqueKey(table=table, columns=("k",), name=f"uq_{table}"), rule)
-        assert before == dump(table)
+        assert before == (dump(table), dump("d"))
 
     old = psycopg_connect()
     old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

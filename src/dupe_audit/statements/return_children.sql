@@ -1,0 +1,24 @@
+-- Purpose: point moved children back at the rows that they referenced, where those are back and the child still is as we left it.
+-- Lock: ROW EXCLUSIVE on the child; its rows until the batch commits.
+-- Again: yes; a child that is marked as returned is not moved twice.
+WITH chosen AS MATERIALIZED (
+    SELECT * FROM {record}
+    WHERE dupe_audit_id BETWEEN {low} AND {high} AND dupe_audit_returned_at IS NULL
+    FOR UPDATE
+), back AS (
+    UPDATE {source} c
+    SET {set_o}
+    FROM chosen r
+    WHERE {c_is_i} AND {c_still_s} AND EXISTS (SELECT FROM ONLY {table} e WHERE {e_is_o})
+    RETURNING r.dupe_audit_id
+), marked AS (
+    UPDATE {record} r
+    SET dupe_audit_returned_at = pg_catalog.clock_timestamp(), dupe_audit_problem = NULL
+    FROM back
+    WHERE r.dupe_audit_id = back.dupe_audit_id
+    RETURNING 1
+), entered AS (
+    UPDATE dupe_audit.child SET returned = returned + (SELECT count(*) FROM marked)
+    WHERE run_id = {run} AND number = {number}
+)
+SELECT (SELECT count(*) FROM back) AS back, (SELECT count(*) FROM marked) AS marked

@@ -1,0 +1,17 @@
+-- Purpose: count, by one foreign key, the children of each staged extra, and those whose survivor could not be referenced.
+-- Lock: ACCESS SHARE on the table and on the child.
+-- Again: no; once per ranking and foreign key.
+WITH counted AS (
+    SELECT s.n, count(*) AS children, count(*) FILTER (WHERE NOT ({v_not_null})) AS unlinked
+    FROM {stage} s
+    JOIN ONLY {table} e ON {e_is_extra}
+    JOIN ONLY {table} v ON {v_is_survivor}
+    JOIN {source} c ON {condition}
+    GROUP BY s.n
+), noted AS (
+    UPDATE {stage} s SET children = s.children + k.children
+    FROM counted k
+    WHERE s.n = k.n
+    RETURNING k.children, k.unlinked
+)
+SELECT coalesce(sum(children), 0)::pg_catalog.int8 AS rows, coalesce(sum(unlinked), 0)::pg_catalog.int8 AS unlinked FROM noted

@@ -1,0 +1,7 @@
+-- Purpose: say where each staged extra and its survivor are now.
+-- Lock: ACCESS SHARE on the table.
+-- Again: yes, it reads. A part of the queries that count collisions.
+SELECT e.ctid AS e_tid, v.ctid AS s_tid
+FROM {stage} s
+JOIN ONLY {table} e ON {e_is_extra}
+JOIN ONLY {table} v ON {v_is_survivor}

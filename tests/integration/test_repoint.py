@@ -1,0 +1,232 @@
+"""Children follow the survivor, whatever their table looks like, and restore brings each back to its own parent."""
+
+import re
+
+import pytest
+
+from dupe_audit import ledger
+from dupe_audit.cleanup import cleanup
+from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.preflight import preflight
+from dupe_audit.restore import restore
+from dupe_audit.verify import verify
+
+KEY = UniqueKey(table="t", columns=("k",), name="uq")
+
+#: rows 1, 2 and 3 are of one key, 4 and 5 of another, 6 alone
+PARENT = """
+CREATE TABLE t (id int PRIMARY KEY, k int, code text, UNIQUE (code, id));
+INSERT INTO t SELECT id, k, 'code ' || id FROM (VALUES (1, 7), (2, 7), (3, 7), (4, 8), (5, 8), (6, 9)) AS r(id, k);
+"""
+CHILD = """
+CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE {action}, note text);
+INSERT INTO c VALUES (10, 1, 'a'), (11, 2, 'b'), (12, 2, 'c'), (13, 3, 'd'), (14, 5, 'e'), (15, 6, 'f');
+INSERT INTO c VALUES (16, NULL, 'g');
+"""
+
+
+def repoint(**rule):
+    """Return the rule of most tests: codes may differ, children follow."""
+    return {"references": "repoint", "ignore": ("code",), **rule}
+
+
+@pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT"])
+def test_children_follow_the_survivor(sql, clean, action):
+    """Whatever its foreign key would do on delete, a child of an extra references the survivor afterwards."""
+    sql(PARENT + CHILD.format(action=action))
+    batches = clean(KEY, **repoint())
+    assert [(1,), (4,), (6,)] == sql("SELECT id FROM t ORDER BY id")
+    expected = [(10, 1, "a"), (11, 1, "b"), (12, 1, "c"), (13, 1, "d"), (14, 4, "e"), (15, 6, "f"), (16, None, "g")]
+    assert expected == sql("SELECT * FROM c ORDER BY id")
+    assert 4 == sum(batch.repointed for batch in batches)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5000])
+def test_there_and_back(sql, there_and_back, dump, batch_size):
+    """Parents and children come back byte for byte, again and again, however the batches were cut."""
+    sql(PARENT + CHILD.format(action="CASCADE"))
+    before = dump("c")
+    assert 3 == there_and_back(KEY, **repoint(batch_size=batch_size))
+    assert before == dump("c")
+    assert [(4, 4), (4, 4)] == sql("SELECT moved, returned FROM dupe_audit.child ORDER BY run_id")
+
+
+SHAPES = {
+    "part of the child's key": """
+        CREATE TABLE c (t_id int REFERENCES t, line int, PRIMARY KEY (line, t_id));
+        INSERT INTO c VALUES (1, 1), (2, 2), (2, 3), (3, 4), (5, 1), (6, 9)""",
+    "composite": """
+        CREATE TABLE c (id int PRIMARY KEY, t int, t_code text, FOREIGN KEY (t_code, t) REFERENCES t (code, id));
+        INSERT INTO c SELECT t.id + 10 * i, t.id, t.code FROM t, generate_series(1, 2) AS i;
+        INSERT INTO c VALUES (99, NULL, 'nobody')""",
+    "match full": """
+        CREATE TABLE c (id int PRIMARY KEY, a text, b int, FOREIGN KEY (a, b) REFERENCES t (code, id) MATCH FULL);
+        INSERT INTO c SELECT t.id, t.code, t.id FROM t; INSERT INTO c VALUES (99, NULL, NULL)""",
+    "several from one table": """
+        CREATE TABLE c (id int PRIMARY KEY, a int REFERENCES t, b int REFERENCES t ON DELETE CASCADE);
+        INSERT INTO c VALUES (1, 2, 3), (2, 5, 2), (3, 1, 4), (4, 3, 3), (5, NULL, 2)""",
+    "several in the child's key": """
+        CREATE TABLE c (a int REFERENCES t, b int REFERENCES t, PRIMARY KEY (a, b));
+        INSERT INTO c VALUES (2, 5), (6, 3), (5, 6), (4, 4)""",
+    "children of children": """
+        CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t);
+        CREATE TABLE g (id int PRIMARY KEY, c_id int REFERENCES c ON DELETE CASCADE);
+        INSERT INTO c VALUES (10, 2), (11, 5); INSERT INTO g VALUES (100, 10), (101, 11)""",
+    "children of children that follow": """
+        CREATE TABLE c (t_id int REFERENCES t, line int, PRIMARY KEY (t_id, line));
+        CREATE TABLE g (id int PRIMARY KEY, a int, b int, FOREIGN KEY (a, b) REFERENCES c ON UPDATE CASCADE);
+        INSERT INTO c VALUES (2, 1), (5, 1); INSERT INTO g VALUES (100, 2, 1), (101, 5, 1)""",
+    "partitioned": """
+        CREATE TABLE c (id int, t_id int REFERENCES t ON DELETE CASCADE, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+        CREATE TABLE c1 PARTITION OF c FOR VALUES FROM (0) TO (10);
+        CREATE TABLE c2 PARTITION OF c FOR VALUES FROM (10) TO (20);
+        INSERT INTO c VALUES (1, 2), (2, 3), (11, 5), (12, 1)""",
+    "partitioned by the reference": """
+        CREATE TABLE c (id int, t_id int REFERENCES t, PRIMARY KEY (t_id, id)) PARTITION BY LIST (t_id);
+        CREATE TABLE c1 PARTITION OF c FOR VALUES IN (1, 4); CREATE TABLE c2 PARTITION OF c DEFAULT;
+        INSERT INTO c VALUES (1, 1), (2, 2), (3, 3), (4, 5)""",
+    "deferred": """
+        CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t DEFERRABLE INITIALLY DEFERRED);
+        INSERT INTO c VALUES (1, 2), (2, 3), (3, 5)""",
+    "another type": """
+        CREATE TABLE c (id int PRIMARY KEY, t_id bigint REFERENCES t); INSERT INTO c VALUES (1, 2), (2, 3), (3, 5)""",
+    "equal, not identical": """
+        CREATE TABLE c (id int PRIMARY KEY, n numeric);
+        ALTER TABLE t ADD n numeric UNIQUE; UPDATE t SET n = id;
+        ALTER TABLE c ADD FOREIGN KEY (n) REFERENCES t (n); INSERT INTO c VALUES (1, 2.00), (2, 3.0), (3, 5)""",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_there_and_back(sql, there_and_back, dump, shape):
+    """Composite, several, nested, partitioned or deferred: no child is lost, and each comes back byte for byte."""
+    sql(PARENT + SHAPES[shape])
+    children = ["c", "g"] if "children of" in shape else ["c"]
+    before = [dump(name) if "partitioned" not in shape else sql("SELECT * FROM c ORDER BY id") for name in children]
+    assert 3 == there_and_back(
+        KEY, **repoint(ignore=("code", "n") if "identical" in shape else ("code",), batch_size=2)
+    )
+    after = [dump(name) if "partitioned" not in shape else sql("SELECT * FROM c ORDER BY id") for name in children]
+    assert before == after
+    assert [] == sql("SELECT run_id FROM dupe_audit.child WHERE moved <> returned")
+    assert [] != sql("SELECT run_id FROM dupe_audit.child WHERE moved > 0")
+
+
+@pytest.mark.parametrize("name", ['quote"d', "brace {s_names}", "per%cent", "a:b", "dollar$statement$", "Ünï"])
+def test_any_name_is_a_name(sql, clean, conn, name):
+    """Schema, child, columns and constraint of a foreign key may be called anything."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    sql(
+        PARENT + f"CREATE SCHEMA {quoted};"
+        f"CREATE TABLE {quoted}.{quoted} (id int PRIMARY KEY, {quoted} int, UNIQUE (id, {quoted}))"
+    )
+    sql(f"ALTER TABLE {quoted}.{quoted} ADD CONSTRAINT {quoted} FOREIGN KEY ({quoted}) REFERENCES t")
+    sql(f"INSERT INTO {quoted}.{quoted} VALUES (1, 2), (2, 5)")
+    assert [2] == [one.rows for one in preflight(conn, KEY, CleanupRule(**repoint())).references]
+    clean(KEY, **repoint())
+    assert [(1, 1), (2, 4)] == sql(f"SELECT * FROM {quoted}.{quoted} ORDER BY id")
+    list(restore(conn, 1))
+    assert [(1, 2), (2, 5)] == sql(f"SELECT * FROM {quoted}.{quoted} ORDER BY id")
+
+
+def test_without_a_primary_key_of_the_parent(sql, there_and_back, dump):
+    """A table whose rows are told apart by where they are can have children by a unique key, and they follow."""
+    sql("CREATE TABLE t (id int UNIQUE, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 8), (4, 8)")
+    sql("CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t (id)); INSERT INTO c SELECT id, id FROM t")
+    before = dump("c")
+    assert 2 == there_and_back(KEY, references="repoint", ignore=("id",))
+    assert before == dump("c")
+
+
+def test_what_moved_last_goes_back_first(sql, conn, clean, dump):
+    """A child that moved twice, since its first survivor became an extra later, comes back by both steps."""
+    sql(PARENT + CHILD.format(action="CASCADE"))
+    before = dump("c")
+    clean(KEY, **repoint())
+    sql("INSERT INTO t VALUES (0, 7, 'code 0')")
+    clean(KEY, **repoint())
+    assert [(0,)] == sql("SELECT DISTINCT t_id FROM c WHERE id BETWEEN 10 AND 13")
+
+    list(restore(conn, 1, batch_size=1))
+    assert before == dump("c")
+    assert [(8, 8)] == sql("SELECT moved, returned FROM dupe_audit.child")
+
+
+def test_batch_is_bounded_in_children(sql, clean):
+    """Children count as rows of a batch; one extra with more of them than a batch holds takes a batch of its own."""
+    sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)")
+    sql("INSERT INTO c SELECT i, CASE WHEN i <= 5 THEN 2 ELSE 3 END FROM generate_series(1, 25) AS i")
+    batches = clean(KEY, **repoint(batch_size=10))
+    assert [(1, 5), (1, 20), (1, 0)] == [(batch.archived, batch.repointed) for batch in batches]
+
+
+@pytest.mark.parametrize("references", ["refuse", "repoint"])
+def test_no_batch_scans_a_child(sql, conn, plans_of_a_batch, references):
+    """Each batch finds the children of its extras by their index, however many rows the child has."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
+    sql("INSERT INTO t SELECT i, i % 8000 FROM generate_series(1, 10000) AS i")
+    sql("CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); CREATE INDEX c_t_id ON c (t_id)")
+    share = "i % 10000 + 1" if references == "repoint" else "i % 1000 + 1"
+    sql(f"INSERT INTO c SELECT i, {share} FROM generate_series(1, 50000) AS i; ANALYZE")
+    plans = plans_of_a_batch(cleanup(conn, KEY, CleanupRule(references=references, batch_size=600)))
+    assert "Seq Scan on c " not in plans
+    reads = re.findall(r"Scan using c_\w+ on c .*\n\s+(\w+ \w+)", plans)
+    assert {"Index Cond"} == set(reads)
+    # At two million children the planner read the whole index for one. The list of the batch may have one.
+    assert (1 if references == "repoint" else 0) == plans.count("Anti Join")
+
+
+def test_record_tells_what_moved(sql, clean, conn):
+    """The record has each child's key, its old and its new parent and the batch; the ledger has the sums."""
+    sql(PARENT + CHILD.format(action="CASCADE"))
+    clean(KEY, **repoint(batch_size=2))
+    rows = sql("SELECT i1, o1, s1, dupe_audit_batch FROM dupe_audit.children_1_1 ORDER BY dupe_audit_id")
+    assert [(11, 2, 1), (12, 2, 1), (13, 3, 1), (14, 5, 4)] == [row[:3] for row in rows]
+    assert [("public.c", "c_t_id_fkey", 4, 0)] == sql(
+        "SELECT child, constraint_name, moved, returned FROM dupe_audit.child"
+    )
+    known, rule = ledger.get(conn, 1)
+    assert (4, 0) == (known.children_moved, known.children_returned)
+    assert rule
+    assert "repoint" == rule.references
+
+
+def test_record_is_private(sql, clean, member):
+    """Default privileges that would open new tables to others do not open the record of moved children (H129)."""
+    sql(f'ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC, "{member}"')
+    sql(PARENT + CHILD.format(action="CASCADE"))
+    clean(KEY, **repoint())
+    granted = sql("SELECT DISTINCT grantee::regrole FROM pg_class, aclexplode(relacl) WHERE relname = 'children_1_1'")
+    assert [("postgres",)] == granted
+
+
+def test_sums_are_verified(sql, clean, conn):
+    """A record of moved children that somebody changed is found out, and so is one that is gone."""
+    sql(PARENT + CHILD.format(action="CASCADE"))
+    clean(KEY, **repoint())
+    assert "ledger-mismatch" not in {found.id for found in verify(conn, KEY).findings}
+    sql("DELETE FROM dupe_audit.children_1_1 WHERE i1 = 11")
+    assert "ledger-mismatch" in {found.id for found in verify(conn, KEY).findings}
+    sql("DROP TABLE dupe_audit.children_1_1")
+    assert "ledger-mismatch" in {found.id for found in verify(conn, KEY).findings}
+
+
+def test_purge_drops_the_records(sql, clean, conn):
+    """A purge drops the archive and the records of moved children; children stay where they are."""
+    sql(PARENT + CHILD.format(action="CASCADE"))
+    clean(KEY, **repoint())
+    ledger.purge(conn, 1)
+    there = sql("SELECT relname FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace AND relkind = 'r'")
+    assert {"run", "batch", "child"} == {row[0] for row in there or []}
+    assert "ledger-mismatch" not in {found.id for found in verify(conn, KEY).findings}
+
+
+def test_rule_of_the_run_says_refuse_again(sql, conn, clean):
+    """A run that is taken up with another rule follows the rule as it is now."""
+    sql(PARENT + CHILD.format(action="CASCADE"))
+    batches = cleanup(conn, KEY, CleanupRule(**repoint(batch_size=1)))
+    next(batches)
+    batches.close()
+    sql("DELETE FROM c WHERE t_id = 3 OR t_id = 5")
+    clean(KEY, ignore=("code",))
+    assert [("clean", 3)] == sql("SELECT state, archived FROM dupe_audit.run")

@@ -1,0 +1,232 @@
+"""Children that move while the application works on them, and programs that are killed on the way."""
+
+import signal
+
+import pytest
+
+from dupe_audit.cleanup import cleanup
+from dupe_audit.errors import Blocked, DupeAuditError, Refused
+from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.restore import restore
+
+KEY = UniqueKey(table="t", columns=("k",))
+ONE_BY_ONE = CleanupRule(references="repoint", batch_size=1)
+TABLES = """
+CREATE TABLE t (id int PRIMARY KEY, k int);
+CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE CASCADE, note text);
+INSERT INTO t VALUES (1, 7), (2, 7), (3, 7), (4, 8), (5, 8);
+INSERT INTO c VALUES (10, 2, 'a'), (11, 3, 'b'), (12, 5, 'c');
+"""
+
+
+def live(sql):
+    """Return the ids that are in the table."""
+    return [row[0] for row in sql("SELECT id FROM t ORDER BY id")]
+
+
+def children(sql):
+    """Return the children with what they reference."""
+    return sql("SELECT id, t_id FROM c ORDER BY id")
+
+
+def test_child_that_somebody_works_on_spares_its_parent(sql, conn, psycopg_connect):
+    """A locked child is waited for by nobody; its parent stays until a later pass takes both."""
+    sql(TABLES)
+    other = psycopg_connect()
+    other.execute("UPDATE c SET note = 'changed' WHERE id = 10")
+    batches = cleanup(conn, KEY, CleanupRule(references="repoint"), give_up_after="10s")
+    first = next(batches)
+    assert (2, 1, 2) == (first.archived, first.spared, first.repointed)
+    assert [1, 2, 4] == live(sql)
+    assert [(10, 2), (11, 1), (12, 4)] == children(sql)
+    other.commit()
+    list(batches)
+    assert [1, 4] == live(sql)
+    assert [(10, 1, "changed")] == sql("SELECT * FROM c WHERE id = 10")
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "still open"])
+def test_child_that_arrives_in_the_middle_follows(sql, conn, psycopg_connect, committed):
+    """A child that arrives after the ranking follows the survivor, once its transaction has ended (H103)."""
+    sql(TABLES)
+    batches = cleanup(conn, KEY, ONE_BY_ONE, give_up_after="10s")
+    next(batches)
+    other = psycopg_connect()
+    other.execute("INSERT INTO c VALUES (13, 3, 'new')")
+    if committed:
+        other.commit()
+    second = next(batches)
+    assert ((1, 2) if committed else (0, 0)) == (second.archived, second.repointed)
+    other.commit()
+    list(batches)
+    assert [1, 4] == live(sql)
+    assert [(10, 1), (11, 1), (12, 4), (13, 1)] == children(sql)
+
+
+@pytest.mark.parametrize(
+    ("interference", "expected"),
+    [
+        ("UPDATE c SET t_id = 4 WHERE id = 11", [(10, 1), (11, 4), (12, 4)]),
+        ("UPDATE c SET t_id = 3 WHERE id = 12", [(10, 1), (11, 1), (12, 1)]),
+        ("DELETE FROM c WHERE id = 11", [(10, 1), (12, 4)]),
+        ("UPDATE t SET k = 9 WHERE id = 3", [(10, 1), (11, 3), (12, 4)]),
+        ("UPDATE t SET k = 9 WHERE id = 1", [(10, 1), (11, 3), (12, 4)]),
+        ("DELETE FROM c WHERE t_id = 1; DELETE FROM t WHERE id = 1", [(11, 3), (12, 4)]),
+        ("UPDATE c SET id = 21 WHERE id = 11", [(10, 1), (12, 4), (21, 1)]),
+    ],
+    ids=[
+        "moved away",
+        "moved here",
+        "gone",
+        "no extra any more",
+        "no survivor any more",
+        "survivor gone",
+        "renumbered",
+    ],
+)
+def test_what_others_do_between_ranking_and_batch(sql, conn, interference, expected):
+    """A child moves only in the transaction in which its parent leaves, judged as both are then."""
+    sql(TABLES)
+    batches = cleanup(conn, KEY, ONE_BY_ONE, give_up_after="5s")
+    next(batches)
+    sql(interference)
+    list(batches)
+    assert expected == children(sql)
+    assert [] == sql("SELECT id FROM c WHERE NOT EXISTS (SELECT FROM t WHERE t.id = c.t_id)")
+
+
+def test_child_that_stays_locked_is_an_error_with_a_name(sql, conn, psycopg_connect):
+    """A cleanup that a locked child holds up gives up in time, and continues later."""
+    sql(TABLES)
+    other = psycopg_connect()
+    other.execute("SELECT FROM c WHERE id = 10 FOR UPDATE")
+    with pytest.raises(Blocked, match="1 extras"):
+        list(cleanup(conn, KEY, CleanupRule(references="repoint"), give_up_after="1s"))
+    assert [1, 2, 4] == live(sql)
+    other.rollback()
+    list(cleanup(conn, KEY, CleanupRule(references="repoint")))
+    assert [(10, 1), (11, 1), (12, 4)] == children(sql)
+
+
+def test_child_that_the_application_changed_stays_as_it_is(sql, conn, caplog):
+    """A restore leaves a child alone that was deleted or pointed elsewhere meanwhile, and says how many."""
+    sql(TABLES)
+    list(cleanup(conn, KEY, CleanupRule(references="repoint")))
+    sql("DELETE FROM c WHERE id = 10; UPDATE c SET t_id = 1, note = 'by the application' WHERE id = 12")
+    sql("UPDATE c SET note = 'also' WHERE id = 11")
+    batches = list(restore(conn, 1))
+    assert [(11, 3), (12, 1)] == children(sql)
+    assert (1, 2) == (sum(batch.repointed for batch in batches), batches[-1].spared + batches[-2].spared)
+    assert "2 rows of public.c (c_t_id_fkey) were not pointed back: see" in caplog.text
+    assert [("restored", 3)] == sql("SELECT state, restored FROM dupe_audit.run")
+
+
+def test_child_whose_way_back_is_blocked_is_reported(sql, conn):
+    """A child that cannot go back keeps its reason, all others go; once the cause is gone, so does it."""
+    sql(TABLES + "ALTER TABLE c ADD UNIQUE (t_id, note)")
+    list(cleanup(conn, KEY, CleanupRule(references="repoint")))
+    batches = restore(conn, 1, batch_size=3)
+    next(batches)
+    sql("INSERT INTO c VALUES (20, 3, 'b')")
+    with pytest.raises(Refused, match=r"\[children-not-returned\] 1 children"):
+        list(batches)
+    assert [(10, 2), (11, 1), (12, 5), (20, 3)] == children(sql)
+    problem = sql("SELECT i1, dupe_audit_problem FROM dupe_audit.children_1_1 WHERE dupe_audit_returned_at IS NULL")
+    assert [(11, '23505: duplicate key value violates unique constraint "c_t_id_note_key"')] == problem
+    assert [("clean",)] == sql("SELECT state FROM dupe_audit.run")
+
+    sql("DELETE FROM c WHERE id = 20")
+    list(restore(conn, 1))
+    assert [(10, 2), (11, 3), (12, 5)] == children(sql)
+    assert [("restored",)] == sql("SELECT state FROM dupe_audit.run")
+
+
+def test_child_of_a_row_that_cannot_come_back_stays_at_the_survivor(sql, conn):
+    """Where an archived row stays archived, its children keep a parent; a later restore brings both back."""
+    sql(TABLES)
+    list(cleanup(conn, KEY, CleanupRule(references="repoint")))
+    sql("ALTER TABLE t ADD CONSTRAINT no_three CHECK (id <> 3) NOT VALID")
+    with pytest.raises(Refused, match=r"\[rows-not-restored\] 1 "):
+        list(restore(conn, 1))
+    assert [(10, 2), (11, 1), (12, 5)] == children(sql)
+
+    sql("ALTER TABLE t DROP CONSTRAINT no_three")
+    list(restore(conn, 1))
+    assert [(10, 2), (11, 3), (12, 5)] == children(sql)
+
+
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [
+        ("ALTER TABLE c RENAME COLUMN t_id TO parent; ALTER TABLE c RENAME TO d", "d"),
+        ("ALTER TABLE c DROP CONSTRAINT c_t_id_fkey; ALTER TABLE c ADD FOREIGN KEY (t_id) REFERENCES t", "c"),
+        ("ALTER TABLE c RENAME TO d; CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)", "d"),
+    ],
+    ids=["renamed", "another foreign key", "another table of the name"],
+)
+def test_child_table_that_changed_is_found_again(sql, conn, change, table):
+    """The way back finds a child by its table, its columns and its key, not by their names."""
+    sql(TABLES)
+    list(cleanup(conn, KEY, CleanupRule(references="repoint")))
+    sql(change)
+    list(restore(conn, 1))
+    assert [(10, 2), (11, 3), (12, 5)] == [row[:2] for row in sql(f"SELECT * FROM {table} ORDER BY id")]
+
+
+def test_child_table_that_is_gone_is_told(sql, conn, caplog):
+    """Children that were dropped with their table are missed in words; the rows of the table itself come back."""
+    sql(TABLES)
+    list(cleanup(conn, KEY, CleanupRule(references="repoint")))
+    sql("DROP TABLE c")
+    list(restore(conn, 1))
+    assert [1, 2, 3, 4, 5] == live(sql)
+    assert "3 rows of public.c (c_t_id_fkey) were not pointed back" in caplog.text
+
+
+@pytest.mark.parametrize("references", ["refuse", "repoint"])
+def test_foreign_key_that_comes_in_the_middle_stops_the_run(sql, conn, references):
+    """A foreign key made between two batches is not run over: the batch is rolled back and no child is lost (H99)."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
+    sql("CREATE TABLE c (id int PRIMARY KEY, t_id int); INSERT INTO c VALUES (10, 3)")
+    batches = cleanup(conn, KEY, CleanupRule(references=references, batch_size=1))
+    next(batches)
+    sql("ALTER TABLE c ADD FOREIGN KEY (t_id) REFERENCES t ON DELETE CASCADE")
+    with pytest.raises(DupeAuditError, match="a foreign key to it"):
+        list(batches)
+    assert ([1, 3], [(10, 3)]) == (live(sql), children(sql))
+    list(cleanup(conn, KEY, CleanupRule(references="repoint")))
+    assert ([1], [(10, 1)]) == (live(sql), children(sql))
+
+
+@pytest.mark.torture
+def test_killed_client_is_continued_both_ways(sql, client, conn, dump):
+    """Killed between batches, there and back, parents and children end as if nothing had happened."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)")
+    sql(
+        "INSERT INTO t SELECT i, i % 2 FROM generate_series(1, 40) AS i;"
+        "INSERT INTO c SELECT i, i FROM generate_series(1, 40) AS i"
+    )
+    before = dump("t"), dump("c")
+    rule = "references='repoint', batch_size=2, pause=0.05"
+    process = client(
+        f"for batch in cleanup(conn, UniqueKey(table='t', columns=('k',)), CleanupRule({rule})):\n"
+        "    print(batch.done, flush=True)\n"
+    )
+    assert process.stdout
+    process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=20)
+    assert [] == sql("SELECT id FROM c WHERE NOT EXISTS (SELECT FROM t WHERE t.id = c.t_id)")
+    list(cleanup(conn, KEY, CleanupRule(references="repoint")))
+    assert ([1, 2], [(1,), (2,)]) == (live(sql), sql("SELECT DISTINCT t_id FROM c ORDER BY 1"))
+
+    process = client(
+        "import time\nfor batch in restore(conn, 1, batch_size=10):\n    print(1, flush=True); time.sleep(0.1)\n"
+    )
+    assert process.stdout
+    for _ in range(5):  # the rows are back after four; the children begin
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=20)
+    list(restore(conn, 1))
+    assert before == (dump("t"), dump("c"))

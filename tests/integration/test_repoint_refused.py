@@ -1,0 +1,262 @@
+"""What keeps children from following the survivor is found before anything is archived, with its count."""
+
+import pytest
+
+from dupe_audit.cleanup import cleanup
+from dupe_audit.errors import DupeAuditError, Refused
+from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.preflight import blockers, preflight
+
+KEY = UniqueKey(table="t", columns=("k",), name="uq")
+RULE = CleanupRule(references="repoint", divergent="archive")
+PARENT = """
+CREATE TABLE t (id int PRIMARY KEY, k int, code text UNIQUE);
+INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'b'), (3, 7, NULL), (4, 8, NULL), (5, 8, 'e'), (6, 9, 'f');
+"""
+
+CANNOT = {
+    "without a primary key": (
+        "CREATE TABLE c (t_id int REFERENCES t); INSERT INTO c VALUES (2), (3), (1)",
+        r"2 rows of public\.c \(c_t_id_fkey, ON DELETE NO ACTION\): it has no primary key",
+    ),
+    "in the table itself": (
+        "ALTER TABLE t ADD up int REFERENCES t; UPDATE t SET up = 2 WHERE id IN (1, 6)",
+        r"2 rows of public\.t .*the table references itself",
+    ),
+    "whose survivor cannot be named": (
+        "CREATE TABLE c (id int PRIMARY KEY, code text REFERENCES t (code)); INSERT INTO c VALUES (1, 'e'), (2, 'b')",
+        r"1 rows of public\.c .*no value in the referenced columns",
+    ),
+    "under an exclusion constraint": (
+        "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t, EXCLUDE (t_id WITH =));INSERT INTO c VALUES (1, 2)",
+        "an exclusion constraint covers",
+    ),
+    "behind a rule": (
+        """CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); INSERT INTO c VALUES (1, 2);
+        CREATE RULE r AS ON UPDATE TO c DO INSTEAD NOTHING""",
+        "a rule rewrites its updates",
+    ),
+    "by a generated column": (
+        """CREATE TABLE c (id int PRIMARY KEY, n int, t_id int GENERATED ALWAYS AS (n + 1) STORED REFERENCES t);
+        INSERT INTO c VALUES (1, 1)""",
+        "PostgreSQL alone gives the referencing column its value",
+    ),
+    "published without a replica identity": (
+        """CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); INSERT INTO c VALUES (1, 2);
+        ALTER TABLE c REPLICA IDENTITY NOTHING; CREATE PUBLICATION p FOR TABLE c""",
+        "published without a replica identity",
+    ),
+    "with children of their own": (
+        """CREATE TABLE c (t_id int REFERENCES t, n int, PRIMARY KEY (t_id, n)); INSERT INTO c VALUES (2, 1);
+        CREATE TABLE g (t_id int, n int, FOREIGN KEY (t_id, n) REFERENCES c)""",
+        "another table references the columns that would change",
+    ),
+}
+
+
+def live(sql):
+    """Return the ids that are in the table."""
+    return [row[0] for row in sql("SELECT id FROM t ORDER BY id")]
+
+
+@pytest.mark.parametrize("kind", CANNOT)
+def test_children_that_cannot_follow(sql, conn, kind):
+    """Children that cannot be pointed elsewhere are counted and told by preflight and by the cleanup, which stops."""
+    statement, told = CANNOT[kind]
+    sql(PARENT + statement)
+    report = preflight(conn, KEY, RULE)
+    (found,) = [f for f in report.findings if f.id == "cannot-repoint"]
+    assert found.severity == "error"
+    with pytest.raises(Refused, match=told):
+        raise Refused([found], lead="")
+    with pytest.raises(Refused, match=told):
+        list(cleanup(conn, KEY, RULE))
+    assert [1, 2, 3, 4, 5, 6] == live(sql)
+    assert [("failed", 0)] == sql("SELECT state, archived FROM dupe_audit.run")
+
+
+def test_nobody_to_move_is_no_objection(sql, conn, clean):
+    """A child table that could not be treated is no obstacle as long as none of its rows references an extra."""
+    sql(PARENT + "CREATE TABLE c (t_id int REFERENCES t); INSERT INTO c VALUES (1), (6)")
+    assert [] == [f for f in preflight(conn, KEY, RULE).findings if f.severity == "error"]
+    clean(KEY, references="repoint", divergent="archive")
+    assert [1, 4, 6] == live(sql)
+
+
+COLLISIONS = {
+    "unique constraint": (
+        "UNIQUE (tag, t_id)",
+        "(1, 1, 'a'), (2, 2, 'a'), (3, 3, 'a'), (4, 2, 'b'), (5, 4, 'c')",
+        2,
+        "c_tag_t_id_key",
+    ),
+    "two that follow": ("UNIQUE (t_id, tag)", "(1, 2, 'a'), (2, 3, 'a'), (3, 6, 'a')", 1, "c_t_id_tag_key"),
+    "nulls are distinct": ("UNIQUE (t_id, tag)", "(1, 1, NULL), (2, 2, NULL)", 0, ""),
+    "one to one": ("UNIQUE (t_id)", "(1, 1, 'a'), (2, 2, 'b'), (3, 5, 'c')", 1, "c_t_id_key"),
+    "partial index": (
+        "; CREATE UNIQUE INDEX part ON c (t_id) WHERE tag <> 'b'",
+        "(1, 1, 'a'), (2, 2, 'b'), (3, 3, 'c')",
+        1,
+        "part",
+    ),
+    "index over an expression": (
+        "; CREATE UNIQUE INDEX lowered ON c (t_id, lower(tag))",
+        "(1, 1, 'a'), (2, 2, 'A'), (3, 3, 'b')",
+        1,
+        "lowered",
+    ),
+    "expression of the reference": (
+        "; CREATE UNIQUE INDEX half ON c ((t_id / 10), tag)",
+        "(1, 1, 'a'), (2, 2, 'b')",
+        0,
+        "",
+    ),
+    "not of the reference": ("; CREATE UNIQUE INDEX tags ON c (tag)", "(1, 1, 'a'), (2, 2, 'b')", 0, ""),
+}
+
+
+@pytest.mark.parametrize("kind", COLLISIONS)
+def test_collisions_are_counted(sql, conn, clean, kind):
+    """Rows that would collide on a unique index of the child's own are counted before anything moves."""
+    form, rows, count, index = COLLISIONS[kind]
+    close = "" if form.startswith(";") else ", " + form
+    sql(
+        PARENT
+        + f"CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t, tag text{close})"
+        + form.lstrip(form if close else "")
+    )
+    sql(f"INSERT INTO c VALUES {rows}")
+    told = [f.message for f in preflight(conn, KEY, RULE).findings if f.id == "repoint-collision"]
+    if not count:
+        assert [] == told
+        clean(KEY, references="repoint", divergent="archive")
+        assert [1, 4, 6] == live(sql)
+        return
+    assert [f"{count} rows of public.c would collide on {index} once they point at the survivors."] == told
+    with pytest.raises(Refused, match=rf"{count} rows of public\.c would collide on {index}"):
+        list(cleanup(conn, KEY, RULE))
+    assert [1, 2, 3, 4, 5, 6] == live(sql)
+
+
+@pytest.mark.min_pg(15)
+def test_collision_of_nulls(sql, conn):
+    """Where the child's index takes two NULLs for equal, they collide."""
+    sql(
+        PARENT
+        + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t, tag text, UNIQUE NULLS NOT DISTINCT (t_id, tag))"
+    )
+    sql("INSERT INTO c VALUES (1, 1, NULL), (2, 2, NULL)")
+    assert ["repoint-collision"] == [f.id for f in preflight(conn, KEY, RULE).findings if f.severity == "error"]
+
+
+def test_collision_of_the_childs_primary_key(sql, conn):
+    """A child whose primary key holds the reference collides on it as on any other unique index."""
+    sql(
+        PARENT
+        + "CREATE TABLE c (t_id int REFERENCES t, n int, PRIMARY KEY (t_id, n)); INSERT INTO c VALUES (1, 1), (2, 1)"
+    )
+    with pytest.raises(Refused, match=r"1 rows of public\.c would collide on c_pkey"):
+        list(cleanup(conn, KEY, RULE))
+
+
+def test_collision_through_two_references(sql, conn):
+    """Two foreign keys of one child are counted together, since both of its columns move."""
+    sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, a int REFERENCES t, b int REFERENCES t, UNIQUE (a, b))")
+    sql("INSERT INTO c VALUES (1, 2, 5), (2, 1, 4), (3, 6, 6)")
+    with pytest.raises(Refused, match=r"1 rows of public\.c would collide on c_a_b_key"):
+        list(cleanup(conn, KEY, RULE))
+
+
+def test_collision_that_comes_after_the_count(sql, conn, clean):
+    """A row that gets in the way after the count stops the batch, which is rolled back; the way out is told."""
+    sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t, tag text, UNIQUE (t_id, tag))")
+    sql("INSERT INTO c VALUES (1, 2, 'a'), (2, 3, 'b')")
+    batches = cleanup(conn, KEY, CleanupRule(references="repoint", divergent="archive", batch_size=2))
+    next(batches)
+    sql("INSERT INTO c VALUES (3, 1, 'b')")
+    with pytest.raises(Refused, match=r"\[repoint-collision\] Rows of a child are refused .*c_t_id_tag_key"):
+        list(batches)
+    assert [(1, 1, "a"), (2, 3, "b"), (3, 1, "b")] == sql("SELECT * FROM c ORDER BY id")
+    assert [("failed", 1)] == sql("SELECT state, archived FROM dupe_audit.run")
+
+    sql("DELETE FROM c WHERE id = 3")
+    clean(KEY, references="repoint", divergent="archive")
+    assert [(1, 1, "a"), (2, 1, "b")] == sql("SELECT * FROM c ORDER BY id")
+
+
+@pytest.mark.min_pg(18)
+def test_reference_to_a_period(sql, conn):
+    """A child that may reference several rows at once, by a period, cannot follow one of them."""
+    sql(
+        "CREATE TABLE t (id int4range, during daterange, k int, PRIMARY KEY (id, during WITHOUT OVERLAPS));"
+        "CREATE TABLE c (id int PRIMARY KEY, t_id int4range, during daterange,"
+        " FOREIGN KEY (t_id, PERIOD during) REFERENCES t (id, PERIOD during));"
+        "INSERT INTO t VALUES ('[1,2)', '[2026-01-01,2027-01-01)', 7), ('[2,3)', '[2026-01-01,2027-01-01)', 7);"
+        "INSERT INTO c VALUES (1, '[1,2)', '[2026-02-01,2026-03-01)'), (2, '[2,3)', '[2026-02-01,2026-03-01)')"
+    )
+    with pytest.raises(Refused, match="it references a period"):
+        list(cleanup(conn, KEY, RULE))
+
+
+def test_collision_that_is_checked_at_commit(sql, conn):
+    """A deferred constraint of the child speaks at commit; the batch is rolled back and the way out is told as well."""
+    sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)")
+    sql("INSERT INTO c VALUES (1, 2)")
+    sql("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE unique_violation; END'")
+    sql(
+        "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON c DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION f()"
+    )
+    with pytest.raises(Refused, match=r"\[repoint-collision\] Rows of a child are refused"):
+        list(cleanup(conn, KEY, RULE))
+    assert ([1, 2, 3, 4, 5, 6], [(1, 2)]) == (live(sql), sql("SELECT * FROM c"))
+
+
+def test_trigger_of_a_child_needs_consent(sql, conn):
+    """A trigger that fires for each moved child is an error until somebody accepts it; one of other columns is none."""
+    sql(
+        PARENT
+        + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t, tag text); INSERT INTO c VALUES (1, 2, 'a')"
+    )
+    sql("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'")
+    sql("CREATE TRIGGER other BEFORE UPDATE OF tag ON c FOR EACH ROW EXECUTE FUNCTION f()")
+    assert [] == blockers(conn, KEY, RULE)
+    sql("CREATE TRIGGER audit AFTER UPDATE ON c FOR EACH ROW EXECUTE FUNCTION f()")
+    (found,) = blockers(conn, KEY, RULE)
+    assert ("child-trigger", True) == (found.id, "audit on public.c" in found.message)
+    assert [] == blockers(conn, KEY, RULE, accept=["child-trigger"])
+    assert [] == blockers(conn, KEY, CleanupRule(divergent="archive"))
+
+
+@pytest.mark.parametrize(
+    ("table", "body"),
+    [("c", "RETURN NULL"), ("c", "new.t_id := old.t_id; RETURN new"), ("t", "RETURN NULL")],
+    ids=["keeps the child", "keeps its reference", "keeps the parent"],
+)
+def test_trigger_that_interferes_loses_nothing(sql, conn, table, body):
+    """A trigger that keeps children or parents where they are stops the batch, and nothing has moved."""
+    sql(
+        PARENT
+        + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE CASCADE); INSERT INTO c VALUES (1, 2)"
+    )
+    sql(f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {body}; END'")
+    when = "UPDATE" if table == "c" else "DELETE"
+    sql(f"CREATE TRIGGER audit BEFORE {when} ON {table} FOR EACH ROW EXECUTE FUNCTION f()")
+    with pytest.raises(DupeAuditError, match="trigger"):
+        list(cleanup(conn, KEY, RULE, give_up_after="1s"))
+    assert [1, 2, 3, 4, 5, 6] == live(sql)
+    assert [(1, 2)] == sql("SELECT * FROM c")
+    assert [(0,)] == sql("SELECT moved FROM dupe_audit.child")
+
+
+def test_child_that_this_role_may_not_update(sql, connect, member):
+    """A child that the role may read but not update cannot follow, and is told before anything is archived."""
+    sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); INSERT INTO c VALUES (1, 2)")
+    database = sql("SELECT current_database()")[0][0]
+    sql(f'ALTER TABLE t OWNER TO "{member}"; GRANT SELECT, REFERENCES ON c TO "{member}"')
+    sql(f'GRANT CREATE ON DATABASE "{database}" TO "{member}"; GRANT CREATE ON SCHEMA public TO "{member}"')
+    with pytest.raises(Refused, match="may not SELECT and UPDATE"):
+        list(cleanup(connect(role=member), KEY, RULE))
+    sql(f'GRANT UPDATE ON c TO "{member}"')
+    list(cleanup(connect(role=member), KEY, RULE))
+    assert [(1, 1)] == sql("SELECT * FROM c")

@@ -1,0 +1,163 @@
+"""Who kills what, and when: a strike waits until the program is seen in a phase, a random while longer, and hits."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from random import Random
+
+import psycopg
+
+from dupe_audit.embedded import Server
+from torture.nursery import Child
+from torture.world import World
+
+TERMINATE, KILL, CRASH = "backend terminated", "client killed", "server crashed"
+
+#: what the program's backend does, by the statement that pg_stat_activity shows; the first that fits
+PHASES = tuple(
+    (phase, re.compile(pattern))
+    for phase, pattern in (
+        ("leftover drop", r"^DROP INDEX CONCURRENTLY"),
+        ("build", r"^CREATE UNIQUE INDEX CONCURRENTLY"),
+        ("attach", r"USING INDEX"),
+        ("constraint drop", r"DROP CONSTRAINT"),
+        ("restore", r"WITH chosen|dupe_audit_restored_at"),
+        ("batch", r"dupe_audit_locked|WITH entered|FROM dupe_audit\.batch|WITH gone"),
+        ("ranking", r"stage_\d+|PARTITION BY"),
+        ("verification", r"bt_index_check|size - 1"),
+        ("stamping", r"alembic_version"),
+    )
+)
+#: of these no phase can be told, and when the client has its turn, none is at work: it is the last one that was seen
+BETWEEN = re.compile(r"^(BEGIN|COMMIT|ROLLBACK|SELECT pg_catalog\.set_config)")
+BETWEEN_STATEMENTS = ", between statements"
+
+LOOK = """
+SELECT a.pid, a.state = 'active', a.query, p.phase
+FROM pg_stat_activity a LEFT JOIN pg_stat_progress_create_index p USING (pid)
+WHERE a.application_name = %s AND a.backend_type = 'client backend'
+ORDER BY a.backend_start LIMIT 1
+"""
+
+
+@dataclass(frozen=True)
+class Strike:
+    """What to do to a program: which kind, in the first phase that begins with aim, after a delay in seconds."""
+
+    kind: str
+    aim: str
+    delay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What was done, and in which phase the program really was."""
+
+    kind: str
+    phase: str
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The program's backend, as seen just now."""
+
+    pid: int
+    phase: str
+
+
+#: how strikes are spread; a crash costs seconds
+KINDS = {TERMINATE: 60, KILL: 30, CRASH: 10}
+CLEANUP_AIMS = ("ranking", "batch", "batch", "batch")
+BUILD_AIMS = (
+    "build",
+    "build: waiting for writers before build",
+    "build: building index",
+    "build: waiting for writers before validation",
+    "build: index validation",
+    "build: waiting for old snapshots",
+)
+#: in a storm a build does not get further than its first scan, so it can be struck again and again
+STORM_AIMS = ("build", "build", *BUILD_AIMS[:3], "leftover drop")
+END_AIMS = ("attach", "verification", "stamping")
+DOWN_AIMS = ("constraint drop", "restore", "restore", "restore")
+#: seconds; where a phase is aimed at exactly, there is none
+LONGEST_DELAY = {"batch": 0.15, "restore": 0.15, "ranking": 0.04, "build": 0.02, "constraint drop": 0.01}
+
+
+def strikes(random: Random, aims: tuple[str, ...], number: int, *, crashes: bool) -> list[Strike]:
+    """Return a plan: so many strikes at phases chosen by the seed."""
+    kinds = {kind: weight for kind, weight in KINDS.items() if crashes or kind != CRASH}
+    plan = []
+    for _ in range(number):
+        aim = random.choice(aims)
+        longest = LONGEST_DELAY.get(aim, 0.0)
+        kind = random.choices(list(kinds), list(kinds.values()))[0]
+        plan.append(Strike(kind, aim, random.uniform(0, longest)))
+    return plan
+
+
+def phase_of(query: str, progress: str | None, direction: str) -> str:
+    """Return the phase that a statement belongs to."""
+    phase = next((phase for phase, pattern in PHASES if pattern.search(query)), "ledger and catalog")
+    if phase == "batch" and direction == "down":
+        phase = "restore"
+    return f"build: {progress}" if phase == "build" and progress else phase
+
+
+class Chaos:
+    """Watches one program and strikes it; knows how to bring a crashed server back."""
+
+    def __init__(self, world: World, server: Server | None) -> None:
+        self.world = world
+        self.server = server
+
+    def strike(self, child: Child, name: str, direction: str, strike: Strike, patience: float = 4.0) -> Hit | None:
+        """Strike the child; return None where it ended before. If the phase does not come, any of its group will do."""
+        group = strike.aim.split(":", maxsplit=1)[0]
+        began = time.monotonic()
+        connection = self.world.connect()
+        try:
+            look = self._looker(connection, name, direction)
+            while child.wait(0.001) is None:
+                sight = look()
+                late = time.monotonic() - began > patience
+                if sight and sight.phase.startswith(group if late else strike.aim):
+                    time.sleep(strike.delay)
+                    return self._hit(connection, child, strike.kind, look() or sight)
+            return None
+        finally:
+            with suppress(psycopg.Error):
+                connection.close()
+
+    @staticmethod
+    def _looker(connection: psycopg.Connection, name: str, direction: str) -> Callable[[], Sight | None]:
+        last = "start"
+
+        def look() -> Sight | None:
+            nonlocal last
+            row = connection.execute(LOOK, (name,)).fetchone()
+            if row is None:
+                return None
+            pid, active, query, progress = row
+            if not BETWEEN.match(query):
+                last = phase_of(query, progress, direction)
+                if active:
+                    return Sight(pid, last)
+            return Sight(pid, last.split(":", maxsplit=1)[0] + BETWEEN_STATEMENTS)
+
+        return look
+
+    def _hit(self, connection: psycopg.Connection, child: Child, kind: str, sight: Sight) -> Hit | None:
+        if child.wait(0) is not None:
+            return None
+        if kind == KILL:
+            os.kill(child.pid, signal.SIGKILL)
+        elif kind == CRASH and self.server:
+            self.server.crash()
+        else:
+            connection.execute("SELECT pg_terminate_backend(%s)", (sight.pid,))
+        return Hit(kind, sight.phase)

@@ -1,0 +1,19 @@
+-- When a row was archived, its survivor was there and held the same key.
+WITH archive AS MATERIALIZED (
+    SELECT * FROM archived()
+), history AS MATERIALIZED (
+    SELECT id, op, k, at, lead(at, 1, 'infinity') OVER (PARTITION BY id ORDER BY seq) AS until
+    FROM (SELECT *, pg_xact_commit_timestamp(xmin) AS at FROM oplog) AS told
+)
+SELECT format('row %s was archived when its survivor %s %s', a.id, a.survivor, CASE
+    WHEN s.op IS NULL THEN 'had not been inserted'
+    WHEN s.op = 'delete' THEN 'had been deleted'
+    ELSE 'had another key' END)
+FROM archive a
+LEFT JOIN history s ON s.id = a.survivor AND s.at < a.moment AND s.until >= a.moment
+WHERE s.op IS NULL OR s.op = 'delete' OR s.k <> a.k
+UNION ALL
+SELECT format('row %s was archived when its survivor %s had been archived itself', a.id, a.survivor)
+FROM archive a
+JOIN archive gone ON gone.id = a.survivor AND gone.moment <= a.moment
+WHERE gone.restored_at IS NULL OR gone.restored_at > a.moment

@@ -1,0 +1,75 @@
+"""Start programs that can be killed: the harness's end of the pipe to ``torture.programs``."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Self
+
+
+class Nursery:
+    """A context manager that leaves no process behind; one child at a time."""
+
+    def __enter__(self) -> Self:
+        self._directory = tempfile.TemporaryDirectory(prefix="dupe-audit-torture-")
+        self.log = Path(self._directory.name) / "log"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "torture.programs"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._process.terminate()
+        self._process.wait()
+        self._reader.join(timeout=10)
+        if self._process.stdout:
+            self._process.stdout.close()
+        self._directory.cleanup()
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            self._lines.put(line)
+
+    def start(self, program: str, url: str, application_name: str) -> "Child":
+        """Start a program."""
+        order = {"program": program, "url": url, "application_name": application_name, "log": str(self.log)}
+        if self._process.stdin:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+        return Child(int(self._lines.get(timeout=30)), self._lines)
+
+    def last_words(self) -> str:
+        """Return the end of what the last child said."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(lines[-4:])
+
+
+class Child:
+    """A running program."""
+
+    def __init__(self, pid: int, lines: "queue.Queue[str]") -> None:
+        self.pid = pid
+        self.code: int | None = None
+        self._lines = lines
+
+    def wait(self, timeout: float) -> int | None:
+        """Return the exit code (below zero: the signal), or None if it still runs after *timeout* seconds."""
+        if self.code is None:
+            try:
+                self.code = int(self._lines.get(timeout=timeout) if timeout else self._lines.get_nowait())
+            except queue.Empty:
+                return None
+        return self.code

@@ -1,0 +1,22 @@
+"""One row per key: what the harness upgrades to and downgrades from, again and again.
+
+Revision: one_row_per_key
+Revises:
+"""
+
+from alembic import op
+
+revision = "one_row_per_key"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade():
+    op.archive_duplicates("tt", ["k"], divergent="archive")
+    op.create_unique_constraint_online("tt_unique", "tt", ["k"], build_attempts=100)
+
+
+def downgrade():
+    op.drop_unique_constraint_online("tt_unique", "tt")
+    op.restore_duplicates("tt", ["k"])

@@ -1,0 +1,90 @@
+"""What happened, counted, and printed as a table."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from rich.table import Table
+
+from torture.chaos import BETWEEN_STATEMENTS, CRASH, KILL, TERMINATE, Hit
+from torture.invariants import INVARIANTS, Objection
+
+CLEANUP_PHASES = ("ranking", "batch")
+
+
+@dataclass
+class Tally:
+    """The counts of one command."""
+
+    seed: int
+    writers: int = 8
+    server: str = ""
+    seconds: float = 0.0
+    cycles: int = 0
+    worlds: int = 0
+    attempts: int = 0
+    resumes: int = 0  #: attempts that took up what a killed one had left
+    gave_up: int = 0  #: attempts to which duplicates kept coming, and which said so
+    archived: int = 0
+    restored: int = 0
+    index_checks: int = 0
+    application: Counter[str] = field(default_factory=Counter)
+    hits: Counter[Hit] = field(default_factory=Counter)
+    objections: list[Objection] = field(default_factory=list)
+    mutants: dict[str, Counter[str]] = field(default_factory=dict)
+    missed: list[str] = field(default_factory=list)  #: mutants that were not caught
+
+    def kills(self, *phases: str) -> int:
+        """Return the kills in phases whose name begins so."""
+        return sum(number for hit, number in self.hits.items() if hit.phase.startswith(phases))
+
+    @property
+    def cleanup_kills(self) -> int:
+        """Kills of a ranking or a batch."""
+        return self.kills(*CLEANUP_PHASES)
+
+    @property
+    def builds_interrupted(self) -> int:
+        """Kills of a concurrent build, in any of its phases, and not of what follows it."""
+        return self.kills("build") - self.kills(f"build{BETWEEN_STATEMENTS}")
+
+    def violations(self) -> Counter[str]:
+        """Return the number of objections by invariant."""
+        return Counter(objection.invariant for objection in self.objections)
+
+
+def as_table(tally: Tally) -> Table:
+    """Return the account of a run."""
+    table = Table("what", "number", title=f"PostgreSQL {tally.server}, seed {tally.seed}, {tally.seconds:.0f} s")
+    table.columns[1].justify = "right"
+    rows: list[tuple[str, int]] = [
+        ("writers", tally.writers),
+        ("transactions committed", tally.application["committed"]),
+        ("rolled back", tally.application["rolled back"]),
+        ("refused (23505)", tally.application["refused"]),
+        ("cycles, up and down", tally.cycles),
+        ("attempts", tally.attempts),
+        ("of them resumes", tally.resumes),
+        ("of them gave up, duplicates kept coming", tally.gave_up),
+        ("rows archived", tally.archived),
+        ("rows restored", tally.restored),
+        ("checks of a valid index", tally.index_checks),
+    ]
+    for what, number in rows:
+        table.add_row(what, f"{number:,}")
+    table.add_section()
+    for kind in (TERMINATE, KILL, CRASH):
+        table.add_row(f"kills: {kind}", str(sum(n for hit, n in tally.hits.items() if hit.kind == kind)))
+    table.add_row("kills of the cleanup", str(tally.cleanup_kills))
+    table.add_row("builds interrupted", str(tally.builds_interrupted))
+    table.add_section()
+    for phase in sorted({hit.phase for hit in tally.hits}):
+        table.add_row(f"kills in: {phase}", str(sum(n for hit, n in tally.hits.items() if hit.phase == phase)))
+    table.add_section()
+    for invariant in INVARIANTS:
+        table.add_row(f"violations: {invariant}", str(tally.violations()[invariant]))
+    for mutant, found in tally.mutants.items():
+        table.add_section()
+        table.add_row(f"mutant: {mutant}", "MISSED" if mutant in tally.missed else "caught")
+        for invariant, number in sorted(found.items()):
+            table.add_row(f"  {invariant}", str(number))
+    return table

@@ -1,0 +1,213 @@
+"""Whatever statement the backend dies at: nothing is lost, nothing untrue is claimed, and the same call completes."""
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.util import CommandError
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+import dupe_audit.ops  # noqa: F401 - registers the directives
+from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.operations import RestoreDuplicatesOp
+from torture.kills import Kill, Moment, armed
+from torture.promises import broken, runs
+
+pytestmark = pytest.mark.torture
+
+TABLES = {
+    "primary key": "CREATE TABLE t (id int PRIMARY KEY, k int, v text)",
+    "no primary key": "CREATE TABLE t (id int, k int, v text)",
+}
+ROWS = """
+    INSERT INTO t VALUES (1, 1, 'a'), (2, 1, 'a'), (3, 1, 'b'), (4, 1, 'a'), (5, 2, 'c'), (6, 2, 'c'), (7, 3, 'd'),
+                         (8, 3, 'd'), (9, 4, 'e'), (10, NULL, 'f'), (11, NULL, 'f')
+"""
+BATCH = 2
+
+#: where the tester has the time, every statement; else every so many, beginning with another one in each test
+STEP = 1 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 23
+
+LOST = "SELECT k FROM unnest(ARRAY[1, 2, 3, 4]) AS k EXCEPT SELECT k FROM t"
+FALSE_INDEX = """
+    SELECT k FROM t WHERE EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('uq') AND indisvalid)
+    AND k IS NOT NULL GROUP BY k HAVING count(*) > 1
+"""
+
+
+class World:
+    """A database with the table, an application that brings one late duplicate, and the two directions."""
+
+    def __init__(self, database_url: str, sql: Callable[[str], Any], table: str) -> None:
+        self.engine = create_engine(database_url, poolclass=NullPool)
+        self.sql, self.table = sql, table
+        self.original: list[str] = []
+
+    def make(self) -> None:
+        """Make everything anew."""
+        self.sql(f"DROP SCHEMA IF EXISTS dupe_audit CASCADE; DROP TABLE IF EXISTS t; {self.table}; {ROWS}")
+        self.original = self.rows("t")
+
+    def upgrade(self) -> None:
+        """Do what a revision's upgrade does; a duplicate arrives between its two directives, once."""
+        with self.operations() as op:
+            op.archive_duplicates("t", ["k"], order_by=["id"], divergent="archive", batch_size=BATCH)
+            if "(12,4,late)" not in self.original:
+                self.sql("INSERT INTO t VALUES (12, 4, 'late')")
+                self.original = sorted([*self.original, "(12,4,late)"])
+            op.create_unique_constraint_online("uq", "t", ["k"], comment="one row a key")
+
+    def downgrade(self) -> None:
+        """Do what the revision's downgrade does, in small batches."""
+        with self.operations() as op:
+            op.drop_unique_constraint_online("uq", "t")
+            op.invoke(RestoreDuplicatesOp(UniqueKey(table="t", columns=("k",)), rule=CleanupRule(batch_size=BATCH)))
+
+    @contextmanager
+    def operations(self) -> Iterator[Any]:
+        """Give what a revision calls ``op``."""
+        with self.engine.connect() as connection:
+            context = MigrationContext.configure(connection)
+            with context.begin_transaction():
+                yield Operations(context)
+
+    @property
+    def archive(self) -> str | None:
+        """The newest archive, if there is one."""
+        found = [run for run, has_archive in runs(self.sql).items() if has_archive]
+        return f"dupe_audit.archive_{found[-1]}" if found else None
+
+    def rows(self, source: str) -> list[str]:
+        """Return rows as PostgreSQL writes them."""
+        return sorted(row[0] for row in self.sql(f"SELECT ROW(id, k, v)::text FROM {source}"))
+
+    def all_rows(self) -> list[str]:
+        """Return what is in the table or waits in the archive."""
+        archived = self.rows(f"{self.archive} WHERE dupe_audit_restored_at IS NULL") if self.archive else []
+        return sorted(self.rows("t") + archived)
+
+    def broken(self) -> list[str]:
+        """Return the promises that do not hold."""
+        found = broken(self.sql)
+        found += [] if self.original == self.all_rows() else ["a row in none or in both of table and archive"]
+        found += ["a key without a row"] if self.sql(LOST) else []
+        return found + (["a valid index over duplicates"] if self.sql(FALSE_INDEX) else [])
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that an undisturbed run and a continued one have to have in common."""
+        archive = self.archive
+        kept = "ROW(id, k, v)::text, dupe_audit_survivor_1::text, dupe_audit_batch, dupe_audit_restored_at IS NULL"
+        return {
+            "table": self.rows("t"),
+            "archive": self.sql(f"SELECT {kept} FROM {archive} ORDER BY 1, 2, 3") if archive else None,
+            "run": self.sql(
+                "SELECT state, building, constraint_name, rows_before, groups, extras, archived, restored, "
+                "finished_at IS NOT NULL FROM dupe_audit.run"
+            ),
+            "batches": self.sql("SELECT sum(archived), sum(restored), sum(spared) FROM dupe_audit.batch"),
+            "indexes": self.sql(
+                "SELECT indexrelid::regclass::text, indisvalid, indisready, conname, obj_description(c.oid) "
+                "FROM pg_index LEFT JOIN pg_constraint c ON conindid = indexrelid "
+                "WHERE indrelid = 't'::regclass ORDER BY 1"
+            ),
+            "ledger": self.sql(
+                "SELECT regexp_replace(relname, '[0-9]+$', '') FROM pg_class "
+                "WHERE relnamespace = 'dupe_audit'::regnamespace AND relkind = 'r' ORDER BY 1"
+            ),
+        }
+
+
+@pytest.fixture(params=TABLES, ids=lambda name: name.replace(" ", "-"))
+def world(request, database_url, sql):
+    """The table, with or without a primary key, and the two directions."""
+    return World(database_url, sql, TABLES[request.param])
+
+
+@pytest.fixture
+def sweep(request, world, psycopg_connect) -> Callable[..., None]:
+    """Kill *work* at each statement in turn; ask for the promises; then *resume*, and ask for the same outcome."""
+    killer = psycopg_connect(autocommit=True)
+    first = 1 + zlib.crc32(request.node.name.encode()) % STEP
+
+    def kill(point: Kill, work: Callable[[], None], resume: Callable[[], None], outcome: Callable[[], Any]) -> Any:
+        with armed(world.engine, point), suppress(CommandError):
+            work()
+        assert world.broken() == [], point
+        if point.happened or resume != work:
+            resume()
+            assert world.broken() == [], point
+        return outcome()
+
+    def run(
+        moment: Moment,
+        prepare: Callable[[], None],
+        work: Callable[[], None],
+        resume: Callable[[], None],
+        outcome: Callable[[], Any],
+    ) -> None:
+        prepare()
+        undisturbed = Kill(killer)
+        expected = kill(undisturbed, work, resume, outcome)
+        for n in range(first, len(undisturbed.seen) + 1, STEP):
+            prepare()
+            point = Kill(killer, moment, n)
+            ended = kill(point, work, resume, outcome)
+            assert point.happened
+            assert expected == ended, point
+        print(f"{len(undisturbed.seen)} kill points, every {STEP}. from {first}")  # noqa: T201 - pytest -rP shows it
+
+    return run
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_upgrade_is_continued(world, sweep, moment):
+    """An upgrade that dies at any statement keeps the promises, and done again ends as one that nothing disturbed."""
+    sweep(moment, world.make, world.upgrade, world.upgrade, world.state)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_downgrade_is_continued(world, sweep, moment):
+    """A downgrade that dies at any statement keeps the promises, and done again gives back the table as it was."""
+
+    def upgraded():
+        world.make()
+        world.upgrade()
+
+    sweep(moment, upgraded, world.downgrade, world.downgrade, world.state)
+    assert world.original == world.rows("t")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_upgrade_is_undone(world, sweep, moment):
+    """An upgrade that dies at any statement can be undone instead, and leaves no index and no list behind."""
+
+    def left() -> tuple[bool, Any]:
+        leftovers = (
+            "SELECT relname FROM pg_class WHERE relname ~ '^stage_' "
+            "UNION ALL SELECT indexrelid::regclass::text FROM pg_index "
+            "WHERE indrelid = 't'::regclass AND NOT indisprimary"
+        )
+        return world.original == world.rows("t"), world.sql(leftovers)
+
+    sweep(moment, world.make, world.upgrade, world.downgrade, left)
+
+
+def test_connection_lost_at_the_very_end_is_told(world, psycopg_connect):
+    """A directive whose connection goes when its work is done ends with a plain sentence, not with a traceback."""
+
+    def archive() -> None:
+        world.make()
+        with world.operations() as op:
+            op.archive_duplicates("t", ["k"], divergent="archive")
+
+    with armed(world.engine, Kill(psycopg_connect(autocommit=True))) as undisturbed:
+        archive()
+    last = Kill(undisturbed.killer, "before", len(undisturbed.seen))
+    with armed(world.engine, last), pytest.raises(CommandError, match="lost its connection"):
+        archive()

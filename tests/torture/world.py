@@ -1,0 +1,80 @@
+"""One database to torture: its table, its log, and how to reach it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql as pgsql
+from sqlalchemy import make_url
+
+#: of a server of the harness's own; the tests' server has them too
+SETTINGS = {"fsync": "off", "max_connections": "60", "track_commit_timestamp": "on"}
+
+HERE = Path(__file__).parent
+
+ROWS, KEYS = 12_000, 3_000
+
+#: no index is trusted with a count; and the cost of a disabled scan would have every query compiled
+NO_INDEX = "-c enable_indexscan=off -c enable_indexonlyscan=off -c enable_bitmapscan=off -c jit=off"
+
+
+@dataclass(frozen=True)
+class World:
+    """A database, by its SQLAlchemy URL."""
+
+    url: str
+
+    def connect(self, name: str = "torture harness", options: str = "") -> psycopg.Connection:
+        """Open an autocommit connection."""
+        url = make_url(self.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        return psycopg.connect(url, autocommit=True, application_name=name, options=options, connect_timeout=10)
+
+    def run(self, *statements: str) -> None:
+        """Run statements, each in a transaction of its own."""
+        with self.connect() as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def set_course(self, direction: str, *, promised: bool = False) -> None:
+        """Note which way the harness goes, and whether a program has promised the constraint."""
+        self.run(f"UPDATE course SET direction = '{direction}', promised = {promised}")
+
+    def ask(self, question: str) -> list[Any]:
+        """Return the first row of an answer."""
+        with self.connect() as connection:
+            return list(connection.execute(question.encode()).fetchone() or ())
+
+
+@contextmanager
+def new_world(server_url: str, name: str, rows: int = ROWS) -> Iterator[World]:
+    """Make a database with the table, its rows over 3,000 keys and their log; drop it at the end."""
+    name = f"dupe_audit_{name}_{os.getpid()}"
+    server = World(server_url)
+    with server.connect() as connection:
+        connection.execute(pgsql.SQL("CREATE DATABASE {}").format(pgsql.Identifier(name)))
+    world = World(make_url(server_url).set(database=name).render_as_string(hide_password=False))
+    try:
+        with world.connect() as connection:
+            fill(connection, rows)
+        yield world
+    finally:
+        with server.connect() as connection:
+            connection.execute(pgsql.SQL("DROP DATABASE {} WITH (FORCE)").format(pgsql.Identifier(name)))
+
+
+def fill(connection: psycopg.Connection, rows: int) -> None:
+    """Make the table and the log in an empty database."""
+    if connection.execute("SELECT FROM pg_available_extensions WHERE name = 'amcheck'").fetchone():
+        connection.execute("CREATE EXTENSION amcheck")
+    connection.execute((HERE / "schema.sql").read_bytes())
+    connection.execute(
+        f"WITH row AS (INSERT INTO tt (k, v) SELECT i %% {KEYS} + 1, md5(i::text) "
+        "FROM generate_series(0, %s) AS i RETURNING *) "
+        "INSERT INTO oplog (op, id, k, v) SELECT 'insert', id, k, v FROM row ORDER BY id",
+        (rows - 1,),
+    )
+    connection.execute("ANALYZE")
