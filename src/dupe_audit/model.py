@@ -13,6 +13,9 @@ MAX_IDENTIFIER = 63
 #: bytes that a btree entry of version 4 can hold (PostgreSQL documentation, 64.1 B-Tree; H40)
 WIDEST_KEY = 2704
 
+#: columns of an index, included ones among them (INDEX_MAX_KEYS)
+MAX_INDEX_COLUMNS = 32
+
 Severity = Literal["error", "warning", "info"]
 RunState = Literal["cleaning", "clean", "enforced", "dropped", "restored", "failed"]
 
@@ -58,6 +61,8 @@ class UniqueKey:
             check_identifier("column", column)
         if len(set(self.columns)) != len(self.columns):
             raise WrongUsage(f"The key names a column twice: {', '.join(self.columns)}.")
+        if len(self.columns) + len(self.include) > MAX_INDEX_COLUMNS:
+            raise WrongUsage(f"An index holds {MAX_INDEX_COLUMNS} columns, included ones among them.")
         if self.initially not in ("IMMEDIATE", "DEFERRED"):
             raise WrongUsage(f"initially is IMMEDIATE or DEFERRED, not {self.initially!r}.")
         if self.initially == "DEFERRED" and not self.deferrable:

@@ -221,6 +221,7 @@ def _clean(operations: Operations, build: BuildRule, accept: Collection[str]) ->
         "revoke_all",
         "create_archive",
         "finish_archive",
+        "archive_drift",
         "stage",
         "divergent",
         "enter_child",

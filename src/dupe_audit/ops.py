@@ -82,8 +82,9 @@ def create_unique_constraint_online(operations: Operations, operation: CreateUni
         return
     with _autocommit(operations, "create_unique_constraint_online") as connection:
         clean_again = _clean_again(connection, operation.key, rule, options)
-        # Where a cleanup went before, it has measured the keys.
-        _refuse_constraint(connection, operation.key, _accept(options), measure_keys=clean_again is None)
+        # Where a cleanup went before, it has measured the keys, but not what the index carries besides.
+        measure_keys = clean_again is None or bool(operation.key.include)
+        _refuse_constraint(connection, operation.key, _accept(options), measure_keys=measure_keys)
         enforce(connection, operation.key, rule, clean_again=clean_again, revision=_revision())
         report = verify(connection, operation.key, work_mem=_text(options, "work_mem"))
         if not report.ok:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -82,13 +82,14 @@ def preflight(
             return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
         holes = catalog.fragments(connection, relation, key, rule)
         measure = _measure(connection, holes)
+        widest = _widest(connection, relation, key, rule) if key.include else measure.widest_key
         counts = _count(connection, holes, measure)
         references, dependent = _references(connection, relation, holes, counts, rule)
         examples: tuple[tuple[str, int], ...] = ()
         if show_keys and counts.groups:
             rows = run(connection, fill_known(template("examples"), holes))
             examples = tuple((row.key, row.rows) for row in rows)
-    findings += [*_width_finding(measure), *_duplicate_findings(counts, rule), *dependent]
+    findings += [*_width_finding(widest), *_duplicate_findings(counts, rule), *dependent]
     return DuplicateReport(
         key=key,
         counts=counts,
@@ -120,8 +121,8 @@ def blockers(
         findings = _catalog_findings(connection, key, relation, rule)
         if measure_keys and not UNCOUNTABLE & {f.id for f in findings}:
             with transaction(connection, lock_timeout="5s", read_only=True, local=COUNTING):
-                measure = _measure(connection, catalog.fragments(connection, relation, key, rule))
-            findings += _width_finding(measure)
+                widest = _widest(connection, relation, key, rule)
+            findings += _width_finding(widest)
     forbidden = [f for f in _sorted(findings, accept) if f.severity == "error"]
     return [f for f in forbidden if key.name or f.id != "invalid-index"]
 
@@ -232,8 +233,14 @@ def _references(
     return references, found
 
 
-def _width_finding(measure: _Measure) -> list[Finding]:
-    return [finding("key-too-wide", measure.widest_key)] if measure.widest_key > WIDEST_KEY else []
+def _widest(connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule) -> int:
+    """Return the bytes of the widest entry, with the columns that the index only carries."""
+    entry = replace(key, columns=tuple(dict.fromkeys((*key.columns, *key.include))), include=())
+    return _measure(connection, catalog.fragments(connection, relation, entry, rule)).widest_key
+
+
+def _width_finding(widest: int) -> list[Finding]:
+    return [finding("key-too-wide", widest)] if widest > WIDEST_KEY else []
 
 
 def _duplicate_findings(counts: Counts, rule: CleanupRule) -> list[Finding]:

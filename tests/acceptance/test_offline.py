@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from dupe_audit.cleanup import cleanup
+from dupe_audit.model import CleanupRule, UniqueKey
+
 ROOT = Path(__file__).parents[2]
 NAME = "unique_action_per_correlation_timestamp"
 CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM agent_actions t"
@@ -56,6 +59,22 @@ def test_offline_script_can_be_run_again(alembic, psql, sql, agent_actions):
 
     assert [0, 0] == [psql(script).returncode, psql(script).returncode]
     assert [("enforced", 60)] == sql("SELECT state, archived FROM dupe_audit.run")
+
+
+def test_offline_script_goes_on_with_a_column_that_came_in_the_middle_h123(alembic, psql, sql, conn, agent_actions):
+    """A run that was begun before a column came is completed by the script, and each row gets it on the way back."""
+    columns = ("correlation_id", "action_name", "created_at")
+    batches = cleanup(
+        conn, UniqueKey(table="agent_actions", columns=columns), CleanupRule(divergent="archive", batch_size=9)
+    )
+    next(batches)
+    batches.close()
+    sql("ALTER TABLE agent_actions ADD COLUMN region text NOT NULL DEFAULT 'here'")
+
+    up = psql(alembic("upgrade", "014:015", "--sql").stdout)
+    assert (0, [("enforced", 60)]) == (up.returncode, sql("SELECT state, archived FROM dupe_audit.run")), up.stderr
+    down = psql(alembic("downgrade", "015:014", "--sql").stdout)
+    assert (0, [(1060,)]) == (down.returncode, sql("SELECT count(*) FROM agent_actions WHERE region = 'here'"))
 
 
 @pytest.mark.parametrize("stop", ["0", "1"])

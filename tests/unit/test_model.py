@@ -22,6 +22,7 @@ from dupe_audit.model import BuildRule, CleanupRule, Finding, UniqueKey, VerifyR
         ({"columns": ("k", "k")}, "twice"),
         ({"columns": ("",)}, "column name"),
         ({"include": ("",)}, "column name"),
+        ({"columns": tuple("abcdefghijklmnopqrstuvwxyz"), "include": tuple("ABCDEFG")}, "32 columns"),
         ({"initially": "LATER"}, "initially"),
         ({"initially": "DEFERRED"}, "deferrable=True"),
     ],

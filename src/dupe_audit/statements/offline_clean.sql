@@ -57,6 +57,18 @@ BEGIN
         EXECUTE pg_temp.dupe_audit_fill({t_revoke_all},
             pg_catalog.jsonb_build_object('object_name', pg_catalog.quote_literal(v_holes ->> 'archive')));
     END IF;
+    -- A run that was begun before a column came goes on with it, as online.
+    FOR v_found IN EXECUTE pg_temp.dupe_audit_fill({t_archive_drift}, pg_catalog.jsonb_build_object(
+            'relid', v_relid, 'archive', pg_catalog.quote_literal(v_holes ->> 'archive'))) LOOP
+        IF v_found.archived_type IS NOT NULL THEN
+            RAISE EXCEPTION 'dupe-audit: column % is % in the table, but % in %; restore or purge that run first',
+                v_found.name, v_found.type, v_found.archived_type, v_holes ->> 'archive';
+        END IF;
+        EXECUTE pg_catalog.format('ALTER TABLE %s ADD COLUMN %s %s%s', v_holes ->> 'archive', v_found.name, v_found.type, v_found.filling);
+        IF v_found.filler IS NOT NULL THEN
+            EXECUTE pg_catalog.format('ALTER TABLE %s ALTER COLUMN %s DROP %s', v_holes ->> 'archive', v_found.name, v_found.filler);
+        END IF;
+    END LOOP;
     v_holes := v_holes || pg_catalog.jsonb_build_object('e_children', '0', 'e_unreferenced_by_others', 'true');
     FOR v_found IN {references} LOOP
         v_fk := pg_catalog.to_jsonb(v_found) || pg_catalog.jsonb_build_object(

@@ -21,11 +21,11 @@ def archived(sql) -> Callable[..., list[Any]]:
 
 
 @pytest.fixture
-def just_before(conn: Connection) -> Iterator[Callable[[str, Callable[[], Any]], list[str]]]:
-    """Do something once, right before the first statement on ``conn`` that holds some words; tells that it came."""
+def just_before(conn: Connection) -> Iterator[Callable[..., list[str]]]:
+    """Do something once, right before the first statement that holds some words, on ``conn``; tells that it came."""
     hooks = []
 
-    def arrange(words: str, action: Callable[[], Any]) -> list[str]:
+    def arrange(words: str, action: Callable[[], Any], *, on: Connection = conn) -> list[str]:
         came: list[str] = []
 
         def hook(_connection, _cursor, statement, *_rest):
@@ -33,13 +33,13 @@ def just_before(conn: Connection) -> Iterator[Callable[[str, Callable[[], Any]],
                 came.append(statement)
                 action()
 
-        event.listen(conn, "before_cursor_execute", hook)
-        hooks.append(hook)
+        event.listen(on, "before_cursor_execute", hook)
+        hooks.append((on, hook))
         return came
 
     yield arrange
-    for hook in hooks:
-        event.remove(conn, "before_cursor_execute", hook)
+    for connection, hook in hooks:
+        event.remove(connection, "before_cursor_execute", hook)
 
 
 @pytest.fixture

@@ -48,6 +48,27 @@ def test_h2_h3_h4_h6_uncommitted_change_is_judged_when_it_has_ended(sql, conn, p
     assert left == sql("SELECT id, k FROM t ORDER BY id")
 
 
+@pytest.mark.parametrize(("row", "left"), [(1, [(1, 99), (2, 7)]), (2, [(1, 7), (2, 99)])], ids=["survivor", "extra"])
+def test_h3_h4_key_that_changes_after_a_later_ranking_saves_both_rows(
+    sql, conn, psycopg_connect, just_before, row, left
+):
+    """A row that a second pass finds by its primary key alone goes only if it still has the key of its group."""
+    sql(PAIR)
+    other = psycopg_connect()
+    other.execute(f"SELECT FROM t WHERE id = {row} FOR UPDATE".encode())
+    batches = cleanup(conn, KEY, CleanupRule(divergent="archive"), give_up_after="2s")
+    assert (0, 1) == ((first := next(batches)).archived, first.spared)
+
+    def change():
+        other.execute(f"UPDATE t SET k = 99 WHERE id = {row}".encode())
+        other.commit()
+
+    came = just_before("INSERT INTO pg_temp.dupe_audit_locked", change)
+    list(batches)
+    assert came
+    assert left == sql("SELECT id, k FROM t ORDER BY id")
+
+
 def test_h5_rows_are_locked_before_they_are_judged(sql, conn, psycopg_connect, just_before, live):
     """When a batch looks at its rows for the second time, nobody can change the survivor or the extra any more."""
     sql(PAIR)
@@ -79,6 +100,18 @@ def test_h8_same_place_in_another_partition_is_another_row(sql, clean):
     sql("INSERT INTO p VALUES (1, 1, 1), (2, 1, 1), (3, 1, 1), (4, 50, 11), (5, 51, 12), (6, 1, 13)")
     clean(KEY, ignore=("id",))
     assert [(1,), (4,), (5,), (6,)] == sql("SELECT id FROM p ORDER BY id")
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_h19_batch_has_its_two_snapshots_whatever_the_role_says(sql, connect, just_before, live, isolation):
+    """A change that commits in the middle of a batch is judged, and ends no run whose role wants one snapshot."""
+    sql(PAIR)
+    connection = connect(default_transaction_isolation=isolation)
+    change = "UPDATE t SET v = 1 WHERE id = 2"
+    came = just_before("INSERT INTO pg_temp.dupe_audit_locked", lambda: sql(change), on=connection)
+    list(cleanup(connection, KEY, CleanupRule(ignore=("v",)), give_up_after="5s"))
+    assert came
+    assert [1] == live()
 
 
 def test_h20_archive_has_what_was_deleted(sql, conn, psycopg_connect):

@@ -81,6 +81,18 @@ def test_h35_h41_key_that_cannot_be_compared_loses_no_row(sql, conn, live, type_
     assert [1, 2] == live()
 
 
+def test_h40_columns_that_the_index_carries_count_too(sql, conn):
+    """An included column that does not fit into the index is found before the build, as a key is."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text)")
+    sql("INSERT INTO t SELECT 1, 7, string_agg(md5(i::text), '') FROM generate_series(1, 200) AS i")
+    key = UniqueKey(table="t", columns=("k",), include=("v",), name="uq")
+    assert ["key-too-wide"] == [f.id for f in blockers(conn, key, CleanupRule())]
+    assert ["key-too-wide"] == [f.id for f in preflight(conn, key).findings]
+    assert [] == blockers(conn, KEY, CleanupRule())
+    with pytest.raises(DBAPIError, match="index row size"):
+        enforce(conn, key, BuildRule())
+
+
 def test_h39_values_are_compared_column_by_column(sql, conn, clean, live):
     """Two keys that read the same when their columns are strung together are two keys."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k text, l text)")

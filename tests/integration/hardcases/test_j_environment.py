@@ -167,7 +167,7 @@ def test_h200_key_values_are_in_no_message_and_no_log(sql, conn, caplog, psycopg
         list(cleanup(conn, KEY, CleanupRule(divergent="archive"), give_up_after="500ms"))
     other.rollback()
     list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
-    sql(f"INSERT INTO t VALUES (2, 'x', '{CARD}')")
+    sql(f"ALTER TABLE t ADD UNIQUE (v); INSERT INTO t VALUES (3, 'x', '{CARD}-2')")
     with pytest.raises(Refused) as restored:
         list(restore(conn, 1))
     said += [str(error.value) for error in (divergent, duplicate, blocked, restored)]
