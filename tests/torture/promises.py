@@ -8,31 +8,31 @@ Ask = Callable[[str], Any]
 #: (what is wrong, the query that finds it) for one run; the table is t, its constraint uq
 ABOUT_A_RUN = {
     "batches that do not add up": """
-        SELECT FROM dupe_audit.run r WHERE id = {run} AND (r.archived, r.restored) NOT IN (
+        SELECT 1 FROM dupe_audit.run r WHERE id = {run} AND (r.archived, r.restored) NOT IN (
             SELECT coalesce(sum(b.archived), 0)::int8, coalesce(sum(b.restored), 0)::int8
             FROM dupe_audit.batch b WHERE b.run_id = r.id)""",
     "an enforced run without its constraint": """
-        SELECT FROM dupe_audit.run r WHERE id = {run} AND state = 'enforced' AND NOT EXISTS (
+        SELECT 1 FROM dupe_audit.run r WHERE id = {run} AND state = 'enforced' AND NOT EXISTS (
             SELECT FROM pg_constraint c JOIN pg_index i ON i.indexrelid = c.conindid
             WHERE c.conrelid = 't'::regclass AND c.conname = r.constraint_name AND i.indisvalid)""",
 }
 
 ABOUT_AN_ARCHIVE = {
     "sums that the archive denies": """
-        SELECT FROM dupe_audit.run WHERE id = {run} AND (archived, restored) NOT IN (
+        SELECT 1 FROM dupe_audit.run WHERE id = {run} AND (archived, restored) NOT IN (
             SELECT count(*), count(dupe_audit_restored_at) FROM dupe_audit.archive_{run})""",
     "a restored run with rows in its archive": """
-        SELECT FROM dupe_audit.run WHERE id = {run} AND state = 'restored'
+        SELECT 1 FROM dupe_audit.run WHERE id = {run} AND state = 'restored'
         AND EXISTS (SELECT FROM dupe_audit.archive_{run} WHERE dupe_audit_restored_at IS NULL)""",
 }
 
 ABOUT_THE_TABLE = {
     "a constraint that the newest run says is dropped": """
-        SELECT FROM (SELECT state FROM dupe_audit.run ORDER BY id DESC LIMIT 1) AS newest
+        SELECT 1 FROM (SELECT state FROM dupe_audit.run ORDER BY id DESC LIMIT 1) AS newest
         WHERE state IN ('dropped', 'restored') AND EXISTS (SELECT FROM pg_constraint WHERE conname = 'uq')""",
     "an unfinished index that the ledger does not know of": """
-        SELECT FROM pg_index WHERE indrelid = 't'::regclass AND NOT indisvalid
-        AND NOT EXISTS (SELECT FROM dupe_audit.run WHERE building AND constraint_name = 'uq')""",
+        SELECT 1 FROM pg_index WHERE indrelid = 't'::regclass AND NOT indisvalid
+        AND NOT EXISTS (SELECT 1 FROM dupe_audit.run WHERE building AND constraint_name = 'uq')""",
 }
 
 
