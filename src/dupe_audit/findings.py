@@ -202,6 +202,11 @@ CATALOGUE: dict[str, Entry] = {
         "Clean and constrain the subscribers too. A publication for all tables also carries the ledger: "
         "create schema dupe_audit and its tables there first, or publish tables by name.",
     ),
+    "subscribed-table": Entry(
+        "warning",
+        "{table} is filled by subscription {subject}: a duplicate that arrives after the constraint stops replication.",
+        "Clean and constrain the publisher first, and this table once nothing of its old duplicates is on the way any more.",
+    ),
     "prepared-transaction": Entry(
         "error",
         "Prepared transaction {subject!r} holds a lock on {table}; a concurrent build waits for it for ever.",

@@ -134,7 +134,7 @@ def _rows_back(work: _Work, batch_size: int) -> Generator[Batch, None, tuple[int
         size = int(window.size)
         if not size:
             return kept, total
-        put = _halving(work, archive, partial(_put, work), window.low, window.high)
+        put = _halving(work, "restore archived rows", archive, partial(_put, work), window.low, window.high)
         above, done, kept = window.low, done + size, kept + size - put
         yield Batch(
             run_id=work.known.id,
@@ -160,7 +160,7 @@ def _children_back(work: _Work, batch_size: int) -> Generator[Batch, None, int]:
                 f"UPDATE {record} SET dupe_audit_problem = NULL WHERE {these} AND dupe_audit_problem <> ''",
             )
             size = int(run(work.connection, f"SELECT count(*) FROM {record} WHERE {these}").scalar_one())
-            back = _halving(work, record, partial(_return, work, fk), low, high)
+            back = _halving(work, "point back children", record, partial(_return, work, fk), low, high)
             done += size
             refused += int(
                 run(
@@ -189,14 +189,14 @@ def _say_left(work: _Work) -> None:
             )
 
 
-def _halving(work: _Work, table: str, action: Callable[[int, int], int], low: int, high: int) -> int:
+def _halving(work: _Work, what: str, table: str, action: Callable[[int, int], int], low: int, high: int) -> int:
     """Bring back a range of rows; halve it around one that cannot go back, and note why; return how many went."""
     try:
         return retrying(
             work.connection,
             partial(action, low, high),
             relid=work.known.relid,
-            what=f"restore rows {low} to {high} of {table}",
+            what=f"{what} {low} to {high}",
             lock_timeout=work.lock_timeout,
             give_up_after=work.give_up_after,
         )
@@ -210,8 +210,8 @@ def _halving(work: _Work, table: str, action: Callable[[int, int], int], low: in
     if low < high:
         middle = (low + high) // 2
         # The upper half first, for the last one goes back first.
-        later = _halving(work, table, action, middle + 1, high)
-        return _halving(work, table, action, low, middle) + later
+        later = _halving(work, what, table, action, middle + 1, high)
+        return _halving(work, what, table, action, low, middle) + later
     run(work.connection, f"UPDATE {table} SET dupe_audit_problem = {literal(why)} WHERE dupe_audit_id = {low}")
     return 0
 

@@ -154,6 +154,9 @@ UNION ALL
 SELECT 'published-table', (SELECT pg_catalog.string_agg(pubname::pg_catalog.text || CASE WHEN puballtables THEN ' (all tables)' ELSE '' END, ', ') FROM publication)
 WHERE EXISTS (SELECT FROM publication)
 UNION ALL
+SELECT 'subscribed-table', s.subname
+FROM rel JOIN pg_catalog.pg_subscription_rel sr ON sr.srrelid = rel.oid JOIN pg_catalog.pg_subscription s ON s.oid = sr.srsubid
+UNION ALL
 SELECT 'prepared-transaction', p.gid
 FROM rel JOIN pg_catalog.pg_locks l ON l.relation = rel.oid AND l.locktype = 'relation'
 -- A prepared transaction's locks keep the virtual id of the session that made them; only its own id names it.

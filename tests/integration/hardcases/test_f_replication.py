@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import psycopg
 import pytest
 from psycopg import sql as pgsql
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.pool import NullPool
 
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import enforce
@@ -48,7 +49,8 @@ def subscriber(server, database_url, sql) -> Iterator[Callable[[str], SimpleName
                     "WITH (create_slot = false, slot_name = {}, copy_data = false)"
                 ).format(libpq(database_url), name)
             )
-            return SimpleNamespace(ask=ask)
+            url = make_url(database_url).set(database=name)
+            return SimpleNamespace(ask=ask, url=url)
 
         yield subscribe
         if ask("SELECT 1 FROM pg_subscription WHERE subname = 's'"):
@@ -61,6 +63,15 @@ def run_all(conn):
     """Clean and enforce the key."""
     list(cleanup(conn, KEY, CleanupRule()))
     enforce(conn, KEY, BuildRule())
+
+
+def test_h115_subscriber_is_told_that_it_is_one(database_url, sql, conn, subscriber):
+    """Where a subscription writes into the table, preflight says that a later duplicate would stop it."""
+    other = subscriber("FOR TABLE t")
+    assert "subscribed-table" not in [f.id for f in preflight(conn, KEY).findings]
+    with create_engine(other.url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as there:
+        (told,) = [f for f in preflight(there, KEY).findings if f.id == "subscribed-table"]
+    assert ("warning", True) == (told.severity, "subscription s" in told.message)
 
 
 def test_h115_subscriber_gets_the_deletes_and_no_constraint(sql, conn, subscriber, wait_until):
