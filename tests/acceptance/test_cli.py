@@ -5,6 +5,9 @@ import json
 import pytest
 from sqlalchemy import make_url
 
+from dupe_audit.cleanup import cleanup
+from dupe_audit.model import CleanupRule, UniqueKey
+
 NAME = "unique_action_per_correlation_timestamp"
 CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM agent_actions t"
 KEY = ("-c", "correlation_id", "-c", "action_name", "-c", "created_at")
@@ -106,6 +109,27 @@ def test_restore_does_what_downgrade_does(dupe_audit, alembic, agent_actions, sq
     assert "60 rows restored" in done.stdout
     assert before == sql(CHECKSUM)
     assert "0 rows restored" in dupe_audit("restore", "1").stdout
+
+
+def test_children_are_counted_and_pointed_back(dupe_audit, agent_actions, sql, engine):
+    """Preflight says what stands in the way of children for either rule; restore points back those that followed."""
+    sql(
+        "CREATE TABLE child (n int PRIMARY KEY, action uuid REFERENCES agent_actions);"
+        "INSERT INTO child SELECT row_number() OVER (), id FROM agent_actions"
+    )
+    before = sql("SELECT * FROM child ORDER BY n")
+    for rule, told in ((), True), (("--references", "repoint"), False):
+        done = dupe_audit("preflight", "--table", "agent_actions", *KEY, *rule, "--format", "json", code=1)
+        report = json.loads(done.stdout)
+        assert 60 == report["references"][0]["rows"]
+        assert told == ("foreign-key-references" in {found["id"] for found in report["findings"]})
+
+    with engine.connect() as connection:
+        key = UniqueKey(table="agent_actions", columns=KEY[1::2])
+        list(cleanup(connection, key, CleanupRule(references="repoint", divergent="archive")))
+    assert 60 == json.loads(dupe_audit("runs", "--format", "json").stdout)[0]["children_moved"]
+    assert "60 rows restored, 60 children pointed back" in dupe_audit("restore", "1").stdout
+    assert before == sql("SELECT * FROM child ORDER BY n")
 
 
 def test_purge_asks_first_h144(dupe_audit, alembic, agent_actions, sql):
