@@ -199,8 +199,13 @@ CATALOGUE: dict[str, Entry] = {
     "published-table": Entry(
         "warning",
         "{table} is published ({subject}): deletes reach the subscribers, the constraint does not.",
-        "Clean and constrain the subscribers too. A publication for all tables also carries the ledger: "
-        "create schema dupe_audit and its tables there first, or publish tables by name.",
+        "Clean and constrain the subscribers too.",
+    ),
+    "published-ledger": Entry(
+        "error",
+        "Publication {subject} is for all tables, the ledger's included: a subscriber that lacks them stops at the first row.",
+        "Publish tables by name; or, if nobody subscribes or the subscribers have schema dupe_audit and its tables, accept this finding.",
+        acceptable=True,
     ),
     "subscribed-table": Entry(
         "warning",

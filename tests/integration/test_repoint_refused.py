@@ -249,6 +249,18 @@ def test_trigger_that_interferes_loses_nothing(sql, conn, table, body):
     assert [(0,)] == sql("SELECT moved FROM dupe_audit.child")
 
 
+def test_child_that_this_role_may_not_read(sql, connect, member):
+    """A child in which nobody may look for references is refused beforehand, whatever the rule says of references."""
+    sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)")
+    database = sql("SELECT current_database()")[0][0]
+    sql(f'ALTER TABLE t OWNER TO "{member}"; GRANT CREATE ON SCHEMA public TO "{member}"')
+    sql(f'GRANT CREATE ON DATABASE "{database}" TO "{member}"')
+    (told,) = blockers(connect(role=member), KEY, CleanupRule())
+    assert ("missing-privilege", True) == (told.id, "SELECT ON c" in told.message)
+    sql(f'GRANT SELECT ON c TO "{member}"')
+    assert [] == blockers(connect(role=member), KEY, CleanupRule())
+
+
 def test_child_that_this_role_may_not_update(sql, connect, member):
     """A child that the role may read but not update cannot follow, and is told before anything is archived."""
     sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); INSERT INTO c VALUES (1, 2)")

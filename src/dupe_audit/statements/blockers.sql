@@ -33,7 +33,7 @@ WITH RECURSIVE asked AS (
         WHERE t.typtype = 'c' AND m.attrelid = t.typrelid AND m.attnum > 0 AND NOT m.attisdropped
     ) AS inner_type
 ), publication AS (
-    SELECT p.pubname, p.puballtables
+    SELECT p.pubname
     FROM pg_catalog.pg_publication p
     WHERE (p.pubdelete OR p.pubupdate)
       AND EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt, rel
@@ -84,6 +84,10 @@ WHERE n.nspname = 'dupe_audit'
 UNION ALL
 SELECT 'missing-privilege', pg_catalog.format('CREATE ON SCHEMA %I', nspname)
 FROM rel WHERE NOT pg_catalog.has_schema_privilege(relnamespace, 'CREATE')
+UNION ALL
+SELECT DISTINCT 'missing-privilege', pg_catalog.format('SELECT ON %s', con.conrelid::pg_catalog.regclass)
+FROM rel JOIN pg_catalog.pg_constraint con ON con.confrelid = rel.oid AND con.contype = 'f'
+WHERE NOT pg_catalog.has_table_privilege(con.conrelid, 'SELECT')
 UNION ALL
 SELECT 'untrusted-ledger', pg_catalog.pg_get_userbyid(n.nspowner)
 FROM pg_catalog.pg_namespace n CROSS JOIN rel CROSS JOIN me
@@ -151,8 +155,10 @@ WHERE EXISTS (SELECT FROM publication)
         WHERE i.indrelid = rel.oid AND i.indisvalid AND i.indimmediate
           AND ((relreplident = 'd' AND i.indisprimary) OR (relreplident = 'i' AND i.indisreplident)))
 UNION ALL
-SELECT 'published-table', (SELECT pg_catalog.string_agg(pubname::pg_catalog.text || CASE WHEN puballtables THEN ' (all tables)' ELSE '' END, ', ') FROM publication)
+SELECT 'published-table', (SELECT pg_catalog.string_agg(pubname::pg_catalog.text, ', ') FROM publication)
 WHERE EXISTS (SELECT FROM publication)
+UNION ALL
+SELECT 'published-ledger', p.pubname FROM pg_catalog.pg_publication p WHERE p.puballtables AND p.pubinsert
 UNION ALL
 SELECT 'subscribed-table', s.subname
 FROM rel JOIN pg_catalog.pg_subscription_rel sr ON sr.srrelid = rel.oid JOIN pg_catalog.pg_subscription s ON s.oid = sr.srsubid

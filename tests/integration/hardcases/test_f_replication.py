@@ -87,10 +87,11 @@ def test_h115_subscriber_gets_the_deletes_and_no_constraint(sql, conn, subscribe
 
 @pytest.mark.min_pg(15)  # from there on a subscriber counts its errors
 def test_h115_publication_of_all_tables_needs_the_ledger_at_the_subscriber(sql, conn, subscriber, wait_until):
-    """A subscriber to all tables stops at the ledger's first row, and catches up once the ledger is there too."""
+    """A subscriber to all tables stops at the ledger's first row, which is refused, and catches up once it has it."""
     other = subscriber("FOR ALL TABLES")
-    (told,) = [f for f in preflight(conn, KEY).findings if f.id == "published-table"]
-    assert "(all tables)" in told.message
+    (told,) = blockers(conn, KEY, CleanupRule())
+    assert ("published-ledger", True) == (told.id, "Publication p is for all tables" in told.message)
+    assert [] == blockers(conn, KEY, CleanupRule(), accept=["published-ledger"])
     run_all(conn)
     wait_until(lambda: other.ask("SELECT 1 FROM pg_stat_subscription_stats WHERE apply_error_count > 0"))
     assert [(4,)] == other.ask("SELECT count(*) FROM t")
