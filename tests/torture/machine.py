@@ -348,7 +348,8 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_ledger_is_true(self) -> None:
         """Ledger, archives and catalog agree."""
-        assert broken(self.bench.sql) == []
+        wrong = broken(self.bench.sql)
+        assert not wrong, wrong
 
 
 class Cleaning(Machine):
