@@ -50,7 +50,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pg_bin() -> Path | None:
     """The directory of server programs to test with; None is the embedded wheel's."""
     directory = os.environ.get("DUPE_AUDIT_TEST_PG_BIN")
-    return Path(directory) if directory else None
+    return Path(directory).resolve() if directory else None
 
 
 @pytest.fixture(scope="session")

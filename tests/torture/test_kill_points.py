@@ -38,7 +38,7 @@ CHILDREN = """
 BATCH = 2
 
 #: where the tester has the time, every statement; else every so many, beginning with another one in each test
-STEP = 1 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 23
+STEP = 1 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 31
 
 LOST = "SELECT k FROM unnest(ARRAY[1, 2, 3, 4]) AS k EXCEPT SELECT k FROM t"
 FALSE_INDEX = """

@@ -8,6 +8,7 @@ from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
 import dupe_audit.cleanup
+import dupe_audit.staging
 from torture.bench import Bench
 from torture.machine import Cleaning, Machine
 
@@ -47,22 +48,67 @@ def test_any_sequence_keeps_the_promises(bench, monkeypatch):
     run_state_machine_as_test(Machine, settings=PROFILE)
 
 
-@pytest.mark.parametrize("naive", NAIVE.values(), ids=NAIVE.keys())
-def test_naive_batch_is_caught(bench, monkeypatch, naive):
-    """The machine objects to a batch that leaves out one precaution, so what it says of ours means something."""
-    template = dupe_audit.cleanup.template
+@pytest.fixture
+def careless(bench, monkeypatch):
+    """Let the batches leave out a precaution."""
 
-    def careless(name: str) -> str:
-        text = template(name)
-        for precaution, instead in naive.get(name, {}).items():
-            assert precaution in text
-            text = text.replace(precaution, instead)
-        return text
+    def forget(naive: dict[str, dict[str, str]]) -> None:
+        template = dupe_audit.staging.template
 
-    monkeypatch.setattr(dupe_audit.cleanup, "template", careless)
-    # The place of a row gives away that it was written since; later passes do without, and so does this one.
-    monkeypatch.setattr(dupe_audit.cleanup, "WHERE_STAGED", dupe_audit.cleanup.ANYWHERE)
+        def without(name: str) -> str:
+            text = template(name)
+            for precaution, instead in naive.get(name, {}).items():
+                assert precaution in text
+                text = text.replace(precaution, instead)
+            return text
+
+        monkeypatch.setattr(dupe_audit.staging, "template", without)
+        # The place of a row gives away that it was written since; later passes do without, and so does this one.
+        monkeypatch.setattr(dupe_audit.cleanup, "WHERE_STAGED", dupe_audit.cleanup.ANYWHERE)
+
     monkeypatch.setattr(Machine, "bench", bench, raising=False)
+    return forget
+
+
+def deleted_survivor(machine: Machine) -> None:
+    """Clean while a transaction is open that has deleted the survivor."""
+    machine.delete("open", 1)
+    machine.batch()
+
+
+def changed_extra(machine: Machine) -> None:
+    """Give the second of two extras another key after the first was archived."""
+    machine.batch()
+    machine.disturb("autocommit", 1, (2, 1))
+
+
+@pytest.mark.parametrize(("naive", "script"), [*zip(NAIVE.values(), (deleted_survivor, changed_extra), strict=True)])
+def test_machine_objects_to_a_naive_batch(careless, naive, script):
+    """What goes well with our batch does not with one that leaves out a precaution, and the machine says so."""
+    for forgotten in ({}, naive):
+        careless(forgotten)
+        machine = Machine()
+        machine.begin(
+            primary_key=True,
+            nulls_not_distinct=False,
+            divergent="archive",
+            keep="first",
+            batch_size=1,
+            rows=[((1, 1), 0)] * 3,
+        )
+        try:
+            if forgotten:
+                with pytest.raises(AssertionError, match="no survivor holds its key"):
+                    script(machine)
+            else:
+                script(machine)
+        finally:
+            machine.teardown()
+
+
+def test_random_sequences_find_a_naive_batch(careless):
+    """Nobody has to tell the machine where to look: it finds by itself a batch that locks no rows."""
+    careless(NAIVE["nobody locks the rows"])
     # Where a replay went another way, because a lock did, the objection comes inside a group.
     with pytest.raises((AssertionError, FlakyFailure)) as objection:
         run_state_machine_as_test(Cleaning, settings=settings(PROFILE, max_examples=200))
