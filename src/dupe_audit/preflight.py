@@ -22,7 +22,7 @@ from dupe_audit.model import (
     UniqueKey,
 )
 from dupe_audit.planner import COUNTING
-from dupe_audit.session import step, transaction
+from dupe_audit.session import settings, step, transaction
 from dupe_audit.statements import fill_known, literal, statement, template, text_array
 
 #: findings after which the table cannot be counted at all
@@ -70,8 +70,8 @@ def preflight(
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
     rule = rule or CleanupRule()
-    local = COUNTING | ({"work_mem": work_mem} if work_mem else {})
-    consistent = transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=local)
+    memory = {"work_mem": work_mem} if work_mem else {}
+    consistent = transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory)
     with step(connection), consistent:
         found = catalog.find(connection, key)
         if found is None:
@@ -87,7 +87,8 @@ def preflight(
         references, dependent = _references(connection, relation, holes, counts, rule)
         examples: tuple[tuple[str, int], ...] = ()
         if show_keys and counts.groups:
-            rows = run(connection, fill_known(template("examples"), holes))
+            with settings(connection, COUNTING, local=True):
+                rows = run(connection, fill_known(template("examples"), holes)).all()
             examples = tuple((row.key, row.rows) for row in rows)
     findings += [*_width_finding(widest), *_duplicate_findings(counts, rule), *dependent]
     return DuplicateReport(
@@ -120,7 +121,7 @@ def blockers(
         key, relation = found
         findings = _catalog_findings(connection, key, relation, rule)
         if measure_keys and not UNCOUNTABLE & {f.id for f in findings}:
-            with transaction(connection, lock_timeout="5s", read_only=True, local=COUNTING):
+            with transaction(connection, lock_timeout="5s", read_only=True):
                 widest = _widest(connection, relation, key, rule)
             findings += _width_finding(widest)
     forbidden = [f for f in _sorted(findings, accept) if f.severity == "error"]
@@ -190,11 +191,14 @@ def _named_index_findings(connection: Connection, key: UniqueKey, relation: Rela
 
 
 def _measure(connection: Connection, holes: dict[str, str]) -> _Measure:
-    return _Measure(**run(connection, fill_known(template("measure"), holes)).mappings().one())
+    # For the scan alone: the catalog of a database with thousands of tables is not to be read without indexes.
+    with settings(connection, COUNTING, local=True):
+        return _Measure(**run(connection, fill_known(template("measure"), holes)).mappings().one())
 
 
 def _count(connection: Connection, holes: dict[str, str], measure: _Measure) -> Counts:
-    row = run(connection, fill_known(template("count"), holes)).one()
+    with settings(connection, COUNTING, local=True):
+        row = run(connection, fill_known(template("count"), holes)).one()
     return Counts(
         rows=measure.rows,
         null_key_rows=measure.null_key_rows,
@@ -212,13 +216,13 @@ def _references(
 ) -> tuple[tuple[Reference, ...], list[Finding]]:
     """Count the children of extras; say why the rule refuses them, or why they cannot follow the survivor."""
     pairs = fill_known(template("ranked_pairs"), holes)
-    # A hash join is the better plan here: a child can be large.
-    run(connection, "SET LOCAL enable_hashjoin = on")
     counted = []
     for fk in children.foreign_keys(connection, relation.relid):
         rows = unlinked = 0
         if counts.extras:
-            row = run(connection, fk.sql("count_references", holes, pairs=pairs)).one()
+            # A hash join is the better plan here: a child can be large.
+            with settings(connection, {**COUNTING, "enable_hashjoin": "on"}, local=True):
+                row = run(connection, fk.sql("count_references", holes, pairs=pairs)).one()
             rows, unlinked = int(row.rows), int(row.unlinked)
         counted.append((fk, rows, unlinked))
     references = tuple(

@@ -77,15 +77,15 @@ def _set_config(settings: Mapping[str, str], *, local: bool) -> str:
 
 
 @contextmanager
-def settings(connection: Connection, values: Mapping[str, str]) -> Iterator[None]:
-    """Session settings for statements that cannot run in a transaction; put back on every exit (F23)."""
+def settings(connection: Connection, values: Mapping[str, str], *, local: bool = False) -> Iterator[None]:
+    """Make settings for some statements, of the session or of the transaction; put them back on every exit (F23)."""
     names = ", ".join(f"pg_catalog.current_setting({literal(name)}, true) AS {name}" for name in values)
     before = {k: v for k, v in run(connection, f"SELECT {names}").mappings().one().items() if v is not None}
     try:
-        run(connection, _set_config({k: v for k, v in values.items() if k in before}, local=False))
+        run(connection, _set_config({k: v for k, v in values.items() if k in before}, local=local))
         yield
     finally:
-        tidy(connection, _set_config(before, local=False))
+        tidy(connection, _set_config(before, local=local))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import finding
 from dupe_audit.model import CleanupRule, Finding, IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.planner import SEQUENTIAL
-from dupe_audit.session import step, transaction
+from dupe_audit.session import settings, step, transaction
 from dupe_audit.statements import fill_known, literal, statement, template
 
 
@@ -37,12 +37,13 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
         key, relation = found
         state = catalog.index_state(connection, relation.relid, key)
         findings = _catalog_findings(key, relation, state)
-        local = SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {})
+        memory = {"work_mem": work_mem} if work_mem else {}
         try:
-            with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=local):
+            with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory):
                 holes = catalog.fragments(connection, relation, key, CleanupRule())
-                extras = int(run(connection, fill_known(template("count_extras"), holes)).scalar_one())
-                rows = int(run(connection, f"SELECT count(*) FROM ONLY {relation.name}").scalar_one())
+                with settings(connection, SEQUENTIAL, local=True):
+                    extras = int(run(connection, fill_known(template("count_extras"), holes)).scalar_one())
+                    rows = int(run(connection, f"SELECT count(*) FROM ONLY {relation.name}").scalar_one())
                 known = ledger.latest(connection, relation.relid, key)  # its sums as of the same moment
         except DBAPIError as error:
             if sqlstate(error) != "42703":

@@ -2,12 +2,14 @@
 
 import psycopg
 import pytest
+from sqlalchemy import event
 
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import enforce
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import BuildRule, CleanupRule, Counts, UniqueKey
 from dupe_audit.preflight import blockers, preflight
+from dupe_audit.verify import verify
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 
@@ -411,6 +413,26 @@ def test_references_are_counted(sql, conn, action):
     assert (reference.table, reference.constraint, reference.on_delete) == ("public.c", "c_t_id_fkey", action)
     assert reference.rows == 3
     assert found(report, "foreign-key-references").severity == "error"
+
+
+def test_catalog_is_read_with_its_indexes(sql, conn):
+    """What forbids indexes to a count does not forbid them to the catalog, which can have thousands of tables."""
+    sql(f"{PLAIN}; CREATE TABLE c (p int REFERENCES t); ALTER TABLE t ADD CONSTRAINT uq UNIQUE (id, k)")
+    forbidden, asked = [], []
+
+    def look(connection, cursor, statement, *_):
+        asked.append(statement)
+        reads_a_table = "ONLY public.t" in statement
+        plain = connection.connection.driver_connection.execute("SHOW enable_indexscan").fetchone() == ("on",)
+        if plain if reads_a_table else ("pg_catalog.pg_class" in statement and not plain):
+            forbidden.append(statement)
+
+    event.listen(conn, "before_cursor_execute", look)
+    preflight(conn, KEY, CleanupRule(references="repoint"), show_keys=True)
+    blockers(conn, KEY, CleanupRule())
+    verify(conn, KEY)
+    assert len(asked) > 20
+    assert [] == forbidden
 
 
 def test_references_follow_the_rule(sql, conn):
