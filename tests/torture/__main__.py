@@ -19,7 +19,7 @@ from torture.world import SETTINGS, World
 
 @click.command()
 @click.option("--seed", type=int, help="Decides the plan of kills and the writers' choices; default: a new one.")
-@click.option("--minutes", type=float, default=15, show_default=True, help="End after so long at the latest.")
+@click.option("--minutes", type=float, default=20, show_default=True, help="End after so long at the latest.")
 @click.option("--kills", type=int, default=100, show_default=True, help="Goal: kills of the cleanup.")
 @click.option("--builds", type=int, default=200, show_default=True, help="Goal: builds interrupted.")
 @click.option("--bin", "bin_dir", type=click.Path(path_type=Path), help="Server programs; default: the embedded ones.")
