@@ -1,6 +1,7 @@
 """A real PostgreSQL for every test: one server per session, one fresh database per test."""
 
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +32,12 @@ Sql = Callable[[str], Rows]
 def conninfo(url: URL | str, **overrides: Any) -> str:
     """Return the libpq form of a SQLAlchemy URL, whose parts may be replaced."""
     return make_url(url).set(drivername="postgresql", **overrides).render_as_string(hide_password=False)
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C: a run that a shell put into the background ignores it, and so would the programs it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
