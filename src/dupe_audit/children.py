@@ -109,7 +109,8 @@ def open_records(
                 run(connection, fk.sql(name, {}, record=record))
             ledger.make_private(connection, record, owner)
         opened.append(replace(fk, number=number, holes={**fk.holes, "record": record}))
-    return tuple(opened)
+    # By number, which the way back reverses: a foreign key that was made anew keeps its number, and not its oid.
+    return tuple(sorted(opened, key=lambda fk: fk.number))
 
 
 def judging(fks: Collection[ForeignKey], moving: Collection[ForeignKey]) -> dict[str, str]:

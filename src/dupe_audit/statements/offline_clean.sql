@@ -158,11 +158,13 @@ BEGIN
                 'low', v_low, 'high', v_high, 't_where_staged', v_where_staged));
             v_leaving := NULL;
             IF v_rule.on_reference = 'repoint' THEN
-                FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL LOOP
+                FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL
+                    ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
                     EXECUTE pg_temp.dupe_audit_fill({t_lock_children}, v_holes || v_fk);
                 END LOOP;
                 EXECUTE pg_temp.dupe_audit_fill({t_judge_extras}, v_holes) INTO v_leaving;
-                FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL LOOP
+                FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL
+                    ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
                     EXECUTE pg_temp.dupe_audit_fill({t_repoint_children}, v_holes || v_fk || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_found;
                     IF v_found.found <> v_found.pointed OR v_found.pointed <> v_found.noted THEN
                         RAISE EXCEPTION 'dupe-audit: child-trigger: of % rows of % % were pointed at a survivor', v_found.found, v_fk ->> 'child', v_found.pointed;
