@@ -42,8 +42,18 @@ def record_name(run_id: int, number: int) -> str:
 
 
 def exists(connection: Connection) -> bool:
-    """Return whether this database has a ledger."""
-    return bool(run(connection, "SELECT pg_catalog.to_regclass('dupe_audit.child') IS NOT NULL").scalar_one())
+    """Return whether this database has a ledger.
+
+    Raises:
+        DupeAuditError: it has one of an earlier version; taken for none, its archived rows would be forgotten.
+    """
+    has_batches, has_children = (is_there(connection, f"dupe_audit.{table}") for table in ("batch", "child"))
+    if has_batches and not has_children:
+        raise DupeAuditError(
+            "The ledger of this database was made by an earlier version. As its owner, run this, then the same command "
+            f"again: ALTER TABLE dupe_audit.run ADD COLUMN on_reference text; {statement('create_child_table')};"
+        )
+    return bool(has_batches)
 
 
 def is_there(connection: Connection, name: str) -> bool:
@@ -264,7 +274,7 @@ def _rule(row: Any) -> CleanupRule | None:
         keep=row["keep"],
         order_by=tuple(row["order_by"]),
         divergent=row["divergent"],
-        references=row["on_reference"],
+        references=row["on_reference"] or "refuse",
         ignore=tuple(row["ignored"]),
         batch_size=row["batch_size"],
         pause=row["pause"],

@@ -19,7 +19,7 @@ DECLARE
     v_ranges jsonb := '[]';
     v_stay bigint := 0;
 BEGIN
-    IF pg_catalog.to_regclass('dupe_audit.child') IS NULL THEN
+    IF pg_catalog.to_regclass('dupe_audit.batch') IS NULL THEN
         RAISE NOTICE 'dupe-audit: there is no ledger here, so there is nothing to restore';
         RETURN;
     END IF;
