@@ -28,14 +28,25 @@ class Unfit(Exception):
 
 def _text(value: Any) -> Any:
     if isinstance(value, str):
-        if "\x00" in value:
-            raise Unfit("a text holds the character NUL, which PostgreSQL cannot store")
-        return value
-    if isinstance(value, bool) or value is None or isinstance(value, (bytes, list, tuple)):
+        return _sound(value)
+    if isinstance(value, bool) or value is None or isinstance(value, bytes):
         return value
     if isinstance(value, (int, float)):
         return repr(value)
+    if isinstance(value, (list, tuple)):
+        return [_sound(item) if isinstance(item, str) else item for item in value]
     return value.isoformat() if isinstance(value, datetime) else _known(value)
+
+
+def _sound(text: str) -> str:
+    if "\x00" in text:
+        raise Unfit("a text holds the character NUL, which PostgreSQL cannot store")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise Unfit("a text holds half of a surrogate pair, which is no character") from None
+    return text
 
 
 def _known(value: Any) -> Any:
@@ -49,7 +60,7 @@ def _json(value: Any) -> Any:
     if isinstance(value, (Json, Jsonb)):
         value = value.obj
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _sound(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
     except (TypeError, ValueError, RecursionError):
         raise Unfit("a JSON value holds something that JSON cannot") from None
 
