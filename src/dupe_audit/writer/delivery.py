@@ -141,6 +141,7 @@ class Delivery:
                 self.retries[error.sqlstate or "none"] += 1
                 time.sleep(0.01 * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
                 if kind is Class.REPROBE and self._target:
+                    self._stages.clear()
                     self.probe()
         raise AssertionError  # the last try returns or raises
 

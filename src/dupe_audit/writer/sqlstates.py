@@ -15,7 +15,7 @@ class Class(Enum):
 
     RETRY = "retry"  #: a matter of the moment: the same rows again, soon
     RECONNECT = "reconnect"  #: the session is gone or of no use: the same rows again, over another one
-    REPROBE = "reprobe"  #: the arbiter is not what it was: read the catalog, then the same rows again
+    REPROBE = "reprobe"  #: the table is not what it was: read the catalog, then the same rows again
     ROW = "row"  #: a row is at fault: find it, and write the others
     UNIQUE = "unique"  #: a unique index objects: RETRY if it is one of the key, ROW if it is another
     FATAL = "fatal"  #: every row would meet it: stop
@@ -35,7 +35,11 @@ CLASSES: dict[str, Class] = {
     "25006": Class.RECONNECT,  # a standby, after a failover
     "26000": Class.REPROBE,  # a prepared statement that a pooler has lost
     "40": Class.RETRY,  # deadlock, serialization
+    "42703": Class.REPROBE,  # no such column: it was renamed, or went
     "42704": Class.REPROBE,  # no such constraint
+    "42804": Class.REPROBE,  # a column of another type than it was
+    "42883": Class.REPROBE,  # no such operator, for a column of another type than it was
+    "42P01": Class.REPROBE,  # no such table, or no stage: a pooler or DISCARD took it
     "42P10": Class.REPROBE,  # no index for these columns, or not valid yet
     "44000": Class.ROW,  # check option of a view
     "53": Class.RETRY,  # disk full, out of memory, too many connections
