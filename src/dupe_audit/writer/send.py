@@ -60,17 +60,15 @@ def by_row(connection: Connection, statements: Statements, rows: Sequence[Row]) 
     Raises:
         psycopg.Error: nothing was written, or the connection was lost while committing.
     """
-    cursor: RawCursor[Any] = RawCursor(connection)
+    # Not executemany(returning=True), which asks for the answers before COMMIT is sent: a second round trip.
+    cursors: list[RawCursor[Any]] = [RawCursor(connection) for _ in rows]
     with _quiet(), _transaction(connection), connection.pipeline():
         connection.execute(BEGIN, prepare=False)
-        cursor.executemany(statements.insert, rows, returning=True)
+        for cursor, row in zip(cursors, rows, strict=True):
+            cursor.execute(statements.insert, row, prepare=True)
         connection.execute("COMMIT", prepare=False)
-    verdicts = []
-    for _ in rows:
-        found = cursor.fetchone()
-        verdicts.append(None if found is None else Verdict(found[0], found[1], found[2:]))
-        cursor.nextset()
-    return verdicts
+    found = [cursor.fetchone() for cursor in cursors]
+    return [None if row is None else Verdict(row[0], row[1], row[2:]) for row in found]
 
 
 def staged(connection: Connection, statements: Statements, rows: Sequence[Row]) -> list[Verdict | None]:

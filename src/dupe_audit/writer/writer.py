@@ -28,8 +28,10 @@ class Writer:
     overwritten, and costs no value of a sequence.
 
     While the key has no valid constraint (before a migration, during one, after its downgrade) rows are written
-    all the same, and duplicates among them too; from the moment it is valid it is named as the arbiter, within a
-    second. So the writer can be deployed first, and stay when the migration is undone.
+    all the same. Where an index leads to a key's rows, the writer looks there first, so that two writers at the
+    same moment are the only source of duplicates left; without one, every copy is written. From the moment the
+    constraint is valid it is named as the arbiter, within a second. So the writer can be deployed first, and stay
+    when the migration is undone.
     """
 
     def __init__(
