@@ -26,7 +26,7 @@ class Service(threading.Thread):
     def __init__(self, writer: Writer, seed: int) -> None:
         super().__init__(daemon=True)
         self.writer, self.random = writer, random.Random(seed)  # noqa: S311
-        self.stopped, self.error = threading.Event(), None
+        self.stopped, self.error, self.mode = threading.Event(), None, None
         self.produced: list[tuple] = []
         self.kinds: Counter[str] = Counter()
 
@@ -45,6 +45,7 @@ class Service(threading.Thread):
         try:
             while not self.stopped.is_set():
                 self.kinds.update(outcome.kind for outcome in self.writer.write(self.batch()))
+                self.mode = self.writer.arbiter.mode
                 time.sleep(0.02)
         except Exception as error:
             self.error = error
@@ -71,7 +72,7 @@ def services(agent_actions, psycopg_connect):
 def wait_for(services, mode, batches=5):
     """Wait until every writer has this arbiter, and has written some batches with it."""
     deadline = time.monotonic() + 20
-    while {mode} != {service.writer.arbiter.mode for service in services}:
+    while {mode} != {service.mode for service in services}:
         assert [None, None] == [service.error for service in services]
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -21,7 +21,7 @@ Sent = tuple[int, send.Row]
 
 
 class Writer:
-    """Writes rows of one table over one connection, which is the writer's own while it lives.
+    """Writes rows of one table over one connection, which is the writer's own while it lives; for one thread.
 
     ``write`` takes a batch and returns when it is committed. The rows of a batch are sorted by key, so that two
     writers do not deadlock. A row that cannot be stored costs itself alone. A key that is there already is never
