@@ -34,8 +34,7 @@ WITH RECURSIVE rel AS (
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, c.oid AS relid, pg_catalog.pg_backend_pid() AS backend_pid,
        coalesce((SELECT idx.names FROM idx WHERE idx.own AND idx.primary AND idx.usable), ARRAY[]::pg_catalog.text[]) AS primary_key,
        named.names AS constraint_columns,
-       arbiter.names IS NOT NULL AS enforced, CASE WHEN arbiter.names IS NOT NULL THEN arbiter.operators ELSE equal.operators END AS operators,
-       arbiter.names AS arbiter_columns, seekable.yes AS seekable, coalesce(arbiter.nulls_not_distinct, false) AS nulls_not_distinct,
+       arbiter.names AS arbiter_columns, arbiter.operators, coalesce(arbiter.nulls_not_distinct, false) AS nulls_not_distinct,
        EXISTS (SELECT FROM idx WHERE NOT idx.indimmediate) AS deferrable,
        (SELECT coalesce(pg_catalog.array_agg(idx.name), ARRAY[]::pg_catalog.text[]) FROM idx WHERE idx.of_key) AS key_indexes,
        (SELECT coalesce(pg_catalog.array_agg(idx.name), ARRAY[]::pg_catalog.text[]) FROM idx WHERE NOT idx.of_key) AS other_indexes
@@ -52,51 +51,4 @@ LEFT JOIN LATERAL (
     ORDER BY idx.indexrelid
     LIMIT 1
 ) AS arbiter ON true
-CROSS JOIN LATERAL (
-    -- Equality without an index of the key: the operator of the type's default btree class.
-    SELECT pg_catalog.array_agg((
-               SELECT pg_catalog.format('OPERATOR(%I.%s)', op_ns.nspname, op.oprname)
-               FROM pg_catalog.pg_opclass oc
-               JOIN pg_catalog.pg_am am ON am.oid = oc.opcmethod AND am.amname = 'btree'
-               JOIN pg_catalog.pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3
-                   AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
-               JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr
-               JOIN pg_catalog.pg_namespace op_ns ON op_ns.oid = op.oprnamespace
-               WHERE oc.opcdefault
-                 AND (oc.opcintype = base.oid
-                      OR oc.opcintype = CASE WHEN base.typtype = 'e' THEN 'pg_catalog.anyenum'::pg_catalog.regtype
-                                             WHEN base.typtype = 'r' THEN 'pg_catalog.anyrange'::pg_catalog.regtype
-                                             WHEN base.typcategory = 'A' THEN 'pg_catalog.anyarray'::pg_catalog.regtype END
-                      OR EXISTS (SELECT FROM pg_catalog.pg_cast ca
-                                 WHERE ca.castsource = base.oid AND ca.casttarget = oc.opcintype
-                                   AND ca.castmethod = 'b' AND ca.castcontext = 'i'))
-               ORDER BY oc.opcintype <> base.oid
-               LIMIT 1) ORDER BY k.ord) AS operators
-    FROM pg_catalog.unnest({key}) WITH ORDINALITY AS k(name, ord)
-    JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attname = k.name AND a.attnum > 0
-    CROSS JOIN LATERAL (
-        WITH RECURSIVE down AS (
-            SELECT t.oid, t.typtype, t.typcategory, t.typbasetype FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid
-            UNION ALL
-            SELECT t.oid, t.typtype, t.typcategory, t.typbasetype
-            FROM pg_catalog.pg_type t JOIN down d ON t.oid = d.typbasetype WHERE d.typtype = 'd'
-        )
-        SELECT d.oid, d.typtype, d.typcategory FROM down d WHERE d.typtype <> 'd'
-    ) AS base
-) AS equal
-CROSS JOIN LATERAL (
-    -- An index that finds a key among at most a thousand rows, as far as statistics know.
-    SELECT EXISTS (
-        SELECT FROM pg_catalog.pg_index i
-        JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
-        JOIN pg_catalog.pg_am am ON am.oid = ic.relam AND am.amname = 'btree'
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-        LEFT JOIN pg_catalog.pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = a.attname
-            AND s.inherited = (c.relkind = 'p')
-        WHERE i.indrelid = rel.oid AND i.indisvalid AND i.indpred IS NULL
-          AND a.attname::pg_catalog.text = ANY ({key})
-          AND coalesce(greatest(c.reltuples, 0) / nullif(CASE WHEN s.n_distinct < 0 THEN -s.n_distinct * greatest(c.reltuples, 1)
-                                                              ELSE s.n_distinct END, 0), 1) < 1000
-    ) AS yes
-) AS seekable
 WHERE rel.oid = rel.root

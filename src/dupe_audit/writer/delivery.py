@@ -46,8 +46,8 @@ class AtFault(Exception):
 class Delivery:
     """One connection and one table; each call is one transaction, tried again where that is right.
 
-    Every method raises ``AtFault`` where a row cannot be stored, ``Unavailable`` where the tries are used up or
-    the session is lost, and another DupeAuditError where no row could ever be stored.
+    Every method but ``probe`` raises ``AtFault`` where a row cannot be stored; each raises ``Unavailable`` where the
+    tries are used up or the session is lost, and another DupeAuditError where no row could ever be stored.
     """
 
     def __init__(
@@ -71,7 +71,10 @@ class Delivery:
 
     def probe(self) -> Target:
         """Look at the table now."""
-        target = self._tried(partial(probe, self.connection, self._key, self._columns, self._ignore))
+        try:
+            target = self._tried(partial(probe, self.connection, self._key, self._columns, self._ignore))
+        except AtFault as fault:  # no row was sent
+            raise DupeAuditError(f"{self._key} cannot be looked at: {fault.outcome.reason}.") from fault
         self._probed = time.monotonic()
         if target != self._target:
             self._target, self._statements = target, compose(target)

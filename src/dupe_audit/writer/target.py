@@ -84,9 +84,14 @@ def probe(connection: psycopg.Connection[Any], key: UniqueKey, columns: Sequence
             raise DupeAuditError(f"There is no table {key.table!r} in {place}. Check the name and the connection.")
         shape = statement("write_columns", relid=str(found["relid"]), names=text_array(columns))
         rows = cursor.execute(shape.encode()).fetchall()
+        enforced = found["arbiter_columns"] is not None
+        if not enforced:
+            seek = statement("write_seek", relid=str(found["relid"]), key=text_array(key.columns))
+            found |= cursor.execute(seek.encode()).fetchone() or {}
     _check(found, rows, key, columns)
+    comparable = found["operators"] and None not in found["operators"]
     order = found["arbiter_columns"] or key.columns
-    operators = dict(zip(order, found["operators"], strict=True)) if found["enforced"] or found["seekable"] else {}
+    operators = dict(zip(order, found["operators"], strict=True)) if comparable else {}
     mode: Literal["named", "columns", "any"] = "named" if key.name else "columns"
     skipped = {*key.columns, *found["primary_key"], *ignore}
     return Target(
@@ -97,7 +102,7 @@ def probe(connection: psycopg.Connection[Any], key: UniqueKey, columns: Sequence
         payload=tuple(column for column in columns if column not in skipped),
         primary_key=tuple(found["primary_key"]),
         arbiter=Arbiter(
-            mode=mode if found["enforced"] else "any",
+            mode=mode if enforced else "any",
             key_indexes=frozenset(found["key_indexes"]),
             other_indexes=frozenset(found["other_indexes"]),
         ),
