@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import suppress
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
@@ -29,12 +30,12 @@ class Wire:
             threading.Thread(target=self._pump, args=ends, daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, side: bytes) -> None:
-        with source:
+        with source, suppress(OSError):  # the other direction may have closed it
             while data := source.recv(1 << 16):
                 self.trips += side == b"c" and self._last == b"s"
                 self._last = side
                 sink.sendall(data)
-        sink.close()
+            sink.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture
