@@ -1,0 +1,142 @@
+"""The story of a scene: events come in, everything breaks, and at the end the rows are exact."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from confluent_kafka import KafkaException
+
+from dupe_audit.embedded import Server
+from torture.consumer.broker import Broker
+from torture.consumer.facts import Facts
+from torture.consumer.invariants import ENDED, objections
+from torture.consumer.members import REAL, Members
+from torture.consumer.producer import Sender
+from torture.consumer.scene import Scene, new_scene
+from torture.consumer.strikes import DOWN, MIGRATIONS, STRIKES, UP, Stage
+from torture.consumer.tally import Tally
+from torture.consumer.watcher import Watcher
+from torture.invariants import Objection
+
+#: seconds in which consumers that nobody disturbs have to get to the end
+PATIENCE = 90.0
+
+#: strikes that need a server, or a broker, of the harness's own
+NEED_SERVER, NEED_WIRE = {"server crashed"}, {"broker cut off", "dead letters held back"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How hard a scene is."""
+
+    strikes: tuple[str, ...]
+    rate: float = 800.0  #: messages a second
+    rest: tuple[float, float] = (0.2, 1.5)  #: seconds between strikes, from and to
+    members: int = 3
+    rows: int = 100  #: events in a batch, at most
+
+
+def plan_of(random: Random, strikes: int, *, server: bool, wire: bool, **how: float) -> Plan:
+    """Return a plan: so many strikes by the seed, each kind about as often, with the constraint going and coming."""
+    kinds = [name for name in STRIKES if (server or name not in NEED_SERVER) and (wire or name not in NEED_WIRE)]
+    chosen: list[str] = []
+    while len(chosen) < strikes:
+        round_ = random.sample(kinds, len(kinds))
+        # Down for the second half of a round and the first of the next one.
+        turn = DOWN if (len(chosen) // (len(kinds) + 1)) % 2 == 0 else UP
+        chosen += [*round_[: len(kinds) // 2], turn, *round_[len(kinds) // 2 :]]
+    return Plan(tuple(chosen), **how)  # type: ignore[arg-type]
+
+
+def torture(
+    server_url: str,
+    on: Broker,
+    server: Server | None,
+    tally: Tally,
+    plan: Plan,
+    deadline: float,
+    program: Sequence[str] = REAL,
+) -> None:
+    """Play one scene; the seed and the scene's number decide what is tried."""
+    seed = f"{tally.seed}/{tally.counts['scenes']}"
+    tally.counts["scenes"] += 1
+    with (
+        new_scene(server_url, on, rows=plan.rows) as scene,
+        Members(scene, plan.members, program) as members,
+        Sender(scene, seed, plan.rate) as sender,
+        Watcher(scene, sender) as watcher,
+    ):
+        stage = Stage(scene, members, sender, server, Random(seed))
+        _strike(stage, plan, tally, deadline)
+        if not scene.enforced():
+            tally.objections += MIGRATIONS[UP](stage)
+        sender.finish()
+        tally.objections += members.look_after() + _until_read(watcher, sender)
+        tally.objections += members.stop()
+        facts = everything(scene, sender, watcher)
+        tally.objections += objections(facts) + watcher.objections
+        _account(tally, stage, watcher, facts)
+
+
+def _strike(stage: Stage, plan: Plan, tally: Tally, deadline: float) -> None:
+    for name in plan.strikes:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(stage.random.uniform(*plan.rest))
+        tally.objections += (STRIKES | MIGRATIONS)[name](stage)
+        tally.objections += stage.members.look_after()
+        tally.strikes[name] += 1
+
+
+def _until_read(watcher: Watcher, sender: Sender) -> list[Objection]:
+    """Wait until everything is committed; whether it was is asked again with the other invariants."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            if watcher.committed() == dict(sender.ends):
+                return []
+        except KafkaException:
+            pass
+        time.sleep(0.1)
+    return [Objection(ENDED, f"not within {PATIENCE:.0f} s")]
+
+
+def everything(scene: Scene, sender: Sender, watcher: Watcher) -> Facts:
+    """Return all facts, as of now."""
+    return Facts(
+        sender.sent,
+        table=scene.table(),
+        archive=scene.archive(),
+        letters=watcher.postbox.read(),
+        ends=dict(sender.ends),
+        committed=watcher.committed(),
+    )
+
+
+def _account(tally: Tally, stage: Stage, watcher: Watcher, facts: Facts) -> None:
+    said, indiscreet = stage.members.said()
+    tally.said += said
+    tally.objections += indiscreet
+    good = [one.content for one in facts.sent.values() if one.content]
+    bad = [one.kind for one in facts.sent.values() if one.kind]
+    tally.kinds.update(bad)
+    letters = list(facts.letters)
+    tally.counts.update(
+        {
+            "messages": len(facts.sent),
+            "events, by key": len({content.number for content in good}),
+            "events, by key and data": len(set(good)),
+            "poison": len(bad),
+            "rows": len(list(facts.table)),
+            "rows in archives": len(list(facts.archive)),
+            "dead letters": len(letters),
+            "of them collisions": sum(letter.reason == "collision" for letter in letters),
+            "samples of the offsets": watcher.samples,
+            "offsets that went back": watcher.backwards,
+            "looks with a valid constraint": watcher.checks,
+            "looks without": watcher.absent,
+            "of them with a key that was there twice": watcher.twice,
+            "deadlocks": stage.deadlocks,
+        }
+    )
