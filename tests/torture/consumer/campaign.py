@@ -1,7 +1,7 @@
 """The story of a scene: events come in, everything breaks, and at the end the rows are exact."""
 
 import time
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
@@ -10,8 +10,9 @@ from confluent_kafka import KafkaException
 from dupe_audit.embedded import Server
 from torture.consumer.broker import Broker
 from torture.consumer.facts import Facts
-from torture.consumer.invariants import ENDED, objections
-from torture.consumer.members import REAL, Members
+from torture.consumer.invariants import AT_THE_END, ENDED, INVENTED, LETTERS, objections
+from torture.consumer.members import Members
+from torture.consumer.mutants import MUTANTS
 from torture.consumer.producer import Sender
 from torture.consumer.scene import Scene, new_scene
 from torture.consumer.strikes import DOWN, MIGRATIONS, STRIKES, UP, Stage
@@ -25,6 +26,9 @@ PATIENCE = 90.0
 #: strikes that need a server, or a broker, of the harness's own
 NEED_SERVER, NEED_WIRE = {"server crashed"}, {"broker cut off", "dead letters held back"}
 
+#: what a mutant can be caught with before its end, next to what the watcher finds
+LIVE = {name: AT_THE_END[name] for name in (LETTERS, INVENTED)}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -37,7 +41,7 @@ class Plan:
     rows: int = 100  #: events in a batch, at most
 
 
-def plan_of(random: Random, strikes: int, *, server: bool, wire: bool, **how: float) -> Plan:
+def plan_of(random: Random, strikes: int, *, server: bool, wire: bool) -> Plan:
     """Return a plan: so many strikes by the seed, each kind about as often, with the constraint going and coming."""
     kinds = [name for name in STRIKES if (server or name not in NEED_SERVER) and (wire or name not in NEED_WIRE)]
     chosen: list[str] = []
@@ -46,28 +50,30 @@ def plan_of(random: Random, strikes: int, *, server: bool, wire: bool, **how: fl
         # Down for the second half of a round and the first of the next one.
         turn = DOWN if (len(chosen) // (len(kinds) + 1)) % 2 == 0 else UP
         chosen += [*round_[: len(kinds) // 2], turn, *round_[len(kinds) // 2 :]]
-    return Plan(tuple(chosen), **how)  # type: ignore[arg-type]
+    return Plan(tuple(chosen[:strikes]), rows=random.choice((20, 100, 500)))
 
 
-def torture(
-    server_url: str,
-    on: Broker,
-    server: Server | None,
-    tally: Tally,
-    plan: Plan,
-    deadline: float,
-    program: Sequence[str] = REAL,
-) -> None:
+@dataclass(frozen=True)
+class Place:
+    """Where scenes are played."""
+
+    url: str  #: of the server, a superuser's
+    template: str
+    broker: Broker
+    server: Server | None = None  #: if it may be crashed
+
+
+def torture(place: Place, tally: Tally, plan: Plan, deadline: float) -> None:
     """Play one scene; the seed and the scene's number decide what is tried."""
     seed = f"{tally.seed}/{tally.counts['scenes']}"
     tally.counts["scenes"] += 1
     with (
-        new_scene(server_url, on, rows=plan.rows) as scene,
-        Members(scene, plan.members, program) as members,
+        new_scene(place.url, place.template, place.broker, rows=plan.rows) as scene,
+        Members(scene, plan.members) as members,
         Sender(scene, seed, plan.rate) as sender,
         Watcher(scene, sender) as watcher,
     ):
-        stage = Stage(scene, members, sender, server, Random(seed))
+        stage = Stage(scene, members, sender, place.server, Random(seed))
         _strike(stage, plan, tally, deadline)
         if not scene.enforced():
             tally.objections += MIGRATIONS[UP](stage)
@@ -105,7 +111,7 @@ def _until_read(watcher: Watcher, sender: Sender) -> list[Objection]:
 def everything(scene: Scene, sender: Sender, watcher: Watcher) -> Facts:
     """Return all facts, as of now."""
     return Facts(
-        sender.sent,
+        dict(sender.sent),  # it may grow meanwhile
         table=scene.table(),
         archive=scene.archive(),
         letters=watcher.postbox.read(),
@@ -140,3 +146,31 @@ def _account(tally: Tally, stage: Stage, watcher: Watcher, facts: Facts) -> None
             "deadlocks": stage.deadlocks,
         }
     )
+
+
+def provoke(place: Place, name: str, seed: int, seconds: float = 40) -> Counter[str]:
+    """Run a mutant until the harness makes the objection that it has to make; return it, counted, or nothing."""
+    mutant = MUTANTS[name]
+    deadline = time.monotonic() + seconds
+    with (
+        new_scene(place.url, place.template, place.broker) as scene,
+        Members(scene, 2, ("-m", "torture.consumer.mutants", name)) as members,
+        Sender(scene, f"{seed}/{name}", 400) as sender,
+        Watcher(scene, sender, pause=0.05) as watcher,
+    ):
+        stage = Stage(scene, members, sender, None, Random(seed))
+        for member in members.all:
+            member.ready(seconds)
+        while time.monotonic() < deadline:
+            if mutant.strike:
+                STRIKES[mutant.strike](stage)
+            time.sleep(0.2)
+            # While events come in, only words that are true of a moment may be looked for.
+            found = list(watcher.objections)
+            if mutant.invariant in LIVE:
+                facts = everything(scene, sender, watcher)
+                found += [Objection(mutant.invariant, what) for what in LIVE[mutant.invariant](facts)]
+            caught = [one for one in found if one.invariant == mutant.invariant and mutant.words in one.what]
+            if caught:
+                return Counter(one.invariant for one in caught)
+    return Counter()

@@ -73,6 +73,15 @@ def spell(content: Content, random: Random) -> bytes:
     return json.dumps(event, ensure_ascii=random.random() < 0.5).encode()
 
 
+def plain(content: Content) -> bytes:
+    """Return the event in the most usual spelling."""
+    correlation, action, at = key_of(content.number)
+    agent, kind, details, debug, duration = data_of(content)
+    event = {"correlation_id": str(correlation), "agent_name": agent, "action_type": kind, "action_name": action}
+    more = {"action_details": details, "debug_mode": debug, "duration_ms": duration, "timestamp": at.isoformat()}
+    return json.dumps(event | more).encode()
+
+
 def spell_time(at: datetime, random: Random) -> str:
     """Return a point in time in one of the precisions and zones that ISO 8601 has for it."""
     name, minutes = random.choice(

@@ -29,6 +29,7 @@ class Member:
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
+            self._began = log.tell()  #: of this process's part of the log
             # A session of its own, so that Ctrl-C, meant for us, is passed on by us.
             return subprocess.Popen(
                 self._command,
@@ -53,9 +54,19 @@ class Member:
         self.process.kill()
         self.process.wait()
 
-    def terminate(self, patience: float) -> int | None:
-        """Ask it to end; return its exit code, or None where it did not in time."""
-        self.process.terminate()
+    def ready(self, patience: float) -> bool:
+        """Wait until the process hears signals, which a Python that still imports does not."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with self.log.open("rb") as log:
+                log.seek(self._began)
+                if b'"started"' in log.read():
+                    return True
+            time.sleep(0.02)
+        return False
+
+    def wait(self, patience: float) -> int | None:
+        """Return the exit code, or None where it did not end in time."""
         try:
             return self.process.wait(patience)
         except subprocess.TimeoutExpired:
@@ -92,10 +103,11 @@ class Members:
     def stop(self, patience: float = 20) -> list[Objection]:
         """End them all as a deployment does; each has to end well."""
         for member in self.all:
+            member.ready(patience)
             member.signal(signal.SIGTERM)
         found, deadline = [], time.monotonic() + patience
         for member in self.all:
-            code = member.terminate(max(0.1, deadline - time.monotonic()))
+            code = member.wait(max(0.1, deadline - time.monotonic()))
             if code != 0:
                 found.append(Objection(UNCAUSED, f"SIGTERM ended a consumer with {code}: {member.last_words()}"))
         return found

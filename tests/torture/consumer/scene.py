@@ -21,6 +21,7 @@ from torture.consumer.facts import Letter, Stored, digest
 from torture.world import NO_INDEX, World
 
 ROOT = Path(__file__).parents[3]
+BARE, HEAD = "014", "015"
 CONSTRAINT = "unique_action_per_correlation_timestamp"
 NAMES = "correlation_id, action_name, created_at, agent_name, action_type, action_details, debug_mode, duration_ms"
 
@@ -53,7 +54,7 @@ topics = ["%(topic)s"]
 "retry.backoff.max.ms" = 300
 
 [database]
-lock_timeout = "1s"
+lock_timeout = "2s"
 statement_timeout = "10s"
 
 [batch]
@@ -220,11 +221,26 @@ def migrate(environment: dict[str, str], direction: str, revision: str) -> str |
 
 
 @contextmanager
-def new_scene(server_url: str, on: Broker, *, rows: int = 100, revision: str = "015") -> Iterator[Scene]:
-    """Make a database at a revision, topics and a configuration; drop them at the end."""
-    name, topic = unique("dupe_audit_consumer").replace("-", "_"), unique("agent-actions")
+def template(server_url: str) -> Iterator[str]:
+    """Make a database in which the reference project is at its head; drop it at the end."""
+    name = unique("dupe_audit_template").replace("-", "_")
     run = World(server_url).run
     run(f"CREATE DATABASE {name}")
+    try:
+        url = make_url(server_url).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+        if words := migrate({**os.environ, "DATABASE_URL": url}, "upgrade", HEAD):
+            raise RuntimeError(words)
+        yield name
+    finally:
+        run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def new_scene(server_url: str, like: str, on: Broker, *, rows: int = 100) -> Iterator[Scene]:
+    """Make a database like the template, topics and a configuration; drop them at the end."""
+    name, topic = unique("dupe_audit_consumer").replace("-", "_"), unique("agent-actions")
+    run = World(server_url).run
+    run(f"CREATE DATABASE {name} TEMPLATE {like}")
     # A role's or database's default isolation must make no difference.
     run(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
     world = World(make_url(server_url).set(database=name).render_as_string(hide_password=False))
@@ -235,8 +251,6 @@ def new_scene(server_url: str, on: Broker, *, rows: int = 100, revision: str = "
         on.create(topic, PARTITIONS)
         on.create(f"{topic}-dlq", DLQ_PARTITIONS)
         try:
-            if words := scene.migrate("upgrade", revision):
-                raise RuntimeError(words)
             yield scene
         finally:
             run(f"DROP DATABASE {name} WITH (FORCE)")

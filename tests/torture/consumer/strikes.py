@@ -11,11 +11,11 @@ import psycopg
 
 from dupe_audit.embedded import Server
 from torture.consumer.broker import PARTITIONS, SESSION_TIMEOUT
-from torture.consumer.events import Content, key_of, spell
+from torture.consumer.events import Content, key_of, plain
 from torture.consumer.invariants import UNCAUSED
 from torture.consumer.members import Member, Members
 from torture.consumer.producer import Sender
-from torture.consumer.scene import Scene
+from torture.consumer.scene import BARE, HEAD, Scene
 from torture.consumer.stream import Message
 from torture.invariants import Objection
 
@@ -60,7 +60,9 @@ def killed(stage: Stage) -> list[Objection]:
 def terminated(stage: Stage) -> list[Objection]:
     """SIGTERM, which has to end well, and another process."""
     member = stage.any_member()
-    code = member.terminate(PATIENCE)
+    member.ready(PATIENCE)
+    member.signal(signal.SIGTERM)
+    code = member.wait(PATIENCE)
     wrong = [] if code == 0 else [Objection(UNCAUSED, f"SIGTERM ended a consumer with {code}: {member.last_words()}")]
     if code is None:
         member.kill()
@@ -98,12 +100,17 @@ def crashed(stage: Stage) -> list[Objection]:
     return []
 
 
-def locked(stage: Stage) -> list[Objection]:
-    """The table, for longer than a consumer's lock_timeout."""
+def locked(stage: Stage, mode: str = "ACCESS EXCLUSIVE") -> list[Objection]:
+    """The table, for about as long as a consumer's lock_timeout."""
     with stage.scene.world.connect() as connection, connection.transaction():
-        connection.execute("LOCK TABLE agent_actions IN ACCESS EXCLUSIVE MODE")
-        time.sleep(stage.random.uniform(1, 2))
+        connection.execute(f"LOCK TABLE agent_actions IN {mode} MODE".encode())
+        time.sleep(stage.random.uniform(1.5, 2.5))
     return []
+
+
+def locked_against_writers(stage: Stage) -> list[Objection]:
+    """The table, for writers only: what is committed meanwhile without being written can be seen."""
+    return locked(stage, "EXCLUSIVE")
 
 
 def deadlocked(stage: Stage) -> list[Objection]:
@@ -119,8 +126,8 @@ def deadlocked(stage: Stage) -> list[Objection]:
         connection.execute(_INSERT, key_of(high.number))
         partition = stage.random.randrange(PARTITIONS)
         for content in (low, high):
-            stage.sender.send(Message(partition, b"deadlock", spell(content, stage.random), content))
-        if _somebody_waits(connection):
+            stage.sender.send(Message(partition, b"deadlock", plain(content), content))
+        if _somebody_waits_for(connection.info.backend_pid, stage.scene):
             with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
                 connection.execute("SET LOCAL lock_timeout = '5s'")
                 connection.execute(_INSERT, key_of(low.number))
@@ -135,12 +142,14 @@ _INSERT = (
 )
 
 
-def _somebody_waits(connection: psycopg.Connection) -> bool:
-    waits = "SELECT FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
-    for _ in range(200):
-        if connection.execute(waits).fetchone():
-            return True
-        time.sleep(0.02)
+def _somebody_waits_for(pid: int, scene: Scene) -> bool:
+    # From outside: in a transaction pg_stat_activity stands still.
+    with scene.world.connect() as connection:
+        for _ in range(200):
+            waits = f"SELECT FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid))"
+            if connection.execute(waits.encode()).fetchone() is not None:
+                return True
+            time.sleep(0.02)
     return False
 
 
@@ -177,12 +186,12 @@ def dlq_away(stage: Stage) -> list[Objection]:
 
 def downgraded(stage: Stage) -> list[Objection]:
     """The constraint, by alembic downgrade under load."""
-    return _migrated(stage, "downgrade", "014")
+    return _migrated(stage, "downgrade", BARE)
 
 
 def upgraded(stage: Stage) -> list[Objection]:
     """The constraint, by alembic upgrade under load."""
-    return _migrated(stage, "upgrade", "015")
+    return _migrated(stage, "upgrade", HEAD)
 
 
 def _migrated(stage: Stage, direction: str, revision: str) -> list[Objection]:
@@ -198,6 +207,7 @@ STRIKES: dict[str, Strike] = {
     "backends ended": backends_ended,
     "server crashed": crashed,
     "table locked": locked,
+    "table locked against writers": locked_against_writers,
     "deadlock": deadlocked,
     "broker cut off": cut,
     "dead letters held back": dlq_away,
