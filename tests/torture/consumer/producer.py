@@ -1,17 +1,15 @@
-"""The producer: sends the seeded stream at a steady rate, and keeps what the broker has acknowledged."""
+"""The producer: sends the seeded stream at a steady rate, and keeps in mind what it has made."""
 
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
-from functools import partial
+from dataclasses import replace
 from typing import Any, Self
 
-from confluent_kafka import Message as Delivered
 from confluent_kafka import Producer
 
 from torture.consumer.broker import PARTITIONS, QUIET
-from torture.consumer.facts import Place, Sent, digest
+from torture.consumer.reading import NUMBER
 from torture.consumer.scene import Scene
 from torture.consumer.stream import Message, stream
 
@@ -35,8 +33,8 @@ class Sender:
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="producer", daemon=True)
-        self.sent: dict[Place, Sent] = {}
-        self.ends: Counter[int] = Counter()
+        self.made: list[Message] = []  #: by the number that each carries; without their values, which take much room
+        self._lock = threading.Lock()
         self.failed: list[str] = []
 
     def __enter__(self) -> Self:
@@ -62,6 +60,9 @@ class Sender:
 
     def send(self, message: Message) -> None:
         """Send one message."""
+        with self._lock:  # a strike sends, too
+            number = len(self.made)
+            self.made.append(replace(message, value=None))
         while True:
             with suppress(BufferError):
                 self._producer.produce(
@@ -69,7 +70,8 @@ class Sender:
                     message.value,
                     message.key,
                     message.partition,
-                    on_delivery=partial(self._acknowledged, message),
+                    headers={NUMBER: str(number)},
+                    on_delivery=self._acknowledged,
                 )
                 return
             self._producer.poll(0.05)
@@ -84,10 +86,6 @@ class Sender:
             self._producer.poll(0)
             self._stop.wait(0.01)
 
-    def _acknowledged(self, message: Message, error: Any, delivered: Delivered) -> None:
+    def _acknowledged(self, error: Any, _message: Any) -> None:
         if error is not None:
             self.failed.append(str(error))
-            return
-        place = (message.partition, int(delivered.offset() or 0))
-        self.sent[place] = Sent(place, message.content, message.kind, digest(message.key), digest(message.value))
-        self.ends[message.partition] = max(self.ends[message.partition], place[1] + 1)

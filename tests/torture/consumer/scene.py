@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from sqlalchemy import make_url
 
 from torture.consumer.broker import DLQ_PARTITIONS, PARTITIONS, QUIET, SESSION_TIMEOUT, Broker, unique
 from torture.consumer.events import EPOCH, Content, data_of, key_of
-from torture.consumer.facts import Letter, Stored, digest
+from torture.consumer.facts import Stored
 from torture.world import NO_INDEX, World
 
 ROOT = Path(__file__).parents[3]
@@ -137,55 +137,6 @@ class Scene:
                 **QUIET,
             }
         )
-
-
-class Postbox:
-    """Reads the dead letters, all that are there at the moment of asking."""
-
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
-        self._next = dict.fromkeys(range(DLQ_PARTITIONS), 0)
-        self.letters: list[Letter] = []
-
-    def read(self, seconds: float = 20) -> list[Letter]:
-        """Return every letter so far. A client made now fetches now, so the end that it meets is the end as of now.
-
-        Raises:
-            TimeoutError: the broker does not answer.
-        """
-        reader = Consumer(
-            {
-                "bootstrap.servers": self._scene.broker.address,
-                "group.id": unique("postbox"),
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 20,
-                "reconnect.backoff.max.ms": 300,
-                **QUIET,
-            }
-        )
-        try:
-            reader.assign([TopicPartition(f"{self._scene.topic}-dlq", *place) for place in self._next.items()])
-            ended: set[int] = set()
-            for _ in range(int(seconds / 0.1)):
-                for message in reader.consume(500, 0.1):
-                    self._take(message, ended)
-                if len(ended) == DLQ_PARTITIONS:
-                    return list(self.letters)
-        finally:
-            reader.close()
-        raise TimeoutError("the dead letters could not be read to their end")
-
-    def _take(self, message: Any, ended: set[int]) -> None:
-        if message.error():
-            if message.error().code() == KafkaError._PARTITION_EOF:
-                ended.add(message.partition())
-            return
-        self._next[message.partition()] = message.offset() + 1
-        told = {name: value.decode() for name, value in message.headers() or []}
-        place = (int(told.get("dupe-audit-partition", -1)), int(told.get("dupe-audit-offset", -1)))
-        reason = told.get("dupe-audit-reason", "")
-        self.letters.append(Letter(place, reason, digest(message.key()), digest(message.value())))
 
 
 def _rows(connection: psycopg.Connection, query: str, parameters: tuple[Any, ...] | None = None) -> list[Stored]:

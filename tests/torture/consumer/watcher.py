@@ -11,7 +11,8 @@ from confluent_kafka import KafkaException
 from torture.consumer.facts import Facts
 from torture.consumer.invariants import OFFSETS, ONCE, offsets, once
 from torture.consumer.producer import Sender
-from torture.consumer.scene import CONSTRAINT, Postbox, Scene
+from torture.consumer.reading import Postbox, Truth
+from torture.consumer.scene import CONSTRAINT, Scene
 from torture.invariants import Objection
 
 VALID = (
@@ -24,9 +25,9 @@ class Watcher:
     """A context manager; inside it a thread samples. What it finds is in ``objections``."""
 
     def __init__(self, scene: Scene, sender: Sender, pause: float = 0.15) -> None:
-        self._scene, self._sender, self._pause = scene, sender, pause
+        self._scene, self._pause = scene, pause
         self._observer = scene.observer()
-        self.postbox = Postbox(scene)
+        self.truth, self.postbox = Truth(scene, sender.made), Postbox(scene)
         self._verified: dict[int, int] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
@@ -46,6 +47,11 @@ class Watcher:
         self._stop.set()
         self._thread.join(60)
         self._observer.close()
+
+    def finish(self) -> None:
+        """Stop sampling. Raises what has ended the thread before."""
+        self._stop.set()
+        self._thread.join(60)
         if self._error:
             raise self._error
 
@@ -57,22 +63,19 @@ class Watcher:
         """Read the committed offsets, and then see whether everything below them is somewhere."""
         committed = self.committed()
         self.backwards += sum(offset < self._verified.get(one, 0) for one, offset in committed.items())
-        # What the harness's own producer has not heard of yet is judged at the next sample.
-        known = {one: min(offset, self._sender.ends[one]) for one, offset in committed.items()}
-        fresh = [
-            self._sender.sent[one, offset]
-            for one, end in known.items()
-            for offset in range(self._verified.get(one, 0), end)
-            if (one, offset) in self._sender.sent
-        ]
-        if fresh:
-            numbers = {sent.content.number for sent in fresh if sent.content}
-            letters = self.postbox.read() if any(sent.kind for sent in fresh) else self.postbox.letters
-            facts = Facts(
-                self._sender.sent, table=self._scene.table(numbers), letters=letters, ends={}, committed=known
-            )
+        if any(offset > self._verified.get(one, 0) for one, offset in committed.items()):
+            self.truth.read()
+            fresh = [
+                self.truth.sent[one, offset]
+                for one, end in committed.items()
+                for offset in range(self._verified.get(one, 0), end)
+            ]
+            if any(sent.kind for sent in fresh):
+                self.postbox.read()
+            rows = self._scene.table({sent.content.number for sent in fresh if sent.content})
+            facts = Facts(self.truth.sent, table=rows, letters=self.postbox.letters, committed=committed)
             self.objections += [Objection(OFFSETS, what) for what in offsets(facts, self._verified)]
-            self._verified.update({one: max(end, self._verified.get(one, 0)) for one, end in known.items()})
+            self._verified.update({one: max(end, self._verified.get(one, 0)) for one, end in committed.items()})
         self.samples += 1
 
     def look(self) -> None:
