@@ -23,16 +23,16 @@ __all__ = ["Config", "Stop", "consume", "read"]
 def consume(config: Config, url: str, *, replay: bool = False, stop: Stop | None = None) -> int:
     """Consume until a signal comes, or replay the dead letters that are there; return the exit code.
 
-    ``stop`` is for callers who have no signals, in a thread: they set its ``signal``.
+    ``stop`` is for callers who have no signals, in a thread: they call its ``asked``.
 
     Raises:
         DupeAuditError: what the command ends with; nothing is committed that is neither written nor dead-lettered.
     """
     code, reason = 3, "failed"
+    if stop is None:
+        stop = Stop(config.batch.shutdown / 1000)
     try:
-        code, reason = _consume(
-            _replaying(config) if replay else config, url, stop or Stop(config.batch.shutdown / 1000), replay=replay
-        )
+        code, reason = _consume(_replaying(config) if replay else config, url, stop, replay=replay)
     except DupeAuditError as error:
         code, reason = error.exit_code, str(error)
         raise
