@@ -154,13 +154,3 @@ def test_signals_end_it_in_order(broker, topic, table, consumer_file, consume, s
     (rows, _keys), *_ = sql(COUNT)
     assert rows == broker.committed(f"g-{topic}", topic)
     assert "revoked" == program.events("partitions")[-1]["kind"]
-
-
-def test_a_static_member_comes_back_to_its_partitions(broker, topic, table, consumer_file, consume):
-    """A member with a name of its own works, and again after a restart."""
-    file = consumer_file(broker.address, topic, kafka='instance_id = "one"')
-    for round_ in (1, 2):
-        broker.produce(topic, [event(round_)])
-        program = consume(file).started()
-        program.wait(lambda done=round_: broker.committed(f"g-{topic}", topic) == done)
-        program.stop()
