@@ -73,12 +73,20 @@ def _consume(config: Config, url: str, stop: Stop, *, replay: bool) -> tuple[int
         loop = Loop(
             config, database, source, dlq, metrics=metrics, health=health, stop=stop, version=version, replay=replay
         )
-        say("started", version=version, group=config.kafka.group, topics=config.kafka.topics, http=address)
+        say(
+            "started",
+            version=version,
+            group=config.kafka.group,
+            topics=config.kafka.topics,
+            table=str(config.table.key),
+            http=address,
+        )
         loop.look()  # a table that is not there is found before the group is disturbed
         source.subscribe()
         loop.run()
         if replay:
-            say("replayed", **loop.totals)
+            kinds = ("read", "inserted", "duplicate", "in_batch", "collision", "rejected")
+            say("replayed", **{kind: loop.totals[kind] for kind in kinds})
     if stop.signal == signal.SIGINT:
         return 130, "SIGINT"
     if stop:

@@ -21,7 +21,7 @@ def topic(mock, sql) -> str:
 
 
 @pytest.mark.parametrize("code", ["REBALANCE_IN_PROGRESS", "ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID"])
-def test_a_refused_commit_is_redelivered(mock, topic, consumer_file, inside, sql, code):
+def test_a_refused_commit_is_committed_later(mock, topic, consumer_file, inside, sql, code):
     """Offsets that the broker refuses are counted, and committed later, also where no more events come."""
     member = inside(consumer_file(mock.address, topic)).started()
     mock.fail(OFFSET_COMMIT, getattr(KafkaError, code))
