@@ -136,7 +136,7 @@ def test_violation_is_objected_to(facts, planted, objection):
     ],
 )
 def test_offset_beyond_a_message_is_objected_to(facts, planted, what):
-    """A committed offset that passed an event without a row, or poison without a letter, is objected to, and only it."""
+    """A committed offset that passed an event without a row, or poison without a letter, is objected to."""
     wrong = replace(facts, committed={0: 3}, **planted)
     assert [what] == offsets(wrong)
     assert f"{OFFSETS}: {what}" in told(wrong)

@@ -57,7 +57,8 @@ def main(seed: int | None, minutes: float, bin_dir: Path | None, logs: Path | No
             for objection in tally.objections[before : before + 20]:
                 console.print(str(objection), highlight=False, markup=False)
         with ThreadPoolExecutor(2) as pool:
-            tally.mutants.update(zip(MUTANTS, pool.map(lambda name: provoke(place, name, tally.seed), MUTANTS), strict=True))
+            found = pool.map(lambda name: provoke(place, name, tally.seed), MUTANTS)
+            tally.mutants.update(zip(MUTANTS, found, strict=True))
     tally.missed += [name for name, found in tally.mutants.items() if not found]
     tally.seconds = time.monotonic() - began
     console.print(as_table(tally))

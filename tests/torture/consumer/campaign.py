@@ -164,6 +164,13 @@ def _account(tally: Tally, stage: Stage, watcher: Watcher, facts: Facts) -> None
     )
 
 
+def _until_it_moves(watcher: Watcher, deadline: float) -> None:
+    """Wait until something more is committed: a strike at a group that still forms tells nothing."""
+    before = watcher.committed()
+    while time.monotonic() < deadline and watcher.committed() == before:
+        time.sleep(0.05)
+
+
 def provoke(place: Place, name: str, seed: int, seconds: float = 40) -> Counter[str]:
     """Run a mutant until the harness makes the objection that it has to make; return it, counted, or nothing."""
     mutant = MUTANTS[name]
@@ -178,7 +185,12 @@ def provoke(place: Place, name: str, seed: int, seconds: float = 40) -> Counter[
         for member in members.all:
             member.ready(seconds)
         while time.monotonic() < deadline:
+            # One that ends is not caught by that, and a supervisor would start it again; but it should not be broken.
+            broken = [str(one) for one in members.look_after() if "unforeseen" in one.what]
+            if broken:
+                raise RuntimeError(broken[0])
             if mutant.strike:
+                _until_it_moves(watcher, deadline)
                 STRIKES[mutant.strike](stage)
             time.sleep(0.2)
             # While events come in, only words that are true of a moment may be looked for.

@@ -20,7 +20,7 @@ TYPES = ("tool_call", "decision", "error", "success")
 ACTIONS = ("Read", "Write", "Edit", "Bash")
 
 #: what every event carries and no log may show
-SECRET = "payload-of-an-event"
+CONFIDENTIAL = "payload-of-an-event"
 
 #: one event in so many carries a long text
 LONG_ONE_IN, LONG = 4000, 400_000
@@ -45,7 +45,7 @@ def key_of(number: int) -> tuple[uuid.UUID, str, datetime]:
 def data_of(content: Content) -> tuple[str, str, dict[str, Any], bool, int | None]:
     """Return the columns that are no key: agent_name, action_type, action_details, debug_mode, duration_ms."""
     number, version = content.number, content.version
-    note = f"{SECRET} {AGENTS[number % 7]}"
+    note = f"{CONFIDENTIAL} {AGENTS[number % 7]}"
     long = {"long": "x" * LONG} if number % LONG_ONE_IN == LONG_ONE_IN - 1 else {}
     details = {"number": number, "version": version, "note": note, "nested": {"list": [1, 2.5, None, True]}, **long}
     debug = number % 3 != 1

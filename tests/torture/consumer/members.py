@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
-from torture.consumer.events import SECRET
+from torture.consumer.events import CONFIDENTIAL
 from torture.consumer.invariants import DISCREET, UNCAUSED
 from torture.consumer.scene import Scene
 from torture.invariants import Objection
@@ -119,7 +119,7 @@ class Members:
         for member in self.all:
             lines = member.log.read_text(errors="replace").splitlines()
             for line in lines:
-                if "Traceback" in line or SECRET in line:
+                if "Traceback" in line or CONFIDENTIAL in line:
                     found.append(Objection(DISCREET, f"a log says: {line[:300]}"))
                 events[_event(line)] += 1
         return events, found

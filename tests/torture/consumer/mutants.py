@@ -105,7 +105,7 @@ class _Away:
 def forget_letters() -> None:
     """Hand dead letters to the client library and call that delivered."""
 
-    def send(self: DeadLetters, letters: Sequence[Letter], _waiting: Callable[[], None]) -> None:
+    def send(self: DeadLetters, letters: Sequence[Letter], *_: object, **__: object) -> None:
         producer = self._ready()
         for one in letters:
             producer.produce(one.topic, one.value, one.key, headers=list(one.headers))

@@ -25,6 +25,7 @@ BARE, HEAD = "014", "015"
 CONSTRAINT = "unique_action_per_correlation_timestamp"
 NAMES = "correlation_id, action_name, created_at, agent_name, action_type, action_details, debug_mode, duration_ms"
 
+#: The breaker counts what is read again once more, and one batch in a hundred of ours is a tenth poison by chance.
 CONFIG = f"""
 [table]
 name = "agent_actions"
@@ -64,6 +65,9 @@ linger = "50ms"
 [events]
 tombstones = "dlq"
 collisions = "dlq"
+
+[breaker]
+share = 0.25
 
 [http]
 enabled = false

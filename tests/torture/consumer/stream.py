@@ -33,7 +33,8 @@ def stream(seed: str, partitions: int) -> Iterator[Message]:
         chance = random.random()
         if chance < POISON:
             kind, number = next(kinds), next(bad)
-            yield Message(random.randrange(partitions), f"bad {number}".encode(), poison(kind, number, random), kind=kind)
+            value = poison(kind, number, random)
+            yield Message(random.randrange(partitions), f"bad {number}".encode(), value, kind=kind)
             continue
         if sent and chance < POISON + REDELIVERIES:
             made = _again(random, sent, partitions)

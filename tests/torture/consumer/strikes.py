@@ -49,7 +49,7 @@ Strike = Callable[[Stage], list[Objection]]
 
 
 def killed(stage: Stage) -> list[Objection]:
-    """kill -9, and another process a little later."""
+    """SIGKILL, and another process a little later."""
     member = stage.any_member()
     member.kill()
     time.sleep(stage.random.uniform(0, 1))

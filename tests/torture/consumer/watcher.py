@@ -1,4 +1,4 @@
-"""Asks all the time whether a committed offset is beyond a message that is nowhere, and whether a key is there twice."""
+"""Asks all the time whether an offset is beyond a message that is nowhere, and whether a key is there twice."""
 
 import threading
 import time
@@ -92,7 +92,7 @@ class Watcher:
     def _run(self) -> None:
         try:
             self._watch()
-        except Exception as error:  # a watcher that is blind must not look like one that has found nothing
+        except Exception as error:  # noqa: BLE001 - raised by finish(): blindness must not look like finding nothing
             self._error = error
 
     def _watch(self) -> None:
