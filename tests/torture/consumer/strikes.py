@@ -128,7 +128,7 @@ def deadlocked(stage: Stage) -> list[Objection]:
         for content in (low, high):
             stage.sender.send(Message(partition, b"deadlock", plain(content), content))
         if _somebody_waits_for(connection.info.backend_pid, stage.scene):
-            with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            with suppress(psycopg.OperationalError, psycopg.errors.UniqueViolation):
                 connection.execute("SET LOCAL lock_timeout = '5s'")
                 connection.execute(_INSERT, key_of(low.number))
         connection.execute("ROLLBACK")
