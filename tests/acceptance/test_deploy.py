@@ -115,7 +115,7 @@ def test_consumers_are_what_they_are_called(services):
         with main.make_context(program, list(arguments)) as context:
             assert "consume" == main.resolve_command(context, [*context._protected_args, *context.args])[0]
         assert f"consumers/{file}.toml" == arguments[1]
-        assert (DEPLOY / arguments[1]).exists()
+        assert name == tomllib.loads((DEPLOY / arguments[1]).read_text())["kafka"]["group"]
 
 
 def test_topics_are_those_of_the_consumers(services):
@@ -124,7 +124,7 @@ def test_topics_are_those_of_the_consumers(services):
     made = set(shlex.split(re.search(r"for topic in (.*); do", script)[1]))
     files = [tomllib.loads((DEPLOY / "consumers" / f"{name}.toml").read_text()) for name in CONSUMERS.values()]
 
-    assert made == {file["kafka"]["topic"] for file in files}
+    assert made == {topic for file in files for topic in file["kafka"]["topics"]}
     assert '"$$topic-dlq"' in script
 
 
