@@ -90,7 +90,7 @@ def test_services_start_in_the_right_order(services):
         "prometheus": {},
         "topics": {"kafka": "healthy"},
         "migrate": {"postgres": "healthy"},
-        **dict.fromkeys(CONSUMERS, {**servers, **jobs}),
+        **dict.fromkeys(CONSUMERS, servers | jobs),
     } == waits
     assert [] == [name for name in servers if not services[name]["healthcheck"].get("test")]
     # Compose waits for a job's last exit, which a job that restarts does not have.
@@ -152,7 +152,7 @@ def test_image_has_what_it_copies_and_nothing_else():
 
 
 def test_image_runs_as_nobody_in_particular(services):
-    """The image ends as an account with a number that is not root's, and its port is the one that the stack publishes."""
+    """The image ends as an account whose number is not root's, and its port is the one that the stack publishes."""
     text = (DEPLOY / "Dockerfile").read_text()
 
     assert ["10001:10001"] == re.findall(r"^USER (.*)$", text, flags=re.MULTILINE)

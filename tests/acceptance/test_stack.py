@@ -1,0 +1,175 @@
+"""The stack's command lines as deploy/compose.yaml has them, as processes on real servers instead of in containers."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dupe_audit.embedded import Server
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+BIN = Path(sys.executable).parent
+PASSWORDS = {"POSTGRES_PASSWORD": "unused", "MIGRATOR_PASSWORD": "m $1:@/'\"", "WRITER_PASSWORD": "w%40 \\x"}
+SERVER_HOST = "@postgres:5432/agents"
+
+Services = dict[str, dict]
+
+
+@pytest.fixture(scope="module")
+def services() -> Services:
+    """The services of the stack, as Docker Compose resolves them."""
+    command = [BIN / "docker-compose", "--file", DEPLOY / "compose.yaml", "--env-file", os.devnull]
+    done = subprocess.run(
+        [*command, "config", "--format", "json"], env=PASSWORDS, capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout.replace("$$", "$"))["services"]
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory) -> Path:
+    """A directory with what the image has in /app, laid out by the lines of the Dockerfile."""
+    home = tmp_path_factory.mktemp("app")
+    last = (DEPLOY / "Dockerfile").read_text().split("\nFROM ")[-1]
+    for source, target in re.findall(r"^COPY (\S+) (\S+)$", last, flags=re.MULTILINE):
+        into = home / (target if target != "./" else Path(source).name)
+        (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, into)
+    return home
+
+
+@pytest.fixture(scope="module")
+def cluster(pg_bin, services) -> Iterator[Server]:
+    """A new PostgreSQL with what its container would have made of itself, in which the two roles need a password."""
+    with Server.start(pg_bin, {"fsync": "off"}) as server:
+        environment = {**os.environ, **services["postgres"]["environment"]}
+        environment |= {"PATH": f"{server.bin_dir}:{os.defpath}", "PGHOST": str(server._home), "PGPORT": "5432"}
+        with psycopg.connect(server.url().replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute("CREATE DATABASE agents")
+            subprocess.run([DEPLOY / "postgres" / "10-roles.sh"], env=environment, check=True)
+            access = server._home / "data" / "pg_hba.conf"
+            access.write_text("local all migrator,writer scram-sha-256\n" + access.read_text())
+            connection.execute("SELECT pg_reload_conf()")
+        yield server
+
+
+Run = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(app, cluster, services) -> Iterator[Run]:
+    """Start a service's command, or another, as its container would; only the servers are elsewhere."""
+    running: list[subprocess.Popen[str]] = []
+
+    def run(service: str, *instead: str, **changes: str) -> subprocess.Popen[str]:
+        told = services[service]
+        program, *arguments = instead or told["command"]
+        environment = {"PATH": f"{BIN}:{os.defpath}", "LANG": "C.UTF-8", **told["environment"], **changes}
+        elsewhere = f"@/agents?host={cluster._home}&port=5432"
+        environment["DATABASE_URL"] = environment["DATABASE_URL"].replace(SERVER_HOST, elsewhere)
+        command = [re.sub(r"^/app/", f"{app}/", program), *arguments]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        running.append(subprocess.Popen(command, cwd=app, env=environment, **pipes))
+        return running[-1]
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def admin(cluster) -> Iterator[Callable[[str], list]]:
+    """Run SQL in the stack's database, which is empty again afterwards."""
+    with psycopg.connect(cluster.url("agents").replace("+psycopg", ""), autocommit=True) as connection:
+
+        def run(statement: str) -> list:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+        yield run
+        connection.execute("DROP SCHEMA IF EXISTS dupe_audit CASCADE")
+        for (table,) in run("SELECT quote_ident(tablename) FROM pg_tables WHERE tableowner = 'migrator'"):
+            connection.execute(f"DROP TABLE {table} CASCADE")
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    said, _ = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+def test_migrate_job_proves_a_new_database(start, admin):
+    """On a new database the job goes on after preflight's findings, ends with 0, and can be run again."""
+    code, said = ended(start("migrate"))
+    assert (0, 3) == (code, said.count("table-missing")), said
+    assert [("018", "migrator")] == admin("SELECT version_num, tableowner FROM alembic_version, pg_tables LIMIT 1")
+
+    code, said = ended(start("migrate"))
+    assert 0 == code, said
+    assert "No pending revision" in said
+
+
+ACTION = (
+    "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
+    "SELECT md5('')::uuid, 'coder', 'error', 'Read', '2026-01-01'"
+)
+DECISION = (
+    "INSERT INTO agent_routing_decisions (correlation_id, user_request, selected_agent, confidence_score, "
+    "routing_strategy, routing_time_ms, created_at) "
+    "SELECT md5('')::uuid, 'request ' || n, 'coder', 1, 'fuzzy', 0, '2026-01-01'"
+)
+
+
+def test_migrate_job_cleans_or_says_why_not(start, admin):
+    """Duplicates do not stop the job, divergent ones do with Alembic's exit code, and without them it goes on."""
+    assert 0 == ended(start("migrate", "alembic", "upgrade", "014"))[0]
+    admin(f"{ACTION} FROM generate_series(1, 3)")
+    code, said = ended(start("migrate"))
+    assert (0, [(1, 2)]) == (
+        code,
+        admin("SELECT (SELECT count(*) FROM agent_actions), sum(archived) FROM dupe_audit.run"),
+    )
+    assert "2 extras have to leave" in said
+
+    assert 0 == ended(start("migrate", "alembic", "downgrade", "016"))[0]
+    admin(f"{DECISION} FROM generate_series(1, 2) AS n")
+    code, said = ended(start("migrate"))
+    assert (255, True) == (code, "divergent-duplicates" in said), said
+    assert [("016", 2)] == admin(
+        "SELECT version_num, (SELECT count(*) FROM agent_routing_decisions) FROM alembic_version"
+    )
+
+    admin("DELETE FROM agent_routing_decisions WHERE user_request = 'request 2'")
+    assert 0 == ended(start("migrate"))[0]
+
+
+def test_migrate_job_stops_without_a_server(start):
+    """Where nothing can be reached, the job ends with preflight's exit code and does not try the upgrade."""
+    code, said = ended(start("migrate", DATABASE_URL="postgresql://migrator@localhost:1/agents"))
+
+    assert (3, 1) == (code, said.count("Cannot connect")), said
+    assert PASSWORDS["MIGRATOR_PASSWORD"] not in said
+
+
+def test_writer_may_add_rows_and_nothing_else(start, admin, cluster):
+    """The consumers' role reads and adds rows; it changes none, sees no ledger, and needs its password."""
+    assert 0 == ended(start("migrate"))[0]
+    conninfo = f"host={cluster._home} port=5432 dbname=agents user=writer"
+    with psycopg.connect(conninfo, password=PASSWORDS["WRITER_PASSWORD"], autocommit=True) as writer:
+        assert 1 == writer.execute(ACTION).rowcount
+        for statement in (
+            "UPDATE agent_actions SET agent_name = 'a'",
+            "DELETE FROM agent_actions",
+            "SELECT FROM dupe_audit.run",
+            "CREATE TABLE mine ()",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                writer.execute(statement)
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(conninfo, password=PASSWORDS["MIGRATOR_PASSWORD"], connect_timeout=5)
