@@ -1,0 +1,31 @@
+-- Purpose: tell how the columns of a row are typed: to take a value in, to compare it with a stored one, to stage it.
+-- Lock: none beyond catalogs.
+-- Again: yes, it reads.
+WITH RECURSIVE col AS (
+    SELECT w.ord, w.name, a.atttypid, a.atttypmod, a.attcollation,
+           a.attgenerated <> '' AS generated, a.attidentity = 'a' AS always
+    FROM pg_catalog.unnest({names}) WITH ORDINALITY AS w(name, ord)
+    JOIN pg_catalog.pg_attribute a ON a.attname = w.name
+    WHERE a.attrelid = {relid}::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
+), down AS (
+    -- A cast to a domain over varchar(3) would cut in silence what an assignment refuses; so casts name the base type.
+    SELECT ord, atttypid AS typ, atttypmod AS typmod FROM col
+    UNION ALL
+    SELECT d.ord, t.typbasetype, t.typtypmod
+    FROM down d JOIN pg_catalog.pg_type t ON t.oid = d.typ
+    WHERE t.typtype = 'd'
+)
+SELECT col.name, col.generated, col.always, base.typname::pg_catalog.text AS base,
+       -- Without a length, of which a cast would make use.
+       pg_catalog.format_type(base.oid, -1) AS taken_as,
+       -- Rounded as the column rounds; a text keeps its length, for none is cut on its way into a table.
+       CASE WHEN base.typcategory = 'S' THEN pg_catalog.format_type(base.oid, -1)
+            ELSE pg_catalog.format_type(base.oid, d.typmod) END AS compared_as,
+       pg_catalog.format_type(col.atttypid, col.atttypmod) AS stored_as,
+       CASE WHEN co.oid IS NULL THEN '' ELSE pg_catalog.format(' COLLATE %I.%I', co_ns.nspname, co.collname) END AS collation
+FROM col
+JOIN down d ON d.ord = col.ord
+JOIN pg_catalog.pg_type base ON base.oid = d.typ AND base.typtype <> 'd'
+LEFT JOIN pg_catalog.pg_collation co ON co.oid = col.attcollation
+LEFT JOIN pg_catalog.pg_namespace co_ns ON co_ns.oid = co.collnamespace
+ORDER BY col.ord

@@ -1,0 +1,13 @@
+-- Purpose: insert one row unless its key is there; answer with the new row's identity, or the old one's and whether it holds the same.
+-- Lock: ROW EXCLUSIVE on the table; waits for a transaction that is inserting the same key.
+-- Again: yes, the second time the key is there. No value of a sequence is used for a key that is.
+WITH old AS MATERIALIZED (
+    SELECT {identity}, {same} AS same FROM {table} AS t WHERE {match} LIMIT 1
+), new AS (
+    INSERT INTO {table} AS t ({columns}) SELECT {values} WHERE NOT EXISTS (SELECT FROM old)
+    ON CONFLICT {target} DO NOTHING
+    RETURNING {identity}
+)
+SELECT true AS inserted, true AS same, new.* FROM new
+UNION ALL
+SELECT false, old.same, {old_identity} FROM old

@@ -1,0 +1,21 @@
+-- Purpose: insert the staged batch in the key's order, first of each key; answer for every row with what write_row.sql would.
+-- Lock: ROW EXCLUSIVE on the table; waits for a transaction that is inserting a key of the batch.
+-- Again: yes, the second time the keys are there. No value of a sequence is used for a key that is.
+WITH batch AS MATERIALIZED (
+    SELECT v.*, pg_catalog.row_number() OVER w = 1 AS first,
+           pg_catalog.record_image_eq({staged_payload}, pg_catalog.first_value({staged_payload}) OVER w) AS same
+    FROM {stage} AS v
+    WINDOW w AS (PARTITION BY {staged_key} ORDER BY v.n)
+), old AS MATERIALIZED (
+    -- LIMIT keeps it one look into the index a row, whatever the planner thinks of a table without statistics.
+    SELECT v.n, o.* FROM {stage} AS v CROSS JOIN LATERAL (
+        SELECT {same} AS same, {identity} FROM {table} AS t WHERE {match} LIMIT 1) AS o
+), new AS (
+    INSERT INTO {table} AS t ({columns})
+    SELECT {staged} FROM batch AS v WHERE v.first AND NOT EXISTS (SELECT FROM old WHERE old.n = v.n) ORDER BY {staged_key}
+    ON CONFLICT {target} DO NOTHING
+    RETURNING {identity}, {key_as_k}
+)
+SELECT v.n, v.first AS inserted, v.same, {new_identity} FROM batch AS v JOIN new ON {matches_new}
+UNION ALL
+SELECT old.n, false, old.same, {old_identity} FROM old

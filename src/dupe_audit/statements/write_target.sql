@@ -1,0 +1,53 @@
+-- Purpose: tell whether the key has an index that ON CONFLICT can use, how it compares, and which other indexes can object.
+-- Lock: none beyond catalogs.
+-- Again: yes, it reads.
+WITH RECURSIVE rel AS (
+    SELECT c.oid, c.oid AS root FROM pg_catalog.pg_class c WHERE c.oid = ({relid})::pg_catalog.oid
+    UNION ALL
+    -- A partition's own index is the one that a violation names.
+    SELECT h.inhrelid, rel.root FROM pg_catalog.pg_inherits h JOIN rel ON rel.oid = h.inhparent
+), idx AS (
+    SELECT i.indexrelid, rel.oid = rel.root AS own, ic.relname::pg_catalog.text AS name, con.conname::pg_catalog.text AS constraint_name,
+           i.indisvalid AND i.indimmediate AND am.amname = 'btree' AS usable, i.indisprimary AS primary,
+           coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool, false) AS nulls_not_distinct,
+           i.indpred IS NULL AND i.indexprs IS NULL AND am.amname = 'btree'
+               AND part.names OPERATOR(pg_catalog.@>) {key} AND part.names OPERATOR(pg_catalog.<@) {key} AS of_key,
+           part.names, part.operators
+    FROM rel
+    JOIN pg_catalog.pg_index i ON i.indrelid = rel.oid AND (i.indisunique OR i.indisexclusion)
+    JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+    JOIN pg_catalog.pg_am am ON am.oid = ic.relam
+    LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = i.indexrelid AND con.conrelid = i.indrelid AND con.contype IN ('u', 'p', 'x')
+    CROSS JOIN LATERAL (
+        SELECT pg_catalog.array_agg(coalesce(a.attname::pg_catalog.text, '') ORDER BY k.ord) AS names,
+               pg_catalog.array_agg(pg_catalog.format('OPERATOR(%I.%s)', op_ns.nspname, op.oprname) ORDER BY k.ord) AS operators
+        FROM unnest(i.indkey::pg_catalog.int2[], i.indclass::pg_catalog.oid[]) WITH ORDINALITY AS k(attnum, opclass, ord)
+        JOIN pg_catalog.pg_opclass oc ON oc.oid = k.opclass
+        LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+        LEFT JOIN pg_catalog.pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3
+            AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
+        LEFT JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr
+        LEFT JOIN pg_catalog.pg_namespace op_ns ON op_ns.oid = op.oprnamespace
+        WHERE k.ord <= i.indnkeyatts
+    ) AS part
+)
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, c.oid AS relid, pg_catalog.pg_backend_pid() AS backend_pid,
+       coalesce((SELECT idx.names FROM idx WHERE idx.own AND idx.primary AND idx.usable), ARRAY[]::pg_catalog.text[]) AS primary_key,
+       named.names AS constraint_columns,
+       arbiter.names AS arbiter_columns, arbiter.operators, coalesce(arbiter.nulls_not_distinct, false) AS nulls_not_distinct,
+       (SELECT coalesce(pg_catalog.array_agg(idx.name), ARRAY[]::pg_catalog.text[]) FROM idx WHERE idx.of_key) AS key_indexes,
+       (SELECT coalesce(pg_catalog.array_agg(idx.name), ARRAY[]::pg_catalog.text[]) FROM idx WHERE NOT idx.of_key) AS other_indexes
+FROM rel
+JOIN pg_catalog.pg_class c ON c.oid = rel.oid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN LATERAL (
+    SELECT idx.names FROM idx WHERE idx.own AND idx.constraint_name = {name}::pg_catalog.text
+) AS named ON true
+LEFT JOIN LATERAL (
+    SELECT idx.names, idx.operators, idx.nulls_not_distinct
+    FROM idx
+    WHERE idx.own AND idx.of_key AND idx.usable AND ({name}::pg_catalog.text IS NULL OR idx.constraint_name = {name}::pg_catalog.text)
+    ORDER BY idx.indexrelid
+    LIMIT 1
+) AS arbiter ON true
+WHERE rel.oid = rel.root

@@ -1,0 +1,34 @@
+"""For people who have a SQLAlchemy session: the ON CONFLICT clause of a key, on a statement of their own."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import Insert
+
+from dupe_audit import catalog
+from dupe_audit.model import UniqueKey
+
+
+def enforced(connection: Connection, key: UniqueKey) -> bool:
+    """Tell whether the key's constraint is there, valid and immediate, so that ON CONFLICT can name it.
+
+    Raises:
+        DupeAuditError: there is no such table.
+    """
+    key, relation = catalog.require(connection, key)
+    state = catalog.index_state(connection, relation.relid, key)
+    return bool(state and state.valid and state.same_definition and state.constraint and not key.deferrable)
+
+
+def on_conflict(statement: Insert, key: UniqueKey, *, enforced: bool = True) -> Insert:
+    """Return the INSERT with ``ON CONFLICT … DO NOTHING`` for the key.
+
+    A duplicate then gives no row of RETURNING: ``scalar_one_or_none()``. With ``enforced=False``, before the
+    constraint is valid, no target is named; then a conflict with *any* unique index is passed over in silence,
+    so go back to the named one as soon as ``enforced(connection, key)`` is true.
+    """
+    if not enforced:
+        return statement.on_conflict_do_nothing()
+    if key.name:
+        return statement.on_conflict_do_nothing(constraint=key.name)
+    return statement.on_conflict_do_nothing(index_elements=list(key.columns))

@@ -1,0 +1,77 @@
+"""One table: what an error of the server means for the rows that were being written."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+import psycopg
+
+from dupe_audit.driver import reason
+
+
+class Class(Enum):
+    """What to do after an error."""
+
+    RETRY = "retry"  #: a matter of the moment: the same rows again, soon
+    RECONNECT = "reconnect"  #: the session is gone or of no use: the same rows again, over another one
+    REPROBE = "reprobe"  #: the table is not what it was: read the catalog, then the same rows again
+    ROW = "row"  #: a row is at fault: find it, and write the others
+    UNIQUE = "unique"  #: a unique index objects: RETRY if it is one of the key, ROW if it is another
+    FATAL = "fatal"  #: every row would meet it: stop
+
+
+#: by whole SQLSTATE, else by its class of two characters (PostgreSQL documentation, appendix A)
+CLASSES: dict[str, Class] = {
+    "08": Class.RECONNECT,  # connection exception
+    "0A000": Class.REPROBE,  # a cached plan that must not change: the table was altered
+    "22": Class.ROW,  # data exception
+    "23001": Class.ROW,  # restrict
+    "23502": Class.ROW,  # not null
+    "23503": Class.ROW,  # foreign key: the parent may come later, so the row can be replayed
+    "23505": Class.UNIQUE,
+    "23514": Class.ROW,  # check
+    "23P01": Class.ROW,  # exclusion
+    "25006": Class.RECONNECT,  # a standby, after a failover
+    "26000": Class.REPROBE,  # a prepared statement that a pooler has lost
+    "40": Class.RETRY,  # deadlock, serialization
+    "42703": Class.REPROBE,  # no such column: it was renamed, or went
+    "42704": Class.REPROBE,  # no such constraint
+    "42804": Class.REPROBE,  # a column of another type than it was
+    "42883": Class.REPROBE,  # no such operator, for a column of another type than it was
+    "42P01": Class.REPROBE,  # no such table, or no stage: a pooler or DISCARD took it
+    "42P10": Class.REPROBE,  # no index for these columns, or not valid yet
+    "44000": Class.ROW,  # check option of a view
+    "53": Class.RETRY,  # disk full, out of memory, too many connections
+    "54000": Class.ROW,  # a key too wide for a btree page
+    "55000": Class.REPROBE,  # deferrable, so no arbiter
+    "55P03": Class.RETRY,  # lock not available
+    "57014": Class.RETRY,  # cancelled, by a timeout or by somebody
+    "57": Class.RECONNECT,  # shutdown, crash, terminated
+    "P0": Class.ROW,  # raised by a trigger
+}
+
+
+def classify(error: psycopg.Error) -> Class:
+    """Return what to do after *error*.
+
+    An error without a SQLSTATE never came from the server: the connection is lost, or psycopg could not
+    write a value down.
+    """
+    code = error.sqlstate
+    if code is None:
+        lost = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+        return Class.RECONNECT if lost else Class.ROW
+    return CLASSES.get(code) or CLASSES.get(code[:2]) or Class.FATAL
+
+
+def why(error: psycopg.Error) -> str:
+    """Return what is wrong with a row, in one line without the row's contents (H200)."""
+    code = error.sqlstate
+    if code is None:
+        return "a value could not be sent"
+    if code.startswith("22"):
+        return re.sub(r'".*"', "…", reason(error))  # invalid input syntax for type uuid: "the value"
+    if code.startswith("P0"):
+        return "a trigger of the table refused the row"  # in words of its own, which can quote the row
+    return reason(error)

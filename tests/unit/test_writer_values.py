@@ -1,0 +1,86 @@
+"""Values are brought into one form, or said to be unfit before they reach the server."""
+
+import datetime as dt
+import uuid
+from decimal import Decimal
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from dupe_audit.writer.values import Unfit, Values
+
+UTC = dt.UTC
+
+
+def converted(value, base="text"):
+    """Return a single value as it would be sent to a column of a type."""
+    return Values(["c"], {"c": base})([value])[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "base", "sent"),
+    [
+        ("text", "text", "text"),
+        ("ä€😀", "text", "ä€😀"),
+        (None, "jsonb", None),
+        (True, "bool", True),
+        (5, "int4", "5"),
+        (2**70, "numeric", str(2**70)),
+        (0.1, "float8", "0.1"),
+        (Decimal("1.10"), "numeric", "1.10"),
+        (uuid.UUID(int=1), "uuid", "00000000-0000-0000-0000-000000000001"),
+        (dt.date(2030, 1, 2), "date", "2030-01-02"),
+        (b"\x00\x01", "bytea", b"\x00\x01"),
+        (("a", 1, None), "_text", ["a", 1, None]),
+        ({"b": [1, "ä"]}, "jsonb", '{"b":[1,"ä"]}'),
+        ([1, 2], "json", "[1,2]"),
+        (Jsonb({"a": 1}), "jsonb", '{"a":1}'),
+        ('{"a": 1}', "jsonb", '{"a": 1}'),
+        (True, "jsonb", "true"),
+        ("2030-01-31T12:00:00.1234567Z", "timestamptz", "2030-01-31T12:00:00.1234567Z"),
+        ("2030-01-31 12:00:00,5+05:30", "timestamptz", "2030-01-31 12:00:00,5+05:30"),
+        (dt.datetime(2030, 1, 31, tzinfo=UTC), "timestamptz", "2030-01-31T00:00:00+00:00"),
+        (dt.datetime(2030, 1, 31), "timestamp", "2030-01-31T00:00:00"),  # noqa: DTZ001 - that is the point
+        ("2030-01-31T12:00", "timestamp", "2030-01-31T12:00"),
+    ],
+)
+def test_the_one_form(value, base, sent):
+    """A value is sent as text that PostgreSQL reads exactly, with no digit lost on the way."""
+    assert sent == converted(value, base)
+    assert type(sent) is type(converted(value, base))
+
+
+@pytest.mark.parametrize(
+    ("value", "base"),
+    [
+        ("a\x00b", "text"),
+        (["ok", "a\x00b"], "_text"),
+        ("\ud800", "text"),
+        ({"a": "\udfff"}, "jsonb"),
+        (float("nan"), "jsonb"),
+        ({"a": object()}, "jsonb"),
+        (dt.datetime(2030, 1, 31), "timestamptz"),  # noqa: DTZ001 - that is the point
+        (dt.datetime(2030, 1, 31, tzinfo=UTC), "timestamp"),
+        ("2030-01-31T12:00:00", "timestamptz"),
+        ("2030-01-31T12:00:00Z", "timestamp"),
+        ("now", "timestamptz"),
+        ("infinity", "timestamptz"),
+        ("yesterday", "timestamp"),
+        ("", "timestamptz"),
+        ("2030-01-31T12:00:00Z ", "timestamptz"),
+    ],
+)
+def test_unfit_values(value, base):
+    """A value that could not be stored, or would mean another time at each delivery, is told apart beforehand."""
+    with pytest.raises(Unfit) as unfit:
+        converted(value, base)
+    assert "2030" not in str(unfit.value).replace("2030-01-31T12:00:00.000000", "")
+
+
+def test_rows_by_name_and_by_place():
+    """A row is a sequence in the columns' order or a mapping by their names, and nothing else."""
+    row = Values(["a", "b"], {"a": "text", "b": "int4"})
+    assert ("x", "1") == row(["x", 1]) == row({"b": 1, "a": "x"})
+    for wrong in (["x"], ["x", 1, 2], {"a": "x"}, {"a": "x", "c": 1}, {"a": "x", "b": 1, "c": 2}):
+        with pytest.raises(Unfit):
+            row(wrong)
