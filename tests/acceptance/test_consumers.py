@@ -1,11 +1,15 @@
 """The configurations of the three consumers, against the tables that the revisions make."""
 
+import json
 import re
+import uuid
 from pathlib import Path
 
 import pytest
 
+from dupe_audit.consumer.events import Decoder
 from dupe_audit.consumer.reading import read
+from dupe_audit.writer import Writer
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "deploy" / "consumers").glob("*.toml"))
@@ -60,3 +64,62 @@ def test_service_is_named_after_its_group(file):
     assert "one:9092,two:9092" == config.kafka.brokers
     assert f"{config.kafka.topics[0]}-dlq" == config.dlq.topic_of(config.kafka.topics[0])
     assert {"KAFKA_BROKERS", "HTTP_HOST", "HTTP_PORT"} == set(re.findall(r"\$\{(\w+)\}", file.read_text()))
+
+
+@pytest.fixture
+def deliver(alembic, psycopg_connect):
+    """Write an example event, perhaps changed, by a configuration's rules; returns its outcome."""
+    alembic("upgrade", "head")
+    connection = psycopg_connect(autocommit=True)
+
+    def write(name, **changes):
+        config = read(ROOT / "deploy" / "consumers" / f"{name}.toml", ENVIRONMENT)
+        event = json.loads((ROOT / "deploy" / "events" / f"{name}.json").read_text()) | changes
+        row = Decoder(config.columns, config.events)(json.dumps(event).encode())
+        columns = [column.name for column in config.columns]
+        return Writer(connection, config.table.key, columns, ignore=config.table.ignore).write_one(row)
+
+    return write
+
+
+def test_examples_become_rows_and_no_copies_of_them_do(deliver):
+    """Each example event is a row, and the same moment in another zone and one digit more is still the same event."""
+    names = ("agent-actions", "routing-decisions", "manifest-injections")
+    assert ["inserted"] * 3 == [deliver(name).kind for name in names]
+    assert ["duplicate"] * 3 == [deliver(name, timestamp="2026-01-31T13:00:00.1234564+01:00").kind for name in names]
+    later = "2026-01-31T12:00:00.123457Z"
+    ids = {"routing-decisions": {"id": str(uuid.uuid4())}}
+    assert ["inserted"] * 3 == [deliver(name, timestamp=later, **ids.get(name, {})).kind for name in names]
+
+
+def test_what_is_filled_in_later_makes_no_collision(deliver, sql):
+    """A decision whose outcome was filled in, and an injection that followed another decision, are still duplicates."""
+    deliver("routing-decisions")
+    deliver("manifest-injections")
+    other = deliver("routing-decisions", id=str(uuid.uuid4()), selected_agent="tester")
+    sql("UPDATE agent_routing_decisions SET actual_success = true, actual_quality_score = 0.9")
+    sql(f"UPDATE agent_manifest_injections SET routing_decision_id = '{other.id}'")
+
+    assert "duplicate" == deliver("routing-decisions").kind
+    assert "duplicate" == deliver("manifest-injections").kind
+    assert "collision" == deliver("manifest-injections", manifest_version="2.1").kind
+
+
+def test_injection_before_its_decision_is_rejected_until_it_is_there(deliver):
+    """The foreign key names its SQLSTATE, and the same event is a row once the decision is one."""
+    assert "23503" == deliver("manifest-injections").sqlstate
+    deliver("routing-decisions")
+    assert "inserted" == deliver("manifest-injections").kind
+
+
+def test_table_has_the_last_word(deliver):
+    """A value that the table's checks and lengths refuse is rejected by name, and never cut to fit."""
+    deliver("routing-decisions", timestamp="2026-01-01T00:00:00Z")
+    for name, changes, sqlstate in (
+        ("agent-actions", {"action_type": "thought"}, "23514"),
+        ("routing-decisions", {"confidence_score": 1.5}, "23514"),
+        ("routing-decisions", {"routing_time_ms": 10_000}, "23514"),
+        ("routing-decisions", {"selected_agent": "x" * 256}, "22001"),
+        ("manifest-injections", {"manifest_version": "x" * 51}, "22001"),
+    ):
+        assert (name, sqlstate) == (name, deliver(name, **changes).sqlstate)
