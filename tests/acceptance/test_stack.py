@@ -27,6 +27,8 @@ BIN = Path(sys.executable).parent
 PASSWORDS = {"POSTGRES_PASSWORD": "unused", "MIGRATOR_PASSWORD": "m $1:@/'\"", "WRITER_PASSWORD": "w%40 \\x"}
 SERVER_HOST = "@postgres:5432/agents"
 
+pytestmark = pytest.mark.min_pg(15)  # psql reads the environment (\getenv) since then; the stack's own is 17
+
 Services = dict[str, dict]
 
 
