@@ -13,7 +13,7 @@ from dupe_audit.writer import Writer
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "deploy" / "consumers").glob("*.toml"))
-ENVIRONMENT = {"KAFKA_BROKERS": "one:9092,two:9092", "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0"}
+ENVIRONMENT = {"KAFKA_BROKERS": "one:9092,two:9092", "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0", "ROLLOUT": "false"}
 
 #: what PostgreSQL calls the types of a configuration
 TYPES = {"text": {"text", "character varying"}, "timestamptz": {"timestamp with time zone"}}
@@ -63,7 +63,7 @@ def test_service_is_named_after_its_group(file):
     assert 1 == len(config.kafka.topics)
     assert "one:9092,two:9092" == config.kafka.brokers
     assert f"{config.kafka.topics[0]}-dlq" == config.dlq.topic_of(config.kafka.topics[0])
-    assert {"KAFKA_BROKERS", "HTTP_HOST", "HTTP_PORT"} == set(re.findall(r"\$\{(\w+)\}", file.read_text()))
+    assert ENVIRONMENT.keys() == set(re.findall(r"\$\{(\w+)\}", file.read_text()))
 
 
 @pytest.fixture

@@ -108,13 +108,16 @@ def test_every_service_is_bounded(services):
 
 
 def test_consumers_are_what_they_are_called(services):
-    """Each consumer runs a command that exists on a file that exists, whose group is the service's name."""
+    """Each consumer runs a command that exists on a file whose group is its name and whose variables are set."""
     for name, file in CONSUMERS.items():
         program, *arguments = services[name]["command"]
         assert "dupe-audit" == program
         with main.make_context(program, list(arguments)) as context:
             assert "consume" == main.resolve_command(context, [*context._protected_args, *context.args])[0]
         assert f"consumers/{file}.toml" == arguments[1]
+        asked = set(re.findall(r"\$\{(\w+)\}", (DEPLOY / arguments[1]).read_text()))
+        of_the_image = set(re.findall(r"^ +(\w+)=", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE))
+        assert set() == asked - of_the_image - services[name]["environment"].keys()
         assert name == tomllib.loads((DEPLOY / arguments[1]).read_text())["kafka"]["group"]
 
 
