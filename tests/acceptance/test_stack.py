@@ -1,5 +1,6 @@
 """The stack's command lines as deploy/compose.yaml has them, as processes on real servers instead of in containers."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -198,17 +201,17 @@ def event(name: str, **changes) -> dict:
 
 @pytest.fixture
 def start_consumers(start, broker, app):
-    """Start the three consumers; returns each with the port of its metrics."""
+    """Start consumers, all three unless some are named; returns each with the port of its metrics."""
     for file in (app / "consumers").glob("*.toml"):
         # The test's broker lets nobody join before half of this, which is 45 s unless it is said.
         file.write_text(file.read_text() + '\n[kafka.librdkafka]\n"session.timeout.ms" = 6000\n')
 
-    def run() -> dict[str, tuple[subprocess.Popen[str], int]]:
+    def run(*names: str, **changes: str) -> dict[str, tuple[subprocess.Popen[str], int]]:
         running = {}
-        for name in ("agent-consumer", "router-consumer", "intelligence-consumer"):
+        for name in names or ("agent-consumer", "router-consumer", "intelligence-consumer"):
             with socket.create_server(("127.0.0.1", 0)) as free:
                 port = free.getsockname()[1]
-            process = start(name, KAFKA_BROKERS=broker.address, HTTP_HOST="127.0.0.1", HTTP_PORT=str(port))
+            process = start(name, KAFKA_BROKERS=broker.address, HTTP_HOST="127.0.0.1", HTTP_PORT=str(port), **changes)
             running[name] = process, port
         return running
 
@@ -281,3 +284,58 @@ def asked() -> set[str]:
     files = [(DEPLOY / "monitoring" / name).read_text() for name in ("alerts.yml", "dashboard.json")]
     named = re.findall(r"dupe_audit_consumer_\w+", "".join(files))
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in named}
+
+
+@pytest.fixture
+def traffic(broker) -> Iterator[Callable[[], int]]:
+    """Send new actions, each twice, until the returned function is called; it returns how many they were."""
+    done, sent = threading.Event(), []
+
+    def run():
+        while not done.wait(0.05):
+            one = event("agent-actions", correlation_id=str(uuid.uuid4()))
+            broker.produce("agent-actions", [one, one])
+            sent.append(one)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def stop():
+        done.set()
+        thread.join()
+        return len(sent)
+
+    yield stop
+    stop()
+
+
+@pytest.mark.slow
+def test_constraint_comes_and_goes_under_a_running_consumer(start, admin, broker, start_consumers, traffic):
+    """Rolled out and back under events, the consumer names the constraint while it is there and loses no event."""
+    assert 0 == ended(start("migrate", "alembic", "upgrade", "014"))[0]
+    admin(f"{ACTION} FROM generate_series(1, 300)")
+    ((process, port),) = start_consumers("agent-consumer", ROLLOUT="true").values()
+
+    def arbiter_is(mode):
+        with contextlib.suppress(OSError):  # it serves nothing before it has started
+            return metric(port, f'arbiter{{mode="{mode}"}}')
+
+    wait_for(lambda: arbiter_is("any") and metric(port, "inserted_total"))
+    for command, mode in (((), "named"), (("alembic", "downgrade", "014"), "any")):
+        code, said = ended(start("migrate", *command))
+        assert 0 == code, said
+        wait_for(lambda mode=mode: arbiter_is(mode))
+    sent = traffic()
+
+    wait_for(lambda: 2 * sent == sum(metric(port, f"{what}_total") for what in SETTLED))
+    assert 0 == metric(port, "rejected_total")
+    # Those that came in before and after the constraint are among the rows, those that left for it are back.
+    assert [(1 + sent, 300 + metric(port, "inserted_total"))] == admin(
+        "SELECT count(DISTINCT correlation_id), count(*) FROM agent_actions"
+    )
+    process.send_signal(signal.SIGTERM)
+    assert 0 == ended(process)[0]
+
+
+#: what becomes of an event that is written
+SETTLED = ("inserted", "duplicates", "in_batch_duplicates", "collisions")
