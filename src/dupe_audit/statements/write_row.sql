@@ -5,7 +5,7 @@ WITH old AS MATERIALIZED (
     SELECT {identity}, {same} AS same FROM {table} AS t WHERE {match} LIMIT 1
 ), new AS (
     INSERT INTO {table} AS t ({columns}) SELECT {values} WHERE NOT EXISTS (SELECT FROM old)
-    ON CONFLICT {target} DO NOTHING
+    {conflict}
     RETURNING {identity}
 )
 SELECT true AS inserted, true AS same, new.* FROM new

@@ -13,7 +13,7 @@ WITH batch AS MATERIALIZED (
 ), new AS (
     INSERT INTO {table} AS t ({columns})
     SELECT {staged} FROM batch AS v WHERE v.first AND NOT EXISTS (SELECT FROM old WHERE old.n = v.n) ORDER BY {staged_key}
-    ON CONFLICT {target} DO NOTHING
+    {conflict}
     RETURNING {identity}, {key_as_k}
 )
 SELECT v.n, v.first AS inserted, v.same, {new_identity} FROM batch AS v JOIN new ON {matches_new}

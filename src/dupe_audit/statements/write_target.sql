@@ -8,7 +8,7 @@ WITH RECURSIVE rel AS (
     SELECT h.inhrelid, rel.root FROM pg_catalog.pg_inherits h JOIN rel ON rel.oid = h.inhparent
 ), idx AS (
     SELECT i.indexrelid, rel.oid = rel.root AS own, ic.relname::pg_catalog.text AS name, con.conname::pg_catalog.text AS constraint_name,
-           i.indisvalid AND i.indimmediate AND am.amname = 'btree' AS usable, i.indisprimary AS primary,
+           i.indimmediate, i.indisvalid AND i.indimmediate AND am.amname = 'btree' AS usable, i.indisprimary AS primary,
            coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool, false) AS nulls_not_distinct,
            i.indpred IS NULL AND i.indexprs IS NULL AND am.amname = 'btree'
                AND part.names OPERATOR(pg_catalog.@>) {key} AND part.names OPERATOR(pg_catalog.<@) {key} AS of_key,
@@ -35,6 +35,7 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, c.oid AS relid,
        coalesce((SELECT idx.names FROM idx WHERE idx.own AND idx.primary AND idx.usable), ARRAY[]::pg_catalog.text[]) AS primary_key,
        named.names AS constraint_columns,
        arbiter.names AS arbiter_columns, arbiter.operators, coalesce(arbiter.nulls_not_distinct, false) AS nulls_not_distinct,
+       EXISTS (SELECT FROM idx WHERE NOT idx.indimmediate) AS deferrable,
        (SELECT coalesce(pg_catalog.array_agg(idx.name), ARRAY[]::pg_catalog.text[]) FROM idx WHERE idx.of_key) AS key_indexes,
        (SELECT coalesce(pg_catalog.array_agg(idx.name), ARRAY[]::pg_catalog.text[]) FROM idx WHERE NOT idx.of_key) AS other_indexes
 FROM rel

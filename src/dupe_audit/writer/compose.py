@@ -22,22 +22,20 @@ class Statements:
     insert_alone: str  #: one row, so that a conflict is an error that names its index
     create_stage: str
     copy_stage: str
-    insert_staged: str  #: the empty text where there is no arbiter
+    insert_staged: str  #: the empty text where keys cannot be looked up
 
 
 def compose(target: Target) -> Statements:
     """Return the statements for *target*."""
     parts = _Parts(target)
     alone = {**parts.into, "values": parts.values}
-    enforced = target.arbiter.enforced
+    looks = bool(target.operators)
     return Statements(
-        insert=parts.insert()
-        if enforced
-        else statement("write_unguarded_row", **alone, conflict=" ON CONFLICT DO NOTHING"),
+        insert=parts.insert() if looks else statement("write_unguarded_row", **alone, conflict=parts.conflict),
         insert_alone=statement("write_unguarded_row", **alone, conflict=""),
         create_stage=statement("create_write_stage", stage=parts.stage, stage_columns=parts.stage_columns),
         copy_stage=f"COPY {parts.stage} FROM STDIN",
-        insert_staged=parts.insert_staged() if enforced else "",
+        insert_staged=parts.insert_staged() if looks else "",
     )
 
 
@@ -85,7 +83,7 @@ class _Parts:
                 lambda n: f"t.{ident(self.target.key[n])}",
                 lambda n: _cast(self.sent(self.target.key[n]), self.column[self.target.key[n]].compared_as),
             ),
-            target=self.conflict_target,
+            conflict=self.conflict,
             old_identity=self.identity_of("old"),
         )
 
@@ -104,17 +102,23 @@ class _Parts:
             match=self.match(lambda n: f"t.{ident(key[n])}", lambda n: self.staged(key[n])),
             matches_new=self.match(lambda n: f"new.k{n}", lambda n: self.staged(key[n])),
             key_as_k=", ".join(f"t.{ident(name)} AS k{n}" for n, name in enumerate(key)),
-            target=self.conflict_target,
+            conflict=self.conflict,
             old_identity=self.identity_of("old"),
             new_identity=self.identity_of("new"),
         )
 
     @property
-    def conflict_target(self) -> str:
-        """What ON CONFLICT names."""
+    def conflict(self) -> str:
+        """The conflict clause that the arbiter allows.
+
+        Without a target it passes over any unique index, so it is for the time without a constraint only; and where
+        a constraint of the table is deferrable, even that is an error.
+        """
+        if not self.target.arbiter.enforced:
+            return "" if self.target.deferrable else "ON CONFLICT DO NOTHING"
         if self.target.constraint:
-            return f"ON CONSTRAINT {ident(self.target.constraint)}"
-        return f"({', '.join(ident(name) for name in self.target.key)})"
+            return f"ON CONFLICT ON CONSTRAINT {ident(self.target.constraint)} DO NOTHING"
+        return f"ON CONFLICT ({', '.join(ident(name) for name in self.target.key)}) DO NOTHING"
 
     def identity_of(self, alias: str) -> str:
         """Return the identity's columns of a subquery."""

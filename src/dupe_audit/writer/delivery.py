@@ -37,17 +37,17 @@ _REINDEXED = re.compile(r"_cc(new|old)\d*$")
 
 
 class AtFault(Exception):
-    """One of the rows cannot be stored."""
+    """One of the rows cannot be stored, which is its outcome once it is alone."""
 
-    def __init__(self, error: psycopg.Error) -> None:
-        self.outcome = Outcome(kind="rejected", sqlstate=error.sqlstate, reason=why(error))
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
 
 
 class Delivery:
     """One connection and one table; each call is one transaction, tried again where that is right.
 
-    Every method raises ``AtFault`` where a row cannot be stored, ``Unavailable`` where the tries are used up or
-    the session is lost, and another DupeAuditError where no row could ever be stored.
+    Every method but ``probe`` raises ``AtFault`` where a row cannot be stored; each raises ``Unavailable`` where the
+    tries are used up or the session is lost, and another DupeAuditError where no row could ever be stored.
     """
 
     def __init__(
@@ -71,7 +71,10 @@ class Delivery:
 
     def probe(self) -> Target:
         """Look at the table now."""
-        target = self._tried(partial(probe, self.connection, self._key, self._columns, self._ignore))
+        try:
+            target = self._tried(partial(probe, self.connection, self._key, self._columns, self._ignore))
+        except AtFault as fault:  # no row was sent
+            raise DupeAuditError(f"{self._key} cannot be looked at: {fault.outcome.reason}.") from fault
         self._probed = time.monotonic()
         if target != self._target:
             self._target, self._statements = target, compose(target)
@@ -92,7 +95,7 @@ class Delivery:
     def _can_stage(self, rows: Sequence[send.Row]) -> bool:
         """Make the stage, where there can be one and the rows can be told apart by their keys."""
         target, create = self.target, self._statements.create_stage
-        if not target.arbiter.enforced or not self._may_stage or target.pooled:
+        if not target.operators or not self._may_stage or target.pooled:
             return False
         places = [self._columns.index(column) for column in target.key]
         if not target.nulls_not_distinct and any(row[place] is None for row in rows for place in places):
@@ -128,7 +131,10 @@ class Delivery:
     def _class(self, error: psycopg.Error) -> Class:
         kind = classify(error)
         if kind is Class.UNIQUE:
-            return Class.RETRY if self._of_key(error) else Class.ROW
+            if not self._of_key(error):
+                return Class.ROW
+            # Where no ON CONFLICT was possible this is how a duplicate looks; otherwise an index is being rebuilt.
+            return Class.UNIQUE if self.target.deferrable and not self.target.arbiter.enforced else Class.RETRY
         return Class.RECONNECT if self.connection.closed else kind
 
     def _tried(self, action: Callable[[], T]) -> T:
@@ -147,7 +153,9 @@ class Delivery:
 
     def _give_up(self, error: psycopg.Error, kind: Class, *, last: bool) -> None:
         if kind is Class.ROW:
-            raise AtFault(error) from error
+            raise AtFault(Outcome(kind="rejected", sqlstate=error.sqlstate, reason=why(error))) from error
+        if kind is Class.UNIQUE:
+            raise AtFault(Outcome(kind="duplicate")) from error
         if kind is Class.FATAL or (kind is Class.REPROBE and last):
             raise DupeAuditError(
                 f"Nothing can be written to {self._key}: {reason(error)} (SQLSTATE {error.sqlstate}). "

@@ -17,7 +17,8 @@ def enforced(connection: Connection, key: UniqueKey) -> bool:
     """
     key, relation = catalog.require(connection, key)
     state = catalog.index_state(connection, relation.relid, key)
-    return bool(state and state.valid and state.same_definition and state.constraint and not key.deferrable)
+    usable = state and state.valid and state.same_definition and state.constraint and state.same_constraint_form
+    return bool(usable) and not key.deferrable
 
 
 def on_conflict(statement: Insert, key: UniqueKey, *, enforced: bool = True) -> Insert:

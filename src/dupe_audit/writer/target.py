@@ -56,8 +56,9 @@ class Target:
     payload: tuple[str, ...]  #: columns in which a duplicate is compared with the row that is there
     primary_key: tuple[str, ...]
     arbiter: Arbiter
-    operators: tuple[str, ...]  #: the arbiter's equality, one a column of the key; empty without one
+    operators: tuple[str, ...]  #: equality, one a column of the key; empty where a key could not be looked up fast
     nulls_not_distinct: bool
+    deferrable: bool  #: some unique constraint is, and then a bare ON CONFLICT is an error (55000)
     pooled: bool  #: a pooler is in between, so that the next transaction may meet another session (H171)
 
     @property
@@ -83,8 +84,14 @@ def probe(connection: psycopg.Connection[Any], key: UniqueKey, columns: Sequence
             raise DupeAuditError(f"There is no table {key.table!r} in {place}. Check the name and the connection.")
         shape = statement("write_columns", relid=str(found["relid"]), names=text_array(columns))
         rows = cursor.execute(shape.encode()).fetchall()
+        enforced = found["arbiter_columns"] is not None
+        if not enforced:
+            seek = statement("write_seek", relid=str(found["relid"]), key=text_array(key.columns))
+            found |= cursor.execute(seek.encode()).fetchone() or {}
     _check(found, rows, key, columns)
-    operators = dict(zip(found["arbiter_columns"] or (), found["operators"] or (), strict=True))
+    comparable = found["operators"] and None not in found["operators"]
+    order = found["arbiter_columns"] or key.columns
+    operators = dict(zip(order, found["operators"], strict=True)) if comparable else {}
     mode: Literal["named", "columns", "any"] = "named" if key.name else "columns"
     skipped = {*key.columns, *found["primary_key"], *ignore}
     return Target(
@@ -95,12 +102,13 @@ def probe(connection: psycopg.Connection[Any], key: UniqueKey, columns: Sequence
         payload=tuple(column for column in columns if column not in skipped),
         primary_key=tuple(found["primary_key"]),
         arbiter=Arbiter(
-            mode=mode if operators else "any",
+            mode=mode if enforced else "any",
             key_indexes=frozenset(found["key_indexes"]),
             other_indexes=frozenset(found["other_indexes"]),
         ),
-        operators=tuple(operators[column] for column in key.columns) if operators else (),
+        operators=tuple(operators[column] for column in key.columns if operators),
         nulls_not_distinct=found["nulls_not_distinct"],
+        deferrable=found["deferrable"],
         pooled=found["backend_pid"] != connection.info.backend_pid,
     )
 

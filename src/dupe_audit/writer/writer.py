@@ -21,15 +21,17 @@ Sent = tuple[int, send.Row]
 
 
 class Writer:
-    """Writes rows of one table over one connection, which is the writer's own while it lives.
+    """Writes rows of one table over one connection, which is the writer's own while it lives; for one thread.
 
     ``write`` takes a batch and returns when it is committed. The rows of a batch are sorted by key, so that two
     writers do not deadlock. A row that cannot be stored costs itself alone. A key that is there already is never
     overwritten, and costs no value of a sequence.
 
     While the key has no valid constraint (before a migration, during one, after its downgrade) rows are written
-    all the same, and duplicates among them too; from the moment it is valid it is named as the arbiter, within a
-    second. So the writer can be deployed first, and stay when the migration is undone.
+    all the same. Where an index leads to a key's rows, the writer looks there first, so that two writers at the
+    same moment are the only source of duplicates left; without one, every copy is written. From the moment the
+    constraint is valid it is named as the arbiter, within a second. So the writer can be deployed first, and stay
+    when the migration is undone.
     """
 
     def __init__(

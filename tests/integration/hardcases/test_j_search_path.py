@@ -15,6 +15,7 @@ from dupe_audit.preflight import blockers, preflight
 from dupe_audit.restore import restore
 from dupe_audit.session import holders
 from dupe_audit.verify import verify
+from dupe_audit.writer import Writer, delivery
 
 TYPES = (
     *(
@@ -124,3 +125,23 @@ def test_h199_nothing_on_the_search_path_is_mistaken_for_the_servers_own(sql, co
         enforce(conn, UniqueKey(table="t", columns=("id", "k"), name="uq"), BuildRule(give_up_after="1s"))
     old.rollback()
     ledger.purge(conn, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage_from", [1, 1000])
+def test_h199_the_writer_calls_nothing_on_the_search_path(sql, psycopg_connect, traps, monkeypatch, stage_from):
+    """The writer calls the server's own operators and functions, before and after the constraint is there."""
+    monkeypatch.setattr(delivery, "STAGE_FROM", stage_from)
+    sql("CREATE TABLE t (id int8 PRIMARY KEY, k text, at timestamptz, n numeric, a text[], j jsonb)")
+    sql("CREATE INDEX ON t (k)")
+    key = UniqueKey(table="t", columns=("k", "at", "n", "a"), name="once")
+    writer = Writer(psycopg_connect(autocommit=True), key, ["id", "k", "at", "n", "a", "j"])
+    row = ("x", "2030-01-31T12:00:00Z", "1.5", ["a"], {"a": 1})
+    for number, constraint in enumerate(("", "ALTER TABLE t ADD CONSTRAINT once UNIQUE (k, at, n, a)")):
+        if constraint:
+            sql(constraint)
+        rows = [(number, *row), (10 + number, *row), (20 + number, *row[:-1], None), (30 + number, "y", *row[1:])]
+        kinds = [outcome.kind for outcome in writer.write(rows)]
+        inserted = ["inserted", "in_batch", "collision", "inserted"]
+        assert (["duplicate", "duplicate", "collision", "duplicate"] if constraint else inserted) == kinds
+        assert bool(constraint) is writer.probe().enforced

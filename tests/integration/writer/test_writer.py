@@ -5,6 +5,7 @@ import random
 import threading
 import uuid
 
+import psycopg
 import pytest
 from psycopg import sql as pgsql
 
@@ -188,9 +189,10 @@ def test_nulls_not_distinct(sql, writer, way):
 
 def test_a_collation_that_ignores_case(sql, writer, way):
     """A key of a nondeterministic collation has one row for all its spellings, in one batch too."""
-    if not sql("SELECT FROM pg_collation WHERE collprovider = 'i'"):
+    try:
+        sql("CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+    except psycopg.errors.FeatureNotSupported:
         pytest.skip("this server has no ICU")
-    sql("CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
     sql("CREATE TABLE t (k text COLLATE nocase, CONSTRAINT once UNIQUE (k))")
     both = writer(UniqueKey(table="t", columns=("k",), name="once"), ["k"])
     assert ["inserted", "in_batch"] == kinds(both.write([("Ab",), ("aB",)]))

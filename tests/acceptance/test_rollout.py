@@ -1,0 +1,107 @@
+"""The writer is deployed first and stays: up and down again under running writers, nothing lost and nothing raised."""
+
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+
+import pytest
+
+from dupe_audit.model import UniqueKey
+from dupe_audit.writer import Writer
+
+NAME = "unique_action_per_correlation_timestamp"
+KEY = UniqueKey(table="agent_actions", columns=("correlation_id", "action_name", "created_at"), name=NAME)
+COLUMNS = ["correlation_id", "agent_name", "action_type", "action_name", "created_at"]
+EXTRAS = (
+    "SELECT coalesce(sum(n - 1), 0)::int FROM (SELECT count(*) AS n FROM agent_actions "
+    "GROUP BY correlation_id, action_name, created_at) AS k"
+)
+
+
+class Service(threading.Thread):
+    """A consumer at work: batches of new events, every tenth of them delivered again later."""
+
+    def __init__(self, writer: Writer, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.writer, self.random = writer, random.Random(seed)  # noqa: S311
+        self.stopped, self.error, self.mode = threading.Event(), None, None
+        self.produced: list[tuple] = []
+        self.kinds: Counter[str] = Counter()
+
+    def batch(self) -> list[tuple]:
+        """Return a batch, with redeliveries."""
+        new = [
+            (str(uuid.UUID(int=self.random.getrandbits(128))), "agent", "tool_call", "Read", "2030-01-31T12:00:00Z")
+            for _ in range(18)
+        ]
+        again = self.random.sample(self.produced, 2) if len(self.produced) > 2 else []
+        self.produced += new
+        return new + again
+
+    def run(self) -> None:
+        """Write until told to stop, and remember what went wrong."""
+        try:
+            while not self.stopped.is_set():
+                self.kinds.update(outcome.kind for outcome in self.writer.write(self.batch()))
+                self.mode = self.writer.arbiter.mode
+                time.sleep(0.02)
+        except Exception as error:
+            self.error = error
+            raise
+
+    @property
+    def keys(self) -> set[str]:
+        """The correlation ids of all events so far; each event has its own."""
+        return {row[0] for row in self.produced}
+
+
+@pytest.fixture
+def services(agent_actions, psycopg_connect):
+    """Two consumers at work on the table as it was before, which has duplicates."""
+    running = [Service(Writer(psycopg_connect(autocommit=True), KEY, COLUMNS), seed) for seed in (1, 2)]
+    for service in running:
+        service.start()
+    yield running
+    for service in running:
+        service.stopped.set()
+        service.join(20)
+
+
+def wait_for(services, mode, batches=5):
+    """Wait until every writer has this arbiter, and has written some batches with it."""
+    deadline = time.monotonic() + 20
+    while {mode} != {service.mode for service in services}:
+        assert [None, None] == [service.error for service in services]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    marks = [len(service.produced) for service in services]
+    while any(len(service.produced) < mark + batches * 18 for service, mark in zip(services, marks, strict=True)):
+        assert [None, None] == [service.error for service in services]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_new_writer_first_then_up_down_and_up_again(services, alembic, dupe_audit, sql):
+    """Migration and rollback pass under running writers: each event is there, and the constraint named when valid."""
+    wait_for(services, "any")
+    alembic("upgrade", "015")
+    wait_for(services, "named")
+    dupe_audit("verify", "--table", "agent_actions", "--name", NAME)
+    assert [(0,)] == sql(EXTRAS)
+
+    alembic("downgrade", "014")
+    wait_for(services, "any")
+    alembic("upgrade", "015")
+    wait_for(services, "named")
+    for service in services:
+        service.stopped.set()
+        service.join(20)
+
+    assert [None, None] == [service.error for service in services]
+    assert {"inserted", "duplicate"} >= {kind for service in services for kind in service.kinds}
+    assert all(service.kinds["duplicate"] for service in services)
+    stored = {str(key) for (key,) in sql("SELECT correlation_id FROM agent_actions")}
+    assert set() == set.union(*(service.keys for service in services)) - stored
+    assert [(0,)] == sql(EXTRAS)

@@ -1,0 +1,188 @@
+"""Rows are written in every state that the constraint can be in, and it is named as soon as it is valid."""
+
+import threading
+import time
+
+import psycopg
+import pytest
+
+from dupe_audit.model import UniqueKey
+
+KEY = UniqueKey(table="t", columns=("k",), name="once")
+BUILD = "CREATE UNIQUE INDEX CONCURRENTLY once ON t (k)"
+
+
+def kinds(outcomes):
+    """Return what became of the rows, without ids."""
+    return [outcome.kind for outcome in outcomes]
+
+
+@pytest.fixture
+def rows(sql, writer):
+    """A writer of a table that has no constraint yet."""
+    sql("CREATE TABLE t (id serial PRIMARY KEY, k text, v int)")
+    return writer(KEY, ["k", "v"])
+
+
+def test_absent(rows, sql, way):
+    """Without a constraint, or an index by which to look a key up, every row is written, a copy too."""
+    assert ["inserted"] * 3 == kinds(rows.write([("a", 1), ("a", 1), ("b", 1)]))
+    assert not rows.arbiter.enforced
+    assert [(3,)] == sql("SELECT count(*) FROM t")
+
+
+@pytest.mark.parametrize(
+    "type_", ["text", "varchar(9)", "citext", "mood", "bigint", "uuid", "timestamptz", "text[]", "dom"]
+)
+def test_absent_with_an_index_that_leads_to_the_key(sql, writer, way, type_):
+    """Without a constraint but with an index by which to look a key up, copies are seen and not written."""
+    sql(f"CREATE TYPE mood AS ENUM ('a'); CREATE DOMAIN dom AS int; CREATE TABLE t (id int, k {type_}, n int, v int)")
+    sql("CREATE INDEX ON t (k) INCLUDE (v)")
+    value = {"bigint": 7, "uuid": f"{7:032}", "timestamptz": "2030-01-31T12:00:00Z", "text[]": ["a"], "dom": 7}
+    k = value.get(type_, "a")
+    rows = writer(UniqueKey(table="t", columns=("n", "k"), name="once"), ["k", "n", "v"])
+    assert ["inserted", "in_batch", "inserted", "collision"] == kinds(
+        rows.write([(k, 1, 1), (k, 1, 1), (k, 2, 1), (k, 2, 2)])
+    )
+    assert ["duplicate", "inserted"] == kinds(rows.write([(k, 1, 1), (k, None, 1)]))
+    assert ["inserted"] == kinds(rows.write([(k, None, 1)]))
+    assert not rows.arbiter.enforced
+
+
+def test_an_index_that_leads_nowhere(sql, writer, way):
+    """An index with thousands of rows for each value is not used to look a key up, for that would take for ever."""
+    sql("CREATE TABLE t (k text, n int); INSERT INTO t SELECT 'a', n FROM generate_series(1, 3000) AS n")
+    sql("CREATE INDEX ON t (k); ANALYZE t")
+    rows = writer(UniqueKey(table="t", columns=("k", "n"), name="once"), ["k", "n"])
+    assert ["inserted"] == kinds(rows.write([("a", 1)]))
+
+
+def test_valid(rows, sql, way):
+    """A valid constraint is the arbiter by its name."""
+    sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
+    assert ["inserted", "in_batch"] == kinds(rows.write([("a", 1), ("a", 1)]))
+    assert "named" == rows.arbiter.mode
+
+
+def test_an_index_that_is_no_constraint(rows, sql, way):
+    """Between the build and the attach the index decides without being named."""
+    sql(BUILD)
+    assert ["inserted", "in_batch"] == kinds(rows.write([("a", 1), ("a", 1)]))
+    assert not rows.arbiter.enforced
+
+
+def test_deferrable(rows, sql, way):
+    """A deferrable constraint can be no arbiter, but its index still shows what is there."""
+    sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k) DEFERRABLE")
+    assert ["inserted", "inserted", "in_batch"] == kinds(rows.write([("a", 1), ("b", 1), ("a", 1)]))
+    assert "any" == rows.arbiter.mode
+
+
+@pytest.mark.parametrize("when", ["IMMEDIATE", "DEFERRED"])
+def test_where_no_conflict_clause_is_possible(rows, sql, psycopg_connect, way, when):
+    """Beside a deferrable constraint even a bare ON CONFLICT is an error; a duplicate is told by its violation then."""
+    sql(f"ALTER TABLE t ADD CONSTRAINT once UNIQUE (k) DEFERRABLE INITIALLY {when}")
+    other = psycopg_connect()
+    other.execute("INSERT INTO t (k, v) VALUES ('b', 1)")
+    rows.probe()
+    done = []
+    thread = threading.Thread(target=lambda: done.extend(rows.write([("a", 1), ("b", 1), ("c", 1)])))
+    thread.start()
+    thread.join(0.3)
+    other.commit()
+    thread.join(10)
+    assert ["inserted", "duplicate", "inserted"] == kinds(done)
+    assert [(3,)] == sql("SELECT count(*) FROM t")
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_being_built(rows, held_build, way, ready):
+    """While the index is being built rows are written without an error, and rejected as soon as it can see them."""
+    with held_build(ready=ready):
+        assert ["inserted"] == kinds(rows.write([("a", 1)]))
+        assert ["duplicate" if ready else "inserted"] == kinds(rows.write([("a", 1)]))
+        assert "any" == rows.arbiter.mode
+
+
+def test_an_unfinished_index_that_stayed(rows, sql, held_build, way):
+    """An invalid index that rejects writes rejects duplicates alone, and no row is lost to it."""
+    with held_build(ready=True) as builder:
+        builder.cancel_safe()
+        while sql("SELECT 1 FROM pg_stat_progress_create_index"):
+            time.sleep(0.01)
+        assert [(False, True)] == sql("SELECT indisvalid, indisready FROM pg_index WHERE indexrelid = 'once'::regclass")
+        assert ["inserted", "duplicate", "inserted"] == kinds(rows.write([("a", 1), ("a", 1), ("b", 1)]))
+
+
+def test_a_build_that_failed(rows, sql, way):
+    """An invalid index that enforces nothing stands in nobody's way."""
+    sql("INSERT INTO t (k) VALUES ('a'), ('a')")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        sql(BUILD)
+    assert ["inserted"] == kinds(rows.write([("a", 1)]))
+
+
+def test_there_and_back(rows, sql, way):
+    """Made, dropped and made again under a living writer, the constraint is named, missed and named again."""
+    sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
+    assert ["inserted"] == kinds(rows.write([("a", 1)]))
+    sql("ALTER TABLE t DROP CONSTRAINT once")
+    assert ["inserted"] == kinds(rows.write([("a", 1)]))
+    assert "any" == rows.arbiter.mode
+    assert {"42704": 1} == dict(rows.retries)
+
+    sql("DELETE FROM t; ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
+    deadline = time.monotonic() + 5
+    while rows.arbiter.mode != "named":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert ["inserted", "in_batch"] == kinds(rows.write([("a", 1), ("a", 1)]))
+
+
+def test_made_deferrable_under_a_writer(rows, sql, way):
+    """A constraint that is replaced by a deferrable one is not named any more."""
+    sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
+    rows.write([("a", 1)])
+    sql("ALTER TABLE t DROP CONSTRAINT once, ADD CONSTRAINT once UNIQUE (k) DEFERRABLE")
+    assert ["duplicate", "inserted"] == kinds(rows.write([("a", 1), ("b", 1)]))
+    assert {"55000": 1} == dict(rows.retries)
+
+
+@pytest.mark.parametrize("form", ["REINDEX INDEX CONCURRENTLY once", "second"])
+def test_under_concurrent_index_builds(rows, sql, writer, psycopg_connect, form):
+    """While the index is rebuilt, or has a twin built, ON CONFLICT can raise 23505, which costs no row."""
+    sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
+    stop = time.monotonic() + 2.5
+    outcomes: dict[int, list] = {}
+
+    def write(number, one):
+        mine = outcomes.setdefault(number, [])
+        while time.monotonic() < stop:
+            start = len(mine)
+            mine += one.write([(f"k{(start + offset) % 700}", 1) for offset in range(20)])
+
+    threads = [threading.Thread(target=write, args=[n, writer(KEY, ["k", "v"])]) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    rounds = 0
+    while time.monotonic() < stop:
+        if form == "second":
+            sql("CREATE UNIQUE INDEX CONCURRENTLY twin ON t (k)")
+            sql("DROP INDEX CONCURRENTLY twin")
+        else:
+            sql(form)
+        rounds += 1
+    for thread in threads:
+        thread.join()
+    every = [outcome for mine in outcomes.values() for outcome in mine]
+    assert {"inserted", "duplicate"} == {outcome.kind for outcome in every}
+    assert 700 == [outcome.kind for outcome in every].count("inserted")
+    assert [(700, 700)] == sql("SELECT count(*), count(DISTINCT k) FROM t")
+    assert rounds > 3
+
+
+def test_another_constraint_of_the_same_columns(rows, sql, way):
+    """A violation of a second unique index over the key's columns is a duplicate as well, not a rejection."""
+    sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k); CREATE UNIQUE INDEX twin ON t (k)")
+    assert ["inserted", "in_batch", "inserted"] == kinds(rows.write([("a", 1), ("a", 1), ("b", 1)]))
+    assert ["duplicate"] == kinds(rows.write([("a", 1)]))

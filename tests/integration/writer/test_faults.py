@@ -1,0 +1,172 @@
+"""What is a matter of the moment is tried again; what is not says whether to come back or to stop."""
+
+import threading
+import time
+
+import psycopg
+import pytest
+
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.model import UniqueKey
+from dupe_audit.writer import Unavailable, Writer
+
+KEY = UniqueKey(table="t", columns=("k",), name="once")
+TABLE = "CREATE TABLE t (k int, v int, CONSTRAINT once UNIQUE (k))"
+
+
+def kinds(outcomes):
+    """Return what became of the rows, without ids."""
+    return [outcome.kind for outcome in outcomes]
+
+
+def raising(sqlstate: str, times: int) -> str:
+    """Return a trigger by which the server itself raises an error for the first *times* rows."""
+    return (
+        "CREATE SEQUENCE tries;"
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF nextval('tries') <= {times} THEN RAISE SQLSTATE '{sqlstate}'; END IF; RETURN NEW; END $$;"
+        "CREATE TRIGGER fail BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION fail()"
+    )
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03", "57014", "53100", "53200"])
+def test_a_matter_of_the_moment(sql, writer, way, sqlstate):
+    """A passing error is tried again by the writer itself, counted, and costs no row."""
+    sql(TABLE + ";" + raising(sqlstate, 2))
+    rows = writer(KEY, ["k", "v"])
+    assert ["inserted", "inserted"] == kinds(rows.write([(1, 1), (2, 1)]))
+    assert {sqlstate: 2} == dict(rows.retries)
+    assert [(2,)] == sql("SELECT count(*) FROM t")
+
+
+@pytest.mark.parametrize("sqlstate", ["53100", "40001"])
+def test_an_error_that_stays(sql, writer, way, sqlstate):
+    """A full disk rejects no row: the writer says to come back, and the same call is right later."""
+    sql(TABLE + ";" + raising(sqlstate, 1_000))
+    rows = writer(KEY, ["k", "v"])
+    with pytest.raises(Unavailable) as away:
+        rows.write([(1, 1), (2, 1)])
+    assert (sqlstate, False) == (away.value.sqlstate, away.value.reconnect)
+    assert [(0,)] == sql("SELECT count(*) FROM t")
+
+    sql("DROP TRIGGER fail ON t")
+    assert ["inserted", "inserted"] == kinds(rows.write([(1, 1), (2, 1)]))
+
+
+def test_a_lock_that_is_held(sql, psycopg_connect, way):
+    """A table that somebody holds exclusively makes the writer wait for its own lock timeout, and then say so."""
+    sql(TABLE)
+    connection = psycopg_connect(autocommit=True)
+    connection.execute("SET lock_timeout = '20ms'")
+    rows = Writer(connection, KEY, ["k", "v"])
+    holder = psycopg_connect()
+    holder.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+    with pytest.raises(Unavailable) as away:
+        rows.write([(1, 1)])
+    assert ("55P03", False) == (away.value.sqlstate, away.value.reconnect)
+    holder.rollback()
+    assert ["inserted"] == kinds(rows.write([(1, 1)]))
+
+
+def test_a_deadlock(sql, psycopg_connect, way):
+    """Of two transactions in a deadlock the writer's is ended, and its batch written when the other is over."""
+    sql(TABLE)
+    connection = psycopg_connect(autocommit=True)
+    connection.execute("SET deadlock_timeout = '50ms'")
+    rows = Writer(connection, KEY, ["k", "v"])
+    rows.probe()
+    other = psycopg_connect()
+    other.execute("SET deadlock_timeout = '1min'")
+    other.execute("INSERT INTO t VALUES (2, 0)")
+    done = []
+    thread = threading.Thread(target=lambda: done.extend(rows.write([(1, 1), (2, 1)])))
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    other.execute("INSERT INTO t VALUES (1, 0)")  # waits for the writer, which waits for us
+    other.commit()
+    thread.join(10)
+    assert ["collision", "collision"] == kinds(done)
+    assert {"40P01"} == set(rows.retries)
+
+
+def test_a_killed_backend(sql, psycopg_connect, way):
+    """A backend killed in the middle of a batch leaves nothing of it, and a new connection writes it whole."""
+    sql(TABLE)
+    connection = psycopg_connect(autocommit=True)
+    rows = Writer(connection, KEY, ["k", "v"])
+    rows.probe()
+    holder = psycopg_connect()
+    holder.execute("INSERT INTO t VALUES (2, 0)")
+    errors = []
+
+    def write():
+        try:
+            rows.write([(1, 1), (2, 1)])
+        except Unavailable as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    time.sleep(0.2)
+    sql(f"SELECT pg_terminate_backend({connection.info.backend_pid})")
+    thread.join(10)
+    holder.rollback()
+    assert [True] == [error.reconnect for error in errors]
+    assert [(0,)] == sql("SELECT count(*) FROM t")
+
+    again = Writer(psycopg_connect(autocommit=True), KEY, ["k", "v"])
+    assert ["inserted", "inserted"] == kinds(again.write([(1, 1), (2, 1)]))
+    with pytest.raises(Unavailable) as still:
+        rows.write([(3, 1)])
+    assert still.value.reconnect
+
+
+def test_a_server_that_restarts(server, database_url, sql, psycopg_connect, way):
+    """A crash of the server loses nothing that was reported written."""
+    sql(TABLE)
+    rows = Writer(psycopg_connect(autocommit=True), KEY, ["k", "v"])
+    assert ["inserted"] == kinds(rows.write([(1, 1)]))
+    server.crash()
+    server.resume()
+    with pytest.raises(Unavailable) as away:
+        rows.write([(2, 1)])
+    assert away.value.reconnect
+    again = Writer(psycopg_connect(autocommit=True), KEY, ["k", "v"])
+    assert ["duplicate", "inserted"] == kinds(again.write([(1, 1), (2, 1)]))
+
+
+def test_a_stage_that_was_discarded(sql, psycopg_connect, way):
+    """A session whose temporary tables and prepared statements were discarded is set up anew."""
+    sql(TABLE)
+    connection = psycopg_connect(autocommit=True)
+    rows = Writer(connection, KEY, ["k", "v"])
+    assert ["inserted"] == kinds(rows.write([(1, 1)]))
+    psycopg.Cursor(connection).execute("DISCARD ALL")
+    assert ["duplicate", "inserted"] == kinds(rows.write([(1, 1), (2, 1)]))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("DROP TABLE t", "no table 't'"),
+        ("ALTER TABLE t DROP v", "no column 'v'"),
+        ("REVOKE INSERT ON t FROM CURRENT_USER; ALTER TABLE t OWNER TO pg_monitor", "permission denied"),
+    ],
+)
+def test_what_every_row_would_meet(sql, psycopg_connect, way, change, says):
+    """A table, column or permission that goes away stops the writer with its name, and rejects no row."""
+    database = sql("SELECT current_database()")[0][0]
+    sql(f"{TABLE}; CREATE ROLE {database}_w LOGIN; GRANT SELECT, INSERT ON t TO {database}_w")
+    try:
+        connection = psycopg_connect(autocommit=True, user=f"{database}_w")
+        rows = Writer(connection, KEY, ["k", "v"])
+        assert ["inserted"] == kinds(rows.write([(1, 1)]))
+        sql(change.replace("CURRENT_USER", f"{database}_w"))
+        with pytest.raises(DupeAuditError, match=says) as stop:
+            rows.write([(2, 1)])
+        assert not isinstance(stop.value, Unavailable)
+    finally:
+        sql(f"DROP OWNED BY {database}_w; DROP ROLE {database}_w")

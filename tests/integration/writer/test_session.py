@@ -1,0 +1,57 @@
+"""People with a SQLAlchemy session get the clause of a key for a statement of their own."""
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, Text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.model import UniqueKey
+from dupe_audit.writer import enforced, on_conflict
+
+KEY = UniqueKey(table="t", columns=("k",), name="once")
+T = Table("t", MetaData(), Column("id", Integer, primary_key=True), Column("k", Text))
+
+
+@pytest.fixture
+def session(conn, sql):
+    """A session on a table whose key is enforced."""
+    sql("CREATE TABLE t (id serial PRIMARY KEY, k text, CONSTRAINT once UNIQUE (k))")
+    with Session(conn) as session:
+        yield session
+
+
+def test_a_duplicate_gives_no_row(session):
+    """The statement returns the id of a new row and nothing for a duplicate."""
+    statement = on_conflict(insert(T).values(k="a"), KEY).returning(T.c.id)
+    assert 1 == session.execute(statement).scalar_one()
+    assert session.execute(statement).scalar_one_or_none() is None
+
+
+def test_columns_of_a_key_without_a_name(session):
+    """A key without a name is met by its columns."""
+    statement = on_conflict(insert(T).values(k="a"), UniqueKey(table="t", columns=("k",))).returning(T.c.id)
+    assert [1, None] == [session.execute(statement).scalar_one_or_none() for _ in range(2)]
+
+
+def test_another_index_still_objects(session):
+    """The named form does not pass over a conflict with the primary key, the bare one does."""
+    session.execute(on_conflict(insert(T).values(id=7, k="a"), KEY))
+    other = insert(T).values(id=7, k="b").returning(T.c.id)
+    assert session.execute(on_conflict(other, KEY, enforced=False)).scalar_one_or_none() is None
+    with pytest.raises(IntegrityError):
+        session.execute(on_conflict(other, KEY))
+
+
+def test_whether_the_key_is_enforced(session, conn, sql):
+    """A key is enforced while its constraint is there, valid, immediate and of its columns."""
+    assert enforced(conn, KEY)
+    sql("ALTER TABLE t DROP CONSTRAINT once")
+    assert not enforced(conn, KEY)
+    sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k) DEFERRABLE")
+    assert not enforced(conn, KEY)
+    sql("ALTER TABLE t DROP CONSTRAINT once; CREATE UNIQUE INDEX once ON t (k)")
+    assert not enforced(conn, KEY)
+    with pytest.raises(DupeAuditError, match="no table 'nowhere'"):
+        enforced(conn, UniqueKey(table="nowhere", columns=("k",), name="once"))
