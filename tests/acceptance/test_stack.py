@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 import pytest
@@ -30,6 +30,16 @@ SERVER_HOST = "@postgres:5432/agents"
 pytestmark = pytest.mark.min_pg(15)  # psql reads the environment (\getenv) since then; the stack's own is 17
 
 Services = dict[str, dict]
+
+ACTION = (
+    "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
+    "SELECT md5('')::uuid, 'coder', 'error', 'Read', '2026-01-01'"
+)
+DECISION = (
+    "INSERT INTO agent_routing_decisions (correlation_id, user_request, selected_agent, confidence_score, "
+    "routing_strategy, routing_time_ms, created_at) "
+    "SELECT md5('')::uuid, 'request ' || n, 'coder', 1, 'fuzzy', 0, '2026-01-01'"
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +60,9 @@ def app(tmp_path_factory) -> Path:
     for source, target in re.findall(r"^COPY (\S+) (\S+)$", last, flags=re.MULTILINE):
         into = home / (target if target != "./" else Path(source).name)
         (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, into)
+    for file in (home / "consumers").glob("*.toml"):
+        # The tests' broker lets nobody join before half of this has passed, and a cluster's default is 45 s.
+        file.write_text(file.read_text() + '\n[kafka.librdkafka]\n"session.timeout.ms" = 6000\n')
     return home
 
 
@@ -68,29 +81,53 @@ def cluster(pg_bin, services) -> Iterator[Server]:
         yield server
 
 
-Run = Callable[..., subprocess.Popen[str]]
+class Started(NamedTuple):
+    """A process, and where what it prints goes."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def ended(self, code: int) -> str:
+        """Wait for its end, which has to be with this exit code; return what it printed."""
+        self.process.wait(60)
+        said = self.log.read_text()
+        assert code == self.process.returncode, said
+        return said
+
+    def stopped(self) -> str:
+        """Ask it to stop, as a container is stopped; return what it printed."""
+        self.process.terminate()
+        return self.ended(0)
+
+
+Run = Callable[..., Started]
 
 
 @pytest.fixture
-def start(app, cluster, services) -> Iterator[Run]:
+def start(app, cluster, services, tmp_path) -> Iterator[Run]:
     """Start a service's command, or another, as its container would; only the servers are elsewhere."""
-    running: list[subprocess.Popen[str]] = []
+    running: list[Started] = []
 
-    def run(service: str, *instead: str, **changes: str) -> subprocess.Popen[str]:
+    def run(service: str, *instead: str, **changes: str) -> Started:
         told = services[service]
         program, *arguments = instead or told["command"]
         environment = {"PATH": f"{BIN}:{os.defpath}", "LANG": "C.UTF-8", **told["environment"], **changes}
         elsewhere = f"@/agents?host={cluster._home}&port=5432"
         environment["DATABASE_URL"] = environment["DATABASE_URL"].replace(SERVER_HOST, elsewhere)
         command = [re.sub(r"^/app/", f"{app}/", program), *arguments]
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        running.append(subprocess.Popen(command, cwd=app, env=environment, **pipes))
+        # A file, because a pipe that nobody reads fills up and stops a consumer.
+        log = tmp_path / f"{len(running)}.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                command, cwd=app, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        running.append(Started(process, log))
         return running[-1]
 
     yield run
-    for process in running:
-        process.kill()
-        process.communicate()
+    for started in running:
+        started.process.kill()
+        started.process.wait()
 
 
 @pytest.fixture
@@ -108,67 +145,18 @@ def admin(cluster) -> Iterator[Callable[[str], list]]:
             connection.execute(f"DROP TABLE {table} CASCADE")
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    said, _ = process.communicate(timeout=60)
-    return process.returncode, said
-
-
-def test_migrate_job_proves_a_new_database(start, admin):
-    """On a new database the job goes on after preflight's findings, ends with 0, and can be run again."""
-    code, said = ended(start("migrate"))
-    assert (0, 3) == (code, said.count("table-missing")), said
+def test_migrate_job_proves_a_new_database(start, admin, cluster):
+    """On a new database the job goes on after preflight's findings, leaves the consumers their part, and runs again."""
+    said = start("migrate").ended(0)
+    assert 3 == said.count("table-missing"), said
     assert [("018", "migrator")] == admin("SELECT version_num, tableowner FROM alembic_version, pg_tables LIMIT 1")
 
-    code, said = ended(start("migrate"))
-    assert 0 == code, said
-    assert "No pending revision" in said
+    may_add_rows_and_nothing_else(cluster)
+    assert "No pending revision" in start("migrate").ended(0)
 
 
-ACTION = (
-    "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
-    "SELECT md5('')::uuid, 'coder', 'error', 'Read', '2026-01-01'"
-)
-DECISION = (
-    "INSERT INTO agent_routing_decisions (correlation_id, user_request, selected_agent, confidence_score, "
-    "routing_strategy, routing_time_ms, created_at) "
-    "SELECT md5('')::uuid, 'request ' || n, 'coder', 1, 'fuzzy', 0, '2026-01-01'"
-)
-
-
-def test_migrate_job_cleans_or_says_why_not(start, admin):
-    """Duplicates do not stop the job, divergent ones do with Alembic's exit code, and without them it goes on."""
-    assert 0 == ended(start("migrate", "alembic", "upgrade", "014"))[0]
-    admin(f"{ACTION} FROM generate_series(1, 3)")
-    code, said = ended(start("migrate"))
-    assert (0, [(1, 2)]) == (
-        code,
-        admin("SELECT (SELECT count(*) FROM agent_actions), sum(archived) FROM dupe_audit.run"),
-    )
-    assert "2 extras have to leave" in said
-
-    assert 0 == ended(start("migrate", "alembic", "downgrade", "016"))[0]
-    admin(f"{DECISION} FROM generate_series(1, 2) AS n")
-    code, said = ended(start("migrate"))
-    assert (255, True) == (code, "divergent-duplicates" in said), said
-    assert [("016", 2)] == admin(
-        "SELECT version_num, (SELECT count(*) FROM agent_routing_decisions) FROM alembic_version"
-    )
-
-    admin("DELETE FROM agent_routing_decisions WHERE user_request = 'request 2'")
-    assert 0 == ended(start("migrate"))[0]
-
-
-def test_migrate_job_stops_without_a_server(start):
-    """Where nothing can be reached, the job ends with preflight's exit code and does not try the upgrade."""
-    code, said = ended(start("migrate", DATABASE_URL="postgresql://migrator@localhost:1/agents"))
-
-    assert (3, 1) == (code, said.count("Cannot connect")), said
-    assert PASSWORDS["MIGRATOR_PASSWORD"] not in said
-
-
-def test_writer_may_add_rows_and_nothing_else(start, admin, cluster):
-    """The consumers' role reads and adds rows; it changes none, sees no ledger, and needs its password."""
-    assert 0 == ended(start("migrate"))[0]
+def may_add_rows_and_nothing_else(cluster: Server) -> None:
+    """Try what the consumers' role may do and what not, its ledger and its password included."""
     conninfo = f"host={cluster._home} port=5432 dbname=agents user=writer"
     with psycopg.connect(conninfo, password=PASSWORDS["WRITER_PASSWORD"], autocommit=True) as writer:
         assert 1 == writer.execute(ACTION).rowcount
@@ -182,6 +170,32 @@ def test_writer_may_add_rows_and_nothing_else(start, admin, cluster):
                 writer.execute(statement)
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(conninfo, password=PASSWORDS["MIGRATOR_PASSWORD"], connect_timeout=5)
+
+
+def test_migrate_job_cleans_or_says_why_not(start, admin):
+    """Duplicates do not stop the job, divergent ones do with Alembic's exit code, and without them it goes on."""
+    start("migrate", "alembic", "upgrade", "014").ended(0)
+    admin(f"{ACTION} FROM generate_series(1, 3)")
+    assert "2 extras have to leave" in start("migrate").ended(0)
+    assert [(1, 2)] == admin("SELECT (SELECT count(*) FROM agent_actions), sum(archived) FROM dupe_audit.run")
+
+    start("migrate", "alembic", "downgrade", "016").ended(0)
+    admin(f"{DECISION} FROM generate_series(1, 2) AS n")
+    assert "divergent-duplicates" in start("migrate").ended(255)
+    assert [("016", 2)] == admin(
+        "SELECT version_num, (SELECT count(*) FROM agent_routing_decisions) FROM alembic_version"
+    )
+
+    admin("DELETE FROM agent_routing_decisions WHERE user_request = 'request 2'")
+    start("migrate").ended(0)
+
+
+def test_migrate_job_stops_without_a_server(start):
+    """Where nothing can be reached, the job ends with preflight's exit code and does not try the upgrade."""
+    said = start("migrate", DATABASE_URL="postgresql://migrator@localhost:1/agents").ended(3)
+
+    assert 1 == said.count("Cannot connect")
+    assert PASSWORDS["MIGRATOR_PASSWORD"] not in said
 
 
 @pytest.fixture
@@ -200,19 +214,16 @@ def event(name: str, **changes) -> dict:
 
 
 @pytest.fixture
-def start_consumers(start, broker, app):
+def start_consumers(start, broker):
     """Start consumers, all three unless some are named; returns each with the port of its metrics."""
-    for file in (app / "consumers").glob("*.toml"):
-        # The test's broker lets nobody join before half of this, which is 45 s unless it is said.
-        file.write_text(file.read_text() + '\n[kafka.librdkafka]\n"session.timeout.ms" = 6000\n')
 
-    def run(*names: str, **changes: str) -> dict[str, tuple[subprocess.Popen[str], int]]:
+    def run(*names: str, **changes: str) -> dict[str, tuple[Started, int]]:
         running = {}
         for name in names or ("agent-consumer", "router-consumer", "intelligence-consumer"):
             with socket.create_server(("127.0.0.1", 0)) as free:
                 port = free.getsockname()[1]
-            process = start(name, KAFKA_BROKERS=broker.address, HTTP_HOST="127.0.0.1", HTTP_PORT=str(port), **changes)
-            running[name] = process, port
+            places = {"KAFKA_BROKERS": broker.address, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(port)}
+            running[name] = start(name, **places, **changes), port
         return running
 
     return run
@@ -248,7 +259,7 @@ LATE = "22222222-2222-2222-2222-222222222222"
 @pytest.mark.slow
 def test_events_become_rows_once(start, admin, broker, start_consumers):
     """Each event is a row once, one before its parent is replayed, metrics are those asked for, and a stop is clean."""
-    assert 0 == ended(start("migrate"))[0]
+    start("migrate").ended(0)
     consumers = start_consumers()
     broker.produce("agent-actions", [event("agent-actions")] * 2 + [b"no JSON"])
     broker.produce("agent-routing-decisions", [event("routing-decisions")] * 2)
@@ -268,14 +279,12 @@ def test_events_become_rows_once(start, admin, broker, start_consumers):
     wait_for(lambda: [(1, 2, 1)] == admin(ROWS))
     replay = ("dupe-audit", "consume", "consumers/manifest-injections.toml", "--replay-dlq")
     places = {"KAFKA_BROKERS": broker.address, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0"}
-    code, said = ended(start("intelligence-consumer", *replay, **places))
-    assert (0, [(1, 2, 2)]) == (code, admin(ROWS)), said
+    start("intelligence-consumer", *replay, **places).ended(0)
+    assert [(1, 2, 2)] == admin(ROWS)
 
-    for process, _ in consumers.values():
-        process.send_signal(signal.SIGTERM)
-    for process, port in consumers.values():
-        code, said = ended(process)
-        assert (0, 1) == (code, health(port)), said
+    for consumer, port in consumers.values():
+        said = consumer.stopped()
+        assert 1 == health(port)
         assert [] == [password for password in PASSWORDS.values() if password in said]
 
 
@@ -312,9 +321,9 @@ def traffic(broker) -> Iterator[Callable[[], int]]:
 @pytest.mark.slow
 def test_constraint_comes_and_goes_under_a_running_consumer(start, admin, broker, start_consumers, traffic):
     """Rolled out and back under events, the consumer names the constraint while it is there and loses no event."""
-    assert 0 == ended(start("migrate", "alembic", "upgrade", "014"))[0]
+    start("migrate", "alembic", "upgrade", "014").ended(0)
     admin(f"{ACTION} FROM generate_series(1, 300)")
-    ((process, port),) = start_consumers("agent-consumer", ROLLOUT="true").values()
+    ((consumer, port),) = start_consumers("agent-consumer", ROLLOUT="true").values()
 
     def arbiter_is(mode):
         with contextlib.suppress(OSError):  # it serves nothing before it has started
@@ -322,8 +331,7 @@ def test_constraint_comes_and_goes_under_a_running_consumer(start, admin, broker
 
     wait_for(lambda: arbiter_is("any") and metric(port, "inserted_total"))
     for command, mode in (((), "named"), (("alembic", "downgrade", "014"), "any")):
-        code, said = ended(start("migrate", *command))
-        assert 0 == code, said
+        start("migrate", *command).ended(0)
         wait_for(lambda mode=mode: arbiter_is(mode))
     sent = traffic()
 
@@ -333,8 +341,7 @@ def test_constraint_comes_and_goes_under_a_running_consumer(start, admin, broker
     assert [(1 + sent, 300 + metric(port, "inserted_total"))] == admin(
         "SELECT count(DISTINCT correlation_id), count(*) FROM agent_actions"
     )
-    process.send_signal(signal.SIGTERM)
-    assert 0 == ended(process)[0]
+    consumer.stopped()
 
 
 #: what becomes of an event that is written
