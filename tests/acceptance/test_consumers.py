@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -123,3 +125,27 @@ def test_table_has_the_last_word(deliver):
         ("manifest-injections", {"manifest_version": "x" * 51}, "22001"),
     ):
         assert (name, sqlstate) == (name, deliver(name, **changes).sqlstate)
+
+
+def test_the_how_to_works(sql, psycopg_connect, environment, tmp_path):
+    """Its table, its configuration, its event and its program fit together, and the event that comes again is none."""
+    page = (ROOT / "docs" / "howto" / "consumers.md").read_text()
+    table, config, event, program = (
+        re.search(rf"^```{language}\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)[1]
+        for language in ("sql", "toml", "json", "python")
+    )
+    sql(table)
+    (tmp_path / "orders.toml").write_text(config)
+    told = read(tmp_path / "orders.toml", {**ENVIRONMENT, "KAFKA_USER": "u", "KAFKA_PASSWORD": "p"})
+    row = Decoder(told.columns, told.events)(event.encode())
+    writer = Writer(psycopg_connect(autocommit=True), told.table.key, [column.name for column in told.columns])
+
+    assert ["inserted", "duplicate"] == [writer.write_one(row).kind for _ in range(2)]
+    with psycopg_connect() as connection:
+        info = connection.info
+        place = {"PGHOST": info.host, "PGPORT": str(info.port), "PGDATABASE": info.dbname, "PGUSER": info.user}
+        place["PGPASSWORD"] = info.password
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**environment, **place}, capture_output=True, text=True, check=True
+    )
+    assert "duplicate 1\n" == done.stdout
