@@ -13,7 +13,7 @@ from dupe_audit.consumer.events import Decoder
 from dupe_audit.consumer.reading import read
 from dupe_audit.writer import Writer
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FILES = sorted((ROOT / "deploy" / "consumers").glob("*.toml"))
 ENVIRONMENT = {"KAFKA_BROKERS": "one:9092,two:9092", "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0", "ROLLOUT": "false"}
 

@@ -2,44 +2,13 @@
 
 import fnmatch
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
-from pathlib import Path
-
-import pytest
 
 from dupe_audit.cli import main
-
-ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
-BIN = Path(sys.executable).parent
-PASSWORDS = {"POSTGRES_PASSWORD": "p", "MIGRATOR_PASSWORD": "m $1:@/'", "WRITER_PASSWORD": "w"}
-CONSUMERS = {
-    "agent-consumer": "agent-actions",
-    "router-consumer": "routing-decisions",
-    "intelligence-consumer": "manifest-injections",
-}
-
-
-def compose(*arguments, code=0, **variables):
-    """Run Docker Compose's own program on the stack; returns the process."""
-    command = [BIN / "docker-compose", "--file", DEPLOY / "compose.yaml", "--env-file", os.devnull, *arguments]
-    environment = {"PATH": os.environ["PATH"], **variables}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert code == done.returncode, done.stderr
-    return done
-
-
-@pytest.fixture(scope="module")
-def services():
-    """The services of the stack, as Docker Compose resolves them."""
-    done = compose("--profile", "*", "config", "--format", "json", **PASSWORDS)
-    assert "" == done.stderr
-    return json.loads(done.stdout)["services"]
+from stack import BIN, CONSUMERS, DEPLOY, PASSWORDS, ROOT, compose
 
 
 def test_passwords_have_to_be_set():
@@ -128,7 +97,7 @@ def test_topics_are_those_of_the_consumers(services):
     files = [tomllib.loads((DEPLOY / "consumers" / f"{name}.toml").read_text()) for name in CONSUMERS.values()]
 
     assert made == {topic for file in files for topic in file["kafka"]["topics"]}
-    assert '"$$topic-dlq"' in script
+    assert '"$topic-dlq"' in script
 
 
 def test_dockerfile_passes_hadolint():
