@@ -1,17 +1,19 @@
-"""Real Kafka for tests: a broker in a process of its own, librdkafka's mock cluster for errors on demand, and consumers.
+"""Real Kafka for tests: a broker in a process of its own, librdkafka's mock cluster for errors on demand, consumers.
 
-``DUPE_AUDIT_KAFKA=host:port`` points what needs only a broker at one that is already there, such as a real Apache Kafka.
+``DUPE_AUDIT_KAFKA=host:port`` points what needs only a broker at one that is there already, such as Apache Kafka.
 """
 
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -25,6 +27,10 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from sqlalchemy import make_url
+
+from dupe_audit.consumer import Config, Stop, logs, read
+from dupe_audit.consumer import consume as consume_topics
+from dupe_audit.errors import DupeAuditError
 
 ROOT = Path(__file__).parents[1]
 
@@ -74,7 +80,7 @@ class Broker:
 
     def reached(self) -> Self:
         """Return when the broker answers."""
-        wait_for(lambda: self._answers(), every=0.1)
+        wait_for(self._answers, every=0.1)
         return self
 
     def _answers(self) -> bool:
@@ -199,7 +205,116 @@ class Mock(Broker):
         assert 0 == self._lib.rd_kafka_mock_broker_set_up(self._cluster, 1)
 
 
-class Program:
+class Member:
+    """A consumer at work, seen from outside: its log, and what it serves."""
+
+    def lines(self) -> str:
+        """Return all that it has logged."""
+        raise NotImplementedError
+
+    def alive(self) -> bool:
+        """Tell whether it is still at work."""
+        raise NotImplementedError
+
+    def events(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Return its log lines of an event."""
+        found = [json.loads(line) for line in self.lines().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [one for one in found if event in (None, one["event"])]
+
+    def started(self) -> Self:
+        """Return when it has joined its group."""
+        self.wait(lambda: self.events("partitions"))
+        return self
+
+    def wait(self, what: Callable[[], Any], *, seconds: float = 30) -> Any:
+        """Return the first true answer, unless it ends before."""
+
+        def answer() -> Any:
+            alive = self.alive()
+            found = what()
+            assert found or alive, "it has ended"
+            return found
+
+        try:
+            return wait_for(answer, seconds=seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.lines()}") from None
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return status and body of a page that it serves."""
+        (address,) = [one["http"] for one in self.wait(lambda: self.events("started"))]
+        try:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a sample's value; those of several labels are added up."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        names = (f"dupe_audit_consumer_{name}{{", f"dupe_audit_consumer_{name} ")
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in self.get("/metrics")[1].splitlines()
+            if line.startswith(names) and all(one in line for one in wanted)
+        )
+
+
+class Inside(Member):
+    """A consumer in a thread of this process: quick to start, but it cannot be killed, and hears no signals."""
+
+    def __init__(self, file: Path, url: str, *, replay: bool = False) -> None:
+        self._stop = Stop(8.0)
+        self._lines: list[str] = []
+        self._handler = logging.Handler()
+        self._handler.setFormatter(logs.JsonLines())
+        self._handler.emit = self._take  # type: ignore[method-assign]
+        logs.log.addHandler(self._handler)
+        logs.log.setLevel(logging.INFO)
+        self.code: int | None = None
+        self.error = ""
+        self._thread = threading.Thread(target=self._run, args=(read(file, {}), url, replay), daemon=True)
+        self._thread.start()
+
+    def _take(self, record: logging.LogRecord) -> None:
+        if threading.current_thread() is self._thread:
+            self._lines.append(self._handler.format(record))
+
+    def _run(self, config: Config, url: str, replay: bool) -> None:
+        try:
+            self.code = consume_topics(config, url, replay=replay, stop=self._stop)
+        except DupeAuditError as error:
+            self.code, self.error = error.exit_code, str(error)
+
+    def lines(self) -> str:
+        """Return all that it has logged."""
+        return "\n".join(self._lines)
+
+    def alive(self) -> bool:
+        """Tell whether it is still at work."""
+        return self._thread.is_alive()
+
+    def ended(self, code: int, *, seconds: float = 30) -> str:
+        """Wait for its end; return the error that it ended with."""
+        self._thread.join(seconds)
+        assert code == self.code, self.lines()
+        logs.log.removeHandler(self._handler)
+        return self.error
+
+    def stop(self) -> None:
+        """Ask it to stop after the batch at hand, and wait for that."""
+        self._stop.asked(signal.SIGTERM)
+        self.ended(0)
+
+    def end(self) -> None:
+        """Stop, whatever state it is in."""
+        self._stop.asked(signal.SIGTERM)
+        self._thread.join(30)
+        logs.log.removeHandler(self._handler)
+
+
+class Program(Member):
     """A running ``dupe-audit consume``."""
 
     def __init__(self, file: Path, url: str, *arguments: str) -> None:
@@ -213,68 +328,29 @@ class Program:
                 env={**os.environ, "DATABASE_URL": url, "DUPE_AUDIT_TRACEBACK": "1"},
             )
 
-    def events(self, event: str | None = None) -> list[dict[str, Any]]:
-        """Return what it has logged."""
-        lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
-        found = [json.loads(line) for line in lines if line.endswith("}")]
-        return [one for one in found if event in (None, one["event"])]
+    def lines(self) -> str:
+        """Return all that it has printed."""
+        return self.log.read_text()
 
-    def started(self) -> Self:
-        """Return when it has joined its group."""
-        self.wait(lambda: self.events("partitions"))
-        return self
-
-    def wait(self, what: Callable[[], Any], *, seconds: float = 30) -> Any:
-        """Return the first true answer, unless the program ends before."""
-
-        def answer() -> Any:
-            ended = self.process.poll() is not None
-            found = what()
-            assert found or not ended, self.log.read_text()
-            return found
-
-        try:
-            return wait_for(answer, seconds=seconds)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.log.read_text()}") from None
+    def alive(self) -> bool:
+        """Tell whether the process runs."""
+        return self.process.poll() is None
 
     def ended(self, code: int, *, seconds: float = 30) -> str:
         """Wait for its end; return all that it printed."""
-        assert code == self.process.wait(seconds), self.log.read_text()
-        told = self.log.read_text()
-        assert "Traceback" not in told, told
-        return told
+        assert code == self.process.wait(seconds), self.lines()
+        assert "Traceback" not in self.lines(), self.lines()
+        return self.lines()
 
     def stop(self, number: int = signal.SIGTERM, code: int = 0) -> str:
         """Ask it to stop; return all that it printed."""
         self.process.send_signal(number)
         return self.ended(code)
 
-    def kill(self) -> None:
+    def end(self) -> None:
         """End it at once, if it has not ended."""
         self.process.kill()
         self.process.wait(10)
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Return status and body of a page that it serves."""
-        (address,) = [one["http"] for one in self.wait(lambda: self.events("started"))]
-        try:
-            with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:  # noqa: S310 - its own server
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-
-    def metric(self, name: str, **labels: str) -> float:
-        """Return a sample's value; those of several labels are added up."""
-        wanted = [f'{key}="{value}"' for key, value in labels.items()]
-        lines = self.get("/metrics")[1].splitlines()
-        return sum(
-            float(line.rsplit(" ", 1)[1])
-            for line in lines
-            if line.startswith((f"dupe_audit_consumer_{name}{{", f"dupe_audit_consumer_{name} "))
-            and all(one in line for one in wanted)
-        )
 
 
 @pytest.fixture(scope="session")
@@ -360,9 +436,28 @@ port = 0
 
 
 @pytest.fixture
-def consume(database_url) -> Iterator[Callable[..., Program]]:
+def url(database_url) -> str:
+    """The test's database as libpq reads it."""
+    return make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def inside(url) -> Iterator[Callable[..., Inside]]:
+    """Consume in a thread of this process."""
+    members: list[Inside] = []
+
+    def start(file: Path, **options: Any) -> Inside:
+        members.append(Inside(file, url, **options))
+        return members[-1]
+
+    yield start
+    for member in members:
+        member.end()
+
+
+@pytest.fixture
+def consume(url) -> Iterator[Callable[..., Program]]:
     """Start ``dupe-audit consume`` on the test's database; what still runs is killed after the test."""
-    url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     programs: list[Program] = []
 
     def start(file: Path, *arguments: str) -> Program:
@@ -371,4 +466,4 @@ def consume(database_url) -> Iterator[Callable[..., Program]]:
 
     yield start
     for program in programs:
-        program.kill()
+        program.end()

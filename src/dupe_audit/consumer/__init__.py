@@ -23,16 +23,16 @@ __all__ = ["Config", "Stop", "consume", "read"]
 def consume(config: Config, url: str, *, replay: bool = False, stop: Stop | None = None) -> int:
     """Consume until a signal comes, or replay the dead letters that are there; return the exit code.
 
-    ``stop`` is for callers who have no signals, in a thread: they set its ``signal``.
+    ``stop`` is for callers who have no signals, in a thread: they call its ``asked``.
 
     Raises:
         DupeAuditError: what the command ends with; nothing is committed that is neither written nor dead-lettered.
     """
     code, reason = 3, "failed"
+    if stop is None:
+        stop = Stop(config.batch.shutdown / 1000)
     try:
-        code, reason = _consume(
-            _replaying(config) if replay else config, url, stop or Stop(config.batch.shutdown / 1000), replay=replay
-        )
+        code, reason = _consume(_replaying(config) if replay else config, url, stop, replay=replay)
     except DupeAuditError as error:
         code, reason = error.exit_code, str(error)
         raise
@@ -73,12 +73,20 @@ def _consume(config: Config, url: str, stop: Stop, *, replay: bool) -> tuple[int
         loop = Loop(
             config, database, source, dlq, metrics=metrics, health=health, stop=stop, version=version, replay=replay
         )
-        say("started", version=version, group=config.kafka.group, topics=config.kafka.topics, http=address)
+        say(
+            "started",
+            version=version,
+            group=config.kafka.group,
+            topics=config.kafka.topics,
+            table=str(config.table.key),
+            http=address,
+        )
         loop.look()  # a table that is not there is found before the group is disturbed
         source.subscribe()
         loop.run()
         if replay:
-            say("replayed", **loop.totals)
+            kinds = ("read", "inserted", "duplicate", "in_batch", "collision", "rejected")
+            say("replayed", **{kind: loop.totals[kind] for kind in kinds})
     if stop.signal == signal.SIGINT:
         return 130, "SIGINT"
     if stop:

@@ -82,11 +82,6 @@ class Database:
         with self._held() as writer:
             return writer.arbiter
 
-    def place(self) -> str:
-        """Return which database it is; never the password."""
-        info = self._opened_connection().info
-        return f"{info.dbname} on {info.host or 'local socket'}:{info.port} as {info.user}"
-
     def close(self) -> None:
         """Close the connection, if there is one."""
         connection, self._connection, self._writer = self._connection, None, None

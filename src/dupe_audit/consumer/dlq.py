@@ -85,10 +85,11 @@ class DeadLetters:
         self._kafka, self._rule, self._metrics = kafka, rule, metrics
         self._producer: Producer | None = None
 
-    def send(self, letters: Sequence[Letter], waiting: Callable[[], None]) -> None:
+    def send(self, letters: Sequence[Letter], waiting: Callable[[], None], pause: Callable[[float], None]) -> None:
         """Return when every letter is acknowledged by all replicas.
 
-        ``waiting`` is called now and then meanwhile; what it raises ends the wait.
+        ``waiting`` is called now and then meanwhile, and ``pause`` with seconds between two attempts; what they
+        raise ends the wait.
 
         Raises:
             DupeAuditError: some could not be delivered; they are nowhere but where they came from.
@@ -100,6 +101,8 @@ class DeadLetters:
                 return
             why = error.name() if error else "no answer in time"
             say("dead_letters_undelivered", level=logging.WARNING, count=len(left), code=why, attempt=attempt)
+            if attempt < self._rule.attempts:
+                pause(min(0.5 * 2 ** (attempt - 1), 5.0))
         raise DupeAuditError(
             f"{len(left)} dead letters could not be delivered to {left[0].topic!r} in {self._rule.attempts} attempts: "
             f"{why}. Check that the topic exists, that this user may write to it, and its max.message.bytes. "

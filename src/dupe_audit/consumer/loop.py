@@ -78,6 +78,8 @@ class Loop:
             messages = [message for message in messages if not self._source.beyond(message)]
         if messages:
             self._settle(messages)
+        else:
+            self._source.commit({})
         if time.monotonic() > self._looked + LOOK_EVERY:
             self.look()
             self._source.count_lag()
@@ -92,7 +94,9 @@ class Loop:
         self._dlq.send(
             [letter(message, why, self._topic_of(message.topic() or ""), self._version) for message, why in rejected],
             self._waiting,
+            self._hold,
         )
+        self._source.resume()
         self._source.commit(batch.offsets())
         self._count(batch)
         self._metrics.batch_seconds.observe(time.monotonic() - started)

@@ -39,6 +39,9 @@ HOPELESS = {
 #: seconds between two log lines about the same error
 SAY_EVERY = 10.0
 
+#: seconds between tries to commit again what was refused, where no events come
+COMMIT_EVERY = 1.0
+
 
 class Source:
     """A member of a consumer group."""
@@ -61,6 +64,8 @@ class Source:
         self._to_the_end = to_the_end
         self._ends: dict[Place, int] = {}
         self._next: dict[Place, int] = {}
+        self._uncommitted: dict[Place, int] = {}
+        self._refused_at = 0.0
         self._ended: set[Place] = set()
         self._unknown: set[str] = set()
         self._said: dict[int, float] = {}
@@ -104,24 +109,27 @@ class Source:
             self._consumer.resume(self._partitions())
 
     def commit(self, offsets: Mapping[Place, int]) -> None:
-        """Commit where to go on, for the partitions that are still ours.
+        """Commit where to go on, for the partitions that are still ours; and what was refused before.
 
-        The broker may refuse, in the middle of a rebalance. Then the events come again, as duplicates.
+        The broker may refuse, in the middle of a rebalance. Then it is asked again, or the events come again, as
+        duplicates, to whoever has the partition.
 
         Raises:
             DupeAuditError: an error that going on cannot mend.
         """
         self._next.update(offsets)
-        wanted = [TopicPartition(*place, offset) for place, offset in offsets.items() if place in self.owned]
-        if not wanted:
+        self._uncommitted.update({place: offset for place, offset in offsets.items() if place in self.owned})
+        if not self._uncommitted or (not offsets and time.monotonic() < self._refused_at + COMMIT_EVERY):
             return
+        wanted = [TopicPartition(*place, offset) for place, offset in self._uncommitted.items()]
         try:
             answers = self._consumer.commit(offsets=wanted, asynchronous=False) or []
         except KafkaException as error:
             self._refused(error.args[0])
             return
-        refusals = [answer.error for answer in answers if answer.error is not None]
-        for refusal in refusals:
+        refusals = {(one.topic, one.partition): one.error for one in answers if one.error is not None}
+        self._uncommitted = {place: self._uncommitted[place] for place in refusals}
+        for refusal in refusals.values():
             self._refused(refusal)
         if not refusals:
             self._metrics.last_commit.set(time.time())
@@ -181,6 +189,7 @@ class Source:
             say("kafka", level=logging.WARNING, code=error.name(), message=error.str())
 
     def _refused(self, error: KafkaError) -> None:
+        self._refused_at = time.monotonic()
         self._metrics.commit_errors.labels(error.name()).inc()
         self._stop_if_hopeless(error)
         say("commit_failed", level=logging.WARNING, code=error.name())
@@ -212,7 +221,7 @@ class Source:
         gone = _places(partitions)
         self.owned -= gone
         for place in gone:
-            for kept in (self._next, self._ends):
+            for kept in (self._next, self._ends, self._uncommitted):
                 kept.pop(place, None)
         self._ended -= gone
         self._metrics.forget(gone)

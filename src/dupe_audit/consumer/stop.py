@@ -55,7 +55,7 @@ class Stop:
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread hears signals
             return
-        handlers = {signal.SIGINT: self._asked, signal.SIGTERM: self._asked, signal.SIGALRM: self._late}
+        handlers = {signal.SIGINT: self._hear, signal.SIGTERM: self._hear, signal.SIGALRM: self._late}
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
@@ -64,13 +64,14 @@ class Stop:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _asked(self, number: int, _frame: FrameType | None) -> None:
+    def asked(self, number: int) -> None:
+        """Note a signal; a second one abandons the batch at hand at once."""
+        again, self.signal = self.signal is not None, self.signal or number
+        self._deadline = 0.0 if again else time.monotonic() + self._grace
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
         again = self.signal is not None
-        if not again:
-            self.signal = number
-            self._deadline = time.monotonic() + self._grace
-        else:
-            self._deadline = 0.0  # asked twice: at once
+        self.asked(number)
         signal.setitimer(signal.ITIMER_REAL, 0.001 if again else self._grace)
 
     def _late(self, _number: int, _frame: FrameType | None) -> None:
