@@ -352,6 +352,32 @@ def demo(rows: int, extras: int, writers: int) -> None:
         raise click.exceptions.Exit(1)
 
 
+@main.command()
+@click.argument("file", metavar="CONFIG", type=click.Path())
+@click.option("--replay-dlq", is_flag=True, help="Read the dead letters that are there, once, instead of the topics.")
+@click.option("--check", is_flag=True, help="Read CONFIG, say what is wrong with it, and connect to nothing.")
+@click.option("--database-url", "url_here", metavar="URL", help="PostgreSQL URL, if CONFIG has none.")
+def consume(file: str, replay_dlq: bool, check: bool, url_here: str | None) -> None:
+    """Write the events of Kafka topics into a table, each once, however often they are delivered.
+
+    Runs until SIGTERM or Ctrl-C. Needs: pip install 'dupe-audit[kafka]'
+
+    \b
+    Example: dupe-audit consume consumer.toml
+    """
+    from dupe_audit import consumer
+    from dupe_audit.consumer import logs
+
+    config = consumer.read(file, os.environ)
+    if check:
+        click.echo(f"{file}: {', '.join(config.kafka.topics)} → {config.table.key}")
+        return
+    given = click.get_current_context().obj
+    url = config.database.url or find_url(url_here or given["database_url"], given["config"])
+    logs.set_up()
+    raise click.exceptions.Exit(consumer.consume(config, url, replay=replay_dlq))
+
+
 def _shown(batches: Iterable[Batch], doing: str) -> tuple[int, int]:
     """Drain the batches; show a bar on a terminal, and a line every few seconds elsewhere; return rows and children."""
     moved, repointed, said = 0, 0, time.monotonic()

@@ -1,0 +1,113 @@
+"""The consumer as an operator runs it, on the reference project."""
+
+import re
+import signal
+import uuid
+
+import pytest
+
+pytest.importorskip("confluent_kafka", reason="needs the extra kafka")
+
+from kafka import ROOT, Program, broker, url, wait_for  # noqa: F401 - fixtures
+
+CONSTRAINT = "unique_action_per_correlation_timestamp"
+KEYS = "SELECT count(*), count(DISTINCT (correlation_id, action_name, created_at)) FROM agent_actions"
+
+
+def action(number: int) -> dict[str, object]:
+    """Return an event of an agent, as its producer sends it."""
+    return {
+        "correlation_id": str(uuid.UUID(int=number)),
+        "agent_name": "agent",
+        "action_type": "tool_call",
+        "action_name": "Read",
+        "action_details": {"file": "a.py", "ratio": 0.10},
+        "debug_mode": True,
+        "duration_ms": 12,
+        "timestamp": "2026-01-31T12:00:00.123456Z",
+        "from_a_newer_producer": 1,
+    }
+
+
+@pytest.fixture
+def file(broker, tmp_path):  # noqa: F811 - the fixture
+    """The file that the reference shows, with the test's broker and topic."""
+    shown = re.search(r"```toml\n(.*?)```", (ROOT / "docs/reference/consumer-config.md").read_text(), re.DOTALL)[1]
+    topic = broker.topic()
+    broker.topic(1, f"{topic}-dlq")
+    text = shown.replace("localhost:9092", broker.address).replace('["agent-actions"]', f'["{topic}"]')
+    path = tmp_path / f"{topic}.toml"
+    path.write_text(
+        text.replace('"agent-consumer"', f'"{topic}"')
+        + '[kafka.librdkafka]\n"session.timeout.ms" = 2000\n[http]\nport = "${HTTP_PORT}"\n'
+    )
+    return path
+
+
+@pytest.fixture
+def consume(url, file, monkeypatch):  # noqa: F811 - the fixture
+    """Run ``dupe-audit consume`` on the file."""
+    monkeypatch.setenv("HTTP_PORT", "0")
+    programs = []
+
+    def start(*arguments: str) -> Program:
+        programs.append(Program(file, url, *arguments))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.end()
+
+
+def test_through_the_whole_migration_and_back(broker, file, consume, alembic, dupe_audit, sql):  # noqa: F811
+    """One consumer goes on through upgrade and downgrade; duplicates are prevented while the constraint is there."""
+    topic = file.stem
+    alembic("upgrade", "014")
+    program = consume().started()
+    assert (503, "no valid constraint keeps the key unique, and rollout is false\n") == program.get("/readyz")
+    broker.produce(topic, [action(n) for n in range(40)])
+    program.wait(lambda: broker.committed(topic, topic) == 40)
+    columns = "correlation_id, agent_name, action_type, action_name, action_details, duration_ms, created_at"
+    sql(f"INSERT INTO agent_actions ({columns}) SELECT {columns} FROM agent_actions LIMIT 15")  # an older writer
+    alembic("upgrade", "015")
+    assert [(40, 40)] == sql(KEYS)
+    program.wait(lambda: program.get("/readyz") == (200, "ok\n"))
+
+    broker.produce(topic, [action(n) for n in range(20, 60)] + [b"not JSON"])
+    program.wait(lambda: broker.committed(topic, topic) == 81)
+    assert [(60, 60)] == sql(KEYS)
+    assert 20 == program.metric("duplicates_total")
+    dupe_audit("verify", "--table", "agent_actions", "--name", CONSTRAINT)
+
+    alembic("downgrade", "014")
+    broker.produce(topic, [action(n) for n in range(60, 70)])
+    program.wait(lambda: broker.committed(topic, topic) == 91)
+    told = program.stop()
+    assert "UniqueViolation" not in told
+    assert [70] == [sql(KEYS)[0][1]]
+
+    alembic("upgrade", "015")
+    replay = consume("--replay-dlq")
+    replay.ended(1)
+    assert [(1, 1)] == [(one["read"], one["rejected"]) for one in replay.events("replayed")]
+
+
+def test_check_connects_to_nothing(dupe_audit, file, tmp_path, environment):
+    """A pipeline finds a mistake in a file before it deploys, and the line of it."""
+    environment |= {"DATABASE_URL": "postgresql://nowhere.invalid/x", "HTTP_PORT": "0"}
+    assert "agent_actions (correlation_id" in dupe_audit("consume", str(file), "--check").stdout
+
+    file.write_text(file.read_text().replace("[http]", "[htpp]"))
+    done = dupe_audit("consume", str(file), "--check", code=2)
+    assert "Did you mean 'http'?" in done.stderr
+    assert re.search(r"toml, line \d+: ", done.stderr)
+    del environment["HTTP_PORT"]
+    assert "HTTP_PORT is not set" in dupe_audit("consume", str(file), "--check", code=2).stderr
+
+
+def test_a_second_ctrl_c_is_not_needed(broker, file, consume, alembic):  # noqa: F811
+    """Ctrl-C ends an idle consumer at once, with 130 and without a traceback."""
+    alembic("upgrade", "014")
+    program = consume().started()
+    told = program.stop(signal.SIGINT, 130)
+    assert "Error" not in told

@@ -1,0 +1,70 @@
+"""The pages about the consumer name what it has: metrics, reasons, settings and tests."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dupe_audit.consumer.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+METRICS = (ROOT / "docs" / "reference" / "consumer-metrics.md").read_text()
+SOURCE = ROOT / "src" / "dupe_audit" / "consumer"
+
+
+def test_every_metric_is_documented():
+    """The table of metrics has each one that is exported, with its labels, and no other."""
+    rows = re.findall(r"^\| `(\w+)` \| (counter|gauge|histogram) \| ([^|]*)\|", METRICS, flags=re.MULTILINE)
+    documented = {name.removesuffix("_total"): (kind, re.findall(r"`(\w+)`", labels)) for name, kind, labels in rows}
+    metrics = Metrics(version="1", group="g")
+    exported = {
+        one._name.removeprefix("dupe_audit_consumer_"): (one._type, list(one._labelnames))
+        for one in metrics.registry._collector_to_names
+    }
+    assert exported == documented
+
+
+def test_every_reason_is_documented():
+    """Each reason for which an event is rejected stands in the list of reasons, and no other."""
+    used = set()
+    for path in SOURCE.glob("*.py"):
+        used |= set(re.findall(r'Poison\(\s*"(\w+)"|reason="(\w+)"|_pattern\(\w+, "(\w+)"', path.read_text()))
+    section = METRICS.split("### Reasons")[1].split("\n## ")[0]
+    assert {"".join(one) for one in used} == set(re.findall(r"`([a-z][a-z_0-9]+)`", section)) - {"sqlstate"}
+
+
+def test_every_log_event_is_documented():
+    """Each event that is logged stands in the table of events, and no other."""
+    used = {"log"}
+    for path in SOURCE.glob("*.py"):
+        used |= set(re.findall(r'\bsay\(\s*"(\w+)"', path.read_text()))
+    section = METRICS.split("## Logs")[1]
+    documented = {name for row in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE) for name in row.split(", ")}
+    assert used == {name.strip("`") for name in documented} - {"event"}
+
+
+def test_the_tests_of_the_failures_exist():
+    """Each row of the table of failures names tests that are there."""
+    page = (ROOT / "docs" / "explanation" / "at-least-once.md").read_text()
+    tests = "".join(path.read_text() for path in (ROOT / "tests" / "integration" / "consumer").glob("test_*.py"))
+    rows = [row for row in page.splitlines() if row.startswith("| ") and not row.startswith("| Failure")]
+    named = [re.findall(r"`(test_\w+)`", row) for row in rows]
+
+    assert len(named) > 10
+    assert [row for row, names in zip(rows, named, strict=True) if not names] == []
+    assert [name for names in named for name in names if f"def {name}(" not in tests] == []
+
+
+@pytest.mark.parametrize(
+    "heading", ["table", "columns", "kafka", "database", "batch", "events", "breaker", "dlq", "http"]
+)
+def test_every_setting_is_documented(heading):
+    """Each name that the reading of a section asks for is in that section of the page, and no other."""
+    reading = (SOURCE / "reading.py").read_text()
+    function = {"columns": "column"}.get(heading, heading)
+    body = reading.split(f"def _{function}(")[1].split("\ndef ")[0]
+    asked = set(re.findall(r'(?:section|one)\.(?:text|texts|choice|flag|whole|share|duration|raw)\(\s*"(\w+)"', body))
+    page = (ROOT / "docs" / "reference" / "consumer-config.md").read_text()
+    section = page.split(f"## [{heading}]\n")[1].split("\n## ")[0]
+    documented = set(re.findall(r"^\| `(\w+)` \| ", section.split("| `type` | Takes")[0], re.MULTILINE))
+    assert asked == documented

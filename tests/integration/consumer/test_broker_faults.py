@@ -1,0 +1,148 @@
+"""The broker refuses, is down, or throws the member out: errors on demand, from librdkafka's mock cluster."""
+
+import time
+
+import pytest
+from confluent_kafka import KafkaError
+
+from kafka import EVENTS, UNIQUE, event
+
+COUNT = "SELECT count(*), count(DISTINCT (trace, name, at)) FROM events"
+OFFSET_COMMIT = 8  # of Kafka's protocol
+
+
+@pytest.fixture
+def topic(mock, sql) -> str:
+    """A topic with one for its dead letters, and the table."""
+    sql(EVENTS + UNIQUE)
+    name = mock.topic(2)
+    mock.topic(1, f"{name}-dlq")
+    return name
+
+
+@pytest.mark.parametrize("code", ["REBALANCE_IN_PROGRESS", "ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID"])
+def test_a_refused_commit_is_committed_later(mock, topic, consumer_file, inside, sql, code):
+    """Offsets that the broker refuses are counted, and committed later, also where no more events come."""
+    member = inside(consumer_file(mock.address, topic)).started()
+    mock.fail(OFFSET_COMMIT, getattr(KafkaError, code))
+    mock.produce(topic, [event(n) for n in range(50)])
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 50)
+
+    assert 1 == member.metric("commit_errors_total", code=code)
+    assert [(50, 50)] == sql(COUNT)
+
+
+def test_the_broker_is_down_for_a_while(mock, topic, consumer_file, inside, sql):
+    """While the broker is down the consumer stays alive; afterwards it goes on by itself."""
+    member = inside(consumer_file(mock.address, topic)).started()
+    mock.produce(topic, [event(n) for n in range(10)])
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
+    mock.down()
+    member.wait(lambda: member.metric("kafka_errors_total") >= 1)
+    assert 200 == member.get("/healthz")[0]
+    time.sleep(1)
+    mock.up()
+    mock.produce(topic, [event(n) for n in range(10, 20)])
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 20)
+    assert [(20, 20)] == sql(COUNT)
+
+
+def test_dead_letters_that_cannot_be_delivered_stop_it(mock, topic, consumer_file, inside, sql):
+    """Where dead letters cannot be delivered the consumer stops with 3 and commits nothing; it never drops one."""
+    mock.topic_error(f"{topic}-dlq", KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    mock.produce(topic, [event(1), b"x"], partition=0)
+    file = consumer_file(mock.address, topic, more='[dlq]\ntimeout = "1s"\nattempts = 2')
+    error = inside(file).ended(3)
+
+    assert f"1 dead letters could not be delivered to '{topic}-dlq' in 2 attempts" in error
+    assert 0 == mock.committed(f"g-{topic}", topic)
+
+    mock.topic_error(f"{topic}-dlq", 0)
+    member = inside(file)
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 2)
+    assert [b"x"] == [one.value() for one in mock.read(f"{topic}-dlq", 1)]
+    assert [(1, 1)] == sql(COUNT)
+
+
+def test_a_dead_letter_is_sent_again(mock, topic, consumer_file, inside):
+    """A delivery that fails for a moment is tried again, and the offsets wait for it."""
+    mock.topic_error(f"{topic}-dlq", KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    member = inside(consumer_file(mock.address, topic, more='[dlq]\ntimeout = "1s"\nattempts = 20')).started()
+    mock.produce(topic, [b"x"])
+    member.wait(lambda: member.events("dead_letters_undelivered"))
+    assert 0 == mock.committed(f"g-{topic}", topic)
+    mock.topic_error(f"{topic}-dlq", 0)
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 1)
+
+    assert [b"x"] == [one.value() for one in mock.read(f"{topic}-dlq", 1)]
+
+
+def test_a_batch_that_takes_longer_than_the_poll_interval(mock, topic, consumer_file, inside, sql, psycopg_connect):
+    """A member that was thrown out for not polling joins again, and the batch that it could not commit comes again."""
+    file = consumer_file(
+        mock.address,
+        topic,
+        kafka='[kafka.librdkafka]\n"session.timeout.ms" = 1000\n"max.poll.interval.ms" = 1000\n[database]\n'
+        'lock_timeout = "20s"\n[unused]',
+    )
+    text = file.read_text().split("[unused]")[0] + "[http]\nport = 0\n"
+    file.write_text(text)
+    member = inside(file).started()
+    with psycopg_connect() as holder:
+        holder.execute("LOCK TABLE events IN SHARE MODE")
+        mock.produce(topic, [event(n) for n in range(10)])
+        time.sleep(3)
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
+
+    assert 1 <= member.metric("rebalances_total", kind="lost")
+    assert [(10, 10)] == sql(COUNT)
+
+
+def test_missing_permission_stops_it(mock, topic, consumer_file, inside):
+    """A topic that may not be read ends the consumer with 3 and says so."""
+    mock.topic_error(topic, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    assert "Allow this user" in inside(consumer_file(mock.address, topic)).ended(3)
+
+
+def test_start_error(mock, topic, consumer_file, inside):
+    """With start = "error" a group without offsets stops with 3 instead of passing over events."""
+    mock.produce(topic, [event(1)])
+    assert "kafka.start" in inside(consumer_file(mock.address, topic, kafka='start = "error"')).ended(3)
+
+
+def test_start_latest(mock, topic, consumer_file, inside, sql):
+    """With start = "latest" a new group passes over what is there, and takes what comes."""
+    mock.produce(topic, [event(1)])
+    member = inside(consumer_file(mock.address, topic, kafka='start = "latest"')).started()
+    time.sleep(1)
+    mock.produce(topic, [event(2)])
+    member.wait(lambda: member.metric("inserted_total") == 1)
+    assert [(1, 1)] == sql(COUNT)
+
+
+def test_a_setting_that_librdkafka_does_not_know(mock, topic, consumer_file, inside):
+    """A setting that librdkafka refuses is wrong usage, and its value is not repeated."""
+    file = consumer_file(mock.address, topic)
+    file.write_text(file.read_text().replace("[http]", '"security.protocol" = "SECRET"\n[http]'))
+    error = inside(file).ended(2)
+    assert "security.protocol" in error
+    assert "SECRET" not in error
+
+
+def test_a_static_member_comes_back_to_its_partitions(mock, topic, consumer_file, inside):
+    """A member with a name of its own works, and again after a restart, without a rebalance for others."""
+    file = consumer_file(mock.address, topic, kafka='instance_id = "one"')
+    for done in (1, 2):
+        mock.produce(topic, [event(done)])
+        member = inside(file).started()
+        member.wait(lambda done=done: mock.committed(f"g-{topic}", topic) == done)
+        member.stop()
+
+
+def test_a_port_that_is_taken(mock, topic, consumer_file, inside):
+    """A port that somebody else has is wrong usage, which names the setting."""
+    first = inside(consumer_file(mock.address, topic)).started()
+    port = first.events("started")[0]["http"].rpartition(":")[2]
+    file = consumer_file(mock.address, topic)
+    file.write_text(file.read_text().replace("port = 0", f"port = {port}"))
+    assert "another [http] port" in inside(file).ended(2)

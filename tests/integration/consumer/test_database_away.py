@@ -1,0 +1,190 @@
+"""The database goes away, is slow, or changes under a consumer: nothing is lost, and partitions are kept."""
+
+import signal
+import time
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from kafka import EVENTS, UNIQUE, by_trace, event
+
+COUNT = "SELECT count(*), count(DISTINCT (trace, name, at)) FROM events"
+
+
+@pytest.fixture
+def away(server_url, database_url):
+    """Let nobody into the test's database, and throw out who is in; or let them in again."""
+    name = make_url(database_url).database
+    server = make_url(server_url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def switch(*, allow: bool) -> None:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {allow}".encode())
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+
+    yield switch
+    switch(allow=True)
+
+
+def test_partitions_are_kept_while_the_database_is_away(mock, consumer_file, inside, sql, psycopg_connect, away):
+    """While nobody is let in the consumer is alive, not ready, and keeps its partitions; then it goes on by itself."""
+    sql(EVENTS + UNIQUE)
+    topic = mock.topic()
+    member = inside(consumer_file(mock.address, topic, more="[batch]\nrows = 10")).started()
+    member.wait(lambda: member.get("/readyz")[0] == 200)
+    away(allow=False)
+    mock.produce(topic, [event(n) for n in range(100)])
+    member.wait(lambda: member.metric("database_up") == 0)
+    time.sleep(3)  # longer than the session's timeout: whoever does not poll has lost its partitions by now
+
+    assert (503, "the database is away\n") == member.get("/readyz")
+    assert 200 == member.get("/healthz")[0]
+    assert 0 == mock.committed(f"g-{topic}", topic)
+    away(allow=True)
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 100)
+    assert 200 == member.get("/readyz")[0]
+    assert ["assigned"] == [one["kind"] for one in member.events("partitions")]
+    assert member.metric("database_retries_total") >= 1
+    with psycopg_connect() as fresh:
+        assert (100, 100) == fresh.execute(COUNT).fetchone()
+
+
+def test_a_rebalance_while_the_database_is_away(broker, consumer_file, inside, sql, psycopg_connect, away):
+    """A member that joins meanwhile takes partitions over; neither commits what it has not written."""
+    sql(EVENTS + UNIQUE)
+    topic = broker.topic()
+    file = consumer_file(broker.address, topic)
+    first = inside(file).started()
+    away(allow=False)
+    broker.produce(topic, [event(n) for n in range(400)], key=by_trace)
+    first.wait(lambda: first.metric("database_up") == 0)
+    second = inside(file)
+    first.wait(lambda: first.metric("rebalances_total", kind="revoked") == 1)
+    second.wait(lambda: second.metric("assigned_partitions") == 2)
+    assert 0 == broker.committed(f"g-{topic}", topic)
+    away(allow=True)
+    first.wait(lambda: broker.committed(f"g-{topic}", topic) == 400)
+    first.stop()
+    second.stop()
+    with psycopg_connect() as fresh:
+        assert (400, 400) == fresh.execute(COUNT).fetchone()
+
+
+def test_backends_are_killed_all_the_time(mock, consumer_file, inside, sql):
+    """Whichever transaction a backend is killed in, each event is one row at the end."""
+    sql(EVENTS + UNIQUE)
+    topic = mock.topic()
+    mock.produce(topic, [event(n // 2) for n in range(3000)], key=by_trace)
+    member = inside(consumer_file(mock.address, topic, more="[batch]\nrows = 50"))
+    kill = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE application_name LIKE 'dupe-audit consume%' AND datname = current_database() AND state <> 'idle'"
+    )
+    killed = 0
+    while mock.committed(f"g-{topic}", topic) < 3000:
+        killed += sql(kill)[0][0] if killed < 10 else 0
+        assert member.alive(), member.lines()
+        time.sleep(0.02)
+
+    assert killed > 0
+    assert [(1500, 1500)] == sql(COUNT)
+
+
+def test_the_constraint_comes_and_goes(mock, consumer_file, inside, sql):
+    """Without the constraint the consumer writes but is not ready; with it duplicates are prevented; and back."""
+    sql(EVENTS)
+    topic = mock.topic(1)
+    member = inside(consumer_file(mock.address, topic)).started()
+    member.wait(lambda: member.metric("arbiter", mode="any") == 1)
+    mock.produce(topic, [event(n) for n in range(10)])
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
+    assert (503, "no valid constraint keeps the key unique, and rollout is false\n") == member.get("/readyz")
+
+    sql(UNIQUE)
+    member.wait(lambda: member.get("/readyz")[0] == 200)
+    mock.produce(topic, [event(n) for n in range(10)])
+    member.wait(lambda: member.metric("duplicates_total") == 10)
+    assert 1 == member.metric("arbiter", mode="named")
+
+    sql("ALTER TABLE events DROP CONSTRAINT one_event")
+    mock.produce(topic, [event(n) for n in range(10, 20)])
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 30)
+    assert (503, 1) == (member.get("/readyz")[0], member.metric("arbiter", mode="any"))
+    assert [(20, 20)] == sql(COUNT)
+    assert member.metric("database_retries_total") >= 1
+
+
+def test_ready_without_the_constraint_during_a_rollout(mock, consumer_file, inside, sql):
+    """With rollout = true the consumer is ready before the constraint is there."""
+    sql(EVENTS)
+    member = inside(consumer_file(mock.address, mock.topic(), table="rollout = true"))
+    member.wait(lambda: member.get("/readyz") == (200, "ok\n"))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "says"),
+    [
+        ("SELECT 1", "no table 'events'"),
+        (EVENTS + "ALTER TABLE events DROP COLUMN amount", "no column 'amount'"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_found_before_the_group_is_joined(mock, consumer_file, inside, sql, prepare, says):
+    """A table or column that is missing ends the consumer with a message, before it disturbs its group."""
+    sql(prepare)
+    member = inside(consumer_file(mock.address, mock.topic()))
+    member.wait(lambda: member.code is not None)
+
+    assert says in member.error
+    assert [] == member.events("partitions")
+    assert ["stopped"] == [one["event"] for one in member.events()[-1:]]
+
+
+def test_a_table_that_goes_away_stops_it(mock, consumer_file, inside, sql):
+    """When the table is dropped the consumer stops with 3; nothing is dead-lettered or committed."""
+    sql(EVENTS + UNIQUE)
+    topic, letters = mock.topic(1), None
+    letters = mock.topic(1, f"{topic}-dlq")
+    member = inside(consumer_file(mock.address, topic)).started()
+    sql("DROP TABLE events")
+    mock.produce(topic, [event(1)])
+    member.ended(3)
+
+    assert 0 == mock.committed(f"g-{topic}", topic)
+    assert [] == mock.read(letters, 0, seconds=1)
+
+
+def test_a_batch_that_waits_for_a_lock_is_abandoned(mock, consumer_file, consume, sql, psycopg_connect):
+    """After a signal a batch that takes too long is given up: exit 0, nothing committed, and all there next time."""
+    sql(EVENTS + UNIQUE)
+    topic = mock.topic(1)
+    file = consumer_file(mock.address, topic, more='[batch]\nshutdown = "500ms"\n[database]\nlock_timeout = "20s"')
+    program = consume(file).started()
+    with psycopg_connect() as holder:
+        holder.execute("LOCK TABLE events IN SHARE MODE")
+        mock.produce(topic, [event(n) for n in range(10)])
+        program.wait(lambda: sql("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] > 0)
+        before = time.monotonic()
+        program.process.send_signal(signal.SIGTERM)
+        program.ended(0, seconds=10)
+        assert 0.4 < time.monotonic() - before < 6
+    assert 0 == mock.committed(f"g-{topic}", topic)
+
+    again = consume(file)
+    again.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
+    assert [(10, 10)] == sql(COUNT)
+
+
+def test_a_lock_that_is_held_too_long_is_waited_for(mock, consumer_file, inside, sql, psycopg_connect):
+    """A lock beyond the timeout is an outage, not a fault of the events: the batch is tried again until it is free."""
+    sql(EVENTS + UNIQUE)
+    topic = mock.topic(1)
+    member = inside(consumer_file(mock.address, topic, more='[database]\nlock_timeout = "50ms"')).started()
+    with psycopg_connect() as holder:
+        holder.execute("LOCK TABLE events IN SHARE MODE")
+        mock.produce(topic, [event(n) for n in range(10)])
+        member.wait(lambda: member.metric("database_retries_total", sqlstate="55P03") >= 6)
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
+
+    assert [(10, 10)] == sql(COUNT)
+    assert 0 == member.metric("rejected_total")

@@ -1,0 +1,156 @@
+"""From a broker into the table: each event once, the bad ones to the dead letters, offsets behind both."""
+
+import signal
+
+import pytest
+
+from kafka import EVENTS, UNIQUE, by_trace, event
+
+COUNT = "SELECT count(*), count(DISTINCT (trace, name, at)) FROM events"
+
+
+@pytest.fixture
+def topic(broker) -> str:
+    """A topic with one for its dead letters."""
+    name = broker.topic()
+    return broker.topic(2, f"{name}-dlq").removesuffix("-dlq")
+
+
+@pytest.fixture
+def table(sql) -> None:
+    """The table, with its constraint."""
+    sql(EVENTS + UNIQUE)
+
+
+def test_each_event_once(broker, topic, table, consumer_file, inside, sql):
+    """Of events, copies, collisions, tombstones and poison, each key is one row, and all poison is dead-lettered."""
+    good = [event(n % 50) for n in range(100)]
+    bad = [b"x", {"trace": 5}, event(77, amount=-1)]
+    broker.produce(topic, [*good, *bad, None, event(1, details={"n": "other"})], headers=[("mine", b"1")])
+    member = inside(consumer_file(broker.address, topic))
+    member.wait(lambda: broker.committed(f"g-{topic}", topic) == 105)
+
+    assert [(50, 50)] == sql(COUNT)
+    counted = {name: member.metric(f"{name}_total") for name in ("inserted", "duplicates", "in_batch_duplicates")}
+    assert 101 == sum(counted.values()) + member.metric("collisions_total")
+    assert 50 == counted["inserted"]
+    assert member.metric("collisions_total") > 0
+    assert 1 == member.metric("tombstones_total")
+    assert {"not_json": 1.0, "wrong_type": 1.0, "database": 1.0} == {
+        reason: member.metric("rejected_total", reason=reason) for reason in ("not_json", "wrong_type", "database")
+    }
+    assert 3 == member.metric("dlq_messages_total", topic=f"{topic}-dlq")
+
+    letters = {dict(one.headers())["dupe-audit-reason"]: one for one in broker.read(f"{topic}-dlq", 3)}
+    assert {b"not_json", b"wrong_type", b"database"} == letters.keys()
+    headers = dict(letters[b"database"].headers())
+    assert (b"23514", b"1", topic.encode(), b"1") == tuple(
+        headers[name] for name in ("dupe-audit-sqlstate", "dupe-audit-attempt", "dupe-audit-topic", "mine")
+    )
+    assert b"x" == letters[b"not_json"].value()
+
+
+def test_nothing_of_an_event_is_logged(broker, topic, table, consumer_file, consume):
+    """Neither log lines nor metrics hold a value of an event, and a prevented duplicate is a countable event."""
+    secret = event(1, name="SECRET", details={"SECRET": 1})
+    broker.produce(topic, [secret, secret, {**secret, "amount": -7}, {**secret, "at": "SECRET"}, b'"SECRET'])
+    program = consume(consumer_file(broker.address, topic))
+    program.wait(lambda: broker.committed(f"g-{topic}", topic) == 5)
+    served = "".join(program.get(path)[1] for path in ("/metrics", "/healthz", "/readyz"))
+    told = program.stop()
+
+    assert "SECRET" not in told + served
+    assert 1 == sum(one["count"] for one in program.events("duplicates_prevented"))
+    assert {"dead_lettered", "started", "stopped", "arbiter"} < {one["event"] for one in program.events()}
+    assert all(line.startswith("{") for line in told.splitlines())
+
+
+def test_what_is_dead_lettered_on_request(broker, topic, table, consumer_file, inside):
+    """Tombstones and collisions go to the dead letters where the file says so."""
+    broker.produce(topic, [event(1), event(1, amount=2), None], key=lambda _value: b"1")
+    more = '[events]\ntombstones = "dlq"\ncollisions = "dlq"'
+    member = inside(consumer_file(broker.address, topic, more=more))
+    member.wait(lambda: broker.committed(f"g-{topic}", topic) == 3)
+
+    letters = broker.read(f"{topic}-dlq", 2)
+    assert {b"tombstone": None, b"collision": b"1"} == {
+        dict(one.headers())["dupe-audit-reason"]: one.value() and one.key() for one in letters
+    }
+
+
+def test_replay(broker, topic, table, consumer_file, inside, sql):
+    """A replay writes what can be written now, keeps what cannot for the next one, and comes to an end."""
+    sql("CREATE TABLE names (name text PRIMARY KEY); INSERT INTO names VALUES ('Read')")
+    sql("ALTER TABLE events ADD FOREIGN KEY (name) REFERENCES names")
+    broker.produce(topic, [event(1), event(2, name="Late"), event(3, name="Later")])
+    file = consumer_file(broker.address, topic)
+    member = inside(file)
+    member.wait(lambda: broker.committed(f"g-{topic}", topic) == 3)
+    member.stop()
+
+    sql("INSERT INTO names VALUES ('Late')")
+    replayed = inside(file, replay=True)
+    replayed.ended(1)
+    (told,) = replayed.events("replayed")
+    assert {"read": 2, "inserted": 1, "rejected": 1} == {name: told[name] for name in ("read", "inserted", "rejected")}
+
+    sql("INSERT INTO names VALUES ('Later')")
+    again = inside(file, replay=True)
+    again.ended(0)
+    (told,) = again.events("replayed")
+    assert (1, 1) == (told["read"], told["inserted"])
+    inside(file, replay=True).ended(0)
+
+    attempts = [dict(one.headers())["dupe-audit-attempt"] for one in broker.read(f"{topic}-dlq", 3)]
+    assert [b"1", b"1", b"2"] == sorted(attempts)
+    assert [("Late",), ("Later",), ("Read",)] == sql("SELECT name FROM events ORDER BY name")
+
+
+def test_replay_of_nothing(broker, table, consumer_file, inside):
+    """Where there is no topic of dead letters, a replay has nothing to do, and says so with 0."""
+    inside(consumer_file(broker.address, broker.topic()), replay=True).ended(0)
+
+
+def test_the_breaker_stops_a_changed_producer(broker, topic, table, consumer_file, inside, sql):
+    """When too many are rejected the process ends with 3; nothing of the batch is dead-lettered or committed."""
+    broker.produce(topic, [event(n) for n in range(20)] + [{"other": n} for n in range(30)])
+    error = inside(consumer_file(broker.address, topic)).ended(3)
+
+    assert f"of topic '{topic}' were rejected" in error
+    assert 0 == broker.committed(f"g-{topic}", topic)
+    assert [] == broker.read(f"{topic}-dlq", 0, seconds=2)
+
+    allowed = inside(consumer_file(broker.address, topic, more="[breaker]\nshare = 1"))
+    allowed.wait(lambda: broker.committed(f"g-{topic}", topic) == 50)
+    assert 30 == allowed.metric("dlq_messages_total")
+    assert [(20, 20)] == sql(COUNT)
+
+
+def test_two_members_share_and_one_is_killed(broker, topic, table, consumer_file, consume, sql):
+    """Two processes share the partitions; what one of them had at hand when it was killed, the other writes."""
+    file = consumer_file(broker.address, topic, more="[batch]\nrows = 50")
+    first = consume(file).started()
+    second = consume(file)
+    first.wait(lambda: first.metric("assigned_partitions") == 2)
+    second.wait(lambda: second.metric("assigned_partitions") == 2)
+    broker.produce(topic, [event(n // 2) for n in range(4000)], key=by_trace)
+    second.wait(lambda: second.metric("inserted_total") > 0)
+    second.process.kill()
+    first.wait(lambda: broker.committed(f"g-{topic}", topic) == 4000)
+    first.stop()
+
+    assert [(2000, 2000)] == sql(COUNT)
+    assert 1 <= len([one for one in first.events("partitions") if one["kind"] == "revoked"])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_signals_end_it_in_order(broker, topic, table, consumer_file, consume, sql, number, code):
+    """A signal ends the process after the batch at hand, with its offsets committed and the group left."""
+    broker.produce(topic, [event(n) for n in range(500)])
+    program = consume(consumer_file(broker.address, topic, more="[batch]\nrows = 20")).started()
+    program.wait(lambda: broker.committed(f"g-{topic}", topic) > 0)
+    program.stop(number, code)
+
+    (rows, _keys), *_ = sql(COUNT)
+    assert rows == broker.committed(f"g-{topic}", topic)
+    assert "revoked" == program.events("partitions")[-1]["kind"]

