@@ -19,7 +19,7 @@ from dupe_audit.consumer.events import Decoder
 from dupe_audit.consumer.health import Health
 from dupe_audit.consumer.logs import say
 from dupe_audit.consumer.metrics import Metrics
-from dupe_audit.consumer.source import Source
+from dupe_audit.consumer.source import Source, place_of
 from dupe_audit.consumer.stop import Abandoned, Stop
 from dupe_audit.writer import Arbiter, Outcome, Unavailable
 
@@ -120,6 +120,8 @@ class Loop:
             self._hold(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             pause = min(2 * pause, LONGEST_PAUSE)
             batch.keep(self._source.owned)
+            # With the rows that are given up go those read after them: their commit would pass over the former.
+            self._early = [message for message in self._early if place_of(message) in self._source.owned]
 
     def _hold(self, seconds: float) -> None:
         """Wait, and poll all the while with every partition paused: whoever does not poll loses its partitions.

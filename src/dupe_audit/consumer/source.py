@@ -142,7 +142,7 @@ class Source:
 
     def beyond(self, message: Message[Any, Any]) -> bool:
         """Tell whether a message came after the end that its partition had at first sight."""
-        place = _place(message)
+        place = place_of(message)
         if place not in self._ends and (end := self._end(place)) is not None:
             self._ends[place] = end
         return int(message.offset() or 0) >= self._ends.get(place, 1 << 63)
@@ -172,9 +172,9 @@ class Source:
     def _is_event(self, message: Message[Any, Any]) -> bool:
         error = message.error()
         if error is None:
-            return _place(message) in self.owned
+            return place_of(message) in self.owned
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - as above
-            self._ended.add(_place(message))
+            self._ended.add(place_of(message))
             return False
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             self._unknown.add(message.topic() or "")
@@ -233,7 +233,8 @@ class Source:
         say("partitions", kind=kind, partitions=[f"{one.topic}[{one.partition}]" for one in partitions])
 
 
-def _place(message: Message[Any, Any]) -> Place:
+def place_of(message: Message[Any, Any]) -> Place:
+    """Return the topic and partition of a message."""
     return message.topic() or "", int(message.partition() or 0)
 
 
