@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -42,6 +42,9 @@ SAY_EVERY = 10.0
 #: seconds between tries to commit again what was refused, where no events come
 COMMIT_EVERY = 1.0
 
+#: messages that may come while the broker is asked to commit, before fetching is paused
+EARLY = 1000
+
 
 class Source:
     """A member of a consumer group."""
@@ -66,10 +69,11 @@ class Source:
         self._next: dict[Place, int] = {}
         self._uncommitted: dict[Place, int] = {}
         self._refused_at = 0.0
+        self._answers: list[tuple[Place, KafkaError | None]] = []  #: to the last commit
         self._ended: set[Place] = set()
         self._unknown: set[str] = set()
         self._said: dict[int, float] = {}
-        settings: dict[str, Any] = {**for_consumer(rule), "error_cb": self._on_error}
+        settings: dict[str, Any] = {**for_consumer(rule), "error_cb": self._on_error, "on_commit": self._on_commit}
         if to_the_end:
             settings["enable.partition.eof"] = "true"
         try:
@@ -96,6 +100,10 @@ class Source:
             return []
         return [message for message in found if self._is_event(message)]
 
+    def has(self, message: Message[Any, Any]) -> bool:
+        """Tell whether a message is of a partition that is ours."""
+        return _place(message) in self.owned
+
     def pause(self) -> None:
         """Fetch nothing, and keep the partitions as long as ``poll`` is called."""
         if not self._paused:
@@ -108,8 +116,12 @@ class Source:
             self._paused = False
             self._consumer.resume(self._partitions())
 
-    def commit(self, offsets: Mapping[Place, int]) -> None:
+    def commit(self, offsets: Mapping[Place, int], waiting: Callable[[], None]) -> list[Message[Any, Any]]:
         """Commit where to go on, for the partitions that are still ours; and what was refused before.
+
+        Polls until the broker has answered, because a call that waits for it hears no signal, and would wait as
+        long as the broker is down. Returns the messages that came meanwhile. ``waiting`` is called now and then;
+        what it raises ends the wait.
 
         The broker may refuse, in the middle of a rebalance. Then it is asked again, or the events come again, as
         duplicates, to whoever has the partition.
@@ -120,19 +132,33 @@ class Source:
         self._next.update(offsets)
         self._uncommitted.update({place: offset for place, offset in offsets.items() if place in self.owned})
         if not self._uncommitted or (not offsets and time.monotonic() < self._refused_at + COMMIT_EVERY):
-            return
+            return []
+        self._answers = []
         wanted = [TopicPartition(*place, offset) for place, offset in self._uncommitted.items()]
+        early: list[Message[Any, Any]] = []
         try:
-            answers = self._consumer.commit(offsets=wanted, asynchronous=False) or []
+            self._consumer.commit(offsets=wanted, asynchronous=True)
         except KafkaException as error:
             self._refused(error.args[0])
-            return
-        refusals = {(one.topic, one.partition): one.error for one in answers if one.error is not None}
-        self._uncommitted = {place: self._uncommitted[place] for place in refusals}
-        for refusal in refusals.values():
-            self._refused(refusal)
-        if not refusals:
+            return early
+        while not self._answers:
+            if len(early) >= EARLY:
+                self.pause()
+            early += self.poll(1, 0.05)
+            waiting()
+        self.resume()
+        for place, refusal in self._answers:
+            if refusal is None:
+                self._uncommitted.pop(place, None)
+            else:
+                self._refused(refusal)
+        if all(refusal is None for _place, refusal in self._answers):
             self._metrics.last_commit.set(time.time())
+        return early
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        answers = [((one.topic, one.partition), one.error) for one in partitions]
+        self._answers = answers if answers and error is None else [(("", 0), error)]
 
     def count_lag(self) -> None:
         """Note how far behind each partition is, as of what was fetched last; the broker is not asked."""
