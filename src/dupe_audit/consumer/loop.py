@@ -71,15 +71,18 @@ class Loop:
 
     def _turn(self) -> None:
         self._health.beat()
-        messages, self._early = self._early, []
-        if not messages:
-            messages = self._source.poll(self._config.batch.rows, self._config.batch.linger / 1000)
+        rows = self._config.batch.rows
+        messages, self._early = self._early[:rows], self._early[rows:]
+        if len(messages) < rows:
+            messages += self._source.poll(rows - len(messages), self._config.batch.linger / 1000)
+        # What was polled early may be of a partition that has been taken away since.
+        messages = [message for message in messages if self._source.has(message)]
         if self._replay:  # what this replay itself has dead-lettered again is the next one's
             messages = [message for message in messages if not self._source.beyond(message)]
         if messages:
             self._settle(messages)
         else:
-            self._source.commit({})
+            self._early += self._source.commit({}, self._waiting)
         if time.monotonic() > self._looked + LOOK_EVERY:
             self.look()
             self._source.count_lag()
@@ -97,7 +100,7 @@ class Loop:
             self._hold,
         )
         self._source.resume()
-        self._source.commit(batch.offsets())
+        self._early += self._source.commit(batch.offsets(), self._waiting)
         self._count(batch)
         self._metrics.batch_seconds.observe(time.monotonic() - started)
 
