@@ -19,7 +19,7 @@ from dupe_audit.consumer.events import Decoder
 from dupe_audit.consumer.health import Health
 from dupe_audit.consumer.logs import say
 from dupe_audit.consumer.metrics import Metrics
-from dupe_audit.consumer.source import Source, place_of
+from dupe_audit.consumer.source import Source
 from dupe_audit.consumer.stop import Abandoned, Stop
 from dupe_audit.writer import Arbiter, Outcome, Unavailable
 
@@ -72,10 +72,11 @@ class Loop:
     def _turn(self) -> None:
         self._health.beat()
         rows = self._config.batch.rows
+        self._forget_what_is_not_ours()
         messages, self._early = self._early[:rows], self._early[rows:]
         if len(messages) < rows:
             messages += self._source.poll(rows - len(messages), self._config.batch.linger / 1000)
-        # What was polled early may be of a partition that has been taken away since.
+        # This poll may have taken a partition away of which there are messages from before.
         messages = [message for message in messages if self._source.has(message)]
         if self._replay:  # what this replay itself has dead-lettered again is the next one's
             messages = [message for message in messages if not self._source.beyond(message)]
@@ -123,8 +124,14 @@ class Loop:
             self._hold(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             pause = min(2 * pause, LONGEST_PAUSE)
             batch.keep(self._source.owned)
-            # With the rows that are given up go those read after them: their commit would pass over the former.
-            self._early = [message for message in self._early if place_of(message) in self._source.owned]
+            self._forget_what_is_not_ours()
+
+    def _forget_what_is_not_ours(self) -> None:
+        """Drop what was read early of partitions that are lost, whole, at once.
+
+        A part of it that stayed would be committed when the partition comes back, and pass over the rest.
+        """
+        self._early = [message for message in self._early if self._source.has(message)]
 
     def _hold(self, seconds: float) -> None:
         """Wait, and poll all the while with every partition paused: whoever does not poll loses its partitions.
