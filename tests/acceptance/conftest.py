@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 ROOT = Path(__file__).parents[2]
 KEY = "correlation_id, action_name, created_at"
@@ -78,6 +79,27 @@ def agent_actions(alembic: Run, sql) -> None:
         FROM agent_actions WHERE correlation_id IN (SELECT md5(i::text)::uuid FROM generate_series(1, 60) AS i)
         """
     )
+
+
+@pytest.fixture
+def psql(database_url, server, tmp_path):
+    """Run a script with psql as the documentation says; returns the process."""
+    program = Path(server.bin_dir) / "psql"
+    if not program.exists():
+        pytest.skip("no psql beside the server's programs")
+
+    def run(script, *, stop="1"):
+        path = tmp_path / "script.sql"
+        path.write_text(script)
+        url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        return subprocess.run(
+            [program, "-X", "-q", "-v", f"ON_ERROR_STOP={stop}", "-f", str(path), url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
 
 
 CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM agent_actions t"

@@ -33,7 +33,7 @@ def test_upgrade_enforces_and_downgrade_brings_every_row_back_h138(alembic, sql,
     """Up removes the extras and enforces the key, down restores the table byte for byte, and up works again."""
     before = sql(CHECKSUM)
 
-    alembic("upgrade", "head")
+    alembic("upgrade", "015")
     assert [("UNIQUE (correlation_id, action_name, created_at)",)] == constraint(sql)
     assert [(1000,)] == sql("SELECT count(*) FROM agent_actions")
     assert [("enforced", "015", 60, 0)] == sql("SELECT state, revision, archived, restored FROM dupe_audit.run")
@@ -42,14 +42,14 @@ def test_upgrade_enforces_and_downgrade_brings_every_row_back_h138(alembic, sql,
     assert [] == constraint(sql)
     assert before == sql(CHECKSUM)
 
-    alembic("upgrade", "head")
+    alembic("upgrade", "015")
     assert [(1000,)] == sql("SELECT count(*) FROM agent_actions")
     assert [("restored",), ("enforced",)] == sql("SELECT state FROM dupe_audit.run ORDER BY id")
 
 
 def test_upgrade_has_a_comment_on_the_constraint(alembic, sql, agent_actions):
     """The catalog says what the constraint is for."""
-    alembic("upgrade", "head")
+    alembic("upgrade", "015")
 
     comment = sql(f"SELECT obj_description(oid) FROM pg_constraint WHERE conname = '{NAME}'")
     assert "duplicate" in comment[0][0]
@@ -57,7 +57,7 @@ def test_upgrade_has_a_comment_on_the_constraint(alembic, sql, agent_actions):
 
 def test_upgrade_on_an_empty_table(alembic, sql):
     """With nothing to clean, the constraint is made, nothing is archived, and the way back works."""
-    alembic("upgrade", "head")
+    alembic("upgrade", "015")
     assert [("enforced", 0)] == sql("SELECT state, archived FROM dupe_audit.run")
 
     alembic("downgrade", "014")
@@ -66,7 +66,7 @@ def test_upgrade_on_an_empty_table(alembic, sql):
 
 def test_downgrade_to_base(alembic, sql, agent_actions):
     """The whole project can be taken away again; the ledger stays."""
-    alembic("upgrade", "head")
+    alembic("upgrade", "015")
     alembic("downgrade", "base")
 
     assert [(None,)] == sql("SELECT to_regclass('agent_actions')")
@@ -75,7 +75,7 @@ def test_downgrade_to_base(alembic, sql, agent_actions):
 
 def test_ten_simultaneous_identical_inserts_make_one_row(alembic, sql, agent_actions, psycopg_connect):
     """After the upgrade, of ten sessions that insert the same key at once, one succeeds."""
-    alembic("upgrade", "head")
+    alembic("upgrade", "015")
     start, outcomes = threading.Barrier(10), []
     connections = [psycopg_connect(autocommit=True) for _ in range(10)]
 
@@ -102,7 +102,7 @@ def test_killed_upgrade_continues_h164(alembic, sql, agent_actions, environment,
     """A client killed at any moment loses nothing, and the same command ends in the same state."""
     before = sql(CHECKSUM)
     victim = subprocess.Popen(
-        [sys.executable, "-m", "alembic", "-x", "dupe_audit.batch_size=1", "upgrade", "head"],
+        [sys.executable, "-m", "alembic", "-x", "dupe_audit.batch_size=1", "upgrade", "015"],
         cwd=ROOT,
         env=environment,
         stderr=subprocess.DEVNULL,
@@ -111,7 +111,7 @@ def test_killed_upgrade_continues_h164(alembic, sql, agent_actions, environment,
     victim.send_signal(signal.SIGKILL)
     victim.wait()
 
-    alembic("upgrade", "head")
+    alembic("upgrade", "015")
 
     assert [("enforced", 60)] == sql("SELECT state, archived FROM dupe_audit.run")
     assert [(60, 60)] == sql("SELECT count(*), count(DISTINCT id) FROM dupe_audit.archive_1")
@@ -149,7 +149,7 @@ def test_upgrade_wins_against_a_writer_that_keeps_duplicating(alembic, sql, agen
     """New duplicates that arrive during the upgrade are cleaned under the same run, and the build is tried again."""
     duplicator(0.2)
 
-    alembic("upgrade", "head")
+    alembic("upgrade", "015")
 
     assert [(0,)] == sql(EXTRAS)
     assert [(1, "enforced")] == sql("SELECT id, state FROM dupe_audit.run")
@@ -159,7 +159,7 @@ def test_upgrade_gives_up_cleanly_against_a_faster_writer_h67(alembic, sql, agen
     """Where duplicates arrive faster than a build can end, the upgrade says so, and no invalid index stays."""
     for _ in range(4):
         duplicator(0)
-    project = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    project = [sys.executable, "-m", "alembic", "upgrade", "015"]
 
     done = subprocess.run(project, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
@@ -183,7 +183,7 @@ def test_divergent_groups_stop_the_upgrade_where_they_are_refused_h23(
     shutil.copy(ROOT / "alembic.ini", tmp_path)
 
     done = subprocess.run(
-        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        [sys.executable, "-m", "alembic", "upgrade", "015"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -222,7 +222,7 @@ def test_children_follow_through_the_whole_upgrade_and_back(alembic, sql, agent_
         command = [sys.executable, "-m", "alembic", *arguments]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stderr
 
-    assert "60 extras archived, 60 children pointed at their survivors" in run("upgrade", "head")
+    assert "60 extras archived, 60 children pointed at their survivors" in run("upgrade", "015")
     assert [("enforced", 61, 61)] == sql("SELECT state, archived, moved FROM dupe_audit.run r, dupe_audit.child c")
     assert [(1061, 1000)] == sql("SELECT count(*), count(DISTINCT action) FROM child")
 
@@ -244,21 +244,21 @@ def test_a_connection_that_is_in_a_transaction_is_refused_in_words_h166_h185(ale
         connection.exec_driver_sql("SELECT 1")
         config.attributes["connection"] = connection
         with pytest.raises(CommandError, match="already in a transaction"):
-            command.upgrade(config, "head")
+            command.upgrade(config, "015")
 
     assert [(1060,)] == sql("SELECT count(*) FROM agent_actions")
 
 
 def test_unknown_option_is_refused(alembic, agent_actions):
     """A misspelt -x option stops before anything is done."""
-    done = alembic("-x", "dupe_audit.batchsize=5", "upgrade", "head", code=255)
+    done = alembic("-x", "dupe_audit.batchsize=5", "upgrade", "015", code=255)
 
     assert "There is no -x dupe_audit.batchsize" in done.stderr
 
 
 def test_nothing_is_written_to_stdout(alembic, agent_actions):
     """The directives are silent on stdout, which is the stream of the offline SQL."""
-    assert "" == alembic("upgrade", "head").stdout
+    assert "" == alembic("upgrade", "015").stdout
     assert "" == alembic("downgrade", "014").stdout
 
 
@@ -266,7 +266,7 @@ def test_no_server_is_said_in_words(alembic, environment):
     """Where the server cannot be reached, Alembic ends without a traceback and without the password."""
     environment["DATABASE_URL"] = "postgresql://u:secret@localhost:1/d"
 
-    done = alembic("upgrade", "head", code=255)
+    done = alembic("upgrade", "015", code=255)
 
     assert "Cannot connect" in done.stderr
     assert "Traceback" not in done.stderr

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
 
 from dupe_audit.cleanup import cleanup
 from dupe_audit.model import CleanupRule, UniqueKey
@@ -15,27 +14,6 @@ from dupe_audit.model import CleanupRule, UniqueKey
 ROOT = Path(__file__).parents[2]
 NAME = "unique_action_per_correlation_timestamp"
 CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM agent_actions t"
-
-
-@pytest.fixture
-def psql(database_url, server, tmp_path):
-    """Run a script with psql as the documentation says; returns the process."""
-    program = Path(server.bin_dir) / "psql"
-    if not program.exists():
-        pytest.skip("no psql beside the server's programs")
-
-    def run(script, *, stop="1"):
-        path = tmp_path / "script.sql"
-        path.write_text(script)
-        url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
-        return subprocess.run(
-            [program, "-X", "-q", "-v", f"ON_ERROR_STOP={stop}", "-f", str(path), url],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
 
 
 def test_offline_script_goes_up_and_down_h172(alembic, psql, sql, agent_actions, dupe_audit):
@@ -91,7 +69,7 @@ def test_offline_script_stamps_nothing_unproven(alembic, psql, sql, agent_action
 
 def test_offline_script_drops_its_own_unfinished_index(alembic, psql, sql, agent_actions):
     """An invalid index that a killed run left behind is dropped and built again."""
-    alembic("upgrade", "head")
+    alembic("upgrade", "015")
     sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = '" + NAME + "'::regclass")
     sql("ALTER TABLE agent_actions DROP CONSTRAINT " + NAME)
     sql(

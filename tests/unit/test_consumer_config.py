@@ -111,6 +111,7 @@ def test_variables_of_the_environment(load):
         ('["t"]', '["t"]\n[breaker]\nshare = 10', 15, "above 0 and up to 1"),
         ('["t"]', '["t"]\n[dlq]\ntopic = "t"', 15, "come from"),
         ('["t"]', '["t"]\n[dlq]\nreplay_group = "g"', 15, "other than"),
+        ('["t"]', '["t"]\n[dlq]\ntimeout = "5min"', 15, "max.poll.interval.ms"),
         ('["t"]', '["t"]\n[htpp]\nport = 1', 14, "Did you mean 'http'?"),
         ('["t"]', '["t"]\n[http]\nport = "9464"', 15, "whole number"),
         ('["t"]', '["t"]\nstart = "latst"', 14, "Did you mean 'latest'?"),

@@ -71,15 +71,19 @@ class Loop:
 
     def _turn(self) -> None:
         self._health.beat()
-        messages, self._early = self._early, []
-        if not messages:
-            messages = self._source.poll(self._config.batch.rows, self._config.batch.linger / 1000)
+        rows = self._config.batch.rows
+        self._forget_what_is_not_ours()
+        messages, self._early = self._early[:rows], self._early[rows:]
+        if len(messages) < rows:
+            messages += self._source.poll(rows - len(messages), self._config.batch.linger / 1000)
+        # This poll may have taken a partition away of which there are messages from before.
+        messages = [message for message in messages if self._source.has(message)]
         if self._replay:  # what this replay itself has dead-lettered again is the next one's
             messages = [message for message in messages if not self._source.beyond(message)]
         if messages:
             self._settle(messages)
         else:
-            self._source.commit({})
+            self._early += self._source.commit({}, self._waiting)
         if time.monotonic() > self._looked + LOOK_EVERY:
             self.look()
             self._source.count_lag()
@@ -97,7 +101,7 @@ class Loop:
             self._hold,
         )
         self._source.resume()
-        self._source.commit(batch.offsets())
+        self._early += self._source.commit(batch.offsets(), self._waiting)
         self._count(batch)
         self._metrics.batch_seconds.observe(time.monotonic() - started)
 
@@ -120,6 +124,14 @@ class Loop:
             self._hold(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             pause = min(2 * pause, LONGEST_PAUSE)
             batch.keep(self._source.owned)
+            self._forget_what_is_not_ours()
+
+    def _forget_what_is_not_ours(self) -> None:
+        """Drop what was read early of partitions that are lost, whole, at once.
+
+        A part of it that stayed would be committed when the partition comes back, and pass over the rest.
+        """
+        self._early = [message for message in self._early if self._source.has(message)]
 
     def _hold(self, seconds: float) -> None:
         """Wait, and poll all the while with every partition paused: whoever does not poll loses its partitions.

@@ -147,6 +147,9 @@ def _dlq(section: Section, kafka: KafkaRule) -> DlqRule:
         section.fail("topic", "dead letters would go to a topic that they come from.")
     if rule.replay_group == kafka.group:
         section.fail("replay_group", "the replay needs a group other than the consumer's.")
+    patience = kafka.librdkafka.get("max.poll.interval.ms", "300000")
+    if patience.isdecimal() and rule.timeout >= int(patience):
+        section.fail("timeout", "is not shorter than max.poll.interval.ms: the partitions would be lost meanwhile.")
     section.close()
     return rule
 

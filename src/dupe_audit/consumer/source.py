@@ -1,14 +1,15 @@
 """The Kafka side: messages in, offsets back, and the partitions that are ours meanwhile.
 
-Everything happens on one thread: rebalances run inside ``poll``, so none can happen while a batch is written.
+Rebalances run inside ``poll``, on the one thread that polls and writes, so none can happen while a batch is written.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -42,6 +43,9 @@ SAY_EVERY = 10.0
 #: seconds between tries to commit again what was refused, where no events come
 COMMIT_EVERY = 1.0
 
+#: seconds without an answer to a commit after which to poll, so as not to lose the membership
+POLL_AFTER = 0.25
+
 
 class Source:
     """A member of a consumer group."""
@@ -66,6 +70,7 @@ class Source:
         self._next: dict[Place, int] = {}
         self._uncommitted: dict[Place, int] = {}
         self._refused_at = 0.0
+        self._asked: _Commit | None = None
         self._ended: set[Place] = set()
         self._unknown: set[str] = set()
         self._said: dict[int, float] = {}
@@ -96,6 +101,10 @@ class Source:
             return []
         return [message for message in found if self._is_event(message)]
 
+    def has(self, message: Message[Any, Any]) -> bool:
+        """Tell whether a message is of a partition that is ours."""
+        return place_of(message) in self.owned
+
     def pause(self) -> None:
         """Fetch nothing, and keep the partitions as long as ``poll`` is called."""
         if not self._paused:
@@ -108,8 +117,12 @@ class Source:
             self._paused = False
             self._consumer.resume(self._partitions())
 
-    def commit(self, offsets: Mapping[Place, int]) -> None:
+    def commit(self, offsets: Mapping[Place, int], waiting: Callable[[], None]) -> list[Message[Any, Any]]:
         """Commit where to go on, for the partitions that are still ours; and what was refused before.
+
+        The call to the broker has a thread of its own, because it hears no signal, and waits as long as the broker
+        is down. Meanwhile this one polls, where it takes long, and returns the messages that came. ``waiting`` is
+        called now and then; what it raises ends the wait.
 
         The broker may refuse, in the middle of a rebalance. Then it is asked again, or the events come again, as
         duplicates, to whoever has the partition.
@@ -120,19 +133,23 @@ class Source:
         self._next.update(offsets)
         self._uncommitted.update({place: offset for place, offset in offsets.items() if place in self.owned})
         if not self._uncommitted or (not offsets and time.monotonic() < self._refused_at + COMMIT_EVERY):
-            return
-        wanted = [TopicPartition(*place, offset) for place, offset in self._uncommitted.items()]
-        try:
-            answers = self._consumer.commit(offsets=wanted, asynchronous=False) or []
-        except KafkaException as error:
-            self._refused(error.args[0])
-            return
-        refusals = {(one.topic, one.partition): one.error for one in answers if one.error is not None}
-        self._uncommitted = {place: self._uncommitted[place] for place in refusals}
-        for refusal in refusals.values():
-            self._refused(refusal)
-        if not refusals:
+            return []
+        asked = _Commit(self._consumer, [TopicPartition(*place, offset) for place, offset in self._uncommitted.items()])
+        self._asked = asked
+        early: list[Message[Any, Any]] = []
+        while not asked.done.wait(POLL_AFTER):
+            self.pause()
+            early += self.poll(1, 0.0)
+            waiting()
+        self.resume()
+        for place, refusal in asked.answers:
+            if refusal is None:
+                self._uncommitted.pop(place, None)
+            else:
+                self._refused(refusal)
+        if all(refusal is None for _place, refusal in asked.answers):
             self._metrics.last_commit.set(time.time())
+        return early
 
     def count_lag(self) -> None:
         """Note how far behind each partition is, as of what was fetched last; the broker is not asked."""
@@ -142,7 +159,7 @@ class Source:
 
     def beyond(self, message: Message[Any, Any]) -> bool:
         """Tell whether a message came after the end that its partition had at first sight."""
-        place = _place(message)
+        place = place_of(message)
         if place not in self._ends and (end := self._end(place)) is not None:
             self._ends[place] = end
         return int(message.offset() or 0) >= self._ends.get(place, 1 << 63)
@@ -156,8 +173,9 @@ class Source:
         )
 
     def close(self) -> None:
-        """Leave the group."""
-        self._consumer.close()
+        """Leave the group; not where the broker has not answered a commit, as it would not answer this either."""
+        if self._asked is None or self._asked.done.wait(1):
+            self._consumer.close()
 
     def _end(self, place: Place) -> int | None:
         try:
@@ -172,9 +190,9 @@ class Source:
     def _is_event(self, message: Message[Any, Any]) -> bool:
         error = message.error()
         if error is None:
-            return _place(message) in self.owned
+            return place_of(message) in self.owned
         if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - as above
-            self._ended.add(_place(message))
+            self._ended.add(place_of(message))
             return False
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             self._unknown.add(message.topic() or "")
@@ -233,7 +251,27 @@ class Source:
         say("partitions", kind=kind, partitions=[f"{one.topic}[{one.partition}]" for one in partitions])
 
 
-def _place(message: Message[Any, Any]) -> Place:
+class _Commit:
+    """One call to the broker, and its answer for each partition."""
+
+    def __init__(self, consumer: Consumer, offsets: list[TopicPartition]) -> None:
+        self._consumer, self._offsets = consumer, offsets
+        self.answers: list[tuple[Place, KafkaError | None]] = []
+        self.done = threading.Event()
+        threading.Thread(target=self._ask, name="commit", daemon=True).start()
+
+    def _ask(self) -> None:
+        try:
+            answers = self._consumer.commit(offsets=self._offsets, asynchronous=False) or []
+            self.answers = [((one.topic, one.partition), one.error) for one in answers]
+        except KafkaException as error:
+            self.answers = [(("", 0), error.args[0])]
+        finally:
+            self.done.set()
+
+
+def place_of(message: Message[Any, Any]) -> Place:
+    """Return the topic and partition of a message."""
     return message.topic() or "", int(message.partition() or 0)
 
 

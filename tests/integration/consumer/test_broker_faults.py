@@ -5,7 +5,7 @@ import time
 import pytest
 from confluent_kafka import KafkaError
 
-from kafka import EVENTS, UNIQUE, event
+from kafka import EVENTS, UNIQUE, event, wait_for
 
 COUNT = "SELECT count(*), count(DISTINCT (trace, name, at)) FROM events"
 OFFSET_COMMIT = 8  # of Kafka's protocol
@@ -146,3 +146,39 @@ def test_a_port_that_is_taken(mock, topic, consumer_file, inside):
     file = consumer_file(mock.address, topic)
     file.write_text(file.read_text().replace("port = 0", f"port = {port}"))
     assert "another [http] port" in inside(file).ended(2)
+
+
+def test_a_signal_while_the_broker_is_down(mock, topic, consumer_file, consume):
+    """Without a broker to leave the group at, a signal still ends the process in time for whoever stops it."""
+    program = consume(consumer_file(mock.address, topic)).started()
+    mock.produce(topic, [event(n) for n in range(10)])
+    program.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
+    mock.down()
+    program.wait(lambda: program.metric("kafka_errors_total") >= 1)
+    before = time.monotonic()
+    program.stop()
+    assert time.monotonic() - before < 8
+    mock.up()
+
+
+def test_a_commit_without_an_answer(mock, topic, consumer_file, consume, sql, psycopg_connect):
+    """While nobody answers a commit the consumer is alive, and a signal ends it in the time that it allows."""
+    file = consumer_file(mock.address, topic, more='[batch]\nshutdown = "1s"\n[database]\nlock_timeout = "20s"')
+    program = consume(file).started()
+    with psycopg_connect() as holder:
+        holder.execute("LOCK TABLE events IN SHARE MODE")
+        mock.produce(topic, [event(n) for n in range(10)])
+        program.wait(lambda: sql("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] > 0)
+        mock.down()
+    wait_for(lambda: sql(COUNT) == [(10, 10)])
+    time.sleep(1)
+    assert 200 == program.get("/healthz")[0]
+    assert 0 == program.metric("inserted_total")  # which is counted when it is committed
+    before = time.monotonic()
+    program.stop()
+    assert time.monotonic() - before < 6
+
+    mock.up()
+    again = consume(file)
+    again.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
+    assert 10 == again.metric("duplicates_total")

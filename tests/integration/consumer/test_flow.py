@@ -30,6 +30,7 @@ def test_each_event_once(broker, topic, table, consumer_file, inside, sql):
     member = inside(consumer_file(broker.address, topic))
     member.wait(lambda: broker.committed(f"g-{topic}", topic) == 105)
 
+    member.wait(lambda: member.metric("batch_events_sum") == 105)
     assert [(50, 50)] == sql(COUNT)
     counted = {name: member.metric(f"{name}_total") for name in ("inserted", "duplicates", "in_batch_duplicates")}
     assert 101 == sum(counted.values()) + member.metric("collisions_total")

@@ -1,0 +1,169 @@
+"""The stack's three consumers, with a broker, as their containers would run them."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import threading
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from kafka import Broker, wait_for
+from stack import ACTION, BIN, CONSUMERS, DEPLOY, PASSWORDS, Started
+
+pytestmark = pytest.mark.min_pg(15)  # psql reads the environment (\getenv) since then; the stack's own is 17
+
+
+@pytest.fixture
+def broker(tmp_path, services) -> Iterator[Broker]:
+    """A broker with the topics that the topics job makes; the test's own, because the names are the stack's."""
+    (script,) = services["topics"]["command"][2:]
+    with Broker.start(tmp_path) as running:
+        for topic in re.search(r"for topic in (.*); do", script)[1].split():
+            for name in (topic, f"{topic}-dlq"):
+                running.topic(3, name)
+        yield running
+
+
+def event(name: str, **changes) -> dict:
+    return json.loads((DEPLOY / "events" / f"{name}.json").read_text()) | changes
+
+
+@pytest.fixture
+def start_consumers(start, broker):
+    """Start consumers, all three unless some are named; returns each with the port of its metrics."""
+
+    def run(*names: str, **changes: str) -> dict[str, tuple[Started, int]]:
+        running = {}
+        for name in names or CONSUMERS:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            places = {"KAFKA_BROKERS": broker.address, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(port)}
+            running[name] = start(name, **places, **changes), port
+        return running
+
+    return run
+
+
+def page(port: int) -> str:
+    """Return a consumer's metrics as it serves them."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        return answer.read().decode()
+
+
+def metric(port: int, name: str) -> float:
+    """Return the sum of a metric's samples."""
+    lines = [line for line in page(port).splitlines() if re.match(rf"dupe_audit_consumer_{re.escape(name)}[ {{]", line)]
+    return sum(float(line.split()[-1]) for line in lines)
+
+
+def health(port: int) -> int:
+    """Run the image's health check; returns its exit code."""
+    told = (DEPLOY / "Dockerfile").read_text()
+    command = json.loads(re.search(r"HEALTHCHECK .*\n +CMD (\[.*\])$", told, flags=re.MULTILINE)[1])
+    environment = {"PATH": f"{BIN}:{os.defpath}", "HTTP_PORT": str(port)}
+    return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
+
+
+TABLES = ("agent_actions", "agent_routing_decisions", "agent_manifest_injections")
+ROWS = "SELECT " + ", ".join(f"(SELECT count(*)::int FROM {table})" for table in TABLES)
+
+
+LATE = "22222222-2222-2222-2222-222222222222"
+
+
+@pytest.mark.slow
+def test_events_become_rows_once(start, admin, broker, start_consumers):
+    """Each event is a row once, one before its parent is replayed, metrics are those asked for, and a stop is clean."""
+    start("migrate").ended(0)
+    consumers = start_consumers()
+    broker.produce("agent-actions", [event("agent-actions")] * 2 + [b"no JSON"])
+    broker.produce("agent-routing-decisions", [event("routing-decisions")] * 2)
+    wait_for(lambda: [(1, 1, 0)] == admin(ROWS))
+    early = event("manifest-injections", agent_name="tester", routing_decision_id=LATE)
+    broker.produce("agent-manifest-injections", [event("manifest-injections")] * 2 + [early])
+    wait_for(lambda: [(1, 1, 1)] == admin(ROWS))
+
+    for _, port in consumers.values():
+        wait_for(lambda port=port: metric(port, "duplicates_total") + metric(port, "in_batch_duplicates_total") == 1)
+        wait_for(lambda port=port: metric(port, "ready"))
+        assert (0, 1) == (health(port), metric(port, 'arbiter{mode="named"}'))
+        assert set() == asked() - set(re.findall(r"^# TYPE (\w+)", page(port), flags=re.MULTILINE))
+    wait_for(lambda: [metric(port, "dlq_messages_total") for _, port in consumers.values()] == [1, 0, 1])
+
+    broker.produce("agent-routing-decisions", [event("routing-decisions", id=LATE, selected_agent="tester")])
+    wait_for(lambda: [(1, 2, 1)] == admin(ROWS))
+    replay = ("dupe-audit", "consume", "consumers/manifest-injections.toml", "--replay-dlq")
+    places = {"KAFKA_BROKERS": broker.address, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0"}
+    start("intelligence-consumer", *replay, **places).ended(0)
+    assert [(1, 2, 2)] == admin(ROWS)
+
+    for consumer, port in consumers.values():
+        said = consumer.stopped()
+        assert 1 == health(port)
+        assert [] == [password for password in PASSWORDS.values() if password in said]
+
+
+def asked() -> set[str]:
+    """Return the metrics of the alert rules and of the dashboard."""
+    files = [(DEPLOY / "monitoring" / name).read_text() for name in ("alerts.yml", "dashboard.json")]
+    named = re.findall(r"dupe_audit_consumer_\w+", "".join(files))
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in named}
+
+
+@pytest.fixture
+def traffic(broker) -> Iterator[Callable[[], int]]:
+    """Send new actions, each twice, until the returned function is called; it returns how many they were."""
+    done, sent = threading.Event(), []
+
+    def run():
+        while not done.wait(0.05):
+            one = event("agent-actions", correlation_id=str(uuid.uuid4()))
+            broker.produce("agent-actions", [one, one])
+            sent.append(one)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def stop():
+        done.set()
+        thread.join()
+        return len(sent)
+
+    yield stop
+    stop()
+
+
+@pytest.mark.slow
+def test_constraint_comes_and_goes_under_a_running_consumer(start, admin, broker, start_consumers, traffic):
+    """Rolled out and back under events, the consumer names the constraint while it is there and loses no event."""
+    start("migrate", "alembic", "upgrade", "014").ended(0)
+    admin(f"{ACTION} FROM generate_series(1, 300)")
+    ((consumer, port),) = start_consumers("agent-consumer", ROLLOUT="true").values()
+
+    def arbiter_is(mode):
+        with contextlib.suppress(OSError):  # it serves nothing before it has started
+            return metric(port, f'arbiter{{mode="{mode}"}}')
+
+    wait_for(lambda: arbiter_is("any") and metric(port, "inserted_total"))
+    for command, mode in (((), "named"), (("alembic", "downgrade", "014"), "any")):
+        start("migrate", *command).ended(0)
+        wait_for(lambda mode=mode: arbiter_is(mode))
+    sent = traffic()
+
+    wait_for(lambda: 2 * sent == sum(metric(port, f"{what}_total") for what in SETTLED))
+    assert 0 == metric(port, "rejected_total")
+    # Those that came in before and after the constraint are among the rows, those that left for it are back.
+    assert [(1 + sent, 300 + metric(port, "inserted_total"))] == admin(
+        "SELECT count(DISTINCT correlation_id), count(*) FROM agent_actions"
+    )
+    consumer.stopped()
+
+
+#: what becomes of an event that is written
+SETTLED = ("inserted", "duplicates", "in_batch_duplicates", "collisions")

@@ -1,0 +1,95 @@
+"""Alert rules and dashboard ask for metrics and labels that the consumer has, and say it in PromQL."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import promql_parser
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+MONITORING = ROOT / "deploy" / "monitoring"
+RULES = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"][0]["rules"]
+DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
+PREFIX = "dupe_audit_consumer_"
+
+#: what Prometheus itself knows of a target
+OF_THE_SCRAPE = {"up": set()}
+TARGET = {"job", "instance"}
+
+
+def documented() -> dict[str, set[str]]:
+    """Return the consumer's metrics with their labels, a histogram by its three series."""
+    page = (ROOT / "docs" / "reference" / "consumer-metrics.md").read_text()
+    found = {}
+    for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \|", page, flags=re.MULTILINE):
+        for suffix in ("_bucket", "_sum", "_count") if kind == "histogram" else ("",):
+            known = set(re.findall(r"`(\w+)`", labels))
+            found[f"{PREFIX}{name}{suffix}"] = known | ({"le"} if suffix == "_bucket" else set())
+    return found
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """Yield each expression, with the name of what asks it."""
+    for rule in RULES:
+        yield rule["alert"], rule["expr"]
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            yield panel["title"], target["expr"].replace("$__rate_interval", "5m")
+
+
+def parts(node) -> Iterator:
+    """Yield an expression and all that it is made of."""
+    yield node
+    for name in ("lhs", "rhs", "expr", "vector_selector", "param"):
+        part = getattr(node, name, None)
+        if part is not None:
+            yield from parts(part)
+    for argument in getattr(node, "args", ()):
+        yield from parts(argument)
+
+
+@pytest.mark.parametrize(("asks", "expression"), list(expressions()), ids=lambda text: text[:40])
+def test_expression_asks_for_what_is_there(asks, expression):
+    """An expression is PromQL, and each metric and each label in it exists."""
+    known = documented() | OF_THE_SCRAPE
+    selectors = [one for one in parts(promql_parser.parse(expression)) if type(one) is promql_parser.VectorSelector]
+
+    assert selectors
+    assert set() == {one.name for one in selectors} - known.keys()
+    labels = TARGET.union(*(known[one.name] for one in selectors))
+    for one in selectors:
+        assert set() == {matcher.name for matcher in one.matchers.matchers} - known[one.name] - TARGET
+    grouped = {name for names in re.findall(r"\b(?:by|on) \(([\w, ]+)\)", expression) for name in names.split(", ")}
+    assert set() == grouped - labels
+
+
+def test_legends_and_summaries_name_labels_that_are_there():
+    """What is filled in for a reader is a label of the metrics that were asked for."""
+    known = set().union(TARGET, *documented().values())
+    told = [rule["annotations"]["summary"] for rule in RULES]
+    told += [target["legendFormat"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    assert set() == set(re.findall(r"\{\{ *(?:\$labels\.)?(\w+)", "".join(told))) - known
+
+
+def test_every_alert_is_explained():
+    """The how-to has a section for each alert and for no other, and each alert says how bad it is."""
+    page = (ROOT / "docs" / "howto" / "monitoring.md").read_text()
+    assert [rule["alert"] for rule in RULES] == re.findall(r"^### (DupeAudit\w+)$", page, flags=re.MULTILINE)
+    assert {"critical", "warning"} == {rule["labels"]["severity"] for rule in RULES}
+
+
+def test_prometheus_scrapes_the_consumers_of_the_stack():
+    """The stack's Prometheus reads these rules and asks the three consumers under the job that the rules name."""
+    told = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    (job,) = told["scrape_configs"]
+    stack = (ROOT / "deploy" / "compose.yaml").read_text()
+
+    assert ["alerts.yml"] == told["rule_files"]
+    assert {f'up{{job="{job["job_name"]}"}}'} == {
+        one for rule in RULES for one in re.findall(r"\bup\{.*?\}", rule["expr"])
+    }
+    services = [target.removesuffix(":9464") for target in job["static_configs"][0]["targets"]]
+    assert services == re.findall(r"^  ([\w-]+-consumer):$", stack, flags=re.MULTILINE)
