@@ -13,9 +13,9 @@ from confluent_kafka import KafkaException
 from dupe_audit.embedded import Server
 from torture.consumer.broker import Broker
 from torture.consumer.facts import Facts
-from torture.consumer.invariants import AT_THE_END, ENDED, INVENTED, LETTERS, objections
+from torture.consumer.invariants import AT_THE_END, INVENTED, LETTERS, objections
 from torture.consumer.members import Members
-from torture.consumer.mutants import MUTANTS
+from torture.consumer.mutants import MUTANTS, Mutant
 from torture.consumer.producer import Sender
 from torture.consumer.scene import Scene, new_scene
 from torture.consumer.strikes import DOWN, MIGRATIONS, STRIKES, UP, Stage
@@ -25,6 +25,9 @@ from torture.invariants import Objection
 
 #: seconds in which consumers that nobody disturbs have to commit something
 PATIENCE = 40.0
+
+#: seconds in which a group has to form, and in which it has to commit something before the next strike
+FORMS_WITHIN, MOVES_WITHIN = 20.0, 6.0
 
 #: strikes that need a server, or a broker, of the harness's own
 NEED_SERVER, NEED_WIRE = {"server crashed"}, {"broker cut off", "dead letters held back"}
@@ -67,8 +70,11 @@ class Place:
     logs: Path | None = None  #: where the consumers' logs are kept
 
 
-def torture(place: Place, tally: Tally, plan: Plan, deadline: float) -> None:
-    """Play one scene; the seed and the scene's number decide what is tried."""
+def torture(place: Place, tally: Tally, plan: Plan, deadline: float) -> bool:
+    """Play one scene; the seed and the scene's number decide what is tried.
+
+    Return False where the broker stopped giving the group's partitions to anybody: then nothing can be said of the end.
+    """
     seed = f"{tally.seed}/{tally.counts['scenes']}"
     tally.counts["scenes"] += 1
     with (
@@ -78,35 +84,54 @@ def torture(place: Place, tally: Tally, plan: Plan, deadline: float) -> None:
         Watcher(scene, sender) as watcher,
     ):
         stage = Stage(scene, members, sender, place.server, Random(seed))
-        _strike(stage, plan, tally, deadline)
+        _strike(stage, watcher, plan, tally, deadline)
         if not scene.enforced():
             tally.objections += MIGRATIONS[UP](stage)
         sender.finish()
-        tally.objections += members.look_after() + _until_read(watcher)
+        tally.objections += members.look_after()
+        read = _until_read(watcher)
         tally.objections += members.stop()
         watcher.finish()
-        facts = everything(scene, watcher)
-        if len(watcher.truth.numbers) < len(sender.made):
-            raise RuntimeError("the broker has lost messages that it had acknowledged")
-        tally.objections += objections(facts) + watcher.objections
-        _account(tally, stage, watcher, facts)
+        tally.objections += watcher.objections
         if place.logs:
             for member in members.all:
                 shutil.copy(member.log, place.logs / f"{scene.topic}-{member.log.name}")
+        if not read and not scene.lets_join():
+            tally.counts["scenes whose group the broker gave up"] += 1
+            return False
+        facts = everything(scene, watcher)
+        if len(watcher.truth.numbers) < len(sender.made):
+            raise RuntimeError("the broker has lost messages that it had acknowledged")
+        tally.objections += objections(facts)
+        _account(tally, stage, watcher, facts)
+    return True
 
 
-def _strike(stage: Stage, plan: Plan, tally: Tally, deadline: float) -> None:
+def _strike(stage: Stage, watcher: Watcher, plan: Plan, tally: Tally, deadline: float) -> None:
     for name in plan.strikes:
         if time.monotonic() > deadline:
             return
+        _until_it_moves(watcher, time.monotonic() + MOVES_WITHIN)
         time.sleep(stage.random.uniform(*plan.rest))
         tally.objections += (STRIKES | MIGRATIONS)[name](stage)
         tally.objections += stage.members.look_after()
         tally.strikes[name] += 1
 
 
-def _until_read(watcher: Watcher) -> list[Objection]:
-    """Wait until everything is committed, as long as there is progress; the invariants ask again whether it was."""
+def _until_it_moves(watcher: Watcher, deadline: float) -> None:
+    """Wait until something more is committed: a strike at a group that still forms tells little."""
+    before: dict[int, int] | None = None
+    while time.monotonic() < deadline:
+        with suppress(KafkaException):
+            committed = watcher.committed()
+            if before is not None and committed != before:
+                return
+            before = committed
+        time.sleep(0.05)
+
+
+def _until_read(watcher: Watcher) -> bool:
+    """Wait until everything is committed, as long as there is progress; tell whether it is."""
     last: dict[int, int] = {}
     deadline = time.monotonic() + PATIENCE
     watcher.truth.read()
@@ -114,11 +139,11 @@ def _until_read(watcher: Watcher) -> list[Objection]:
         with suppress(KafkaException):
             committed = watcher.committed()
             if committed == watcher.truth.ends:
-                return []
+                return True
             if committed != last:
                 last, deadline = committed, time.monotonic() + PATIENCE
         time.sleep(0.1)
-    return [Objection(ENDED, f"nothing was committed for {PATIENCE:.0f} s")]
+    return False
 
 
 def everything(scene: Scene, watcher: Watcher) -> Facts:
@@ -164,17 +189,17 @@ def _account(tally: Tally, stage: Stage, watcher: Watcher, facts: Facts) -> None
     )
 
 
-def _until_it_moves(watcher: Watcher, deadline: float) -> None:
-    """Wait until something more is committed: a strike at a group that still forms tells nothing."""
-    before = watcher.committed()
-    while time.monotonic() < deadline and watcher.committed() == before:
-        time.sleep(0.05)
-
-
 def provoke(place: Place, name: str, seed: int, seconds: float = 40) -> Counter[str]:
     """Run a mutant until the harness makes the objection that it has to make; return it, counted, or nothing."""
+    for _ in range(3):
+        found = _provoke(place, name, seed, seconds)
+        if found is not None:
+            return found
+    return Counter()
+
+
+def _provoke(place: Place, name: str, seed: int, seconds: float) -> Counter[str] | None:
     mutant = MUTANTS[name]
-    deadline = time.monotonic() + seconds
     with (
         new_scene(place.url, place.template, place.broker) as scene,
         Members(scene, 2, ("-m", "torture.consumer.mutants", name)) as members,
@@ -182,23 +207,28 @@ def provoke(place: Place, name: str, seed: int, seconds: float = 40) -> Counter[
         Watcher(scene, sender, pause=0.05) as watcher,
     ):
         stage = Stage(scene, members, sender, None, Random(seed))
-        for member in members.all:
-            member.ready(seconds)
+        _until_it_moves(watcher, time.monotonic() + FORMS_WITHIN)
+        if not watcher.committed() and not scene.lets_join():
+            return None
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             # One that ends is not caught by that, and a supervisor would start it again; but it should not be broken.
             broken = [str(one) for one in members.look_after() if "unforeseen" in one.what]
             if broken:
                 raise RuntimeError(broken[0])
             if mutant.strike:
-                _until_it_moves(watcher, deadline)
+                _until_it_moves(watcher, time.monotonic() + MOVES_WITHIN)
                 STRIKES[mutant.strike](stage)
-            time.sleep(0.2)
-            # While events come in, only words that are true of a moment may be looked for.
-            found = list(watcher.objections)
-            if mutant.invariant in LIVE:
-                facts = everything(scene, watcher)
-                found += [Objection(mutant.invariant, what) for what in LIVE[mutant.invariant](facts)]
-            caught = [one for one in found if one.invariant == mutant.invariant and mutant.words in one.what]
-            if caught:
+            if caught := _caught(mutant, scene, watcher):
                 return Counter(one.invariant for one in caught)
+            time.sleep(0.2)
     return Counter()
+
+
+def _caught(mutant: Mutant, scene: Scene, watcher: Watcher) -> list[Objection]:
+    """Return the objections that the mutant has to provoke. While events come in, only some hold at every moment."""
+    found = list(watcher.objections)
+    if mutant.invariant in LIVE:
+        facts = everything(scene, watcher)
+        found += [Objection(mutant.invariant, what) for what in LIVE[mutant.invariant](facts)]
+    return [one for one in found if one.invariant == mutant.invariant and mutant.words in one.what]

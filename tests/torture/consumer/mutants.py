@@ -42,7 +42,8 @@ def commit_first() -> None:
     settle = Loop._settle
 
     def hasty(self: Loop, messages: list[Any]) -> None:
-        self._source.commit(Batch(messages, self._decode, self._config.events).offsets())
+        offsets = Batch(messages, self._decode, self._config.events).offsets()
+        self._early += self._source.commit(offsets, self._waiting)
         settle(self, messages)
 
     Loop._settle = hasty  # type: ignore[method-assign]
@@ -77,12 +78,12 @@ def look_then_insert() -> None:
 
 
 def _look_then_insert(connection: psycopg.Connection[Any], row: Any) -> Outcome:
-    if connection.execute(LOOK, (row[0], row[3], row[7])).fetchone() is not None:
-        return Outcome(kind="duplicate")
     try:
         with connection.transaction():
+            if connection.execute(LOOK, (row[0], row[3], row[7])).fetchone() is not None:
+                return Outcome(kind="duplicate")
             connection.execute(INTO, row)
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
+    except (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded) as error:
         return Outcome(kind="rejected", sqlstate=error.sqlstate)
     return Outcome(kind="inserted")
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,10 @@ enabled = false
 """
 
 
+#: seconds in which a member that joins an idle group has to be given partitions
+JOINED_WITHIN = 12.0
+
+
 @dataclass(frozen=True)
 class Scene:
     """Where everything is."""
@@ -129,6 +134,27 @@ class Scene:
         """Return the committed offsets by partition; one that never was is left out."""
         wanted = [TopicPartition(self.topic, partition) for partition in range(PARTITIONS)]
         return {one.partition: one.offset for one in consumer.committed(wanted, timeout=5) if one.offset >= 0}
+
+    def lets_join(self) -> bool:
+        """Tell whether the broker lets a bare member of the group have partitions; with that we have nothing to do.
+
+        The one from the wheel sometimes does not, when members have died or come while a group was forming.
+        """
+        given: list[TopicPartition] = []
+
+        def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            given.extend(partitions)
+            consumer.incremental_assign([])
+
+        settings = {"session.timeout.ms": SESSION_TIMEOUT, "heartbeat.interval.ms": 300, "enable.auto.commit": False}
+        settings |= {"partition.assignment.strategy": "cooperative-sticky"}
+        member = Consumer({"bootstrap.servers": self.broker.address, "group.id": self.group, **settings, **QUIET})
+        member.subscribe([self.topic], on_assign=assigned)
+        deadline = time.monotonic() + JOINED_WITHIN
+        while not given and time.monotonic() < deadline:
+            member.poll(0.2)
+        member.close()
+        return bool(given)
 
     def observer(self) -> Consumer:
         """Return a client that can read the group's offsets, and is no member."""
