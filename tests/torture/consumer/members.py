@@ -24,7 +24,7 @@ class Member:
     def __init__(self, scene: Scene, number: int, program: Sequence[str]) -> None:
         self.log = scene.directory / f"member-{number}.log"
         self._command = [sys.executable, *program, str(scene.config)]
-        self._environment = scene.environment()
+        self._environment = {**scene.environment(), "DUPE_AUDIT_TRACEBACK": "1"}
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:

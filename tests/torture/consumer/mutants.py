@@ -118,7 +118,14 @@ def forget_letters() -> None:
 def read_time() -> None:
     """Let Python read the time, which cuts off the seventh digit that PostgreSQL rounds."""
     checked = fields.TYPES["timestamptz"]
-    fields.TYPES["timestamptz"] = lambda value: datetime.fromisoformat(checked(value)).isoformat()
+
+    def convert(value: Any) -> str:
+        try:
+            return datetime.fromisoformat(checked(value)).isoformat()
+        except ValueError:
+            raise fields.Poison("bad_timestamp", "no time of Python's") from None
+
+    fields.TYPES["timestamptz"] = convert
 
 
 MUTANTS = {
