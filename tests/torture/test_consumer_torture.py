@@ -18,15 +18,13 @@ from torture.consumer.tally import Tally
 SEED = 1
 STRIKES = (
     "consumer killed",
-    "backends ended",
     DOWN,
-    "consumer ended by SIGTERM",
-    "deadlock",  # nothing to be done while the constraint is away
+    "backends ended",
     UP,
     "server crashed",
     "deadlock",
     "dead letters held back",
-    "consumer stopped beyond its session",
+    "consumer ended by SIGTERM",
 )
 SHORT = Plan(STRIKES, rate=600, rest=(0, 0.2))
 
@@ -68,8 +66,8 @@ def test_nothing_that_breaks_breaks_a_promise(server, server_url, like, on):
     assert len(STRIKES) == tally.strikes.total()
     assert 0 == tally.counts["scenes whose group the broker gave up"]
     assert tally.counts["events, by key"] == tally.counts["rows"]
-    assert tally.counts["rows"] > 3000
-    assert tally.counts["dead letters"] >= tally.counts["poison"] > 100
+    assert tally.counts["rows"] > 2000
+    assert tally.counts["dead letters"] >= tally.counts["poison"] > 50
     assert tally.counts["of them collisions"] > 0
     assert tally.counts["samples of the offsets"] > 10
     assert tally.counts["looks with a valid constraint"] > 0
