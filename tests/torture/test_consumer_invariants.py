@@ -15,6 +15,7 @@ from torture.consumer.invariants import (
     OFFSETS,
     ONCE,
     objections,
+    objections_so_far,
     offsets,
 )
 from torture.consumer.poison import KINDS, poison
@@ -142,6 +143,16 @@ def test_offset_beyond_a_message_is_objected_to(facts, planted, what):
     assert f"{OFFSETS}: {what}" in told(wrong)
     assert [] == offsets(replace(wrong, committed={0: 1}))
     assert [] == offsets(wrong, verified={0: 3})
+
+
+def test_unread_rest_is_not_asked_for(facts):
+    """Where the broker gave up the group, only what was committed has to be somewhere."""
+    stuck = replace(facts, committed={0: 1}, table=[Stored(FIRST)], letters=[])
+    assert [] == objections_so_far(stuck)
+    assert f"{LOST}: event 1 is not in the table" in map(str, objections_so_far(replace(stuck, table=[])))
+    assert f"{ONCE}: event 1 is in the table 2 times" in map(
+        str, objections_so_far(replace(stuck, table=[Stored(FIRST)] * 2))
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

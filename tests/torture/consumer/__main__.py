@@ -19,8 +19,8 @@ from torture.consumer.scene import template
 from torture.consumer.tally import Tally, as_table
 from torture.world import SETTINGS, World
 
-#: strikes in a scene: with so many the constraint goes and comes back twice
-STRIKES_IN_A_SCENE = 40
+#: strikes in a scene: each kind twice, and the constraint goes and comes back
+STRIKES_IN_A_SCENE = 22
 
 
 @click.command()

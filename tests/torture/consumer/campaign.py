@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from dupe_audit.embedded import Server
 from torture.consumer.broker import Broker
 from torture.consumer.facts import Facts
-from torture.consumer.invariants import AT_THE_END, INVENTED, LETTERS, objections
+from torture.consumer.invariants import AT_THE_END, INVENTED, LETTERS, objections, objections_so_far
 from torture.consumer.members import Members
 from torture.consumer.mutants import MUTANTS, Mutant
 from torture.consumer.producer import Sender
@@ -73,7 +73,7 @@ class Place:
 def torture(place: Place, tally: Tally, plan: Plan, deadline: float) -> bool:
     """Play one scene; the seed and the scene's number decide what is tried.
 
-    Return False where the broker stopped giving the group's partitions to anybody: then nothing can be said of the end.
+    Return False where the broker stopped giving the group's partitions to anybody, so that there was no end to judge.
     """
     seed = f"{tally.seed}/{tally.counts['scenes']}"
     tally.counts["scenes"] += 1
@@ -96,15 +96,14 @@ def torture(place: Place, tally: Tally, plan: Plan, deadline: float) -> bool:
         if place.logs:
             for member in members.all:
                 shutil.copy(member.log, place.logs / f"{scene.topic}-{member.log.name}")
-        if not read and not scene.lets_join():
-            tally.counts["scenes whose group the broker gave up"] += 1
-            return False
+        given_up = not read and not scene.lets_join()
+        tally.counts["scenes whose group the broker gave up"] += given_up
         facts = everything(scene, watcher)
         if len(watcher.truth.numbers) < len(sender.made):
             raise RuntimeError("the broker has lost messages that it had acknowledged")
-        tally.objections += objections(facts)
+        tally.objections += objections_so_far(facts) if given_up else objections(facts)
         _account(tally, stage, watcher, facts)
-    return True
+    return not given_up
 
 
 def _strike(stage: Stage, watcher: Watcher, plan: Plan, tally: Tally, deadline: float) -> None:

@@ -7,6 +7,7 @@ there the cleanup of an upgrade puts the extras, and a downgrade takes them out 
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from torture.consumer.events import Content
 from torture.consumer.facts import Facts, Letter, Place, Sent
@@ -131,6 +132,15 @@ INVARIANTS = (*AT_THE_END, UNCAUSED, DISCREET)
 def objections(facts: Facts) -> list[Objection]:
     """Return every violation, as of the end."""
     return [Objection(name, what) for name, check in AT_THE_END.items() for what in check(facts)]
+
+
+def objections_so_far(facts: Facts) -> list[Objection]:
+    """Return the violations where the events were not read to the end: nothing is asked of what was not committed."""
+    committed = {place: one for place, one in facts.sent.items() if place[1] < facts.committed.get(place[0], 0)}
+    settled = replace(facts, sent=committed)
+    found = [(LOST, what) for what in nothing_lost(settled)]
+    found += [(name, what) for name in (ONCE, INVENTED, OFFSETS) for what in AT_THE_END[name](facts)]
+    return [Objection(name, what) for name, what in found]
 
 
 def _at(place: Place) -> str:
