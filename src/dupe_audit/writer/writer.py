@@ -148,11 +148,16 @@ class Writer:
         """Find out about a row that DO NOTHING did nothing with.
 
         A bare one passes over a conflict with *any* unique index, so this may be an event that a primary key's
-        lagging sequence would have lost. Named, the key was committed by somebody else after our snapshot.
+        lagging sequence would have lost. Or the key was committed by somebody else after our snapshot; then a second
+        look finds it, and whether it holds the same data.
         """
         try:
             verdict = self._delivery.deliver([row])[0] if self.arbiter.enforced else None
-            return self._outcome(verdict or self._delivery.deliver_alone(row), set())
+            if verdict is None:
+                verdict = self._delivery.deliver_alone(row)
+                if not verdict.inserted and not self._delivery.target.deferrable:
+                    verdict = self._delivery.deliver([row])[0] or verdict
+            return self._outcome(verdict, set())
         except AtFault as fault:
             return fault.outcome
 

@@ -104,6 +104,20 @@ def test_being_built(rows, held_build, way, ready):
         assert "any" == rows.arbiter.mode
 
 
+def test_collision_with_a_row_that_was_faster_than_the_look(sql, writer, held_build, psycopg_connect, way):
+    """While the index is ready and not valid, other data for a key that somebody has just committed is a collision."""
+    sql("CREATE TABLE t (id bigserial PRIMARY KEY, k text, v int); CREATE INDEX ON t (k)")
+    rows, done = writer(KEY, ["k", "v"]), []
+    with held_build(ready=True), psycopg_connect() as faster:
+        faster.execute("INSERT INTO t (k, v) VALUES ('a', 1), ('b', 2)")
+        thread = threading.Thread(target=lambda: done.extend(rows.write([("a", 2), ("b", 2)])))
+        thread.start()
+        thread.join(0.3)
+        faster.commit()
+        thread.join(10)
+    assert ["collision", "duplicate"] == kinds(done)
+
+
 def test_an_unfinished_index_that_stayed(rows, sql, held_build, way):
     """An invalid index that rejects writes rejects duplicates alone, and no row is lost to it."""
     with held_build(ready=True) as builder:
