@@ -92,5 +92,6 @@ KINDS: dict[str, Kind] = {
 
 def poison(kind: str, number: int, random: Random) -> bytes | None:
     """Return a message of a kind, made from an event that nobody sends."""
-    event = json.loads(spell(Content(NEVER - number, 0), Random(number)))
+    # In steps of four, as none of these numbers has the long text, which would make it another kind.
+    event = json.loads(spell(Content(NEVER - 4 * number, 0), Random(number)))
     return KINDS[kind].make({**event, "debug_mode": True, "duration_ms": 1, "action_type": "tool_call"}, random)
