@@ -145,7 +145,7 @@ _INSERT = (
 def _somebody_waits_for(pid: int, scene: Scene) -> bool:
     # From outside: in a transaction pg_stat_activity stands still.
     with scene.world.connect() as connection:
-        for _ in range(200):
+        for _ in range(500):  # behind, a consumer takes its time
             waits = f"SELECT FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid))"
             if connection.execute(waits.encode()).fetchone() is not None:
                 return True
