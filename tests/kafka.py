@@ -401,7 +401,9 @@ def by_trace(value: Any) -> bytes:
 def consumer_file(tmp_path) -> Callable[..., Path]:
     """Write a consumer's file for the table of EVENTS; sections are replaced or added by name."""
 
-    def write(address: str, topic: str, *, more: str = "", kafka: str = "", table: str = "") -> Path:
+    def write(
+        address: str, topic: str, *, more: str = "", kafka: str = "", table: str = "", librdkafka: str = ""
+    ) -> Path:
         file = tmp_path / f"{topic}-{uuid.uuid4().hex[:4]}.toml"
         file.write_text(
             f"""\
@@ -425,6 +427,7 @@ topics = ["{topic}"]
 [kafka.librdkafka]
 "session.timeout.ms" = 2000
 "heartbeat.interval.ms" = 300
+{librdkafka}
 [http]
 port = 0
 {more}

@@ -71,7 +71,6 @@ def test_nothing_that_breaks_breaks_a_promise(server, server_url, like, on):
     assert tally.counts["of them collisions"] > 0
     assert tally.counts["samples of the offsets"] > 10
     assert tally.counts["looks with a valid constraint"] > 0
-    assert 1 == tally.counts["deadlocks"]
 
 
 @pytest.mark.torture

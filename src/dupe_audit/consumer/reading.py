@@ -149,7 +149,11 @@ def _dlq(section: Section, kafka: KafkaRule) -> DlqRule:
         section.fail("replay_group", "the replay needs a group other than the consumer's.")
     patience = kafka.librdkafka.get("max.poll.interval.ms", "300000")
     if patience.isdecimal() and rule.timeout >= int(patience):
-        section.fail("timeout", "is not shorter than max.poll.interval.ms: the partitions would be lost meanwhile.")
+        section.fail(
+            "timeout",
+            f"dlq.timeout, {rule.timeout} ms, has to be shorter than max.poll.interval.ms, {patience}: "
+            "the partitions would be lost meanwhile.",
+        )
     section.close()
     return rule
 

@@ -31,12 +31,13 @@ def test_partitions_are_kept_while_the_database_is_away(mock, consumer_file, ins
     """While nobody is let in the consumer is alive, not ready, and keeps its partitions; then it goes on by itself."""
     sql(EVENTS + UNIQUE)
     topic = mock.topic()
-    member = inside(consumer_file(mock.address, topic, more="[batch]\nrows = 10")).started()
+    quick, impatient = '[batch]\nrows = 10\n[dlq]\ntimeout = "1s"', '"max.poll.interval.ms" = 2500'
+    member = inside(consumer_file(mock.address, topic, more=quick, librdkafka=impatient)).started()
     member.wait(lambda: member.get("/readyz")[0] == 200)
     away(allow=False)
     mock.produce(topic, [event(n) for n in range(100)])
     member.wait(lambda: member.metric("database_up") == 0)
-    time.sleep(3)  # longer than the session's timeout: whoever does not poll has lost its partitions by now
+    time.sleep(3.5)  # longer than max.poll.interval.ms: whoever does not poll has lost its partitions by now
 
     assert (503, "the database is away\n") == member.get("/readyz")
     assert 200 == member.get("/healthz")[0]
@@ -89,6 +90,27 @@ def test_backends_are_killed_all_the_time(mock, consumer_file, inside, sql):
 
     assert killed > 0
     assert [(1500, 1500)] == sql(COUNT)
+
+
+@pytest.mark.parametrize("sqlstate", ["53100", "40001", "40P01", "57P03"])
+def test_errors_that_pass(mock, consumer_file, inside, sql, sqlstate):
+    """A full disk, a serialization failure or a deadlock dead-letters nothing, stops nothing, and is waited out."""
+    sql(
+        EVENTS + UNIQUE + "; CREATE SEQUENCE tries;"
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF nextval('tries') <= 8 THEN RAISE SQLSTATE '{sqlstate}'; END IF; RETURN NEW; END $$;"
+        "CREATE TRIGGER fail BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION fail()"
+    )
+    topic = mock.topic(1)
+    letters = mock.topic(1, f"{topic}-dlq")
+    member = inside(consumer_file(mock.address, topic)).started()
+    mock.produce(topic, [event(n) for n in range(20)])
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 20)
+
+    assert [(20, 20)] == sql(COUNT)
+    assert 8 == member.metric("database_retries_total", sqlstate=sqlstate)
+    assert (0, []) == (member.metric("rejected_total"), mock.read(letters, 0, seconds=1))
+    assert member.get("/readyz")[0] == 200
 
 
 def test_the_constraint_comes_and_goes(mock, consumer_file, inside, sql):
