@@ -15,7 +15,7 @@ from typing import Any
 from psycopg.types.json import Json, Jsonb
 
 #: none of the words such as "now", which mean another time at each delivery
-_STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?"
+_STAMP = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d+)?)?"
 _ZONED = re.compile(_STAMP + r" ?([Zz]|[+-]\d\d(:?\d\d(:\d\d)?)?)", re.ASCII)
 _UNZONED = re.compile(_STAMP, re.ASCII)
 
