@@ -200,3 +200,18 @@ def test_no_signals_in_a_thread():
     thread.start()
     thread.join()
     assert stop
+
+
+def test_a_broker_that_is_away_does_not_flood_the_log(caplog, monkeypatch):
+    """What librdkafka says many times a second is logged once in ten seconds, each kind for itself."""
+    clock = [1000.0]
+    monkeypatch.setattr(logs.time, "monotonic", lambda: clock[0])
+    library = logging.getLogger("a library")
+    library.addFilter(logs.Seldom())
+    for _ in range(50):
+        library.error("FAIL [a] refused")
+        library.error("REQTMOUT [a] late")
+    clock[0] += 10
+    library.error("FAIL [b] refused")
+    assert ["FAIL [a] refused", "REQTMOUT [a] late", "FAIL [b] refused"] == [one.message for one in caplog.records]
+    assert [logs.Seldom] == [type(one) for one in logs.librdkafka.filters]

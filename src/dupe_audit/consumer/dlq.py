@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from dupe_audit.consumer.config import DlqRule, KafkaRule
 from dupe_audit.consumer.librdkafka import for_producer
-from dupe_audit.consumer.logs import log, say
+from dupe_audit.consumer.logs import librdkafka, say
 from dupe_audit.consumer.metrics import Metrics
 from dupe_audit.errors import DupeAuditError
 
@@ -155,5 +155,5 @@ class DeadLetters:
 
     def _ready(self) -> Producer:
         if self._producer is None:
-            self._producer = Producer(for_producer(self._kafka, self._rule), logger=log.getChild("librdkafka"))
+            self._producer = Producer(for_producer(self._kafka, self._rule), logger=librdkafka)
         return self._producer

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from dupe_audit.consumer.config import KafkaRule
 from dupe_audit.consumer.health import Health
 from dupe_audit.consumer.librdkafka import for_consumer
-from dupe_audit.consumer.logs import log, say
+from dupe_audit.consumer.logs import SAY_EVERY, librdkafka, say
 from dupe_audit.consumer.metrics import Metrics
 from dupe_audit.errors import DupeAuditError, WrongUsage
 
@@ -36,9 +36,6 @@ HOPELESS = {
         "Other members of the group assign partitions in another way: stop them all, then start these."
     ),
 }
-
-#: seconds between two log lines about the same error
-SAY_EVERY = 10.0
 
 #: seconds between tries to commit again what was refused, where no events come
 COMMIT_EVERY = 1.0
@@ -78,7 +75,7 @@ class Source:
         if to_the_end:
             settings["enable.partition.eof"] = "true"
         try:
-            self._consumer = Consumer(settings, logger=log.getChild("librdkafka"))
+            self._consumer = Consumer(settings, logger=librdkafka)
         except KafkaException as error:
             raise WrongUsage(f"librdkafka does not take the settings: {_told(error)}") from None
 
