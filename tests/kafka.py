@@ -265,16 +265,17 @@ class Inside(Member):
     """A consumer in a thread of this process: quick to start, but it cannot be killed, and hears no signals."""
 
     def __init__(self, file: Path, url: str, *, replay: bool = False) -> None:
+        config = read(file, {})
         self._stop = Stop(8.0)
         self._lines: list[str] = []
         self._handler = logging.Handler()
         self._handler.setFormatter(logs.JsonLines())
         self._handler.emit = self._take  # type: ignore[method-assign]
-        logs.log.addHandler(self._handler)
-        logs.log.setLevel(logging.INFO)
         self.code: int | None = None
         self.error = ""
-        self._thread = threading.Thread(target=self._run, args=(read(file, {}), url, replay), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(config, url, replay), daemon=True)
+        logs.log.addHandler(self._handler)
+        logs.log.setLevel(logging.INFO)
         self._thread.start()
 
     def _take(self, record: logging.LogRecord) -> None:

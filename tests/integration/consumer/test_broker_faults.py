@@ -82,16 +82,14 @@ def test_a_batch_that_takes_longer_than_the_poll_interval(mock, topic, consumer_
     file = consumer_file(
         mock.address,
         topic,
-        kafka='[kafka.librdkafka]\n"session.timeout.ms" = 1000\n"max.poll.interval.ms" = 1000\n[database]\n'
-        'lock_timeout = "20s"\n[unused]',
+        librdkafka='"max.poll.interval.ms" = 2500',
+        more='[dlq]\ntimeout = "1s"\n[database]\nlock_timeout = "20s"',
     )
-    text = file.read_text().split("[unused]")[0] + "[http]\nport = 0\n"
-    file.write_text(text)
     member = inside(file).started()
     with psycopg_connect() as holder:
         holder.execute("LOCK TABLE events IN SHARE MODE")
         mock.produce(topic, [event(n) for n in range(10)])
-        time.sleep(3)
+        time.sleep(4)
     member.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
 
     assert 1 <= member.metric("rebalances_total", kind="lost")
