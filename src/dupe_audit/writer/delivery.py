@@ -69,6 +69,11 @@ class Delivery:
             return self.probe()
         return self._target
 
+    @property
+    def has_primary_key(self) -> bool:
+        """Whether the rows last written have one; asked for each row, so the catalog is not looked at again."""
+        return bool(self._target and self._target.primary_key)
+
     def probe(self) -> Target:
         """Look at the table now."""
         try:

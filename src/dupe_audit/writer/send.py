@@ -19,8 +19,8 @@ Row = tuple[Any, ...]
 #: at REPEATABLE READ a duplicate that was committed after our snapshot is error 40001, not a duplicate
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
-#: A plan that was made while the table was empty reads it from end to end for each row once it is full: 12 times
-#: slower (measured). Switched off, a scan costs so much that a batch would be compiled, hence jit.
+#: A plan that was made while the table was empty reads it from end to end for each row once it is full: 3 to 15
+#: times slower (measured). Switched off, a scan costs so much that a batch would be compiled, hence jit.
 SEEK = "SET LOCAL enable_seqscan = off"
 SEEK_STAGED = f"{SEEK}; SET LOCAL enable_nestloop = off; SET LOCAL jit = off"
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from psycopg.types.json import Json, Jsonb
 
@@ -51,7 +53,7 @@ def _sound(text: str) -> str:
 
 def _known(value: Any) -> Any:
     # UUID, Decimal, date and their like write themselves down as PostgreSQL reads them; the rest is psycopg's.
-    return str(value) if type(value).__name__ in ("UUID", "Decimal", "date") else value
+    return str(value) if isinstance(value, (UUID, Decimal, date)) else value
 
 
 def _json(value: Any) -> Any:

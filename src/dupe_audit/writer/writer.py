@@ -162,7 +162,7 @@ class Writer:
             return fault.outcome
 
     def _outcome(self, verdict: send.Verdict, seen: set[send.Row]) -> Outcome:
-        known = verdict.identity if self._delivery.target.primary_key else ()
+        known = verdict.identity if self._delivery.has_primary_key else ()
         id_ = known[0] if len(known) == 1 else (known or None)
         if verdict.inserted:
             seen.add(verdict.identity)

@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupe_audit.model import UniqueKey
-from dupe_audit.writer import Writer, delivery
+from dupe_audit.writer import Writer
 
 COLUMNS = ["k", "n", "v", "w"]
 KEY = UniqueKey(table="t", columns=("k", "n"), name="once")
@@ -78,6 +78,10 @@ def test_outcomes_and_rows_are_those_of_the_model(sql, psycopg_connect, way, bat
     assert {(*key, value[0]) for key, value in model.rows.items()} == set(stored)
 
 
-def test_both_ways_are_taken(way):
-    """The parameter of these tests does choose between the two ways."""
-    assert (1 if way == "stage" else 1_000_000) == delivery.STAGE_FROM
+def test_both_ways_are_taken(sql, psycopg_connect, way):
+    """A batch of one way leaves the session with a stage, and a batch of the other does not."""
+    sql(TABLE)
+    connection = psycopg_connect(autocommit=True)
+    Writer(connection, KEY, COLUMNS).write([("a", "1", 1, None)])
+    stages = connection.execute("SELECT count(*) FROM pg_class WHERE relname LIKE 'dupe_audit_write_%'").fetchone()
+    assert (int(way == "stage"),) == stages
