@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from dupe_audit.consumer.commit import Commit, Place
 from dupe_audit.consumer.config import KafkaRule
 from dupe_audit.consumer.health import Health
 from dupe_audit.consumer.librdkafka import for_consumer
 from dupe_audit.consumer.logs import SAY_EVERY, librdkafka, say
 from dupe_audit.consumer.metrics import Metrics
 from dupe_audit.errors import DupeAuditError, WrongUsage
-
-Place = tuple[str, int]
 
 #: errors that going on cannot mend, and what may
 HOPELESS = {
@@ -67,7 +65,7 @@ class Source:
         self._next: dict[Place, int] = {}
         self._uncommitted: dict[Place, int] = {}
         self._refused_at = 0.0
-        self._asked: _Commit | None = None
+        self._asked: Commit | None = None
         self._ended: set[Place] = set()
         self._unknown: set[str] = set()
         self._said: dict[int, float] = {}
@@ -131,7 +129,7 @@ class Source:
         self._uncommitted.update({place: offset for place, offset in offsets.items() if place in self.owned})
         if not self._uncommitted or (not offsets and time.monotonic() < self._refused_at + COMMIT_EVERY):
             return []
-        asked = _Commit(self._consumer, [TopicPartition(*place, offset) for place, offset in self._uncommitted.items()])
+        asked = Commit(self._consumer, [TopicPartition(*place, offset) for place, offset in self._uncommitted.items()])
         self._asked = asked
         early: list[Message[Any, Any]] = []
         while not asked.done.wait(POLL_AFTER):
@@ -246,25 +244,6 @@ class Source:
         self._metrics.rebalances.labels(kind).inc()
         self._metrics.assigned.set(len(self.owned))
         say("partitions", kind=kind, partitions=[f"{one.topic}[{one.partition}]" for one in partitions])
-
-
-class _Commit:
-    """One call to the broker, and its answer for each partition."""
-
-    def __init__(self, consumer: Consumer, offsets: list[TopicPartition]) -> None:
-        self._consumer, self._offsets = consumer, offsets
-        self.answers: list[tuple[Place, KafkaError | None]] = []
-        self.done = threading.Event()
-        threading.Thread(target=self._ask, name="commit", daemon=True).start()
-
-    def _ask(self) -> None:
-        try:
-            answers = self._consumer.commit(offsets=self._offsets, asynchronous=False) or []
-            self.answers = [((one.topic, one.partition), one.error) for one in answers]
-        except KafkaException as error:
-            self.answers = [(("", 0), error.args[0])]
-        finally:
-            self.done.set()
 
 
 def place_of(message: Message[Any, Any]) -> Place:
