@@ -13,7 +13,10 @@ from dupe_audit.writer import Writer
 
 
 class Wire:
-    """Forwards TCP to the server's socket and counts how often the client speaks after the server did."""
+    """Forwards TCP to the server's socket and counts how often the server speaks after the client did.
+
+    Not the other way round: a pipeline ends with a Flush that nothing answers, and that may reach us late.
+    """
 
     def __init__(self, path: str) -> None:
         self.trips, self._last, self._path = 0, b"s", path
@@ -32,7 +35,8 @@ class Wire:
     def _pump(self, source: socket.socket, sink: socket.socket, side: bytes) -> None:
         with source, suppress(OSError):  # the other direction may have closed it
             while data := source.recv(1 << 16):
-                self.trips += side == b"c" and self._last == b"s"
+                if side == b"s":
+                    self.trips += self._last == b"c"
                 self._last = side
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
