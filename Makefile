@@ -8,11 +8,14 @@ STAMP := $(VENV)/.installed
 
 .PHONY: test test-all lint demo bench torture torture-consumer clean
 
+# Each process has servers of its own. One after the other, in this process: ARGS="-n 0 tests/unit"
+PYTEST := $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+
 test: $(STAMP)
-	$(BIN)/pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 test-all: $(STAMP)
-	$(BIN)/python tests/servers.py .servers $(BIN)/pytest $(ARGS)
+	$(BIN)/python tests/servers.py .servers $(PYTEST) $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -53,6 +53,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"tested on PostgreSQL {version}")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Learn the version from a process of pytest-xdist's, each of which has its own server."""
+    if version := getattr(node, "workeroutput", {}).get("server_version"):
+        node.config.stash[SERVER_VERSION] = version
+
+
 @pytest.fixture(scope="session")
 def pg_bin() -> Path | None:
     """The directory of server programs to test with; None is the embedded wheel's."""
@@ -85,6 +92,8 @@ def server_url(own_server: Server | None, pytestconfig: pytest.Config) -> str:
     with psycopg.connect(conninfo(url)) as connection:
         version = connection.info.parameter_status("server_version") or "?"
     pytestconfig.stash[SERVER_VERSION] = version
+    if hasattr(pytestconfig, "workeroutput"):
+        pytestconfig.workeroutput["server_version"] = version
     return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 

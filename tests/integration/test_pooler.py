@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +36,9 @@ def pooled_url(database_url, server, tmp_path) -> Iterator[str]:
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
         "auth_type = any\npool_mode = transaction\n"
     )
-    for path in (tmp_path, *tmp_path.parents[:2]):
+    for path in (tmp_path, *tmp_path.parents):
+        if path == Path(tempfile.gettempdir()):
+            break
         path.chmod(0o755)
     # PgBouncer refuses to run as root; the server's own user can also reach its socket.
     user = {"user": Path(str(url.query["host"])).stat().st_uid} if os.geteuid() == 0 else {}

@@ -170,9 +170,9 @@ class Scene:
 
 
 def _rows(connection: psycopg.Connection, query: str, parameters: tuple[Any, ...] | None = None) -> list[Stored]:
-    with connection.transaction(), connection.cursor(name="rows") as cursor:
-        cursor.itersize = 5000
-        return [read_back(row) for row in cursor.execute(query.encode(), parameters)]
+    # Row by row without a cursor on the server, which nobody could close after a crash.
+    with connection.cursor() as cursor:
+        return [read_back(row) for row in cursor.stream(query.encode(), parameters)]
 
 
 def read_back(row: tuple[Any, ...]) -> Stored:
