@@ -1,25 +1,8 @@
-"""The catalogue of findings: what is wrong and what to do, once for every door. One page each in the docs.
+"""What preflight, the upgrade, verify and restore can find."""
 
-``{subject}`` is what the finding is about: a name, a number, a pid. ``{table}`` is the table.
-"""
+from dupe_audit.findings.entry import Entry
 
-from __future__ import annotations
-
-from typing import NamedTuple
-
-from dupe_audit.model import Finding, Severity
-
-
-class Entry(NamedTuple):
-    """The words of one finding."""
-
-    severity: Severity
-    message: str
-    help: str
-    acceptable: bool = False  #: a person may take responsibility and go on
-
-
-CATALOGUE: dict[str, Entry] = {
+STEPS: dict[str, Entry] = {
     # The table and the key
     "table-missing": Entry(
         "error",
@@ -318,15 +301,3 @@ CATALOGUE: dict[str, Entry] = {
         "Column dupe_audit_problem of dupe_audit.children_<run>_<number> says why, row by row. Remove the cause and restore again.",
     ),
 }
-
-
-def finding(id_: str, subject: object = "", *, table: str = "the table") -> Finding:
-    """Return the finding of that id about *subject*."""
-    entry = CATALOGUE[id_]
-    values = {"subject": subject, "table": table}
-    return Finding(
-        id=id_,
-        severity=entry.severity,
-        message=entry.message.format(**values),
-        help=entry.help.format(**values),
-    )

@@ -1,0 +1,193 @@
+"""What the rules judge: the revisions, and what the server said and did while they ran. Facts; nothing here acts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dupe_audit.checked import Filled, Place
+
+#: lock modes that conflict with ROW EXCLUSIVE (PostgreSQL documentation, 13.3.1)
+STOPS_WRITERS = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """One revision, as its file has it."""
+
+    id: str
+    down: tuple[str, ...]
+    path: Path
+    file: str  #: as Place.file
+    upgrade_line: int
+    downgrade_line: int | None
+    empty_upgrade: bool  #: its body does nothing
+    empty_downgrade: bool
+    says_irreversible: bool  #: downgrade() does nothing but raise
+    accepts: frozenset[str]  #: findings that a comment in it accepts
+
+    def place(self, line: int | None = None, *, downgrade: bool = False) -> Place:
+        """Return a place in the file; by default where the function begins."""
+        begins = self.downgrade_line if downgrade else self.upgrade_line
+        return Place(file=self.file, line=line or begins or 1, revision=self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """An index, as the catalog has it."""
+
+    oid: int
+    schema: str
+    name: str
+    relid: int  #: of its table
+    table: str
+    unique: bool
+    primary: bool
+    valid: bool
+    method: str
+    keys: tuple[str, ...]  #: each key part as SQL: a quoted column name or an expression
+    columns: tuple[str | None, ...]  #: each key part's column name; None for an expression
+    include: tuple[str, ...]
+    uses: tuple[str, ...]  #: every column that keys, expressions and predicate read
+    predicate: str | None
+    nulls_not_distinct: bool
+    constraint: str | None  #: name of the constraint that owns it
+    deferrable: bool
+    deferred: bool
+    definition: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table of the project, ordinary or partitioned."""
+
+    oid: int
+    schema: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """The schema at one moment, without the system's, an extension's and this software's own objects."""
+
+    tables: tuple[Table, ...]
+    indexes: tuple[Index, ...]
+    objects: dict[str, str]  #: ``column public.t.a`` → its definition; for comparing two moments
+
+    def table(self, oid: int) -> Table | None:
+        """Return the table of that oid."""
+        return next((one for one in self.tables if one.oid == oid), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a revision did not end well."""
+
+    reason: str  #: one line, without the DETAIL that can hold values
+    sqlstate: str | None = None
+    line: int | None = None  #: in the revision's file
+    findings: frozenset[str] = frozenset()  #: with which one of our own directives refused
+    not_implemented: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traced:
+    """One statement of a revision, and what it did to tables that were there before the revision."""
+
+    statement: str
+    line: int | None  #: in the revision's file
+    seconds: float  #: of its own, without what it waited for the one who traced it
+    held: tuple[tuple[str, str], ...]  #: table and strongest lock mode, ``ACCESS EXCLUSIVE``, that its transaction held
+    #: table and ``scan``, ``build`` or ``rewrite`` that it went through; in a transaction, if that held SHARE or more
+    worked: tuple[tuple[str, str], ...]
+
+    @property
+    def strong(self) -> bool:
+        """Whether its transaction held a lock that stops writers."""
+        return any(mode in STOPS_WRITERS for _table, mode in self.held)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A revision on empty tables: up, down and up again."""
+
+    revision: Revision
+    before: Catalog
+    after: Catalog | None = None
+    returned: Catalog | None = None  #: after the downgrade
+    up: Failure | None = None
+    down: Failure | None = None
+    up_again: Failure | None = None
+    statements: tuple[Traced, ...] = ()
+
+    @property
+    def new_unique(self) -> tuple[Index, ...]:
+        """Unique indexes that the revision puts on tables that were there before it."""
+        if self.after is None:
+            return ()
+        had = {index.oid for index in self.before.indexes}
+        tables = {table.oid for table in self.before.tables}
+        return tuple(one for one in self.after.indexes if one.unique and one.oid not in had and one.relid in tables)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trip:
+    """A revision on tables with rows: up, verified, down, compared, up again."""
+
+    revision: Revision
+    table: str  #: ``schema.table``
+    filled: Filled | None = None
+    not_filled: str | None = None  #: why the table is empty
+    extras: int = 0  #: rows that would have to leave, counted before the upgrade
+    key: str = ""  #: the uniqueness, as people write it
+    suggestion: str | None = None  #: what to write instead
+    refused: tuple[Failure, ...] = ()  #: refusals before the try that is told here
+    up: Failure | None = None
+    after: Catalog | None = None
+    unproven: str | None = None  #: what the catalog or a count says against the uniqueness
+    down: Failure | None = None
+    differs: dict[str, tuple[int, int]] = field(default_factory=dict)  #: table → rows lost and gained by its end
+    up_again: Failure | None = None
+    statements: tuple[Traced, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Extras in the database that the revisions are meant for."""
+
+    revision: str
+    table: str
+    key: str
+    extras: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Against:
+    """What the database that the revisions are meant for has, and has not."""
+
+    pending: frozenset[str]  #: ids of revisions
+    waiting: tuple[Waiting, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that was seen."""
+
+    heads: tuple[str, ...]
+    revisions: tuple[Revision, ...]  #: that are checked, in the order of their upgrade
+    steps: tuple[Step, ...]
+    trips: tuple[Trip, ...]
+    final: Catalog | None  #: after the last revision
+    version_table: str = "alembic_version"
+    metadata: tuple[Any, ...] = ()  #: the SQLAlchemy MetaData that env.py gives to Alembic
+    offline: dict[str, str] = field(default_factory=dict)  #: revision → SQL of ``alembic upgrade --sql``
+    sources: tuple[Path, ...] = ()  #: code paths of --writers
+    against: Against | None = None
+
+    def revision(self, id_: str) -> Revision:
+        """Return the revision of that id. Raises StopIteration where it is not checked."""
+        return next(one for one in self.revisions if one.id == id_)

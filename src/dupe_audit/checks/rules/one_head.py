@@ -1,0 +1,18 @@
+"""One head: with two, ``alembic upgrade head`` is an error, and what was tested together is not what is deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dupe_audit.checked import Found, Place
+from dupe_audit.checks.evidence import Evidence
+from dupe_audit.findings import finding
+
+
+def check(evidence: Evidence) -> Iterator[Found]:
+    """Find a history with several heads; the place is the newest file that is one."""
+    if len(evidence.heads) < 2:
+        return
+    ends = [one for one in evidence.revisions if one.id in evidence.heads]
+    place = ends[-1].place() if ends else Place()
+    yield Found(rule="one-head", finding=finding("several-heads", ", ".join(sorted(evidence.heads))), place=place)

@@ -1,0 +1,40 @@
+-- Purpose: describe every index on the tables of a project, with all columns that it reads.
+-- Lock: none beyond catalogs; waits for whoever holds ACCESS EXCLUSIVE on an indexed table.
+-- Again: yes, it reads.
+SELECT i.indexrelid AS oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS name,
+       i.indrelid AS relid, tn.nspname::pg_catalog.text || '.' || t.relname::pg_catalog.text AS "table",
+       i.indisunique AS "unique", i.indisprimary AS "primary", i.indisvalid AS valid, am.amname::pg_catalog.text AS method,
+       ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, k.ord::pg_catalog.int4, true)
+             FROM pg_catalog.generate_series(1, i.indnkeyatts::pg_catalog.int4) AS k(ord)) AS keys,
+       ARRAY(SELECT a.attname::pg_catalog.text
+             FROM unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k(attnum, ord)
+             LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum <> 0
+             WHERE k.ord <= i.indnkeyatts ORDER BY k.ord) AS columns,
+       ARRAY(SELECT a.attname::pg_catalog.text
+             FROM unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k(attnum, ord)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+             WHERE k.ord > i.indnkeyatts ORDER BY k.ord) AS include,
+       ARRAY(SELECT a.attname::pg_catalog.text
+             FROM pg_catalog.pg_attribute a
+             WHERE a.attrelid = i.indrelid AND a.attnum > 0
+               AND (a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])
+                    -- An index depends on the columns of its expressions and predicate one by one.
+                    OR ((i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) AND a.attnum <> ALL (i.indkey::pg_catalog.int2[])
+                        AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+                                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = i.indexrelid
+                                      AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                                      AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum)))
+             ORDER BY a.attnum) AS uses,
+       pg_catalog.pg_get_expr(i.indpred, i.indrelid, true) AS predicate,
+       coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool, false) AS nulls_not_distinct,
+       con.conname::pg_catalog.text AS "constraint", coalesce(con.condeferrable, false) AS deferrable,
+       coalesce(con.condeferred, false) AS deferred, pg_catalog.pg_get_indexdef(i.indexrelid) AS definition
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_class t ON t.oid = i.indrelid
+JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+JOIN pg_catalog.pg_am am ON am.oid = c.relam
+LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = i.indexrelid AND con.contype IN ('u', 'p', 'x')
+WHERE i.indrelid = ANY ({relids}::pg_catalog.oid[])
+ORDER BY n.nspname, c.relname
