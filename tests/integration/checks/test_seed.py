@@ -1,0 +1,535 @@
+"""Seeding fills any table from its catalog alone, with the duplicates that a key to come shall meet."""
+
+import runpy
+import time
+from pathlib import Path
+
+import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+
+from dupe_audit.checks.evidence import Index, Table
+from dupe_audit.checks.seed import ALL, CannotFill, fill
+
+ROOT = Path(__file__).parents[3]
+INDEX = """
+SELECT i.indexrelid::int8 AS oid, n.nspname AS schema, ic.relname AS name, i.indrelid::int8 AS relid,
+       c.relname AS "table", i.indisunique AS "unique", i.indisprimary AS "primary", i.indisvalid AS valid,
+       am.amname AS method,
+       ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(1, i.indnkeyatts::int) AS k) AS keys,
+       ARRAY(SELECT (SELECT attname::text FROM pg_attribute WHERE attrelid = i.indrelid AND attnum = i.indkey[k - 1])
+             FROM generate_series(1, i.indnkeyatts::int) AS k) AS columns,
+       ARRAY(SELECT attname::text FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum > 0
+             AND (a.attnum = ANY (i.indkey::int2[]) OR EXISTS (
+                 SELECT FROM pg_depend d WHERE d.objid = i.indexrelid AND d.refobjid = i.indrelid
+                 AND d.refobjsubid = a.attnum)) ORDER BY attnum) AS uses,
+       pg_get_expr(i.indpred, i.indrelid) AS predicate,
+       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_not_distinct,
+       pg_get_indexdef(i.indexrelid) AS definition
+FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_am am ON am.oid = ic.relam
+WHERE ic.relname = 'new'
+"""
+
+
+@pytest.fixture
+def seeded(sql, conn):
+    """Fill a table, as it is without these unique indexes, which are made once and dropped to know them."""
+    known = {}
+
+    def index(definition, table):
+        sql(f"CREATE UNIQUE INDEX new ON {table} {definition}")
+        row = conn.exec_driver_sql(INDEX).mappings().one()
+        sql("DROP INDEX new")
+        lists = {name: tuple(row[name]) for name in ("keys", "columns", "uses")}
+        return Index(**{**row, **lists}, include=(), constraint=None, deferrable=False, deferred=False)
+
+    def seeded(*definitions, rows=200, seed=1, table="t", shapes=ALL):
+        ((oid,),) = sql(f"SELECT '{table}'::regclass::oid")
+        for definition in definitions:
+            if (oid, definition) not in known:
+                known[oid, definition] = index(definition, table)
+        uniques = [known[oid, definition] for definition in definitions]
+        what = Table(oid=oid, schema="public", name=table)
+        return fill(conn, what, uniques, rows=rows, seed=seed, revision="r1", shapes=shapes)
+
+    return seeded
+
+
+@pytest.fixture
+def table(sql):
+    """Make table t anew: its id, and these columns."""
+
+    def table(columns, primary="id serial PRIMARY KEY"):
+        sql(f"DROP TABLE IF EXISTS t; CREATE TABLE t ({primary}, {columns})")
+
+    return table
+
+
+def kinds(filled):
+    """Return rows, exact and divergent extras."""
+    return filled.rows, filled.exact, filled.divergent
+
+
+@pytest.fixture
+def value(sql):
+    """Run SQL and return the first value of its first row."""
+    return lambda statement: sql(statement)[0][0]
+
+
+# Types
+
+TYPES = (
+    "int2 int4 int8 numeric numeric(10,2) numeric(4,3) numeric(3,0) float4 float8 money oid",
+    'text varchar varchar(40) varchar(3) char(1) char(12) name citext "char" bytea',
+    "date time timetz timestamp timestamp(0) timestamptz interval",
+    "uuid json jsonb jsonpath hstore tsvector tsquery",
+    "inet cidr macaddr macaddr8",
+    "bool bit bit(3) bit(80) varbit varbit(5)",
+    "int4range int8range numrange daterange tsrange tstzrange int4multirange datemultirange",
+    "point line lseg box path polygon circle",
+    "pg_lsn xid8 xid cid tid oidvector int2vector pg_snapshot regclass regtype regproc regprocedure regoper",
+    "int regoperator regrole regnamespace regcollation regconfig regdictionary",
+    "int[] text[] varchar(5)[] mood[] jsonb[] uuid[] int4range[] numeric(6,2)[] pair[]",
+    "mood short long pair span spans",
+)
+OWN = """
+CREATE TYPE mood AS ENUM ('sad', 'it''s', '{i}');
+CREATE DOMAIN short AS varchar(12) CHECK (VALUE <> 'VALUE' AND length(VALUE) > 2);
+CREATE DOMAIN long AS short NOT NULL CHECK (VALUE LIKE 'go%');
+CREATE TYPE pair AS (a int, b text);
+CREATE TYPE span AS RANGE (subtype = numeric, multirange_type_name = spans);
+"""
+
+
+def test_every_type_has_values(sql, seeded, table, value):
+    """Each type that the server has gets values that are not NULL, and duplicates of them."""
+    sql(OWN)
+    few = {"bool", "bit", "mood", "mood[]", "bit(3)", "varbit(5)", '"char"', "char(1)"}
+    for family in TYPES:
+        types = family.split()
+        table("k int NOT NULL, " + ", ".join(f"c{n} {name} NOT NULL" for n, name in enumerate(types)))
+        assert (200, 3, 3) == kinds(seeded("(k)")), family
+        for n, name in enumerate(types):
+            if name not in few and not name.startswith("reg"):
+                assert value(f"SELECT count(DISTINCT c{n}::text) FROM t") > 180, name
+
+
+def test_types_of_extensions(sql, seeded, table):
+    """The types of well-known extensions have values too."""
+    there = [name for (name,) in sql("SELECT name FROM pg_available_extensions WHERE name IN ('vector', 'ltree')")]
+    for name in there:
+        sql(f"CREATE EXTENSION {name}")
+    columns = {"vector": "a vector(20) NOT NULL, b halfvec NOT NULL", "ltree": "c ltree NOT NULL, d ltree[] NOT NULL"}
+    table(", ".join(["k int NOT NULL", *(columns[name] for name in there)]))
+    assert (200, 3) == kinds(seeded("(k)"))[:2]
+
+
+def test_types_in_keys(sql, seeded, table):
+    """A key of any type that can be one is met by extras, and by rows in which a part of it is NULL."""
+    sql(OWN)
+    table("a uuid, b citext, c mood, d long, e daterange, f bit(80), g text[]")
+    filled = seeded("(a, b, c, d, e, f, g)")
+    assert (200, 3, 0, 20) == (*kinds(filled), filled.null_keys)
+
+
+def test_xml(seeded, table, value):
+    """A type that the server was built without is as good as unknown."""
+    table("k int, x xml")
+    seeded("(k)")
+    built_in = value("SELECT count(*) FROM pg_config WHERE setting LIKE '%with-libxml%'")
+    assert (value("SELECT count(DISTINCT x::text) FROM t") > 150) == bool(built_in)
+
+
+def test_a_type_that_nobody_knows(seeded, table, value):
+    """A column of an unknown type is NULL, or has its default, and stops the work where it must have a value."""
+    table("k int, a aclitem, b aclitem NOT NULL DEFAULT '=r/postgres'")
+    assert 200 == seeded("(k)").rows
+    assert 200 == value("SELECT count(*) FROM t WHERE a IS NULL AND b IS NOT NULL")
+    table("k int, a aclitem NOT NULL")
+    with pytest.raises(CannotFill, match=r"^public\.t: no value of the type aclitem of a can be made\.$"):
+        seeded("(k)")
+
+
+def test_generated_and_identity_columns(sql, seeded, value):
+    """What the server writes itself is left to it, and a key on a generated column is met by what it is made from."""
+    sql("""CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a text NOT NULL,
+                           b text GENERATED ALWAYS AS (lower(a)) STORED, c int)""")
+    filled = seeded("(b)")
+    assert (200, 3, 3, 0) == (*kinds(filled), filled.null_keys)
+    assert 200 == value("SELECT max(id) FROM t")
+
+
+# Duplicates
+
+
+def test_groups(sql, seeded, table, value):
+    """One row in a hundred is in a group of each kind, one group of each kind has three rows, and a key can be NULL."""
+    table("a int, b text NOT NULL, c timestamptz, d bool")
+    filled = seeded("(a, b)", rows=2000)
+    assert (2000, 10, 10, 20, 0) == (*kinds(filled), filled.null_keys, filled.referenced)
+    sizes = "SELECT count(*) AS size FROM t WHERE a IS NOT NULL GROUP BY a, b"
+    assert [(2, 16), (3, 2)] == sql(f"SELECT size, count(*) FROM ({sizes}) AS g WHERE size > 1 GROUP BY 1 ORDER BY 1")
+    assert 0 < value("SELECT count(*) FROM t WHERE c IS NULL") < 500
+
+
+def test_few_rows(seeded, table):
+    """Few rows are filled too, with duplicates from a handful on."""
+    for rows in (0, 1, 2, 5, 20):
+        table("a int, b text")
+        filled = seeded("(a)", rows=rows)
+        assert rows == filled.rows
+        assert (rows >= 20) == (filled.exact > 0 and filled.divergent > 0 and filled.null_keys > 0)
+
+
+def test_only_the_shapes_that_are_asked_for(seeded, table):
+    """Extras of a kind that was not asked for are not made; without any, all rows are distinct."""
+    for shapes, expected in (
+        ((), (0, 0, 0)),
+        (("exact",), (3, 0, 0)),
+        (("divergent",), (0, 3, 0)),
+        (("null",), (0, 0, 20)),
+    ):
+        table("a int, b text")
+        filled = seeded("(a)", shapes=frozenset(shapes))
+        assert (200, *expected) == (*kinds(filled), filled.null_keys)
+
+
+def test_no_index_to_come(seeded, table, value):
+    """Without a key to come the table has plain rows."""
+    table("a int NOT NULL, b bool NOT NULL")
+    filled = seeded()
+    assert (200, 0, 0, 0, 0) == (*kinds(filled), filled.null_keys, filled.referenced)
+    assert 200 == value("SELECT count(DISTINCT a) FROM t")
+
+
+def test_two_keys(seeded, table):
+    """A duplicate under one key keeps the other key, and is divergent by that."""
+    table("a int NOT NULL, b text NOT NULL UNIQUE, c date NOT NULL")
+    filled = seeded("(a)", "(c)")
+    assert (200, 0, 6) == kinds(filled)
+
+
+def test_a_key_that_is_there_already(seeded, table):
+    """Where a unique key is part of the one to come, there are no duplicates to make."""
+    table("a int NOT NULL UNIQUE, b text")
+    filled = seeded("(a, b)")
+    assert (200, 0, 0, 20) == (*kinds(filled), filled.null_keys)
+
+
+def test_a_deferrable_key(sql, seeded):
+    """A deferrable key is kept as well."""
+    sql("CREATE TABLE t (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, a int, b text UNIQUE DEFERRABLE)")
+    filled = seeded("(a)")
+    assert (200, 0, 3) == kinds(filled)
+
+
+def test_an_exclusion_constraint(seeded, table):
+    """Rows that a constraint excludes are not made."""
+    table("a int NOT NULL, r int4range NOT NULL, EXCLUDE USING gist (r WITH &&)")
+    filled = seeded("(a)")
+    assert (200, 0, 3) == kinds(filled)
+
+
+def test_a_partial_index(seeded, table, value):
+    """Duplicates under a partial index satisfy its predicate."""
+    for predicate in (
+        "gone IS NULL",
+        "state = 'live'",
+        "state IN ('live', 'late') AND n > 50",
+        "flag",
+        "NOT flag AND a <> ''",
+    ):
+        table("a text NOT NULL, gone timestamptz, state text NOT NULL, n int NOT NULL, flag bool NOT NULL, other int")
+        assert (200, 3, 3) == kinds(seeded(f"(a) WHERE {predicate}")), predicate
+        assert 6 == value(f"SELECT count(*) - count(DISTINCT a) FROM t WHERE {predicate}")
+
+
+def test_an_expression(seeded, table):
+    """Duplicates under an expression share the columns that it reads, and other rows share nothing."""
+    for expression in ("(lower(a))", "(lower(a), b)", "((b + 1))", "(date_trunc('day', c))"):
+        table("a text NOT NULL, b int NOT NULL, c timestamp NOT NULL, d int")
+        assert (200, 3, 3) == kinds(seeded(expression)), expression
+
+
+@pytest.mark.min_pg(15)
+def test_nulls_that_are_not_distinct(seeded, table):
+    """Where NULLs are equal, rows with a NULL are duplicates too."""
+    table("a int, b text NOT NULL, c int")
+    filled = seeded("(a, b) NULLS NOT DISTINCT")
+    assert (200, 13, 3, 20) == (*kinds(filled), filled.null_keys)
+
+
+def test_partial_keys_that_are_there(sql, seeded, table):
+    """A partial key that would forbid duplicates or rows has them out of its sight."""
+    table("a int NOT NULL, main bool NOT NULL, gone date, b text NOT NULL, c int")
+    sql("CREATE UNIQUE INDEX ON t (a) WHERE main AND gone IS NULL; CREATE UNIQUE INDEX ON t (main) WHERE main")
+    filled = seeded("(a, b) WHERE gone IS NULL")
+    assert (200, 3, 3) == kinds(filled)
+
+
+def test_a_key_of_few_values(seeded, table):
+    """A key that has two values is met by as many rows as make sense."""
+    table("a bool NOT NULL, b int")
+    filled = seeded("(a)")
+    assert 2 < filled.rows <= 20
+    assert filled.exact + filled.divergent == filled.rows - 2
+
+
+def test_what_the_revision_adds_first(sql, seeded, table):
+    """Under a key on a column, a function or a label that is not there yet nothing can be a duplicate."""
+    sql("CREATE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'")
+    table("a int, b int, c int")
+    for definition in ("(a, b)", "((f(c)))"):
+        seeded(definition, rows=0)
+    sql("ALTER TABLE t DROP b; DROP FUNCTION f")
+    assert (200, 0, 0) == kinds(seeded("(a, b)", "((f(c)))"))
+
+
+def test_rows_that_are_there_stay(sql, seeded, value):
+    """Rows that a revision brought are kept, and others come to them."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL); INSERT INTO t VALUES (1, -1), (2, -2), (50, -3)")
+    filled = seeded("(a)")
+    assert filled.rows > 195
+    assert 3 == value("SELECT count(*) FROM t WHERE a < 0")
+
+
+# Foreign keys
+
+
+def test_parents_first(sql, seeded, value):
+    """Tables that foreign keys lead to are filled first, over several steps and with keys of several columns."""
+    sql("""
+        CREATE TABLE country (code char(2) PRIMARY KEY, name text NOT NULL);
+        CREATE TABLE tenant (id serial PRIMARY KEY, country char(2) NOT NULL REFERENCES country);
+        CREATE TABLE person (tenant int REFERENCES tenant, id uuid, PRIMARY KEY (tenant, id));
+        CREATE TABLE t (id serial PRIMARY KEY, tenant int NOT NULL REFERENCES tenant, person uuid NOT NULL,
+                        label text NOT NULL, note text, FOREIGN KEY (tenant, person) REFERENCES person);
+    """)
+    filled = seeded("(tenant, label)")
+    assert (200, 3, 3) == kinds(filled)
+    assert 50 == value("SELECT count(DISTINCT person) FROM t")
+
+
+def test_keys_of_nothing_but_foreign_keys(sql, seeded):
+    """Where only parents tell rows apart, there are enough of them."""
+    sql("""
+        CREATE TABLE a (id serial PRIMARY KEY); CREATE TABLE b (id bigint PRIMARY KEY, a int UNIQUE REFERENCES a);
+        CREATE TABLE t (id serial PRIMARY KEY, a int NOT NULL REFERENCES a, b bigint NOT NULL REFERENCES b);
+    """)
+    filled = seeded("(a, b)", rows=1000)
+    assert (1000, 5, 0) == kinds(filled)
+
+
+def test_one_row_for_each_parent(sql, seeded, value):
+    """A key on one foreign key gets as many parents as rows."""
+    sql(
+        "CREATE TABLE a (id serial PRIMARY KEY);CREATE TABLE t (id int PRIMARY KEY REFERENCES a, b int NOT NULL, c int)"
+    )
+    filled = seeded("(b)")
+    assert (200, 3, 3) == kinds(filled)
+    assert 200 == value("SELECT count(*) FROM a")
+
+
+def test_self_references(sql, seeded, value):
+    """A row references nothing, or itself where it has to or where a key asks for it, and a few reference extras."""
+    sql("CREATE TABLE t (id serial PRIMARY KEY, up int REFERENCES t, root int NOT NULL REFERENCES t, a text NOT NULL)")
+    filled = seeded("(a)", shapes=ALL - {"referenced"})
+    assert (200, 3, 0) == (filled.rows, filled.exact, filled.referenced)
+    assert 200 == value("SELECT count(*) FROM t WHERE up IS NULL")
+    sql("TRUNCATE t")
+    filled = seeded("(a)")
+    assert (3, 6) == (filled.exact, filled.referenced)
+    assert 15 == value("SELECT count(*) FROM t WHERE up <> id")
+    sql("DROP TABLE t; CREATE TABLE t (id serial PRIMARY KEY, up int REFERENCES t, a text NOT NULL)")
+    filled = seeded("(up, a)")
+    assert (3, 20) == (filled.exact, filled.null_keys)
+
+
+def test_cycles(sql, seeded):
+    """A cycle is cut where NULL is allowed, closed at the end where that can wait, and cannot be filled else."""
+    sql(
+        "CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL, b int NOT NULL);CREATE TABLE u (id int PRIMARY KEY, t int)"
+    )
+    sql(
+        "ALTER TABLE t ADD FOREIGN KEY (b) REFERENCES u; ALTER TABLE u ADD CONSTRAINT back FOREIGN KEY (t) REFERENCES t"
+    )
+    assert 3 == seeded("(a)").exact
+    sql("TRUNCATE t, u; ALTER TABLE u ALTER t SET NOT NULL")
+    with pytest.raises(
+        CannotFill, match=r"public\.u: the foreign key public\.back needs rows that cannot be made first"
+    ):
+        seeded("(a)")
+    sql("ALTER TABLE u ALTER CONSTRAINT back DEFERRABLE")
+    assert 3 == seeded("(a)").exact
+
+
+def test_children(sql, seeded, value):
+    """Rows of other tables reference all rows of some groups, and rows in no group."""
+    sql("""
+        CREATE TABLE t (id serial PRIMARY KEY, a int NOT NULL, b text);
+        CREATE TABLE owner (id uuid PRIMARY KEY, name text NOT NULL UNIQUE);
+        CREATE TABLE c (id serial PRIMARY KEY, t int NOT NULL REFERENCES t, owner uuid NOT NULL REFERENCES owner);
+        CREATE TABLE d (t int PRIMARY KEY REFERENCES t, x point NOT NULL);
+        CREATE TABLE e (t int REFERENCES t, x aclitem NOT NULL);
+    """)
+    filled = seeded("(a)")
+    assert (3, 3, 6) == (filled.exact, filled.divergent, filled.referenced)
+    assert [15, 15, 0] == [value(f"SELECT count(*) FROM {name}") for name in "cde"]
+    assert 5 == value(
+        "SELECT count(*) FROM c JOIN t ON t.id = c.t WHERE (SELECT count(*) FROM t o WHERE o.a = t.a) = 1"
+    )
+
+
+# Checks
+
+
+CHECKS = (
+    "s IN ('new', 'old', 'it''s')",
+    "n BETWEEN 1 AND 5",
+    "n < 0",
+    "n % 5 = 3",
+    "length(s) = 7",
+    "length(s) >= 3 AND s ~ '^[A-Z]+$'",
+    "s ~ '^[a-z0-9]+@[a-z.]+$'",
+    "s LIKE 'pre-%'",
+    "n < m",
+    "n < m AND m < o",
+    "x > 0 AND x < 1",
+    "s = lower(s) AND s <> ''",
+    "num_nonnulls(n, m) = 1",
+    "(s = 'a') = (n IS NULL)",
+    "d1 < d2",
+    "d1 >= '2020-01-01' AND d1 < '2020-02-01'",
+    "jsonb_typeof(j) = 'array'",
+    "cardinality(l) = 3",
+    "NOT flag",
+    "n + m = 100",
+    "lower_inc(r) AND NOT upper_inc(r)",
+    "length(v) BETWEEN 8 AND 10",
+    "s IS NOT NULL AND s ~ '^#[0-9a-f]{6}$'",
+    "s IS NOT NULL AND s ~ '^[A-Z]{2}(?:-[[:digit:]]+)?[^a-z]{3,8}\\\\.x?$'",
+    "s IS NOT NULL AND s SIMILAR TO '[A-Z]{2}[0-9]{4}'",
+    "b IS NOT NULL AND octet_length(b) = 32",
+    "i IS NOT NULL AND i > interval '1 day'",
+    "d1 IS NOT NULL AND EXTRACT(dow FROM d1) = 1",
+    "n IS NOT NULL AND (s IS NULL OR length(s) > n)",
+    "s ~ '^\\d{4}-\\d{2}$' OR s IN ('none')",
+)
+
+
+def test_checks(seeded, table):
+    """Values are found that satisfy the check, and duplicates among them."""
+    for check in CHECKS:
+        table(f"""k int NOT NULL, s text, n int, m int, o int, x numeric, d1 date, d2 date, j jsonb, l int[], flag bool,
+                  r tstzrange, v varchar(10), b bytea, i interval, CHECK ({check})""")
+        assert (200, 3, 3) == kinds(seeded("(k)")), check
+
+
+def test_checked_columns_in_keys(sql, seeded):
+    """Columns that a check leaves few values are combined, so that keys hold."""
+    sql("""CREATE TABLE t (id serial PRIMARY KEY, kind text NOT NULL CHECK (kind IN ('a', 'b', 'c')),
+                           rank int NOT NULL CHECK (rank BETWEEN 1 AND 20), UNIQUE (kind, rank), k int NOT NULL)""")
+    filled = seeded("(k)", rows=50)
+    assert 3 <= filled.divergent
+    assert 45 <= filled.rows
+
+
+def test_a_check_that_cannot_be_met(sql, conn, seeded, value):
+    """A check that no value of ours satisfies is named, nothing is left behind, and no transaction stays open."""
+    sql("CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (k int REFERENCES p, s text NOT NULL)")
+    sql(r"ALTER TABLE t ADD CONSTRAINT odd CHECK (s ~ '^(\d)-\1$' AND s !~ '0')")
+    with pytest.raises(CannotFill, match=r"^public\.t: no generated value of s satisfies odd\.$"):
+        seeded("(k)")
+    assert 0 == value("SELECT count(*) FROM p")
+    assert 0 == conn.exec_driver_sql("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%%'").scalar_one()
+
+
+def test_partitions(sql, seeded):
+    """Rows of a partitioned table are such as one of its partitions takes."""
+    for bounds in ("FOR VALUES FROM ('2024-01-01') TO ('2024-02-01')", "DEFAULT"):
+        sql("DROP TABLE IF EXISTS t")
+        sql("CREATE TABLE t (id serial, at timestamptz NOT NULL, a text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)")
+        sql(f"CREATE TABLE t1 PARTITION OF t {bounds}")
+        assert (200, 3) == kinds(seeded("(a, at)"))[:2]
+
+
+def test_foreign_keys_of_partitions(sql, seeded):
+    """A foreign key that only the partitions have is followed as well."""
+    sql("""
+        CREATE TABLE p (id serial PRIMARY KEY, name text NOT NULL);
+        CREATE TABLE t (id serial, p int NOT NULL, a text NOT NULL) PARTITION BY HASH (p);
+        CREATE TABLE t1 PARTITION OF t (FOREIGN KEY (p) REFERENCES p) FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+        CREATE TABLE t2 PARTITION OF t (FOREIGN KEY (p) REFERENCES p) FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+    """)
+    assert (200, 3, 3) == kinds(seeded("(a, p)"))
+
+
+# As a whole
+
+
+def test_the_same_seed_gives_the_same_rows(sql, seeded):
+    """A seed gives the same rows to the byte, and another one chooses other duplicates."""
+    make = """CREATE TABLE p (id serial PRIMARY KEY, name text NOT NULL);
+              CREATE TABLE t (id serial PRIMARY KEY, p int REFERENCES p, u uuid DEFAULT gen_random_uuid(),
+                              at timestamptz DEFAULT now(), k text NOT NULL, n numeric(8,2))"""
+
+    def rows(seed):
+        sql(f"DROP TABLE IF EXISTS t, p; {make}")
+        seeded("(k)", seed=seed)
+        return sql("SELECT t::text FROM t ORDER BY id"), sql("SELECT k FROM t GROUP BY k HAVING count(*) > 1")
+
+    first = rows(1)
+    assert first == rows(1)
+    assert set(first[1]) != set(rows(2)[1])
+
+
+def test_triggers_fire(sql, seeded, table):
+    """A trigger that refuses rows is quoted, and one that drops them all is noticed."""
+    for does, told in (
+        ("RAISE EXCEPTION 'not today'", "not today"),
+        ("RETURN NULL", "no row arrived; a trigger or a rule kept them all away"),
+    ):
+        table("k int")
+        sql(f"CREATE OR REPLACE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {does}; END$$")
+        sql("CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()")
+        with pytest.raises(CannotFill, match=rf"^public\.t: {told}\.$"):
+            seeded("(k)")
+
+
+def test_names_that_need_quotes(seeded, table):
+    """Names can hold anything that a name can hold."""
+    table('"a ""b" int NOT NULL, "{c}" text, "p.c0" int CHECK ("p.c0" > 5), "%s" text, "\n" text CHECK ("\n" <> \'x\')')
+    filled = seeded('("a ""b")')
+    assert (200, 3, 3) == kinds(filled)
+
+
+def test_the_reference_project(conn, seeded):
+    """The table of the reference project is filled with ten thousand rows, within a second or two."""
+    revision = runpy.run_path(str(next((ROOT / "alembic" / "versions").glob("014*.py"))))
+    with Operations.context(MigrationContext.configure(conn)):
+        revision["upgrade"]()
+    began = time.monotonic()
+    filled = seeded("(correlation_id, action_name, created_at)", table="agent_actions", rows=10_000)
+    assert (10_000, 50, 50, 0) == (*kinds(filled), filled.null_keys)
+    assert time.monotonic() - began < 10
+
+
+def test_few_values_that_belong_together(seeded, table):
+    """Columns that satisfy a check only together stay together where a key asks for other combinations."""
+    table("a bool NOT NULL, b bool NOT NULL, CHECK (a = b), c int NOT NULL, UNIQUE (a, b, c), d int NOT NULL")
+    assert 200 == seeded("(d)").rows
+    table("a bool NOT NULL, b bool NOT NULL, k bool NOT NULL, CHECK (a = b), d int NOT NULL, UNIQUE (a, k)")
+    assert 3 <= seeded("(d)").rows <= 4
+
+
+def test_one_table_after_the_other(sql, seeded, value):
+    """A table whose rows came as parents is filled like any other."""
+    sql("""
+        CREATE TABLE p (id serial PRIMARY KEY, name text NOT NULL UNIQUE, k int NOT NULL);
+        CREATE TABLE t (id serial PRIMARY KEY, p int NOT NULL REFERENCES p, k int NOT NULL);
+    """)
+    assert 3 == seeded("(k)").exact
+    assert 50 == value("SELECT count(*) FROM p")
+    filled = seeded("(k)", table="p")
+    assert (250, 0, 3, 3) == (*kinds(filled), filled.referenced)
