@@ -1,0 +1,73 @@
+"""The reference project under the eyes of the check: no strong lock is held while a table is worked through."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+
+from dupe_audit.checks.evidence import Catalog, Evidence, Revision, Step, Table
+from dupe_audit.checks.rules import locks
+from dupe_audit.checks.trace import tracing
+from dupe_audit.connect import connect
+
+ROOT = Path(__file__).parents[2]
+TABLES = (
+    "SELECT oid::int8, relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace "
+    "AND relname <> 'alembic_version'"
+)
+
+
+@pytest.fixture
+def step(database_url, sql, monkeypatch):
+    """Run one revision up or down in this process, traced; return the step."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    # The project's ini file would set up logging, and take caplog's handler away.
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "alembic"))
+
+    def run(revision, *, down=False):
+        (path,) = (ROOT / "alembic" / "versions").glob(f"{revision}*.py")
+        tables = tuple(Table(oid=oid, schema="public", name=name) for oid, name in sql(TABLES))
+        with connect(database_url) as observer, tracing(observer, tables, path) as traced:
+            if down:
+                command.downgrade(config, "-1")
+            else:
+                command.upgrade(config, revision)
+        at = Revision(
+            id=revision,
+            down=(),
+            path=path,
+            file=path.name,
+            upgrade_line=1,
+            downgrade_line=None,
+            empty_upgrade=False,
+            empty_downgrade=True,
+            says_irreversible=False,
+            accepts=frozenset(),
+        )
+        return Step(revision=at, before=Catalog(tables=tables, indexes=(), objects={}), statements=traced.statements)
+
+    return run
+
+
+def test_the_directives_are_no_finding(step, sql, caplog):
+    """Up, down and up again over duplicates, each directive gets its locks at the first try and is no finding."""
+    caplog.set_level(logging.INFO, "alembic.dupe_audit")
+    steps = [step("014")]
+    sql(
+        "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
+        "SELECT md5((i % 900)::text)::uuid, 'agent', 'tool_call', 'Read', timestamptz '2026-01-01' "
+        "FROM generate_series(1, 1000) AS i"
+    )
+    steps += [step("015"), step("015", down=True), step("015"), step("016"), step("017"), step("018")]
+
+    evidence = Evidence(heads=("018",), revisions=(), steps=tuple(steps), trips=(), final=None)
+    assert [] == list(locks.check(evidence))
+    seen = {(mode, one.worked != ()) for each in steps for one in each.statements for _, mode in one.held}
+    assert {("ACCESS EXCLUSIVE", False)} == {(mode, worked) for mode, worked in seen if mode in locks.STOPS}
+    assert {"build"} <= {work for each in steps for one in each.statements for _, work in one.worked}
+    assert [(100,)] == sql("SELECT archived FROM dupe_audit.run ORDER BY id LIMIT 1")
+    assert any("is enforced by" in text for text in caplog.messages)
+    assert [] == [text for text in caplog.messages if "waiting" in text]
