@@ -13,6 +13,7 @@ from dupe_audit.model import Counts
 #: rows that the demo's writers make carry this agent_name or one that begins with it; seeded rows never do
 OURS = "demo-"
 
+# dupe-audit: accept insert-may-raise - it runs before the constraint is there
 EVENTS = """
 INSERT INTO agent_actions (id, correlation_id, agent_name, action_type, action_name, action_details, debug_mode,
                            duration_ms, created_at)
@@ -29,6 +30,7 @@ JOIN (VALUES (0, 'decision', 'select_agent'), (1, 'tool_call', 'Read'), (2, 'too
 """
 
 # What a redelivery made: the same event under a fresh id. The first few carry other data, as updated events do.
+# dupe-audit: accept insert-may-raise - likewise
 COPIES = """
 INSERT INTO agent_actions (id, correlation_id, agent_name, action_type, action_name, action_details, debug_mode,
                            duration_ms, created_at)

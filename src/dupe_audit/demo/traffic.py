@@ -28,6 +28,7 @@ THINK = 0.015  #: what a consumer does between its SELECT and its INSERT; long e
 
 SEEN = "SELECT 1 FROM agent_actions WHERE correlation_id = %s AND action_name = %s AND created_at = %s"
 INSERT: LiteralString = (
+    # dupe-audit: accept insert-may-raise - what the old writers send
     "INSERT INTO agent_actions (correlation_id, action_name, created_at, duration_ms, agent_name, action_type, "
     "action_details) VALUES (%s, %s, %s, %s, 'demo-writer', 'tool_call', '{\"tool\": \"live\"}')"
 )

@@ -29,6 +29,7 @@ DESCRIPTION = {
 
 INSERTED, REFUSED, INSERTED_LATER = "inserted", "refused (23505)", "more inserted with a later time"
 INSERT = (
+    # dupe-audit: accept insert-may-raise - its refusal is what is shown
     "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
     "VALUES (%s, 'demo-ten', 'tool_call', 'Bash', %s)"
 )

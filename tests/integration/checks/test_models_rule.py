@@ -1,0 +1,254 @@
+"""Models of SQLAlchemy against a real catalog: what SQLAlchemy makes is the same, and each difference is told."""
+
+import dataclasses
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+
+from dupe_audit.checks.evidence import Catalog, Evidence, Revision, Step
+from dupe_audit.checks.rules.models import check
+from dupe_audit.checks.snapshot import snapshot
+
+LONG = "a_name_of_more_than_sixty_three_bytes_that_postgresql_cuts_without_a_word"
+CONVENTION = {"uq": "uq_%(table_name)s_%(column_0_N_name)s", "ix": "ix_%(column_0_N_label)s", "pk": "pk_%(table_name)s"}
+
+
+def compared(final: Catalog, *metadata: MetaData, **evidence):
+    blank = {"heads": (), "revisions": (), "steps": (), "trips": ()}
+    return list(check(Evidence(**(blank | evidence), final=final, metadata=metadata)))
+
+
+def told(found):
+    return [(one.finding.id, one.finding.message.rsplit(": ", 1)[-1].rstrip(".")) for one in found]
+
+
+def t(*items, metadata=None, **options):
+    """A table t with the columns id, a, b and s."""
+    columns = (Column("id", Integer, primary_key=True), Column("a", Integer), Column("b", Integer), Column("s", Text))
+    table = Table("t", metadata or MetaData(), *columns, *items, **options)
+    return table.metadata
+
+
+def test_what_sqlalchemy_makes_is_what_it_declares(conn, sql):
+    """A database made from the models gives no finding, whatever way the models say unique."""
+    sql("CREATE SCHEMA apart")
+    metadata = MetaData(naming_convention=CONVENTION)
+    Table("u", metadata, Column("k", Text, unique=True), Column("i", Text, unique=True, index=True), Column("p", Text))
+    Table("pk", metadata, Column("b", Integer), Column("a", Integer), PrimaryKeyConstraint("b", "a"))
+    Table("t", metadata, Column("x", Integer, primary_key=True), schema="apart")
+    Table("no_key", metadata, Column("x", Integer))
+    table = Table(
+        "Wide",
+        metadata,
+        *(Column(f"column_with_a_rather_long_name_{number}", Integer) for number in range(3)),
+        Column("e-mail", Text),
+        Column("gone", Integer),
+        UniqueConstraint(*(f"column_with_a_rather_long_name_{number}" for number in range(3))),
+        UniqueConstraint("gone", "e-mail", name="late", deferrable=True, initially="DEFERRED"),
+        Index("low", func.lower(text('"e-mail"')), unique=True),
+        Index("part", "gone", unique=True, postgresql_where=text("gone > 3")),
+    )
+    Index("desc", table.c.gone.desc().nulls_last(), table.c["e-mail"].collate("C"), unique=True)
+    Index("half", func.lower(table.c["e-mail"]), "gone", unique=True, postgresql_where=table.c.gone.is_(None))
+    Index("inc", "e-mail", unique=True, postgresql_include=["gone"], _table=table)
+    Index("txt", text("gone DESC"), unique=True, _table=table)
+    Index("plain", "gone", _table=table)
+    metadata.create_all(conn)
+
+    final = snapshot(conn)
+    assert 12 == len([one for one in final.indexes if one.unique])
+    assert [] == told(compared(final, metadata))
+
+
+@pytest.mark.min_pg(15)
+def test_nulls_not_distinct_is_compared(conn, sql):
+    """NULLS NOT DISTINCT is no difference where both have it, and one where they do not."""
+    both = t(UniqueConstraint("a", name="uq", postgresql_nulls_not_distinct=True))
+    both.create_all(conn)
+    assert [] == told(compared(snapshot(conn), both))
+    assert [("unique-differs", "it is NULLS NOT DISTINCT, and in the models NULLS DISTINCT")] == told(
+        compared(snapshot(conn), t(UniqueConstraint("a", name="uq")))
+    )
+
+
+UQ = UniqueConstraint
+DIFFERENT = [
+    (
+        "ADD CONSTRAINT uq UNIQUE (b, a)",
+        lambda: UQ("a", "b", name="uq"),
+        "the models have its columns in another order (a, b)",
+    ),
+    (
+        "ADD CONSTRAINT uq UNIQUE (a) DEFERRABLE",
+        lambda: UQ("a", name="uq"),
+        "it is DEFERRABLE, and in the models NOT DEFERRABLE",
+    ),
+    (
+        "ADD CONSTRAINT uq UNIQUE (a)",
+        lambda: UQ("a", name="uq", initially="deferred"),
+        "it is NOT DEFERRABLE, and in the models DEFERRABLE INITIALLY DEFERRED",
+    ),
+    (
+        "ADD CONSTRAINT uq UNIQUE (a) INCLUDE (s, b)",
+        lambda: UQ("a", name="uq"),
+        "INCLUDE is b, s, and in the models empty",
+    ),
+    (
+        "ADD CONSTRAINT uq UNIQUE (a)",
+        lambda: Index("uq", "a", unique=True),
+        "in the models it is an index of no constraint",
+    ),
+    ("ADD CONSTRAINT uq UNIQUE (a)", lambda: UQ("a", name="other"), "in the models its name is other"),
+    ("ADD CONSTRAINT uq UNIQUE (a)", lambda: UQ("b", name="uq"), "the models have constraint uq (b)"),
+]
+
+
+@pytest.mark.parametrize(("ddl", "declare", "what"), DIFFERENT, ids=[what for *_, what in DIFFERENT])
+def test_each_difference_is_told(conn, sql, ddl, declare, what):
+    """A uniqueness that both have in different ways is one finding that says in what."""
+    sql(f"CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text); ALTER TABLE t {ddl}")
+    assert [("unique-differs", what)] == told(compared(snapshot(conn), t(declare())))
+
+
+PREDICATES = [
+    ("WHERE b IS NULL", text("b IS NOT NULL"), True),
+    ("WHERE b IS NULL", text("t.b is null"), False),
+    ("WHERE b > 3", None, True),
+    ("", text("b > 3"), True),
+    ("WHERE b > 3 AND s <> 'x'", text("s != 'x' and b > 3"), False),
+]
+
+
+def test_predicates_are_compared_lightly(conn, sql):
+    """A predicate that only one has is a difference, and one in other words is none."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text)")
+    for where, declared, differs in PREDICATES:
+        sql(f"CREATE UNIQUE INDEX uq ON t (a) {where}")
+        found = compared(snapshot(conn), t(Index("uq", "a", unique=True, postgresql_where=declared)))
+        assert (["unique-differs"] if differs else []) == [one.finding.id for one in found], (where, str(declared))
+        sql("DROP INDEX uq")
+    sql("CREATE UNIQUE INDEX uq ON t (a) WHERE s IS NOT NULL AND s <> ''")
+    metadata = t(Index("uq", "a", unique=True))
+    (index,) = metadata.tables["t"].indexes
+    index.dialect_options["postgresql"]["where"] = metadata.tables["t"].c.b > 3
+    assert ["unique-differs"] == [one.finding.id for one in compared(snapshot(conn), metadata)]
+
+
+def test_an_invalid_index_is_told_and_alembic_does_not_see_it(conn, sql):
+    """An INVALID index, DEFERRABLE, INCLUDE and the order of columns are told; Alembic's comparison sees none."""
+    sql("CREATE TABLE t (id serial PRIMARY KEY, a int, b int, s text); INSERT INTO t (a) VALUES (1), (1)")
+    sql("ALTER TABLE t ADD CONSTRAINT late UNIQUE (b) DEFERRABLE, ADD CONSTRAINT inc UNIQUE (s) INCLUDE (a)")
+    sql("ALTER TABLE t ADD CONSTRAINT ord UNIQUE (b, s)")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        sql("CREATE UNIQUE INDEX CONCURRENTLY spoilt ON t (a)")
+    metadata = t(Index("spoilt", "a", unique=True), UQ("b", name="late"), UQ("s", name="inc"), UQ("s", "b", name="ord"))
+
+    found = compared(snapshot(conn), metadata)
+    assert (
+        "The uniqueness of public.t is not the same in the database and in the models: "
+        "index spoilt (a): its index is INVALID."
+    ) in [one.finding.message for one in found]
+    assert ["unique-differs"] * 4 == [one.finding.id for one in found]
+    seen = {str(what[1].name) for what in compare_metadata(MigrationContext.configure(conn), metadata)}
+    assert set() == seen & {"spoilt", "late", "inc", "ord"}
+
+
+def test_what_only_one_has_is_told(conn, sql):
+    """A uniqueness that only the database has is a warning, and one that only the models have is an error."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text); CREATE UNIQUE INDEX low ON t (lower(s), a)")
+    sql("CREATE TABLE unknown (a int UNIQUE); CREATE TABLE alembic_version (version_num text PRIMARY KEY)")
+    metadata = t(UQ("a", "b", name="uq_ab"), Index("exp", func.upper(text("s")), "b", unique=True), UQ("id"))
+    Table("alembic_version", metadata, Column("x", Text))
+    Table("not_made", metadata, Column("x", Text, unique=True))
+    found = compared(snapshot(conn), metadata)
+    assert [
+        ("error", "constraint uq_ab (a, b)"),
+        ("error", "index exp (an expression, b)"),
+        ("warning", "index low (lower(s), a)"),
+    ] == sorted((one.finding.severity, told([one])[0][1]) for one in found)
+    assert [] == told(compared(snapshot(conn)))
+
+
+def test_the_key_of_a_table_is_compared(conn, sql):
+    """A primary key with its columns in another order is a difference, and none in the database is an error."""
+    sql("CREATE TABLE k (a int, b int, PRIMARY KEY (a, b)); CREATE TABLE n (a int)")
+    metadata = MetaData()
+    Table("k", metadata, Column("a", Integer), Column("b", Integer), PrimaryKeyConstraint("b", "a"))
+    Table("n", metadata, Column("a", Integer, primary_key=True))
+    assert [
+        ("unique-differs", "the models have its columns in another order (b, a)"),
+        ("unique-missing-in-database", "primary key without a name (a)"),
+    ] == told(compared(snapshot(conn), metadata))
+
+
+def test_the_name_of_a_primary_key_is_not_compared(conn, sql):
+    """A naming convention that came after the table changes no primary key."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text, CONSTRAINT uq_t_a UNIQUE (a))")
+    assert [] == told(compared(snapshot(conn), t(UQ("a"), metadata=MetaData(naming_convention=CONVENTION))))
+
+
+def test_a_long_name_is_the_name_that_postgresql_keeps(conn, sql):
+    """A name that PostgreSQL cut to 63 bytes is the same name."""
+    sql(f"CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text, CONSTRAINT {LONG} UNIQUE (a))")
+    assert [] == told(compared(snapshot(conn), t(UQ("a", name=LONG))))
+
+
+def test_two_metadata_may_describe_one_table(conn, sql):
+    """What one of several MetaData declares is declared."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, a int UNIQUE, b int UNIQUE, s text)")
+    assert [] == told(compared(snapshot(conn), t(UQ("a")), t(UQ("b"))))
+
+
+def test_what_is_made_in_some_databases_only_is_not_missed(conn, sql):
+    """A constraint that is declared for another dialect alone is not expected here."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text)")
+    assert [] == told(compared(snapshot(conn), t(UQ("a").ddl_if(dialect="sqlite"))))
+
+
+def test_a_table_without_a_schema_is_in_public(conn, sql):
+    """Of two tables of one name, a model without a schema means the one in public, and else the only one."""
+    sql("CREATE SCHEMA a; CREATE TABLE a.t (id int PRIMARY KEY, a int UNIQUE)")
+    assert ["unique-missing-in-models"] == [one.finding.id for one in compared(snapshot(conn), t())]
+    sql("CREATE TABLE t (id int PRIMARY KEY)")
+    assert [] == told(compared(snapshot(conn), t()))
+
+
+def test_the_place_is_the_revision_that_made_the_index(conn, sql):
+    """The place is where the upgrade() begins that made the index, and nowhere if no checked revision did."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int UNIQUE, s text)")
+    before = snapshot(conn)
+    sql("ALTER TABLE t ADD CONSTRAINT uq UNIQUE (a)")
+    after = snapshot(conn)
+    revision = Revision(
+        id="2",
+        down=(),
+        path=Path("2.py"),
+        file="versions/2.py",
+        upgrade_line=7,
+        downgrade_line=9,
+        empty_upgrade=False,
+        empty_downgrade=False,
+        says_irreversible=False,
+        accepts=frozenset(),
+    )
+    steps = (Step(revision=revision, before=before, after=after),)
+    steps += (Step(revision=dataclasses.replace(revision, id="3"), before=after, after=after),)
+    found = compared(after, t(), steps=steps)
+    assert {("uq", "versions/2.py", 7), ("t_b_key", None, None)} == {
+        (told([one])[0][1].split()[1], one.place.file, one.place.line) for one in found
+    }
