@@ -10,8 +10,10 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 from alembic.operations import MigrateOperation
 
+import reports
 from dupe_audit import errors, operations, ops, render
 from dupe_audit.cli import main
 from dupe_audit.findings import CATALOGUE
@@ -22,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 PAGES = sorted([*DOCS.rglob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))])
+JOBS = [*(ROOT / ".github" / "workflows").glob("*.yml"), ROOT / ".pre-commit-hooks.yaml"]
 FINDINGS = {path.stem: path for path in (REFERENCE / "findings").glob("*.md") if path.stem != "index"}
 
 #: one word per idea
@@ -65,15 +68,34 @@ def shell_commands(page: Path) -> Iterator[list[str]]:
         for line in block.replace("\\\n", " ").splitlines():
             if prompted and not line.startswith("$ "):
                 continue  # what the command prints
-            words = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars=True)
-            words.whitespace_split = True
-            command: list[str] = []
-            for word in words:
-                if set(word) <= set("();<>|&"):
-                    break
-                if command or not re.match(r"\w+=", word):
-                    command.append(word)
-            yield command
+            yield command_of(line.removeprefix("$ "))
+
+
+def command_of(line: str) -> list[str]:
+    """Return the words of a line's first command, without redirections and what follows them."""
+    words = shlex.shlex(line, posix=True, punctuation_chars=True)
+    words.whitespace_split = True
+    command: list[str] = []
+    for word in words:
+        if set(word) <= set("();<>|&"):
+            break
+        if command or not re.match(r"\w+=", word):
+            command.append(word)
+    return command
+
+
+def job_commands(told: object) -> Iterator[list[str]]:
+    """Yield each command that a job or a hook runs, as its words, from what its YAML says."""
+    if isinstance(told, list):
+        for one in told:
+            yield from job_commands(one)
+    elif isinstance(told, dict):
+        for key, value in told.items():
+            if key in {"run", "script", "entry"}:
+                lines = value if isinstance(value, list) else value.splitlines()
+                yield from (command_of(line) + told.get("args", []) for line in lines)
+            else:
+                yield from job_commands(value)
 
 
 def rejected(arguments: list[str]) -> str | None:
@@ -144,6 +166,14 @@ def test_no_page_is_about_a_command_that_is_not_there():
 def test_commands_in_the_prose_exist(page):
     """Whatever a page tells its reader to type after dupe-audit is a command with options that it has."""
     told = [words[1:] for words in shell_commands(page) if words[:1] == ["dupe-audit"]]
+    assert {shlex.join(arguments): problem for arguments in told if (problem := rejected(arguments))} == {}
+
+
+@pytest.mark.parametrize("file", [*PAGES, *JOBS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_in_jobs_exist(file):
+    """Whatever a job or a hook in a page or in this repository runs is a command with options that it has."""
+    texts = blocks(file, "yaml") if file.suffix == ".md" else [file.read_text()]
+    told = [words[1:] for text in texts for words in job_commands(yaml.safe_load(text)) if words[:1] == ["dupe-audit"]]
     assert {shlex.join(arguments): problem for arguments in told if (problem := rejected(arguments))} == {}
 
 
@@ -245,9 +275,14 @@ def test_the_json_in_the_prose_has_the_keys_that_are_printed():
     printed = {
         "preflight": render.preflight_json(DuplicateReport(key=key, counts=counts)),
         "verify": render.verify_json(VerifyReport(key=key, index=IndexState(**blank), extras=0, run=None)),
+        "check": render.check_json(reports.report(reports.found())),
     }
     for command, told in printed.items():
         shown = json.loads(next(blocks(REFERENCE / "commands" / f"{command}.md", "json")))
         assert list(shown) == list(told)
         nested = {name for name, value in told.items() if isinstance(value, dict)}
         assert {name: list(shown[name]) for name in nested} == {name: list(told[name]) for name in nested}
+        listed = {
+            name for name, value in told.items() if value and isinstance(value, list) and isinstance(value[0], dict)
+        }
+        assert {name: list(shown[name][0]) for name in listed} == {name: list(told[name][0]) for name in listed}

@@ -1,0 +1,87 @@
+"""The CI migration check: revisions on a scratch PostgreSQL with duplicates, forwards, back and forwards again.
+
+From a test::
+
+    from dupe_audit.checks import check
+
+    def test_migrations():
+        report = check("alembic.ini")
+        assert report.ok, str(report)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from dupe_audit.checked import CheckReport, Filled, Found, Place, RuleRun
+from dupe_audit.checks.run import Options, examine
+from dupe_audit.checks.scratch import EMBEDDED
+from dupe_audit.checks.trip import Seeding
+
+__all__ = [
+    "CheckReport",
+    "Filled",
+    "Found",
+    "Options",
+    "Place",
+    "RuleRun",
+    "Seeding",
+    "check",
+    "examine",
+]
+
+
+def check(
+    config: str | PathLike[str] = "alembic.ini",
+    *,
+    from_: str = "base",
+    to: str = "heads",
+    rows: int = 1000,
+    seed: int = 0,
+    seed_sql: str | PathLike[str] | None = None,
+    server: str = EMBEDDED,
+    against: str | None = None,
+    writers: Sequence[str | PathLike[str]] = (),
+    accept: Sequence[str] = (),
+    x: Sequence[str] = (),
+) -> CheckReport:
+    """Check the revisions of an Alembic project, as ``dupe-audit check`` does.
+
+    Args:
+        config: the Alembic config; ``env.py`` runs in this process and directory.
+        from_: the last revision that is *not* checked.
+        to: the last revision that is.
+        rows: for each table that is filled.
+        seed: another one chooses other rows as duplicates.
+        seed_sql: a directory of SQL files called after revisions, which fill tables instead.
+        server: ``embedded``, or the URL of a server on which scratch databases are made and dropped.
+        against: the URL of a database whose pending revisions are reported; empty for the configured one.
+        writers: Python and SQL files, or directories of them, whose INSERTs are checked.
+        accept: ids of findings that do not fail the check.
+        x: as for ``alembic -x``.
+
+    Raises:
+        WrongUsage: an argument, or the project's configuration, can never work.
+        DupeAuditError: env.py or a revision cannot be loaded, or the server cannot be had.
+    """
+    seeding = Seeding(rows=rows, seed=seed, directory=Path(seed_sql) if seed_sql is not None else None)
+    options = Options(
+        config=str(config),
+        from_=from_,
+        to=to,
+        server=server,
+        seeding=seeding,
+        writers=tuple(Path(one) for one in writers),
+        against=against,
+        accept=tuple(accept),
+        x=tuple(x),
+    )
+    going = examine(options)
+    while True:
+        try:
+            next(going)
+        except StopIteration as end:
+            report: CheckReport = end.value
+            return report

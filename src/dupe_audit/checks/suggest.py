@@ -1,0 +1,29 @@
+"""What to write in a revision instead of a plain unique constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dupe_audit.checks.evidence import Index, Table
+
+
+def suggestion(table: Table, uniques: Sequence[Index]) -> str | None:
+    """Return the two directives for the first uniqueness that a constraint can express, or None."""
+    for index in uniques:
+        if index.predicate is None and None not in index.columns and not index.primary:
+            return _directives(table, index)
+    return None
+
+
+def _directives(table: Table, index: Index) -> str:
+    columns = [column for column in index.columns if column is not None]
+    schema = "" if table.schema == "public" else f", schema={table.schema!r}"
+    nulls = ", nulls_not_distinct=True" if index.nulls_not_distinct else ""
+    include = f", include={list(index.include)!r}" if index.include else ""
+    name = index.constraint or index.name
+    return (
+        f"op.archive_duplicates({table.name!r}, {columns!r}{schema}{nulls}); "
+        f"op.create_unique_constraint_online({name!r}, {table.name!r}, {columns!r}{schema}{nulls}{include}); "
+        f"in downgrade(): op.drop_unique_constraint_online({name!r}, {table.name!r}{schema}); "
+        f"op.restore_duplicates({table.name!r}, {columns!r}{schema})"
+    ).replace("'", '"')

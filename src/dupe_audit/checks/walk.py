@@ -1,0 +1,88 @@
+"""Every revision on empty tables: up, down and up again, with a look at the schema after each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+from dupe_audit.checks.evidence import Revision, Step
+from dupe_audit.checks.migrate import Environment, Runner
+from dupe_audit.checks.project import Project
+from dupe_audit.checks.scratch import Scratch
+from dupe_audit.checks.snapshot import snapshot
+from dupe_audit.checks.trace import tracing
+from dupe_audit.connect import connect
+from dupe_audit.errors import DupeAuditError
+
+
+def walk(project: Project, scratch: Scratch, environment: Environment) -> Iterator[Step]:
+    """Yield each revision's step; one that cannot be applied is the last.
+
+    Raises:
+        DupeAuditError: env.py does not work, or the revisions before the first that is checked fail.
+    """
+    with ExitStack() as stack:
+        runner = Runner(project, stack.enter_context(scratch.database()), environment)
+        prepare(runner)
+        done: list[str] = []
+        last: Step | None = None
+        for revision in project.revisions:
+            last = step = _step(runner, revision, last)
+            yield step
+            if step.up:
+                return
+            done.append(revision.id)
+            if step.down or step.up_again:
+                # What a failure has left is nobody's schema: start again from one that was only upgraded.
+                runner = Runner(project, stack.enter_context(scratch.database()), environment)
+                prepare(runner)
+                again = runner.up(*done)
+                if again:
+                    raise DupeAuditError(f"Revision {revision.id} can be applied once and not again: {again.reason}.")
+
+
+def prepare(runner: Runner) -> None:
+    """Apply the revisions before the first that is checked, if only to hear what env.py tells Alembic.
+
+    Raises:
+        DupeAuditError: one of them fails.
+    """
+    failure = runner.up(*runner.project.before)
+    if failure:
+        raise DupeAuditError(f"The revisions up to --from cannot be applied: {failure.reason}.")
+
+
+def _step(runner: Runner, revision: Revision, last: Step | None) -> Step:
+    table = runner.environment.version_table
+    with connect(runner.url) as connection:
+        if last and last.after:  # downgraded and upgraded again, it has the same definitions and other oids
+            now = snapshot(connection, version_table=table, objects=False)
+            before = replace(now, objects=last.after.objects)
+        else:
+            before = snapshot(connection, version_table=table)
+        with tracing(connection, before.tables, revision.path) as traced:
+            up = runner.up(revision.id)
+        if up:
+            return Step(revision=revision, before=before, up=up, statements=traced.statements)
+        after = snapshot(connection, version_table=table)
+        returned, down, again = None, None, None
+        if not _stays(revision):
+            down = runner.down(revision.id)
+            if down is None:
+                returned = snapshot(connection, version_table=table)
+                again = runner.up(revision.id)
+    return Step(
+        revision=revision,
+        before=before,
+        after=after,
+        returned=returned,
+        down=down,
+        up_again=again,
+        statements=traced.statements,
+    )
+
+
+def _stays(revision: Revision) -> bool:
+    """Tell whether there is no way back to try: none was written, or there is nothing to undo."""
+    return revision.says_irreversible or revision.empty_downgrade

@@ -1,0 +1,5 @@
+"""``python -m dupe_audit.cli``."""
+
+from dupe_audit.cli import main
+
+main()

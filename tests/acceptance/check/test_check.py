@@ -1,0 +1,285 @@
+"""What the check does with good projects, and what it leaves alone."""
+
+import json
+import logging
+import os
+import sys
+
+import pytest
+from sqlalchemy import make_url
+
+from dupe_audit.checks import check
+from dupe_audit.findings import CHECK
+
+KEY = '["customer", "no"]'
+
+
+def enforce(project, **arguments):
+    """Add a revision that cleans the table and makes the key unique, with its way back."""
+    more = "".join(f", {name}={value!r}" for name, value in arguments.items())
+    return project.add(
+        "b2",
+        f'op.archive_duplicates("orders", {KEY}{more})\nop.create_unique_constraint_online("once", "orders", {KEY})',
+        f'op.drop_unique_constraint_online("once", "orders")\nop.restore_duplicates("orders", {KEY})',
+    )
+
+
+def test_our_directives_pass_with_every_shape_of_duplicates(orders, failing):
+    """Exact and divergent duplicates and NULLs are archived, brought back as they were, and archived again."""
+    enforce(orders, divergent="archive")
+    report = orders.check()
+    [filled] = report.filled
+    assert [] == failing(report), report
+    assert filled.exact > 0
+    assert filled.divergent > 0
+
+
+def test_a_refusal_that_was_asked_for_is_told_and_does_not_fail(orders, failing):
+    """A directive that refuses divergent duplicates does so, and is tried again without them."""
+    enforce(orders)
+    report = orders.check()
+    [filled] = report.filled
+    assert [] == failing(report), report
+    assert ["refused-as-told"] == [one.finding.id for one in report.findings if one.rule == "round-trip"]
+    assert 0 == filled.divergent
+    assert filled.exact > 0
+
+
+def test_children_that_reference_extras_are_among_the_rows(orders, failing):
+    """Rows that reference extras are refused, or follow where the revision says so, and come back."""
+    orders.add(
+        "a2",
+        'op.execute("CREATE TABLE lines (id serial PRIMARY KEY, ref bigint REFERENCES orders ON DELETE CASCADE)")',
+        'op.drop_table("lines")',
+    )
+    enforce(orders, divergent="archive", references="repoint")
+    report = orders.check()
+    [filled] = report.filled
+    assert [] == failing(report), report
+    assert filled.referenced > 0
+
+
+@pytest.mark.parametrize(
+    "up",
+    [
+        'op.execute("CREATE UNIQUE INDEX once ON orders (customer, no)")',
+        'op.create_index("once", "orders", ["customer", "no"], unique=True)',
+        'op.execute("CREATE UNIQUE INDEX once ON orders (abs(customer), no) WHERE note IS NOT NULL")',
+        'op.execute("ALTER TABLE orders ADD UNIQUE (customer, no)")',
+        'op.execute("ALTER TABLE orders DROP CONSTRAINT orders_pkey, ADD PRIMARY KEY (customer, no)")',
+    ],
+    ids=["raw index", "op.create_index", "expression and predicate", "raw constraint", "primary key"],
+)
+def test_uniqueness_is_seen_in_the_catalog_however_it_was_written(orders, up):
+    """Whatever makes a table unique that was there before is tried on duplicates."""
+    orders.add("b2", up, "raise NotImplementedError")
+    assert "unique-over-duplicates" in {one.finding.id for one in orders.check().failing}
+
+
+def test_a_table_that_the_same_revision_makes_is_no_matter(project, failing):
+    """A unique constraint of a new table has no rows to stumble over."""
+    project.add("a1", 'op.create_table("t", sa.Column("k", sa.Integer, unique=True))', 'op.drop_table("t")')
+    report = project.check()
+    assert [] == failing(report), report
+    assert () == report.filled
+
+
+def test_the_configured_database_is_not_touched(orders, database_url, sql, monkeypatch):
+    """Whatever URL the config and the environment have, revisions run in the scratch database alone."""
+    sql("CREATE TABLE orders (precious int); INSERT INTO orders VALUES (1)")
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    with orders.ini.open("a") as ini:
+        ini.write(f"sqlalchemy.url = {database_url}\n")
+    orders.env(
+        f"""
+from alembic import context
+from sqlalchemy import NullPool, create_engine
+import dupe_audit.ops
+engine = create_engine({database_url!r}, poolclass=NullPool)
+with engine.connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+    )
+    enforce(orders, divergent="archive")
+
+    assert orders.check().ok
+    assert [(1,)] == sql("TABLE orders")
+    assert [(1,)] == sql("SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
+
+
+def test_no_scratch_database_is_left(orders, failing, sql):
+    """What the check made on a server that is not its own it drops, also after a failure."""
+    orders.add("b2", 'op.execute("SELECT 1/0")')
+    assert [("no-way-back", "b2"), ("upgrade-fails", "b2")] == failing(orders.check())
+    assert [(0,)] == sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'dupe_audit_check_%'")
+
+
+def test_a_branchy_history_is_walked(project, failing):
+    """Branches and their merge are applied and undone one by one, whichever way the ids sort."""
+    project.add("a1", 'op.create_table("a", sa.Column("k", sa.Integer))', 'op.drop_table("a")')
+    project.add("z2", 'op.create_table("b", sa.Column("k", sa.Integer))', 'op.drop_table("b")')
+    project.add("b3", 'op.create_table("c", sa.Column("k", sa.Integer))', 'op.drop_table("c")', after="a1")
+    project.add("m4", "pass", after=("z2", "b3"))
+    project.add("d5", 'op.add_column("c", sa.Column("x", sa.Integer))', 'op.drop_column("c", "x")')
+    report = project.check()
+    assert [] == failing(report), report
+    assert {"a1", "z2", "b3", "m4", "d5"} == set(report.revisions)
+    assert report.revisions.index("m4") > max(report.revisions.index("z2"), report.revisions.index("b3"))
+
+
+def test_only_the_range_that_is_asked_for_is_checked(orders, failing):
+    """What comes before --from is applied and not judged, and what comes after --to is not looked at."""
+    orders.add("b2", 'op.add_column("orders", sa.Column("paid", sa.Boolean))')
+    orders.add("c3", 'op.add_column("orders", sa.Column("sent", sa.Boolean))', 'op.drop_column("orders", "sent")')
+    orders.add("d4", 'op.add_column("orders", sa.Column("seen", sa.Boolean))')
+    report = orders.check(from_="b2", to="c3")
+    assert ("c3",) == report.revisions
+    assert [] == failing(report), report
+
+
+def test_a_revision_that_says_it_has_no_way_back_is_believed(orders, failing):
+    """NotImplementedError in downgrade() is told as an info, and the next revision is checked all the same."""
+    orders.add("b2", 'op.drop_column("orders", "note")', 'raise NotImplementedError("the notes are gone")')
+    orders.add("c3", 'op.add_column("orders", sa.Column("sent", sa.Boolean))', 'op.drop_column("orders", "sent")')
+    report = orders.check()
+    assert [] == failing(report), report
+    assert ["irreversible"] == [one.finding.id for one in report.findings if one.rule == "way-back"]
+
+
+def test_a_data_migration_meets_rows(orders, failing):
+    """A revision that reads and writes rows in Python runs on a filled table where it also makes a key unique."""
+    orders.add(
+        "b2",
+        """
+        bind = op.get_bind()
+        for row in bind.execute(sa.text("SELECT id, customer FROM orders")):
+            bind.execute(sa.text("UPDATE orders SET no = id WHERE id = :id"), {"id": row.id})
+        with op.get_context().autocommit_block():
+            op.execute("CREATE UNIQUE INDEX CONCURRENTLY once ON orders (customer, no)")
+        """,
+        """
+        with op.get_context().autocommit_block():
+            op.execute("DROP INDEX CONCURRENTLY once")
+        """,
+    )
+    report = orders.check()
+    # It makes every key unique by changing it, which its downgrade does not take back.
+    assert [("rows-lost", "b2")] == failing(report), report
+
+
+@pytest.mark.parametrize("where", ["env.py", "revision"])
+def test_an_upgrade_that_is_not_committed_fails(orders, failing, where):
+    """Alembic ends with 0 where a transaction was begun behind its back, and what it did is gone; the check says so."""
+    if where == "env.py":
+        early = "        connection.exec_driver_sql('SELECT 1')\n"
+        orders.env(orders.template.replace("        context.configure(conn", f"{early}        context.configure(conn"))
+        first = "a1"
+    else:
+        orders.add("b2", "op.get_bind().commit()", 'op.execute("SELECT 1")')
+        first = "b2"
+    report = orders.check()
+    assert [("upgrade-fails", first)] == failing(report), report
+    assert "version table" in report.failing[0].finding.message
+
+
+def test_a_project_may_bring_its_own_rows(orders, failing):
+    """SQL called after a revision fills the table instead, and decides what the revision meets."""
+    orders.add(
+        "b2",
+        'op.create_unique_constraint("once", "orders", ["customer", "no"])',
+        'op.drop_constraint("once", "orders")',
+        extra="# dupe-audit: accept lock-during-work",
+    )
+    seeds = orders.directory / "seeds"
+    seeds.mkdir()
+    (seeds / "b2.sql").write_text("INSERT INTO orders (customer, no) SELECT n, n FROM generate_series(1, 7) AS n")
+    report = orders.check(seed_sql=seeds)
+    assert [] == failing(report), report
+    assert [7] == [one.rows for one in report.filled]
+
+    (seeds / "b2.sql").write_text("INSERT INTO orders (customer, no) VALUES (1, 1), (1, 1), (1, 1)")
+    report = orders.check(seed_sql=seeds)
+    assert [("unique-over-duplicates", "b2")] == failing(report)
+    assert "2 extras in 3 rows" in str(report.failing[0].finding.message)
+
+
+def test_a_finding_can_be_accepted_in_the_revision_and_on_the_command_line(orders, failing):
+    """An accepted finding is reported and does not fail the check; one that cannot be accepted still does."""
+    file = orders.add("b2", 'op.add_column("orders", sa.Column("paid", sa.Boolean))')
+    orders.add("c3", 'op.execute("SELECT 1")', 'op.execute("SELECT 1")', after="a1")
+    assert {("no-way-back", "b2"), ("several-heads", "b2")} == set(failing(orders.check()))
+    assert [("several-heads", "b2")] == failing(orders.check(accept=("no-way-back", "several-heads")))
+    file.write_text("# dupe-audit: accept no-way-back\n" + file.read_text())
+    report = orders.check()
+    assert [("several-heads", "b2")] == failing(report)
+    assert ["no-way-back"] == [one.finding.id for one in report.findings if one.accepted and one.rule != "squawk"]
+
+
+def test_pending_revisions_and_the_duplicates_that_wait_for_them(orders, failing, database_url, sql):
+    """Against a database, the revisions that it lacks are told, and how many extras wait there."""
+    enforce(orders, divergent="archive")
+    sql(
+        "CREATE TABLE alembic_version (version_num varchar(32)); INSERT INTO alembic_version VALUES ('a1');"
+        "CREATE TABLE orders (id int, customer int, no int, note text);"
+        "INSERT INTO orders VALUES (1, 1, 1, 'a'), (2, 1, 1, 'b'), (3, 1, 2, 'c')"
+    )
+    url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    report = orders.check(against=url)
+    assert {("revision-pending", "b2"), ("duplicates-in-wait", "b2")} == set(failing(report))
+    assert "1 extras" in next(one.finding.message for one in report.failing if one.finding.id == "duplicates-in-wait")
+    assert [(3,)] == sql("SELECT count(*) FROM orders")
+
+
+def test_no_value_is_in_a_report(orders):
+    """The reason of a failure is the server's first line, without the key values of its DETAIL."""
+    orders.add("b2", 'op.execute("CREATE UNIQUE INDEX once ON orders (customer, no)")', 'op.drop_index("once")')
+    report = orders.check()
+    assert "unique-over-duplicates" in str(report)
+    assert "Key (" not in repr(report)
+
+
+def test_the_same_seed_finds_the_same(orders):
+    """Two checks with one seed report the same numbers."""
+    enforce(orders, divergent="archive")
+    first, second = orders.check(seed=3), orders.check(seed=3)
+    assert first.filled == second.filled
+    assert first.findings == second.findings
+
+
+def test_the_command_reports_and_ends_as_the_contract_says(orders, dupe_audit_here):
+    """The command prints the report alone on stdout, and ends with 1 where something fails."""
+    orders.add("b2", 'op.add_column("orders", sa.Column("paid", sa.Boolean))')
+    done = dupe_audit_here(
+        "check", "--server", orders.server, "--format", "json", "--rows", "50", "--accept", "squawk", code=1
+    )
+    report = json.loads(done.stdout)
+    assert ["no-way-back"] == [one["id"] for one in report["findings"] if one["id"] != "squawk"]
+    dupe_audit_here("check", "--server", orders.server, "--to", "a1", "--accept", "squawk")
+
+
+def test_one_check_writes_several_reports(orders, dupe_audit_here):
+    """Other formats go to files beside what is printed; one that is not there, or not writable, is told."""
+    given = ("check", "--server", orders.server, "--accept", "squawk")
+    dupe_audit_here(*given, "--report", "sarif=a.sarif", "--report", "junit=a.xml")
+    assert "2.1.0" == json.loads((orders.directory / "a.sarif").read_text())["version"]
+    assert (orders.directory / "a.xml").read_text().startswith("<?xml")
+    assert "FORMAT=FILE" in dupe_audit_here(*given, "--report", "html=a.html", code=2).stderr
+    assert "cannot be written" in dupe_audit_here(*given, "--report", "json=no/where.json", code=3).stderr
+
+
+def test_every_rule_is_run_or_says_why_not(orders):
+    """The report has each rule once."""
+    rules = [one.rule for one in orders.check().rules]
+    assert rules == list(dict.fromkeys(rules))
+    assert {"one-head", "way-back", "round-trip", "locks", "invalid-index", "models", "pending", "writers"} < set(rules)
+    assert len(CHECK) > len(rules)
+
+
+def test_the_process_is_left_as_it_was(orders):
+    """Neither listeners nor environment variables nor log handlers stay behind."""
+    before = dict(os.environ), list(logging.root.handlers), logging.root.manager.disable
+    check(orders.ini, server=orders.server)
+    assert before == (dict(os.environ), list(logging.root.handlers), logging.root.manager.disable)
+    assert sys.path.count(str(orders.directory)) <= 1
