@@ -15,6 +15,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
+import dupe_audit.autogenerate  # noqa: F401 - registers how autogenerate writes the directives
 from dupe_audit import ledger, offline
 from dupe_audit.catalog import find
 from dupe_audit.cleanup import cleanup
