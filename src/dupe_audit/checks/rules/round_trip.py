@@ -31,9 +31,10 @@ def check(evidence: Evidence) -> Iterator[Found]:
         for found in (*_there(trip), *_and_back(trip, without=own)):
             # A revision makes a trip for each of its tables, and may fail for the same reason in all.
             once = (found.finding.id, str(found.place.revision))
-            if once in told or (*once, found.finding.message) in told:
+            reason = (*once, found.finding.message.replace(trip.table, ""))
+            if once in told or reason in told:
                 continue
-            told.add((*once, found.finding.message))
+            told.add(reason)
             yield found
 
 
