@@ -3,7 +3,11 @@
 import json
 import logging
 import os
+import signal
+import subprocess
 import sys
+import time
+from subprocess import PIPE
 
 import pytest
 from sqlalchemy import make_url
@@ -275,6 +279,21 @@ def test_every_rule_is_run_or_says_why_not(orders):
     assert rules == list(dict.fromkeys(rules))
     assert {"one-head", "way-back", "round-trip", "locks", "invalid-index", "models", "pending", "writers"} < set(rules)
     assert len(CHECK) > len(rules)
+
+
+def test_an_interrupted_check_leaves_nothing(orders, sql):
+    """Ctrl-C in the middle of a directive ends with 130 in a sentence, and no scratch database is left."""
+    enforce(orders, divergent="archive")
+    working = "query LIKE '%archive_%' AND datname LIKE 'dupe_audit_check_%' AND pid <> pg_backend_pid()"
+    command = [sys.executable, "-m", "dupe_audit.cli", "check", "--server", orders.server]
+    with subprocess.Popen(command, cwd=orders.directory, stdout=PIPE, stderr=PIPE, text=True) as process:
+        while process.poll() is None and not sql(f"SELECT 1 FROM pg_stat_activity WHERE {working}"):
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)
+    assert 130 == process.returncode, said
+    assert "Traceback" not in said[1]
+    assert [(0,)] == sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'dupe_audit_check_%'")
 
 
 def test_the_process_is_left_as_it_was(orders):
