@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import tomllib
 import traceback
 from argparse import Namespace
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ def load(file: str, *, from_: str = "base", to: str = "heads", x: Sequence[str] 
         WrongUsage: there is no such file, no revision, or no revision of that name.
         DupeAuditError: a file of the project cannot be loaded.
     """
-    if not Path(file).is_file():
+    if not Path(file).is_file() and not _is_in_pyproject():
         raise WrongUsage(
             f"There is no Alembic config {file!r}. Name it with --config, or go to the project's directory."
         )
@@ -76,6 +77,13 @@ def load(file: str, *, from_: str = "base", to: str = "heads", x: Sequence[str] 
         before=tuple(one.revision for one in wanted if one.revision in before),
         revisions=tuple(_revision(one) for one in wanted if one.revision not in before),
     )
+
+
+def _is_in_pyproject() -> bool:
+    try:
+        return "alembic" in tomllib.loads(Path(PYPROJECT).read_text("utf-8")).get("tool", {})
+    except (OSError, tomllib.TOMLDecodeError):
+        return False
 
 
 def _config(file: str, x: tuple[str, ...]) -> Config:

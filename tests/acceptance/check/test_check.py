@@ -188,6 +188,15 @@ def test_an_upgrade_that_is_not_committed_fails(orders, failing, where):
     assert "version table" in report.failing[0].finding.message
 
 
+def test_a_project_may_be_configured_in_pyproject(orders, failing):
+    """Without an alembic.ini, what pyproject.toml says under tool.alembic is the configuration."""
+    orders.ini.unlink()
+    (orders.directory / "pyproject.toml").write_text('[tool.alembic]\nscript_location = "%(here)s/migrations"\n')
+    report = orders.check()
+    assert [] == failing(report), report
+    assert ("a1",) == report.revisions
+
+
 def test_a_project_may_bring_its_own_rows(orders, failing):
     """SQL called after a revision fills the table instead, and decides what the revision meets."""
     orders.add(
