@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.checks.evidence import Against, Step, Waiting
 from dupe_audit.checks.migrate import UNDEFINED_TABLE
 from dupe_audit.checks.project import Project
-from dupe_audit.checks.rowsets import count_extras, has_columns, key_of
+from dupe_audit.checks.rowsets import extras_before, key_of
 from dupe_audit.connect import connect
 from dupe_audit.driver import reason, run, sqlstate
 from dupe_audit.errors import DupeAuditError
@@ -62,9 +62,9 @@ def _waiting(connection: Connection, step: Step) -> list[Waiting]:
             "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
             f"WHERE n.nspname = {literal(table.schema)} AND c.relname = {literal(table.name)}",
         ).scalar()
-        if there is None or not has_columns(connection, index, int(there)):
+        if there is None:
             continue
-        extras = count_extras(connection, ident(table.schema, table.name), index)
+        extras = extras_before(connection, ident(table.schema, table.name), index, int(there))
         if extras:
             found.append(Waiting(revision=step.revision.id, table=str(table), key=key_of(index), extras=extras))
     return found

@@ -10,11 +10,14 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import Index, Table
-from dupe_audit.driver import run
+from dupe_audit.driver import run, sqlstate
 from dupe_audit.statements import ident
 
 #: a table's name, and how often each of its rows is there, by the MD5 of its text
 Rows = dict[str, "Counter[str]"]
+
+#: a function, a type, an object, a collation, an enum's label that is not there
+UNDEFINED = ("42883", "42704", "42P01", "42P22", "22P02")
 
 #: planner settings without which a scan could read an index that is not in order
 _SCANS = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")
@@ -35,6 +38,21 @@ def has_columns(connection: Connection, index: Index, relid: int | None = None) 
         f"WHERE attrelid = {relid or index.relid}::pg_catalog.oid AND NOT attisdropped",
     )
     return set(index.uses) <= set(there.scalars())
+
+
+def extras_before(connection: Connection, table: str, index: Index, relid: int | None = None) -> int:
+    """Return how many extras an index will meet that is still to come; 0 where that cannot be asked yet.
+
+    A revision may add the columns that its index reads, and functions that it calls.
+    """
+    if not has_columns(connection, index, relid):
+        return 0
+    try:
+        return count_extras(connection, table, index)
+    except DBAPIError as error:
+        if sqlstate(error) in UNDEFINED:
+            return 0
+        raise
 
 
 def count_extras(connection: Connection, table: str, index: Index) -> int:

@@ -14,7 +14,7 @@ from dupe_audit.checked import Filled
 from dupe_audit.checks.evidence import Catalog, Failure, Index, Step, Table, Trip
 from dupe_audit.checks.migrate import Environment, Runner
 from dupe_audit.checks.project import Project
-from dupe_audit.checks.rowsets import count_extras, has_columns, key_of, lost_and_gained, take
+from dupe_audit.checks.rowsets import count_extras, extras_before, key_of, lost_and_gained, take
 from dupe_audit.checks.scratch import Scratch
 from dupe_audit.checks.seed import ALL, CannotFill, Shape, fill
 from dupe_audit.checks.snapshot import snapshot
@@ -127,9 +127,8 @@ class _Traveller:
             trip = replace(trip, filled=self._fill(connection, shapes))
         except CannotFill as error:
             trip = replace(trip, not_filled=str(error).removeprefix(f"{self.table}: ").rstrip("."))
-        present = [one for one in self.uniques if has_columns(connection, one)]
         name = ident(self.table.schema, self.table.name)
-        trip = replace(trip, extras=sum(count_extras(connection, name, one) for one in present))
+        trip = replace(trip, extras=sum(extras_before(connection, name, one) for one in self.uniques))
         return self._there_and_back(trip, runner, connection)
 
     def _there_and_back(self, trip: Trip, runner: Runner, connection: Connection) -> Trip:

@@ -22,24 +22,29 @@ def walk(project: Project, scratch: Scratch, environment: Environment) -> Iterat
     Raises:
         DupeAuditError: env.py does not work, or the revisions before the first that is checked fail.
     """
-    with ExitStack() as stack:
-        runner = Runner(project, stack.enter_context(scratch.database()), environment)
-        prepare(runner)
+    with ExitStack() as ground:
+        runner = _begin(project, scratch, environment, ground)
         done: list[str] = []
         last: Step | None = None
         for revision in project.revisions:
-            last = step = _step(runner, revision, last)
-            yield step
-            if step.up:
+            last, intact = _step(runner, revision, last)
+            yield last
+            if last.up:
                 return
             done.append(revision.id)
-            if step.down or step.up_again:
+            if not intact:
                 # What a failure has left is nobody's schema: start again from one that was only upgraded.
-                runner = Runner(project, stack.enter_context(scratch.database()), environment)
-                prepare(runner)
+                ground.close()
+                runner = _begin(project, scratch, environment, ground)
                 again = runner.up(*done)
                 if again:
                     raise DupeAuditError(f"Revision {revision.id} can be applied once and not again: {again.reason}.")
+
+
+def _begin(project: Project, scratch: Scratch, environment: Environment, ground: ExitStack) -> Runner:
+    runner = Runner(project, ground.enter_context(scratch.database()), environment)
+    prepare(runner)
+    return runner
 
 
 def prepare(runner: Runner) -> None:
@@ -53,7 +58,8 @@ def prepare(runner: Runner) -> None:
         raise DupeAuditError(f"The revisions up to --from cannot be applied: {failure.reason}.")
 
 
-def _step(runner: Runner, revision: Revision, last: Step | None) -> Step:
+def _step(runner: Runner, revision: Revision, last: Step | None) -> tuple[Step, bool]:
+    """Return what was seen, and whether the database is as the upgrade alone would have left it."""
     table = runner.environment.version_table
     with connect(runner.url) as connection:
         if last and last.after:  # downgraded and upgraded again, it has the same definitions and other oids
@@ -63,24 +69,18 @@ def _step(runner: Runner, revision: Revision, last: Step | None) -> Step:
             before = snapshot(connection, version_table=table)
         with tracing(connection, before.tables, revision.path) as traced:
             up = runner.up(revision.id)
+        step = Step(revision=revision, before=before, up=up, statements=traced.statements)
         if up:
-            return Step(revision=revision, before=before, up=up, statements=traced.statements)
-        after = snapshot(connection, version_table=table)
-        returned, down, again = None, None, None
-        if not _stays(revision):
-            down = runner.down(revision.id)
-            if down is None:
-                returned = snapshot(connection, version_table=table)
-                again = runner.up(revision.id)
-    return Step(
-        revision=revision,
-        before=before,
-        after=after,
-        returned=returned,
-        down=down,
-        up_again=again,
-        statements=traced.statements,
-    )
+            return step, False
+        step = replace(step, after=snapshot(connection, version_table=table))
+        if _stays(revision):
+            return step, True
+        down = runner.down(revision.id)
+        seen = snapshot(connection, version_table=table)
+        if down:  # which is rolled back, if it did not commit on its way
+            return replace(step, down=down), seen == step.after
+        again = runner.up(revision.id)
+        return replace(step, returned=seen, up_again=again), again is None
 
 
 def _stays(revision: Revision) -> bool:

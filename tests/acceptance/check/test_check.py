@@ -80,6 +80,39 @@ def test_uniqueness_is_seen_in_the_catalog_however_it_was_written(orders, up):
     assert "unique-over-duplicates" in {one.finding.id for one in orders.check().failing}
 
 
+def test_an_index_may_call_what_its_revision_makes(orders, failing):
+    """A function that comes with the index cannot be asked beforehand; the build meets the rows all the same."""
+    orders.add(
+        "b2",
+        """
+        op.execute("CREATE FUNCTION half(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1 / 2'")
+        op.execute("CREATE UNIQUE INDEX once ON orders (half(no))")
+        """,
+        'op.execute("DROP INDEX once")\nop.execute("DROP FUNCTION half(int)")',
+        extra="# dupe-audit: accept lock-during-work",
+    )
+    assert [("unique-over-duplicates", "b2")] == failing(orders.check())
+
+
+def test_a_downgrade_that_committed_before_it_failed(orders, failing):
+    """What a failed downgrade has left behind does not disturb the revisions after it."""
+    orders.add(
+        "b2",
+        'op.add_column("orders", sa.Column("paid", sa.Boolean))',
+        """
+        with op.get_context().autocommit_block():
+            op.drop_column("orders", "paid")
+        op.execute("SELECT 1/0")
+        """,
+    )
+    orders.add(
+        "c3",
+        'op.alter_column("orders", "paid", new_column_name="settled")',
+        'op.alter_column("orders", "settled", new_column_name="paid")',
+    )
+    assert [("downgrade-fails", "b2")] == failing(orders.check())
+
+
 def test_a_table_that_the_same_revision_makes_is_no_matter(project, failing):
     """A unique constraint of a new table has no rows to stumble over."""
     project.add("a1", 'op.create_table("t", sa.Column("k", sa.Integer, unique=True))', 'op.drop_table("t")')
