@@ -25,6 +25,7 @@ from dupe_audit.connect import connect
 from dupe_audit.driver import reason, run
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.statements import ident
+from dupe_audit.verify import verify_named
 
 #: what a directive of ours refuses, and the shape of extras without which it goes on
 REFUSALS: dict[str, Shape] = {
@@ -180,7 +181,11 @@ class _Traveller:
                 return f"index {index.name} is not there"
             if not found.valid:
                 continue  # which is rule invalid-index's to say
-            extras = count_extras(connection, ident(self.table.schema, self.table.name), found)
-            if extras:
+            if found.constraint and not found.primary:
+                # The same proof as after a real upgrade; for a directive of ours it holds the ledger against the rows.
+                proof = verify_named(connection, table=self.table.name, schema=self.table.schema, name=found.constraint)
+                if not proof.ok:
+                    return " ".join(one.message for one in proof.findings).rstrip(".")
+            elif extras := count_extras(connection, ident(self.table.schema, self.table.name), found):
                 return f"{extras:,} extras are left under {key_of(found)}"
         return None

@@ -69,6 +69,38 @@ def rows_lost(project):
     project.add("b2", f'op.execute("{copies}")\n{PLAIN}', PLAIN_BACK, extra=LOCKS)
 
 
+def uniqueness_not_proven(project):
+    """Leave the constraint out where there are duplicates, and call that success."""
+    look = "SELECT 1 FROM orders GROUP BY customer, no HAVING count(*) > 1"
+    project.add(
+        "b2",
+        f'if op.get_bind().execute(sa.text("{look}")).first() is None:\n    {PLAIN}',
+        'op.execute("ALTER TABLE orders DROP CONSTRAINT IF EXISTS once")',
+        extra=LOCKS,
+    )
+
+
+def downgrade_fails_on_rows(project):
+    """Turn numbers into words that are no numbers any more."""
+    project.add(
+        "b2",
+        """op.execute("ALTER TABLE orders ALTER no TYPE text USING 'no ' || no")""",
+        'op.execute("ALTER TABLE orders ALTER no TYPE int USING no::int")',
+        extra=LOCKS,
+    )
+
+
+def not_seeded(project):
+    """Demand values that nobody can make up."""
+    project.add(
+        "b2",
+        r"""op.execute(r"ALTER TABLE orders ADD CHECK (note IS NOT NULL AND note ~ '^(\d+)-\1$')")""",
+        'op.execute("ALTER TABLE orders DROP CONSTRAINT orders_note_check")',
+        extra=f"{LOCKS}, upgrade-fails-on-rows",
+    )
+    project.add("c3", PLAIN, PLAIN_BACK, extra=LOCKS)
+
+
 def invalid_index_left(project):
     """Go on when the concurrent build fails."""
     project.add(
@@ -138,6 +170,9 @@ BAD = {
         (upgrade_fails_on_rows, "b2"),
         (unique_over_duplicates, "b2"),
         (rows_lost, "b2"),
+        (uniqueness_not_proven, "b2"),
+        (downgrade_fails_on_rows, "b2"),
+        (not_seeded, "c3"),
         (invalid_index_left, "b2"),
         (lock_during_work, "b2"),
         (unique_missing_in_database, None),
