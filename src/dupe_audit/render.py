@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from itertools import groupby
 from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dupe_audit.checked import CheckReport, Filled, Found
 from dupe_audit.model import DuplicateReport, Finding, Run, UniqueKey, VerifyReport
 
 FORMATS = ("text", "json", "markdown")
 
-#: what a terminal would obey, or an encoding refuse
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-
-_STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
-
-#: columns that are read by their last digit
-_NUMBERS = {"looked at", "findings", "rows", "exact extras", "divergent", "NULL keys", "referenced", "seconds"}
+#: how a severity is shown on a terminal
+STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 
 #: what each count is called, in the order of the story
 _COUNTS = ("rows", "null_key_rows", "groups", "extras", "affected", "largest_group", "exact_groups", "divergent_groups")
@@ -41,11 +32,6 @@ def size(count: int | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     raise AssertionError("unreachable")
-
-
-def plain(text: str) -> str:
-    """Return text without control characters and halves of surrogate pairs."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def console(file: IO[str]) -> Console:
@@ -94,23 +80,6 @@ def verify_json(report: VerifyReport) -> dict[str, Any]:
 def run_json(known: Run) -> dict[str, Any]:
     """Return a row of the ledger."""
     return asdict(known)
-
-
-def check_json(report: CheckReport) -> dict[str, Any]:
-    """Return everything that the report holds."""
-    return {
-        "ok": report.ok,
-        "server": report.server,
-        "config": report.config,
-        "revisions": list(report.revisions),
-        "rules": [asdict(one) for one in report.rules],
-        "filled": [asdict(one) for one in report.filled],
-        "findings": [
-            {"rule": one.rule, **asdict(one.finding), **asdict(one.place), "accepted": one.accepted, "fails": one.fails}
-            for one in report.findings
-        ],
-        "seconds": [{"part": part, "seconds": round(seconds, 3)} for part, seconds in report.seconds],
-    }
 
 
 def dump(value: object, file: IO[str]) -> None:
@@ -182,62 +151,6 @@ def runs(known: Sequence[Run], style: str, file: IO[str]) -> None:
     console(file).print(table if body else "The ledger is empty: nothing was ever cleaned in this database.")
 
 
-def check(report: CheckReport, style: str, file: IO[str]) -> None:
-    """Write the report as text or JSON. The other formats are in render_ci."""
-    if style == "json":
-        dump(check_json(report), file)
-        return
-    out = console(file)
-    found = Counter(one.rule for one in report.findings)
-    rules = [
-        (one.rule, "-" if one.skipped else f"{one.looked_at:,}", f"{found[one.rule]:,}", one.skipped or "")
-        for one in report.rules
-    ]
-    _table(("rule", "looked at", "findings", "skipped"), rules, out)
-    for _, together in groupby(sorted(report.findings, key=_by_place), key=lambda one: one.place.file or ""):
-        out.print()
-        for one in together:
-            _finding(one, out)
-    filled = [(one.revision, one.table, f"{one.rows:,}", *_extras(one)) for one in report.filled]
-    _table(("revision", "filled", "rows", "exact extras", "divergent", "NULL keys", "referenced"), filled, out)
-    seconds = [*report.seconds, ("together", sum(one for _, one in report.seconds))] if report.seconds else []
-    _table(("part", "seconds"), [(part, f"{one:.1f}") for part, one in seconds], out)
-    out.print()
-    out.print(Text(plain(report.verdict), style="bold green" if report.ok else "bold red"), soft_wrap=True)
-
-
-def _extras(one: Filled) -> tuple[str, ...]:
-    if one.own:
-        return "your SQL", "-", "-", "-"
-    return tuple(f"{count:,}" for count in (one.exact, one.divergent, one.null_keys, one.referenced))
-
-
-def _by_place(one: Found) -> tuple[str, int]:
-    return one.place.file or "", one.place.line or 0
-
-
-def _finding(one: Found, out: Console) -> None:
-    style = _STYLES[one.finding.severity] if one.fails or one.finding.severity == "info" else "dim"
-    accepted = ", accepted" if one.accepted else ""
-    rest = f"{accepted} [{one.finding.id}] {one.finding.message}"
-    told = Text.assemble(plain(f"{one.place}: "), (one.finding.severity, style), plain(rest))
-    # Soft: a line that a tool looks for is not cut at the width of the console.
-    out.print(told, soft_wrap=True)
-    out.print(Text("    " + plain(one.finding.help)), style="dim", soft_wrap=True)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], out: Console) -> None:
-    if not rows:
-        return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in header:
-        table.add_column(name, justify="right" if name in _NUMBERS else "left")
-    for row in rows:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    out.print()
-    out.print(table)
-
-
 def _section(
     title: str, rows: Iterable[tuple[str, str]], findings: Iterable[Finding], style: str, file: IO[str]
 ) -> None:
@@ -256,7 +169,7 @@ def _section(
     if table.row_count:
         out.print(table)
     for found in findings:
-        out.print(Text.assemble(("  " + found.severity, _STYLES[found.severity]), f" [{found.id}] {found.message}"))
+        out.print(Text.assemble(("  " + found.severity, STYLES[found.severity]), f" [{found.id}] {found.message}"))
         out.print(Text("    " + found.help), style="dim")
     out.print()
 

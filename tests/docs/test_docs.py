@@ -14,7 +14,7 @@ import yaml
 from alembic.operations import MigrateOperation
 
 import reports
-from dupe_audit import errors, operations, ops, render
+from dupe_audit import errors, operations, ops, render, render_check
 from dupe_audit.cli import main
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import Counts, DuplicateReport, IndexState, UniqueKey, VerifyReport
@@ -275,7 +275,7 @@ def test_the_json_in_the_prose_has_the_keys_that_are_printed():
     printed = {
         "preflight": render.preflight_json(DuplicateReport(key=key, counts=counts)),
         "verify": render.verify_json(VerifyReport(key=key, index=IndexState(**blank), extras=0, run=None)),
-        "check": render.check_json(reports.report(reports.found())),
+        "check": render_check.as_json(reports.report(reports.found())),
     }
     for command, told in printed.items():
         shown = json.loads(next(blocks(REFERENCE / "commands" / f"{command}.md", "json")))

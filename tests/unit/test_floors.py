@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[2] / "src" / "dupe_audit"
 
 FLOORS = {
     "fact": "model errors findings checked",
-    "tool": "statements driver planner session catalog ledger children staging watchdog index render render_ci connect"
-    " embedded operations revisions offline autogenerate",
+    "tool": "statements driver planner session catalog ledger children staging watchdog index render render_check"
+    " render_ci connect embedded operations revisions offline autogenerate",
     "step": "preflight cleanup constraint verify restore writer",
     "door": "cli ops checks consumer demo",
 }

@@ -8,14 +8,14 @@ from dataclasses import fields, replace
 from hypothesis import given, settings
 
 import reports
-from dupe_audit import render
+from dupe_audit import render_check
 from dupe_audit.checked import CheckReport, Filled, Found, Place, RuleRun
 from dupe_audit.model import Finding
 
 
 def written(report: CheckReport, style: str = "text") -> str:
     file = io.StringIO()
-    render.check(report, style, file)
+    {"text": render_check.text, "json": render_check.json}[style](report, file)
     return file.getvalue()
 
 

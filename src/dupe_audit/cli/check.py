@@ -11,7 +11,7 @@ from typing import IO, cast
 import click
 from rich.progress import Progress
 
-from dupe_audit import render, render_ci
+from dupe_audit import render, render_check, render_ci
 from dupe_audit.checked import At, CheckReport
 from dupe_audit.cli.group import main
 from dupe_audit.errors import DupeAuditError
@@ -21,8 +21,8 @@ from dupe_audit.session import LOG_EVERY
 ACCEPTABLE = tuple(id_ for id_, entry in CHECK.items() if entry.acceptable)
 
 FORMATS: dict[str, Callable[[CheckReport, IO[str]], None]] = {
-    "text": lambda report, file: render.check(report, "text", file),
-    "json": lambda report, file: render.check(report, "json", file),
+    "text": render_check.text,
+    "json": render_check.json,
     "junit": render_ci.junit,
     "sarif": render_ci.sarif,
     "github": render_ci.github,
