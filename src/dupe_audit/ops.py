@@ -32,7 +32,7 @@ from dupe_audit.operations import (
 )
 from dupe_audit.preflight import blockers
 from dupe_audit.restore import restore
-from dupe_audit.session import LOG_EVERY
+from dupe_audit.session import LOG_EVERY, at_work
 from dupe_audit.verify import verify
 
 T = TypeVar("T")
@@ -63,7 +63,8 @@ def archive_duplicates(operations: Operations, operation: ArchiveDuplicatesOp) -
         if found := blockers(connection, operation.key, rule, accept=accept):
             raise Refused(found, lead=f"{operation.key} cannot be cleaned safely. Nothing was changed.")
         batches = cleanup(connection, operation.key, rule, revision=_revision(), work_mem=_text(options, "work_mem"))
-        archived, repointed = _logged(batches, "archived")
+        with _seen(connection, operation.key):
+            archived, repointed = _logged(batches, "archived")
         log.info(
             "%s: %d extras archived%s", operation.key, archived, _children(repointed, "pointed at their survivors")
         )
@@ -86,13 +87,14 @@ def create_unique_constraint_online(operations: Operations, operation: CreateUni
         # Where a cleanup went before, it has measured the keys, but not what the index carries besides.
         measure_keys = clean_again is None or bool(operation.key.include)
         _refuse_constraint(connection, operation.key, _accept(options), measure_keys=measure_keys)
-        enforce(connection, operation.key, rule, clean_again=clean_again, revision=_revision())
-        report = verify(connection, operation.key, work_mem=_text(options, "work_mem"))
-        if not report.ok:
-            findings = "\n".join(f"  [{f.id}] {f.message} {f.help}" for f in report.findings)
-            raise NotProven(f"{operation.key.name} was made, but is not proven:\n{findings}")
-        if report.run:
-            ledger.mark_enforced(connection, report.run.id, str(operation.key.name))
+        with _seen(connection, operation.key):
+            enforce(connection, operation.key, rule, clean_again=clean_again, revision=_revision())
+            report = verify(connection, operation.key, work_mem=_text(options, "work_mem"))
+            if not report.ok:
+                findings = "\n".join(f"  [{f.id}] {f.message} {f.help}" for f in report.findings)
+                raise NotProven(f"{operation.key.name} was made, but is not proven:\n{findings}")
+            if report.run:
+                ledger.mark_enforced(connection, report.run.id, str(operation.key.name))
         log.info("%s is enforced by %s: valid, and no duplicate found", operation.key, operation.key.name)
 
 
@@ -225,6 +227,17 @@ def _autocommit(operations: Operations, directive: str) -> Iterator[Connection]:
         if isinstance(told, DupeAuditError):
             raise CommandError(str(told)) from failure
         raise
+
+
+@contextmanager
+def _seen(connection: Connection, key: UniqueKey) -> Iterator[None]:
+    """Let ``dupe-audit watch`` see the directive to its last proof."""
+    found = find(connection, key)
+    if found is None:
+        yield
+        return
+    with at_work(connection, found[1].relid):
+        yield
 
 
 def _options(operations: Operations) -> dict[str, object]:

@@ -28,6 +28,9 @@ log = logging.getLogger("alembic.dupe_audit")
 #: first half of the two-part advisory key, the second is the table's oid: the bytes "dupe"
 LOCK_NAMESPACE = 0x64757065
 
+#: the same for the sign that a directive is at work: shared, so it keeps nobody away and nobody waits for it
+AT_WORK_NAMESPACE = LOCK_NAMESPACE + 1
+
 #: what a role may have set that would end a step between or inside its statements
 UNHURRIED = {
     "statement_timeout": "0",
@@ -147,6 +150,17 @@ def run_lock(connection: Connection, relid: int, *, give_up_after: str = "10min"
             yield
     finally:
         tidy(connection, f"SELECT pg_catalog.pg_advisory_unlock({key})")
+
+
+@contextmanager
+def at_work(connection: Connection, relid: int) -> Iterator[None]:
+    """Show beside the run lock, and between two of them, that a directive is at work: ``dupe-audit watch`` reads it."""
+    key = f"{AT_WORK_NAMESPACE}, {relid if relid < 2**31 else relid - 2**32}"
+    run(connection, f"SELECT pg_catalog.pg_try_advisory_lock_shared({key})")
+    try:
+        yield
+    finally:
+        tidy(connection, f"SELECT pg_catalog.pg_advisory_unlock_shared({key})")
 
 
 def retrying(

@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "src" / "dupe_audit"
 
 FLOORS = {
-    "fact": "model errors findings checked",
-    "tool": "statements driver planner session catalog ledger children staging watchdog index render render_check"
-    " render_ci connect embedded operations revisions offline autogenerate",
+    "fact": "model errors findings checked watched",
+    "tool": "statements driver planner session catalog ledger children staging watchdog progress index render"
+    " render_check render_ci render_watch connect embedded operations revisions offline autogenerate",
     "step": "preflight cleanup constraint verify restore writer",
     "door": "cli ops checks consumer demo",
 }

@@ -1,0 +1,9 @@
+-- Purpose: name whom a session waits for; a prepared transaction has the number 0.
+-- Lock: none; it stops the lock manager for an instant, so it is asked only of a session that waits.
+-- Again: yes, it reads.
+SELECT DISTINCT b.pid, a.state, a.application_name, a.usename,
+       pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::numeric, 1)::float8 AS seconds
+FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids({pid})) AS b (pid)
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid
+ORDER BY seconds DESC NULLS LAST, b.pid
+LIMIT 10
