@@ -76,11 +76,15 @@ def look(connection: Connection, pace: Pace | None = None) -> View:
     runs = run(connection, statement("watch_runs")).all() if has_ledger else []
     working, busy = [], set()
     for worker in workers:
-        if worker.relid not in busy:
+        if not worker.ours:  # somebody else's build, which says nothing about our runs
+            working.append(_at_work(connection, worker, None, pace))
+        elif worker.relid not in busy:
             busy.add(worker.relid)
             own = next((one for one in runs if one.relid == worker.relid and not one.purged), None)
             working.append(_at_work(connection, worker, own, pace))
-    left = [_at_rest(connection, one) for one in runs if one.relid not in busy]
+    shown = {seen.run.id for seen in working if seen.run}
+    # Whoever works on a table may be about to take up another run of it.
+    left = [_at_rest(connection, one, attended=one.relid in busy) for one in runs if one.id not in shown]
     stalled = tuple(one for one in left if one.stalled)
     resting = tuple(one for one in left if not one.stalled)[:10]
     return View(at=at, ledger=has_ledger, working=tuple(working), stalled=stalled, resting=resting)
@@ -95,10 +99,11 @@ def _at_work(connection: Connection, worker: Row[Any], own: Row[Any] | None, pac
         progress = _build(connection, worker.pid, pace)
     elif own and batches and phase in ("cleaning", "restoring"):
         progress = _batches(own, batches, phase)
-        waiting = waiting or _only_spared(batches)
+        if _only_spared(batches):
+            waiting, progress = True, replace(progress, rate=None)  # what it was before says nothing about the wait
     if phase in ("attaching", "dropping") or (waiting and not blockers):
         # It steps back between its tries, so it may wait for them although it asks for nothing now.
-        blockers = blockers or _holders(connection, worker)
+        blockers = _holders(connection, worker) or blockers
         waiting = waiting or bool(blockers)
     return Seen(
         schema=own.schema if own else worker.schema or "?",
@@ -196,8 +201,8 @@ def _holders(connection: Connection, worker: Row[Any]) -> tuple[Blocker, ...]:
     return tuple(named.values())
 
 
-def _at_rest(connection: Connection, own: Row[Any]) -> Seen:
-    help_ = _help(connection, own) if own.there and not own.purged else None
+def _at_rest(connection: Connection, own: Row[Any], *, attended: bool) -> Seen:
+    help_ = _help(connection, own) if own.there and not own.purged and not attended else None
     return Seen(schema=own.schema, table=own.table, run=_run(own), stalled=help_ is not None, help=help_)
 
 

@@ -35,7 +35,7 @@ NO_LEDGER = "Nothing runs, and nothing was ever cleaned in this database."
 
 def duration(seconds: float) -> str:
     """Return seconds as a person reads them."""
-    whole = round(seconds)
+    whole = max(1, round(seconds))
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

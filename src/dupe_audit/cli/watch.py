@@ -103,8 +103,10 @@ def _looking(connection: Connection, every: float, show: Callable[[View], None],
         if view is not None:
             worked = now if view.working else worked
             since = {id_: since.get(id_, now) for id_ in view.unfinished}
-            lasting = tuple(one for one in view.stalled if one.run and now - since[one.run.id] >= OVER_AFTER)
-            # Between two steps nobody works for a moment; only what stays unfinished is called so.
+            # Between two steps nobody works for a moment; what was at work is called unfinished when it stays so.
+            lasting = tuple(
+                one for one in view.stalled if worked is None or (one.run and now - since[one.run.id] >= OVER_AFTER)
+            )
             if view.working or len(lasting) == len(view.stalled):
                 show(replace(view, stalled=lasting))
             if until_done and worked is not None and now - worked >= OVER_AFTER:
