@@ -29,11 +29,12 @@ BOUNDS = {
 }
 
 
-class Pace:
-    """Remembers how far each build was, to say how fast it is; the ledger has no such memory for builds."""
+class Memory:
+    """What earlier looks saw: how far each build was, to say how fast it is, and who was dropping a constraint."""
 
     def __init__(self, seconds: float = 60.0) -> None:
         self.seconds = seconds
+        self.dropping: set[int] = set()  #: sessions; while they step back between two tries they ask for nothing
         self._seen: dict[tuple[int, str | None], deque[tuple[float, int]]] = {}
 
     def rate(self, pid: int, progress: Progress, now: float) -> float | None:
@@ -58,12 +59,12 @@ def prepare(connection: Connection) -> None:
         run(connection, f"SET {name} = '{value}'")
 
 
-def look(connection: Connection, pace: Pace | None = None) -> View:
+def look(connection: Connection, memory: Memory | None = None) -> View:
     """Return what is at work in this database, and what stands unfinished.
 
     Args:
         connection: in autocommit, prepared by ``prepare``.
-        pace: of the looks before, for the speed of builds.
+        memory: of the looks before.
 
     Raises:
         DupeAuditError: the ledger is one of an earlier version.
@@ -77,11 +78,11 @@ def look(connection: Connection, pace: Pace | None = None) -> View:
     working, busy = [], set()
     for worker in workers:
         if not worker.ours:  # somebody else's build, which says nothing about our runs
-            working.append(_at_work(connection, worker, None, pace))
+            working.append(_at_work(connection, worker, None, memory))
         elif worker.relid not in busy:
             busy.add(worker.relid)
             own = next((one for one in runs if one.relid == worker.relid and not one.purged), None)
-            working.append(_at_work(connection, worker, own, pace))
+            working.append(_at_work(connection, worker, own, memory))
     shown = {seen.run.id for seen in working if seen.run}
     # Whoever works on a table may be about to take up another run of it.
     left = [_at_rest(connection, one, attended=one.relid in busy) for one in runs if one.id not in shown]
@@ -90,13 +91,13 @@ def look(connection: Connection, pace: Pace | None = None) -> View:
     return View(at=at, ledger=has_ledger, working=tuple(working), stalled=stalled, resting=resting)
 
 
-def _at_work(connection: Connection, worker: Row[Any], own: Row[Any] | None, pace: Pace | None) -> Seen:
+def _at_work(connection: Connection, worker: Row[Any], own: Row[Any] | None, memory: Memory | None) -> Seen:
     batches = run(connection, statement("watch_batches", run=str(own.id))).one() if own else None
-    phase = phase_of(worker, own, batches)
+    phase = _remembered(phase_of(worker, own, batches), worker.pid, memory)
     progress, waiting = Progress(), bool(worker.waiting)
     blockers = _blocking(connection, worker.pid) if waiting else ()
     if worker.building or (phase == "building" and worker.waiting):
-        progress = _build(connection, worker.pid, pace)
+        progress = _build(connection, worker.pid, memory)
     elif own and batches and phase in ("cleaning", "restoring"):
         progress = _batches(own, batches, phase)
         if _only_spared(batches):
@@ -116,6 +117,15 @@ def _at_work(connection: Connection, worker: Row[Any], own: Row[Any] | None, pac
         waiting=waiting,
         blockers=blockers,
     )
+
+
+def _remembered(phase: Phase, pid: int, memory: Memory | None) -> Phase:
+    if memory is None:
+        return phase
+    if phase == "preparing" and pid in memory.dropping:
+        return "dropping"
+    (memory.dropping.add if phase == "dropping" else memory.dropping.discard)(pid)
+    return phase
 
 
 def phase_of(worker: Any, own: Any, batches: Any) -> Phase:
@@ -166,7 +176,7 @@ def _batches(own: Row[Any], batches: Row[Any], phase: Phase) -> Progress:
     return Progress(done=own.archived, total=max(own.extras, own.archived), unit="extras", rate=batches.rate or None)
 
 
-def _build(connection: Connection, pid: int, pace: Pace | None) -> Progress:
+def _build(connection: Connection, pid: int, memory: Memory | None) -> Progress:
     row = run(connection, statement("build_progress", pid=str(pid))).one_or_none()
     if row is None:  # hidden from this role, or over by now
         return Progress()
@@ -178,7 +188,7 @@ def _build(connection: Connection, pid: int, pace: Pace | None) -> Progress:
         progress = Progress(step=row.phase, done=row.tuples_done, total=row.tuples_total, unit="tuples")
     else:
         return Progress(step=row.phase)
-    return replace(progress, rate=pace.rate(pid, progress, time.monotonic())) if pace else progress
+    return replace(progress, rate=memory.rate(pid, progress, time.monotonic())) if memory else progress
 
 
 def _blocking(connection: Connection, pid: int) -> tuple[Blocker, ...]:

@@ -15,6 +15,7 @@ from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.restore import restore
 from dupe_audit.session import at_work
+from dupe_audit.watched import Seen
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 SMALL = CleanupRule(batch_size=3)
@@ -32,15 +33,15 @@ def look(connect):
     """Look from a connection of its own, as the command does."""
     connection = connect()
     progress.prepare(connection)
-    return lambda pace=None: progress.look(connection, pace)
+    return lambda memory=None: progress.look(connection, memory)
 
 
 @pytest.fixture
 def only(look):
-    """Look, and return the one table at which somebody works."""
+    """Look, and return the one table at which somebody works, or one at which nobody does yet."""
 
     def one():
-        (seen,) = look().working
+        (seen,) = look().working or [Seen(schema="", table="")]
         return seen
 
     return one
@@ -159,9 +160,9 @@ def test_a_build_is_counted(conn, sql, look, holder, beside):
     sql("CREATE TABLE t (id int PRIMARY KEY, k text, v text)")
     sql("INSERT INTO t SELECT i, md5(i::text), repeat('x', 300) FROM generate_series(1, 150000) AS i")
     conn.exec_driver_sql("SET maintenance_work_mem = '1MB'")
-    thread, pace, counted = beside(lambda: enforce(conn, KEY, BuildRule())), progress.Pace(), []
+    thread, memory, counted = beside(lambda: enforce(conn, KEY, BuildRule())), progress.Memory(), []
     while thread.is_alive():
-        counted += [one.progress for one in look(pace).working if one.progress.total]
+        counted += [one.progress for one in look(memory).working if one.progress.total]
     blocks = [one for one in counted if one.unit == "blocks" and one.step == "building index: scanning table"]
     assert blocks
     assert sorted(one.done for one in blocks) == [one.done for one in blocks]
@@ -169,7 +170,7 @@ def test_a_build_is_counted(conn, sql, look, holder, beside):
     assert any(one.rate and one.eta is not None for one in blocks)
 
 
-def test_attaching_and_dropping_are_told(conn, sql, table, only, holder, beside, wait_until):
+def test_attaching_and_dropping_are_told(conn, sql, table, only, look, holder, beside, wait_until):
     """The two moments that need the table alone name who has it."""
     sql("DELETE FROM t WHERE id > 8")
     holder.execute("SELECT FROM t")
@@ -181,9 +182,12 @@ def test_attaching_and_dropping_are_told(conn, sql, table, only, holder, beside,
 
     ledger.mark_enforced(conn, 1, "uq")
     holder.execute("SELECT FROM t")
-    thread = beside(lambda: drop(conn, KEY, BuildRule()))
-    wait_until(lambda: only().phase == "dropping")
-    assert blocked_by(only(), holder, "AccessShareLock")
+    thread, memory = beside(lambda: drop(conn, KEY, BuildRule())), progress.Memory()
+    wait_until(lambda: [one.phase for one in look(memory).working] == ["dropping"])
+    for _ in range(20):  # also while it has stepped back and asks for nothing
+        (seen,) = look(memory).working
+        assert ("dropping", True) == (seen.phase, blocked_by(seen, holder, "AccessShareLock"))
+        time.sleep(0.05)
     holder.rollback()
     thread.join()
 

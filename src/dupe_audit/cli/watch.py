@@ -96,9 +96,9 @@ def _follow(connection: Connection, interval: float | None, *, until_done: bool)
 
 
 def _looking(connection: Connection, every: float, show: Callable[[View], None], *, until_done: bool) -> View:
-    pace, worked, since = progress.Pace(), None, dict[int, float]()
+    memory, worked, since = progress.Memory(), None, dict[int, float]()
     while True:
-        view = _look(connection, pace)
+        view = _look(connection, memory)
         now = time.monotonic()
         if view is not None:
             worked = now if view.working else worked
@@ -114,9 +114,9 @@ def _looking(connection: Connection, every: float, show: Callable[[View], None],
         rest(every)
 
 
-def _look(connection: Connection, pace: progress.Pace) -> View | None:
+def _look(connection: Connection, memory: progress.Memory) -> View | None:
     try:
-        return progress.look(connection, pace)
+        return progress.look(connection, memory)
     except DBAPIError as error:
         if sqlstate(error) not in (QUERY_CANCELED, LOCK_NOT_AVAILABLE):
             raise
