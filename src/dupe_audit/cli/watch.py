@@ -24,7 +24,7 @@ from dupe_audit.watched import Seen, View
 LOOK_EVERY = 1.0
 
 #: seconds without any work after which that is over: between two revisions nobody works for a moment
-OVER_AFTER = 3.0
+OVER_AFTER = 2.0
 
 
 @main.command()

@@ -1,0 +1,209 @@
+"""The view from a second terminal: beside a real upgrade, on a pseudo terminal, and for scripts."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from dupe_audit.cleanup import cleanup
+from dupe_audit.model import CleanupRule, UniqueKey
+
+ROOT = Path(__file__).parents[2]
+KEY = UniqueKey(table="agent_actions", columns=("correlation_id", "action_name", "created_at"))
+WATCH = [sys.executable, "-m", "dupe_audit.cli", "watch"]
+
+NUMBER = {"type": ["number", "null"]}
+TEXT = {"type": ["string", "null"]}
+
+
+def exactly(**properties):
+    """Return the schema of an object that has these properties and no other."""
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+BLOCKER = exactly(pid=NUMBER, name=TEXT, state=TEXT, seconds=NUMBER, lock=TEXT)
+RUN = exactly(
+    id={"type": "integer"},
+    columns={"type": "array", "items": {"type": "string"}},
+    constraint=TEXT,
+    state={"enum": ["cleaning", "clean", "enforced", "dropped", "restored", "failed"]},
+    revision=TEXT,
+    extras={"type": "integer"},
+    archived={"type": "integer"},
+    restored={"type": "integer"},
+    purged={"type": "boolean"},
+    started_at={"type": "string"},
+    finished_at=TEXT,
+)
+SEEN = exactly(
+    schema={"type": "string"},
+    table={"type": "string"},
+    run={"anyOf": [RUN, {"type": "null"}]},
+    phase=TEXT,
+    progress=exactly(step=TEXT, done=NUMBER, total=NUMBER, unit=TEXT, rate=NUMBER, eta=NUMBER),
+    pid=NUMBER,
+    hidden={"type": "boolean"},
+    waiting={"type": "boolean"},
+    blockers={"type": "array", "items": BLOCKER},
+    stalled={"type": "boolean"},
+    help=TEXT,
+)
+LIST = {"type": "array", "items": SEEN}
+VIEW = exactly(at={"type": "string"}, ledger={"type": "boolean"}, working=LIST, stalled=LIST, resting=LIST)
+
+
+@pytest.fixture
+def large(alembic, sql):
+    """The table of revision 014 with 80,000 keys, 12,000 of them twice."""
+    alembic("upgrade", "014")
+    sql(
+        "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
+        "SELECT md5((i % 80000)::text)::uuid, 'agent', 'tool_call', 'Read', "
+        "timestamptz '2026-01-01' + (i % 80000) * interval '1 s' FROM generate_series(1, 92000) AS i"
+    )
+
+
+@pytest.fixture
+def beside(environment):
+    """Start a program of ours beside the test, its output read line by line; it is gone after the test."""
+    with ExitStack() as started:
+
+        def start(*command):
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def unfinished(engine, agent_actions):
+    """A cleanup that was left after its first batch."""
+    with engine.connect() as connection:
+        batches = cleanup(connection, KEY, CleanupRule(batch_size=10, divergent="archive"))
+        next(batches)
+        batches.close()
+
+
+def lines_until(process, word):
+    """Return the lines that a process writes up to the first one with that word."""
+    told = []
+    for line in process.stdout:
+        told.append(line)
+        if word in line:
+            return told
+    raise AssertionError((told, process.stderr.read()))
+
+
+def test_an_upgrade_is_followed_from_its_first_batch_to_its_end(beside, large, psycopg_connect):
+    """Off a terminal each change is a line: figures that grow, the build with its blocker, the end; then it ends."""
+    reader = psycopg_connect(application_name="report")
+    reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT")
+    watch = beside(*WATCH, "--until-done", "--interval", "0.2")
+    lines_until(watch, "Nothing runs, and nothing was ever cleaned in this database.")
+    options = ("-x", "dupe_audit.batch_size=1000", "-x", "dupe_audit.pause=0.15")
+    alembic = beside(sys.executable, "-m", "alembic", *options, "upgrade", "015")
+
+    told = lines_until(watch, "waiting for old snapshots")
+    held = f"waiting for pid {reader.info.backend_pid} (report, idle in transaction, open for "
+    assert re.search(r"building the index \(waiting for old snapshots\); 0 of 1 transactions waited for; ", told[-1])
+    assert held in told[-1]
+    counted = [int(n.replace(",", "")) for n in re.findall(r"cleaning; ([\d,]+) of 12,000 extras", "".join(told))]
+    assert len(counted) > 3
+    assert sorted(set(counted)) == counted
+    assert re.search(r"extras archived, [\d,]+ a second, about \d+ s left in this phase", "".join(told))
+
+    reader.rollback()
+    assert (0, "") == (alembic.wait(30), alembic.stdout.read())
+    rest, errors = watch.communicate(timeout=30)
+    assert "agent_actions: enforced by unique_action_per_correlation_timestamp; 12,000 rows archived\n" in rest
+    assert rest.endswith("Nothing runs.\n")
+    assert 0 == watch.returncode
+    # Which database that is, and nothing else; no key value anywhere.
+    assert re.fullmatch(r"database \w+ on \S+ as \w+ \(PostgreSQL .*\)\n", errors)
+    assert "2026-01-01" not in "".join(told) + rest
+
+
+def test_rows_that_somebody_locks_are_named_and_ctrl_c_ends_only_the_view(beside, agent_actions, psycopg_connect, sql):
+    """Beside an upgrade that waits for a row, the view names who has it; its end leaves the upgrade at work."""
+    reader = psycopg_connect(application_name="report")
+    reader.execute("SELECT FROM agent_actions FOR UPDATE")
+    alembic = beside(sys.executable, "-m", "alembic", "upgrade", "015")
+    watch = beside(*WATCH)
+    told = lines_until(watch, "waiting for")
+    assert f"cleaning; 0 of 60 extras archived; waiting for pid {reader.info.backend_pid} (report, idle" in told[-1]
+    assert "RowShareLock" in told[-1]
+
+    watch.send_signal(signal.SIGINT)
+    _, errors = watch.communicate(timeout=10)
+    assert (130, 1) == (watch.returncode, len(errors.splitlines()))
+    reader.rollback()
+    assert 0 == alembic.wait(30)
+    assert [("enforced", 60)] == sql("SELECT state, archived FROM dupe_audit.run")
+
+
+def test_on_a_terminal_it_is_redrawn_until_ctrl_c(environment, unfinished):
+    """On a terminal the view is drawn again each second, and Ctrl-C ends it with 130, without a traceback."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*WATCH, "--interval", "0.2"],
+        cwd=ROOT,
+        env={**environment, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    page, pressed, deadline = "", False, time.monotonic() + 20
+    try:
+        while time.monotonic() < deadline and process.poll() is None:
+            if select.select([ours], [], [], 0.2)[0]:
+                with suppress(OSError):  # nobody has the other end any more
+                    page += os.read(ours, 65536).decode()
+            if not pressed and page.count("UNFINISHED") > 2:
+                pressed = True
+                process.send_signal(signal.SIGINT)  # what the terminal does at Ctrl-C
+        assert 130 == process.wait(5)
+    finally:
+        process.kill()
+        os.close(ours)
+    assert "run 1, public.agent_actions (correlation_id, action_name, created_at)" in page
+    assert "UNFINISHED, and nobody works on it (cleaning; 10 rows archived of 60 extras)" in page
+    assert "Run: alembic upgrade head" in page
+    assert "\x1b[?25h" in page[page.rindex("\x1b[?25l") :]  # the cursor is shown again
+    assert "Traceback" not in page
+    assert "Error" not in page
+
+
+def test_once_tells_scripts_what_is_the_matter(dupe_audit, alembic, unfinished):
+    """One look ends with 1 where a run stands unfinished and with 0 once it is done; its JSON has the same form."""
+    told = json.loads(dupe_audit("watch", "--once", "--format", "json", code=1).stdout)
+    jsonschema.validate(told, VIEW)
+    assert ([], [(1, True)]) == (told["working"], [(one["run"]["id"], one["stalled"]) for one in told["stalled"]])
+
+    alembic("upgrade", "015")
+    told = json.loads(dupe_audit("watch", "--once", "--format", "json").stdout)
+    jsonschema.validate(told, VIEW)
+    assert ([], [], "enforced") == (told["working"], told["stalled"], told["resting"][0]["run"]["state"])
+
+
+def test_it_says_why_it_cannot_look(dupe_audit):
+    """Where nothing was ever cleaned one look ends with 0; without a server with 3; JSON without one look with 2."""
+    assert "nothing was ever cleaned" in dupe_audit("watch", "--once").stdout
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    assert "Cannot connect" in dupe_audit("watch", "--database-url", nowhere, code=3).stderr
+    assert "needs --once" in dupe_audit("watch", "--format", "json", code=2).stderr
