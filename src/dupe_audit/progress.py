@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from dupe_audit import ledger
-from dupe_audit.driver import run
+from dupe_audit.driver import pooler, run
 from dupe_audit.session import AT_WORK_NAMESPACE, LOCK_NAMESPACE
 from dupe_audit.statements import statement
 from dupe_audit.watched import Blocker, Phase, Progress, RunSeen, Seen, View
@@ -52,9 +52,11 @@ class Memory:
 
 
 def prepare(connection: Connection) -> None:
-    """Bound what this session can do to others; it is the viewer's own and serves nothing else."""
+    """Bound what this session can do to others, where it is the viewer's own."""
     driver: Any = connection.connection.driver_connection
     driver.prepare_threshold = None  # a prepared statement goes through the extended protocol, which F10 is about
+    if pooler(connection):
+        return  # the session is not ours alone: somebody else would find it read-only
     for name, value in BOUNDS.items():
         run(connection, f"SET {name} = '{value}'")
 

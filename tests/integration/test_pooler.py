@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
-from dupe_audit import UniqueKey
+from dupe_audit import UniqueKey, progress
 from dupe_audit.driver import pooler
 from dupe_audit.model import CleanupRule
 from dupe_audit.preflight import blockers
@@ -71,3 +71,11 @@ def test_pooler_stops_the_cleanup_unless_accepted(pooled_url, sql):
 
     assert ["transaction-pooler"] == [f.id for f in refused]
     assert [] == accepted
+
+
+def test_a_viewer_leaves_a_pooled_session_as_it_is(pooled_url):
+    """What bounds the viewer's own session is not set where others get that session next."""
+    with create_engine(pooled_url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as pooled:
+        progress.prepare(pooled)
+        assert not progress.look(pooled).ledger
+        assert "off" == pooled.exec_driver_sql("SHOW default_transaction_read_only").scalar_one()

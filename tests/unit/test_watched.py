@@ -1,0 +1,102 @@
+"""What a look saw, in figures and words."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from dupe_audit import render_watch
+from dupe_audit.progress import Memory
+from dupe_audit.watched import Blocker, Progress, RunSeen, Seen, View
+
+RUN = RunSeen(
+    id=7,
+    columns=("customer_id", "placed_at"),
+    constraint="unique_order",
+    state="cleaning",
+    revision="2f1c8a",
+    extras=100,
+    archived=25,
+    restored=0,
+    purged=False,
+    started_at="2026-01-01 00:00:00+00",
+    finished_at=None,
+)
+BLOCKER = Blocker(pid=4711, name="report", state="idle in transaction", seconds=95.2, lock="AccessShareLock")
+SEEN = Seen(
+    schema="public",
+    table="orders",
+    run=RUN,
+    phase="cleaning",
+    progress=Progress(done=25, total=100, unit="extras", rate=5.0),
+    pid=4700,
+    waiting=True,
+    blockers=(BLOCKER,),
+)
+
+
+def drawn(view: View) -> str:
+    page = io.StringIO()
+    Console(file=page, width=140).print(render_watch.live(view))
+    return page.getvalue()
+
+
+def test_a_line_says_everything():
+    """One line has the run, the table, the phase, the figures, the time left, and who blocks."""
+    assert (
+        "run 7 public.orders: cleaning; 25 of 100 extras archived, 5 a second, about 15 s left in this phase; "
+        "waiting for pid 4711 (report, idle in transaction, open for 95 s, AccessShareLock)"
+    ) == render_watch.line(SEEN)
+
+
+def test_the_live_view_says_the_same():
+    """A terminal gets the same facts, with a bar and a share."""
+    page = drawn(View(at="2026-01-01 10:20:30+00", ledger=True, working=(SEEN,)))
+    for part in ("run 7, public.orders (customer_id, placed_at)", "cleaning", "25 %", "━", "pid 4711", "10:20:30"):
+        assert part in page
+
+
+@pytest.mark.parametrize("draw", [drawn, lambda view: "".join(render_watch.lines(view))])
+def test_a_name_cannot_command_the_terminal(draw):
+    """An application may call itself what it likes; neither escapes nor markup of it work."""
+    rude = Blocker(pid=1, name="\x1b[2J[bold]x", state="active", seconds=None)
+    seen = Seen(schema="s", table="t", phase="building", waiting=True, blockers=(rude,))
+    page = draw(View(at="2026-01-01 10:20:30+00", ledger=True, working=(seen,)))
+    assert "\x1b" not in page
+    assert "[bold]x" in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0, "1 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min")]
+)
+def test_durations(seconds, told):
+    """Seconds are told as people read them."""
+    assert told == render_watch.duration(seconds)
+
+
+@pytest.mark.parametrize(
+    ("progress", "eta"),
+    [
+        (Progress(), None),
+        (Progress(done=1, total=2, unit="extras"), None),
+        (Progress(done=1, total=2, unit="transactions", rate=1.0), None),
+        (Progress(done=10, total=40, unit="blocks", rate=10.0), 3.0),
+        (Progress(done=5, total=4, unit="rows", rate=1.0), 0.0),
+    ],
+)
+def test_no_time_left_is_told_without_a_basis(progress, eta):
+    """What is left takes as long as the present speed says, and nothing is said where there is none."""
+    assert eta == progress.eta
+
+
+def test_the_speed_of_a_build_is_that_of_the_last_minute():
+    """The speed counts from the oldest look within the memory, per phase, and a new build begins anew."""
+    memory, step = Memory(seconds=60), "building index: scanning table"
+
+    def rate(done, now, step=step):
+        return memory.rate(1, Progress(step=step, done=done), now)
+
+    assert [None, 10.0, 10.0] == [rate(0, 0.0), rate(100, 10.0), rate(500, 50.0)]
+    assert 42.0 == rate(2600, 100.0)  # 2,100 in the 50 s since the oldest look of the last minute
+    assert rate(5, 101.0) is None
+    assert rate(7, 101.0, "index validation: scanning table") is None
