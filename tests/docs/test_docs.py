@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -14,11 +14,12 @@ import yaml
 from alembic.operations import MigrateOperation
 
 import reports
-from dupe_audit import errors, operations, ops, render, render_check
+from dupe_audit import errors, operations, ops, render, render_check, render_watch
 from dupe_audit.cli import main
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import Counts, DuplicateReport, IndexState, UniqueKey, VerifyReport
 from dupe_audit.statements import template
+from dupe_audit.watched import Blocker, Phase, RunSeen, Seen, View
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -272,7 +273,12 @@ def test_the_json_in_the_prose_has_the_keys_that_are_printed():
     key = UniqueKey(table="orders", columns=("id",))
     counts = Counts(**dict.fromkeys(Counts.__slots__, 0))
     blank: dict[str, Any] = dict.fromkeys(IndexState.__slots__)
+    running = RunSeen(**dict.fromkeys(RunSeen.__slots__, ()))
+    blocker = Blocker(pid=1, name=None, state=None, seconds=None)
+    seen = Seen(schema="public", table="orders", run=running, blockers=(blocker,))
+    view = render_watch.as_json(View(at="", ledger=True, working=(seen,)))
     printed = {
+        "watch": view,
         "preflight": render.preflight_json(DuplicateReport(key=key, counts=counts)),
         "verify": render.verify_json(VerifyReport(key=key, index=IndexState(**blank), extras=0, run=None)),
         "check": render_check.as_json(reports.report(reports.found())),
@@ -286,3 +292,13 @@ def test_the_json_in_the_prose_has_the_keys_that_are_printed():
             name for name, value in told.items() if value and isinstance(value, list) and isinstance(value[0], dict)
         }
         assert {name: list(shown[name][0]) for name in listed} == {name: list(told[name][0]) for name in listed}
+        if command == "watch":
+            one, told_one = shown["working"][0], told["working"][0]
+            assert [list(one[name]) for name in ("run", "progress")] == [list(told_one[n]) for n in ("run", "progress")]
+            assert list(one["blockers"][0]) == list(told_one["blockers"][0])
+
+
+def test_every_phase_is_documented():
+    """The page of watch has a row for each phase that it tells."""
+    rows = re.findall(r"^\| `(\w+)` \| [A-Z]", (REFERENCE / "commands" / "watch.md").read_text(), flags=re.MULTILINE)
+    assert sorted(get_args(Phase)) == sorted(rows)
