@@ -14,9 +14,14 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from alembic import command
+from alembic.config import Config
 
+from dupe_audit import ops, progress
 from dupe_audit.cleanup import cleanup
+from dupe_audit.connect import connect
 from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.verify import verify
 
 ROOT = Path(__file__).parents[2]
 KEY = UniqueKey(table="agent_actions", columns=("correlation_id", "action_name", "created_at"))
@@ -64,12 +69,12 @@ VIEW = exactly(at={"type": "string"}, ledger={"type": "boolean"}, working=LIST, 
 
 @pytest.fixture
 def large(alembic, sql):
-    """The table of revision 014 with 80,000 keys, 12,000 of them twice."""
+    """The table of revision 014 with 50,000 keys, 12,000 of them twice."""
     alembic("upgrade", "014")
     sql(
         "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
-        "SELECT md5((i % 80000)::text)::uuid, 'agent', 'tool_call', 'Read', "
-        "timestamptz '2026-01-01' + (i % 80000) * interval '1 s' FROM generate_series(1, 92000) AS i"
+        "SELECT md5((i % 50000)::text)::uuid, 'agent', 'tool_call', 'Read', "
+        "timestamptz '2026-01-01' + (i % 50000) * interval '1 s' FROM generate_series(1, 62000) AS i"
     )
 
 
@@ -137,22 +142,41 @@ def test_an_upgrade_is_followed_from_its_first_batch_to_its_end(beside, large, p
     assert "2026-01-01" not in "".join(told) + rest
 
 
-def test_rows_that_somebody_locks_are_named_and_ctrl_c_ends_only_the_view(beside, agent_actions, psycopg_connect, sql):
-    """Beside an upgrade that waits for a row, the view names who has it; its end leaves the upgrade at work."""
+def test_rows_that_somebody_locks_are_named_and_a_killed_upgrade_is_called_unfinished(
+    beside, agent_actions, psycopg_connect
+):
+    """Who has a row that the upgrade waits for is named; once the upgrade is killed, that is told and the code is 1."""
     reader = psycopg_connect(application_name="report")
     reader.execute("SELECT FROM agent_actions FOR UPDATE")
     alembic = beside(sys.executable, "-m", "alembic", "upgrade", "015")
-    watch = beside(*WATCH)
+    watch = beside(*WATCH, "--until-done")
     told = lines_until(watch, "waiting for")
     assert f"cleaning; 0 of 60 extras archived; waiting for pid {reader.info.backend_pid} (report, idle" in told[-1]
     assert "RowShareLock" in told[-1]
 
-    watch.send_signal(signal.SIGINT)
-    _, errors = watch.communicate(timeout=10)
-    assert (130, 1) == (watch.returncode, len(errors.splitlines()))
-    reader.rollback()
-    assert 0 == alembic.wait(30)
-    assert [("enforced", 60)] == sql("SELECT state, archived FROM dupe_audit.run")
+    alembic.kill()
+    rest, _ = watch.communicate(timeout=15)
+    assert rest.endswith(
+        "UNFINISHED, and nobody works on it (cleaning; 0 rows archived of 60 extras). Run: alembic upgrade head\n"
+    )
+    assert 1 == watch.returncode
+
+
+def test_the_proof_at_the_end_is_work_too(agent_actions, database_url, monkeypatch):
+    """While a directive verifies, nobody has the run lock, and yet the run is at work and not unfinished."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    config, seen = Config(), []
+    config.set_main_option("script_location", str(ROOT / "alembic"))  # its ini file would set up logging
+
+    def look_and_verify(*arguments, **options):
+        with connect(database_url) as viewer:
+            seen.append(progress.look(viewer))
+        return verify(*arguments, **options)
+
+    monkeypatch.setattr(ops, "verify", look_and_verify)
+    command.upgrade(config, "015")
+    (view,) = seen
+    assert ([("agent_actions", "verifying")], ()) == ([(one.table, one.phase) for one in view.working], view.stalled)
 
 
 def test_on_a_terminal_it_is_redrawn_until_ctrl_c(environment, unfinished):

@@ -109,8 +109,8 @@ def _looking(connection: Connection, every: float, show: Callable[[View], None],
             )
             if view.working or len(lasting) == len(view.stalled):
                 show(replace(view, stalled=lasting))
-            if until_done and worked is not None and now - worked >= OVER_AFTER:
-                return view
+                if until_done and worked is not None and now - worked >= OVER_AFTER:
+                    return view
         rest(every)
 
 
