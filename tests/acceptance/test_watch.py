@@ -69,12 +69,12 @@ VIEW = exactly(at={"type": "string"}, ledger={"type": "boolean"}, working=LIST, 
 
 @pytest.fixture
 def large(alembic, sql):
-    """The table of revision 014 with 50,000 keys, 12,000 of them twice."""
+    """The table of revision 014 with 30,000 keys, 12,000 of them twice."""
     alembic("upgrade", "014")
     sql(
         "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
-        "SELECT md5((i % 50000)::text)::uuid, 'agent', 'tool_call', 'Read', "
-        "timestamptz '2026-01-01' + (i % 50000) * interval '1 s' FROM generate_series(1, 62000) AS i"
+        "SELECT md5((i % 30000)::text)::uuid, 'agent', 'tool_call', 'Read', "
+        "timestamptz '2026-01-01' + (i % 30000) * interval '1 s' FROM generate_series(1, 42000) AS i"
     )
 
 

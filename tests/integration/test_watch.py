@@ -330,6 +330,8 @@ def test_a_role_that_sees_little(connect, sql, conn, table, member, holder, besi
     """A role that may only read the ledger sees phase, figures and pids, and is told what is hidden from it."""
     sql("DELETE FROM t WHERE id > 8")
     ledger.create(conn, "postgres")
+    with pytest.raises(SQLAlchemyError, match="permission denied for schema dupe_audit"):
+        progress.look(connect(role=member))
     sql(f"GRANT USAGE ON SCHEMA dupe_audit TO {member}; GRANT SELECT ON ALL TABLES IN SCHEMA dupe_audit TO {member}")
     viewer = connect(role=member)
     progress.prepare(viewer)
