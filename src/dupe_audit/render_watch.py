@@ -100,7 +100,7 @@ def _figures(progress: Progress) -> str:
     told = [f"{progress.done:,}{total} {_COUNTED.get(progress.unit, progress.unit)}"]
     if progress.rate:
         told.append(f"{progress.rate:,.0f} a second")
-    if progress.eta is not None:
+    if progress.eta:
         told.append(f"about {duration(progress.eta)} left in this phase")
     return ", ".join(told)
 
