@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import IO, Any
@@ -14,6 +15,9 @@ from rich.text import Text
 from dupe_audit.model import DuplicateReport, Finding, Run, UniqueKey, VerifyReport
 
 FORMATS = ("text", "json", "markdown")
+
+#: what a terminal would obey, or an encoding refuse
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 #: how a severity is shown on a terminal
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
@@ -32,6 +36,11 @@ def size(count: int | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     raise AssertionError("unreachable")
+
+
+def plain(text: str) -> str:
+    """Return text without control characters and halves of surrogate pairs."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def console(file: IO[str]) -> Console:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,10 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dupe_audit.checked import CheckReport, Filled, Found
-from dupe_audit.render import STYLES, console, dump
-
-#: what a terminal would obey, or an encoding refuse
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+from dupe_audit.render import STYLES, console, dump, plain
 
 #: columns that are read by their last digit
 _NUMBERS = {"looked at", "findings", "rows", "exact extras", "divergent", "NULL keys", "referenced", "seconds"}
@@ -96,8 +92,3 @@ def as_json(report: CheckReport) -> dict[str, Any]:
         ],
         "seconds": [{"part": part, "seconds": round(seconds, 3)} for part, seconds in report.seconds],
     }
-
-
-def plain(text: str) -> str:
-    """Return text without control characters and halves of surrogate pairs."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
