@@ -42,11 +42,11 @@ def test_one_reason_is_told_once():
 
 def test_two_reasons_are_told_both():
     """Two tables that are not unique for reasons of their own have a finding each."""
-    failures = [Failure(reason=f"could not create unique index on {one}", sqlstate="23505") for one in "ab"]
-    told = found(*(trip(f"public.{n}", up=failure, extras=n) for n, failure in enumerate(failures, start=1)))
+    failure = Failure(reason="could not create unique index", sqlstate="23505")
+    told = found(*(trip(f"public.{name}", up=failure, extras=3, key="(id)") for name in "ab"))
     assert ["unique-over-duplicates"] * 2 == [id_ for id_, _message, _line in told]
-    assert "1 extras in 9 rows" in told[0][1]
-    assert "2 extras in 9 rows" in told[1][1]
+    assert ["public.a", "public.b"] == [message.split()[0] for _id, message, _line in told]
+    assert "3 extras in 9 rows are not unique in (id)" in told[1][1]
 
 
 def test_lost_rows_are_told_by_the_trip_of_their_table():
