@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,11 +12,13 @@ from urllib.parse import quote, unquote, urlsplit
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit.connect import connect, libpq_url
+from dupe_audit.connect import connect, describe, libpq_url
 from dupe_audit.driver import reason, run
 from dupe_audit.embedded import EmbeddedServerError, Server
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.statements import ident, literal
+
+log = logging.getLogger("alembic.dupe_audit")
 
 EMBEDDED = "embedded"
 
@@ -88,6 +91,8 @@ def scratch(server: str) -> Iterator[Scratch]:
             raise WrongUsage(f"--server is {EMBEDDED!r} or a URL, not {server!r}.")
         with connect(url) as connection:
             told = f"PostgreSQL {_version(connection)}"
+            if server != EMBEDDED:
+                log.info("scratch databases are made and dropped beside %s", describe(connection))
         yield Scratch(url=url, told=f"{told}, embedded" if server == EMBEDDED else told)
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -302,6 +303,7 @@ def test_the_command_reports_and_ends_as_the_contract_says(orders, dupe_audit_he
     )
     report = json.loads(done.stdout)
     assert ["no-way-back"] == [one["id"] for one in report["findings"] if one["id"] != "squawk"]
+    assert re.search(r"scratch databases .* beside database postgres on .* as postgres", done.stderr)
     dupe_audit_here("check", "--server", orders.server, "--to", "a1", "--accept", "squawk")
 
 
