@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
@@ -11,10 +12,12 @@ from dupe_audit.checks.evidence import Against, Step, Waiting
 from dupe_audit.checks.migrate import UNDEFINED_TABLE
 from dupe_audit.checks.project import Project
 from dupe_audit.checks.rowsets import extras_before, key_of
-from dupe_audit.connect import connect
+from dupe_audit.connect import connect, describe
 from dupe_audit.driver import reason, run, sqlstate
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.statements import ident, literal
+
+log = logging.getLogger("alembic.dupe_audit")
 
 
 def look(url: str, project: Project, steps: Sequence[Step], version_table: tuple[str | None, str]) -> Against:
@@ -27,6 +30,7 @@ def look(url: str, project: Project, steps: Sequence[Step], version_table: tuple
     """
     with connect(url) as connection:
         run(connection, "SET default_transaction_read_only = on")
+        log.info("pending revisions are those of %s, which is only read", describe(connection))
         try:
             pending = _pending(connection, project, version_table)
             waiting = [one for step in steps if step.revision.id in pending for one in _waiting(connection, step)]
