@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dupe_audit.checked import At, CheckReport, Found, RuleRun
 from dupe_audit.checks import against, offline_sql
-from dupe_audit.checks.evidence import Evidence, Step, Trip
+from dupe_audit.checks.evidence import Catalog, Evidence, Step, Trip
 from dupe_audit.checks.migrate import Environment
 from dupe_audit.checks.project import Project, load
 from dupe_audit.checks.rules import (
@@ -26,7 +26,7 @@ from dupe_audit.checks.rules import (
 )
 from dupe_audit.checks.scratch import EMBEDDED, scratch
 from dupe_audit.checks.trip import Seeding, trips
-from dupe_audit.checks.walk import walk
+from dupe_audit.checks.walk import standing, walk
 from dupe_audit.connect import find_url
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import CHECK
@@ -112,13 +112,14 @@ def examine(options: Options) -> Generator[At, None, CheckReport]:
         for step in walk(project, server, environment):
             steps.append(step)
             yield At("up, down and up on empty tables", len(steps), len(project.revisions))
+        final = steps[-1].after if steps else standing(project, server, environment)
         clock.lap("up, down and up on empty tables")
         told: list[Trip] = []
         for trip in trips(project, server, environment, steps, options.seeding):
             told.append(trip)
             yield At("round trips with rows", len(told), len(told))
         clock.lap("round trips with rows")
-        evidence = _evidence(options, project, environment, steps, told)
+        evidence = _evidence(options, project, environment, steps, told, final)
         if squawk.missing() is None:
             printed = offline_sql.offline_sql(project, server.url, [step.revision for step in steps])
             evidence = replace(evidence, offline=printed)
@@ -136,7 +137,12 @@ def examine(options: Options) -> Generator[At, None, CheckReport]:
 
 
 def _evidence(
-    options: Options, project: Project, environment: Environment, steps: Sequence[Step], told: Sequence[Trip]
+    options: Options,
+    project: Project,
+    environment: Environment,
+    steps: Sequence[Step],
+    told: Sequence[Trip],
+    final: Catalog | None,
 ) -> Evidence:
     there = None
     if options.against is not None:
@@ -147,7 +153,7 @@ def _evidence(
         revisions=project.revisions,
         steps=tuple(steps),
         trips=tuple(told),
-        final=steps[-1].after if steps else None,
+        final=final,
         version_table=environment.version_table,
         metadata=environment.metadata,
         sources=options.writers,

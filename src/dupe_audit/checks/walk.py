@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
-from dupe_audit.checks.evidence import Revision, Step
+from dupe_audit.checks.evidence import Catalog, Revision, Step
 from dupe_audit.checks.migrate import Environment, Runner
 from dupe_audit.checks.project import Project
 from dupe_audit.checks.scratch import Scratch
@@ -39,6 +39,18 @@ def walk(project: Project, scratch: Scratch, environment: Environment) -> Iterat
                 again = runner.up(*done)
                 if again:
                     raise DupeAuditError(f"Revision {revision.id} can be applied once and not again: {again.reason}.")
+
+
+def standing(project: Project, scratch: Scratch, environment: Environment) -> Catalog:
+    """Return the schema where no revision is checked: models and writers are, all the same.
+
+    Raises:
+        DupeAuditError: env.py does not work, or a revision fails.
+    """
+    with ExitStack() as ground:
+        runner = _begin(project, scratch, environment, ground)
+        with connect(runner.url) as connection:
+            return snapshot(connection, version_table=environment.version_table)
 
 
 def _begin(project: Project, scratch: Scratch, environment: Environment, ground: ExitStack) -> Runner:

@@ -177,6 +177,14 @@ def test_only_the_range_that_is_asked_for_is_checked(orders, failing):
     assert [] == failing(report), report
 
 
+def test_code_is_checked_where_no_revision_is(orders, failing):
+    """With nothing after --from, models and writers are judged by the schema as it stands."""
+    (orders.directory / "writer.sql").write_text("INSERT INTO orders (no) VALUES (1) ON CONFLICT (no) DO NOTHING;\n")
+    report = orders.check(from_="a1", writers=["writer.sql"])
+    assert () == report.revisions
+    assert [("no-arbiter", None)] == failing(report), report
+
+
 def test_a_revision_that_says_it_has_no_way_back_is_believed(orders, failing):
     """NotImplementedError in downgrade() is told as an info, and the next revision is checked all the same."""
     orders.add("b2", 'op.drop_column("orders", "note")', 'raise NotImplementedError("the notes are gone")')
