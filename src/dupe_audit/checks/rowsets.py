@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import Index, Table
 from dupe_audit.driver import run, sqlstate
-from dupe_audit.statements import ident
+from dupe_audit.statements import ident, literal
 
 #: a table's name, and how often each of its rows is there, by the MD5 of its text
 Rows = dict[str, "Counter[str]"]
@@ -88,14 +88,11 @@ def _scans(connection: Connection) -> Iterator[None]:
 
 
 def take(connection: Connection, tables: Sequence[Table]) -> Rows:
-    """Return the rows of those tables that have any, column by column in the order of their names."""
-    taken: Rows = {}
-    for table in tables:
-        columns = _columns(connection, table)
-        rows = _digests(connection, table, columns)
-        if rows:
-            taken[str(table)] = Counter(rows)
-    return taken
+    """Return the rows of those tables that have any, column by column in the order of their names.
+
+    A table is looked up by its name: a downgrade may have made it anew.
+    """
+    return {str(table): rows for table in tables if (rows := Counter(_digests(connection, table)))}
 
 
 def lost_and_gained(before: Rows, after: Rows) -> dict[str, tuple[int, int]]:
@@ -108,23 +105,14 @@ def lost_and_gained(before: Rows, after: Rows) -> dict[str, tuple[int, int]]:
     return told
 
 
-def _columns(connection: Connection, table: Table) -> list[str]:
-    names = run(
+def _digests(connection: Connection, table: Table) -> list[str]:
+    name = ident(table.schema, table.name)
+    columns = run(
         connection,
         "SELECT attname::pg_catalog.text FROM pg_catalog.pg_attribute "
-        f"WHERE attrelid = {table.oid}::pg_catalog.oid AND attnum > 0 AND NOT attisdropped ORDER BY 1",
-    )
-    return list(names.scalars())
-
-
-def _digests(connection: Connection, table: Table, columns: Sequence[str]) -> list[str]:
+        f"WHERE attrelid = pg_catalog.to_regclass({literal(name)}) AND attnum > 0 AND NOT attisdropped ORDER BY 1",
+    ).scalars()
     row = ", ".join(ident(column) for column in columns)
-    try:
-        return list(
-            run(
-                connection,
-                f"SELECT pg_catalog.md5(ROW({row})::pg_catalog.text) FROM {ident(table.schema, table.name)}",
-            ).scalars()
-        )
-    except DBAPIError:  # a view of another server's, say, or a table that has gone: nothing to compare
-        return []
+    if not row:
+        return []  # the table is gone, or has nothing to compare
+    return list(run(connection, f"SELECT pg_catalog.md5(ROW({row})::pg_catalog.text) FROM {name}").scalars())
