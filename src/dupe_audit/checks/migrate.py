@@ -15,6 +15,7 @@ from typing import Any
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationStep
 from alembic.util import CommandError
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import Failure
@@ -101,9 +102,8 @@ class Runner:
         if context.connection is None or context.as_sql:
             raise DupeAuditError("The project's env.py gives Alembic no connection. It has to, when it is not offline.")
         where = context.connection.exec_driver_sql("SELECT pg_catalog.current_database()").scalar_one()
-        with connect(self.url) as ours:
-            if where != run(ours, "SELECT pg_catalog.current_database()").scalar_one():
-                raise DupeAuditError("The project's env.py does not come to the scratch database. Nothing was run.")
+        if where != make_url(self.url).database:
+            raise DupeAuditError("The project's env.py does not come to the scratch database. Nothing was run.")
         metadata = context.opts.get("target_metadata")
         several = metadata if isinstance(metadata, list | tuple) else [metadata]
         self.environment.metadata = tuple(one for one in several if one is not None)

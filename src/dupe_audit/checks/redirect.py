@@ -11,12 +11,16 @@ from typing import Any
 
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.pool import Pool
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from dupe_audit.errors import DupeAuditError
 
 #: what a project may say of a session beyond where it is; all else in its URL is about the server it does not go to
 _KEPT = ("options", "server_settings", "prepare_threshold", "autocommit", "row_factory", "application_name")
+
+#: under which a pooled connection's ``info`` has the database that it came to
+_DATABASE = "dupe_audit_database"
 
 
 @contextmanager
@@ -37,12 +41,8 @@ def redirected(url: str) -> Iterator[None]:
         parameters.clear()
         parameters.update({**kept, **options})
 
-    def refuse(connection: Any, _record: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute("SELECT pg_catalog.current_database()")
-        name = cursor.fetchone()[0]
-        cursor.close()
-        connection.rollback()
+    def refuse(connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info[_DATABASE] = name = _ask(connection, "SELECT pg_catalog.current_database()")
         if name != target.database:
             connection.close()
             raise DupeAuditError(
@@ -50,10 +50,30 @@ def redirected(url: str) -> Iterator[None]:
                 "Nothing was run on it. Let it use create_engine(url) when DATABASE_URL is set."
             )
 
+    def renew(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        # An engine that a module of the project keeps has connections to the scratch database before this one.
+        try:
+            alive = record.info.get(_DATABASE) == target.database and _ask(connection, "SELECT 1") == 1
+        except Exception:  # noqa: BLE001 - whatever the driver raises, the connection is no good
+            alive = False
+        if not alive:
+            raise DisconnectionError("a connection to an earlier scratch database")
+
     event.listen(Engine, "do_connect", lead)
     event.listen(Pool, "connect", refuse)
+    event.listen(Pool, "checkout", renew)
     try:
         yield
     finally:
+        event.remove(Pool, "checkout", renew)
         event.remove(Pool, "connect", refuse)
         event.remove(Engine, "do_connect", lead)
+
+
+def _ask(connection: Any, query: str) -> Any:
+    cursor = connection.cursor()
+    cursor.execute(query)
+    value = cursor.fetchone()[0]
+    cursor.close()
+    connection.rollback()
+    return value

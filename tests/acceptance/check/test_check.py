@@ -11,7 +11,7 @@ import time
 from subprocess import PIPE
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import NullPool, create_engine, make_url
 
 from dupe_audit.checks import check
 from dupe_audit.findings import CHECK
@@ -230,6 +230,24 @@ def test_an_upgrade_that_is_not_committed_fails(orders, failing, where):
     assert "version table" in report.failing[0].finding.message
 
 
+def test_an_engine_that_a_module_keeps(orders, failing):
+    """An engine with a pool, which outlives every scratch database, comes to each of them anew."""
+    module = "engine_of_a_module"
+    (orders.directory / f"{module}.py").write_text(
+        'from sqlalchemy import create_engine\nengine = create_engine("postgresql+psycopg://nobody@no.such.host/x")\n'
+    )
+    with orders.ini.open("a") as ini:
+        ini.write("prepend_sys_path = %(here)s\n")
+    own = 'engine = create_engine("postgresql+psycopg://", poolclass=pool.NullPool)'
+    orders.env(orders.template.replace(own, f"from {module} import engine"))
+    enforce(orders, divergent="archive")
+    orders.add("c3", 'op.add_column("orders", sa.Column("x", sa.Integer))', 'op.drop_column("orders", "y")')
+    try:
+        assert [("downgrade-fails", "c3")] == failing(orders.check())
+    finally:
+        sys.modules.pop(module).engine.dispose()
+
+
 def test_a_project_may_be_configured_in_pyproject(orders, failing):
     """Without an alembic.ini, what pyproject.toml says under tool.alembic is the configuration."""
     orders.ini.unlink()
@@ -353,4 +371,5 @@ def test_the_process_is_left_as_it_was(orders):
     before = dict(os.environ), list(logging.root.handlers), logging.root.manager.disable
     check(orders.ini, server=orders.server)
     assert before == (dict(os.environ), list(logging.root.handlers), logging.root.manager.disable)
-    assert sys.path.count(str(orders.directory)) <= 1
+    with create_engine(orders.server, poolclass=NullPool).connect() as connection:
+        assert "postgres" == connection.exec_driver_sql("SELECT current_database()").scalar()
