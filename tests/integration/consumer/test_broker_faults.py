@@ -168,7 +168,8 @@ def test_a_commit_without_an_answer(mock, topic, consumer_file, consume, sql, ps
         mock.produce(topic, [event(n) for n in range(10)])
         program.wait(lambda: sql("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] > 0)
         mock.down()
-    wait_for(lambda: sql(COUNT) == [(10, 10)])
+    # The batch is what had arrived when the broker went, which need not be everything.
+    written = wait_for(lambda: sql(COUNT)[0][0])
     time.sleep(1)
     assert 200 == program.get("/healthz")[0]
     assert 0 == program.metric("inserted_total")  # which is counted when it is committed
@@ -179,4 +180,5 @@ def test_a_commit_without_an_answer(mock, topic, consumer_file, consume, sql, ps
     mock.up()
     again = consume(file)
     again.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
-    assert 10 == again.metric("duplicates_total")
+    assert written == again.metric("duplicates_total")
+    assert [(10, 10)] == sql(COUNT)
