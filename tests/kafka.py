@@ -35,7 +35,7 @@ from dupe_audit.errors import DupeAuditError
 ROOT = Path(__file__).parents[1]
 
 
-def wait_for(what: Callable[[], Any], *, seconds: float = 30, every: float = 0.05) -> Any:
+def wait_for(what: Callable[[], Any], *, seconds: float = 60, every: float = 0.05) -> Any:
     """Return the first true answer; fail after so many seconds."""
     until = time.monotonic() + seconds
     while not (answer := what()):
@@ -226,7 +226,7 @@ class Member:
         self.wait(lambda: self.events("partitions"))
         return self
 
-    def wait(self, what: Callable[[], Any], *, seconds: float = 30) -> Any:
+    def wait(self, what: Callable[[], Any], *, seconds: float = 60) -> Any:
         """Return the first true answer, unless it ends before."""
 
         def answer() -> Any:
@@ -296,7 +296,7 @@ class Inside(Member):
         """Tell whether it is still at work."""
         return self._thread.is_alive()
 
-    def ended(self, code: int, *, seconds: float = 30) -> str:
+    def ended(self, code: int, *, seconds: float = 60) -> str:
         """Wait for its end; return the error that it ended with."""
         self._thread.join(seconds)
         assert code == self.code, self.lines()
@@ -337,7 +337,7 @@ class Program(Member):
         """Tell whether the process runs."""
         return self.process.poll() is None
 
-    def ended(self, code: int, *, seconds: float = 30) -> str:
+    def ended(self, code: int, *, seconds: float = 60) -> str:
         """Wait for its end; return all that it printed."""
         assert code == self.process.wait(seconds), self.lines()
         assert "Traceback" not in self.lines(), self.lines()

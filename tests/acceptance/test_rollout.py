@@ -71,7 +71,7 @@ def services(agent_actions, psycopg_connect):
 
 def wait_for(services, mode, batches=5):
     """Wait until every writer has this arbiter, and has written some batches with it."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while {mode} != {service.mode for service in services}:
         assert [None, None] == [service.error for service in services]
         assert time.monotonic() < deadline

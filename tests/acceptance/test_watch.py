@@ -134,7 +134,7 @@ def test_an_upgrade_is_followed_from_its_first_batch_to_its_end(beside, large, p
 
     reader.rollback()
     assert (0, "") == (alembic.wait(30), alembic.stdout.read())
-    rest, errors = watch.communicate(timeout=30)
+    rest, errors = watch.communicate(timeout=60)
     assert "agent_actions: enforced by unique_action_per_correlation_timestamp; 12,000 rows archived\n" in rest
     assert rest.endswith("Nothing runs.\n")
     assert 0 == watch.returncode
@@ -156,7 +156,7 @@ def test_rows_that_somebody_locks_are_named_and_a_killed_upgrade_is_called_unfin
     assert "RowShareLock" in told[-1]
 
     alembic.kill()
-    rest, _ = watch.communicate(timeout=15)
+    rest, _ = watch.communicate(timeout=60)
     assert rest.endswith(
         "UNFINISHED, and nobody works on it (cleaning; 0 rows archived of 60 extras). Run: alembic upgrade head\n"
     )
@@ -193,7 +193,7 @@ def test_on_a_terminal_it_is_redrawn_until_ctrl_c(environment, unfinished):
         start_new_session=True,
     )
     os.close(theirs)
-    page, pressed, deadline = "", False, time.monotonic() + 20
+    page, pressed, deadline = "", False, time.monotonic() + 60
     try:
         while time.monotonic() < deadline and process.poll() is None:
             if select.select([ours], [], [], 0.2)[0]:

@@ -154,7 +154,7 @@ def member(server_url: str) -> Iterator[str]:
 def wait_until() -> Callable[..., None]:
     """Wait until a question is answered with something true."""
 
-    def wait(question: Callable[[], Any], *, seconds: float = 15) -> None:
+    def wait(question: Callable[[], Any], *, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not question():
             assert time.monotonic() < deadline, "it never came true"

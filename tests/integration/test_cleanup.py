@@ -307,7 +307,7 @@ def test_stopped_client_is_continued_h191(sql, client, clean, how):
     assert process.stdout
     process.stdout.readline()
     process.send_signal(how)
-    said = process.communicate(timeout=20)[1]
+    said = process.communicate(timeout=60)[1]
     if how != signal.SIGKILL:
         assert "Interrupted" in said
     assert sorted(live(sql) + archived(sql)) == list(range(1, 51))

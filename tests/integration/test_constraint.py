@@ -385,7 +385,7 @@ def test_interrupt_leaves_no_index_h48(sql, table, client, psycopg_connect, wait
     assert indexes(sql) == [("uq", False)]
     process.send_signal(how)
     # Dropping an index concurrently waits for those who may still use it, but not for a mere snapshot's end.
-    said = process.communicate(timeout=20)[1]
+    said = process.communicate(timeout=60)[1]
     assert "Interrupted" in said
     old.rollback()
     assert indexes(sql) == []
@@ -417,7 +417,7 @@ def test_terminated_backend_is_continued(sql, conn, table, client, psycopg_conne
     process = client(BUILD)
     wait_until(lambda: sql(WAITING))
     sql("SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index")
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     writer.rollback()
     enforce(conn, KEY, BuildRule(give_up_after="20s"))
     assert indexes(sql) == [("uq", True)]

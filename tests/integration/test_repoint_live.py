@@ -215,7 +215,7 @@ def test_killed_client_is_continued_both_ways(sql, client, conn, dump):
     assert process.stdout
     process.stdout.readline()
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert [] == sql("SELECT id FROM c WHERE NOT EXISTS (SELECT FROM t WHERE t.id = c.t_id)")
     list(cleanup(conn, KEY, CleanupRule(references="repoint")))
     assert ([1, 2], [(1,), (2,)]) == (live(sql), sql("SELECT DISTINCT t_id FROM c ORDER BY 1"))
@@ -227,6 +227,6 @@ def test_killed_client_is_continued_both_ways(sql, client, conn, dump):
     for _ in range(5):  # the rows are back after four; the children begin
         process.stdout.readline()
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     list(restore(conn, 1))
     assert before == (dump("t"), dump("c"))

@@ -360,7 +360,7 @@ def test_an_interrupted_check_leaves_nothing(orders, sql):
         while process.poll() is None and not sql(f"SELECT 1 FROM pg_stat_activity WHERE {working}"):
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=30)
+        said = process.communicate(timeout=60)
     assert 130 == process.returncode, said
     assert "Traceback" not in said[1]
     assert [(0,)] == sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'dupe_audit_check_%'")

@@ -112,9 +112,12 @@ def test_start_latest(mock, topic, consumer_file, inside, sql):
     """With start = "latest" a new group passes over what is there, and takes what comes."""
     mock.produce(topic, [event(1)])
     member = inside(consumer_file(mock.address, topic, kafka='start = "latest"')).started()
-    time.sleep(1)
-    mock.produce(topic, [event(2)])
-    member.wait(lambda: member.metric("inserted_total") == 1)
+
+    def came() -> bool:
+        mock.produce(topic, [event(2)])  # more than once: what is sent before it has found the end is passed over, too
+        return member.metric("inserted_total") == 1
+
+    member.wait(came)
     assert [(1, 1)] == sql(COUNT)
 
 
@@ -155,7 +158,7 @@ def test_a_signal_while_the_broker_is_down(mock, topic, consumer_file, consume):
     program.wait(lambda: program.metric("kafka_errors_total") >= 1)
     before = time.monotonic()
     program.stop()
-    assert time.monotonic() - before < 8
+    assert time.monotonic() - before < 10  # when Docker would kill it
     mock.up()
 
 
@@ -175,7 +178,7 @@ def test_a_commit_without_an_answer(mock, topic, consumer_file, consume, sql, ps
     assert 0 == program.metric("inserted_total")  # which is counted when it is committed
     before = time.monotonic()
     program.stop()
-    assert time.monotonic() - before < 6
+    assert time.monotonic() - before < 10  # when Docker would kill it
 
     mock.up()
     again = consume(file)

@@ -188,8 +188,8 @@ def test_a_batch_that_waits_for_a_lock_is_abandoned(mock, consumer_file, consume
         program.wait(lambda: sql("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] > 0)
         before = time.monotonic()
         program.process.send_signal(signal.SIGTERM)
-        program.ended(0, seconds=10)
-        assert 0.4 < time.monotonic() - before < 6
+        program.ended(0)
+        assert 0.4 < time.monotonic() - before < 10  # when Docker would kill it
     assert 0 == mock.committed(f"g-{topic}", topic)
 
     again = consume(file)

@@ -76,7 +76,7 @@ def test_h48_leftover_that_refuses_writes_goes_with_the_downgrade(
     waiting = PHASE.format("waiting for old snapshots")
     wait_until(lambda: sql(waiting))
     sql("SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index WHERE datname = current_database()")
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     assert [(True, False)] == sql(STATE)
     with pytest.raises(psycopg.errors.UniqueViolation):
         sql("INSERT INTO t VALUES (6, 1)")

@@ -54,7 +54,7 @@ def held_build(psycopg_connect: Callable[..., psycopg.Connection], sql: Sql) -> 
         thread = threading.Thread(target=build)
         thread.start()
         wanted = "indisready AND NOT indisvalid" if ready else "NOT indisready"
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not sql(f"SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('once') AND {wanted}"):
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -81,7 +81,7 @@ def test_a_deadlock(sql, psycopg_connect, way):
     done = []
     thread = threading.Thread(target=lambda: done.extend(rows.write([(1, 1), (2, 1)])))
     thread.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
