@@ -89,6 +89,7 @@ def test_a_batch_that_takes_longer_than_the_poll_interval(mock, topic, consumer_
     with psycopg_connect() as holder:
         holder.execute("LOCK TABLE events IN SHARE MODE")
         mock.produce(topic, [event(n) for n in range(10)])
+        member.wait(lambda: sql("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] > 0)
         time.sleep(4)
     member.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
 
@@ -183,5 +184,5 @@ def test_a_commit_without_an_answer(mock, topic, consumer_file, consume, sql, ps
     mock.up()
     again = consume(file)
     again.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
-    assert written == again.metric("duplicates_total")
+    again.wait(lambda: written == again.metric("duplicates_total"))
     assert [(10, 10)] == sql(COUNT)
