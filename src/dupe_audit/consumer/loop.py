@@ -29,6 +29,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 #: seconds after which an idle consumer looks at the table
 LOOK_EVERY = 5.0
 
+#: seconds to wait for events at most before looking whether to stop; librdkafka's wait hears no signal
+HEAR_EVERY = 0.2
+
 
 class Loop:
     """One consumer at work. ``run`` returns when it is asked to stop, or a replay has come to its end."""
@@ -71,13 +74,7 @@ class Loop:
 
     def _turn(self) -> None:
         self._health.beat()
-        rows = self._config.batch.rows
-        self._forget_what_is_not_ours()
-        messages, self._early = self._early[:rows], self._early[rows:]
-        if len(messages) < rows:
-            messages += self._source.poll(rows - len(messages), self._config.batch.linger / 1000)
-        # This poll may have taken a partition away of which there are messages from before.
-        messages = [message for message in messages if self._source.has(message)]
+        messages = self._gathered()
         if self._replay:  # what this replay itself has dead-lettered again is the next one's
             messages = [message for message in messages if not self._source.beyond(message)]
         if messages:
@@ -87,6 +84,21 @@ class Loop:
         if time.monotonic() > self._looked + LOOK_EVERY:
             self.look()
             self._source.count_lag()
+
+    def _gathered(self) -> list[Message[Any, Any]]:
+        """Return a batch of messages of partitions that are ours: full, or what came within the linger time."""
+        rows, until = self._config.batch.rows, time.monotonic() + self._config.batch.linger / 1000
+        self._forget_what_is_not_ours()
+        messages, self._early = self._early[:rows], self._early[rows:]
+        waiting = True
+        while waiting and len(messages) < rows:
+            left = until - time.monotonic()
+            messages += self._source.poll(rows - len(messages), max(0.0, min(left, HEAR_EVERY)))
+            # This poll may have taken a partition away of which there are messages from before.
+            messages = [message for message in messages if self._source.has(message)]
+            waiting = left > HEAR_EVERY and not self._stop
+            self._health.beat()
+        return messages
 
     def _settle(self, messages: list[Message[Any, Any]]) -> None:
         started = time.monotonic()

@@ -1,6 +1,7 @@
 """From a broker into the table: each event once, the bad ones to the dead letters, offsets behind both."""
 
 import signal
+import time
 
 import pytest
 
@@ -156,3 +157,16 @@ def test_signals_end_it_in_order(broker, topic, table, consumer_file, consume, s
     (rows, _keys), *_ = sql(COUNT)
     assert rows == broker.committed(f"g-{topic}", topic)
     assert "revoked" == program.events("partitions")[-1]["kind"]
+
+
+def test_a_signal_ends_the_wait_for_more_events(broker, topic, table, consumer_file, consume, sql):
+    """A signal ends the wait for a full batch: what has come is written, and the process ends."""
+    program = consume(consumer_file(broker.address, topic, more='[batch]\nlinger = "30s"')).started()
+    program.wait(lambda: program.metric("assigned_partitions") == 4)
+    broker.produce(topic, [event(1)])
+    time.sleep(1)
+    before = time.monotonic()
+    program.stop()
+
+    assert time.monotonic() - before < 10  # when Docker would kill it
+    assert sql(COUNT)[0][0] == broker.committed(f"g-{topic}", topic)
