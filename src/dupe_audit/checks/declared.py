@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, UniqueConstraint, make_url
@@ -34,6 +34,7 @@ class Declared:
     predicate: str | None
     predicate_reads: frozenset[str]
     optional: bool  #: made in some databases only
+    item: Any = field(compare=False, repr=False)  #: SQLAlchemy's own object
 
     def __str__(self) -> str:
         key = ", ".join("an expression" if column is None else column for column in self.columns)
@@ -63,6 +64,7 @@ def declared(table: Table) -> Iterator[Declared]:
                 predicate=None,
                 predicate_reads=frozenset(),
                 optional=_made_sometimes(constraint),
+                item=constraint,
             )
     yield from (_index(index) for index in table.indexes if index.unique)
 
@@ -84,6 +86,7 @@ def _index(index: Index) -> Declared:
         predicate=None if where is None else _sql(where),
         predicate_reads=frozenset() if where is None else _reads(where) or frozenset(),
         optional=_made_sometimes(index),
+        item=index,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,8 @@ class Evidence:
     final: Catalog | None  #: after the last revision
     version_table: str = "alembic_version"
     metadata: tuple[Any, ...] = ()  #: the SQLAlchemy MetaData that env.py gives to Alembic
+    include_object: Callable[..., Any] | None = None  #: as env.py gives it to Alembic
+    include_name: Callable[..., Any] | None = None
     offline: dict[str, str] = field(default_factory=dict)  #: revision → SQL of ``alembic upgrade --sql``
     sources: tuple[Path, ...] = ()  #: code paths of --writers
     against: Against | None = None

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,8 @@ class Environment:
     """What the project's ``env.py`` told Alembic, as last seen."""
 
     metadata: tuple[Any, ...] = ()
+    include_object: Callable[..., Any] | None = None
+    include_name: Callable[..., Any] | None = None
     version_table: str = "alembic_version"
     version_table_schema: str | None = None
 
@@ -107,6 +109,8 @@ class Runner:
         metadata = context.opts.get("target_metadata")
         several = metadata if isinstance(metadata, list | tuple) else [metadata]
         self.environment.metadata = tuple(one for one in several if one is not None)
+        self.environment.include_object = context.opts.get("include_object")
+        self.environment.include_name = context.opts.get("include_name")
         self.environment.version_table = context.version_table
         self.environment.version_table_schema = context.version_table_schema
 

@@ -156,6 +156,8 @@ def _evidence(
         final=final,
         version_table=environment.version_table,
         metadata=environment.metadata,
+        include_object=environment.include_object,
+        include_name=environment.include_name,
         sources=options.writers,
         against=there,
     )

@@ -185,6 +185,33 @@ def test_code_is_checked_where_no_revision_is(orders, failing):
     assert [("no-arbiter", None)] == failing(report), report
 
 
+@pytest.mark.parametrize(("configured", "found"), [("", 1), ("include_object=ours, ", 0), ("include_name=named, ", 0)])
+def test_what_env_py_leaves_out_is_not_compared_with_the_models(orders, configured, found):
+    """An index that Alembic is told to leave alone, such as one that a DBA made, need not be in the models."""
+    orders.add(
+        "b2",
+        """
+        with op.get_context().autocommit_block():
+            op.execute("CREATE UNIQUE INDEX CONCURRENTLY dba_1 ON orders (customer, id)")
+        """,
+        'op.execute("DROP INDEX dba_1")',
+    )
+    orders.env(
+        orders.template.replace("context.configure(connection", f"context.configure({configured}connection"),
+        models="""
+import sqlalchemy as sa
+metadata = sa.MetaData()
+sa.Table("orders", metadata, sa.Column("id", sa.BigInteger, primary_key=True))
+def ours(item, name, type_, reflected, compare_to):
+    return not (type_ == "index" and reflected and compare_to is None and name.startswith("dba_"))
+def named(name, type_, parents):
+    return not (type_ == "index" and name.startswith("dba_") and parents["table_name"] == "orders")
+""",
+    )
+    told = [one.finding.id for one in orders.check().findings if one.rule == "models"]
+    assert ["unique-missing-in-models"] * found == told
+
+
 def test_a_revision_that_says_it_has_no_way_back_is_believed(orders, failing):
     """NotImplementedError in downgrade() is told as an info, and the next revision is checked all the same."""
     orders.add("b2", 'op.drop_column("orders", "note")', 'raise NotImplementedError("the notes are gone")')

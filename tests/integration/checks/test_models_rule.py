@@ -1,6 +1,7 @@
 """Models of SQLAlchemy against a real catalog: what SQLAlchemy makes is the same, and each difference is told."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import psycopg
@@ -23,6 +24,7 @@ from sqlalchemy import (
 from dupe_audit.checks.evidence import Catalog, Evidence, Revision, Step
 from dupe_audit.checks.rules.models import check
 from dupe_audit.checks.snapshot import snapshot
+from dupe_audit.errors import DupeAuditError
 
 LONG = "a_name_of_more_than_sixty_three_bytes_that_postgresql_cuts_without_a_word"
 CONVENTION = {"uq": "uq_%(table_name)s_%(column_0_N_name)s", "ix": "ix_%(column_0_N_label)s", "pk": "pk_%(table_name)s"}
@@ -218,6 +220,77 @@ def test_what_is_made_in_some_databases_only_is_not_missed(conn, sql):
     """A constraint that is declared for another dialect alone is not expected here."""
     sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text)")
     assert [] == told(compared(snapshot(conn), t(UQ("a").ddl_if(dialect="sqlite"))))
+
+
+def only_here(conn):
+    """Make a table and a model of it of which each has what the other has not; return the model."""
+    conn.exec_driver_sql(
+        "CREATE SCHEMA apart; CREATE TABLE apart.t (id int PRIMARY KEY, a int, b int, s text, "
+        "CONSTRAINT in_the_database UNIQUE (a), CONSTRAINT of_both UNIQUE (a, b)); "
+        "CREATE UNIQUE INDEX low ON apart.t (lower(s)) WHERE b > 0"
+    )
+    return t(UQ("b", name="in_the_models"), Index("up", "s", unique=True), UQ("b", "a", name="of_both"), schema="apart")
+
+
+def test_the_filters_of_env_py_are_asked_as_alembic_asks_them(conn, sql):
+    """include_name and include_object get the questions that they get from autogenerate, of objects alike."""
+    asked, ours = [], []
+
+    def noting(what):
+        def include_object(item, name, type_, reflected, compare_to):
+            table = item if type_ == "table" else item.table
+            columns = sorted(map(str, item.columns.keys())) if type_.startswith(("unique", "index")) else None
+            what.append((type_, name, table.name, table.schema, columns, reflected, compare_to is None))
+            return True
+
+        def include_name(name, type_, parents):
+            what.append((type_, name, *sorted(parents.items())))
+            return True
+
+        return {"include_object": include_object, "include_name": include_name}
+
+    metadata = only_here(conn)
+    compare_metadata(MigrationContext.configure(conn, opts={**noting(asked), "include_schemas": True}), metadata)
+    found = compared(snapshot(conn), metadata, **noting(ours))
+
+    assert 5 == len(found)
+    # Alembic does not see another order of columns, so that it does not ask.
+    assert {"of_both"} == {one[1] for one in ours if one not in asked}
+    assert {"of_both", "in_the_database", "in_the_models", "low", "t", "up"} == {one[1] for one in ours}
+
+
+@pytest.mark.parametrize("by", ["include_object", "include_name"])
+@pytest.mark.parametrize(
+    ("out", "left"),
+    [
+        (("table", "t"), {}),
+        (("unique_constraint", "in_the_database"), {"of_both", "in_the_models", "low", "up"}),
+        (("unique_constraint", "of_both"), {"in_the_database", "in_the_models", "low", "up"}),
+        (("unique_constraint", "in_the_models"), {"of_both", "in_the_database", "low", "up"}),
+        (("index", "low"), {"of_both", "in_the_database", "in_the_models", "up"}),
+        (("index", "up"), {"of_both", "in_the_database", "in_the_models", "low"}),
+    ],
+)
+def test_what_env_py_leaves_out_is_not_compared(conn, sql, by, out, left):
+    """A table, a constraint or an index that is left out gives no finding; a name of the models' has only an object."""
+
+    def include_object(_item, name, type_, _reflected, _compare_to):
+        return (type_, name) != out
+
+    def include_name(name, type_, _parents):
+        return (type_, name) != out
+
+    metadata = only_here(conn)
+    found = compared(snapshot(conn), metadata, **{by: {"o": include_object, "n": include_name}[by[8]]})
+    names = {re.search(r"(?:constraint|index) (\w+)", one.finding.message)[1] for one in found}
+    assert set(left) | ({out[1]} & {"in_the_models", "up"} if by == "include_name" else set()) == names
+
+
+def test_a_filter_that_raises_is_named(conn, sql):
+    """An error in the project's own filter is told with what to do."""
+    metadata = only_here(conn)
+    with pytest.raises(DupeAuditError, match=r"include_object .* raised KeyError: 'no'. Mend that"):
+        compared(snapshot(conn), metadata, include_object=lambda *_all: {}["no"])
 
 
 def test_a_table_without_a_schema_is_in_public(conn, sql):

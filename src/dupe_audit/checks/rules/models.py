@@ -9,6 +9,7 @@ from typing import Any
 from dupe_audit.checked import Found, Place
 from dupe_audit.checks.declared import Declared, cut, declared
 from dupe_audit.checks.evidence import Catalog, Evidence, Index, Table
+from dupe_audit.checks.included import Included
 from dupe_audit.findings import finding
 
 _NULL_TEST = re.compile(r"(\w+) is( not)? null")
@@ -18,15 +19,16 @@ def check(evidence: Evidence) -> Iterator[Found]:
     """Compare each table that the models and the database both have."""
     if evidence.final is None:
         return
+    included = Included(evidence.include_object, evidence.include_name)
     wanted: dict[int, list[Declared]] = {}
     for metadata in evidence.metadata:
         for model in metadata.tables.values():
             table = _table(evidence.final, model.schema, str(model.name))
-            if table is not None and table.name != evidence.version_table:
+            if table is not None and table.name != evidence.version_table and included.table(model, table.schema):
                 wanted.setdefault(table.oid, []).extend(one for one in declared(model))
     for table in evidence.final.tables:
         if table.oid in wanted:
-            yield from _compare(evidence, table, list(dict.fromkeys(wanted[table.oid])))
+            yield from _compare(evidence, table, list(dict.fromkeys(wanted[table.oid])), included)
 
 
 def _table(catalog: Catalog, schema: str | None, name: str) -> Table | None:
@@ -38,22 +40,24 @@ def _table(catalog: Catalog, schema: str | None, name: str) -> Table | None:
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _compare(evidence: Evidence, table: Table, wanted: list[Declared]) -> Iterator[Found]:
+def _compare(evidence: Evidence, table: Table, wanted: list[Declared], included: Included) -> Iterator[Found]:
     assert evidence.final is not None  # noqa: S101 - the caller looked
     # Only a btree is unique as models mean it: what is WITHOUT OVERLAPS is an exclusion.
     there = [one for one in evidence.final.indexes if one.relid == table.oid and one.unique and one.method == "btree"]
     pairs = _pairs(wanted, there)
     for one, index in pairs:
-        if differs := tuple(_differences(one, index)):
+        if (differs := tuple(_differences(one, index))) and included.pair(one, index, table.name):
             yield _say(evidence, "unique-differs", f"{_named(index)}: {'; '.join(differs)}", table, index)
     met = [one for one, _index in pairs]
     for one in wanted:
         # The same key in another index, such as that of the primary key, makes the same rows unique.
-        if one not in met and not one.optional and not any(_same_rows(one, index) for index in there):
+        if one in met or one.optional or any(_same_rows(one, index) for index in there):
+            continue
+        if included.pair(one, None, table.name):
             yield _say(evidence, "unique-missing-in-database", str(one), table, None)
     known = {index.oid for _one, index in pairs}
     for index in there:
-        if index.oid not in known:
+        if index.oid not in known and included.pair(None, index, table.name):
             yield _say(evidence, "unique-missing-in-models", _named(index), table, index)
 
 
