@@ -84,6 +84,7 @@ class DeadLetters:
     def __init__(self, kafka: KafkaRule, rule: DlqRule, metrics: Metrics) -> None:
         self._kafka, self._rule, self._metrics = kafka, rule, metrics
         self._producer: Producer | None = None
+        self._first: dict[tuple[str, int], int] = {}  #: offset of the first letter that went to a partition
 
     def send(self, letters: Sequence[Letter], waiting: Callable[[], None], pause: Callable[[float], None]) -> None:
         """Return when every letter is acknowledged by all replicas.
@@ -109,6 +110,16 @@ class DeadLetters:
             "Nothing is lost: their offsets are not committed."
         )
 
+    def has_sent(self, message: Message[Any, Any]) -> bool:
+        """Tell whether a message came to its partition with the first letter from here, or after it."""
+        first = self._first.get((message.topic() or "", int(message.partition() or 0)))
+        return first is not None and int(message.offset() or 0) >= first
+
+    def _note(self, message: Message[Any, Any]) -> None:
+        place, offset = (message.topic() or "", int(message.partition() or 0)), int(message.offset() or 0)
+        if offset >= 0:  # a broker that had it already may not say where
+            self._first[place] = min(offset, self._first.get(place, offset))
+
     def close(self) -> None:
         """Drop what nobody waits for any more."""
         if self._producer is not None:
@@ -125,6 +136,7 @@ class DeadLetters:
             def on_delivery(error: KafkaError | None, message: Message[Any, Any]) -> None:
                 if error is None:
                     acknowledged.add(number)
+                    self._note(message)
                     self._metrics.dlq.labels(message.topic()).inc()
                 else:
                     errors.append(error)

@@ -76,7 +76,7 @@ class Loop:
         self._health.beat()
         messages = self._gathered()
         if self._replay:  # what this replay itself has dead-lettered again is the next one's
-            messages = [message for message in messages if not self._source.beyond(message)]
+            messages = [one for one in messages if not (self._source.beyond(one) or self._dlq.has_sent(one))]
         if messages:
             self._settle(messages)
         else:
