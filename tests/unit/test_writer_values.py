@@ -3,6 +3,7 @@
 import datetime as dt
 import uuid
 from decimal import Decimal
+from http import HTTPStatus
 
 import pytest
 from psycopg.types.json import Jsonb
@@ -23,7 +24,7 @@ def converted(value, base="text"):
         ("text", "text", "text"),
         ("ä€😀", "text", "ä€😀"),
         (None, "jsonb", None),
-        (True, "bool", True),
+        (True, "bool", "true"),
         (5, "int4", "5"),
         (2**70, "numeric", str(2**70)),
         (0.1, "float8", "0.1"),
@@ -31,7 +32,10 @@ def converted(value, base="text"):
         (uuid.UUID(int=1), "uuid", "00000000-0000-0000-0000-000000000001"),
         (dt.date(2030, 1, 2), "date", "2030-01-02"),
         (b"\x00\x01", "bytea", b"\x00\x01"),
-        (("a", 1, None), "_text", ["a", 1, None]),
+        (("a", 1, None), "_text", ["a", "1", None]),
+        ([1.5, [True]], "_text", ["1.5", ["true"]]),
+        (HTTPStatus.OK, "int4", "200"),
+        ([dt.datetime(2030, 1, 31, tzinfo=UTC), None], "_timestamptz", ["2030-01-31T00:00:00+00:00", None]),
         ({"b": [1, "ä"]}, "jsonb", '{"b":[1,"ä"]}'),
         ([1, 2], "json", "[1,2]"),
         (Jsonb({"a": 1}), "jsonb", '{"a":1}'),

@@ -22,6 +22,7 @@ SELECT col.name, col.generated, col.always, base.typname::pg_catalog.text AS bas
        CASE WHEN base.typcategory = 'S' THEN pg_catalog.format_type(base.oid, -1)
             ELSE pg_catalog.format_type(base.oid, d.typmod) END AS compared_as,
        pg_catalog.format_type(col.atttypid, col.atttypmod) AS stored_as,
+       base.typcategory = 'S' AND d.typmod >= 0 AS cut,
        CASE WHEN co.oid IS NULL THEN '' ELSE pg_catalog.format(' COLLATE %I.%I', co_ns.nspname, co.collname) END AS collation
 FROM col
 JOIN down d ON d.ord = col.ord

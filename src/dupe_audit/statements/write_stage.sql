@@ -1,4 +1,4 @@
--- Purpose: insert the staged batch in the key's order, first of each key; answer for every row with what write_row.sql would.
+-- Purpose: insert the staged batch in its order, which is the key's, first of each key; answer for every row with what write_row.sql would.
 -- Lock: ROW EXCLUSIVE on the table; waits for a transaction that is inserting a key of the batch.
 -- Again: yes, the second time the keys are there. No value of a sequence is used for a key that is.
 WITH batch AS MATERIALIZED (
@@ -12,7 +12,7 @@ WITH batch AS MATERIALIZED (
         SELECT {same} AS same, {identity} FROM {table} AS t WHERE {match} LIMIT 1) AS o
 ), new AS (
     INSERT INTO {table} AS t ({columns})
-    SELECT {staged} FROM batch AS v WHERE v.first AND NOT EXISTS (SELECT FROM old WHERE old.n = v.n) ORDER BY {staged_key}
+    SELECT {staged} FROM batch AS v WHERE v.first AND NOT EXISTS (SELECT FROM old WHERE old.n = v.n) ORDER BY v.n
     {conflict}
     RETURNING {identity}, {key_as_k}
 )

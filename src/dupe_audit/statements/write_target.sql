@@ -36,6 +36,11 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, c.oid AS relid,
        named.names AS constraint_columns,
        arbiter.names AS arbiter_columns, arbiter.operators, coalesce(arbiter.nulls_not_distinct, false) AS nulls_not_distinct,
        EXISTS (SELECT FROM idx WHERE NOT idx.indimmediate) AS deferrable,
+       -- BEFORE INSERT FOR EACH ROW, that is bits 1, 2 and 4: what it changes cannot be told by its key afterwards.
+       EXISTS (SELECT FROM rel JOIN pg_catalog.pg_trigger tg ON tg.tgrelid = rel.oid
+               WHERE NOT tg.tgisinternal AND tg.tgenabled <> 'D' AND (tg.tgtype & 7::pg_catalog.int2) = 7) AS rewrites,
+       (SELECT pg_catalog.array_agg(ARRAY[rn.nspname::pg_catalog.text, rc.relname::pg_catalog.text])
+        FROM rel JOIN pg_catalog.pg_class rc ON rc.oid = rel.oid JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace) AS relations,
        (SELECT coalesce(pg_catalog.array_agg(idx.name), ARRAY[]::pg_catalog.text[]) FROM idx WHERE idx.of_key) AS key_indexes,
        (SELECT coalesce(pg_catalog.array_agg(idx.name), ARRAY[]::pg_catalog.text[]) FROM idx WHERE NOT idx.of_key) AS other_indexes
 FROM rel

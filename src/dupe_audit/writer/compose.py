@@ -7,7 +7,7 @@ transaction ends with its batch, so no snapshot is left open (see ``dupe_audit.s
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from dupe_audit.statements import ident, statement
@@ -143,4 +143,16 @@ class _Parts:
             _cast(value(name), self.column[name].compared_as, self.column[name].stored_as)
             for name in self.target.payload
         )
-        return f"pg_catalog.record_image_eq(ROW({stored}), ROW({given}))"
+        return " AND ".join((f"pg_catalog.record_image_eq(ROW({stored}), ROW({given}))", *self.uncut(value)))
+
+    def uncut(self, value: Callable[[str], str]) -> Iterator[str]:
+        """Yield that the cast which pads a text did not cut it; blanks at its end are cut by an assignment, too."""
+        for name in self.target.payload:
+            column = self.column[name]
+            if column.cut:
+                given = _cast(value(name), column.compared_as)
+                was, is_ = (
+                    f'pg_catalog.rtrim(({text})::pg_catalog.text) COLLATE pg_catalog."C"'
+                    for text in (given, _cast(value(name), column.compared_as, column.stored_as))
+                )
+                yield f"{was} IS NOT DISTINCT FROM {is_}"

@@ -100,7 +100,7 @@ class Delivery:
     def _can_stage(self, rows: Sequence[send.Row]) -> bool:
         """Make the stage, where there can be one and the rows can be told apart by their keys."""
         target, create = self.target, self._statements.create_stage
-        if not target.operators or not self._may_stage or target.pooled:
+        if not target.operators or not self._may_stage or target.pooled or target.rewrites:
             return False
         places = [self._columns.index(column) for column in target.key]
         if not target.nulls_not_distinct and any(row[place] is None for row in rows for place in places):
@@ -124,14 +124,18 @@ class Delivery:
 
     def _of_key(self, error: psycopg.Error) -> bool:
         """Tell whether a violated index is one over the key's columns; one that has gone meanwhile was REINDEX's."""
-        index = error.diag.constraint_name or ""
+        index, where = error.diag.constraint_name or "", (error.diag.schema_name or "", error.diag.table_name or "")
+        ours = False
         for again in (False, True):
-            arbiter = (self.probe() if again else self.target).arbiter
+            target = self.probe() if again else self.target
+            arbiter, ours = target.arbiter, where in target.relations
+            if not ours:  # of a table that a trigger writes to, or in a trigger's own words
+                continue
             if index in arbiter.key_indexes or _REINDEXED.sub("", index) in arbiter.key_indexes:
                 return True
             if index in arbiter.other_indexes:
                 return False
-        return True
+        return ours
 
     def _class(self, error: psycopg.Error) -> Class:
         kind = classify(error)
@@ -146,6 +150,8 @@ class Delivery:
         for attempt in range(1, TRIES + 1):
             try:
                 return action()
+            except (UnicodeError, OverflowError) as error:  # of psycopg, such as a letter that LATIN1 has not
+                raise AtFault(Outcome(kind="rejected", reason="a value could not be sent")) from error
             except psycopg.Error as error:
                 kind = self._class(error)
                 self._give_up(error, kind, last=attempt == TRIES)

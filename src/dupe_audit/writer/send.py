@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import RawCursor
 from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 
 from dupe_audit.writer.compose import Statements
 
@@ -66,7 +67,7 @@ def by_row(connection: Connection, statements: Statements, rows: Sequence[Row]) 
         psycopg.Error: nothing was written, or the connection was lost while committing.
     """
     # Not executemany(returning=True), which asks for the answers before COMMIT is sent: a second round trip.
-    cursors: list[RawCursor[Any]] = [RawCursor(connection) for _ in rows]
+    cursors: list[RawCursor[Any]] = [RawCursor(connection, row_factory=tuple_row) for _ in rows]
     with _quiet(), _transaction(connection), connection.pipeline():
         connection.execute(BEGIN, prepare=False)
         if statements.insert_staged:
@@ -91,7 +92,8 @@ def staged(connection: Connection, statements: Statements, rows: Sequence[Row]) 
             for place, row in enumerate(rows):
                 copy.write_row((place, *row))
         with _quiet(), connection.pipeline():
-            cursor = connection.execute(statements.insert_staged.encode(), prepare=False)
+            cursor = connection.cursor(row_factory=tuple_row)
+            cursor.execute(statements.insert_staged.encode(), prepare=False)
             connection.execute("COMMIT", prepare=False)
     for place, inserted, same, *identity in cursor.fetchall():
         verdicts[place] = Verdict(inserted, same, tuple(identity))
@@ -105,7 +107,7 @@ def alone(connection: Connection, statements: Statements, row: Row) -> Verdict:
         psycopg.errors.UniqueViolation: an index objects; ``diag.constraint_name`` says which.
         psycopg.Error: nothing was written, or the connection was lost while committing.
     """
-    cursor: RawCursor[Any] = RawCursor(connection)
+    cursor: RawCursor[Any] = RawCursor(connection, row_factory=tuple_row)
     with _transaction(connection):
         connection.execute(BEGIN, prepare=False)
         found = cursor.execute(statements.insert_alone, row).fetchone()

@@ -6,7 +6,9 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import Insert
 
 from dupe_audit import catalog
+from dupe_audit.driver import run
 from dupe_audit.model import UniqueKey
+from dupe_audit.statements import literal, statement, text_array
 
 
 def enforced(connection: Connection, key: UniqueKey) -> bool:
@@ -16,12 +18,11 @@ def enforced(connection: Connection, key: UniqueKey) -> bool:
         DupeAuditError: there is no such table.
     """
     key, relation = catalog.require(connection, key)
-    state = catalog.index_state(connection, relation.relid, key)
-    usable = state and state.valid and state.same_definition and state.constraint and state.same_constraint_form
-    return bool(usable) and not key.deferrable
+    look = statement("write_target", relid=str(relation.relid), name=literal(key.name), key=text_array(key.columns))
+    return run(connection, look).mappings().one()["arbiter_columns"] is not None
 
 
-def on_conflict(statement: Insert, key: UniqueKey, *, enforced: bool = True) -> Insert:
+def on_conflict(insert: Insert, key: UniqueKey, *, enforced: bool = True) -> Insert:
     """Return the INSERT with ``ON CONFLICT … DO NOTHING`` for the key.
 
     A duplicate then gives no row of RETURNING: ``scalar_one_or_none()``. With ``enforced=False``, before the
@@ -29,7 +30,7 @@ def on_conflict(statement: Insert, key: UniqueKey, *, enforced: bool = True) -> 
     so go back to the named one as soon as ``enforced(connection, key)`` is true.
     """
     if not enforced:
-        return statement.on_conflict_do_nothing()
+        return insert.on_conflict_do_nothing()
     if key.name:
-        return statement.on_conflict_do_nothing(constraint=key.name)
-    return statement.on_conflict_do_nothing(index_elements=list(key.columns))
+        return insert.on_conflict_do_nothing(constraint=key.name)
+    return insert.on_conflict_do_nothing(index_elements=list(key.columns))

@@ -42,6 +42,7 @@ class Column:
     taken_as: str  #: that type without a length, so that no cast cuts a value in silence
     compared_as: str  #: that type, rounded as the column rounds
     stored_as: str  #: the column's own type
+    cut: bool  #: a cast to its own type would cut a text that is too long for it
     collation: str  #: a COLLATE clause, or nothing
 
 
@@ -58,6 +59,8 @@ class Target:
     arbiter: Arbiter
     operators: tuple[str, ...]  #: equality, one a column of the key; empty where a key could not be looked up fast
     nulls_not_distinct: bool
+    relations: frozenset[tuple[str, str]]  #: schema and name of the table and of its partitions
+    rewrites: bool  #: a trigger may change a row before it is inserted, its key too
     deferrable: bool  #: some unique constraint is, and then a bare ON CONFLICT is an error (55000)
     pooled: bool  #: a pooler is in between, so that the next transaction may meet another session (H171)
 
@@ -108,6 +111,8 @@ def probe(connection: psycopg.Connection[Any], key: UniqueKey, columns: Sequence
         ),
         operators=tuple(operators[column] for column in key.columns if operators),
         nulls_not_distinct=found["nulls_not_distinct"],
+        relations=frozenset((schema, name) for schema, name in found["relations"]),
+        rewrites=found["rewrites"],
         deferrable=found["deferrable"],
         pooled=found["backend_pid"] != connection.info.backend_pid,
     )

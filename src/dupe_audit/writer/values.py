@@ -19,6 +19,7 @@ from psycopg.types.json import Json, Jsonb
 #: none of the words such as "now", which mean another time at each delivery
 _STAMP = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d+)?)?"
 _ZONED = re.compile(_STAMP + r" ?([Zz]|[+-]\d\d(:?\d\d(:\d\d)?)?)", re.ASCII)
+_MOVING = re.compile(r"now|today|tomorrow|yesterday", re.IGNORECASE)
 _UNZONED = re.compile(_STAMP, re.ASCII)
 
 Convert = Callable[[Any], Any]
@@ -31,12 +32,14 @@ class Unfit(Exception):
 def _text(value: Any) -> Any:
     if isinstance(value, str):
         return _sound(value)
-    if isinstance(value, bool) or value is None or isinstance(value, bytes):
+    if value is None or isinstance(value, bytes):
         return value
+    if isinstance(value, bool):
+        return "true" if value else "false"  # COPY would write t, and a text keeps what it is given
     if isinstance(value, (int, float)):
-        return repr(value)
+        return int.__repr__(value) if isinstance(value, int) else float.__repr__(value)  # an enum has words of its own
     if isinstance(value, (list, tuple)):
-        return [_sound(item) if isinstance(item, str) else item for item in value]
+        return [_text(item) for item in value]
     return value.isoformat() if isinstance(value, datetime) else _known(value)
 
 
@@ -72,7 +75,7 @@ def _timestamptz(value: Any) -> Any:
         if value.tzinfo is None:
             raise Unfit("a timestamp has no zone, so it would mean another time in another session")
         return value.isoformat()
-    if isinstance(value, str) and not _ZONED.fullmatch(value):
+    if value is not None and not (isinstance(value, str) and _ZONED.fullmatch(value)):
         raise Unfit("a timestamp is not of the form 2030-01-31T12:00:00.000000Z, with a zone")
     return _text(value)
 
@@ -82,12 +85,38 @@ def _timestamp(value: Any) -> Any:
         if value.tzinfo is not None:
             raise Unfit("a timestamp has a zone, which a column without one would drop in silence")
         return value.isoformat()
-    if isinstance(value, str) and not _UNZONED.fullmatch(value):
+    if value is not None and not (isinstance(value, str) and _UNZONED.fullmatch(value)):
         raise Unfit("a timestamp is not of the form 2030-01-31T12:00:00.000000, without a zone")
     return _text(value)
 
 
-_BY_TYPE: dict[str, Convert] = {"json": _json, "jsonb": _json, "timestamptz": _timestamptz, "timestamp": _timestamp}
+def _day(value: Any) -> Any:
+    if isinstance(value, str) and _MOVING.search(value):
+        raise Unfit("a date or time is a word that means another one at each delivery")
+    return _text(value)
+
+
+_BY_TYPE: dict[str, Convert] = {
+    "json": _json,
+    "jsonb": _json,
+    "timestamptz": _timestamptz,
+    "timestamp": _timestamp,
+    "date": _day,
+    "time": _day,
+    "timetz": _day,
+}
+
+
+def _convert(type_: str) -> Convert:
+    """Return how a value of a type is sent; ``_timestamptz`` is the catalog's name of an array of timestamptz."""
+    convert = _BY_TYPE.get(type_.removeprefix("_"), _text)
+    if convert is _text or not type_.startswith("_"):
+        return convert
+
+    def each(value: Any) -> Any:
+        return [each(item) for item in value] if isinstance(value, (list, tuple)) else convert(value)
+
+    return lambda value: each(value) if isinstance(value, (list, tuple)) else _text(value)
 
 
 class Values:
@@ -95,7 +124,7 @@ class Values:
 
     def __init__(self, columns: Sequence[str], types: Mapping[str, str]) -> None:
         self._columns = tuple(columns)
-        self._converts = tuple(_BY_TYPE.get(types[column], _text) for column in self._columns)
+        self._converts = tuple(_convert(types[column]) for column in self._columns)
 
     def __call__(self, row: Sequence[Any] | Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the row as it is sent.
@@ -109,4 +138,7 @@ class Values:
             row = [row[column] for column in self._columns]
         if len(row) != len(self._converts):
             raise Unfit(f"the row has {len(row)} values, not {len(self._converts)}")
-        return tuple([convert(value) for convert, value in zip(self._converts, row, strict=True)])
+        try:
+            return tuple([convert(value) for convert, value in zip(self._converts, row, strict=True)])
+        except (ValueError, RecursionError):  # an integer of more digits than Python writes down, a list of itself
+            raise Unfit("a value could not be written down") from None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey, check_identifier
@@ -105,6 +105,7 @@ class Writer:
             WrongUsage: the connection is inside a transaction of the caller's.
         """
         self._require_idle()
+        rows = list(rows)
         target = self._delivery.target
         as_sent = Values(self._columns, {column.name: column.base for column in target.columns})
         outcomes: dict[int, Outcome] = {}
@@ -120,10 +121,14 @@ class Writer:
 
     def _require_idle(self) -> None:
         connection = self._delivery.connection
-        idle = connection.closed or connection.info.transaction_status is TransactionStatus.IDLE
+        idle = connection.closed or (
+            connection.info.transaction_status is TransactionStatus.IDLE
+            and connection.pgconn.pipeline_status == PipelineStatus.OFF
+        )
         if not idle or not connection.autocommit:
             raise WrongUsage(
-                "The writer opens its own transactions: give it a connection in autocommit, outside a transaction."
+                "The writer opens its own transactions: give it a connection in autocommit, outside a transaction and "
+                "a pipeline."
             )
 
     def _settle(self, sent: list[Sent], outcomes: dict[int, Outcome]) -> None:

@@ -55,3 +55,26 @@ def test_whether_the_key_is_enforced(session, conn, sql):
     assert not enforced(conn, KEY)
     with pytest.raises(DupeAuditError, match="no table 'nowhere'"):
         enforced(conn, UniqueKey(table="nowhere", columns=("k",), name="once"))
+
+
+@pytest.mark.parametrize(
+    ("made", "key"),
+    [
+        ("CREATE UNIQUE INDEX ON u (a, b)", UniqueKey(table="u", columns=("a", "b"))),
+        ("ALTER TABLE u ADD PRIMARY KEY (a, b)", UniqueKey(table="u", columns=("a", "b"))),
+        ("ALTER TABLE u ADD CONSTRAINT uq UNIQUE (a, b)", UniqueKey(table="u", columns=("b", "a"), name="uq")),
+        (
+            "ALTER TABLE u ADD CONSTRAINT uq UNIQUE (a, b) INCLUDE (c)",
+            UniqueKey(table="u", columns=("a", "b"), name="uq"),
+        ),
+    ],
+)
+def test_whatever_on_conflict_can_name_is_enforced(conn, sql, made, key):
+    """A key without a name, in another order or with more in its index is enforced if ON CONFLICT takes it."""
+    sql("CREATE TABLE u (a int, b int, c int)")
+    assert not enforced(conn, key)
+    sql(made)
+    assert enforced(conn, key)
+    table = Table("u", MetaData(), Column("a", Integer), Column("b", Integer))
+    once = on_conflict(insert(table).values(a=1, b=2), key).returning(table.c.a)
+    assert [1, None] == [conn.execute(once).scalar_one_or_none() for _ in range(2)]
