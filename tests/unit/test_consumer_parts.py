@@ -116,6 +116,26 @@ def test_a_dead_letter_keeps_its_origin():
     } == told
 
 
+@pytest.mark.parametrize(
+    ("told", "attempt"),
+    [
+        ("abc", b"1"),
+        ("-3", b"1"),
+        ("1_0", b"1"),
+        ("", b"1"),
+        (None, b"1"),
+        ("²", b"1"),
+        ("9" * 5000, b"1"),
+        ("7", b"8"),
+    ],
+)
+def test_a_producer_that_writes_our_headers(told, attempt):
+    """A header of ours that a producer made up counts where it is a number, and else as none; nothing fails."""
+    rejected = message(0, 5, b"v", headers=[("dupe-audit-attempt", told)])
+    letter_of = letter(rejected, Rejection(reason="not_json", message="m"), "d", "1")
+    assert attempt == dict(letter_of.headers)["dupe-audit-attempt"]
+
+
 def test_log_lines_are_json():
     """An event is one line of JSON with its fields, and so is a line that a library logs."""
     form = logs.JsonLines().format

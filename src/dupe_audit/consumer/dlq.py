@@ -59,7 +59,7 @@ def letter(message: Message[Any, Any], rejection: Rejection, topic: str, version
     if f"{PREFIX}offset" in before:
         origin = {name: before.get(PREFIX + name, b"") for name in origin}
     ours = origin | {
-        "attempt": int(before.get(f"{PREFIX}attempt", b"0") or 0) + 1,
+        "attempt": _number(before.get(f"{PREFIX}attempt")) + 1,
         "reason": rejection.reason,
         "message": rejection.message,
         "sqlstate": rejection.sqlstate or "",
@@ -70,6 +70,11 @@ def letter(message: Message[Any, Any], rejection: Rejection, topic: str, version
         (PREFIX + name, value if isinstance(value, bytes) else str(value).encode()) for name, value in ours.items()
     ]
     return Letter(topic=topic, key=message.key(), value=message.value(), headers=[*theirs, *added])
+
+
+def _number(value: bytes | None) -> int:
+    """Return what a header says, or 0: any producer may write whatever it likes under our names."""
+    return int(value) if value is not None and len(value) <= 9 and value.isdigit() else 0
 
 
 def _headers(message: Message[Any, Any]) -> list[Header]:
