@@ -104,6 +104,8 @@ def test_variables_of_the_environment(load):
         ('name = "agent_actions"', "name = 3", 2, "is a string"),
         ('["t"]', "[]", 10, "cannot be empty"),
         ('["t"]', "[1]", 13, "list of strings"),
+        ('["t"]', '["^t.*"]', 13, "regular expressions are not taken"),
+        ('["t"]', '["t"]\n[dlq]\ntopic = "^{topic}-dlq"', 15, "regular expressions are not taken"),
         ('"localhost:9092"', '"${NOWHERE}"', 11, "NOWHERE is not set"),
         ('group = "g"', "group = g", 12, "not TOML"),
         ('["t"]', '["t"]\n[batch]\nlinger = 200', 15, "duration"),

@@ -131,6 +131,10 @@ def _kafka(section: Section) -> KafkaRule:
     )
     if not all(rule.topics) or not rule.topics or not brokers or not rule.group:
         section.fail(None, "brokers, group and topics cannot be empty.")
+    for topic in rule.topics:
+        if topic.startswith("^"):
+            # librdkafka would subscribe to all that match, which may be the topics of dead letters as well.
+            section.fail("topics", f"{topic!r} is no name of a topic, and regular expressions are not taken.")
     section.close("librdkafka")
     return rule
 
@@ -143,6 +147,8 @@ def _dlq(section: Section, kafka: KafkaRule) -> DlqRule:
         attempts=section.whole("attempts", usual.attempts, 1, 100),
         replay_group=section.text("replay_group", usual.replay_group),
     )
+    if rule.topic.startswith("^"):
+        section.fail("topic", f"{rule.topic!r} is no name of a topic, and regular expressions are not taken.")
     if set(map(rule.topic_of, kafka.topics)) & set(kafka.topics):
         section.fail("topic", "dead letters would go to a topic that they come from.")
     if rule.replay_group == kafka.group:
