@@ -14,14 +14,15 @@ from confluent_kafka import Message
 from dupe_audit.consumer import logs
 from dupe_audit.consumer.batch import Batch
 from dupe_audit.consumer.breaker import Breaker
-from dupe_audit.consumer.config import BreakerRule, Column, EventRule, HttpRule
-from dupe_audit.consumer.dlq import Rejection, letter
+from dupe_audit.consumer.config import BreakerRule, Column, DlqRule, EventRule, HttpRule, KafkaRule
+from dupe_audit.consumer.dlq import DeadLetters, Letter, Rejection, letter
 from dupe_audit.consumer.events import Decoder
 from dupe_audit.consumer.fields import TYPES
 from dupe_audit.consumer.health import Endpoint, Health
 from dupe_audit.consumer.metrics import Metrics
+from dupe_audit.consumer.source import Source
 from dupe_audit.consumer.stop import Abandoned, Stop
-from dupe_audit.errors import DupeAuditError
+from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.writer import Outcome
 
 
@@ -134,6 +135,28 @@ def test_a_producer_that_writes_our_headers(told, attempt):
     rejected = message(0, 5, b"v", headers=[("dupe-audit-attempt", told)])
     letter_of = letter(rejected, Rejection(reason="not_json", message="m"), "d", "1")
     assert attempt == dict(letter_of.headers)["dupe-audit-attempt"]
+
+
+def test_a_producer_that_cannot_be_made():
+    """Where the producer's certificate has gone since the start, the error says so; nothing of the letters is lost."""
+    settings = {"security.protocol": "ssl", "ssl.ca.location": "/nowhere/SECRET"}
+    kafka = KafkaRule(brokers="b:1", group="g", topics=("t",), librdkafka=settings)
+    letters = DeadLetters(kafka, DlqRule(replay_group="r"), Metrics(version="1", group="g"))
+    one = Letter(topic="d", key=None, value=b"x", headers=[])
+    with pytest.raises(DupeAuditError, match=r"cannot be sent: .*ssl\.ca\.location failed") as caught:
+        letters.send([one], lambda: None, lambda _seconds: None)
+    assert (3, False) == (caught.value.exit_code, "SECRET" in str(caught.value))
+
+
+@pytest.mark.parametrize("secret", ["SECRET", "SEC\nRET", 'SEC"RET', "secret"])
+@pytest.mark.parametrize("name", ["security.protocol", "sasl.mechanism", "plugin.library.paths"])
+def test_a_value_of_librdkafka_is_never_told(name, secret):
+    """The error about a setting has nothing of its value, whatever characters that has."""
+    settings = {"security.protocol": "sasl_plaintext", name: secret}
+    kafka = KafkaRule(brokers="b:1", group="g", topics=("t",), librdkafka=settings)
+    with pytest.raises(WrongUsage, match="librdkafka does not take") as caught:
+        Source(kafka, Metrics(version="1", group="g"), Health(HttpRule(), rollout=False))
+    assert [] == [part for part in ("SEC", "RET", "secret") if part in str(caught.value)]
 
 
 def test_log_lines_are_json():

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from dupe_audit.consumer.config import DlqRule, KafkaRule
-from dupe_audit.consumer.librdkafka import for_producer
+from dupe_audit.consumer.librdkafka import for_producer, told
 from dupe_audit.consumer.logs import librdkafka, say
 from dupe_audit.consumer.metrics import Metrics
 from dupe_audit.errors import DupeAuditError
@@ -172,5 +172,11 @@ class DeadLetters:
 
     def _ready(self) -> Producer:
         if self._producer is None:
-            self._producer = Producer(for_producer(self._kafka, self._rule), logger=librdkafka)
+            try:
+                self._producer = Producer(for_producer(self._kafka, self._rule), logger=librdkafka)
+            except KafkaException as error:  # the settings were tried, but a certificate may have gone since
+                raise DupeAuditError(
+                    f"Dead letters cannot be sent: {told(error, self._kafka.librdkafka.values())}. "
+                    "Nothing is lost: their offsets are not committed."
+                ) from None
         return self._producer

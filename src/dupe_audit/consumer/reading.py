@@ -66,6 +66,7 @@ def _config(root: Section) -> Config:
         http=_http(root.within("http")),
     )
     root.close("columns", "dlq", "database", "batch", "events", "breaker", "http")
+    librdkafka.tried(root.within("kafka").within("librdkafka"), config.kafka, config.dlq)
     return config
 
 
