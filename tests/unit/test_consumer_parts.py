@@ -3,6 +3,8 @@
 import json
 import logging
 import signal
+import socket
+import struct
 import threading
 import time
 import urllib.error
@@ -201,6 +203,63 @@ def test_health_and_readiness():
         assert 404 == ask(endpoint, "/")[0]
     finally:
         endpoint.close()
+
+
+@pytest.fixture
+def serve():
+    """Serve metrics at a host until the test ends."""
+    endpoints = []
+
+    def serve(host: str = "127.0.0.1") -> Endpoint:
+        rule = HttpRule(host=host, port=0)
+        endpoints.append(Endpoint(rule, Health(rule, rollout=False), Metrics(version="1", group="g")))
+        return endpoints[-1]
+
+    yield serve
+    for endpoint in endpoints:
+        endpoint.close()
+
+
+def test_clients_that_go_away(serve, capfd):
+    """A client that resets its connection leaves nothing on standard error, and the next one is served."""
+    endpoint = serve()
+    host, _colon, port = endpoint.address.rpartition(":")
+    for _ in range(20):
+        client = socket.create_connection((host, int(port)))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing sends a reset
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        client.close()
+    assert 200 == ask(endpoint, "/healthz")[0]
+    assert ("", "") == capfd.readouterr()
+
+
+def test_a_request_that_fails(serve, capfd, caplog, monkeypatch):
+    """An error of our own in an answer is a log line, not a traceback on standard error."""
+    endpoint = serve()
+    monkeypatch.setattr(Health, "stuck", lambda _self: 1 / 0)
+    with pytest.raises((urllib.error.URLError, ConnectionError)):
+        ask(endpoint, "/healthz")
+    assert ["a request was not answered: ZeroDivisionError"] == [one.message for one in caplog.records]
+    assert ("", "") == capfd.readouterr()
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_an_address_of_ipv6(serve, host):
+    """Metrics can be served on an address of IPv6, which is told as it is written in a URL."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    endpoint = serve(host)
+    assert f"[{host}]:" == endpoint.address.rstrip("0123456789")
+    assert (200, "ok\n") == ask(endpoint, "/healthz")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "x" * 64, "2001:db8::1"])
+def test_a_host_that_cannot_be_had(serve, host):
+    """The error about an address that is none of this machine's advises another host, not another port."""
+    with pytest.raises(WrongUsage, match=r"Metrics cannot be served on .*Give another \[http\] host\.$"):
+        serve(host)
 
 
 def work(stop: Stop) -> None:
