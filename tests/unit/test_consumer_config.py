@@ -101,6 +101,7 @@ def test_variables_of_the_environment(load):
         ('{ type = "uuid" }', '{ type = "uuid", default = "x" }', 6, "not of type uuid"),
         ("default = {} }", "default = {}, required = true }", 7, "cannot be required"),
         ("default = {} }", "default = 2026-01-01 }", 7, "not of type jsonb"),
+        ('{ type = "uuid" }', '{ type = "uuid", field = [] }', 6, "at least one"),
         ('"created_at"]', '"craeted_at"]', 3, "Did you mean 'created_at'?"),
         ('name = "agent_actions"', f'name = "{"x" * 64}"', 1, "63 bytes"),
         ('name = "agent_actions"', "name = 3", 2, "is a string"),

@@ -75,6 +75,8 @@ def _column(section: Section, name: str) -> Column:
     kind = one.choice("type", tuple(TYPES))
     convert = TYPES[kind]
     path = one.texts("field", (name,))
+    if not path:
+        one.fail("field", f"the field of column {name!r} is a name, or a path of at least one.")
     default = one.raw("default")
     if default is not None:
         try:
