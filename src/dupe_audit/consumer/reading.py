@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dupe_audit.consumer import librdkafka
 from dupe_audit.consumer.config import (
@@ -79,6 +81,8 @@ def _column(section: Section, name: str) -> Column:
         one.fail("field", f"the field of column {name!r} is a name, or a path of at least one.")
     default = one.raw("default")
     if default is not None:
+        if not _finite(default):
+            one.fail("default", f"the default of column {name!r} holds inf or nan, which JSON does not have.")
         try:
             default = convert(Exact.read(repr(default)) if isinstance(default, float) else default)
         except (Poison, TypeError) as error:
@@ -88,6 +92,15 @@ def _column(section: Section, name: str) -> Column:
         one.fail("required", f"column {name!r} has a default, so its field cannot be required.")
     one.close()
     return Column(name=name, path=path, type=kind, convert=convert, required=required, default=default)
+
+
+def _finite(value: Any) -> bool:
+    """Tell whether every number in a value is one; TOML has inf and nan, in which no event can come."""
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _table(section: Section, columns: tuple[Column, ...]) -> TableRule:
