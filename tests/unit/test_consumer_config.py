@@ -1,6 +1,8 @@
 """The consumer's file: what it says, and what is said about a wrong one."""
 
 import re
+import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,11 +101,18 @@ def test_variables_of_the_environment(load):
         ('{ type = "uuid" }', '{ type = "uuid", default = "x" }', 6, "not of type uuid"),
         ("default = {} }", "default = {}, required = true }", 7, "cannot be required"),
         ("default = {} }", "default = 2026-01-01 }", 7, "not of type jsonb"),
+        ('{ type = "uuid" }', '{ type = "uuid", field = [] }', 6, "at least one"),
+        ('"jsonb", default = {}', '"jsonb", default = { a = [1, { b = -inf }] }', 7, "inf or nan"),
+        ('"jsonb", default = {}', '"jsonb", default = nan', 7, "inf or nan"),
+        ('"jsonb", default = {}', '"numeric", default = inf', 7, "inf or nan"),
+        ('"jsonb", default = {}', '"double", default = +nan', 7, "inf or nan"),
         ('"created_at"]', '"craeted_at"]', 3, "Did you mean 'created_at'?"),
         ('name = "agent_actions"', f'name = "{"x" * 64}"', 1, "63 bytes"),
         ('name = "agent_actions"', "name = 3", 2, "is a string"),
         ('["t"]', "[]", 10, "cannot be empty"),
         ('["t"]', "[1]", 13, "list of strings"),
+        ('["t"]', '["^t.*"]', 13, "regular expressions are not taken"),
+        ('["t"]', '["t"]\n[dlq]\ntopic = "^{topic}-dlq"', 15, "regular expressions are not taken"),
         ('"localhost:9092"', '"${NOWHERE}"', 11, "NOWHERE is not set"),
         ('group = "g"', "group = g", 12, "not TOML"),
         ('["t"]', '["t"]\n[batch]\nlinger = 200', 15, "duration"),
@@ -132,6 +141,59 @@ def test_settings_that_break_the_promises_are_refused(load, setting):
     """Settings that would commit what is not written, or that have names of their own, are refused with the reason."""
     with pytest.raises(WrongUsage, match=f"line 15: '{re.escape(setting)}' cannot be set"):
         load(f'{FILE}[kafka.librdkafka]\n"{setting}" = "x"\n')
+
+
+@pytest.mark.parametrize(
+    ("settings", "line", "says"),
+    [
+        (['"client.rack" = "a"', '"max.in.flight.requests.per.connection" = 100'], 16, "must be set <= 5"),
+        (['"client.rack" = "a"', '"max.in.flight" = 100'], 16, "must be set <= 5"),
+        (['"client.rack" = "a"', '"retries" = 0'], 16, "must be set >= 1"),
+        (['"client.rack" = "a"', '"linger.ms" = 60000'], 16, "must be greater than"),
+        (['"client.rack" = "a"', '"compression.type" = "SECRET"'], 16, "compression.codec"),
+        (['"client.rack" = "a"', '"fetch.min.bites" = 1'], 16, "No such configuration property"),
+        (['"client.rack" = "a"', '"session.timeout.ms" = -7777'], 16, "outside allowed range 1..3600000"),
+        (['"security.protocol" = "SASL_SSL"', '"sasl.mechanism" = "SECRET"'], 14, "Unsupported SASL mechanism: …"),
+        (['"sasl.mechanism" = "PLAIN"', '"security.protocol" = "SASL_SSL"'], 14, "sasl.password must be set"),
+        (['"sasl.password" = "SECRET"', '"security.protocol" = "SEC\\nRET"'], 16, "Invalid value for"),
+        (['"client.rack" = "a"', '"error_cb" = "SECRET"'], 16, "cannot be made in a file"),
+    ],
+)
+def test_settings_that_librdkafka_does_not_take(load, settings, line, says):
+    """What either client would refuse later is refused when the file is read, with the line and without the value."""
+    with pytest.raises(WrongUsage, match=re.escape(says)) as caught:
+        load("\n".join([f"{FILE}[kafka.librdkafka]", *settings]))
+    assert f"consumer.toml, line {line}: librdkafka does not take the settings: " in str(caught.value)
+    assert [] == [value for value in ("SECRET", "SEC\n", "RET", "-7777") if value in str(caught.value)]
+
+
+def test_reading_a_file_connects_to_nothing(load, capfd):
+    """Brokers, a token's endpoint and certificates are left alone when a file is read, and librdkafka says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0.5)
+        port = silent.getsockname()[1]
+        settings = {
+            "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "OAUTHBEARER",
+            "sasl.oauthbearer.method": "oidc",
+            "sasl.oauthbearer.client.id": "a",
+            "sasl.oauthbearer.client.secret": "b",
+            "sasl.oauthbearer.token.endpoint.url": f"http://127.0.0.1:{port}/",
+            "ssl.ca.location": "/nowhere",
+            "plugin.library.paths": "nowhere",
+        }
+        lines = "".join(f'"{name}" = "{value}"\n' for name, value in settings.items())
+        for written in (lines, '"security.protocol" = "ssl"\n"ssl.ca.location" = "/nowhere"\n', ""):
+            load(FILE.replace("localhost:9092", f"127.0.0.1:{port}") + f"[kafka.librdkafka]\n{written}")
+        with pytest.raises(TimeoutError):
+            silent.accept()
+    assert ("", "") == capfd.readouterr()
+
+
+def test_a_file_is_read_without_the_extra(load, monkeypatch):
+    """Without the Kafka client a file can be checked all the same, up to what only the client knows."""
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    assert {"retries": "0"} == load(f"{FILE}[kafka.librdkafka]\nretries = 0\n").kafka.librdkafka
 
 
 def test_secrets_are_not_in_errors(load):

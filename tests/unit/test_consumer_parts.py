@@ -3,6 +3,8 @@
 import json
 import logging
 import signal
+import socket
+import struct
 import threading
 import time
 import urllib.error
@@ -14,14 +16,15 @@ from confluent_kafka import Message
 from dupe_audit.consumer import logs
 from dupe_audit.consumer.batch import Batch
 from dupe_audit.consumer.breaker import Breaker
-from dupe_audit.consumer.config import BreakerRule, Column, EventRule, HttpRule
-from dupe_audit.consumer.dlq import Rejection, letter
+from dupe_audit.consumer.config import BreakerRule, Column, DlqRule, EventRule, HttpRule, KafkaRule
+from dupe_audit.consumer.dlq import DeadLetters, Letter, Rejection, letter
 from dupe_audit.consumer.events import Decoder
 from dupe_audit.consumer.fields import TYPES
 from dupe_audit.consumer.health import Endpoint, Health
 from dupe_audit.consumer.metrics import Metrics
+from dupe_audit.consumer.source import Source
 from dupe_audit.consumer.stop import Abandoned, Stop
-from dupe_audit.errors import DupeAuditError
+from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.writer import Outcome
 
 
@@ -116,6 +119,48 @@ def test_a_dead_letter_keeps_its_origin():
     } == told
 
 
+@pytest.mark.parametrize(
+    ("told", "attempt"),
+    [
+        ("abc", b"1"),
+        ("-3", b"1"),
+        ("1_0", b"1"),
+        ("", b"1"),
+        (None, b"1"),
+        ("²", b"1"),
+        ("9" * 5000, b"1"),
+        ("7", b"8"),
+    ],
+)
+def test_a_producer_that_writes_our_headers(told, attempt):
+    """A header of ours that a producer made up counts where it is a number, and else as none; nothing fails."""
+    rejected = message(0, 5, b"v", headers=[("dupe-audit-attempt", told)])
+    letter_of = letter(rejected, Rejection(reason="not_json", message="m"), "d", "1")
+    assert attempt == dict(letter_of.headers)["dupe-audit-attempt"]
+
+
+def test_a_producer_that_cannot_be_made():
+    """Where the producer's certificate has gone since the start, the error says so; nothing of the letters is lost."""
+    settings = {"security.protocol": "ssl", "ssl.ca.location": "/nowhere/SECRET"}
+    kafka = KafkaRule(brokers="b:1", group="g", topics=("t",), librdkafka=settings)
+    letters = DeadLetters(kafka, DlqRule(replay_group="r"), Metrics(version="1", group="g"))
+    one = Letter(topic="d", key=None, value=b"x", headers=[])
+    with pytest.raises(DupeAuditError, match=r"cannot be sent: .*ssl\.ca\.location failed") as caught:
+        letters.send([one], lambda: None, lambda _seconds: None)
+    assert (3, False) == (caught.value.exit_code, "SECRET" in str(caught.value))
+
+
+@pytest.mark.parametrize("secret", ["SECRET", "SEC\nRET", 'SEC"RET', "secret"])
+@pytest.mark.parametrize("name", ["security.protocol", "sasl.mechanism", "plugin.library.paths"])
+def test_a_value_of_librdkafka_is_never_told(name, secret):
+    """The error about a setting has nothing of its value, whatever characters that has."""
+    settings = {"security.protocol": "sasl_plaintext", name: secret}
+    kafka = KafkaRule(brokers="b:1", group="g", topics=("t",), librdkafka=settings)
+    with pytest.raises(WrongUsage, match="librdkafka does not take") as caught:
+        Source(kafka, Metrics(version="1", group="g"), Health(HttpRule(), rollout=False))
+    assert [] == [part for part in ("SEC", "RET", "secret") if part in str(caught.value)]
+
+
 def test_log_lines_are_json():
     """An event is one line of JSON with its fields, and so is a line that a library logs."""
     form = logs.JsonLines().format
@@ -158,6 +203,63 @@ def test_health_and_readiness():
         assert 404 == ask(endpoint, "/")[0]
     finally:
         endpoint.close()
+
+
+@pytest.fixture
+def serve():
+    """Serve metrics at a host until the test ends."""
+    endpoints = []
+
+    def serve(host: str = "127.0.0.1") -> Endpoint:
+        rule = HttpRule(host=host, port=0)
+        endpoints.append(Endpoint(rule, Health(rule, rollout=False), Metrics(version="1", group="g")))
+        return endpoints[-1]
+
+    yield serve
+    for endpoint in endpoints:
+        endpoint.close()
+
+
+def test_clients_that_go_away(serve, capfd):
+    """A client that resets its connection leaves nothing on standard error, and the next one is served."""
+    endpoint = serve()
+    host, _colon, port = endpoint.address.rpartition(":")
+    for _ in range(4):
+        client = socket.create_connection((host, int(port)))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing sends a reset
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        client.close()
+    assert 200 == ask(endpoint, "/healthz")[0]
+    assert ("", "") == capfd.readouterr()
+
+
+def test_a_request_that_fails(serve, capfd, caplog, monkeypatch):
+    """An error of our own in an answer is a log line, not a traceback on standard error."""
+    endpoint = serve()
+    monkeypatch.setattr(Health, "stuck", lambda _self: 1 / 0)
+    with pytest.raises((urllib.error.URLError, ConnectionError)):
+        ask(endpoint, "/healthz")
+    assert ["a request was not answered: ZeroDivisionError"] == [one.message for one in caplog.records]
+    assert ("", "") == capfd.readouterr()
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_an_address_of_ipv6(serve, host):
+    """Metrics can be served on an address of IPv6, which is told as it is written in a URL."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    endpoint = serve(host)
+    assert f"[{host}]:" == endpoint.address.rstrip("0123456789")
+    assert (200, "ok\n") == ask(endpoint, "/healthz")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "x" * 64, "2001:db8::1"])
+def test_a_host_that_cannot_be_had(serve, host):
+    """The error about an address that is none of this machine's advises another host, not another port."""
+    with pytest.raises(WrongUsage, match=r"Metrics cannot be served on .*Give another \[http\] host\.$"):
+        serve(host)
 
 
 def work(stop: Stop) -> None:

@@ -14,7 +14,7 @@ from importlib.metadata import version as installed
 from dupe_audit.consumer.config import Config
 from dupe_audit.consumer.logs import say
 from dupe_audit.consumer.reading import read
-from dupe_audit.consumer.stop import Stop
+from dupe_audit.consumer.stop import Abandoned, Stop
 from dupe_audit.errors import DupeAuditError, WrongUsage
 
 __all__ = ["Config", "Stop", "consume", "read"]
@@ -81,9 +81,12 @@ def _consume(config: Config, url: str, stop: Stop, *, replay: bool) -> tuple[int
             table=str(config.table.key),
             http=address,
         )
-        loop.look()  # a table that is not there is found before the group is disturbed
-        source.subscribe()
-        loop.run()
+        try:
+            loop.look()  # a table that is not there is found before the group is disturbed
+            source.subscribe()
+            loop.run()
+        except Abandoned:  # also while it connects for the first time, which may take long
+            say("abandoned", level=logging.WARNING)
         if replay:
             kinds = ("read", "inserted", "duplicate", "in_batch", "collision", "rejected")
             say("replayed", **{kind: loop.totals[kind] for kind in kinds})

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from dupe_audit.consumer.config import DlqRule, KafkaRule
-from dupe_audit.consumer.librdkafka import for_producer
+from dupe_audit.consumer.librdkafka import for_producer, told
 from dupe_audit.consumer.logs import librdkafka, say
 from dupe_audit.consumer.metrics import Metrics
 from dupe_audit.errors import DupeAuditError
@@ -59,7 +59,7 @@ def letter(message: Message[Any, Any], rejection: Rejection, topic: str, version
     if f"{PREFIX}offset" in before:
         origin = {name: before.get(PREFIX + name, b"") for name in origin}
     ours = origin | {
-        "attempt": int(before.get(f"{PREFIX}attempt", b"0") or 0) + 1,
+        "attempt": _number(before.get(f"{PREFIX}attempt")) + 1,
         "reason": rejection.reason,
         "message": rejection.message,
         "sqlstate": rejection.sqlstate or "",
@@ -70,6 +70,11 @@ def letter(message: Message[Any, Any], rejection: Rejection, topic: str, version
         (PREFIX + name, value if isinstance(value, bytes) else str(value).encode()) for name, value in ours.items()
     ]
     return Letter(topic=topic, key=message.key(), value=message.value(), headers=[*theirs, *added])
+
+
+def _number(value: bytes | None) -> int:
+    """Return what a header says, or 0: any producer may write whatever it likes under our names."""
+    return int(value) if value is not None and len(value) <= 9 and value.isdigit() else 0
 
 
 def _headers(message: Message[Any, Any]) -> list[Header]:
@@ -167,5 +172,11 @@ class DeadLetters:
 
     def _ready(self) -> Producer:
         if self._producer is None:
-            self._producer = Producer(for_producer(self._kafka, self._rule), logger=librdkafka)
+            try:
+                self._producer = Producer(for_producer(self._kafka, self._rule), logger=librdkafka)
+            except KafkaException as error:  # the settings were tried, but a certificate may have gone since
+                raise DupeAuditError(
+                    f"Dead letters cannot be sent: {told(error, self._kafka.librdkafka.values())}. "
+                    "Nothing is lost: their offsets are not committed."
+                ) from None
         return self._producer

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from dupe_audit.consumer.config import HttpRule
+from dupe_audit.consumer.logs import log
 from dupe_audit.consumer.metrics import Metrics
 from dupe_audit.errors import WrongUsage
 
@@ -43,6 +47,25 @@ class Health:
         return self.stuck()
 
 
+class _Server(HTTPServer):
+    """Says nothing on standard error, which is for lines of JSON."""
+
+    def handle_error(self, _request: Any, _client_address: Any) -> None:
+        """Leave clients that go away alone; log the kind of any other error."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            log.getChild("http").error("a request was not answered: %s", type(error).__name__)
+
+
+class _ServerOf6(_Server):
+    address_family = socket.AF_INET6
+
+
+def _joined(host: str, port: int) -> str:
+    """Return an address as it is written in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Endpoint:
     """Serves /metrics, /healthz and /readyz from one thread, until it is closed."""
 
@@ -53,13 +76,15 @@ class Endpoint:
             WrongUsage: the address cannot be had.
         """
         try:
-            self._server = HTTPServer((rule.host, rule.port), _handler(health, metrics))
-        except OSError as error:
-            raise WrongUsage(
-                f"Metrics cannot be served on {rule.host}:{rule.port}: {error.strerror or error}. "
-                "Give another [http] port; 0 takes a free one."
-            ) from None
-        self.address = f"{self._server.server_address[0]!s}:{self._server.server_address[1]}"
+            self._server = (_ServerOf6 if ":" in rule.host else _Server)(
+                (rule.host, rule.port), _handler(health, metrics)
+            )
+        except (OSError, UnicodeError) as error:  # UnicodeError: the name of a host is too long
+            of_port = isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES)
+            hint = "Give another [http] port; 0 takes a free one." if of_port else "Give another [http] host."
+            why = getattr(error, "strerror", None) or error
+            raise WrongUsage(f"Metrics cannot be served on {_joined(rule.host, rule.port)}: {why}. {hint}") from None
+        self.address = _joined(str(self._server.server_address[0]), int(self._server.server_address[1]))
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
 

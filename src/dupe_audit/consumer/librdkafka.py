@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from dupe_audit.consumer.config import DlqRule, KafkaRule
 from dupe_audit.consumer.sections import Section
+
+if TYPE_CHECKING:  # the file can be read without the extra
+    from confluent_kafka import KafkaException
 
 #: settings that are not for the file to make, and why
 REFUSED = {
@@ -35,6 +42,9 @@ REFUSED = {
 _CONSUMERS = ("session.", "heartbeat.", "max.poll.", "queued.", "fetch.", "check.crcs", "max.partition.fetch.")
 _PRODUCERS = ("queue.buffering.", "linger.ms", "batch.", "compression.", "retries", "retry.backoff.", "sticky.")
 
+#: mechanisms whose ticket or token is fetched as soon as there is a client
+_AT_ONCE = {"GSSAPI", "OAUTHBEARER"}
+
 
 def checked(section: Section) -> dict[str, str]:
     """Return the settings of a file's section as librdkafka wants them: strings.
@@ -53,6 +63,79 @@ def checked(section: Section) -> dict[str, str]:
             section.fail(name, f"{name!r} is a string, a number, true or false.")
         settings[name] = str(value).lower() if isinstance(value, bool) else str(value)
     return settings
+
+
+def tried(section: Section, kafka: KafkaRule, dlq: DlqRule) -> None:
+    """Let librdkafka object to the settings of a file's section, for the consumer and for the producer.
+
+    Nothing is connected to, and no certificate is read: what is not on this machine may be on another.
+
+    Raises:
+        WrongUsage: it does not take them.
+    """
+    try:
+        import confluent_kafka  # noqa: F401 - the start says how to install it
+    except ImportError:
+        return
+    if (objection := _objection(kafka, dlq)) is None:
+        return
+    named = (name for name in kafka.librdkafka if re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", objection))
+    # librdkafka may say another name of the same setting; alone it then gets the same objection.
+    alone = (
+        name
+        for name, value in kafka.librdkafka.items()
+        if _objection(replace(kafka, librdkafka={name: value}), dlq) == objection
+    )
+    section.fail(next(named, None) or next(alone, None), f"librdkafka does not take the settings: {objection}")
+
+
+def _objection(kafka: KafkaRule, dlq: DlqRule) -> str | None:
+    """Return what librdkafka objects to, without any value, or None."""
+    from confluent_kafka import Consumer, KafkaException, Producer
+
+    quiet = logging.Logger("librdkafka")  # noqa: LOG001 - nobody is to hear it, and the start says the same
+    quiet.disabled = True
+    try:
+        Consumer(_at_rest(for_consumer(kafka)), logger=quiet).close()
+        Producer(_at_rest(for_producer(kafka, dlq)), logger=quiet).flush(0)
+    except KafkaException as error:
+        return told(error, kafka.librdkafka.values())
+    except (TypeError, AttributeError, ValueError):
+        return "one of them cannot be made in a file."  # such as error_cb, which is a function
+    return None
+
+
+def _at_rest(settings: Mapping[str, str]) -> dict[str, Any]:
+    """Return settings with which a client connects to nothing and reads no files."""
+    rest = {
+        name: value for name, value in settings.items() if name not in ("bootstrap.servers", "plugin.library.paths")
+    }
+    protocol = rest.get("security.protocol", "").lower()
+    mechanisms = {rest[name] for name in ("sasl.mechanism", "sasl.mechanisms") if name in rest} or {"GSSAPI"}
+    if protocol == "ssl" or (protocol.startswith("sasl_") and mechanisms & _AT_ONCE):
+        rest["security.protocol"] = "plaintext"
+    elif protocol == "sasl_ssl":
+        rest["security.protocol"] = "sasl_plaintext"
+    return rest
+
+
+def told(error: KafkaException, values: Iterable[str] = ()) -> str:
+    """Return what librdkafka objects to, in one line, without the values, which may be secrets."""
+    said = error.args[0].str()
+    said = re.sub(r'value ".*" for', "value for", said, flags=re.DOTALL)
+    said = re.sub(r"dlopen\(\) failed: .*", "a plugin of plugin.library.paths cannot be loaded", said, flags=re.DOTALL)
+    said = re.sub(r"value -?\d+ is", "value is", said)
+    for value in sorted(filter(_telling, values), key=len, reverse=True):
+        # A plain word may be a part of a setting's name, which is to be read.
+        word = re.fullmatch(r"[a-z0-9.]+", value)
+        pattern = rf"(?<![\w.]){re.escape(value)}(?!\w|\.[\w.])" if word else re.escape(value)
+        said = re.sub(pattern, "…", said)
+    return " ".join(said.split())
+
+
+def _telling(value: str) -> bool:
+    """Tell whether a value may be a secret, rather than a flag or a small number, which librdkafka's text has too."""
+    return bool(value.strip()) and value not in ("true", "false") and not re.fullmatch(r"-?\d{1,3}", value)
 
 
 def for_consumer(rule: KafkaRule) -> dict[str, str]:

@@ -64,13 +64,11 @@ class Loop:
         """Go round until asked to stop.
 
         Raises:
+            Abandoned: a signal came, and what was at hand took too long.
             DupeAuditError: going on would lose events or repeat an error for each.
         """
-        try:
-            while not self._stop and not (self._replay and self._source.finished()):
-                self._turn()
-        except Abandoned:
-            say("abandoned", level=logging.WARNING)
+        while not self._stop and not (self._replay and self._source.finished()):
+            self._turn()
 
     def _turn(self) -> None:
         self._health.beat()
@@ -166,6 +164,7 @@ class Loop:
         """See whether the database is there, and what keeps the key unique; an idle consumer would not notice.
 
         Raises:
+            Abandoned: a signal came, and the database did not answer.
             DupeAuditError: no row could ever be written.
         """
         try:

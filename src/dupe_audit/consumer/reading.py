@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dupe_audit.consumer import librdkafka
 from dupe_audit.consumer.config import (
@@ -66,6 +68,7 @@ def _config(root: Section) -> Config:
         http=_http(root.within("http")),
     )
     root.close("columns", "dlq", "database", "batch", "events", "breaker", "http")
+    librdkafka.tried(root.within("kafka").within("librdkafka"), config.kafka, config.dlq)
     return config
 
 
@@ -74,8 +77,12 @@ def _column(section: Section, name: str) -> Column:
     kind = one.choice("type", tuple(TYPES))
     convert = TYPES[kind]
     path = one.texts("field", (name,))
+    if not path:
+        one.fail("field", f"the field of column {name!r} is a name, or a path of at least one.")
     default = one.raw("default")
     if default is not None:
+        if not _finite(default):
+            one.fail("default", f"the default of column {name!r} holds inf or nan, which JSON does not have.")
         try:
             default = convert(Exact.read(repr(default)) if isinstance(default, float) else default)
         except (Poison, TypeError) as error:
@@ -85,6 +92,15 @@ def _column(section: Section, name: str) -> Column:
         one.fail("required", f"column {name!r} has a default, so its field cannot be required.")
     one.close()
     return Column(name=name, path=path, type=kind, convert=convert, required=required, default=default)
+
+
+def _finite(value: Any) -> bool:
+    """Tell whether every number in a value is one; TOML has inf and nan, in which no event can come."""
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _table(section: Section, columns: tuple[Column, ...]) -> TableRule:
@@ -131,6 +147,10 @@ def _kafka(section: Section) -> KafkaRule:
     )
     if not all(rule.topics) or not rule.topics or not brokers or not rule.group:
         section.fail(None, "brokers, group and topics cannot be empty.")
+    for topic in rule.topics:
+        if topic.startswith("^"):
+            # librdkafka would subscribe to all that match, which may be the topics of dead letters as well.
+            section.fail("topics", f"{topic!r} is no name of a topic, and regular expressions are not taken.")
     section.close("librdkafka")
     return rule
 
@@ -143,6 +163,8 @@ def _dlq(section: Section, kafka: KafkaRule) -> DlqRule:
         attempts=section.whole("attempts", usual.attempts, 1, 100),
         replay_group=section.text("replay_group", usual.replay_group),
     )
+    if rule.topic.startswith("^"):
+        section.fail("topic", f"{rule.topic!r} is no name of a topic, and regular expressions are not taken.")
     if set(map(rule.topic_of, kafka.topics)) & set(kafka.topics):
         section.fail("topic", "dead letters would go to a topic that they come from.")
     if rule.replay_group == kafka.group:

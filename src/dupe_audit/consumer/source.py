@@ -6,7 +6,6 @@ Rebalances run inside ``poll``, on the one thread that polls and writes, so none
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -16,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from dupe_audit.consumer.commit import Commit, Place
 from dupe_audit.consumer.config import KafkaRule
 from dupe_audit.consumer.health import Health
-from dupe_audit.consumer.librdkafka import for_consumer
+from dupe_audit.consumer.librdkafka import for_consumer, told
 from dupe_audit.consumer.logs import SAY_EVERY, librdkafka, say
 from dupe_audit.consumer.metrics import Metrics
 from dupe_audit.errors import DupeAuditError, WrongUsage
@@ -75,7 +74,9 @@ class Source:
         try:
             self._consumer = Consumer(settings, logger=librdkafka)
         except KafkaException as error:
-            raise WrongUsage(f"librdkafka does not take the settings: {_told(error)}") from None
+            raise WrongUsage(
+                f"librdkafka does not take the settings: {told(error, rule.librdkafka.values())}"
+            ) from None
 
     def subscribe(self) -> None:
         """Join the group."""
@@ -253,8 +254,3 @@ def place_of(message: Message[Any, Any]) -> Place:
 
 def _places(partitions: Iterable[TopicPartition]) -> set[Place]:
     return {(one.topic, one.partition) for one in partitions}
-
-
-def _told(error: KafkaException) -> str:
-    """Return what librdkafka objects to, without the value, which may be a secret."""
-    return re.sub(r'value ".*" for', "value for", error.args[0].str()).strip()

@@ -122,11 +122,11 @@ def test_start_latest(mock, topic, consumer_file, inside, sql):
     assert [(1, 1)] == sql(COUNT)
 
 
-def test_a_setting_that_librdkafka_does_not_know(mock, topic, consumer_file, inside):
+def test_a_setting_that_librdkafka_does_not_know(mock, topic, consumer_file, consume):
     """A setting that librdkafka refuses is wrong usage, and its value is not repeated."""
     file = consumer_file(mock.address, topic)
     file.write_text(file.read_text().replace("[http]", '"security.protocol" = "SECRET"\n[http]'))
-    error = inside(file).ended(2)
+    error = consume(file).ended(2)
     assert "security.protocol" in error
     assert "SECRET" not in error
 

@@ -1,6 +1,7 @@
 """The database goes away, is slow, or changes under a consumer: nothing is lost, and partitions are kept."""
 
 import signal
+import socket
 import time
 
 import psycopg
@@ -195,6 +196,24 @@ def test_a_batch_that_waits_for_a_lock_is_abandoned(mock, consumer_file, consume
     again = consume(file)
     again.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
     assert [(10, 10)] == sql(COUNT)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_while_it_connects_for_the_first_time(mock, consumer_file, consume, number, code):
+    """A database that takes connections and never answers does not change how a signal ends the consumer."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        database = f'[database]\nurl = "postgresql://u@127.0.0.1:{silent.getsockname()[1]}/d"\nconnect_timeout = "30s"'
+        more = f'[batch]\nshutdown = "200ms"\n{database}'
+        program = consume(consumer_file(mock.address, mock.topic(), more=more))
+        connection, _address = silent.accept()
+        with connection:
+            before = time.monotonic()
+            program.stop(number, code)
+    assert time.monotonic() - before < 10  # when Docker would kill it
+    assert [("abandoned", None), ("stopped", number.name)] == [
+        (one["event"], one.get("reason")) for one in program.events()[-2:]
+    ]
 
 
 def test_a_lock_that_is_held_too_long_is_waited_for(mock, consumer_file, inside, sql, psycopg_connect):
