@@ -16,6 +16,7 @@ from alembic.operations import MigrateOperation, ops
 from sqlalchemy.sql.elements import conv
 
 from dupe_audit.errors import WrongUsage
+from dupe_audit.foreign_keys import Referenced, ordered
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.operations import (
     ArchiveDuplicatesOp,
@@ -50,16 +51,20 @@ class Together(ops.OpContainer):
         return Together([one.reverse() for one in reversed(self.ops)])
 
 
+class Enforce(Together):
+    """Archive the duplicates of a key, and make it a constraint."""
+
+    def __init__(self, key: UniqueKey) -> None:
+        super().__init__([ArchiveDuplicatesOp(key, CleanupRule()), CreateUniqueConstraintOnlineOp(key, BuildRule())])
+        self.key = key
+
+
 class Release(DropUniqueConstraintOnlineOp):
     """Drop a constraint that the models no longer have. Duplicates may come then, so the way back archives them."""
 
     def reverse(self) -> MigrateOperation:  # type: ignore[override] # Alembic renders whatever it is
         """Return the operations that enforce the key again."""
-        return _enforce(self.key)
-
-
-def _enforce(key: UniqueKey) -> Together:
-    return Together([ArchiveDuplicatesOp(key, CleanupRule()), CreateUniqueConstraintOnlineOp(key, BuildRule())])
+        return Enforce(self.key)
 
 
 @comparators.dispatch_for("schema", **_LAST)
@@ -78,8 +83,11 @@ def use_directives(context: AutogenContext, upgrade: ops.UpgradeOps, _schemas: o
             written += _rewritten(one)
         else:
             written.append(one)
-    upgrade.ops[:] = written
-    ours = sum(isinstance(one, Together) for one in written)
+    default = context.migration_context.dialect.default_schema_name
+    leaving = Referenced.by((one.key for one in written if isinstance(one, Release)), default)
+    coming = Referenced.by((one.key for one in written if isinstance(one, Enforce)), default)
+    upgrade.ops[:] = written = list(ordered(written, leaving=leaving, coming=coming))
+    ours = sum(isinstance(one, Enforce) for one in written)
     if ours and len(written) > 1:
         log.warning(
             "This is more than one key of one table. Give each archive_duplicates() with its "
@@ -100,7 +108,7 @@ def _rewritten(table: ops.ModifyTableOps) -> Iterator[MigrateOperation]:
         if key is None:
             rest.append(one)
         elif unique is one:
-            coming.append(_enforce(key))
+            coming.append(Enforce(key))
         else:
             leaving.append(Release(key, BuildRule()))
     table.ops[:] = rest

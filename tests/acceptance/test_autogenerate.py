@@ -301,6 +301,153 @@ def test_long_calls_are_left_as_a_formatter_leaves_them(project, tmp_path):
     assert "(\n" in up
 
 
+def test_foreign_key_to_the_new_key_of_its_own_table(project, sql):
+    """A foreign key comes after the key that it references, and goes before it, though nobody gave it a name."""
+    sql("ALTER TABLE people ADD parent text")
+    sql("INSERT INTO people (email, parent) VALUES ('a', NULL), ('a', NULL), ('b', 'a'), ('c', 'b')")
+    before = sql("SELECT * FROM people ORDER BY id")
+    parent = sa.Column("parent", sa.Text)
+    foreign = sa.ForeignKeyConstraint(["parent"], ["people.email"])
+    up, down = project.generate(models(parent, UniqueConstraint("email", name="u"), foreign))
+    assert ["archive_duplicates", "create_unique_constraint_online", "create_foreign_key"] == called(up)
+    assert ["drop_constraint", "drop_unique_constraint_online", "restore_duplicates"] == called(down)
+
+    project.upgrade()
+    assert project.clean()
+    assert [("people_parent_fkey",)] == sql("SELECT conname FROM pg_constraint WHERE confrelid = 'people'::regclass")
+    project.downgrade()
+    assert before == sql("SELECT * FROM people ORDER BY id")
+    project.upgrade()
+    assert [(3,)] == sql("SELECT count(*) FROM people")
+    assert project.clean()
+
+
+def test_foreign_key_to_a_composite_key_with_the_primary_key_in_it(project, sql):
+    """A key that has no duplicates, for a foreign key that names its columns in another order, is no exception."""
+    sql("ALTER TABLE people ADD p int; INSERT INTO people (email, town, p) VALUES ('a', 'a', 1), ('b', 'a', 1)")
+    foreign = sa.ForeignKeyConstraint(["town", "p"], ["people.email", "people.id"])
+    metadata = models(sa.Column("p", sa.Integer), UniqueConstraint("id", "email", name="uq_ic"), foreign)
+    project.generate(metadata)
+
+    project.upgrade()
+    assert project.clean()
+    project.downgrade()
+    project.upgrade()
+    assert [(2,)] == sql("SELECT count(*) FROM people")
+    assert project.clean()
+
+
+def pets(metadata, *, owned=True):
+    """Add two tables to the models: one sorts before the table that they reference, and one after it."""
+    for name in ("cats", "rats"):
+        owner = [sa.ForeignKeyConstraint(["owner"], ["people.email"], ondelete="CASCADE")] if owned else []
+        sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("owner", sa.Text), *owner)
+    return metadata
+
+
+def test_foreign_keys_of_tables_that_are_there(project, sql):
+    """Those of other tables wait as well, keep what is said of them, and are there again on the way back."""
+    for name in ("cats", "rats"):
+        sql(f"CREATE TABLE {name} (id serial PRIMARY KEY, owner text)")
+        sql(f"INSERT INTO {name} (owner) VALUES ('a'), ('b'), ('b')")
+    sql("INSERT INTO people (email) VALUES ('a'), ('a'), ('b')")
+    metadata = pets(models(UniqueConstraint("email", name="u")))
+    up, down = project.generate(metadata)
+    assert ["archive_duplicates", "create_unique_constraint_online", *["create_foreign_key"] * 2] == called(up)
+    assert [*["drop_constraint"] * 2, "drop_unique_constraint_online", "restore_duplicates"] == called(down)
+    project.upgrade()
+    assert project.clean()
+
+    up, down = project.generate(pets(models(), owned=False))
+    assert [*["drop_constraint"] * 2, "drop_unique_constraint_online"] == called(up)
+    assert ["archive_duplicates", "create_unique_constraint_online", *["create_foreign_key"] * 2] == called(down)
+    project.upgrade()
+    assert project.clean()
+    project.downgrade()
+    assert [("c",), ("c",)] == sql("SELECT confdeltype::text FROM pg_constraint WHERE confrelid = 'people'::regclass")
+    project.downgrade()
+    assert [(3,)] == sql("SELECT count(*) FROM people")
+    project.upgrade()
+    assert project.clean()
+
+
+def test_foreign_keys_of_new_tables(project, sql):
+    """A new table is made without the foreign key that has to wait, and keeps the others inline."""
+    sql("INSERT INTO people (email) VALUES ('a'), ('a'), ('b')")
+    metadata = pets(models(UniqueConstraint("email", name="u")))
+    metadata.tables["cats"].append_column(sa.Column("person", sa.ForeignKey("people.id")))
+    up, down = project.generate(metadata)
+    keys = ["archive_duplicates", "create_unique_constraint_online"]
+    assert ["create_table", "create_table", *keys, "create_foreign_key", "create_foreign_key"] == called(up)
+    assert "['person'], ['people.id']" in up
+    back = ["drop_unique_constraint_online", "restore_duplicates", "drop_table", "drop_table"]
+    assert ["drop_constraint", "drop_constraint", *back] == called(down)
+
+    project.upgrade()
+    assert project.clean()
+    project.downgrade()
+    assert [(3,)] == sql("SELECT count(*) FROM people")
+    project.upgrade()
+    assert project.clean()
+
+
+def test_tables_that_leave_with_their_foreign_keys(project):
+    """Tables that go are gone before the key that they reference, and come back after it."""
+    project.generate(pets(models(UniqueConstraint("email", name="u"))))
+    project.upgrade()
+    up, down = project.generate(models())
+    assert ["drop_table", "drop_table", "drop_unique_constraint_online"] == called(up)
+    assert ["archive_duplicates", "create_unique_constraint_online", "create_table", "create_table"] == called(down)
+
+    project.upgrade()
+    assert project.clean()
+    project.downgrade()
+
+
+def test_foreign_key_that_does_not_need_the_key(project):
+    """A foreign key to something else stays where Alembic has it, before the archive, which then sees it."""
+    parent, foreign = sa.Column("parent", sa.Integer), sa.ForeignKeyConstraint(["parent"], ["people.id"], name="f")
+    up, _ = project.generate(models(UniqueConstraint("email", name="u"), parent, foreign))
+    assert ["add_column", "create_foreign_key", "archive_duplicates", "create_unique_constraint_online"] == called(up)
+
+
+def test_foreign_keys_with_batches_and_schemas(project, sql):
+    """With render_as_batch, and over schemas, a foreign key waits all the same."""
+    sql("CREATE SCHEMA sales; CREATE TABLE sales.cats (id serial PRIMARY KEY, owner text, town text)")
+    options = "connection=connection, render_as_batch=True, include_schemas=True, target"
+    project.edit("connection=connection, target", options)
+    metadata = models(UniqueConstraint("email", name="u"))
+    columns = [sa.Column("id", sa.Integer, primary_key=True), sa.Column("owner", sa.Text), sa.Column("town", sa.Text)]
+    home = [UniqueConstraint("town", name="v"), sa.ForeignKeyConstraint(["owner"], ["sales.cats.town"])]
+    owner = sa.ForeignKeyConstraint(["owner"], ["people.email"], name="cats_owner_to_people")
+    sa.Table("cats", metadata, *columns, *home, owner, schema="sales")
+    up, down = project.generate(metadata)
+    keys = ["archive_duplicates", "create_unique_constraint_online"]
+    assert [*keys, *keys, "batch_alter_table", "create_foreign_key", "create_foreign_key"] == called(up)
+    assert ["batch_alter_table", "drop_constraint", "drop_constraint"] == called(down)[:3]
+
+    project.upgrade()
+    assert project.clean()
+    project.downgrade()
+    project.upgrade()
+    assert project.clean()
+
+
+def test_long_name_of_a_foreign_key(project, sql):
+    """The name that a foreign key gets is one that PostgreSQL would not cut, so the way back knows it."""
+    columns = [f"a_column_with_a_very_long_name_which_ends_in_{n}" for n in range(2)]
+    sql("".join(f"ALTER TABLE people ADD {name} text;" for name in columns))
+    foreign = [sa.ForeignKeyConstraint([columns[0]], ["people.email"])]
+    foreign.append(sa.ForeignKeyConstraint(columns, ["people.email", "people.town"]))
+    uniques = UniqueConstraint("email", name="u"), UniqueConstraint("email", "town", name="v")
+    project.generate(models(*(sa.Column(name, sa.Text) for name in columns), *uniques, *foreign))
+
+    project.upgrade()
+    assert project.clean()
+    project.downgrade()
+    project.upgrade()
+
+
 def called(text):
     """Return the operations that a function calls, in order."""
     return re.findall(r"\b(?:batch_)?op\.([a-z_]{2,})\(", text)

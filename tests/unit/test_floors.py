@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "src" / "dupe_audit"
 FLOORS = {
     "fact": "model errors findings checked watched",
     "tool": "statements driver planner session catalog ledger children staging watchdog progress index render"
-    " render_check render_ci render_watch connect embedded operations revisions offline autogenerate",
+    " render_check render_ci render_watch connect embedded operations revisions offline autogenerate foreign_keys",
     "step": "preflight cleanup constraint verify restore writer",
     "door": "cli ops checks consumer demo",
 }

@@ -7,7 +7,7 @@ import os
 import tomllib
 import traceback
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,8 +101,7 @@ def _walk(script: ScriptDirectory, upper: str, lower: str) -> list[Script]:
 def _revision(script: Script) -> Revision:
     path = Path(script.path)
     source = path.read_text("utf-8")
-    functions = {one.name: one for one in ast.parse(source).body if isinstance(one, ast.FunctionDef)}
-    up, down = functions.get("upgrade"), functions.get("downgrade")
+    up, down = (_bound(source, name) for name in ("upgrade", "downgrade"))
     return Revision(
         id=script.revision,
         down=tuple(script._all_down_revisions),  # noqa: SLF001 - Script says its parents in three different types
@@ -110,11 +109,36 @@ def _revision(script: Script) -> Revision:
         file=relative(path),
         upgrade_line=up.lineno if up else 1,
         downgrade_line=down.lineno if down else None,
-        empty_upgrade=up is None or not _does(up),
-        empty_downgrade=down is None or not _does(down),
-        says_irreversible=down is not None and [type(one) for one in _does(down)] == [ast.Raise],
+        empty_upgrade=_empty(script, "upgrade", up),
+        empty_downgrade=_empty(script, "downgrade", down),
+        says_irreversible=isinstance(down, ast.FunctionDef) and [type(one) for one in _does(down)] == [ast.Raise],
         accepts=accepted(source),
     )
+
+
+def _bound(source: str, name: str) -> ast.stmt | None:
+    """Return the last statement of a module that gives a name its value: a ``def``, an assignment, an import."""
+    return next((one for one in reversed(ast.parse(source).body) if name in _names(one)), None)
+
+
+def _names(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        yield statement.name
+        return  # what is bound inside is not the module's
+    for one in ast.walk(statement):
+        if isinstance(one, ast.FunctionDef):  # which is defined under a condition
+            yield one.name
+        elif isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+            yield one.id
+        elif isinstance(one, ast.alias):
+            yield one.asname or one.name
+
+
+def _empty(script: Script, name: str, bound: ast.stmt | None) -> bool:
+    """Tell whether a function does nothing: one that is not written here as such has to be run to know."""
+    if isinstance(bound, ast.FunctionDef):
+        return not _does(bound)
+    return not hasattr(script.module, name)  # a star import binds what no statement names
 
 
 def _does(function: ast.FunctionDef) -> list[ast.stmt]:
