@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dupe_audit.checks.evidence import Index, Table
+from dupe_audit.checks.evidence import Catalog, Index, Table
 
 
-def suggestion(table: Table, uniques: Sequence[Index]) -> str | None:
-    """Return the two directives for the first uniqueness that a constraint can express, or None."""
+def suggestion(after: Catalog, uniques: Sequence[Index]) -> str | None:
+    """Return the two directives for the first uniqueness that a constraint can express, or None.
+
+    Args:
+        after: the schema after the revision, whose names hold where the directives will stand.
+        uniques: indexes of it.
+    """
     for index in uniques:
-        if index.predicate is None and None not in index.columns and not index.primary:
+        table = after.table(index.relid)
+        if table and index.predicate is None and None not in index.columns and not index.primary:
             return _directives(table, index)
     return None
 
