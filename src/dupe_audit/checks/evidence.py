@@ -62,6 +62,7 @@ class Index:
     deferrable: bool
     deferred: bool
     definition: str
+    part: bool = False  #: of an index on the whole partitioned table
 
     @property
     def form(self) -> tuple[Any, ...]:
@@ -93,6 +94,8 @@ class Table:
     schema: str
     name: str
     columns: tuple[str | None, ...] = ()  #: by their numbers, from 1 on; None for one that was dropped
+    partitioned: bool = False
+    part_of: int | None = None  #: oid of the table whose partition it is
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
@@ -165,8 +168,9 @@ class Step:
         if self.after is None:
             return ()
         had = {index.oid for index in self.before.indexes}
-        new = [(self.after.table(one.relid), one) for one in self.after.indexes if one.unique and one.oid not in had]
-        return tuple(found for now, one in new if now and (found := self._earlier(one, now)))
+        new = [one for one in self.after.indexes if one.unique and not one.part and one.oid not in had]
+        tables = [(self.after.table(one.relid), one) for one in new]
+        return tuple(found for now, one in tables if now and (found := self._earlier(one, now)))
 
     def _earlier(self, index: Index, now: Table) -> Index | None:
         """Return the new index as one of a table before the revision; None where there was no such table."""

@@ -77,7 +77,15 @@ def trips(
 def _tables(step: Step) -> list[Table]:
     wanted = {index.relid for index in step.new_unique}
     worked = {table for one in step.statements if one.strong for table, _how in one.worked}
-    return [table for table in step.before.tables if table.oid in wanted or str(table) in worked]
+    tables = [table for table in step.before.tables if table.oid in wanted or str(table) in worked]
+    chosen = {table.oid for table in tables}
+    # A partition has its rows from the trip of the whole, unless it has a uniqueness of its own.
+    return [one for one in tables if one.oid in wanted or not _part_of_one(one, chosen, step.before)]
+
+
+def _part_of_one(table: Table, wholes: set[int], catalog: Catalog) -> bool:
+    above = None if table.part_of is None else catalog.table(table.part_of)
+    return above is not None and (above.oid in wholes or _part_of_one(above, wholes, catalog))
 
 
 @dataclass(frozen=True, slots=True)
