@@ -199,7 +199,7 @@ class Trip:
     suggestion: str | None = None  #: what to write instead
     refused: tuple[Failure, ...] = ()  #: refusals before the try that is told here
     up: Failure | None = None
-    after: Catalog | None = None
+    after: Catalog | None = None  #: after the upgrade, whether it failed or not
     unproven: str | None = None  #: what the catalog or a count says against the uniqueness
     down: Failure | None = None
     differs: dict[str, tuple[int, int]] = field(default_factory=dict)  #: table → rows lost and gained by its end

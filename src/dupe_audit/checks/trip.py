@@ -147,11 +147,11 @@ class _Traveller:
         before = take(connection, self.tables)
         with tracing(connection, self.tables, revision.path) as traced:
             up = _caused(runner.up(revision.id), traced.error)
-        trip = replace(trip, up=up, statements=traced.statements)
+        after = self._snapshot(connection)  # a failure too can leave something behind
+        trip = replace(trip, up=up, after=after, statements=traced.statements)
         if up:
             return trip
-        after = self._snapshot(connection)
-        trip = replace(trip, after=after, unproven=self._unproven(connection, after))
+        trip = replace(trip, unproven=self._unproven(connection, after))
         if self.step.returned is None:  # it has no way back, which the walk has seen
             return trip
         down = runner.down(revision.id)
