@@ -75,3 +75,10 @@ def test_an_extension_that_the_server_lacks_is_hinted_at():
     evidence = Evidence(heads=("b2",), revisions=(REVISION,), steps=steps, trips=(), final=NOTHING)
     [told] = check(evidence)
     assert "--server" in told.finding.help
+
+
+def test_rows_that_another_table_gained_are_no_loss():
+    """All rows and some more in another table are told as such; in the table itself they are wrong rows."""
+    told = found(trip("public.a", differs={"public.a": (0, 2), "public.log": (0, 4), "public.z": (1, 4)}))
+    assert ["rows-lost", "rows-gained", "rows-lost"] == [id_ for id_, _message, _line in told]
+    assert "public.log has rows that it did not have: 4" in told[1][1]

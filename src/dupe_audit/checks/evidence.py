@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dupe_audit.checked import Filled, Place
+from dupe_audit.statements import ident
 
 #: lock modes that conflict with ROW EXCLUSIVE (PostgreSQL documentation, 13.3.1)
 STOPS_WRITERS = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"})
+
+#: a text, a quoted name, or a word that may be a name; with what shows that it is a function's
+_NAME = re.compile(r"'(?:[^']|'')*'|(?P<name>\"(?:[^\"]|\"\")*\"|[^\W\d][\w$]*)(?P<call>\s*\()?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,28 @@ class Index:
     deferrable: bool
     deferred: bool
     definition: str
+    part: bool = False  #: of an index on the whole partitioned table
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """What makes it as unique as another one."""
+        return frozenset(self.keys), self.predicate, self.nulls_not_distinct, self.method
+
+    def renamed(self, names: Mapping[str, str]) -> Index:
+        """Return it with other names for columns, wherever it reads them."""
+        written = {form: ident(new) for old, new in names.items() for form in (old, ident(old))}
+
+        def sql(text: str) -> str:
+            return _NAME.sub(lambda one: one[0] if one["call"] else written.get(one["name"], one[0]), text)
+
+        return replace(
+            self,
+            keys=tuple(map(sql, self.keys)),
+            columns=tuple(names.get(one, one) if one is not None else None for one in self.columns),
+            include=tuple(names.get(one, one) for one in self.include),
+            uses=tuple(names.get(one, one) for one in self.uses),
+            predicate=None if self.predicate is None else sql(self.predicate),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +93,9 @@ class Table:
     oid: int
     schema: str
     name: str
+    columns: tuple[str | None, ...] = ()  #: by their numbers, from 1 on; None for one that was dropped
+    partitioned: bool = False
+    part_of: int | None = None  #: oid of the table whose partition it is
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
@@ -82,6 +112,10 @@ class Catalog:
     def table(self, oid: int) -> Table | None:
         """Return the table of that oid."""
         return next((one for one in self.tables if one.oid == oid), None)
+
+    def stands_for(self, table: Table) -> Table | None:
+        """Return the table that is that one here: the same, under whatever name, or else the one of its name."""
+        return self.table(table.oid) or next((one for one in self.tables if str(one) == str(table)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +161,29 @@ class Step:
 
     @property
     def new_unique(self) -> tuple[Index, ...]:
-        """Unique indexes that the revision puts on tables that were there before it."""
+        """Unique indexes that the revision puts on tables that were there before it, as those tables were then.
+
+        Their own names are the new ones; the table, and the columns that they read, have the names from before.
+        """
         if self.after is None:
             return ()
         had = {index.oid for index in self.before.indexes}
-        tables = {table.oid for table in self.before.tables}
-        return tuple(one for one in self.after.indexes if one.unique and one.oid not in had and one.relid in tables)
+        new = [one for one in self.after.indexes if one.unique and not one.part and one.oid not in had]
+        tables = [(self.after.table(one.relid), one) for one in new]
+        return tuple(found for now, one in tables if now and (found := self._earlier(one, now)))
+
+    def _earlier(self, index: Index, now: Table) -> Index | None:
+        """Return the new index as one of a table before the revision; None where there was no such table."""
+        was = self.before.stands_for(now)
+        if was is None:
+            return None
+        if was.oid == now.oid:
+            # A column keeps its number under another name. One with a new number may be there in a new form.
+            pairs = zip(now.columns, was.columns, strict=False)
+            index = index.renamed({name: old for name, old in pairs if name and old and name != old})
+        elif any(one.unique and one.form == index.form for one in self.before.indexes if one.relid == was.oid):
+            return None  # made anew with its table, and no more unique than before
+        return replace(index, relid=was.oid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +199,7 @@ class Trip:
     suggestion: str | None = None  #: what to write instead
     refused: tuple[Failure, ...] = ()  #: refusals before the try that is told here
     up: Failure | None = None
-    after: Catalog | None = None
+    after: Catalog | None = None  #: after the upgrade, whether it failed or not
     unproven: str | None = None  #: what the catalog or a count says against the uniqueness
     down: Failure | None = None
     differs: dict[str, tuple[int, int]] = field(default_factory=dict)  #: table → rows lost and gained by its end

@@ -16,8 +16,8 @@ from dupe_audit.statements import ident, literal
 #: a table's name, and how often each of its rows is there, by the MD5 of its text
 Rows = dict[str, "Counter[str]"]
 
-#: a function, a type, an object, a collation, an enum's label that is not there
-UNDEFINED = ("42883", "42704", "42P01", "42P22", "22P02")
+#: a column, a function, a type, an object, a collation, an enum's label that is not there
+UNDEFINED = ("42703", "42883", "42704", "42P01", "42P22", "22P02")
 
 #: planner settings without which a scan could read an index that is not in order
 _SCANS = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")

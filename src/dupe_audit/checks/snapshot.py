@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection
@@ -17,10 +18,10 @@ def snapshot(connection: Connection, *, version_table: str = "alembic_version", 
     Raises:
         sqlalchemy.exc.DBAPIError: as the driver reports.
     """
-    every = [Table(**row) for row in run(connection, statement("check_tables")).mappings()]
+    every = [Table(**_frozen(row)) for row in run(connection, statement("check_tables")).mappings()]
     relids = f"ARRAY[{', '.join(str(table.oid) for table in every)}]"
     rows = run(connection, statement("check_indexes", relids=relids)).mappings()
-    indexes = [Index(**{name: _frozen(value) for name, value in row.items()}) for row in rows]
+    indexes = [Index(**_frozen(row)) for row in rows]
     alembics = {table.oid for table in every if table.name == version_table}
     own = tuple(f"{table}" for table in every if table.oid in alembics)
     own += tuple(f"{index.schema}.{index.name}" for index in indexes if index.relid in alembics)
@@ -39,8 +40,8 @@ def _objects(connection: Connection, without: tuple[str, ...]) -> dict[str, str]
     return lines
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _frozen(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
 
 
 def differences(before: Catalog, after: Catalog) -> tuple[str, ...]:

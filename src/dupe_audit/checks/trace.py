@@ -18,16 +18,20 @@ from types import FrameType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks import work
 from dupe_audit.checks.evidence import Table, Traced
 from dupe_audit.checks.tripwire import MODES, STRONG, Raw, Wire, ask, oids, strongest
 from dupe_audit.checks.work import Work, can_lock, first_word, own
+from dupe_audit.driver import sqlstate
 from dupe_audit.statements import statement
 
 #: what would fail or behave differently if it met our wire
 _IMPATIENT = re.compile(r"nowait|skip_locked|skip\s+locked|lock_timeout|statement_timeout", re.IGNORECASE)
 _PATIENCE = 0.1  # seconds of lock_timeout or statement_timeout; with less, no wire
+#: SQLSTATE of a transaction in which a statement has failed before
+ABORTED = "25P02"
 #: after which a session must not be asked anything yet, because what follows may have to come first
 _BEFORE_ALL = frozenset({"SET", "BEGIN", "START"})
 
@@ -46,6 +50,8 @@ class Tracing:
     """What was traced so far."""
 
     statements: tuple[Traced, ...] = ()
+    #: the last statement's error that is not the mere echo of one before, which Alembic's batches let come instead
+    error: DBAPIError | None = None
 
 
 @dataclass(slots=True)
@@ -155,6 +161,9 @@ class _Tracer:
     def failed(self, context: Any) -> None:
         """Let go of a statement that failed: its work is undone, and its session must not be asked."""
         running = self._running.pop(id(context.connection), None)
+        error = context.sqlalchemy_exception
+        if running and isinstance(error, DBAPIError) and sqlstate(error) != ABORTED:
+            self.traced.error = error
         if running is None or running.session is None:
             return
         seconds = time.perf_counter() - running.began

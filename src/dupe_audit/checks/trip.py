@@ -19,10 +19,10 @@ from dupe_audit.checks.scratch import Scratch
 from dupe_audit.checks.seed import ALL, CannotFill, Shape, fill
 from dupe_audit.checks.snapshot import snapshot
 from dupe_audit.checks.suggest import suggestion
-from dupe_audit.checks.trace import tracing
+from dupe_audit.checks.trace import ABORTED, tracing
 from dupe_audit.checks.walk import prepare
 from dupe_audit.connect import connect
-from dupe_audit.driver import reason, run
+from dupe_audit.driver import reason, run, sqlstate
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.statements import ident
 from dupe_audit.verify import verify_named
@@ -77,7 +77,15 @@ def trips(
 def _tables(step: Step) -> list[Table]:
     wanted = {index.relid for index in step.new_unique}
     worked = {table for one in step.statements if one.strong for table, _how in one.worked}
-    return [table for table in step.before.tables if table.oid in wanted or str(table) in worked]
+    tables = [table for table in step.before.tables if table.oid in wanted or str(table) in worked]
+    chosen = {table.oid for table in tables}
+    # A partition has its rows from the trip of the whole, unless it has a uniqueness of its own.
+    return [one for one in tables if one.oid in wanted or not _part_of_one(one, chosen, step.before)]
+
+
+def _part_of_one(table: Table, wholes: set[int], catalog: Catalog) -> bool:
+    above = None if table.part_of is None else catalog.table(table.part_of)
+    return above is not None and (above.oid in wholes or _part_of_one(above, wholes, catalog))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +120,13 @@ class _Traveller:
         return replace(self, table=table, uniques=uniques, tables=tables)
 
     def _try(self, shapes: frozenset[Shape]) -> Trip:
+        after, made = self.step.after, {one.oid for one in self.uniques}
+        written = [one for one in after.indexes if one.oid in made] if after else []  # in the revision's own words
         trip = Trip(
             revision=self.step.revision,
             table=str(self.table),
-            key=" and ".join(key_of(one) for one in self.uniques),
-            suggestion=suggestion(self.table, self.uniques),
+            key=" and ".join(key_of(one) for one in written),
+            suggestion=suggestion(after, written) if after else None,
         )
         with self.scratch.database(copy_of=self.base.url) as url, connect(url) as connection:
             runner = Runner(self.base.project, url, self.base.environment)
@@ -136,12 +146,12 @@ class _Traveller:
         revision = self.step.revision
         before = take(connection, self.tables)
         with tracing(connection, self.tables, revision.path) as traced:
-            up = runner.up(revision.id)
-        trip = replace(trip, up=up, statements=traced.statements)
+            up = _caused(runner.up(revision.id), traced.error)
+        after = self._snapshot(connection)  # a failure too can leave something behind
+        trip = replace(trip, up=up, after=after, statements=traced.statements)
         if up:
             return trip
-        after = self._snapshot(connection)
-        trip = replace(trip, after=after, unproven=self._unproven(connection, after))
+        trip = replace(trip, unproven=self._unproven(connection, after))
         if self.step.returned is None:  # it has no way back, which the walk has seen
             return trip
         down = runner.down(revision.id)
@@ -177,15 +187,24 @@ class _Traveller:
         now = {(one.schema, one.name): one for one in after.indexes}
         for index in self.uniques:
             found = now.get((index.schema, index.name))
-            if found is None:
+            table = after.table(found.relid) if found else None  # which the revision may have renamed
+            if found is None or table is None:
                 return f"index {index.name} is not there"
             if not found.valid:
                 continue  # which is rule invalid-index's to say
             if found.constraint and not found.primary:
                 # The same proof as after a real upgrade; for a directive of ours it holds the ledger against the rows.
-                proof = verify_named(connection, table=self.table.name, schema=self.table.schema, name=found.constraint)
+                proof = verify_named(connection, table=table.name, schema=table.schema, name=found.constraint)
                 if not proof.ok:
                     return " ".join(one.message for one in proof.findings).rstrip(".")
-            elif extras := count_extras(connection, ident(self.table.schema, self.table.name), found):
+            elif extras := count_extras(connection, ident(table.schema, table.name), found):
                 return f"{extras:,} extras are left under {key_of(found)}"
         return None
+
+
+def _caused(failure: Failure | None, error: DBAPIError | None) -> Failure | None:
+    """Return the failure with its cause, where it only says that the transaction had failed before."""
+    if failure is None or error is None or failure.sqlstate != ABORTED:
+        return failure
+    state = sqlstate(error)
+    return replace(failure, reason=f"{reason(error)} (SQLSTATE {state})", sqlstate=state)

@@ -58,6 +58,11 @@ CHECK: dict[str, Entry] = {
         "Archive what you delete, and bring it back in downgrade(): op.archive_duplicates() and op.restore_duplicates() do both.",
         acceptable=True,
     ),
+    "rows-gained": Entry(
+        "info",
+        "After upgrade and downgrade, {table} has rows that it did not have: {subject}.",
+        "Nothing to do where a trigger writes down what happens to another table. If upgrade() inserts these rows, delete them in downgrade().",
+    ),
     "uniqueness-not-proven": Entry(
         "error",
         "The revision ends well, but {table} is not unique as it says: {subject}.",

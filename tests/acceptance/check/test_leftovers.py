@@ -1,0 +1,58 @@
+"""What a revision leaves behind that is not in the table which it works on."""
+
+KEY = '["customer", "no"]'
+
+
+def test_the_index_of_a_failed_concurrent_build_is_found(orders, failing):
+    """Duplicates stop the build, which commits by itself, and the invalid index that it leaves is told besides."""
+    orders.add(
+        "b2",
+        f"""
+        with op.get_context().autocommit_block():
+            op.create_index("once", "orders", {KEY}, unique=True, postgresql_concurrently=True)
+        """,
+        'op.drop_index("once", "orders")',
+    )
+    report = orders.check()
+    assert [("invalid-index-left", "b2"), ("unique-over-duplicates", "b2")] == sorted(failing(report))
+    [left] = [one.finding.message for one in report.failing if one.finding.id == "invalid-index-left"]
+    assert "index once on public.orders" in left
+
+
+def test_a_failure_that_is_rolled_back_leaves_no_index(orders, failing):
+    """Within a transaction nothing of a failed build is left, and there is nothing to tell but the failure."""
+    orders.add(
+        "b2",
+        f'op.create_index("once", "orders", {KEY}, unique=True)',
+        'op.drop_index("once", "orders")',
+        extra="# dupe-audit: accept lock-during-work",
+    )
+    assert [("unique-over-duplicates", "b2")] == failing(orders.check())
+
+
+AUDIT = """
+op.execute(
+    "CREATE TABLE audit (what text);"
+    "CREATE FUNCTION audited() RETURNS trigger LANGUAGE plpgsql AS $$"
+    " BEGIN INSERT INTO audit VALUES (TG_OP); RETURN NULL; END $$;"
+    "CREATE TRIGGER audited AFTER INSERT OR DELETE ON orders FOR EACH ROW EXECUTE FUNCTION audited()"
+)
+"""
+
+
+def test_the_log_of_a_trigger_does_not_fail_the_check(orders, failing):
+    """Duplicates that leave and come back are entries in a log, which is told and is no loss."""
+    orders.add("b2", AUDIT, 'op.execute("DROP TRIGGER audited ON orders; DROP TABLE audit; DROP FUNCTION audited")')
+    orders.add(
+        "c3",
+        f'op.archive_duplicates("orders", {KEY}, divergent="archive")\n'
+        f'op.create_unique_constraint_online("once", "orders", {KEY})',
+        f'op.drop_unique_constraint_online("once", "orders")\nop.restore_duplicates("orders", {KEY})',
+    )
+    report = orders.check(x=["dupe_audit.accept=delete-trigger"])
+    [gained] = [one.finding for one in report.findings if one.finding.id == "rows-gained"]
+
+    assert [] == failing(report), report
+    assert "info" == gained.severity
+    assert "public.audit has rows that it did not have" in gained.message
+    assert "after the trip of public.orders" in gained.message
