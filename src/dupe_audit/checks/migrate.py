@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import Failure
 from dupe_audit.checks.project import Project, relative
-from dupe_audit.checks.redirect import redirected
+from dupe_audit.checks.redirect import in_terms_of, redirected
 from dupe_audit.connect import connect
 from dupe_audit.driver import UNIQUE_VIOLATION, reason, run, sqlstate
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Interrupted, Refused
@@ -124,7 +124,7 @@ def led(url: str) -> Iterator[None]:
         list(logging.root.handlers),
         logging.root.level,
     )
-    os.environ["DATABASE_URL"] = url
+    os.environ["DATABASE_URL"] = in_terms_of(before[0], url)
     logging.disable(logging.WARNING)
     try:
         with redirected(url):

@@ -18,6 +18,7 @@ from alembic.util import CommandError
 
 from dupe_audit.checks.accept import accepted
 from dupe_audit.checks.evidence import Revision
+from dupe_audit.checks.redirect import in_terms_of
 from dupe_audit.errors import DupeAuditError, WrongUsage
 
 #: Alembic 1.16 and later read their source configuration from here as well
@@ -38,7 +39,9 @@ class Project:
     def config(self, url: str) -> Config:
         """Return a configuration of its own that leads to *url*."""
         config = _config(self.file, self.x)
-        config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+        # Read without interpolation: a placeholder that cannot be filled in is not ours to judge.
+        own = config.file_config.get(config.config_ini_section, "sqlalchemy.url", raw=True, fallback=None)
+        config.set_main_option("sqlalchemy.url", in_terms_of(own, url).replace("%", "%%"))
         return config
 
 

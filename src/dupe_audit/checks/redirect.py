@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from dupe_audit.errors import DupeAuditError
@@ -21,6 +21,19 @@ _KEPT = ("options", "server_settings", "prepare_threshold", "autocommit", "row_f
 
 #: under which a pooled connection's ``info`` has the database that it came to
 _DATABASE = "dupe_audit_database"
+
+
+def in_terms_of(given: str | None, url: str) -> str:
+    """Return *url* with the driver that the project's own URL names, if it is there; its ``env.py`` may count on it."""
+    try:
+        driver = make_url(given or "").drivername
+        if driver.startswith("postgresql+"):
+            made = make_url(url).set(drivername=driver)
+            made.get_dialect().import_dbapi()
+            return made.render_as_string(hide_password=False)
+    except (ArgumentError, NoSuchModuleError, ImportError):
+        pass  # a template's placeholder, or a driver that is not installed where the check runs
+    return url
 
 
 @contextmanager

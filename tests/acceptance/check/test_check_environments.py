@@ -1,0 +1,52 @@
+"""What a project's env.py is given, and what of it the check can follow."""
+
+import pytest
+
+from dupe_audit.checks.redirect import in_terms_of
+
+GENERIC = """
+from logging.config import fileConfig
+from pathlib import Path
+import os
+from alembic import context
+from sqlalchemy import engine_from_config, pool
+
+config = context.config
+said = [config.get_main_option("sqlalchemy.url"), os.environ["DATABASE_URL"]]
+with Path("said").open("a") as file:
+    print(*said, file=file)
+engine = engine_from_config(config.get_section(config.config_ini_section), prefix="sqlalchemy.", poolclass=pool.NullPool)
+with engine.connect() as connection:
+    context.configure(connection=connection, target_metadata=None)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+
+def with_url(project, url):
+    """Write a URL into the project's ini."""
+    project.ini.write_text(project.ini.read_text() + f"sqlalchemy.url = {url}\n")
+
+
+@pytest.mark.parametrize("server", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_the_url_that_env_py_sees_names_a_driver_that_is_there(orders, server):
+    """Without a name, SQLAlchemy 2.0 would look for psycopg2, which nobody has to have."""
+    with_url(orders, "driver://user:pass@localhost/dbname")
+    orders.env(GENERIC)
+    bare = orders.server.partition("://")[2]
+    assert orders.check(server=f"{server}://{bare}").ok
+    seen = (orders.directory / "said").read_text().split()
+    assert {"postgresql+psycopg"} == {one.partition("://")[0] for one in seen}
+
+
+@pytest.mark.parametrize(
+    ("own", "seen"),
+    [
+        ("postgresql+psycopg_async://app@db/shop", "postgresql+psycopg_async"),
+        ("postgresql+no_such_driver://app@db/shop", "postgresql+psycopg"),
+        ("postgresql://%(nothing)s@db/shop", "postgresql+psycopg"),
+    ],
+)
+def test_a_driver_that_the_project_names_stays_if_it_is_there(own, seen):
+    """An env.py that makes an asynchronous engine of the URL may count on it."""
+    assert f"{seen}://u:p%40w@h:1/d" == in_terms_of(own, "postgresql+psycopg://u:p%40w@h:1/d")
