@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import Failure
 from dupe_audit.checks.project import Project, relative
-from dupe_audit.checks.redirect import in_terms_of, redirected
+from dupe_audit.checks.redirect import for_one_database, in_terms_of, redirected
 from dupe_audit.connect import connect
 from dupe_audit.driver import UNIQUE_VIOLATION, reason, run, sqlstate
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Interrupted, Refused
@@ -74,8 +74,9 @@ class Runner:
             make = MigrationStep.upgrade_from_script if upgrade else MigrationStep.downgrade_from_script
             return [make(script.revision_map, script.get_revision(one)) for one in revisions]
 
+        environment = EnvironmentContext(self.project.config(self.url), script, fn=steps)
         try:
-            with led(self.url), EnvironmentContext(self.project.config(self.url), script, fn=steps):
+            with led(self.url), for_one_database(environment):
                 script.run_env()
         except BaseException as error:
             if isinstance(error, SystemExit) and error.code == Interrupted.exit_code:

@@ -5,7 +5,6 @@ import pytest
 from dupe_audit.checks.redirect import in_terms_of
 
 GENERIC = """
-from logging.config import fileConfig
 from pathlib import Path
 import os
 from alembic import context
@@ -15,11 +14,29 @@ config = context.config
 said = [config.get_main_option("sqlalchemy.url"), os.environ["DATABASE_URL"]]
 with Path("said").open("a") as file:
     print(*said, file=file)
-engine = engine_from_config(config.get_section(config.config_ini_section), prefix="sqlalchemy.", poolclass=pool.NullPool)
+section = config.get_section(config.config_ini_section)
+engine = engine_from_config(section, prefix="sqlalchemy.", poolclass=pool.NullPool)
 with engine.connect() as connection:
     context.configure(connection=connection, target_metadata=None)
     with context.begin_transaction():
         context.run_migrations()
+"""
+
+#: as the template multidb does: all connections first, and each in a transaction until all are migrated
+SEVERAL = """
+from contextlib import ExitStack
+from alembic import context
+from sqlalchemy import create_engine, pool
+with ExitStack() as stack:
+    several = []
+    for url in {urls}:
+        connection = stack.enter_context(create_engine(url, poolclass=pool.NullPool).connect())
+        connection.begin()
+        several.append(connection)
+    for connection in several[:{migrated}]:
+        context.configure(connection=connection, target_metadata=None)
+        context.run_migrations()
+        connection.commit()
 """
 
 
@@ -50,3 +67,24 @@ def test_the_url_that_env_py_sees_names_a_driver_that_is_there(orders, server):
 def test_a_driver_that_the_project_names_stays_if_it_is_there(own, seen):
     """An env.py that makes an asynchronous engine of the URL may count on it."""
     assert f"{seen}://u:p%40w@h:1/d" == in_terms_of(own, "postgresql+psycopg://u:p%40w@h:1/d")
+
+
+def test_an_env_py_that_migrates_several_databases_is_refused(orders, dupe_audit_here):
+    """They would all be led to one, where the second would wait for the first, and for ever."""
+    urls = ["postgresql+psycopg://app@db1/shop", "postgresql+psycopg://app@db1:5433/ledger"]
+    orders.env(SEVERAL.format(urls=urls, migrated=2))
+    done = dupe_audit_here("check", "--server", orders.server, code=3)
+    assert "migrates several databases (shop on db1, ledger on db1:5433); dupe-audit check knows one" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("urls", "migrated"),
+    [
+        (["postgresql+psycopg://app@db1/shop", "postgresql+psycopg://app@db1/postgres"], 1),
+        (["postgresql+psycopg://app@db1/shop", "postgresql+psycopg://reader@db1/shop"], 1),
+    ],
+)
+def test_an_env_py_may_open_other_connections_than_the_one_that_it_migrates(orders, urls, migrated):
+    """It looks for something there, in the same database or in another one."""
+    orders.env(SEVERAL.format(urls=urls, migrated=migrated))
+    assert orders.check().ok
