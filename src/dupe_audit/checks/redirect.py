@@ -27,6 +27,10 @@ _DATABASE = "dupe_audit_database"
 _MEANT = "dupe_audit_meant"
 
 
+class SeveralDatabases(DupeAuditError):
+    """The project's ``env.py`` migrates more than the one database that the check has."""
+
+
 def in_terms_of(given: str | None, url: str) -> str:
     """Return *url* with the driver that the project's own URL names, if it is there; its ``env.py`` may count on it."""
     try:
@@ -100,7 +104,7 @@ def for_one_database(environment: EnvironmentContext) -> EnvironmentContext:
     def configure_one(connection: Connection | None = None, *args: Any, **options: Any) -> None:
         meant = connection.info.get(_MEANT) if connection is not None else None
         if meant and seen and meant not in seen:
-            raise DupeAuditError(
+            raise SeveralDatabases(
                 f"The project's env.py migrates several databases ({_told(seen[0])}, {_told(meant)}); dupe-audit check "
                 "knows one. Let env.py leave out all but one of them, say by an -x argument, and check one at a time."
             )

@@ -39,6 +39,37 @@ with ExitStack() as stack:
         connection.commit()
 """
 
+#: as Alembic's cookbook has it: a schema for each tenant, and the version table in it
+TENANT = """
+from alembic import context
+from sqlalchemy import create_engine, pool
+engine = create_engine("postgresql+psycopg://", poolclass=pool.NullPool)
+with engine.connect() as connection:
+    connection.exec_driver_sql('CREATE SCHEMA IF NOT EXISTS "Demo"')
+    connection.exec_driver_sql('SET search_path TO "Demo"')
+    connection.commit()
+    connection.dialect.default_schema_name = "Demo"
+    context.configure(connection=connection, target_metadata=None)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+#: the same by what the server is told when a session begins
+OPTIONS = """
+from alembic import context
+from sqlalchemy import create_engine, pool
+plain = create_engine("postgresql+psycopg://", poolclass=pool.NullPool)
+with plain.begin() as connection:
+    connection.exec_driver_sql("CREATE SCHEMA IF NOT EXISTS app")
+engine = create_engine(
+    "postgresql+psycopg://", poolclass=pool.NullPool, connect_args={"options": "-csearch_path=app,public"}
+)
+with engine.connect() as connection:
+    context.configure(connection=connection, target_metadata=None)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
 
 def with_url(project, url):
     """Write a URL into the project's ini."""
@@ -74,7 +105,7 @@ def test_an_env_py_that_migrates_several_databases_is_refused(orders, dupe_audit
     urls = ["postgresql+psycopg://app@db1/shop", "postgresql+psycopg://app@db1:5433/ledger"]
     orders.env(SEVERAL.format(urls=urls, migrated=2))
     done = dupe_audit_here("check", "--server", orders.server, code=3)
-    assert "migrates several databases (shop on db1, ledger on db1:5433); dupe-audit check knows one" in done.stderr
+    assert "Error: The project's env.py migrates several databases (shop on db1, ledger on db1:5433); " in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -88,3 +119,43 @@ def test_an_env_py_may_open_other_connections_than_the_one_that_it_migrates(orde
     """It looks for something there, in the same database or in another one."""
     orders.env(SEVERAL.format(urls=urls, migrated=migrated))
     assert orders.check().ok
+
+
+def test_an_env_py_may_migrate_the_same_database_twice(orders):
+    """It runs the revisions in each of two schemas, over an engine for each."""
+    tenants = SEVERAL.replace("        connection.begin()\n", "").replace(
+        "        context.configure(",
+        """        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS tenant{several.index(connection)}")
+        connection.exec_driver_sql(f"SET search_path = tenant{several.index(connection)}")
+        connection.commit()
+        context.configure(""",
+    )
+    urls = ["postgresql+psycopg://app@db1/shop", "postgresql+psycopg://admin@db1/shop"]
+    orders.env(tenants.replace("{urls}", repr(urls)).replace("{migrated}", "2"))
+    report = orders.check()
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("env", [TENANT, OPTIONS])
+def test_the_version_table_is_read_where_the_migration_finds_it(orders, env):
+    """A search_path that env.py sets leads to it, in a session that another one knows nothing of."""
+    orders.env(env)
+    report = orders.check()
+    assert report.ok, str(report)
+
+
+def test_the_version_table_of_against_is_read_where_the_migration_finds_it(orders, database_url, sql):
+    """A tenant's schema is at the newest revision, and nothing is pending."""
+    sql('CREATE SCHEMA "Demo"; CREATE TABLE "Demo".alembic_version (version_num text)')
+    sql("""INSERT INTO "Demo".alembic_version VALUES ('a1')""")
+    orders.env(TENANT)
+    report = orders.check(against=database_url)
+    assert report.ok, str(report)
+
+
+def test_a_usual_version_table_of_against_is_read_where_its_own_session_finds_it(orders, database_url, sql):
+    """There, a role of the application may have a search_path that the scratch database knows nothing of."""
+    sql("CREATE SCHEMA app; CREATE TABLE app.alembic_version (version_num text)")
+    sql("INSERT INTO app.alembic_version VALUES ('a1')")
+    report = orders.check(against=f"{database_url}{'&' if '?' in database_url else '?'}options=-csearch_path%3Dapp")
+    assert report.ok, str(report)
