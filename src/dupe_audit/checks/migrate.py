@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,8 @@ def led(url: str) -> Iterator[None]:
     os.environ["DATABASE_URL"] = in_terms_of(before[0], url)
     logging.disable(logging.WARNING)
     try:
-        with redirected(url):
+        # What the project prints must not come into a report, which goes to standard output.
+        with redirected(url), redirect_stdout(sys.stderr):
             yield
     finally:
         had, disabled, handlers, level = before

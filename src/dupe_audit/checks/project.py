@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 import tomllib
 import traceback
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +60,8 @@ def load(file: str, *, from_: str = "base", to: str = "heads", x: Sequence[str] 
         )
     try:
         script = ScriptDirectory.from_config(_config(file, tuple(x)))
-        heads = tuple(script.get_heads())
+        with redirect_stdout(sys.stderr):  # a revision's module may print, and a report goes to standard output
+            heads = tuple(script.get_heads())
         # From the newest to the oldest, and each after what it depends on.
         wanted = _walk(script, to, "base")
         before = {one.revision for one in _walk(script, from_, "base")} if from_ != "base" else set()
