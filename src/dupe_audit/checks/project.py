@@ -92,11 +92,20 @@ def _is_in_pyproject() -> bool:
         return False
 
 
+def ini_of(file: str) -> str:
+    """Return the ini that goes with a config: itself, or alembic.ini beside a pyproject.toml, where Alembic looks."""
+    return str(Path(file).with_name("alembic.ini")) if _is_toml(file) else file
+
+
+def _is_toml(file: str) -> bool:
+    return Path(file).suffix == ".toml"
+
+
 def _config(file: str, x: tuple[str, ...]) -> Config:
-    toml = Path(PYPROJECT)
+    toml = Path(file if _is_toml(file) else PYPROJECT)
     options = Namespace(x=list(x) or None)
     if toml.is_file():
-        return Config(file, toml_file=toml, cmd_opts=options)
+        return Config(ini_of(file), toml_file=toml, cmd_opts=options)
     return Config(file, cmd_opts=options)
 
 
