@@ -41,3 +41,24 @@ def test_what_a_project_prints_is_not_in_the_report(orders, dupe_audit_here):
     assert json.loads(done.stdout)["ok"]
     told = ["from the module", "from env.py", "from upgrade", "from downgrade"]
     assert [] == [one for one in told if one not in done.stderr]
+
+
+@pytest.mark.parametrize(
+    ("later", "told"),
+    [((), None), (("c3",), "not run for it: c3"), (("c3", "d4"), "not run for it: 2 revisions, c3 to d4")],
+)
+def test_an_upgrade_that_fails_tells_what_was_not_run(orders, failing, later, told):
+    """It ends the walk, so it is not to be accepted in the revision, and the revisions after it are named."""
+    orders.add("b2", 'op.execute("SELECT 1 FROM nothing")', extra="# dupe-audit: accept upgrade-fails, no-way-back")
+    for one in later:
+        orders.add(one, 'op.execute("SELECT 1")', 'op.execute("SELECT 1")')
+    report = orders.check()
+    assert [("upgrade-fails", "b2")] == failing(report)
+    assert told is None or f"; {told}." in report.failing[0].finding.message
+    assert told is not None or "not run" not in report.failing[0].finding.message
+
+
+def test_an_upgrade_that_fails_cannot_be_accepted(orders, dupe_audit_here):
+    """The command line refuses it, as it refuses whatever is not a finding to be accepted."""
+    done = dupe_audit_here("check", "--server", orders.server, "--accept", "upgrade-fails", code=2)
+    assert "upgrade-fails" in done.stderr
