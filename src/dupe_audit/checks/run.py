@@ -149,8 +149,6 @@ def _validate(options: Options) -> None:
     for id_ in options.accept:
         if id_ not in CHECK:
             raise WrongUsage(f"--accept: there is no finding {id_!r}.")
-        if not CHECK[id_].acceptable:
-            raise WrongUsage(f"--accept: {id_} cannot be accepted.")
     for path in options.writers:
         if not path.exists():
             raise WrongUsage(f"--writers: there is no {str(path)!r}.")
