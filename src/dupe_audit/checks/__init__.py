@@ -19,6 +19,7 @@ from dupe_audit.checked import CheckReport, Filled, Found, Place, RuleRun
 from dupe_audit.checks.run import Options, examine
 from dupe_audit.checks.scratch import EMBEDDED
 from dupe_audit.checks.trip import Seeding
+from dupe_audit.errors import WrongUsage
 
 __all__ = [
     "CheckReport",
@@ -53,7 +54,7 @@ def check(
         config: the Alembic config; ``env.py`` runs in this process and directory.
         from_: the last revision that is *not* checked.
         to: the last revision that is.
-        rows: for each table that is filled.
+        rows: for each table that is filled, from 20 to 1,000,000.
         seed: another one chooses other rows as duplicates.
         seed_sql: a directory of SQL files called after revisions, which fill tables instead.
         server: ``embedded``, or the URL of a server on which scratch databases are made and dropped.
@@ -66,6 +67,9 @@ def check(
         WrongUsage: an argument, or the project's configuration, can never work.
         DupeAuditError: env.py or a revision cannot be loaded, or the server cannot be had.
     """
+    for name, given in (("writers", writers), ("accept", accept), ("x", x)):
+        if isinstance(given, str):  # a sequence, too: of its letters
+            raise WrongUsage(f"{name} is a list, such as [{given!r}], not {given!r} alone.")
     seeding = Seeding(rows=rows, seed=seed, directory=Path(seed_sql) if seed_sql is not None else None)
     options = Options(
         config=str(config),

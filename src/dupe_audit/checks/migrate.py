@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import Failure
 from dupe_audit.checks.project import Project, relative
-from dupe_audit.checks.redirect import redirected
+from dupe_audit.checks.redirect import SeveralDatabases, for_one_database, in_terms_of, redirected
 from dupe_audit.connect import connect
 from dupe_audit.driver import UNIQUE_VIOLATION, reason, run, sqlstate
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Interrupted, Refused
-from dupe_audit.statements import ident
+from dupe_audit.statements import ident, literal
 
 UNDEFINED_TABLE = "42P01"
 
@@ -44,7 +45,7 @@ class Environment:
     include_object: Callable[..., Any] | None = None
     include_name: Callable[..., Any] | None = None
     version_table: str = "alembic_version"
-    version_table_schema: str | None = None
+    version_table_schema: str | None = None  #: None where an ordinary session finds it by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,14 @@ class Runner:
             make = MigrationStep.upgrade_from_script if upgrade else MigrationStep.downgrade_from_script
             return [make(script.revision_map, script.get_revision(one)) for one in revisions]
 
+        environment = EnvironmentContext(self.project.config(self.url), script, fn=steps)
         try:
-            with led(self.url), EnvironmentContext(self.project.config(self.url), script, fn=steps):
+            with led(self.url), for_one_database(environment):
                 script.run_env()
         except BaseException as error:
             if isinstance(error, SystemExit) and error.code == Interrupted.exit_code:
                 raise KeyboardInterrupt from error  # which a directive of ours heard
-            if isinstance(error, KeyboardInterrupt) or not ran:
+            if isinstance(error, KeyboardInterrupt | SeveralDatabases) or not ran:
                 raise _unusable(error) from error
             return _failure(error, {Path(script.get_revision(one).path) for one in revisions})
         if not ran:
@@ -112,7 +114,22 @@ class Runner:
         self.environment.include_object = context.opts.get("include_object")
         self.environment.include_name = context.opts.get("include_name")
         self.environment.version_table = context.version_table
-        self.environment.version_table_schema = context.version_table_schema
+        self.environment.version_table_schema = context.version_table_schema or _schema_of(context)
+
+
+def _schema_of(context: MigrationContext) -> str | None:
+    """Return the schema in which the migration's own session finds the version table, by a search_path of its own.
+
+    The usual one gives None: in the database of --against, it need not be the usual one.
+    """
+    table = literal(ident(context.version_table))
+    found = context.connection and context.connection.exec_driver_sql(
+        "SELECT nullif(coalesce((SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
+        "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.oid OPERATOR(pg_catalog.=) "
+        f"pg_catalog.to_regclass({table})), pg_catalog.current_schema())::text, 'public')",
+        execution_options={"no_parameters": True},
+    )
+    return found.scalar_one() if found else None
 
 
 @contextmanager
@@ -124,10 +141,11 @@ def led(url: str) -> Iterator[None]:
         list(logging.root.handlers),
         logging.root.level,
     )
-    os.environ["DATABASE_URL"] = url
+    os.environ["DATABASE_URL"] = in_terms_of(before[0], url)
     logging.disable(logging.WARNING)
     try:
-        with redirected(url):
+        # What the project prints must not come into a report, which goes to standard output.
+        with redirected(url), redirect_stdout(sys.stderr):
             yield
     finally:
         had, disabled, handlers, level = before

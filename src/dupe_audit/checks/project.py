@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 import tomllib
 import traceback
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from alembic.util import CommandError
 
 from dupe_audit.checks.accept import accepted
 from dupe_audit.checks.evidence import Revision
+from dupe_audit.checks.redirect import in_terms_of
 from dupe_audit.errors import DupeAuditError, WrongUsage
 
 #: Alembic 1.16 and later read their source configuration from here as well
@@ -38,7 +41,9 @@ class Project:
     def config(self, url: str) -> Config:
         """Return a configuration of its own that leads to *url*."""
         config = _config(self.file, self.x)
-        config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+        # Read without interpolation: a placeholder that cannot be filled in is not ours to judge.
+        own = config.file_config.get(config.config_ini_section, "sqlalchemy.url", raw=True, fallback=None)
+        config.set_main_option("sqlalchemy.url", in_terms_of(own, url).replace("%", "%%"))
         return config
 
 
@@ -55,7 +60,8 @@ def load(file: str, *, from_: str = "base", to: str = "heads", x: Sequence[str] 
         )
     try:
         script = ScriptDirectory.from_config(_config(file, tuple(x)))
-        heads = tuple(script.get_heads())
+        with redirect_stdout(sys.stderr):  # a revision's module may print, and a report goes to standard output
+            heads = tuple(script.get_heads())
         # From the newest to the oldest, and each after what it depends on.
         wanted = _walk(script, to, "base")
         before = {one.revision for one in _walk(script, from_, "base")} if from_ != "base" else set()
@@ -86,11 +92,20 @@ def _is_in_pyproject() -> bool:
         return False
 
 
+def ini_of(file: str) -> str:
+    """Return the ini that goes with a config: itself, or alembic.ini beside a pyproject.toml, where Alembic looks."""
+    return str(Path(file).with_name("alembic.ini")) if _is_toml(file) else file
+
+
+def _is_toml(file: str) -> bool:
+    return Path(file).suffix == ".toml"
+
+
 def _config(file: str, x: tuple[str, ...]) -> Config:
-    toml = Path(PYPROJECT)
+    toml = Path(file if _is_toml(file) else PYPROJECT)
     options = Namespace(x=list(x) or None)
     if toml.is_file():
-        return Config(file, toml_file=toml, cmd_opts=options)
+        return Config(ini_of(file), toml_file=toml, cmd_opts=options)
     return Config(file, cmd_opts=options)
 
 

@@ -12,7 +12,7 @@ from dupe_audit.checked import At, CheckReport, Found, RuleRun
 from dupe_audit.checks import against, offline_sql
 from dupe_audit.checks.evidence import Catalog, Evidence, Step, Trip
 from dupe_audit.checks.migrate import Environment
-from dupe_audit.checks.project import Project, load
+from dupe_audit.checks.project import Project, ini_of, load
 from dupe_audit.checks.rules import (
     invalid_index,
     locks,
@@ -30,6 +30,9 @@ from dupe_audit.checks.walk import standing, walk
 from dupe_audit.connect import find_url
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import CHECK
+
+#: as many for each table that is filled as are worth anything, and as can be had
+ROWS = range(20, 1_000_001)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +100,7 @@ def examine(options: Options) -> Generator[At, None, CheckReport]:
         WrongUsage: an option, or the project's configuration, can never work.
         DupeAuditError: env.py or a revision cannot be loaded, or the server cannot be had.
     """
-    for path in options.writers:
-        if not path.exists():
-            raise WrongUsage(f"--writers: there is no {str(path)!r}.")
-    if options.writers and (missing := writers.missing()):
-        raise WrongUsage(f"--writers: {missing}")  # who asks for it and does not get it must not see a green check
+    _validate(options)
     clock = _Clock()
     project = load(options.config, from_=options.from_, to=options.to, x=options.x)
     clock.lap("reading revisions")
@@ -136,6 +135,27 @@ def examine(options: Options) -> Generator[At, None, CheckReport]:
     )
 
 
+def _validate(options: Options) -> None:
+    """Refuse what can never work before any of the work, and also where no part of it would have come to notice.
+
+    Raises:
+        WrongUsage: an option can never work.
+    """
+    seeding = options.seeding
+    if seeding.rows not in ROWS:
+        raise WrongUsage(f"--rows is from {ROWS[0]} to {ROWS[-1]:,}, not {seeding.rows:,}.")
+    if seeding.directory is not None and not seeding.directory.is_dir():
+        raise WrongUsage(f"--seed-sql: there is no directory {str(seeding.directory)!r}.")
+    for id_ in options.accept:
+        if id_ not in CHECK:
+            raise WrongUsage(f"--accept: there is no finding {id_!r}.")
+    for path in options.writers:
+        if not path.exists():
+            raise WrongUsage(f"--writers: there is no {str(path)!r}.")
+    if options.writers and (missing := writers.missing()):
+        raise WrongUsage(f"--writers: {missing}")  # who asks for it and does not get it must not see a green check
+
+
 def _evidence(
     options: Options,
     project: Project,
@@ -146,7 +166,7 @@ def _evidence(
 ) -> Evidence:
     there = None
     if options.against is not None:
-        url = find_url(options.against or None, options.config)
+        url = find_url(options.against or None, ini_of(options.config))
         there = against.look(url, project, steps, (environment.version_table_schema, environment.version_table))
     return Evidence(
         heads=project.heads,

@@ -89,6 +89,7 @@ def scratch(server: str) -> Iterator[Scratch]:
             url = server
         else:
             raise WrongUsage(f"--server is {EMBEDDED!r} or a URL, not {server!r}.")
+        url = _spelled(url)
         with connect(url) as connection:
             told = f"PostgreSQL {_version(connection)}"
             if server != EMBEDDED:
@@ -105,6 +106,13 @@ def _database(url: str) -> str:
 
 
 def _with_database(url: str, name: str) -> str:
-    """Return *url* with another database, in a form that SQLAlchemy's drivers read too."""
-    parts = urlsplit(libpq_url(url))
-    return parts._replace(path="/" + quote(name)).geturl()
+    """Return *url* with another database."""
+    return _spelled(urlsplit(libpq_url(url))._replace(path="/" + quote(name)).geturl())
+
+
+def _spelled(url: str) -> str:
+    """Return *url* with the one driver that is there whenever we are, which runs in async engines too.
+
+    Without a name, SQLAlchemy 2.0 takes psycopg2.
+    """
+    return "postgresql+psycopg" + libpq_url(url).removeprefix("postgresql")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -26,9 +26,9 @@ def walk(project: Project, scratch: Scratch, environment: Environment) -> Iterat
         runner = _begin(project, scratch, environment, ground)
         done: list[str] = []
         last: Step | None = None
-        for revision in project.revisions:
+        for number, revision in enumerate(project.revisions, start=1):
             last, intact = _step(runner, revision, last)
-            yield last
+            yield _cut_short(last, project.revisions[number:])
             if last.up:
                 return
             done.append(revision.id)
@@ -39,6 +39,14 @@ def walk(project: Project, scratch: Scratch, environment: Environment) -> Iterat
                 again = runner.up(*done)
                 if again:
                     raise DupeAuditError(f"Revision {revision.id} can be applied once and not again: {again.reason}.")
+
+
+def _cut_short(step: Step, later: Sequence[Revision]) -> Step:
+    """Say of an upgrade that failed which revisions were not run for it."""
+    if step.up is None or not later:
+        return step
+    what = later[0].id if len(later) == 1 else f"{len(later)} revisions, {later[0].id} to {later[-1].id}"
+    return replace(step, up=replace(step.up, reason=f"{step.up.reason}; not run for it: {what}"))
 
 
 def standing(project: Project, scratch: Scratch, environment: Environment) -> Catalog:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import IO, cast
 
 import click
@@ -98,7 +102,8 @@ def check(
         accept=accept,
         x=x,
     )
-    report = _shown(examine(options))
+    with _termination_heard():
+        report = _shown(examine(options))
     for form, path in reports:
         try:
             with path.open("w", encoding="utf-8") as file:
@@ -108,6 +113,26 @@ def check(
     FORMATS[style](report, sys.stdout)
     if not report.ok:
         raise click.exceptions.Exit(1)
+
+
+@contextmanager
+def _termination_heard() -> Iterator[None]:
+    """Take SIGTERM, with which CI ends a job, as Ctrl-C, so that scratch databases are dropped and servers stopped.
+
+    While a directive works, it has a handler of its own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _shown(going: Generator[At, None, CheckReport]) -> CheckReport:
