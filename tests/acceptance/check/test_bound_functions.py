@@ -56,7 +56,7 @@ def bound(orders):
 )
 def test_a_way_back_that_is_bound_is_tried(bound, failing, lines):
     """However the name is bound, what it means is run, and a working way back is in order."""
-    assert [] == failing(bound(lines).check(rows=10))
+    assert [] == failing(bound(lines).check(rows=20))
 
 
 @pytest.mark.parametrize("how", ["from ways import down as downgrade", "from ways import *"])
@@ -68,7 +68,7 @@ def test_a_way_back_that_is_imported_is_tried(bound, failing, monkeypatch, how):
     (project.directory / "ways.py").write_text(
         "from alembic import op\n\ndef down():\n    op.drop_column('orders', 'paid')\n\ndowngrade = down\n"
     )
-    assert [] == failing(project.check(rows=10))
+    assert [] == failing(project.check(rows=20))
 
 
 @pytest.mark.parametrize(
@@ -83,11 +83,11 @@ def test_a_way_back_that_is_imported_is_tried(bound, failing, monkeypatch, how):
 def test_what_is_wrong_with_a_bound_way_back_is_found(bound, down, found, line):
     """A way back that fails, leaves something behind or does not exist is told, at the line that says so."""
     project = bound(f"upgrade = _up\ndowngrade = {down}")
-    told = [(one.finding.id, one.place.line) for one in project.check(rows=10).findings if one.rule == "way-back"]
+    told = [(one.finding.id, one.place.line) for one in project.check(rows=20).findings if one.rule == "way-back"]
     lines = (project.versions / "b2.py").read_text().splitlines()
     assert [(found, next(n for n, text in enumerate(lines, 1) if text.strip() == line))] == told
 
 
 def test_a_way_back_that_is_missing_is_still_missing(bound, failing):
     """A name that nothing binds is no way back."""
-    assert [("no-way-back", "b2")] == failing(bound("upgrade = _up").check(rows=10))
+    assert [("no-way-back", "b2")] == failing(bound("upgrade = _up").check(rows=20))
