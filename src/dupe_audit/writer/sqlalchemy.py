@@ -8,7 +8,8 @@ from sqlalchemy.dialects.postgresql import Insert
 from dupe_audit import catalog
 from dupe_audit.driver import run
 from dupe_audit.model import UniqueKey
-from dupe_audit.statements import literal, statement, text_array
+from dupe_audit.statements import literal, text_array
+from dupe_audit.statements import statement as filled
 
 
 def enforced(connection: Connection, key: UniqueKey) -> bool:
@@ -18,11 +19,11 @@ def enforced(connection: Connection, key: UniqueKey) -> bool:
         DupeAuditError: there is no such table.
     """
     key, relation = catalog.require(connection, key)
-    look = statement("write_target", relid=str(relation.relid), name=literal(key.name), key=text_array(key.columns))
+    look = filled("write_target", relid=str(relation.relid), name=literal(key.name), key=text_array(key.columns))
     return run(connection, look).mappings().one()["arbiter_columns"] is not None
 
 
-def on_conflict(insert: Insert, key: UniqueKey, *, enforced: bool = True) -> Insert:
+def on_conflict(statement: Insert, key: UniqueKey, *, enforced: bool = True) -> Insert:
     """Return the INSERT with ``ON CONFLICT … DO NOTHING`` for the key.
 
     A duplicate then gives no row of RETURNING: ``scalar_one_or_none()``. With ``enforced=False``, before the
@@ -30,7 +31,7 @@ def on_conflict(insert: Insert, key: UniqueKey, *, enforced: bool = True) -> Ins
     so go back to the named one as soon as ``enforced(connection, key)`` is true.
     """
     if not enforced:
-        return insert.on_conflict_do_nothing()
+        return statement.on_conflict_do_nothing()
     if key.name:
-        return insert.on_conflict_do_nothing(constraint=key.name)
-    return insert.on_conflict_do_nothing(index_elements=list(key.columns))
+        return statement.on_conflict_do_nothing(constraint=key.name)
+    return statement.on_conflict_do_nothing(index_elements=list(key.columns))
