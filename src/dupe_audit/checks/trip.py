@@ -23,7 +23,7 @@ from dupe_audit.checks.trace import ABORTED, tracing
 from dupe_audit.checks.walk import prepare
 from dupe_audit.connect import connect
 from dupe_audit.driver import reason, run, sqlstate
-from dupe_audit.errors import DupeAuditError, WrongUsage
+from dupe_audit.errors import DupeAuditError
 from dupe_audit.statements import ident
 from dupe_audit.verify import verify_named
 
@@ -46,15 +46,9 @@ class Seeding:
     directory: Path | None = None  #: of SQL files of the project's own, called after revisions
 
     def own(self, revision: str) -> str | None:
-        """Return the project's own SQL for a revision, where there is one.
-
-        Raises:
-            WrongUsage: the directory is not there.
-        """
+        """Return the project's own SQL for a revision, where there is one."""
         if self.directory is None:
             return None
-        if not self.directory.is_dir():
-            raise WrongUsage(f"--seed-sql: there is no directory {str(self.directory)!r}.")
         file = self.directory / f"{revision}.sql"
         return file.read_text("utf-8") if file.is_file() else None
 
