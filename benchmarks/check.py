@@ -9,9 +9,9 @@ import time
 from collections import defaultdict
 
 from dupe_audit.checks import check
-from dupe_audit.checks.migrate import Runner
-from dupe_audit.checks.project import load
-from dupe_audit.checks.scratch import EMBEDDED, scratch
+from dupe_audit.checks.trial.migrate import Runner
+from dupe_audit.checks.trial.project import load
+from dupe_audit.checks.trial.scratch import EMBEDDED, scratch
 
 
 def bare() -> float:

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.pool import NullPool
 
 from dupe_audit.cleanup import cleanup
-from dupe_audit.driver import run
 from dupe_audit.embedded import Server
 from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.postgres.driver import execute
 from dupe_audit.preflight import preflight
 from dupe_audit.restore import restore
 
@@ -35,7 +35,7 @@ def make(connection: Connection, rows: int, *, children: bool) -> None:
         "VACUUM ANALYZE t",
         "VACUUM ANALYZE c",
     ):
-        run(connection, statement)
+        execute(connection, statement)
 
 
 def timed(action: Callable[[], object]) -> float:

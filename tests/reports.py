@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from dupe_audit.checked import CheckReport, Filled, Found, Place, RuleRun
+from dupe_audit.checks.report import CheckReport, Found, Place, RuleRun
 from dupe_audit.findings import CHECK, finding
-from dupe_audit.model import Finding
+from dupe_audit.findings.entry import Finding
+from dupe_audit.seeding.facts import Filled
 
 #: what breaks formats: ends of lines, escapes, markup, separators, halves of surrogate pairs, what XML cannot hold
 NASTY = "\n\r\t %:,;=\"'<>&[]{}\\/\x00\x07\x1b\x85\u2028\ufffe\uffff\ud800\udcff\U0001f600é"

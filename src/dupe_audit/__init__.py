@@ -5,16 +5,8 @@ They take a SQLAlchemy connection and the facts below. ``import dupe_audit.ops``
 """
 
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.model import (
-    Batch,
-    BuildRule,
-    CleanupRule,
-    DuplicateReport,
-    Finding,
-    Run,
-    UniqueKey,
-    VerifyReport,
-)
+from dupe_audit.findings.entry import Finding
+from dupe_audit.model import Batch, BuildRule, CleanupRule, DuplicateReport, Run, UniqueKey, VerifyReport
 
 __all__ = [
     "Batch",

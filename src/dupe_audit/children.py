@@ -15,10 +15,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.driver import reason, run, sqlstate
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import finding
-from dupe_audit.model import Finding
+from dupe_audit.findings.entry import Finding
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.sqlstates import reason, sqlstate
 from dupe_audit.statements import fill_known, literal, statement, template
 
 #: where a batch counts the children that it could lock; empty again at its commit
@@ -47,7 +48,7 @@ class ForeignKey:
 
 def foreign_keys(connection: Connection, relid: int) -> tuple[ForeignKey, ...]:
     """Return the foreign keys that point at the table, in the order in which their rows are moved."""
-    rows = run(connection, statement("references", relid=str(relid))).mappings().all()
+    rows = execute(connection, statement("references", relid=str(relid))).mappings().all()
     return tuple(
         ForeignKey(
             child=row["child"],
@@ -69,7 +70,7 @@ def _numbers(attnums: Sequence[int] | None) -> str:
 
 def triggers(connection: Connection, relid: int) -> list[Finding]:
     """Return a finding for each trigger that fires when a child is pointed elsewhere (H108)."""
-    rows = run(connection, statement("child_triggers", relid=str(relid)))
+    rows = execute(connection, statement("child_triggers", relid=str(relid)))
     return [finding("child-trigger", row.subject) for row in rows]
 
 
@@ -87,8 +88,8 @@ def objections(counted: Sequence[tuple[ForeignKey, int, int]]) -> list[Finding]:
 
 def collisions(connection: Connection, relid: int, pairs: str) -> list[Finding]:
     """Return the unique indexes of children that moving would violate, with the number of rows in the way (H104)."""
-    indexes = run(connection, statement("collisions", relid=str(relid), pairs=literal(pairs))).all()
-    counted = [(one, run(connection, one.query).scalar_one()) for one in indexes]
+    indexes = execute(connection, statement("collisions", relid=str(relid), pairs=literal(pairs))).all()
+    counted = [(one, execute(connection, one.query).scalar_one()) for one in indexes]
     told = (f"{count} rows of {one.child} would collide on {one.index}" for one, count in counted if count)
     return [finding("repoint-collision", subject) for subject in told]
 
@@ -102,11 +103,11 @@ def open_records(
         if fk.cannot:
             continue
         holes = {**fk.holes, "child": literal(fk.child), "constraint_name": literal(fk.constraint_name)}
-        number = run(connection, fill_known(template("enter_child"), holes, run=str(run_id))).scalar_one()
+        number = execute(connection, fill_known(template("enter_child"), holes, run=str(run_id))).scalar_one()
         record = ledger.record_name(run_id, number)
         if not ledger.is_there(connection, record):
             for name in ("create_record", "finish_record"):
-                run(connection, fk.sql(name, {}, record=record))
+                execute(connection, fk.sql(name, {}, record=record))
             ledger.make_private(connection, record, owner)
         opened.append(replace(fk, number=number, holes={**fk.holes, "record": record}))
     # By number, which the way back reverses: a foreign key that was made anew keeps its number, and not its oid.
@@ -132,11 +133,11 @@ def follow(
         DupeAuditError: a trigger keeps children where they are.
     """
     for fk in moving:
-        run(connection, fk.sql("lock_children", holes))
-    leaving = int(run(connection, fill_known(template("judge_extras"), holes)).scalar_one())
+        execute(connection, fk.sql("lock_children", holes))
+    leaving = int(execute(connection, fill_known(template("judge_extras"), holes)).scalar_one())
     moved = 0
     for fk in moving:
-        row = run(connection, fk.sql("repoint_children", holes, batch=str(batch))).one()
+        row = execute(connection, fk.sql("repoint_children", holes, batch=str(batch))).one()
         if not row.found == row.pointed == row.noted:
             raise DupeAuditError(
                 f"Of {row.found} rows of {fk.child} {row.pointed} were pointed at a survivor; the batch was rolled "
@@ -144,7 +145,7 @@ def follow(
             )
         if row.pointed:
             this = f"run_id = {run_id} AND number = {fk.number}"
-            run(connection, f"UPDATE dupe_audit.child SET moved = moved + {row.pointed} WHERE {this}")
+            execute(connection, f"UPDATE dupe_audit.child SET moved = moved + {row.pointed} WHERE {this}")
         moved += row.pointed
     return leaving, moved
 
@@ -183,7 +184,7 @@ def to_return(connection: Connection, run_id: int, relid: int) -> list[tuple[For
         bounds = (
             "SELECT dupe_audit_batch AS batch, min(dupe_audit_id) AS low, max(dupe_audit_id) AS high, count(*) AS size"
         )
-        found = run(connection, f"{bounds} {left} GROUP BY 1").all()
+        found = execute(connection, f"{bounds} {left} GROUP BY 1").all()
         ranges += [(int(one.batch), fk, int(one.low), int(one.high), int(one.size)) for one in found]
     ranges.sort(key=lambda one: (one[0], one[1].number), reverse=True)
     return [(fk, low, high, size) for _, fk, low, high, size in ranges]

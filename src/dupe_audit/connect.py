@@ -12,8 +12,8 @@ import psycopg
 from alembic.config import Config
 from sqlalchemy import Connection, NullPool, create_engine
 
-from dupe_audit.driver import reason
 from dupe_audit.errors import DupeAuditError, WrongUsage
+from dupe_audit.postgres.sqlstates import reason
 
 
 def find_url(given: str | None, config_file: str) -> str:

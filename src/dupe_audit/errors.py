@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from dupe_audit.model import Finding
+from dupe_audit.findings.entry import Finding
 
 
 class DupeAuditError(Exception):

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from dupe_audit.driver import run
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
-from dupe_audit.session import LOCK_NAMESPACE, transaction
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.session import LOCK_NAMESPACE, transaction
 from dupe_audit.statements import ident, literal, statement, text_array
 
 try:
@@ -58,7 +58,7 @@ def exists(connection: Connection) -> bool:
 
 def is_there(connection: Connection, name: str) -> bool:
     """Return whether the relation of that quoted name exists."""
-    return bool(run(connection, f"SELECT pg_catalog.to_regclass({literal(name)}) IS NOT NULL").scalar_one())
+    return bool(execute(connection, f"SELECT pg_catalog.to_regclass({literal(name)}) IS NOT NULL").scalar_one())
 
 
 def create(connection: Connection, owner: str) -> None:
@@ -67,26 +67,26 @@ def create(connection: Connection, owner: str) -> None:
         return
     with transaction(connection, lock_timeout="10s"):
         # First runs on two tables can begin at once, and IF NOT EXISTS does not keep them apart (H197).
-        run(connection, f"SELECT pg_catalog.pg_advisory_xact_lock({LOCK_NAMESPACE}, 0)")
+        execute(connection, f"SELECT pg_catalog.pg_advisory_xact_lock({LOCK_NAMESPACE}, 0)")
         if exists(connection):
             return
-        run(connection, statement("create_schema", owner=owner))
+        execute(connection, statement("create_schema", owner=owner))
         for table in ("run", "batch", "child"):
-            run(connection, statement(f"create_{table}_table"))
+            execute(connection, statement(f"create_{table}_table"))
             make_private(connection, f"dupe_audit.{table}", owner)
 
 
 def make_private(connection: Connection, name: str, owner: str) -> None:
     """Give an object to *owner* and take back whatever default privileges gave to others."""
-    run(connection, statement("give_to_owner", object=name, owner=owner))
-    run(connection, statement("revoke_all", object_name=literal(name)))
+    execute(connection, statement("give_to_owner", object=name, owner=owner))
+    execute(connection, statement("revoke_all", object_name=literal(name)))
 
 
 def find(connection: Connection, condition: str) -> list[tuple[Run, CleanupRule | None]]:
     """Return the runs that meet a trusted SQL *condition*, oldest first, each with its rule."""
     if not exists(connection):
         return []
-    rows = run(connection, statement("runs", condition=condition)).mappings()
+    rows = execute(connection, statement("runs", condition=condition)).mappings()
     return [(_run(row), _rule(row)) for row in rows]
 
 
@@ -117,7 +117,7 @@ def open_run(
 ) -> int:
     """Enter a new run and return its id; *rule* is None where nothing may be cleaned."""
     return int(
-        run(
+        execute(
             connection,
             statement(
                 "open_run",
@@ -155,14 +155,14 @@ def rule_holes(rule: CleanupRule | None) -> dict[str, str]:
 
 def set_state(connection: Connection, run_id: int, state: RunState) -> None:
     """Move a run to another state."""
-    run(connection, statement("set_state", run=str(run_id), state=literal(state)))
+    execute(connection, statement("set_state", run=str(run_id), state=literal(state)))
 
 
 def resume(connection: Connection, run_id: int, rule: CleanupRule, *, nulls_not_distinct: bool) -> None:
     """Take up a run again, with the rule as it is now."""
     columns = {"ignore": "ignored"}
     changes = ", ".join(f"{columns.get(name, name)} = {value}" for name, value in rule_holes(rule).items())
-    run(
+    execute(
         connection,
         f"UPDATE dupe_audit.run SET state = 'cleaning', finished_at = NULL, {changes}, "
         f"nulls_not_distinct = {literal(nulls_not_distinct)} WHERE id = {run_id}",
@@ -177,7 +177,7 @@ def by_constraint(connection: Connection, relid: int, name: str) -> Run | None:
 
 def mark_building(connection: Connection, run_id: int | None, name: str) -> None:
     """Enter, before a build, that an index of that name is ours to drop should it stay invalid (H52)."""
-    run(
+    execute(
         connection,
         f"UPDATE dupe_audit.run SET building = true, constraint_name = {literal(name)} WHERE id = {run_id}",
     )
@@ -191,12 +191,12 @@ def is_building(connection: Connection, relid: int, name: str) -> bool:
 
 def mark_not_building(connection: Connection, run_id: int) -> None:
     """Enter that no unfinished index is ours any more, so that nobody else's is taken for it."""
-    run(connection, f"UPDATE dupe_audit.run SET building = false WHERE id = {run_id}")
+    execute(connection, f"UPDATE dupe_audit.run SET building = false WHERE id = {run_id}")
 
 
 def mark_enforced(connection: Connection, run_id: int, name: str) -> None:
     """Enter that the constraint is there."""
-    run(
+    execute(
         connection,
         f"UPDATE dupe_audit.run SET building = false, constraint_name = {literal(name)} WHERE id = {run_id}",
     )
@@ -205,7 +205,7 @@ def mark_enforced(connection: Connection, run_id: int, name: str) -> None:
 
 def record_ranking(connection: Connection, run_id: int, *, rows: int, groups: int, extras: int) -> None:
     """Enter what a ranking saw; rows_before stays what the run's first ranking counted."""
-    run(
+    execute(
         connection,
         f"UPDATE dupe_audit.run SET groups = greatest(groups, {groups}), extras = archived + {extras}, "
         f"rows_before = coalesce(rows_before, {rows}) WHERE id = {run_id}",
@@ -215,20 +215,20 @@ def record_ranking(connection: Connection, run_id: int, *, rows: int, groups: in
 def children(connection: Connection, run_id: int) -> list[Mapping[str, Any]]:
     """Return the foreign keys whose children a run moves, with their sums."""
     query = f"SELECT * FROM dupe_audit.child WHERE run_id = {run_id} ORDER BY number"
-    return [dict(row) for row in run(connection, query).mappings()]
+    return [dict(row) for row in execute(connection, query).mappings()]
 
 
 def next_batch(connection: Connection, run_id: int) -> int:
     """Return the number of a run's next batch."""
     query = f"SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = {run_id}"
-    return int(run(connection, query).scalar_one())
+    return int(execute(connection, query).scalar_one())
 
 
 def record_batch(
     connection: Connection, run_id: int, number: int, *, archived: int = 0, restored: int = 0, spared: int = 0
 ) -> None:
     """Enter a batch, inside the batch's own transaction."""
-    run(
+    execute(
         connection,
         statement(
             "record_batch",
@@ -247,7 +247,9 @@ def adopt_new_columns(connection: Connection, relid: int, archive: str) -> None:
     Raises:
         DupeAuditError: a column has another type than in the archive; its values could not come back as they were.
     """
-    for column in run(connection, statement("archive_drift", relid=str(relid), archive=literal(archive))).mappings():
+    for column in execute(
+        connection, statement("archive_drift", relid=str(relid), archive=literal(archive))
+    ).mappings():
         if column["archived_type"] is not None:
             raise DupeAuditError(
                 f"Column {column['name']} is {column['type']} in the table, but {column['archived_type']} in "
@@ -255,9 +257,9 @@ def adopt_new_columns(connection: Connection, relid: int, archive: str) -> None:
             )
         # Rows that left before the column came get what they would have got in the table; later ones bring their own.
         name = column["name"]
-        run(connection, f"ALTER TABLE {archive} ADD COLUMN {name} {column['type']}{column['filling']}")
+        execute(connection, f"ALTER TABLE {archive} ADD COLUMN {name} {column['type']}{column['filling']}")
         if column["filler"]:
-            run(connection, f"ALTER TABLE {archive} ALTER COLUMN {name} DROP {column['filler']}")
+            execute(connection, f"ALTER TABLE {archive} ALTER COLUMN {name} DROP {column['filler']}")
 
 
 def _run(row: Any) -> Run:
@@ -292,8 +294,8 @@ def purge(connection: Connection, run_id: int) -> None:
     with transaction(connection, lock_timeout="5s"):
         records = [record_name(run_id, row["number"]) for row in children(connection, run_id)]
         names = [archive_name(run_id), stage_name(run_id), *records]
-        run(connection, f"DROP TABLE IF EXISTS {', '.join(names)}")
-        run(
+        execute(connection, f"DROP TABLE IF EXISTS {', '.join(names)}")
+        execute(
             connection,
             "UPDATE dupe_audit.run SET purged_at = coalesce(purged_at, pg_catalog.clock_timestamp()) "
             f"WHERE id = {run_id}",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dupe_audit.errors import WrongUsage
+from dupe_audit.findings.entry import Finding
 
 #: bytes in a PostgreSQL identifier (NAMEDATALEN - 1); longer ones are silently cut by the server
 MAX_IDENTIFIER = 63
@@ -16,7 +17,6 @@ WIDEST_KEY = 2704
 #: columns of an index, included ones among them (INDEX_MAX_KEYS)
 MAX_INDEX_COLUMNS = 32
 
-Severity = Literal["error", "warning", "info"]
 RunState = Literal["cleaning", "clean", "enforced", "dropped", "restored", "failed"]
 
 
@@ -143,16 +143,6 @@ def milliseconds(duration: str) -> int:
         return int(float(number) * _UNITS[unit])
     except (ValueError, KeyError, OverflowError):
         raise WrongUsage(f"{duration!r} is no duration; write 500ms, 2s, 10min, 1h or 1d.") from None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something a person has to know before (or after) the change, with the way out."""
-
-    id: str  #: stable; each has a page under docs/reference/findings
-    severity: Severity
-    message: str  #: what is wrong
-    help: str  #: what to do: a command or SQL that can be pasted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

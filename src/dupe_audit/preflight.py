@@ -7,22 +7,15 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from dupe_audit import catalog, children
-from dupe_audit.catalog import Relation
-from dupe_audit.driver import pooler, run
+from dupe_audit import children
 from dupe_audit.findings import CATALOGUE, finding
-from dupe_audit.model import (
-    WIDEST_KEY,
-    CleanupRule,
-    Counts,
-    DuplicateReport,
-    Estimates,
-    Finding,
-    Reference,
-    UniqueKey,
-)
-from dupe_audit.planner import COUNTING
-from dupe_audit.session import settings, step, transaction
+from dupe_audit.findings.entry import Finding
+from dupe_audit.model import WIDEST_KEY, CleanupRule, Counts, DuplicateReport, Estimates, Reference, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.driver import execute, pooler
+from dupe_audit.postgres.planner import COUNTING
+from dupe_audit.postgres.session import settings, step, transaction
 from dupe_audit.statements import fill_known, literal, statement, template, text_array
 
 #: findings after which the table cannot be counted at all
@@ -88,7 +81,7 @@ def preflight(
         examples: tuple[tuple[str, int], ...] = ()
         if show_keys and counts.groups:
             with settings(connection, COUNTING, local=True):
-                rows = run(connection, fill_known(template("examples"), holes)).all()
+                rows = execute(connection, fill_known(template("examples"), holes)).all()
             examples = tuple((row.key, row.rows) for row in rows)
     findings += [*_width_finding(widest), *_duplicate_findings(counts, rule), *dependent]
     return DuplicateReport(
@@ -129,10 +122,10 @@ def blockers(
 
 
 def _catalog_findings(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
-    default_read_only = run(
+    default_read_only = execute(
         connection, "SELECT pg_catalog.current_setting('default_transaction_read_only')::bool"
     ).scalar_one()
-    rows = run(
+    rows = execute(
         connection,
         statement(
             "blockers",
@@ -156,7 +149,7 @@ def _catalog_findings(connection: Connection, key: UniqueKey, relation: Relation
 
 def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
     findings = _named_index_findings(connection, key, relation) if key.name else []
-    if builder := run(connection, statement("builders", relid=str(relation.relid))).scalar():
+    if builder := execute(connection, statement("builders", relid=str(relation.relid))).scalar():
         findings = [finding("live-build", builder, table=relation.name)]
     others = statement(
         "other_indexes",
@@ -165,7 +158,7 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
         constraint_name=literal(key.name),
         nulls_not_distinct=literal(key.nulls_not_distinct),
     )
-    for other in run(connection, others):
+    for other in execute(connection, others):
         subject = f"Constraint {other.constraint_name}" if other.constraint_name else f"Index {other.name}"
         if not other.valid:
             findings.append(finding("invalid-index", other.name))
@@ -193,12 +186,12 @@ def _named_index_findings(connection: Connection, key: UniqueKey, relation: Rela
 def _measure(connection: Connection, holes: dict[str, str]) -> _Measure:
     # For the scan alone: the catalog of a database with thousands of tables is not to be read without indexes.
     with settings(connection, COUNTING, local=True):
-        return _Measure(**run(connection, fill_known(template("measure"), holes)).mappings().one())
+        return _Measure(**execute(connection, fill_known(template("measure"), holes)).mappings().one())
 
 
 def _count(connection: Connection, holes: dict[str, str], measure: _Measure) -> Counts:
     with settings(connection, COUNTING, local=True):
-        row = run(connection, fill_known(template("count"), holes)).one()
+        row = execute(connection, fill_known(template("count"), holes)).one()
     return Counts(
         rows=measure.rows,
         null_key_rows=measure.null_key_rows,
@@ -222,7 +215,7 @@ def _references(
         if counts.extras:
             # A hash join is the better plan here: a child can be large.
             with settings(connection, {**COUNTING, "enable_hashjoin": "on"}, local=True):
-                row = run(connection, fk.sql("count_references", holes, pairs=pairs)).one()
+                row = execute(connection, fk.sql("count_references", holes, pairs=pairs)).one()
             rows, unlinked = int(row.rows), int(row.unlinked)
         counted.append((fk, rows, unlinked))
     references = tuple(

@@ -13,12 +13,13 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
-from dupe_audit.driver import reason, run, sqlstate, tidy
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import Batch, Run
-from dupe_audit.planner import BATCHING
-from dupe_audit.session import retrying, run_lock, step, transaction
+from dupe_audit.postgres.driver import execute, tidy
+from dupe_audit.postgres.planner import BATCHING
+from dupe_audit.postgres.session import retrying, run_lock, step, transaction
+from dupe_audit.postgres.sqlstates import reason, sqlstate
 from dupe_audit.statements import fill_known, literal, statement, template
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -66,7 +67,7 @@ def restore(
     """
     with step(connection):
         known, _ = ledger.get(connection, run_id)
-        if not run(
+        if not execute(
             connection, f"SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = {known.relid}::pg_catalog.oid)"
         ).scalar_one():
             raise DupeAuditError(
@@ -104,7 +105,7 @@ def restore(
 def _holes(connection: Connection, known: Run) -> dict[str, str]:
     archive = ledger.archive_name(known.id)
     row = (
-        run(connection, statement("restore_fragments", relid=str(known.relid), archive=literal(archive)))
+        execute(connection, statement("restore_fragments", relid=str(known.relid), archive=literal(archive)))
         .mappings()
         .one()
     )
@@ -114,7 +115,7 @@ def _holes(connection: Connection, known: Run) -> dict[str, str]:
                 f"The table {what} {columns}, so archived values would be lost. Nothing was restored. "
                 f"Change the table back, or move the rows by hand from {archive}."
             )
-    table = run(connection, statement("relation", relid=str(known.relid))).mappings().one()["name"]
+    table = execute(connection, statement("relation", relid=str(known.relid))).mappings().one()["name"]
     return {**{k: str(v) for k, v in row.items()}, "table": table, "archive": archive}
 
 
@@ -122,11 +123,11 @@ def _rows_back(work: _Work, batch_size: int) -> Generator[Batch, None, tuple[int
     """Restore the archived rows, the last one first; return how many stay in the archive, and how many there were."""
     archive = work.holes["archive"]
     left = f"FROM {archive} WHERE dupe_audit_restored_at IS NULL"
-    total = int(run(work.connection, f"SELECT count(*) {left}").scalar_one())
+    total = int(execute(work.connection, f"SELECT count(*) {left}").scalar_one())
     above, done, kept = 2**63 - 1, 0, 0
     while True:
         started = time.monotonic()
-        window = run(
+        window = execute(
             work.connection,
             "SELECT min(dupe_audit_id) AS low, max(dupe_audit_id) AS high, count(*) AS size FROM "
             f"(SELECT dupe_audit_id {left} AND dupe_audit_id < {above} ORDER BY 1 DESC LIMIT {batch_size}) AS next",
@@ -155,15 +156,15 @@ def _children_back(work: _Work, batch_size: int) -> Generator[Batch, None, int]:
         for high in range(last, first - 1, -batch_size):
             started, low = time.monotonic(), max(first, high - batch_size + 1)
             these = f"dupe_audit_returned_at IS NULL AND dupe_audit_id BETWEEN {low} AND {high}"
-            run(
+            execute(
                 work.connection,
                 f"UPDATE {record} SET dupe_audit_problem = NULL WHERE {these} AND dupe_audit_problem <> ''",
             )
-            size = int(run(work.connection, f"SELECT count(*) FROM {record} WHERE {these}").scalar_one())
+            size = int(execute(work.connection, f"SELECT count(*) FROM {record} WHERE {these}").scalar_one())
             back = _halving(work, "point back children", record, partial(_return, work, fk), low, high)
             done += size
             refused += int(
-                run(
+                execute(
                     work.connection, f"SELECT pg_catalog.count(dupe_audit_problem) FROM {record} WHERE {these}"
                 ).scalar_one()
             )
@@ -212,7 +213,7 @@ def _halving(work: _Work, what: str, table: str, action: Callable[[int, int], in
         # The upper half first, for the last one goes back first.
         later = _halving(work, what, table, action, middle + 1, high)
         return _halving(work, what, table, action, low, middle) + later
-    run(work.connection, f"UPDATE {table} SET dupe_audit_problem = {literal(why)} WHERE dupe_audit_id = {low}")
+    execute(work.connection, f"UPDATE {table} SET dupe_audit_problem = {literal(why)} WHERE dupe_audit_id = {low}")
     return 0
 
 
@@ -222,7 +223,7 @@ def _put(work: _Work, low: int, high: int) -> int:
     with transaction(connection, lock_timeout=work.lock_timeout):
         number = ledger.next_batch(connection, run_id)
         sql = fill_known(template("restore_rows"), work.holes, low=str(low), high=str(high))
-        row = run(connection, sql).mappings().one()
+        row = execute(connection, sql).mappings().one()
         if not row["chosen"] == row["put"] == row["marked"] or row["changed"]:
             raise _RowsDiffer("a trigger on the table changed the row or kept it out")
         if row["chosen"]:
@@ -233,7 +234,7 @@ def _put(work: _Work, low: int, high: int) -> int:
 def _return(work: _Work, fk: ForeignKey, low: int, high: int) -> int:
     connection = work.connection
     with transaction(connection, lock_timeout=work.lock_timeout, local=BATCHING):
-        row = run(
+        row = execute(
             connection, fk.sql("return_children", work.holes, run=str(work.known.id), low=str(low), high=str(high))
         ).one()
         if row.back != row.marked:

@@ -7,14 +7,17 @@ from dataclasses import replace
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit import catalog, ledger
-from dupe_audit.catalog import Relation
-from dupe_audit.driver import reason, run, sqlstate
+from dupe_audit import ledger
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import finding
-from dupe_audit.model import CleanupRule, Finding, IndexState, Run, UniqueKey, VerifyReport
-from dupe_audit.planner import SEQUENTIAL
-from dupe_audit.session import settings, step, transaction
+from dupe_audit.findings.entry import Finding
+from dupe_audit.model import CleanupRule, IndexState, Run, UniqueKey, VerifyReport
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.planner import SEQUENTIAL
+from dupe_audit.postgres.session import settings, step, transaction
+from dupe_audit.postgres.sqlstates import reason, sqlstate
 from dupe_audit.statements import fill_known, literal, statement, template
 
 
@@ -42,8 +45,8 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
             with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory):
                 holes = catalog.fragments(connection, relation, key, CleanupRule())
                 with settings(connection, SEQUENTIAL, local=True):
-                    extras = int(run(connection, fill_known(template("count_extras"), holes)).scalar_one())
-                    rows = int(run(connection, f"SELECT count(*) FROM ONLY {relation.name}").scalar_one())
+                    extras = int(execute(connection, fill_known(template("count_extras"), holes)).scalar_one())
+                    rows = int(execute(connection, f"SELECT count(*) FROM ONLY {relation.name}").scalar_one())
                 known = ledger.latest(connection, relation.relid, key)  # its sums as of the same moment
         except DBAPIError as error:
             if sqlstate(error) != "42703":
@@ -82,7 +85,7 @@ def verify_named(
     row = None
     if found:
         form = statement("constraint_form", relid=str(found[1].relid), name=literal(name))
-        row = run(connection, form).one_or_none()
+        row = execute(connection, form).one_or_none()
     if row is not None:
         asked = replace(
             asked,
@@ -112,13 +115,13 @@ def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | No
 
 def _amcheck(connection: Connection, state: IndexState) -> list[Finding]:
     """Ask amcheck, where it is installed, whether every row is in the index and no key twice (PG 17)."""
-    row = run(connection, statement("amcheck")).one_or_none()
+    row = execute(connection, statement("amcheck")).one_or_none()
     if row is None:
         return [finding("amcheck-missing")]
     arguments = "heapallindexed => true" + (", checkunique => true" if row.checks_unique else "")
     try:
         with transaction(connection, lock_timeout="5s", read_only=True):
-            run(connection, f"SELECT {row.name}({state.oid}::pg_catalog.regclass, {arguments})")
+            execute(connection, f"SELECT {row.name}({state.oid}::pg_catalog.regclass, {arguments})")
     except DBAPIError as error:
         if sqlstate(error) in ("XX002", "XX001"):
             return [finding("index-corrupt", reason(error))]
@@ -136,7 +139,7 @@ def ledger_findings(connection: Connection, known: Run) -> list[Finding]:
     if known.purged_at is not None:
         return findings
     archive = ledger.archive_name(known.id)
-    batches = run(
+    batches = execute(
         connection,
         "SELECT coalesce(sum(archived), 0)::int8 AS archived, coalesce(sum(restored), 0)::int8 AS restored "
         f"FROM dupe_audit.batch WHERE run_id = {known.id}",
@@ -145,7 +148,7 @@ def ledger_findings(connection: Connection, known: Run) -> list[Finding]:
         if known.archived > known.restored:
             findings.append(finding("archive-missing", known.id))
         return findings
-    kept = run(
+    kept = execute(
         connection, f"SELECT count(*) AS archived, pg_catalog.count(dupe_audit_restored_at) AS restored FROM {archive}"
     ).one()
     for what in ("archived", "restored"):
@@ -164,7 +167,7 @@ def _child_findings(connection: Connection, known: Run) -> list[Finding]:
         kept = (0, 0)
         if ledger.is_there(connection, record):
             kept = tuple(
-                run(connection, f"SELECT count(*), pg_catalog.count(dupe_audit_returned_at) FROM {record}").one()
+                execute(connection, f"SELECT count(*), pg_catalog.count(dupe_audit_returned_at) FROM {record}").one()
             )
         if kept != (row["moved"], row["returned"]):
             told = f"ledger {row['moved']} and {row['returned']}, record {kept[0]} and {kept[1]}"

@@ -7,10 +7,11 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from dupe_audit.checks.evidence import Catalog, Evidence, Revision, Step, Table
+from dupe_audit.checks.evidence import Evidence, Revision, Step
 from dupe_audit.checks.rules import locks
-from dupe_audit.checks.trace import tracing
+from dupe_audit.checks.tracing.trace import tracing
 from dupe_audit.connect import connect
+from dupe_audit.schema.facts import Catalog, Table
 
 ROOT = Path(__file__).parents[2]
 TABLES = (

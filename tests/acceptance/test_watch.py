@@ -17,11 +17,12 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from dupe_audit import ops, progress
 from dupe_audit.cleanup import cleanup
 from dupe_audit.connect import connect
+from dupe_audit.directives import online
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.verify import verify
+from dupe_audit.watch import look as progress
 
 ROOT = Path(__file__).parents[2]
 KEY = UniqueKey(table="agent_actions", columns=("correlation_id", "action_name", "created_at"))
@@ -174,7 +175,7 @@ def test_the_proof_at_the_end_is_work_too(agent_actions, database_url, monkeypat
             seen.append(progress.look(viewer))
         return verify(*arguments, **options)
 
-    monkeypatch.setattr(ops, "verify", look_and_verify)
+    monkeypatch.setattr(online, "verify", look_and_verify)
     command.upgrade(config, "015")
     (view,) = seen
     assert ([("agent_actions", "verifying")], ()) == ([(one.table, one.phase) for one in view.working], view.stalled)

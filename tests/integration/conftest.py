@@ -18,8 +18,8 @@ from sqlalchemy.pool import NullPool
 
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
-from dupe_audit.driver import run
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
+from dupe_audit.postgres.driver import execute
 from dupe_audit.restore import restore
 from dupe_audit.statements import ident
 from dupe_audit.verify import verify
@@ -112,10 +112,10 @@ def plans_of_a_batch(conn: Connection) -> Callable[..., str]:
         opening, batch = ran[begin : begin + 2], ran[begin + 2 :]
 
         for statement in opening:
-            run(conn, statement)
+            execute(conn, statement)
         explainable = [text for text in batch if text.startswith(("SELECT", "INSERT", "UPDATE", "WITH"))]
-        rows = [row[0] for text in explainable for row in run(conn, f"EXPLAIN {text}")]
-        run(conn, "ROLLBACK")
+        rows = [row[0] for text in explainable for row in execute(conn, f"EXPLAIN {text}")]
+        execute(conn, "ROLLBACK")
         batches.close()
         return "\n".join(rows)
 

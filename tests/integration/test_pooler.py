@@ -13,10 +13,11 @@ import psycopg
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
-from dupe_audit import UniqueKey, progress
-from dupe_audit.driver import pooler
+from dupe_audit import UniqueKey
 from dupe_audit.model import CleanupRule
+from dupe_audit.postgres.driver import pooler
 from dupe_audit.preflight import blockers
+from dupe_audit.watch import look as progress
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 

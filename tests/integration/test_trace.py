@@ -10,13 +10,14 @@ import pytest
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit.checks import tripwire
-from dupe_audit.checks.evidence import Catalog, Evidence, Revision, Step, Table
+from dupe_audit.checks.evidence import Evidence, Revision, Step
 from dupe_audit.checks.rules import locks
-from dupe_audit.checks.trace import tracing
-from dupe_audit.checks.tripwire import STRONG
-from dupe_audit.checks.work import can_lock
+from dupe_audit.checks.tracing import tripwire
+from dupe_audit.checks.tracing.trace import tracing
+from dupe_audit.checks.tracing.tripwire import STRONG
+from dupe_audit.checks.tracing.work import can_lock
 from dupe_audit.connect import connect
+from dupe_audit.schema.facts import Catalog, Table
 
 HERE = Path(__file__)
 T, P = "public.orders", "public.customers"

@@ -8,14 +8,16 @@ import psycopg
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
-from dupe_audit import ledger, progress, render_watch
+from dupe_audit import ledger
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.postgres.session import at_work
 from dupe_audit.restore import restore
-from dupe_audit.session import at_work
-from dupe_audit.watched import Seen
+from dupe_audit.watch import look as progress
+from dupe_audit.watch import render as render_watch
+from dupe_audit.watch.facts import Seen
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 SMALL = CleanupRule(batch_size=3)

@@ -14,8 +14,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 import dupe_audit.ops  # noqa: F401 - registers the directives
+from dupe_audit.directives.operations import RestoreDuplicatesOp
 from dupe_audit.model import CleanupRule, UniqueKey
-from dupe_audit.operations import RestoreDuplicatesOp
 from torture.kills import Kill, Moment, armed
 from torture.promises import broken, runs
 

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import run_state_machine_as_test
 
-import dupe_audit.cleanup
-import dupe_audit.staging
+import dupe_audit.cleanup.passes
+import dupe_audit.cleanup.staging
 from torture.bench import Bench
 from torture.machine import Cleaning, Machine
 
@@ -53,7 +53,7 @@ def careless(bench, monkeypatch):
     """Let the batches leave out a precaution."""
 
     def forget(naive: dict[str, dict[str, str]]) -> None:
-        template = dupe_audit.staging.template
+        template = dupe_audit.cleanup.staging.template
 
         def without(name: str) -> str:
             text = template(name)
@@ -62,9 +62,9 @@ def careless(bench, monkeypatch):
                 text = text.replace(precaution, instead)
             return text
 
-        monkeypatch.setattr(dupe_audit.staging, "template", without)
+        monkeypatch.setattr(dupe_audit.cleanup.staging, "template", without)
         # The place of a row gives away that it was written since; later passes do without, and so does this one.
-        monkeypatch.setattr(dupe_audit.cleanup, "WHERE_STAGED", dupe_audit.cleanup.ANYWHERE)
+        monkeypatch.setattr(dupe_audit.cleanup.passes, "WHERE_STAGED", dupe_audit.cleanup.passes.ANYWHERE)
 
     monkeypatch.setattr(Machine, "bench", bench, raising=False)
     return forget

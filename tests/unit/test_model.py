@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from dupe_audit.errors import WrongUsage
-from dupe_audit.model import BuildRule, CleanupRule, Finding, UniqueKey, VerifyReport, milliseconds
+from dupe_audit.findings.entry import Finding
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, VerifyReport, milliseconds
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from dataclasses import fields, replace
 from hypothesis import given, settings
 
 import reports
-from dupe_audit import render_check
-from dupe_audit.checked import CheckReport, Filled, Found, Place, RuleRun
-from dupe_audit.model import Finding
+from dupe_audit.checks import render as render_check
+from dupe_audit.checks.report import CheckReport, Found, Place, RuleRun
+from dupe_audit.findings.entry import Finding
+from dupe_audit.seeding.facts import Filled
 
 
 def written(report: CheckReport, style: str = "text") -> str:

@@ -15,8 +15,8 @@ from hypothesis import example, given, settings
 
 import reports
 import schemas
-from dupe_audit import render_ci
-from dupe_audit.checked import CheckReport, RuleRun
+from dupe_audit.checks import render_ci
+from dupe_audit.checks.report import CheckReport, RuleRun
 
 #: the grammar of GitHub's workflow commands, as its documentation and its toolkit have it
 _VALUE = r"(?:[^%\r\n:,]|%(?:25|0D|0A|3A|2C))*"

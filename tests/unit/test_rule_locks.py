@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from dupe_audit.checked import Filled
-from dupe_audit.checks.evidence import Catalog, Evidence, Revision, Step, Traced, Trip
+from dupe_audit.checks.evidence import Evidence, Revision, Step, Traced, Trip
 from dupe_audit.checks.rules.locks import check, words
+from dupe_audit.schema.facts import Catalog
+from dupe_audit.seeding.facts import Filled
 
 T, P = "public.orders", "public.customers"
 BLANK = Catalog(tables=(), indexes=(), objects={})

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from dupe_audit.checked import Filled
-from dupe_audit.checks.evidence import Catalog, Evidence, Failure, Revision, Step, Trip
+from dupe_audit.checks.evidence import Evidence, Failure, Revision, Step, Trip
 from dupe_audit.checks.rules.round_trip import check
+from dupe_audit.schema.facts import Catalog
+from dupe_audit.seeding.facts import Filled
 
 NOTHING = Catalog(tables=(), indexes=(), objects={})
 REVISION = Revision(

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from dupe_audit.checks.seed.candidates import Literals
-from dupe_audit.checks.seed.pattern import matching
-from dupe_audit.checks.seed.spec import conjuncts, mentions
+from dupe_audit.seeding.candidates import Literals
+from dupe_audit.seeding.pattern import matching
+from dupe_audit.seeding.spec import conjuncts, mentions
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import dupe_audit
 from dupe_audit.statements import fill, fill_known, ident, literal, statement, template, text_array
 
 FOLDER = Path(dupe_audit.__file__).parent / "statements"
-NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
+NAMES = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.rglob("*.sql"))
 HOLE = re.compile(r"\{(\w+)\}")
 
 

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from dupe_audit import render_watch
-from dupe_audit.progress import Memory
-from dupe_audit.watched import Blocker, Progress, RunSeen, Seen, View
+from dupe_audit.watch import render as render_watch
+from dupe_audit.watch.facts import Blocker, Progress, RunSeen, Seen, View
+from dupe_audit.watch.look import Memory
 
 RUN = RunSeen(
     id=7,

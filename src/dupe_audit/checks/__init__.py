@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from dupe_audit.checked import CheckReport, Filled, Found, Place, RuleRun
+from dupe_audit.checks.report import CheckReport, Found, Place, RuleRun
 from dupe_audit.checks.run import Options, examine
-from dupe_audit.checks.scratch import EMBEDDED
-from dupe_audit.checks.trip import Seeding
+from dupe_audit.checks.trial.scratch import EMBEDDED
+from dupe_audit.checks.trial.trip import Seeding
 from dupe_audit.errors import WrongUsage
+from dupe_audit.seeding.facts import Filled
 
 __all__ = [
     "CheckReport",

@@ -8,11 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from dupe_audit.checked import At, CheckReport, Found, RuleRun
-from dupe_audit.checks import against, offline_sql
-from dupe_audit.checks.evidence import Catalog, Evidence, Step, Trip
-from dupe_audit.checks.migrate import Environment
-from dupe_audit.checks.project import Project, ini_of, load
+from dupe_audit.checks.evidence import Evidence, Step, Trip
+from dupe_audit.checks.report import At, CheckReport, Found, RuleRun
 from dupe_audit.checks.rules import (
     invalid_index,
     locks,
@@ -24,12 +21,16 @@ from dupe_audit.checks.rules import (
     way_back,
     writers,
 )
-from dupe_audit.checks.scratch import EMBEDDED, scratch
-from dupe_audit.checks.trip import Seeding, trips
-from dupe_audit.checks.walk import standing, walk
+from dupe_audit.checks.trial import against, offline_sql
+from dupe_audit.checks.trial.migrate import Environment
+from dupe_audit.checks.trial.project import Project, ini_of, load
+from dupe_audit.checks.trial.scratch import EMBEDDED, scratch
+from dupe_audit.checks.trial.trip import Seeding, trips
+from dupe_audit.checks.trial.walk import standing, walk
 from dupe_audit.connect import find_url
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import CHECK
+from dupe_audit.schema.facts import Catalog
 
 #: as many for each table that is filled as are worth anything, and as can be had
 ROWS = range(20, 1_000_001)

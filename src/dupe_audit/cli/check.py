@@ -15,12 +15,14 @@ from typing import IO, cast
 import click
 from rich.progress import Progress
 
-from dupe_audit import render, render_check, render_ci
-from dupe_audit.checked import At, CheckReport
+from dupe_audit import render
+from dupe_audit.checks import render as render_check
+from dupe_audit.checks import render_ci
+from dupe_audit.checks.report import At, CheckReport
 from dupe_audit.cli.group import main
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import CHECK
-from dupe_audit.session import LOG_EVERY
+from dupe_audit.postgres.session import LOG_EVERY
 
 ACCEPTABLE = tuple(id_ for id_, entry in CHECK.items() if entry.acceptable)
 

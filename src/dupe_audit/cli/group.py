@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.connect import connect, describe, find_url
-from dupe_audit.driver import friendly, interruptible
 from dupe_audit.errors import DupeAuditError
+from dupe_audit.postgres.interrupt import interruptible
+from dupe_audit.postgres.sqlstates import friendly
 
 F = TypeVar("F", bound=Callable[..., Any])
 

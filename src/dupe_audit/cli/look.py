@@ -10,11 +10,13 @@ from typing import Any, Literal, TypeVar
 import click
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from dupe_audit import ledger, render, revisions
+from dupe_audit import ledger, render
 from dupe_audit.cli.group import database_options, main, opened
+from dupe_audit.directives import revisions
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import STEPS
-from dupe_audit.model import CleanupRule, Finding, UniqueKey
+from dupe_audit.findings.entry import Finding
+from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.preflight import preflight as look
 from dupe_audit.verify import verify as prove
 from dupe_audit.verify import verify_named

@@ -13,12 +13,15 @@ from rich.live import Live
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit import progress, render, render_watch
+from dupe_audit import render
 from dupe_audit.cli.group import database_options, main, opened
-from dupe_audit.driver import LOCK_NOT_AVAILABLE, QUERY_CANCELED, rest, sqlstate
 from dupe_audit.errors import Interrupted, WrongUsage
-from dupe_audit.session import LOG_EVERY
-from dupe_audit.watched import Seen, View
+from dupe_audit.postgres.interrupt import rest
+from dupe_audit.postgres.session import LOG_EVERY
+from dupe_audit.postgres.sqlstates import LOCK_NOT_AVAILABLE, QUERY_CANCELED, sqlstate
+from dupe_audit.watch import look as progress
+from dupe_audit.watch import render as render_watch
+from dupe_audit.watch.facts import Seen, View
 
 #: seconds between two looks, where not told otherwise
 LOOK_EVERY = 1.0

@@ -13,8 +13,8 @@ from psycopg.conninfo import make_conninfo
 from dupe_audit.connect import libpq_url
 from dupe_audit.consumer.config import Config
 from dupe_audit.consumer.events import Row
-from dupe_audit.driver import reason
 from dupe_audit.errors import WrongUsage
+from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.writer import Arbiter, Outcome, Unavailable, Writer
 
 

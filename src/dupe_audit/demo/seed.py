@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from dupe_audit.driver import run
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import Counts
+from dupe_audit.postgres.driver import execute
 
 #: rows that the demo's writers make carry this agent_name or one that begins with it; seeded rows never do
 OURS = "demo-"
@@ -97,30 +97,30 @@ def seed(connection: Connection, counts: Counts) -> None:
     """Fill the empty table."""
     originals = counts.rows - counts.extras
     stride = originals // counts.groups
-    run(connection, EVENTS.format(originals=originals))
-    run(
+    execute(connection, EVENTS.format(originals=originals))
+    execute(
         connection,
         COPIES.format(extras=counts.extras, groups=counts.groups, stride=stride, divergent=counts.divergent_groups),
     )
-    run(connection, "ANALYZE agent_actions")
+    execute(connection, "ANALYZE agent_actions")
 
 
 def fingerprint(connection: Connection) -> Fingerprint:
     """Return the seeded rows' fingerprint as the table is now."""
-    row = run(connection, FINGERPRINT).one()
+    row = execute(connection, FINGERPRINT).one()
     return Fingerprint(row.rows, row.checksum)
 
 
 def archived(connection: Connection, archive: str) -> int:
     """Return how many of the seeded rows are in that archive."""
-    return int(run(connection, ARCHIVED.format(archive=archive)).scalar_one())
+    return int(execute(connection, ARCHIVED.format(archive=archive)).scalar_one())
 
 
 def written(connection: Connection) -> dict[str, int]:
     """Return every row of the writers that is in the table: id and duration."""
-    return {row.id: row.duration_ms for row in run(connection, WRITTEN)}
+    return {row.id: row.duration_ms for row in execute(connection, WRITTEN)}
 
 
 def written_extras(connection: Connection) -> int:
     """Return how many extras the writers have made that are in the table now."""
-    return int(run(connection, WRITTEN_EXTRAS).scalar_one())
+    return int(execute(connection, WRITTEN_EXTRAS).scalar_one())

@@ -21,10 +21,11 @@ from dupe_audit.demo import seed
 from dupe_audit.demo.ending import FOOTNOTE, judge, show
 from dupe_audit.demo.screen import Screen, listening
 from dupe_audit.demo.writers import INSERTED, INSERTED_LATER, REFUSED, Writers, at_once
-from dupe_audit.driver import interruptible, run
 from dupe_audit.embedded import Server
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import CleanupRule, Counts, DuplicateReport, UniqueKey, VerifyReport
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.preflight import preflight
 from dupe_audit.verify import verify
 
@@ -94,7 +95,7 @@ class Story:
     def make_table(self) -> None:
         """Make the table as it stood before the constraint, and fill it."""
         with self.screen.step("alembic upgrade 014, then fill the table"):
-            version = run(self.connection, "SHOW server_version").scalar_one()
+            version = execute(self.connection, "SHOW server_version").scalar_one()
             self.screen.note(f"PostgreSQL {version}, on a private socket, without fsync")
             self.migrate(command.upgrade, "014")
             seed.seed(self.connection, self.expected)
@@ -156,7 +157,9 @@ class Story:
         """Let ten connections insert the same event at the same moment."""
         with self.screen.step("Ten identical inserts at the same moment"):
             outcomes = at_once(self.conninfo, 10)
-            rows = run(self.connection, "SELECT count(*) FROM agent_actions WHERE agent_name = 'demo-ten'").scalar_one()
+            rows = execute(
+                self.connection, "SELECT count(*) FROM agent_actions WHERE agent_name = 'demo-ten'"
+            ).scalar_one()
             self.screen.note(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
         kept = outcomes == {INSERTED: 1, REFUSED: 9, INSERTED_LATER: 1} and rows == 2
         self.screen.promise("of ten identical inserts one succeeds", f"{rows - 1} of 10", kept=kept)

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 from dupe_audit.findings.check import CHECK
-from dupe_audit.findings.entry import Entry
+from dupe_audit.findings.entry import Entry, Finding, Severity
 from dupe_audit.findings.steps import STEPS
-from dupe_audit.model import Finding
 
-__all__ = ["CATALOGUE", "CHECK", "STEPS", "Entry", "finding"]
+__all__ = ["CATALOGUE", "CHECK", "STEPS", "Entry", "Finding", "Severity", "finding"]
 
 CATALOGUE: dict[str, Entry] = STEPS | CHECK
 

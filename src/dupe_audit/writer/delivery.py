@@ -12,9 +12,9 @@ from typing import TypeVar
 
 import psycopg
 
-from dupe_audit.driver import reason
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import UniqueKey
+from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.writer import send
 from dupe_audit.writer.compose import compose
 from dupe_audit.writer.outcome import Outcome, Unavailable

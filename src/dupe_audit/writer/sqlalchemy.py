@@ -5,9 +5,9 @@ from __future__ import annotations
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import Insert
 
-from dupe_audit import catalog
-from dupe_audit.driver import run
 from dupe_audit.model import UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import literal, text_array
 from dupe_audit.statements import statement as filled
 
@@ -20,7 +20,7 @@ def enforced(connection: Connection, key: UniqueKey) -> bool:
     """
     key, relation = catalog.require(connection, key)
     look = filled("write_target", relid=str(relation.relid), name=literal(key.name), key=text_array(key.columns))
-    return run(connection, look).mappings().one()["arbiter_columns"] is not None
+    return execute(connection, look).mappings().one()["arbiter_columns"] is not None
 
 
 def on_conflict(statement: Insert, key: UniqueKey, *, enforced: bool = True) -> Insert:

@@ -7,7 +7,7 @@ from enum import Enum
 
 import psycopg
 
-from dupe_audit.driver import reason
+from dupe_audit.postgres.sqlstates import reason
 
 
 class Class(Enum):

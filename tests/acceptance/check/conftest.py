@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dupe_audit.checked import CheckReport
 from dupe_audit.checks import check
+from dupe_audit.checks.report import CheckReport
 
 ENV = """
 from alembic import context

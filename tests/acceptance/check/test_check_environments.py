@@ -2,7 +2,7 @@
 
 import pytest
 
-from dupe_audit.checks.redirect import in_terms_of
+from dupe_audit.checks.trial.redirect import in_terms_of
 
 GENERIC = """
 from pathlib import Path

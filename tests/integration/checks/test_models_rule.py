@@ -21,10 +21,11 @@ from sqlalchemy import (
     text,
 )
 
-from dupe_audit.checks.evidence import Catalog, Evidence, Revision, Step
+from dupe_audit.checks.evidence import Evidence, Revision, Step
 from dupe_audit.checks.rules.models import check
-from dupe_audit.checks.snapshot import snapshot
 from dupe_audit.errors import DupeAuditError
+from dupe_audit.schema.facts import Catalog
+from dupe_audit.schema.snapshot import snapshot
 
 LONG = "a_name_of_more_than_sixty_three_bytes_that_postgresql_cuts_without_a_word"
 CONVENTION = {"uq": "uq_%(table_name)s_%(column_0_N_name)s", "ix": "ix_%(column_0_N_label)s", "pk": "pk_%(table_name)s"}

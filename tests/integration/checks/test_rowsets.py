@@ -2,8 +2,8 @@
 
 import pytest
 
-from dupe_audit.checks.rowsets import lost_and_gained, take
-from dupe_audit.checks.snapshot import snapshot
+from dupe_audit.schema.rowsets import lost_and_gained, take
+from dupe_audit.schema.snapshot import snapshot
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
-from dupe_audit.checks.evidence import Index, Table
-from dupe_audit.checks.seed import ALL, CannotFill, fill
+from dupe_audit.schema.facts import Index, Table
+from dupe_audit.seeding import ALL, CannotFill, fill
 
 ROOT = Path(__file__).parents[3]
 INDEX = """

@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from dupe_audit.checks.evidence import Catalog, Evidence, Revision, Step
+from dupe_audit.checks.evidence import Evidence, Revision, Step
 from dupe_audit.checks.rules.writers import check, missing
-from dupe_audit.checks.snapshot import snapshot
 from dupe_audit.errors import WrongUsage
+from dupe_audit.schema.facts import Catalog
+from dupe_audit.schema.snapshot import snapshot
 
 SCHEMA = """
 CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text, v varchar(9), d jsonb, ts timestamp, e int,
@@ -420,5 +421,5 @@ def test_a_name_in_two_schemas_means_the_one_in_public(conn, sql, tmp_path):
 def test_without_the_parser_the_rule_says_what_to_install(monkeypatch):
     """Where pglast is not installed, the rule says how to install it, and is imported all the same."""
     assert missing() is None
-    monkeypatch.setattr("dupe_audit.checks.sql_text.find_spec", lambda _name: None)
+    monkeypatch.setattr("dupe_audit.checks.code.sql_text.find_spec", lambda _name: None)
     assert "pglast is not installed: pip install 'dupe-audit[lint]'" == missing()

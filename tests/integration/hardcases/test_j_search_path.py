@@ -11,9 +11,9 @@ from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import Blocked
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.postgres.session import holders
 from dupe_audit.preflight import blockers, preflight
 from dupe_audit.restore import restore
-from dupe_audit.session import holders
 from dupe_audit.verify import verify
 from dupe_audit.writer import Writer, delivery
 

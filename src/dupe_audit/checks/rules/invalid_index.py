@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dupe_audit.checked import Found
 from dupe_audit.checks.evidence import Evidence
+from dupe_audit.checks.report import Found
 from dupe_audit.findings import finding
 
 

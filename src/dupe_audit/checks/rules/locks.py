@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dupe_audit.checked import Filled, Found
 from dupe_audit.checks.evidence import Evidence, Revision, Traced
+from dupe_audit.checks.report import Found
 from dupe_audit.findings import finding
+from dupe_audit.seeding.facts import Filled
 
 #: lock → whom it stops
 STOPS = {

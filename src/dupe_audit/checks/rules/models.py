@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from dupe_audit.checked import Found, Place
-from dupe_audit.checks.declared import Declared, cut, declared
-from dupe_audit.checks.evidence import Catalog, Evidence, Index, Table
-from dupe_audit.checks.included import Included
+from dupe_audit.checks.evidence import Evidence
+from dupe_audit.checks.models.declared import Declared, cut, declared
+from dupe_audit.checks.models.included import Included
+from dupe_audit.checks.report import Found, Place
 from dupe_audit.findings import finding
+from dupe_audit.schema.facts import Catalog, Index, Table
 
 _NULL_TEST = re.compile(r"(\w+) is( not)? null")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from dupe_audit.checked import Found
 from dupe_audit.checks.evidence import Evidence, Failure, Revision, Trip
-from dupe_audit.driver import UNIQUE_VIOLATION
+from dupe_audit.checks.report import Found
 from dupe_audit.findings import finding
+from dupe_audit.postgres.sqlstates import UNIQUE_VIOLATION
 
 RULE = "round-trip"
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dupe_audit.checked import Found
 from dupe_audit.checks.evidence import Evidence
+from dupe_audit.checks.report import Found
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import finding
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dupe_audit.checked import Found
 from dupe_audit.checks.evidence import Evidence, Revision, Step
-from dupe_audit.checks.snapshot import differences
+from dupe_audit.checks.report import Found
 from dupe_audit.findings import finding
+from dupe_audit.schema.snapshot import differences
 
 RULE = "way-back"
 

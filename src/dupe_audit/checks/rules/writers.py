@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dupe_audit.checked import Found, Place
-from dupe_audit.checks.arbiters import Judgement, by_name, judge
-from dupe_audit.checks.evidence import Catalog, Evidence, Index, Table
-from dupe_audit.checks.project import relative
-from dupe_audit.checks.sql_sources import Construct, Source, sources
-from dupe_audit.checks.sql_text import Insert, inserts, is_hole, missing
+from dupe_audit.checks.code.arbiters import Judgement, by_name, judge
+from dupe_audit.checks.code.sql_sources import Construct, Source, sources
+from dupe_audit.checks.code.sql_text import Insert, inserts, is_hole, missing
+from dupe_audit.checks.evidence import Evidence
+from dupe_audit.checks.report import Found, Place
+from dupe_audit.checks.trial.project import relative
 from dupe_audit.findings import finding
+from dupe_audit.schema.facts import Catalog, Index, Table
 
 __all__ = ["check", "missing"]
 

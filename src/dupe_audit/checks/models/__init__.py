@@ -1,0 +1,1 @@
+"""Reading the unique keys that SQLAlchemy models declare."""

@@ -1,7 +1,0 @@
-"""Seeding: fill tables of a scratch database with generated rows, duplicates among them, from the catalog alone."""
-
-from dupe_audit.checks.seed.duplicates import ALL, Shape
-from dupe_audit.checks.seed.fill import fill
-from dupe_audit.checks.seed.satisfy import CannotFill
-
-__all__ = ["ALL", "CannotFill", "Shape", "fill"]

@@ -1,0 +1,1 @@
+"""Which locks a revision takes, and for how long."""

@@ -1,0 +1,1 @@
+"""Trying the revisions on a scratch server."""

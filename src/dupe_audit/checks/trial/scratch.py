@@ -1,0 +1,119 @@
+"""A PostgreSQL to try revisions on: an embedded one, or databases of our own on a server that the user names."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from dupe_audit.connect import connect, describe, libpq_url
+from dupe_audit.embedded import EmbeddedServerError, Server
+from dupe_audit.errors import DupeAuditError, WrongUsage
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.sqlstates import reason
+from dupe_audit.statements import ident, literal
+
+log = logging.getLogger("alembic.dupe_audit")
+
+EMBEDDED = "embedded"
+
+#: nothing here has to survive a crash
+SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "40"}
+
+
+#: a project's engine may keep a connection in its pool, and a database in use cannot be copied
+_END = (
+    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
+    "WHERE datname OPERATOR(pg_catalog.=) {database}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scratch:
+    """A server on which databases can be made and dropped."""
+
+    url: str  #: of a database that is there; nothing in it is touched
+    told: str  #: such as ``PostgreSQL 18.6, embedded``
+
+    @contextmanager
+    def database(self, copy_of: str | None = None) -> Iterator[str]:
+        """Give the URL of a new database, empty or a copy, which is dropped afterwards whatever happens.
+
+        Args:
+            copy_of: the URL of another database of ours; connections to it are ended.
+
+        Raises:
+            DupeAuditError: the role may not create databases.
+        """
+        name = f"dupe_audit_check_{uuid.uuid4().hex[:12]}"
+        template = _database(copy_of) if copy_of else "template0"
+        with connect(self.url) as connection:
+            try:
+                if copy_of:
+                    execute(connection, _END.format(database=literal(template)))
+                execute(connection, f"CREATE DATABASE {ident(name)} TEMPLATE {ident(template)}")
+            except DBAPIError as error:
+                raise DupeAuditError(
+                    f"No scratch database can be made: {reason(error)}. "
+                    "Give a role with CREATEDB, or leave --server out."
+                ) from error
+        try:
+            yield _with_database(self.url, name)
+        finally:
+            with connect(self.url) as connection:
+                execute(connection, f"DROP DATABASE IF EXISTS {ident(name)} WITH (FORCE)")
+
+
+@contextmanager
+def scratch(server: str) -> Iterator[Scratch]:
+    """Give a server: ``embedded``, or the one that a URL names.
+
+    Raises:
+        DupeAuditError: it cannot be started or reached.
+        WrongUsage: the URL cannot be read.
+    """
+    with ExitStack() as stack:
+        if server == EMBEDDED:
+            try:
+                url = stack.enter_context(Server.start(settings=SETTINGS)).url()
+            except EmbeddedServerError as error:
+                raise DupeAuditError(
+                    f"{error} Or name a server on which databases can be made: --server URL"
+                ) from error
+        elif "://" in server:
+            url = server
+        else:
+            raise WrongUsage(f"--server is {EMBEDDED!r} or a URL, not {server!r}.")
+        url = _spelled(url)
+        with connect(url) as connection:
+            told = f"PostgreSQL {_version(connection)}"
+            if server != EMBEDDED:
+                log.info("scratch databases are made and dropped beside %s", describe(connection))
+        yield Scratch(url=url, told=f"{told}, embedded" if server == EMBEDDED else told)
+
+
+def _version(connection: Connection) -> str:
+    return str(execute(connection, "SHOW server_version").scalar_one()).split()[0]
+
+
+def _database(url: str) -> str:
+    return unquote(urlsplit(libpq_url(url)).path.removeprefix("/"))
+
+
+def _with_database(url: str, name: str) -> str:
+    """Return *url* with another database."""
+    return _spelled(urlsplit(libpq_url(url))._replace(path="/" + quote(name)).geturl())
+
+
+def _spelled(url: str) -> str:
+    """Return *url* with the one driver that is there whenever we are, which runs in async engines too.
+
+    Without a name, SQLAlchemy 2.0 takes psycopg2.
+    """
+    return "postgresql+psycopg" + libpq_url(url).removeprefix("postgresql")

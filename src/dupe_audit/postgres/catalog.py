@@ -1,0 +1,105 @@
+"""Find the table by its exact name, and derive from the catalog the SQL that statements are filled with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.model import CleanupRule, IndexState, UniqueKey
+from dupe_audit.postgres.driver import execute
+from dupe_audit.statements import literal, statement, text_array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """A relation that was found, by oid: a name can come to mean another table (H69, H158)."""
+
+    relid: int
+    schema: str
+    table: str
+    name: str  #: qualified, quoted where it has to be
+    owner: str  #: role name, quoted where it has to be
+    estimated_rows: float  #: 0 on a table that was never analysed
+    bytes: int  #: heap and TOAST
+
+
+def relid_sql(key: UniqueKey) -> str:
+    """Return the query that finds the key's relation."""
+    return statement("relid", table_name=literal(key.table), schema_name=literal(key.schema))
+
+
+def find(connection: Connection, key: UniqueKey) -> tuple[UniqueKey, Relation] | None:
+    """Return the relation, and the key with its schema filled in; None where there is none."""
+    row = execute(connection, statement("relation", relid=relid_sql(key))).mappings().one_or_none()
+    if row is None:
+        return None
+    relation = Relation(**row)
+    return replace(key, schema=relation.schema), relation
+
+
+def require(connection: Connection, key: UniqueKey) -> tuple[UniqueKey, Relation]:
+    """Return the relation, and the key with its schema filled in.
+
+    Raises:
+        DupeAuditError: there is no such relation.
+    """
+    found = find(connection, key)
+    if found is None:
+        where = f"schema {key.schema!r}" if key.schema else "any schema of the search path"
+        raise DupeAuditError(f"There is no table {key.table!r} in {where}. Check the name and the connection.")
+    return found
+
+
+def rule_fragment_holes(key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
+    """Return what ``fragments.sql`` has to know of the key and the rule, but for the table."""
+    return {
+        "key": text_array(key.columns),
+        "nulls_not_distinct": literal(key.nulls_not_distinct),
+        "order_by": text_array(rule.order_by),
+        "ignore": text_array(rule.ignore),
+        "keep": literal(rule.keep),
+        "divergent": literal(rule.divergent),
+    }
+
+
+def fragments(connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
+    """Return the pieces of SQL for this table, key and rule, by the name of the hole they fill."""
+    row = execute(
+        connection,
+        statement("fragments", relid=str(relation.relid), **rule_fragment_holes(key, rule)),
+    )
+    return {name: str(value) for name, value in row.mappings().one().items()}
+
+
+def index_state_holes(key: UniqueKey) -> dict[str, str]:
+    """Return what ``index_state.sql`` has to know of the key, but for the table."""
+    return {
+        "name": literal(key.name),
+        "key": text_array(key.columns),
+        "include": text_array(key.include),
+        "nulls_not_distinct": literal(key.nulls_not_distinct),
+        "deferrable": literal(key.deferrable),
+        "deferred": literal(key.initially == "DEFERRED"),
+    }
+
+
+def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexState | None:
+    """Return what has the constraint's name in the table's schema, judged by definition, validity and liveness."""
+    row = execute(connection, statement("index_state", relid=str(relid), **index_state_holes(key))).one_or_none()
+    builder = execute(connection, statement("builders", relid=str(relid))).scalar()
+    if row is None:
+        return None
+    return IndexState(
+        oid=row.oid,
+        name=row.name,
+        valid=bool(row.valid),
+        ready=bool(row.ready),
+        definition=row.definition if row.indrelid else f"a relation of kind {row.relkind}, no index",
+        bytes=row.bytes or 0,
+        same_definition=row.same_definition and row.indrelid == relid,
+        constraint=row.constraint_name,
+        same_constraint_form=row.same_constraint_form,
+        builder_pid=builder,
+    )

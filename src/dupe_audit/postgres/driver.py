@@ -1,0 +1,66 @@
+"""One statement at a time through whatever PostgreSQL driver the user's ``env.py`` has."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult
+from sqlalchemy.exc import DBAPIError
+
+from dupe_audit.errors import WrongUsage
+from dupe_audit.postgres.interrupt import interrupt
+from dupe_audit.postgres.sqlstates import QUERY_CANCELED, sqlstate
+
+
+def execute(connection: Connection, sql: str) -> CursorResult[Any]:
+    """Execute one complete statement through the simple protocol, whatever the driver.
+
+    Raises:
+        Interrupted: the user stopped the work; statements that clean up can follow.
+        sqlalchemy.exc.DBAPIError: as the driver reports; ``sqlstate`` reads its code.
+    """
+    interrupt.check()
+    interrupt.busy = True
+    try:
+        return connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+    except DBAPIError as error:
+        if sqlstate(error) == QUERY_CANCELED:
+            interrupt.check(error)
+        raise
+    finally:
+        interrupt.busy = False
+
+
+def tidy(connection: Connection, sql: str) -> None:
+    """Run a statement that puts something back on the way out; an interrupt waits for it."""
+    with suppress(Exception):  # a lost connection has lost its locks and settings too
+        connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+
+
+def pooler(connection: Connection) -> str | None:
+    """Return the sign of a connection pooler between us and the server, or None.
+
+    The server's protocol greets with the backend's pid; a pooler greets with a number of its own (H171).
+    """
+    driver = connection.connection.driver_connection
+    greeted = getattr(getattr(driver, "info", None), "backend_pid", None)
+    seen = {execute(connection, "SELECT pg_catalog.pg_backend_pid()").scalar_one() for _ in range(2)}
+    if len(seen) > 1:
+        return "two statements were answered by different backends"
+    if greeted and greeted not in seen:
+        return "the backend that answers is not the one that greeted us"
+    return None
+
+
+def require_autocommit(connection: Connection) -> None:
+    """Refuse a connection on which BEGIN and COMMIT would not be ours to say.
+
+    Raises:
+        WrongUsage: the connection is inside a transaction that somebody else opened (H166, H167).
+    """
+    driver = connection.connection.driver_connection
+    if getattr(driver, "autocommit", None) is False:
+        raise WrongUsage(
+            "The connection is not in autocommit mode. Give it execution_options(isolation_level='AUTOCOMMIT')."
+        )

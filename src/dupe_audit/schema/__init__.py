@@ -1,0 +1,1 @@
+"""What the catalog says about the tables and indexes of a project."""
