@@ -19,7 +19,7 @@ from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.findings.entry import Finding
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.sqlstates import reason, sqlstate
+from dupe_audit.postgres.sqlstates import CLASS_CONSTRAINT, reason, sqlstate
 from dupe_audit.statements import fill_known, literal, statement, template
 
 #: where a batch counts the children that it could lock; empty again at its commit
@@ -160,7 +160,7 @@ def refusing(moving: bool) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if not moving or not (sqlstate(error) or "").startswith("23"):
+        if not moving or not (sqlstate(error) or "").startswith(CLASS_CONSTRAINT):
             raise
         subject = f"Rows of a child are refused ({reason(error)})"
         raise Refused([finding("repoint-collision", subject)], lead="The batch was rolled back.") from error

@@ -19,13 +19,20 @@ from dupe_audit.model import Batch, Run
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.session import retrying, run_lock, step, transaction
-from dupe_audit.postgres.sqlstates import reason, sqlstate
+from dupe_audit.postgres.sqlstates import (
+    CLASS_CHECK_OPTION,
+    CLASS_CONSTRAINT,
+    CLASS_DATA,
+    CLASS_RAISED,
+    reason,
+    sqlstate,
+)
 from dupe_audit.statements import fill_known, literal, statement, template
 
 log = logging.getLogger("alembic.dupe_audit")
 
 #: classes of SQLSTATE that speak about one row: data, constraints, and what a trigger raises
-ABOUT_A_ROW = ("22", "23", "44", "P0")
+ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED)
 
 
 class _RowsDiffer(Exception):

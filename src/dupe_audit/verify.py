@@ -17,7 +17,14 @@ from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.postgres.session import settings, step, transaction
-from dupe_audit.postgres.sqlstates import reason, sqlstate
+from dupe_audit.postgres.sqlstates import (
+    DATA_CORRUPTED,
+    INDEX_CORRUPTED,
+    INSUFFICIENT_PRIVILEGE,
+    UNDEFINED_COLUMN,
+    reason,
+    sqlstate,
+)
 from dupe_audit.statements import fill_known, literal, statement, template
 
 
@@ -49,7 +56,7 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
                     rows = int(execute(connection, f"SELECT count(*) FROM ONLY {relation.name}").scalar_one())
                 known = ledger.latest(connection, relation.relid, key)  # its sums as of the same moment
         except DBAPIError as error:
-            if sqlstate(error) != "42703":
+            if sqlstate(error) != UNDEFINED_COLUMN:
                 raise
             raise DupeAuditError(f"{relation.name} lacks a column of the key: {reason(error)}. Check -c.") from error
         if extras:
@@ -123,9 +130,9 @@ def _amcheck(connection: Connection, state: IndexState) -> list[Finding]:
         with transaction(connection, lock_timeout="5s", read_only=True):
             execute(connection, f"SELECT {row.name}({state.oid}::pg_catalog.regclass, {arguments})")
     except DBAPIError as error:
-        if sqlstate(error) in ("XX002", "XX001"):
+        if sqlstate(error) in (INDEX_CORRUPTED, DATA_CORRUPTED):
             return [finding("index-corrupt", reason(error))]
-        if sqlstate(error) == "42501":
+        if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
             return [finding("amcheck-missing")]
         raise
     return []

@@ -14,9 +14,9 @@ from dupe_audit.checks.evidence import Evidence, Revision, Step
 from dupe_audit.checks.rules import locks
 from dupe_audit.checks.tracing import tripwire
 from dupe_audit.checks.tracing.trace import tracing
-from dupe_audit.checks.tracing.tripwire import STRONG
 from dupe_audit.checks.tracing.work import can_lock
 from dupe_audit.connect import connect
+from dupe_audit.postgres.locks import STRONG_MODES
 from dupe_audit.schema.facts import Catalog, Table
 
 HERE = Path(__file__)
@@ -108,7 +108,7 @@ def test_common_operations(trace, alone):
         lock = dict(one.held).get(T)
         found = found_by_the_rule(one)
         seen[statement] = (
-            lock if lock in STRONG else "weaker",
+            lock if lock in STRONG_MODES else "weaker",
             dict(one.worked).get(T, ""),
             "yes" if T in {each.finding.message.split()[0] for each in found} else "",
         )

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dupe_audit.checks.report import Place
+from dupe_audit.postgres.locks import STRONG_MODES
 from dupe_audit.schema.facts import Catalog, Index, Table
 from dupe_audit.seeding.facts import Filled
-
-#: lock modes that conflict with ROW EXCLUSIVE (PostgreSQL documentation, 13.3.1)
-STOPS_WRITERS = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ class Traced:
     @property
     def strong(self) -> bool:
         """Whether its transaction held a lock that stops writers."""
-        return any(mode in STOPS_WRITERS for _table, mode in self.held)
+        return any(mode in STRONG_MODES for _table, mode in self.held)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,11 +18,12 @@ from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.cleanup.staging import Pass, staged
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
-from dupe_audit.model import Batch, CleanupRule, UniqueKey, milliseconds
+from dupe_audit.model import Batch, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.interrupt import rest
+from dupe_audit.postgres.patience import Patience
 from dupe_audit.postgres.planner import ANYWHERE, BATCHING, WHERE_STAGED
 from dupe_audit.postgres.session import holders, replica_lag, retrying, run_lock, step, transaction, wait_for_replicas
 from dupe_audit.statements import fill_known, template
@@ -122,7 +123,7 @@ def _open_or_resume(
 def _passes(work: Pass, work_mem: str | None) -> Iterator[Batch]:
     if work.rule.max_replica_lag is not None and replica_lag(work.connection) is None:
         log.info("no standby's lag can be seen from here, so batches do not wait for standbys")
-    deadline, pause = time.monotonic() + milliseconds(work.give_up_after) / 1000, 0.2
+    patience = Patience(work.give_up_after, pause=0.2, growth=2.0)
     where_staged = WHERE_STAGED
     while True:
         with staged(work, work_mem) as total:
@@ -135,8 +136,8 @@ def _passes(work: Pass, work_mem: str | None) -> Iterator[Batch]:
             return
         where_staged = ANYWHERE
         if archived:
-            deadline, pause = time.monotonic() + milliseconds(work.give_up_after) / 1000, 0.2
-        elif time.monotonic() > deadline:
+            patience.restart()
+        elif patience.exhausted:
             raise Blocked(
                 f"{spared} extras of {work.relation.name} could not be archived within {work.give_up_after}: "
                 "their rows or their survivors' rows are locked, or other tables reference them. "
@@ -144,8 +145,7 @@ def _passes(work: Pass, work_mem: str | None) -> Iterator[Batch]:
                 "End or wait for them, then run the same command again; it continues."
             )
         else:
-            rest(pause)
-            pause = min(pause * 2, 10.0)
+            patience.rest()
 
 
 def _batches(work: Pass, total: int, where_staged: str) -> Iterator[Batch]:

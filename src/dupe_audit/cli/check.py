@@ -22,7 +22,7 @@ from dupe_audit.checks.report import At, CheckReport
 from dupe_audit.cli.group import main
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import CHECK
-from dupe_audit.postgres.session import LOG_EVERY
+from dupe_audit.postgres.patience import LOG_EVERY
 
 ACCEPTABLE = tuple(id_ for id_, entry in CHECK.items() if entry.acceptable)
 

@@ -14,7 +14,7 @@ from dupe_audit.cli.group import database_options, main, opened
 from dupe_audit.constraint import drop
 from dupe_audit.errors import Refused
 from dupe_audit.model import Batch, BuildRule, UniqueKey
-from dupe_audit.postgres.session import LOG_EVERY
+from dupe_audit.postgres.patience import LOG_EVERY
 from dupe_audit.restore import restore as put_back
 
 

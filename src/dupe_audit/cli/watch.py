@@ -17,7 +17,7 @@ from dupe_audit import render
 from dupe_audit.cli.group import database_options, main, opened
 from dupe_audit.errors import Interrupted, WrongUsage
 from dupe_audit.postgres.interrupt import rest
-from dupe_audit.postgres.session import LOG_EVERY
+from dupe_audit.postgres.patience import LOG_EVERY
 from dupe_audit.postgres.sqlstates import LOCK_NOT_AVAILABLE, QUERY_CANCELED, sqlstate
 from dupe_audit.watch import look as progress
 from dupe_audit.watch import render as render_watch

@@ -18,7 +18,7 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import run_lock, step, transaction
-from dupe_audit.postgres.sqlstates import sqlstate
+from dupe_audit.postgres.sqlstates import DEPENDENT_OBJECTS, sqlstate
 from dupe_audit.statements import ident, literal, statement
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -155,7 +155,7 @@ def _drop_constraint(site: Site, known: Run | None) -> None:
     try:
         site.retry(once, f"drop constraint {site.name}")
     except DBAPIError as error:
-        if sqlstate(error) == "2BP01":
+        if sqlstate(error) == DEPENDENT_OBJECTS:
             raise DupeAuditError(
                 f"Other objects depend on constraint {site.name}, most likely a foreign key on its columns. "
                 "Drop those first; nothing was changed."

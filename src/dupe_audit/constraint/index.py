@@ -6,7 +6,6 @@ An index is judged by its definition, validity and liveness, never by its name (
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +21,7 @@ from dupe_audit.model import BuildRule, IndexState, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.interrupt import rest
+from dupe_audit.postgres.patience import Patience
 from dupe_audit.postgres.session import retrying, settings
 from dupe_audit.postgres.sqlstates import DEADLOCK, QUERY_CANCELED, UNIQUE_VIOLATION, sqlstate
 from dupe_audit.statements import ident, statement
@@ -103,14 +102,14 @@ def settled(site: Site) -> IndexState | None:
 
 def _wait_for_other_builds(site: Site) -> None:
     """Two concurrent builds on one table deadlock, six times of six (H55); so wait, but not for ever."""
-    deadline = time.monotonic() + milliseconds(site.rule.give_up_after) / 1000
+    patience = Patience(site.rule.give_up_after, pause=0.5)
     while pid := execute(site.connection, statement("builders", relid=str(site.relation.relid))).scalar():
-        if time.monotonic() > deadline:
+        if patience.exhausted:
             raise Refused(
                 [finding("live-build", pid, table=site.relation.name)],
                 lead=f"Waited {site.rule.give_up_after} for another build on the table.",
             )
-        rest(0.5)
+        patience.rest()
 
 
 def build(site: Site) -> Outcome:
@@ -144,14 +143,7 @@ def _run_build(site: Site) -> None:
     for name in ("maintenance_work_mem", "max_parallel_maintenance_workers"):
         if value := getattr(rule, name):
             values[name] = value
-    sql = statement(
-        "build_index",
-        name=ident(site.name),
-        table=site.relation.name,
-        key_columns=", ".join(ident(column) for column in key.columns),
-        include=f" INCLUDE ({', '.join(ident(c) for c in key.include)})" if key.include else "",
-        nulls=" NULLS NOT DISTINCT" if key.nulls_not_distinct else "",
-    )
+    sql = catalog.build_index_sql(key, site.relation.name)
     with settings(site.connection, values), watching(site.connection, give_up_after=rule.give_up_after) as watch:
         try:
             execute(site.connection, sql)

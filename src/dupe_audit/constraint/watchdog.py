@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from dupe_audit.model import milliseconds
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import LOG_EVERY
+from dupe_audit.postgres.patience import Throttle
 from dupe_audit.statements import statement
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -63,7 +63,7 @@ def watching(connection: Connection, *, give_up_after: str) -> Iterator[Watch]:
 
 
 def _follow(cursor: Any, pid: int, limit: float, stop: threading.Event, watch: Watch) -> None:
-    waiting_for, since, said = None, time.monotonic(), time.monotonic()
+    waiting_for, since, throttle = None, time.monotonic(), Throttle(quiet_at_first=True)
     while not stop.wait(0.5):
         cursor.execute(statement("build_progress", pid=str(pid)))
         row = cursor.fetchone()
@@ -78,8 +78,7 @@ def _follow(cursor: Any, pid: int, limit: float, stop: threading.Event, watch: W
             watch.gave_up = text
             cursor.execute(f"SELECT pg_catalog.pg_cancel_backend({pid})")
             return
-        if time.monotonic() - said > LOG_EVERY:
-            said = time.monotonic()
+        if throttle.due():
             log.info("building the index: %s", text)
 
 

@@ -24,6 +24,7 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.postgres.names import default_name
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -131,8 +132,7 @@ def _key(unique: ops.CreateUniqueConstraintOp) -> UniqueKey | None:
             table=str(unique.table_name),
             columns=columns,
             schema=str(unique.schema) if unique.schema else None,
-            # PostgreSQL's own choice for a constraint without a name, but for its way to shorten a long one.
-            name=name if isinstance(name, str) else _cut(f"{unique.table_name}_{'_'.join(columns)}") + "_key",
+            name=name if isinstance(name, str) else default_name(str(unique.table_name), columns, "key"),
             nulls_not_distinct=bool(said.get("postgresql_nulls_not_distinct")),
             include=tuple(map(str, said.get("postgresql_include", ()))),
             deferrable=bool(said.get("deferrable")),
@@ -140,10 +140,6 @@ def _key(unique: ops.CreateUniqueConstraintOp) -> UniqueKey | None:
         )
     except WrongUsage:
         return None
-
-
-def _cut(name: str) -> str:
-    return name.encode()[: 63 - len("_key")].decode(errors="ignore")
 
 
 @renderers.dispatch_for(Together)

@@ -12,9 +12,7 @@ from alembic.operations import MigrateOperation, ops
 from sqlalchemy import ForeignKeyConstraint
 
 from dupe_audit.model import UniqueKey
-
-#: bytes of a name in PostgreSQL
-LONGEST = 63
+from dupe_audit.postgres.names import default_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +89,5 @@ def _named(foreign: MigrateOperation) -> MigrateOperation:
     It cannot be left to the drop of its table, or of its column: it is in the way of dropping the unique key.
     """
     if isinstance(foreign, ops.CreateForeignKeyOp) and foreign.constraint_name is None:
-        parts = [str(foreign.source_table), "_".join(foreign.local_cols)]
-        while len("_".join((*parts, "fkey")).encode()) > LONGEST:
-            longer = int(len(parts[1].encode()) >= len(parts[0].encode()))
-            parts[longer] = parts[longer][:-1]
-        foreign.constraint_name = "_".join((*parts, "fkey"))
+        foreign.constraint_name = default_name(str(foreign.source_table), foreign.local_cols, "fkey")
     return foreign

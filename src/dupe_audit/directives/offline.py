@@ -113,14 +113,7 @@ def _attempt(operations: Operations, key: UniqueKey, rule: BuildRule, attempt: i
     _write(operations, "\\set ON_ERROR_STOP off", end="")
     _write(
         operations,
-        statement(
-            "build_index",
-            name=ident(str(key.name)),
-            table=_table(key),
-            key_columns=", ".join(ident(column) for column in key.columns),
-            include=f" INCLUDE ({', '.join(ident(c) for c in key.include)})" if key.include else "",
-            nulls=" NULLS NOT DISTINCT" if key.nulls_not_distinct else "",
-        ),
+        catalog.build_index_sql(key, _table(key)),
     )
     _write(operations, "\\set ON_ERROR_STOP on", end="")
     _write(operations, "\\endif", end="")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,7 +31,8 @@ from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import find
 from dupe_audit.postgres.driver import pooler
 from dupe_audit.postgres.interrupt import interruptible
-from dupe_audit.postgres.session import LOG_EVERY, at_work
+from dupe_audit.postgres.patience import Throttle
+from dupe_audit.postgres.session import at_work
 from dupe_audit.postgres.sqlstates import friendly
 from dupe_audit.preflight import blockers
 from dupe_audit.restore import restore
@@ -184,12 +184,11 @@ def _children(count: int, what: str) -> str:
 
 def _logged(batches: Iterable[Batch], what: str) -> tuple[int, int]:
     """Drain the batches; log at most every few seconds; return how many rows moved, and children with them."""
-    moved, repointed, said = 0, 0, time.monotonic()
+    moved, repointed, throttle = 0, 0, Throttle(quiet_at_first=True)
     for batch in batches:
         moved += getattr(batch, what)
         repointed += batch.repointed
-        if time.monotonic() - said > LOG_EVERY:
-            said = time.monotonic()
+        if throttle.due():
             log.info("run %d: %d of %d rows done, %d %s", batch.run_id, batch.done, batch.total, moved, what)
     return moved, repointed
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import CleanupRule, IndexState, UniqueKey
 from dupe_audit.postgres.driver import execute
-from dupe_audit.statements import literal, statement, text_array
+from dupe_audit.statements import ident, literal, statement, text_array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,18 @@ def fragments(connection: Connection, relation: Relation, key: UniqueKey, rule: 
         statement("fragments", relid=str(relation.relid), **rule_fragment_holes(key, rule)),
     )
     return {name: str(value) for name, value in row.mappings().one().items()}
+
+
+def build_index_sql(key: UniqueKey, table: str) -> str:
+    """Return the statement that builds the index of a named key concurrently, on a table named as in SQL."""
+    return statement(
+        "build_index",
+        name=ident(str(key.name)),
+        table=table,
+        key_columns=", ".join(ident(column) for column in key.columns),
+        include=f" INCLUDE ({', '.join(ident(column) for column in key.include)})" if key.include else "",
+        nulls=" NULLS NOT DISTINCT" if key.nulls_not_distinct else "",
+    )
 
 
 def index_state_holes(key: UniqueKey) -> dict[str, str]:

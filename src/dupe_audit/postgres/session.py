@@ -7,8 +7,6 @@ connection that holds anything can hang our own index build, and the deadlock de
 from __future__ import annotations
 
 import logging
-import random
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
@@ -17,9 +15,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.errors import Blocked
-from dupe_audit.model import milliseconds
 from dupe_audit.postgres.driver import execute, require_autocommit, tidy
-from dupe_audit.postgres.interrupt import interruptible, rest
+from dupe_audit.postgres.interrupt import interruptible
+from dupe_audit.postgres.patience import Patience
 from dupe_audit.postgres.sqlstates import DEADLOCK, LOCK_NOT_AVAILABLE, sqlstate
 from dupe_audit.statements import literal, statement
 
@@ -40,9 +38,6 @@ UNHURRIED = {
     "idle_session_timeout": "0",
     "transaction_timeout": "0",
 }
-
-#: seconds between two log lines about the same wait
-LOG_EVERY = 5.0
 
 
 @contextmanager
@@ -130,23 +125,18 @@ def run_lock(connection: Connection, relid: int, *, give_up_after: str = "10min"
         Blocked: another runner, or the backend that a killed one left behind, kept it for *give_up_after*.
     """
     key = f"{LOCK_NAMESPACE}, {relid if relid < 2**31 else relid - 2**32}"
-    deadline = time.monotonic() + milliseconds(give_up_after) / 1000
-    said = 0.0
+    patience = Patience(give_up_after, pause=0.2)
     while not execute(connection, f"SELECT pg_catalog.pg_try_advisory_lock({key})").scalar_one():
         pid = execute(
-            connection,
-            "SELECT pid FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted "
-            f"AND classid = {LOCK_NAMESPACE}::pg_catalog.oid AND objid = {relid}::pg_catalog.oid AND objsubid = 2",
+            connection, statement("run_lock_holder", namespace=str(LOCK_NAMESPACE), relid=str(relid))
         ).scalar()
-        if time.monotonic() > deadline:
+        if patience.exhausted:
             raise Blocked(
                 f"Another run works on this table (pid {pid}) and did not end within {give_up_after}. "
                 f"Wait for it; if its client is gone, end it: SELECT pg_terminate_backend({pid}); then run this again."
             )
-        if time.monotonic() - said > LOG_EVERY:
-            said = time.monotonic()
-            log.info("waiting for another run on this table (pid %s)", pid)
-        rest(0.2)
+        patience.log("waiting for another run on this table (pid %s)", pid)
+        patience.rest()
     try:
         with interruptible(connection):
             yield
@@ -182,27 +172,22 @@ def retrying(
     Raises:
         Blocked: the lock was not had within *give_up_after*; the message names who held it.
     """
-    deadline = time.monotonic() + milliseconds(give_up_after) / 1000
-    pause, tries, said = 0.1, 0, 0.0
+    patience = Patience(give_up_after, pause=0.1, growth=1.6, jitter=True)
     while True:
-        tries += 1
         try:
             return action()
         except DBAPIError as error:
             if sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK):
                 raise
-        blockers = holders(connection, relid)
-        if time.monotonic() + pause > deadline:
+        blockers, tries = holders(connection, relid), patience.tries + 1
+        if patience.exhausted:
             raise Blocked(
                 f"Could not {what}: no lock within {give_up_after}, {tries} tries of {lock_timeout}. "
                 f"Holding the table now: {blockers}. End or wait for them, then run the same command again; "
                 "it continues where it stopped."
             )
-        if time.monotonic() - said > LOG_EVERY:
-            said = time.monotonic()
-            log.info("waiting to %s (try %d); holding the table: %s", what, tries, blockers)
-        rest(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
-        pause = min(pause * 1.6, 10.0)
+        patience.log("waiting to %s (try %d); holding the table: %s", what, tries, blockers)
+        patience.rest()
 
 
 def replica_lag(connection: Connection) -> float | None:
@@ -220,14 +205,11 @@ def wait_for_replicas(connection: Connection, limit: float, *, give_up_after: st
     Raises:
         Blocked: a standby stayed further behind for *give_up_after*.
     """
-    deadline = time.monotonic() + milliseconds(give_up_after) / 1000
-    said = 0.0
+    patience = Patience(give_up_after, pause=1.0)
     while (lag := replica_lag(connection)) is not None and lag > limit:
-        if time.monotonic() > deadline:
+        if patience.exhausted:
             raise Blocked(
                 f"A standby stayed {lag:.1f} s behind for {give_up_after}. Repair replication, then run this again."
             )
-        if time.monotonic() - said > LOG_EVERY:
-            said = time.monotonic()
-            log.info("a standby is %.1f s behind (limit %.1f s); resting", lag, limit)
-        rest(1.0)
+        patience.log("a standby is %.1f s behind (limit %.1f s); resting", lag, limit)
+        patience.rest()

@@ -6,10 +6,43 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.errors import DupeAuditError
 
-LOCK_NOT_AVAILABLE = "55P03"
-DEADLOCK = "40P01"
+# PostgreSQL documentation, Appendix A. Error Codes
+FEATURE_NOT_SUPPORTED = "0A000"
+SEQUENCE_EXHAUSTED = "2200H"
+INVALID_TEXT_REPRESENTATION = "22P02"
 UNIQUE_VIOLATION = "23505"
+READ_ONLY_TRANSACTION = "25006"
+FAILED_TRANSACTION = "25P02"
+INVALID_STATEMENT_NAME = "26000"
+DEPENDENT_OBJECTS = "2BP01"
+SERIALIZATION_FAILURE = "40001"
+DEADLOCK = "40P01"
+INSUFFICIENT_PRIVILEGE = "42501"
+UNDEFINED_COLUMN = "42703"
+UNDEFINED_OBJECT = "42704"
+DATATYPE_MISMATCH = "42804"
+CANNOT_COERCE = "42846"
+UNDEFINED_FUNCTION = "42883"
+UNDEFINED_TABLE = "42P01"
+INVALID_COLUMN_REFERENCE = "42P10"  #: ON CONFLICT finds no unique index
+INDETERMINATE_COLLATION = "42P22"
+WITH_CHECK_OPTION_VIOLATION = "44000"
+DISK_FULL = "53100"
+CONFIGURATION_LIMIT = "53400"
+OBJECT_NOT_IN_STATE = "55000"
+LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
+UNDEFINED_FILE = "58P01"  #: an extension whose files are not installed
+DATA_CORRUPTED = "XX001"
+INDEX_CORRUPTED = "XX002"
+
+#: classes, the first two characters of a SQLSTATE
+CLASS_CONNECTION = "08"
+CLASS_DATA = "22"
+CLASS_CONSTRAINT = "23"
+CLASS_CHECK_OPTION = "44"
+CLASS_SHUTDOWN = "57P"
+CLASS_RAISED = "P0"  #: raised by PL/pgSQL, such as a trigger
 
 
 def sqlstate(error: BaseException) -> str | None:
@@ -34,16 +67,17 @@ def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
     """Return *error* as one paragraph that says what to do next."""
     code = sqlstate(error) or ""
     hints = {
-        "42501": "Connect as the table's owner, or have the owner grant what is named.",
-        "25006": "The session is read-only: connect to the primary, or reset default_transaction_read_only.",
-        "53100": "Make room on the server's disk, then run the same command again.",
-        "53400": "A configured limit was reached; raise it for this role, then run the same command again.",
-        "57014": "Somebody cancelled the statement; run the same command again, it continues.",
-        "55P03": "Another session holds the table; wait for it, then run the same command again.",
-        "42P01": "Check the schema and table name.",
+        INSUFFICIENT_PRIVILEGE: "Connect as the table's owner, or have the owner grant what is named.",
+        READ_ONLY_TRANSACTION: "The session is read-only: connect to the primary, or reset "
+        "default_transaction_read_only.",
+        DISK_FULL: "Make room on the server's disk, then run the same command again.",
+        CONFIGURATION_LIMIT: "A configured limit was reached; raise it for this role, then run the same command again.",
+        QUERY_CANCELED: "Somebody cancelled the statement; run the same command again, it continues.",
+        LOCK_NOT_AVAILABLE: "Another session holds the table; wait for it, then run the same command again.",
+        UNDEFINED_TABLE: "Check the schema and table name.",
     }
     hint = hints.get(code)
-    if hint is None and (code.startswith(("08", "57P")) or error.connection_invalidated):
+    if hint is None and (code.startswith((CLASS_CONNECTION, CLASS_SHUTDOWN)) or error.connection_invalidated):
         hint = "The connection was lost. What is committed is safe: run the same command again, it continues."
     hint = hint or "Run it again once the cause is gone."
     return DupeAuditError(f"{doing} failed: {reason(error)} (SQLSTATE {code or 'unknown'}). {hint}")

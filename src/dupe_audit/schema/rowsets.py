@@ -10,7 +10,15 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.sqlstates import sqlstate
+from dupe_audit.postgres.sqlstates import (
+    INDETERMINATE_COLLATION,
+    INVALID_TEXT_REPRESENTATION,
+    UNDEFINED_COLUMN,
+    UNDEFINED_FUNCTION,
+    UNDEFINED_OBJECT,
+    UNDEFINED_TABLE,
+    sqlstate,
+)
 from dupe_audit.schema.facts import Index, Table
 from dupe_audit.statements import ident, literal
 
@@ -18,7 +26,14 @@ from dupe_audit.statements import ident, literal
 Rows = dict[str, "Counter[str]"]
 
 #: a column, a function, a type, an object, a collation, an enum's label that is not there
-UNDEFINED = ("42703", "42883", "42704", "42P01", "42P22", "22P02")
+UNDEFINED = (
+    UNDEFINED_COLUMN,
+    UNDEFINED_FUNCTION,
+    UNDEFINED_OBJECT,
+    UNDEFINED_TABLE,
+    INDETERMINATE_COLLATION,
+    INVALID_TEXT_REPRESENTATION,
+)
 
 #: planner settings without which a scan could read an index that is not in order
 _SCANS = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")

@@ -179,7 +179,11 @@ class Types:
         """Return the type of that oid, with its length or precision as stored in the catalog."""
         key = (oid, typmod)
         if key not in self._known:
-            row = execute(self._connection, statement("scratch/seed_type", type=str(oid), typmod=str(typmod))).mappings().one()
+            row = (
+                execute(self._connection, statement("scratch/seed_type", type=str(oid), typmod=str(typmod)))
+                .mappings()
+                .one()
+            )
             self._known[key] = Type(**row)
         return self._known[key]
 

@@ -19,7 +19,7 @@ _HOLE = re.compile(r"\{(\w+)\}")
 
 @cache
 def template(name: str) -> str:
-    """Return the text of ``<name>.sql`` without its header of comment lines; ``scratch/…`` never meets a user's data."""
+    """Return the text of ``<name>.sql`` without its header; ``scratch/…`` is for scratch servers alone."""
     lines = files(__name__).joinpath(f"{name}.sql").read_text("utf-8").splitlines()
     while lines and lines[0].startswith("--"):
         del lines[0]

@@ -11,7 +11,7 @@ from sqlalchemy import Column, Index, PrimaryKeyConstraint, Table, UniqueConstra
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import BinaryExpression, UnaryExpression
 
-NAME_BYTES = 63  # what PostgreSQL keeps of a name
+from dupe_audit.model import MAX_IDENTIFIER
 
 _ORDERED = {operators.asc_op, operators.desc_op, operators.nulls_first_op, operators.nulls_last_op}
 #: SQL text that is a column and how it is ordered
@@ -111,7 +111,7 @@ def _names(name: Any, format_: Any, item: Any) -> frozenset[str]:
 
 def cut(name: str) -> str:
     """Return what PostgreSQL keeps of a name."""
-    return name.encode()[:NAME_BYTES].decode(errors="ignore")
+    return name.encode()[:MAX_IDENTIFIER].decode(errors="ignore")
 
 
 def _column_names(columns: Any) -> frozenset[str]:

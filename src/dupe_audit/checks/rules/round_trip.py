@@ -8,12 +8,12 @@ from dataclasses import replace
 from dupe_audit.checks.evidence import Evidence, Failure, Revision, Trip
 from dupe_audit.checks.report import Found
 from dupe_audit.findings import finding
-from dupe_audit.postgres.sqlstates import UNIQUE_VIOLATION
+from dupe_audit.postgres.sqlstates import FEATURE_NOT_SUPPORTED, UNDEFINED_FILE, UNIQUE_VIOLATION
 
 RULE = "round-trip"
 
 #: feature_not_supported, and undefined_file before PostgreSQL 15
-NOT_AVAILABLE = ("0A000", "58P01")
+NOT_AVAILABLE = (FEATURE_NOT_SUPPORTED, UNDEFINED_FILE)
 
 
 def check(evidence: Evidence) -> Iterator[Found]:

@@ -22,17 +22,16 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import Traced
 from dupe_audit.checks.tracing import work
-from dupe_audit.checks.tracing.tripwire import MODES, STRONG, Raw, Wire, ask, oids, strongest
+from dupe_audit.checks.tracing.tripwire import Raw, Wire, ask, oids
 from dupe_audit.checks.tracing.work import Work, can_lock, first_word, own
-from dupe_audit.postgres.sqlstates import sqlstate
+from dupe_audit.postgres.locks import MODES, STRONG_MODES, strongest
+from dupe_audit.postgres.sqlstates import FAILED_TRANSACTION, sqlstate
 from dupe_audit.schema.facts import Table
 from dupe_audit.statements import statement
 
 #: what would fail or behave differently if it met our wire
 _IMPATIENT = re.compile(r"nowait|skip_locked|skip\s+locked|lock_timeout|statement_timeout", re.IGNORECASE)
 _PATIENCE = 0.1  # seconds of lock_timeout or statement_timeout; with less, no wire
-#: SQLSTATE of a transaction in which a statement has failed before
-ABORTED = "25P02"
 #: after which a session must not be asked anything yet, because what follows may have to come first
 _BEFORE_ALL = frozenset({"SET", "BEGIN", "START"})
 
@@ -154,7 +153,7 @@ class _Tracer:
         else:
             state, held = self._look(running.session)
             # Reading the work of a session costs as much as a small statement, and without a lock nobody asks.
-            if any(mode in STRONG for mode in held.values()):
+            if any(mode in STRONG_MODES for mode in held.values()):
                 now = self._work(conn)
             running.session.before = now if state == "idle in transaction" else None
         self._enter(running, held, _worked(running, now, seconds), max(seconds - waited, 0.0))
@@ -163,7 +162,7 @@ class _Tracer:
         """Let go of a statement that failed: its work is undone, and its session must not be asked."""
         running = self._running.pop(id(context.connection), None)
         error = context.sqlalchemy_exception
-        if running and isinstance(error, DBAPIError) and sqlstate(error) != ABORTED:
+        if running and isinstance(error, DBAPIError) and sqlstate(error) != FAILED_TRANSACTION:
             self.traced.error = error
         if running is None or running.session is None:
             return

@@ -17,32 +17,13 @@ from typing import Any
 
 import psycopg
 
+from dupe_audit.postgres.locks import MODES, STRONG_MODES, strongest
 from dupe_audit.statements import statement
-
-#: lock modes from the weakest, as pg_locks and as people write them
-MODES = {
-    "AccessShareLock": "ACCESS SHARE",
-    "RowShareLock": "ROW SHARE",
-    "RowExclusiveLock": "ROW EXCLUSIVE",
-    "ShareUpdateExclusiveLock": "SHARE UPDATE EXCLUSIVE",
-    "ShareLock": "SHARE",
-    "ShareRowExclusiveLock": "SHARE ROW EXCLUSIVE",
-    "ExclusiveLock": "EXCLUSIVE",
-    "AccessExclusiveLock": "ACCESS EXCLUSIVE",
-}
-#: those that stop the application's writes, or more
-STRONG = ("SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
-_STRENGTH = {mode: strength for strength, mode in enumerate(MODES.values())}
 
 #: seconds between two looks at the statement: less than what any lock_timeout would notice
 EVERY = 0.002
 
 Raw = psycopg.Connection[tuple[Any, ...]]
-
-
-def strongest(locks: Sequence[tuple[int, str]]) -> dict[int, str]:
-    """Return for each table the strongest of its modes."""
-    return dict(sorted(locks, key=lambda lock: _STRENGTH[lock[1]]))
 
 
 def oids(tables: Sequence[int]) -> str:
@@ -94,7 +75,7 @@ class Wire:
                 self._up = False
                 _release(self._held)
             elif granted:
-                if MODES[mode] in STRONG:  # a weaker one would be seen by chance
+                if MODES[mode] in STRONG_MODES:  # a weaker one would be seen by chance
                     self._seen.append((table, MODES[mode]))
             elif at_wire and self._up:
                 began = time.perf_counter()

@@ -9,12 +9,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import Against, Step, Waiting
-from dupe_audit.checks.trial.migrate import UNDEFINED_TABLE
 from dupe_audit.checks.trial.project import Project
 from dupe_audit.connect import connect, describe
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.sqlstates import reason, sqlstate
+from dupe_audit.postgres.sqlstates import UNDEFINED_TABLE, reason, sqlstate
 from dupe_audit.schema.rowsets import extras_before, key_of
 from dupe_audit.statements import ident, literal
 

@@ -25,10 +25,8 @@ from dupe_audit.checks.trial.redirect import SeveralDatabases, for_one_database,
 from dupe_audit.connect import connect
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Interrupted, Refused
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.sqlstates import UNIQUE_VIOLATION, reason, sqlstate
+from dupe_audit.postgres.sqlstates import UNDEFINED_TABLE, UNIQUE_VIOLATION, reason, sqlstate
 from dupe_audit.statements import ident, literal
-
-UNDEFINED_TABLE = "42P01"
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import Failure, Step, Trip
-from dupe_audit.checks.tracing.trace import ABORTED, tracing
+from dupe_audit.checks.tracing.trace import tracing
 from dupe_audit.checks.trial.migrate import Environment, Runner
 from dupe_audit.checks.trial.project import Project
 from dupe_audit.checks.trial.scratch import Scratch
@@ -20,7 +20,7 @@ from dupe_audit.checks.trial.walk import prepare
 from dupe_audit.connect import connect
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.sqlstates import reason, sqlstate
+from dupe_audit.postgres.sqlstates import FAILED_TRANSACTION, reason, sqlstate
 from dupe_audit.schema.facts import Catalog, Index, Table
 from dupe_audit.schema.rowsets import count_extras, extras_before, key_of, lost_and_gained, take
 from dupe_audit.schema.snapshot import snapshot
@@ -200,7 +200,7 @@ class _Traveller:
 
 def _caused(failure: Failure | None, error: DBAPIError | None) -> Failure | None:
     """Return the failure with its cause, where it only says that the transaction had failed before."""
-    if failure is None or error is None or failure.sqlstate != ABORTED:
+    if failure is None or error is None or failure.sqlstate != FAILED_TRANSACTION:
         return failure
     state = sqlstate(error)
     return replace(failure, reason=f"{reason(error)} (SQLSTATE {state})", sqlstate=state)

@@ -1,0 +1,10 @@
+-- Purpose: find the session that holds the run lock of a table, an advisory lock of two 32-bit keys.
+-- Lock: none.
+-- Again: safe; it only reads.
+SELECT pid
+FROM pg_catalog.pg_locks
+WHERE locktype = 'advisory'
+    AND granted
+    AND classid = {namespace}::pg_catalog.oid
+    AND objid = {relid}::pg_catalog.oid
+    AND objsubid = 2
