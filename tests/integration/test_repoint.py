@@ -185,7 +185,7 @@ def test_record_tells_what_moved(sql, clean, conn):
     assert [("public.c", "c_t_id_fkey", 4, 0)] == sql(
         "SELECT child, constraint_name, moved, returned FROM dupe_audit.child"
     )
-    known, rule = ledger.get(conn, 1)
+    known, rule = ledger.get_run(conn, 1)
     assert (4, 0) == (known.children_moved, known.children_returned)
     assert rule
     assert "repoint" == rule.references

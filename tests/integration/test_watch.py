@@ -13,7 +13,7 @@ from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
-from dupe_audit.postgres.session import at_work
+from dupe_audit.postgres.locking import at_work
 from dupe_audit.restore import restore
 from dupe_audit.watch import look as progress
 from dupe_audit.watch import render as render_watch

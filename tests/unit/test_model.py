@@ -72,9 +72,9 @@ def test_wrong_cleanup_rules_are_refused(wrong, told):
         ({"lock_timeout": "0"}, "lock_timeout"),
         ({"lock_timeout": "2min"}, "lock_timeout"),
         ({"lock_timeout": "-1s"}, "lock_timeout"),
-        ({"lock_timeout": "soon"}, "no duration"),
+        ({"lock_timeout": "soon"}, "not a valid duration"),
         ({"give_up_after": "0s"}, "give_up_after"),
-        ({"give_up_after": "5 parsecs"}, "no duration"),
+        ({"give_up_after": "5 parsecs"}, "not a valid duration"),
     ],
 )
 def test_wrong_build_rules_are_refused_h76(wrong, told):
@@ -104,7 +104,7 @@ def test_durations(text, number):
 
 @pytest.mark.parametrize("text", ["", "s", "1 week", "1e999s", "nan", "infs", "1,5s"])
 def test_no_durations(text):
-    """What is no duration is refused with an example."""
+    """A value that is not a valid duration is refused with an example."""
     with pytest.raises(WrongUsage, match="500ms"):
         milliseconds(text)
 

@@ -195,7 +195,7 @@ def runs(style: str, url_here: str | None, config_here: str | None) -> None:
     Example: dupe-audit runs --format json
     """
     with opened(url_here, config_here) as (connection, _url, _config):
-        known = [one for one, _rule in ledger.find(connection, "true")]
+        known = [one for one, _rule in ledger.find_runs(connection, "true")]
     if style == "json":
         render.dump([render.run_json(one) for one in known], sys.stdout)
     else:

@@ -32,7 +32,7 @@ def restore(run: int, batch_size: int, url_here: str | None, config_here: str | 
     Example: dupe-audit restore 1
     """
     with opened(url_here, config_here) as (connection, _url, _config):
-        known, _rule = ledger.get(connection, run)
+        known, _rule = ledger.get_run(connection, run)
         if known.constraint_name and known.state != "restored" and known.purged_at is None:
             key = UniqueKey(
                 table=known.table_name,
@@ -64,7 +64,7 @@ def purge(run: tuple[int, ...], yes: bool, url_here: str | None, config_here: st
     """
     with opened(url_here, config_here) as (connection, _url, _config):
         for number in run:
-            known, _rule = ledger.get(connection, number)
+            known, _rule = ledger.get_run(connection, number)
             left = known.archived - known.restored
             question = (
                 f"Drop the archive of run {number}, with {left:,} rows of {known.table_name} that are nowhere else?"

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import render
 from dupe_audit.cli.group import database_options, main, opened
 from dupe_audit.errors import Interrupted, WrongUsage
-from dupe_audit.postgres.interrupt import rest
+from dupe_audit.postgres.interrupt import sleep
 from dupe_audit.postgres.patience import LOG_EVERY
 from dupe_audit.postgres.sqlstates import LOCK_NOT_AVAILABLE, QUERY_CANCELED, sqlstate
 from dupe_audit.watch import look as progress
@@ -71,7 +71,7 @@ def _confirmed(connection: Connection) -> View:
     """Look once; look again before a run is called unfinished, because between two steps nobody works on it."""
     view = progress.look(connection)
     if view.stalled:
-        rest(LOOK_EVERY)
+        sleep(LOOK_EVERY)
         view = progress.look(connection)
     return view
 
@@ -114,7 +114,7 @@ def _looking(connection: Connection, every: float, show: Callable[[View], None],
                 show(replace(view, stalled=lasting))
                 if until_done and worked is not None and now - worked >= OVER_AFTER:
                     return view
-        rest(every)
+        sleep(every)
 
 
 def _look(connection: Connection, memory: progress.Memory) -> View | None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row
 
 from dupe_audit import ledger
 from dupe_audit.postgres.driver import execute, pooler
-from dupe_audit.postgres.session import AT_WORK_NAMESPACE, LOCK_NAMESPACE
+from dupe_audit.postgres.locking import AT_WORK_NAMESPACE, LOCK_NAMESPACE
 from dupe_audit.statements import statement
 from dupe_audit.watch.facts import Blocker, Phase, Progress, RunSeen, Seen, View
 
