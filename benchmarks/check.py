@@ -21,7 +21,7 @@ def bare() -> float:
     ids = [revision.id for revision in project.revisions]
     with scratch(EMBEDDED) as server, server.database() as url:
         runner = Runner(project, url)
-        failures = [runner.up(*ids), *(runner.down(one) for one in reversed(ids)), runner.up(*ids)]
+        failures = [runner.up(*ids), *(runner.down(revision) for revision in reversed(ids)), runner.up(*ids)]
     if any(failures):
         sys.exit(f"The reference project does not pass: {failures}")
     return time.monotonic() - began

@@ -250,9 +250,9 @@ def test_purged_run_is_an_error(sql, conn, cleaned):
 def test_ledger_of_an_earlier_version_is_not_taken_for_none(sql, conn, dump, cleaned):
     """A ledger from before children could follow is refused with what brings it up to date, and then it restores."""
     sql("DROP TABLE dupe_audit.child; ALTER TABLE dupe_audit.run DROP COLUMN on_reference")
-    with pytest.raises(DupeAuditError, match="earlier version") as told:
+    with pytest.raises(DupeAuditError, match="earlier version") as refusal:
         list(restore(conn, 1))
-    sql(str(told.value).partition("again: ")[2])
+    sql(str(refusal.value).partition("again: ")[2])
     list(restore(conn, 1))
     assert cleaned == dump("t")
 
