@@ -52,5 +52,5 @@ def consume(file: str, replay_dlq: bool, check: bool, url_here: str | None) -> N
         return
     given = click.get_current_context().obj
     url = config.database.url or find_url(url_here or given["database_url"], given["config"])
-    logs.configure()
+    logs.set_up()
     raise click.exceptions.Exit(consumer.consume(config, url, replay=replay_dlq))

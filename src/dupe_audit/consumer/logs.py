@@ -57,7 +57,7 @@ def log_event(event: str, /, *, level: int = logging.INFO, **fields: Any) -> Non
     log.log(level, event, extra={"fields": fields})
 
 
-def configure() -> None:
+def set_up() -> None:
     """Make every log line of this process JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
