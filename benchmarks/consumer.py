@@ -62,7 +62,7 @@ enabled = false
 
 #: which calls of the consumer a part of its time is spent in
 PARTS = {
-    "decode": ("batch", "Batch", "__init__"),
+    "decode": ("batch", "EventBatch", "__init__"),
     "write": ("database", "Database", "write"),
     "dead letters": ("dlq", "DeadLetters", "send"),
     "poll": ("source", "Source", "poll"),

@@ -66,7 +66,9 @@ def test_the_directives_are_no_finding(step, sql, caplog):
 
     evidence = Evidence(heads=("018",), revisions=(), steps=tuple(steps), trips=(), final=None)
     assert [] == list(locks.check(evidence))
-    held = {(mode, statement.worked != ()) for step in steps for statement in step.statements for _, mode in statement.held}
+    held = {
+        (mode, statement.worked != ()) for step in steps for statement in step.statements for _, mode in statement.held
+    }
     assert {("ACCESS EXCLUSIVE", False)} == {(mode, worked) for mode, worked in held if mode in locks.STOPS}
     assert {"build"} <= {work for step in steps for statement in step.statements for _, work in statement.worked}
     assert [(100,)] == sql("SELECT archived FROM dupe_audit.run ORDER BY id LIMIT 1")

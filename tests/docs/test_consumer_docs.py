@@ -37,7 +37,7 @@ def test_every_log_event_is_documented():
     """Each event that is logged stands in the table of events, and no other."""
     used = {"log"}
     for path in SOURCE.glob("*.py"):
-        used |= set(re.findall(r'\bsay\(\s*"(\w+)"', path.read_text()))
+        used |= set(re.findall(r'\blog_event\(\s*"(\w+)"', path.read_text()))
     section = METRICS.split("## Logs")[1]
     documented = {name for row in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE) for name in row.split(", ")}
     assert used == {name.strip("`") for name in documented} - {"event"}
@@ -63,7 +63,7 @@ def test_every_setting_is_documented(heading):
     reading = (SOURCE / "reading.py").read_text()
     function = {"columns": "column"}.get(heading, heading)
     body = reading.split(f"def _{function}(")[1].split("\ndef ")[0]
-    options = set(re.findall(r'(?:section|one)\.(?:text|texts|choice|flag|whole|share|duration|raw)\(\s*"(\w+)"', body))
+    options = set(re.findall(r'section\.(?:text|texts|choice|flag|integer|share|duration|raw)\(\s*"(\w+)"', body))
     page = (ROOT / "docs" / "reference" / "consumer-config.md").read_text()
     section = page.split(f"## [{heading}]\n")[1].split("\n## ")[0]
     documented = set(re.findall(r"^\| `(\w+)` \| ", section.split("| `type` | Takes")[0], re.MULTILINE))
