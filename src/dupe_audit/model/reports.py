@@ -83,7 +83,6 @@ class IndexState:
     same_definition: bool  #: columns, order, NULL rule, INCLUDE, operator classes, collations
     constraint: str | None  #: the constraint that owns the index
     same_constraint_form: bool  #: a UNIQUE constraint with the deferrability of the key
-    builder_pid: int | None = None  #: a backend that is building an index on the table now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,6 @@ class Relation:
     table: str
     name: str  #: qualified, quoted where necessary
     owner: str  #: role name, quoted where necessary
-    estimated_rows: float  #: 0 if the table was never analysed
     bytes: int  #: heap and TOAST, as of the last VACUUM or ANALYZE
 
 
@@ -106,7 +105,6 @@ def index_state_holes(key: UniqueKey) -> dict[str, str]:
 def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexState | None:
     """Return what has the constraint's name in the table's schema: its definition, validity and liveness."""
     row = execute(connection, statement("index_state", relid=str(relid), **index_state_holes(key))).one_or_none()
-    builder = execute(connection, statement("builders", relid=str(relid))).scalar()
     if row is None:
         return None
     return IndexState(
@@ -119,5 +117,4 @@ def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexStat
         same_definition=row.same_definition and row.indrelid == relid,
         constraint=row.constraint_name,
         same_constraint_form=row.same_constraint_form,
-        builder_pid=builder,
     )
