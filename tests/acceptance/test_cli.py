@@ -202,3 +202,57 @@ def test_every_form_of_a_url_connects_h187(dupe_audit, environment, database_url
     environment["DATABASE_URL"] = form.format(database=url.database, host=url.query["host"], port=url.query["port"])
 
     assert f"database {url.database} on" in dupe_audit("runs").stderr
+
+
+@pytest.fixture
+def broken_env(tmp_path):
+    """Write a project whose env.py has these lines; return its Alembic config."""
+
+    def write(*lines):
+        (tmp_path / "versions").mkdir(exist_ok=True)
+        (tmp_path / "env.py").write_text("\n".join(lines))
+        config = tmp_path / "alembic.ini"
+        config.write_text(f"[alembic]\nscript_location = {tmp_path}\n")
+        return str(config)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (
+            (
+                "",
+                "def app():",
+                "    raise RuntimeError('Working outside of application context.\\nThis means')",
+                "app()",
+            ),
+            "RuntimeError: Working outside of application context. (env.py, line 3)",
+        ),
+        (("import os", "os.environ['NO_SUCH_VARIABLE']"), "KeyError: 'NO_SUCH_VARIABLE' (env.py, line 2)"),
+        (
+            ("import json", "", "json.loads('')"),
+            "JSONDecodeError: Expecting value: line 1 column 1 (char 0) (env.py, line 3)",
+        ),
+        (("if",), "SyntaxError: invalid syntax (env.py, line 1)"),
+        (("raise ValueError",), "ValueError (env.py, line 1)"),
+        (
+            ("raise ValueError('postgresql://app:hunter2@db/orders is wrong')",),
+            "ValueError: postgresql://app:***@db/orders is wrong (env.py, line 1)",
+        ),
+    ],
+)
+def test_an_error_of_env_py_is_named_with_its_line(dupe_audit, broken_env, lines, reason):
+    """An env.py that fails ends the command with 3, and its error is printed with the line, without a password."""
+    done = dupe_audit("-c", broken_env(*lines), "verify", code=3)
+    assert f"Error: env.py failed: {reason}. Fix that first: alembic current has to work.\n" in done.stderr
+
+
+def test_an_unexpected_error_asks_for_its_traceback(dupe_audit, broken_env, tmp_path):
+    """Any other unexpected error ends with 3, names its class, and says how to get the traceback."""
+    config = broken_env()
+    (tmp_path / "versions" / "1.py").write_text("raise RuntimeError('not about env.py')")
+    done = dupe_audit("-c", config, "verify", code=3)
+    assert "Unexpected error: RuntimeError." in done.stderr
+    assert "DUPE_AUDIT_TRACEBACK=1" in done.stderr

@@ -67,7 +67,7 @@ def test_a_name_cannot_command_the_terminal(draw):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0, "1 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min")]
+    ("seconds", "text"), [(0, "1 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min")]
 )
 def test_durations(seconds, text):
     """Durations are printed as people read them."""
