@@ -10,7 +10,9 @@ from click.testing import CliRunner
 
 import dupe_audit.cli
 from dupe_audit.cli import main
+from dupe_audit.cli import progress as progress_module
 from dupe_audit.cli.group import COMMANDS
+from dupe_audit.postgres.patience import Throttle
 
 HEAVY = {"alembic", "confluent_kafka", "psycopg", "rich", "sqlalchemy"}
 SHARED = {"__init__", "__main__", "group", "options", "progress"}
@@ -79,3 +81,19 @@ def test_completion_of_options_is_that_of_the_command():
 def test_importing_the_package_imports_nothing_heavy():
     """The public names of the package are facts, which need the standard library alone."""
     assert set() == imported("import dupe_audit")[0]
+
+
+def test_progress_off_a_terminal_is_a_line(capsys, monkeypatch):
+    """Without a terminal, progress is a plain line with thousands separators, on standard error."""
+    monkeypatch.setattr(progress_module, "Throttle", lambda **_: Throttle(every=0.0))
+    with progress_module.progress("restoring") as display:
+        display.show("restoring", 5000, 120_000, "rows")
+        display.show("round trips", 1, 2)
+    assert ("", "restoring: 5,000 of 120,000 rows\nround trips: 1 of 2\n") == tuple(capsys.readouterr())
+
+
+def test_progress_is_quiet_at_first(capsys):
+    """Work that ends within a few seconds writes no line."""
+    with progress_module.progress("restoring") as display:
+        display.show("restoring", 1, 2, "rows")
+    assert ("", "") == tuple(capsys.readouterr())
