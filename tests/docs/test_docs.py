@@ -22,7 +22,7 @@ from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import Counts, DuplicateReport, IndexState, UniqueKey, VerifyReport
 from dupe_audit.statements import template
 from dupe_audit.watch import render as render_watch
-from dupe_audit.watch.facts import Blocker, Phase, RunSeen, Seen, View
+from dupe_audit.watch.facts import Activity, Blocker, Phase, RunSummary, View
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -153,7 +153,7 @@ def test_the_table_of_findings_is_complete():
 @pytest.mark.parametrize("name", sorted(main.commands))
 def test_every_command_has_its_page(name):
     """A command has help with an example, and a page that names each of its options and is linked from the overview."""
-    command = main.commands[name]
+    command = main.commands[name].load()
     page = (REFERENCE / "commands" / f"{name}.md").read_text()
     options = [name for option in command.params if isinstance(option, click.Option) for name in option.opts]
 
@@ -280,10 +280,10 @@ def test_the_json_in_the_prose_has_the_keys_that_are_printed():
     key = UniqueKey(table="orders", columns=("id",))
     counts = Counts(**dict.fromkeys(Counts.__slots__, 0))
     blank: dict[str, Any] = dict.fromkeys(IndexState.__slots__)
-    running = RunSeen(**dict.fromkeys(RunSeen.__slots__, ()))
+    running = RunSummary(**dict.fromkeys(RunSummary.__slots__, ()))
     blocker = Blocker(pid=1, name=None, state=None, seconds=None)
-    table = Seen(schema="public", table="orders", run=running, blockers=(blocker,))
-    view = render_watch.as_json(View(at="", ledger=True, working=(table,)))
+    activity = Activity(schema="public", table="orders", run=running, blockers=(blocker,))
+    view = render_watch.as_json(View(at="", ledger=True, working=(activity,)))
     printed = {
         "watch": view,
         "preflight": render.preflight_json(DuplicateReport(key=key, counts=counts)),
