@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.errors import DupeAuditError, Refused
-from dupe_audit.findings import finding
+from dupe_audit.findings import finding, quantity
 from dupe_audit.findings.entry import Finding
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import CLASS_CONSTRAINT, reason, sqlstate
@@ -42,8 +42,8 @@ class ForeignKey:
         return fill_known(template(name), {**holes, **self.holes}, **more)
 
     def rows(self, count: int) -> str:
-        """Return what findings call so many of its rows."""
-        return f"{count} rows of {self.child} ({self.constraint_name}, ON DELETE {self.on_delete})"
+        """Return a number of its rows, as findings print it."""
+        return f"{quantity(count, 'row')} of {self.child} ({self.constraint_name}, ON DELETE {self.on_delete})"
 
 
 def foreign_keys(connection: Connection, relid: int) -> tuple[ForeignKey, ...]:
@@ -90,7 +90,7 @@ def collisions(connection: Connection, relid: int, pairs: str) -> list[Finding]:
     """Return the unique indexes of children that moving would violate, with the number of rows in the way (H104)."""
     indexes = execute(connection, statement("collisions", relid=str(relid), pairs=literal(pairs))).all()
     counted = [(one, execute(connection, one.query).scalar_one()) for one in indexes]
-    told = (f"{count} rows of {one.child} would collide on {one.index}" for one, count in counted if count)
+    told = (f"{quantity(count, 'row')} of {one.child} would collide on {one.index}" for one, count in counted if count)
     return [finding("repoint-collision", subject) for subject in told]
 
 
@@ -162,8 +162,7 @@ def refusing(moving: bool) -> Iterator[None]:
     except DBAPIError as error:
         if not moving or not (sqlstate(error) or "").startswith(CLASS_CONSTRAINT):
             raise
-        subject = f"Rows of a child are refused ({reason(error)})"
-        raise Refused([finding("repoint-collision", subject)], lead="The batch was rolled back.") from error
+        raise Refused([finding("repoint-collision", reason(error))], lead="The batch was rolled back.") from error
 
 
 def to_return(connection: Connection, run_id: int, relid: int) -> list[tuple[ForeignKey, int, int, int]]:

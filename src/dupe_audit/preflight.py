@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from dupe_audit import children
-from dupe_audit.findings import CATALOGUE, finding
+from dupe_audit.findings import CATALOGUE, FindingId, finding, finding_id, quantity
 from dupe_audit.findings.entry import Finding
 from dupe_audit.model import WIDEST_KEY, CleanupRule, Counts, DuplicateReport, Estimates, Reference, UniqueKey
 from dupe_audit.postgres import catalog
@@ -19,7 +19,7 @@ from dupe_audit.postgres.session import settings, step, transaction
 from dupe_audit.statements import fill_known, literal, statement, template, text_array
 
 #: findings after which the table cannot be counted at all
-UNCOUNTABLE = {
+UNCOUNTABLE: set[FindingId] = {
     "table-missing",
     "column-missing",
     "not-a-table",
@@ -137,7 +137,7 @@ def _catalog_findings(connection: Connection, key: UniqueKey, relation: Relation
             default_read_only=literal(bool(default_read_only)),
         ),
     )
-    findings = [finding(row.id, row.subject, table=relation.name) for row in rows]
+    findings = [finding(finding_id(row.id), row.subject, table=relation.name) for row in rows]
     if rule.references == "repoint":
         findings += children.triggers(connection, relation.relid)
     if through := pooler(connection):
@@ -237,19 +237,16 @@ def _widest(connection: Connection, relation: Relation, key: UniqueKey, rule: Cl
 
 
 def _width_finding(widest: int) -> list[Finding]:
-    return [finding("key-too-wide", widest)] if widest > WIDEST_KEY else []
+    return [finding("key-too-wide", f"{widest:,}")] if widest > WIDEST_KEY else []
 
 
 def _duplicate_findings(counts: Counts, rule: CleanupRule) -> list[Finding]:
     if not counts.groups:
         return []
-    findings = [
-        finding(
-            "duplicates", f"{counts.groups} keys are held by more than one row; {counts.extras} extras have to leave"
-        )
-    ]
+    groups, extras = quantity(counts.groups, "group"), quantity(counts.extras, "extra")
+    findings = [finding("duplicates", f"Duplicates found: {groups}, {extras} to archive")]
     if counts.divergent_groups and rule.divergent == "refuse":
-        findings.append(finding("divergent-duplicates", f"{counts.divergent_groups} of {counts.groups} groups"))
+        findings.append(finding("divergent-duplicates", f"{counts.divergent_groups:,} of {groups}"))
     return findings
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.errors import DupeAuditError, Refused
-from dupe_audit.findings import finding
+from dupe_audit.findings import finding, quantity
 from dupe_audit.model import Batch, Run
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.planner import BATCHING
@@ -101,9 +101,11 @@ def restore(
                 )
                 kept, total = yield from _rows_back(work, batch_size)
                 refused = yield from _children_back(work, batch_size)
-                left = {"rows-not-restored": kept, "children-not-returned": refused}
-                if found := [finding(id_, count) for id_, count in left.items() if count]:
-                    raise Refused(found, lead=f"Of {total} archived rows {total - kept} are back in the table.")
+                findings = [finding("rows-not-restored", quantity(kept, "row"))] if kept else []
+                if refused:
+                    findings.append(finding("children-not-returned", quantity(refused, "child", "children")))
+                if findings:
+                    raise Refused(findings, lead=f"Of {total} archived rows {total - kept} are back in the table.")
             # The list of a cleanup that was killed half way, which nobody will take up any more.
             tidy(connection, f"DROP TABLE IF EXISTS {ledger.stage_name(run_id)}")
             ledger.set_state(connection, run_id, "restored")

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.findings import finding
+from dupe_audit.findings import finding, quantity
 from dupe_audit.findings.entry import Finding
 from dupe_audit.model import CleanupRule, IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
@@ -60,7 +60,7 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
                 raise
             raise DupeAuditError(f"{relation.name} lacks a column of the key: {reason(error)}. Check -c.") from error
         if extras:
-            findings.append(finding("duplicates-remain", extras, table=relation.name))
+            findings.append(finding("duplicates-remain", quantity(extras, "extra"), table=relation.name))
         if state and state.valid:
             findings += _amcheck(connection, state)
         if known:
@@ -161,7 +161,7 @@ def ledger_findings(connection: Connection, known: Run) -> list[Finding]:
     for what in ("archived", "restored"):
         sums = {"run": getattr(known, what), "batches": getattr(batches, what), "archive": getattr(kept, what)}
         if len(set(sums.values())) > 1:
-            told = ", ".join(f"{place} {number}" for place, number in sums.items())
+            told = ", ".join(f"{place} {number:,}" for place, number in sums.items())
             findings.append(finding("ledger-mismatch", f"run {known.id}, {what}: {told}"))
     return findings + _child_findings(connection, known)
 
@@ -177,6 +177,8 @@ def _child_findings(connection: Connection, known: Run) -> list[Finding]:
                 execute(connection, f"SELECT count(*), pg_catalog.count(dupe_audit_returned_at) FROM {record}").one()
             )
         if kept != (row["moved"], row["returned"]):
-            told = f"ledger {row['moved']} and {row['returned']}, record {kept[0]} and {kept[1]}"
-            findings.append(finding("ledger-mismatch", f"run {known.id}, moved and returned of {row['child']}: {told}"))
+            told = f"ledger {row['moved']:,} and {row['returned']:,}, record {kept[0]:,} and {kept[1]:,}"
+            findings.append(
+                finding("ledger-mismatch", f"run {known.id}, rows moved and returned of {row['child']}: {told}")
+            )
     return findings

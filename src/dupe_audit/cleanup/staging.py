@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.errors import Refused
-from dupe_audit.findings import finding
+from dupe_audit.findings import finding, quantity
 from dupe_audit.findings.entry import Finding
 from dupe_audit.model import CleanupRule
 from dupe_audit.postgres.catalog import Relation
@@ -93,7 +93,8 @@ def _divergent(work: Pass) -> list[Finding]:
         return []
     with transaction(work.connection, lock_timeout=work.lock_timeout, local=BATCHING):
         row = execute(work.connection, work.sql("divergent")).one()
-    return [finding("divergent-duplicates", f"{row.groups} groups with {row.extras} extras")] if row.groups else []
+    subject = f"{quantity(row.groups, 'group')} with {quantity(row.extras, 'extra')}"
+    return [finding("divergent-duplicates", subject)] if row.groups else []
 
 
 def _referenced(work: Pass) -> list[Finding]:

@@ -105,7 +105,7 @@ def _built_in_rounds(site: Site, clean_again: Callable[[], int] | None) -> Index
         log.info("build %d of %d ended in a %s", attempt, site.rule.build_attempts, outcome)
         if outcome == "duplicate" and clean_again is None:
             raise Refused(
-                [finding("duplicates", "The build met a duplicate")],
+                [finding("duplicates", "The index build met a duplicate")],
                 lead=f"{site.key} cannot be enforced, and no op.archive_duplicates() says what to do about it.",
             )
     seconds = time.monotonic() - began
