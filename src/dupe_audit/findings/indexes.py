@@ -21,7 +21,7 @@ INDEXES: dict[StepId, Entry] = {
     "invalid-index": Entry(
         "error",
         "Index {subject} is invalid, left behind by a failed build; it can still reject writes.",
-        "Drop it if nobody is building it: DROP INDEX CONCURRENTLY {subject}; (one that an interrupted upgrade left is dropped when the upgrade runs again)",
+        "Drop it if no session is building it: DROP INDEX CONCURRENTLY {subject}; An interrupted upgrade of dupe-audit drops its own index when it is run again.",
     ),
     "live-build": Entry(
         "error",
