@@ -104,7 +104,7 @@ def test_divergent_groups_are_refused_h23(sql, clean):
 def test_divergent_groups_are_refused_without_a_primary_key(sql, clean):
     """Several rows that differ from one survivor are refused as one group, where only their place tells rows apart."""
     sql("CREATE TABLE t (k int, v text); INSERT INTO t VALUES (7, 'a'), (7, 'b'), (7, 'c')")
-    with pytest.raises(Refused, match="1 groups with 2 extras"):
+    with pytest.raises(Refused, match="1 group with 2 extras"):
         clean(KEY)
     assert sql("SELECT count(*) FROM t") == [(3,)]
 
