@@ -16,8 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.errors import DupeAuditError, Refused
-from dupe_audit.findings import finding
-from dupe_audit.findings.entry import Finding
+from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import CLASS_CONSTRAINT, reason, sqlstate
 from dupe_audit.statements import fill_known, literal, statement, template
@@ -40,7 +39,7 @@ class ForeignKey:
 
     def rows(self, count: int) -> str:
         """Return a number of its rows in words, as findings name them."""
-        return f"{count:,} rows of {self.child} ({self.constraint_name}, ON DELETE {self.on_delete})"
+        return f"{quantity(count, 'row')} of {self.child} ({self.constraint_name}, ON DELETE {self.on_delete})"
 
 
 def foreign_keys(connection: Connection, relid: int) -> tuple[ForeignKey, ...]:
@@ -91,7 +90,9 @@ def collisions(connection: Connection, relid: int, pairs: str) -> list[Finding]:
     """Return a finding for each unique index of children that moving would violate, with the rows in the way (H104)."""
     indexes = execute(connection, statement("collisions", relid=str(relid), pairs=literal(pairs))).all()
     counts = [(index, execute(connection, index.query).scalar_one()) for index in indexes]
-    subjects = (f"{count:,} rows of {index.child} would collide on {index.index}" for index, count in counts if count)
+    subjects = (
+        f"{quantity(count, 'row')} of {index.child} would collide on {index.index}" for index, count in counts if count
+    )
     return [finding("repoint-collision", subject) for subject in subjects]
 
 
@@ -166,8 +167,7 @@ def refusing(moving: bool) -> Iterator[None]:
     except DBAPIError as error:
         if not moving or not (sqlstate(error) or "").startswith(CLASS_CONSTRAINT):
             raise
-        subject = f"Rows of a child are refused ({reason(error)})"
-        raise Refused([finding("repoint-collision", subject)], lead="The batch was rolled back.") from error
+        raise Refused([finding("repoint-collision", reason(error))], lead="The batch was rolled back.") from error
 
 
 def to_return(connection: Connection, run_id: int, relid: int) -> list[tuple[ForeignKey, int, int, int]]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dupe_audit.findings import quantity
 from dupe_audit.findings.entry import Finding
 from dupe_audit.model import DuplicateReport, Run, UniqueKey, VerifyReport
 
@@ -37,11 +38,6 @@ def size(count: int | None) -> str:
             return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
         value /= 1024
     raise AssertionError("unreachable")
-
-
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """Return a number with its noun: ``1 row``, ``2,000 rows``, ``3 children``."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def plain(text: str) -> str:
@@ -118,7 +114,7 @@ def preflight(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> 
             )
             for ref in report.references
         ]
-        rows += [(f"key {key}", counted(count, "row")) for key, count in report.examples]
+        rows += [(f"key {key}", quantity(count, "row")) for key, count in report.examples]
         _section(str(report.key), rows, report.findings, style, file)
 
 

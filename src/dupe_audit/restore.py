@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.errors import DupeAuditError, Refused
-from dupe_audit.findings import finding
+from dupe_audit.findings import finding, quantity
 from dupe_audit.model import Batch, Run
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute, tidy
@@ -104,9 +104,13 @@ def restore(
                 )
                 refused_rows, total = yield from _restore_rows(work)
                 refused_children = yield from _return_children(work)
-                refused = {"rows-not-restored": refused_rows, "children-not-returned": refused_children}
-                if findings := [finding(id_, f"{count:,}") for id_, count in refused.items() if count]:
-                    restored = f"{total - refused_rows:,} of {total:,} archived rows are back in the table."
+                findings = []
+                if refused_rows:
+                    findings.append(finding("rows-not-restored", quantity(refused_rows, "row")))
+                if refused_children:
+                    findings.append(finding("children-not-returned", quantity(refused_children, "child", "children")))
+                if findings:
+                    restored = f"{total - refused_rows:,} of {quantity(total, 'archived row')} restored."
                     raise Refused(findings, lead=restored)
             # A cleanup that was killed left its staged list, which no pass will use any more.
             tidy(connection, statement("drop_stage", stage=ledger.stage_name(run_id)))

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.findings import finding
+from dupe_audit.findings import finding, quantity
 from dupe_audit.findings.entry import Finding
 from dupe_audit.model import CleanupRule, IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
@@ -60,7 +60,7 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
                 raise
             raise DupeAuditError(f"{relation.name} lacks a column of the key: {reason(error)}. Check -c.") from error
         if extras:
-            findings.append(finding("duplicates-remain", extras, table=relation.name))
+            findings.append(finding("duplicates-remain", quantity(extras, "extra"), table=relation.name))
         if state and state.valid:
             findings += _amcheck(connection, state)
         run = latest.run if latest else None

@@ -25,7 +25,7 @@ CANNOT = {
     ),
     "whose survivor cannot be named": (
         "CREATE TABLE c (id int PRIMARY KEY, code text REFERENCES t (code)); INSERT INTO c VALUES (1, 'e'), (2, 'b')",
-        r"1 rows of public\.c .*no value in the referenced columns",
+        r"1 row of public\.c .*no value in the referenced columns",
     ),
     "under an exclusion constraint": (
         "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t, EXCLUDE (t_id WITH =));INSERT INTO c VALUES (1, 2)",
@@ -155,7 +155,7 @@ def test_collision_of_the_childs_primary_key(sql, conn):
         PARENT
         + "CREATE TABLE c (t_id int REFERENCES t, n int, PRIMARY KEY (t_id, n)); INSERT INTO c VALUES (1, 1), (2, 1)"
     )
-    with pytest.raises(Refused, match=r"1 rows of public\.c would collide on c_pkey"):
+    with pytest.raises(Refused, match=r"1 row of public\.c would collide on c_pkey"):
         list(cleanup(conn, KEY, RULE))
 
 
@@ -163,7 +163,7 @@ def test_collision_through_two_references(sql, conn):
     """Two foreign keys of one child are counted together, since both of its columns move."""
     sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, a int REFERENCES t, b int REFERENCES t, UNIQUE (a, b))")
     sql("INSERT INTO c VALUES (1, 2, 5), (2, 1, 4), (3, 6, 6)")
-    with pytest.raises(Refused, match=r"1 rows of public\.c would collide on c_a_b_key"):
+    with pytest.raises(Refused, match=r"1 row of public\.c would collide on c_a_b_key"):
         list(cleanup(conn, KEY, RULE))
 
 
@@ -174,7 +174,7 @@ def test_collision_that_comes_after_the_count(sql, conn, clean):
     batches = cleanup(conn, KEY, CleanupRule(references="repoint", divergent="archive", batch_size=2))
     next(batches)
     sql("INSERT INTO c VALUES (3, 1, 'b')")
-    with pytest.raises(Refused, match=r"\[repoint-collision\] Rows of a child are refused .*c_t_id_tag_key"):
+    with pytest.raises(Refused, match=r"\[repoint-collision\] Pointing referencing rows .*c_t_id_tag_key"):
         list(batches)
     assert [(1, 1, "a"), (2, 3, "b"), (3, 1, "b")] == sql("SELECT * FROM c ORDER BY id")
     assert [("failed", 1)] == sql("SELECT state, archived FROM dupe_audit.run")
@@ -207,7 +207,7 @@ def test_collision_that_is_checked_at_commit(sql, conn):
         "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON c DEFERRABLE INITIALLY DEFERRED "
         "FOR EACH ROW EXECUTE FUNCTION f()"
     )
-    with pytest.raises(Refused, match=r"\[repoint-collision\] Rows of a child are refused"):
+    with pytest.raises(Refused, match=r"\[repoint-collision\] Pointing referencing rows"):
         list(cleanup(conn, KEY, RULE))
     assert ([1, 2, 3, 4, 5, 6], [(1, 2)]) == (live(sql), sql("SELECT * FROM c"))
 

@@ -29,7 +29,7 @@ from dupe_audit.checks.trial.trip import Seeding, trips
 from dupe_audit.checks.trial.walk import standing, walk
 from dupe_audit.connect import find_url
 from dupe_audit.errors import WrongUsage
-from dupe_audit.findings import CHECK
+from dupe_audit.findings import CATALOGUE, CHECK
 from dupe_audit.schema.facts import Catalog
 
 #: as many for each table that is filled as are worth anything, and as can be had
@@ -199,7 +199,7 @@ def _accepted(found: Sequence[Found], evidence: Evidence, accept: Sequence[str])
     by_revision = {one.id: one.accepts for one in evidence.revisions}
     for one in found:
         accepts = by_revision.get(one.place.revision or "", frozenset()) | set(accept)
-        accepted = one.finding.id in accepts and CHECK[one.finding.id].acceptable
+        accepted = one.finding.id in accepts and CATALOGUE[one.finding.id].acceptable
         yield replace(one, accepted=one.accepted or accepted)
 
 

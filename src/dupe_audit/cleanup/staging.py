@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.errors import Refused
-from dupe_audit.findings import Finding, finding
+from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import CleanupRule
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.planner import BATCHING, RANKING
@@ -70,7 +70,9 @@ def _divergent(work: CleanupWork) -> list[Finding]:
         return []
     with work.transaction(local=BATCHING):
         row = work.execute("divergent").one()
-    return [finding("divergent-duplicates", f"{row.groups} groups with {row.extras} extras")] if row.groups else []
+    if not row.groups:
+        return []
+    return [finding("divergent-duplicates", f"{quantity(row.groups, 'group')} with {quantity(row.extras, 'extra')}")]
 
 
 def _referenced(work: CleanupWork) -> list[Finding]:

@@ -7,7 +7,7 @@ import click
 from dupe_audit import ledger
 from dupe_audit.cli.options import database_options, opened
 from dupe_audit.errors import Refused
-from dupe_audit.render import counted
+from dupe_audit.findings import quantity
 
 
 @click.command("purge")
@@ -23,7 +23,7 @@ def purge_command(numbers: tuple[int, ...], yes: bool, database_url: str | None,
     with opened(database_url, config) as (connection, _url, _config):
         for number in numbers:
             run, _rule = ledger.get_run(connection, number)
-            rows = counted(run.archived - run.restored, "row")
+            rows = quantity(run.archived - run.restored, "row")
             question = f"The archive of run {number} holds the only copy of {rows} of {run.table_name}. Drop it?"
             if not yes and not click.confirm(question, err=True):
                 raise Refused([], lead=f"Run {number} was not purged.")

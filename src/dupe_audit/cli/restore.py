@@ -9,8 +9,8 @@ from dupe_audit import ledger
 from dupe_audit.cli.options import database_options, opened
 from dupe_audit.cli.progress import progress
 from dupe_audit.constraint import drop
+from dupe_audit.findings import quantity
 from dupe_audit.model import BuildRule, Run, UniqueKey
-from dupe_audit.render import counted
 from dupe_audit.restore import restore
 
 
@@ -43,8 +43,8 @@ def restore_command(number: int, batch_size: int, database_url: str | None, conf
                 restored += batch.restored
                 returned += batch.repointed
                 display.show("restoring", batch.done, batch.total, "rows")
-    children = f", {counted(returned, 'child', 'children')} pointed back" if returned else ""
-    click.echo(f"run {number}: {counted(restored, 'row')} restored{children}")
+    children = f", {quantity(returned, 'child', 'children')} pointed back" if returned else ""
+    click.echo(f"run {number}: {quantity(restored, 'row')} restored{children}")
     if run.state == "enforced" and run.revision:
         click.echo(
             f"Alembic still considers revision {run.revision} applied. If it no longer is, correct that with "

@@ -116,7 +116,7 @@ def _built_in_rounds(work: ConstraintWork, clean_again: Callable[[], int] | None
         log.info("build %d of %d ended in a %s", attempt, work.rule.build_attempts, outcome)
         if outcome == "duplicate" and clean_again is None:
             raise Refused(
-                [finding("duplicates", "The build met a duplicate")],
+                [finding("duplicates", "The index build met a duplicate")],
                 lead=f"{work.key} cannot be enforced, and no op.archive_duplicates() says what to do about duplicates.",
             )
     seconds = time.monotonic() - started

@@ -8,8 +8,8 @@ from dupe_audit.demo import seed
 from dupe_audit.demo.screen import Screen
 from dupe_audit.demo.traffic import Report
 from dupe_audit.demo.writers import DESCRIPTION, raced
+from dupe_audit.findings import quantity
 from dupe_audit.model import BuildRule, milliseconds
-from dupe_audit.render import counted
 
 TIMEOUT_MS = milliseconds(BuildRule().lock_timeout)
 #: what a busy machine may add to a wait: a writer measures the time in which it gets no processor as waiting, too
@@ -26,10 +26,10 @@ def judge(screen: Screen, connection: Connection, reports: list[Report], before:
     screen.promise("untouched rows are the same, byte for byte", measured, kept=after == before)
     _judge_rows(screen, reports, seed.written(connection))
     duplicates = raced(reports)
-    screen.promise("the old writers did race", f"{counted(duplicates, 'duplicate')} inserted", kept=duplicates > 0)
+    screen.promise("the old writers did race", f"{quantity(duplicates, 'duplicate')} inserted", kept=duplicates > 0)
     errors = ", ".join(f"{count:,} x {error}" for r in reports for error, count in r.errors.items())
     statements = sum(r.statements for r in reports)
-    measured = errors or f"0 in {counted(statements, 'statement')}"
+    measured = errors or f"0 in {quantity(statements, 'statement')}"
     screen.promise("no writer sees an unexpected error", measured, kept=not errors)
     _judge_waits(screen, reports)
 
@@ -39,7 +39,7 @@ def _judge_rows(screen: Screen, reports: list[Report], actual: dict[str, int]) -
     lost, unknown = len(expected.keys() - actual.keys()), len(actual.keys() - expected.keys())
     changed = sum(actual.get(identity, value) != value for identity, value in expected.items())
     outcome = f"{lost:,} lost, {changed:,} changed, {unknown:,} unknown" if actual != expected else "none lost"
-    measured = f"{counted(len(expected), 'row')}, {outcome}"
+    measured = f"{quantity(len(expected), 'row')}, {outcome}"
     screen.promise("every row of the writers is as they left it", measured, kept=actual == expected)
 
 

@@ -15,7 +15,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from dupe_audit.render import counted
+from dupe_audit.findings import quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,9 @@ class Screen(logging.Handler):
         total, failed = len(self.promises), sum(not promise.kept for promise in self.promises)
         duration = f"in {time.monotonic() - self.started_at:,.0f} s"
         if failed or not total:
-            line = Text(f"{failed} of {counted(total, 'promise')} were NOT kept, {duration}.", style="bold red")
+            line = Text(f"{failed} of {quantity(total, 'promise')} were NOT kept, {duration}.", style="bold red")
         else:
-            line = Text(f"All {counted(total, 'promise')} were kept, {duration}.", style="bold green")
+            line = Text(f"All {quantity(total, 'promise')} were kept, {duration}.", style="bold green")
         self.console.print(line)
         return not failed and bool(self.promises)
 

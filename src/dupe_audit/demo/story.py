@@ -23,11 +23,11 @@ from dupe_audit.demo.screen import Screen, listening
 from dupe_audit.demo.writers import INSERTED, INSERTED_LATER, REFUSED, Writers, at_once
 from dupe_audit.embedded import Server
 from dupe_audit.errors import WrongUsage
+from dupe_audit.findings import quantity
 from dupe_audit.model import CleanupRule, Counts, DuplicateReport, UniqueKey, VerifyReport
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.preflight import preflight
-from dupe_audit.render import counted
 from dupe_audit.verify import verify
 
 # As in revision 015 of the reference project.
@@ -116,7 +116,7 @@ class Story:
                 for name, figure in asdict(self.expected).items()
             ],
         )
-        measured = f"{counted(counts.extras, 'extra')}, {counted(counts.groups, 'group')}"
+        measured = f"{quantity(counts.extras, 'extra')}, {quantity(counts.groups, 'group')}"
         measured = f"wrong: {', '.join(wrong)}" if wrong else measured
         self.screen.promise("preflight counts exactly what was seeded", measured, kept=not wrong)
         findings = [finding.id for finding in report.findings if finding.severity != "info"]
@@ -130,7 +130,7 @@ class Story:
             deadline = time.monotonic() + PATIENCE
             while not (extras := seed.written_extras(self.connection)) and time.monotonic() < deadline:
                 time.sleep(0.2)
-            self.screen.note(f"{counted(extras, 'duplicate')} so far: one event, delivered to several writers")
+            self.screen.note(f"{quantity(extras, 'duplicate')} so far: one event, delivered to several writers")
 
     def count_during_writes(self) -> None:
         """Check that preflight also counts the writers' duplicates."""
@@ -138,10 +138,10 @@ class Story:
             least = self.expected.extras + seed.written_extras(self.connection)
             counts = _counted(self.screen, preflight(self.connection, KEY, RULE))
             most = self.expected.extras + seed.written_extras(self.connection)
-            self.screen.note(f"{counted(counts.extras, 'extra')} in {counted(counts.rows, 'row')}")
+            self.screen.note(f"{quantity(counts.extras, 'extra')} in {quantity(counts.rows, 'row')}")
         self.screen.promise(
             "preflight counts correctly during writes",
-            counted(counts.extras, "extra"),
+            quantity(counts.extras, "extra"),
             kept=least <= counts.extras <= most,
         )
 
@@ -215,7 +215,7 @@ class Story:
         """Verify the key, and record the outcome under *promise*."""
         report = verify(self.connection, KEY)
         errors = ", ".join(finding.id for finding in report.findings if finding.severity == "error")
-        extras = "extras not counted" if report.extras is None else counted(report.extras, "extra")
+        extras = "extras not counted" if report.extras is None else quantity(report.extras, "extra")
         measured = errors or f"{extras}, index valid"
         self.screen.promise(promise, measured, kept=report.ok and report.extras == 0)
         self.screen.note(measured)

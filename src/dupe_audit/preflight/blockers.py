@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from dupe_audit import children
-from dupe_audit.findings import Finding, finding
+from dupe_audit.findings import Finding, FindingId, finding, finding_id
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
@@ -13,7 +13,7 @@ from dupe_audit.postgres.driver import execute, pooler
 from dupe_audit.statements import literal, statement, text_array
 
 #: findings after which the table cannot be counted at all
-UNCOUNTABLE = {
+UNCOUNTABLE: set[FindingId] = {
     "table-missing",
     "column-missing",
     "not-a-table",
@@ -44,7 +44,7 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
             default_read_only=literal(bool(default_read_only)),
         ),
     )
-    findings = [finding(row.id, row.subject, table=relation.name) for row in rows]
+    findings = [finding(finding_id(row.id), row.subject, table=relation.name) for row in rows]
     if rule.references == "repoint":
         findings += children.triggers(connection, relation.relid)
     if sign := pooler(connection):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from dupe_audit import children
-from dupe_audit.findings import Finding, finding
+from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import WIDEST_KEY, CleanupRule, Counts, Estimates, Reference, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
@@ -98,20 +98,17 @@ def widest_entry(connection: Connection, relation: Relation, key: UniqueKey, rul
 
 def width_findings(widest: int) -> list[Finding]:
     """Return a finding if an index entry of *widest* bytes is too wide for a btree."""
-    return [finding("key-too-wide", widest)] if widest > WIDEST_KEY else []
+    return [finding("key-too-wide", f"{widest:,}")] if widest > WIDEST_KEY else []
 
 
 def duplicate_findings(counts: Counts, rule: CleanupRule) -> list[Finding]:
     """Return the findings about the duplicates themselves."""
     if not counts.groups:
         return []
-    findings = [
-        finding(
-            "duplicates", f"{counts.groups} keys are held by more than one row; {counts.extras} extras have to leave"
-        )
-    ]
+    groups, extras = quantity(counts.groups, "group"), quantity(counts.extras, "extra")
+    findings = [finding("duplicates", f"Duplicates found: {groups}, {extras} to archive")]
     if counts.divergent_groups and rule.divergent == "refuse":
-        findings.append(finding("divergent-duplicates", f"{counts.divergent_groups} of {counts.groups} groups"))
+        findings.append(finding("divergent-duplicates", f"{counts.divergent_groups:,} of {groups}"))
     return findings
 
 

@@ -11,7 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dupe_audit.render import counted, plain
+from dupe_audit.findings import quantity
+from dupe_audit.render import plain
 from dupe_audit.watch.facts import Activity, Progress, View
 
 #: each phase in words
@@ -87,11 +88,11 @@ def _state(activity: Activity) -> str:
     state = f"{run.state}, purged" if run.purged else run.state
     restored = f", {run.restored:,} restored" if run.restored else ""
     if activity.stalled:
-        archived = f"{run.archived:,} of {counted(run.extras, 'extra')} archived"
+        archived = f"{run.archived:,} of {quantity(run.extras, 'extra')} archived"
         return f"UNFINISHED, and no session works on it ({state}; {archived}{restored})"
     constraint = f" by {run.constraint}" if run.state == "enforced" and run.constraint else ""
     without = ", without a constraint" if run.state == "clean" else ""
-    return f"{state}{constraint}{without}; {counted(run.archived, 'row')} archived{restored}"
+    return f"{state}{constraint}{without}; {quantity(run.archived, 'row')} archived{restored}"
 
 
 def _figures(progress: Progress) -> str:

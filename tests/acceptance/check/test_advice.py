@@ -37,7 +37,7 @@ def test_a_partitioned_table_is_told_once_and_without_directives(project, failin
     report = project.check()
     assert [("unique-over-duplicates", "b2")] == failing(report), report
     [(message, told)] = stopped(report)
-    assert f"public.{table} would stop" in message
+    assert f"Duplicates in public.{table} stop this revision" in message
     assert "archive_duplicates" not in told
 
 

@@ -204,7 +204,7 @@ def test_a_plain_unique_constraint_fails_with_the_count_h186(orders):
     report = orders.check(rows=500)
     [found] = [one for one in report.failing if one.finding.id == "unique-over-duplicates"]
     [filled] = report.filled
-    told = re.search(r"(\d+) extras in (\d+) rows are not unique in \(customer, no\)", found.finding.message)
+    told = re.search(r"(\d+) extras in (\d+) rows, key \(customer, no\)", found.finding.message)
 
     assert told is not None, found.finding.message
     assert filled.exact + filled.divergent == int(told[1]) > 0

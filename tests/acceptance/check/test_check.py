@@ -328,7 +328,9 @@ def test_pending_revisions_and_the_duplicates_that_wait_for_them(orders, failing
     url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     report = orders.check(against=url)
     assert {("revision-pending", "b2"), ("duplicates-in-wait", "b2")} == set(failing(report))
-    assert "1 extras" in next(one.finding.message for one in report.failing if one.finding.id == "duplicates-in-wait")
+    assert "1 extra under" in next(
+        one.finding.message for one in report.failing if one.finding.id == "duplicates-in-wait"
+    )
     assert [(3,)] == sql("SELECT count(*) FROM orders")
 
 

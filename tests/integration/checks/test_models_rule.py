@@ -163,7 +163,7 @@ def test_an_invalid_index_is_told_and_alembic_does_not_see_it(conn, sql):
 
     found = compared(snapshot(conn), metadata)
     assert (
-        "The uniqueness of public.t is not the same in the database and in the models: "
+        "The uniqueness of public.t differs between the database and the models: "
         "index spoilt (a): its index is INVALID."
     ) in [one.finding.message for one in found]
     assert ["unique-differs"] * 4 == [one.finding.id for one in found]

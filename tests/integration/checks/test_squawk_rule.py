@@ -85,12 +85,13 @@ def test_a_plain_unique_constraint_is_found_without_wrong_advice():
     assert ["require-lock-timeout", "require-statement-timeout", "disallowed-unique-constraint"] == rules(PLAIN)
     assert not any("NOT VALID" in one.finding.help for one in found)
     assert (
-        'squawk says of revision 2, ALTER TABLE t ADD CONSTRAINT "uq é" UNIQUE (a): Adding a `UNIQUE` constraint '
+        'squawk reports for revision 2, ALTER TABLE t ADD CONSTRAINT "uq é" UNIQUE (a): Adding a `UNIQUE` constraint '
         "requires an `ACCESS EXCLUSIVE` lock which blocks reads and writes to the table while the index is built "
         "(disallowed-unique-constraint)." == found[2].finding.message
     )
     assert found[2].finding.help.startswith(
-        "Create an index `CONCURRENTLY` and create the constraint using the index. Or leave the rule out"
+        "Create an index `CONCURRENTLY` and create the constraint using the index. "
+        "If you disagree with the rule, leave it out"
     )
     assert ("versions/2.py", 7, "2") == (found[2].place.file, found[2].place.line, found[2].place.revision)
 

@@ -251,7 +251,7 @@ def test_what_the_finding_says(step, tmp_path):
     file.write_text('SQL = """\n    INSERT INTO orders (customer) VALUES (%s)"""\n')
     (found,) = looked(step.after, file, steps=(step,))
     assert (
-        "This INSERT into public.orders raises 23505 where its key is there, once the uniqueness is: "
+        "This INSERT into public.orders will raise 23505 when its key exists, because of "
         "uq_orders (customer, day), which revision 2 adds." == found.finding.message
     )
     assert ("writers", file.as_posix(), 2, "2") == (
@@ -325,12 +325,12 @@ def test_what_cannot_be_read_is_counted_once_a_file(orders, tmp_path):
     found = looked(orders, tmp_path)
     assert [("sql-unreadable", 2), ("sql-unreadable", 1), ("sql-unreadable", 2), ("sql-unreadable", 1)] == told(found)
     assert [
-        f"INSERT statements in this file that could not be read, and so were not checked: {what}."
+        f"INSERT statements in this file that could not be read and were not checked: {what}."
         for what in (
-            "2, the first in line 2",
-            "1, the first in line 1",
-            "1, the first in line 2",
-            "1, the first in line 1",
+            "2, the first on line 2",
+            "1, the first on line 1",
+            "1, the first on line 2",
+            "1, the first on line 1",
         )
     ] == [one.finding.message for one in found]
     assert {"info"} == {one.finding.severity for one in found}

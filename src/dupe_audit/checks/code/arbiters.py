@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from dupe_audit.checks.code.sql_text import is_hole, is_node, parse, walk
+from dupe_audit.findings import CheckId
 from dupe_audit.schema.facts import Index
 
 Match = Literal["yes", "unsure", "no"]
@@ -20,7 +21,7 @@ Match = Literal["yes", "unsure", "no"]
 class Judgement:
     """What PostgreSQL will make of one ``ON CONFLICT``."""
 
-    problem: str | None = None  #: the finding
+    problem: CheckId | None = None  #: the finding
     target: str = ""  #: the target as people write it, with what is wrong
     covers: frozenset[int] = field(default_factory=frozenset)  #: oids of the indexes whose conflicts it handles
     unsure: bool = False

@@ -10,7 +10,7 @@ from dupe_audit.checks.evidence import Evidence
 from dupe_audit.checks.models.declared import Declared, cut, declared
 from dupe_audit.checks.models.included import Included
 from dupe_audit.checks.report import Found, Place
-from dupe_audit.findings import finding
+from dupe_audit.findings import CheckId, finding
 from dupe_audit.schema.facts import Catalog, Index, Table
 
 _NULL_TEST = re.compile(r"(\w+) is( not)? null")
@@ -62,7 +62,7 @@ def _compare(evidence: Evidence, table: Table, wanted: list[Declared], included:
             yield _say(evidence, "unique-missing-in-models", _named(index), table, index)
 
 
-def _say(evidence: Evidence, id_: str, subject: str, table: Table, index: Index | None) -> Found:
+def _say(evidence: Evidence, id_: CheckId, subject: str, table: Table, index: Index | None) -> Found:
     place = Place() if index is None else _place(evidence, index)
     return Found(rule="models", finding=finding(id_, subject, table=str(table)), place=place)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dupe_audit.checks.evidence import Evidence
 from dupe_audit.checks.report import Found
-from dupe_audit.findings import finding
+from dupe_audit.findings import finding, quantity
 
 RULE = "pending"
 
@@ -20,5 +20,7 @@ def check(evidence: Evidence) -> Iterator[Found]:
             yield Found(rule=RULE, finding=finding("revision-pending", revision.id), place=revision.place())
     for one in evidence.against.waiting:
         revision = evidence.revision(one.revision)
-        told = finding("duplicates-in-wait", f"{one.extras:,} extras in {one.key}", table=one.table)
+        told = finding(
+            "duplicates-in-wait", f"{quantity(one.extras, 'extra')} under the key {one.key}", table=one.table
+        )
         yield Found(rule=RULE, finding=told, place=revision.place())

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dupe_audit.checks.evidence import Evidence, Failure, Revision, Trip
 from dupe_audit.checks.report import Found
-from dupe_audit.findings import finding
+from dupe_audit.findings import CheckId, finding, quantity
 from dupe_audit.postgres.sqlstates import FEATURE_NOT_SUPPORTED, UNDEFINED_FILE, UNIQUE_VIOLATION
 
 RULE = "round-trip"
@@ -62,9 +62,9 @@ def _and_back(trip: Trip, *, without: set[str]) -> Iterator[Found]:
             continue  # which has a trip of its own, with more rows in it
         if lost == 0 and table != trip.table:
             # A trigger that keeps a log of the table does this, and every row that was there is back.
-            told = finding("rows-gained", f"{gained:,} after the trip of {trip.table}", table=table)
+            told = finding("rows-gained", f"{gained:,} after the round trip of {trip.table}", table=table)
         else:
-            subject = f"{lost:,} rows are lost and {gained:,} are new or changed"
+            subject = f"{quantity(lost, 'row')} lost, {gained:,} new or changed"
             told = finding("rows-lost", subject, table=table)
         yield Found(rule=RULE, finding=told, place=trip.revision.place(downgrade=True))
     if trip.up_again:
@@ -72,9 +72,9 @@ def _and_back(trip: Trip, *, without: set[str]) -> Iterator[Found]:
 
 
 def _stopped(trip: Trip, failure: Failure) -> Found:
-    rows = trip.filled.rows if trip.filled else 0
-    extras = f"{trip.extras:,} extras in {rows:,} rows" if trip.extras else f"the values that it gives to {rows:,} rows"
-    told = finding("unique-over-duplicates", f"{extras} are not unique in {trip.key}", table=trip.table)
+    rows = quantity(trip.filled.rows if trip.filled else 0, "row")
+    extras = f"{quantity(trip.extras, 'extra')} in {rows}" if trip.extras else f"the values that it gives to {rows}"
+    told = finding("unique-over-duplicates", f"{extras}, key {trip.key}", table=trip.table)
     if trip.suggestion:
         told = replace(told, help=f"{told.help} Write: {trip.suggestion}")
     return Found(rule=RULE, finding=told, place=trip.revision.place(failure.line))
@@ -89,7 +89,7 @@ def _hinted(found: Found, failure: Failure) -> Found:
 
 
 def _failed(
-    id_: str, revision: Revision, failure: Failure, *, table: str = "the table", downgrade: bool = False
+    id_: CheckId, revision: Revision, failure: Failure, *, table: str = "the table", downgrade: bool = False
 ) -> Found:
     return Found(
         rule=RULE,
@@ -98,5 +98,5 @@ def _failed(
     )
 
 
-def _found(id_: str, trip: Trip, subject: str) -> Found:
+def _found(id_: CheckId, trip: Trip, subject: str) -> Found:
     return Found(rule=RULE, finding=finding(id_, subject, table=trip.table), place=trip.revision.place())

@@ -11,7 +11,7 @@ from dupe_audit.checks.code.sql_text import Insert, inserts, is_hole, missing
 from dupe_audit.checks.evidence import Evidence
 from dupe_audit.checks.report import Found, Place
 from dupe_audit.checks.trial.project import relative
-from dupe_audit.findings import finding
+from dupe_audit.findings import CheckId, finding
 from dupe_audit.schema.facts import Catalog, Index, Table
 
 __all__ = ["check", "missing"]
@@ -76,11 +76,11 @@ class _Reader:
         for construct in self._source.constructs:
             yield from self._construct(construct)
         if unread:
-            yield self._say("sql-unreadable", f"{len(unread)}, the first in line {min(unread)}", "", min(unread))
+            yield self._say("sql-unreadable", f"{len(unread)}, the first on line {min(unread)}", "", min(unread))
 
     def _say(
         self,
-        id_: str,
+        id_: CheckId,
         subject: str,
         table: str,
         line: int,
@@ -132,7 +132,8 @@ class _Reader:
         if construct.constraint is not None:
             judged = by_name(construct.constraint, indexes)
             if judged.problem is not None:
-                yield self._say(judged.problem, judged.target, "any table", construct.line)
+                table = "any table" if judged.problem == "no-arbiter" else "its table"
+                yield self._say(judged.problem, judged.target, table, construct.line)
             return
         same = [one for one in indexes if one.unique and set(one.columns) == set(construct.elements)]
         if any(one.valid and not one.deferrable and (one.predicate is None or construct.partial) for one in same):
@@ -141,7 +142,7 @@ class _Reader:
         bad = [one for one in same if one.predicate is None or construct.partial]
         if bad:
             why = "deferrable [55000]" if bad[0].valid else "invalid [42P10]"
-            yield self._say("arbiter-unfit", f"{target}: index {bad[0].name} is {why}", "any table", construct.line)
+            yield self._say("arbiter-unfit", f"{target}: index {bad[0].name} is {why}", "its table", construct.line)
         else:
             yield self._say("no-arbiter", f"{target} [42P10]", "any table", construct.line)
 

@@ -19,6 +19,7 @@ from dupe_audit.checks.trial.suggest import suggestion
 from dupe_audit.checks.trial.walk import prepare
 from dupe_audit.connect import connect
 from dupe_audit.errors import DupeAuditError
+from dupe_audit.findings import FindingId, quantity
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import FAILED_TRANSACTION, reason, sqlstate
 from dupe_audit.schema.facts import Catalog, Index, Table
@@ -30,7 +31,7 @@ from dupe_audit.statements import ident
 from dupe_audit.verify import verify_named
 
 #: what a directive of ours refuses, and the shape of extras without which it goes on
-REFUSALS: dict[str, Shape] = {
+REFUSALS: dict[FindingId, Shape] = {
     "divergent-duplicates": "divergent",
     "foreign-key-references": "referenced",
     "cannot-repoint": "referenced",
@@ -185,7 +186,7 @@ class _Traveller:
             found = now.get((index.schema, index.name))
             table = after.table(found.relid) if found else None  # which the revision may have renamed
             if found is None or table is None:
-                return f"index {index.name} is not there"
+                return f"index {index.name} does not exist"
             if not found.valid:
                 continue  # which is rule invalid-index's to say
             if found.constraint and not found.primary:
@@ -194,7 +195,7 @@ class _Traveller:
                 if not proof.ok:
                     return " ".join(one.message for one in proof.findings).rstrip(".")
             elif extras := count_extras(connection, ident(table.schema, table.name), found):
-                return f"{extras:,} extras are left under {key_of(found)}"
+                return f"{quantity(extras, 'extra')} left under the key {key_of(found)}"
         return None
 
 
