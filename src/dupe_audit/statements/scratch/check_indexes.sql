@@ -29,7 +29,7 @@ SELECT i.indexrelid AS oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_
        coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool, false) AS nulls_not_distinct,
        con.conname::pg_catalog.text AS "constraint", coalesce(con.condeferrable, false) AS deferrable,
        coalesce(con.condeferred, false) AS deferred, pg_catalog.pg_get_indexdef(i.indexrelid) AS definition,
-       c.relispartition AS part
+       c.relispartition AS is_partition
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
