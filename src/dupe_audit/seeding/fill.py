@@ -108,8 +108,8 @@ class _Filler:
         batches = []
         for index in uniques:
             seen_plan, keys = self._plan_seen_by(index, builder, plan, first, rows)
-            others = [other for other in uniques if other is not index and not _is_within(other, index)]
-            other_keys = [*keys, *(KeySpec(columns=spec.inputs(other.uses)) for other in others)]
+            different = [other for other in uniques if other is not index and not _is_within(other, index)]
+            other_keys = [*keys, *(KeySpec(columns=spec.inputs(other.uses)) for other in different)]
             batches += [
                 (seen_plan, batch) for batch in duplicate_batches(seen_plan, index, other_keys, shapes, chooser, kinds)
             ]
@@ -173,10 +173,10 @@ class _Filler:
         spec, used = builder.spec, set(builder.spec.inputs(index.uses))
         partial = [key for key in spec.keys if key.predicate]
         within = [key for key in partial if used.issuperset(key.columns)]
-        seen = [f"{ident(name)} IS NOT NULL" for name in index.columns if name] if partial else []
-        seen += [index.predicate] if index.predicate else []
+        visible = [f"{ident(name)} IS NOT NULL" for name in index.columns if name] if partial else []
+        visible += [index.predicate] if index.predicate else []
         for avoided in (partial, within, []):
-            conditions = [*seen, *(f"({key.predicate}) IS NOT TRUE" for key in avoided)]
+            conditions = [*visible, *(f"({key.predicate}) IS NOT TRUE" for key in avoided)]
             parts = [part for condition in conditions for part in conjuncts(condition)]
             require = [spec.check(index.name, part, strict=True) for part in parts]
             try:
