@@ -17,7 +17,7 @@ OTHERS = 5  #: referenced rows per key that are in no group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class DuplicateCounts:
     """What a filled table holds."""
 
     rows: int
@@ -29,15 +29,15 @@ class Counts:
 
 def count_duplicates(
     connection: Connection, spec: TableSpec, uniques: Sequence[Index], children: Sequence[ForeignKeySpec]
-) -> Counts:
+) -> DuplicateCounts:
     """Count the rows; an extra counts once, however many keys it violates."""
     rows = execute(connection, f"SELECT pg_catalog.count(*) FROM {spec.name}").scalar_one()
     if not uniques:
-        return Counts(rows=rows)
+        return DuplicateCounts(rows=rows)
     referenced = " OR ".join(_references(connection, spec, fk) for fk in children) or "false"
     parts = " UNION ALL ".join(_extras(spec, index, referenced) for index in uniques)
     row = execute(connection, statement("scratch/seed_count", parts=parts)).one()
-    return Counts(rows=rows, **row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    return DuplicateCounts(rows=rows, **row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
 
 
 def referable_sql(spec: TableSpec, referenced: Sequence[str], uniques: Sequence[Index]) -> str:

@@ -23,7 +23,7 @@ from dupe_audit.seeding.values import Types
 from dupe_audit.statements import ident
 
 CHILDREN = 20  #: foreign keys, at most, whose tables get rows that reference extras
-ENOUGH = 20  #: rows that a table gets, if as many are asked for, even if its new key has fewer values
+ENOUGH = 20  #: rows that a table gets even if its new key has fewer values, unless fewer rows are requested
 
 
 def fill(

@@ -26,10 +26,10 @@ T = TypeVar("T")
 #: number of rows from which staging is faster than one statement per row (benchmarks/writer.py)
 STAGE_FROM = 200
 
-#: tries of one transaction, with growing pauses from 10 ms, before the caller is told to wait
+#: tries of one transaction, with growing pauses from 10 ms, before ``Unavailable`` is raised
 TRIES = 6
 
-#: seconds between two reads of the catalog while there is no arbiter; so long a new constraint can go unnoticed
+#: seconds between two reads of the catalog while there is no arbiter; a new constraint is noticed within that time
 PROBE_EVERY = 1.0
 
 #: the suffix of the index that REINDEX CONCURRENTLY builds or drops (PostgreSQL documentation, REINDEX)
