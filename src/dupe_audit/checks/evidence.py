@@ -85,20 +85,20 @@ class Step:
         if self.after is None:
             return ()
         had = {index.oid for index in self.before.indexes}
-        new = [one for one in self.after.indexes if one.unique and not one.part and one.oid not in had]
+        new = [one for one in self.after.indexes if one.unique and not one.is_partition and one.oid not in had]
         tables = [(self.after.table(one.relid), one) for one in new]
         return tuple(found for now, one in tables if now and (found := self._earlier(one, now)))
 
     def _earlier(self, index: Index, now: Table) -> Index | None:
         """Return the new index as one of a table before the revision; None where there was no such table."""
-        was = self.before.stands_for(now)
+        was = self.before.counterpart(now)
         if was is None:
             return None
         if was.oid == now.oid:
             # A column keeps its number under another name. One with a new number may be there in a new form.
             pairs = zip(now.columns, was.columns, strict=False)
             index = index.renamed({name: old for name, old in pairs if name and old and name != old})
-        elif any(one.unique and one.form == index.form for one in self.before.indexes if one.relid == was.oid):
+        elif index.uniqueness in [one.uniqueness for one in self.before.indexes if one.unique and one.relid == was.oid]:
             return None  # made anew with its table, and no more unique than before
         return replace(index, relid=was.oid)
 

@@ -14,7 +14,7 @@ from dupe_audit.connect import connect, describe
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import UNDEFINED_TABLE, reason, sqlstate
-from dupe_audit.schema.rowsets import extras_before, key_of
+from dupe_audit.schema.rowsets import describe_key, extras_before
 from dupe_audit.statements import ident, literal
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -70,5 +70,5 @@ def _waiting(connection: Connection, step: Step) -> list[Waiting]:
             continue
         extras = extras_before(connection, ident(table.schema, table.name), index, int(there))
         if extras:
-            found.append(Waiting(revision=step.revision.id, table=str(table), key=key_of(index), extras=extras))
+            found.append(Waiting(revision=step.revision.id, table=str(table), key=describe_key(index), extras=extras))
     return found

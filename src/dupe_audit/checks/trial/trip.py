@@ -23,7 +23,7 @@ from dupe_audit.findings import FindingId, quantity
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import FAILED_TRANSACTION, reason, sqlstate
 from dupe_audit.schema.facts import Catalog, Index, Table
-from dupe_audit.schema.rowsets import count_extras, extras_before, key_of, lost_and_gained, take
+from dupe_audit.schema.rowsets import count_extras, describe_key, digest_rows, extras_before, lost_and_gained
 from dupe_audit.schema.snapshot import snapshot
 from dupe_audit.seeding import ALL, CannotFill, Shape, fill
 from dupe_audit.seeding.facts import Filled
@@ -122,7 +122,7 @@ class _Traveller:
         trip = Trip(
             revision=self.step.revision,
             table=str(self.table),
-            key=" and ".join(key_of(one) for one in written),
+            key=" and ".join(describe_key(one) for one in written),
             suggestion=suggestion(after, written) if after else None,
         )
         with self.scratch.database(copy_of=self.base.url) as url, connect(url) as connection:
@@ -141,7 +141,7 @@ class _Traveller:
 
     def _there_and_back(self, trip: Trip, runner: Runner, connection: Connection) -> Trip:
         revision = self.step.revision
-        before = take(connection, self.tables)
+        before = digest_rows(connection, self.tables)
         with tracing(connection, self.tables, revision.path) as traced:
             up = _caused(runner.up(revision.id), traced.error)
         after = self._snapshot(connection)  # a failure too can leave something behind
@@ -154,7 +154,7 @@ class _Traveller:
         down = runner.down(revision.id)
         if down:
             return replace(trip, down=down)
-        differs = lost_and_gained(before, take(connection, self.tables))
+        differs = lost_and_gained(before, digest_rows(connection, self.tables))
         return replace(trip, differs=differs, up_again=runner.up(revision.id))
 
     def _fill(self, connection: Connection, shapes: frozenset[Shape]) -> Filled:
@@ -195,7 +195,7 @@ class _Traveller:
                 if not proof.ok:
                     return " ".join(one.message for one in proof.findings).rstrip(".")
             elif extras := count_extras(connection, ident(table.schema, table.name), found):
-                return f"{quantity(extras, 'extra')} left under the key {key_of(found)}"
+                return f"{quantity(extras, 'extra')} left under the key {describe_key(found)}"
         return None
 
 

@@ -1,5 +1,5 @@
--- Purpose: describe every object of a schema in one line each, so that two moments can be compared.
--- Lock: none beyond catalogs; waits for whoever holds ACCESS EXCLUSIVE on a table or view.
+-- Purpose: describe every object of the schema in one line, so that the schemas of two moments can be compared.
+-- Lock: none beyond catalogs; waits for a session that holds ACCESS EXCLUSIVE on a table or view.
 -- Again: yes, it reads.
 WITH spaces AS (
     SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n

@@ -1,4 +1,4 @@
--- Purpose: list the conditions that every row of a table has to meet: its CHECKs, and that a partition takes it.
+-- Purpose: list the conditions that every row of a table has to satisfy: its CHECKs, and the bounds of its partitions.
 -- Lock: none beyond catalogs.
 -- Again: yes, it reads.
 SELECT c.conname::pg_catalog.text AS name, pg_catalog.pg_get_expr(c.conbin, c.conrelid) AS expression,
