@@ -77,7 +77,14 @@ UNREACHED = {
     "watch_blocking": "watch",
 }
 #: example values for those; their other holes get the value that the steps gave to the hole of that name
-EXAMPLES = {"pid": "4711", "relid": "16400", "function": "public.bt_index_check", "options": "heapallindexed => true"}
+EXAMPLES = {
+    "pid": "4711",
+    "relid": "16400",
+    "function": "public.bt_index_check",
+    "options": "heapallindexed => true",
+    "keys": "customer_id, order_number",
+    "where": "WHERE order_number IS NOT NULL",
+}
 
 
 @dataclass(frozen=True)
@@ -151,10 +158,13 @@ class Recorder:
         printed = [
             _statement(name, step, text, reached=True) for name, (step, text) in self.texts.items() if name in NAMES
         ]
+        values = {**self.values, **EXAMPLES}
         for name in NAMES:
             if name not in self.texts:
-                text = self._fill_known(self._template(name), {**self.values, **EXAMPLES})
-                printed.append(_statement(name, _step_of(name), text, reached=False))
+                template = self._template(name)
+                if lacking := set(HOLE.findall(template)) - set(values):
+                    raise KeyError(f"{name}.sql: add an example value for {', '.join(sorted(lacking))} to EXAMPLES")
+                printed.append(_statement(name, _step_of(name), self._fill_known(template, values), reached=False))
         return sorted(printed, key=lambda statement: STEPS.index(statement.step))
 
 
