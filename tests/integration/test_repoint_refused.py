@@ -39,7 +39,7 @@ CANNOT = {
     "by a generated column": (
         """CREATE TABLE c (id int PRIMARY KEY, n int, t_id int GENERATED ALWAYS AS (n + 1) STORED REFERENCES t);
         INSERT INTO c VALUES (1, 1)""",
-        "PostgreSQL alone gives the referencing column its value",
+        "only PostgreSQL can set its referencing column",
     ),
     "published without a replica identity": (
         """CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); INSERT INTO c VALUES (1, 2);
