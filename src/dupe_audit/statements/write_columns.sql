@@ -1,6 +1,6 @@
 -- Purpose: read the types of the columns of a row: as which a value is sent, compared with a stored one, and staged.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 WITH RECURSIVE col AS (
     SELECT w.ord, w.name, a.atttypid, a.atttypmod, a.attcollation,
            a.attgenerated <> '' AS generated, a.attidentity = 'a' AS always

@@ -1,6 +1,6 @@
 -- Purpose: read the operators that compare the key, if it has no index but another one finds it among at most 1,000 rows.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT pg_catalog.array_agg((
            -- The equality operator of the type's default btree operator class.
            SELECT pg_catalog.format('OPERATOR(%I.%s)', op_ns.nspname, op.oprname)

@@ -1,6 +1,6 @@
 -- Purpose: find the index of the key that ON CONFLICT can use, its operators, and every other unique index of the table.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 WITH RECURSIVE rel AS (
     SELECT c.oid, c.oid AS root FROM pg_catalog.pg_class c WHERE c.oid = ({relid})::pg_catalog.oid
     UNION ALL

@@ -1,6 +1,6 @@
 -- Purpose: describe every index on a project's tables, with all columns that it reads.
 -- Lock: none beyond catalogs; waits for a session that holds ACCESS EXCLUSIVE on an indexed table.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT i.indexrelid AS oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS name,
        i.indrelid AS relid, tn.nspname::pg_catalog.text || '.' || t.relname::pg_catalog.text AS "table",
        i.indisunique AS "unique", i.indisprimary AS "primary", i.indisvalid AS valid, am.amname::pg_catalog.text AS method,

@@ -1,6 +1,6 @@
 -- Purpose: list a project's tables and their columns; system tables, those of extensions and dupe-audit's own are left out.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT c.oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS name,
        -- In the order of their numbers, which a renamed column keeps; NULL for a dropped one.
        ARRAY(SELECT CASE WHEN NOT a.attisdropped THEN a.attname::pg_catalog.text END

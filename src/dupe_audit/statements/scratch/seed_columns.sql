@@ -1,6 +1,6 @@
 -- Purpose: list the columns of a table to fill.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT a.attname::pg_catalog.text AS name, a.atttypid::pg_catalog.int8 AS type, a.atttypmod AS typmod,
        a.attnotnull AS not_null, a.attidentity = 'a' AS always_identity,
        a.attidentity = 'd' OR coalesce(pg_catalog.starts_with(written.default_, 'nextval('), false) AS from_sequence,

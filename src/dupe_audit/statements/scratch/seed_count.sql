@@ -1,6 +1,6 @@
 -- Purpose: count extras, rows with a NULL in a key, and referenced extras; each row counts once.
 -- Lock: ACCESS SHARE.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT pg_catalog.count(*) FILTER (WHERE judged.extra AND judged.same) AS exact,
        pg_catalog.count(*) FILTER (WHERE judged.extra AND NOT judged.same) AS divergent,
        pg_catalog.count(*) FILTER (WHERE judged.has_null) AS null_keys,

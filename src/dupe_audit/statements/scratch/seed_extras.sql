@@ -1,6 +1,6 @@
 -- Purpose: decide for each row of a table whether it is an extra under one key, exact or divergent, and referenced.
 -- Lock: ACCESS SHARE.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT ranked.location, ranked.has_null, ranked.referenced, ranked.place > 1 AND ranked.countable AS extra,
        ranked.payload = ranked.first_payload AS same
 FROM (

@@ -1,6 +1,6 @@
 -- Purpose: list the foreign keys of a table, or those that reference it.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT pg_catalog.format('%I.%I', n.nspname, c.conname) AS name, c.conrelid::pg_catalog.int8 AS child, c.confrelid::pg_catalog.int8 AS parent,
        c.condeferrable AS deferrable, names.columns, names.referenced
 FROM pg_catalog.pg_constraint c

@@ -1,6 +1,6 @@
 -- Purpose: list the unique and exclusion indexes of a table, with the columns that they read.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT i.indisprimary AS primary, NOT i.indimmediate AS deferrable, pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
        (SELECT coalesce(pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum), '{}')
         FROM pg_catalog.pg_attribute a

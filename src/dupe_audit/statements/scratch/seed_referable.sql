@@ -1,6 +1,6 @@
 -- Purpose: choose the rows that other tables shall reference: every row of a few groups under a key, and some in no group.
 -- Lock: ACCESS SHARE on the table.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 WITH keyed AS (
     SELECT {cells}, {keys} FROM {table} AS {alias} WHERE {condition}
 ), sized AS (

@@ -1,6 +1,6 @@
 -- Purpose: describe a type, so that values of it can be generated.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT t.typname::pg_catalog.text AS name, n.nspname = 'pg_catalog' AS built_in, t.typtype::pg_catalog.text AS kind,
        t.typcategory::pg_catalog.text AS category, t.typnotnull AS not_null,
        pg_catalog.format_type(t.oid, {typmod}) AS formatted,

@@ -1,6 +1,6 @@
 -- Purpose: see what a session waits for, which locks on the given tables it has, and who else waits for our wires.
 -- Lock: none.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT l.pid, l.locktype, l.relation, l.mode, l.granted,
        extract(epoch FROM pg_catalog.clock_timestamp() - l.waitstart)::float8 AS waited,
        NOT l.granted AND pg_catalog.pg_blocking_pids(l.pid) && {wires} AS at_wire
