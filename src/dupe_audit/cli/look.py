@@ -180,7 +180,7 @@ def verify(
     _exit(found for report in reports for found in report.findings)
 
 
-def _say_unreadable(project: revisions.Project) -> None:
+def _say_unreadable(project: revisions.RevisionKeys) -> None:
     for revision in project.unreadable:
         click.echo(f"Revision {revision} cannot be read without a database; its keys are not seen.", err=True)
 
