@@ -1,4 +1,4 @@
-"""The Alembic directives, registered by ``import dupe_audit.ops`` in ``env.py``: ``op.archive_duplicates``."""
+"""The Alembic directives, such as ``op.archive_duplicates()``; ``import dupe_audit.ops`` in ``env.py`` adds them."""
 
 from __future__ import annotations
 

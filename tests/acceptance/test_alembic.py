@@ -1,4 +1,4 @@
-"""The reference project, up, down and up again, as processes."""
+"""The reference project, upgraded, downgraded and upgraded again, as processes."""
 
 import contextlib
 import shutil
@@ -56,7 +56,7 @@ def test_upgrade_has_a_comment_on_the_constraint(alembic, sql, agent_actions):
 
 
 def test_upgrade_on_an_empty_table(alembic, sql):
-    """With nothing to clean, the constraint is made, nothing is archived, and the way back works."""
+    """With nothing to clean, the constraint is created, nothing is archived, and the downgrade works."""
     alembic("upgrade", "015")
     assert [("enforced", 0)] == sql("SELECT state, archived FROM dupe_audit.run")
 
@@ -65,7 +65,7 @@ def test_upgrade_on_an_empty_table(alembic, sql):
 
 
 def test_downgrade_to_base(alembic, sql, agent_actions):
-    """The whole project can be taken away again; the ledger stays."""
+    """The whole project can be downgraded; the ledger stays."""
     alembic("upgrade", "015")
     alembic("downgrade", "base")
 
@@ -74,7 +74,7 @@ def test_downgrade_to_base(alembic, sql, agent_actions):
 
 
 def test_ten_simultaneous_identical_inserts_make_one_row(alembic, sql, agent_actions, psycopg_connect):
-    """After the upgrade, of ten sessions that insert the same key at once, one succeeds."""
+    """After the upgrade, one of ten sessions that insert the same key at once succeeds."""
     alembic("upgrade", "015")
     start, outcomes = threading.Barrier(10), []
     connections = [psycopg_connect(autocommit=True) for _ in range(10)]
@@ -158,7 +158,7 @@ def test_upgrade_wins_against_a_writer_that_keeps_duplicating(alembic, sql, agen
 
 
 def test_upgrade_gives_up_cleanly_against_a_faster_writer_h67(alembic, sql, agent_actions, duplicator, environment):
-    """Where duplicates arrive faster than a build can end, the upgrade says so, and no invalid index stays."""
+    """If duplicates arrive faster than a build can finish, the upgrade reports it and leaves no invalid index."""
     for _ in range(4):
         duplicator(0)
     project = [sys.executable, "-m", "alembic", "upgrade", "015"]
@@ -176,7 +176,7 @@ def test_upgrade_gives_up_cleanly_against_a_faster_writer_h67(alembic, sql, agen
 def test_divergent_groups_stop_the_upgrade_where_they_are_refused_h23(
     alembic, sql, agent_actions, tmp_path, environment
 ):
-    """With divergent='refuse' nothing is archived, the message has the count, and the version is not stamped."""
+    """With divergent='refuse' nothing is archived, the finding is named, and the version is not stamped."""
     project = tmp_path / "alembic"
     (project / "versions").mkdir(parents=True)
     for name in ("env.py", "script.py.mako", "versions/014_agent_actions.py", "versions/015_unique_action.py"):
@@ -200,6 +200,18 @@ def test_divergent_groups_stop_the_upgrade_where_they_are_refused_h23(
     assert [("014",)] == sql("SELECT version_num FROM alembic_version")
 
 
+def test_refusal_names_the_table_the_key_and_the_revision(alembic, sql, agent_actions):
+    """A finding stops the directive before any row changes, and the message says where and what to do."""
+    sql("CREATE RULE keep AS ON DELETE TO agent_actions DO INSTEAD NOTHING")
+
+    done = alembic("upgrade", "015", code=255)
+
+    key = "public.agent_actions (correlation_id, action_name, created_at)"
+    assert f"Refused: {key}, revision 015. No row was changed by this directive." in done.stderr
+    assert "[rewrite-rule]" in done.stderr
+    assert [(1060,)] == sql("SELECT count(*) FROM agent_actions")
+
+
 LATE = """
     op.execute("INSERT INTO agent_actions SELECT 'ffffffff-ffff-ffff-ffff-ffffffffffff', correlation_id, agent_name, "
         "action_type, action_name, action_details, debug_mode, duration_ms, created_at FROM agent_actions LIMIT 1")
@@ -208,7 +220,7 @@ LATE = """
 
 
 def test_children_follow_through_the_whole_upgrade_and_back(alembic, sql, agent_actions, tmp_path, environment):
-    """Children of extras that arrive between the two directives follow as well; downgrade points every child back."""
+    """Children of extras that arrive between the two directives follow too, and downgrade points every child back."""
     sql(
         "CREATE TABLE child (n int PRIMARY KEY, action uuid REFERENCES agent_actions ON DELETE CASCADE);"
         "INSERT INTO child SELECT row_number() OVER (), id FROM agent_actions"
@@ -224,7 +236,7 @@ def test_children_follow_through_the_whole_upgrade_and_back(alembic, sql, agent_
         command = [sys.executable, "-m", "alembic", *arguments]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stderr
 
-    assert "60 extras archived, 60 children pointed at their survivors" in run("upgrade", "015")
+    assert "60 extras archived, 60 children repointed" in run("upgrade", "015")
     assert [("enforced", 61, 61)] == sql("SELECT state, archived, moved FROM dupe_audit.run r, dupe_audit.child c")
     assert [(1061, 1000)] == sql("SELECT count(*), count(DISTINCT action) FROM child")
 
@@ -234,7 +246,7 @@ def test_children_follow_through_the_whole_upgrade_and_back(alembic, sql, agent_
 
 
 def test_a_connection_that_is_in_a_transaction_is_refused_in_words_h166_h185(alembic, sql, agent_actions, engine):
-    """Where env.py opened a transaction first, the directive says so instead of an AssertionError."""
+    """If env.py opened a transaction first, the directive reports that instead of an AssertionError."""
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -251,11 +263,20 @@ def test_a_connection_that_is_in_a_transaction_is_refused_in_words_h166_h185(ale
     assert [(1060,)] == sql("SELECT count(*) FROM agent_actions")
 
 
-def test_unknown_option_is_refused(alembic, agent_actions):
-    """A misspelt -x option stops before anything is done."""
-    done = alembic("-x", "dupe_audit.batchsize=5", "upgrade", "015", code=255)
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("batchsize=5", "-x dupe_audit.batchsize does not exist. The options are: dupe_audit.batch_size,"),
+        ("batch_size=5.5", "-x dupe_audit.batch_size=5.5: the value must be a whole number"),
+        ("pause=long", "-x dupe_audit.pause=long: the value must be a number"),
+        ("batch_size=0", "batch_size must be between 1 and 100,000"),
+    ],
+)
+def test_unknown_or_unreadable_option_is_refused(alembic, agent_actions, option, problem):
+    """A misspelt -x option, or one with a value that is not valid, stops the upgrade before it changes anything."""
+    done = alembic("-x", f"dupe_audit.{option}", "upgrade", "015", code=255)
 
-    assert "There is no -x dupe_audit.batchsize" in done.stderr
+    assert problem in done.stderr
 
 
 def test_nothing_is_written_to_stdout(alembic, agent_actions):
@@ -264,8 +285,8 @@ def test_nothing_is_written_to_stdout(alembic, agent_actions):
     assert "" == alembic("downgrade", "014").stdout
 
 
-def test_no_server_is_said_in_words(alembic, environment):
-    """Where the server cannot be reached, Alembic ends without a traceback and without the password."""
+def test_unreachable_server_is_reported_without_a_traceback(alembic, environment):
+    """If the server cannot be reached, Alembic exits without a traceback and does not print the password."""
     environment["DATABASE_URL"] = "postgresql://u:secret@localhost:1/d"
 
     done = alembic("upgrade", "015", code=255)

@@ -161,7 +161,7 @@ def test_purge_asks_first_h144(dupe_audit, alembic, agent_actions, sql):
         (("restore", "99"), 3, "no run 99"),
         (("restore", "0"), 2, "Invalid value"),
         (("nonsense",), 2, "No such command"),
-        (("-c", "missing.ini", "preflight"), 2, "no Alembic config"),
+        (("-c", "missing.ini", "preflight"), 2, "'missing.ini' does not exist"),
     ],
 )
 def test_errors_say_what_to_do_and_end_with_the_documented_code(dupe_audit, arguments, code, says):

@@ -1,4 +1,4 @@
-"""``alembic upgrade --sql`` prints what does the same, and psql runs it."""
+"""``alembic upgrade --sql`` prints a script that does the same as the upgrade, and psql executes it."""
 
 import io
 import shutil
@@ -17,7 +17,7 @@ CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FR
 
 
 def test_offline_script_goes_up_and_down_h172(alembic, psql, sql, agent_actions, dupe_audit):
-    """The printed SQL archives, builds, attaches and stamps; the way back restores every byte."""
+    """The printed SQL archives, builds, attaches and stamps; the downgrade's SQL restores every byte."""
     before = sql(CHECKSUM)
 
     up = psql(alembic("upgrade", "014:015", "--sql").stdout)
@@ -32,7 +32,7 @@ def test_offline_script_goes_up_and_down_h172(alembic, psql, sql, agent_actions,
 
 
 def test_offline_script_can_be_run_again(alembic, psql, sql, agent_actions):
-    """Run twice, the script archives nothing twice."""
+    """Executed twice, the script archives nothing twice."""
     script = alembic("upgrade", "014:015", "--sql").stdout
 
     assert [0, 0] == [psql(script).returncode, psql(script).returncode]
@@ -40,7 +40,7 @@ def test_offline_script_can_be_run_again(alembic, psql, sql, agent_actions):
 
 
 def test_offline_script_goes_on_with_a_column_that_came_in_the_middle_h123(alembic, psql, sql, conn, agent_actions):
-    """A run that was begun before a column came is completed by the script, and each row gets it on the way back."""
+    """The script completes a run that began before a column was added, and each restored row has the column."""
     columns = ("correlation_id", "action_name", "created_at")
     batches = cleanup(
         conn, UniqueKey(table="agent_actions", columns=columns), CleanupRule(divergent="archive", batch_size=9)
@@ -57,7 +57,7 @@ def test_offline_script_goes_on_with_a_column_that_came_in_the_middle_h123(alemb
 
 @pytest.mark.parametrize("stop", ["0", "1"])
 def test_offline_script_stamps_nothing_unproven(alembic, psql, sql, agent_actions, stop):
-    """Where a blocker stands in the way, the version stays, even if psql goes on after errors."""
+    """A blocker keeps the version from being stamped, even if psql continues after errors."""
     sql("CREATE RULE keep AS ON DELETE TO agent_actions DO INSTEAD NOTHING")
 
     done = psql(alembic("upgrade", "014:015", "--sql").stdout, stop=stop)
@@ -68,7 +68,7 @@ def test_offline_script_stamps_nothing_unproven(alembic, psql, sql, agent_action
 
 
 def test_offline_script_drops_its_own_unfinished_index(alembic, psql, sql, agent_actions):
-    """An invalid index that a killed run left behind is dropped and built again."""
+    """An invalid index that a killed run left behind is dropped and rebuilt."""
     alembic("upgrade", "015")
     sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = '" + NAME + "'::regclass")
     sql("ALTER TABLE agent_actions DROP CONSTRAINT " + NAME)
@@ -96,7 +96,7 @@ ARCHIVE = 'divergent="archive")'
 
 @pytest.fixture
 def repointing(environment, tmp_path):
-    """Print the SQL of the reference project, in which children follow the survivor; takes alembic's arguments."""
+    """Print the SQL of the reference project with references="repoint"; takes alembic's arguments."""
     shutil.copytree(ROOT / "alembic", tmp_path / "alembic")
     shutil.copy(ROOT / "alembic.ini", tmp_path)
     revision = tmp_path / "alembic" / "versions" / "015_unique_action.py"
@@ -113,7 +113,7 @@ def repointing(environment, tmp_path):
 
 
 def test_offline_script_moves_children_and_back(repointing, alembic, psql, sql, agent_actions, dupe_audit):
-    """Children follow the survivor in the script as they do online, and go back to their own parents."""
+    """Children follow the survivor in the script as they do online, and are pointed back at their own parents."""
     sql(CHILDREN)
     before = sql(CHECKSUM), sql("SELECT * FROM c ORDER BY id")
     up = psql(repointing("upgrade", "014:015"))
@@ -132,7 +132,7 @@ def test_offline_script_moves_children_and_back(repointing, alembic, psql, sql, 
 
 
 @pytest.mark.parametrize(
-    ("child", "told"),
+    ("child", "problem"),
     [
         (
             "CREATE TABLE c (id uuid REFERENCES agent_actions); INSERT INTO c SELECT id FROM agent_actions",
@@ -150,11 +150,11 @@ def test_offline_script_moves_children_and_back(repointing, alembic, psql, sql, 
     ],
     ids=["no primary key", "collision", "trigger"],
 )
-def test_offline_script_refuses_what_cannot_follow(repointing, alembic, psql, sql, agent_actions, child, told):
-    """Children that cannot follow stop the script before anything is archived, with their count."""
+def test_offline_script_refuses_what_cannot_follow(repointing, alembic, psql, sql, agent_actions, child, problem):
+    """Children that cannot follow stop the script before anything is archived, and are counted."""
     sql(child)
     up = psql(repointing("upgrade", "014:015"))
-    assert (3, True) == (up.returncode, told in up.stderr), up.stderr
+    assert (3, True) == (up.returncode, problem in up.stderr), up.stderr
     assert [("014", 1060)] == sql("SELECT version_num, (SELECT count(*) FROM agent_actions) FROM alembic_version")
 
 
@@ -169,7 +169,7 @@ HOSTILE = "o'Brien\"s %s :x {table} $tag$ \\\\ naïve"
 
 
 def test_offline_script_survives_hostile_names(psql, sql, environment, tmp_path):
-    """Quotes, percent signs, colons, braces, dollar signs and backslashes in names reach the catalog as they are."""
+    """Quotes, percent signs, colons, braces, dollar signs and backslashes in names reach the catalog unchanged."""
     quoted = '"' + HOSTILE.replace('"', '""') + '"'
     sql(f"CREATE SCHEMA {quoted}; CREATE TABLE {quoted}.{quoted} (id int PRIMARY KEY, {quoted} int)")
     sql(f"INSERT INTO {quoted}.{quoted} VALUES (1, 7), (2, 7), (3, 8)")
@@ -202,7 +202,7 @@ def test_offline_script_survives_hostile_names(psql, sql, environment, tmp_path)
 
 
 def test_name_that_would_end_a_quoted_part_is_refused(alembic, environment, tmp_path):
-    """A name that holds one of the script's own dollar quotes is refused before anything is printed."""
+    """A name that contains one of the script's dollar quotes is refused before anything is printed."""
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
     from alembic.util import CommandError
@@ -212,5 +212,5 @@ def test_name_that_would_end_a_quoted_part_is_refused(alembic, environment, tmp_
     context = MigrationContext.configure(
         dialect_name="postgresql", opts={"as_sql": True, "output_buffer": io.StringIO()}
     )
-    with pytest.raises(CommandError, match="cannot stand in an SQL script"):
+    with pytest.raises(CommandError, match="uses as a quote"):
         Operations(context).archive_duplicates("a$clean$; DROP TABLE b", ["k"])

@@ -17,7 +17,7 @@ import reports
 from dupe_audit import errors, render
 from dupe_audit.checks import render as render_check
 from dupe_audit.cli import main
-from dupe_audit.directives import online, operations
+from dupe_audit.directives import operations, options
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import Counts, DuplicateReport, IndexState, UniqueKey, VerifyReport
 from dupe_audit.statements import template
@@ -234,13 +234,13 @@ def test_every_argument_of_a_directive_is_documented(name):
 def test_every_x_option_is_documented():
     """The page of options has a row for each one that Alembic's command line takes, and for no other."""
     rows = re.findall(r"^\| `dupe_audit\.(\w+)` \|", (REFERENCE / "options.md").read_text(), flags=re.MULTILINE)
-    assert sorted(rows) == sorted(online.OPTIONS)
+    assert sorted(rows) == sorted(options.OPTIONS)
 
 
 @pages
 def test_x_options_in_the_prose_exist(page):
     """A page names no option of Alembic's command line that would be refused."""
-    assert set(re.findall(r"-x dupe_audit\.(\w+)=", page.read_text())) <= online.OPTIONS.keys()
+    assert set(re.findall(r"-x dupe_audit\.(\w+)=", page.read_text())) <= options.OPTIONS.keys()
 
 
 def test_the_glossary_has_every_word():

@@ -58,7 +58,7 @@ def opened(database_url: str | None, config: str | None) -> Iterator[tuple[Conne
         yield connection, url, config
 
 
-def read_project(config: str, connection: Connection, url: str) -> revisions.Project:
+def read_project(config: str, connection: Connection, url: str) -> revisions.RevisionKeys:
     """Read the keys that the Alembic project declares; name the revisions that cannot be read."""
     project = revisions.read(config, connection, url)
     for revision in project.unreadable:

@@ -1,1 +1,1 @@
-"""The Alembic directives: what a revision asks for, and how it is done online and as an SQL script."""
+"""The Alembic directives: what a revision asks for, and how it is done online or as an SQL script."""

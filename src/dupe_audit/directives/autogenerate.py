@@ -1,6 +1,6 @@
-"""``alembic revision --autogenerate``: uniqueness on a table that is there is written as directives, both ways.
+"""``alembic revision --autogenerate``: unique constraints on existing tables are written as directives, both ways.
 
-What Alembic found is taken up after it has compared everything, so every filter of the project has had its say.
+The directives replace Alembic's operations after it has compared everything, so every filter of the project applies.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from alembic import util
-from alembic.autogenerate import comparators, renderers
+from alembic.autogenerate import comparators, render_op_text, renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, ops
+from sqlalchemy import UniqueConstraint
 from sqlalchemy.sql.elements import conv
 
-from dupe_audit.directives.foreign_keys import Referenced, ordered
+from dupe_audit.directives.foreign_keys import ReferencedKeys, ordered
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
@@ -28,32 +29,32 @@ from dupe_audit.postgres.names import default_name
 
 log = logging.getLogger("alembic.dupe_audit")
 
-#: the setting of ``context.configure()`` that turns this off
+#: the option of ``context.configure()`` that turns this off
 SETTING = "dupe_audit_autogenerate"
 
 #: the schema of the ledger and its archives
 LEDGER = "dupe_audit"
 
-#: what a formatter lets stand on one line, less the indentation of a function
+#: characters that a formatter allows on a line, less the indentation of a function
 WIDTH = 84
 
-#: what of a constraint the directives can say
-_KNOWN = {"deferrable", "initially", "postgresql_nulls_not_distinct", "postgresql_include"}
+#: PostgreSQL's options of a unique constraint that the directives support
+_SUPPORTED = {"nulls_not_distinct", "include"}
 
 #: Alembic 1.18 and later order comparators by priority; before, they ran in the order of their registration
 _LAST: dict[str, Any] = {"priority": util.DispatchPriority.LAST} if hasattr(util, "DispatchPriority") else {}
 
 
-class Together(ops.OpContainer):
-    """Operations that belong together, in their order."""
+class OpSequence(ops.OpContainer):
+    """Operations that stay together, in this order."""
 
     def reverse(self) -> MigrateOperation:
         """Return the operations that undo them, the last one first."""
-        return Together([one.reverse() for one in reversed(self.ops)])
+        return OpSequence([operation.reverse() for operation in reversed(self.ops)])
 
 
-class Enforce(Together):
-    """Archive the duplicates of a key, and make it a constraint."""
+class Enforce(OpSequence):
+    """Archive the duplicates of a key, then create its constraint."""
 
     def __init__(self, key: UniqueKey) -> None:
         super().__init__([ArchiveDuplicatesOp(key, CleanupRule()), CreateUniqueConstraintOnlineOp(key, BuildRule())])
@@ -61,146 +62,148 @@ class Enforce(Together):
 
 
 class Release(DropUniqueConstraintOnlineOp):
-    """Drop a constraint that the models no longer have. Duplicates may come then, so the way back archives them."""
+    """Drop a constraint that the models no longer have; duplicates can arrive then, so the reverse archives them."""
 
-    def reverse(self) -> MigrateOperation:  # type: ignore[override] # Alembic renders whatever it is
+    def reverse(self) -> MigrateOperation:  # type: ignore[override] # Alembic renders any operation
         """Return the operations that enforce the key again."""
         return Enforce(self.key)
 
 
 @comparators.dispatch_for("schema", **_LAST)
 def use_directives(context: AutogenContext, upgrade: ops.UpgradeOps, _schemas: object) -> None:
-    """Put directives in the place of each unique constraint that comes to a table that is there, or leaves it."""
+    """Replace each unique constraint that is added to an existing table, or dropped from it, by directives."""
     if context.migration_context.dialect.name != "postgresql":
         return
-    # With include_schemas, no model has the ledger, and Alembic would drop it with every archive in it.
-    upgrade.ops[:] = [one for one in upgrade.ops if getattr(one, "schema", None) != LEDGER]
+    # No model has the ledger, so with include_schemas Alembic would drop it with every archive in it.
+    upgrade.ops[:] = [operation for operation in upgrade.ops if getattr(operation, "schema", None) != LEDGER]
     if not context.opts.get(SETTING, True):
         return
-    written: list[MigrateOperation] = []
-    for one in upgrade.ops:
-        # A new table has its constraints inline, so what modifies one is about a table that is there.
-        if isinstance(one, ops.ModifyTableOps):
-            written += _rewritten(one)
+    operations: list[MigrateOperation] = []
+    for operation in upgrade.ops:
+        # A new table has its constraints inline, so a ModifyTableOps is always about an existing table.
+        if isinstance(operation, ops.ModifyTableOps):
+            operations += _with_directives(operation)
         else:
-            written.append(one)
-    default = context.migration_context.dialect.default_schema_name
-    leaving = Referenced.by((one.key for one in written if isinstance(one, Release)), default)
-    coming = Referenced.by((one.key for one in written if isinstance(one, Enforce)), default)
-    upgrade.ops[:] = written = list(ordered(written, leaving=leaving, coming=coming))
-    ours = sum(isinstance(one, Enforce) for one in written)
-    if ours and len(written) > 1:
+            operations.append(operation)
+    default_schema = context.migration_context.dialect.default_schema_name
+    dropped = ReferencedKeys.of((op.key for op in operations if isinstance(op, Release)), default_schema)
+    created = ReferencedKeys.of((op.key for op in operations if isinstance(op, Enforce)), default_schema)
+    upgrade.ops[:] = operations = list(ordered(operations, dropped=dropped, created=created))
+    if len(operations) > 1 and any(isinstance(operation, Enforce) for operation in operations):
         log.warning(
-            "This is more than one key of one table. Give each archive_duplicates() with its "
-            "create_unique_constraint_online() a revision of its own: they commit what comes before them."
+            "This revision does more than enforce one unique key. Move each archive_duplicates() with its "
+            "create_unique_constraint_online() to its own revision: they commit everything before them."
         )
 
 
-def _rewritten(table: ops.ModifyTableOps) -> Iterator[MigrateOperation]:
-    """Yield what leaves, the rest of the table's changes, and what comes; so that the way back is in order too."""
-    leaving, rest, coming = [], [], []
-    for one in table.ops:
-        unique: MigrateOperation | None = None
-        if isinstance(one, ops.DropConstraintOp) and one.constraint_type == "unique":
-            unique = one.reverse()
-        elif isinstance(one, ops.CreateUniqueConstraintOp):
-            unique = one
-        key = _key(unique) if isinstance(unique, ops.CreateUniqueConstraintOp) else None
+def _with_directives(table: ops.ModifyTableOps) -> Iterator[MigrateOperation]:
+    """Yield dropped keys, the other changes of the table, and new keys; the reverse is then in the right order too."""
+    released: list[MigrateOperation] = []
+    unchanged: list[MigrateOperation] = []
+    enforced: list[MigrateOperation] = []
+    for operation in table.ops:
+        key = _key(operation)
         if key is None:
-            rest.append(one)
-        elif unique is one:
-            coming.append(Enforce(key))
+            unchanged.append(operation)
+        elif isinstance(operation, ops.DropConstraintOp):
+            released.append(Release(key, BuildRule()))
         else:
-            leaving.append(Release(key, BuildRule()))
-    table.ops[:] = rest
-    yield from leaving
-    if rest:
+            enforced.append(Enforce(key))
+    table.ops[:] = unchanged
+    yield from released
+    if unchanged:
         yield table
-    yield from coming
+    yield from enforced
 
 
-def _key(unique: ops.CreateUniqueConstraintOp) -> UniqueKey | None:
-    """Return the key, or None where it has something that the directives cannot say."""
-    others = tuple(f"{dialect}_" for dialect in ("sqlite", "mysql", "mariadb", "mssql", "oracle"))
-    said = {name: value for name, value in unique.kw.items() if value and not name.startswith(others)}
-    if not said.keys() <= _KNOWN:
+def _key(operation: MigrateOperation) -> UniqueKey | None:
+    """Return the key whose constraint is created or dropped; None if the directives cannot express the operation."""
+    if not isinstance(operation, ops.CreateUniqueConstraintOp | ops.DropConstraintOp):
         return None
-    columns = tuple(map(str, unique.columns))
-    name = unique.constraint_name
+    constraint = operation.to_constraint() if operation.constraint_type == "unique" else None
+    if not isinstance(constraint, UniqueConstraint):
+        return None
+    options = {name: value for name, value in constraint.dialect_options["postgresql"].items() if value}
+    if not options.keys() <= _SUPPORTED:
+        return None
+    table, columns = constraint.table, tuple(str(column.name) for column in constraint.columns)
+    name = constraint.name
     try:
         return UniqueKey(
-            table=str(unique.table_name),
+            table=str(table.name),
             columns=columns,
-            schema=str(unique.schema) if unique.schema else None,
-            name=name if isinstance(name, str) else default_name(str(unique.table_name), columns, "key"),
-            nulls_not_distinct=bool(said.get("postgresql_nulls_not_distinct")),
-            include=tuple(map(str, said.get("postgresql_include", ()))),
-            deferrable=bool(said.get("deferrable")),
-            initially="DEFERRED" if str(said.get("initially", "")).upper() == "DEFERRED" else "IMMEDIATE",
+            schema=str(table.schema) if table.schema else None,
+            name=name if isinstance(name, str) else default_name(str(table.name), columns, "key"),
+            nulls_not_distinct=bool(options.get("nulls_not_distinct")),
+            include=tuple(map(str, options.get("include", ()))),
+            deferrable=bool(constraint.deferrable),
+            initially="DEFERRED" if str(constraint.initially).upper() == "DEFERRED" else "IMMEDIATE",
         )
     except WrongUsage:
         return None
 
 
-@renderers.dispatch_for(Together)
-def _render_together(context: AutogenContext, container: Together) -> list[str]:
-    return [line for one in container.ops for line in util.to_list(renderers.dispatch(one)(context, one))]
+@renderers.dispatch_for(OpSequence)
+def _render_sequence(context: AutogenContext, sequence: OpSequence) -> list[str]:
+    return [render_op_text(context, operation) for operation in sequence.ops]
 
 
 @renderers.dispatch_for(ArchiveDuplicatesOp)
-def _render_archive(context: AutogenContext, one: ArchiveDuplicatesOp) -> str:
-    key = one.key
-    told = {"schema": key.schema, "nulls_not_distinct": key.nulls_not_distinct}
-    return _call(context, "archive_duplicates", [key.table, key.columns], told)
+def _render_archive(context: AutogenContext, operation: ArchiveDuplicatesOp) -> str:
+    key = operation.key
+    options = {"schema": key.schema, "nulls_not_distinct": key.nulls_not_distinct}
+    return _call(context, "archive_duplicates", [key.table, key.columns], options)
 
 
 @renderers.dispatch_for(RestoreDuplicatesOp)
-def _render_restore(context: AutogenContext, one: RestoreDuplicatesOp) -> str:
-    return _call(context, "restore_duplicates", [one.key.table, one.key.columns], {"schema": one.key.schema})
+def _render_restore(context: AutogenContext, operation: RestoreDuplicatesOp) -> str:
+    key = operation.key
+    return _call(context, "restore_duplicates", [key.table, key.columns], {"schema": key.schema})
 
 
 @renderers.dispatch_for(CreateUniqueConstraintOnlineOp)
-def _render_create(context: AutogenContext, one: CreateUniqueConstraintOnlineOp) -> str:
-    key = one.key
-    told = {
+def _render_create(context: AutogenContext, operation: CreateUniqueConstraintOnlineOp) -> str:
+    key = operation.key
+    options = {
         "schema": key.schema,
         "nulls_not_distinct": key.nulls_not_distinct,
         "include": key.include,
         "deferrable": key.deferrable,
         "initially": "DEFERRED" if key.initially == "DEFERRED" else None,
     }
-    return _call(context, "create_unique_constraint_online", [key.name, key.table, key.columns], told)
+    return _call(context, "create_unique_constraint_online", [key.name, key.table, key.columns], options)
 
 
 @renderers.dispatch_for(DropUniqueConstraintOnlineOp)
-def _render_drop(context: AutogenContext, one: DropUniqueConstraintOnlineOp) -> str:
-    return _call(context, "drop_unique_constraint_online", [one.key.name, one.key.table], {"schema": one.key.schema})
+def _render_drop(context: AutogenContext, operation: DropUniqueConstraintOnlineOp) -> str:
+    key = operation.key
+    return _call(context, "drop_unique_constraint_online", [key.name, key.table], {"schema": key.schema})
 
 
-def _call(context: AutogenContext, directive: str, positional: Iterable[object], named: Mapping[str, object]) -> str:
-    """Return a call as a formatter would leave it: on one line, or one argument a line."""
+def _call(context: AutogenContext, directive: str, positional: Iterable[object], options: Mapping[str, object]) -> str:
+    """Return a call as a formatter would lay it out: on one line, or with one argument per line."""
     prefix = str(context.opts.get("alembic_module_prefix") or "")
     arguments = [("", value) for value in positional]
-    arguments += [(f"{name}=", value) for name, value in named.items() if value]
-    line = f"{prefix}{directive}({', '.join(name + _written(value, prefix) for name, value in arguments)})"
+    arguments += [(f"{name}=", value) for name, value in options.items() if value]
+    line = f"{prefix}{directive}({', '.join(name + _python(value, prefix) for name, value in arguments)})"
     if len(line) <= WIDTH:
         return line
-    lines = "".join(f"    {_fitted(name, value, prefix)},\n" for name, value in arguments)
+    lines = "".join(f"    {_argument(name, value, prefix)},\n" for name, value in arguments)
     return f"{prefix}{directive}(\n{lines})"
 
 
-def _fitted(name: str, value: object, prefix: str) -> str:
-    line = f"{name}{_written(value, prefix)}"
+def _argument(name: str, value: object, prefix: str) -> str:
+    line = f"{name}{_python(value, prefix)}"
     if len(line) <= WIDTH - len("    ,") or not isinstance(value, tuple):
         return line
-    lines = "".join(f"        {_written(one, prefix)},\n" for one in value)
+    lines = "".join(f"        {_python(item, prefix)},\n" for item in value)
     return f"{name}[\n{lines}    ]"
 
 
-def _written(value: object, prefix: str) -> str:
-    """Return a value as Python; a name that follows a naming convention is said to be final, as Alembic does."""
+def _python(value: object, prefix: str) -> str:
+    """Return a value as Python; a name from a naming convention is marked as final by ``op.f``, as Alembic does."""
     if isinstance(value, tuple):
-        return f"[{', '.join(_written(one, prefix) for one in value)}]"
+        return f"[{', '.join(_python(item, prefix) for item in value)}]"
     if not isinstance(value, str):
         return repr(value)
     text = repr(str(value))

@@ -1,11 +1,11 @@
-"""Foreign keys in a generated revision: they come after the unique key that they reference, and leave before it.
+"""Foreign keys in a generated revision: created after the unique key that they reference, and dropped before it.
 
-A directive stands apart from the other changes of its table, so Alembic's own order does not see to it.
+The directives are not part of their table's changes, so Alembic's own order does not cover them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from alembic.operations import MigrateOperation, ops
@@ -16,78 +16,81 @@ from dupe_audit.postgres.names import default_name
 
 
 @dataclass(frozen=True, slots=True)
-class Referenced:
-    """Unique keys that a revision makes, or drops."""
+class ReferencedKeys:
+    """The unique keys that a revision creates, or drops, as foreign keys reference them."""
 
-    keys: frozenset[tuple[str | None, str, frozenset[str]]]
-    default: str | None  #: the schema of a table for which none is said
+    keys: frozenset[tuple[str | None, str, frozenset[str]]]  #: schema, table, columns
+    default_schema: str | None  #: the schema of a table that is named without one
 
     @classmethod
-    def by(cls, keys: Iterable[UniqueKey], default: str | None) -> Referenced:
-        """Return those keys, for :meth:`needs`."""
-        return cls(frozenset((key.schema or default, key.table, frozenset(key.columns)) for key in keys), default)
+    def of(cls, keys: Iterable[UniqueKey], default_schema: str | None) -> ReferencedKeys:
+        """Return *keys* by table and columns; a foreign key may name the columns in any order."""
+        names = ((key.schema or default_schema, key.table, frozenset(key.columns)) for key in keys)
+        return cls(frozenset(names), default_schema)
 
-    def needs(self, foreign: object) -> bool:
-        """Tell whether this is a foreign key to one of them, whose columns it may name in any order."""
-        if not isinstance(foreign, ops.CreateForeignKeyOp):
+    def referenced_by(self, operation: MigrateOperation | None) -> bool:
+        """Return whether *operation* creates a foreign key to one of the keys."""
+        if not isinstance(operation, ops.CreateForeignKeyOp):
             return False
-        schema = foreign.kw.get("referent_schema") or self.default
-        columns = frozenset(map(str, foreign.remote_cols))
-        return (schema and str(schema), str(foreign.referent_table), columns) in self.keys
+        schema = operation.kw.get("referent_schema") or self.default_schema
+        columns = frozenset(map(str, operation.remote_cols))
+        return (schema and str(schema), str(operation.referent_table), columns) in self.keys
 
 
 def ordered(
-    found: Iterable[MigrateOperation], *, leaving: Referenced, coming: Referenced
+    operations: Iterable[MigrateOperation], *, dropped: ReferencedKeys, created: ReferencedKeys
 ) -> Iterator[MigrateOperation]:
-    """Yield drops of foreign keys to leaving keys, all the rest as it was, and foreign keys to coming keys.
+    """Yield drops of foreign keys to dropped keys, then everything else as it was, then foreign keys to created keys.
 
-    The way back, which is the reverse, is in order too.
+    The downgrade, which is the reverse, is then in the right order too.
     """
-    first, rest, last = list[MigrateOperation](), list[MigrateOperation](), list[MigrateOperation]()
-    for one in found:
-        if isinstance(one, ops.ModifyTableOps):
-            dropped = [each for each in one.ops if leaving.needs(_dropped(each))]
-            added = [each for each in one.ops if coming.needs(each)]
-            one.ops[:] = [each for each in one.ops if each not in dropped and each not in added]
-            first += _of(one, dropped)
-            rest += [one] if one.ops else []
-            last += _of(one, [_named(each) for each in added])
+    first, middle, last = list[MigrateOperation](), list[MigrateOperation](), list[MigrateOperation]()
+    for operation in operations:
+        if isinstance(operation, ops.ModifyTableOps):
+            drops = [change for change in operation.ops if dropped.referenced_by(_dropped_foreign_key(change))]
+            additions = [change for change in operation.ops if created.referenced_by(change)]
+            operation.ops[:] = [change for change in operation.ops if change not in drops and change not in additions]
+            first += _changes_of(operation, drops)
+            middle += [operation] if operation.ops else []
+            last += _changes_of(operation, [_named(addition) for addition in additions])
         else:
-            rest.append(one)
-            if isinstance(one, ops.CreateTableOp):
-                last += _of(one, _taken_out(one, coming))
+            middle.append(operation)
+            if isinstance(operation, ops.CreateTableOp):
+                last += _changes_of(operation, _taken_out(operation, created))
     yield from first
-    yield from rest
+    yield from middle
     yield from last
 
 
-def _dropped(one: MigrateOperation) -> MigrateOperation | None:
-    """Return the foreign key that an operation drops."""
-    foreign = isinstance(one, ops.DropConstraintOp) and one.constraint_type == "foreignkey"
-    return one.reverse() if foreign else None
+def _dropped_foreign_key(operation: MigrateOperation) -> MigrateOperation | None:
+    """Return the operation that would create the foreign key that *operation* drops; None if it drops none."""
+    is_drop = isinstance(operation, ops.DropConstraintOp) and operation.constraint_type == "foreignkey"
+    return operation.reverse() if is_drop else None
 
 
-def _of(table: ops.ModifyTableOps | ops.CreateTableOp, changes: list[MigrateOperation]) -> list[MigrateOperation]:
+def _changes_of(
+    table: ops.ModifyTableOps | ops.CreateTableOp, changes: Sequence[MigrateOperation]
+) -> list[MigrateOperation]:
     return [ops.ModifyTableOps(table.table_name, changes, schema=table.schema)] if changes else []
 
 
-def _taken_out(table: ops.CreateTableOp, coming: Referenced) -> list[MigrateOperation]:
-    """Return the foreign keys of a new table that have to wait, and take them out of it."""
+def _taken_out(table: ops.CreateTableOp, created: ReferencedKeys) -> list[MigrateOperation]:
+    """Take the foreign keys to created keys out of a new table, and return the operations that create them later."""
     inline = {
         id(item): ops.CreateForeignKeyOp.from_constraint(item)
         for item in table.columns
         if isinstance(item, ForeignKeyConstraint)
     }
-    waiting = {item: foreign for item, foreign in inline.items() if coming.needs(foreign)}
+    waiting = {item_id: foreign_key for item_id, foreign_key in inline.items() if created.referenced_by(foreign_key)}
     table.columns = [item for item in table.columns if id(item) not in waiting]
-    return [_named(foreign) for foreign in waiting.values()]
+    return [_named(foreign_key) for foreign_key in waiting.values()]
 
 
-def _named(foreign: MigrateOperation) -> MigrateOperation:
-    """Give a foreign key without a name the one that PostgreSQL would: the way back has to drop it by name.
+def _named(operation: MigrateOperation) -> MigrateOperation:
+    """Give an unnamed foreign key the name that PostgreSQL would choose: the downgrade has to drop it by name.
 
-    It cannot be left to the drop of its table, or of its column: it is in the way of dropping the unique key.
+    Dropping its table or column would come too late: while it exists, the unique key cannot be dropped.
     """
-    if isinstance(foreign, ops.CreateForeignKeyOp) and foreign.constraint_name is None:
-        foreign.constraint_name = default_name(str(foreign.source_table), foreign.local_cols, "fkey")
-    return foreign
+    if isinstance(operation, ops.CreateForeignKeyOp) and operation.constraint_name is None:
+        operation.constraint_name = default_name(str(operation.source_table), operation.local_cols, "fkey")
+    return operation

@@ -1,39 +1,31 @@
-"""What a revision asks for: four Alembic operations, each with its way back. How it is done is in ``ops``.
-
-A revision can be read without running it: inside ``recording()`` the operations are collected instead.
-"""
+"""What a revision asks for: four Alembic operations, each with its reverse. ``online`` and ``offline`` execute them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from alembic.operations import MigrateOperation, Operations
 
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 
-_recorded: ContextVar[list[MigrateOperation] | None] = ContextVar("dupe_audit_recorded", default=None)
+#: option of a migration context: a list that collects the directives, which are then not executed
+RECORDER = "dupe_audit_recorder"
+
+#: the only column of a key that is known by its constraint's name alone
+UNKNOWN = "?"
 
 
-@contextmanager
-def recording() -> Iterator[list[MigrateOperation]]:
-    """Collect the operations that are asked for inside the block, and run none of them."""
-    collected: list[MigrateOperation] = []
-    token = _recorded.set(collected)
-    try:
-        yield collected
-    finally:
-        _recorded.reset(token)
+def _invoke(operations: Operations, operation: MigrateOperation) -> None:
+    """Execute a directive, or record it if the migration context has a recorder."""
+    recorder = operations.migration_context.opts.get(RECORDER)
+    execute = operations.invoke if recorder is None else recorder.append
+    execute(operation)
 
 
-def _ask(operations: Operations, operation: MigrateOperation) -> None:
-    collected = _recorded.get()
-    if collected is None:
-        operations.invoke(operation)
-    else:
-        collected.append(operation)
+def _names(columns: Sequence[str]) -> tuple[str, ...]:
+    """Return column names as a tuple; a bare string is one column, not its letters."""
+    return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
 @Operations.register_operation("archive_duplicates")
@@ -62,21 +54,26 @@ class ArchiveDuplicatesOp(MigrateOperation):
         pause: float = 0,
         max_replica_lag: float | None = None,
     ) -> None:
-        """Move every row but one of each group into a private archive, in batches, while the application writes.
+        """Move every row but one of each group of duplicates into a private archive, while the application writes.
+
+        After any interruption, the same ``alembic upgrade`` continues where it stopped.
 
         Args:
-            table: name, unquoted.
-            columns: the key.
-            schema: None for the search path's.
-            keep: which row survives, by ``order_by``.
-            order_by: columns; ties end in the primary key.
-            nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15+).
-            divergent: what to do with groups whose rows carry different data.
-            references: what to do with extras that other tables reference.
-            ignore: columns in which copies may differ and still be exact.
-            batch_size: rows per transaction.
-            pause: seconds of rest between batches.
-            max_replica_lag: seconds; batches wait while a standby is further behind.
+            table: name as in the catalog, unquoted.
+            columns: columns of the key, in any order.
+            schema: schema of the table; None searches the search path.
+            keep: which row of a group survives, in the order of ``order_by``.
+            order_by: columns that define the order; NULLs sort last, and the primary key breaks ties.
+            nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15 and later).
+            divergent: ``refuse`` stops if the rows of a group carry different data; ``archive`` keeps one of them.
+            references: ``refuse`` stops if a foreign key references an extra; ``repoint`` points it at the survivor.
+            ignore: columns in which the rows of a group may differ and still be exact duplicates.
+            batch_size: rows per transaction, 1 to 100,000; with ``repoint``, extras and their children together.
+            pause: seconds between two batches.
+            max_replica_lag: seconds; a batch waits while a standby's replay is further behind.
+
+        Raises:
+            CommandError: the table or its duplicates cannot be cleaned safely; the message says what to do.
         """
         rule = CleanupRule(
             keep=keep,
@@ -89,7 +86,7 @@ class ArchiveDuplicatesOp(MigrateOperation):
             max_replica_lag=max_replica_lag,
         )
         key = UniqueKey(table=table, columns=_names(columns), schema=schema, nulls_not_distinct=nulls_not_distinct)
-        _ask(operations, cls(key, rule))
+        _invoke(operations, cls(key, rule))
 
     def reverse(self) -> RestoreDuplicatesOp:
         """Return the operation that puts the rows back."""
@@ -112,8 +109,14 @@ class RestoreDuplicatesOp(MigrateOperation):
     def restore_duplicates(
         cls, operations: Operations, table: str, columns: Sequence[str], *, schema: str | None = None
     ) -> None:
-        """Put back, byte for byte, what ``archive_duplicates`` removed; run it again after any interruption."""
-        _ask(operations, cls(UniqueKey(table=table, columns=_names(columns), schema=schema)))
+        """Put back, byte for byte, the rows that the newest run of ``archive_duplicates`` for these columns removed.
+
+        Drop the constraint first. After any interruption, the same ``alembic downgrade`` continues where it stopped.
+
+        Raises:
+            CommandError: rows could not be put back; they stay in the archive with the reason.
+        """
+        _invoke(operations, cls(UniqueKey(table=table, columns=_names(columns), schema=schema)))
 
     def reverse(self) -> ArchiveDuplicatesOp:
         """Return the operation that archives the rows again."""
@@ -126,7 +129,7 @@ class RestoreDuplicatesOp(MigrateOperation):
 
 @Operations.register_operation("create_unique_constraint_online")
 class CreateUniqueConstraintOnlineOp(MigrateOperation):
-    """Build a unique index concurrently and adopt it as a constraint."""
+    """Build a unique index concurrently and attach it as a constraint."""
 
     def __init__(self, key: UniqueKey, rule: BuildRule) -> None:
         self.key = key
@@ -150,21 +153,27 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
         give_up_after: str = "10min",
         build_attempts: int = 5,
     ) -> None:
-        """Make a key a unique constraint while the application reads and writes, and verify it.
+        """Create a unique constraint while the application reads and writes, and verify it.
+
+        If a duplicate arrives during the build, it is archived by the rule of ``archive_duplicates``, and the index
+        is built again. Durations are written as in PostgreSQL: ``500ms``, ``2s``, ``10min``.
 
         Args:
-            name: of the constraint and its index.
-            table: name, unquoted.
-            columns: the key, in the index's order.
-            schema: None for the search path's.
-            nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15+).
-            include: columns that the index carries but does not compare.
-            deferrable: whether the check can wait until the end of a transaction.
+            name: name of the constraint and of its index, at most 63 bytes.
+            table: name as in the catalog, unquoted.
+            columns: columns of the key, in the order of the index.
+            schema: schema of the table; None searches the search path.
+            nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15 and later).
+            include: columns that the index stores but does not compare.
+            deferrable: whether the constraint can be checked at the end of a transaction.
             initially: ``IMMEDIATE`` or ``DEFERRED``.
-            comment: what the catalog shall say about the constraint.
-            lock_timeout: what a statement of the application may wait behind ours.
-            give_up_after: total wait for one lock, all tries together.
-            build_attempts: rounds of cleaning and building while new duplicates arrive.
+            comment: comment on the constraint in the catalog.
+            lock_timeout: limit of one wait for a lock, and so of what the application can queue behind it.
+            give_up_after: limit of the total wait for one lock, over all attempts.
+            build_attempts: maximum rounds of cleaning and building while new duplicates arrive.
+
+        Raises:
+            CommandError: the constraint could not be created or verified; the message says what to do.
         """
         key = UniqueKey(
             table=table,
@@ -179,7 +188,7 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
         rule = BuildRule(
             lock_timeout=lock_timeout, give_up_after=give_up_after, build_attempts=build_attempts, comment=comment
         )
-        _ask(operations, cls(key, rule))
+        _invoke(operations, cls(key, rule))
 
     def reverse(self) -> DropUniqueConstraintOnlineOp:
         """Return the operation that drops the constraint."""
@@ -192,7 +201,7 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
 
 @Operations.register_operation("drop_unique_constraint_online")
 class DropUniqueConstraintOnlineOp(MigrateOperation):
-    """Drop a constraint without queueing the application behind the lock."""
+    """Drop a constraint without making the application queue behind the lock."""
 
     def __init__(self, key: UniqueKey, rule: BuildRule) -> None:
         self.key = key
@@ -209,29 +218,33 @@ class DropUniqueConstraintOnlineOp(MigrateOperation):
         lock_timeout: str = "500ms",
         give_up_after: str = "10min",
     ) -> None:
-        """Drop the constraint and its index with a short lock timeout, tried until *give_up_after*."""
-        key = UniqueKey(table=table, columns=(UNKNOWN,), schema=schema, name=name)
-        _ask(operations, cls(key, BuildRule(lock_timeout=lock_timeout, give_up_after=give_up_after)))
+        """Drop a unique constraint and its index with a short lock timeout; nothing to drop is no error.
 
-    def reverse(self) -> CreateUniqueConstraintOnlineOp:
-        """Return the operation that makes the constraint again.
+        An unfinished index that an interrupted upgrade left behind is dropped too.
+
+        Args:
+            name: name of the constraint.
+            table: name as in the catalog, unquoted.
+            schema: schema of the table; None searches the search path.
+            lock_timeout: limit of one wait for the lock, as PostgreSQL writes durations.
+            give_up_after: limit of the total wait for the lock, over all attempts.
 
         Raises:
-            ValueError: the operation was written by hand, and only its name is known.
+            CommandError: the constraint could not be dropped; the message says what to do.
+        """
+        key = UniqueKey(table=table, columns=(UNKNOWN,), schema=schema, name=name)
+        _invoke(operations, cls(key, BuildRule(lock_timeout=lock_timeout, give_up_after=give_up_after)))
+
+    def reverse(self) -> CreateUniqueConstraintOnlineOp:
+        """Return the operation that creates the constraint again.
+
+        Raises:
+            ValueError: the columns are not known, because the operation was written by hand.
         """
         if self.key.columns == (UNKNOWN,):
-            raise ValueError(f"the columns of {self.key.name} are not known, so dropping it cannot be reversed")
+            raise ValueError(f"drop_unique_constraint_online({self.key.name!r}) names no columns to reverse it with")
         return CreateUniqueConstraintOnlineOp(self.key, self.rule)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""
         return ("drop_unique_constraint_online", self.key.name, self.key.table)
-
-
-#: stands for the columns of a key of which only the constraint's name is known
-UNKNOWN = "?"
-
-
-def _names(columns: Sequence[str]) -> tuple[str, ...]:
-    """Return column names as a tuple; one bare string is one column, not its letters."""
-    return (columns,) if isinstance(columns, str) else tuple(columns)

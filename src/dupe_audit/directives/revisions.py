@@ -1,4 +1,4 @@
-"""Read from an Alembic project which keys its revisions enforce, without running them."""
+"""Read from an Alembic project which keys its revisions enforce, without executing their directives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.config import Config
-from alembic.operations import Operations
+from alembic.operations import MigrateOperation, Operations
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
@@ -17,113 +17,125 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from dupe_audit.directives.operations import (
+    RECORDER,
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
     DropUniqueConstraintOnlineOp,
-    recording,
 )
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres.driver import execute
-
-_WHERE = (
-    "SELECT pg_catalog.format('%s/%s', pg_catalog.current_database(), "
-    "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))"
-)
+from dupe_audit.statements import statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Declared:
-    """A key that a revision enforces, with the cleanup that goes before it."""
+class DeclaredKey:
+    """A key that a revision enforces, with the rule of the cleanup before it."""
 
     revision: str
     key: UniqueKey
-    rule: CleanupRule | None
+    rule: CleanupRule | None  #: None if the revision does not clean the key first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Project:
-    """What the revisions of a project declare, seen from one database."""
+class RevisionKeys:
+    """What the revisions of a project declare, divided by what one database has applied."""
 
-    applied: tuple[Declared, ...]
-    pending: tuple[Declared, ...]
-    unreadable: tuple[str, ...]  #: revisions that cannot be read without a database
+    applied: tuple[DeclaredKey, ...]
+    pending: tuple[DeclaredKey, ...]
+    unreadable: tuple[str, ...]  #: ids of revisions that cannot be read without a database
 
 
-def read(config_file: str, connection: Connection, url: str) -> Project:
+def read(config_file: str, connection: Connection, url: str) -> RevisionKeys:
     """Return the keys that applied and pending revisions declare.
 
+    Args:
+        config_file: path of the Alembic config.
+        connection: to the database whose applied revisions count.
+        url: of that database, for the project's ``env.py``.
+
     Raises:
-        WrongUsage: there is no such Alembic config.
+        WrongUsage: the Alembic config does not exist.
         DupeAuditError: the project cannot be loaded, or its ``env.py`` connects to another database.
     """
     if not Path(config_file).is_file():
         raise WrongUsage(
-            f"There is no Alembic config {config_file!r}. Name it with --config, or name a key with --table."
+            f"Alembic config {config_file!r} does not exist. Give its path with --config, or a key with --table."
         )
     config = Config(config_file)
-    # ConfigParser takes % for its own.
+    # ConfigParser interpolates %.
     config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
-    unreadable: list[str] = []
-    before = logging.root.manager.disable
-    logging.disable(logging.INFO)  # what Alembic says while it loads is not about this command
+    previous_level = logging.root.manager.disable
+    logging.disable(logging.INFO)  # Alembic's own lines while it loads are not about this command
     try:
         script = ScriptDirectory.from_config(config)
         heads = _current_heads(config, script, connection)
-        pending = list(reversed(list(script.iterate_revisions("heads", heads or "base"))))
-        applied = list(reversed(list(script.iterate_revisions(heads, "base")))) if heads else []
-        return Project(
-            applied=_declared(applied, unreadable),
-            pending=_declared(pending, unreadable),
+        unreadable: list[str] = []
+        return RevisionKeys(
+            applied=_declared_keys(_oldest_first(script, heads, "base") if heads else [], unreadable),
+            pending=_declared_keys(_oldest_first(script, "heads", heads or "base"), unreadable),
             unreadable=tuple(unreadable),
         )
     except CommandError as error:
         raise DupeAuditError(f"Alembic cannot read the project: {error}") from error
     finally:
-        logging.disable(before)
+        logging.disable(previous_level)
+
+
+def _oldest_first(script: ScriptDirectory, upper: str | tuple[str, ...], lower: str | tuple[str, ...]) -> list[Script]:
+    return list(reversed(list(script.iterate_revisions(upper, lower))))
 
 
 def _current_heads(config: Config, script: ScriptDirectory, connection: Connection) -> tuple[str, ...]:
-    """Ask the project's own ``env.py``, as ``alembic current`` does: it knows the version table's name."""
-    seen: list[tuple[str, ...]] = []
-    ours = execute(connection, _WHERE).scalar_one()
+    """Return the applied heads as the project's own ``env.py`` reads them; it knows the version table's name (H188)."""
+    observed: list[tuple[str, ...]] = []
+    query = statement("database_identity")
+    database = execute(connection, query).scalar_one()
 
-    def note(heads: tuple[str, ...], context: MigrationContext) -> list[object]:
-        theirs = execute(context.connection, _WHERE).scalar_one() if context.connection else ours
-        if theirs != ours:
+    def observe(heads: tuple[str, ...], context: MigrationContext) -> list[object]:
+        if context.connection and execute(context.connection, query).scalar_one() != database:
             raise DupeAuditError(
                 "The project's env.py connects to another database than this command. "
                 "Set DATABASE_URL for both, or give the URL that env.py uses."
             )
-        seen.append(tuple(heads))
+        observed.append(tuple(heads))
         return []
 
-    with EnvironmentContext(config, script, fn=note, dont_mutate=True):
+    with EnvironmentContext(config, script, fn=observe, dont_mutate=True):
         script.run_env()
-    return seen[0] if seen else ()
+    return observed[0] if observed else ()
 
 
-def _declared(revisions: Iterable[Script], unreadable: list[str]) -> tuple[Declared, ...]:
-    """Return the keys that stand after these revisions: what one makes, a later one may drop."""
-    standing: dict[tuple[str | None, str | None, str], Declared] = {}
+def _declared_keys(revisions: Iterable[Script], unreadable: list[str]) -> tuple[DeclaredKey, ...]:
+    """Return the keys that are enforced after these revisions: a later one may drop what an earlier one created.
+
+    Args:
+        revisions: oldest first.
+        unreadable: receives the ids of revisions that cannot be read without a database.
+    """
+    enforced: dict[tuple[str | None, str | None, str], DeclaredKey] = {}
     for revision in revisions:
         rules: dict[tuple[str | None, str, frozenset[str]], CleanupRule] = {}
-        context = MigrationContext.configure(
-            dialect_name="postgresql", opts={"as_sql": True, "output_buffer": io.StringIO()}
-        )
-        with recording() as asked, Operations.context(context):
-            try:
-                revision.module.upgrade()
-            except Exception:  # noqa: BLE001 - a revision that queries its database can fail in any way here
-                unreadable.append(revision.revision)
-        for operation in asked:
+        for operation in _recorded(revision, unreadable):
             if isinstance(operation, ArchiveDuplicatesOp):
                 key = operation.key
                 rules[key.schema, key.table, frozenset(key.columns)] = operation.rule
             elif isinstance(operation, CreateUniqueConstraintOnlineOp):
                 key = operation.key
                 rule = rules.get((key.schema, key.table, frozenset(key.columns)))
-                standing[key.schema, key.name, key.table] = Declared(revision=revision.revision, key=key, rule=rule)
+                enforced[key.schema, key.name, key.table] = DeclaredKey(revision=revision.revision, key=key, rule=rule)
             elif isinstance(operation, DropUniqueConstraintOnlineOp):
-                standing.pop((operation.key.schema, operation.key.name, operation.key.table), None)
-    return tuple(standing.values())
+                enforced.pop((operation.key.schema, operation.key.name, operation.key.table), None)
+    return tuple(enforced.values())
+
+
+def _recorded(revision: Script, unreadable: list[str]) -> list[MigrateOperation]:
+    """Return the directives that ``upgrade()`` calls, up to the point where it needs a database."""
+    recorder: list[MigrateOperation] = []
+    options = {"as_sql": True, "output_buffer": io.StringIO(), RECORDER: recorder}
+    with Operations.context(MigrationContext.configure(dialect_name="postgresql", opts=options)):
+        try:
+            revision.module.upgrade()
+        except Exception:  # noqa: BLE001 - a revision that queries its database can fail in any way here
+            unreadable.append(revision.revision)
+    return recorder

@@ -1,6 +1,6 @@
--- Purpose: run one statement that takes ACCESS EXCLUSIVE for an instant, with a short lock timeout, until it gets its lock.
--- Lock: ACCESS EXCLUSIVE on the table, never waited for longer than lock_timeout.
--- Again: yes; it asks the catalog first.
+-- Purpose: execute one statement that takes a strong lock for an instant; retry with a short lock timeout until it acquires the lock.
+-- Lock: that of the statement, at most ACCESS EXCLUSIVE on the table; one wait lasts at most lock_timeout.
+-- Again: yes; it reads the catalog first.
 DO $attach$
 DECLARE
     v_until timestamptz := pg_catalog.clock_timestamp() + interval {give_up_after};
@@ -14,9 +14,10 @@ BEGIN
             EXIT;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
             IF pg_catalog.clock_timestamp() > v_until THEN
-                RAISE EXCEPTION 'dupe-audit: no lock within %; holding the table: %', {give_up_after},
-                    (SELECT pg_catalog.string_agg(DISTINCT l.pid::text, ', ') FROM pg_catalog.pg_locks l
-                     WHERE l.relation = ({relid}) AND l.granted AND l.pid <> pg_catalog.pg_backend_pid());
+                RAISE EXCEPTION 'dupe-audit: the lock on table % was not acquired within %. Sessions that hold the table now: %. Wait for them or end them, then execute this script again.',
+                    ({relid})::pg_catalog.regclass, interval {give_up_after},
+                    coalesce((SELECT pg_catalog.string_agg(DISTINCT 'pid ' || l.pid::text, ', ') FROM pg_catalog.pg_locks l
+                     WHERE l.relation = ({relid}) AND l.granted AND l.pid <> pg_catalog.pg_backend_pid()), 'none');
             END IF;
         END;
         COMMIT;

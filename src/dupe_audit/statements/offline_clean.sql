@@ -1,18 +1,18 @@
--- Purpose: archive the extras, in batches, each judged again under its row locks: the same statements as online.
--- Lock: per batch FOR UPDATE on its rows, waiting for nobody; every batch is a transaction of its own.
+-- Purpose: archive the extras in batches, each checked again under its row locks, by the same statements as online.
+-- Lock: per batch FOR UPDATE on its rows, without waiting; each batch is its own transaction.
 -- Again: yes; it continues under the same run.
 CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_clean(v_run bigint) LANGUAGE plpgsql AS $clean$
 DECLARE
     v_relid oid;
     v_rule dupe_audit.run;
-    v_found record;
+    v_row record;
     v_holes jsonb;
     v_extras bigint;
     v_groups bigint;
     v_low bigint;
     v_high bigint;
     v_batch bigint;
-    v_moved record;
+    v_result record;
     v_archived bigint;
     v_spared bigint;
     v_until timestamptz;
@@ -29,23 +29,25 @@ BEGIN
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
     v_relid := v_rule.relid;
     IF v_rule.keep IS NULL THEN
-        RAISE EXCEPTION 'dupe-audit: duplicates: no op.archive_duplicates() says what to do about them';
+        RAISE EXCEPTION 'dupe-audit: duplicates: the build on table % failed, and no op.archive_duplicates() says what to do about duplicates', v_relid::pg_catalog.regclass;
     END IF;
-    FOR v_found IN {blockers} LOOP
-        IF v_found.id = ANY ({errors}) THEN
-            RAISE EXCEPTION 'dupe-audit: %: % (see the page of that finding)', v_found.id, v_found.subject;
+    FOR v_row IN {blockers} LOOP
+        IF v_row.id = ANY ({errors}) THEN
+            RAISE EXCEPTION 'dupe-audit: %: % (table %). What to do: docs/reference/findings/%.md',
+                v_row.id, v_row.subject, v_relid::pg_catalog.regclass, v_row.id;
         END IF;
     END LOOP;
     SELECT pg_catalog.to_jsonb(f) INTO v_holes
     FROM ({fragments}) AS f;
     IF v_rule.on_reference = 'repoint' AND 'child-trigger' = ANY ({errors}) THEN
-        FOR v_found IN {child_triggers} LOOP
-            RAISE EXCEPTION 'dupe-audit: child-trigger: % (see the page of that finding)', v_found.subject;
+        FOR v_row IN {child_triggers} LOOP
+            RAISE EXCEPTION 'dupe-audit: child-trigger: %. What to do: docs/reference/findings/child-trigger.md', v_row.subject;
         END LOOP;
     END IF;
-    EXECUTE pg_temp.dupe_audit_fill({t_measure}, v_holes) INTO v_found;
-    IF v_found.widest_key > {widest_key} AND 'key-too-wide' = ANY ({errors}) THEN
-        RAISE EXCEPTION 'dupe-audit: key-too-wide: the widest key takes % bytes', v_found.widest_key;
+    EXECUTE pg_temp.dupe_audit_fill({t_measure}, v_holes) INTO v_row;
+    IF v_row.widest_key > {widest_key} AND 'key-too-wide' = ANY ({errors}) THEN
+        RAISE EXCEPTION 'dupe-audit: key-too-wide: the widest key of table % takes % bytes; an index entry holds %',
+            v_relid::pg_catalog.regclass, v_row.widest_key, {widest_key};
     END IF;
     v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid,
         'stage', pg_catalog.format('dupe_audit.stage_%s', v_run), 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));
@@ -57,25 +59,25 @@ BEGIN
         EXECUTE pg_temp.dupe_audit_fill({t_revoke_all},
             pg_catalog.jsonb_build_object('object_name', pg_catalog.quote_literal(v_holes ->> 'archive')));
     END IF;
-    -- A run that was begun before a column came goes on with it, as online.
-    FOR v_found IN EXECUTE pg_temp.dupe_audit_fill({t_archive_drift}, pg_catalog.jsonb_build_object(
+    -- A run that began before a column was added continues with it, as online.
+    FOR v_row IN EXECUTE pg_temp.dupe_audit_fill({t_archive_drift}, pg_catalog.jsonb_build_object(
             'relid', v_relid, 'archive', pg_catalog.quote_literal(v_holes ->> 'archive'))) LOOP
-        IF v_found.archived_type IS NOT NULL THEN
-            RAISE EXCEPTION 'dupe-audit: column % is % in the table, but % in %; restore or purge that run first',
-                v_found.name, v_found.type, v_found.archived_type, v_holes ->> 'archive';
+        IF v_row.archived_type IS NOT NULL THEN
+            RAISE EXCEPTION 'dupe-audit: column % is % in the table, but % in %; restore or purge that run first, then execute this script again',
+                v_row.name, v_row.type, v_row.archived_type, v_holes ->> 'archive';
         END IF;
-        EXECUTE pg_catalog.format('ALTER TABLE %s ADD COLUMN %s %s%s', v_holes ->> 'archive', v_found.name, v_found.type, v_found.filling);
-        IF v_found.filler IS NOT NULL THEN
-            EXECUTE pg_catalog.format('ALTER TABLE %s ALTER COLUMN %s DROP %s', v_holes ->> 'archive', v_found.name, v_found.filler);
+        EXECUTE pg_catalog.format('ALTER TABLE %s ADD COLUMN %s %s%s', v_holes ->> 'archive', v_row.name, v_row.type, v_row.filling);
+        IF v_row.filler IS NOT NULL THEN
+            EXECUTE pg_catalog.format('ALTER TABLE %s ALTER COLUMN %s DROP %s', v_holes ->> 'archive', v_row.name, v_row.filler);
         END IF;
     END LOOP;
     v_holes := v_holes || pg_catalog.jsonb_build_object('e_children', '0', 'e_unreferenced_by_others', 'true');
-    FOR v_found IN {references} LOOP
-        v_fk := pg_catalog.to_jsonb(v_found) || pg_catalog.jsonb_build_object(
-            'columns', pg_catalog.format('%L::pg_catalog.int2[]', v_found.columns), 'identity', pg_catalog.format('%L::pg_catalog.int2[]', v_found.identity));
-        IF v_rule.on_reference = 'repoint' AND v_found.cannot IS NULL THEN
+    FOR v_row IN {references} LOOP
+        v_fk := pg_catalog.to_jsonb(v_row) || pg_catalog.jsonb_build_object(
+            'columns', pg_catalog.format('%L::pg_catalog.int2[]', v_row.columns), 'identity', pg_catalog.format('%L::pg_catalog.int2[]', v_row.identity));
+        IF v_rule.on_reference = 'repoint' AND v_row.cannot IS NULL THEN
             EXECUTE pg_temp.dupe_audit_fill({t_enter_child}, v_fk || pg_catalog.jsonb_build_object('run', v_run,
-                'child', pg_catalog.quote_literal(v_found.child), 'constraint_name', pg_catalog.quote_literal(v_found.constraint_name))) INTO v_number;
+                'child', pg_catalog.quote_literal(v_row.child), 'constraint_name', pg_catalog.quote_literal(v_row.constraint_name))) INTO v_number;
             v_record := pg_catalog.format('dupe_audit.children_%s_%s', v_run, v_number);
             v_fk := v_fk || pg_catalog.jsonb_build_object('number', v_number, 'record', v_record);
             IF pg_catalog.to_regclass(v_record) IS NULL THEN
@@ -86,10 +88,10 @@ BEGIN
                 EXECUTE pg_temp.dupe_audit_fill({t_revoke_all}, pg_catalog.jsonb_build_object('object_name', pg_catalog.quote_literal(v_record)));
             END IF;
             v_holes := v_holes || pg_catalog.jsonb_build_object('e_children', pg_catalog.format(
-                '%s + (SELECT count(*) FROM %s c WHERE %s)', v_holes ->> 'e_children', v_found.source, v_found.condition));
+                '%s + (SELECT count(*) FROM %s c WHERE %s)', v_holes ->> 'e_children', v_row.source, v_row.condition));
         ELSE
             v_holes := v_holes || pg_catalog.jsonb_build_object('e_unreferenced_by_others', pg_catalog.format(
-                '%s AND (SELECT true FROM %s c WHERE %s LIMIT 1) IS NULL', v_holes ->> 'e_unreferenced_by_others', v_found.source, v_found.condition));
+                '%s AND (SELECT true FROM %s c WHERE %s LIMIT 1) IS NULL', v_holes ->> 'e_unreferenced_by_others', v_row.source, v_row.condition));
         END IF;
         v_fks := v_fks || v_fk;
     END LOOP;
@@ -114,10 +116,10 @@ BEGIN
         IF v_extras > 0 THEN
             PERFORM pg_catalog.set_config(name, 'off', true) FROM unnest({batching}) AS name;
             IF v_holes ->> 'refuse_divergent' = 'true' THEN
-                EXECUTE pg_temp.dupe_audit_fill({t_divergent}, v_holes) INTO v_found;
-                IF v_found.groups > 0 THEN
-                    RAISE EXCEPTION 'dupe-audit: divergent-duplicates: % groups with % extras carry different data; nothing was archived in this pass',
-                        v_found.groups, v_found.extras;
+                EXECUTE pg_temp.dupe_audit_fill({t_divergent}, v_holes) INTO v_row;
+                IF v_row.groups > 0 THEN
+                    RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % carry different data under one key (groups: %, extras: %); nothing was archived in this pass',
+                        v_holes ->> 'table', v_row.groups, v_row.extras;
                 END IF;
             END IF;
             v_any_child := false;
@@ -133,10 +135,11 @@ BEGIN
                 END IF;
             END LOOP;
             IF v_any_child THEN
-                FOR v_found IN SELECT * FROM ({collisions}) AS entry LOOP
-                    EXECUTE v_found.query INTO v_children;
+                FOR v_row IN SELECT * FROM ({collisions}) AS entry LOOP
+                    EXECUTE v_row.query INTO v_children;
                     IF v_children > 0 THEN
-                        RAISE EXCEPTION 'dupe-audit: repoint-collision: % rows of % would collide on %', v_children, v_found.child, v_found.index;
+                        RAISE EXCEPTION 'dupe-audit: repoint-collision: % rows of % would collide on % once they point at the survivors',
+                            v_children, v_row.child, v_row.index;
                     END IF;
                 END LOOP;
             END IF;
@@ -165,38 +168,43 @@ BEGIN
                 EXECUTE pg_temp.dupe_audit_fill({t_judge_extras}, v_holes) INTO v_leaving;
                 FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL
                     ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
-                    EXECUTE pg_temp.dupe_audit_fill({t_repoint_children}, v_holes || v_fk || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_found;
-                    IF v_found.found <> v_found.pointed OR v_found.pointed <> v_found.noted THEN
-                        RAISE EXCEPTION 'dupe-audit: child-trigger: of % rows of % % were pointed at a survivor', v_found.found, v_fk ->> 'child', v_found.pointed;
+                    EXECUTE pg_temp.dupe_audit_fill({t_repoint_children}, v_holes || v_fk || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_row;
+                    IF v_row.found <> v_row.pointed OR v_row.pointed <> v_row.noted THEN
+                        RAISE EXCEPTION 'dupe-audit: child-trigger: of % rows of %, % were pointed at a survivor; the batch was rolled back. A trigger on that table keeps rows.',
+                            v_row.found, v_fk ->> 'child', v_row.pointed;
                     END IF;
-                    UPDATE dupe_audit.child c SET moved = c.moved + v_found.pointed WHERE c.run_id = v_run AND c.number = (v_fk ->> 'number')::integer;
+                    UPDATE dupe_audit.child c SET moved = c.moved + v_row.pointed WHERE c.run_id = v_run AND c.number = (v_fk ->> 'number')::integer;
                 END LOOP;
             END IF;
-            EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_moved;
-            IF v_moved.columns_digest IS DISTINCT FROM v_holes ->> 'columns_digest' THEN
-                RAISE EXCEPTION 'dupe-audit: the table''s columns changed, or a foreign key to it, or another table took its name, while it was being cleaned; run this script again';
+            EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_result;
+            IF v_result.columns_digest IS DISTINCT FROM v_holes ->> 'columns_digest' THEN
+                RAISE EXCEPTION 'dupe-audit: the columns of % or a foreign key to it changed during the cleanup, or another table took its name; the batch was rolled back. Execute this script again.',
+                    v_holes ->> 'table';
             END IF;
-            IF v_leaving <> v_moved.judged THEN
-                RAISE EXCEPTION 'dupe-audit: % extras were to leave with their children, but % can', v_leaving, v_moved.judged;
+            IF v_leaving <> v_result.judged THEN
+                RAISE EXCEPTION 'dupe-audit: % extras were to be removed after their children moved, but only % can be; the batch was rolled back. A trigger changes rows in between: see delete-trigger and child-trigger in docs/reference/findings.',
+                    v_leaving, v_result.judged;
             END IF;
-            IF v_moved.judged <> v_moved.deleted OR v_moved.deleted <> v_moved.archived THEN
-                RAISE EXCEPTION 'dupe-audit: delete-trigger: of % extras % were deleted and % archived', v_moved.judged, v_moved.deleted, v_moved.archived;
+            IF v_result.judged <> v_result.deleted OR v_result.deleted <> v_result.archived THEN
+                RAISE EXCEPTION 'dupe-audit: delete-trigger: of % extras, % were deleted and % archived; the batch was rolled back. A trigger on the table keeps rows.',
+                    v_result.judged, v_result.deleted, v_result.archived;
             END IF;
             EXECUTE pg_temp.dupe_audit_fill({t_record_batch}, pg_catalog.jsonb_build_object('run', v_run, 'batch', v_batch,
-                'archived', v_moved.archived, 'restored', 0, 'spared', v_high - v_low + 1 - v_moved.archived));
-            v_archived := v_archived + v_moved.archived;
-            v_spared := v_spared + v_high - v_low + 1 - v_moved.archived;
+                'archived', v_result.archived, 'restored', 0, 'spared', v_high - v_low + 1 - v_result.archived));
+            v_archived := v_archived + v_result.archived;
+            v_spared := v_spared + v_high - v_low + 1 - v_result.archived;
             v_low := v_high + 1;
             COMMIT;
             PERFORM pg_catalog.pg_sleep(v_rule.pause);
         END LOOP;
-        RAISE NOTICE 'dupe-audit: run %: % extras archived, % left for another pass', v_run, v_archived, v_spared;
+        RAISE NOTICE 'dupe-audit: run %: % extras archived, % left for the next pass', v_run, v_archived, v_spared;
         EXIT WHEN v_spared = 0;
         v_where_staged := {anywhere};
         IF v_archived > 0 THEN
             v_until := pg_catalog.clock_timestamp() + interval {give_up_after};
         ELSIF pg_catalog.clock_timestamp() > v_until THEN
-            RAISE EXCEPTION 'dupe-audit: % extras stay locked or referenced; run this script again when their holders have ended', v_spared;
+            RAISE EXCEPTION 'dupe-audit: % extras of % could not be archived within %: they or their survivors are locked, or rows of other tables reference them. Execute this script again when those transactions have ended.',
+                v_spared, v_holes ->> 'table', interval {give_up_after};
         END IF;
         COMMIT;
         PERFORM pg_catalog.pg_sleep(1);

@@ -1,4 +1,4 @@
--- Purpose: fill a statement's holes with what the catalog says, in one pass, as the online way does.
+-- Purpose: fill the holes of a template with values from the catalog, in one pass, as the online way does.
 -- Lock: none.
 -- Again: yes.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_fill(template text, holes jsonb) RETURNS text LANGUAGE plpgsql AS $fill$
@@ -8,7 +8,7 @@ DECLARE
 BEGIN
     FOR part IN SELECT m FROM pg_catalog.regexp_matches(template, '([^{]*)(?:[{](\w+)[}])?', 'g') AS m LOOP
         IF part[2] IS NOT NULL AND holes ->> part[2] IS NULL THEN
-            RAISE EXCEPTION 'dupe-audit: a statement has a hole that nothing fills: %', part[2];
+            RAISE EXCEPTION 'dupe-audit: a template has no value for its hole %', part[2];
         END IF;
         filled := filled || part[1] || coalesce(holes ->> part[2], '');
     END LOOP;

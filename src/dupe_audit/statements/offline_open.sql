@@ -1,4 +1,4 @@
--- Purpose: make the ledger, take the run lock, and open a run or take one up again; gives the run's id.
+-- Purpose: create the ledger, take the run lock, and open or continue a run; returns the run's id.
 -- Lock: none on application objects; a session advisory lock that ends with this session.
 -- Again: yes.
 CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_open(INOUT v_run bigint) LANGUAGE plpgsql AS $open$
@@ -9,19 +9,19 @@ DECLARE
     v_lock integer;
 BEGIN
     IF v_relid IS NULL THEN
-        RAISE EXCEPTION 'dupe-audit: table-missing: there is no table %', {table_name};
+        RAISE EXCEPTION 'dupe-audit: table-missing: table % does not exist; check its schema and the database', {table_name};
     END IF;
     v_lock := (v_relid::int8 - CASE WHEN v_relid::int8 > 2147483647 THEN 4294967296 ELSE 0 END)::int4;
-    -- Polled with commits between: waiting inside pg_advisory_lock holds a snapshot that a build would wait for.
+    -- Polled, with a commit after each try: a wait inside pg_advisory_lock holds a snapshot, and a build would wait for it.
     WHILE NOT pg_catalog.pg_try_advisory_lock({lock_namespace}, v_lock) LOOP
         IF pg_catalog.clock_timestamp() > v_until THEN
-            RAISE EXCEPTION 'dupe-audit: another run works on this table; run this script again when it has ended';
+            RAISE EXCEPTION 'dupe-audit: another session works on table %; execute this script again when it has finished', {table_name};
         END IF;
         COMMIT;
         PERFORM pg_catalog.pg_sleep(0.2);
     END LOOP;
     v_owner := (SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) FROM pg_catalog.pg_class c WHERE c.oid = v_relid);
-    -- First runs on two tables can begin at once, and IF NOT EXISTS does not keep them apart (H197).
+    -- The first runs on two tables can begin at once, and IF NOT EXISTS does not serialise them (H197).
     PERFORM pg_catalog.pg_advisory_xact_lock({lock_namespace}, 0);
     IF pg_catalog.to_regclass('dupe_audit.child') IS NULL THEN
         EXECUTE 'CREATE SCHEMA IF NOT EXISTS dupe_audit AUTHORIZATION ' || v_owner;

@@ -1,99 +1,100 @@
--- Purpose: put archived rows back in batches; a row that cannot go back keeps its reason and stays archived.
--- Lock: ROW EXCLUSIVE on the table; every batch is a transaction of its own.
+-- Purpose: put archived rows back in batches; a row that cannot be put back stays archived, with the reason.
+-- Lock: ROW EXCLUSIVE on the table; each batch is its own transaction.
 -- Again: yes; a row that is marked as restored is not put back twice.
 CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_restore() LANGUAGE plpgsql AS $restore$
 DECLARE
     v_run record;
     v_archive text;
     v_holes jsonb;
-    v_above bigint := 9223372036854775807;
+    v_below bigint := 9223372036854775807;
     v_high bigint;
-    v_first bigint;
-    v_put record;
-    v_one bigint;
-    v_kept bigint := 0;
+    v_low bigint;
+    v_row record;
+    v_id bigint;
+    v_refused_rows bigint := 0;
     v_size bigint;
     v_batch bigint;
     v_restored bigint;
     v_range record;
     v_ranges jsonb := '[]';
-    v_stay bigint := 0;
+    v_refused_children bigint := 0;
 BEGIN
     IF pg_catalog.to_regclass('dupe_audit.batch') IS NULL THEN
-        RAISE NOTICE 'dupe-audit: there is no ledger here, so there is nothing to restore';
+        RAISE NOTICE 'dupe-audit: this database has no ledger, so there is nothing to restore';
         RETURN;
     END IF;
     SELECT r.* INTO v_run FROM dupe_audit.run r
     WHERE r.relid = ({relid}) AND r.key_columns @> {key} AND r.key_columns <@ {key}
     ORDER BY r.id DESC LIMIT 1;
     IF v_run.id IS NULL OR v_run.state = 'restored' THEN
-        RAISE NOTICE 'dupe-audit: nothing to restore';
+        RAISE NOTICE 'dupe-audit: the ledger has no run of this key to restore';
         RETURN;
     END IF;
     IF v_run.purged_at IS NOT NULL THEN
-        RAISE WARNING 'dupe-audit: run % was purged: % rows stay gone', v_run.id, v_run.archived - v_run.restored;
+        RAISE WARNING 'dupe-audit: run % was purged at %; rows that cannot be restored: %', v_run.id, v_run.purged_at, v_run.archived - v_run.restored;
         RETURN;
     END IF;
     v_archive := pg_catalog.format('dupe_audit.archive_%s', v_run.id);
     IF pg_catalog.to_regclass(v_archive) IS NULL THEN
         IF v_run.archived > v_run.restored THEN
-            RAISE EXCEPTION 'dupe-audit: archive-missing: % is gone', v_archive;
+            RAISE EXCEPTION 'dupe-audit: archive-missing: % does not exist, but run % has rows that were neither restored nor purged', v_archive, v_run.id;
         END IF;
     ELSE
         EXECUTE pg_temp.dupe_audit_fill({t_restore_fragments},
-            pg_catalog.jsonb_build_object('relid', v_run.relid, 'archive', pg_catalog.quote_literal(v_archive))) INTO v_put;
-        v_holes := pg_catalog.to_jsonb(v_put) || pg_catalog.jsonb_build_object('archive', v_archive, 'table',
+            pg_catalog.jsonb_build_object('relid', v_run.relid, 'archive', pg_catalog.quote_literal(v_archive))) INTO v_row;
+        v_holes := pg_catalog.to_jsonb(v_row) || pg_catalog.jsonb_build_object('archive', v_archive, 'table',
             (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = v_run.relid));
         IF v_holes ->> 'gone' IS NOT NULL OR v_holes ->> 'retyped' IS NOT NULL THEN
-            RAISE EXCEPTION 'dupe-audit: the table lacks or retyped archived columns: % %', v_holes ->> 'gone', v_holes ->> 'retyped';
+            RAISE EXCEPTION 'dupe-audit: columns of % changed after the cleanup (missing: %; of another type: %), so the rows of % cannot be restored',
+                v_holes ->> 'table', coalesce(v_holes ->> 'gone', 'none'), coalesce(v_holes ->> 'retyped', 'none'), v_archive;
         END IF;
         LOOP
             EXECUTE pg_catalog.format('SELECT min(dupe_audit_id), max(dupe_audit_id), count(*) FROM (SELECT dupe_audit_id FROM %s '
-                'WHERE dupe_audit_restored_at IS NULL AND dupe_audit_id < %s ORDER BY 1 DESC LIMIT {batch_size}) AS next', v_archive, v_above)
-                INTO v_first, v_high, v_size;
+                'WHERE dupe_audit_restored_at IS NULL AND dupe_audit_id < %s ORDER BY 1 DESC LIMIT {batch_size}) AS next', v_archive, v_below)
+                INTO v_low, v_high, v_size;
             EXIT WHEN v_size = 0;
             v_batch := (SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run.id);
             v_restored := 0;
             BEGIN
-                EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || pg_catalog.jsonb_build_object('low', v_first, 'high', v_high)) INTO v_put;
+                EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || pg_catalog.jsonb_build_object('low', v_low, 'high', v_high)) INTO v_row;
                 SET CONSTRAINTS ALL IMMEDIATE;
-                IF v_put.chosen <> v_put.put OR v_put.put <> v_put.marked OR v_put.changed > 0 THEN
+                IF v_row.chosen <> v_row.put OR v_row.put <> v_row.marked OR v_row.changed > 0 THEN
                     RAISE EXCEPTION USING ERRCODE = 'P0001', MESSAGE = 'a trigger on the table changed the row or kept it out';
                 END IF;
-                v_restored := v_put.put;
+                v_restored := v_row.put;
             EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
-                -- One row is in the way: take this batch row by row.
-                FOR v_one IN EXECUTE pg_catalog.format('SELECT dupe_audit_id FROM %s WHERE dupe_audit_id BETWEEN %s AND %s '
-                    'AND dupe_audit_restored_at IS NULL ORDER BY 1 DESC', v_archive, v_first, v_high) LOOP
+                -- A row cannot be put back: restore this batch row by row.
+                FOR v_id IN EXECUTE pg_catalog.format('SELECT dupe_audit_id FROM %s WHERE dupe_audit_id BETWEEN %s AND %s '
+                    'AND dupe_audit_restored_at IS NULL ORDER BY 1 DESC', v_archive, v_low, v_high) LOOP
                     BEGIN
-                        EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || pg_catalog.jsonb_build_object('low', v_one, 'high', v_one)) INTO v_put;
+                        EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || pg_catalog.jsonb_build_object('low', v_id, 'high', v_id)) INTO v_row;
                         SET CONSTRAINTS ALL IMMEDIATE;
-                        IF v_put.put <> 1 OR v_put.changed > 0 THEN
+                        IF v_row.put <> 1 OR v_row.changed > 0 THEN
                             RAISE EXCEPTION USING ERRCODE = 'P0001', MESSAGE = 'a trigger on the table changed the row or kept it out';
                         END IF;
                         v_restored := v_restored + 1;
                     EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
                         EXECUTE pg_catalog.format('UPDATE %s SET dupe_audit_problem = %L WHERE dupe_audit_id = %s', v_archive,
-                            SQLSTATE || ': ' || SQLERRM, v_one);
-                        v_kept := v_kept + 1;
+                            SQLSTATE || ': ' || SQLERRM, v_id);
+                        v_refused_rows := v_refused_rows + 1;
                     END;
                 END LOOP;
             END;
             EXECUTE pg_temp.dupe_audit_fill({t_record_batch}, pg_catalog.jsonb_build_object('run', v_run.id, 'batch', v_batch,
                 'archived', 0, 'restored', v_restored, 'spared', v_size - v_restored));
-            v_above := v_first;
+            v_below := v_low;
             COMMIT;
         END LOOP;
     END IF;
-    -- Children go back once their rows are there, what was moved last first.
+    -- Children are pointed back after all rows are in the table, the last moved first.
     FOR v_range IN SELECT f.*, k.number FROM dupe_audit.child k JOIN ({references}) AS f
         ON f.child_relid = k.relid AND f.columns = k.columns AND f.identity = k.identity WHERE k.run_id = v_run.id LOOP
-        FOR v_put IN EXECUTE pg_catalog.format('SELECT dupe_audit_batch AS batch, min(dupe_audit_id) AS low, max(dupe_audit_id) AS high '
+        FOR v_row IN EXECUTE pg_catalog.format('SELECT dupe_audit_batch AS batch, min(dupe_audit_id) AS low, max(dupe_audit_id) AS high '
             'FROM dupe_audit.children_%s_%s WHERE dupe_audit_returned_at IS NULL GROUP BY 1', v_run.id, v_range.number) LOOP
             v_ranges := v_ranges || (pg_catalog.to_jsonb(v_range) || v_holes || pg_catalog.jsonb_build_object('run', v_run.id,
                 'record', pg_catalog.format('dupe_audit.children_%s_%s', v_run.id, v_range.number),
-                'batch', v_put.batch, 'low', v_put.low, 'high', v_put.high));
+                'batch', v_row.batch, 'low', v_row.low, 'high', v_row.high));
         END LOOP;
     END LOOP;
     FOR v_holes IN SELECT r FROM pg_catalog.jsonb_array_elements(v_ranges) AS r
@@ -102,26 +103,26 @@ BEGIN
             EXECUTE pg_temp.dupe_audit_fill({t_return_children}, v_holes);
             SET CONSTRAINTS ALL IMMEDIATE;
         EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
-            FOR v_one IN EXECUTE pg_catalog.format('SELECT dupe_audit_id FROM %s WHERE dupe_audit_id BETWEEN %s AND %s '
+            FOR v_id IN EXECUTE pg_catalog.format('SELECT dupe_audit_id FROM %s WHERE dupe_audit_id BETWEEN %s AND %s '
                 'AND dupe_audit_returned_at IS NULL ORDER BY 1 DESC', v_holes ->> 'record', v_holes ->> 'low', v_holes ->> 'high') LOOP
                 BEGIN
-                    EXECUTE pg_temp.dupe_audit_fill({t_return_children}, v_holes || pg_catalog.jsonb_build_object('low', v_one, 'high', v_one));
+                    EXECUTE pg_temp.dupe_audit_fill({t_return_children}, v_holes || pg_catalog.jsonb_build_object('low', v_id, 'high', v_id));
                     SET CONSTRAINTS ALL IMMEDIATE;
                 EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
                     EXECUTE pg_catalog.format('UPDATE %s SET dupe_audit_problem = %L WHERE dupe_audit_id = %s', v_holes ->> 'record',
-                        SQLSTATE || ': ' || SQLERRM, v_one);
-                    v_stay := v_stay + 1;
+                        SQLSTATE || ': ' || SQLERRM, v_id);
+                    v_refused_children := v_refused_children + 1;
                 END;
             END LOOP;
         END;
         COMMIT;
     END LOOP;
-    IF v_stay > 0 THEN
-        RAISE EXCEPTION 'dupe-audit: children-not-returned: % children stay at the survivors; column dupe_audit_problem of dupe_audit.children_% says why',
-            v_stay, v_run.id;
+    IF v_refused_children > 0 THEN
+        RAISE EXCEPTION 'dupe-audit: children-not-returned: % children still point at the survivors; column dupe_audit_problem of the tables dupe_audit.children_%_* says why',
+            v_refused_children, v_run.id;
     END IF;
-    IF v_kept > 0 THEN
-        RAISE EXCEPTION 'dupe-audit: rows-not-restored: % rows stay in %; its column dupe_audit_problem says why', v_kept, v_archive;
+    IF v_refused_rows > 0 THEN
+        RAISE EXCEPTION 'dupe-audit: rows-not-restored: % rows stay in %; its column dupe_audit_problem says why', v_refused_rows, v_archive;
     END IF;
     UPDATE dupe_audit.run SET state = 'restored', finished_at = pg_catalog.clock_timestamp() WHERE id = v_run.id;
 END

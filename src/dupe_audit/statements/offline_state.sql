@@ -1,4 +1,4 @@
--- Purpose: tell psql and the guard what is with the index: absent, an unfinished one of ours, or the constraint as asked.
+-- Purpose: report the state of the index to psql and the guard: absent, unfinished and ours, or the constraint as requested.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_state(OUT absent boolean, OUT leftover boolean, OUT enforced boolean)

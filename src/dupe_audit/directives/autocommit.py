@@ -1,0 +1,75 @@
+"""The connection of a directive: the migration's own, in autocommit, with every failure in one paragraph."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
+
+from dupe_audit.errors import DupeAuditError, Interrupted
+from dupe_audit.postgres.interrupt import interruptible
+from dupe_audit.postgres.sqlstates import friendly
+
+log = logging.getLogger("alembic.dupe_audit")
+
+
+@contextmanager
+def autocommit(operations: Operations, directive: str) -> Iterator[Connection]:
+    """Give the migration's own connection in autocommit; report a failure in one paragraph, without a traceback.
+
+    Raises:
+        CommandError: the directive failed, or Alembic would not commit; Alembic's command line prints it and exits.
+        SystemExit: the user stopped the work (exit code 130).
+    """
+    context = operations.migration_context
+    _require_own_transaction(context, directive)
+    cause: BaseException | None = None
+    try:
+        with context.autocommit_block():
+            connection = operations.get_bind()
+            try:
+                with interruptible(connection):
+                    yield connection
+            except (DupeAuditError, DBAPIError) as error:
+                cause = error
+                raise
+    except Exception as error:  # leaving the block on a lost connection fails too, and would hide the cause
+        problem = _in_words(cause or error, directive)
+        if isinstance(problem, Interrupted):
+            log.error("%s", problem)  # noqa: TRY400 - a traceback would add nothing
+            raise SystemExit(problem.exit_code) from None
+        if isinstance(problem, DupeAuditError):
+            raise CommandError(str(problem)) from cause
+        raise
+
+
+def _require_own_transaction(context: MigrationContext, directive: str) -> None:
+    """Refuse a connection on which Alembic would commit nothing (H166, H185).
+
+    Raises:
+        CommandError: the connection was in a transaction before ``context.configure()``, or has none of Alembic's.
+    """
+    # No public attribute shows either state; Alembic asserts them inside autocommit_block().
+    if getattr(context, "_in_external_transaction", False) or getattr(context, "_transaction", True) is None:
+        raise CommandError(
+            f"op.{directive}() commits as it goes, but the connection was already in a transaction when "
+            "context.configure() was called, so Alembic would commit nothing. In env.py, commit or move whatever uses "
+            "the connection before context.configure(), and run the migrations inside context.begin_transaction()."
+        )
+
+
+def _in_words(error: BaseException, directive: str) -> BaseException:
+    """Return an error that says what to do next, or *error* itself if only a traceback helps."""
+    if isinstance(error, DBAPIError):
+        return friendly(error, directive)
+    if isinstance(error, PendingRollbackError):
+        return DupeAuditError(
+            f"{directive} lost its connection at its end. What is committed is safe. Run the same command again."
+        )
+    return error

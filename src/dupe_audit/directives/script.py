@@ -1,0 +1,232 @@
+"""The parts of the SQL script that ``alembic upgrade --sql`` prints: statements, retries, guards and procedures.
+
+The script reads the catalog only when it is executed. So it contains the statements of the online way as templates,
+and a temporary function fills them from the catalog.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+
+from alembic.operations import Operations
+from alembic.util import CommandError
+
+from dupe_audit import ledger
+from dupe_audit.findings import CATALOGUE
+from dupe_audit.model import WIDEST_KEY, BuildRule, CleanupRule, UniqueKey, milliseconds
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.locking import LOCK_NAMESPACE
+from dupe_audit.postgres.planner import ANYWHERE, BATCHING, RANKING, WHERE_STAGED, switched_off
+from dupe_audit.statements import ident, literal, statement, template, text_array
+
+#: what the script sets for its session, and resets at its end
+SESSION = {
+    "default_transaction_isolation": "'read committed'",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "row_security": "off",
+    # The server ends the build of a killed psql by itself.
+    "client_connection_check_interval": "'1s'",
+}
+
+#: the temporary procedure that cleans, called with the run's id, which psql keeps in a variable
+CLEAN = "CALL pg_temp.dupe_audit_clean(:dupe_audit_v_run)"
+
+#: the statements that the cleanup procedure fills and executes
+CLEANUP_TEMPLATES = (
+    "measure",
+    "revoke_all",
+    "create_archive",
+    "finish_archive",
+    "archive_drift",
+    "stage",
+    "divergent",
+    "enter_child",
+    "create_record",
+    "finish_record",
+    "stage_children",
+    "batch_end",
+    "lock_rows",
+    "lock_children",
+    "judge_extras",
+    "repoint_children",
+    "move_rows",
+    "record_batch",
+)
+
+#: dollar quotes of the script; a name that contains one would end a quoted part
+_TAGS = re.compile(r"\$(fill|open|clean|state|guard|attach|restore|statement|dropped|dupe_audit)\$")
+
+
+class Script:
+    """The script of one command; every method writes the next part of it."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._context = operations.migration_context
+
+    def outside_transaction(self) -> AbstractContextManager[None]:
+        """Write what follows outside the transaction that stamps the version."""
+        return self._context.autocommit_block()
+
+    def write(self, sql: str) -> None:
+        """Write a statement, without its semicolon."""
+        self._context.impl.static_output(f"{sql};")
+
+    def line(self, text: str) -> None:
+        r"""Write a comment, or a command of psql such as ``\if``."""
+        self._context.impl.static_output(text)
+
+    def settings(self) -> None:
+        """Write the settings of the session."""
+        for name, value in SESSION.items():
+            self.write(f"SET {name} = {value}")
+
+    def reset(self) -> None:
+        """Write the end of those settings."""
+        for name in SESSION:
+            self.write(f"RESET {name}")
+
+    def fill_function(self) -> None:
+        """Write the temporary function that fills templates, unless the script already has it."""
+        if self._first("fill"):
+            self.write(template("offline_fill"))
+
+    def guard(self, condition: str, problem: str) -> None:
+        """Write what stops the script before the version is stamped, unless *condition* is true."""
+        self.write(statement("offline_require", condition=condition, problem=literal(problem)))
+
+    def retried(self, action: str, done: str, relid: str, rule: BuildRule) -> None:
+        """Write a statement that is retried until it acquires its lock, and left out if *done* is true."""
+        self.write(
+            statement(
+                "offline_attach",
+                action=action,
+                done=done,
+                relid=relid,
+                lock_timeout=literal(rule.lock_timeout),
+                give_up_after=interval(rule),
+            )
+        )
+
+    def open_run(self, key: UniqueKey, rule: CleanupRule | None, build: BuildRule, revision: str | None) -> None:
+        """Write what creates the ledger, takes the run lock, and opens or continues the run."""
+        self.settings()
+        self.write(
+            statement(
+                "offline_open",
+                relid_query=catalog.relid_sql(key),
+                table_name=literal(key.table),
+                give_up_after=interval(build),
+                lock_namespace=str(LOCK_NAMESPACE),
+                create_run_table=template("create_run_table"),
+                create_batch_table=template("create_batch_table"),
+                create_child_table=template("create_child_table"),
+                revoke_run=_private("dupe_audit.run"),
+                revoke_batch=_private("dupe_audit.batch"),
+                revoke_child=_private("dupe_audit.child"),
+                key=text_array(key.columns),
+                nulls_not_distinct=literal(key.nulls_not_distinct),
+                constraint_name=literal(key.name),
+                revision=literal(revision),
+                version=literal(ledger.VERSION),
+                **ledger.rule_holes(rule),
+            )
+        )
+        self.line("CALL pg_temp.dupe_audit_open(NULL) \\gset dupe_audit_")
+
+    def cleanup_procedure(self, build: BuildRule, accept: Collection[str]) -> None:
+        """Write the temporary procedure that cleans a run by its rule, unless the script already has it."""
+        if not self._first("clean"):
+            return
+        self.fill_function()
+        rule_columns = {
+            "key": "v_rule.key_columns",
+            "order_by": "v_rule.order_by",
+            "ignore": "v_rule.ignored",
+            "keep": "v_rule.keep",
+            "divergent": "v_rule.divergent",
+            "nulls_not_distinct": "v_rule.nulls_not_distinct",
+        }
+        blockers = statement(
+            "blockers",
+            relid="v_relid",
+            key=rule_columns["key"],
+            named="v_rule.order_by || v_rule.ignored",
+            constraint_name="v_rule.constraint_name",
+            nulls_not_distinct=rule_columns["nulls_not_distinct"],
+            default_read_only="false",
+        )
+        pairs = f"pg_temp.dupe_audit_fill({quoted('staged_pairs')}, v_holes)"
+        errors = (id_ for id_, entry in CATALOGUE.items() if entry.severity == "error" and id_ not in accept)
+        self.write(
+            statement(
+                "offline_clean",
+                blockers=blockers,
+                errors=text_array(errors),
+                widest_key=str(WIDEST_KEY),
+                fragments=statement("fragments", relid="v_relid", **rule_columns),
+                references=statement("references", relid="v_relid"),
+                child_triggers=statement("child_triggers", relid="v_relid"),
+                collisions=statement("collisions", relid="v_relid", pairs=pairs),
+                locked=statement("create_locked"),
+                locked_child=statement("create_locked_children"),
+                where_staged=literal(WHERE_STAGED),
+                anywhere=literal(ANYWHERE),
+                give_up_after=interval(build),
+                lock_timeout=literal(build.lock_timeout),
+                ranking=text_array(switched_off(RANKING)),
+                batching=text_array(switched_off(BATCHING)),
+                **{f"t_{name}": quoted(name) for name in CLEANUP_TEMPLATES},
+            )
+        )
+
+    def _first(self, part: str) -> bool:
+        """Return whether a part is needed for the first time; its temporary objects last to the script's end."""
+        written = self._context.opts.setdefault("dupe_audit_written", set())
+        if part in written:
+            return False
+        written.add(part)
+        return True
+
+
+def _private(name: str) -> str:
+    return statement("revoke_all", object_name=literal(name))
+
+
+def table_sql(key: UniqueKey) -> str:
+    """Return the key's table as SQL names it."""
+    return ident(key.schema, key.table) if key.schema else ident(key.table)
+
+
+def interval(build: BuildRule) -> str:
+    """Return the total wait for one lock as the literal of an interval."""
+    return literal(f"{milliseconds(build.give_up_after)} ms")
+
+
+def quoted(name: str) -> str:
+    """Return a template as a dollar-quoted string, its holes unfilled."""
+    return f"$statement${template(name)}$statement$"
+
+
+def one_line(text: object) -> str:
+    """Return text for a comment or message of the script, on one line."""
+    return " ".join(str(text).split())
+
+
+def check_names(key: UniqueKey, rule: CleanupRule | None = None) -> None:
+    """Refuse names that would end a quoted part of the script.
+
+    Raises:
+        CommandError: a name contains one of the script's dollar quotes.
+    """
+    rule_names = (*rule.order_by, *rule.ignore) if rule else ()
+    for name in (key.table, key.schema or "", key.name or "", *key.columns, *key.include, *rule_names):
+        if tag := _TAGS.search(name):
+            raise CommandError(
+                f"The name {name!r} contains {tag[0]}, which the SQL script uses as a quote. "
+                "Upgrade online, without --sql."
+            )

@@ -1,0 +1,11 @@
+-- Purpose: record in the ledger, if there is one, that the constraint no longer exists.
+-- Lock: ROW EXCLUSIVE on the ledger.
+-- Again: yes.
+DO $dropped$
+BEGIN
+    IF pg_catalog.to_regclass('dupe_audit.run') IS NOT NULL THEN
+        UPDATE dupe_audit.run SET state = 'dropped', building = false
+        WHERE relid = ({relid}) AND constraint_name = {name} AND state IN ('cleaning', 'clean', 'enforced');
+    END IF;
+END
+$dropped$
