@@ -24,7 +24,7 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.directives.options import Options
 from dupe_audit.errors import NotProven, Refused
-from dupe_audit.findings import Finding, finding
+from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import find
@@ -54,7 +54,7 @@ def archive_duplicates(operations: Operations, operation: ArchiveDuplicatesOp) -
         batches = cleanup(connection, key, rule, revision=revision, work_mem=options.work_mem)
         with _shown_in_watch(connection, key):
             archived, children = _logged(batches, "archived")
-        log.info("%s: %s archived%s", key, _count(archived, "extra"), _children(children, "repointed"))
+        log.info("%s: %s archived%s", key, quantity(archived, "extra"), _children(children, "repointed"))
 
 
 @Operations.implementation_for(CreateUniqueConstraintOnlineOp)
@@ -106,11 +106,11 @@ def restore_duplicates(operations: Operations, operation: RestoreDuplicatesOp) -
             return
         run = latest.run
         if run.purged_at:
-            lost = _count(run.archived - run.restored, "row")
+            lost = quantity(run.archived - run.restored, "row")
             log.warning("%s: run %d was purged at %s: %s cannot be restored", key, run.id, run.purged_at, lost)
             return
         restored, children = _logged(restore(connection, run.id, batch_size=rule.batch_size), "restored")
-        log.info("%s: %s restored%s", key, _count(restored, "row"), _children(children, "pointed back"))
+        log.info("%s: %s restored%s", key, quantity(restored, "row"), _children(children, "pointed back"))
 
 
 def _latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:
@@ -178,12 +178,8 @@ def _refusal(subject: object) -> str:
     return f"Refused: {subject}{f', revision {revision}' if revision else ''}. No row was changed by this directive."
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _children(number: int, participle: str) -> str:
-    return f", {number:,} {'child' if number == 1 else 'children'} {participle}" if number else ""
+    return f", {quantity(number, 'child', 'children')} {participle}" if number else ""
 
 
 def _logged(batches: Iterable[Batch], field: Literal["archived", "restored"]) -> tuple[int, int]:
@@ -201,7 +197,7 @@ def _logged(batches: Iterable[Batch], field: Literal["archived", "restored"]) ->
                 "run %d: %s of %s done, %s %s",
                 batch.run_id,
                 f"{batch.done:,}",
-                _count(batch.total, "row"),
+                quantity(batch.total, "row"),
                 f"{moved:,}",
                 field,
             )
