@@ -24,7 +24,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 check: $(STAMP)
-	$(BIN)/dupe-audit check --writers src $(ARGS)
+	$(BIN)/dupe-audit check --writers src --squawk $(ARGS)
 
 demo: $(STAMP)
 	$(BIN)/dupe-audit demo $(ARGS)

@@ -18,7 +18,7 @@ from rich.progress import Progress
 from dupe_audit import render
 from dupe_audit.checks import render as render_check
 from dupe_audit.checks import render_ci
-from dupe_audit.checks.report import At, CheckReport
+from dupe_audit.checks.report import CheckProgress, CheckReport
 from dupe_audit.cli.group import main
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import CHECK
@@ -59,6 +59,7 @@ def _files(_context: click.Context, _option: click.Parameter, given: tuple[str, 
     "--against", is_flag=False, flag_value="", metavar="[URL]", help="Also report what is pending in a database."
 )
 @click.option("--writers", multiple=True, metavar="PATH", type=click.Path(path_type=Path), help="Code with INSERTs.")
+@click.option("--squawk", is_flag=True, help="Also lint the SQL of the revisions with squawk.")
 @click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), metavar="FINDING", help="One that may stand.")
 @click.option("-x", "x", multiple=True, metavar="NAME=VALUE", help="As for alembic -x.")
 @click.option(
@@ -77,6 +78,7 @@ def check(
     server: str,
     against: str | None,
     writers: tuple[Path, ...],
+    squawk: bool,
     accept: tuple[str, ...],
     x: tuple[str, ...],
     style: str,
@@ -100,6 +102,7 @@ def check(
         server=server,
         seeding=Seeding(rows=rows, seed=seed, directory=seed_sql),
         writers=writers,
+        squawk=squawk,
         against=None if against is None else against or given["database_url"] or "",
         accept=accept,
         x=x,
@@ -137,7 +140,7 @@ def _termination_heard() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _shown(going: Generator[At, None, CheckReport]) -> CheckReport:
+def _shown(going: Generator[CheckProgress, None, CheckReport]) -> CheckReport:
     """Drain a check; show a bar on a terminal, and a line every few seconds elsewhere."""
     said = time.monotonic()
     with Progress(console=render.console(sys.stderr), transient=True, disable=not sys.stderr.isatty()) as progress:
