@@ -1,4 +1,4 @@
-"""The reference project's environment: ordinary, but for the one import that registers the directives."""
+"""The environment of the reference project: ordinary, except for the import that registers the directives."""
 
 import os
 from logging.config import fileConfig
@@ -17,12 +17,12 @@ if config.config_file_name is not None:
 
 
 def database_url() -> str:
-    """Return the URL to connect to; without one, libpq's own defaults (PGHOST, PGDATABASE, …) hold."""
+    """Return the URL to connect to; if none is set, libpq's own defaults (PGHOST, PGDATABASE, …) apply."""
     return os.environ.get("DATABASE_URL") or config.get_main_option("sqlalchemy.url") or "postgresql://"
 
 
 def run_migrations_offline() -> None:
-    """Print the SQL instead of running it; needs no database."""
+    """Print the SQL instead of executing it; needs no database."""
     context.configure(
         url="postgresql+psycopg://",
         literal_binds=True,
@@ -34,10 +34,10 @@ def run_migrations_offline() -> None:
 
 
 def run_migrations_online() -> None:
-    """Run on a connection of our own, or on the one that a caller put into the config."""
-    given = config.attributes.get("connection")
-    if given is not None:
-        _run(given)
+    """Run on the connection that a caller put into the config, otherwise on a new one."""
+    connection = config.attributes.get("connection")
+    if connection is not None:
+        _run(connection)
         return
     try:
         engine = create_engine("postgresql+psycopg://", creator=creator(database_url()), poolclass=pool.NullPool)
@@ -48,7 +48,7 @@ def run_migrations_online() -> None:
 
 
 def _run(connection: Connection) -> None:
-    # One transaction a revision: a short exclusive lock must not be held until the whole upgrade ends.
+    # One transaction per revision, so that a short exclusive lock is not held until the whole upgrade ends.
     context.configure(connection=connection, target_metadata=None, transaction_per_migration=True)
     with context.begin_transaction():
         context.run_migrations()

@@ -62,7 +62,7 @@ enabled = false
 
 #: which calls of the consumer a part of its time is spent in
 PARTS = {
-    "decode": ("batch", "Batch", "__init__"),
+    "decode": ("batch", "EventBatch", "__init__"),
     "write": ("database", "Database", "write"),
     "dead letters": ("dlq", "DeadLetters", "send"),
     "poll": ("source", "Source", "poll"),
@@ -190,7 +190,7 @@ def measure(on: Broker, url: str, topic: str, total: int, *, number: int, rows: 
             while done < total:
                 if any(process.poll() is not None for process in started):
                     raise SystemExit("a consumer has ended")
-                done = sum(max(0, one.offset) for one in observer.committed(wanted, timeout=10))
+                done = sum(max(0, partition.offset) for partition in observer.committed(wanted, timeout=10))
                 if done and not began:
                     began, first = time.perf_counter(), done
                 if done // step > len(memory):
@@ -207,8 +207,8 @@ def finish(started: list[subprocess.Popen[str]]) -> dict[str, float]:
     """End the consumers; return the seconds of each part of the first one, its processor's among them."""
     for process in started:
         process.terminate()
-    told = [json.loads(process.communicate(timeout=60)[0].splitlines()[-1]) for process in started]
-    return {**told[0]["spent"], "cpu": told[0]["cpu"]}
+    reports = [json.loads(process.communicate(timeout=60)[0].splitlines()[-1]) for process in started]
+    return {**reports[0]["spent"], "cpu": reports[0]["cpu"]}
 
 
 def check(url: str, on: Broker, topic: str) -> str:
@@ -220,8 +220,8 @@ def check(url: str, on: Broker, topic: str) -> str:
     reader = Consumer({"bootstrap.servers": on.address, "group.id": unique("reader"), "enable.auto.commit": False})
     reader.assign([TopicPartition(f"{topic}-dlq", partition, 0) for partition in range(PARTITIONS)])
     letters = 0
-    while found := reader.consume(10_000, 1.5):
-        letters += len(found)
+    while messages := reader.consume(10_000, 1.5):
+        letters += len(messages)
     reader.close()
     return f"{rows:,} rows, {keys:,} keys, {letters:,} dead letters of all runs"
 
@@ -238,7 +238,7 @@ def main() -> None:
     options.add_argument("--events", type=int, default=150_000)
     options.add_argument("--rows", type=int, nargs="*", default=[100, 200, 500, 1000, 2000, 5000])
     options.add_argument("--million", action="store_true", help="also the memory over a million events")
-    given = options.parse_args()
+    arguments = options.parse_args()
     with ExitStack() as stack:
         server = stack.enter_context(Server.start(None, SETTINGS))
         on = stack.enter_context(broker(wire=False))
@@ -251,24 +251,26 @@ def main() -> None:
             capture_output=True,
         )
         clean, poisoned = unique("clean"), unique("poisoned")
-        produce(on, clean, given.events, 0)
-        produce(on, poisoned, given.events, 0.003)
-        print(f"{given.events:,} events in {PARTITIONS} partitions, 20 % of them duplicates; microseconds an event:\n")
+        produce(on, clean, arguments.events, 0)
+        produce(on, poisoned, arguments.events, 0.003)
+        print(
+            f"{arguments.events:,} events in {PARTITIONS} partitions, 20 % of them duplicates; microseconds an event:\n"
+        )
         heads = " ".join(f"{part[:8]:>8}" for part in (*PARTS, "cpu"))
         print(f"{'':34} {'events/s':>9} {heads} {'MB':>6}", flush=True)
         best = (0.0, 0)
-        for rows in given.rows:
-            figures = measure(on, url, clean, given.events, number=1, rows=rows)
+        for rows in arguments.rows:
+            figures = measure(on, url, clean, arguments.events, number=1, rows=rows)
             best = max(best, (figures.rate, rows))
-            print(line(f"one consumer, batches of {rows}", figures, given.events), flush=True)
+            print(line(f"one consumer, batches of {rows}", figures, arguments.events), flush=True)
         rows = best[1]
-        figures = measure(on, url, clean, given.events, number=2, rows=rows)
-        print(line(f"two consumers, batches of {rows}", figures, given.events // 2), flush=True)
+        figures = measure(on, url, clean, arguments.events, number=2, rows=rows)
+        print(line(f"two consumers, batches of {rows}", figures, arguments.events // 2), flush=True)
         print(check(url, on, clean), flush=True)
-        figures = measure(on, url, poisoned, given.events, number=1, rows=rows)
-        print(line(f"0.3 % poison, batches of {rows}", figures, given.events), flush=True)
+        figures = measure(on, url, poisoned, arguments.events, number=1, rows=rows)
+        print(line(f"0.3 % poison, batches of {rows}", figures, arguments.events), flush=True)
         print(check(url, on, poisoned), flush=True)
-        if given.million:
+        if arguments.million:
             million = unique("million")
             produce(on, million, 1_000_000, 0.003)
             figures = measure(on, url, million, 1_000_000, number=1, rows=rows)

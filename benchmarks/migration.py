@@ -90,12 +90,12 @@ def by_hand(server: Server, database: str) -> None:
         connection.execute(f"ALTER TABLE agent_actions ADD CONSTRAINT {NAME} UNIQUE USING INDEX {NAME}")
 
 
-def this(server: Server, database: str) -> None:
+def upgrade(server: Server, database: str) -> None:
     """Upgrade to revision 015."""
     alembic(server, database, "015")
 
 
-WAYS: dict[str, Callable[[Server, str], None]] = {"a original": original, "b by hand": by_hand, "c this": this}
+WAYS: dict[str, Callable[[Server, str], None]] = {"a original": original, "b by hand": by_hand, "c this": upgrade}
 
 
 def write(url: str, number: int, ready: Barrier, stop: Event, waits: Queue[list[float]]) -> None:
@@ -145,10 +145,10 @@ def measure(server: Server, way: str, template: str) -> dict[str, float]:
     for writer in writers:
         writer.join()
     with psycopg.connect(url) as connection:
-        left = connection.execute(
+        remaining = connection.execute(
             f"SELECT count(*) FROM (SELECT FROM agent_actions GROUP BY {KEY} HAVING count(*) > 1) AS extra"
         ).fetchone()
-        if left != (0,):
+        if remaining != (0,):
             raise SystemExit(f"{way} left duplicates, so its time means nothing")
     return {
         "wall": wall,
@@ -180,13 +180,13 @@ def count(server: Server, template: str, repeat: int) -> tuple[float, float, flo
 
     key = UniqueKey(table="agent_actions", columns=tuple(KEY.split(", ")), name=NAME)
     bare_query = f"SELECT count(*) FROM (SELECT {KEY} FROM agent_actions GROUP BY {KEY} HAVING count(*) > 1) AS extra"
-    ours, bare, unindexed = [], [], []
+    preflights, bare, unindexed = [], [], []
     engine = create_engine(server.url(template), poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for _ in range(repeat):
             began = time.monotonic()
             preflight(connection, key)
-            ours.append(time.monotonic() - began)
+            preflights.append(time.monotonic() - began)
             for setting, took in (("on", bare), ("off", unindexed)):
                 # preflight trusts no index, because a corrupt one hides duplicates; so this is the like for like.
                 for method in ("indexscan", "indexonlyscan", "bitmapscan"):
@@ -195,7 +195,7 @@ def count(server: Server, template: str, repeat: int) -> tuple[float, float, flo
                 connection.exec_driver_sql(bare_query).scalar()
                 took.append(time.monotonic() - began)
             connection.exec_driver_sql("RESET ALL")
-    return statistics.median(ours), statistics.median(bare), statistics.median(unindexed)
+    return statistics.median(preflights), statistics.median(bare), statistics.median(unindexed)
 
 
 def memory(server: Server, template: str) -> float:
@@ -238,9 +238,9 @@ def main() -> None:
                 for way in WAYS:
                     runs[way].append(measure(server, way, template))
             report(rows, runs)
-            ours, bare, unindexed = count(server, template, options.repeat)
-            print(f"\npreflight {ours:.2f} s; bare GROUP BY {bare:.2f} s ({ours / bare:.2f} x), ", end="")
-            print(f"without indexes {unindexed:.2f} s ({ours / unindexed:.2f} x)\n", flush=True)
+            preflights, bare, unindexed = count(server, template, options.repeat)
+            print(f"\npreflight {preflights:.2f} s; bare GROUP BY {bare:.2f} s ({preflights / bare:.2f} x), ", end="")
+            print(f"without indexes {unindexed:.2f} s ({preflights / unindexed:.2f} x)\n", flush=True)
         for rows in options.memory_rows:
             template = f"rows_{rows}" if rows in options.rows else seed(server, rows)
             print(f"peak client memory at {rows:,} rows: {memory(server, template):.0f} MB", flush=True)

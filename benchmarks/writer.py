@@ -87,7 +87,7 @@ def insert_once_batched(connection: Connection, made: Sequence[Event]) -> None:
             insert_once(connection, batch)
 
 
-def ours(size: int) -> Callable[[Connection, Sequence[Event]], None]:
+def writer(size: int) -> Callable[[Connection, Sequence[Event]], None]:
     """Return a run of the writer with batches of a size."""
 
     def run(connection: Connection, made: Sequence[Event]) -> None:
@@ -118,34 +118,34 @@ WAYS: dict[str, tuple[Way, float]] = {
     "SELECT, then INSERT, 100 a transaction": (look_then_insert_batched, 0.1),
     "one ON CONFLICT an event": (insert_once, 0.1),
     "one ON CONFLICT an event, 100 a transaction": (insert_once_batched, 0.1),
-    "the writer, an event at a time": (ours(1), 0.1),
-    "the writer, batches of 100": (ours(100), 0.5),
-    "the writer, batches of 500": (ours(500), 1),
-    "the writer, batches of 2,000": (ours(2000), 1),
+    "the writer, an event at a time": (writer(1), 0.1),
+    "the writer, batches of 100": (writer(100), 0.5),
+    "the writer, batches of 500": (writer(500), 1),
+    "the writer, batches of 2,000": (writer(2000), 1),
 }
 
 
 def measure(connection: Connection, name: str, made: Sequence[Event]) -> Figures:
     """Return events a second, statements an event, and those an event with what begins and ends transactions."""
-    way, share = {**WAYS, REPLAY: (ours(500), 1), COPY: (copy, 1)}[name]
+    way, share = {**WAYS, REPLAY: (writer(500), 1), COPY: (copy, 1)}[name]
     made = made[: int(len(made) * share)]
     connection.execute("TRUNCATE agent_actions")
     if name == REPLAY:
-        ours(2000)(connection, made)
+        writer(2000)(connection, made)
     connection.execute("VACUUM ANALYZE agent_actions")
     connection.execute("CHECKPOINT")
     connection.execute("SELECT pg_stat_statements_reset()")
     began = time.perf_counter()
     way(connection, made)
     seconds = time.perf_counter() - began
-    found = connection.execute(
+    written = connection.execute(
         "SELECT sum(calls) FILTER (WHERE query !~* '^(BEGIN|COMMIT|SET)'), sum(calls) FROM pg_stat_statements"
         " WHERE query !~ '(pg_stat_statements|pg_catalog.pg_attribute|CREATE TEMP)'"
     ).fetchone()
     if way is not copy:
         distinct = len({(event[0], event[3], event[6]) for event in made})
         assert (distinct,) == connection.execute("SELECT count(*) FROM agent_actions").fetchone()  # noqa: S101
-    return len(made) / seconds, float(found[0]) / len(made), float(found[1]) / len(made)
+    return len(made) / seconds, float(written[0]) / len(made), float(written[1]) / len(made)
 
 
 def compare(connection: Connection, made: Sequence[Event], repeat: int) -> dict[str, list[Figures]]:
@@ -184,9 +184,9 @@ def main() -> None:
     options.add_argument("--duplicates", type=float, default=0.2)
     options.add_argument("--latency", type=float, default=1.0, help="milliseconds of a round trip over the wire")
     options.add_argument("--no-fsync", action="store_true")
-    given = options.parse_args()
-    made = events(given.events, given.duplicates)
-    settings = {"fsync": "off" if given.no_fsync else "on", "shared_preload_libraries": "pg_stat_statements"}
+    arguments = options.parse_args()
+    made = events(arguments.events, arguments.duplicates)
+    settings = {"fsync": "off" if arguments.no_fsync else "on", "shared_preload_libraries": "pg_stat_statements"}
     with Server.start(None, {**settings, "max_wal_size": "4GB", "shared_buffers": "256MB"}) as server:
         url = make_url(server.url())
         subprocess.run(
@@ -197,18 +197,18 @@ def main() -> None:
             capture_output=True,
         )
         home = str(url.query["host"])
-        print(f"{given.events:,} events, {given.duplicates:.0%} of them duplicates; a Unix socket:\n")
+        print(f"{arguments.events:,} events, {arguments.duplicates:.0%} of them duplicates; a Unix socket:\n")
         with psycopg.connect(host=home, user="postgres", dbname="postgres", autocommit=True) as connection:
             connection.execute("CREATE EXTENSION pg_stat_statements")
-            report(compare(connection, made, given.repeat))
-        print(f"The same over a wire whose round trip takes {given.latency} ms:\n")
+            report(compare(connection, made, arguments.repeat))
+        print(f"The same over a wire whose round trip takes {arguments.latency} ms:\n")
         with (
-            wire(f"{home}/.s.PGSQL.{url.query['port']}", given.latency / 1000) as port,
+            wire(f"{home}/.s.PGSQL.{url.query['port']}", arguments.latency / 1000) as port,
             psycopg.connect(
                 host="127.0.0.1", port=port, user="postgres", dbname="postgres", autocommit=True, sslmode="disable"
             ) as connection,
         ):
-            report(compare(connection, made, given.repeat))
+            report(compare(connection, made, arguments.repeat))
 
 
 if __name__ == "__main__":

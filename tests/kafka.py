@@ -305,12 +305,12 @@ class Inside(Member):
 
     def stop(self) -> None:
         """Ask it to stop after the batch at hand, and wait for that."""
-        self._stop.asked(signal.SIGTERM)
+        self._stop.request(signal.SIGTERM)
         self.ended(0)
 
     def end(self) -> None:
         """Stop, whatever state it is in."""
-        self._stop.asked(signal.SIGTERM)
+        self._stop.request(signal.SIGTERM)
         self._thread.join(30)
         logs.log.removeHandler(self._handler)
 

@@ -22,14 +22,14 @@ def sarif() -> dict[str, Any]:
 
 def junit() -> Path:
     """Return the schema of Jenkins for JUnit XML: pytest's own tests use it, so pytest's source has it."""
-    kept = ROOT / ".schemas" / "junit-10.xsd"
-    if not kept.exists():
-        kept.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as directory:
-            half = Path(directory) / kept.name
-            half.write_bytes(_from_source(Path(directory), f"testing/example_scripts/{kept.name}"))
-            half.replace(kept)  # whole or not at all: another process may look for it now
-    return kept
+    schema = ROOT / ".schemas" / "junit-10.xsd"
+    if not schema.exists():
+        schema.parent.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=schema.parent) as directory:
+            half = Path(directory) / schema.name
+            half.write_bytes(_from_source(Path(directory), f"testing/example_scripts/{schema.name}"))
+            half.replace(schema)  # whole or not at all: another process may look for it now
+    return schema
 
 
 def _from_source(directory: Path, file: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The table agent_actions as it stood before: six indexes, nothing unique but its random id.
+"""The table agent_actions as it was before: six indexes, and nothing unique except its random id.
 
 Revision: 014
 Revises: nothing

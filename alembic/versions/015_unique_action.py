@@ -1,9 +1,9 @@
 """One row per (correlation_id, action_name, created_at): archive the extras, then enforce it, online.
 
-Every redelivery of an event became a row of its own, with a fresh random id. So ids say nothing about age:
-"first by id" is an arbitrary row of its group, though the same one on every run. No better rule is to be had,
-because all rows of a group carry the same created_at. What leaves is archived, also where it carries other data
-(divergent="archive"), and downgrade brings back every row byte for byte.
+Every redelivery of an event became a separate row with a new random id, so ids do not show which row is older:
+"first by id" is an arbitrary row of its group, though always the same one. There is no better rule, because all
+rows of a group have the same created_at. Extras are archived even if they carry other data (divergent="archive"),
+and downgrade restores every row byte for byte.
 
 Revision: 015
 Revises: 014

@@ -1,7 +1,7 @@
-"""The tables of routing decisions and manifest injections as they stood before: nothing unique but random ids.
+"""The tables of routing decisions and manifest injections as they were before: only the random ids are unique.
 
-An injection can reference the decision that led to it. Nothing keeps two copies of one decision from being there,
-nor the copies of one injection from referencing different ones of them.
+An injection can reference the decision that led to it. Nothing prevents a second copy of a decision, nor two copies
+of one injection that reference different copies of their decision.
 
 Revision: 016
 Revises: 015
@@ -75,7 +75,7 @@ def create_injections():
     op.create_index("idx_agent_manifest_injections_correlation_id", INJECTIONS, ["correlation_id"])
     op.create_index("idx_agent_manifest_injections_agent_name", INJECTIONS, ["agent_name"])
     op.create_index("idx_agent_manifest_injections_created_at", INJECTIONS, [sa.text("created_at DESC")])
-    # Without it, every batch that archives decisions would scan this table for their injections.
+    # Without this index, every batch that archives decisions would scan this table for their injections.
     op.create_index("idx_agent_manifest_injections_routing_decision_id", INJECTIONS, ["routing_decision_id"])
 
 

@@ -1,20 +1,20 @@
 """One row per (correlation_id, selected_agent, created_at): archive the extra decisions, then enforce it, online.
 
-Injections that reference an extra follow its survivor, in the transaction in which the extra leaves
+Injections that reference an extra are pointed at its survivor in the same transaction that archives the extra
 (references="repoint"); downgrade points each back at its own decision.
 
-actual_success and actual_quality_score are filled in later, in whichever copy was found. So copies of one decision
-differ there, and that alone does not make them different decisions: the comparison ignores both.
+actual_success and actual_quality_score are filled in later, in whichever copy the update happened to find. Copies of
+one decision therefore differ there without being different decisions, so the comparison ignores both columns.
 
-Ids are random and created_at is the same in all rows of a group, so nothing says which copy is the oldest. What can
-be told is which copy knows more: NULLs come last, so a copy whose outcome was filled in stays and one without leaves.
-Where two copies contradict each other the worse outcome stays (false comes before true, a low score before a high
-one), because a figure that is too low is looked into and one that is too high is not. The other is in the archive,
-and so is an outcome that comes to an extra after the copies were ranked.
+Ids are random and all rows of a group have the same created_at, so nothing shows which copy is the oldest. But the
+outcome shows which copy is more complete: NULLs sort last, so a copy with an outcome stays and one without leaves.
+If two copies contradict each other, the worse outcome stays (false sorts before true, a low score before a high
+one), because people investigate a figure that is too low, but not one that is too high. The other outcome is in the
+archive. So is an outcome written to an extra after the copies were ranked.
 
 Copies that differ in anything else are refused (divergent="refuse", the default). A redelivered event carries
-the same data, so such rows are two decisions and the key is too small for them; whoever knows the data has to look
-before one of them leaves the table.
+the same data, so such rows are two decisions, and the key is too narrow for them; somebody who knows the data has to
+look before one of them leaves the table.
 
 Revision: 017
 Revises: 016

@@ -1,11 +1,11 @@
 """One row per (correlation_id, agent_name, created_at): archive the extra injections, then enforce it, online.
 
-It comes after 017, which lets copies of one injection that referenced different copies of a decision reference the
-same one. From then on nothing distinguishes redelivered copies but their random ids: "first by id" is arbitrary, the
-same at each run, and keeps what every copy says.
+It comes after 017, because only then do copies of one injection that referenced different copies of a decision
+reference the same decision. After that, redelivered copies differ only in their random ids: "first by id" is
+arbitrary but always the same, and no data is lost by keeping one copy.
 
 Copies that still differ are refused (divergent="refuse"). Nothing in an injection is filled in later, so they are
-two manifests that an agent was really given, and whoever knows the data has to say what becomes of one of them.
+two manifests that an agent was really given, and somebody who knows the data has to decide what happens to one.
 
 Revision: 018
 Revises: 017

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs once, on an empty data directory: the role that migrates owns the database, the role of the consumers may
-# read and add rows and nothing else. What a later revision creates, they may use as well.
+# Runs once, on an empty data directory. The role migrator owns the database. The role writer, used by the consumers,
+# may only read and add rows, also in tables that a later revision creates.
 set -euo pipefail
 
 psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" <<'SQL'

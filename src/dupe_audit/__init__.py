@@ -1,7 +1,8 @@
 """A unique constraint on a live PostgreSQL table that already holds duplicates.
 
-The steps are modules with one main function each: ``preflight``, ``cleanup``, ``constraint``, ``verify``, ``restore``.
-They take a SQLAlchemy connection and the facts below. ``import dupe_audit.ops`` registers the Alembic directives.
+Each step is a module or package with one main function: ``preflight``, ``cleanup``, ``constraint``, ``verify`` and
+``restore``. They take a SQLAlchemy connection and the facts below. ``import dupe_audit.ops`` registers the Alembic
+directives.
 """
 
 from dupe_audit.errors import DupeAuditError

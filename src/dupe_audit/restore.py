@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,11 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.errors import DupeAuditError, Refused
-from dupe_audit.findings import finding
+from dupe_audit.findings import finding, quantity
 from dupe_audit.model import Batch, Run
+from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute, tidy
+from dupe_audit.postgres.locking import run_lock
 from dupe_audit.postgres.planner import BATCHING
-from dupe_audit.postgres.session import retrying, run_lock, step, transaction
+from dupe_audit.postgres.session import step
 from dupe_audit.postgres.sqlstates import (
     CLASS_CHECK_OPTION,
     CLASS_CONSTRAINT,
@@ -27,11 +29,12 @@ from dupe_audit.postgres.sqlstates import (
     reason,
     sqlstate,
 )
-from dupe_audit.statements import fill_known, literal, statement, template
+from dupe_audit.postgres.work import Work
+from dupe_audit.statements import literal, statement
 
 log = logging.getLogger("alembic.dupe_audit")
 
-#: classes of SQLSTATE that speak about one row: data, constraints, and what a trigger raises
+#: classes of SQLSTATEs that are about one row
 ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED)
 
 
@@ -40,12 +43,11 @@ class _RowsDiffer(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    connection: Connection
-    known: Run
-    holes: dict[str, str]
-    lock_timeout: str
-    give_up_after: str
+class RestoreWork(Work):
+    """What the restore of one run works with."""
+
+    run: Run
+    batch_size: int
 
 
 def restore(
@@ -56,9 +58,9 @@ def restore(
     lock_timeout: str = "500ms",
     give_up_after: str = "10min",
 ) -> Generator[Batch, None, None]:
-    """Restore the archived rows of a run; yield each batch after its commit. Run again, it goes on.
+    """Restore the archived rows of a run; yield each batch after its commit. Called again, it continues.
 
-    The constraint has to be gone first (``constraint.drop``).
+    The constraint has to be dropped first (``constraint.drop``).
 
     Args:
         connection: in autocommit.
@@ -67,170 +69,162 @@ def restore(
         give_up_after: total wait for one lock.
 
     Raises:
-        Refused: rows that could not go back, or children that could not be pointed back at them; each has its reason
-            in the archive or the record of moved children, all others are back.
+        Refused: rows that could not go back, or children that could not be pointed back at them; the archive and the
+            record of moved children have the reason for each. All others are back.
         DupeAuditError: the table or the archive is gone, or a column that was archived no longer exists.
         Blocked: the table stayed locked.
     """
     with step(connection):
-        known, _ = ledger.get(connection, run_id)
-        if not execute(
-            connection, f"SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid = {known.relid}::pg_catalog.oid)"
-        ).scalar_one():
+        run = ledger.get_run(connection, run_id).run
+        relation = catalog.find_by_oid(connection, run.relid)
+        if relation is None:
             raise DupeAuditError(
-                f"The table of run {run_id}, {known.schema_name}.{known.table_name}, was dropped or made anew since. "
-                f"Its rows are in {ledger.archive_name(run_id)}; insert them by hand, or purge the run."
+                f"The table of run {run_id}, {run.schema_name}.{run.table_name}, was dropped, or dropped and "
+                f"re-created, after the cleanup. Its rows are in {ledger.archive_name(run_id)}: insert them by hand, "
+                f"or drop them with dupe-audit purge {run_id}."
             )
-        with run_lock(connection, known.relid, give_up_after=give_up_after):
-            known, _ = ledger.get(connection, run_id)
-            if known.purged_at is not None:
-                raise DupeAuditError(f"The archive of run {run_id} was purged at {known.purged_at}; its rows are gone.")
-            if known.state == "restored":
+        with run_lock(connection, run.relid, give_up_after=give_up_after):
+            run = ledger.get_run(connection, run_id).run
+            if run.purged_at is not None:
+                raise DupeAuditError(f"The archive of run {run_id} was purged at {run.purged_at}. Its rows are gone.")
+            if run.state == "restored":
                 return
-            if known.archive_bytes is None:
-                if known.archived > known.restored:
+            if run.archive_bytes is None:
+                if run.archived > run.restored:
                     raise Refused([finding("archive-missing", run_id)], lead="Nothing was restored.")
             else:
-                holes = _holes(connection, known)
-                work = _Work(
+                work = RestoreWork(
                     connection=connection,
-                    known=known,
-                    holes=holes,
+                    relation=relation,
                     lock_timeout=lock_timeout,
                     give_up_after=give_up_after,
+                    holes=_holes(connection, relation, run),
+                    run=run,
+                    batch_size=batch_size,
                 )
-                kept, total = yield from _rows_back(work, batch_size)
-                refused = yield from _children_back(work, batch_size)
-                left = {"rows-not-restored": kept, "children-not-returned": refused}
-                if found := [finding(id_, count) for id_, count in left.items() if count]:
-                    raise Refused(found, lead=f"Of {total} archived rows {total - kept} are back in the table.")
-            # The list of a cleanup that was killed half way, which nobody will take up any more.
-            tidy(connection, f"DROP TABLE IF EXISTS {ledger.stage_name(run_id)}")
+                refused_rows, total = yield from _restore_rows(work)
+                refused_children = yield from _return_children(work)
+                findings = []
+                if refused_rows:
+                    findings.append(finding("rows-not-restored", quantity(refused_rows, "row")))
+                if refused_children:
+                    findings.append(finding("children-not-returned", quantity(refused_children, "child", "children")))
+                if findings:
+                    restored = f"{total - refused_rows:,} of {quantity(total, 'archived row')} restored."
+                    raise Refused(findings, lead=restored)
+            # A cleanup that was killed left its staged list, which no pass will use any more.
+            tidy(connection, statement("drop_stage", stage=ledger.stage_name(run_id)))
             ledger.set_state(connection, run_id, "restored")
 
 
-def _holes(connection: Connection, known: Run) -> dict[str, str]:
-    archive = ledger.archive_name(known.id)
-    row = (
-        execute(connection, statement("restore_fragments", relid=str(known.relid), archive=literal(archive)))
-        .mappings()
-        .one()
-    )
-    for what, columns in (("no longer has", row["gone"]), ("has another type for", row["retyped"])):
+def _holes(connection: Connection, relation: catalog.Relation, run: Run) -> Mapping[str, str]:
+    archive = ledger.archive_name(run.id)
+    sql = statement("restore_fragments", relid=str(run.relid), archive=literal(archive))
+    fragments = execute(connection, sql).mappings().one()
+    for difference, columns in (("no longer has", fragments["gone"]), ("has another type for", fragments["retyped"])):
         if columns:
             raise DupeAuditError(
-                f"The table {what} {columns}, so archived values would be lost. Nothing was restored. "
-                f"Change the table back, or move the rows by hand from {archive}."
+                f"Table {relation.name} {difference} {columns}, so archived values would be lost. "
+                f"Nothing was restored. Change the table back, or move the rows by hand from {archive}."
             )
-    table = execute(connection, statement("relation", relid=str(known.relid))).mappings().one()["name"]
-    return {**{k: str(v) for k, v in row.items()}, "table": table, "archive": archive}
+    filled = {name: str(value) for name, value in fragments.items()}
+    return {**filled, "table": relation.name, "archive": archive}
 
 
-def _rows_back(work: _Work, batch_size: int) -> Generator[Batch, None, tuple[int, int]]:
-    """Restore the archived rows, the last one first; return how many stay in the archive, and how many there were."""
-    archive = work.holes["archive"]
-    left = f"FROM {archive} WHERE dupe_audit_restored_at IS NULL"
-    total = int(execute(work.connection, f"SELECT count(*) {left}").scalar_one())
-    above, done, kept = 2**63 - 1, 0, 0
+def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:
+    """Restore the archived rows, the last one first; return how many cannot go back, and how many there were."""
+    total = int(work.execute("count_archived").scalar_one())
+    below, done, refused = 2**63 - 1, 0, 0
     while True:
         started = time.monotonic()
-        window = execute(
-            work.connection,
-            "SELECT min(dupe_audit_id) AS low, max(dupe_audit_id) AS high, count(*) AS size FROM "
-            f"(SELECT dupe_audit_id {left} AND dupe_audit_id < {above} ORDER BY 1 DESC LIMIT {batch_size}) AS next",
-        ).one()
+        window = work.execute("restore_window", below=str(below), batch_size=str(work.batch_size)).one()
         size = int(window.size)
         if not size:
-            return kept, total
-        put = _halving(work, "restore archived rows", archive, partial(_put, work), window.low, window.high)
-        above, done, kept = window.low, done + size, kept + size - put
+            return refused, total
+        restored = _halving(
+            work, "restore archived rows", work.holes["archive"], partial(_restore, work), window.low, window.high
+        )
+        below, done, refused = window.low, done + size, refused + size - restored
         yield Batch(
-            run_id=work.known.id,
-            restored=put,
-            spared=size - put,
+            run_id=work.run.id,
+            restored=restored,
+            spared=size - restored,
             done=done,
             total=total,
             seconds=time.monotonic() - started,
         )
 
 
-def _children_back(work: _Work, batch_size: int) -> Generator[Batch, None, int]:
+def _return_children(work: RestoreWork) -> Generator[Batch, None, int]:
     """Point moved children back at the rows that are in the table again, the last one first; return how many cannot."""
-    ranges = children.to_return(work.connection, work.known.id, work.known.relid)
+    ranges = children.to_return(work.connection, work.run.id, work.run.relid)
     total, done, refused = sum(size for *_, size in ranges), 0, 0
-    for fk, first, last, _ in ranges:
-        record = fk.holes["record"]
-        for high in range(last, first - 1, -batch_size):
-            started, low = time.monotonic(), max(first, high - batch_size + 1)
-            these = f"dupe_audit_returned_at IS NULL AND dupe_audit_id BETWEEN {low} AND {high}"
-            execute(
-                work.connection,
-                f"UPDATE {record} SET dupe_audit_problem = NULL WHERE {these} AND dupe_audit_problem <> ''",
-            )
-            size = int(execute(work.connection, f"SELECT count(*) FROM {record} WHERE {these}").scalar_one())
-            back = _halving(work, "point back children", record, partial(_return, work, fk), low, high)
+    for foreign_key, first, last, _ in ranges:
+        record = foreign_key.holes["record"]
+        for high in range(last, first - 1, -work.batch_size):
+            started, low = time.monotonic(), max(first, high - work.batch_size + 1)
+            window = {"record": record, "low": str(low), "high": str(high)}
+            work.execute("forget_problems", **window)
+            size = int(work.execute("count_moved_children", **window).one().rows)
+            action = partial(_return, work, foreign_key)
+            returned = _halving(work, "point back children", record, action, low, high)
             done += size
-            refused += int(
-                execute(
-                    work.connection, f"SELECT pg_catalog.count(dupe_audit_problem) FROM {record} WHERE {these}"
-                ).scalar_one()
-            )
+            refused += int(work.execute("count_moved_children", **window).one().refused)
             yield Batch(
-                run_id=work.known.id,
-                repointed=back,
-                spared=size - back,
+                run_id=work.run.id,
+                repointed=returned,
+                spared=size - returned,
                 done=done,
                 total=total,
                 seconds=time.monotonic() - started,
             )
-    _say_left(work)
+    _log_not_returned(work)
     return refused
 
 
-def _say_left(work: _Work) -> None:
-    """Say which children stay at the survivor because the application has changed or deleted them meanwhile."""
-    for row in ledger.children(work.connection, work.known.id):
-        if left := row["moved"] - row["returned"]:
-            record = ledger.record_name(work.known.id, row["number"])
+def _log_not_returned(work: RestoreWork) -> None:
+    """Log which children stay at the survivor because the application has changed or deleted them since."""
+    for row in ledger.moved_children(work.connection, work.run.id):
+        if remaining := row["moved"] - row["returned"]:
+            record = ledger.record_name(work.run.id, row["number"])
             log.warning(
-                "%d rows of %s (%s) were not pointed back: see %s", left, row["child"], row["constraint_name"], record
+                "%s rows of %s (%s) were not pointed back: see %s",
+                f"{remaining:,}",
+                row["child"],
+                row["constraint_name"],
+                record,
             )
 
 
-def _halving(work: _Work, what: str, table: str, action: Callable[[int, int], int], low: int, high: int) -> int:
-    """Bring back a range of rows; halve it around one that cannot go back, and note why; return how many went."""
+def _halving(
+    work: RestoreWork, action_name: str, table: str, action: Callable[[int, int], int], low: int, high: int
+) -> int:
+    """Bring a range of rows back, in halves around one that cannot go back, and note why; return how many went."""
     try:
-        return retrying(
-            work.connection,
-            partial(action, low, high),
-            relid=work.known.relid,
-            what=f"{what} {low} to {high}",
-            lock_timeout=work.lock_timeout,
-            give_up_after=work.give_up_after,
-        )
+        return work.retry(partial(action, low, high), f"{action_name} {low} to {high}")
     except _RowsDiffer as error:
-        why = str(error)
+        problem = str(error)
     except DBAPIError as error:
         code = sqlstate(error) or ""
         if not code.startswith(ABOUT_A_ROW):
             raise
-        why = f"{code}: {reason(error)}"
+        problem = f"{code}: {reason(error)}"
     if low < high:
         middle = (low + high) // 2
-        # The upper half first, for the last one goes back first.
-        later = _halving(work, what, table, action, middle + 1, high)
-        return _halving(work, what, table, action, low, middle) + later
-    execute(work.connection, f"UPDATE {table} SET dupe_audit_problem = {literal(why)} WHERE dupe_audit_id = {low}")
+        # The upper half first, because the last row goes back first.
+        upper = _halving(work, action_name, table, action, middle + 1, high)
+        return _halving(work, action_name, table, action, low, middle) + upper
+    sql = statement("note_problem", table=table, problem=literal(problem), id=str(low))
+    execute(work.connection, sql)
     return 0
 
 
-def _put(work: _Work, low: int, high: int) -> int:
-    connection, run_id = work.connection, work.known.id
-    # Constraint triggers speak at COMMIT, still inside this block, so a row that they refuse is found too.
-    with transaction(connection, lock_timeout=work.lock_timeout):
+def _restore(work: RestoreWork, low: int, high: int) -> int:
+    connection, run_id = work.connection, work.run.id
+    # Constraint triggers fire at COMMIT, still inside this block, so a row that they refuse is noticed too.
+    with work.transaction():
         number = ledger.next_batch(connection, run_id)
-        sql = fill_known(template("restore_rows"), work.holes, low=str(low), high=str(high))
-        row = execute(connection, sql).mappings().one()
+        row = work.execute("restore_rows", low=str(low), high=str(high)).mappings().one()
         if not row["chosen"] == row["put"] == row["marked"] or row["changed"]:
             raise _RowsDiffer("a trigger on the table changed the row or kept it out")
         if row["chosen"]:
@@ -238,12 +232,13 @@ def _put(work: _Work, low: int, high: int) -> int:
     return int(row["put"])
 
 
-def _return(work: _Work, fk: ForeignKey, low: int, high: int) -> int:
-    connection = work.connection
-    with transaction(connection, lock_timeout=work.lock_timeout, local=BATCHING):
-        row = execute(
-            connection, fk.sql("return_children", work.holes, run=str(work.known.id), low=str(low), high=str(high))
-        ).one()
+def _return(work: RestoreWork, foreign_key: ForeignKey, low: int, high: int) -> int:
+    with work.transaction(local=BATCHING):
+        sql = foreign_key.sql("return_children", work.holes, run=str(work.run.id), low=str(low), high=str(high))
+        row = execute(work.connection, sql).one()
         if row.back != row.marked:
-            raise DupeAuditError(f"{row.back} rows of {fk.child} went back, but {row.marked} are noted; rolled back.")
+            raise DupeAuditError(
+                f"{row.back:,} rows of {foreign_key.child} were pointed back, but {row.marked:,} were noted. "
+                "This batch was rolled back."
+            )
     return int(row.back)

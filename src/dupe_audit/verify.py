@@ -1,4 +1,4 @@
-"""Prove from the catalog, a sequential count and the ledger's sums that a key is enforced and nothing is lost."""
+"""Verify from the catalog, a sequential count and the ledger's sums that a key is enforced and nothing is lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.findings import finding
+from dupe_audit.findings import finding, quantity
 from dupe_audit.findings.entry import Finding
 from dupe_audit.model import CleanupRule, IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
@@ -29,22 +29,22 @@ from dupe_audit.statements import fill_known, literal, statement, template
 
 
 def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = None) -> VerifyReport:
-    """Report whether *key* is enforced, true, and its ledger sound; changes nothing.
+    """Report whether *key* is enforced and free of duplicates, and its ledger consistent; change nothing.
 
     Args:
-        key: with the constraint's name.
+        key: with the name of the constraint.
         work_mem: memory for the count's sort, as PostgreSQL writes sizes.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
     with step(connection):
-        found = catalog.find(connection, key)
-        if found is None:
+        match = catalog.find(connection, key)
+        if match is None:
             return VerifyReport(
                 key=key, index=None, extras=None, run=None, findings=(finding("table-missing", str(key)),)
             )
-        key, relation = found
+        key, relation = match
         state = catalog.index_state(connection, relation.relid, key)
         findings = _catalog_findings(key, relation, state)
         memory = {"work_mem": work_mem} if work_mem else {}
@@ -53,21 +53,20 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
                 holes = catalog.fragments(connection, relation, key, CleanupRule())
                 with settings(connection, SEQUENTIAL, local=True):
                     extras = int(execute(connection, fill_known(template("count_extras"), holes)).scalar_one())
-                    rows = int(execute(connection, f"SELECT count(*) FROM ONLY {relation.name}").scalar_one())
-                known = ledger.latest(connection, relation.relid, key)  # its sums as of the same moment
+                    rows = int(execute(connection, statement("count_rows", table=relation.name)).scalar_one())
+                latest = ledger.find_latest(connection, relation.relid, key)  # its sums as of the same moment
         except DBAPIError as error:
             if sqlstate(error) != UNDEFINED_COLUMN:
                 raise
             raise DupeAuditError(f"{relation.name} lacks a column of the key: {reason(error)}. Check -c.") from error
         if extras:
-            findings.append(finding("duplicates-remain", extras, table=relation.name))
+            findings.append(finding("duplicates-remain", quantity(extras, "extra"), table=relation.name))
         if state and state.valid:
             findings += _amcheck(connection, state)
-        if known:
-            findings += ledger_findings(connection, known[0])
-        return VerifyReport(
-            key=key, index=state, extras=extras, run=known[0] if known else None, rows=rows, findings=tuple(findings)
-        )
+        run = latest.run if latest else None
+        if run:
+            findings += ledger_findings(connection, run)
+        return VerifyReport(key=key, index=state, extras=extras, run=run, rows=rows, findings=tuple(findings))
 
 
 def verify_named(
@@ -80,32 +79,32 @@ def verify_named(
     nulls_not_distinct: bool = False,
     work_mem: str | None = None,
 ) -> VerifyReport:
-    """Verify a constraint as a person names it; what is left out is read from the catalog.
+    """Verify a constraint by its name; columns and options that are not given are read from the catalog.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
-    asked = UniqueKey(
+    key = UniqueKey(
         table=table, schema=schema, name=name, columns=columns or (name,), nulls_not_distinct=nulls_not_distinct
     )
-    found = catalog.find(connection, asked)
+    match = catalog.find(connection, key)
     row = None
-    if found:
-        form = statement("constraint_form", relid=str(found[1].relid), name=literal(name))
+    if match:
+        form = statement("constraint_form", relid=str(match[1].relid), name=literal(name))
         row = execute(connection, form).one_or_none()
     if row is not None:
-        asked = replace(
-            asked,
+        key = replace(
+            key,
             columns=columns or tuple(row.columns),
             include=tuple(row.included),
             nulls_not_distinct=nulls_not_distinct or row.nulls_not_distinct,
             deferrable=row.deferrable,
             initially="DEFERRED" if row.deferred else "IMMEDIATE",
         )
-    elif found and not columns:
-        missing = finding("constraint-missing", name, table=found[1].name)
-        return VerifyReport(key=asked, index=None, extras=None, run=None, findings=(missing,))
-    return verify(connection, asked, work_mem=work_mem)
+    elif match and not columns:
+        missing = finding("constraint-missing", name, table=match[1].name)
+        return VerifyReport(key=key, index=None, extras=None, run=None, findings=(missing,))
+    return verify(connection, key, work_mem=work_mem)
 
 
 def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | None) -> list[Finding]:
@@ -121,14 +120,15 @@ def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | No
 
 
 def _amcheck(connection: Connection, state: IndexState) -> list[Finding]:
-    """Ask amcheck, where it is installed, whether every row is in the index and no key twice (PG 17)."""
-    row = execute(connection, statement("amcheck")).one_or_none()
-    if row is None:
+    """Compare the index with the table by amcheck, if it is installed; it also finds duplicates (PostgreSQL 17+)."""
+    amcheck = execute(connection, statement("amcheck")).one_or_none()
+    if amcheck is None:
         return [finding("amcheck-missing")]
-    arguments = "heapallindexed => true" + (", checkunique => true" if row.checks_unique else "")
+    options = "heapallindexed => true" + (", checkunique => true" if amcheck.checks_unique else "")
     try:
         with transaction(connection, lock_timeout="5s", read_only=True):
-            execute(connection, f"SELECT {row.name}({state.oid}::pg_catalog.regclass, {arguments})")
+            sql = statement("amcheck_index", function=amcheck.name, index=str(state.oid), options=options)
+            execute(connection, sql)
     except DBAPIError as error:
         if sqlstate(error) in (INDEX_CORRUPTED, DATA_CORRUPTED):
             return [finding("index-corrupt", reason(error))]
@@ -138,45 +138,40 @@ def _amcheck(connection: Connection, state: IndexState) -> list[Finding]:
     return []
 
 
-def ledger_findings(connection: Connection, known: Run) -> list[Finding]:
-    """Return what is wrong with the ledger's sums for one run: run = batches = archive."""
+def ledger_findings(connection: Connection, run: Run) -> list[Finding]:
+    """Return what is wrong with the sums of one run: the run, its batches and its archive have to agree."""
     findings = []
-    if known.state == "cleaning":
-        findings.append(finding("run-unfinished", known.id))
-    if known.purged_at is not None:
+    if run.state == "cleaning":
+        findings.append(finding("run-unfinished", run.id))
+    if run.purged_at is not None:
         return findings
-    archive = ledger.archive_name(known.id)
-    batches = execute(
-        connection,
-        "SELECT coalesce(sum(archived), 0)::int8 AS archived, coalesce(sum(restored), 0)::int8 AS restored "
-        f"FROM dupe_audit.batch WHERE run_id = {known.id}",
-    ).one()
-    if not ledger.is_there(connection, archive):
-        if known.archived > known.restored:
-            findings.append(finding("archive-missing", known.id))
+    archive = ledger.archive_name(run.id)
+    if not ledger.relation_exists(connection, archive):
+        if run.archived > run.restored:
+            findings.append(finding("archive-missing", run.id))
         return findings
-    kept = execute(
-        connection, f"SELECT count(*) AS archived, pg_catalog.count(dupe_audit_restored_at) AS restored FROM {archive}"
-    ).one()
-    for what in ("archived", "restored"):
-        sums = {"run": getattr(known, what), "batches": getattr(batches, what), "archive": getattr(kept, what)}
+    batches = execute(connection, statement("batch_sums", run=str(run.id))).one()
+    archived_rows = execute(connection, statement("archive_sums", archive=archive)).one()
+    for name in ("archived", "restored"):
+        sums = {"run": getattr(run, name), "batches": getattr(batches, name), "archive": getattr(archived_rows, name)}
         if len(set(sums.values())) > 1:
-            told = ", ".join(f"{place} {number}" for place, number in sums.items())
-            findings.append(finding("ledger-mismatch", f"run {known.id}, {what}: {told}"))
-    return findings + _child_findings(connection, known)
+            places = ", ".join(f"{place} {number:,}" for place, number in sums.items())
+            findings.append(finding("ledger-mismatch", f"run {run.id}, {name}: {places}"))
+    return findings + _child_findings(connection, run)
 
 
-def _child_findings(connection: Connection, known: Run) -> list[Finding]:
-    """Return what is wrong with the sums of moved children: ledger = record."""
+def _child_findings(connection: Connection, run: Run) -> list[Finding]:
+    """Return what is wrong with the sums of moved children: the ledger and the record have to agree."""
     findings = []
-    for row in ledger.children(connection, known.id):
-        record = ledger.record_name(known.id, row["number"])
-        kept = (0, 0)
-        if ledger.is_there(connection, record):
-            kept = tuple(
-                execute(connection, f"SELECT count(*), pg_catalog.count(dupe_audit_returned_at) FROM {record}").one()
+    for row in ledger.moved_children(connection, run.id):
+        record = ledger.record_name(run.id, row["number"])
+        moved = returned = 0
+        if ledger.relation_exists(connection, record):
+            sums = execute(connection, statement("record_sums", record=record)).one()
+            moved, returned = sums.moved, sums.returned
+        if (moved, returned) != (row["moved"], row["returned"]):
+            subject = f"ledger {row['moved']:,} and {row['returned']:,}, record {moved:,} and {returned:,}"
+            findings.append(
+                finding("ledger-mismatch", f"run {run.id}, moved and returned of {row['child']}: {subject}")
             )
-        if kept != (row["moved"], row["returned"]):
-            told = f"ledger {row['moved']} and {row['returned']}, record {kept[0]} and {kept[1]}"
-            findings.append(finding("ledger-mismatch", f"run {known.id}, moved and returned of {row['child']}: {told}"))
     return findings

@@ -16,9 +16,9 @@ KEY = ("-c", "correlation_id", "-c", "action_name", "-c", "created_at")
 def test_preflight_json_has_the_contract(dupe_audit, agent_actions):
     """The JSON of preflight has the documented names and exact counts, and duplicates end with 1."""
     done = dupe_audit("preflight", "--table", "agent_actions", *KEY, "--name", NAME, "--format", "json", code=1)
-    told = json.loads(done.stdout)
-    findings = told.pop("findings")
-    estimates = told.pop("estimates")
+    report = json.loads(done.stdout)
+    findings = report.pop("findings")
+    estimates = report.pop("estimates")
 
     assert {
         "schema": "public",
@@ -35,20 +35,20 @@ def test_preflight_json_has_the_contract(dupe_audit, agent_actions):
         "exact_groups": 59,
         "divergent_groups": 1,
         "references": [],
-    } == told
+    } == report
     assert {"index_bytes", "archive_bytes", "temp_bytes"} == set(estimates)
     assert ["divergent-duplicates", "duplicates"] == [f["id"] for f in findings]
     assert {"id", "severity", "message", "help"} == set(findings[0])
 
 
 def test_preflight_without_a_table_reads_the_pending_revisions(dupe_audit, agent_actions, alembic):
-    """A pending key is counted by its own rule, one whose table is still to come is said, and at last none is left."""
+    """A pending key is counted by its own rule, a missing table is a finding, and after the upgrade none is pending."""
     pending = json.loads(dupe_audit("preflight", "--format", "json", code=1).stdout)
     assert [
         (NAME, 60, ["duplicates"]),
         ("unique_routing_decision_per_correlation_timestamp", None, ["table-missing"]),
         ("unique_manifest_injection_per_correlation_timestamp", None, ["table-missing"]),
-    ] == [(one["constraint"], one["extras"], [f["id"] for f in one["findings"]]) for one in pending]
+    ] == [(report["constraint"], report["extras"], [f["id"] for f in report["findings"]]) for report in pending]
 
     alembic("upgrade", "head")
     done = dupe_audit("preflight")
@@ -66,26 +66,28 @@ def test_preflight_changes_nothing(dupe_audit, agent_actions, sql):
 def test_preflight_prints_keys_only_when_asked(dupe_audit, agent_actions):
     """Key values appear with --show-keys, and nowhere without it."""
     quiet = dupe_audit("preflight", "--table", "agent_actions", *KEY, code=1)
-    asked = dupe_audit("preflight", "--table", "agent_actions", *KEY, "--show-keys", code=1)
+    with_keys = dupe_audit("preflight", "--table", "agent_actions", *KEY, "--show-keys", code=1)
 
     assert "2026-01-01" not in quiet.stdout + quiet.stderr
-    assert "2026-01-01" in asked.stdout
+    assert "2026-01-01" in with_keys.stdout
 
 
 def test_verify_before_and_after(dupe_audit, alembic, agent_actions):
     """A missing constraint is a finding and ends with 1; afterwards verify proves it and ends with 0."""
     missing = dupe_audit("verify", "--table", "agent_actions", "--name", NAME, *KEY, "--format", "json", code=1)
-    told = json.loads(missing.stdout)
-    assert (False, None, 60) == (told["ok"], told["index"], told["extras"])
+    report = json.loads(missing.stdout)
+    assert (False, None, 60) == (report["ok"], report["index"], report["extras"])
 
     alembic("upgrade", "015")
-    told = json.loads(dupe_audit("verify", "--table", "agent_actions", "--name", NAME, "--format", "json").stdout)
-    assert (True, True, 0) == (told["ok"], told["index"]["valid"], told["extras"])
-    assert {"id": 1, "rows_before": 1060, "archived": 60, "restored": 0} == told["run"]
-    assert ["agent_actions"] == [one["table"] for one in json.loads(dupe_audit("verify", "--format", "json").stdout)]
+    report = json.loads(dupe_audit("verify", "--table", "agent_actions", "--name", NAME, "--format", "json").stdout)
+    assert (True, True, 0) == (report["ok"], report["index"]["valid"], report["extras"])
+    assert {"id": 1, "rows_before": 1060, "archived": 60, "restored": 0} == report["run"]
+    assert ["agent_actions"] == [
+        report["table"] for report in json.loads(dupe_audit("verify", "--format", "json").stdout)
+    ]
 
 
-def test_verify_of_a_name_that_is_not_there(dupe_audit, agent_actions):
+def test_verify_of_an_unknown_name(dupe_audit, agent_actions):
     """A constraint that does not exist is a finding, not a failure of the program."""
     done = dupe_audit("verify", "--table", "agent_actions", "--name", "nothing", code=1)
 
@@ -103,7 +105,7 @@ def test_runs_shows_the_ledger(dupe_audit, alembic, agent_actions):
 
 
 def test_restore_does_what_downgrade_does(dupe_audit, alembic, agent_actions, sql):
-    """Restore drops the constraint and brings the table back byte for byte; again, it does nothing."""
+    """Restore drops the constraint and restores the table byte for byte; a second restore does nothing."""
     before = sql(CHECKSUM)
     alembic("upgrade", "015")
 
@@ -114,17 +116,17 @@ def test_restore_does_what_downgrade_does(dupe_audit, alembic, agent_actions, sq
 
 
 def test_children_are_counted_and_pointed_back(dupe_audit, agent_actions, sql, engine):
-    """Preflight says what stands in the way of children for either rule; restore points back those that followed."""
+    """Preflight counts children for either rule; restore points those back that followed the survivor."""
     sql(
         "CREATE TABLE child (n int PRIMARY KEY, action uuid REFERENCES agent_actions);"
         "INSERT INTO child SELECT row_number() OVER (), id FROM agent_actions"
     )
     before = sql("SELECT * FROM child ORDER BY n")
-    for rule, told in ((), True), (("--references", "repoint"), False):
+    for rule, is_refused in ((), True), (("--references", "repoint"), False):
         done = dupe_audit("preflight", "--table", "agent_actions", *KEY, *rule, "--format", "json", code=1)
         report = json.loads(done.stdout)
         assert 60 == report["references"][0]["rows"]
-        assert told == ("foreign-key-references" in {found["id"] for found in report["findings"]})
+        assert is_refused == ("foreign-key-references" in {finding["id"] for finding in report["findings"]})
 
     with engine.connect() as connection:
         key = UniqueKey(table="agent_actions", columns=KEY[1::2])
@@ -153,7 +155,7 @@ def test_purge_asks_first_h144(dupe_audit, alembic, agent_actions, sql):
         (("preflight", "-c", "a"), 2, "needs --table"),
         (("verify", "--table", "agent_actions"), 2, "--name"),
         (("preflight", "--table", "x" * 64, "-c", "a"), 2, "longer than 63 bytes"),
-        (("--database-url", "mysql://h/d", "runs"), 2, "PostgreSQL alone"),
+        (("--database-url", "mysql://h/d", "runs"), 2, "The URL is for mysql; only PostgreSQL is supported"),
         (("--database-url", "postgresql://u:secret@localhost:1/d", "runs"), 3, "Cannot connect"),
         (("--database-url", "postgresql://u:sec ret@[/d", "runs"), 2, "cannot be read"),
         (("restore", "99"), 3, "no run 99"),
@@ -172,14 +174,14 @@ def test_errors_say_what_to_do_and_end_with_the_documented_code(dupe_audit, argu
 
 
 def test_no_database_named(dupe_audit, environment):
-    """Without any URL the message names the three places where one can stand."""
+    """Without any URL, the message names the three places for one."""
     del environment["DATABASE_URL"]
 
     assert "--database-url" in dupe_audit("runs", code=2).stderr
 
 
 def test_says_where_it_is_without_the_password(dupe_audit, environment):
-    """Every command says host, database and user before it works."""
+    """Every command prints host, database and user before it works."""
     done = dupe_audit("runs")
 
     assert "database dupe_audit_test_" in done.stderr
@@ -200,3 +202,57 @@ def test_every_form_of_a_url_connects_h187(dupe_audit, environment, database_url
     environment["DATABASE_URL"] = form.format(database=url.database, host=url.query["host"], port=url.query["port"])
 
     assert f"database {url.database} on" in dupe_audit("runs").stderr
+
+
+@pytest.fixture
+def broken_env(tmp_path):
+    """Write a project whose env.py has these lines; return its Alembic config."""
+
+    def write(*lines):
+        (tmp_path / "versions").mkdir(exist_ok=True)
+        (tmp_path / "env.py").write_text("\n".join(lines))
+        config = tmp_path / "alembic.ini"
+        config.write_text(f"[alembic]\nscript_location = {tmp_path}\n")
+        return str(config)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (
+            (
+                "",
+                "def app():",
+                "    raise RuntimeError('Working outside of application context.\\nThis means')",
+                "app()",
+            ),
+            "RuntimeError: Working outside of application context. (env.py, line 3)",
+        ),
+        (("import os", "os.environ['NO_SUCH_VARIABLE']"), "KeyError: 'NO_SUCH_VARIABLE' (env.py, line 2)"),
+        (
+            ("import json", "", "json.loads('')"),
+            "JSONDecodeError: Expecting value: line 1 column 1 (char 0) (env.py, line 3)",
+        ),
+        (("if",), "SyntaxError: invalid syntax (env.py, line 1)"),
+        (("raise ValueError",), "ValueError (env.py, line 1)"),
+        (
+            ("raise ValueError('postgresql://app:hunter2@db/orders is wrong')",),
+            "ValueError: postgresql://app:***@db/orders is wrong (env.py, line 1)",
+        ),
+    ],
+)
+def test_an_error_of_env_py_is_named_with_its_line(dupe_audit, broken_env, lines, reason):
+    """An env.py that fails ends the command with 3, and its error is printed with the line, without a password."""
+    done = dupe_audit("-c", broken_env(*lines), "verify", code=3)
+    assert f"Error: env.py failed: {reason}. Fix that first: alembic current has to work.\n" in done.stderr
+
+
+def test_an_unexpected_error_asks_for_its_traceback(dupe_audit, broken_env, tmp_path):
+    """Any other unexpected error ends with 3, names its class, and says how to get the traceback."""
+    config = broken_env()
+    (tmp_path / "versions" / "1.py").write_text("raise RuntimeError('not about env.py')")
+    done = dupe_audit("-c", config, "verify", code=3)
+    assert "Unexpected error: RuntimeError." in done.stderr
+    assert "DUPE_AUDIT_TRACEBACK=1" in done.stderr

@@ -22,19 +22,19 @@ from dupe_audit.errors import WrongUsage
 
 PROMISES = [
     "preflight counts exactly what was seeded",
-    "only the duplicates are in the way",
-    "preflight counts right while they write",
-    "the upgrade succeeds while they write",
+    "duplicates are the only obstacle",
+    "preflight counts correctly during writes",
+    "the upgrade succeeds during writes",
     "verify proves the constraint",
-    "each extra is archived, each key keeps a row",
-    "of ten identical inserts one succeeds",
-    "no duplicate comes in under the constraint",
-    "the downgrade succeeds while they write",
-    "all that was archived is restored",
-    "untouched rows are back, byte for byte",
+    "every extra is archived, every key keeps one row",
+    "one of ten identical inserts succeeds",
+    "the constraint lets no duplicate in",
+    "the downgrade succeeds during writes",
+    "every archived row is restored",
+    "untouched rows are the same, byte for byte",
     "every row of the writers is as they left it",
-    "the old writers really raced",
-    "no writer sees an unforeseen error",
+    "the old writers did race",
+    "no writer sees an unexpected error",
     "no writer waits longer than 1,000 ms",
 ]
 COMMAND = [sys.executable, "-m", "dupe_audit.cli", "demo", "--rows", "5000", "--extras", "200"]
@@ -42,7 +42,7 @@ COMMAND = [sys.executable, "-m", "dupe_audit.cli", "demo", "--rows", "5000", "--
 
 @pytest.fixture
 def scratch(monkeypatch) -> Iterator[Path]:
-    """A temporary directory that the server's account can reach, and that has to be empty afterwards."""
+    """A temporary directory that the server's account can reach; it has to be empty afterwards."""
     path = Path(tempfile.mkdtemp(prefix="demo-", dir="/tmp"))  # short enough for a socket's path
     path.chmod(0o755)
     monkeypatch.setenv("TMPDIR", str(path))
@@ -56,11 +56,11 @@ def judged(page: str) -> dict[str, str]:
     return {promise: line[0] for line in marked for promise in PROMISES if promise in line}
 
 
-def told(extras: int = 200) -> tuple[bool, str]:
-    """Tell a small story in this process; return its outcome and its page."""
+def played(extras: int = 200) -> tuple[bool, str]:
+    """Play a small demo in this process; return its outcome and its page."""
     page = io.StringIO()
-    kept = demo(rows=5000, extras=extras, console=Console(file=page, width=100))
-    return kept, page.getvalue()
+    all_kept = demo(rows=5000, extras=extras, console=Console(file=page, width=100))
+    return all_kept, page.getvalue()
 
 
 def test_demo_keeps_every_promise(scratch):
@@ -75,8 +75,8 @@ def test_demo_keeps_every_promise(scratch):
     assert list(scratch.iterdir()) == []
 
 
-def test_broken_promises_are_told_apart(monkeypatch):
-    """An altered row, a lost row and a long lock break just the three promises they concern, and the demo is False."""
+def test_broken_promises_are_distinguished(monkeypatch):
+    """A changed row, a lost row and a long lock break exactly the three promises they concern, and the demo fails."""
     undisturbed = Story.downgrade
 
     def sabotage(story: Story) -> None:
@@ -94,10 +94,10 @@ def test_broken_promises_are_told_apart(monkeypatch):
         undisturbed(story)
 
     monkeypatch.setattr(Story, "downgrade", sabotage)
-    kept, page = told()
-    assert not kept
+    all_kept, page = played()
+    assert not all_kept
     assert {promise for promise, mark in judged(page).items() if mark == "✗"} == {
-        "untouched rows are back, byte for byte",
+        "untouched rows are the same, byte for byte",
         "every row of the writers is as they left it",
         "no writer waits longer than 1,000 ms",
     }, page
@@ -105,7 +105,7 @@ def test_broken_promises_are_told_apart(monkeypatch):
 
 
 def test_missing_constraint_is_noticed(monkeypatch):
-    """Without the constraint the ten inserts, and the next duplicates, are seen to get through."""
+    """Without the constraint, the demo reports that the ten inserts and the next duplicates get through."""
     undisturbed = Story.insert_at_once
 
     def sabotage(story: Story) -> None:
@@ -114,16 +114,16 @@ def test_missing_constraint_is_noticed(monkeypatch):
         undisturbed(story)
 
     monkeypatch.setattr(Story, "insert_at_once", sabotage)
-    kept, page = told()
-    assert not kept
+    all_kept, page = played()
+    assert not all_kept
     assert {
-        "of ten identical inserts one succeeds",
-        "no duplicate comes in under the constraint",
+        "one of ten identical inserts succeeds",
+        "the constraint lets no duplicate in",
     } <= {promise for promise, mark in judged(page).items() if mark == "✗"}, page
 
 
 def test_failed_upgrade_ends_the_story(monkeypatch):
-    """What stops the upgrade is a broken promise with its reason, and no step that builds on it is told."""
+    """A failed upgrade is a broken promise with its reason, and no step that depends on it follows."""
     undisturbed = Story.upgrade
 
     def sabotage(story: Story) -> None:
@@ -133,9 +133,9 @@ def test_failed_upgrade_ends_the_story(monkeypatch):
         undisturbed(story)
 
     monkeypatch.setattr(Story, "upgrade", sabotage)
-    kept, page = told()
-    assert not kept
-    assert judged(page)["the upgrade succeeds while they write"] == "✗"
+    all_kept, page = played()
+    assert not all_kept
+    assert judged(page)["the upgrade succeeds during writes"] == "✗"
     assert "delete-trigger" in page
     assert "downgrade" not in page
 
@@ -160,15 +160,15 @@ def test_ctrl_c_leaves_nothing(scratch):
                 break
         os.killpg(demonstration.pid, signal.SIGINT)
         # Reads to the end: every writer has inherited stderr, so this waits for all of them to be gone.
-        rest = demonstration.stdout.read()
+        output = demonstration.stdout.read()
         killer.cancel()
-    assert demonstration.returncode == 130, rest
-    assert "Traceback" not in rest
+    assert demonstration.returncode == 130, output
+    assert "Traceback" not in output
     assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize(("rows", "extras", "writers"), [(5000, 0, 4), (5000, 2501, 4), (5000, 200, 1)])
-def test_numbers_that_make_no_story_are_refused(rows, extras, writers):
-    """Extras that cannot be seeded, and a writer that has nobody to race with, are refused before anything starts."""
+def test_impossible_numbers_are_refused(rows, extras, writers):
+    """Extras that cannot be seeded, and a single writer, which cannot race, are refused before anything starts."""
     with pytest.raises(WrongUsage):
         demo(rows=rows, extras=extras, writers=writers, console=Console(file=io.StringIO()))

@@ -35,8 +35,8 @@ FROM generate_series(1, 2)
 @pytest.fixture
 def checksums(sql):
     """Return both tables' rows as text, hashed."""
-    one = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM {} AS t"
-    return lambda: [sql(one.format(table)) for table in (DECISIONS, INJECTIONS)]
+    query = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM {} AS t"
+    return lambda: [sql(query.format(table)) for table in (DECISIONS, INJECTIONS)]
 
 
 @pytest.fixture
@@ -112,8 +112,8 @@ def test_empty_tables_are_enforced_and_left_again(alembic, dupe_audit, sql):
 )
 def test_rows_that_differ_in_more_are_refused(alembic, sql, seeded, table, change, reached):
     """Two rows of one key that are no copies stop the upgrade before one of them leaves the table."""
-    one = f"(SELECT max(id::text)::uuid FROM {table} WHERE correlation_id = md5('3')::uuid)"
-    sql(f"UPDATE {table} SET {change} WHERE id = {one}")
+    decision = f"(SELECT max(id::text)::uuid FROM {table} WHERE correlation_id = md5('3')::uuid)"
+    sql(f"UPDATE {table} SET {change} WHERE id = {decision}")
     before = sql(f"SELECT count(*) FROM {table}")
 
     done = alembic("upgrade", "head", code=255)

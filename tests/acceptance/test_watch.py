@@ -1,4 +1,4 @@
-"""The view from a second terminal: beside a real upgrade, on a pseudo terminal, and for scripts."""
+"""The view from a second terminal: during a real upgrade, on a pseudo terminal, and for scripts."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from dupe_audit.connect import connect
 from dupe_audit.directives import online
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.verify import verify
-from dupe_audit.watch import look as progress
+from dupe_audit.watch.look import look
 
 ROOT = Path(__file__).parents[2]
 KEY = UniqueKey(table="agent_actions", columns=("correlation_id", "action_name", "created_at"))
@@ -81,7 +81,7 @@ def large(alembic, sql):
 
 @pytest.fixture
 def beside(environment):
-    """Start a program of ours beside the test, its output read line by line; it is gone after the test."""
+    """Start a program beside the test, whose output is read line by line; it is killed after the test."""
     with ExitStack() as started:
 
         def start(*command):
@@ -97,7 +97,7 @@ def beside(environment):
 
 @pytest.fixture
 def unfinished(engine, agent_actions):
-    """A cleanup that was left after its first batch."""
+    """A cleanup that was abandoned after its first batch."""
     with engine.connect() as connection:
         batches = cleanup(connection, KEY, CleanupRule(batch_size=10, divergent="archive"))
         next(batches)
@@ -105,13 +105,13 @@ def unfinished(engine, agent_actions):
 
 
 def lines_until(process, word):
-    """Return the lines that a process writes up to the first one with that word."""
-    told = []
+    """Return the lines that a process writes, up to the first one that contains *word*."""
+    lines = []
     for line in process.stdout:
-        told.append(line)
+        lines.append(line)
         if word in line:
-            return told
-    raise AssertionError((told, process.stderr.read()))
+            return lines
+    raise AssertionError((lines, process.stderr.read()))
 
 
 def test_an_upgrade_is_followed_from_its_first_batch_to_its_end(beside, large, psycopg_connect):
@@ -119,116 +119,120 @@ def test_an_upgrade_is_followed_from_its_first_batch_to_its_end(beside, large, p
     reader = psycopg_connect(application_name="report")
     reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT")
     watch = beside(*WATCH, "--until-done", "--interval", "0.2")
-    lines_until(watch, "Nothing runs, and nothing was ever cleaned in this database.")
+    lines_until(watch, "Nothing is running, and nothing was ever cleaned in this database.")
     options = ("-x", "dupe_audit.batch_size=1000", "-x", "dupe_audit.pause=0.15")
     alembic = beside(sys.executable, "-m", "alembic", *options, "upgrade", "015")
 
-    told = lines_until(watch, "waiting for old snapshots")
+    lines = lines_until(watch, "waiting for old snapshots")
     held = f"waiting for pid {reader.info.backend_pid} (report, idle in transaction, open for "
-    # Besides the reader, whatever has a snapshot at that instant is counted, a look of ours among them.
-    assert re.search(r"building the index \(waiting for old snapshots\); \d of \d transactions waited for; ", told[-1])
-    assert held in told[-1]
-    counted = [int(n.replace(",", "")) for n in re.findall(r"cleaning; ([\d,]+) of 12,000 extras", "".join(told))]
+    # Besides the reader, every session with a snapshot at that instant is counted, our own look included.
+    assert re.search(r"building the index \(waiting for old snapshots\); \d of \d transactions waited for; ", lines[-1])
+    assert held in lines[-1]
+    counted = [int(n.replace(",", "")) for n in re.findall(r"cleaning; ([\d,]+) of 12,000 extras", "".join(lines))]
     assert len(counted) > 3
     assert sorted(set(counted)) == counted
-    assert re.search(r"extras archived, [\d,]+ a second, about \d+ s left in this phase", "".join(told))
+    assert re.search(r"extras archived, [\d,]+ per second, about \d+ s left in this phase", "".join(lines))
 
     reader.rollback()
     assert (0, "") == (alembic.wait(30), alembic.stdout.read())
-    rest, errors = watch.communicate(timeout=60)
-    assert "agent_actions: enforced by unique_action_per_correlation_timestamp; 12,000 rows archived\n" in rest
-    assert rest.endswith("Nothing runs.\n")
+    output, errors = watch.communicate(timeout=60)
+    assert "agent_actions: enforced by unique_action_per_correlation_timestamp; 12,000 rows archived\n" in output
+    assert output.endswith("Nothing is running.\n")
     assert 0 == watch.returncode
-    # Which database that is, and nothing else; no key value anywhere.
+    # The database, and nothing else; no key value anywhere.
     assert re.fullmatch(r"database \w+ on \S+ as \w+ \(PostgreSQL .*\)\n", errors)
-    assert "2026-01-01" not in "".join(told) + rest
+    assert "2026-01-01" not in "".join(lines) + output
 
 
-def test_rows_that_somebody_locks_are_named_and_a_killed_upgrade_is_called_unfinished(
-    beside, agent_actions, psycopg_connect
-):
-    """Who has a row that the upgrade waits for is named; once the upgrade is killed, that is told and the code is 1."""
+def test_the_holder_of_locked_rows_is_named_and_a_killed_upgrade_is_unfinished(beside, agent_actions, psycopg_connect):
+    """The session that locks a row of the upgrade is named; a killed upgrade is unfinished, with exit code 1."""
     reader = psycopg_connect(application_name="report")
     reader.execute("SELECT FROM agent_actions FOR UPDATE")
     alembic = beside(sys.executable, "-m", "alembic", "upgrade", "015")
     watch = beside(*WATCH, "--until-done")
-    told = lines_until(watch, "waiting for")
-    assert f"cleaning; 0 of 60 extras archived; waiting for pid {reader.info.backend_pid} (report, idle" in told[-1]
-    assert "RowShareLock" in told[-1]
+    lines = lines_until(watch, "waiting for")
+    assert f"cleaning; 0 of 60 extras archived; waiting for pid {reader.info.backend_pid} (report, idle" in lines[-1]
+    assert "RowShareLock" in lines[-1]
 
     alembic.kill()
-    rest, _ = watch.communicate(timeout=60)
-    assert rest.endswith(
-        "UNFINISHED, and nobody works on it (cleaning; 0 rows archived of 60 extras). Run: alembic upgrade head\n"
+    output, _ = watch.communicate(timeout=60)
+    assert output.endswith(
+        "UNFINISHED, and no session works on it (cleaning; 0 of 60 extras archived). Run: alembic upgrade head\n"
     )
     assert 1 == watch.returncode
 
 
 def test_the_proof_at_the_end_is_work_too(agent_actions, database_url, monkeypatch):
-    """While a directive verifies, nobody has the run lock, and yet the run is at work and not unfinished."""
+    """While a directive verifies, no session holds the run lock, and yet the run is working and not unfinished."""
     monkeypatch.setenv("DATABASE_URL", database_url)
-    config, seen = Config(), []
+    config, views = Config(), []
     config.set_main_option("script_location", str(ROOT / "alembic"))  # its ini file would set up logging
 
     def look_and_verify(*arguments, **options):
         with connect(database_url) as viewer:
-            seen.append(progress.look(viewer))
+            views.append(look(viewer))
         return verify(*arguments, **options)
 
     monkeypatch.setattr(online, "verify", look_and_verify)
     command.upgrade(config, "015")
-    (view,) = seen
-    assert ([("agent_actions", "verifying")], ()) == ([(one.table, one.phase) for one in view.working], view.stalled)
+    (view,) = views
+    assert ([("agent_actions", "verifying")], ()) == (
+        [(activity.table, activity.phase) for activity in view.working],
+        view.stalled,
+    )
 
 
 def test_on_a_terminal_it_is_redrawn_until_ctrl_c(environment, unfinished):
     """On a terminal the view is drawn again each second, and Ctrl-C ends it with 130, without a traceback."""
-    ours, theirs = pty.openpty()
+    controller, terminal = pty.openpty()
     process = subprocess.Popen(
         [*WATCH, "--interval", "0.2"],
         cwd=ROOT,
         env={**environment, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
         start_new_session=True,
     )
-    os.close(theirs)
+    os.close(terminal)
     page, pressed, deadline = "", False, time.monotonic() + 60
     try:
         while time.monotonic() < deadline and process.poll() is None:
-            if select.select([ours], [], [], 0.2)[0]:
-                with suppress(OSError):  # nobody has the other end any more
-                    page += os.read(ours, 65536).decode()
+            if select.select([controller], [], [], 0.2)[0]:
+                with suppress(OSError):  # the other end is closed
+                    page += os.read(controller, 65536).decode()
             if not pressed and page.count("UNFINISHED") > 2:
                 pressed = True
                 process.send_signal(signal.SIGINT)  # what the terminal does at Ctrl-C
         assert 130 == process.wait(5)
     finally:
         process.kill()
-        os.close(ours)
+        os.close(controller)
     assert "run 1, public.agent_actions (correlation_id, action_name, created_at)" in page
-    assert "UNFINISHED, and nobody works on it (cleaning; 10 rows archived of 60 extras)" in page
+    assert "UNFINISHED, and no session works on it (cleaning; 10 of 60 extras archived)" in page
     assert "Run: alembic upgrade head" in page
     assert "\x1b[?25h" in page[page.rindex("\x1b[?25l") :]  # the cursor is shown again
     assert "Traceback" not in page
     assert "Error" not in page
 
 
-def test_once_tells_scripts_what_is_the_matter(dupe_audit, alembic, unfinished):
-    """One look ends with 1 where a run stands unfinished and with 0 once it is done; its JSON has the same form."""
-    told = json.loads(dupe_audit("watch", "--once", "--format", "json", code=1).stdout)
-    jsonschema.validate(told, VIEW)
-    assert ([], [(1, True)]) == (told["working"], [(one["run"]["id"], one["stalled"]) for one in told["stalled"]])
+def test_once_gives_scripts_the_state(dupe_audit, alembic, unfinished):
+    """One look ends with 1 if a run is unfinished and with 0 once it is done; its JSON has the same form."""
+    view = json.loads(dupe_audit("watch", "--once", "--format", "json", code=1).stdout)
+    jsonschema.validate(view, VIEW)
+    assert ([], [(1, True)]) == (
+        view["working"],
+        [(activity["run"]["id"], activity["stalled"]) for activity in view["stalled"]],
+    )
 
     alembic("upgrade", "015")
-    told = json.loads(dupe_audit("watch", "--once", "--format", "json").stdout)
-    jsonschema.validate(told, VIEW)
-    assert ([], [], "enforced") == (told["working"], told["stalled"], told["resting"][0]["run"]["state"])
+    view = json.loads(dupe_audit("watch", "--once", "--format", "json").stdout)
+    jsonschema.validate(view, VIEW)
+    assert ([], [], "enforced") == (view["working"], view["stalled"], view["resting"][0]["run"]["state"])
 
 
 def test_it_says_why_it_cannot_look(dupe_audit):
-    """Where nothing was ever cleaned one look ends with 0; without a server with 3; JSON without one look with 2."""
+    """One look ends with 0 if nothing was ever cleaned, with 3 without a server; JSON without --once ends with 2."""
     assert "nothing was ever cleaned" in dupe_audit("watch", "--once").stdout
     nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
     assert "Cannot connect" in dupe_audit("watch", "--database-url", nowhere, code=3).stderr

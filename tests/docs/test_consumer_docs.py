@@ -18,8 +18,8 @@ def test_every_metric_is_documented():
     documented = {name.removesuffix("_total"): (kind, re.findall(r"`(\w+)`", labels)) for name, kind, labels in rows}
     metrics = Metrics(version="1", group="g")
     exported = {
-        one._name.removeprefix("dupe_audit_consumer_"): (one._type, list(one._labelnames))
-        for one in metrics.registry._collector_to_names
+        metric._name.removeprefix("dupe_audit_consumer_"): (metric._type, list(metric._labelnames))
+        for metric in metrics.registry._collector_to_names
     }
     assert exported == documented
 
@@ -30,14 +30,14 @@ def test_every_reason_is_documented():
     for path in SOURCE.glob("*.py"):
         used |= set(re.findall(r'Poison\(\s*"(\w+)"|reason="(\w+)"|_pattern\(\w+, "(\w+)"', path.read_text()))
     section = METRICS.split("### Reasons")[1].split("\n## ")[0]
-    assert {"".join(one) for one in used} == set(re.findall(r"`([a-z][a-z_0-9]+)`", section)) - {"sqlstate"}
+    assert {"".join(match) for match in used} == set(re.findall(r"`([a-z][a-z_0-9]+)`", section)) - {"sqlstate"}
 
 
 def test_every_log_event_is_documented():
     """Each event that is logged stands in the table of events, and no other."""
     used = {"log"}
     for path in SOURCE.glob("*.py"):
-        used |= set(re.findall(r'\bsay\(\s*"(\w+)"', path.read_text()))
+        used |= set(re.findall(r'\blog_event\(\s*"(\w+)"', path.read_text()))
     section = METRICS.split("## Logs")[1]
     documented = {name for row in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE) for name in row.split(", ")}
     assert used == {name.strip("`") for name in documented} - {"event"}
@@ -63,8 +63,8 @@ def test_every_setting_is_documented(heading):
     reading = (SOURCE / "reading.py").read_text()
     function = {"columns": "column"}.get(heading, heading)
     body = reading.split(f"def _{function}(")[1].split("\ndef ")[0]
-    asked = set(re.findall(r'(?:section|one)\.(?:text|texts|choice|flag|whole|share|duration|raw)\(\s*"(\w+)"', body))
+    options = set(re.findall(r'section\.(?:text|texts|choice|flag|integer|share|duration|raw)\(\s*"(\w+)"', body))
     page = (ROOT / "docs" / "reference" / "consumer-config.md").read_text()
     section = page.split(f"## [{heading}]\n")[1].split("\n## ")[0]
     documented = set(re.findall(r"^\| `(\w+)` \| ", section.split("| `type` | Takes")[0], re.MULTILINE))
-    assert asked == documented
+    assert options == documented

@@ -22,7 +22,7 @@ from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import Counts, DuplicateReport, IndexState, UniqueKey, VerifyReport
 from dupe_audit.statements import template
 from dupe_audit.watch import render as render_watch
-from dupe_audit.watch.facts import Blocker, Phase, RunSeen, Seen, View
+from dupe_audit.watch.facts import Activity, Blocker, Phase, RunSummary, View
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -88,16 +88,16 @@ def command_of(line: str) -> list[str]:
     return command
 
 
-def job_commands(told: object) -> Iterator[list[str]]:
+def job_commands(node: object) -> Iterator[list[str]]:
     """Yield each command that a job or a hook runs, as its words, from what its YAML says."""
-    if isinstance(told, list):
-        for one in told:
-            yield from job_commands(one)
-    elif isinstance(told, dict):
-        for key, value in told.items():
+    if isinstance(node, list):
+        for child in node:
+            yield from job_commands(child)
+    elif isinstance(node, dict):
+        for key, value in node.items():
             if key in {"run", "script", "entry"}:
                 lines = value if isinstance(value, list) else value.splitlines()
-                yield from (command_of(line) + told.get("args", []) for line in lines)
+                yield from (command_of(line) + node.get("args", []) for line in lines)
             else:
                 yield from job_commands(value)
 
@@ -107,10 +107,10 @@ def rejected(arguments: list[str]) -> str | None:
     try:
         with main.make_context("dupe-audit", list(arguments)) as context:
             # What the group leaves to its command: click keeps the name apart from the rest.
-            name, command, rest = main.resolve_command(context, [*context._protected_args, *context.args])
+            name, command, remaining = main.resolve_command(context, [*context._protected_args, *context.args])
             if command is None:
                 return f"no command {name}"
-            command.make_context(name, rest, parent=context)
+            command.make_context(name, remaining, parent=context)
     except click.exceptions.Exit:
         return None  # --help and --version
     except click.ClickException as error:
@@ -120,13 +120,15 @@ def rejected(arguments: list[str]) -> str | None:
 
 def directives() -> dict[str, inspect.Signature]:
     """Return the directives with their signatures, as a revision calls them and without types."""
-    found = {}
-    for one in vars(operations).values():
-        if inspect.isclass(one) and issubclass(one, MigrateOperation) and one is not MigrateOperation:
-            name = next(name for name, member in vars(one).items() if isinstance(member, classmethod))
-            _alembics, *parameters = inspect.signature(getattr(one, name)).parameters.values()
-            found[name] = inspect.Signature([each.replace(annotation=each.empty) for each in parameters])
-    return found
+    signatures = {}
+    for operation in vars(operations).values():
+        if inspect.isclass(operation) and issubclass(operation, MigrateOperation) and operation is not MigrateOperation:
+            name = next(name for name, member in vars(operation).items() if isinstance(member, classmethod))
+            _alembics, *parameters = inspect.signature(getattr(operation, name)).parameters.values()
+            signatures[name] = inspect.Signature(
+                [parameter.replace(annotation=parameter.empty) for parameter in parameters]
+            )
+    return signatures
 
 
 @pytest.mark.parametrize("finding", sorted(CATALOGUE.keys() | FINDINGS.keys()))
@@ -137,8 +139,8 @@ def test_every_finding_has_its_page(finding):
     entry = CATALOGUE[finding]
     acceptable = "yes" if entry.acceptable else "no" if entry.severity == "error" else "not needed"
     assert headings(FINDINGS[finding]) == [finding, "Problem", "Solution"]
-    said = f"Severity: **{entry.severity}**. Can be accepted: {acceptable}"
-    assert FINDINGS[finding].read_text().splitlines()[2].startswith(said)
+    expected = f"Severity: **{entry.severity}**. Can be accepted: {acceptable}"
+    assert FINDINGS[finding].read_text().splitlines()[2].startswith(expected)
 
 
 def test_the_table_of_findings_is_complete():
@@ -151,9 +153,9 @@ def test_the_table_of_findings_is_complete():
 @pytest.mark.parametrize("name", sorted(main.commands))
 def test_every_command_has_its_page(name):
     """A command has help with an example, and a page that names each of its options and is linked from the overview."""
-    command = main.commands[name]
+    command = main.commands[name].load()
     page = (REFERENCE / "commands" / f"{name}.md").read_text()
-    options = [name for one in command.params if isinstance(one, click.Option) for name in one.opts]
+    options = [name for option in command.params if isinstance(option, click.Option) for name in option.opts]
 
     assert "Example: dupe-audit" in (command.help or "")
     assert page.startswith(f"# dupe-audit {name}\n")
@@ -169,16 +171,18 @@ def test_no_page_is_about_a_command_that_is_not_there():
 @pages
 def test_commands_in_the_prose_exist(page):
     """Whatever a page tells its reader to type after dupe-audit is a command with options that it has."""
-    told = [words[1:] for words in shell_commands(page) if words[:1] == ["dupe-audit"]]
-    assert {shlex.join(arguments): problem for arguments in told if (problem := rejected(arguments))} == {}
+    commands = [words[1:] for words in shell_commands(page) if words[:1] == ["dupe-audit"]]
+    assert {shlex.join(arguments): problem for arguments in commands if (problem := rejected(arguments))} == {}
 
 
 @pytest.mark.parametrize("file", [*PAGES, *JOBS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_in_jobs_exist(file):
     """Whatever a job or a hook in a page or in this repository runs is a command with options that it has."""
     texts = blocks(file, "yaml") if file.suffix == ".md" else [file.read_text()]
-    told = [words[1:] for text in texts for words in job_commands(yaml.safe_load(text)) if words[:1] == ["dupe-audit"]]
-    assert {shlex.join(arguments): problem for arguments in told if (problem := rejected(arguments))} == {}
+    commands = [
+        words[1:] for text in texts for words in job_commands(yaml.safe_load(text)) if words[:1] == ["dupe-audit"]
+    ]
+    assert {shlex.join(arguments): problem for arguments in commands if (problem := rejected(arguments))} == {}
 
 
 @pages
@@ -211,12 +215,12 @@ def test_every_page_can_be_reached():
 @pages
 def test_directives_in_the_prose_exist(page):
     """Every operation of ours that a page calls on op is a directive, with arguments that it has."""
-    known = directives()
+    signatures = directives()
     alembics = {"create_unique_constraint"}  # what a page compares ours with
-    for name, rest in re.findall(r"\bop\.(\w*(?:duplicates|unique_constraint)\w*)(\([^()]*\))?", page.read_text()):
-        assert name in known.keys() | alembics, f"there is no op.{name}"
-        arguments = set(re.findall(r"\b(\w+)=(?!=)", rest))
-        assert name in alembics or arguments <= known[name].parameters.keys(), f"op.{name}{rest}"
+    for name, call in re.findall(r"\bop\.(\w*(?:duplicates|unique_constraint)\w*)(\([^()]*\))?", page.read_text()):
+        assert name in signatures.keys() | alembics, f"there is no op.{name}"
+        arguments = set(re.findall(r"\b(\w+)=(?!=)", call))
+        assert name in alembics or arguments <= signatures[name].parameters.keys(), f"op.{name}{call}"
 
 
 @pytest.mark.parametrize("name", sorted(directives()))
@@ -249,7 +253,7 @@ def test_the_glossary_has_every_word():
 def test_every_exit_code_is_documented():
     """The page of exit codes has each code that an error of ours ends with."""
     page = (REFERENCE / "exit-codes.md").read_text()
-    codes = {one.exit_code for one in vars(errors).values() if hasattr(one, "exit_code")}
+    codes = {error.exit_code for error in vars(errors).values() if hasattr(error, "exit_code")}
     assert [code for code in sorted(codes) if f"\n| {code} |" not in page] == []
 
 
@@ -276,29 +280,33 @@ def test_the_json_in_the_prose_has_the_keys_that_are_printed():
     key = UniqueKey(table="orders", columns=("id",))
     counts = Counts(**dict.fromkeys(Counts.__slots__, 0))
     blank: dict[str, Any] = dict.fromkeys(IndexState.__slots__)
-    running = RunSeen(**dict.fromkeys(RunSeen.__slots__, ()))
+    running = RunSummary(**dict.fromkeys(RunSummary.__slots__, ()))
     blocker = Blocker(pid=1, name=None, state=None, seconds=None)
-    seen = Seen(schema="public", table="orders", run=running, blockers=(blocker,))
-    view = render_watch.as_json(View(at="", ledger=True, working=(seen,)))
+    activity = Activity(schema="public", table="orders", run=running, blockers=(blocker,))
+    view = render_watch.as_json(View(at="", ledger=True, working=(activity,)))
     printed = {
         "watch": view,
         "preflight": render.preflight_json(DuplicateReport(key=key, counts=counts)),
         "verify": render.verify_json(VerifyReport(key=key, index=IndexState(**blank), extras=0, run=None)),
         "check": render_check.as_json(reports.report(reports.result())),
     }
-    for command, told in printed.items():
+    for command, documented in printed.items():
         shown = json.loads(next(blocks(REFERENCE / "commands" / f"{command}.md", "json")))
-        assert list(shown) == list(told)
-        nested = {name for name, value in told.items() if isinstance(value, dict)}
-        assert {name: list(shown[name]) for name in nested} == {name: list(told[name]) for name in nested}
+        assert list(shown) == list(documented)
+        nested = {name for name, value in documented.items() if isinstance(value, dict)}
+        assert {name: list(shown[name]) for name in nested} == {name: list(documented[name]) for name in nested}
         listed = {
-            name for name, value in told.items() if value and isinstance(value, list) and isinstance(value[0], dict)
+            name
+            for name, value in documented.items()
+            if value and isinstance(value, list) and isinstance(value[0], dict)
         }
-        assert {name: list(shown[name][0]) for name in listed} == {name: list(told[name][0]) for name in listed}
+        assert {name: list(shown[name][0]) for name in listed} == {name: list(documented[name][0]) for name in listed}
         if command == "watch":
-            one, told_one = shown["working"][0], told["working"][0]
-            assert [list(one[name]) for name in ("run", "progress")] == [list(told_one[n]) for n in ("run", "progress")]
-            assert list(one["blockers"][0]) == list(told_one["blockers"][0])
+            working, documented_working = shown["working"][0], documented["working"][0]
+            assert [list(working[name]) for name in ("run", "progress")] == [
+                list(documented_working[n]) for n in ("run", "progress")
+            ]
+            assert list(working["blockers"][0]) == list(documented_working["blockers"][0])
 
 
 def test_every_phase_is_documented():

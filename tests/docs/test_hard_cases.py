@@ -27,7 +27,7 @@ FINDING = r"\[(?P<finding>[\w-]+)\]\(\.\./reference/findings/(?P=finding)\.md\)"
 OUT_OF_SCOPE = "out of scope: "
 
 
-def asked() -> set[int]:
+def required() -> set[int]:
     """Return the numbers that the page says it has to have, written as 1, 3-5."""
     listed = PAGE.split("## Completeness\n")[1].split(":\n")[1].split(".\n")[0]
     bounds = [[int(number) for number in part.split("-")] for part in listed.split(", ")]
@@ -36,8 +36,8 @@ def asked() -> set[int]:
 
 def test_every_case_has_one_row():
     """Each case that the page asks for has a row, and no row stands there twice or is malformed."""
-    assert 130 < len(asked())
-    assert set() == asked() - ROWS.keys()
+    assert 130 < len(required())
+    assert set() == required() - ROWS.keys()
     assert len(ROWS) == len(re.findall(r"^\| H", PAGE, flags=re.MULTILINE))
 
 

@@ -21,14 +21,14 @@ KINDS = {"jobs": "vendor.github-workflows", "repos": "pre-commit"}
 
 def shown(kind: str) -> dict[str, str]:
     """Return the YAML of one kind that the how-tos show, by a name for its file."""
-    found = {}
+    commands = {}
     for page in sorted(HOWTO.glob("*.md")):
         for number, block in enumerate(page.read_text().split("```yaml\n")[1:]):
             text = block.split("```")[0]
             keys = yaml.safe_load(text)
             if kind == next((KINDS[key] for key in KINDS if key in keys), "vendor.gitlab-ci"):
-                found[f"{page.stem}-{number}.yml"] = text
-    return found
+                commands[f"{page.stem}-{number}.yml"] = text
+    return commands
 
 
 @pytest.mark.parametrize("kind", ["vendor.github-workflows", "vendor.gitlab-ci"])
@@ -77,4 +77,4 @@ def test_configurations_for_the_hook_are_valid(tmp_path):
         file = tmp_path / ".pre-commit-config.yaml"
         file.write_text(text)
         (repository,) = load_config(file)["repos"]
-        assert [one["id"] for one in load_manifest(MANIFEST)] == [one["id"] for one in repository["hooks"]]
+        assert [hook["id"] for hook in load_manifest(MANIFEST)] == [one["id"] for one in repository["hooks"]]

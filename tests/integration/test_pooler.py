@@ -17,7 +17,7 @@ from dupe_audit import UniqueKey
 from dupe_audit.model import CleanupRule
 from dupe_audit.postgres.driver import pooler
 from dupe_audit.preflight import blockers
-from dupe_audit.watch import look as progress
+from dupe_audit.watch.look import look, prepare
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
@@ -77,6 +77,6 @@ def test_pooler_stops_the_cleanup_unless_accepted(pooled_url, sql):
 def test_a_viewer_leaves_a_pooled_session_as_it_is(pooled_url):
     """What bounds the viewer's own session is not set where others get that session next."""
     with create_engine(pooled_url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as pooled:
-        progress.prepare(pooled)
-        assert not progress.look(pooled).ledger
+        prepare(pooled)
+        assert not look(pooled).ledger
         assert "off" == pooled.exec_driver_sql("SHOW default_transaction_read_only").scalar_one()

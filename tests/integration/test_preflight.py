@@ -19,10 +19,10 @@ def ids(report, severity=None):
     return [f.id for f in report.findings if severity in (None, f.severity)]
 
 
-def found(report, id_):
+def finding_of(report, id_):
     """Return the one finding of that id."""
-    (one,) = [f for f in report.findings if f.id == id_]
-    return one
+    (finding,) = [f for f in report.findings if f.id == id_]
+    return finding
 
 
 # Counts
@@ -259,7 +259,7 @@ PLAIN = "CREATE TABLE t (id int PRIMARY KEY, k int)"
 def test_what_stands_in_the_way_is_found(sql, conn, id_, severity, setup):
     """Whatever makes the upgrade impossible or harmful is found before it begins."""
     sql(setup)
-    assert severity == found(preflight(conn, KEY), id_).severity
+    assert severity == finding_of(preflight(conn, KEY), id_).severity
 
 
 def test_every_finding_can_be_pasted(conn, sql):
@@ -288,7 +288,7 @@ def test_stricter_index_h46(sql, conn):
     """Where fewer columns are unique already, the key says nothing new."""
     sql(PLAIN)
     report = preflight(conn, UniqueKey(table="t", columns=("id", "k"), name="uq"))
-    assert "t_pkey" in found(report, "stricter-index").message
+    assert "t_pkey" in finding_of(report, "stricter-index").message
 
 
 @pytest.mark.min_pg(15)
@@ -324,7 +324,7 @@ def test_triggers_h108(sql, conn):
     sql("CREATE TRIGGER del BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION f()")
     sql("CREATE TRIGGER ins AFTER INSERT ON t FOR EACH STATEMENT EXECUTE FUNCTION f()")
     report = preflight(conn, KEY)
-    assert "del" in found(report, "delete-trigger").message
+    assert "del" in finding_of(report, "delete-trigger").message
     assert (ids(report, "error"), ids(report, "warning")) == (["delete-trigger"], ["insert-trigger"])
     assert ids(preflight(conn, KEY, accept=["delete-trigger"]), "error") == []
     sql("ALTER TABLE t DISABLE TRIGGER ALL")
@@ -412,16 +412,16 @@ def test_references_are_counted(sql, conn, action):
     (reference,) = report.references
     assert (reference.table, reference.constraint, reference.on_delete) == ("public.c", "c_t_id_fkey", action)
     assert reference.rows == 3
-    assert found(report, "foreign-key-references").severity == "error"
+    assert finding_of(report, "foreign-key-references").severity == "error"
 
 
 def test_catalog_is_read_with_its_indexes(sql, conn):
     """What forbids indexes to a count does not forbid them to the catalog, which can have thousands of tables."""
     sql(f"{PLAIN}; CREATE TABLE c (p int REFERENCES t); ALTER TABLE t ADD CONSTRAINT uq UNIQUE (id, k)")
-    forbidden, asked = [], []
+    forbidden, passed = [], []
 
     def look(connection, cursor, statement, *_):
-        asked.append(statement)
+        passed.append(statement)
         reads_a_table = "ONLY public.t" in statement
         plain = connection.connection.driver_connection.execute("SHOW enable_indexscan").fetchone() == ("on",)
         if plain if reads_a_table else ("pg_catalog.pg_class" in statement and not plain):
@@ -431,7 +431,7 @@ def test_catalog_is_read_with_its_indexes(sql, conn):
     preflight(conn, KEY, CleanupRule(references="repoint"), show_keys=True)
     blockers(conn, KEY, CleanupRule())
     verify(conn, KEY)
-    assert len(asked) > 20
+    assert len(passed) > 20
     assert [] == forbidden
 
 

@@ -122,7 +122,7 @@ def test_any_name_is_a_name(sql, clean, conn, name):
     )
     sql(f"ALTER TABLE {quoted}.{quoted} ADD CONSTRAINT {quoted} FOREIGN KEY ({quoted}) REFERENCES t")
     sql(f"INSERT INTO {quoted}.{quoted} VALUES (1, 2), (2, 5)")
-    assert [2] == [one.rows for one in preflight(conn, KEY, CleanupRule(**repoint())).references]
+    assert [2] == [reference.rows for reference in preflight(conn, KEY, CleanupRule(**repoint())).references]
     clean(KEY, **repoint())
     assert [(1, 1), (2, 4)] == sql(f"SELECT * FROM {quoted}.{quoted} ORDER BY id")
     list(restore(conn, 1))
@@ -185,8 +185,8 @@ def test_record_tells_what_moved(sql, clean, conn):
     assert [("public.c", "c_t_id_fkey", 4, 0)] == sql(
         "SELECT child, constraint_name, moved, returned FROM dupe_audit.child"
     )
-    known, rule = ledger.get(conn, 1)
-    assert (4, 0) == (known.children_moved, known.children_returned)
+    run, rule = ledger.get_run(conn, 1)
+    assert (4, 0) == (run.children_moved, run.children_returned)
     assert rule
     assert "repoint" == rule.references
 
@@ -204,11 +204,11 @@ def test_sums_are_verified(sql, clean, conn):
     """A record of moved children that somebody changed is found out, and so is one that is gone."""
     sql(PARENT + CHILD.format(action="CASCADE"))
     clean(KEY, **repoint())
-    assert "ledger-mismatch" not in {found.id for found in verify(conn, KEY).findings}
+    assert "ledger-mismatch" not in {finding.id for finding in verify(conn, KEY).findings}
     sql("DELETE FROM dupe_audit.children_1_1 WHERE i1 = 11")
-    assert "ledger-mismatch" in {found.id for found in verify(conn, KEY).findings}
+    assert "ledger-mismatch" in {finding.id for finding in verify(conn, KEY).findings}
     sql("DROP TABLE dupe_audit.children_1_1")
-    assert "ledger-mismatch" in {found.id for found in verify(conn, KEY).findings}
+    assert "ledger-mismatch" in {finding.id for finding in verify(conn, KEY).findings}
 
 
 def test_purge_drops_the_records(sql, clean, conn):
@@ -216,9 +216,9 @@ def test_purge_drops_the_records(sql, clean, conn):
     sql(PARENT + CHILD.format(action="CASCADE"))
     clean(KEY, **repoint())
     ledger.purge(conn, 1)
-    there = sql("SELECT relname FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace AND relkind = 'r'")
-    assert {"run", "batch", "child"} == {row[0] for row in there or []}
-    assert "ledger-mismatch" not in {found.id for found in verify(conn, KEY).findings}
+    tables = sql("SELECT relname FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace AND relkind = 'r'")
+    assert {"run", "batch", "child"} == {row[0] for row in tables or []}
+    assert "ledger-mismatch" not in {finding.id for finding in verify(conn, KEY).findings}
 
 
 def test_rule_of_the_run_says_refuse_again(sql, conn, clean):

@@ -128,7 +128,7 @@ def test_child_whose_way_back_is_blocked_is_reported(sql, conn):
     batches = restore(conn, 1, batch_size=3)
     next(batches)
     sql("INSERT INTO c VALUES (20, 3, 'b')")
-    with pytest.raises(Refused, match=r"\[children-not-returned\] 1 children"):
+    with pytest.raises(Refused, match=r"\[children-not-returned\] .* 1 child that"):
         list(batches)
     assert [(10, 2), (11, 1), (12, 5), (20, 3)] == children(sql)
     problem = sql("SELECT i1, dupe_audit_problem FROM dupe_audit.children_1_1 WHERE dupe_audit_returned_at IS NULL")
@@ -146,7 +146,7 @@ def test_child_of_a_row_that_cannot_come_back_stays_at_the_survivor(sql, conn):
     sql(TABLES)
     list(cleanup(conn, KEY, CleanupRule(references="repoint")))
     sql("ALTER TABLE t ADD CONSTRAINT no_three CHECK (id <> 3) NOT VALID")
-    with pytest.raises(Refused, match=r"\[rows-not-restored\] 1 "):
+    with pytest.raises(Refused, match=r"\[rows-not-restored\] .* 1 row that"):
         list(restore(conn, 1))
     assert [(10, 2), (11, 1), (12, 5)] == children(sql)
 

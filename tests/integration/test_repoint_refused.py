@@ -25,7 +25,7 @@ CANNOT = {
     ),
     "whose survivor cannot be named": (
         "CREATE TABLE c (id int PRIMARY KEY, code text REFERENCES t (code)); INSERT INTO c VALUES (1, 'e'), (2, 'b')",
-        r"1 rows of public\.c .*no value in the referenced columns",
+        r"1 row of public\.c .*no value in the referenced columns",
     ),
     "under an exclusion constraint": (
         "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t, EXCLUDE (t_id WITH =));INSERT INTO c VALUES (1, 2)",
@@ -61,15 +61,15 @@ def live(sql):
 
 @pytest.mark.parametrize("kind", CANNOT)
 def test_children_that_cannot_follow(sql, conn, kind):
-    """Children that cannot be pointed elsewhere are counted and told by preflight and by the cleanup, which stops."""
-    statement, told = CANNOT[kind]
+    """Preflight and the cleanup count and report children that cannot be pointed at another row; the cleanup stops."""
+    statement, message = CANNOT[kind]
     sql(PARENT + statement)
     report = preflight(conn, KEY, RULE)
-    (found,) = [f for f in report.findings if f.id == "cannot-repoint"]
-    assert found.severity == "error"
-    with pytest.raises(Refused, match=told):
-        raise Refused([found], lead="")
-    with pytest.raises(Refused, match=told):
+    (finding,) = [f for f in report.findings if f.id == "cannot-repoint"]
+    assert finding.severity == "error"
+    with pytest.raises(Refused, match=message):
+        raise Refused([finding], lead="")
+    with pytest.raises(Refused, match=message):
         list(cleanup(conn, KEY, RULE))
     assert [1, 2, 3, 4, 5, 6] == live(sql)
     assert [("failed", 0)] == sql("SELECT state, archived FROM dupe_audit.run")
@@ -126,13 +126,13 @@ def test_collisions_are_counted(sql, conn, clean, kind):
         + form.lstrip(form if close else "")
     )
     sql(f"INSERT INTO c VALUES {rows}")
-    told = [f.message for f in preflight(conn, KEY, RULE).findings if f.id == "repoint-collision"]
+    messages = [f.message for f in preflight(conn, KEY, RULE).findings if f.id == "repoint-collision"]
     if not count:
-        assert [] == told
+        assert [] == messages
         clean(KEY, references="repoint", divergent="archive")
         assert [1, 4, 6] == live(sql)
         return
-    assert [f"{count} rows of public.c would collide on {index} once they point at the survivors."] == told
+    assert [f"{count} rows of public.c would collide on {index} once they point at the survivors."] == messages
     with pytest.raises(Refused, match=rf"{count} rows of public\.c would collide on {index}"):
         list(cleanup(conn, KEY, RULE))
     assert [1, 2, 3, 4, 5, 6] == live(sql)
@@ -155,7 +155,7 @@ def test_collision_of_the_childs_primary_key(sql, conn):
         PARENT
         + "CREATE TABLE c (t_id int REFERENCES t, n int, PRIMARY KEY (t_id, n)); INSERT INTO c VALUES (1, 1), (2, 1)"
     )
-    with pytest.raises(Refused, match=r"1 rows of public\.c would collide on c_pkey"):
+    with pytest.raises(Refused, match=r"1 row of public\.c would collide on c_pkey"):
         list(cleanup(conn, KEY, RULE))
 
 
@@ -163,18 +163,18 @@ def test_collision_through_two_references(sql, conn):
     """Two foreign keys of one child are counted together, since both of its columns move."""
     sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, a int REFERENCES t, b int REFERENCES t, UNIQUE (a, b))")
     sql("INSERT INTO c VALUES (1, 2, 5), (2, 1, 4), (3, 6, 6)")
-    with pytest.raises(Refused, match=r"1 rows of public\.c would collide on c_a_b_key"):
+    with pytest.raises(Refused, match=r"1 row of public\.c would collide on c_a_b_key"):
         list(cleanup(conn, KEY, RULE))
 
 
 def test_collision_that_comes_after_the_count(sql, conn, clean):
-    """A row that gets in the way after the count stops the batch, which is rolled back; the way out is told."""
+    """A row that gets in the way after the count stops the batch, which is rolled back; the message says what to do."""
     sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t, tag text, UNIQUE (t_id, tag))")
     sql("INSERT INTO c VALUES (1, 2, 'a'), (2, 3, 'b')")
     batches = cleanup(conn, KEY, CleanupRule(references="repoint", divergent="archive", batch_size=2))
     next(batches)
     sql("INSERT INTO c VALUES (3, 1, 'b')")
-    with pytest.raises(Refused, match=r"\[repoint-collision\] Rows of a child are refused .*c_t_id_tag_key"):
+    with pytest.raises(Refused, match=r"\[repoint-collision\] Pointing referencing rows .*c_t_id_tag_key"):
         list(batches)
     assert [(1, 1, "a"), (2, 3, "b"), (3, 1, "b")] == sql("SELECT * FROM c ORDER BY id")
     assert [("failed", 1)] == sql("SELECT state, archived FROM dupe_audit.run")
@@ -199,7 +199,7 @@ def test_reference_to_a_period(sql, conn):
 
 
 def test_collision_that_is_checked_at_commit(sql, conn):
-    """A deferred constraint of the child speaks at commit; the batch is rolled back and the way out is told as well."""
+    """A deferred constraint of the child fails at commit; the batch is rolled back and the message says what to do."""
     sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)")
     sql("INSERT INTO c VALUES (1, 2)")
     sql("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE unique_violation; END'")
@@ -207,7 +207,7 @@ def test_collision_that_is_checked_at_commit(sql, conn):
         "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON c DEFERRABLE INITIALLY DEFERRED "
         "FOR EACH ROW EXECUTE FUNCTION f()"
     )
-    with pytest.raises(Refused, match=r"\[repoint-collision\] Rows of a child are refused"):
+    with pytest.raises(Refused, match=r"\[repoint-collision\] Pointing referencing rows"):
         list(cleanup(conn, KEY, RULE))
     assert ([1, 2, 3, 4, 5, 6], [(1, 2)]) == (live(sql), sql("SELECT * FROM c"))
 
@@ -222,8 +222,8 @@ def test_trigger_of_a_child_needs_consent(sql, conn):
     sql("CREATE TRIGGER other BEFORE UPDATE OF tag ON c FOR EACH ROW EXECUTE FUNCTION f()")
     assert [] == blockers(conn, KEY, RULE)
     sql("CREATE TRIGGER audit AFTER UPDATE ON c FOR EACH ROW EXECUTE FUNCTION f()")
-    (found,) = blockers(conn, KEY, RULE)
-    assert ("child-trigger", True) == (found.id, "audit on public.c" in found.message)
+    (finding,) = blockers(conn, KEY, RULE)
+    assert ("child-trigger", True) == (finding.id, "audit on public.c" in finding.message)
     assert [] == blockers(conn, KEY, RULE, accept=["child-trigger"])
     assert [] == blockers(conn, KEY, CleanupRule(divergent="archive"))
 
@@ -255,14 +255,14 @@ def test_child_that_this_role_may_not_read(sql, connect, member):
     database = sql("SELECT current_database()")[0][0]
     sql(f'ALTER TABLE t OWNER TO "{member}"; GRANT CREATE ON SCHEMA public TO "{member}"')
     sql(f'GRANT CREATE ON DATABASE "{database}" TO "{member}"')
-    (told,) = blockers(connect(role=member), KEY, CleanupRule())
-    assert ("missing-privilege", True) == (told.id, "SELECT ON c" in told.message)
+    (finding,) = blockers(connect(role=member), KEY, CleanupRule())
+    assert ("missing-privilege", True) == (finding.id, "SELECT ON c" in finding.message)
     sql(f'GRANT SELECT ON c TO "{member}"')
     assert [] == blockers(connect(role=member), KEY, CleanupRule())
 
 
 def test_child_that_this_role_may_not_update(sql, connect, member):
-    """A child that the role may read but not update cannot follow, and is told before anything is archived."""
+    """A child that the role may read but not update cannot follow, which is reported before anything is archived."""
     sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); INSERT INTO c VALUES (1, 2)")
     database = sql("SELECT current_database()")[0][0]
     sql(f'ALTER TABLE t OWNER TO "{member}"; GRANT SELECT, REFERENCES ON c TO "{member}"')

@@ -1,4 +1,4 @@
-"""A look from beside says what runs, how far it is and who blocks it, and holds nobody up."""
+"""A look from another session shows what is running, how far it is and who blocks it, and delays nobody."""
 
 import threading
 import time
@@ -13,11 +13,11 @@ from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
-from dupe_audit.postgres.session import at_work
+from dupe_audit.postgres.locking import at_work
 from dupe_audit.restore import restore
-from dupe_audit.watch import look as progress
 from dupe_audit.watch import render as render_watch
-from dupe_audit.watch.facts import Seen
+from dupe_audit.watch.facts import Activity
+from dupe_audit.watch.look import Memory, look, prepare
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 SMALL = CleanupRule(batch_size=3)
@@ -25,39 +25,39 @@ SMALL = CleanupRule(batch_size=3)
 
 @pytest.fixture
 def table(sql):
-    """A table of eight keys and twelve extras, with something to hide in it."""
+    """A table of eight keys and twelve extras, with values that must not be shown."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text)")
     sql("INSERT INTO t SELECT i, i % 8 + 770000, 'secret' FROM generate_series(1, 20) AS i")
 
 
-@pytest.fixture
-def look(connect):
-    """Look from a connection of its own, as the command does."""
+@pytest.fixture(name="look")
+def look_from_a_new_session(connect):
+    """Look from a new session, as the command does."""
     connection = connect()
-    progress.prepare(connection)
-    return lambda memory=None: progress.look(connection, memory)
+    prepare(connection)
+    return lambda memory=None: look(connection, memory)
 
 
 @pytest.fixture
 def only(look):
-    """Look, and return the one table at which somebody works, or one at which nobody does yet."""
+    """Look, and return the only activity, or an empty one if no session works yet."""
 
-    def one():
-        (seen,) = look().working or [Seen(schema="", table="")]
-        return seen
+    def only_activity():
+        (activity,) = look().working or [Activity(schema="", table="")]
+        return activity
 
-    return one
+    return only_activity
 
 
 @pytest.fixture
 def holder(psycopg_connect):
-    """A session of the application that holds what it is told to hold."""
+    """A session of the application that holds locks for a test."""
     return psycopg_connect(application_name="report")
 
 
 @pytest.fixture
 def beside(holder):
-    """Run a step in a thread of its own, which ends at the latest when nobody holds anything any more."""
+    """Execute a step in its own thread, which ends at the latest once no lock is held any more."""
     threads = []
 
     def start(step):
@@ -75,39 +75,39 @@ def beside(holder):
         thread.join()
 
 
-def blocked_by(seen, holder, lock=None):
-    """Tell whether the work waits for that session and no other."""
-    (blocker,) = seen.blockers
+def blocked_by(activity, holder, lock=None):
+    """Return whether the work waits for that session and no other."""
+    (blocker,) = activity.blockers
     return (holder.info.backend_pid, "report", "idle in transaction", lock) == (
         *(blocker.pid, blocker.name, blocker.state),
         blocker.lock if lock else None,
     )
 
 
-# What runs
+# What is running
 
 
 def test_without_a_ledger(look):
-    """A database in which nothing was ever cleaned is no error."""
+    """A database in which nothing was ever cleaned is not an error."""
     view = look()
     assert (False, (), (), ()) == (view.ledger, view.working, view.stalled, view.resting)
     assert [render_watch.NO_LEDGER] == render_watch.lines(view)
 
 
 def test_a_cleanup_is_counted_from_batch_to_batch(conn, table, look, only):
-    """The extras archived grow with each batch, speed and time left come with the second, and the end is told."""
-    batches, seen = cleanup(conn, KEY, SMALL), []
+    """The extras archived grow with each batch, speed and time left follow the second batch, and the end is shown."""
+    batches, activities = cleanup(conn, KEY, SMALL), []
     for _ in range(3):
         next(batches)
-        seen.append(only())
-    assert ["cleaning"] * 3 == [one.phase for one in seen]
+        activities.append(only())
+    assert ["cleaning"] * 3 == [activity.phase for activity in activities]
     assert [(3, 12, "extras"), (6, 12, "extras"), (9, 12, "extras")] == [
-        (one.progress.done, one.progress.total, one.progress.unit) for one in seen
+        (activity.progress.done, activity.progress.total, activity.progress.unit) for activity in activities
     ]
-    assert seen[0].progress.eta is None
-    assert seen[2].progress.rate > 0
-    assert seen[2].progress.eta == pytest.approx(3 / seen[2].progress.rate)
-    assert not any(one.waiting or one.hidden or one.stalled for one in seen)
+    assert activities[0].progress.eta is None
+    assert activities[2].progress.rate > 0
+    assert activities[2].progress.eta == pytest.approx(3 / activities[2].progress.rate)
+    assert not any(activity.waiting or activity.hidden or activity.stalled for activity in activities)
 
     list(batches)
     view = look()
@@ -115,25 +115,30 @@ def test_a_cleanup_is_counted_from_batch_to_batch(conn, table, look, only):
     assert ("clean", 12) == (view.resting[0].run.state, view.resting[0].run.archived)
 
 
-def test_ranking_is_told(conn, table, only, holder, beside, wait_until):
-    """Before the first batch the table is being ranked, and who keeps it locked is named with the lock."""
+def test_ranking_is_shown(conn, table, only, holder, beside, wait_until):
+    """Before the first batch the table is ranked, and the session that keeps it locked is named."""
     ledger.create(conn, "postgres")
     holder.execute("LOCK TABLE t")
     beside(lambda: list(cleanup(conn, KEY, SMALL)))
     wait_until(lambda: only().waiting)
-    # The archive is made like the table, so that waits too; no run is open yet.
+    # The archive is created like the table, so that waits too; no run is open yet.
     assert (only().phase, blocked_by(only(), holder)) == ("preparing", True)
     holder.rollback()
 
 
-def test_rows_that_are_locked_are_told(conn, table, only, holder, beside, wait_until):
-    """A cleanup that skips locked rows, pass after pass, waits for whoever has them, and claims no speed."""
+def test_locked_rows_are_shown(conn, table, only, holder, beside, wait_until):
+    """A cleanup that skips locked rows, pass after pass, waits for the session that locked them, and shows no speed."""
     holder.execute("SELECT FROM t WHERE id > 8 FOR UPDATE")
     thread = beside(lambda: list(cleanup(conn, KEY, SMALL)))
     wait_until(lambda: only().waiting)
-    seen = only()
-    assert ("cleaning", 0, 12, None) == (seen.phase, seen.progress.done, seen.progress.total, seen.progress.rate)
-    assert blocked_by(seen, holder, "RowShareLock")
+    activity = only()
+    assert ("cleaning", 0, 12, None) == (
+        activity.phase,
+        activity.progress.done,
+        activity.progress.total,
+        activity.progress.rate,
+    )
+    assert blocked_by(activity, holder, "RowShareLock")
     holder.rollback()
     thread.join()
 
@@ -145,15 +150,15 @@ def test_rows_that_are_locked_are_told(conn, table, only, holder, beside, wait_u
         ("LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE", "waiting for the table"),
     ],
 )
-def test_a_build_that_waits_is_told(conn, sql, table, only, holder, beside, wait_until, held, step):
-    """A build has PostgreSQL's own phase and names the transaction for which it waits."""
+def test_a_waiting_build_is_shown(conn, sql, table, only, holder, beside, wait_until, held, step):
+    """A build shows PostgreSQL's own phase and names the transaction for which it waits."""
     sql("DELETE FROM t WHERE id > 8")
     holder.execute(held)
     beside(lambda: enforce(conn, KEY, BuildRule()))
     wait_until(lambda: only().phase == "building" and only().waiting)
-    seen = only()
-    assert (step, "uq", None) == (seen.progress.step, seen.run.constraint, seen.progress.eta)
-    assert blocked_by(seen, holder)
+    activity = only()
+    assert (step, "uq", None) == (activity.progress.step, activity.run.constraint, activity.progress.eta)
+    assert blocked_by(activity, holder)
     holder.rollback()
 
 
@@ -162,18 +167,22 @@ def test_a_build_is_counted(conn, sql, look, holder, beside):
     sql("CREATE TABLE t (id int PRIMARY KEY, k text, v text)")
     sql("INSERT INTO t SELECT i, md5(i::text), repeat('x', 300) FROM generate_series(1, 150000) AS i")
     conn.exec_driver_sql("SET maintenance_work_mem = '1MB'")
-    thread, memory, counted = beside(lambda: enforce(conn, KEY, BuildRule())), progress.Memory(), []
+    thread, memory, counted = beside(lambda: enforce(conn, KEY, BuildRule())), Memory(), []
     while thread.is_alive():
-        counted += [one.progress for one in look(memory).working if one.progress.total]
-    blocks = [one for one in counted if one.unit == "blocks" and one.step == "building index: scanning table"]
+        counted += [activity.progress for activity in look(memory).working if activity.progress.total]
+    blocks = [
+        progress
+        for progress in counted
+        if progress.unit == "blocks" and progress.step == "building index: scanning table"
+    ]
     assert blocks
-    assert sorted(one.done for one in blocks) == [one.done for one in blocks]
+    assert sorted(progress.done for progress in blocks) == [progress.done for progress in blocks]
     assert blocks[0].done < blocks[-1].done <= blocks[-1].total
-    assert any(one.rate and one.eta is not None for one in blocks)
+    assert any(progress.rate and progress.eta is not None for progress in blocks)
 
 
-def test_attaching_and_dropping_are_told(conn, sql, table, only, look, holder, beside, wait_until):
-    """The two moments that need the table alone name who has it."""
+def test_attaching_and_dropping_are_shown(conn, sql, table, only, look, holder, beside, wait_until):
+    """The two moments that need an exclusive lock on the table name the session that holds one."""
     sql("DELETE FROM t WHERE id > 8")
     holder.execute("SELECT FROM t")
     thread = beside(lambda: enforce(conn, KEY, BuildRule()))
@@ -184,22 +193,22 @@ def test_attaching_and_dropping_are_told(conn, sql, table, only, look, holder, b
 
     ledger.mark_enforced(conn, 1, "uq")
     holder.execute("SELECT FROM t")
-    thread, memory = beside(lambda: drop(conn, KEY, BuildRule())), progress.Memory()
-    wait_until(lambda: [one.phase for one in look(memory).working] == ["dropping"])
-    for _ in range(20):  # also while it has stepped back and asks for nothing
-        (seen,) = look(memory).working
-        assert ("dropping", True) == (seen.phase, blocked_by(seen, holder, "AccessShareLock"))
+    thread, memory = beside(lambda: drop(conn, KEY, BuildRule())), Memory()
+    wait_until(lambda: [activity.phase for activity in look(memory).working] == ["dropping"])
+    for _ in range(20):  # also while it has stepped back and requests no lock
+        (activity,) = look(memory).working
+        assert ("dropping", True) == (activity.phase, blocked_by(activity, holder, "AccessShareLock"))
         time.sleep(0.05)
     holder.rollback()
     thread.join()
 
 
-def test_verifying_is_told_apart_from_a_run_that_was_left(conn, sql, table, look, only):
-    """While a directive proves its constraint nobody has the run lock, and yet the run is not unfinished."""
+def test_verifying_is_distinguished_from_an_abandoned_run(conn, sql, table, look, only):
+    """While a directive proves its constraint no session holds the run lock, and yet the run is not unfinished."""
     sql("DELETE FROM t WHERE id > 8")
     enforce(conn, KEY, BuildRule())
-    (left,) = look().stalled
-    assert ("uq", "Run: alembic upgrade head") == (left.run.constraint, left.help)
+    (stalled,) = look().stalled
+    assert ("uq", "Run: alembic upgrade head") == (stalled.run.constraint, stalled.help)
 
     with at_work(conn, sql("SELECT 't'::regclass::oid::int8")[0][0]):
         assert ("verifying", ()) == (only().phase, look().stalled)
@@ -207,90 +216,98 @@ def test_verifying_is_told_apart_from_a_run_that_was_left(conn, sql, table, look
 
 
 def test_a_restore_is_counted(conn, table, look, only):
-    """The way back is counted too; stopped half way it is unfinished, and at its end it is restored."""
+    """A restore is counted too; stopped half way it is unfinished, and at its end it is restored."""
     list(cleanup(conn, KEY, SMALL))
     drop(conn, KEY, BuildRule())
     rows = restore(conn, 1, batch_size=4)
     next(rows)
     next(rows)
-    seen = only()
-    assert ("restoring", 8, 12, "rows") == (seen.phase, seen.progress.done, seen.progress.total, seen.progress.unit)
+    activity = only()
+    assert ("restoring", 8, 12, "rows") == (
+        activity.phase,
+        activity.progress.done,
+        activity.progress.total,
+        activity.progress.unit,
+    )
     rows.close()
-    (left,) = look().stalled
-    assert "dupe-audit restore 1" in left.help
+    (stalled,) = look().stalled
+    assert "dupe-audit restore 1" in stalled.help
     list(restore(conn, 1))
     assert ("restored", 12) == (look().resting[0].run.state, look().resting[0].run.restored)
 
 
 def test_two_tables_at_once(connect, sql, table, look):
-    """Each table at which somebody works has its own place, and one that is left does not hide the other."""
+    """Each table that a session works on is shown on its own, and an abandoned one does not hide the other."""
     sql("CREATE TABLE u (LIKE t INCLUDING ALL); INSERT INTO u TABLE t")
     first = cleanup(connect(), KEY, SMALL)
     second = cleanup(connect(), UniqueKey(table="u", columns=("k",)), SMALL)
     next(first)
     next(second)
-    assert {("t", 1), ("u", 2)} == {(one.table, one.run.id) for one in look().working}
+    assert {("t", 1), ("u", 2)} == {(activity.table, activity.run.id) for activity in look().working}
     first.close()
     view = look()
-    assert (["u"], ["t"]) == ([one.table for one in view.working], [one.table for one in view.stalled])
+    assert (["u"], ["t"]) == (
+        [activity.table for activity in view.working],
+        [activity.table for activity in view.stalled],
+    )
     second.close()
 
 
-def test_an_index_that_somebody_builds_by_hand(conn, sql, table, only, holder, beside, wait_until, look):
-    """A build outside of any run is shown without one, and leaves an unfinished run of the table what it is."""
+def test_an_index_built_by_hand(conn, sql, table, only, holder, beside, wait_until, look):
+    """A build outside any run is shown without one, and an unfinished run of the table stays unfinished."""
     batches = cleanup(conn, KEY, SMALL)
     next(batches)
     batches.close()
     holder.execute("UPDATE t SET v = v WHERE id = 1")
     beside(lambda: conn.exec_driver_sql("CREATE INDEX CONCURRENTLY other ON t (v)"))
     wait_until(lambda: look().working)
-    seen = only()
-    assert ("t", None, "building", True) == (seen.table, seen.run, seen.phase, blocked_by(seen, holder))
-    assert [1] == [one.run.id for one in look().stalled]
+    activity = only()
+    assert ("t", None, "building", True) == (activity.table, activity.run, activity.phase, blocked_by(activity, holder))
+    assert [1] == [activity.run.id for activity in look().stalled]
     holder.rollback()
 
 
-# What stands unfinished
+# What is unfinished
 
 
-def test_a_cleanup_that_was_left_is_unfinished(conn, table, look):
-    """A run without anybody is unfinished, with the way out; purged, or with its table gone, it is not."""
+def test_an_abandoned_cleanup_is_unfinished(conn, table, look):
+    """A run that no session works on is unfinished, with help; once its table is dropped, it is not."""
     batches = cleanup(conn, KEY, SMALL)
     next(batches)
     batches.close()
-    (left,) = look().stalled
-    assert (None, "cleaning", "Run: alembic upgrade head") == (left.phase, left.run.state, left.help)
-    assert "UNFINISHED" in render_watch.line(left)
+    (stalled,) = look().stalled
+    assert (None, "cleaning", "Run: alembic upgrade head") == (stalled.phase, stalled.run.state, stalled.help)
+    assert "UNFINISHED" in render_watch.line(stalled)
 
     conn.exec_driver_sql("DROP TABLE t")
     assert () == look().stalled
 
 
-def test_a_run_that_was_refused_is_unfinished(conn, sql, table, look):
-    """What a pass refused is told with where to read why."""
+def test_a_refused_run_is_unfinished(conn, sql, table, look):
+    """A run whose pass was refused is shown with the command that says why, until it is purged."""
     sql("UPDATE t SET v = id::text")
     with pytest.raises(Refused):
         list(cleanup(conn, KEY, SMALL))
-    (left,) = look().stalled
-    assert "failed" == left.run.state
-    assert "dupe-audit preflight says why" in left.help
+    (stalled,) = look().stalled
+    assert "failed" == stalled.run.state
+    assert "dupe-audit preflight says why" in stalled.help
     ledger.purge(conn, 1)
     assert () == look().stalled
 
 
-# Whom it disturbs, and what it may not see
+# What it delays, and what it cannot see
 
 
-def test_looking_holds_no_build_up(psycopg_connect, sql, table, conn, look):
-    """A build ends while somebody looks all the time, whereas one snapshot that is kept stops it."""
+def test_looking_delays_no_build(psycopg_connect, sql, table, conn, look):
+    """A build ends while a viewer looks all the time, whereas one snapshot that is held stops it."""
     list(cleanup(conn, KEY, SMALL))
     builder, stop, looks = psycopg_connect(autocommit=True), threading.Event(), []
 
-    def go_on():
+    def keep_looking():
         while not stop.is_set():
             looks.append(look())
 
-    thread = threading.Thread(target=go_on)
+    thread = threading.Thread(target=keep_looking)
     thread.start()
     try:
         builder.execute("SET statement_timeout = '5s'")
@@ -321,51 +338,51 @@ def test_between_two_looks_nothing_is_held(sql, conn, table, look):
 
 
 def test_the_viewers_session_reads_only(connect, table):
-    """What prepares the session makes it refuse to write."""
+    """A prepared session refuses to write."""
     connection = connect()
-    progress.prepare(connection)
+    prepare(connection)
     with pytest.raises(SQLAlchemyError, match="read-only"):
         connection.exec_driver_sql("DELETE FROM t")
 
 
 def test_a_role_that_sees_little(connect, sql, conn, table, member, holder, beside, wait_until):
-    """A role that may only read the ledger sees phase, figures and pids, and is told what is hidden from it."""
+    """A role that may only read the ledger sees phase, figures and pids, and which grant it lacks."""
     sql("DELETE FROM t WHERE id > 8")
     ledger.create(conn, "postgres")
     with pytest.raises(SQLAlchemyError, match="permission denied for schema dupe_audit"):
-        progress.look(connect(role=member))
+        look(connect(role=member))
     sql(f"GRANT USAGE ON SCHEMA dupe_audit TO {member}; GRANT SELECT ON ALL TABLES IN SCHEMA dupe_audit TO {member}")
     viewer = connect(role=member)
-    progress.prepare(viewer)
+    prepare(viewer)
     holder.execute("UPDATE t SET v = v WHERE id = 1")
     beside(lambda: enforce(conn, KEY, BuildRule()))
 
-    def seen():
-        return next(iter(progress.look(viewer).working), None)
+    def first_activity():
+        return next(iter(look(viewer).working), None)
 
-    wait_until(lambda: seen() and seen().phase == "building" and seen().blockers)
-    one = seen()
-    assert (True, 1, None) == (one.hidden, one.run.id, one.progress.step)
-    assert [(holder.info.backend_pid, None)] == [(blocker.pid, blocker.state) for blocker in one.blockers]
-    assert "pg_read_all_stats" in render_watch.line(one)
+    wait_until(lambda: first_activity() and first_activity().phase == "building" and first_activity().blockers)
+    activity = first_activity()
+    assert (True, 1, None) == (activity.hidden, activity.run.id, activity.progress.step)
+    assert [(holder.info.backend_pid, None)] == [(blocker.pid, blocker.state) for blocker in activity.blockers]
+    assert "pg_read_all_stats" in render_watch.line(activity)
     holder.rollback()
     sql(f"DROP OWNED BY {member}")
 
 
-def test_no_row_and_no_query_is_told(conn, sql, table, look, holder, beside, wait_until):
-    """Neither values of the table nor texts of queries are in what is told, whoever blocks."""
+def test_no_row_and_no_query_is_shown(conn, sql, table, look, holder, beside, wait_until):
+    """The output has neither values of the table nor query texts, whoever blocks."""
     holder.execute("SELECT 'secret' FROM t WHERE k = 770001 FOR UPDATE")
     thread = beside(lambda: list(cleanup(conn, KEY, SMALL)))
-    wait_until(lambda: any(one.waiting for one in look().working))
-    told = repr(render_watch.as_json(look())) + "".join(render_watch.lines(look()))
+    wait_until(lambda: any(activity.waiting for activity in look().working))
+    output = repr(render_watch.as_json(look())) + "".join(render_watch.lines(look()))
     holder.rollback()
     thread.join()
-    assert "public" in told
-    assert not [word for word in ("secret", "770001", "SELECT") if word in told]
+    assert "public" in output
+    assert not [word for word in ("secret", "770001", "SELECT") if word in output]
 
 
 def test_a_prepared_transaction_is_named(conn, sql, table, only, psycopg_connect, beside, wait_until):
-    """A blocker without a session is told as what it is."""
+    """A prepared transaction, a blocker without a session, is named as such."""
     sql("DELETE FROM t WHERE id > 8")
     name = f"left_{time.monotonic_ns()}"
     psycopg_connect(autocommit=True).execute(

@@ -1,4 +1,4 @@
-"""The consumer's file: what it says, and what is said about a wrong one."""
+"""The consumer's configuration file: what is read from it, and the error about each mistake."""
 
 import re
 import socket
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dupe_audit.consumer import librdkafka
-from dupe_audit.consumer.config import Config, KafkaRule
+from dupe_audit.consumer.config import Config, KafkaSettings
 from dupe_audit.consumer.reading import read
 from dupe_audit.errors import WrongUsage
 
@@ -33,7 +33,7 @@ topics = ["t"]
 
 @pytest.fixture
 def load(tmp_path):
-    """Read a file that is made for the test."""
+    """Read a file written for the test."""
 
     def load(text: str, **environment: str) -> Config:
         (tmp_path / "consumer.toml").write_text(text)
@@ -43,9 +43,9 @@ def load(tmp_path):
 
 
 def test_the_example_of_the_reference_is_read(load):
-    """The file that the reference shows gives the key, the columns and the defaults that it documents."""
-    shown = re.search(r"```toml\n(.*?)```", REFERENCE.read_text(), re.DOTALL)[1]
-    config = load(shown)
+    """The example in the reference gives the key, the columns and the defaults that the page documents."""
+    example = re.search(r"```toml\n(.*?)```", REFERENCE.read_text(), re.DOTALL)[1]
+    config = load(example)
 
     assert ("correlation_id", "action_name", "created_at") == config.table.key.columns
     assert [(False, "{}"), (False, True), (False, None)] == [
@@ -58,8 +58,8 @@ def test_the_example_of_the_reference_is_read(load):
     )
 
 
-def test_every_default_is_as_documented(load):
-    """The defaults in the tables of the reference are those of the code."""
+def test_the_defaults_are_as_documented(load):
+    """The defaults in the tables of the reference are those in the code."""
     documented = {}
     for section in re.split(r"^## \[", REFERENCE.read_text(), flags=re.MULTILINE)[1:]:
         name = section.split("]")[0]
@@ -79,8 +79,8 @@ def test_every_default_is_as_documented(load):
     assert checked > 15
 
 
-def test_variables_of_the_environment(load):
-    """A variable fills a part of a string, a number, a flag or a list; a doubled dollar is literal."""
+def test_environment_variables(load):
+    """A variable provides part of a string, a number, a flag or a list; a doubled dollar is literal."""
     text = FILE.replace('["localhost:9092"]', '"${BROKERS}"').replace('"g"', '"agents-${STAGE}-$${x}"')
     config = load(
         text + '[http]\nport = "${PORT}"\nenabled = "${ON}"\n', BROKERS="a:1, b:2", STAGE="test", PORT="9", ON="false"
@@ -90,12 +90,12 @@ def test_variables_of_the_environment(load):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "says"),
+    ("old", "new", "line", "message"),
     [
-        ('group = "g"', 'grupo = "g"', 10, "Is 'grupo' meant"),
+        ('group = "g"', 'grupo = "g"', 10, "Is 'grupo' a misspelling of it?"),
         ('group = "g"', 'group = "g"\nbroker = 1', 13, "Did you mean 'brokers'?"),
         ('"uuid" }', '"uid" }', 6, "Did you mean 'uuid'?"),
-        ('{ type = "uuid" }', '"uuid"', 6, "is a table"),
+        ('{ type = "uuid" }', '"uuid"', 6, "must be a table"),
         ('{ type = "uuid" }', '{ type = "uuid", requierd = true }', 6, "Did you mean 'required'?"),
         ('{ type = "uuid" }', '{ type = "uuid", required = false }', 3, "NULL"),
         ('{ type = "uuid" }', '{ type = "uuid", default = "x" }', 6, "not of type uuid"),
@@ -108,43 +108,43 @@ def test_variables_of_the_environment(load):
         ('"jsonb", default = {}', '"double", default = +nan', 7, "inf or nan"),
         ('"created_at"]', '"craeted_at"]', 3, "Did you mean 'created_at'?"),
         ('name = "agent_actions"', f'name = "{"x" * 64}"', 1, "63 bytes"),
-        ('name = "agent_actions"', "name = 3", 2, "is a string"),
+        ('name = "agent_actions"', "name = 3", 2, "must be a string, in quotes"),
         ('["t"]', "[]", 10, "cannot be empty"),
         ('["t"]', "[1]", 13, "list of strings"),
-        ('["t"]', '["^t.*"]', 13, "regular expressions are not taken"),
-        ('["t"]', '["t"]\n[dlq]\ntopic = "^{topic}-dlq"', 15, "regular expressions are not taken"),
+        ('["t"]', '["^t.*"]', 13, "regular expressions are not supported"),
+        ('["t"]', '["t"]\n[dlq]\ntopic = "^{topic}-dlq"', 15, "regular expressions are not supported"),
         ('"localhost:9092"', '"${NOWHERE}"', 11, "NOWHERE is not set"),
-        ('group = "g"', "group = g", 12, "not TOML"),
+        ('group = "g"', "group = g", 12, "not valid TOML"),
         ('["t"]', '["t"]\n[batch]\nlinger = 200', 15, "duration"),
-        ('["t"]', '["t"]\n[batch]\nrows = 0', 15, "from 1 to 10000"),
+        ('["t"]', '["t"]\n[batch]\nrows = 0', 15, "from 1 to 10,000"),
         ('["t"]', '["t"]\n[breaker]\nshare = 10', 15, "above 0 and up to 1"),
-        ('["t"]', '["t"]\n[dlq]\ntopic = "t"', 15, "come from"),
+        ('["t"]', '["t"]\n[dlq]\ntopic = "t"', 15, "read from"),
         ('["t"]', '["t"]\n[dlq]\nreplay_group = "g"', 15, "other than"),
-        ('["t"]', '["t"]\n[dlq]\ntimeout = "5min"', 15, "max.poll.interval.ms"),
+        ('["t"]', '["t"]\n[dlq]\ntimeout = "5min"', 15, "(300,000 ms) must be shorter than max.poll.interval.ms"),
         ('["t"]', '["t"]\n[htpp]\nport = 1', 14, "Did you mean 'http'?"),
         ('["t"]', '["t"]\n[http]\nport = "9464"', 15, "whole number"),
         ('["t"]', '["t"]\nstart = "latst"', 14, "Did you mean 'latest'?"),
         ('["t"]', '["t"]\n[kafka.librdkafka]\nsecurity.protocol = "ssl"', 15, "need quotes"),
-        ('["t"]', '["t"]\n[kafka.librdkafka]\n"client.rack" = []', 15, "is a string"),
+        ('["t"]', '["t"]\n[kafka.librdkafka]\n"client.rack" = []', 15, "must be a string"),
     ],
 )
-def test_errors_name_the_line(load, old, new, line, says):
-    """Whatever is wrong with the file, the error names the file and the line, and says what is expected."""
+def test_errors_name_the_line(load, old, new, line, message):
+    """The error about a mistake names the file and the line, and says what is expected."""
     assert old in FILE
-    with pytest.raises(WrongUsage, match=re.escape(says)) as caught:
+    with pytest.raises(WrongUsage, match=re.escape(message)) as caught:
         load(FILE.replace(old, new, 1))
     assert f"consumer.toml, line {line}: " in str(caught.value)
 
 
 @pytest.mark.parametrize("setting", sorted(librdkafka.REFUSED))
-def test_settings_that_break_the_promises_are_refused(load, setting):
-    """Settings that would commit what is not written, or that have names of their own, are refused with the reason."""
+def test_settings_that_break_guarantees_are_refused(load, setting):
+    """Settings that would commit unwritten events, or that the file names differently, are refused with the reason."""
     with pytest.raises(WrongUsage, match=f"line 15: '{re.escape(setting)}' cannot be set"):
         load(f'{FILE}[kafka.librdkafka]\n"{setting}" = "x"\n')
 
 
 @pytest.mark.parametrize(
-    ("settings", "line", "says"),
+    ("settings", "line", "message"),
     [
         (['"client.rack" = "a"', '"max.in.flight.requests.per.connection" = 100'], 16, "must be set <= 5"),
         (['"client.rack" = "a"', '"max.in.flight" = 100'], 16, "must be set <= 5"),
@@ -156,19 +156,19 @@ def test_settings_that_break_the_promises_are_refused(load, setting):
         (['"security.protocol" = "SASL_SSL"', '"sasl.mechanism" = "SECRET"'], 14, "Unsupported SASL mechanism: …"),
         (['"sasl.mechanism" = "PLAIN"', '"security.protocol" = "SASL_SSL"'], 14, "sasl.password must be set"),
         (['"sasl.password" = "SECRET"', '"security.protocol" = "SEC\\nRET"'], 16, "Invalid value for"),
-        (['"client.rack" = "a"', '"error_cb" = "SECRET"'], 16, "cannot be made in a file"),
+        (['"client.rack" = "a"', '"error_cb" = "SECRET"'], 16, "cannot be set in a file"),
     ],
 )
-def test_settings_that_librdkafka_does_not_take(load, settings, line, says):
-    """What either client would refuse later is refused when the file is read, with the line and without the value."""
-    with pytest.raises(WrongUsage, match=re.escape(says)) as caught:
+def test_settings_that_librdkafka_rejects(load, settings, line, message):
+    """A setting that either client would reject is rejected when the file is read, with the line, without the value."""
+    with pytest.raises(WrongUsage, match=re.escape(message)) as caught:
         load("\n".join([f"{FILE}[kafka.librdkafka]", *settings]))
-    assert f"consumer.toml, line {line}: librdkafka does not take the settings: " in str(caught.value)
+    assert f"consumer.toml, line {line}: librdkafka rejects the settings: " in str(caught.value)
     assert [] == [value for value in ("SECRET", "SEC\n", "RET", "-7777") if value in str(caught.value)]
 
 
 def test_reading_a_file_connects_to_nothing(load, capfd):
-    """Brokers, a token's endpoint and certificates are left alone when a file is read, and librdkafka says nothing."""
+    """Reading a file contacts no broker or token endpoint and needs no certificates, and librdkafka prints nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(0.5)
         port = silent.getsockname()[1]
@@ -183,37 +183,37 @@ def test_reading_a_file_connects_to_nothing(load, capfd):
             "plugin.library.paths": "nowhere",
         }
         lines = "".join(f'"{name}" = "{value}"\n' for name, value in settings.items())
-        for written in (lines, '"security.protocol" = "ssl"\n"ssl.ca.location" = "/nowhere"\n', ""):
-            load(FILE.replace("localhost:9092", f"127.0.0.1:{port}") + f"[kafka.librdkafka]\n{written}")
+        for section in (lines, '"security.protocol" = "ssl"\n"ssl.ca.location" = "/nowhere"\n', ""):
+            load(FILE.replace("localhost:9092", f"127.0.0.1:{port}") + f"[kafka.librdkafka]\n{section}")
         with pytest.raises(TimeoutError):
             silent.accept()
     assert ("", "") == capfd.readouterr()
 
 
 def test_a_file_is_read_without_the_extra(load, monkeypatch):
-    """Without the Kafka client a file can be checked all the same, up to what only the client knows."""
+    """Without the Kafka client a file can still be checked, except for what only the client knows."""
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     assert {"retries": "0"} == load(f"{FILE}[kafka.librdkafka]\nretries = 0\n").kafka.librdkafka
 
 
 def test_secrets_are_not_in_errors(load):
-    """The value of a variable is not in an error about it."""
+    """An error about a variable does not contain its value."""
     with pytest.raises(WrongUsage) as caught:
         load(FILE.replace('"g"', '"g"\nstart = "${SECRET}"'), SECRET="hunter2")  # noqa: S106 - that is what is tested
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there(tmp_path):
-    """A file that cannot be read is wrong usage, in words."""
+def test_a_missing_file(tmp_path):
+    """A file that cannot be read is wrong usage; the message says why."""
     with pytest.raises(WrongUsage, match="cannot be read: No such file"):
         read(tmp_path / "none.toml", {})
 
 
 def test_what_each_client_gets(load):
-    """The consumer commits nothing by itself, and the producer waits for all replicas, whatever is passed through."""
+    """Whatever is passed through, the consumer commits nothing by itself, and the producer waits for all replicas."""
     config = load(f'{FILE}[kafka.librdkafka]\n"session.timeout.ms" = 6000\n"ssl.ca.location" = "/ca"\n')
-    consumer = librdkafka.for_consumer(config.kafka)
-    producer = librdkafka.for_producer(config.kafka, config.dlq)
+    consumer = librdkafka.consumer_settings(config.kafka)
+    producer = librdkafka.producer_settings(config.kafka, config.dlq)
 
     assert ("false", "false", "6000") == tuple(
         consumer[name] for name in ("enable.auto.commit", "enable.auto.offset.store", "session.timeout.ms")
@@ -227,7 +227,7 @@ def test_what_each_client_gets(load):
 
 
 def test_static_membership_and_start():
-    """A name for this process makes a static member, and the start is librdkafka's reset."""
-    rule = KafkaRule(brokers="b:1", group="g", topics=("t",), start="error", instance_id="one")
-    settings = librdkafka.for_consumer(rule)
+    """``instance_id`` makes a static member, and ``start`` becomes librdkafka's offset reset."""
+    kafka = KafkaSettings(brokers="b:1", group="g", topics=("t",), start="error", instance_id="one")
+    settings = librdkafka.consumer_settings(kafka)
     assert ("one", "error") == (settings["group.instance.id"], settings["auto.offset.reset"])

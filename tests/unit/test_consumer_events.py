@@ -1,4 +1,4 @@
-"""Events: which become rows, and what is said of the others."""
+"""Events: which become rows, and the reason for rejecting each of the others."""
 
 import json
 import re
@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dupe_audit.consumer.config import Column, EventRule
+from dupe_audit.consumer.config import ColumnMapping, EventSettings
 from dupe_audit.consumer.events import Decoder
 from dupe_audit.consumer.fields import TYPES, Poison
 
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
-def column(kind: str, **options: Any) -> Column:
-    """Return a column x that is read from the field of that name."""
-    return Column(**{"name": "x", "path": ("x",), "type": kind, "convert": TYPES[kind], **options})
+def column(kind: str, **options: Any) -> ColumnMapping:
+    """Return a column x, read from the field x."""
+    return ColumnMapping(**{"name": "x", "path": ("x",), "type": kind, "convert": TYPES[kind], **options})
 
 
 def decoded(kind: str, value: bytes, **options: Any) -> Any:
     """Return what the writer gets for an event whose field x is the JSON *value*."""
-    (found,) = Decoder([column(kind, **options)], EventRule())(b'{"x":' + value + b"}")
-    return found
+    (converted,) = Decoder([column(kind, **options)], EventSettings())(b'{"x":' + value + b"}")
+    return converted
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,10 @@ def decoded(kind: str, value: bytes, **options: Any) -> Any:
         (b'{"x": "' + b"a" * 1_048_576 + b'"}', "too_large"),
     ],
 )
-def test_messages_that_are_no_events(value, reason):
-    """Whatever comes as bytes is either a row or poison with a documented reason, and the reason quotes nothing."""
+def test_messages_that_are_not_events(value, reason):
+    """A message that can never become a row is poison with a documented reason."""
     with pytest.raises(Poison) as caught:
-        Decoder([column("bigint")], EventRule())(value)
+        Decoder([column("bigint")], EventSettings())(value)
     assert reason == caught.value.reason
 
 
@@ -97,7 +97,7 @@ def test_messages_that_are_no_events(value, reason):
     ],
 )
 def test_fields_of_the_wrong_type(kind, value, reason):
-    """A field that is not of its column's type is poison that names the field and not its value."""
+    """A field of the wrong type is poison; the message names the field but not its value."""
     with pytest.raises(Poison, match=r"^field 'x': ") as caught:
         decoded(kind, value)
     assert reason == caught.value.reason
@@ -133,32 +133,32 @@ def test_fields_of_the_wrong_type(kind, value, reason):
     ],
 )
 def test_fields_as_the_writer_gets_them(kind, value, expected):
-    """A good field reaches the writer with every digit and every character that was sent."""
-    assert (expected, type(expected)) == ((found := decoded(kind, value)), type(found))
+    """A valid field reaches the writer with every digit and every character that was sent."""
+    assert (expected, type(expected)) == ((converted := decoded(kind, value)), type(converted))
 
 
 def test_defaults_and_nulls():
-    """A field that is missing or null gives the default, or NULL where there is none."""
+    """A missing or null field becomes the default, or NULL without a default."""
     optional = Decoder(
-        [column("text", required=False), column("integer", path=("y",), required=False, default=7)], EventRule()
+        [column("text", required=False), column("integer", path=("y",), required=False, default=7)], EventSettings()
     )
     assert [(None, 7)] * 2 == [optional(b"{}"), optional(b'{"x":null,"y":null}')]
     assert ("a", 0) == optional(b'{"x":"a","y":0}')
 
 
 def test_paths():
-    """A path leads into nested objects; what is not an object on the way has no fields."""
-    decode = Decoder([column("text", path=("trace", "id"), required=False)], EventRule())
+    """A path leads into nested objects; anything on the way that is not an object has no fields."""
+    decode = Decoder([column("text", path=("trace", "id"), required=False)], EventSettings())
     assert [("a",), (None,), (None,)] == [
         decode(value) for value in (b'{"trace":{"id":"a"}}', b'{"trace":"id"}', b'{"trace":[]}')
     ]
 
 
 def test_extra_fields():
-    """Fields that no column is read from are ignored, or reject the event without being named."""
+    """Fields that no column reads are ignored, or cause a rejection whose message does not name them."""
     extra = b'{"x": "a", "secret": 1}'
-    assert ("a",) == Decoder([column("text")], EventRule())(extra)
-    strict = Decoder([column("text")], EventRule(extra="reject"))
+    assert ("a",) == Decoder([column("text")], EventSettings())(extra)
+    strict = Decoder([column("text")], EventSettings(extra="reject"))
     assert ("a",) == strict(b'{"x": "a"}')
     with pytest.raises(Poison) as caught:
         strict(extra)
@@ -176,14 +176,14 @@ json_values = st.recursive(
 def test_any_bytes_are_a_row_or_poison(value):
     """No sequence of bytes raises anything but Poison."""
     with suppress(Poison):
-        Decoder([column("jsonb", required=False)], EventRule())(value)
+        Decoder([column("jsonb", required=False)], EventSettings())(value)
 
 
 @given(json_values)
-def test_any_json_comes_through(value):
-    """A JSON value reaches a jsonb column as what it was, or is poison for its text."""
+def test_any_json_arrives_unchanged(value):
+    """A JSON value reaches a jsonb column unchanged, or is poison because of a string in it."""
     sent = json.dumps(value)
     if re.search(r"\\u(0000|d[89a-f])", sent):
-        return  # NUL, and what may be half of a pair, has examples of its own
-    found = decoded("jsonb", sent.encode(), required=False)
-    assert value == (json.loads(found) if found is not None else None)
+        return  # NUL and halves of surrogate pairs have their own examples
+    converted = decoded("jsonb", sent.encode(), required=False)
+    assert value == (json.loads(converted) if converted is not None else None)

@@ -10,7 +10,7 @@ from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, VerifyReport, mi
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"table": ""}, "table name"),
         ({"table": "a\x00b"}, "table name"),
@@ -28,9 +28,9 @@ from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, VerifyReport, mi
         ({"initially": "DEFERRED"}, "deferrable=True"),
     ],
 )
-def test_wrong_keys_are_refused(wrong, told):
+def test_wrong_keys_are_refused(wrong, message):
     """A key that PostgreSQL could not hold, or not as it was written, is a usage error."""
-    with pytest.raises(WrongUsage, match=told):
+    with pytest.raises(WrongUsage, match=message):
         UniqueKey(**({"table": "t", "columns": ("k",)} | wrong))
 
 
@@ -46,7 +46,7 @@ def test_key_reads_as_people_write_it():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"keep": "newest"}, "first, last"),
         ({"divergent": "merge"}, "refuse, archive"),
@@ -59,27 +59,27 @@ def test_key_reads_as_people_write_it():
         ({"max_replica_lag": 0}, "max_replica_lag"),
     ],
 )
-def test_wrong_cleanup_rules_are_refused(wrong, told):
+def test_wrong_cleanup_rules_are_refused(wrong, message):
     """A rule that cannot be followed is a usage error that names what can."""
-    with pytest.raises(WrongUsage, match=told):
+    with pytest.raises(WrongUsage, match=message):
         CleanupRule(**wrong)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"build_attempts": 0}, "build_attempts"),
         ({"lock_timeout": "0"}, "lock_timeout"),
         ({"lock_timeout": "2min"}, "lock_timeout"),
         ({"lock_timeout": "-1s"}, "lock_timeout"),
-        ({"lock_timeout": "soon"}, "no duration"),
+        ({"lock_timeout": "soon"}, "not a valid duration"),
         ({"give_up_after": "0s"}, "give_up_after"),
-        ({"give_up_after": "5 parsecs"}, "no duration"),
+        ({"give_up_after": "5 parsecs"}, "not a valid duration"),
     ],
 )
-def test_wrong_build_rules_are_refused_h76(wrong, told):
+def test_wrong_build_rules_are_refused_h76(wrong, message):
     """No rule waits for ever."""
-    with pytest.raises(WrongUsage, match=told):
+    with pytest.raises(WrongUsage, match=message):
         BuildRule(**wrong)
 
 
@@ -104,14 +104,14 @@ def test_durations(text, number):
 
 @pytest.mark.parametrize("text", ["", "s", "1 week", "1e999s", "nan", "infs", "1,5s"])
 def test_no_durations(text):
-    """What is no duration is refused with an example."""
+    """A value that is not a valid duration is refused with an example."""
     with pytest.raises(WrongUsage, match="500ms"):
         milliseconds(text)
 
 
 @pytest.mark.parametrize("fact", [UniqueKey(table="t", columns=("k",)), CleanupRule(), BuildRule()])
 def test_facts_do_not_change(fact):
-    """A fact cannot be changed after it was told."""
+    """A fact cannot be changed after it was reported."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(fact, dataclasses.fields(fact)[0].name, "other")
 

@@ -34,7 +34,7 @@ def test_the_text_contains_every_part_of_the_report():
     finding_lines = [line for line in lines if "] Revision" in line]
     assert [
         "002: error [no-way-back] Revision 002 cannot be undone: its downgrade() does nothing.",
-        "alembic/versions/002.py:3: info [irreversible] Revision 002 says that it has no way back.",
+        "alembic/versions/002.py:3: info [irreversible] Revision 002 declares that it cannot be undone.",
         "alembic/versions/002.py:12: error [no-way-back] Revision 002 cannot be undone: its downgrade() does nothing.",
     ] == finding_lines
 

@@ -1,4 +1,4 @@
-"""What a look saw, in figures and words."""
+"""What a look saw, in figures and in words."""
 
 import io
 
@@ -6,10 +6,10 @@ import pytest
 from rich.console import Console
 
 from dupe_audit.watch import render as render_watch
-from dupe_audit.watch.facts import Blocker, Progress, RunSeen, Seen, View
+from dupe_audit.watch.facts import Activity, Blocker, Progress, RunSummary, View
 from dupe_audit.watch.look import Memory
 
-RUN = RunSeen(
+RUN = RunSummary(
     id=7,
     columns=("customer_id", "placed_at"),
     constraint="unique_order",
@@ -23,7 +23,7 @@ RUN = RunSeen(
     finished_at=None,
 )
 BLOCKER = Blocker(pid=4711, name="report", state="idle in transaction", seconds=95.2, lock="AccessShareLock")
-SEEN = Seen(
+ACTIVITY = Activity(
     schema="public",
     table="orders",
     run=RUN,
@@ -44,34 +44,34 @@ def drawn(view: View) -> str:
 def test_a_line_says_everything():
     """One line has the run, the table, the phase, the figures, the time left, and who blocks."""
     assert (
-        "run 7 public.orders: cleaning; 25 of 100 extras archived, 5 a second, about 15 s left in this phase; "
+        "run 7 public.orders: cleaning; 25 of 100 extras archived, 5 per second, about 15 s left in this phase; "
         "waiting for pid 4711 (report, idle in transaction, open for 95 s, AccessShareLock)"
-    ) == render_watch.line(SEEN)
+    ) == render_watch.line(ACTIVITY)
 
 
 def test_the_live_view_says_the_same():
     """A terminal gets the same facts, with a bar and a share."""
-    page = drawn(View(at="2026-01-01 10:20:30+00", ledger=True, working=(SEEN,)))
+    page = drawn(View(at="2026-01-01 10:20:30+00", ledger=True, working=(ACTIVITY,)))
     for part in ("run 7, public.orders (customer_id, placed_at)", "cleaning", "25 %", "━", "pid 4711", "10:20:30"):
         assert part in page
 
 
 @pytest.mark.parametrize("draw", [drawn, lambda view: "".join(render_watch.lines(view))])
 def test_a_name_cannot_command_the_terminal(draw):
-    """An application may call itself what it likes; neither escapes nor markup of it work."""
+    """An application's name cannot control the terminal, neither by escapes nor by markup."""
     rude = Blocker(pid=1, name="\x1b[2J[bold]x", state="active", seconds=None)
-    seen = Seen(schema="s", table="t", phase="building", waiting=True, blockers=(rude,))
-    page = draw(View(at="2026-01-01 10:20:30+00", ledger=True, working=(seen,)))
+    activity = Activity(schema="s", table="t", phase="building", waiting=True, blockers=(rude,))
+    page = draw(View(at="2026-01-01 10:20:30+00", ledger=True, working=(activity,)))
     assert "\x1b" not in page
     assert "[bold]x" in page
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0, "1 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min")]
+    ("seconds", "text"), [(0, "1 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min")]
 )
-def test_durations(seconds, told):
-    """Seconds are told as people read them."""
-    assert told == render_watch.duration(seconds)
+def test_durations(seconds, text):
+    """Durations are printed as people read them."""
+    assert text == render_watch.duration(seconds)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_durations(seconds, told):
         (Progress(done=5, total=4, unit="rows", rate=1.0), 0.0),
     ],
 )
-def test_no_time_left_is_told_without_a_basis(progress, eta):
-    """What is left takes as long as the present speed says, and nothing is said where there is none."""
+def test_no_time_left_is_shown_without_a_basis(progress, eta):
+    """The time left follows from the present speed, and is unknown without one."""
     assert eta == progress.eta
 
 
 def test_the_speed_of_a_build_is_that_of_the_last_minute():
-    """The speed counts from the oldest look within the memory, per phase, and a new build begins anew."""
+    """The speed counts from the oldest look within the memory, per phase, and a new build starts from zero."""
     memory, step = Memory(seconds=60), "building index: scanning table"
 
     def rate(done, now, step=step):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dupe_audit.checks.report import Place
+from dupe_audit.findings import FindingId
 from dupe_audit.postgres.locks import STRONG_MODES
 from dupe_audit.schema.facts import Catalog, Index, Table
 from dupe_audit.seeding.facts import Filled
@@ -41,7 +42,7 @@ class Failure:
     reason: str  #: one line, without the DETAIL, which can contain values
     sqlstate: str | None = None
     line: int | None = None  #: in the revision's file
-    findings: frozenset[str] = frozenset()  #: finding ids with which one of our directives refused
+    findings: frozenset[FindingId] = frozenset()  #: finding ids with which one of our directives refused
     not_implemented: bool = False
 
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from dupe_audit.checks.report import CheckReport, Found, Place, RuleRun
-from dupe_audit.findings import CATALOGUE, CHECK, Entry
+from dupe_audit.findings import CATALOGUE, CHECK, Entry, FindingId
 from dupe_audit.findings.entry import Severity
 from dupe_audit.render import dump
 
@@ -124,7 +124,7 @@ def _descriptor(id_: str, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _result(result: Found, ids: list[str], counts: Counter[str], report: CheckReport) -> dict[str, Any]:
+def _result(result: Found, ids: list[FindingId], counts: Counter[str], report: CheckReport) -> dict[str, Any]:
     # Without line and counts: a finding stays the same after an edit above it, or with more rows.
     identity = "\0".join((result.rule, result.finding.id, result.place.revision or "")).encode("utf-8", "surrogatepass")
     fingerprint = hashlib.sha256(identity).hexdigest()[:16]

@@ -30,7 +30,7 @@ from dupe_audit.checks.trial.scratch import EMBEDDED, scratch
 from dupe_audit.checks.trial.seeded_trips import Seeding, seeded_trips
 from dupe_audit.connect import find_url
 from dupe_audit.errors import WrongUsage
-from dupe_audit.findings import CHECK
+from dupe_audit.findings import CATALOGUE, CHECK
 
 #: allowed numbers of rows per filled table
 ROWS = range(20, 1_000_001)
@@ -206,7 +206,7 @@ def _accepted(results: Sequence[Found], evidence: Evidence, accept: Sequence[str
     by_revision = {revision.id: revision.accepts for revision in evidence.revisions}
     for result in results:
         accepts = by_revision.get(result.place.revision or "", frozenset()) | set(accept)
-        accepted = result.finding.id in accepts and CHECK[result.finding.id].acceptable
+        accepted = result.finding.id in accepts and CATALOGUE[result.finding.id].acceptable
         yield replace(result, accepted=result.accepted or accepted)
 
 

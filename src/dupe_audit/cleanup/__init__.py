@@ -1,4 +1,4 @@
-"""Cleanup: move every extra into the archive."""
+"""Cleanup: move every extra into the archive, in batches, while the application writes."""
 
 from dupe_audit.cleanup.passes import cleanup
 

@@ -1,8 +1,8 @@
-"""Move every extra into the archive: ranked once, in batches, each judged again under its row locks.
+"""Move every extra into the archive: ranked once per pass, in batches, each checked again under its row locks.
 
-A batch is one READ COMMITTED transaction with two snapshots. The first statement locks extras and survivors;
-the second, with a new snapshot, deletes what is still an extra straight into the archive. One statement that
-does both judges by one snapshot: in 15 s, 246 keys lost their last row that way (safety rule 2).
+A batch is one READ COMMITTED transaction with two snapshots. The first statement locks extras and survivors; a
+second one, with a new snapshot, deletes what is still an extra straight into the archive. One statement that does
+both decides by one snapshot: 246 keys lost their last row that way in 15 s (measured).
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from sqlalchemy import Connection, RowMapping
 
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
-from dupe_audit.cleanup.staging import Pass, staged
+from dupe_audit.cleanup.staging import CleanupWork, staged
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.model import Batch, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.interrupt import rest
+from dupe_audit.postgres.interrupt import sleep
+from dupe_audit.postgres.locking import holders, retry_lock, run_lock
 from dupe_audit.postgres.patience import Patience
 from dupe_audit.postgres.planner import ANYWHERE, BATCHING, WHERE_STAGED
-from dupe_audit.postgres.session import holders, replica_lag, retrying, run_lock, step, transaction, wait_for_replicas
+from dupe_audit.postgres.replication import replica_lag, wait_for_replicas
+from dupe_audit.postgres.session import step, transaction
 from dupe_audit.statements import fill_known, template
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -43,52 +44,52 @@ def cleanup(
 ) -> Generator[Batch, None, None]:
     """Archive the extras of *key*; yield each batch after its commit.
 
-    The work advances only as the caller iterates. Killed anywhere, the same call continues under the same run;
-    an abandoned generator releases its lock. Blockers are the caller's to ask for first (``preflight.blockers``).
+    The work advances only while the caller iterates. Killed anywhere, the same call continues under the same run;
+    an abandoned generator releases its lock. The caller asks for blockers first (``preflight.blockers``).
 
     Args:
         connection: in autocommit.
-        revision: the Alembic revision to enter in the ledger.
+        revision: the Alembic revision to record in the ledger.
         lock_timeout: how long a statement may wait for a lock, as PostgreSQL writes durations.
-        give_up_after: total wait for locks in which nothing moves.
+        give_up_after: total wait for locks without any progress.
         work_mem: memory for the ranking's sort, as PostgreSQL writes sizes.
 
     Raises:
-        Refused: divergent groups or references, where the rule refuses them or they cannot be pointed elsewhere;
+        Refused: divergent groups or references that the rule refuses, or children that cannot follow the survivor;
             nothing was archived in this pass.
-        Blocked: extras stayed locked or referenced, or another run holds the table.
-        DupeAuditError: a trigger kept rows that were deleted, or the table's columns changed on the way.
+        Blocked: extras stayed locked or referenced, or another session works on the table.
+        DupeAuditError: a trigger kept deleted rows, or the table's columns changed during the cleanup.
     """
     with step(connection):
         key, relation = catalog.require(connection, key)
         with run_lock(connection, relation.relid, give_up_after=give_up_after):
             ledger.create(connection, relation.owner)
-            holes = catalog.fragments(connection, relation, key, rule)
-            fks = children.foreign_keys(connection, relation.relid)
-            run_id, moving = retrying(
+            fragments = catalog.fragments(connection, relation, key, rule)
+            foreign_keys = children.foreign_keys(connection, relation.relid)
+            run_id, moving = retry_lock(
                 connection,
-                partial(_open_or_resume, connection, relation, key, rule, revision, holes, fks),
+                partial(_open_or_resume, connection, relation, key, rule, revision, fragments, foreign_keys),
                 relid=relation.relid,
-                what="make the archive",
+                name="create the archive",
                 lock_timeout=lock_timeout,
                 give_up_after=give_up_after,
             )
-            work = Pass(
+            work = CleanupWork(
                 connection=connection,
                 relation=relation,
-                rule=rule,
-                run_id=run_id,
+                lock_timeout=lock_timeout,
+                give_up_after=give_up_after,
                 holes={
-                    **holes,
+                    **fragments,
                     "stage": ledger.stage_name(run_id),
                     "archive": ledger.archive_name(run_id),
                     "relid": str(relation.relid),
-                    **children.judging(fks, moving),
+                    **children.judging(foreign_keys, moving),
                 },
-                fks=fks,
+                rule=rule,
+                run_id=run_id,
+                foreign_keys=foreign_keys,
                 moving=moving,
-                lock_timeout=lock_timeout,
-                give_up_after=give_up_after,
             )
             yield from _passes(work, work_mem)
             ledger.set_state(connection, run_id, "clean")
@@ -96,33 +97,35 @@ def cleanup(
 
 def _open_or_resume(
     connection: Connection,
-    relation: Relation,
+    relation: catalog.Relation,
     key: UniqueKey,
     rule: CleanupRule,
     revision: str | None,
-    holes: dict[str, str],
-    fks: tuple[ForeignKey, ...],
+    fragments: dict[str, str],
+    foreign_keys: tuple[ForeignKey, ...],
 ) -> tuple[int, tuple[ForeignKey, ...]]:
-    known = ledger.latest(connection, relation.relid, key)
+    latest = ledger.find_latest(connection, relation.relid, key)
     with transaction(connection):
-        if known and known[0].state != "restored" and known[0].purged_at is None:
-            run_id = known[0].id
+        if latest and latest.run.state != "restored" and latest.run.purged_at is None:
+            run_id = latest.run.id
             ledger.resume(connection, run_id, rule, nulls_not_distinct=key.nulls_not_distinct)
         else:
             run_id = ledger.open_run(connection, relid=relation.relid, key=key, rule=rule, revision=revision)
         archive = ledger.archive_name(run_id)
-        if not ledger.is_there(connection, archive):
-            execute(connection, fill_known(template("create_archive"), holes, archive=archive))
-            execute(connection, fill_known(template("finish_archive"), holes, archive=archive))
+        if not ledger.relation_exists(connection, archive):
+            for name in ("create_archive", "finish_archive"):
+                execute(connection, fill_known(template(name), fragments, archive=archive))
             ledger.make_private(connection, archive, relation.owner)
         ledger.adopt_new_columns(connection, relation.relid, archive)
-        moving = children.open_records(connection, run_id, fks, relation.owner) if rule.references == "repoint" else ()
+        moving: tuple[ForeignKey, ...] = ()
+        if rule.references == "repoint":
+            moving = children.open_records(connection, run_id, foreign_keys, relation.owner)
     return run_id, moving
 
 
-def _passes(work: Pass, work_mem: str | None) -> Iterator[Batch]:
+def _passes(work: CleanupWork, work_mem: str | None) -> Iterator[Batch]:
     if work.rule.max_replica_lag is not None and replica_lag(work.connection) is None:
-        log.info("no standby's lag can be seen from here, so batches do not wait for standbys")
+        log.info("the lag of standbys cannot be seen from here, so batches do not wait for them")
     patience = Patience(work.give_up_after, pause=0.2, growth=2.0)
     where_staged = WHERE_STAGED
     while True:
@@ -139,39 +142,31 @@ def _passes(work: Pass, work_mem: str | None) -> Iterator[Batch]:
             patience.restart()
         elif patience.exhausted:
             raise Blocked(
-                f"{spared} extras of {work.relation.name} could not be archived within {work.give_up_after}: "
-                "their rows or their survivors' rows are locked, or other tables reference them. "
+                f"{spared:,} extras of {work.relation.name} could not be archived within {work.give_up_after}: "
+                "they or their survivors are locked, or rows of other tables reference them. "
                 f"Holding the table now: {holders(work.connection, work.relation.relid)}. "
-                "End or wait for them, then run the same command again; it continues."
+                "Wait for them or end them, then run the same command again; it continues where it stopped."
             )
         else:
-            patience.rest()
+            patience.pause()
 
 
-def _batches(work: Pass, total: int, where_staged: str) -> Iterator[Batch]:
+def _batches(work: CleanupWork, total: int, where_staged: str) -> Iterator[Batch]:
     high = 0
     while high < total:
         low = high + 1
-        # Children count as rows of the batch, so that one with a million of them does not bring 4,999 others along.
-        high = execute(
-            work.connection, work.sql("batch_end", low=str(low), batch_size=str(work.rule.batch_size))
-        ).scalar_one()
+        # Children count as rows of the batch, so an extra with a million of them does not bring 4,999 others along.
+        high = work.execute("batch_end", low=str(low), batch_size=str(work.rule.batch_size)).scalar_one()
         if work.rule.max_replica_lag is not None:
             wait_for_replicas(work.connection, work.rule.max_replica_lag)
         started = time.monotonic()
         try:
-            archived, repointed = retrying(
-                work.connection,
-                partial(_move, work, low, high, where_staged),
-                relid=work.relation.relid,
-                what=f"archive extras {low} to {high}",
-                lock_timeout=work.lock_timeout,
-                give_up_after=work.give_up_after,
-            )
+            move = partial(_move, work, low, high, where_staged)
+            archived, repointed = work.retry(move, f"archive extras {low} to {high}")
         except Refused:
             ledger.set_state(work.connection, work.run_id, "failed")
             raise
-        batch = Batch(
+        yield Batch(
             run_id=work.run_id,
             archived=archived,
             spared=high - low + 1 - archived,
@@ -180,46 +175,41 @@ def _batches(work: Pass, total: int, where_staged: str) -> Iterator[Batch]:
             total=total,
             seconds=time.monotonic() - started,
         )
-        yield batch
         if work.rule.pause and high < total:
-            rest(work.rule.pause)
+            sleep(work.rule.pause)
 
 
-def _move(work: Pass, low: int, high: int, where_staged: str) -> tuple[int, int]:
-    """Lock, judge, archive: one transaction; return the number of rows that moved, and of children with them."""
+def _move(work: CleanupWork, low: int, high: int, where_staged: str) -> tuple[int, int]:
+    """Lock, check and archive in one transaction; return how many extras and how many of their children moved."""
     connection = work.connection
     leaving, repointed = None, 0
-    with children.refusing(bool(work.moving)), transaction(connection, lock_timeout=work.lock_timeout, local=BATCHING):
+    with children.refusing(bool(work.moving)), work.transaction(local=BATCHING):
         number = ledger.next_batch(connection, work.run_id)
-        execute(connection, work.sql("lock_rows", low=str(low), high=str(high), t_where_staged=where_staged))
+        work.execute("lock_rows", low=str(low), high=str(high), t_where_staged=where_staged)
         if work.moving:
             leaving, repointed = children.follow(connection, work.run_id, work.moving, work.holes, number)
-        moved = execute(connection, work.sql("move_rows", batch=str(number))).mappings().one()
+        moved = work.execute("move_rows", batch=str(number)).mappings().one()
         _check(moved, leaving, work.holes["columns_digest"])
-        ledger.record_batch(
-            connection,
-            work.run_id,
-            number,
-            archived=moved["archived"],
-            spared=high - low + 1 - moved["archived"],
-        )
-    return int(moved["archived"]), repointed
+        archived = int(moved["archived"])
+        ledger.record_batch(connection, work.run_id, number, archived=archived, spared=high - low + 1 - archived)
+    return archived, repointed
 
 
 def _check(moved: RowMapping, leaving: int | None, columns_digest: str) -> None:
-    """Refuse a batch in which not every row that was judged was deleted and archived; it is rolled back."""
+    """Refuse a batch in which not every extra that was checked was also deleted and archived; it is rolled back."""
     if moved["columns_digest"] != columns_digest:
         raise DupeAuditError(
-            "The table's columns changed, or a foreign key to it, or another table took its name, while it was being "
-            "cleaned; this batch was rolled back. Run the same command again: it continues with the table as it is now."
+            "The table's columns or a foreign key to it changed during the cleanup, or another table took its name. "
+            "This batch was rolled back. Run the same command again: it continues with the table as it is now."
         )
     if leaving not in (None, moved["judged"]):
         raise DupeAuditError(
-            f"{leaving} extras were to leave with their children, but {moved['judged']} can; the batch was rolled "
-            "back. A trigger changes rows on the way: see findings delete-trigger and child-trigger."
+            f"{leaving:,} extras were to be removed after their children moved, but only {moved['judged']:,} can be; "
+            "the batch was rolled back. A trigger changes rows in between: see findings delete-trigger and "
+            "child-trigger."
         )
     if not moved["judged"] == moved["deleted"] == moved["archived"]:
         raise DupeAuditError(
-            f"Of {moved['judged']} extras {moved['deleted']} were deleted and {moved['archived']} archived; "
+            f"Of {moved['judged']:,} extras {moved['deleted']:,} were deleted and {moved['archived']:,} archived; "
             "the batch was rolled back. A trigger on the table keeps rows: see finding delete-trigger."
         )

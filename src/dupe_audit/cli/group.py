@@ -1,68 +1,126 @@
-"""The group of commands, its exit codes, and the connection that most commands open."""
+"""The group of commands, the modules behind them, and the exit codes of failures."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn, cast
 
 import click
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
-from dupe_audit.connect import connect, describe, find_url
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.postgres.interrupt import interruptible
-from dupe_audit.postgres.sqlstates import friendly
 
-F = TypeVar("F", bound=Callable[..., Any])
+#: each command with its short help; the command itself is ``NAME_command`` in the module of the same name
+COMMANDS = {
+    "check": "Test the revisions on a scratch PostgreSQL whose tables hold duplicates.",
+    "consume": "Write the events of Kafka topics into a table, each once, however often they are delivered.",
+    "demo": "Show the whole change on a temporary PostgreSQL, with live writers, in under a minute.",
+    "preflight": "Count duplicates and find everything that could make the upgrade fail; change nothing.",
+    "purge": "Drop archives that are no longer needed.",
+    "restore": "Put a run's archived rows back, after dropping its constraint if it has one.",
+    "runs": "Show the ledger: each run, its state, rows archived and restored, size of its archive.",
+    "verify": "Prove from the catalog and a count that a constraint exists, is valid and holds; change nothing.",
+    "watch": "Show how far a running cleanup or index build is, and who blocks it.",
+}
+
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
+
+
+class LazyCommand(click.Command):
+    """The name and the short help of a command whose module is imported when the command is used."""
+
+    def load(self) -> click.Command:
+        """Import the module and return the command itself."""
+        module = import_module(f"dupe_audit.cli.{self.name}")
+        return cast("click.Command", getattr(module, f"{self.name}_command"))
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the arguments as the command itself does; the context returned is that command's."""
+        return self.load().make_context(info_name, args, parent, **extra)
 
 
 class Commands(click.Group):
     """A group whose commands end with the documented exit codes and never with a traceback."""
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run a command; say what went wrong in one paragraph."""
+        """Execute a command; report a failure in one paragraph."""
         try:
             super().invoke(ctx)
-        except DupeAuditError as error:
-            self._end(ctx, error.exit_code, str(error))
-        except DBAPIError as error:
-            told = friendly(error, ctx.invoked_subcommand or "The command")
-            self._end(ctx, told.exit_code, str(told))
-        except KeyboardInterrupt:
-            self._end(ctx, 130, "Interrupted. Nothing half done is left; the same command starts again.")
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
+        except KeyboardInterrupt:
+            _end(ctx, 130, "Interrupted. Nothing is left half done; run the same command again.")
         except Exception as error:
-            # The last resort: a traceback helps nobody at a prompt.
-            if "DUPE_AUDIT_TRACEBACK" in os.environ:
+            failure = _in_words(error, ctx.invoked_subcommand or "The command")
+            if failure is None:
                 raise
-            self._end(
-                ctx,
-                3,
-                f"Something unforeseen happened ({type(error).__name__}). Nothing that was committed is lost. "
-                "Set DUPE_AUDIT_TRACEBACK=1, run it again, and report what it prints.",
-            )
-
-    def _end(self, ctx: click.Context, code: int, message: str) -> NoReturn:
-        click.echo(f"Error: {message}", err=True)
-        ctx.exit(code)
+            _end(ctx, failure.exit_code, str(failure))
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _end(ctx: click.Context, code: int, message: str) -> NoReturn:
+    click.echo(f"Error: {message}", err=True)
+    ctx.exit(code)
+
+
+def _in_words(error: Exception, command: str) -> DupeAuditError | None:
+    """Return *error* as one paragraph, or None if the user wants the traceback of an unexpected one."""
+    if isinstance(error, DupeAuditError):
+        return error
+    from sqlalchemy.exc import DBAPIError
+
+    from dupe_audit.postgres.sqlstates import friendly
+
+    if isinstance(error, DBAPIError):
+        return friendly(error, command)
+    if "DUPE_AUDIT_TRACEBACK" in os.environ:
+        return None
+    if line := _line_of_env(error):
+        reason = error.msg if isinstance(error, SyntaxError) else "".join(str(error).splitlines()[:1])
+        reason = _PASSWORD.sub(r"\1***@", f"{type(error).__name__}: {reason}".rstrip(": "))
+        return DupeAuditError(
+            f"env.py failed: {reason} (env.py, line {line}). Fix that first: alembic current has to work."
+        )
+    return DupeAuditError(
+        f"Unexpected error: {type(error).__name__}. Committed work is safe. "
+        "Run the command again with DUPE_AUDIT_TRACEBACK=1 in the environment and report the traceback."
+    )
+
+
+def _line_of_env(error: Exception) -> int | None:
+    """Return the line of the project's ``env.py`` that failed, or None if the error comes from elsewhere."""
+    if isinstance(error, SyntaxError) and Path(error.filename or "").name == "env.py":
+        return error.lineno
+    package = Path(__file__).parents[1]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(package):  # env.py only called what failed here
+            return None
+        if path.name == "env.py" and "site-packages" not in path.parts:
+            return frame.lineno
+    return None
+
+
+@click.group(
+    cls=Commands,
+    commands={name: LazyCommand(name, short_help=short_help) for name, short_help in COMMANDS.items()},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="dupe-audit")
 @click.option("--database-url", metavar="URL", help="PostgreSQL URL. Default: DATABASE_URL, then the Alembic config.")
-@click.option("-c", "--config", metavar="FILE", default="alembic.ini", show_default=True, help="Alembic config.")
+@click.option("-c", "--config", metavar="FILE", default="alembic.ini", show_default=True, help="Alembic config file.")
 @click.pass_context
 def main(ctx: click.Context, database_url: str | None, config: str) -> None:
     """Put a unique constraint on a live PostgreSQL table that already holds duplicates.
 
-    Alembic does the work (op.archive_duplicates and op.create_unique_constraint_online); these commands look
-    before, prove after, and put rows back.
+    Alembic does the work (op.archive_duplicates and op.create_unique_constraint_online). These commands inspect
+    before, prove afterwards, and put rows back.
 
     \b
     Example: dupe-audit preflight --table orders -c customer_id -c placed_at
@@ -70,20 +128,3 @@ def main(ctx: click.Context, database_url: str | None, config: str) -> None:
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("alembic.dupe_audit").setLevel(logging.INFO)
     ctx.obj = {"database_url": database_url, "config": config}
-
-
-def database_options(command: F) -> F:
-    """Take the connection's options after the command's name, too."""
-    command = click.option("--config", "config_here", metavar="FILE", help="Alembic config.")(command)
-    return click.option("--database-url", "url_here", metavar="URL", help="PostgreSQL URL.")(command)
-
-
-@contextmanager
-def opened(url_here: str | None, config_here: str | None) -> Iterator[tuple[Connection, str, str]]:
-    """Give a connection, its URL and the config file; say first where it leads."""
-    given = click.get_current_context().obj
-    config = config_here or given["config"]
-    url = find_url(url_here or given["database_url"], config)
-    with connect(url) as connection, interruptible(connection):
-        click.echo(describe(connection), err=True)
-        yield connection, url, config

@@ -1,4 +1,4 @@
-"""The command that looks again and again at work that another terminal does."""
+"""Look again and again at work that another session does."""
 
 from __future__ import annotations
 
@@ -14,47 +14,55 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import render
-from dupe_audit.cli.group import database_options, main, opened
+from dupe_audit.cli.options import database_options, opened
 from dupe_audit.errors import Interrupted, WrongUsage
-from dupe_audit.postgres.interrupt import rest
+from dupe_audit.postgres.interrupt import sleep
 from dupe_audit.postgres.patience import LOG_EVERY
 from dupe_audit.postgres.sqlstates import LOCK_NOT_AVAILABLE, QUERY_CANCELED, sqlstate
-from dupe_audit.watch import look as progress
 from dupe_audit.watch import render as render_watch
-from dupe_audit.watch.facts import Seen, View
+from dupe_audit.watch.facts import Activity, View
+from dupe_audit.watch.look import Memory, look, prepare
 
-#: seconds between two looks, where not told otherwise
+#: seconds between two looks, by default
 LOOK_EVERY = 1.0
 
-#: seconds without any work after which that is over: between two revisions nobody works for a moment
+#: seconds without any work after which it is over: between two revisions no session works for a moment
 OVER_AFTER = 2.0
 
 
-@main.command()
-@click.option("--once", is_flag=True, help="Look once and end.")
-@click.option("--until-done", is_flag=True, help="End when the work that was seen is over.")
+@click.command("watch")
+@click.option("--once", is_flag=True, help="Look once, then exit.")
+@click.option("--until-done", is_flag=True, help="Exit when the work that was seen is over.")
 @click.option(
     "--interval",
     type=click.FloatRange(0.2, 3600),
     metavar="SECONDS",
-    help="Between two looks. Default: 1; off a terminal, 5 between lines that only count.",
+    help="Seconds between two looks; off a terminal, between lines in which only figures changed. Default: 1; "
+    "off a terminal, 5.",
 )
-@click.option("--format", "style", type=click.Choice(("text", "json")), default="text", show_default=True)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(("text", "json")),
+    default="text",
+    show_default=True,
+    help="Output format; json needs --once.",
+)
 @database_options
-def watch(
-    once: bool, until_done: bool, interval: float | None, style: str, url_here: str | None, config_here: str | None
+def watch_command(
+    once: bool, until_done: bool, interval: float | None, style: str, database_url: str | None, config: str | None
 ) -> None:
-    """Show what a cleanup or an index build that runs elsewhere is doing, how far it is, and who blocks it.
+    """Show how far a running cleanup or index build is, and who blocks it.
 
-    Changes nothing and holds nobody up. Where nothing runs, it waits for work to begin. Ctrl-C ends it.
+    Changes nothing and delays nobody. If nothing is running, it waits for work to begin. Ctrl-C ends it.
 
     \b
     Example: dupe-audit watch
     """
     if style == "json" and not once:
         raise WrongUsage("watch --format json needs --once.")
-    with opened(url_here, config_here) as (connection, _url, _config):
-        progress.prepare(connection)
+    with opened(database_url, config) as (connection, _url, _config):
+        prepare(connection)
         if once:
             view = _confirmed(connection)
             _print_once(view, style)
@@ -62,17 +70,17 @@ def watch(
             try:
                 view = _follow(connection, interval, until_done=until_done)
             except Interrupted:
-                raise click.exceptions.Exit(130) from None  # what it looked at goes on
+                raise click.exceptions.Exit(130) from None  # the work itself continues
     if view.stalled:
         raise click.exceptions.Exit(1)
 
 
 def _confirmed(connection: Connection) -> View:
-    """Look once; look again before a run is called unfinished, because between two steps nobody works on it."""
-    view = progress.look(connection)
+    """Look once; look again before a run is called unfinished, because no session works on it between two steps."""
+    view = look(connection)
     if view.stalled:
-        rest(LOOK_EVERY)
-        view = progress.look(connection)
+        sleep(LOOK_EVERY)
+        view = look(connection)
     return view
 
 
@@ -85,81 +93,87 @@ def _print_once(view: View, style: str) -> None:
 
 
 def _follow(connection: Connection, interval: float | None, *, until_done: bool) -> View:
-    """Look until the work is over, or for ever; return the last look."""
-    out = render.console(sys.stdout)
-    if not out.is_terminal:
+    """Look until the work is over, or until Ctrl-C; return the last view."""
+    console = render.console(sys.stdout)
+    if not console.is_terminal:
         lines = Lines(interval or LOG_EVERY)
-        return _looking(connection, min(interval or LOOK_EVERY, LOOK_EVERY), lines.show, until_done=until_done)
-    with Live(console=out, auto_refresh=False, transient=False) as live:
+        return _look_until_over(connection, min(interval or LOOK_EVERY, LOOK_EVERY), lines.show, until_done=until_done)
+    with Live(console=console, auto_refresh=False, transient=False) as live:
 
         def draw(view: View) -> None:
             live.update(render_watch.live(view), refresh=True)
 
-        return _looking(connection, interval or LOOK_EVERY, draw, until_done=until_done)
+        return _look_until_over(connection, interval or LOOK_EVERY, draw, until_done=until_done)
 
 
-def _looking(connection: Connection, every: float, show: Callable[[View], None], *, until_done: bool) -> View:
-    memory, worked, since = progress.Memory(), None, dict[int, float]()
+def _look_until_over(connection: Connection, every: float, show: Callable[[View], None], *, until_done: bool) -> View:
+    memory, worked_at, stalled_since = Memory(), None, dict[int, float]()
     while True:
-        view = _look(connection, memory)
+        view = _look_or_skip(connection, memory)
         now = time.monotonic()
         if view is not None:
-            worked = now if view.working else worked
-            since = {id_: since.get(id_, now) for id_ in view.unfinished}
-            # Between two steps nobody works for a moment; what was at work is called unfinished when it stays so.
+            worked_at = now if view.working else worked_at
+            stalled_since = {id_: stalled_since.get(id_, now) for id_ in view.unfinished}
+            # Between two steps no session works for a moment; a run is called unfinished if that lasts.
             lasting = tuple(
-                one for one in view.stalled if worked is None or (one.run and now - since[one.run.id] >= OVER_AFTER)
+                activity
+                for activity in view.stalled
+                if worked_at is None or (activity.run and now - stalled_since[activity.run.id] >= OVER_AFTER)
             )
             if view.working or len(lasting) == len(view.stalled):
                 show(replace(view, stalled=lasting))
-                if until_done and worked is not None and now - worked >= OVER_AFTER:
+                if until_done and worked_at is not None and now - worked_at >= OVER_AFTER:
                     return view
-        rest(every)
+        sleep(every)
 
 
-def _look(connection: Connection, memory: progress.Memory) -> View | None:
+def _look_or_skip(connection: Connection, memory: Memory) -> View | None:
+    """Look; return None if the server is busy or the ledger is locked for a moment: the next look may succeed."""
     try:
-        return progress.look(connection, memory)
+        return look(connection, memory)
     except DBAPIError as error:
         if sqlstate(error) not in (QUERY_CANCELED, LOCK_NOT_AVAILABLE):
             raise
-        return None  # a busy server, or one of the ledger's tables is locked for a moment; the next look may do better
+        return None
 
 
 class Lines:
-    """Writes a line where something changed, and at most every few seconds where only figures grow."""
+    """Writes a line when something changed, and at most one every few seconds when only figures grow.
+
+    Args:
+        every: seconds between two lines about a table in which only figures differ.
+    """
 
     def __init__(self, every: float) -> None:
         self.every = every
-        self._said: dict[object, tuple[object, str, float]] = {}
+        self._written: dict[object, tuple[object, str, float]] = {}
         self._followed: set[int] = set()
-        self._nothing = False
+        self._idle = False
 
     def show(self, view: View) -> None:
-        """Write what is new."""
-        seen = (*view.working, *view.stalled)
-        for one in seen:
-            self._say(one)
-        ended = [one for one in view.resting if one.run and one.run.id in self._followed]
-        for one in ended:
-            self._say(one)
-        self._followed = {one.run.id for one in view.working if one.run}
-        nothing = not seen
-        if nothing and not self._nothing:
-            self._write(render_watch.NOTHING if ended else render_watch.rest(view))
-        self._nothing = nothing
+        """Write what changed since the last view."""
+        active = (*view.working, *view.stalled)
+        for activity in active:
+            self._write_change(activity)
+        ended = [activity for activity in view.resting if activity.run and activity.run.id in self._followed]
+        for activity in ended:
+            self._write_change(activity)
+        self._followed = {activity.run.id for activity in view.working if activity.run}
+        idle = not active
+        if idle and not self._idle:
+            self._write(render_watch.NOTHING if ended else render_watch.idle(view))
+        self._idle = idle
 
-    def _say(self, seen: Seen) -> None:
-        key, kind, told, now = (
-            (seen.schema, seen.table),
-            render_watch.kind(seen),
-            render_watch.line(seen),
-            time.monotonic(),
+    def _write_change(self, activity: Activity) -> None:
+        table, kind, line = (
+            (activity.schema, activity.table),
+            render_watch.kind(activity),
+            render_watch.line(activity),
         )
-        before = self._said.get(key)
-        if before is None or kind != before[0] or (told != before[1] and now - before[2] >= self.every):
-            self._said[key] = kind, told, now
-            self._write(told)
+        now, previous = time.monotonic(), self._written.get(table)
+        if previous is None or kind != previous[0] or (line != previous[1] and now - previous[2] >= self.every):
+            self._written[table] = kind, line, now
+            self._write(line)
 
     def _write(self, text: str) -> None:
         click.echo(f"{datetime.now(UTC).astimezone():%H:%M:%S} {text}")

@@ -1,4 +1,4 @@
-"""Constraint: build the index, attach it, drop it."""
+"""Constraint: build a unique index, attach it as a constraint, and drop it again."""
 
 from dupe_audit.constraint.enforce import drop, enforce
 

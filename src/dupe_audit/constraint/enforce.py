@@ -1,4 +1,4 @@
-"""Make a finished unique index a constraint, or drop the constraint again."""
+"""Create a unique constraint from a finished index, or drop it again."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.constraint.index import Site, build, drop_index, settled
+from dupe_audit.constraint.index import ConstraintWork, build, drop_index, settled
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import BuildRule, IndexState, Run, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import run_lock, step, transaction
+from dupe_audit.postgres.locking import run_lock
+from dupe_audit.postgres.session import step
 from dupe_audit.postgres.sqlstates import DEPENDENT_OBJECTS, sqlstate
 from dupe_audit.statements import ident, literal, statement
 
@@ -32,141 +32,148 @@ def enforce(
     clean_again: Callable[[], int] | None = None,
     revision: str | None = None,
 ) -> None:
-    """Make *key* a constraint, online; killed anywhere, the same call continues.
+    """Create the constraint of *key* while the application writes; killed anywhere, the same call continues.
 
-    It claims nothing: verifying, and entering in the ledger that the key is enforced, are the caller's.
+    It claims nothing: the caller verifies, and records in the ledger that the key is enforced.
 
     Args:
         connection: in autocommit.
-        clean_again: cleans what arrived since, and returns how many rows that were; None where nothing may be cleaned.
-        revision: the Alembic revision to enter in the ledger.
+        clean_again: archives the extras that have arrived and returns how many; None if nothing may be cleaned.
+        revision: the Alembic revision to record in the ledger.
 
     Raises:
-        Refused: the name stands for something else, or there are duplicates and nothing may be cleaned.
+        Refused: the name is taken by something else, or there are duplicates and nothing may be cleaned.
         DuplicatesKeepComing: each of ``rule.build_attempts`` builds met a new duplicate.
-        Blocked: a lock was not had, or the build waited for one transaction, for ``rule.give_up_after``.
+        Blocked: a lock was not acquired, or the build waited for one transaction, for ``rule.give_up_after``.
     """
     with step(connection):
         key, relation = catalog.require(connection, key)
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
             ledger.create(connection, relation.owner)
-            run_id = _run_of(connection, relation, key, revision)
-            site = Site(connection=connection, key=key, relation=relation, rule=rule, run_id=run_id)
-            state = settled(site) or _built_in_rounds(site, clean_again)
+            work = _work(connection, relation, key, rule, _run_of(connection, relation, key, revision))
+            state = settled(work) or _built_in_rounds(work, clean_again)
             if state.constraint is None:
-                _attach(site)
-            _comment(site)
+                _attach(work)
+            _comment(work)
 
 
 def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
-    """Drop the constraint, or what a killed upgrade left of it; nothing there is no error.
+    """Drop the constraint, or what a killed upgrade left of it; it is no error if neither exists.
 
     Raises:
-        Refused: a run's archive is gone, so that its rows could not come back afterwards.
-        Blocked: the lock was not had within ``rule.give_up_after``.
+        Refused: the archive of a run is gone, so its rows could not be restored afterwards.
+        Blocked: the lock was not acquired within ``rule.give_up_after``.
         DupeAuditError: other objects depend on the constraint.
     """
     with step(connection):
         key, relation = catalog.require(connection, key)
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
-            known = ledger.by_constraint(connection, relation.relid, str(key.name))
-            if known and known.archive_bytes is None and known.archived > known.restored and not known.purged_at:
-                raise Refused([finding("archive-missing", known.id)], lead="Nothing was dropped.")
-            site = Site(
-                connection=connection, key=key, relation=relation, rule=rule, run_id=known.id if known else None
-            )
-            state = site.state()
+            run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
+            if run and run.archive_bytes is None and run.archived > run.restored and not run.purged_at:
+                raise Refused([finding("archive-missing", run.id)], lead="Nothing was dropped.")
+            work = _work(connection, relation, key, rule, run.id if run else None)
+            state = work.state()
             if state and state.constraint == key.name:
-                _drop_constraint(site, known)
+                _drop_constraint(work, run)
             else:
-                if state and known and known.building:
-                    drop_index(site)
-                _enter_dropped(connection, known)
+                if state and run and run.building:
+                    drop_index(work)
+                _record_dropped(connection, run)
 
 
-def _run_of(connection: Connection, relation: Relation, key: UniqueKey, revision: str | None) -> int:
-    """Return the run that this constraint belongs to; open one where nothing was ever cleaned."""
-    known = ledger.latest(connection, relation.relid, key)
-    if known and known[0].state != "restored" and known[0].purged_at is None:
-        return known[0].id
+def _work(
+    connection: Connection, relation: catalog.Relation, key: UniqueKey, rule: BuildRule, run_id: int | None
+) -> ConstraintWork:
+    return ConstraintWork(
+        connection=connection,
+        relation=relation,
+        lock_timeout=rule.lock_timeout,
+        give_up_after=rule.give_up_after,
+        key=key,
+        rule=rule,
+        run_id=run_id,
+    )
+
+
+def _run_of(connection: Connection, relation: catalog.Relation, key: UniqueKey, revision: str | None) -> int:
+    """Return the run that this constraint belongs to; open one if the key was never cleaned."""
+    latest = ledger.find_latest(connection, relation.relid, key)
+    if latest and latest.run.state != "restored" and latest.run.purged_at is None:
+        return latest.run.id
     return ledger.open_run(connection, relid=relation.relid, key=key, rule=None, revision=revision)
 
 
-def _built_in_rounds(site: Site, clean_again: Callable[[], int] | None) -> IndexState:
-    """Build; where a new duplicate stops the build, clean and build again, a bounded number of times."""
-    began, arrived = time.monotonic(), 0
-    for attempt in range(1, site.rule.build_attempts + 1):
+def _built_in_rounds(work: ConstraintWork, clean_again: Callable[[], int] | None) -> IndexState:
+    """Build the index; when a new duplicate stops a build, clean and build again, a bounded number of times."""
+    started, arrived = time.monotonic(), 0
+    for attempt in range(1, work.rule.build_attempts + 1):
         if attempt > 1 and clean_again is not None:
-            # Right before the build: every moment between the ranking and the build is one for the next duplicate.
+            # Right before the build: in every moment between the ranking and the build a duplicate can arrive.
             arrived += clean_again()
-        outcome = build(site)
-        if outcome == "built" and (state := settled(site)):
+        outcome = build(work)
+        if outcome == "built" and (state := settled(work)):
             return state
-        log.info("build %d of %d ended in a %s", attempt, site.rule.build_attempts, outcome)
+        log.info("build %d of %d ended in a %s", attempt, work.rule.build_attempts, outcome)
         if outcome == "duplicate" and clean_again is None:
             raise Refused(
-                [finding("duplicates", "The build met a duplicate")],
-                lead=f"{site.key} cannot be enforced, and no op.archive_duplicates() says what to do about it.",
+                [finding("duplicates", "The index build met a duplicate")],
+                lead=f"{work.key} cannot be enforced, and no op.archive_duplicates() says what to do about duplicates.",
             )
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     raise DuplicatesKeepComing(
-        f"{site.rule.build_attempts} builds of {site.name} each met a new duplicate: {arrived} more arrived in "
-        f"{seconds:.0f} s, {arrived / seconds:.1f} a second. Deploy the writer with INSERT … ON CONFLICT DO NOTHING "
-        "first, or stop the old one for the length of a build; then run the same command again."
+        f"{work.rule.build_attempts} builds of {work.name} each met a new duplicate: {arrived:,} more arrived in "
+        f"{seconds:.0f} s, {arrived / seconds:.1f} per second. First deploy the writer that uses INSERT … ON CONFLICT "
+        "DO NOTHING, or stop the old one during a build; then run the same command again."
     )
 
 
-def _attach(site: Site) -> None:
-    form = ""
-    if site.key.deferrable:
-        form = f" DEFERRABLE INITIALLY {site.key.initially}"
-    sql = statement("attach", table=site.relation.name, name=ident(site.name), form=form)
-
-    def once() -> None:
-        with transaction(site.connection, lock_timeout=site.rule.lock_timeout):
-            execute(site.connection, sql)
-
-    site.retry(once, f"attach the index as constraint {site.name}")
+def _attach(work: ConstraintWork) -> None:
+    form = f" DEFERRABLE INITIALLY {work.key.initially}" if work.key.deferrable else ""
+    sql = statement("attach", table=work.relation.name, name=ident(work.name), form=form)
+    _execute_briefly(work, sql, f"attach the index as constraint {work.name}")
 
 
-def _comment(site: Site) -> None:
-    if site.rule.comment is None:
-        return
-    sql = statement(
-        "comment_constraint", name=ident(site.name), table=site.relation.name, comment=literal(site.rule.comment)
-    )
-
-    def once() -> None:
-        with transaction(site.connection, lock_timeout=site.rule.lock_timeout):
-            execute(site.connection, sql)
-
-    site.retry(once, f"comment on constraint {site.name}")
+def _comment(work: ConstraintWork) -> None:
+    if work.rule.comment is not None:
+        comment = literal(work.rule.comment)
+        sql = statement("comment_constraint", name=ident(work.name), table=work.relation.name, comment=comment)
+        _execute_briefly(work, sql, f"comment on constraint {work.name}")
 
 
-def _drop_constraint(site: Site, known: Run | None) -> None:
-    sql = statement("drop_constraint", table=site.relation.name, name=ident(site.name))
+def _execute_briefly(work: ConstraintWork, sql: str, action: str) -> None:
+    """Execute a statement that takes a strong lock, alone in its transaction."""
 
-    def once() -> None:
-        with transaction(site.connection, lock_timeout=site.rule.lock_timeout):
-            # In one transaction, so that the ledger never claims a constraint that is gone; and the lock comes last.
-            _enter_dropped(site.connection, known)
-            execute(site.connection, sql)
+    def attempt() -> None:
+        with work.transaction():
+            execute(work.connection, sql)
+
+    work.retry(attempt, action)
+
+
+def _drop_constraint(work: ConstraintWork, run: Run | None) -> None:
+    sql = statement("drop_constraint", table=work.relation.name, name=ident(work.name))
+
+    def attempt() -> None:
+        with work.transaction():
+            # In one transaction, so that the ledger never claims a constraint that is gone; the strong lock comes last.
+            _record_dropped(work.connection, run)
+            execute(work.connection, sql)
 
     try:
-        site.retry(once, f"drop constraint {site.name}")
+        work.retry(attempt, f"drop constraint {work.name}")
     except DBAPIError as error:
         if sqlstate(error) == DEPENDENT_OBJECTS:
             raise DupeAuditError(
-                f"Other objects depend on constraint {site.name}, most likely a foreign key on its columns. "
-                "Drop those first; nothing was changed."
+                f"Other objects depend on constraint {work.name} of {work.relation.name}, most likely a foreign key "
+                "to its columns. Drop those first. Nothing was changed."
             ) from error
         raise
 
 
-def _enter_dropped(connection: Connection, known: Run | None) -> None:
-    """Enter that neither the constraint nor an unfinished index of the run is there any more."""
-    if known is None:
+def _record_dropped(connection: Connection, run: Run | None) -> None:
+    """Record that neither the constraint nor an unfinished index of the run exists any more."""
+    if run is None:
         return
-    ledger.mark_not_building(connection, known.id)
-    if known.state in ("enforced", "clean", "cleaning"):
-        ledger.set_state(connection, known.id, "dropped")
+    ledger.mark_not_building(connection, run.id)
+    if run.state in ("enforced", "clean", "cleaning"):
+        ledger.set_state(connection, run.id, "dropped")

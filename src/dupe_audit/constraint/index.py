@@ -1,16 +1,14 @@
-"""One unique index: judge it, build it beside running traffic, and leave nothing unfinished behind.
+"""One unique index: judge it, build it while the application writes, and leave nothing unfinished.
 
-An index is judged by its definition, validity and liveness, never by its name (safety rule 7).
+An index is judged by its definition, validity and liveness, never by its name.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dupe_audit import ledger
@@ -19,19 +17,19 @@ from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import BuildRule, IndexState, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.patience import Patience
-from dupe_audit.postgres.session import retrying, settings
+from dupe_audit.postgres.session import settings
 from dupe_audit.postgres.sqlstates import DEADLOCK, QUERY_CANCELED, UNIQUE_VIOLATION, sqlstate
+from dupe_audit.postgres.work import Work
 from dupe_audit.statements import ident, statement
 
 log = logging.getLogger("alembic.dupe_audit")
 
-#: how a build ended, where it did not end with an error to tell
+#: how a build ended, unless it ended in an error
 Outcome = Literal["built", "duplicate", "deadlock"]
 
-#: settings of a build: nothing may end it half way but we ourselves (F9); a killed client ends it at once (F8)
+#: settings of a build: no timeout may stop it half way, and a killed client stops it at once
 BUILDING = {
     "lock_timeout": "0",
     "statement_timeout": "0",
@@ -39,23 +37,21 @@ BUILDING = {
     "client_connection_check_interval": "1s",
 }
 
-#: milliseconds that the removal of an own unfinished index may wait for locks, at most
+#: milliseconds that dropping our own unfinished index may wait for locks, at most
 DROP_PATIENCE = 30_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """Where a constraint is made or dropped, and how long that may take."""
+class ConstraintWork(Work):
+    """What creating or dropping one constraint works with."""
 
-    connection: Connection
     key: UniqueKey
-    relation: Relation
     rule: BuildRule
     run_id: int | None
 
     @property
     def name(self) -> str:
-        """The name of the index and its constraint."""
+        """The name of the constraint and its index."""
         return str(self.key.name)
 
     @property
@@ -67,64 +63,56 @@ class Site:
         """Return what has the name now."""
         return catalog.index_state(self.connection, self.relation.relid, self.key)
 
-    def retry(self, action: Callable[[], None], what: str, give_up_after: str | None = None) -> None:
-        """Try an action that takes a short strong lock on the table, as the rule says."""
-        retrying(
-            self.connection,
-            action,
-            relid=self.relation.relid,
-            what=what,
-            lock_timeout=self.rule.lock_timeout,
-            give_up_after=give_up_after or self.rule.give_up_after,
-        )
 
+def settled(work: ConstraintWork) -> IndexState | None:
+    """Return the valid index with our definition, or None if one has to be built.
 
-def settled(site: Site) -> IndexState | None:
-    """Return the valid index of our definition, or None where one has to be built; anything else stops.
+    Adopts an index by its definition, waits for a live build, and drops an invalid leftover of our own.
 
-    Adopts by definition, waits for a live build, drops an invalid leftover of our own.
+    Raises:
+        Refused: the name is taken by something else, or by an invalid index that is not ours.
     """
-    _wait_for_other_builds(site)
-    state = site.state()
+    _wait_for_other_builds(work)
+    state = work.state()
     if state is None:
         return None
     if not state.same_definition or (state.constraint and not state.same_constraint_form):
         raise Refused(
-            [finding("wrong-definition", site.name, table=site.relation.name)], lead=f"It is: {state.definition}"
+            [finding("wrong-definition", work.name, table=work.relation.name)], lead=f"It is: {state.definition}"
         )
     if state.valid:
         return state
-    if not ledger.is_building(site.connection, site.relation.relid, site.name):
-        raise Refused([finding("invalid-index", site.index)], lead="It is not one that this software was building.")
-    drop_index(site)
+    if not ledger.is_building(work.connection, work.relation.relid, work.name):
+        raise Refused([finding("invalid-index", work.index)], lead="The ledger has no record of a build of it.")
+    drop_index(work)
     return None
 
 
-def _wait_for_other_builds(site: Site) -> None:
-    """Two concurrent builds on one table deadlock, six times of six (H55); so wait, but not for ever."""
-    patience = Patience(site.rule.give_up_after, pause=0.5)
-    while pid := execute(site.connection, statement("builders", relid=str(site.relation.relid))).scalar():
+def _wait_for_other_builds(work: ConstraintWork) -> None:
+    """Wait, but not for ever: two concurrent builds on one table deadlock, 6 times of 6 (H55, measured)."""
+    patience = Patience(work.rule.give_up_after, pause=0.5)
+    while pid := execute(work.connection, statement("builders", relid=str(work.relation.relid))).scalar():
         if patience.exhausted:
             raise Refused(
-                [finding("live-build", pid, table=site.relation.name)],
-                lead=f"Waited {site.rule.give_up_after} for another build on the table.",
+                [finding("live-build", pid, table=work.relation.name)],
+                lead=f"Another index build on the table did not end within {work.rule.give_up_after}.",
             )
-        patience.rest()
+        patience.pause()
 
 
-def build(site: Site) -> Outcome:
-    """Build the index; on every other way out, remove what the build left.
+def build(work: ConstraintWork) -> Outcome:
+    """Build the index; if that fails, remove what the build left.
 
     Raises:
         Blocked: the build waited for one transaction for ``give_up_after`` and was cancelled.
         Interrupted: the user stopped the work.
         sqlalchemy.exc.DBAPIError: the server stopped the build for another reason, such as a full disk.
     """
-    ledger.mark_building(site.connection, site.run_id, site.name)
+    ledger.mark_building(work.connection, work.run_id, work.name)
     try:
-        _run_build(site)
+        _execute_build(work)
     except BaseException as error:
-        note = _drop_leftover(site)
+        note = _drop_leftover(work)
         if note:
             log.warning("%s", note)
         if isinstance(error, DBAPIError) and sqlstate(error) == UNIQUE_VIOLATION:
@@ -137,54 +125,54 @@ def build(site: Site) -> Outcome:
     return "built"
 
 
-def _run_build(site: Site) -> None:
-    key, rule = site.key, site.rule
+def _execute_build(work: ConstraintWork) -> None:
+    rule = work.rule
     values = dict(BUILDING)
     for name in ("maintenance_work_mem", "max_parallel_maintenance_workers"):
         if value := getattr(rule, name):
             values[name] = value
-    sql = catalog.build_index_sql(key, site.relation.name)
-    with settings(site.connection, values), watching(site.connection, give_up_after=rule.give_up_after) as watch:
+    sql = catalog.build_index_sql(work.key, work.relation.name)
+    with settings(work.connection, values), watching(work.connection, give_up_after=rule.give_up_after) as watch:
         try:
-            execute(site.connection, sql)
+            execute(work.connection, sql)
         except DBAPIError as error:
             if watch.gave_up and sqlstate(error) == QUERY_CANCELED:
                 raise Blocked(
-                    f"The build of {site.name} waited {rule.give_up_after} and was cancelled: {watch.gave_up}. "
+                    f"The build of {work.name} waited {rule.give_up_after} and was cancelled: {watch.gave_up}. "
                     "End that transaction, then run the same command again."
                 ) from error
             raise
 
 
-def _drop_leftover(site: Site) -> str:
-    """Drop what a build left; return what a person has to know where that could not be done."""
+def _drop_leftover(work: ConstraintWork) -> str:
+    """Drop what a build left; if that fails, return what the user has to know."""
     effect = "it may reject writes"
     try:
-        state = site.state()
+        state = work.state()
         if state is None or state.valid or not state.same_definition:
             return ""
         effect = "it rejects new duplicates" if state.ready else "it enforces nothing"
-        drop_index(site)
+        drop_index(work)
     except (SQLAlchemyError, DupeAuditError):
         return (
-            f"An unfinished index {site.index} stays for now ({effect}): the same command drops it first, "
-            f"or you do: DROP INDEX CONCURRENTLY {site.index};"
+            f"An unfinished index {work.index} remains for now ({effect}). Run the same command again, which drops it "
+            f"first, or drop it yourself: DROP INDEX CONCURRENTLY {work.index};"
         )
     return ""
 
 
-def drop_index(site: Site) -> None:
-    """Drop an unfinished index of ours while the application goes on.
+def drop_index(work: ConstraintWork) -> None:
+    """Drop an unfinished index of ours while the application writes.
 
     Raises:
         Blocked: open transactions on the table held it up.
     """
-    patience = min(DROP_PATIENCE, milliseconds(site.rule.give_up_after))
-    # Each try is bounded: a ready-but-invalid index rejects writes for as long as this waits (H48).
+    patience = min(DROP_PATIENCE, milliseconds(work.rule.give_up_after))
+    # Each try is bounded: an index that is ready but invalid rejects writes for as long as this waits (H48).
     values = {"lock_timeout": f"{min(5000, patience)}ms", "statement_timeout": "0"}
 
-    def once() -> None:
-        with settings(site.connection, values):
-            execute(site.connection, statement("drop_index", index=site.index))
+    def drop() -> None:
+        with settings(work.connection, values):
+            execute(work.connection, statement("drop_index", index=work.index))
 
-    site.retry(once, f"drop the unfinished index {site.index}", f"{patience}ms")
+    work.retry(drop, f"drop the unfinished index {work.index}", give_up_after=f"{patience}ms")

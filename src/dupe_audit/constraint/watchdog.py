@@ -1,8 +1,8 @@
-"""Watch a concurrent build from beside it: report its phase, and cancel it when it waits too long.
+"""Watch a concurrent build from another session: log its phase, and cancel it when it waits too long.
 
 The build's own connection is busy, so this takes a second one. It runs single autocommit statements without
-parameters: between them it holds no snapshot and no lock, so it cannot be what the build waits for (F10).
-Where no second connection can be had, the build goes on without a bound on its waits, and says so.
+parameters: between them it holds no snapshot and no lock, so the build never waits for it (measured). If it cannot
+connect, the build continues without a limit on its waits, and a warning says so.
 """
 
 from __future__ import annotations
@@ -25,29 +25,33 @@ log = logging.getLogger("alembic.dupe_audit")
 
 
 class Watch:
-    """What the watcher saw; ``gave_up`` names the blocker for whom it cancelled the build."""
+    """What the watcher has done."""
 
-    gave_up: str | None = None
+    gave_up: str | None = None  #: what the build waited for, if the watcher cancelled it
 
 
 @contextmanager
 def watching(connection: Connection, *, give_up_after: str) -> Iterator[Watch]:
-    """Watch the statement that *connection* runs inside the block."""
+    """Watch the statement that *connection* executes inside the block.
+
+    Args:
+        give_up_after: how long the build may wait for one transaction, as PostgreSQL writes durations.
+    """
     watch, stop = Watch(), threading.Event()
-    pid = int(execute(connection, "SELECT pg_catalog.pg_backend_pid()").scalar_one())
-    # A pool of its own: the engine's might hand out the very connection that is building.
+    pid = int(execute(connection, statement("backend_pid")).scalar_one())
+    # Its own pool: the engine's might hand out the connection that is building.
     pool = connection.engine.pool.recreate()
     limit = milliseconds(give_up_after) / 1000
 
     def work() -> None:
-        if stop.wait(1.0):  # most builds on small tables have ended by then, and need no second connection
+        if stop.wait(1.0):  # most builds on small tables end sooner and need no second connection
             return
         try:
             pooled = pool.connect()
             connection.engine.dialect.set_isolation_level(pooled.dbapi_connection, "AUTOCOMMIT")  # type: ignore[arg-type]
             _follow(pooled.cursor(), pid, limit, stop, watch)
-        except Exception as error:  # noqa: BLE001 - whatever the driver says, the build itself goes on
-            log.warning("the build cannot be watched, so its waits have no bound: %s", type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - whatever the driver raises, the build itself continues
+            log.warning("the build cannot be watched, so its waits have no limit: %s", type(error).__name__)
         finally:
             with suppress(Exception):
                 pooled.close()
@@ -63,35 +67,35 @@ def watching(connection: Connection, *, give_up_after: str) -> Iterator[Watch]:
 
 
 def _follow(cursor: Any, pid: int, limit: float, stop: threading.Event, watch: Watch) -> None:
-    waiting_for, since, throttle = None, time.monotonic(), Throttle(quiet_at_first=True)
+    waiting_for, waiting_since, throttle = None, time.monotonic(), Throttle(quiet_at_first=True)
     while not stop.wait(0.5):
         cursor.execute(statement("build_progress", pid=str(pid)))
         row = cursor.fetchone()
         if row is None:
             continue
         phase, locker = row[0], row[3]
-        waits = (phase, locker) if phase.startswith("waiting") else None
-        if waits != waiting_for:
-            waiting_for, since = waits, time.monotonic()
-        text = _describe(row)
-        if waits and time.monotonic() - since > limit:
-            watch.gave_up = text
-            cursor.execute(f"SELECT pg_catalog.pg_cancel_backend({pid})")
+        wait = (phase, locker) if phase.startswith("waiting") else None
+        if wait != waiting_for:
+            waiting_for, waiting_since = wait, time.monotonic()
+        description = _describe(row)
+        if wait and time.monotonic() - waiting_since > limit:
+            watch.gave_up = description
+            cursor.execute(statement("cancel_backend", pid=str(pid)))
             return
         if throttle.due():
-            log.info("building the index: %s", text)
+            log.info("building the index: %s", description)
 
 
 def _describe(row: Any) -> str:
     phase, total, done, locker, blocks, blocks_done, tuples, tuples_done, application, state, seconds = row
     if phase.startswith("waiting"):
         # A prepared transaction has no backend.
-        who = (
+        blocker = (
             f"pid {locker} ({application or 'no name'}, {state}, open for {seconds:.0f} s)"
             if locker
             else "a prepared transaction (see pg_prepared_xacts)"
         )
-        return f"{phase}{f', {done} of {total}' if total else ''}: {who}"
+        return f"{phase}{f', {done} of {total}' if total else ''}: {blocker}"
     for part, whole in ((blocks_done, blocks), (tuples_done, tuples)):
         if whole:
             return f"{phase}, {100 * part // whole} %"

@@ -1,6 +1,6 @@
-"""From Kafka into a table with a unique key: each event once, whatever is delivered how often.
+"""From Kafka into a table with a unique key: each event once, however often it is delivered.
 
-``consume`` is the command; ``reading.read`` gives it its configuration.
+``consume`` is the command; ``reading.read`` returns its configuration.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import logging
 import signal
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib.metadata import version as installed
+from importlib import metadata
 
 from dupe_audit.consumer.config import Config
-from dupe_audit.consumer.logs import say
+from dupe_audit.consumer.logs import log_event
 from dupe_audit.consumer.reading import read
 from dupe_audit.consumer.stop import Abandoned, Stop
 from dupe_audit.errors import DupeAuditError, WrongUsage
@@ -21,23 +21,28 @@ __all__ = ["Config", "Stop", "consume", "read"]
 
 
 def consume(config: Config, url: str, *, replay: bool = False, stop: Stop | None = None) -> int:
-    """Consume until a signal comes, or replay the dead letters that are there; return the exit code.
+    """Consume until a signal arrives, or replay the existing dead letters; return the exit code.
 
-    ``stop`` is for callers who have no signals, in a thread: they call its ``asked``.
+    Args:
+        config: what ``read`` has returned.
+        url: the database.
+        replay: replay the dead letters instead of consuming the topics.
+        stop: for a caller in a thread, which receives no signals: its ``request`` stops the consumer.
 
     Raises:
-        DupeAuditError: what the command ends with; nothing is committed that is neither written nor dead-lettered.
+        DupeAuditError: the reason for a failure. Every committed event has been written or dead-lettered.
     """
     code, reason = 3, "failed"
     if stop is None:
         stop = Stop(config.batch.shutdown / 1000)
     try:
-        code, reason = _consume(_replaying(config) if replay else config, url, stop, replay=replay)
+        code, reason = _consume(_replay_config(config) if replay else config, url, stop, replay=replay)
     except DupeAuditError as error:
         code, reason = error.exit_code, str(error)
         raise
     finally:
-        say("stopped", level=logging.INFO if code in (0, 130) else logging.ERROR, reason=reason, exit_code=code)
+        level = logging.INFO if code in (0, 130) else logging.ERROR
+        log_event("stopped", level=level, reason=reason, exit_code=code)
     return code
 
 
@@ -54,26 +59,26 @@ def _consume(config: Config, url: str, stop: Stop, *, replay: bool) -> tuple[int
     from dupe_audit.consumer.database import Database
     from dupe_audit.consumer.health import Endpoint, Health
 
-    version = installed("dupe-audit")
+    version = metadata.version("dupe-audit")
     metrics = Metrics(version=version, group=config.kafka.group)
     health = Health(config.http, rollout=config.table.rollout)
-    with ExitStack() as closing:
-        closing.enter_context(stop.listening())
+    with ExitStack() as resources:
+        resources.enter_context(stop.handling_signals())
         database = Database(url, config)
-        closing.callback(database.close)
+        resources.callback(database.close)
         address = None
         if config.http.enabled and not replay:
             endpoint = Endpoint(config.http, health, metrics)
-            closing.callback(endpoint.close)
+            resources.callback(endpoint.close)
             address = endpoint.address
         dlq = DeadLetters(config.kafka, config.dlq, metrics)
-        closing.callback(dlq.close)
-        source = Source(config.kafka, metrics, health, to_the_end=replay)
-        closing.callback(source.close)
+        resources.callback(dlq.close)
+        source = Source(config.kafka, metrics, health, track_ends=replay)
+        resources.callback(source.close)
         loop = Loop(
             config, database, source, dlq, metrics=metrics, health=health, stop=stop, version=version, replay=replay
         )
-        say(
+        log_event(
             "started",
             version=version,
             group=config.kafka.group,
@@ -82,14 +87,14 @@ def _consume(config: Config, url: str, stop: Stop, *, replay: bool) -> tuple[int
             http=address,
         )
         try:
-            loop.look()  # a table that is not there is found before the group is disturbed
+            loop.probe()  # a missing table is reported before the group is disturbed
             source.subscribe()
             loop.run()
-        except Abandoned:  # also while it connects for the first time, which may take long
-            say("abandoned", level=logging.WARNING)
+        except Abandoned:  # also during the first attempt to connect, which may take long
+            log_event("abandoned", level=logging.WARNING)
         if replay:
             kinds = ("read", "inserted", "duplicate", "in_batch", "collision", "rejected")
-            say("replayed", **{kind: loop.totals[kind] for kind in kinds})
+            log_event("replayed", **{kind: loop.totals[kind] for kind in kinds})
     if stop.signal == signal.SIGINT:
         return 130, "SIGINT"
     if stop:
@@ -97,8 +102,8 @@ def _consume(config: Config, url: str, stop: Stop, *, replay: bool) -> tuple[int
     return (1 if loop.totals["rejected"] else 0), "replayed to the end"
 
 
-def _replaying(config: Config) -> Config:
-    """Return the configuration of a replay: it reads the topics of dead letters, in a group of its own."""
+def _replay_config(config: Config) -> Config:
+    """Return the configuration of a replay: it reads the dead-letter topics, in its own group."""
     topics = tuple(dict.fromkeys(map(config.dlq.topic_of, config.kafka.topics)))
     kafka = replace(config.kafka, topics=topics, group=config.dlq.replay_group, start="earliest", instance_id=None)
     return replace(config, kafka=kafka)

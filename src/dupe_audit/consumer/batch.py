@@ -1,4 +1,4 @@
-"""The messages at hand, with what has become of each."""
+"""The current batch of messages, with the outcome of each."""
 
 from __future__ import annotations
 
@@ -8,32 +8,31 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from dupe_audit.consumer.config import EventRule
+from dupe_audit.consumer.config import EventSettings
 from dupe_audit.consumer.dlq import Rejection
 from dupe_audit.consumer.events import Decoder, Row
 from dupe_audit.consumer.fields import Poison
+from dupe_audit.consumer.partitions import Partition, offset_of, partition_of
 from dupe_audit.writer import Outcome
-
-Place = tuple[str, int]
 
 
 class Item:
-    """One message."""
+    """One message: with its row, with the reason for its rejection, or skipped, with neither."""
 
-    __slots__ = ("message", "place", "rejection", "row")
+    __slots__ = ("message", "partition", "rejection", "row")
 
     def __init__(self, message: Message[Any, Any], row: Row | None, rejection: Rejection | None) -> None:
         self.message = message
-        self.place: Place = (message.topic() or "", int(message.partition() or 0))
+        self.partition: Partition = partition_of(message)
         self.row = row
         self.rejection = rejection
 
 
-class Batch:
-    """Messages in the order in which they came, until their offsets are committed."""
+class EventBatch:
+    """Messages in the order of their arrival, until their offsets are committed."""
 
-    def __init__(self, messages: Iterable[Message[Any, Any]], decode: Decoder, rule: EventRule) -> None:
-        self._rule = rule
+    def __init__(self, messages: Iterable[Message[Any, Any]], decode: Decoder, settings: EventSettings) -> None:
+        self._settings = settings
         self.skipped = 0
         self.counts: Counter[str] = Counter()
         self.items = [self._item(message, decode) for message in messages]
@@ -42,20 +41,20 @@ class Batch:
         try:
             return Item(message, decode(message.value()), None)
         except Poison as poison:
-            if poison.reason == "tombstone" and self._rule.tombstones == "skip":
+            if poison.reason == "tombstone" and self._settings.tombstones == "skip":
                 return Item(message, None, None)
             return Item(message, None, Rejection(reason=poison.reason, message=str(poison)))
 
-    def keep(self, owned: set[Place]) -> None:
-        """Drop the messages of partitions that are no longer ours: another member has them now."""
-        self.items = [item for item in self.items if item.place in owned]
+    def keep_owned(self, owned: set[Partition]) -> None:
+        """Drop the messages of partitions that this process has lost: another member reads them now."""
+        self.items = [item for item in self.items if item.partition in owned]
 
     def rows(self) -> list[Row]:
         """Return the rows to write."""
         return [item.row for item in self.items if item.row is not None]
 
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Take what became of the rows, in their order."""
+    def record(self, outcomes: Sequence[Outcome]) -> None:
+        """Record the outcomes of ``rows``, in the same order."""
         written = (item for item in self.items if item.row is not None)
         for item, outcome in zip(written, outcomes, strict=True):
             self.counts[outcome.kind] += 1
@@ -63,20 +62,20 @@ class Batch:
                 item.rejection = Rejection(
                     reason="database", message=outcome.reason or "refused", sqlstate=outcome.sqlstate
                 )
-            elif outcome.kind == "collision" and self._rule.collisions == "dlq":
-                item.rejection = Rejection(reason="collision", message="the key is there with other data")
+            elif outcome.kind == "collision" and self._settings.collisions == "dlq":
+                item.rejection = Rejection(reason="collision", message="the key already exists with other data")
         self.skipped = sum(item.row is None and item.rejection is None for item in self.items)
 
     def rejected(self) -> list[tuple[Message[Any, Any], Rejection]]:
-        """Return the messages that go to the dead letters."""
+        """Return the messages to dead-letter, each with its reason."""
         return [(item.message, item.rejection) for item in self.items if item.rejection is not None]
 
-    def by_topic(self) -> dict[str, tuple[int, int]]:
-        """Return the number of messages and of rejected ones, by topic."""
-        events = Counter(item.place[0] for item in self.items)
-        rejected = Counter(item.place[0] for item in self.items if item.rejection is not None)
+    def counts_by_topic(self) -> dict[str, tuple[int, int]]:
+        """Return the number of messages and of rejected messages, by topic."""
+        events = Counter(item.partition[0] for item in self.items)
+        rejected = Counter(item.partition[0] for item in self.items if item.rejection is not None)
         return {topic: (count, rejected[topic]) for topic, count in events.items()}
 
-    def offsets(self) -> dict[Place, int]:
-        """Return where each partition goes on."""
-        return {item.place: int(item.message.offset() or 0) + 1 for item in self.items}
+    def offsets(self) -> dict[Partition, int]:
+        """Return the next offset to read, for each partition."""
+        return {item.partition: offset_of(item.message) + 1 for item in self.items}

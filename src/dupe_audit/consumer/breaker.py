@@ -1,27 +1,27 @@
-"""Tell many bad events, which point at a changed producer, from a few."""
+"""Stop when too many events are rejected: a producer has changed, or the mapping is wrong, rather than the events."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
 
-from dupe_audit.consumer.config import BreakerRule
+from dupe_audit.consumer.config import BreakerSettings
 from dupe_audit.errors import DupeAuditError
 
 
 class Breaker:
-    """Counts rejected events among the last of each topic.
+    """Counts rejected events among the latest events of each topic.
 
-    The window is one of events, so that it means the same at every rate, and goes over several batches, so that
-    a trickle of bad events in batches of one does not pass. It is per topic: a schema changes with a producer.
+    The window is counted in events, so it means the same at every rate. It spans several batches, so a trickle of
+    bad events in batches of one cannot slip through. It is per topic, because a schema changes with its producer.
     """
 
-    def __init__(self, rule: BreakerRule) -> None:
-        self._rule = rule
+    def __init__(self, settings: BreakerSettings) -> None:
+        self._settings = settings
         self._batches: dict[str, deque[tuple[int, int]]] = {}
 
     def check(self, batch: Mapping[str, tuple[int, int]]) -> None:
-        """Count a batch's events and rejected ones, by topic, before anything of it is dead-lettered.
+        """Count a batch's events and rejected events, by topic, before any of them is dead-lettered.
 
         Raises:
             DupeAuditError: too many were rejected.
@@ -30,13 +30,14 @@ class Breaker:
             batches = self._batches.setdefault(topic, deque())
             batches.append(counts)
             events, rejected = (sum(column) for column in zip(*batches, strict=True))
-            while events - batches[0][0] >= self._rule.window:
-                gone = batches.popleft()
-                events, rejected = events - gone[0], rejected - gone[1]
-            if rejected >= self._rule.minimum and rejected > self._rule.share * events:
+            while events - batches[0][0] >= self._settings.window:
+                oldest = batches.popleft()
+                events, rejected = events - oldest[0], rejected - oldest[1]
+            if rejected >= self._settings.minimum and rejected > self._settings.share * events:
                 raise DupeAuditError(
-                    f"{rejected} of the last {events} events of topic {topic!r} were rejected, more than "
-                    f"{self._rule.share:.0%}. That is hardly the fault of the events: compare the producer's fields "
-                    "with [columns], and the table with both. Nothing of this batch was dead-lettered or committed. "
-                    "To dead-letter them all the same, set breaker.share = 1 for one run."
+                    f"{rejected:,} of the last {events:,} events of topic {topic!r} were rejected, more than "
+                    f"{self._settings.share:.0%}. The events themselves are rarely at fault: compare the producer's "
+                    "fields with [columns], and both with the table. Nothing in this batch was dead-lettered or "
+                    "committed. To dead-letter the events anyway, set breaker.share = 1, and set it back once they "
+                    "are through."
                 )

@@ -1,4 +1,4 @@
-"""A commit of offsets on a thread of its own, which hears no signal and waits as long as the broker is down."""
+"""A commit of offsets in its own thread, because the call receives no signals and blocks while the broker is down."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import threading
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-Place = tuple[str, int]
+from dupe_audit.consumer.partitions import Partition
 
 
 class Commit:
-    """One call to the broker, and its answer for each partition."""
+    """One request to the broker, and its result for each partition."""
 
     def __init__(self, consumer: Consumer, offsets: list[TopicPartition]) -> None:
         self._consumer, self._offsets = consumer, offsets
-        self.answers: list[tuple[Place, KafkaError | None]] = []
+        self.results: list[tuple[Partition, KafkaError | None]] = []  #: complete once ``done`` is set
         self.done = threading.Event()
-        threading.Thread(target=self._ask, name="commit", daemon=True).start()
+        threading.Thread(target=self._request, name="commit", daemon=True).start()
 
-    def _ask(self) -> None:
+    def _request(self) -> None:
         try:
-            answers = self._consumer.commit(offsets=self._offsets, asynchronous=False) or []
-            self.answers = [((one.topic, one.partition), one.error) for one in answers]
+            committed = self._consumer.commit(offsets=self._offsets, asynchronous=False) or []
+            self.results = [((result.topic, result.partition), result.error) for result in committed]
         except KafkaException as error:
-            self.answers = [(("", 0), error.args[0])]
+            self.results = [(("", 0), error.args[0])]
         finally:
             self.done.set()

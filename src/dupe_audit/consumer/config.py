@@ -1,4 +1,4 @@
-"""What a consumer is told to do: frozen facts, read from one TOML file by ``reading``."""
+"""A consumer's configuration: frozen facts, read from one TOML file by ``reading``."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from typing import Any, Literal
 
 from dupe_audit.model import UniqueKey
 
-#: turns a value of JSON into one that the writer takes; raises Poison
-Convert = Callable[[Any], Any]
+#: turns a JSON value into one that the writer accepts; raises Poison
+Converter = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column that is written, and the field that it is read from."""
+class ColumnMapping:
+    """A column to write, and the event's field that it is read from."""
 
     name: str
-    path: tuple[str, ...]  #: the field's name, or the names on the way into nested objects
+    path: tuple[str, ...]  #: the field's name, or the names that lead into nested objects
     type: str
-    convert: Convert
+    convert: Converter
     required: bool = True
-    default: Any = None  #: as converted; stands for a field that is missing or null
+    default: Any = None  #: already converted; replaces a missing or null field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TableRule:
-    """Where rows go."""
+class TableSettings:
+    """Where rows are written."""
 
     key: UniqueKey
     ignore: tuple[str, ...] = ()
-    rollout: bool = False  #: ready although the constraint is not there yet
+    rollout: bool = False  #: ready even while the constraint does not exist yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KafkaRule:
+class KafkaSettings:
     """Where events come from."""
 
-    brokers: str  #: with commas
+    brokers: str  #: separated by commas
     group: str
     topics: tuple[str, ...]
     start: Literal["earliest", "latest", "error"] = "earliest"
@@ -46,27 +46,27 @@ class KafkaRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseRule:
+class DatabaseSettings:
     """How to reach the database; times in milliseconds."""
 
-    url: str | None = None  #: None: as the command line says
+    url: str | None = None  #: None: the URL comes from the command line
     connect_timeout: int = 5_000
     statement_timeout: int = 30_000
     lock_timeout: int = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchRule:
-    """How many events make a transaction; times in milliseconds."""
+class BatchSettings:
+    """How many events form one transaction; times in milliseconds."""
 
     rows: int = 500
     linger: int = 200
-    shutdown: int = 8_000  #: what a batch may still take after a signal
+    shutdown: int = 8_000  #: how long a batch may still take after a signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventRule:
-    """What is let through."""
+class EventSettings:
+    """Which events are accepted."""
 
     extra: Literal["ignore", "reject"] = "ignore"
     tombstones: Literal["skip", "dlq"] = "skip"
@@ -75,16 +75,16 @@ class EventRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerRule:
-    """When the events are hardly at fault."""
+class BreakerSettings:
+    """How many rejected events stop the process."""
 
     share: float = 0.10
-    window: int = 1000  #: events of a topic
+    window: int = 1000  #: events per topic
     minimum: int = 20  #: rejected events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DlqRule:
+class DlqSettings:
     """Where rejected events go."""
 
     topic: str = "{topic}-dlq"
@@ -93,12 +93,12 @@ class DlqRule:
     replay_group: str
 
     def topic_of(self, topic: str) -> str:
-        """Return the topic for dead letters of *topic*."""
+        """Return the topic for the dead letters of *topic*."""
         return self.topic.replace("{topic}", topic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HttpRule:
+class HttpSettings:
     """Where metrics and health are served."""
 
     enabled: bool = True
@@ -109,14 +109,14 @@ class HttpRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything that one file says."""
+    """Everything in one configuration file."""
 
-    table: TableRule
-    columns: tuple[Column, ...]
-    kafka: KafkaRule
-    dlq: DlqRule
-    database: DatabaseRule = DatabaseRule()
-    batch: BatchRule = BatchRule()
-    events: EventRule = EventRule()
-    breaker: BreakerRule = BreakerRule()
-    http: HttpRule = HttpRule()
+    table: TableSettings
+    columns: tuple[ColumnMapping, ...]
+    kafka: KafkaSettings
+    dlq: DlqSettings
+    database: DatabaseSettings = DatabaseSettings()
+    batch: BatchSettings = BatchSettings()
+    events: EventSettings = EventSettings()
+    breaker: BreakerSettings = BreakerSettings()
+    http: HttpSettings = HttpSettings()

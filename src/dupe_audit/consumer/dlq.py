@@ -1,4 +1,4 @@
-"""Dead letters: rejected events, as they came, with the reason; nothing is committed before they are acknowledged."""
+"""Dead letters: rejected events, unchanged, with the reason. Nothing is committed before they are acknowledged."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from dupe_audit.consumer.config import DlqRule, KafkaRule
-from dupe_audit.consumer.librdkafka import for_producer, told
-from dupe_audit.consumer.logs import librdkafka, say
+from dupe_audit.consumer.config import DlqSettings, KafkaSettings
+from dupe_audit.consumer.librdkafka import error_text, producer_settings
+from dupe_audit.consumer.logs import librdkafka_log, log_event
 from dupe_audit.consumer.metrics import Metrics
+from dupe_audit.consumer.partitions import Partition, offset_of, partition_of
 from dupe_audit.errors import DupeAuditError
 
 PREFIX = "dupe-audit-"
 
 Header = tuple[str, bytes | None]
 
-#: seconds of one wait for acknowledgements, between looks at whether to stop
-_SLICE = 0.5
+#: seconds of one wait for acknowledgements, between two checks whether to stop
+_FLUSH_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """Why an event did not become a row; in words that hold nothing of it."""
+    """Why an event did not become a row, without any of its contents."""
 
     reason: str  #: one of the documented words
     message: str
@@ -35,7 +36,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """A message for a topic of dead letters."""
+    """A message for a dead-letter topic."""
 
     topic: str
     key: bytes | None
@@ -43,37 +44,45 @@ class Letter:
     headers: list[Header]
 
 
-def letter(message: Message[Any, Any], rejection: Rejection, topic: str, version: str) -> Letter:
-    """Return the dead letter of a message: its own key, value and headers, and ours.
+def make_letter(message: Message[Any, Any], rejection: Rejection, topic: str, version: str) -> Letter:
+    """Return the dead letter of a message: the message's own key, value and headers, and our headers.
 
-    A message that is a dead letter itself keeps where it came from at first; its attempts are counted.
+    If the message is itself a dead letter, its original topic, partition, offset and timestamp are kept, and its
+    attempts are counted.
     """
     headers = _headers(message)
-    before = {name: value for name, value in headers if name.startswith(PREFIX)}
+    previous = {name: value for name, value in headers if name.startswith(PREFIX)}
     origin: dict[str, Any] = {
         "topic": message.topic(),
         "partition": message.partition(),
         "offset": message.offset(),
         "timestamp": message.timestamp()[1],
     }
-    if f"{PREFIX}offset" in before:
-        origin = {name: before.get(PREFIX + name, b"") for name in origin}
-    ours = origin | {
-        "attempt": _number(before.get(f"{PREFIX}attempt")) + 1,
+    if f"{PREFIX}offset" in previous:
+        origin = {name: previous.get(PREFIX + name, b"") for name in origin}
+    added = origin | {
+        "attempt": _attempts(previous.get(f"{PREFIX}attempt")) + 1,
         "reason": rejection.reason,
         "message": rejection.message,
         "sqlstate": rejection.sqlstate or "",
         "version": version,
     }
-    theirs = [(name, value) for name, value in headers if not name.startswith(PREFIX)]
-    added = [
-        (PREFIX + name, value if isinstance(value, bytes) else str(value).encode()) for name, value in ours.items()
-    ]
-    return Letter(topic=topic, key=message.key(), value=message.value(), headers=[*theirs, *added])
+    return Letter(
+        topic=topic,
+        key=message.key(),
+        value=message.value(),
+        headers=[
+            *((name, value) for name, value in headers if not name.startswith(PREFIX)),
+            *(
+                (PREFIX + name, value if isinstance(value, bytes) else str(value).encode())
+                for name, value in added.items()
+            ),
+        ],
+    )
 
 
-def _number(value: bytes | None) -> int:
-    """Return what a header says, or 0: any producer may write whatever it likes under our names."""
+def _attempts(value: bytes | None) -> int:
+    """Return the number in a header, or 0: any producer may write anything under our names."""
     return int(value) if value is not None and len(value) <= 9 and value.isdigit() else 0
 
 
@@ -84,56 +93,55 @@ def _headers(message: Message[Any, Any]) -> list[Header]:
 
 
 class DeadLetters:
-    """Sends dead letters, and knows when the broker has them."""
+    """Sends dead letters, and waits for the broker's acknowledgements."""
 
-    def __init__(self, kafka: KafkaRule, rule: DlqRule, metrics: Metrics) -> None:
-        self._kafka, self._rule, self._metrics = kafka, rule, metrics
+    def __init__(self, kafka: KafkaSettings, settings: DlqSettings, metrics: Metrics) -> None:
+        self._kafka, self._settings, self._metrics = kafka, settings, metrics
         self._producer: Producer | None = None
-        self._first: dict[tuple[str, int], int] = {}  #: offset of the first letter that went to a partition
+        self._first_offsets: dict[Partition, int] = {}  #: of the letters that this process has sent
 
-    def send(self, letters: Sequence[Letter], waiting: Callable[[], None], pause: Callable[[float], None]) -> None:
-        """Return when every letter is acknowledged by all replicas.
+    def send(self, letters: Sequence[Letter], heartbeat: Callable[[], None], pause: Callable[[float], None]) -> None:
+        """Return when all replicas have acknowledged every letter.
 
-        ``waiting`` is called now and then meanwhile, and ``pause`` with seconds between two attempts; what they
-        raise ends the wait.
+        Args:
+            letters: the letters to send.
+            heartbeat: called now and then while this waits; ends the wait by raising.
+            pause: called with seconds between two attempts; ends the wait by raising.
 
         Raises:
-            DupeAuditError: some could not be delivered; they are nowhere but where they came from.
+            DupeAuditError: some letters could not be delivered; their events are still in the original topic.
         """
-        left = list(letters)
-        for attempt in range(1, self._rule.attempts + 1):
-            left, error = self._attempt(left, waiting)
-            if not left:
+        unsent = list(letters)
+        for attempt in range(1, self._settings.attempts + 1):
+            unsent, error = self._attempt(unsent, heartbeat)
+            if not unsent:
                 return
-            why = error.name() if error else "no answer in time"
-            say("dead_letters_undelivered", level=logging.WARNING, count=len(left), code=why, attempt=attempt)
-            if attempt < self._rule.attempts:
+            code = error.name() if error else "no answer in time"
+            log_event("dead_letters_undelivered", level=logging.WARNING, count=len(unsent), code=code, attempt=attempt)
+            if attempt < self._settings.attempts:
                 pause(min(0.5 * 2 ** (attempt - 1), 5.0))
+        count = f"{len(unsent):,} dead letter{'s' if len(unsent) > 1 else ''}"
+        attempts = f"{self._settings.attempts} attempt{'s' if self._settings.attempts > 1 else ''}"
         raise DupeAuditError(
-            f"{len(left)} dead letters could not be delivered to {left[0].topic!r} in {self._rule.attempts} attempts: "
-            f"{why}. Check that the topic exists, that this user may write to it, and its max.message.bytes. "
-            "Nothing is lost: their offsets are not committed."
+            f"{count} could not be delivered to {unsent[0].topic!r} in {attempts}: {code}. Check that the topic "
+            "exists, that this user may write to it, and its max.message.bytes. "
+            "Nothing is lost: the offsets are not committed."
         )
 
     def has_sent(self, message: Message[Any, Any]) -> bool:
-        """Tell whether a message came to its partition with the first letter from here, or after it."""
-        first = self._first.get((message.topic() or "", int(message.partition() or 0)))
-        return first is not None and int(message.offset() or 0) >= first
-
-    def _note(self, message: Message[Any, Any]) -> None:
-        place, offset = (message.topic() or "", int(message.partition() or 0)), int(message.offset() or 0)
-        if offset >= 0:  # a broker that had it already may not say where
-            self._first[place] = min(offset, self._first.get(place, offset))
+        """Return whether a message was written to its partition with or after the first letter from this process."""
+        first = self._first_offsets.get(partition_of(message))
+        return first is not None and offset_of(message) >= first
 
     def close(self) -> None:
-        """Drop what nobody waits for any more."""
+        """Drop the letters that are still queued."""
         if self._producer is not None:
             self._producer.purge()
             self._producer.flush(1)
 
-    def _attempt(self, letters: list[Letter], waiting: Callable[[], None]) -> tuple[list[Letter], KafkaError | None]:
-        """Return the letters that are not acknowledged, and an error of one of them."""
-        producer = self._ready()
+    def _attempt(self, letters: list[Letter], heartbeat: Callable[[], None]) -> tuple[list[Letter], KafkaError | None]:
+        """Send the letters once; return those that are not acknowledged, and the error of one of them."""
+        producer = self._ready_producer()
         acknowledged: set[int] = set()
         errors: list[KafkaError] = []
 
@@ -141,42 +149,52 @@ class DeadLetters:
             def on_delivery(error: KafkaError | None, message: Message[Any, Any]) -> None:
                 if error is None:
                     acknowledged.add(number)
-                    self._note(message)
+                    self._record_offset(message)
                     self._metrics.dlq.labels(message.topic()).inc()
                 else:
                     errors.append(error)
 
             return on_delivery
 
-        for number, one in enumerate(letters):
+        for number, letter in enumerate(letters):
             while True:
                 try:
                     producer.produce(
-                        one.topic, one.value, one.key, headers=list(one.headers), on_delivery=delivered(number)
+                        letter.topic,
+                        letter.value,
+                        letter.key,
+                        headers=list(letter.headers),
+                        on_delivery=delivered(number),
                     )
                     break
-                except BufferError:  # the queue is full of letters before this one
-                    producer.poll(_SLICE)
-                    waiting()
+                except BufferError:  # the queue is full of earlier letters
+                    producer.poll(_FLUSH_SECONDS)
+                    heartbeat()
                 except KafkaException as error:  # refused at once, such as a message that is too large
                     errors.append(error.args[0])
                     break
-        # A moment longer than librdkafka's own limit, so that it is librdkafka that gives up, with a reason.
-        until = time.monotonic() + self._rule.timeout / 1000 + 2
-        while producer.flush(_SLICE) and time.monotonic() < until:
-            waiting()
+        # Slightly longer than librdkafka's own limit, so that librdkafka gives up first, and reports a reason.
+        deadline = time.monotonic() + self._settings.timeout / 1000 + 2
+        while producer.flush(_FLUSH_SECONDS) and time.monotonic() < deadline:
+            heartbeat()
         if producer.flush(0):
             producer.purge()
             producer.flush(1)
-        return [one for number, one in enumerate(letters) if number not in acknowledged], errors[0] if errors else None
+        unsent = [letter for number, letter in enumerate(letters) if number not in acknowledged]
+        return unsent, errors[0] if errors else None
 
-    def _ready(self) -> Producer:
+    def _record_offset(self, message: Message[Any, Any]) -> None:
+        partition, offset = partition_of(message), offset_of(message)
+        if offset >= 0:  # a broker that already had the message may not report its offset
+            self._first_offsets[partition] = min(offset, self._first_offsets.get(partition, offset))
+
+    def _ready_producer(self) -> Producer:
         if self._producer is None:
             try:
-                self._producer = Producer(for_producer(self._kafka, self._rule), logger=librdkafka)
-            except KafkaException as error:  # the settings were tried, but a certificate may have gone since
+                self._producer = Producer(producer_settings(self._kafka, self._settings), logger=librdkafka_log)
+            except KafkaException as error:  # the settings were checked, but a certificate may be gone since
                 raise DupeAuditError(
-                    f"Dead letters cannot be sent: {told(error, self._kafka.librdkafka.values())}. "
-                    "Nothing is lost: their offsets are not committed."
+                    f"Dead letters cannot be sent: {error_text(error, self._kafka.librdkafka.values())}. "
+                    "Nothing is lost: the offsets are not committed."
                 ) from None
         return self._producer

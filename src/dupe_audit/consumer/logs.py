@@ -1,18 +1,19 @@
-"""Structured logs: one JSON object a line, on standard error."""
+"""Structured logs: one JSON object per line, on standard error."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-import time
 from datetime import UTC, datetime
 from typing import Any
+
+from dupe_audit.postgres.patience import Throttle
 
 log = logging.getLogger("dupe_audit.consumer")
 
 #: seconds between two log lines about the same error
-SAY_EVERY = 10.0
+ERROR_EVERY = 10.0
 
 
 class JsonLines(logging.Formatter):
@@ -31,28 +32,28 @@ class JsonLines(logging.Formatter):
         return json.dumps({**head, "event": record.msg, **fields}, default=str)
 
 
-class Seldom(logging.Filter):
-    """Passes one record of a kind in ten seconds; while a broker is away librdkafka says FAIL twenty times a second."""
+class RateLimit(logging.Filter):
+    """Passes one record of each kind per ten seconds.
+
+    While a broker is unreachable, librdkafka logs FAIL twenty times per second.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._said: dict[str, float] = {}
+        self._throttles: dict[str, Throttle] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether the record is logged; its first word is its kind."""
+        """Return whether the record is logged; its first word is its kind."""
         kind = record.getMessage().partition(" ")[0]
-        seldom = time.monotonic() - self._said.get(kind, -SAY_EVERY) >= SAY_EVERY
-        if seldom:
-            self._said[kind] = time.monotonic()
-        return seldom
+        return self._throttles.setdefault(kind, Throttle(ERROR_EVERY)).due()
 
 
-librdkafka = log.getChild("librdkafka")
-librdkafka.addFilter(Seldom())
+librdkafka_log = log.getChild("librdkafka")
+librdkafka_log.addFilter(RateLimit())
 
 
-def say(event: str, /, *, level: int = logging.INFO, **fields: Any) -> None:
-    """Log an event with its fields, which hold no contents of rows."""
+def log_event(event: str, /, *, level: int = logging.INFO, **fields: Any) -> None:
+    """Log an event with its fields, which contain no row contents."""
     log.log(level, event, extra={"fields": fields})
 
 

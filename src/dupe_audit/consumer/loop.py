@@ -1,4 +1,4 @@
-"""The loop: poll, check, write, dead-letter, commit; in this order, so that nothing is committed that is nowhere."""
+"""The loop: poll, check, write, dead-letter, commit. In this order, no event is committed before it is stored."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from dupe_audit.consumer.batch import Batch
+from dupe_audit.consumer.batch import EventBatch
 from dupe_audit.consumer.breaker import Breaker
 from dupe_audit.consumer.config import Config
 from dupe_audit.consumer.database import Database
-from dupe_audit.consumer.dlq import DeadLetters, letter
+from dupe_audit.consumer.dlq import DeadLetters, make_letter
 from dupe_audit.consumer.events import Decoder
 from dupe_audit.consumer.health import Health
-from dupe_audit.consumer.logs import say
+from dupe_audit.consumer.logs import log_event
 from dupe_audit.consumer.metrics import Metrics
 from dupe_audit.consumer.source import Source
 from dupe_audit.consumer.stop import Abandoned, Stop
 from dupe_audit.writer import Arbiter, Outcome, Unavailable
 
-#: seconds before the first and before every later try to reach the database again
+#: seconds before the first and, at most, before every later try to reach the database again
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
-#: seconds after which an idle consumer looks at the table
-LOOK_EVERY = 5.0
+#: seconds between two probes of the table while no events arrive
+PROBE_EVERY = 5.0
 
-#: seconds to wait for events at most before looking whether to stop; librdkafka's wait hears no signal
-HEAR_EVERY = 0.2
+#: longest wait for events in seconds, as librdkafka's wait does not end on a signal
+LONGEST_POLL = 0.2
 
 
 class Loop:
-    """One consumer at work. ``run`` returns when it is asked to stop, or a replay has come to its end."""
+    """One running consumer. ``run`` returns when a stop is requested, or when a replay is complete."""
 
     def __init__(
         self,
@@ -54,151 +54,156 @@ class Loop:
         self._replay = replay
         self._decode = Decoder(config.columns, config.events)
         self._breaker = Breaker(config.breaker)
-        self._early: list[Message[Any, Any]] = []
-        self._looked = 0.0
-        self._away_since: float | None = None
+        self._pending: list[Message[Any, Any]] = []  #: polled during a wait; processed by the next iterations
+        self._probed_at = 0.0
+        self._down_since: float | None = None
         self._arbiter: Arbiter | None = None
-        self.totals: Counter[str] = Counter()  #: events by what became of them
+        self.totals: Counter[str] = Counter()  #: events by outcome
 
     def run(self) -> None:
-        """Go round until asked to stop.
+        """Iterate until a stop is requested.
 
         Raises:
-            Abandoned: a signal came, and what was at hand took too long.
-            DupeAuditError: going on would lose events or repeat an error for each.
+            Abandoned: a signal arrived, and the current batch took too long.
+            DupeAuditError: continuing would lose events, or repeat the error for each event.
         """
         while not self._stop and not (self._replay and self._source.finished()):
-            self._turn()
+            self._iterate()
 
-    def _turn(self) -> None:
+    def probe(self) -> None:
+        """Check that the database answers, and what keeps the key unique; an idle consumer would not notice otherwise.
+
+        Raises:
+            Abandoned: a signal arrived, and the database did not answer.
+            DupeAuditError: no row could ever be written.
+        """
+        try:
+            with self._stop.interruptible():
+                self._on_database_up(self._database.probe())
+        except Unavailable as unavailable:
+            self._on_database_down(unavailable)
+
+    def _iterate(self) -> None:
         self._health.beat()
-        messages = self._gathered()
-        if self._replay:  # what this replay itself has dead-lettered again is the next one's
-            messages = [one for one in messages if not (self._source.beyond(one) or self._dlq.has_sent(one))]
+        messages = self._collect()
+        if self._replay:  # dead letters that this replay has written are left for the next replay
+            messages = [
+                message
+                for message in messages
+                if not (self._source.is_beyond_end(message) or self._dlq.has_sent(message))
+            ]
         if messages:
-            self._settle(messages)
+            self._process(messages)
         else:
-            self._early += self._source.commit({}, self._waiting)
-        if time.monotonic() > self._looked + LOOK_EVERY:
-            self.look()
-            self._source.count_lag()
+            self._pending += self._source.commit({}, self._heartbeat)
+        if time.monotonic() > self._probed_at + PROBE_EVERY:
+            self.probe()
+            self._source.update_lag()
 
-    def _gathered(self) -> list[Message[Any, Any]]:
-        """Return a batch of messages of partitions that are ours: full, or what came within the linger time."""
-        rows, until = self._config.batch.rows, time.monotonic() + self._config.batch.linger / 1000
-        self._forget_what_is_not_ours()
-        messages, self._early = self._early[:rows], self._early[rows:]
-        waiting = True
-        while waiting and len(messages) < rows:
-            left = until - time.monotonic()
-            messages += self._source.poll(rows - len(messages), max(0.0, min(left, HEAR_EVERY)))
-            # This poll may have taken a partition away of which there are messages from before.
-            messages = [message for message in messages if self._source.has(message)]
-            waiting = left > HEAR_EVERY and not self._stop
+    def _collect(self) -> list[Message[Any, Any]]:
+        """Return a batch of messages of owned partitions: full, or what arrived within the linger time."""
+        rows, deadline = self._config.batch.rows, time.monotonic() + self._config.batch.linger / 1000
+        self._drop_unowned()
+        messages, self._pending = self._pending[:rows], self._pending[rows:]
+        lingering = True
+        while lingering and len(messages) < rows:
+            remaining = deadline - time.monotonic()
+            messages += self._source.poll(rows - len(messages), max(0.0, min(remaining, LONGEST_POLL)))
+            # This poll may have revoked a partition whose earlier messages are in the list.
+            messages = [message for message in messages if self._source.owns(message)]
+            lingering = remaining > LONGEST_POLL and not self._stop
             self._health.beat()
         return messages
 
-    def _settle(self, messages: list[Message[Any, Any]]) -> None:
+    def _process(self, messages: list[Message[Any, Any]]) -> None:
         started = time.monotonic()
-        batch = Batch(messages, self._decode, self._config.events)
-        batch.settle(self._write(batch))
+        batch = EventBatch(messages, self._decode, self._config.events)
+        batch.record(self._write(batch))
         if not self._replay:
-            self._breaker.check(batch.by_topic())
-        rejected = batch.rejected()
-        self._dlq.send(
-            [letter(message, why, self._topic_of(message.topic() or ""), self._version) for message, why in rejected],
-            self._waiting,
-            self._hold,
-        )
+            self._breaker.check(batch.counts_by_topic())
+        letters = [
+            make_letter(message, rejection, self._letter_topic(message.topic() or ""), self._version)
+            for message, rejection in batch.rejected()
+        ]
+        self._dlq.send(letters, self._heartbeat, self._wait)
         self._source.resume()
-        self._early += self._source.commit(batch.offsets(), self._waiting)
-        self._count(batch)
+        self._pending += self._source.commit(batch.offsets(), self._heartbeat)
+        self._report(batch)
         self._metrics.batch_seconds.observe(time.monotonic() - started)
 
-    def _write(self, batch: Batch) -> list[Outcome]:
-        """Write the rows of the batch, however long the database is away; keep the partitions meanwhile."""
+    def _write(self, batch: EventBatch) -> list[Outcome]:
+        """Write the rows of the batch, however long the database is unreachable; keep the partitions meanwhile."""
         pause = FIRST_PAUSE
         while True:
             try:
                 rows = batch.rows()
-                with self._stop.breakable():
+                with self._stop.interruptible():
                     outcomes = self._database.write(rows) if rows else []
                     arbiter = self._database.arbiter if rows else None
-            except Unavailable as away:
-                self._away(away)
+            except Unavailable as unavailable:
+                self._on_database_down(unavailable)
             else:
                 if arbiter is not None:
-                    self._back(arbiter)
+                    self._on_database_up(arbiter)
                 self._source.resume()
                 return outcomes
-            self._hold(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            self._wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
             pause = min(2 * pause, LONGEST_PAUSE)
-            batch.keep(self._source.owned)
-            self._forget_what_is_not_ours()
+            batch.keep_owned(self._source.owned)
+            self._drop_unowned()
 
-    def _forget_what_is_not_ours(self) -> None:
-        """Drop what was read early of partitions that are lost, whole, at once.
+    def _drop_unowned(self) -> None:
+        """Drop all pending messages of lost partitions at once.
 
-        A part of it that stayed would be committed when the partition comes back, and pass over the rest.
+        If some of them stayed, they would be committed once the partition is assigned again, which would skip the
+        messages that were dropped.
         """
-        self._early = [message for message in self._early if self._source.has(message)]
+        self._pending = [message for message in self._pending if self._source.owns(message)]
 
-    def _hold(self, seconds: float) -> None:
-        """Wait, and poll all the while with every partition paused: whoever does not poll loses its partitions.
+    def _wait(self, seconds: float) -> None:
+        """Wait with every partition paused, and keep polling: a member that does not poll loses its partitions.
 
         Raises:
-            Abandoned: asked to stop; the batch at hand is read again at the next start.
+            Abandoned: a stop was requested; the current batch is read again at the next start.
         """
         self._source.pause()
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            self._waiting(at_once=True)
-            self._early += self._source.poll(1, min(left, 0.2))
+        deadline = time.monotonic() + seconds
+        while (remaining := deadline - time.monotonic()) > 0:
+            self._heartbeat(grace=False)
+            self._pending += self._source.poll(1, min(remaining, LONGEST_POLL))
 
-    def _waiting(self, *, at_once: bool = False) -> None:
+    def _heartbeat(self, *, grace: bool = True) -> None:
         self._health.beat()
-        if self._stop.overdue or (at_once and self._stop):
+        if self._stop.overdue or (self._stop and not grace):
             raise Abandoned
 
-    def look(self) -> None:
-        """See whether the database is there, and what keeps the key unique; an idle consumer would not notice.
-
-        Raises:
-            Abandoned: a signal came, and the database did not answer.
-            DupeAuditError: no row could ever be written.
-        """
-        try:
-            with self._stop.breakable():
-                self._back(self._database.look())
-        except Unavailable as away:
-            self._away(away)
-
-    def _away(self, away: Unavailable) -> None:
-        self._health.database = False
+    def _on_database_down(self, unavailable: Unavailable) -> None:
+        self._health.database_up = False
         self._metrics.database_up.set(0)
-        self._metrics.count_retries(self._database.retries)
-        if self._away_since is None:
-            self._away_since = time.monotonic()
-        say("database_away", level=logging.WARNING, sqlstate=away.sqlstate, message=str(away))
-        self._looked = time.monotonic()
+        self._metrics.take_retries(self._database.retries)
+        if self._down_since is None:
+            self._down_since = time.monotonic()
+        log_event("database_away", level=logging.WARNING, sqlstate=unavailable.sqlstate, message=str(unavailable))
+        self._probed_at = time.monotonic()
 
-    def _back(self, arbiter: Arbiter) -> None:
-        self._looked = time.monotonic()
-        self._health.database, self._health.enforced = True, arbiter.enforced
+    def _on_database_up(self, arbiter: Arbiter) -> None:
+        self._probed_at = time.monotonic()
+        self._health.database_up, self._health.enforced = True, arbiter.enforced
         self._metrics.database_up.set(1)
-        self._metrics.count_retries(self._database.retries)
-        if self._away_since is not None:
-            say("database_back", seconds=round(time.monotonic() - self._away_since, 1))
-            self._away_since = None
+        self._metrics.take_retries(self._database.retries)
+        if self._down_since is not None:
+            log_event("database_back", seconds=round(time.monotonic() - self._down_since, 1))
+            self._down_since = None
         if self._arbiter is None or arbiter.mode != self._arbiter.mode:
-            say("arbiter", level=logging.INFO if arbiter.enforced else logging.WARNING, mode=arbiter.mode)
-            self._metrics.count_arbiter(arbiter)
+            log_event("arbiter", level=logging.INFO if arbiter.enforced else logging.WARNING, mode=arbiter.mode)
+            self._metrics.set_arbiter(arbiter)
         self._arbiter = arbiter
 
-    def _topic_of(self, topic: str) -> str:
+    def _letter_topic(self, topic: str) -> str:
         return topic if self._replay else self._config.dlq.topic_of(topic)
 
-    def _count(self, batch: Batch) -> None:
+    def _report(self, batch: EventBatch) -> None:
+        """Count the outcomes of a batch in the metrics and the totals, and log those worth a line."""
         counts, metrics, table = batch.counts, self._metrics, str(self._config.table.key.table)
         metrics.batch_events.observe(len(batch.items))
         metrics.inserted.inc(counts["inserted"])
@@ -206,14 +211,14 @@ class Loop:
         metrics.in_batch.inc(counts["in_batch"])
         metrics.collisions.inc(counts["collision"])
         metrics.tombstones.inc(batch.skipped)
-        rejected = [why for _message, why in batch.rejected()]
-        for why in rejected:
-            metrics.rejected.labels(why.reason, why.sqlstate or "").inc()
-        self._source.count_lag()
-        self.totals += Counter(read=len(batch.items), rejected=len(rejected))
+        rejections = [rejection for _message, rejection in batch.rejected()]
+        for rejection in rejections:
+            metrics.rejected.labels(rejection.reason, rejection.sqlstate or "").inc()
+        self._source.update_lag()
+        self.totals += Counter(read=len(batch.items), rejected=len(rejections))
         self.totals += Counter({kind: count for kind, count in counts.items() if kind != "rejected"})
         if prevented := counts["duplicate"] + counts["in_batch"]:
-            say(
+            log_event(
                 "duplicates_prevented",
                 count=prevented,
                 in_batch=counts["in_batch"],
@@ -221,7 +226,7 @@ class Loop:
                 table=table,
             )
         if counts["collision"]:
-            say("collisions", level=logging.WARNING, count=counts["collision"], table=table)
-        if rejected:
-            reasons = Counter(why.reason for why in rejected)
-            say("dead_lettered", level=logging.WARNING, count=len(rejected), reasons=dict(reasons))
+            log_event("collisions", level=logging.WARNING, count=counts["collision"], table=table)
+        if rejections:
+            reasons = Counter(rejection.reason for rejection in rejections)
+            log_event("dead_lettered", level=logging.WARNING, count=len(rejections), reasons=dict(reasons))

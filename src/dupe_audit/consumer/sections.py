@@ -1,4 +1,4 @@
-"""The parts of a TOML file: a value of the right type for each name, or an error that says on which line."""
+"""The sections of a TOML file: a value of the right type for each name, or an error that names the line."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ C = TypeVar("C", bound=str)
 Path = tuple[str, ...]
 
 
-class Needed:
-    """The default of what has none."""
+class Required:
+    """The type of ``REQUIRED``, which replaces a default."""
 
 
-NEEDED: Final = Needed()
+REQUIRED: Final = Required()
 
 _NAME = r"""(?:"[^"]*"|'[^']*'|[\w-]+)"""
 _DOTTED = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
@@ -27,81 +27,81 @@ _VARIABLE = re.compile(r"\$(\$\{)|\$\{(\w+)\}")
 
 
 class FromEnvironment(str):
-    """A string that is one variable of the environment; may be read as a number or a flag."""
+    """A string that is a single environment variable; may be read as a number, a flag or a list."""
 
     __slots__ = ()
 
 
-class Source:
-    """A file and the lines of its names, which tomllib does not tell."""
+class ConfigFile:
+    """A file's path and the lines of its names, which tomllib does not report."""
 
-    def __init__(self, file: str, text: str) -> None:
-        self.file = file
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
         self._lines: dict[Path, int] = {}
         section: Path = ()
         for number, line in enumerate(text.splitlines(), start=1):
-            if found := _LINE.match(line):
-                path = tuple(name.strip("\"'") for name in re.findall(_NAME, found[1] or found[2]))
-                section = path if found[1] else section
-                start, whole = (0, section) if found[1] else (len(section), section + path)
-                for length in range(start + 1, len(whole) + 1):
-                    self._lines.setdefault(whole[:length], number)
+            if match := _LINE.match(line):
+                names = tuple(name.strip("\"'") for name in re.findall(_NAME, match[1] or match[2]))
+                section = names if match[1] else section
+                start, full = (0, section) if match[1] else (len(section), section + names)
+                for length in range(start + 1, len(full) + 1):
+                    self._lines.setdefault(full[:length], number)
 
     def fail(self, path: Path, message: str) -> NoReturn:
-        """Raise the error, with the line of the name or of what it is within."""
+        """Raise the error, with the line of the name, or of the nearest section around it."""
         lines = [self._lines[path[:length]] for length in range(len(path), 0, -1) if path[:length] in self._lines]
-        raise WrongUsage(f"{self.file}{f', line {lines[0]}' if lines else ''}: {message}")
+        raise WrongUsage(f"{self.path}{f', line {lines[0]}' if lines else ''}: {message}")
 
-    def filled(self, value: Any, environment: Mapping[str, str], path: Path = ()) -> Any:
-        """Return *value* with the variables of the environment in its strings.
+    def expand(self, value: Any, environment: Mapping[str, str], path: Path = ()) -> Any:
+        """Return *value* with the environment variables in its strings replaced.
 
         Raises:
-            WrongUsage: one is not set.
+            WrongUsage: a variable is not set.
         """
         if isinstance(value, dict):
-            return {name: self.filled(item, environment, (*path, name)) for name, item in value.items()}
+            return {name: self.expand(item, environment, (*path, name)) for name, item in value.items()}
         if isinstance(value, list):
-            return [self.filled(item, environment, path) for item in value]
+            return [self.expand(item, environment, path) for item in value]
         if not isinstance(value, str) or "$" not in value:
             return value
 
-        def put_in(found: re.Match[str]) -> str:
-            if found[1]:
-                return found[1]
-            if found[2] not in environment:
-                self.fail(path, f"the environment variable {found[2]} is not set.")
-            return environment[found[2]]
+        def substitute(match: re.Match[str]) -> str:
+            if match[1]:
+                return match[1]
+            if match[2] not in environment:
+                self.fail(path, f"the environment variable {match[2]} is not set.")
+            return environment[match[2]]
 
-        filled = _VARIABLE.sub(put_in, value)
-        return FromEnvironment(filled) if _VARIABLE.fullmatch(value) and value[1] == "{" else filled
+        expanded = _VARIABLE.sub(substitute, value)
+        return FromEnvironment(expanded) if _VARIABLE.fullmatch(value) and value[1] == "{" else expanded
 
 
 class Section:
-    """A table of the file. What is asked for is marked as known; ``close`` objects to the rest."""
+    """A table in the file. Names that are read are recorded; ``reject_unknown`` objects to all others."""
 
-    def __init__(self, source: Source, values: dict[str, Any], path: Path) -> None:
-        self.source, self._values, self._path = source, values, path
-        self._known: set[str] = set()
+    def __init__(self, file: ConfigFile, values: dict[str, Any], path: Path) -> None:
+        self.file, self._values, self._path = file, values, path
+        self._read: set[str] = set()
 
     def fail(self, name: str | None, message: str) -> NoReturn:
-        """Raise the error for a name of this section."""
-        self.source.fail((*self._path, name) if name else self._path, message)
+        """Raise the error for a name in this section, or for the section."""
+        self.file.fail((*self._path, name) if name else self._path, message)
 
     def names(self) -> tuple[str, ...]:
-        """Return all names."""
+        """Return all names in the file's section."""
         return tuple(self._values)
 
-    def within(self, name: str) -> Section:
-        """Return a section of this one; one that is not there is empty."""
-        self._known.add(name)
+    def subsection(self, name: str) -> Section:
+        """Return a section inside this one; a missing one is empty."""
+        self._read.add(name)
         values = self._values.get(name, {})
         if not isinstance(values, dict):
-            self.fail(name, f"{self._full(name)} is a table, {{ … }} or a section of its own.")
-        return Section(self.source, values, (*self._path, name))
+            self.fail(name, f"{self._dotted(name)} must be a table, {{ … }} or its own section.")
+        return Section(self.file, values, (*self._path, name))
 
     def raw(self, name: str) -> Any:
         """Return a value of any type, or None."""
-        self._known.add(name)
+        self._read.add(name)
         return self._values.get(name)
 
     @overload
@@ -110,93 +110,99 @@ class Section:
     def text(self, name: str, default: str) -> str: ...
     @overload
     def text(self, name: str, default: None) -> str | None: ...
-    def text(self, name: str, default: str | Needed | None = NEEDED) -> str | None:
+    def text(self, name: str, default: str | Required | None = REQUIRED) -> str | None:
         """Return a string."""
-        value = self._take(name, default)
+        value = self._get(name, default)
         if value is not default and not isinstance(value, str):
-            self.fail(name, f"{self._full(name)} is a string, in quotes.")
+            self.fail(name, f"{self._dotted(name)} must be a string, in quotes.")
         return str(value) if value is not None else None
 
-    def texts(self, name: str, default: tuple[str, ...] | Needed = NEEDED) -> tuple[str, ...]:
-        """Return strings; one may stand for a list of one, or of several from the environment."""
-        value = self._take(name, default)
+    def texts(self, name: str, default: tuple[str, ...] | Required = REQUIRED) -> tuple[str, ...]:
+        """Return strings, from a list, from a single string, or from one variable with commas."""
+        value = self._get(name, default)
         if isinstance(value, str):
             value = [part.strip() for part in value.split(",")] if isinstance(value, FromEnvironment) else [value]
-        if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
-            self.fail(name, f"{self._full(name)} is a list of strings.")
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+            self.fail(name, f"{self._dotted(name)} must be a list of strings.")
         return tuple(map(str, value))
 
-    def choice(self, name: str, choices: tuple[C, ...], default: C | Needed = NEEDED) -> C:
-        """Return one of some words."""
-        value = self._take(name, default)
-        chosen = next((one for one in choices if one == value), None)
+    def choice(self, name: str, choices: tuple[C, ...], default: C | Required = REQUIRED) -> C:
+        """Return one of *choices*."""
+        value = self._get(name, default)
+        chosen = next((choice for choice in choices if choice == value), None)
         if chosen is None:
-            hint = self.meant(str(value), choices)
-            self.fail(name, f"{self._full(name)} is one of {', '.join(choices)}.{hint}")
+            hint = self.suggestion(str(value), choices)
+            self.fail(name, f"{self._dotted(name)} must be one of {', '.join(choices)}.{hint}")
         return chosen
 
     def flag(self, name: str, default: bool) -> bool:
         """Return true or false."""
-        value = self._take(name, default)
+        value = self._get(name, default)
         if isinstance(value, FromEnvironment) and value.lower() in ("true", "false"):
             value = value.lower() == "true"
         if not isinstance(value, bool):
-            self.fail(name, f"{self._full(name)} is true or false.")
+            self.fail(name, f"{self._dotted(name)} must be true or false.")
         return value
 
-    def whole(self, name: str, default: int, low: int, high: int) -> int:
-        """Return a whole number of a range."""
-        value = self._take(name, default)
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        """Return a whole number from *low* to *high*."""
+        value = self._get(name, default)
         if isinstance(value, FromEnvironment) and re.fullmatch(r"\d{1,12}", value, re.ASCII):
             value = int(value)
         if type(value) is not int or not low <= value <= high:
-            self.fail(name, f"{self._full(name)} is a whole number from {low} to {high}.")
+            self.fail(name, f"{self._dotted(name)} must be a whole number from {low:,} to {high:,}.")
         return value
 
     def share(self, name: str, default: float) -> float:
         """Return a share, above 0 and up to 1."""
-        value = self._take(name, default)
+        value = self._get(name, default)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
-            self.fail(name, f"{self._full(name)} is a number above 0 and up to 1.")
+            self.fail(name, f"{self._dotted(name)} must be a number above 0 and up to 1.")
         return float(value)
 
     def duration(self, name: str, default: int, *, low: int, high: int = 3_600_000) -> int:
-        """Return a duration in milliseconds."""
-        value = self._take(name, f"{default}ms")
+        """Return a duration; every number here is in milliseconds."""
+        value = self._get(name, f"{default}ms")
         try:
             value = milliseconds(value) if isinstance(value, str) else -1
         except WrongUsage:
             value = -1
         if not low <= value <= high:
-            limits = f"from {low} ms to {high // 1000} s"
-            self.fail(name, f'{self._full(name)} is a duration {limits}, in quotes, such as "500ms", "5s" or "1min".')
+            limits = f"from {low:,} ms to {high // 1000:,} s"
+            examples = 'such as "500ms", "5s" or "1min"'
+            self.fail(name, f"{self._dotted(name)} must be a duration {limits}, in quotes, {examples}.")
         return value
 
-    def close(self, *optional: str) -> None:
-        """Object to names that nobody asked for; *optional* sections count as known."""
-        known = self._known | set(optional)
+    def reject_unknown(self, *optional: str) -> None:
+        """Raise the error for a name that was not read; *optional* subsections are accepted too.
+
+        Raises:
+            WrongUsage: there is such a name.
+        """
+        accepted = self._read | set(optional)
         for name in self._values:
-            if name not in known:
-                where = f"[{'.'.join(self._path)}]" if self._path else "the file"
-                self.fail(name, f"{where} has no {name!r}.{self.meant(name, known)}")
+            if name not in accepted:
+                container = f"[{'.'.join(self._path)}]" if self._path else "the file"
+                self.fail(name, f"{container} has no {name!r}.{self.suggestion(name, accepted)}")
 
     @staticmethod
-    def meant(name: str, known: Iterable[str]) -> str:
-        """Return a guess at what was meant, or nothing."""
-        close = get_close_matches(name, list(known), n=1, cutoff=0.6)
-        return f" Did you mean {close[0]!r}?" if close else ""
+    def suggestion(name: str, candidates: Iterable[str]) -> str:
+        """Return a question that suggests a similar name, or nothing."""
+        matches = get_close_matches(name, list(candidates), n=1, cutoff=0.6)
+        return f" Did you mean {matches[0]!r}?" if matches else ""
 
-    def _full(self, name: str) -> str:
+    def _dotted(self, name: str) -> str:
         return ".".join((*self._path, name))
 
-    def _take(self, name: str, default: Any) -> Any:
-        self._known.add(name)
+    def _get(self, name: str, default: Any) -> Any:
+        self._read.add(name)
         if name in self._values:
             return self._values[name]
-        if isinstance(default, Needed):
-            self.fail(None, f"[{'.'.join(self._path)}] needs {name}.{self._meant_instead(name)}")
+        if isinstance(default, Required):
+            self.fail(None, f"[{'.'.join(self._path)}] needs {name}.{self._misspelling(name)}")
         return default
 
-    def _meant_instead(self, name: str) -> str:
-        close = get_close_matches(name, [one for one in self._values if one not in self._known], n=1, cutoff=0.7)
-        return f" Is {close[0]!r} meant to be it?" if close else ""
+    def _misspelling(self, name: str) -> str:
+        unread = [other for other in self._values if other not in self._read]
+        matches = get_close_matches(name, unread, n=1, cutoff=0.7)
+        return f" Is {matches[0]!r} a misspelling of it?" if matches else ""

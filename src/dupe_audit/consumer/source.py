@@ -1,4 +1,4 @@
-"""The Kafka side: messages in, offsets back, and the partitions that are ours meanwhile.
+"""The Kafka side: messages in, offsets back, and the partitions assigned to this process meanwhile.
 
 Rebalances run inside ``poll``, on the one thread that polls and writes, so none can happen while a batch is written.
 """
@@ -12,70 +12,61 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from dupe_audit.consumer.commit import Commit, Place
-from dupe_audit.consumer.config import KafkaRule
+from dupe_audit.consumer.commit import Commit
+from dupe_audit.consumer.config import KafkaSettings
 from dupe_audit.consumer.health import Health
-from dupe_audit.consumer.librdkafka import for_consumer, told
-from dupe_audit.consumer.logs import SAY_EVERY, librdkafka, say
+from dupe_audit.consumer.kafka_errors import raise_if_permanent
+from dupe_audit.consumer.librdkafka import consumer_settings, error_text
+from dupe_audit.consumer.logs import ERROR_EVERY, librdkafka_log, log_event
 from dupe_audit.consumer.metrics import Metrics
-from dupe_audit.errors import DupeAuditError, WrongUsage
+from dupe_audit.consumer.partitions import Partition, offset_of, partition_of
+from dupe_audit.errors import WrongUsage
+from dupe_audit.postgres.patience import Throttle
 
-#: errors that going on cannot mend, and what may
-HOPELESS = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Allow this user to read the topics.",
-    KafkaError.GROUP_AUTHORIZATION_FAILED: "Allow this user to use the consumer group.",
-    KafkaError.FENCED_INSTANCE_ID: "Another process has the same kafka.instance_id.",
-    KafkaError._AUTO_OFFSET_RESET: (  # noqa: SLF001 - librdkafka's own codes are public under this name
-        "The group has no offsets there, or the broker has deleted the events that they point to. "
-        'Set the offsets of the group, or kafka.start = "earliest".'
-    ),
-    KafkaError.INCONSISTENT_GROUP_PROTOCOL: (
-        "Other members of the group assign partitions in another way: stop them all, then start these."
-    ),
-}
-
-#: seconds between tries to commit again what was refused, where no events come
+#: seconds between two tries to commit refused offsets, while no events arrive
 COMMIT_EVERY = 1.0
 
-#: seconds without an answer to a commit after which to poll, so as not to lose the membership
-POLL_AFTER = 0.25
+#: seconds to wait for the result of a commit between two polls, without which the membership would be lost
+POLL_EVERY = 0.25
+
+#: greater than any offset: the end of a partition whose end is not known
+_UNKNOWN_END = 1 << 63
 
 
 class Source:
     """A member of a consumer group."""
 
-    def __init__(self, rule: KafkaRule, metrics: Metrics, health: Health, *, to_the_end: bool = False) -> None:
-        """Connect, and join nothing yet.
+    def __init__(self, kafka: KafkaSettings, metrics: Metrics, health: Health, *, track_ends: bool = False) -> None:
+        """Create the client, without joining the group.
 
         Args:
-            rule: where events come from.
+            kafka: where events come from.
             metrics: counts errors and rebalances.
-            health: is told whether the group was joined.
-            to_the_end: note where each partition ends at first sight, for ``finished``.
+            health: records whether the group was joined.
+            track_ends: remember each partition's end as first seen, for ``is_beyond_end`` and ``finished``.
 
         Raises:
-            WrongUsage: librdkafka does not take a setting.
+            WrongUsage: librdkafka rejects a setting.
         """
-        self._metrics, self._health, self._topics = metrics, health, rule.topics
-        self.owned: set[Place] = set()
+        self._metrics, self._health, self._topics = metrics, health, kafka.topics
+        self.owned: set[Partition] = set()
         self._paused = False
-        self._to_the_end = to_the_end
-        self._ends: dict[Place, int] = {}
-        self._next: dict[Place, int] = {}
-        self._uncommitted: dict[Place, int] = {}
+        self._positions: dict[Partition, int] = {}  #: next offset to read, after the last batch
+        self._uncommitted: dict[Partition, int] = {}
         self._refused_at = 0.0
-        self._asked: Commit | None = None
-        self._ended: set[Place] = set()
-        self._unknown: set[str] = set()
-        self._said: dict[int, float] = {}
-        settings: dict[str, Any] = {**for_consumer(rule), "error_cb": self._on_error}
-        if to_the_end:
+        self._commit: Commit | None = None
+        self._ends: dict[Partition, int] = {}  #: as first seen
+        self._at_end: set[Partition] = set()
+        self._unknown_topics: set[str] = set()
+        self._throttles: dict[int, Throttle] = {}  #: of log lines, by error code
+        settings: dict[str, Any] = {**consumer_settings(kafka), "error_cb": self._on_error}
+        if track_ends:
             settings["enable.partition.eof"] = "true"
         try:
-            self._consumer = Consumer(settings, logger=librdkafka)
+            self._consumer = Consumer(settings, logger=librdkafka_log)
         except KafkaException as error:
             raise WrongUsage(
-                f"librdkafka does not take the settings: {told(error, rule.librdkafka.values())}"
+                f"librdkafka rejects the settings: {error_text(error, kafka.librdkafka.values())}"
             ) from None
 
     def subscribe(self) -> None:
@@ -84,173 +75,168 @@ class Source:
             list(self._topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
 
-    def poll(self, events: int, seconds: float) -> list[Message[Any, Any]]:
-        """Return up to *events* messages of partitions that are ours, waiting for them at most that long.
+    def poll(self, count: int, seconds: float) -> list[Message[Any, Any]]:
+        """Return up to *count* messages of owned partitions, after at most *seconds*.
 
         Raises:
-            DupeAuditError: an error that going on cannot mend.
+            DupeAuditError: a permanent error of Kafka.
         """
         try:
-            found = self._consumer.consume(events, seconds)
+            messages = self._consumer.consume(count, seconds)
         except KafkaException as error:
             self._on_error(error.args[0])
             return []
-        return [message for message in found if self._is_event(message)]
+        return [message for message in messages if self._is_event(message)]
 
-    def has(self, message: Message[Any, Any]) -> bool:
-        """Tell whether a message is of a partition that is ours."""
-        return place_of(message) in self.owned
+    def owns(self, message: Message[Any, Any]) -> bool:
+        """Return whether the partition of a message is assigned to this process."""
+        return partition_of(message) in self.owned
 
     def pause(self) -> None:
-        """Fetch nothing, and keep the partitions as long as ``poll`` is called."""
+        """Stop fetching; the partitions are kept as long as ``poll`` is called."""
         if not self._paused:
             self._paused = True
-            self._consumer.pause(self._partitions())
+            self._consumer.pause(self._owned_partitions())
 
     def resume(self) -> None:
         """Fetch again."""
         if self._paused:
             self._paused = False
-            self._consumer.resume(self._partitions())
+            self._consumer.resume(self._owned_partitions())
 
-    def commit(self, offsets: Mapping[Place, int], waiting: Callable[[], None]) -> list[Message[Any, Any]]:
-        """Commit where to go on, for the partitions that are still ours; and what was refused before.
+    def commit(self, offsets: Mapping[Partition, int], heartbeat: Callable[[], None]) -> list[Message[Any, Any]]:
+        """Commit the next offsets of the partitions that are still owned, and those that were refused before.
 
-        The call to the broker has a thread of its own, because it hears no signal, and waits as long as the broker
-        is down. Meanwhile this one polls, where it takes long, and returns the messages that came. ``waiting`` is
-        called now and then; what it raises ends the wait.
+        The request has its own thread, because it receives no signals and blocks while the broker is down. If it
+        takes long, this thread polls meanwhile, and returns the messages that arrived. The broker may refuse a commit
+        during a rebalance. It is then tried again, or the events are delivered again, as duplicates, to the member
+        that has the partition.
 
-        The broker may refuse, in the middle of a rebalance. Then it is asked again, or the events come again, as
-        duplicates, to whoever has the partition.
+        Args:
+            offsets: the next offset to read, by partition.
+            heartbeat: called now and then while this waits; ends the wait by raising.
 
         Raises:
-            DupeAuditError: an error that going on cannot mend.
+            DupeAuditError: a permanent error of Kafka.
         """
-        self._next.update(offsets)
-        self._uncommitted.update({place: offset for place, offset in offsets.items() if place in self.owned})
+        self._positions.update(offsets)
+        self._uncommitted.update(
+            {partition: offset for partition, offset in offsets.items() if partition in self.owned}
+        )
         if not self._uncommitted or (not offsets and time.monotonic() < self._refused_at + COMMIT_EVERY):
             return []
-        asked = Commit(self._consumer, [TopicPartition(*place, offset) for place, offset in self._uncommitted.items()])
-        self._asked = asked
-        early: list[Message[Any, Any]] = []
-        while not asked.done.wait(POLL_AFTER):
+        positions = [TopicPartition(*partition, offset) for partition, offset in self._uncommitted.items()]
+        self._commit = commit = Commit(self._consumer, positions)
+        messages: list[Message[Any, Any]] = []
+        while not commit.done.wait(POLL_EVERY):
             self.pause()
-            early += self.poll(1, 0.0)
-            waiting()
+            messages += self.poll(1, 0.0)
+            heartbeat()
         self.resume()
-        for place, refusal in asked.answers:
+        for partition, refusal in commit.results:
             if refusal is None:
-                self._uncommitted.pop(place, None)
+                self._uncommitted.pop(partition, None)
             else:
-                self._refused(refusal)
-        if all(refusal is None for _place, refusal in asked.answers):
+                self._on_commit_refused(refusal)
+        if all(refusal is None for _partition, refusal in commit.results):
             self._metrics.last_commit.set(time.time())
-        return early
+        return messages
 
-    def count_lag(self) -> None:
-        """Note how far behind each partition is, as of what was fetched last; the broker is not asked."""
-        for place, offset in self._next.items():
-            if place in self.owned and (end := self._end(place)) is not None:
-                self._metrics.count_lag(*place, max(0, end - offset))
+    def update_lag(self) -> None:
+        """Set the lag of each partition, as of the last fetch; this does not ask the broker."""
+        for partition, offset in self._positions.items():
+            if partition in self.owned and (end := self._end_offset(partition)) is not None:
+                self._metrics.set_lag(*partition, max(0, end - offset))
 
-    def beyond(self, message: Message[Any, Any]) -> bool:
-        """Tell whether a message came after the end that its partition had at first sight."""
-        place = place_of(message)
-        if place not in self._ends and (end := self._end(place)) is not None:
-            self._ends[place] = end
-        return int(message.offset() or 0) >= self._ends.get(place, 1 << 63)
+    def is_beyond_end(self, message: Message[Any, Any]) -> bool:
+        """Return whether a message lies beyond the end of its partition as first seen."""
+        partition = partition_of(message)
+        if partition not in self._ends and (end := self._end_offset(partition)) is not None:
+            self._ends[partition] = end
+        return offset_of(message) >= self._ends.get(partition, _UNKNOWN_END)
 
     def finished(self) -> bool:
-        """Tell whether every partition was read to the end that it had at first sight."""
+        """Return whether every partition was read up to its end as first seen."""
         if not self._health.joined:
-            return self._unknown >= set(self._topics)
+            return self._unknown_topics >= set(self._topics)
         return all(
-            place in self._ended or self._next.get(place, 0) >= self._ends.get(place, 1 << 63) for place in self.owned
+            partition in self._at_end or self._positions.get(partition, 0) >= self._ends.get(partition, _UNKNOWN_END)
+            for partition in self.owned
         )
 
     def close(self) -> None:
-        """Leave the group; not where the broker has not answered a commit, as it would not answer this either."""
-        if self._asked is None or self._asked.done.wait(1):
+        """Leave the group, unless the broker has not answered a commit: it would not answer this either."""
+        if self._commit is None or self._commit.done.wait(1):
             self._consumer.close()
 
-    def _end(self, place: Place) -> int | None:
+    def _end_offset(self, partition: Partition) -> int | None:
         try:
-            _low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+            _low, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
         except KafkaException:
             return None
         return high if high >= 0 else None
 
-    def _partitions(self) -> list[TopicPartition]:
-        return [TopicPartition(*place) for place in sorted(self.owned)]
+    def _owned_partitions(self) -> list[TopicPartition]:
+        return [TopicPartition(*partition) for partition in sorted(self.owned)]
 
     def _is_event(self, message: Message[Any, Any]) -> bool:
         error = message.error()
         if error is None:
-            return place_of(message) in self.owned
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - as above
-            self._ended.add(place_of(message))
+            return self.owns(message)
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes are public under this name
+            self._at_end.add(partition_of(message))
             return False
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            self._unknown.add(message.topic() or "")
+            self._unknown_topics.add(message.topic() or "")
         self._on_error(error)
         return False
 
     def _on_error(self, error: KafkaError) -> None:
         self._metrics.kafka_errors.labels(error.name()).inc()
-        self._stop_if_hopeless(error)
-        if time.monotonic() - self._said.get(error.code(), -SAY_EVERY) >= SAY_EVERY:
-            self._said[error.code()] = time.monotonic()
-            say("kafka", level=logging.WARNING, code=error.name(), message=error.str())
+        raise_if_permanent(error)
+        if self._throttles.setdefault(error.code(), Throttle(ERROR_EVERY)).due():
+            log_event("kafka", level=logging.WARNING, code=error.name(), message=error.str())
 
-    def _refused(self, error: KafkaError) -> None:
+    def _on_commit_refused(self, error: KafkaError) -> None:
         self._refused_at = time.monotonic()
         self._metrics.commit_errors.labels(error.name()).inc()
-        self._stop_if_hopeless(error)
-        say("commit_failed", level=logging.WARNING, code=error.name())
-
-    def _stop_if_hopeless(self, error: KafkaError) -> None:
-        if error.fatal() or error.code() in HOPELESS:
-            hint = HOPELESS.get(error.code(), "Start the process again.")
-            raise DupeAuditError(f"Kafka: {error.str()} ({error.name()}). {hint}")
+        raise_if_permanent(error)
+        log_event("commit_failed", level=logging.WARNING, code=error.name())
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_assign(partitions)
         if self._paused:
             consumer.pause(partitions)
         self._health.joined = True
-        self.owned |= _places(partitions)
-        self._tell("assigned", partitions)
+        self.owned |= _pairs(partitions)
+        self._report_rebalance("assigned", partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # Nothing is in flight that could be committed now: poll runs between batches, or holds one back.
+        # There is nothing to commit now: poll runs between batches, or while a batch waits to be written.
         consumer.incremental_unassign(partitions)
-        self._let_go("revoked", partitions)
+        self._release("revoked", partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.incremental_unassign(partitions)
         self._health.joined = False
-        self._let_go("lost", partitions)
+        self._release("lost", partitions)
 
-    def _let_go(self, kind: str, partitions: list[TopicPartition]) -> None:
-        gone = _places(partitions)
-        self.owned -= gone
-        for place in gone:
-            for kept in (self._next, self._ends, self._uncommitted):
-                kept.pop(place, None)
-        self._ended -= gone
-        self._metrics.forget(gone)
-        self._tell(kind, partitions)
+    def _release(self, kind: str, partitions: list[TopicPartition]) -> None:
+        released = _pairs(partitions)
+        self.owned -= released
+        for offsets in (self._positions, self._ends, self._uncommitted):
+            for partition in released:
+                offsets.pop(partition, None)
+        self._at_end -= released
+        self._metrics.remove_lag(released)
+        self._report_rebalance(kind, partitions)
 
-    def _tell(self, kind: str, partitions: Iterable[TopicPartition]) -> None:
+    def _report_rebalance(self, kind: str, partitions: Iterable[TopicPartition]) -> None:
         self._metrics.rebalances.labels(kind).inc()
         self._metrics.assigned.set(len(self.owned))
-        say("partitions", kind=kind, partitions=[f"{one.topic}[{one.partition}]" for one in partitions])
+        names = [f"{partition.topic}[{partition.partition}]" for partition in partitions]
+        log_event("partitions", kind=kind, partitions=names)
 
 
-def place_of(message: Message[Any, Any]) -> Place:
-    """Return the topic and partition of a message."""
-    return message.topic() or "", int(message.partition() or 0)
-
-
-def _places(partitions: Iterable[TopicPartition]) -> set[Place]:
-    return {(one.topic, one.partition) for one in partitions}
+def _pairs(partitions: Iterable[TopicPartition]) -> set[Partition]:
+    return {(partition.topic, partition.partition) for partition in partitions}

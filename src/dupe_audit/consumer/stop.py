@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: finish the batch at hand, or abandon it when that takes too long."""
+"""SIGTERM and SIGINT: finish the current batch, or abandon it if that takes too long."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from types import FrameType
 
 
 class Abandoned(KeyboardInterrupt):
-    """The batch at hand took too long after a signal; nothing of it is committed.
+    """The current batch took too long after a signal; nothing of it is committed.
 
-    A KeyboardInterrupt, because psycopg cancels the statement at hand for one.
+    A KeyboardInterrupt, because on one psycopg cancels the statement that is executing.
     """
 
 
 class Stop:
-    """What signals asked for."""
+    """Whether the process has to stop, and how soon.
+
+    Args:
+        grace: seconds that the current batch may still take after a signal.
+    """
 
     def __init__(self, grace: float) -> None:
-        self._grace = grace  #: seconds
+        self._grace = grace
         self._deadline = 0.0
-        self._breakable = False
+        self._interruptible = False
         self.signal: int | None = None
 
     def __bool__(self) -> bool:
@@ -31,50 +35,50 @@ class Stop:
 
     @property
     def overdue(self) -> bool:
-        """True where the batch at hand is to be abandoned."""
+        """True if the current batch has to be abandoned."""
         return self.signal is not None and time.monotonic() >= self._deadline
 
     @contextmanager
-    def breakable(self) -> Iterator[None]:
-        """Run what may be broken off in the middle.
+    def interruptible(self) -> Iterator[None]:
+        """Allow a signal to interrupt the block anywhere.
 
         Raises:
-            Abandoned: it was.
+            Abandoned: a signal did, or it is too late to begin.
         """
         if self.overdue:
             raise Abandoned
-        self._breakable = True
+        self._interruptible = True
         try:
             yield
         finally:
-            self._breakable = False
+            self._interruptible = False
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hear the signals, and put back afterwards who heard them before."""
+    def handling_signals(self) -> Iterator[None]:
+        """Handle SIGINT, SIGTERM and SIGALRM inside the block; restore the previous handlers afterwards."""
         if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread hears signals
+            yield  # only the main thread receives signals
             return
-        handlers = {signal.SIGINT: self._hear, signal.SIGTERM: self._hear, signal.SIGALRM: self._late}
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        handlers = {signal.SIGINT: self._on_signal, signal.SIGTERM: self._on_signal, signal.SIGALRM: self._on_alarm}
+        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def asked(self, number: int) -> None:
-        """Note a signal; a second one abandons the batch at hand at once."""
-        again, self.signal = self.signal is not None, self.signal or number
-        self._deadline = 0.0 if again else time.monotonic() + self._grace
+    def request(self, number: int) -> None:
+        """Record a signal; the second one abandons the current batch at once."""
+        repeated, self.signal = self.signal is not None, self.signal or number
+        self._deadline = 0.0 if repeated else time.monotonic() + self._grace
 
-    def _hear(self, number: int, _frame: FrameType | None) -> None:
-        again = self.signal is not None
-        self.asked(number)
-        signal.setitimer(signal.ITIMER_REAL, 0.001 if again else self._grace)
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        repeated = self.signal is not None
+        self.request(number)
+        signal.setitimer(signal.ITIMER_REAL, 0.001 if repeated else self._grace)
 
-    def _late(self, _number: int, _frame: FrameType | None) -> None:
-        if self._breakable:
-            self._breakable = False
+    def _on_alarm(self, _number: int, _frame: FrameType | None) -> None:
+        if self._interruptible:
+            self._interruptible = False
             raise Abandoned

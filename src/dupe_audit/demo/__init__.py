@@ -1,7 +1,7 @@
-"""``dupe-audit demo``: the whole story on a temporary PostgreSQL of its own, with live writers, each promise measured.
+"""``dupe-audit demo``: the whole change on its own temporary PostgreSQL, with live writers, each promise measured.
 
-``story`` tells it step by step, ``seed`` makes the table, ``traffic`` is one writer's process, ``writers`` starts and
-stops those, ``screen`` prints.
+``story`` has the steps, ``seed`` fills the table, ``traffic`` is the process of one writer, ``writers`` starts and
+stops those processes, ``ending`` judges what they saw, ``screen`` prints.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 def demo(*, rows: int = 200_000, extras: int = 3_745, writers: int = 4, console: Console) -> bool:
-    """Tell the story on *console*; return whether every promise was kept.
+    """Play the demo on *console*; return whether every promise was kept.
 
     Args:
-        rows: rows of the table before the writers start, the extras among them.
-        extras: rows to seed whose key another row already has; at most half of *rows*.
-        writers: processes that write the whole time; the first two are the racy old pattern.
+        rows: rows in the table before the writers start, extras included.
+        extras: seeded rows whose key another row already has; at most half of *rows*.
+        writers: processes that write during the demo; the first two use the old pattern, which races.
 
     Raises:
         WrongUsage: numbers that cannot be seeded, or fewer than two writers.
-        Interrupted: Ctrl-C; nothing of the demo is left running.
+        Interrupted: Ctrl-C; no process of the demo keeps running.
         DupeAuditError: the temporary server or a writer could not be started.
     """
-    # Every writer's process imports this package too, and none of them needs Alembic or rich.
-    from dupe_audit.demo.story import tell
+    # Every writer's process imports this package too, and does not need Alembic or rich.
+    from dupe_audit.demo.story import play
 
-    return tell(rows, extras, writers, console)
+    return play(rows, extras, writers, console)

@@ -1,4 +1,4 @@
-"""The last page: what the writers saw, and whether every row is where it belongs."""
+"""The end of the demo: what the writers saw, and whether every row is where it belongs."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ from dupe_audit.demo import seed
 from dupe_audit.demo.screen import Screen
 from dupe_audit.demo.traffic import Report
 from dupe_audit.demo.writers import DESCRIPTION, raced
+from dupe_audit.findings import quantity
 from dupe_audit.model import BuildRule, milliseconds
 
 TIMEOUT_MS = milliseconds(BuildRule().lock_timeout)
-#: what a busy machine may add to a wait: a writer's process that gets no processor measures that as waiting, too
+#: what a busy machine may add to a wait: a writer measures the time in which it gets no processor as waiting, too
 SLACK_MS = 500
 BOUND_MS = TIMEOUT_MS + SLACK_MS
-FOOTNOTE = f"{BOUND_MS:,} ms are the lock timeout, {TIMEOUT_MS} ms, and {SLACK_MS} ms for a busy machine."
+FOOTNOTE = f"{BOUND_MS:,} ms: the lock timeout of {TIMEOUT_MS:,} ms, and {SLACK_MS:,} ms for a busy machine."
 
 
 def judge(screen: Screen, connection: Connection, reports: list[Report], before: seed.Fingerprint) -> None:
-    """Compare the table with the checksum and with the writers' own books, and judge their waits."""
+    """Compare the table with the checksum and with the writers' own records, and judge their waits."""
     after = seed.fingerprint(connection)
-    screen.note(f"checksum of the {after.rows:,} rows they did not touch: {after.checksum}")
+    screen.note(f"checksum of the {after.rows:,} rows that no writer touched: {after.checksum}")
     measured = f"md5 {after.checksum[:8]}, was {before.checksum[:8]}"
-    screen.promise("untouched rows are back, byte for byte", measured, kept=after == before)
+    screen.promise("untouched rows are the same, byte for byte", measured, kept=after == before)
     _judge_rows(screen, reports, seed.written(connection))
-    times = raced(reports)
-    screen.promise("the old writers really raced", f"{times} duplicates made", kept=times > 0)
-    errors = ", ".join(f"{count} x {error}" for r in reports for error, count in r.errors.items())
+    duplicates = raced(reports)
+    screen.promise("the old writers did race", f"{quantity(duplicates, 'duplicate')} inserted", kept=duplicates > 0)
+    errors = ", ".join(f"{count:,} x {error}" for r in reports for error, count in r.errors.items())
     statements = sum(r.statements for r in reports)
-    measured = errors or f"0 in {statements:,} statements"
-    screen.promise("no writer sees an unforeseen error", measured, kept=not errors)
+    measured = errors or f"0 in {quantity(statements, 'statement')}"
+    screen.promise("no writer sees an unexpected error", measured, kept=not errors)
     _judge_waits(screen, reports)
 
 
-def _judge_rows(screen: Screen, reports: list[Report], there: dict[str, int]) -> None:
-    must = {identity: value for report in reports for identity, value in report.rows.items()}
-    lost, unknown = len(must.keys() - there.keys()), len(there.keys() - must.keys())
-    changed = sum(there.get(identity, value) != value for identity, value in must.items())
-    found = f"{lost} lost, {changed} changed, {unknown} unknown" if there != must else "none lost"
-    measured = f"{len(must):,} rows, {found}"
-    screen.promise("every row of the writers is as they left it", measured, kept=there == must)
+def _judge_rows(screen: Screen, reports: list[Report], actual: dict[str, int]) -> None:
+    expected = {identity: value for report in reports for identity, value in report.rows.items()}
+    lost, unknown = len(expected.keys() - actual.keys()), len(actual.keys() - expected.keys())
+    changed = sum(actual.get(identity, value) != value for identity, value in expected.items())
+    outcome = f"{lost:,} lost, {changed:,} changed, {unknown:,} unknown" if actual != expected else "none lost"
+    measured = f"{quantity(len(expected), 'row')}, {outcome}"
+    screen.promise("every row of the writers is as they left it", measured, kept=actual == expected)
 
 
 def _judge_waits(screen: Screen, reports: list[Report]) -> None:
@@ -50,7 +51,7 @@ def _judge_waits(screen: Screen, reports: list[Report]) -> None:
 
 
 def show(screen: Screen, reports: list[Report]) -> None:
-    """Print what each writer did and saw."""
+    """Print a table of what each writer did and saw."""
     screen.table(
         ("writer", "statements", "inserted", "prevented", "longest wait"),
         [

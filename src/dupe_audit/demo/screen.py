@@ -1,4 +1,4 @@
-"""What the demo prints: numbered steps with their time, the log of Alembic below them, and the promises."""
+"""The demo's output: numbered steps with their times, Alembic's log below each, and the promises."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from dupe_audit.findings import quantity
+
 
 @dataclass(frozen=True, slots=True)
 class Promise:
@@ -26,13 +28,13 @@ class Promise:
 
 
 class Screen(logging.Handler):
-    """The demo's page; a logging handler for what Alembic and the directives say meanwhile."""
+    """The demo's page; also a logging handler, for what Alembic and the directives log meanwhile."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.INFO)
         self.console = console
-        self.began = time.monotonic()
-        self.steps: list[tuple[float, str]] = []  # when each began, to say later during which one a wait was
+        self.started_at = time.monotonic()
+        self.steps: list[tuple[float, str]] = []  # start and title, to find the step of a wait later
         self.promises: list[Promise] = []
         self._notes: list[str] = []
         self._status: Status | None = None
@@ -44,44 +46,44 @@ class Screen(logging.Handler):
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """Print the step, how long it took and its notes when it is over, however it ends."""
-        began = time.monotonic()
-        self.steps.append((began, title))
+        """Print the step with its duration and its notes once it is over, however it ends."""
+        started_at = time.monotonic()
+        self.steps.append((started_at, title))
         self._notes = []
         try:
-            # A spinner, and on what is no terminal nothing.
+            # A spinner on a terminal, nothing elsewhere.
             with self.console.status(Text(title), spinner="line") as self._status:
                 yield
         finally:
             self._status = None
-            heading = f"{len(self.steps):>2}  {title:<64}{time.monotonic() - began:>6.1f} s"
+            heading = f"{len(self.steps):>2}  {title:<64}{time.monotonic() - started_at:>6.1f} s"
             self.console.print(Text(heading, style="bold"))
             for note in self._notes:
                 lines = textwrap.wrap(note, self.console.width - 4)
                 self.console.print(Text(textwrap.indent("\n".join(lines), "    "), style="dim"))
 
     def note(self, text: str) -> None:
-        """Say something below the step's title."""
+        """Add a line below the step's title."""
         self._notes.append(text)
         if self._status:
             self._status.update(Text(text))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note what a directive logs, and which revision runs; Alembic's other lines say nothing here."""
+        """Note what a directive logs, and which revision is applied; skip Alembic's other lines."""
         message = record.getMessage()
         if message.startswith("Running"):
-            message = " ".join(message.partition(",")[0].split())  # what follows is the revision's docstring
+            message = " ".join(message.partition(",")[0].split())  # the rest is the revision's docstring
         elif record.name != "alembic.dupe_audit":
             return
         self.note(message.splitlines()[0])
 
     def promise(self, text: str, measured: str, *, kept: bool) -> None:
-        """Enter a promise with its outcome; they are printed together at the end."""
+        """Record a promise with its outcome; all of them are printed at the end."""
         self.promises.append(Promise(text, kept, measured))
 
     def step_at(self, moment: float) -> str:
-        """Return the number of the step that ran at that moment."""
-        return str(sum(began <= moment for began, _ in self.steps))
+        """Return the number of the step at *moment* of the monotonic clock."""
+        return str(sum(started_at <= moment for started_at, _ in self.steps))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a small table; all columns but the first hold figures."""
@@ -93,30 +95,30 @@ class Screen(logging.Handler):
         self.console.print(table)
 
     def conclude(self, footnote: str) -> bool:
-        """Print the promises, what has to be known to read them, and the conclusion; return whether all were kept."""
-        yes, no = ("yes", "NO") if self.console.options.ascii_only else ("✓", "✗")
+        """Print the promises, the footnote and the conclusion; return whether all promises were kept."""
+        tick, cross = ("yes", "NO") if self.console.options.ascii_only else ("✓", "✗")
         table = Table("", "promise", "measured", box=box.SIMPLE_HEAD, pad_edge=False)
         table.columns[1].no_wrap = True
         for promise in self.promises:
-            mark = Text(yes, style="green") if promise.kept else Text(no, style="bold red")
+            mark = Text(tick, style="green") if promise.kept else Text(cross, style="bold red")
             table.add_row(mark, Text(promise.text), Text(promise.measured))
         self.console.print(table)
         self.console.print(Text(footnote, style="dim"))
-        broken = sum(not promise.kept for promise in self.promises)
-        took = f"in {time.monotonic() - self.began:.0f} s"
-        if broken or not self.promises:
-            line = Text(f"{broken} of {len(self.promises)} promises were NOT kept, {took}.", style="bold red")
+        total, failed = len(self.promises), sum(not promise.kept for promise in self.promises)
+        duration = f"in {time.monotonic() - self.started_at:,.0f} s"
+        if failed or not total:
+            line = Text(f"{failed} of {quantity(total, 'promise')} were NOT kept, {duration}.", style="bold red")
         else:
-            line = Text(f"All {len(self.promises)} promises were kept, {took}.", style="bold green")
+            line = Text(f"All {quantity(total, 'promise')} were kept, {duration}.", style="bold green")
         self.console.print(line)
-        return not broken and bool(self.promises)
+        return not failed and bool(self.promises)
 
 
 @contextmanager
 def listening(screen: Screen) -> Iterator[None]:
     """Show Alembic's log on the screen, and only there."""
     log = logging.getLogger("alembic")
-    before = log.level, log.propagate
+    previous = log.level, log.propagate
     log.setLevel(logging.INFO)
     log.propagate = False
     log.addHandler(screen)
@@ -124,4 +126,4 @@ def listening(screen: Screen) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(screen)
-        log.level, log.propagate = before
+        log.level, log.propagate = previous

@@ -1,4 +1,4 @@
-"""The table of the demo: events like an agent's, the same on every run, and what counting them must give."""
+"""The demo's table: events like an agent's, the same each time, and the counts that they must give."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dupe_audit.errors import WrongUsage
 from dupe_audit.model import Counts
 from dupe_audit.postgres.driver import execute
 
-#: rows that the demo's writers make carry this agent_name or one that begins with it; seeded rows never do
-OURS = "demo-"
+#: how the agent_name of every row from the demo's writers begins; no seeded row has such a name
+WRITERS_PREFIX = "demo-"
 
-# dupe-audit: accept insert-may-raise - it runs before the constraint is there
+# dupe-audit: accept insert-may-raise - it is executed before the constraint exists
 EVENTS = """
 INSERT INTO agent_actions (id, correlation_id, agent_name, action_type, action_name, action_details, debug_mode,
                            duration_ms, created_at)
@@ -29,8 +29,8 @@ JOIN (VALUES (0, 'decision', 'select_agent'), (1, 'tool_call', 'Read'), (2, 'too
   ON kind.number = n % 8
 """
 
-# What a redelivery made: the same event under a fresh id. The first few carry other data, as updated events do.
-# dupe-audit: accept insert-may-raise - likewise
+# As after a redelivery: the same event under a new id. The first few carry different data, as updated events do.
+# dupe-audit: accept insert-may-raise - it is executed before the constraint exists
 COPIES = """
 INSERT INTO agent_actions (id, correlation_id, agent_name, action_type, action_name, action_details, debug_mode,
                            duration_ms, created_at)
@@ -42,42 +42,42 @@ FROM generate_series(0, {extras} - 1) AS j
 JOIN agent_actions ON id = md5('event ' || (j % {groups}) * {stride})::uuid
 """
 
-# Text, so that a difference in any byte of any column shows.
+# As text, so that a difference in any byte of any column shows.
 FINGERPRINT = f"""
 SELECT count(*) AS rows, coalesce(md5(string_agg(t::text, E'\\n' ORDER BY t::text)), '') AS checksum
-FROM agent_actions AS t WHERE NOT starts_with(agent_name, '{OURS}')
+FROM agent_actions AS t WHERE NOT starts_with(agent_name, '{WRITERS_PREFIX}')
 """
 
 ARCHIVED = f"""
-SELECT count(*) FROM {{archive}} WHERE NOT starts_with(agent_name, '{OURS}')
+SELECT count(*) FROM {{archive}} WHERE NOT starts_with(agent_name, '{WRITERS_PREFIX}')
 """
 
 WRITTEN = f"""
-SELECT id::text, duration_ms FROM agent_actions WHERE starts_with(agent_name, '{OURS}writer')
+SELECT id::text, duration_ms FROM agent_actions WHERE starts_with(agent_name, '{WRITERS_PREFIX}writer')
 """
 
 WRITTEN_EXTRAS = f"""
 SELECT count(*) - count(DISTINCT (correlation_id, action_name, created_at))
-FROM agent_actions WHERE starts_with(agent_name, '{OURS}writer')
+FROM agent_actions WHERE starts_with(agent_name, '{WRITERS_PREFIX}writer')
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """The rows that no writer touches: how many, and a checksum over every byte of them."""
+    """The rows that no writer touches: their number, and a checksum over every byte of them."""
 
     rows: int
     checksum: str
 
 
 def expected(rows: int, extras: int) -> Counts:
-    """Return what counting the seeded table must give, worked out without counting.
+    """Return the counts that the seeded table must give, calculated without counting it.
 
     Raises:
         WrongUsage: no extras, or more than half of the rows.
     """
     if not 0 < extras <= rows // 2:
-        raise WrongUsage(f"The demo needs at least one extra and at most half of the rows, not {extras} of {rows}.")
+        raise WrongUsage(f"The demo needs 1 extra at least and half of the rows at most, not {extras:,} of {rows:,}.")
     # Every sixth extra is a second copy, so that there are groups of two and of three rows.
     groups = extras - extras // 6
     divergent = min(5, groups)
@@ -106,21 +106,21 @@ def seed(connection: Connection, counts: Counts) -> None:
 
 
 def fingerprint(connection: Connection) -> Fingerprint:
-    """Return the seeded rows' fingerprint as the table is now."""
+    """Return the fingerprint of the seeded rows that are in the table now."""
     row = execute(connection, FINGERPRINT).one()
     return Fingerprint(row.rows, row.checksum)
 
 
 def archived(connection: Connection, archive: str) -> int:
-    """Return how many of the seeded rows are in that archive."""
+    """Return how many of the seeded rows are in *archive*."""
     return int(execute(connection, ARCHIVED.format(archive=archive)).scalar_one())
 
 
 def written(connection: Connection) -> dict[str, int]:
-    """Return every row of the writers that is in the table: id and duration."""
+    """Return the writers' rows that are in the table: ids and durations."""
     return {row.id: row.duration_ms for row in execute(connection, WRITTEN)}
 
 
 def written_extras(connection: Connection) -> int:
-    """Return how many extras the writers have made that are in the table now."""
+    """Return how many extras from the writers are in the table now."""
     return int(execute(connection, WRITTEN_EXTRAS).scalar_one())

@@ -1,4 +1,4 @@
-"""The demo's story, step by step: every figure is measured, every promise judged by what the database says."""
+"""The steps of the demo: every figure is measured, and every promise is judged by what the database says."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from dupe_audit.demo.screen import Screen, listening
 from dupe_audit.demo.writers import INSERTED, INSERTED_LATER, REFUSED, Writers, at_once
 from dupe_audit.embedded import Server
 from dupe_audit.errors import WrongUsage
+from dupe_audit.findings import quantity
 from dupe_audit.model import CleanupRule, Counts, DuplicateReport, UniqueKey, VerifyReport
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.preflight import preflight
 from dupe_audit.verify import verify
 
-# The reference project's revision 015 says the same.
+# As in revision 015 of the reference project.
 KEY = UniqueKey(
     table="agent_actions",
     columns=("correlation_id", "action_name", "created_at"),
@@ -37,37 +38,37 @@ KEY = UniqueKey(
 )
 RULE = CleanupRule(keep="first", order_by=("id",), divergent="archive")
 
-#: nothing of this server has to survive a crash of the machine, and a slow disk would be measured as waits
+#: this server need not survive a crash of the machine, and a slow disk would be measured as waits
 SETTINGS = {"fsync": "off", "timezone": "UTC"}
 
-#: seconds in which the writers' redeliveries have to make a first duplicate; they come every four
+#: seconds within which the writers' redeliveries, one every four seconds, have to create a first duplicate
 PATIENCE = 12.0
 
 
-class _Ends(Exception):
-    """The story cannot go on; the broken promise that says why is on the screen."""
+class _CannotContinueError(Exception):
+    """The demo cannot continue; a broken promise on the screen says why."""
 
 
-def tell(rows: int, extras: int, writers: int, console: Console) -> bool:
-    """Tell the story; return whether every promise was kept. Raises as ``demo`` says."""
+def play(rows: int, extras: int, writers: int, console: Console) -> bool:
+    """Play the demo; return whether every promise was kept. For arguments and errors see ``dupe_audit.demo.demo``."""
     expected = seed.expected(rows, extras)
     if writers < 2:
-        raise WrongUsage(f"The demo needs at least two writers, for one alone cannot race; not {writers}.")
+        raise WrongUsage(f"The demo needs at least 2 writers, because one alone cannot race; not {writers}.")
     screen = Screen(console)
-    screen.title(f"Unique, live: {rows:,} rows, {extras:,} of them extras, {writers} writers")
+    screen.title(f"A unique constraint, live: {rows:,} rows, {extras:,} of them extras, {writers} writers")
     with ExitStack() as stack, listening(screen):
-        with screen.step("Start a PostgreSQL server for this demo alone"):
+        with screen.step("Start a temporary PostgreSQL server"):
             server = stack.enter_context(Server.start(settings=SETTINGS))
         url = server.url()
         engine = create_engine(url, poolclass=NullPool)
         connection = stack.enter_context(engine.connect()).execution_options(isolation_level="AUTOCOMMIT")
-        with suppress(_Ends):
-            Story(screen, engine, connection, libpq_url(url), expected).tell(writers)
+        with suppress(_CannotContinueError):
+            Story(screen, engine, connection, libpq_url(url), expected).play(writers)
     return screen.conclude(FOOTNOTE)
 
 
 class Story:
-    """The steps and what one has to remember for another."""
+    """The steps, and what they share."""
 
     def __init__(self, screen: Screen, engine: Engine, connection: Connection, conninfo: str, expected: Counts) -> None:
         self.screen = screen
@@ -76,33 +77,33 @@ class Story:
         self.conninfo = conninfo
         self.expected = expected
 
-    def tell(self, writers: int) -> None:
+    def play(self, writers: int) -> None:
         """Go through all steps in order."""
-        self.make_table()
-        before = self.take_stock()
+        self.create_table()
+        before = self.count_seeded()
         with Writers(self.conninfo, writers) as traffic:
-            self.let_them_write(traffic)
-            self.look_again()
+            self.start_writers(traffic)
+            self.count_during_writes()
             self.upgrade()
             self.insert_at_once()
-            self.live_with_it(traffic)
+            self.redeliver(traffic)
             self.downgrade()
             with self.screen.step("Stop the writers and compare"):
                 reports = traffic.stop()
                 judge(self.screen, self.connection, reports, before)
         show(self.screen, reports)
 
-    def make_table(self) -> None:
-        """Make the table as it stood before the constraint, and fill it."""
+    def create_table(self) -> None:
+        """Create the table as it was before the constraint, and fill it."""
         with self.screen.step("alembic upgrade 014, then fill the table"):
             version = execute(self.connection, "SHOW server_version").scalar_one()
             self.screen.note(f"PostgreSQL {version}, on a private socket, without fsync")
             self.migrate(command.upgrade, "014")
             seed.seed(self.connection, self.expected)
 
-    def take_stock(self) -> seed.Fingerprint:
-        """Count by preflight what was seeded, and return the fingerprint that must come back."""
-        with self.screen.step("dupe-audit preflight, before anybody writes"):
+    def count_seeded(self) -> seed.Fingerprint:
+        """Compare the counts of preflight with what was seeded; return the fingerprint of the seeded rows."""
+        with self.screen.step("dupe-audit preflight, before the writers start"):
             report = preflight(self.connection, KEY, RULE)
             before = seed.fingerprint(self.connection)
             self.screen.note(f"checksum of all {before.rows:,} rows: {before.checksum}")
@@ -115,43 +116,50 @@ class Story:
                 for name, figure in asdict(self.expected).items()
             ],
         )
-        measured = f"wrong: {', '.join(wrong)}" if wrong else f"{counts.extras:,} extras, {counts.groups:,} groups"
+        measured = f"{quantity(counts.extras, 'extra')}, {quantity(counts.groups, 'group')}"
+        measured = f"wrong: {', '.join(wrong)}" if wrong else measured
         self.screen.promise("preflight counts exactly what was seeded", measured, kept=not wrong)
-        found = [f.id for f in report.findings if f.severity != "info"]
-        self.screen.promise("only the duplicates are in the way", ", ".join(found), kept=found == ["duplicates"])
+        findings = [finding.id for finding in report.findings if finding.severity != "info"]
+        self.screen.promise("duplicates are the only obstacle", ", ".join(findings), kept=findings == ["duplicates"])
         return before
 
-    def let_them_write(self, traffic: Writers) -> None:
-        """Start the writers; go on when their redeliveries have made duplicates."""
-        with self.screen.step("Start the writers; they go on until the end"):
+    def start_writers(self, traffic: Writers) -> None:
+        """Start the writers; continue once their redeliveries have created duplicates."""
+        with self.screen.step("Start the writers; they write until the end"):
             traffic.begin()
             deadline = time.monotonic() + PATIENCE
-            while not (made := seed.written_extras(self.connection)) and time.monotonic() < deadline:
+            while not (extras := seed.written_extras(self.connection)) and time.monotonic() < deadline:
                 time.sleep(0.2)
-            self.screen.note(f"{made} duplicates of their own so far: one event, delivered to several of them")
+            self.screen.note(f"{quantity(extras, 'duplicate')} so far: one event, delivered to several writers")
 
-    def look_again(self) -> None:
-        """See the writers' duplicates arrive in preflight's count."""
-        with self.screen.step("dupe-audit preflight, while they write"):
+    def count_during_writes(self) -> None:
+        """Check that preflight also counts the writers' duplicates."""
+        with self.screen.step("dupe-audit preflight, during writes"):
             least = self.expected.extras + seed.written_extras(self.connection)
             counts = _counted(self.screen, preflight(self.connection, KEY, RULE))
             most = self.expected.extras + seed.written_extras(self.connection)
-            self.screen.note(f"{counts.extras:,} extras in {counts.rows:,} rows")
-        kept = least <= counts.extras <= most
-        self.screen.promise("preflight counts right while they write", f"{counts.extras:,} extras", kept=kept)
+            self.screen.note(f"{quantity(counts.extras, 'extra')} in {quantity(counts.rows, 'row')}")
+        self.screen.promise(
+            "preflight counts correctly during writes",
+            quantity(counts.extras, "extra"),
+            kept=least <= counts.extras <= most,
+        )
 
     def upgrade(self) -> None:
-        """Clean up and make the constraint, and prove it."""
+        """Clean up, create the constraint, and prove it."""
         with self.screen.step("alembic upgrade 015"):
-            took = self.migrate(command.upgrade, "015")
-        self.screen.promise("the upgrade succeeds while they write", f"{took:.1f} s", kept=True)
+            seconds = self.migrate(command.upgrade, "015")
+        self.screen.promise("the upgrade succeeds during writes", f"{seconds:.1f} s", kept=True)
         with self.screen.step("dupe-audit verify"):
             report = self.verified("verify proves the constraint")
-            left = seed.fingerprint(self.connection).rows
+            remaining = seed.fingerprint(self.connection).rows
             archived = seed.archived(self.connection, ledger.archive_name(report.run.id)) if report.run else 0
         keys = self.expected.rows - self.expected.extras
-        kept = archived == self.expected.extras and left == keys
-        self.screen.promise("each extra is archived, each key keeps a row", f"{archived:,} and {left:,}", kept=kept)
+        self.screen.promise(
+            "every extra is archived, every key keeps one row",
+            f"{archived:,} and {remaining:,}",
+            kept=archived == self.expected.extras and remaining == keys,
+        )
 
     def insert_at_once(self) -> None:
         """Let ten connections insert the same event at the same moment."""
@@ -160,34 +168,37 @@ class Story:
             rows = execute(
                 self.connection, "SELECT count(*) FROM agent_actions WHERE agent_name = 'demo-ten'"
             ).scalar_one()
-            self.screen.note(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
-        kept = outcomes == {INSERTED: 1, REFUSED: 9, INSERTED_LATER: 1} and rows == 2
-        self.screen.promise("of ten identical inserts one succeeds", f"{rows - 1} of 10", kept=kept)
+            self.screen.note(", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items()))
+        self.screen.promise(
+            "one of ten identical inserts succeeds",
+            f"{rows - 1} of 10",
+            kept=outcomes == {INSERTED: 1, REFUSED: 9, INSERTED_LATER: 1} and rows == 2,
+        )
 
-    def live_with_it(self, traffic: Writers) -> None:
-        """Let a redelivery meet the constraint, and verify again."""
+    def redeliver(self, traffic: Writers) -> None:
+        """Wait until events were redelivered under the constraint, and verify again."""
         with self.screen.step("Wait for redelivered events, then dupe-audit verify"):
             time.sleep(traffic.until_next_burst())
-            self.verified("no duplicate comes in under the constraint")
+            self.verified("the constraint lets no duplicate in")
 
     def downgrade(self) -> None:
-        """Drop the constraint and bring every archived row back, while they write."""
+        """Drop the constraint and restore every archived row, during writes."""
         with self.screen.step("alembic downgrade 014"):
-            took = self.migrate(command.downgrade, "014")
-            known = ledger.find(self.connection, "true")[-1][0]
-        self.screen.promise("the downgrade succeeds while they write", f"{took:.1f} s", kept=True)
+            seconds = self.migrate(command.downgrade, "014")
+            run = ledger.find_runs(self.connection, "true")[-1].run
+        self.screen.promise("the downgrade succeeds during writes", f"{seconds:.1f} s", kept=True)
         self.screen.promise(
-            "all that was archived is restored",
-            f"{known.restored:,} of {known.archived:,}",
-            kept=known.restored == known.archived >= self.expected.extras and known.state == "restored",
+            "every archived row is restored",
+            f"{run.restored:,} of {run.archived:,}",
+            kept=run.restored == run.archived >= self.expected.extras and run.state == "restored",
         )
 
     def migrate(self, alembic: Callable[[Config, str], None], revision: str) -> float:
-        """Run Alembic to a revision of the reference project, as its command line would; return the seconds."""
-        began = time.monotonic()
+        """Migrate the reference project to *revision*, as Alembic's command line would; return the seconds."""
+        started_at = time.monotonic()
         config = Config()
         config.set_main_option("script_location", str(_reference()).replace("%", "%%"))
-        # Ctrl-C inside the driver would cost the connection, and Alembic would then complain of that instead.
+        # Ctrl-C inside the driver would lose the connection, and Alembic would report that instead.
         with self.engine.connect() as connection, interruptible(connection):
             config.attributes["connection"] = connection
             try:
@@ -196,15 +207,16 @@ class Story:
                 lines = str(error).splitlines()
                 for line in lines:
                     self.screen.note(line)
-                self.screen.promise(f"the {alembic.__name__} succeeds while they write", lines[0], kept=False)
-                raise _Ends from error
-        return time.monotonic() - began
+                self.screen.promise(f"the {alembic.__name__} succeeds during writes", lines[0], kept=False)
+                raise _CannotContinueError from error
+        return time.monotonic() - started_at
 
     def verified(self, promise: str) -> VerifyReport:
-        """Verify, and enter the outcome under that promise."""
+        """Verify the key, and record the outcome under *promise*."""
         report = verify(self.connection, KEY)
-        errors = ", ".join(f.id for f in report.findings if f.severity == "error")
-        measured = errors or f"{report.extras} extras, index valid"
+        errors = ", ".join(finding.id for finding in report.findings if finding.severity == "error")
+        extras = "extras not counted" if report.extras is None else quantity(report.extras, "extra")
+        measured = errors or f"{extras}, index valid"
         self.screen.promise(promise, measured, kept=report.ok and report.extras == 0)
         self.screen.note(measured)
         return report
@@ -213,12 +225,12 @@ class Story:
 def _counted(screen: Screen, report: DuplicateReport) -> Counts:
     if report.counts is None:
         screen.promise("preflight can count the table", report.findings[0].message, kept=False)
-        raise _Ends
+        raise _CannotContinueError
     return report.counts
 
 
 def _reference() -> Path:
-    """Return the reference project's migrations: a wheel carries them, a checkout has them at its top."""
+    """Return the reference project's migrations: inside the package in a wheel, at the top in a checkout."""
     package = Path(dupe_audit.__file__).parent
-    carried = package / "_reference"
-    return carried if carried.is_dir() else package.parents[1] / "alembic"
+    installed = package / "_reference"
+    return installed if installed.is_dir() else package.parents[1] / "alembic"

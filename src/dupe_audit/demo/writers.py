@@ -1,4 +1,4 @@
-"""Start the writers' processes, stop them, and hear what they saw; and ten inserts at the same moment."""
+"""Start the writers' processes, stop them, and collect their reports; and insert one event ten times at once."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ DESCRIPTION = {
     "editing": "UPDATE and DELETE",
 }
 
-INSERTED, REFUSED, INSERTED_LATER = "inserted", "refused (23505)", "more inserted with a later time"
+INSERTED, REFUSED, INSERTED_LATER = "inserted", "refused (23505)", "inserted with a later time"
 INSERT = (
-    # dupe-audit: accept insert-may-raise - its refusal is what is shown
+    # dupe-audit: accept insert-may-raise - the demo shows that it is refused
     "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
     "VALUES (%s, 'demo-ten', 'tool_call', 'Bash', %s)"
 )
 
 
 class Writers:
-    """The application: a context manager that leaves no process behind."""
+    """The application's processes: a context manager that leaves none of them behind."""
 
     def __init__(self, conninfo: str, count: int) -> None:
         self.start = 0.0
         command = [sys.executable, "-m", "dupe_audit.demo.traffic", conninfo]
         self._processes = [
-            # A session of its own: Ctrl-C is for the demo, which then closes the pipe.
+            # In its own session: Ctrl-C is for the demo, which then closes the pipe.
             subprocess.Popen(
                 [*command, KINDS[number % len(KINDS)], f"writer {number}"],
                 stdin=subprocess.PIPE,
@@ -58,7 +58,7 @@ class Writers:
 
     def __exit__(self, *_: object) -> None:
         for process in self._processes:
-            process.kill()  # no harm to one that has ended
+            process.kill()  # does nothing if it has ended
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe:
@@ -66,10 +66,10 @@ class Writers:
                         pipe.close()
 
     def begin(self) -> None:
-        """Start them all at the same moment.
+        """Start all writers at the same moment.
 
         Raises:
-            DupeAuditError: one of them could not connect; it has said why on stderr.
+            DupeAuditError: a writer could not connect; its reason is on stderr.
         """
         for process in self._processes:
             if process.stdout is None or process.stdout.readline() != "ready\n":
@@ -81,35 +81,36 @@ class Writers:
                 process.stdin.flush()
 
     def until_next_burst(self) -> float:
-        """Return the seconds until the redelivery after this one is over."""
+        """Return the seconds until the next redelivery is over."""
         cycle = CYCLE * PERIOD
         return cycle - (time.monotonic() - self.start) % cycle + 1.0
 
     def stop(self) -> list[Report]:
-        """End them and return their reports.
+        """End all writers and return their reports.
 
         Raises:
-            DupeAuditError: one of them died.
+            DupeAuditError: a writer died.
         """
         for process in self._processes:
             if process.stdin:
                 process.stdin.close()
-        said = [process.stdout.read() if process.stdout else "" for process in self._processes]
-        if not all(said):
+        reports = [process.stdout.read() if process.stdout else "" for process in self._processes]
+        if not all(reports):
             raise DupeAuditError("A writer of the demo died; its reason is above.")
-        return [Report(**json.loads(report)) for report in said]
+        return [Report(**json.loads(report)) for report in reports]
 
 
 def raced(reports: list[Report]) -> int:
-    """Return how many events the old writers have inserted a second time: both looked before either inserted."""
+    """Return how many events the old writers inserted a second time: both selected before either inserted."""
     inserted = Counter(number for report in reports if report.kind == "old" for number in report.shared)
     return sum(inserted.values()) - len(inserted)
 
 
 def at_once(conninfo: str, count: int) -> Counter[str]:
-    """Insert the same event on so many connections at the same moment; return the outcomes.
+    """Insert the same event on *count* connections at the same moment; return how often each outcome occurred.
 
-    Those are INSERTED, REFUSED or an unforeseen SQLSTATE; INSERTED_LATER is one more insert, a second later by its key.
+    Outcomes are INSERTED, REFUSED or an unexpected SQLSTATE. INSERTED_LATER is one more insert, whose key is a second
+    later.
     """
     barrier = threading.Barrier(count, timeout=20)
     trace, when = uuid4(), datetime.now(UTC)

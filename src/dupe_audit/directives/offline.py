@@ -13,12 +13,12 @@ from collections.abc import Collection
 from alembic.operations import Operations
 from alembic.util import CommandError
 
-from dupe_audit import children, ledger
+from dupe_audit import ledger
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import WIDEST_KEY, BuildRule, CleanupRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from dupe_audit.postgres.planner import ANYWHERE, BATCHING, RANKING, SEQUENTIAL, WHERE_STAGED, switched_off
-from dupe_audit.postgres.session import LOCK_NAMESPACE
 from dupe_audit.statements import fill, ident, literal, statement, template, text_array
 
 #: what the script sets for its session, and resets at its end
@@ -262,8 +262,8 @@ def _clean(operations: Operations, build: BuildRule, accept: Collection[str]) ->
             collisions=statement(
                 "collisions", relid="v_relid", pairs=f"pg_temp.dupe_audit_fill({_quoted('staged_pairs')}, v_holes)"
             ),
-            locked=ledger.LOCKED,
-            locked_child=children.LOCKED,
+            locked=statement("create_locked"),
+            locked_child=statement("create_locked_children"),
             where_staged=literal(WHERE_STAGED),
             anywhere=literal(ANYWHERE),
             give_up_after=_interval(build),

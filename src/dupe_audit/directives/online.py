@@ -31,8 +31,8 @@ from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import find
 from dupe_audit.postgres.driver import pooler
 from dupe_audit.postgres.interrupt import interruptible
+from dupe_audit.postgres.locking import at_work
 from dupe_audit.postgres.patience import Throttle
-from dupe_audit.postgres.session import at_work
 from dupe_audit.postgres.sqlstates import friendly
 from dupe_audit.preflight import blockers
 from dupe_audit.restore import restore
@@ -88,8 +88,8 @@ def create_unique_constraint_online(operations: Operations, operation: CreateUni
     with _autocommit(operations, "create_unique_constraint_online") as connection:
         clean_again = _clean_again(connection, operation.key, rule, options)
         # Where a cleanup went before, it has measured the keys, but not what the index carries besides.
-        measure_keys = clean_again is None or bool(operation.key.include)
-        _refuse_constraint(connection, operation.key, _accept(options), measure_keys=measure_keys)
+        measure_width = clean_again is None or bool(operation.key.include)
+        _refuse_constraint(connection, operation.key, _accept(options), measure_width=measure_width)
         with _seen(connection, operation.key):
             enforce(connection, operation.key, rule, clean_again=clean_again, revision=_revision())
             report = verify(connection, operation.key, work_mem=_text(options, "work_mem"))
@@ -125,7 +125,7 @@ def restore_duplicates(operations: Operations, operation: RestoreDuplicatesOp) -
     with _autocommit(operations, "restore_duplicates") as connection:
         _refuse_pooler(connection, options)
         found = find(connection, operation.key)
-        known = ledger.latest(connection, found[1].relid, operation.key) if found else None
+        known = ledger.find_latest(connection, found[1].relid, operation.key) if found else None
         if known is None:
             log.info("%s: the ledger knows of no cleanup, so there is nothing to restore", operation.key)
         elif known[0].purged_at:
@@ -145,7 +145,7 @@ def _clean_again(
 ) -> Callable[[], int] | None:
     """Return what cleans the key by the rule of its run, or None where no run says how."""
     found = find(connection, key)
-    known = ledger.latest(connection, found[1].relid, key) if found else None
+    known = ledger.find_latest(connection, found[1].relid, key) if found else None
     if known is None or known[1] is None:
         return None
     rule = _overridden(known[1], options)
@@ -164,10 +164,10 @@ def _clean_again(
     return clean
 
 
-def _refuse_constraint(connection: Connection, key: UniqueKey, accept: tuple[str, ...], *, measure_keys: bool) -> None:
+def _refuse_constraint(connection: Connection, key: UniqueKey, accept: tuple[str, ...], *, measure_width: bool) -> None:
     """Refuse what would make the build pointless or harmful; the state of our own index is the step's to judge."""
     own = {"invalid-index", "live-build", "wrong-definition", "delete-trigger", "rewrite-rule"}
-    found = blockers(connection, key, CleanupRule(), accept=accept, measure_keys=measure_keys)
+    found = blockers(connection, key, CleanupRule(), accept=accept, measure_width=measure_width)
     found = [f for f in found if f.id not in own]
     if found:
         raise Refused(found, lead=f"{key} cannot be made a constraint. Nothing was changed.")

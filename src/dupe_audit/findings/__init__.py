@@ -1,21 +1,47 @@
-"""The catalogue of findings: what is wrong and what to do, once for every door. One page each in the docs.
+"""The catalogue of findings: what is wrong and what to do, in one place for all commands. One page each in the docs.
 
-``{subject}`` is what the finding is about: a name, a number, a pid. ``{table}`` is the table.
+``{subject}`` is what the finding is about: a name, a quantity, a pid. ``{table}`` is the qualified table.
 """
 
 from __future__ import annotations
 
 from dupe_audit.findings.check import CHECK
 from dupe_audit.findings.entry import Entry, Finding, Severity
+from dupe_audit.findings.ids import CheckId, FindingId, StepId
 from dupe_audit.findings.steps import STEPS
+from dupe_audit.findings.wording import quantity
 
-__all__ = ["CATALOGUE", "CHECK", "STEPS", "Entry", "Finding", "Severity", "finding"]
+__all__ = [
+    "CATALOGUE",
+    "CHECK",
+    "STEPS",
+    "CheckId",
+    "Entry",
+    "Finding",
+    "FindingId",
+    "Severity",
+    "StepId",
+    "finding",
+    "finding_id",
+    "quantity",
+]
 
-CATALOGUE: dict[str, Entry] = STEPS | CHECK
+CATALOGUE: dict[FindingId, Entry] = STEPS | CHECK
+
+_IDS: dict[str, FindingId] = {id_: id_ for id_ in CATALOGUE}
 
 
-def finding(id_: str, subject: object = "", *, table: str = "the table") -> Finding:
-    """Return the finding of that id about *subject*."""
+def finding_id(name: str) -> FindingId:
+    """Return the id that a row of SQL names, such as one of ``blockers.sql``.
+
+    Raises:
+        KeyError: the catalogue has no such finding.
+    """
+    return _IDS[name]
+
+
+def finding(id_: FindingId, subject: object = "", *, table: str = "the table") -> Finding:
+    """Return the finding with that id about *subject*."""
     entry = CATALOGUE[id_]
     values = {"subject": subject, "table": table}
     return Finding(

@@ -1,171 +1,174 @@
-"""What the CI migration check can find. Each belongs to one rule, a file in ``checks/rules``."""
+"""Findings of the CI migration check. Each belongs to one rule, a file in ``checks/rules``."""
+
+from __future__ import annotations
 
 from dupe_audit.findings.entry import Entry
+from dupe_audit.findings.ids import CheckId
 
-CHECK: dict[str, Entry] = {
+CHECK: dict[CheckId, Entry] = {
     # one-head
     "several-heads": Entry(
         "error",
-        "The history has several heads: {subject}.",
-        "Join them: alembic merge -m 'merge heads' heads",
+        "The history has more than one head: {subject}.",
+        "Merge them: alembic merge -m 'merge heads' heads",
     ),
     # way-back
     "no-way-back": Entry(
         "error",
         "Revision {subject} cannot be undone: its downgrade() does nothing.",
-        "Write the way back. Where there is none, say so on its face: raise NotImplementedError('why') in downgrade().",
+        "Write downgrade(). If the revision cannot be undone, say so explicitly: raise NotImplementedError('why') in downgrade().",
         acceptable=True,
     ),
     "irreversible": Entry(
         "info",
-        "Revision {subject} says that it has no way back.",
-        "Nothing to do. Before production, know what you will do instead of a downgrade.",
+        "Revision {subject} declares that it cannot be undone.",
+        "No action needed. Before you deploy it, decide what you will do instead of a downgrade.",
     ),
     "downgrade-fails": Entry(
         "error",
-        "The downgrade of a revision fails: {subject}.",
-        "Mend downgrade(), or raise NotImplementedError('why') in it.",
+        "The revision's downgrade fails: {subject}.",
+        "Fix downgrade(), or raise NotImplementedError('why') in it.",
         acceptable=True,
     ),
     "downgrade-differs": Entry(
         "warning",
-        "After the downgrade the schema is not what it was: {subject}.",
-        "Undo in downgrade() all that upgrade() does, in reverse order.",
+        "The downgrade does not restore the schema: {subject}.",
+        "In downgrade(), undo everything that upgrade() does, in reverse order.",
         acceptable=True,
     ),
     # round-trip
     "upgrade-fails": Entry(
         "error",
-        "The upgrade of a revision fails on empty tables: {subject}.",
-        "Mend upgrade(), or make what it needs in an earlier revision. Nothing after it was checked.",
+        "The revision's upgrade fails on empty tables: {subject}.",
+        "Fix upgrade(), or create what it needs in an earlier revision. No later revision was checked.",
     ),
     "unique-over-duplicates": Entry(
         "error",
-        "{table} would stop this revision: {subject}.",
-        "An empty database hides this; production does not. Archive the duplicates and build the index online, with their ways back.",
+        "Duplicates in {table} stop this revision: {subject}.",
+        "An empty database hides this; production does not. Archive the duplicates and build the index online, and undo both in downgrade().",
         acceptable=True,
     ),
     "upgrade-fails-on-rows": Entry(
         "error",
-        "The upgrade works on an empty {table} and fails on one with rows: {subject}.",
-        "Mend upgrade(). If the generated rows are none that your application could write, give your own with --seed-sql.",
+        "The upgrade succeeds while {table} is empty, but fails once it has rows: {subject}.",
+        "Fix upgrade(). If your application could never write such rows, provide your own with --seed-sql.",
         acceptable=True,
     ),
     "rows-lost": Entry(
         "error",
-        "After upgrade and downgrade, {table} is not what it was: {subject}.",
-        "Archive what you delete, and bring it back in downgrade(): op.archive_duplicates() and op.restore_duplicates() do both.",
+        "After upgrade and downgrade, {table} does not have the same rows: {subject}.",
+        "Archive the rows that you delete, and restore them in downgrade(): op.archive_duplicates() and op.restore_duplicates() do both.",
         acceptable=True,
     ),
     "rows-gained": Entry(
         "info",
-        "After upgrade and downgrade, {table} has rows that it did not have: {subject}.",
-        "Nothing to do where a trigger writes down what happens to another table. If upgrade() inserts these rows, delete them in downgrade().",
+        "After upgrade and downgrade, {table} has additional rows: {subject}.",
+        "No action needed if a trigger logs the changes of another table. If upgrade() inserts these rows, delete them in downgrade().",
     ),
     "uniqueness-not-proven": Entry(
         "error",
-        "The revision ends well, but {table} is not unique as it says: {subject}.",
-        "Build the index again, and look at its state in pg_index before you rely on it.",
+        "The revision succeeds, but does not make {table} unique as it should: {subject}.",
+        "Build the index again, and check its state in pg_index before you rely on it.",
         acceptable=True,
     ),
     "downgrade-fails-on-rows": Entry(
         "error",
-        "The downgrade works on an empty {table} and fails on one with rows: {subject}.",
-        "Mend downgrade(). If the generated rows are none that your application could write, give your own with --seed-sql.",
+        "The downgrade succeeds while {table} is empty, but fails once it has rows: {subject}.",
+        "Fix downgrade(). If your application could never write such rows, provide your own with --seed-sql.",
         acceptable=True,
     ),
     "second-upgrade-fails": Entry(
         "error",
-        "Upgraded, downgraded and upgraded again, the revision fails: {subject}.",
-        "Undo in downgrade() all that upgrade() does: objects, types, and what it stored elsewhere.",
+        "The revision fails when it is applied again after its downgrade: {subject}.",
+        "In downgrade(), undo everything that upgrade() does: objects, types, and what it stored elsewhere.",
         acceptable=True,
     ),
     "refused-as-told": Entry(
         "info",
-        "The revision refused some of the duplicates, as it is told to, and changed nothing: {subject}.",
-        "Nothing to do, if you want a person to decide about them. The check went on without them.",
+        "The revision refused some of the duplicates, as it is meant to, and changed nothing: {subject}.",
+        "No action needed if a person is to decide about them. The check continued without them.",
     ),
     "not-seeded": Entry(
         "warning",
         "{table} could not be filled with rows, so the revision was tried on an empty table: {subject}.",
-        "Give rows of your own: dupe-audit check --seed-sql DIRECTORY, with a file called after the revision.",
+        "Provide your own rows: dupe-audit check --seed-sql DIRECTORY, with a file named after the revision.",
         acceptable=True,
     ),
     # locks
     "lock-during-work": Entry(
         "warning",
         "{table} is locked for as long as the work takes: {subject}.",
-        "Build with CONCURRENTLY in an autocommit_block(), or with op.create_unique_constraint_online(); add a check or foreign key NOT VALID and VALIDATE it in a later revision; change rows in batches, in a revision of their own.",
+        "Build with CONCURRENTLY in an autocommit_block(), or with op.create_unique_constraint_online(); add a check or foreign key NOT VALID and VALIDATE it in a later revision; change rows in batches, in a separate revision.",
         acceptable=True,
     ),
     # invalid-index
     "invalid-index-left": Entry(
         "error",
-        "The revision leaves index {subject} on {table} invalid: no query uses it, and it can reject writes all the same.",
-        "Drop what a failed concurrent build leaves behind, and fail: op.create_unique_constraint_online() does both.",
+        "The revision leaves index {subject} on {table} invalid: no query uses it, but it can still reject writes.",
+        "If the concurrent build fails, drop what it left and raise: op.create_unique_constraint_online() does both.",
         acceptable=True,
     ),
     # models
     "unique-missing-in-models": Entry(
         "warning",
-        "{table} is unique in the database, and not in the models: {subject}.",
-        "Declare it in the model, or drop it in a revision: the next autogenerated revision would.",
+        "{table} is unique in the database but not in the models: {subject}.",
+        "Declare it in the model, or drop it in a revision: the next autogenerated revision would drop it.",
         acceptable=True,
     ),
     "unique-missing-in-database": Entry(
         "error",
-        "The models say that {table} is unique, and the migrated database does not: {subject}.",
-        "Add it in a revision: op.archive_duplicates(), then op.create_unique_constraint_online(). Or take it out of the model.",
+        "{table} is unique in the models but not in the migrated database: {subject}.",
+        "Add it in a revision: op.archive_duplicates(), then op.create_unique_constraint_online(). Or remove it from the model.",
         acceptable=True,
     ),
     "unique-differs": Entry(
         "warning",
-        "The uniqueness of {table} is not the same in the database and in the models: {subject}.",
-        "Make them one, in the model or in a revision. What differs here, alembic check may not see.",
+        "The uniqueness of {table} differs between the database and the models: {subject}.",
+        "Make them agree, in the model or in a revision. alembic check may not report this difference.",
         acceptable=True,
     ),
     # pending
     "revision-pending": Entry(
         "warning",
         "Revision {subject} is not applied to the database that --against names.",
-        "Deploy it with: alembic upgrade head",
+        "Deploy it: alembic upgrade head",
         acceptable=True,
     ),
     "duplicates-in-wait": Entry(
         "error",
-        "A pending revision will make {table} unique, and there are {subject} in the database that --against names.",
-        "See what they are before you deploy: dupe-audit preflight, with that table and columns.",
+        "A pending revision will make {table} unique, but the database that --against names holds {subject}.",
+        "Look at them before you deploy: dupe-audit preflight, with that table and those columns.",
         acceptable=True,
     ),
     # writers
     "no-arbiter": Entry(
         "error",
-        "No unique index of {table} can be the arbiter of this INSERT, so PostgreSQL refuses it: {subject}.",
+        "No unique index of {table} can be the arbiter of this INSERT, so PostgreSQL rejects it: {subject}.",
         "Name all columns of one unique index and no others, with its WHERE if it is partial; or add such an index in a revision.",
         acceptable=True,
     ),
     "arbiter-unfit": Entry(
         "error",
-        "The unique index of {table} that this INSERT means cannot be its arbiter, so PostgreSQL refuses it: {subject}.",
-        "An arbiter has to be valid and not deferrable: build the index again, or make the constraint without DEFERRABLE.",
+        "The unique index of {table} that this INSERT refers to cannot be its arbiter, so PostgreSQL rejects it: {subject}.",
+        "An arbiter must be valid and not deferrable: build the index again, or create the constraint without DEFERRABLE.",
         acceptable=True,
     ),
     "insert-may-raise": Entry(
         "warning",
-        "This INSERT into {table} raises 23505 where its key is there, once the uniqueness is: {subject}.",
-        "Write INSERT … ON CONFLICT with those columns, or catch the error; then accept the finding in a comment at the INSERT.",
+        "This INSERT into {table} will raise 23505 when its key exists, because of {subject}.",
+        "Write INSERT … ON CONFLICT with those columns; or catch the error and accept this finding in a comment at the INSERT.",
         acceptable=True,
     ),
     "sql-unreadable": Entry(
         "info",
-        "INSERT statements in this file that could not be read, and so were not checked: {subject}.",
-        "Nothing to do, if they are no SQL or are put together while the program runs. Read them by hand.",
+        "INSERT statements in this file that could not be read and were not checked: {subject}.",
+        "Review them by hand. No action needed if they are not SQL, or are put together while the program runs.",
     ),
     # squawk
     "squawk": Entry(
         "warning",
-        "squawk says of revision {subject}.",
-        "Or leave the rule out: excluded_rules in .squawk.toml.",
+        "squawk reports for revision {subject}.",
+        "If you disagree with the rule, leave it out: excluded_rules in .squawk.toml.",
         acceptable=True,
     ),
 }

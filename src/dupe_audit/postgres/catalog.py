@@ -1,4 +1,4 @@
-"""Find the table by its exact name, and derive from the catalog the SQL that statements are filled with."""
+"""Find the table by its exact name, and read from the catalog the SQL that statements are filled with."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from dupe_audit.statements import ident, literal, statement, text_array
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
-    """A relation that was found, by oid: a name can come to mean another table (H69, H158)."""
+    """A table or another relation, by its oid: a name can come to mean another table (H69, H158)."""
 
     relid: int
     schema: str
     table: str
-    name: str  #: qualified, quoted where it has to be
-    owner: str  #: role name, quoted where it has to be
-    estimated_rows: float  #: 0 on a table that was never analysed
-    bytes: int  #: heap and TOAST
+    name: str  #: qualified, quoted where necessary
+    owner: str  #: role name, quoted where necessary
+    bytes: int  #: heap and TOAST, as of the last VACUUM or ANALYZE
 
 
 def relid_sql(key: UniqueKey) -> str:
-    """Return the query that finds the key's relation."""
+    """Return the query that finds the oid of the key's table."""
     return statement("relid", table_name=literal(key.table), schema_name=literal(key.schema))
 
 
 def find(connection: Connection, key: UniqueKey) -> tuple[UniqueKey, Relation] | None:
-    """Return the relation, and the key with its schema filled in; None where there is none."""
+    """Return the key with its schema filled in, and its table; None if there is no such table."""
     row = execute(connection, statement("relation", relid=relid_sql(key))).mappings().one_or_none()
     if row is None:
         return None
@@ -39,21 +38,27 @@ def find(connection: Connection, key: UniqueKey) -> tuple[UniqueKey, Relation] |
     return replace(key, schema=relation.schema), relation
 
 
+def find_by_oid(connection: Connection, relid: int) -> Relation | None:
+    """Return the relation of that oid; None if it was dropped."""
+    row = execute(connection, statement("relation", relid=str(relid))).mappings().one_or_none()
+    return None if row is None else Relation(**row)
+
+
 def require(connection: Connection, key: UniqueKey) -> tuple[UniqueKey, Relation]:
-    """Return the relation, and the key with its schema filled in.
+    """Return the key with its schema filled in, and its table.
 
     Raises:
-        DupeAuditError: there is no such relation.
+        DupeAuditError: there is no such table.
     """
-    found = find(connection, key)
-    if found is None:
+    match = find(connection, key)
+    if match is None:
         where = f"schema {key.schema!r}" if key.schema else "any schema of the search path"
-        raise DupeAuditError(f"There is no table {key.table!r} in {where}. Check the name and the connection.")
-    return found
+        raise DupeAuditError(f"Table {key.table!r} does not exist in {where}. Check the name and the connection.")
+    return match
 
 
 def rule_fragment_holes(key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
-    """Return what ``fragments.sql`` has to know of the key and the rule, but for the table."""
+    """Return what fills ``fragments.sql`` for a key and a rule, except the table."""
     return {
         "key": text_array(key.columns),
         "nulls_not_distinct": literal(key.nulls_not_distinct),
@@ -65,7 +70,7 @@ def rule_fragment_holes(key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
 
 
 def fragments(connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
-    """Return the pieces of SQL for this table, key and rule, by the name of the hole they fill."""
+    """Return the pieces of SQL for a table, key and rule, by the name of the hole that they fill."""
     row = execute(
         connection,
         statement("fragments", relid=str(relation.relid), **rule_fragment_holes(key, rule)),
@@ -86,7 +91,7 @@ def build_index_sql(key: UniqueKey, table: str) -> str:
 
 
 def index_state_holes(key: UniqueKey) -> dict[str, str]:
-    """Return what ``index_state.sql`` has to know of the key, but for the table."""
+    """Return what fills ``index_state.sql`` for a key, except the table."""
     return {
         "name": literal(key.name),
         "key": text_array(key.columns),
@@ -98,9 +103,8 @@ def index_state_holes(key: UniqueKey) -> dict[str, str]:
 
 
 def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexState | None:
-    """Return what has the constraint's name in the table's schema, judged by definition, validity and liveness."""
+    """Return what has the constraint's name in the table's schema: its definition, validity and liveness."""
     row = execute(connection, statement("index_state", relid=str(relid), **index_state_holes(key))).one_or_none()
-    builder = execute(connection, statement("builders", relid=str(relid))).scalar()
     if row is None:
         return None
     return IndexState(
@@ -108,10 +112,9 @@ def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexStat
         name=row.name,
         valid=bool(row.valid),
         ready=bool(row.ready),
-        definition=row.definition if row.indrelid else f"a relation of kind {row.relkind}, no index",
+        definition=row.definition if row.indrelid else f"a relation of kind {row.relkind}, not an index",
         bytes=row.bytes or 0,
         same_definition=row.same_definition and row.indrelid == relid,
         constraint=row.constraint_name,
         same_constraint_form=row.same_constraint_form,
-        builder_pid=builder,
     )

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.errors import WrongUsage
 from dupe_audit.postgres.interrupt import interrupt
 from dupe_audit.postgres.sqlstates import QUERY_CANCELED, sqlstate
+from dupe_audit.statements import statement
 
 
 def execute(connection: Connection, sql: str) -> CursorResult[Any]:
@@ -33,31 +34,34 @@ def execute(connection: Connection, sql: str) -> CursorResult[Any]:
 
 
 def tidy(connection: Connection, sql: str) -> None:
-    """Run a statement that puts something back on the way out; an interrupt waits for it."""
-    with suppress(Exception):  # a lost connection has lost its locks and settings too
+    """Execute a statement that cleans up on the way out; an interrupt waits for it.
+
+    Errors are ignored: a lost connection has lost its locks and settings too.
+    """
+    with suppress(Exception):
         connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
 def pooler(connection: Connection) -> str | None:
-    """Return the sign of a connection pooler between us and the server, or None.
+    """Return what shows that a connection pooler is between us and the server; None if nothing does.
 
-    The server's protocol greets with the backend's pid; a pooler greets with a number of its own (H171).
+    A server greets with the pid of its backend; a pooler greets with a number of its own (H171).
     """
     driver = connection.connection.driver_connection
     greeted = getattr(getattr(driver, "info", None), "backend_pid", None)
-    seen = {execute(connection, "SELECT pg_catalog.pg_backend_pid()").scalar_one() for _ in range(2)}
-    if len(seen) > 1:
+    pids = {execute(connection, statement("backend_pid")).scalar_one() for _ in range(2)}
+    if len(pids) > 1:
         return "two statements were answered by different backends"
-    if greeted and greeted not in seen:
+    if greeted and greeted not in pids:
         return "the backend that answers is not the one that greeted us"
     return None
 
 
 def require_autocommit(connection: Connection) -> None:
-    """Refuse a connection on which BEGIN and COMMIT would not be ours to say.
+    """Refuse a connection whose driver opens transactions by itself.
 
     Raises:
-        WrongUsage: the connection is inside a transaction that somebody else opened (H166, H167).
+        WrongUsage: the connection is not in autocommit mode (H166).
     """
     driver = connection.connection.driver_connection
     if getattr(driver, "autocommit", None) is False:

@@ -15,13 +15,13 @@ from dupe_audit.errors import Interrupted
 
 
 class Interrupt:
-    """Ctrl-C or SIGTERM that arrived, and whether a statement runs that has to be cancelled for it."""
+    """A Ctrl-C or SIGTERM that arrived, and whether a statement is executing that it has to cancel."""
 
     signal: int | None = None
     busy: bool = False
 
     def check(self, cause: BaseException | None = None) -> None:
-        """Raise, if a signal arrived.
+        """Raise an error if a signal arrived.
 
         Raises:
             Interrupted: the user stopped the work.
@@ -29,35 +29,35 @@ class Interrupt:
         if self.signal is not None:
             self.signal = None
             raise Interrupted(
-                "Interrupted. What is committed is safe; run the same command again and it continues where it stopped."
+                "Interrupted. What is committed is safe. Run the same command again: it continues where it stopped."
             ) from cause
 
 
-#: of this process: signals belong to a process, not to a connection
+#: one for the process, because signals belong to a process and not to a connection
 interrupt = Interrupt()
 
 
-def rest(seconds: float) -> None:
-    """Sleep outside any transaction, and wake up for an interrupt.
+def sleep(seconds: float) -> None:
+    """Sleep outside any transaction; wake up for an interrupt.
 
     Raises:
         Interrupted: the user stopped the work.
     """
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
+    deadline = time.monotonic() + seconds
+    while (remaining := deadline - time.monotonic()) > 0:
         interrupt.check()
-        time.sleep(min(left, 0.2))
+        time.sleep(min(remaining, 0.2))
 
 
 @contextmanager
 def interruptible(connection: Connection) -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into a cancelled statement and an orderly end.
 
-    A KeyboardInterrupt inside the driver would cost the connection, and with it the chance to remove an
-    unfinished index, which goes on rejecting the application's writes (H48).
+    A KeyboardInterrupt inside the driver would cost the connection, and with it the chance to drop an
+    unfinished index, which keeps rejecting the application's writes (H48).
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears signals
+        yield  # only the main thread receives signals
         return
     driver = connection.connection.driver_connection
     cancel = getattr(driver, "cancel_safe", None) or getattr(driver, "cancel", None)
@@ -65,13 +65,13 @@ def interruptible(connection: Connection) -> Iterator[None]:
     def on_signal(number: int, _frame: FrameType | None) -> None:
         interrupt.signal = number
         if interrupt.busy and cancel:
-            with suppress(Exception):  # a lost connection has nothing left to cancel
+            with suppress(Exception):  # a lost connection has nothing to cancel
                 cancel()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-        interrupt.check()  # one that came too late for any statement
+        interrupt.check()  # a signal that came too late for any statement
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

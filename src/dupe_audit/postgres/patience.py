@@ -7,7 +7,7 @@ import random
 import time
 
 from dupe_audit.model import milliseconds
-from dupe_audit.postgres.interrupt import rest
+from dupe_audit.postgres.interrupt import sleep
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -60,14 +60,14 @@ class Patience:
         """Whether the limit leaves no time for another pause."""
         return time.monotonic() + self._pause > self._deadline
 
-    def rest(self) -> None:
+    def pause(self) -> None:
         """Sleep outside any transaction until the next try.
 
         Raises:
             Interrupted: the user stopped the work.
         """
         self.tries += 1
-        rest(self._pause * (random.uniform(0.5, 1.5) if self._jitter else 1.0))  # noqa: S311 - jitter, not a secret
+        sleep(self._pause * (random.uniform(0.5, 1.5) if self._jitter else 1.0))  # noqa: S311 - jitter, not a secret
         self._pause = min(self._pause * self._growth, self._longest)
 
     def log(self, message: str, *arguments: object) -> None:

@@ -1,4 +1,4 @@
-"""The server's error codes, and its errors in plain words."""
+"""The server's error codes by name, and its errors in plain words."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CLASS_RAISED = "P0"  #: raised by PL/pgSQL, such as a trigger
 
 
 def sqlstate(error: BaseException) -> str | None:
-    """Return the SQLSTATE behind *error*, for psycopg 3, psycopg2, asyncpg and pg8000 alike."""
+    """Return the SQLSTATE behind *error*, whether from psycopg 3, psycopg2, asyncpg or pg8000."""
     origin = getattr(error, "orig", None) or error
     for attribute in ("sqlstate", "pgcode"):
         if code := getattr(origin, attribute, None):
@@ -58,7 +58,7 @@ def sqlstate(error: BaseException) -> str | None:
 
 
 def reason(error: BaseException) -> str:
-    """Return the server's one-line reason, without the DETAIL line, which can hold key values (H200)."""
+    """Return the server's reason in one line, without DETAIL, which can contain key values (H200)."""
     origin = getattr(error, "orig", None) or error
     primary = getattr(getattr(origin, "diag", None), "message_primary", None)
     text = str(primary or origin).strip()
@@ -66,20 +66,24 @@ def reason(error: BaseException) -> str:
 
 
 def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
-    """Return *error* as one paragraph that says what to do next."""
+    """Return *error* as one paragraph that says what to do next.
+
+    Args:
+        doing: what failed, as the start of a sentence.
+    """
     code = sqlstate(error) or ""
     hints = {
-        INSUFFICIENT_PRIVILEGE: "Connect as the table's owner, or have the owner grant what is named.",
+        INSUFFICIENT_PRIVILEGE: "Connect as the table's owner, or have the owner grant the privilege.",
         READ_ONLY_TRANSACTION: "The session is read-only: connect to the primary, or reset "
         "default_transaction_read_only.",
-        DISK_FULL: "Make room on the server's disk, then run the same command again.",
+        DISK_FULL: "Free space on the server's disk, then run the same command again.",
         CONFIGURATION_LIMIT: "A configured limit was reached; raise it for this role, then run the same command again.",
-        QUERY_CANCELED: "Somebody cancelled the statement; run the same command again, it continues.",
-        LOCK_NOT_AVAILABLE: "Another session holds the table; wait for it, then run the same command again.",
+        QUERY_CANCELED: "The statement was cancelled. Run the same command again: it continues where it stopped.",
+        LOCK_NOT_AVAILABLE: "Another session holds a lock on the table. Wait for it, then run the same command again.",
         UNDEFINED_TABLE: "Check the schema and table name.",
     }
     hint = hints.get(code)
     if hint is None and (code.startswith((CLASS_CONNECTION, CLASS_SHUTDOWN)) or error.connection_invalidated):
-        hint = "The connection was lost. What is committed is safe: run the same command again, it continues."
-    hint = hint or "Run it again once the cause is gone."
+        hint = "The connection was lost. What is committed is safe. Run the same command again: it continues."
+    hint = hint or "Remove the cause, then run the same command again."
     return DupeAuditError(f"{doing} failed: {reason(error)} (SQLSTATE {code or 'unknown'}). {hint}")

@@ -8,7 +8,7 @@ some keeps a snapshot, and that blocks CREATE INDEX CONCURRENTLY (measured).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 
@@ -37,7 +37,7 @@ def fill(text: str, /, **holes: str) -> str:
     return _HOLE.sub(lambda hole: holes[hole[1]], text)
 
 
-def fill_known(text: str, holes: dict[str, str], /, **more: str) -> str:
+def fill_known(text: str, holes: Mapping[str, str], /, **more: str) -> str:
     """Fill the holes of *text* from a larger set of values, of which it may need only some."""
     values = {**holes, **more}
     return _HOLE.sub(lambda hole: values[hole[1]], text)

@@ -199,7 +199,7 @@ WHERE co.collversion IS NOT NULL AND co.collversion <> pg_catalog.pg_collation_a
 UNION ALL
 SELECT 'long-transaction', pg_catalog.format('pid %s, %s, open for %s s', a.pid,
            coalesce(nullif(a.application_name, ''), 'no application name'),
-           pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::numeric))
+           pg_catalog.to_char(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start), 'FM999,999,990'))
 FROM pg_catalog.pg_stat_activity a
 WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
   AND a.xact_start < pg_catalog.clock_timestamp() - interval '30 seconds'

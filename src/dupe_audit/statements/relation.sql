@@ -4,7 +4,6 @@
 SELECT c.oid AS relid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS table,
        pg_catalog.format('%I.%I', n.nspname, c.relname) AS name,
        pg_catalog.format('%I', pg_catalog.pg_get_userbyid(c.relowner)) AS owner,
-       greatest(c.reltuples, 0)::float8 AS estimated_rows,
        -- From the last VACUUM or ANALYZE: the size functions would wait for a lock on the table.
        (greatest(c.relpages, 0)::pg_catalog.int8
            + coalesce((SELECT greatest(toast.relpages, 0) FROM pg_catalog.pg_class toast WHERE toast.oid = c.reltoastrelid), 0))

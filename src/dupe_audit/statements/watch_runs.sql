@@ -4,7 +4,7 @@
 SELECT r.id, r.relid::pg_catalog.int8 AS relid, r.schema_name AS schema, r.table_name AS table, r.key_columns AS columns,
        r.constraint_name AS constraint, r.building, r.state, r.revision, r.extras, r.archived, r.restored,
        r.purged_at IS NOT NULL AS purged, r.started_at::pg_catalog.text AS started_at, r.finished_at::pg_catalog.text AS finished_at,
-       EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.relid) AS there,
+       EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.relid) AS table_exists,
        EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                WHERE n.nspname = 'dupe_audit' AND c.relname = pg_catalog.format('stage_%s', r.id)) AS staged,
        EXISTS (SELECT FROM pg_catalog.pg_constraint con

@@ -1,7 +1,8 @@
-"""Look at running work from beside it, and disturb nothing.
+"""Look at running work from another session, without disturbing it.
 
-Every look is a handful of single read-only statements without parameters, in autocommit: between them the session
-holds neither a lock nor a snapshot, so no build waits for it (F10), and each is ended soon if it takes long.
+Every look is a handful of single read-only statements without parameters, in autocommit. Between them the session
+holds neither a lock nor a snapshot, so no build waits for it, and each statement is cancelled soon if it takes long.
+A snapshot that is held blocks CREATE INDEX CONCURRENTLY (measured).
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from sqlalchemy import Connection, Row
 
 from dupe_audit import ledger
 from dupe_audit.postgres.driver import execute, pooler
-from dupe_audit.postgres.session import AT_WORK_NAMESPACE, LOCK_NAMESPACE
+from dupe_audit.postgres.locking import AT_WORK_NAMESPACE, LOCK_NAMESPACE
 from dupe_audit.statements import statement
-from dupe_audit.watch.facts import Blocker, Phase, Progress, RunSeen, Seen, View
+from dupe_audit.watch.facts import Activity, Blocker, Phase, Progress, RunSummary, View
 
-#: what bounds our own statements: a viewer gives up before anybody notices it
-BOUNDS = {
+#: the limits of our own statements: a viewer gives up before it delays another session
+LIMITS = {
     "statement_timeout": "5s",
     "lock_timeout": "500ms",
     "default_transaction_read_only": "on",
@@ -30,18 +31,22 @@ BOUNDS = {
 
 
 class Memory:
-    """What earlier looks saw: how far each build was, to say how fast it is, and who was dropping a constraint."""
+    """What earlier looks saw: how far each build was, to measure its speed, and who was dropping a constraint.
+
+    Args:
+        seconds: the span over which a speed is measured.
+    """
 
     def __init__(self, seconds: float = 60.0) -> None:
         self.seconds = seconds
-        self.dropping: set[int] = set()  #: sessions; while they step back between two tries they ask for nothing
-        self._seen: dict[tuple[int, str | None], deque[tuple[float, int]]] = {}
+        self.dropping: set[int] = set()  #: pids; while they step back between two tries they request no lock
+        self._samples: dict[tuple[int, str | None], deque[tuple[float, int]]] = {}
 
     def rate(self, pid: int, progress: Progress, now: float) -> float | None:
-        """Return units a second over the last minute of this phase; None until two looks saw it move."""
+        """Return units per second over the last minute of this phase; None until two looks saw it move."""
         if progress.done is None:
             return None
-        samples = self._seen.setdefault((pid, progress.step), deque())
+        samples = self._samples.setdefault((pid, progress.step), deque())
         if samples and progress.done < samples[-1][1]:
             samples.clear()  # another build of the same session
         samples.append((now, progress.done))
@@ -52,24 +57,25 @@ class Memory:
 
 
 def prepare(connection: Connection) -> None:
-    """Bound what this session can do to others, where it is the viewer's own."""
+    """Limit what this session can do to others, if it is the viewer's alone."""
     driver: Any = connection.connection.driver_connection
-    driver.prepare_threshold = None  # a prepared statement goes through the extended protocol, which F10 is about
+    # A prepared statement uses the extended protocol, which can keep a snapshot: see dupe_audit.statements.
+    driver.prepare_threshold = None
     if pooler(connection):
-        return  # the session is not ours alone: somebody else would find it read-only
-    for name, value in BOUNDS.items():
+        return  # other clients share the session and would find it read-only
+    for name, value in LIMITS.items():
         execute(connection, f"SET {name} = '{value}'")
 
 
 def look(connection: Connection, memory: Memory | None = None) -> View:
-    """Return what is at work in this database, and what stands unfinished.
+    """Return the work in progress in this database, and the runs that are unfinished.
 
     Args:
         connection: in autocommit, prepared by ``prepare``.
         memory: of the looks before.
 
     Raises:
-        DupeAuditError: the ledger is one of an earlier version.
+        DupeAuditError: the ledger was created by an earlier version.
         sqlalchemy.exc.DBAPIError: the connection was lost, or this role may not read the ledger.
     """
     at = str(execute(connection, "SELECT pg_catalog.clock_timestamp()::text").scalar_one())
@@ -79,39 +85,39 @@ def look(connection: Connection, memory: Memory | None = None) -> View:
     runs = execute(connection, statement("watch_runs")).all() if has_ledger else []
     working, busy = [], set()
     for worker in workers:
-        if not worker.ours:  # somebody else's build, which says nothing about our runs
-            working.append(_at_work(connection, worker, None, memory))
+        if not worker.ours:  # another program's build, which has nothing to do with our runs
+            working.append(_working(connection, worker, None, memory))
         elif worker.relid not in busy:
             busy.add(worker.relid)
-            own = next((one for one in runs if one.relid == worker.relid and not one.purged), None)
-            working.append(_at_work(connection, worker, own, memory))
-    shown = {seen.run.id for seen in working if seen.run}
-    # Whoever works on a table may be about to take up another run of it.
-    left = [_at_rest(connection, one, attended=one.relid in busy) for one in runs if one.id not in shown]
-    stalled = tuple(one for one in left if one.stalled)
-    resting = tuple(one for one in left if not one.stalled)[:10]
+            run = next((run for run in runs if run.relid == worker.relid and not run.purged), None)
+            working.append(_working(connection, worker, run, memory))
+    shown = {activity.run.id for activity in working if activity.run}
+    # A session that works on a table may be about to continue another run of it.
+    idle = [_idle(connection, run, attended=run.relid in busy) for run in runs if run.id not in shown]
+    stalled = tuple(activity for activity in idle if activity.stalled)
+    resting = tuple(activity for activity in idle if not activity.stalled)[:10]
     return View(at=at, ledger=has_ledger, working=tuple(working), stalled=stalled, resting=resting)
 
 
-def _at_work(connection: Connection, worker: Row[Any], own: Row[Any] | None, memory: Memory | None) -> Seen:
-    batches = execute(connection, statement("watch_batches", run=str(own.id))).one() if own else None
-    phase = _remembered(phase_of(worker, own, batches), worker.pid, memory)
+def _working(connection: Connection, worker: Row[Any], run: Row[Any] | None, memory: Memory | None) -> Activity:
+    batches = execute(connection, statement("watch_batches", run=str(run.id))).one() if run else None
+    phase = _remembered(phase_of(worker, run, batches), worker.pid, memory)
     progress, waiting = Progress(), bool(worker.waiting)
-    blockers = _blocking(connection, worker.pid) if waiting else ()
+    blockers = _blockers(connection, worker.pid) if waiting else ()
     if worker.building or (phase == "building" and worker.waiting):
-        progress = _build(connection, worker.pid, memory)
-    elif own and batches and phase in ("cleaning", "restoring"):
-        progress = _batches(own, batches, phase)
+        progress = _build_progress(connection, worker.pid, memory)
+    elif run and batches and phase in ("cleaning", "restoring"):
+        progress = _batch_progress(run, batches, phase)
         if _only_spared(batches):
-            waiting, progress = True, replace(progress, rate=None)  # what it was before says nothing about the wait
+            waiting, progress = True, replace(progress, rate=None)  # the earlier speed does not apply to the wait
     if phase in ("attaching", "dropping") or (waiting and not blockers):
-        # It steps back between its tries, so it may wait for them although it asks for nothing now.
+        # It steps back between its tries, so it may wait for the holders although it requests no lock now.
         blockers = _holders(connection, worker) or blockers
         waiting = waiting or bool(blockers)
-    return Seen(
-        schema=own.schema if own else worker.schema or "?",
-        table=own.table if own else worker.table or "?",
-        run=_run(own) if own else None,
+    return Activity(
+        schema=run.schema if run else worker.schema or "?",
+        table=run.table if run else worker.table or "?",
+        run=_summary(run) if run else None,
         phase=phase,
         progress=progress,
         pid=worker.pid,
@@ -122,6 +128,7 @@ def _at_work(connection: Connection, worker: Row[Any], own: Row[Any] | None, mem
 
 
 def _remembered(phase: Phase, pid: int, memory: Memory | None) -> Phase:
+    """Return "dropping" also for a session that drops a constraint and has stepped back between two tries."""
     if memory is None:
         return phase
     if phase == "preparing" and pid in memory.dropping:
@@ -130,34 +137,34 @@ def _remembered(phase: Phase, pid: int, memory: Memory | None) -> Phase:
     return phase
 
 
-def phase_of(worker: Any, own: Any, batches: Any) -> Phase:
-    """Judge from locks, catalog and ledger what a session does; it does not say so itself."""
+def phase_of(worker: Any, run: Any, batches: Any) -> Phase:
+    """Infer from locks, catalog and ledger what a session does; the session itself does not report it."""
     if worker.building:
         return "building"
-    if own is None:
+    if run is None:
         return "building" if worker.wanted == "ShareUpdateExclusiveLock" else "preparing"
     if _restores(batches) and not worker.upgrading:
         return "restoring"
-    if own.state == "cleaning":
-        return "cleaning" if own.staged or _only_spared(batches) else "ranking"
-    if own.state in ("clean", "failed") or own.building:
-        return _constraint_phase(worker, own)
-    return _later_phase(worker, own)
+    if run.state == "cleaning":
+        return "cleaning" if run.staged or _only_spared(batches) else "ranking"
+    if run.state in ("clean", "failed") or run.building:
+        return _constraint_phase(worker, run)
+    return _later_phase(worker, run)
 
 
-def _constraint_phase(worker: Any, own: Any) -> Phase:
-    if own.attached:
+def _constraint_phase(worker: Any, run: Any) -> Phase:
+    if run.attached:
         return "verifying"
-    if own.index_valid or worker.wanted == "AccessExclusiveLock":
+    if run.index_valid or worker.wanted == "AccessExclusiveLock":
         return "attaching"
-    if own.index_valid is False:
+    if run.index_valid is False:
         return "removing"
-    return "building" if own.building and worker.waiting else "preparing"
+    return "building" if run.building and worker.waiting else "preparing"
 
 
-def _later_phase(worker: Any, own: Any) -> Phase:
-    """Judge the work on a run that is enforced, dropped or restored."""
-    if own.state == "enforced":
+def _later_phase(worker: Any, run: Any) -> Phase:
+    """Infer the phase of a run that is enforced, dropped or restored."""
+    if run.state == "enforced":
         dropping: Phase = "dropping" if worker.wanted == "AccessExclusiveLock" else "preparing"
         return "verifying" if worker.upgrading else dropping
     return "preparing" if worker.upgrading else "restoring"
@@ -168,17 +175,17 @@ def _restores(batches: Any) -> bool:
 
 
 def _only_spared(batches: Any) -> bool:
-    """Tell whether the last batch could move nothing: its rows are locked, or referenced."""
+    """Return whether the last batch could move nothing: its rows are locked, or referenced."""
     return bool(batches and batches.spared and not batches.archived and not batches.restored)
 
 
-def _batches(own: Row[Any], batches: Row[Any], phase: Phase) -> Progress:
+def _batch_progress(run: Row[Any], batches: Row[Any], phase: Phase) -> Progress:
     if phase == "restoring":
-        return Progress(done=own.restored, total=own.archived, unit="rows", rate=batches.rate or None)
-    return Progress(done=own.archived, total=max(own.extras, own.archived), unit="extras", rate=batches.rate or None)
+        return Progress(done=run.restored, total=run.archived, unit="rows", rate=batches.rate or None)
+    return Progress(done=run.archived, total=max(run.extras, run.archived), unit="extras", rate=batches.rate or None)
 
 
-def _build(connection: Connection, pid: int, memory: Memory | None) -> Progress:
+def _build_progress(connection: Connection, pid: int, memory: Memory | None) -> Progress:
     row = execute(connection, statement("build_progress", pid=str(pid))).one_or_none()
     if row is None:  # hidden from this role, or over by now
         return Progress()
@@ -193,47 +200,47 @@ def _build(connection: Connection, pid: int, memory: Memory | None) -> Progress:
     return replace(progress, rate=memory.rate(pid, progress, time.monotonic())) if memory else progress
 
 
-def _blocking(connection: Connection, pid: int) -> tuple[Blocker, ...]:
+def _blockers(connection: Connection, pid: int) -> tuple[Blocker, ...]:
     rows = execute(connection, statement("watch_blocking", pid=str(pid)))
     return tuple(
-        Blocker(pid=one.pid or None, name=one.application_name or one.usename, state=one.state, seconds=one.seconds)
-        if one.pid
+        Blocker(pid=row.pid or None, name=row.application_name or row.usename, state=row.state, seconds=row.seconds)
+        if row.pid
         else Blocker(pid=None, name=None, state=None, seconds=None)
-        for one in rows
+        for row in rows
     )
 
 
 def _holders(connection: Connection, worker: Row[Any]) -> tuple[Blocker, ...]:
-    named: dict[object, Blocker] = {}
-    for one in execute(connection, statement("holders", relid=str(worker.relid))):
-        if one.pid != worker.pid:
-            name = one.gid if one.pid is None else one.application_name or one.usename
-            blocker = Blocker(pid=one.pid, name=name, state=one.state, seconds=one.seconds, lock=one.mode)
-            named.setdefault(one.pid or one.gid, blocker)
-    return tuple(named.values())
+    blockers: dict[object, Blocker] = {}
+    for row in execute(connection, statement("holders", relid=str(worker.relid))):
+        if row.pid != worker.pid:
+            name = row.gid if row.pid is None else row.application_name or row.usename
+            blocker = Blocker(pid=row.pid, name=name, state=row.state, seconds=row.seconds, lock=row.mode)
+            blockers.setdefault(row.pid or row.gid, blocker)
+    return tuple(blockers.values())
 
 
-def _at_rest(connection: Connection, own: Row[Any], *, attended: bool) -> Seen:
-    help_ = _help(connection, own) if own.there and not own.purged and not attended else None
-    return Seen(schema=own.schema, table=own.table, run=_run(own), stalled=help_ is not None, help=help_)
+def _idle(connection: Connection, run: Row[Any], *, attended: bool) -> Activity:
+    help_ = _help(connection, run) if run.table_exists and not run.purged and not attended else None
+    return Activity(schema=run.schema, table=run.table, run=_summary(run), stalled=help_ is not None, help=help_)
 
 
-def _help(connection: Connection, own: Row[Any]) -> str | None:
-    """Return what to do about a run that nobody works on; None where it has come to an end."""
-    again = f"Run the same alembic command again, or put its rows back: dupe-audit restore {own.id}"
-    if own.state == "failed":
+def _help(connection: Connection, run: Row[Any]) -> str | None:
+    """Return what to do about a run that no session works on; None if it has ended."""
+    again = f"Run the same alembic command again, or put its rows back: dupe-audit restore {run.id}"
+    if run.state == "failed":
         why = "Its last pass was refused: dupe-audit preflight says why"
-        return f"{why}; or put its rows back: dupe-audit restore {own.id}"
-    if own.state == "cleaning":
-        batches = execute(connection, statement("watch_batches", run=str(own.id))).one()
+        return f"{why}; or put its rows back: dupe-audit restore {run.id}"
+    if run.state == "cleaning":
+        batches = execute(connection, statement("watch_batches", run=str(run.id))).one()
         return again if _restores(batches) else "Run: alembic upgrade head"
-    if own.building and own.state != "enforced":
+    if run.building and run.state != "enforced":
         return "Run: alembic upgrade head"
-    if own.state == "dropped" and 0 < own.restored < own.archived:
+    if run.state == "dropped" and 0 < run.restored < run.archived:
         return again
     return None
 
 
-def _run(own: Row[Any]) -> RunSeen:
-    values = {name: getattr(own, name) for name in RunSeen.__slots__}
-    return RunSeen(**{**values, "columns": tuple(own.columns)})
+def _summary(run: Row[Any]) -> RunSummary:
+    values = {name: getattr(run, name) for name in RunSummary.__slots__}
+    return RunSummary(**{**values, "columns": tuple(run.columns)})

@@ -1,4 +1,4 @@
-"""What ``dupe-audit watch`` saw, as lines, as a live view, and as JSON."""
+"""The view of ``dupe-audit watch`` as lines, as a live view, and as JSON."""
 
 from __future__ import annotations
 
@@ -11,113 +11,114 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dupe_audit.findings import quantity
 from dupe_audit.render import plain
-from dupe_audit.watch.facts import Progress, Seen, View
+from dupe_audit.watch.facts import Activity, Progress, View
 
-#: what a phase is called where a person reads it
-_CALLED = {
+#: each phase in words
+_PHASES = {
     "preparing": "between two steps",
     "ranking": "ranking the table",
     "cleaning": "cleaning",
     "building": "building the index",
     "removing": "removing an unfinished index",
-    "attaching": "attaching the index as constraint",
+    "attaching": "attaching the index as a constraint",
     "verifying": "verifying",
     "dropping": "dropping the constraint",
     "restoring": "restoring",
 }
 
-_COUNTED = {"extras": "extras archived", "rows": "rows restored", "transactions": "transactions waited for"}
+_UNITS = {"extras": "extras archived", "rows": "rows restored", "transactions": "transactions waited for"}
 
-NOTHING = "Nothing runs."
-NO_LEDGER = "Nothing runs, and nothing was ever cleaned in this database."
+NOTHING = "Nothing is running."
+NO_LEDGER = "Nothing is running, and nothing was ever cleaned in this database."
+
+_HIDDEN = "this role cannot see what the session does (GRANT pg_read_all_stats)"
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a person reads them."""
+    """Return seconds as people read them: ``59 s``, ``1 min 0 s``, ``2 h 1 min``."""
     whole = max(1, round(seconds))
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
 
 
-def title(seen: Seen) -> str:
-    """Return which run of which table this is."""
-    table = f"{seen.schema}.{seen.table}"
-    if seen.run is None:
+def title(activity: Activity) -> str:
+    """Return the run and its table."""
+    table = f"{activity.schema}.{activity.table}"
+    if activity.run is None:
         return table
-    return f"run {seen.run.id}, {table} ({', '.join(seen.run.columns)})"
+    return f"run {activity.run.id}, {table} ({', '.join(activity.run.columns)})"
 
 
-def kind(seen: Seen) -> tuple[object, ...]:
-    """Return what makes a line worth writing at once: everything but figures that grow."""
-    who = tuple((one.pid, one.name) for one in seen.blockers)
-    return seen.phase, seen.progress.step, seen.waiting, who, seen.stalled, seen.run and (seen.run.id, seen.run.state)
+def kind(activity: Activity) -> tuple[object, ...]:
+    """Return what makes a line worth writing at once: everything except figures that grow."""
+    run = activity.run and (activity.run.id, activity.run.state)
+    blockers = tuple((blocker.pid, blocker.name) for blocker in activity.blockers)
+    return activity.phase, activity.progress.step, activity.waiting, blockers, activity.stalled, run
 
 
-def line(seen: Seen) -> str:
+def line(activity: Activity) -> str:
     """Return everything about one table in one line."""
-    run = f"run {seen.run.id} " if seen.run else ""
-    parts = [f"{run}{seen.schema}.{seen.table}: {_doing(seen)}"]
-    if figures := _figures(seen.progress):
+    run = f"run {activity.run.id} " if activity.run else ""
+    parts = [f"{run}{activity.schema}.{activity.table}: {_doing(activity)}"]
+    if figures := _figures(activity.progress):
         parts.append(figures)
-    if seen.waiting:
-        parts.append(_waits(seen))
-    if seen.hidden:
+    if activity.waiting:
+        parts.append(_waits(activity))
+    if activity.hidden:
         parts.append(_HIDDEN)
-    return plain("; ".join(parts) + (f". {seen.help}" if seen.help else ""))
+    return plain("; ".join(parts) + (f". {activity.help}" if activity.help else ""))
 
 
-_HIDDEN = "this role may not see what the session does (GRANT pg_read_all_stats)"
+def _doing(activity: Activity) -> str:
+    if activity.phase is None:
+        return _state(activity)
+    step = f" ({activity.progress.step})" if activity.progress.step else ""
+    return f"{_PHASES[activity.phase]}{step}"
 
 
-def _doing(seen: Seen) -> str:
-    if seen.phase is None:
-        return _state(seen)
-    step = f" ({seen.progress.step})" if seen.progress.step else ""
-    return f"{_CALLED[seen.phase]}{step}"
-
-
-def _state(seen: Seen) -> str:
-    run = seen.run
+def _state(activity: Activity) -> str:
+    run = activity.run
     if run is None:
         return "unknown"
     state = f"{run.state}, purged" if run.purged else run.state
-    counts = f"{run.archived:,} rows archived" + (f", {run.restored:,} restored" if run.restored else "")
-    if seen.stalled:
-        return f"UNFINISHED, and nobody works on it ({state}; {counts} of {run.extras:,} extras)"
+    restored = f", {run.restored:,} restored" if run.restored else ""
+    if activity.stalled:
+        archived = f"{run.archived:,} of {quantity(run.extras, 'extra')} archived"
+        return f"UNFINISHED, and no session works on it ({state}; {archived}{restored})"
     constraint = f" by {run.constraint}" if run.state == "enforced" and run.constraint else ""
     without = ", without a constraint" if run.state == "clean" else ""
-    return f"{state}{constraint}{without}; {counts}"
+    return f"{state}{constraint}{without}; {quantity(run.archived, 'row')} archived{restored}"
 
 
 def _figures(progress: Progress) -> str:
     if progress.done is None or progress.unit is None:
         return ""
     total = "" if progress.total is None else f" of {progress.total:,}"
-    told = [f"{progress.done:,}{total} {_COUNTED.get(progress.unit, progress.unit)}"]
+    parts = [f"{progress.done:,}{total} {_UNITS.get(progress.unit, progress.unit)}"]
     if progress.rate:
-        told.append(f"{progress.rate:,.0f} a second")
+        parts.append(f"{progress.rate:,.0f} per second")
     if progress.eta:
-        told.append(f"about {duration(progress.eta)} left in this phase")
-    return ", ".join(told)
+        parts.append(f"about {duration(progress.eta)} left in this phase")
+    return ", ".join(parts)
 
 
-def _waits(seen: Seen) -> str:
-    whom = "; ".join(str(one) for one in seen.blockers) or "somebody who has let go by now"
-    return f"waiting for {whom}"
+def _waits(activity: Activity) -> str:
+    blockers = "; ".join(str(blocker) for blocker in activity.blockers)
+    return f"waiting for {blockers or 'a session that has released its lock since'}"
 
 
 def lines(view: View) -> list[str]:
-    """Return one line for each table, or one that says that there is nothing."""
-    told = [line(seen) for seen in (*view.working, *view.stalled)]
-    return told or [rest(view)]
+    """Return one line per table, or one that says that nothing is running."""
+    return [line(activity) for activity in (*view.working, *view.stalled)] or [idle(view)]
 
 
-def rest(view: View) -> str:
-    """Return what to say where nothing runs."""
+def idle(view: View) -> str:
+    """Return the line for a database in which nothing is running."""
     if not view.ledger:
         return NO_LEDGER
     return f"{NOTHING} Last: {line(view.resting[0])}" if view.resting else NOTHING
@@ -125,17 +126,15 @@ def rest(view: View) -> str:
 
 def live(view: View) -> RenderableType:
     """Return the view that a terminal redraws."""
-    blocks = [_block(seen) for seen in (*view.working, *view.stalled)]
-    body = blocks or [Text(rest(view))]
-    return Group(
-        *body, Text(f"{view.at[11:19]} by the server's clock; Ctrl-C ends the view and nothing else", style="dim")
-    )
+    blocks = [_block(activity) for activity in (*view.working, *view.stalled)]
+    body = blocks or [Text(idle(view))]
+    return Group(*body, Text(f"{view.at[11:19]}, the server's clock; Ctrl-C ends only this view", style="dim"))
 
 
-def _block(seen: Seen) -> RenderableType:
-    parts: list[RenderableType] = [Text(plain(title(seen)), style="bold")]
-    doing = Text(plain(_doing(seen)), style="bold red" if seen.stalled else "green")
-    progress = seen.progress
+def _block(activity: Activity) -> RenderableType:
+    parts: list[RenderableType] = [Text(plain(title(activity)), style="bold")]
+    doing = Text(plain(_doing(activity)), style="bold red" if activity.stalled else "green")
+    progress = activity.progress
     row = Table.grid(padding=(0, 2))
     if progress.total and progress.done is not None:
         bar = ProgressBar(total=progress.total, completed=min(progress.done, progress.total), width=30)
@@ -143,14 +142,14 @@ def _block(seen: Seen) -> RenderableType:
     else:
         row.add_row(doing)
     below = [Text(_figures(progress))] if _figures(progress) else []
-    if seen.waiting:
-        below.append(Text(plain(_waits(seen)), style="yellow"))
-    if seen.hidden:
+    if activity.waiting:
+        below.append(Text(plain(_waits(activity)), style="yellow"))
+    if activity.hidden:
         below.append(Text(_HIDDEN, style="dim"))
-    if seen.help:
-        below.append(Text(seen.help, style="yellow"))
+    if activity.help:
+        below.append(Text(activity.help, style="yellow"))
     rows: list[RenderableType] = [row, *below]
-    parts += [Padding(one, (0, 0, 0, 2)) for one in rows]
+    parts += [Padding(content, (0, 0, 0, 2)) for content in rows]
     return Padding(Group(*parts), (0, 0, 1, 0))
 
 
@@ -159,13 +158,13 @@ def as_json(view: View) -> dict[str, Any]:
     return {
         "at": view.at,
         "ledger": view.ledger,
-        "working": [_seen_json(seen) for seen in view.working],
-        "stalled": [_seen_json(seen) for seen in view.stalled],
-        "resting": [_seen_json(seen) for seen in view.resting],
+        "working": [_activity_json(activity) for activity in view.working],
+        "stalled": [_activity_json(activity) for activity in view.stalled],
+        "resting": [_activity_json(activity) for activity in view.resting],
     }
 
 
-def _seen_json(seen: Seen) -> dict[str, Any]:
-    told = asdict(seen)
-    told["progress"]["eta"] = seen.progress.eta
-    return told
+def _activity_json(activity: Activity) -> dict[str, Any]:
+    values = asdict(activity)
+    values["progress"]["eta"] = activity.progress.eta
+    return values

@@ -39,7 +39,7 @@ def test_a_partitioned_table_is_reported_once_and_without_directives(project, fa
     report = project.check()
     assert [("unique-over-duplicates", "b2")] == failing(report), report
     [(message, help_)] = stopped(report)
-    assert f"public.{table} would stop" in message
+    assert f"Duplicates in public.{table} stop this revision" in message
     assert "archive_duplicates" not in help_
 
 

@@ -328,7 +328,7 @@ def test_pending_revisions_and_the_duplicates_that_would_stop_them(orders, faili
     url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     report = orders.check(against=url)
     assert {("revision-pending", "b2"), ("duplicates-in-wait", "b2")} == set(failing(report))
-    assert "1 extra in " in next(
+    assert "1 extra under" in next(
         result.finding.message for result in report.failing if result.finding.id == "duplicates-in-wait"
     )
     assert [(3,)] == sql("SELECT count(*) FROM orders")

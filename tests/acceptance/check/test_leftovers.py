@@ -54,5 +54,5 @@ def test_the_log_of_a_trigger_does_not_fail_the_check(orders, failing):
 
     assert [] == failing(report), report
     assert "info" == gained.severity
-    assert "public.audit has rows that it did not have" in gained.message
-    assert "after the trip of public.orders" in gained.message
+    assert "public.audit has additional rows" in gained.message
+    assert "after the round trip of public.orders" in gained.message

@@ -42,7 +42,7 @@ def test_cleans_or_says_why_not(start, admin):
     """Duplicates do not stop the job, divergent ones do with Alembic's exit code, and without them it goes on."""
     start("migrate", "alembic", "upgrade", "014").ended(0)
     admin(f"{ACTION} FROM generate_series(1, 3)")
-    assert "2 extras have to leave" in start("migrate").ended(0)
+    assert "2 extras to archive" in start("migrate").ended(0)
     assert [(1, 2)] == admin("SELECT (SELECT count(*) FROM agent_actions), sum(archived) FROM dupe_audit.run")
 
     start("migrate", "alembic", "downgrade", "016").ended(0)

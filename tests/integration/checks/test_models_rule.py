@@ -166,7 +166,7 @@ def test_an_invalid_index_is_reported_and_alembic_does_not_see_it(conn, sql):
 
     results = compared(snapshot(conn), metadata)
     assert (
-        "The uniqueness of public.t is not the same in the database and in the models: "
+        "The uniqueness of public.t differs between the database and the models: "
         "index spoilt (a): its index is INVALID."
     ) in [result.finding.message for result in results]
     assert ["unique-differs"] * 4 == [result.finding.id for result in results]

@@ -85,12 +85,13 @@ def test_a_plain_unique_constraint_is_reported_without_wrong_advice():
     assert ["require-lock-timeout", "require-statement-timeout", "disallowed-unique-constraint"] == rules(PLAIN)
     assert not any("NOT VALID" in result.finding.help for result in results)
     assert (
-        'squawk says of revision 2, ALTER TABLE t ADD CONSTRAINT "uq é" UNIQUE (a): Adding a `UNIQUE` constraint '
+        'squawk reports for revision 2, ALTER TABLE t ADD CONSTRAINT "uq é" UNIQUE (a): Adding a `UNIQUE` constraint '
         "requires an `ACCESS EXCLUSIVE` lock which blocks reads and writes to the table while the index is built "
         "(disallowed-unique-constraint)." == results[2].finding.message
     )
     assert results[2].finding.help.startswith(
-        "Create an index `CONCURRENTLY` and create the constraint using the index. Or leave the rule out"
+        "Create an index `CONCURRENTLY` and create the constraint using the index. "
+        "If you disagree with the rule, leave it out"
     )
     assert ("versions/2.py", 7, "2") == (results[2].place.file, results[2].place.line, results[2].place.revision)
 

@@ -253,7 +253,7 @@ def test_the_text_and_place_of_the_finding(step, tmp_path):
     file.write_text('SQL = """\n    INSERT INTO orders (customer) VALUES (%s)"""\n')
     (result,) = run_rule(step.after, file, empty_trips=(step,))
     assert (
-        "This INSERT into public.orders raises 23505 where its key is there, once the uniqueness is: "
+        "This INSERT into public.orders will raise 23505 when its key exists, because of "
         "uq_orders (customer, day), which revision 2 adds." == result.finding.message
     )
     assert ("writers", file.as_posix(), 2, "2") == (
@@ -332,12 +332,12 @@ def test_what_cannot_be_parsed_is_counted_once_per_file(orders, tmp_path):
         ("sql-unreadable", 1),
     ] == ids_and_lines(results)
     assert [
-        f"INSERT statements in this file that could not be read, and so were not checked: {subject}."
+        f"INSERT statements in this file that could not be read and were not checked: {subject}."
         for subject in (
-            "2, the first in line 2",
-            "1, the first in line 1",
-            "1, the first in line 2",
-            "1, the first in line 1",
+            "2, the first on line 2",
+            "1, the first on line 1",
+            "1, the first on line 2",
+            "1, the first on line 1",
         )
     ] == [result.finding.message for result in results]
     assert {"info"} == {result.finding.severity for result in results}

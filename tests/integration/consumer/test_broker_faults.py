@@ -54,7 +54,7 @@ def test_dead_letters_that_cannot_be_delivered_stop_it(mock, topic, consumer_fil
     file = consumer_file(mock.address, topic, more='[dlq]\ntimeout = "1s"\nattempts = 2')
     error = inside(file).ended(3)
 
-    assert f"1 dead letters could not be delivered to '{topic}-dlq' in 2 attempts" in error
+    assert f"1 dead letter could not be delivered to '{topic}-dlq' in 2 attempts" in error
     assert 0 == mock.committed(f"g-{topic}", topic)
 
     mock.topic_error(f"{topic}-dlq", 0)

@@ -113,7 +113,7 @@ def test_a_replay_does_not_read_its_own_dead_letters(broker, topic, table, consu
     """What is rejected again is the next replay's, also where a partition is not known to have had an end before it."""
     broker.produce(f"{topic}-dlq", [b"%d" % n for n in range(5)])
     until = time.monotonic() + 5  # so that what it sends comes back while it still reads
-    monkeypatch.setattr(Source, "_end", lambda *_: None)
+    monkeypatch.setattr(Source, "_end_offset", lambda *_: None)
     monkeypatch.setattr(Source, "finished", lambda _: time.monotonic() > until)
     replay = inside(consumer_file(broker.address, topic), replay=True)
     replay.ended(1)

@@ -90,7 +90,7 @@ def test_h115_publication_of_all_tables_needs_the_ledger_at_the_subscriber(sql, 
     """A subscriber to all tables stops at the ledger's first row, which is refused, and catches up once it has it."""
     other = subscriber("FOR ALL TABLES")
     (told,) = blockers(conn, KEY, CleanupRule())
-    assert ("published-ledger", True) == (told.id, "Publication p is for all tables" in told.message)
+    assert ("published-ledger", True) == (told.id, "Publication p is FOR ALL TABLES" in told.message)
     assert [] == blockers(conn, KEY, CleanupRule(), accept=["published-ledger"])
     run_all(conn)
     wait_until(lambda: other.ask("SELECT 1 FROM pg_stat_subscription_stats WHERE apply_error_count > 0"))

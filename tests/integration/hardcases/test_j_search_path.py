@@ -11,7 +11,7 @@ from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import Blocked
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
-from dupe_audit.postgres.session import holders
+from dupe_audit.postgres.locking import holders
 from dupe_audit.preflight import blockers, preflight
 from dupe_audit.restore import restore
 from dupe_audit.verify import verify
@@ -93,7 +93,7 @@ def walk(conn, key, rule):
     enforce(conn, key, BuildRule(comment="trapped"))
     assert [] == [f.id for f in verify(conn, key).findings if f.severity == "error"]
     drop(conn, key, BuildRule())
-    (run, _), *_ = ledger.find(conn, f"table_name = '{key.table}'")
+    (run, _), *_ = ledger.find_runs(conn, f"table_name = '{key.table}'")
     list(restore(conn, run.id))
 
 

@@ -13,10 +13,10 @@ import psycopg
 
 from dupe_audit.cli import main
 from dupe_audit.consumer import fields
-from dupe_audit.consumer.batch import Batch
+from dupe_audit.consumer.batch import EventBatch
 from dupe_audit.consumer.database import Database
 from dupe_audit.consumer.dlq import DeadLetters, Letter
-from dupe_audit.consumer.logs import say
+from dupe_audit.consumer.logs import log_event
 from dupe_audit.consumer.loop import Loop
 from dupe_audit.writer import Outcome, Unavailable
 from torture.consumer.invariants import INVENTED, LETTERS, OFFSETS
@@ -39,14 +39,14 @@ class Mutant:
 
 def commit_first() -> None:
     """Commit what was polled, then write it."""
-    settle = Loop._settle
+    process = Loop._process
 
     def hasty(self: Loop, messages: list[Any]) -> None:
-        offsets = Batch(messages, self._decode, self._config.events).offsets()
-        self._early += self._source.commit(offsets, self._waiting)
-        settle(self, messages)
+        offsets = EventBatch(messages, self._decode, self._config.events).offsets()
+        self._pending += self._source.commit(offsets, self._heartbeat)
+        process(self, messages)
 
-    Loop._settle = hasty  # type: ignore[method-assign]
+    Loop._process = hasty  # type: ignore[method-assign]
 
 
 def swallow() -> None:
@@ -58,7 +58,7 @@ def swallow() -> None:
                 try:
                     connection.execute(f"{INTO} ON CONFLICT DO NOTHING", row)
                 except psycopg.Error as error:
-                    say("an error, and on we go", sqlstate=error.sqlstate)
+                    log_event("an error, and on we go", sqlstate=error.sqlstate)
         return [Outcome(kind="inserted")] * len(rows)
 
     Database.write = write  # type: ignore[method-assign]
@@ -95,7 +95,7 @@ class _Away:
         self._database = database
 
     def __enter__(self) -> psycopg.Connection[Any]:
-        return self._database._opened_connection()
+        return self._database._ready_connection()
 
     def __exit__(self, _type: object, error: object, _traceback: object) -> None:
         if isinstance(error, psycopg.Error):
@@ -107,9 +107,9 @@ def forget_letters() -> None:
     """Hand dead letters to the client library and call that delivered."""
 
     def send(self: DeadLetters, letters: Sequence[Letter], *_: object, **__: object) -> None:
-        producer = self._ready()
-        for one in letters:
-            producer.produce(one.topic, one.value, one.key, headers=list(one.headers))
+        producer = self._ready_producer()
+        for letter in letters:
+            producer.produce(letter.topic, letter.value, letter.key, headers=list(letter.headers))
         producer.poll(0)
 
     DeadLetters.send = send  # type: ignore[method-assign]

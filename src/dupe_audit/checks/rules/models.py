@@ -9,7 +9,7 @@ from dupe_audit.checks.evidence import Evidence, table_named
 from dupe_audit.checks.models.included import Included
 from dupe_audit.checks.models.keys import ModelKey, keys_of, truncated
 from dupe_audit.checks.report import Found, Place
-from dupe_audit.findings import finding
+from dupe_audit.findings import CheckId, finding
 from dupe_audit.schema.facts import Catalog, Index, Table
 
 _NULL_TEST = re.compile(r"(\w+) is( not)? null")
@@ -61,7 +61,7 @@ def _compare(evidence: Evidence, table: Table, declared: list[ModelKey], include
             yield _result(evidence, "unique-missing-in-models", _described(index), table, index)
 
 
-def _result(evidence: Evidence, id_: str, subject: str, table: Table, index: Index | None) -> Found:
+def _result(evidence: Evidence, id_: CheckId, subject: str, table: Table, index: Index | None) -> Found:
     place = Place() if index is None else _place(evidence, index)
     return Found(rule="models", finding=finding(id_, subject, table=str(table)), place=place)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dupe_audit.checks.evidence import Evidence
 from dupe_audit.checks.report import Found
-from dupe_audit.findings import finding
+from dupe_audit.findings import finding, quantity
 
 RULE = "pending"
 
@@ -20,5 +20,5 @@ def check(evidence: Evidence) -> Iterator[Found]:
             yield Found(rule=RULE, finding=finding("revision-pending", revision.id), place=revision.place())
     for waiting in evidence.target.waiting:
         place = evidence.revision(waiting.revision).place()
-        extras = f"{waiting.extras:,} {'extra' if waiting.extras == 1 else 'extras'} in {waiting.key}"
+        extras = f"{quantity(waiting.extras, 'extra')} under the key {waiting.key}"
         yield Found(rule=RULE, finding=finding("duplicates-in-wait", extras, table=waiting.table), place=place)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dupe_audit.checks.evidence import Evidence, Failure, Revision, SeededTrip
 from dupe_audit.checks.report import Found
-from dupe_audit.findings import finding
+from dupe_audit.findings import CheckId, finding, quantity
 from dupe_audit.postgres.sqlstates import FEATURE_NOT_SUPPORTED, UNDEFINED_FILE, UNIQUE_VIOLATION
 
 RULE = "round-trip"
@@ -69,9 +69,9 @@ def _downgraded(trip: SeededTrip, *, except_for: set[str]) -> Iterator[Found]:
             continue  # it has its own trip, with more rows in it
         if lost == 0 and table != trip.table:
             # For example, a trigger logs changes of the table into another one; every row that existed is back.
-            details = finding("rows-gained", f"{gained:,} after the trip of {trip.table}", table=table)
+            details = finding("rows-gained", f"{gained:,} after the round trip of {trip.table}", table=table)
         else:
-            subject = f"{_count(lost, 'row')} {_are(lost)} lost and {gained:,} {_are(gained)} new or changed"
+            subject = f"{quantity(lost, 'row')} lost, {gained:,} new or changed"
             details = finding("rows-lost", subject, table=table)
         yield Found(rule=RULE, finding=details, place=trip.revision.place(downgrade=True))
     if trip.second_upgrade_failure:
@@ -79,22 +79,15 @@ def _downgraded(trip: SeededTrip, *, except_for: set[str]) -> Iterator[Found]:
 
 
 def _stopped_by_duplicates(trip: SeededTrip, failure: Failure) -> Found:
-    rows = _count(trip.filled.rows if trip.filled else 0, "row")
+    rows = quantity(trip.filled.rows if trip.filled else 0, "row")
     # Without extras before the upgrade, the revision itself writes values that are not unique.
-    duplicates = f"{_count(trip.extras, 'extra')} in {rows}" if trip.extras else f"the values that it writes to {rows}"
-    subject = f"{duplicates} {_are(trip.extras)} not unique in {trip.key}"
-    details = finding("unique-over-duplicates", subject, table=trip.table)
+    duplicates = (
+        f"{quantity(trip.extras, 'extra')} in {rows}" if trip.extras else f"the values that it writes to {rows}"
+    )
+    details = finding("unique-over-duplicates", f"{duplicates}, key {trip.key}", table=trip.table)
     if trip.suggestion:
         details = replace(details, help=f"{details.help} Write: {trip.suggestion}")
     return Found(rule=RULE, finding=details, place=trip.revision.place(failure.line))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
 
 
 def _hinted(result: Found, failure: Failure) -> Found:
@@ -106,7 +99,7 @@ def _hinted(result: Found, failure: Failure) -> Found:
 
 
 def _failed(
-    id_: str, revision: Revision, failure: Failure, *, table: str = "the table", downgrade: bool = False
+    id_: CheckId, revision: Revision, failure: Failure, *, table: str = "the table", downgrade: bool = False
 ) -> Found:
     return Found(
         rule=RULE,
@@ -115,5 +108,5 @@ def _failed(
     )
 
 
-def _found(id_: str, trip: SeededTrip, subject: str) -> Found:
+def _found(id_: CheckId, trip: SeededTrip, subject: str) -> Found:
     return Found(rule=RULE, finding=finding(id_, subject, table=trip.table), place=trip.revision.place())

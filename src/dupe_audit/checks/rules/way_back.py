@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dupe_audit.checks.evidence import EmptyTrip, Evidence, Revision
 from dupe_audit.checks.report import Found
-from dupe_audit.findings import finding
+from dupe_audit.findings import CheckId, finding
 from dupe_audit.schema.snapshot import differences
 
 RULE = "way-back"
@@ -39,5 +39,5 @@ def _downgraded(trip: EmptyTrip) -> Iterator[Found]:
             yield _found("downgrade-differs", revision, ", ".join(changes[:SHOWN]) + more)
 
 
-def _found(id_: str, revision: Revision, subject: str, *, line: int | None = None) -> Found:
+def _found(id_: CheckId, revision: Revision, subject: str, *, line: int | None = None) -> Found:
     return Found(rule=RULE, finding=finding(id_, subject), place=revision.place(line, downgrade=True))

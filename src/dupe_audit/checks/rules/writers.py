@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dupe_audit.checks.code.arbiters import Judgement, by_name, judge, no_index, unfit
+from dupe_audit.checks.code.arbiters import Judgement, Problem, by_name, judge, no_index, unfit
 from dupe_audit.checks.code.sql_sources import ArbiterCall, SourceFile, source_files
 from dupe_audit.checks.code.sql_text import Insert, inserts, is_hole, missing
 from dupe_audit.checks.evidence import Evidence, table_named
 from dupe_audit.checks.report import Found, Place
 from dupe_audit.checks.trial.project import relative
-from dupe_audit.findings import finding
+from dupe_audit.findings import CheckId, finding
 from dupe_audit.schema.facts import Catalog, Index, Table
 
 __all__ = ["check", "missing"]
 
 #: problem of an arbiter → finding
-_FINDINGS = {"missing": "no-arbiter", "unfit": "arbiter-unfit"}
+_FINDINGS: dict[Problem, CheckId] = {"missing": "no-arbiter", "unfit": "arbiter-unfit"}
 
 #: words in the definition of a column whose default differs from row to row
 _DIFFERS_BY_ROW = ("nextval(", "uuid", "random(", " IDENTITY ")
@@ -85,11 +85,11 @@ class _FileJudge:
             yield from self._arbiter_call(call)
         if unparsed:
             first = min(unparsed)
-            yield self._result("sql-unreadable", f"{len(unparsed):,}, the first in line {first}", "", first)
+            yield self._result("sql-unreadable", f"{len(unparsed):,}, the first on line {first}", "", first)
 
     def _result(
         self,
-        id_: str,
+        id_: CheckId,
         subject: str,
         table: str,
         line: int,
@@ -141,7 +141,8 @@ class _FileJudge:
         """Judge a call of SQLAlchemy's; its table is unknown, so a suitable index of any table is enough."""
         judged = self._judged_call(call)
         if judged.problem is not None:
-            yield self._result(_FINDINGS[judged.problem], judged.target, "any table", call.line)
+            table = "any table" if judged.problem == "missing" else "its table"
+            yield self._result(_FINDINGS[judged.problem], judged.target, table, call.line)
 
     def _judged_call(self, call: ArbiterCall) -> Judgement:
         indexes = self._schema.indexes

@@ -19,6 +19,7 @@ from dupe_audit.checks.trial.scratch import Scratch
 from dupe_audit.checks.trial.suggest import suggestion
 from dupe_audit.connect import connect
 from dupe_audit.errors import DupeAuditError
+from dupe_audit.findings import FindingId, quantity
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import FAILED_TRANSACTION, reason, sqlstate
 from dupe_audit.schema.facts import Catalog, Index, Table
@@ -30,7 +31,7 @@ from dupe_audit.statements import ident
 from dupe_audit.verify import verify_named
 
 #: finding with which one of our directives refuses → the kind of extras that causes it
-REFUSALS: dict[str, Shape] = {
+REFUSALS: dict[FindingId, Shape] = {
     "divergent-duplicates": "divergent",
     "foreign-key-references": "referenced",
     "cannot-repoint": "referenced",
@@ -211,8 +212,7 @@ class _Trial:
                 if not proof.ok:
                     return " ".join(finding.message for finding in proof.findings).rstrip(".")
             elif extras := count_extras(connection, ident(table.schema, table.name), current):
-                remaining = "1 extra remains" if extras == 1 else f"{extras:,} extras remain"
-                return f"{remaining} under {key_of(current)}"
+                return f"{quantity(extras, 'extra')} left under the key {key_of(current)}"
         return None
 
 

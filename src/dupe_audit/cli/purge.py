@@ -1,0 +1,31 @@
+"""Drop the archives of runs."""
+
+from __future__ import annotations
+
+import click
+
+from dupe_audit import ledger
+from dupe_audit.cli.options import database_options, opened
+from dupe_audit.errors import Refused
+from dupe_audit.findings import quantity
+
+
+@click.command("purge")
+@click.argument("numbers", metavar="RUN...", type=click.IntRange(min=1), nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@database_options
+def purge_command(numbers: tuple[int, ...], yes: bool, database_url: str | None, config: str | None) -> None:
+    """Drop archives that are no longer needed. Rows that were not restored are lost for good.
+
+    \b
+    Example: dupe-audit purge 1 --yes
+    """
+    with opened(database_url, config) as (connection, _url, _config):
+        for number in numbers:
+            run, _rule = ledger.get_run(connection, number)
+            rows = quantity(run.archived - run.restored, "row")
+            question = f"The archive of run {number} holds the only copy of {rows} of {run.table_name}. Drop it?"
+            if not yes and not click.confirm(question, err=True):
+                raise Refused([], lead=f"Run {number} was not purged.")
+            ledger.purge(connection, number)
+            click.echo(f"run {number}: archive dropped")

@@ -1,0 +1,20 @@
+"""Findings about the duplicates themselves."""
+
+from __future__ import annotations
+
+from dupe_audit.findings.entry import Entry
+from dupe_audit.findings.ids import StepId
+
+DUPLICATES: dict[StepId, Entry] = {
+    "duplicates": Entry(
+        "warning",
+        "{subject}.",
+        "Let the upgrade archive the extras before it adds the constraint: op.archive_duplicates(…). Nothing is lost; the downgrade restores them.",
+    ),
+    "divergent-duplicates": Entry(
+        "error",
+        "Rows with the same key carry different data in {subject}; dropping any of them could lose something.",
+        "Look at them (dupe-audit preflight … --show-keys), then choose: correct the data, name the columns that may differ with ignore=[…], "
+        "or keep one row by rule and archive the others with divergent='archive'.",
+    ),
+}

@@ -1,0 +1,36 @@
+"""Findings about indexes and constraints that already exist on the table."""
+
+from __future__ import annotations
+
+from dupe_audit.findings.entry import Entry
+from dupe_audit.findings.ids import StepId
+
+INDEXES: dict[StepId, Entry] = {
+    "already-enforced": Entry("info", "{subject} already enforces the key.", "No action needed."),
+    "equivalent-index": Entry(
+        "error",
+        "{subject} already enforces the same key; a second index would only make writes slower.",
+        "Use the existing one. If it is an index: ALTER INDEX … RENAME TO the constraint's name, and run this again, which attaches it. "
+        "If it is a constraint: ALTER TABLE {table} RENAME CONSTRAINT … TO …;",
+    ),
+    "stricter-index": Entry(
+        "warning",
+        "{subject} is already unique on fewer of these columns, so the key cannot have duplicates.",
+        "Leave the new constraint out, or drop the existing one if it is too strict.",
+    ),
+    "invalid-index": Entry(
+        "error",
+        "Index {subject} is invalid, left behind by a failed build; it can still reject writes.",
+        "Drop it if no session is building it: DROP INDEX CONCURRENTLY {subject}; An interrupted upgrade of dupe-audit drops its own index when it is run again.",
+    ),
+    "live-build": Entry(
+        "error",
+        "Another session (pid {subject}) is building an index on {table}.",
+        "Wait until it ends; if its client is gone: SELECT pg_terminate_backend({subject});",
+    ),
+    "wrong-definition": Entry(
+        "error",
+        "{subject} already exists with another definition: other columns, NULL rule, INCLUDE or deferrability.",
+        "Choose another name, or drop the existing one. Nothing is adopted or dropped because of its name alone.",
+    ),
+}

@@ -1,0 +1,59 @@
+"""Findings after the change: what verify finds, and what a restore leaves."""
+
+from __future__ import annotations
+
+from dupe_audit.findings.entry import Entry
+from dupe_audit.findings.ids import StepId
+
+OUTCOME: dict[StepId, Entry] = {
+    # verify
+    "constraint-missing": Entry(
+        "error", "{table} has no constraint {subject}.", "Run: alembic upgrade head. It continues where it stopped."
+    ),
+    "index-not-valid": Entry(
+        "error",
+        "The index of constraint {subject} is invalid, so it does not reliably enforce anything.",
+        "Run: alembic upgrade head. It drops its own invalid index and builds it again.",
+    ),
+    "duplicates-remain": Entry(
+        "error",
+        "{table} still holds {subject}, counted without any index.",
+        "If the constraint exists, its index is corrupt: resolve the duplicates, then REINDEX. Otherwise run: alembic upgrade head.",
+    ),
+    "index-corrupt": Entry(
+        "error",
+        "amcheck reports that the index is corrupt: {subject}.",
+        "REINDEX INDEX CONCURRENTLY …; If that fails on duplicates, downgrade and upgrade again. Then check the storage.",
+    ),
+    "amcheck-missing": Entry(
+        "info",
+        "The extension amcheck is not installed, or this role may not use it; the index was judged by the catalog and a count alone.",
+        "Optional: CREATE EXTENSION amcheck;",
+    ),
+    "archive-missing": Entry(
+        "error",
+        "The archive of run {subject} is gone, although its rows were neither restored nor purged.",
+        "Restore table dupe_audit.archive_{subject} from a backup, or accept the loss: dupe-audit purge {subject}",
+    ),
+    "ledger-mismatch": Entry(
+        "error",
+        "The ledger's sums do not agree: {subject}.",
+        "The ledger or an archive was changed by hand. Compare dupe_audit.batch with the archive before you restore or purge.",
+    ),
+    "run-unfinished": Entry(
+        "error",
+        "Run {subject} is not finished: its cleanup was interrupted, or is still running.",
+        "Run: alembic upgrade head. It continues. To go back instead: dupe-audit restore {subject}",
+    ),
+    # restore
+    "rows-not-restored": Entry(
+        "error",
+        "The archive still holds {subject} that could not be restored.",
+        "Column dupe_audit_problem of the archive gives the reason for each row. Remove the cause and restore again; rows already restored are not touched.",
+    ),
+    "children-not-returned": Entry(
+        "error",
+        "The survivors are still referenced by {subject} that could not be pointed back.",
+        "Column dupe_audit_problem of dupe_audit.children_<run>_<number> gives the reason for each row. Remove the cause and restore again.",
+    ),
+}

@@ -1,0 +1,50 @@
+"""Findings about the server and the session: whether this connection can do the work."""
+
+from __future__ import annotations
+
+from dupe_audit.findings.entry import Entry
+from dupe_audit.findings.ids import StepId
+
+SESSION: dict[StepId, Entry] = {
+    "server-version": Entry(
+        "error",
+        "PostgreSQL {subject} is not supported: 14.0 to 14.3 can build a corrupt index concurrently, and older versions are untested.",
+        "Upgrade the server to 14.4 or later.",
+    ),
+    "read-only-server": Entry(
+        "error",
+        "The server accepts no writes: {subject}.",
+        "Connect to the primary (with several hosts: target_session_attrs=read-write), or reset default_transaction_read_only for this role.",
+    ),
+    "replication-role": Entry(
+        "error",
+        "session_replication_role is {subject}, so foreign keys and triggers would not fire.",
+        "ALTER ROLE … RESET session_replication_role; or remove it from the connection's options.",
+    ),
+    "transaction-pooler": Entry(
+        "error",
+        "A connection pooler sits in front of the server ({subject}); in transaction mode, locks and settings would end up in other sessions.",
+        "Connect to PostgreSQL directly. If the pooler is in session mode, accept this finding.",
+        acceptable=True,
+    ),
+    "not-owner": Entry(
+        "error",
+        "{table} is owned by role {subject}; only the owner can add a constraint.",
+        "Connect as {subject}, or as a role that is a member of it.",
+    ),
+    "missing-privilege": Entry(
+        "error",
+        "The role lacks the privilege {subject}.",
+        "GRANT {subject} TO migration_role; for the ledger, a superuser can also execute: CREATE SCHEMA dupe_audit AUTHORIZATION owner_of_the_table;",
+    ),
+    "untrusted-ledger": Entry(
+        "error",
+        "Schema dupe_audit already exists and belongs to role {subject}, which could read the archived rows.",
+        "Find out who created it; then give it to the owner of {table}, or to a superuser: ALTER SCHEMA dupe_audit OWNER TO …;",
+    ),
+    "row-security": Entry(
+        "error",
+        "Row-level security on {table} applies to this role; rows hidden by a policy would be missed.",
+        "Connect as a role with BYPASSRLS; or ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY; and connect as the owner.",
+    ),
+}

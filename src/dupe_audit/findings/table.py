@@ -1,0 +1,95 @@
+"""Findings about the table and the key: whether the constraint is possible at all."""
+
+from __future__ import annotations
+
+from dupe_audit.findings.entry import Entry
+from dupe_audit.findings.ids import StepId
+
+TABLE: dict[StepId, Entry] = {
+    "table-missing": Entry(
+        "error",
+        "No table found for {subject}: it does not exist here, or is not on the search path.",
+        "Check --schema and --table (exact names, without quotes) and which database you are connected to.",
+    ),
+    "column-missing": Entry(
+        "error",
+        "{table} has no column {subject!r}.",
+        "Check the column names; they are case-sensitive and written without quotes.",
+    ),
+    "not-a-table": Entry(
+        "error",
+        "{table} is not an ordinary table (kind: {subject}) and cannot have a unique constraint.",
+        "Name the table that holds the rows.",
+    ),
+    "partitioned-table": Entry(
+        "error",
+        "{table} is partitioned; PostgreSQL cannot build an index concurrently on a partitioned table.",
+        "For each partition: CREATE UNIQUE INDEX CONCURRENTLY i ON partition (…); ALTER TABLE partition ADD CONSTRAINT c UNIQUE USING INDEX i; "
+        "then ALTER TABLE {table} ADD CONSTRAINT … UNIQUE (…), which adopts them. The key must include the partition key.",
+    ),
+    "single-partition": Entry(
+        "warning",
+        "{table} is one partition of {subject}; the constraint will cover only this partition.",
+        "Add the constraint to every partition too. Together they cover all of {subject} only if the key includes the partition key.",
+    ),
+    "inheritance": Entry(
+        "error",
+        "Other tables inherit from {table} ({subject}); a constraint would not cover their rows.",
+        "Detach each of them (ALTER TABLE child NO INHERIT {table}), or constrain each table separately.",
+    ),
+    "system-table": Entry(
+        "error", "{table} is in schema {subject}, whose tables must not be changed.", "Name one of your own tables."
+    ),
+    "temporary-table": Entry(
+        "error",
+        "{table} is a temporary table; only the session that created it can see it.",
+        "Execute a plain ALTER TABLE {table} ADD UNIQUE (…) in that session: no other session can be blocked by it.",
+    ),
+    "unlogged-table": Entry(
+        "warning",
+        "{table} is unlogged: a server crash empties it, but not its archive.",
+        "If its rows matter: ALTER TABLE {table} SET LOGGED; (rewrites the table under an ACCESS EXCLUSIVE lock)",
+    ),
+    "extension-table": Entry(
+        "error",
+        "{table} belongs to extension {subject}.",
+        "Change it with the extension's own commands; it may be only a part of what the extension manages.",
+    ),
+    "no-equality": Entry(
+        "error",
+        "The type of column {subject} has no default btree operator class, so no unique index can compare its values.",
+        "Use another column, or add one of a comparable type (for json: a jsonb column or a generated text column).",
+    ),
+    "virtual-column": Entry(
+        "error",
+        "Column {subject} is a virtual generated column; PostgreSQL cannot index it.",
+        "Add a stored generated column, and use that in the key.",
+    ),
+    "reserved-column": Entry(
+        "error",
+        "The name of column {subject} starts with dupe_audit_, which is reserved for the archive's own columns.",
+        "ALTER TABLE {table} RENAME COLUMN {subject} TO …;",
+    ),
+    "key-too-wide": Entry(
+        "error",
+        "The widest key takes {subject} bytes; a btree entry holds at most 2,704, so the build would fail after the cleanup.",
+        "Shorten the values, or use a generated column with their hash in the key. "
+        "The index compresses long text: if you know that your values then fit, accept this finding.",
+        acceptable=True,
+    ),
+    "nulls-not-distinct": Entry(
+        "error",
+        "NULLS NOT DISTINCT needs PostgreSQL 15 or later; this server is {subject}.",
+        "Remove nulls_not_distinct, or make the columns NOT NULL.",
+    ),
+    "name-taken": Entry(
+        "error",
+        "The name of the constraint is already taken: {subject}.",
+        "Choose another name. The constraint's index has the same name, which must be unique in the schema.",
+    ),
+    "no-primary-key": Entry(
+        "info",
+        "{table} has no primary key; rows are identified by (ctid, xmin), under lock.",
+        "No action needed. A primary key would make batches cheaper and archived rows easier to find.",
+    ),
+}

@@ -1,0 +1,35 @@
+"""The facts that steps take and return: frozen, named, with units. Standard library only."""
+
+from dupe_audit.model.key import MAX_IDENTIFIER, MAX_INDEX_COLUMNS, WIDEST_KEY, UniqueKey, check_identifier
+from dupe_audit.model.reports import (
+    Batch,
+    Counts,
+    DuplicateReport,
+    Estimates,
+    IndexState,
+    Reference,
+    Run,
+    RunState,
+    VerifyReport,
+)
+from dupe_audit.model.rules import BuildRule, CleanupRule, milliseconds
+
+__all__ = [
+    "MAX_IDENTIFIER",
+    "MAX_INDEX_COLUMNS",
+    "WIDEST_KEY",
+    "Batch",
+    "BuildRule",
+    "CleanupRule",
+    "Counts",
+    "DuplicateReport",
+    "Estimates",
+    "IndexState",
+    "Reference",
+    "Run",
+    "RunState",
+    "UniqueKey",
+    "VerifyReport",
+    "check_identifier",
+    "milliseconds",
+]

@@ -1,0 +1,141 @@
+"""What the steps return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dupe_audit.findings.entry import Finding
+from dupe_audit.model.key import UniqueKey
+
+RunState = Literal["cleaning", "clean", "enforced", "dropped", "restored", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A foreign key to the table, and how many of its rows reference extras."""
+
+    table: str
+    constraint: str
+    on_delete: str  #: NO ACTION, RESTRICT, CASCADE, SET NULL or SET DEFAULT
+    rows: int  #: child rows that reference an extra
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimates:
+    """What the change will need, in bytes, estimated from the table's own statistics."""
+
+    index_bytes: int = 0
+    archive_bytes: int = 0
+    temp_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What one snapshot of the table holds."""
+
+    rows: int  #: all rows
+    null_key_rows: int  #: rows that the constraint does not compare, because a key column is NULL
+    groups: int  #: key values held by more than one row
+    extras: int  #: rows that have to be removed: affected minus groups
+    affected: int  #: all rows in groups
+    largest_group: int  #: rows in the largest group
+    exact_groups: int  #: groups whose rows agree in every compared column
+    divergent_groups: int  #: groups whose rows carry different data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateReport:
+    """What preflight found."""
+
+    key: UniqueKey
+    counts: Counts | None  #: None if the table could not be counted; a finding says why
+    estimates: Estimates = field(default_factory=Estimates)
+    references: tuple[Reference, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    examples: tuple[tuple[str, int], ...] = ()  #: key values with their number of rows; only with ``show_keys``
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One committed transaction of a cleanup or a restore."""
+
+    run_id: int
+    archived: int = 0  #: rows moved into the archive
+    restored: int = 0  #: rows put back into the table
+    repointed: int = 0  #: children pointed at a survivor, or back
+    spared: int = 0  #: rows left for the next pass; by a restore, rows that could not go back
+    done: int = 0  #: rows handled so far in this pass
+    total: int = 0  #: rows to handle in this pass
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexState:
+    """The index behind the constraint, as the catalog describes it."""
+
+    oid: int
+    name: str
+    valid: bool
+    ready: bool
+    definition: str
+    bytes: int
+    same_definition: bool  #: columns, order, NULL rule, INCLUDE, operator classes, collations
+    constraint: str | None  #: the constraint that owns the index
+    same_constraint_form: bool  #: a UNIQUE constraint with the deferrability of the key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One row of the ledger: a cleanup, from its first batch to its restore."""
+
+    id: int
+    relid: int
+    schema_name: str
+    table_name: str
+    key_columns: tuple[str, ...]
+    nulls_not_distinct: bool
+    constraint_name: str | None
+    building: bool  #: a build of the constraint's index has begun and is not known to have ended
+    state: RunState
+    revision: str | None  #: Alembic revision that opened the run
+    rows_before: int | None
+    groups: int
+    extras: int
+    archived: int
+    restored: int
+    children_moved: int  #: rows of other tables that now reference a survivor
+    children_returned: int  #: of those, rows that a restore pointed back
+    started_at: str
+    finished_at: str | None
+    purged_at: str | None
+    software_version: str
+    who: str
+    archive_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What the catalog, a sequential count and the ledger say about a key."""
+
+    key: UniqueKey
+    index: IndexState | None
+    extras: int | None
+    run: Run | None
+    rows: int | None = None  #: rows of the table, in the snapshot that counted the extras
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def traffic(self) -> int | None:
+        """Rows that the application has inserted, less those it has deleted, since the run's first ranking.
+
+        It is the difference left in the ledger's arithmetic: before = now + archived - restored - traffic.
+        """
+        if self.run is None or self.run.rows_before is None or self.rows is None:
+            return None
+        return self.rows + self.run.archived - self.run.restored - self.run.rows_before
+
+    @property
+    def ok(self) -> bool:
+        """Whether no finding contradicts that the key is enforced."""
+        return not any(finding.severity == "error" for finding in self.findings)

@@ -1,0 +1,81 @@
+"""How a key is cleaned and enforced: which rows survive, how fast, and how long to wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dupe_audit.errors import WrongUsage
+from dupe_audit.model.key import check_identifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CleanupRule:
+    """Which row of a group survives, which groups may be cleaned, and how fast."""
+
+    keep: Literal["first", "last"] = "first"
+    order_by: tuple[str, ...] = ()  #: what "first" means; ties end in the row's identity
+    divergent: Literal["refuse", "archive"] = "refuse"
+    references: Literal["refuse", "repoint"] = "refuse"  #: children of extras stop the cleanup, or follow the survivor
+    ignore: tuple[str, ...] = ()  #: columns in which rows may differ and still be exact duplicates
+    batch_size: int = 5000  #: rows archived per transaction, at most; with repoint, rows and their children
+    pause: float = 0.0  #: seconds between two batches
+    max_replica_lag: float | None = None  #: seconds; batches wait while a standby is further behind
+
+    def __post_init__(self) -> None:
+        choices = {
+            "keep": ("first", "last"),
+            "divergent": ("refuse", "archive"),
+            "references": ("refuse", "repoint"),
+        }
+        for option, allowed in choices.items():
+            value = getattr(self, option)
+            if value not in allowed:
+                raise WrongUsage(f"{option} must be one of {', '.join(allowed)}, not {value!r}.")
+        for column in (*self.order_by, *self.ignore):
+            check_identifier("column", column)
+        if not 1 <= self.batch_size <= 100_000:
+            raise WrongUsage(f"batch_size must be between 1 and 100,000 rows, not {self.batch_size:,}.")
+        if self.pause < 0:
+            raise WrongUsage(f"pause must be a number of seconds, 0 or more, not {self.pause}.")
+        if self.max_replica_lag is not None and self.max_replica_lag <= 0:
+            raise WrongUsage(f"max_replica_lag must be a number of seconds above 0, not {self.max_replica_lag}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRule:
+    """How long to wait for locks, and how often to try, while a constraint is created or dropped."""
+
+    lock_timeout: str = "500ms"  #: how long one statement of the application may wait behind ours
+    give_up_after: str = "10min"  #: total wait for one lock, all tries together
+    build_attempts: int = 5  #: rounds of cleaning and building while new duplicates keep arriving
+    comment: str | None = None
+    maintenance_work_mem: str | None = None
+    max_parallel_maintenance_workers: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.build_attempts < 1:
+            raise WrongUsage(f"build_attempts must be at least 1, not {self.build_attempts}.")
+        if not 0 < milliseconds(self.lock_timeout) <= 60_000:
+            # Zero would mean "wait for ever" and queue the whole application behind us (H76).
+            raise WrongUsage(f"lock_timeout must be more than 0 and at most 1min, not {self.lock_timeout!r}.")
+        if milliseconds(self.give_up_after) <= 0:
+            raise WrongUsage(f"give_up_after must be more than 0, not {self.give_up_after!r}.")
+
+
+_UNITS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def milliseconds(duration: str) -> int:
+    """Return a PostgreSQL duration such as ``500ms`` or ``10min`` in milliseconds.
+
+    Raises:
+        WrongUsage: it is not a number with one of the units ms, s, min, h, d.
+    """
+    text = str(duration).strip()
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = text[len(number) :].strip() or "ms"
+    try:
+        return int(float(number) * _UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        raise WrongUsage(f"{duration!r} is not a valid duration. Write 500ms, 2s, 10min, 1h or 1d.") from None

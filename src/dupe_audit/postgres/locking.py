@@ -1,0 +1,123 @@
+"""The only place that waits for locks: short tries with a total limit, one runner per table, and who is in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from dupe_audit.errors import Blocked
+from dupe_audit.postgres.driver import execute, tidy
+from dupe_audit.postgres.interrupt import interruptible
+from dupe_audit.postgres.patience import Patience
+from dupe_audit.postgres.sqlstates import DEADLOCK, LOCK_NOT_AVAILABLE, sqlstate
+from dupe_audit.statements import statement
+
+T = TypeVar("T")
+
+#: first half of the advisory lock's key, the bytes "dupe"; the second half is the table's oid
+LOCK_NAMESPACE = 0x64757065
+
+#: the same for the sign that a directive is at work: a shared lock, so it excludes nobody and nobody waits for it
+AT_WORK_NAMESPACE = LOCK_NAMESPACE + 1
+
+
+def holders(connection: Connection, relid: int) -> str:
+    """Return who holds locks on the table: pid, state, age; never the query, which can contain data."""
+    rows = execute(connection, statement("holders", relid=str(relid))).mappings().all()
+    descriptions: dict[object, str] = {}
+    for row in rows:
+        if row["pid"] is None:
+            descriptions[row["gid"]] = f"prepared transaction {row['gid']!r} ({row['mode']})"
+        else:
+            name = row["application_name"] or row["usename"] or "another role"
+            description = f"pid {row['pid']} ({name}, {row['state']}, open for {row['seconds']} s, {row['mode']})"
+            descriptions.setdefault(row["pid"], description)
+    return "; ".join(descriptions.values()) or "no session any more"
+
+
+@contextmanager
+def run_lock(connection: Connection, relid: int, *, give_up_after: str = "10min") -> Iterator[None]:
+    """Be the one session that works on a table: an advisory lock, polled and never waited for.
+
+    A wait inside ``pg_advisory_lock`` holds a snapshot, and deadlocks with the build that the holder runs.
+
+    Raises:
+        Blocked: another session, perhaps the backend of a killed client, kept the lock for *give_up_after*.
+    """
+    key = _advisory_key(LOCK_NAMESPACE, relid)
+    patience = Patience(give_up_after, pause=0.2)
+    while not execute(connection, statement("try_run_lock", **key)).scalar_one():
+        holder = statement("run_lock_holder", namespace=str(LOCK_NAMESPACE), relid=str(relid))
+        pid = execute(connection, holder).scalar()
+        if patience.exhausted:
+            raise Blocked(
+                f"Another session (pid {pid}) works on this table and did not finish within {give_up_after}. "
+                f"Wait for it, or if its client is gone, end it with SELECT pg_terminate_backend({pid}); "
+                "then run the same command again."
+            )
+        patience.log("waiting for another session that works on this table (pid %s)", pid)
+        patience.pause()
+    try:
+        with interruptible(connection):
+            yield
+    finally:
+        tidy(connection, statement("release_run_lock", **key))
+
+
+@contextmanager
+def at_work(connection: Connection, relid: int) -> Iterator[None]:
+    """Let ``dupe-audit watch`` see that a directive is at work, also between two run locks."""
+    key = _advisory_key(AT_WORK_NAMESPACE, relid)
+    execute(connection, statement("show_at_work", **key))
+    try:
+        yield
+    finally:
+        tidy(connection, statement("hide_at_work", **key))
+
+
+def _advisory_key(namespace: int, relid: int) -> dict[str, str]:
+    """Return both halves of an advisory key: signed 32-bit numbers, while an oid is unsigned."""
+    return {"namespace": str(namespace), "key": str(relid if relid < 2**31 else relid - 2**32)}
+
+
+def retry_lock(
+    connection: Connection,
+    action: Callable[[], T],
+    *,
+    relid: int,
+    name: str,
+    lock_timeout: str,
+    give_up_after: str,
+) -> T:
+    """Try *action*, which takes a strong lock for a moment, until it succeeds or the total limit is over.
+
+    The pauses grow and are jittered, so that traffic drains between two tries. There is never a last try
+    without a timeout: that would be an outage by design (H76).
+
+    Args:
+        name: the action in words, after "Could not": ``attach the index``.
+
+    Raises:
+        Blocked: the lock was not acquired within *give_up_after*; the message names who held it.
+    """
+    patience = Patience(give_up_after, pause=0.1, growth=1.6, jitter=True)
+    while True:
+        try:
+            return action()
+        except DBAPIError as error:
+            if sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK):
+                raise
+        blockers, tries = holders(connection, relid), patience.tries + 1
+        if patience.exhausted:
+            times = "1 try" if tries == 1 else f"{tries:,} tries"
+            raise Blocked(
+                f"Could not {name}: the lock was not acquired within {give_up_after} ({times} of {lock_timeout}). "
+                f"Holding the table now: {blockers}. Wait for them or end them, then run the same command again; "
+                "it continues where it stopped."
+            )
+        patience.log("waiting to %s (try %d); holding the table: %s", name, tries, blockers)
+        patience.pause()

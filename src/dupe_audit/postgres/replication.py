@@ -1,0 +1,33 @@
+"""Wait for standbys that replay late."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from dupe_audit.errors import Blocked
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.patience import Patience
+from dupe_audit.statements import statement
+
+
+def replica_lag(connection: Connection) -> float | None:
+    """Return the seconds by which the slowest standby replays late; None if this cannot be seen from here (H194)."""
+    lag = execute(connection, statement("replica_lag")).scalar()
+    return None if lag is None else float(lag)
+
+
+def wait_for_replicas(connection: Connection, limit: float, *, give_up_after: str = "1h") -> None:
+    """Rest until no standby is more than *limit* seconds behind.
+
+    Raises:
+        Blocked: a standby stayed further behind for *give_up_after*.
+    """
+    patience = Patience(give_up_after, pause=1.0)
+    while (lag := replica_lag(connection)) is not None and lag > limit:
+        if patience.exhausted:
+            raise Blocked(
+                f"A standby stayed {lag:.1f} s behind for {give_up_after}. Repair replication, then run the same "
+                "command again; it continues where it stopped."
+            )
+        patience.log("a standby is %.1f s behind (limit %.1f s); waiting for it", lag, limit)
+        patience.pause()

@@ -1,0 +1,90 @@
+"""What the catalog says against cleaning a key or enforcing it; nothing is counted here."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from dupe_audit import children
+from dupe_audit.findings import Finding, FindingId, finding, finding_id
+from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.driver import execute, pooler
+from dupe_audit.statements import literal, statement, text_array
+
+#: findings after which the table cannot be counted at all
+UNCOUNTABLE: set[FindingId] = {
+    "table-missing",
+    "column-missing",
+    "not-a-table",
+    "partitioned-table",
+    "no-equality",
+    "row-security",
+    "virtual-column",
+}
+
+
+def countable(findings: list[Finding]) -> bool:
+    """Return whether the table can be counted in spite of these findings."""
+    return not any(finding.id in UNCOUNTABLE for finding in findings)
+
+
+def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
+    """Return what the catalog, the server and the session say against the change."""
+    default_read_only = execute(connection, statement("default_read_only")).scalar_one()
+    rows = execute(
+        connection,
+        statement(
+            "blockers",
+            relid=str(relation.relid),
+            key=text_array(key.columns),
+            named=text_array((*key.include, *rule.order_by, *rule.ignore)),
+            constraint_name=literal(key.name),
+            nulls_not_distinct=literal(key.nulls_not_distinct),
+            default_read_only=literal(bool(default_read_only)),
+        ),
+    )
+    findings = [finding(finding_id(row.id), row.subject, table=relation.name) for row in rows]
+    if rule.references == "repoint":
+        findings += children.triggers(connection, relation.relid)
+    if sign := pooler(connection):
+        findings.append(finding("transaction-pooler", sign))
+    if countable(findings):
+        findings += _index_findings(connection, key, relation)
+    return findings
+
+
+def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
+    findings = _named_index_findings(connection, key, relation) if key.name else []
+    if builder := execute(connection, statement("builders", relid=str(relation.relid))).scalar():
+        findings = [finding("live-build", builder, table=relation.name)]
+    others = statement(
+        "other_indexes",
+        relid=str(relation.relid),
+        key=text_array(key.columns),
+        constraint_name=literal(key.name),
+        nulls_not_distinct=literal(key.nulls_not_distinct),
+    )
+    for index in execute(connection, others):
+        subject = f"Constraint {index.constraint_name}" if index.constraint_name else f"Index {index.name}"
+        if not index.valid:
+            findings.append(finding("invalid-index", index.name))
+        elif index.same_key and index.immediate:
+            # Without a name no index will be built, so another one of the same key is welcome.
+            findings.append(
+                finding("equivalent-index" if key.name else "already-enforced", subject, table=relation.name)
+            )
+        elif index.stricter:
+            findings.append(finding("stricter-index", subject))
+    return findings
+
+
+def _named_index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
+    state = catalog.index_state(connection, relation.relid, key)
+    if state is None:
+        return []
+    if not state.same_definition or (state.constraint and not state.same_constraint_form):
+        return [finding("wrong-definition", key.name, table=relation.name)]
+    if not state.valid:
+        return [finding("invalid-index", key.name)]
+    return [finding("already-enforced", f"Constraint {key.name}")] if state.constraint == key.name else []

@@ -1,0 +1,113 @@
+"""The two questions before a change: what would the upgrade meet, and what forbids it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from dupe_audit.findings import CATALOGUE, Finding, finding
+from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.session import step, transaction
+from dupe_audit.preflight.blockers import catalog_findings, countable
+from dupe_audit.preflight.counts import (
+    count_groups,
+    count_references,
+    duplicate_findings,
+    estimate,
+    measure_keys,
+    read_examples,
+    widest_entry,
+    width_findings,
+)
+
+#: the worst first
+_ORDER = {"error": 0, "warning": 1, "info": 2}
+
+
+def preflight(
+    connection: Connection,
+    key: UniqueKey,
+    rule: CleanupRule | None = None,
+    *,
+    accept: Collection[str] = (),
+    show_keys: bool = False,
+    work_mem: str | None = None,
+) -> DuplicateReport:
+    """Report what the upgrade would meet, from one snapshot, in a read-only transaction.
+
+    Args:
+        rule: the planned cleanup; by default the first row by primary key survives and divergent groups are refused.
+        accept: ids of acceptable findings that the caller takes responsibility for.
+        show_keys: whether to read the key values of the largest groups.
+        work_mem: memory for the count's sort, as PostgreSQL writes sizes.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the connection or a permission failed.
+    """
+    rule = rule or CleanupRule()
+    memory = {"work_mem": work_mem} if work_mem else {}
+    snapshot = transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory)
+    with step(connection), snapshot:
+        match = catalog.find(connection, key)
+        if match is None:
+            return DuplicateReport(key=key, counts=None, findings=(finding("table-missing", str(key)),))
+        key, relation = match
+        findings = catalog_findings(connection, key, relation, rule)
+        if not countable(findings):
+            return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
+        fragments = catalog.fragments(connection, relation, key, rule)
+        measure = measure_keys(connection, fragments)
+        widest = widest_entry(connection, relation, key, rule) if key.include else measure.widest_key
+        counts = count_groups(connection, fragments, measure)
+        references, reference_findings = count_references(connection, relation, fragments, counts, rule)
+        examples = read_examples(connection, fragments) if show_keys and counts.groups else ()
+    findings += [*width_findings(widest), *duplicate_findings(counts, rule), *reference_findings]
+    return DuplicateReport(
+        key=key,
+        counts=counts,
+        estimates=estimate(relation, measure, counts),
+        references=references,
+        findings=_sorted(findings, accept),
+        examples=examples,
+    )
+
+
+def blockers(
+    connection: Connection,
+    key: UniqueKey,
+    rule: CleanupRule,
+    *,
+    accept: Collection[str] = (),
+    measure_width: bool = True,
+) -> list[Finding]:
+    """Return the findings that forbid the change, without counting: from the catalog and one scan of the keys' width.
+
+    Indexes are judged if the key has a constraint's name; a cleanup alone builds none.
+
+    Args:
+        measure_width: whether to scan for keys that are too wide; not needed right after a cleanup, which did.
+    """
+    with step(connection):
+        match = catalog.find(connection, key)
+        if match is None:
+            return [finding("table-missing", str(key))]
+        key, relation = match
+        findings = catalog_findings(connection, key, relation, rule)
+        if measure_width and countable(findings):
+            with transaction(connection, lock_timeout="5s", read_only=True):
+                widest = widest_entry(connection, relation, key, rule)
+            findings += width_findings(widest)
+    forbidden = [finding for finding in _sorted(findings, accept) if finding.severity == "error"]
+    return [finding for finding in forbidden if key.name or finding.id != "invalid-index"]
+
+
+def _sorted(findings: Iterable[Finding], accept: Collection[str]) -> tuple[Finding, ...]:
+    """Return findings without repetition, the worst first; an accepted one becomes a warning."""
+    judged = [
+        replace(finding, severity="warning") if finding.id in accept and CATALOGUE[finding.id].acceptable else finding
+        for finding in dict.fromkeys(findings)
+    ]
+    return tuple(sorted(judged, key=lambda finding: _ORDER[finding.severity]))

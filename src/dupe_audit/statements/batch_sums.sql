@@ -1,0 +1,5 @@
+-- Purpose: sum up the batches of a run.
+-- Lock: none on application objects.
+-- Again: yes, it only reads.
+SELECT coalesce(pg_catalog.sum(archived), 0)::int8 AS archived, coalesce(pg_catalog.sum(restored), 0)::int8 AS restored
+FROM dupe_audit.batch WHERE run_id = {run}

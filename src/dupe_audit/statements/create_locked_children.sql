@@ -1,0 +1,4 @@
+-- Purpose: make the list on which a batch notes the children it could lock; it is empty again at each commit.
+-- Lock: none on application objects.
+-- Again: yes.
+CREATE TEMPORARY TABLE IF NOT EXISTS dupe_audit_locked_child (n bigint) ON COMMIT DELETE ROWS

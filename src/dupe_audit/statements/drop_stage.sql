@@ -1,0 +1,4 @@
+-- Purpose: drop the staged list of a pass.
+-- Lock: ACCESS EXCLUSIVE on the list.
+-- Again: yes.
+DROP TABLE IF EXISTS {stage}

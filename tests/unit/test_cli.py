@@ -1,0 +1,99 @@
+"""The list of commands is true, and costs no heavy import."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import dupe_audit.cli
+from dupe_audit.cli import main
+from dupe_audit.cli import progress as progress_module
+from dupe_audit.cli.group import COMMANDS
+from dupe_audit.postgres.patience import Throttle
+
+HEAVY = {"alembic", "confluent_kafka", "psycopg", "rich", "sqlalchemy"}
+SHARED = {"__init__", "__main__", "group", "options", "progress"}
+
+
+def imported(script: str, **variables: str) -> tuple[set[str], str]:
+    """Run a script in a fresh interpreter; return the heavy packages that it has imported, and its output."""
+    report = f"atexit.register(lambda: print(*({HEAVY!r} & sys.modules.keys()), file=sys.stderr))"
+    command = [sys.executable, "-c", f"import atexit, sys; {report}; {script}"]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
+    return set(done.stderr.split()) & HEAVY, done.stdout
+
+
+def test_every_module_is_a_command():
+    """Each module of the folder is a command or shared by commands, and each command has its module."""
+    modules = {path.stem for path in Path(dupe_audit.cli.__file__).parent.glob("*.py")}
+    assert modules - SHARED == set(COMMANDS) == set(main.commands)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_short_help_is_that_of_the_command(name):
+    """The help of the group says of each command what its own help begins with."""
+    command = main.commands[name].load()
+    assert name == command.name
+    assert COMMANDS[name] == command.get_short_help_str(limit=1000)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_of_a_command_is_its_own(name):
+    """The help of a command has its options, under the name that was typed."""
+    done = CliRunner().invoke(main, [name, "--help"], prog_name="dupe-audit")
+    assert 0 == done.exit_code
+    assert done.output.startswith(f"Usage: dupe-audit {name} [OPTIONS]")
+    assert f"Example: dupe-audit {name}" in done.output
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version", "no-such-command"])
+def test_listing_the_commands_imports_nothing_heavy(argument):
+    """Help, version and a wrong name need no package beyond click."""
+    assert set() == imported(f"from dupe_audit.cli import main; main([{argument!r}], 'dupe-audit')")[0]
+
+
+def test_completion_of_commands_imports_nothing_heavy():
+    """The shell completes the names of commands, with their short help, as fast as it prints them."""
+    packages, output = imported(
+        "from dupe_audit.cli import main; main(prog_name='dupe-audit')",
+        _DUPE_AUDIT_COMPLETE="zsh_complete",
+        COMP_WORDS="dupe-audit pre",
+        COMP_CWORD="1",
+    )
+    assert set() == packages
+    assert ["plain", "preflight", COMMANDS["preflight"]] == output.splitlines()
+
+
+def test_completion_of_options_is_that_of_the_command():
+    """Behind a command the shell completes the command's own options."""
+    _, output = imported(
+        "from dupe_audit.cli import main; main(prog_name='dupe-audit')",
+        _DUPE_AUDIT_COMPLETE="zsh_complete",
+        COMP_WORDS="dupe-audit preflight --show",
+        COMP_CWORD="2",
+    )
+    assert "--show-keys" in output.splitlines()
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    """The public names of the package are facts, which need the standard library alone."""
+    assert set() == imported("import dupe_audit")[0]
+
+
+def test_progress_off_a_terminal_is_a_line(capsys, monkeypatch):
+    """Without a terminal, progress is a plain line with thousands separators, on standard error."""
+    monkeypatch.setattr(progress_module, "Throttle", lambda **_: Throttle(every=0.0))
+    with progress_module.progress("restoring") as display:
+        display.show("restoring", 5000, 120_000, "rows")
+        display.show("round trips", 1, 2)
+    assert ("", "restoring: 5,000 of 120,000 rows\nround trips: 1 of 2\n") == tuple(capsys.readouterr())
+
+
+def test_progress_is_quiet_at_first(capsys):
+    """Work that ends within a few seconds writes no line."""
+    with progress_module.progress("restoring") as display:
+        display.show("restoring", 1, 2, "rows")
+    assert ("", "") == tuple(capsys.readouterr())
