@@ -1,4 +1,4 @@
-# make test | test-all | lint | check | demo | bench | torture | torture-consumer | clean    another interpreter: make test PYTHON=python3.13
+# make test | test-all | lint | check | statements | demo | bench | torture | torture-consumer | clean    another interpreter: make test PYTHON=python3.13
 PYTHON ?= python3
 ARGS ?=
 
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: test test-all lint check demo bench torture torture-consumer clean
+.PHONY: test test-all lint check statements demo bench torture torture-consumer clean
 
 # Each process has servers of its own. One after the other, in this process: ARGS="-n 0 tests/unit"
 PYTEST := $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
@@ -25,6 +25,10 @@ lint: $(STAMP)
 
 check: $(STAMP)
 	$(BIN)/dupe-audit check --writers src --squawk $(ARGS)
+
+# The SQL of every step as it is sent for one example key; some of it: ARGS="lock_rows move_rows"
+statements: $(STAMP)
+	@$(BIN)/python tests/statements.py $(ARGS)
 
 demo: $(STAMP)
 	$(BIN)/dupe-audit demo $(ARGS)

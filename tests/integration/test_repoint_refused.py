@@ -1,9 +1,12 @@
 """What keeps children from following the survivor is found before anything is archived, with its count."""
 
+import re
+
 import pytest
 
 from dupe_audit.cleanup import cleanup
 from dupe_audit.errors import DupeAuditError, Refused
+from dupe_audit.findings import quantity
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.preflight import blockers, preflight
 
@@ -39,7 +42,7 @@ CANNOT = {
     "by a generated column": (
         """CREATE TABLE c (id int PRIMARY KEY, n int, t_id int GENERATED ALWAYS AS (n + 1) STORED REFERENCES t);
         INSERT INTO c VALUES (1, 1)""",
-        "PostgreSQL alone gives the referencing column its value",
+        "only PostgreSQL can set its referencing column",
     ),
     "published without a replica identity": (
         """CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); INSERT INTO c VALUES (1, 2);
@@ -132,8 +135,9 @@ def test_collisions_are_counted(sql, conn, clean, kind):
         clean(KEY, references="repoint", divergent="archive")
         assert [1, 4, 6] == live(sql)
         return
-    assert [f"{count} rows of public.c would collide on {index} once they point at the survivors."] == messages
-    with pytest.raises(Refused, match=rf"{count} rows of public\.c would collide on {index}"):
+    collision = f"{quantity(count, 'row')} of public.c would collide on {index}"
+    assert [f"Pointing referencing rows at the survivors would violate a constraint: {collision}."] == messages
+    with pytest.raises(Refused, match=re.escape(collision)):
         list(cleanup(conn, KEY, RULE))
     assert [1, 2, 3, 4, 5, 6] == live(sql)
 

@@ -1,4 +1,4 @@
-"""Conditions are taken apart, and regular expressions are met, by their text alone."""
+"""Conditions are split, and regular expressions matched, by their text alone."""
 
 import re
 
@@ -23,7 +23,7 @@ from dupe_audit.seeding.spec import conjuncts, mentions
     ],
 )
 def test_parts_of_a_condition(condition, parts):
-    """What AND joins is met part by part, and nothing else is taken apart."""
+    """A condition is split where AND joins its parts, and nowhere else."""
     assert parts == conjuncts(condition)
 
 
@@ -38,17 +38,17 @@ def test_parts_of_a_condition(condition, parts):
     ],
 )
 def test_columns_of_a_condition(condition, name, expected):
-    """A condition reads the columns that it names, and none of which only a literal speaks."""
+    """A condition reads the columns that it names, but not a column whose name only occurs in a literal."""
     assert expected == mentions(condition, name)
 
 
 def test_literals():
-    """Strings, numbers and lengths are read out of a condition as the server writes it."""
-    found = Literals.of(["((s)::text <> 'it''s 5'::text) AND (length(s) < 3) AND (n > '-2.5'::numeric)"])
-    assert ("it's 5", "-2.5") == found.strings
-    assert ("3", "-2.5") == found.numbers
-    assert [2, 3, 4] == found.lengths
-    assert not found.unknown
+    """Strings, numbers and lengths are read from a condition as the server writes it."""
+    literals = Literals.of(["((s)::text <> 'it''s 5'::text) AND (length(s) < 3) AND (n > '-2.5'::numeric)"])
+    assert ("it's 5", "-2.5") == literals.strings
+    assert ("3", "-2.5") == literals.numbers
+    assert [2, 3, 4] == literals.lengths
+    assert not literals.mentions_null
 
 
 @pytest.mark.parametrize(
@@ -63,17 +63,17 @@ def test_literals():
     ],
 )
 def test_regular_expressions(pattern, size):
-    """A regular expression is met by as many texts as its places have characters."""
-    made = matching(pattern)
-    assert made
-    assert size == made.size
-    places = re.findall(r"'((?:[^']|'')*)'", made.sql)
+    """The formula for a regular expression gives as many texts as its positions allow, and they match."""
+    formula = matching(pattern)
+    assert formula
+    assert size == formula.size
+    positions = re.findall(r"'((?:[^']|'')*)'", formula.sql)
     python = pattern.replace("[[:digit:]]", r"\d")
     for pick in (min, max):
-        assert re.search(python, "".join(pick(place) if len(place) > 1 else place for place in places))
+        assert re.search(python, "".join(pick(chars) if len(chars) > 1 else chars for chars in positions))
 
 
 @pytest.mark.parametrize("pattern", [r"^(a)\1$", "^(?=x)y$", "^[a", "", "a{1000}"])
-def test_expressions_that_are_too_hard(pattern):
-    """An expression that is more than places in a row is left alone."""
+def test_expressions_that_are_too_complex(pattern):
+    """No formula is made for an expression that is more than a sequence of positions."""
     assert matching(pattern) is None

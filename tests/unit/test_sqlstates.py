@@ -1,68 +1,68 @@
-"""What an error of the server means is read from one table."""
+"""One table says what an error of the server means for the rows."""
 
 import psycopg
 import pytest
 
-from dupe_audit.writer.sqlstates import CLASSES, Class, classify, why
+from dupe_audit.writer.sqlstates import CLASSES, ErrorClass, classify, safe_reason
 
 
 def error(sqlstate: str | None) -> psycopg.Error:
     """Return an error as psycopg raises it for a SQLSTATE."""
     if sqlstate is None:
         return psycopg.OperationalError("the connection is lost")
-    known = psycopg.errors.lookup(sqlstate)
-    return known(f"error {sqlstate}")
+    error_type = psycopg.errors.lookup(sqlstate)
+    return error_type(f"error {sqlstate}")
 
 
 @pytest.mark.parametrize(
     ("sqlstate", "expected"),
     [
-        ("40P01", Class.RETRY),
-        ("40001", Class.RETRY),
-        ("55P03", Class.RETRY),
-        ("57014", Class.RETRY),
-        ("53100", Class.RETRY),
-        ("53300", Class.RETRY),
-        ("57P01", Class.RECONNECT),
-        ("57P02", Class.RECONNECT),
-        ("57P03", Class.RECONNECT),
-        ("08006", Class.RECONNECT),
-        ("25006", Class.RECONNECT),
-        ("42704", Class.REPROBE),
-        ("42P10", Class.REPROBE),
-        ("55000", Class.REPROBE),
-        ("0A000", Class.REPROBE),
-        ("22P02", Class.ROW),
-        ("22001", Class.ROW),
-        ("22P05", Class.ROW),
-        ("23502", Class.ROW),
-        ("23503", Class.ROW),
-        ("23514", Class.ROW),
-        ("23P01", Class.ROW),
-        ("54000", Class.ROW),
-        ("23000", Class.ROW),
-        ("54001", Class.ROW),
-        ("42846", Class.ROW),
-        ("2200H", Class.FATAL),
-        ("P0001", Class.ROW),
-        ("23505", Class.UNIQUE),
-        ("42P01", Class.REPROBE),
-        ("42703", Class.REPROBE),
-        ("42501", Class.FATAL),
-        ("XX000", Class.FATAL),
+        ("40P01", ErrorClass.RETRY),
+        ("40001", ErrorClass.RETRY),
+        ("55P03", ErrorClass.RETRY),
+        ("57014", ErrorClass.RETRY),
+        ("53100", ErrorClass.RETRY),
+        ("53300", ErrorClass.RETRY),
+        ("57P01", ErrorClass.RECONNECT),
+        ("57P02", ErrorClass.RECONNECT),
+        ("57P03", ErrorClass.RECONNECT),
+        ("08006", ErrorClass.RECONNECT),
+        ("25006", ErrorClass.RECONNECT),
+        ("42704", ErrorClass.REPROBE),
+        ("42P10", ErrorClass.REPROBE),
+        ("55000", ErrorClass.REPROBE),
+        ("0A000", ErrorClass.REPROBE),
+        ("22P02", ErrorClass.ROW),
+        ("22001", ErrorClass.ROW),
+        ("22P05", ErrorClass.ROW),
+        ("23502", ErrorClass.ROW),
+        ("23503", ErrorClass.ROW),
+        ("23514", ErrorClass.ROW),
+        ("23P01", ErrorClass.ROW),
+        ("54000", ErrorClass.ROW),
+        ("23000", ErrorClass.ROW),
+        ("54001", ErrorClass.ROW),
+        ("42846", ErrorClass.ROW),
+        ("2200H", ErrorClass.FATAL),
+        ("P0001", ErrorClass.ROW),
+        ("23505", ErrorClass.UNIQUE),
+        ("42P01", ErrorClass.REPROBE),
+        ("42703", ErrorClass.REPROBE),
+        ("42501", ErrorClass.FATAL),
+        ("XX000", ErrorClass.FATAL),
     ],
 )
 def test_class_of_an_error(sqlstate, expected):
-    """Each SQLSTATE has one meaning: again, over a new connection, after a look, this row, or the end."""
+    """Each SQLSTATE belongs to one class of errors, which says what to do next."""
     assert expected is classify(error(sqlstate))
 
 
 def test_errors_that_never_reached_the_server():
-    """Without a SQLSTATE a lost connection is told from a value that could not be sent."""
-    assert Class.RECONNECT is classify(error(None))
-    assert Class.RECONNECT is classify(psycopg.InterfaceError("the connection is closed"))
-    assert Class.ROW is classify(psycopg.DataError("cannot dump"))
-    assert Class.ROW is classify(psycopg.ProgrammingError("cannot adapt type 'object'"))
+    """An error without a SQLSTATE is either a lost connection or a value that could not be sent."""
+    assert ErrorClass.RECONNECT is classify(error(None))
+    assert ErrorClass.RECONNECT is classify(psycopg.InterfaceError("the connection is closed"))
+    assert ErrorClass.ROW is classify(psycopg.DataError("cannot dump"))
+    assert ErrorClass.ROW is classify(psycopg.ProgrammingError("cannot adapt type 'object'"))
 
 
 def test_the_table_has_no_dead_entry():
@@ -79,13 +79,13 @@ def test_the_table_has_no_dead_entry():
         ("22P02", 'invalid input syntax for type uuid: "my "secret" value"', "invalid input syntax for type uuid: …"),
         ("22003", 'value "99999999999" is out of range for type integer', "value … is out of range for type integer"),
         ("22P02", 'invalid input syntax for type integer: "my\nvalue"', "invalid input syntax for type integer: …"),
-        ("22P02", "ungültige Eingabesyntax für Typ integer: »4711«", "a value is none that its column can store"),
-        ("22P02", "invalid input syntax for type integer: »4711«", "a value is none that its column can store"),
-        ("P0001", "customer 4711 is blocked", "a trigger of the table refused the row"),
+        ("22P02", "ungültige Eingabesyntax für Typ integer: »4711«", "a value is not valid for its column"),
+        ("22P02", "invalid input syntax for type integer: »4711«", "a value is not valid for its column"),
+        ("P0001", "customer 4711 is blocked", "a trigger of the table rejected the row"),
         ("23514", 'violates check constraint "positive"', 'violates check constraint "positive"'),
     ],
 )
 def test_a_reason_holds_no_value(code, text, expected):
     """A reason says what is wrong with a row and never what is in it."""
-    known = psycopg.errors.lookup(code)
-    assert expected == why(known(text))
+    error_type = psycopg.errors.lookup(code)
+    assert expected == safe_reason(error_type(text))

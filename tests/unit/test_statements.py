@@ -1,4 +1,4 @@
-"""Templates are filled completely, in one pass, and with values that cannot break out of their place."""
+"""Templates are filled completely, in one pass, and no value can be read as SQL."""
 
 import re
 from pathlib import Path
@@ -14,47 +14,47 @@ HOLE = re.compile(r"\{(\w+)\}")
 
 
 def test_values_are_not_filled_again():
-    """A name that looks like a hole stays a name."""
+    """A value that looks like a hole is not filled."""
     assert fill("SELECT {a} FROM {b}", a='"{b}"', b='"{a}"') == 'SELECT "{b}" FROM "{a}"'
     assert fill_known("SELECT {a}", {"a": "{b}"}, b="1") == "SELECT {b}"
 
 
 @pytest.mark.parametrize("holes", [{}, {"a": "1", "b": "2"}, {"b": "2"}], ids=["missing", "surplus", "both"])
-def test_holes_and_values_match(holes):
-    """A hole without a value, or a value without a hole, is a mistake."""
+def test_holes_and_values_have_to_match(holes):
+    """A hole without a value, or a value without a hole, raises KeyError."""
     with pytest.raises(KeyError):
         fill("SELECT {a}", **holes)
 
 
-def test_known_values_may_be_more():
-    """From a larger set of values only those that are needed are taken, but all of those."""
+def test_fill_known_ignores_surplus_values():
+    """Values that a template has no hole for are ignored, but every hole needs a value."""
     assert fill_known("SELECT {a}", {"a": "1", "b": "2"}) == "SELECT 1"
     with pytest.raises(KeyError):
         fill_known("SELECT {c}", {"a": "1"})
 
 
-def test_unknown_statement():
-    """A statement that is not there is an error, not an empty string."""
+def test_unknown_statement_is_an_error():
+    """The name of a file that does not exist raises FileNotFoundError."""
     with pytest.raises(FileNotFoundError):
         statement("no_such_statement")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_template_is_one_clean_statement(name):
-    """A template has no header, no closing semicolon, and no brace that is not a hole's."""
+    """A template has no header, no closing semicolon, and no braces except those of holes."""
     text = template(name)
     assert not text.startswith("--")
     assert not text.rstrip().endswith(";")
     assert text
-    rest = HOLE.sub("", text.replace("'{}'", ""))
-    assert re.findall(r"(?<!\[)(?<!\[\^)[{}]", rest) == []
+    without_holes = HOLE.sub("", text.replace("'{}'", ""))
+    assert re.findall(r"(?<!\[)(?<!\[\^)[{}]", without_holes) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_hole_is_filled_by_somebody(name):
-    """Every hole of a template is a name that the code knows."""
+def test_every_hole_has_a_value_in_the_code(name):
+    """Every hole of a template is named in the code, or is a column of a statement that derives pieces of SQL."""
     code = "\n".join(path.read_text() for path in FOLDER.parent.rglob("*.py"))
-    aliases = "".join(template(one) for one in ("fragments", "restore_fragments", "references"))
+    aliases = "".join(template(source) for source in ("fragments", "restore_fragments", "references"))
     unknown = [
         hole
         for hole in HOLE.findall(template(name))
@@ -66,20 +66,20 @@ def test_every_hole_is_filled_by_somebody(name):
 
 
 @pytest.mark.parametrize(
-    ("value", "written"),
+    ("value", "sql"),
     [(None, "NULL"), (5, "5"), (-5, "-5"), ("a'b", "'a''b'"), ("back\\slash", r"E'back\\slash'")],
 )
-def test_literals(value, written):
-    """Values are written so that PostgreSQL reads the same, whatever its settings."""
-    assert written == literal(value)
+def test_literals(value, sql):
+    """A literal means the same under every setting of standard_conforming_strings."""
+    assert sql == literal(value)
 
 
 def test_identifiers():
-    """Names are quoted, part by part."""
+    """Each part of a qualified name is quoted on its own."""
     assert ident("a.b", 'c"d') == '"a.b"."c""d"'
 
 
 def test_arrays():
-    """An array of names is typed, also when it is empty."""
+    """An array of names has a type, even if it is empty."""
     assert text_array(["a", "b'c"]) == "ARRAY['a', 'b''c']::pg_catalog.text[]"
     assert text_array([]) == "ARRAY[]::pg_catalog.text[]"

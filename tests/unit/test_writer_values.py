@@ -1,4 +1,4 @@
-"""Values are brought into one form, or said to be unfit before they reach the server."""
+"""Values are converted to one form, or rejected before they reach the server."""
 
 import datetime as dt
 import uuid
@@ -8,14 +8,14 @@ from http import HTTPStatus
 import pytest
 from psycopg.types.json import Jsonb
 
-from dupe_audit.writer.values import Unfit, Values
+from dupe_audit.writer.values import InvalidRow, RowConverter
 
 UTC = dt.UTC
 
 
 def converted(value, base="text"):
     """Return a single value as it would be sent to a column of a type."""
-    return Values(["c"], {"c": base})([value])[0]
+    return RowConverter(["c"], {"c": base})([value])[0]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def converted(value, base="text"):
     ],
 )
 def test_the_one_form(value, base, sent):
-    """A value is sent as text that PostgreSQL reads exactly, with no digit lost on the way."""
+    """A value is sent as text that PostgreSQL reads exactly, without losing a digit."""
     assert sent == converted(value, base)
     assert type(sent) is type(converted(value, base))
 
@@ -74,17 +74,17 @@ def test_the_one_form(value, base, sent):
         ("2030-01-31T12:00:00Z ", "timestamptz"),
     ],
 )
-def test_unfit_values(value, base):
-    """A value that could not be stored, or would mean another time at each delivery, is told apart beforehand."""
-    with pytest.raises(Unfit) as unfit:
+def test_invalid_values(value, base):
+    """A value that could not be stored, or would mean another time at each delivery, is rejected and not quoted."""
+    with pytest.raises(InvalidRow) as error:
         converted(value, base)
-    assert "2030" not in str(unfit.value).replace("2030-01-31T12:00:00.000000", "")
+    assert "2030" not in str(error.value).replace("2030-01-31T12:00:00.000000", "")
 
 
-def test_rows_by_name_and_by_place():
+def test_rows_by_name_and_by_position():
     """A row is a sequence in the columns' order or a mapping by their names, and nothing else."""
-    row = Values(["a", "b"], {"a": "text", "b": "int4"})
-    assert ("x", "1") == row(["x", 1]) == row({"b": 1, "a": "x"})
+    convert = RowConverter(["a", "b"], {"a": "text", "b": "int4"})
+    assert ("x", "1") == convert(["x", 1]) == convert({"b": 1, "a": "x"})
     for wrong in (["x"], ["x", 1, 2], {"a": "x"}, {"a": "x", "c": 1}, {"a": "x", "b": 1, "c": 2}):
-        with pytest.raises(Unfit):
-            row(wrong)
+        with pytest.raises(InvalidRow):
+            convert(wrong)

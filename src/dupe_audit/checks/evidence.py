@@ -87,22 +87,26 @@ class EmptyTrip:
         if self.after is None:
             return ()
         existing = {index.oid for index in self.before.indexes}
-        new = [index for index in self.after.indexes if index.unique and not index.part and index.oid not in existing]
+        new = [
+            index
+            for index in self.after.indexes
+            if index.unique and not index.is_partition and index.oid not in existing
+        ]
         tables = [(self.after.table(index.relid), index) for index in new]
         return tuple(earlier for table, index in tables if table and (earlier := self._earlier(index, table)))
 
     def _earlier(self, index: Index, table: Table) -> Index | None:
         """Return a new index as an index of the table before the revision; None if that table did not exist."""
-        earlier_table = self.before.stands_for(table)
+        earlier_table = self.before.counterpart(table)
         if earlier_table is None:
             return None
         if earlier_table.oid == table.oid:
             # A renamed column keeps its number. A column with a new number may replace an old one of the same name.
             pairs = zip(table.columns, earlier_table.columns, strict=False)
             index = index.renamed({name: old for name, old in pairs if name and old and name != old})
-        elif any(
-            old.unique and old.form == index.form for old in self.before.indexes if old.relid == earlier_table.oid
-        ):
+        elif index.uniqueness in [
+            old.uniqueness for old in self.before.indexes if old.unique and old.relid == earlier_table.oid
+        ]:
             return None  # re-created with its table, which is no more unique than before
         return replace(index, relid=earlier_table.oid)
 

@@ -38,11 +38,19 @@ UNDEFINED_FILE = "58P01"  #: an extension whose files are not installed
 DATA_CORRUPTED = "XX001"
 INDEX_CORRUPTED = "XX002"
 
-#: classes, the first two characters of a SQLSTATE
+#: classes, the first two characters of a SQLSTATE; of the class of shutdowns, three
 CLASS_CONNECTION = "08"
+CLASS_CASE_NOT_FOUND = "20"
+CLASS_CARDINALITY = "21"
 CLASS_DATA = "22"
 CLASS_CONSTRAINT = "23"
+CLASS_EXTERNAL_ROUTINE = "38"
+CLASS_EXTERNAL_ROUTINE_INVOCATION = "39"
+CLASS_ROLLBACK = "40"  #: transaction rollback
 CLASS_CHECK_OPTION = "44"
+CLASS_RESOURCES = "53"  #: insufficient resources
+CLASS_LIMIT = "54"  #: program limit exceeded
+CLASS_OPERATOR = "57"  #: operator intervention
 CLASS_SHUTDOWN = "57P"
 CLASS_RAISED = "P0"  #: raised by PL/pgSQL, such as a trigger
 

@@ -1,1 +1,1 @@
-"""What the catalog says about the tables and indexes of a project."""
+"""What the catalog says about a project's tables and indexes."""

@@ -1,4 +1,4 @@
-"""Tables and indexes, as the catalog has them at one moment. Facts; nothing here acts."""
+"""Tables and indexes, as the catalog describes them at one moment. Facts; nothing here acts."""
 
 from __future__ import annotations
 
@@ -9,53 +9,56 @@ from typing import Any
 
 from dupe_audit.statements import ident
 
-#: a text, a quoted name, or a word that may be a name; with what shows that it is a function's
+#: a quoted text, a quoted name, or a word that may be a name; a parenthesis after it makes it a function's name
 _NAME = re.compile(r"'(?:[^']|'')*'|(?P<name>\"(?:[^\"]|\"\")*\"|[^\W\d][\w$]*)(?P<call>\s*\()?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """An index, as the catalog has it."""
+    """An index, as the catalog describes it."""
 
     oid: int
     schema: str
     name: str
-    relid: int  #: of its table
-    table: str
+    relid: int  #: oid of its table
+    table: str  #: ``schema.table``
     unique: bool
     primary: bool
     valid: bool
-    method: str
+    method: str  #: access method, such as ``btree``
     keys: tuple[str, ...]  #: each key part as SQL: a quoted column name or an expression
     columns: tuple[str | None, ...]  #: each key part's column name; None for an expression
-    include: tuple[str, ...]
-    uses: tuple[str, ...]  #: every column that keys, expressions and predicate read
+    include: tuple[str, ...]  #: columns after INCLUDE
+    uses: tuple[str, ...]  #: every column that its key parts and its predicate read
     predicate: str | None
     nulls_not_distinct: bool
     constraint: str | None  #: name of the constraint that owns it
     deferrable: bool
     deferred: bool
     definition: str
-    part: bool = False  #: of an index on the whole partitioned table
+    is_partition: bool = False  #: belongs to an index on a partitioned table
 
     @property
-    def form(self) -> tuple[Any, ...]:
-        """What makes it as unique as another one."""
+    def uniqueness(self) -> tuple[Any, ...]:
+        """What it enforces: two indexes with the same value are equally unique."""
         return frozenset(self.keys), self.predicate, self.nulls_not_distinct, self.method
 
     def renamed(self, names: Mapping[str, str]) -> Index:
-        """Return it with other names for columns, wherever it reads them."""
-        written = {form: ident(new) for old, new in names.items() for form in (old, ident(old))}
+        """Return the index with its columns renamed wherever it reads them; *names* maps old names to new ones."""
+        quoted = {spelling: ident(new) for old, new in names.items() for spelling in (old, ident(old))}
+
+        def replacement(match: re.Match[str]) -> str:
+            return match[0] if match["call"] else quoted.get(match["name"], match[0])
 
         def sql(text: str) -> str:
-            return _NAME.sub(lambda one: one[0] if one["call"] else written.get(one["name"], one[0]), text)
+            return _NAME.sub(replacement, text)
 
         return replace(
             self,
             keys=tuple(map(sql, self.keys)),
-            columns=tuple(names.get(one, one) if one is not None else None for one in self.columns),
-            include=tuple(names.get(one, one) for one in self.include),
-            uses=tuple(names.get(one, one) for one in self.uses),
+            columns=tuple(None if column is None else names.get(column, column) for column in self.columns),
+            include=tuple(names.get(column, column) for column in self.include),
+            uses=tuple(names.get(column, column) for column in self.uses),
             predicate=None if self.predicate is None else sql(self.predicate),
         )
 
@@ -67,9 +70,9 @@ class Table:
     oid: int
     schema: str
     name: str
-    columns: tuple[str | None, ...] = ()  #: by their numbers, from 1 on; None for one that was dropped
+    columns: tuple[str | None, ...] = ()  #: in the order of their numbers; None for a dropped one
     partitioned: bool = False
-    part_of: int | None = None  #: oid of the table whose partition it is
+    part_of: int | None = None  #: oid of the table that it is a partition of
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
@@ -77,16 +80,16 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """The schema at one moment, without the system's, an extension's and this software's own objects."""
+    """The schema at one moment, without objects of the system, of extensions and of dupe-audit."""
 
     tables: tuple[Table, ...]
     indexes: tuple[Index, ...]
-    objects: dict[str, str]  #: ``column public.t.a`` → its definition; for comparing two moments
+    objects: dict[str, str]  #: ``column public.t.a`` → its definition; to compare two moments
 
     def table(self, oid: int) -> Table | None:
-        """Return the table of that oid."""
-        return next((one for one in self.tables if one.oid == oid), None)
+        """Return the table with that oid, or None."""
+        return next((table for table in self.tables if table.oid == oid), None)
 
-    def stands_for(self, table: Table) -> Table | None:
-        """Return the table that is that one here: the same, under whatever name, or else the one of its name."""
-        return self.table(table.oid) or next((one for one in self.tables if str(one) == str(table)), None)
+    def counterpart(self, table: Table) -> Table | None:
+        """Return the table of another moment in this one: by oid, as it may have been renamed, or else by name."""
+        return self.table(table.oid) or next((other for other in self.tables if str(other) == str(table)), None)

@@ -1,4 +1,4 @@
-"""Count and compare rows of a scratch database without trusting an index."""
+"""Count and compare rows without trusting an index."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from dupe_audit.postgres.sqlstates import (
     sqlstate,
 )
 from dupe_audit.schema.facts import Index, Table
-from dupe_audit.statements import ident, literal
+from dupe_audit.statements import ident, literal, statement
 
-#: a table's name, and how often each of its rows is there, by the MD5 of its text
+#: by table: how often each row occurs, by the MD5 of its text
 Rows = dict[str, "Counter[str]"]
 
-#: a column, a function, a type, an object, a collation, an enum's label that is not there
+#: a column, function, type, table, collation or enum label that does not exist
 UNDEFINED = (
     UNDEFINED_COLUMN,
     UNDEFINED_FUNCTION,
@@ -35,31 +35,38 @@ UNDEFINED = (
     INVALID_TEXT_REPRESENTATION,
 )
 
-#: planner settings without which a scan could read an index that is not in order
-_SCANS = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")
+#: planner settings that are switched off, so that no scan reads an index, which could be corrupt
+_INDEX_SCANS = ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan")
 
 
-def key_of(index: Index) -> str:
-    """Return the uniqueness as people write it."""
+def describe_key(index: Index) -> str:
+    """Return what the index makes unique, such as ``(a, lower(b)) NULLS NOT DISTINCT WHERE c``."""
     where = f" WHERE {index.predicate}" if index.predicate else ""
     nulls = " NULLS NOT DISTINCT" if index.nulls_not_distinct else ""
     return f"({', '.join(index.keys)}){nulls}{where}"
 
 
 def has_columns(connection: Connection, index: Index, relid: int | None = None) -> bool:
-    """Tell whether the columns that an index will read are there yet, in its table or in another."""
-    there = execute(
-        connection,
-        "SELECT attname::pg_catalog.text FROM pg_catalog.pg_attribute "
-        f"WHERE attrelid = {relid or index.relid}::pg_catalog.oid AND NOT attisdropped",
-    )
-    return set(index.uses) <= set(there.scalars())
+    """Return whether the columns that an index reads exist, in its own table or in the one with the oid *relid*."""
+    return set(index.uses) <= set(_columns(connection, str(relid or index.relid)))
+
+
+def _columns(connection: Connection, relid: str) -> list[str]:
+    return list(execute(connection, statement("relation_columns", relid=relid)).scalars())
 
 
 def extras_before(connection: Connection, table: str, index: Index, relid: int | None = None) -> int:
-    """Return how many extras an index will meet that is still to come; 0 where that cannot be asked yet.
+    """Return how many extras a table holds under an index that a revision will create.
 
-    A revision may add the columns that its index reads, and functions that it calls.
+    Args:
+        connection: autocommit.
+        table: the table's name as SQL.
+        index: the unique index.
+        relid: oid of the table, if it is not the index's own.
+
+    Returns:
+        0 if they cannot be counted yet: the revision may first add columns that its index reads, or functions that it
+        calls.
     """
     if not has_columns(connection, index, relid):
         return 0
@@ -72,7 +79,7 @@ def extras_before(connection: Connection, table: str, index: Index, relid: int |
 
 
 def count_extras(connection: Connection, table: str, index: Index) -> int:
-    """Return how many rows would have to leave for *index* to be unique.
+    """Return how many rows would have to be removed for *index* to be unique.
 
     Args:
         connection: autocommit.
@@ -82,53 +89,47 @@ def count_extras(connection: Connection, table: str, index: Index) -> int:
     keys = ", ".join(f"({key})" for key in index.keys)
     conditions = [f"({index.predicate})"] if index.predicate else []
     if not index.nulls_not_distinct:
-        # Not `(expression) IS NOT NULL`, which looks into a composite value.
+        # Not `(expression) IS NOT NULL`, which is false for a composite value with a NULL in it.
         conditions += [f"pg_catalog.num_nulls({keys}) = 0"]
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    counts = f"SELECT pg_catalog.count(*) AS n FROM {table} {where} GROUP BY {keys}"
-    with _scans(connection):
-        return int(
-            execute(connection, f"SELECT coalesce(sum(n - 1), 0)::pg_catalog.int8 FROM ({counts}) AS g").scalar_one()
-        )
+    query = statement("count_index_extras", table=table, where=where, keys=keys)
+    with _without_index_scans(connection):
+        return int(execute(connection, query).scalar_one())
 
 
 @contextmanager
-def _scans(connection: Connection) -> Iterator[None]:
-    for name in _SCANS:
+def _without_index_scans(connection: Connection) -> Iterator[None]:
+    for name in _INDEX_SCANS:
         execute(connection, f"SET {name} = off")
     try:
         yield
     finally:
-        for name in _SCANS:
+        for name in _INDEX_SCANS:
             execute(connection, f"RESET {name}")
 
 
-def take(connection: Connection, tables: Sequence[Table]) -> Rows:
-    """Return the rows of those tables that have any, column by column in the order of their names.
+def digest_rows(connection: Connection, tables: Sequence[Table]) -> Rows:
+    """Return the digests of the rows of those tables that have any, independent of the order of their columns.
 
-    A table is looked up by its name: a downgrade may have made it anew.
+    A table is looked up by name, because a downgrade may have re-created it.
     """
     return {str(table): rows for table in tables if (rows := Counter(_digests(connection, table)))}
 
 
 def lost_and_gained(before: Rows, after: Rows) -> dict[str, tuple[int, int]]:
-    """Return for each table that differs how many rows are gone, and how many are there that were not."""
-    told = {}
+    """Return, for each table that differs, how many rows it has lost and how many it has gained."""
+    differences = {}
     for table in before.keys() | after.keys():
-        was, now = before.get(table, Counter()), after.get(table, Counter())
-        if was != now:
-            told[table] = (was - now).total(), (now - was).total()
-    return told
+        old, new = before.get(table, Counter()), after.get(table, Counter())
+        if old != new:
+            differences[table] = (old - new).total(), (new - old).total()
+    return differences
 
 
 def _digests(connection: Connection, table: Table) -> list[str]:
     name = ident(table.schema, table.name)
-    columns = execute(
-        connection,
-        "SELECT attname::pg_catalog.text FROM pg_catalog.pg_attribute "
-        f"WHERE attrelid = pg_catalog.to_regclass({literal(name)}) AND attnum > 0 AND NOT attisdropped ORDER BY 1",
-    ).scalars()
+    columns = _columns(connection, f"pg_catalog.to_regclass({literal(name)})")
     row = ", ".join(ident(column) for column in columns)
     if not row:
-        return []  # the table is gone, or has nothing to compare
+        return []  # the table does not exist any more, or has no columns
     return list(execute(connection, f"SELECT pg_catalog.md5(ROW({row})::pg_catalog.text) FROM {name}").scalars())

@@ -1,4 +1,4 @@
-"""Read the schema at one moment."""
+"""Read the schema at one moment, and compare two."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ from dupe_audit.statements import statement
 
 
 def snapshot(connection: Connection, *, version_table: str = "alembic_version", objects: bool = True) -> Catalog:
-    """Return tables, indexes and, if asked for, a line for every other object, all without Alembic's own table.
+    """Return the tables and indexes, and, with *objects*, one line per object; Alembic's own table is left out.
 
     Raises:
         sqlalchemy.exc.DBAPIError: as the driver reports.
     """
-    every = [Table(**_frozen(row)) for row in execute(connection, statement("scratch/check_tables")).mappings()]
-    relids = f"ARRAY[{', '.join(str(table.oid) for table in every)}]"
+    tables = [Table(**_frozen(row)) for row in execute(connection, statement("scratch/check_tables")).mappings()]
+    relids = f"ARRAY[{', '.join(str(table.oid) for table in tables)}]"
     rows = execute(connection, statement("scratch/check_indexes", relids=relids)).mappings()
     indexes = [Index(**_frozen(row)) for row in rows]
-    alembics = {table.oid for table in every if table.name == version_table}
-    own = tuple(f"{table}" for table in every if table.oid in alembics)
-    own += tuple(f"{index.schema}.{index.name}" for index in indexes if index.relid in alembics)
+    alembic = {table.oid for table in tables if table.name == version_table}
+    names = tuple(str(table) for table in tables if table.oid in alembic)
+    names += tuple(f"{index.schema}.{index.name}" for index in indexes if index.relid in alembic)
     return Catalog(
-        tables=tuple(table for table in every if table.oid not in alembics),
-        indexes=tuple(index for index in indexes if index.relid not in alembics),
-        objects=_objects(connection, own) if objects else {},
+        tables=tuple(table for table in tables if table.oid not in alembic),
+        indexes=tuple(index for index in indexes if index.relid not in alembic),
+        objects=_objects(connection, without=names) if objects else {},
     )
 
 
-def _objects(connection: Connection, without: tuple[str, ...]) -> dict[str, str]:
-    lines = {row.object: row.definition for row in execute(connection, statement("scratch/check_objects"))}
-    ours = [one for one in lines if any(one.endswith(f" {name}") or f" {name}." in one for name in without)]
-    for one in ours:
-        del lines[one]
-    return lines
+def _objects(connection: Connection, *, without: tuple[str, ...]) -> dict[str, str]:
+    """Return the definitions of all objects, except those with the names *without* and their parts."""
+    rows = execute(connection, statement("scratch/check_objects"))
+    return {
+        row.object: row.definition
+        for row in rows
+        if not any(row.object.endswith(f" {name}") or f" {name}." in row.object for name in without)
+    }
 
 
 def _frozen(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -45,8 +47,9 @@ def _frozen(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def differences(before: Catalog, after: Catalog) -> tuple[str, ...]:
-    """Return what differs, such as ``enum public.color is left`` or ``column public.t.a has changed``."""
-    gone = [f"{one} is gone" for one in before.objects if one not in after.objects]
-    left = [f"{one} is left" for one in after.objects if one not in before.objects]
-    changed = [f"{one} has changed" for one, what in before.objects.items() if after.objects.get(one, what) != what]
-    return tuple(sorted([*gone, *left, *changed]))
+    """Return what differs, such as ``enum public.color is left over`` or ``column public.t.a has changed``."""
+    missing = [f"{name} is missing" for name in before.objects if name not in after.objects]
+    added = [f"{name} is left over" for name in after.objects if name not in before.objects]
+    common = before.objects.keys() & after.objects.keys()
+    changed = [f"{name} has changed" for name in common if before.objects[name] != after.objects[name]]
+    return tuple(sorted([*missing, *added, *changed]))

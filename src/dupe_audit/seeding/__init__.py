@@ -1,4 +1,4 @@
-"""Seeding: fill tables of a scratch database with generated rows, duplicates among them, from the catalog alone."""
+"""Seeding: fill tables of a scratch database with generated rows, including duplicates, from the catalog alone."""
 
 from dupe_audit.seeding.duplicates import ALL, Shape
 from dupe_audit.seeding.fill import fill

@@ -1,4 +1,4 @@
-"""What could satisfy a CHECK: values made from the literals in its text, which the server then judges."""
+"""Candidates that could satisfy a CHECK, made from the literals in its text; the server judges them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from dataclasses import dataclass
 
 from dupe_audit.seeding.pattern import matching
 from dupe_audit.seeding.plan import NULL
-from dupe_audit.seeding.spec import Column
-from dupe_audit.seeding.values import HOLE as N
-from dupe_audit.seeding.values import Values
+from dupe_audit.seeding.spec import ColumnSpec
+from dupe_audit.seeding.values import Formula, N
 from dupe_audit.statements import literal
 
-MANY = 1000  #: texts that match a regular expression, so that they can tell rows apart
+MANY = 1000  #: texts that match a regular expression; with fewer, they are tried as single values
 _STRING = re.compile(r"'((?:[^']|'')*)'")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w.])")
 _DATES = {"date": "1 day", "timestamp": "1 second", "timestamptz": "1 second", "time": "1 second", "timetz": "1 second"}
 _LETTERS = f"pg_catalog.translate(({N})::pg_catalog.text, '0123456789', 'abcdefghij')"
 _MD5 = f"pg_catalog.md5(({N})::pg_catalog.text)"
-_KNOWN_FORMS = (
+_COMMON_TEXTS = (
     f"('v' || {N} || '@example.com')",
     f"('https://example.com/' || {N})",
     _LETTERS,
@@ -39,20 +38,20 @@ _KNOWN_FORMS = (
 
 @dataclass(frozen=True, slots=True)
 class Literals:
-    """What stands in the text of conditions."""
+    """The literals in the text of conditions."""
 
     strings: tuple[str, ...]
-    numbers: tuple[str, ...]
-    unknown: bool  #: NULL is spoken of
+    numbers: tuple[str, ...]  #: as SQL
+    mentions_null: bool
 
     @classmethod
     def of(cls, expressions: Sequence[str]) -> Literals:
-        """Read the literals out of conditions as the server writes them."""
+        """Read the literals from conditions as the server writes them."""
         strings: dict[str, None] = {}
         numbers: dict[str, None] = {}
         for text in expressions:
-            quoted = [one.replace("''", "'") for one in _STRING.findall(text)]
-            numeric = [one for one in quoted if re.fullmatch(r"-?\d+(\.\d+)?", one)]
+            quoted = [string.replace("''", "'") for string in _STRING.findall(text)]
+            numeric = [string for string in quoted if re.fullmatch(r"-?\d+(\.\d+)?", string)]
             strings.update(dict.fromkeys(quoted))
             numbers.update(dict.fromkeys([*_NUMBER.findall(_STRING.sub("''", text)), *numeric]))
         return cls(tuple(strings), tuple(numbers), any("NULL" in text for text in expressions))
@@ -60,33 +59,40 @@ class Literals:
     @property
     def lengths(self) -> list[int]:
         """The numbers that can be a length, and their neighbours."""
-        whole = {int(one) + more for one in self.numbers if re.fullmatch(r"\d{1,4}", one) for more in (0, 1, -1)}
-        return sorted(one for one in whole if 0 < one <= 1000)
+        small = [int(number) for number in self.numbers if re.fullmatch(r"\d{1,4}", number)]
+        neighbours = {number + step for number in small for step in (0, 1, -1)}
+        return sorted(length for length in neighbours if 0 < length <= 1000)
+
+    @property
+    def dates(self) -> list[str]:
+        """The strings that look like a date or a time."""
+        return [string for string in self.strings if re.match(r"\d+[-:]\d\d", string)]
 
 
-def families(column: Column, literals: Literals) -> list[Values]:
-    """Return ways to make different values without end, the likeliest first."""
-    found = [column.values] if column.values else []
-    if not column.not_null and literals.unknown:
-        found.append(NULL)
-    if column.values and column.type.category != "B":
-        found += [Values(column.values.at(f"{N} + {shift}"), column.values.size) for shift in (1, 2)]
-    found += _of_type(column, literals)
+def formulas(column: ColumnSpec, literals: Literals) -> list[Formula]:
+    """Return formulas for many distinct values of the column, the likeliest to satisfy its checks first."""
+    candidates = [column.formula] if column.formula else []
+    if not column.not_null and literals.mentions_null:
+        candidates.append(NULL)
+    if column.formula and column.type.category != "B":
+        candidates += [Formula(column.formula.at(f"{N} + {shift}"), column.formula.size) for shift in (1, 2)]
+    candidates += _of_type(column, literals)
     if not column.not_null:
-        found.append(NULL)
-    return list(dict.fromkeys(found))
+        candidates.append(NULL)
+    return list(dict.fromkeys(candidates))
 
 
-def _of_type(column: Column, literals: Literals) -> list[Values]:
+def _of_type(column: ColumnSpec, literals: Literals) -> list[Formula]:
     category, name = column.type.category, column.type.name
     if name in _DATES:
         return _dates(column, literals)
     if name in ("json", "jsonb"):
         return _documents(literals)
     if name == "bytea":
-        return [Values(f"pg_catalog.decode({_hex(2 * length)}, 'hex')") for length in literals.lengths[:9]]
+        return [Formula(f"pg_catalog.decode({_hex(2 * length)}, 'hex')") for length in literals.lengths[:9]]
     if name == "interval":
-        return [Values(f"({literal(one)}::interval + (1 + {N}) * interval '1 ms')") for one in literals.strings[:8]]
+        starts = [f"{literal(string)}::interval" for string in literals.strings[:8]]
+        return [Formula(f"({start} + (1 + {N}) * interval '1 ms')") for start in starts]
     return _BY_CATEGORY[category](column, literals) if category in _BY_CATEGORY else []
 
 
@@ -94,88 +100,96 @@ def _hex(length: int) -> str:
     return f"pg_catalog.lpad(pg_catalog.to_hex(({N})::pg_catalog.int8), {length}, '0')"
 
 
-def _dates(column: Column, literals: Literals) -> list[Values]:
-    starts = [*(f"{literal(one)}::{column.type.written}" for one in _dated(literals)), "timestamp '2100-01-01'"]
+def _dates(column: ColumnSpec, literals: Literals) -> list[Formula]:
+    starts = [*(f"{literal(date)}::{column.type.formatted}" for date in literals.dates), "timestamp '2100-01-01'"]
     step = f"(1 + {N}) * interval '{_DATES[column.type.name]}'"
-    return [Values(f"({start} {sign} {step})") for start in starts[:8] for sign in ("+", "-")]
+    return [Formula(f"({start} {sign} {step})") for start in starts[:8] for sign in ("+", "-")]
 
 
-def _documents(literals: Literals) -> list[Values]:
-    keys = [one for one in literals.strings if re.fullmatch(r"\w+", one)][:6]
-    listed = ", ".join(f"{literal(key)}, {N}" for key in keys)
-    calls = (f"jsonb_build_array({N})", f"to_jsonb({N})", f"to_jsonb('v' || {N})", f"jsonb_build_object({listed})")
-    return [*(Values(f"pg_catalog.{call}") for call in calls), Values("'{}'", 1), Values("'[]'", 1)]
+def _documents(literals: Literals) -> list[Formula]:
+    keys = [string for string in literals.strings if re.fullmatch(r"\w+", string)][:6]
+    pairs = ", ".join(f"{literal(key)}, {N}" for key in keys)
+    calls = (f"jsonb_build_array({N})", f"to_jsonb({N})", f"to_jsonb('v' || {N})", f"jsonb_build_object({pairs})")
+    return [*(Formula(f"pg_catalog.{call}") for call in calls), Formula("'{}'", 1), Formula("'[]'", 1)]
 
 
-def _arrays(column: Column) -> list[Values]:
-    if column.values is None:
+def _arrays(column: ColumnSpec) -> list[Formula]:
+    if column.formula is None:
         return []
-    found, values = [column.values], column.values
+    candidates, element = [column.formula], column.formula
     for _ in range(4):
-        found.append(Values(f"pg_catalog.array_cat({found[-1].sql}, {values.sql})", values.size))
-    return [*found, Values("'{}'", 1)]
+        candidates.append(Formula(f"pg_catalog.array_cat({candidates[-1].sql}, {element.sql})", element.size))
+    return [*candidates, Formula("'{}'", 1)]
 
 
-def _dated(literals: Literals) -> list[str]:
-    return [one for one in literals.strings if re.match(r"\d+[-:]\d\d", one)]
-
-
-def _numbers(literals: Literals) -> list[Values]:
-    found = []
-    for one in (*literals.numbers[:8], "0"):
-        found += [Values(f"({one} + {more} {sign} {N})") for more in (0, 1, -1) for sign in ("+", "-")]
-        found += [
-            Values(f"({one} {sign} (1 + {N})::pg_catalog.numeric / {10**scale})") for scale in (8, 4) for sign in "+-"
+def _numbers(literals: Literals) -> list[Formula]:
+    candidates = []
+    for number in (*literals.numbers[:8], "0"):
+        candidates += [Formula(f"({number} + {step} {sign} {N})") for step in (0, 1, -1) for sign in ("+", "-")]
+        candidates += [
+            Formula(f"({number} {sign} (1 + {N})::pg_catalog.numeric / {10**scale})")
+            for scale in (8, 4)
+            for sign in "+-"
         ]
-        found.append(Values(f"({one} * (1 + {N}))"))
-    return found
+        candidates.append(Formula(f"({number} * (1 + {N}))"))
+    return candidates
 
 
-def _texts(literals: Literals) -> list[Values]:
-    found = [Values(one) for one in _KNOWN_FORMS]
-    found += [made for made in map(matching, literals.strings) if made and (made.size or 0) >= MANY]
+def _texts(literals: Literals) -> list[Formula]:
+    candidates = [Formula(sql) for sql in _COMMON_TEXTS]
+    patterns = map(matching, literals.strings)
+    candidates += [formula for formula in patterns if formula and (formula.size or 0) >= MANY]
     for length in literals.lengths[:9]:
-        found += [
-            Values(f"pg_catalog.{call}(({made})::pg_catalog.text, {length}, {literal(filler)})")
-            for call, made, filler in (("lpad", N, "0"), ("rpad", f"'v' || {N}", "_"), ("lpad", _LETTERS, "a"))
+        candidates += [
+            Formula(f"pg_catalog.{call}(({text})::pg_catalog.text, {length}, {literal(filler)})")
+            for call, text, filler in (("lpad", N, "0"), ("rpad", f"'v' || {N}", "_"), ("lpad", _LETTERS, "a"))
         ]
-        found.append(Values(f"pg_catalog.upper(pg_catalog.lpad({_LETTERS}, {length}, 'a'))"))
-    for one in literals.strings[:10]:
-        plain = literal(re.sub(r"^[\^%]+|[$%]+$", "", one))
-        found += [Values(f"({plain} || {N})"), Values(f"({N} || {plain})"), Values(f"('v' || {N} || {plain} || {N})")]
-    return found
+        candidates.append(Formula(f"pg_catalog.upper(pg_catalog.lpad({_LETTERS}, {length}, 'a'))"))
+    for string in literals.strings[:10]:
+        plain = literal(_without_anchors(string))
+        candidates += [Formula(f"({plain} || {N})"), Formula(f"({N} || {plain})")]
+        candidates.append(Formula(f"('v' || {N} || {plain} || {N})"))
+    return candidates
 
 
-_BY_CATEGORY: dict[str, Callable[[Column, Literals], list[Values]]] = {
+def _without_anchors(pattern: str) -> str:
+    """Return a pattern of LIKE or of a regular expression without what anchors it, or lets more precede or follow."""
+    return re.sub(r"^[\^%]+|[$%]+$", "", pattern)
+
+
+_BY_CATEGORY: dict[str, Callable[[ColumnSpec, Literals], list[Formula]]] = {
     "N": lambda _column, literals: _numbers(literals),
     "S": lambda _column, literals: _texts(literals),
-    "B": lambda _column, _literals: [Values("true", 1), Values("false", 1)],
+    "B": lambda _column, _literals: [Formula("true", 1), Formula("false", 1)],
     "A": lambda column, _literals: _arrays(column),
 }
 
 
-def singles(column: Column, literals: Literals) -> list[str]:
-    """Return single values as SQL, the likeliest first; some may be none of the type."""
-    found = [] if column.values is None else [column.values.at(str(n)) for n in range(5)]
+def single_values(column: ColumnSpec, literals: Literals) -> list[str]:
+    """Return single values as SQL, the likeliest to satisfy the column's checks first.
+
+    Some may not be valid for the column's type.
+    """
+    values = [] if column.formula is None else [column.formula.at(str(n)) for n in range(5)]
     if not column.not_null:
-        found.insert(2, "NULL")
+        values.insert(2, "NULL")
     if column.type.labels:
-        found += [literal(label) for label in column.type.labels]
+        values += [literal(label) for label in column.type.labels]
     if column.type.category == "B":
-        found += ["true", "false"]
-    plain = [*literals.strings, *(re.sub(r"^[\^%]+|[$%]+$", "", one) for one in literals.strings)]
-    found += [literal(one) for one in plain]
-    for one in literals.numbers:
-        found += [f"({one} + {step})" for step in (0, 1, -1, *range(2, 30))] + [f"({one} + 0.5)"]
+        values += ["true", "false"]
+    values += [literal(string) for string in literals.strings]
+    values += [literal(_without_anchors(string)) for string in literals.strings]
+    for number in literals.numbers:
+        values += [f"({number} + {step})" for step in (0, 1, -1, *range(2, 30))] + [f"({number} + 0.5)"]
     if column.type.name in _DATES:
         unit = "1 minute" if column.type.name in ("time", "timetz") else "1 day"
-        for one in _dated(literals):
-            found += [f"({literal(one)}::{column.type.written} + {n} * interval '{unit}')" for n in range(-3, 28)]
+        starts = [f"{literal(date)}::{column.type.formatted}" for date in literals.dates]
+        values += [f"({start} + {n} * interval '{unit}')" for start in starts for n in range(-3, 28)]
     if column.type.category == "S":
-        few = [made for made in map(matching, literals.strings) if made and (made.size or 0) < MANY]
-        found += [made.at(str(n)) for made in few for n in range(min(made.size or 1, 40))]
+        patterns = [formula for formula in map(matching, literals.strings) if formula and (formula.size or 0) < MANY]
+        values += [pattern.at(str(n)) for pattern in patterns for n in range(min(pattern.size or 1, 40))]
         for length in literals.lengths[:30]:
-            found += [f"pg_catalog.repeat('{letter}', {length})" for letter in "a01A"]
-    found += [family.at("1") for family in families(column, literals)]
-    found += [] if column.values is None else [column.values.at(str(n)) for n in range(5, 40)]
-    return list(dict.fromkeys(found))
+            values += [f"pg_catalog.repeat('{letter}', {length})" for letter in "a01A"]
+    values += [formula.at("1") for formula in formulas(column, literals)]
+    values += [] if column.formula is None else [column.formula.at(str(n)) for n in range(5, 40)]
+    return list(dict.fromkeys(values))

@@ -1,4 +1,4 @@
-"""Count in the database what a filled table holds: extras, NULL keys, and who references them."""
+"""Count in the database what a filled table holds: extras, NULL keys, and extras that are referenced."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from sqlalchemy import Connection
 
 from dupe_audit.postgres.driver import execute
 from dupe_audit.schema.facts import Index
-from dupe_audit.seeding.spec import ForeignKey, Spec
+from dupe_audit.seeding.spec import ForeignKeySpec, TableSpec, table_name
 from dupe_audit.statements import ident, statement
 
-GROUPS = 6  #: whose rows are all referenced
-OTHERS = 5  #: rows that are referenced and in no group
+GROUPS = 6  #: per key; every row of these is referenced
+OTHERS = 5  #: referenced rows per key that are in no group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class DuplicateCounts:
     """What a filled table holds."""
 
     rows: int
@@ -27,41 +27,45 @@ class Counted:
     referenced: int = 0
 
 
-def counted(connection: Connection, spec: Spec, uniques: Sequence[Index], children: Sequence[ForeignKey]) -> Counted:
-    """Count the rows, and each extra once, however many keys it violates."""
+def count_duplicates(
+    connection: Connection, spec: TableSpec, uniques: Sequence[Index], children: Sequence[ForeignKeySpec]
+) -> DuplicateCounts:
+    """Count the rows; an extra counts once, however many keys it violates."""
     rows = execute(connection, f"SELECT pg_catalog.count(*) FROM {spec.name}").scalar_one()
     if not uniques:
-        return Counted(rows=rows)
+        return DuplicateCounts(rows=rows)
     referenced = " OR ".join(_references(connection, spec, fk) for fk in children) or "false"
     parts = " UNION ALL ".join(_extras(spec, index, referenced) for index in uniques)
-    found = execute(connection, statement("scratch/seed_count", parts=parts)).one()
-    return Counted(rows=rows, **found._mapping)  # noqa: SLF001 - that is how SQLAlchemy calls a row as a mapping
+    row = execute(connection, statement("scratch/seed_count", parts=parts)).one()
+    return DuplicateCounts(rows=rows, **row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
 
 
-def referable(spec: Spec, referenced: Sequence[str], uniques: Sequence[Index]) -> str:
-    """Return the query of rows that children shall reference: all of a few groups under each key, and others."""
-    chosen = []
+def referable_sql(spec: TableSpec, referenced: Sequence[str], uniques: Sequence[Index]) -> str:
+    """Return the query of the rows that other tables shall reference: all of a few groups per key, and some others."""
+    queries = []
     for index in uniques:
-        names = [f"k{n}" for n in range(len(index.keys))]
-        cells = ", ".join(f"{spec.alias}.{ident(name)} AS c{n}" for n, name in enumerate(referenced))
-        there = " AND ".join(f"{spec.alias}.{ident(name)} IS NOT NULL" for name in referenced)
-        where = f"({index.predicate or 'true'}) AND {there}"
+        conditions = [f"({index.predicate or 'true'})"]
+        conditions += [f"{spec.alias}.{ident(name)} IS NOT NULL" for name in referenced]
         if not index.nulls_not_distinct:
-            where += f" AND NOT ({_has_null(index)})"
-        columns = ", ".join(f"x.c{n}" for n in range(len(referenced)))
-        sized = (
-            f"SELECT s.*, pg_catalog.count(*) OVER (PARTITION BY {', '.join(names)}) AS size "
-            f"FROM (SELECT {cells}, {_keys(index)} FROM {spec.name} AS {spec.alias} WHERE {where}) AS s"
+            conditions.append(f"NOT ({_has_null(index)})")
+        query = statement(
+            "scratch/seed_referable",
+            table=spec.name,
+            alias=spec.alias,
+            cells=", ".join(f"{spec.alias}.{ident(name)} AS c{n}" for n, name in enumerate(referenced)),
+            keys=_keys(index),
+            condition=" AND ".join(conditions),
+            key_names=", ".join(f"k{n}" for n in range(len(index.keys))),
+            columns=", ".join(f"x.c{n}" for n in range(len(referenced))),
+            groups=str(GROUPS),
+            others=str(OTHERS),
         )
-        place = f"pg_catalog.dense_rank() OVER (ORDER BY z.size DESC, {', '.join(names)}) AS place"
-        ranked = f"SELECT z.*, {place} FROM ({sized}) AS z"
-        chosen.append(f"(SELECT {columns} FROM ({ranked}) AS x WHERE x.size > 1 AND x.place <= {GROUPS})")
-        chosen.append(f"(SELECT {columns} FROM ({ranked}) AS x WHERE x.size = 1 ORDER BY x.place LIMIT {OTHERS})")
-    return " UNION ".join(chosen)
+        queries.append(f"({query})")
+    return " UNION ".join(queries)
 
 
-def trial(spec: Spec, index: Index) -> str:
-    """Return a query that fails where the index's keys and predicate cannot be asked about."""
+def probe_sql(spec: TableSpec, index: Index) -> str:
+    """Return a query that fails if the index's keys and predicate cannot be evaluated on the table yet."""
     return f"SELECT {_keys(index)} FROM {spec.name} AS {spec.alias} WHERE {index.predicate or 'true'} LIMIT 0"
 
 
@@ -73,7 +77,7 @@ def _has_null(index: Index) -> str:
     return " OR ".join(f"({key}) IS NULL" for key in index.keys)
 
 
-def _extras(spec: Spec, index: Index, referenced: str) -> str:
+def _extras(spec: TableSpec, index: Index, referenced: str) -> str:
     ignored: Collection[str] = spec.primary | {c.name for c in spec.columns if c.generated is not None}
     primary = [column.name for column in spec.columns if column.name in spec.primary]
     order = [ident(name) for name in primary] or [f"{spec.alias}.tableoid", f"{spec.alias}.ctid"]
@@ -84,18 +88,18 @@ def _extras(spec: Spec, index: Index, referenced: str) -> str:
         keys=_keys(index),
         key_names=", ".join(f"t.k{n}" for n in range(len(index.keys))),
         has_null=_has_null(index),
-        counts="true" if index.nulls_not_distinct else f"NOT ({_has_null(index)})",
+        countable="true" if index.nulls_not_distinct else f"NOT ({_has_null(index)})",
         referenced=referenced,
-        rest=", ".join(f"{spec.alias}.{ident(c.name)}" for c in spec.columns if c.name not in ignored),
+        payload=", ".join(f"{spec.alias}.{ident(c.name)}" for c in spec.columns if c.name not in ignored),
         order_by=", ".join(order),
         predicate=index.predicate or "true",
     )
 
 
-def _references(connection: Connection, spec: Spec, fk: ForeignKey) -> str:
-    child = execute(connection, f"SELECT {fk.child}::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text").scalar_one()
+def _references(connection: Connection, spec: TableSpec, fk: ForeignKeySpec) -> str:
+    child = table_name(connection, fk.child)
     pairs = zip(fk.columns, fk.referenced, strict=True)
-    same = " AND ".join(f"ref.{ident(mine)} = {spec.alias}.{ident(theirs)}" for mine, theirs in pairs)
-    if fk.child == spec.oid:  # a row that references itself leaves with itself
+    same = " AND ".join(f"ref.{ident(column)} = {spec.alias}.{ident(referenced)}" for column, referenced in pairs)
+    if fk.child == spec.oid:  # a row's reference to itself does not count: both are removed together
         same += f" AND (ref.tableoid, ref.ctid) IS DISTINCT FROM ({spec.alias}.tableoid, {spec.alias}.ctid)"
     return f"EXISTS (SELECT FROM {child} AS ref WHERE {same})"

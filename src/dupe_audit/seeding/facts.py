@@ -15,5 +15,5 @@ class Filled:
     exact: int = 0  #: extras that equal their survivor
     divergent: int = 0  #: extras that carry other data
     null_keys: int = 0  #: rows with a NULL in the key
-    referenced: int = 0  #: extras that rows of other tables reference
-    own: bool = False  #: by the project's own SQL, whose rows are not told apart
+    referenced: int = 0  #: extras that other rows reference
+    own: bool = False  #: filled by the project's own SQL; then no extras are counted

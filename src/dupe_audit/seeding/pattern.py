@@ -1,4 +1,4 @@
-"""Values for a regular expression: each place of it counts through the characters that it takes."""
+"""A formula for a regular expression: the row's number counts through the characters that each position accepts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 import string
 from math import prod
 
-from dupe_audit.seeding.values import HOLE, Values
+from dupe_audit.seeding.values import Formula, N
 from dupe_audit.statements import literal
 
-LONGEST = 100  #: characters; longer ones are left to other ways
-REPEATED = 4  #: times, where the expression says no less than once, or more
+LONGEST = 100  #: characters; no formula is made for longer texts
+REPEATED = 4  #: times that an element is repeated, if the expression allows any number
 
 _TOKEN = re.compile(
     r"(?P<class>\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\])|\\(?P<escape>.)|(?P<group>\((?:\?:)?)|(?P<plain>[^\\()|*+?{}\[\]])",
@@ -30,39 +30,42 @@ _NAMED = {
 _USUAL = string.digits + string.ascii_lowercase + string.ascii_uppercase
 
 
-def matching(pattern: str) -> Values | None:
-    """Return texts that the expression should match, None where it is too hard; the server judges them anyway."""
+def matching(pattern: str) -> Formula | None:
+    """Return a formula for texts that the expression should match, or None if it is too complex.
+
+    The result may be wrong: the server has to judge it.
+    """
     text = pattern.removeprefix("^").removesuffix("$")
-    places = _places(text)
-    if places is None or not 0 < len(places) <= LONGEST:
+    positions = _positions(text)
+    if positions is None or not 0 < len(positions) <= LONGEST:
         return None
-    parts, counted = [], 1
-    for characters in reversed(places):
+    parts, weight = [], 1  # the positions are digits of the number, the last one the lowest
+    for characters in reversed(positions):
         size = len(characters)
-        if size == 1 or counted > 10**15:
+        if size == 1 or weight > 10**15:
             parts.append(literal(characters[0]))
             continue
-        at = f"1 + (({HOLE} / {counted}) % {size})::pg_catalog.int4"
-        parts.append(f"pg_catalog.substr({literal(characters)}, {at}, 1)")
-        counted *= size
-    size = prod(len(characters) for characters in places)
-    return Values(f"({' || '.join(reversed(parts))})::pg_catalog.text", size)
+        digit = f"1 + (({N} / {weight}) % {size})::pg_catalog.int4"
+        parts.append(f"pg_catalog.substr({literal(characters)}, {digit}, 1)")
+        weight *= size
+    size = prod(len(characters) for characters in positions)
+    return Formula(f"({' || '.join(reversed(parts))})::pg_catalog.text", size)
 
 
-def _places(text: str) -> list[str] | None:
-    """Return the characters that each place takes; of alternatives the first, of what may be absent nothing."""
-    found: list[str] = []
+def _positions(text: str) -> list[str] | None:
+    """Return the characters that each position accepts: only the first alternative, and nothing for optional parts."""
+    positions: list[str] = []
     at = 0
     while at < len(text):
         token = _TOKEN.match(text, at)
         if text[at] == "|":
-            return found
+            return positions
         if token is None:
             return None
         at = token.end()
         if token["group"]:
             inner = _inside(text, at)
-            piece = None if inner is None else _places(inner)
+            piece = None if inner is None else _positions(inner)
             at += len(inner or "") + 1
         else:
             characters = _characters(token)
@@ -71,12 +74,12 @@ def _places(text: str) -> list[str] | None:
             return None
         times = _TIMES.match(text, at)
         at = times.end() if times else at
-        found += piece * (_count(times) if times else 1)
-    return found
+        positions += piece * (_count(times) if times else 1)
+    return positions
 
 
 def _inside(text: str, at: int) -> str | None:
-    """Return what stands before the parenthesis that closes the one before *at*."""
+    """Return the text from *at* to the parenthesis that closes the one before it; None if nothing closes it."""
     depth, end = 1, at
     while end < len(text):
         depth += {"(": 1, ")": -1}.get(text[end], 0)
@@ -103,20 +106,20 @@ def _characters(token: re.Match[str]) -> str:
     if token["plain"]:
         return "a" if token["plain"] == "." else token["plain"]
     inner = token["class"][1:-1]
-    refused = inner.startswith("^")
-    found = "".join(_expanded(inner.removeprefix("^")))
-    return "".join(one for one in _USUAL if one not in found) if refused else "".join(dict.fromkeys(found))
+    negated = inner.startswith("^")
+    members = "".join(_expanded(inner.removeprefix("^")))
+    return "".join(c for c in _USUAL if c not in members) if negated else "".join(dict.fromkeys(members))
 
 
 def _expanded(inner: str) -> list[str]:
-    found = []
-    for named, escape, low, high, one in re.findall(r"(\[:\w+:\])|\\(.)|(\w)-(\w)|(.)", inner, flags=re.DOTALL):
+    members = []
+    for named, escape, low, high, plain in re.findall(r"(\[:\w+:\])|\\(.)|(\w)-(\w)|(.)", inner, flags=re.DOTALL):
         if named:
-            found.append(_NAMED.get(named, ""))
+            members.append(_NAMED.get(named, ""))
         elif escape:
-            found.append(_ESCAPES.get(escape, escape))
+            members.append(_ESCAPES.get(escape, escape))
         elif low:
-            found.append("".join(map(chr, range(ord(low), ord(high) + 1))))
+            members.append("".join(map(chr, range(ord(low), ord(high) + 1))))
         else:
-            found.append(one)
-    return found
+            members.append(plain)
+    return members

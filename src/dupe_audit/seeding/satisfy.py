@@ -1,4 +1,4 @@
-"""Make the sources of a plan satisfy its checks: try ways to make values, and let the server judge them."""
+"""Make the sources of a plan satisfy its checks: try formulas and single values, and let the server judge them."""
 
 from __future__ import annotations
 
@@ -10,173 +10,191 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.postgres.driver import execute, tidy
-from dupe_audit.seeding.candidates import Literals, families, singles
-from dupe_audit.seeding.plan import NULL, Plan, Source, numbers, visible
-from dupe_audit.seeding.spec import Check
-from dupe_audit.seeding.values import HOLE, Values
-from dupe_audit.statements import ident, literal
+from dupe_audit.seeding.candidates import Literals, formulas, single_values
+from dupe_audit.seeding.plan import NULL, ColumnSource, Plan, row_numbers, with_generated
+from dupe_audit.seeding.spec import CheckSpec
+from dupe_audit.seeding.values import Formula, N
+from dupe_audit.statements import ident, literal, statement
 
-TRIES = 400  #: combinations of families
+TRIES = 400  #: combinations of formulas that are tried
 POOL = 400  #: combinations of single values that are kept
-CROSSED = 20_000  #: combinations of single values that are judged
+CROSSED = 20_000  #: combinations of single values that the server judges
 
 
 class CannotFill(DupeAuditError):
-    """A table cannot be filled with generated rows; the message says which column, type or constraint is why."""
+    """A table cannot be filled with generated rows; the message names the column, type or constraint at fault."""
 
 
-def ask(connection: Connection, query: str) -> list[tuple[object, ...]] | None:
-    """Return the rows of a query that may fail, None if it did; the transaction goes on."""
-    execute(connection, "SAVEPOINT dupe_audit_ask")
+def try_query(connection: Connection, query: str) -> list[tuple[object, ...]] | None:
+    """Return the rows of a query, or None if it fails; the transaction can continue either way."""
+    execute(connection, "SAVEPOINT dupe_audit_try")
     try:
         rows = [tuple(row) for row in execute(connection, query)]
     except DBAPIError:
-        tidy(connection, "ROLLBACK TO SAVEPOINT dupe_audit_ask")
+        tidy(connection, "ROLLBACK TO SAVEPOINT dupe_audit_try")
         rows = None
-    execute(connection, "RELEASE SAVEPOINT dupe_audit_ask")
+    execute(connection, "RELEASE SAVEPOINT dupe_audit_try")
     return rows
 
 
-def satisfy(connection: Connection, plan: Plan, checks: Sequence[Check], first: int, count: int) -> None:
-    """Change the plan's sources until so many rows, from that number on, meet the checks.
+def satisfy(connection: Connection, plan: Plan, checks: Sequence[CheckSpec], first: int, count: int) -> None:
+    """Change the plan's sources until *count* rows, numbered from *first* on, satisfy the checks.
 
     Raises:
-        CannotFill: nothing that was tried meets them.
+        CannotFill: no formula or value that was tried satisfies them.
     """
-    for sources, asked in _together(plan, checks):
-        if _holds(connection, plan, sources, asked, first, count):
+    for sources, grouped in _groups(plan, checks):
+        if _holds(connection, plan, sources, grouped, first, count):
             plan.linked.append(sources)
             continue
-        before = sources[:]
+        replaced = sources[:]
         for source in sources:
-            source.sprinkle = False
-        found = _by_family(connection, plan, sources, asked, first, count) or _by_pool(connection, plan, sources, asked)
-        if found is None:
-            names = ", ".join(sorted({check.name for check in asked}))
-            columns = ", ".join(dict.fromkeys(name for source in sources for name in source.values))
+            source.sprinkle_nulls = False
+        solution = _by_formula(connection, plan, sources, grouped, first, count)
+        solution = solution or _by_pool(connection, plan, sources, grouped)
+        if solution is None:
+            names = ", ".join(sorted({check.name for check in grouped}))
+            columns = ", ".join(dict.fromkeys(name for source in sources for name in source.formulas))
             raise CannotFill(f"{plan.spec.title}: no generated value of {columns} satisfies {names}.")
-        plan.sources = [one for one in plan.sources if all(one is not other for other in before)] + found
-        plan.linked.append(found)
+        plan.sources = [source for source in plan.sources if not _is_among(source, replaced)] + solution
+        plan.linked.append(solution)
 
 
-def _together(plan: Plan, checks: Sequence[Check]) -> Iterator[tuple[list[Source], list[Check]]]:
-    """Yield the sources that have to be looked at together, with their checks."""
-    groups: list[tuple[list[Source], list[Check]]] = []
+def _is_among(source: ColumnSource, sources: Sequence[ColumnSource]) -> bool:
+    """Return whether the list holds this very source, not only one that equals it."""
+    return any(source is other for other in sources)
+
+
+def _groups(plan: Plan, checks: Sequence[CheckSpec]) -> Iterator[tuple[list[ColumnSource], list[CheckSpec]]]:
+    """Yield the sources that checks connect, with those checks; each group can be solved separately."""
+    groups: list[tuple[list[ColumnSource], list[CheckSpec]]] = []
     for check in checks:
-        if not check.columns or not all(plan.has(name) for name in check.columns):
-            continue  # what is not written is the server's to judge
-        sources, asked = plan.of(check.columns), [check]
-        for group in [one for one in groups if any(a is b for a in one[0] for b in sources)]:
+        if not check.columns or not all(plan.writes(name) for name in check.columns):
+            continue  # it depends on values that the server fills in
+        sources, grouped = plan.sources_of(check.columns), [check]
+        for group in [group for group in groups if any(_is_among(source, sources) for source in group[0])]:
             groups.remove(group)
-            sources = group[0] + [one for one in sources if all(one is not other for other in group[0])]
-            asked = group[1] + asked
-        groups.append((sources, asked))
+            sources = group[0] + [source for source in sources if not _is_among(source, group[0])]
+            grouped = group[1] + grouped
+        groups.append((sources, grouped))
     yield from groups
 
 
-def _condition(checks: Sequence[Check]) -> str:
-    return " AND ".join(f"(({one.expression}) IS {'TRUE' if one.strict else 'NOT FALSE'})" for one in checks)
+def _condition(checks: Sequence[CheckSpec]) -> str:
+    return " AND ".join(f"(({check.expression}) IS {'TRUE' if check.strict else 'NOT FALSE'})" for check in checks)
 
 
 def _holds(
     connection: Connection,
     plan: Plan,
-    sources: list[Source],
-    checks: Sequence[Check],
+    sources: list[ColumnSource],
+    checks: Sequence[CheckSpec],
     first: int,
     count: int,
 ) -> bool:
-    """Return whether the checks hold for all rows, and whether what shall never run out is different in each."""
+    """Return whether the checks hold for all rows, and sources that never run out have distinct values in them."""
     if count < 1:
         return True
     trial = Plan(spec=plan.spec, sources=sources)
-    every = numbers(first, count)
+    every = row_numbers(first, count)
     few = f"SELECT * FROM ({every}) AS s WHERE n - {first} IN (0, 1, 2, 10, {count // 2}, {count - 1})"
-    endless = [ident(name) for one in sources if one.size is None for name in one.values]
-    different = [f"pg_catalog.count(DISTINCT {name}::pg_catalog.text) = pg_catalog.count({name})" for name in endless]
-    judge = " AND ".join([f"pg_catalog.bool_and({_condition(checks)})", *different])
-    for rows in (few, every):  # the few are cheap, and most tries end there
-        judged = ask(connection, f"SELECT {judge} FROM {visible(trial, rows)}")
-        if not judged or judged[0][0] is not True:
+    endless = [ident(name) for source in sources if source.size is None for name in source.formulas]
+    distinct = [f"pg_catalog.count(DISTINCT {name}::pg_catalog.text) = pg_catalog.count({name})" for name in endless]
+    verdict = " AND ".join([f"pg_catalog.bool_and({_condition(checks)})", *distinct])
+    for rows in (few, every):  # a few rows are cheap, and most tries fail on them
+        answer = try_query(connection, f"SELECT {verdict} FROM {with_generated(trial, rows)}")
+        if not answer or answer[0][0] is not True:
             return False
     return True
 
 
-def _ways(plan: Plan, source: Source, literals: Literals) -> list[Source]:
-    if source.relation is None and len(source.values) == 1:
-        (name,) = source.values
-        return [Source.single(name, values) for values in families(plan.spec.column(name), literals)]
-    nothing = Source(values=dict.fromkeys(source.values, NULL), size=1)
-    return [source] + [nothing] * (not any(plan.spec.column(name).not_null for name in source.values))
+def _alternatives(plan: Plan, source: ColumnSource, literals: Literals) -> list[ColumnSource]:
+    if source.relation is None and len(source.formulas) == 1:
+        (name,) = source.formulas
+        return [ColumnSource.single(name, formula) for formula in formulas(plan.spec.column(name), literals)]
+    nulls = ColumnSource(formulas=dict.fromkeys(source.formulas, NULL), size=1)
+    return [source] + [nulls] * (not any(plan.spec.column(name).not_null for name in source.formulas))
 
 
-def _by_family(
-    connection: Connection, plan: Plan, sources: list[Source], checks: Sequence[Check], first: int, count: int
-) -> list[Source] | None:
-    """Return sources in the place of these that never run out of values, the first combination that holds."""
+def _by_formula(
+    connection: Connection, plan: Plan, sources: list[ColumnSource], checks: Sequence[CheckSpec], first: int, count: int
+) -> list[ColumnSource] | None:
+    """Return the first combination of formulas that satisfies the checks, to replace these sources."""
     literals = Literals.of([check.expression for check in checks])
-    ways = [_ways(plan, source, literals) for source in sources]
-    for chosen in islice(_by_rank(ways), TRIES):
-        if _holds(connection, plan, chosen, checks, first, count):
-            return chosen
+    alternatives = [_alternatives(plan, source, literals) for source in sources]
+    for combination in islice(_by_rank(alternatives), TRIES):
+        if _holds(connection, plan, combination, checks, first, count):
+            return combination
     return None
 
 
-def _by_rank(ways: list[list[Source]]) -> Iterator[list[Source]]:
-    """Yield the combinations of ways, those first that stay nearest to the beginnings."""
-    for total in range(sum(len(way) - 1 for way in ways) + 1):
-        ranges = [range(min(total, len(way) - 1) + 1) for way in ways[:-1]]
+def _by_rank(alternatives: list[list[ColumnSource]]) -> Iterator[list[ColumnSource]]:
+    """Yield the combinations, one alternative per source, in the order of the sum of their ranks."""
+    for total in range(sum(len(ranked) - 1 for ranked in alternatives) + 1):
+        ranges = [range(min(total, len(ranked) - 1) + 1) for ranked in alternatives[:-1]]
         for ranks in product(*ranges):
             last = total - sum(ranks)
-            if 0 <= last < len(ways[-1]):
-                yield [way[rank] for way, rank in zip(ways, (*ranks, last), strict=True)]
+            if 0 <= last < len(alternatives[-1]):
+                yield [ranked[rank] for ranked, rank in zip(alternatives, (*ranks, last), strict=True)]
 
 
-def _by_pool(connection: Connection, plan: Plan, sources: list[Source], checks: Sequence[Check]) -> list[Source] | None:
-    """Return one source in the place of these: the combinations of single values that the server accepts."""
+def _by_pool(
+    connection: Connection, plan: Plan, sources: list[ColumnSource], checks: Sequence[CheckSpec]
+) -> list[ColumnSource] | None:
+    """Return one source to replace these: the combinations of single values that satisfy the checks."""
     literals = Literals.of([check.expression for check in checks])
     most = min(500, int(CROSSED ** (1 / len(sources))))
     tables, names = [], []
     for number, source in enumerate(sources):
-        listed = [ident(name) for name in source.values]
-        names += list(source.values)
+        names += list(source.formulas)
         if source.relation:
-            cells = ", ".join(f"p.c{n} AS {name}" for n, name in enumerate(listed))
-            query = f"SELECT {cells} FROM (SELECT * FROM ({source.relation}) AS q LIMIT {most}) AS p"
-            if not any(plan.spec.column(name).not_null for name in source.values):
-                query += f" UNION ALL SELECT {', '.join('NULL' for _ in listed)}"
+            query = _relation_values(plan, source, most)
         else:
-            query = _valid(connection, plan, source, literals, most)
+            query = _column_values(connection, plan, source, literals, most)
         tables.append(f"({query}) AS t{number}")
     alias = plan.spec.alias
-    cells = ", ".join(f"{alias}.{ident(name)}::pg_catalog.text" for name in names)
     trial = Plan(spec=plan.spec, sources=sources)
-    made = [c for c in plan.spec.columns if c.generated and all(trial.has(name) for name in c.generated_from)]
-    more = "".join(f", ({c.generated}) AS {ident(c.name)}" for c in made)
-    rows = ask(
-        connection,
-        f"SELECT {cells} FROM (SELECT *{more} FROM {' CROSS JOIN '.join(tables)}) AS {alias} "
-        f"WHERE {_condition(checks)} LIMIT {POOL}",
+    generated = [c for c in plan.spec.columns if c.generated and all(trial.writes(name) for name in c.generated_from)]
+    query = statement(
+        "scratch/seed_pool",
+        cells=", ".join(f"{alias}.{ident(name)}::pg_catalog.text" for name in names),
+        more_columns="".join(f", ({c.generated}) AS {ident(c.name)}" for c in generated),
+        tables=" CROSS JOIN ".join(tables),
+        alias=alias,
+        condition=_condition(checks),
+        limit=str(POOL),
     )
+    rows = try_query(connection, query)
     if not rows:
         return None
-    return [Source(values={name: _listed([row[n] for row in rows]) for n, name in enumerate(names)}, size=len(rows))]
+    pool = {name: _listed([row[n] for row in rows]) for n, name in enumerate(names)}
+    return [ColumnSource(formulas=pool, size=len(rows))]
 
 
-def _listed(cells: list[object]) -> Values:
-    """Return the values of a list of texts, each cast where it is used."""
+def _listed(cells: list[object]) -> Formula:
+    """Return the formula that picks from a list of texts; each is cast where it is used."""
     listed = ", ".join("NULL" if cell is None else literal(str(cell)) for cell in cells)
-    return Values(f"(ARRAY[{listed}]::pg_catalog.text[])[1 + ({HOLE})::pg_catalog.int4]", len(cells))
+    return Formula(f"(ARRAY[{listed}]::pg_catalog.text[])[1 + ({N})::pg_catalog.int4]", len(cells))
 
 
-def _valid(connection: Connection, plan: Plan, source: Source, literals: Literals, most: int) -> str:
-    """Return the query of single values that are of the column's type, each once."""
-    (name,) = source.values
+def _relation_values(plan: Plan, source: ColumnSource, most: int) -> str:
+    """Return the query of the relation's first rows, and of NULLs if the columns allow them."""
+    cells = ", ".join(f"p.c{n} AS {ident(name)}" for n, name in enumerate(source.formulas))
+    query = f"SELECT {cells} FROM (SELECT * FROM ({source.relation}) AS q LIMIT {most}) AS p"
+    if not any(plan.spec.column(name).not_null for name in source.formulas):
+        query += f" UNION ALL SELECT {', '.join('NULL' for _ in source.formulas)}"
+    return query
+
+
+def _column_values(connection: Connection, plan: Plan, source: ColumnSource, literals: Literals, most: int) -> str:
+    """Return the query of single values that are valid for the column's type, each once."""
+    (name,) = source.formulas
     column = plan.spec.column(name)
-    queries = [f"SELECT (({one})::{column.type.written})::pg_catalog.text" for one in singles(column, literals)]
-    found = ask(connection, " UNION ALL ".join(queries))
-    if found is None:
-        found = [row for query in queries for row in ask(connection, query) or []]
-    texts = list(dict.fromkeys(None if row[0] is None else str(row[0]) for row in found))[:most]
+    type_ = column.type.formatted
+    queries = [f"SELECT (({value})::{type_})::pg_catalog.text" for value in single_values(column, literals)]
+    rows = try_query(connection, " UNION ALL ".join(queries))
+    if rows is None:  # some value is not valid, so each is tried separately
+        rows = [row for query in queries for row in try_query(connection, query) or []]
+    texts = list(dict.fromkeys(None if row[0] is None else str(row[0]) for row in rows))[:most]
     array = f"ARRAY[{', '.join(map(literal, texts))}]::pg_catalog.text[]"
-    return f"SELECT value::{column.type.written} AS {ident(name)} FROM pg_catalog.unnest({array}) AS value"
+    return f"SELECT value::{type_} AS {ident(name)} FROM pg_catalog.unnest({array}) AS value"

@@ -1,4 +1,4 @@
-"""What has to be filled: a table's columns, keys, foreign keys and checks, read from the catalog."""
+"""Read from the catalog what a table's rows must satisfy: its columns, keys, foreign keys and checks."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dupe_audit.postgres.driver import execute
-from dupe_audit.seeding.values import Type, Types, Values
+from dupe_audit.seeding.values import Formula, Type, Types
 from dupe_audit.statements import ident, statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column, and the values that its type gives it."""
+class ColumnSpec:
+    """A column, and the formula for values of its type."""
 
     name: str
     not_null: bool
     always_identity: bool
-    counted: bool  #: numbered by a sequence
-    generated: str | None
+    from_sequence: bool  #: numbered by a sequence, unless the INSERT gives a value
+    generated: str | None  #: the expression of a generated column
     generated_from: tuple[str, ...]
     has_default: bool
-    type: Type  #: below its domains
-    values: Values | None  #: None where the type is not known
+    type: Type  #: the base type, if the column's own is a domain
+    formula: Formula | None  #: None if the type is unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """Columns that no two rows may share."""
+class KeySpec:
+    """Columns whose values no two rows may share."""
 
     columns: tuple[str, ...]
     primary: bool = False
@@ -40,58 +40,64 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """A condition that every row has to meet."""
+class CheckSpec:
+    """A condition that every row has to satisfy."""
 
     name: str
     expression: str
-    columns: tuple[str, ...]  #: that it reads, without generated ones
-    strict: bool = False  #: unknown is not good enough, as for the predicate of an index
+    columns: tuple[str, ...]  #: the columns it reads; a generated one is replaced by those it is computed from
+    strict: bool = False  #: must be true, not NULL, like the predicate of an index
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignKey:
-    """A foreign key of one table to another, or to itself."""
+class ForeignKeySpec:
+    """A foreign key from one table to another, or to itself."""
 
-    name: str
-    child: int
-    parent: int
+    name: str  #: schema and name, quoted
+    child: int  #: oid of the referencing table
+    parent: int  #: oid of the referenced table
     deferrable: bool
     columns: tuple[str, ...]
     referenced: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
-    """A table, as far as rows for it have to be made."""
+class TableSpec:
+    """A table, with everything that generated rows have to satisfy."""
 
     oid: int
-    title: str  #: ``schema.table``, for people
+    title: str  #: ``schema.table``, for messages
     name: str  #: qualified and quoted
-    alias: str  #: quoted, as checks may call it
-    rules: bool  #: rewrite what is inserted
-    columns: tuple[Column, ...]
-    keys: tuple[Key, ...]
-    checks: tuple[Check, ...]
-    foreign_keys: tuple[ForeignKey, ...]
+    alias: str  #: quoted; the name by which checks may refer to the table
+    rules: bool  #: has rules, which rewrite an INSERT
+    columns: tuple[ColumnSpec, ...]
+    keys: tuple[KeySpec, ...]
+    checks: tuple[CheckSpec, ...]
+    foreign_keys: tuple[ForeignKeySpec, ...]
 
-    def column(self, name: str) -> Column:
-        """Return the column of that name. Raises StopIteration where there is none."""
-        return next(one for one in self.columns if one.name == name)
+    def column(self, name: str) -> ColumnSpec:
+        """Return the column with that name.
 
-    def written(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the columns behind these: what a generated one is made from, in its place."""
-        found: list[str] = []
+        Raises:
+            StopIteration: the table has no such column.
+        """
+        return next(column for column in self.columns if column.name == name)
+
+    def inputs(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names of the columns to insert; a generated one is replaced by those it is computed from."""
+        inputs: list[str] = []
         for name in names:
             column = self.column(name)
-            found += column.generated_from if column.generated is not None else [name]
-        return tuple(dict.fromkeys(found))
+            inputs += column.generated_from if column.generated is not None else [name]
+        return tuple(dict.fromkeys(inputs))
 
-    def check(self, name: str, expression: str, *, among: Collection[str] | None = None, strict: bool = False) -> Check:
-        """Return a check of this table, which reads no columns but those *among* which it is."""
+    def check(
+        self, name: str, expression: str, *, among: Collection[str] | None = None, strict: bool = False
+    ) -> CheckSpec:
+        """Return a check on this table; if *among* is given, the check reads no other columns."""
         names = [column.name for column in self.columns if among is None or column.name in among]
-        read = tuple(one for one in names if mentions(expression, one))
-        return Check(name=name, expression=expression, columns=self.written(read), strict=strict)
+        columns = self.inputs(tuple(column for column in names if mentions(expression, column)))
+        return CheckSpec(name=name, expression=expression, columns=columns, strict=strict)
 
     @property
     def primary(self) -> frozenset[str]:
@@ -99,20 +105,19 @@ class Spec:
         return frozenset(name for key in self.keys if key.primary for name in key.columns)
 
 
-def read(connection: Connection, types: Types, oid: int) -> Spec:
-    """Read a table from the catalog."""
-    row = execute(
-        connection,
-        "SELECT n.nspname, c.relname, c.relhasrules FROM pg_catalog.pg_class c "
-        f"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {oid}",
-    ).one()
-    schema, table, rules = tuple(row)
+def read(connection: Connection, types: Types, oid: int) -> TableSpec:
+    """Read a table from the catalog.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as the driver reports.
+    """
+    schema, table, rules = tuple(execute(connection, statement("scratch/seed_table", relid=str(oid))).one())
     columns, checks = [], []
-    for described in execute(connection, statement("scratch/seed_columns", relid=str(oid))).mappings():
-        column, of_domain = _column(types, dict(described))
+    for row in execute(connection, statement("scratch/seed_columns", relid=str(oid))).mappings():
+        column, domain_checks = _column(types, dict(row))
         columns.append(column)
-        checks += of_domain
-    spec = Spec(
+        checks += domain_checks
+    spec = TableSpec(
         oid=oid,
         title=f"{schema}.{table}",
         name=ident(schema, table),
@@ -123,34 +128,43 @@ def read(connection: Connection, types: Types, oid: int) -> Spec:
         checks=(),
         foreign_keys=foreign_keys(connection, oid, side="c.conrelid"),
     )
-    for one in execute(connection, statement("scratch/seed_checks", relid=str(oid))).all():
-        checks += [spec.check(one.name, part, among=one.columns) for part in conjuncts(one.expression)]
+    for constraint in execute(connection, statement("scratch/seed_checks", relid=str(oid))).all():
+        checks += [
+            spec.check(constraint.name, condition, among=constraint.columns)
+            for condition in conjuncts(constraint.expression)
+        ]
     keys = execute(connection, statement("scratch/seed_keys", relid=str(oid))).mappings()
     return replace(
         spec,
         checks=tuple(checks),
-        keys=tuple(Key(**{**key, "columns": spec.written(tuple(key["columns"]))}) for key in keys),
+        keys=tuple(KeySpec(**{**key, "columns": spec.inputs(tuple(key["columns"]))}) for key in keys),
     )
 
 
-def foreign_keys(connection: Connection, oid: int, *, side: str) -> tuple[ForeignKey, ...]:
-    """Return the foreign keys of a table (``c.conrelid``) or those that point at it (``c.confrelid``)."""
+def table_name(connection: Connection, oid: int) -> str:
+    """Return the name of a table as SQL, schema-qualified if it has to be."""
+    query = f"SELECT {oid}::pg_catalog.oid::pg_catalog.regclass::pg_catalog.text"
+    return str(execute(connection, query).scalar_one())
+
+
+def foreign_keys(connection: Connection, oid: int, *, side: str) -> tuple[ForeignKeySpec, ...]:
+    """Return the foreign keys of a table (side ``c.conrelid``) or those that reference it (``c.confrelid``)."""
     rows = execute(connection, statement("scratch/seed_foreign_keys", relid=str(oid), side=side)).mappings()
-    found: dict[tuple[object, ...], ForeignKey] = {}
+    distinct: dict[tuple[object, ...], ForeignKeySpec] = {}
     for row in rows:
-        fk = ForeignKey(**{**row, "columns": tuple(row["columns"]), "referenced": tuple(row["referenced"])})
-        # What partitions declare alike, each for itself, is one foreign key of the whole.
+        fk = ForeignKeySpec(**{**row, "columns": tuple(row["columns"]), "referenced": tuple(row["referenced"])})
+        # Equal foreign keys that the partitions declare one by one count as one of the whole table.
         fk = replace(fk, child=oid) if side == "c.conrelid" else replace(fk, parent=oid)
-        found.setdefault((fk.child, fk.parent, fk.columns, fk.referenced), fk)
-    return tuple(found.values())
+        distinct.setdefault((fk.child, fk.parent, fk.columns, fk.referenced), fk)
+    return tuple(distinct.values())
 
 
 def conjuncts(expression: str) -> list[str]:
-    """Return the conditions that a condition joins by AND, so that each can be met for itself.
+    """Return the conditions that a condition joins with AND, so that each can be satisfied separately.
 
-    The server writes BETWEEN as two comparisons, and parentheses around whatever is within an AND.
+    The server writes BETWEEN as two comparisons, and puts parentheses around the operands of an AND.
     """
-    text, parts, depth, begins = expression.strip(), [], 0, 0
+    text, parts, depth, start = expression.strip(), [], 0, 0
     tokens = list(re.finditer(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|[()\[\]]|\bAND\b|\bOR\b|\bCASE\b", text))
     closes = None
     for token in tokens:
@@ -162,35 +176,36 @@ def conjuncts(expression: str) -> list[str]:
         elif depth == 0 and token[0] in ("OR", "CASE"):
             return [text]
         elif depth == 0 and token[0] == "AND":
-            parts.append(text[begins : token.start()])
-            begins = token.end()
+            parts.append(text[start : token.start()])
+            start = token.end()
     if parts:
-        return [deeper for part in [*parts, text[begins:]] for deeper in conjuncts(part)]
+        return [condition for part in [*parts, text[start:]] for condition in conjuncts(part)]
     if text.startswith("(") and closes == len(text) - 1:
         return conjuncts(text[1:-1])
     return [text]
 
 
 def mentions(expression: str, name: str) -> bool:
-    """Return whether a condition, as the server writes it, can read that column."""
+    """Return whether a condition, as the server writes it, can read the column with that name."""
     expression = re.sub(r"'(?:[^']|'')*'", "''", expression)
     return ident(name) in expression or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", expression) is not None
 
 
-def _column(types: Types, row: dict[str, Any]) -> tuple[Column, list[Check]]:
+def _column(types: Types, row: dict[str, Any]) -> tuple[ColumnSpec, list[CheckSpec]]:
     oid, typmod = row.pop("type"), row.pop("typmod")
     type_, checks = types.read(oid, typmod), []
     while type_.kind == "d":
         row["not_null"] = row["not_null"] or type_.not_null
-        for check, expression in type_.checks or []:
-            checks.append(Check(name=check, expression=_of_column(expression, row["name"]), columns=(row["name"],)))
+        for name, expression in type_.checks or []:
+            condition = _with_column(expression, row["name"])
+            checks.append(CheckSpec(name=name, expression=condition, columns=(row["name"],)))
         oid, typmod = type_.base, type_.base_typmod
         type_ = types.read(oid, typmod)
     row["generated_from"] = tuple(row["generated_from"] or ())
-    return Column(type=type_, values=types.values(oid, typmod), **row), checks
+    return ColumnSpec(type=type_, formula=types.formula(oid, typmod), **row), checks
 
 
-def _of_column(expression: str, name: str) -> str:
-    """Return a domain's condition as one on a column; what is in quotes stays."""
+def _with_column(expression: str, name: str) -> str:
+    """Return a domain's condition with the column in place of VALUE; quoted text is kept."""
     parts = re.split(r"('(?:[^']|'')*'|\"(?:[^\"]|\"\")*\")", expression)
     return "".join(part if n % 2 else re.sub(r"\bVALUE\b", ident(name), part) for n, part in enumerate(parts))

@@ -1,8 +1,8 @@
-"""The SQL that runs, one statement per file; the text that runs is the text that ``--sql`` prints.
+"""The SQL that is executed, one statement per file; ``--sql`` prints the same text.
 
-A template has holes such as ``{table}``. Holes are filled in one pass, so a column that is called
-``{table}`` stays what it is. No statement has bound parameters: an idle transaction whose last query had
-some keeps a snapshot, and that blocks CREATE INDEX CONCURRENTLY (measured).
+A template has holes such as ``{table}``. They are filled in one pass, so a column named ``{table}`` is left as it
+is. No statement of the steps has bound parameters: an idle transaction whose last query had parameters keeps a
+snapshot, which blocks CREATE INDEX CONCURRENTLY (measured). Only the writer's statements have them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HOLE = re.compile(r"\{(\w+)\}")
 
 @cache
 def template(name: str) -> str:
-    """Return the text of ``<name>.sql`` without its header; ``scratch/…`` is for scratch servers alone."""
+    """Return the text of ``<name>.sql`` without its header; ``scratch/…`` is executed on scratch servers only."""
     lines = files(__name__).joinpath(f"{name}.sql").read_text("utf-8").splitlines()
     while lines and lines[0].startswith("--"):
         del lines[0]
@@ -27,10 +27,10 @@ def template(name: str) -> str:
 
 
 def fill(text: str, /, **holes: str) -> str:
-    """Fill every hole of *text*; a hole without a value or a value without a hole is a mistake.
+    """Return *text* with every hole filled.
 
     Raises:
-        KeyError: the template has a hole that was not given, or the reverse.
+        KeyError: a hole has no value, or a value has no hole.
     """
     if surplus := set(holes) - set(_HOLE.findall(text)):
         raise KeyError(f"the statement has no {', '.join(sorted(surplus))}")
@@ -38,13 +38,21 @@ def fill(text: str, /, **holes: str) -> str:
 
 
 def fill_known(text: str, holes: Mapping[str, str], /, **more: str) -> str:
-    """Fill the holes of *text* from a larger set of values, of which it may need only some."""
+    """Return *text* with its holes filled from values of which it may not need all.
+
+    Raises:
+        KeyError: a hole has no value.
+    """
     values = {**holes, **more}
     return _HOLE.sub(lambda hole: values[hole[1]], text)
 
 
 def statement(name: str, /, **holes: str) -> str:
-    """Return the statement ``<name>.sql`` with its holes filled."""
+    """Return the statement ``<name>.sql`` with its holes filled.
+
+    Raises:
+        KeyError: a hole has no value, or a value has no hole.
+    """
     return fill(template(name), **holes)
 
 
@@ -60,4 +68,4 @@ def literal(value: str | float | bool | None) -> str:
 
 def text_array(values: Iterable[str]) -> str:
     """Return a ``text[]`` expression."""
-    return f"ARRAY[{', '.join(literal(v) for v in values)}]::pg_catalog.text[]"
+    return f"ARRAY[{', '.join(literal(value) for value in values)}]::pg_catalog.text[]"

@@ -1,4 +1,4 @@
--- Purpose: give the archive a column that the table has gained; rows archived before get the value they would have got in the table.
--- Lock: ACCESS EXCLUSIVE on the archive.
--- Again: no; archive_drift.sql lists what is missing.
+-- Purpose: give the archive a column that the table has gained; rows archived earlier get the value that the table gave its rows.
+-- Lock: ACCESS EXCLUSIVE on the archive, until the transaction ends.
+-- Again: no; archive_drift lists the columns that are still missing.
 ALTER TABLE {archive} ADD COLUMN {column} {type}{filling}

@@ -1,4 +1,5 @@
--- Purpose: gather statistics on the staged list: without them batches were 30 times slower, in a nested loop over all pairs (measured).
--- Lock: SHARE UPDATE EXCLUSIVE on the list.
+-- Purpose: gather statistics on the staged list.
+-- Lock: SHARE UPDATE EXCLUSIVE on the list, until the transaction ends.
 -- Again: yes.
+-- Without them batches were 30 times slower, in a nested loop over all pairs (measured).
 ANALYZE {stage}

@@ -1,6 +1,6 @@
--- Purpose: list the table's columns that its archive lacks or has with another type, and what rows that lack one get in it.
+-- Purpose: list the table's columns that the archive lacks or has with another type, and the value that archived rows get in them.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT pg_catalog.format('%I', a.attname) AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
        CASE WHEN b.attname IS NOT NULL THEN pg_catalog.format_type(b.atttypid, b.atttypmod) END AS archived_type,
        CASE WHEN d.oid IS NULL THEN ''

@@ -1,7 +1,7 @@
--- Purpose: everything the catalog knows that makes the change impossible or harmful, as finding ids with their subjects.
+-- Purpose: list everything in the catalog that makes the change impossible or harmful: ids of findings, with their subjects.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
-WITH RECURSIVE asked AS (
+-- Again: yes, it only reads.
+WITH RECURSIVE request AS (
     SELECT {key} AS key, {named} AS named, {constraint_name}::pg_catalog.text AS constraint_name,
            {nulls_not_distinct}::pg_catalog.bool AS nulls_not_distinct
 ), rel AS (
@@ -15,10 +15,10 @@ WITH RECURSIVE asked AS (
     SELECT a.*
     FROM pg_catalog.pg_attribute a
     JOIN rel ON rel.oid = a.attrelid
-    JOIN asked ON a.attname = ANY (asked.key)
+    JOIN request ON a.attname = ANY (request.key)
     WHERE a.attnum > 0 AND NOT a.attisdropped
 ), key_part AS (
-    -- What a value of the key is made of: domains, array elements, the members of composites.
+    -- The types that a value of the key consists of: domains, array elements, members of composites.
     SELECT k.attnum, k.atttypid AS type FROM key_column k
     UNION
     SELECT part.attnum, inner_type.type
@@ -40,7 +40,7 @@ WITH RECURSIVE asked AS (
                   WHERE pt.pubname = p.pubname AND pt.schemaname = rel.nspname AND pt.tablename = rel.relname)
 )
 SELECT 'column-missing' AS id, missing AS subject
-FROM rel, asked, pg_catalog.unnest(pg_catalog.array_cat(asked.key, asked.named)) AS missing
+FROM rel, request, pg_catalog.unnest(pg_catalog.array_cat(request.key, request.named)) AS missing
 WHERE rel.relkind IN ('r', 'p')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
                   WHERE a.attrelid = rel.oid AND a.attname = missing AND a.attnum > 0 AND NOT a.attisdropped)
@@ -64,7 +64,9 @@ SELECT 'single-partition', i.inhparent::pg_catalog.regclass::pg_catalog.text
 FROM rel JOIN pg_catalog.pg_inherits i ON i.inhrelid = rel.oid WHERE rel.relispartition
 UNION ALL
 SELECT 'extension-table', e.extname
-FROM rel JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AND d.objid = rel.oid AND d.deptype = 'e'
+FROM rel
+JOIN pg_catalog.pg_depend d
+  ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AND d.objid = rel.oid AND d.deptype = 'e'
 JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
 UNION ALL
 SELECT 'not-owner', pg_catalog.pg_get_userbyid(relowner)
@@ -92,7 +94,7 @@ UNION ALL
 SELECT 'untrusted-ledger', pg_catalog.pg_get_userbyid(n.nspowner)
 FROM pg_catalog.pg_namespace n CROSS JOIN rel CROSS JOIN me
 WHERE n.nspname = 'dupe_audit' AND n.nspowner <> rel.relowner
-  -- A superuser is a member of every role, and is the one whom a prepared ledger would hurt most (H199).
+  -- A superuser is a member of every role, but is harmed most by a ledger that someone else prepared (H199).
   AND (me.rolsuper OR NOT pg_catalog.pg_has_role(CURRENT_USER, n.nspowner, 'USAGE'))
   AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.nspowner)
 UNION ALL
@@ -121,10 +123,10 @@ FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid
 WHERE a.attname::pg_catalog.text ~ '^dupe_audit_' AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL
 SELECT 'nulls-not-distinct', pg_catalog.current_setting('server_version')
-FROM asked WHERE nulls_not_distinct AND pg_catalog.current_setting('server_version_num')::integer < 150000
+FROM request WHERE nulls_not_distinct AND pg_catalog.current_setting('server_version_num')::integer < 150000
 UNION ALL
 SELECT 'server-version', pg_catalog.current_setting('server_version')
--- 14.0 to 14.3 can build a wrong index under concurrent updates (release notes of 14.4, H66).
+-- 14.0 to 14.3 can build a corrupt index under concurrent updates (release notes of 14.4, H66).
 WHERE pg_catalog.current_setting('server_version_num')::integer < 140004
 UNION ALL
 SELECT 'read-only-server', CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'it is a standby' ELSE 'transactions are read-only by default' END
@@ -149,7 +151,7 @@ UNION ALL
 SELECT 'replica-identity', (SELECT pg_catalog.string_agg(pubname, ', ') FROM publication)
 FROM rel
 WHERE EXISTS (SELECT FROM publication)
-  -- A deferrable primary key identifies no row, nor does an index that was dropped or is not valid (H113).
+  -- A deferrable primary key does not identify rows, nor does an index that was dropped or is not valid (H113).
   AND relreplident <> 'f' AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_index i
         WHERE i.indrelid = rel.oid AND i.indisvalid AND i.indimmediate
@@ -165,19 +167,21 @@ FROM rel JOIN pg_catalog.pg_subscription_rel sr ON sr.srrelid = rel.oid JOIN pg_
 UNION ALL
 SELECT 'prepared-transaction', p.gid
 FROM rel JOIN pg_catalog.pg_locks l ON l.relation = rel.oid AND l.locktype = 'relation'
--- A prepared transaction's locks keep the virtual id of the session that made them; only its own id names it.
+-- A prepared transaction's locks keep the virtual id of the session that took them; only its transaction id names it.
 JOIN pg_catalog.pg_locks x
   ON x.locktype = 'transactionid' AND x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction
 JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid
 WHERE l.pid IS NULL AND p.database = pg_catalog.current_database()
 UNION ALL
 SELECT 'name-taken', pg_catalog.format('%I.%I', rel.nspname, c.relname)
-FROM rel CROSS JOIN asked JOIN pg_catalog.pg_class c ON c.relnamespace = rel.relnamespace AND c.relname = asked.constraint_name
+FROM rel CROSS JOIN request
+JOIN pg_catalog.pg_class c ON c.relnamespace = rel.relnamespace AND c.relname = request.constraint_name
 LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
 WHERE i.indrelid IS DISTINCT FROM rel.oid
 UNION ALL
 SELECT 'name-taken', pg_catalog.format('%I on %I.%I', con.conname, rel.nspname, rel.relname)
-FROM rel CROSS JOIN asked JOIN pg_catalog.pg_constraint con ON con.conrelid = rel.oid AND con.conname = asked.constraint_name
+FROM rel CROSS JOIN request
+JOIN pg_catalog.pg_constraint con ON con.conrelid = rel.oid AND con.conname = request.constraint_name
 WHERE con.contype <> 'u'
 UNION ALL
 SELECT 'no-primary-key', pg_catalog.format('%I.%I', nspname, relname)

@@ -1,6 +1,6 @@
--- Purpose: find backends that build an index on the table right now; an orphan of a killed client is one (H53).
+-- Purpose: find a backend that is building an index on the table now; it may be the orphan of a killed client (H53).
 -- Lock: none.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT p.pid
 FROM pg_catalog.pg_stat_progress_create_index p
 JOIN pg_catalog.pg_locks l ON l.pid = p.pid AND l.locktype = 'relation'

@@ -1,6 +1,7 @@
--- Purpose: write, for each unique index of a child that moving its rows could violate, the query that counts the rows in the way.
+-- Purpose: write, for each unique index of a child that moving its rows could violate, the query that counts the colliding rows.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads. Its pairs are a query for e_tid and s_tid: where an extra is, and where its survivor is.
+-- Again: yes, it only reads.
+-- The hole "pairs" is the text of a query for e_tid and s_tid: the places of each extra and its survivor.
 WITH fk AS (
     SELECT con.conrelid, con.conkey, con.confkey, con.conpfeqop, con.confrelid,
            row_number() OVER (PARTITION BY con.conrelid ORDER BY con.oid) AS number,
@@ -30,7 +31,8 @@ WITH fk AS (
     SELECT fk.conrelid, fk.child, fk.source,
            pg_catalog.string_agg(pg_catalog.format(
                'to_%1$s AS MATERIALIZED (SELECT c.tableoid AS relid, c.ctid AS tid, %2$s FROM pair JOIN ONLY %3$s e ON e.ctid = pair.e_tid '
-               'JOIN ONLY %3$s v ON v.ctid = pair.s_tid JOIN %4$s c ON %5$s)', fk.number, text.v_as_s, parent.name, fk.source, text.condition),
+               'JOIN ONLY %3$s v ON v.ctid = pair.s_tid JOIN %4$s c ON %5$s)',
+               fk.number, text.v_as_s, parent.name, fk.source, text.condition),
                ', ' ORDER BY fk.number) AS ctes,
            pg_catalog.string_agg(pg_catalog.format('LEFT JOIN to_%1$s ON to_%1$s.tid = c.ctid AND to_%1$s.relid = c.tableoid', fk.number),
                ' ' ORDER BY fk.number) AS joins,
@@ -38,17 +40,20 @@ WITH fk AS (
     FROM fk
     CROSS JOIN LATERAL (
         SELECT pg_catalog.string_agg(pg_catalog.format('v.%I AS s%s', part.parent_column, part.ord), ', ' ORDER BY part.ord) AS v_as_s,
-               pg_catalog.string_agg(pg_catalog.format('e.%I%s %s c.%I', part.parent_column, part.clause, part.eq, part.child_column), ' AND ' ORDER BY part.ord) AS condition
+               pg_catalog.string_agg(pg_catalog.format('e.%I%s %s c.%I', part.parent_column, part.clause, part.eq, part.child_column),
+                                      ' AND ' ORDER BY part.ord) AS condition
         FROM part WHERE part.conrelid = fk.conrelid AND part.number = fk.number
     ) AS text
     CROSS JOIN (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
-                FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {relid}::pg_catalog.oid) AS parent
+                FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.oid = {relid}::pg_catalog.oid) AS parent
     GROUP BY fk.conrelid, fk.child, fk.source
 )
 SELECT m.child, ic.relname::pg_catalog.text AS index,
        pg_catalog.format(
            'WITH pair AS MATERIALIZED (%s), %s SELECT coalesce(sum(size - 1), 0)::pg_catalog.int8 FROM ('
-           'SELECT count(*) AS size FROM (SELECT %s, dupe_audit_moved FROM (SELECT %s, %s AS dupe_audit_moved FROM %s c %s) AS child%s) AS entry '
+           'SELECT count(*) AS size FROM (SELECT %s, dupe_audit_moved FROM ('
+           'SELECT %s, %s AS dupe_audit_moved FROM %s c %s) AS child%s) AS entry '
            'WHERE %s GROUP BY %s HAVING count(*) > 1 AND pg_catalog.bool_or(dupe_audit_moved)) AS collision',
            {pairs}::pg_catalog.text, m.ctes, entry.keys, after.columns, m.moved, m.source, m.joins,
            ' WHERE ' || pg_catalog.pg_get_expr(i.indpred, i.indrelid), entry.comparable, entry.names) AS query
@@ -71,7 +76,7 @@ CROSS JOIN LATERAL (
                         pg_catalog.format('c.%I', a.attname)), ', ' ORDER BY a.attnum) AS columns
     FROM pg_catalog.pg_attribute a
     CROSS JOIN LATERAL (
-        -- The foreign key that is moved last decides.
+        -- If foreign keys share a column, the one that is moved last decides its value.
         SELECT pg_catalog.string_agg(pg_catalog.format('WHEN to_%1$s.tid IS NOT NULL THEN to_%1$s.s%2$s::%3$s', part.number, part.ord,
                                      pg_catalog.format_type(a.atttypid, a.atttypmod)), ' ' ORDER BY part.number DESC) AS cases
         FROM part WHERE part.conrelid = m.conrelid AND part.child_att = a.attnum
@@ -79,5 +84,7 @@ CROSS JOIN LATERAL (
     WHERE a.attrelid = m.conrelid AND a.attnum > 0 AND NOT a.attisdropped
 ) AS after
 WHERE i.indpred IS NOT NULL OR i.indexprs IS NOT NULL
-   OR EXISTS (SELECT FROM fk WHERE fk.conrelid = m.conrelid AND fk.conkey OPERATOR(pg_catalog.&&) (i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])
+   OR EXISTS (SELECT FROM fk
+              WHERE fk.conrelid = m.conrelid
+                AND fk.conkey OPERATOR(pg_catalog.&&) (i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])
 ORDER BY m.child, ic.relname

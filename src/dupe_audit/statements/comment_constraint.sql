@@ -1,4 +1,4 @@
--- Purpose: say in the catalog what the constraint is for.
+-- Purpose: comment on the constraint in the catalog.
 -- Lock: SHARE UPDATE EXCLUSIVE on the table, for an instant.
 -- Again: yes.
 COMMENT ON CONSTRAINT {name} ON {table} IS {comment}

@@ -1,6 +1,6 @@
--- Purpose: count, by one foreign key, the children of extras before anything is staged, and those whose survivor could not be referenced.
--- Lock: ACCESS SHARE on the table and on the child.
--- Again: yes, it reads.
+-- Purpose: count, by one foreign key, the children of extras before staging, and those whose survivor cannot be referenced.
+-- Lock: ACCESS SHARE on the table and the child, until the transaction ends.
+-- Again: yes, it only reads.
 WITH pair AS MATERIALIZED ({pairs})
 SELECT count(*) AS rows, count(*) FILTER (WHERE NOT ({v_not_null})) AS unlinked
 FROM pair

@@ -1,5 +1,5 @@
--- Purpose: make the ledger's table of committed batches, so that a run's sums can be checked one by one.
--- Lock: none on application objects.
+-- Purpose: create the ledger's table of committed batches, by which a run's sums can be checked.
+-- Lock: SHARE ROW EXCLUSIVE on dupe_audit.run, until the transaction ends; none on the application's tables.
 -- Again: yes.
 CREATE TABLE IF NOT EXISTS dupe_audit.batch (
     run_id bigint NOT NULL REFERENCES dupe_audit.run (id),

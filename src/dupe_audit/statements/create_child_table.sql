@@ -1,6 +1,7 @@
--- Purpose: make the ledger's table of foreign keys whose children a run moves; each has a record dupe_audit.children_<run>_<number>.
--- Lock: none on application objects.
+-- Purpose: create the ledger's table of foreign keys whose children a run moves.
+-- Lock: SHARE ROW EXCLUSIVE on dupe_audit.run, until the transaction ends; none on the application's tables.
 -- Again: yes.
+-- The children themselves are recorded in dupe_audit.children_<run>_<number>.
 CREATE TABLE IF NOT EXISTS dupe_audit.child (
     run_id bigint NOT NULL REFERENCES dupe_audit.run (id),
     number integer NOT NULL,

@@ -1,4 +1,4 @@
--- Purpose: make the list on which a batch notes the rows it could lock; it is empty again at each commit.
--- Lock: none on application objects.
+-- Purpose: create the list of the rows that a batch could lock; each commit empties it.
+-- Lock: none on the application's tables; the list is temporary.
 -- Again: yes.
 CREATE TEMPORARY TABLE IF NOT EXISTS dupe_audit_locked (n bigint, survivor boolean, tid tid) ON COMMIT DELETE ROWS

@@ -1,5 +1,5 @@
--- Purpose: make the ledger's table of runs.
--- Lock: none on application objects.
+-- Purpose: create the ledger's table of runs.
+-- Lock: none on the application's tables.
 -- Again: yes.
 CREATE TABLE IF NOT EXISTS dupe_audit.run (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

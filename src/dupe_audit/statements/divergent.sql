@@ -1,6 +1,6 @@
--- Purpose: count the staged groups in which an extra carries other data than its survivor.
--- Lock: ACCESS SHARE on the table.
--- Again: yes, it reads.
+-- Purpose: count the staged groups in which an extra differs from its survivor, and those extras.
+-- Lock: ACCESS SHARE on the table and the staged list, until the transaction ends.
+-- Again: yes, it only reads.
 SELECT pg_catalog.count(DISTINCT s.s_tid) AS groups, count(*) AS extras
 FROM {stage} s
 JOIN ONLY {table} e ON {e_is_extra}

@@ -1,6 +1,6 @@
--- Purpose: show the key values of the largest groups; only when a person asked to see them.
--- Lock: ACCESS SHARE on the table.
--- Again: yes, it reads.
+-- Purpose: show the key values of the largest groups; executed only if the user asked to see them.
+-- Lock: ACCESS SHARE on the table, until the transaction ends.
+-- Again: yes, it only reads.
 SELECT ROW({partition_by})::pg_catalog.text AS key, count(*) AS rows
 FROM ONLY {table} t
 WHERE {t_countable}

@@ -1,6 +1,6 @@
--- Purpose: give the archive its own primary key, and its record of restores.
--- Lock: ACCESS EXCLUSIVE on the archive, which nobody else uses yet.
--- Again: no; in the transaction of create_archive.
+-- Purpose: add the archive's primary key, and the columns that record batches and restores.
+-- Lock: ACCESS EXCLUSIVE on the archive, until the transaction ends; no other session uses it yet.
+-- Again: no; once after create_archive, in the same transaction.
 ALTER TABLE {archive}
     ADD COLUMN dupe_audit_batch bigint NOT NULL,
     ADD COLUMN dupe_audit_archived_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),

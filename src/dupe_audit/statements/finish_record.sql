@@ -1,6 +1,6 @@
--- Purpose: give a record of moved children its own primary key, and what became of each.
--- Lock: ACCESS EXCLUSIVE on the record, which nobody else uses yet.
--- Again: no; in the transaction of create_record.
+-- Purpose: add the primary key of a record of moved children, and the columns that record batches and returns.
+-- Lock: ACCESS EXCLUSIVE on the record, until the transaction ends; no other session uses it yet.
+-- Again: no; once after create_record, in the same transaction.
 ALTER TABLE {record}
     ADD COLUMN dupe_audit_batch bigint NOT NULL,
     ADD COLUMN dupe_audit_returned_at timestamptz,

@@ -1,12 +1,12 @@
--- Purpose: name who holds locks on the table, oldest first; prepared transactions have no pid.
+-- Purpose: list the sessions and prepared transactions that hold locks on the table, oldest first; the latter have no pid.
 -- Lock: none.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT l.pid, l.mode, a.state, a.application_name, a.usename,
        pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::numeric, 1)::float8 AS seconds,
        p.gid
 FROM pg_catalog.pg_locks l
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
--- A prepared transaction's locks keep the virtual id of the session that made them; only its own id names it.
+-- A prepared transaction's locks keep the virtual id of the session that took them; only its transaction id names it.
 LEFT JOIN pg_catalog.pg_locks x
   ON l.pid IS NULL AND x.locktype = 'transactionid' AND x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction
 LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid

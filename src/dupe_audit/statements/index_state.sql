@@ -1,9 +1,11 @@
--- Purpose: judge the index of that name by its definition, validity and liveness; and find who builds on the table.
+-- Purpose: judge the index of that name by its definition and validity, and read which constraint it belongs to.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT ic.oid, ic.relname::pg_catalog.text AS name, ic.relkind::pg_catalog.text AS relkind, i.indrelid,
-       i.indisvalid AS valid, i.indisready AS ready, -- What pg_get_indexdef would say, which waits for whoever locks the table.
-       CASE WHEN i.indexrelid IS NOT NULL THEN pg_catalog.format('CREATE %sINDEX %I ON %I.%I USING %s (%s)%s%s%s', CASE WHEN i.indisunique THEN 'UNIQUE ' END,
+       i.indisvalid AS valid, i.indisready AS ready,
+       -- pg_get_indexdef() would return the same, but waits for a session that holds ACCESS EXCLUSIVE on the table.
+       CASE WHEN i.indexrelid IS NOT NULL THEN pg_catalog.format(
+           'CREATE %sINDEX %I ON %I.%I USING %s (%s)%s%s%s', CASE WHEN i.indisunique THEN 'UNIQUE ' END,
            ic.relname, tn.nspname, tc.relname, am.amname, pg_catalog.array_to_string(keys.shown, ', '),
            CASE WHEN pg_catalog.cardinality(keys.included) > 0
                 THEN pg_catalog.format(' INCLUDE (%s)', pg_catalog.array_to_string(keys.included, ', ')) END,
@@ -11,9 +13,11 @@ SELECT ic.oid, ic.relname::pg_catalog.text AS name, ic.relkind::pg_catalog.text 
            CASE WHEN i.indpred IS NOT NULL THEN ' WHERE (…)' END) END AS definition,
        ic.relpages::pg_catalog.int8 * pg_catalog.current_setting('block_size')::pg_catalog.int8 AS bytes,
        coalesce(i.indisunique AND am.amname = 'btree' AND i.indpred IS NULL AND i.indexprs IS NULL
-           -- The column came with PostgreSQL 15; before it, NULLs were always distinct.
-           AND {nulls_not_distinct} = coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool, false)
-           AND keys.names OPERATOR(pg_catalog.=) {key} AND keys.included OPERATOR(pg_catalog.=) {include} AND keys.standard, false) AS same_definition,
+           -- Before PostgreSQL 15 there was no such column, and NULLs were always distinct.
+           AND {nulls_not_distinct}
+               = coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool, false)
+           AND keys.names OPERATOR(pg_catalog.=) {key} AND keys.included OPERATOR(pg_catalog.=) {include}
+           AND keys.standard, false) AS same_definition,
        con.conname::pg_catalog.text AS constraint_name,
        coalesce(con.contype = 'u' AND con.condeferrable = {deferrable} AND con.condeferred = {deferred}, false)
            AS same_constraint_form

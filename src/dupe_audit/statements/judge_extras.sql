@@ -1,18 +1,18 @@
--- Purpose: with a new snapshot, let go of every extra that may not leave, so that no child of it is moved.
--- Lock: none beyond the row locks that the batch holds already.
--- Again: yes, after lock_children, in the same READ COMMITTED transaction.
+-- Purpose: with a new snapshot, take every extra that must not be removed off the list, so that none of its children is moved.
+-- Lock: ACCESS SHARE on the table and the children, until the batch commits; the rows are locked already.
+-- Again: yes; after lock_children, in the same READ COMMITTED transaction.
 WITH judged AS MATERIALIZED (
     SELECT extra.n
     FROM pg_temp.dupe_audit_locked extra
-    JOIN pg_temp.dupe_audit_locked kept ON kept.n = extra.n AND kept.survivor
+    JOIN pg_temp.dupe_audit_locked survivor ON survivor.n = extra.n AND survivor.survivor
     JOIN ONLY {table} e ON e.ctid = extra.tid
-    JOIN ONLY {table} v ON v.ctid = kept.tid
+    JOIN ONLY {table} v ON v.ctid = survivor.tid
     LEFT JOIN (SELECT n, count(*) AS children FROM pg_temp.dupe_audit_locked_child GROUP BY n) AS own ON own.n = extra.n
     WHERE NOT extra.survivor
       AND {same_key}
       AND ({same_data} OR NOT {refuse_divergent})
       AND {e_unreferenced_by_others}
-      -- Every child that can be seen now has to be among those that are locked.
+      -- Every child that is visible now has to be among the locked ones.
       AND {e_children} = coalesce(own.children, 0)
 ), spared AS (
     DELETE FROM pg_temp.dupe_audit_locked l

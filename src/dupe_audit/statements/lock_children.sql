@@ -1,13 +1,14 @@
--- Purpose: lock the children of the locked extras, by one foreign key, and note how many each extra has.
--- Lock: on those rows as strong as their update will need, waiting for nobody: it cannot deadlock with the application.
--- Again: yes, after lock_rows, in the same transaction. No new child can come: its parent is locked.
+-- Purpose: lock the children of the locked extras, by one foreign key, and note each child under its extra.
+-- Lock: FOR UPDATE or FOR NO KEY UPDATE on those rows, until the batch commits; it skips rows that others have locked.
+-- Again: yes; after lock_rows, in the same transaction. No new child can arrive: its parent is locked.
+-- Because it waits for no row, it cannot deadlock with the application.
 INSERT INTO pg_temp.dupe_audit_locked_child (n)
 SELECT extra.n
 FROM pg_temp.dupe_audit_locked extra
-JOIN pg_temp.dupe_audit_locked kept ON kept.n = extra.n AND kept.survivor
+JOIN pg_temp.dupe_audit_locked survivor ON survivor.n = extra.n AND survivor.survivor
 JOIN ONLY {table} e ON e.ctid = extra.tid
-JOIN ONLY {table} v ON v.ctid = kept.tid
+JOIN ONLY {table} v ON v.ctid = survivor.tid
 JOIN {source} c ON {condition}
--- A survivor that has no value in the referenced columns could not be pointed at.
+-- A survivor with a NULL in the referenced columns cannot be referenced.
 WHERE NOT extra.survivor AND {v_not_null}
 FOR {strength} OF c SKIP LOCKED

@@ -1,6 +1,7 @@
 -- Purpose: lock the extras of one batch and their survivors, and note where each locked row is.
--- Lock: FOR UPDATE on those rows, in one fixed order, waiting for nobody: it cannot deadlock with the application.
--- Again: yes, in a transaction of its own; the locks end with it.
+-- Lock: FOR UPDATE on those rows, in one fixed order, until the batch commits; it skips rows that others have locked.
+-- Again: yes; in a new transaction, because its locks end with its transaction.
+-- Because it waits for no row, it cannot deadlock with the application.
 INSERT INTO pg_temp.dupe_audit_locked (n, survivor, tid)
 SELECT w.n, w.survivor, t.ctid
 FROM (

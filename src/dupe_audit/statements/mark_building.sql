@@ -1,4 +1,4 @@
--- Purpose: record, before a build, that an index of that name is ours to drop if it stays invalid (H52).
--- Lock: ROW EXCLUSIVE on the ledger.
+-- Purpose: record before a build that an invalid index of that name is ours to drop (H52).
+-- Lock: ROW EXCLUSIVE on dupe_audit.run, until the transaction ends.
 -- Again: yes.
 UPDATE dupe_audit.run SET building = true, constraint_name = {name} WHERE id = {run}

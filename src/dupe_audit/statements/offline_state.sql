@@ -1,6 +1,6 @@
 -- Purpose: tell psql and the guard what is with the index: absent, an unfinished one of ours, or the constraint as asked.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_state(OUT absent boolean, OUT leftover boolean, OUT enforced boolean)
 LANGUAGE sql AS $state$
 SELECT count(*) = 0,

@@ -1,6 +1,6 @@
--- Purpose: say where each extra and its survivor are, before anything is staged.
--- Lock: ACCESS SHARE on the table.
--- Again: yes, it reads. A part of the queries that count references and collisions.
+-- Purpose: rank the table, and return where each extra and its survivor are, before anything is staged.
+-- Lock: ACCESS SHARE on the table, until the transaction ends.
+-- Again: yes, it only reads. It is part of the queries that count references and collisions.
 SELECT e_tid, s_tid
 FROM (
     SELECT t.ctid AS e_tid, pg_catalog.first_value(t.ctid) OVER w AS s_tid, row_number() OVER w AS place

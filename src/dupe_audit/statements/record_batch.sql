@@ -1,6 +1,6 @@
--- Purpose: enter a batch into the ledger, in the transaction of the batch itself.
--- Lock: ROW EXCLUSIVE on the ledger.
--- Again: no; a number can be entered once.
+-- Purpose: enter a batch into the ledger, in the batch's own transaction.
+-- Lock: ROW EXCLUSIVE on dupe_audit.batch and dupe_audit.run, until the batch commits.
+-- Again: no; each number can be entered once.
 WITH entered AS (
     INSERT INTO dupe_audit.batch (run_id, number, archived, restored, spared)
     VALUES ({run}, {batch}, {archived}, {restored}, {spared})

@@ -1,5 +1,5 @@
--- Purpose: record the counts of a ranking; rows_before keeps the count of the run's first one.
--- Lock: ROW EXCLUSIVE on the ledger.
+-- Purpose: record the counts of a ranking; rows_before keeps the count of the run's first ranking.
+-- Lock: ROW EXCLUSIVE on dupe_audit.run, until the transaction ends.
 -- Again: yes, with the counts of the newest ranking.
 UPDATE dupe_audit.run
 SET groups = greatest(groups, {groups}), extras = archived + {extras}, rows_before = coalesce(rows_before, {rows})

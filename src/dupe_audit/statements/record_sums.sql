@@ -1,4 +1,4 @@
--- Purpose: count the children in a record, and those that are back.
--- Lock: none on application objects.
+-- Purpose: count the children in a record, and those of them that were pointed back.
+-- Lock: ACCESS SHARE on the record, until the transaction ends.
 -- Again: yes, it only reads.
 SELECT pg_catalog.count(*) AS moved, pg_catalog.count(dupe_audit_returned_at) AS returned FROM {record}

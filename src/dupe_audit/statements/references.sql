@@ -1,6 +1,6 @@
--- Purpose: list the foreign keys that point at the table, with every piece of SQL that counts, moves and returns children.
+-- Purpose: list the foreign keys to the table, with every piece of SQL that counts, moves and returns children.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 WITH me AS (
     SELECT r.rolsuper OR r.rolbypassrls AS sees_all FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER
 ), fk AS (
@@ -10,28 +10,28 @@ WITH me AS (
     JOIN pg_catalog.pg_class cc ON cc.oid = con.conrelid
     JOIN pg_catalog.pg_namespace cn ON cn.oid = cc.relnamespace
     WHERE con.confrelid = {relid}::pg_catalog.oid AND con.contype = 'f'
-      -- A partitioned child has one constraint of its own and one a partition: the first covers all.
+      -- A partitioned child has a constraint, and so has each of its partitions; the former covers all rows.
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint up
                       WHERE up.oid = con.conparentid AND up.confrelid = con.confrelid)
 )
 SELECT fk.child, fk.conname::pg_catalog.text AS constraint_name, fk.oid AS constraint_oid, fk.conrelid AS child_relid,
        CASE fk.confdeltype WHEN 'a' THEN 'NO ACTION' WHEN 'r' THEN 'RESTRICT' WHEN 'c' THEN 'CASCADE'
                            WHEN 'n' THEN 'SET NULL' ELSE 'SET DEFAULT' END AS on_delete,
-       -- A foreign key does not reach the rows of inheriting tables; those of partitions it does.
+       -- A foreign key covers the rows of partitions, but not those of tables that inherit.
        CASE fk.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || fk.child AS source,
        CASE WHEN fk.conrelid = fk.confrelid THEN 'the table references itself'
-            WHEN pk.identity IS NULL THEN 'it has no primary key, by which a row could be found again'
+            WHEN pk.identity IS NULL THEN 'it has no primary key, so a downgrade could not find its rows again'
             WHEN EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = fk.conrelid AND a.attnum = ANY (fk.conkey)
                          AND (a.attgenerated <> '' OR a.attidentity = 'a'))
-                THEN 'PostgreSQL alone gives the referencing column its value'
-            -- PostgreSQL 18: it can reference several rows at once.
+                THEN 'only PostgreSQL can set its referencing column'
+            -- A child can reference several rows at once (PostgreSQL 18).
             WHEN coalesce((pg_catalog.to_jsonb(fk) ->> 'conperiod'::pg_catalog.text)::pg_catalog.bool, false) THEN 'it references a period'
             WHEN fk.relreplident = 'n' AND EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt
                                                    WHERE pt.schemaname = fk.nspname AND pt.tablename = fk.relname)
                 THEN 'it is published without a replica identity'
             WHEN fk.relrowsecurity AND NOT me.sees_all
                  AND (fk.relforcerowsecurity OR NOT pg_catalog.pg_has_role(CURRENT_USER, fk.relowner, 'USAGE'))
-                THEN 'row security applies to this role on it'
+                THEN 'row security on it applies to this role'
             WHEN NOT (pg_catalog.has_table_privilege(fk.conrelid, 'SELECT') AND pg_catalog.has_table_privilege(fk.conrelid, 'UPDATE'))
                 THEN 'this role may not SELECT and UPDATE it'
             WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite r
@@ -41,8 +41,9 @@ SELECT fk.child, fk.conname::pg_catalog.text AS constraint_name, fk.oid AS const
                          WHERE x.conrelid = fk.conrelid AND x.contype = 'x' AND x.conkey OPERATOR(pg_catalog.&&) fk.conkey)
                 THEN 'an exclusion constraint covers the columns that would change'
             WHEN EXISTS (SELECT FROM pg_catalog.pg_constraint g
-                         WHERE g.confrelid = fk.conrelid AND g.contype = 'f' AND g.confkey OPERATOR(pg_catalog.&&) fk.conkey AND g.confupdtype <> 'c')
-                THEN 'another table references the columns that would change, and not ON UPDATE CASCADE'
+                         WHERE g.confrelid = fk.conrelid AND g.contype = 'f' AND g.confkey OPERATOR(pg_catalog.&&) fk.conkey
+                           AND g.confupdtype <> 'c')
+                THEN 'another table references the columns that would change, without ON UPDATE CASCADE'
        END AS cannot,
        CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_index i
                          WHERE i.indrelid = fk.conrelid AND i.indisunique AND i.indkey::pg_catalog.int2[] OPERATOR(pg_catalog.&&) fk.conkey)
@@ -52,8 +53,10 @@ SELECT fk.child, fk.conname::pg_catalog.text AS constraint_name, fk.oid AS const
 FROM fk
 CROSS JOIN me
 CROSS JOIN LATERAL (
-    SELECT pg_catalog.string_agg(pg_catalog.format('e.%I%s %s c.%I', pa.attname, co.clause, op.eq, ca.attname), ' AND ' ORDER BY u.ord) AS condition,
-           pg_catalog.string_agg(pg_catalog.format('e.%I%s %s r.o%s', pa.attname, co.clause, op.eq, u.ord), ' AND ' ORDER BY u.ord) AS e_is_o,
+    SELECT pg_catalog.string_agg(pg_catalog.format('e.%I%s %s c.%I', pa.attname, co.clause, op.eq, ca.attname),
+                                 ' AND ' ORDER BY u.ord) AS condition,
+           pg_catalog.string_agg(pg_catalog.format('e.%I%s %s r.o%s', pa.attname, co.clause, op.eq, u.ord),
+                                 ' AND ' ORDER BY u.ord) AS e_is_o,
            pg_catalog.string_agg(pg_catalog.format('v.%I IS NOT NULL', pa.attname), ' AND ' ORDER BY u.ord) AS v_not_null,
            pg_catalog.string_agg(pg_catalog.format('v.%I AS s%s', pa.attname, u.ord), ', ' ORDER BY u.ord) AS v_as_s,
            pg_catalog.string_agg(pg_catalog.format('c.%I AS o%s', ca.attname, u.ord), ', ' ORDER BY u.ord) AS c_as_o,
@@ -72,7 +75,7 @@ CROSS JOIN LATERAL (
     JOIN LATERAL (SELECT pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname) AS eq
                   FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
                   WHERE o.oid = u.eq) AS op ON true
-    -- Two collations would leave it open which one compares; the looser one finds no child too few.
+    -- Where the columns have different collations, the looser one is used, so that no child is missed.
     LEFT JOIN LATERAL (SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, co.collname) AS clause
                        FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace n ON n.oid = co.collnamespace
                        WHERE pa.attcollation <> ca.attcollation AND co.oid IN (pa.attcollation, ca.attcollation)
@@ -96,5 +99,5 @@ CROSS JOIN LATERAL (
     WHERE i.indrelid = fk.conrelid AND i.indisprimary AND i.indisvalid AND k.ord <= i.indnkeyatts
       AND oc.opcmethod = (SELECT am.oid FROM pg_catalog.pg_am am WHERE am.amname = 'btree')
 ) AS pk
--- By oid: the order in which children are moved, and in reverse moved back.
+-- By oid: children are moved in this order, and moved back in reverse.
 ORDER BY fk.oid

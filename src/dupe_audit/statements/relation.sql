@@ -1,6 +1,6 @@
--- Purpose: name the table that an oid stands for, and its owner.
+-- Purpose: read the name, the owner and the estimated size of a table, by its oid.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT c.oid AS relid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS table,
        pg_catalog.format('%I.%I', n.nspname, c.relname) AS name,
        pg_catalog.format('%I', pg_catalog.pg_get_userbyid(c.relowner)) AS owner,

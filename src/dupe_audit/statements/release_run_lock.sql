@@ -1,4 +1,4 @@
--- Purpose: give the run lock back.
--- Lock: none.
--- Again: no; once per lock.
+-- Purpose: release the run lock.
+-- Lock: releases one advisory lock.
+-- Again: no; once per successful try_run_lock.
 SELECT pg_catalog.pg_advisory_unlock({namespace}, {key})

@@ -1,6 +1,6 @@
--- Purpose: find the table by its exact name; without a schema, the one that the search path shows.
+-- Purpose: find the table by its exact name; without a schema, the one that the search path finds.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT c.oid
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -1,12 +1,12 @@
 -- Purpose: point the children of the judged extras at the survivors, by one foreign key, and record each in the same statement.
--- Lock: ROW EXCLUSIVE on the child, and the row locks that the batch holds already.
+-- Lock: ROW EXCLUSIVE on the child and the record, until the batch commits; the rows are locked already.
 -- Again: no; once per batch and foreign key, after judge_extras, in the same transaction.
 WITH moved AS MATERIALIZED (
     SELECT c.tableoid AS relid, c.ctid AS tid, {c_as_o}, {v_as_s}
     FROM pg_temp.dupe_audit_locked extra
-    JOIN pg_temp.dupe_audit_locked kept ON kept.n = extra.n AND kept.survivor
+    JOIN pg_temp.dupe_audit_locked survivor ON survivor.n = extra.n AND survivor.survivor
     JOIN ONLY {table} e ON e.ctid = extra.tid
-    JOIN ONLY {table} v ON v.ctid = kept.tid
+    JOIN ONLY {table} v ON v.ctid = survivor.tid
     JOIN {source} c ON {condition}
     WHERE NOT extra.survivor
 ), pointed AS (

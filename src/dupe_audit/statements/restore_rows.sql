@@ -1,5 +1,5 @@
--- Purpose: put archived rows back by column name, mark them in the same statement, and compare what arrived byte for byte.
--- Lock: ROW EXCLUSIVE on the table.
+-- Purpose: put archived rows back by column name, mark them in the same statement, and compare what was stored byte for byte.
+-- Lock: ROW EXCLUSIVE on the table and the archive, until the batch commits.
 -- Again: yes; a row that is marked as restored is not put back twice.
 WITH chosen AS MATERIALIZED (
     SELECT * FROM {archive}

@@ -1,5 +1,5 @@
--- Purpose: find the next rows to restore: the last archived go back first.
--- Lock: none on application objects.
+-- Purpose: find the next rows to restore: those archived last are put back first.
+-- Lock: ACCESS SHARE on the archive, until the transaction ends.
 -- Again: yes, it only reads.
 SELECT pg_catalog.min(dupe_audit_id) AS low, pg_catalog.max(dupe_audit_id) AS high, pg_catalog.count(*) AS size
 FROM (

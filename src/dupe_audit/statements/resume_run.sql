@@ -1,5 +1,5 @@
--- Purpose: take up a run again, with the rule as the revision has it now.
--- Lock: ROW EXCLUSIVE on the ledger.
+-- Purpose: continue a run, by the rule that the revision has now.
+-- Lock: ROW EXCLUSIVE on dupe_audit.run, until the transaction ends.
 -- Again: yes.
 UPDATE dupe_audit.run
 SET state = 'cleaning', finished_at = NULL, nulls_not_distinct = {nulls_not_distinct},

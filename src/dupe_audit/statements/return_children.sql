@@ -1,5 +1,5 @@
--- Purpose: point moved children back at the rows that they referenced, where those are back and the child still is as we left it.
--- Lock: ROW EXCLUSIVE on the child; its rows until the batch commits.
+-- Purpose: point moved children back at the rows that they referenced, if those are back and the child is as the cleanup left it.
+-- Lock: ROW EXCLUSIVE on the child and the record, until the batch commits.
 -- Again: yes; a child that is marked as returned is not moved twice.
 WITH chosen AS MATERIALIZED (
     SELECT * FROM {record}

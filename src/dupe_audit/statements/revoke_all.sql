@@ -1,5 +1,5 @@
--- Purpose: take away what default privileges granted: an archive must not be easier to read than its table (H129).
--- Lock: none on application objects.
+-- Purpose: revoke what default privileges granted: an archive must not be readable by more roles than its table (H129).
+-- Lock: none on the application's tables.
 -- Again: yes.
 DO $dupe_audit$
 DECLARE

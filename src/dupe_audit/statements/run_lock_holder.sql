@@ -1,6 +1,6 @@
 -- Purpose: find the session that holds the run lock of a table, an advisory lock of two 32-bit keys.
 -- Lock: none.
--- Again: safe; it only reads.
+-- Again: yes, it only reads.
 SELECT pid
 FROM pg_catalog.pg_locks
 WHERE locktype = 'advisory'

@@ -1,5 +1,5 @@
--- Purpose: move a run to another state.
--- Lock: ROW EXCLUSIVE on the ledger.
+-- Purpose: set the state of a run.
+-- Lock: ROW EXCLUSIVE on dupe_audit.run, until the transaction ends.
 -- Again: yes.
 UPDATE dupe_audit.run
 SET state = {state},

@@ -1,6 +1,6 @@
--- Purpose: rank the table once; list every extra with its survivor, numbered, groups together.
--- Lock: ACCESS SHARE on the table: blocks no statement of the application.
--- Again: after dropping the list; it is derived and may be lost.
+-- Purpose: rank the table once, and list every extra with its survivor, numbered, each group together.
+-- Lock: ACCESS SHARE on the table, until the transaction ends: it blocks no read and no write.
+-- Again: no; drop the list first (drop_stage). The list is derived and may be lost.
 CREATE UNLOGGED TABLE {stage} AS
 SELECT row_number() OVER () AS n, ranked.*
 FROM (

@@ -1,5 +1,5 @@
--- Purpose: count, by one foreign key, the children of each staged extra, and those whose survivor could not be referenced.
--- Lock: ACCESS SHARE on the table and on the child.
+-- Purpose: count, by one foreign key, the children of each staged extra, and those whose survivor cannot be referenced.
+-- Lock: ACCESS SHARE on the table and the child, ROW EXCLUSIVE on the staged list, until the transaction ends.
 -- Again: no; once per ranking and foreign key.
 WITH counted AS (
     SELECT s.n, count(*) AS children, count(*) FILTER (WHERE NOT ({v_not_null})) AS unlinked

@@ -1,6 +1,6 @@
--- Purpose: say where each staged extra and its survivor are now.
--- Lock: ACCESS SHARE on the table.
--- Again: yes, it reads. A part of the queries that count collisions.
+-- Purpose: return where each staged extra and its survivor are now.
+-- Lock: ACCESS SHARE on the table and the staged list, until the transaction ends.
+-- Again: yes, it only reads. It is part of the queries that count collisions.
 SELECT e.ctid AS e_tid, v.ctid AS s_tid
 FROM {stage} s
 JOIN ONLY {table} e ON {e_is_extra}

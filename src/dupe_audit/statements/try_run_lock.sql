@@ -1,4 +1,5 @@
--- Purpose: try to become the one session that works on a table. Never waits: a wait inside pg_advisory_lock() holds a snapshot and deadlocks with the holder's build.
--- Lock: an advisory lock until it is given back or the session ends.
--- Again: yes; each success has to be given back.
+-- Purpose: try to become the only session that works on a table.
+-- Lock: an advisory lock, until it is released or the session ends; it does not wait for it.
+-- Again: yes; each success has to be released (release_run_lock).
+-- A wait inside pg_advisory_lock() would hold a snapshot, and deadlock with the build of the session that has the lock.
 SELECT pg_catalog.pg_try_advisory_lock({namespace}, {key})

@@ -1,6 +1,6 @@
 -- Purpose: say what a run's last batch did, and how fast its batches of the same direction were in the last minute.
 -- Lock: ACCESS SHARE on the ledger's table of batches, for the statement.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT pg_catalog.count(*) AS batches,
        (pg_catalog.array_agg(b.archived ORDER BY b.number DESC))[1] AS archived,
        (pg_catalog.array_agg(b.restored ORDER BY b.number DESC))[1] AS restored,

@@ -1,6 +1,6 @@
 -- Purpose: name whom a session waits for; a prepared transaction has the number 0.
 -- Lock: none; it stops the lock manager for an instant, so it is asked only of a session that waits.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT DISTINCT b.pid, a.state, a.application_name, a.usename,
        pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::numeric, 1)::float8 AS seconds
 FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids({pid})) AS b (pid)

@@ -1,6 +1,6 @@
 -- Purpose: read the newest runs of the ledger with what the catalog has of each, the one that is most likely at work first.
 -- Lock: ACCESS SHARE on the ledger's table of runs, for the statement.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT r.id, r.relid::pg_catalog.int8 AS relid, r.schema_name AS schema, r.table_name AS table, r.key_columns AS columns,
        r.constraint_name AS constraint, r.building, r.state, r.revision, r.extras, r.archived, r.restored,
        r.purged_at IS NOT NULL AS purged, r.started_at::pg_catalog.text AS started_at, r.finished_at::pg_catalog.text AS finished_at,

@@ -1,6 +1,6 @@
--- Purpose: tell how the columns of a row are typed: to take a value in, to compare it with a stored one, to stage it.
+-- Purpose: read the types of the columns of a row: as which a value is sent, compared with a stored one, and staged.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 WITH RECURSIVE col AS (
     SELECT w.ord, w.name, a.atttypid, a.atttypmod, a.attcollation,
            a.attgenerated <> '' AS generated, a.attidentity = 'a' AS always
@@ -8,21 +8,21 @@ WITH RECURSIVE col AS (
     JOIN pg_catalog.pg_attribute a ON a.attname = w.name
     WHERE a.attrelid = {relid}::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
 ), down AS (
-    -- A cast to a domain over varchar(3) would cut in silence what an assignment refuses; so casts name the base type.
+    -- A cast to a domain over varchar(3) truncates silently what an assignment rejects; so casts name the base type.
     SELECT ord, atttypid AS typ, atttypmod AS typmod FROM col
     UNION ALL
     SELECT d.ord, t.typbasetype, t.typtypmod
     FROM down d JOIN pg_catalog.pg_type t ON t.oid = d.typ
     WHERE t.typtype = 'd'
 )
-SELECT col.name, col.generated, col.always, base.typname::pg_catalog.text AS base,
-       -- Without a length, of which a cast would make use.
-       pg_catalog.format_type(base.oid, -1) AS taken_as,
-       -- Rounded as the column rounds; a text keeps its length, for none is cut on its way into a table.
+SELECT col.name, col.generated, col.always, base.typname::pg_catalog.text AS base_type,
+       -- Without a length, because a cast would truncate to it.
+       pg_catalog.format_type(base.oid, -1) AS sent_as,
+       -- With the column's precision, so that a number is rounded; without a text's length, because no text is truncated.
        CASE WHEN base.typcategory = 'S' THEN pg_catalog.format_type(base.oid, -1)
             ELSE pg_catalog.format_type(base.oid, d.typmod) END AS compared_as,
        pg_catalog.format_type(col.atttypid, col.atttypmod) AS stored_as,
-       base.typcategory = 'S' AND d.typmod >= 0 AS cut,
+       base.typcategory = 'S' AND d.typmod >= 0 AS truncates,
        CASE WHEN co.oid IS NULL THEN '' ELSE pg_catalog.format(' COLLATE %I.%I', co_ns.nspname, co.collname) END AS collation
 FROM col
 JOIN down d ON d.ord = col.ord

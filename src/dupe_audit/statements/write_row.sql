@@ -1,6 +1,6 @@
--- Purpose: insert one row unless its key is there; answer with the new row's identity, or the old one's and whether it holds the same.
+-- Purpose: insert one row unless its key exists; return the new row's identity, or the existing one's and whether its data is the same.
 -- Lock: ROW EXCLUSIVE on the table; waits for a transaction that is inserting the same key.
--- Again: yes, the second time the key is there. No value of a sequence is used for a key that is.
+-- Again: yes, the key then exists. An existing key uses no value of a sequence.
 WITH old AS MATERIALIZED (
     SELECT {identity}, {same} AS same FROM {table} AS t WHERE {match} LIMIT 1
 ), new AS (

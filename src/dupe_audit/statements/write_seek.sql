@@ -1,8 +1,8 @@
--- Purpose: tell how to compare the key without an index of its own, where another one finds it among at most a thousand rows.
+-- Purpose: read the operators that compare the key, if it has no index but another one finds it among at most 1,000 rows.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT pg_catalog.array_agg((
-           -- The equality of the type's default btree class.
+           -- The equality operator of the type's default btree operator class.
            SELECT pg_catalog.format('OPERATOR(%I.%s)', op_ns.nspname, op.oprname)
            FROM pg_catalog.pg_opclass oc
            JOIN pg_catalog.pg_am am ON am.oid = oc.opcmethod AND am.amname = 'btree'
@@ -47,7 +47,7 @@ WHERE c.oid = {relid}::pg_catalog.oid
       ) AS size
       WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL
         AND lead.attname::pg_catalog.text = ANY ({key})
-        -- Below zero it is a share of the rows; without statistics the table is new, or small.
+        -- A negative n_distinct is a fraction of the rows; a table without statistics is new or small.
         AND coalesce(size.rows < 1000::pg_catalog.float8 * CASE WHEN size.distinct_values < 0::pg_catalog.float8
                                                                 THEN -size.distinct_values * size.rows
                                                                 ELSE size.distinct_values END, true))

@@ -1,13 +1,13 @@
--- Purpose: insert the staged batch in its order, which is the key's, first of each key; answer for every row with what write_row.sql would.
+-- Purpose: insert the first staged row of each key in the order of the stage; return for every row what write_row.sql would.
 -- Lock: ROW EXCLUSIVE on the table; waits for a transaction that is inserting a key of the batch.
--- Again: yes, the second time the keys are there. No value of a sequence is used for a key that is.
+-- Again: yes, the keys then exist. An existing key uses no value of a sequence.
 WITH batch AS MATERIALIZED (
     SELECT v.*, pg_catalog.row_number() OVER w = 1 AS first,
            pg_catalog.record_image_eq({staged_payload}, pg_catalog.first_value({staged_payload}) OVER w) AS same
     FROM {stage} AS v
     WINDOW w AS (PARTITION BY {staged_key} ORDER BY v.n)
 ), old AS MATERIALIZED (
-    -- LIMIT keeps it one look into the index a row, whatever the planner thinks of a table without statistics.
+    -- LIMIT makes the planner look each row up in the index, even if the table has no statistics.
     SELECT v.n, o.* FROM {stage} AS v CROSS JOIN LATERAL (
         SELECT {same} AS same, {identity} FROM {table} AS t WHERE {match} LIMIT 1) AS o
 ), new AS (

@@ -1,10 +1,10 @@
--- Purpose: tell whether the key has an index that ON CONFLICT can use, how it compares, and which other indexes can object.
+-- Purpose: find the index of the key that ON CONFLICT can use, its operators, and every other unique index of the table.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 WITH RECURSIVE rel AS (
     SELECT c.oid, c.oid AS root FROM pg_catalog.pg_class c WHERE c.oid = ({relid})::pg_catalog.oid
     UNION ALL
-    -- A partition's own index is the one that a violation names.
+    -- Partitions too, because a violation names the partition's index.
     SELECT h.inhrelid, rel.root FROM pg_catalog.pg_inherits h JOIN rel ON rel.oid = h.inhparent
 ), idx AS (
     SELECT i.indexrelid, rel.oid = rel.root AS own, ic.relname::pg_catalog.text AS name, con.conname::pg_catalog.text AS constraint_name,
@@ -36,9 +36,9 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, c.oid AS relid,
        named.names AS constraint_columns,
        arbiter.names AS arbiter_columns, arbiter.operators, coalesce(arbiter.nulls_not_distinct, false) AS nulls_not_distinct,
        EXISTS (SELECT FROM idx WHERE NOT idx.indimmediate) AS deferrable,
-       -- BEFORE INSERT FOR EACH ROW, that is bits 1, 2 and 4: what it changes cannot be told by its key afterwards.
+       -- BEFORE INSERT FOR EACH ROW, that is bits 1, 2 and 4: it may change the key, by which a row is found afterwards.
        EXISTS (SELECT FROM rel JOIN pg_catalog.pg_trigger tg ON tg.tgrelid = rel.oid
-               WHERE NOT tg.tgisinternal AND tg.tgenabled <> 'D' AND (tg.tgtype & 7::pg_catalog.int2) = 7) AS rewrites,
+               WHERE NOT tg.tgisinternal AND tg.tgenabled <> 'D' AND (tg.tgtype & 7::pg_catalog.int2) = 7) AS has_row_trigger,
        (SELECT pg_catalog.array_agg(ARRAY[rn.nspname::pg_catalog.text, rc.relname::pg_catalog.text])
         FROM rel JOIN pg_catalog.pg_class rc ON rc.oid = rel.oid JOIN pg_catalog.pg_namespace rn ON rn.oid = rc.relnamespace) AS relations,
        (SELECT coalesce(pg_catalog.array_agg(idx.name), ARRAY[]::pg_catalog.text[]) FROM idx WHERE idx.of_key) AS key_indexes,

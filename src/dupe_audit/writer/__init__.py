@@ -1,7 +1,7 @@
-"""Write rows into a table whose key is unique, or about to become so; say for every row what became of it.
+"""Write rows to a table whose key is unique, or about to become unique; report the outcome of every row.
 
-``Writer`` takes batches over a psycopg connection. ``on_conflict`` gives people who have a SQLAlchemy session the
-same clause for a statement of their own.
+``Writer`` writes batches over a psycopg connection. ``on_conflict`` adds the same clause to an INSERT that you execute
+in a SQLAlchemy session.
 """
 
 from dupe_audit.writer.outcome import Outcome, Unavailable

@@ -1,7 +1,7 @@
 """Fill the templates of the writer's statements for one target.
 
-Here statements do have parameters, ``$1`` to ``$n``, a row's values: they are data, not names, and a writer's
-transaction ends with its batch, so no snapshot is left open (see ``dupe_audit.statements``).
+Unlike all others, these statements have bound parameters, ``$1`` to ``$n``: the values of a row. A writer's transaction
+ends with its batch, so they leave no snapshot open (see ``dupe_audit.statements``).
 """
 
 from __future__ import annotations
@@ -16,64 +16,64 @@ from dupe_audit.writer.target import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statements:
-    """The statements that write to a target as it is now."""
+    """The statements that write to a target in its present state."""
 
     insert: str  #: one row, with the conflict clause that the arbiter allows
-    insert_alone: str  #: one row, so that a conflict is an error that names its index
+    insert_alone: str  #: one row, without a conflict clause: a conflict is an error that names its index
     create_stage: str
     copy_stage: str
-    insert_staged: str  #: the empty text where keys cannot be looked up
+    insert_staged: str  #: empty if keys cannot be looked up
 
 
 def compose(target: Target) -> Statements:
     """Return the statements for *target*."""
     parts = _Parts(target)
-    alone = {**parts.into, "values": parts.values}
-    looks = bool(target.operators)
+    can_look_up = bool(target.operators)
     return Statements(
-        insert=parts.insert() if looks else statement("write_unguarded_row", **alone, conflict=parts.conflict),
-        insert_alone=statement("write_unguarded_row", **alone, conflict=""),
+        insert=parts.insert() if can_look_up else parts.insert_unguarded(parts.conflict),
+        insert_alone=parts.insert_unguarded(conflict=""),
         create_stage=statement("create_write_stage", stage=parts.stage, stage_columns=parts.stage_columns),
         copy_stage=f"COPY {parts.stage} FROM STDIN",
-        insert_staged=parts.insert_staged() if looks else "",
+        insert_staged=parts.insert_staged() if can_look_up else "",
     )
 
 
 def _cast(value: str, *types: str) -> str:
-    for before, type_ in zip(("", *types), types, strict=False):
-        value += f"::{type_}" if type_ != before else ""
+    """Return the value with a cast to each type in turn, repeated types once."""
+    for previous, type_ in zip(("", *types), types, strict=False):
+        value += f"::{type_}" if type_ != previous else ""
     return value
 
 
 class _Parts:
-    """The pieces of SQL that the templates are filled with. ``t`` is the table, ``v`` the stage."""
+    """The pieces of SQL that fill the templates. ``t`` is the table, ``v`` the stage."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.column = {column.name: column for column in target.columns}
-        self.place = {column.name: n for n, column in enumerate(target.columns, 1)}
-        self.values = ", ".join(self.sent(name) for name in self.column)
+        self.columns = {column.name: column for column in target.columns}
+        self.positions = {column.name: n for n, column in enumerate(target.columns, 1)}
+        self.values = ", ".join(self.sent(name) for name in self.columns)
         self.stage_columns = ", ".join(
-            f"c{n} {target.columns[n - 1].compared_as}{target.columns[n - 1].collation}" for n in self.place.values()
+            f"c{n} {column.compared_as}{column.collation}" for n, column in enumerate(target.columns, 1)
         )
-        # One name for each shape, so that a table that was altered meets no stage of its former shape.
+        # The name depends on the columns, so that an altered table never uses a stage made for its former columns.
         self.stage = ident(f"dupe_audit_write_{zlib.crc32(self.stage_columns.encode()):08x}")
         self.into = {
             "table": target.table,
-            "columns": ", ".join(ident(name) for name in self.column),
+            "columns": ", ".join(ident(name) for name in self.columns),
             "identity": ", ".join(f"t.{ident(name)} AS i{n}" for n, name in enumerate(target.identity, 1)),
         }
 
     def sent(self, name: str) -> str:
-        """Return a value of the row as it is sent."""
-        return _cast(f"${self.place[name]}", self.column[name].taken_as)
+        """Return the parameter for a column of the row."""
+        return _cast(f"${self.positions[name]}", self.columns[name].sent_as)
 
     def staged(self, name: str) -> str:
-        """Return a value of the row as it is staged."""
-        return f"v.c{self.place[name]}"
+        """Return the stage's column for a column of the row."""
+        return f"v.c{self.positions[name]}"
 
     def insert(self) -> str:
-        """Return the statement for one row."""
+        """Return the statement for one row that looks its key up first."""
         return statement(
             "write_row",
             **self.into,
@@ -81,11 +81,15 @@ class _Parts:
             same=self.same(self.sent),
             match=self.match(
                 lambda n: f"t.{ident(self.target.key[n])}",
-                lambda n: _cast(self.sent(self.target.key[n]), self.column[self.target.key[n]].compared_as),
+                lambda n: _cast(self.sent(self.target.key[n]), self.columns[self.target.key[n]].compared_as),
             ),
             conflict=self.conflict,
             old_identity=self.identity_of("old"),
         )
+
+    def insert_unguarded(self, conflict: str) -> str:
+        """Return the statement for one row that does not look its key up first."""
+        return statement("write_unguarded_row", **self.into, values=self.values, conflict=conflict)
 
     def insert_staged(self) -> str:
         """Return the statement for a staged batch."""
@@ -95,7 +99,7 @@ class _Parts:
             "write_stage",
             **self.into,
             stage=self.stage,
-            staged=", ".join(self.staged(name) for name in self.column),
+            staged=", ".join(self.staged(name) for name in self.columns),
             staged_payload=payload,
             staged_key=", ".join(self.staged(name) for name in key),
             same=self.same(self.staged),
@@ -111,8 +115,8 @@ class _Parts:
     def conflict(self) -> str:
         """The conflict clause that the arbiter allows.
 
-        Without a target it passes over any unique index, so it is for the time without a constraint only; and where
-        a constraint of the table is deferrable, even that is an error.
+        A clause without a target skips conflicts with every unique index, so it is used only while there is no valid
+        constraint. If some constraint of the table is deferrable, even that clause is an error, and there is none.
         """
         if not self.target.arbiter.enforced:
             return "" if self.target.deferrable else "ON CONFLICT DO NOTHING"
@@ -121,11 +125,11 @@ class _Parts:
         return f"ON CONFLICT ({', '.join(ident(name) for name in self.target.key)}) DO NOTHING"
 
     def identity_of(self, alias: str) -> str:
-        """Return the identity's columns of a subquery."""
+        """Return the columns of a subquery that hold the identity."""
         return ", ".join(f"{alias}.i{n}" for n in range(1, len(self.target.identity) + 1))
 
     def match(self, left: Callable[[int], str], right: Callable[[int], str]) -> str:
-        """Return the condition that two keys are equal as the arbiter's index sees it."""
+        """Return the condition that two keys are equal by the operators of the arbiter's index."""
         terms = []
         for n, operator in enumerate(self.target.operators):
             equal = f"{left(n)} {operator} {right(n)}"
@@ -135,24 +139,26 @@ class _Parts:
         return " AND ".join(terms)
 
     def same(self, value: Callable[[str], str]) -> str:
-        """Return the condition that the stored row holds the same data, byte for byte, as in a cleanup."""
+        """Return the condition that the stored row holds the same data, compared byte for byte, as in a cleanup."""
         if not self.target.payload:
             return "true"
         stored = ", ".join(f"t.{ident(name)}" for name in self.target.payload)
-        given = ", ".join(
-            _cast(value(name), self.column[name].compared_as, self.column[name].stored_as)
+        written = ", ".join(
+            _cast(value(name), self.columns[name].compared_as, self.columns[name].stored_as)
             for name in self.target.payload
         )
-        return " AND ".join((f"pg_catalog.record_image_eq(ROW({stored}), ROW({given}))", *self.uncut(value)))
+        return " AND ".join((f"pg_catalog.record_image_eq(ROW({stored}), ROW({written}))", *self.not_truncated(value)))
 
-    def uncut(self, value: Callable[[str], str]) -> Iterator[str]:
-        """Yield that the cast which pads a text did not cut it; blanks at its end are cut by an assignment, too."""
+    def not_truncated(self, value: Callable[[str], str]) -> Iterator[str]:
+        """Yield the condition that a cast truncated no text; blanks at the end do not count, as in an assignment."""
         for name in self.target.payload:
-            column = self.column[name]
-            if column.cut:
-                given = _cast(value(name), column.compared_as)
-                was, is_ = (
+            column = self.columns[name]
+            if column.truncates:
+                before, after = (
                     f'pg_catalog.rtrim(({text})::pg_catalog.text) COLLATE pg_catalog."C"'
-                    for text in (given, _cast(value(name), column.compared_as, column.stored_as))
+                    for text in (
+                        _cast(value(name), column.compared_as),
+                        _cast(value(name), column.compared_as, column.stored_as),
+                    )
                 )
-                yield f"{was} IS NOT DISTINCT FROM {is_}"
+                yield f"{before} IS NOT DISTINCT FROM {after}"

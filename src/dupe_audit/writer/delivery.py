@@ -1,4 +1,4 @@
-"""Bring rows to the table as it is now: know its arbiter, choose the way, try again what is a matter of the moment."""
+"""Deliver rows to the table in its present state: know its arbiter, choose the way to send, retry passing errors."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.writer import send
 from dupe_audit.writer.compose import compose
 from dupe_audit.writer.outcome import Outcome, Unavailable
-from dupe_audit.writer.sqlstates import Class, classify, why
+from dupe_audit.writer.sqlstates import ErrorClass, classify, safe_reason
 from dupe_audit.writer.target import Target, probe
 
 T = TypeVar("T")
 
-#: rows from which staging is faster than a statement a row (benchmarks/writer.py)
+#: number of rows from which staging is faster than one statement per row (benchmarks/writer.py)
 STAGE_FROM = 200
 
-#: tries of one transaction, with growing pauses from 10 ms, before the caller has to wait
+#: tries of one transaction, with growing pauses from 10 ms, before ``Unavailable`` is raised
 TRIES = 6
 
-#: seconds between looks into the catalog while there is no arbiter: this late is a new constraint noticed
+#: seconds between two reads of the catalog while there is no arbiter; a new constraint is noticed within that time
 PROBE_EVERY = 1.0
 
-#: what REINDEX CONCURRENTLY calls the copy of an index that it builds or drops (PostgreSQL documentation, REINDEX)
-_REINDEXED = re.compile(r"_cc(new|old)\d*$")
+#: the suffix of the index that REINDEX CONCURRENTLY builds or drops (PostgreSQL documentation, REINDEX)
+_REINDEX_SUFFIX = re.compile(r"_cc(new|old)\d*$")
 
 
-class AtFault(Exception):
-    """One of the rows cannot be stored, which is its outcome once it is alone."""
+class RowFault(Exception):
+    """One of the rows cannot be stored; the outcome is that row's if it was sent alone."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
 
 
 class Delivery:
-    """One connection and one table; each call is one transaction, tried again where that is right.
+    """One connection and one table; each call is one transaction, repeated after passing errors.
 
-    Every method but ``probe`` raises ``AtFault`` where a row cannot be stored; each raises ``Unavailable`` where the
-    tries are used up or the session is lost, and another DupeAuditError where no row could ever be stored.
+    Every method except ``probe`` raises ``RowFault`` if a row cannot be stored. Each method raises ``Unavailable`` if
+    the tries are used up or the session is lost, and another DupeAuditError if no row could ever be stored.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class Delivery:
         self._target: Target | None = None
         self._probed = 0.0
         self._stages: set[str] = set()
-        self._may_stage = True
+        self._may_stage = True  # until the role turns out to lack TEMPORARY on the database
 
     @property
     def target(self) -> Target:
-        """The table as last seen; looked at again where that is too long ago to be trusted."""
+        """The table as last read; read again if it has no arbiter and that was more than a second ago."""
         stale = time.monotonic() > self._probed + PROBE_EVERY
         if self._target is None or (stale and not self._target.arbiter.enforced):
             return self.probe()
@@ -71,110 +71,118 @@ class Delivery:
 
     @property
     def has_primary_key(self) -> bool:
-        """Whether the rows last written have one; asked for each row, so the catalog is not looked at again."""
+        """Whether the table as last read has one; this never reads the catalog, as it is called for each row."""
         return bool(self._target and self._target.primary_key)
 
     def probe(self) -> Target:
-        """Look at the table now."""
+        """Read the table from the catalog now."""
         try:
-            target = self._tried(partial(probe, self.connection, self._key, self._columns, self._ignore))
-        except AtFault as fault:  # no row was sent
-            raise DupeAuditError(f"{self._key} cannot be looked at: {fault.outcome.reason}.") from fault
+            target = self._with_retries(partial(probe, self.connection, self._key, self._columns, self._ignore))
+        except RowFault as fault:  # not a row's: none was sent
+            raise DupeAuditError(f"The catalog cannot be read for {self._key}: {fault.outcome.reason}.") from fault
         self._probed = time.monotonic()
         if target != self._target:
             self._target, self._statements = target, compose(target)
         return target
 
     def deliver(self, rows: Sequence[send.Row]) -> list[send.Verdict | None]:
-        """Write the rows; None is the verdict on a row that DO NOTHING did nothing with, and whose key is not seen."""
-        return self._tried(partial(self._send, rows))
+        """Write the rows and return a verdict for each; None if DO NOTHING skipped it and its key was not found."""
+        return self._with_retries(partial(self._send, rows))
 
     def deliver_alone(self, row: send.Row) -> send.Verdict:
-        """Write a row so that an index that objects is named; ``inserted=False`` if it is one of the key."""
-        return self._tried(partial(self._alone, row))
+        """Write one row without a conflict clause; ``inserted=False`` if an index over the key forbids it."""
+        return self._with_retries(partial(self._send_alone, row))
 
     def _send(self, rows: Sequence[send.Row]) -> list[send.Verdict | None]:
         way = send.staged if len(rows) >= STAGE_FROM and self._can_stage(rows) else send.by_row
         return way(self.connection, self._statements, rows)
 
     def _can_stage(self, rows: Sequence[send.Row]) -> bool:
-        """Make the stage, where there can be one and the rows can be told apart by their keys."""
+        """Return whether the rows can go through the stage, which is created if necessary.
+
+        Not if it cannot be created or relied on, or if the rows cannot be identified by their keys afterwards.
+        """
         target, create = self.target, self._statements.create_stage
-        if not target.operators or not self._may_stage or target.pooled or target.rewrites:
+        if not target.operators or not self._may_stage or target.pooled or target.has_row_trigger:
             return False
-        places = [self._columns.index(column) for column in target.key]
-        if not target.nulls_not_distinct and any(row[place] is None for row in rows for place in places):
+        positions = [self._columns.index(column) for column in target.key]
+        if not target.nulls_not_distinct and any(row[position] is None for row in rows for position in positions):
             return False
         if create not in self._stages:
             try:
                 self.connection.execute(create.encode())
             except psycopg.errors.InsufficientPrivilege:
-                self._may_stage = False  # no TEMPORARY on the database: a statement a row does the same
+                self._may_stage = False  # one statement per row has the same outcomes
                 return False
             self._stages.add(create)
         return True
 
-    def _alone(self, row: send.Row) -> send.Verdict:
+    def _send_alone(self, row: send.Row) -> send.Verdict:
         try:
             return send.alone(self.connection, self._statements, row)
         except psycopg.errors.UniqueViolation as error:
-            if not self._of_key(error):
+            if not self._violates_key(error):
                 raise
             return send.Verdict(inserted=False, same=True, identity=())
 
-    def _of_key(self, error: psycopg.Error) -> bool:
-        """Tell whether a violated index is one over the key's columns; one that has gone meanwhile was REINDEX's."""
-        index, where = error.diag.constraint_name or "", (error.diag.schema_name or "", error.diag.table_name or "")
-        ours = False
-        for again in (False, True):
-            target = self.probe() if again else self.target
-            arbiter, ours = target.arbiter, where in target.relations
-            if not ours:  # of a table that a trigger writes to, or in a trigger's own words
+    def _violates_key(self, error: psycopg.Error) -> bool:
+        """Return whether the violated index is over the key's columns.
+
+        An index of the table that no longer exists is taken for one that REINDEX CONCURRENTLY has dropped.
+        """
+        index = error.diag.constraint_name or ""
+        relation = (error.diag.schema_name or "", error.diag.table_name or "")
+        of_target = False
+        for fresh in (False, True):
+            target = self.probe() if fresh else self.target
+            arbiter, of_target = target.arbiter, relation in target.relations
+            if not of_target:  # of a table that a trigger writes to, or an error that a trigger raises itself
                 continue
-            if index in arbiter.key_indexes or _REINDEXED.sub("", index) in arbiter.key_indexes:
+            if index in arbiter.key_indexes or _REINDEX_SUFFIX.sub("", index) in arbiter.key_indexes:
                 return True
             if index in arbiter.other_indexes:
                 return False
-        return ours
+        return of_target
 
-    def _class(self, error: psycopg.Error) -> Class:
+    def _classify(self, error: psycopg.Error) -> ErrorClass:
         kind = classify(error)
-        if kind is Class.UNIQUE:
-            if not self._of_key(error):
-                return Class.ROW
-            # Where no ON CONFLICT was possible this is how a duplicate looks; otherwise an index is being rebuilt.
-            return Class.UNIQUE if self.target.deferrable and not self.target.arbiter.enforced else Class.RETRY
-        return Class.RECONNECT if self.connection.closed else kind
+        if kind is ErrorClass.UNIQUE:
+            if not self._violates_key(error):
+                return ErrorClass.ROW
+            # Without ON CONFLICT, this error is a duplicate; with it, an index is being rebuilt.
+            without_clause = self.target.deferrable and not self.target.arbiter.enforced
+            return ErrorClass.UNIQUE if without_clause else ErrorClass.RETRY
+        return ErrorClass.RECONNECT if self.connection.closed else kind
 
-    def _tried(self, action: Callable[[], T]) -> T:
+    def _with_retries(self, action: Callable[[], T]) -> T:
         for attempt in range(1, TRIES + 1):
             try:
                 return action()
-            except (UnicodeError, OverflowError) as error:  # of psycopg, such as a letter that LATIN1 has not
-                raise AtFault(Outcome(kind="rejected", reason="a value could not be sent")) from error
+            except (UnicodeError, OverflowError) as error:  # from psycopg, such as for a letter that LATIN1 lacks
+                raise RowFault(Outcome(kind="rejected", reason="a value could not be sent")) from error
             except psycopg.Error as error:
-                kind = self._class(error)
-                self._give_up(error, kind, last=attempt == TRIES)
+                kind = self._classify(error)
+                self._raise_unless_retried(error, kind, last=attempt == TRIES)
                 self.retries[error.sqlstate or "none"] += 1
                 time.sleep(0.01 * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
-                if kind is Class.REPROBE and self._target:
+                if kind is ErrorClass.REPROBE and self._target:
                     self._stages.clear()
                     self.probe()
         raise AssertionError  # the last try returns or raises
 
-    def _give_up(self, error: psycopg.Error, kind: Class, *, last: bool) -> None:
-        if kind is Class.ROW:
-            raise AtFault(Outcome(kind="rejected", sqlstate=error.sqlstate, reason=why(error))) from error
-        if kind is Class.UNIQUE:
-            raise AtFault(Outcome(kind="duplicate")) from error
-        if kind is Class.FATAL or (kind is Class.REPROBE and last):
+    def _raise_unless_retried(self, error: psycopg.Error, kind: ErrorClass, *, last: bool) -> None:
+        if kind is ErrorClass.ROW:
+            raise RowFault(Outcome(kind="rejected", sqlstate=error.sqlstate, reason=safe_reason(error))) from error
+        if kind is ErrorClass.UNIQUE:
+            raise RowFault(Outcome(kind="duplicate")) from error
+        if kind is ErrorClass.FATAL or (kind is ErrorClass.REPROBE and last):
             raise DupeAuditError(
-                f"Nothing can be written to {self._key}: {reason(error)} (SQLSTATE {error.sqlstate}). "
-                "Mend that, then start again."
+                f"No row can be written to {self._key}: {reason(error)} (SQLSTATE {error.sqlstate}). "
+                "Fix that, then start again."
             ) from error
-        if kind is Class.RECONNECT or last:
+        if kind is ErrorClass.RECONNECT or last:
             raise Unavailable(
-                f"{self._key} cannot be written to now: {reason(error)} (SQLSTATE {error.sqlstate or 'none'}).",
+                f"No row can be written to {self._key} now: {reason(error)} (SQLSTATE {error.sqlstate or 'none'}).",
                 sqlstate=error.sqlstate,
-                reconnect=kind is Class.RECONNECT,
+                reconnect=kind is ErrorClass.RECONNECT,
             ) from error

@@ -1,4 +1,4 @@
-"""The three ways in which rows reach the server, each in one transaction of its own."""
+"""The three ways in which rows reach the server; each sends them in its own transaction."""
 
 from __future__ import annotations
 
@@ -17,26 +17,29 @@ from dupe_audit.writer.compose import Statements
 Connection = psycopg.Connection[Any]
 Row = tuple[Any, ...]
 
-#: at REPEATABLE READ a duplicate that was committed after our snapshot is error 40001, not a duplicate
+#: at REPEATABLE READ, a duplicate that is committed after the snapshot is error 40001, not a duplicate
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
-#: A plan that was made while the table was empty reads it from end to end for each row once it is full: 3 to 15
-#: times slower (measured). Switched off, a scan costs so much that a batch would be compiled, hence jit.
-SEEK = "SET LOCAL enable_seqscan = off"
-SEEK_STAGED = f"{SEEK}; SET LOCAL enable_nestloop = off; SET LOCAL jit = off"
+#: A plan made while the table was empty reads the whole table for each row once it is full: 3 to 15 times slower
+#: (measured). A scan that is switched off has so high a cost that the server would compile a batch, hence jit.
+NO_SCAN = "SET LOCAL enable_seqscan = off"
+NO_SCAN_STAGED = f"{NO_SCAN}; SET LOCAL enable_nestloop = off; SET LOCAL jit = off"
 
 
 class Verdict(NamedTuple):
-    """What the server said of a row; no verdict: another transaction was faster, or another index objects."""
+    """The server's answer about a row.
+
+    There is none if another transaction inserted the key meanwhile, or if another unique index forbids the row.
+    """
 
     inserted: bool
-    same: bool  #: the row that is there holds the same data
-    identity: Row
+    same: bool  #: the existing row holds the same data
+    identity: Row  #: of the row that is in the table now
 
 
 @contextmanager
 def _transaction(connection: Connection) -> Iterator[None]:
-    """End what is open on every way out, so that the connection can be used again."""
+    """Roll back after any exception, so that the connection can be used again."""
     try:
         yield
     except BaseException:
@@ -45,38 +48,38 @@ def _transaction(connection: Connection) -> Iterator[None]:
         raise
 
 
-def _unless_aborted(record: logging.LogRecord) -> bool:
+def _is_not_abort(record: logging.LogRecord) -> bool:
     return "pipeline aborted" not in record.getMessage()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep from the log that a pipeline was aborted: the error that did it is raised anyway."""
+def _without_abort_warnings() -> Iterator[None]:
+    """Do not log that a pipeline was aborted: the error that caused it is raised anyway."""
     logger = logging.getLogger("psycopg")
-    logger.addFilter(_unless_aborted)
+    logger.addFilter(_is_not_abort)
     try:
         yield
     finally:
-        logger.removeFilter(_unless_aborted)
+        logger.removeFilter(_is_not_abort)
 
 
 def by_row(connection: Connection, statements: Statements, rows: Sequence[Row]) -> list[Verdict | None]:
-    """Send one statement a row through a pipeline, in one round trip.
+    """Send one statement per row through a pipeline, in one round trip.
 
     Raises:
         psycopg.Error: nothing was written, or the connection was lost while committing.
     """
-    # Not executemany(returning=True), which asks for the answers before COMMIT is sent: a second round trip.
+    # Not executemany(returning=True), which waits for the answers before it sends COMMIT: a second round trip.
     cursors: list[RawCursor[Any]] = [RawCursor(connection, row_factory=tuple_row) for _ in rows]
-    with _quiet(), _transaction(connection), connection.pipeline():
+    with _without_abort_warnings(), _transaction(connection), connection.pipeline():
         connection.execute(BEGIN, prepare=False)
         if statements.insert_staged:
-            connection.execute(SEEK, prepare=False)
+            connection.execute(NO_SCAN, prepare=False)
         for cursor, row in zip(cursors, rows, strict=True):
             cursor.execute(statements.insert, row, prepare=True)
         connection.execute("COMMIT", prepare=False)
-    found = [cursor.fetchone() for cursor in cursors]
-    return [None if row is None else Verdict(row[0], row[1], row[2:]) for row in found]
+    answers = [cursor.fetchone() for cursor in cursors]
+    return [None if answer is None else Verdict(answer[0], answer[1], answer[2:]) for answer in answers]
 
 
 def staged(connection: Connection, statements: Statements, rows: Sequence[Row]) -> list[Verdict | None]:
@@ -87,31 +90,31 @@ def staged(connection: Connection, statements: Statements, rows: Sequence[Row]) 
     """
     verdicts: list[Verdict | None] = [None] * len(rows)
     with _transaction(connection):
-        connection.execute(f"{BEGIN}; {SEEK_STAGED}")
+        connection.execute(f"{BEGIN}; {NO_SCAN_STAGED}")
         with connection.cursor().copy(statements.copy_stage.encode()) as copy:
-            for place, row in enumerate(rows):
-                copy.write_row((place, *row))
-        with _quiet(), connection.pipeline():
+            for position, row in enumerate(rows):
+                copy.write_row((position, *row))
+        with _without_abort_warnings(), connection.pipeline():
             cursor = connection.cursor(row_factory=tuple_row)
             cursor.execute(statements.insert_staged.encode(), prepare=False)
             connection.execute("COMMIT", prepare=False)
-    for place, inserted, same, *identity in cursor.fetchall():
-        verdicts[place] = Verdict(inserted, same, tuple(identity))
+    for position, inserted, same, *identity in cursor.fetchall():
+        verdicts[position] = Verdict(inserted, same, tuple(identity))
     return verdicts
 
 
 def alone(connection: Connection, statements: Statements, row: Row) -> Verdict:
-    """Send one row with no conflict clause, so that the index that objects is named.
+    """Send one row without a conflict clause, so that a conflict is an error that names the violated index.
 
     Raises:
-        psycopg.errors.UniqueViolation: an index objects; ``diag.constraint_name`` says which.
+        psycopg.errors.UniqueViolation: a unique index forbids the row; ``diag.constraint_name`` says which.
         psycopg.Error: nothing was written, or the connection was lost while committing.
     """
     cursor: RawCursor[Any] = RawCursor(connection, row_factory=tuple_row)
     with _transaction(connection):
         connection.execute(BEGIN, prepare=False)
-        found = cursor.execute(statements.insert_alone, row).fetchone()
+        answer = cursor.execute(statements.insert_alone, row).fetchone()
         connection.execute("COMMIT", prepare=False)
-    if found is None:  # a trigger said no, in silence
+    if answer is None:
         raise psycopg.errors.NoDataFound("a trigger or rule of the table suppressed the row")
-    return Verdict(True, True, found[2:])
+    return Verdict(True, True, answer[2:])

@@ -1,4 +1,4 @@
-"""One table: what an error of the server means for the rows that were being written."""
+"""What an error of the server means for the rows that were being written, in one table."""
 
 from __future__ import annotations
 
@@ -7,57 +7,90 @@ from enum import Enum
 
 import psycopg
 
-from dupe_audit.postgres.sqlstates import reason
+from dupe_audit.postgres.sqlstates import (
+    CANNOT_COERCE,
+    CLASS_CARDINALITY,
+    CLASS_CASE_NOT_FOUND,
+    CLASS_CONNECTION,
+    CLASS_CONSTRAINT,
+    CLASS_DATA,
+    CLASS_EXTERNAL_ROUTINE,
+    CLASS_EXTERNAL_ROUTINE_INVOCATION,
+    CLASS_LIMIT,
+    CLASS_OPERATOR,
+    CLASS_RAISED,
+    CLASS_RESOURCES,
+    CLASS_ROLLBACK,
+    DATATYPE_MISMATCH,
+    FEATURE_NOT_SUPPORTED,
+    INVALID_COLUMN_REFERENCE,
+    INVALID_STATEMENT_NAME,
+    LOCK_NOT_AVAILABLE,
+    OBJECT_NOT_IN_STATE,
+    QUERY_CANCELED,
+    READ_ONLY_TRANSACTION,
+    SEQUENCE_EXHAUSTED,
+    UNDEFINED_COLUMN,
+    UNDEFINED_FUNCTION,
+    UNDEFINED_OBJECT,
+    UNDEFINED_TABLE,
+    UNIQUE_VIOLATION,
+    WITH_CHECK_OPTION_VIOLATION,
+    reason,
+)
 
 
-class Class(Enum):
+class ErrorClass(Enum):
     """What to do after an error."""
 
-    RETRY = "retry"  #: a matter of the moment: the same rows again, soon
-    RECONNECT = "reconnect"  #: the session is gone or of no use: the same rows again, over another one
-    REPROBE = "reprobe"  #: the table is not what it was: read the catalog, then the same rows again
+    RETRY = "retry"  #: a passing condition: send the same rows again soon
+    RECONNECT = "reconnect"  #: the session is lost or unusable: send the same rows again over another connection
+    REPROBE = "reprobe"  #: the table has changed: read the catalog, then send the same rows again
     ROW = "row"  #: a row is at fault: find it, and write the others
-    UNIQUE = "unique"  #: a unique index objects: RETRY if it is one of the key, ROW if it is another
-    FATAL = "fatal"  #: every row would meet it: stop
+    UNIQUE = "unique"  #: a unique index is violated: RETRY if it is one over the key, ROW if it is another
+    FATAL = "fatal"  #: every row would cause it: stop
 
 
-#: by whole SQLSTATE, else by its class of two characters (PostgreSQL documentation, appendix A)
-CLASSES: dict[str, Class] = {
-    "08": Class.RECONNECT,  # connection exception
-    "0A000": Class.REPROBE,  # a cached plan that must not change: the table was altered
-    "20": Class.ROW,  # case not found: a trigger's
-    "21": Class.ROW,  # cardinality violation: a trigger's
-    "22": Class.ROW,  # data exception
-    "2200H": Class.FATAL,  # a sequence has come to its end
-    "23": Class.ROW,  # integrity; where a parent is missing it may come later, so the row can be replayed
-    "23505": Class.UNIQUE,
-    "25006": Class.RECONNECT,  # a standby, after a failover
-    "26000": Class.REPROBE,  # a prepared statement that a pooler has lost
-    "38": Class.ROW,  # external routine
-    "39": Class.ROW,  # external routine invocation
-    "40": Class.RETRY,  # deadlock, serialization
-    "42703": Class.REPROBE,  # no such column: it was renamed, or went
-    "42704": Class.REPROBE,  # no such constraint
-    "42846": Class.ROW,  # a value of a type that has no cast to the column's
-    "42804": Class.REPROBE,  # a column of another type than it was
-    "42883": Class.REPROBE,  # no such operator, for a column of another type than it was
-    "42P01": Class.REPROBE,  # no such table, or no stage: a pooler or DISCARD took it
-    "42P10": Class.REPROBE,  # no index for these columns, or not valid yet
-    "44000": Class.ROW,  # check option of a view
-    "53": Class.RETRY,  # disk full, out of memory, too many connections
-    "54": Class.ROW,  # a key too wide for a btree page, JSON that is nested too deep
-    "55000": Class.REPROBE,  # deferrable, so no arbiter
-    "55P03": Class.RETRY,  # lock not available
-    "57014": Class.RETRY,  # cancelled, by a timeout or by somebody
-    "57": Class.RECONNECT,  # shutdown, crash, terminated
-    "P0": Class.ROW,  # raised by a trigger
+#: by SQLSTATE, or else by its class of two characters (PostgreSQL documentation, appendix A)
+CLASSES: dict[str, ErrorClass] = {
+    CLASS_CONNECTION: ErrorClass.RECONNECT,
+    FEATURE_NOT_SUPPORTED: ErrorClass.REPROBE,  # the table was altered, so a cached plan does not fit
+    CLASS_CASE_NOT_FOUND: ErrorClass.ROW,  # from a trigger
+    CLASS_CARDINALITY: ErrorClass.ROW,  # from a trigger
+    CLASS_DATA: ErrorClass.ROW,
+    SEQUENCE_EXHAUSTED: ErrorClass.FATAL,
+    CLASS_CONSTRAINT: ErrorClass.ROW,  # a missing parent may be inserted later, so the row can be replayed
+    UNIQUE_VIOLATION: ErrorClass.UNIQUE,
+    READ_ONLY_TRANSACTION: ErrorClass.RECONNECT,  # a standby, after a failover
+    INVALID_STATEMENT_NAME: ErrorClass.REPROBE,  # a pooler has lost a prepared statement
+    CLASS_EXTERNAL_ROUTINE: ErrorClass.ROW,
+    CLASS_EXTERNAL_ROUTINE_INVOCATION: ErrorClass.ROW,
+    CLASS_ROLLBACK: ErrorClass.RETRY,  # deadlock, serialization failure
+    UNDEFINED_COLUMN: ErrorClass.REPROBE,  # it was renamed or dropped
+    UNDEFINED_OBJECT: ErrorClass.REPROBE,  # the constraint does not exist
+    DATATYPE_MISMATCH: ErrorClass.REPROBE,  # the column's type was changed
+    CANNOT_COERCE: ErrorClass.ROW,  # the value's type has no cast to the column's
+    UNDEFINED_FUNCTION: ErrorClass.REPROBE,  # no such operator: the column's type was changed
+    UNDEFINED_TABLE: ErrorClass.REPROBE,  # the table, or the stage: a pooler or DISCARD dropped it
+    INVALID_COLUMN_REFERENCE: ErrorClass.REPROBE,  # no index over these columns, or it is not valid yet
+    WITH_CHECK_OPTION_VIOLATION: ErrorClass.ROW,  # of a view
+    CLASS_RESOURCES: ErrorClass.RETRY,  # disk full, out of memory, too many connections
+    CLASS_LIMIT: ErrorClass.ROW,  # a key too wide for a btree page, JSON nested too deep
+    OBJECT_NOT_IN_STATE: ErrorClass.REPROBE,  # the constraint is deferrable, so ON CONFLICT cannot use it
+    LOCK_NOT_AVAILABLE: ErrorClass.RETRY,
+    CLASS_OPERATOR: ErrorClass.RECONNECT,  # shutdown, crash, terminated
+    QUERY_CANCELED: ErrorClass.RETRY,  # by a timeout or by an administrator
+    CLASS_RAISED: ErrorClass.ROW,  # by a trigger
 }
 
 
-#: the function of PostgreSQL's that carries out RAISE of PL/pgSQL
+#: the function in the server's source that executes RAISE of PL/pgSQL
 _RAISE = "exec_stmt_raise"
 
-#: what a server that speaks English says of a value, which is in double quotes; in other languages it is in others
+#: the function in the server's source that checks policies of row-level security
+_POLICY = "ExecWithCheckOptions"
+
+#: what an English-speaking server says about a value, which it puts in double quotes; other languages use other quotes
 _HARMLESS = re.compile(
     r"invalid input syntax for type [\w ]+(: …)?|invalid input value for enum [\w.]+: …|numeric field overflow"
     r"|value too long for type [\w ]+\(\d+\)|bit string length \d+ does not match type bit\(\d+\)|division by zero"
@@ -67,29 +100,30 @@ _HARMLESS = re.compile(
 )
 
 
-def classify(error: psycopg.Error) -> Class:
+def classify(error: psycopg.Error) -> ErrorClass:
     """Return what to do after *error*.
 
-    An error without a SQLSTATE never came from the server: the connection is lost, or psycopg could not
-    write a value down.
+    An error without a SQLSTATE does not come from the server: the connection is lost, or psycopg could not encode a
+    value.
     """
     code = error.sqlstate
     if code is None:
         lost = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
-        return Class.RECONNECT if lost else Class.ROW
-    # A trigger may raise any code, and a policy refuses rows with the code of a missing permission.
-    of_row = error.diag.source_function in (_RAISE, "ExecWithCheckOptions")
-    return CLASSES.get(code) or CLASSES.get(code[:2]) or (Class.ROW if of_row else Class.FATAL)
+        return ErrorClass.RECONNECT if lost else ErrorClass.ROW
+    # A trigger may raise any code, and a policy rejects rows with the code of a missing permission.
+    of_row = error.diag.source_function in (_RAISE, _POLICY)
+    return CLASSES.get(code) or CLASSES.get(code[:2]) or (ErrorClass.ROW if of_row else ErrorClass.FATAL)
 
 
-def why(error: psycopg.Error) -> str:
+def safe_reason(error: psycopg.Error) -> str:
     """Return what is wrong with a row, in one line without the row's contents (H200)."""
     code = error.sqlstate
     if code is None:
         return "a value could not be sent"
-    if error.diag.source_function == _RAISE or code[:2] in ("P0", "38", "39"):
-        return "a trigger of the table refused the row"  # in words of its own, which can quote the row
-    if code.startswith("22"):
-        said = re.sub(r'".*"', "…", error.diag.message_primary or str(error), flags=re.DOTALL)
-        return said if _HARMLESS.fullmatch(said) else "a value is none that its column can store"
+    raising = (CLASS_RAISED, CLASS_EXTERNAL_ROUTINE, CLASS_EXTERNAL_ROUTINE_INVOCATION)
+    if error.diag.source_function == _RAISE or code.startswith(raising):
+        return "a trigger of the table rejected the row"  # the trigger's own message can quote the row
+    if code.startswith(CLASS_DATA):
+        message = re.sub(r'".*"', "…", error.diag.message_primary or str(error), flags=re.DOTALL)
+        return message if _HARMLESS.fullmatch(message) else "a value is not valid for its column"
     return reason(error)

@@ -1,7 +1,7 @@
-"""Bring a row's values into the one form in which they are sent: text, which the server reads as its own types do.
+"""Convert a row's values to the one form in which they are sent: text, which the server parses by its own types.
 
-One form has two uses. A statement keeps one list of parameter types, so it is prepared once. And an event has
-one key whoever parses it: PostgreSQL rounds a seventh digit of a second, Python's datetime cuts it off.
+There are two reasons for a single form. A statement keeps one list of parameter types, so it is prepared once. And an
+event has the same key whoever parses it: PostgreSQL rounds a seventh digit of a second, Python's datetime cuts it off.
 """
 
 from __future__ import annotations
@@ -16,47 +16,43 @@ from uuid import UUID
 
 from psycopg.types.json import Json, Jsonb
 
-#: none of the words such as "now", which mean another time at each delivery
-_STAMP = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d+)?)?"
-_ZONED = re.compile(_STAMP + r" ?([Zz]|[+-]\d\d(:?\d\d(:\d\d)?)?)", re.ASCII)
-_MOVING = re.compile(r"now|today|tomorrow|yesterday", re.IGNORECASE)
-_UNZONED = re.compile(_STAMP, re.ASCII)
+#: no words such as "now", which mean another time at each delivery
+_TIMESTAMP = r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d+)?)?"
+_ZONED = re.compile(_TIMESTAMP + r" ?([Zz]|[+-]\d\d(:?\d\d(:\d\d)?)?)", re.ASCII)
+_RELATIVE = re.compile(r"now|today|tomorrow|yesterday", re.IGNORECASE)
+_UNZONED = re.compile(_TIMESTAMP, re.ASCII)
 
-Convert = Callable[[Any], Any]
+Converter = Callable[[Any], Any]
 
 
-class Unfit(Exception):
-    """A value that is not sent to the server; the message says why, without the value."""
+class InvalidRow(Exception):
+    """A row that is not sent to the server; the message says why, without the row's values."""
 
 
 def _text(value: Any) -> Any:
     if isinstance(value, str):
-        return _sound(value)
-    if value is None or isinstance(value, bytes):
-        return value
+        return _valid_text(value)
     if isinstance(value, bool):
-        return "true" if value else "false"  # COPY would write t, and a text keeps what it is given
+        return "true" if value else "false"  # COPY would write t, and a column of type text would keep that
     if isinstance(value, (int, float)):
-        return int.__repr__(value) if isinstance(value, int) else float.__repr__(value)  # an enum has words of its own
+        # Not repr(value), which is not the number if the value is an IntEnum.
+        return int.__repr__(value) if isinstance(value, int) else float.__repr__(value)
     if isinstance(value, (list, tuple)):
         return [_text(item) for item in value]
-    return value.isoformat() if isinstance(value, datetime) else _known(value)
+    if isinstance(value, (UUID, Decimal, date)):  # PostgreSQL reads these as Python writes them
+        return value.isoformat() if isinstance(value, datetime) else str(value)
+    return value  # None, bytes, and types that psycopg converts
 
 
-def _sound(text: str) -> str:
+def _valid_text(text: str) -> str:
     if "\x00" in text:
-        raise Unfit("a text holds the character NUL, which PostgreSQL cannot store")
+        raise InvalidRow("a text contains the character NUL, which PostgreSQL cannot store")
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise Unfit("a text holds half of a surrogate pair, which is no character") from None
+            raise InvalidRow("a text contains half of a surrogate pair, which is not a character") from None
     return text
-
-
-def _known(value: Any) -> Any:
-    # UUID, Decimal, date and their like write themselves down as PostgreSQL reads them; the rest is psycopg's.
-    return str(value) if isinstance(value, (UUID, Decimal, date)) else value
 
 
 def _json(value: Any) -> Any:
@@ -65,80 +61,85 @@ def _json(value: Any) -> Any:
     if isinstance(value, (Json, Jsonb)):
         value = value.obj
     try:
-        return _sound(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+        return _valid_text(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
     except (TypeError, ValueError, RecursionError):
-        raise Unfit("a JSON value holds something that JSON cannot") from None
+        raise InvalidRow("a JSON value contains something that JSON cannot represent") from None
 
 
 def _timestamptz(value: Any) -> Any:
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise Unfit("a timestamp has no zone, so it would mean another time in another session")
+            raise InvalidRow("a timestamp has no time zone, so it would mean another time in another session")
         return value.isoformat()
     if value is not None and not (isinstance(value, str) and _ZONED.fullmatch(value)):
-        raise Unfit("a timestamp is not of the form 2030-01-31T12:00:00.000000Z, with a zone")
+        raise InvalidRow("a timestamp does not have the form 2030-01-31T12:00:00.000000Z, with a time zone")
     return _text(value)
 
 
 def _timestamp(value: Any) -> Any:
     if isinstance(value, datetime):
         if value.tzinfo is not None:
-            raise Unfit("a timestamp has a zone, which a column without one would drop in silence")
+            raise InvalidRow("a timestamp has a time zone, which its column would silently drop")
         return value.isoformat()
     if value is not None and not (isinstance(value, str) and _UNZONED.fullmatch(value)):
-        raise Unfit("a timestamp is not of the form 2030-01-31T12:00:00.000000, without a zone")
+        raise InvalidRow("a timestamp does not have the form 2030-01-31T12:00:00.000000, without a time zone")
     return _text(value)
 
 
-def _day(value: Any) -> Any:
-    if isinstance(value, str) and _MOVING.search(value):
-        raise Unfit("a date or time is a word that means another one at each delivery")
+def _date_or_time(value: Any) -> Any:
+    if isinstance(value, str) and _RELATIVE.search(value):
+        raise InvalidRow("a date or time is a word such as now, which means another one at each delivery")
     return _text(value)
 
 
-_BY_TYPE: dict[str, Convert] = {
+_BY_TYPE: dict[str, Converter] = {
     "json": _json,
     "jsonb": _json,
     "timestamptz": _timestamptz,
     "timestamp": _timestamp,
-    "date": _day,
-    "time": _day,
-    "timetz": _day,
+    "date": _date_or_time,
+    "time": _date_or_time,
+    "timetz": _date_or_time,
 }
 
 
-def _convert(type_: str) -> Convert:
-    """Return how a value of a type is sent; ``_timestamptz`` is the catalog's name of an array of timestamptz."""
+def _converter(type_: str) -> Converter:
+    """Return the converter for a type; ``_timestamptz`` is the catalog's name of an array of timestamptz."""
     convert = _BY_TYPE.get(type_.removeprefix("_"), _text)
     if convert is _text or not type_.startswith("_"):
         return convert
 
-    def each(value: Any) -> Any:
-        return [each(item) for item in value] if isinstance(value, (list, tuple)) else convert(value)
+    def convert_items(value: Any) -> Any:
+        return [convert_items(item) for item in value] if isinstance(value, (list, tuple)) else convert(value)
 
-    return lambda value: each(value) if isinstance(value, (list, tuple)) else _text(value)
+    return lambda value: convert_items(value) if isinstance(value, (list, tuple)) else _text(value)
 
 
-class Values:
-    """Turns rows into tuples of values that can be sent, for one list of columns."""
+class RowConverter:
+    """Converts rows to tuples of values that can be sent.
+
+    Args:
+        columns: the columns of a row, in the order of its values.
+        types: the catalog name of each column's base type.
+    """
 
     def __init__(self, columns: Sequence[str], types: Mapping[str, str]) -> None:
         self._columns = tuple(columns)
-        self._converts = tuple(_convert(types[column]) for column in self._columns)
+        self._converters = tuple(_converter(types[column]) for column in self._columns)
 
     def __call__(self, row: Sequence[Any] | Mapping[str, Any]) -> tuple[Any, ...]:
         """Return the row as it is sent.
 
         Raises:
-            Unfit: a value, or the number or names of the values, is none that could be stored as meant.
+            InvalidRow: a value could not be stored as it is meant, or the values do not fit the columns.
         """
         if isinstance(row, Mapping):
             if len(row) != len(self._columns) or any(column not in row for column in self._columns):
-                raise Unfit("the row's names are not the columns of the writer")
+                raise InvalidRow("the row's names are not the writer's columns")
             row = [row[column] for column in self._columns]
-        if len(row) != len(self._converts):
-            raise Unfit(f"the row has {len(row)} values, not {len(self._converts)}")
+        if len(row) != len(self._columns):
+            raise InvalidRow(f"the row has {len(row)} values, not {len(self._columns)}")
         try:
-            return tuple([convert(value) for convert, value in zip(self._converts, row, strict=True)])
-        except (ValueError, RecursionError):  # an integer of more digits than Python writes down, a list of itself
-            raise Unfit("a value could not be written down") from None
+            return tuple([convert(value) for convert, value in zip(self._converters, row, strict=True)])
+        except (ValueError, RecursionError):  # an integer with more digits than Python converts, a list in itself
+            raise InvalidRow("a value could not be converted to text") from None

@@ -1,4 +1,4 @@
-"""The writer: rows in, an outcome for each out, whatever state the table's constraint is in."""
+"""The writer: takes rows and returns an outcome for each, whatever state the table's constraint is in."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey, check_identifier
 from dupe_audit.writer import send
-from dupe_audit.writer.delivery import AtFault, Delivery
+from dupe_audit.writer.delivery import Delivery, RowFault
 from dupe_audit.writer.outcome import Outcome
 from dupe_audit.writer.target import Arbiter
-from dupe_audit.writer.values import Unfit, Values
+from dupe_audit.writer.values import InvalidRow, RowConverter
 
-Sent = tuple[int, send.Row]
+NumberedRow = tuple[int, send.Row]  #: with its position in the batch
 
 
 class Writer:
-    """Writes rows of one table over one connection, which is the writer's own while it lives; for one thread.
+    """Writes rows of one table over one connection, which may not be used for anything else; for one thread.
 
     ``write`` takes a batch and returns when it is committed. The rows of a batch are sorted by key, so that two
-    writers do not deadlock. A row that cannot be stored costs itself alone. A key that is there already is never
-    overwritten, and costs no value of a sequence.
+    writers do not deadlock. A row that cannot be stored does not affect the others. An existing row is never
+    overwritten, and a duplicate uses no value of a sequence.
 
-    While the key has no valid constraint (before a migration, during one, after its downgrade) rows are written
-    all the same. Where an index leads to a key's rows, the writer looks there first, so that two writers at the
-    same moment are the only source of duplicates left; without one, every copy is written. From the moment the
-    constraint is valid it is named as the arbiter, within a second. So the writer can be deployed first, and stay
-    when the migration is undone.
+    Rows are also written while the key has no valid constraint: before a migration, during it, and after its
+    downgrade. If an index leads to the rows of a key, the writer looks the key up first, so that a duplicate only
+    arises if two writers insert the key at the same moment; without such an index every copy is written. Within a
+    second after the constraint becomes valid, the writer names it as the arbiter. So the writer can be deployed before
+    the migration, and stay when it is downgraded.
     """
 
     def __init__(
@@ -42,33 +42,34 @@ class Writer:
         *,
         ignore: Sequence[str] = (),
     ) -> None:
-        """Look at nothing yet.
+        """Create a writer; the catalog is not read yet.
 
         Args:
-            connection: one of psycopg, in autocommit, outside a transaction.
+            connection: a psycopg connection in autocommit, outside a transaction.
             key: the table, the columns of its key, and the constraint's name; without a name, any valid unique
                 index over those columns is the arbiter.
-            columns: the columns of a row, in the order of its values; the key's among them.
-            ignore: columns in which a duplicate may differ from the row that is there, such as those filled in
-                later; those of the primary key always may.
+            columns: the columns of a row, including the key's, in the order of its values.
+            ignore: columns in which a duplicate may differ from the existing row, such as those filled in later;
+                it may always differ in the columns of the primary key.
 
         Raises:
-            WrongUsage: the connection is not in autocommit, or the columns do not fit together.
+            WrongUsage: the connection is not in autocommit or is inside a transaction, a column of the key or of
+                *ignore* is not among *columns*, or a column is named twice.
         """
         for column in columns:
             check_identifier("column", column)
-        if lacking := [column for column in (*key.columns, *ignore) if column not in columns]:
-            raise WrongUsage(f"{lacking[0]!r} is not among the columns that are written: {', '.join(columns)}.")
+        if missing := [column for column in (*key.columns, *ignore) if column not in columns]:
+            raise WrongUsage(f"{missing[0]!r} is not among the columns that are written: {', '.join(columns)}.")
         if len(set(columns)) != len(columns):
             raise WrongUsage(f"A column is named twice: {', '.join(columns)}.")
         self._columns = tuple(columns)
-        self._key_places = tuple(self._columns.index(column) for column in key.columns)
+        self._key_positions = tuple(self._columns.index(column) for column in key.columns)
         self._delivery = Delivery(connection, key, self._columns, tuple(ignore))
         self._require_idle()
 
     @property
     def arbiter(self) -> Arbiter:
-        """What ON CONFLICT can name, as last seen; looks, if that is too long ago to be trusted.
+        """What ON CONFLICT can name, as last read; read again if it was ``any`` more than a second ago.
 
         Raises:
             DupeAuditError: as ``probe``.
@@ -77,15 +78,16 @@ class Writer:
 
     @property
     def retries(self) -> Counter[str]:
-        """By SQLSTATE, how often a transaction was tried again."""
+        """The number of times that a transaction was retried, by SQLSTATE."""
         return self._delivery.retries
 
     def probe(self) -> Arbiter:
-        """Look into the catalog now.
+        """Read the catalog now, and return the arbiter.
 
         Raises:
-            Unavailable: the server cannot be asked now.
-            DupeAuditError: there is no such table; WrongUsage: a column is missing, or fills itself.
+            Unavailable: the server cannot be reached now.
+            DupeAuditError: the table does not exist.
+            WrongUsage: a column is missing or GENERATED ALWAYS, or the constraint is on other columns.
         """
         return self._delivery.probe().arbiter
 
@@ -94,30 +96,30 @@ class Writer:
         return self.write([row])[0]
 
     def write(self, rows: Sequence[Sequence[Any] | Mapping[str, Any]]) -> list[Outcome]:
-        """Write the rows, commit, and return an outcome for each, in their order.
+        """Write the rows, commit, and return the outcome of each, in their order.
 
-        A row is a sequence in the order of the columns, or a mapping by their names. The rows go in one
-        transaction, or in several where a row has to be singled out.
+        A row is a sequence in the order of the columns, or a mapping by their names. The rows are written in one
+        transaction, or in several if one of them cannot be stored and has to be found.
 
         Raises:
-            Unavailable: the server is away, or busy for too long; the same call is right later.
-            DupeAuditError: the table, a column or a permission is missing; every row would meet that.
-            WrongUsage: the connection is inside a transaction of the caller's.
+            Unavailable: the server is unreachable, or busy for too long; repeat the same call later.
+            DupeAuditError: the table, a column or a permission is missing, so no row could be written.
+            WrongUsage: the connection is inside a transaction or a pipeline.
         """
         self._require_idle()
         rows = list(rows)
         target = self._delivery.target
-        as_sent = Values(self._columns, {column.name: column.base for column in target.columns})
+        convert = RowConverter(self._columns, {column.name: column.base_type for column in target.columns})
         outcomes: dict[int, Outcome] = {}
-        sent: list[Sent] = []
-        for place, row in enumerate(rows):
+        valid: list[NumberedRow] = []
+        for position, row in enumerate(rows):
             try:
-                sent.append((place, as_sent(row)))
-            except Unfit as unfit:
-                outcomes[place] = Outcome(kind="rejected", reason=str(unfit))
-        sent.sort(key=lambda one: [str(one[1][place]) for place in self._key_places])
-        self._settle(sent, outcomes)
-        return [outcomes[place] for place in range(len(rows))]
+                valid.append((position, convert(row)))
+            except InvalidRow as invalid:
+                outcomes[position] = Outcome(kind="rejected", reason=str(invalid))
+        valid.sort(key=lambda numbered: [str(numbered[1][position]) for position in self._key_positions])
+        self._settle(valid, outcomes)
+        return [outcomes[position] for position in range(len(rows))]
 
     def _require_idle(self) -> None:
         connection = self._delivery.connection
@@ -131,30 +133,31 @@ class Writer:
                 "a pipeline."
             )
 
-    def _settle(self, sent: list[Sent], outcomes: dict[int, Outcome]) -> None:
-        """Write all that can be written: halve a batch that holds a bad row until that row is alone."""
-        seen: set[send.Row] = set()
-        parts = [sent] if sent else []
+    def _settle(self, rows: list[NumberedRow], outcomes: dict[int, Outcome]) -> None:
+        """Write every row that can be stored: halve a batch with a bad row until that row is alone."""
+        inserted: set[send.Row] = set()  # identities
+        parts = [rows] if rows else []
         while parts:
             part = parts.pop()
             try:
                 verdicts = self._delivery.deliver([row for _, row in part])
-            except AtFault as fault:
+            except RowFault as fault:
                 if len(part) == 1:
                     outcomes[part[0][0]] = fault.outcome
                 else:
                     middle = len(part) // 2
-                    parts += [part[middle:], part[:middle]]  # the first half is next: the first of a key goes in
+                    # The first half is next, so that the first row of a key is the one that is inserted.
+                    parts += [part[middle:], part[:middle]]
                 continue
-            for (place, row), verdict in zip(part, verdicts, strict=True):
-                outcomes[place] = self._settle_alone(row) if verdict is None else self._outcome(verdict, seen)
+            for (position, row), verdict in zip(part, verdicts, strict=True):
+                outcomes[position] = self._settle_alone(row) if verdict is None else self._outcome(verdict, inserted)
 
     def _settle_alone(self, row: send.Row) -> Outcome:
-        """Find out about a row that DO NOTHING did nothing with.
+        """Return the outcome of a row that DO NOTHING skipped although its key was not found.
 
-        A bare one passes over a conflict with *any* unique index, so this may be an event that a primary key's
-        lagging sequence would have lost. Or the key was committed by somebody else after our snapshot; then a second
-        look finds it, and whether it holds the same data.
+        Without a target, DO NOTHING skips a conflict with *any* unique index: the row may be a new event whose primary
+        key comes from a lagging sequence, and must not be lost. Or another session committed the key after the
+        statement's snapshot; then looking it up again finds the row, and whether it holds the same data.
         """
         try:
             verdict = self._delivery.deliver([row])[0] if self.arbiter.enforced else None
@@ -163,15 +166,15 @@ class Writer:
                 if not verdict.inserted and not self._delivery.target.deferrable:
                     verdict = self._delivery.deliver([row])[0] or verdict
             return self._outcome(verdict, set())
-        except AtFault as fault:
+        except RowFault as fault:
             return fault.outcome
 
-    def _outcome(self, verdict: send.Verdict, seen: set[send.Row]) -> Outcome:
-        known = verdict.identity if self._delivery.has_primary_key else ()
-        id_ = known[0] if len(known) == 1 else (known or None)
+    def _outcome(self, verdict: send.Verdict, inserted: set[send.Row]) -> Outcome:
+        primary_key = verdict.identity if self._delivery.has_primary_key else ()
+        id_ = primary_key[0] if len(primary_key) == 1 else (primary_key or None)
         if verdict.inserted:
-            seen.add(verdict.identity)
+            inserted.add(verdict.identity)
             return Outcome(kind="inserted", id=id_)
         if not verdict.same:
             return Outcome(kind="collision", id=id_)
-        return Outcome(kind="in_batch" if verdict.identity in seen else "duplicate", id=id_)
+        return Outcome(kind="in_batch" if verdict.identity in inserted else "duplicate", id=id_)

@@ -1,8 +1,8 @@
-"""Rows are compared by what they hold, whatever happened to their table in between."""
+"""Rows are compared by their values, whatever happened to their table in between."""
 
 import pytest
 
-from dupe_audit.schema.rowsets import lost_and_gained, take
+from dupe_audit.schema.rowsets import digest_rows, lost_and_gained
 from dupe_audit.schema.snapshot import snapshot
 
 
@@ -16,12 +16,12 @@ from dupe_audit.schema.snapshot import snapshot
         ("ALTER TABLE t DROP COLUMN b", {"public.t": (3, 3)}),
         ("DROP TABLE t", {"public.t": (3, 0)}),
     ],
-    ids=["made anew", "deleted", "a second copy", "changed", "a column gone", "the table gone"],
+    ids=["re-created", "deleted", "a second copy", "changed", "a column dropped", "the table dropped"],
 )
 def test_rows_that_are_lost_and_gained(conn, sql, meanwhile, differs):
-    """A table that was made anew with the same rows is the same; every row that is missing or new is counted."""
+    """A table that was re-created with the same rows does not differ; every missing or new row is counted."""
     sql("CREATE TABLE t (a int, b text); INSERT INTO t VALUES (1, 'x'), (2, 'y'), (3, 'z')")
     tables = snapshot(conn).tables
-    before = take(conn, tables)
+    before = digest_rows(conn, tables)
     sql(meanwhile)
-    assert differs == lost_and_gained(before, take(conn, tables))
+    assert differs == lost_and_gained(before, digest_rows(conn, tables))

@@ -1,4 +1,4 @@
-"""Seeding fills any table from its catalog alone, with the duplicates that a key to come shall meet."""
+"""Seeding fills any table from its catalog alone, with duplicates under the key that a revision adds."""
 
 import runpy
 from pathlib import Path
@@ -33,8 +33,8 @@ WHERE ic.relname = 'new'
 
 @pytest.fixture
 def seeded(sql, conn):
-    """Fill a table, as it is without these unique indexes, which are made once and dropped to know them."""
-    known = {}
+    """Fill a table that lacks these unique indexes; each is created once and dropped, to read its facts."""
+    indexes = {}
 
     def index(definition, table):
         sql(f"CREATE UNIQUE INDEX new ON {table} {definition}")
@@ -46,18 +46,18 @@ def seeded(sql, conn):
     def seeded(*definitions, rows=200, seed=1, table="t", shapes=ALL):
         ((oid,),) = sql(f"SELECT '{table}'::regclass::oid")
         for definition in definitions:
-            if (oid, definition) not in known:
-                known[oid, definition] = index(definition, table)
-        uniques = [known[oid, definition] for definition in definitions]
-        what = Table(oid=oid, schema="public", name=table)
-        return fill(conn, what, uniques, rows=rows, seed=seed, revision="r1", shapes=shapes)
+            if (oid, definition) not in indexes:
+                indexes[oid, definition] = index(definition, table)
+        uniques = [indexes[oid, definition] for definition in definitions]
+        facts = Table(oid=oid, schema="public", name=table)
+        return fill(conn, facts, uniques, rows=rows, seed=seed, revision="r1", shapes=shapes)
 
     return seeded
 
 
 @pytest.fixture
 def table(sql):
-    """Make table t anew: its id, and these columns."""
+    """Re-create table t with an id and these columns."""
 
     def table(columns, primary="id serial PRIMARY KEY"):
         sql(f"DROP TABLE IF EXISTS t; CREATE TABLE t ({primary}, {columns})")
@@ -66,13 +66,13 @@ def table(sql):
 
 
 def kinds(filled):
-    """Return rows, exact and divergent extras."""
+    """Return the numbers of rows, exact extras and divergent extras."""
     return filled.rows, filled.exact, filled.divergent
 
 
 @pytest.fixture
 def value(sql):
-    """Run SQL and return the first value of its first row."""
+    """Execute SQL and return the first value of its first row."""
     return lambda statement: sql(statement)[0][0]
 
 
@@ -102,7 +102,7 @@ CREATE TYPE span AS RANGE (subtype = numeric, multirange_type_name = spans);
 
 
 def test_every_type_has_values(sql, seeded, table, value):
-    """Each type that the server has gets values that are not NULL, and duplicates of them."""
+    """Every built-in type gets values that are not NULL, and duplicates of them."""
     sql(OWN)
     few = {"bool", "bit", "mood", "mood[]", "bit(3)", "varbit(5)", '"char"', "char(1)"}
     for family in TYPES:
@@ -116,16 +116,16 @@ def test_every_type_has_values(sql, seeded, table, value):
 
 def test_types_of_extensions(sql, seeded, table):
     """The types of well-known extensions have values too."""
-    there = [name for (name,) in sql("SELECT name FROM pg_available_extensions WHERE name IN ('vector', 'ltree')")]
-    for name in there:
+    available = [name for (name,) in sql("SELECT name FROM pg_available_extensions WHERE name IN ('vector', 'ltree')")]
+    for name in available:
         sql(f"CREATE EXTENSION {name}")
     columns = {"vector": "a vector(20) NOT NULL, b halfvec NOT NULL", "ltree": "c ltree NOT NULL, d ltree[] NOT NULL"}
-    table(", ".join(["k int NOT NULL", *(columns[name] for name in there)]))
+    table(", ".join(["k int NOT NULL", *(columns[name] for name in available)]))
     assert (200, 3) == kinds(seeded("(k)"))[:2]
 
 
 def test_types_in_keys(sql, seeded, table):
-    """A key of any type that can be one is met by extras, and by rows in which a part of it is NULL."""
+    """A key with a column of any type that a key can have gets extras, and rows with a NULL in it."""
     sql(OWN)
     table("a uuid, b citext, c mood, d long, e daterange, f bit(80), g text[]")
     filled = seeded("(a, b, c, d, e, f, g)")
@@ -133,25 +133,25 @@ def test_types_in_keys(sql, seeded, table):
 
 
 def test_xml(seeded, table, value):
-    """A type that the server was built without is as good as unknown."""
+    """A type that the server was built without is treated as unknown."""
     table("k int, x xml")
     seeded("(k)")
     built_in = value("SELECT count(*) FROM pg_config WHERE setting LIKE '%with-libxml%'")
     assert (value("SELECT count(DISTINCT x::text) FROM t") > 150) == bool(built_in)
 
 
-def test_a_type_that_nobody_knows(seeded, table, value):
-    """A column of an unknown type is NULL, or has its default, and stops the work where it must have a value."""
+def test_an_unknown_type(seeded, table, value):
+    """A column of an unknown type is NULL or gets its default, and the table cannot be filled if it can do neither."""
     table("k int, a aclitem, b aclitem NOT NULL DEFAULT '=r/postgres'")
     assert 200 == seeded("(k)").rows
     assert 200 == value("SELECT count(*) FROM t WHERE a IS NULL AND b IS NOT NULL")
     table("k int, a aclitem NOT NULL")
-    with pytest.raises(CannotFill, match=r"^public\.t: no value of the type aclitem of a can be made\.$"):
+    with pytest.raises(CannotFill, match=r"^public\.t: no value of the type aclitem of a can be generated\.$"):
         seeded("(k)")
 
 
 def test_generated_and_identity_columns(sql, seeded, value):
-    """What the server writes itself is left to it, and a key on a generated column is met by what it is made from."""
+    """Columns that the server fills are left to it, and a key on a generated column gets duplicates all the same."""
     sql("""CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a text NOT NULL,
                            b text GENERATED ALWAYS AS (lower(a)) STORED, c int)""")
     filled = seeded("(b)")
@@ -163,7 +163,7 @@ def test_generated_and_identity_columns(sql, seeded, value):
 
 
 def test_groups(sql, seeded, table, value):
-    """One row in a hundred is in a group of each kind, one group of each kind has three rows, and a key can be NULL."""
+    """One row in a hundred is in a group of each kind, one group per kind has three rows, and some keys are NULL."""
     table("a int, b text NOT NULL, c timestamptz, d bool")
     filled = seeded("(a, b)", rows=2000)
     assert (2000, 10, 10, 20, 0) == (*kinds(filled), filled.null_keys, filled.referenced)
@@ -173,7 +173,7 @@ def test_groups(sql, seeded, table, value):
 
 
 def test_few_rows(seeded, table):
-    """Few rows are filled too, with duplicates from a handful on."""
+    """A table gets any small number of rows, and from 20 rows on both kinds of extras and NULL keys."""
     for rows in (0, 1, 2, 5, 20):
         table("a int, b text")
         filled = seeded("(a)", rows=rows)
@@ -182,7 +182,7 @@ def test_few_rows(seeded, table):
 
 
 def test_only_the_shapes_that_are_asked_for(seeded, table):
-    """Extras of a kind that was not asked for are not made; without any, all rows are distinct."""
+    """Only the requested kinds of extras are generated; if none is requested, all rows are distinct."""
     for shapes, expected in (
         ((), (0, 0, 0)),
         (("exact",), (3, 0, 0)),
@@ -194,8 +194,8 @@ def test_only_the_shapes_that_are_asked_for(seeded, table):
         assert (200, *expected) == (*kinds(filled), filled.null_keys)
 
 
-def test_no_index_to_come(seeded, table, value):
-    """Without a key to come the table has plain rows."""
+def test_no_new_index(seeded, table, value):
+    """Without a new key the table gets plain rows."""
     table("a int NOT NULL, b bool NOT NULL")
     filled = seeded()
     assert (200, 0, 0, 0, 0) == (*kinds(filled), filled.null_keys, filled.referenced)
@@ -203,28 +203,28 @@ def test_no_index_to_come(seeded, table, value):
 
 
 def test_two_keys(seeded, table):
-    """A duplicate under one key keeps the other key, and is divergent by that."""
+    """A duplicate under one key satisfies the other key, which makes it divergent."""
     table("a int NOT NULL, b text NOT NULL UNIQUE, c date NOT NULL")
     filled = seeded("(a)", "(c)")
     assert (200, 0, 6) == kinds(filled)
 
 
-def test_a_key_that_is_there_already(seeded, table):
-    """Where a unique key is part of the one to come, there are no duplicates to make."""
+def test_an_existing_key(seeded, table):
+    """If an existing unique key is part of the new one, no duplicates are possible."""
     table("a int NOT NULL UNIQUE, b text")
     filled = seeded("(a, b)")
     assert (200, 0, 0, 20) == (*kinds(filled), filled.null_keys)
 
 
 def test_a_deferrable_key(sql, seeded):
-    """A deferrable key is kept as well."""
+    """A deferrable key is satisfied too."""
     sql("CREATE TABLE t (id int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, a int, b text UNIQUE DEFERRABLE)")
     filled = seeded("(a)")
     assert (200, 0, 3) == kinds(filled)
 
 
 def test_an_exclusion_constraint(seeded, table):
-    """Rows that a constraint excludes are not made."""
+    """Rows that an exclusion constraint forbids are not generated."""
     table("a int NOT NULL, r int4range NOT NULL, EXCLUDE USING gist (r WITH &&)")
     filled = seeded("(a)")
     assert (200, 0, 3) == kinds(filled)
@@ -245,7 +245,7 @@ def test_a_partial_index(seeded, table, value):
 
 
 def test_an_expression(seeded, table):
-    """Duplicates under an expression share the columns that it reads, and other rows share nothing."""
+    """Duplicates under an expression share the columns that it reads, and no other rows do."""
     for expression in ("(lower(a))", "(lower(a), b)", "((b + 1))", "(date_trunc('day', c))"):
         table("a text NOT NULL, b int NOT NULL, c timestamp NOT NULL, d int")
         assert (200, 3, 3) == kinds(seeded(expression)), expression
@@ -253,14 +253,14 @@ def test_an_expression(seeded, table):
 
 @pytest.mark.min_pg(15)
 def test_nulls_that_are_not_distinct(seeded, table):
-    """Where NULLs are equal, rows with a NULL are duplicates too."""
+    """If NULLs are not distinct, rows with a NULL key are duplicates too."""
     table("a int, b text NOT NULL, c int")
     filled = seeded("(a, b) NULLS NOT DISTINCT")
     assert (200, 13, 3, 20) == (*kinds(filled), filled.null_keys)
 
 
-def test_partial_keys_that_are_there(sql, seeded, table):
-    """A partial key that would forbid duplicates or rows has them out of its sight."""
+def test_existing_partial_keys(sql, seeded, table):
+    """Rows that an existing partial key would forbid are generated so that its predicate does not hold."""
     table("a int NOT NULL, main bool NOT NULL, gone date, b text NOT NULL, c int")
     sql("CREATE UNIQUE INDEX ON t (a) WHERE main AND gone IS NULL; CREATE UNIQUE INDEX ON t (main) WHERE main")
     filled = seeded("(a, b) WHERE gone IS NULL")
@@ -268,7 +268,7 @@ def test_partial_keys_that_are_there(sql, seeded, table):
 
 
 def test_a_key_of_few_values(seeded, table):
-    """A key that has two values is met by as many rows as make sense."""
+    """A key with two possible values gets at most 20 rows."""
     table("a bool NOT NULL, b int")
     filled = seeded("(a)")
     assert 2 < filled.rows <= 20
@@ -276,7 +276,7 @@ def test_a_key_of_few_values(seeded, table):
 
 
 def test_what_the_revision_adds_first(sql, seeded, table):
-    """Under a key on a column, a function or a label that is not there yet nothing can be a duplicate."""
+    """A key on a column or function that does not exist yet gets no duplicates."""
     sql("CREATE FUNCTION f(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT $1'")
     table("a int, b int, c int")
     for definition in ("(a, b)", "((f(c)))"):
@@ -285,8 +285,8 @@ def test_what_the_revision_adds_first(sql, seeded, table):
     assert (200, 0, 0) == kinds(seeded("(a, b)", "((f(c)))"))
 
 
-def test_rows_that_are_there_stay(sql, seeded, value):
-    """Rows that a revision brought are kept, and others come to them."""
+def test_existing_rows_stay(sql, seeded, value):
+    """Rows that a revision inserted are kept, and others are added."""
     sql("CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL); INSERT INTO t VALUES (1, -1), (2, -2), (50, -3)")
     filled = seeded("(a)")
     assert filled.rows > 195
@@ -297,7 +297,7 @@ def test_rows_that_are_there_stay(sql, seeded, value):
 
 
 def test_parents_first(sql, seeded, value):
-    """Tables that foreign keys lead to are filled first, over several steps and with keys of several columns."""
+    """Referenced tables are filled first, over several levels and with keys of several columns."""
     sql("""
         CREATE TABLE country (code char(2) PRIMARY KEY, name text NOT NULL);
         CREATE TABLE tenant (id serial PRIMARY KEY, country char(2) NOT NULL REFERENCES country);
@@ -311,7 +311,7 @@ def test_parents_first(sql, seeded, value):
 
 
 def test_keys_of_nothing_but_foreign_keys(sql, seeded):
-    """Where only parents tell rows apart, there are enough of them."""
+    """If only parents distinguish the rows, there are enough parents."""
     sql("""
         CREATE TABLE a (id serial PRIMARY KEY); CREATE TABLE b (id bigint PRIMARY KEY, a int UNIQUE REFERENCES a);
         CREATE TABLE t (id serial PRIMARY KEY, a int NOT NULL REFERENCES a, b bigint NOT NULL REFERENCES b);
@@ -331,7 +331,7 @@ def test_one_row_for_each_parent(sql, seeded, value):
 
 
 def test_self_references(sql, seeded, value):
-    """A row references nothing, or itself where it has to or where a key asks for it, and a few reference extras."""
+    """A row references nothing, or itself if it must or a key requires it, and a few rows reference extras."""
     sql("CREATE TABLE t (id serial PRIMARY KEY, up int REFERENCES t, root int NOT NULL REFERENCES t, a text NOT NULL)")
     filled = seeded("(a)", shapes=ALL - {"referenced"})
     assert (200, 3, 0) == (filled.rows, filled.exact, filled.referenced)
@@ -346,7 +346,7 @@ def test_self_references(sql, seeded, value):
 
 
 def test_cycles(sql, seeded):
-    """A cycle is cut where NULL is allowed, closed at the end where that can wait, and cannot be filled else."""
+    """A cycle of foreign keys is filled if one of them allows NULL or is deferrable, and else cannot be filled."""
     sql(
         "CREATE TABLE t (id int PRIMARY KEY, a int NOT NULL, b int NOT NULL);CREATE TABLE u (id int PRIMARY KEY, t int)"
     )
@@ -356,7 +356,7 @@ def test_cycles(sql, seeded):
     assert 3 == seeded("(a)").exact
     sql("TRUNCATE t, u; ALTER TABLE u ALTER t SET NOT NULL")
     with pytest.raises(
-        CannotFill, match=r"public\.u: the foreign key public\.back needs rows that cannot be made first"
+        CannotFill, match=r"public\.u: the foreign key public\.back needs parent rows that cannot be inserted first"
     ):
         seeded("(a)")
     sql("ALTER TABLE u ALTER CONSTRAINT back DEFERRABLE")
@@ -364,7 +364,7 @@ def test_cycles(sql, seeded):
 
 
 def test_children(sql, seeded, value):
-    """Rows of other tables reference all rows of some groups, and rows in no group."""
+    """Rows of other tables reference all rows of some groups, and some rows in no group."""
     sql("""
         CREATE TABLE t (id serial PRIMARY KEY, a int NOT NULL, b text);
         CREATE TABLE owner (id uuid PRIMARY KEY, name text NOT NULL UNIQUE);
@@ -426,7 +426,7 @@ def test_checks(seeded, table):
 
 
 def test_checked_columns_in_keys(sql, seeded):
-    """Columns that a check leaves few values are combined, so that keys hold."""
+    """Columns for which a check allows few values are combined, so that keys hold."""
     sql("""CREATE TABLE t (id serial PRIMARY KEY, kind text NOT NULL CHECK (kind IN ('a', 'b', 'c')),
                            rank int NOT NULL CHECK (rank BETWEEN 1 AND 20), UNIQUE (kind, rank), k int NOT NULL)""")
     filled = seeded("(k)", rows=50)
@@ -435,7 +435,7 @@ def test_checked_columns_in_keys(sql, seeded):
 
 
 def test_a_check_that_cannot_be_met(sql, conn, seeded, value):
-    """A check that no value of ours satisfies is named, nothing is left behind, and no transaction stays open."""
+    """A check that no generated value satisfies is named, no row stays behind, and no transaction stays open."""
     sql("CREATE TABLE p (id int PRIMARY KEY); CREATE TABLE t (k int REFERENCES p, s text NOT NULL)")
     sql(r"ALTER TABLE t ADD CONSTRAINT odd CHECK (s ~ '^(\d)-\1$' AND s !~ '0')")
     with pytest.raises(CannotFill, match=r"^public\.t: no generated value of s satisfies odd\.$"):
@@ -445,7 +445,7 @@ def test_a_check_that_cannot_be_met(sql, conn, seeded, value):
 
 
 def test_partitions(sql, seeded):
-    """Rows of a partitioned table are such as one of its partitions takes."""
+    """Every row of a partitioned table belongs in one of its partitions."""
     for bounds in ("FOR VALUES FROM ('2024-01-01') TO ('2024-02-01')", "DEFAULT"):
         sql("DROP TABLE IF EXISTS t")
         sql("CREATE TABLE t (id serial, at timestamptz NOT NULL, a text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)")
@@ -454,7 +454,7 @@ def test_partitions(sql, seeded):
 
 
 def test_foreign_keys_of_partitions(sql, seeded):
-    """A foreign key that only the partitions have is followed as well."""
+    """A foreign key that only the partitions have is followed too."""
     sql("""
         CREATE TABLE p (id serial PRIMARY KEY, name text NOT NULL);
         CREATE TABLE t (id serial, p int NOT NULL, a text NOT NULL) PARTITION BY HASH (p);
@@ -468,7 +468,7 @@ def test_foreign_keys_of_partitions(sql, seeded):
 
 
 def test_the_same_seed_gives_the_same_rows(sql, seeded):
-    """A seed gives the same rows to the byte, and another one chooses other duplicates."""
+    """The same seed gives the same rows to the byte, and another seed chooses other duplicates."""
     make = """CREATE TABLE p (id serial PRIMARY KEY, name text NOT NULL);
               CREATE TABLE t (id serial PRIMARY KEY, p int REFERENCES p, u uuid DEFAULT gen_random_uuid(),
                               at timestamptz DEFAULT now(), k text NOT NULL, n numeric(8,2))"""
@@ -484,27 +484,27 @@ def test_the_same_seed_gives_the_same_rows(sql, seeded):
 
 
 def test_triggers_fire(sql, seeded, table):
-    """A trigger that refuses rows is quoted, and one that drops them all is noticed."""
-    for does, told in (
+    """A trigger that rejects rows is quoted, and one that suppresses all of them is reported."""
+    for body, message in (
         ("RAISE EXCEPTION 'not today'", "not today"),
-        ("RETURN NULL", "no row arrived; a trigger or a rule kept them all away"),
+        ("RETURN NULL", "no row was inserted; a trigger or a rule suppressed all of them"),
     ):
         table("k int")
-        sql(f"CREATE OR REPLACE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {does}; END$$")
+        sql(f"CREATE OR REPLACE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body}; END$$")
         sql("CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()")
-        with pytest.raises(CannotFill, match=rf"^public\.t: {told}\.$"):
+        with pytest.raises(CannotFill, match=rf"^public\.t: {message}\.$"):
             seeded("(k)")
 
 
 def test_names_that_need_quotes(seeded, table):
-    """Names can hold anything that a name can hold."""
+    """Tables and columns may have any name that PostgreSQL allows."""
     table('"a ""b" int NOT NULL, "{c}" text, "p.c0" int CHECK ("p.c0" > 5), "%s" text, "\n" text CHECK ("\n" <> \'x\')')
     filled = seeded('("a ""b")')
     assert (200, 3, 3) == kinds(filled)
 
 
 def test_the_reference_project(conn, seeded):
-    """The table of the reference project is filled with ten thousand rows."""
+    """The reference project's table is filled with 10,000 rows."""
     revision = runpy.run_path(str(next((ROOT / "alembic" / "versions").glob("014*.py"))))
     with Operations.context(MigrationContext.configure(conn)):
         revision["upgrade"]()
@@ -513,7 +513,7 @@ def test_the_reference_project(conn, seeded):
 
 
 def test_few_values_that_belong_together(seeded, table):
-    """Columns that satisfy a check only together stay together where a key asks for other combinations."""
+    """Columns that satisfy a check only together stay together, even if a key needs other combinations."""
     table("a bool NOT NULL, b bool NOT NULL, CHECK (a = b), c int NOT NULL, UNIQUE (a, b, c), d int NOT NULL")
     assert 200 == seeded("(d)").rows
     table("a bool NOT NULL, b bool NOT NULL, k bool NOT NULL, CHECK (a = b), d int NOT NULL, UNIQUE (a, k)")
@@ -521,7 +521,7 @@ def test_few_values_that_belong_together(seeded, table):
 
 
 def test_one_table_after_the_other(sql, seeded, value):
-    """A table whose rows came as parents is filled like any other."""
+    """A table that already has rows as a parent is filled like any other."""
     sql("""
         CREATE TABLE p (id serial PRIMARY KEY, name text NOT NULL UNIQUE, k int NOT NULL);
         CREATE TABLE t (id serial PRIMARY KEY, p int NOT NULL REFERENCES p, k int NOT NULL);

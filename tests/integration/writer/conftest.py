@@ -1,4 +1,4 @@
-"""A writer on a table of the test's own, in each of the two ways in which a batch can travel."""
+"""A writer on the test's own table, in each of the two ways in which a batch can be sent."""
 
 import threading
 import time
@@ -19,14 +19,14 @@ BUILD = "CREATE UNIQUE INDEX CONCURRENTLY once ON t (k)"
 
 @pytest.fixture(params=["row", "stage"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Whether batches go as one statement a row, or through the stage, however few rows they have."""
+    """Whether batches are sent as one statement per row or through the stage, however few rows they have."""
     monkeypatch.setattr(delivery, "STAGE_FROM", 1 if request.param == "stage" else 1_000_000)
     return request.param
 
 
 @pytest.fixture
 def writer(psycopg_connect: Callable[..., psycopg.Connection]) -> Callable[..., Writer]:
-    """Make a writer over a connection of its own."""
+    """Make a writer over its own connection."""
 
     def make(key: UniqueKey, columns: list[str], **options: Any) -> Writer:
         return Writer(psycopg_connect(autocommit=True), key, columns, **options)

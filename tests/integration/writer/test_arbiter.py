@@ -13,7 +13,7 @@ BUILD = "CREATE UNIQUE INDEX CONCURRENTLY once ON t (k)"
 
 
 def kinds(outcomes):
-    """Return what became of the rows, without ids."""
+    """Return the kinds of the outcomes."""
     return [outcome.kind for outcome in outcomes]
 
 
@@ -25,7 +25,7 @@ def rows(sql, writer):
 
 
 def test_absent(rows, sql, way):
-    """Without a constraint, or an index by which to look a key up, every row is written, a copy too."""
+    """Without a constraint, or an index to look a key up, every row is written, even a copy."""
     assert ["inserted"] * 3 == kinds(rows.write([("a", 1), ("a", 1), ("b", 1)]))
     assert not rows.arbiter.enforced
     assert [(3,)] == sql("SELECT count(*) FROM t")
@@ -35,7 +35,7 @@ def test_absent(rows, sql, way):
     "type_", ["text", "varchar(9)", "citext", "mood", "bigint", "uuid", "timestamptz", "text[]", "dom"]
 )
 def test_absent_with_an_index_that_leads_to_the_key(sql, writer, way, type_):
-    """Without a constraint but with an index by which to look a key up, copies are seen and not written."""
+    """Without a constraint, but with an index to look a key up, copies are found and not written."""
     sql(f"CREATE TYPE mood AS ENUM ('a'); CREATE DOMAIN dom AS int; CREATE TABLE t (id int, k {type_}, n int, v int)")
     sql("CREATE INDEX ON t (k) INCLUDE (v)")
     value = {"bigint": 7, "uuid": f"{7:032}", "timestamptz": "2030-01-31T12:00:00Z", "text[]": ["a"], "dom": 7}
@@ -50,7 +50,7 @@ def test_absent_with_an_index_that_leads_to_the_key(sql, writer, way, type_):
 
 
 def test_an_index_that_leads_nowhere(sql, writer, way):
-    """An index with thousands of rows for each value is not used to look a key up, for that would take for ever."""
+    """An index with thousands of rows per value is not used to look a key up, because that would take too long."""
     sql("CREATE TABLE t (k text, n int); INSERT INTO t SELECT 'a', n FROM generate_series(1, 3000) AS n")
     sql("CREATE INDEX ON t (k); ANALYZE t")
     rows = writer(UniqueKey(table="t", columns=("k", "n"), name="once"), ["k", "n"])
@@ -58,21 +58,21 @@ def test_an_index_that_leads_nowhere(sql, writer, way):
 
 
 def test_valid(rows, sql, way):
-    """A valid constraint is the arbiter by its name."""
+    """A valid constraint is the arbiter, by its name."""
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
     assert ["inserted", "in_batch"] == kinds(rows.write([("a", 1), ("a", 1)]))
     assert "named" == rows.arbiter.mode
 
 
 def test_an_index_that_is_no_constraint(rows, sql, way):
-    """Between the build and the attach the index decides without being named."""
+    """Between the build and the attach, the index prevents duplicates without being named."""
     sql(BUILD)
     assert ["inserted", "in_batch"] == kinds(rows.write([("a", 1), ("a", 1)]))
     assert not rows.arbiter.enforced
 
 
 def test_deferrable(rows, sql, way):
-    """A deferrable constraint can be no arbiter, but its index still shows what is there."""
+    """A deferrable constraint cannot be the arbiter, but its index is used to find existing rows."""
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k) DEFERRABLE")
     assert ["inserted", "inserted", "in_batch"] == kinds(rows.write([("a", 1), ("b", 1), ("a", 1)]))
     assert "any" == rows.arbiter.mode
@@ -80,7 +80,7 @@ def test_deferrable(rows, sql, way):
 
 @pytest.mark.parametrize("when", ["IMMEDIATE", "DEFERRED"])
 def test_where_no_conflict_clause_is_possible(rows, sql, psycopg_connect, way, when):
-    """Beside a deferrable constraint even a bare ON CONFLICT is an error; a duplicate is told by its violation then."""
+    """If a constraint is deferrable, any ON CONFLICT is an error, and a violation shows a duplicate."""
     sql(f"ALTER TABLE t ADD CONSTRAINT once UNIQUE (k) DEFERRABLE INITIALLY {when}")
     other = psycopg_connect()
     other.execute("INSERT INTO t (k, v) VALUES ('b', 1)")
@@ -97,15 +97,15 @@ def test_where_no_conflict_clause_is_possible(rows, sql, psycopg_connect, way, w
 
 @pytest.mark.parametrize("ready", [False, True])
 def test_being_built(rows, held_build, way, ready):
-    """While the index is being built rows are written without an error, and rejected as soon as it can see them."""
+    """While the index is being built, rows are written without an error, and duplicates skipped once it is ready."""
     with held_build(ready=ready):
         assert ["inserted"] == kinds(rows.write([("a", 1)]))
         assert ["duplicate" if ready else "inserted"] == kinds(rows.write([("a", 1)]))
         assert "any" == rows.arbiter.mode
 
 
-def test_collision_with_a_row_that_was_faster_than_the_look(sql, writer, held_build, psycopg_connect, way):
-    """While the index is ready and not valid, other data for a key that somebody has just committed is a collision."""
+def test_collision_with_a_row_committed_after_the_look_up(sql, writer, held_build, psycopg_connect, way):
+    """While the index is ready but not valid, other data for a key that was committed meanwhile is a collision."""
     sql("CREATE TABLE t (id bigserial PRIMARY KEY, k text, v int); CREATE INDEX ON t (k)")
     rows, done = writer(KEY, ["k", "v"]), []
     with held_build(ready=True), psycopg_connect() as faster:
@@ -119,7 +119,7 @@ def test_collision_with_a_row_that_was_faster_than_the_look(sql, writer, held_bu
 
 
 def test_an_unfinished_index_that_stayed(rows, sql, held_build, way):
-    """An invalid index that rejects writes rejects duplicates alone, and no row is lost to it."""
+    """An invalid index that is ready rejects only duplicates, and no row is lost."""
     with held_build(ready=True) as builder:
         builder.cancel_safe()
         while sql("SELECT 1 FROM pg_stat_progress_create_index"):
@@ -129,7 +129,7 @@ def test_an_unfinished_index_that_stayed(rows, sql, held_build, way):
 
 
 def test_a_build_that_failed(rows, sql, way):
-    """An invalid index that enforces nothing stands in nobody's way."""
+    """An invalid index that enforces nothing does not disturb the writer."""
     sql("INSERT INTO t (k) VALUES ('a'), ('a')")
     with pytest.raises(psycopg.errors.UniqueViolation):
         sql(BUILD)
@@ -137,7 +137,7 @@ def test_a_build_that_failed(rows, sql, way):
 
 
 def test_there_and_back(rows, sql, way):
-    """Made, dropped and made again under a living writer, the constraint is named, missed and named again."""
+    """If the constraint is created, dropped and re-created under a running writer, the writer follows each time."""
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
     assert ["inserted"] == kinds(rows.write([("a", 1)]))
     sql("ALTER TABLE t DROP CONSTRAINT once")
@@ -154,7 +154,7 @@ def test_there_and_back(rows, sql, way):
 
 
 def test_made_deferrable_under_a_writer(rows, sql, way):
-    """A constraint that is replaced by a deferrable one is not named any more."""
+    """A constraint that is replaced with a deferrable one is no longer named."""
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
     rows.write([("a", 1)])
     sql("ALTER TABLE t DROP CONSTRAINT once, ADD CONSTRAINT once UNIQUE (k) DEFERRABLE")
@@ -164,16 +164,16 @@ def test_made_deferrable_under_a_writer(rows, sql, way):
 
 @pytest.mark.parametrize("form", ["REINDEX INDEX CONCURRENTLY once", "second"])
 def test_under_concurrent_index_builds(rows, sql, writer, psycopg_connect, form):
-    """While the index is rebuilt, or has a twin built, ON CONFLICT can raise 23505, which costs no row."""
+    """While the index is rebuilt, or a second one is built, ON CONFLICT can raise 23505, but no row is lost."""
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
     stop = time.monotonic() + 2.5
     outcomes: dict[int, list] = {}
 
-    def write(number, one):
-        mine = outcomes.setdefault(number, [])
+    def write(number, target):
+        results = outcomes.setdefault(number, [])
         while time.monotonic() < stop:
-            start = len(mine)
-            mine += one.write([(f"k{(start + offset) % 700}", 1) for offset in range(20)])
+            start = len(results)
+            results += target.write([(f"k{(start + offset) % 700}", 1) for offset in range(20)])
 
     threads = [threading.Thread(target=write, args=[n, writer(KEY, ["k", "v"])]) for n in range(3)]
     for thread in threads:
@@ -188,7 +188,7 @@ def test_under_concurrent_index_builds(rows, sql, writer, psycopg_connect, form)
         rounds += 1
     for thread in threads:
         thread.join()
-    every = [outcome for mine in outcomes.values() for outcome in mine]
+    every = [outcome for results in outcomes.values() for outcome in results]
     assert {"inserted", "duplicate"} == {outcome.kind for outcome in every}
     assert 700 == [outcome.kind for outcome in every].count("inserted")
     assert [(700, 700)] == sql("SELECT count(*), count(DISTINCT k) FROM t")
@@ -196,7 +196,7 @@ def test_under_concurrent_index_builds(rows, sql, writer, psycopg_connect, form)
 
 
 def test_another_constraint_of_the_same_columns(rows, sql, way):
-    """A violation of a second unique index over the key's columns is a duplicate as well, not a rejection."""
+    """A violation of a second unique index over the key's columns is a duplicate too, not a rejection."""
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k); CREATE UNIQUE INDEX twin ON t (k)")
     assert ["inserted", "in_batch", "inserted"] == kinds(rows.write([("a", 1), ("a", 1), ("b", 1)]))
     assert ["duplicate"] == kinds(rows.write([("a", 1)]))

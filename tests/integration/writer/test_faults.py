@@ -1,4 +1,4 @@
-"""What is a matter of the moment is tried again; what is not says whether to come back or to stop."""
+"""Passing errors are retried; other errors say whether to repeat the call later or to stop."""
 
 import threading
 import time
@@ -15,12 +15,12 @@ TABLE = "CREATE TABLE t (k int, v int, CONSTRAINT once UNIQUE (k))"
 
 
 def kinds(outcomes):
-    """Return what became of the rows, without ids."""
+    """Return the kinds of the outcomes."""
     return [outcome.kind for outcome in outcomes]
 
 
 def raising(sqlstate: str, times: int) -> str:
-    """Return a trigger by which the server itself raises an error for the first *times* rows."""
+    """Return the SQL for a trigger that raises an error for the first *times* rows."""
     return (
         "CREATE SEQUENCE tries;"
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -31,7 +31,7 @@ def raising(sqlstate: str, times: int) -> str:
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03", "57014", "53100", "53200"])
 def test_a_matter_of_the_moment(sql, writer, way, sqlstate):
-    """A passing error is tried again by the writer itself, counted, and costs no row."""
+    """After a passing error the writer retries and counts, and no row is lost."""
     sql(TABLE + ";" + raising(sqlstate, 2))
     rows = writer(KEY, ["k", "v"])
     assert ["inserted", "inserted"] == kinds(rows.write([(1, 1), (2, 1)]))
@@ -41,7 +41,7 @@ def test_a_matter_of_the_moment(sql, writer, way, sqlstate):
 
 @pytest.mark.parametrize("sqlstate", ["53100", "40001"])
 def test_an_error_that_stays(sql, writer, way, sqlstate):
-    """A full disk rejects no row: the writer says to come back, and the same call is right later."""
+    """A full disk rejects no row: the writer raises Unavailable, and the same call succeeds later."""
     sql(TABLE + ";" + raising(sqlstate, 1_000))
     rows = writer(KEY, ["k", "v"])
     with pytest.raises(Unavailable) as away:
@@ -54,7 +54,7 @@ def test_an_error_that_stays(sql, writer, way, sqlstate):
 
 
 def test_a_lock_that_is_held(sql, psycopg_connect, way):
-    """A table that somebody holds exclusively makes the writer wait for its own lock timeout, and then say so."""
+    """If another session locks the table, the writer waits up to its lock timeout, and then raises Unavailable."""
     sql(TABLE)
     connection = psycopg_connect(autocommit=True)
     connection.execute("SET lock_timeout = '20ms'")
@@ -69,7 +69,7 @@ def test_a_lock_that_is_held(sql, psycopg_connect, way):
 
 
 def test_a_deadlock(sql, psycopg_connect, way):
-    """Of two transactions in a deadlock the writer's is ended, and its batch written when the other is over."""
+    """In a deadlock the writer's transaction is ended, and its batch is written after the other transaction."""
     sql(TABLE)
     connection = psycopg_connect(autocommit=True)
     connection.execute("SET deadlock_timeout = '50ms'")
@@ -93,7 +93,7 @@ def test_a_deadlock(sql, psycopg_connect, way):
 
 
 def test_a_killed_backend(sql, psycopg_connect, way):
-    """A backend killed in the middle of a batch leaves nothing of it, and a new connection writes it whole."""
+    """A backend that is killed in the middle of a batch writes nothing of it, and a new connection writes all of it."""
     sql(TABLE)
     connection = psycopg_connect(autocommit=True)
     rows = Writer(connection, KEY, ["k", "v"])
@@ -125,7 +125,7 @@ def test_a_killed_backend(sql, psycopg_connect, way):
 
 
 def test_a_server_that_restarts(server, database_url, sql, psycopg_connect, way):
-    """A crash of the server loses nothing that was reported written."""
+    """A crash of the server loses no row that was reported as inserted."""
     sql(TABLE)
     rows = Writer(psycopg_connect(autocommit=True), KEY, ["k", "v"])
     assert ["inserted"] == kinds(rows.write([(1, 1)]))
@@ -139,7 +139,7 @@ def test_a_server_that_restarts(server, database_url, sql, psycopg_connect, way)
 
 
 def test_a_stage_that_was_discarded(sql, psycopg_connect, way):
-    """A session whose temporary tables and prepared statements were discarded is set up anew."""
+    """A session whose temporary tables and prepared statements were discarded is set up again."""
     sql(TABLE)
     connection = psycopg_connect(autocommit=True)
     rows = Writer(connection, KEY, ["k", "v"])
@@ -157,7 +157,7 @@ def test_a_stage_that_was_discarded(sql, psycopg_connect, way):
     ],
 )
 def test_what_every_row_would_meet(sql, psycopg_connect, way, change, says):
-    """A table, column or permission that goes away stops the writer with its name, and rejects no row."""
+    """If a table, column or permission disappears, the writer stops with an error that names it, and rejects no row."""
     database = sql("SELECT current_database()")[0][0]
     sql(f"{TABLE}; CREATE ROLE {database}_w LOGIN; GRANT SELECT, INSERT ON t TO {database}_w")
     try:

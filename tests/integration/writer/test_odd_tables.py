@@ -1,4 +1,4 @@
-"""Tables with triggers, policies, lengths and encodings of their own: what became of each row, and of it alone."""
+"""Tables with triggers, policies, lengths and encodings: each row has its own outcome."""
 
 import datetime as dt
 import threading
@@ -23,7 +23,7 @@ RAISING = (
 
 @pytest.fixture
 def made(sql, writer):
-    """Make the table; return a writer of it."""
+    """Create the table; return a writer for it."""
 
     def make(k="text", v="text", more="", also=""):
         sql(TABLE.format(k=k, v=v, more=more) + ";" + also)
@@ -32,35 +32,35 @@ def made(sql, writer):
     return make
 
 
-def told(outcomes):
-    """Return what became of each row, and the SQLSTATE of those that were rejected."""
+def results(outcomes):
+    """Return the kind of each outcome, or the SQLSTATE of a rejected row."""
     return [outcome.sqlstate or outcome.kind for outcome in outcomes]
 
 
 @pytest.mark.parametrize("more", ["", "DEFERRABLE"])
 def test_a_unique_index_of_another_table_rejects_the_row(made, sql, way, more):
-    """A trigger's violation elsewhere is that row's fault: neither a duplicate nor a reason to wait."""
+    """A violation that a trigger causes in another table rejects the row: it is neither a duplicate nor retried."""
     log = "INSERT INTO log VALUES (left(new.k, 1));"
     also = "CREATE TABLE log (once text UNIQUE);" + RAISING.format(body=log, when="AFTER")
     writer = made(also=also, more=more)
-    assert ["inserted", "inserted"] == told(writer.write([("a1", ""), ("b1", "")]))
-    assert ["23505", "inserted"] == told(writer.write([("a2", ""), ("c1", "")]))
+    assert ["inserted", "inserted"] == results(writer.write([("a1", ""), ("b1", "")]))
+    assert ["23505", "inserted"] == results(writer.write([("a2", ""), ("c1", "")]))
     assert [("a1",), ("b1",), ("c1",)] == sql("SELECT k FROM t ORDER BY k")
 
 
 @pytest.mark.parametrize("code", ["unique_violation", "UE001", "23000", "21000", "38000", "42501"])
 def test_what_a_trigger_raises_costs_the_row(made, sql, way, code):
-    """Whatever code a trigger chooses for one row, the others are written, and its words are not repeated."""
+    """Whatever code a trigger raises for one row, the others are written, and its message is not repeated."""
     sqlstate = "23505" if code == "unique_violation" else code
     body = f"IF new.k = 'bad' THEN RAISE 'SECRET' USING ERRCODE = '{sqlstate}'; END IF;"
     writer = made(also=RAISING.format(body=body, when="AFTER"))
     outcomes = writer.write([("a", ""), ("bad", ""), ("c", "")])
-    assert ["inserted", sqlstate, "inserted"] == told(outcomes)
+    assert ["inserted", sqlstate, "inserted"] == results(outcomes)
     assert "SECRET" not in outcomes[1].reason
 
 
 def test_a_policy_costs_the_row(made, sql, way, psycopg_connect):
-    """A row that row-level security refuses is rejected, while a role without the permission meets an error."""
+    """A row that row-level security forbids is rejected, but a missing permission is an error."""
     role = "writer_under_a_policy"
     made(
         also=f"ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (true) WITH CHECK (v <> 'bad');"
@@ -70,7 +70,7 @@ def test_a_policy_costs_the_row(made, sql, way, psycopg_connect):
     connection.execute(f"SET ROLE {role}")
     writer = Writer(connection, KEY, ["k", "v"])
     try:
-        assert ["inserted", "42501"] == told(writer.write([("a", "good"), ("b", "bad")]))
+        assert ["inserted", "42501"] == results(writer.write([("a", "good"), ("b", "bad")]))
         sql(f"REVOKE INSERT ON t FROM {role}")
         with pytest.raises(DupeAuditError, match="42501"):
             writer.write([("c", "good")])
@@ -80,60 +80,62 @@ def test_a_policy_costs_the_row(made, sql, way, psycopg_connect):
 
 @pytest.mark.parametrize("type_", ["varchar(3)", "char(3)", "three"])
 def test_a_text_that_is_cut_is_no_duplicate(made, sql, way, type_):
-    """A payload that its column would cut to what is there is other data; blanks at its end make no difference."""
+    """A text that its column would truncate to the stored one is other data; blanks at its end make no difference."""
     sql("CREATE DOMAIN three AS varchar(3)")
     writer = made(v=type_)
-    assert ["inserted", "inserted", "inserted"] == told(writer.write([("a", "abc"), ("b", "x"), ("c", None)]))
+    assert ["inserted", "inserted", "inserted"] == results(writer.write([("a", "abc"), ("b", "x"), ("c", None)]))
     for _ in range(12):  # beyond the point at which the server makes a plan without looking at values
         outcomes = writer.write([("a", "abcdefgh"), ("b", "x"), ("c", None)])
-        assert told(outcomes)[0] in ("collision", "22001")
-        assert ["duplicate", "duplicate"] == told(outcomes)[1:]
+        assert results(outcomes)[0] in ("collision", "22001")
+        assert ["duplicate", "duplicate"] == results(outcomes)[1:]
 
 
 def test_any_row_factory_will_do(sql, way, psycopg_connect):
-    """A connection that gives rows in a form of its own is read all the same."""
+    """The writer works over a connection with any row factory."""
     sql(TABLE.format(k="text", v="text", more=""))
     writer = Writer(psycopg_connect(autocommit=True, row_factory=dict_row), KEY, ["k", "v"])
-    assert ["inserted", "in_batch"] == told(writer.write([("a", ""), ("a", "")]))
-    assert ["duplicate"] == told(writer.write(row for row in [("a", "")]))
+    assert ["inserted", "in_batch"] == results(writer.write([("a", ""), ("a", "")]))
+    assert ["duplicate"] == results(writer.write(row for row in [("a", "")]))
 
 
 def test_letters_that_the_client_cannot_send_cost_the_row(made, way):
-    """A letter that the session's encoding has not is that row's, and so is a number of too many digits."""
+    """A letter that the session's encoding lacks, or a number with too many digits, rejects only its row."""
     writer = made(v="numeric")
     writer._delivery.connection.execute("SET client_encoding = LATIN1")
-    assert ["inserted", "rejected", "rejected", "inserted"] == told(
+    assert ["inserted", "rejected", "rejected", "inserted"] == results(
         writer.write([("a", 1), ("€", 1), ("c", 10**5000), ("d", 1)])
     )
 
 
 def test_a_trigger_that_changes_the_key(made, sql):
-    """Many rows whose key a trigger writes in another way are inserted, and are duplicates the next time."""
+    """Many rows whose key a trigger changes are inserted, and are duplicates the next time."""
     lower = RAISING.format(body="new.k := lower(new.k);", when="BEFORE")
     writer = made(also=lower)
     rows = [(f"K{n}", "") for n in range(300)]
-    assert {"inserted"} == set(told(writer.write(rows)))
-    assert {"duplicate"} == set(told(writer.write(rows)))
+    assert {"inserted"} == set(results(writer.write(rows)))
+    assert {"duplicate"} == set(results(writer.write(rows)))
     assert [(300,)] == sql("SELECT count(*) FROM t")
 
 
 def test_few_and_many_rows_go_in_one_order(made, sql, psycopg_connect):
-    """Writers in the two ways write the same keys at the same moment, and none meets a deadlock."""
+    """Writers that send in different ways write the same keys at the same moment without a deadlock."""
     made(k="bigint")
     writers = [Writer(psycopg_connect(autocommit=True), KEY, ["k", "v"]) for _ in range(2)]
     barrier = threading.Barrier(2)
 
-    def write(one, size):
+    def write(writer, size):
         for digits in range(3, 19):  # numbers and their texts are in two orders where there is a digit more
             barrier.wait()
-            one.write([(key, "") for key in range(10**digits - 100, 10**digits - 100 + size)])
+            writer.write([(key, "") for key in range(10**digits - 100, 10**digits - 100 + size)])
 
-    threads = [threading.Thread(target=write, args=(one, size)) for one, size in zip(writers, (195, 400), strict=True)]
+    threads = [
+        threading.Thread(target=write, args=(writer, size)) for writer, size in zip(writers, (195, 400), strict=True)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [{}, {}] == [dict(one.retries) for one in writers]
+    assert [{}, {}] == [dict(writer.retries) for writer in writers]
 
 
 @pytest.mark.parametrize(
@@ -148,11 +150,11 @@ def test_few_and_many_rows_go_in_one_order(made, sql, psycopg_connect):
     ],
 )
 def test_a_value_is_stored_alike_in_both_ways(made, sql, way, type_, value, stored):
-    """Booleans, enums and lists are what they were, whichever way they came."""
+    """Booleans, enums and lists are stored unchanged, whichever way they are sent."""
     writer = made(v=type_)
-    assert ["inserted"] == told(writer.write([("a", value)]))
+    assert ["inserted"] == results(writer.write([("a", value)]))
     assert [(stored,)] == sql("SELECT v FROM t")
-    assert ["duplicate"] == told(writer.write([("a", value)]))
+    assert ["duplicate"] == results(writer.write([("a", value)]))
 
 
 @pytest.mark.parametrize(
@@ -171,13 +173,13 @@ def test_a_value_is_stored_alike_in_both_ways(made, sql, way, type_, value, stor
     ],
 )
 def test_a_value_that_does_not_fit_costs_the_row(made, way, type_, value):
-    """What would mean another time at each delivery, or is of another type, is rejected by itself."""
+    """A value that would mean another time at each delivery, or has the wrong type, rejects only its row."""
     bad, good = made(v=type_).write([("a", value), ("b", None)])
     assert ("rejected", "inserted") == (bad.kind, good.kind)
 
 
 def test_inside_a_pipeline_is_wrong_usage(sql, psycopg_connect):
-    """A pipeline of the caller's is refused before anything is sent."""
+    """A connection inside a pipeline is refused before anything is sent."""
     sql(TABLE.format(k="text", v="text", more=""))
     connection = psycopg_connect(autocommit=True)
     writer = Writer(connection, KEY, ["k", "v"])

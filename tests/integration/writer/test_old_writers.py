@@ -1,4 +1,4 @@
-"""What writers that do not know of the constraint do to the table, and what it does to them."""
+"""What writers that do not expect the constraint do to the table, and how the index affects them."""
 
 import psycopg
 import pytest
@@ -14,11 +14,11 @@ def table(sql):
 
 
 def test_select_then_insert_is_a_race(table, sql, psycopg_connect):
-    """Two writers that look first and insert then both find nothing, and both insert: the control for all the rest."""
+    """Two writers that SELECT first both find nothing, and both insert: the control for all other tests."""
     pair = [psycopg_connect(autocommit=True) for _ in range(2)]
-    found = [writer.execute("SELECT id FROM t WHERE k = 'a'").fetchone() for writer in pair]
-    for writer, there in zip(pair, found, strict=True):
-        if not there:
+    existing = [writer.execute("SELECT id FROM t WHERE k = 'a'").fetchone() for writer in pair]
+    for writer, row in zip(pair, existing, strict=True):
+        if not row:
             writer.execute(INSERT)
     assert [(2,)] == sql("SELECT count(*) FROM t")
 
@@ -51,7 +51,7 @@ def test_an_old_writer_meets_the_index(table, sql, held_build, statement, state)
 
 
 def test_an_old_writer_before_the_index_is_ready(table, sql, held_build):
-    """While the index is only being built, nothing is rejected, duplicates go in, and the build fails on them."""
+    """While the index is not ready, no row is rejected, duplicates are inserted, and the build fails on them."""
     with held_build(ready=False):
         sql(INSERT)
         sql(INSERT)

@@ -13,7 +13,7 @@ from dupe_audit.writer import Writer
 
 
 class Wire:
-    """Forwards TCP to the server's socket and counts how often the server speaks after the client did.
+    """Forwards TCP to the server's socket and counts how often the server sends after the client did.
 
     Not the other way round: a pipeline ends with a Flush that nothing answers, and that may reach us late.
     """
@@ -56,7 +56,7 @@ def wire(server, database_url):
 
 @pytest.mark.parametrize("enforced", [True, False])
 def test_a_batch_is_one_round_trip(wire, sql, enforced):
-    """Beginning, twenty rows with their answers, and committing are one message there and one back."""
+    """BEGIN, twenty rows with their answers, and COMMIT need one round trip."""
     sql(f"CREATE TABLE t (k int{', CONSTRAINT once UNIQUE (k)' if enforced else ''})")
     counter, connection = wire
     rows = Writer(connection, UniqueKey(table="t", columns=("k",), name="once"), ["k"])

@@ -1,4 +1,4 @@
-"""People with a SQLAlchemy session get the clause of a key for a statement of their own."""
+"""With a SQLAlchemy session, an INSERT gets the conflict clause of a key."""
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
@@ -23,20 +23,20 @@ def session(conn, sql):
 
 
 def test_a_duplicate_gives_no_row(session):
-    """The statement returns the id of a new row and nothing for a duplicate."""
+    """The statement returns the id of a new row, and nothing for a duplicate."""
     statement = on_conflict(insert(T).values(k="a"), KEY).returning(T.c.id)
     assert 1 == session.execute(statement).scalar_one()
     assert session.execute(statement).scalar_one_or_none() is None
 
 
 def test_columns_of_a_key_without_a_name(session):
-    """A key without a name is met by its columns."""
+    """A key without a name is the target by its columns."""
     statement = on_conflict(insert(T).values(k="a"), UniqueKey(table="t", columns=("k",))).returning(T.c.id)
     assert [1, None] == [session.execute(statement).scalar_one_or_none() for _ in range(2)]
 
 
 def test_another_index_still_objects(session):
-    """The named form does not pass over a conflict with the primary key, the bare one does."""
+    """A conflict with the primary key is an error if the clause names the key's constraint, and skipped otherwise."""
     session.execute(on_conflict(insert(T).values(id=7, k="a"), KEY))
     other = insert(T).values(id=7, k="b").returning(T.c.id)
     assert session.execute(on_conflict(other, KEY, enforced=False)).scalar_one_or_none() is None
@@ -45,7 +45,7 @@ def test_another_index_still_objects(session):
 
 
 def test_whether_the_key_is_enforced(session, conn, sql):
-    """A key is enforced while its constraint is there, valid, immediate and of its columns."""
+    """A key is enforced while its constraint exists, is valid, not deferrable and on its columns."""
     assert enforced(conn, KEY)
     sql("ALTER TABLE t DROP CONSTRAINT once")
     assert not enforced(conn, KEY)
@@ -70,7 +70,7 @@ def test_whether_the_key_is_enforced(session, conn, sql):
     ],
 )
 def test_whatever_on_conflict_can_name_is_enforced(conn, sql, made, key):
-    """A key without a name, in another order or with more in its index is enforced if ON CONFLICT takes it."""
+    """A key without a name, in another order or with INCLUDE columns is enforced if ON CONFLICT can use its index."""
     sql("CREATE TABLE u (a int, b int, c int)")
     assert not enforced(conn, key)
     sql(made)

@@ -1,4 +1,4 @@
-"""However rows are cut into batches and sent, they end as a plain model in Python says."""
+"""However rows are split into batches and sent, the outcomes and the table match a plain model in Python."""
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ batches = st.lists(st.lists(row, max_size=12), min_size=1, max_size=4)
 
 
 def rounded(n):
-    """Return a number as numeric(6,2) holds it, or None where it does not."""
+    """Return a number as numeric(6,2) stores it, or None if it cannot."""
     try:
         value = round(float(n), 2)
     except ValueError:
@@ -41,7 +41,9 @@ class Model:
     def write(self, batch: list[tuple]) -> list[str]:
         """Return what becomes of each row: the first of a key goes in, in the order in which keys are written."""
         before, kinds = set(self.rows), {}
-        for place, (k, n, v, w) in sorted(enumerate(batch), key=lambda one: [str(part) for part in one[1][:2]]):
+        for place, (k, n, v, w) in sorted(
+            enumerate(batch), key=lambda numbered: [str(part) for part in numbered[1][:2]]
+        ):
             document = {"a": 1} if w == '{"a":1}' else {"a": 1.0, "as": "1.0"} if w == '{"a": 1.0}' else w
             key = (k, None if n is None else rounded(n))
             unreadable = k == "nul\x00" or w == "{" or (n is not None and key[1] is None)
@@ -63,7 +65,7 @@ class Model:
 @given(batches=batches)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_outcomes_and_rows_are_those_of_the_model(sql, psycopg_connect, way, batches):
-    """Outcomes, their order, and the rows in the table are the same as in a dictionary, for rows of every kind."""
+    """Outcomes, their order, and the stored rows are the same as with a dictionary, for rows of every kind."""
     sql("DROP TABLE IF EXISTS t;" + TABLE)
     model = Model()
     with psycopg_connect(autocommit=True) as connection:
@@ -79,7 +81,7 @@ def test_outcomes_and_rows_are_those_of_the_model(sql, psycopg_connect, way, bat
 
 
 def test_both_ways_are_taken(sql, psycopg_connect, way):
-    """A batch of one way leaves the session with a stage, and a batch of the other does not."""
+    """A batch that is staged leaves a stage in the session, and a batch sent by row does not."""
     sql(TABLE)
     connection = psycopg_connect(autocommit=True)
     Writer(connection, KEY, COLUMNS).write([("a", "1", 1, None)])

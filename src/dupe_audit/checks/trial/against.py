@@ -14,7 +14,7 @@ from dupe_audit.connect import connect, describe
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import UNDEFINED_TABLE, reason, sqlstate
-from dupe_audit.schema.rowsets import extras_before, key_of
+from dupe_audit.schema.rowsets import describe_key, extras_before
 from dupe_audit.statements import ident, literal, statement
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -75,4 +75,4 @@ def _waiting(connection: Connection, trip: EmptyTrip) -> Iterator[WaitingExtras]
             continue
         extras = extras_before(connection, ident(table.schema, table.name), index, int(oid))
         if extras:
-            yield WaitingExtras(revision=trip.revision.id, table=str(table), key=key_of(index), extras=extras)
+            yield WaitingExtras(revision=trip.revision.id, table=str(table), key=describe_key(index), extras=extras)

@@ -23,7 +23,7 @@ from dupe_audit.findings import FindingId, quantity
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import FAILED_TRANSACTION, reason, sqlstate
 from dupe_audit.schema.facts import Catalog, Index, Table
-from dupe_audit.schema.rowsets import count_extras, extras_before, key_of, lost_and_gained, take
+from dupe_audit.schema.rowsets import count_extras, describe_key, digest_rows, extras_before, lost_and_gained
 from dupe_audit.schema.snapshot import snapshot
 from dupe_audit.seeding import ALL, CannotFill, Shape, fill
 from dupe_audit.seeding.facts import Filled
@@ -127,7 +127,7 @@ class _Trial:
         trip = SeededTrip(
             revision=self.empty_trip.revision,
             table=str(self.table),
-            key=" and ".join(key_of(index) for index in added),
+            key=" and ".join(describe_key(index) for index in added),
             suggestion=suggestion(after, added) if after else None,
         )
         with self.scratch.database(copy_of=self.base.url) as url, connect(url) as connection:
@@ -158,7 +158,7 @@ class _Trial:
 
     def _up_down_up(self, trip: SeededTrip, runner: Runner, connection: Connection) -> SeededTrip:
         revision = self.empty_trip.revision
-        before = take(connection, self.tables)
+        before = digest_rows(connection, self.tables)
         with tracing(connection, self.tables, revision.path) as traced:
             failure = _with_cause(runner.upgrade(revision.id), traced.error)
         after = self._snapshot(connection)  # a failed upgrade can leave something behind too
@@ -171,7 +171,7 @@ class _Trial:
         failure = runner.downgrade(revision.id)
         if failure:
             return replace(trip, downgrade_failure=failure)
-        row_changes = lost_and_gained(before, take(connection, self.tables))
+        row_changes = lost_and_gained(before, digest_rows(connection, self.tables))
         return replace(trip, row_changes=row_changes, second_upgrade_failure=runner.upgrade(revision.id))
 
     def _fill(self, connection: Connection, shapes: frozenset[Shape]) -> Filled:
@@ -212,7 +212,7 @@ class _Trial:
                 if not proof.ok:
                     return " ".join(finding.message for finding in proof.findings).rstrip(".")
             elif extras := count_extras(connection, ident(table.schema, table.name), current):
-                return f"{quantity(extras, 'extra')} left under the key {key_of(current)}"
+                return f"{quantity(extras, 'extra')} left under the key {describe_key(current)}"
         return None
 
 

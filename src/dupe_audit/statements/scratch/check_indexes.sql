@@ -1,6 +1,6 @@
--- Purpose: describe every index on the tables of a project, with all columns that it reads.
--- Lock: none beyond catalogs; waits for whoever holds ACCESS EXCLUSIVE on an indexed table.
--- Again: yes, it reads.
+-- Purpose: describe every index on a project's tables, with all columns that it reads.
+-- Lock: none beyond catalogs; waits for a session that holds ACCESS EXCLUSIVE on an indexed table.
+-- Again: yes, it only reads.
 SELECT i.indexrelid AS oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS name,
        i.indrelid AS relid, tn.nspname::pg_catalog.text || '.' || t.relname::pg_catalog.text AS "table",
        i.indisunique AS "unique", i.indisprimary AS "primary", i.indisvalid AS valid, am.amname::pg_catalog.text AS method,
@@ -18,7 +18,7 @@ SELECT i.indexrelid AS oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_
              FROM pg_catalog.pg_attribute a
              WHERE a.attrelid = i.indrelid AND a.attnum > 0
                AND (a.attnum = ANY ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])
-                    -- An index depends on the columns of its expressions and predicate one by one.
+                    -- The catalog records a dependency on each column that its expressions and predicate read.
                     OR ((i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) AND a.attnum <> ALL (i.indkey::pg_catalog.int2[])
                         AND EXISTS (SELECT FROM pg_catalog.pg_depend d
                                     WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = i.indexrelid
@@ -29,7 +29,7 @@ SELECT i.indexrelid AS oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_
        coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool, false) AS nulls_not_distinct,
        con.conname::pg_catalog.text AS "constraint", coalesce(con.condeferrable, false) AS deferrable,
        coalesce(con.condeferred, false) AS deferred, pg_catalog.pg_get_indexdef(i.indexrelid) AS definition,
-       c.relispartition AS part
+       c.relispartition AS is_partition
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

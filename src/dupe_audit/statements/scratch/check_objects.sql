@@ -1,6 +1,6 @@
--- Purpose: describe every object of a schema in one line each, so that two moments can be compared.
--- Lock: none beyond catalogs; waits for whoever holds ACCESS EXCLUSIVE on a table or view.
--- Again: yes, it reads.
+-- Purpose: describe every object of the schema in one line, so that the schemas of two moments can be compared.
+-- Lock: none beyond catalogs; waits for a session that holds ACCESS EXCLUSIVE on a table or view.
+-- Again: yes, it only reads.
 WITH spaces AS (
     SELECT n.oid, n.nspname FROM pg_catalog.pg_namespace n
     WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'dupe_audit', 'dupe_audit_check')

@@ -1,8 +1,8 @@
--- Purpose: list the tables of a project and their columns, without the system's, an extension's and this software's own.
+-- Purpose: list a project's tables and their columns; system tables, those of extensions and dupe-audit's own are left out.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT c.oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS name,
-       -- By number, which a column keeps under another name; NULL for one that was dropped.
+       -- In the order of their numbers, which a renamed column keeps; NULL for a dropped one.
        ARRAY(SELECT CASE WHEN NOT a.attisdropped THEN a.attname::pg_catalog.text END
              FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) AS columns,
        c.relkind = 'p' AS partitioned,

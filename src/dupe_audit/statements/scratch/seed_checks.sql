@@ -1,6 +1,6 @@
--- Purpose: list the conditions that every row of a table has to meet: its CHECKs, and that a partition takes it.
+-- Purpose: list the conditions that every row of a table has to satisfy: its CHECKs, and the bounds of its partitions.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT c.conname::pg_catalog.text AS name, pg_catalog.pg_get_expr(c.conbin, c.conrelid) AS expression,
        (SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY a.attnum)
         FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)) AS columns

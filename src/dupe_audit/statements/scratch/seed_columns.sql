@@ -1,12 +1,12 @@
--- Purpose: list the columns of a table that is to be filled.
+-- Purpose: list the columns of a table to fill.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT a.attname::pg_catalog.text AS name, a.atttypid::pg_catalog.int8 AS type, a.atttypmod AS typmod,
        a.attnotnull AS not_null, a.attidentity = 'a' AS always_identity,
-       a.attidentity = 'd' OR coalesce(pg_catalog.starts_with(written.default_, 'nextval('), false) AS counted,
+       a.attidentity = 'd' OR coalesce(pg_catalog.starts_with(written.default_, 'nextval('), false) AS from_sequence,
        CASE WHEN a.attgenerated <> '' THEN written.default_ END AS generated,
        a.attgenerated = '' AND written.default_ IS NOT NULL AS has_default,
-       -- Up to PostgreSQL 14 the generated column depends on the others, from 15 on its expression does.
+       -- Up to PostgreSQL 14 the generated column itself depends on the others; from 15 on, its expression does.
        (SELECT pg_catalog.array_agg(DISTINCT b.attname::pg_catalog.text)
         FROM pg_catalog.pg_depend dep
         JOIN pg_catalog.pg_attribute b ON b.attrelid = dep.refobjid AND b.attnum = dep.refobjsubid

@@ -1,6 +1,6 @@
--- Purpose: count extras, rows with a NULL in a key, and extras that are referenced, each row once.
+-- Purpose: count extras, rows with a NULL in a key, and referenced extras; each row counts once.
 -- Lock: ACCESS SHARE.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT pg_catalog.count(*) FILTER (WHERE judged.extra AND judged.same) AS exact,
        pg_catalog.count(*) FILTER (WHERE judged.extra AND NOT judged.same) AS divergent,
        pg_catalog.count(*) FILTER (WHERE judged.has_null) AS null_keys,
@@ -9,5 +9,5 @@ FROM (
     SELECT pg_catalog.bool_or(part.extra) AS extra, pg_catalog.bool_or(part.extra AND part.same) AS same,
            pg_catalog.bool_or(part.has_null) AS has_null, pg_catalog.bool_or(part.referenced) AS referenced
     FROM ({parts}) AS part
-    GROUP BY part.place_in_table
+    GROUP BY part.location
 ) AS judged

@@ -1,6 +1,6 @@
--- Purpose: list the foreign keys of a table, or those that point at it.
+-- Purpose: list the foreign keys of a table, or those that reference it.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT pg_catalog.format('%I.%I', n.nspname, c.conname) AS name, c.conrelid::pg_catalog.int8 AS child, c.confrelid::pg_catalog.int8 AS parent,
        c.condeferrable AS deferrable, names.columns, names.referenced
 FROM pg_catalog.pg_constraint c
@@ -14,10 +14,10 @@ CROSS JOIN LATERAL (
 ) AS names
 WHERE c.contype = 'f'
   AND ({side} = {relid}::pg_catalog.oid
-       -- A partition can have foreign keys of its own, which rows of the whole have to satisfy as well.
+       -- A partition can have its own foreign keys, which rows of the whole table have to satisfy too.
        OR {side} IN (SELECT tree.relid::pg_catalog.oid
                      FROM pg_catalog.pg_partition_tree({relid}::pg_catalog.oid::pg_catalog.regclass) AS tree))
-  -- Partitions multiply constraints; the one that was declared speaks for all.
+  -- The server repeats a constraint on every partition; only the declared one is listed.
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint up
                   WHERE up.oid = c.conparentid AND (up.conrelid = c.conrelid OR up.confrelid = c.confrelid))
 ORDER BY c.oid

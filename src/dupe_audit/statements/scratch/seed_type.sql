@@ -1,9 +1,9 @@
--- Purpose: describe a type as far as values of it have to be made.
+-- Purpose: describe a type, so that values of it can be generated.
 -- Lock: none beyond catalogs.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT t.typname::pg_catalog.text AS name, n.nspname = 'pg_catalog' AS built_in, t.typtype::pg_catalog.text AS kind,
        t.typcategory::pg_catalog.text AS category, t.typnotnull AS not_null,
-       pg_catalog.format_type(t.oid, {typmod}) AS written,
+       pg_catalog.format_type(t.oid, {typmod}) AS formatted,
        CASE WHEN t.typcategory = 'A' THEN t.typelem::pg_catalog.int8 ELSE 0 END AS element,
        t.typbasetype::pg_catalog.int8 AS base, t.typtypmod AS base_typmod,
        (SELECT r.rngsubtype::pg_catalog.int8 FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid) AS subtype,

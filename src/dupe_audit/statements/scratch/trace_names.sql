@@ -1,6 +1,6 @@
 -- Purpose: name those of the given tables that still exist.
 -- Lock: none.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname)
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -1,6 +1,6 @@
 -- Purpose: show what a session waits for, which locks on the given tables it holds, and who else waits for our tripwires.
 -- Lock: none.
--- Again: yes, it reads.
+-- Again: yes, it only reads.
 SELECT l.pid, l.locktype, l.relation, l.mode, l.granted,
        extract(epoch FROM pg_catalog.clock_timestamp() - l.waitstart)::float8 AS waited,
        NOT l.granted AND pg_catalog.pg_blocking_pids(l.pid) && {wires} AS at_wire

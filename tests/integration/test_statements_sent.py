@@ -1,0 +1,39 @@
+"""What `make statements` prints is what the steps send, and PostgreSQL's own parser reads it."""
+
+import re
+
+import pglast
+import pytest
+
+from statements import HOLE, NAMES, STEPS, Recorder, Statement, record
+
+#: a template inside a script, whose holes the script fills when it is executed
+QUOTED = re.compile(r"\$statement\$.*?\$statement\$", re.DOTALL)
+
+
+@pytest.fixture
+def recorder(database_url) -> Recorder:
+    """Execute every step on the test's database."""
+    return record(database_url)
+
+
+def problem(statement: Statement) -> str | None:
+    """Return why a printed statement could not be sent; None if it could."""
+    if holes := HOLE.findall(QUOTED.sub("", statement.text)):
+        return f"{statement.name}: unfilled {holes}"
+    try:
+        parsed = pglast.parse_sql(str(statement))
+    except pglast.parser.ParseError as error:
+        return f"{statement.name}: {error}"
+    return None if len(parsed) == 1 else f"{statement.name}: {len(parsed)} statements"
+
+
+def test_every_statement_is_printed_as_it_is_sent(recorder):
+    """Each file is printed once, as the complete statement that was executed, and PostgreSQL's parser accepts it."""
+    printed = recorder.statements()
+    assert sorted(statement.name for statement in printed) == NAMES
+    assert [problem(statement) for statement in printed if problem(statement)] == []
+    steps = STEPS[: STEPS.index("writer")]
+    sent = "\n".join(recorder.sent)
+    assert [s.name for s in printed if s.reached and s.step in steps and s.text not in sent] == []
+    assert all(statement.header.startswith("-- Purpose: ") for statement in printed)
