@@ -24,7 +24,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 check: $(STAMP)
-	$(BIN)/dupe-audit check --writers src $(ARGS)
+	$(BIN)/dupe-audit check --writers src --squawk $(ARGS)
 
 # The SQL of every step as it is sent for one example key; some of it: ARGS="lock_rows move_rows"
 statements: $(STAMP)

@@ -1,4 +1,4 @@
-"""Reports of the CI check for the tests of what prints them."""
+"""Reports of the CI check, for the tests of the code that prints them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dupe_audit.findings import CHECK, finding
 from dupe_audit.findings.entry import Finding
 from dupe_audit.seeding.facts import Filled
 
-#: what breaks formats: ends of lines, escapes, markup, separators, halves of surrogate pairs, what XML cannot hold
+#: characters that break formats: line ends, escapes, markup, separators, lone surrogates, characters not allowed in XML
 NASTY = "\n\r\t %:,;=\"'<>&[]{}\\/\x00\x07\x1b\x85\u2028\ufffe\uffff\ud800\udcff\U0001f600é"
 
 
-def found(
+def result(
     id_: str = "no-way-back",
     *,
     rule: str = "way-back",
@@ -46,14 +46,14 @@ def report(*findings: Found) -> CheckReport:
 
 
 def texts() -> st.SearchStrategy[str]:
-    """Return any text, the nasty kind above all."""
+    """Return any text, mostly of the characters that break formats."""
     return st.text(st.one_of(st.sampled_from(NASTY), st.characters()), max_size=20)
 
 
 def places() -> st.SearchStrategy[Place]:
-    """Return places; a file's name holds halves of surrogate pairs as the system's own decoding makes them."""
+    """Return places; a file name has lone surrogates such as the system's own decoding creates."""
     names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
-    broken = st.binary(min_size=1, max_size=9).filter(lambda one: b"\0" not in one).map(_decoded)
+    broken = st.binary(min_size=1, max_size=9).filter(lambda raw: b"\0" not in raw).map(_decoded)
     files = st.one_of(st.none(), names, broken, st.sampled_from(["a::b,c=%25.py", "/srv/app/001.py", "x\n::error::y"]))
     return st.builds(Place, file=files, line=st.none() | st.integers(1, 10**6), revision=st.none() | texts())
 

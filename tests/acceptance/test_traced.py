@@ -1,4 +1,4 @@
-"""The reference project under the eyes of the check: no strong lock is held while a table is worked through."""
+"""The reference project, traced as by the check: no strong lock is held while a table is scanned or indexed."""
 
 import logging
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-from dupe_audit.checks.evidence import Evidence, Revision, Step
+from dupe_audit.checks.evidence import EmptyTrip, Evidence, Revision
 from dupe_audit.checks.rules import locks
 from dupe_audit.checks.tracing.trace import tracing
 from dupe_audit.connect import connect
@@ -22,9 +22,9 @@ TABLES = (
 
 @pytest.fixture
 def step(database_url, sql, monkeypatch):
-    """Run one revision up or down in this process, traced; return the step."""
+    """Apply or undo one revision in this process, traced; return the trip."""
     monkeypatch.setenv("DATABASE_URL", database_url)
-    # The project's ini file would set up logging, and take caplog's handler away.
+    # The project's ini file would configure logging, and remove caplog's handler.
     config = Config()
     config.set_main_option("script_location", str(ROOT / "alembic"))
 
@@ -38,23 +38,25 @@ def step(database_url, sql, monkeypatch):
                 command.upgrade(config, revision)
         at = Revision(
             id=revision,
-            down=(),
+            parents=(),
             path=path,
             file=path.name,
             upgrade_line=1,
             downgrade_line=None,
             empty_upgrade=False,
             empty_downgrade=True,
-            says_irreversible=False,
+            refuses_downgrade=False,
             accepts=frozenset(),
         )
-        return Step(revision=at, before=Catalog(tables=tables, indexes=(), objects={}), statements=traced.statements)
+        return EmptyTrip(
+            revision=at, before=Catalog(tables=tables, indexes=(), objects={}), statements=traced.statements
+        )
 
     return run
 
 
 def test_the_directives_are_no_finding(step, sql, caplog):
-    """Up, down and up again over duplicates, each directive gets its locks at the first try and is no finding."""
+    """Up, down and up again over duplicates, each directive gets its locks at the first attempt without a finding."""
     caplog.set_level(logging.INFO, "alembic.dupe_audit")
     steps = [step("014")]
     sql(
@@ -64,13 +66,11 @@ def test_the_directives_are_no_finding(step, sql, caplog):
     )
     steps += [step("015"), step("015", down=True), step("015"), step("016"), step("017"), step("018")]
 
-    evidence = Evidence(heads=("018",), revisions=(), steps=tuple(steps), trips=(), final=None)
+    evidence = Evidence(heads=("018",), revisions=(), empty_trips=tuple(steps), seeded_trips=(), final_schema=None)
     assert [] == list(locks.check(evidence))
-    held = {
-        (mode, statement.worked != ()) for step in steps for statement in step.statements for _, mode in statement.held
-    }
-    assert {("ACCESS EXCLUSIVE", False)} == {(mode, worked) for mode, worked in held if mode in locks.STOPS}
-    assert {"build"} <= {work for step in steps for statement in step.statements for _, work in statement.worked}
+    modes = {(mode, traced.work != ()) for trip in steps for traced in trip.statements for _, mode in traced.locks}
+    assert {("ACCESS EXCLUSIVE", False)} == {(mode, worked) for mode, worked in modes if mode in locks.BLOCKS}
+    assert {"build"} <= {work for trip in steps for traced in trip.statements for _, work in traced.work}
     assert [(100,)] == sql("SELECT archived FROM dupe_audit.run ORDER BY id LIMIT 1")
     assert any("is enforced by" in text for text in caplog.messages)
     assert [] == [text for text in caplog.messages if "waiting" in text]

@@ -288,7 +288,7 @@ def test_the_json_in_the_prose_has_the_keys_that_are_printed():
         "watch": view,
         "preflight": render.preflight_json(DuplicateReport(key=key, counts=counts)),
         "verify": render.verify_json(VerifyReport(key=key, index=IndexState(**blank), extras=0, run=None)),
-        "check": render_check.as_json(reports.report(reports.found())),
+        "check": render_check.as_json(reports.report(reports.result())),
     }
     for command, documented in printed.items():
         shown = json.loads(next(blocks(REFERENCE / "commands" / f"{command}.md", "json")))

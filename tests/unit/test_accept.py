@@ -17,5 +17,5 @@ from dupe_audit.checks.accept import accepted
     ],
 )
 def test_a_comment_accepts_what_it_names(text, ids):
-    """The ids after the word are accepted, of all comments together; what is said after them is no id."""
+    """The ids after the word are accepted, from all comments together; text after them is not an id."""
     assert ids == accepted(text)

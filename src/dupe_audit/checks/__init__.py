@@ -1,6 +1,6 @@
-"""The CI migration check: revisions on a scratch PostgreSQL with duplicates, forwards, back and forwards again.
+"""The CI migration check: revisions on a scratch PostgreSQL with duplicates, up, down and up again.
 
-From a test::
+In a test::
 
     from dupe_audit.checks import check
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from dupe_audit.checks.report import CheckReport, Found, Place, RuleRun
 from dupe_audit.checks.run import Options, examine
 from dupe_audit.checks.trial.scratch import EMBEDDED
-from dupe_audit.checks.trial.trip import Seeding
+from dupe_audit.checks.trial.seeded_trips import Seeding
 from dupe_audit.errors import WrongUsage
 from dupe_audit.seeding.facts import Filled
 
@@ -46,31 +46,33 @@ def check(
     server: str = EMBEDDED,
     against: str | None = None,
     writers: Sequence[str | PathLike[str]] = (),
+    squawk: bool = False,
     accept: Sequence[str] = (),
     x: Sequence[str] = (),
 ) -> CheckReport:
     """Check the revisions of an Alembic project, as ``dupe-audit check`` does.
 
     Args:
-        config: the Alembic config; ``env.py`` runs in this process and directory.
+        config: the Alembic config; ``env.py`` is executed in this process and directory.
         from_: the last revision that is *not* checked.
-        to: the last revision that is.
-        rows: for each table that is filled, from 20 to 1,000,000.
-        seed: another one chooses other rows as duplicates.
-        seed_sql: a directory of SQL files called after revisions, which fill tables instead.
-        server: ``embedded``, or the URL of a server on which scratch databases are made and dropped.
+        to: the last revision that is checked.
+        rows: rows per table that is filled, from 20 to 1,000,000.
+        seed: random seed; changes which rows become duplicates.
+        seed_sql: a directory with SQL files named after revisions, which fill tables instead of generated rows.
+        server: ``embedded``, or the URL of a server on which scratch databases are created and dropped.
         against: the URL of a database whose pending revisions are reported; empty for the configured one.
         writers: Python and SQL files, or directories of them, whose INSERTs are checked.
+        squawk: also lint the revisions' offline SQL with squawk.
         accept: ids of findings that do not fail the check.
-        x: as for ``alembic -x``.
+        x: arguments for ``env.py``, as for ``alembic -x``.
 
     Raises:
         WrongUsage: an argument, or the project's configuration, can never work.
-        DupeAuditError: env.py or a revision cannot be loaded, or the server cannot be had.
+        DupeAuditError: env.py or a revision cannot be loaded, or the server cannot be started or reached.
     """
-    for name, given in (("writers", writers), ("accept", accept), ("x", x)):
-        if isinstance(given, str):  # a sequence, too: of its letters
-            raise WrongUsage(f"{name} is a list, such as [{given!r}], not {given!r} alone.")
+    for name, value in (("writers", writers), ("accept", accept), ("x", x)):
+        if isinstance(value, str):  # also a sequence, of its characters
+            raise WrongUsage(f"{name} must be a list, such as [{value!r}], not just {value!r}.")
     seeding = Seeding(rows=rows, seed=seed, directory=Path(seed_sql) if seed_sql is not None else None)
     options = Options(
         config=str(config),
@@ -78,15 +80,16 @@ def check(
         to=to,
         server=server,
         seeding=seeding,
-        writers=tuple(Path(one) for one in writers),
+        writers=tuple(Path(path) for path in writers),
+        squawk=squawk,
         against=against,
         accept=tuple(accept),
         x=tuple(x),
     )
-    going = examine(options)
+    progress = examine(options)
     while True:
         try:
-            next(going)
+            next(progress)
         except StopIteration as end:
             report: CheckReport = end.value
             return report

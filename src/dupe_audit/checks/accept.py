@@ -8,5 +8,5 @@ _COMMENT = re.compile(r"(?:#|--)\s*dupe-audit:\s*accept\s+([\w-]+(?:\s*,\s*[\w-]
 
 
 def accepted(text: str) -> frozenset[str]:
-    """Return the ids in the comments of a text: ``# dupe-audit: accept rows-lost, no-way-back - why``."""
-    return frozenset(name.strip() for found in _COMMENT.finditer(text) for name in found[1].split(","))
+    """Return the finding ids in comments such as ``# dupe-audit: accept rows-lost, no-way-back - reason``."""
+    return frozenset(name.strip() for comment in _COMMENT.finditer(text) for name in comment[1].split(","))

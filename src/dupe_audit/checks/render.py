@@ -1,4 +1,4 @@
-"""The CI check's report for people, and as JSON. The formats of CI systems are in ``render_ci``."""
+"""The report of the CI check for people, and as JSON. The formats of CI systems are in ``render_ci``."""
 
 from __future__ import annotations
 
@@ -16,49 +16,50 @@ from dupe_audit.checks.report import CheckReport, Found
 from dupe_audit.render import STYLES, console, dump, plain
 from dupe_audit.seeding.facts import Filled
 
-#: columns that are read by their last digit
+#: columns of numbers, aligned right
 _NUMBERS = {"looked at", "findings", "rows", "exact extras", "divergent", "NULL keys", "referenced", "seconds"}
 
 
 def text(report: CheckReport, file: IO[str]) -> None:
     """Write the report for people."""
     out = console(file)
-    found = Counter(one.rule for one in report.findings)
+    counts = Counter(result.rule for result in report.findings)
     rules = [
-        (one.rule, "-" if one.skipped else f"{one.looked_at:,}", f"{found[one.rule]:,}", one.skipped or "")
-        for one in report.rules
+        (rule.rule, "-" if rule.skipped else f"{rule.looked_at:,}", f"{counts[rule.rule]:,}", rule.skipped or "")
+        for rule in report.rules
     ]
     _table(("rule", "looked at", "findings", "skipped"), rules, out)
-    for _, together in groupby(sorted(report.findings, key=_by_place), key=lambda one: one.place.file or ""):
+    for _file, results in groupby(sorted(report.findings, key=_by_place), key=lambda result: result.place.file or ""):
         out.print()
-        for one in together:
-            _finding(one, out)
-    filled = [(one.revision, one.table, f"{one.rows:,}", *_extras(one)) for one in report.filled]
+        for result in results:
+            _finding(result, out)
+    filled = [(table.revision, table.table, f"{table.rows:,}", *_extras(table)) for table in report.filled]
     _table(("revision", "filled", "rows", "exact extras", "divergent", "NULL keys", "referenced"), filled, out)
-    seconds = [*report.seconds, ("together", sum(one for _, one in report.seconds))] if report.seconds else []
-    _table(("part", "seconds"), [(part, f"{one:.1f}") for part, one in seconds], out)
+    total = sum(seconds for _part, seconds in report.seconds)
+    parts = [*report.seconds, ("total", total)] if report.seconds else []
+    _table(("part", "seconds"), [(part, f"{seconds:.1f}") for part, seconds in parts], out)
     out.print()
     out.print(Text(plain(report.verdict), style="bold green" if report.ok else "bold red"), soft_wrap=True)
 
 
-def _extras(one: Filled) -> tuple[str, ...]:
-    if one.own:
+def _extras(filled: Filled) -> tuple[str, ...]:
+    if filled.own:
         return "your SQL", "-", "-", "-"
-    return tuple(f"{count:,}" for count in (one.exact, one.divergent, one.null_keys, one.referenced))
+    return tuple(f"{count:,}" for count in (filled.exact, filled.divergent, filled.null_keys, filled.referenced))
 
 
-def _by_place(one: Found) -> tuple[str, int]:
-    return one.place.file or "", one.place.line or 0
+def _by_place(result: Found) -> tuple[str, int]:
+    return result.place.file or "", result.place.line or 0
 
 
-def _finding(one: Found, out: Console) -> None:
-    style = STYLES[one.finding.severity] if one.fails or one.finding.severity == "info" else "dim"
-    accepted = ", accepted" if one.accepted else ""
-    rest = f"{accepted} [{one.finding.id}] {one.finding.message}"
-    told = Text.assemble(plain(f"{one.place}: "), (one.finding.severity, style), plain(rest))
-    # Soft: a line that a tool looks for is not cut at the width of the console.
-    out.print(told, soft_wrap=True)
-    out.print(Text("    " + plain(one.finding.help)), style="dim", soft_wrap=True)
+def _finding(result: Found, out: Console) -> None:
+    style = STYLES[result.finding.severity] if result.fails or result.finding.severity == "info" else "dim"
+    accepted = ", accepted" if result.accepted else ""
+    details = f"{accepted} [{result.finding.id}] {result.finding.message}"
+    line = Text.assemble(plain(f"{result.place}: "), (result.finding.severity, style), plain(details))
+    # A tool may search for this line, so it is not wrapped at the width of the console.
+    out.print(line, soft_wrap=True)
+    out.print(Text("    " + plain(result.finding.help)), style="dim", soft_wrap=True)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], out: Console) -> None:
@@ -79,17 +80,23 @@ def json(report: CheckReport, file: IO[str]) -> None:
 
 
 def as_json(report: CheckReport) -> dict[str, Any]:
-    """Return everything that the report holds."""
+    """Return everything in the report, ready for ``json.dumps``."""
     return {
         "ok": report.ok,
         "server": report.server,
         "config": report.config,
         "revisions": list(report.revisions),
-        "rules": [asdict(one) for one in report.rules],
-        "filled": [asdict(one) for one in report.filled],
+        "rules": [asdict(rule) for rule in report.rules],
+        "filled": [asdict(filled) for filled in report.filled],
         "findings": [
-            {"rule": one.rule, **asdict(one.finding), **asdict(one.place), "accepted": one.accepted, "fails": one.fails}
-            for one in report.findings
+            {
+                "rule": result.rule,
+                **asdict(result.finding),
+                **asdict(result.place),
+                "accepted": result.accepted,
+                "fails": result.fails,
+            }
+            for result in report.findings
         ],
         "seconds": [{"part": part, "seconds": round(seconds, 3)} for part, seconds in report.seconds],
     }

@@ -1,4 +1,4 @@
-"""The CI check's report in the formats that CI systems read: JUnit, SARIF and GitHub's annotations."""
+"""The report of the CI check in the formats that CI systems read: JUnit, SARIF and GitHub annotations."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from dupe_audit.render import dump
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _LEVELS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "note"}
 
-#: what XML 1.0 cannot hold, not even escaped
+#: characters that XML 1.0 cannot contain, not even escaped
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(report: CheckReport, file: IO[str]) -> None:
-    """Write JUnit XML: a case for each rule and revision with findings, and for each rule without."""
+    """Write JUnit XML: one case per rule and revision with findings, and one per rule without findings."""
     cases = [case for rule in _rules(report) for case in _cases(rule, report)]
     seconds = f"{sum(seconds for _, seconds in report.seconds):.3f}"
     suite = ET.Element("testsuite", name="dupe-audit check", errors="0", time=seconds)
@@ -43,18 +43,18 @@ def junit(report: CheckReport, file: IO[str]) -> None:
 
 
 def _rules(report: CheckReport) -> list[RuleRun]:
-    """Return the rules that ran; one that only its findings tell of is among them."""
-    known = {one.rule for one in report.rules}
-    others = dict.fromkeys(one.rule for one in report.findings if one.rule not in known)
-    return [*report.rules, *(RuleRun(rule=rule) for rule in others)]
+    """Return the rules of the report, and those that only appear in its findings."""
+    listed = {run.rule for run in report.rules}
+    unlisted = dict.fromkeys(result.rule for result in report.findings if result.rule not in listed)
+    return [*report.rules, *(RuleRun(rule=rule) for rule in unlisted)]
 
 
 def _cases(run: RuleRun, report: CheckReport) -> list[ET.Element]:
     by_revision: dict[str | None, list[Found]] = {}
-    for one in report.findings:
-        if one.rule == run.rule:
-            by_revision.setdefault(one.place.revision, []).append(one)
-    cases = [_case(run.rule, revision, found) for revision, found in by_revision.items()]
+    for result in report.findings:
+        if result.rule == run.rule:
+            by_revision.setdefault(result.place.revision, []).append(result)
+    cases = [_case(run.rule, revision, findings) for revision, findings in by_revision.items()]
     if cases and run.skipped is None:
         return cases
     case = _case(run.rule, None, [])
@@ -63,22 +63,22 @@ def _cases(run: RuleRun, report: CheckReport) -> list[ET.Element]:
     return [*cases, case]
 
 
-def _case(rule: str, revision: str | None, found: list[Found]) -> ET.Element:
+def _case(rule: str, revision: str | None, findings: list[Found]) -> ET.Element:
     name = rule if revision is None else f"{rule}: {revision}"
     case = ET.Element("testcase", classname=_xml(f"dupe-audit.{rule}"), name=_xml(name))
-    failing = [one for one in found if one.fails]
+    failing = [result for result in findings if result.fails]
     if failing:
-        # One element: most readers of JUnit show the first and drop the others.
-        ids = ", ".join(dict.fromkeys(one.finding.id for one in failing))
+        # Only one element: most JUnit readers show the first and drop the others.
+        ids = ", ".join(dict.fromkeys(result.finding.id for result in failing))
         message = failing[0].finding.message if len(failing) == 1 else f"{len(failing)} findings: {ids}"
-        ET.SubElement(case, "failure", type=_xml(ids), message=_xml(message)).text = _told(failing)
-    if passing := [one for one in found if not one.fails]:
-        ET.SubElement(case, "system-out").text = _told(passing)
+        ET.SubElement(case, "failure", type=_xml(ids), message=_xml(message)).text = _lines(failing)
+    if passing := [result for result in findings if not result.fails]:
+        ET.SubElement(case, "system-out").text = _lines(passing)
     return case
 
 
-def _told(found: list[Found]) -> str:
-    return _xml("\n".join(f"{one}\n  {one.finding.help}" for one in found))
+def _lines(findings: list[Found]) -> str:
+    return _xml("\n".join(f"{result}\n  {result.finding.help}" for result in findings))
 
 
 def _xml(text: str) -> str:
@@ -86,10 +86,10 @@ def _xml(text: str) -> str:
 
 
 def sarif(report: CheckReport, file: IO[str]) -> None:
-    """Write SARIF 2.1.0, in the subset that GitHub's code scanning shows."""
-    entries = CHECK | {one.finding.id: CATALOGUE[one.finding.id] for one in report.findings}
+    """Write SARIF 2.1.0, limited to what GitHub's code scanning shows."""
+    entries = CHECK | {result.finding.id: CATALOGUE[result.finding.id] for result in report.findings}
     ids = list(entries)
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     run = {
         "tool": {
             "driver": {
@@ -102,13 +102,13 @@ def sarif(report: CheckReport, file: IO[str]) -> None:
             {
                 "executionSuccessful": True,
                 "toolExecutionNotifications": [
-                    {"level": "note", "message": {"text": f"Rule {one.rule} was skipped: {one.skipped}"}}
-                    for one in report.rules
-                    if one.skipped is not None
+                    {"level": "note", "message": {"text": f"Rule {rule.rule} was skipped: {rule.skipped}"}}
+                    for rule in report.rules
+                    if rule.skipped is not None
                 ],
             }
         ],
-        "results": [_result(one, ids, seen, report) for one in report.findings],
+        "results": [_result(result, ids, counts, report) for result in report.findings],
     }
     dump({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, file)
 
@@ -124,28 +124,28 @@ def _descriptor(id_: str, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _result(one: Found, ids: list[FindingId], seen: Counter[str], report: CheckReport) -> dict[str, Any]:
-    # Neither line nor counts: a finding is the same one after an edit above it, or with more rows.
-    identity = "\0".join((one.rule, one.finding.id, one.place.revision or "")).encode("utf-8", "surrogatepass")
-    print_ = hashlib.sha256(identity).hexdigest()[:16]
-    seen[print_] += 1
-    result: dict[str, Any] = {
-        "ruleId": one.finding.id,
-        "ruleIndex": ids.index(one.finding.id),
-        "level": _LEVELS[one.finding.severity],
-        "message": {"text": _message(one)},
-        "locations": [_location(one.place, report.config)],
-        "partialFingerprints": {"primaryLocationLineHash": f"{print_}:{seen[print_]}"},
-        "properties": {"rule": one.rule, "revision": one.place.revision},
+def _result(result: Found, ids: list[FindingId], counts: Counter[str], report: CheckReport) -> dict[str, Any]:
+    # Without line and counts: a finding stays the same after an edit above it, or with more rows.
+    identity = "\0".join((result.rule, result.finding.id, result.place.revision or "")).encode("utf-8", "surrogatepass")
+    fingerprint = hashlib.sha256(identity).hexdigest()[:16]
+    counts[fingerprint] += 1
+    written: dict[str, Any] = {
+        "ruleId": result.finding.id,
+        "ruleIndex": ids.index(result.finding.id),
+        "level": _LEVELS[result.finding.severity],
+        "message": {"text": _message(result)},
+        "locations": [_location(result.place, report.config)],
+        "partialFingerprints": {"primaryLocationLineHash": f"{fingerprint}:{counts[fingerprint]}"},
+        "properties": {"rule": result.rule, "revision": result.place.revision},
     }
-    if one.accepted:
-        result["suppressions"] = [{"kind": "external", "status": "accepted"}]
-    return result
+    if result.accepted:
+        written["suppressions"] = [{"kind": "external", "status": "accepted"}]
+    return written
 
 
 def _location(place: Place, config: str) -> dict[str, Any]:
-    # Code scanning refuses a whole upload for one result without a location, so what is about no file is put where
-    # the history is named: in the Alembic config.
+    # Code scanning refuses a whole upload if one result has no location. A finding about no file is therefore placed in
+    # the Alembic config, which names the history.
     path = _in_repository(place.file or config)
     uri = quote(os.fsencode(path))
     artifact = {"uri": f"file://{uri}"} if path.startswith("/") else {"uri": uri, "uriBaseId": "%SRCROOT%"}
@@ -154,24 +154,24 @@ def _location(place: Place, config: str) -> dict[str, Any]:
 
 
 def github(report: CheckReport, file: IO[str]) -> None:
-    """Write GitHub's workflow commands, one a line; the failing first, because GitHub shows ten of a kind."""
-    for one in sorted(report.findings, key=lambda one: not one.fails):
-        kind = one.finding.severity if one.fails else "notice"
+    """Write GitHub workflow commands, one per line; failing findings first, because GitHub shows only ten of a kind."""
+    for result in sorted(report.findings, key=lambda result: not result.fails):
+        kind = result.finding.severity if result.fails else "notice"
         properties = {}
-        if one.place.file is not None:
-            properties = {"file": _in_repository(one.place.file), "line": str(one.place.line or 1)}
-        properties["title"] = f"{one.rule}: {one.finding.id}" + (" (accepted)" if one.accepted else "")
-        told = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-        file.write(f"::{kind} {told}::{_data(_message(one))}\n")
+        if result.place.file is not None:
+            properties = {"file": _in_repository(result.place.file), "line": str(result.place.line or 1)}
+        properties["title"] = f"{result.rule}: {result.finding.id}" + (" (accepted)" if result.accepted else "")
+        parameters = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+        file.write(f"::{kind} {parameters}::{_data(_message(result))}\n")
 
 
-def _message(one: Found) -> str:
-    return f"{one.finding.message}\n{one.finding.help}"
+def _message(result: Found) -> str:
+    return f"{result.finding.message}\n{result.finding.help}"
 
 
 def _data(text: str) -> str:
-    whole = text.encode("utf-8", "replace").decode("utf-8")  # without halves of surrogate pairs, which no log holds
-    return whole.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    encodable = text.encode("utf-8", "replace").decode("utf-8")  # without lone surrogates, which a log cannot contain
+    return encodable.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
@@ -179,7 +179,7 @@ def _property(text: str) -> str:
 
 
 def _in_repository(path: str) -> str:
-    """Return a path as GitHub wants it: from the root of the repository, wherever in it the job is at work."""
+    """Return a path as GitHub wants it: relative to the root of the repository, wherever the job runs inside it."""
     workspace = os.environ.get("GITHUB_WORKSPACE")
     if not workspace:
         return path

@@ -1,4 +1,4 @@
-"""The facts of the CI migration check: what was looked at, what was found, and where it can be mended."""
+"""The facts of the CI migration check: what was examined, what was found, and where to fix it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dupe_audit.seeding.facts import Filled
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where something can be mended."""
+    """Where to fix something."""
 
-    file: str | None = None  #: relative to the working directory where it lies within, with forward slashes
+    file: str | None = None  #: relative to the working directory if it lies inside, with forward slashes
     line: int | None = None  #: counted from 1
     revision: str | None = None
 
@@ -25,12 +25,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A finding of the check, the rule that made it, and its place."""
+    """A finding of the check, the rule that reported it, and its place."""
 
-    rule: str  #: the name of its file in ``checks/rules`` and of its page, with hyphens
+    rule: str  #: named after its file in ``checks/rules``, with hyphens; its page has the same name
     finding: Finding
     place: Place
-    accepted: bool = False  #: a person took responsibility; it is reported and does not fail
+    accepted: bool = False  #: a person took responsibility; it is reported and does not fail the check
 
     @property
     def fails(self) -> bool:
@@ -44,37 +44,37 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleRun:
-    """What became of one rule."""
+    """How much one rule examined, or why it was skipped."""
 
     rule: str
-    looked_at: int = 0  #: revisions, indexes or statements, as the rule counts
-    skipped: str | None = None  #: why it did not run
+    looked_at: int = 0  #: number of revisions, indexes or statements; each rule counts its own kind
+    skipped: str | None = None  #: why the rule did not run
 
 
-class At(NamedTuple):
-    """How far the check is."""
+class CheckProgress(NamedTuple):
+    """How far the check has come."""
 
-    doing: str
-    done: int
-    total: int
+    doing: str  #: the current part
+    done: int  #: in this part
+    total: int  #: of this part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """What one ``dupe-audit check`` saw."""
+    """The result of one ``dupe-audit check``."""
 
     server: str  #: such as ``PostgreSQL 18.6, embedded``
-    revisions: tuple[str, ...]  #: ids, in the order of their upgrade
+    revisions: tuple[str, ...]  #: ids, in upgrade order
     rules: tuple[RuleRun, ...]
     filled: tuple[Filled, ...]
     findings: tuple[Found, ...]
-    seconds: tuple[tuple[str, float], ...]  #: part of the work and its wall time, in order
-    config: str = "alembic.ini"  #: of the project that was checked; as Place.file
+    seconds: tuple[tuple[str, float], ...]  #: each part of the check and its wall time, in order
+    config: str = "alembic.ini"  #: Alembic config of the checked project; as in Place.file
 
     @property
     def failing(self) -> tuple[Found, ...]:
         """The findings that fail the check: neither infos nor accepted."""
-        return tuple(one for one in self.findings if one.fails)
+        return tuple(result for result in self.findings if result.fails)
 
     @property
     def ok(self) -> bool:
@@ -85,12 +85,14 @@ class CheckReport:
     def verdict(self) -> str:
         """The outcome in one line."""
         count = len(self.failing)
-        told = "ok" if self.ok else "1 finding fails the check" if count == 1 else f"{count} findings fail the check"
-        revisions = "1 revision" if len(self.revisions) == 1 else f"{len(self.revisions)} revisions"
-        return f"{told} ({revisions}, {self.server})"
+        outcome = (
+            "ok" if self.ok else "1 finding fails the check" if count == 1 else f"{count:,} findings fail the check"
+        )
+        revisions = "1 revision" if len(self.revisions) == 1 else f"{len(self.revisions):,} revisions"
+        return f"{outcome} ({revisions}, {self.server})"
 
     def __str__(self) -> str:
         lines = [self.verdict]
-        for one in self.failing:
-            lines += [f"  {one}", f"    {one.finding.help}"]
+        for result in self.failing:
+            lines += [f"  {result}", f"    {result.finding.help}"]
         return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Gather the evidence, let every rule judge it, and tell what came of it."""
+"""Collect the evidence, let every rule judge it, and report the result."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from dupe_audit.checks.evidence import Evidence, Step, Trip
-from dupe_audit.checks.report import At, CheckReport, Found, RuleRun
+from dupe_audit.checks.evidence import EmptyTrip, Evidence, SeededTrip, TargetState
+from dupe_audit.checks.report import CheckProgress, CheckReport, Found, RuleRun
 from dupe_audit.checks.rules import (
     invalid_index,
     locks,
@@ -21,24 +21,27 @@ from dupe_audit.checks.rules import (
     way_back,
     writers,
 )
-from dupe_audit.checks.trial import against, offline_sql
-from dupe_audit.checks.trial.migrate import Environment
+from dupe_audit.checks.trial import offline_sql
+from dupe_audit.checks.trial.against import inspect_target
+from dupe_audit.checks.trial.empty_trips import empty_trips, starting_schema
+from dupe_audit.checks.trial.migrate import EnvOptions
 from dupe_audit.checks.trial.project import Project, ini_of, load
 from dupe_audit.checks.trial.scratch import EMBEDDED, scratch
-from dupe_audit.checks.trial.trip import Seeding, trips
-from dupe_audit.checks.trial.walk import standing, walk
+from dupe_audit.checks.trial.seeded_trips import Seeding, seeded_trips
 from dupe_audit.connect import find_url
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import CATALOGUE, CHECK
-from dupe_audit.schema.facts import Catalog
 
-#: as many for each table that is filled as are worth anything, and as can be had
+#: allowed numbers of rows per filled table
 ROWS = range(20, 1_000_001)
+
+EMPTY_TRIPS = "up, down and up on empty tables"
+SEEDED_TRIPS = "round trips with rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What ``dupe-audit check`` was asked to do."""
+    """The options of ``dupe-audit check``."""
 
     config: str = "alembic.ini"
     from_: str = "base"
@@ -46,6 +49,7 @@ class Options:
     server: str = EMBEDDED
     seeding: Seeding = field(default_factory=Seeding)
     writers: tuple[Path, ...] = ()
+    squawk: bool = False
     against: str | None = None  #: a URL; empty for the configured one
     accept: tuple[str, ...] = ()
     x: tuple[str, ...] = ()
@@ -54,8 +58,8 @@ class Options:
 class _Rule(NamedTuple):
     name: str
     check: Callable[[Evidence], Iterable[Found]]
-    skipped: Callable[[Evidence], str | None]
-    looked_at: Callable[[Evidence], int]
+    skipped: Callable[[Evidence], str | None]  #: why it cannot run, or None
+    looked_at: Callable[[Evidence], int]  #: how much it examines
 
 
 def _never(_evidence: Evidence) -> None:
@@ -69,149 +73,152 @@ def _revisions(evidence: Evidence) -> int:
 RULES = (
     _Rule("one-head", one_head.check, _never, lambda e: len(e.heads)),
     _Rule("way-back", way_back.check, _never, _revisions),
-    _Rule("round-trip", round_trip.check, _never, lambda e: len(e.trips)),
+    _Rule("round-trip", round_trip.check, _never, lambda e: len(e.seeded_trips)),
     _Rule(
         "locks",
         locks.check,
         _never,
-        lambda e: sum(len(s.statements) for s in e.steps) + sum(len(t.statements) for t in e.trips),
+        lambda e: sum(len(trip.statements) for trips in (e.empty_trips, e.seeded_trips) for trip in trips),
     ),
-    _Rule("invalid-index", invalid_index.check, _never, lambda e: len(e.final.indexes) if e.final else 0),
+    _Rule("invalid-index", invalid_index.check, _never, lambda e: len(e.final_schema.indexes) if e.final_schema else 0),
     _Rule(
         "models",
         models.check,
         lambda e: None if e.metadata else "env.py gives no target_metadata",
-        lambda e: sum(len(m.tables) for m in e.metadata),
+        lambda e: sum(len(metadata.tables) for metadata in e.metadata),
     ),
-    _Rule("pending", pending.check, lambda e: None if e.against else "not asked: --against", _revisions),
+    _Rule("pending", pending.check, lambda e: None if e.target else "not asked for: --against", _revisions),
     _Rule(
         "writers",
         writers.check,
-        lambda e: None if e.sources else "not asked: --writers PATH",
-        lambda e: len(e.sources),
+        lambda e: None if e.writer_paths else "not asked for: --writers PATH",
+        lambda e: len(e.writer_paths),
     ),
-    _Rule("squawk", squawk.check, lambda _e: squawk.missing(), lambda e: len(e.offline)),
+    _Rule(
+        "squawk",
+        squawk.check,
+        lambda e: None if e.offline_sql is not None else "not asked for: --squawk",
+        lambda e: len(e.offline_sql or {}),
+    ),
 )
 
 
-def examine(options: Options) -> Generator[At, None, CheckReport]:
-    """Check a project; yield how far it is, and return what was seen.
+def examine(options: Options) -> Generator[CheckProgress, None, CheckReport]:
+    """Check a project; yield the progress and return the report.
 
     Raises:
         WrongUsage: an option, or the project's configuration, can never work.
-        DupeAuditError: env.py or a revision cannot be loaded, or the server cannot be had.
+        DupeAuditError: env.py or a revision cannot be loaded, or the server cannot be started or reached.
     """
     _validate(options)
     clock = _Clock()
     project = load(options.config, from_=options.from_, to=options.to, x=options.x)
     clock.lap("reading revisions")
-    environment = Environment()
+    env_options = EnvOptions()
     with scratch(options.server) as server:
         clock.lap("starting the server")
-        steps: list[Step] = []
-        for step in walk(project, server, environment):
-            steps.append(step)
-            yield At("up, down and up on empty tables", len(steps), len(project.revisions))
-        final = steps[-1].after if steps else standing(project, server, environment)
-        clock.lap("up, down and up on empty tables")
-        told: list[Trip] = []
-        for trip in trips(project, server, environment, steps, options.seeding):
-            told.append(trip)
-            yield At("round trips with rows", len(told), len(told))
-        clock.lap("round trips with rows")
-        evidence = _evidence(options, project, environment, steps, told, final)
-        if squawk.missing() is None:
-            printed = offline_sql.offline_sql(project, server.url, [step.revision for step in steps])
-            evidence = replace(evidence, offline=printed)
-        rules, found = _judge(evidence)
+        on_empty: list[EmptyTrip] = []
+        for empty_trip in empty_trips(project, server, env_options):
+            on_empty.append(empty_trip)
+            yield CheckProgress(EMPTY_TRIPS, len(on_empty), len(project.revisions))
+        final_schema = on_empty[-1].after if on_empty else starting_schema(project, server, env_options)
+        clock.lap(EMPTY_TRIPS)
+        on_rows: list[SeededTrip] = []
+        for seeded_trip in seeded_trips(project, server, env_options, on_empty, options.seeding):
+            on_rows.append(seeded_trip)
+            yield CheckProgress(SEEDED_TRIPS, len(on_rows), len(on_rows))
+        clock.lap(SEEDED_TRIPS)
+        evidence = Evidence(
+            heads=project.heads,
+            revisions=project.revisions,
+            empty_trips=tuple(on_empty),
+            seeded_trips=tuple(on_rows),
+            final_schema=final_schema,
+            version_table=env_options.version_table,
+            metadata=env_options.metadata,
+            include_object=env_options.include_object,
+            include_name=env_options.include_name,
+            writer_paths=options.writers,
+            target=_target(options, project, env_options, on_empty),
+        )
+        if options.squawk:
+            printed = offline_sql.offline_sql(project, server.url, [trip.revision for trip in on_empty])
+            evidence = replace(evidence, offline_sql=printed)
+        rules, findings = _judge(evidence)
         clock.lap("judging")
     return CheckReport(
         config=options.config,
-        server=server.told,
-        revisions=tuple(one.id for one in project.revisions),
+        server=server.description,
+        revisions=tuple(revision.id for revision in project.revisions),
         rules=tuple(rules),
-        filled=tuple(trip.filled for trip in told if trip.filled),
-        findings=tuple(_accepted(found, evidence, options.accept)),
+        filled=tuple(trip.filled for trip in on_rows if trip.filled),
+        findings=tuple(_accepted(findings, evidence, options.accept)),
         seconds=tuple(clock.laps),
     )
 
 
 def _validate(options: Options) -> None:
-    """Refuse what can never work before any of the work, and also where no part of it would have come to notice.
+    """Refuse options that can never work, before the work begins and even if no part of it would use them.
 
     Raises:
         WrongUsage: an option can never work.
     """
     seeding = options.seeding
     if seeding.rows not in ROWS:
-        raise WrongUsage(f"--rows is from {ROWS[0]} to {ROWS[-1]:,}, not {seeding.rows:,}.")
+        raise WrongUsage(f"--rows must be from {ROWS[0]} to {ROWS[-1]:,}, not {seeding.rows:,}.")
     if seeding.directory is not None and not seeding.directory.is_dir():
-        raise WrongUsage(f"--seed-sql: there is no directory {str(seeding.directory)!r}.")
+        raise WrongUsage(f"--seed-sql: directory {str(seeding.directory)!r} does not exist.")
     for id_ in options.accept:
         if id_ not in CHECK:
-            raise WrongUsage(f"--accept: there is no finding {id_!r}.")
+            raise WrongUsage(f"--accept: {id_!r} is not a finding of dupe-audit check.")
     for path in options.writers:
         if not path.exists():
-            raise WrongUsage(f"--writers: there is no {str(path)!r}.")
+            raise WrongUsage(f"--writers: {str(path)!r} does not exist.")
+    # A rule that the user asks for must not be skipped, because the check would then pass without it.
     if options.writers and (missing := writers.missing()):
-        raise WrongUsage(f"--writers: {missing}")  # who asks for it and does not get it must not see a green check
+        raise WrongUsage(f"--writers: {missing}")
+    if options.squawk and (missing := squawk.missing()):
+        raise WrongUsage(f"--squawk: {missing}")
 
 
-def _evidence(
-    options: Options,
-    project: Project,
-    environment: Environment,
-    steps: Sequence[Step],
-    told: Sequence[Trip],
-    final: Catalog | None,
-) -> Evidence:
-    there = None
-    if options.against is not None:
-        url = find_url(options.against or None, ini_of(options.config))
-        there = against.look(url, project, steps, (environment.version_table_schema, environment.version_table))
-    return Evidence(
-        heads=project.heads,
-        revisions=project.revisions,
-        steps=tuple(steps),
-        trips=tuple(told),
-        final=final,
-        version_table=environment.version_table,
-        metadata=environment.metadata,
-        include_object=environment.include_object,
-        include_name=environment.include_name,
-        sources=options.writers,
-        against=there,
-    )
+def _target(
+    options: Options, project: Project, env_options: EnvOptions, trips: Sequence[EmptyTrip]
+) -> TargetState | None:
+    if options.against is None:
+        return None
+    url = find_url(options.against or None, ini_of(options.config))
+    version_table = (env_options.version_table_schema, env_options.version_table)
+    return inspect_target(url, project, trips, version_table)
 
 
 def _judge(evidence: Evidence) -> tuple[list[RuleRun], list[Found]]:
-    ran, found = [], []
+    rules, results = [], []
     for rule in RULES:
         skipped = rule.skipped(evidence)
-        ran.append(RuleRun(rule=rule.name, looked_at=0 if skipped else rule.looked_at(evidence), skipped=skipped))
+        rules.append(RuleRun(rule=rule.name, looked_at=0 if skipped else rule.looked_at(evidence), skipped=skipped))
         if skipped is None:
-            found += list(rule.check(evidence))
-    return ran, found
+            results += list(rule.check(evidence))
+    return rules, results
 
 
-def _accepted(found: Sequence[Found], evidence: Evidence, accept: Sequence[str]) -> Iterator[Found]:
-    """Mark what a person took responsibility for, on the command line or in the revision."""
-    by_revision = {one.id: one.accepts for one in evidence.revisions}
-    for one in found:
-        accepts = by_revision.get(one.place.revision or "", frozenset()) | set(accept)
-        accepted = one.finding.id in accepts and CATALOGUE[one.finding.id].acceptable
-        yield replace(one, accepted=one.accepted or accepted)
+def _accepted(results: Sequence[Found], evidence: Evidence, accept: Sequence[str]) -> Iterator[Found]:
+    """Mark the findings that are accepted on the command line or in a revision."""
+    by_revision = {revision.id: revision.accepts for revision in evidence.revisions}
+    for result in results:
+        accepts = by_revision.get(result.place.revision or "", frozenset()) | set(accept)
+        accepted = result.finding.id in accepts and CATALOGUE[result.finding.id].acceptable
+        yield replace(result, accepted=result.accepted or accepted)
 
 
 class _Clock:
-    """Wall time of the parts of the work."""
+    """Measures the wall time of each part of the check, in seconds."""
 
     def __init__(self) -> None:
         self.laps: list[tuple[str, float]] = []
         self._last = time.monotonic()
 
     def lap(self, part: str) -> None:
-        """End a part."""
+        """End a part and start the next one."""
         now = time.monotonic()
         self.laps.append((part, round(now - self._last, 3)))
         self._last = now

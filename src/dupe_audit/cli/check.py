@@ -15,7 +15,7 @@ import click
 
 from dupe_audit.checks import Options, Seeding, examine, render_ci
 from dupe_audit.checks import render as render_check
-from dupe_audit.checks.report import At, CheckReport
+from dupe_audit.checks.report import CheckProgress, CheckReport
 from dupe_audit.cli.options import or_before_the_command
 from dupe_audit.cli.progress import progress
 from dupe_audit.errors import DupeAuditError
@@ -72,6 +72,7 @@ def _files(_context: click.Context, _option: click.Parameter, values: tuple[str,
     type=click.Path(path_type=Path),
     help="File or directory of code whose INSERTs are checked; repeatable.",
 )
+@click.option("--squawk", is_flag=True, help="Also lint the SQL of the revisions with squawk.")
 @click.option(
     "--accept", multiple=True, type=click.Choice(ACCEPTABLE), metavar="FINDING", help="Finding to accept; repeatable."
 )
@@ -97,6 +98,7 @@ def check_command(
     server: str,
     against: str | None,
     writers: tuple[Path, ...],
+    squawk: bool,
     accept: tuple[str, ...],
     x: tuple[str, ...],
     style: str,
@@ -119,6 +121,7 @@ def check_command(
         server=server,
         seeding=Seeding(rows=rows, seed=seed, directory=seed_sql),
         writers=writers,
+        squawk=squawk,
         against=None if against is None else against or database_url or "",
         accept=accept,
         x=x,
@@ -158,7 +161,7 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
 
 def _examined(options: Options) -> CheckReport:
     """Return the report of a check, and display its progress meanwhile."""
-    stages: Generator[At, None, CheckReport] = examine(options)
+    stages: Generator[CheckProgress, None, CheckReport] = examine(options)
     with progress("reading revisions") as display:
         while True:
             try:

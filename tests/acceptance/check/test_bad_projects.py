@@ -1,4 +1,4 @@
-"""Little projects that each have one thing wrong, and the check that says which."""
+"""Small projects that each have one mistake, and the finding that the check reports."""
 
 import re
 
@@ -13,7 +13,7 @@ LOCKS = "# dupe-audit: accept lock-during-work"
 
 
 def several_heads(project):
-    """Make two revisions that follow the same one."""
+    """Create two revisions that follow the same one."""
     project.add("b2", "op.execute(\"COMMENT ON TABLE orders IS 'x'\")", 'op.execute("COMMENT ON TABLE orders IS NULL")')
     project.add("c3", 'op.execute("SELECT 1")', 'op.execute("SELECT 1")', after="a1")
 
@@ -24,7 +24,7 @@ def no_way_back(project):
 
 
 def downgrade_fails(project):
-    """Drop in the downgrade what is not there."""
+    """Drop a column that does not exist in the downgrade."""
     project.add("b2", 'op.add_column("orders", sa.Column("paid", sa.Boolean))', 'op.drop_column("orders", "payed")')
 
 
@@ -34,7 +34,7 @@ def downgrade_differs(project):
 
 
 def second_upgrade_fails(project):
-    """Leave a type behind, which stands in the way of the next upgrade."""
+    """Leave a type behind, which stops the next upgrade."""
     project.add(
         "b2",
         """op.execute("CREATE TYPE state AS ENUM ('new')")""",
@@ -44,12 +44,12 @@ def second_upgrade_fails(project):
 
 
 def upgrade_fails(project):
-    """Name a table that no revision made."""
+    """Name a table that no revision creates."""
     project.add("b2", 'op.execute("ALTER TABLE order_lines ADD COLUMN x int")', 'op.execute("SELECT 1")')
 
 
 def upgrade_fails_on_rows(project):
-    """Add a column that no row there is can have a value in."""
+    """Add a NOT NULL column without a default, which no existing row can satisfy."""
     project.add(
         "b2",
         'op.add_column("orders", sa.Column("paid", sa.Boolean, nullable=False))',
@@ -64,13 +64,13 @@ def unique_over_duplicates(project):
 
 
 def rows_lost(project):
-    """Delete duplicates for good, without a way back for them."""
+    """Delete duplicates for good, without restoring them in the downgrade."""
     copies = "DELETE FROM orders a USING orders b WHERE (a.customer, a.no) = (b.customer, b.no) AND a.id > b.id"
     project.add("b2", f'op.execute("{copies}")\n{PLAIN}', PLAIN_BACK, extra=LOCKS)
 
 
 def uniqueness_not_proven(project):
-    """Leave the constraint out where there are duplicates, and call that success."""
+    """Leave the constraint out if there are duplicates, and succeed anyway."""
     look = "SELECT 1 FROM orders GROUP BY customer, no HAVING count(*) > 1"
     project.add(
         "b2",
@@ -81,7 +81,7 @@ def uniqueness_not_proven(project):
 
 
 def downgrade_fails_on_rows(project):
-    """Turn numbers into words that are no numbers any more."""
+    """Turn numbers into text that can no longer be converted back."""
     project.add(
         "b2",
         """op.execute("ALTER TABLE orders ALTER no TYPE text USING 'no ' || no")""",
@@ -91,7 +91,7 @@ def downgrade_fails_on_rows(project):
 
 
 def not_seeded(project):
-    """Demand values that nobody can make up."""
+    """Require values that the check cannot generate."""
     project.add(
         "b2",
         r"""op.execute(r"ALTER TABLE orders ADD CHECK (note IS NOT NULL AND note ~ '^(\d+)-\1$')")""",
@@ -102,7 +102,7 @@ def not_seeded(project):
 
 
 def invalid_index_left(project):
-    """Go on when the concurrent build fails."""
+    """Continue when the concurrent build fails."""
     project.add(
         "b2",
         """
@@ -120,12 +120,12 @@ def invalid_index_left(project):
 
 
 def lock_during_work(project):
-    """Build an index while nobody may write."""
+    """Build an index while writes are blocked."""
     project.add("b2", 'op.create_index("by_customer", "orders", ["customer"])', 'op.drop_index("by_customer")')
 
 
 def unique_missing_in_database(project):
-    """Let the models promise what no revision makes."""
+    """Declare a constraint in the models that no revision creates."""
     project.env(
         models="""
 import sqlalchemy as sa
@@ -137,7 +137,7 @@ sa.Table("orders", metadata, sa.Column("id", sa.BigInteger, primary_key=True), s
 
 
 def no_arbiter(project):
-    """Write with a conflict target that nothing backs."""
+    """Write with a conflict target that no unique index has."""
     source = project.directory / "src"
     source.mkdir()
     (source / "writer.py").write_text(
@@ -146,7 +146,7 @@ def no_arbiter(project):
 
 
 def insert_may_raise(project):
-    """Make a key unique that the code inserts without expecting that."""
+    """Make a key unique that the code inserts without expecting a conflict."""
     project.add(
         "b2",
         f'op.archive_duplicates("orders", {KEY}, divergent="archive")\n'
@@ -184,7 +184,7 @@ BAD = {
 
 @pytest.mark.parametrize("finding", BAD)
 def test_each_bad_project_has_exactly_its_finding(orders, failing, finding):
-    """A project with one thing wrong fails with the one finding that says it, at its revision."""
+    """A project with one mistake fails with exactly the finding about it, at its revision."""
     make, revision = BAD[finding]
     make(orders)
     source = orders.directory / "src"
@@ -194,21 +194,21 @@ def test_each_bad_project_has_exactly_its_finding(orders, failing, finding):
 
 @pytest.mark.parametrize("finding", BAD)
 def test_each_finding_is_one_of_the_catalogue(finding):
-    """The bad projects are named after findings that exist and that fail a check."""
+    """The bad projects are named after findings that exist and fail a check."""
     assert CHECK[finding].severity != "info"
 
 
 def test_a_plain_unique_constraint_fails_with_the_count_h186(orders):
-    """Over duplicates it says how many rows are in the way, at the line that adds it, and what to write instead."""
+    """The finding counts the duplicates, points to the line that adds the constraint, and advises what to write."""
     unique_over_duplicates(orders)
     report = orders.check(rows=500)
-    [found] = [one for one in report.failing if one.finding.id == "unique-over-duplicates"]
+    [result] = [candidate for candidate in report.failing if candidate.finding.id == "unique-over-duplicates"]
     [filled] = report.filled
-    told = re.search(r"(\d+) extras in (\d+) rows, key \(customer, no\)", found.finding.message)
+    counts = re.search(r"(\d+) extras in (\d+) rows, key \(customer, no\)", result.finding.message)
 
-    assert told is not None, found.finding.message
-    assert filled.exact + filled.divergent == int(told[1]) > 0
-    assert filled.rows == int(told[2]) >= 500
-    assert 'op.archive_duplicates("orders", ["customer", "no"])' in found.finding.help
-    line = (orders.directory / str(found.place.file)).read_text().splitlines()[int(found.place.line or 0) - 1]
+    assert counts is not None, result.finding.message
+    assert filled.exact + filled.divergent == int(counts[1]) > 0
+    assert filled.rows == int(counts[2]) >= 500
+    assert 'op.archive_duplicates("orders", ["customer", "no"])' in result.finding.help
+    line = (orders.directory / str(result.place.file)).read_text().splitlines()[int(result.place.line or 0) - 1]
     assert "create_unique_constraint" in line

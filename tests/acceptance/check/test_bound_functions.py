@@ -1,4 +1,4 @@
-"""Revisions whose upgrade() and downgrade() are bound in other ways than by a ``def`` of that name."""
+"""Revisions that bind upgrade() and downgrade() in other ways than with a ``def`` of that name."""
 
 import sys
 
@@ -31,7 +31,7 @@ def _nothing():
 
 @pytest.fixture
 def bound(orders):
-    """Write a revision whose functions are bound by these lines, in a project that has the table."""
+    """Write a revision that binds its functions with these lines, into a project that has the table."""
 
     def write(lines):
         (orders.versions / "b2.py").write_text(f"{REVISION}\n{lines}\n")
@@ -55,14 +55,14 @@ def bound(orders):
     ],
 )
 def test_a_way_back_that_is_bound_is_tried(bound, failing, lines):
-    """However the name is bound, what it means is run, and a working way back is in order."""
+    """However the name is bound, its function is called, and a working downgrade is no finding."""
     assert [] == failing(bound(lines).check(rows=20))
 
 
-@pytest.mark.parametrize("how", ["from ways import down as downgrade", "from ways import *"])
-def test_a_way_back_that_is_imported_is_tried(bound, failing, monkeypatch, how):
-    """A function of another module is run as well, whether its name is imported or comes with all others."""
-    project = bound(f"{how}\nupgrade = _up")
+@pytest.mark.parametrize("import_", ["from ways import down as downgrade", "from ways import *"])
+def test_a_way_back_that_is_imported_is_tried(bound, failing, monkeypatch, import_):
+    """A function of another module is called too, with a named import or a star import."""
+    project = bound(f"{import_}\nupgrade = _up")
     monkeypatch.syspath_prepend(project.directory)
     monkeypatch.delitem(sys.modules, "ways", raising=False)
     (project.directory / "ways.py").write_text(
@@ -72,7 +72,7 @@ def test_a_way_back_that_is_imported_is_tried(bound, failing, monkeypatch, how):
 
 
 @pytest.mark.parametrize(
-    ("down", "found", "line"),
+    ("down", "finding", "line"),
     [
         ("_broken", "downgrade-fails", 'raise RuntimeError("broken")'),
         ("None", "downgrade-fails", "downgrade = None"),
@@ -80,14 +80,18 @@ def test_a_way_back_that_is_imported_is_tried(bound, failing, monkeypatch, how):
         ("_without", "irreversible", "downgrade = _without"),
     ],
 )
-def test_what_is_wrong_with_a_bound_way_back_is_found(bound, down, found, line):
-    """A way back that fails, leaves something behind or does not exist is told, at the line that says so."""
+def test_what_is_wrong_with_a_bound_way_back_is_found(bound, down, finding, line):
+    """A downgrade that fails, leaves something behind or does not exist is reported at the line that binds it."""
     project = bound(f"upgrade = _up\ndowngrade = {down}")
-    told = [(one.finding.id, one.place.line) for one in project.check(rows=20).findings if one.rule == "way-back"]
+    reported = [
+        (result.finding.id, result.place.line)
+        for result in project.check(rows=20).findings
+        if result.rule == "way-back"
+    ]
     lines = (project.versions / "b2.py").read_text().splitlines()
-    assert [(found, next(n for n, text in enumerate(lines, 1) if text.strip() == line))] == told
+    assert [(finding, next(n for n, text in enumerate(lines, 1) if text.strip() == line))] == reported
 
 
 def test_a_way_back_that_is_missing_is_still_missing(bound, failing):
-    """A name that nothing binds is no way back."""
+    """A name that nothing binds is not a downgrade."""
     assert [("no-way-back", "b2")] == failing(bound("upgrade = _up").check(rows=20))

@@ -1,4 +1,4 @@
-"""What the check does with good projects, and what it leaves alone."""
+"""What the check does with good projects, and what it does not disturb."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ KEY = '["customer", "no"]'
 
 
 def enforce(project, **arguments):
-    """Add a revision that cleans the table and makes the key unique, with its way back."""
+    """Add a revision that cleans the table and makes the key unique, and its downgrade."""
     more = "".join(f", {name}={value!r}" for name, value in arguments.items())
     return project.add(
         "b2",
@@ -30,7 +30,7 @@ def enforce(project, **arguments):
 
 
 def test_our_directives_pass_with_every_shape_of_duplicates(orders, failing):
-    """Exact and divergent duplicates and NULLs are archived, brought back as they were, and archived again."""
+    """Exact and divergent duplicates and NULLs are archived, restored as they were, and archived again."""
     enforce(orders, divergent="archive")
     report = orders.check()
     [filled] = report.filled
@@ -39,19 +39,19 @@ def test_our_directives_pass_with_every_shape_of_duplicates(orders, failing):
     assert filled.divergent > 0
 
 
-def test_a_refusal_that_was_asked_for_is_told_and_does_not_fail(orders, failing):
+def test_a_refusal_that_the_revision_asks_for_does_not_fail(orders, failing):
     """A directive that refuses divergent duplicates does so, and is tried again without them."""
     enforce(orders)
     report = orders.check()
     [filled] = report.filled
     assert [] == failing(report), report
-    assert ["refused-as-told"] == [one.finding.id for one in report.findings if one.rule == "round-trip"]
+    assert ["refused-as-told"] == [result.finding.id for result in report.findings if result.rule == "round-trip"]
     assert 0 == filled.divergent
     assert filled.exact > 0
 
 
 def test_children_that_reference_extras_are_among_the_rows(orders, failing):
-    """Rows that reference extras are refused, or follow where the revision says so, and come back."""
+    """Rows that reference extras are refused, or, if the revision says so, follow the survivor and come back."""
     orders.add(
         "a2",
         'op.execute("CREATE TABLE lines (id serial PRIMARY KEY, ref bigint REFERENCES orders ON DELETE CASCADE)")',
@@ -75,14 +75,14 @@ def test_children_that_reference_extras_are_among_the_rows(orders, failing):
     ],
     ids=["raw index", "op.create_index", "expression and predicate", "raw constraint", "primary key"],
 )
-def test_uniqueness_is_seen_in_the_catalog_however_it_was_written(orders, up):
-    """Whatever makes a table unique that was there before is tried on duplicates."""
+def test_uniqueness_is_read_from_the_catalog_however_it_was_written(orders, up):
+    """Every way to make an existing table unique is tried on duplicates."""
     orders.add("b2", up, "raise NotImplementedError")
-    assert "unique-over-duplicates" in {one.finding.id for one in orders.check().failing}
+    assert "unique-over-duplicates" in {result.finding.id for result in orders.check().failing}
 
 
-def test_an_index_may_call_what_its_revision_makes(orders, failing):
-    """A function that comes with the index cannot be asked beforehand; the build meets the rows all the same."""
+def test_an_index_may_call_what_its_revision_creates(orders, failing):
+    """A function created together with the index cannot be used for counting before; the build still meets the rows."""
     orders.add(
         "b2",
         """
@@ -96,7 +96,7 @@ def test_an_index_may_call_what_its_revision_makes(orders, failing):
 
 
 def test_a_downgrade_that_committed_before_it_failed(orders, failing):
-    """What a failed downgrade has left behind does not disturb the revisions after it."""
+    """What a failed downgrade leaves behind does not affect the later revisions."""
     orders.add(
         "b2",
         'op.add_column("orders", sa.Column("paid", sa.Boolean))',
@@ -114,8 +114,8 @@ def test_a_downgrade_that_committed_before_it_failed(orders, failing):
     assert [("downgrade-fails", "b2")] == failing(orders.check())
 
 
-def test_a_table_that_the_same_revision_makes_is_no_matter(project, failing):
-    """A unique constraint of a new table has no rows to stumble over."""
+def test_a_table_that_the_same_revision_creates_is_not_filled(project, failing):
+    """A unique constraint of a new table cannot be violated by existing rows."""
     project.add("a1", 'op.create_table("t", sa.Column("k", sa.Integer, unique=True))', 'op.drop_table("t")')
     report = project.check()
     assert [] == failing(report), report
@@ -123,7 +123,7 @@ def test_a_table_that_the_same_revision_makes_is_no_matter(project, failing):
 
 
 def test_the_configured_database_is_not_touched(orders, database_url, sql, monkeypatch):
-    """Whatever URL the config and the environment have, revisions run in the scratch database alone."""
+    """Whatever URL the config and the environment have, revisions only run in the scratch database."""
     sql("CREATE TABLE orders (precious int); INSERT INTO orders VALUES (1)")
     monkeypatch.setenv("DATABASE_URL", database_url)
     with orders.ini.open("a") as ini:
@@ -148,14 +148,14 @@ with engine.connect() as connection:
 
 
 def test_no_scratch_database_is_left(orders, failing, sql):
-    """What the check made on a server that is not its own it drops, also after a failure."""
+    """The check drops its databases on a server that is not its own, even after a failure."""
     orders.add("b2", 'op.execute("SELECT 1/0")')
     assert [("no-way-back", "b2"), ("upgrade-fails", "b2")] == failing(orders.check())
     assert [(0,)] == sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'dupe_audit_check_%'")
 
 
-def test_a_branchy_history_is_walked(project, failing):
-    """Branches and their merge are applied and undone one by one, whichever way the ids sort."""
+def test_a_history_with_branches_is_checked(project, failing):
+    """Branches and their merge are applied and undone one by one, however their ids sort."""
     project.add("a1", 'op.create_table("a", sa.Column("k", sa.Integer))', 'op.drop_table("a")')
     project.add("z2", 'op.create_table("b", sa.Column("k", sa.Integer))', 'op.drop_table("b")')
     project.add("b3", 'op.create_table("c", sa.Column("k", sa.Integer))', 'op.drop_table("c")', after="a1")
@@ -168,7 +168,7 @@ def test_a_branchy_history_is_walked(project, failing):
 
 
 def test_only_the_range_that_is_asked_for_is_checked(orders, failing):
-    """What comes before --from is applied and not judged, and what comes after --to is not looked at."""
+    """Revisions up to --from are applied and not judged, and revisions after --to are ignored."""
     orders.add("b2", 'op.add_column("orders", sa.Column("paid", sa.Boolean))')
     orders.add("c3", 'op.add_column("orders", sa.Column("sent", sa.Boolean))', 'op.drop_column("orders", "sent")')
     orders.add("d4", 'op.add_column("orders", sa.Column("seen", sa.Boolean))')
@@ -177,17 +177,17 @@ def test_only_the_range_that_is_asked_for_is_checked(orders, failing):
     assert [] == failing(report), report
 
 
-def test_code_is_checked_where_no_revision_is(orders, failing):
-    """With nothing after --from, models and writers are judged by the schema as it stands."""
+def test_code_is_checked_without_any_revision(orders, failing):
+    """With no revision after --from, models and writers are judged by the schema at --from."""
     (orders.directory / "writer.sql").write_text("INSERT INTO orders (no) VALUES (1) ON CONFLICT (no) DO NOTHING;\n")
     report = orders.check(from_="a1", writers=["writer.sql"])
     assert () == report.revisions
     assert [("no-arbiter", None)] == failing(report), report
 
 
-@pytest.mark.parametrize(("configured", "found"), [("", 1), ("include_object=ours, ", 0), ("include_name=named, ", 0)])
-def test_what_env_py_leaves_out_is_not_compared_with_the_models(orders, configured, found):
-    """An index that Alembic is told to leave alone, such as one that a DBA made, need not be in the models."""
+@pytest.mark.parametrize(("configured", "count"), [("", 1), ("include_object=ours, ", 0), ("include_name=named, ", 0)])
+def test_what_env_py_leaves_out_is_not_compared_with_the_models(orders, configured, count):
+    """An index that Alembic is told to ignore, such as one that a DBA created, need not be in the models."""
     orders.add(
         "b2",
         """
@@ -208,21 +208,21 @@ def named(name, type_, parents):
     return not (type_ == "index" and name.startswith("dba_") and parents["table_name"] == "orders")
 """,
     )
-    told = [one.finding.id for one in orders.check().findings if one.rule == "models"]
-    assert ["unique-missing-in-models"] * found == told
+    ids = [result.finding.id for result in orders.check().findings if result.rule == "models"]
+    assert ["unique-missing-in-models"] * count == ids
 
 
 def test_a_revision_that_says_it_has_no_way_back_is_believed(orders, failing):
-    """NotImplementedError in downgrade() is told as an info, and the next revision is checked all the same."""
+    """NotImplementedError in downgrade() is reported as an info, and the next revision is still checked."""
     orders.add("b2", 'op.drop_column("orders", "note")', 'raise NotImplementedError("the notes are gone")')
     orders.add("c3", 'op.add_column("orders", sa.Column("sent", sa.Boolean))', 'op.drop_column("orders", "sent")')
     report = orders.check()
     assert [] == failing(report), report
-    assert ["irreversible"] == [one.finding.id for one in report.findings if one.rule == "way-back"]
+    assert ["irreversible"] == [result.finding.id for result in report.findings if result.rule == "way-back"]
 
 
 def test_a_data_migration_meets_rows(orders, failing):
-    """A revision that reads and writes rows in Python runs on a filled table where it also makes a key unique."""
+    """A revision that reads and writes rows in Python runs on a filled table if it also makes a key unique."""
     orders.add(
         "b2",
         """
@@ -238,13 +238,13 @@ def test_a_data_migration_meets_rows(orders, failing):
         """,
     )
     report = orders.check()
-    # It makes every key unique by changing it, which its downgrade does not take back.
+    # It makes every key unique by changing it, which its downgrade does not undo.
     assert [("rows-lost", "b2")] == failing(report), report
 
 
 @pytest.mark.parametrize("where", ["env.py", "revision"])
 def test_an_upgrade_that_is_not_committed_fails(orders, failing, where):
-    """Alembic ends with 0 where a transaction was begun behind its back, and what it did is gone; the check says so."""
+    """The check reports that an upgrade was never committed, although Alembic exits with 0."""
     if where == "env.py":
         early = "        connection.exec_driver_sql('SELECT 1')\n"
         orders.env(orders.template.replace("        context.configure(conn", f"{early}        context.configure(conn"))
@@ -258,7 +258,7 @@ def test_an_upgrade_that_is_not_committed_fails(orders, failing, where):
 
 
 def test_an_engine_that_a_module_keeps(orders, failing):
-    """An engine with a pool, which outlives every scratch database, comes to each of them anew."""
+    """An engine with a pool outlives every scratch database, and connects to each new one."""
     module = "engine_of_a_module"
     (orders.directory / f"{module}.py").write_text(
         'from sqlalchemy import create_engine\nengine = create_engine("postgresql+psycopg://nobody@no.such.host/x")\n'
@@ -276,7 +276,7 @@ def test_an_engine_that_a_module_keeps(orders, failing):
 
 
 def test_a_project_may_be_configured_in_pyproject(orders, failing):
-    """Without an alembic.ini, what pyproject.toml says under tool.alembic is the configuration."""
+    """Without an alembic.ini, the section tool.alembic of pyproject.toml is the configuration."""
     orders.ini.unlink()
     (orders.directory / "pyproject.toml").write_text('[tool.alembic]\nscript_location = "%(here)s/migrations"\n')
     report = orders.check()
@@ -285,7 +285,7 @@ def test_a_project_may_be_configured_in_pyproject(orders, failing):
 
 
 def test_a_project_may_bring_its_own_rows(orders, failing):
-    """SQL called after a revision fills the table instead, and decides what the revision meets."""
+    """SQL named after a revision fills the table instead, and decides which rows the revision meets."""
     orders.add(
         "b2",
         'op.create_unique_constraint("once", "orders", ["customer", "no"])',
@@ -297,7 +297,7 @@ def test_a_project_may_bring_its_own_rows(orders, failing):
     (seeds / "b2.sql").write_text("INSERT INTO orders (customer, no) SELECT n, n FROM generate_series(1, 7) AS n")
     report = orders.check(seed_sql=seeds)
     assert [] == failing(report), report
-    assert [7] == [one.rows for one in report.filled]
+    assert [7] == [filled.rows for filled in report.filled]
 
     (seeds / "b2.sql").write_text("INSERT INTO orders (customer, no) VALUES (1, 1), (1, 1), (1, 1)")
     report = orders.check(seed_sql=seeds)
@@ -314,11 +314,11 @@ def test_a_finding_can_be_accepted_in_the_revision_and_on_the_command_line(order
     file.write_text("# dupe-audit: accept no-way-back\n" + file.read_text())
     report = orders.check()
     assert [("several-heads", "b2")] == failing(report)
-    assert ["no-way-back"] == [one.finding.id for one in report.findings if one.accepted and one.rule != "squawk"]
+    assert ["no-way-back"] == [result.finding.id for result in report.findings if result.accepted]
 
 
-def test_pending_revisions_and_the_duplicates_that_wait_for_them(orders, failing, database_url, sql):
-    """Against a database, the revisions that it lacks are told, and how many extras wait there."""
+def test_pending_revisions_and_the_duplicates_that_would_stop_them(orders, failing, database_url, sql):
+    """With --against, the revisions that a database lacks are reported, and how many extras would stop them."""
     enforce(orders, divergent="archive")
     sql(
         "CREATE TABLE alembic_version (version_num varchar(32)); INSERT INTO alembic_version VALUES ('a1');"
@@ -329,13 +329,13 @@ def test_pending_revisions_and_the_duplicates_that_wait_for_them(orders, failing
     report = orders.check(against=url)
     assert {("revision-pending", "b2"), ("duplicates-in-wait", "b2")} == set(failing(report))
     assert "1 extra under" in next(
-        one.finding.message for one in report.failing if one.finding.id == "duplicates-in-wait"
+        result.finding.message for result in report.failing if result.finding.id == "duplicates-in-wait"
     )
     assert [(3,)] == sql("SELECT count(*) FROM orders")
 
 
 def test_no_value_is_in_a_report(orders):
-    """The reason of a failure is the server's first line, without the key values of its DETAIL."""
+    """The reason of a failure is the server's first line, without the key values in its DETAIL."""
     orders.add("b2", 'op.execute("CREATE UNIQUE INDEX once ON orders (customer, no)")', 'op.drop_index("once")')
     report = orders.check()
     assert "unique-over-duplicates" in str(report)
@@ -351,37 +351,48 @@ def test_the_same_seed_finds_the_same(orders):
 
 
 def test_the_command_reports_and_ends_as_the_contract_says(orders, dupe_audit_here):
-    """The command prints the report alone on stdout, and ends with 1 where something fails."""
+    """The command prints only the report on stdout, and exits with 1 if a finding fails the check."""
     orders.add("b2", 'op.add_column("orders", sa.Column("paid", sa.Boolean))')
-    done = dupe_audit_here(
-        "check", "--server", orders.server, "--format", "json", "--rows", "50", "--accept", "squawk", code=1
-    )
+    done = dupe_audit_here("check", "--server", orders.server, "--format", "json", "--rows", "50", code=1)
     report = json.loads(done.stdout)
-    assert ["no-way-back"] == [one["id"] for one in report["findings"] if one["id"] != "squawk"]
-    assert re.search(r"scratch databases .* beside database postgres on .* as postgres", done.stderr)
-    dupe_audit_here("check", "--server", orders.server, "--to", "a1", "--accept", "squawk")
+    assert ["no-way-back"] == [result["id"] for result in report["findings"]]
+    assert re.search(r"scratch databases .* on the server of database postgres on .* as postgres", done.stderr)
+    dupe_audit_here("check", "--server", orders.server, "--to", "a1")
 
 
 def test_one_check_writes_several_reports(orders, dupe_audit_here):
-    """Other formats go to files beside what is printed; one that is not there, or not writable, is told."""
-    given = ("check", "--server", orders.server, "--accept", "squawk")
-    dupe_audit_here(*given, "--report", "sarif=a.sarif", "--report", "junit=a.xml")
+    """Other formats are written to files in addition; an unknown format or an unwritable file is refused."""
+    arguments = ("check", "--server", orders.server)
+    dupe_audit_here(*arguments, "--report", "sarif=a.sarif", "--report", "junit=a.xml")
     assert "2.1.0" == json.loads((orders.directory / "a.sarif").read_text())["version"]
     assert (orders.directory / "a.xml").read_text().startswith("<?xml")
-    assert "FORMAT=FILE" in dupe_audit_here(*given, "--report", "html=a.html", code=2).stderr
-    assert "cannot be written" in dupe_audit_here(*given, "--report", "json=no/where.json", code=3).stderr
+    assert "FORMAT=FILE" in dupe_audit_here(*arguments, "--report", "html=a.html", code=2).stderr
+    assert "cannot be written" in dupe_audit_here(*arguments, "--report", "json=no/where.json", code=3).stderr
 
 
 def test_every_rule_is_run_or_says_why_not(orders):
     """The report has each rule once."""
-    rules = [one.rule for one in orders.check().rules]
+    rules = [rule.rule for rule in orders.check().rules]
     assert rules == list(dict.fromkeys(rules))
     assert {"one-head", "way-back", "round-trip", "locks", "invalid-index", "models", "pending", "writers"} < set(rules)
     assert len(CHECK) > len(rules)
 
 
+def test_squawk_runs_only_if_asked_for(orders, failing, dupe_audit_here):
+    """With squawk installed, its opinions fail a clean project only with --squawk."""
+    report = orders.check()
+    assert [] == failing(report), report
+    assert {"squawk": "not asked for: --squawk"} == {
+        rule.rule: rule.skipped for rule in report.rules if rule.rule == "squawk"
+    }
+    report = orders.check(squawk=True)
+    assert {("squawk", "a1")} == set(failing(report))
+    assert [None] == [rule.skipped for rule in report.rules if rule.rule == "squawk"]
+    assert "[squawk]" in dupe_audit_here("check", "--server", orders.server, "--squawk", code=1).stdout
+
+
 def test_an_interrupted_check_leaves_nothing(orders, sql):
-    """Ctrl-C in the middle of a directive ends with 130 in a sentence, and no scratch database is left."""
+    """Ctrl-C in the middle of a directive ends with exit code 130, no traceback, and no scratch database."""
     enforce(orders, divergent="archive")
     working = "query LIKE '%archive_%' AND datname LIKE 'dupe_audit_check_%' AND pid <> pg_backend_pid()"
     command = [sys.executable, "-m", "dupe_audit.cli", "check", "--server", orders.server]
@@ -389,14 +400,14 @@ def test_an_interrupted_check_leaves_nothing(orders, sql):
         while process.poll() is None and not sql(f"SELECT 1 FROM pg_stat_activity WHERE {working}"):
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)
-    assert 130 == process.returncode, said
-    assert "Traceback" not in said[1]
+        output = process.communicate(timeout=60)
+    assert 130 == process.returncode, output
+    assert "Traceback" not in output[1]
     assert [(0,)] == sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'dupe_audit_check_%'")
 
 
 def test_the_process_is_left_as_it_was(orders):
-    """Neither listeners nor environment variables nor log handlers stay behind."""
+    """No listener, environment variable or log handler remains."""
     before = dict(os.environ), list(logging.root.handlers), logging.root.manager.disable
     check(orders.ini, server=orders.server)
     assert before == (dict(os.environ), list(logging.root.handlers), logging.root.manager.disable)

@@ -1,4 +1,4 @@
-"""What a project's env.py is given, and what of it the check can follow."""
+"""What the check passes to a project's env.py, and which kinds of env.py it supports."""
 
 import pytest
 
@@ -22,7 +22,7 @@ with engine.connect() as connection:
         context.run_migrations()
 """
 
-#: as the template multidb does: all connections first, and each in a transaction until all are migrated
+#: like the template multidb: opens all connections first, each in a transaction until all are migrated
 SEVERAL = """
 from contextlib import ExitStack
 from alembic import context
@@ -39,7 +39,7 @@ with ExitStack() as stack:
         connection.commit()
 """
 
-#: as Alembic's cookbook has it: a schema for each tenant, and the version table in it
+#: as in Alembic's cookbook: one schema per tenant, with the version table in it
 TENANT = """
 from alembic import context
 from sqlalchemy import create_engine, pool
@@ -54,7 +54,7 @@ with engine.connect() as connection:
         context.run_migrations()
 """
 
-#: the same by what the server is told when a session begins
+#: the same through a connection option of the session
 OPTIONS = """
 from alembic import context
 from sqlalchemy import create_engine, pool
@@ -77,31 +77,31 @@ def with_url(project, url):
 
 
 @pytest.mark.parametrize("server", ["postgresql", "postgres", "postgresql+psycopg"])
-def test_the_url_that_env_py_sees_names_a_driver_that_is_there(orders, server):
-    """Without a name, SQLAlchemy 2.0 would look for psycopg2, which nobody has to have."""
+def test_the_url_that_env_py_gets_names_an_installed_driver(orders, server):
+    """Without a driver in the URL, SQLAlchemy 2.0 would look for psycopg2, which need not be installed."""
     with_url(orders, "driver://user:pass@localhost/dbname")
     orders.env(GENERIC)
     bare = orders.server.partition("://")[2]
     assert orders.check(server=f"{server}://{bare}").ok
-    seen = (orders.directory / "said").read_text().split()
-    assert {"postgresql+psycopg"} == {one.partition("://")[0] for one in seen}
+    urls = (orders.directory / "said").read_text().split()
+    assert {"postgresql+psycopg"} == {url.partition("://")[0] for url in urls}
 
 
 @pytest.mark.parametrize(
-    ("own", "seen"),
+    ("own", "driver"),
     [
         ("postgresql+psycopg_async://app@db/shop", "postgresql+psycopg_async"),
         ("postgresql+no_such_driver://app@db/shop", "postgresql+psycopg"),
         ("postgresql://%(nothing)s@db/shop", "postgresql+psycopg"),
     ],
 )
-def test_a_driver_that_the_project_names_stays_if_it_is_there(own, seen):
-    """An env.py that makes an asynchronous engine of the URL may count on it."""
-    assert f"{seen}://u:p%40w@h:1/d" == in_terms_of(own, "postgresql+psycopg://u:p%40w@h:1/d")
+def test_the_projects_own_driver_is_kept_if_it_is_installed(own, driver):
+    """An env.py that creates an asynchronous engine from the URL may depend on it."""
+    assert f"{driver}://u:p%40w@h:1/d" == in_terms_of(own, "postgresql+psycopg://u:p%40w@h:1/d")
 
 
 def test_an_env_py_that_migrates_several_databases_is_refused(orders, dupe_audit_here):
-    """They would all be led to one, where the second would wait for the first, and for ever."""
+    """All would be redirected to one, where the second would wait for the first forever."""
     urls = ["postgresql+psycopg://app@db1/shop", "postgresql+psycopg://app@db1:5433/ledger"]
     orders.env(SEVERAL.format(urls=urls, migrated=2))
     done = dupe_audit_here("check", "--server", orders.server, code=3)
@@ -115,14 +115,14 @@ def test_an_env_py_that_migrates_several_databases_is_refused(orders, dupe_audit
         (["postgresql+psycopg://app@db1/shop", "postgresql+psycopg://reader@db1/shop"], 1),
     ],
 )
-def test_an_env_py_may_open_other_connections_than_the_one_that_it_migrates(orders, urls, migrated):
-    """It looks for something there, in the same database or in another one."""
+def test_an_env_py_may_open_other_connections_than_the_one_it_migrates(orders, urls, migrated):
+    """It reads something through them, in the same database or in another one."""
     orders.env(SEVERAL.format(urls=urls, migrated=migrated))
     assert orders.check().ok
 
 
 def test_an_env_py_may_migrate_the_same_database_twice(orders):
-    """It runs the revisions in each of two schemas, over an engine for each."""
+    """It applies the revisions in each of two schemas, with one engine per schema."""
     tenants = SEVERAL.replace("        connection.begin()\n", "").replace(
         "        context.configure(",
         """        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS tenant{several.index(connection)}")
@@ -138,7 +138,7 @@ def test_an_env_py_may_migrate_the_same_database_twice(orders):
 
 @pytest.mark.parametrize("env", [TENANT, OPTIONS])
 def test_the_version_table_is_read_where_the_migration_finds_it(orders, env):
-    """A search_path that env.py sets leads to it, in a session that another one knows nothing of."""
+    """It is found through a search_path that env.py sets only in its own session."""
     orders.env(env)
     report = orders.check()
     assert report.ok, str(report)
@@ -154,7 +154,7 @@ def test_the_version_table_of_against_is_read_where_the_migration_finds_it(order
 
 
 def test_a_usual_version_table_of_against_is_read_where_its_own_session_finds_it(orders, database_url, sql):
-    """There, a role of the application may have a search_path that the scratch database knows nothing of."""
+    """A role in that database may have a search_path that the scratch database does not have."""
     sql("CREATE SCHEMA app; CREATE TABLE app.alembic_version (version_num text)")
     sql("INSERT INTO app.alembic_version VALUES ('a1')")
     report = orders.check(against=f"{database_url}{'&' if '?' in database_url else '?'}options=-csearch_path%3Dapp")

@@ -1,10 +1,10 @@
-"""What a revision leaves behind that is not in the table which it works on."""
+"""What a revision leaves behind outside the rows of its table."""
 
 KEY = '["customer", "no"]'
 
 
 def test_the_index_of_a_failed_concurrent_build_is_found(orders, failing):
-    """Duplicates stop the build, which commits by itself, and the invalid index that it leaves is told besides."""
+    """Duplicates stop the build, which commits by itself, and the invalid index that it leaves is reported too."""
     orders.add(
         "b2",
         f"""
@@ -15,12 +15,12 @@ def test_the_index_of_a_failed_concurrent_build_is_found(orders, failing):
     )
     report = orders.check()
     assert [("invalid-index-left", "b2"), ("unique-over-duplicates", "b2")] == sorted(failing(report))
-    [left] = [one.finding.message for one in report.failing if one.finding.id == "invalid-index-left"]
-    assert "index once on public.orders" in left
+    [messages] = [result.finding.message for result in report.failing if result.finding.id == "invalid-index-left"]
+    assert "index once on public.orders" in messages
 
 
 def test_a_failure_that_is_rolled_back_leaves_no_index(orders, failing):
-    """Within a transaction nothing of a failed build is left, and there is nothing to tell but the failure."""
+    """A failed build in a transaction leaves nothing behind, so only the failure is reported."""
     orders.add(
         "b2",
         f'op.create_index("once", "orders", {KEY}, unique=True)',
@@ -41,7 +41,7 @@ op.execute(
 
 
 def test_the_log_of_a_trigger_does_not_fail_the_check(orders, failing):
-    """Duplicates that leave and come back are entries in a log, which is told and is no loss."""
+    """Duplicates that are removed and restored leave entries in a log, which are reported and are not a loss."""
     orders.add("b2", AUDIT, 'op.execute("DROP TRIGGER audited ON orders; DROP TABLE audit; DROP FUNCTION audited")')
     orders.add(
         "c3",
@@ -50,7 +50,7 @@ def test_the_log_of_a_trigger_does_not_fail_the_check(orders, failing):
         f'op.drop_unique_constraint_online("once", "orders")\nop.restore_duplicates("orders", {KEY})',
     )
     report = orders.check(x=["dupe_audit.accept=delete-trigger"])
-    [gained] = [one.finding for one in report.findings if one.finding.id == "rows-gained"]
+    [gained] = [result.finding for result in report.findings if result.finding.id == "rows-gained"]
 
     assert [] == failing(report), report
     assert "info" == gained.severity

@@ -1,4 +1,4 @@
-"""Uniqueness that comes together with another name, or with another table under the same name."""
+"""Uniqueness that is added together with a new name, or with a new table under the same name."""
 
 import pytest
 
@@ -28,7 +28,7 @@ RENAMED_IN_EXPRESSION = (
     op.alter_column("orders", "abs", new_column_name="customer")
     """,
 )
-MADE_ANEW = (
+RECREATED = (
     """
     op.execute(
         "CREATE TABLE orders_new (id int PRIMARY KEY, customer int NOT NULL, day date, UNIQUE (customer, day));"
@@ -58,7 +58,7 @@ RENAMED_TABLE = (
 
 @pytest.fixture
 def project(project):
-    """A project whose first revision makes a table."""
+    """A project whose first revision creates a table."""
     project.add("a1", *ORDERS)
     return project
 
@@ -68,34 +68,34 @@ def project(project):
     [
         (RENAMED_COLUMN, "(client, day)"),
         (RENAMED_IN_EXPRESSION, "(abs(abs), day) WHERE abs > 0"),
-        (MADE_ANEW, "(customer, day)"),
+        (RECREATED, "(customer, day)"),
         (IN_A_BATCH, "(customer, day)"),
         (RENAMED_TABLE, "(customer, day)"),
     ],
-    ids=["a column renamed", "in an expression", "the table made anew", "in a batch", "the table renamed"],
+    ids=["a column renamed", "in an expression", "the table re-created", "in a batch", "the table renamed"],
 )
 def test_duplicates_stop_it_under_whatever_name(project, revision, key):
-    """The table is filled with duplicates as it was before, and they are found in the key as the revision has it."""
+    """The table is filled as it was before, and its duplicates are counted under the key that the revision adds."""
     project.add("b2", *revision)
     report = project.check()
-    told = [one.finding for one in report.failing if one.finding.id == "unique-over-duplicates"]
-    [filled] = [one for one in report.filled if one.table == "public.orders"]
+    stopped = [result.finding for result in report.failing if result.finding.id == "unique-over-duplicates"]
+    [filled] = [filled for filled in report.filled if filled.table == "public.orders"]
 
-    assert 1 == len(told), [one.finding.message for one in report.failing]
+    assert 1 == len(stopped), [result.finding.message for result in report.failing]
     assert filled.exact + filled.divergent > 0
-    assert f"{filled.exact + filled.divergent} extras in {filled.rows} rows, key {key}" in told[0].message
+    assert f"{filled.exact + filled.divergent} extras in {filled.rows} rows, key {key}" in stopped[0].message
 
 
 def test_the_advice_has_the_names_that_the_revision_gives(project):
-    """What to write instead stands behind the renaming, so it says the new names."""
+    """The advised directives come after the renaming, so they use the new names."""
     project.add("b2", RENAMED_COLUMN[0] + '    op.rename_table("orders", "purchases")\n', "raise NotImplementedError")
-    told = [one.finding.help for one in project.check().failing if one.finding.id == "unique-over-duplicates"]
-    assert 1 == len(told)
-    assert 'op.archive_duplicates("purchases", ["client", "day"])' in told[0]
+    helps = [result.finding.help for result in project.check().failing if result.finding.id == "unique-over-duplicates"]
+    assert 1 == len(helps)
+    assert 'op.archive_duplicates("purchases", ["client", "day"])' in helps[0]
 
 
-def test_a_table_made_anew_as_unique_as_before_makes_no_trip(project):
-    """A primary key that only comes again with its table is nothing new, so the table need not be filled for it."""
+def test_a_recreated_table_as_unique_as_before_makes_no_trip(project):
+    """A primary key that is only re-created with its table is not new, so the table need not be filled."""
     anew = (
         "CREATE TABLE x (id int PRIMARY KEY, customer int NOT NULL, day date); DROP TABLE orders; "
         "ALTER TABLE x RENAME TO orders; ALTER INDEX x_pkey RENAME TO orders_pkey"
@@ -113,7 +113,7 @@ def test_a_table_made_anew_as_unique_as_before_makes_no_trip(project):
     ids=["constraint", "index"],
 )
 def test_a_table_is_renamed_and_made_unique_without_harm(project, failing, unique):
-    """What no duplicate can violate is proven in the table under its new name."""
+    """A key that no duplicate can violate is verified in the table under its new name."""
     project.add(
         "b2",
         f'op.rename_table("orders", "purchases")\n{unique}',
@@ -125,4 +125,4 @@ def test_a_table_is_renamed_and_made_unique_without_harm(project, failing, uniqu
     )
     report = project.check()
     assert [] == failing(report), report
-    assert ["public.orders"] == [one.table for one in report.filled]
+    assert ["public.orders"] == [filled.table for filled in report.filled]

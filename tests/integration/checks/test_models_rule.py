@@ -1,4 +1,4 @@
-"""Models of SQLAlchemy against a real catalog: what SQLAlchemy makes is the same, and each difference is told."""
+"""SQLAlchemy models against a real catalog: what SQLAlchemy creates is equal, and each difference is reported."""
 
 import dataclasses
 import re
@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-from dupe_audit.checks.evidence import Evidence, Revision, Step
+from dupe_audit.checks.evidence import EmptyTrip, Evidence, Revision
 from dupe_audit.checks.rules.models import check
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.schema.facts import Catalog
@@ -32,12 +32,12 @@ CONVENTION = {"uq": "uq_%(table_name)s_%(column_0_N_name)s", "ix": "ix_%(column_
 
 
 def compared(final: Catalog, *metadata: MetaData, **evidence):
-    blank = {"heads": (), "revisions": (), "steps": (), "trips": ()}
-    return list(check(Evidence(**(blank | evidence), final=final, metadata=metadata)))
+    blank = {"heads": (), "revisions": (), "empty_trips": (), "seeded_trips": ()}
+    return list(check(Evidence(**(blank | evidence), final_schema=final, metadata=metadata)))
 
 
-def told(found):
-    return [(one.finding.id, one.finding.message.rsplit(": ", 1)[-1].rstrip(".")) for one in found]
+def ids_and_subjects(results):
+    return [(result.finding.id, result.finding.message.rsplit(": ", 1)[-1].rstrip(".")) for result in results]
 
 
 def t(*items, metadata=None, **options):
@@ -47,8 +47,8 @@ def t(*items, metadata=None, **options):
     return table.metadata
 
 
-def test_what_sqlalchemy_makes_is_what_it_declares(conn, sql):
-    """A database made from the models gives no finding, whatever way the models say unique."""
+def test_what_sqlalchemy_creates_is_what_it_declares(conn, sql):
+    """A database created from the models gives no finding, however the models declare uniqueness."""
     sql("CREATE SCHEMA apart")
     metadata = MetaData(naming_convention=CONVENTION)
     Table("u", metadata, Column("k", Text, unique=True), Column("i", Text, unique=True, index=True), Column("p", Text))
@@ -74,17 +74,17 @@ def test_what_sqlalchemy_makes_is_what_it_declares(conn, sql):
     metadata.create_all(conn)
 
     final = snapshot(conn)
-    assert 12 == len([one for one in final.indexes if one.unique])
-    assert [] == told(compared(final, metadata))
+    assert 12 == len([index for index in final.indexes if index.unique])
+    assert [] == ids_and_subjects(compared(final, metadata))
 
 
 @pytest.mark.min_pg(15)
 def test_nulls_not_distinct_is_compared(conn, sql):
-    """NULLS NOT DISTINCT is no difference where both have it, and one where they do not."""
+    """NULLS NOT DISTINCT is a difference only if one of the two lacks it."""
     both = t(UniqueConstraint("a", name="uq", postgresql_nulls_not_distinct=True))
     both.create_all(conn)
-    assert [] == told(compared(snapshot(conn), both))
-    assert [("unique-differs", "it is NULLS NOT DISTINCT, and in the models NULLS DISTINCT")] == told(
+    assert [] == ids_and_subjects(compared(snapshot(conn), both))
+    assert [("unique-differs", "it is NULLS NOT DISTINCT, but NULLS DISTINCT in the models")] == ids_and_subjects(
         compared(snapshot(conn), t(UniqueConstraint("a", name="uq")))
     )
 
@@ -99,33 +99,33 @@ DIFFERENT = [
     (
         "ADD CONSTRAINT uq UNIQUE (a) DEFERRABLE",
         lambda: UQ("a", name="uq"),
-        "it is DEFERRABLE, and in the models NOT DEFERRABLE",
+        "it is DEFERRABLE, but NOT DEFERRABLE in the models",
     ),
     (
         "ADD CONSTRAINT uq UNIQUE (a)",
         lambda: UQ("a", name="uq", initially="deferred"),
-        "it is NOT DEFERRABLE, and in the models DEFERRABLE INITIALLY DEFERRED",
+        "it is NOT DEFERRABLE, but DEFERRABLE INITIALLY DEFERRED in the models",
     ),
     (
         "ADD CONSTRAINT uq UNIQUE (a) INCLUDE (s, b)",
         lambda: UQ("a", name="uq"),
-        "INCLUDE is b, s, and in the models empty",
+        "INCLUDE is b, s, but empty in the models",
     ),
     (
         "ADD CONSTRAINT uq UNIQUE (a)",
         lambda: Index("uq", "a", unique=True),
-        "in the models it is an index of no constraint",
+        "in the models it is an index without a constraint",
     ),
     ("ADD CONSTRAINT uq UNIQUE (a)", lambda: UQ("a", name="other"), "in the models its name is other"),
     ("ADD CONSTRAINT uq UNIQUE (a)", lambda: UQ("b", name="uq"), "the models have constraint uq (b)"),
 ]
 
 
-@pytest.mark.parametrize(("ddl", "declare", "what"), DIFFERENT, ids=[what for *_, what in DIFFERENT])
-def test_each_difference_is_told(conn, sql, ddl, declare, what):
-    """A uniqueness that both have in different ways is one finding that says in what."""
+@pytest.mark.parametrize(("ddl", "declare", "difference"), DIFFERENT, ids=[difference for *_, difference in DIFFERENT])
+def test_each_difference_is_reported(conn, sql, ddl, declare, difference):
+    """A key that differs between the two is one finding that says how."""
     sql(f"CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text); ALTER TABLE t {ddl}")
-    assert [("unique-differs", what)] == told(compared(snapshot(conn), t(declare())))
+    assert [("unique-differs", difference)] == ids_and_subjects(compared(snapshot(conn), t(declare())))
 
 
 PREDICATES = [
@@ -137,23 +137,26 @@ PREDICATES = [
 ]
 
 
-def test_predicates_are_compared_lightly(conn, sql):
-    """A predicate that only one has is a difference, and one in other words is none."""
+def test_predicates_are_compared_leniently(conn, sql):
+    """A predicate that only one of the two has is a difference, and the same predicate in other words is not."""
     sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text)")
     for where, declared, differs in PREDICATES:
         sql(f"CREATE UNIQUE INDEX uq ON t (a) {where}")
-        found = compared(snapshot(conn), t(Index("uq", "a", unique=True, postgresql_where=declared)))
-        assert (["unique-differs"] if differs else []) == [one.finding.id for one in found], (where, str(declared))
+        results = compared(snapshot(conn), t(Index("uq", "a", unique=True, postgresql_where=declared)))
+        assert (["unique-differs"] if differs else []) == [result.finding.id for result in results], (
+            where,
+            str(declared),
+        )
         sql("DROP INDEX uq")
     sql("CREATE UNIQUE INDEX uq ON t (a) WHERE s IS NOT NULL AND s <> ''")
     metadata = t(Index("uq", "a", unique=True))
     (index,) = metadata.tables["t"].indexes
     index.dialect_options["postgresql"]["where"] = metadata.tables["t"].c.b > 3
-    assert ["unique-differs"] == [one.finding.id for one in compared(snapshot(conn), metadata)]
+    assert ["unique-differs"] == [result.finding.id for result in compared(snapshot(conn), metadata)]
 
 
-def test_an_invalid_index_is_told_and_alembic_does_not_see_it(conn, sql):
-    """An INVALID index, DEFERRABLE, INCLUDE and the order of columns are told; Alembic's comparison sees none."""
+def test_an_invalid_index_is_reported_and_alembic_does_not_see_it(conn, sql):
+    """An INVALID index, DEFERRABLE, INCLUDE and column order are reported; Alembic's comparison sees none of them."""
     sql("CREATE TABLE t (id serial PRIMARY KEY, a int, b int, s text); INSERT INTO t (a) VALUES (1), (1)")
     sql("ALTER TABLE t ADD CONSTRAINT late UNIQUE (b) DEFERRABLE, ADD CONSTRAINT inc UNIQUE (s) INCLUDE (a)")
     sql("ALTER TABLE t ADD CONSTRAINT ord UNIQUE (b, s)")
@@ -161,34 +164,36 @@ def test_an_invalid_index_is_told_and_alembic_does_not_see_it(conn, sql):
         sql("CREATE UNIQUE INDEX CONCURRENTLY spoilt ON t (a)")
     metadata = t(Index("spoilt", "a", unique=True), UQ("b", name="late"), UQ("s", name="inc"), UQ("s", "b", name="ord"))
 
-    found = compared(snapshot(conn), metadata)
+    results = compared(snapshot(conn), metadata)
     assert (
         "The uniqueness of public.t differs between the database and the models: "
         "index spoilt (a): its index is INVALID."
-    ) in [one.finding.message for one in found]
-    assert ["unique-differs"] * 4 == [one.finding.id for one in found]
-    seen = {str(what[1].name) for what in compare_metadata(MigrationContext.configure(conn), metadata)}
-    assert set() == seen & {"spoilt", "late", "inc", "ord"}
+    ) in [result.finding.message for result in results]
+    assert ["unique-differs"] * 4 == [result.finding.id for result in results]
+    alembic_names = {
+        str(difference[1].name) for difference in compare_metadata(MigrationContext.configure(conn), metadata)
+    }
+    assert set() == alembic_names & {"spoilt", "late", "inc", "ord"}
 
 
-def test_what_only_one_has_is_told(conn, sql):
-    """A uniqueness that only the database has is a warning, and one that only the models have is an error."""
+def test_a_key_that_only_one_side_has_is_reported(conn, sql):
+    """A key that only the database has is a warning, and a key that only the models have is an error."""
     sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text); CREATE UNIQUE INDEX low ON t (lower(s), a)")
     sql("CREATE TABLE unknown (a int UNIQUE); CREATE TABLE alembic_version (version_num text PRIMARY KEY)")
     metadata = t(UQ("a", "b", name="uq_ab"), Index("exp", func.upper(text("s")), "b", unique=True), UQ("id"))
     Table("alembic_version", metadata, Column("x", Text))
     Table("not_made", metadata, Column("x", Text, unique=True))
-    found = compared(snapshot(conn), metadata)
+    results = compared(snapshot(conn), metadata)
     assert [
         ("error", "constraint uq_ab (a, b)"),
         ("error", "index exp (an expression, b)"),
         ("warning", "index low (lower(s), a)"),
-    ] == sorted((one.finding.severity, told([one])[0][1]) for one in found)
-    assert [] == told(compared(snapshot(conn)))
+    ] == sorted((result.finding.severity, ids_and_subjects([result])[0][1]) for result in results)
+    assert [] == ids_and_subjects(compared(snapshot(conn)))
 
 
 def test_the_key_of_a_table_is_compared(conn, sql):
-    """A primary key with its columns in another order is a difference, and none in the database is an error."""
+    """A primary key with another column order is a difference, and a missing one in the database is an error."""
     sql("CREATE TABLE k (a int, b int, PRIMARY KEY (a, b)); CREATE TABLE n (a int)")
     metadata = MetaData()
     Table("k", metadata, Column("a", Integer), Column("b", Integer), PrimaryKeyConstraint("b", "a"))
@@ -196,35 +201,35 @@ def test_the_key_of_a_table_is_compared(conn, sql):
     assert [
         ("unique-differs", "the models have its columns in another order (b, a)"),
         ("unique-missing-in-database", "primary key without a name (a)"),
-    ] == told(compared(snapshot(conn), metadata))
+    ] == ids_and_subjects(compared(snapshot(conn), metadata))
 
 
 def test_the_name_of_a_primary_key_is_not_compared(conn, sql):
-    """A naming convention that came after the table changes no primary key."""
+    """A naming convention that is newer than the table makes no difference for its primary key."""
     sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text, CONSTRAINT uq_t_a UNIQUE (a))")
-    assert [] == told(compared(snapshot(conn), t(UQ("a"), metadata=MetaData(naming_convention=CONVENTION))))
+    assert [] == ids_and_subjects(compared(snapshot(conn), t(UQ("a"), metadata=MetaData(naming_convention=CONVENTION))))
 
 
 def test_a_long_name_is_the_name_that_postgresql_keeps(conn, sql):
-    """A name that PostgreSQL cut to 63 bytes is the same name."""
+    """A name that PostgreSQL truncated to 63 bytes is the same name."""
     sql(f"CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text, CONSTRAINT {LONG} UNIQUE (a))")
-    assert [] == told(compared(snapshot(conn), t(UQ("a", name=LONG))))
+    assert [] == ids_and_subjects(compared(snapshot(conn), t(UQ("a", name=LONG))))
 
 
 def test_two_metadata_may_describe_one_table(conn, sql):
-    """What one of several MetaData declares is declared."""
+    """A key is declared if one of several MetaData declares it."""
     sql("CREATE TABLE t (id int PRIMARY KEY, a int UNIQUE, b int UNIQUE, s text)")
-    assert [] == told(compared(snapshot(conn), t(UQ("a")), t(UQ("b"))))
+    assert [] == ids_and_subjects(compared(snapshot(conn), t(UQ("a")), t(UQ("b"))))
 
 
-def test_what_is_made_in_some_databases_only_is_not_missed(conn, sql):
-    """A constraint that is declared for another dialect alone is not expected here."""
+def test_a_conditional_constraint_is_not_missed(conn, sql):
+    """A constraint declared only for another dialect is not expected here."""
     sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int, s text)")
-    assert [] == told(compared(snapshot(conn), t(UQ("a").ddl_if(dialect="sqlite"))))
+    assert [] == ids_and_subjects(compared(snapshot(conn), t(UQ("a").ddl_if(dialect="sqlite"))))
 
 
 def only_here(conn):
-    """Make a table and a model of it of which each has what the other has not; return the model."""
+    """Create a table and a model that each have keys which the other lacks; return the model."""
     conn.exec_driver_sql(
         "CREATE SCHEMA apart; CREATE TABLE apart.t (id int PRIMARY KEY, a int, b int, s text, "
         "CONSTRAINT in_the_database UNIQUE (a), CONSTRAINT of_both UNIQUE (a, b)); "
@@ -233,36 +238,38 @@ def only_here(conn):
     return t(UQ("b", name="in_the_models"), Index("up", "s", unique=True), UQ("b", "a", name="of_both"), schema="apart")
 
 
-def test_the_filters_of_env_py_are_asked_as_alembic_asks_them(conn, sql):
-    """include_name and include_object get the questions that they get from autogenerate, of objects alike."""
-    asked, ours = [], []
+def test_the_filters_of_env_py_are_called_as_alembic_calls_them(conn, sql):
+    """include_name and include_object get the same arguments as from autogenerate, with equal objects."""
+    alembic_calls, our_calls = [], []
 
-    def noting(what):
+    def recording(calls):
         def include_object(item, name, type_, reflected, compare_to):
             table = item if type_ == "table" else item.table
             columns = sorted(map(str, item.columns.keys())) if type_.startswith(("unique", "index")) else None
-            what.append((type_, name, table.name, table.schema, columns, reflected, compare_to is None))
+            calls.append((type_, name, table.name, table.schema, columns, reflected, compare_to is None))
             return True
 
         def include_name(name, type_, parents):
-            what.append((type_, name, *sorted(parents.items())))
+            calls.append((type_, name, *sorted(parents.items())))
             return True
 
         return {"include_object": include_object, "include_name": include_name}
 
     metadata = only_here(conn)
-    compare_metadata(MigrationContext.configure(conn, opts={**noting(asked), "include_schemas": True}), metadata)
-    found = compared(snapshot(conn), metadata, **noting(ours))
+    compare_metadata(
+        MigrationContext.configure(conn, opts={**recording(alembic_calls), "include_schemas": True}), metadata
+    )
+    results = compared(snapshot(conn), metadata, **recording(our_calls))
 
-    assert 5 == len(found)
-    # Alembic does not see another order of columns, so that it does not ask.
-    assert {"of_both"} == {one[1] for one in ours if one not in asked}
-    assert {"of_both", "in_the_database", "in_the_models", "low", "t", "up"} == {one[1] for one in ours}
+    assert 5 == len(results)
+    # Alembic does not see another order of columns, so it does not call the filters for it.
+    assert {"of_both"} == {call[1] for call in our_calls if call not in alembic_calls}
+    assert {"of_both", "in_the_database", "in_the_models", "low", "t", "up"} == {call[1] for call in our_calls}
 
 
 @pytest.mark.parametrize("by", ["include_object", "include_name"])
 @pytest.mark.parametrize(
-    ("out", "left"),
+    ("excluded", "remaining"),
     [
         (("table", "t"), {}),
         (("unique_constraint", "in_the_database"), {"of_both", "in_the_models", "low", "up"}),
@@ -272,57 +279,57 @@ def test_the_filters_of_env_py_are_asked_as_alembic_asks_them(conn, sql):
         (("index", "up"), {"of_both", "in_the_database", "in_the_models", "low"}),
     ],
 )
-def test_what_env_py_leaves_out_is_not_compared(conn, sql, by, out, left):
-    """A table, a constraint or an index that is left out gives no finding; a name of the models' has only an object."""
+def test_what_env_py_leaves_out_is_not_compared(conn, sql, by, excluded, remaining):
+    """An excluded table, constraint or index gives no finding; include_name is not called for the models' own keys."""
 
     def include_object(_item, name, type_, _reflected, _compare_to):
-        return (type_, name) != out
+        return (type_, name) != excluded
 
     def include_name(name, type_, _parents):
-        return (type_, name) != out
+        return (type_, name) != excluded
 
     metadata = only_here(conn)
-    found = compared(snapshot(conn), metadata, **{by: {"o": include_object, "n": include_name}[by[8]]})
-    names = {re.search(r"(?:constraint|index) (\w+)", one.finding.message)[1] for one in found}
-    assert set(left) | ({out[1]} & {"in_the_models", "up"} if by == "include_name" else set()) == names
+    results = compared(snapshot(conn), metadata, **{by: {"o": include_object, "n": include_name}[by[8]]})
+    names = {re.search(r"(?:constraint|index) (\w+)", result.finding.message)[1] for result in results}
+    assert set(remaining) | ({excluded[1]} & {"in_the_models", "up"} if by == "include_name" else set()) == names
 
 
 def test_a_filter_that_raises_is_named(conn, sql):
-    """An error in the project's own filter is told with what to do."""
+    """An error in the project's own filter is reported with what to do."""
     metadata = only_here(conn)
-    with pytest.raises(DupeAuditError, match=r"include_object .* raised KeyError: 'no'. Mend that"):
+    with pytest.raises(DupeAuditError, match=r"include_object .* raised KeyError: 'no'. Fix it"):
         compared(snapshot(conn), metadata, include_object=lambda *_all: {}["no"])
 
 
 def test_a_table_without_a_schema_is_in_public(conn, sql):
-    """Of two tables of one name, a model without a schema means the one in public, and else the only one."""
+    """A model without a schema means the table in public, or the only table of that name."""
     sql("CREATE SCHEMA a; CREATE TABLE a.t (id int PRIMARY KEY, a int UNIQUE)")
-    assert ["unique-missing-in-models"] == [one.finding.id for one in compared(snapshot(conn), t())]
+    assert ["unique-missing-in-models"] == [result.finding.id for result in compared(snapshot(conn), t())]
     sql("CREATE TABLE t (id int PRIMARY KEY)")
-    assert [] == told(compared(snapshot(conn), t()))
+    assert [] == ids_and_subjects(compared(snapshot(conn), t()))
 
 
-def test_the_place_is_the_revision_that_made_the_index(conn, sql):
-    """The place is where the upgrade() begins that made the index, and nowhere if no checked revision did."""
+def test_the_place_is_the_revision_that_created_the_index(conn, sql):
+    """The place is the upgrade() that created the index, and nowhere if no checked revision did."""
     sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int UNIQUE, s text)")
     before = snapshot(conn)
     sql("ALTER TABLE t ADD CONSTRAINT uq UNIQUE (a)")
     after = snapshot(conn)
     revision = Revision(
         id="2",
-        down=(),
+        parents=(),
         path=Path("2.py"),
         file="versions/2.py",
         upgrade_line=7,
         downgrade_line=9,
         empty_upgrade=False,
         empty_downgrade=False,
-        says_irreversible=False,
+        refuses_downgrade=False,
         accepts=frozenset(),
     )
-    steps = (Step(revision=revision, before=before, after=after),)
-    steps += (Step(revision=dataclasses.replace(revision, id="3"), before=after, after=after),)
-    found = compared(after, t(), steps=steps)
+    steps = (EmptyTrip(revision=revision, before=before, after=after),)
+    steps += (EmptyTrip(revision=dataclasses.replace(revision, id="3"), before=after, after=after),)
+    results = compared(after, t(), empty_trips=steps)
     assert {("uq", "versions/2.py", 7), ("t_b_key", None, None)} == {
-        (told([one])[0][1].split()[1], one.place.file, one.place.line) for one in found
+        (ids_and_subjects([result])[0][1].split()[1], result.place.file, result.place.line) for result in results
     }

@@ -1,4 +1,4 @@
-"""The server is the judge: every verdict about an arbiter is compared with what PostgreSQL says to the same INSERT."""
+"""Every verdict about an arbiter is compared with PostgreSQL's own answer to the same INSERT."""
 
 import uuid
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from dupe_audit.checks.evidence import Evidence, Revision, Step
+from dupe_audit.checks.evidence import EmptyTrip, Evidence, Revision
 from dupe_audit.checks.rules.writers import check, missing
 from dupe_audit.errors import WrongUsage
 from dupe_audit.schema.facts import Catalog
@@ -98,13 +98,13 @@ CASES = [
 ]
 
 
-def looked(final: Catalog, *sources: Path, **evidence):
-    blank = {"heads": (), "revisions": (), "steps": (), "trips": ()}
-    return list(check(Evidence(**(blank | evidence), final=final, sources=sources)))
+def run_rule(final: Catalog, *sources: Path, **evidence):
+    blank = {"heads": (), "revisions": (), "empty_trips": (), "seeded_trips": ()}
+    return list(check(Evidence(**(blank | evidence), final_schema=final, writer_paths=sources)))
 
 
-def told(found):
-    return [(one.finding.id, one.place.line) for one in found]
+def ids_and_lines(results):
+    return [(result.finding.id, result.place.line) for result in results]
 
 
 def servers_verdict(connection, statement):
@@ -118,16 +118,16 @@ def servers_verdict(connection, statement):
 
 
 def verdicts(final, connection, cases, directory):
-    """Return each statement with the rule's finding and the server's SQLSTATE, which the message has to name."""
+    """Return each statement with the rule's finding and the server's SQLSTATE, which the message must contain."""
     judged = []
     for number, (statement, _finding, _state) in enumerate(cases):
         state = servers_verdict(connection, statement)
         file = directory / f"{number}.sql"
         file.write_text(statement)
-        found = looked(final, file)
-        # A column that is not there, and a check constraint, are told as what they are for the rule.
-        assert not found or state in ("42703", "42809") or f"[{state}]" in found[0].finding.message
-        judged.append((statement, found[0].finding.id if found else None, state))
+        results = run_rule(final, file)
+        # For the rule, a missing column and a check constraint are just no arbiter, with another code.
+        assert not results or state in ("42703", "42809") or f"[{state}]" in results[0].finding.message
+        judged.append((statement, results[0].finding.id if results else None, state))
     return judged
 
 
@@ -143,7 +143,7 @@ def test_each_verdict_is_the_servers(conn, sql, psycopg_connect, tmp_path):
 
 @pytest.mark.min_pg(18)
 def test_without_overlaps_is_no_arbiter(conn, sql, psycopg_connect, tmp_path):
-    """A constraint WITHOUT OVERLAPS is an exclusion, which can be named and not inferred."""
+    """A constraint WITHOUT OVERLAPS is an exclusion constraint, which can be named but not inferred."""
     sql("CREATE TABLE o (a int4range, r int4range, CONSTRAINT uq UNIQUE (a, r WITHOUT OVERLAPS))")
     cases = [
         ("INSERT INTO o VALUES ('[1,2)', '[1,2)') ON CONFLICT (a, r) DO NOTHING", "no-arbiter", "42P10"),
@@ -169,7 +169,7 @@ AFTER = "ALTER TABLE orders ADD CONSTRAINT uq_orders UNIQUE (customer, day)"
 
 @pytest.fixture(scope="module")
 def orders(server_url, template):
-    """The catalog before the revision; tests that only read it need no database of their own."""
+    """The catalog before the revision; tests that only read it need no database."""
     name = f"dupe_audit_test_{uuid.uuid4().hex[:8]}"
     engine = create_engine(server_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -190,14 +190,14 @@ def revision(tmp_path):
     versions.mkdir(parents=True)
     return Revision(
         id="2",
-        down=("1",),
+        parents=("1",),
         path=versions / "2.py",
         file="2.py",
         upgrade_line=1,
         downgrade_line=None,
         empty_upgrade=False,
         empty_downgrade=True,
-        says_irreversible=False,
+        refuses_downgrade=False,
         accepts=frozenset(),
     )
 
@@ -208,7 +208,7 @@ def step(conn, sql, revision):
     sql(BEFORE)
     before = snapshot(conn)
     sql(AFTER)
-    return Step(revision=revision, before=before, after=snapshot(conn))
+    return EmptyTrip(revision=revision, before=before, after=snapshot(conn))
 
 
 PLAIN = [
@@ -227,10 +227,10 @@ PLAIN = [
 ]
 
 
-def test_an_insert_that_the_new_uniqueness_would_stop_is_found(step, psycopg_connect, tmp_path):
-    """An INSERT is found if, run twice, PostgreSQL stops it for the uniqueness that a revision added."""
+def test_an_insert_that_the_new_uniqueness_would_stop_is_reported(step, psycopg_connect, tmp_path):
+    """An INSERT is reported if PostgreSQL refuses its second execution for the uniqueness that a revision added."""
     server = psycopg_connect(autocommit=True)
-    seen = []
+    outcomes = []
     for statement, _raises in PLAIN:
         state = None
         try:
@@ -241,36 +241,38 @@ def test_an_insert_that_the_new_uniqueness_would_stop_is_found(step, psycopg_con
             state = error.diag.constraint_name
         file = tmp_path / "app.sql"
         file.write_text(f"-- first line\n{statement};")
-        seen.append((statement, state == "uq_orders", told(looked(step.after, file, steps=(step,)))))
-    assert [(one, raises, [("insert-may-raise", 2)] if raises else []) for one, raises in PLAIN] == seen
+        outcomes.append(
+            (statement, state == "uq_orders", ids_and_lines(run_rule(step.after, file, empty_trips=(step,))))
+        )
+    assert [(statement, raises, [("insert-may-raise", 2)] if raises else []) for statement, raises in PLAIN] == outcomes
 
 
-def test_what_the_finding_says(step, tmp_path):
-    """The finding names table, index, columns and revision, and its place is the line of the INSERT."""
+def test_the_text_and_place_of_the_finding(step, tmp_path):
+    """The finding names table, index, columns and revision, and points to the line of the INSERT."""
     file = tmp_path / "app.py"
     file.write_text('SQL = """\n    INSERT INTO orders (customer) VALUES (%s)"""\n')
-    (found,) = looked(step.after, file, steps=(step,))
+    (result,) = run_rule(step.after, file, empty_trips=(step,))
     assert (
         "This INSERT into public.orders will raise 23505 when its key exists, because of "
-        "uq_orders (customer, day), which revision 2 adds." == found.finding.message
+        "uq_orders (customer, day), which revision 2 adds." == result.finding.message
     )
     assert ("writers", file.as_posix(), 2, "2") == (
-        found.rule,
-        found.place.file,
-        found.place.line,
-        found.place.revision,
+        result.rule,
+        result.place.file,
+        result.place.line,
+        result.place.revision,
     )
 
 
-def test_uniqueness_that_was_there_in_another_index_is_not_new(conn, sql, step, tmp_path):
-    """A revision that builds a unique index again adds nothing, and the one that added it first is told."""
+def test_uniqueness_that_another_index_already_had_is_not_new(conn, sql, step, tmp_path):
+    """A revision that builds a unique index again adds nothing, so the revision that added it first is named."""
     before = snapshot(conn)
     sql("CREATE UNIQUE INDEX again ON orders (customer, day); ALTER TABLE orders DROP CONSTRAINT uq_orders")
     (tmp_path / "app.sql").write_text("INSERT INTO orders (customer) VALUES (1)")
-    again = Step(revision=step.revision, before=before, after=snapshot(conn))
-    assert [] == looked(again.after, tmp_path, steps=(again,))
-    (found,) = looked(again.after, tmp_path, steps=(step, again))
-    assert "again (customer, day), which revision 2 adds" in found.finding.message
+    again = EmptyTrip(revision=step.revision, before=before, after=snapshot(conn))
+    assert [] == run_rule(again.after, tmp_path, empty_trips=(again,))
+    (result,) = run_rule(again.after, tmp_path, empty_trips=(step, again))
+    assert "again (customer, day), which revision 2 adds" in result.finding.message
 
 
 BAD = "ON CONFLICT (day) DO NOTHING"
@@ -300,51 +302,56 @@ PYTHON = [
 
 @pytest.mark.parametrize(("code", "line"), PYTHON, ids=[code for code, _line in PYTHON])
 def test_sql_in_python_is_read_from_its_strings(orders, tmp_path, code, line):
-    """A constant, joined, formatted or concatenated string is read with whatever placeholders its driver has."""
+    """A constant, joined, formatted or concatenated string is parsed, whatever placeholders its driver uses."""
     file = tmp_path / "app.py"
     file.write_text(code)
     expected = [] if line is None else [("no-arbiter", line)]
-    assert expected == [one for one in told(looked(orders, file)) if one[0] != "sql-unreadable"]
+    assert expected == [result for result in ids_and_lines(run_rule(orders, file)) if result[0] != "sql-unreadable"]
 
 
 def test_a_string_that_grows_elsewhere_is_not_taken_for_a_plain_insert(step, tmp_path):
-    """An INSERT whose name is put into a longer string, or that ends in an unknown part, may have an ON CONFLICT."""
+    """An INSERT that becomes part of a longer string, or ends in an unknown part, may have an ON CONFLICT."""
     (tmp_path / "a.py").write_text('BASE = "INSERT INTO orders (customer) VALUES (1)"\nALL = BASE + TAIL\n')
     (tmp_path / "b.py").write_text('f"INSERT INTO orders (customer) SELECT id FROM lines {tail}"\n')
-    assert [("sql-unreadable", 1)] == told(looked(step.after, tmp_path, steps=(step,)))
+    assert [("sql-unreadable", 1)] == ids_and_lines(run_rule(step.after, tmp_path, empty_trips=(step,)))
 
 
-def test_what_cannot_be_read_is_counted_once_a_file(orders, tmp_path):
-    """A file's statements that do not parse are one info, which says how many and the line of the first."""
+def test_what_cannot_be_parsed_is_counted_once_per_file(orders, tmp_path):
+    """A file's statements that do not parse are one info, with their number and the line of the first."""
     (tmp_path / "a.py").write_text(
         '\nx = "INSERT INTO orders VALUES (1 2)"\ny = f"INSERT INTO {t} VALUES (1) {tail}"\n'
     )
     (tmp_path / "b.py").write_text("def (  # insert")
     (tmp_path / "c.sql").write_text("SELECT 1;\nINSERT INTO orders VALUES (1 2);\nINSERT INTO lines (x) VALUES ('")
     (tmp_path / "d.py").write_bytes(b"x = '\xff'")
-    found = looked(orders, tmp_path)
-    assert [("sql-unreadable", 2), ("sql-unreadable", 1), ("sql-unreadable", 2), ("sql-unreadable", 1)] == told(found)
+    results = run_rule(orders, tmp_path)
     assert [
-        f"INSERT statements in this file that could not be read and were not checked: {what}."
-        for what in (
+        ("sql-unreadable", 2),
+        ("sql-unreadable", 1),
+        ("sql-unreadable", 2),
+        ("sql-unreadable", 1),
+    ] == ids_and_lines(results)
+    assert [
+        f"INSERT statements in this file that could not be read and were not checked: {subject}."
+        for subject in (
             "2, the first on line 2",
             "1, the first on line 1",
             "1, the first on line 2",
             "1, the first on line 1",
         )
-    ] == [one.finding.message for one in found]
-    assert {"info"} == {one.finding.severity for one in found}
+    ] == [result.finding.message for result in results]
+    assert {"info"} == {result.finding.severity for result in results}
 
 
 def test_an_sql_file_may_be_psqls(orders, tmp_path):
-    """Commands and variables of psql, the rows of a dump and bodies of functions do not hide the statements around."""
+    """Commands and variables of psql, the rows of a dump and function bodies do not hide the other statements."""
     (tmp_path / "app.sql").write_text(
         "\\set x 1\nCOPY public.lines (id) FROM stdin;\n1\n; it's\n\\.\n"
         "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ INSERT INTO orders (customer) VALUES (1); $$;\n"
         f"INSERT INTO orders (customer, note) VALUES (:x, :'x')\n {BAD};\n"
         f"INSERT INTO orders (customer) VALUES (1)\n ON CONFLICT DO NOTHING;\nINSERT INTO orders VALUES (1) {BAD};"
     )
-    assert [("no-arbiter", 7), ("no-arbiter", 11)] == told(looked(orders, tmp_path))
+    assert [("no-arbiter", 7), ("no-arbiter", 11)] == ids_and_lines(run_rule(orders, tmp_path))
 
 
 CONSTRUCTS = [
@@ -362,9 +369,9 @@ CONSTRUCTS = [
 
 @pytest.mark.parametrize(("arguments", "expected"), CONSTRUCTS)
 def test_literal_arbiters_of_sqlalchemy_are_looked_up(orders, tmp_path, arguments, expected):
-    """A literal constraint or index_elements has to be one of some table, since the table is not known."""
+    """A literal constraint or index_elements must exist on any table, because the table is unknown."""
     (tmp_path / "app.py").write_text(f"q = (\n  insert(Order)\n  .on_conflict_do_update({arguments})\n)\n")
-    assert ([(expected, 3)] if expected else []) == told(looked(orders, tmp_path))
+    assert ([(expected, 3)] if expected else []) == ids_and_lines(run_rule(orders, tmp_path))
 
 
 def test_a_comment_accepts_a_finding(step, tmp_path):
@@ -377,12 +384,14 @@ def test_a_comment_accepts_a_finding(step, tmp_path):
         "INSERT INTO orders (customer) VALUES (1);\n"
         "\nINSERT INTO orders (customer) -- dupe-audit: accept insert-may-raise\nVALUES (1);"
     )
-    found = looked(step.after, tmp_path, steps=(step,))
-    assert [(2, True), (4, False), (1, False), (3, True)] == [(one.place.line, one.accepted) for one in found]
+    results = run_rule(step.after, tmp_path, empty_trips=(step,))
+    assert [(2, True), (4, False), (1, False), (3, True)] == [
+        (result.place.line, result.accepted) for result in results
+    ]
 
 
 def test_files_that_are_not_the_projects_code_are_left_out(step, tmp_path):
-    """Hidden directories, environments and the revisions themselves are not looked at; a named file always is."""
+    """Hidden directories, environments and the revisions themselves are skipped; a named file is always read."""
     places = [
         ".hidden/a.sql",
         "env/lib/a.sql",
@@ -396,17 +405,17 @@ def test_files_that_are_not_the_projects_code_are_left_out(step, tmp_path):
         text = "INSERT INTO orders (customer) VALUES (1)"
         (tmp_path / place).write_text(f"q = '{text}'" if place.endswith("py") else text)
     (tmp_path / "env" / "pyvenv.cfg").touch()
-    evidence = {"steps": (step,), "revisions": (step.revision,)}
+    evidence = {"empty_trips": (step,), "revisions": (step.revision,)}
 
-    found = looked(step.after, tmp_path, tmp_path / "app", **evidence)
-    assert [(tmp_path / "app/a.sql").as_posix()] == [one.place.file for one in found]
-    assert 1 == len(looked(step.after, tmp_path / "env" / "lib" / "a.sql", **evidence))
-    with pytest.raises(WrongUsage, match="There is no file or directory"):
-        looked(step.after, tmp_path / "nowhere", **evidence)
+    results = run_rule(step.after, tmp_path, tmp_path / "app", **evidence)
+    assert [(tmp_path / "app/a.sql").as_posix()] == [result.place.file for result in results]
+    assert 1 == len(run_rule(step.after, tmp_path / "env" / "lib" / "a.sql", **evidence))
+    with pytest.raises(WrongUsage, match="does not exist"):
+        run_rule(step.after, tmp_path / "nowhere", **evidence)
 
 
 def test_a_name_in_two_schemas_means_the_one_in_public(conn, sql, tmp_path):
-    """An unqualified table is the one in public, and none where neither of two is in public."""
+    """An unqualified name means the table in public, and no table if neither of two is in public."""
     sql(
         "CREATE SCHEMA a; CREATE SCHEMA b; CREATE TABLE a.x (i int); CREATE TABLE b.x (i int); CREATE TABLE a.y (i int)"
     )
@@ -415,11 +424,11 @@ def test_a_name_in_two_schemas_means_the_one_in_public(conn, sql, tmp_path):
         "INSERT INTO x VALUES (1) ON CONFLICT (i) DO NOTHING;\nINSERT INTO y VALUES (1) ON CONFLICT (i) DO NOTHING;\n"
         "INSERT INTO a.y VALUES (1) ON CONFLICT (i) DO NOTHING;"
     )
-    assert [("no-arbiter", 3)] == told(looked(snapshot(conn), tmp_path))
+    assert [("no-arbiter", 3)] == ids_and_lines(run_rule(snapshot(conn), tmp_path))
 
 
 def test_without_the_parser_the_rule_says_what_to_install(monkeypatch):
-    """Where pglast is not installed, the rule says how to install it, and is imported all the same."""
+    """If pglast is not installed, the rule can be imported and says how to install it."""
     assert missing() is None
     monkeypatch.setattr("dupe_audit.checks.code.sql_text.find_spec", lambda _name: None)
     assert "pglast is not installed: pip install 'dupe-audit[lint]'" == missing()

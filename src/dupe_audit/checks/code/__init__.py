@@ -1,1 +1,1 @@
-"""Reading the INSERTs of application code."""
+"""Read the INSERTs of application code."""

@@ -1,6 +1,6 @@
-"""Find SQL that inserts in a project's code: in ``*.sql`` files, and in the strings of ``*.py`` files.
+"""Find INSERTs in a project's code: in ``*.sql`` files, and in the strings of ``*.py`` files.
 
-Python is read, never run. What a string gets only when it runs becomes the name ``HOLE``.
+Python code is parsed, never executed. A part of a string that is known only at run time becomes the name ``HOLE``.
 """
 
 from __future__ import annotations
@@ -17,88 +17,92 @@ from pathlib import Path
 from dupe_audit.checks.accept import accepted
 from dupe_audit.errors import WrongUsage
 
-#: stands for a part of a statement that is known only when the program runs
+#: replaces a part of a statement that is known only at run time
 HOLE = "dupe_audit_hole"
 
 INSERT = re.compile(r"\binsert\s+into\b", re.IGNORECASE)
 
-#: what SQL with an INSERT in it begins with, after comments and parentheses; prose about one does not
-_BEGINS = re.compile(
+#: the first word of SQL that can contain an INSERT, after comments and parentheses; prose begins with other words
+_STATEMENT_START = re.compile(
     r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*"
     r"(?:insert|with|explain|prepare|begin|start|set|select|create|do|truncate|delete|update|lock|copy|alter|drop)\b",
     re.IGNORECASE | re.DOTALL,
 )
-_GOES_ON = re.compile(
+_INSERT_BODY = re.compile(
     rf"\binsert\s+into\b.+?(?:\b(?:values|select|default|table|with|conflict)\b|{HOLE})", re.IGNORECASE | re.DOTALL
 )
-#: most files have nothing of this, and need not be parsed
-_WORTH_IT = re.compile(r"\binsert\b|on_conflict_do_", re.IGNORECASE)
+#: files without a match need not be parsed
+_MAY_INSERT = re.compile(r"\binsert\b|on_conflict_do_", re.IGNORECASE)
 _SKIPPED = {"node_modules", "site-packages", "__pycache__"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """A text of SQL with at least one INSERT, as written in one place."""
+class Snippet:
+    """SQL with at least one INSERT: one string of a Python file, or a whole SQL file."""
 
     text: str
-    line: int  #: where it begins in the file, counted from 1
-    source: str  #: the lines of the file that it comes from
-    unfinished: bool = False  #: the program appends to it elsewhere
-    script: bool = False  #: an SQL file, not a string
+    line: int  #: the file's line where it begins, counted from 1
+    source: str  #: the lines of the file that contain it
+    unfinished: bool = False  #: the program appends to the string elsewhere
+    script: bool = False  #: it is an SQL file
 
     def line_of(self, offset: int) -> int:
-        """Return the line of the file that holds the INSERT before or at *offset* of the text."""
+        """Return the file's line of the INSERT at or before *offset* in the text."""
         if self.script:
             return self.line + self.text.count("\n", 0, offset)
-        # A string's escapes and joints move its lines about, so its statements are counted instead.
+        # Escapes and concatenation shift the lines of a string, so its INSERTs are counted instead.
         nth = len(INSERT.findall(self.text[:offset]))
-        begins = [found.start() for found in INSERT.finditer(self.source)]
-        return self.line + (self.source.count("\n", 0, begins[nth - 1]) if 0 < nth <= len(begins) else 0)
+        starts = [match.start() for match in INSERT.finditer(self.source)]
+        return self.line + (self.source.count("\n", 0, starts[nth - 1]) if 0 < nth <= len(starts) else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Construct:
-    """A literal arbiter of SQLAlchemy's ``on_conflict_do_nothing()`` or ``on_conflict_do_update()``."""
+class ArbiterCall:
+    """A call of SQLAlchemy's ``on_conflict_do_nothing()`` or ``on_conflict_do_update()`` with a literal arbiter."""
 
     line: int
     constraint: str | None
     elements: tuple[str, ...]
-    partial: bool  #: it gives an ``index_where``
+    partial: bool  #: it passes ``index_where``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A file, and what in it inserts."""
+class SourceFile:
+    """A file and its INSERTs."""
 
     path: Path
     lines: tuple[str, ...]
-    pieces: tuple[Piece, ...] = ()
-    constructs: tuple[Construct, ...] = ()
-    problem: tuple[int, str] | None = None  #: line and reason why it could not be read
+    snippets: tuple[Snippet, ...] = ()
+    arbiter_calls: tuple[ArbiterCall, ...] = ()
+    problem: tuple[int, str] | None = None  #: line, and why it could not be read
 
     def accepts(self, first: int, last: int) -> frozenset[str]:
-        """Return the findings that a comment accepts: on these lines, or on the line above."""
+        """Return the finding ids that a comment accepts, on the lines *first* to *last* or on the line above."""
         return accepted("\n".join(self.lines[max(first - 2, 0) : last]))
 
 
-def sources(paths: Iterable[Path], *, without: Iterable[Path] = ()) -> Iterator[Source]:
-    """Read files and directories, each file once; *without* are directories that are left out.
+def source_files(paths: Iterable[Path], *, exclude: Iterable[Path] = ()) -> Iterator[SourceFile]:
+    """Read files and directories, each file once.
+
+    Args:
+        paths: files, or directories whose Python and SQL files are read.
+        exclude: directories to skip.
 
     Raises:
-        WrongUsage: there is no such file or directory.
+        WrongUsage: a path does not exist.
     """
-    left_out = {os.path.realpath(one) for one in without}
-    seen = set()
+    excluded = {os.path.realpath(directory) for directory in exclude}
+    yielded = set()
     for path in paths:
         if not path.exists():
-            raise WrongUsage(f"There is no file or directory {str(path)!r} to look for writers in.")
-        for file in _files(path, left_out) if path.is_dir() else [path]:
-            if (real := os.path.realpath(file)) not in seen:
-                seen.add(real)
+            raise WrongUsage(f"--writers: {str(path)!r} does not exist.")
+        for file in _files(path, excluded) if path.is_dir() else [path]:
+            if (real := os.path.realpath(file)) not in yielded:
+                yielded.add(real)
                 yield read(file)
 
 
-def _files(directory: Path, left_out: set[str]) -> Iterator[Path]:
+def _files(directory: Path, excluded: set[str]) -> Iterator[Path]:
     for parent, directories, files in os.walk(directory):
         directories[:] = sorted(
             name
@@ -106,63 +110,67 @@ def _files(directory: Path, left_out: set[str]) -> Iterator[Path]:
             if not name.startswith(".")
             and name not in _SKIPPED
             and not (Path(parent) / name / "pyvenv.cfg").exists()
-            and os.path.realpath(Path(parent) / name) not in left_out
+            and os.path.realpath(Path(parent) / name) not in excluded
         )
         yield from (Path(parent) / name for name in sorted(files) if name.endswith((".py", ".sql")))
 
 
-def read(path: Path) -> Source:
-    """Read one file: Python by its name, else SQL."""
+def read(path: Path) -> SourceFile:
+    """Read one file: Python if its name ends in ``.py``, else SQL."""
     try:
         with tokenize.open(path) if path.suffix == ".py" else path.open(encoding="utf-8") as file:
             text = file.read()
         lines = tuple(text.split("\n"))
         if path.suffix != ".py":
-            found = INSERT.search(text)
-            return Source(
-                path=path, lines=lines, pieces=(Piece(text=text, line=1, source=text, script=True),) if found else ()
+            match = INSERT.search(text)
+            return SourceFile(
+                path=path,
+                lines=lines,
+                snippets=(Snippet(text=text, line=1, source=text, script=True),) if match else (),
             )
-        if not _WORTH_IT.search(text):
-            return Source(path=path, lines=lines)
-        strings = _Strings(text)
+        if not _MAY_INSERT.search(text):
+            return SourceFile(path=path, lines=lines)
+        strings = _StringCollector(text)
     except (SyntaxError, ValueError, RecursionError, OSError) as error:
         line = getattr(error, "lineno", None) or 1
-        return Source(path=path, lines=(), problem=(line, "the file cannot be read"))
-    return Source(path=path, lines=lines, pieces=tuple(strings.pieces), constructs=tuple(strings.constructs))
+        return SourceFile(path=path, lines=(), problem=(line, "the file cannot be read"))
+    return SourceFile(
+        path=path, lines=lines, snippets=tuple(strings.snippets), arbiter_calls=tuple(strings.arbiter_calls)
+    )
 
 
-class _Strings(ast.NodeVisitor):
-    """Collects the strings of a module that are SQL with an INSERT."""
+class _StringCollector(ast.NodeVisitor):
+    """Collects the strings of a module that contain an INSERT, and the calls that name an arbiter."""
 
     def __init__(self, text: str) -> None:
-        self.pieces: list[Piece] = []
-        self.constructs: list[Construct] = []
+        self.snippets: list[Snippet] = []
+        self.arbiter_calls: list[ArbiterCall] = []
         self._lines = text.split("\n")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the compiler's opinions on someone else's code
+            warnings.simplefilter("ignore")  # the compiler's warnings about the user's code
             tree = ast.parse(text)
-        self._grown = _grown(tree)
+        self._extended = _extended(tree)
         self._unfinished = {
             id(node.value)
             for node in ast.walk(tree)
-            if isinstance(node, ast.Assign) and any(_name(target) in self._grown for target in node.targets)
+            if isinstance(node, ast.Assign) and any(_name(target) in self._extended for target in node.targets)
         }
         self.visit(tree)
 
     def visit(self, node: ast.AST) -> None:
-        """Take a string whole, with its holes; go on everywhere else."""
+        """Take a string expression as a whole; descend into everything else, its unknown parts included."""
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             return  # a docstring
         holes: list[ast.expr] = []
         text = _text(node, holes) if isinstance(node, ast.expr) else None
         if text is None or not isinstance(node, ast.expr):
             if isinstance(node, ast.Call):
-                self._construct(node)
+                self._arbiter_call(node)
             self.generic_visit(node)
             return
-        if _BEGINS.match(text) and _GOES_ON.search(text):
-            self.pieces.append(
-                Piece(
+        if _STATEMENT_START.match(text) and _INSERT_BODY.search(text):
+            self.snippets.append(
+                Snippet(
                     text=text,
                     line=node.lineno,
                     source="\n".join(self._lines[node.lineno - 1 : node.end_lineno]),
@@ -172,27 +180,29 @@ class _Strings(ast.NodeVisitor):
         for hole in holes:
             self.visit(hole)
 
-    def _construct(self, node: ast.Call) -> None:
+    def _arbiter_call(self, node: ast.Call) -> None:
         if not (isinstance(node.func, ast.Attribute) and node.func.attr.startswith("on_conflict_do_")):
             return
-        given = {one.arg: one.value for one in node.keywords}
-        constraint, elements = given.get("constraint"), given.get("index_elements")
+        arguments = {keyword.arg: keyword.value for keyword in node.keywords}
+        constraint, elements = arguments.get("constraint"), arguments.get("index_elements")
         named = constraint.value if isinstance(constraint, ast.Constant) and isinstance(constraint.value, str) else None
         listed = elements.elts if isinstance(elements, ast.List | ast.Tuple | ast.Set) else []
-        columns = [one.value for one in listed if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+        columns = [
+            element.value for element in listed if isinstance(element, ast.Constant) and isinstance(element.value, str)
+        ]
         if named is not None or (columns and len(columns) == len(listed)):
-            self.constructs.append(
-                Construct(
+            self.arbiter_calls.append(
+                ArbiterCall(
                     line=getattr(elements if named is None else constraint, "lineno", node.lineno),
                     constraint=named,
                     elements=tuple(columns),
-                    partial="index_where" in given,
+                    partial="index_where" in arguments,
                 )
             )
 
 
 def _text(node: ast.expr, holes: list[ast.expr]) -> str | None:
-    """Return the text of a string expression, None where it is none; *holes* gets its unknown parts."""
+    """Return the text of a string expression, None for another one; append its unknown parts to *holes*."""
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else None
     if isinstance(node, ast.JoinedStr):
@@ -212,16 +222,16 @@ def _name(node: ast.AST) -> str | None:
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else None
 
 
-def _grown(tree: ast.AST) -> set[str]:
-    """Return the names of what is put into a longer string somewhere: what they hold may not be all."""
-    grown: list[ast.AST] = []
+def _extended(tree: ast.AST) -> set[str]:
+    """Return the names of variables that become part of a longer string, so their own text may be incomplete."""
+    extended: list[ast.AST] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            grown += [node.left, node.right]
+            extended += [node.left, node.right]
         elif isinstance(node, ast.AugAssign):
-            grown.append(node.target)
+            extended.append(node.target)
         elif isinstance(node, ast.FormattedValue):
-            grown.append(node.value)
+            extended.append(node.value)
         elif isinstance(node, ast.Call) and _name(node.func) in {"format", "join"}:
-            grown += [*node.args, *(one.value for one in node.keywords)]
-    return {name for node in grown if (name := _name(node))}
+            extended += [*node.args, *(keyword.value for keyword in node.keywords)]
+    return {name for node in extended if (name := _name(node))}

@@ -1,4 +1,4 @@
-"""Parse SQL with PostgreSQL's own grammar (pglast, extra ``lint``), once its placeholders are parameters."""
+"""Parse SQL with PostgreSQL's own grammar (pglast, extra ``lint``), after replacing placeholders by parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from dupe_audit.checks.code.sql_sources import HOLE, INSERT, Piece
+from dupe_audit.checks.code.sql_sources import HOLE, INSERT, Snippet
 
 _TOKENS = re.compile(
     r"""
@@ -23,8 +23,8 @@ _TOKENS = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-#: which placeholders to replace, and by what; the first that parses is taken, because ``?`` is an operator, too
 _PARAMETER = "$1"
+#: which placeholders to replace, and by what. The first style that parses wins, because ``?`` can also be an operator.
 _STYLES: tuple[dict[str, str], ...] = (
     {"percent": _PARAMETER},
     {"percent": _PARAMETER, "named": _PARAMETER, "variable": HOLE},
@@ -32,35 +32,35 @@ _STYLES: tuple[dict[str, str], ...] = (
     {"percent": HOLE},
     {"percent": HOLE, "named": _PARAMETER},
 )
-#: psycopg2 and SQLAlchemy put whole lists where the grammar wants parentheses
+#: psycopg2 and SQLAlchemy insert whole lists where the grammar requires parentheses
 _LISTS = re.compile(rf"\b(VALUES|IN)(\s+)(\$1|{HOLE})(?!\w)", re.IGNORECASE)
-#: psql's commands, and the rows of a COPY in a dump
+#: psql's commands, and the rows after a COPY in a dump
 _PSQL = re.compile(r"^\\[^\n]*$|(?<=from stdin;)\n.*?^\\\.$", re.IGNORECASE | re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Insert:
-    """One INSERT: its parse tree and the lines of the file that hold its statement."""
+    """One INSERT of a file."""
 
-    node: Any
-    line: int
-    last: int
+    node: Any  #: pglast's ``InsertStmt``
+    line: int  #: of the INSERT, counted from 1
+    last: int  #: last line of its statement
 
 
 def missing() -> str | None:
-    """Tell why nothing can be parsed, None where it can."""
+    """Return why SQL cannot be parsed, or None if it can."""
     if find_spec("pglast") is None:
         return "pglast is not installed: pip install 'dupe-audit[lint]'"
     return None
 
 
 def is_hole(name: str | None) -> bool:
-    """Tell whether a name is known only when the program runs."""
+    """Return whether a name is known only at run time."""
     return name is not None and (HOLE in name or "{" in name)
 
 
 def parse(text: str) -> tuple[Any, ...] | None:
-    """Return the statements of a text, None where PostgreSQL's grammar has no such text."""
+    """Return the parsed statements of a text, or None if PostgreSQL's grammar does not accept it."""
     from pglast import parse_sql
     from pglast.error import Error
 
@@ -78,46 +78,53 @@ def parse(text: str) -> tuple[Any, ...] | None:
 
 
 def _replaced(text: str, style: dict[str, str]) -> str:
-    def one(found: re.Match[str]) -> str:
-        kind = next(name for name in ("kept", *_KINDS) if found[name] is not None)
+    def replacement(match: re.Match[str]) -> str:
+        kind = next(name for name in ("kept", *_KINDS) if match[name] is not None)
         if kind == "brace":
-            return HOLE + "\n" * found[0].count("\n")
-        return "%" if kind == "doubled" else style.get(kind, found[0])
+            return HOLE + "\n" * match[0].count("\n")
+        return "%" if kind == "doubled" else style.get(kind, match[0])
 
-    # asyncpg's numbers, counted by the program
-    return _TOKENS.sub(one, text).replace(f"${HOLE}", _PARAMETER)
+    # asyncpg's $1, $2 …, with a number that the program computes
+    return _TOKENS.sub(replacement, text).replace(f"${HOLE}", _PARAMETER)
 
 
 _KINDS = ("brace", "percent", "doubled", "variable", "named", "question")
 
 
-def inserts(piece: Piece) -> Iterator[Insert | int]:
-    """Yield each INSERT of a piece; for a statement that cannot be read, its line."""
-    text = _PSQL.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), piece.text) if piece.script else piece.text
+def inserts(snippet: Snippet) -> Iterator[Insert | int]:
+    """Yield each INSERT of a snippet; for a statement that cannot be parsed, only its line."""
+    text = _PSQL.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), snippet.text) if snippet.script else snippet.text
     for begin, statement in _split(text):
         first = INSERT.search(statement)
         if first is None:
             continue
-        line = piece.line_of(begin + first.end())
+        line = snippet.line_of(begin + first.end())
         parsed = parse(statement)
-        if parsed is None or any(_ends_open(one) for one in parsed):
+        if parsed is None or any(_ends_open(parsed_statement) for parsed_statement in parsed):
             yield line
             continue
-        nodes = [node for one in parsed for node in walk(one) if type(node).__name__ == "InsertStmt"]
-        # In the text, and so in the tree by place, each INSERT INTO follows the one before.
+        nodes = [
+            node
+            for parsed_statement in parsed
+            for node in walk(parsed_statement)
+            if type(node).__name__ == "InsertStmt"
+        ]
+        # Sorted by position, the nodes have the same order as the INSERT INTOs in the text.
         nodes.sort(key=lambda node: node.relation.location)
-        # A body of a function, in quotes, has no node.
-        for found, node in zip(INSERT.finditer(_TOKENS.sub(_blank, statement)), nodes, strict=False):
-            last = piece.line_of(begin + len(statement)) if piece.script else piece.line + piece.source.count("\n")
-            yield Insert(node=node, line=piece.line_of(begin + found.end()), last=last)
+        # An INSERT in a function body, which is a quoted string, has no node.
+        for match, node in zip(INSERT.finditer(_TOKENS.sub(_blank, statement)), nodes, strict=False):
+            last = (
+                snippet.line_of(begin + len(statement)) if snippet.script else snippet.line + snippet.source.count("\n")
+            )
+            yield Insert(node=node, line=snippet.line_of(begin + match.end()), last=last)
 
 
-def _blank(found: re.Match[str]) -> str:
-    return " " * len(found[0]) if found["kept"] and found["kept"] != "::" else found[0]
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match[0]) if match["kept"] and match["kept"] != "::" else match[0]
 
 
 def _split(text: str) -> list[tuple[int, str]]:
-    """Return the statements of a text and where each begins; all as one where it cannot be split."""
+    """Return the offset and text of each statement; the whole text as one if it cannot be split."""
     from pglast.error import Error
     from pglast.parser import split
 
@@ -125,21 +132,21 @@ def _split(text: str) -> list[tuple[int, str]]:
         slices = split(text, with_parser=False, only_slices=True)
     except (Error, ValueError):
         return [(0, text)]
-    return [(one.start, text[one]) for one in slices]
+    return [(slice_.start, text[slice_]) for slice_ in slices]
 
 
 def is_node(value: Any) -> bool:
-    """Tell whether a value is a node of a parse tree."""
+    """Return whether a value is a node of a parse tree."""
     from pglast.ast import Node
 
     return isinstance(value, Node)
 
 
 def walk(node: Any) -> Iterator[Any]:
-    """Yield a node of a parse tree and all below it."""
+    """Yield a node of a parse tree and all its descendants."""
     if isinstance(node, tuple):
-        for one in node:
-            yield from walk(one)
+        for child in node:
+            yield from walk(child)
     elif is_node(node):
         yield node
         for name in node.__slots__:
@@ -147,9 +154,9 @@ def walk(node: Any) -> Iterator[Any]:
 
 
 def _ends_open(statement: Any) -> bool:
-    """Tell whether an unknown part stands where more than a name could come, such as a whole ON CONFLICT."""
+    """Return whether an unknown part is where more than a name is possible, such as a whole ON CONFLICT."""
     return any(
         (type(node).__name__ == "Alias" and is_hole(node.aliasname))
-        or (type(node).__name__ == "SelectStmt" and any(is_hole(one.name) for one in node.targetList or ()))
+        or (type(node).__name__ == "SelectStmt" and any(is_hole(target.name) for target in node.targetList or ()))
         for node in walk(statement)
     )

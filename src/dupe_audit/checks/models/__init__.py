@@ -1,1 +1,1 @@
-"""Reading the unique keys that SQLAlchemy models declare."""
+"""Read the unique keys that SQLAlchemy models declare."""

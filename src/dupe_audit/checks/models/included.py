@@ -1,90 +1,116 @@
-"""What env.py's ``include_name`` and ``include_object`` let Alembic compare; the rest is somebody else's."""
+"""Which objects ``include_name`` and ``include_object`` of env.py let Alembic compare; only those are judged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
 
+from alembic.autogenerate.api import AutogenContext
+from alembic.runtime.environment import NameFilterParentNames
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column, MetaData, Table, UniqueConstraint, text
 from sqlalchemy import Index as SQLAlchemyIndex
 from sqlalchemy.schema import SchemaItem
 
-from dupe_audit.checks.models.declared import Declared
+from dupe_audit.checks.models.keys import ModelKey
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.schema.facts import Index
 
-#: the schema for which Alembic says None
-_DEFAULT = "public"
+#: the schema that Alembic passes as None
+_DEFAULT_SCHEMA = "public"
 
 
-@dataclass(frozen=True, slots=True)
 class Included:
-    """The two filters of ``context.configure()``, asked as autogenerate asks them."""
+    """The two filters of ``context.configure()``, called as autogenerate calls them."""
 
-    include_object: Callable[..., Any] | None = None
-    include_name: Callable[..., Any] | None = None
+    def __init__(
+        self, include_object: Callable[..., Any] | None = None, include_name: Callable[..., Any] | None = None
+    ) -> None:
+        options = {"include_object": include_object, "include_name": include_name}
+        context = MigrationContext.configure(dialect_name="postgresql", opts=options)
+        self._filters = AutogenContext(context, autogenerate=False)
 
     def table(self, model: Table, schema: str) -> bool:
-        """Tell whether a table of the models, which is in that schema of the database, is compared."""
-        name = str(model.name)
-        return self._name(name, "table", {"schema_name": _schema(schema)}) and self._object(
-            model, name, "table", False, Table(name, MetaData(), schema=_schema(schema))
-        )
+        """Return whether a table of the models is compared.
 
-    def pair(self, one: Declared | None, index: Index | None, table: str) -> bool:
-        """Tell whether a table's uniqueness of the models, of the database, or of both is compared.
+        Args:
+            model: the table as the models declare it.
+            schema: the database's schema that contains it.
 
-        A primary key always is: Alembic has no question for it but the one about its table.
+        Raises:
+            DupeAuditError: a filter raised an error.
         """
-        if (one is not None and one.kind == "primary key") or (one is None and index is not None and index.primary):
+        name = str(model.name)
+        with _blaming("include_name"):
+            included = self._filters.run_name_filters(name, "table", {"schema_name": _alembic_schema(schema)})
+        if not included:
+            return False
+        reflected = Table(name, MetaData(), schema=_alembic_schema(schema))
+        with _blaming("include_object"):
+            return self._filters.run_object_filters(model, name, "table", False, reflected)
+
+    def key(self, model_key: ModelKey | None, index: Index | None, table: str) -> bool:
+        """Return whether a key of the models, an index of the database, or a pair of both is compared.
+
+        A primary key always is: Alembic asks no filter about it, only about its table.
+
+        Args:
+            model_key: None if only the database has it.
+            index: None if only the models have it.
+            table: name of the table, without its schema.
+
+        Raises:
+            DupeAuditError: a filter raised an error.
+        """
+        if model_key is not None:
+            kind: str = model_key.kind
+        else:
+            assert index is not None  # noqa: S101 - at least one of the two is given
+            kind = "primary key" if index.primary else "constraint" if index.constraint else "index"
+        if kind == "primary key":
             return True
-        kind = (one and one.kind) or ("constraint" if index is not None and index.constraint else "index")
-        type_ = "unique_constraint" if kind == "constraint" else "index"
+        type_: Literal["unique_constraint", "index"] = "unique_constraint" if kind == "constraint" else "index"
+        reflected = None
         if index is not None:
-            parents = {"schema_name": _schema(index.schema), "table_name": table}
-            if not self._name(index.name, type_, parents):
+            parents: NameFilterParentNames = {"schema_name": _alembic_schema(index.schema), "table_name": table}
+            with _blaming("include_name"):
+                included = self._filters.run_name_filters(index.name, type_, parents)
+            if not included:
                 return False
-        theirs = None if index is None else _like(index, table)
-        if one is None:
-            assert index is not None  # noqa: S101 - one of both is there
-            return self._object(theirs, index.constraint or index.name, type_, True, None)
-        return self._object(one.item, one.item.name, type_, False, theirs)
-
-    def _name(self, name: str, type_: str, parents: dict[str, str | None]) -> bool:
-        if self.include_name is None:
-            return True
-        table = name if type_ == "table" else parents["table_name"]
-        parents["schema_qualified_table_name"] = ".".join(filter(None, (parents["schema_name"], table)))
-        return _asked("include_name", self.include_name, name, type_, parents)
-
-    def _object(self, item: SchemaItem | None, name: str | None, *how: Any) -> bool:
-        if self.include_object is None:
-            return True
-        return _asked("include_object", self.include_object, item, name, *how)
+            reflected = _reflected(index, table)
+        with _blaming("include_object"):
+            if model_key is not None:
+                item = model_key.item
+                return self._filters.run_object_filters(item, item.name, type_, False, reflected)
+            assert index is not None  # noqa: S101 - as above
+            assert reflected is not None  # noqa: S101 - as above
+            name = index.constraint or index.name
+            return self._filters.run_object_filters(reflected, name, type_, True, None)
 
 
-def _asked(which: str, function: Callable[..., Any], *arguments: Any) -> bool:
+@contextmanager
+def _blaming(filter_name: str) -> Iterator[None]:
     try:
-        return bool(function(*arguments))
+        yield
     except Exception as error:
         raise DupeAuditError(
-            f"{which} of the project's env.py raised {type(error).__name__}: {error}. "
-            "Mend that; alembic check asks it the same."
+            f"{filter_name} of the project's env.py raised {type(error).__name__}: {error}. "
+            "Fix it: alembic check calls it with the same arguments."
         ) from error
 
 
-def _schema(name: str) -> str | None:
-    return None if name == _DEFAULT else name
+def _alembic_schema(name: str) -> str | None:
+    return None if name == _DEFAULT_SCHEMA else name
 
 
-def _like(index: Index, table: str) -> SchemaItem:
-    """Return what SQLAlchemy would have reflected, with no more of its table than the index reads."""
+def _reflected(index: Index, table: str) -> SchemaItem:
+    """Return the object that SQLAlchemy would have reflected, with only those columns of its table that it reads."""
     if index.constraint:
         unique: SchemaItem = UniqueConstraint(*filter(None, index.columns), name=index.constraint)
     else:
         parts = [column or text(key) for column, key in zip(index.columns, index.keys, strict=True)]
         unique = SQLAlchemyIndex(index.name, *parts, unique=True)
     columns: list[Column[Any]] = [Column(name) for name in dict.fromkeys((*filter(None, index.columns), *index.uses))]
-    Table(table, MetaData(), *columns, unique, schema=_schema(index.schema))
+    Table(table, MetaData(), *columns, unique, schema=_alembic_schema(index.schema))
     return unique

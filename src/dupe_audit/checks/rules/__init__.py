@@ -1,4 +1,4 @@
 """One rule, one file, one page: ``one_head.py`` is rule ``one-head``, explained in docs/reference/rules/one-head.md.
 
-A rule is a function ``check(evidence)`` that yields what it found. It reads; the evidence was gathered before.
+A rule is a function ``check(evidence)`` that yields its findings. It only reads evidence that was collected before.
 """

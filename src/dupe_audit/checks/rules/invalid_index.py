@@ -1,4 +1,4 @@
-"""No invalid index: a concurrent build that failed leaves one behind, which no query uses and every write maintains."""
+"""Invalid indexes: a failed concurrent build leaves one behind, which no query uses and every write maintains."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dupe_audit.findings import finding
 
 
 def check(evidence: Evidence) -> Iterator[Found]:
-    """Find the revision after which an index is invalid that was not there, or was valid, before it."""
-    before = {step.revision.id: step.before for step in evidence.steps}
-    seen: set[tuple[str, str]] = set()
-    looked = [(step.revision, step.after) for step in evidence.steps]
-    looked += [(trip.revision, trip.after) for trip in evidence.trips]
-    for revision, after in looked:
-        known = {(one.schema, one.name) for one in before[revision.id].indexes if not one.valid}
+    """Report indexes that are invalid after a revision, and were valid or did not exist before it."""
+    before = {trip.revision.id: trip.before for trip in evidence.empty_trips}
+    reported: set[tuple[str, str]] = set()
+    schemas = [(trip.revision, trip.after) for trip in evidence.empty_trips]
+    schemas += [(trip.revision, trip.after) for trip in evidence.seeded_trips]
+    for revision, after in schemas:
+        invalid_before = {(index.schema, index.name) for index in before[revision.id].indexes if not index.valid}
         for index in after.indexes if after else ():
-            if index.valid or (index.schema, index.name) in known or (revision.id, index.name) in seen:
+            if index.valid or (index.schema, index.name) in invalid_before or (revision.id, index.name) in reported:
                 continue
-            seen.add((revision.id, index.name))
+            reported.add((revision.id, index.name))
             yield Found(
                 rule="invalid-index",
                 finding=finding("invalid-index-left", index.name, table=index.table),

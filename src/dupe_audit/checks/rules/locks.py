@@ -1,6 +1,6 @@
-"""Locks: who holds a strong lock while a table is read, built or written anew stops the application for that long.
+"""Locks: a strong lock held while a table is scanned, indexed or rewritten blocks the application for that long.
 
-An instant under ACCESS EXCLUSIVE is no finding, nor is an hour's build beside the application.
+A moment under ACCESS EXCLUSIVE is not a finding, nor is a one-hour build that leaves the application running.
 """
 
 from __future__ import annotations
@@ -8,24 +8,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dupe_audit.checks.evidence import Evidence, Revision, Traced
+from dupe_audit.checks.evidence import Evidence, Revision, TracedStatement
 from dupe_audit.checks.report import Found
 from dupe_audit.findings import finding
 from dupe_audit.seeding.facts import Filled
 
-#: lock → whom it stops
-STOPS = {
+#: lock → what it blocks
+BLOCKS = {
     "SHARE": "all writes",
     "SHARE ROW EXCLUSIVE": "all writes",
     "EXCLUSIVE": "all writes",
     "ACCESS EXCLUSIVE": "reads and writes",
 }
-WORK = {"scan": "reads through", "build": "builds an index on", "rewrite": "rewrites"}
+WORK = {"scan": "scans", "build": "builds an index on", "rewrite": "rewrites"}
 
-#: characters of a statement that a message shows
+#: maximum number of characters of a statement in a message
 SHOWN = 72
 
-#: what a name is, which stays, a comment, which goes, and else a value
+#: a name, which is kept; a comment, which is removed; or a value, which is hidden
 _TOKEN = re.compile(
     r"""
     [eE]'(?:[^'\\]|''|\\.)*(?:'|$)
@@ -38,54 +38,59 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 
-#: the statement of a revision, and the table that it has locked
+#: revision, locked table, statement
 _Key = tuple[str, str, str]
 
 
 def check(evidence: Evidence) -> Iterator[Found]:
-    """Find statements that work through a table while their transaction holds a lock that stops the application."""
-    found: dict[_Key, Found] = {}
-    filled_there: set[_Key] = set()
-    for trip in evidence.trips:
-        for key, one, on_filled in _seen(trip.revision, trip.statements, trip.filled):
-            if key not in found or (on_filled and key not in filled_there):
-                found[key] = one
-            if on_filled:
-                filled_there.add(key)
-    for step in evidence.steps:
-        for key, one, _ in _seen(step.revision, step.statements, None, empty=True):
-            found.setdefault(key, one)
-    order = {one.id: place for place, one in enumerate(evidence.revisions)}
-    yield from sorted(found.values(), key=lambda one: (order.get(str(one.place.revision), 0), one.place.line or 0))
+    """Report statements that scan, index or rewrite a table while their transaction holds a lock that blocks writers.
+
+    A statement is reported once per table, from a trip on filled tables if there is one.
+    """
+    by_key: dict[_Key, Found] = {}
+    seen_on_rows: set[_Key] = set()
+    for trip in evidence.seeded_trips:
+        for key, result, on_rows in _results(trip.revision, trip.statements, trip.filled):
+            if key not in by_key or (on_rows and key not in seen_on_rows):
+                by_key[key] = result
+            if on_rows:
+                seen_on_rows.add(key)
+    for empty_trip in evidence.empty_trips:
+        for key, result, _ in _results(empty_trip.revision, empty_trip.statements, None, empty=True):
+            by_key.setdefault(key, result)
+    order = {revision.id: position for position, revision in enumerate(evidence.revisions)}
+    yield from sorted(
+        by_key.values(), key=lambda result: (order.get(str(result.place.revision), 0), result.place.line or 0)
+    )
 
 
-def _seen(
-    revision: Revision, statements: tuple[Traced, ...], filled: Filled | None, *, empty: bool = False
+def _results(
+    revision: Revision, statements: tuple[TracedStatement, ...], filled: Filled | None, *, empty: bool = False
 ) -> Iterator[tuple[_Key, Found, bool]]:
-    for one in statements:
-        for table, mode in one.held:
-            if mode not in STOPS or not one.worked:
+    for traced in statements:
+        for table, mode in traced.locks:
+            if mode not in BLOCKS or not traced.work:
                 continue
-            on_filled = filled is not None and filled.table in dict(one.worked)
-            doing = f"`{words(one.statement)}` {_work(one)}"
-            subject = f"{mode} stops {STOPS[mode]} while {doing}, {_cost(one, filled, empty=empty)}"
-            told = finding("lock-during-work", subject, table=table)
-            found = Found(rule="locks", finding=told, place=revision.place(one.line))
-            yield (revision.id, table, one.statement), found, on_filled
+            on_rows = filled is not None and filled.table in dict(traced.work)
+            doing = f"`{words(traced.statement)}` {_work(traced)}"
+            subject = f"{mode} blocks {BLOCKS[mode]} while {doing}, {_cost(traced, filled, empty=empty)}"
+            details = finding("lock-during-work", subject, table=table)
+            result = Found(rule="locks", finding=details, place=revision.place(traced.line))
+            yield (revision.id, table, traced.statement), result, on_rows
 
 
-def _work(one: Traced) -> str:
-    return " and ".join(f"{WORK[work]} {table}" for table, work in one.worked)
+def _work(traced: TracedStatement) -> str:
+    return " and ".join(f"{WORK[work]} {table}" for table, work in traced.work)
 
 
-def _cost(one: Traced, filled: Filled | None, *, empty: bool) -> str:
-    took = f"{max(one.seconds * 1000, 0.1):.1f} ms" if one.seconds < 0.1 else f"{one.seconds * 1000:,.0f} ms"
-    if filled is not None and filled.table in dict(one.worked):
+def _cost(traced: TracedStatement, filled: Filled | None, *, empty: bool) -> str:
+    took = f"{max(traced.seconds * 1000, 0.1):.1f} ms" if traced.seconds < 0.1 else f"{traced.seconds * 1000:,.0f} ms"
+    if filled is not None and filled.table in dict(traced.work):
         return f"{took} with {filled.rows:,} rows in {filled.table}"
     return f"{took} on an empty table" if empty else took
 
 
 def words(statement: str) -> str:
-    """Return the beginning of a statement on one line, without comments and without any value."""
-    bare = " ".join(_TOKEN.sub(lambda found: found["name"] or (" " if found["comment"] else "…"), statement).split())
+    """Return the beginning of a statement on one line, without comments and with all values hidden."""
+    bare = " ".join(_TOKEN.sub(lambda token: token["name"] or (" " if token["comment"] else "…"), statement).split())
     return bare if len(bare) <= SHOWN else bare[:SHOWN].rsplit(" ", 1)[0] + " …"

@@ -1,4 +1,4 @@
-"""One head: with two, ``alembic upgrade head`` is an error, and what was tested together is not what is deployed."""
+"""One head: with two, ``alembic upgrade head`` fails, and what was tested together is not what is deployed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dupe_audit.findings import finding
 
 
 def check(evidence: Evidence) -> Iterator[Found]:
-    """Find a history with several heads; the place is the newest file that is one."""
+    """Report a history with several heads; the place is the newest head's file."""
     if len(evidence.heads) < 2:
         return
-    ends = [one for one in evidence.revisions if one.id in evidence.heads]
+    ends = [revision for revision in evidence.revisions if revision.id in evidence.heads]
     place = ends[-1].place() if ends else Place()
     yield Found(rule="one-head", finding=finding("several-heads", ", ".join(sorted(evidence.heads))), place=place)

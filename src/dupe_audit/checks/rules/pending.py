@@ -1,4 +1,4 @@
-"""Pending revisions, and the duplicates that wait for them in the database that ``--against`` names."""
+"""Pending revisions, and the duplicates that will stop them, in the database that ``--against`` names."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ RULE = "pending"
 
 
 def check(evidence: Evidence) -> Iterator[Found]:
-    """Find revisions that are not applied there, and tables that one of them cannot make unique as they are."""
-    if evidence.against is None:
+    """Report revisions that are not applied there, and tables whose duplicates would stop one of them."""
+    if evidence.target is None:
         return
     for revision in evidence.revisions:
-        if revision.id in evidence.against.pending:
+        if revision.id in evidence.target.pending:
             yield Found(rule=RULE, finding=finding("revision-pending", revision.id), place=revision.place())
-    for one in evidence.against.waiting:
-        revision = evidence.revision(one.revision)
-        told = finding(
-            "duplicates-in-wait", f"{quantity(one.extras, 'extra')} under the key {one.key}", table=one.table
-        )
-        yield Found(rule=RULE, finding=told, place=revision.place())
+    for waiting in evidence.target.waiting:
+        place = evidence.revision(waiting.revision).place()
+        extras = f"{quantity(waiting.extras, 'extra')} under the key {waiting.key}"
+        yield Found(rule=RULE, finding=finding("duplicates-in-wait", extras, table=waiting.table), place=place)

@@ -1,91 +1,101 @@
-"""The seeded round trip: up, proven, down, compared and up again, on tables that hold duplicates."""
+"""The seeded round trip: up, verified, down, compared and up again, on tables that hold duplicates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from dupe_audit.checks.evidence import Evidence, Failure, Revision, Trip
+from dupe_audit.checks.evidence import Evidence, Failure, Revision, SeededTrip
 from dupe_audit.checks.report import Found
 from dupe_audit.findings import CheckId, finding, quantity
 from dupe_audit.postgres.sqlstates import FEATURE_NOT_SUPPORTED, UNDEFINED_FILE, UNIQUE_VIOLATION
 
 RULE = "round-trip"
 
-#: feature_not_supported, and undefined_file before PostgreSQL 15
+#: SQLSTATEs of an extension that the server lacks: feature_not_supported, and undefined_file before PostgreSQL 15
 NOT_AVAILABLE = (FEATURE_NOT_SUPPORTED, UNDEFINED_FILE)
 
 
 def check(evidence: Evidence) -> Iterator[Found]:
-    """Find revisions that fail, lose rows, or do not make unique what they say."""
-    for step in evidence.steps:
-        if step.up:
-            yield _hinted(_failed("upgrade-fails", step.revision, step.up), step.up)
-        if step.up_again:
-            yield _failed("second-upgrade-fails", step.revision, step.up_again)
-    told: set[tuple[str, ...]] = {
-        ("second-upgrade-fails", step.revision.id) for step in evidence.steps if step.up_again
-    }
-    for trip in evidence.trips:
-        own = {one.table for one in evidence.trips if one.revision == trip.revision} - {trip.table}
-        for found in (*_there(trip), *_and_back(trip, without=own)):
-            # A revision makes a trip for each of its tables, and may fail for the same reason in all.
-            once = (found.finding.id, str(found.place.revision))
-            message = found.finding.message
-            if found.finding.id in ("upgrade-fails-on-rows", "downgrade-fails-on-rows"):
+    """Report revisions that fail, lose rows, or do not add the uniqueness that they declare."""
+    reported: set[tuple[str, ...]] = set()
+    for empty_trip in evidence.empty_trips:
+        revision = empty_trip.revision
+        if failure := empty_trip.upgrade_failure:
+            yield _hinted(_failed("upgrade-fails", revision, failure), failure)
+        if failure := empty_trip.second_upgrade_failure:
+            reported.add(("second-upgrade-fails", revision.id))
+            yield _failed("second-upgrade-fails", revision, failure)
+    for trip in evidence.seeded_trips:
+        other_tables = {
+            other.table
+            for other in evidence.seeded_trips
+            if other.revision == trip.revision and other.table != trip.table
+        }
+        for result in (*_upgraded(trip), *_downgraded(trip, except_for=other_tables)):
+            # A revision makes one trip per table, and can fail for the same reason in each of them.
+            kind = (result.finding.id, str(result.place.revision))
+            message = result.finding.message
+            if result.finding.id in ("upgrade-fails-on-rows", "downgrade-fails-on-rows"):
                 message = message.replace(trip.table, "")
-            if once in told or (*once, message) in told:
+            if kind in reported or (*kind, message) in reported:
                 continue
-            told.add((*once, message))
-            yield found
+            reported.add((*kind, message))
+            yield result
 
 
-def _there(trip: Trip) -> Iterator[Found]:
+def _upgraded(trip: SeededTrip) -> Iterator[Found]:
     if trip.not_filled:
         yield _found("not-seeded", trip, trip.not_filled)
-    for refusal in trip.refused:
+    for refusal in trip.refusals:
         yield _found("refused-as-told", trip, refusal.reason)
-    if trip.up is None:
+    failure = trip.upgrade_failure
+    if failure is None:
         if trip.unproven:
             yield _found("uniqueness-not-proven", trip, trip.unproven)
-    elif trip.up.sqlstate == UNIQUE_VIOLATION:
-        yield _stopped(trip, trip.up)
+    elif failure.sqlstate == UNIQUE_VIOLATION:
+        yield _stopped_by_duplicates(trip, failure)
     else:
-        yield _failed("upgrade-fails-on-rows", trip.revision, trip.up, table=trip.table)
+        yield _failed("upgrade-fails-on-rows", trip.revision, failure, table=trip.table)
 
 
-def _and_back(trip: Trip, *, without: set[str]) -> Iterator[Found]:
-    if trip.down:
-        yield _failed("downgrade-fails-on-rows", trip.revision, trip.down, table=trip.table, downgrade=True)
-    for table, (lost, gained) in sorted(trip.differs.items()):
-        if table in without:
-            continue  # which has a trip of its own, with more rows in it
+def _downgraded(trip: SeededTrip, *, except_for: set[str]) -> Iterator[Found]:
+    if trip.downgrade_failure:
+        yield _failed(
+            "downgrade-fails-on-rows", trip.revision, trip.downgrade_failure, table=trip.table, downgrade=True
+        )
+    for table, (lost, gained) in sorted(trip.row_changes.items()):
+        if table in except_for:
+            continue  # it has its own trip, with more rows in it
         if lost == 0 and table != trip.table:
-            # A trigger that keeps a log of the table does this, and every row that was there is back.
-            told = finding("rows-gained", f"{gained:,} after the round trip of {trip.table}", table=table)
+            # For example, a trigger logs changes of the table into another one; every row that existed is back.
+            details = finding("rows-gained", f"{gained:,} after the round trip of {trip.table}", table=table)
         else:
             subject = f"{quantity(lost, 'row')} lost, {gained:,} new or changed"
-            told = finding("rows-lost", subject, table=table)
-        yield Found(rule=RULE, finding=told, place=trip.revision.place(downgrade=True))
-    if trip.up_again:
-        yield _failed("second-upgrade-fails", trip.revision, trip.up_again)
+            details = finding("rows-lost", subject, table=table)
+        yield Found(rule=RULE, finding=details, place=trip.revision.place(downgrade=True))
+    if trip.second_upgrade_failure:
+        yield _failed("second-upgrade-fails", trip.revision, trip.second_upgrade_failure)
 
 
-def _stopped(trip: Trip, failure: Failure) -> Found:
+def _stopped_by_duplicates(trip: SeededTrip, failure: Failure) -> Found:
     rows = quantity(trip.filled.rows if trip.filled else 0, "row")
-    extras = f"{quantity(trip.extras, 'extra')} in {rows}" if trip.extras else f"the values that it gives to {rows}"
-    told = finding("unique-over-duplicates", f"{extras}, key {trip.key}", table=trip.table)
+    # Without extras before the upgrade, the revision itself writes values that are not unique.
+    duplicates = (
+        f"{quantity(trip.extras, 'extra')} in {rows}" if trip.extras else f"the values that it writes to {rows}"
+    )
+    details = finding("unique-over-duplicates", f"{duplicates}, key {trip.key}", table=trip.table)
     if trip.suggestion:
-        told = replace(told, help=f"{told.help} Write: {trip.suggestion}")
-    return Found(rule=RULE, finding=told, place=trip.revision.place(failure.line))
+        details = replace(details, help=f"{details.help} Write: {trip.suggestion}")
+    return Found(rule=RULE, finding=details, place=trip.revision.place(failure.line))
 
 
-def _hinted(found: Found, failure: Failure) -> Found:
-    """Say what to do about an extension that this server does not have."""
+def _hinted(result: Found, failure: Failure) -> Found:
+    """Replace the help if the server lacks an extension."""
     if failure.sqlstate not in NOT_AVAILABLE or "extension" not in failure.reason:
-        return found
-    told = "The scratch server lacks this extension: name one that has it with --server URL."
-    return replace(found, finding=replace(found.finding, help=told))
+        return result
+    help_ = "The scratch server lacks this extension: name one that has it with --server URL."
+    return replace(result, finding=replace(result.finding, help=help_))
 
 
 def _failed(
@@ -98,5 +108,5 @@ def _failed(
     )
 
 
-def _found(id_: CheckId, trip: Trip, subject: str) -> Found:
+def _found(id_: CheckId, trip: SeededTrip, subject: str) -> Found:
     return Found(rule=RULE, finding=finding(id_, subject, table=trip.table), place=trip.revision.place())

@@ -1,4 +1,4 @@
-"""Squawk: what a linter of SQL says to the offline script of each revision, without the advice that is wrong here."""
+"""Squawk: what a linter of SQL reports about each revision's offline script, without advice that is wrong here."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from dupe_audit.checks.report import Found
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import finding
 
-PATIENCE = 60  # seconds for one revision, which takes some hundredths of one
+#: seconds allowed for one revision, which normally takes a few hundredths of a second
+PATIENCE = 60
 
-#: PostgreSQL has NOT VALID for foreign keys and checks only
+#: a constraint for which PostgreSQL has no NOT VALID; it has it only for foreign keys and checks
 _NO_NOT_VALID = re.compile(
     r"(?:add\s+)?(?:constraint\s+(?:\"(?:[^\"]|\"\")*\"|\w+)\s+)?(?:unique|primary\s+key|exclude)\b", re.IGNORECASE
 )
-#: never passed on: Alembic stamps last, so all of a revision is "committed before"; and IF NOT EXISTS, which the rule
-#: asks for, takes over the invalid index of a killed build. A syntax error is squawk's own: PostgreSQL ran it.
+#: Never reported. prefer-robust-stmts: Alembic stamps the version last, so every statement of a revision is "committed
+#: before", and IF NOT EXISTS, which the rule asks for, accepts the invalid index of a killed build. syntax-error:
+#: PostgreSQL executed the statement, so it is squawk that does not know the syntax.
 _DROPPED = {"prefer-robust-stmts", "syntax-error"}
-#: told only once a script, so what is wrong with the first statement hides the next
-_TOLD_ONCE = {"require-lock-timeout", "require-statement-timeout"}
+#: squawk reports these only once per script, so a problem in the first statement hides those of later ones
+_ONCE_PER_SCRIPT = {"require-lock-timeout", "require-statement-timeout"}
 _VARIABLE = re.compile(rb":dupe_audit_\w+")
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _NEW_TABLE = re.compile(r"\bcreate\s+table\s+(?:if\s+not\s+exists\s+)?([^\s(]+)", re.IGNORECASE)
@@ -38,94 +40,98 @@ _REFERENCED = re.compile(r"\breferences\s+([^\s(,]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
-    """One finding of squawk's."""
+class _Problem:
+    """One problem that squawk reports."""
 
     rule: str
     message: str
     help: str | None
-    begin: int  #: in the script, in bytes
+    begin: int  #: byte offset in the script
     end: int
 
 
 def program() -> str | None:
-    """Return the path of squawk: beside this Python, where its wheel puts it, else on PATH."""
+    """Return the path of squawk: next to this Python, where its wheel installs it, else on PATH; None without it."""
     return shutil.which("squawk", path=str(Path(sys.executable).parent)) or shutil.which("squawk")
 
 
 def missing() -> str | None:
-    """Tell why the rule cannot run, None where it can."""
+    """Return why the rule cannot run, or None if it can."""
     return None if program() else "squawk is not installed: pip install 'dupe-audit[lint]'"
 
 
 def check(evidence: Evidence) -> Iterator[Found]:
-    """Lint the offline script of each revision by itself; its place is where upgrade() begins.
+    """Lint each revision's offline script by itself; the place of a finding is the line where upgrade() begins.
 
     Raises:
-        DupeAuditError: squawk is not there, or could not do it.
+        DupeAuditError: squawk is not installed, or it failed.
     """
+    scripts = evidence.offline_sql or {}
     for revision in evidence.revisions:
-        # psql's variables are no SQL; a number of the same length keeps every place
-        script = _VARIABLE.sub(lambda found: b"0".ljust(len(found[0])), evidence.offline.get(revision.id, "").encode())
+        # psql's variables are not SQL. A number of the same length keeps every offset.
+        script = _VARIABLE.sub(lambda match: b"0".ljust(len(match[0])), scripts.get(revision.id, "").encode())
         if not script.strip():
             continue
-        for subject, help_ in dict.fromkeys(_subjects(script, evidence.version_table)):
-            found = finding("squawk", f"{revision.id}, {subject}")
-            helped = found if help_ is None else replace(found, help=f"{help_.rstrip('.')}. {found.help}")
-            yield Found(rule="squawk", finding=helped, place=revision.place())
+        for subject, advice in dict.fromkeys(_subjects(script, evidence.version_table)):
+            details = finding("squawk", f"{revision.id}, {subject}")
+            if advice is not None:
+                details = replace(details, help=f"{advice.rstrip('.')}. {details.help}")
+            yield Found(rule="squawk", finding=details, place=revision.place())
 
 
 def _subjects(script: bytes, version_table: str) -> Iterator[tuple[str, str | None]]:
-    """Yield what is said in our words, and the help; it is the same for each column of a statement."""
-    for said in _passed_on(script, version_table):
-        yield f"{_first_words(script, said)}: {said.message.rstrip('.')} ({said.rule})", said.help
+    """Yield the text of each problem and squawk's advice; for the columns of one statement, both can repeat."""
+    for problem in _relevant(script, version_table):
+        yield f"{_first_words(script, problem)}: {problem.message.rstrip('.')} ({problem.rule})", problem.help
 
 
-def _passed_on(script: bytes, version_table: str) -> Iterator[_Said]:
-    said = _lint(script)
-    yield from _timeouts(script, said)
-    for one in said:
-        if one.rule not in _TOLD_ONCE and not _is_wrong(script, one, version_table):
-            yield one
+def _relevant(script: bytes, version_table: str) -> Iterator[_Problem]:
+    problems = _lint(script)
+    yield from _timeouts(script, problems)
+    for problem in problems:
+        if problem.rule not in _ONCE_PER_SCRIPT and not _is_wrong(script, problem, version_table):
+            yield problem
 
 
-def _timeouts(script: bytes, said: list[_Said]) -> Iterator[_Said]:
-    """Yield what is told once, for the first statement that could wait for somebody.
+def _timeouts(script: bytes, problems: list[_Problem]) -> Iterator[_Problem]:
+    """Yield the problems that squawk reports once per script, for the first statement that could wait for a lock.
 
-    Nobody else sees a table before its transaction ends, so nobody holds it up. A statement on such a table is taken
-    out of the script, to see what it hid.
+    No other session sees a new table before the end of its transaction, so none can block a statement on it. Such a
+    statement is blanked out and the script linted again, to find the problem that it hid.
     """
     new = {name.strip('"') for name in _NEW_TABLE.findall(script.decode())}
-    rules = set(_TOLD_ONCE)
-    while here := [one for one in said if one.rule in rules]:
-        alone = [one for one in here if _on_new(script, one, new)]
-        for one in here:
-            if one not in alone:
-                rules.remove(one.rule)
-                yield one
-        for one in alone:
-            script = script[: one.begin] + re.sub(rb"[^\n]", b" ", script[one.begin : one.end]) + script[one.end :]
-        said = _lint(script) if rules else []
+    rules = set(_ONCE_PER_SCRIPT)
+    while timeouts := [problem for problem in problems if problem.rule in rules]:
+        harmless = [problem for problem in timeouts if _on_new(script, problem, new)]
+        for problem in timeouts:
+            if problem not in harmless:
+                rules.remove(problem.rule)
+                yield problem
+        for problem in harmless:
+            blank = re.sub(rb"[^\n]", b" ", script[problem.begin : problem.end])
+            script = script[: problem.begin] + blank + script[problem.end :]
+        problems = _lint(script) if rules else []
 
 
-def _on_new(script: bytes, said: _Said, new: set[str]) -> bool:
-    """Tell whether a statement touches no table but those that the revision makes."""
-    statement = script[said.begin : said.end].decode().strip()
-    found = _TOUCHED.match(statement)
-    touched = [*([found[1]] if found else []), *_REFERENCED.findall(statement)]
-    return found is not None and {name.strip('"') for name in touched} <= new
+def _on_new(script: bytes, problem: _Problem, new: set[str]) -> bool:
+    """Return whether a statement touches only tables that the revision creates."""
+    statement = script[problem.begin : problem.end].decode().strip()
+    match = _TOUCHED.match(statement)
+    touched = [*([match[1]] if match else []), *_REFERENCED.findall(statement)]
+    return match is not None and {name.strip('"') for name in touched} <= new
 
 
-def _is_wrong(script: bytes, said: _Said, version_table: str) -> bool:
-    """Tell what is not passed on: advice that PostgreSQL has no way to follow, or about a statement of Alembic's."""
-    if said.rule in _DROPPED:
+def _is_wrong(script: bytes, problem: _Problem, version_table: str) -> bool:
+    """Return whether a problem is advice that PostgreSQL cannot follow, or about a statement of Alembic's own."""
+    if problem.rule in _DROPPED:
         return True
-    if said.rule == "constraint-missing-not-valid":
-        return _NO_NOT_VALID.match(script[said.begin : said.end].decode().strip()) is not None
-    return re.match(rf'CREATE TABLE (\S+\.)?"?{re.escape(version_table)}"? \(', _statement(script, said)) is not None
+    if problem.rule == "constraint-missing-not-valid":
+        return _NO_NOT_VALID.match(script[problem.begin : problem.end].decode().strip()) is not None
+    creates_version_table = rf'CREATE TABLE (\S+\.)?"?{re.escape(version_table)}"? \('
+    return re.match(creates_version_table, _statement(script, problem)) is not None
 
 
-def _lint(script: bytes) -> list[_Said]:
+def _lint(script: bytes) -> list[_Problem]:
     path = program()
     if path is None:
         raise DupeAuditError(f"{missing()}")
@@ -133,31 +139,32 @@ def _lint(script: bytes) -> list[_Said]:
         done = subprocess.run(
             [path, "--reporter", "json"], input=script, capture_output=True, timeout=PATIENCE, check=False
         )
-        lines = [0, *(found.end() for found in re.finditer(rb"\n", script))]
+        lines = [0, *(newline.end() for newline in re.finditer(rb"\n", script))]
         return [
-            _Said(
-                rule=one["rule_name"],
-                message=one["message"],
-                help=one["help"],
-                begin=lines[one["line"]] + one["column"],  # both count from 0, in bytes
-                end=lines[one["line_end"]] + one["column_end"],
+            _Problem(
+                rule=entry["rule_name"],
+                message=entry["message"],
+                help=entry["help"],
+                begin=lines[entry["line"]] + entry["column"],  # both count from 0, in bytes
+                end=lines[entry["line_end"]] + entry["column_end"],
             )
-            for one in json.loads(done.stdout)
+            for entry in json.loads(done.stdout)
         ]
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise DupeAuditError(f"squawk could not be run: {error}. Install it again, or leave it out.") from error
+        raise DupeAuditError(f"squawk could not be run: {error}. Reinstall it, or leave out --squawk.") from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        why = (done.stderr.decode(errors="replace").strip().splitlines() or [f"it ended with {done.returncode}"])[0]
-        raise DupeAuditError(f"squawk could not do it: {why}. See .squawk.toml, if there is one.") from error
+        stderr = done.stderr.decode(errors="replace").strip().splitlines()
+        why = stderr[0] if stderr else f"it ended with exit code {done.returncode}"
+        raise DupeAuditError(f"squawk failed: {why}. Check .squawk.toml, if it exists.") from error
 
 
-def _statement(script: bytes, said: _Said) -> str:
-    """Return the statement that a finding is about, on one line and without comments."""
-    begin = script.rfind(b";", 0, said.begin) + 1
-    end = script.find(b";", said.begin)
+def _statement(script: bytes, problem: _Problem) -> str:
+    """Return the statement of a problem, on one line and without comments."""
+    begin = script.rfind(b";", 0, problem.begin) + 1
+    end = script.find(b";", problem.begin)
     return " ".join(_COMMENT.sub(" ", script[begin : end if end >= 0 else len(script)].decode()).split())
 
 
-def _first_words(script: bytes, said: _Said) -> str:
-    statement = _statement(script, said)
+def _first_words(script: bytes, problem: _Problem) -> str:
+    statement = _statement(script, problem)
     return statement if len(statement) <= 60 else f"{statement[:60].rsplit(' ', 1)[0]} …"

@@ -1,42 +1,42 @@
-"""A way back: every revision has a downgrade that works, or says on its face that it has none."""
+"""A way back: every revision has a downgrade that works, or says explicitly that it has none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dupe_audit.checks.evidence import Evidence, Revision, Step
+from dupe_audit.checks.evidence import EmptyTrip, Evidence, Revision
 from dupe_audit.checks.report import Found
 from dupe_audit.findings import CheckId, finding
 from dupe_audit.schema.snapshot import differences
 
 RULE = "way-back"
 
-#: objects that one finding names
+#: maximum number of objects that one finding names
 SHOWN = 5
 
 
 def check(evidence: Evidence) -> Iterator[Found]:
-    """Find revisions that cannot be undone, and downgrades that fail or leave something behind."""
+    """Report revisions that cannot be undone, and downgrades that fail or leave something behind."""
     for revision in evidence.revisions:
-        if revision.says_irreversible:
+        if revision.refuses_downgrade:
             yield _found("irreversible", revision, revision.id)
         elif revision.empty_downgrade and not revision.empty_upgrade:
             yield _found("no-way-back", revision, revision.id)
-    for step in evidence.steps:
-        yield from _walked(step)
+    for trip in evidence.empty_trips:
+        yield from _downgraded(trip)
 
 
-def _walked(step: Step) -> Iterator[Found]:
-    revision = step.revision
-    if step.down and step.down.not_implemented:
+def _downgraded(trip: EmptyTrip) -> Iterator[Found]:
+    revision, failure = trip.revision, trip.downgrade_failure
+    if failure and failure.not_implemented:
         yield _found("irreversible", revision, revision.id)
-    elif step.down:
-        yield _found("downgrade-fails", revision, step.down.reason, line=step.down.line)
-    elif step.returned:
-        left = differences(step.before, step.returned)
-        if left:
-            more = f", and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
-            yield _found("downgrade-differs", revision, ", ".join(left[:SHOWN]) + more)
+    elif failure:
+        yield _found("downgrade-fails", revision, failure.reason, line=failure.line)
+    elif trip.after_downgrade:
+        changes = differences(trip.before, trip.after_downgrade)
+        if changes:
+            more = f", and {len(changes) - SHOWN:,} more" if len(changes) > SHOWN else ""
+            yield _found("downgrade-differs", revision, ", ".join(changes[:SHOWN]) + more)
 
 
 def _found(id_: CheckId, revision: Revision, subject: str, *, line: int | None = None) -> Found:

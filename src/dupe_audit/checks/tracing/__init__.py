@@ -1,1 +1,1 @@
-"""Which locks a revision takes, and for how long."""
+"""Trace which locks a revision takes, and for how long."""

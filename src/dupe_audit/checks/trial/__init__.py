@@ -1,1 +1,1 @@
-"""Trying the revisions on a scratch server."""
+"""Try the revisions on a scratch server."""

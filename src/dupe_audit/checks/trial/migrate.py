@@ -1,4 +1,4 @@
-"""Run single revisions through the project's own ``env.py``, on the scratch database alone."""
+"""Apply and undo single revisions through the project's own ``env.py``, only on the scratch database."""
 
 from __future__ import annotations
 
@@ -26,73 +26,92 @@ from dupe_audit.connect import connect
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Interrupted, Refused
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import UNDEFINED_TABLE, UNIQUE_VIOLATION, reason, sqlstate
-from dupe_audit.statements import ident, literal
+from dupe_audit.statements import ident, literal, statement
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 UNSTAMPED = (
-    "it ends well, and Alembic's version table does not say so. Somebody began or ended a transaction behind Alembic's "
-    "back, in the revision or in env.py before context.configure(), and what came after that was not committed"
+    "it ends without an error, but Alembic's version table does not contain it. The revision, or env.py before "
+    "context.configure(), began or ended a transaction without Alembic's knowledge, and the statements after that were "
+    "not committed"
 )
 
 
 @dataclass(slots=True)
-class Environment:
-    """What the project's ``env.py`` told Alembic, as last seen."""
+class EnvOptions:
+    """What the project's ``env.py`` passed to ``context.configure()`` the last time it was loaded."""
 
     metadata: tuple[Any, ...] = ()
     include_object: Callable[..., Any] | None = None
     include_name: Callable[..., Any] | None = None
     version_table: str = "alembic_version"
-    version_table_schema: str | None = None  #: None where an ordinary session finds it by itself
+    version_table_schema: str | None = None  #: None if an ordinary session finds the table without it
 
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Runs revisions of a project on one scratch database."""
+    """Applies and undoes revisions of a project on one scratch database."""
 
     project: Project
     url: str
-    environment: Environment = field(default_factory=Environment)
+    env_options: EnvOptions = field(default_factory=EnvOptions)
 
-    def up(self, *revisions: str) -> Failure | None:
-        """Apply revisions, in this order."""
-        return self._run(revisions, upgrade=True)
+    def upgrade(self, *revisions: str) -> Failure | None:
+        """Apply revisions, in this order; without any, only load env.py.
 
-    def down(self, revision: str) -> Failure | None:
-        """Undo one revision."""
-        return self._run((revision,), upgrade=False)
+        Returns:
+            Why a revision failed, or None.
 
-    def _run(self, revisions: Sequence[str], *, upgrade: bool) -> Failure | None:
+        Raises:
+            DupeAuditError: env.py does not work.
+            KeyboardInterrupt: the user interrupted the check.
+        """
+        return self._migrate(revisions, upgrade=True)
+
+    def downgrade(self, revision: str) -> Failure | None:
+        """Undo one revision.
+
+        Returns:
+            Why it failed, or None.
+
+        Raises:
+            DupeAuditError: env.py does not work.
+            KeyboardInterrupt: the user interrupted the check.
+        """
+        return self._migrate((revision,), upgrade=False)
+
+    def _migrate(self, revisions: Sequence[str], *, upgrade: bool) -> Failure | None:
         script = self.project.script
-        ran = False
+        migrating = False
 
         def steps(_heads: object, context: MigrationContext) -> list[MigrationStep]:
-            nonlocal ran
-            ran = True
-            self._note(context)
+            nonlocal migrating
+            migrating = True
+            self._record(context)
             make = MigrationStep.upgrade_from_script if upgrade else MigrationStep.downgrade_from_script
-            return [make(script.revision_map, script.get_revision(one)) for one in revisions]
+            return [make(script.revision_map, script.get_revision(revision)) for revision in revisions]
 
         environment = EnvironmentContext(self.project.config(self.url), script, fn=steps)
         try:
-            with led(self.url), for_one_database(environment):
+            with isolated(self.url), for_one_database(environment):
                 script.run_env()
         except BaseException as error:
             if isinstance(error, SystemExit) and error.code == Interrupted.exit_code:
-                raise KeyboardInterrupt from error  # which a directive of ours heard
-            if isinstance(error, KeyboardInterrupt | SeveralDatabases) or not ran:
+                raise KeyboardInterrupt from error  # one of our directives received the signal
+            if isinstance(error, KeyboardInterrupt | SeveralDatabases) or not migrating:
                 raise _unusable(error) from error
-            return _failure(error, {Path(script.get_revision(one).path) for one in revisions})
-        if not ran:
-            raise DupeAuditError("The project's env.py ran no migrations: it never called context.run_migrations().")
+            return _failure(error, {Path(script.get_revision(revision).path) for revision in revisions})
+        if not migrating:
+            raise DupeAuditError(
+                "The project's env.py never called context.run_migrations(), so no revision was applied."
+            )
         stamped = not revisions or (revisions[-1] in self._heads()) is upgrade
         return None if stamped else Failure(reason=UNSTAMPED)
 
     def _heads(self) -> set[str]:
-        """Return what the version table says once every connection of the project's is closed."""
-        seen = self.environment
-        name = ident(*filter(None, (seen.version_table_schema, seen.version_table)))
+        """Return the revisions in the version table, read after every connection of the project is closed."""
+        options = self.env_options
+        name = ident(*filter(None, (options.version_table_schema, options.version_table)))
         with connect(self.url) as connection:
             try:
                 return set(execute(connection, f"SELECT version_num FROM {name}").scalars())
@@ -101,39 +120,43 @@ class Runner:
                     raise
                 return set()
 
-    def _note(self, context: MigrationContext) -> None:
+    def _record(self, context: MigrationContext) -> None:
+        """Keep what env.py passed to ``context.configure()``."""
         if context.connection is None or context.as_sql:
-            raise DupeAuditError("The project's env.py gives Alembic no connection. It has to, when it is not offline.")
-        where = context.connection.exec_driver_sql("SELECT pg_catalog.current_database()").scalar_one()
-        if where != make_url(self.url).database:
-            raise DupeAuditError("The project's env.py does not come to the scratch database. Nothing was run.")
-        metadata = context.opts.get("target_metadata")
-        several = metadata if isinstance(metadata, list | tuple) else [metadata]
-        self.environment.metadata = tuple(one for one in several if one is not None)
-        self.environment.include_object = context.opts.get("include_object")
-        self.environment.include_name = context.opts.get("include_name")
-        self.environment.version_table = context.version_table
-        self.environment.version_table_schema = context.version_table_schema or _schema_of(context)
+            raise DupeAuditError("The project's env.py gives Alembic no connection, which it must when not offline.")
+        database = context.connection.exec_driver_sql("SELECT pg_catalog.current_database()").scalar_one()
+        if database != make_url(self.url).database:
+            raise DupeAuditError(
+                "The project's env.py does not connect to the scratch database. No revision was applied."
+            )
+        target_metadata = context.opts.get("target_metadata")
+        several = target_metadata if isinstance(target_metadata, list | tuple) else [target_metadata]
+        options = self.env_options
+        options.metadata = tuple(metadata for metadata in several if metadata is not None)
+        options.include_object = context.opts.get("include_object")
+        options.include_name = context.opts.get("include_name")
+        options.version_table = context.version_table
+        options.version_table_schema = context.version_table_schema or _version_table_schema(context)
 
 
-def _schema_of(context: MigrationContext) -> str | None:
-    """Return the schema in which the migration's own session finds the version table, by a search_path of its own.
+def _version_table_schema(context: MigrationContext) -> str | None:
+    """Return the schema in which the migration's own session finds the version table, through its own search_path.
 
-    The usual one gives None: in the database of --against, it need not be the usual one.
+    The usual schema gives None, because in the database of --against another one may be usual.
     """
-    table = literal(ident(context.version_table))
-    found = context.connection and context.connection.exec_driver_sql(
-        "SELECT nullif(coalesce((SELECT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
-        "ON n.oid OPERATOR(pg_catalog.=) c.relnamespace WHERE c.oid OPERATOR(pg_catalog.=) "
-        f"pg_catalog.to_regclass({table})), pg_catalog.current_schema())::text, 'public')",
-        execution_options={"no_parameters": True},
-    )
-    return found.scalar_one() if found else None
+    if context.connection is None:
+        return None
+    sql = statement("scratch/version_table_schema", version_table=literal(ident(context.version_table)))
+    result = context.connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+    return None if (schema := result.scalar_one()) is None else str(schema)
 
 
 @contextmanager
-def led(url: str) -> Iterator[None]:
-    """Lead connections, and env.py's usual ways to a URL; keep Alembic's voice down; put all back."""
+def isolated(url: str) -> Iterator[None]:
+    """Redirect the connections of env.py to *url* and silence Alembic's logging within the block.
+
+    ``DATABASE_URL``, which env.py may read, is *url* too. Everything is restored at the end.
+    """
     before = (
         os.environ.get("DATABASE_URL"),
         logging.root.manager.disable,
@@ -143,67 +166,67 @@ def led(url: str) -> Iterator[None]:
     os.environ["DATABASE_URL"] = in_terms_of(before[0], url)
     logging.disable(logging.WARNING)
     try:
-        # What the project prints must not come into a report, which goes to standard output.
+        # The report is written to standard output, so the project's own output is moved to standard error.
         with redirected(url), redirect_stdout(sys.stderr):
             yield
     finally:
-        had, disabled, handlers, level = before
-        if had is None:
+        database_url, disabled, handlers, level = before
+        if database_url is None:
             del os.environ["DATABASE_URL"]
         else:
-            os.environ["DATABASE_URL"] = had
+            os.environ["DATABASE_URL"] = database_url
         logging.disable(disabled)
         logging.root.handlers[:] = handlers  # fileConfig() of env.py replaces them
         logging.root.setLevel(level)
 
 
 def _unusable(error: BaseException) -> BaseException:
-    """Return what to raise where ``env.py`` itself does not work."""
+    """Return the error to raise if ``env.py`` itself does not work."""
     if isinstance(error, DupeAuditError | KeyboardInterrupt):
         return error
     where = _last_line(error, None)
     at = f" ({where[0]}:{where[1]})" if where else ""
     if isinstance(error, KeyError) and where and error.args:
         return DupeAuditError(
-            f"The project's env.py needs something that is not there: {error.args[0]}{at}. If it is an environment "
-            "variable, set it; any value will do for a URL, since every connection is led to the scratch database. "
-            "If it is an -x argument, give it: dupe-audit check -x NAME=VALUE."
+            f"The project's env.py needs {error.args[0]}, which is missing{at}. If it is an environment variable, set "
+            "it; for a URL any value will do, because every connection is redirected to the scratch database. "
+            "If it is an -x argument, pass it: dupe-audit check -x NAME=VALUE."
         )
-    said = reason(error) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}".splitlines()[0]
-    return DupeAuditError(f"The project's env.py cannot be run{at}: {said}. Mend that; alembic current has to work.")
+    problem = reason(error) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}".splitlines()[0]
+    return DupeAuditError(f"The project's env.py failed{at}: {problem}. Fix it: alembic current must work.")
 
 
 def _failure(error: BaseException, files: set[Path]) -> Failure:
-    """Return why a revision failed, without the values that a DETAIL can hold."""
+    """Return why a revision failed, without the DETAIL, which can contain values."""
     chain: list[BaseException] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
-    refused = next((one for one in chain if isinstance(one, Refused)), None)
-    database = next((one for one in chain if isinstance(one, DBAPIError)), None)
-    came_again = any(isinstance(one, DuplicatesKeepComing) for one in chain)
+    refusal = next((cause for cause in chain if isinstance(cause, Refused)), None)
+    database_error = next((cause for cause in chain if isinstance(cause, DBAPIError)), None)
+    duplicates_keep_coming = any(isinstance(cause, DuplicatesKeepComing) for cause in chain)
     place = _last_line(error, files)
-    if refused:
-        said = " ".join(one.message for one in refused.findings) or str(refused).splitlines()[0]
-    elif isinstance(error, CommandError) or database is None:
-        said = f"{type(error).__name__}: {error}".splitlines()[0] if str(error) else type(error).__name__
+    if refusal:
+        message = " ".join(finding.message for finding in refusal.findings) or str(refusal).splitlines()[0]
+    elif isinstance(error, CommandError) or database_error is None:
+        message = f"{type(error).__name__}: {error}".splitlines()[0] if str(error) else type(error).__name__
     else:
-        said = f"{reason(database)} (SQLSTATE {sqlstate(database)})"
+        message = f"{reason(database_error)} (SQLSTATE {sqlstate(database_error)})"
     return Failure(
-        # It ends in the middle of a sentence, and where an object was in memory is another place each time.
-        reason=_ADDRESS.sub("", said).rstrip("."),
-        sqlstate=UNIQUE_VIOLATION if came_again else sqlstate(database) if database else None,
+        # A message continues after it, and the address of an object in memory differs from one attempt to the next.
+        reason=_ADDRESS.sub("", message).rstrip("."),
+        sqlstate=UNIQUE_VIOLATION if duplicates_keep_coming else sqlstate(database_error) if database_error else None,
         line=place[1] if place else None,
-        findings=frozenset(one.id for one in refused.findings) if refused else frozenset(),
+        findings=frozenset(finding.id for finding in refusal.findings) if refusal else frozenset(),
         not_implemented=isinstance(error, NotImplementedError),
     )
 
 
 def _last_line(error: BaseException, files: set[Path] | None) -> tuple[str, int] | None:
-    """Return the innermost line in these files, or in any of the project's."""
-    found = None
+    """Return the innermost line of the traceback in these files, or, without files, in the project's env.py."""
+    innermost = None
     for frame in traceback.extract_tb(error.__traceback__):
         path = Path(frame.filename)
-        ours = path in files if files is not None else "site-packages" not in path.parts and path.name == "env.py"
-        if ours and frame.lineno:
-            found = relative(path), frame.lineno
-    return found
+        inside = path in files if files is not None else "site-packages" not in path.parts and path.name == "env.py"
+        if inside and frame.lineno:
+            innermost = relative(path), frame.lineno
+    return innermost

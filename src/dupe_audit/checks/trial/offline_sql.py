@@ -1,4 +1,4 @@
-"""What ``alembic upgrade --sql`` prints for each revision."""
+"""The output of ``alembic upgrade --sql`` for each revision."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationStep
 
 from dupe_audit.checks.evidence import Revision
-from dupe_audit.checks.trial.migrate import led
+from dupe_audit.checks.trial.migrate import isolated
 from dupe_audit.checks.trial.project import Project
 
 
 def offline_sql(project: Project, url: str, revisions: Sequence[Revision]) -> dict[str, str]:
-    """Return the SQL of each revision that can be printed without a database; many query theirs."""
+    """Return the SQL of each revision that can be printed without a database.
+
+    A revision is missing from the result if it needs one, or if it is a merge.
+    """
     printed = {}
     for revision in revisions:
         text = _print(project, url, revision)
@@ -24,8 +27,8 @@ def offline_sql(project: Project, url: str, revisions: Sequence[Revision]) -> di
 
 
 def _print(project: Project, url: str, revision: Revision) -> str | None:
-    if len(revision.down) > 1:
-        return None  # a merge, and Alembic's offline mode starts at one revision
+    if len(revision.parents) > 1:
+        return None  # a merge; Alembic's offline mode can only start from one revision
     script = project.script
 
     def steps(_heads: object, _context: MigrationContext) -> list[MigrationStep]:
@@ -33,10 +36,10 @@ def _print(project: Project, url: str, revision: Revision) -> str | None:
 
     config, buffer = project.config(url), io.StringIO()
     config.output_buffer = buffer
-    start = revision.down[0] if revision.down else None
+    start = revision.parents[0] if revision.parents else None
     try:
-        with led(url), EnvironmentContext(config, script, fn=steps, as_sql=True, starting_rev=start):
+        with isolated(url), EnvironmentContext(config, script, fn=steps, as_sql=True, starting_rev=start):
             script.run_env()
-    except (Exception, SystemExit):  # noqa: BLE001 - whatever a revision does with a database that is not there
+    except (Exception, SystemExit):  # noqa: BLE001 - any error of a revision that needs a database
         return None
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The Alembic project: its revisions in order, read from their files, and its configuration led to the scratch."""
+"""The Alembic project: its revisions in order, read from their files, and its config for the scratch database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dupe_audit.checks.evidence import Revision
 from dupe_audit.checks.trial.redirect import in_terms_of
 from dupe_audit.errors import DupeAuditError, WrongUsage
 
-#: Alembic 1.16 and later read their source configuration from here as well
+#: Alembic 1.16 and later also read their configuration from this file
 PYPROJECT = "pyproject.toml"
 
 
@@ -35,36 +35,41 @@ class Project:
     x: tuple[str, ...]  #: as for ``alembic -x``
     script: ScriptDirectory
     heads: tuple[str, ...]
-    before: tuple[str, ...]  #: revisions to apply, unchecked, before the first that is checked; in order
-    revisions: tuple[Revision, ...]
+    unchecked: tuple[str, ...]  #: ids of the revisions up to --from, which are only applied; in upgrade order
+    revisions: tuple[Revision, ...]  #: those that are checked, in upgrade order
 
     def config(self, url: str) -> Config:
-        """Return a configuration of its own that leads to *url*."""
+        """Return a new config whose ``sqlalchemy.url`` is *url*."""
         config = _config(self.file, self.x)
-        # Read without interpolation: a placeholder that cannot be filled in is not ours to judge.
-        own = config.file_config.get(config.config_ini_section, "sqlalchemy.url", raw=True, fallback=None)
-        config.set_main_option("sqlalchemy.url", in_terms_of(own, url).replace("%", "%%"))
+        # Read without interpolation, so that a placeholder without a value is not an error here.
+        project_url = config.file_config.get(config.config_ini_section, "sqlalchemy.url", raw=True, fallback=None)
+        config.set_main_option("sqlalchemy.url", in_terms_of(project_url, url).replace("%", "%%"))
         return config
 
 
 def load(file: str, *, from_: str = "base", to: str = "heads", x: Sequence[str] = ()) -> Project:
     """Read a project; no database is needed.
 
+    Args:
+        file: Alembic config, an ini file or a ``pyproject.toml``.
+        from_: the last revision that is not checked.
+        to: the last revision that is checked.
+        x: arguments for env.py, as for ``alembic -x``.
+
     Raises:
-        WrongUsage: there is no such file, no revision, or no revision of that name.
+        WrongUsage: the file does not exist, or the project has no revision at all or none of that name.
         DupeAuditError: a file of the project cannot be loaded.
     """
     if not Path(file).is_file() and not _is_in_pyproject():
         raise WrongUsage(
-            f"There is no Alembic config {file!r}. Name it with --config, or go to the project's directory."
+            f"The Alembic config {file!r} does not exist. Name it with --config, or change to the project's directory."
         )
     try:
         script = ScriptDirectory.from_config(_config(file, tuple(x)))
-        with redirect_stdout(sys.stderr):  # a revision's module may print, and a report goes to standard output
+        with redirect_stdout(sys.stderr):  # a revision's module may print, but stdout is for the report
             heads = tuple(script.get_heads())
-        # From the newest to the oldest, and each after what it depends on.
-        wanted = _walk(script, to, "base")
-        before = {one.revision for one in _walk(script, from_, "base")} if from_ != "base" else set()
+        wanted = _in_upgrade_order(script, to)
+        unchecked = {revision.revision for revision in _in_upgrade_order(script, from_)} if from_ != "base" else set()
     except (CommandError, RevisionError) as error:
         raise WrongUsage(f"Alembic cannot read the project: {error}") from error
     except SyntaxError as error:
@@ -74,14 +79,14 @@ def load(file: str, *, from_: str = "base", to: str = "heads", x: Sequence[str] 
         where = f"{relative(Path(frames[-1].filename))}:{frames[-1].lineno}" if frames else file
         raise DupeAuditError(f"{where} cannot be loaded: {type(error).__name__}: {error}.") from error
     if not wanted:
-        raise WrongUsage(f"The project of {file} has no revision yet. Make one: alembic revision")
+        raise WrongUsage(f"The project of {file} has no revision yet. Create one: alembic revision")
     return Project(
         file=file,
         x=tuple(x),
         script=script,
         heads=heads,
-        before=tuple(one.revision for one in wanted if one.revision in before),
-        revisions=tuple(_revision(one) for one in wanted if one.revision not in before),
+        unchecked=tuple(revision.revision for revision in wanted if revision.revision in unchecked),
+        revisions=tuple(_revision(revision) for revision in wanted if revision.revision not in unchecked),
     )
 
 
@@ -93,7 +98,7 @@ def _is_in_pyproject() -> bool:
 
 
 def ini_of(file: str) -> str:
-    """Return the ini that goes with a config: itself, or alembic.ini beside a pyproject.toml, where Alembic looks."""
+    """Return the ini file of a config: itself, or, as for Alembic, the alembic.ini next to a pyproject.toml."""
     return str(Path(file).with_name("alembic.ini")) if _is_toml(file) else file
 
 
@@ -109,65 +114,71 @@ def _config(file: str, x: tuple[str, ...]) -> Config:
     return Config(file, cmd_opts=options)
 
 
-def _walk(script: ScriptDirectory, upper: str, lower: str) -> list[Script]:
-    return list(reversed(list(script.iterate_revisions(upper, lower))))
+def _in_upgrade_order(script: ScriptDirectory, upper: str) -> list[Script]:
+    """Return the revisions up to *upper*, each after those that it depends on."""
+    return list(reversed(list(script.iterate_revisions(upper, "base"))))
 
 
 def _revision(script: Script) -> Revision:
     path = Path(script.path)
     source = path.read_text("utf-8")
-    up, down = (_bound(source, name) for name in ("upgrade", "downgrade"))
+    upgrade, downgrade = (_bound(source, name) for name in ("upgrade", "downgrade"))
     return Revision(
         id=script.revision,
-        down=tuple(script._all_down_revisions),  # noqa: SLF001 - Script says its parents in three different types
+        parents=tuple(script._all_down_revisions),  # noqa: SLF001 - the public attributes have three different types
         path=path,
         file=relative(path),
-        upgrade_line=up.lineno if up else 1,
-        downgrade_line=down.lineno if down else None,
-        empty_upgrade=_empty(script, "upgrade", up),
-        empty_downgrade=_empty(script, "downgrade", down),
-        says_irreversible=isinstance(down, ast.FunctionDef) and [type(one) for one in _does(down)] == [ast.Raise],
+        upgrade_line=upgrade.lineno if upgrade else 1,
+        downgrade_line=downgrade.lineno if downgrade else None,
+        empty_upgrade=_empty(script, "upgrade", upgrade),
+        empty_downgrade=_empty(script, "downgrade", downgrade),
+        refuses_downgrade=isinstance(downgrade, ast.FunctionDef)
+        and [type(statement) for statement in _effective(downgrade)] == [ast.Raise],
         accepts=accepted(source),
     )
 
 
 def _bound(source: str, name: str) -> ast.stmt | None:
-    """Return the last statement of a module that gives a name its value: a ``def``, an assignment, an import."""
-    return next((one for one in reversed(ast.parse(source).body) if name in _names(one)), None)
+    """Return the last statement of a module that binds a name: a ``def``, an assignment, an import."""
+    return next((statement for statement in reversed(ast.parse(source).body) if name in _names(statement)), None)
 
 
 def _names(statement: ast.stmt) -> Iterator[str]:
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         yield statement.name
-        return  # what is bound inside is not the module's
-    for one in ast.walk(statement):
-        if isinstance(one, ast.FunctionDef):  # which is defined under a condition
-            yield one.name
-        elif isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
-            yield one.id
-        elif isinstance(one, ast.alias):
-            yield one.asname or one.name
+        return  # names bound inside are not the module's
+    for node in ast.walk(statement):
+        if isinstance(node, ast.FunctionDef):  # defined under a condition
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name
 
 
 def _empty(script: Script, name: str, bound: ast.stmt | None) -> bool:
-    """Tell whether a function does nothing: one that is not written here as such has to be run to know."""
+    """Return whether a function does nothing; one that is not a ``def`` in this file counts as doing something."""
     if isinstance(bound, ast.FunctionDef):
-        return not _does(bound)
-    return not hasattr(script.module, name)  # a star import binds what no statement names
+        return not _effective(bound)
+    return not hasattr(script.module, name)  # a star import binds names that no statement mentions
 
 
-def _does(function: ast.FunctionDef) -> list[ast.stmt]:
-    """Return the statements that do something: no docstring, no ``pass``, no bare ``return``."""
+def _effective(function: ast.FunctionDef) -> list[ast.stmt]:
+    """Return the statements that do something, without docstrings, ``pass`` and bare ``return``."""
 
-    def idle(one: ast.stmt) -> bool:
-        constant = isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)
-        return constant or isinstance(one, ast.Pass) or (isinstance(one, ast.Return) and one.value is None)
+    def idle(statement: ast.stmt) -> bool:
+        constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        return (
+            constant
+            or isinstance(statement, ast.Pass)
+            or (isinstance(statement, ast.Return) and statement.value is None)
+        )
 
-    return [one for one in function.body if not idle(one)]
+    return [statement for statement in function.body if not idle(statement)]
 
 
 def relative(path: Path) -> str:
-    """Return the path as reports show it: from the working directory where it lies within, with forward slashes."""
+    """Return the path as reports show it: relative to the working directory if inside it, with forward slashes."""
     path = Path(os.path.realpath(path))
-    here = Path(os.path.realpath(Path.cwd()))
-    return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()
+    working_directory = Path(os.path.realpath(Path.cwd()))
+    return (path.relative_to(working_directory) if path.is_relative_to(working_directory) else path).as_posix()

@@ -1,6 +1,6 @@
-"""Lead every connection that a project's ``env.py`` opens to the scratch database, whatever URL it has.
+"""Redirect every connection that a project's ``env.py`` opens to the scratch database, whatever URL it has.
 
-So the configured database cannot be touched, and its URL need not be known.
+This keeps the configured database untouched, and its URL need not be known.
 """
 
 from __future__ import annotations
@@ -17,73 +17,82 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from dupe_audit.errors import DupeAuditError
 
-#: what a project may say of a session beyond where it is; all else in its URL is about the server it does not go to
-_KEPT = ("options", "server_settings", "prepare_threshold", "autocommit", "row_factory", "application_name")
+#: connection arguments about the session, which are kept; all others concern the project's own server
+_SESSION_ARGUMENTS = (
+    "options",
+    "server_settings",
+    "prepare_threshold",
+    "autocommit",
+    "row_factory",
+    "application_name",
+)
 
-#: under which a pooled connection's ``info`` has the database that it came to
+#: key in a pooled connection's ``info``: the database that it is connected to
 _DATABASE = "dupe_audit_database"
 
-#: and under which the one that the project meant: host, port and name
+#: key in a pooled connection's ``info``: host, port and name of the database that the project meant
 _MEANT = "dupe_audit_meant"
 
 
 class SeveralDatabases(DupeAuditError):
-    """The project's ``env.py`` migrates more than the one database that the check has."""
+    """The project's ``env.py`` migrates several databases; the check has only one."""
 
 
-def in_terms_of(given: str | None, url: str) -> str:
-    """Return *url* with the driver that the project's own URL names, if it is there; its ``env.py`` may count on it."""
+def in_terms_of(project_url: str | None, url: str) -> str:
+    """Return *url* with the driver of the project's own URL, if it is installed: its ``env.py`` may depend on it."""
     try:
-        driver = make_url(given or "").drivername
+        driver = make_url(project_url or "").drivername
         if driver.startswith("postgresql+"):
-            made = make_url(url).set(drivername=driver)
-            made.get_dialect().import_dbapi()
-            return made.render_as_string(hide_password=False)
+            same_driver = make_url(url).set(drivername=driver)
+            same_driver.get_dialect().import_dbapi()
+            return same_driver.render_as_string(hide_password=False)
     except (ArgumentError, NoSuchModuleError, ImportError):
-        pass  # a template's placeholder, or a driver that is not installed where the check runs
+        pass  # the placeholder of a template, or a driver that is not installed here
     return url
 
 
 @contextmanager
 def redirected(url: str) -> Iterator[None]:
-    """Lead this process's new SQLAlchemy connections to *url* within the block.
+    """Redirect this process's new SQLAlchemy connections to *url* within the block.
 
-    An engine with a ``creator=`` of its own connects by itself; its connection is refused before its first statement
-    unless it comes to the same database.
+    An engine with its own ``creator=`` is not redirected. Its connection is refused before its first statement unless
+    it is connected to the same database.
     """
     target = make_url(url)
 
-    def lead(dialect: Dialect, record: ConnectionPoolEntry | None, args: list[Any], parameters: dict[str, Any]) -> None:
+    def redirect(
+        dialect: Dialect, record: ConnectionPoolEntry | None, args: list[Any], parameters: dict[str, Any]
+    ) -> None:
         if dialect.name != "postgresql":
-            raise DupeAuditError(f"The project's env.py connects to {dialect.name}; this check knows PostgreSQL alone.")
-        there, options = dialect.create_connect_args(target.set(drivername=f"postgresql+{dialect.driver}"))
+            raise DupeAuditError(f"The project's env.py connects to {dialect.name}; only PostgreSQL is supported.")
+        positional, options = dialect.create_connect_args(target.set(drivername=f"postgresql+{dialect.driver}"))
         if record:
             name = parameters.get("dbname") or parameters.get("database")
             record.info[_MEANT] = (parameters.get("host"), parameters.get("port"), name)
-        kept = {name: parameters[name] for name in _KEPT if name in parameters}
-        args[:] = there
+        session_settings = {name: parameters[name] for name in _SESSION_ARGUMENTS if name in parameters}
+        args[:] = positional
         parameters.clear()
-        parameters.update({**kept, **options})
+        parameters.update({**session_settings, **options})
 
     def refuse(connection: Any, record: ConnectionPoolEntry) -> None:
         record.info[_DATABASE] = name = _ask(connection, "SELECT pg_catalog.current_database()")
         if name != target.database:
             connection.close()
             raise DupeAuditError(
-                "The project's env.py opens its connection by itself (creator=…), and not to the scratch database. "
-                "Nothing was run on it. Let it use create_engine(url) when DATABASE_URL is set."
+                "The project's env.py opens its connection itself (creator=…), and not to the scratch database. "
+                "Nothing was executed on it. Let env.py use create_engine(url) if DATABASE_URL is set."
             )
 
     def renew(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-        # An engine that a module of the project keeps has connections to the scratch database before this one.
+        # An engine that a module of the project keeps may still have connections to the previous scratch database.
         try:
             alive = record.info.get(_DATABASE) == target.database and _ask(connection, "SELECT 1") == 1
-        except Exception:  # noqa: BLE001 - whatever the driver raises, the connection is no good
+        except Exception:  # noqa: BLE001 - whatever the driver raises, the connection is unusable
             alive = False
         if not alive:
             raise DisconnectionError("a connection to an earlier scratch database")
 
-    event.listen(Engine, "do_connect", lead)
+    event.listen(Engine, "do_connect", redirect)
     event.listen(Pool, "connect", refuse)
     event.listen(Pool, "checkout", renew)
     try:
@@ -91,35 +100,43 @@ def redirected(url: str) -> Iterator[None]:
     finally:
         event.remove(Pool, "checkout", renew)
         event.remove(Pool, "connect", refuse)
-        event.remove(Engine, "do_connect", lead)
+        event.remove(Engine, "do_connect", redirect)
 
 
 def for_one_database(environment: EnvironmentContext) -> EnvironmentContext:
-    """Have what ``env.py`` knows as ``context`` refuse a connection that was meant for another database than the first.
+    """Make ``context.configure()`` of ``env.py`` refuse a connection meant for a second database.
 
-    All are led to one, where the second waits, for ever, for the version table that the first is about to commit.
+    All connections are redirected to one database, where the second would wait forever for the version table that the
+    first has not committed yet.
+
+    Returns:
+        The same *environment*.
+
+    Raises:
+        SeveralDatabases: later, from ``context.configure()``.
     """
-    configure, seen = environment.configure, list[tuple[Any, ...]]()
+    configure, databases = environment.configure, list[tuple[Any, ...]]()
 
-    def configure_one(connection: Connection | None = None, *args: Any, **options: Any) -> None:
+    def configure_first(connection: Connection | None = None, *args: Any, **options: Any) -> None:
         meant = connection.info.get(_MEANT) if connection is not None else None
-        if meant and seen and meant not in seen:
+        if meant and databases and meant not in databases:
             raise SeveralDatabases(
-                f"The project's env.py migrates several databases ({_told(seen[0])}, {_told(meant)}); dupe-audit check "
-                "knows one. Let env.py leave out all but one of them, say by an -x argument, and check one at a time."
+                f"The project's env.py migrates several databases ({_described(databases[0])}, {_described(meant)}); "
+                "dupe-audit check supports one. Let env.py skip all but one of them, for example with an -x argument, "
+                "and check one at a time."
             )
         if meant:
-            seen.append(meant)
+            databases.append(meant)
         configure(connection, *args, **options)
 
-    # Not by a subclass: Alembic's module finds its proxies by the class itself.
-    environment.configure = configure_one  # type: ignore[method-assign]
+    # Not with a subclass, because Alembic's module looks up its proxies by the class itself.
+    environment.configure = configure_first  # type: ignore[method-assign]
     return environment
 
 
-def _told(meant: tuple[Any, ...]) -> str:
+def _described(meant: tuple[Any, ...]) -> str:
     host, port, name = meant
-    return f"{name or 'the default one'} on {host or 'the default host'}" + (f":{port}" if port else "")
+    return f"{name or 'the default database'} on {host or 'the default host'}" + (f":{port}" if port else "")
 
 
 def _ask(connection: Any, query: str) -> Any:

@@ -1,4 +1,4 @@
-"""A PostgreSQL to try revisions on: an embedded one, or databases of our own on a server that the user names."""
+"""A PostgreSQL to try revisions on: an embedded one, or scratch databases on a server that the user names."""
 
 from __future__ import annotations
 
@@ -17,36 +17,29 @@ from dupe_audit.embedded import EmbeddedServerError, Server
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import reason
-from dupe_audit.statements import ident, literal
+from dupe_audit.statements import ident, literal, statement
 
 log = logging.getLogger("alembic.dupe_audit")
 
 EMBEDDED = "embedded"
 
-#: nothing here has to survive a crash
+#: of the embedded server; no data on it has to survive a crash
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "max_connections": "40"}
-
-
-#: a project's engine may keep a connection in its pool, and a database in use cannot be copied
-_END = (
-    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
-    "WHERE datname OPERATOR(pg_catalog.=) {database}"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scratch:
-    """A server on which databases can be made and dropped."""
+    """A server on which databases can be created and dropped."""
 
-    url: str  #: of a database that is there; nothing in it is touched
-    told: str  #: such as ``PostgreSQL 18.6, embedded``
+    url: str  #: of an existing database; nothing in it is changed
+    description: str  #: such as ``PostgreSQL 18.6, embedded``
 
     @contextmanager
     def database(self, copy_of: str | None = None) -> Iterator[str]:
-        """Give the URL of a new database, empty or a copy, which is dropped afterwards whatever happens.
+        """Yield the URL of a new database, empty or a copy; it is dropped afterwards whatever happens.
 
         Args:
-            copy_of: the URL of another database of ours; connections to it are ended.
+            copy_of: the URL of another scratch database; connections to it are ended.
 
         Raises:
             DupeAuditError: the role may not create databases.
@@ -56,12 +49,13 @@ class Scratch:
         with connect(self.url) as connection:
             try:
                 if copy_of:
-                    execute(connection, _END.format(database=literal(template)))
+                    # An engine of the project may keep a connection in its pool; a database in use cannot be copied.
+                    execute(connection, statement("scratch/end_sessions", database=literal(template)))
                 execute(connection, f"CREATE DATABASE {ident(name)} TEMPLATE {ident(template)}")
             except DBAPIError as error:
                 raise DupeAuditError(
-                    f"No scratch database can be made: {reason(error)}. "
-                    "Give a role with CREATEDB, or leave --server out."
+                    f"No scratch database can be created: {reason(error)}. "
+                    "Name a role with CREATEDB in --server, or leave --server out."
                 ) from error
         try:
             yield _with_database(self.url, name)
@@ -72,11 +66,11 @@ class Scratch:
 
 @contextmanager
 def scratch(server: str) -> Iterator[Scratch]:
-    """Give a server: ``embedded``, or the one that a URL names.
+    """Yield a server: ``embedded``, which is stopped afterwards, or the one that a URL names.
 
     Raises:
         DupeAuditError: it cannot be started or reached.
-        WrongUsage: the URL cannot be read.
+        WrongUsage: *server* is not ``embedded`` and not a URL.
     """
     with ExitStack() as stack:
         if server == EMBEDDED:
@@ -84,18 +78,18 @@ def scratch(server: str) -> Iterator[Scratch]:
                 url = stack.enter_context(Server.start(settings=SETTINGS)).url()
             except EmbeddedServerError as error:
                 raise DupeAuditError(
-                    f"{error} Or name a server on which databases can be made: --server URL"
+                    f"{error} Or name a server on which databases can be created: --server URL"
                 ) from error
         elif "://" in server:
             url = server
         else:
             raise WrongUsage(f"--server is {EMBEDDED!r} or a URL, not {server!r}.")
-        url = _spelled(url)
+        url = _with_driver(url)
         with connect(url) as connection:
-            told = f"PostgreSQL {_version(connection)}"
+            description = f"PostgreSQL {_version(connection)}"
             if server != EMBEDDED:
-                log.info("scratch databases are made and dropped beside %s", describe(connection))
-        yield Scratch(url=url, told=f"{told}, embedded" if server == EMBEDDED else told)
+                log.info("scratch databases are created and dropped on the server of %s", describe(connection))
+        yield Scratch(url=url, description=f"{description}, embedded" if server == EMBEDDED else description)
 
 
 def _version(connection: Connection) -> str:
@@ -108,12 +102,12 @@ def _database(url: str) -> str:
 
 def _with_database(url: str, name: str) -> str:
     """Return *url* with another database."""
-    return _spelled(urlsplit(libpq_url(url))._replace(path="/" + quote(name)).geturl())
+    return _with_driver(urlsplit(libpq_url(url))._replace(path="/" + quote(name)).geturl())
 
 
-def _spelled(url: str) -> str:
-    """Return *url* with the one driver that is there whenever we are, which runs in async engines too.
+def _with_driver(url: str) -> str:
+    """Return *url* with psycopg 3, which is always installed with us, and which async engines accept too.
 
-    Without a name, SQLAlchemy 2.0 takes psycopg2.
+    For a URL without a driver, SQLAlchemy 2.0 uses psycopg2.
     """
     return "postgresql+psycopg" + libpq_url(url).removeprefix("postgresql")

@@ -1,4 +1,4 @@
--- Purpose: see whether a session is in a transaction, and which locks on the given tables it holds.
+-- Purpose: show whether a session is in a transaction, and which locks on the given tables it holds.
 -- Lock: none.
 -- Again: yes, it only reads.
 SELECT a.state, l.relation, l.mode

@@ -1,4 +1,4 @@
--- Purpose: see what a session waits for, which locks on the given tables it has, and who else waits for our wires.
+-- Purpose: show what a session waits for, which locks on the given tables it holds, and who else waits for our tripwires.
 -- Lock: none.
 -- Again: yes, it only reads.
 SELECT l.pid, l.locktype, l.relation, l.mode, l.granted,

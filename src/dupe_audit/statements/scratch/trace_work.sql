@@ -1,6 +1,6 @@
--- Purpose: count a session's sequential scans of the given tables, and see which files they and their indexes have.
+-- Purpose: count a session's sequential scans of the given tables, and show the files of these tables and their indexes.
 -- Lock: none.
--- Again: yes, it only reads. It has to run on the session that is counted.
+-- Again: yes, it only reads. Execute it in the session whose scans are counted.
 SELECT r.oid, pg_catalog.pg_relation_filenode(r.oid),
        pg_catalog.pg_stat_get_xact_numscans(r.oid),
        pg_catalog.pg_stat_get_xact_numscans(r.oid) + pg_catalog.pg_stat_get_numscans(r.oid),

@@ -1,4 +1,4 @@
--- Purpose: name the given tables that are still there.
+-- Purpose: name those of the given tables that still exist.
 -- Lock: none.
 -- Again: yes, it only reads.
 SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname)
