@@ -58,14 +58,14 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
     findings = _named_index_findings(connection, key, relation) if key.name else []
     if builder := execute(connection, statement("builders", relid=str(relation.relid))).scalar():
         findings = [finding("live-build", builder, table=relation.name)]
-    others = statement(
+    other_indexes = statement(
         "other_indexes",
         relid=str(relation.relid),
         key=text_array(key.columns),
         constraint_name=literal(key.name),
         nulls_not_distinct=literal(key.nulls_not_distinct),
     )
-    for index in execute(connection, others):
+    for index in execute(connection, other_indexes):
         subject = f"Constraint {index.constraint_name}" if index.constraint_name else f"Index {index.name}"
         if not index.valid:
             findings.append(finding("invalid-index", index.name))

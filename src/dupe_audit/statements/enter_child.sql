@@ -1,4 +1,4 @@
--- Purpose: enter into the ledger a foreign key whose children a run moves, unless it is there already; return its number.
+-- Purpose: enter into the ledger a foreign key whose children a run moves, unless it is recorded; return its number.
 -- Lock: ROW EXCLUSIVE on dupe_audit.child, until the transaction ends.
 -- Again: yes; the same columns and primary key get the same number.
 WITH existing AS (

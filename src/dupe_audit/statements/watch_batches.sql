@@ -5,7 +5,7 @@ SELECT pg_catalog.count(*) AS batches,
        (pg_catalog.array_agg(b.archived ORDER BY b.number DESC))[1] AS archived,
        (pg_catalog.array_agg(b.restored ORDER BY b.number DESC))[1] AS restored,
        (pg_catalog.array_agg(b.spared ORDER BY b.number DESC))[1] AS spared,
-       -- The first batch of the minute only says when the counting begins.
+       -- The first batch of the minute only marks when counting begins.
        (pg_catalog.sum(b.archived + b.restored) FILTER (WHERE b.recent)
            - (pg_catalog.array_agg(b.archived + b.restored ORDER BY b.number) FILTER (WHERE b.recent))[1])::pg_catalog.float8
        / nullif(extract(epoch FROM pg_catalog.clock_timestamp()

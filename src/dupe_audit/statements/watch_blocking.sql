@@ -1,5 +1,5 @@
--- Purpose: name whom a session waits for; a prepared transaction has the number 0.
--- Lock: none; it stops the lock manager for an instant, so it is asked only of a session that waits.
+-- Purpose: list the sessions that a session waits for; a prepared transaction has pid 0.
+-- Lock: none; it stops the lock manager for a moment, so it is executed only for a session that waits.
 -- Again: yes, it only reads.
 SELECT DISTINCT b.pid, a.state, a.application_name, a.usename,
        pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::numeric, 1)::float8 AS seconds

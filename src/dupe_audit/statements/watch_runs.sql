@@ -1,4 +1,4 @@
--- Purpose: read the newest runs of the ledger with what the catalog has of each, the one that is most likely at work first.
+-- Purpose: read the newest runs of the ledger, with the state of their table and index; those most likely at work come first.
 -- Lock: ACCESS SHARE on the ledger's table of runs, for the statement.
 -- Again: yes, it only reads.
 SELECT r.id, r.relid::pg_catalog.int8 AS relid, r.schema_name AS schema, r.table_name AS table, r.key_columns AS columns,

@@ -1,6 +1,6 @@
--- Purpose: find the sessions that run a step or a directive on a table, and those that build an index outside of a run.
+-- Purpose: find the sessions that execute a step or a directive on a table, and those that build an index outside a run.
 -- Lock: none.
--- Again: yes, it only reads. Everybody may see locks; what a session does is shown to its own role and to pg_read_all_stats.
+-- Again: yes, it only reads. Every role may see locks; what a session does is shown to its own role and to pg_read_all_stats.
 WITH advisory AS (
     SELECT l.objid AS relid, l.pid, pg_catalog.bool_or(l.classid = {at_work}::pg_catalog.oid) AS upgrading,
            pg_catalog.bool_or(l.classid = {lock_namespace}::pg_catalog.oid) AS alone
