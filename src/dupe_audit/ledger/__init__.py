@@ -1,4 +1,4 @@
-"""The schema ``dupe_audit`` in the user's database: runs, batches and archives. The truth is in the database, not in a file."""
+"""The schema ``dupe_audit`` in the user's database, which holds the truth: runs, batches and archives."""
 
 from dupe_audit.ledger.runs import (
     VERSION,
