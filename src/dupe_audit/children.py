@@ -133,7 +133,7 @@ def judging(foreign_keys: Collection[ForeignKey], moving: Collection[ForeignKey]
 def follow(
     connection: Connection, run_id: int, moving: Sequence[ForeignKey], holes: Mapping[str, str], batch: int
 ) -> tuple[int, int]:
-    """Point the children of the locked extras at their survivors; return how many extras may be removed, and children.
+    """Point the children of the locked extras at their survivors; count the extras that may go, and those children.
 
     Raises:
         DupeAuditError: a trigger keeps children where they are.
@@ -146,8 +146,8 @@ def follow(
         row = execute(connection, foreign_key.sql("repoint_children", holes, batch=str(batch))).one()
         if not row.found == row.pointed == row.noted:
             raise DupeAuditError(
-                f"Of {row.found:,} rows of {foreign_key.child} {row.pointed:,} were pointed at a survivor; the batch "
-                "was rolled back. A trigger on that table keeps rows: see finding child-trigger."
+                f"Of {quantity(row.found, 'row')} of {foreign_key.child}, {row.pointed:,} pointed at a survivor. "
+                "The batch was rolled back. A trigger on that table keeps rows: see finding child-trigger."
             )
         if row.pointed:
             ledger.record_moved_children(connection, run_id, foreign_key.number, row.pointed)

@@ -36,7 +36,7 @@ class Refused(DupeAuditError):
 
 
 class Blocked(DupeAuditError):
-    """A lock was not acquired within the total limit; the message names its holders."""
+    """The total wait is over; the message names what holds the work up."""
 
 
 class DuplicatesKeepComing(DupeAuditError):

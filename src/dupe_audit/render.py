@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dupe_audit.findings import quantity
-from dupe_audit.findings.entry import Finding
+from dupe_audit.findings import Finding, quantity
 from dupe_audit.model import DuplicateReport, Run, UniqueKey, VerifyReport
 
 FORMATS = ("text", "json", "markdown")

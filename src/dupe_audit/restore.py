@@ -76,15 +76,10 @@ def restore(
     """
     with step(connection):
         run = ledger.get_run(connection, run_id).run
-        relation = catalog.find_by_oid(connection, run.relid)
-        if relation is None:
-            raise DupeAuditError(
-                f"The table of run {run_id}, {run.schema_name}.{run.table_name}, was dropped, or dropped and "
-                f"re-created, after the cleanup. Its rows are in {ledger.archive_name(run_id)}: insert them by hand, "
-                f"or drop them with dupe-audit purge {run_id}."
-            )
+        _require_table(connection, run)  # before a wait that would be in vain
         with run_lock(connection, run.relid, give_up_after=give_up_after):
             run = ledger.get_run(connection, run_id).run
+            relation = _require_table(connection, run)  # under the lock: it may have been renamed during the wait
             if run.purged_at is not None:
                 raise DupeAuditError(f"The archive of run {run_id} was purged at {run.purged_at}. Its rows are gone.")
             if run.state == "restored":
@@ -115,6 +110,22 @@ def restore(
             # A cleanup that was killed left its staged list, which no pass will use any more.
             tidy(connection, statement("drop_stage", stage=ledger.stage_name(run_id)))
             ledger.set_state(connection, run_id, "restored")
+
+
+def _require_table(connection: Connection, run: Run) -> catalog.Relation:
+    """Return the table of a run as it is named now.
+
+    Raises:
+        DupeAuditError: it was dropped.
+    """
+    relation = catalog.find_by_oid(connection, run.relid)
+    if relation is None:
+        raise DupeAuditError(
+            f"The table of run {run.id}, {run.schema_name}.{run.table_name}, was dropped, or dropped and re-created, "
+            f"after the cleanup. Its rows are in {ledger.archive_name(run.id)}: insert them by hand, or drop them with "
+            f"dupe-audit purge {run.id}."
+        )
+    return relation
 
 
 def _holes(connection: Connection, relation: catalog.Relation, run: Run) -> Mapping[str, str]:
@@ -188,8 +199,8 @@ def _log_not_returned(work: RestoreWork) -> None:
         if remaining := row["moved"] - row["returned"]:
             record = ledger.record_name(work.run.id, row["number"])
             log.warning(
-                "%s rows of %s (%s) were not pointed back: see %s",
-                f"{remaining:,}",
+                "%s of %s (%s) not pointed back: see %s",
+                quantity(remaining, "row"),
                 row["child"],
                 row["constraint_name"],
                 record,
@@ -199,7 +210,7 @@ def _log_not_returned(work: RestoreWork) -> None:
 def _halving(
     work: RestoreWork, action_name: str, table: str, action: Callable[[int, int], int], low: int, high: int
 ) -> int:
-    """Bring a range of rows back, in halves around one that cannot go back, and note why; return how many went."""
+    """Bring a range of rows back; halve it until a row that fails is alone, and note why. Return how many went back."""
     try:
         return work.retry(partial(action, low, high), f"{action_name} {low} to {high}")
     except _RowsDiffer as error:
@@ -238,7 +249,7 @@ def _return(work: RestoreWork, foreign_key: ForeignKey, low: int, high: int) -> 
         row = execute(work.connection, sql).one()
         if row.back != row.marked:
             raise DupeAuditError(
-                f"{row.back:,} rows of {foreign_key.child} were pointed back, but {row.marked:,} were noted. "
+                f"{quantity(row.back, 'row')} of {foreign_key.child} pointed back, but {row.marked:,} noted. "
                 "This batch was rolled back."
             )
     return int(row.back)

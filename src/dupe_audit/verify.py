@@ -9,8 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.findings import finding, quantity
-from dupe_audit.findings.entry import Finding
+from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import CleanupRule, IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation

@@ -1,6 +1,8 @@
 """Every archived row comes back as it was; one that cannot is reported and kept."""
 
+import logging
 import signal
+import threading
 
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -10,6 +12,7 @@ from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.postgres.locking import run_lock
 from dupe_audit.restore import restore
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
@@ -298,6 +301,20 @@ def test_restore_waits_for_a_cleanup(sql, conn, connect):
     with pytest.raises(Blocked, match="Another session"):
         list(restore(connect(), 1, give_up_after="300ms"))
     batches.close()
+
+
+def test_table_renamed_while_a_restore_waits(sql, conn, connect, cleaned, dump, wait_until, caplog):
+    """Rows go back into the table they came from, also if it is renamed while the restore waits for its turn."""
+    caplog.set_level(logging.INFO, logger="alembic.dupe_audit")
+    restored = []
+    restorer = threading.Thread(target=lambda: restored.extend(restore(conn, 1)))
+    with run_lock(connect(), sql("SELECT 't'::regclass::oid::bigint")[0][0]):
+        restorer.start()
+        wait_until(lambda: "waiting for another session" in caplog.text)
+        sql("ALTER TABLE t RENAME TO renamed; CREATE TABLE t (LIKE renamed)")
+    restorer.join()
+    assert 3 == sum(batch.restored for batch in restored)
+    assert ([], cleaned) == (dump("t"), dump("renamed"))
 
 
 def test_half_done_cleanup_can_be_undone_h141(sql, conn, dump):

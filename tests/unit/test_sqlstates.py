@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from dupe_audit.writer.sqlstates import CLASSES, ErrorClass, classify, safe_reason
+from dupe_audit.writer.error_classes import CLASSES, ErrorClass, classify, safe_reason
 
 
 def error(sqlstate: str | None) -> psycopg.Error:

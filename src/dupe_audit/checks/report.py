@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dupe_audit.findings.entry import Finding
+from dupe_audit.findings import Finding
 from dupe_audit.seeding.facts import Filled
 
 

@@ -18,6 +18,7 @@ from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.cleanup.staging import CleanupWork, staged
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
+from dupe_audit.findings import quantity
 from dupe_audit.model import Batch, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
@@ -68,7 +69,9 @@ def cleanup(
             foreign_keys = children.foreign_keys(connection, relation.relid)
             run_id, moving = retry_lock(
                 connection,
-                partial(_open_or_resume, connection, relation, key, rule, revision, fragments, foreign_keys),
+                partial(
+                    _open_or_resume, connection, relation, key, rule, revision, fragments, foreign_keys, lock_timeout
+                ),
                 relid=relation.relid,
                 name="create the archive",
                 lock_timeout=lock_timeout,
@@ -103,9 +106,10 @@ def _open_or_resume(
     revision: str | None,
     fragments: dict[str, str],
     foreign_keys: tuple[ForeignKey, ...],
+    lock_timeout: str,
 ) -> tuple[int, tuple[ForeignKey, ...]]:
     latest = ledger.find_latest(connection, relation.relid, key)
-    with transaction(connection):
+    with transaction(connection, lock_timeout=lock_timeout):
         if latest and latest.run.state != "restored" and latest.run.purged_at is None:
             run_id = latest.run.id
             ledger.resume(connection, run_id, rule, nulls_not_distinct=key.nulls_not_distinct)
@@ -142,8 +146,8 @@ def _passes(work: CleanupWork, work_mem: str | None) -> Iterator[Batch]:
             patience.restart()
         elif patience.exhausted:
             raise Blocked(
-                f"{spared:,} extras of {work.relation.name} could not be archived within {work.give_up_after}: "
-                "they or their survivors are locked, or rows of other tables reference them. "
+                f"{quantity(spared, 'extra')} of {work.relation.name} not archived within {work.give_up_after}: "
+                "their rows or the survivors' are locked, or rows of other tables reference them. "
                 f"Holding the table now: {holders(work.connection, work.relation.relid)}. "
                 "Wait for them or end them, then run the same command again; it continues where it stopped."
             )
@@ -204,12 +208,12 @@ def _check(moved: RowMapping, leaving: int | None, columns_digest: str) -> None:
         )
     if leaving not in (None, moved["judged"]):
         raise DupeAuditError(
-            f"{leaving:,} extras were to be removed after their children moved, but only {moved['judged']:,} can be; "
-            "the batch was rolled back. A trigger changes rows in between: see findings delete-trigger and "
-            "child-trigger."
+            f"{quantity(leaving or 0, 'extra')} had to be removed after their children moved, but only "
+            f"{moved['judged']:,} can be. The batch was rolled back. A trigger changes rows in between: see findings "
+            "delete-trigger and child-trigger."
         )
     if not moved["judged"] == moved["deleted"] == moved["archived"]:
         raise DupeAuditError(
-            f"Of {moved['judged']:,} extras {moved['deleted']:,} were deleted and {moved['archived']:,} archived; "
-            "the batch was rolled back. A trigger on the table keeps rows: see finding delete-trigger."
+            f"Of {quantity(moved['judged'], 'extra')}, {moved['deleted']:,} deleted, {moved['archived']:,} archived. "
+            "The batch was rolled back. A trigger on the table keeps rows: see finding delete-trigger."
         )

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from dupe_audit.connect import connect, describe, find_url
 from dupe_audit.directives import revisions
-from dupe_audit.findings.entry import Finding
+from dupe_audit.findings import Finding
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.render import FORMATS
 

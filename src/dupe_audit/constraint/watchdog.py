@@ -91,7 +91,7 @@ def _describe(row: Any) -> str:
     if phase.startswith("waiting"):
         # A prepared transaction has no backend.
         blocker = (
-            f"pid {locker} ({application or 'no name'}, {state}, open for {seconds:.0f} s)"
+            f"pid {locker} ({application or 'no name'}, {state}, open for {seconds:,.0f} s)"
             if locker
             else "a prepared transaction (see pg_prepared_xacts)"
         )

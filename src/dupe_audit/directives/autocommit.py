@@ -21,7 +21,7 @@ log = logging.getLogger("alembic.dupe_audit")
 
 @contextmanager
 def autocommit(operations: Operations, directive: str) -> Iterator[Connection]:
-    """Give the migration's own connection in autocommit; report a failure in one paragraph, without a traceback.
+    """Yield the migration's own connection in autocommit; report a failure in one paragraph, without a traceback.
 
     Raises:
         CommandError: the directive failed, or Alembic would not commit; Alembic's command line prints it and exits.

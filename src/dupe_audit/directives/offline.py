@@ -1,6 +1,6 @@
 """The directives as reviewable SQL for ``alembic upgrade --sql``: execute it with ``psql -v ON_ERROR_STOP=1``.
 
-All but ``restore_duplicates`` end in a guard inside the transaction that stamps the version: if the guard fails, the
+All but ``restore_duplicates`` contain a guard inside the transaction that stamps the version: if the guard fails, the
 version is not stamped, even if psql continues after errors.
 """
 

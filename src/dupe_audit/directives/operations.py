@@ -168,7 +168,7 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
             deferrable: whether the constraint can be checked at the end of a transaction.
             initially: ``IMMEDIATE`` or ``DEFERRED``.
             comment: comment on the constraint in the catalog.
-            lock_timeout: limit of one wait for a lock, and so of what the application can queue behind it.
+            lock_timeout: limit of one wait for a lock, which is also the longest that the application waits behind it.
             give_up_after: limit of the total wait for one lock, over all attempts.
             build_attempts: maximum rounds of cleaning and building while new duplicates arrive.
 

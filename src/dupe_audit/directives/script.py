@@ -103,7 +103,7 @@ class Script:
         """Write a statement that is retried until it acquires its lock, and left out if *done* is true."""
         self.write(
             statement(
-                "offline_attach",
+                "offline_retry",
                 action=action,
                 done=done,
                 relid=relid,

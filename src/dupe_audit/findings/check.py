@@ -167,7 +167,7 @@ CHECK: dict[CheckId, Entry] = {
     # squawk
     "squawk": Entry(
         "warning",
-        "squawk reports for revision {subject}.",
+        "squawk objects to revision {subject}.",
         "If you disagree with the rule, leave it out: excluded_rules in .squawk.toml.",
         acceptable=True,
     ),

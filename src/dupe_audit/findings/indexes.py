@@ -15,13 +15,13 @@ INDEXES: dict[StepId, Entry] = {
     ),
     "stricter-index": Entry(
         "warning",
-        "{subject} is already unique on fewer of these columns, so the key cannot have duplicates.",
+        "{subject} already forbids every duplicate of this key.",
         "Leave the new constraint out, or drop the existing one if it is too strict.",
     ),
     "invalid-index": Entry(
         "error",
         "Index {subject} is invalid, left behind by a failed build; it can still reject writes.",
-        "Drop it if no session is building it: DROP INDEX CONCURRENTLY {subject}; An interrupted upgrade of dupe-audit drops its own index when it is run again.",
+        "Drop it if no session is building it: DROP INDEX CONCURRENTLY {subject}; After an interrupted `alembic upgrade`, run it again: it drops its own index first.",
     ),
     "live-build": Entry(
         "error",

@@ -30,7 +30,7 @@ SURROUNDINGS: dict[StepId, Entry] = {
     ),
     "foreign-key-unindexed": Entry(
         "warning",
-        "Foreign key {subject} has no index, so that table is scanned once per archived row.",
+        "No index supports foreign key {subject}, so the referencing table is scanned once per archived row.",
         "CREATE INDEX CONCURRENTLY ON {subject};",
     ),
     "delete-trigger": Entry(

@@ -8,7 +8,7 @@ from dupe_audit.findings.ids import StepId
 TABLE: dict[StepId, Entry] = {
     "table-missing": Entry(
         "error",
-        "No table found for {subject}: it does not exist here, or is not on the search path.",
+        "The table of {subject} does not exist in this database, or is not on the search path.",
         "Check --schema and --table (exact names, without quotes) and which database you are connected to.",
     ),
     "column-missing": Entry(
@@ -30,7 +30,7 @@ TABLE: dict[StepId, Entry] = {
     "single-partition": Entry(
         "warning",
         "{table} is one partition of {subject}; the constraint will cover only this partition.",
-        "Add the constraint to every partition too. Together they cover all of {subject} only if the key includes the partition key.",
+        "Add the constraint to every other partition too. Together they cover all of {subject} only if the key includes the partition key.",
     ),
     "inheritance": Entry(
         "error",

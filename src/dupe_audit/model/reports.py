@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dupe_audit.findings.entry import Finding
+from dupe_audit.findings import Finding
 from dupe_audit.model.key import UniqueKey
 
 RunState = Literal["cleaning", "clean", "enforced", "dropped", "restored", "failed"]

@@ -1,1 +1,1 @@
-"""The only place that talks to the server, waits, retries and sets timeouts."""
+"""How the steps execute statements, wait, retry and set timeouts."""

@@ -1,4 +1,4 @@
-"""The only place that waits for locks: short tries with a total limit, one runner per table, and who is in the way."""
+"""The only place that waits for locks: short tries with a total limit, one runner per table, and who holds the lock."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.errors import Blocked
+from dupe_audit.findings import quantity
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.postgres.patience import Patience
@@ -34,9 +35,9 @@ def holders(connection: Connection, relid: int) -> str:
             descriptions[row["gid"]] = f"prepared transaction {row['gid']!r} ({row['mode']})"
         else:
             name = row["application_name"] or row["usename"] or "another role"
-            description = f"pid {row['pid']} ({name}, {row['state']}, open for {row['seconds']} s, {row['mode']})"
+            description = f"pid {row['pid']} ({name}, {row['state']}, open for {row['seconds']:,} s, {row['mode']})"
             descriptions.setdefault(row["pid"], description)
-    return "; ".join(descriptions.values()) or "no session any more"
+    return "; ".join(descriptions.values()) or "nobody (the lock was released in the meantime)"
 
 
 @contextmanager
@@ -55,9 +56,9 @@ def run_lock(connection: Connection, relid: int, *, give_up_after: str = "10min"
         pid = execute(connection, holder).scalar()
         if patience.exhausted:
             raise Blocked(
-                f"Another session (pid {pid}) works on this table and did not finish within {give_up_after}. "
-                f"Wait for it, or if its client is gone, end it with SELECT pg_terminate_backend({pid}); "
-                "then run the same command again."
+                f"Another session ({f'pid {pid}' if pid else 'which has just ended'}) worked on this table and did not "
+                f"finish within {give_up_after}. Wait for it, or if its client is gone, end it with "
+                f"SELECT pg_terminate_backend({pid or 'PID'}); then run the same command again."
             )
         patience.log("waiting for another session that works on this table (pid %s)", pid)
         patience.pause()
@@ -112,8 +113,8 @@ def retry_lock(
             if sqlstate(error) not in (LOCK_NOT_AVAILABLE, DEADLOCK):
                 raise
         blockers, tries = holders(connection, relid), patience.tries + 1
-        if patience.exhausted:
-            times = "1 try" if tries == 1 else f"{tries:,} tries"
+        if patience.nearly_exhausted:
+            times = quantity(tries, "try", "tries")
             raise Blocked(
                 f"Could not {name}: the lock was not acquired within {give_up_after} ({times} of {lock_timeout}). "
                 f"Holding the table now: {blockers}. Wait for them or end them, then run the same command again; "

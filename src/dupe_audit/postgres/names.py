@@ -8,7 +8,7 @@ from typing import Literal
 from dupe_audit.model import MAX_IDENTIFIER
 
 
-def default_name(table: str, columns: Iterable[str], label: Literal["key", "fkey", "idx", "pkey"]) -> str:
+def default_name(table: str, columns: Iterable[str], label: Literal["key", "fkey"]) -> str:
     """Return the name of a constraint or index that was created without one: ``orders_customer_number_key``.
 
     The rule is ``makeObjectName`` of PostgreSQL's ``indexcmds.c``: where the name would be longer than an identifier

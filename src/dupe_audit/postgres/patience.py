@@ -57,6 +57,11 @@ class Patience:
 
     @property
     def exhausted(self) -> bool:
+        """Whether the limit is over."""
+        return time.monotonic() > self._deadline
+
+    @property
+    def nearly_exhausted(self) -> bool:
         """Whether the limit leaves no time for another pause."""
         return time.monotonic() + self._pause > self._deadline
 

@@ -11,7 +11,7 @@ from dupe_audit.findings import CATALOGUE, Finding, finding
 from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.session import step, transaction
-from dupe_audit.preflight.blockers import catalog_findings, countable
+from dupe_audit.preflight.catalog_checks import catalog_findings, countable
 from dupe_audit.preflight.counts import (
     count_groups,
     count_references,

@@ -1,5 +1,5 @@
 -- Purpose: record in the ledger, if there is one, that the constraint no longer exists.
--- Lock: ROW EXCLUSIVE on the ledger.
+-- Lock: ROW EXCLUSIVE on the ledger, until the transaction ends.
 -- Again: yes.
 DO $dropped$
 BEGIN

@@ -1,5 +1,5 @@
 -- Purpose: stop before the version is stamped, unless the constraint exists, is valid, has this definition, and the table has no extras.
--- Lock: ACCESS SHARE on the table.
+-- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes.
 DO $guard$
 DECLARE

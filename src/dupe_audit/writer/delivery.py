@@ -17,8 +17,8 @@ from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.writer import send
 from dupe_audit.writer.compose import compose
+from dupe_audit.writer.error_classes import ErrorClass, classify, safe_reason
 from dupe_audit.writer.outcome import Outcome, Unavailable
-from dupe_audit.writer.sqlstates import ErrorClass, classify, safe_reason
 from dupe_audit.writer.target import Target, probe
 
 T = TypeVar("T")

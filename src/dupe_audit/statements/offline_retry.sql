@@ -16,8 +16,8 @@ BEGIN
             IF pg_catalog.clock_timestamp() > v_until THEN
                 RAISE EXCEPTION 'dupe-audit: the lock on table % was not acquired within %. Sessions that hold the table now: %. Wait for them or end them, then execute this script again.',
                     ({relid})::pg_catalog.regclass, interval {give_up_after},
-                    coalesce((SELECT pg_catalog.string_agg(DISTINCT 'pid ' || l.pid::text, ', ') FROM pg_catalog.pg_locks l
-                     WHERE l.relation = ({relid}) AND l.granted AND l.pid <> pg_catalog.pg_backend_pid()), 'none');
+                    coalesce((SELECT pg_catalog.string_agg(DISTINCT coalesce('pid ' || l.pid::text, 'a prepared transaction, see pg_prepared_xacts'), ', ') FROM pg_catalog.pg_locks l
+                     WHERE l.relation = ({relid}) AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()), 'none');
             END IF;
         END;
         COMMIT;

@@ -113,11 +113,12 @@ def _built_in_rounds(work: ConstraintWork, clean_again: Callable[[], int] | None
         outcome = build(work)
         if outcome == "built" and (state := settled(work)):
             return state
-        log.info("build %d of %d ended in a %s", attempt, work.rule.build_attempts, outcome)
+        if outcome != "built":
+            log.info("build %d of %d ended in a %s", attempt, work.rule.build_attempts, outcome)
         if outcome == "duplicate" and clean_again is None:
             raise Refused(
                 [finding("duplicates", "The index build met a duplicate")],
-                lead=f"{work.key} cannot be enforced, and no op.archive_duplicates() says what to do about duplicates.",
+                lead=f"{work.key} cannot be enforced, and no op.archive_duplicates() was executed for this key.",
             )
     seconds = time.monotonic() - started
     raise DuplicatesKeepComing(
