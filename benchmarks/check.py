@@ -1,6 +1,6 @@
-"""What `dupe-audit check` costs, part by part, beside the same revisions up, down and up on empty tables.
+"""What each part of `dupe-audit check` costs, compared with the same revisions up, down and up on empty tables.
 
-``python benchmarks/check.py [ROWS] [REPEAT]`` in the repository: the reference project, on an embedded PostgreSQL.
+``python benchmarks/check.py [ROWS] [REPEAT]`` in the repository's root: the reference project, on an embedded server.
 """
 
 import statistics
@@ -14,9 +14,9 @@ from dupe_audit.checks.trial.project import load
 from dupe_audit.checks.trial.scratch import EMBEDDED, scratch
 
 
-def bare() -> float:
-    """Return the seconds of what a round trip on an empty database takes, the server's start included."""
-    began = time.monotonic()
+def measure_bare() -> float:
+    """Return the seconds of a round trip on an empty database, including the server's start."""
+    started = time.monotonic()
     project = load("alembic.ini")
     ids = [revision.id for revision in project.revisions]
     with scratch(EMBEDDED) as server, server.database() as url:
@@ -24,30 +24,30 @@ def bare() -> float:
         failures = [runner.up(*ids), *(runner.down(revision) for revision in reversed(ids)), runner.up(*ids)]
     if any(failures):
         sys.exit(f"The reference project does not pass: {failures}")
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
 def main() -> None:
-    """Print the medians of each part, and the ratio to the bare round trip."""
+    """Print the median of each part, and its ratio to the bare round trip."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     repeat = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     parts: dict[str, list[float]] = defaultdict(list)
-    alone: list[float] = []
-    for _ in range(repeat):  # by turns, so that a noisy minute is nobody's alone
+    bare: list[float] = []
+    for _ in range(repeat):  # in turn, so that a noisy minute affects both
         report = check(rows=rows)
         if not report.ok:
             sys.exit(str(report))
         for part, seconds in report.seconds:
             parts[part].append(seconds)
-        alone.append(bare())
+        bare.append(measure_bare())
     medians = {part: statistics.median(seconds) for part, seconds in parts.items()}
-    together, base = sum(medians.values()), statistics.median(alone)
+    total, base = sum(medians.values()), statistics.median(bare)
     print(
-        f"{rows:,} rows a table, {len(report.revisions)} revisions, {len(report.filled)} round trips, {report.server}"
+        f"{rows:,} rows per table, {len(report.revisions)} revisions, {len(report.filled)} round trips, {report.server}"
     )
-    for part, seconds in (*medians.items(), ("together", together)):
+    for part, seconds in (*medians.items(), ("total", total)):
         print(f"{part:<34}{seconds:8.1f} s{seconds / base:8.2f}")
-    print(f"{'up, down and up on empty tables alone':<38}{base:4.1f} s{1:8.2f}")
+    print(f"{'up, down and up on empty tables only':<38}{base:4.1f} s{1:8.2f}")
 
 
 if __name__ == "__main__":

@@ -75,13 +75,13 @@ def test_child_inserted_during_a_run_follows(sql, conn, psycopg_connect, committ
         ("UPDATE c SET id = 21 WHERE id = 11", [(10, 1), (12, 4), (21, 1)]),
     ],
     ids=[
-        "moved away",
-        "moved here",
-        "gone",
-        "no extra any more",
-        "no survivor any more",
-        "survivor gone",
-        "renumbered",
+        "pointed elsewhere",
+        "pointed at an extra",
+        "deleted",
+        "extra's key changed",
+        "survivor's key changed",
+        "survivor deleted",
+        "child's id changed",
     ],
 )
 def test_changes_between_ranking_and_batch(sql, conn, interference, expected):
@@ -162,7 +162,7 @@ def test_child_of_a_row_that_stays_archived_keeps_the_survivor(sql, conn):
         ("ALTER TABLE c DROP CONSTRAINT c_t_id_fkey; ALTER TABLE c ADD FOREIGN KEY (t_id) REFERENCES t", "c"),
         ("ALTER TABLE c RENAME TO d; CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)", "d"),
     ],
-    ids=["renamed", "another foreign key", "another table of the name"],
+    ids=["renamed", "another foreign key", "another table of the same name"],
 )
 def test_child_table_that_changed_is_found_again(sql, conn, change, table):
     """A restore finds the children even if names have changed or the foreign key was re-created."""

@@ -93,7 +93,7 @@ COLLISIONS = {
         2,
         "c_tag_t_id_key",
     ),
-    "two that follow": ("UNIQUE (t_id, tag)", "(1, 2, 'a'), (2, 3, 'a'), (3, 6, 'a')", 1, "c_t_id_tag_key"),
+    "two rows that move": ("UNIQUE (t_id, tag)", "(1, 2, 'a'), (2, 3, 'a'), (3, 6, 'a')", 1, "c_t_id_tag_key"),
     "nulls are distinct": ("UNIQUE (t_id, tag)", "(1, 1, NULL), (2, 2, NULL)", 0, ""),
     "one to one": ("UNIQUE (t_id)", "(1, 1, 'a'), (2, 2, 'b'), (3, 5, 'c')", 1, "c_t_id_key"),
     "partial index": (
@@ -114,7 +114,7 @@ COLLISIONS = {
         0,
         "",
     ),
-    "not of the reference": ("; CREATE UNIQUE INDEX tags ON c (tag)", "(1, 1, 'a'), (2, 2, 'b')", 0, ""),
+    "index without the reference": ("; CREATE UNIQUE INDEX tags ON c (tag)", "(1, 1, 'a'), (2, 2, 'b')", 0, ""),
 }
 
 

@@ -154,7 +154,7 @@ def test_deferred_constraint_is_reported(sql, conn, dump, cleaned):
 @pytest.mark.parametrize(
     "body",
     ["NEW.v := NEW.v || '!'; RETURN NEW", "RETURN CASE WHEN NEW.v = 'c' THEN NULL ELSE NEW END", "RAISE 'no'"],
-    ids=["changes the row", "keeps the row out", "raises"],
+    ids=["changes the row", "suppresses the insert", "raises"],
 )
 def test_trigger_that_interferes_is_reported(sql, conn, dump, cleaned, body):
     """A row that a trigger changes or refuses does not count as restored, and is restored once the trigger is gone."""
