@@ -1,4 +1,4 @@
-"""What it costs that children follow: the same table with and without them, in one run, on an embedded PostgreSQL.
+"""What it costs if children follow the survivor: the same table with and without them, on an embedded server.
 
 ``python benchmarks/children.py [ROWS]``: one row in twenty is an extra, and every row has two children.
 """
@@ -21,8 +21,8 @@ KEY = UniqueKey(table="t", columns=("k",))
 RULES = {"without children": CleanupRule(), "children follow": CleanupRule(references="repoint")}
 
 
-def make(connection: Connection, rows: int, *, children: bool) -> None:
-    """Make the table, its child, and the child's two indexes."""
+def create_tables(connection: Connection, rows: int, *, children: bool) -> None:
+    """Create the table, its child table, and the child table's two indexes."""
     count = 2 * rows if children else 0
     for statement in (
         "DROP SCHEMA IF EXISTS dupe_audit CASCADE",
@@ -40,20 +40,20 @@ def make(connection: Connection, rows: int, *, children: bool) -> None:
 
 def timed(action: Callable[[], object]) -> float:
     """Return the seconds that an action takes."""
-    began = time.monotonic()
+    started = time.monotonic()
     action()
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
 def main() -> None:
-    """Print the seconds of each step, and their ratio."""
+    """Print the seconds of each step without and with children, and their ratio."""
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     seconds: dict[str, list[float]] = {"preflight": [], "cleanup": [], "restore": []}
     with Server.start(None, {"fsync": "off", "max_wal_size": "8GB"}) as server:
         engine = create_engine(server.url(), poolclass=NullPool, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             for name, rule in RULES.items():
-                make(connection, rows, children=name == "children follow")
+                create_tables(connection, rows, children=name == "children follow")
                 seconds["preflight"].append(timed(lambda rule=rule: preflight(connection, KEY, rule)))
                 seconds["cleanup"].append(timed(lambda rule=rule: list(cleanup(connection, KEY, rule))))
                 seconds["restore"].append(timed(lambda: list(restore(connection, 1))))

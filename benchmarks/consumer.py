@@ -1,7 +1,7 @@
-"""From the broker into the table: events a second, where the time goes, and memory over a million events.
+"""From the broker into the table: events per second, where the time goes, and memory over a million events.
 
-``PYTHONPATH=tests python benchmarks/consumer.py [--events N] [--million]``: real consumers, in processes of their own,
-read a topic that is full already, from the broker of the tests (or the one of DUPE_AUDIT_KAFKA), into the reference
+``PYTHONPATH=tests python benchmarks/consumer.py [--events N] [--million]``: real consumers, each in its own process,
+read a topic that is already full, from the broker of the tests (or the one of DUPE_AUDIT_KAFKA), into the reference
 project's table on a server that waits for its disk. The clock starts with the first committed offset, so that neither
 the start of Python nor the group's first rebalance counts.
 """
@@ -60,7 +60,7 @@ rows = {rows}
 enabled = false
 """
 
-#: which calls of the consumer a part of its time is spent in
+#: the method of the consumer whose calls make up each part of its time
 PARTS = {
     "decode": ("batch", "EventBatch", "__init__"),
     "write": ("database", "Database", "write"),
@@ -72,86 +72,88 @@ PARTS = {
 
 @dataclass
 class Figures:
-    """What was measured of one run."""
+    """The measurements of one run."""
 
     rate: float
     parts: dict[str, float]
-    memory: list[int]  #: MB, of the first consumer, at each step of the events and at the end
+    memory: list[int]  #: MB used by the first consumer, after each *step* of events and at the end
 
 
 def timed(arguments: list[str]) -> None:
-    """Run a consumer that says at its end how long each part has taken."""
+    """Run a consumer that prints at its end how long each part has taken."""
     import importlib
 
     from dupe_audit.cli import main as run
 
     spent = dict.fromkeys(PARTS, 0.0)
 
-    def clocked(part: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def clocked_call(*args: Any, **kwargs: Any) -> Any:
-            began = time.perf_counter()
+    def timed_method(part: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed_call(*args: Any, **kwargs: Any) -> Any:
+            started = time.perf_counter()
             try:
                 return call(*args, **kwargs)
             finally:
-                spent[part] += time.perf_counter() - began
+                spent[part] += time.perf_counter() - started
 
-        return clocked_call
+        return timed_call
 
     for part, (module, name, method) in PARTS.items():
         owner = getattr(importlib.import_module(f"dupe_audit.consumer.{module}"), name)
-        setattr(owner, method, clocked(part, getattr(owner, method)))
-    began = time.process_time()
+        setattr(owner, method, timed_method(part, getattr(owner, method)))
+    started = time.process_time()
     sys.argv = ["dupe-audit", "consume", *arguments]
     try:
         run()
     finally:
-        print(json.dumps({"spent": spent, "cpu": time.process_time() - began}), flush=True)
+        print(json.dumps({"spent": spent, "cpu": time.process_time() - started}), flush=True)
 
 
 def events(count: int, duplicates: float, poison: float) -> Iterator[bytes]:
-    """Yield events, of which a share is an earlier one again, and a share can never become a row."""
-    chance = random.Random(7)  # noqa: S311 - the same events each time
-    began, last = datetime(2030, 1, 31, tzinfo=UTC), [b""] * 2000
+    """Yield events: a share repeats earlier ones, and another share can never become a row."""
+    rng = random.Random(7)  # noqa: S311 - the same events each time
+    first, last = datetime(2030, 1, 31, tzinfo=UTC), [b""] * 2000
     for number in range(count):
-        at = began + timedelta(milliseconds=number)
-        if number > len(last) and chance.random() < duplicates:
-            yield chance.choice(last)
+        at = first + timedelta(milliseconds=number)
+        if number > len(last) and rng.random() < duplicates:
+            yield rng.choice(last)
             continue
         event = {
-            "correlation_id": str(uuid.UUID(int=chance.getrandbits(128))),
+            "correlation_id": str(uuid.UUID(int=rng.getrandbits(128))),
             "agent_name": "researcher",
             "action_type": "tool_call",
-            "action_name": chance.choice(["Read", "Edit", "Bash"]),
+            "action_name": rng.choice(["Read", "Edit", "Bash"]),
             "action_details": {"file": f"src/module_{number % 97}.py", "lines": number % 1000},
             "debug_mode": True,
             "duration_ms": number % 5000,
             "timestamp": at.isoformat().replace("+00:00", "Z"),
         }
-        if chance.random() < poison:  # of one half only the server knows
+        if rng.random() < poison:  # half of it only the server can reject
             yield json.dumps(event | ({"action_type": "dance"} if number % 2 else {"duration_ms": "12"})).encode()
             continue
         last[number % len(last)] = json.dumps(event).encode()
         yield last[number % len(last)]
 
 
-def produce(on: Broker, topic: str, count: int, poison: float) -> None:
-    """Fill a topic."""
-    on.create(topic, PARTITIONS)
-    on.create(f"{topic}-dlq", PARTITIONS)
-    producer = Producer({"bootstrap.servers": on.address, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000})
+def produce(kafka: Broker, topic: str, count: int, poison: float) -> None:
+    """Create a topic and its dead-letter topic, and fill the topic with events."""
+    kafka.create(topic, PARTITIONS)
+    kafka.create(f"{topic}-dlq", PARTITIONS)
+    producer = Producer(
+        {"bootstrap.servers": kafka.address, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
+    )
     for number, value in enumerate(events(count, 0.2, poison)):
         producer.produce(topic, value, partition=number % PARTITIONS)
         if number % 1000 == 0:
             producer.poll(0)
     if producer.flush(120):
-        raise SystemExit("the broker does not take the events")
+        raise SystemExit("the broker does not accept the events")
 
 
 @contextmanager
 def consumers(number: int, config: Path, url: str) -> Iterator[list[subprocess.Popen[str]]]:
-    """Run consumers, and end them."""
+    """Start consumers, and kill those that remain at the end."""
     with ExitStack() as stack:
-        started = []
+        processes = []
         for _ in range(number):
             process = subprocess.Popen(
                 [sys.executable, __file__, "--timed", str(config)],
@@ -161,18 +163,18 @@ def consumers(number: int, config: Path, url: str) -> Iterator[list[subprocess.P
                 text=True,
             )
             stack.callback(process.kill)
-            started.append(process)
-        yield started
+            processes.append(process)
+        yield processes
 
 
 def memory_of(process: subprocess.Popen[str]) -> int:
-    """Return the resident memory in MB; 0 where the system does not say."""
+    """Return the resident memory in MB, or 0 if the system does not report it."""
     status = Path(f"/proc/{process.pid}/status")
     lines = status.read_text().splitlines() if status.exists() else []
     return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS")), 0)
 
 
-def measure(on: Broker, url: str, topic: str, total: int, *, number: int, rows: int, step: int = 100_000) -> Figures:
+def measure(kafka: Broker, url: str, topic: str, total: int, *, number: int, rows: int, step: int = 100_000) -> Figures:
     """Let consumers read the whole topic into an empty table."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("TRUNCATE agent_actions")
@@ -181,43 +183,43 @@ def measure(on: Broker, url: str, topic: str, total: int, *, number: int, rows: 
     group = unique("bench")
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory) / "consumer.toml"
-        config.write_text(CONFIG.format(brokers=on.address, group=group, topic=topic, rows=rows))
-        observer = Consumer({"bootstrap.servers": on.address, "group.id": group})
-        wanted = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+        config.write_text(CONFIG.format(brokers=kafka.address, group=group, topic=topic, rows=rows))
+        observer = Consumer({"bootstrap.servers": kafka.address, "group.id": group})
+        partitions = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
         memory: list[int] = []
-        with consumers(number, config, url) as started:
-            began, first, done = 0.0, 0, 0
+        with consumers(number, config, url) as processes:
+            started, first, done = 0.0, 0, 0
             while done < total:
-                if any(process.poll() is not None for process in started):
+                if any(process.poll() is not None for process in processes):
                     raise SystemExit("a consumer has ended")
-                done = sum(max(0, partition.offset) for partition in observer.committed(wanted, timeout=10))
-                if done and not began:
-                    began, first = time.perf_counter(), done
+                done = sum(max(0, partition.offset) for partition in observer.committed(partitions, timeout=10))
+                if done and not started:
+                    started, first = time.perf_counter(), done
                 if done // step > len(memory):
-                    memory.append(memory_of(started[0]))
+                    memory.append(memory_of(processes[0]))
                 time.sleep(0.02)
-            seconds = time.perf_counter() - began
-            memory.append(memory_of(started[0]))
-            parts = finish(started)
+            seconds = time.perf_counter() - started
+            memory.append(memory_of(processes[0]))
+            parts = finish(processes)
         observer.close()
     return Figures((total - first) / seconds, parts, memory)
 
 
-def finish(started: list[subprocess.Popen[str]]) -> dict[str, float]:
-    """End the consumers; return the seconds of each part of the first one, its processor's among them."""
-    for process in started:
+def finish(processes: list[subprocess.Popen[str]]) -> dict[str, float]:
+    """End the consumers; return the seconds of each part of the first one, including its CPU time."""
+    for process in processes:
         process.terminate()
-    reports = [json.loads(process.communicate(timeout=60)[0].splitlines()[-1]) for process in started]
+    reports = [json.loads(process.communicate(timeout=60)[0].splitlines()[-1]) for process in processes]
     return {**reports[0]["spent"], "cpu": reports[0]["cpu"]}
 
 
-def check(url: str, on: Broker, topic: str) -> str:
-    """Say what became of the events."""
+def check(url: str, kafka: Broker, topic: str) -> str:
+    """Return how many rows, keys and dead letters there are."""
     with psycopg.connect(url) as connection:
         rows, keys = connection.execute(
             "SELECT count(*), count(DISTINCT (correlation_id, action_name, created_at)) FROM agent_actions"
         ).fetchone() or (0, 0)
-    reader = Consumer({"bootstrap.servers": on.address, "group.id": unique("reader"), "enable.auto.commit": False})
+    reader = Consumer({"bootstrap.servers": kafka.address, "group.id": unique("reader"), "enable.auto.commit": False})
     reader.assign([TopicPartition(f"{topic}-dlq", partition, 0) for partition in range(PARTITIONS)])
     letters = 0
     while messages := reader.consume(10_000, 1.5):
@@ -227,21 +229,21 @@ def check(url: str, on: Broker, topic: str) -> str:
 
 
 def line(name: str, figures: Figures, total: int) -> str:
-    """Return a run as a line of the table; parts as microseconds an event."""
+    """Return a run as a line of the table, with the parts in microseconds per event."""
     parts = " ".join(f"{1e6 * seconds / total:8.1f}" for seconds in figures.parts.values())
     return f"{name:34} {figures.rate:9,.0f} {parts} {max(figures.memory):6}"
 
 
 def main() -> None:
-    """Print a table."""
+    """Measure, and print a table."""
     options = argparse.ArgumentParser()
     options.add_argument("--events", type=int, default=150_000)
     options.add_argument("--rows", type=int, nargs="*", default=[100, 200, 500, 1000, 2000, 5000])
-    options.add_argument("--million", action="store_true", help="also the memory over a million events")
+    options.add_argument("--million", action="store_true", help="also measure memory over a million events")
     arguments = options.parse_args()
     with ExitStack() as stack:
         server = stack.enter_context(Server.start(None, SETTINGS))
-        on = stack.enter_context(broker(wire=False))
+        kafka = stack.enter_context(broker(wire=False))
         url = make_url(server.url()).set(drivername="postgresql").render_as_string(hide_password=False)
         subprocess.run(
             [sys.executable, "-m", "alembic", "upgrade", "015"],
@@ -251,29 +253,27 @@ def main() -> None:
             capture_output=True,
         )
         clean, poisoned = unique("clean"), unique("poisoned")
-        produce(on, clean, arguments.events, 0)
-        produce(on, poisoned, arguments.events, 0.003)
-        print(
-            f"{arguments.events:,} events in {PARTITIONS} partitions, 20 % of them duplicates; microseconds an event:\n"
-        )
+        produce(kafka, clean, arguments.events, 0)
+        produce(kafka, poisoned, arguments.events, 0.003)
+        print(f"{arguments.events:,} events in {PARTITIONS} partitions, 20 % duplicates; microseconds per event:\n")
         heads = " ".join(f"{part[:8]:>8}" for part in (*PARTS, "cpu"))
         print(f"{'':34} {'events/s':>9} {heads} {'MB':>6}", flush=True)
         best = (0.0, 0)
         for rows in arguments.rows:
-            figures = measure(on, url, clean, arguments.events, number=1, rows=rows)
+            figures = measure(kafka, url, clean, arguments.events, number=1, rows=rows)
             best = max(best, (figures.rate, rows))
             print(line(f"one consumer, batches of {rows}", figures, arguments.events), flush=True)
         rows = best[1]
-        figures = measure(on, url, clean, arguments.events, number=2, rows=rows)
+        figures = measure(kafka, url, clean, arguments.events, number=2, rows=rows)
         print(line(f"two consumers, batches of {rows}", figures, arguments.events // 2), flush=True)
-        print(check(url, on, clean), flush=True)
-        figures = measure(on, url, poisoned, arguments.events, number=1, rows=rows)
+        print(check(url, kafka, clean), flush=True)
+        figures = measure(kafka, url, poisoned, arguments.events, number=1, rows=rows)
         print(line(f"0.3 % poison, batches of {rows}", figures, arguments.events), flush=True)
-        print(check(url, on, poisoned), flush=True)
+        print(check(url, kafka, poisoned), flush=True)
         if arguments.million:
             million = unique("million")
-            produce(on, million, 1_000_000, 0.003)
-            figures = measure(on, url, million, 1_000_000, number=1, rows=rows)
+            produce(kafka, million, 1_000_000, 0.003)
+            figures = measure(kafka, url, million, 1_000_000, number=1, rows=rows)
             print(line(f"a million, batches of {rows}", figures, 1_000_000))
             print(f"MB at each 100,000 events: {figures.memory}", flush=True)
 

@@ -1,4 +1,4 @@
-"""A wire of a given length: forwards TCP to a Unix socket, each way a fixed time later, without limiting the rate."""
+"""A wire of a given length: forwards TCP to a Unix socket with a fixed delay each way, without limiting the rate."""
 
 import multiprocessing
 import queue
@@ -39,7 +39,7 @@ def _serve(listener: socket.socket, path: str, seconds: float) -> None:
 
 @contextmanager
 def wire(path: str, round_trip: float) -> Iterator[int]:
-    """Give the local port of a wire whose round trip takes *round_trip* seconds; a process of its own carries it."""
+    """Yield the local port of a wire whose round trip takes *round_trip* seconds, and which has its own process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         process = multiprocessing.get_context("fork").Process(
             target=_serve, args=(listener, path, round_trip / 2), daemon=True

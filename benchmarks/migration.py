@@ -34,7 +34,7 @@ from dupe_audit.embedded import Server
 
 ROOT = Path(__file__).parent.parent
 WRITERS = 8
-RATE = 20  #: transactions a second and writer
+RATE = 20  #: transactions per second and writer
 KEY = "correlation_id, action_name, created_at"
 NAME = "unique_action_per_correlation_timestamp"
 DELETE = f"""
@@ -65,7 +65,7 @@ def conninfo(server: Server, database: str) -> str:
 
 
 def alembic(server: Server, database: str, revision: str) -> None:
-    """Run the reference project's revisions in this process."""
+    """Upgrade the database to a revision of the reference project, in this process."""
     config = Config()
     config.set_main_option("script_location", str(ROOT / "alembic"))
     config.set_main_option("path_separator", "os")
@@ -76,14 +76,14 @@ def alembic(server: Server, database: str, revision: str) -> None:
 
 
 def original(server: Server, database: str) -> None:
-    """Delete and constrain in two statements that block."""
+    """Delete the extras and add the constraint, in two statements that block."""
     with psycopg.connect(conninfo(server, database)) as connection:
         connection.execute(DELETE)
         connection.execute(f"ALTER TABLE agent_actions ADD CONSTRAINT {NAME} UNIQUE ({KEY})")
 
 
 def by_hand(server: Server, database: str) -> None:
-    """Follow the recipe that guides give."""
+    """Follow the recipe of common guides."""
     with psycopg.connect(conninfo(server, database), autocommit=True) as connection:
         connection.execute(DELETE)
         connection.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {NAME} ON agent_actions ({KEY})")
@@ -99,15 +99,15 @@ WAYS: dict[str, Callable[[Server, str], None]] = {"a original": original, "b by 
 
 
 def write(url: str, number: int, ready: Barrier, stop: Event, waits: Queue[list[float]]) -> None:
-    """Insert a row of its own and update it, at a fixed rate; note how long each transaction took."""
-    took = []
+    """Insert and update rows at a fixed rate, and put the seconds of each transaction in *waits*."""
+    durations = []
     with psycopg.connect(url, autocommit=True) as connection:
         ready.wait()
         due, count = time.monotonic(), 0
         while not stop.is_set():
             due += 1 / RATE
             time.sleep(max(0.0, due - time.monotonic()))
-            began = time.monotonic()
+            started = time.monotonic()
             with connection.transaction():
                 row = connection.execute(
                     "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name) "
@@ -115,13 +115,13 @@ def write(url: str, number: int, ready: Barrier, stop: Event, waits: Queue[list[
                     (f"writer-{number}",),
                 ).fetchone()
                 connection.execute("UPDATE agent_actions SET duration_ms = %s WHERE id = %s", (count % 900, row[0]))
-            took.append(time.monotonic() - began)
+            durations.append(time.monotonic() - started)
             due, count = max(due, time.monotonic() - 1), count + 1
-    waits.put(took)
+    waits.put(durations)
 
 
 def measure(server: Server, way: str, template: str) -> dict[str, float]:
-    """Run one way on a copy of the template, with writers; return wall time and waits in seconds."""
+    """Run one way on a copy of the template under traffic; return the wall time and the waits in seconds."""
     database = f"copy_of_{template}"
     admin = conninfo(server, "postgres")
     with psycopg.connect(admin, autocommit=True) as connection:
@@ -136,12 +136,12 @@ def measure(server: Server, way: str, template: str) -> dict[str, float]:
         writer.start()
     ready.wait(timeout=60)
     time.sleep(1.0)
-    began = time.monotonic()
+    started = time.monotonic()
     WAYS[way](server, database)
-    wall = time.monotonic() - began
+    wall = time.monotonic() - started
     time.sleep(0.5)
     stop.set()
-    took = sorted(wait for _ in writers for wait in waits.get(timeout=120))
+    durations = sorted(wait for _ in writers for wait in waits.get(timeout=120))
     for writer in writers:
         writer.join()
     with psycopg.connect(url) as connection:
@@ -149,18 +149,18 @@ def measure(server: Server, way: str, template: str) -> dict[str, float]:
             f"SELECT count(*) FROM (SELECT FROM agent_actions GROUP BY {KEY} HAVING count(*) > 1) AS extra"
         ).fetchone()
         if remaining != (0,):
-            raise SystemExit(f"{way} left duplicates, so its time means nothing")
+            raise SystemExit(f"{way} left duplicates, so its time is meaningless")
     return {
         "wall": wall,
-        "p50": took[len(took) // 2],
-        "p99": took[int(len(took) * 0.99)],
-        "max": took[-1],
-        "transactions": len(took),
+        "p50": durations[len(durations) // 2],
+        "p99": durations[int(len(durations) * 0.99)],
+        "max": durations[-1],
+        "transactions": len(durations),
     }
 
 
 def seed(server: Server, rows: int) -> str:
-    """Make a template database of that many rows, 5 % of them extras; return its name."""
+    """Create a template database with this many rows, 5 % of them extras, and return its name."""
     name = f"rows_{rows}"
     with psycopg.connect(conninfo(server, "postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
@@ -174,7 +174,7 @@ def seed(server: Server, rows: int) -> str:
 
 
 def count(server: Server, template: str, repeat: int) -> tuple[float, float, float]:
-    """Return the median seconds of preflight, and of a bare GROUP BY with and without indexes, taken in turn."""
+    """Return the median seconds of preflight, and of a bare GROUP BY with and without indexes, measured in turn."""
     from dupe_audit.model import UniqueKey
     from dupe_audit.preflight import preflight
 
@@ -184,16 +184,16 @@ def count(server: Server, template: str, repeat: int) -> tuple[float, float, flo
     engine = create_engine(server.url(template), poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for _ in range(repeat):
-            began = time.monotonic()
+            started = time.monotonic()
             preflight(connection, key)
-            preflights.append(time.monotonic() - began)
-            for setting, took in (("on", bare), ("off", unindexed)):
-                # preflight trusts no index, because a corrupt one hides duplicates; so this is the like for like.
+            preflights.append(time.monotonic() - started)
+            for setting, seconds in (("on", bare), ("off", unindexed)):
+                # preflight uses no index, because a corrupt one hides duplicates: only "off" is comparable.
                 for method in ("indexscan", "indexonlyscan", "bitmapscan"):
                     connection.exec_driver_sql(f"SET enable_{method} = {setting}")
-                began = time.monotonic()
+                started = time.monotonic()
                 connection.exec_driver_sql(bare_query).scalar()
-                took.append(time.monotonic() - began)
+                seconds.append(time.monotonic() - started)
             connection.exec_driver_sql("RESET ALL")
     return statistics.median(preflights), statistics.median(bare), statistics.median(unindexed)
 
@@ -208,7 +208,7 @@ def memory(server: Server, template: str) -> float:
         "import resource, sys; from alembic.config import main; main(argv=['-c', sys.argv[1], 'upgrade', '015']); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program, str(ROOT / "alembic.ini")],
         env={**os.environ, "DATABASE_URL": conninfo(server, database)},
         capture_output=True,
@@ -217,11 +217,11 @@ def memory(server: Server, template: str) -> float:
     )
     with psycopg.connect(conninfo(server, "postgres"), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {database}")
-    return int(done.stdout) / 1024
+    return int(completed.stdout) / 1024
 
 
 def main() -> None:
-    """Measure, and print Markdown."""
+    """Measure, and print the results as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 3_000_000])
     parser.add_argument("--memory-rows", type=int, nargs="*", default=[1_000_000, 10_000_000])
@@ -248,14 +248,16 @@ def main() -> None:
 
 def report(rows: int, runs: dict[str, list[dict[str, float]]]) -> None:
     """Print medians and ratios for one size."""
-    median = {way: {k: statistics.median(run[k] for run in took) for k in took[0]} for way, took in runs.items()}
+    median = {
+        way: {k: statistics.median(run[k] for run in measured) for k in measured[0]} for way, measured in runs.items()
+    }
     a, b, c = (median[way] for way in WAYS)
     print(f"\n### {rows:,} rows, {rows // 20:,} extras, median of {len(runs['c this'])}\n")
     print("| way | wall s | write p50 ms | write p99 ms | longest write ms | transactions |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for way, m in median.items():
-        waits = " | ".join(f"{1000 * m[k]:.1f}" for k in ("p50", "p99", "max"))
-        print(f"| {way} | {m['wall']:.2f} | {waits} | {m['transactions']:.0f} |")
+    for way, figures in median.items():
+        waits = " | ".join(f"{1000 * figures[k]:.1f}" for k in ("p50", "p99", "max"))
+        print(f"| {way} | {figures['wall']:.2f} | {waits} | {figures['transactions']:.0f} |")
     print(
         f"\n(c) / (b) wall: {c['wall'] / b['wall']:.2f}; (a) / (c) longest write: {a['max'] / c['max']:.1f}", flush=True
     )

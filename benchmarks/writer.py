@@ -1,8 +1,8 @@
-"""What an event costs: the original's ways, ours, and COPY without a look, side by side on one durable server.
+"""What an event costs: the original's ways, the writer, and a plain COPY, side by side on one durable server.
 
 ``python benchmarks/writer.py [--events N] [--repeat N] [--duplicates SHARE]``: agent actions into the reference
-project's table, with its eight indexes. A server that waits for its disk at each commit is the honest setting:
-``--no-fsync`` shows what is left of the differences where commits cost nothing.
+project's table, with its eight indexes. The server waits for its disk at each commit, as in production;
+``--no-fsync`` shows the differences that remain if commits cost nothing.
 """
 
 import argparse
@@ -38,69 +38,67 @@ Event = tuple[Any, ...]
 Connection = psycopg.Connection[Any]
 
 
-def events(count: int, duplicates: float) -> list[Event]:
-    """Return events, of which a share is an earlier one again."""
-    chance = random.Random(7)  # noqa: S311 - the same events each time
-    began, made = datetime(2030, 1, 31, tzinfo=UTC), []
+def make_events(count: int, duplicates: float) -> list[Event]:
+    """Return events, a share of which repeat earlier ones."""
+    rng = random.Random(7)  # noqa: S311 - the same events each time
+    first, events = datetime(2030, 1, 31, tzinfo=UTC), []
     for number in range(count):
-        if made and chance.random() < duplicates:
-            made.append(chance.choice(made[-2000:]))
+        if events and rng.random() < duplicates:
+            events.append(rng.choice(events[-2000:]))
             continue
-        at = (began + timedelta(milliseconds=number)).isoformat()
+        at = (first + timedelta(milliseconds=number)).isoformat()
         details = f'{{"file": "src/module_{number % 97}.py", "lines": {number % 1000}}}'
-        correlation = str(uuid.UUID(int=chance.getrandbits(128)))
-        made.append(
-            (correlation, "researcher", "tool_call", chance.choice(["Read", "Edit", "Bash"]), details, True, at)
-        )
-    return made
+        correlation = str(uuid.UUID(int=rng.getrandbits(128)))
+        events.append((correlation, "researcher", "tool_call", rng.choice(["Read", "Edit", "Bash"]), details, True, at))
+    return events
 
 
-def batches(made: Sequence[Event], size: int) -> Iterator[Sequence[Event]]:
-    """Cut the events into batches."""
-    return (made[start : start + size] for start in range(0, len(made), size))
+def batches(events: Sequence[Event], size: int) -> Iterator[Sequence[Event]]:
+    """Split the events into batches."""
+    return (events[start : start + size] for start in range(0, len(events), size))
 
 
-def look_then_insert(connection: Connection, made: Sequence[Event]) -> None:
-    """Write as the original did, racing; each statement its own transaction."""
-    for event in made:
+def look_then_insert(connection: Connection, events: Sequence[Event]) -> None:
+    """Write as the original did, with its race: each statement is its own transaction."""
+    for event in events:
         if connection.execute(LOOK, (event[0], event[3], event[6])).fetchone() is None:
             connection.execute(INTO, event)
 
 
-def look_then_insert_batched(connection: Connection, made: Sequence[Event]) -> None:
-    """Write as the original did, a hundred events in one transaction."""
-    for batch in batches(made, 100):
+def look_then_insert_batched(connection: Connection, events: Sequence[Event]) -> None:
+    """Write as the original did, with a hundred events per transaction."""
+    for batch in batches(events, 100):
         with connection.transaction():
             look_then_insert(connection, batch)
 
 
-def insert_once(connection: Connection, made: Sequence[Event]) -> None:
-    """Write as the original then did: one ON CONFLICT for each event."""
-    for event in made:
+def insert_once(connection: Connection, events: Sequence[Event]) -> None:
+    """Write as the original did later: one ON CONFLICT per event."""
+    for event in events:
         connection.execute(ONCE, event).fetchone()
 
 
-def insert_once_batched(connection: Connection, made: Sequence[Event]) -> None:
-    """One ON CONFLICT for each event, a hundred in one transaction."""
-    for batch in batches(made, 100):
+def insert_once_batched(connection: Connection, events: Sequence[Event]) -> None:
+    """Write one ON CONFLICT per event, with a hundred events per transaction."""
+    for batch in batches(events, 100):
         with connection.transaction():
             insert_once(connection, batch)
 
 
 def writer(size: int) -> Callable[[Connection, Sequence[Event]], None]:
-    """Return a run of the writer with batches of a size."""
+    """Return a way that uses the writer with batches of this size."""
 
-    def run(connection: Connection, made: Sequence[Event]) -> None:
+    def write(connection: Connection, events: Sequence[Event]) -> None:
         writer = Writer(connection, KEY, COLUMNS)
-        for batch in batches(made, size):
+        for batch in batches(events, size):
             writer.write(batch)
 
-    return run
+    return write
 
 
-def copy(connection: Connection, made: Sequence[Event]) -> None:
-    """COPY five hundred events at a time, with no look at duplicates, which needs a table without the constraint."""
-    for batch in batches(made, 500):
+def copy(connection: Connection, events: Sequence[Event]) -> None:
+    """COPY five hundred events at a time without looking for duplicates, into a table without the constraint."""
+    for batch in batches(events, 500):
         with connection.cursor().copy(f"COPY agent_actions ({', '.join(COLUMNS)}) FROM STDIN") as rows:
             for event in batch:
                 rows.write_row(event)
@@ -109,54 +107,54 @@ def copy(connection: Connection, made: Sequence[Event]) -> None:
 Way = Callable[[Connection, Sequence[Event]], None]
 Figures = tuple[float, float, float]
 
-COPY = "COPY, no look at duplicates"
-REPLAY = "the writer, batches of 500, every event there already"
+COPY = "COPY, no check for duplicates"
+REPLAY = "the writer, batches of 500, every event already in the table"
 
-#: with the share of the events that is enough for a figure
+#: each way, with the share of the events that is enough to measure it
 WAYS: dict[str, tuple[Way, float]] = {
     "SELECT, then INSERT": (look_then_insert, 0.1),
-    "SELECT, then INSERT, 100 a transaction": (look_then_insert_batched, 0.1),
-    "one ON CONFLICT an event": (insert_once, 0.1),
-    "one ON CONFLICT an event, 100 a transaction": (insert_once_batched, 0.1),
-    "the writer, an event at a time": (writer(1), 0.1),
+    "SELECT, then INSERT, 100 per transaction": (look_then_insert_batched, 0.1),
+    "one ON CONFLICT per event": (insert_once, 0.1),
+    "one ON CONFLICT per event, 100 per transaction": (insert_once_batched, 0.1),
+    "the writer, one event at a time": (writer(1), 0.1),
     "the writer, batches of 100": (writer(100), 0.5),
     "the writer, batches of 500": (writer(500), 1),
     "the writer, batches of 2,000": (writer(2000), 1),
 }
 
 
-def measure(connection: Connection, name: str, made: Sequence[Event]) -> Figures:
-    """Return events a second, statements an event, and those an event with what begins and ends transactions."""
+def measure(connection: Connection, name: str, events: Sequence[Event]) -> Figures:
+    """Return events per second, statements per event, and the same with statements that begin and end transactions."""
     way, share = {**WAYS, REPLAY: (writer(500), 1), COPY: (copy, 1)}[name]
-    made = made[: int(len(made) * share)]
+    events = events[: int(len(events) * share)]
     connection.execute("TRUNCATE agent_actions")
     if name == REPLAY:
-        writer(2000)(connection, made)
+        writer(2000)(connection, events)
     connection.execute("VACUUM ANALYZE agent_actions")
     connection.execute("CHECKPOINT")
     connection.execute("SELECT pg_stat_statements_reset()")
-    began = time.perf_counter()
-    way(connection, made)
-    seconds = time.perf_counter() - began
+    started = time.perf_counter()
+    way(connection, events)
+    seconds = time.perf_counter() - started
     written = connection.execute(
         "SELECT sum(calls) FILTER (WHERE query !~* '^(BEGIN|COMMIT|SET)'), sum(calls) FROM pg_stat_statements"
         " WHERE query !~ '(pg_stat_statements|pg_catalog.pg_attribute|CREATE TEMP)'"
     ).fetchone()
     if way is not copy:
-        distinct = len({(event[0], event[3], event[6]) for event in made})
+        distinct = len({(event[0], event[3], event[6]) for event in events})
         assert (distinct,) == connection.execute("SELECT count(*) FROM agent_actions").fetchone()  # noqa: S101
-    return len(made) / seconds, float(written[0]) / len(made), float(written[1]) / len(made)
+    return len(events) / seconds, float(written[0]) / len(events), float(written[1]) / len(events)
 
 
-def compare(connection: Connection, made: Sequence[Event], repeat: int) -> dict[str, list[Figures]]:
-    """Run every way several times, in turns, and return the figures."""
+def compare(connection: Connection, events: Sequence[Event], repeat: int) -> dict[str, list[Figures]]:
+    """Measure every way several times, in turn, and return the figures."""
     figures: dict[str, list[Figures]] = {name: [] for name in (*WAYS, REPLAY, COPY)}
     for _ in range(repeat):
         for name in WAYS:
-            figures[name].append(measure(connection, name, made))
-        figures[REPLAY].append(measure(connection, REPLAY, made))
+            figures[name].append(measure(connection, name, events))
+        figures[REPLAY].append(measure(connection, REPLAY, events))
         connection.execute(f"ALTER TABLE agent_actions DROP CONSTRAINT {NAME}")
-        figures[COPY].append(measure(connection, COPY, made))
+        figures[COPY].append(measure(connection, COPY, events))
         connection.execute("TRUNCATE agent_actions")
         connection.execute(f"ALTER TABLE agent_actions ADD CONSTRAINT {NAME} UNIQUE ({', '.join(KEY.columns)})")
     return figures
@@ -167,25 +165,27 @@ def report(figures: dict[str, list[Figures]]) -> None:
     median = {name: [statistics.median(part) for part in zip(*runs, strict=True)] for name, runs in figures.items()}
     racy, raw = median["SELECT, then INSERT"], median[COPY]
     print(f"{'way':52} {'events/s':>9} {'x racy':>7} {'x COPY':>7} {'statements/event':>17} {'with BEGIN, COMMIT':>19}")
-    for name, (rate, statements, every) in median.items():
-        print(f"{name:52} {rate:9,.0f} {rate / racy[0]:7.1f} {rate / raw[0]:7.2f} {statements:17.3f} {every:19.3f}")
-    single, best = median["one ON CONFLICT an event"], median["the writer, batches of 500"]
-    print(f"\nqueries saved by one ON CONFLICT an event: {1 - single[1] / racy[1]:.0%} (the original expected 40-50 %)")
+    for name, (rate, statements, sent) in median.items():
+        print(f"{name:52} {rate:9,.0f} {rate / racy[0]:7.1f} {rate / raw[0]:7.2f} {statements:17.3f} {sent:19.3f}")
+    single, best = median["one ON CONFLICT per event"], median["the writer, batches of 500"]
+    print(
+        f"\nqueries saved by one ON CONFLICT per event: {1 - single[1] / racy[1]:.0%} (the original expected 40-50 %)"
+    )
     print(f"queries saved by the writer, batches of 500: {1 - best[1] / racy[1]:.1%}")
-    print(f"the writer is {best[0] / racy[0]:.1f} times SELECT-then-INSERT (aim: 20)")
-    print(f"the writer reaches {best[0] / raw[0]:.2f} of COPY (aim: 0.4)\n", flush=True)
+    print(f"the writer is {best[0] / racy[0]:.1f} times SELECT-then-INSERT (target: 20)")
+    print(f"the writer reaches {best[0] / raw[0]:.2f} of COPY (target: 0.4)\n", flush=True)
 
 
 def main() -> None:
-    """Print a table over a socket and one over a wire."""
+    """Print one table for a socket and one for a wire."""
     options = argparse.ArgumentParser()
     options.add_argument("--events", type=int, default=40_000)
     options.add_argument("--repeat", type=int, default=3)
     options.add_argument("--duplicates", type=float, default=0.2)
-    options.add_argument("--latency", type=float, default=1.0, help="milliseconds of a round trip over the wire")
+    options.add_argument("--latency", type=float, default=1.0, help="round trip over the wire, in milliseconds")
     options.add_argument("--no-fsync", action="store_true")
     arguments = options.parse_args()
-    made = events(arguments.events, arguments.duplicates)
+    events = make_events(arguments.events, arguments.duplicates)
     settings = {"fsync": "off" if arguments.no_fsync else "on", "shared_preload_libraries": "pg_stat_statements"}
     with Server.start(None, {**settings, "max_wal_size": "4GB", "shared_buffers": "256MB"}) as server:
         url = make_url(server.url())
@@ -200,7 +200,7 @@ def main() -> None:
         print(f"{arguments.events:,} events, {arguments.duplicates:.0%} of them duplicates; a Unix socket:\n")
         with psycopg.connect(host=home, user="postgres", dbname="postgres", autocommit=True) as connection:
             connection.execute("CREATE EXTENSION pg_stat_statements")
-            report(compare(connection, made, arguments.repeat))
+            report(compare(connection, events, arguments.repeat))
         print(f"The same over a wire whose round trip takes {arguments.latency} ms:\n")
         with (
             wire(f"{home}/.s.PGSQL.{url.query['port']}", arguments.latency / 1000) as port,
@@ -208,7 +208,7 @@ def main() -> None:
                 host="127.0.0.1", port=port, user="postgres", dbname="postgres", autocommit=True, sslmode="disable"
             ) as connection,
         ):
-            report(compare(connection, made, arguments.repeat))
+            report(compare(connection, events, arguments.repeat))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ from dupe_audit.watch.look import look
 from dupe_audit.writer import Writer
 
 FOLDER = Path(statements.__file__).parent
-#: those that are executed on scratch servers only are left out
+#: without the statements that are executed on scratch servers only
 NAMES = sorted(path.stem for path in FOLDER.glob("*.sql"))
 HOLE = re.compile(r"\{(\w+)\}")
 RUN = 1
@@ -67,7 +67,7 @@ SELECT n % 4, 'A-' || n % 4, 10 FROM generate_series(1, 12) AS n;
 INSERT INTO public.payments (order_id, paid_at) SELECT n, date '2026-01-01' + n FROM generate_series(1, 12) AS n;
 """
 
-#: statements that the steps do not reach, because nothing waits and nothing fails: where each belongs
+#: statements that the steps do not reach, because nothing waits and nothing fails, and the step of each
 UNREACHED = {
     "holders": "cleanup",
     "run_lock_holder": "cleanup",
@@ -76,7 +76,7 @@ UNREACHED = {
     "amcheck_index": "verify",
     "watch_blocking": "watch",
 }
-#: example values for those; their other holes get the value that the steps gave to the hole of that name
+#: example values for these; their other holes get the value that the steps gave to the hole of that name
 EXAMPLES = {
     "pid": "4711",
     "relid": "16400",
@@ -89,7 +89,7 @@ EXAMPLES = {
 
 @dataclass(frozen=True)
 class Statement:
-    """One file of the folder, and the text that is sent for the example key."""
+    """One file of the folder, and its text as it is sent for the example key."""
 
     name: str
     step: str
@@ -103,14 +103,14 @@ class Statement:
 
 
 class _Template(str):
-    """The text of a template, which remembers its name."""
+    """The text of a template, with its name."""
 
     __slots__ = ("name",)
     name: str
 
 
 class Recorder:
-    """Takes the place of `template`, `fill` and `fill_known`, and keeps the first text of each statement."""
+    """Replaces `template`, `fill` and `fill_known`, and records the first text of each statement."""
 
     def __init__(self) -> None:
         self.step = STEPS[0]
@@ -120,7 +120,7 @@ class Recorder:
         self._template, self._fill, self._fill_known = statements.template, statements.fill, statements.fill_known
 
     def template(self, name: str) -> str:
-        """Return a template; one without holes is complete as it is."""
+        """Return a template; a template without holes is already complete."""
         text = _Template(self._template(name))
         text.name = name
         if not HOLE.search(text):
@@ -154,7 +154,7 @@ class Recorder:
             yield
 
     def statements(self) -> list[Statement]:
-        """Return every statement in the order of the steps, those that were not reached at the end of their step."""
+        """Return every statement in the order of the steps, unreached ones at the end of their step."""
         printed = [
             _statement(name, step, text, reached=True) for name, (step, text) in self.texts.items() if name in NAMES
         ]
@@ -186,7 +186,7 @@ def record(url: str) -> Recorder:
     event.listen(engine, "before_cursor_execute", lambda *arguments: recorder.sent.append(arguments[2]))
     with engine.connect() as connection:
         execute(connection, TABLES)
-        with suppress(DBAPIError):  # not every server has it
+        with suppress(DBAPIError):  # not every server has amcheck
             execute(connection, "CREATE EXTENSION IF NOT EXISTS amcheck")
         with recorder.recording():
             _execute_steps(connection, recorder)
@@ -239,7 +239,7 @@ def _execute_steps(connection: Connection, recorder: Recorder) -> None:
 
 
 def _write(connection: Connection) -> None:
-    """Write an order that exists already: the statements differ with and without the constraint."""
+    """Write one existing order and one new: the statements differ with and without the constraint."""
     url = connection.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True) as own:
         Writer(own, KEY, ("customer_id", "order_number", "total")).write([(1, "A-1", 10), (2, "A-2", 10)])
@@ -256,7 +256,7 @@ def _print_script() -> None:
 
 
 def main(names: list[str]) -> None:
-    """Print the statements of those names, or all."""
+    """Print the statements with these names, or all."""
     if unknown := set(names) - set(NAMES):
         sys.exit(f"no such statement: {', '.join(sorted(unknown))}")
     with Server.start() as server:

@@ -1,4 +1,4 @@
-"""The pages about the consumer name what it has: metrics, reasons, settings and tests."""
+"""The pages about the consumer name exactly its metrics, reasons, log events, settings and tests."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ SOURCE = ROOT / "src" / "dupe_audit" / "consumer"
 
 
 def test_every_metric_is_documented():
-    """The table of metrics has each one that is exported, with its labels, and no other."""
+    """The table of metrics has each exported metric with its labels, and no other."""
     rows = re.findall(r"^\| `(\w+)` \| (counter|gauge|histogram) \| ([^|]*)\|", METRICS, flags=re.MULTILINE)
     documented = {name.removesuffix("_total"): (kind, re.findall(r"`(\w+)`", labels)) for name, kind, labels in rows}
     metrics = Metrics(version="1", group="g")
@@ -25,7 +25,7 @@ def test_every_metric_is_documented():
 
 
 def test_every_reason_is_documented():
-    """Each reason for which an event is rejected stands in the list of reasons, and no other."""
+    """The list of reasons has each reason for which an event is rejected, and no other."""
     used = set()
     for path in SOURCE.glob("*.py"):
         used |= set(re.findall(r'Poison\(\s*"(\w+)"|reason="(\w+)"|_pattern\(\w+, "(\w+)"', path.read_text()))
@@ -34,7 +34,7 @@ def test_every_reason_is_documented():
 
 
 def test_every_log_event_is_documented():
-    """Each event that is logged stands in the table of events, and no other."""
+    """The table of log events has each event that is logged, and no other."""
     used = {"log"}
     for path in SOURCE.glob("*.py"):
         used |= set(re.findall(r'\blog_event\(\s*"(\w+)"', path.read_text()))
@@ -44,7 +44,7 @@ def test_every_log_event_is_documented():
 
 
 def test_the_tests_of_the_failures_exist():
-    """Each row of the table of failures names tests that are there."""
+    """Each row of the table of failures names tests that exist."""
     page = (ROOT / "docs" / "explanation" / "at-least-once.md").read_text()
     tests = "".join(path.read_text() for path in (ROOT / "tests" / "integration" / "consumer").glob("test_*.py"))
     rows = [row for row in page.splitlines() if row.startswith("| ") and not row.startswith("| Failure")]
@@ -59,7 +59,7 @@ def test_the_tests_of_the_failures_exist():
     "heading", ["table", "columns", "kafka", "database", "batch", "events", "breaker", "dlq", "http"]
 )
 def test_every_setting_is_documented(heading):
-    """Each name that the reading of a section asks for is in that section of the page, and no other."""
+    """The page has each setting that the code reads, in its section, and no other."""
     reading = (SOURCE / "reading.py").read_text()
     function = {"columns": "column"}.get(heading, heading)
     body = reading.split(f"def _{function}(")[1].split("\ndef ")[0]

@@ -1,4 +1,4 @@
-"""The prose says what the code does: a page for each finding and command, no dead link, no option that is not there."""
+"""The docs match the code: findings, commands, directives and options have pages, and links and examples work."""
 
 import inspect
 import json
@@ -37,7 +37,7 @@ VOCABULARY = {
     *("archive", "run", "batch", "finding", "attach"),
 }
 
-#: a test of one page is named after it
+#: runs a test once per page, with the page's path as its id
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
@@ -66,17 +66,17 @@ def blocks(page: Path, *languages: str) -> Iterator[str]:
 
 
 def shell_commands(page: Path) -> Iterator[list[str]]:
-    """Yield each command that a reader is told to type, as its words, without redirections and what follows them."""
+    """Yield the words of each command that a page tells its reader to type, without redirections and pipes."""
     for block in blocks(page, "console", "bash"):
         prompted = "\n$ " in f"\n{block}"
         for line in block.replace("\\\n", " ").splitlines():
             if prompted and not line.startswith("$ "):
-                continue  # what the command prints
+                continue  # output of the command
             yield command_of(line.removeprefix("$ "))
 
 
 def command_of(line: str) -> list[str]:
-    """Return the words of a line's first command, without redirections and what follows them."""
+    """Return the words of a line's first command, up to a redirection, a pipe or a separator."""
     words = shlex.shlex(line, posix=True, punctuation_chars=True)
     words.whitespace_split = True
     command: list[str] = []
@@ -89,7 +89,7 @@ def command_of(line: str) -> list[str]:
 
 
 def job_commands(node: object) -> Iterator[list[str]]:
-    """Yield each command that a job or a hook runs, as its words, from what its YAML says."""
+    """Yield the words of each command in the parsed YAML of jobs or hooks."""
     if isinstance(node, list):
         for child in node:
             yield from job_commands(child)
@@ -103,10 +103,10 @@ def job_commands(node: object) -> Iterator[list[str]]:
 
 
 def rejected(arguments: list[str]) -> str | None:
-    """Return what click's parser objects to; nothing is run."""
+    """Return the error of click's parser, or None; no command is executed."""
     try:
         with main.make_context("dupe-audit", list(arguments)) as context:
-            # What the group leaves to its command: click keeps the name apart from the rest.
+            # The words that the group leaves to its command: click keeps the first, the command's name, separately.
             name, command, remaining = main.resolve_command(context, [*context._protected_args, *context.args])
             if command is None:
                 return f"no command {name}"
@@ -119,7 +119,7 @@ def rejected(arguments: list[str]) -> str | None:
 
 
 def directives() -> dict[str, inspect.Signature]:
-    """Return the directives with their signatures, as a revision calls them and without types."""
+    """Return the directives with their signatures, as a revision calls them but without types."""
     signatures = {}
     for operation in vars(operations).values():
         if inspect.isclass(operation) and issubclass(operation, MigrateOperation) and operation is not MigrateOperation:
@@ -133,7 +133,7 @@ def directives() -> dict[str, inspect.Signature]:
 
 @pytest.mark.parametrize("finding", sorted(CATALOGUE.keys() | FINDINGS.keys()))
 def test_every_finding_has_its_page(finding):
-    """A finding has a page with its severity, problem and solution, and a page has its finding."""
+    """Each finding has a page with its severity, problem and solution, and each page has a finding."""
     assert finding in CATALOGUE, "a page without a finding"
     assert finding in FINDINGS, "a finding without a page"
     entry = CATALOGUE[finding]
@@ -144,7 +144,7 @@ def test_every_finding_has_its_page(finding):
 
 
 def test_the_table_of_findings_is_complete():
-    """The table of findings has each one, once, with its severity and whether it can be accepted."""
+    """The table has each finding once, with its severity and whether it can be accepted."""
     page = (REFERENCE / "findings" / "index.md").read_text()
     table = re.findall(r"^\| \[([\w-]+)\]\(\1\.md\) \| (\w+) \| (yes)? *\|", page, flags=re.MULTILINE)
     assert table == [(id_, entry.severity, "yes" if entry.acceptable else "") for id_, entry in CATALOGUE.items()]
@@ -152,7 +152,7 @@ def test_the_table_of_findings_is_complete():
 
 @pytest.mark.parametrize("name", sorted(main.commands))
 def test_every_command_has_its_page(name):
-    """A command has help with an example, and a page that names each of its options and is linked from the overview."""
+    """Each command has help with an example, and a page that names all its options and that the overview links to."""
     command = main.commands[name].load()
     page = (REFERENCE / "commands" / f"{name}.md").read_text()
     options = [name for option in command.params if isinstance(option, click.Option) for name in option.opts]
@@ -163,21 +163,21 @@ def test_every_command_has_its_page(name):
     assert f"(commands/{name}.md)" in (REFERENCE / "cli.md").read_text()
 
 
-def test_no_page_is_about_a_command_that_is_not_there():
+def test_every_page_of_a_command_is_about_an_existing_one():
     """The reference has no page for a command that was renamed or removed."""
     assert {path.stem for path in (REFERENCE / "commands").glob("*.md")} == set(main.commands)
 
 
 @pages
 def test_commands_in_the_prose_exist(page):
-    """Whatever a page tells its reader to type after dupe-audit is a command with options that it has."""
+    """Each dupe-audit command that a page tells its reader to type exists and has the options used."""
     commands = [words[1:] for words in shell_commands(page) if words[:1] == ["dupe-audit"]]
     assert {shlex.join(arguments): problem for arguments in commands if (problem := rejected(arguments))} == {}
 
 
 @pytest.mark.parametrize("file", [*PAGES, *JOBS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_in_jobs_exist(file):
-    """Whatever a job or a hook in a page or in this repository runs is a command with options that it has."""
+    """Each dupe-audit command in a job or a hook, in a page or in this repository, exists and has the options used."""
     texts = blocks(file, "yaml") if file.suffix == ".md" else [file.read_text()]
     commands = [
         words[1:] for text in texts for words in job_commands(yaml.safe_load(text)) if words[:1] == ["dupe-audit"]
@@ -186,8 +186,8 @@ def test_commands_in_jobs_exist(file):
 
 
 @pages
-def test_links_lead_somewhere(page):
-    """A relative link leads to a file, and its anchor to a heading of it."""
+def test_links_work(page):
+    """A relative link leads to an existing file, and its anchor to a heading in that file."""
     dead = []
     for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text())):
         if re.match(r"[a-z]+:", target):
@@ -200,23 +200,23 @@ def test_links_lead_somewhere(page):
 
 
 def test_every_page_can_be_reached():
-    """A reader who starts at the index and follows links comes to every page."""
-    reached, ahead = set(), [DOCS / "index.md"]
-    while ahead:
-        page = ahead.pop()
+    """A reader who starts at the index and follows links can reach every page."""
+    reached, pending = set(), [DOCS / "index.md"]
+    while pending:
+        page = pending.pop()
         if page in reached or page.suffix != ".md":
             continue
         reached.add(page)
         links = re.findall(r"\]\(([^)#\s]+)", without_code(page.read_text()))
-        ahead += [(page.parent / link).resolve() for link in links if not re.match(r"[a-z]+:", link)]
+        pending += [(page.parent / link).resolve() for link in links if not re.match(r"[a-z]+:", link)]
     assert sorted(set(DOCS.rglob("*.md")) - reached) == []
 
 
 @pages
 def test_directives_in_the_prose_exist(page):
-    """Every operation of ours that a page calls on op is a directive, with arguments that it has."""
+    """Each of our operations that a page calls on op exists and has the arguments used."""
     signatures = directives()
-    alembics = {"create_unique_constraint"}  # what a page compares ours with
+    alembics = {"create_unique_constraint"}  # Alembic's own, which pages compare with ours
     for name, call in re.findall(r"\bop\.(\w*(?:duplicates|unique_constraint)\w*)(\([^()]*\))?", page.read_text()):
         assert name in signatures.keys() | alembics, f"there is no op.{name}"
         arguments = set(re.findall(r"\b(\w+)=(?!=)", call))
@@ -225,33 +225,33 @@ def test_directives_in_the_prose_exist(page):
 
 @pytest.mark.parametrize("name", sorted(directives()))
 def test_every_argument_of_a_directive_is_documented(name):
-    """The page of the directives shows each one's signature with the defaults that it has."""
+    """The page of the directives shows the signature of each directive with its defaults."""
     section = (REFERENCE / "directives.md").read_text().split(f"## op.{name}\n")[1]
     shown = re.sub(r"\s|,\s*(?=\))", "", section.split("```python\n")[1].split("```")[0])
     assert shown == f"op.{name}{directives()[name]}".replace(" ", "").replace("'", '"')
 
 
 def test_every_x_option_is_documented():
-    """The page of options has a row for each one that Alembic's command line takes, and for no other."""
+    """The page of options has a row for each -x option, and no other."""
     rows = re.findall(r"^\| `dupe_audit\.(\w+)` \|", (REFERENCE / "options.md").read_text(), flags=re.MULTILINE)
     assert sorted(rows) == sorted(options.OPTIONS)
 
 
 @pages
 def test_x_options_in_the_prose_exist(page):
-    """A page names no option of Alembic's command line that would be refused."""
+    """No page names a -x option that would be refused."""
     assert set(re.findall(r"-x dupe_audit\.(\w+)=", page.read_text())) <= options.OPTIONS.keys()
 
 
 def test_the_glossary_has_every_word():
-    """Each word of the vocabulary is explained in the glossary, and its terms are in order."""
+    """The glossary explains each word of the vocabulary, and its terms are in alphabetical order."""
     terms = re.findall(r"^\*\*(.+)\*\*$", (DOCS / "glossary.md").read_text(), flags=re.MULTILINE)
     assert VOCABULARY - set(terms) == set()
     assert terms == sorted(terms)
 
 
 def test_every_exit_code_is_documented():
-    """The page of exit codes has each code that an error of ours ends with."""
+    """The page of exit codes has the exit code of each of our errors."""
     page = (REFERENCE / "exit-codes.md").read_text()
     codes = {error.exit_code for error in vars(errors).values() if hasattr(error, "exit_code")}
     assert [code for code in sorted(codes) if f"\n| {code} |" not in page] == []
@@ -259,7 +259,7 @@ def test_every_exit_code_is_documented():
 
 @pytest.mark.parametrize("table", ["run", "batch"])
 def test_every_column_of_the_ledger_is_documented(table):
-    """The page of the ledger names each column of its tables, and each state of a run."""
+    """The page of the ledger names each column of its tables and each state of a run."""
     section = (REFERENCE / "ledger.md").read_text().split(f"## dupe_audit.{table}\n")[1].split("\n## ")[0]
     definition = template(f"create_{table}_table")
     columns = re.findall(r"^    ([a-z_]+) ", definition, flags=re.MULTILINE)
@@ -268,15 +268,15 @@ def test_every_column_of_the_ledger_is_documented(table):
 
 
 def test_every_column_of_an_archive_is_documented():
-    """The page of the ledger names each column that an archive has of its own."""
+    """The page of the ledger names each column that an archive has in addition to the table's."""
     page = (REFERENCE / "ledger.md").read_text()
     columns = re.findall(r"ADD COLUMN (\w+)", template("finish_archive"))
     assert columns != []
     assert [name for name in columns if f"`{name}`" not in page] == []
 
 
-def test_the_json_in_the_prose_has_the_keys_that_are_printed():
-    """A script that is written after the examples of the reference finds every key."""
+def test_json_examples_have_the_printed_keys():
+    """The JSON examples in the reference have the keys that the commands print."""
     key = UniqueKey(table="orders", columns=("id",))
     counts = Counts(**dict.fromkeys(Counts.__slots__, 0))
     blank: dict[str, Any] = dict.fromkeys(IndexState.__slots__)
@@ -310,6 +310,6 @@ def test_the_json_in_the_prose_has_the_keys_that_are_printed():
 
 
 def test_every_phase_is_documented():
-    """The page of watch has a row for each phase that it tells."""
+    """The page of watch has a row for each phase that it can show."""
     rows = re.findall(r"^\| `(\w+)` \| [A-Z]", (REFERENCE / "commands" / "watch.md").read_text(), flags=re.MULTILINE)
     assert sorted(get_args(Phase)) == sorted(rows)

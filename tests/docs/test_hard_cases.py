@@ -1,4 +1,4 @@
-"""The page of hard cases promises no test that is not there, and no test meets a case that it does not have."""
+"""The page of hard cases names only tests that exist, and each number in a test's name is a case of the page."""
 
 import ast
 import re
@@ -28,14 +28,14 @@ OUT_OF_SCOPE = "out of scope: "
 
 
 def required() -> set[int]:
-    """Return the numbers that the page says it has to have, written as 1, 3-5."""
+    """Return the numbers that the page must have, which it lists as 1, 3-5."""
     listed = PAGE.split("## Completeness\n")[1].split(":\n")[1].split(".\n")[0]
     bounds = [[int(number) for number in part.split("-")] for part in listed.split(", ")]
     return {number for first, *last in bounds for number in range(first, (last or [first])[0] + 1)}
 
 
 def test_every_case_has_one_row():
-    """Each case that the page asks for has a row, and no row stands there twice or is malformed."""
+    """Each case that the page must have has a row, and no row is duplicated or malformed."""
     assert 130 < len(required())
     assert set() == required() - ROWS.keys()
     assert len(ROWS) == len(re.findall(r"^\| H", PAGE, flags=re.MULTILINE))
@@ -43,7 +43,7 @@ def test_every_case_has_one_row():
 
 @pytest.mark.parametrize("number", sorted(ROWS))
 def test_every_row_is_guarded(number):
-    """A row names tests and findings that exist, or says why the case is out of scope."""
+    """Each row names tests and findings that exist, or says why the case is out of scope."""
     guard = ROWS[number][2]
     if guard.startswith(OUT_OF_SCOPE):
         assert len(guard) > len(OUT_OF_SCOPE) + 10
@@ -54,14 +54,14 @@ def test_every_row_is_guarded(number):
 
 
 def test_every_case_of_a_test_has_a_row():
-    """A number in a test's name is a case of the page."""
+    """Each number in a test's name is a case of the page."""
     numbers = {int(number): name for name in TESTS for number in re.findall(r"_h(\d+)(?=_|$)", name)}
     assert 60 < len(numbers)
     assert {} == {name: number for number, name in numbers.items() if number not in ROWS}
 
 
 def test_every_row_names_the_tests_of_its_case():
-    """Whoever reads a row finds every test that carries its number."""
+    """Each row names every test that carries its number."""
     missing = {
         f"H{number}": sorted(unnamed)
         for number, (_case, _done, guard) in ROWS.items()

@@ -1,4 +1,4 @@
-"""What the tests of the steps share: short ways to run a step, to look at a table, and to walk there and back."""
+"""Fixtures for the tests of the steps: execute a step, read a table, or clean and restore it."""
 
 import signal
 import subprocess
@@ -31,7 +31,7 @@ Dump = Callable[..., list[str]]
 
 @pytest.fixture(autouse=True)
 def _patience() -> Iterator[None]:
-    """End a test that hangs, as one does that waits for a lock for ever."""
+    """End a test that hangs, for instance because it waits for a lock for ever."""
 
     def on_alarm(_number: int, _frame: FrameType | None) -> None:
         raise TimeoutError("the test took longer than a minute")
@@ -45,7 +45,7 @@ def _patience() -> Iterator[None]:
 
 @pytest.fixture
 def clean(conn: Connection) -> Callable[..., list[Batch]]:
-    """Clean a whole key and return the batches; keywords make the rule."""
+    """Clean a whole key and return the batches; the keyword arguments are the rule."""
 
     def clean(key: UniqueKey, **rule: Any) -> list[Batch]:
         return list(cleanup(conn, key, CleanupRule(**rule), give_up_after="2s"))
@@ -55,7 +55,7 @@ def clean(conn: Connection) -> Callable[..., list[Batch]]:
 
 @pytest.fixture
 def dump(sql: Sql) -> Dump:
-    """Return every row of a table as PostgreSQL writes it, sorted; byte for byte comparable."""
+    """Return every row of a table as PostgreSQL prints it, sorted, so that dumps compare byte for byte."""
 
     def read(*name: str) -> list[str]:
         rows = sql(f'SELECT t::text FROM ONLY {ident(*name)} AS t ORDER BY t::text COLLATE "C"')
@@ -66,7 +66,7 @@ def dump(sql: Sql) -> Dump:
 
 @pytest.fixture
 def value(sql: Sql) -> Callable[[str], Any]:
-    """Run SQL and return the first value of its first row."""
+    """Execute SQL and return the first value of its first row."""
 
     def read(statement: str) -> Any:
         rows = sql(statement)
@@ -78,7 +78,7 @@ def value(sql: Sql) -> Callable[[str], Any]:
 
 @pytest.fixture
 def there_and_back(conn: Connection, dump: Dump) -> Callable[..., int]:
-    """Clean, enforce, drop and restore twice; what got lost on the way would show. Returns the extras."""
+    """Clean, enforce, drop and restore twice, check that nothing is lost, and return the number of extras."""
 
     def walk(key: UniqueKey, **rule: Any) -> int:
         where = (key.schema, key.table) if key.schema else (key.table,)
@@ -101,7 +101,7 @@ def there_and_back(conn: Connection, dump: Dump) -> Callable[..., int]:
 
 @pytest.fixture
 def plans_of_a_batch(conn: Connection) -> Callable[..., str]:
-    """Run two batches, explain every statement of the second as if it ran again, and return the plans."""
+    """Execute two batches, explain every statement of the second as if executed again, and return the plans."""
 
     def explain(batches: Generator[Batch, None, None]) -> str:
         ran: list[str] = []
@@ -124,7 +124,7 @@ def plans_of_a_batch(conn: Connection) -> Callable[..., str]:
 
 @pytest.fixture
 def connect(database_url: str) -> Iterator[Callable[..., Connection]]:
-    """Open one more autocommit connection, with settings that a role, a database or a URL could have."""
+    """Open another autocommit connection, with settings that a role, a database or a URL could have."""
     with ExitStack() as opened:
 
         def open_(**settings: str) -> Connection:
@@ -140,7 +140,7 @@ def connect(database_url: str) -> Iterator[Callable[..., Connection]]:
 
 @pytest.fixture(scope="session")
 def member(server_url: str) -> Iterator[str]:
-    """A role without any special right; take it with ``connect(role=member)``."""
+    """Create a role without special rights; use it with ``connect(role=member)``."""
     name = f"dupe_audit_member_{uuid.uuid4().hex[:8]}"
     url = make_url(server_url).set(drivername="postgresql").render_as_string(hide_password=False)
     for statement in ("CREATE ROLE {}", "DROP ROLE {}"):
@@ -177,7 +177,7 @@ conn = create_engine(sys.argv[1], poolclass=NullPool, isolation_level="AUTOCOMMI
 
 @pytest.fixture
 def client(database_url: str) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
-    """Run a program beside this one, on its own connection ``conn``; tests may kill it."""
+    """Start a program in another process, with its own connection ``conn``; tests may kill it."""
     with ExitStack() as started:
 
         def start(program: str) -> subprocess.Popen[str]:

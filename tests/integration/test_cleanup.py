@@ -1,4 +1,4 @@
-"""Extras go into the archive; no key loses its last row, whatever happens meanwhile."""
+"""Extras are moved to the archive, and no key loses its last row, whatever happens in the meantime."""
 
 import signal
 
@@ -17,16 +17,16 @@ ONE_BY_ONE = CleanupRule(batch_size=1)
 
 
 def archived(sql, run=1):
-    """Return the ids that a run has archived."""
+    """Return the ids of the rows that a run has archived."""
     return [row[0] for row in sql(f"SELECT id FROM dupe_audit.archive_{run} ORDER BY id")]
 
 
 def live(sql):
-    """Return the ids that are in the table."""
+    """Return the ids of the rows in the table."""
     return [row[0] for row in sql("SELECT id FROM t ORDER BY id")]
 
 
-# Which row stays
+# Choosing the survivor
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def live(sql):
     ids=["primary key", "composite primary key", "no primary key"],
 )
 def test_first_row_of_each_group_stays(sql, clean, definition, survivors):
-    """Rows are told apart by their primary key, however many columns it has, or without one by where they are."""
+    """The first row of each group stays, whether rows are identified by a primary key or by their position."""
     sql(f"CREATE TABLE t (k text, {definition}); INSERT INTO t (id, k) VALUES (1, 'a'), (2, 'a'), (3, 'b'), (4, 'a')")
     clean(KEY, ignore=("id",))
     assert survivors == sql("SELECT id, k FROM t ORDER BY id")
@@ -47,19 +47,19 @@ def test_first_row_of_each_group_stays(sql, clean, definition, survivors):
 
 
 @pytest.mark.parametrize(
-    ("keep", "stays"), [("first", 3), ("last", 1)], ids=["the first is the oldest", "the last is the newest"]
+    ("keep", "survivor"), [("first", 3), ("last", 1)], ids=["the first is the oldest", "the last is the newest"]
 )
-def test_order_by_decides_the_survivor(sql, clean, keep, stays):
-    """The order that the rule names decides, not the order of the primary key."""
+def test_order_by_decides_the_survivor(sql, clean, keep, survivor):
+    """The rule's order_by decides which row stays, not the order of the primary key."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, at date)")
     sql("INSERT INTO t VALUES (1, 7, '2024-03-01'), (2, 7, '2024-02-01'), (3, 7, '2024-01-01')")
     clean(KEY, keep=keep, order_by=("at",), ignore=("at",))
-    assert [stays] == live(sql)
+    assert [survivor] == live(sql)
 
 
 @pytest.mark.min_pg(18)
-def test_primary_key_without_overlaps_tells_no_rows_apart(sql, conn, psycopg_connect):
-    """A primary key over periods is a GiST index, whose operators are no equality; its rows are told apart by place."""
+def test_primary_key_without_overlaps_does_not_identify_rows(sql, conn, psycopg_connect):
+    """The operators of a primary key WITHOUT OVERLAPS are not equality, so rows are identified by their position."""
     sql("CREATE TABLE t (id int4range, during daterange, k int, PRIMARY KEY (id, during WITHOUT OVERLAPS))")
     sql("INSERT INTO t SELECT int4range(i, i + 5), '[2026-01-01,2027-01-01)', 7 FROM generate_series(1, 9) AS i")
     other = psycopg_connect()
@@ -71,18 +71,18 @@ def test_primary_key_without_overlaps_tells_no_rows_apart(sql, conn, psycopg_con
     assert [("[1,6)", 7)] == sql("SELECT id::text, k FROM t")
 
 
-@pytest.mark.parametrize(("keep", "stays"), [("first", 1), ("last", 3)])
-def test_ties_end_in_the_primary_key_h10(sql, clean, keep, stays):
-    """Rows that the order cannot tell apart are ordered by their primary key, so every run decides the same."""
+@pytest.mark.parametrize(("keep", "survivor"), [("first", 1), ("last", 3)])
+def test_ties_are_broken_by_the_primary_key_h10(sql, clean, keep, survivor):
+    """Rows that order_by does not distinguish are ordered by their primary key, so every run keeps the same row."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, at date)")
     sql("INSERT INTO t VALUES (2, 7, '2024-01-01'), (3, 7, '2024-01-01'), (1, 7, '2024-01-01')")
     clean(KEY, keep=keep, order_by=("at",))
-    assert [stays] == live(sql)
+    assert [survivor] == live(sql)
 
 
 @pytest.mark.parametrize("keep", ["first", "last"])
-def test_a_row_without_a_value_comes_last(sql, clean, keep):
-    """A row that has no value to be ordered by does not survive one that has, in either direction."""
+def test_nulls_in_order_by_come_last(sql, clean, keep):
+    """A row whose order_by column is NULL never survives a row that has a value, in either direction."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, at date)")
     sql("INSERT INTO t VALUES (1, 7, NULL), (2, 7, '2024-01-01'), (3, 7, NULL)")
     clean(KEY, keep=keep, order_by=("at",), ignore=("at",))
@@ -90,7 +90,7 @@ def test_a_row_without_a_value_comes_last(sql, clean, keep):
 
 
 def test_divergent_groups_are_refused_h23(sql, clean):
-    """Rows that differ in their data are not touched unless somebody decided so, nor is any other."""
+    """Rows with different data are left alone unless the rule says otherwise, and so are all other rows."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text)")
     sql("INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'b'), (3, 8, 'c'), (4, 8, 'c')")
     with pytest.raises(Refused, match="divergent-duplicates") as refusal:
@@ -102,15 +102,15 @@ def test_divergent_groups_are_refused_h23(sql, clean):
 
 
 def test_divergent_groups_are_refused_without_a_primary_key(sql, clean):
-    """Several rows that differ from one survivor are refused as one group, where only their place tells rows apart."""
+    """Without a primary key, several rows that differ from one survivor are refused as one group."""
     sql("CREATE TABLE t (k int, v text); INSERT INTO t VALUES (7, 'a'), (7, 'b'), (7, 'c')")
     with pytest.raises(Refused, match="1 group with 2 extras"):
         clean(KEY)
     assert sql("SELECT count(*) FROM t") == [(3,)]
 
 
-def test_divergent_groups_are_archived_when_asked(sql, clean):
-    """With divergent='archive' the rows that differ are archived as they were, and can be read there."""
+def test_divergent_groups_are_archived_if_the_rule_says_so(sql, clean):
+    """With divergent='archive', rows with different data are archived unchanged."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text)")
     sql("INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'b'), (3, 7, NULL)")
     clean(KEY, divergent="archive")
@@ -119,15 +119,15 @@ def test_divergent_groups_are_archived_when_asked(sql, clean):
 
 
 def test_ignored_columns_make_no_difference(sql, clean):
-    """Copies that differ only in columns that the rule names are exact."""
+    """Rows that differ only in ignored columns are exact duplicates."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text, at timestamptz DEFAULT clock_timestamp())")
     sql("INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'a')")
     clean(KEY, ignore=("at",))
     assert live(sql) == [1]
 
 
-def test_every_column_may_be_ignored(sql, clean):
-    """A rule that compares nothing finds every group exact."""
+def test_every_column_can_be_ignored(sql, clean):
+    """If the rule ignores every column, every group is exact."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text); INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'b')")
     clean(KEY, ignore=("k", "v"))
     assert live(sql) == [1]
@@ -136,8 +136,8 @@ def test_every_column_may_be_ignored(sql, clean):
 # Batches, archive, ledger
 
 
-def test_a_batch_is_bounded_in_rows_h13_h18(sql, clean):
-    """One key with 3,000 rows takes several transactions, none of them larger than the batch size."""
+def test_a_batch_is_limited_by_rows_h13_h18(sql, clean):
+    """A key with 3,000 rows takes several transactions, none of them larger than the batch size."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 3000) AS i")
     batches = clean(KEY, batch_size=500)
     assert [500] * 5 + [499] == [batch.archived for batch in batches]
@@ -147,7 +147,7 @@ def test_a_batch_is_bounded_in_rows_h13_h18(sql, clean):
 
 
 def test_archive_has_the_columns_of_the_table(sql, clean):
-    """The archive is typed as the table, takes NULL anywhere, and adds its own columns behind."""
+    """The archive has the table's columns and types without NOT NULL, followed by its own columns."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k numeric(5, 2) NOT NULL, v varchar(9)[], at timestamptz(3) NOT NULL)")
     sql("INSERT INTO t SELECT i, 1.5, '{a}', '2024-01-01' FROM generate_series(1, 2) AS i")
     clean(KEY)
@@ -173,7 +173,7 @@ def test_archive_has_the_columns_of_the_table(sql, clean):
 
 
 def test_survivor_is_recorded(sql, clean):
-    """Each archived row knows which row stayed in its place, and which batch took it."""
+    """Each archived row records its survivor and the batch that archived it."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 8), (3, 7), (4, 8), (5, 7)")
     clean(KEY, batch_size=2)
     archived = sql(
@@ -184,8 +184,8 @@ def test_survivor_is_recorded(sql, clean):
     assert {restored for *_, restored in archived} == {None}
 
 
-def test_ledger_tells_the_run(sql, clean):
-    """The ledger has the key, the rule, the counts and each batch of a run."""
+def test_ledger_records_the_run(sql, clean):
+    """The ledger records the key, the rule, the counts and each batch of a run."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 8), (3, 7), (4, 8), (5, 7)")
     clean(KEY, batch_size=2, keep="last", order_by=("id",))
     run = sql(
@@ -196,15 +196,15 @@ def test_ledger_tells_the_run(sql, clean):
     assert sql("SELECT number, archived, spared FROM dupe_audit.batch ORDER BY 1") == [(1, 2, 0), (2, 1, 0)]
 
 
-def test_a_clean_table_is_no_error(sql, clean):
-    """Where nothing has to leave, the run ends clean with an empty archive."""
+def test_table_without_duplicates(sql, clean):
+    """A run on a table without duplicates ends as clean, with an empty archive."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
     assert clean(KEY) == []
     assert sql("SELECT state, archived FROM dupe_audit.run") == [("clean", 0)]
 
 
-def test_nothing_is_left_but_ledger_and_archive(sql, clean):
-    """The staged list is gone after the run."""
+def test_only_ledger_and_archive_remain(sql, clean):
+    """The staged list of rows is dropped at the end of the run."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     clean(KEY)
     tables = sql("SELECT relname FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace AND relkind = 'r'")
@@ -212,7 +212,7 @@ def test_nothing_is_left_but_ledger_and_archive(sql, clean):
 
 
 def test_archive_is_private_h129(sql, clean, member):
-    """Default privileges that would open new tables to others do not open the archive."""
+    """Default privileges that would open new tables to other roles do not open the archive."""
     sql(f"ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC, {member}")
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     clean(KEY)
@@ -220,11 +220,11 @@ def test_archive_is_private_h129(sql, clean, member):
         assert sql(f"SELECT has_table_privilege('{member}', 'dupe_audit.{table}', 'SELECT')") == [(False,)]
 
 
-# Stopping and going on
+# Stopping and continuing
 
 
 def test_abandoned_generator_releases_the_lock(sql, conn, connect):
-    """Who stops listening after a batch has stopped the run, and another connection continues it."""
+    """Closing the generator after a batch stops the run, and another connection can continue it."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 5) AS i")
     batches = cleanup(conn, KEY, ONE_BY_ONE)
     next(batches)
@@ -237,8 +237,8 @@ def test_abandoned_generator_releases_the_lock(sql, conn, connect):
     assert archived(sql) == [2, 3, 4, 5]
 
 
-def test_one_runner_a_table_h6_h169(sql, conn, connect):
-    """A second runner waits for the first and names its pid when that takes too long."""
+def test_one_run_per_table_h6_h169(sql, conn, connect):
+    """A second run on the same table waits for the first, and names its pid when it gives up."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 3) AS i")
     first = cleanup(conn, KEY, ONE_BY_ONE)
     next(first)
@@ -249,8 +249,8 @@ def test_one_runner_a_table_h6_h169(sql, conn, connect):
     assert live(sql) == [1]
 
 
-def test_another_table_is_free(sql, conn, connect):
-    """A run on one table does not hold up a run on another."""
+def test_runs_on_two_tables_do_not_block_each_other(sql, conn, connect):
+    """A run on one table does not block a run on another."""
     for table in ("t", "u"):
         sql(f"CREATE TABLE {table} (id int PRIMARY KEY, k int); INSERT INTO {table} VALUES (1, 7), (2, 7), (3, 7)")
     first = cleanup(conn, KEY, ONE_BY_ONE)
@@ -262,7 +262,7 @@ def test_another_table_is_free(sql, conn, connect):
 
 @pytest.mark.torture
 def test_terminated_backend_loses_nothing_h191(sql, connect, clean):
-    """A backend that is killed between two batches leaves a run that the next one takes up."""
+    """If a backend is terminated between two batches, the next call continues its run."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 6) AS i")
     victim = connect()
     batches = cleanup(victim, KEY, ONE_BY_ONE)
@@ -280,7 +280,7 @@ def test_terminated_backend_loses_nothing_h191(sql, connect, clean):
 
 @pytest.mark.torture
 def test_server_crash_loses_nothing_h127(server, database_url, connect, psycopg_connect):
-    """A server that crashes between two batches comes back with table and archive in agreement."""
+    """After a server crash between two batches, the table and the archive agree."""
     before = psycopg_connect(autocommit=True)
     before.execute("CREATE TABLE t (id int PRIMARY KEY, k int)")
     before.execute("INSERT INTO t SELECT i, 7 FROM generate_series(1, 6) AS i")
@@ -299,8 +299,8 @@ def test_server_crash_loses_nothing_h127(server, database_url, connect, psycopg_
 
 @pytest.mark.torture
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_stopped_client_is_continued_h191(sql, client, clean, signal_number):
-    """A client that is stopped in the middle, politely or not, leaves a run that the next one completes."""
+def test_run_of_a_stopped_client_is_continued_h191(sql, client, clean, signal_number):
+    """If a client is killed or interrupted in the middle of a run, the next call completes the run."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 50) AS i")
     process = client(
         "for batch in cleanup(conn, UniqueKey(table='t', columns=('k',)), CleanupRule(batch_size=1, pause=0.1)):\n"
@@ -319,12 +319,12 @@ def test_stopped_client_is_continued_h191(sql, client, clean, signal_number):
     assert sql("SELECT archived FROM dupe_audit.run") == [(49,)]
 
 
-# What others do between the ranking and a batch
+# Changes by other sessions between the ranking and a batch
 
 
 @pytest.fixture
 def between(sql, conn):
-    """Begin a run over ids 1, 2, 3 of key 7 and 4, 5 of key 8, do something after its first batch, and end it."""
+    """Start a run over rows 1, 2, 3 of key 7 and 4, 5 of key 8, execute SQL after its first batch, and finish it."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text DEFAULT 'same')")
     sql("INSERT INTO t VALUES (1, 7), (2, 7), (3, 7), (4, 8), (5, 8)")
 
@@ -362,19 +362,19 @@ def between(sql, conn):
     ],
 )
 def test_every_key_keeps_a_row_h1_h21(between, interference, remaining):
-    """A group that changed after the ranking is judged as it is now: one row of each key stays."""
+    """A group that changed after the ranking is judged as it is now, so each key keeps one row."""
     assert remaining == between(interference)
 
 
-def test_divergence_that_arises_later_is_refused_h21(sql, between):
-    """An extra whose data was changed after the ranking is no exact copy any more, so it stays."""
+def test_extra_that_becomes_divergent_is_refused_h21(sql, between):
+    """An extra whose data changed after the ranking is no longer an exact copy, so it stays."""
     with pytest.raises(Refused, match="divergent-duplicates"):
         between("UPDATE t SET v = 'other' WHERE id = 5")
     assert live(sql) == [1, 4, 5]
 
 
-def test_without_primary_key_no_innocent_row_goes_h7(sql, conn):
-    """A row that moves to the place of a staged one is left alone (H7)."""
+def test_reused_position_loses_no_row_h7(sql, conn):
+    """Without a primary key, a new row at the position of a staged row is not archived (H7)."""
     sql("CREATE TABLE t (id int, k int) WITH (autovacuum_enabled = off); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=1, ignore=("id",)))
     next(batches)
@@ -385,8 +385,8 @@ def test_without_primary_key_no_innocent_row_goes_h7(sql, conn):
     assert live(sql) == [1, 100, 101]
 
 
-def test_without_primary_key_an_updated_row_is_found_again(sql, conn):
-    """A staged row that was updated meanwhile is another version, which the next pass judges."""
+def test_updated_row_without_a_primary_key_is_judged_again(sql, conn):
+    """Without a primary key, a staged row that was updated since is judged again in the next pass."""
     sql("CREATE TABLE t (id int, k int, v int DEFAULT 0); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=1, ignore=("id", "v")))
     next(batches)
@@ -397,8 +397,8 @@ def test_without_primary_key_an_updated_row_is_found_again(sql, conn):
 
 
 @pytest.mark.parametrize("row", [1, 2], ids=["survivor", "extra"])
-def test_locked_row_is_spared_and_taken_later(sql, conn, psycopg_connect, row):
-    """A row that another session works on is waited for by nobody; the next pass takes it."""
+def test_group_with_a_locked_row_is_cleaned_later(sql, conn, psycopg_connect, row):
+    """A group with a locked row is skipped without waiting, and a later pass cleans it."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 8), (4, 8)")
     other = psycopg_connect()
     other.execute("SELECT FROM t WHERE id = %s FOR UPDATE", (row,))
@@ -411,8 +411,8 @@ def test_locked_row_is_spared_and_taken_later(sql, conn, psycopg_connect, row):
     assert live(sql) == [1, 3]
 
 
-def test_row_that_stays_locked_is_an_error_with_a_name_h16(sql, conn, psycopg_connect):
-    """A run that cannot get on says how many rows are left and who holds them."""
+def test_row_that_stays_locked_names_the_holder_h16(sql, conn, psycopg_connect):
+    """A run that cannot continue reports how many rows remain and which session has locked them."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     other = psycopg_connect()
     other.execute("SELECT FROM t WHERE id = 2 FOR UPDATE")
@@ -424,8 +424,8 @@ def test_row_that_stays_locked_is_an_error_with_a_name_h16(sql, conn, psycopg_co
     assert live(sql) == [1]
 
 
-def test_table_that_stays_locked_is_an_error_with_a_name(sql, conn, psycopg_connect):
-    """A table that somebody holds exclusively is tried for a while; the error names who."""
+def test_table_that_stays_locked_names_the_holder(sql, conn, psycopg_connect):
+    """A run retries a table that another session has locked, then gives up and names that session."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     batches = cleanup(conn, KEY, ONE_BY_ONE, lock_timeout="50ms", give_up_after="1s")
     next(batches)
@@ -437,7 +437,7 @@ def test_table_that_stays_locked_is_an_error_with_a_name(sql, conn, psycopg_conn
     assert live(sql) == [1, 3]
 
 
-# What stands around the table
+# Foreign keys, triggers and changes to the table
 
 
 CHILD = "CREATE TABLE c (id int PRIMARY KEY, pid int REFERENCES t ON DELETE {action})"
@@ -445,7 +445,7 @@ CHILD = "CREATE TABLE c (id int PRIMARY KEY, pid int REFERENCES t ON DELETE {act
 
 @pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL"])
 def test_referenced_extra_stays_h99_h100(sql, conn, action):
-    """An extra that another table references is never deleted, whatever its foreign key would do."""
+    """An extra that another table references is never deleted, whatever its foreign key does on delete."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     sql(CHILD.format(action=action) + "; INSERT INTO c VALUES (10, 2), (11, 1)")
     with pytest.raises(Refused, match="foreign-key-references"):
@@ -455,8 +455,8 @@ def test_referenced_extra_stays_h99_h100(sql, conn, action):
 
 
 @pytest.mark.parametrize("committed", [True, False], ids=["committed", "still open"])
-def test_child_that_arrives_in_the_middle_is_seen_h103(sql, conn, psycopg_connect, committed):
-    """A child that arrives after the ranking keeps its parent, even while its transaction is open."""
+def test_child_inserted_during_a_run_keeps_its_parent_h103(sql, conn, psycopg_connect, committed):
+    """A child inserted after the ranking keeps its parent, even while the child's transaction is still open."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     sql(CHILD.format(action="CASCADE"))
     batches = cleanup(conn, KEY, ONE_BY_ONE, give_up_after="500ms")
@@ -472,8 +472,8 @@ def test_child_that_arrives_in_the_middle_is_seen_h103(sql, conn, psycopg_connec
     assert sql("SELECT * FROM c") == [(10, 3)]
 
 
-def test_composite_foreign_key_is_understood_h107(sql, clean):
-    """A foreign key of several columns, to something else than the primary key, protects its row too."""
+def test_composite_foreign_key_protects_its_row_h107(sql, clean):
+    """A composite foreign key to columns other than the primary key protects the referenced row, too."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, a int, b text, UNIQUE (b, a))")
     sql("INSERT INTO t VALUES (1, 7, 1, 'x'), (2, 7, 2, 'x'), (3, 7, 3, 'x')")
     sql("CREATE TABLE c (x text, y int, FOREIGN KEY (x, y) REFERENCES t (b, a)); INSERT INTO c VALUES ('x', 3)")
@@ -483,15 +483,15 @@ def test_composite_foreign_key_is_understood_h107(sql, clean):
 
 
 def test_table_that_references_itself(sql, clean):
-    """A row that is the parent of another in its own table stays; one that only has a parent may go."""
+    """If a table references itself, a row that is a parent stays, and a row that only has a parent is archived."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, up int REFERENCES t)")
     sql("INSERT INTO t VALUES (1, 7, NULL), (2, 7, 1), (3, 8, 1), (4, 8, 1)")
     clean(KEY, ignore=("up",))
     assert live(sql) == [1, 3]
 
 
-def test_trigger_that_keeps_rows_is_an_error_h15_h109(sql, clean):
-    """A trigger that turns a delete into nothing stops the run; no row is lost or archived twice."""
+def test_trigger_that_suppresses_deletes_is_an_error_h15_h109(sql, clean):
+    """A trigger that suppresses the delete stops the run, and no row is lost or archived twice."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     sql("CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
     sql("CREATE TRIGGER keep BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION keep()")
@@ -501,8 +501,8 @@ def test_trigger_that_keeps_rows_is_an_error_h15_h109(sql, clean):
     assert archived(sql) == []
 
 
-def test_column_that_is_added_in_the_middle(sql, conn, clean, dump):
-    """New columns stop the run with an explanation; the same call then continues and archives them."""
+def test_column_added_during_a_run(sql, conn, clean, dump):
+    """A new column stops the run with an explanation; the next call continues and archives the new column as well."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     before = dump("t")
     batches = cleanup(conn, KEY, ONE_BY_ONE)
@@ -527,8 +527,8 @@ def test_column_that_is_added_in_the_middle(sql, conn, clean, dump):
     ],
     ids=["dropped", "renamed", "another type"],
 )
-def test_column_that_changes_in_the_middle_h70(sql, conn, change):
-    """A column that goes, is renamed or gets another type stops the run before its values could be lost."""
+def test_column_changed_during_a_run_h70(sql, conn, change):
+    """A column that is dropped, renamed or given another type stops the run before any value is lost."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text DEFAULT 'x'); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     batches = cleanup(conn, KEY, ONE_BY_ONE)
     next(batches)
@@ -538,8 +538,8 @@ def test_column_that_changes_in_the_middle_h70(sql, conn, change):
     assert live(sql) == [1, 3]
 
 
-def test_table_made_anew_in_the_middle_h69(sql, conn):
-    """A table that was replaced by another of its name is not cleaned with the old one's list."""
+def test_table_replaced_during_a_run_h69(sql, conn):
+    """A table that replaced another of the same name is not cleaned with the list of the old one."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     batches = cleanup(conn, KEY, ONE_BY_ONE)
     next(batches)
@@ -577,8 +577,8 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_name_is_a_name_h157_h198(sql, there_and_back, name):
-    """Whatever PostgreSQL takes as a name is taken here, for schema, table, columns and constraint."""
+def test_every_valid_name_is_accepted_h157_h198(sql, there_and_back, name):
+    """Every name that PostgreSQL accepts works for the schema, the table, the columns and the constraint."""
     quoted = '"' + name.replace('"', '""') + '"'
     sql(f"CREATE SCHEMA {quoted}")
     sql(f'CREATE TABLE {quoted}.{quoted} (id int PRIMARY KEY, {quoted} text, "order" int)')
@@ -589,7 +589,7 @@ def test_any_name_is_a_name_h157_h198(sql, there_and_back, name):
 
 
 def test_any_name_in_a_foreign_key(sql, clean):
-    """A child and its columns may be called anything as well."""
+    """A child table and its columns can have any name as well."""
     sql('CREATE TABLE t ("{e} %s" int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)')
     sql('CREATE TABLE "c %(x)s {child}" (":p" int REFERENCES t); INSERT INTO "c %(x)s {child}" VALUES (2)')
     with pytest.raises(Refused, match="foreign-key-references"):
@@ -597,8 +597,8 @@ def test_any_name_in_a_foreign_key(sql, clean):
     assert sql("SELECT * FROM t ORDER BY 1") == [(1, 7), (2, 7), (3, 7)]
 
 
-def test_table_of_the_same_name_elsewhere_h158(sql, conn):
-    """With a schema that one is cleaned; without, the first of the search path; never both."""
+def test_same_table_name_in_two_schemas_h158(sql, conn):
+    """With a schema, only that table is cleaned; without one, only the first table on the search path."""
     for schema in ("a", "b"):
         sql(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.t (id int PRIMARY KEY, k int)")
         sql(f"INSERT INTO {schema}.t VALUES (1, 7), (2, 7)")
@@ -639,7 +639,7 @@ def test_table_of_the_same_name_elsewhere_h158(sql, conn):
     ids=lambda settings: "=".join(*settings.items()),
 )
 def test_defaults_of_the_role_change_nothing_h19_h79(sql, connect, settings):
-    """What a role, a database or a URL sets does not change the outcome."""
+    """Settings of a role, a database or a URL do not change the outcome."""
     if "standard_conforming_strings" in settings and sql("SHOW server_version_num")[0][0] >= "190000":
         pytest.skip("it can only be on")
     sql(r"CREATE TABLE t (id int PRIMARY KEY, k text); INSERT INTO t VALUES (1, 'a\b'), (2, 'a\b'), (3, 'a\b')")
@@ -649,21 +649,19 @@ def test_defaults_of_the_role_change_nothing_h19_h79(sql, connect, settings):
     assert live(sql) == [1]
 
 
-def test_settings_of_the_session_are_as_before(sql, conn, clean):
-    """The connection goes back to its user as it was."""
+def test_session_settings_are_restored(sql, conn, clean):
+    """A cleanup leaves the session's settings as they were."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
-    ask = "SELECT name, setting FROM pg_settings ORDER BY name"
-    before = {row.name: row.setting for row in conn.exec_driver_sql(ask)}
+    query = "SELECT name, setting FROM pg_settings ORDER BY name"
+    before = {row.name: row.setting for row in conn.exec_driver_sql(query)}
     clean(KEY)
-    after = {
-        row.name: row.setting for row in conn.exec_driver_sql(ask)
-    }  # plpgsql's own settings may have come in between
+    after = {row.name: row.setting for row in conn.exec_driver_sql(query)}  # PL/pgSQL may have added its own settings
     assert before == {name: after[name] for name in before}
     assert conn.exec_driver_sql("SELECT to_regclass('pg_temp.dupe_audit_locked')").scalar() is None
 
 
-def test_connection_inside_a_transaction_is_refused(sql, engine):
-    """A connection whose transactions somebody else ends is no use, and nothing is done on it."""
+def test_connection_without_autocommit_is_refused(sql, engine):
+    """A connection without autocommit is refused, and nothing is changed."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     with (
         engine.connect().execution_options(isolation_level="READ COMMITTED") as connection,
@@ -673,8 +671,8 @@ def test_connection_inside_a_transaction_is_refused(sql, engine):
     assert live(sql) == [1, 2]
 
 
-def test_owner_without_other_rights_is_enough(sql, connect, member):
-    """The table's owner needs the right to make a schema, and nothing of a superuser's."""
+def test_owner_needs_only_create_on_the_database(sql, connect, member):
+    """The table's owner needs only CREATE on the database, and none of a superuser's rights."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     sql(f"ALTER TABLE t OWNER TO {member}; GRANT CREATE ON DATABASE {database(sql)} TO {member}")
     assert [1] == [batch.archived for batch in cleanup(connect(role=member), KEY, CleanupRule())]
@@ -689,7 +687,7 @@ def database(sql):
     return sql("SELECT quote_ident(current_database())")[0][0]
 
 
-# Every type, and the plans
+# Every type, and query plans
 
 
 TYPES = {
@@ -735,15 +733,15 @@ TYPES = {
 
 
 def has_xml(sql):
-    """Tell whether the server was built with XML."""
+    """Return whether the server was built with XML support."""
     try:
         return bool(sql("SELECT '<a/>'::xml::text"))
     except psycopg.errors.FeatureNotSupported:
         return False
 
 
-def test_every_type_comes_back_as_it_was_h120_h121(sql, there_and_back):
-    """Values of every type go into the archive and back without being changed by a byte."""
+def test_every_type_is_restored_unchanged_h120_h121(sql, there_and_back):
+    """Values of every type are archived and restored byte for byte."""
     sql("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (n int, s text)")
     sql("CREATE DOMAIN positive AS int NOT NULL CHECK (VALUE > 0)")
     types = {type_: value for type_, value in TYPES.items() if type_ != "xml" or has_xml(sql)}
@@ -754,8 +752,8 @@ def test_every_type_comes_back_as_it_was_h120_h121(sql, there_and_back):
     assert there_and_back(UniqueKey(table="t", columns=("k",), name="uq")) == 2
 
 
-def test_generated_and_identity_columns_come_back(sql, there_and_back):
-    """Columns that PostgreSQL fills by itself keep the values that they had."""
+def test_generated_and_identity_columns_are_restored(sql, there_and_back):
+    """Generated columns and identity columns keep their values."""
     sql("CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k int,"
         " twice int GENERATED ALWAYS AS (k * 2) STORED, n int GENERATED BY DEFAULT AS IDENTITY)")  # fmt: skip
     sql("INSERT INTO t (k) VALUES (7), (7), (7)")
@@ -763,22 +761,22 @@ def test_generated_and_identity_columns_come_back(sql, there_and_back):
 
 
 @pytest.mark.min_pg(18)
-def test_virtual_columns_come_back(sql, there_and_back):
-    """A column that is computed when read is archived as it was read, and computed again afterwards."""
+def test_virtual_columns_are_restored(sql, there_and_back):
+    """A virtual column is archived with its value, and computed again after the restore."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, twice int GENERATED ALWAYS AS (k * 2) VIRTUAL)")
     sql("INSERT INTO t VALUES (1, 7), (2, 7)")
     assert there_and_back(UniqueKey(table="t", columns=("k",), name="uq")) == 1
 
 
-def test_long_values_come_back(sql, there_and_back):
-    """Values that are stored out of line are archived whole, and copies of them are found equal."""
+def test_long_values_are_restored(sql, there_and_back):
+    """Values stored out of line are archived whole, and copies of them are compared as equal."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text, w text); ALTER TABLE t ALTER w SET STORAGE EXTERNAL")
     sql("INSERT INTO t SELECT i, 7, repeat('long ', 100000), repeat('wide ', 10000) FROM generate_series(1, 3) AS i")
     assert there_and_back(UniqueKey(table="t", columns=("k",), name="uq")) == 2
 
 
-def test_dropped_columns_are_no_trouble_h123(sql, there_and_back):
-    """A table whose columns were dropped and added again is archived by name, not by position (H123)."""
+def test_dropped_columns_do_not_matter_h123(sql, there_and_back):
+    """A table whose columns were dropped and added again is archived by column name, not by position (H123)."""
     sql("CREATE TABLE t (a text, id int PRIMARY KEY, b text, k int); INSERT INTO t VALUES ('A', 1, 'B', 7)")
     sql("ALTER TABLE t DROP COLUMN a; ALTER TABLE t ADD COLUMN a text; UPDATE t SET a = 'A'")
     sql("INSERT INTO t (id, a, b, k) VALUES (2, 'A', 'B', 7)")
@@ -789,7 +787,7 @@ def test_dropped_columns_are_no_trouble_h123(sql, there_and_back):
 @pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "never analyzed"])
 @pytest.mark.parametrize("identity", ["id int PRIMARY KEY", "id int"], ids=["primary key", "no primary key"])
 def test_no_batch_scans_the_table_h14(sql, conn, plans_of_a_batch, analyzed, identity):
-    """Each batch finds its rows by identity, also where the planner knows nothing about them."""
+    """Each batch finds its rows by primary key or by position, even without statistics."""
     sql(f"CREATE TABLE t ({identity}, k int, v text DEFAULT repeat('x', 50)) WITH (autovacuum_enabled = off)")
     sql("INSERT INTO t SELECT i, i % 40000 FROM generate_series(1, 50000) AS i")
     if analyzed:
@@ -800,8 +798,8 @@ def test_no_batch_scans_the_table_h14(sql, conn, plans_of_a_batch, analyzed, ide
     assert "Seq Scan on t" not in plans
 
 
-def test_run_is_restored_and_begun_anew(sql, conn, clean):
-    """After a restore the same key is cleaned under a new run with an archive of its own."""
+def test_cleanup_after_a_restore_is_a_new_run(sql, conn, clean):
+    """After a restore, cleaning the same key starts a new run with its own archive."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     clean(KEY)
     list(restore(conn, 1))
@@ -812,13 +810,13 @@ def test_run_is_restored_and_begun_anew(sql, conn, clean):
 
 
 def test_unknown_table_is_named(conn):
-    """A table that is not there is an error that names it."""
+    """A table that does not exist is an error that names it."""
     with pytest.raises(DupeAuditError, match="'nowhere'"):
         list(cleanup(conn, UniqueKey(table="nowhere", columns=("k",)), CleanupRule()))
 
 
 def test_application_never_waits_or_deadlocks_h17(sql, conn, psycopg_connect):
-    """A transaction that touches rows in the opposite order is not made a victim of the cleanup (H17)."""
+    """A transaction that locks rows in the opposite order neither waits for the cleanup nor deadlocks with it (H17)."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 7, 0), (2, 7, 0), (3, 7, 0)")
     other = psycopg_connect()
     other.execute("SET lock_timeout = '300ms'")

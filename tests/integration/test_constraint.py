@@ -1,4 +1,4 @@
-"""The constraint is built beside the application's traffic, adopted, dropped; no unfinished index stays behind."""
+"""The constraint is built under traffic, adopted and dropped, and no unfinished index is left behind."""
 
 import signal
 import threading
@@ -22,7 +22,7 @@ QUICK = BuildRule(lock_timeout="50ms", give_up_after="2s")
 
 @pytest.fixture
 def table(sql):
-    """A table of five keys without duplicates."""
+    """Create a table with five keys and no duplicates."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int)")
     sql("INSERT INTO t SELECT i, i, i FROM generate_series(1, 5) AS i")
 
@@ -34,7 +34,7 @@ def constraint(sql):
 
 
 def indexes(sql):
-    """Return the table's indexes but its primary key's, with their validity."""
+    """Return the table's indexes except that of the primary key, with their validity."""
     return sql(
         "SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE indrelid = 't'::regclass "
         "AND NOT indisprimary ORDER BY 1"
@@ -42,7 +42,7 @@ def indexes(sql):
 
 
 def invalid_index(sql, name="uq", columns="k"):
-    """Leave an invalid index behind, as a build that met a duplicate does."""
+    """Leave an invalid index behind, as a build that finds a duplicate does."""
     sql("INSERT INTO t VALUES (99, 1, 1)")
     with pytest.raises(psycopg.errors.UniqueViolation):
         sql(f"CREATE UNIQUE INDEX CONCURRENTLY {name} ON t ({columns})")
@@ -50,11 +50,11 @@ def invalid_index(sql, name="uq", columns="k"):
     assert (name, False) in indexes(sql)
 
 
-# Making it
+# Creating the constraint
 
 
-def test_constraint_is_made(sql, conn, table):
-    """The key is a constraint with a valid index of its name and a comment, and the ledger knows whose it is."""
+def test_constraint_is_created(sql, conn, table):
+    """The constraint has a valid index of the same name and a comment, and the ledger records it."""
     enforce(conn, KEY, BuildRule(comment="one k's row"))
     assert constraint(sql) == "UNIQUE (k)"
     assert indexes(sql) == [("uq", True)]
@@ -64,7 +64,7 @@ def test_constraint_is_made(sql, conn, table):
         sql("INSERT INTO t VALUES (6, 5)")
 
 
-def test_making_it_twice_is_making_it_once(sql, conn, table):
+def test_second_call_builds_nothing(sql, conn, table):
     """A second call finds the constraint and builds nothing."""
     enforce(conn, KEY, BuildRule())
     oid = sql("SELECT 'uq'::regclass::oid")
@@ -84,8 +84,8 @@ def test_making_it_twice_is_making_it_once(sql, conn, table):
     ],
     ids=["include", "two columns", "deferrable", "deferred", "nulls not distinct"],
 )
-def test_every_form_is_made_and_recognised(sql, conn, table, form, definition):
-    """The constraint has the form that was asked for, and asking again finds it."""
+def test_every_form_is_created_and_recognised(sql, conn, table, form, definition):
+    """The constraint has the requested form, and a second call recognises it."""
     key = UniqueKey(**({"table": "t", "columns": ("k",), "name": "uq"} | form))
     enforce(conn, key, BuildRule())
     assert definition == constraint(sql)
@@ -97,7 +97,7 @@ def test_every_form_is_made_and_recognised(sql, conn, table, form, definition):
 
 
 def test_finished_index_of_same_definition_is_adopted(sql, conn, table):
-    """A valid index of the right name and definition is attached, not built a second time."""
+    """A valid index of the right name and definition is attached, not built again."""
     sql("CREATE UNIQUE INDEX uq ON t (k)")
     oid = sql("SELECT 'uq'::regclass::oid")
     enforce(conn, KEY, BuildRule())
@@ -126,18 +126,18 @@ def test_finished_index_of_same_definition_is_adopted(sql, conn, table):
         pytest.param("CREATE UNIQUE INDEX uq ON t (k) NULLS NOT DISTINCT", marks=pytest.mark.min_pg(15)),
     ],
 )
-def test_name_that_stands_for_something_else_h49_h52(sql, conn, table, other):
-    """What only has the name is neither adopted nor dropped."""
+def test_another_object_of_the_name_is_not_touched_h49_h52(sql, conn, table, other):
+    """An object of the same name but another definition is neither adopted nor dropped."""
     sql(other)
-    ask = "SELECT 'uq'::regclass::oid"
-    before = sql(ask)
+    query = "SELECT 'uq'::regclass::oid"
+    before = sql(query)
     with pytest.raises(Refused, match="wrong-definition"):
         enforce(conn, KEY, QUICK)
-    assert before == sql(ask)
+    assert before == sql(query)
 
 
 def test_own_invalid_index_is_built_again(sql, conn, table):
-    """An invalid index that a build of ours left behind is dropped and built again."""
+    """An invalid index that one of our own builds left behind is dropped and built again."""
     enforce(conn, KEY, BuildRule())
     drop(conn, KEY, BuildRule())
     ledger.mark_building(conn, 1, "uq")
@@ -148,7 +148,7 @@ def test_own_invalid_index_is_built_again(sql, conn, table):
 
 
 def test_foreign_invalid_index_is_not_touched_h49_h52(sql, conn, table):
-    """An invalid index of which the ledger knows nothing may be somebody else's."""
+    """An invalid index that is not in the ledger may belong to somebody else, so it is refused and stays."""
     invalid_index(sql)
     with pytest.raises(Refused, match="invalid-index"):
         enforce(conn, KEY, QUICK)
@@ -156,8 +156,8 @@ def test_foreign_invalid_index_is_not_touched_h49_h52(sql, conn, table):
 
 
 @pytest.mark.parametrize("kind", ["partial", "other columns"])
-def test_invalid_index_of_other_definition_is_not_touched(sql, conn, table, kind):
-    """Even with a build of ours in the ledger, an invalid index of another definition is not ours."""
+def test_invalid_index_of_another_definition_is_not_touched(sql, conn, table, kind):
+    """An invalid index of another definition is not ours, even if the ledger records a build of ours."""
     enforce(conn, KEY, BuildRule())
     drop(conn, KEY, BuildRule())
     ledger.mark_building(conn, 1, "uq")
@@ -167,19 +167,19 @@ def test_invalid_index_of_other_definition_is_not_touched(sql, conn, table, kind
     assert indexes(sql) == [("uq", False)]
 
 
-# Duplicates that keep coming
+# Duplicates that keep arriving
 
 
 def test_duplicate_without_a_cleanup_is_refused(sql, conn, table):
-    """Where nobody said what to do with duplicates, the build's failure says so and leaves no index."""
+    """Without a cleanup, a duplicate fails the build with an error that says so, and no index remains."""
     sql("INSERT INTO t VALUES (6, 5)")
     with pytest.raises(Refused, match="duplicate"):
         enforce(conn, KEY, QUICK)
     assert (constraint(sql), indexes(sql)) == (None, [])
 
 
-def test_duplicates_that_arrive_are_cleaned_under_the_same_run(sql, conn, table):
-    """A duplicate that arrives before the build is cleaned, and the build is tried again, until it holds."""
+def test_new_duplicates_are_cleaned_under_the_same_run(sql, conn, table):
+    """Duplicates that arrive before the build are cleaned, and the build is repeated until it succeeds."""
     rule = CleanupRule(divergent="archive")
     list(cleanup(conn, KEY, rule))
     sql("INSERT INTO t VALUES (6, 5)")
@@ -199,7 +199,7 @@ def test_duplicates_that_arrive_are_cleaned_under_the_same_run(sql, conn, table)
 
 
 def test_endless_duplicates_end_in_an_error_h67(sql, conn, table):
-    """After the agreed number of builds the error says what to do, and the table is as it was."""
+    """After `build_attempts` builds the error says what to do, and neither constraint nor index remains."""
     sql("INSERT INTO t VALUES (6, 5)")
     with pytest.raises(DuplicatesKeepComing, match=r"3 builds.*8 more arrived.*ON CONFLICT"):
         enforce(conn, KEY, BuildRule(build_attempts=3), clean_again=lambda: 4)
@@ -207,7 +207,7 @@ def test_endless_duplicates_end_in_an_error_h67(sql, conn, table):
 
 
 def test_duplicate_that_arrives_during_the_build_h47(sql, conn, table, psycopg_connect, wait_until):
-    """A duplicate that comes in while the build waits for writers fails it, and is cleaned like any other."""
+    """A duplicate that arrives while the build waits for writers fails the build, and is cleaned like any other."""
     writer = psycopg_connect()
     writer.execute("INSERT INTO t VALUES (6, 6)")
 
@@ -226,7 +226,7 @@ def test_duplicate_that_arrives_during_the_build_h47(sql, conn, table, psycopg_c
 
 
 def test_other_failures_leave_no_index(sql, conn, table):
-    """A build that fails for another reason than a duplicate leaves nothing behind either (H40)."""
+    """A build that fails for a reason other than a duplicate leaves no index either (H40)."""
     sql("ALTER TABLE t ADD COLUMN w text")
     sql("UPDATE t SET w = (SELECT string_agg(md5(i::text || id::text), '') FROM generate_series(1, 400) AS i)")
     with pytest.raises(Exception, match="index row"):
@@ -234,11 +234,11 @@ def test_other_failures_leave_no_index(sql, conn, table):
     assert indexes(sql) == []
 
 
-# Locks of others
+# Locks of other sessions
 
 
-def test_attach_gives_way_and_names_who_is_in_the_way_h75(sql, conn, table, psycopg_connect):
-    """An open reader keeps the constraint away; others wait for no longer than the lock timeout."""
+def test_attach_gives_way_and_names_the_blocker_h75(sql, conn, table, psycopg_connect):
+    """An open reader prevents the attach, and other sessions wait no longer than the lock timeout."""
     sql("CREATE UNIQUE INDEX uq ON t (k)")
     reader, other = psycopg_connect(), psycopg_connect(autocommit=True)
     reader.execute("SELECT count(*) FROM t")
@@ -259,7 +259,7 @@ def test_attach_gives_way_and_names_who_is_in_the_way_h75(sql, conn, table, psyc
     finally:
         stop.set()
         thread.join()
-    assert max(waits) < 0.1 + 0.4  # the timeout, and what a busy machine adds
+    assert max(waits) < 0.1 + 0.4  # the lock timeout, plus what a busy machine adds
     assert constraint(sql) is None
 
     reader.rollback()
@@ -268,7 +268,7 @@ def test_attach_gives_way_and_names_who_is_in_the_way_h75(sql, conn, table, psyc
 
 
 def test_build_held_up_by_an_old_snapshot_is_cancelled_h57(sql, conn, table, psycopg_connect):
-    """A build that waits too long for one transaction is cancelled, names it, and leaves no index."""
+    """A build that waits too long for a transaction is cancelled, names that transaction, and leaves no index."""
     old = psycopg_connect()
     old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     old.execute("SELECT 1")
@@ -281,7 +281,7 @@ def test_build_held_up_by_an_old_snapshot_is_cancelled_h57(sql, conn, table, psy
 
 
 def test_build_held_up_by_an_open_writer_is_cancelled(sql, conn, table, psycopg_connect, wait_until):
-    """An open writer holds the build up before it begins; the error names it, and the index goes as the writer ends."""
+    """A build that an open writer holds up is cancelled and names it, and the index is dropped when the writer ends."""
     writer = psycopg_connect()
     writer.execute("INSERT INTO t VALUES (6, 6)")
 
@@ -298,8 +298,8 @@ def test_build_held_up_by_an_open_writer_is_cancelled(sql, conn, table, psycopg_
     assert indexes(sql) == []
 
 
-def test_give_up_after_is_the_whole_wait(sql, conn, table, psycopg_connect):
-    """A writer that never ends is waited for no longer than was asked for, the removal of the index included."""
+def test_give_up_after_limits_the_whole_wait(sql, conn, table, psycopg_connect):
+    """The build waits for a writer no longer than `give_up_after`, the removal of its index included."""
     writer = psycopg_connect()
     writer.execute("INSERT INTO t VALUES (6, 6)")
     signal.alarm(10)
@@ -309,7 +309,7 @@ def test_give_up_after_is_the_whole_wait(sql, conn, table, psycopg_connect):
 
 
 def test_prepared_transaction_that_holds_up_the_build_h58(sql, conn, table, connect):
-    """A prepared transaction has no backend, and the error says that it is one."""
+    """A prepared transaction has no pid, so the error says that it is a prepared transaction."""
     if sql("SHOW max_prepared_transactions") == [("0",)]:
         pytest.skip("the server has no prepared transactions")
     sql("BEGIN; INSERT INTO t VALUES (6, 6); PREPARE TRANSACTION 'forgotten'")
@@ -319,29 +319,29 @@ def test_prepared_transaction_that_holds_up_the_build_h58(sql, conn, table, conn
             enforce(conn, KEY, BuildRule(give_up_after="1s"))
     finally:
         sql("ROLLBACK PREPARED 'forgotten'")
-    # It holds up the removal of the unfinished index too; the next run begins with that.
+    # It also holds up the removal of the unfinished index; the next run starts with that removal.
     enforce(conn, KEY, BuildRule())
     assert indexes(sql) == [("uq", True)]
 
 
-def test_settings_of_the_session_are_as_before_h73(sql, conn, table, psycopg_connect):
-    """Timeouts that the build needs are put back, whether it succeeds or not."""
-    ask = (
+def test_session_settings_are_restored_h73(sql, conn, table, psycopg_connect):
+    """Settings that the build changes are restored, whether it succeeds or fails."""
+    query = (
         "SELECT name, setting FROM pg_settings WHERE name ~ 'timeout|check_interval|maintenance|row_sec' ORDER BY name"
     )
     conn.exec_driver_sql("SET lock_timeout = '7s'; SET statement_timeout = '8s'")
-    before = conn.exec_driver_sql(ask).all()
+    before = conn.exec_driver_sql(query).all()
     old = psycopg_connect()
     old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     old.execute("SELECT 1")
     rule = BuildRule(give_up_after="1s", maintenance_work_mem="2MB", max_parallel_maintenance_workers="0")
     with pytest.raises(Blocked):
         enforce(conn, KEY, rule)
-    assert before == conn.exec_driver_sql(ask).all()
+    assert before == conn.exec_driver_sql(query).all()
     old.rollback()
     enforce(conn, KEY, rule)
     drop(conn, KEY, rule)
-    assert before == conn.exec_driver_sql(ask).all()
+    assert before == conn.exec_driver_sql(query).all()
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_settings_of_the_session_are_as_before_h73(sql, conn, table, psycopg_con
     ids=lambda settings: "=".join(*settings.items()),
 )
 def test_defaults_of_the_role_change_nothing_h56(sql, connect, table, settings):
-    """What a role, a database or a URL sets does not change the outcome."""
+    """Settings of a role, a database or a URL do not change the outcome."""
     key = UniqueKey(schema="public", table="t", columns=("k",), name="uq")
     connection = connect(**settings)
     enforce(connection, key, QUICK)
@@ -366,7 +366,7 @@ def test_defaults_of_the_role_change_nothing_h56(sql, connect, table, settings):
     assert constraint(sql) is None
 
 
-# Clients that die
+# Clients that are killed
 
 
 BUILD = "enforce(conn, UniqueKey(table='t', columns=('k',), name='uq'), BuildRule(give_up_after='1min'))"
@@ -376,7 +376,7 @@ WAITING = "SELECT pid FROM pg_stat_progress_create_index WHERE phase LIKE 'waiti
 @pytest.mark.torture
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_leaves_no_index_h48(sql, table, client, psycopg_connect, wait_until, signal_number):
-    """Ctrl-C in the middle of a build removes the index before the client ends."""
+    """An interrupt in the middle of a build drops the index before the client exits."""
     old = psycopg_connect()
     old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     old.execute("SELECT 1")
@@ -384,7 +384,7 @@ def test_interrupt_leaves_no_index_h48(sql, table, client, psycopg_connect, wait
     wait_until(lambda: sql(WAITING))
     assert indexes(sql) == [("uq", False)]
     process.send_signal(signal_number)
-    # Dropping an index concurrently waits for those who may still use it, but not for a mere snapshot's end.
+    # DROP INDEX CONCURRENTLY waits for transactions that may still use the index, but not for an old snapshot.
     stderr = process.communicate(timeout=60)[1]
     assert "Interrupted" in stderr
     old.rollback()
@@ -392,8 +392,8 @@ def test_interrupt_leaves_no_index_h48(sql, table, client, psycopg_connect, wait
 
 
 @pytest.mark.torture
-def test_killed_client_is_continued_h53_h71(sql, conn, table, client, psycopg_connect, wait_until):
-    """A client that is killed in the middle of a build leaves what the next call sorts out."""
+def test_build_of_a_killed_client_is_completed_h53_h71(sql, conn, table, client, psycopg_connect, wait_until):
+    """If a client is killed during a build, the next call removes its index and creates the constraint."""
     old = psycopg_connect()
     old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     old.execute("SELECT 1")
@@ -401,7 +401,7 @@ def test_killed_client_is_continued_h53_h71(sql, conn, table, client, psycopg_co
     wait_until(lambda: sql(WAITING))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_until(lambda: not sql(WAITING))  # its backend looks after its client every second
+    wait_until(lambda: not sql(WAITING))  # the backend checks every second whether its client still exists
     assert indexes(sql) == [("uq", False)]
     old.rollback()
     enforce(conn, KEY, BuildRule(give_up_after="20s"))
@@ -410,8 +410,8 @@ def test_killed_client_is_continued_h53_h71(sql, conn, table, client, psycopg_co
 
 
 @pytest.mark.torture
-def test_terminated_backend_is_continued(sql, conn, table, client, psycopg_connect, wait_until):
-    """A backend that is terminated in the middle of a build leaves what the next call sorts out."""
+def test_build_of_a_terminated_backend_is_completed(sql, conn, table, client, psycopg_connect, wait_until):
+    """If a backend is terminated during a build, the next call removes its index and creates the constraint."""
     writer = psycopg_connect()
     writer.execute("INSERT INTO t VALUES (6, 6)")
     process = client(BUILD)
@@ -423,8 +423,8 @@ def test_terminated_backend_is_continued(sql, conn, table, client, psycopg_conne
     assert indexes(sql) == [("uq", True)]
 
 
-def test_lost_connection_is_the_error_that_is_told(sql, connect, table, psycopg_connect, wait_until):
-    """When the backend is terminated during a build, the caller hears that, and not what came of it."""
+def test_lost_connection_is_reported(sql, connect, table, psycopg_connect, wait_until):
+    """If the backend is terminated during a build, the error is the lost connection and not a consequence of it."""
     writer = psycopg_connect()
     writer.execute("INSERT INTO t VALUES (6, 6)")
 
@@ -439,8 +439,8 @@ def test_lost_connection_is_the_error_that_is_told(sql, connect, table, psycopg_
     thread.join()
 
 
-def test_build_of_somebody_else_is_waited_for_h55(sql, conn, table, psycopg_connect, wait_until):
-    """Two concurrent builds on one table would deadlock, so a live one is waited for, or named."""
+def test_build_of_another_session_is_waited_for_h55(sql, conn, table, psycopg_connect, wait_until):
+    """Two concurrent builds on one table would deadlock, so another session's build is waited for, or named."""
     writer, builder = psycopg_connect(), psycopg_connect(autocommit=True)
     writer.execute("INSERT INTO t VALUES (6, 6)")
     thread = threading.Thread(target=lambda: builder.execute("CREATE INDEX CONCURRENTLY other ON t (v)"))
@@ -456,11 +456,11 @@ def test_build_of_somebody_else_is_waited_for_h55(sql, conn, table, psycopg_conn
     assert indexes(sql) == [("other", True), ("uq", True)]
 
 
-# Dropping it
+# Dropping the constraint
 
 
-def test_dropping_nothing_is_no_error(sql, conn, table):
-    """A constraint that is not there is not dropped, as often as one likes."""
+def test_missing_constraint_can_be_dropped(sql, conn, table):
+    """Dropping a constraint that does not exist is not an error, however often it is repeated."""
     drop(conn, KEY, BuildRule())
     enforce(conn, KEY, BuildRule())
     drop(conn, KEY, BuildRule())
@@ -470,7 +470,7 @@ def test_dropping_nothing_is_no_error(sql, conn, table):
 
 
 def test_half_built_index_is_dropped(sql, conn, table):
-    """What a killed upgrade left of its index goes with the downgrade."""
+    """The downgrade drops the unfinished index of a killed upgrade."""
     list(cleanup(conn, KEY, CleanupRule()))
     ledger.mark_building(conn, 1, "uq")
     invalid_index(sql)
@@ -478,15 +478,15 @@ def test_half_built_index_is_dropped(sql, conn, table):
     assert indexes(sql) == []
 
 
-def test_index_of_somebody_else_is_not_dropped(sql, conn, table):
-    """An index that only has the name stays."""
+def test_foreign_index_is_not_dropped(sql, conn, table):
+    """An index that has the constraint's name but is not in the ledger stays."""
     sql("CREATE UNIQUE INDEX uq ON t (k)")
     drop(conn, KEY, BuildRule())
     assert indexes(sql) == [("uq", True)]
 
 
-def test_constraint_is_not_dropped_when_rows_could_not_come_back_h142(sql, conn, table):
-    """Without its archive a run cannot be undone, so its constraint stays (H142)."""
+def test_constraint_whose_archive_is_missing_is_not_dropped_h142(sql, conn, table):
+    """A run whose archive is missing cannot be undone, so its constraint stays (H142)."""
     sql("INSERT INTO t VALUES (6, 5, 5)")
     list(cleanup(conn, KEY, CleanupRule()))
     enforce(conn, KEY, BuildRule())
@@ -499,8 +499,8 @@ def test_constraint_is_not_dropped_when_rows_could_not_come_back_h142(sql, conn,
     assert constraint(sql) is None
 
 
-def test_constraint_that_a_foreign_key_needs_stays(sql, conn, table):
-    """A foreign key that references the key keeps it, and the error says what it is."""
+def test_referenced_constraint_is_not_dropped(sql, conn, table):
+    """A constraint that a foreign key references stays, and the error says so."""
     enforce(conn, KEY, BuildRule())
     sql("CREATE TABLE c (k int REFERENCES t (k))")
     with pytest.raises(DupeAuditError, match="foreign key"):
@@ -508,8 +508,8 @@ def test_constraint_that_a_foreign_key_needs_stays(sql, conn, table):
     assert constraint(sql) == "UNIQUE (k)"
 
 
-def test_drop_gives_way_and_names_who_is_in_the_way(sql, conn, table, psycopg_connect):
-    """An open reader keeps the constraint for a while; the error names it."""
+def test_drop_gives_way_and_names_the_blocker(sql, conn, table, psycopg_connect):
+    """An open reader prevents the drop, and the error names it."""
     enforce(conn, KEY, BuildRule())
     reader = psycopg_connect()
     reader.execute("SELECT count(*) FROM t")
@@ -518,30 +518,30 @@ def test_drop_gives_way_and_names_who_is_in_the_way(sql, conn, table, psycopg_co
     assert constraint(sql) == "UNIQUE (k)"
 
 
-def test_ledger_never_claims_a_constraint_that_is_gone(sql, conn, table):
-    """At no statement of a drop does the ledger say that the key is enforced when the constraint is not there."""
+def test_ledger_never_claims_a_missing_constraint(sql, conn, table):
+    """At no statement of a drop does the ledger say enforced while the constraint does not exist."""
     enforce(conn, KEY, BuildRule())
     ledger.mark_enforced(conn, 1, "uq")
     states = []
 
-    def look(*_):
+    def record_state(*_):
         states.append((sql("SELECT state FROM dupe_audit.run")[0][0], constraint(sql)))
 
-    event.listen(conn, "after_cursor_execute", look)
+    event.listen(conn, "after_cursor_execute", record_state)
     drop(conn, KEY, BuildRule())
     assert {("enforced", "UNIQUE (k)"), ("dropped", None)} == set(states)
 
 
-def test_constraint_of_a_table_of_the_same_name_stays(sql, conn):
-    """With a schema, that one's constraint is made and dropped, and no other."""
+def test_constraint_in_another_schema_stays(sql, conn):
+    """With a schema, only the constraint of that schema's table is dropped."""
     for schema in ("a", "b"):
         sql(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.t (k int, CONSTRAINT uq UNIQUE (k))")
     drop(conn, UniqueKey(schema="b", table="t", columns=("k",), name="uq"), BuildRule())
     assert sql("SELECT conrelid::regclass::text FROM pg_constraint WHERE conname = 'uq'") == [("a.t",)]
 
 
-def test_after_a_drop_an_index_of_the_name_is_somebody_elses(sql, conn, table):
-    """Once the constraint is dropped, an invalid index of its name is not taken for our own leftover and dropped."""
+def test_invalid_index_after_a_drop_is_not_ours(sql, conn, table):
+    """After the constraint is dropped, an invalid index of its name is not mistaken for our own leftover."""
     enforce(conn, KEY, BuildRule())
     drop(conn, KEY, BuildRule())
     sql("CREATE UNIQUE INDEX uq ON t (k); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'uq'::regclass")
@@ -553,8 +553,8 @@ def test_after_a_drop_an_index_of_the_name_is_somebody_elses(sql, conn, table):
 
 
 @pytest.mark.torture
-def test_ledger_never_claims_a_constraint_that_was_dropped(sql, conn, table):
-    """A backend that dies right after it dropped the constraint leaves no run that says enforced."""
+def test_ledger_is_right_if_the_backend_dies_after_the_drop(sql, conn, table):
+    """If the backend dies right after it dropped the constraint, the ledger does not say enforced."""
     enforce(conn, KEY, BuildRule())
     ledger.mark_enforced(conn, 1, "uq")
 

@@ -1,4 +1,4 @@
-"""A transaction pooler between us and the server is seen, and refused before anything is done."""
+"""A transaction pooler between the client and the server is detected, and refused before anything is done."""
 
 import os
 import shutil
@@ -44,26 +44,26 @@ def pooled_url(database_url, server, tmp_path) -> Iterator[str]:
     # PgBouncer refuses to run as root; the server's own user can also reach its socket.
     user = {"user": Path(str(url.query["host"])).stat().st_uid} if os.geteuid() == 0 else {}
     with subprocess.Popen([PGBOUNCER, "-q", str(config)], stderr=subprocess.DEVNULL, **user) as process:
-        through = f"postgresql+psycopg://postgres@127.0.0.1:{port}/{url.database}"
+        pooled = f"postgresql+psycopg://postgres@127.0.0.1:{port}/{url.database}"
         for _ in range(50):
             try:
-                psycopg.connect(through.replace("+psycopg", ""), connect_timeout=2).close()
+                psycopg.connect(pooled.replace("+psycopg", ""), connect_timeout=2).close()
                 break
             except psycopg.OperationalError:
                 time.sleep(0.1)
-        yield through
-        process.kill()  # it serves nobody else, and a polite end waits for clients
+        yield pooled
+        process.kill()  # not a clean shutdown, which waits for clients
 
 
-def test_pooler_is_seen_h171(pooled_url, conn):
-    """A pooled connection is told from a direct one."""
+def test_pooler_is_detected_h171(pooled_url, conn):
+    """A connection through a pooler is distinguished from a direct one."""
     with create_engine(pooled_url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as pooled:
         assert pooler(pooled) is not None
     assert pooler(conn) is None
 
 
 def test_pooler_stops_the_cleanup_unless_accepted(pooled_url, sql):
-    """Through a pooler the cleanup is refused; a person who knows it is in session mode can accept that."""
+    """A cleanup through a pooler is refused unless the finding is accepted, as for a pooler in session mode."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
     key = UniqueKey(table="t", columns=("k",))
     with create_engine(pooled_url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as pooled:
@@ -74,8 +74,8 @@ def test_pooler_stops_the_cleanup_unless_accepted(pooled_url, sql):
     assert [] == accepted
 
 
-def test_a_viewer_leaves_a_pooled_session_as_it_is(pooled_url):
-    """What bounds the viewer's own session is not set where others get that session next."""
+def test_watch_sets_nothing_in_a_pooled_session(pooled_url):
+    """The viewer's own limits are not set in a session that the pooler gives to other clients next."""
     with create_engine(pooled_url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as pooled:
         prepare(pooled)
         assert not look(pooled).ledger

@@ -1,4 +1,4 @@
-"""Preflight counts exactly, finds everything that stands in the way, and leaves no trace."""
+"""Preflight counts exactly, finds every obstacle, and leaves no trace."""
 
 import psycopg
 import pytest
@@ -15,12 +15,12 @@ KEY = UniqueKey(table="t", columns=("k",), name="uq")
 
 
 def ids(report, severity=None):
-    """Return the ids of a report's findings, of one severity if you like."""
+    """Return the ids of a report's findings, or only those of one severity."""
     return [f.id for f in report.findings if severity in (None, f.severity)]
 
 
 def finding_of(report, id_):
-    """Return the one finding of that id."""
+    """Return the only finding of that id."""
     (finding,) = [f for f in report.findings if f.id == id_]
     return finding
 
@@ -29,7 +29,7 @@ def finding_of(report, id_):
 
 
 def test_counts_are_exact(sql, conn):
-    """Each number of the report is what one would count by hand."""
+    """Each count in the report is exact."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text)")
     sql("INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'a'), (3, 7, 'a'), (4, 8, 'a'), (5, 8, 'b'), (6, 9, 'a')")
     sql("INSERT INTO t VALUES (7, NULL, 'a')")
@@ -49,13 +49,13 @@ def test_counts_are_exact(sql, conn):
 
 
 def test_clean_table_has_no_findings(sql, conn):
-    """Where nothing is wrong nothing is said."""
+    """A table without problems has no findings."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 1), (2, 2)")
     assert preflight(conn, KEY).findings == ()
 
 
 def test_empty_table(sql, conn):
-    """An empty table is clean."""
+    """All counts of an empty table are zero."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
     report = preflight(conn, KEY)
     assert report.counts == Counts(
@@ -70,7 +70,7 @@ def test_empty_table(sql, conn):
 )
 @pytest.mark.min_pg(15)
 def test_nulls_count_both_ways_h27_h28(sql, conn, columns, distinct, not_distinct):
-    """A key with a NULL in any column is no duplicate by default, and one with NULLS NOT DISTINCT."""
+    """Keys with a NULL are not duplicates by default, but are with NULLS NOT DISTINCT."""
     sql("CREATE TABLE t (id int PRIMARY KEY, a int, b int)")
     sql("INSERT INTO t VALUES (1, NULL, 1), (2, NULL, 1), (3, NULL, 2), (4, 5, NULL)")
     for rule, (groups, null_rows) in ((False, distinct), (True, not_distinct)):
@@ -79,15 +79,15 @@ def test_nulls_count_both_ways_h27_h28(sql, conn, columns, distinct, not_distinc
         assert (groups, null_rows) == (counts.groups, counts.null_key_rows)
 
 
-def test_key_values_are_told_only_on_request(sql, conn):
-    """Values of the key are in the report only when they were asked for."""
+def test_key_values_are_shown_only_on_request(sql, conn):
+    """Key values are in the report only if they were requested."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k text); INSERT INTO t VALUES (1, 'secret'), (2, 'secret')")
     assert "secret" not in repr(preflight(conn, KEY))
     assert preflight(conn, KEY, show_keys=True).examples == (("(secret)", 2),)
 
 
 def test_nothing_is_left_behind(sql, conn):
-    """Preflight makes no schema, no table, and no session setting."""
+    """Preflight creates no schema and no table, and changes no session setting."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     state = "SELECT (SELECT count(*) FROM pg_class), (SELECT count(*) FROM pg_namespace WHERE nspname !~ '^pg_')"
     setting = "SELECT name, setting FROM pg_settings WHERE name ~ '^enable_|timeout|row_sec' ORDER BY name"
@@ -98,7 +98,7 @@ def test_nothing_is_left_behind(sql, conn):
     assert settings == conn.exec_driver_sql(setting).all()
 
 
-# What is equal
+# Equality
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_nothing_is_left_behind(sql, conn):
         ("bit varying", ["10", "10", "100"], 1),
     ],
 )
-def test_equality_is_the_index_s_own_h29_h30_h31_h32_h37(sql, conn, clean, type_, values, groups):
-    """Rows are duplicates if and only if a unique index would say so, wherever the type lives."""
+def test_equality_is_that_of_the_index_h29_h30_h31_h32_h37(sql, conn, clean, type_, values, groups):
+    """Rows are duplicates if and only if a unique index would refuse them, whatever schema their type is in."""
     sql("CREATE SCHEMA away; ALTER EXTENSION citext SET SCHEMA away")
     sql("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE pair AS (n int, m numeric)")
     sql("CREATE DOMAIN word AS away.citext")
@@ -146,7 +146,7 @@ def test_equality_is_the_index_s_own_h29_h30_h31_h32_h37(sql, conn, clean, type_
 
 
 def test_nondeterministic_collation_h34(sql, conn, clean):
-    """Where a collation calls different strings equal, so does the count (H34)."""
+    """Strings that the collation treats as equal are counted as duplicates (H34)."""
     try:
         sql("CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
     except psycopg.errors.FeatureNotSupported:
@@ -160,7 +160,7 @@ def test_nondeterministic_collation_h34(sql, conn, clean):
 
 
 def test_corrupt_index_is_not_trusted_h43(sql, conn):
-    """A duplicate that an index does not know is counted all the same (H43)."""
+    """A duplicate that an index does not contain is still counted (H43)."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); CREATE UNIQUE INDEX corrupt ON t (k)")
     sql("INSERT INTO t SELECT i, i FROM generate_series(1, 10000) AS i")
     sql(
@@ -173,7 +173,7 @@ def test_corrupt_index_is_not_trusted_h43(sql, conn):
     assert (report.counts.groups, report.counts.extras) == (1, 1)
 
 
-# What stands in the way
+# Obstacles
 
 
 PLAIN = "CREATE TABLE t (id int PRIMARY KEY, k int)"
@@ -256,14 +256,14 @@ PLAIN = "CREATE TABLE t (id int PRIMARY KEY, k int)"
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_what_stands_in_the_way_is_found(sql, conn, id_, severity, setup):
-    """Whatever makes the upgrade impossible or harmful is found before it begins."""
+def test_every_obstacle_is_found(sql, conn, id_, severity, setup):
+    """Anything that would make the upgrade fail or do harm is found before it begins."""
     sql(setup)
     assert severity == finding_of(preflight(conn, KEY), id_).severity
 
 
-def test_every_finding_can_be_pasted(conn, sql):
-    """No finding has an empty place where a name belongs."""
+def test_findings_have_no_empty_placeholders(conn, sql):
+    """No message and no help text has an unfilled placeholder."""
     sql("CREATE TABLE t (k int); CREATE PUBLICATION p FOR TABLE t; INSERT INTO t VALUES (7), (7)")
     for finding in preflight(conn, KEY).findings:
         assert "{" not in finding.message + finding.help
@@ -272,20 +272,20 @@ def test_every_finding_can_be_pasted(conn, sql):
 
 
 def test_temporary_table(conn):
-    """A temporary table is told apart, seen from its own session."""
+    """A temporary table is recognised by the session that created it."""
     conn.exec_driver_sql("CREATE TEMPORARY TABLE t (k int)")
     assert "temporary-table" in ids(preflight(conn, KEY), "error")
 
 
-def test_unindexed_foreign_key_has_an_index(sql, conn):
-    """A foreign key whose columns lead an index is not complained about, in whatever order they are."""
+def test_indexed_foreign_key_is_not_reported(sql, conn):
+    """A foreign key whose columns lead an index, in any order, is not reported as unindexed."""
     sql("CREATE TABLE t (id int, n int, k int, PRIMARY KEY (id, n))")
     sql("CREATE TABLE c (a int, b int, x int, FOREIGN KEY (a, b) REFERENCES t); CREATE INDEX ON c (b, a, x)")
     assert "foreign-key-unindexed" not in ids(preflight(conn, KEY))
 
 
 def test_stricter_index_h46(sql, conn):
-    """Where fewer columns are unique already, the key says nothing new."""
+    """A unique index on fewer columns is reported, because the key would add nothing."""
     sql(PLAIN)
     report = preflight(conn, UniqueKey(table="t", columns=("id", "k"), name="uq"))
     assert "t_pkey" in finding_of(report, "stricter-index").message
@@ -293,8 +293,8 @@ def test_stricter_index_h46(sql, conn):
 
 @pytest.mark.min_pg(15)
 @pytest.mark.parametrize(("columns", "id_"), [(("k",), "equivalent-index"), (("k", "id"), "stricter-index")])
-def test_index_of_another_null_rule_is_not_equivalent(sql, conn, columns, id_):
-    """An index that takes two NULLs does not do the work of a constraint that refuses them."""
+def test_index_with_another_null_rule_is_not_equivalent(sql, conn, columns, id_):
+    """An index that allows two NULLs does not replace a constraint that refuses them."""
     sql("CREATE TABLE t (id int, k int); CREATE UNIQUE INDEX other ON t (k); INSERT INTO t VALUES (1, NULL), (1, NULL)")
     report = preflight(conn, UniqueKey(table="t", columns=columns, name="uq", nulls_not_distinct=True))
     assert report.counts
@@ -303,14 +303,14 @@ def test_index_of_another_null_rule_is_not_equivalent(sql, conn, columns, id_):
 
 
 @pytest.mark.parametrize("definition", ["(k) WHERE k > 0", "((k + 0))"])
-def test_partial_and_expression_indexes_are_something_else(sql, conn, definition):
-    """An index over a part of the rows, or over an expression, does not enforce the key."""
+def test_partial_and_expression_indexes_are_not_equivalent(sql, conn, definition):
+    """A partial index or an index over an expression does not enforce the key."""
     sql(f"{PLAIN}; CREATE UNIQUE INDEX other ON t {definition}")
     assert preflight(conn, KEY).findings == ()
 
 
 def test_too_wide_key(sql, conn):
-    """A key that does not fit into an index is found before anything is archived, and may be accepted."""
+    """A key too wide for an index is found before anything is archived, and can be accepted."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k text)")
     sql("INSERT INTO t SELECT 1, string_agg(md5(i::text), '') FROM generate_series(1, 100) AS i")
     assert "key-too-wide" in ids(preflight(conn, KEY), "error")
@@ -319,7 +319,7 @@ def test_too_wide_key(sql, conn):
 
 
 def test_triggers_h108(sql, conn):
-    """A trigger that fires on deletes is an error until somebody accepts it; one on inserts a warning."""
+    """A trigger that fires on deletes is an error until it is accepted; a trigger on inserts is a warning."""
     sql(f"{PLAIN}; CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'")
     sql("CREATE TRIGGER del BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION f()")
     sql("CREATE TRIGGER ins AFTER INSERT ON t FOR EACH STATEMENT EXECUTE FUNCTION f()")
@@ -331,27 +331,27 @@ def test_triggers_h108(sql, conn):
     assert preflight(conn, KEY).findings == ()
 
 
-def test_what_is_not_acceptable_stays_an_error(sql, conn):
-    """A finding that no person can take responsibility for stays what it is."""
+def test_finding_that_cannot_be_accepted_stays_an_error(sql, conn):
+    """A finding that cannot be accepted stays an error even if it is named."""
     sql("CREATE TABLE t (k json)")
     assert "no-equality" in ids(preflight(conn, KEY, accept=list(CATALOGUE)), "error")
 
 
 @pytest.mark.parametrize(
-    ("setup", "where"),
+    ("setup", "holder"),
     [("INSERT INTO t VALUES (9, 9)", "writer"), ("SELECT FROM t", "reader")],
     ids=["writer", "reader"],
 )
-def test_prepared_transaction_h58(sql, conn, setup, where):
-    """A prepared transaction that holds any lock on the table would hold the upgrade up for ever."""
+def test_prepared_transaction_h58(sql, conn, setup, holder):
+    """A prepared transaction with any lock on the table is an error, because it would block the upgrade for ever."""
     if sql("SHOW max_prepared_transactions") == [("0",)]:
         pytest.skip("the server has no prepared transactions")
     sql(PLAIN)
-    sql(f"BEGIN; {setup}; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'forgotten {where}'")
+    sql(f"BEGIN; {setup}; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'forgotten {holder}'")
     try:
         report = preflight(conn, KEY)
     finally:
-        sql(f"ROLLBACK PREPARED 'forgotten {where}'")
+        sql(f"ROLLBACK PREPARED 'forgotten {holder}'")
     assert "prepared-transaction" in ids(report, "error")
 
 
@@ -363,15 +363,15 @@ def test_prepared_transaction_h58(sql, conn, setup, where):
     ],
 )
 def test_session_that_cannot_be_used_h116_h189(sql, connect, settings, id_):
-    """A session in which deletes would fail or go unnoticed is refused, by the directive's question too."""
+    """A session in which deletes would fail or fire no triggers is refused, also by the directive's own check."""
     sql(PLAIN)
     connection = connect(**settings)
     assert id_ in ids(preflight(connection, KEY), "error")
     assert id_ in [f.id for f in blockers(connection, KEY, CleanupRule())]
 
 
-def test_role_that_may_not(sql, connect, member):
-    """A role that does not own the table, or cannot make the ledger, is told what it lacks."""
+def test_missing_privileges_are_reported(sql, connect, member):
+    """A role that does not own the table, or cannot create the ledger, gets a finding that names what it lacks."""
     sql(f"{PLAIN}; GRANT ALL ON t TO {member}")
     assert {"not-owner", "missing-privilege"} <= set(ids(preflight(connect(role=member), KEY), "error"))
 
@@ -383,7 +383,7 @@ def test_role_that_may_not(sql, connect, member):
 
 @pytest.mark.parametrize("force", [True, False])
 def test_row_security_h111(sql, connect, member, force):
-    """Row security that applies to this role stops everything, because hidden rows would be missed."""
+    """Row security that applies to this role is an error, because hidden rows would not be counted."""
     sql(f"{PLAIN}; ALTER TABLE t OWNER TO {member}; ALTER TABLE t ENABLE ROW LEVEL SECURITY")
     if force:
         sql("ALTER TABLE t FORCE ROW LEVEL SECURITY")
@@ -392,8 +392,8 @@ def test_row_security_h111(sql, connect, member, force):
     assert force == (report.counts is None)
 
 
-def test_ledger_of_a_stranger_h199(sql, connect, member, database_url):
-    """A ledger schema that somebody else made could be read by them, so it is refused."""
+def test_ledger_of_another_role_h199(sql, connect, member, database_url):
+    """A ledger schema that another role created is refused, because that role could read it."""
     sql(f"CREATE ROLE {member}_2; CREATE SCHEMA dupe_audit AUTHORIZATION {member}_2; {PLAIN}")
     try:
         sql(f"ALTER TABLE t OWNER TO {member}; GRANT ALL ON SCHEMA dupe_audit TO {member}")
@@ -404,7 +404,7 @@ def test_ledger_of_a_stranger_h199(sql, connect, member, database_url):
 
 @pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT"])
 def test_references_are_counted(sql, conn, action):
-    """Each foreign key is listed with what it does on delete and how many rows point at extras."""
+    """Each foreign key is listed with its action on delete and the number of rows that reference extras."""
     sql(f"{PLAIN}; INSERT INTO t VALUES (1, 7), (2, 7), (3, 7), (4, 8)")
     sql(f"CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE {action}); CREATE INDEX ON c (t_id)")
     sql("INSERT INTO c VALUES (1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (6, NULL)")
@@ -416,27 +416,27 @@ def test_references_are_counted(sql, conn, action):
 
 
 def test_catalog_is_read_with_its_indexes(sql, conn):
-    """What forbids indexes to a count does not forbid them to the catalog, which can have thousands of tables."""
+    """Counts use no index, but catalog queries do, because a catalog can have thousands of tables."""
     sql(f"{PLAIN}; CREATE TABLE c (p int REFERENCES t); ALTER TABLE t ADD CONSTRAINT uq UNIQUE (id, k)")
-    forbidden, passed = [], []
+    forbidden, statements = [], []
 
-    def look(connection, cursor, statement, *_):
-        passed.append(statement)
+    def inspect(connection, cursor, statement, *_):
+        statements.append(statement)
         reads_a_table = "ONLY public.t" in statement
         plain = connection.connection.driver_connection.execute("SHOW enable_indexscan").fetchone() == ("on",)
         if plain if reads_a_table else ("pg_catalog.pg_class" in statement and not plain):
             forbidden.append(statement)
 
-    event.listen(conn, "before_cursor_execute", look)
+    event.listen(conn, "before_cursor_execute", inspect)
     preflight(conn, KEY, CleanupRule(references="repoint"), show_keys=True)
     blockers(conn, KEY, CleanupRule())
     verify(conn, KEY)
-    assert len(passed) > 20
+    assert len(statements) > 20
     assert [] == forbidden
 
 
-def test_references_follow_the_rule(sql, conn):
-    """Which rows are extras depends on the rule, and so does what references them."""
+def test_references_depend_on_the_rule(sql, conn):
+    """Which rows are extras depends on the rule, and so does the number of rows that reference them."""
     sql(f"{PLAIN}; INSERT INTO t VALUES (1, 7), (2, 7)")
     sql("CREATE TABLE c (t_id int REFERENCES t); CREATE INDEX ON c (t_id)")
     sql("INSERT INTO c VALUES (2)")
@@ -446,8 +446,8 @@ def test_references_follow_the_rule(sql, conn):
     assert "foreign-key-references" not in ids(report)
 
 
-def test_worst_comes_first(sql, conn):
-    """Errors come before warnings, and those before what is merely good to know."""
+def test_findings_are_sorted_by_severity(sql, conn):
+    """Errors come before warnings, and warnings before information."""
     sql("CREATE UNLOGGED TABLE t (k int, v int); INSERT INTO t VALUES (7, 1), (7, 2)")
     severities = [f.severity for f in preflight(conn, KEY).findings]
     assert severities == sorted(severities, key=["error", "warning", "info"].index)
@@ -462,14 +462,14 @@ def test_divergent_groups_depend_on_the_rule(sql, conn):
     assert ids(preflight(conn, KEY, CleanupRule(ignore=("v",))), "error") == []
 
 
-# Going on where an upgrade stopped
+# Continuing an upgrade that stopped
 
 
-KEY_OF_THE_CLEANUP = UniqueKey(table="t", columns=("k",))  # as op.archive_duplicates() has it: without a name
+KEY_OF_THE_CLEANUP = UniqueKey(table="t", columns=("k",))  # without a name, as in op.archive_duplicates()
 
 
 def test_own_constraint_does_not_stop_the_cleanup(sql, conn):
-    """An upgrade that died after the constraint was made can run again from its first directive."""
+    """An upgrade that died after it created the constraint can be repeated from its first directive."""
     sql(f"{PLAIN}; INSERT INTO t VALUES (1, 7), (2, 7)")
     list(cleanup(conn, KEY_OF_THE_CLEANUP, CleanupRule()))
     enforce(conn, KEY, BuildRule())
@@ -477,7 +477,7 @@ def test_own_constraint_does_not_stop_the_cleanup(sql, conn):
 
 
 def test_own_leftover_does_not_stop_the_cleanup(sql, conn):
-    """An upgrade that died in the middle of the build can run again from its first directive."""
+    """An upgrade that died in the middle of the build can be repeated from its first directive."""
     sql(f"{PLAIN}; INSERT INTO t VALUES (1, 7), (2, 7)")
     list(cleanup(conn, KEY_OF_THE_CLEANUP, CleanupRule()))
     sql("UPDATE dupe_audit.run SET building = true, constraint_name = 'uq'; CREATE UNIQUE INDEX uq ON t (k)")

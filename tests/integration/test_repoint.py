@@ -1,4 +1,4 @@
-"""Children follow the survivor, whatever their table looks like, and restore brings each back to its own parent."""
+"""Children follow the survivor, whatever their table looks like, and a restore returns each to its own parent."""
 
 import re
 
@@ -13,7 +13,7 @@ from dupe_audit.verify import verify
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 
-#: rows 1, 2 and 3 are of one key, 4 and 5 of another, 6 alone
+#: rows 1, 2 and 3 share a key, rows 4 and 5 share another, row 6 has its own
 PARENT = """
 CREATE TABLE t (id int PRIMARY KEY, k int, code text, UNIQUE (code, id));
 INSERT INTO t SELECT id, k, 'code ' || id FROM (VALUES (1, 7), (2, 7), (3, 7), (4, 8), (5, 8), (6, 9)) AS r(id, k);
@@ -26,13 +26,13 @@ INSERT INTO c VALUES (16, NULL, 'g');
 
 
 def repoint(**rule):
-    """Return the rule of most tests: codes may differ, children follow."""
+    """Return the rule of most tests: codes may differ, and children follow the survivor."""
     return {"references": "repoint", "ignore": ("code",), **rule}
 
 
 @pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT"])
 def test_children_follow_the_survivor(sql, clean, action):
-    """Whatever its foreign key would do on delete, a child of an extra references the survivor afterwards."""
+    """A child of an extra references the survivor afterwards, whatever its foreign key does on delete."""
     sql(PARENT + CHILD.format(action=action))
     batches = clean(KEY, **repoint())
     assert [(1,), (4,), (6,)] == sql("SELECT id FROM t ORDER BY id")
@@ -42,8 +42,8 @@ def test_children_follow_the_survivor(sql, clean, action):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5000])
-def test_there_and_back(sql, there_and_back, dump, batch_size):
-    """Parents and children come back byte for byte, again and again, however the batches were cut."""
+def test_parents_and_children_are_restored(sql, there_and_back, dump, batch_size):
+    """Parents and children are restored byte for byte, every time, whatever the batch size."""
     sql(PARENT + CHILD.format(action="CASCADE"))
     before = dump("c")
     assert 3 == there_and_back(KEY, **repoint(batch_size=batch_size))
@@ -98,8 +98,8 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_there_and_back(sql, there_and_back, dump, shape):
-    """Composite, several, nested, partitioned or deferred: no child is lost, and each comes back byte for byte."""
+def test_every_shape_is_restored(sql, there_and_back, dump, shape):
+    """Composite, multiple, nested, partitioned and deferred references are moved and restored byte for byte."""
     sql(PARENT + SHAPES[shape])
     children = ["c", "g"] if "children of" in shape else ["c"]
     before = [dump(name) if "partitioned" not in shape else sql("SELECT * FROM c ORDER BY id") for name in children]
@@ -113,8 +113,8 @@ def test_every_shape_there_and_back(sql, there_and_back, dump, shape):
 
 
 @pytest.mark.parametrize("name", ['quote"d', "brace {s_names}", "per%cent", "a:b", "dollar$statement$", "Ünï"])
-def test_any_name_is_a_name(sql, clean, conn, name):
-    """Schema, child, columns and constraint of a foreign key may be called anything."""
+def test_every_valid_name_is_accepted(sql, clean, conn, name):
+    """The schema, table, columns and constraint of a foreign key can have any name."""
     quoted = '"' + name.replace('"', '""') + '"'
     sql(
         PARENT + f"CREATE SCHEMA {quoted};"
@@ -129,8 +129,8 @@ def test_any_name_is_a_name(sql, clean, conn, name):
     assert [(1, 2), (2, 5)] == sql(f"SELECT * FROM {quoted}.{quoted} ORDER BY id")
 
 
-def test_without_a_primary_key_of_the_parent(sql, there_and_back, dump):
-    """A table whose rows are told apart by where they are can have children by a unique key, and they follow."""
+def test_parent_without_a_primary_key(sql, there_and_back, dump):
+    """Children that reference a unique key of a table without a primary key follow the survivor as well."""
     sql("CREATE TABLE t (id int UNIQUE, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 8), (4, 8)")
     sql("CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t (id)); INSERT INTO c SELECT id, id FROM t")
     before = dump("c")
@@ -138,8 +138,8 @@ def test_without_a_primary_key_of_the_parent(sql, there_and_back, dump):
     assert before == dump("c")
 
 
-def test_what_moved_last_goes_back_first(sql, conn, clean, dump):
-    """A child that moved twice, since its first survivor became an extra later, comes back by both steps."""
+def test_child_that_moved_twice_returns_to_its_parent(sql, conn, clean, dump):
+    """A child that moved twice, because its first survivor later became an extra, returns to its first parent."""
     sql(PARENT + CHILD.format(action="CASCADE"))
     before = dump("c")
     clean(KEY, **repoint())
@@ -152,8 +152,8 @@ def test_what_moved_last_goes_back_first(sql, conn, clean, dump):
     assert [(8, 8)] == sql("SELECT moved, returned FROM dupe_audit.child")
 
 
-def test_batch_is_bounded_in_children(sql, clean):
-    """Children count as rows of a batch; one extra with more of them than a batch holds takes a batch of its own."""
+def test_batch_is_limited_by_children(sql, clean):
+    """Children count as rows of a batch, and an extra with more children than a batch holds gets its own batch."""
     sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)")
     sql("INSERT INTO c SELECT i, CASE WHEN i <= 5 THEN 2 ELSE 3 END FROM generate_series(1, 25) AS i")
     batches = clean(KEY, **repoint(batch_size=10))
@@ -162,7 +162,7 @@ def test_batch_is_bounded_in_children(sql, clean):
 
 @pytest.mark.parametrize("references", ["refuse", "repoint"])
 def test_no_batch_scans_a_child(sql, conn, plans_of_a_batch, references):
-    """Each batch finds the children of its extras by their index, however many rows the child has."""
+    """Each batch finds the children of its extras by an index, however many rows the child table has."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
     sql("INSERT INTO t SELECT i, i % 8000 FROM generate_series(1, 10000) AS i")
     sql("CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); CREATE INDEX c_t_id ON c (t_id)")
@@ -172,12 +172,12 @@ def test_no_batch_scans_a_child(sql, conn, plans_of_a_batch, references):
     assert "Seq Scan on c " not in plans
     reads = re.findall(r"Scan using c_\w+ on c .*\n\s+(\w+ \w+)", plans)
     assert {"Index Cond"} == set(reads)
-    # At two million children the planner read the whole index for one. The list of the batch may have one.
+    # With two million children, an anti join made the planner read the whole index; only the batch's list may have one.
     assert (1 if references == "repoint" else 0) == plans.count("Anti Join")
 
 
-def test_record_tells_what_moved(sql, clean, conn):
-    """The record has each child's key, its old and its new parent and the batch; the ledger has the sums."""
+def test_moved_children_are_recorded(sql, clean, conn):
+    """The record has each child's key, its old and new parent and the batch; the ledger has the totals."""
     sql(PARENT + CHILD.format(action="CASCADE"))
     clean(KEY, **repoint(batch_size=2))
     rows = sql("SELECT i1, o1, s1, dupe_audit_batch FROM dupe_audit.children_1_1 ORDER BY dupe_audit_id")
@@ -192,7 +192,7 @@ def test_record_tells_what_moved(sql, clean, conn):
 
 
 def test_record_is_private(sql, clean, member):
-    """Default privileges that would open new tables to others do not open the record of moved children (H129)."""
+    """Default privileges that would open new tables to other roles do not open the record of moved children (H129)."""
     sql(f'ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC, "{member}"')
     sql(PARENT + CHILD.format(action="CASCADE"))
     clean(KEY, **repoint())
@@ -201,7 +201,7 @@ def test_record_is_private(sql, clean, member):
 
 
 def test_sums_are_verified(sql, clean, conn):
-    """A record of moved children that somebody changed is found out, and so is one that is gone."""
+    """A record of moved children that was changed or dropped is detected."""
     sql(PARENT + CHILD.format(action="CASCADE"))
     clean(KEY, **repoint())
     assert "ledger-mismatch" not in {finding.id for finding in verify(conn, KEY).findings}
@@ -212,7 +212,7 @@ def test_sums_are_verified(sql, clean, conn):
 
 
 def test_purge_drops_the_records(sql, clean, conn):
-    """A purge drops the archive and the records of moved children; children stay where they are."""
+    """A purge drops the archive and the records of moved children, and the children stay where they are."""
     sql(PARENT + CHILD.format(action="CASCADE"))
     clean(KEY, **repoint())
     ledger.purge(conn, 1)
@@ -221,8 +221,8 @@ def test_purge_drops_the_records(sql, clean, conn):
     assert "ledger-mismatch" not in {finding.id for finding in verify(conn, KEY).findings}
 
 
-def test_rule_of_the_run_says_refuse_again(sql, conn, clean):
-    """A run that is taken up with another rule follows the rule as it is now."""
+def test_continued_run_follows_the_new_rule(sql, conn, clean):
+    """A run that is continued with another rule follows the new rule."""
     sql(PARENT + CHILD.format(action="CASCADE"))
     batches = cleanup(conn, KEY, CleanupRule(**repoint(batch_size=1)))
     next(batches)

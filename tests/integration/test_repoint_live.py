@@ -1,4 +1,4 @@
-"""Children that move while the application works on them, and programs that are killed on the way."""
+"""Children move while the application changes them, and while programs are killed."""
 
 import signal
 
@@ -20,17 +20,17 @@ INSERT INTO c VALUES (10, 2, 'a'), (11, 3, 'b'), (12, 5, 'c');
 
 
 def live(sql):
-    """Return the ids that are in the table."""
+    """Return the ids of the rows in the table."""
     return [row[0] for row in sql("SELECT id FROM t ORDER BY id")]
 
 
 def children(sql):
-    """Return the children with what they reference."""
+    """Return the children with the rows that they reference."""
     return sql("SELECT id, t_id FROM c ORDER BY id")
 
 
-def test_child_that_somebody_works_on_spares_its_parent(sql, conn, psycopg_connect):
-    """A locked child is waited for by nobody; its parent stays until a later pass takes both."""
+def test_locked_child_spares_its_parent(sql, conn, psycopg_connect):
+    """The cleanup does not wait for a locked child, and its parent stays until a later pass takes both."""
     sql(TABLES)
     other = psycopg_connect()
     other.execute("UPDATE c SET note = 'changed' WHERE id = 10")
@@ -46,8 +46,8 @@ def test_child_that_somebody_works_on_spares_its_parent(sql, conn, psycopg_conne
 
 
 @pytest.mark.parametrize("committed", [True, False], ids=["committed", "still open"])
-def test_child_that_arrives_in_the_middle_follows(sql, conn, psycopg_connect, committed):
-    """A child that arrives after the ranking follows the survivor, once its transaction has ended (H103)."""
+def test_child_inserted_during_a_run_follows(sql, conn, psycopg_connect, committed):
+    """A child inserted after the ranking follows the survivor once its transaction has ended (H103)."""
     sql(TABLES)
     batches = cleanup(conn, KEY, ONE_BY_ONE, give_up_after="10s")
     next(batches)
@@ -75,17 +75,17 @@ def test_child_that_arrives_in_the_middle_follows(sql, conn, psycopg_connect, co
         ("UPDATE c SET id = 21 WHERE id = 11", [(10, 1), (12, 4), (21, 1)]),
     ],
     ids=[
-        "moved away",
-        "moved here",
-        "gone",
-        "no extra any more",
-        "no survivor any more",
-        "survivor gone",
-        "renumbered",
+        "pointed elsewhere",
+        "pointed at an extra",
+        "deleted",
+        "extra's key changed",
+        "survivor's key changed",
+        "survivor deleted",
+        "child's id changed",
     ],
 )
-def test_what_others_do_between_ranking_and_batch(sql, conn, interference, expected):
-    """A child moves only in the transaction in which its parent leaves, judged as both are then."""
+def test_changes_between_ranking_and_batch(sql, conn, interference, expected):
+    """A child moves only in the transaction that archives its parent, and both are judged as they are then."""
     sql(TABLES)
     batches = cleanup(conn, KEY, ONE_BY_ONE, give_up_after="5s")
     next(batches)
@@ -95,8 +95,8 @@ def test_what_others_do_between_ranking_and_batch(sql, conn, interference, expec
     assert [] == sql("SELECT id FROM c WHERE NOT EXISTS (SELECT FROM t WHERE t.id = c.t_id)")
 
 
-def test_child_that_stays_locked_is_an_error_with_a_name(sql, conn, psycopg_connect):
-    """A cleanup that a locked child holds up gives up in time, and continues later."""
+def test_child_that_stays_locked_is_an_error(sql, conn, psycopg_connect):
+    """A cleanup that a locked child blocks gives up in time, and can be continued later."""
     sql(TABLES)
     other = psycopg_connect()
     other.execute("SELECT FROM c WHERE id = 10 FOR UPDATE")
@@ -108,8 +108,8 @@ def test_child_that_stays_locked_is_an_error_with_a_name(sql, conn, psycopg_conn
     assert [(10, 1), (11, 1), (12, 4)] == children(sql)
 
 
-def test_child_that_the_application_changed_stays_as_it_is(sql, conn, caplog):
-    """A restore leaves a child alone that was deleted or pointed elsewhere meanwhile, and says how many."""
+def test_child_changed_by_the_application_is_not_returned(sql, conn, caplog):
+    """A restore leaves children alone that were deleted or pointed elsewhere since, and reports how many."""
     sql(TABLES)
     list(cleanup(conn, KEY, CleanupRule(references="repoint")))
     sql("DELETE FROM c WHERE id = 10; UPDATE c SET t_id = 1, note = 'by the application' WHERE id = 12")
@@ -121,8 +121,8 @@ def test_child_that_the_application_changed_stays_as_it_is(sql, conn, caplog):
     assert [("restored", 3)] == sql("SELECT state, restored FROM dupe_audit.run")
 
 
-def test_child_whose_way_back_is_blocked_is_reported(sql, conn):
-    """A child that cannot go back keeps its reason, all others go; once the cause is gone, so does it."""
+def test_child_that_cannot_return_is_reported(sql, conn):
+    """A child that cannot return keeps the reason while all others return, and returns once the cause is gone."""
     sql(TABLES + "ALTER TABLE c ADD UNIQUE (t_id, note)")
     list(cleanup(conn, KEY, CleanupRule(references="repoint")))
     batches = restore(conn, 1, batch_size=3)
@@ -141,8 +141,8 @@ def test_child_whose_way_back_is_blocked_is_reported(sql, conn):
     assert [("restored",)] == sql("SELECT state FROM dupe_audit.run")
 
 
-def test_child_of_a_row_that_cannot_come_back_stays_at_the_survivor(sql, conn):
-    """Where an archived row stays archived, its children keep a parent; a later restore brings both back."""
+def test_child_of_a_row_that_stays_archived_keeps_the_survivor(sql, conn):
+    """Children of a row that stays archived keep the survivor as their parent, until a later restore returns both."""
     sql(TABLES)
     list(cleanup(conn, KEY, CleanupRule(references="repoint")))
     sql("ALTER TABLE t ADD CONSTRAINT no_three CHECK (id <> 3) NOT VALID")
@@ -162,10 +162,10 @@ def test_child_of_a_row_that_cannot_come_back_stays_at_the_survivor(sql, conn):
         ("ALTER TABLE c DROP CONSTRAINT c_t_id_fkey; ALTER TABLE c ADD FOREIGN KEY (t_id) REFERENCES t", "c"),
         ("ALTER TABLE c RENAME TO d; CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)", "d"),
     ],
-    ids=["renamed", "another foreign key", "another table of the name"],
+    ids=["renamed", "another foreign key", "another table of the same name"],
 )
 def test_child_table_that_changed_is_found_again(sql, conn, change, table):
-    """The way back finds a child by its table, its columns and its key, not by their names."""
+    """A restore finds the children even if names have changed or the foreign key was re-created."""
     sql(TABLES)
     list(cleanup(conn, KEY, CleanupRule(references="repoint")))
     sql(change)
@@ -173,8 +173,8 @@ def test_child_table_that_changed_is_found_again(sql, conn, change, table):
     assert [(10, 2), (11, 3), (12, 5)] == [row[:2] for row in sql(f"SELECT * FROM {table} ORDER BY id")]
 
 
-def test_child_table_that_is_gone_is_told(sql, conn, caplog):
-    """Children that were dropped with their table are missed in words; the rows of the table itself come back."""
+def test_dropped_child_table_is_reported(sql, conn, caplog):
+    """Children that were dropped with their table are reported, and the rows of the parent table are restored."""
     sql(TABLES)
     list(cleanup(conn, KEY, CleanupRule(references="repoint")))
     sql("DROP TABLE c")
@@ -184,8 +184,8 @@ def test_child_table_that_is_gone_is_told(sql, conn, caplog):
 
 
 @pytest.mark.parametrize("references", ["refuse", "repoint"])
-def test_foreign_key_that_comes_in_the_middle_stops_the_run(sql, conn, references):
-    """A foreign key made between two batches is not run over: the batch is rolled back and no child is lost (H99)."""
+def test_foreign_key_added_during_a_run_stops_it(sql, conn, references):
+    """A foreign key added between two batches rolls back the next batch, and no child is lost (H99)."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     sql("CREATE TABLE c (id int PRIMARY KEY, t_id int); INSERT INTO c VALUES (10, 3)")
     batches = cleanup(conn, KEY, CleanupRule(references=references, batch_size=1))
@@ -199,8 +199,8 @@ def test_foreign_key_that_comes_in_the_middle_stops_the_run(sql, conn, reference
 
 
 @pytest.mark.torture
-def test_killed_client_is_continued_both_ways(sql, client, conn, dump):
-    """Killed between batches, there and back, parents and children end as if nothing had happened."""
+def test_killed_cleanup_and_restore_are_continued(sql, client, conn, dump):
+    """If a cleanup and a restore are killed and then continued, parents and children are as they were before."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)")
     sql(
         "INSERT INTO t SELECT i, i % 2 FROM generate_series(1, 40) AS i;"
@@ -224,7 +224,7 @@ def test_killed_client_is_continued_both_ways(sql, client, conn, dump):
         "import time\nfor batch in restore(conn, 1, batch_size=10):\n    print(1, flush=True); time.sleep(0.1)\n"
     )
     assert process.stdout
-    for _ in range(5):  # the rows are back after four; the children begin
+    for _ in range(5):  # four batches restore the rows, then the children follow
         process.stdout.readline()
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""What keeps children from following the survivor is found before anything is archived, with its count."""
+"""Whatever prevents children from following the survivor is found and counted before anything is archived."""
 
 import re
 
@@ -58,7 +58,7 @@ CANNOT = {
 
 
 def live(sql):
-    """Return the ids that are in the table."""
+    """Return the ids of the rows in the table."""
     return [row[0] for row in sql("SELECT id FROM t ORDER BY id")]
 
 
@@ -78,8 +78,8 @@ def test_children_that_cannot_follow(sql, conn, kind):
     assert [("failed", 0)] == sql("SELECT state, archived FROM dupe_audit.run")
 
 
-def test_nobody_to_move_is_no_objection(sql, conn, clean):
-    """A child table that could not be treated is no obstacle as long as none of its rows references an extra."""
+def test_child_table_without_affected_rows_is_no_obstacle(sql, conn, clean):
+    """A child table that could not follow is not an obstacle as long as none of its rows references an extra."""
     sql(PARENT + "CREATE TABLE c (t_id int REFERENCES t); INSERT INTO c VALUES (1), (6)")
     assert [] == [f for f in preflight(conn, KEY, RULE).findings if f.severity == "error"]
     clean(KEY, references="repoint", divergent="archive")
@@ -93,7 +93,7 @@ COLLISIONS = {
         2,
         "c_tag_t_id_key",
     ),
-    "two that follow": ("UNIQUE (t_id, tag)", "(1, 2, 'a'), (2, 3, 'a'), (3, 6, 'a')", 1, "c_t_id_tag_key"),
+    "two rows that move": ("UNIQUE (t_id, tag)", "(1, 2, 'a'), (2, 3, 'a'), (3, 6, 'a')", 1, "c_t_id_tag_key"),
     "nulls are distinct": ("UNIQUE (t_id, tag)", "(1, 1, NULL), (2, 2, NULL)", 0, ""),
     "one to one": ("UNIQUE (t_id)", "(1, 1, 'a'), (2, 2, 'b'), (3, 5, 'c')", 1, "c_t_id_key"),
     "partial index": (
@@ -114,13 +114,13 @@ COLLISIONS = {
         0,
         "",
     ),
-    "not of the reference": ("; CREATE UNIQUE INDEX tags ON c (tag)", "(1, 1, 'a'), (2, 2, 'b')", 0, ""),
+    "index without the reference": ("; CREATE UNIQUE INDEX tags ON c (tag)", "(1, 1, 'a'), (2, 2, 'b')", 0, ""),
 }
 
 
 @pytest.mark.parametrize("kind", COLLISIONS)
 def test_collisions_are_counted(sql, conn, clean, kind):
-    """Rows that would collide on a unique index of the child's own are counted before anything moves."""
+    """Rows that would collide on one of the child table's unique indexes are counted before anything moves."""
     form, rows, count, index = COLLISIONS[kind]
     close = "" if form.startswith(";") else ", " + form
     sql(
@@ -144,7 +144,7 @@ def test_collisions_are_counted(sql, conn, clean, kind):
 
 @pytest.mark.min_pg(15)
 def test_collision_of_nulls(sql, conn):
-    """Where the child's index takes two NULLs for equal, they collide."""
+    """Two NULLs collide if the child table's index treats them as equal."""
     sql(
         PARENT
         + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t, tag text, UNIQUE NULLS NOT DISTINCT (t_id, tag))"
@@ -153,8 +153,8 @@ def test_collision_of_nulls(sql, conn):
     assert ["repoint-collision"] == [f.id for f in preflight(conn, KEY, RULE).findings if f.severity == "error"]
 
 
-def test_collision_of_the_childs_primary_key(sql, conn):
-    """A child whose primary key holds the reference collides on it as on any other unique index."""
+def test_collision_on_the_primary_key_of_the_child(sql, conn):
+    """A primary key that contains the reference causes collisions like any other unique index."""
     sql(
         PARENT
         + "CREATE TABLE c (t_id int REFERENCES t, n int, PRIMARY KEY (t_id, n)); INSERT INTO c VALUES (1, 1), (2, 1)"
@@ -164,15 +164,15 @@ def test_collision_of_the_childs_primary_key(sql, conn):
 
 
 def test_collision_through_two_references(sql, conn):
-    """Two foreign keys of one child are counted together, since both of its columns move."""
+    """Two foreign keys of one child table are counted together, because both columns change."""
     sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, a int REFERENCES t, b int REFERENCES t, UNIQUE (a, b))")
     sql("INSERT INTO c VALUES (1, 2, 5), (2, 1, 4), (3, 6, 6)")
     with pytest.raises(Refused, match=r"1 row of public\.c would collide on c_a_b_key"):
         list(cleanup(conn, KEY, RULE))
 
 
-def test_collision_that_comes_after_the_count(sql, conn, clean):
-    """A row that gets in the way after the count stops the batch, which is rolled back; the message says what to do."""
+def test_collision_after_the_count(sql, conn, clean):
+    """A collision that appears after the count rolls back the batch, and the message says what to do."""
     sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t, tag text, UNIQUE (t_id, tag))")
     sql("INSERT INTO c VALUES (1, 2, 'a'), (2, 3, 'b')")
     batches = cleanup(conn, KEY, CleanupRule(references="repoint", divergent="archive", batch_size=2))
@@ -190,7 +190,7 @@ def test_collision_that_comes_after_the_count(sql, conn, clean):
 
 @pytest.mark.min_pg(18)
 def test_reference_to_a_period(sql, conn):
-    """A child that may reference several rows at once, by a period, cannot follow one of them."""
+    """A child that references a period can reference several rows at once, so it cannot follow one survivor."""
     sql(
         "CREATE TABLE t (id int4range, during daterange, k int, PRIMARY KEY (id, during WITHOUT OVERLAPS));"
         "CREATE TABLE c (id int PRIMARY KEY, t_id int4range, during daterange,"
@@ -202,8 +202,8 @@ def test_reference_to_a_period(sql, conn):
         list(cleanup(conn, KEY, RULE))
 
 
-def test_collision_that_is_checked_at_commit(sql, conn):
-    """A deferred constraint of the child fails at commit; the batch is rolled back and the message says what to do."""
+def test_collision_at_commit(sql, conn):
+    """A deferred constraint that fails at commit rolls back the batch, and the message says what to do."""
     sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)")
     sql("INSERT INTO c VALUES (1, 2)")
     sql("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE unique_violation; END'")
@@ -216,8 +216,8 @@ def test_collision_that_is_checked_at_commit(sql, conn):
     assert ([1, 2, 3, 4, 5, 6], [(1, 2)]) == (live(sql), sql("SELECT * FROM c"))
 
 
-def test_trigger_of_a_child_needs_consent(sql, conn):
-    """A trigger that fires for each moved child is an error until somebody accepts it; one of other columns is none."""
+def test_trigger_of_a_child_must_be_accepted(sql, conn):
+    """A trigger that fires for each moved child is an error until it is accepted; a trigger on other columns is not."""
     sql(
         PARENT
         + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t, tag text); INSERT INTO c VALUES (1, 2, 'a')"
@@ -238,7 +238,7 @@ def test_trigger_of_a_child_needs_consent(sql, conn):
     ids=["keeps the child", "keeps its reference", "keeps the parent"],
 )
 def test_trigger_that_interferes_loses_nothing(sql, conn, table, body):
-    """A trigger that keeps children or parents where they are stops the batch, and nothing has moved."""
+    """A trigger that keeps children or parents where they are stops the batch, and nothing moves."""
     sql(
         PARENT
         + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE CASCADE); INSERT INTO c VALUES (1, 2)"
@@ -253,8 +253,8 @@ def test_trigger_that_interferes_loses_nothing(sql, conn, table, body):
     assert [(0,)] == sql("SELECT moved FROM dupe_audit.child")
 
 
-def test_child_that_this_role_may_not_read(sql, connect, member):
-    """A child in which nobody may look for references is refused beforehand, whatever the rule says of references."""
+def test_child_table_that_the_role_cannot_read(sql, connect, member):
+    """A child table that the role cannot read is refused beforehand, whatever the rule says about references."""
     sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t)")
     database = sql("SELECT current_database()")[0][0]
     sql(f'ALTER TABLE t OWNER TO "{member}"; GRANT CREATE ON SCHEMA public TO "{member}"')
@@ -265,8 +265,8 @@ def test_child_that_this_role_may_not_read(sql, connect, member):
     assert [] == blockers(connect(role=member), KEY, CleanupRule())
 
 
-def test_child_that_this_role_may_not_update(sql, connect, member):
-    """A child that the role may read but not update cannot follow, which is reported before anything is archived."""
+def test_child_table_that_the_role_cannot_update(sql, connect, member):
+    """A child table that the role can read but not update is reported before anything is archived."""
     sql(PARENT + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); INSERT INTO c VALUES (1, 2)")
     database = sql("SELECT current_database()")[0][0]
     sql(f'ALTER TABLE t OWNER TO "{member}"; GRANT SELECT, REFERENCES ON c TO "{member}"')

@@ -1,4 +1,4 @@
-"""Every archived row comes back as it was; one that cannot is reported and kept."""
+"""Every archived row is restored unchanged, or stays archived and is reported."""
 
 import logging
 import signal
@@ -20,7 +20,7 @@ KEY = UniqueKey(table="t", columns=("k",), name="uq")
 
 @pytest.fixture
 def cleaned(sql, conn, dump):
-    """A cleaned table of which rows 2, 3, 4 are archived; returns its rows as they were before."""
+    """Clean a table so that rows 2, 3 and 4 are archived, and return its rows as they were before."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text)")
     sql("INSERT INTO t VALUES (1, 7, 'a'), (2, 7, 'b'), (3, 7, 'c'), (4, 7, NULL)")
     before = dump("t")
@@ -29,19 +29,19 @@ def cleaned(sql, conn, dump):
 
 
 def problems(sql):
-    """Return what the archive says of rows that did not go back."""
+    """Return the archived rows that were not restored, with their reasons."""
     return sql(
         "SELECT id, dupe_audit_problem FROM dupe_audit.archive_1 WHERE dupe_audit_restored_at IS NULL ORDER BY id"
     )
 
 
 def counts(sql):
-    """Return the ledger's state, archived and restored of the run."""
+    """Return the run's state and its archived and restored counts from the ledger."""
     return sql("SELECT state, archived, restored FROM dupe_audit.run WHERE id = 1")[0]
 
 
-def test_rows_come_back(sql, conn, dump, cleaned):
-    """A restore puts back every row, marks it, and closes the run."""
+def test_rows_are_restored(sql, conn, dump, cleaned):
+    """A restore puts back every row, marks it in the archive, and closes the run."""
     batches = list(restore(conn, 1, batch_size=2))
     assert cleaned == dump("t")
     assert [(2, 2, 3), (1, 3, 3)] == [(b.restored, b.done, b.total) for b in batches]
@@ -49,7 +49,7 @@ def test_rows_come_back(sql, conn, dump, cleaned):
     assert counts(sql) == ("restored", 3, 3)
 
 
-def test_restoring_twice_is_restoring_once(conn, dump, cleaned):
+def test_second_restore_changes_nothing(conn, dump, cleaned):
     """A second restore finds nothing to do."""
     list(restore(conn, 1))
     assert list(restore(conn, 1)) == []
@@ -58,7 +58,7 @@ def test_restoring_twice_is_restoring_once(conn, dump, cleaned):
 
 @pytest.mark.parametrize("kind", ["id int PRIMARY KEY", "id int"], ids=["primary key", "no primary key"])
 def test_abandoned_restore_is_continued_h135(sql, conn, connect, dump, kind):
-    """A restore that stopped half way goes on, and puts no row back twice, with or without a primary key."""
+    """A restore that stopped half-way can be continued, and restores no row twice, with or without a primary key."""
     number = "i" if "KEY" in kind else "1"
     sql(f"CREATE TABLE t ({kind}, k int); INSERT INTO t SELECT {number}, 7 FROM generate_series(1, 9) AS i")
     before = dump("t")
@@ -73,7 +73,7 @@ def test_abandoned_restore_is_continued_h135(sql, conn, connect, dump, kind):
 
 @pytest.mark.torture
 def test_killed_restore_is_continued_h135(sql, conn, client, dump, wait_until):
-    """A restore whose client is killed between two rows goes on where it stopped."""
+    """A restore whose client is killed between two rows can be continued where it stopped."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 60) AS i")
     before = dump("t")
     list(cleanup(conn, KEY, CleanupRule()))
@@ -91,7 +91,7 @@ def test_killed_restore_is_continued_h135(sql, conn, client, dump, wait_until):
 
 @pytest.mark.torture
 def test_terminated_backend_loses_nothing(sql, connect, conn, dump, cleaned):
-    """A backend that is terminated between two batches leaves what the next restore completes."""
+    """If the backend is terminated between two batches, the next restore completes the run."""
     victim = connect()
     batches = restore(victim, 1, batch_size=1)
     next(batches)
@@ -102,11 +102,11 @@ def test_terminated_backend_loses_nothing(sql, connect, conn, dump, cleaned):
     assert cleaned == dump("t")
 
 
-# Rows that cannot go back
+# Rows that cannot be restored
 
 
 def test_taken_primary_key_is_reported_h131(sql, conn, dump, cleaned):
-    """A row whose primary key was given away stays in the archive with the reason, all others go back."""
+    """A row whose primary key is in use again stays archived with the reason, and all others are restored."""
     sql("INSERT INTO t VALUES (3, 50, 'new')")
     with pytest.raises(Refused, match="2 of 3 archived rows restored") as refusal:
         list(restore(conn, 1))
@@ -123,8 +123,8 @@ def test_taken_primary_key_is_reported_h131(sql, conn, dump, cleaned):
     assert counts(sql) == ("restored", 3, 3)
 
 
-def test_reason_holds_no_key_value_h200(sql, conn, cleaned):
-    """The reason that is kept and told does not print what is in the row (H200)."""
+def test_reason_contains_no_value_h200(sql, conn, cleaned):
+    """The stored reason and the error contain no value of the row (H200)."""
     sql("ALTER TABLE t ADD CONSTRAINT secret UNIQUE (v); INSERT INTO t VALUES (50, 50, 'b')")
     with pytest.raises(Refused) as refusal:
         list(restore(conn, 1))
@@ -132,8 +132,8 @@ def test_reason_holds_no_key_value_h200(sql, conn, cleaned):
     assert "(b)" not in problems(sql)[0][1]
 
 
-def test_constraint_that_is_still_there_is_reported(sql, conn, dump, cleaned):
-    """Before the constraint is dropped nothing can go back, and nothing is lost by trying."""
+def test_existing_constraint_is_reported(sql, conn, dump, cleaned):
+    """While the constraint exists, no row can be restored, and trying loses nothing."""
     enforce(conn, KEY, BuildRule())
     with pytest.raises(Refused, match="3 archived rows"):
         list(restore(conn, 1))
@@ -144,7 +144,7 @@ def test_constraint_that_is_still_there_is_reported(sql, conn, dump, cleaned):
 
 
 def test_deferred_constraint_is_reported(sql, conn, dump, cleaned):
-    """A constraint that speaks at commit only is heard, and the row is found that it refuses."""
+    """A constraint that is checked only at commit is noticed, and the row that violates it is found."""
     sql("ALTER TABLE t ADD UNIQUE (v) DEFERRABLE INITIALLY DEFERRED; INSERT INTO t VALUES (50, 50, 'c')")
     with pytest.raises(Refused, match="2 of 3 archived rows restored"):
         list(restore(conn, 1))
@@ -157,10 +157,10 @@ def test_deferred_constraint_is_reported(sql, conn, dump, cleaned):
 @pytest.mark.parametrize(
     "body",
     ["NEW.v := NEW.v || '!'; RETURN NEW", "RETURN CASE WHEN NEW.v = 'c' THEN NULL ELSE NEW END", "RAISE 'no'"],
-    ids=["changes the row", "keeps the row out", "raises"],
+    ids=["changes the row", "suppresses the insert", "raises"],
 )
 def test_trigger_that_interferes_is_reported(sql, conn, dump, cleaned, body):
-    """A row that a trigger changes or refuses is not counted as restored, and comes back once the trigger is gone."""
+    """A row that a trigger changes or refuses does not count as restored, and is restored once the trigger is gone."""
     sql(f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body}; END$$")
     sql("CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()")
     with pytest.raises(Refused, match="rows-not-restored"):
@@ -171,15 +171,15 @@ def test_trigger_that_interferes_is_reported(sql, conn, dump, cleaned, body):
     assert cleaned == dump("t")
 
 
-def test_new_check_is_reported(sql, conn, dump, cleaned):
-    """A row that a constraint made since then forbids stays in the archive."""
+def test_new_check_constraint_is_reported(sql, conn, dump, cleaned):
+    """A row that violates a constraint added since then stays in the archive."""
     sql("ALTER TABLE t ADD CHECK (v IS DISTINCT FROM 'c')")
     with pytest.raises(Refused, match="2 of 3 archived rows restored"):
         list(restore(conn, 1))
     assert problems(sql)[0][1].startswith("23514")
 
 
-# A table that changed since
+# Tables that have changed
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_new_check_is_reported(sql, conn, dump, cleaned):
     ],
 )
 def test_column_that_would_lose_values_is_refused(sql, conn, cleaned, change):
-    """Where an archived column is gone or has another type, nothing is restored and the archive stays whole."""
+    """If an archived column is missing or has another type, nothing is restored and the archive stays complete."""
     sql(change)
     with pytest.raises(DupeAuditError, match="Nothing was restored"):
         list(restore(conn, 1))
@@ -201,14 +201,14 @@ def test_column_that_would_lose_values_is_refused(sql, conn, cleaned, change):
 
 
 def test_new_column_takes_its_default(sql, conn, cleaned):
-    """A column that came since then has its default in restored rows."""
+    """A column added since then has its default in restored rows."""
     sql("ALTER TABLE t ADD COLUMN n int; ALTER TABLE t ADD COLUMN d int DEFAULT 5")
     list(restore(conn, 1))
     assert sql("SELECT id, v, n, d FROM t WHERE id = 2") == [(2, "b", None, 5)]
 
 
-def test_new_mandatory_column_is_reported(sql, conn, cleaned):
-    """A column that came since then and must have a value keeps rows in the archive until it has a default."""
+def test_new_not_null_column_is_reported(sql, conn, cleaned):
+    """A new column that is NOT NULL keeps rows in the archive until it has a default."""
     sql("ALTER TABLE t ADD COLUMN n int; UPDATE t SET n = 1; ALTER TABLE t ALTER COLUMN n SET NOT NULL")
     with pytest.raises(Refused, match="3 archived rows"):
         list(restore(conn, 1))
@@ -219,7 +219,7 @@ def test_new_mandatory_column_is_reported(sql, conn, cleaned):
 
 
 def test_columns_in_another_order(sql, conn, cleaned):
-    """Values go back by name, wherever their columns are now (H14)."""
+    """Values are restored by column name, whatever the order of the columns (H123)."""
     sql("ALTER TABLE t RENAME COLUMN k TO old; ALTER TABLE t ADD COLUMN k int; UPDATE t SET k = old")
     sql("ALTER TABLE t DROP COLUMN old")
     list(restore(conn, 1))
@@ -227,31 +227,31 @@ def test_columns_in_another_order(sql, conn, cleaned):
 
 
 def test_renamed_table_is_found(sql, conn, dump, cleaned):
-    """A table that was renamed or moved to another schema is the same table."""
+    """A table that was renamed or moved to another schema is still found."""
     sql("CREATE SCHEMA s; ALTER TABLE t RENAME TO u; ALTER TABLE u SET SCHEMA s")
     list(restore(conn, 1))
     assert cleaned == dump("s", "u")
 
 
-@pytest.mark.parametrize("again", ["SELECT 1", "CREATE TABLE t (id int PRIMARY KEY, k int, v text)"])
-def test_dropped_table_is_an_error(sql, conn, cleaned, again):
-    """Where the table was dropped, or another made under its name, the error says where the rows are."""
-    sql(f"DROP TABLE t; {again}")
+@pytest.mark.parametrize("replacement", ["SELECT 1", "CREATE TABLE t (id int PRIMARY KEY, k int, v text)"])
+def test_dropped_table_is_an_error(sql, conn, cleaned, replacement):
+    """If the table was dropped or replaced by another of its name, the error says where the archived rows are."""
+    sql(f"DROP TABLE t; {replacement}")
     with pytest.raises(DupeAuditError, match="archive_1"):
         list(restore(conn, 1))
     assert len(problems(sql)) == 3
 
 
 def test_purged_run_is_an_error(sql, conn, cleaned):
-    """A run that was purged cannot be restored, and says since when."""
+    """A purged run cannot be restored, and the error says when it was purged."""
     ledger.purge(conn, 1)
     assert sql("SELECT to_regclass('dupe_audit.archive_1')::text") == [(None,)]
     with pytest.raises(DupeAuditError, match="purged at"):
         list(restore(conn, 1))
 
 
-def test_ledger_of_an_earlier_version_is_not_taken_for_none(sql, conn, dump, cleaned):
-    """A ledger from before children could follow is refused with what brings it up to date, and then it restores."""
+def test_ledger_of_an_earlier_version(sql, conn, dump, cleaned):
+    """A ledger of an earlier version is refused with the SQL that updates it, and then the restore works."""
     sql("DROP TABLE dupe_audit.child; ALTER TABLE dupe_audit.run DROP COLUMN on_reference")
     with pytest.raises(DupeAuditError, match="earlier version") as refusal:
         list(restore(conn, 1))
@@ -261,7 +261,7 @@ def test_ledger_of_an_earlier_version_is_not_taken_for_none(sql, conn, dump, cle
 
 
 def test_lost_archive_is_refused_h142(sql, conn, cleaned):
-    """An archive that somebody dropped is missed, not taken for an empty one."""
+    """An archive that was dropped is reported as missing, not treated as empty."""
     sql("DROP TABLE dupe_audit.archive_1")
     with pytest.raises(Refused, match="archive-missing"):
         list(restore(conn, 1))
@@ -270,19 +270,19 @@ def test_lost_archive_is_refused_h142(sql, conn, cleaned):
 
 @pytest.mark.parametrize("action", [lambda conn: list(restore(conn, 7)), lambda conn: ledger.purge(conn, 7)])
 def test_unknown_run_is_an_error(conn, cleaned, action):
-    """A run that the ledger does not have is an error that tells where to look."""
+    """A run that is not in the ledger is an error that names it."""
     with pytest.raises(DupeAuditError, match="no run 7"):
         action(conn)
 
 
 def test_database_without_a_ledger(conn):
-    """Where nothing was ever cleaned there is nothing to restore."""
+    """In a database without a ledger there is nothing to restore."""
     with pytest.raises(DupeAuditError, match="no run 1"):
         list(restore(conn, 1))
 
 
-def test_locked_table_is_an_error_with_a_name(sql, conn, psycopg_connect, dump, cleaned):
-    """A table that somebody holds exclusively is tried for a while; the error names who."""
+def test_locked_table_names_the_holder(sql, conn, psycopg_connect, dump, cleaned):
+    """A restore retries a table that another session has locked, then gives up and names that session."""
     other = psycopg_connect()
     other.execute("LOCK t")
     signal.alarm(5)
@@ -294,7 +294,7 @@ def test_locked_table_is_an_error_with_a_name(sql, conn, psycopg_connect, dump, 
 
 
 def test_restore_waits_for_a_cleanup(sql, conn, connect):
-    """A cleanup and a restore of one table do not run at once."""
+    """A cleanup and a restore of the same table do not run at the same time."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 4) AS i")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=1))
     next(batches)
@@ -318,7 +318,7 @@ def test_table_renamed_while_a_restore_waits(sql, conn, connect, cleaned, dump, 
 
 
 def test_half_done_cleanup_can_be_undone_h141(sql, conn, dump):
-    """A run that stopped half way is restored as it is (H141)."""
+    """A run that stopped half-way can be restored (H141)."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 4) AS i")
     before = dump("t")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=1))
@@ -329,15 +329,15 @@ def test_half_done_cleanup_can_be_undone_h141(sql, conn, dump):
 
 
 @pytest.mark.parametrize("end", [lambda conn: list(restore(conn, 1)), lambda conn: ledger.purge(conn, 1)])
-def test_list_of_a_killed_cleanup_goes(sql, conn, cleaned, end):
-    """The list that a killed cleanup left behind does not outlive its run."""
+def test_list_of_a_killed_cleanup_is_dropped(sql, conn, cleaned, end):
+    """A restore or a purge drops the list that a killed cleanup left behind."""
     sql("CREATE TABLE dupe_audit.stage_1 (n bigint)")
     end(conn)
     assert sql("SELECT to_regclass('dupe_audit.stage_1')") == [(None,)]
 
 
 def test_sequences_are_left_alone_h146(sql, conn, dump):
-    """A restore gives rows their own identity values and takes none from the sequence (H146)."""
+    """A restore keeps the rows' identity values and takes none from the sequence (H146)."""
     sql("CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k int)")
     sql("INSERT INTO t (k) VALUES (7), (7), (7)")
     list(cleanup(conn, KEY, CleanupRule()))
@@ -358,7 +358,7 @@ def test_sequences_are_left_alone_h146(sql, conn, dump):
     ids=lambda settings: "=".join(*settings.items()),
 )
 def test_defaults_of_the_role_change_nothing(sql, connect, dump, settings):
-    """What a role, a database or a URL sets does not change what comes back."""
+    """Settings of a role, a database or a URL do not change what is restored."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, f float8, d date)")
     sql("INSERT INTO t SELECT i, 7, 0.1 + 0.2, '2024-01-13' FROM generate_series(1, 3000) AS i")
     before = dump("t")

@@ -1,4 +1,4 @@
-"""What `make statements` prints is what the steps send, and PostgreSQL's own parser reads it."""
+"""`make statements` prints exactly what the steps send, and PostgreSQL's own parser accepts it."""
 
 import re
 
@@ -18,7 +18,7 @@ def recorder(database_url) -> Recorder:
 
 
 def problem(statement: Statement) -> str | None:
-    """Return why a printed statement could not be sent; None if it could."""
+    """Return why a printed statement could not be sent, or None if it could."""
     if holes := HOLE.findall(QUOTED.sub("", statement.text)):
         return f"{statement.name}: unfilled {holes}"
     try:

@@ -1,4 +1,4 @@
-"""Success is claimed only from the catalog, a count without indexes, and sums that agree."""
+"""Verify reports success only from the catalog, a count without indexes, and sums that agree."""
 
 import pytest
 
@@ -13,7 +13,7 @@ KEY = UniqueKey(table="t", columns=("k",), name="uq")
 
 @pytest.fixture
 def enforced(sql, conn):
-    """A table that was cleaned of two rows, with its constraint."""
+    """Create a table, archive two of its rows, and create its constraint."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7), (4, 8)")
     list(cleanup(conn, KEY, CleanupRule()))
     enforce(conn, KEY, BuildRule())
@@ -26,7 +26,7 @@ def ids(report):
 
 @pytest.fixture
 def corrupt(sql):
-    """Return what plants a duplicate that the index does not know (H43)."""
+    """Return a function that inserts a duplicate that the index does not contain (H43)."""
 
     def plant(index):
         sql(f"UPDATE pg_index SET indisready = false WHERE indexrelid = '{index}'::regclass")
@@ -36,8 +36,8 @@ def corrupt(sql):
     return plant
 
 
-def test_proof_with_amcheck(sql, conn, enforced):
-    """What is enforced and true is ok, with the facts to prove it."""
+def test_success_with_amcheck(sql, conn, enforced):
+    """An enforced key is verified without findings, and the report has the facts that prove it."""
     if not sql("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'"):
         pytest.skip("the server has no amcheck")
     report = verify(conn, KEY)
@@ -48,28 +48,28 @@ def test_proof_with_amcheck(sql, conn, enforced):
     assert (report.run.rows_before, report.run.archived, report.run.restored) == (4, 2, 0)
 
 
-def test_proof_without_amcheck(sql, conn, enforced):
-    """Without the extension the rest is still proven, and the report says what was not looked at."""
+def test_success_without_amcheck(sql, conn, enforced):
+    """Without amcheck everything else is still verified, and the report says what was not checked."""
     sql("DROP EXTENSION IF EXISTS amcheck")
     report = verify(conn, KEY)
     assert (report.ok, ids(report)) == (True, ["amcheck-missing"])
 
 
 def test_missing_table(conn):
-    """A table that is not there is a finding."""
+    """A table that does not exist is a finding."""
     report = verify(conn, KEY)
     assert (report.ok, ids(report)) == (False, ["table-missing"])
 
 
 def test_missing_constraint(sql, conn, enforced):
-    """A constraint that somebody dropped is missed."""
+    """A constraint that was dropped is reported as missing."""
     sql("ALTER TABLE t DROP CONSTRAINT uq")
     report = verify(conn, KEY)
     assert (report.ok, ids(report)) == (False, ["constraint-missing"])
 
 
 def test_index_without_constraint(sql, conn, enforced):
-    """A unique index of the name is not yet the constraint."""
+    """A unique index of the right name does not count as the constraint."""
     sql("ALTER TABLE t DROP CONSTRAINT uq; CREATE UNIQUE INDEX uq ON t (k)")
     assert "constraint-missing" in ids(verify(conn, KEY))
 
@@ -83,23 +83,23 @@ def test_invalid_index_h177(sql, conn, enforced):
 
 @pytest.mark.parametrize("form", ["UNIQUE (id)", "UNIQUE (k, id)", "UNIQUE (k) INCLUDE (id)", "UNIQUE (k) DEFERRABLE"])
 def test_wrong_definition(sql, conn, enforced, form):
-    """A constraint of the name that says something else is not the one that was asked for."""
+    """A constraint of the right name but another definition is reported."""
     sql(f"ALTER TABLE t DROP CONSTRAINT uq; ALTER TABLE t ADD CONSTRAINT uq {form}")
     report = verify(conn, KEY)
     assert not report.ok
     assert "wrong-definition" in ids(report)
 
 
-def test_duplicates_in_spite_of_an_index_h43(conn, enforced, corrupt):
-    """The count trusts no index, so a corrupt one hides nothing (H43)."""
+def test_duplicates_behind_a_corrupt_index_h43(conn, enforced, corrupt):
+    """The count uses no index, so a corrupt index hides nothing (H43)."""
     corrupt("uq")
     report = verify(conn, KEY)
     assert (report.ok, report.extras) == (False, 1)
     assert "duplicates-remain" in ids(report)
 
 
-def test_corrupt_index_is_seen_by_amcheck(sql, conn, enforced, corrupt):
-    """Where amcheck is installed, it names the index that lacks a row."""
+def test_corrupt_index_is_reported_by_amcheck(sql, conn, enforced, corrupt):
+    """If amcheck is installed, an index that lacks a row is reported."""
     if not sql("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'"):
         pytest.skip("the server has no amcheck")
     corrupt("uq")
@@ -116,7 +116,7 @@ def test_corrupt_index_is_seen_by_amcheck(sql, conn, enforced, corrupt):
     ],
 )
 def test_sums_that_do_not_agree(sql, conn, enforced, tampering):
-    """Whoever changes the ledger or an archive by hand is found out."""
+    """A manual change to the ledger or to an archive is detected."""
     sql(tampering)
     report = verify(conn, KEY)
     assert not report.ok
@@ -124,13 +124,13 @@ def test_sums_that_do_not_agree(sql, conn, enforced, tampering):
 
 
 def test_missing_archive(sql, conn, enforced):
-    """An archive that is gone though it was neither restored nor purged is missed."""
+    """An archive that is missing although its run was neither restored nor purged is reported."""
     sql("DROP TABLE dupe_audit.archive_1")
     assert "archive-missing" in ids(verify(conn, KEY))
 
 
 def test_unfinished_run(sql, conn):
-    """A run that stopped half way is told."""
+    """A run that stopped half-way is reported as unfinished."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=1))
     next(batches)
@@ -140,22 +140,22 @@ def test_unfinished_run(sql, conn):
     assert {"constraint-missing", "duplicates-remain", "run-unfinished"} <= set(ids(report))
 
 
-def test_restored_run_adds_up(sql, conn, enforced):
-    """After a restore the sums agree as well."""
+def test_sums_agree_after_a_restore(sql, conn, enforced):
+    """The sums still agree after a restore."""
     sql("ALTER TABLE t DROP CONSTRAINT uq")
     list(restore(conn, 1))
     assert "ledger-mismatch" not in ids(verify(conn, KEY))
 
 
-def test_nulls_count_as_the_constraint_counts_them(sql, conn):
-    """Two NULLs are no duplicates of one another unless the key says so."""
+def test_nulls_count_as_in_the_constraint(sql, conn):
+    """Two NULLs are not duplicates of each other unless the key says so."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, NULL), (2, NULL)")
     enforce(conn, KEY, BuildRule())
     assert verify(conn, KEY).extras == 0
 
 
-def test_locked_table_is_not_waited_for(conn, enforced, psycopg_connect):
-    """A table that somebody holds exclusively does not keep the proof waiting for ever."""
+def test_wait_for_a_locked_table_is_limited(conn, enforced, psycopg_connect):
+    """Verify does not wait for ever for a table that another session has locked."""
     other = psycopg_connect()
     other.execute("LOCK t")
     conn.exec_driver_sql("SET statement_timeout = '9s'")
@@ -163,8 +163,8 @@ def test_locked_table_is_not_waited_for(conn, enforced, psycopg_connect):
         verify(conn, KEY)
 
 
-def test_constraint_on_a_table_that_was_clean(sql, conn):
-    """Where nothing had to be archived the proof is as good, once the constraint is there."""
+def test_table_that_needed_no_cleanup(sql, conn):
+    """The constraint of a table that needed no cleanup is verified as well."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 1), (2, 2)")
     enforce(conn, KEY, BuildRule())
     assert [f.id for f in verify(conn, KEY).findings if f.severity == "error"] == []

@@ -1,4 +1,4 @@
-"""The list of commands is true, and costs no heavy import."""
+"""The list of commands is complete, and showing it imports no heavy package."""
 
 import os
 import subprocess
@@ -19,22 +19,22 @@ SHARED = {"__init__", "__main__", "group", "options", "progress"}
 
 
 def imported(script: str, **variables: str) -> tuple[set[str], str]:
-    """Run a script in a fresh interpreter; return the heavy packages that it has imported, and its output."""
+    """Run a script in a fresh interpreter; return the heavy packages that it imported, and its output."""
     report = f"atexit.register(lambda: print(*({HEAVY!r} & sys.modules.keys()), file=sys.stderr))"
     command = [sys.executable, "-c", f"import atexit, sys; {report}; {script}"]
-    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
-    return set(done.stderr.split()) & HEAVY, done.stdout
+    completed = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False)
+    return set(completed.stderr.split()) & HEAVY, completed.stdout
 
 
 def test_every_module_is_a_command():
-    """Each module of the folder is a command or shared by commands, and each command has its module."""
+    """Each module of the folder is a command or is shared by commands, and each command has a module."""
     modules = {path.stem for path in Path(dupe_audit.cli.__file__).parent.glob("*.py")}
     assert modules - SHARED == set(COMMANDS) == set(main.commands)
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_short_help_is_that_of_the_command(name):
-    """The help of the group says of each command what its own help begins with."""
+    """The help of the group shows each command's own short help."""
     command = main.commands[name].load()
     assert name == command.name
     assert COMMANDS[name] == command.get_short_help_str(limit=1000)
@@ -42,11 +42,11 @@ def test_short_help_is_that_of_the_command(name):
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_help_of_a_command_is_its_own(name):
-    """The help of a command has its options, under the name that was typed."""
-    done = CliRunner().invoke(main, [name, "--help"], prog_name="dupe-audit")
-    assert 0 == done.exit_code
-    assert done.output.startswith(f"Usage: dupe-audit {name} [OPTIONS]")
-    assert f"Example: dupe-audit {name}" in done.output
+    """The help of a command shows its own options, under the name that was typed."""
+    result = CliRunner().invoke(main, [name, "--help"], prog_name="dupe-audit")
+    assert 0 == result.exit_code
+    assert result.output.startswith(f"Usage: dupe-audit {name} [OPTIONS]")
+    assert f"Example: dupe-audit {name}" in result.output
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version", "no-such-command"])
@@ -56,7 +56,7 @@ def test_listing_the_commands_imports_nothing_heavy(argument):
 
 
 def test_completion_of_commands_imports_nothing_heavy():
-    """The shell completes the names of commands, with their short help, as fast as it prints them."""
+    """The shell completes the names of commands, with their short help, without a heavy import."""
     packages, output = imported(
         "from dupe_audit.cli import main; main(prog_name='dupe-audit')",
         _DUPE_AUDIT_COMPLETE="zsh_complete",
@@ -68,7 +68,7 @@ def test_completion_of_commands_imports_nothing_heavy():
 
 
 def test_completion_of_options_is_that_of_the_command():
-    """Behind a command the shell completes the command's own options."""
+    """After the name of a command, the shell completes that command's own options."""
     _, output = imported(
         "from dupe_audit.cli import main; main(prog_name='dupe-audit')",
         _DUPE_AUDIT_COMPLETE="zsh_complete",
@@ -79,7 +79,7 @@ def test_completion_of_options_is_that_of_the_command():
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    """The public names of the package are facts, which need the standard library alone."""
+    """Importing the package needs only the standard library."""
     assert set() == imported("import dupe_audit")[0]
 
 

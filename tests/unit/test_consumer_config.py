@@ -199,7 +199,7 @@ def test_a_file_is_read_without_the_extra(load, monkeypatch):
 def test_secrets_are_not_in_errors(load):
     """An error about a variable does not contain its value."""
     with pytest.raises(WrongUsage) as caught:
-        load(FILE.replace('"g"', '"g"\nstart = "${SECRET}"'), SECRET="hunter2")  # noqa: S106 - that is what is tested
+        load(FILE.replace('"g"', '"g"\nstart = "${SECRET}"'), SECRET="hunter2")  # noqa: S106 - the value that must not appear
     assert "hunter2" not in str(caught.value)
 
 
@@ -209,8 +209,8 @@ def test_a_missing_file(tmp_path):
         read(tmp_path / "none.toml", {})
 
 
-def test_what_each_client_gets(load):
-    """Whatever is passed through, the consumer commits nothing by itself, and the producer waits for all replicas."""
+def test_settings_of_each_client(load):
+    """Whatever is passed on, the consumer commits nothing by itself, and the producer waits for all replicas."""
     config = load(f'{FILE}[kafka.librdkafka]\n"session.timeout.ms" = 6000\n"ssl.ca.location" = "/ca"\n')
     consumer = librdkafka.consumer_settings(config.kafka)
     producer = librdkafka.producer_settings(config.kafka, config.dlq)

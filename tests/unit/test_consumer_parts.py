@@ -88,7 +88,7 @@ def test_events_of_lost_partitions_are_dropped():
     assert ([(1,)], [], {("t", 0): 9}, 1) == (events.rows(), events.rejected(), events.offsets(), events.skipped)
 
 
-def test_outcomes_meet_their_messages():
+def test_outcomes_are_assigned_to_their_messages():
     """The writer's outcomes are assigned, in order, to the messages that became rows."""
     events = batch(message(0, 1, b"bad"), message(0, 2, b'{"x":1}'), message(0, 3, b'{"x":2}'))
     events.record([Outcome(kind="inserted"), Outcome(kind="rejected", sqlstate="23514", reason="check")])

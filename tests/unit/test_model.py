@@ -1,4 +1,4 @@
-"""Facts refuse what can never work, and say so."""
+"""Keys and rules that can never work are refused with a reason."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, VerifyReport, mi
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("arguments", "message"),
     [
         ({"table": ""}, "table name"),
         ({"table": "a\x00b"}, "table name"),
@@ -28,25 +28,25 @@ from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, VerifyReport, mi
         ({"initially": "DEFERRED"}, "deferrable=True"),
     ],
 )
-def test_wrong_keys_are_refused(wrong, message):
-    """A key that PostgreSQL could not hold, or not as it was written, is a usage error."""
+def test_wrong_keys_are_refused(arguments, message):
+    """A key that PostgreSQL could not store, or not as it is written, is a usage error."""
     with pytest.raises(WrongUsage, match=message):
-        UniqueKey(**({"table": "t", "columns": ("k",)} | wrong))
+        UniqueKey(**({"table": "t", "columns": ("k",)} | arguments))
 
 
-def test_longest_name_is_taken():
-    """Sixty-three bytes are a name, whatever they are."""
+def test_longest_name_is_accepted():
+    """A name of 63 bytes is accepted, whatever its characters are."""
     assert UniqueKey(table="é" * 31, columns=("x" * 63,)).table == "é" * 31
 
 
-def test_key_reads_as_people_write_it():
-    """A key names its table, with the schema if there is one, and its columns."""
+def test_key_as_text():
+    """A key is printed with its table, its schema if it has one, and its columns."""
     assert str(UniqueKey(table="t", columns=("a", "b"))) == "t (a, b)"
     assert str(UniqueKey(schema="s", table="t", columns=("a",))) == "s.t (a)"
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("arguments", "message"),
     [
         ({"keep": "newest"}, "first, last"),
         ({"divergent": "merge"}, "refuse, archive"),
@@ -59,14 +59,14 @@ def test_key_reads_as_people_write_it():
         ({"max_replica_lag": 0}, "max_replica_lag"),
     ],
 )
-def test_wrong_cleanup_rules_are_refused(wrong, message):
-    """A rule that cannot be followed is a usage error that names what can."""
+def test_wrong_cleanup_rules_are_refused(arguments, message):
+    """A rule that cannot be followed is a usage error that says what is allowed."""
     with pytest.raises(WrongUsage, match=message):
-        CleanupRule(**wrong)
+        CleanupRule(**arguments)
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("arguments", "message"),
     [
         ({"build_attempts": 0}, "build_attempts"),
         ({"lock_timeout": "0"}, "lock_timeout"),
@@ -77,10 +77,10 @@ def test_wrong_cleanup_rules_are_refused(wrong, message):
         ({"give_up_after": "5 parsecs"}, "not a valid duration"),
     ],
 )
-def test_wrong_build_rules_are_refused_h76(wrong, message):
-    """No rule waits for ever."""
+def test_wrong_build_rules_are_refused_h76(arguments, message):
+    """A build rule without a valid limit is refused, so that no build waits for ever."""
     with pytest.raises(WrongUsage, match=message):
-        BuildRule(**wrong)
+        BuildRule(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -98,27 +98,27 @@ def test_wrong_build_rules_are_refused_h76(wrong, message):
     ],
 )
 def test_durations(text, number):
-    """Durations are written as PostgreSQL writes them; a bare number is milliseconds."""
+    """Durations are written as in PostgreSQL, and a bare number is milliseconds."""
     assert number == milliseconds(text)
 
 
 @pytest.mark.parametrize("text", ["", "s", "1 week", "1e999s", "nan", "infs", "1,5s"])
-def test_no_durations(text):
+def test_invalid_durations(text):
     """A value that is not a valid duration is refused with an example."""
     with pytest.raises(WrongUsage, match="500ms"):
         milliseconds(text)
 
 
 @pytest.mark.parametrize("fact", [UniqueKey(table="t", columns=("k",)), CleanupRule(), BuildRule()])
-def test_facts_do_not_change(fact):
-    """A fact cannot be changed after it was reported."""
+def test_facts_are_immutable(fact):
+    """A fact cannot be changed after it is created."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(fact, dataclasses.fields(fact)[0].name, "other")
 
 
 @pytest.mark.parametrize(("severity", "ok"), [("error", False), ("warning", True), ("info", True)])
-def test_proof_is_ok_without_errors(severity, ok):
-    """Warnings do not contradict the claim, errors do."""
+def test_report_is_ok_without_errors(severity, ok):
+    """A report with warnings is ok, but a report with errors is not."""
     finding = Finding(id="x", severity=severity, message="m", help="h")
     key = UniqueKey(table="t", columns=("k",))
     assert ok == VerifyReport(key=key, index=None, extras=0, run=None, findings=(finding,)).ok

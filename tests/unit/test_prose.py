@@ -1,4 +1,4 @@
-"""What the tests and the statements say about themselves."""
+"""Tests and SQL statements describe themselves."""
 
 import ast
 import re
@@ -9,13 +9,13 @@ HEADER = re.compile(r"-- Purpose: \S.*\n-- Lock: \S.*\n-- Again: \S.*\n")
 
 
 def is_one_sentence(docstring: str | None) -> bool:
-    """Tell whether a docstring is one sentence, on as many lines as it needs."""
+    """Return whether a docstring is one sentence, on as many lines as it needs."""
     text = " ".join((docstring or "").split())
     return text.endswith(".") and not re.search(r"[.!?] [A-Z]", text)
 
 
-def test_every_test_says_in_one_sentence_what_it_is_about():
-    """A failing test's docstring is one sentence that says which promise is broken."""
+def test_every_test_has_a_docstring_of_one_sentence():
+    """The docstring of each test is one sentence, so that a failing test says which promise is broken."""
     silent = [
         f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
         for path in sorted((ROOT / "tests").rglob("test_*.py"))
@@ -27,6 +27,6 @@ def test_every_test_says_in_one_sentence_what_it_is_about():
 
 
 def test_every_statement_says_what_it_locks():
-    """A .sql file begins with its purpose, the lock it takes and whether it is safe to run again."""
+    """Each .sql file begins with its purpose, the lock it takes, and whether it is safe to execute it again."""
     statements = sorted((ROOT / "src" / "dupe_audit" / "statements").rglob("*.sql"))
     assert [path.name for path in statements if not HEADER.match(path.read_text())] == []

@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Sizes and text as they are printed."""
 
 import pytest
 
@@ -14,5 +14,5 @@ def test_sizes(count, text):
 
 
 def test_text_cannot_control_the_terminal():
-    """Control characters and halves of surrogate pairs are replaced."""
+    """Control characters and lone surrogates are replaced."""
     assert "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}" == plain("a\x1b[2J\ud800")

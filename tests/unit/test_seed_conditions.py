@@ -1,4 +1,4 @@
-"""Conditions are split, and regular expressions matched, by their text alone."""
+"""Conditions and regular expressions are understood from their text alone."""
 
 import re
 
@@ -63,7 +63,7 @@ def test_literals():
     ],
 )
 def test_regular_expressions(pattern, size):
-    """The formula for a regular expression gives as many texts as its positions allow, and they match."""
+    """The formula for a regular expression generates as many texts as its positions allow, and they match."""
     formula = matching(pattern)
     assert formula
     assert size == formula.size
@@ -75,5 +75,5 @@ def test_regular_expressions(pattern, size):
 
 @pytest.mark.parametrize("pattern", [r"^(a)\1$", "^(?=x)y$", "^[a", "", "a{1000}"])
 def test_expressions_that_are_too_complex(pattern):
-    """No formula is made for an expression that is more than a sequence of positions."""
+    """An expression that is more than a sequence of positions has no formula."""
     assert matching(pattern) is None

@@ -1,4 +1,4 @@
-"""One table says what an error of the server means for the rows."""
+"""The SQLSTATE of an error decides what happens to the rows."""
 
 import psycopg
 import pytest
@@ -53,7 +53,7 @@ def error(sqlstate: str | None) -> psycopg.Error:
     ],
 )
 def test_class_of_an_error(sqlstate, expected):
-    """Each SQLSTATE belongs to one class of errors, which says what to do next."""
+    """Each SQLSTATE belongs to one class of errors, which decides what to do next."""
     assert expected is classify(error(sqlstate))
 
 
@@ -66,7 +66,7 @@ def test_errors_that_never_reached_the_server():
 
 
 def test_the_table_has_no_dead_entry():
-    """No entry is hidden by another, and each names a SQLSTATE or a class of them that PostgreSQL has."""
+    """No entry is hidden by another, and each is a SQLSTATE or a class of SQLSTATEs that PostgreSQL has."""
     whole = {code for code in CLASSES if len(code) == 5}
     assert all(psycopg.errors.lookup(code) for code in whole)
     assert {code for code in CLASSES if len(code) == 2} == CLASSES.keys() - whole
@@ -85,7 +85,7 @@ def test_the_table_has_no_dead_entry():
         ("23514", 'violates check constraint "positive"', 'violates check constraint "positive"'),
     ],
 )
-def test_a_reason_holds_no_value(code, text, expected):
-    """A reason says what is wrong with a row and never what is in it."""
+def test_a_reason_contains_no_value(code, text, expected):
+    """A reason says what is wrong with a row, but contains none of its values."""
     error_type = psycopg.errors.lookup(code)
     assert expected == safe_reason(error_type(text))

@@ -1,4 +1,4 @@
-"""What a look saw, in figures and in words."""
+"""The state of a run as watch prints it."""
 
 import io
 
@@ -36,31 +36,32 @@ ACTIVITY = Activity(
 
 
 def drawn(view: View) -> str:
+    """Return the live view as text."""
     page = io.StringIO()
     Console(file=page, width=140).print(render_watch.live(view))
     return page.getvalue()
 
 
-def test_a_line_says_everything():
-    """One line has the run, the table, the phase, the figures, the time left, and who blocks."""
+def test_a_line_has_all_facts():
+    """One line has the run, the table, the phase, the figures, the time left, and the blockers."""
     assert (
         "run 7 public.orders: cleaning; 25 of 100 extras archived, 5 per second, about 15 s left in this phase; "
         "waiting for pid 4711 (report, idle in transaction, open for 95 s, AccessShareLock)"
     ) == render_watch.line(ACTIVITY)
 
 
-def test_the_live_view_says_the_same():
-    """A terminal gets the same facts, with a bar and a share."""
+def test_the_live_view_has_the_same_facts():
+    """A terminal gets the same facts, with a bar and a percentage."""
     page = drawn(View(at="2026-01-01 10:20:30+00", ledger=True, working=(ACTIVITY,)))
     for part in ("run 7, public.orders (customer_id, placed_at)", "cleaning", "25 %", "━", "pid 4711", "10:20:30"):
         assert part in page
 
 
 @pytest.mark.parametrize("draw", [drawn, lambda view: "".join(render_watch.lines(view))])
-def test_a_name_cannot_command_the_terminal(draw):
-    """An application's name cannot control the terminal, neither by escapes nor by markup."""
-    rude = Blocker(pid=1, name="\x1b[2J[bold]x", state="active", seconds=None)
-    activity = Activity(schema="s", table="t", phase="building", waiting=True, blockers=(rude,))
+def test_a_name_cannot_control_the_terminal(draw):
+    """An application's name cannot control the terminal through escape sequences or markup."""
+    hostile = Blocker(pid=1, name="\x1b[2J[bold]x", state="active", seconds=None)
+    activity = Activity(schema="s", table="t", phase="building", waiting=True, blockers=(hostile,))
     page = draw(View(at="2026-01-01 10:20:30+00", ledger=True, working=(activity,)))
     assert "\x1b" not in page
     assert "[bold]x" in page
@@ -70,7 +71,7 @@ def test_a_name_cannot_command_the_terminal(draw):
     ("seconds", "text"), [(0, "1 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min")]
 )
 def test_durations(seconds, text):
-    """Durations are printed as people read them."""
+    """Durations are printed in seconds, or in the two largest units."""
     assert text == render_watch.duration(seconds)
 
 
@@ -84,13 +85,13 @@ def test_durations(seconds, text):
         (Progress(done=5, total=4, unit="rows", rate=1.0), 0.0),
     ],
 )
-def test_no_time_left_is_shown_without_a_basis(progress, eta):
-    """The time left follows from the present speed, and is unknown without one."""
+def test_no_time_left_is_shown_without_a_speed(progress, eta):
+    """The time left is derived from the current speed, and is unknown without one."""
     assert eta == progress.eta
 
 
 def test_the_speed_of_a_build_is_that_of_the_last_minute():
-    """The speed counts from the oldest look within the memory, per phase, and a new build starts from zero."""
+    """The speed is measured per phase from the oldest look in memory, and a new build starts from zero."""
     memory, step = Memory(seconds=60), "building index: scanning table"
 
     def rate(done, now, step=step):

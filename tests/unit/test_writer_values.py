@@ -44,11 +44,11 @@ def converted(value, base="text"):
         ("2030-01-31T12:00:00.1234567Z", "timestamptz", "2030-01-31T12:00:00.1234567Z"),
         ("2030-01-31 12:00:00,5+05:30", "timestamptz", "2030-01-31 12:00:00,5+05:30"),
         (dt.datetime(2030, 1, 31, tzinfo=UTC), "timestamptz", "2030-01-31T00:00:00+00:00"),
-        (dt.datetime(2030, 1, 31), "timestamp", "2030-01-31T00:00:00"),  # noqa: DTZ001 - that is the point
+        (dt.datetime(2030, 1, 31), "timestamp", "2030-01-31T00:00:00"),  # noqa: DTZ001 - without a time zone on purpose
         ("2030-01-31T12:00", "timestamp", "2030-01-31T12:00"),
     ],
 )
-def test_the_one_form(value, base, sent):
+def test_converted_values(value, base, sent):
     """A value is sent as text that PostgreSQL reads exactly, without losing a digit."""
     assert sent == converted(value, base)
     assert type(sent) is type(converted(value, base))
@@ -63,7 +63,7 @@ def test_the_one_form(value, base, sent):
         ({"a": "\udfff"}, "jsonb"),
         (float("nan"), "jsonb"),
         ({"a": object()}, "jsonb"),
-        (dt.datetime(2030, 1, 31), "timestamptz"),  # noqa: DTZ001 - that is the point
+        (dt.datetime(2030, 1, 31), "timestamptz"),  # noqa: DTZ001 - without a time zone on purpose
         (dt.datetime(2030, 1, 31, tzinfo=UTC), "timestamp"),
         ("2030-01-31T12:00:00", "timestamptz"),
         ("2030-01-31T12:00:00Z", "timestamp"),
@@ -75,7 +75,7 @@ def test_the_one_form(value, base, sent):
     ],
 )
 def test_invalid_values(value, base):
-    """A value that could not be stored, or would mean another time at each delivery, is rejected and not quoted."""
+    """A value that cannot be stored, or whose meaning depends on when it is delivered, is rejected and not quoted."""
     with pytest.raises(InvalidRow) as error:
         converted(value, base)
     assert "2030" not in str(error.value).replace("2030-01-31T12:00:00.000000", "")
