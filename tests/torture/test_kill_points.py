@@ -38,7 +38,7 @@ CHILDREN = """
 BATCH = 2
 
 #: where the tester has the time, every statement; else every so many, beginning with another one in each test
-STEP = 1 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 31
+STEP = 1 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 61
 
 LOST = "SELECT k FROM unnest(ARRAY[1, 2, 3, 4]) AS k EXCEPT SELECT k FROM t"
 FALSE_INDEX = """
@@ -187,13 +187,13 @@ def sweep(request, world, psycopg_connect) -> Callable[..., None]:
         prepare()
         undisturbed = Kill(killer)
         expected = kill(undisturbed, work, resume, outcome)
-        for n in range(first, len(undisturbed.seen) + 1, STEP):
+        for n in range(first, len(undisturbed.statements) + 1, STEP):
             prepare()
             point = Kill(killer, moment, n)
             ended = kill(point, work, resume, outcome)
             assert point.happened
             assert expected == ended, point
-        print(f"{len(undisturbed.seen)} kill points, every {STEP}. from {first}")  # noqa: T201 - pytest -rP shows it
+        print(f"{len(undisturbed.statements)} kill points, every {STEP}. from {first}")  # noqa: T201 - pytest -rP shows it
 
     return run
 
@@ -231,7 +231,7 @@ def test_killed_upgrade_is_undone(world, sweep, moment):
     sweep(moment, world.make, world.upgrade, world.downgrade, left)
 
 
-def test_connection_lost_at_the_very_end_is_told(world, psycopg_connect):
+def test_connection_lost_at_the_very_end_is_reported(world, psycopg_connect):
     """A directive whose connection goes when its work is done ends with a plain sentence, not with a traceback."""
 
     def archive() -> None:
@@ -241,6 +241,6 @@ def test_connection_lost_at_the_very_end_is_told(world, psycopg_connect):
 
     with armed(world.engine, Kill(psycopg_connect(autocommit=True))) as undisturbed:
         archive()
-    last = Kill(undisturbed.killer, "before", len(undisturbed.seen))
+    last = Kill(undisturbed.killer, "before", len(undisturbed.statements))
     with armed(world.engine, last), pytest.raises(CommandError, match="lost its connection"):
         archive()
