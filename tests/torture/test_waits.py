@@ -156,7 +156,7 @@ def queue(psycopg_connect) -> Queue:
 
 @pytest.fixture
 def held(psycopg_connect) -> Callable[..., Any]:
-    """Hold a lock on the table in another session until that session rolls back or the block ends; gives the session."""
+    """Hold a lock on the table in another session until the block ends or the session, which it gives, rolls back."""
 
     @contextmanager
     def hold(lock: str) -> Iterator[psycopg.Connection]:
