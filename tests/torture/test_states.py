@@ -16,7 +16,7 @@ pytestmark = pytest.mark.torture
 
 THOROUGH = bool(os.environ.get("DUPE_AUDIT_TEST_THOROUGH"))
 PROFILE = settings(
-    max_examples=1000 if THOROUGH else 20,
+    max_examples=1000 if THOROUGH else 14,
     stateful_step_count=40 if THOROUGH else 20,
     derandomize=not THOROUGH,
     print_blob=True,
@@ -26,15 +26,20 @@ PROFILE = settings(
     suppress_health_check=list(HealthCheck),
 )
 
+#: with it fourteen sequences have every rule, and a naive batch is found by one of the first; one in thirty finds it
+SEED = 5
 
-#: one example in thirty finds a batch that locks no rows; with this seed it is one of the first
-SEEDED = Cleaning if THOROUGH else seed(5)(Cleaning)
 
 #: a precaution of a statement, and the text of a careless author in its place
 NAIVE = {
     "no lock on the rows": {"lock_rows": {"FOR UPDATE OF t SKIP LOCKED": ""}},
     "no second look at the key": {"move_rows": {"{same_key}": "true", "{t_still_key}": "true"}},
 }
+
+
+def walk(machine: type[Machine], profile: settings) -> None:
+    """Walk random sequences of a machine's rules."""
+    run_state_machine_as_test(machine if THOROUGH else seed(SEED)(machine), settings=profile)
 
 
 @pytest.fixture
@@ -48,7 +53,7 @@ def bench(database_url):
 def test_any_sequence_keeps_the_promises(bench, monkeypatch):
     """No order of writes, steps, crashes, schema changes and downgrades loses a row, a key's last row, or the truth."""
     monkeypatch.setattr(Machine, "bench", bench, raising=False)
-    run_state_machine_as_test(Machine, settings=PROFILE)
+    walk(Machine, PROFILE)
 
 
 @pytest.fixture
@@ -66,7 +71,7 @@ def careless(bench, monkeypatch):
             return text
 
         monkeypatch.setattr(dupe_audit.staging, "template", without)
-        # A row that was written since is no longer at its staged place. Later passes do not check that, so ours must not.
+        # A row that was written since is no longer at its staged place, which only the first pass checks.
         monkeypatch.setattr(dupe_audit.cleanup, "WHERE_STAGED", dupe_audit.cleanup.ANYWHERE)
 
     monkeypatch.setattr(Machine, "bench", bench, raising=False)
@@ -114,6 +119,6 @@ def test_random_sequences_find_a_naive_batch(careless):
     careless(NAIVE["no lock on the rows"])
     # If a replay differs because a lock does, Hypothesis puts the objection into an exception group.
     with pytest.raises((AssertionError, FlakyFailure)) as objection:
-        run_state_machine_as_test(SEEDED, settings=settings(PROFILE, max_examples=400))
+        walk(Cleaning, settings(PROFILE, max_examples=400))
     errors = [objection.value, *getattr(objection.value, "exceptions", ())]
     assert any("no survivor holds its key" in str(error) for error in errors)
