@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import make_url
 
 from torture.nursery import Nursery
-from torture.world import KEYS, World, fill, new_world
+from torture.world import FEW_KEYS, World, fill, new_world
 
 #: seconds for one test
 PATIENCE = 3600 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 600
@@ -66,5 +66,5 @@ def world(small_world: World) -> World:
     """A new small world in which every key exists once, and the first one twice."""
     small_world.run("DROP SCHEMA IF EXISTS dupe_audit CASCADE", "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
     with small_world.connect() as connection:
-        fill(connection, KEYS + 1)
+        fill(connection, FEW_KEYS + 1, FEW_KEYS)
     return small_world
