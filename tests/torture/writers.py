@@ -68,7 +68,7 @@ class Writers:
 
     @property
     def outcomes(self) -> Counter[str]:
-        """Results of all transactions: committed, rolled back, refused, disconnected, read, and unforeseen SQLSTATEs."""
+        """Results of all transactions: committed, rolled back, refused, disconnected, read, unforeseen SQLSTATEs."""
         return sum(self._counts, Counter())
 
     def unforeseen(self) -> dict[str, int]:
