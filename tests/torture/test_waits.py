@@ -150,7 +150,7 @@ class Queue:
 
 @pytest.fixture
 def queue(psycopg_connect) -> Queue:
-    """The observer of who waits for whom."""
+    """An observer of the locks."""
     return Queue(psycopg_connect(autocommit=True))
 
 
@@ -184,7 +184,7 @@ class Statement:
 
 @pytest.fixture
 def application(psycopg_connect) -> Callable[[Step], Any]:
-    """Execute statements every few milliseconds beside the block, each in a session of its own; gives them by text."""
+    """Execute statements every few milliseconds beside the block, each in its own session; gives them by text."""
 
     @contextmanager
     def run(step: Step) -> Iterator[dict[str, Statement]]:

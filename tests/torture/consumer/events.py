@@ -69,7 +69,7 @@ def spell(content: Content, random: Random) -> bytes:
     if duration is not None or random.random() < 0.5:
         event["duration_ms"] = duration
     if random.random() < 0.1:
-        event["a field that nobody asked for"] = {"correlation_id": "other"}
+        event["an unknown field"] = {"correlation_id": "other"}
     return json.dumps(event, ensure_ascii=random.random() < 0.5).encode()
 
 

@@ -72,7 +72,7 @@ KINDS: dict[str, Kind] = {
     "no zone": _field("timestamp", "2031-01-01T00:00:00.123456", "bad_timestamp"),
     "seconds since 1970": _field("timestamp", 1_924_992_000, "wrong_type"),
     "a word for a time": _field("timestamp", "now", "bad_timestamp"),
-    "a month of its own": _field("timestamp", "2031-13-01T00:00:00Z", "bad_timestamp"),
+    "a thirteenth month": _field("timestamp", "2031-13-01T00:00:00Z", "bad_timestamp"),
     "too long a value": Kind(
         lambda event, random: json.dumps({**event, "action_details": _noise(random, 1_100_000)}).encode(),
         frozenset({"too_large"}),
