@@ -37,8 +37,8 @@ CHILDREN = """
 """
 BATCH = 2
 
-#: every statement in thorough mode; otherwise every STEP-th, and each test begins at a different one
-STEP = 1 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 61
+#: statements to die at, evenly spread, and different ones in each test; in thorough mode it is all of them
+KILLS = None if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 4
 
 LOST = "SELECT k FROM unnest(ARRAY[1, 2, 3, 4]) AS k EXCEPT SELECT k FROM t"
 FALSE_INDEX = """
@@ -166,7 +166,7 @@ def world(request, database_url, sql):
 def sweep(request, world, psycopg_connect) -> Callable[..., None]:
     """Kill *work* at one statement after the other; check the promises; then *resume*, and expect the same outcome."""
     killer = psycopg_connect(autocommit=True)
-    first = 1 + zlib.crc32(request.node.name.encode()) % STEP
+    salt = zlib.crc32(request.node.name.encode())
 
     def kill(point: Kill, work: Callable[[], None], resume: Callable[[], None], outcome: Callable[[], Any]) -> Any:
         with armed(world.engine, point), suppress(CommandError):
@@ -187,13 +187,16 @@ def sweep(request, world, psycopg_connect) -> Callable[..., None]:
         prepare()
         undisturbed = Kill(killer)
         expected = kill(undisturbed, work, resume, outcome)
-        for n in range(first, len(undisturbed.statements) + 1, STEP):
+        points = len(undisturbed.statements)
+        step = points // (KILLS or points)
+        first = 1 + salt % step
+        for n in range(first, points + 1, step):
             prepare()
             point = Kill(killer, moment, n)
             ended = kill(point, work, resume, outcome)
             assert point.happened
             assert expected == ended, point
-        print(f"{len(undisturbed.statements)} kill points, every {STEP}. from {first}")  # noqa: T201 - pytest -rP shows it
+        print(f"{points} kill points, every {step}. from {first}")  # noqa: T201 - pytest -rP shows it
 
     return run
 
