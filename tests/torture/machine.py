@@ -178,7 +178,7 @@ class Machine(RuleBasedStateMachine):
         newest = "SELECT keep IS NOT NULL FROM dupe_audit.run ORDER BY id DESC LIMIT 1"
         return bool(runs(self.bench.sql)) and self.bench.sql(newest) == [(True,)]
 
-    def _cleanup(self, give_up_after: str = "100ms") -> Iterator[Batch]:
+    def _cleanup(self, give_up_after: str = "10ms") -> Iterator[Batch]:
         return cleanup(self.bench.tool, self.key, self.rule, lock_timeout=LOCK_TIMEOUT, give_up_after=give_up_after)
 
     def _abandon(self) -> None:
@@ -262,7 +262,7 @@ class Machine(RuleBasedStateMachine):
     def _undo(self) -> None:
         drop(self.bench.tool, self.key, BUILD)
         for run in [*runs(self.bench.sql)][-1:]:
-            for _ in restore(self.bench.tool, run, batch_size=self.rule.batch_size, give_up_after="100ms"):
+            for _ in restore(self.bench.tool, run, batch_size=self.rule.batch_size, give_up_after="10ms"):
                 pass
             assert self.bench.sql(f"SELECT state FROM dupe_audit.run WHERE id = {run}") == [("restored",)]
 

@@ -26,8 +26,9 @@ PROFILE = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-#: with it fourteen sequences have every rule, and a naive batch is found by one of the first; one in thirty finds it
-SEED = 5
+#: with the first seed fourteen sequences have every rule; with the second one of the first sequences finds the naive
+#: batch, which one in thirty does
+SEEDS = {Machine: 9, Cleaning: 5}
 
 
 #: a precaution of a statement, and the text of a careless author in its place
@@ -39,7 +40,7 @@ NAIVE = {
 
 def walk(machine: type[Machine], profile: settings) -> None:
     """Walk random sequences of a machine's rules."""
-    run_state_machine_as_test(machine if THOROUGH else seed(SEED)(machine), settings=profile)
+    run_state_machine_as_test(machine if THOROUGH else seed(SEEDS[machine])(machine), settings=profile)
 
 
 @pytest.fixture
