@@ -1,4 +1,4 @@
-"""``make torture``: kill the pipeline in every phase until the goals are reached; then see that mutants are caught."""
+"""``make torture``: kill the pipeline in every phase until the goals are reached; then check that mutants fail."""
 
 import sys
 import time
@@ -18,11 +18,16 @@ from torture.world import SETTINGS, World
 
 
 @click.command()
-@click.option("--seed", type=int, help="Decides the plan of kills and the writers' choices; default: a new one.")
-@click.option("--minutes", type=float, default=20, show_default=True, help="End after so long at the latest.")
-@click.option("--kills", type=int, default=100, show_default=True, help="Goal: kills of the cleanup.")
-@click.option("--builds", type=int, default=200, show_default=True, help="Goal: builds interrupted.")
-@click.option("--bin", "bin_dir", type=click.Path(path_type=Path), help="Server programs; default: the embedded ones.")
+@click.option("--seed", type=int, help="Seed of the kills and of the writers' choices; default: random.")
+@click.option("--minutes", type=float, default=20, show_default=True, help="Longest time for the kills, in minutes.")
+@click.option("--kills", type=int, default=100, show_default=True, help="Goal: number of kills of the cleanup.")
+@click.option("--builds", type=int, default=200, show_default=True, help="Goal: number of interrupted builds.")
+@click.option(
+    "--bin",
+    "bin_dir",
+    type=click.Path(path_type=Path),
+    help="Directory of server programs; default: the embedded ones.",
+)
 def main(seed: int | None, minutes: float, kills: int, builds: int, bin_dir: Path | None) -> None:
     """Torture the pipeline, then the mutants; exit 1 on a violation, a missed mutant or a goal not reached."""
     console = Console(width=100)
@@ -44,15 +49,15 @@ def main(seed: int | None, minutes: float, kills: int, builds: int, bin_dir: Pat
             )
         for name in MUTANTS:
             tally.mutants[name] = provoke(server.url(), nursery, name, tally.seed)
-    tally.missed += [name for name, found in tally.mutants.items() if not found]
+    tally.missed += [name for name, violations in tally.mutants.items() if not violations]
     tally.seconds = time.monotonic() - began
     console.print(as_table(tally))
     for objection in tally.objections[:50]:
         console.print(str(objection), highlight=False, markup=False)
-    short = tally.cleanup_kills < kills or tally.builds_interrupted < builds
-    if short:
-        console.print(f"Not enough: {kills} kills of the cleanup and {builds} interrupted builds were asked for.")
-    sys.exit(1 if tally.objections or tally.missed or short else 0)
+    missed_goal = tally.cleanup_kills < kills or tally.builds_interrupted < builds
+    if missed_goal:
+        console.print(f"Goal not reached: {kills} kills of the cleanup and {builds} interrupted builds.")
+    sys.exit(1 if tally.objections or tally.missed or missed_goal else 0)
 
 
 if __name__ == "__main__":

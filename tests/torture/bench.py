@@ -1,4 +1,4 @@
-"""The database under the machine: the application's two sessions, the software's connection, and what is where."""
+"""The database under the machine: the application's two sessions, the software's connection, and the stored rows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,7 +8,7 @@ import psycopg
 from sqlalchemy import Connection, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
-from torture.kills import Kill, Moment, armed
+from torture.kills import Kill, Moment, armed, terminate
 from torture.promises import runs
 from torture.shadow import Row, Rows
 
@@ -18,8 +18,12 @@ COUNT = """
 """
 
 
+#: a wait for a lock that another session of the machine holds never ends by itself, so it need not be long
+LOCK_TIMEOUT = "10ms"
+
+
 class Bench:
-    """One database for many examples; ``reset`` makes it as new."""
+    """One database for many examples; ``reset`` empties it."""
 
     def __init__(self, database_url: str) -> None:
         self.engine = create_engine(database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
@@ -31,7 +35,7 @@ class Bench:
         self._tool: Connection | None = None
 
     def _session(self, *, autocommit: bool) -> psycopg.Connection:
-        return psycopg.connect(self.url, autocommit=autocommit, options="-c lock_timeout=40ms")
+        return psycopg.connect(self.url, autocommit=autocommit, options=f"-c lock_timeout={LOCK_TIMEOUT}")
 
     def close(self) -> None:
         """Close every connection."""
@@ -42,13 +46,13 @@ class Bench:
         self.engine.dispose()
 
     def reset(self, *, primary_key: bool) -> None:
-        """Begin again with an empty table and no ledger."""
+        """Start again with an empty table and no ledger."""
         self.end("rollback")
         self.sql("DROP SCHEMA IF EXISTS dupe_audit CASCADE; DROP TABLE IF EXISTS t")
         self.sql(f"CREATE TABLE t (id int {'PRIMARY KEY' if primary_key else ''}, a int, b int, v int)")
 
     def sql(self, statement: str) -> Any:
-        """Run SQL and return the rows of its last statement."""
+        """Execute SQL and return the rows of its last statement."""
         cursor = self.killer.execute(statement.encode())
         while cursor.nextset():
             pass
@@ -67,20 +71,20 @@ class Bench:
             return self.app
         if self._open is None:
             self._open = self._session(autocommit=False)
-            self._open.execute("SELECT")  # so that a write's own transaction is a savepoint in it
+            self._open.execute("SELECT")  # makes each write's own transaction a savepoint in it
         return self._open
 
     def write(self, session: str, statement: str, values: tuple[Any, ...] = ()) -> int:
-        """Return how many rows the statement wrote; none where a lock or the constraint did not let it."""
+        """Return how many rows the statement wrote: none if a lock or the constraint prevented it."""
         connection = self.session(session)
         with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.UniqueViolation), connection.transaction():
             return connection.execute(statement.encode(), values).rowcount
         return 0
 
-    def end(self, how: str) -> None:
-        """Commit or roll back the transaction that is open."""
+    def end(self, outcome: str) -> None:
+        """Commit or roll back the open transaction."""
         if self._open is not None:
-            getattr(self._open, how)()
+            getattr(self._open, outcome)()
             self._open.close()
             self._open = None
 
@@ -88,7 +92,7 @@ class Bench:
 
     @property
     def tool(self) -> Connection:
-        """The connection on which the software works; a new one where it was lost."""
+        """The connection on which the software works; a new one if the last one was lost."""
         if self._tool is None:
             self._tool = self.engine.connect()
         return self._tool
@@ -108,9 +112,13 @@ class Bench:
             yield kill
         self.lose_tool()
 
+    def terminate(self, pid: int) -> None:
+        """End a backend; return when it has released its locks."""
+        terminate(self.killer, pid)
+
     @contextmanager
     def holding_up(self, holder: str) -> Iterator[None]:
-        """Keep a build waiting: before its first scan, or when its index is ready but not valid yet."""
+        """Keep a build waiting: before its first scan, or when its index is ready but not yet valid."""
         with psycopg.connect(self.url) as connection:
             if holder == "snapshot":
                 connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -120,8 +128,7 @@ class Bench:
             yield
             connection.rollback()
 
-    # What is where
-
+    # The stored rows
     def live(self) -> Rows:
         """Return the rows of the table."""
         rows = [row[0] for row in self.sql("SELECT to_jsonb(t) FROM t")]
@@ -130,22 +137,22 @@ class Bench:
         return by_id
 
     def archived(self) -> Rows:
-        """Return the rows that wait in an archive, each with what the archive says about it."""
+        """Return the rows in the archives that are not restored, with the archives' own columns."""
         rows: list[Row] = []
         for run in (run for run, has_archive in runs(self.sql).items() if has_archive):
-            waiting = f"dupe_audit.archive_{run} r WHERE dupe_audit_restored_at IS NULL"
-            rows += [row[0] for row in self.sql(f"SELECT to_jsonb(r) FROM {waiting}")]
+            archive = f"dupe_audit.archive_{run} r WHERE dupe_audit_restored_at IS NULL"
+            rows += [row[0] for row in self.sql(f"SELECT to_jsonb(r) FROM {archive}")]
         by_id = {row["id"]: row for row in rows}
         assert len(rows) == len(by_id), f"a row is in the archives twice: {rows}"
         return by_id
 
     def duplicates(self, *, nulls_not_distinct: bool) -> int:
-        """Count the groups in the table, without any index."""
+        """Count the groups in the table without using an index."""
         where = "" if nulls_not_distinct else "WHERE a IS NOT NULL AND b IS NOT NULL"
         with self.killer.transaction():
             return int(self.sql(COUNT.format(where=where))[0][0])
 
     def index_is_valid(self) -> bool | None:
-        """Return whether the index is valid; None where there is none."""
-        found = self.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('uq')")
-        return found[0][0] if found else None
+        """Return whether the index is valid; None if it does not exist."""
+        rows = self.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('uq')")
+        return rows[0][0] if rows else None

@@ -1,4 +1,4 @@
-"""The story of a world: up and down again, killed on the way, checked after every attempt."""
+"""The campaign in a world: up and down again, killed on the way, checked after every attempt."""
 
 import time
 from collections import Counter
@@ -16,15 +16,18 @@ from torture.watcher import Watcher
 from torture.world import World, new_world
 from torture.writers import CALM, STORM, Writers
 
-#: seconds after which a program should have ended, struck or not
-PATIENCE = 60.0
+#: seconds after which a program should have ended, struck or not, or an event should have come
+PATIENCE = 180.0
+
+#: transactions that the application has committed before it is turned around
+LIVELY = 1_000
 
 KEEP_COMING = "each met a new duplicate"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many strikes a way has, by what they aim at, and how often a world goes up and down."""
+    """How many strikes a way has, by their aims, and how often a world goes up and down."""
 
     cleanups: int = 7
     builds_in_storm: int = 14
@@ -32,19 +35,19 @@ class Plan:
     ends: int = 1
     downs: int = 4
     rounds: int = 2
-    rest: float = 1.0
+    life: float = 1.0  #: seconds with the constraint, at least
 
 
 class Campaign:
-    """Runs programs in one world and writes into the tally what it sees."""
+    """Runs programs in one world and records in the tally what happens."""
 
     def __init__(self, world: World, nursery: Nursery, writers: Writers, server: Server | None, tally: Tally) -> None:
         self.world, self.nursery, self.writers, self.server, self.tally = world, nursery, writers, server, tally
         self.chaos = Chaos(world, server)
-        self.killed = False  # whether the next attempt takes up what one before it left
+        self.killed = False  # whether the next attempt continues the work of a killed one
 
     def attempt(self, program: str, direction: str, strike: Strike | None = None, *, promises: bool = True) -> bool:
-        """Run a program once, struck or not, and check; return whether it ended well."""
+        """Run a program once, struck or not, and check the invariants; return whether it ended well."""
         self.tally.attempts += 1
         self.tally.resumes += self.killed
         self.world.set_course(direction)
@@ -90,7 +93,7 @@ class Campaign:
         with self.writers.resting():
             self._check((*CHEAP, *DEAR, ALL_DONE))
 
-    def cycle(self, random: Random, plan: Plan) -> None:
+    def cycle(self, random: Random, plan: Plan, watcher: Watcher) -> None:
         """Go up, live with the constraint for a while, go down."""
         crashes = self.server is not None
         up = [(STORM, s) for s in strikes(random, CLEANUP_AIMS, plan.cleanups, crashes=crashes)]
@@ -98,17 +101,31 @@ class Campaign:
         up += [(CALM, s) for s in strikes(random, BUILD_AIMS, plan.builds_in_calm, crashes=crashes)]
         up += [(CALM, s) for s in strikes(random, END_AIMS, plan.ends, crashes=crashes)]
         self.way("upgrade", "up", up)
-        self.writers.mode = STORM
-        time.sleep(plan.rest)
+        self._live(plan.life, watcher)
         self._check(CHEAP)
         self.way("downgrade", "down", [(STORM, s) for s in strikes(random, DOWN_AIMS, plan.downs, crashes=crashes)])
         self.tally.cycles += 1
 
+    def _live(self, seconds: float, watcher: Watcher) -> None:
+        """Let the storm meet the constraint, until a duplicate was refused and the watcher has checked the index."""
+        self.writers.mode = STORM
+        refused, checks = self.writers.outcomes["refused"], watcher.checks
+        time.sleep(seconds)
+        deadline = time.monotonic() + PATIENCE
+        while (
+            self.writers.outcomes["refused"] == refused
+            or watcher.checks == checks
+            or self.writers.outcomes["committed"] <= LIVELY
+        ):
+            if time.monotonic() > deadline:
+                raise TimeoutError("the application or the watcher stands still")
+            time.sleep(0.02)
+
     def close(self, watcher: Watcher) -> None:
-        """Enter what the world has seen into the tally."""
+        """Record in the tally what the writers and the watcher have counted."""
         self.tally.objections += watcher.objections
         self.tally.index_checks += watcher.checks
-        self.tally.application.update(self.writers.seen)
+        self.tally.application.update(self.writers.outcomes)
         self.tally.objections += [
             Objection(UNDISTURBED, f"{number} times SQLSTATE {state}")
             for state, number in self.writers.unforeseen().items()
@@ -123,7 +140,7 @@ class Campaign:
 
 
 def torture(server: Server, nursery: Nursery, tally: Tally, plan: Plan, deadline: float) -> None:
-    """Torture one world of its own; the seed and the world's number decide the plan."""
+    """Torture a new world; the seed and the world's number decide the plan."""
     seed = f"{tally.seed}/{tally.worlds}"
     random = Random(seed)
     with ExitStack() as stack:
@@ -132,14 +149,14 @@ def torture(server: Server, nursery: Nursery, tally: Tally, plan: Plan, deadline
         campaign = Campaign(world, nursery, writers, server, tally)
         with Watcher(world) as watcher, writers:
             for _ in range(plan.rounds):
-                campaign.cycle(random, plan)
+                campaign.cycle(random, plan, watcher)
                 if time.monotonic() > deadline:
                     break
         campaign.close(watcher)
 
 
-def provoke(server_url: str, nursery: Nursery, name: str, seed: int, seconds: float = 30) -> Counter[str]:
-    """Run a mutant until the harness makes the objection that it has to make; return all objections by invariant."""
+def provoke(server_url: str, nursery: Nursery, name: str, seed: int, seconds: float = 180) -> Counter[str]:
+    """Run a mutant until the harness makes the objection that it has to make; return all violations by invariant."""
     mutant, tally = MUTANTS[name], Tally(seed)
     deadline = time.monotonic() + seconds
     with ExitStack() as stack:
@@ -154,7 +171,7 @@ def provoke(server_url: str, nursery: Nursery, name: str, seed: int, seconds: fl
     return tally.violations() if caught(name, tally.objections) else Counter()
 
 
-def caught(name: str, found: list[Objection]) -> bool:
-    """Return whether among the objections is the one that this mutant has to provoke."""
+def caught(name: str, objected: list[Objection]) -> bool:
+    """Return whether the objections contain the one that this mutant has to provoke."""
     mutant = MUTANTS[name]
-    return any(mutant.invariant == o.invariant and mutant.words in o.what for o in found)
+    return any(mutant.invariant == o.invariant and mutant.words in o.violation for o in objected)

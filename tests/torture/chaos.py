@@ -1,4 +1,4 @@
-"""Who kills what, and when: a strike waits until the program is seen in a phase, a random while longer, and hits."""
+"""Strikes: each waits until the program is in a phase, then for a random delay, and hits."""
 
 import re
 import time
@@ -15,7 +15,7 @@ from torture.world import World
 
 TERMINATE, KILL, CRASH = "backend terminated", "client killed", "server crashed"
 
-#: what the program's backend does, by the statement that pg_stat_activity shows; the first that fits
+#: the phases of the program's backend, by the statement in pg_stat_activity; the first that matches counts
 PHASES = tuple(
     (phase, re.compile(pattern))
     for phase, pattern in (
@@ -24,13 +24,13 @@ PHASES = tuple(
         ("attach", r"USING INDEX"),
         ("constraint drop", r"DROP CONSTRAINT"),
         ("restore", r"WITH chosen|dupe_audit_restored_at"),
-        ("batch", r"dupe_audit_locked|WITH entered|FROM dupe_audit\.batch|WITH gone"),
+        ("batch", r"dupe_audit_locked|WITH entered|FROM dupe_audit\.batch"),
         ("ranking", r"stage_\d+|PARTITION BY"),
         ("verification", r"bt_index_check|size - 1"),
         ("stamping", r"alembic_version"),
     )
 )
-#: of these no phase can be told, and when the client has its turn, none is at work: it is the last one that was seen
+#: statements that belong to no phase of their own; the last phase before them counts
 BETWEEN = re.compile(r"^(BEGIN|COMMIT|ROLLBACK|SELECT pg_catalog\.set_config)")
 BETWEEN_STATEMENTS = ", between statements"
 
@@ -44,7 +44,7 @@ ORDER BY a.backend_start LIMIT 1
 
 @dataclass(frozen=True)
 class Strike:
-    """What to do to a program: which kind, in the first phase that begins with aim, after a delay in seconds."""
+    """What to do to a program: the kind of strike, the beginning of the phase's name, and a delay in seconds."""
 
     kind: str
     aim: str
@@ -53,7 +53,7 @@ class Strike:
 
 @dataclass(frozen=True)
 class Hit:
-    """What was done, and in which phase the program really was."""
+    """A strike that was done, and the phase in which it really hit the program."""
 
     kind: str
     phase: str
@@ -61,13 +61,13 @@ class Hit:
 
 @dataclass(frozen=True)
 class Sight:
-    """The program's backend, as seen just now."""
+    """The program's backend as pg_stat_activity shows it."""
 
     pid: int
     phase: str
 
 
-#: how strikes are spread; a crash costs seconds
+#: weights of the kinds; a crash costs seconds
 KINDS = {TERMINATE: 60, KILL: 30, CRASH: 10}
 CLEANUP_AIMS = ("ranking", "batch", "batch", "batch")
 BUILD_AIMS = (
@@ -78,16 +78,19 @@ BUILD_AIMS = (
     "build: index validation",
     "build: waiting for old snapshots",
 )
-#: in a storm a build does not get further than its first scan, so it can be struck again and again
+#: in a storm a build does not get beyond its first scan, so it can be struck repeatedly
 STORM_AIMS = ("build", "build", *BUILD_AIMS[:3], "leftover drop")
 END_AIMS = ("attach", "verification", "stamping")
 DOWN_AIMS = ("constraint drop", "restore", "restore", "restore")
-#: seconds; where a phase is aimed at exactly, there is none
+#: seconds; a phase with an exact name is struck without a delay
 LONGEST_DELAY = {"batch": 0.15, "restore": 0.15, "ranking": 0.04, "build": 0.02, "constraint drop": 0.01}
+
+#: seconds until a strike is content with a phase of the same group, and as many again until it is with any phase
+PATIENCE = 20.0
 
 
 def strikes(random: Random, aims: tuple[str, ...], number: int, *, crashes: bool) -> list[Strike]:
-    """Return a plan: so many strikes at phases chosen by the seed."""
+    """Return a plan: *number* strikes at phases that the seed chooses."""
     kinds = {kind: weight for kind, weight in KINDS.items() if crashes or kind != CRASH}
     plan = []
     for _ in range(number):
@@ -107,16 +110,16 @@ def phase_of(query: str, progress: str | None, direction: str) -> str:
 
 
 class Chaos:
-    """Watches one program and strikes it; knows how to bring a crashed server back."""
+    """Watches one program and strikes it."""
 
     def __init__(self, world: World, server: Server | None) -> None:
         self.world = world
         self.server = server
 
     def strike(self, child: Child, name: str, direction: str, strike: Strike) -> Hit | None:
-        """Strike the child; return None where it ended before. If its phase does not come, another will do."""
+        """Strike the child; return None if it ended before. If its phase does not come, strike in another one."""
         group = strike.aim.split(":", maxsplit=1)[0]
-        began, patience = time.monotonic(), 4.0
+        began = time.monotonic()
         connection = self.world.connect()
         try:
             look = self._looker(connection, name, direction)
@@ -129,7 +132,7 @@ class Chaos:
                     time.sleep(delay)
                     delay = 0.0
                 waited = time.monotonic() - began
-                aim = strike.aim if waited < patience else group if waited < 2 * patience else ""
+                aim = strike.aim if waited < PATIENCE else group if waited < 2 * PATIENCE else ""
             return None
         finally:
             with suppress(psycopg.Error):

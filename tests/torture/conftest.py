@@ -1,4 +1,4 @@
-"""What the tests of the harness share."""
+"""Fixtures that the tests of the harness share."""
 
 import os
 import signal
@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from types import FrameType
 
 import pytest
+from sqlalchemy import make_url
 
 from torture.nursery import Nursery
-from torture.world import KEYS, World, fill, new_world
+from torture.world import FEW_KEYS, World, fill, new_world
 
 #: seconds for one test
-PATIENCE = 3600 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 240
+PATIENCE = 3600 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 600
 
 
 @pytest.fixture(autouse=True)
@@ -28,16 +29,26 @@ def _patience() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
+@pytest.fixture(scope="module")
+def database_url(server_url: str, template: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """One database for all tests of a file; each test begins by dropping what the previous one created."""
+    name = f"dupe_audit_{request.module.__name__.rsplit('.', 1)[-1]}_{os.getpid()}"
+    server = World(server_url)
+    server.run(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    server.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture(scope="session")
 def nursery() -> Iterator[Nursery]:
-    """Where programs are born that may be killed."""
+    """The parent of programs that may be killed."""
     with Nursery() as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
 def history_url(server_url: str) -> str:
-    """A superuser's URL of a server that remembers when each transaction was committed."""
+    """A superuser's URL of a server that records when each transaction was committed."""
     if World(server_url).ask("SHOW track_commit_timestamp") != ["on"]:
         pytest.skip("the invariants need track_commit_timestamp = on")
     return server_url
@@ -52,8 +63,8 @@ def small_world(history_url: str) -> Iterator[World]:
 
 @pytest.fixture
 def world(small_world: World) -> World:
-    """A small world, made anew, in which every key is there once and the first one twice."""
+    """A new small world in which every key exists once, and the first one twice."""
     small_world.run("DROP SCHEMA IF EXISTS dupe_audit CASCADE", "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
     with small_world.connect() as connection:
-        fill(connection, KEYS + 1)
+        fill(connection, FEW_KEYS + 1, FEW_KEYS)
     return small_world

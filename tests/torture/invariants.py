@@ -1,4 +1,4 @@
-"""What must hold: each invariant is one query that returns a line for every violation, in one snapshot."""
+"""The invariants: each is one query that returns a line for every violation, in one snapshot."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ TRUTH_OF_THE_INDEX, TRUTH_OF_THE_CLAIM = "truth of the index", "truth of the cla
 UNDISTURBED = "application undisturbed"
 UNCAUSED = "no failure without a cause"
 
-#: asked after every attempt; the others need the whole history, and are asked at the end of a way
+#: checked after every attempt; DEAR need the whole history, and are checked at the end of a way
 CHEAP = ("conservation", "children follow", TRUTH_OF_THE_CLAIM, "ledger agrees")
 DEAR = ("last copy", "still a duplicate")
 ALL_DONE = "all done"
@@ -22,41 +22,41 @@ class Objection:
     """One violation."""
 
     invariant: str
-    what: str
+    violation: str
 
     def __str__(self) -> str:
-        return f"{self.invariant}: {self.what}"
+        return f"{self.invariant}: {self.violation}"
 
 
 def objections(world: World, invariants: tuple[str, ...] = CHEAP + DEAR) -> list[Objection]:
     """Return every violation of the invariants, as of now."""
-    found = []
+    violations = []
     for name in invariants:
-        # No index is trusted with a count. And the planner knows nothing of the history: loops would take a minute.
+        # No count relies on an index. The planner has no statistics of the history: nested loops would take a minute.
         with world.connect(options=f"{NO_INDEX} -c enable_nestloop=off") as connection:
             query = (HERE / "invariants" / f"{name.replace(' ', '_')}.sql").read_bytes()
-            found += [Objection(name, what) for (what,) in connection.execute(query)]
-    return found
+            violations += [Objection(name, text) for (text,) in connection.execute(query)]
+    return violations
 
 
 def index_objections(connection: psycopg.Connection) -> list[Objection] | None:
-    """Return what a valid index hides; None where it was not valid from the beginning to the end of the check.
+    """Return what a valid index hides; None if it was not valid from the beginning to the end of the check.
 
-    The connection must not trust indexes. A snapshot taken after validity was seen must hold no duplicate.
+    The connection must not use indexes. A snapshot taken while the index is valid must not have a duplicate.
     """
     state = "SELECT oid FROM unique_index WHERE valid"
     before = connection.execute(state).fetchone()
     if before is None:
         return None
-    found = []
+    violations = []
     groups = connection.execute("SELECT count(*) FROM (SELECT FROM tt GROUP BY k HAVING count(*) > 1) AS g").fetchone()
     if groups and groups[0]:
-        found.append(Objection(TRUTH_OF_THE_INDEX, f"it is valid, and {groups[0]} keys are there more than once"))
+        violations.append(Objection(TRUTH_OF_THE_INDEX, f"it is valid, and {groups[0]} keys exist more than once"))
     try:
         if connection.execute("SELECT FROM pg_extension WHERE extname = 'amcheck'").fetchone():
             connection.execute(f"SELECT bt_index_check({before[0]}::regclass, heapallindexed => true)".encode())
-    except psycopg.OperationalError:  # the server went
+    except psycopg.OperationalError:  # the server stopped
         raise
-    except psycopg.Error as error:  # it is corrupt; or it was dropped meanwhile, and then this is not told
-        found.append(Objection(TRUTH_OF_THE_INDEX, str(error)))
-    return found if connection.execute(state).fetchone() == before else None
+    except psycopg.Error as error:  # it is corrupt; or it was dropped meanwhile, and then this is not reported
+        violations.append(Objection(TRUTH_OF_THE_INDEX, str(error)))
+    return violations if connection.execute(state).fetchone() == before else None

@@ -1,4 +1,4 @@
-"""Any sequence of writes, steps, crashes and ways back, and after each of them what must be true."""
+"""Any sequence of writes, steps, crashes and downgrades, and the promises that must hold after each of them."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.preflight import preflight
 from dupe_audit.restore import restore
 from dupe_audit.verify import verify
-from torture.bench import Bench
+from torture.bench import LOCK_TIMEOUT, Bench
 from torture.promises import broken, runs
 from torture.shadow import Shadow, data
 
@@ -25,7 +25,7 @@ SESSIONS = st.sampled_from(["autocommit", "open"])
 KEYS = st.sampled_from([(1, 1), (1, 1), (2, 1), (None, 1), (2, None)])
 VALUES = st.integers(0, 1)
 PICK = st.integers(0, 15)
-BUILD = BuildRule(lock_timeout="40ms", give_up_after="200ms", build_attempts=3)
+BUILD = BuildRule(lock_timeout=LOCK_TIMEOUT, give_up_after="200ms", build_attempts=3)
 DRIFT = ("c", "d")
 BUILDING = "SELECT pid FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting%' AND datname = current_database()"
 
@@ -51,7 +51,7 @@ class Machine(RuleBasedStateMachine):
         rows=st.lists(st.tuples(KEYS, VALUES), min_size=3, max_size=8),
     )
     def begin(self, primary_key, nulls_not_distinct, divergent, keep, batch_size, rows) -> None:
-        """Make the table, and choose the key and the rule."""
+        """Create the table, and choose the key and the rule."""
         bench = self.bench
         bench.lose_tool()
         bench.reset(primary_key=primary_key)
@@ -83,17 +83,17 @@ class Machine(RuleBasedStateMachine):
 
     def _update(self, session: str, pick: int, change: dict[str, Any] | None) -> None:
         in_groups = sorted(row for group in self.shadow.groups(self.bench.live()) for row in group)
-        known = (in_groups if pick % 2 else None) or sorted(self.shadow.rows)
-        if not known:
+        candidates = (in_groups if pick % 2 else None) or sorted(self.shadow.rows)
+        if not candidates:
             return
-        row = known[pick // 2 % len(known)]
+        row = candidates[pick // 2 % len(candidates)]
         if change is None:
             wrote = self.bench.write(session, "DELETE FROM t WHERE id = %s", (row,))
         else:
             assignments = ", ".join(f"{name} = %s" for name in change)
             wrote = self.bench.write(session, f"UPDATE t SET {assignments} WHERE id = %s", (*change.values(), row))
         if wrote:
-            before = self.shadow.seen_by(session, row)
+            before = self.shadow.visible_to(session, row)
             self.shadow.put(session, row, None if change is None else {**before, **change})
 
     @rule(session=SESSIONS, pick=PICK, key=KEYS)
@@ -103,7 +103,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(session=SESSIONS, pick=PICK, column=st.sampled_from(["v", "v", *DRIFT]), value=VALUES)
     def update_data(self, session, pick, column, value) -> None:
-        """Change what a row carries."""
+        """Change a row's data."""
         if column == "v" or column in self.columns:
             self._update(session, pick, {column: value})
 
@@ -113,31 +113,31 @@ class Machine(RuleBasedStateMachine):
         self._update(session, pick, None)
 
     @precondition(lambda self: self.bench.is_open)
-    @rule(how=st.sampled_from(["commit", "rollback"]))
-    def end(self, how) -> None:
-        """End the transaction that was left open."""
-        self.bench.end(how)
-        if how == "commit":
+    @rule(outcome=st.sampled_from(["commit", "rollback"]))
+    def end(self, outcome) -> None:
+        """End the open transaction."""
+        self.bench.end(outcome)
+        if outcome == "commit":
             self.shadow.commit()
         self.shadow.pending.clear()
 
     @rule(name=st.sampled_from(DRIFT))
     def add_or_drop_column(self, name) -> None:
-        """Give the table a column, or take it away."""
-        live, there = self.bench.live(), name in self.columns
-        verb = f"DROP COLUMN {name}" if there else f"ADD COLUMN {name} int"
+        """Add a column to the table, or drop it."""
+        live, exists = self.bench.live(), name in self.columns
+        verb = f"DROP COLUMN {name}" if exists else f"ADD COLUMN {name} int"
         if not self.bench.write("autocommit", f"ALTER TABLE t {verb}"):
             return
         self.columns ^= {name}
         self.drifted = True
-        if there:
+        if exists:
             self.shadow.drop_column(name, live)
 
     # What the software does
 
     @contextmanager
     def judged(self, *, crash: bool = False, held: bool = False) -> Iterator[None]:
-        """Let the software do something; what it archived had to be an extra, however the open transaction ends."""
+        """Let the software work; each row it archives must be an extra, however the open transaction ends."""
         before = self.bench.archived()
         try:
             yield
@@ -146,18 +146,19 @@ class Machine(RuleBasedStateMachine):
         archived, live = self.bench.archived(), self.bench.live()
         for row in archived.keys() - before.keys():
             for outcome in self.shadow.outcomes():
-                here = [outcome[other] for other in live if other in outcome]
+                candidates = [outcome[id_] for id_ in live if id_ in outcome]
                 if self.primary_key:
-                    here = [other for other in here if other["id"] == archived[row]["dupe_audit_survivor_1"]]
-                gone = self.shadow.rows[row]
-                key = self.shadow.key(gone)
-                kept = [other for other in here if key is not None and self.shadow.key(other) == key]
-                assert kept, f"row {row} was archived, but no survivor holds its key: {gone}"
+                    candidates = [row_ for row_ in candidates if row_["id"] == archived[row]["dupe_audit_survivor_1"]]
+                extra = self.shadow.rows[row]
+                key = self.shadow.key(extra)
+                survivors = [row_ for row_ in candidates if key is not None and self.shadow.key(row_) == key]
+                assert survivors, f"row {row} was archived, but no survivor holds its key: {extra}"
                 if self.rule.divergent == "refuse":
-                    assert any(data(gone) == data(other) for other in kept), f"row {row} was no copy: {gone}"
+                    copies = [survivor for survivor in survivors if data(survivor) == data(extra)]
+                    assert copies, f"row {row} was not a copy: {extra}"
 
     def _expected(self, error: Exception, *, crash: bool, held: bool) -> None:
-        """Raise the error again unless it had to be."""
+        """Raise the error again unless there is a reason for it."""
         refused = {f.id for f in error.findings} if isinstance(error, Refused) else set()
         groups = self.shadow.groups(self.bench.live())
         allowed = (
@@ -165,7 +166,7 @@ class Machine(RuleBasedStateMachine):
             or (isinstance(error, Blocked) and held)
             or ("divergent-duplicates" in refused and any(self.shadow.divergent(group) for group in groups))
             or ("duplicates" in refused and groups and not self.cleaned)
-            or ("columns changed" in str(error) and self.drifted)
+            or ("changed during the cleanup" in str(error) and self.drifted)
             or ("no longer has" in str(error) and self.drifted)
         )
         if not allowed:
@@ -173,12 +174,12 @@ class Machine(RuleBasedStateMachine):
 
     @property
     def cleaned(self) -> bool:
-        """Whether the newest run says how to clean."""
+        """Whether the newest run has a rule for cleaning."""
         newest = "SELECT keep IS NOT NULL FROM dupe_audit.run ORDER BY id DESC LIMIT 1"
         return bool(runs(self.bench.sql)) and self.bench.sql(newest) == [(True,)]
 
-    def _cleanup(self, give_up_after: str = "100ms") -> Iterator[Batch]:
-        return cleanup(self.bench.tool, self.key, self.rule, lock_timeout="40ms", give_up_after=give_up_after)
+    def _cleanup(self, give_up_after: str = "10ms") -> Iterator[Batch]:
+        return cleanup(self.bench.tool, self.key, self.rule, lock_timeout=LOCK_TIMEOUT, give_up_after=give_up_after)
 
     def _abandon(self) -> None:
         if self.batches is not None:
@@ -187,7 +188,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def count(self) -> None:
-        """Preflight counts what is there."""
+        """Preflight counts the existing groups."""
         self._abandon()
         with self.judged():
             counts = preflight(self.bench.tool, self.key, self.rule).counts
@@ -198,10 +199,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def batch(self) -> None:
-        """Advance the cleanup by one batch; begin it where none is going on."""
+        """Advance the cleanup by one batch; begin one if there is none."""
         if self.batches is None:
             self.batches, self.drifted = self._cleanup(), False
-        # Its patience also runs while it waits for its turn here, so it may give up on rows that were written since.
+        # Its patience also runs out between two calls of this rule, so it may give up on rows that were written since.
         with self.judged(held=True):
             try:
                 if next(self.batches, None) is not None:
@@ -214,19 +215,19 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.batches is not None)
     @rule(session=SESSIONS, pick=PICK, key=st.none() | KEYS)
     def disturb(self, session, pick, key) -> None:
-        """Give a row of a group another key, or delete it, right between two batches."""
+        """Give a row of a group another key, or delete it, between two batches."""
         self._update(session, 2 * pick + 1, key and {"a": key[0], "b": key[1]})
         self.batch()
 
     @precondition(lambda self: self.batches is not None)
     @rule()
     def abandon(self) -> None:
-        """Stop a cleanup half way."""
+        """Stop a cleanup halfway."""
         self._abandon()
 
     @rule()
     def clean(self) -> None:
-        """Clean from beginning to end: the survivors are those that the rule says."""
+        """Clean from beginning to end: the survivors are those that the rule chooses."""
         self._abandon()
         live = self.bench.live()
         groups = self.shadow.groups(live)
@@ -242,9 +243,9 @@ class Machine(RuleBasedStateMachine):
         if self.cleaned and self.bench.sql("SELECT state FROM dupe_audit.run ORDER BY id DESC LIMIT 1") == [
             ("cleaning",)
         ]:
-            list(self._cleanup())  # an upgrade that was killed begins with what it did not end
-        again = (lambda: sum(batch.archived for batch in self._cleanup())) if self.cleaned else None
-        enforce(self.bench.tool, self.key, BUILD, clean_again=again)
+            list(self._cleanup())  # an upgrade that was killed begins with the unfinished cleanup
+        clean_again = (lambda: sum(batch.archived for batch in self._cleanup())) if self.cleaned else None
+        enforce(self.bench.tool, self.key, BUILD, clean_again=clean_again)
         report = verify(self.bench.tool, self.key)
         assert report.ok, report.findings
         assert report.run
@@ -253,7 +254,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self.bench.is_open)
     @rule()
     def enforce(self) -> None:
-        """Build, attach and verify, cleaning again where that is needed."""
+        """Build, attach and verify, cleaning again if that is needed."""
         self._abandon()
         with self.judged():
             self._enforce()
@@ -261,7 +262,7 @@ class Machine(RuleBasedStateMachine):
     def _undo(self) -> None:
         drop(self.bench.tool, self.key, BUILD)
         for run in [*runs(self.bench.sql)][-1:]:
-            for _ in restore(self.bench.tool, run, batch_size=self.rule.batch_size, give_up_after="100ms"):
+            for _ in restore(self.bench.tool, run, batch_size=self.rule.batch_size, give_up_after="10ms"):
                 pass
             assert self.bench.sql(f"SELECT state FROM dupe_audit.run WHERE id = {run}") == [("restored",)]
 
@@ -276,25 +277,25 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.bench.is_open)
     @rule(
-        what=st.sampled_from(["clean", "enforce", "undo"]),
+        work=st.sampled_from(["clean", "enforce", "undo"]),
         n=st.integers(1, 60),
         moment=st.sampled_from(["before", "after"]),
     )
-    def crash(self, what, n, moment) -> None:
-        """Do something whose backend ends at its n-th statement, if it gets that far."""
+    def crash(self, work, n, moment) -> None:
+        """Do some work whose backend ends at its n-th statement, if it gets that far."""
         self._abandon()
-        work: dict[str, Callable[[], Any]] = {
+        works: dict[str, Callable[[], Any]] = {
             "clean": lambda: list(self._cleanup()),
             "enforce": self._enforce,
             "undo": self._undo,
         }
         with self.bench.crashing(n, moment), self.judged(crash=True):
-            work[what]()
+            works[work]()
 
     @precondition(lambda self: not self.bench.is_open)
     @rule(holder=st.sampled_from(["writer", "snapshot"]))
     def kill_build(self, holder) -> None:
-        """End the backend in the middle of a build, so that an index stays that enforces nothing, or half of it."""
+        """End the backend in the middle of a build, which leaves an index that enforces nothing, or only new rows."""
         self._abandon()
         with self.bench.holding_up(holder), self.judged(crash=True, held=True):
             error: list[BaseException] = []
@@ -302,15 +303,17 @@ class Machine(RuleBasedStateMachine):
             def work() -> None:
                 try:
                     self._enforce()
-                except BaseException as problem:  # noqa: BLE001 - it is judged where it can be
+                except BaseException as problem:  # noqa: BLE001 - the main thread judges it
                     error.append(problem)
 
             thread = threading.Thread(target=work)
             thread.start()
-            while thread.is_alive() and not (found := self.bench.sql(BUILDING)):
-                thread.join(0.01)
-            if thread.is_alive():
-                self.bench.sql(f"SELECT pg_terminate_backend({found[0][0]}, 10000)")
+            builds: list[tuple[int]] = []
+            while thread.is_alive() and not builds:
+                thread.join(0.005)
+                builds = self.bench.sql(BUILDING)
+            for (pid,) in builds:
+                self.bench.terminate(pid)
             thread.join()
             self.bench.lose_tool()
             if error:
@@ -318,7 +321,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def prove(self) -> None:
-        """Verify says what is there."""
+        """Verify counts the existing extras."""
         self._abandon()
         with self.judged():
             report = verify(self.bench.tool, self.key)
@@ -327,32 +330,40 @@ class Machine(RuleBasedStateMachine):
             if report.ok:
                 assert self.bench.sql("SELECT contype FROM pg_constraint WHERE conname = 'uq'") == [("u",)]
 
-    # What must be true
-
+    # The promises
     @invariant()
-    def every_row_is_in_one_place(self) -> None:
+    def every_row_is_in_a_single_place(self) -> None:
         """A row that the application wrote and did not delete is in the table or in an archive, with its last data."""
         live, archived = self.bench.live(), self.bench.archived()
         assert not live.keys() & archived.keys()
         assert self.shadow.rows.keys() == live.keys() | archived.keys()
         for row, last in self.shadow.rows.items():
-            here = live.get(row) or {k: v for k, v in archived[row].items() if not k.startswith("dupe_audit_")}
-            assert data(last) == data(here)
+            stored = live.get(row) or {k: v for k, v in archived[row].items() if not k.startswith("dupe_audit_")}
+            assert data(last) == data(stored)
 
     @invariant()
     def a_valid_index_is_true(self) -> None:
-        """Where the index is valid there is no duplicate."""
+        """There is no duplicate while the index is valid."""
         if self.bench.index_is_valid():
             assert self.bench.duplicates(nulls_not_distinct=self.shadow.nulls_not_distinct) == 0
 
     @invariant()
     def the_ledger_is_true(self) -> None:
         """Ledger, archives and catalog agree."""
-        wrong = broken(self.bench.sql)
-        assert not wrong, wrong
+        contradictions = broken(self.bench.sql)
+        assert not contradictions, contradictions
 
 
 class Cleaning(Machine):
-    """Writes and cleanups alone, which is where a naive batch goes wrong soonest."""
+    """Only writes and cleanups in small batches of large groups, where a naive batch fails soonest."""
 
-    abandon = add_or_drop_column = clean = count = crash = enforce = kill_build = prove = undo = None
+    abandon = add_or_drop_column = clean = count = crash = enforce = kill_build = prove = undo = update_data = None
+
+    @initialize(
+        keep=st.sampled_from(["first", "last"]),
+        rows=st.lists(st.tuples(st.sampled_from([(1, 1), (2, 1)]), VALUES), min_size=6, max_size=8),
+    )
+    def begin(self, keep, rows) -> None:
+        """Create a table that is full of duplicates."""
+        options = {"primary_key": True, "nulls_not_distinct": False, "divergent": "archive", "batch_size": 1}
+        super().begin(keep=keep, rows=rows, **options)

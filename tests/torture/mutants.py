@@ -1,5 +1,9 @@
-"""Four programs as they are often written. Each loses something, and the harness has to notice."""
+"""Four programs as they are often written. Each loses something, and the harness has to notice.
 
+A mutant waits, at the moment when it is vulnerable, until the application has made the change that it overlooks.
+"""
+
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,9 +15,10 @@ from sqlalchemy.pool import NullPool
 from dupe_audit.cleanup import cleanup
 from dupe_audit.model import CleanupRule, UniqueKey
 
-BATCH = 200
+#: rows; large, so that the application soon changes one of them
+BATCH = 3000
 
-#: the same ledger and archive as the real one's, so that the same invariants can be asked
+#: ledger and archive with the same columns as the real ones, so that the same invariants can be checked
 LEDGER = """
 CREATE SCHEMA IF NOT EXISTS dupe_audit;
 CREATE TABLE IF NOT EXISTS dupe_audit.run (
@@ -26,6 +31,20 @@ CREATE TABLE IF NOT EXISTS dupe_audit.archive_1 (
 INSERT INTO dupe_audit.run SELECT 1, 'tt'::regclass, 'cleaning', false, 0, 0
 WHERE NOT EXISTS (SELECT FROM dupe_audit.run)
 """
+
+#: Volatile, so that each of its queries has a new snapshot, also inside a statement. It gives up after ten seconds, for
+#: its caller may hold locks for which every writer waits, and at once if the rows are so few that it would take long.
+MEANWHILE = """
+CREATE OR REPLACE FUNCTION dupe_audit.meanwhile(ops text[], ids bigint[]) RETURNS void VOLATILE LANGUAGE plpgsql AS $$
+DECLARE
+    newest CONSTANT bigint := (SELECT coalesce(max(seq), 0) FROM oplog);
+BEGIN
+    FOR _ IN 1 .. CASE WHEN cardinality(ids) < 1000 THEN 0 ELSE 1000 END LOOP
+        EXIT WHEN EXISTS (SELECT FROM oplog WHERE seq > newest AND op = ANY (ops) AND id = ANY (ids));
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$
+"""
 RANKED = (
     "SELECT id, k, first_value(id) OVER w AS survivor, row_number() OVER w AS place FROM tt "
     "WINDOW w AS (PARTITION BY k ORDER BY id)"
@@ -34,7 +53,7 @@ RANKED = (
 
 @dataclass(frozen=True)
 class Mutant:
-    """A program, and what must object to it: an invariant, and a word of its objection."""
+    """A program, and the objection that it has to provoke: an invariant, and words of the violation."""
 
     program: Callable[[str, str], None]
     invariant: str
@@ -46,12 +65,13 @@ def _connect(url: str, name: str) -> psycopg.Connection:
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     connection = psycopg.connect(plain, autocommit=True, application_name=name)
     connection.execute(LEDGER.encode())
+    connection.execute(MEANWHILE.encode())
     return connection
 
 
 def _batch(connection: psycopg.Connection) -> int:
-    entered = "INSERT INTO dupe_audit.batch (run_id, archived, restored) VALUES (1, 0, 0) RETURNING number"
-    return int((connection.execute(entered).fetchone() or (0,))[0])
+    opened = "INSERT INTO dupe_audit.batch (run_id, archived, restored) VALUES (1, 0, 0) RETURNING number"
+    return int((connection.execute(opened).fetchone() or (0,))[0])
 
 
 def _record(connection: psycopg.Connection, number: int, archived: int) -> None:
@@ -59,56 +79,65 @@ def _record(connection: psycopg.Connection, number: int, archived: int) -> None:
     connection.execute("UPDATE dupe_audit.run SET archived = archived + %s", (archived,))
 
 
-def _listed(connection: psycopg.Connection) -> Iterator[list[tuple[int, int]]]:
+def _meanwhile(connection: psycopg.Connection, ops: list[str], ids: list[int]) -> None:
+    connection.execute("SELECT dupe_audit.meanwhile(%s, %s)", (ops, ids))
+
+
+def _listed(connection: psycopg.Connection) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield the extras in batches, and their survivors."""
     extras = connection.execute(f"SELECT id, survivor FROM ({RANKED}) AS ranked WHERE place > 1 ORDER BY k").fetchall()
     for low in range(0, len(extras), BATCH):
-        yield extras[low : low + BATCH]
+        batch = extras[low : low + BATCH]
+        yield [extra for extra, _ in batch], [survivor for _, survivor in batch]
 
 
 def list_then_delete(url: str, name: str) -> None:
-    """List in the client, delete by id: the survivor may be gone by then, and the extra be none any more."""
+    """List in the client, delete by id: by then the survivor may be gone, and the extra may not be one any more."""
     with _connect(url, name) as connection:
-        for extras in _listed(connection):
+        for extras, survivors in _listed(connection):
+            _meanwhile(connection, ["key", "delete"], survivors)
             with connection.transaction():
                 number = _batch(connection)
-                gone = connection.execute(
+                deleted = connection.execute(
                     "WITH gone AS (DELETE FROM tt USING unnest(%s::bigint[], %s::bigint[]) AS list(id, survivor) "
                     "WHERE tt.id = list.id RETURNING tt.*, survivor) "
                     "INSERT INTO dupe_audit.archive_1 SELECT id, k, v, pad, survivor, %s FROM gone",
-                    ([e[0] for e in extras], [e[1] for e in extras], number),
+                    (extras, survivors, number),
                 )
-                _record(connection, number, gone.rowcount)
+                _record(connection, number, deleted.rowcount)
 
 
-def one_statement(url: str, name: str) -> None:
+def delete_ranked(url: str, name: str) -> None:
     """Rank and delete in one statement: it judges by one snapshot, and locks no survivor."""
     with _connect(url, name) as connection:
-        for _ in range(100):
+        for _ in range(5):
             with connection.transaction():
                 number = _batch(connection)
-                gone = connection.execute(
-                    f"WITH ranked AS (SELECT * FROM ({RANKED}) AS all_of_them WHERE place > 1 LIMIT %s), "
-                    "gone AS (DELETE FROM tt USING ranked r WHERE tt.id = r.id RETURNING tt.*, r.survivor) "
+                deleted = connection.execute(
+                    f"WITH ranked AS MATERIALIZED (SELECT * FROM ({RANKED}) AS rows WHERE place > 1 LIMIT %s), "
+                    "changed AS MATERIALIZED ("
+                    "SELECT dupe_audit.meanwhile('{key,delete}', array_agg(survivor)) FROM ranked), "
+                    "gone AS (DELETE FROM tt USING changed, ranked r WHERE tt.id = r.id RETURNING tt.*, r.survivor) "
                     "INSERT INTO dupe_audit.archive_1 SELECT id, k, v, pad, survivor, %s FROM gone",
                     (BATCH, number),
                 )
-                _record(connection, number, gone.rowcount)
+                _record(connection, number, deleted.rowcount)
 
 
 def archive_then_delete(url: str, name: str) -> None:
     """Lock the survivors, copy the extras, then delete them: what the application changes in between is lost."""
     with _connect(url, name) as connection:
-        for extras in _listed(connection):
+        for extras, survivors in _listed(connection):
             with connection.transaction():
                 number = _batch(connection)
-                lists = ([e[0] for e in extras], [e[1] for e in extras])
-                connection.execute("SELECT FROM tt WHERE id = ANY (%s) ORDER BY id FOR UPDATE", (lists[1],))
+                connection.execute("SELECT FROM tt WHERE id = ANY (%s) ORDER BY id FOR UPDATE", (survivors,))
                 copied = connection.execute(
                     "INSERT INTO dupe_audit.archive_1 SELECT tt.*, survivor, %s FROM tt "
                     "JOIN unnest(%s::bigint[], %s::bigint[]) AS list(id, survivor) ON tt.id = list.id "
                     "JOIN tt kept ON kept.id = survivor AND kept.k = tt.k",
-                    (number, *lists),
+                    (number, extras, survivors),
                 )
+                _meanwhile(connection, ["key", "data"], extras)
                 connection.execute(
                     "DELETE FROM tt USING dupe_audit.archive_1 a WHERE a.dupe_audit_batch = %s AND tt.id = a.id",
                     (number,),
@@ -126,6 +155,11 @@ def adopt_by_name(url: str, name: str) -> None:
         driver = connection.connection.driver_connection
         while driver:
             list(cleanup(connection, key, CleanupRule(divergent="archive", references="repoint", batch_size=BATCH)))
+            duplicates = "SELECT k FROM tt GROUP BY k HAVING count(*) > 1"
+            while not driver.execute("SELECT FROM pg_class WHERE relname = 'tt_unique'").rowcount:
+                if driver.execute(duplicates).rowcount > 10:
+                    break
+                time.sleep(0.01)
             try:
                 driver.execute("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS tt_unique ON tt (k)")
             except UniqueViolation:
@@ -136,7 +170,7 @@ def adopt_by_name(url: str, name: str) -> None:
 
 MUTANTS = {
     "list in the client, delete by id": Mutant(list_then_delete, "last copy", "survivor"),
-    "one DELETE with row_number() > 1": Mutant(one_statement, "last copy", "survivor"),
+    "one DELETE with row_number() > 1": Mutant(delete_ranked, "last copy", "survivor"),
     "archive, then delete": Mutant(archive_then_delete, "conservation", "lost its last update"),
     "adopt an index by its name": Mutant(adopt_by_name, "truth of the claim", "not valid", promises=True),
 }

@@ -51,10 +51,10 @@ class Nursery:
         if self._process.stdin:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
-        return Child(int(self._lines.get(timeout=30)), self._lines)
+        return Child(int(self._lines.get(timeout=120)), self._lines)
 
     def last_words(self) -> str:
-        """Return the end of what the last child said."""
+        """Return the end of the last child's log."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-4:])
 
@@ -68,7 +68,7 @@ class Child:
         self._lines = lines
 
     def wait(self, timeout: float) -> int | None:
-        """Return the exit code (below zero: the signal), or None if it still runs after *timeout* seconds."""
+        """Return the exit code (negative: the signal), or None if the child still runs after *timeout* seconds."""
         if self.code is None:
             try:
                 self.code = int(self._lines.get(timeout=timeout) if timeout else self._lines.get_nowait())
@@ -77,6 +77,6 @@ class Child:
         return self.code
 
     def kill(self) -> None:
-        """Kill it, as nothing but its backend would notice."""
+        """Kill it with SIGKILL, which its backend may not notice."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""What the killed process runs, and the nursery from which it is born.
+"""The programs that are killed, and the nursery process that forks them.
 
 ``python -m torture.programs`` imports everything once and forks for each order, so that an attempt costs milliseconds.
-An order is a line of JSON on stdin; the answers are the child's pid and, when it has ended, its exit code.
+An order is a line of JSON on stdin; the answers are the child's pid and, after its end, its exit code.
 """
 
 import argparse
@@ -23,10 +23,10 @@ log = logging.getLogger("torture")
 
 def config(url: str, application_name: str) -> Config:
     """Return the harness's own Alembic project."""
-    made = Config(cmd_opts=argparse.Namespace(x=[f"dupe_audit.batch_size={BATCH_SIZE}"]))
-    made.set_main_option("script_location", str(HERE / "project").replace("%", "%%"))
-    made.attributes.update(url=url, application_name=application_name)
-    return made
+    alembic = Config(cmd_opts=argparse.Namespace(x=[f"dupe_audit.batch_size={BATCH_SIZE}"]))
+    alembic.set_main_option("script_location", str(HERE / "project").replace("%", "%%"))
+    alembic.attributes.update(url=url, application_name=application_name)
+    return alembic
 
 
 def run(program: str, url: str, application_name: str) -> None:
@@ -42,13 +42,13 @@ def run(program: str, url: str, application_name: str) -> None:
 def _child(order: dict[str, str]) -> None:
     code = 1
     try:
-        said = os.open(order.pop("log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        output = os.open(order.pop("log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         for stream in (1, 2):
-            os.dup2(said, stream)
+            os.dup2(output, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         run(**order)
         code = 0
-    except BaseException:  # the log says what ended the program; the code, that something did
+    except BaseException:  # the log has the reason; the exit code only says that there is one
         log.exception("ended by")
     finally:
         logging.shutdown()

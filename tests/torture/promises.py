@@ -1,11 +1,11 @@
-"""What must hold at every moment, asked of the database itself and of nothing that the software says."""
+"""What must hold at every moment, read from the database and from nothing that the software reports."""
 
 from collections.abc import Callable
 from typing import Any
 
 Ask = Callable[[str], Any]
 
-#: (what is wrong, the query that finds it) for one run; the table is t, its constraint uq
+#: for one run: a fault, and the query that finds it; the table is t, its constraint uq
 ABOUT_A_RUN = {
     "batches that do not add up": """
         SELECT 1 FROM dupe_audit.run r WHERE id = {run} AND (r.archived, r.restored) NOT IN (
@@ -18,7 +18,7 @@ ABOUT_A_RUN = {
 }
 
 ABOUT_AN_ARCHIVE = {
-    "sums that the archive denies": """
+    "sums that contradict the archive": """
         SELECT 1 FROM dupe_audit.run WHERE id = {run} AND (archived, restored) NOT IN (
             SELECT count(*), count(dupe_audit_restored_at) FROM dupe_audit.archive_{run})""",
     "a restored run with rows in its archive": """
@@ -30,14 +30,14 @@ ABOUT_THE_TABLE = {
     "a constraint that the newest run says is dropped": """
         SELECT 1 FROM (SELECT state FROM dupe_audit.run ORDER BY id DESC LIMIT 1) AS newest
         WHERE state IN ('dropped', 'restored') AND EXISTS (SELECT FROM pg_constraint WHERE conname = 'uq')""",
-    "an unfinished index that the ledger does not know of": """
+    "an unfinished index that is not in the ledger": """
         SELECT 1 FROM pg_index WHERE indrelid = 't'::regclass AND NOT indisvalid
         AND NOT EXISTS (SELECT 1 FROM dupe_audit.run WHERE building AND constraint_name = 'uq')""",
 }
 
 
 def runs(sql: Ask) -> dict[int, bool]:
-    """Return the ids of the ledger's runs, oldest first, and whether each has an archive."""
+    """Return the ids of the ledger's runs, oldest first, and for each whether it has an archive."""
     if sql("SELECT to_regclass('dupe_audit.batch')") == [(None,)]:
         return {}
     archive = "to_regclass('dupe_audit.archive_' || id) IS NOT NULL"
@@ -45,10 +45,10 @@ def runs(sql: Ask) -> dict[int, bool]:
 
 
 def broken(sql: Ask) -> list[str]:
-    """Return what contradicts what, between ledger, archives and catalog."""
-    wrong = []
-    found = runs(sql)
-    for run, has_archive in found.items():
-        questions = ABOUT_A_RUN | (ABOUT_AN_ARCHIVE if has_archive else {})
-        wrong += [f"run {run}: {what}" for what, query in questions.items() if sql(query.replace("{run}", str(run)))]
-    return wrong + [what for what, query in ABOUT_THE_TABLE.items() if found and sql(query)]
+    """Return the contradictions between ledger, archives and catalog."""
+    faults = []
+    archives = runs(sql)
+    for run, has_archive in archives.items():
+        queries = ABOUT_A_RUN | (ABOUT_AN_ARCHIVE if has_archive else {})
+        faults += [f"run {run}: {fault}" for fault, query in queries.items() if sql(query.replace("{run}", str(run)))]
+    return faults + [fault for fault, query in ABOUT_THE_TABLE.items() if archives and sql(query)]

@@ -1,4 +1,4 @@
-"""The model: what the application wrote, and what a transaction that is still open wants to do to it."""
+"""The model: what the application wrote, and what its open transaction is about to change."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ Rows = dict[int, Row]
 
 @dataclass
 class Shadow:
-    """Rows by id, with their last data, wherever they are now; a column that a row never had is missing in it."""
+    """Rows by id with their last data, wherever they are stored; a column that a row never had is missing from it."""
 
     nulls_not_distinct: bool = False
     rows: Rows = field(default_factory=dict)
@@ -19,17 +19,17 @@ class Shadow:
     ids: int = 0
 
     def new_id(self) -> int:
-        """Return an id that was never used."""
+        """Return an unused id."""
         self.ids += 1
         return self.ids
 
-    def seen_by(self, session: str, row: int) -> Row:
+    def visible_to(self, session: str, row: int) -> Row:
         """Return a row as a session sees it."""
-        mine = self.pending.get(row) if session == "open" else None
-        return mine or self.rows[row]
+        pending = self.pending.get(row) if session == "open" else None
+        return pending or self.rows[row]
 
     def put(self, session: str, row: int, data: Row | None) -> None:
-        """Write a row, or delete it with None, as a session does it."""
+        """Write a row in a session; None deletes it."""
         if session == "open":
             self.pending[row] = data
         else:
@@ -39,36 +39,36 @@ class Shadow:
         return {row: data for row, data in {**self.rows, **changes}.items() if data is not None}
 
     def commit(self) -> None:
-        """Let the open transaction's writes be."""
+        """Apply the open transaction's writes."""
         self.rows, self.pending = self._after(self.pending), {}
 
     def outcomes(self) -> list[Rows]:
-        """Return what the rows will be if the open transaction is rolled back, and if it is committed."""
+        """Return the rows as they are after a rollback of the open transaction, and after its commit."""
         return [self.rows, self._after(self.pending)] if self.pending else [self.rows]
 
     def drop_column(self, name: str, live: Iterable[int]) -> None:
-        """Forget a column of the rows that are in the table; archived ones keep it."""
+        """Remove a column from the rows in the table; archived rows keep it."""
         for row in live:
             self.rows[row].pop(name, None)
 
     def key(self, row: Row) -> tuple[Any, ...] | None:
-        """Return what the constraint compares, or None where it compares nothing."""
+        """Return the values that the constraint compares, or None if it ignores the row."""
         key = (row["a"], row["b"])
         return None if None in key and not self.nulls_not_distinct else key
 
     def groups(self, live: Iterable[int]) -> list[list[int]]:
-        """Return the groups among the rows that are in the table."""
-        found = defaultdict(list)
+        """Return the groups among the rows in the table."""
+        by_key = defaultdict(list)
         for row in live:
             if (key := self.key(self.rows[row])) is not None:
-                found[key].append(row)
-        return [rows for rows in found.values() if len(rows) > 1]
+                by_key[key].append(row)
+        return [rows for rows in by_key.values() if len(rows) > 1]
 
     def divergent(self, group: list[int]) -> bool:
-        """Tell whether the rows of a group differ in more than their id."""
+        """Return whether the rows of a group differ in more than their id."""
         return len({tuple(sorted(data(self.rows[row]).items())) for row in group}) > 1
 
 
 def data(row: Row) -> Row:
-    """Return what a row carries beside its id; a value that is not there is no value."""
+    """Return a row's values other than its id; NULL counts as missing."""
     return {name: value for name, value in row.items() if name != "id" and value is not None}

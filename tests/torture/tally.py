@@ -1,4 +1,4 @@
-"""What happened, counted, and printed as a table."""
+"""Counts of everything that happened, and their table."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ CLEANUP_PHASES = ("ranking", "batch")
 
 @dataclass
 class Tally:
-    """The counts of one command."""
+    """The counts of one campaign."""
 
     seed: int
     writers: int = 8
@@ -22,8 +22,8 @@ class Tally:
     cycles: int = 0
     worlds: int = 0
     attempts: int = 0
-    resumes: int = 0  #: attempts that took up what a killed one had left
-    gave_up: int = 0  #: attempts to which duplicates kept coming, and which said so
+    resumes: int = 0  #: attempts that continued the work of a killed one
+    gave_up: int = 0  #: attempts that reported that duplicates kept coming
     archived: int = 0
     restored: int = 0
     followed: int = 0  #: children pointed at a survivor
@@ -36,7 +36,7 @@ class Tally:
     missed: list[str] = field(default_factory=list)  #: mutants that were not caught
 
     def kills(self, *phases: str) -> int:
-        """Return the kills in phases whose name begins so."""
+        """Return the number of kills in phases whose names begin like this."""
         return sum(number for hit, number in self.hits.items() if hit.phase.startswith(phases))
 
     @property
@@ -46,7 +46,7 @@ class Tally:
 
     @property
     def builds_interrupted(self) -> int:
-        """Kills of a concurrent build, in any of its phases, and not of what follows it."""
+        """Kills of a concurrent build in any of its phases, but not after it."""
         return self.kills("build") - self.kills(f"build{BETWEEN_STATEMENTS}")
 
     def violations(self) -> Counter[str]:
@@ -55,7 +55,7 @@ class Tally:
 
 
 def as_table(tally: Tally) -> Table:
-    """Return the account of a run."""
+    """Return the table of a campaign."""
     table = Table("what", "number", title=f"PostgreSQL {tally.server}, seed {tally.seed}, {tally.seconds:.0f} s")
     table.columns[1].justify = "right"
     rows: list[tuple[str, int]] = [
@@ -74,8 +74,8 @@ def as_table(tally: Tally) -> Table:
         ("of them pointed back", tally.returned),
         ("checks of a valid index", tally.index_checks),
     ]
-    for what, number in rows:
-        table.add_row(what, f"{number:,}")
+    for label, number in rows:
+        table.add_row(label, f"{number:,}")
     table.add_section()
     for kind in (TERMINATE, KILL, CRASH):
         table.add_row(f"kills: {kind}", str(sum(n for hit, n in tally.hits.items() if hit.kind == kind)))
@@ -87,9 +87,9 @@ def as_table(tally: Tally) -> Table:
     table.add_section()
     for invariant in INVARIANTS:
         table.add_row(f"violations: {invariant}", str(tally.violations()[invariant]))
-    for mutant, found in tally.mutants.items():
+    for mutant, violations in tally.mutants.items():
         table.add_section()
         table.add_row(f"mutant: {mutant}", "MISSED" if mutant in tally.missed else "caught")
-        for invariant, number in sorted(found.items()):
+        for invariant, number in sorted(violations.items()):
             table.add_row(f"  {invariant}", str(number))
     return table

@@ -1,4 +1,4 @@
-"""The harness of the consumers' torture notices what it has to, and a seed is a plan."""
+"""The harness of the consumers' torture reads rows correctly, and a seed is a plan."""
 
 from datetime import timedelta
 from itertools import islice
@@ -24,7 +24,7 @@ def test_seed_gives_the_same_stream():
 
 
 def test_stream_has_everything():
-    """New events, redeliveries, collisions and poison of every kind come in the shares that are said."""
+    """The stream has new events, redeliveries, collisions and poison of every kind, in the documented shares."""
     messages = list(islice(stream("1", 6), 5000))
     contents = [message.content for message in messages if message.content]
     assert set(KINDS) == {message.kind for message in messages if message.kind}
@@ -35,7 +35,7 @@ def test_stream_has_everything():
 
 
 def test_seed_gives_the_same_plan():
-    """A seed decides which strikes are made, and every kind is, with the constraint going and coming back."""
+    """A seed decides the strikes; there are strikes of every kind, and each downgrade is followed by an upgrade."""
     first, again = (plan_of(Random("7/0"), 40, server=True, wire=True) for _ in range(2))
     assert first == again
     assert {*STRIKES, UP, DOWN} == set(first.strikes)
@@ -45,7 +45,7 @@ def test_seed_gives_the_same_plan():
 
 @pytest.fixture
 def stored(server_url):
-    """Let PostgreSQL read events, and give back rows as the harness reads them."""
+    """Let PostgreSQL read events, and return the rows as the harness reads them."""
 
     def store(*values):
         url = make_url(server_url).set(drivername="postgresql").render_as_string(hide_password=False)
@@ -62,7 +62,7 @@ def stored(server_url):
 
 
 def test_every_spelling_is_the_same_event(stored):
-    """In whatever zone and precision the time, and in whatever form the UUID is written, it is the same row."""
+    """An event is the same row, in whatever zone and precision its time and in whatever form its UUID is written."""
     for number in (1, 2, 3, 4, 3999):
         values = [spell(Content(number, 1), Random(seed)) for seed in range(30)]
         assert len(set(values)) > 20
@@ -70,7 +70,7 @@ def test_every_spelling_is_the_same_event(stored):
 
 
 def test_times_differ_in_their_digits():
-    """Some spellings have more digits than PostgreSQL keeps, some fewer, and some name another day."""
+    """Some spellings have more digits than PostgreSQL keeps, some fewer, and some have another date."""
     at = EPOCH + timedelta(microseconds=123_456)
     spelled = {spell_time(at, Random(seed)) for seed in range(300)}
     assert {6, 7, 8, 9} == {len(time[20:-1]) for time in spelled if time.endswith("Z")}
@@ -79,7 +79,7 @@ def test_times_differ_in_their_digits():
 
 @pytest.mark.parametrize("column", range(8))
 def test_row_that_differs_is_noticed(column):
-    """A row with another key is no event's, and one with other data is not what was sent."""
+    """A row with another key belongs to no event, and a row with other data is not what was sent."""
     content = Content(5, 0)
     row = [*key_of(5), *data_of(content)]
     assert "" == read_back(tuple(row)).wrong

@@ -1,4 +1,4 @@
-"""An invariant that cannot fail proves nothing: each of them objects to a violation planted by hand."""
+"""An invariant that cannot fail proves nothing: each objects to a violation that is planted by hand."""
 
 from dataclasses import replace
 from random import Random
@@ -35,13 +35,13 @@ def letter(sent, reason):
     return Letter(sent.place, reason, sent.key, sent.value)
 
 
-SENT = {one.place: one for one in (event(0, FIRST), event(1, SECOND), bad(2), event(3, FIRST), event(4, OTHER))}
+SENT = {sent.place: sent for sent in (event(0, FIRST), event(1, SECOND), bad(2), event(3, FIRST), event(4, OTHER))}
 POISON, COLLISION = letter(SENT[0, 2], "not_json"), letter(SENT[0, 4], "collision")
 
 
 @pytest.fixture
 def facts():
-    """Two events of which one was sent twice and the other once more with other data, and poison."""
+    """Two events, of which the first was sent twice and the second also with other data, and poison."""
     return Facts(
         SENT,
         table=[Stored(FIRST), Stored(SECOND)],
@@ -51,30 +51,30 @@ def facts():
     )
 
 
-def told(facts):
-    """Return what the invariants say, as text."""
+def violations(facts):
+    """Return the violations of the invariants as text."""
     return [str(objection) for objection in objections(facts)]
 
 
 def test_exact_rows_are_not_objected_to(facts):
-    """Every event once, poison and a collision among the dead letters, and everything committed: nothing is wrong."""
-    assert [] == told(facts)
+    """Each event once, poison and a collision among the dead letters, and everything committed: no violation."""
+    assert [] == violations(facts)
 
 
-def test_dead_letter_may_be_there_twice(facts):
-    """A letter that a killed consumer sent, and its successor again, is no violation."""
-    assert [] == told(replace(facts, letters=[POISON, POISON, COLLISION]))
+def test_dead_letter_may_be_sent_twice(facts):
+    """A letter that a killed consumer has sent, and its successor again, is not a violation."""
+    assert [] == violations(replace(facts, letters=[POISON, POISON, COLLISION]))
 
 
 def test_first_to_arrive_may_be_either(facts):
-    """Of two events with one key and other data either may be the row, as long as the other one is kept."""
+    """Either of two events with the same key and different data may be the row if the other one is a dead letter."""
     swapped = replace(facts, table=[Stored(FIRST), Stored(OTHER)], letters=[POISON, letter(SENT[0, 1], "collision")])
-    assert [] == told(swapped)
+    assert [] == violations(swapped)
 
 
-def test_row_in_an_archive_is_kept(facts):
-    """Other data that went in while there was no constraint, and was then put aside by the upgrade, is not lost."""
-    assert [] == told(replace(facts, archive=[Stored(OTHER)], letters=[POISON]))
+def test_row_in_an_archive_is_not_lost(facts):
+    """Data that was inserted while the constraint was absent, and then archived by the upgrade, is not lost."""
+    assert [] == violations(replace(facts, archive=[Stored(OTHER)], letters=[POISON]))
 
 
 @pytest.mark.parametrize(
@@ -106,47 +106,47 @@ def test_row_in_an_archive_is_kept(facts):
         ),
         (
             {"letters": [replace(POISON, value=digest(b"other")), COLLISION]},
-            f"{LETTERS}: the one of partition 0, offset 2 is not as it was sent",
+            f"{LETTERS}: the letter of partition 0, offset 2 is not as it was sent",
         ),
         (
             {"letters": [replace(POISON, key=None), COLLISION]},
-            f"{LETTERS}: the one of partition 0, offset 2 is not as it was sent",
+            f"{LETTERS}: the letter of partition 0, offset 2 is not as it was sent",
         ),
         (
             {"letters": [replace(POISON, reason="too_large"), COLLISION]},
-            f"{LETTERS}: 'words' at partition 0, offset 2 is there for 'too_large'",
+            f"{LETTERS}: 'words' at partition 0, offset 2 has the reason 'too_large'",
         ),
         (
             {"letters": [POISON, COLLISION, replace(POISON, place=(0, 9))]},
-            f"{LETTERS}: one claims to come from partition 0, offset 9, where there is nothing",
+            f"{LETTERS}: a letter claims to come from partition 0, offset 9, where there is no message",
         ),
         ({"committed": {0: 4}}, f"{ENDED}: partition 0 is committed to 4 of 5"),
         ({"committed": {}}, f"{ENDED}: partition 0 is committed to 0 of 5"),
     ],
 )
 def test_violation_is_objected_to(facts, planted, objection):
-    """What is lost, doubled, invented, misdirected or left unread is objected to."""
-    assert objection in told(replace(facts, **planted))
+    """A message that is lost, doubled, invented, misdirected or unread is a violation."""
+    assert objection in violations(replace(facts, **planted))
 
 
 @pytest.mark.parametrize(
-    ("planted", "what"),
+    ("planted", "violation"),
     [
-        ({"table": [Stored(FIRST)]}, "that of partition 0 is beyond 1, an event, which is nowhere"),
-        ({"letters": []}, "that of partition 0 is beyond 2, words, which is nowhere"),
+        ({"table": [Stored(FIRST)]}, "partition 0 is committed beyond 1, an event, which is nowhere"),
+        ({"letters": []}, "partition 0 is committed beyond 2, words, which is nowhere"),
     ],
 )
-def test_offset_beyond_a_message_is_objected_to(facts, planted, what):
-    """A committed offset that passed an event without a row, or poison without a letter, is objected to."""
+def test_offset_beyond_a_message_is_objected_to(facts, planted, violation):
+    """A committed offset beyond an event without a row, or beyond poison without a letter, is a violation."""
     wrong = replace(facts, committed={0: 3}, **planted)
-    assert [what] == offsets(wrong)
-    assert f"{OFFSETS}: {what}" in told(wrong)
+    assert [violation] == offsets(wrong)
+    assert f"{OFFSETS}: {violation}" in violations(wrong)
     assert [] == offsets(replace(wrong, committed={0: 1}))
     assert [] == offsets(wrong, verified={0: 3})
 
 
-def test_unread_rest_is_not_asked_for(facts):
-    """Where the broker gave up the group, only what was committed has to be somewhere."""
+def test_unread_messages_may_be_nowhere(facts):
+    """If the broker has given up the group, only committed messages have to be rows or dead letters."""
     stuck = replace(facts, committed={0: 1}, table=[Stored(FIRST)], letters=[])
     assert [] == objections_so_far(stuck)
     assert f"{LOST}: event 1 is not in the table" in map(str, objections_so_far(replace(stuck, table=[])))
@@ -157,7 +157,7 @@ def test_unread_rest_is_not_asked_for(facts):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_poison_is_poison(kind):
-    """Each kind differs from the good event that it was made of, and is the same for the same seed."""
-    made = poison(kind, 1, Random(1))
-    assert made == poison(kind, 1, Random(1))
-    assert made != plain(Content(10**9 - 4, 0))
+    """Each kind of poison differs from the good event that it was made of, and is the same for the same seed."""
+    value = poison(kind, 1, Random(1))
+    assert value == poison(kind, 1, Random(1))
+    assert value != plain(Content(10**9 - 4, 0))

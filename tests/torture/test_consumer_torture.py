@@ -1,6 +1,7 @@
 """Consumers keep their promises while everything around them breaks; ``make torture-consumer`` is the long version."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,7 +27,7 @@ STRIKES = (
     "dead letters held back",
     "consumer ended by SIGTERM",
 )
-SHORT = Plan(STRIKES, rate=600, rest=(0, 0.2))
+SHORT = Plan(STRIKES, rate=300, pause=(0, 0.1), pace=0.3, messages=2000)
 
 
 @pytest.fixture(scope="module")
@@ -46,21 +47,21 @@ def like(server_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def provoked(server_url: str, like: str, on: Broker) -> dict[str, int]:
-    """What each mutant was caught with; they run at the same time, in scenes of their own."""
+def provoked(server_url: str, like: str, on: Broker) -> dict[str, Counter[str]]:
+    """The violations of each mutant; the mutants run at the same time, in their own scenes."""
     place = Place(server_url, like, on)
     with ThreadPoolExecutor(3) as pool:
-        found = pool.map(lambda name: provoke(place, name, SEED), MUTANTS)
-        return dict(zip(MUTANTS, found, strict=True))
+        violations = pool.map(lambda name: provoke(place, name, SEED), MUTANTS)
+        return dict(zip(MUTANTS, violations, strict=True))
 
 
 @pytest.mark.torture
 @pytest.mark.slow
 def test_nothing_that_breaks_breaks_a_promise(server, server_url, like, on):
-    """With kills on both sides and the constraint going and coming, every event is one row or a dead letter."""
+    """With kills on both sides and a constraint that comes and goes, every event is one row or a dead letter."""
     for _ in range(3):
         tally = Tally(SEED)
-        ended = torture(Place(server_url, like, on, server), tally, SHORT, time.monotonic() + 120)
+        ended = torture(Place(server_url, like, on, server), tally, SHORT, time.monotonic() + 600)
         assert [] == [str(objection) for objection in tally.objections]
         if ended:
             break
@@ -68,8 +69,8 @@ def test_nothing_that_breaks_breaks_a_promise(server, server_url, like, on):
         pytest.skip("the broker from the wheel gave the group up three times")
     assert tally.counts["events, by key"] == tally.counts["rows"]
     assert tally.counts["dead letters"] >= tally.counts["poison"]
-    # A slow machine sends less; nothing at all would prove nothing.
-    assert tally.strikes.total() > 3
+    assert Counter(STRIKES) == tally.strikes
+    # Nothing at all would prove nothing.
     assert tally.counts["rows"] > 500
     assert tally.counts["poison"] > 10
     assert tally.counts["samples of the offsets"] > 2
@@ -79,5 +80,5 @@ def test_nothing_that_breaks_breaks_a_promise(server, server_url, like, on):
 @pytest.mark.torture
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutant_is_caught(provoked, name):
-    """A consumer as it is often written breaks the very invariant that is about its fault."""
+    """A consumer as it is often written violates the very invariant that is about its fault."""
     assert provoked[name][MUTANTS[name].invariant] > 0

@@ -1,4 +1,4 @@
-"""The harness notices what it has to: a program that fails, an application that is disturbed; and a seed is a plan."""
+"""The harness notices a program that fails and an application that is disturbed, and a seed is a plan."""
 
 import time
 from random import Random
@@ -11,14 +11,14 @@ from torture.writers import Writers
 
 
 def test_seed_gives_the_same_plan():
-    """A seed decides which kills are tried, so that a failure's can be tried again."""
+    """A seed decides which kills are tried, so that those before a failure can be tried again."""
     first, again = (strikes(Random("7/0"), CLEANUP_AIMS, 20, crashes=True) for _ in range(2))
     assert first == again
     assert first != strikes(Random("8/0"), CLEANUP_AIMS, 20, crashes=True)
 
 
 def test_failure_without_a_cause_is_objected_to(world, nursery):
-    """A program that ends with an error although nobody touched it is objected to."""
+    """The harness objects to a program that ends with an error although nobody touched it."""
     tally = Tally(seed=1)
     campaign = Campaign(world, nursery, Writers(world, "1"), None, tally)
     assert not campaign.attempt("no such program", "up")
@@ -26,7 +26,7 @@ def test_failure_without_a_cause_is_objected_to(world, nursery):
 
 
 def test_error_that_the_application_should_not_see_is_counted(world):
-    """An application that meets any other error than a refused duplicate was disturbed."""
+    """An application that gets an error other than a refused duplicate was disturbed."""
     world.run("ALTER FUNCTION app_op RENAME TO gone")
     with Writers(world, "1", count=1) as writers:
         deadline = time.monotonic() + 60
@@ -35,8 +35,8 @@ def test_error_that_the_application_should_not_see_is_counted(world):
     assert ["42883"] == list(writers.unforeseen())
 
 
-def test_writers_rest(world):
-    """While the writers rest the world stands still, and afterwards it moves again."""
+def test_writers_pause(world):
+    """The world stands still while the writers rest, and moves again afterwards."""
     with Writers(world, "1") as writers:
         counts = "SELECT count(*) FROM oplog"
         with writers.resting():

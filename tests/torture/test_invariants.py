@@ -1,15 +1,15 @@
-"""An invariant that cannot fail proves nothing: each of them objects to a violation planted by hand."""
+"""An invariant that cannot fail proves nothing: each objects to a violation that is planted by hand."""
 
 import pytest
 
 from torture.invariants import ALL_DONE, CHEAP, DEAR, TRUTH_OF_THE_INDEX, index_objections, objections
 from torture.mutants import LEDGER
-from torture.world import KEYS, NO_INDEX
+from torture.world import FEW_KEYS, NO_INDEX
 
 EVERY = (*CHEAP, *DEAR)
 
-#: the last row of the world below is an extra of the first
-EXTRA, SURVIVOR = KEYS + 1, 1
+#: the last row of the small world is an extra of the first
+EXTRA, SURVIVOR = FEW_KEYS + 1, 1
 
 ARCHIVE = f"""
 WITH entered AS (
@@ -31,7 +31,7 @@ UPDATE dupe_audit.archive_1 SET dupe_audit_restored_at = clock_timestamp()
 
 @pytest.fixture(autouse=True)
 def _ledger(world):
-    """The ledger, with a run and nothing in it."""
+    """The ledger, with one empty run."""
     world.run(LEDGER)
 
 
@@ -40,18 +40,18 @@ def logged(op, row, key):
     return f"INSERT INTO oplog (op, id, k, v) VALUES ('{op}', {row}, {key}, md5('{row - 1}'))"
 
 
-def told(world, invariants=EVERY):
-    """Return what the invariants say, as text."""
+def violations(world, invariants=EVERY):
+    """Return the violations of the invariants as text."""
     return [str(objection) for objection in objections(world, invariants)]
 
 
 def test_sound_world_is_not_objected_to(world):
-    """A row that was archived while its survivor held its key, and then restored, breaks nothing."""
-    assert [] == told(world)
+    """A row that was archived while its survivor held its key, and then restored, violates nothing."""
+    assert [] == violations(world)
     world.run(ARCHIVE)
-    assert [] == told(world)
+    assert [] == violations(world)
     world.run(RESTORE)
-    assert [] == told(world)
+    assert [] == violations(world)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_sound_world_is_not_objected_to(world):
     ],
 )
 def test_conservation_objects(world, violation, words):
-    """A row that is lost, comes from nowhere, comes back, or carries old data is objected to."""
+    """A row that is lost, appears from nowhere, reappears, or has old data violates conservation."""
     world.run(violation)
-    assert [f"conservation: {words}"] == told(world)
+    assert [f"conservation: {words}"] == violations(world)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def test_conservation_objects(world, violation, words):
     ],
 )
 def test_conservation_looks_into_the_archive(world, violation, words):
-    """An archived row that carries old data, or is in the table too, is objected to."""
+    """An archived row that has old data, or is in the table, too, violates conservation."""
     world.run(ARCHIVE, violation)
-    assert [f"conservation: row {EXTRA} {words}"] == told(world)
+    assert [f"conservation: row {EXTRA} {words}"] == violations(world)
 
 
 @pytest.mark.parametrize(
@@ -91,24 +91,26 @@ def test_conservation_looks_into_the_archive(world, violation, words):
     ],
 )
 def test_last_copy_objects(world, violation, words):
-    """A row that was archived after its survivor had gone or changed its key is objected to."""
+    """A row that was archived after its survivor was deleted or changed its key violates last copy."""
     world.run(*violation, ARCHIVE)
-    assert f"last copy: row {EXTRA} was archived when its survivor {SURVIVOR} {words}" in told(world)
+    assert f"last copy: row {EXTRA} was archived when its survivor {SURVIVOR} {words}" in violations(world)
 
 
 def test_last_copy_objects_to_a_survivor_in_the_archive(world):
-    """A survivor that is in the archive itself is no survivor."""
+    """A survivor that is itself in the archive is not a survivor."""
     world.run(ARCHIVE.replace(f"id = {EXTRA}", f"id = {SURVIVOR}").replace(f"{SURVIVOR}, number", f"{EXTRA}, number"))
-    assert [] == told(world)
+    assert [] == violations(world)
     world.run(ARCHIVE)
-    assert [f"last copy: row {EXTRA} was archived when its survivor {SURVIVOR} had been archived itself"] == told(world)
+    assert [f"last copy: row {EXTRA} was archived when its survivor {SURVIVOR} had been archived itself"] == violations(
+        world
+    )
 
 
 def test_still_a_duplicate_objects(world):
-    """A row that had another key than its survivor when it was archived is objected to."""
+    """A row that had another key than its survivor when it was archived violates still a duplicate."""
     world.run(f"UPDATE tt SET k = 777 WHERE id = {EXTRA}", logged("key", EXTRA, 777), ARCHIVE)
-    said = f"still a duplicate: row {EXTRA} had key 777 when it was archived, and its survivor {SURVIVOR} had 1"
-    assert said in told(world, ("still a duplicate",))
+    violation = f"still a duplicate: row {EXTRA} had key 777 when it was archived, and its survivor {SURVIVOR} had 1"
+    assert violation in violations(world, ("still a duplicate",))
 
 
 @pytest.mark.parametrize(
@@ -123,26 +125,26 @@ def test_still_a_duplicate_objects(world):
     ],
 )
 def test_truth_of_the_claim_objects(world, violation, words):
-    """Whoever says enforced where there is no constraint, or where there are duplicates, is objected to."""
+    """A claim that the key is enforced is false without a constraint, and with duplicates."""
     world.run(violation)
     faults = ("there is no unique index", "1 duplicates are in the table")
-    assert [f"truth of the claim: {words}, but {fault}" for fault in faults] == told(world, CHEAP)
+    assert [f"truth of the claim: {words}, but {fault}" for fault in faults] == violations(world, CHEAP)
     world.run(f"DELETE FROM tt WHERE id = {EXTRA}", "ALTER TABLE tt ADD CONSTRAINT tt_unique UNIQUE (k)")
-    assert [] == told(world, ("truth of the claim",))
+    assert [] == violations(world, ("truth of the claim",))
 
 
 def test_truth_of_the_claim_asks_for_validity(world):
-    """An index that failed is not taken for the constraint."""
+    """An index whose build failed does not count as the constraint."""
     with pytest.raises(Exception, match="could not create unique index"):
         world.run("CREATE UNIQUE INDEX CONCURRENTLY tt_unique ON tt (k)")
     world.run("UPDATE course SET promised = true")
-    assert "truth of the claim: the program ended without an error, but its index is not valid" in told(world)
+    assert "truth of the claim: the program ended without an error, but its index is not valid" in violations(world)
 
 
 def test_version_claims_nothing_on_the_way_down(world):
-    """A downgrade takes the version away last, so while it is on its way the version is no claim."""
+    """A downgrade removes the version last, so during a downgrade the version is not a claim."""
     world.run("CREATE TABLE alembic_version AS SELECT 'one' AS version_num", "UPDATE course SET direction = 'down'")
-    assert [] == told(world, ("truth of the claim",))
+    assert [] == violations(world, ("truth of the claim",))
 
 
 @pytest.mark.parametrize(
@@ -157,37 +159,37 @@ def test_version_claims_nothing_on_the_way_down(world):
     ],
 )
 def test_ledger_agrees_objects(world, violation):
-    """A run, its batches and its archive that do not tell the same number are objected to."""
+    """A run, its batches and its archive have to agree on the numbers."""
     world.run(ARCHIVE)
-    assert [] == told(world, ("ledger agrees",))
+    assert [] == violations(world, ("ledger agrees",))
     world.run(violation)
-    assert len(told(world, ("ledger agrees",))) == 1
+    assert len(violations(world, ("ledger agrees",))) == 1
 
 
 def test_unfinished_index_has_to_be_in_the_ledger(world):
-    """An invalid index that the ledger does not know to be ours is objected to."""
+    """An invalid index that the ledger does not have as ours is a violation."""
     with pytest.raises(Exception, match="could not create unique index"):
         world.run("CREATE UNIQUE INDEX CONCURRENTLY tt_unique ON tt (k)")
-    assert ["ledger agrees: an unfinished index is there, and the ledger knows of no build"] == told(world)
+    assert ["ledger agrees: an unfinished index exists, and the ledger has no build"] == violations(world)
     world.run("UPDATE dupe_audit.run SET building = true")
-    assert [] == told(world)
+    assert [] == violations(world)
 
 
 def test_all_done_objects(world):
-    """What a command that ended well left half done is objected to, piece by piece."""
+    """Each piece of work that a command left unfinished, although it ended well, is a violation."""
     world.run("CREATE TABLE dupe_audit.stage_1 ()", "UPDATE dupe_audit.run SET building = true")
     assert [
         "all done: the staged list stage_1 was left",
         "all done: run 1 is cleaning and builds",
         "all done: no run is enforced",
         "all done: no version is stamped",
-    ] == told(world, (ALL_DONE,))
+    ] == violations(world, (ALL_DONE,))
     world.run("DROP TABLE dupe_audit.stage_1", "UPDATE dupe_audit.run SET building = false", ARCHIVE)
     world.run("UPDATE course SET direction = 'down'", "ALTER TABLE tt ADD CONSTRAINT tt_unique UNIQUE (k)")
     assert [
         "all done: run 1 is cleaning, 1 archived, 0 restored",
-        "all done: the index is still there",
-    ] == told(world, (ALL_DONE,))
+        "all done: the index still exists",
+    ] == violations(world, (ALL_DONE,))
 
 
 FOLLOWED = f"""
@@ -198,7 +200,7 @@ CREATE TABLE dupe_audit.children_1_1 AS SELECT 1::bigint AS i1, {EXTRA}::bigint 
 
 @pytest.fixture
 def child(world):
-    """A child of the extra, which has followed the survivor, and is recorded."""
+    """A child of the extra that has followed the survivor, as the record says."""
     world.run(
         f"INSERT INTO child VALUES (1, {SURVIVOR}, 'note')",
         f"INSERT INTO childlog (op, id, parent, note) VALUES ('insert', 1, {EXTRA}, 'note')",
@@ -207,8 +209,8 @@ def child(world):
 
 
 def test_child_that_followed_is_not_objected_to(world, child):
-    """A child at the survivor is where it should be as long as the record says that it was moved there."""
-    assert [] == told(world)
+    """A child at the survivor is in its place as long as the record says that it was moved there."""
+    assert [] == violations(world)
 
 
 @pytest.mark.parametrize(
@@ -224,37 +226,37 @@ def test_child_that_followed_is_not_objected_to(world, child):
             f"belongs to {EXTRA}, and is at {SURVIVOR}",
         ),
         ("DELETE FROM childlog", "was never inserted"),
-        ("INSERT INTO childlog (op, id) VALUES ('delete', 1)", "was deleted, and is there"),
+        ("INSERT INTO childlog (op, id) VALUES ('delete', 1)", "was deleted, and exists"),
     ],
 )
 def test_children_follow_objects(world, child, violation, words):
-    """A child that is lost, has lost an update, or is where nobody says that it should be is objected to."""
+    """A child that is lost, has lost an update, or has a parent that no record names violates children follow."""
     world.run(violation)
-    assert f"children follow: child 1 {words}" in told(world)
+    assert f"children follow: child 1 {words}" in violations(world)
 
 
-def test_child_that_is_not_back_is_objected_to(world, child):
-    """After the way down a child is at its own parent again, if that is there."""
+def test_child_that_did_not_return_is_objected_to(world, child):
+    """After the way down a child is at its own parent again, if that exists."""
     world.run("UPDATE course SET direction = 'down'")
-    said = f"all done: child 1 is still at {SURVIVOR}, not at {EXTRA}"
-    assert said in told(world, (ALL_DONE,))
+    violation = f"all done: child 1 is still at {SURVIVOR}, not at {EXTRA}"
+    assert violation in violations(world, (ALL_DONE,))
     world.run(f"UPDATE child SET parent = {EXTRA}")
-    assert said not in told(world, (ALL_DONE,))
+    assert violation not in violations(world, (ALL_DONE,))
 
 
 def test_truth_of_the_index_objects(world):
-    """A valid index that misses a row, and so hides a duplicate, is objected to, twice where amcheck is installed."""
+    """A valid index that misses a row, and so hides a duplicate, is a violation; with amcheck it is found twice."""
     world.run(f"DELETE FROM tt WHERE id = {EXTRA}", "CREATE UNIQUE INDEX tt_unique ON tt (k)")
     with world.connect(options=NO_INDEX) as connection:
         assert [] == index_objections(connection)
         ready = "UPDATE pg_index SET indisready = {} WHERE indexrelid = 'tt_unique'::regclass"
         world.run(ready.format(False), "INSERT INTO tt (k, v) VALUES (1, 'hidden')", ready.format(True))
-        found = index_objections(connection)
-    assert found
-    assert {TRUTH_OF_THE_INDEX} == {objection.invariant for objection in found}
-    assert "1 keys are there more than once" in found[0].what
-    if world.ask("SELECT FROM pg_extension WHERE extname = 'amcheck'") or len(found) > 1:
-        assert "lacks matching index tuple" in found[1].what
+        raised = index_objections(connection)
+    assert raised
+    assert {TRUTH_OF_THE_INDEX} == {objection.invariant for objection in raised}
+    assert "1 keys exist more than once" in raised[0].violation
+    if world.ask("SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'") == [1]:
+        assert "lacks matching index tuple" in raised[1].violation
 
 
 def test_index_that_is_not_valid_is_not_judged(world):

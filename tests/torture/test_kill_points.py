@@ -1,4 +1,4 @@
-"""Whatever statement the backend dies at: nothing is lost, nothing untrue is claimed, and the same call completes."""
+"""A backend that dies at any statement loses nothing and leaves no false claim, and the same call completes later."""
 
 import os
 import zlib
@@ -30,15 +30,15 @@ ROWS = """
     INSERT INTO t VALUES (1, 1, 'a'), (2, 1, 'a'), (3, 1, 'b'), (4, 1, 'a'), (5, 2, 'c'), (6, 2, 'c'), (7, 3, 'd'),
                          (8, 3, 'd'), (9, 4, 'e'), (10, NULL, 'f'), (11, NULL, 'f')
 """
-#: two for each row; by its id a child knows whose it was at first
+#: two for each row; a child's id contains the id of its first parent
 CHILDREN = """
     CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE CASCADE);
     INSERT INTO c SELECT t.id * 10 + i, t.id FROM t, generate_series(1, 2) AS i
 """
 BATCH = 2
 
-#: where the tester has the time, every statement; else every so many, beginning with another one in each test
-STEP = 1 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 31
+#: statements to die at, evenly spread, and different ones in each test; in thorough mode it is all of them
+KILLS = None if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 4
 
 LOST = "SELECT k FROM unnest(ARRAY[1, 2, 3, 4]) AS k EXCEPT SELECT k FROM t"
 FALSE_INDEX = """
@@ -48,15 +48,15 @@ FALSE_INDEX = """
 
 
 class World:
-    """A database with the table, an application that brings one late duplicate, and the two directions."""
+    """A database with the table, an application that writes one late duplicate, and the two directions."""
 
     def __init__(self, database_url: str, sql: Callable[[str], Any], table: str, *, children: bool) -> None:
         self.engine = create_engine(database_url, poolclass=NullPool)
         self.sql, self.table, self.has_children = sql, table, children
         self.original: list[str] = []
 
-    def make(self) -> None:
-        """Make everything anew."""
+    def create(self) -> None:
+        """Drop everything and create it again."""
         self.sql(f"DROP SCHEMA IF EXISTS dupe_audit CASCADE; DROP TABLE IF EXISTS c, t; {self.table}; {ROWS}")
         if self.has_children:
             self.sql(CHILDREN)
@@ -69,7 +69,7 @@ class World:
             if "(12,4,late)" not in self.original:
                 self.sql("INSERT INTO t VALUES (12, 4, 'late')")
                 self.original = sorted([*self.original, "(12,4,late)"])
-            op.create_unique_constraint_online("uq", "t", ["k"], comment="one row a key")
+            op.create_unique_constraint_online("uq", "t", ["k"], comment="one row per key")
 
     def clean(self, op: Any) -> None:
         """Do what the first directive of the revision does."""
@@ -85,7 +85,7 @@ class World:
 
     @contextmanager
     def operations(self) -> Iterator[Any]:
-        """Give what a revision calls ``op``."""
+        """Provide what a revision knows as ``op``."""
         with self.engine.connect() as connection:
             context = MigrationContext.configure(connection)
             with context.begin_transaction():
@@ -94,15 +94,15 @@ class World:
     @property
     def archive(self) -> str | None:
         """The newest archive, if there is one."""
-        found = [run for run, has_archive in runs(self.sql).items() if has_archive]
-        return f"dupe_audit.archive_{found[-1]}" if found else None
+        archived = [run for run, has_archive in runs(self.sql).items() if has_archive]
+        return f"dupe_audit.archive_{archived[-1]}" if archived else None
 
     def rows(self, source: str) -> list[str]:
         """Return rows as PostgreSQL writes them."""
         return sorted(row[0] for row in self.sql(f"SELECT ROW(id, k, v)::text FROM {source}"))
 
     def all_rows(self) -> list[str]:
-        """Return what is in the table or waits in the archive."""
+        """Return the rows of the table and those in the archive that are not restored."""
         archived = self.rows(f"{self.archive} WHERE dupe_audit_restored_at IS NULL") if self.archive else []
         return sorted(self.rows("t") + archived)
 
@@ -111,34 +111,34 @@ class World:
         return list(self.sql("SELECT id, t_id FROM c ORDER BY id")) if self.has_children else []
 
     def away(self) -> list[tuple[int, int]]:
-        """Return the children that are gone, and those that reference another row than at first."""
-        there = dict(self.children())
-        all_ = [10 * row + n for row in range(1, 12) for n in (1, 2)] if self.has_children else []
-        return [(child, there.get(child, 0)) for child in all_ if there.get(child) != child // 10]
+        """Return the children that are lost (parent 0), and those that reference another row than at first."""
+        parents = dict(self.children())
+        children = [10 * row + n for row in range(1, 12) for n in (1, 2)] if self.has_children else []
+        return [(child, parents.get(child, 0)) for child in children if parents.get(child) != child // 10]
 
     def recorded(self) -> list[tuple[int, int]]:
-        """Return the children that the ledger says were moved and are not back."""
+        """Return the children that the ledger has as moved and not returned."""
         names = self.sql(r"SELECT relname FROM pg_class WHERE relname ~ '^children_\d+_\d+$' ORDER BY 1")
-        left = "SELECT i1, s1 FROM dupe_audit.{} WHERE dupe_audit_returned_at IS NULL"
-        return sorted(row for (name,) in names for row in self.sql(left.format(name)))
+        moved = "SELECT i1, s1 FROM dupe_audit.{} WHERE dupe_audit_returned_at IS NULL"
+        return sorted(row for (name,) in names for row in self.sql(moved.format(name)))
 
     def broken(self) -> list[str]:
         """Return the promises that do not hold."""
-        found = broken(self.sql)
-        found += [] if self.original == self.all_rows() else ["a row in none or in both of table and archive"]
-        found += ["a key without a row"] if self.sql(LOST) else []
-        found += ["a child that is elsewhere than the ledger says"] if self.away() != self.recorded() else []
-        return found + (["a valid index over duplicates"] if self.sql(FALSE_INDEX) else [])
+        faults = broken(self.sql)
+        faults += [] if self.original == self.all_rows() else ["a row in neither table nor archive, or in both"]
+        faults += ["a key without a row"] if self.sql(LOST) else []
+        faults += ["a child that is elsewhere than the ledger says"] if self.away() != self.recorded() else []
+        return faults + (["a valid index over duplicates"] if self.sql(FALSE_INDEX) else [])
 
     def state(self) -> dict[str, Any]:
-        """Return everything that an undisturbed run and a continued one have to have in common."""
+        """Return everything that has to be the same after an undisturbed run and after a continued one."""
         archive = self.archive
-        kept = "ROW(id, k, v)::text, dupe_audit_survivor_1::text, dupe_audit_batch, dupe_audit_restored_at IS NULL"
+        columns = "ROW(id, k, v)::text, dupe_audit_survivor_1::text, dupe_audit_batch, dupe_audit_restored_at IS NULL"
         return {
             "table": self.rows("t"),
             "children": self.children(),
             "moved": self.has_children and self.sql("SELECT child, moved, returned FROM dupe_audit.child"),
-            "archive": self.sql(f"SELECT {kept} FROM {archive} ORDER BY 1, 2, 3") if archive else None,
+            "archive": self.sql(f"SELECT {columns} FROM {archive} ORDER BY 1, 2, 3") if archive else None,
             "run": self.sql(
                 "SELECT state, building, constraint_name, rows_before, groups, extras, archived, restored, "
                 "finished_at IS NOT NULL FROM dupe_audit.run"
@@ -164,9 +164,9 @@ def world(request, database_url, sql):
 
 @pytest.fixture
 def sweep(request, world, psycopg_connect) -> Callable[..., None]:
-    """Kill *work* at each statement in turn; ask for the promises; then *resume*, and ask for the same outcome."""
+    """Kill *work* at one statement after the other; check the promises; then *resume*, and expect the same outcome."""
     killer = psycopg_connect(autocommit=True)
-    first = 1 + zlib.crc32(request.node.name.encode()) % STEP
+    salt = zlib.crc32(request.node.name.encode())
 
     def kill(point: Kill, work: Callable[[], None], resume: Callable[[], None], outcome: Callable[[], Any]) -> Any:
         with armed(world.engine, point), suppress(CommandError):
@@ -187,29 +187,32 @@ def sweep(request, world, psycopg_connect) -> Callable[..., None]:
         prepare()
         undisturbed = Kill(killer)
         expected = kill(undisturbed, work, resume, outcome)
-        for n in range(first, len(undisturbed.seen) + 1, STEP):
+        points = len(undisturbed.statements)
+        step = points // (KILLS or points)
+        first = 1 + salt % step
+        for n in range(first, points + 1, step):
             prepare()
             point = Kill(killer, moment, n)
             ended = kill(point, work, resume, outcome)
             assert point.happened
             assert expected == ended, point
-        print(f"{len(undisturbed.seen)} kill points, every {STEP}. from {first}")  # noqa: T201 - pytest -rP shows it
+        print(f"{points} kill points, every {step}. from {first}")  # noqa: T201 - pytest -rP shows it
 
     return run
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_upgrade_is_continued(world, sweep, moment):
-    """An upgrade that dies at any statement keeps the promises, and done again ends as one that nothing disturbed."""
-    sweep(moment, world.make, world.upgrade, world.upgrade, world.state)
+    """An upgrade that dies at any statement keeps the promises, and a second one ends as if nothing had happened."""
+    sweep(moment, world.create, world.upgrade, world.upgrade, world.state)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_downgrade_is_continued(world, sweep, moment):
-    """A downgrade that dies at any statement keeps the promises, and done again gives back the table as it was."""
+    """A downgrade that dies at any statement keeps the promises, and a second one restores the table as it was."""
 
     def upgraded():
-        world.make()
+        world.create()
         world.upgrade()
 
     sweep(moment, upgraded, world.downgrade, world.downgrade, world.state)
@@ -220,7 +223,7 @@ def test_killed_downgrade_is_continued(world, sweep, moment):
 def test_killed_upgrade_is_undone(world, sweep, moment):
     """An upgrade that dies at any statement can be undone instead, and leaves no index and no list behind."""
 
-    def left() -> tuple[bool, Any]:
+    def remains() -> tuple[bool, Any]:
         leftovers = (
             "SELECT relname FROM pg_class WHERE relname ~ '^stage_' "
             "UNION ALL SELECT indexrelid::regclass::text FROM pg_index "
@@ -228,19 +231,19 @@ def test_killed_upgrade_is_undone(world, sweep, moment):
         )
         return world.original == world.rows("t"), world.away(), world.sql(leftovers)
 
-    sweep(moment, world.make, world.upgrade, world.downgrade, left)
+    sweep(moment, world.create, world.upgrade, world.downgrade, remains)
 
 
-def test_connection_lost_at_the_very_end_is_told(world, psycopg_connect):
-    """A directive whose connection goes when its work is done ends with a plain sentence, not with a traceback."""
+def test_connection_lost_at_the_very_end_is_reported(world, psycopg_connect):
+    """A directive that loses its connection after its work is done ends with a plain sentence, not with a traceback."""
 
     def archive() -> None:
-        world.make()
+        world.create()
         with world.operations() as op:
             world.clean(op)
 
     with armed(world.engine, Kill(psycopg_connect(autocommit=True))) as undisturbed:
         archive()
-    last = Kill(undisturbed.killer, "before", len(undisturbed.seen))
+    last = Kill(undisturbed.killer, "before", len(undisturbed.statements))
     with armed(world.engine, last), pytest.raises(CommandError, match="lost its connection"):
         archive()

@@ -1,4 +1,4 @@
-"""The harness objects to programs that lose something, and to the right thing."""
+"""The harness objects to programs that lose something, and for the right reason."""
 
 import pytest
 
@@ -9,6 +9,6 @@ from torture.mutants import MUTANTS
 @pytest.mark.torture
 @pytest.mark.parametrize("name", MUTANTS)
 def test_mutant_is_caught(history_url, nursery, name):
-    """A way of cleaning or of finishing that is often written breaks the very invariant that is about it."""
-    found = provoke(history_url, nursery, name, seed=1)
-    assert found[MUTANTS[name].invariant] > 0
+    """A usual but wrong way to clean or to finish violates the very invariant that is about its fault."""
+    violations = provoke(history_url, nursery, name, seed=1)
+    assert violations[MUTANTS[name].invariant] > 0

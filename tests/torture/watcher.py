@@ -1,4 +1,4 @@
-"""Look all the time: whenever the index is valid it must be true, and so must every claim."""
+"""Check continuously that a valid index is true, and that every claim is."""
 
 import threading
 from typing import Self
@@ -10,12 +10,12 @@ from torture.world import NO_INDEX, World
 
 
 class Watcher:
-    """A context manager; inside it both are checked a few times a second."""
+    """A context manager; inside it both are checked several times per second."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.objections: list[Objection] = []
-        self.checks = 0  # in which the index was valid all the time
+        self.checks = 0  #: those in which the index was valid from the beginning to the end
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -25,22 +25,22 @@ class Watcher:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=120)
 
     def _run(self) -> None:
         connection: psycopg.Connection | None = None
         while not self._stop.wait(0.2):
             try:
                 connection = connection or self.world.connect("torture watcher", NO_INDEX)
-                found = index_objections(connection)
+                index = index_objections(connection)
                 self.objections += objections(self.world, (TRUTH_OF_THE_CLAIM,))
-            except psycopg.Error:  # the server goes, or is not there
+            except psycopg.Error:  # the server stops, or is away
                 if connection:
                     connection.close()
                 connection = None
             else:
-                if found is not None:
+                if index is not None:
                     self.checks += 1
-                    self.objections += found
+                    self.objections += index
         if connection:
             connection.close()

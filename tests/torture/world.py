@@ -1,4 +1,4 @@
-"""One database to torture: its table, its log, and how to reach it."""
+"""A database to torture: its table, its log, and how to connect."""
 
 import os
 from collections.abc import Iterator
@@ -11,14 +11,17 @@ import psycopg
 from psycopg import sql as pgsql
 from sqlalchemy import make_url
 
-#: of a server of the harness's own; the tests' server has them too
+#: of the harness's own server; the tests' server has them, too
 SETTINGS = {"fsync": "off", "max_connections": "60", "track_commit_timestamp": "on"}
 
 HERE = Path(__file__).parent
 
 ROWS, KEYS = 12_000, 3_000
 
-#: no index is trusted with a count; and the cost of a disabled scan would have every query compiled
+#: keys of a small world
+FEW_KEYS = 20
+
+#: no count relies on an index; the cost of a disabled scan would make the server compile every query
 NO_INDEX = "-c enable_indexscan=off -c enable_indexonlyscan=off -c enable_bitmapscan=off -c jit=off"
 
 
@@ -34,24 +37,24 @@ class World:
         return psycopg.connect(url, autocommit=True, application_name=name, options=options, connect_timeout=10)
 
     def run(self, *statements: str) -> None:
-        """Run statements, each in a transaction of its own."""
+        """Execute statements, each in its own transaction."""
         with self.connect() as connection:
             for statement in statements:
                 connection.execute(statement.encode())
 
     def set_course(self, direction: str, *, promised: bool = False) -> None:
-        """Note which way the harness goes, and whether a program has promised the constraint."""
+        """Record the direction of the harness, and whether a program has promised the constraint."""
         self.run(f"UPDATE course SET direction = '{direction}', promised = {promised}")
 
     def ask(self, question: str) -> list[Any]:
-        """Return the first row of an answer."""
+        """Return the first row of a query's result."""
         with self.connect() as connection:
             return list(connection.execute(question.encode()).fetchone() or ())
 
 
 @contextmanager
 def new_world(server_url: str, name: str, rows: int = ROWS) -> Iterator[World]:
-    """Make a database with the table, its rows over 3,000 keys and their log; drop it at the end."""
+    """Create a database with the table, its rows over 3,000 keys and their log; drop it at the end."""
     name = f"dupe_audit_{name}_{os.getpid()}"
     server = World(server_url)
     with server.connect() as connection:
@@ -67,13 +70,13 @@ def new_world(server_url: str, name: str, rows: int = ROWS) -> Iterator[World]:
             connection.execute(pgsql.SQL("DROP DATABASE {} WITH (FORCE)").format(pgsql.Identifier(name)))
 
 
-def fill(connection: psycopg.Connection, rows: int) -> None:
-    """Make the table and the log in an empty database."""
+def fill(connection: psycopg.Connection, rows: int, keys: int = KEYS) -> None:
+    """Create the table and the log in an empty database."""
     if connection.execute("SELECT FROM pg_available_extensions WHERE name = 'amcheck'").fetchone():
         connection.execute("CREATE EXTENSION amcheck")
     connection.execute((HERE / "schema.sql").read_bytes())
     connection.execute(
-        f"WITH row AS (INSERT INTO tt (k, v) SELECT i %% {KEYS} + 1, md5(i::text) "
+        f"WITH row AS (INSERT INTO tt (k, v) SELECT i %% {keys} + 1, md5(i::text) "
         "FROM generate_series(0, %s) AS i RETURNING *) "
         "INSERT INTO oplog (op, id, k, v) SELECT 'insert', id, k, v FROM row ORDER BY id",
         (rows - 1,),

@@ -1,4 +1,4 @@
-"""The application: eight writers who log every change in its own transaction, and a reader who keeps snapshots."""
+"""The application: eight writers that log each change in its own transaction, and a reader that keeps snapshots."""
 
 import threading
 import time
@@ -12,16 +12,16 @@ import psycopg
 
 from torture.world import KEYS, World
 
-#: kinds of change and how often each is made; the storm makes duplicates, the calm is an application that looks first
+#: kinds of change and their weights; the storm creates duplicates, the calm is an application that looks first
 CHILDREN = {"child": 10, "move child": 5, "note child": 5}
 STORM = {"insert": 40, "key": 20, "data": 20, "delete": 20, **CHILDREN}
 CALM = {"insert": 0.3, "insert if new": 35, "key": 25, "data": 25, "delete": 15, **CHILDREN}
 
-#: keys that nobody has yet, for the calm's key updates
+#: upper limit of the unused keys, for the calm's key updates
 FRESH = 2**31 - 1
 
-#: SQLSTATEs that are no fault of ours: the constraint at work, a child of a row that has just left, and a server that
-#: goes or is not there
+#: SQLSTATEs that are not our fault: the constraint at work, a child of a row that was just removed, and a server that
+#: stops or is away
 FORESEEN: dict[str | None, str] = {
     "23505": "refused",
     "23503": "came too late",
@@ -30,7 +30,7 @@ FORESEEN: dict[str | None, str] = {
 
 
 class Writers:
-    """A context manager; inside it the application runs, in a storm at first."""
+    """A context manager; inside it the application runs, at first in a storm."""
 
     def __init__(self, world: World, seed: str, count: int = 8) -> None:
         self.world = world
@@ -54,27 +54,27 @@ class Writers:
         self._stop.set()
         self._gate.set()
         for thread in self._threads:
-            thread.join(timeout=30)
+            thread.join(timeout=120)
 
     @contextmanager
     def resting(self) -> Iterator[None]:
         """Inside the block no transaction of the application is open."""
         self._gate.clear()
-        with ExitStack() as held:
+        with ExitStack() as locks:
             for lock in self._working:
-                held.enter_context(lock)
+                locks.enter_context(lock)
             yield
             self._gate.set()
 
     @property
-    def seen(self) -> Counter[str]:
-        """What all of them saw: committed, rolled back, refused, disconnected, read; and SQLSTATEs not foreseen."""
+    def outcomes(self) -> Counter[str]:
+        """Results of all transactions: committed, rolled back, refused, disconnected, read, unforeseen SQLSTATEs."""
         return sum(self._counts, Counter())
 
     def unforeseen(self) -> dict[str, int]:
-        """Return the errors that the application should never have seen, by SQLSTATE."""
-        known = ("committed", "rolled back", "refused", "came too late", "disconnected", "read")
-        return {state: number for state, number in self.seen.items() if state not in known}
+        """Return the number of errors that the application should never get, by SQLSTATE."""
+        expected = ("committed", "rolled back", "refused", "came too late", "disconnected", "read")
+        return {state: number for state, number in self.outcomes.items() if state not in expected}
 
     def _run(self, body: Callable[[psycopg.Connection, Random], str], number: int, random: Random) -> None:
         connection: psycopg.Connection | None = None
@@ -96,11 +96,11 @@ class Writers:
         kind = random.choices(list(mode), list(mode.values()))[0]
         fresh = kind == "key" and mode is CALM
         key = random.randrange(KEYS, FRESH) if fresh else random.randint(1, KEYS)
-        # One row in three is looked for among all keys, so that those with a fresh key are changed too.
+        # One row in three is searched among all keys, so that rows with a fresh key are changed, too.
         near = random.randint(1, KEYS) if random.random() < 2 / 3 else random.randrange(FRESH)
         think = random.uniform(0.02, 0.12) if random.random() < 0.02 else 0.003
         end = "ROLLBACK" if random.random() < 0.05 else "COMMIT"
-        # One message: a transaction whose outcome is not known is no trouble, for the log knows it.
+        # One message: the log has the outcome of a transaction, even if the writer never hears of it.
         change = f"SELECT app_op('{kind}', {near}, {key}, {random.random()})"
         connection.execute(f"BEGIN; {change}; SELECT pg_sleep({think}); {end}".encode())
         return "committed" if end == "COMMIT" else "rolled back"
@@ -115,7 +115,7 @@ class Writers:
 
 
 def _recovered(connection: psycopg.Connection | None) -> psycopg.Connection | None:
-    """Return the connection, out of its failed transaction; None where it is lost."""
+    """Return the connection outside its failed transaction; None if it is lost."""
     if connection is None:
         return None
     try:

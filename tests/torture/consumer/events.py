@@ -1,7 +1,7 @@
-"""What is produced: good events in every spelling, which are known by a number and a version.
+"""Good events in every spelling, identified by a number and a version.
 
-Everything about an event follows from its number and its version, so a row of the table can be compared to what was
-produced without keeping a copy. Two versions of one number are a collision: the same key with other data.
+All fields of an event follow from its number and its version, so a row of the table can be compared with what was
+produced without a copy. Two versions of one number are a collision: the same key with different data.
 """
 
 import json
@@ -12,38 +12,38 @@ from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 from typing import Any
 
-#: far from now, so that nothing else in a log looks like an event's time
+#: far from now, so that no other time in a log looks like an event's
 EPOCH = datetime(2031, 1, 1, tzinfo=UTC)
 
 AGENTS = ("researcher", "Prüfer", "a\\b'\"c", "агент", "🦆 duck", "tab\tand\nnewline", " spaces ", "NULL", "\\N")
 TYPES = ("tool_call", "decision", "error", "success")
 ACTIONS = ("Read", "Write", "Edit", "Bash")
 
-#: what every event carries and no log may show
+#: part of every event, which no log may show
 CONFIDENTIAL = "payload-of-an-event"
 
-#: one event in so many carries a long text
+#: one event in LONG_ONE_IN has a text of LONG characters
 LONG_ONE_IN, LONG = 4000, 400_000
 
 
 @dataclass(frozen=True, order=True)
 class Content:
-    """An event's number, of which its key is made, and the version of its data."""
+    """An event's number, which decides its key, and the version of its data."""
 
     number: int
     version: int
 
 
 def key_of(number: int) -> tuple[uuid.UUID, str, datetime]:
-    """Return the key: correlation_id, action_name, created_at as PostgreSQL keeps it."""
+    """Return the key: correlation_id, action_name, and created_at as PostgreSQL stores it."""
     micros = (0, number * 7919 % 1000 * 1000, number * 104729 % 1_000_000, number * 7907 % 1_000_000)[number % 4]
-    # Keys share a correlation and an action, and differ in the time alone.
+    # Keys share a correlation and an action, and differ only in the time.
     correlation = uuid.uuid5(uuid.NAMESPACE_OID, f"correlation {number // 4}")
     return correlation, ACTIONS[number // 2 % 4], EPOCH + timedelta(seconds=number, microseconds=micros)
 
 
 def data_of(content: Content) -> tuple[str, str, dict[str, Any], bool, int | None]:
-    """Return the columns that are no key: agent_name, action_type, action_details, debug_mode, duration_ms."""
+    """Return the columns that are not in the key: agent_name, action_type, action_details, debug_mode, duration_ms."""
     number, version = content.number, content.version
     note = f"{CONFIDENTIAL} {AGENTS[number % 7]}"
     long = {"long": "x" * LONG} if number % LONG_ONE_IN == LONG_ONE_IN - 1 else {}
@@ -69,12 +69,12 @@ def spell(content: Content, random: Random) -> bytes:
     if duration is not None or random.random() < 0.5:
         event["duration_ms"] = duration
     if random.random() < 0.1:
-        event["a field that nobody asked for"] = {"correlation_id": "other"}
+        event["an unknown field"] = {"correlation_id": "other"}
     return json.dumps(event, ensure_ascii=random.random() < 0.5).encode()
 
 
 def plain(content: Content) -> bytes:
-    """Return the event in the most usual spelling."""
+    """Return the event in the usual spelling."""
     correlation, action, at = key_of(content.number)
     agent, kind, details, debug, duration = data_of(content)
     event = {"correlation_id": str(correlation), "agent_name": agent, "action_type": kind, "action_name": action}
@@ -83,7 +83,7 @@ def plain(content: Content) -> bytes:
 
 
 def spell_time(at: datetime, random: Random) -> str:
-    """Return a point in time in one of the precisions and zones that ISO 8601 has for it."""
+    """Return a time in one of the precisions and zones of ISO 8601."""
     name, minutes = random.choice(
         (("Z", 0), ("+00:00", 0), ("-00:00", 0), ("+05:30", 330), ("-0800", -480), ("+14", 840), ("-03:30", -210))
     )
@@ -94,7 +94,7 @@ def spell_time(at: datetime, random: Random) -> str:
 
 
 def _fraction(micros: int, random: Random) -> str:
-    """Return the digits of a second: as few as will do, six, or more than PostgreSQL keeps, which it rounds."""
+    """Return the fraction of a second: the fewest digits, six, or more than PostgreSQL keeps, which it rounds."""
     six = f"{micros:06}"
     spellings = [f".{six}", f".{six}000", f".{six}4", f".{six}49"]
     if micros:

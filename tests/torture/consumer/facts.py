@@ -1,4 +1,4 @@
-"""What was seen: messages, rows, dead letters and offsets; the invariants are asked of nothing else."""
+"""Observed messages, rows, dead letters and offsets: all that the invariants read."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ Place = tuple[int, int]
 
 
 def digest(data: bytes | None) -> bytes | None:
-    """Return a short stand-in for bytes, of which a run produces gigabytes."""
+    """Return a short digest instead of the bytes, of which a campaign produces gigabytes."""
     return None if data is None else hashlib.blake2b(data, digest_size=12).digest()
 
 
@@ -28,7 +28,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A row, read back: which event it is, or what is wrong with it."""
+    """A row of the table or the archive: its event, or what is wrong with it."""
 
     content: Content | None
     wrong: str = ""
@@ -36,7 +36,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter, with where its message came from."""
+    """A dead letter, with the place of its message."""
 
     place: Place
     reason: str
@@ -46,7 +46,7 @@ class Letter:
 
 @dataclass
 class Facts:
-    """Everything that is known at one moment."""
+    """All observations at one moment."""
 
     sent: Mapping[Place, Sent] = field(default_factory=dict)
     table: Iterable[Stored] = ()

@@ -1,8 +1,8 @@
-"""What must hold. Each invariant is a function of the facts that returns a line for every violation.
+"""The invariants: each is a function of the facts that returns a line for every violation.
 
 While the constraint is absent, two consumers that hold the same event at the same moment may both insert it. So
-``once`` is asked only in phases in which the constraint is valid, and ``nothing lost`` counts rows in the archive:
-there the cleanup of an upgrade puts the extras, and a downgrade takes them out again. All others hold at any time.
+``once`` is checked only in phases in which the constraint is valid, and ``nothing lost`` counts rows in the archive,
+where the cleanup of an upgrade moves the extras until a downgrade restores them. All others hold at any time.
 """
 
 from collections import Counter, defaultdict
@@ -25,21 +25,21 @@ LOST, ONCE, INVENTED, LETTERS, OFFSETS, ENDED, UNCAUSED, DISCREET = (
     "discreet logs",
 )
 
-#: the reason of a dead letter whose key was there with other data
+#: the reason of a dead letter whose key existed with other data
 COLLISION = "collision"
 
 
 def nothing_lost(facts: Facts) -> list[str]:
     """Every content that was sent is a row, in the archive, or a dead letter for its collision with another's."""
-    kept = {row.content for where in (facts.table, facts.archive) for row in where}
+    stored = {row.content for rows in (facts.table, facts.archive) for row in rows}
     keys = {row.content.number for row in facts.table if row.content}
-    collided = {facts.sent[one.place].content for one in facts.letters if one.place in facts.sent}
-    wanted = {one.content for one in facts.sent.values() if one.content}
-    lost = [f"event {one.number} is not in the table" for one in wanted if one.number not in keys]
+    collided = {facts.sent[letter.place].content for letter in facts.letters if letter.place in facts.sent}
+    contents = {sent.content for sent in facts.sent.values() if sent.content}
+    lost = [f"event {content.number} is not in the table" for content in contents if content.number not in keys]
     return lost + [
-        f"version {one.version} of event {one.number} is neither a row nor a dead letter"
-        for one in wanted
-        if one.number in keys and one not in kept and one not in collided
+        f"version {content.version} of event {content.number} is neither a row nor a dead letter"
+        for content in contents
+        if content.number in keys and content not in stored and content not in collided
     ]
 
 
@@ -51,47 +51,47 @@ def once(facts: Facts) -> list[str]:
 
 def nothing_invented(facts: Facts) -> list[str]:
     """Every row, also in the archive, is an event that was sent, in every column."""
-    sent = {one.content for one in facts.sent.values() if one.content}
-    rows = [(where, row) for where, rows in (("table", facts.table), ("archive", facts.archive)) for row in rows]
+    contents = {sent.content for sent in facts.sent.values() if sent.content}
+    rows = [(source, row) for source, rows in (("table", facts.table), ("archive", facts.archive)) for row in rows]
     return [
-        f"the {where} has {row.wrong or f'{row.content}, which was never sent'}"
-        for where, row in rows
-        if row.wrong or row.content not in sent
+        f"the {source} has {row.wrong or f'{row.content}, which was never sent'}"
+        for source, row in rows
+        if row.wrong or row.content not in contents
     ]
 
 
 def dead_letters(facts: Facts) -> list[str]:
     """The dead letters are the poison, each at least once and as it was, collisions, and nothing else."""
     versions: defaultdict[int, set[Content]] = defaultdict(set)
-    for one in facts.sent.values():
-        if one.content:
-            versions[one.content.number].add(one.content)
-    found, wrong = set(), []
+    for sent in facts.sent.values():
+        if sent.content:
+            versions[sent.content.number].add(sent.content)
+    places, faults = set(), []
     for letter in facts.letters:
-        found.add(letter.place)
-        wrong += _faults(letter, facts.sent.get(letter.place), versions)
-    missing = [one for one in facts.sent.values() if one.kind and one.place not in found]
-    return wrong + [f"{one.kind!r} at {_at(one.place)} is not among them" for one in missing]
+        places.add(letter.place)
+        faults += _faults(letter, facts.sent.get(letter.place), versions)
+    missing = [sent for sent in facts.sent.values() if sent.kind and sent.place not in places]
+    return faults + [f"{sent.kind!r} at {_at(sent.place)} is not among them" for sent in missing]
 
 
 def _faults(letter: Letter, sent: Sent | None, versions: Mapping[int, set[Content]]) -> list[str]:
     at = _at(letter.place)
     if sent is None:
-        return [f"one claims to come from {at}, where there is nothing"]
-    wrong = []
+        return [f"a letter claims to come from {at}, where there is no message"]
+    faults = []
     if (letter.key, letter.value) != (sent.key, sent.value):
-        wrong.append(f"the one of {at} is not as it was sent")
+        faults.append(f"the letter of {at} is not as it was sent")
     if sent.content and (letter.reason != COLLISION or len(versions[sent.content.number]) < 2):
-        wrong.append(f"a good event, of {at}, is among them: {letter.reason}")
+        faults.append(f"a good event, of {at}, is among them: {letter.reason}")
     if sent.kind and letter.reason not in KINDS[sent.kind].reasons:
-        wrong.append(f"{sent.kind!r} at {at} is there for {letter.reason!r}")
-    return wrong
+        faults.append(f"{sent.kind!r} at {at} has the reason {letter.reason!r}")
+    return faults
 
 
 def offsets(facts: Facts, verified: Mapping[int, int] | None = None) -> list[str]:
-    """No committed offset is beyond a message whose key is not in the table or that is not a dead letter.
+    """No committed offset is beyond an event without a row, or beyond poison that is not a dead letter.
 
-    Messages below *verified*, by partition, were found before.
+    Messages below *verified*, by partition, are not checked again.
     """
     keys = {row.content.number for row in facts.table if row.content}
     letters = {letter.place for letter in facts.letters}
@@ -102,9 +102,9 @@ def offsets(facts: Facts, verified: Mapping[int, int] | None = None) -> list[str
         if (partition, offset) in facts.sent
     ]
     return [
-        f"that of partition {one.place[0]} is beyond {one.place[1]}, {one.kind or 'an event'}, which is nowhere"
-        for one in below
-        if one.place not in letters and (one.content is None or one.content.number not in keys)
+        f"partition {sent.place[0]} is committed beyond {sent.place[1]}, {sent.kind or 'an event'}, which is nowhere"
+        for sent in below
+        if sent.place not in letters and (sent.content is None or sent.content.number not in keys)
     ]
 
 
@@ -117,7 +117,7 @@ def read_to_the_end(facts: Facts) -> list[str]:
     ]
 
 
-#: asked at the end, with all consumers up and the constraint in place
+#: checked at the end, with all consumers up and the constraint in place
 AT_THE_END: dict[str, Callable[[Facts], list[str]]] = {
     LOST: nothing_lost,
     ONCE: once,
@@ -131,16 +131,16 @@ INVARIANTS = (*AT_THE_END, UNCAUSED, DISCREET)
 
 def objections(facts: Facts) -> list[Objection]:
     """Return every violation, as of the end."""
-    return [Objection(name, what) for name, check in AT_THE_END.items() for what in check(facts)]
+    return [Objection(name, violation) for name, check in AT_THE_END.items() for violation in check(facts)]
 
 
 def objections_so_far(facts: Facts) -> list[Objection]:
-    """Return the violations where the events were not read to the end: nothing is asked of what was not committed."""
-    committed = {place: one for place, one in facts.sent.items() if place[1] < facts.committed.get(place[0], 0)}
+    """Return the violations if the events were not read to the end: only committed messages have to be somewhere."""
+    committed = {place: sent for place, sent in facts.sent.items() if place[1] < facts.committed.get(place[0], 0)}
     settled = replace(facts, sent=committed)
-    found = [(LOST, what) for what in nothing_lost(settled)]
-    found += [(name, what) for name in (ONCE, INVENTED, OFFSETS) for what in AT_THE_END[name](facts)]
-    return [Objection(name, what) for name, what in found]
+    violations = [(LOST, violation) for violation in nothing_lost(settled)]
+    violations += [(name, violation) for name in (ONCE, INVENTED, OFFSETS) for violation in AT_THE_END[name](facts)]
+    return [Objection(name, violation) for name, violation in violations]
 
 
 def _at(place: Place) -> str:

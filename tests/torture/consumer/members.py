@@ -1,4 +1,4 @@
-"""The consumers: real processes of one group, which are started, killed, stopped and looked after."""
+"""The consumers: real processes of one group, which are started, killed, stopped and restarted."""
 
 import json
 import signal
@@ -19,7 +19,7 @@ REAL = ("-m", "dupe_audit.cli", "consume")
 
 
 class Member:
-    """One consumer's place: a process, and after it the next one."""
+    """A member of the group: a process, and after its end the next one."""
 
     def __init__(self, scene: Scene, number: int, program: Sequence[str]) -> None:
         self.log = scene.directory / f"member-{number}.log"
@@ -29,8 +29,8 @@ class Member:
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            self._began = log.tell()  #: of this process's part of the log
-            # A session of its own, so that Ctrl-C, meant for us, is passed on by us.
+            self._began = log.tell()  #: where this process's part of the log begins
+            # Its own session, so that Ctrl-C reaches it only through us.
             return subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -41,7 +41,7 @@ class Member:
             )
 
     def start(self) -> None:
-        """Start the next process, where there is none."""
+        """Start the next process if there is none."""
         if self.process.poll() is not None:
             self.process = self._start()
 
@@ -50,12 +50,12 @@ class Member:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End the process as it is, also a stopped one."""
+        """Kill the process, even if it is stopped."""
         self.process.kill()
         self.process.wait()
 
     def ready(self, patience: float) -> bool:
-        """Wait until the process hears signals, which a Python that still imports does not."""
+        """Wait until the process handles signals, which it does only after its imports; return whether it does."""
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline and self.process.poll() is None:
             with self.log.open("rb") as log:
@@ -66,7 +66,7 @@ class Member:
         return False
 
     def wait(self, patience: float) -> int | None:
-        """Return the exit code, or None where it did not end in time."""
+        """Return the exit code, or None if it did not end in time."""
         try:
             return self.process.wait(patience)
         except subprocess.TimeoutExpired:
@@ -91,38 +91,38 @@ class Members:
             member.kill()
 
     def look_after(self) -> list[Objection]:
-        """Start again who has ended, which none has a reason to."""
-        found = []
+        """Restart members that have ended; none has a reason to."""
+        ended = []
         for member in self.all:
             code = member.process.poll()
             if code is not None:
-                found.append(Objection(UNCAUSED, f"a consumer ended with {code}: {member.last_words()}"))
+                ended.append(Objection(UNCAUSED, f"a consumer ended with {code}: {member.last_words()}"))
                 member.start()
-        return found
+        return ended
 
-    def stop(self, patience: float = 20) -> list[Objection]:
-        """End them all as a deployment does; each has to end well."""
+    def stop(self, patience: float = 120) -> list[Objection]:
+        """Stop all members as a deployment does; each has to end well."""
         for member in self.all:
             member.ready(patience)
             member.signal(signal.SIGTERM)
-        found, deadline = [], time.monotonic() + patience
+        failed, deadline = [], time.monotonic() + patience
         for member in self.all:
             code = member.wait(max(0.1, deadline - time.monotonic()))
             if code != 0:
-                found.append(Objection(UNCAUSED, f"SIGTERM ended a consumer with {code}: {member.last_words()}"))
-        return found
+                failed.append(Objection(UNCAUSED, f"SIGTERM ended a consumer with {code}: {member.last_words()}"))
+        return failed
 
-    def said(self) -> tuple[Counter[str], list[Objection]]:
-        """Return how often each event was logged, and what no log may say."""
+    def logged(self) -> tuple[Counter[str], list[Objection]]:
+        """Return how often each event was logged, and the lines that no log may have."""
         events: Counter[str] = Counter()
-        found = []
+        indiscreet = []
         for member in self.all:
             lines = member.log.read_text(errors="replace").splitlines()
             for line in lines:
                 if "Traceback" in line or CONFIDENTIAL in line:
-                    found.append(Objection(DISCREET, f"a log says: {line[:300]}"))
+                    indiscreet.append(Objection(DISCREET, f"a log says: {line[:300]}"))
                 events[_event(line)] += 1
-        return events, found
+        return events, indiscreet
 
 
 def _event(line: str) -> str:

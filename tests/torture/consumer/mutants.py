@@ -29,16 +29,17 @@ LOOK = "SELECT FROM agent_actions WHERE correlation_id = %s AND action_name = %s
 
 @dataclass(frozen=True)
 class Mutant:
-    """What is done in the usual way, what happens to it, and what must object: an invariant, in its words."""
+    """A patch, the strike at it, and the objection that it has to provoke: an invariant, and words of the violation."""
 
     patch: Callable[[], None]
     strike: str | None
     invariant: str
     words: str
+    members: int = 1  #: consumers of the group
 
 
 def commit_first() -> None:
-    """Commit what was polled, then write it."""
+    """Commit the polled messages, then write them."""
     process = Loop._process
 
     def hasty(self: Loop, messages: list[Any]) -> None:
@@ -50,7 +51,7 @@ def commit_first() -> None:
 
 
 def swallow() -> None:
-    """Log an error inside the batch's transaction and go on in it: the rest of the batch is lost in silence."""
+    """Log an error inside the batch's transaction and continue in it: the rest of the batch is lost silently."""
 
     def write(self: Database, rows: Sequence[Any]) -> list[Outcome]:
         with _Away(self) as connection, connection.transaction():
@@ -58,16 +59,16 @@ def swallow() -> None:
                 try:
                     connection.execute(f"{INTO} ON CONFLICT DO NOTHING", row)
                 except psycopg.Error as error:
-                    log_event("an error, and on we go", sqlstate=error.sqlstate)
+                    log_event("an error was ignored", sqlstate=error.sqlstate)
         return [Outcome(kind="inserted")] * len(rows)
 
     Database.write = write  # type: ignore[method-assign]
 
 
 def look_then_insert() -> None:
-    """SELECT, and INSERT what was not found; what the constraint then refuses is taken for a bad row.
+    """SELECT, and INSERT what was not found; a row that the constraint then refuses counts as bad.
 
-    Without the constraint it would make duplicates, which is no violation there; see ``invariants``.
+    Without the constraint it would make duplicates, which are not a violation then; see ``invariants``.
     """
 
     def write(self: Database, rows: Sequence[Any]) -> list[Outcome]:
@@ -89,7 +90,7 @@ def _look_then_insert(connection: psycopg.Connection[Any], row: Any) -> Outcome:
 
 
 class _Away:
-    """A connection whose errors mean to the loop that the database is away."""
+    """A connection whose errors tell the loop that the database is away."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -116,14 +117,14 @@ def forget_letters() -> None:
 
 
 def read_time() -> None:
-    """Let Python read the time, which cuts off the seventh digit that PostgreSQL rounds."""
+    """Let Python read the time: it cuts off the seventh digit, which PostgreSQL rounds."""
     checked = fields.TYPES["timestamptz"]
 
     def convert(value: Any) -> str:
         try:
             return datetime.fromisoformat(checked(value)).isoformat()
         except ValueError:
-            raise fields.Poison("bad_timestamp", "no time of Python's") from None
+            raise fields.Poison("bad_timestamp", "not a time for Python") from None
 
     fields.TYPES["timestamptz"] = convert
 
@@ -131,7 +132,7 @@ def read_time() -> None:
 MUTANTS = {
     "commit, then write": Mutant(commit_first, "table locked against writers", OFFSETS, "an event, which is nowhere"),
     "swallow an error in the batch": Mutant(swallow, None, OFFSETS, "an event, which is nowhere"),
-    "SELECT, then INSERT": Mutant(look_then_insert, None, LETTERS, "a good event"),
+    "SELECT, then INSERT": Mutant(look_then_insert, None, LETTERS, "a good event", members=2),
     "dead letters without waiting": Mutant(forget_letters, "dead letters held back", OFFSETS, "which is nowhere"),
     "let Python read the time": Mutant(read_time, None, INVENTED, "which is no event's key"),
 }

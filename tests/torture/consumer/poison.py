@@ -1,4 +1,4 @@
-"""Messages that can never become a row, of every kind, and what the consumer has to say of each."""
+"""Messages of every kind that can never become a row, and the reasons that the consumer has to report."""
 
 import json
 from collections.abc import Callable
@@ -8,13 +8,13 @@ from typing import Any
 
 from torture.consumer.events import Content, spell
 
-#: one that has no message of its own in the table of events
+#: the number of an event that is never sent
 NEVER = 10**9
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How one is made out of a good event's fields, and the reasons that are right for it."""
+    """How to make such a message from a good event's fields, and the correct reasons."""
 
     make: Callable[[dict[str, Any], Random], bytes | None]
     reasons: frozenset[str]
@@ -39,7 +39,7 @@ def _bytes(make: Callable[[bytes, Random], bytes | None], reason: str) -> Kind:
 
 
 def _noise(random: Random, length: int) -> str:
-    """Return text that does not compress, so that no index can hold it."""
+    """Return text that does not compress, so that it is too long for an index."""
     return random.randbytes(length // 2).hex()
 
 
@@ -72,12 +72,12 @@ KINDS: dict[str, Kind] = {
     "no zone": _field("timestamp", "2031-01-01T00:00:00.123456", "bad_timestamp"),
     "seconds since 1970": _field("timestamp", 1_924_992_000, "wrong_type"),
     "a word for a time": _field("timestamp", "now", "bad_timestamp"),
-    "a month of its own": _field("timestamp", "2031-13-01T00:00:00Z", "bad_timestamp"),
+    "a thirteenth month": _field("timestamp", "2031-13-01T00:00:00Z", "bad_timestamp"),
     "too long a value": Kind(
         lambda event, random: json.dumps({**event, "action_details": _noise(random, 1_100_000)}).encode(),
         frozenset({"too_large"}),
     ),
-    # Of the following only the server knows.
+    # Only the server finds the following.
     "30 February": _field("timestamp", "2031-02-30T00:00:00Z", "database"),
     "an unknown type of action": _field("action_type", "dance", "database"),
     "a million characters in an index": Kind(
@@ -91,7 +91,7 @@ KINDS: dict[str, Kind] = {
 
 
 def poison(kind: str, number: int, random: Random) -> bytes | None:
-    """Return a message of a kind, made from an event that nobody sends."""
-    # In steps of four, as none of these numbers has the long text, which would make it another kind.
+    """Return a message of a kind, made from an event that is never sent."""
+    # In steps of four: none of these numbers has the long text, which would make it another kind.
     event = json.loads(spell(Content(NEVER - 4 * number, 0), Random(number)))
     return KINDS[kind].make({**event, "debug_mode": True, "duration_ms": 1, "action_type": "tool_call"}, random)

@@ -1,4 +1,4 @@
-"""The producer: sends the seeded stream at a steady rate, and keeps in mind what it has made."""
+"""The producer: sends the seeded stream at a steady rate, and remembers what it has made."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from torture.consumer.stream import Message, stream
 
 
 class Sender:
-    """A context manager; inside it a thread sends. ``finish`` waits until everything is acknowledged."""
+    """A context manager; inside it a thread sends. ``finish`` waits until every message is acknowledged."""
 
     def __init__(self, scene: Scene, seed: str, rate: float) -> None:
         self._topic, self._rate = scene.topic, rate
@@ -33,7 +33,7 @@ class Sender:
         )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="producer", daemon=True)
-        self.made: list[Message] = []  #: by the number that each carries; without their values, which take much room
+        self.made: list[Message] = []  #: by the number in its header; without the values, which take much memory
         self._lock = threading.Lock()
         self.failed: list[str] = []
 
@@ -46,21 +46,24 @@ class Sender:
         self._thread.join(10)
         self._producer.purge()
 
-    def finish(self, seconds: float = 60) -> None:
-        """Stop sending, and wait for the acknowledgements.
+    def finish(self, messages: int = 0, seconds: float = 180) -> None:
+        """Stop sending after at least that many messages, and wait for the acknowledgements.
 
         Raises:
-            RuntimeError: a message was not acknowledged, so nobody knows what was produced.
+            RuntimeError: a message was not acknowledged, so it is unknown what was produced.
         """
+        deadline = time.monotonic() + seconds
+        while len(self.made) < messages and time.monotonic() < deadline:
+            time.sleep(0.02)
         self._stop.set()
         self._thread.join(10)
-        left = self._producer.flush(seconds)
-        if left or self.failed:
-            raise RuntimeError(f"{left + len(self.failed)} messages were not acknowledged: {self.failed[:3]}")
+        outstanding = self._producer.flush(seconds)
+        if outstanding or self.failed:
+            raise RuntimeError(f"{outstanding + len(self.failed)} messages were not acknowledged: {self.failed[:3]}")
 
     def send(self, message: Message) -> None:
         """Send one message."""
-        with self._lock:  # a strike sends, too
+        with self._lock:  # a strike sends messages, too
             number = len(self.made)
             self.made.append(replace(message, value=None))
         while True:

@@ -1,6 +1,6 @@
-"""A wire to the broker that can be cut, and that can keep back what one kind of client says.
+"""A wire to the broker that can be cut, and that can hold back the requests of one kind of client.
 
-It knows as much of Kafka's protocol as it needs: a request is a length, a head of fixed size, and the client's name.
+It knows only as much of Kafka's protocol as it needs: a request is a length, a head of fixed size, the client's name.
 """
 
 import socket
@@ -23,14 +23,15 @@ class Proxy:
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._target: tuple[str, int] = ("127.0.0.1", 0)
         self._open = True
-        self._held: str | None = None
+        self._client: str | None = None  # whose requests are held back
+        self._arrived = threading.Event()
         self._lock = threading.Lock()
         self._links: set[_Link] = set()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._accept, name="proxy", daemon=True)
 
     def start(self, host: str, port: int) -> Self:
-        """Begin to forward to an address."""
+        """Start forwarding to an address."""
         self._target = (host, port)
         self._thread.start()
         return self
@@ -46,17 +47,21 @@ class Proxy:
             self._open = True
 
     @contextmanager
-    def holding(self, client: str) -> Iterator[None]:
-        """Inside the block requests of clients of that name do not arrive; afterwards they do, late."""
-        self._held = client
+    def holding(self, client: str) -> Iterator[threading.Event]:
+        """Hold back requests of clients of that name inside the block; gives an event: a request is held back."""
+        self._arrived.clear()
+        self._client = client
         try:
-            yield
+            yield self._arrived
         finally:
-            self._held = None
+            self._client = None
 
     def holds(self, client: str) -> bool:
-        """Tell whether requests of that client are held back now."""
-        return not self._closed.is_set() and self._held is not None and client == self._held
+        """Return whether requests of that client are held back now."""
+        held_back = not self._closed.is_set() and self._client is not None and client == self._client
+        if held_back:
+            self._arrived.set()
+        return held_back
 
     def close(self) -> None:
         """Stop listening and break what is open."""
@@ -94,7 +99,7 @@ class Proxy:
 
 
 class _Link:
-    """One connection: a thread for each way."""
+    """A connection: a thread for each direction."""
 
     def __init__(self, proxy: Proxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy, self._client, self._server = proxy, client, server
@@ -102,8 +107,8 @@ class _Link:
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def start(self) -> None:
-        for way in (self._requests, self._answers):
-            threading.Thread(target=self._forward, args=(way,), name="proxy link", daemon=True).start()
+        for direction in (self._requests, self._answers):
+            threading.Thread(target=self._forward, args=(direction,), name="proxy link", daemon=True).start()
 
     def close(self) -> None:
         for end in (self._client, self._server):
@@ -111,9 +116,9 @@ class _Link:
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
-    def _forward(self, way) -> None:
+    def _forward(self, direction) -> None:
         with suppress(OSError, ValueError):
-            way()
+            direction()
         self.close()
 
     def _answers(self) -> None:
@@ -121,7 +126,7 @@ class _Link:
             self._client.sendall(data)
 
     def _requests(self) -> None:
-        """Forward request by request, so that one that is held back is held back whole."""
+        """Forward request by request, so that a request is held back as a whole."""
         with self._client.makefile("rb") as requests:
             while len(size := requests.read(4)) == 4:
                 body = requests.read(int.from_bytes(size))

@@ -1,4 +1,4 @@
-"""Read topics to their ends, as of now: what is really in them, whatever a producer was told."""
+"""Read topics to their current ends: what is really in them, whatever the producer was told."""
 
 import threading
 from typing import Any
@@ -15,15 +15,15 @@ NUMBER = "made"
 
 
 class Reader:
-    """Reads on from where it was."""
+    """Reads a topic and continues where it stopped."""
 
     def __init__(self, broker: Broker, topic: str, partitions: int) -> None:
         self._broker, self._topic = broker, topic
         self._lock = threading.Lock()
         self.ends = dict.fromkeys(range(partitions), 0)
 
-    def read(self, seconds: float = 20) -> None:
-        """Take every message so far. A client made now fetches now, so the end that it meets is the end as of now.
+    def read(self, seconds: float = 120) -> None:
+        """Take every message so far. A new client is used, so that the end that it reaches is the current end.
 
         Raises:
             TimeoutError: the broker does not answer.
@@ -65,7 +65,7 @@ class Reader:
 
 
 class Truth(Reader):
-    """The topic of events. Of a message that was sent again after a broken connection nobody is told the offset."""
+    """The topic of events; a producer that resends a message after a broken connection does not get its offset."""
 
     def __init__(self, scene: Scene, made: list[Message]) -> None:
         super().__init__(scene.broker, scene.topic, PARTITIONS)
@@ -74,7 +74,7 @@ class Truth(Reader):
         self.numbers: set[int] = set()
 
     def take(self, message: Any) -> None:
-        """Tell which of those that were made it is."""
+        """Match the message with the one that was made."""
         number = int(dict(message.headers())[NUMBER])
         made, place = self._made[number], (message.partition(), message.offset())
         self.numbers.add(number)
@@ -89,8 +89,8 @@ class Postbox(Reader):
         self.letters: list[Letter] = []
 
     def take(self, message: Any) -> None:
-        """Tell where the letter's message came from."""
-        told = {name: value.decode() for name, value in message.headers() or []}
-        place = (int(told.get("dupe-audit-partition", -1)), int(told.get("dupe-audit-offset", -1)))
-        reason = told.get("dupe-audit-reason", "")
+        """Read where the letter's message came from."""
+        headers = {name: value.decode() for name, value in message.headers() or []}
+        place = (int(headers.get("dupe-audit-partition", -1)), int(headers.get("dupe-audit-offset", -1)))
+        reason = headers.get("dupe-audit-reason", "")
         self.letters.append(Letter(place, reason, digest(message.key()), digest(message.value())))

@@ -1,4 +1,4 @@
-"""One run's database, topics and configuration, and how to read back what is in them."""
+"""A scene's database, topics and configuration, and how to read back their contents."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ BARE, HEAD = "014", "015"
 CONSTRAINT = "unique_action_per_correlation_timestamp"
 NAMES = "correlation_id, action_name, created_at, agent_name, action_type, action_details, debug_mode, duration_ms"
 
-#: The breaker counts what is read again once more, and one batch in a hundred of ours is a tenth poison by chance.
+#: The breaker counts redelivered messages again, and by chance one batch in a hundred has a tenth of poison.
 CONFIG = f"""
 [table]
 name = "agent_actions"
@@ -75,13 +75,13 @@ enabled = false
 """
 
 
-#: seconds in which a member that joins an idle group has to be given partitions
-JOINED_WITHIN = 12.0
+#: seconds in which a member that joins an idle group has to get partitions
+JOINED_WITHIN = 60.0
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Where everything is."""
+    """The places of everything."""
 
     world: World
     broker: Broker
@@ -101,15 +101,15 @@ class Scene:
         return {**os.environ, "PYTHONPATH": paths, "DATABASE_URL": url}
 
     def migrate(self, direction: str, revision: str) -> str | None:
-        """Run Alembic on the reference project; return its last words where it fails."""
+        """Run Alembic on the reference project; return its last words if it fails."""
         return migrate(self.environment(), direction, revision)
 
     def enforced(self) -> bool:
-        """Tell whether the constraint is there."""
+        """Return whether the constraint exists."""
         return self.world.ask(f"SELECT count(*) FROM pg_constraint WHERE conname = '{CONSTRAINT}'") == [1]
 
     def table(self, numbers: Collection[int] | None = None) -> list[Stored]:
-        """Return the rows of the table; of these events only, if they are named."""
+        """Return the rows of the table, or only those of some events."""
         if numbers is not None:
             times = [key_of(number)[2] for number in numbers]
             with self.world.connect() as connection:
@@ -118,32 +118,32 @@ class Scene:
             return _rows(connection, f"SELECT {NAMES} FROM agent_actions")
 
     def archive(self) -> list[Stored]:
-        """Return the rows that a cleanup has put aside and no downgrade has brought back."""
-        found = []
+        """Return the archived rows that no downgrade has restored."""
+        rows = []
         with self.world.connect(options=NO_INDEX) as connection:
             archives = connection.execute(
                 "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('dupe_audit') "
                 "AND relname ~ '^archive_[0-9]+$' AND relkind = 'r'"
             ).fetchall()
             for (name,) in archives:
-                where = f"FROM dupe_audit.{name} WHERE dupe_audit_restored_at IS NULL"
-                found += _rows(connection, f"SELECT {NAMES} {where}")
-        return found
+                archive = f"dupe_audit.{name} WHERE dupe_audit_restored_at IS NULL"
+                rows += _rows(connection, f"SELECT {NAMES} FROM {archive}")
+        return rows
 
     def committed(self, consumer: Consumer) -> dict[int, int]:
-        """Return the committed offsets by partition; one that never was is left out."""
-        wanted = [TopicPartition(self.topic, partition) for partition in range(PARTITIONS)]
-        return {one.partition: one.offset for one in consumer.committed(wanted, timeout=5) if one.offset >= 0}
+        """Return the committed offsets by partition; partitions without one are left out."""
+        partitions = [TopicPartition(self.topic, partition) for partition in range(PARTITIONS)]
+        return {p.partition: p.offset for p in consumer.committed(partitions, timeout=5) if p.offset >= 0}
 
     def lets_join(self) -> bool:
-        """Tell whether the broker lets a bare member of the group have partitions; with that we have nothing to do.
+        """Return whether the broker assigns partitions to a bare member of the group, without our consumer.
 
-        The one from the wheel sometimes does not, when members have died or come while a group was forming.
+        The broker from the wheel sometimes does not, after members have died or joined while a group was forming.
         """
-        given: list[TopicPartition] = []
+        assignment: list[TopicPartition] = []
 
         def assigned(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            given.extend(partitions)
+            assignment.extend(partitions)
             consumer.incremental_assign([])
 
         settings = {"session.timeout.ms": SESSION_TIMEOUT, "heartbeat.interval.ms": 300, "enable.auto.commit": False}
@@ -151,13 +151,13 @@ class Scene:
         member = Consumer({"bootstrap.servers": self.broker.address, "group.id": self.group, **settings, **QUIET})
         member.subscribe([self.topic], on_assign=assigned)
         deadline = time.monotonic() + JOINED_WITHIN
-        while not given and time.monotonic() < deadline:
+        while not assignment and time.monotonic() < deadline:
             member.poll(0.2)
         member.close()
-        return bool(given)
+        return bool(assignment)
 
     def observer(self) -> Consumer:
-        """Return a client that can read the group's offsets, and is no member."""
+        """Return a client that reads the group's offsets without being a member."""
         return Consumer(
             {
                 "bootstrap.servers": self.broker.address,
@@ -170,13 +170,13 @@ class Scene:
 
 
 def _rows(connection: psycopg.Connection, query: str, parameters: tuple[Any, ...] | None = None) -> list[Stored]:
-    # Row by row without a cursor on the server, which nobody could close after a crash.
+    # Row by row without a cursor on the server, which could not be closed after a crash.
     with connection.cursor() as cursor:
         return [read_back(row) for row in cursor.stream(query.encode(), parameters)]
 
 
 def read_back(row: tuple[Any, ...]) -> Stored:
-    """Tell which event a row is, and whether it is that in every column."""
+    """Return which event a row is, and what is wrong with its other columns."""
     (correlation, action, at), data = row[:3], row[3:]
     number = (at - EPOCH) // timedelta(seconds=1)
     if number < 1 or (correlation, action, at) != key_of(number):
@@ -189,8 +189,8 @@ def read_back(row: tuple[Any, ...]) -> Stored:
 
 
 def migrate(environment: dict[str, str], direction: str, revision: str) -> str | None:
-    """Run Alembic; return its last words where it fails."""
-    done = subprocess.run(
+    """Run Alembic; return its last words if it fails."""
+    process = subprocess.run(
         [sys.executable, "-m", "alembic", direction, revision],
         cwd=ROOT,
         env=environment,
@@ -198,12 +198,12 @@ def migrate(environment: dict[str, str], direction: str, revision: str) -> str |
         text=True,
         check=False,
     )
-    return None if done.returncode == 0 else "\n".join(done.stderr.splitlines()[-4:])
+    return None if process.returncode == 0 else "\n".join(process.stderr.splitlines()[-4:])
 
 
 @contextmanager
 def template(server_url: str) -> Iterator[str]:
-    """Make a database in which the reference project is at its head; drop it at the end."""
+    """Create a database in which the reference project is at its head; drop it at the end."""
     name = unique("dupe_audit_template").replace("-", "_")
     run = World(server_url).run
     run(f"CREATE DATABASE {name}")
@@ -218,7 +218,7 @@ def template(server_url: str) -> Iterator[str]:
 
 @contextmanager
 def new_scene(server_url: str, like: str, on: Broker, *, rows: int = 100) -> Iterator[Scene]:
-    """Make a database like the template, topics and a configuration; drop them at the end."""
+    """Create a database like the template, topics and a configuration; drop them at the end."""
     name, topic = unique("dupe_audit_consumer").replace("-", "_"), unique("agent-actions")
     run = World(server_url).run
     run(f"CREATE DATABASE {name} TEMPLATE {like}")
@@ -227,8 +227,8 @@ def new_scene(server_url: str, like: str, on: Broker, *, rows: int = 100) -> Ite
     world = World(make_url(server_url).set(database=name).render_as_string(hide_password=False))
     with tempfile.TemporaryDirectory(prefix="dupe-audit-consumer-") as directory:
         scene = Scene(world, on, topic, unique("group"), Path(directory))
-        said = {"brokers": on.address, "group": scene.group, "topic": topic, "rows": rows}
-        scene.config.write_text(CONFIG % said)
+        values = {"brokers": on.address, "group": scene.group, "topic": topic, "rows": rows}
+        scene.config.write_text(CONFIG % values)
         on.create(topic, PARTITIONS)
         on.create(f"{topic}-dlq", DLQ_PARTITIONS)
         try:

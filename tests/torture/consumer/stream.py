@@ -1,4 +1,4 @@
-"""The seeded stream: new events, redeliveries at once and much later, collisions, and poison in between."""
+"""The seeded stream: new events, redeliveries at once and much later, collisions, and poison."""
 
 import itertools
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ REDELIVERIES, COLLISIONS, POISON = 0.2, 0.01, 0.03
 
 @dataclass(frozen=True)
 class Message:
-    """One message on its way into a partition; either it has content or it is poison of a kind."""
+    """A message for a partition: either it has content, or it is poison of some kind."""
 
     partition: int
     key: bytes | None
@@ -24,7 +24,7 @@ class Message:
 
 
 def stream(seed: str, partitions: int) -> Iterator[Message]:
-    """Return messages without an end; the seed decides everything."""
+    """Yield messages without end; the seed decides everything."""
     random = Random(seed)
     sent: list[Message] = []  # the latest good ones
     kinds = itertools.cycle(random.sample(list(KINDS), len(KINDS)))
@@ -53,9 +53,9 @@ def _key(content: Content) -> bytes | None:
 
 
 def _again(random: Random, sent: list[Message], partitions: int) -> Message:
-    """Return a message that was sent before: the last one half the time, so that two consumers have it at once."""
+    """Return a message that was sent before: half the time the last one, so that two consumers have it at once."""
     old = sent[-1] if random.random() < 0.5 else random.choice(sent)
-    # A second producer would write the same event in another way.
+    # Another producer would write the same event in another way.
     value = spell(old.content, random) if old.content and random.random() < 0.2 else old.value
     return Message(random.randrange(partitions), old.key, value, old.content)
 

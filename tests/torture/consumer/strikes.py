@@ -1,4 +1,4 @@
-"""Everything bad that happens to consumers, each as a function that ends when the world is as it was."""
+"""Everything bad that happens to consumers; each strike is a function that returns when its cause is over."""
 
 import signal
 import time
@@ -19,30 +19,41 @@ from torture.consumer.scene import BARE, HEAD, Scene
 from torture.consumer.stream import Message
 from torture.invariants import Objection
 
-#: librdkafka's name of the producer of dead letters
+#: the client id of the producer of dead letters
 DLQ_CLIENT = "dupe-audit-dlq"
 
-#: numbers of events that the stream does not reach
+#: the first number of events that the stream does not reach
 ANTAGONIST = 10**7
 
-#: seconds; the machine may be busy
-PATIENCE = 30
+#: seconds until an event must have come; the machine may be busy
+PATIENCE = 120
 
 
 @dataclass
 class Stage:
-    """What a strike can reach."""
+    """Everything that a strike can reach."""
 
     scene: Scene
     members: Members
     sender: Sender
     server: Server | None
     random: Random
+    pace: float = 1.0  #: factor of the durations of strikes
+    enough: Callable[[], bool] | None = None  #: ends a strike, whatever its duration is
     deadlocks: int = 0
 
     def any_member(self) -> Member:
         """Return one of the consumers."""
         return self.random.choice(self.members.all)
+
+    def last(self, shortest: float, longest: float) -> None:
+        """Let a strike last: for a random number of seconds, or until there is enough of it."""
+        if self.enough is None:
+            time.sleep(self.random.uniform(shortest, longest) * self.pace)
+            return
+        deadline = time.monotonic() + PATIENCE
+        while not self.enough() and time.monotonic() < deadline:
+            time.sleep(0.02)
 
 
 Strike = Callable[[Stage], list[Objection]]
@@ -52,7 +63,7 @@ def killed(stage: Stage) -> list[Objection]:
     """SIGKILL, and another process a little later."""
     member = stage.any_member()
     member.kill()
-    time.sleep(stage.random.uniform(0, 1))
+    stage.last(0, 1)
     member.start()
     return []
 
@@ -63,15 +74,15 @@ def terminated(stage: Stage) -> list[Objection]:
     member.ready(PATIENCE)
     member.signal(signal.SIGTERM)
     code = member.wait(PATIENCE)
-    wrong = [] if code == 0 else [Objection(UNCAUSED, f"SIGTERM ended a consumer with {code}: {member.last_words()}")]
+    failed = [] if code == 0 else [Objection(UNCAUSED, f"SIGTERM ended a consumer with {code}: {member.last_words()}")]
     if code is None:
         member.kill()
     member.start()
-    return wrong
+    return failed
 
 
 def stopped(stage: Stage) -> list[Objection]:
-    """Stand still until the group has gone on without it, and then go on as if nothing had happened."""
+    """SIGSTOP until the group has continued without the consumer, then SIGCONT."""
     member = stage.any_member()
     member.signal(signal.SIGSTOP)
     time.sleep(SESSION_TIMEOUT / 1000 * stage.random.uniform(1.2, 2))
@@ -87,47 +98,47 @@ def backends_ended(stage: Stage) -> list[Objection]:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND application_name LIKE 'dupe-audit consume%'"
             )
-            time.sleep(stage.random.uniform(0.02, 0.2))
+            stage.last(0.02, 0.2)
     return []
 
 
 def crashed(stage: Stage) -> list[Objection]:
-    """The server, without a checkpoint; it is away for a while."""
+    """A stop of the server without a checkpoint; it is away for a while."""
     if stage.server:
         stage.server.crash()
-        time.sleep(stage.random.uniform(0, 1.5))
+        stage.last(0, 1.5)
         stage.server.resume()
     return []
 
 
 def locked(stage: Stage, mode: str = "ACCESS EXCLUSIVE") -> list[Objection]:
-    """The table, for about as long as a consumer's lock_timeout."""
+    """A lock on the table, for about as long as a consumer's lock_timeout."""
     with stage.scene.world.connect() as connection, connection.transaction():
         connection.execute(f"LOCK TABLE agent_actions IN {mode} MODE".encode())
-        time.sleep(stage.random.uniform(1.5, 2.5))
+        stage.last(1.5, 2.5)
     return []
 
 
 def locked_against_writers(stage: Stage) -> list[Objection]:
-    """The table, for writers only: what is committed meanwhile without being written can be seen."""
+    """A lock that stops only writers, so that the watcher sees offsets that are committed without rows."""
     return locked(stage, "EXCLUSIVE")
 
 
 def deadlocked(stage: Stage) -> list[Objection]:
-    """A transaction that holds the greater of two keys, and asks for the smaller one when a consumer has it."""
-    if not stage.scene.enforced():  # nothing is held by a key then
+    """A transaction that holds the greater of two keys, and requests the smaller one when a consumer holds it."""
+    if not stage.scene.enforced():  # without the constraint nobody waits for a key
         return []
     first = ANTAGONIST + stage.random.randrange(10**7)
-    low, high = sorted((Content(first, 0), Content(first + 4, 0)), key=lambda one: str(key_of(one.number)[0]))
+    low, high = sorted((Content(first, 0), Content(first + 4, 0)), key=lambda content: str(key_of(content.number)[0]))
     with stage.scene.world.connect() as connection:
         before = _deadlocks(connection)
-        connection.execute("SET deadlock_timeout = '20s'")  # so it is the consumer that finds out
+        connection.execute("SET deadlock_timeout = '20s'")  # so that the consumer's transaction is the victim
         connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         connection.execute(_INSERT, key_of(high.number))
         partition = stage.random.randrange(PARTITIONS)
         for content in (low, high):
             stage.sender.send(Message(partition, b"deadlock", plain(content), content))
-        if _somebody_waits_for(connection.info.backend_pid, stage.scene):
+        if _blocks_a_consumer(connection.info.backend_pid, stage.scene):
             with suppress(psycopg.OperationalError, psycopg.errors.UniqueViolation):
                 connection.execute("SET LOCAL lock_timeout = '5s'")
                 connection.execute(_INSERT, key_of(low.number))
@@ -142,14 +153,15 @@ _INSERT = (
 )
 
 
-def _somebody_waits_for(pid: int, scene: Scene) -> bool:
-    # From outside: in a transaction pg_stat_activity stands still.
+def _blocks_a_consumer(pid: int, scene: Scene) -> bool:
+    # On another connection, for pg_stat_activity does not change inside a transaction.
     with scene.world.connect() as connection:
-        for _ in range(500):  # behind, a consumer takes its time
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             waits = f"SELECT FROM pg_stat_activity WHERE {pid} = ANY (pg_blocking_pids(pid))"
             if connection.execute(waits.encode()).fetchone() is not None:
                 return True
-            time.sleep(0.02)
+            time.sleep(0.01)
     return False
 
 
@@ -161,23 +173,24 @@ def _deadlocks(connection: psycopg.Connection) -> int:
 
 
 def cut(stage: Stage) -> list[Objection]:
-    """The wire to the broker, a few times in a row or for a while."""
+    """Cuts of the wire to the broker, one to three in a row."""
     proxy = stage.scene.broker.proxy
     if proxy:
         for _ in range(stage.random.randint(1, 3)):
             with proxy.cut():
-                time.sleep(stage.random.uniform(0.1, 1.5))
-            time.sleep(stage.random.uniform(0, 0.3))
+                stage.last(0.1, 1.5)
+            stage.last(0, 0.3)
     return []
 
 
 def dlq_away(stage: Stage) -> list[Objection]:
-    """The topic of dead letters takes nothing for a while; everything else works."""
+    """Dead letters that do not arrive for a while; everything else does."""
     proxy = stage.scene.broker.proxy
     if proxy:
-        with proxy.holding(DLQ_CLIENT):
-            time.sleep(stage.random.uniform(1.5, 3))
-            # Whoever does not wait for the acknowledgement has lost it now.
+        with proxy.holding(DLQ_CLIENT) as arrived:
+            arrived.wait(PATIENCE)
+            stage.last(1.5, 3)
+            # A consumer that does not wait for the acknowledgement loses its letter now.
             member = stage.any_member()
             member.kill()
         member.start()
@@ -185,12 +198,12 @@ def dlq_away(stage: Stage) -> list[Objection]:
 
 
 def downgraded(stage: Stage) -> list[Objection]:
-    """The constraint, by alembic downgrade under load."""
+    """Drop the constraint with alembic downgrade under load."""
     return _migrated(stage, "downgrade", BARE)
 
 
 def upgraded(stage: Stage) -> list[Objection]:
-    """The constraint, by alembic upgrade under load."""
+    """Create the constraint with alembic upgrade under load."""
     return _migrated(stage, "upgrade", HEAD)
 
 
@@ -199,7 +212,7 @@ def _migrated(stage: Stage, direction: str, revision: str) -> list[Objection]:
     return [Objection(UNCAUSED, f"{direction}: {words}")] if words else []
 
 
-#: by the name in the tally; the constraint goes and comes back with the next two
+#: by the name in the tally; MIGRATIONS drop the constraint and create it again
 STRIKES: dict[str, Strike] = {
     "consumer killed": killed,
     "consumer ended by SIGTERM": terminated,

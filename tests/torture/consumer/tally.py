@@ -1,4 +1,4 @@
-"""What happened, counted, and printed as a table."""
+"""Counts of everything that happened, and their table."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from torture.invariants import Objection
 
 @dataclass
 class Tally:
-    """The counts of one command."""
+    """The counts of one campaign."""
 
     seed: int
     server: str = ""
     seconds: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
     strikes: Counter[str] = field(default_factory=Counter)
-    said: Counter[str] = field(default_factory=Counter)
+    logged: Counter[str] = field(default_factory=Counter)
     kinds: set[str] = field(default_factory=set)  #: of poison that were sent
     objections: list[Objection] = field(default_factory=list)
     mutants: dict[str, Counter[str]] = field(default_factory=dict)
@@ -29,28 +29,36 @@ class Tally:
         return Counter(objection.invariant for objection in self.objections)
 
 
-#: what the consumers' logs tell of a run
-SAID = ("partitions", "database_away", "commit_failed", "dead_letters_undelivered", "arbiter", "abandoned", "not JSON")
+#: events in the consumers' logs
+LOGGED = (
+    "partitions",
+    "database_away",
+    "commit_failed",
+    "dead_letters_undelivered",
+    "arbiter",
+    "abandoned",
+    "not JSON",
+)
 
 
 def as_table(tally: Tally) -> Table:
-    """Return the account of a run."""
+    """Return the table of a campaign."""
     table = Table("what", "number", title=f"PostgreSQL {tally.server}, seed {tally.seed}, {tally.seconds:.0f} s")
     table.columns[1].justify = "right"
-    for what, number in tally.counts.items():
-        table.add_row(what, f"{number:,}")
+    for label, number in tally.counts.items():
+        table.add_row(label, f"{number:,}")
     table.add_section()
-    for what, number in sorted(tally.strikes.items()):
-        table.add_row(what, str(number))
+    for strike, number in sorted(tally.strikes.items()):
+        table.add_row(strike, str(number))
     table.add_section()
-    for what in SAID:
-        table.add_row(f"logged: {what}", f"{tally.said[what]:,}")
+    for event in LOGGED:
+        table.add_row(f"logged: {event}", f"{tally.logged[event]:,}")
     table.add_section()
     for invariant in INVARIANTS:
         table.add_row(f"violations: {invariant}", str(tally.violations()[invariant]))
-    for mutant, found in tally.mutants.items():
+    for mutant, violations in tally.mutants.items():
         table.add_section()
         table.add_row(f"mutant: {mutant}", "MISSED" if mutant in tally.missed else "caught")
-        for invariant, number in sorted(found.items()):
+        for invariant, number in sorted(violations.items()):
             table.add_row(f"  {invariant}", str(number))
     return table

@@ -1,4 +1,4 @@
--- After a command that ended well, nothing is left half done: neither a list, nor an index, nor a run, nor a row.
+-- A command that ended well leaves nothing half done: no list, no index, no run, no row.
 SELECT format('the staged list %s was left', relname) FROM pg_class
 WHERE relnamespace = to_regnamespace('dupe_audit') AND relname ~ '^stage_\d+$'
 UNION ALL
@@ -13,11 +13,11 @@ UNION ALL
 SELECT format('run %s is %s, %s archived, %s restored', id, state, archived, restored) FROM runs(), course
 WHERE direction = 'down' AND (state <> 'restored' OR archived <> restored)
 UNION ALL
-SELECT 'the index is still there' FROM unique_index, course WHERE direction = 'down'
+SELECT 'the index still exists' FROM unique_index, course WHERE direction = 'down'
 UNION ALL
 SELECT 'the version is still stamped' FROM course WHERE direction = 'down' AND stamped() IS NOT NULL
 UNION ALL
--- Where the parent is there again, so is the child; unless the application has moved it meanwhile.
+-- If the parent exists again, the child is back at it, unless the application has moved the child meanwhile.
 SELECT format('child %s is still at %s, not at %s', c.id, c.parent, m.came_from)
 FROM followers() m JOIN child c ON c.id = m.id AND c.parent = m.went_to JOIN tt ON tt.id = m.came_from CROSS JOIN course
 WHERE direction = 'down'

@@ -1,4 +1,4 @@
--- At every moment: the sums of a run, of its batches and of its archive are one; an unfinished index is in the ledger as ours.
+-- At every moment the sums of a run, of its batches and of its archive are equal; an unfinished index is in the ledger as ours.
 WITH archive AS (
     SELECT run, count(*) AS archived, count(restored_at) AS restored, count(*) FILTER (WHERE moment IS NULL) AS strays
     FROM archived() GROUP BY run
@@ -12,5 +12,5 @@ WHERE r.id IS NULL OR coalesce(a.strays, 0) > 0
    OR (r.archived, r.restored) <> (r.batches_archived, r.batches_restored)
    OR (r.archived, r.restored) <> (coalesce(a.archived, 0), coalesce(a.restored, 0))
 UNION ALL
-SELECT 'an unfinished index is there, and the ledger knows of no build'
+SELECT 'an unfinished index exists, and the ledger has no build'
 FROM unique_index WHERE NOT valid AND NOT EXISTS (SELECT FROM runs() WHERE building)

@@ -1,5 +1,5 @@
--- Whenever something says "enforced", the constraint is there, its index is valid, and a count finds no duplicate.
--- A downgrade takes the version away last, so on the way down the version that is still stamped claims nothing.
+-- Whenever something says "enforced", the constraint exists, its index is valid, and a count finds no duplicate.
+-- A downgrade removes the version last, so on the way down the version that is still stamped claims nothing.
 WITH claim AS (
     SELECT format('run %s says enforced', id) AS who FROM runs() WHERE state = 'enforced'
     UNION ALL
@@ -13,7 +13,7 @@ WITH claim AS (
     UNION ALL
     SELECT 'its index is not valid' FROM unique_index WHERE NOT valid
     UNION ALL
-    SELECT 'its index is no constraint''s' FROM unique_index WHERE NOT is_constraint
+    SELECT 'its index belongs to no constraint' FROM unique_index WHERE NOT is_constraint
     UNION ALL
     SELECT extras || ' duplicates are in the table' FROM counted WHERE extras > 0
 )

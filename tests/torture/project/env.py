@@ -1,4 +1,4 @@
-"""The migration environment of the harness: where and under which name to connect is in the config's attributes."""
+"""The migration environment of the harness: the URL and the application name are in the config's attributes."""
 
 from alembic import context
 from sqlalchemy import create_engine

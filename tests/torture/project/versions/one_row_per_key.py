@@ -1,4 +1,4 @@
-"""One row per key: what the harness upgrades to and downgrades from, again and again.
+"""One row per key: the revision that the harness upgrades to and downgrades from, over and over.
 
 Revision: one_row_per_key
 Revises:
