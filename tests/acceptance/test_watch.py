@@ -68,9 +68,8 @@ VIEW = exactly(at={"type": "string"}, ledger={"type": "boolean"}, working=LIST, 
 
 
 @pytest.fixture
-def large(alembic, sql):
+def large(sql):
     """The table of revision 014 with 30,000 keys, 12,000 of them twice."""
-    alembic("upgrade", "014")
     sql(
         "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
         "SELECT md5((i % 30000)::text)::uuid, 'agent', 'tool_call', 'Read', "
