@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.restore import restore
 from dupe_audit.statements import ident
 from dupe_audit.verify import verify
+from waiting import wait_for
 
 Rows = list[tuple[Any, ...]] | None
 Sql = Callable[[str], Rows]
@@ -34,10 +34,10 @@ def _patience() -> Iterator[None]:
     """End a test that hangs, as one does that waits for a lock for ever."""
 
     def on_alarm(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError("the test took longer than a minute")
+        raise TimeoutError("the test took longer than five minutes")
 
     before = signal.signal(signal.SIGALRM, on_alarm)
-    signal.alarm(60)
+    signal.alarm(300)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -154,13 +154,7 @@ def member(server_url: str) -> Iterator[str]:
 def wait_until() -> Callable[..., None]:
     """Wait until a question is answered with something true."""
 
-    def wait(question: Callable[[], Any], *, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while not question():
-            assert time.monotonic() < deadline, "it never came true"
-            time.sleep(0.05)
-
-    return wait
+    return wait_for
 
 
 PROLOGUE = """
