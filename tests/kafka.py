@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import confluent_kafka
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from sqlalchemy import make_url
 
@@ -105,10 +105,9 @@ class Broker:
         return {"bootstrap.servers": self.address, "reconnect.backoff.max.ms": 100, "log_level": 0, **more}
 
     def _observer(self, group: str) -> Consumer:
-        """Return a client that reads and asks as a group, and never joins it."""
+        """Return a client that asks for a group's offsets, and never joins the group."""
         if group not in self._observers:
-            more = {"group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
-            self._observers[group] = Consumer(self._settings(**more))
+            self._observers[group] = Consumer(self._settings(**{"group.id": group}))
         return self._observers[group]
 
     def _places(self, topic: str) -> list[TopicPartition]:
@@ -147,24 +146,24 @@ class Broker:
 
     def read(self, topic: str, count: int) -> list[Any]:
         """Return all messages of a topic, once there are *count* at least."""
-        reader, places = self._observer("readers"), self._places(topic)
-
-        def ends() -> dict[int, int]:
-            return {place.partition: reader.get_watermark_offsets(place, timeout=PATIENCE)[1] for place in places}
-
-        wait_for(lambda: sum(ends().values()) >= count)
-        left = {number: end for number, end in ends().items() if end}
+        more = {"group.id": "readers", "enable.auto.commit": False, "enable.partition.eof": True}
+        reader = Consumer(self._settings(**more, **{"fetch.wait.max.ms": 50}))
+        places = self._places(topic)
+        reader.assign(places)
         messages: list[Any] = []
-        reader.assign([place for place in places if place.partition in left])
+        at_end: set[int] = set()
         until = time.monotonic() + PATIENCE
-        while left:
-            assert time.monotonic() < until
+        while len(messages) < count or len(at_end) < len(places):
+            assert time.monotonic() < until, f"{len(messages)} of {count} messages came"
             message = reader.poll(0.5)
-            if message is not None and not message.error():
+            if message is None:
+                continue
+            if message.error() is None:
                 messages.append(message)
-                if message.offset() + 1 >= left.get(message.partition(), 0):
-                    left.pop(message.partition(), None)
-        reader.unassign()
+                at_end.discard(message.partition())
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                at_end.add(message.partition())
+        reader.close()
         return messages
 
     def committed(self, group: str, topic: str) -> int:
@@ -195,6 +194,7 @@ class Mock(Broker):
         self._lib.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
         super().__init__(self._lib.rd_kafka_mock_cluster_bootstraps(self._cluster).decode())
         self._lib.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
+        self._lib.rd_kafka_mock_start_request_tracking(self._cluster)
 
     def close(self) -> None:
         """End the cluster."""
@@ -209,8 +209,7 @@ class Mock(Broker):
         return name
 
     def requests(self, api: int) -> int:
-        """Return how many requests of an API (1 Fetch, 13 LeaveGroup, …) have come since the first call."""
-        self._lib.rd_kafka_mock_start_request_tracking(self._cluster)
+        """Return how many requests of an API (1 Fetch, 13 LeaveGroup, …) have come."""
         self._lib.rd_kafka_mock_get_requests.restype = ctypes.POINTER(ctypes.c_void_p)
         self._lib.rd_kafka_mock_request_api_key.argtypes = [ctypes.c_void_p]
         self._lib.rd_kafka_mock_request_api_key.restype = ctypes.c_int16
@@ -442,6 +441,7 @@ def consumer_file(tmp_path) -> Callable[..., Path]:
         table: str = "",
         librdkafka: str = "",
         session_timeout: int = 0,
+        group: str = "g",
     ) -> Path:
         file = tmp_path / f"{topic}-{uuid.uuid4().hex[:4]}.toml"
         if "[batch]" not in more:
@@ -462,7 +462,7 @@ amount = {{ type = "integer", required = false }}
 
 [kafka]
 brokers = ["{broker.address}"]
-group = "g-{topic}"
+group = "{group}-{topic}"
 topics = ["{topic}"]
 {kafka}
 [kafka.librdkafka]

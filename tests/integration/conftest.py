@@ -153,7 +153,6 @@ def member(server_url: str) -> Iterator[str]:
 @pytest.fixture
 def wait_until() -> Callable[..., None]:
     """Wait until a question is answered with something true."""
-
     return wait_for
 
 

@@ -20,12 +20,6 @@ def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an idle consumer look at the table all the time instead of every few seconds."""
-    monkeypatch.setattr(loop, "LOOK_EVERY", 0.05)
-
-
-@pytest.fixture
 def waiting_for_locks(sql):
     """Return how many sessions of the test's database wait for a lock."""
     question = "SELECT count(DISTINCT pid) FROM pg_stat_activity JOIN pg_locks USING (pid)"

@@ -137,8 +137,9 @@ def test_replay_of_nothing(broker, table, consumer_file, inside):
 
 def test_the_breaker_stops_a_changed_producer(broker, topic, table, consumer_file, inside, sql):
     """When too many are rejected the process ends with 3; nothing of the batch is dead-lettered or committed."""
-    broker.produce(topic, [event(n) for n in range(20)] + [{"other": n} for n in range(30)])
-    all_at_once = '[batch]\nrows = 50\nlinger = "10min"'  # few at a time may pass as long as they are few
+    # Few at a time may pass as long as they are few; what is in one partition comes at once.
+    broker.produce(topic, [event(n) for n in range(20)] + [{"other": n} for n in range(30)], partition=0)
+    all_at_once = '[batch]\nrows = 50\nlinger = "30s"'
     error = inside(consumer_file(broker, topic, more=all_at_once)).ended(3)
 
     assert f"of topic '{topic}' were rejected" in error
@@ -196,13 +197,12 @@ def test_signals_end_it_in_order(
 def test_a_signal_ends_the_wait_for_more_events(mock, table, consumer_file, consume, sql):
     """A signal ends the wait for a full batch: what has come is written, and the process ends."""
     topic = mock.topic(1)
-    program = consume(consumer_file(mock, topic, more='[batch]\nlinger = "10min"')).started()
-    mock.requests(FETCH)
+    program = consume(consumer_file(mock, topic, more='[batch]\nlinger = "30s"')).started()
     mock.produce(topic, [event(1)])
     # A member asks for more once it has what came before, and what it has no signal takes from it.
     before = mock.requests(FETCH)
     program.wait(lambda: mock.requests(FETCH) > before + 1)
-    program.stop(seconds=60)
+    program.stop(seconds=25)  # a longer time to linger cannot be set
 
     assert [(1, 1)] == sql(COUNT)
     assert 1 == mock.committed(f"g-{topic}", topic)
