@@ -4,7 +4,8 @@ import pytest
 from confluent_kafka import KafkaError
 
 from dupe_audit.consumer.source import Source
-from kafka import EVENTS, UNIQUE, event, wait_for
+from kafka import EVENTS, UNIQUE, event
+from waiting import wait_for
 
 COUNT = "SELECT count(*), count(DISTINCT (trace, name, at)) FROM events"
 OFFSET_COMMIT, LEAVE_GROUP = 8, 13  # of Kafka's protocol
