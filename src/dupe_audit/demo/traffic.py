@@ -1,4 +1,4 @@
-"""One writer of the demo, a process of its own: ``python -m dupe_audit.demo.traffic CONNINFO KIND NAME``.
+"""One writer of the demo, a process of its own: ``python -m dupe_audit.demo.traffic CONNINFO KIND NAME CYCLE``.
 
 It says ``ready``, reads from stdin the moment to start (of the monotonic clock, which all processes share), writes
 until stdin closes, and prints its Report. So it also ends when the demo is killed.
@@ -66,9 +66,10 @@ class Event:
 class Writer:
     """One application's connection, and its account of what must be in the table."""
 
-    def __init__(self, connection: psycopg.Connection, kind: str, name: str) -> None:
+    def __init__(self, connection: psycopg.Connection, kind: str, name: str, cycle: int = CYCLE) -> None:
         self.connection = connection
         self.name = name
+        self.cycle = cycle
         self.report = Report(kind=kind)
         self.errors: Counter[str] = Counter()
         self.own: deque[str] = deque()  # rows that the editing writer will delete, oldest first
@@ -88,7 +89,7 @@ class Writer:
 
     def event(self, number: int, *, consumer: bool = True) -> Event:
         """Return the event of that number: inside a burst that of the whole group, else this writer's own."""
-        shared = consumer and number % CYCLE < BURST
+        shared = consumer and number % self.cycle < BURST
         trace = uuid5(NAMESPACE_OID, f"{'group' if shared else self.name} {number // 20}")
         return Event(number, shared, (str(trace), "Bash", datetime(2025, 12, 1, tzinfo=UTC) + timedelta(0, number)))
 
@@ -155,11 +156,11 @@ class Writer:
         self.report.errors = dict(self.errors)
 
 
-def main(conninfo: str, kind: str, name: str) -> None:
+def main(conninfo: str, kind: str, name: str, cycle: str) -> None:
     """Write until stdin closes, then report on stdout."""
     options = "-c statement_timeout=20s"  # a writer that hangs for ever could not report that it did
     with psycopg.connect(conninfo, autocommit=True, application_name=f"demo {name}", options=options) as connection:
-        writer, stop = Writer(connection, kind, name), threading.Event()
+        writer, stop = Writer(connection, kind, name, int(cycle)), threading.Event()
         print("ready", flush=True)  # noqa: T201 - the protocol with the demo
         start = sys.stdin.readline()
         if not start:
