@@ -5,6 +5,7 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, LiteralString
 
 import psycopg
@@ -22,6 +23,7 @@ SETTINGS = {
     "max_prepared_transactions": "10",
     "track_commit_timestamp": "on",
     "wal_level": "logical",
+    "wal_retrieve_retry_interval": "100ms",
 }
 EXTENSIONS = ("citext", "hstore", "amcheck")
 SERVER_VERSION = pytest.StashKey[str]()
@@ -103,6 +105,20 @@ def server_version_num(server_url: str) -> int:
     """The server's version as PostgreSQL counts: 150014 is 15.14."""
     with psycopg.connect(conninfo(server_url)) as connection:
         return connection.info.server_version
+
+
+@pytest.fixture(autouse=True)
+def _patience() -> Iterator[None]:
+    """End a test that hangs, as one does that waits for a lock for ever."""
+
+    def on_alarm(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError("the test took longer than five minutes")
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.alarm(300)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(autouse=True)

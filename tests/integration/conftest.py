@@ -1,12 +1,10 @@
 """What the tests of the steps share: short ways to run a step, to look at a table, and to walk there and back."""
 
-import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from types import FrameType
 from typing import Any
 
 import psycopg
@@ -27,20 +25,6 @@ from waiting import wait_for
 Rows = list[tuple[Any, ...]] | None
 Sql = Callable[[str], Rows]
 Dump = Callable[..., list[str]]
-
-
-@pytest.fixture(autouse=True)
-def _patience() -> Iterator[None]:
-    """End a test that hangs, as one does that waits for a lock for ever."""
-
-    def on_alarm(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError("the test took longer than five minutes")
-
-    before = signal.signal(signal.SIGALRM, on_alarm)
-    signal.alarm(300)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

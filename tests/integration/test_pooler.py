@@ -5,8 +5,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -17,6 +17,7 @@ from dupe_audit import UniqueKey, progress
 from dupe_audit.driver import pooler
 from dupe_audit.model import CleanupRule
 from dupe_audit.preflight import blockers
+from waiting import wait_for
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
@@ -44,12 +45,14 @@ def pooled_url(database_url, server, tmp_path) -> Iterator[str]:
     user = {"user": Path(str(url.query["host"])).stat().st_uid} if os.geteuid() == 0 else {}
     with subprocess.Popen([PGBOUNCER, "-q", str(config)], stderr=subprocess.DEVNULL, **user) as process:
         through = f"postgresql+psycopg://postgres@127.0.0.1:{port}/{url.database}"
-        for _ in range(50):
-            try:
-                psycopg.connect(through.replace("+psycopg", ""), connect_timeout=2).close()
-                break
-            except psycopg.OperationalError:
-                time.sleep(0.1)
+
+        def is_open() -> bool:
+            with suppress(psycopg.OperationalError):
+                psycopg.connect(through.replace("+psycopg", "")).close()
+                return True
+            return False
+
+        wait_for(is_open)
         yield through
         process.kill()  # it serves nobody else, and a polite end waits for clients
 

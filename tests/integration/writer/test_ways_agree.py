@@ -1,11 +1,14 @@
 """However rows are cut into batches and sent, they end as a plain model in Python says."""
 
+import os
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupe_audit.model import UniqueKey
 from dupe_audit.writer import Writer
 
+THOROUGH = bool(os.environ.get("DUPE_AUDIT_TEST_THOROUGH"))
 COLUMNS = ["k", "n", "v", "w"]
 KEY = UniqueKey(table="t", columns=("k", "n"), name="once")
 TABLE = """
@@ -61,7 +64,12 @@ class Model:
 
 
 @given(batches=batches)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300 if THOROUGH else 30,
+    derandomize=not THOROUGH,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_outcomes_and_rows_are_those_of_the_model(sql, psycopg_connect, way, batches):
     """Outcomes, their order, and the rows in the table are the same as in a dictionary, for rows of every kind."""
     sql("DROP TABLE IF EXISTS t;" + TABLE)
