@@ -5,6 +5,7 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, LiteralString
 
 import psycopg
@@ -14,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from dupe_audit.embedded import Server
+from launch import Launcher
 
 SETTINGS = {
     "fsync": "off",
@@ -21,6 +23,7 @@ SETTINGS = {
     "max_prepared_transactions": "10",
     "track_commit_timestamp": "on",
     "wal_level": "logical",
+    "wal_retrieve_retry_interval": "100ms",
 }
 EXTENSIONS = ("citext", "hstore", "amcheck")
 SERVER_VERSION = pytest.StashKey[str]()
@@ -105,10 +108,31 @@ def server_version_num(server_url: str) -> int:
 
 
 @pytest.fixture(autouse=True)
+def _patience() -> Iterator[None]:
+    """End a test that hangs, as one does that waits for a lock for ever."""
+
+    def on_alarm(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError("the test took longer than five minutes")
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.alarm(300)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True)
 def _min_pg(request: pytest.FixtureRequest) -> None:
     marker = request.node.get_closest_marker("min_pg")
     if marker and request.getfixturevalue("server_version_num") < marker.args[0] * 10000:
         pytest.skip(f"needs PostgreSQL {marker.args[0]}")
+
+
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launcher]:
+    """What starts our programs as processes."""
+    with Launcher() as started:
+        yield started
 
 
 def run_on_server(server_url: str, statement: LiteralString, **names: str) -> None:
@@ -120,7 +144,7 @@ def run_on_server(server_url: str, statement: LiteralString, **names: str) -> No
 
 @pytest.fixture(scope="session")
 def template(server_url: str) -> Iterator[str]:
-    """The database that every test's own is cloned from."""
+    """An empty database with the extensions."""
     name = f"dupe_audit_template_{uuid.uuid4().hex[:8]}"
     run_on_server(server_url, "CREATE DATABASE {name}", name=name)
     with psycopg.connect(conninfo(server_url, database=name), autocommit=True) as connection:
@@ -132,11 +156,34 @@ def template(server_url: str) -> Iterator[str]:
     run_on_server(server_url, "DROP DATABASE {name} WITH (FORCE)", name=name)
 
 
+@pytest.fixture(scope="session")
+def prepared(server_url: str, template: str) -> Iterator[Callable[[str, Callable[[str], None]], str]]:
+    """Return the name of a database, to clone, that a function has prepared, given its URL; done once per name."""
+    names: dict[str, str] = {}
+
+    def prepare(name: str, work: Callable[[str], None]) -> str:
+        if name not in names:
+            full = names[name] = f"{template}_{name}"
+            run_on_server(server_url, "CREATE DATABASE {full} TEMPLATE {template}", full=full, template=template)
+            work(make_url(server_url).set(database=full).render_as_string(hide_password=False))
+        return names[name]
+
+    yield prepare
+    for name in names.values():
+        run_on_server(server_url, "DROP DATABASE {name} WITH (FORCE)", name=name)
+
+
 @pytest.fixture
-def database_url(server_url: str, template: str) -> Iterator[str]:
+def original(template: str) -> str:
+    """The database that this test's own is cloned from."""
+    return template
+
+
+@pytest.fixture
+def database_url(server_url: str, original: str) -> Iterator[str]:
     """The SQLAlchemy URL of a fresh database, dropped after the test."""
     name = f"dupe_audit_test_{uuid.uuid4().hex[:8]}"
-    run_on_server(server_url, "CREATE DATABASE {name} TEMPLATE {template}", name=name, template=template)
+    run_on_server(server_url, "CREATE DATABASE {name} TEMPLATE {original}", name=name, original=original)
     yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     run_on_server(server_url, "DROP DATABASE {name} WITH (FORCE)", name=name)
 

@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -24,31 +23,29 @@ from typing import Any, Self
 
 import confluent_kafka
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from sqlalchemy import make_url
 
 from dupe_audit.consumer import Config, Stop, logs, read
 from dupe_audit.consumer import consume as consume_topics
 from dupe_audit.errors import DupeAuditError
+from launch import Launcher
+from waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).parents[1]
-
-
-def wait_for(what: Callable[[], Any], *, seconds: float = 60, every: float = 0.05) -> Any:
-    """Return the first true answer; fail after so many seconds."""
-    until = time.monotonic() + seconds
-    while not (answer := what()):
-        assert time.monotonic() < until, "it did not come about in time"
-        time.sleep(every)
-    return answer
 
 
 class Broker:
     """A broker with an address, whose topics are made as needed."""
 
+    #: milliseconds; the broker of the wheel lets nobody join before half of it, but at least a second, has passed
+    session_timeout = 2000
+
     def __init__(self, address: str) -> None:
         self.address = address
+        self._admin: AdminClient | None = None
+        self._observers: dict[str, Consumer] = {}
 
     @classmethod
     @contextlib.contextmanager
@@ -73,10 +70,19 @@ class Broker:
                 cwd=directory,
             ) as process,
         ):
+            broker = cls(address)
             try:
-                yield cls(address).reached()
+                yield broker.reached()
             finally:
+                broker.close()
                 process.kill()
+
+    def close(self) -> None:
+        """Let go of the clients that the questions need."""
+        for observer in self._observers.values():
+            observer.close()
+        self._observers.clear()
+        self._admin = None
 
     def reached(self) -> Self:
         """Return when the broker answers."""
@@ -90,14 +96,30 @@ class Broker:
 
     def admin(self) -> AdminClient:
         """Return a client for topics."""
-        return AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        if self._admin is None:
+            self._admin = AdminClient(self._settings())
+        return self._admin
+
+    def _settings(self, **more: Any) -> dict[str, Any]:
+        # The default backoff grows to 10 s, which a test would wait for after the broker was down.
+        return {"bootstrap.servers": self.address, "reconnect.backoff.max.ms": 100, "log_level": 0, **more}
+
+    def _observer(self, group: str) -> Consumer:
+        """Return a client that asks for a group's offsets, and never joins the group."""
+        if group not in self._observers:
+            self._observers[group] = Consumer(self._settings(**{"group.id": group}))
+        return self._observers[group]
+
+    def _places(self, topic: str) -> list[TopicPartition]:
+        partitions = self.admin().list_topics(topic, timeout=PATIENCE).topics[topic].partitions
+        return [TopicPartition(topic, number, 0) for number in partitions]
 
     def topic(self, partitions: int = 4, name: str | None = None) -> str:
         """Make a topic; return its name."""
         name = name or f"t-{uuid.uuid4().hex[:8]}"
         admin = self.admin()
         for future in admin.create_topics([NewTopic(name, partitions, 1)]).values():
-            future.result(20)
+            future.result(PATIENCE)
         return name
 
     def produce(self, topic: str, values: list[Any], *, key: Callable[[Any], bytes] | None = None, **more: Any) -> None:
@@ -119,43 +141,42 @@ class Broker:
                 except BufferError:
                     producer.poll(0.1)
             producer.poll(0)
-        assert 0 == producer.flush(30)
+        assert 0 == producer.flush(PATIENCE)
         assert [] == failed
 
-    def read(self, topic: str, count: int, *, seconds: float = 20) -> list[Any]:
-        """Return the messages of a topic from its beginning, once there are *count*."""
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self.address,
-                "group.id": uuid.uuid4().hex,
-                "enable.auto.commit": False,
-                "log_level": 0,
-            }
-        )
-        partitions = self.admin().list_topics(topic, timeout=10).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-        found: list[Any] = []
-        until = time.monotonic() + seconds
-        # One poll more than needed finds messages that should not be there.
-        while time.monotonic() < until:
-            polled = [message for message in consumer.consume(1000, 0.5) if not message.error()]
-            found += polled
-            if len(found) >= count and not polled:
-                break
-        consumer.close()
-        return found
+    def read(self, topic: str, count: int) -> list[Any]:
+        """Return all messages of a topic, once there are *count* at least."""
+        more = {"group.id": "readers", "enable.auto.commit": False, "enable.partition.eof": True}
+        reader = Consumer(self._settings(**more, **{"fetch.wait.max.ms": 50}))
+        places = self._places(topic)
+        reader.assign(places)
+        messages: list[Any] = []
+        at_end: set[int] = set()
+        until = time.monotonic() + PATIENCE
+        while len(messages) < count or len(at_end) < len(places):
+            assert time.monotonic() < until, f"{len(messages)} of {count} messages came"
+            message = reader.poll(0.5)
+            if message is None:
+                continue
+            if message.error() is None:
+                messages.append(message)
+                at_end.discard(message.partition())
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                at_end.add(message.partition())
+        reader.close()
+        return messages
 
     def committed(self, group: str, topic: str) -> int:
         """Return the sum of the offsets that a group has committed for a topic."""
-        consumer = Consumer({"bootstrap.servers": self.address, "group.id": group, "log_level": 0})
-        partitions = self.admin().list_topics(topic, timeout=10).topics[topic].partitions
-        offsets = consumer.committed([TopicPartition(topic, number) for number in partitions], timeout=10)
-        consumer.close()
-        return sum(max(0, one.offset) for one in offsets)
+        places = self._observer(group).committed(self._places(topic), timeout=PATIENCE)
+        return sum(max(0, place.offset) for place in places)
 
 
 class Mock(Broker):
     """librdkafka's mock cluster, which returns errors on demand; lives in this process."""
+
+    #: milliseconds; so long that no member is thrown out because its machine is slow, while one that is gone is missed
+    session_timeout = 60_000
 
     def __init__(self) -> None:
         path = Path(confluent_kafka.__file__).parent.parent / "confluent_kafka.libs"
@@ -173,9 +194,11 @@ class Mock(Broker):
         self._lib.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
         super().__init__(self._lib.rd_kafka_mock_cluster_bootstraps(self._cluster).decode())
         self._lib.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
+        self._lib.rd_kafka_mock_start_request_tracking(self._cluster)
 
     def close(self) -> None:
         """End the cluster."""
+        super().close()
         self._lib.rd_kafka_mock_cluster_destroy(self._cluster)
         self._lib.rd_kafka_destroy(self._client)
 
@@ -184,6 +207,17 @@ class Mock(Broker):
         name = name or f"t-{uuid.uuid4().hex[:8]}"
         assert 0 == self._lib.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
         return name
+
+    def requests(self, api: int) -> int:
+        """Return how many requests of an API (1 Fetch, 13 LeaveGroup, …) have come."""
+        self._lib.rd_kafka_mock_get_requests.restype = ctypes.POINTER(ctypes.c_void_p)
+        self._lib.rd_kafka_mock_request_api_key.argtypes = [ctypes.c_void_p]
+        self._lib.rd_kafka_mock_request_api_key.restype = ctypes.c_int16
+        count = ctypes.c_size_t()
+        requests = self._lib.rd_kafka_mock_get_requests(self._cluster, ctypes.byref(count))
+        matching = [self._lib.rd_kafka_mock_request_api_key(requests[number]) == api for number in range(count.value)]
+        self._lib.rd_kafka_mock_request_destroy_array(requests, count)
+        return sum(matching)
 
     def fail(self, api: int, *errors: int) -> None:
         """Answer the next requests of an API (0 Produce, 8 OffsetCommit, …) with these error codes."""
@@ -226,17 +260,17 @@ class Member:
         self.wait(lambda: self.events("partitions"))
         return self
 
-    def wait(self, what: Callable[[], Any], *, seconds: float = 60) -> Any:
+    def wait(self, question: Callable[[], Any]) -> Any:
         """Return the first true answer, unless it ends before."""
 
-        def answer() -> Any:
+        def ask() -> Any:
             alive = self.alive()
-            found = what()
-            assert found or alive, "it has ended"
-            return found
+            answer = question()
+            assert answer or alive, "it has ended"
+            return answer
 
         try:
-            return wait_for(answer, seconds=seconds)
+            return wait_for(ask)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.lines()}") from None
 
@@ -244,7 +278,7 @@ class Member:
         """Return status and body of a page that it serves."""
         (address,) = [one["http"] for one in self.wait(lambda: self.events("started"))]
         try:
-            with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -296,7 +330,7 @@ class Inside(Member):
         """Tell whether it is still at work."""
         return self._thread.is_alive()
 
-    def ended(self, code: int, *, seconds: float = 60) -> str:
+    def ended(self, code: int, *, seconds: float = PATIENCE) -> str:
         """Wait for its end; return the error that it ended with."""
         self._thread.join(seconds)
         assert code == self.code, self.lines()
@@ -311,23 +345,19 @@ class Inside(Member):
     def end(self) -> None:
         """Stop, whatever state it is in."""
         self._stop.request(signal.SIGTERM)
-        self._thread.join(30)
+        self._thread.join(PATIENCE)
         logs.log.removeHandler(self._handler)
 
 
 class Program(Member):
     """A running ``dupe-audit consume``."""
 
-    def __init__(self, file: Path, url: str, *arguments: str) -> None:
+    def __init__(self, launcher: Launcher, file: Path, url: str, *arguments: str) -> None:
         self.log = file.with_name(f"{file.stem}-{uuid.uuid4().hex[:6]}.log")
+        environment = {**os.environ, "DATABASE_URL": url, "DUPE_AUDIT_TRACEBACK": "1"}
+        command = ("dupe_audit.cli", "consume", str(file), *arguments)
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "dupe_audit.cli", "consume", str(file), *arguments],
-                stdout=log,
-                stderr=log,
-                cwd=ROOT,
-                env={**os.environ, "DATABASE_URL": url, "DUPE_AUDIT_TRACEBACK": "1"},
-            )
+            self.process = launcher.start(*command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
     def lines(self) -> str:
         """Return all that it has printed."""
@@ -337,21 +367,21 @@ class Program(Member):
         """Tell whether the process runs."""
         return self.process.poll() is None
 
-    def ended(self, code: int, *, seconds: float = 60) -> str:
+    def ended(self, code: int, *, seconds: float = PATIENCE) -> str:
         """Wait for its end; return all that it printed."""
         assert code == self.process.wait(seconds), self.lines()
         assert "Traceback" not in self.lines(), self.lines()
         return self.lines()
 
-    def stop(self, number: int = signal.SIGTERM, code: int = 0) -> str:
+    def stop(self, number: int = signal.SIGTERM, code: int = 0, *, seconds: float = PATIENCE) -> str:
         """Ask it to stop; return all that it printed."""
         self.process.send_signal(number)
-        return self.ended(code)
+        return self.ended(code, seconds=seconds)
 
     def end(self) -> None:
         """End it at once, if it has not ended."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -403,9 +433,19 @@ def consumer_file(tmp_path) -> Callable[..., Path]:
     """Write a consumer's file for the table of EVENTS; sections are replaced or added by name."""
 
     def write(
-        address: str, topic: str, *, more: str = "", kafka: str = "", table: str = "", librdkafka: str = ""
+        broker: Broker,
+        topic: str,
+        *,
+        more: str = "",
+        kafka: str = "",
+        table: str = "",
+        librdkafka: str = "",
+        session_timeout: int = 0,
+        group: str = "g",
     ) -> Path:
         file = tmp_path / f"{topic}-{uuid.uuid4().hex[:4]}.toml"
+        if "[batch]" not in more:
+            more = f'{more}\n[batch]\nlinger = "20ms"'
         file.write_text(
             f"""\
 [table]
@@ -421,12 +461,12 @@ details = {{ type = "jsonb", default = {{}} }}
 amount = {{ type = "integer", required = false }}
 
 [kafka]
-brokers = ["{address}"]
-group = "g-{topic}"
+brokers = ["{broker.address}"]
+group = "{group}-{topic}"
 topics = ["{topic}"]
 {kafka}
 [kafka.librdkafka]
-"session.timeout.ms" = 2000
+"session.timeout.ms" = {session_timeout or broker.session_timeout}
 "heartbeat.interval.ms" = 300
 {librdkafka}
 [http]
@@ -460,12 +500,12 @@ def inside(url) -> Iterator[Callable[..., Inside]]:
 
 
 @pytest.fixture
-def consume(url) -> Iterator[Callable[..., Program]]:
+def consume(url, launcher) -> Iterator[Callable[..., Program]]:
     """Start ``dupe-audit consume`` on the test's database; what still runs is killed after the test."""
     programs: list[Program] = []
 
     def start(file: Path, *arguments: str) -> Program:
-        programs.append(Program(file, url, *arguments))
+        programs.append(Program(launcher, file, url, *arguments))
         return programs[-1]
 
     yield start

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from dupe_audit.embedded import Server
+from waiting import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
@@ -65,7 +66,8 @@ def app(tmp_path_factory) -> Path:
         (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, into)
     for file in (home / "consumers").glob("*.toml"):
         # The tests' broker lets nobody join before half of this has passed, and a cluster's default is 45 s.
-        file.write_text(file.read_text() + '\n[kafka.librdkafka]\n"session.timeout.ms" = 6000\n')
+        settings = '"session.timeout.ms" = 2000\n"heartbeat.interval.ms" = 300\n'
+        file.write_text(f"{file.read_text()}\n[kafka.librdkafka]\n{settings}")
     return home
 
 
@@ -92,10 +94,10 @@ class Started(NamedTuple):
 
     def ended(self, code: int) -> str:
         """Wait for its end, which has to be with this exit code; return what it printed."""
-        self.process.wait(60)
-        said = self.log.read_text()
-        assert code == self.process.returncode, said
-        return said
+        self.process.wait(PATIENCE)
+        printed = self.log.read_text()
+        assert code == self.process.returncode, printed
+        return printed
 
     def stopped(self) -> str:
         """Ask it to stop, as a container is stopped; return what it printed."""

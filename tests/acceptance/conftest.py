@@ -2,16 +2,20 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
 
+from launch import Launcher
+
 ROOT = Path(__file__).parents[2]
 KEY = "correlation_id, action_name, created_at"
 NAME = "unique_action_per_correlation_timestamp"
+
+#: fixtures that find the reference project at a revision
+BEGINS_AT = {"agent_actions": "014", "large": "014", "migrated": "015", "seeded": "016", "deliver": "head"}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -23,19 +27,11 @@ def environment(database_url: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def alembic(environment: dict[str, str]) -> Run:
+def alembic(environment: dict[str, str], launcher: Launcher) -> Run:
     """Run alembic on the reference project."""
 
-    def run(*arguments: str, code: int = 0, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "alembic", *arguments],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+    def run(*arguments: str, code: int = 0, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        done = launcher.run("alembic", *arguments, cwd=cwd, env=environment)
         assert done.returncode == code, done.stderr
         return done
 
@@ -43,20 +39,11 @@ def alembic(environment: dict[str, str]) -> Run:
 
 
 @pytest.fixture
-def dupe_audit(environment: dict[str, str]) -> Run:
+def dupe_audit(environment: dict[str, str], launcher: Launcher) -> Run:
     """Run dupe-audit in the repository, where alembic.ini is."""
 
-    def run(*arguments: str, code: int = 0, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "dupe_audit.cli", *arguments],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+    def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = launcher.run("dupe_audit.cli", *arguments, cwd=ROOT, env=environment)
         assert done.returncode == code, (done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
         return done
@@ -65,9 +52,22 @@ def dupe_audit(environment: dict[str, str]) -> Run:
 
 
 @pytest.fixture
-def agent_actions(alembic: Run, sql) -> None:
+def original(request: pytest.FixtureRequest, template: str, prepared, launcher: Launcher) -> str:
+    """A database in which the reference project is at the revision of a fixture that the test asks for."""
+    for revision in (BEGINS_AT[name] for name in request.fixturenames if name in BEGINS_AT):
+
+        def upgrade(url: str, revision: str = revision) -> None:
+            environment = {**os.environ, "DATABASE_URL": url}
+            done = launcher.run("alembic", "upgrade", revision, cwd=ROOT, env=environment)
+            assert done.returncode == 0, done.stderr
+
+        return prepared(revision, upgrade)
+    return template
+
+
+@pytest.fixture
+def agent_actions(sql) -> None:
     """The table of revision 014 with 1,000 keys, 60 of them twice and 1 of those with other data."""
-    alembic("upgrade", "014")
     sql(
         """
         INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at)

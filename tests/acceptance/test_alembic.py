@@ -1,16 +1,15 @@
 """The reference project, upgraded, downgraded and upgraded again, as processes."""
 
 import contextlib
+import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 
 import psycopg
 import pytest
+
+from waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 NAME = "unique_action_per_correlation_timestamp"
@@ -97,19 +96,47 @@ def test_ten_simultaneous_identical_inserts_make_one_row(alembic, sql, agent_act
     sql(INSERT.replace("'2026-01-01'", "'2026-01-01 00:00:00.000001'"))
 
 
-@pytest.mark.parametrize("moment", [0.7, 0.9, 1.1, 1.3, 1.6])
-def test_killed_upgrade_continues_h164(alembic, sql, agent_actions, environment, moment):
-    """A client killed at any moment loses nothing, and the same command ends in the same state."""
+ONE_BY_ONE = ("-x", "dupe_audit.batch_size=1", "upgrade", "015")
+HALF = "SELECT FROM agent_actions WHERE correlation_id IN (SELECT md5(i::text)::uuid FROM generate_series(1, 30) AS i)"
+STOPS = {
+    "before its first row": (
+        "LOCK TABLE agent_actions",
+        "SELECT 1 FROM pg_locks WHERE relation = 'agent_actions'::regclass AND NOT granted",
+    ),
+    "with half of the extras": (
+        f"{HALF} FOR UPDATE",
+        "SELECT 1 FROM dupe_audit.run WHERE archived = 30",
+    ),
+    "in the build": (
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT",
+        "SELECT 1 FROM pg_stat_progress_create_index WHERE datname = current_database() AND phase ~ 'old snapshots'",
+    ),
+    "before it attaches": (
+        "SELECT FROM agent_actions",
+        "SELECT 1 FROM pg_locks WHERE relation = 'agent_actions'::regclass AND mode = 'AccessExclusiveLock'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("hold", "stopped"), STOPS.values(), ids=STOPS)
+def test_killed_upgrade_continues_h164(
+    alembic, sql, agent_actions, environment, launcher, psycopg_connect, hold, stopped
+):
+    """A client killed where another session holds it up loses nothing, and the same command ends in the same state."""
     before = sql(CHECKSUM)
-    victim = subprocess.Popen(
-        [sys.executable, "-m", "alembic", "-x", "dupe_audit.batch_size=1", "upgrade", "015"],
-        cwd=ROOT,
-        env=environment,
-        stderr=subprocess.DEVNULL,
-    )
-    time.sleep(moment)
-    victim.send_signal(signal.SIGKILL)
-    victim.wait()
+    holder = psycopg_connect()
+    holder.execute(hold.encode())
+    with Path(os.devnull).open("w") as nothing:
+        victim = launcher.start("alembic", *ONE_BY_ONE, cwd=ROOT, env=environment, stdout=nothing, stderr=nothing)
+
+        def is_stopped():
+            with contextlib.suppress(psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedTable):
+                return sql(stopped)
+
+        wait_for(is_stopped)
+        victim.kill()
+        victim.wait()
+    holder.rollback()
 
     alembic("upgrade", "015")
 
@@ -121,22 +148,41 @@ def test_killed_upgrade_continues_h164(alembic, sql, agent_actions, environment,
     assert before == sql(CHECKSUM)
 
 
+COPY = (
+    "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
+    "SELECT correlation_id, agent_name, action_type, action_name, created_at FROM agent_actions LIMIT 1"
+)
+WAITS_FOR_A_COPY = """
+CREATE SEQUENCE builds;
+CREATE FUNCTION wait_for_a_copy() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE
+    before bigint := (SELECT count(*) FROM public.agent_actions);
+BEGIN
+    IF nextval('public.builds') <= {builds} THEN
+        WHILE (SELECT count(*) FROM public.agent_actions) = before LOOP
+            PERFORM pg_sleep(0.01);
+        END LOOP;
+    END IF;
+END $$;
+CREATE EVENT TRIGGER wait_for_a_copy ON ddl_command_start WHEN TAG IN ('CREATE INDEX')
+EXECUTE FUNCTION wait_for_a_copy()
+"""
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+
+
 @pytest.fixture
-def duplicator(psycopg_connect):
-    """Start an old writer that duplicates random rows, with a pause in seconds after each."""
+def duplicator(sql, psycopg_connect):
+    """Start an old writer that duplicates a row between the cleanup and each of the first builds."""
     stop, threads = threading.Event(), []
 
-    def start(pause):
+    def start(*, builds):
+        sql(WAITS_FOR_A_COPY.format(builds=builds))
         connection = psycopg_connect(autocommit=True)
 
         def duplicate():
-            while not stop.wait(pause):
-                with contextlib.suppress(psycopg.errors.UniqueViolation):
-                    connection.execute(
-                        "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
-                        "SELECT correlation_id, agent_name, action_type, action_name, created_at FROM agent_actions "
-                        "ORDER BY random() LIMIT 1"
-                    )
+            while not stop.wait(0.01):
+                if connection.execute(WAITING).fetchone():
+                    connection.execute(COPY)
 
         threads.append(threading.Thread(target=duplicate))
         threads[-1].start()
@@ -149,34 +195,28 @@ def duplicator(psycopg_connect):
 
 def test_upgrade_wins_against_a_writer_that_keeps_duplicating(alembic, sql, agent_actions, duplicator):
     """New duplicates that arrive during the upgrade are cleaned under the same run, and the build is tried again."""
-    duplicator(0.2)
+    duplicator(builds=2)
 
     alembic("upgrade", "015")
 
     assert [(0,)] == sql(EXTRAS)
     assert [(1, "enforced")] == sql("SELECT id, state FROM dupe_audit.run")
+    assert [(3,)] == sql("SELECT last_value FROM builds")
 
 
-def test_upgrade_gives_up_cleanly_against_a_faster_writer_h67(alembic, sql, agent_actions, duplicator, environment):
-    """If duplicates arrive faster than a build can finish, the upgrade reports it and leaves no invalid index."""
-    for _ in range(4):
-        duplicator(0)
-    project = [sys.executable, "-m", "alembic", "upgrade", "015"]
+def test_upgrade_gives_up_cleanly_against_a_faster_writer_h67(alembic, sql, agent_actions, duplicator):
+    """Where duplicates arrive faster than a build can end, the upgrade says so, and no invalid index stays."""
+    duplicator(builds=1000)
 
-    done = subprocess.run(project, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = alembic("upgrade", "015", code=255)
 
-    if done.returncode:
-        assert "each met a new duplicate" in done.stderr
-        assert [] == sql("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid")
-        assert [("014",)] == sql("SELECT version_num FROM alembic_version")
-    else:
-        assert [(0,)] == sql(EXTRAS)
+    assert "each met a new duplicate" in done.stderr
+    assert [] == sql("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid")
+    assert [("014",)] == sql("SELECT version_num FROM alembic_version")
 
 
-def test_divergent_groups_stop_the_upgrade_where_they_are_refused_h23(
-    alembic, sql, agent_actions, tmp_path, environment
-):
-    """With divergent='refuse' nothing is archived, the finding is named, and the version is not stamped."""
+def test_divergent_groups_stop_the_upgrade_where_they_are_refused_h23(alembic, sql, agent_actions, tmp_path):
+    """With divergent='refuse' nothing is archived, the message has the count, and the version is not stamped."""
     project = tmp_path / "alembic"
     (project / "versions").mkdir(parents=True)
     for name in ("env.py", "script.py.mako", "versions/014_agent_actions.py", "versions/015_unique_action.py"):
@@ -184,16 +224,8 @@ def test_divergent_groups_stop_the_upgrade_where_they_are_refused_h23(
         (project / name).write_text(text.replace('divergent="archive"', 'divergent="refuse"'))
     shutil.copy(ROOT / "alembic.ini", tmp_path)
 
-    done = subprocess.run(
-        [sys.executable, "-m", "alembic", "upgrade", "015"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = alembic("upgrade", "015", cwd=tmp_path, code=255)
 
-    assert 255 == done.returncode
     assert "divergent-duplicates" in done.stderr
     assert "Traceback" not in done.stderr
     assert [(1060,)] == sql("SELECT count(*) FROM agent_actions")
@@ -219,8 +251,8 @@ LATE = """
     op.create_unique_constraint_online("""
 
 
-def test_children_follow_through_the_whole_upgrade_and_back(alembic, sql, agent_actions, tmp_path, environment):
-    """Children of extras that arrive between the two directives follow too, and downgrade points every child back."""
+def test_children_follow_through_the_whole_upgrade_and_back(alembic, sql, agent_actions, tmp_path):
+    """Children of extras that arrive between the two directives follow as well; downgrade points every child back."""
     sql(
         "CREATE TABLE child (n int PRIMARY KEY, action uuid REFERENCES agent_actions ON DELETE CASCADE);"
         "INSERT INTO child SELECT row_number() OVER (), id FROM agent_actions"
@@ -232,15 +264,13 @@ def test_children_follow_through_the_whole_upgrade_and_back(alembic, sql, agent_
     text = revision.read_text().replace('divergent="archive"', 'divergent="archive", references="repoint"')
     revision.write_text(text.replace("\n    op.create_unique_constraint_online(", LATE))
 
-    def run(*arguments):
-        command = [sys.executable, "-m", "alembic", *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stderr
-
-    assert "60 extras archived, 60 children repointed" in run("upgrade", "015")
+    upgraded = alembic("upgrade", "015", cwd=tmp_path).stderr
+    assert "60 extras archived, 60 children repointed" in upgraded
     assert [("enforced", 61, 61)] == sql("SELECT state, archived, moved FROM dupe_audit.run r, dupe_audit.child c")
     assert [(1061, 1000)] == sql("SELECT count(*), count(DISTINCT action) FROM child")
 
-    assert "61 rows restored, 61 children pointed back" in run("downgrade", "014")
+    downgraded = alembic("downgrade", "014", cwd=tmp_path).stderr
+    assert "61 rows restored, 61 children pointed back" in downgraded
     assert before == sql("SELECT * FROM child WHERE n > 0 ORDER BY n")
     assert [("ffffffff-ffff-ffff-ffff-ffffffffffff",)] == sql("SELECT action::text FROM child WHERE n = 0")
 

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("confluent_kafka", reason="needs the extra kafka")
 
-from kafka import ROOT, Program, broker, url, wait_for  # noqa: F401 - fixtures
+from kafka import ROOT, Program, broker, url  # noqa: F401 - fixtures
 
 CONSTRAINT = "unique_action_per_correlation_timestamp"
 KEYS = "SELECT count(*), count(DISTINCT (correlation_id, action_name, created_at)) FROM agent_actions"
@@ -45,13 +45,13 @@ def file(broker, tmp_path):  # noqa: F811 - the fixture
 
 
 @pytest.fixture
-def consume(url, file, monkeypatch):  # noqa: F811 - the fixture
+def consume(url, file, launcher, monkeypatch):  # noqa: F811 - the fixture
     """Run ``dupe-audit consume`` on the file."""
     monkeypatch.setenv("HTTP_PORT", "0")
     programs = []
 
     def start(*arguments: str) -> Program:
-        programs.append(Program(file, url, *arguments))
+        programs.append(Program(launcher, file, url, *arguments))
         return programs[-1]
 
     yield start
@@ -71,25 +71,34 @@ def test_through_the_whole_migration_and_back(broker, file, consume, alembic, du
     sql(f"INSERT INTO agent_actions ({columns}) SELECT {columns} FROM agent_actions LIMIT 15")  # an older writer
     alembic("upgrade", "015")
     assert [(40, 40)] == sql(KEYS)
-    program.wait(lambda: program.get("/readyz") == (200, "ok\n"))
 
     broker.produce(topic, [action(n) for n in range(20, 60)] + [b"not JSON"])
     program.wait(lambda: broker.committed(topic, topic) == 81)
+    again = []
+
+    def is_ready():
+        # An idle consumer looks at the table every few seconds; one that writes does within a second.
+        again.append(action(0))
+        broker.produce(topic, again[-1:])
+        return program.get("/readyz") == (200, "ok\n")
+
+    program.wait(is_ready)
+    program.wait(lambda: broker.committed(topic, topic) == 81 + len(again))
     assert [(60, 60)] == sql(KEYS)
-    program.wait(lambda: program.metric("duplicates_total") == 20)
+    prevented = ("duplicates_total", "in_batch_duplicates_total")
+    program.wait(lambda: sum(map(program.metric, prevented)) == 20 + len(again))
     dupe_audit("verify", "--table", "agent_actions", "--name", CONSTRAINT)
 
     alembic("downgrade", "014")
     broker.produce(topic, [action(n) for n in range(60, 70)])
-    program.wait(lambda: broker.committed(topic, topic) == 91)
-    told = program.stop()
-    assert "UniqueViolation" not in told
+    program.wait(lambda: broker.committed(topic, topic) == 91 + len(again))
+    assert "UniqueViolation" not in program.stop()
     assert [70] == [sql(KEYS)[0][1]]
 
     alembic("upgrade", "015")
     replay = consume("--replay-dlq")
     replay.ended(1)
-    assert [(1, 1)] == [(one["read"], one["rejected"]) for one in replay.events("replayed")]
+    assert [(1, 1)] == [(line["read"], line["rejected"]) for line in replay.events("replayed")]
 
 
 def test_check_connects_to_nothing(dupe_audit, file, tmp_path, environment):
@@ -109,5 +118,4 @@ def test_a_second_ctrl_c_is_not_needed(broker, file, consume, alembic):  # noqa:
     """Ctrl-C ends an idle consumer at once, with 130 and without a traceback."""
     alembic("upgrade", "014")
     program = consume().started()
-    told = program.stop(signal.SIGINT, 130)
-    assert "Error" not in told
+    assert "Error" not in program.stop(signal.SIGINT, 130)

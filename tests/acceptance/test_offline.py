@@ -2,8 +2,6 @@
 
 import io
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -95,8 +93,8 @@ ARCHIVE = 'divergent="archive")'
 
 
 @pytest.fixture
-def repointing(environment, tmp_path):
-    """Print the SQL of the reference project with references="repoint"; takes alembic's arguments."""
+def repointing(alembic, tmp_path):
+    """Print the SQL of the reference project, in which children follow the survivor; takes alembic's arguments."""
     shutil.copytree(ROOT / "alembic", tmp_path / "alembic")
     shutil.copy(ROOT / "alembic.ini", tmp_path)
     revision = tmp_path / "alembic" / "versions" / "015_unique_action.py"
@@ -105,11 +103,7 @@ def repointing(environment, tmp_path):
         revision.read_text().replace(ARCHIVE, 'divergent="archive", references="repoint", batch_size=7)')
     )
 
-    def script(*arguments):
-        command = [sys.executable, "-m", "alembic", *arguments, "--sql"]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
-
-    return script
+    return lambda *arguments: alembic(*arguments, "--sql", cwd=tmp_path).stdout
 
 
 def test_offline_script_moves_children_and_back(repointing, alembic, psql, sql, agent_actions, dupe_audit):
@@ -168,8 +162,8 @@ def test_offline_needs_no_database(alembic, environment):
 HOSTILE = "o'Brien\"s %s :x {table} $tag$ \\\\ naïve"
 
 
-def test_offline_script_survives_hostile_names(psql, sql, environment, tmp_path):
-    """Quotes, percent signs, colons, braces, dollar signs and backslashes in names reach the catalog unchanged."""
+def test_offline_script_survives_hostile_names(alembic, psql, sql, tmp_path):
+    """Quotes, percent signs, colons, braces, dollar signs and backslashes in names reach the catalog as they are."""
     quoted = '"' + HOSTILE.replace('"', '""') + '"'
     sql(f"CREATE SCHEMA {quoted}; CREATE TABLE {quoted}.{quoted} (id int PRIMARY KEY, {quoted} int)")
     sql(f"INSERT INTO {quoted}.{quoted} VALUES (1, 7), (2, 7), (3, 8)")
@@ -188,16 +182,12 @@ def test_offline_script_survives_hostile_names(psql, sql, environment, tmp_path)
         "    op.restore_duplicates(NAME, [NAME], schema=NAME)\n"
     )
 
-    def printed(*arguments):
-        program = [sys.executable, "-m", "alembic", *arguments, "--sql"]
-        return subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
-
-    up = psql(printed("upgrade", "head"))
+    up = psql(alembic("upgrade", "head", "--sql", cwd=tmp_path).stdout)
     assert (0, [(2,)]) == (up.returncode, sql(f"SELECT count(*) FROM {quoted}.{quoted}")), up.stderr
     assert [("u " + HOSTILE,)] == sql(
         "SELECT conname FROM pg_constraint WHERE contype = 'u' AND conrelid IN (SELECT relid FROM dupe_audit.run)"
     )
-    down = psql(printed("downgrade", "1:base"))
+    down = psql(alembic("downgrade", "1:base", "--sql", cwd=tmp_path).stdout)
     assert (0, [(3,)]) == (down.returncode, sql(f"SELECT count(*) FROM {quoted}.{quoted}")), down.stderr
 
 

@@ -9,7 +9,8 @@ from collections import Counter
 import pytest
 
 from dupe_audit.model import UniqueKey
-from dupe_audit.writer import Writer
+from dupe_audit.writer import Writer, delivery
+from waiting import PATIENCE, wait_for
 
 NAME = "unique_action_per_correlation_timestamp"
 KEY = UniqueKey(table="agent_actions", columns=("correlation_id", "action_name", "created_at"), name=NAME)
@@ -58,46 +59,45 @@ class Service(threading.Thread):
 
 
 @pytest.fixture
-def services(agent_actions, psycopg_connect):
+def services(agent_actions, psycopg_connect, monkeypatch):
     """Two consumers at work on the table as it was before, which has duplicates."""
+    monkeypatch.setattr(delivery, "PROBE_EVERY", 0.1)
     running = [Service(Writer(psycopg_connect(autocommit=True), KEY, COLUMNS), seed) for seed in (1, 2)]
     for service in running:
         service.start()
     yield running
     for service in running:
         service.stopped.set()
-        service.join(20)
+        service.join(PATIENCE)
 
 
-def wait_for(services, mode, batches=5):
+def wait_for_mode(services, mode):
     """Wait until every writer has this arbiter, and has written some batches with it."""
-    deadline = time.monotonic() + 60
-    while {mode} != {service.mode for service in services}:
+
+    def healthy():
         assert [None, None] == [service.error for service in services]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    marks = [len(service.produced) for service in services]
-    while any(len(service.produced) < mark + batches * 18 for service, mark in zip(services, marks, strict=True)):
-        assert [None, None] == [service.error for service in services]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        return True
+
+    wait_for(lambda: healthy() and {mode} == {service.mode for service in services})
+    marks = [len(service.produced) + 5 * 18 for service in services]
+    wait_for(lambda: healthy() and all(len(s.produced) >= mark for s, mark in zip(services, marks, strict=True)))
 
 
 def test_new_writer_first_then_up_down_and_up_again(services, alembic, dupe_audit, sql):
     """Migration and rollback pass under running writers: each event is there, and the constraint named when valid."""
-    wait_for(services, "any")
+    wait_for_mode(services, "any")
     alembic("upgrade", "015")
-    wait_for(services, "named")
+    wait_for_mode(services, "named")
     dupe_audit("verify", "--table", "agent_actions", "--name", NAME)
     assert [(0,)] == sql(EXTRAS)
 
     alembic("downgrade", "014")
-    wait_for(services, "any")
+    wait_for_mode(services, "any")
     alembic("upgrade", "015")
-    wait_for(services, "named")
+    wait_for_mode(services, "named")
     for service in services:
         service.stopped.set()
-        service.join(20)
+        service.join(PATIENCE)
 
     assert [None, None] == [service.error for service in services]
     assert {"inserted", "duplicate"} >= {kind for service in services for kind in service.kinds}

@@ -40,9 +40,8 @@ def checksums(sql):
 
 
 @pytest.fixture
-def seeded(alembic, sql) -> None:
+def seeded(sql) -> None:
     """Twenty of forty decisions three times, half of those with an outcome in one copy; an injection for each row."""
-    alembic("upgrade", "016")
     sql(SEED)
 
 

@@ -17,12 +17,14 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
+from dupe_audit import ledger
 from dupe_audit.cleanup import cleanup
 from dupe_audit.connect import connect
 from dupe_audit.directives import online
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.verify import verify
 from dupe_audit.watch.look import look
+from waiting import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 KEY = UniqueKey(table="agent_actions", columns=("correlation_id", "action_name", "created_at"))
@@ -69,9 +71,8 @@ VIEW = exactly(at={"type": "string"}, ledger={"type": "boolean"}, working=LIST, 
 
 
 @pytest.fixture
-def large(alembic, sql):
+def large(sql):
     """The table of revision 014 with 30,000 keys, 12,000 of them twice."""
-    alembic("upgrade", "014")
     sql(
         "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
         "SELECT md5((i % 30000)::text)::uuid, 'agent', 'tool_call', 'Read', "
@@ -80,19 +81,46 @@ def large(alembic, sql):
 
 
 @pytest.fixture
-def beside(environment):
-    """Start a program beside the test, whose output is read line by line; it is killed after the test."""
+def beside(environment, launcher):
+    """Start a program of ours beside the test, its output read line by line; it is gone after the test."""
     with ExitStack() as started:
 
-        def start(*command):
-            process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            started.enter_context(process)
-            started.callback(process.kill)
+        def start(module, *arguments):
+            process = Beside(launcher, module, arguments, environment)
+            started.callback(process.end)
             return process
 
         yield start
+
+
+class Beside:
+    """A program, and the two ends of the pipes to which it writes."""
+
+    def __init__(self, launcher, module, arguments, environment):
+        (out, stdout), (err, stderr) = os.pipe(), os.pipe()
+        self.stdout, self.stderr = os.fdopen(out), os.fdopen(err)
+        with os.fdopen(stdout, "w") as into, os.fdopen(stderr, "w") as errors:
+            self.process = launcher.start(module, *arguments, cwd=ROOT, env=environment, stdout=into, stderr=errors)
+
+    def until(self, word):
+        """Return the lines that it writes up to the first one with that word."""
+        lines = []
+        for line in self.stdout:
+            lines.append(line)
+            if word in line:
+                return lines
+        raise AssertionError((lines, self.stderr.read()))
+
+    def rest(self):
+        """Wait for its end; return its exit code and what it still wrote to both streams."""
+        return self.process.wait(PATIENCE), self.stdout.read(), self.stderr.read()
+
+    def end(self):
+        """End it, if it has not ended."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+        self.stdout.close()
+        self.stderr.close()
 
 
 @pytest.fixture
@@ -104,28 +132,52 @@ def unfinished(engine, agent_actions):
         batches.close()
 
 
-def lines_until(process, word):
-    """Return the lines that a process writes, up to the first one that contains *word*."""
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if word in line:
-            return lines
-    raise AssertionError((lines, process.stderr.read()))
+GATE = """
+CREATE TABLE public.gate (batches int);
+INSERT INTO public.gate VALUES (0);
+CREATE FUNCTION public.wait_at_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    WHILE (SELECT count(*) FROM dupe_audit.batch) >= (SELECT batches FROM public.gate) LOOP
+        PERFORM pg_catalog.pg_sleep(0.01);
+    END LOOP;
+    RETURN new;
+END $$;
+CREATE TRIGGER wait_at_the_gate BEFORE INSERT ON dupe_audit.batch
+FOR EACH ROW EXECUTE FUNCTION public.wait_at_the_gate()
+"""
 
 
-def test_an_upgrade_is_followed_from_its_first_batch_to_its_end(beside, large, psycopg_connect):
+@pytest.fixture
+def gate(engine, sql):
+    """Let a cleanup commit so many batches, and wait with the next."""
+
+    def let_through(batches):
+        if not sql("SELECT to_regclass('gate')")[0][0]:
+            with engine.connect() as connection:
+                ledger.create(connection, "postgres")
+            sql(GATE)
+        sql(f"UPDATE gate SET batches = {batches}")
+
+    return let_through
+
+
+def test_an_upgrade_is_followed_from_its_first_batch_to_its_end(beside, large, gate, psycopg_connect):
     """Off a terminal each change is a line: figures that grow, the build with its blocker, the end; then it ends."""
     reader = psycopg_connect(application_name="report")
     reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT")
-    watch = beside(*WATCH, "--until-done", "--interval", "0.2")
-    lines_until(watch, "Nothing is running, and nothing was ever cleaned in this database.")
-    options = ("-x", "dupe_audit.batch_size=1000", "-x", "dupe_audit.pause=0.15")
-    alembic = beside(sys.executable, "-m", "alembic", *options, "upgrade", "015")
+    watch = beside("dupe_audit.cli", "watch", "--until-done", "--interval", "0.2")
+    watch.until("Nothing is running, and nothing was ever cleaned in this database.")
+    gate(0)
+    alembic = beside("alembic", "-x", "dupe_audit.batch_size=1000", "upgrade", "015")
 
-    lines = lines_until(watch, "waiting for old snapshots")
+    lines = []
+    for batches in range(1, 5):
+        gate(batches)
+        lines += watch.until(f"cleaning; {batches},000 of 12,000 extras")
+    gate(1_000_000)
+    lines += watch.until("waiting for old snapshots")
     held = f"waiting for pid {reader.info.backend_pid} (report, idle in transaction, open for "
-    # Besides the reader, every session with a snapshot at that instant is counted, our own look included.
+    # Besides the reader, whatever has a snapshot at that instant is counted, a look of ours among them.
     assert re.search(r"building the index \(waiting for old snapshots\); \d of \d transactions waited for; ", lines[-1])
     assert held in lines[-1]
     counted = [int(n.replace(",", "")) for n in re.findall(r"cleaning; ([\d,]+) of 12,000 extras", "".join(lines))]
@@ -134,32 +186,34 @@ def test_an_upgrade_is_followed_from_its_first_batch_to_its_end(beside, large, p
     assert re.search(r"extras archived, [\d,]+ per second, about \d+ s left in this phase", "".join(lines))
 
     reader.rollback()
-    assert (0, "") == (alembic.wait(30), alembic.stdout.read())
-    output, errors = watch.communicate(timeout=60)
-    assert "agent_actions: enforced by unique_action_per_correlation_timestamp; 12,000 rows archived\n" in output
-    assert output.endswith("Nothing is running.\n")
-    assert 0 == watch.returncode
-    # The database, and nothing else; no key value anywhere.
+    assert (0, "") == alembic.rest()[:2]
+    code, rest, errors = watch.rest()
+    assert "agent_actions: enforced by unique_action_per_correlation_timestamp; 12,000 rows archived\n" in rest
+    assert rest.endswith("Nothing is running.\n")
+    assert 0 == code
+    # Which database that is, and nothing else; no key value anywhere.
     assert re.fullmatch(r"database \w+ on \S+ as \w+ \(PostgreSQL .*\)\n", errors)
-    assert "2026-01-01" not in "".join(lines) + output
+    assert "2026-01-01" not in "".join(lines) + rest
 
 
-def test_the_holder_of_locked_rows_is_named_and_a_killed_upgrade_is_unfinished(beside, agent_actions, psycopg_connect):
-    """The session that locks a row of the upgrade is named; a killed upgrade is unfinished, with exit code 1."""
+def test_rows_that_somebody_locks_are_named_and_a_killed_upgrade_is_called_unfinished(
+    beside, agent_actions, psycopg_connect
+):
+    """Who has a row that the upgrade waits for is named; once it is killed, the run is unfinished and the code 1."""
     reader = psycopg_connect(application_name="report")
     reader.execute("SELECT FROM agent_actions FOR UPDATE")
-    alembic = beside(sys.executable, "-m", "alembic", "upgrade", "015")
-    watch = beside(*WATCH, "--until-done")
-    lines = lines_until(watch, "waiting for")
+    alembic = beside("alembic", "upgrade", "015")
+    watch = beside("dupe_audit.cli", "watch", "--until-done", "--interval", "0.2")
+    lines = watch.until("waiting for")
     assert f"cleaning; 0 of 60 extras archived; waiting for pid {reader.info.backend_pid} (report, idle" in lines[-1]
     assert "RowShareLock" in lines[-1]
 
-    alembic.kill()
-    output, _ = watch.communicate(timeout=60)
-    assert output.endswith(
+    alembic.process.kill()
+    code, rest, _ = watch.rest()
+    assert rest.endswith(
         "UNFINISHED, and no session works on it (cleaning; 0 of 60 extras archived). Run: alembic upgrade head\n"
     )
-    assert 1 == watch.returncode
+    assert 1 == code
 
 
 def test_the_proof_at_the_end_is_work_too(agent_actions, database_url, monkeypatch):
@@ -195,7 +249,7 @@ def test_on_a_terminal_it_is_redrawn_until_ctrl_c(environment, unfinished):
         start_new_session=True,
     )
     os.close(terminal)
-    page, pressed, deadline = "", False, time.monotonic() + 60
+    page, pressed, deadline = "", False, time.monotonic() + PATIENCE
     try:
         while time.monotonic() < deadline and process.poll() is None:
             if select.select([controller], [], [], 0.2)[0]:
@@ -204,7 +258,7 @@ def test_on_a_terminal_it_is_redrawn_until_ctrl_c(environment, unfinished):
             if not pressed and page.count("UNFINISHED") > 2:
                 pressed = True
                 process.send_signal(signal.SIGINT)  # what the terminal does at Ctrl-C
-        assert 130 == process.wait(5)
+        assert 130 == process.wait(PATIENCE)
     finally:
         process.kill()
         os.close(controller)

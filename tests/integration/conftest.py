@@ -1,13 +1,10 @@
 """Fixtures for the tests of the steps: execute a step, read a table, or clean and restore it."""
 
-import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from types import FrameType
 from typing import Any
 
 import psycopg
@@ -23,24 +20,11 @@ from dupe_audit.postgres.driver import execute
 from dupe_audit.restore import restore
 from dupe_audit.statements import ident
 from dupe_audit.verify import verify
+from waiting import wait_for
 
 Rows = list[tuple[Any, ...]] | None
 Sql = Callable[[str], Rows]
 Dump = Callable[..., list[str]]
-
-
-@pytest.fixture(autouse=True)
-def _patience() -> Iterator[None]:
-    """End a test that hangs, for instance because it waits for a lock for ever."""
-
-    def on_alarm(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError("the test took longer than a minute")
-
-    before = signal.signal(signal.SIGALRM, on_alarm)
-    signal.alarm(60)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
@@ -153,14 +137,7 @@ def member(server_url: str) -> Iterator[str]:
 @pytest.fixture
 def wait_until() -> Callable[..., None]:
     """Wait until a question is answered with something true."""
-
-    def wait(question: Callable[[], Any], *, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while not question():
-            assert time.monotonic() < deadline, "it never came true"
-            time.sleep(0.05)
-
-    return wait
+    return wait_for
 
 
 PROLOGUE = """

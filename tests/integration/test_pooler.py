@@ -5,8 +5,8 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -18,6 +18,7 @@ from dupe_audit.model import CleanupRule
 from dupe_audit.postgres.driver import pooler
 from dupe_audit.preflight import blockers
 from dupe_audit.watch.look import look, prepare
+from waiting import wait_for
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
@@ -44,15 +45,17 @@ def pooled_url(database_url, server, tmp_path) -> Iterator[str]:
     # PgBouncer refuses to run as root; the server's own user can also reach its socket.
     user = {"user": Path(str(url.query["host"])).stat().st_uid} if os.geteuid() == 0 else {}
     with subprocess.Popen([PGBOUNCER, "-q", str(config)], stderr=subprocess.DEVNULL, **user) as process:
-        pooled = f"postgresql+psycopg://postgres@127.0.0.1:{port}/{url.database}"
-        for _ in range(50):
-            try:
-                psycopg.connect(pooled.replace("+psycopg", ""), connect_timeout=2).close()
-                break
-            except psycopg.OperationalError:
-                time.sleep(0.1)
-        yield pooled
-        process.kill()  # not a clean shutdown, which waits for clients
+        through = f"postgresql+psycopg://postgres@127.0.0.1:{port}/{url.database}"
+
+        def is_open() -> bool:
+            with suppress(psycopg.OperationalError):
+                psycopg.connect(through.replace("+psycopg", "")).close()
+                return True
+            return False
+
+        wait_for(is_open)
+        yield through
+        process.kill()  # it serves nobody else, and a polite end waits for clients
 
 
 def test_pooler_is_detected_h171(pooled_url, conn):

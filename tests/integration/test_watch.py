@@ -162,27 +162,49 @@ def test_a_waiting_build_is_shown(conn, sql, table, only, holder, beside, wait_u
     holder.rollback()
 
 
-def test_a_build_is_counted(conn, sql, look, holder, beside):
+TOASTED = """
+CREATE TABLE t (id int PRIMARY KEY, k text, v text);
+ALTER TABLE t ALTER k SET STORAGE EXTERNAL;
+INSERT INTO t SELECT i, CASE WHEN i IN (1000, 3000) THEN repeat(md5(i::text), 80) ELSE md5(i::text) END,
+                     repeat('x', 300) FROM generate_series(1, 4000) AS i
+"""
+INDEX = (
+    "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class t ON t.reltoastrelid = indrelid WHERE relname = 't'"
+)
+ASKED = "SELECT 1 FROM pg_locks WHERE relation = '{}'::regclass AND mode = '{}' AND NOT granted"
+
+
+def test_a_build_is_counted(conn, sql, look, holder, beside, psycopg_connect, wait_until):
     """The blocks of a table that is scanned grow from look to look, and give a speed and a time left."""
-    sql("CREATE TABLE t (id int PRIMARY KEY, k text, v text)")
-    sql("INSERT INTO t SELECT i, md5(i::text), repeat('x', 300) FROM generate_series(1, 150000) AS i")
-    conn.exec_driver_sql("SET maintenance_work_mem = '1MB'")
-    thread, memory, counted = beside(lambda: enforce(conn, KEY, BuildRule())), Memory(), []
-    while thread.is_alive():
-        counted += [activity.progress for activity in look(memory).working if activity.progress.total]
-    blocks = [
-        progress
-        for progress in counted
-        if progress.unit == "blocks" and progress.step == "building index: scanning table"
-    ]
-    assert blocks
-    assert sorted(progress.done for progress in blocks) == [progress.done for progress in blocks]
-    assert blocks[0].done < blocks[-1].done <= blocks[-1].total
-    assert any(progress.rate and progress.eta is not None for progress in blocks)
+    # Two keys are so long that they are stored elsewhere, where the scan can be held up when it comes to one.
+    sql(TOASTED)
+    index = sql(INDEX)[0][0]
+    hold = f"REINDEX INDEX {index}".encode()
+    holder.execute(hold)
+    beside(lambda: enforce(conn, KEY, BuildRule()))
+    wait_until(lambda: sql(ASKED.format(index, "AccessShareLock")))
+    memory, counted = Memory(), []
+    counted += [work.progress for work in look(memory).working]
+
+    with psycopg_connect() as second:
+        thread = threading.Thread(target=second.execute, args=[hold])
+        thread.start()
+        wait_until(lambda: sql(ASKED.format(index, "AccessExclusiveLock")))
+        holder.rollback()
+        thread.join()
+        wait_until(lambda: sql(ASKED.format(index, "AccessShareLock")))
+        counted += [work.progress for work in look(memory).working]
+        second.rollback()
+
+    assert [("blocks", "building index: scanning table")] * 2 == [(each.unit, each.step) for each in counted]
+    first, last = counted
+    assert first.done < last.done < last.total
+    assert last.rate > 0
+    assert last.eta is not None
 
 
-def test_attaching_and_dropping_are_shown(conn, sql, table, only, look, holder, beside, wait_until):
-    """The two moments that need an exclusive lock on the table name the session that holds one."""
+def test_attaching_and_dropping_are_told(conn, sql, table, only, look, holder, beside, wait_until, monkeypatch):
+    """The two moments that need the table alone name who has it."""
     sql("DELETE FROM t WHERE id > 8")
     holder.execute("SELECT FROM t")
     thread = beside(lambda: enforce(conn, KEY, BuildRule()))
@@ -193,13 +215,22 @@ def test_attaching_and_dropping_are_shown(conn, sql, table, only, look, holder, 
 
     ledger.mark_enforced(conn, 1, "uq")
     holder.execute("SELECT FROM t")
-    thread, memory = beside(lambda: drop(conn, KEY, BuildRule())), Memory()
-    wait_until(lambda: [activity.phase for activity in look(memory).working] == ["dropping"])
-    for _ in range(20):  # also while it has stepped back and requests no lock
-        (activity,) = look(memory).working
-        assert ("dropping", True) == (activity.phase, blocked_by(activity, holder, "AccessShareLock"))
-        time.sleep(0.05)
+    memory, stay, stepped_back, go_on = Memory(), *(threading.Event() for _ in range(3))
+
+    def rest(_seconds):
+        if stay.is_set():
+            stepped_back.set()
+            go_on.wait()
+
+    monkeypatch.setattr("dupe_audit.postgres.patience.sleep", rest)
+    thread = beside(lambda: drop(conn, KEY, BuildRule()))
+    wait_until(lambda: ["dropping"] == [work.phase for work in look(memory).working])
+    stay.set()
+    wait_until(stepped_back.is_set)
+    (seen,) = look(memory).working  # it has stepped back and asks for nothing
+    assert ("dropping", True) == (seen.phase, blocked_by(seen, holder, "AccessShareLock"))
     holder.rollback()
+    go_on.set()
     thread.join()
 
 
@@ -310,7 +341,7 @@ def test_looking_delays_no_build(psycopg_connect, sql, table, conn, look):
     thread = threading.Thread(target=keep_looking)
     thread.start()
     try:
-        builder.execute("SET statement_timeout = '5s'")
+        builder.execute("SET statement_timeout = '2min'")
         while len(looks) < 12:  # psycopg would prepare a statement at its sixth run
             builder.execute("CREATE INDEX CONCURRENTLY i ON t (v)")
             builder.execute("DROP INDEX CONCURRENTLY i")

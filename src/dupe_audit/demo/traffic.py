@@ -1,4 +1,4 @@
-"""One writer of the demo, in its own process: ``python -m dupe_audit.demo.traffic CONNINFO KIND NAME``.
+"""One writer of the demo, in its own process: ``python -m dupe_audit.demo.traffic CONNINFO KIND NAME CYCLE``.
 
 It prints ``ready``, reads from stdin when to start (a time of the monotonic clock, which all processes share), writes
 until stdin closes, and prints its Report. So it also ends when the demo is killed.
@@ -70,11 +70,13 @@ class DemoWriter:
         connection: in autocommit mode.
         kind: ``old``, ``new`` or ``editing``.
         name: of this writer, from which the keys of its own events are made.
+        cycle: events between the starts of two bursts of redelivery.
     """
 
-    def __init__(self, connection: psycopg.Connection, kind: str, name: str) -> None:
+    def __init__(self, connection: psycopg.Connection, kind: str, name: str, cycle: int = CYCLE) -> None:
         self.connection = connection
         self.name = name
+        self.cycle = cycle
         self.report = Report(kind=kind)
         self.errors: Counter[str] = Counter()
         self.own: deque[str] = deque()  # ids that the editing writer will delete, oldest first
@@ -94,7 +96,7 @@ class DemoWriter:
 
     def event(self, number: int, *, consumer: bool = True) -> Event:
         """Return event *number*: inside a burst the whole group's, otherwise this writer's own."""
-        shared = consumer and number % CYCLE < BURST
+        shared = consumer and number % self.cycle < BURST
         trace = uuid5(NAMESPACE_OID, f"{'group' if shared else self.name} {number // 20}")
         return Event(number, shared, (str(trace), "Bash", datetime(2025, 12, 1, tzinfo=UTC) + timedelta(0, number)))
 
@@ -161,11 +163,11 @@ class DemoWriter:
         self.report.errors = dict(self.errors)
 
 
-def main(conninfo: str, kind: str, name: str) -> None:
+def main(conninfo: str, kind: str, name: str, cycle: str) -> None:
     """Write until stdin closes, then report on stdout."""
     options = "-c statement_timeout=20s"  # a writer that hangs could not report it
     with psycopg.connect(conninfo, autocommit=True, application_name=f"demo {name}", options=options) as connection:
-        writer, stop = DemoWriter(connection, kind, name), threading.Event()
+        writer, stop = DemoWriter(connection, kind, name, int(cycle)), threading.Event()
         print("ready", flush=True)  # noqa: T201 - the protocol with the demo
         start = sys.stdin.readline()
         if not start:

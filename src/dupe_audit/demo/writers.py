@@ -44,7 +44,7 @@ class Writers:
         self._processes = [
             # In its own session: Ctrl-C is for the demo, which then closes the pipe.
             subprocess.Popen(
-                [*command, KINDS[number % len(KINDS)], f"writer {number}"],
+                [*command, KINDS[number % len(KINDS)], f"writer {number}", str(CYCLE)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from dupe_audit.checks import check
 from dupe_audit.checks.report import CheckReport
+from launch import Launcher
 
 ENV = """
 from alembic import context
@@ -118,20 +118,11 @@ def failing() -> Callable[[CheckReport], list[tuple[str, str | None]]]:
 
 
 @pytest.fixture
-def dupe_audit_here(project: Project) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run dupe-audit in the project's directory, and assert its exit code and that it prints no traceback."""
+def dupe_audit_here(project: Project, launcher: Launcher) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run dupe-audit in the project's directory; says nothing of a traceback."""
 
     def run(*arguments: str, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "dupe_audit.cli", *arguments],
-            cwd=project.directory,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        done = launcher.run("dupe_audit.cli", *arguments, cwd=project.directory, env={**os.environ, **environment})
         assert done.returncode == code, (done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
         return done

@@ -69,9 +69,8 @@ def test_service_is_named_after_its_group(file):
 
 
 @pytest.fixture
-def deliver(alembic, psycopg_connect):
+def deliver(psycopg_connect):
     """Write an example event, perhaps changed, by a configuration's rules; returns its outcome."""
-    alembic("upgrade", "head")
     connection = psycopg_connect(autocommit=True)
 
     def write(name, **changes):

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from kafka import Broker, wait_for
+from kafka import Broker
 from stack import ACTION, BIN, CONSUMERS, DEPLOY, PASSWORDS, Started
+from waiting import PATIENCE, wait_for
 
 pytestmark = pytest.mark.min_pg(15)  # psql reads the environment (\getenv) since then; the stack's own is 17
 
@@ -52,7 +53,7 @@ def start_consumers(start, broker):
 
 def page(port: int) -> str:
     """Return a consumer's metrics as it serves them."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
         return answer.read().decode()
 
 
@@ -103,10 +104,12 @@ def test_events_become_rows_once(start, admin, broker, start_consumers):
     start("intelligence-consumer", *replay, **places).ended(0)
     assert [(1, 2, 2)] == admin(ROWS)
 
+    for consumer, _ in consumers.values():
+        consumer.process.terminate()
     for consumer, port in consumers.values():
-        said = consumer.stopped()
+        printed = consumer.ended(0)
         assert 1 == health(port)
-        assert [] == [password for password in PASSWORDS.values() if password in said]
+        assert [] == [password for password in PASSWORDS.values() if password in printed]
 
 
 def asked() -> set[str]:

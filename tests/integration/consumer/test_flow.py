@@ -1,13 +1,14 @@
 """From a broker into the table: each event once, the bad ones to the dead letters, offsets behind both."""
 
 import signal
-import time
 
 import pytest
 
 from dupe_audit.consumer.source import Source
 from kafka import EVENTS, UNIQUE, by_trace, event
 
+FETCH = 1  # of Kafka's protocol
+PATIENT = '[database]\nlock_timeout = "10min"\nstatement_timeout = "10min"'
 COUNT = "SELECT count(*), count(DISTINCT (trace, name, at)) FROM events"
 
 
@@ -29,7 +30,7 @@ def test_each_event_once(broker, topic, table, consumer_file, inside, sql):
     good = [event(n % 50) for n in range(100)]
     bad = [b"x", {"trace": 5}, event(77, amount=-1)]
     broker.produce(topic, [*good, *bad, None, event(1, details={"n": "other"})], headers=[("mine", b"1")])
-    member = inside(consumer_file(broker.address, topic))
+    member = inside(consumer_file(broker, topic))
     member.wait(lambda: broker.committed(f"g-{topic}", topic) == 105)
 
     member.wait(lambda: member.metric("batch_events_sum") == 105)
@@ -57,7 +58,7 @@ def test_nothing_of_an_event_is_logged(broker, topic, table, consumer_file, cons
     """Neither log lines nor metrics hold a value of an event, and a prevented duplicate is a countable event."""
     secret = event(1, name="SECRET", details={"SECRET": 1})
     broker.produce(topic, [secret, secret, {**secret, "amount": -7}, {**secret, "at": "SECRET"}, b'"SECRET'])
-    program = consume(consumer_file(broker.address, topic))
+    program = consume(consumer_file(broker, topic))
     program.wait(lambda: broker.committed(f"g-{topic}", topic) == 5)
     served = "".join(program.get(path)[1] for path in ("/metrics", "/healthz", "/readyz"))
     told = program.stop()
@@ -72,7 +73,7 @@ def test_what_is_dead_lettered_on_request(broker, topic, table, consumer_file, i
     """Tombstones and collisions go to the dead letters where the file says so."""
     broker.produce(topic, [event(1), event(1, amount=2), None], key=lambda _value: b"1")
     more = '[events]\ntombstones = "dlq"\ncollisions = "dlq"'
-    member = inside(consumer_file(broker.address, topic, more=more))
+    member = inside(consumer_file(broker, topic, more=more))
     member.wait(lambda: broker.committed(f"g-{topic}", topic) == 3)
 
     letters = broker.read(f"{topic}-dlq", 2)
@@ -86,7 +87,7 @@ def test_replay(broker, topic, table, consumer_file, inside, sql):
     sql("CREATE TABLE names (name text PRIMARY KEY); INSERT INTO names VALUES ('Read')")
     sql("ALTER TABLE events ADD FOREIGN KEY (name) REFERENCES names")
     broker.produce(topic, [event(1), event(2, name="Late"), event(3, name="Later")])
-    file = consumer_file(broker.address, topic)
+    file = consumer_file(broker, topic)
     member = inside(file)
     member.wait(lambda: broker.committed(f"g-{topic}", topic) == 3)
     member.stop()
@@ -112,75 +113,96 @@ def test_replay(broker, topic, table, consumer_file, inside, sql):
 def test_a_replay_does_not_read_its_own_dead_letters(broker, topic, table, consumer_file, inside, monkeypatch):
     """What is rejected again is the next replay's, also where a partition is not known to have had an end before it."""
     broker.produce(f"{topic}-dlq", [b"%d" % n for n in range(5)])
-    until = time.monotonic() + 5  # so that what it sends comes back while it still reads
+    polled, poll = [], Source.poll
+
+    def counted(*arguments):
+        messages = poll(*arguments)
+        polled.extend(messages)
+        return messages
+
     monkeypatch.setattr(Source, "_end_offset", lambda *_: None)
-    monkeypatch.setattr(Source, "finished", lambda _: time.monotonic() > until)
-    replay = inside(consumer_file(broker.address, topic), replay=True)
+    monkeypatch.setattr(Source, "poll", counted)
+    monkeypatch.setattr(Source, "finished", lambda _: len(polled) >= 10)  # what it sent has come back
+    replay = inside(consumer_file(broker, topic), replay=True)
     replay.ended(1)
 
-    (told,) = replay.events("replayed")
-    assert (5, 5) == (told["read"], told["rejected"])
+    (replayed,) = replay.events("replayed")
+    assert (5, 5) == (replayed["read"], replayed["rejected"])
 
 
 def test_replay_of_nothing(broker, table, consumer_file, inside):
     """Where there is no topic of dead letters, a replay has nothing to do, and says so with 0."""
-    inside(consumer_file(broker.address, broker.topic()), replay=True).ended(0)
+    inside(consumer_file(broker, broker.topic()), replay=True).ended(0)
 
 
 def test_the_breaker_stops_a_changed_producer(broker, topic, table, consumer_file, inside, sql):
     """When too many are rejected the process ends with 3; nothing of the batch is dead-lettered or committed."""
-    broker.produce(topic, [event(n) for n in range(20)] + [{"other": n} for n in range(30)])
-    all_at_once = '[batch]\nrows = 50\nlinger = "30s"'  # few at a time may pass as long as they are few
-    error = inside(consumer_file(broker.address, topic, more=all_at_once)).ended(3)
+    # Few at a time may pass as long as they are few; what is in one partition comes at once.
+    broker.produce(topic, [event(n) for n in range(20)] + [{"other": n} for n in range(30)], partition=0)
+    all_at_once = '[batch]\nrows = 50\nlinger = "30s"'
+    error = inside(consumer_file(broker, topic, more=all_at_once)).ended(3)
 
     assert f"of topic '{topic}' were rejected" in error
     assert 0 == broker.committed(f"g-{topic}", topic)
-    assert [] == broker.read(f"{topic}-dlq", 0, seconds=2)
+    assert [] == broker.read(f"{topic}-dlq", 0)
 
-    allowed = inside(consumer_file(broker.address, topic, more="[breaker]\nshare = 1"))
+    allowed = inside(consumer_file(broker, topic, more="[breaker]\nshare = 1"))
     allowed.wait(lambda: broker.committed(f"g-{topic}", topic) == 50)
     assert 30 == allowed.metric("dlq_messages_total")
     assert [(20, 20)] == sql(COUNT)
 
 
-def test_two_members_share_and_one_is_killed(broker, topic, table, consumer_file, consume, sql):
+def test_two_members_share_and_one_is_killed(
+    broker, topic, table, consumer_file, consume, sql, psycopg_connect, waiting_for_locks
+):
     """Two processes share the partitions; what one of them had at hand when it was killed, the other writes."""
-    file = consumer_file(broker.address, topic, more="[batch]\nrows = 50")
+    file = consumer_file(broker, topic, more=f"[batch]\nrows = 50\n{PATIENT}")
     first = consume(file).started()
     second = consume(file)
     first.wait(lambda: first.metric("assigned_partitions") == 2)
     second.wait(lambda: second.metric("assigned_partitions") == 2)
-    broker.produce(topic, [event(n // 2) for n in range(4000)], key=by_trace)
-    second.wait(lambda: second.metric("inserted_total") > 0)
-    second.process.kill()
-    first.wait(lambda: broker.committed(f"g-{topic}", topic) == 4000)
+    with psycopg_connect() as holder:
+        holder.execute("LOCK TABLE events IN SHARE MODE")
+        broker.produce(topic, [event(n // 2) for n in range(1000)], key=by_trace)
+        second.wait(lambda: waiting_for_locks() == 2)
+        second.process.kill()
+        second.process.wait()
+    first.wait(lambda: broker.committed(f"g-{topic}", topic) == 1000)
     first.stop()
 
-    assert [(2000, 2000)] == sql(COUNT)
-    assert 1 <= len([one for one in first.events("partitions") if one["kind"] == "revoked"])
+    assert [(500, 500)] == sql(COUNT)
+    assert 1 <= len([line for line in first.events("partitions") if line["kind"] == "revoked"])
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_signals_end_it_in_order(broker, topic, table, consumer_file, consume, sql, number, code):
+def test_signals_end_it_in_order(
+    broker, topic, table, consumer_file, consume, sql, psycopg_connect, waiting_for_locks, number, code
+):
     """A signal ends the process after the batch at hand, with its offsets committed and the group left."""
-    broker.produce(topic, [event(n) for n in range(500)])
-    program = consume(consumer_file(broker.address, topic, more="[batch]\nrows = 20")).started()
-    program.wait(lambda: broker.committed(f"g-{topic}", topic) > 0)
-    program.stop(number, code)
+    more = f'[batch]\nrows = 20\nshutdown = "10min"\n{PATIENT}'
+    program = consume(consumer_file(broker, topic, more=more)).started()
+    with psycopg_connect() as holder:
+        holder.execute("LOCK TABLE events IN SHARE MODE")
+        broker.produce(topic, [event(n) for n in range(500)])
+        program.wait(waiting_for_locks)
+        program.process.send_signal(number)
+    program.ended(code)
 
     (rows, _keys), *_ = sql(COUNT)
     assert rows == broker.committed(f"g-{topic}", topic)
+    assert 0 < rows <= 20
     assert "revoked" == program.events("partitions")[-1]["kind"]
 
 
-def test_a_signal_ends_the_wait_for_more_events(broker, topic, table, consumer_file, consume, sql):
+def test_a_signal_ends_the_wait_for_more_events(mock, table, consumer_file, consume, sql):
     """A signal ends the wait for a full batch: what has come is written, and the process ends."""
-    program = consume(consumer_file(broker.address, topic, more='[batch]\nlinger = "30s"')).started()
-    program.wait(lambda: program.metric("assigned_partitions") == 4)
-    broker.produce(topic, [event(1)])
-    time.sleep(1)
-    before = time.monotonic()
-    program.stop()
+    topic = mock.topic(1)
+    program = consume(consumer_file(mock, topic, more='[batch]\nlinger = "30s"')).started()
+    mock.produce(topic, [event(1)])
+    # A member asks for more once it has what came before, and what it has no signal takes from it.
+    before = mock.requests(FETCH)
+    program.wait(lambda: mock.requests(FETCH) > before + 1)
+    program.stop(seconds=25)  # a longer time to linger cannot be set
 
-    assert time.monotonic() - before < 10  # when Docker would kill it
-    assert sql(COUNT)[0][0] == broker.committed(f"g-{topic}", topic)
+    assert [(1, 1)] == sql(COUNT)
+    assert 1 == mock.committed(f"g-{topic}", topic)

@@ -39,7 +39,7 @@ def test_h2_h3_h4_h6_uncommitted_change_is_judged_when_it_has_ended(sql, conn, p
     sql(PAIR)
     other = psycopg_connect()
     other.execute(change)
-    batches = cleanup(conn, KEY, CleanupRule(), give_up_after="10s")
+    batches = cleanup(conn, KEY, CleanupRule(), give_up_after="5min")
     first = next(batches)
     assert (0, 1) == (first.archived, first.spared)
 
@@ -56,7 +56,7 @@ def test_h3_h4_key_that_changes_after_a_later_ranking_saves_both_rows(
     sql(PAIR)
     other = psycopg_connect()
     other.execute(f"SELECT FROM t WHERE id = {row} FOR UPDATE".encode())
-    batches = cleanup(conn, KEY, CleanupRule(divergent="archive"), give_up_after="2s")
+    batches = cleanup(conn, KEY, CleanupRule(divergent="archive"), give_up_after="5min")
     assert (0, 1) == ((first := next(batches)).archived, first.spared)
 
     def change():
@@ -109,7 +109,7 @@ def test_h19_batch_has_its_two_snapshots_whatever_the_role_says(sql, connect, ju
     connection = connect(default_transaction_isolation=isolation)
     change = "UPDATE t SET v = 1 WHERE id = 2"
     came = just_before("INSERT INTO pg_temp.dupe_audit_locked", lambda: sql(change), on=connection)
-    list(cleanup(connection, KEY, CleanupRule(ignore=("v",)), give_up_after="5s"))
+    list(cleanup(connection, KEY, CleanupRule(ignore=("v",)), give_up_after="5min"))
     assert came
     assert [1] == live()
 
@@ -119,7 +119,7 @@ def test_h20_archive_has_what_was_deleted(sql, conn, psycopg_connect):
     sql(PAIR)
     other = psycopg_connect()
     other.execute("UPDATE t SET v = 999 WHERE id = 2")
-    batches = cleanup(conn, KEY, CleanupRule(ignore=("v",)), give_up_after="10s")
+    batches = cleanup(conn, KEY, CleanupRule(ignore=("v",)), give_up_after="5min")
     next(batches)
     other.commit()
     list(batches)

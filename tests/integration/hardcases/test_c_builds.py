@@ -10,9 +10,9 @@ from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import Blocked
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.preflight import blockers, preflight
+from waiting import PATIENCE
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
-QUICK = BuildRule(lock_timeout="50ms", give_up_after="2s")
 PHASE = "SELECT 1 FROM pg_stat_progress_create_index WHERE datname = current_database() AND phase LIKE '{}%'"
 STATE = "SELECT indisready, indisvalid FROM pg_index WHERE indexrelid = to_regclass('uq')"
 
@@ -76,7 +76,7 @@ def test_h48_leftover_that_refuses_writes_goes_with_the_downgrade(
     waiting = PHASE.format("waiting for old snapshots")
     wait_until(lambda: sql(waiting))
     sql("SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index WHERE datname = current_database()")
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert [(True, False)] == sql(STATE)
     with pytest.raises(psycopg.errors.UniqueViolation):
         sql("INSERT INTO t VALUES (6, 1)")
@@ -119,9 +119,9 @@ def test_h61_server_without_room_leaves_no_index(sql, conn, connect):
     sql("CREATE TABLE t (id int PRIMARY KEY, k text)")
     sql("INSERT INTO t SELECT i, md5(i::text) FROM generate_series(1, 40000) AS i")
     with pytest.raises(DBAPIError, match="temp_file_limit"):
-        enforce(connect(**TIGHT), KEY, QUICK)
+        enforce(connect(**TIGHT), KEY, BuildRule())
     assert [] == sql(STATE)
-    enforce(conn, KEY, QUICK)
+    enforce(conn, KEY, BuildRule())
     assert [(True, True)] == sql(STATE)
 
 
@@ -187,7 +187,7 @@ def test_h68_vacuum_that_does_not_yield_is_named(sql, conn, table, psycopg_conne
     vacuum = psycopg_connect()
     vacuum.execute("LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE")
     with pytest.raises(Blocked, match=rf"pid {vacuum.info.backend_pid}\b"):
-        enforce(conn, KEY, BuildRule(give_up_after="1s"))
+        enforce(conn, KEY, BuildRule(give_up_after="300ms"))
     assert [] == sql(STATE)
     vacuum.rollback()
     enforce(conn, KEY, BuildRule())

@@ -100,7 +100,7 @@ def test_h115_publication_of_all_tables_needs_the_ledger_at_the_subscriber(sql, 
     archive = "dupe_audit.archive_1"
     other.ask(f"CREATE TABLE {archive} AS SELECT t.*, t.id AS dupe_audit_survivor_1 FROM t WITH NO DATA")
     other.ask(template("finish_archive").replace("{archive}", archive))
-    wait_until(lambda: [(1,), (3,), (4,)] == other.ask("SELECT id FROM t ORDER BY id"), seconds=30)
+    wait_until(lambda: [(1,), (3,), (4,)] == other.ask("SELECT id FROM t ORDER BY id"))
 
 
 @pytest.mark.parametrize(

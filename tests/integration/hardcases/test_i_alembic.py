@@ -1,8 +1,7 @@
 """Hard cases I: what Alembic commits, holds and believes around the directives."""
 
 import os
-import subprocess
-import sys
+import uuid
 
 import pytest
 from sqlalchemy import create_engine
@@ -12,6 +11,7 @@ from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import enforce
 from dupe_audit.errors import Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from waiting import PATIENCE
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 
@@ -49,7 +49,7 @@ RESTORE = "op.drop_unique_constraint_online('uq', 't'); op.restore_duplicates('t
 
 
 @pytest.fixture
-def project(tmp_path, database_url):
+def project(tmp_path, database_url, launcher):
     """Make a project of revisions a1, a2, … and return what starts one of its programs."""
 
     def make(*ups, options="", backs=None):
@@ -64,25 +64,20 @@ def project(tmp_path, database_url):
             (versions / f"a{number}.py").write_text(text)
 
         def start(*arguments, program="alembic"):
-            module = [sys.executable, "-W", "ignore", "-m", program]
-            return subprocess.Popen(
-                [*module, *arguments],
-                cwd=tmp_path,
-                env={**os.environ, "DATABASE_URL": database_url},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            log = tmp_path / f"{uuid.uuid4().hex}.log"
+            environment = {**os.environ, "DATABASE_URL": database_url}
+            with log.open("w") as out:
+                return launcher.start(program, *arguments, cwd=tmp_path, env=environment, stdout=out, stderr=out), log
 
         return start
 
     return make
 
 
-def ended(process):
-    """Wait for a program; return how it ended and what it said."""
-    out, err = process.communicate(timeout=50)
-    return process.returncode, out + err
+def ended(started):
+    """Wait for a program; return how it ended and what it printed."""
+    process, log = started
+    return process.wait(PATIENCE), log.read_text()
 
 
 def version(sql):
@@ -108,29 +103,41 @@ def test_h165_refusal_keeps_what_was_stamped(sql, project):
     assert (0, [("a3",)]) == (ended(start("upgrade", "head"))[0], version(sql))
 
 
-def test_h77_lock_of_the_attach_ends_before_the_next_revision(sql, project, wait_until, value):
+def test_h77_lock_of_the_attach_ends_before_the_next_revision(sql, project, psycopg_connect, wait_until):
     """Even where one transaction spans the whole upgrade, a slow revision after ours holds no lock on the table."""
-    start = project(MAKE, f"{CLEAN}; {ENFORCE}", "op.execute('SELECT pg_sleep(4)')")
-    process = start("upgrade", "head")
-    asleep = "SELECT pid FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep' AND datname = current_database()"
-    wait_until(lambda: sql(asleep), seconds=40)
-    locks = "SELECT mode FROM pg_locks WHERE relation = 't'::regclass AND pid = {}"
-    assert [] == sql(locks.format(value(asleep)))
+    start = project(MAKE, f"{CLEAN}; {ENFORCE}", "op.execute('SELECT pg_advisory_lock(77)')")
+    holder = psycopg_connect(autocommit=True)
+    holder.execute("SELECT pg_advisory_lock(77)")
+    program = start("upgrade", "head")
+    waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted"
+    wait_until(lambda: sql(waiting))
+    assert [] == sql(f"SELECT mode FROM pg_locks WHERE relation = 't'::regclass AND pid IN ({waiting})")
     assert sql("SELECT conname FROM pg_constraint WHERE conname = 'uq'")
-    assert 0 == ended(process)[0]
+    holder.close()
+    assert 0 == ended(program)[0]
 
 
-def test_h168_two_upgrades_at_once_are_one(sql, project):
-    """Of two upgrades that start together each ends in the same state; rows are archived once, and one is stamped."""
+def test_h168_two_upgrades_at_once_are_one(sql, project, psycopg_connect, wait_until):
+    """Of upgrades that start together each ends in the same state; rows are archived once, and one is stamped."""
     start = project(MAKE, f"{CLEAN}; {ENFORCE}", backs={2: RESTORE})
     assert 0 == ended(start("upgrade", "a1"))[0]
-    outcomes = [ended(process) for process in [start("upgrade", "head") for _ in range(3)]]
+    holder = psycopg_connect()
+    holder.execute("LOCK TABLE t")
+    programs = [start("upgrade", "head") for _ in range(3)]
+    # Whoever waits for the table, or for who does, has read the version.
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+        "AND (wait_event_type = 'Lock' OR query ~ 'advisory')"
+    )
+    wait_until(lambda: [(3,)] == sql(waiting))
+    holder.rollback()
+    outcomes = [ended(program) for program in programs]
     assert 0 in [code for code, _ in outcomes]
     assert [("a2",)] == version(sql)
     assert [(1, "enforced", 1)] == sql("SELECT id, state, archived FROM dupe_audit.run")
     assert [(2,)] == sql("SELECT id FROM dupe_audit.archive_1")
     # Who came second finds the work done, and the stamp too: Alembic's own complaint, or none.
-    assert [] == [said for code, said in outcomes if code and "expected to match one row" not in said]
+    assert [] == [printed for code, printed in outcomes if code and "expected to match one row" not in printed]
 
 
 def test_h174_stamp_without_a_constraint_is_not_believed(sql, project):

@@ -78,7 +78,7 @@ def test_h19_h37_h56_h73_hostile_role_goes_up_and_down(sql, hostile, dump):
         "INSERT INTO t SELECT i, md5((i / 2)::text), 0.1 + 0.2, '1 mon -25:00', '{NULL, null}', '2024-03-31 01:30+00' "
         "FROM generate_series(1, 3001) AS i"
     )
-    sql("CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.6); RETURN NULL; END'")
+    sql("CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.45); RETURN NULL; END'")
     sql("CREATE TRIGGER nap AFTER DELETE OR INSERT ON t FOR EACH STATEMENT EXECUTE FUNCTION nap()")
     sql(f"ALTER TABLE t OWNER TO {name}")
     before, key = dump("t"), UniqueKey(schema="public", table="t", columns=("k",), name="uq")

@@ -19,25 +19,25 @@ from dupe_audit.verify import verify
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, {}) AS i"
-PORT = 5433  # names the socket file beside the primary's
 
 
 class Standby:
     """A hot standby of the session's server, in a directory of its own below it."""
 
-    def __init__(self, server):
-        self._server = server
-        self._data = server._home / "standby"
+    def __init__(self, server, port):
+        self._server, self._port = server, port  # which names the socket file beside the primary's
+        self._data = server._home / f"standby-{port}"
         where = ["-h", str(server._home), "-U", "postgres"]
         server._run([str(server.bin_dir / "pg_basebackup"), "-D", str(self._data), "-R", "-c", "fast", *where])
-        self._pg_ctl("start", "-l", str(server._home / "standby.log"), "-o", f"-p {PORT}")
+        # It says every second how far it is, instead of every ten.
+        self._pg_ctl("start", "-l", f"{self._data}.log", "-o", f"-p {port} -c wal_receiver_status_interval=1")
 
     def _pg_ctl(self, action, *options):
         self._server._run([str(self._server.bin_dir / "pg_ctl"), action, "-D", str(self._data), "-w", *options])
 
     def url(self, database_url):
         """Return the URL of the same database here."""
-        return make_url(database_url).update_query_dict({"port": str(PORT)})
+        return make_url(database_url).update_query_dict({"port": str(self._port)})
 
     def promote(self):
         """Make it a primary."""
@@ -49,14 +49,30 @@ class Standby:
         shutil.rmtree(self._data)
 
 
-@pytest.fixture
-def standby(server) -> Iterator[Standby]:
-    """A hot standby that replicates from the session's server."""
+def started(server, port) -> Iterator[Standby]:
+    """Run a standby until the generator is closed."""
+    if server is None:
+        pytest.skip("the server of DUPE_AUDIT_TEST_URL is not ours to copy")
     if not (server.bin_dir / "pg_basebackup").exists():
         pytest.skip("no pg_basebackup beside the server's programs")
-    running = Standby(server)
+    running = Standby(server, port)
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def shared_standby(own_server) -> Iterator[Standby]:
+    """A hot standby that replicates from the session's server."""
+    yield from started(own_server, 5433)
+
+
+@pytest.fixture
+def standby(request) -> Iterator[Standby]:
+    """The standby of this file's tests, or one to promote where the mark ``torture`` is."""
+    if request.node.get_closest_marker("torture"):
+        yield from started(request.getfixturevalue("own_server"), 5434)
+    else:
+        yield request.getfixturevalue("shared_standby")
 
 
 @pytest.fixture
@@ -70,8 +86,7 @@ def there(standby, database_url, wait_until):
         except DBAPIError:
             return None
 
-    wait_until(arrived)
-    with engine.connect() as connection:
+    with wait_until(arrived) as connection:
         yield connection
 
 
@@ -89,8 +104,8 @@ def test_h187_h189_standby_is_read_and_never_worked_on(sql, conn, standby, there
     wait_until(lambda: verify(there, KEY).ok)
 
     url = make_url(database_url)
-    home = url.query["host"]
-    hosts = f"host={home},{home}&port={PORT},{url.query['port']}&target_session_attrs=read-write"
+    home, there_url = url.query["host"], standby.url(database_url)
+    hosts = f"host={home},{home}&port={there_url.query['port']},{url.query['port']}&target_session_attrs=read-write"
     several = f"postgresql://postgres@/{url.database}?{hosts}"
     with connect_as_the_command_does(several) as chosen:
         assert not chosen.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one()
@@ -102,14 +117,14 @@ def test_h194_batches_wait_for_a_standby_that_lags(sql, connect, there, wait_unt
     sql(TABLE.format(9))
     there.exec_driver_sql("SELECT pg_wal_replay_pause()")
     sql("CREATE TABLE traffic (n int); INSERT INTO traffic VALUES (1)")
-    wait_until(lambda: sql("SELECT 1 FROM pg_stat_replication WHERE replay_lag > interval '1 s'"), seconds=40)
-    worker, rule = connect(), CleanupRule(batch_size=2, max_replica_lag=1)
+    wait_until(lambda: sql("SELECT 1 FROM pg_stat_replication WHERE replay_lag > interval '0.1 s'"))
+    worker, rule = connect(), CleanupRule(batch_size=2, max_replica_lag=0.1)
     thread = beside(lambda: list(cleanup(worker, KEY, rule)))
-    wait_until(lambda: "behind (limit 1.0 s)" in caplog.text)
+    wait_until(lambda: "behind (limit 0.1 s)" in caplog.text)
     assert [(9,)] == sql("SELECT count(*) FROM t")
 
     there.exec_driver_sql("SELECT pg_wal_replay_resume()")
-    thread.join(40)
+    thread.join()
     assert [(1,)] == sql("SELECT count(*) FROM t")
 
 

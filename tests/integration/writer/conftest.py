@@ -1,8 +1,8 @@
 """A writer on the test's own table, in each of the two ways in which a batch can be sent."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from dupe_audit.model import UniqueKey
 from dupe_audit.writer import Writer, delivery
+from waiting import wait_for
 
 Sql = Callable[[str], list[tuple[Any, ...]] | None]
 HeldBuild = Callable[..., AbstractContextManager[psycopg.Connection]]
@@ -54,14 +55,38 @@ def held_build(psycopg_connect: Callable[..., psycopg.Connection], sql: Sql) -> 
         thread = threading.Thread(target=build)
         thread.start()
         wanted = "indisready AND NOT indisvalid" if ready else "NOT indisready"
-        deadline = time.monotonic() + 60
-        while not sql(f"SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('once') AND {wanted}"):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(lambda: sql(f"SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('once') AND {wanted}"))
         try:
             yield builder
         finally:
             holder.rollback()
-            thread.join(20)
+            thread.join()
 
     return hold
+
+
+@pytest.fixture
+def cancelled(sql: Sql) -> Callable[[psycopg.Connection], None]:
+    """Cancel a build that is held, and wait until it has ended."""
+
+    def cancel(builder: psycopg.Connection) -> None:
+        builder.cancel_safe()
+        wait_for(lambda: not sql("SELECT 1 FROM pg_stat_progress_create_index WHERE datname = current_database()"))
+
+    return cancel
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.fixture
+def until_blocked(sql: Sql) -> Callable[..., None]:
+    """Wait until so many sessions of the test's database wait for a lock."""
+    return lambda sessions=1: wait_for(lambda: [(sessions,)] == sql(WAITING))
+
+
+@pytest.fixture
+def beside() -> Iterator[Callable[[Callable[[], Any]], Future[Any]]]:
+    """Run something in a thread; its ``result()`` is what it returns or raises."""
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit

@@ -1,12 +1,14 @@
 """Rows are written in every state that the constraint can be in, and it is named as soon as it is valid."""
 
+import os
 import threading
-import time
 
 import psycopg
 import pytest
 
 from dupe_audit.model import UniqueKey
+from dupe_audit.writer import delivery
+from waiting import wait_for
 
 KEY = UniqueKey(table="t", columns=("k",), name="once")
 BUILD = "CREATE UNIQUE INDEX CONCURRENTLY once ON t (k)"
@@ -79,19 +81,16 @@ def test_deferrable(rows, sql, way):
 
 
 @pytest.mark.parametrize("when", ["IMMEDIATE", "DEFERRED"])
-def test_where_no_conflict_clause_is_possible(rows, sql, psycopg_connect, way, when):
-    """If a constraint is deferrable, any ON CONFLICT is an error, and a violation shows a duplicate."""
+def test_where_no_conflict_clause_is_possible(rows, sql, psycopg_connect, way, beside, until_blocked, when):
+    """Beside a deferrable constraint even a bare ON CONFLICT is an error; a duplicate is told by its violation then."""
     sql(f"ALTER TABLE t ADD CONSTRAINT once UNIQUE (k) DEFERRABLE INITIALLY {when}")
     other = psycopg_connect()
     other.execute("INSERT INTO t (k, v) VALUES ('b', 1)")
     rows.probe()
-    done = []
-    thread = threading.Thread(target=lambda: done.extend(rows.write([("a", 1), ("b", 1), ("c", 1)])))
-    thread.start()
-    thread.join(0.3)
+    writing = beside(lambda: rows.write([("a", 1), ("b", 1), ("c", 1)]))
+    until_blocked()
     other.commit()
-    thread.join(10)
-    assert ["inserted", "duplicate", "inserted"] == kinds(done)
+    assert ["inserted", "duplicate", "inserted"] == kinds(writing.result())
     assert [(3,)] == sql("SELECT count(*) FROM t")
 
 
@@ -104,26 +103,24 @@ def test_being_built(rows, held_build, way, ready):
         assert "any" == rows.arbiter.mode
 
 
-def test_collision_with_a_row_committed_after_the_look_up(sql, writer, held_build, psycopg_connect, way):
-    """While the index is ready but not valid, other data for a key that was committed meanwhile is a collision."""
+def test_collision_with_a_row_that_was_faster_than_the_look(
+    sql, writer, held_build, psycopg_connect, way, beside, until_blocked
+):
+    """While the index is ready and not valid, other data for a key that somebody has just committed is a collision."""
     sql("CREATE TABLE t (id bigserial PRIMARY KEY, k text, v int); CREATE INDEX ON t (k)")
-    rows, done = writer(KEY, ["k", "v"]), []
+    rows = writer(KEY, ["k", "v"])
     with held_build(ready=True), psycopg_connect() as faster:
         faster.execute("INSERT INTO t (k, v) VALUES ('a', 1), ('b', 2)")
-        thread = threading.Thread(target=lambda: done.extend(rows.write([("a", 2), ("b", 2)])))
-        thread.start()
-        thread.join(0.3)
+        writing = beside(lambda: rows.write([("a", 2), ("b", 2)]))
+        until_blocked(2)  # the build is one
         faster.commit()
-        thread.join(10)
-    assert ["collision", "duplicate"] == kinds(done)
+        assert ["collision", "duplicate"] == kinds(writing.result())
 
 
-def test_an_unfinished_index_that_stayed(rows, sql, held_build, way):
-    """An invalid index that is ready rejects only duplicates, and no row is lost."""
+def test_an_unfinished_index_that_stayed(rows, sql, held_build, cancelled, way):
+    """An invalid index that rejects writes rejects duplicates alone, and no row is lost to it."""
     with held_build(ready=True) as builder:
-        builder.cancel_safe()
-        while sql("SELECT 1 FROM pg_stat_progress_create_index"):
-            time.sleep(0.01)
+        cancelled(builder)
         assert [(False, True)] == sql("SELECT indisvalid, indisready FROM pg_index WHERE indexrelid = 'once'::regclass")
         assert ["inserted", "duplicate", "inserted"] == kinds(rows.write([("a", 1), ("a", 1), ("b", 1)]))
 
@@ -136,8 +133,9 @@ def test_a_build_that_failed(rows, sql, way):
     assert ["inserted"] == kinds(rows.write([("a", 1)]))
 
 
-def test_there_and_back(rows, sql, way):
-    """If the constraint is created, dropped and re-created under a running writer, the writer follows each time."""
+def test_there_and_back(rows, sql, way, monkeypatch):
+    """Made, dropped and made again under a living writer, the constraint is named, missed and named again."""
+    monkeypatch.setattr(delivery, "PROBE_EVERY", 0.1)
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
     assert ["inserted"] == kinds(rows.write([("a", 1)]))
     sql("ALTER TABLE t DROP CONSTRAINT once")
@@ -146,10 +144,7 @@ def test_there_and_back(rows, sql, way):
     assert {"42704": 1} == dict(rows.retries)
 
     sql("DELETE FROM t; ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
-    deadline = time.monotonic() + 60
-    while rows.arbiter.mode != "named":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: rows.arbiter.mode == "named")
     assert ["inserted", "in_batch"] == kinds(rows.write([("a", 1), ("a", 1)]))
 
 
@@ -163,36 +158,32 @@ def test_made_deferrable_under_a_writer(rows, sql, way):
 
 
 @pytest.mark.parametrize("form", ["REINDEX INDEX CONCURRENTLY once", "second"])
-def test_under_concurrent_index_builds(rows, sql, writer, psycopg_connect, form):
-    """While the index is rebuilt, or a second one is built, ON CONFLICT can raise 23505, but no row is lost."""
+def test_under_concurrent_index_builds(rows, sql, writer, beside, way, form):
+    """While the index is rebuilt, or has a twin built, ON CONFLICT can raise 23505, which costs no row."""
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
-    stop = time.monotonic() + 2.5
-    outcomes: dict[int, list] = {}
+    ended = threading.Event()
 
-    def write(number, target):
-        results = outcomes.setdefault(number, [])
-        while time.monotonic() < stop:
-            start = len(results)
-            results += target.write([(f"k{(start + offset) % 700}", 1) for offset in range(20)])
+    def write(one):
+        outcomes = []
+        while not ended.is_set() or len(outcomes) < 700:
+            start = len(outcomes)
+            outcomes += one.write([(f"k{(start + offset) % 700}", 1) for offset in range(20)])
+        return outcomes
 
-    threads = [threading.Thread(target=write, args=[n, writer(KEY, ["k", "v"])]) for n in range(3)]
-    for thread in threads:
-        thread.start()
-    rounds = 0
-    while time.monotonic() < stop:
-        if form == "second":
-            sql("CREATE UNIQUE INDEX CONCURRENTLY twin ON t (k)")
-            sql("DROP INDEX CONCURRENTLY twin")
-        else:
-            sql(form)
-        rounds += 1
-    for thread in threads:
-        thread.join()
-    every = [outcome for results in outcomes.values() for outcome in results]
-    assert {"inserted", "duplicate"} == {outcome.kind for outcome in every}
-    assert 700 == [outcome.kind for outcome in every].count("inserted")
+    writing = [beside(write, writer(KEY, ["k", "v"])) for _ in range(3)]
+    try:
+        for _ in range(60 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 10):
+            if form == "second":
+                sql("CREATE UNIQUE INDEX CONCURRENTLY twin ON t (k)")
+                sql("DROP INDEX CONCURRENTLY twin")
+            else:
+                sql(form)
+    finally:
+        ended.set()
+    written = [outcome.kind for each in writing for outcome in each.result()]
+    assert {"inserted", "duplicate"} == set(written)
+    assert 700 == written.count("inserted")
     assert [(700, 700)] == sql("SELECT count(*), count(DISTINCT k) FROM t")
-    assert rounds > 3
 
 
 def test_another_constraint_of_the_same_columns(rows, sql, way):

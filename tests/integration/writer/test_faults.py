@@ -1,8 +1,5 @@
 """Passing errors are retried; other errors say whether to repeat the call later or to stop."""
 
-import threading
-import time
-
 import psycopg
 import pytest
 
@@ -68,8 +65,8 @@ def test_a_lock_that_is_held(sql, psycopg_connect, way):
     assert ["inserted"] == kinds(rows.write([(1, 1)]))
 
 
-def test_a_deadlock(sql, psycopg_connect, way):
-    """In a deadlock the writer's transaction is ended, and its batch is written after the other transaction."""
+def test_a_deadlock(sql, psycopg_connect, way, beside, until_blocked):
+    """Of two transactions in a deadlock the writer's is ended, and its batch written when the other is over."""
     sql(TABLE)
     connection = psycopg_connect(autocommit=True)
     connection.execute("SET deadlock_timeout = '50ms'")
@@ -78,43 +75,29 @@ def test_a_deadlock(sql, psycopg_connect, way):
     other = psycopg_connect()
     other.execute("SET deadlock_timeout = '1min'")
     other.execute("INSERT INTO t VALUES (2, 0)")
-    done = []
-    thread = threading.Thread(target=lambda: done.extend(rows.write([(1, 1), (2, 1)])))
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    writing = beside(lambda: rows.write([(1, 1), (2, 1)]))
+    until_blocked()
     other.execute("INSERT INTO t VALUES (1, 0)")  # waits for the writer, which waits for us
     other.commit()
-    thread.join(10)
-    assert ["collision", "collision"] == kinds(done)
+    assert ["collision", "collision"] == kinds(writing.result())
     assert {"40P01"} == set(rows.retries)
 
 
-def test_a_killed_backend(sql, psycopg_connect, way):
-    """A backend that is killed in the middle of a batch writes nothing of it, and a new connection writes all of it."""
+def test_a_killed_backend(sql, psycopg_connect, way, beside, until_blocked):
+    """A backend killed in the middle of a batch leaves nothing of it, and a new connection writes it whole."""
     sql(TABLE)
     connection = psycopg_connect(autocommit=True)
     rows = Writer(connection, KEY, ["k", "v"])
     rows.probe()
     holder = psycopg_connect()
     holder.execute("INSERT INTO t VALUES (2, 0)")
-    errors = []
-
-    def write():
-        try:
-            rows.write([(1, 1), (2, 1)])
-        except Unavailable as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    time.sleep(0.2)
+    writing = beside(lambda: rows.write([(1, 1), (2, 1)]))
+    until_blocked()
     sql(f"SELECT pg_terminate_backend({connection.info.backend_pid})")
-    thread.join(10)
+    with pytest.raises(Unavailable) as away:
+        writing.result()
     holder.rollback()
-    assert [True] == [error.reconnect for error in errors]
+    assert away.value.reconnect
     assert [(0,)] == sql("SELECT count(*) FROM t")
 
     again = Writer(psycopg_connect(autocommit=True), KEY, ["k", "v"])

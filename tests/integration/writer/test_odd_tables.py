@@ -1,7 +1,6 @@
 """Tables with triggers, policies, lengths and encodings: each row has its own outcome."""
 
 import datetime as dt
-import threading
 from http import HTTPStatus
 
 import psycopg
@@ -117,24 +116,22 @@ def test_a_trigger_that_changes_the_key(made, sql):
     assert [(300,)] == sql("SELECT count(*) FROM t")
 
 
-def test_few_and_many_rows_go_in_one_order(made, sql, psycopg_connect):
-    """Writers that send in different ways write the same keys at the same moment without a deadlock."""
+@pytest.mark.parametrize("sizes", [(195, 400), (400, 195)])
+def test_few_and_many_rows_go_in_one_order(made, sql, psycopg_connect, beside, until_blocked, sizes):
+    """Writers in the two ways write the same keys at the same moment, and none meets a deadlock."""
     made(k="bigint")
-    writers = [Writer(psycopg_connect(autocommit=True), KEY, ["k", "v"]) for _ in range(2)]
-    barrier = threading.Barrier(2)
-
-    def write(writer, size):
-        for digits in range(3, 19):  # numbers and their texts are in two orders where there is a digit more
-            barrier.wait()
-            writer.write([(key, "") for key in range(10**digits - 100, 10**digits - 100 + size)])
-
-    threads = [
-        threading.Thread(target=write, args=(writer, size)) for writer, size in zip(writers, (195, 400), strict=True)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    holder = psycopg_connect()
+    writers = [Writer(psycopg_connect(autocommit=True), KEY, ["k", "v"]) for _ in sizes]
+    for digits in range(3, 19):  # numbers and their texts are in two orders where there is a digit more
+        start, writing = 10**digits - 100, []
+        # A key beyond the first of more digits is held, so that each writer has begun when the other does.
+        holder.execute(f"INSERT INTO t (k) VALUES ({start + 150})".encode())
+        for number, (writer, size) in enumerate(zip(writers, sizes, strict=True), start=1):
+            rows = [(key, "") for key in range(start, start + size)]
+            writing.append(beside(writer.write, rows))
+            until_blocked(number)
+        holder.rollback()
+        assert {"inserted", "duplicate"} == {kind for write in writing for kind in results(write.result())}
     assert [{}, {}] == [dict(writer.retries) for writer in writers]
 
 

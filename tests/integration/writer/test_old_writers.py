@@ -32,14 +32,12 @@ def test_conflict_on_a_fresh_id_never_happens(table, sql):
 
 @pytest.mark.parametrize("statement", [INSERT, SISTER], ids=["select-then-insert", "sister"])
 @pytest.mark.parametrize("state", ["ready", "leftover", "valid"])
-def test_an_old_writer_meets_the_index(table, sql, held_build, statement, state):
+def test_an_old_writer_meets_the_index(table, sql, held_build, cancelled, statement, state):
     """Old writers fail with 23505 once the index is ready, before a constraint exists, and with a leftover."""
     with held_build(ready=True) as builder:
         sql(INSERT)
         if state == "leftover":
-            builder.cancel_safe()
-            while sql("SELECT 1 FROM pg_stat_progress_create_index"):
-                pass
+            cancelled(builder)
         if state != "valid":
             with pytest.raises(psycopg.errors.UniqueViolation, match="once"):
                 sql(statement)

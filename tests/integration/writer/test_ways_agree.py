@@ -1,11 +1,14 @@
 """However rows are split into batches and sent, the outcomes and the table match a plain model in Python."""
 
+import os
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupe_audit.model import UniqueKey
 from dupe_audit.writer import Writer
 
+THOROUGH = bool(os.environ.get("DUPE_AUDIT_TEST_THOROUGH"))
 COLUMNS = ["k", "n", "v", "w"]
 KEY = UniqueKey(table="t", columns=("k", "n"), name="once")
 TABLE = """
@@ -63,7 +66,12 @@ class Model:
 
 
 @given(batches=batches)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300 if THOROUGH else 30,
+    derandomize=not THOROUGH,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_outcomes_and_rows_are_those_of_the_model(sql, psycopg_connect, way, batches):
     """Outcomes, their order, and the stored rows are the same as with a dictionary, for rows of every kind."""
     sql("DROP TABLE IF EXISTS t;" + TABLE)

@@ -280,33 +280,27 @@ def test_a_key_that_no_index_can_hold(events, sql, way):
     assert [(1,)] == sql("SELECT count(*) FROM events WHERE length(data ->> 'long') = 1000000")
 
 
-def test_a_duplicate_that_was_not_yet_committed(events, psycopg_connect, way):
-    """If another transaction has inserted the key, the writer waits, and its row is a duplicate after the commit."""
+def test_a_duplicate_that_was_not_yet_committed(events, psycopg_connect, way, beside, until_blocked):
+    """Where another transaction holds the key, the writer waits, and its row is a duplicate after the commit."""
     other = psycopg_connect()
     inserted = other.execute("INSERT INTO events (k, at, data) VALUES ('k', %s, '1') RETURNING id", [AT]).fetchone()
     events.probe()
-    done = []
-    thread = threading.Thread(target=lambda: done.extend(events.write([("k", AT, 1), ("k", AT, 2)])))
-    thread.start()
-    thread.join(0.3)
-    assert [] == done
+    writing = beside(lambda: events.write([("k", AT, 1), ("k", AT, 2)]))
+    until_blocked()
+    assert not writing.done()
     other.commit()
-    thread.join(10)
-    assert [Outcome(kind="duplicate", id=inserted[0]), Outcome(kind="collision", id=inserted[0])] == done
+    assert [Outcome(kind="duplicate", id=inserted[0]), Outcome(kind="collision", id=inserted[0])] == writing.result()
 
 
-def test_a_key_that_another_transaction_gave_up(events, psycopg_connect, way):
-    """If the other transaction is rolled back, the row is inserted."""
+def test_a_key_that_another_transaction_gave_up(events, psycopg_connect, way, beside, until_blocked):
+    """Where the other transaction is rolled back, the row is inserted."""
     other = psycopg_connect()
     other.execute("INSERT INTO events (k, at) VALUES ('k', %s)", [AT])
     events.probe()
-    done = []
-    thread = threading.Thread(target=lambda: done.extend(events.write([("k", AT, None)])))
-    thread.start()
-    thread.join(0.3)
+    writing = beside(lambda: events.write([("k", AT, None)]))
+    until_blocked()
     other.rollback()
-    thread.join(10)
-    assert ["inserted"] == kinds(done)
+    assert ["inserted"] == kinds(writing.result())
 
 
 def test_ten_writers_and_one_event(sql, writer, way):
@@ -330,26 +324,23 @@ def test_ten_writers_and_one_event(sql, writer, way):
     assert 1 == len({outcome.id for outcome in done})
 
 
-def test_opposite_orders_do_not_deadlock(sql, writer, way):
-    """Two writers with the same keys in opposite orders wait for one another without a deadlock."""
+def test_opposite_orders_do_not_deadlock(sql, writer, way, psycopg_connect, beside, until_blocked):
+    """Two writers that meet the same keys in opposite orders wait for one another in turn, without a deadlock."""
     sql(EVENTS)
-    rows = [(f"k{number:04}", AT, None) for number in range(2000)]
+    rows = [(f"k{number:03}", AT, None) for number in range(400)]
     pair = [writer(KEY, COLUMNS), writer(KEY, COLUMNS)]
-
-    def write(writer, batch):
-        for start in range(0, len(batch), 100):
-            writer.write(batch[start : start + 100])
-
-    threads = [
-        threading.Thread(target=write, args=[pair[0], rows]),
-        threading.Thread(target=write, args=[pair[1], rows[::-1]]),
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    # A key in the middle is held, so that each writer has begun when the other does.
+    holder = psycopg_connect()
+    holder.execute("INSERT INTO events (k, at) VALUES ('k200', %s)", [AT])
+    first = beside(lambda: pair[0].write(rows))
+    until_blocked()
+    second = beside(lambda: pair[1].write(rows[::-1]))
+    until_blocked(2)
+    holder.rollback()
+    assert {"inserted"} == set(kinds(first.result()))
+    assert {"duplicate"} == set(kinds(second.result()))
     assert {} == dict(pair[0].retries + pair[1].retries)
-    assert [(2000,)] == sql("SELECT count(*) FROM events")
+    assert [(400,)] == sql("SELECT count(*) FROM events")
 
 
 def test_isolation_of_the_role(events, sql, psycopg_connect, writer, way):

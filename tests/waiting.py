@@ -1,0 +1,21 @@
+"""Wait for what a test needs to have happened, and for nothing else."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+#: seconds after which what has not happened counts as missing; only a failing test waits this long
+PATIENCE = 120.0
+
+
+def wait_for(question: Callable[[], Any], *, seconds: float = PATIENCE, every: float = 0.02) -> Any:
+    """Return the first true answer.
+
+    Raises:
+        AssertionError: there was none within *seconds*.
+    """
+    until = time.monotonic() + seconds
+    while not (answer := question()):
+        assert time.monotonic() < until, f"it did not happen within {seconds:.0f} s"
+        time.sleep(every)
+    return answer
