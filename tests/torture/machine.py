@@ -221,7 +221,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.batches is not None)
     @rule()
     def abandon(self) -> None:
-        """Stop a cleanup half way."""
+        """Stop a cleanup halfway."""
         self._abandon()
 
     @rule()
