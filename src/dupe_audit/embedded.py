@@ -36,8 +36,8 @@ class EmbeddedServerError(DupeAuditError):
 class Server:
     """One PostgreSQL server in its own directory; a context manager that stops it.
 
-    Created by ``Server.start()``. It dies with the process that started it and that process's forks. ``bin_dir`` is
-    the directory of its programs, psql included.
+    Created by ``Server.start()``. It is stopped, and its data deleted, when the process that started it and that
+    process's forks have ended, even by SIGKILL. ``bin_dir`` is the directory of its programs, psql included.
     """
 
     def __init__(self, bin_dir: Path) -> None:

@@ -24,6 +24,7 @@ class Refused(DupeAuditError):
     """Findings forbid the work.
 
     Args:
+        findings: why, the worst first; empty if a person has said no.
         lead: the first sentence: what is refused, and what was changed before.
     """
 

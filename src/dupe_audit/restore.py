@@ -64,15 +64,18 @@ def restore(
 
     Args:
         connection: in autocommit.
+        run_id: the number of the run in the ledger.
         batch_size: rows per transaction, at most.
         lock_timeout: how long a statement may wait for a lock, as PostgreSQL writes durations.
         give_up_after: total wait for one lock.
 
     Raises:
-        Refused: rows that could not go back, or children that could not be pointed back at them; the archive and the
-            record of moved children have the reason for each. All others are back.
-        DupeAuditError: the table or the archive is gone, or a column that was archived no longer exists.
-        Blocked: the table stayed locked.
+        Refused: some rows could not be put back, or some children not be pointed back; the archive and the record of
+            moved children have the reason for each, and all others are back. Or the archive is missing.
+        DupeAuditError: the ledger has no such run, its archive was purged, the table was dropped, or a column that
+            was archived no longer exists or has another type.
+        Blocked: the table stayed locked, or another session works on it.
+        Interrupted: the user stopped the work; committed batches are safe.
     """
     with step(connection):
         run = ledger.get_run(connection, run_id).run

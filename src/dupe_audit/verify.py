@@ -31,10 +31,12 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
     """Report whether *key* is enforced and free of duplicates, and its ledger consistent; change nothing.
 
     Args:
+        connection: in autocommit.
         key: with the name of the constraint.
         work_mem: memory for the count's sort, as PostgreSQL writes sizes.
 
     Raises:
+        DupeAuditError: the table lacks a column of the key, or an earlier version made the ledger.
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
     with step(connection):
@@ -80,7 +82,18 @@ def verify_named(
 ) -> VerifyReport:
     """Verify a constraint by its name; columns and options that are not given are read from the catalog.
 
+    Args:
+        connection: in autocommit.
+        table: name as in the catalog, unquoted.
+        name: of the constraint.
+        schema: None searches the search path.
+        columns: what the constraint has to be on; empty takes its own.
+        nulls_not_distinct: whether two NULLs have to be equal; False takes the constraint's own rule.
+        work_mem: memory for the count's sort, as PostgreSQL writes sizes.
+
     Raises:
+        WrongUsage: a name is not one that PostgreSQL can store.
+        DupeAuditError: as ``verify``.
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
     key = UniqueKey(

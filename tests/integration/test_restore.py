@@ -58,7 +58,7 @@ def test_second_restore_changes_nothing(conn, dump, cleaned):
 
 @pytest.mark.parametrize("kind", ["id int PRIMARY KEY", "id int"], ids=["primary key", "no primary key"])
 def test_abandoned_restore_is_continued_h135(sql, conn, connect, dump, kind):
-    """A restore that stopped half-way can be continued, and restores no row twice, with or without a primary key."""
+    """A restore that stopped halfway can be continued, and restores no row twice, with or without a primary key."""
     number = "i" if "KEY" in kind else "1"
     sql(f"CREATE TABLE t ({kind}, k int); INSERT INTO t SELECT {number}, 7 FROM generate_series(1, 9) AS i")
     before = dump("t")
@@ -318,7 +318,7 @@ def test_table_renamed_while_a_restore_waits(sql, conn, connect, cleaned, dump, 
 
 
 def test_half_done_cleanup_can_be_undone_h141(sql, conn, dump):
-    """A run that stopped half-way can be restored (H141)."""
+    """A run that stopped halfway can be restored (H141)."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 4) AS i")
     before = dump("t")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=1))

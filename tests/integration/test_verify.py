@@ -130,7 +130,7 @@ def test_missing_archive(sql, conn, enforced):
 
 
 def test_unfinished_run(sql, conn):
-    """A run that stopped half-way is reported as unfinished."""
+    """A run that stopped halfway is reported as unfinished."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=1))
     next(batches)

@@ -247,7 +247,7 @@ def test_verifying_is_distinguished_from_an_abandoned_run(conn, sql, table, look
 
 
 def test_a_restore_is_counted(conn, table, look, only):
-    """A restore is counted too; stopped half way it is unfinished, and at its end it is restored."""
+    """A restore is counted too; stopped halfway it is unfinished, and at its end it is restored."""
     list(cleanup(conn, KEY, SMALL))
     drop(conn, KEY, BuildRule())
     rows = restore(conn, 1, batch_size=4)

@@ -50,6 +50,8 @@ def cleanup(
 
     Args:
         connection: in autocommit.
+        key: the table and its columns; no constraint needs to exist.
+        rule: which row of a group survives, what may be archived, and how fast.
         revision: the Alembic revision to record in the ledger.
         lock_timeout: how long a statement may wait for a lock, as PostgreSQL writes durations.
         give_up_after: total wait for locks without any progress.
@@ -59,7 +61,9 @@ def cleanup(
         Refused: divergent groups or references that the rule refuses, or children that cannot follow the survivor;
             nothing was archived in this pass.
         Blocked: extras stayed locked or referenced, or another session works on the table.
-        DupeAuditError: a trigger kept deleted rows, or the table's columns changed during the cleanup.
+        DupeAuditError: a trigger kept deleted rows, the table's columns changed during the cleanup, or the table
+            does not exist.
+        Interrupted: the user stopped the work; committed batches are safe.
     """
     with step(connection):
         key, relation = catalog.require(connection, key)

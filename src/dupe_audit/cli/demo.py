@@ -1,4 +1,4 @@
-"""Show the whole change on a server of its own."""
+"""Show the whole change on its own temporary server."""
 
 from __future__ import annotations
 

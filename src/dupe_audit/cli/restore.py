@@ -27,7 +27,7 @@ from dupe_audit.restore import restore
 def restore_command(number: int, batch_size: int, database_url: str | None, config: str | None) -> None:
     """Put a run's archived rows back, after dropping its constraint if it has one.
 
-    This is what alembic downgrade does, for when Alembic cannot: after an upgrade that stopped half way.
+    This is what alembic downgrade does, for when Alembic cannot: after an upgrade that stopped halfway.
     If it is interrupted, the same command continues.
 
     \b

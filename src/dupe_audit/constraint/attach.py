@@ -38,6 +38,8 @@ def enforce(
 
     Args:
         connection: in autocommit.
+        key: with the name of the constraint.
+        rule: limits on waits and on the number of builds.
         clean_again: archives the extras that have arrived and returns how many; None if nothing may be cleaned.
         revision: the Alembic revision to record in the ledger.
 
@@ -45,6 +47,8 @@ def enforce(
         Refused: the name is taken by something else, or there are duplicates and nothing may be cleaned.
         DuplicatesKeepComing: each of ``rule.build_attempts`` builds met a new duplicate.
         Blocked: a lock was not acquired, or the build waited for one transaction, for ``rule.give_up_after``.
+        DupeAuditError: the table does not exist.
+        Interrupted: the user stopped the work.
     """
     with step(connection):
         key, relation = catalog.require(connection, key)
@@ -58,12 +62,18 @@ def enforce(
 
 
 def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
-    """Drop the constraint, or what a killed upgrade left of it; it is no error if neither exists.
+    """Drop the constraint, or what a killed upgrade left of it; if neither exists, nothing happens.
+
+    Args:
+        connection: in autocommit.
+        key: with the name of the constraint; its columns are not compared.
+        rule: limits on waits.
 
     Raises:
         Refused: the archive of a run is gone, so its rows could not be restored afterwards.
         Blocked: the lock was not acquired within ``rule.give_up_after``.
-        DupeAuditError: other objects depend on the constraint.
+        DupeAuditError: other objects depend on the constraint, or the table does not exist.
+        Interrupted: the user stopped the work.
     """
     with step(connection):
         key, relation = catalog.require(connection, key)

@@ -29,7 +29,7 @@ log = logging.getLogger("alembic.dupe_audit")
 #: how a build ended, unless it ended in an error
 Outcome = Literal["built", "duplicate", "deadlock"]
 
-#: settings of a build: no timeout may stop it half way, and a killed client stops it at once
+#: settings of a build: no timeout may stop it halfway, and a killed client stops it at once
 BUILDING = {
     "lock_timeout": "0",
     "statement_timeout": "0",
@@ -89,7 +89,7 @@ def settled(work: ConstraintWork) -> IndexState | None:
 
 
 def _wait_for_other_builds(work: ConstraintWork) -> None:
-    """Wait, but not for ever: two concurrent builds on one table deadlock, 6 times of 6 (H55, measured)."""
+    """Wait, but not forever: two concurrent builds on one table deadlock, 6 times of 6 (H55, measured)."""
     patience = Patience(work.rule.give_up_after, pause=0.5)
     while pid := execute(work.connection, statement("builders", relid=str(work.relation.relid))).scalar():
         if patience.exhausted:

@@ -25,12 +25,13 @@ def consume(config: Config, url: str, *, replay: bool = False, stop: Stop | None
 
     Args:
         config: what ``read`` has returned.
-        url: the database.
+        url: the database, in any form that libpq or SQLAlchemy reads.
         replay: replay the dead letters instead of consuming the topics.
         stop: for a caller in a thread, which receives no signals: its ``request`` stops the consumer.
 
     Raises:
-        DupeAuditError: the reason for a failure. Every committed event has been written or dead-lettered.
+        WrongUsage: the table does not fit the file, the port is in use, or the extra ``kafka`` is not installed.
+        DupeAuditError: the reason for another failure. Every committed event has been written or dead-lettered.
     """
     code, reason = 3, "failed"
     if stop is None:

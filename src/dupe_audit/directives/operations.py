@@ -12,7 +12,7 @@ from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 #: option of a migration context: a list that collects the directives, which are then not executed
 RECORDER = "dupe_audit_recorder"
 
-#: the only column of a key that is known by its constraint's name alone
+#: placeholder for the columns of a key that is known by its constraint's name alone
 UNKNOWN = "?"
 
 
@@ -74,6 +74,7 @@ class ArchiveDuplicatesOp(MigrateOperation):
 
         Raises:
             CommandError: the table or its duplicates cannot be cleaned safely; the message says what to do.
+            WrongUsage: an argument can never work: a name that PostgreSQL cannot store, a value out of range.
         """
         rule = CleanupRule(
             keep=keep,
@@ -112,9 +113,17 @@ class RestoreDuplicatesOp(MigrateOperation):
         """Put back, byte for byte, the rows that the newest run of ``archive_duplicates`` for these columns removed.
 
         Drop the constraint first. After any interruption, the same ``alembic downgrade`` continues where it stopped.
+        If the run was purged, a warning is logged; if nothing was ever archived, nothing happens.
+
+        Args:
+            table: name as in the catalog, unquoted.
+            columns: columns of the key, in any order.
+            schema: schema of the table; None searches the search path.
 
         Raises:
-            CommandError: rows could not be put back; they stay in the archive with the reason.
+            CommandError: rows could not be put back, which stay in the archive with the reason; or the archive is
+                missing, or the table has lost a column that was archived.
+            WrongUsage: a name is not one that PostgreSQL can store, or the columns are empty or repeated.
         """
         _invoke(operations, cls(UniqueKey(table=table, columns=_names(columns), schema=schema)))
 
@@ -174,6 +183,7 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
 
         Raises:
             CommandError: the constraint could not be created or verified; the message says what to do.
+            WrongUsage: an argument can never work: a name that PostgreSQL cannot store, a value out of range.
         """
         key = UniqueKey(
             table=table,
@@ -218,9 +228,9 @@ class DropUniqueConstraintOnlineOp(MigrateOperation):
         lock_timeout: str = "500ms",
         give_up_after: str = "10min",
     ) -> None:
-        """Drop a unique constraint and its index with a short lock timeout; nothing to drop is no error.
+        """Drop a unique constraint and its index with a short lock timeout.
 
-        An unfinished index that an interrupted upgrade left behind is dropped too.
+        An unfinished index that an interrupted upgrade left behind is dropped too. If neither exists, nothing happens.
 
         Args:
             name: name of the constraint.
@@ -231,6 +241,7 @@ class DropUniqueConstraintOnlineOp(MigrateOperation):
 
         Raises:
             CommandError: the constraint could not be dropped; the message says what to do.
+            WrongUsage: an argument can never work: a name that PostgreSQL cannot store, a value out of range.
         """
         key = UniqueKey(table=table, columns=(UNKNOWN,), schema=schema, name=name)
         _invoke(operations, cls(key, BuildRule(lock_timeout=lock_timeout, give_up_after=give_up_after)))

@@ -36,16 +36,22 @@ def check_identifier(kind: str, name: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniqueKey:
-    """What has to be unique: a table, its columns, how NULLs compare, and the form of the constraint."""
+    """What has to be unique: a table, its columns, how NULLs compare, and the form of the constraint.
+
+    Names are as in the catalog, unquoted.
+
+    Raises:
+        WrongUsage: a name cannot be stored, the columns are none, repeated or too many, or ``initially`` does not fit.
+    """
 
     table: str
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  #: in the order of the index; 1 to 32, those of ``include`` among them
     schema: str | None = None  #: None: the first schema of the search path that has the table
     name: str | None = None  #: of the constraint and its index
     nulls_not_distinct: bool = False  #: PostgreSQL 15+: two NULLs are equal
     include: tuple[str, ...] = ()  #: columns that the index carries but does not compare
-    deferrable: bool = False
-    initially: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE"
+    deferrable: bool = False  #: checked at the end of a transaction on request; cannot be an arbiter
+    initially: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE"  #: ``DEFERRED`` needs ``deferrable``
 
     def __post_init__(self) -> None:
         check_identifier("table", self.table)

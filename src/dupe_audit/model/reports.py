@@ -15,7 +15,7 @@ RunState = Literal["cleaning", "clean", "enforced", "dropped", "restored", "fail
 class Reference:
     """A foreign key to the table, and how many of its rows reference extras."""
 
-    table: str
+    table: str  #: the referencing table, qualified and quoted
     constraint: str
     on_delete: str  #: NO ACTION, RESTRICT, CASCADE, SET NULL or SET DEFAULT
     rows: int  #: child rows that reference an extra
@@ -27,7 +27,7 @@ class Estimates:
 
     index_bytes: int = 0
     archive_bytes: int = 0
-    temp_bytes: int = 0
+    temp_bytes: int = 0  #: of a sort that does not fit into memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class DuplicateReport:
     counts: Counts | None  #: None if the table could not be counted; a finding says why
     estimates: Estimates = field(default_factory=Estimates)
     references: tuple[Reference, ...] = ()
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()  #: the worst first
     examples: tuple[tuple[str, int], ...] = ()  #: key values with their number of rows; only with ``show_keys``
 
 
@@ -67,7 +67,7 @@ class Batch:
     spared: int = 0  #: rows left for the next pass; by a restore, rows that could not go back
     done: int = 0  #: rows handled so far in this pass
     total: int = 0  #: rows to handle in this pass
-    seconds: float = 0.0
+    seconds: float = 0.0  #: wall time of the batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +76,9 @@ class IndexState:
 
     oid: int
     name: str
-    valid: bool
-    ready: bool
-    definition: str
+    valid: bool  #: its build ended, and queries use it
+    ready: bool  #: writes maintain it, so it rejects duplicates
+    definition: str  #: a CREATE INDEX statement
     bytes: int
     same_definition: bool  #: columns, order, NULL rule, INCLUDE, operator classes, collations
     constraint: str | None  #: the constraint that owns the index
@@ -87,10 +87,13 @@ class IndexState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One row of the ledger: a cleanup, from its first batch to its restore."""
+    """One row of the ledger: a cleanup, from its first batch to its restore.
+
+    Times are texts, as PostgreSQL prints a timestamptz. See docs/reference/ledger.md for each column.
+    """
 
     id: int
-    relid: int
+    relid: int  #: oid of the table
     schema_name: str
     table_name: str
     key_columns: tuple[str, ...]
@@ -99,11 +102,11 @@ class Run:
     building: bool  #: a build of the constraint's index has begun and is not known to have ended
     state: RunState
     revision: str | None  #: Alembic revision that opened the run
-    rows_before: int | None
-    groups: int
-    extras: int
-    archived: int
-    restored: int
+    rows_before: int | None  #: rows at the run's first ranking; None if it has not ranked
+    groups: int  #: the largest number of groups that any ranking found
+    extras: int  #: archived so far, plus those that the last ranking still found
+    archived: int  #: rows
+    restored: int  #: rows
     children_moved: int  #: rows of other tables that now reference a survivor
     children_returned: int  #: of those, rows that a restore pointed back
     started_at: str
@@ -111,7 +114,7 @@ class Run:
     purged_at: str | None
     software_version: str
     who: str
-    archive_bytes: int | None = None
+    archive_bytes: int | None = None  #: None if there is no archive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +122,9 @@ class VerifyReport:
     """What the catalog, a sequential count and the ledger say about a key."""
 
     key: UniqueKey
-    index: IndexState | None
-    extras: int | None
-    run: Run | None
+    index: IndexState | None  #: None if nothing has the constraint's name
+    extras: int | None  #: None if the table was not counted
+    run: Run | None  #: the newest run of the key; None if the ledger has none
     rows: int | None = None  #: rows of the table, in the snapshot that counted the extras
     findings: tuple[Finding, ...] = ()
 

@@ -11,14 +11,18 @@ from dupe_audit.model.key import check_identifier
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupRule:
-    """Which row of a group survives, which groups may be cleaned, and how fast."""
+    """Which row of a group survives, which groups may be cleaned, and how fast.
+
+    Raises:
+        WrongUsage: a value is not one of those allowed, or out of range.
+    """
 
     keep: Literal["first", "last"] = "first"
     order_by: tuple[str, ...] = ()  #: what "first" means; ties end in the row's identity
-    divergent: Literal["refuse", "archive"] = "refuse"
+    divergent: Literal["refuse", "archive"] = "refuse"  #: divergent groups stop the cleanup, or keep one row
     references: Literal["refuse", "repoint"] = "refuse"  #: children of extras stop the cleanup, or follow the survivor
     ignore: tuple[str, ...] = ()  #: columns in which rows may differ and still be exact duplicates
-    batch_size: int = 5000  #: rows archived per transaction, at most; with repoint, rows and their children
+    batch_size: int = 5000  #: rows archived per transaction, 1 to 100,000; with repoint, rows and their children
     pause: float = 0.0  #: seconds between two batches
     max_replica_lag: float | None = None  #: seconds; batches wait while a standby is further behind
 
@@ -44,20 +48,26 @@ class CleanupRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRule:
-    """How long to wait for locks, and how often to try, while a constraint is created or dropped."""
+    """How long to wait for locks, and how often to try, while a constraint is created or dropped.
 
-    lock_timeout: str = "500ms"  #: how long one statement of the application may wait behind ours
+    Durations and sizes are written as in PostgreSQL; None leaves the server's setting.
+
+    Raises:
+        WrongUsage: a duration is not valid, or a value is out of range.
+    """
+
+    lock_timeout: str = "500ms"  #: how long one statement of the application may wait behind ours; at most 1min
     give_up_after: str = "10min"  #: total wait for one lock, all tries together
     build_attempts: int = 5  #: rounds of cleaning and building while new duplicates keep arriving
-    comment: str | None = None
-    maintenance_work_mem: str | None = None
-    max_parallel_maintenance_workers: str | None = None
+    comment: str | None = None  #: comment on the constraint; None writes none
+    maintenance_work_mem: str | None = None  #: memory for the build, a size such as 1GB
+    max_parallel_maintenance_workers: str | None = None  #: parallel workers of the build; 0 for none
 
     def __post_init__(self) -> None:
         if self.build_attempts < 1:
             raise WrongUsage(f"build_attempts must be at least 1, not {self.build_attempts}.")
         if not 0 < milliseconds(self.lock_timeout) <= 60_000:
-            # Zero would mean "wait for ever" and queue the whole application behind us (H76).
+            # Zero would mean "wait forever" and queue the whole application behind us (H76).
             raise WrongUsage(f"lock_timeout must be more than 0 and at most 1min, not {self.lock_timeout!r}.")
         if milliseconds(self.give_up_after) <= 0:
             raise WrongUsage(f"give_up_after must be more than 0, not {self.give_up_after!r}.")

@@ -39,6 +39,8 @@ def preflight(
     """Report what the upgrade would meet, from one snapshot, in a read-only transaction.
 
     Args:
+        connection: in autocommit.
+        key: the table and its columns; with a name, what has that name is judged too.
         rule: the planned cleanup; by default the first row by primary key survives and divergent groups are refused.
         accept: ids of acceptable findings that the caller takes responsibility for.
         show_keys: whether to read the key values of the largest groups.
@@ -88,7 +90,14 @@ def blockers(
     Indexes are judged if the key has a constraint's name; a cleanup alone builds none.
 
     Args:
+        connection: in autocommit.
+        key: the table and its columns.
+        rule: the planned cleanup.
+        accept: ids of acceptable findings that the caller takes responsibility for.
         measure_width: whether to scan for keys that are too wide; not needed right after a cleanup, which did.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
     with step(connection):
         match = catalog.find(connection, key)

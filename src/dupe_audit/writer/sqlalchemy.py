@@ -14,6 +14,8 @@ from dupe_audit.statements import literal, statement, text_array
 def enforced(connection: Connection, key: UniqueKey) -> bool:
     """Return whether the key's constraint exists, is valid and not deferrable, so that ON CONFLICT can name it.
 
+    Without a name, any valid unique index over the key's columns counts.
+
     Raises:
         DupeAuditError: the table does not exist.
     """

@@ -92,7 +92,11 @@ class Writer:
         return self._delivery.probe().arbiter
 
     def write_one(self, row: Sequence[Any] | Mapping[str, Any]) -> Outcome:
-        """Write one row; see ``write``."""
+        """Write one row and return its outcome.
+
+        Raises:
+            Unavailable, DupeAuditError, WrongUsage: as ``write``.
+        """
         return self.write([row])[0]
 
     def write(self, rows: Sequence[Sequence[Any] | Mapping[str, Any]]) -> list[Outcome]:

@@ -17,7 +17,7 @@ def suggestion(after: Catalog, uniques: Sequence[Index]) -> str | None:
     for index in uniques:
         table = after.table(index.relid)
         if table is None or table.partitioned or table.part_of is not None:
-            continue  # the directives refuse partitioned tables and partitions
+            continue  # the directives refuse the former, and a constraint on the latter covers no other partition
         if index.predicate is None and None not in index.columns and not index.primary:
             return _directives(table, index)
     return None
