@@ -90,7 +90,7 @@ def probe(connection: psycopg.Connection[Any], key: UniqueKey, columns: Sequence
         table = cursor.execute(query.encode()).fetchone()
         if table is None:
             place = f"schema {key.schema!r}" if key.schema else "any schema of the search path"
-            raise DupeAuditError(f"There is no table {key.table!r} in {place}. Check the name and the connection.")
+            raise DupeAuditError(f"Table {key.table!r} does not exist in {place}. Check the name and the connection.")
         query = statement("write_columns", relid=str(table["relid"]), names=text_array(columns))
         rows = cursor.execute(query.encode()).fetchall()
         enforced = table["arbiter_columns"] is not None

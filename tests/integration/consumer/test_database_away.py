@@ -40,7 +40,7 @@ def test_partitions_are_kept_while_the_database_is_away(mock, consumer_file, ins
     member.wait(lambda: member.metric("database_up") == 0)
     time.sleep(3.5)  # longer than max.poll.interval.ms: whoever does not poll has lost its partitions by now
 
-    assert (503, "the database is away\n") == member.get("/readyz")
+    assert (503, "the database is unreachable\n") == member.get("/readyz")
     assert 200 == member.get("/healthz")[0]
     assert 0 == mock.committed(f"g-{topic}", topic)
     away(allow=True)
