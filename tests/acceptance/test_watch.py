@@ -157,7 +157,7 @@ def test_the_holder_of_locked_rows_is_named_and_a_killed_upgrade_is_unfinished(b
     alembic.kill()
     output, _ = watch.communicate(timeout=60)
     assert output.endswith(
-        "UNFINISHED, and no session works on it (cleaning; 0 of 60 extras archived). Run: alembic upgrade head\n"
+        "UNFINISHED, and no session is working on it (cleaning; 0 of 60 extras archived). Run: alembic upgrade head\n"
     )
     assert 1 == watch.returncode
 
@@ -209,7 +209,7 @@ def test_on_a_terminal_it_is_redrawn_until_ctrl_c(environment, unfinished):
         process.kill()
         os.close(controller)
     assert "run 1, public.agent_actions (correlation_id, action_name, created_at)" in page
-    assert "UNFINISHED, and no session works on it (cleaning; 10 of 60 extras archived)" in page
+    assert "UNFINISHED, and no session is working on it (cleaning; 10 of 60 extras archived)" in page
     assert "Run: alembic upgrade head" in page
     assert "\x1b[?25h" in page[page.rindex("\x1b[?25l") :]  # the cursor is shown again
     assert "Traceback" not in page

@@ -19,7 +19,7 @@ from torture.writers import CALM, STORM, Writers
 #: seconds after which a program should have ended, struck or not
 PATIENCE = 60.0
 
-KEEP_COMING = "each met a new duplicate"
+KEEP_COMING = "new duplicates kept arriving"
 
 
 @dataclass(frozen=True)
