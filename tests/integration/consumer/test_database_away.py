@@ -148,7 +148,7 @@ def test_ready_without_the_constraint_during_a_rollout(mock, consumer_file, insi
 @pytest.mark.parametrize(
     ("prepare", "says"),
     [
-        ("SELECT 1", "no table 'events'"),
+        ("SELECT 1", "Table 'events' does not exist"),
         (EVENTS + "ALTER TABLE events DROP COLUMN amount", "no column 'amount'"),
     ],
 )

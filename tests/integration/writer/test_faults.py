@@ -151,7 +151,7 @@ def test_a_stage_that_was_discarded(sql, psycopg_connect, way):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("DROP TABLE t", "no table 't'"),
+        ("DROP TABLE t", "Table 't' does not exist"),
         ("ALTER TABLE t DROP v", "no column 'v'"),
         ("REVOKE INSERT ON t FROM CURRENT_USER; ALTER TABLE t OWNER TO pg_monitor", "permission denied"),
     ],

@@ -400,7 +400,7 @@ def test_what_can_never_work(sql, writer, psycopg_connect):
         writer(KEY, ["k", "at", "c"]).write([("k", AT, 1)])
     with pytest.raises(WrongUsage, match=r"on \(id, k\)"):
         writer(UniqueKey(table="events", columns=("k", "at"), name="other"), COLUMNS).probe()
-    with pytest.raises(DupeAuditError, match="no table 'nowhere'"):
+    with pytest.raises(DupeAuditError, match="Table 'nowhere' does not exist"):
         writer(UniqueKey(table="nowhere", columns=("k",), name="x"), ["k"]).probe()
 
 
