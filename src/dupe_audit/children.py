@@ -146,8 +146,8 @@ def follow(
         row = execute(connection, foreign_key.sql("repoint_children", holes, batch=str(batch))).one()
         if not row.found == row.pointed == row.noted:
             raise DupeAuditError(
-                f"Of {quantity(row.found, 'row')} of {foreign_key.child}, {row.pointed:,} pointed at a survivor. "
-                "The batch was rolled back. A trigger on that table keeps rows: see finding child-trigger."
+                f"The batch found {quantity(row.found, 'row')} of {foreign_key.child}, but pointed {row.pointed:,} at "
+                "a survivor; it was rolled back. A trigger on that table suppresses updates: see finding child-trigger."
             )
         if row.pointed:
             ledger.record_moved_children(connection, run_id, foreign_key.number, row.pointed)

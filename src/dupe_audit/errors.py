@@ -51,6 +51,6 @@ class NotProven(DupeAuditError):
 
 
 class Interrupted(DupeAuditError):
-    """The user stopped the work. What is committed is safe, and the same command continues."""
+    """The user stopped the work. Committed work is safe, and the same command continues."""
 
     exit_code = 130

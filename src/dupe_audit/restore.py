@@ -252,7 +252,7 @@ def _return(work: RestoreWork, foreign_key: ForeignKey, low: int, high: int) -> 
         row = execute(work.connection, sql).one()
         if row.back != row.marked:
             raise DupeAuditError(
-                f"{quantity(row.back, 'row')} of {foreign_key.child} pointed back, but {row.marked:,} noted. "
-                "This batch was rolled back."
+                f"The batch pointed {quantity(row.back, 'row')} of {foreign_key.child} back, but recorded "
+                f"{row.marked:,}; it was rolled back."
             )
     return int(row.back)

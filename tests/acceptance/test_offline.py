@@ -130,11 +130,11 @@ def test_offline_script_moves_children_and_back(repointing, alembic, psql, sql, 
     [
         (
             "CREATE TABLE c (id uuid REFERENCES agent_actions); INSERT INTO c SELECT id FROM agent_actions",
-            "cannot-repoint: 60 rows of public.c",
+            "cannot-repoint: rows of public.c",
         ),
         (
             CHILDREN + "UPDATE c SET tag = 'same'; ALTER TABLE c ADD UNIQUE (action_id, tag)",
-            "repoint-collision: 60 rows of public.c would collide on c_action_id_tag_key",
+            "repoint-collision: rows of public.c would collide on c_action_id_tag_key once they",
         ),
         (
             CHILDREN + "CREATE TRIGGER audit BEFORE UPDATE ON c FOR EACH ROW EXECUTE FUNCTION "

@@ -211,7 +211,7 @@ def test_rows_that_somebody_locks_are_named_and_a_killed_upgrade_is_called_unfin
     alembic.process.kill()
     code, rest, _ = watch.rest()
     assert rest.endswith(
-        "UNFINISHED, and no session works on it (cleaning; 0 of 60 extras archived). Run: alembic upgrade head\n"
+        "UNFINISHED, and no session is working on it (cleaning; 0 of 60 extras archived). Run: alembic upgrade head\n"
     )
     assert 1 == code
 
@@ -263,7 +263,7 @@ def test_on_a_terminal_it_is_redrawn_until_ctrl_c(environment, unfinished):
         process.kill()
         os.close(controller)
     assert "run 1, public.agent_actions (correlation_id, action_name, created_at)" in page
-    assert "UNFINISHED, and no session works on it (cleaning; 10 of 60 extras archived)" in page
+    assert "UNFINISHED, and no session is working on it (cleaning; 10 of 60 extras archived)" in page
     assert "Run: alembic upgrade head" in page
     assert "\x1b[?25h" in page[page.rindex("\x1b[?25l") :]  # the cursor is shown again
     assert "Traceback" not in page

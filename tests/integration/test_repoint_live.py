@@ -100,7 +100,7 @@ def test_child_that_stays_locked_is_an_error(sql, conn, psycopg_connect):
     sql(TABLES)
     other = psycopg_connect()
     other.execute("SELECT FROM c WHERE id = 10 FOR UPDATE")
-    with pytest.raises(Blocked, match="1 extras"):
+    with pytest.raises(Blocked, match="1 extra of"):
         list(cleanup(conn, KEY, CleanupRule(references="repoint"), give_up_after="1s"))
     assert [1, 2, 4] == live(sql)
     other.rollback()

@@ -321,7 +321,7 @@ def test_a_refused_run_is_unfinished(conn, sql, table, look):
         list(cleanup(conn, KEY, SMALL))
     (stalled,) = look().stalled
     assert "failed" == stalled.run.state
-    assert "dupe-audit preflight says why" in stalled.help
+    assert "For the reason: dupe-audit preflight" in stalled.help
     ledger.purge(conn, 1)
     assert () == look().stalled
 

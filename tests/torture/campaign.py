@@ -22,7 +22,7 @@ PATIENCE = 180.0
 #: transactions that the application has committed before it is turned around
 LIVELY = 1_000
 
-KEEP_COMING = "each met a new duplicate"
+KEEP_COMING = "new duplicates kept arriving"
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ def test_health_and_readiness():
     try:
         assert (503, "the consumer has not joined its group\n") == get(endpoint, "/readyz")
         state.joined = True
-        assert (503, "the database is away\n") == get(endpoint, "/readyz")
+        assert (503, "the database is unreachable\n") == get(endpoint, "/readyz")
         state.database_up = True
         assert "no valid constraint" in get(endpoint, "/readyz")[1]
         state.enforced = True

@@ -13,7 +13,7 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from dupe_audit.checks.report import CheckReport, Found, Place, RuleRun
-from dupe_audit.findings import CATALOGUE, CHECK, Entry, FindingId
+from dupe_audit.findings import CATALOGUE, CHECK, Entry, FindingId, quantity
 from dupe_audit.findings.entry import Severity
 from dupe_audit.render import dump
 
@@ -70,7 +70,7 @@ def _case(rule: str, revision: str | None, findings: list[Found]) -> ET.Element:
     if failing:
         # Only one element: most JUnit readers show the first and drop the others.
         ids = ", ".join(dict.fromkeys(result.finding.id for result in failing))
-        message = failing[0].finding.message if len(failing) == 1 else f"{len(failing)} findings: {ids}"
+        message = failing[0].finding.message if len(failing) == 1 else f"{quantity(len(failing), 'finding')}: {ids}"
         ET.SubElement(case, "failure", type=_xml(ids), message=_xml(message)).text = _lines(failing)
     if passing := [result for result in findings if not result.fails]:
         ET.SubElement(case, "system-out").text = _lines(passing)
@@ -115,6 +115,7 @@ def sarif(report: CheckReport, file: IO[str]) -> None:
 
 def _descriptor(id_: str, entry: Entry) -> dict[str, Any]:
     message, help_ = (text.format(subject="…", table="a table") for text in (entry.message, entry.help))
+    message = message[:1].upper() + message[1:]
     return {
         "id": id_,
         "shortDescription": {"text": message},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dupe_audit.findings import Finding
+from dupe_audit.findings import Finding, quantity
 from dupe_audit.seeding.facts import Filled
 
 
@@ -85,11 +85,8 @@ class CheckReport:
     def verdict(self) -> str:
         """The outcome in one line."""
         count = len(self.failing)
-        outcome = (
-            "ok" if self.ok else "1 finding fails the check" if count == 1 else f"{count:,} findings fail the check"
-        )
-        revisions = "1 revision" if len(self.revisions) == 1 else f"{len(self.revisions):,} revisions"
-        return f"{outcome} ({revisions}, {self.server})"
+        outcome = "ok" if self.ok else f"{quantity(count, 'finding')} {'fails' if count == 1 else 'fail'} the check"
+        return f"{outcome} ({quantity(len(self.revisions), 'revision')}, {self.server})"
 
     def __str__(self) -> str:
         lines = [self.verdict]

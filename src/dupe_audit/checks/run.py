@@ -84,20 +84,20 @@ RULES = (
     _Rule(
         "models",
         models.check,
-        lambda e: None if e.metadata else "env.py gives no target_metadata",
+        lambda e: None if e.metadata else "env.py passes no target_metadata",
         lambda e: sum(len(metadata.tables) for metadata in e.metadata),
     ),
-    _Rule("pending", pending.check, lambda e: None if e.target else "not asked for: --against", _revisions),
+    _Rule("pending", pending.check, lambda e: None if e.target else "not requested: --against", _revisions),
     _Rule(
         "writers",
         writers.check,
-        lambda e: None if e.writer_paths else "not asked for: --writers PATH",
+        lambda e: None if e.writer_paths else "not requested: --writers PATH",
         lambda e: len(e.writer_paths),
     ),
     _Rule(
         "squawk",
         squawk.check,
-        lambda e: None if e.offline_sql is not None else "not asked for: --squawk",
+        lambda e: None if e.offline_sql is not None else "not requested: --squawk",
         lambda e: len(e.offline_sql or {}),
     ),
 )

@@ -133,7 +133,7 @@ def _open_or_resume(
 
 def _passes(work: CleanupWork, work_mem: str | None) -> Iterator[Batch]:
     if work.rule.max_replica_lag is not None and replica_lag(work.connection) is None:
-        log.info("the lag of standbys cannot be seen from here, so batches do not wait for them")
+        log.info("the lag of standbys cannot be seen on this connection, so batches do not wait for them")
     patience = Patience(work.give_up_after, pause=0.2, growth=2.0)
     where_staged = WHERE_STAGED
     while True:
@@ -150,10 +150,10 @@ def _passes(work: CleanupWork, work_mem: str | None) -> Iterator[Batch]:
             patience.restart()
         elif patience.exhausted:
             raise Blocked(
-                f"{quantity(spared, 'extra')} of {work.relation.name} not archived within {work.give_up_after}: "
-                "their rows or the survivors' are locked, or rows of other tables reference them. "
-                f"Holding the table now: {holders(work.connection, work.relation.relid)}. "
-                "Wait for them or end them, then run the same command again; it continues where it stopped."
+                f"{quantity(spared, 'extra')} of {work.relation.name} could not be archived within "
+                f"{work.give_up_after}: they or their survivors are locked, or rows of other tables reference them. "
+                f"Locks on the table are held by {holders(work.connection, work.relation.relid)}. "
+                "Wait for them or end them, then run the same command again: it continues where it stopped."
             )
         else:
             patience.pause()
@@ -170,7 +170,7 @@ def _batches(work: CleanupWork, total: int, where_staged: str) -> Iterator[Batch
         started = time.monotonic()
         try:
             move = partial(_move, work, low, high, where_staged)
-            archived, repointed = work.retry(move, f"archive extras {low} to {high}")
+            archived, repointed = work.retry(move, f"archive extras {low:,} to {high:,}")
         except Refused:
             ledger.set_state(work.connection, work.run_id, "failed")
             raise
@@ -208,7 +208,7 @@ def _check(moved: RowMapping, leaving: int | None, columns_digest: str) -> None:
     if moved["columns_digest"] != columns_digest:
         raise DupeAuditError(
             "The table's columns or a foreign key to it changed during the cleanup, or another table took its name. "
-            "This batch was rolled back. Run the same command again: it continues with the table as it is now."
+            "The batch was rolled back. Run the same command again: it continues with the table as it is now."
         )
     if leaving not in (None, moved["judged"]):
         raise DupeAuditError(
@@ -218,6 +218,7 @@ def _check(moved: RowMapping, leaving: int | None, columns_digest: str) -> None:
         )
     if not moved["judged"] == moved["deleted"] == moved["archived"]:
         raise DupeAuditError(
-            f"Of {quantity(moved['judged'], 'extra')}, {moved['deleted']:,} deleted, {moved['archived']:,} archived. "
-            "The batch was rolled back. A trigger on the table keeps rows: see finding delete-trigger."
+            f"The batch checked {quantity(moved['judged'], 'extra')}, but deleted {moved['deleted']:,} and archived "
+            f"{moved['archived']:,}; it was rolled back. A trigger on the table suppresses deletes: see finding "
+            "delete-trigger."
         )

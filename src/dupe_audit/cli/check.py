@@ -76,7 +76,9 @@ def _files(_context: click.Context, _option: click.Parameter, values: tuple[str,
 @click.option(
     "--accept", multiple=True, type=click.Choice(ACCEPTABLE), metavar="FINDING", help="Finding to accept; repeatable."
 )
-@click.option("-x", "x", multiple=True, metavar="NAME=VALUE", help="Argument for env.py, as alembic -x; repeatable.")
+@click.option(
+    "-x", "x", multiple=True, metavar="NAME=VALUE", help="Argument for env.py, as with alembic -x; repeatable."
+)
 @click.option(
     "--format", "style", type=click.Choice(tuple(FORMATS)), default="text", show_default=True, help="Output format."
 )
@@ -86,7 +88,7 @@ def _files(_context: click.Context, _option: click.Parameter, values: tuple[str,
     multiple=True,
     metavar="FORMAT=FILE",
     callback=_files,
-    help="File to which the report is written too; repeatable.",
+    help="Also write the report to FILE in this format; repeatable.",
 )
 def check_command(
     config: str | None,

@@ -13,13 +13,13 @@ from dupe_audit.consumer import consume, logs, read
 
 @click.command("consume")
 @click.argument("file", metavar="CONFIG", type=click.Path())
-@click.option("--replay-dlq", is_flag=True, help="Replay the existing dead letters once, instead of the topics.")
+@click.option("--replay-dlq", is_flag=True, help="Replay the existing dead letters once instead of reading the topics.")
 @click.option("--check", is_flag=True, help="Validate CONFIG only; connect to nothing.")
 @click.option("--database-url", metavar="URL", help="PostgreSQL URL, if CONFIG has none.")
 def consume_command(file: str, replay_dlq: bool, check: bool, database_url: str | None) -> None:
     """Write the events of Kafka topics into a table, each once, however often they are delivered.
 
-    Works until SIGTERM or Ctrl-C.
+    Continues until SIGTERM or Ctrl-C.
 
     \b
     Needs: pip install 'dupe-audit[kafka]'

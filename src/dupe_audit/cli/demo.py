@@ -35,7 +35,7 @@ from dupe_audit.demo import demo
 def demo_command(rows: int, extras: int, writers: int) -> None:
     """Show the whole change on a temporary PostgreSQL, with live writers, in under a minute.
 
-    Ends with 1 if any promise was not kept.
+    Exits with 1 if any promise was not kept.
 
     \b
     Needs: pip install 'dupe-audit[embedded]'

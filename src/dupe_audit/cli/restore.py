@@ -27,7 +27,7 @@ from dupe_audit.restore import restore
 def restore_command(number: int, batch_size: int, database_url: str | None, config: str | None) -> None:
     """Put a run's archived rows back, after dropping its constraint if it has one.
 
-    This is what alembic downgrade does, for when Alembic cannot: after an upgrade that stopped halfway.
+    This does what alembic downgrade does, where Alembic cannot: after an upgrade that stopped halfway.
     If it is interrupted, the same command continues.
 
     \b
@@ -56,4 +56,4 @@ def restore_command(number: int, batch_size: int, database_url: str | None, conf
 def _drop_constraint(connection: Connection, run: Run, name: str) -> None:
     key = UniqueKey(table=run.table_name, schema=run.schema_name, columns=run.key_columns, name=name)
     drop(connection, key, BuildRule())
-    click.echo(f"Constraint {name} is dropped.", err=True)
+    click.echo(f"Constraint {name} was dropped.", err=True)

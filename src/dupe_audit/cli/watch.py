@@ -32,12 +32,12 @@ OVER_AFTER = 2.0
 
 @click.command("watch")
 @click.option("--once", is_flag=True, help="Look once, then exit.")
-@click.option("--until-done", is_flag=True, help="Exit when the work that was seen is over.")
+@click.option("--until-done", is_flag=True, help="Exit when the observed work has ended.")
 @click.option(
     "--interval",
     type=click.FloatRange(0.2, 3600),
     metavar="SECONDS",
-    help="Seconds between two looks; off a terminal, between lines in which only figures changed. Default: 1; "
+    help="Seconds between updates; off a terminal, between lines in which only figures changed. Default: 1; "
     "off a terminal, 5.",
 )
 @click.option(

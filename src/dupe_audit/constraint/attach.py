@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import ledger
 from dupe_audit.constraint.index import ConstraintWork, build, drop_index, settled
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Refused
-from dupe_audit.findings import finding
+from dupe_audit.findings import finding, quantity
 from dupe_audit.model import BuildRule, IndexState, Run, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
@@ -124,7 +124,7 @@ def _built_in_rounds(work: ConstraintWork, clean_again: Callable[[], int] | None
         if outcome == "built" and (state := settled(work)):
             return state
         if outcome != "built":
-            log.info("build %d of %d ended in a %s", attempt, work.rule.build_attempts, outcome)
+            log.info("build %d of %d was stopped by a %s", attempt, work.rule.build_attempts, outcome)
         if outcome == "duplicate" and clean_again is None:
             raise Refused(
                 [finding("duplicates", "The index build met a duplicate")],
@@ -132,9 +132,9 @@ def _built_in_rounds(work: ConstraintWork, clean_again: Callable[[], int] | None
             )
     seconds = time.monotonic() - started
     raise DuplicatesKeepComing(
-        f"{work.rule.build_attempts} builds of {work.name} each met a new duplicate: {arrived:,} more arrived in "
-        f"{seconds:.0f} s, {arrived / seconds:.1f} per second. First deploy the writer that uses INSERT … ON CONFLICT "
-        "DO NOTHING, or stop the old one during a build; then run the same command again."
+        f"{quantity(work.rule.build_attempts, 'build')} of {work.name} failed because new duplicates kept arriving: "
+        f"{arrived:,} more in {seconds:,.0f} s, {arrived / seconds:,.1f} per second. First deploy the writer that "
+        "uses INSERT … ON CONFLICT DO NOTHING, or stop the old one during a build; then run the same command again."
     )
 
 

@@ -78,12 +78,15 @@ def settled(work: ConstraintWork) -> IndexState | None:
         return None
     if not state.same_definition or (state.constraint and not state.same_constraint_form):
         raise Refused(
-            [finding("wrong-definition", work.name, table=work.relation.name)], lead=f"It is: {state.definition}"
+            [finding("wrong-definition", work.name, table=work.relation.name)],
+            lead=f"The name {work.name} belongs to: {state.definition}",
         )
     if state.valid:
         return state
     if not ledger.is_building(work.connection, work.relation.relid, work.name):
-        raise Refused([finding("invalid-index", work.index)], lead="The ledger has no record of a build of it.")
+        raise Refused(
+            [finding("invalid-index", work.index)], lead=f"The ledger has no record of a build of {work.index}."
+        )
     drop_index(work)
     return None
 

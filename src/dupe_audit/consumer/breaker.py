@@ -38,6 +38,6 @@ class Breaker:
                     f"{rejected:,} of the last {events:,} events of topic {topic!r} were rejected, more than "
                     f"{self._settings.share:.0%}. The events themselves are rarely at fault: compare the producer's "
                     "fields with [columns], and both with the table. Nothing in this batch was dead-lettered or "
-                    "committed. To dead-letter the events anyway, set breaker.share = 1, and set it back once they "
-                    "are through."
+                    "committed. To dead-letter the events anyway, set breaker.share = 1, and set it back "
+                    "afterwards."
                 )

@@ -16,6 +16,7 @@ from dupe_audit.consumer.logs import librdkafka_log, log_event
 from dupe_audit.consumer.metrics import Metrics
 from dupe_audit.consumer.partitions import Partition, offset_of, partition_of
 from dupe_audit.errors import DupeAuditError
+from dupe_audit.findings import quantity
 
 PREFIX = "dupe-audit-"
 
@@ -120,8 +121,8 @@ class DeadLetters:
             log_event("dead_letters_undelivered", level=logging.WARNING, count=len(unsent), code=code, attempt=attempt)
             if attempt < self._settings.attempts:
                 pause(min(0.5 * 2 ** (attempt - 1), 5.0))
-        count = f"{len(unsent):,} dead letter{'s' if len(unsent) > 1 else ''}"
-        attempts = f"{self._settings.attempts} attempt{'s' if self._settings.attempts > 1 else ''}"
+        count = quantity(len(unsent), "dead letter")
+        attempts = quantity(self._settings.attempts, "attempt")
         raise DupeAuditError(
             f"{count} could not be delivered to {unsent[0].topic!r} in {attempts}: {code}. Check that the topic "
             "exists, that this user may write to it, and its max.message.bytes. "

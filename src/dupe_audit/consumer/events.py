@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from dupe_audit.consumer.config import ColumnMapping, EventSettings
 from dupe_audit.consumer.fields import Exact, Poison
+from dupe_audit.findings import quantity
 
 Row = tuple[Any, ...]
 
@@ -45,7 +46,7 @@ class Decoder:
         event = self._parse(message)
         if self._allowed is not None and not event.keys() <= self._allowed:
             count = len(event.keys() - self._allowed)
-            raise Poison("extra_field", f"{count:,} field{'s' if count > 1 else ''} that no column reads")
+            raise Poison("extra_field", f"{quantity(count, 'field')} that no column reads")
         row = []
         for column, name in self._columns:
             value = event.get(name) if name is not None else _follow(event, column.path)

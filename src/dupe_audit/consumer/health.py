@@ -37,14 +37,14 @@ class Health:
     def liveness_problem(self) -> str | None:
         """Return what is wrong with the loop, or None."""
         seconds = time.monotonic() - self._last_beat
-        return f"the loop has not completed an iteration for {seconds:.0f} s" if seconds > self._stuck_after else None
+        return f"the loop has not completed an iteration for {seconds:,.0f} s" if seconds > self._stuck_after else None
 
     def readiness_problem(self) -> str | None:
         """Return what is missing before events are written as promised, or None."""
         if not self.joined:
             return "the consumer has not joined its group"
         if not self.database_up:
-            return "the database is away"
+            return "the database is unreachable"
         if not self.enforced and not self._rollout:
             return "no valid constraint keeps the key unique, and rollout is false"
         return self.liveness_problem()

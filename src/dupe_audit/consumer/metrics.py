@@ -35,7 +35,7 @@ class Metrics:
         self.rebalances = self._counter("rebalances", "Changes of the assigned partitions", "kind")
         self.batch_seconds = Histogram(
             f"{_PREFIX}batch_seconds",
-            "Seconds from having collected a batch to having committed its offsets",
+            "Seconds from collecting a batch to committing its offsets",
             buckets=_SECONDS,
             registry=self.registry,
         )

@@ -77,7 +77,7 @@ def expected(rows: int, extras: int) -> Counts:
         WrongUsage: no extras, or more than half of the rows.
     """
     if not 0 < extras <= rows // 2:
-        raise WrongUsage(f"The demo needs 1 extra at least and half of the rows at most, not {extras:,} of {rows:,}.")
+        raise WrongUsage(f"The demo needs at least 1 extra and at most half of the rows, not {extras:,} of {rows:,}.")
     # Every sixth extra is a second copy, so that there are groups of two and of three rows.
     groups = extras - extras // 6
     divergent = min(5, groups)

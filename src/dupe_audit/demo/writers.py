@@ -73,7 +73,7 @@ class Writers:
         """
         for process in self._processes:
             if process.stdout is None or process.stdout.readline() != "ready\n":
-                raise DupeAuditError("A writer of the demo could not be started; its reason is above.")
+                raise DupeAuditError("A writer of the demo could not be started; the reason is above.")
         self.start = time.monotonic() + 0.1
         for process in self._processes:
             if process.stdin:
@@ -96,7 +96,7 @@ class Writers:
                 process.stdin.close()
         reports = [process.stdout.read() if process.stdout else "" for process in self._processes]
         if not all(reports):
-            raise DupeAuditError("A writer of the demo died; its reason is above.")
+            raise DupeAuditError("A writer of the demo died; the reason is above.")
         return [Report(**json.loads(report)) for report in reports]
 
 

@@ -70,6 +70,6 @@ def _in_words(error: BaseException, directive: str) -> BaseException:
         return friendly(error, directive)
     if isinstance(error, PendingRollbackError):
         return DupeAuditError(
-            f"{directive} lost its connection at its end. What is committed is safe. Run the same command again."
+            f"op.{directive}() lost its connection at its end. Committed work is safe. Run the same command again."
         )
     return error

@@ -87,7 +87,7 @@ def drop_unique_constraint_online(operations: Operations, operation: DropUniqueC
     with autocommit(operations, "drop_unique_constraint_online") as connection:
         _refuse_pooler(connection, f"constraint {key.name} on {key.table}", options)
         drop(connection, key, operation.rule)
-        log.info("constraint %s on %s is dropped", key.name, key.table)
+        log.info("constraint %s on %s was dropped", key.name, key.table)
 
 
 @Operations.implementation_for(RestoreDuplicatesOp)

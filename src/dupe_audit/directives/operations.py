@@ -253,7 +253,9 @@ class DropUniqueConstraintOnlineOp(MigrateOperation):
             ValueError: the columns are not known, because the operation was written by hand.
         """
         if self.key.columns == (UNKNOWN,):
-            raise ValueError(f"drop_unique_constraint_online({self.key.name!r}) names no columns to reverse it with")
+            raise ValueError(
+                f"drop_unique_constraint_online({self.key.name!r}) has no columns, so it cannot be reversed"
+            )
         return CreateUniqueConstraintOnlineOp(self.key, self.rule)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ INDEXES: dict[StepId, Entry] = {
     "equivalent-index": Entry(
         "error",
         "{subject} already enforces the same key; a second index would only make writes slower.",
-        "Use the existing one. If it is an index: ALTER INDEX … RENAME TO the constraint's name, and run this again, which attaches it. "
+        "Use the existing one. If it is an index: ALTER INDEX … RENAME TO the constraint's name, then run the upgrade again, which attaches it. "
         "If it is a constraint: ALTER TABLE {table} RENAME CONSTRAINT … TO …;",
     ),
     "stricter-index": Entry(

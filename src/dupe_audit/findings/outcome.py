@@ -43,7 +43,7 @@ OUTCOME: dict[StepId, Entry] = {
     "run-unfinished": Entry(
         "error",
         "Run {subject} is not finished: its cleanup was interrupted, or is still running.",
-        "Run: alembic upgrade head. It continues. To go back instead: dupe-audit restore {subject}",
+        "Run: alembic upgrade head. It continues where it stopped. To go back instead: dupe-audit restore {subject}",
     ),
     # restore
     "rows-not-restored": Entry(

@@ -9,18 +9,18 @@ SURROUNDINGS: dict[StepId, Entry] = {
     "foreign-key-references": Entry(
         "error",
         "Extras are referenced by {subject}.",
-        "Let the upgrade point these rows at the survivors (references='repoint'), or do it yourself (UPDATE child SET …), then run this again. "
+        "Let the upgrade point these rows at the survivors (references='repoint'), or do it yourself (UPDATE child SET …), then run the same command again. "
         "Nothing is archived while an extra is referenced.",
     ),
     "cannot-repoint": Entry(
         "error",
         "Referencing rows cannot be pointed at the survivors: {subject}.",
-        "Remove the cause, or point these rows at the survivors yourself (UPDATE child SET …), then run this again.",
+        "Remove the cause, or point these rows at the survivors yourself (UPDATE child SET …), then run the same command again.",
     ),
     "repoint-collision": Entry(
         "error",
         "Pointing referencing rows at the survivors would violate a constraint: {subject}.",
-        "Decide which of the colliding rows to keep, delete or change the others, then run this again.",
+        "Decide which of the colliding rows to keep, delete or change the others, then run the same command again.",
     ),
     "child-trigger": Entry(
         "error",

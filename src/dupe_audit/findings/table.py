@@ -74,7 +74,7 @@ TABLE: dict[StepId, Entry] = {
         "error",
         "The widest key takes {subject} bytes; a btree entry holds at most 2,704, so the build would fail after the cleanup.",
         "Shorten the values, or use a generated column with their hash in the key. "
-        "The index compresses long text: if you know that your values then fit, accept this finding.",
+        "The index compresses long text: if you know that your values fit once compressed, accept this finding.",
         acceptable=True,
     ),
     "nulls-not-distinct": Entry(

@@ -40,7 +40,7 @@ def exists(connection: Connection) -> bool:
     has_batches, has_children = (relation_exists(connection, f"dupe_audit.{table}") for table in ("batch", "child"))
     if has_batches and not has_children:
         raise DupeAuditError(
-            "An earlier version made the ledger of this database. As its owner, execute this, then run the same "
+            "An earlier version created the ledger of this database. As its owner, execute this, then run the same "
             "command again: ALTER TABLE dupe_audit.run ADD COLUMN on_reference text; "
             f"{statement('create_child_table')};"
         )

@@ -21,14 +21,14 @@ def check_identifier(kind: str, name: object) -> str:
     """Return *name* if PostgreSQL can store it unchanged.
 
     Raises:
-        WrongUsage: it is not a string, is empty, contains a NUL, or is longer than 63 bytes; PostgreSQL would cut it
-            and find another object, or none.
+        WrongUsage: it is not a string, is empty, contains a NUL, or is longer than 63 bytes; PostgreSQL would
+            truncate it and find another object, or none.
     """
     if not isinstance(name, str) or not name or "\x00" in name:
         raise WrongUsage(f"{name!r} is not a valid {kind} name. Give the name as it is in the catalog, without quotes.")
     if len(name.encode()) > MAX_IDENTIFIER:
         raise WrongUsage(
-            f"The {kind} name {name!r} is longer than {MAX_IDENTIFIER} bytes, so PostgreSQL would cut it. "
+            f"The {kind} name {name!r} is longer than {MAX_IDENTIFIER} bytes, so PostgreSQL would truncate it. "
             "Give the name as it is in the catalog."
         )
     return name
@@ -65,7 +65,7 @@ class UniqueKey:
         if len(set(self.columns)) != len(self.columns):
             raise WrongUsage(f"The key names a column twice: {', '.join(self.columns)}.")
         if len(self.columns) + len(self.include) > MAX_INDEX_COLUMNS:
-            raise WrongUsage(f"An index can have at most {MAX_INDEX_COLUMNS} columns, included ones among them.")
+            raise WrongUsage(f"An index can have at most {MAX_INDEX_COLUMNS} columns, INCLUDE columns among them.")
         if self.initially not in ("IMMEDIATE", "DEFERRED"):
             raise WrongUsage(f"initially must be IMMEDIATE or DEFERRED, not {self.initially!r}.")
         if self.initially == "DEFERRED" and not self.deferrable:

@@ -53,7 +53,7 @@ def pooler(connection: Connection) -> str | None:
     if len(pids) > 1:
         return "two statements were answered by different backends"
     if greeted and greeted not in pids:
-        return "the backend that answers is not the one that greeted us"
+        return "the backend that answers is not the one that accepted the connection"
     return None
 
 

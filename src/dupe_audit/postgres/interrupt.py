@@ -29,7 +29,7 @@ class Interrupt:
         if self.signal is not None:
             self.signal = None
             raise Interrupted(
-                "Interrupted. What is committed is safe. Run the same command again: it continues where it stopped."
+                "Interrupted. Committed work is safe. Run the same command again: it continues where it stopped."
             ) from cause
 
 

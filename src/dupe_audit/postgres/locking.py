@@ -56,11 +56,11 @@ def run_lock(connection: Connection, relid: int, *, give_up_after: str = "10min"
         pid = execute(connection, holder).scalar()
         if patience.exhausted:
             raise Blocked(
-                f"Another session ({f'pid {pid}' if pid else 'which has just ended'}) worked on this table and did not "
-                f"finish within {give_up_after}. Wait for it, or if its client is gone, end it with "
+                f"Another session ({f'pid {pid}' if pid else 'which has just ended'}) was working on this table and "
+                f"did not finish within {give_up_after}. Wait for it, or if its client is gone, end it with "
                 f"SELECT pg_terminate_backend({pid or 'PID'}); then run the same command again."
             )
-        patience.log("waiting for another session that works on this table (pid %s)", pid)
+        patience.log("waiting for another session that is working on this table (pid %s)", pid or "unknown")
         patience.pause()
     try:
         with interruptible(connection):
@@ -117,8 +117,8 @@ def retry_lock(
             times = quantity(tries, "try", "tries")
             raise Blocked(
                 f"Could not {name}: the lock was not acquired within {give_up_after} ({times} of {lock_timeout}). "
-                f"Holding the table now: {blockers}. Wait for them or end them, then run the same command again; "
-                "it continues where it stopped."
+                f"Locks on the table are held by {blockers}. Wait for them or end them, then run the same command "
+                "again: it continues where it stopped."
             )
-        patience.log("waiting to %s (try %d); holding the table: %s", name, tries, blockers)
+        patience.log("waiting to %s (try %d); locks on the table are held by %s", name, tries, blockers)
         patience.pause()

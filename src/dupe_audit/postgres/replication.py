@@ -27,7 +27,7 @@ def wait_for_replicas(connection: Connection, limit: float, *, give_up_after: st
         if patience.exhausted:
             raise Blocked(
                 f"A standby stayed {lag:.1f} s behind for {give_up_after}. Repair replication, then run the same "
-                "command again; it continues where it stopped."
+                "command again: it continues where it stopped."
             )
         patience.log("a standby is %.1f s behind (limit %.1f s); waiting for it", lag, limit)
         patience.pause()

@@ -91,6 +91,9 @@ def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
     }
     hint = hints.get(code)
     if hint is None and (code.startswith((CLASS_CONNECTION, CLASS_SHUTDOWN)) or error.connection_invalidated):
-        hint = "The connection was lost. What is committed is safe. Run the same command again: it continues."
+        hint = (
+            "The connection was lost. Committed work is safe. "
+            "Run the same command again: it continues where it stopped."
+        )
     hint = hint or "Remove the cause, then run the same command again."
     return DupeAuditError(f"{doing} failed: {reason(error)} (SQLSTATE {code or 'unknown'}). {hint}")

@@ -128,7 +128,7 @@ class Builder:
         if column.has_default:
             return []
         raise CannotFill(
-            f"{self.spec.title}: no value of the type {column.type.formatted} of {column.name} can be generated."
+            f"{self.spec.title}: no value can be generated for {column.name}, of type {column.type.formatted}."
         )
 
     def _sourced(self) -> set[str]:
@@ -193,7 +193,7 @@ class Builder:
         relation = numbered_sql(f"SELECT DISTINCT {listed} FROM {tables} WHERE {condition}", len(cells), rows)
         size = execute(self._connection, f"SELECT pg_catalog.count(*) FROM ({relation}) AS c").scalar_one()
         if size == 0:
-            raise CannotFill(f"{self.spec.title}: no rows of its parent tables match one another for {fks[0].name}.")
+            raise CannotFill(f"{self.spec.title}: no combination of parent rows satisfies {fks[0].name}.")
         self._sources.append(relation_source(cells, relation, size))
 
 

@@ -29,7 +29,7 @@ BEGIN
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
     v_relid := v_rule.relid;
     IF v_rule.keep IS NULL THEN
-        RAISE EXCEPTION 'dupe-audit: duplicates: the build on table % failed, and no op.archive_duplicates() says what to do about duplicates', v_relid::pg_catalog.regclass;
+        RAISE EXCEPTION 'dupe-audit: duplicates: the build on table % failed, and no op.archive_duplicates() was executed for this key', v_relid::pg_catalog.regclass;
     END IF;
     FOR v_row IN {blockers} LOOP
         IF v_row.id = ANY ({errors}) THEN
@@ -46,7 +46,7 @@ BEGIN
     END IF;
     EXECUTE pg_temp.dupe_audit_fill({t_measure}, v_holes) INTO v_row;
     IF v_row.widest_key > {widest_key} AND 'key-too-wide' = ANY ({errors}) THEN
-        RAISE EXCEPTION 'dupe-audit: key-too-wide: the widest key of table % takes % bytes; an index entry holds %',
+        RAISE EXCEPTION 'dupe-audit: key-too-wide: the widest key of table % takes % bytes; an index entry holds at most %',
             v_relid::pg_catalog.regclass, v_row.widest_key, {widest_key};
     END IF;
     v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid,
@@ -127,9 +127,9 @@ BEGIN
                 EXECUTE pg_temp.dupe_audit_fill({t_stage_children}, v_holes || v_fk) INTO v_children, v_unlinked;
                 v_any_child := v_any_child OR v_children > 0;
                 IF v_children > 0 AND (v_rule.on_reference = 'refuse' OR v_fk ->> 'cannot' IS NOT NULL OR v_unlinked > 0) THEN
-                    RAISE EXCEPTION 'dupe-audit: %: % rows of % (%, ON DELETE %) reference extras%',
+                    RAISE EXCEPTION 'dupe-audit: %: rows of % (%, ON DELETE %) reference extras (rows: %)%',
                         CASE v_rule.on_reference WHEN 'refuse' THEN 'foreign-key-references' ELSE 'cannot-repoint' END,
-                        v_children, v_fk ->> 'child', v_fk ->> 'constraint_name', v_fk ->> 'on_delete',
+                        v_fk ->> 'child', v_fk ->> 'constraint_name', v_fk ->> 'on_delete', v_children,
                         CASE WHEN v_rule.on_reference = 'refuse' THEN ''
                              ELSE ': ' || coalesce(v_fk ->> 'cannot', 'the survivors of some have no value in the referenced columns') END;
                 END IF;
@@ -138,8 +138,8 @@ BEGIN
                 FOR v_row IN SELECT * FROM ({collisions}) AS entry LOOP
                     EXECUTE v_row.query INTO v_children;
                     IF v_children > 0 THEN
-                        RAISE EXCEPTION 'dupe-audit: repoint-collision: % rows of % would collide on % once they point at the survivors',
-                            v_children, v_row.child, v_row.index;
+                        RAISE EXCEPTION 'dupe-audit: repoint-collision: rows of % would collide on % once they point at the survivors (rows: %)',
+                            v_row.child, v_row.index, v_children;
                     END IF;
                 END LOOP;
             END IF;
@@ -170,8 +170,8 @@ BEGIN
                     ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
                     EXECUTE pg_temp.dupe_audit_fill({t_repoint_children}, v_holes || v_fk || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_row;
                     IF v_row.found <> v_row.pointed OR v_row.pointed <> v_row.noted THEN
-                        RAISE EXCEPTION 'dupe-audit: child-trigger: of % rows of %, % were pointed at a survivor; the batch was rolled back. A trigger on that table keeps rows.',
-                            v_row.found, v_fk ->> 'child', v_row.pointed;
+                        RAISE EXCEPTION 'dupe-audit: child-trigger: rows of % to point at a survivor: %, pointed: %; the batch was rolled back. A trigger on that table suppresses updates.',
+                            v_fk ->> 'child', v_row.found, v_row.pointed;
                     END IF;
                     UPDATE dupe_audit.child c SET moved = c.moved + v_row.pointed WHERE c.run_id = v_run AND c.number = (v_fk ->> 'number')::integer;
                 END LOOP;
@@ -182,11 +182,11 @@ BEGIN
                     v_holes ->> 'table';
             END IF;
             IF v_leaving <> v_result.judged THEN
-                RAISE EXCEPTION 'dupe-audit: % extras were to be removed after their children moved, but only % can be; the batch was rolled back. A trigger changes rows in between: see delete-trigger and child-trigger in docs/reference/findings.',
+                RAISE EXCEPTION 'dupe-audit: extras to remove after their children moved: %, but removable: %; the batch was rolled back. A trigger changes rows in between: see delete-trigger and child-trigger in docs/reference/findings.',
                     v_leaving, v_result.judged;
             END IF;
             IF v_result.judged <> v_result.deleted OR v_result.deleted <> v_result.archived THEN
-                RAISE EXCEPTION 'dupe-audit: delete-trigger: of % extras, % were deleted and % archived; the batch was rolled back. A trigger on the table keeps rows.',
+                RAISE EXCEPTION 'dupe-audit: delete-trigger: extras checked: %, deleted: %, archived: %; the batch was rolled back. A trigger on the table suppresses deletes.',
                     v_result.judged, v_result.deleted, v_result.archived;
             END IF;
             EXECUTE pg_temp.dupe_audit_fill({t_record_batch}, pg_catalog.jsonb_build_object('run', v_run, 'batch', v_batch,
@@ -197,14 +197,14 @@ BEGIN
             COMMIT;
             PERFORM pg_catalog.pg_sleep(v_rule.pause);
         END LOOP;
-        RAISE NOTICE 'dupe-audit: run %: % extras archived, % left for the next pass', v_run, v_archived, v_spared;
+        RAISE NOTICE 'dupe-audit: run % archived extras: %; left for the next pass: %', v_run, v_archived, v_spared;
         EXIT WHEN v_spared = 0;
         v_where_staged := {anywhere};
         IF v_archived > 0 THEN
             v_until := pg_catalog.clock_timestamp() + interval {give_up_after};
         ELSIF pg_catalog.clock_timestamp() > v_until THEN
-            RAISE EXCEPTION 'dupe-audit: % extras of % could not be archived within %: they or their survivors are locked, or rows of other tables reference them. Execute this script again when those transactions have ended.',
-                v_spared, v_holes ->> 'table', interval {give_up_after};
+            RAISE EXCEPTION 'dupe-audit: extras of % could not be archived within % (extras: %): they or their survivors are locked, or rows of other tables reference them. Execute this script again when those transactions have ended.',
+                v_holes ->> 'table', interval {give_up_after}, v_spared;
         END IF;
         COMMIT;
         PERFORM pg_catalog.pg_sleep(1);

@@ -15,7 +15,7 @@ BEGIN
     -- Polled, with a commit after each try: a wait inside pg_advisory_lock holds a snapshot, and a build would wait for it.
     WHILE NOT pg_catalog.pg_try_advisory_lock({lock_namespace}, v_lock) LOOP
         IF pg_catalog.clock_timestamp() > v_until THEN
-            RAISE EXCEPTION 'dupe-audit: another session works on table %; execute this script again when it has finished', {table_name};
+            RAISE EXCEPTION 'dupe-audit: another session is working on table %; execute this script again when it has finished', {table_name};
         END IF;
         COMMIT;
         PERFORM pg_catalog.pg_sleep(0.2);

@@ -118,11 +118,11 @@ BEGIN
         COMMIT;
     END LOOP;
     IF v_refused_children > 0 THEN
-        RAISE EXCEPTION 'dupe-audit: children-not-returned: % children still point at the survivors; column dupe_audit_problem of the tables dupe_audit.children_%_* says why',
+        RAISE EXCEPTION 'dupe-audit: children-not-returned: children still point at the survivors (children: %); column dupe_audit_problem of the tables dupe_audit.children_%_* gives the reason for each',
             v_refused_children, v_run.id;
     END IF;
     IF v_refused_rows > 0 THEN
-        RAISE EXCEPTION 'dupe-audit: rows-not-restored: % rows stay in %; its column dupe_audit_problem says why', v_refused_rows, v_archive;
+        RAISE EXCEPTION 'dupe-audit: rows-not-restored: rows stay in % (rows: %); its column dupe_audit_problem gives the reason for each', v_archive, v_refused_rows;
     END IF;
     UPDATE dupe_audit.run SET state = 'restored', finished_at = pg_catalog.clock_timestamp() WHERE id = v_run.id;
 END

@@ -14,10 +14,10 @@ BEGIN
             EXIT;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
             IF pg_catalog.clock_timestamp() > v_until THEN
-                RAISE EXCEPTION 'dupe-audit: the lock on table % was not acquired within %. Sessions that hold the table now: %. Wait for them or end them, then execute this script again.',
+                RAISE EXCEPTION 'dupe-audit: the lock on table % was not acquired within %. Locks on the table are held by %. Wait for them or end them, then execute this script again.',
                     ({relid})::pg_catalog.regclass, interval {give_up_after},
                     coalesce((SELECT pg_catalog.string_agg(DISTINCT coalesce('pid ' || l.pid::text, 'a prepared transaction, see pg_prepared_xacts'), ', ') FROM pg_catalog.pg_locks l
-                     WHERE l.relation = ({relid}) AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()), 'none');
+                     WHERE l.relation = ({relid}) AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()), 'nobody');
             END IF;
         END;
         COMMIT;

@@ -229,8 +229,8 @@ def _help(connection: Connection, run: Row[Any]) -> str | None:
     """Return what to do about a run that no session works on; None if it has ended."""
     again = f"Run the same alembic command again, or put its rows back: dupe-audit restore {run.id}"
     if run.state == "failed":
-        why = "Its last pass was refused: dupe-audit preflight says why"
-        return f"{why}; or put its rows back: dupe-audit restore {run.id}"
+        why = "Its last pass was refused. For the reason: dupe-audit preflight"
+        return f"{why}. To put its rows back: dupe-audit restore {run.id}"
     if run.state == "cleaning":
         batches = execute(connection, statement("watch_batches", run=str(run.id))).one()
         return again if _restores(batches) else "Run: alembic upgrade head"

@@ -33,7 +33,7 @@ _UNITS = {"extras": "extras archived", "rows": "rows restored", "transactions": 
 NOTHING = "Nothing is running."
 NO_LEDGER = "Nothing is running, and nothing was ever cleaned in this database."
 
-_HIDDEN = "this role cannot see what the session does (GRANT pg_read_all_stats)"
+_HIDDEN = "this role cannot see what the session is doing (GRANT pg_read_all_stats)"
 
 
 def duration(seconds: float) -> str:
@@ -89,7 +89,7 @@ def _state(activity: Activity) -> str:
     restored = f", {run.restored:,} restored" if run.restored else ""
     if activity.stalled:
         archived = f"{run.archived:,} of {quantity(run.extras, 'extra')} archived"
-        return f"UNFINISHED, and no session works on it ({state}; {archived}{restored})"
+        return f"UNFINISHED, and no session is working on it ({state}; {archived}{restored})"
     constraint = f" by {run.constraint}" if run.state == "enforced" and run.constraint else ""
     without = ", without a constraint" if run.state == "clean" else ""
     return f"{state}{constraint}{without}; {quantity(run.archived, 'row')} archived{restored}"
@@ -109,7 +109,7 @@ def _figures(progress: Progress) -> str:
 
 def _waits(activity: Activity) -> str:
     blockers = "; ".join(str(blocker) for blocker in activity.blockers)
-    return f"waiting for {blockers or 'a session that has released its lock since'}"
+    return f"waiting for {blockers or 'a session that has since released its lock'}"
 
 
 def lines(view: View) -> list[str]:

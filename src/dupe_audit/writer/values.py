@@ -46,12 +46,12 @@ def _text(value: Any) -> Any:
 
 def _valid_text(text: str) -> str:
     if "\x00" in text:
-        raise InvalidRow("a text contains the character NUL, which PostgreSQL cannot store")
+        raise InvalidRow("a string contains the character NUL, which PostgreSQL cannot store")
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise InvalidRow("a text contains half of a surrogate pair, which is not a character") from None
+            raise InvalidRow("a string contains half of a surrogate pair, which is not a character") from None
     return text
 
 
@@ -88,7 +88,7 @@ def _timestamp(value: Any) -> Any:
 
 def _date_or_time(value: Any) -> Any:
     if isinstance(value, str) and _RELATIVE.search(value):
-        raise InvalidRow("a date or time is a word such as now, which means another one at each delivery")
+        raise InvalidRow("a date or time is a word such as now, which would mean something else at each delivery")
     return _text(value)
 
 

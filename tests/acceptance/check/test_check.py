@@ -382,7 +382,7 @@ def test_squawk_runs_only_if_asked_for(orders, failing, dupe_audit_here):
     """With squawk installed, its opinions fail a clean project only with --squawk."""
     report = orders.check()
     assert [] == failing(report), report
-    assert {"squawk": "not asked for: --squawk"} == {
+    assert {"squawk": "not requested: --squawk"} == {
         rule.rule: rule.skipped for rule in report.rules if rule.rule == "squawk"
     }
     report = orders.check(squawk=True)

@@ -146,7 +146,7 @@ def test_an_unknown_type(seeded, table, value):
     assert 200 == seeded("(k)").rows
     assert 200 == value("SELECT count(*) FROM t WHERE a IS NULL AND b IS NOT NULL")
     table("k int, a aclitem NOT NULL")
-    with pytest.raises(CannotFill, match=r"^public\.t: no value of the type aclitem of a can be generated\.$"):
+    with pytest.raises(CannotFill, match=r"^public\.t: no value can be generated for a, of type aclitem\.$"):
         seeded("(k)")
 
 

@@ -85,13 +85,13 @@ def test_a_plain_unique_constraint_is_reported_without_wrong_advice():
     assert ["require-lock-timeout", "require-statement-timeout", "disallowed-unique-constraint"] == rules(PLAIN)
     assert not any("NOT VALID" in result.finding.help for result in results)
     assert (
-        'squawk reports for revision 2, ALTER TABLE t ADD CONSTRAINT "uq é" UNIQUE (a): Adding a `UNIQUE` constraint '
+        'squawk objects to revision 2, ALTER TABLE t ADD CONSTRAINT "uq é" UNIQUE (a): Adding a `UNIQUE` constraint '
         "requires an `ACCESS EXCLUSIVE` lock which blocks reads and writes to the table while the index is built "
         "(disallowed-unique-constraint)." == results[2].finding.message
     )
     assert results[2].finding.help.startswith(
         "Create an index `CONCURRENTLY` and create the constraint using the index. "
-        "If you disagree with the rule, leave it out"
+        "If you disagree with the rule, exclude it"
     )
     assert ("versions/2.py", 7, "2") == (results[2].place.file, results[2].place.line, results[2].place.revision)
 
@@ -161,7 +161,7 @@ def test_without_squawk_the_rule_says_what_to_install(tmp_path, monkeypatch):
     assert "squawk is not installed: pip install 'dupe-audit[lint]'" == squawk.missing()
     with pytest.raises(DupeAuditError, match="squawk is not installed"):
         linted(PLAIN)
-    for text, error in (("#!/bin/sh\nexit 9\n", "it ended with exit code 9"), ("no program", "could not be run")):
+    for text, error in (("#!/bin/sh\nexit 9\n", "it ended with exit code 9"), ("no program", "could not be started")):
         (tmp_path / "squawk").write_text(text)
         (tmp_path / "squawk").chmod(stat.S_IRWXU)
         with pytest.raises(DupeAuditError, match=error):

@@ -50,7 +50,7 @@ def test_partitions_are_kept_while_the_database_is_away(
     # Longer than max.poll.interval.ms, which librdkafka looks at every half second.
     member.wait(lambda: polled[-1] > since + 2.6)
 
-    assert (503, "the database is away\n") == member.get("/readyz")
+    assert (503, "the database is unreachable\n") == member.get("/readyz")
     assert 200 == member.get("/healthz")[0]
     assert 0 == mock.committed(f"g-{topic}", topic)
     away(allow=True)

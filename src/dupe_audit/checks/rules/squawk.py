@@ -151,7 +151,7 @@ def _lint(script: bytes) -> list[_Problem]:
             for entry in json.loads(done.stdout)
         ]
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise DupeAuditError(f"squawk could not be run: {error}. Reinstall it, or leave out --squawk.") from error
+        raise DupeAuditError(f"squawk could not be started: {error}. Reinstall it, or leave out --squawk.") from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
         stderr = done.stderr.decode(errors="replace").strip().splitlines()
         why = stderr[0] if stderr else f"it ended with exit code {done.returncode}"

@@ -123,7 +123,7 @@ class Runner:
     def _record(self, context: MigrationContext) -> None:
         """Keep what env.py passed to ``context.configure()``."""
         if context.connection is None or context.as_sql:
-            raise DupeAuditError("The project's env.py gives Alembic no connection, which it must when not offline.")
+            raise DupeAuditError("The project's env.py passes Alembic no connection, which online migrations need.")
         database = context.connection.exec_driver_sql("SELECT pg_catalog.current_database()").scalar_one()
         if database != make_url(self.url).database:
             raise DupeAuditError(

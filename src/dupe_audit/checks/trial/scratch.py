@@ -83,7 +83,7 @@ def scratch(server: str) -> Iterator[Scratch]:
         elif "://" in server:
             url = server
         else:
-            raise WrongUsage(f"--server is {EMBEDDED!r} or a URL, not {server!r}.")
+            raise WrongUsage(f"--server must be {EMBEDDED!r} or a URL, not {server!r}.")
         url = _with_driver(url)
         with connect(url) as connection:
             description = f"PostgreSQL {_version(connection)}"
