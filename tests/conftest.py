@@ -1,9 +1,12 @@
 """A real PostgreSQL for every test: one server per session, one fresh database per test."""
 
 import os
+import shutil
 import signal
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, LiteralString
@@ -21,6 +24,7 @@ SETTINGS = {
     "fsync": "off",
     "max_connections": "60",
     "max_prepared_transactions": "10",
+    "max_wal_size": "256MB",
     "track_commit_timestamp": "on",
     "wal_level": "logical",
     "wal_retrieve_retry_interval": "100ms",
@@ -70,14 +74,28 @@ def pg_bin() -> Path | None:
     return Path(directory).resolve() if directory else None
 
 
+def _in_memory() -> str | None:
+    """Return a directory in memory that has room for a server, if there is one."""
+    directory = "/dev/shm"  # noqa: S108 - the server makes a private one in it
+    with suppress(OSError):
+        if shutil.disk_usage(directory).free > 8 << 30:
+            return directory
+    return None
+
+
 @pytest.fixture(scope="session")
 def own_server(pg_bin: Path | None) -> Iterator[Server | None]:
-    """The session's server, unless the tester brought one."""
+    """The session's server, unless the tester brought one; in memory, for every test has a database written for it."""
     if "DUPE_AUDIT_TEST_URL" in os.environ:
         yield None
-    else:
-        with Server.start(pg_bin, SETTINGS) as running:
-            yield running
+        return
+    before, tempfile.tempdir = tempfile.tempdir, _in_memory() or tempfile.tempdir
+    try:
+        server = Server.start(pg_bin, SETTINGS)
+    finally:
+        tempfile.tempdir = before
+    with server as running:
+        yield running
 
 
 @pytest.fixture

@@ -467,7 +467,8 @@ topics = ["{topic}"]
 {kafka}
 [kafka.librdkafka]
 "session.timeout.ms" = {session_timeout or broker.session_timeout}
-"heartbeat.interval.ms" = 300
+"heartbeat.interval.ms" = 200
+"fetch.wait.max.ms" = 50
 {librdkafka}
 [http]
 port = 0

@@ -39,7 +39,7 @@ def file(broker, tmp_path):  # noqa: F811 - the fixture
     path = tmp_path / f"{topic}.toml"
     path.write_text(
         text.replace('"agent-consumer"', f'"{topic}"')
-        + '[kafka.librdkafka]\n"session.timeout.ms" = 2000\n[http]\nport = "${HTTP_PORT}"\n'
+        + '[kafka.librdkafka]\n"session.timeout.ms" = 2000\n"fetch.wait.max.ms" = 50\n[http]\nport = "${HTTP_PORT}"\n'
     )
     return path
 
