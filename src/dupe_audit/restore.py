@@ -21,21 +21,11 @@ from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.locking import run_lock
 from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.session import step
-from dupe_audit.postgres.sqlstates import (
-    CLASS_CHECK_OPTION,
-    CLASS_CONSTRAINT,
-    CLASS_DATA,
-    CLASS_RAISED,
-    reason,
-    sqlstate,
-)
+from dupe_audit.postgres.sqlstates import ABOUT_A_ROW, reason, sqlstate
 from dupe_audit.postgres.work import Work
 from dupe_audit.statements import literal, statement
 
 log = logging.getLogger("alembic.dupe_audit")
-
-#: classes of SQLSTATEs that are about one row
-ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED)
 
 
 class _RowsDiffer(Exception):

@@ -53,6 +53,9 @@ CLASS_OPERATOR = "57"  #: operator intervention
 CLASS_SHUTDOWN = "57P"
 CLASS_RAISED = "P0"  #: raised by PL/pgSQL, such as a trigger
 
+#: classes of errors that are about one row, so others can go on without it
+ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED)
+
 
 def sqlstate(error: BaseException) -> str | None:
     """Return the SQLSTATE behind *error*, whether from psycopg 3, psycopg2, asyncpg or pg8000."""
