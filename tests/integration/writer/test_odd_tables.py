@@ -131,7 +131,7 @@ def test_few_and_many_rows_go_in_one_order(made, sql, psycopg_connect, beside, u
             writing.append(beside(writer.write, rows))
             until_blocked(number)
         holder.rollback()
-        assert {"inserted", "duplicate"} == {kind for each in writing for kind in told(each.result())}
+        assert {"inserted", "duplicate"} == {kind for batch in writing for kind in told(batch.result())}
     assert [{}, {}] == [dict(writer.retries) for writer in writers]
 
 
