@@ -66,7 +66,7 @@ def app(tmp_path_factory) -> Path:
         (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, into)
     for file in (home / "consumers").glob("*.toml"):
         # The tests' broker lets nobody join before half of this has passed, and a cluster's default is 45 s.
-        settings = '"session.timeout.ms" = 2000\n"heartbeat.interval.ms" = 200\n"fetch.wait.max.ms" = 50\n'
+        settings = '"session.timeout.ms" = 4000\n"heartbeat.interval.ms" = 200\n"fetch.wait.max.ms" = 50\n'
         file.write_text(f"{file.read_text()}\n[kafka.librdkafka]\n{settings}")
     return home
 

@@ -37,10 +37,10 @@ def file(broker, tmp_path):  # noqa: F811 - the fixture
     broker.topic(1, f"{topic}-dlq")
     text = shown.replace("localhost:9092", broker.address).replace('["agent-actions"]', f'["{topic}"]')
     path = tmp_path / f"{topic}.toml"
-    path.write_text(
-        text.replace('"agent-consumer"', f'"{topic}"')
-        + '[kafka.librdkafka]\n"session.timeout.ms" = 2000\n"fetch.wait.max.ms" = 50\n[http]\nport = "${HTTP_PORT}"\n'
-    )
+    # A member that is thrown out because its machine is slow reads some events again.
+    settings = '"session.timeout.ms" = 4000\n"heartbeat.interval.ms" = 200\n"fetch.wait.max.ms" = 50\n'
+    text = text.replace('"agent-consumer"', f'"{topic}"')
+    path.write_text(f'{text}[kafka.librdkafka]\n{settings}[http]\nport = "${{HTTP_PORT}}"\n')
     return path
 
 

@@ -70,12 +70,12 @@ def tell(monkeypatch):
     monkeypatch.setattr(writers, "CYCLE", 20)
     monkeypatch.setattr(story, "PATIENCE", PATIENCE)
 
-    def told() -> tuple[bool, str]:
+    def run() -> tuple[bool, str]:
         page = io.StringIO()
-        kept = demo(rows=5000, extras=200, console=Console(file=page, width=100))
-        return kept, page.getvalue()
+        all_kept = demo(rows=5000, extras=200, console=Console(file=page, width=100))
+        return all_kept, page.getvalue()
 
-    return told
+    return run
 
 
 def test_demo_keeps_every_promise(scratch):
@@ -91,13 +91,13 @@ def test_demo_keeps_every_promise(scratch):
     assert list(scratch.iterdir()) == []
 
 
-@pytest.mark.parametrize(("longest", "kept"), [(0.9, True), (1.0, True), (1.1, False)])
-def test_the_slowest_writer_is_judged(longest, kept):
+@pytest.mark.parametrize(("longest", "is_kept"), [(0.9, True), (1.0, True), (1.1, False)])
+def test_the_slowest_writer_is_judged(longest, is_kept):
     """The promise about waits is judged by the slowest writer, and says in which step it waited."""
     screen = Screen(Console(file=io.StringIO()))
     reports = [traffic.Report(kind="old", longest=0.1), traffic.Report(kind="new", longest=longest, longest_at=1.0)]
     ending._judge_waits(screen, reports)
-    assert [(PROMISES[-1], kept, f"{longest * 1000:,.0f} ms, in step 0")] == [
+    assert [(PROMISES[-1], is_kept, f"{longest * 1000:,.0f} ms, in step 0")] == [
         (promise.text, promise.kept, promise.measured) for promise in screen.promises
     ]
 
@@ -128,8 +128,8 @@ def test_broken_promises_are_told_apart(monkeypatch, tell):
         undisturbed(self)
 
     monkeypatch.setattr(Story, "downgrade", sabotage)
-    kept, page = tell()
-    assert not kept
+    all_kept, page = tell()
+    assert not all_kept
     assert {promise for promise, mark in judged(page).items() if mark == "✗"} == {
         "untouched rows are the same, byte for byte",
         "every row of the writers is as they left it",
@@ -148,8 +148,8 @@ def test_missing_constraint_is_noticed(monkeypatch, tell):
         undisturbed(self)
 
     monkeypatch.setattr(Story, "insert_at_once", sabotage)
-    kept, page = tell()
-    assert not kept
+    all_kept, page = tell()
+    assert not all_kept
     assert {
         "one of ten identical inserts succeeds",
         "the constraint lets no duplicate in",
@@ -167,8 +167,8 @@ def test_failed_upgrade_ends_the_story(monkeypatch, tell):
         undisturbed(self)
 
     monkeypatch.setattr(Story, "upgrade", sabotage)
-    kept, page = tell()
-    assert not kept
+    all_kept, page = tell()
+    assert not all_kept
     assert judged(page)["the upgrade succeeds during writes"] == "✗"
     assert "delete-trigger" in page
     assert "downgrade" not in page

@@ -196,7 +196,7 @@ def test_a_build_is_counted(conn, sql, look, holder, beside, psycopg_connect, wa
         counted += [work.progress for work in look(memory).working]
         second.rollback()
 
-    assert [("blocks", "building index: scanning table")] * 2 == [(each.unit, each.step) for each in counted]
+    assert [("blocks", "building index: scanning table")] * 2 == [(scan.unit, scan.step) for scan in counted]
     first, last = counted
     assert first.done < last.done < last.total
     assert last.rate > 0

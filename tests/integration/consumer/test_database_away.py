@@ -38,17 +38,17 @@ def test_partitions_are_kept_while_the_database_is_away(
     """While nobody is let in the consumer is alive, not ready, and keeps its partitions; then it continues alone."""
     sql(EVENTS + UNIQUE)
     topic = mock.topic()
-    quick, impatient = '[batch]\nrows = 10\n[dlq]\ntimeout = "1s"', '"max.poll.interval.ms" = 2000'
+    quick, impatient = '[batch]\nrows = 10\n[dlq]\ntimeout = "1s"', '"max.poll.interval.ms" = 4000'
     polled, poll = [], Source.poll
     monkeypatch.setattr(Source, "poll", lambda *arguments: polled.append(time.monotonic()) or poll(*arguments))
-    member = inside(consumer_file(mock, topic, more=quick, librdkafka=impatient, session_timeout=2000)).started()
+    member = inside(consumer_file(mock, topic, more=quick, librdkafka=impatient, session_timeout=4000)).started()
     member.wait(lambda: member.get("/readyz")[0] == 200)
     away(allow=False)
     mock.produce(topic, [event(n) for n in range(100)])
     member.wait(lambda: member.metric("database_up") == 0)
     since = time.monotonic()
     # Longer than max.poll.interval.ms, which librdkafka looks at every half second.
-    member.wait(lambda: polled[-1] > since + 2.6)
+    member.wait(lambda: polled[-1] > since + 4.6)
 
     assert (503, "the database is unreachable\n") == member.get("/readyz")
     assert 200 == member.get("/healthz")[0]
