@@ -252,8 +252,8 @@ class Member:
 
     def events(self, event: str | None = None) -> list[dict[str, Any]]:
         """Return its log lines of an event."""
-        found = [json.loads(line) for line in self.lines().splitlines() if line.startswith("{") and line.endswith("}")]
-        return [one for one in found if event in (None, one["event"])]
+        lines = [json.loads(line) for line in self.lines().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [line for line in lines if event in (None, line["event"])]
 
     def started(self) -> Self:
         """Return when it has joined its group."""
@@ -276,7 +276,7 @@ class Member:
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of a page that it serves."""
-        (address,) = [one["http"] for one in self.wait(lambda: self.events("started"))]
+        (address,) = [line["http"] for line in self.wait(lambda: self.events("started"))]
         try:
             with urllib.request.urlopen(f"http://{address}{path}", timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
@@ -291,7 +291,7 @@ class Member:
         return sum(
             float(line.rsplit(" ", 1)[1])
             for line in self.get("/metrics")[1].splitlines()
-            if line.startswith(names) and all(one in line for one in wanted)
+            if line.startswith(names) and all(label in line for label in wanted)
         )
 
 

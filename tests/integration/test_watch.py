@@ -196,7 +196,9 @@ def test_a_build_is_counted(conn, sql, look, holder, beside, psycopg_connect, wa
         counted += [work.progress for work in look(memory).working]
         second.rollback()
 
-    assert [("blocks", "building index: scanning table")] * 2 == [(each.unit, each.step) for each in counted]
+    assert [("blocks", "building index: scanning table")] * 2 == [
+        (progress.unit, progress.step) for progress in counted
+    ]
     first, last = counted
     assert first.done < last.done < last.total
     assert last.rate > 0
@@ -217,18 +219,18 @@ def test_attaching_and_dropping_are_told(conn, sql, table, only, look, holder, b
     holder.execute("SELECT FROM t")
     memory, stay, stepped_back, go_on = Memory(), *(threading.Event() for _ in range(3))
 
-    def rest(_seconds):
+    def sleep(_seconds):
         if stay.is_set():
             stepped_back.set()
             go_on.wait()
 
-    monkeypatch.setattr("dupe_audit.postgres.patience.sleep", rest)
+    monkeypatch.setattr("dupe_audit.postgres.patience.sleep", sleep)
     thread = beside(lambda: drop(conn, KEY, BuildRule()))
     wait_until(lambda: ["dropping"] == [work.phase for work in look(memory).working])
     stay.set()
     wait_until(stepped_back.is_set)
-    (seen,) = look(memory).working  # it has stepped back and asks for nothing
-    assert ("dropping", True) == (seen.phase, blocked_by(seen, holder, "AccessShareLock"))
+    (activity,) = look(memory).working  # it has stepped back and asks for nothing
+    assert ("dropping", True) == (activity.phase, blocked_by(activity, holder, "AccessShareLock"))
     holder.rollback()
     go_on.set()
     thread.join()

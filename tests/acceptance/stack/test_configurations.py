@@ -43,16 +43,16 @@ def test_columns_are_those_of_the_catalog(alembic, sql):
         config = read(file, ENVIRONMENT)
         key = config.table.key
         mapped = {column.name: column for column in config.columns}
-        there = {
+        catalog = {
             name: (type_, never_null, default) for name, type_, never_null, default in sql(CATALOG.format(key.table))
         }
 
-        assert {} == {n: c.type for n, c in mapped.items() if there[n][0] not in TYPES.get(c.type, {c.type})}
-        left_out = there.keys() - mapped.keys()
+        assert {} == {n: c.type for n, c in mapped.items() if catalog[n][0] not in TYPES.get(c.type, {c.type})}
+        left_out = catalog.keys() - mapped.keys()
         assert left_out <= {"id"}
-        assert all(there[name][2] for name in left_out)
-        assert [] == [name for name, c in mapped.items() if there[name][1] and not c.required and c.default is None]
-        assert [] == [name for name, c in mapped.items() if c.required and not there[name][1]]
+        assert all(catalog[name][2] for name in left_out)
+        assert [] == [name for name, c in mapped.items() if catalog[name][1] and not c.required and c.default is None]
+        assert [] == [name for name, c in mapped.items() if c.required and not catalog[name][1]]
         assert [(list(key.columns),)] == sql(CONSTRAINT.format(key.name, key.table))
         assert set(config.table.ignore) <= mapped.keys()
 
@@ -135,9 +135,11 @@ def test_the_how_to_works(sql, psycopg_connect, environment, tmp_path):
     )
     sql(table)
     (tmp_path / "orders.toml").write_text(config)
-    told = read(tmp_path / "orders.toml", {**ENVIRONMENT, "KAFKA_USER": "u", "KAFKA_PASSWORD": "p"})
-    row = Decoder(told.columns, told.events)(event.encode())
-    writer = Writer(psycopg_connect(autocommit=True), told.table.key, [column.name for column in told.columns])
+    config_file = read(tmp_path / "orders.toml", {**ENVIRONMENT, "KAFKA_USER": "u", "KAFKA_PASSWORD": "p"})
+    row = Decoder(config_file.columns, config_file.events)(event.encode())
+    writer = Writer(
+        psycopg_connect(autocommit=True), config_file.table.key, [column.name for column in config_file.columns]
+    )
 
     assert ["inserted", "duplicate"] == [writer.write_one(row).kind for _ in range(2)]
     with psycopg_connect() as connection:

@@ -65,8 +65,8 @@ def metric(port: int, name: str) -> float:
 
 def health(port: int) -> int:
     """Run the image's health check; returns its exit code."""
-    told = (DEPLOY / "Dockerfile").read_text()
-    command = json.loads(re.search(r"HEALTHCHECK .*\n +CMD (\[.*\])$", told, flags=re.MULTILINE)[1])
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    command = json.loads(re.search(r"HEALTHCHECK .*\n +CMD (\[.*\])$", dockerfile, flags=re.MULTILINE)[1])
     environment = {"PATH": f"{BIN}:{os.defpath}", "HTTP_PORT": str(port)}
     return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
 
@@ -94,7 +94,7 @@ def test_events_become_rows_once(start, admin, broker, start_consumers):
         wait_for(lambda port=port: metric(port, "duplicates_total") + metric(port, "in_batch_duplicates_total") == 1)
         wait_for(lambda port=port: metric(port, "ready"))
         assert (0, 1) == (health(port), metric(port, 'arbiter{mode="named"}'))
-        assert set() == asked() - set(re.findall(r"^# TYPE (\w+)", page(port), flags=re.MULTILINE))
+        assert set() == metrics_in_use() - set(re.findall(r"^# TYPE (\w+)", page(port), flags=re.MULTILINE))
     wait_for(lambda: [metric(port, "dlq_messages_total") for _, port in consumers.values()] == [1, 0, 1])
 
     broker.produce("agent-routing-decisions", [event("routing-decisions", id=LATE, selected_agent="tester")])
@@ -112,7 +112,7 @@ def test_events_become_rows_once(start, admin, broker, start_consumers):
         assert [] == [password for password in PASSWORDS.values() if password in printed]
 
 
-def asked() -> set[str]:
+def metrics_in_use() -> set[str]:
     """Return the metrics of the alert rules and of the dashboard."""
     files = [(DEPLOY / "monitoring" / name).read_text() for name in ("alerts.yml", "dashboard.json")]
     named = re.findall(r"dupe_audit_consumer_\w+", "".join(files))
@@ -126,9 +126,9 @@ def traffic(broker) -> Iterator[Callable[[], int]]:
 
     def run():
         while not done.wait(0.05):
-            one = event("agent-actions", correlation_id=str(uuid.uuid4()))
-            broker.produce("agent-actions", [one, one])
-            sent.append(one)
+            action = event("agent-actions", correlation_id=str(uuid.uuid4()))
+            broker.produce("agent-actions", [action, action])
+            sent.append(action)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -159,7 +159,7 @@ def test_constraint_comes_and_goes_under_a_running_consumer(start, admin, broker
         wait_for(lambda mode=mode: arbiter_is(mode))
     sent = traffic()
 
-    wait_for(lambda: 2 * sent == sum(metric(port, f"{what}_total") for what in SETTLED))
+    wait_for(lambda: 2 * sent == sum(metric(port, f"{outcome}_total") for outcome in SETTLED))
     assert 0 == metric(port, "rejected_total")
     # Those that came in before and after the constraint are among the rows, those that left for it are back.
     assert [(1 + sent, 300 + metric(port, "inserted_total"))] == admin(

@@ -13,15 +13,15 @@ from stack import BIN, CONSUMERS, DEPLOY, PASSWORDS, ROOT, compose
 
 def test_passwords_have_to_be_set():
     """Without passwords the stack does not start, and the message names each and the file it belongs in."""
-    said = compose("config", "--quiet", code=1).stderr
+    message = compose("config", "--quiet", code=1).stderr
 
-    assert set(PASSWORDS) == set(re.findall(r"variable (\w+) is missing a value: set it in deploy/\.env", said))
+    assert set(PASSWORDS) == set(re.findall(r"variable (\w+) is missing a value: set it in deploy/\.env", message))
 
 
 def test_every_variable_is_in_the_example():
     """The example names every variable of the stack and no other, those with a default as comments, and no password."""
-    told = compose("--profile", "*", "config", "--variables").stdout.splitlines()[1:]
-    defaults = {words[0]: words[2] if len(words) > 2 else None for words in map(str.split, told)}
+    variables = compose("--profile", "*", "config", "--variables").stdout.splitlines()[1:]
+    defaults = {words[0]: words[2] if len(words) > 2 else None for words in map(str.split, variables)}
     example = re.findall(r"^(#?)(\w+)=(.*)$", (DEPLOY / ".env.example").read_text(), flags=re.MULTILINE)
 
     assert defaults == {name: value or None for _, name, value in example}
@@ -32,22 +32,25 @@ def test_no_password_is_written_down():
     """Every password comes from a variable, and none stands in a URL or in a command line."""
     stack = compose("config", "--no-interpolate", "--format", "json", **PASSWORDS).stdout
     services = json.loads(stack)["services"]
-    given = {
+    passwords = {
         name: value
         for service in services.values()
         for name, value in service.get("environment", {}).items()
         if "PASS" in name
     }
 
-    assert {*PASSWORDS, "PGPASSWORD"} == set(given)
-    assert [] == [value for value in given.values() if not re.fullmatch(r"\$\{\w+_PASSWORD:\?.*\}", value)]
+    assert {*PASSWORDS, "PGPASSWORD"} == set(passwords)
+    assert [] == [value for value in passwords.values() if not re.fullmatch(r"\$\{\w+_PASSWORD:\?.*\}", value)]
     assert [] == re.findall(r"://\w+:\w*@", stack)
 
 
 def test_services_start_in_the_right_order(services):
     """Consumers wait for the topics and for a migration that was proven, both of those for a server that answers."""
     waits = {
-        name: {other: how["condition"].removeprefix("service_") for other, how in service.get("depends_on", {}).items()}
+        name: {
+            other: dependency["condition"].removeprefix("service_")
+            for other, dependency in service.get("depends_on", {}).items()
+        }
         for name, service in services.items()
     }
     servers = {"postgres": "healthy", "kafka": "healthy"}
@@ -84,9 +87,9 @@ def test_consumers_are_what_they_are_called(services):
         with main.make_context(program, list(arguments)) as context:
             assert "consume" == main.resolve_command(context, [*context._protected_args, *context.args])[0]
         assert f"consumers/{file}.toml" == arguments[1]
-        asked = set(re.findall(r"\$\{(\w+)\}", (DEPLOY / arguments[1]).read_text()))
+        used = set(re.findall(r"\$\{(\w+)\}", (DEPLOY / arguments[1]).read_text()))
         of_the_image = set(re.findall(r"^ +(\w+)=", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE))
-        assert set() == asked - of_the_image - services[name]["environment"].keys()
+        assert set() == used - of_the_image - services[name]["environment"].keys()
         assert name == tomllib.loads((DEPLOY / arguments[1]).read_text())["kafka"]["group"]
 
 
@@ -115,12 +118,16 @@ def copied() -> list[str]:
 def test_image_has_what_it_copies_and_nothing_else():
     """Each source of a COPY exists and gets past the list of what Docker may see; a secret beside them does not."""
     lines = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
-    seen = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    patterns = [line.removeprefix("!") for line in lines if line.startswith("!")]
 
     assert "*" in lines
-    assert sorted(set(copied())) == sorted(seen)
+    assert sorted(set(copied())) == sorted(patterns)
     assert [] == [source for source in copied() if not (ROOT / source).exists()]
-    assert [] == [one for one in ("deploy/.env", ".env", ".git") if any(fnmatch.fnmatch(one, each) for each in seen)]
+    assert [] == [
+        secret
+        for secret in ("deploy/.env", ".env", ".git")
+        if any(fnmatch.fnmatch(secret, pattern) for pattern in patterns)
+    ]
 
 
 def test_image_runs_as_nobody_in_particular(services):
@@ -130,4 +137,4 @@ def test_image_runs_as_nobody_in_particular(services):
     assert ["10001:10001"] == re.findall(r"^USER (.*)$", text, flags=re.MULTILINE)
     (port,) = re.findall(r"^EXPOSE (\d+)$", text, flags=re.MULTILINE)
     assert f"HTTP_PORT={port}" in text
-    assert {int(port)} == {each["target"] for name in CONSUMERS for each in services[name]["ports"]}
+    assert {int(port)} == {port["target"] for name in CONSUMERS for port in services[name]["ports"]}

@@ -11,8 +11,8 @@ pytestmark = pytest.mark.min_pg(15)  # psql reads the environment (\getenv) sinc
 
 def test_new_database_is_proven(start, admin, cluster):
     """On a new database the job goes on after preflight's findings, leaves the consumers their part, and runs again."""
-    said = start("migrate").ended(0)
-    assert 3 == said.count("table-missing"), said
+    output = start("migrate").ended(0)
+    assert 3 == output.count("table-missing"), output
     assert [("018", "migrator")] == admin(
         "SELECT version_num, tableowner FROM alembic_version, pg_tables WHERE tablename = 'agent_actions'"
     )
@@ -58,7 +58,7 @@ def test_cleans_or_says_why_not(start, admin):
 
 def test_stops_without_a_server(start):
     """Where nothing can be reached, the job ends with preflight's exit code and does not try the upgrade."""
-    said = start("migrate", DATABASE_URL="postgresql://migrator@localhost:1/agents").ended(3)
+    output = start("migrate", DATABASE_URL="postgresql://migrator@localhost:1/agents").ended(3)
 
-    assert 1 == said.count("Cannot connect")
-    assert PASSWORDS["MIGRATOR_PASSWORD"] not in said
+    assert 1 == output.count("Cannot connect")
+    assert PASSWORDS["MIGRATOR_PASSWORD"] not in output

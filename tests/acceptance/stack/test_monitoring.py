@@ -23,12 +23,12 @@ TARGET = {"job", "instance"}
 def documented() -> dict[str, set[str]]:
     """Return the consumer's metrics with their labels, a histogram by its three series."""
     page = (ROOT / "docs" / "reference" / "consumer-metrics.md").read_text()
-    found = {}
+    metrics = {}
     for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \|", page, flags=re.MULTILINE):
         for suffix in ("_bucket", "_sum", "_count") if kind == "histogram" else ("",):
-            known = set(re.findall(r"`(\w+)`", labels))
-            found[f"{PREFIX}{name}{suffix}"] = known | ({"le"} if suffix == "_bucket" else set())
-    return found
+            names = set(re.findall(r"`(\w+)`", labels))
+            metrics[f"{PREFIX}{name}{suffix}"] = names | ({"le"} if suffix == "_bucket" else set())
+    return metrics
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -54,24 +54,24 @@ def parts(node) -> Iterator:
 @pytest.mark.parametrize(("asks", "expression"), list(expressions()), ids=lambda text: text[:40])
 def test_expression_asks_for_what_is_there(asks, expression):
     """An expression is PromQL, and each metric and each label in it exists."""
-    known = documented() | OF_THE_SCRAPE
-    selectors = [one for one in parts(promql_parser.parse(expression)) if type(one) is promql_parser.VectorSelector]
+    metrics = documented() | OF_THE_SCRAPE
+    selectors = [node for node in parts(promql_parser.parse(expression)) if type(node) is promql_parser.VectorSelector]
 
     assert selectors
-    assert set() == {one.name for one in selectors} - known.keys()
-    labels = TARGET.union(*(known[one.name] for one in selectors))
-    for one in selectors:
-        assert set() == {matcher.name for matcher in one.matchers.matchers} - known[one.name] - TARGET
+    assert set() == {selector.name for selector in selectors} - metrics.keys()
+    labels = TARGET.union(*(metrics[selector.name] for selector in selectors))
+    for selector in selectors:
+        assert set() == {matcher.name for matcher in selector.matchers.matchers} - metrics[selector.name] - TARGET
     grouped = {name for names in re.findall(r"\b(?:by|on) \(([\w, ]+)\)", expression) for name in names.split(", ")}
     assert set() == grouped - labels
 
 
 def test_legends_and_summaries_name_labels_that_are_there():
     """What is filled in for a reader is a label of the metrics that were asked for."""
-    known = set().union(TARGET, *documented().values())
-    told = [rule["annotations"]["summary"] for rule in RULES]
-    told += [target["legendFormat"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
-    assert set() == set(re.findall(r"\{\{ *(?:\$labels\.)?(\w+)", "".join(told))) - known
+    labels = set().union(TARGET, *documented().values())
+    texts = [rule["annotations"]["summary"] for rule in RULES]
+    texts += [target["legendFormat"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    assert set() == set(re.findall(r"\{\{ *(?:\$labels\.)?(\w+)", "".join(texts))) - labels
 
 
 def test_every_alert_is_explained():
@@ -83,13 +83,13 @@ def test_every_alert_is_explained():
 
 def test_prometheus_scrapes_the_consumers_of_the_stack():
     """The stack's Prometheus reads these rules and asks the three consumers under the job that the rules name."""
-    told = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
-    (job,) = told["scrape_configs"]
+    config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
     stack = (ROOT / "deploy" / "compose.yaml").read_text()
 
-    assert ["alerts.yml"] == told["rule_files"]
+    assert ["alerts.yml"] == config["rule_files"]
     assert {f'up{{job="{job["job_name"]}"}}'} == {
-        one for rule in RULES for one in re.findall(r"\bup\{.*?\}", rule["expr"])
+        expression for rule in RULES for expression in re.findall(r"\bup\{.*?\}", rule["expr"])
     }
     services = [target.removesuffix(":9464") for target in job["static_configs"][0]["targets"]]
     assert services == re.findall(r"^  ([\w-]+-consumer):$", stack, flags=re.MULTILINE)

@@ -71,7 +71,7 @@ def test_dead_letters_that_cannot_be_delivered_stop_it(mock, topic, consumer_fil
     # The mock lets nobody into a group until it has missed the member that was in it, so this is another group.
     member = inside(consumer_file(mock, topic, more=more, group="again"))
     member.wait(lambda: mock.committed(f"again-{topic}", topic) == 2)
-    assert [b"x"] == [one.value() for one in mock.read(f"{topic}-dlq", 1)]
+    assert [b"x"] == [message.value() for message in mock.read(f"{topic}-dlq", 1)]
     assert [(1, 1)] == sql(COUNT)
 
 
@@ -85,7 +85,7 @@ def test_a_dead_letter_is_sent_again(mock, topic, consumer_file, inside):
     mock.topic_error(f"{topic}-dlq", 0)
     member.wait(lambda: mock.committed(f"g-{topic}", topic) == 1)
 
-    assert [b"x"] == [one.value() for one in mock.read(f"{topic}-dlq", 1)]
+    assert [b"x"] == [message.value() for message in mock.read(f"{topic}-dlq", 1)]
 
 
 def test_a_batch_that_takes_longer_than_the_poll_interval(

@@ -56,7 +56,7 @@ def test_partitions_are_kept_while_the_database_is_away(
     away(allow=True)
     member.wait(lambda: mock.committed(f"g-{topic}", topic) == 100)
     assert 200 == member.get("/readyz")[0]
-    assert ["assigned"] == [one["kind"] for one in member.events("partitions")]
+    assert ["assigned"] == [line["kind"] for line in member.events("partitions")]
     assert member.metric("database_retries_total") >= 1
     with psycopg_connect() as fresh:
         assert (100, 100) == fresh.execute(COUNT).fetchone()
@@ -175,7 +175,7 @@ def test_a_table_that_does_not_fit_is_found_before_the_group_is_joined(mock, con
 
     assert says in member.error
     assert [] == member.events("partitions")
-    assert ["stopped"] == [one["event"] for one in member.events()[-1:]]
+    assert ["stopped"] == [line["event"] for line in member.events()[-1:]]
 
 
 def test_a_table_that_goes_away_stops_it(mock, consumer_file, inside, sql):
@@ -229,7 +229,7 @@ def test_a_signal_while_it_connects_for_the_first_time(mock, consumer_file, cons
         with connection:
             program.stop(number, code, seconds=60)
     assert [("abandoned", None), ("stopped", number.name)] == [
-        (one["event"], one.get("reason")) for one in program.events()[-2:]
+        (line["event"], line.get("reason")) for line in program.events()[-2:]
     ]
 
 

@@ -45,7 +45,7 @@ def test_each_event_once(broker, topic, table, consumer_file, inside, sql):
     }
     assert 3 == member.metric("dlq_messages_total", topic=f"{topic}-dlq")
 
-    letters = {dict(one.headers())["dupe-audit-reason"]: one for one in broker.read(f"{topic}-dlq", 3)}
+    letters = {dict(message.headers())["dupe-audit-reason"]: message for message in broker.read(f"{topic}-dlq", 3)}
     assert {b"not_json", b"wrong_type", b"database"} == letters.keys()
     headers = dict(letters[b"database"].headers())
     assert (b"23514", b"1", topic.encode(), b"1") == tuple(
@@ -61,12 +61,12 @@ def test_nothing_of_an_event_is_logged(broker, topic, table, consumer_file, cons
     program = consume(consumer_file(broker, topic))
     program.wait(lambda: broker.committed(f"g-{topic}", topic) == 5)
     served = "".join(program.get(path)[1] for path in ("/metrics", "/healthz", "/readyz"))
-    told = program.stop()
+    log = program.stop()
 
-    assert "SECRET" not in told + served
-    assert 1 == sum(one["count"] for one in program.events("duplicates_prevented"))
-    assert {"dead_lettered", "started", "stopped", "arbiter"} < {one["event"] for one in program.events()}
-    assert all(line.startswith("{") for line in told.splitlines())
+    assert "SECRET" not in log + served
+    assert 1 == sum(line["count"] for line in program.events("duplicates_prevented"))
+    assert {"dead_lettered", "started", "stopped", "arbiter"} < {line["event"] for line in program.events()}
+    assert all(line.startswith("{") for line in log.splitlines())
 
 
 def test_what_is_dead_lettered_on_request(broker, topic, table, consumer_file, inside):
@@ -78,7 +78,7 @@ def test_what_is_dead_lettered_on_request(broker, topic, table, consumer_file, i
 
     letters = broker.read(f"{topic}-dlq", 2)
     assert {b"tombstone": None, b"collision": b"1"} == {
-        dict(one.headers())["dupe-audit-reason"]: one.value() and one.key() for one in letters
+        dict(message.headers())["dupe-audit-reason"]: message.value() and message.key() for message in letters
     }
 
 
@@ -95,17 +95,19 @@ def test_replay(broker, topic, table, consumer_file, inside, sql):
     sql("INSERT INTO names VALUES ('Late')")
     replayed = inside(file, replay=True)
     replayed.ended(1)
-    (told,) = replayed.events("replayed")
-    assert {"read": 2, "inserted": 1, "rejected": 1} == {name: told[name] for name in ("read", "inserted", "rejected")}
+    (summary,) = replayed.events("replayed")
+    assert {"read": 2, "inserted": 1, "rejected": 1} == {
+        name: summary[name] for name in ("read", "inserted", "rejected")
+    }
 
     sql("INSERT INTO names VALUES ('Later')")
     again = inside(file, replay=True)
     again.ended(0)
-    (told,) = again.events("replayed")
-    assert (1, 1) == (told["read"], told["inserted"])
+    (summary,) = again.events("replayed")
+    assert (1, 1) == (summary["read"], summary["inserted"])
     inside(file, replay=True).ended(0)
 
-    attempts = [dict(one.headers())["dupe-audit-attempt"] for one in broker.read(f"{topic}-dlq", 3)]
+    attempts = [dict(message.headers())["dupe-audit-attempt"] for message in broker.read(f"{topic}-dlq", 3)]
     assert [b"1", b"1", b"2"] == sorted(attempts)
     assert [("Late",), ("Later",), ("Read",)] == sql("SELECT name FROM events ORDER BY name")
 

@@ -21,7 +21,7 @@ KEEP_THE_LAST = (
 
 
 @pytest.mark.parametrize(
-    ("change", "end", "left"),
+    ("change", "end", "remaining"),
     [
         ("DELETE FROM t WHERE id = 1", "COMMIT", [(2, 7)]),
         ("DELETE FROM t WHERE id = 1", "ROLLBACK", [(1, 7)]),
@@ -34,7 +34,7 @@ KEEP_THE_LAST = (
     ],
     ids=lambda text: text if isinstance(text, str) and len(text) < 40 else None,
 )
-def test_h2_h3_h4_h6_uncommitted_change_is_judged_when_it_has_ended(sql, conn, psycopg_connect, change, end, left):
+def test_h2_h3_h4_h6_uncommitted_change_is_judged_when_it_has_ended(sql, conn, psycopg_connect, change, end, remaining):
     """A group that an open transaction works on, a rival cleanup among them, is spared until that has ended."""
     sql(PAIR)
     other = psycopg_connect()
@@ -45,12 +45,14 @@ def test_h2_h3_h4_h6_uncommitted_change_is_judged_when_it_has_ended(sql, conn, p
 
     other.execute(end)
     list(batches)
-    assert left == sql("SELECT id, k FROM t ORDER BY id")
+    assert remaining == sql("SELECT id, k FROM t ORDER BY id")
 
 
-@pytest.mark.parametrize(("row", "left"), [(1, [(1, 99), (2, 7)]), (2, [(1, 7), (2, 99)])], ids=["survivor", "extra"])
+@pytest.mark.parametrize(
+    ("row", "remaining"), [(1, [(1, 99), (2, 7)]), (2, [(1, 7), (2, 99)])], ids=["survivor", "extra"]
+)
 def test_h3_h4_key_that_changes_after_a_later_ranking_saves_both_rows(
-    sql, conn, psycopg_connect, just_before, row, left
+    sql, conn, psycopg_connect, just_before, row, remaining
 ):
     """A row that a second pass finds by its primary key alone goes only if it still has the key of its group."""
     sql(PAIR)
@@ -66,7 +68,7 @@ def test_h3_h4_key_that_changes_after_a_later_ranking_saves_both_rows(
     came = just_before("INSERT INTO pg_temp.dupe_audit_locked", change)
     list(batches)
     assert came
-    assert left == sql("SELECT id, k FROM t ORDER BY id")
+    assert remaining == sql("SELECT id, k FROM t ORDER BY id")
 
 
 def test_h5_rows_are_locked_before_they_are_judged(sql, conn, psycopg_connect, just_before, live):
@@ -138,7 +140,7 @@ def test_h22_never_analysed_table_has_no_negative_numbers(sql, conn):
 
 
 def test_h26_sums_hold_beside_traffic(sql, conn):
-    """Rows before, archived and left differ by just what the application added and deleted meanwhile."""
+    """Rows before, archived and remaining differ by just what the application added and deleted meanwhile."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, i % 50 FROM generate_series(1, 100) AS i")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=10))
     next(batches)

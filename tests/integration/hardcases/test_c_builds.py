@@ -152,19 +152,19 @@ def test_h65_h90_h139_writer_without_a_target_never_fails(sql, conn, table, psyc
 
     def interfere():
         wait_until(lambda: sql(PHASE.format("waiting for old snapshots")))
-        seen["during"] = write(PLAIN, 6), write(NAMED, 7)
+        results["during"] = write(PLAIN, 6), write(NAMED, 7)
         old.rollback()
 
-    seen = {"before": (write(PLAIN, 6), write(NAMED, 7))}
+    results = {"before": (write(PLAIN, 6), write(NAMED, 7))}
     sql("DELETE FROM t WHERE id = 6")
     thread = beside(interfere)
     enforce(conn, KEY, BuildRule())
     thread.join()
-    seen["enforced"] = write(PLAIN, 6), write(NAMED, 7)
+    results["enforced"] = write(PLAIN, 6), write(NAMED, 7)
     drop(conn, KEY, BuildRule())
-    seen["dropped"] = write(PLAIN, 6), write(NAMED, 7)
+    results["dropped"] = write(PLAIN, 6), write(NAMED, 7)
 
-    assert {"before": (1, "42P10"), "during": (0, "42P10"), "enforced": (0, 0), "dropped": (1, "42P10")} == seen
+    assert {"before": (1, "42P10"), "during": (0, "42P10"), "enforced": (0, 0), "dropped": (1, "42P10")} == results
 
 
 def test_h65_second_index_on_the_key_is_never_built(sql, conn, table):
@@ -178,8 +178,8 @@ def test_h64_leftover_of_a_failed_reindex_is_found(sql, conn, table):
     sql("CREATE UNIQUE INDEX other ON t (k)")
     sql("CREATE UNIQUE INDEX other_ccnew ON t (k)")
     sql("UPDATE pg_index SET indisvalid = false, indisready = false WHERE indexrelid = 'other_ccnew'::regclass")
-    (found,) = [f for f in preflight(conn, KEY).findings if f.id == "invalid-index"]
-    assert "DROP INDEX CONCURRENTLY other_ccnew" in found.help
+    (finding,) = [f for f in preflight(conn, KEY).findings if f.id == "invalid-index"]
+    assert "DROP INDEX CONCURRENTLY other_ccnew" in finding.help
 
 
 def test_h68_vacuum_that_does_not_yield_is_named(sql, conn, table, psycopg_connect):
@@ -202,11 +202,11 @@ def test_h57_transaction_that_the_build_would_wait_for_is_told(sql, conn, table,
     old, writer, reader = old_snapshot(psycopg_connect), psycopg_connect(), psycopg_connect()
     writer.execute("INSERT INTO t VALUES (6, 6)")
     reader.execute("SELECT FROM t")
-    told = [f.message for f in preflight(conn, KEY).findings if f.id == "long-transaction"]
+    messages = [f.message for f in preflight(conn, KEY).findings if f.id == "long-transaction"]
 
-    assert 2 == len(told)
+    assert 2 == len(messages)
     for other in (old, writer):
-        assert f"pid {other.info.backend_pid}," in "".join(told)
+        assert f"pid {other.info.backend_pid}," in "".join(messages)
 
 
 def test_h43_collation_that_changed_is_told(sql, conn):
@@ -219,5 +219,5 @@ def test_h43_collation_that_changed_is_told(sql, conn):
         except psycopg.Error:
             pytest.skip("the server has no collation with a version")
     sql("CREATE TABLE t (id int PRIMARY KEY, k text COLLATE old)")
-    (found,) = [f for f in preflight(conn, KEY).findings if f.id == "collation-version"]
-    assert ("warning", True) == (found.severity, "Collation old" in found.message)
+    (finding,) = [f for f in preflight(conn, KEY).findings if f.id == "collation-version"]
+    assert ("warning", True) == (finding.severity, "Collation old" in finding.message)

@@ -69,16 +69,16 @@ def test_h115_subscriber_is_told_that_it_is_one(database_url, sql, conn, subscri
     """Where a subscription writes into the table, preflight says that a later duplicate would stop it."""
     other = subscriber("FOR TABLE t")
     assert "subscribed-table" not in [f.id for f in preflight(conn, KEY).findings]
-    with create_engine(other.url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as there:
-        (told,) = [f for f in preflight(there, KEY).findings if f.id == "subscribed-table"]
-    assert ("warning", True) == (told.severity, "subscription s" in told.message)
+    with create_engine(other.url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
+        (finding,) = [f for f in preflight(connection, KEY).findings if f.id == "subscribed-table"]
+    assert ("warning", True) == (finding.severity, "subscription s" in finding.message)
 
 
 def test_h115_subscriber_gets_the_deletes_and_no_constraint(sql, conn, subscriber, wait_until):
     """The extras leave the subscriber too; its own duplicates stay, and nothing there keeps new ones away."""
     other = subscriber("FOR TABLE t")
-    (told,) = [f for f in preflight(conn, KEY).findings if f.id == "published-table"]
-    assert "the constraint does not" in told.message
+    (finding,) = [f for f in preflight(conn, KEY).findings if f.id == "published-table"]
+    assert "the constraint does not" in finding.message
     run_all(conn)
     wait_until(lambda: [(1,), (3,), (4,)] == other.ask("SELECT id FROM t ORDER BY id"))
     assert [] == other.ask("SELECT 1 FROM pg_constraint WHERE conname = 'uq'")
@@ -89,8 +89,8 @@ def test_h115_subscriber_gets_the_deletes_and_no_constraint(sql, conn, subscribe
 def test_h115_publication_of_all_tables_needs_the_ledger_at_the_subscriber(sql, conn, subscriber, wait_until):
     """A subscriber to all tables stops at the ledger's first row, which is refused, and catches up once it has it."""
     other = subscriber("FOR ALL TABLES")
-    (told,) = blockers(conn, KEY, CleanupRule())
-    assert ("published-ledger", True) == (told.id, "Publication p is FOR ALL TABLES" in told.message)
+    (finding,) = blockers(conn, KEY, CleanupRule())
+    assert ("published-ledger", True) == (finding.id, "Publication p is FOR ALL TABLES" in finding.message)
     assert [] == blockers(conn, KEY, CleanupRule(), accept=["published-ledger"])
     run_all(conn)
     wait_until(lambda: other.ask("SELECT 1 FROM pg_stat_subscription_stats WHERE apply_error_count > 0"))

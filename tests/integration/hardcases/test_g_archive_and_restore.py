@@ -54,12 +54,12 @@ def test_h129_nobody_reads_in_the_ledger_what_the_table_keeps_from_them(sql, con
 def lose_the_answer(sql, connection, words):
     """Let the connection die after the server has committed the transaction with these words, before it can say so."""
     pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-    seen = []
+    executed = []
 
     def hook(_connection, _cursor, statement, *_rest):
         if words in statement:
-            seen.append(statement)
-        elif seen and statement == "COMMIT":
+            executed.append(statement)
+        elif executed and statement == "COMMIT":
             event.remove(connection, "after_cursor_execute", hook)
             sql(f"SELECT pg_terminate_backend({pid})")
             raise psycopg.OperationalError("the connection was lost")
@@ -130,7 +130,7 @@ def test_h123_column_that_came_in_the_middle_of_a_run_is_in_every_row(sql, conn,
 
 
 @pytest.mark.parametrize(
-    ("change", "kept"),
+    ("change", "unrestored"),
     [
         ("ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v int GENERATED ALWAYS AS (k) STORED", {2, 3}),
         ("ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v int", set()),
@@ -141,19 +141,21 @@ def test_h123_column_that_came_in_the_middle_of_a_run_is_in_every_row(sql, conn,
     ],
     ids=["now generated", "made again", "now identity", "now not null", "no primary key now", "now a partition"],
 )
-def test_h132_schema_that_drifted_takes_back_what_it_can(sql, conn, clean, change, kept):
+def test_h132_schema_that_drifted_takes_back_what_it_can(sql, conn, clean, change, unrestored):
     """Whatever the table has become, each row comes back with its own values or stays archived with a reason."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 7, 1), (2, 7, 2), (3, 7, NULL)")
     clean(KEY, divergent="archive")
     sql(change)
-    if kept:
+    if unrestored:
         with pytest.raises(Refused, match="rows-not-restored"):
             list(restore(conn, 1))
     else:
         list(restore(conn, 1))
-    assert kept == problems(sql).keys()
+    assert unrestored == problems(sql).keys()
     wanted = {2: (2, 7, 2), 3: (3, 7, None)}
-    assert [wanted[id_] for id_ in (2, 3) if id_ not in kept] == sql("SELECT id, k, v FROM t WHERE id > 1 ORDER BY id")
+    assert [wanted[id_] for id_ in (2, 3) if id_ not in unrestored] == sql(
+        "SELECT id, k, v FROM t WHERE id > 1 ORDER BY id"
+    )
 
 
 def test_h143_archive_keeps_its_types_until_it_is_purged(sql, conn, clean):
@@ -175,11 +177,11 @@ def test_h145_estimates_are_of_the_right_size(sql, conn, clean):
     sql("CREATE TABLE t (id int PRIMARY KEY, k text, v text)")
     sql("INSERT INTO t SELECT i, md5((i / 2)::text), repeat('x', 200) FROM generate_series(1, 20000) AS i")
     sql("VACUUM ANALYZE t")
-    told = preflight(conn, KEY).estimates
+    estimates = preflight(conn, KEY).estimates
     clean(KEY)
     enforce(conn, KEY, BuildRule())
     index, archive = sql("SELECT pg_relation_size('uq'), pg_relation_size('dupe_audit.archive_1')")[0]
     # The index is built when the extras have left; the estimate has to hold while they are there.
-    assert index / 2 < told.index_bytes < 4 * index
-    assert archive / 2 < told.archive_bytes < 2 * archive
-    assert 20000 * 33 < told.temp_bytes < 20000 * 33 * 4
+    assert index / 2 < estimates.index_bytes < 4 * index
+    assert archive / 2 < estimates.archive_bytes < 2 * archive
+    assert 20000 * 33 < estimates.temp_bytes < 20000 * 33 * 4

@@ -39,15 +39,15 @@ def test_h149_recipe_for_a_partitioned_table_adopts_what_was_built(sql, conn, cl
 def test_h150_partition_keeps_to_itself(sql, conn, dump, clean):
     """One partition is cleaned, enforced and restored with its parent named in a warning; the others are untouched."""
     sql(PARTITIONS)
-    before, others = dump("t"), dump("p2")
-    (told,) = [f for f in preflight(conn, KEY).findings if f.id == "single-partition"]
-    assert ("warning", True) == (told.severity, "one partition of p;" in told.message)
+    before, sibling = dump("t"), dump("p2")
+    (finding,) = [f for f in preflight(conn, KEY).findings if f.id == "single-partition"]
+    assert ("warning", True) == (finding.severity, "one partition of p;" in finding.message)
     clean(KEY, divergent="archive")
     enforce(conn, KEY, BuildRule())
     assert [(1,), (3,), (4,)] == sql("SELECT id FROM p ORDER BY id")
     drop(conn, KEY, BuildRule())
     list(restore(conn, 1))
-    assert (before, others) == (dump("t"), dump("p2"))
+    assert (before, sibling) == (dump("t"), dump("p2"))
 
 
 @pytest.mark.parametrize("statement", ["DETACH PARTITION t", "DETACH PARTITION t CONCURRENTLY"])
@@ -85,8 +85,8 @@ def test_h161_table_of_an_extension_is_refused(sql, conn):
     if not sql("SELECT 1 FROM pg_extension WHERE extname = 'citext'"):
         pytest.skip("the server has no citext")
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); ALTER EXTENSION citext ADD TABLE t")
-    (told,) = blockers(conn, KEY, CleanupRule())
-    assert ("extension-table", True) == (told.id, "extension citext" in told.message)
+    (finding,) = blockers(conn, KEY, CleanupRule())
+    assert ("extension-table", True) == (finding.id, "extension citext" in finding.message)
 
 
 @pytest.mark.parametrize("schema", ["pg_catalog", "information_schema"])

@@ -96,9 +96,9 @@ def test_h59_h165_what_went_before_is_committed_and_stamped(sql, project, option
 def test_h165_refusal_keeps_what_was_stamped(sql, project):
     """A directive that refuses leaves its revision unstamped and those before it stamped; the same command goes on."""
     start = project(MAKE, "op.execute('UPDATE t SET v = id')", f"{CLEAN}; {ENFORCE}")
-    code, said = ended(start("upgrade", "head"))
+    code, output = ended(start("upgrade", "head"))
     assert (255, [("a2",)]) == (code, version(sql))
-    assert "divergent-duplicates" in said
+    assert "divergent-duplicates" in output
     sql("UPDATE t SET v = 0")
     assert (0, [("a3",)]) == (ended(start("upgrade", "head"))[0], version(sql))
 
@@ -145,8 +145,8 @@ def test_h174_stamp_without_a_constraint_is_not_believed(sql, project):
     start = project(MAKE, f"{CLEAN}; {ENFORCE}")
     assert 0 == ended(start("upgrade", "a1"))[0]
     assert 0 == ended(start("stamp", "head"))[0]
-    code, said = ended(start("verify", program="dupe_audit.cli"))
-    assert (1, True, True) == (code, "constraint-missing" in said, "duplicates-remain" in said)
+    code, output = ended(start("verify", program="dupe_audit.cli"))
+    assert (1, True, True) == (code, "constraint-missing" in output, "duplicates-remain" in output)
 
 
 def test_h174_constraint_without_a_stamp_is_adopted(sql, conn, project):
@@ -166,8 +166,8 @@ def test_h188_version_table_may_be_anywhere(sql, project):
     sql("CREATE SCHEMA elsewhere")
     start = project(MAKE, f"{CLEAN}; {ENFORCE}", options="version_table='stamp', version_table_schema='elsewhere'")
     assert 0 == ended(start("upgrade", "a1"))[0]
-    code, said = ended(start("preflight", program="dupe_audit.cli"))
-    assert (1, True) == (code, "1 extra to archive" in said), said
+    code, output = ended(start("preflight", program="dupe_audit.cli"))
+    assert (1, True) == (code, "1 extra to archive" in output), output
     assert 0 == ended(start("upgrade", "head"))[0]
     assert [("a2",)] == sql("SELECT version_num FROM elsewhere.stamp")
     assert "No pending revision" in ended(start("preflight", program="dupe_audit.cli"))[1]
@@ -186,12 +186,12 @@ def test_h170_connection_goes_back_to_its_pool_without_our_lock(sql, database_ur
         pool_reset_on_return=None,
     )
     names = ("lock_timeout", "statement_timeout", "row_security", "idle_in_transaction_session_timeout")
-    mine = f"SELECT pg_backend_pid(), {', '.join(f'current_setting({name!r})' for name in names)}"
+    query = f"SELECT pg_backend_pid(), {', '.join(f'current_setting({name!r})' for name in names)}"
     with engine.connect() as connection:
-        before = connection.exec_driver_sql(mine).one()
+        before = connection.exec_driver_sql(query).one()
         with pytest.raises(Refused):
             list(cleanup(connection, KEY, CleanupRule()))
     with engine.connect() as again:
-        assert before == again.exec_driver_sql(mine).one()
+        assert before == again.exec_driver_sql(query).one()
         assert [] == sql(f"SELECT locktype FROM pg_locks WHERE pid = {before[0]} AND locktype = 'advisory'")
     engine.dispose()

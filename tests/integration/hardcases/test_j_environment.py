@@ -156,7 +156,7 @@ def test_h200_key_values_are_in_no_message_and_no_log(sql, conn, caplog, psycopg
     caplog.set_level(logging.DEBUG, logger="alembic.dupe_audit")
     sql("CREATE TABLE t (id int PRIMARY KEY, k text, v text)")
     sql(f"INSERT INTO t VALUES (1, '{CARD}', '{CARD}-1'), (2, '{CARD}', '{CARD}-2')")
-    said = [repr(preflight(conn, KEY))]
+    texts = [repr(preflight(conn, KEY))]
     with pytest.raises(Refused) as divergent:
         list(cleanup(conn, KEY, CleanupRule()))
     with pytest.raises(Refused) as duplicate:
@@ -170,7 +170,7 @@ def test_h200_key_values_are_in_no_message_and_no_log(sql, conn, caplog, psycopg
     sql(f"ALTER TABLE t ADD UNIQUE (v); INSERT INTO t VALUES (3, 'x', '{CARD}-2')")
     with pytest.raises(Refused) as restored:
         list(restore(conn, 1))
-    said += [str(error.value) for error in (divergent, duplicate, blocked, restored)]
-    said += [row[0] or "" for row in sql("SELECT dupe_audit_problem FROM dupe_audit.archive_1")]
+    texts += [str(error.value) for error in (divergent, duplicate, blocked, restored)]
+    texts += [row[0] or "" for row in sql("SELECT dupe_audit_problem FROM dupe_audit.archive_1")]
     assert "alembic.dupe_audit" in {record.name for record in caplog.records}
-    assert CARD not in caplog.text + " ".join(said)
+    assert CARD not in caplog.text + " ".join(texts)

@@ -76,8 +76,8 @@ def standby(request) -> Iterator[Standby]:
 
 
 @pytest.fixture
-def there(standby, database_url, wait_until):
-    """Open an autocommit connection to the test's database on the standby, as soon as it has arrived there."""
+def on_standby(standby, database_url, wait_until):
+    """Open an autocommit connection to the test's database on the standby, as soon as it is replicated."""
     engine = create_engine(standby.url(database_url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
     def arrived():
@@ -90,32 +90,32 @@ def there(standby, database_url, wait_until):
         yield connection
 
 
-def test_h187_h189_standby_is_read_and_never_worked_on(sql, conn, standby, there, database_url, wait_until):
+def test_h187_h189_standby_is_read_and_never_worked_on(sql, conn, standby, on_standby, database_url, wait_until):
     """On a standby preflight counts, verify proves, an upgrade is refused, and several hosts lead to the primary."""
     sql(TABLE.format(3))
-    wait_until(lambda: there.exec_driver_sql("SELECT to_regclass('t')").scalar())
-    report = preflight(there, KEY)
+    wait_until(lambda: on_standby.exec_driver_sql("SELECT to_regclass('t')").scalar())
+    report = preflight(on_standby, KEY)
     assert report.counts
     assert (2, ["read-only-server"]) == (report.counts.extras, [f.id for f in report.findings if f.severity == "error"])
-    assert ["read-only-server"] == [f.id for f in blockers(there, KEY, CleanupRule())]
+    assert ["read-only-server"] == [f.id for f in blockers(on_standby, KEY, CleanupRule())]
 
     list(cleanup(conn, KEY, CleanupRule()))
     enforce(conn, KEY, BuildRule())
-    wait_until(lambda: verify(there, KEY).ok)
+    wait_until(lambda: verify(on_standby, KEY).ok)
 
     url = make_url(database_url)
-    home, there_url = url.query["host"], standby.url(database_url)
-    hosts = f"host={home},{home}&port={there_url.query['port']},{url.query['port']}&target_session_attrs=read-write"
+    home, standby_url = url.query["host"], standby.url(database_url)
+    hosts = f"host={home},{home}&port={standby_url.query['port']},{url.query['port']}&target_session_attrs=read-write"
     several = f"postgresql://postgres@/{url.database}?{hosts}"
     with connect_as_the_command_does(several) as chosen:
         assert not chosen.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one()
 
 
-def test_h194_batches_wait_for_a_standby_that_lags(sql, connect, there, wait_until, beside, caplog):
+def test_h194_batches_wait_for_a_standby_that_lags(sql, connect, on_standby, wait_until, beside, caplog):
     """While a standby replays later than agreed no batch begins; once it has caught up the cleanup goes on."""
     caplog.set_level(logging.INFO, logger="alembic.dupe_audit")
     sql(TABLE.format(9))
-    there.exec_driver_sql("SELECT pg_wal_replay_pause()")
+    on_standby.exec_driver_sql("SELECT pg_wal_replay_pause()")
     sql("CREATE TABLE traffic (n int); INSERT INTO traffic VALUES (1)")
     wait_until(lambda: sql("SELECT 1 FROM pg_stat_replication WHERE replay_lag > interval '0.1 s'"))
     worker, rule = connect(), CleanupRule(batch_size=2, max_replica_lag=0.1)
@@ -123,7 +123,7 @@ def test_h194_batches_wait_for_a_standby_that_lags(sql, connect, there, wait_unt
     wait_until(lambda: "behind (limit 0.1 s)" in caplog.text)
     assert [(9,)] == sql("SELECT count(*) FROM t")
 
-    there.exec_driver_sql("SELECT pg_wal_replay_resume()")
+    on_standby.exec_driver_sql("SELECT pg_wal_replay_resume()")
     thread.join()
     assert [(1,)] == sql("SELECT count(*) FROM t")
 
@@ -140,7 +140,7 @@ def test_h194_lag_that_cannot_be_seen_is_said(sql, connect, member, standby, cap
 
 @pytest.mark.torture
 def test_h193_standby_that_takes_over_has_a_ledger_that_is_true(
-    server, database_url, connect, standby, there, wait_until
+    server, database_url, connect, standby, on_standby, wait_until
 ):
     """After a failover to a standby that lacks the last batches, rows and archive still agree, and the run goes on."""
     with psycopg.connect(make_url(database_url).set(drivername="postgresql").render_as_string()) as before:
@@ -149,11 +149,11 @@ def test_h193_standby_that_takes_over_has_a_ledger_that_is_true(
     for _ in range(10):
         next(batches)
     ledger = "SELECT max(archived) FROM dupe_audit.run"
-    wait_until(lambda: there.exec_driver_sql("SELECT to_regclass('dupe_audit.batch')").scalar())
-    wait_until(lambda: there.exec_driver_sql(ledger).scalar())
-    there.exec_driver_sql("ALTER SYSTEM SET primary_conninfo = ''")  # from here on it receives nothing
-    there.exec_driver_sql("SELECT pg_reload_conf()")
-    wait_until(lambda: not there.exec_driver_sql("SELECT 1 FROM pg_stat_wal_receiver").scalar())
+    wait_until(lambda: on_standby.exec_driver_sql("SELECT to_regclass('dupe_audit.batch')").scalar())
+    wait_until(lambda: on_standby.exec_driver_sql(ledger).scalar())
+    on_standby.exec_driver_sql("ALTER SYSTEM SET primary_conninfo = ''")  # from here on it receives nothing
+    on_standby.exec_driver_sql("SELECT pg_reload_conf()")
+    wait_until(lambda: not on_standby.exec_driver_sql("SELECT 1 FROM pg_stat_wal_receiver").scalar())
     for _ in range(10):
         next(batches)
     server.crash()
@@ -161,13 +161,13 @@ def test_h193_standby_that_takes_over_has_a_ledger_that_is_true(
         with pytest.raises(DBAPIError):
             list(batches)
         standby.promote()
-        done = there.exec_driver_sql(ledger).scalar_one()
+        done = on_standby.exec_driver_sql(ledger).scalar_one()
         assert 0 < done < 20
         held = "SELECT id FROM t UNION ALL SELECT id FROM dupe_audit.archive_1 ORDER BY id"
-        assert list(range(1, 61)) == there.exec_driver_sql(held).scalars().all()
-        assert 59 - done == sum(batch.archived for batch in cleanup(there, KEY, CleanupRule(batch_size=5)))
-        assert list(range(1, 61)) == there.exec_driver_sql(held).scalars().all()
-        enforce(there, KEY, BuildRule())
-        assert [] == [f.id for f in verify(there, KEY).findings if f.severity == "error"]
+        assert list(range(1, 61)) == on_standby.exec_driver_sql(held).scalars().all()
+        assert 59 - done == sum(batch.archived for batch in cleanup(on_standby, KEY, CleanupRule(batch_size=5)))
+        assert list(range(1, 61)) == on_standby.exec_driver_sql(held).scalars().all()
+        enforce(on_standby, KEY, BuildRule())
+        assert [] == [f.id for f in verify(on_standby, KEY).findings if f.severity == "error"]
     finally:
         server.resume()

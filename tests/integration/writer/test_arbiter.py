@@ -163,11 +163,11 @@ def test_under_concurrent_index_builds(rows, sql, writer, beside, way, form):
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
     ended = threading.Event()
 
-    def write(one):
+    def write(writer):
         outcomes = []
         while not ended.is_set() or len(outcomes) < 700:
             start = len(outcomes)
-            outcomes += one.write([(f"k{(start + offset) % 700}", 1) for offset in range(20)])
+            outcomes += writer.write([(f"k{(start + offset) % 700}", 1) for offset in range(20)])
         return outcomes
 
     writing = [beside(write, writer(KEY, ["k", "v"])) for _ in range(3)]
@@ -180,7 +180,7 @@ def test_under_concurrent_index_builds(rows, sql, writer, beside, way, form):
                 sql(form)
     finally:
         ended.set()
-    written = [outcome.kind for each in writing for outcome in each.result()]
+    written = [outcome.kind for future in writing for outcome in future.result()]
     assert {"inserted", "duplicate"} == set(written)
     assert 700 == written.count("inserted")
     assert [(700, 700)] == sql("SELECT count(*), count(DISTINCT k) FROM t")
