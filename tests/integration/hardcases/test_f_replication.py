@@ -109,7 +109,7 @@ def test_h115_publication_of_all_tables_needs_the_ledger_on_the_subscriber(sql, 
         "ALTER TABLE t ADD PRIMARY KEY (id) DEFERRABLE",
         "CREATE UNIQUE INDEX i ON t (id); ALTER TABLE t REPLICA IDENTITY USING INDEX i; DROP INDEX i",
     ],
-    ids=["deferrable primary key", "index that is gone"],
+    ids=["deferrable primary key", "dropped index"],
 )
 def test_h113_unusable_replica_identity_is_refused(sql, conn, identity):
     """If PostgreSQL would reject every delete for lack of a replica identity, the upgrade is refused beforehand."""

@@ -139,7 +139,7 @@ def test_h123_column_added_during_a_run_is_in_every_row(sql, conn, clean, column
         ("ALTER TABLE t ADD COLUMN w int; ALTER TABLE t DROP CONSTRAINT t_pkey", set()),
         (f"{PARTITIONED}; ALTER TABLE p ATTACH PARTITION t FOR VALUES FROM (0) TO (3)", {3}),
     ],
-    ids=["now generated", "made again", "now identity", "now not null", "no primary key now", "now a partition"],
+    ids=["now generated", "re-created", "now identity", "now not null", "no primary key now", "now a partition"],
 )
 def test_h132_rows_that_fit_the_changed_table_are_restored(sql, conn, clean, change, unrestored):
     """However the table has changed, each row is restored with its own values or stays archived with a reason."""

@@ -85,7 +85,7 @@ def version(sql):
     return sql("SELECT version_num FROM alembic_version")
 
 
-@pytest.mark.parametrize("options", ["", "transaction_per_migration=True"], ids=["one transaction", "one a revision"])
+@pytest.mark.parametrize("options", ["", "transaction_per_migration=True"], ids=["one transaction", "one per revision"])
 def test_h59_h165_earlier_revisions_are_committed_and_stamped(sql, project, options):
     """A directive commits and stamps the revisions before it, and does not wait for its own connection's changes."""
     start = project(MAKE, f"op.execute('ALTER TABLE t ADD COLUMN n int'); {CLEAN}; {ENFORCE}", options=options)
