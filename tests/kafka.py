@@ -154,7 +154,7 @@ class Broker:
         at_end: set[int] = set()
         until = time.monotonic() + PATIENCE
         while len(messages) < count or len(at_end) < len(places):
-            assert time.monotonic() < until, f"{len(messages)} of {count} messages came"
+            assert time.monotonic() < until, f"{len(messages)} of {count} messages arrived"
             message = reader.poll(0.5)
             if message is None:
                 continue

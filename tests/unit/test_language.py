@@ -1,4 +1,4 @@
-"""Names are nouns and verbs of the field, and sentences are plain English."""
+"""Names say what they are bound to, and sentences are plain English."""
 
 import ast
 import re
@@ -33,14 +33,26 @@ PHRASES = {
 
 
 def bindings(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and name of everything that a file binds: variables, parameters, functions, classes."""
+    """Yield the line and the name of everything that a file binds, such as variables, parameters and functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.id
         elif isinstance(node, ast.arg):
             yield node.lineno, node.arg
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+        elif isinstance(node, ast.alias) and node.asname:
+            yield node.lineno, node.asname
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler) and node.name:
             yield node.lineno, node.name
+
+
+@pytest.fixture(scope="module")
+def prose() -> list[tuple[str, str]]:
+    """The place and the text of each line of the documentation and of the code that is shipped."""
+    return [
+        (f"{path.relative_to(ROOT)}:{number}", line.strip())
+        for path in PROSE
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+    ]
 
 
 def test_names_say_what_they_hold():
@@ -55,13 +67,8 @@ def test_names_say_what_they_hold():
 
 
 @pytest.mark.parametrize("phrase", PHRASES)
-def test_sentences_are_plain_english(phrase):
+def test_sentences_are_plain_english(phrase, prose):
     """No page, message, comment or docstring uses a construction that reads as translated."""
     pattern = re.compile(phrase, re.IGNORECASE)
-    lines = [
-        f"{path.relative_to(ROOT)}:{number} {line.strip()}"
-        for path in PROSE
-        for number, line in enumerate(path.read_text().splitlines(), start=1)
-        if pattern.search(line)
-    ]
+    lines = [f"{place} {text}" for place, text in prose if pattern.search(text)]
     assert not lines, "\n".join([f"write {PHRASES[phrase]!r} instead:", *lines])

@@ -129,11 +129,11 @@ def test_start_latest(mock, topic, consumer_file, inside, sql):
     mock.produce(topic, [event(1)])
     member = inside(consumer_file(mock, topic, kafka='start = "latest"')).started()
 
-    def came() -> bool:
+    def is_inserted() -> bool:
         mock.produce(topic, [event(2)])  # repeatedly, because events sent before it has found the end are skipped too
         return member.metric("inserted_total") == 1
 
-    member.wait(came)
+    member.wait(is_inserted)
     assert [(1, 1)] == sql(COUNT)
 
 

@@ -26,16 +26,16 @@ def just_before(conn: Connection) -> Iterator[Callable[..., list[str]]]:
     hooks = []
 
     def arrange(words: str, action: Callable[[], Any], *, on: Connection = conn) -> list[str]:
-        came: list[str] = []
+        intercepted: list[str] = []
 
         def hook(_connection, _cursor, statement, *_rest):
-            if words in statement and not came:
-                came.append(statement)
+            if words in statement and not intercepted:
+                intercepted.append(statement)
                 action()
 
         event.listen(on, "before_cursor_execute", hook)
         hooks.append((on, hook))
-        return came
+        return intercepted
 
     yield arrange
     for connection, hook in hooks:

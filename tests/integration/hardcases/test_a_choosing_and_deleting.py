@@ -65,9 +65,9 @@ def test_h3_h4_key_change_after_a_later_ranking_keeps_both_rows(
         other.execute(f"UPDATE t SET k = 99 WHERE id = {row}".encode())
         other.commit()
 
-    came = just_before("INSERT INTO pg_temp.dupe_audit_locked", change)
+    intercepted = just_before("INSERT INTO pg_temp.dupe_audit_locked", change)
     list(batches)
-    assert came
+    assert intercepted
     assert remaining == sql("SELECT id, k FROM t ORDER BY id")
 
 
@@ -110,9 +110,9 @@ def test_h19_batch_sets_its_own_isolation_level(sql, connect, just_before, live,
     sql(PAIR)
     connection = connect(default_transaction_isolation=isolation)
     change = "UPDATE t SET v = 1 WHERE id = 2"
-    came = just_before("INSERT INTO pg_temp.dupe_audit_locked", lambda: sql(change), on=connection)
+    intercepted = just_before("INSERT INTO pg_temp.dupe_audit_locked", lambda: sql(change), on=connection)
     list(cleanup(connection, KEY, CleanupRule(ignore=("v",)), give_up_after="5min"))
-    assert came
+    assert intercepted
     assert [1] == live()
 
 

@@ -96,10 +96,10 @@ def test_h103_child_committed_before_the_lock_keeps_its_parent(sql, conn, psycop
             other.execute("INSERT INTO c VALUES (3)")
 
     just_before("INSERT INTO pg_temp.dupe_audit_locked", lambda: other.execute("INSERT INTO c VALUES (2)"))
-    came = just_before("DELETE FROM ONLY", too_late)
+    intercepted = just_before("DELETE FROM ONLY", too_late)
     with pytest.raises((Blocked, Refused)):
         list(cleanup(conn, KEY, CleanupRule(), give_up_after="500ms"))
-    assert came
+    assert intercepted
     assert ([1, 2], [(2,)]) == (live(), sql("SELECT p FROM c"))
 
 
