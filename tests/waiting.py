@@ -1,10 +1,10 @@
-"""Wait for what a test needs to have happened, and for nothing else."""
+"""Wait for a condition instead of for a time."""
 
 import time
 from collections.abc import Callable
 from typing import Any
 
-#: seconds after which what has not happened counts as missing; only a failing test waits this long
+#: seconds to wait for a condition; only a failing test waits this long
 PATIENCE = 120.0
 
 

@@ -1,4 +1,4 @@
-"""The programs as a person runs them: alembic and dupe-audit as processes, on the reference project."""
+"""alembic and dupe-audit as processes, on the reference project."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 KEY = "correlation_id, action_name, created_at"
 NAME = "unique_action_per_correlation_timestamp"
 
-#: fixtures that find the reference project at a revision
+#: fixtures that need the reference project at a revision
 BEGINS_AT = {"agent_actions": "014", "large": "014", "migrated": "015", "seeded": "016", "deliver": "head"}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -22,7 +22,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def environment(database_url: str) -> dict[str, str]:
-    """The environment of a process that works on the test's database."""
+    """The environment of a process that uses the test's database."""
     return {**os.environ, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1"}
 
 
@@ -40,7 +40,7 @@ def alembic(environment: dict[str, str], launcher: Launcher) -> Run:
 
 @pytest.fixture
 def dupe_audit(environment: dict[str, str], launcher: Launcher) -> Run:
-    """Run dupe-audit in the repository, where alembic.ini is."""
+    """Run dupe-audit in the repository's root, which contains alembic.ini."""
 
     def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = launcher.run("dupe_audit.cli", *arguments, cwd=ROOT, env=environment)
@@ -53,7 +53,7 @@ def dupe_audit(environment: dict[str, str], launcher: Launcher) -> Run:
 
 @pytest.fixture
 def original(request: pytest.FixtureRequest, template: str, prepared, launcher: Launcher) -> str:
-    """A database in which the reference project is at the revision of a fixture that the test asks for."""
+    """A database with the reference project at the revision that the test's fixtures need."""
     for revision in (BEGINS_AT[name] for name in request.fixturenames if name in BEGINS_AT):
 
         def upgrade(url: str, revision: str = revision) -> None:
@@ -67,7 +67,7 @@ def original(request: pytest.FixtureRequest, template: str, prepared, launcher: 
 
 @pytest.fixture
 def agent_actions(sql) -> None:
-    """The table of revision 014 with 1,000 keys, 60 of them twice and 1 of those with other data."""
+    """The table of revision 014 with 1,000 keys, 60 of them twice, one of those with different data."""
     sql(
         """
         INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at)
@@ -83,7 +83,7 @@ def agent_actions(sql) -> None:
 
 @pytest.fixture
 def psql(database_url, server, tmp_path):
-    """Run a script with psql as the documentation says; returns the process."""
+    """Execute a script with psql as the documentation says; return the process."""
     program = Path(server.bin_dir) / "psql"
     if not program.exists():
         pytest.skip("no psql beside the server's programs")

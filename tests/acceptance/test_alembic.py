@@ -28,7 +28,7 @@ def constraint(sql):
     return sql(f"SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = '{NAME}'")
 
 
-def test_upgrade_enforces_and_downgrade_brings_every_row_back_h138(alembic, sql, agent_actions):
+def test_upgrade_enforces_and_downgrade_restores_every_row_h138(alembic, sql, agent_actions):
     """Up removes the extras and enforces the key, down restores the table byte for byte, and up works again."""
     before = sql(CHECKSUM)
 
@@ -122,7 +122,7 @@ STOPS = {
 def test_killed_upgrade_continues_h164(
     alembic, sql, agent_actions, environment, launcher, psycopg_connect, hold, stopped
 ):
-    """A client killed where another session holds it up loses nothing, and the same command ends in the same state."""
+    """An upgrade that is killed while it waits for a lock loses no row, and the same command completes it."""
     before = sql(CHECKSUM)
     holder = psycopg_connect()
     holder.execute(hold.encode())
@@ -140,7 +140,7 @@ def test_killed_upgrade_continues_h164(
 
     alembic("upgrade", "015")
 
-    # A run that was killed before its first commit leaves no trace but a gap in the numbers of runs.
+    # A run that was killed before its first commit leaves nothing but a gap in the run ids.
     [(run, *result)] = sql("SELECT id, state, archived FROM dupe_audit.run")
     assert ["enforced", 60] == result
     assert [(60, 60)] == sql(f"SELECT count(*), count(DISTINCT id) FROM dupe_audit.archive_{run}")
@@ -172,7 +172,7 @@ WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datna
 
 @pytest.fixture
 def duplicator(sql, psycopg_connect):
-    """Start an old writer that duplicates a row between the cleanup and each of the first builds."""
+    """Start an old writer that duplicates a row between the cleanup and each of the first *builds* builds."""
     stop, threads = threading.Event(), []
 
     def start(*, builds):
@@ -193,7 +193,7 @@ def duplicator(sql, psycopg_connect):
         thread.join()
 
 
-def test_upgrade_wins_against_a_writer_that_keeps_duplicating(alembic, sql, agent_actions, duplicator):
+def test_upgrade_succeeds_despite_new_duplicates(alembic, sql, agent_actions, duplicator):
     """New duplicates that arrive during the upgrade are cleaned under the same run, and the build is tried again."""
     duplicator(builds=2)
 
@@ -205,7 +205,7 @@ def test_upgrade_wins_against_a_writer_that_keeps_duplicating(alembic, sql, agen
 
 
 def test_upgrade_gives_up_cleanly_against_a_faster_writer_h67(alembic, sql, agent_actions, duplicator):
-    """Where duplicates arrive faster than a build can end, the upgrade says so, and no invalid index stays."""
+    """If duplicates arrive faster than a build can finish, the upgrade reports it and leaves no invalid index."""
     duplicator(builds=1000)
 
     done = alembic("upgrade", "015", code=255)
@@ -215,8 +215,8 @@ def test_upgrade_gives_up_cleanly_against_a_faster_writer_h67(alembic, sql, agen
     assert [("014",)] == sql("SELECT version_num FROM alembic_version")
 
 
-def test_divergent_groups_stop_the_upgrade_where_they_are_refused_h23(alembic, sql, agent_actions, tmp_path):
-    """With divergent='refuse' nothing is archived, the message has the count, and the version is not stamped."""
+def test_divergent_groups_stop_the_upgrade_if_refused_h23(alembic, sql, agent_actions, tmp_path):
+    """With divergent='refuse' nothing is archived, the finding is named, and the version is not stamped."""
     project = tmp_path / "alembic"
     (project / "versions").mkdir(parents=True)
     for name in ("env.py", "script.py.mako", "versions/014_agent_actions.py", "versions/015_unique_action.py"):
@@ -251,8 +251,8 @@ LATE = """
     op.create_unique_constraint_online("""
 
 
-def test_children_follow_through_the_whole_upgrade_and_back(alembic, sql, agent_actions, tmp_path):
-    """Children of extras that arrive between the two directives follow as well; downgrade points every child back."""
+def test_children_follow_on_upgrade_and_return_on_downgrade(alembic, sql, agent_actions, tmp_path):
+    """Children of extras that arrive between the two directives follow too, and downgrade points every child back."""
     sql(
         "CREATE TABLE child (n int PRIMARY KEY, action uuid REFERENCES agent_actions ON DELETE CASCADE);"
         "INSERT INTO child SELECT row_number() OVER (), id FROM agent_actions"
@@ -275,7 +275,7 @@ def test_children_follow_through_the_whole_upgrade_and_back(alembic, sql, agent_
     assert [("ffffffff-ffff-ffff-ffff-ffffffffffff",)] == sql("SELECT action::text FROM child WHERE n = 0")
 
 
-def test_a_connection_that_is_in_a_transaction_is_refused_in_words_h166_h185(alembic, sql, agent_actions, engine):
+def test_connection_in_a_transaction_is_refused_h166_h185(alembic, sql, agent_actions, engine):
     """If env.py opened a transaction first, the directive reports that instead of an AssertionError."""
     from alembic import command
     from alembic.config import Config

@@ -1,4 +1,4 @@
-"""The commands as processes: what they print, and how they end."""
+"""The commands as processes: their output and their exit codes."""
 
 import json
 
@@ -13,7 +13,7 @@ CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FR
 KEY = ("-c", "correlation_id", "-c", "action_name", "-c", "created_at")
 
 
-def test_preflight_json_has_the_contract(dupe_audit, agent_actions):
+def test_preflight_json_has_the_documented_form(dupe_audit, agent_actions):
     """The JSON of preflight has the documented names and exact counts, and duplicates end with 1."""
     done = dupe_audit("preflight", "--table", "agent_actions", *KEY, "--name", NAME, "--format", "json", code=1)
     report = json.loads(done.stdout)
@@ -165,7 +165,7 @@ def test_purge_asks_first_h144(dupe_audit, alembic, agent_actions, sql):
     ],
 )
 def test_errors_say_what_to_do_and_end_with_the_documented_code(dupe_audit, arguments, code, says):
-    """Wrong usage ends with 2, what could not be done with 3, in words, and without the password."""
+    """Wrong usage ends with 2 and a failure with 3, with a message that does not contain the password."""
     done = dupe_audit(*arguments, code=code)
 
     assert says in done.stderr
@@ -174,14 +174,14 @@ def test_errors_say_what_to_do_and_end_with_the_documented_code(dupe_audit, argu
 
 
 def test_no_database_named(dupe_audit, environment):
-    """Without any URL, the message names the three places for one."""
+    """Without a database URL, the message names the three places to set it."""
     del environment["DATABASE_URL"]
 
     assert "--database-url" in dupe_audit("runs", code=2).stderr
 
 
 def test_says_where_it_is_without_the_password(dupe_audit, environment):
-    """Every command prints host, database and user before it works."""
+    """Every command first prints host, database and user, without the password."""
     done = dupe_audit("runs")
 
     assert "database dupe_audit_test_" in done.stderr

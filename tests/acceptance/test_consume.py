@@ -15,7 +15,7 @@ KEYS = "SELECT count(*), count(DISTINCT (correlation_id, action_name, created_at
 
 
 def action(number: int) -> dict[str, object]:
-    """Return an event of an agent, as its producer sends it."""
+    """Return an agent's event as its producer sends it."""
     return {
         "correlation_id": str(uuid.UUID(int=number)),
         "agent_name": "agent",
@@ -31,7 +31,7 @@ def action(number: int) -> dict[str, object]:
 
 @pytest.fixture
 def file(broker, tmp_path):  # noqa: F811 - the fixture
-    """The file that the reference shows, with the test's broker and topic."""
+    """The configuration file of the reference, with the test's broker and topic."""
     shown = re.search(r"```toml\n(.*?)```", (ROOT / "docs/reference/consumer-config.md").read_text(), re.DOTALL)[1]
     topic = broker.topic()
     broker.topic(1, f"{topic}-dlq")
@@ -59,8 +59,8 @@ def consume(url, file, launcher, monkeypatch):  # noqa: F811 - the fixture
         program.end()
 
 
-def test_through_the_whole_migration_and_back(broker, file, consume, alembic, dupe_audit, sql):  # noqa: F811
-    """One consumer goes on through upgrade and downgrade; duplicates are prevented while the constraint is there."""
+def test_consumer_runs_through_upgrade_and_downgrade(broker, file, consume, alembic, dupe_audit, sql):  # noqa: F811
+    """A consumer keeps running through upgrade and downgrade, and prevents duplicates while the constraint exists."""
     topic = file.stem
     alembic("upgrade", "014")
     program = consume().started()
@@ -77,7 +77,7 @@ def test_through_the_whole_migration_and_back(broker, file, consume, alembic, du
     again = []
 
     def is_ready():
-        # An idle consumer looks at the table every few seconds; one that writes does within a second.
+        # An idle consumer checks the table every few seconds; one that writes checks it within a second.
         again.append(action(0))
         broker.produce(topic, again[-1:])
         return program.get("/readyz") == (200, "ok\n")
@@ -101,8 +101,8 @@ def test_through_the_whole_migration_and_back(broker, file, consume, alembic, du
     assert [(1, 1)] == [(line["read"], line["rejected"]) for line in replay.events("replayed")]
 
 
-def test_check_connects_to_nothing(dupe_audit, file, tmp_path, environment):
-    """A pipeline finds a mistake in a file before it deploys, and the line of it."""
+def test_check_option_connects_to_nothing(dupe_audit, file, tmp_path, environment):
+    """With --check, mistakes in the file are reported with their line, without any connection."""
     environment |= {"DATABASE_URL": "postgresql://nowhere.invalid/x", "HTTP_PORT": "0"}
     assert "agent_actions (correlation_id" in dupe_audit("consume", str(file), "--check").stdout
 
@@ -114,7 +114,7 @@ def test_check_connects_to_nothing(dupe_audit, file, tmp_path, environment):
     assert "HTTP_PORT is not set" in dupe_audit("consume", str(file), "--check", code=2).stderr
 
 
-def test_a_second_ctrl_c_is_not_needed(broker, file, consume, alembic):  # noqa: F811
+def test_ctrl_c_ends_an_idle_consumer(broker, file, consume, alembic):  # noqa: F811
     """Ctrl-C ends an idle consumer at once, with 130 and without a traceback."""
     alembic("upgrade", "014")
     program = consume().started()

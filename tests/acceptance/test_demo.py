@@ -1,4 +1,4 @@
-"""The demo keeps its promises, notices a broken one, and leaves nothing behind."""
+"""The demo keeps its promises, reports a broken one, and leaves nothing behind."""
 
 import contextlib
 import io
@@ -41,7 +41,7 @@ PROMISES = [
 ]
 SMALL = ["demo", "--rows", "5000", "--extras", "200"]
 
-#: the command, on a machine so slow that a writer's process is kept from its processor for longer than a lock keeps it
+#: the command with bounds for a slow machine, on which a writer may wait longer for a processor than for a lock
 PATIENT = (
     "from dupe_audit.cli import main; from dupe_audit.demo import ending, story; "
     f"ending.BOUND_MS, story.PATIENCE = 60_000, {PATIENCE}; main()"
@@ -50,7 +50,7 @@ PATIENT = (
 
 @pytest.fixture
 def scratch(monkeypatch) -> Iterator[Path]:
-    """A temporary directory that the server's account can reach; it has to be empty afterwards."""
+    """A temporary directory that the server's account can reach; it must be empty afterwards."""
     path = Path(tempfile.mkdtemp(prefix="demo-", dir="/tmp"))  # short enough for a socket's path
     path.chmod(0o755)
     monkeypatch.setenv("TMPDIR", str(path))
@@ -59,14 +59,14 @@ def scratch(monkeypatch) -> Iterator[Path]:
 
 
 def judged(page: str) -> dict[str, str]:
-    """Return the promises on a page, each with its mark."""
+    """Return the promises on a page with their marks."""
     marked = [line.strip() for line in page.splitlines() if line.strip()[:1] in ("✓", "✗")]
     return {promise: line[0] for line in marked for promise in PROMISES if promise in line}
 
 
 @pytest.fixture
-def tell(monkeypatch):
-    """Tell a small story in this process, with redeliveries every second; returns its outcome and its page."""
+def run_demo(monkeypatch):
+    """Run a small demo in this process, with frequent redeliveries; return its outcome and its page."""
     monkeypatch.setattr(writers, "CYCLE", 20)
     monkeypatch.setattr(story, "PATIENCE", PATIENCE)
 
@@ -79,7 +79,7 @@ def tell(monkeypatch):
 
 
 def test_demo_keeps_every_promise(scratch):
-    """The command ends with 0, lists every promise as kept and each writer's wait, in plain text off a terminal."""
+    """The command ends with 0 and lists every promise as kept, in plain text if the output is not a terminal."""
     environment = os.environ | {"PYTHONIOENCODING": "utf-8", "COLUMNS": "100"}
     command = [sys.executable, "-c", PATIENT, *SMALL]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
@@ -91,13 +91,13 @@ def test_demo_keeps_every_promise(scratch):
     assert list(scratch.iterdir()) == []
 
 
-@pytest.mark.parametrize(("longest", "is_kept"), [(0.9, True), (1.0, True), (1.1, False)])
-def test_the_slowest_writer_is_judged(longest, is_kept):
-    """The promise about waits is judged by the slowest writer, and says in which step it waited."""
+@pytest.mark.parametrize(("longest", "kept"), [(0.9, True), (1.0, True), (1.1, False)])
+def test_the_slowest_writer_is_judged(longest, kept):
+    """The promise about waits is judged by the slowest writer, and names the step in which it waited."""
     screen = Screen(Console(file=io.StringIO()))
     reports = [traffic.Report(kind="old", longest=0.1), traffic.Report(kind="new", longest=longest, longest_at=1.0)]
     ending._judge_waits(screen, reports)
-    assert [(PROMISES[-1], is_kept, f"{longest * 1000:,.0f} ms, in step 0")] == [
+    assert [(PROMISES[-1], kept, f"{longest * 1000:,.0f} ms, in step 0")] == [
         (promise.text, promise.kept, promise.measured) for promise in screen.promises
     ]
 
@@ -108,8 +108,8 @@ WAITED = (
 )
 
 
-def test_broken_promises_are_told_apart(monkeypatch, tell):
-    """An altered row, a lost row and a long lock break just the three promises they concern, and the demo is False."""
+def test_broken_promises_are_distinguished(monkeypatch, run_demo):
+    """A changed row, a lost row and a long lock break exactly the three promises they concern, and the demo fails."""
     undisturbed = Story.downgrade
 
     def sabotage(self: Story) -> None:
@@ -128,8 +128,8 @@ def test_broken_promises_are_told_apart(monkeypatch, tell):
         undisturbed(self)
 
     monkeypatch.setattr(Story, "downgrade", sabotage)
-    all_kept, page = tell()
-    assert not all_kept
+    kept, page = run_demo()
+    assert not kept
     assert {promise for promise, mark in judged(page).items() if mark == "✗"} == {
         "untouched rows are the same, byte for byte",
         "every row of the writers is as they left it",
@@ -138,8 +138,8 @@ def test_broken_promises_are_told_apart(monkeypatch, tell):
     assert "3 of 15 promises were NOT kept" in page
 
 
-def test_missing_constraint_is_noticed(monkeypatch, tell):
-    """Without the constraint the ten inserts, and the next duplicates, are seen to get through."""
+def test_missing_constraint_is_reported(monkeypatch, run_demo):
+    """Without the constraint, the demo reports that the ten inserts and the next duplicates get through."""
     undisturbed = Story.insert_at_once
 
     def sabotage(self: Story) -> None:
@@ -148,16 +148,16 @@ def test_missing_constraint_is_noticed(monkeypatch, tell):
         undisturbed(self)
 
     monkeypatch.setattr(Story, "insert_at_once", sabotage)
-    all_kept, page = tell()
-    assert not all_kept
+    kept, page = run_demo()
+    assert not kept
     assert {
         "one of ten identical inserts succeeds",
         "the constraint lets no duplicate in",
     } <= {promise for promise, mark in judged(page).items() if mark == "✗"}, page
 
 
-def test_failed_upgrade_ends_the_story(monkeypatch, tell):
-    """What stops the upgrade is a broken promise with its reason, and no step that builds on it is told."""
+def test_failed_upgrade_ends_the_demo(monkeypatch, run_demo):
+    """A failed upgrade is a broken promise with its reason, and no step that depends on it follows."""
     undisturbed = Story.upgrade
 
     def sabotage(self: Story) -> None:
@@ -167,8 +167,8 @@ def test_failed_upgrade_ends_the_story(monkeypatch, tell):
         undisturbed(self)
 
     monkeypatch.setattr(Story, "upgrade", sabotage)
-    all_kept, page = tell()
-    assert not all_kept
+    kept, page = run_demo()
+    assert not kept
     assert judged(page)["the upgrade succeeds during writes"] == "✗"
     assert "delete-trigger" in page
     assert "downgrade" not in page
@@ -186,7 +186,7 @@ CREATE EVENT TRIGGER sleep ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXE
 
 
 def test_ctrl_c_leaves_nothing(scratch):
-    """Ctrl-C in the middle stops the writers and the server, deletes its data, and ends with 130."""
+    """Ctrl-C in the middle stops the writers and the server, deletes the data, and ends with 130."""
     command = [sys.executable, "-m", "dupe_audit.cli", *SMALL]
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     with subprocess.Popen(
@@ -207,13 +207,13 @@ def test_ctrl_c_leaves_nothing(scratch):
             return None
 
         with wait_for(reached) as connection:
-            connection.execute(NEVER_BUILT)  # so that there is a middle for as long as it takes to get there
+            connection.execute(NEVER_BUILT)  # so that the demo cannot finish before Ctrl-C
         assert demonstration.stdout
         for line in demonstration.stdout:
             if "Start the writers" in line:
                 break
         os.killpg(demonstration.pid, signal.SIGINT)
-        # Reads to the end: every writer has inherited stderr, so this waits for all of them to be gone.
+        # Read to the end: every writer has inherited stderr, so this waits until all of them have ended.
         output = demonstration.stdout.read()
         killer.cancel()
     assert demonstration.returncode == 130, output
@@ -223,6 +223,6 @@ def test_ctrl_c_leaves_nothing(scratch):
 
 @pytest.mark.parametrize(("rows", "extras", "writers"), [(5000, 0, 4), (5000, 2501, 4), (5000, 200, 1)])
 def test_impossible_numbers_are_refused(rows, extras, writers):
-    """Extras that cannot be seeded, and a single writer, which cannot race, are refused before anything starts."""
+    """Impossible numbers of extras, and a single writer, which cannot race, are refused before anything starts."""
     with pytest.raises(WrongUsage):
         demo(rows=rows, extras=extras, writers=writers, console=Console(file=io.StringIO()))

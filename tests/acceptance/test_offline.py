@@ -37,7 +37,7 @@ def test_offline_script_can_be_run_again(alembic, psql, sql, agent_actions):
     assert [("enforced", 60)] == sql("SELECT state, archived FROM dupe_audit.run")
 
 
-def test_offline_script_goes_on_with_a_column_that_came_in_the_middle_h123(alembic, psql, sql, conn, agent_actions):
+def test_offline_script_continues_with_a_column_added_during_a_run_h123(alembic, psql, sql, conn, agent_actions):
     """The script completes a run that began before a column was added, and each restored row has the column."""
     columns = ("correlation_id", "action_name", "created_at")
     batches = cleanup(
@@ -94,7 +94,7 @@ ARCHIVE = 'divergent="archive")'
 
 @pytest.fixture
 def repointing(alembic, tmp_path):
-    """Print the SQL of the reference project, in which children follow the survivor; takes alembic's arguments."""
+    """Print the SQL of the reference project with references="repoint"; takes alembic's arguments."""
     shutil.copytree(ROOT / "alembic", tmp_path / "alembic")
     shutil.copy(ROOT / "alembic.ini", tmp_path)
     revision = tmp_path / "alembic" / "versions" / "015_unique_action.py"
@@ -163,7 +163,7 @@ HOSTILE = "o'Brien\"s %s :x {table} $tag$ \\\\ naïve"
 
 
 def test_offline_script_survives_hostile_names(alembic, psql, sql, tmp_path):
-    """Quotes, percent signs, colons, braces, dollar signs and backslashes in names reach the catalog as they are."""
+    """Quotes, percent signs, colons, braces, dollar signs and backslashes in names reach the catalog unchanged."""
     quoted = '"' + HOSTILE.replace('"', '""') + '"'
     sql(f"CREATE SCHEMA {quoted}; CREATE TABLE {quoted}.{quoted} (id int PRIMARY KEY, {quoted} int)")
     sql(f"INSERT INTO {quoted}.{quoted} VALUES (1, 7), (2, 7), (3, 8)")

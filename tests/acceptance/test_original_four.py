@@ -1,4 +1,4 @@
-"""The four tests of the original change, through the real writer on the real reference project."""
+"""The four tests of the original change, with the real writer on the reference project."""
 
 import threading
 import uuid
@@ -20,7 +20,7 @@ def event(at="2030-01-31T12:00:00.000001Z", correlation_id="6f1f8f2e-0000-4000-8
 
 @pytest.fixture
 def migrated(psycopg_connect):
-    """Make a writer of the reference project's table, after its migration."""
+    """Make a writer of the reference project's table after its migration."""
 
     def make():
         return Writer(psycopg_connect(autocommit=True), KEY, COLUMNS)
@@ -29,7 +29,7 @@ def migrated(psycopg_connect):
 
 
 def test_the_constraint_exists(migrated, sql):
-    """The migration leaves a valid unique constraint of that name over those columns."""
+    """The migration creates a valid unique constraint with the documented name and columns."""
     assert [(f"UNIQUE ({', '.join(KEY.columns)})", True)] == sql(
         "SELECT pg_get_constraintdef(con.oid), i.indisvalid FROM pg_constraint con"
         f" JOIN pg_index i ON i.indexrelid = con.conindid WHERE con.conname = '{NAME}'"
@@ -38,7 +38,7 @@ def test_the_constraint_exists(migrated, sql):
 
 
 def test_a_duplicate_is_prevented(migrated, sql):
-    """An event that is delivered twice is one row, and the second delivery is told which."""
+    """An event that is delivered twice is one row, and the second delivery gets that row's id."""
     writer = migrated()
     first, second = writer.write_one(event()), writer.write_one(event())
     assert ["inserted", "duplicate"] == [first.kind, second.kind]
@@ -47,7 +47,7 @@ def test_a_duplicate_is_prevented(migrated, sql):
 
 
 def test_ten_concurrent_inserts(migrated, sql):
-    """Ten consumers that write one event at the same moment make one row."""
+    """Ten consumers that write the same event at the same moment insert one row."""
     writers = [migrated() for _ in range(10)]
     barrier, done = threading.Barrier(10), []
 
@@ -66,7 +66,7 @@ def test_ten_concurrent_inserts(migrated, sql):
 
 
 def test_different_timestamps_are_different_events(migrated, sql):
-    """The same action a microsecond later is another row, and so is that of another correlation."""
+    """The same action a microsecond later, or with another correlation id, is another row."""
     outcomes = migrated().write(
         [event(), event(at="2030-01-31T12:00:00.000002Z"), event(correlation_id=str(uuid.UUID(int=2)))]
     )

@@ -1,4 +1,4 @@
-"""The writer is deployed first and stays: up and down again under running writers, nothing lost and nothing raised."""
+"""Upgrade and downgrade under running writers, which are deployed first: no event is lost, no error raised."""
 
 import random
 import threading
@@ -22,7 +22,7 @@ EXTRAS = (
 
 
 class Service(threading.Thread):
-    """A consumer at work: batches of new events, every tenth of them delivered again later."""
+    """A running consumer: it writes batches of new events, every tenth of which is redelivered later."""
 
     def __init__(self, writer: Writer, seed: int) -> None:
         super().__init__(daemon=True)
@@ -32,7 +32,7 @@ class Service(threading.Thread):
         self.kinds: Counter[str] = Counter()
 
     def batch(self) -> list[tuple]:
-        """Return a batch, with redeliveries."""
+        """Return a batch with redeliveries."""
         new = [
             (str(uuid.UUID(int=self.random.getrandbits(128))), "agent", "tool_call", "Read", "2030-01-31T12:00:00Z")
             for _ in range(18)
@@ -42,7 +42,7 @@ class Service(threading.Thread):
         return new + again
 
     def run(self) -> None:
-        """Write until told to stop, and remember what went wrong."""
+        """Write until asked to stop; keep the error, if any."""
         try:
             while not self.stopped.is_set():
                 self.kinds.update(outcome.kind for outcome in self.writer.write(self.batch()))
@@ -54,13 +54,13 @@ class Service(threading.Thread):
 
     @property
     def keys(self) -> set[str]:
-        """The correlation ids of all events so far; each event has its own."""
+        """The correlation ids of all events so far; no two events share one."""
         return {row[0] for row in self.produced}
 
 
 @pytest.fixture
 def services(agent_actions, psycopg_connect, monkeypatch):
-    """Two consumers at work on the table as it was before, which has duplicates."""
+    """Two running consumers on a table without the constraint, which has duplicates."""
     monkeypatch.setattr(delivery, "PROBE_EVERY", 0.1)
     running = [Service(Writer(psycopg_connect(autocommit=True), KEY, COLUMNS), seed) for seed in (1, 2)]
     for service in running:
@@ -72,7 +72,7 @@ def services(agent_actions, psycopg_connect, monkeypatch):
 
 
 def wait_for_mode(services, mode):
-    """Wait until every writer has this arbiter, and has written some batches with it."""
+    """Wait until every writer uses this arbiter and has written some batches with it."""
 
     def healthy():
         assert [None, None] == [service.error for service in services]
@@ -83,8 +83,8 @@ def wait_for_mode(services, mode):
     wait_for(lambda: healthy() and all(len(s.produced) >= mark for s, mark in zip(services, marks, strict=True)))
 
 
-def test_new_writer_first_then_up_down_and_up_again(services, alembic, dupe_audit, sql):
-    """Migration and rollback pass under running writers: each event is there, and the constraint named when valid."""
+def test_upgrade_and_downgrade_under_running_writers(services, alembic, dupe_audit, sql):
+    """Upgrade and downgrade under running writers lose no event; the writers name the constraint while it is valid."""
     wait_for_mode(services, "any")
     alembic("upgrade", "015")
     wait_for_mode(services, "named")

@@ -34,19 +34,19 @@ FROM generate_series(1, 2)
 
 @pytest.fixture
 def checksums(sql):
-    """Return both tables' rows as text, hashed."""
+    """Return the number of rows and a hash of all rows of both tables."""
     query = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM {} AS t"
     return lambda: [sql(query.format(table)) for table in (DECISIONS, INJECTIONS)]
 
 
 @pytest.fixture
 def seeded(sql) -> None:
-    """Twenty of forty decisions three times, half of those with an outcome in one copy; an injection for each row."""
+    """Forty decisions, twenty of them three times, half of those with an outcome; an injection for each row."""
     sql(SEED)
 
 
-def test_injections_follow_their_decision_and_go_back(alembic, dupe_audit, sql, seeded, checksums):
-    """Each injection comes to reference the copy that stays, copies of it become one, and all that can be undone."""
+def test_injections_follow_their_decision_and_return(alembic, dupe_audit, sql, seeded, checksums):
+    """Injections follow the copy that stays, their own copies become one row, and the downgrade restores everything."""
     before = checksums()
 
     alembic("upgrade", "head")
@@ -80,7 +80,7 @@ def test_injections_follow_their_decision_and_go_back(alembic, dupe_audit, sql, 
 
 
 def test_offline_script_does_the_same(alembic, psql, sql, seeded, checksums, dupe_audit):
-    """The printed SQL lets injections follow and makes one of their copies; on the way back every byte returns."""
+    """The printed SQL does the same as the upgrade, and the downgrade's SQL restores every byte."""
     before = checksums()
 
     up = psql(alembic("upgrade", "016:018", "--sql").stdout)
@@ -96,8 +96,8 @@ def test_offline_script_does_the_same(alembic, psql, sql, seeded, checksums, dup
     assert before == checksums()
 
 
-def test_empty_tables_are_enforced_and_left_again(alembic, dupe_audit, sql):
-    """A new database goes to the last revision and back, with nothing archived and nothing on standard output."""
+def test_empty_tables_are_upgraded_and_downgraded(alembic, dupe_audit, sql):
+    """Empty tables are upgraded and downgraded with nothing archived and nothing on standard output."""
     assert "" == alembic("upgrade", "head").stdout
     assert [("enforced", 0)] * 3 == sql("SELECT state, archived FROM dupe_audit.run")
     dupe_audit("verify")
@@ -109,8 +109,8 @@ def test_empty_tables_are_enforced_and_left_again(alembic, dupe_audit, sql):
     ("table", "change", "reached"),
     [(DECISIONS, "reasoning = 'another'", "016"), (INJECTIONS, "manifest_version = '2.1'", "017")],
 )
-def test_rows_that_differ_in_more_are_refused(alembic, sql, seeded, table, change, reached):
-    """Two rows of one key that are no copies stop the upgrade before one of them leaves the table."""
+def test_rows_with_different_data_are_refused(alembic, sql, seeded, table, change, reached):
+    """Two rows of one key with different data stop the upgrade before any row is archived."""
     decision = f"(SELECT max(id::text)::uuid FROM {table} WHERE correlation_id = md5('3')::uuid)"
     sql(f"UPDATE {table} SET {change} WHERE id = {decision}")
     before = sql(f"SELECT count(*) FROM {table}")
@@ -122,8 +122,8 @@ def test_rows_that_differ_in_more_are_refused(alembic, sql, seeded, table, chang
     assert [(reached,)] == sql("SELECT version_num FROM alembic_version")
 
 
-def test_outcome_decides_which_decision_stays(alembic, sql, seeded):
-    """A copy with an outcome stays, of two that contradict each other the worse one, and else the lesser id."""
+def test_decision_with_an_outcome_stays(alembic, sql, seeded):
+    """A copy with an outcome stays; of two contradictory ones the worse outcome; otherwise the lesser id."""
     sql(
         f"UPDATE {DECISIONS} SET actual_success = true, actual_quality_score = 0.9 "
         f"WHERE id = {DECISION.format(n=2, copy=1)}"
@@ -131,8 +131,8 @@ def test_outcome_decides_which_decision_stays(alembic, sql, seeded):
     alembic("upgrade", "017")
     stayed = dict(sql(f"SELECT routing_time_ms, id::text FROM {DECISIONS} WHERE routing_time_ms <= 4"))
     wanted = {
-        n: sql(f"SELECT {kept}::text")[0][0]
-        for n, kept in {
+        n: sql(f"SELECT {survivor}::text")[0][0]
+        for n, survivor in {
             1: f"least({', '.join(DECISION.format(n=1, copy=copy) for copy in (1, 2, 3))})",
             2: DECISION.format(n=2, copy=2),
             4: DECISION.format(n=4, copy=2),

@@ -1,4 +1,4 @@
-"""The reference project, traced as by the check: no strong lock is held while a table is scanned or indexed."""
+"""The reference project, traced as in the check: no strong lock is held while a table is scanned or indexed."""
 
 import logging
 from pathlib import Path
@@ -22,9 +22,9 @@ TABLES = (
 
 @pytest.fixture
 def step(database_url, sql, monkeypatch):
-    """Apply or undo one revision in this process, traced; return the trip."""
+    """Apply or revert one revision in this process, traced; return the trip."""
     monkeypatch.setenv("DATABASE_URL", database_url)
-    # The project's ini file would configure logging, and remove caplog's handler.
+    # The project's ini file would configure logging and remove caplog's handler.
     config = Config()
     config.set_main_option("script_location", str(ROOT / "alembic"))
 
@@ -55,8 +55,8 @@ def step(database_url, sql, monkeypatch):
     return run
 
 
-def test_the_directives_are_no_finding(step, sql, caplog):
-    """Up, down and up again over duplicates, each directive gets its locks at the first attempt without a finding."""
+def test_directives_cause_no_finding(step, sql, caplog):
+    """On a table with duplicates, up, down and up again, each directive gets its locks at once, without a finding."""
     caplog.set_level(logging.INFO, "alembic.dupe_audit")
     steps = [step("014")]
     sql(

@@ -1,4 +1,4 @@
-"""The view from a second terminal: during a real upgrade, on a pseudo terminal, and for scripts."""
+"""``dupe-audit watch`` during a real upgrade, on a pseudo terminal, and in scripts."""
 
 import json
 import os
@@ -35,7 +35,7 @@ TEXT = {"type": ["string", "null"]}
 
 
 def exactly(**properties):
-    """Return the schema of an object that has these properties and no other."""
+    """Return the schema of an object with these properties and no others."""
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
@@ -82,7 +82,7 @@ def large(sql):
 
 @pytest.fixture
 def beside(environment, launcher):
-    """Start a program of ours beside the test, its output read line by line; it is gone after the test."""
+    """Start a program beside the test, whose output is read line by line; it is killed after the test."""
     with ExitStack() as started:
 
         def start(module, *arguments):
@@ -94,7 +94,7 @@ def beside(environment, launcher):
 
 
 class Beside:
-    """A program, and the two ends of the pipes to which it writes."""
+    """A program and the pipes that read its output."""
 
     def __init__(self, launcher, module, arguments, environment):
         (out, stdout), (err, stderr) = os.pipe(), os.pipe()
@@ -103,7 +103,7 @@ class Beside:
             self.process = launcher.start(module, *arguments, cwd=ROOT, env=environment, stdout=into, stderr=errors)
 
     def until(self, word):
-        """Return the lines that it writes up to the first one with that word."""
+        """Return the lines that it writes, up to the first one that contains *word*."""
         lines = []
         for line in self.stdout:
             lines.append(line)
@@ -112,11 +112,11 @@ class Beside:
         raise AssertionError((lines, self.stderr.read()))
 
     def finish(self):
-        """Wait for its end; return its exit code and what it still wrote to both streams."""
+        """Wait for its end; return its exit code and the rest of its output and of its errors."""
         return self.process.wait(PATIENCE), self.stdout.read(), self.stderr.read()
 
     def end(self):
-        """End it, if it has not ended."""
+        """Kill it if it is still running."""
         self.process.kill()
         self.process.wait(PATIENCE)
         self.stdout.close()
@@ -149,7 +149,7 @@ FOR EACH ROW EXECUTE FUNCTION public.wait_at_the_gate()
 
 @pytest.fixture
 def gate(engine, sql):
-    """Let a cleanup commit so many batches, and wait with the next."""
+    """Let a cleanup commit this many batches, and block the next one."""
 
     def let_through(batches):
         if not sql("SELECT to_regclass('gate')")[0][0]:
@@ -161,8 +161,8 @@ def gate(engine, sql):
     return let_through
 
 
-def test_an_upgrade_is_followed_from_its_first_batch_to_its_end(beside, large, gate, psycopg_connect):
-    """Off a terminal each change is a line: figures that grow, the build with its blocker, the end; then it ends."""
+def test_an_upgrade_is_shown_from_first_batch_to_end(beside, large, gate, psycopg_connect):
+    """Without a terminal each change is a line: growing figures, the build's blocker, the end; then watch exits."""
     reader = psycopg_connect(application_name="report")
     reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT")
     watch = beside("dupe_audit.cli", "watch", "--until-done", "--interval", "0.2")
@@ -177,7 +177,7 @@ def test_an_upgrade_is_followed_from_its_first_batch_to_its_end(beside, large, g
     gate(1_000_000)
     lines += watch.until("waiting for old snapshots")
     held = f"waiting for pid {reader.info.backend_pid} (report, idle in transaction, open for "
-    # Besides the reader, whatever has a snapshot at that instant is counted, a look of ours among them.
+    # Besides the reader, any session with a snapshot at that instant is counted, such as watch itself.
     assert re.search(r"building the index \(waiting for old snapshots\); \d of \d transactions waited for; ", lines[-1])
     assert held in lines[-1]
     counted = [int(n.replace(",", "")) for n in re.findall(r"cleaning; ([\d,]+) of 12,000 extras", "".join(lines))]
@@ -191,15 +191,13 @@ def test_an_upgrade_is_followed_from_its_first_batch_to_its_end(beside, large, g
     assert "agent_actions: enforced by unique_action_per_correlation_timestamp; 12,000 rows archived\n" in output
     assert output.endswith("Nothing is running.\n")
     assert 0 == code
-    # Which database that is, and nothing else; no key value anywhere.
+    # Only the database is named; no key value appears anywhere.
     assert re.fullmatch(r"database \w+ on \S+ as \w+ \(PostgreSQL .*\)\n", errors)
     assert "2026-01-01" not in "".join(lines) + output
 
 
-def test_rows_that_somebody_locks_are_named_and_a_killed_upgrade_is_called_unfinished(
-    beside, agent_actions, psycopg_connect
-):
-    """Who has a row that the upgrade waits for is named; once it is killed, the run is unfinished and the code 1."""
+def test_row_lock_holder_is_named_and_a_killed_upgrade_is_unfinished(beside, agent_actions, psycopg_connect):
+    """The session that locks a row of the upgrade is named; a killed upgrade is unfinished, with exit code 1."""
     reader = psycopg_connect(application_name="report")
     reader.execute("SELECT FROM agent_actions FOR UPDATE")
     alembic = beside("alembic", "upgrade", "015")
@@ -216,11 +214,11 @@ def test_rows_that_somebody_locks_are_named_and_a_killed_upgrade_is_called_unfin
     assert 1 == code
 
 
-def test_the_proof_at_the_end_is_work_too(agent_actions, database_url, monkeypatch):
-    """While a directive verifies, no session holds the run lock, and yet the run is working and not unfinished."""
+def test_verifying_run_is_shown_as_working(agent_actions, database_url, monkeypatch):
+    """While a directive verifies, no session holds the run lock, but the run is shown as working, not unfinished."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     config, views = Config(), []
-    config.set_main_option("script_location", str(ROOT / "alembic"))  # its ini file would set up logging
+    config.set_main_option("script_location", str(ROOT / "alembic"))  # the ini file would set up logging
 
     def look_and_verify(*arguments, **options):
         with connect(database_url) as viewer:
@@ -236,8 +234,8 @@ def test_the_proof_at_the_end_is_work_too(agent_actions, database_url, monkeypat
     )
 
 
-def test_on_a_terminal_it_is_redrawn_until_ctrl_c(environment, unfinished):
-    """On a terminal the view is drawn again each second, and Ctrl-C ends it with 130, without a traceback."""
+def test_view_on_a_terminal_is_redrawn_until_ctrl_c(environment, unfinished):
+    """On a terminal the view is redrawn at each interval, and Ctrl-C ends it with 130 and without a traceback."""
     controller, terminal = pty.openpty()
     process = subprocess.Popen(
         [*WATCH, "--interval", "0.2"],
@@ -270,8 +268,8 @@ def test_on_a_terminal_it_is_redrawn_until_ctrl_c(environment, unfinished):
     assert "Error" not in page
 
 
-def test_once_gives_scripts_the_state(dupe_audit, alembic, unfinished):
-    """One look ends with 1 if a run is unfinished and with 0 once it is done; its JSON has the same form."""
+def test_once_reports_the_state_to_scripts(dupe_audit, alembic, unfinished):
+    """--once exits with 1 if a run is unfinished and with 0 otherwise; its JSON has the same form in both cases."""
     view = json.loads(dupe_audit("watch", "--once", "--format", "json", code=1).stdout)
     jsonschema.validate(view, VIEW)
     assert ([], [(1, True)]) == (
@@ -285,8 +283,8 @@ def test_once_gives_scripts_the_state(dupe_audit, alembic, unfinished):
     assert ([], [], "enforced") == (view["working"], view["stalled"], view["resting"][0]["run"]["state"])
 
 
-def test_it_says_why_it_cannot_look(dupe_audit):
-    """One look ends with 0 if nothing was ever cleaned, with 3 without a server; JSON without --once ends with 2."""
+def test_exit_codes_of_watch(dupe_audit):
+    """--once exits with 0 if nothing was ever cleaned, with 3 without a server; JSON without --once exits with 2."""
     assert "nothing was ever cleaned" in dupe_audit("watch", "--once").stdout
     nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
     assert "Cannot connect" in dupe_audit("watch", "--database-url", nowhere, code=3).stderr

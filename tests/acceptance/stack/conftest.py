@@ -1,4 +1,4 @@
-"""The stack's processes, for its tests."""
+"""Fixtures that start the stack's processes."""
 
 from stack import admin, app, cluster, services, start
 

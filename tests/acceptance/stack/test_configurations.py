@@ -1,4 +1,4 @@
-"""The configurations of the three consumers, against the tables that the revisions make."""
+"""The configurations of the three consumers, compared with the tables that the revisions create."""
 
 import json
 import re
@@ -31,35 +31,35 @@ JOIN pg_attribute a USING (attnum) WHERE conname = '{}' AND conrelid = '{}'::reg
 files = pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
 
 
-def test_there_are_three():
+def test_every_table_has_a_consumer():
     """Each table of the reference project has its consumer."""
     assert ["agent-actions", "manifest-injections", "routing-decisions"] == [file.stem for file in FILES]
 
 
-def test_columns_are_those_of_the_catalog(alembic, sql):
-    """Every column but a random id is mapped, with its type, and is asked of the event where NULL is not allowed."""
+def test_columns_match_the_catalog(alembic, sql):
+    """Every column except a random id is mapped with its type, and is required in the event if it is NOT NULL."""
     alembic("upgrade", "head")
     for file in FILES:
         config = read(file, ENVIRONMENT)
         key = config.table.key
         mapped = {column.name: column for column in config.columns}
-        there = {
+        catalog = {
             name: (type_, never_null, default) for name, type_, never_null, default in sql(CATALOG.format(key.table))
         }
 
-        assert {} == {n: c.type for n, c in mapped.items() if there[n][0] not in TYPES.get(c.type, {c.type})}
-        left_out = there.keys() - mapped.keys()
+        assert {} == {n: c.type for n, c in mapped.items() if catalog[n][0] not in TYPES.get(c.type, {c.type})}
+        left_out = catalog.keys() - mapped.keys()
         assert left_out <= {"id"}
-        assert all(there[name][2] for name in left_out)
-        assert [] == [name for name, c in mapped.items() if there[name][1] and not c.required and c.default is None]
-        assert [] == [name for name, c in mapped.items() if c.required and not there[name][1]]
+        assert all(catalog[name][2] for name in left_out)
+        assert [] == [name for name, c in mapped.items() if catalog[name][1] and not c.required and c.default is None]
+        assert [] == [name for name, c in mapped.items() if c.required and not catalog[name][1]]
         assert [(list(key.columns),)] == sql(CONSTRAINT.format(key.name, key.table))
         assert set(config.table.ignore) <= mapped.keys()
 
 
 @files
-def test_service_is_named_after_its_group(file):
-    """A configuration reads one topic, its dead letters go beside it, and nothing in it is a secret or a place."""
+def test_file_has_one_topic_and_no_addresses(file):
+    """A configuration reads one topic, has a dead-letter topic, and takes addresses from the environment."""
     config = read(file, ENVIRONMENT)
 
     assert 1 == len(config.kafka.topics)
@@ -70,7 +70,7 @@ def test_service_is_named_after_its_group(file):
 
 @pytest.fixture
 def deliver(psycopg_connect):
-    """Write an example event, perhaps changed, by a configuration's rules; returns its outcome."""
+    """Write an example event, with changes if given, by a configuration's rules; return its outcome."""
     connection = psycopg_connect(autocommit=True)
 
     def write(name, **changes):
@@ -83,8 +83,8 @@ def deliver(psycopg_connect):
     return write
 
 
-def test_examples_become_rows_and_no_copies_of_them_do(deliver):
-    """Each example event is a row, and the same moment in another zone and one digit more is still the same event."""
+def test_redelivered_examples_are_duplicates(deliver):
+    """Each example event is a row; the same instant in another time zone and with more digits is a duplicate."""
     names = ("agent-actions", "routing-decisions", "manifest-injections")
     assert ["inserted"] * 3 == [deliver(name).kind for name in names]
     assert ["duplicate"] * 3 == [deliver(name, timestamp="2026-01-31T13:00:00.1234564+01:00").kind for name in names]
@@ -93,8 +93,8 @@ def test_examples_become_rows_and_no_copies_of_them_do(deliver):
     assert ["inserted"] * 3 == [deliver(name, timestamp=later, **ids.get(name, {})).kind for name in names]
 
 
-def test_what_is_filled_in_later_makes_no_collision(deliver, sql):
-    """A decision whose outcome was filled in, and an injection that followed another decision, are still duplicates."""
+def test_columns_filled_in_later_make_no_collision(deliver, sql):
+    """A decision whose outcome was filled in later, and an injection that was repointed, are still duplicates."""
     deliver("routing-decisions")
     deliver("manifest-injections")
     other = deliver("routing-decisions", id=str(uuid.uuid4()), selected_agent="tester")
@@ -106,15 +106,15 @@ def test_what_is_filled_in_later_makes_no_collision(deliver, sql):
     assert "collision" == deliver("manifest-injections", manifest_version="2.1").kind
 
 
-def test_injection_before_its_decision_is_rejected_until_it_is_there(deliver):
-    """The foreign key names its SQLSTATE, and the same event is a row once the decision is one."""
+def test_injection_before_its_decision_is_rejected(deliver):
+    """An injection before its decision is rejected with the foreign key's SQLSTATE, and accepted once it exists."""
     assert "23503" == deliver("manifest-injections").sqlstate
     deliver("routing-decisions")
     assert "inserted" == deliver("manifest-injections").kind
 
 
-def test_table_has_the_last_word(deliver):
-    """A value that the table's checks and lengths refuse is rejected by name, and never cut to fit."""
+def test_invalid_values_are_rejected_by_the_table(deliver):
+    """A value that violates the table's checks or lengths is rejected with its SQLSTATE, and never truncated."""
     deliver("routing-decisions", timestamp="2026-01-01T00:00:00Z")
     for name, changes, sqlstate in (
         ("agent-actions", {"action_type": "thought"}, "23514"),
@@ -126,8 +126,8 @@ def test_table_has_the_last_word(deliver):
         assert (name, sqlstate) == (name, deliver(name, **changes).sqlstate)
 
 
-def test_the_how_to_works(sql, psycopg_connect, environment, tmp_path):
-    """Its table, its configuration, its event and its program fit together, and the event that comes again is none."""
+def test_examples_of_the_how_to_work(sql, psycopg_connect, environment, tmp_path):
+    """The how-to's table, configuration, event and program fit together, and a redelivered event is a duplicate."""
     page = (ROOT / "docs" / "howto" / "consumers.md").read_text()
     table, config, event, program = (
         re.search(rf"^```{language}\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)[1]
@@ -135,9 +135,11 @@ def test_the_how_to_works(sql, psycopg_connect, environment, tmp_path):
     )
     sql(table)
     (tmp_path / "orders.toml").write_text(config)
-    told = read(tmp_path / "orders.toml", {**ENVIRONMENT, "KAFKA_USER": "u", "KAFKA_PASSWORD": "p"})
-    row = Decoder(told.columns, told.events)(event.encode())
-    writer = Writer(psycopg_connect(autocommit=True), told.table.key, [column.name for column in told.columns])
+    config_file = read(tmp_path / "orders.toml", {**ENVIRONMENT, "KAFKA_USER": "u", "KAFKA_PASSWORD": "p"})
+    row = Decoder(config_file.columns, config_file.events)(event.encode())
+    writer = Writer(
+        psycopg_connect(autocommit=True), config_file.table.key, [column.name for column in config_file.columns]
+    )
 
     assert ["inserted", "duplicate"] == [writer.write_one(row).kind for _ in range(2)]
     with psycopg_connect() as connection:

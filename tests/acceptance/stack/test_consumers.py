@@ -1,4 +1,4 @@
-"""The stack's three consumers, with a broker, as their containers would run them."""
+"""The stack's three consumers with a broker, started as their containers would start them."""
 
 import contextlib
 import json
@@ -17,12 +17,12 @@ from kafka import Broker
 from stack import ACTION, BIN, CONSUMERS, DEPLOY, PASSWORDS, Started
 from waiting import PATIENCE, wait_for
 
-pytestmark = pytest.mark.min_pg(15)  # psql reads the environment (\getenv) since then; the stack's own is 17
+pytestmark = pytest.mark.min_pg(15)  # the first psql with \getenv, which the scripts use; the stack's own is 17
 
 
 @pytest.fixture
 def broker(tmp_path, services) -> Iterator[Broker]:
-    """A broker with the topics that the topics job makes; the test's own, because the names are the stack's."""
+    """A broker with the topics that the topics job creates, one per test because the names are fixed."""
     (script,) = services["topics"]["command"][2:]
     with Broker.start(tmp_path) as running:
         for topic in re.search(r"for topic in (.*); do", script)[1].split():
@@ -37,7 +37,7 @@ def event(name: str, **changes) -> dict:
 
 @pytest.fixture
 def start_consumers(start, broker):
-    """Start consumers, all three unless some are named; returns each with the port of its metrics."""
+    """Start the named consumers, or all three; return each with the port of its metrics."""
 
     def run(*names: str, **changes: str) -> dict[str, tuple[Started, int]]:
         running = {}
@@ -52,7 +52,7 @@ def start_consumers(start, broker):
 
 
 def page(port: int) -> str:
-    """Return a consumer's metrics as it serves them."""
+    """Return the text of a consumer's metrics."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
         return answer.read().decode()
 
@@ -64,9 +64,9 @@ def metric(port: int, name: str) -> float:
 
 
 def health(port: int) -> int:
-    """Run the image's health check; returns its exit code."""
-    told = (DEPLOY / "Dockerfile").read_text()
-    command = json.loads(re.search(r"HEALTHCHECK .*\n +CMD (\[.*\])$", told, flags=re.MULTILINE)[1])
+    """Run the image's health check; return its exit code."""
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    command = json.loads(re.search(r"HEALTHCHECK .*\n +CMD (\[.*\])$", dockerfile, flags=re.MULTILINE)[1])
     environment = {"PATH": f"{BIN}:{os.defpath}", "HTTP_PORT": str(port)}
     return subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=False).returncode
 
@@ -80,7 +80,7 @@ LATE = "22222222-2222-2222-2222-222222222222"
 
 @pytest.mark.slow
 def test_events_become_rows_once(start, admin, broker, start_consumers):
-    """Each event is a row once, one before its parent is replayed, metrics are those asked for, and a stop is clean."""
+    """Each event is one row, an early child is replayed, all metrics in use are exported, and a stop is clean."""
     start("migrate").ended(0)
     consumers = start_consumers()
     broker.produce("agent-actions", [event("agent-actions")] * 2 + [b"no JSON"])
@@ -94,7 +94,7 @@ def test_events_become_rows_once(start, admin, broker, start_consumers):
         wait_for(lambda port=port: metric(port, "duplicates_total") + metric(port, "in_batch_duplicates_total") == 1)
         wait_for(lambda port=port: metric(port, "ready"))
         assert (0, 1) == (health(port), metric(port, 'arbiter{mode="named"}'))
-        assert set() == asked() - set(re.findall(r"^# TYPE (\w+)", page(port), flags=re.MULTILINE))
+        assert set() == metrics_in_use() - set(re.findall(r"^# TYPE (\w+)", page(port), flags=re.MULTILINE))
     wait_for(lambda: [metric(port, "dlq_messages_total") for _, port in consumers.values()] == [1, 0, 1])
 
     broker.produce("agent-routing-decisions", [event("routing-decisions", id=LATE, selected_agent="tester")])
@@ -112,8 +112,8 @@ def test_events_become_rows_once(start, admin, broker, start_consumers):
         assert [] == [password for password in PASSWORDS.values() if password in printed]
 
 
-def asked() -> set[str]:
-    """Return the metrics of the alert rules and of the dashboard."""
+def metrics_in_use() -> set[str]:
+    """Return the metrics that the alert rules and the dashboard use."""
     files = [(DEPLOY / "monitoring" / name).read_text() for name in ("alerts.yml", "dashboard.json")]
     named = re.findall(r"dupe_audit_consumer_\w+", "".join(files))
     return {re.sub(r"_(bucket|sum|count)$", "", name) for name in named}
@@ -121,14 +121,14 @@ def asked() -> set[str]:
 
 @pytest.fixture
 def traffic(broker) -> Iterator[Callable[[], int]]:
-    """Send new actions, each twice, until the returned function is called; it returns how many they were."""
+    """Send new actions, each twice, until the returned function is called; that returns their number."""
     done, sent = threading.Event(), []
 
     def run():
         while not done.wait(0.05):
-            one = event("agent-actions", correlation_id=str(uuid.uuid4()))
-            broker.produce("agent-actions", [one, one])
-            sent.append(one)
+            action = event("agent-actions", correlation_id=str(uuid.uuid4()))
+            broker.produce("agent-actions", [action, action])
+            sent.append(action)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -143,14 +143,14 @@ def traffic(broker) -> Iterator[Callable[[], int]]:
 
 
 @pytest.mark.slow
-def test_constraint_comes_and_goes_under_a_running_consumer(start, admin, broker, start_consumers, traffic):
-    """Rolled out and back under events, the consumer names the constraint while it is there and loses no event."""
+def test_consumer_runs_through_rollout_and_rollback(start, admin, broker, start_consumers, traffic):
+    """During upgrade and downgrade the consumer loses no event, and names the constraint while it exists."""
     start("migrate", "alembic", "upgrade", "014").ended(0)
     admin(f"{ACTION} FROM generate_series(1, 300)")
     ((consumer, port),) = start_consumers("agent-consumer", ROLLOUT="true").values()
 
     def arbiter_is(mode):
-        with contextlib.suppress(OSError):  # it serves nothing before it has started
+        with contextlib.suppress(OSError):  # it serves no metrics before it has started
             return metric(port, f'arbiter{{mode="{mode}"}}')
 
     wait_for(lambda: arbiter_is("any") and metric(port, "inserted_total"))
@@ -159,14 +159,14 @@ def test_constraint_comes_and_goes_under_a_running_consumer(start, admin, broker
         wait_for(lambda mode=mode: arbiter_is(mode))
     sent = traffic()
 
-    wait_for(lambda: 2 * sent == sum(metric(port, f"{what}_total") for what in SETTLED))
+    wait_for(lambda: 2 * sent == sum(metric(port, f"{outcome}_total") for outcome in SETTLED))
     assert 0 == metric(port, "rejected_total")
-    # Those that came in before and after the constraint are among the rows, those that left for it are back.
+    # The rows include those inserted before and after the constraint, and those restored by the downgrade.
     assert [(1 + sent, 300 + metric(port, "inserted_total"))] == admin(
         "SELECT count(DISTINCT correlation_id), count(*) FROM agent_actions"
     )
     consumer.stopped()
 
 
-#: what becomes of an event that is written
+#: the outcomes of an event that is not rejected
 SETTLED = ("inserted", "duplicates", "in_batch_duplicates", "collisions")

@@ -1,4 +1,4 @@
-"""The stack's files say what Docker understands, and nothing that cannot be run; no container is started here."""
+"""The stack's files are valid for Docker and its commands exist; no container is started here."""
 
 import fnmatch
 import json
@@ -12,42 +12,45 @@ from stack import BIN, CONSUMERS, DEPLOY, PASSWORDS, ROOT, compose
 
 
 def test_passwords_have_to_be_set():
-    """Without passwords the stack does not start, and the message names each and the file it belongs in."""
-    said = compose("config", "--quiet", code=1).stderr
+    """Without passwords the stack does not start, and the message names each of them and the file to set it in."""
+    message = compose("config", "--quiet", code=1).stderr
 
-    assert set(PASSWORDS) == set(re.findall(r"variable (\w+) is missing a value: set it in deploy/\.env", said))
+    assert set(PASSWORDS) == set(re.findall(r"variable (\w+) is missing a value: set it in deploy/\.env", message))
 
 
 def test_every_variable_is_in_the_example():
-    """The example names every variable of the stack and no other, those with a default as comments, and no password."""
-    told = compose("--profile", "*", "config", "--variables").stdout.splitlines()[1:]
-    defaults = {words[0]: words[2] if len(words) > 2 else None for words in map(str.split, told)}
+    """The example has exactly the stack's variables, those with a default as comments, and contains no password."""
+    variables = compose("--profile", "*", "config", "--variables").stdout.splitlines()[1:]
+    defaults = {words[0]: words[2] if len(words) > 2 else None for words in map(str.split, variables)}
     example = re.findall(r"^(#?)(\w+)=(.*)$", (DEPLOY / ".env.example").read_text(), flags=re.MULTILINE)
 
     assert defaults == {name: value or None for _, name, value in example}
     assert {name for comment, name, _ in example if not comment} == set(PASSWORDS)
 
 
-def test_no_password_is_written_down():
-    """Every password comes from a variable, and none stands in a URL or in a command line."""
+def test_no_file_contains_a_password():
+    """Every password comes from a variable, and no URL and no command line contains one."""
     stack = compose("config", "--no-interpolate", "--format", "json", **PASSWORDS).stdout
     services = json.loads(stack)["services"]
-    given = {
+    passwords = {
         name: value
         for service in services.values()
         for name, value in service.get("environment", {}).items()
         if "PASS" in name
     }
 
-    assert {*PASSWORDS, "PGPASSWORD"} == set(given)
-    assert [] == [value for value in given.values() if not re.fullmatch(r"\$\{\w+_PASSWORD:\?.*\}", value)]
+    assert {*PASSWORDS, "PGPASSWORD"} == set(passwords)
+    assert [] == [value for value in passwords.values() if not re.fullmatch(r"\$\{\w+_PASSWORD:\?.*\}", value)]
     assert [] == re.findall(r"://\w+:\w*@", stack)
 
 
 def test_services_start_in_the_right_order(services):
-    """Consumers wait for the topics and for a migration that was proven, both of those for a server that answers."""
+    """Consumers wait for the topics job and the migration to succeed, and both jobs for a healthy server."""
     waits = {
-        name: {other: how["condition"].removeprefix("service_") for other, how in service.get("depends_on", {}).items()}
+        name: {
+            other: dependency["condition"].removeprefix("service_")
+            for other, dependency in service.get("depends_on", {}).items()
+        }
         for name, service in services.items()
     }
     servers = {"postgres": "healthy", "kafka": "healthy"}
@@ -62,12 +65,12 @@ def test_services_start_in_the_right_order(services):
         **dict.fromkeys(CONSUMERS, servers | jobs),
     } == waits
     assert [] == [name for name in servers if not services[name]["healthcheck"].get("test")]
-    # Compose waits for a job's last exit, which a job that restarts does not have.
+    # Compose waits for a job's final exit, which a job that restarts never reaches.
     assert {"no"} == {services[name]["restart"] for name in jobs}
 
 
 def test_every_service_is_bounded(services):
-    """Each service has limits, a bounded log and a restart policy, and is reached from this machine alone."""
+    """Each service has limits, a bounded log and a restart policy, and publishes its ports on localhost only."""
     for name, service in services.items():
         assert {"cpus", "memory"} == set(service["deploy"]["resources"]["limits"]), name
         assert {"max-size", "max-file"} == set(service["logging"]["options"]), name
@@ -76,22 +79,22 @@ def test_every_service_is_bounded(services):
         assert name in {"topics", "prometheus"} or service["stop_grace_period"]
 
 
-def test_consumers_are_what_they_are_called(services):
-    """Each consumer runs a command that exists on a file whose group is its name and whose variables are set."""
+def test_consumers_have_a_command_and_a_file(services):
+    """Each consumer executes an existing command with a file whose group is its name and whose variables are set."""
     for name, file in CONSUMERS.items():
         program, *arguments = services[name]["command"]
         assert "dupe-audit" == program
         with main.make_context(program, list(arguments)) as context:
             assert "consume" == main.resolve_command(context, [*context._protected_args, *context.args])[0]
         assert f"consumers/{file}.toml" == arguments[1]
-        asked = set(re.findall(r"\$\{(\w+)\}", (DEPLOY / arguments[1]).read_text()))
+        used = set(re.findall(r"\$\{(\w+)\}", (DEPLOY / arguments[1]).read_text()))
         of_the_image = set(re.findall(r"^ +(\w+)=", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE))
-        assert set() == asked - of_the_image - services[name]["environment"].keys()
+        assert set() == used - of_the_image - services[name]["environment"].keys()
         assert name == tomllib.loads((DEPLOY / arguments[1]).read_text())["kafka"]["group"]
 
 
-def test_topics_are_those_of_the_consumers(services):
-    """The topics job makes what the consumers read and where their dead letters go."""
+def test_topics_job_creates_the_consumers_topics(services):
+    """The topics job creates the topics that the consumers read and their dead-letter topics."""
     (script,) = services["topics"]["command"][2:]
     made = set(shlex.split(re.search(r"for topic in (.*); do", script)[1]))
     files = [tomllib.loads((DEPLOY / "consumers" / f"{name}.toml").read_text()) for name in CONSUMERS.values()]
@@ -101,33 +104,37 @@ def test_topics_are_those_of_the_consumers(services):
 
 
 def test_dockerfile_passes_hadolint():
-    """The linter of Dockerfiles finds nothing in ours."""
+    """The linter hadolint reports nothing for the Dockerfile."""
     done = subprocess.run([BIN / "hadolint", DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False)
     assert (0, "") == (done.returncode, done.stdout)
 
 
 def copied() -> list[str]:
-    """Return what the Dockerfile copies from the repository."""
+    """Return the paths that the Dockerfile copies from the repository."""
     lines = re.findall(r"^COPY (?!--from)(.*)$", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE)
     return [source for line in lines for source in line.split()[:-1]]
 
 
-def test_image_has_what_it_copies_and_nothing_else():
-    """Each source of a COPY exists and gets past the list of what Docker may see; a secret beside them does not."""
+def test_image_can_copy_its_sources_and_no_secrets():
+    """Every source of a COPY exists and is allowed by .dockerignore, and secrets next to them are not."""
     lines = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
-    seen = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    patterns = [line.removeprefix("!") for line in lines if line.startswith("!")]
 
     assert "*" in lines
-    assert sorted(set(copied())) == sorted(seen)
+    assert sorted(set(copied())) == sorted(patterns)
     assert [] == [source for source in copied() if not (ROOT / source).exists()]
-    assert [] == [one for one in ("deploy/.env", ".env", ".git") if any(fnmatch.fnmatch(one, each) for each in seen)]
+    assert [] == [
+        secret
+        for secret in ("deploy/.env", ".env", ".git")
+        if any(fnmatch.fnmatch(secret, pattern) for pattern in patterns)
+    ]
 
 
-def test_image_runs_as_nobody_in_particular(services):
-    """The image ends as an account whose number is not root's, and its port is the one that the stack publishes."""
+def test_image_does_not_run_as_root(services):
+    """The image runs as a numeric account that is not root, and exposes the port that the stack publishes."""
     text = (DEPLOY / "Dockerfile").read_text()
 
     assert ["10001:10001"] == re.findall(r"^USER (.*)$", text, flags=re.MULTILINE)
     (port,) = re.findall(r"^EXPOSE (\d+)$", text, flags=re.MULTILINE)
     assert f"HTTP_PORT={port}" in text
-    assert {int(port)} == {each["target"] for name in CONSUMERS for each in services[name]["ports"]}
+    assert {int(port)} == {port["target"] for name in CONSUMERS for port in services[name]["ports"]}

@@ -1,4 +1,4 @@
-"""The stack's migrate job: deploy/migrate as its container would run it."""
+"""The stack's migrate job: deploy/migrate, started as its container would start it."""
 
 import psycopg
 import pytest
@@ -6,23 +6,23 @@ import pytest
 from dupe_audit.embedded import Server
 from stack import ACTION, DECISION, PASSWORDS
 
-pytestmark = pytest.mark.min_pg(15)  # psql reads the environment (\getenv) since then; the stack's own is 17
+pytestmark = pytest.mark.min_pg(15)  # the first psql with \getenv, which the scripts use; the stack's own is 17
 
 
-def test_new_database_is_proven(start, admin, cluster):
-    """On a new database the job goes on after preflight's findings, leaves the consumers their part, and runs again."""
-    said = start("migrate").ended(0)
-    assert 3 == said.count("table-missing"), said
+def test_new_database_is_migrated(start, admin, cluster):
+    """On a new database the job continues despite preflight's findings, grants INSERT, and can be repeated."""
+    output = start("migrate").ended(0)
+    assert 3 == output.count("table-missing"), output
     assert [("018", "migrator")] == admin(
         "SELECT version_num, tableowner FROM alembic_version, pg_tables WHERE tablename = 'agent_actions'"
     )
 
-    may_add_rows_and_nothing_else(cluster)
+    check_privileges_of_the_consumers(cluster)
     assert "No pending revision" in start("migrate").ended(0)
 
 
-def may_add_rows_and_nothing_else(cluster: Server) -> None:
-    """Try what the consumers' role may do and what not, its ledger and its password included."""
+def check_privileges_of_the_consumers(cluster: Server) -> None:
+    """Check that the consumers' role may insert rows, but not change them, read the ledger or log in as migrator."""
     conninfo = f"host={cluster._home} port=5432 dbname=agents user=writer"
     with psycopg.connect(conninfo, password=PASSWORDS["WRITER_PASSWORD"], autocommit=True) as writer:
         assert 1 == writer.execute(ACTION).rowcount
@@ -38,8 +38,8 @@ def may_add_rows_and_nothing_else(cluster: Server) -> None:
         psycopg.connect(conninfo, password=PASSWORDS["MIGRATOR_PASSWORD"], connect_timeout=5)
 
 
-def test_cleans_or_says_why_not(start, admin):
-    """Duplicates do not stop the job, divergent ones do with Alembic's exit code, and without them it goes on."""
+def test_job_cleans_or_reports_divergent_duplicates(start, admin):
+    """Exact duplicates do not stop the job; divergent ones do, with Alembic's exit code, until they are removed."""
     start("migrate", "alembic", "upgrade", "014").ended(0)
     admin(f"{ACTION} FROM generate_series(1, 3)")
     assert "2 extras to archive" in start("migrate").ended(0)
@@ -56,9 +56,9 @@ def test_cleans_or_says_why_not(start, admin):
     start("migrate").ended(0)
 
 
-def test_stops_without_a_server(start):
-    """Where nothing can be reached, the job ends with preflight's exit code and does not try the upgrade."""
-    said = start("migrate", DATABASE_URL="postgresql://migrator@localhost:1/agents").ended(3)
+def test_job_stops_without_a_server(start):
+    """If the server cannot be reached, the job ends with preflight's exit code and does not try the upgrade."""
+    output = start("migrate", DATABASE_URL="postgresql://migrator@localhost:1/agents").ended(3)
 
-    assert 1 == said.count("Cannot connect")
-    assert PASSWORDS["MIGRATOR_PASSWORD"] not in said
+    assert 1 == output.count("Cannot connect")
+    assert PASSWORDS["MIGRATOR_PASSWORD"] not in output

@@ -1,4 +1,4 @@
-"""Alert rules and dashboard ask for metrics and labels that the consumer has, and say it in PromQL."""
+"""Alert rules and dashboard are valid PromQL and use metrics and labels that the consumer exports."""
 
 import json
 import re
@@ -15,24 +15,24 @@ RULES = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"][0]["ru
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
 PREFIX = "dupe_audit_consumer_"
 
-#: what Prometheus itself knows of a target
+#: metrics that Prometheus itself adds to a target
 OF_THE_SCRAPE = {"up": set()}
 TARGET = {"job", "instance"}
 
 
 def documented() -> dict[str, set[str]]:
-    """Return the consumer's metrics with their labels, a histogram by its three series."""
+    """Return the documented metrics with their labels; a histogram is three series."""
     page = (ROOT / "docs" / "reference" / "consumer-metrics.md").read_text()
-    found = {}
+    metrics = {}
     for name, kind, labels in re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \|", page, flags=re.MULTILINE):
         for suffix in ("_bucket", "_sum", "_count") if kind == "histogram" else ("",):
-            known = set(re.findall(r"`(\w+)`", labels))
-            found[f"{PREFIX}{name}{suffix}"] = known | ({"le"} if suffix == "_bucket" else set())
-    return found
+            names = set(re.findall(r"`(\w+)`", labels))
+            metrics[f"{PREFIX}{name}{suffix}"] = names | ({"le"} if suffix == "_bucket" else set())
+    return metrics
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Yield each expression, with the name of what asks it."""
+    """Yield the name of each alert rule or panel with its expression."""
     for rule in RULES:
         yield rule["alert"], rule["expr"]
     for panel in DASHBOARD["panels"]:
@@ -41,7 +41,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 def parts(node) -> Iterator:
-    """Yield an expression and all that it is made of."""
+    """Yield an expression and all its parts."""
     yield node
     for name in ("lhs", "rhs", "expr", "vector_selector", "param"):
         part = getattr(node, name, None)
@@ -52,44 +52,44 @@ def parts(node) -> Iterator:
 
 
 @pytest.mark.parametrize(("asks", "expression"), list(expressions()), ids=lambda text: text[:40])
-def test_expression_asks_for_what_is_there(asks, expression):
-    """An expression is PromQL, and each metric and each label in it exists."""
-    known = documented() | OF_THE_SCRAPE
-    selectors = [one for one in parts(promql_parser.parse(expression)) if type(one) is promql_parser.VectorSelector]
+def test_expression_uses_existing_metrics(asks, expression):
+    """Each expression is valid PromQL, and every metric and label in it exists."""
+    metrics = documented() | OF_THE_SCRAPE
+    selectors = [node for node in parts(promql_parser.parse(expression)) if type(node) is promql_parser.VectorSelector]
 
     assert selectors
-    assert set() == {one.name for one in selectors} - known.keys()
-    labels = TARGET.union(*(known[one.name] for one in selectors))
-    for one in selectors:
-        assert set() == {matcher.name for matcher in one.matchers.matchers} - known[one.name] - TARGET
+    assert set() == {selector.name for selector in selectors} - metrics.keys()
+    labels = TARGET.union(*(metrics[selector.name] for selector in selectors))
+    for selector in selectors:
+        assert set() == {matcher.name for matcher in selector.matchers.matchers} - metrics[selector.name] - TARGET
     grouped = {name for names in re.findall(r"\b(?:by|on) \(([\w, ]+)\)", expression) for name in names.split(", ")}
     assert set() == grouped - labels
 
 
-def test_legends_and_summaries_name_labels_that_are_there():
-    """What is filled in for a reader is a label of the metrics that were asked for."""
-    known = set().union(TARGET, *documented().values())
-    told = [rule["annotations"]["summary"] for rule in RULES]
-    told += [target["legendFormat"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
-    assert set() == set(re.findall(r"\{\{ *(?:\$labels\.)?(\w+)", "".join(told))) - known
+def test_legends_and_summaries_use_existing_labels():
+    """Placeholders in legends and summaries are labels of documented metrics."""
+    labels = set().union(TARGET, *documented().values())
+    texts = [rule["annotations"]["summary"] for rule in RULES]
+    texts += [target["legendFormat"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    assert set() == set(re.findall(r"\{\{ *(?:\$labels\.)?(\w+)", "".join(texts))) - labels
 
 
 def test_every_alert_is_explained():
-    """The how-to has a section for each alert and for no other, and each alert says how bad it is."""
+    """The how-to has exactly one section per alert, and each alert has a severity."""
     page = (ROOT / "docs" / "howto" / "monitoring.md").read_text()
     assert [rule["alert"] for rule in RULES] == re.findall(r"^### (DupeAudit\w+)$", page, flags=re.MULTILINE)
     assert {"critical", "warning"} == {rule["labels"]["severity"] for rule in RULES}
 
 
 def test_prometheus_scrapes_the_consumers_of_the_stack():
-    """The stack's Prometheus reads these rules and asks the three consumers under the job that the rules name."""
-    told = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
-    (job,) = told["scrape_configs"]
+    """The stack's Prometheus loads these rules and scrapes the three consumers under the job that the rules name."""
+    config = yaml.safe_load((MONITORING / "prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
     stack = (ROOT / "deploy" / "compose.yaml").read_text()
 
-    assert ["alerts.yml"] == told["rule_files"]
+    assert ["alerts.yml"] == config["rule_files"]
     assert {f'up{{job="{job["job_name"]}"}}'} == {
-        one for rule in RULES for one in re.findall(r"\bup\{.*?\}", rule["expr"])
+        expression for rule in RULES for expression in re.findall(r"\bup\{.*?\}", rule["expr"])
     }
     services = [target.removesuffix(":9464") for target in job["static_configs"][0]["targets"]]
     assert services == re.findall(r"^  ([\w-]+-consumer):$", stack, flags=re.MULTILINE)

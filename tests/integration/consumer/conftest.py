@@ -1,4 +1,4 @@
-"""Brokers and consumers, which other suites share."""
+"""Brokers and consumers, shared with other suites."""
 
 import socketserver
 
@@ -12,11 +12,13 @@ from kafka import broker, consume, consumer_file, inside, mock, url  # noqa: F40
 
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the pauses of a consumer in a thread of this process; no test is about their length."""
+    """Shorten the pauses of a consumer in this process; no test is about their length."""
     monkeypatch.setattr(loop, "FIRST_PAUSE", 0.02)
     monkeypatch.setattr(loop, "LONGEST_PAUSE", 0.2)
     monkeypatch.setattr(source, "COMMIT_EVERY", 0.05)
-    monkeypatch.setattr(socketserver.BaseServer.serve_forever, "__defaults__", (0.02,))  # seconds until it can stop
+    monkeypatch.setattr(
+        socketserver.BaseServer.serve_forever, "__defaults__", (0.02,)
+    )  # seconds; it can stop only between two polls
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The broker refuses, is down, or throws the member out: errors on demand, from librdkafka's mock cluster."""
+"""The broker returns errors, is down, or removes the member: librdkafka's mock cluster does so on demand."""
 
 import pytest
 from confluent_kafka import KafkaError
@@ -10,13 +10,13 @@ from waiting import wait_for
 COUNT = "SELECT count(*), count(DISTINCT (trace, name, at)) FROM events"
 OFFSET_COMMIT, LEAVE_GROUP = 8, 13  # of Kafka's protocol
 
-#: settings with which whatever waits for an answer of the broker waits much longer than the test does for the end
+#: a timeout for the broker's replies that is much longer than the test waits for the process to end
 ENDLESS = '"socket.timeout.ms" = 300000'
 
 
 @pytest.fixture
 def topic(mock, sql) -> str:
-    """A topic with one for its dead letters, and the table."""
+    """A topic with its dead-letter topic, and the table."""
     sql(EVENTS + UNIQUE)
     name = mock.topic(2)
     mock.topic(1, f"{name}-dlq")
@@ -24,9 +24,9 @@ def topic(mock, sql) -> str:
 
 
 @pytest.mark.parametrize("code", ["REBALANCE_IN_PROGRESS", "ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID"])
-def test_a_refused_commit_is_committed_later(mock, topic, consumer_file, inside, sql, code):
-    """Offsets that the broker refuses are counted, and committed later, also where no more events come."""
-    # A member that joins again waits until the mock has missed it under its old id.
+def test_refused_offsets_are_committed_later(mock, topic, consumer_file, inside, sql, code):
+    """Offsets that the broker refuses to commit are counted and committed later, even if no more events arrive."""
+    # A member that rejoins waits until the mock has timed out its old id.
     member = inside(consumer_file(mock, topic, session_timeout=1000)).started()
     mock.fail(OFFSET_COMMIT, getattr(KafkaError, code))
     mock.produce(topic, [event(n) for n in range(50)])
@@ -38,7 +38,7 @@ def test_a_refused_commit_is_committed_later(mock, topic, consumer_file, inside,
     assert [(50, 50)] == sql(COUNT)
 
 
-def test_the_broker_is_down_for_a_while(mock, topic, consumer_file, inside, sql, monkeypatch):
+def test_consumer_continues_after_the_broker_was_down(mock, topic, consumer_file, inside, sql, monkeypatch):
     """While the broker is down the consumer stays alive; afterwards it continues by itself."""
     polls, poll = [], Source.poll
     monkeypatch.setattr(Source, "poll", lambda *arguments: polls.append(1) or poll(*arguments))
@@ -57,8 +57,8 @@ def test_the_broker_is_down_for_a_while(mock, topic, consumer_file, inside, sql,
     assert [(20, 20)] == sql(COUNT)
 
 
-def test_dead_letters_that_cannot_be_delivered_stop_it(mock, topic, consumer_file, inside, sql):
-    """Where dead letters cannot be delivered the consumer stops with 3 and commits nothing; it never drops one."""
+def test_undeliverable_dead_letters_stop_the_consumer(mock, topic, consumer_file, inside, sql):
+    """If a dead letter cannot be delivered, the consumer stops with 3 and commits nothing, so none is lost."""
     mock.topic_error(f"{topic}-dlq", KafkaError.TOPIC_AUTHORIZATION_FAILED)
     mock.produce(topic, [event(1), b"x"], partition=0)
     more = '[dlq]\ntimeout = "1s"\nattempts = 2'
@@ -71,12 +71,12 @@ def test_dead_letters_that_cannot_be_delivered_stop_it(mock, topic, consumer_fil
     # The mock lets nobody into a group until it has missed the member that was in it, so this is another group.
     member = inside(consumer_file(mock, topic, more=more, group="again"))
     member.wait(lambda: mock.committed(f"again-{topic}", topic) == 2)
-    assert [b"x"] == [one.value() for one in mock.read(f"{topic}-dlq", 1)]
+    assert [b"x"] == [message.value() for message in mock.read(f"{topic}-dlq", 1)]
     assert [(1, 1)] == sql(COUNT)
 
 
-def test_a_dead_letter_is_sent_again(mock, topic, consumer_file, inside):
-    """A delivery that fails for a moment is tried again, and the offsets wait for it."""
+def test_dead_letter_is_sent_again(mock, topic, consumer_file, inside):
+    """A dead letter whose delivery fails is sent again, and its offset is committed only after that."""
     mock.topic_error(f"{topic}-dlq", KafkaError.TOPIC_AUTHORIZATION_FAILED)
     member = inside(consumer_file(mock, topic, more='[dlq]\ntimeout = "1s"\nattempts = 20')).started()
     mock.produce(topic, [b"x"])
@@ -85,13 +85,13 @@ def test_a_dead_letter_is_sent_again(mock, topic, consumer_file, inside):
     mock.topic_error(f"{topic}-dlq", 0)
     member.wait(lambda: mock.committed(f"g-{topic}", topic) == 1)
 
-    assert [b"x"] == [one.value() for one in mock.read(f"{topic}-dlq", 1)]
+    assert [b"x"] == [message.value() for message in mock.read(f"{topic}-dlq", 1)]
 
 
-def test_a_batch_that_takes_longer_than_the_poll_interval(
+def test_batch_that_takes_longer_than_the_poll_interval(
     mock, topic, consumer_file, inside, sql, psycopg_connect, waiting_for_locks
 ):
-    """A member that was thrown out for not polling joins again, and the batch that it could not commit comes again."""
+    """A member that was removed for not polling rejoins, and the batch that it could not commit is redelivered."""
     file = consumer_file(
         mock,
         topic,
@@ -112,33 +112,33 @@ def test_a_batch_that_takes_longer_than_the_poll_interval(
     assert [(10, 10)] == sql(COUNT)
 
 
-def test_missing_permission_stops_it(mock, topic, consumer_file, inside):
-    """A topic that may not be read ends the consumer with 3 and says so."""
+def test_missing_permission_stops_the_consumer(mock, topic, consumer_file, inside):
+    """If the topic may not be read, the consumer ends with 3 and a message that says so."""
     mock.topic_error(topic, KafkaError.TOPIC_AUTHORIZATION_FAILED)
     assert "Allow this user" in inside(consumer_file(mock, topic)).ended(3)
 
 
 def test_start_error(mock, topic, consumer_file, inside):
-    """With start = "error" a group without offsets stops with 3 instead of passing over events."""
+    """With start = "error", a group without offsets stops with 3 instead of skipping events."""
     mock.produce(topic, [event(1)])
     assert "kafka.start" in inside(consumer_file(mock, topic, kafka='start = "error"')).ended(3)
 
 
 def test_start_latest(mock, topic, consumer_file, inside, sql):
-    """With start = "latest" a new group passes over what is there, and takes what comes."""
+    """With start = "latest", a new group skips existing events and reads new ones."""
     mock.produce(topic, [event(1)])
     member = inside(consumer_file(mock, topic, kafka='start = "latest"')).started()
 
-    def came() -> bool:
-        mock.produce(topic, [event(2)])  # more than once: what is sent before it has found the end is passed over, too
+    def is_inserted() -> bool:
+        mock.produce(topic, [event(2)])  # repeatedly, because events sent before it has found the end are skipped too
         return member.metric("inserted_total") == 1
 
-    member.wait(came)
+    member.wait(is_inserted)
     assert [(1, 1)] == sql(COUNT)
 
 
-def test_a_setting_that_librdkafka_does_not_know(mock, topic, consumer_file, consume):
-    """A setting that librdkafka refuses is wrong usage, and its value is not repeated."""
+def test_setting_that_librdkafka_refuses(mock, topic, consumer_file, consume):
+    """A setting that librdkafka refuses is wrong usage, and the message does not contain its value."""
     file = consumer_file(mock, topic)
     file.write_text(file.read_text().replace("[http]", '"security.protocol" = "SECRET"\n[http]'))
     error = consume(file).ended(2)
@@ -146,8 +146,8 @@ def test_a_setting_that_librdkafka_does_not_know(mock, topic, consumer_file, con
     assert "SECRET" not in error
 
 
-def test_a_static_member_comes_back_to_its_partitions(mock, topic, consumer_file, inside):
-    """A member with a name of its own works, and again after a restart, without a rebalance for others."""
+def test_static_member_gets_its_partitions_again(mock, topic, consumer_file, inside):
+    """A static member gets its partitions again after a restart."""
     file = consumer_file(mock, topic, kafka='instance_id = "one"', session_timeout=1000)
     for done in (1, 2):
         mock.produce(topic, [event(done)])
@@ -156,8 +156,8 @@ def test_a_static_member_comes_back_to_its_partitions(mock, topic, consumer_file
         member.stop()
 
 
-def test_a_port_that_is_taken(mock, topic, consumer_file, inside):
-    """A port that somebody else has is wrong usage, which names the setting."""
+def test_port_that_is_in_use(mock, topic, consumer_file, inside):
+    """A port that is in use is wrong usage, and the message names the setting."""
     first = inside(consumer_file(mock, topic)).started()
     port = first.events("started")[0]["http"].rpartition(":")[2]
     file = consumer_file(mock, topic)
@@ -165,8 +165,8 @@ def test_a_port_that_is_taken(mock, topic, consumer_file, inside):
     assert "another [http] port" in inside(file).ended(2)
 
 
-def test_a_signal_while_the_broker_is_down(mock, topic, consumer_file, consume):
-    """Without a broker to leave the group at, a signal still ends the process in time for whoever stops it."""
+def test_signal_while_the_broker_is_down(mock, topic, consumer_file, consume):
+    """While the broker is down, a signal still ends the process in time, although it cannot leave its group."""
     program = consume(consumer_file(mock, topic, librdkafka=ENDLESS)).started()
     mock.produce(topic, [event(n) for n in range(10)])
     program.wait(lambda: mock.committed(f"g-{topic}", topic) == 10)
@@ -176,8 +176,8 @@ def test_a_signal_while_the_broker_is_down(mock, topic, consumer_file, consume):
     mock.up()
 
 
-def test_a_commit_without_an_answer(mock, topic, consumer_file, consume, sql, psycopg_connect, waiting_for_locks):
-    """While nobody answers a commit the consumer is alive, and a signal ends it in the time that it allows."""
+def test_commit_without_a_reply(mock, topic, consumer_file, consume, sql, psycopg_connect, waiting_for_locks):
+    """While a commit gets no reply, the consumer stays alive, and a signal ends it within the shutdown time."""
     more = '[batch]\nshutdown = "1s"\n[database]\nlock_timeout = "10min"\nstatement_timeout = "10min"'
     program = consume(consumer_file(mock, topic, more=more, librdkafka=ENDLESS, session_timeout=1000)).started()
     with psycopg_connect() as holder:
@@ -185,10 +185,10 @@ def test_a_commit_without_an_answer(mock, topic, consumer_file, consume, sql, ps
         mock.produce(topic, [event(n) for n in range(10)])
         program.wait(waiting_for_locks)
         mock.down()
-    # The batch is what had arrived when the broker went, which need not be everything.
+    # The batch is what had arrived when the broker went down, which may not be all events.
     written = wait_for(lambda: sql(COUNT)[0][0])
     assert 200 == program.get("/healthz")[0]
-    inserted = program.metric("inserted_total")  # is counted when the commit is answered, or librdkafka gives it up
+    inserted = program.metric("inserted_total")  # counted once the commit has a reply or librdkafka gives up
     assert 0 == inserted or program.events("commit_failed")
     program.stop(seconds=60)
 

@@ -1,4 +1,4 @@
-"""The database goes away, is slow, or changes under a consumer: nothing is lost, and partitions are kept."""
+"""The database is unreachable, slow, or changes under a consumer: no event is lost, and partitions are kept."""
 
 import signal
 import socket
@@ -19,7 +19,7 @@ COUNT = "SELECT count(*), count(DISTINCT (trace, name, at)) FROM events"
 
 @pytest.fixture
 def away(server_url, database_url):
-    """Let nobody into the test's database, and throw out who is in; or let them in again."""
+    """Refuse connections to the test's database and end existing ones, or allow them again."""
     name = make_url(database_url).database
     server = make_url(server_url).set(drivername="postgresql").render_as_string(hide_password=False)
 
@@ -35,7 +35,7 @@ def away(server_url, database_url):
 def test_partitions_are_kept_while_the_database_is_away(
     mock, consumer_file, inside, sql, psycopg_connect, away, monkeypatch
 ):
-    """While nobody is let in the consumer is alive, not ready, and keeps its partitions; then it continues alone."""
+    """While the database is unreachable the consumer is alive, not ready, keeps its partitions, and then continues."""
     sql(EVENTS + UNIQUE)
     topic = mock.topic()
     quick, impatient = '[batch]\nrows = 10\n[dlq]\ntimeout = "1s"', '"max.poll.interval.ms" = 4000'
@@ -56,14 +56,14 @@ def test_partitions_are_kept_while_the_database_is_away(
     away(allow=True)
     member.wait(lambda: mock.committed(f"g-{topic}", topic) == 100)
     assert 200 == member.get("/readyz")[0]
-    assert ["assigned"] == [one["kind"] for one in member.events("partitions")]
+    assert ["assigned"] == [line["kind"] for line in member.events("partitions")]
     assert member.metric("database_retries_total") >= 1
     with psycopg_connect() as fresh:
         assert (100, 100) == fresh.execute(COUNT).fetchone()
 
 
-def test_a_rebalance_while_the_database_is_away(broker, consumer_file, inside, sql, psycopg_connect, away):
-    """A member that joins meanwhile takes partitions over; neither commits what it has not written."""
+def test_rebalance_while_the_database_is_away(broker, consumer_file, inside, sql, psycopg_connect, away):
+    """A member that joins meanwhile takes over partitions, and neither commits an event that it has not written."""
     sql(EVENTS + UNIQUE)
     topic = broker.topic()
     file = consumer_file(broker, topic)
@@ -83,8 +83,8 @@ def test_a_rebalance_while_the_database_is_away(broker, consumer_file, inside, s
         assert (400, 400) == fresh.execute(COUNT).fetchone()
 
 
-def test_backends_are_killed_all_the_time(mock, consumer_file, inside, sql, psycopg_connect, waiting_for_locks):
-    """Whichever transaction a backend is killed in, each event is one row at the end."""
+def test_killed_backends_lose_and_repeat_no_event(mock, consumer_file, inside, sql, psycopg_connect, waiting_for_locks):
+    """Wherever backends are killed, each event is exactly one row in the end."""
     sql(EVENTS + UNIQUE)
     topic = mock.topic()
     mock.produce(topic, [event(n // 2) for n in range(1500)], key=by_trace)
@@ -99,7 +99,7 @@ def test_backends_are_killed_all_the_time(mock, consumer_file, inside, sql, psyc
             member.wait(waiting_for_locks)
             assert [(1,)] == sql(kill)
     killed = 0
-    while mock.committed(f"g-{topic}", topic) < 1500:  # and wherever it is
+    while mock.committed(f"g-{topic}", topic) < 1500:  # and at any other point
         killed += sql(kill)[0][0] if killed < 5 else 0
         assert member.alive(), member.lines()
 
@@ -107,8 +107,8 @@ def test_backends_are_killed_all_the_time(mock, consumer_file, inside, sql, psyc
 
 
 @pytest.mark.parametrize(("sqlstate", "times"), [("53100", 8), ("40001", 8), ("40P01", 8), ("57P03", 3)])
-def test_errors_that_pass(mock, consumer_file, inside, sql, sqlstate, times):
-    """A full disk, a serialization failure or a deadlock dead-letters nothing, stops nothing, and is waited out."""
+def test_passing_errors_are_retried(mock, consumer_file, inside, sql, sqlstate, times):
+    """A full disk, a serialization failure or a deadlock is retried: no dead letter, and no stop."""
     sql(
         EVENTS + UNIQUE + "; CREATE SEQUENCE tries;"
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -127,8 +127,8 @@ def test_errors_that_pass(mock, consumer_file, inside, sql, sqlstate, times):
     assert member.get("/readyz")[0] == 200
 
 
-def test_the_constraint_comes_and_goes(mock, consumer_file, inside, sql, monkeypatch):
-    """Without the constraint the consumer writes but is not ready; with it duplicates are prevented; and back."""
+def test_readiness_follows_the_constraint(mock, consumer_file, inside, sql, monkeypatch):
+    """Without the constraint the consumer writes but is not ready; with it, it is ready and prevents duplicates."""
     sql(EVENTS)
     monkeypatch.setattr(loop, "PROBE_EVERY", 0.05)
     topic = mock.topic(1)
@@ -144,7 +144,7 @@ def test_the_constraint_comes_and_goes(mock, consumer_file, inside, sql, monkeyp
     member.wait(lambda: member.metric("duplicates_total") == 10)
     assert 1 == member.metric("arbiter", mode="named")
 
-    monkeypatch.setattr(loop, "PROBE_EVERY", 3600)  # so that it is the next batch that finds out
+    monkeypatch.setattr(loop, "PROBE_EVERY", 3600)  # so that the next batch notices it
     sql("ALTER TABLE events DROP CONSTRAINT one_event")
     mock.produce(topic, [event(n) for n in range(10, 20)])
     member.wait(lambda: mock.committed(f"g-{topic}", topic) == 30)
@@ -154,7 +154,7 @@ def test_the_constraint_comes_and_goes(mock, consumer_file, inside, sql, monkeyp
 
 
 def test_ready_without_the_constraint_during_a_rollout(mock, consumer_file, inside, sql):
-    """With rollout = true the consumer is ready before the constraint is there."""
+    """With rollout = true the consumer is ready before the constraint exists."""
     sql(EVENTS)
     member = inside(consumer_file(mock, mock.topic(), table="rollout = true"))
     member.wait(lambda: member.get("/readyz") == (200, "ok\n"))
@@ -167,19 +167,19 @@ def test_ready_without_the_constraint_during_a_rollout(mock, consumer_file, insi
         (EVENTS + "ALTER TABLE events DROP COLUMN amount", "no column 'amount'"),
     ],
 )
-def test_a_table_that_does_not_fit_is_found_before_the_group_is_joined(mock, consumer_file, inside, sql, prepare, says):
-    """A table or column that is missing ends the consumer with a message, before it disturbs its group."""
+def test_unsuitable_table_is_reported_before_the_group_is_joined(mock, consumer_file, inside, sql, prepare, says):
+    """A missing table or column ends the consumer with a message before it joins its group."""
     sql(prepare)
     member = inside(consumer_file(mock, mock.topic()))
     member.wait(lambda: member.code is not None)
 
     assert says in member.error
     assert [] == member.events("partitions")
-    assert ["stopped"] == [one["event"] for one in member.events()[-1:]]
+    assert ["stopped"] == [line["event"] for line in member.events()[-1:]]
 
 
-def test_a_table_that_goes_away_stops_it(mock, consumer_file, inside, sql):
-    """When the table is dropped the consumer stops with 3; nothing is dead-lettered or committed."""
+def test_dropped_table_stops_the_consumer(mock, consumer_file, inside, sql):
+    """If the table is dropped, the consumer stops with 3; nothing is dead-lettered or committed."""
     sql(EVENTS + UNIQUE)
     topic = mock.topic(1)
     letters = mock.topic(1, f"{topic}-dlq")
@@ -192,10 +192,10 @@ def test_a_table_that_goes_away_stops_it(mock, consumer_file, inside, sql):
     assert [] == mock.read(letters, 0)
 
 
-def test_a_batch_that_waits_for_a_lock_is_abandoned(
+def test_batch_that_waits_for_a_lock_is_abandoned(
     mock, consumer_file, consume, sql, psycopg_connect, waiting_for_locks
 ):
-    """After a signal a batch that takes too long is given up: exit 0, nothing committed, and all there next time."""
+    """After a signal, a batch that takes too long is abandoned without a commit, and the next consumer writes it."""
     sql(EVENTS + UNIQUE)
     topic = mock.topic(1)
     more = f'[batch]\nshutdown = "500ms"\n{PATIENT}'
@@ -216,8 +216,8 @@ def test_a_batch_that_waits_for_a_lock_is_abandoned(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_signal_while_it_connects_for_the_first_time(mock, consumer_file, consume, number, code):
-    """A database that takes connections and never answers does not change how a signal ends the consumer."""
+def test_signal_during_the_first_connection(mock, consumer_file, consume, number, code):
+    """A signal ends the consumer as usual even while a database accepts its connection but never replies."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(PATIENCE)
         database = (
@@ -229,12 +229,12 @@ def test_a_signal_while_it_connects_for_the_first_time(mock, consumer_file, cons
         with connection:
             program.stop(number, code, seconds=60)
     assert [("abandoned", None), ("stopped", number.name)] == [
-        (one["event"], one.get("reason")) for one in program.events()[-2:]
+        (line["event"], line.get("reason")) for line in program.events()[-2:]
     ]
 
 
-def test_a_lock_that_is_held_too_long_is_waited_for(mock, consumer_file, inside, sql, psycopg_connect):
-    """A lock beyond the timeout is an outage, not a fault of the events: the batch is tried again until it is free."""
+def test_lock_held_beyond_the_timeout_is_waited_for(mock, consumer_file, inside, sql, psycopg_connect):
+    """A lock held longer than the timeout is an outage, not a bad event: the batch is retried until it is free."""
     sql(EVENTS + UNIQUE)
     topic = mock.topic(1)
     member = inside(consumer_file(mock, topic, more='[database]\nlock_timeout = "50ms"')).started()

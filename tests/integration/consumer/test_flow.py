@@ -1,4 +1,4 @@
-"""From a broker into the table: each event once, the bad ones to the dead letters, offsets behind both."""
+"""From a broker into the table: each event once, bad events to the dead letters, offsets committed after both."""
 
 import signal
 
@@ -7,14 +7,14 @@ import pytest
 from dupe_audit.consumer.source import Source
 from kafka import EVENTS, UNIQUE, by_trace, event
 
-FETCH = 1  # of Kafka's protocol
+FETCH = 1  # the number of the request in Kafka's protocol
 PATIENT = '[database]\nlock_timeout = "10min"\nstatement_timeout = "10min"'
 COUNT = "SELECT count(*), count(DISTINCT (trace, name, at)) FROM events"
 
 
 @pytest.fixture
 def topic(broker) -> str:
-    """A topic with one for its dead letters."""
+    """A topic with its dead-letter topic."""
     name = broker.topic()
     return broker.topic(2, f"{name}-dlq").removesuffix("-dlq")
 
@@ -26,7 +26,7 @@ def table(sql) -> None:
 
 
 def test_each_event_once(broker, topic, table, consumer_file, inside, sql):
-    """Of events, copies, collisions, tombstones and poison, each key is one row, and all poison is dead-lettered."""
+    """Whatever mixture of events, copies and collisions arrives, each key is one row; bad events are dead-lettered."""
     good = [event(n % 50) for n in range(100)]
     bad = [b"x", {"trace": 5}, event(77, amount=-1)]
     broker.produce(topic, [*good, *bad, None, event(1, details={"n": "other"})], headers=[("mine", b"1")])
@@ -72,8 +72,8 @@ def test_nothing_of_an_event_is_logged(mock, table, consumer_file, consume):
     assert all(line.startswith("{") for line in printed.splitlines())
 
 
-def test_what_is_dead_lettered_on_request(broker, topic, table, consumer_file, inside):
-    """Tombstones and collisions go to the dead letters where the file says so."""
+def test_tombstones_and_collisions_are_dead_lettered_on_request(broker, topic, table, consumer_file, inside):
+    """Tombstones and collisions are dead-lettered if the file says so."""
     broker.produce(topic, [event(1), event(1, amount=2), None], key=lambda _value: b"1")
     more = '[events]\ntombstones = "dlq"\ncollisions = "dlq"'
     member = inside(consumer_file(broker, topic, more=more))
@@ -86,7 +86,7 @@ def test_what_is_dead_lettered_on_request(broker, topic, table, consumer_file, i
 
 
 def test_replay(broker, topic, table, consumer_file, inside, sql):
-    """A replay writes what can be written now, keeps what cannot for the next one, and comes to an end."""
+    """A replay writes the events that can be written now, dead-letters the others again, and ends."""
     sql("CREATE TABLE names (name text PRIMARY KEY); INSERT INTO names VALUES ('Read')")
     sql("ALTER TABLE events ADD FOREIGN KEY (name) REFERENCES names")
     broker.produce(topic, [event(1), event(2, name="Late"), event(3, name="Later")])
@@ -136,7 +136,7 @@ def test_a_replay_does_not_read_its_own_dead_letters(mock, table, consumer_file,
 
 
 def test_replay_of_nothing(broker, table, consumer_file, inside):
-    """Where there is no topic of dead letters, a replay has nothing to do, and says so with 0."""
+    """If the dead-letter topic does not exist, a replay has nothing to do and ends with 0."""
     inside(consumer_file(broker, broker.topic()), replay=True).ended(0)
 
 
@@ -160,10 +160,10 @@ def test_the_breaker_stops_a_changed_producer(mock, table, consumer_file, inside
     assert [(20, 20)] == sql(COUNT)
 
 
-def test_two_members_share_and_one_is_killed(
+def test_batch_of_a_killed_member_is_written_by_another(
     broker, topic, table, consumer_file, consume, sql, psycopg_connect, waiting_for_locks
 ):
-    """Two processes share the partitions; what one of them had at hand when it was killed, the other writes."""
+    """Two processes share the partitions; if one is killed, the other writes its unfinished batch."""
     file = consumer_file(broker, topic, more=f"[batch]\nrows = 50\n{PATIENT}")
     first = consume(file).started()
     second = consume(file)
@@ -183,10 +183,10 @@ def test_two_members_share_and_one_is_killed(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_signals_end_it_in_order(
+def test_signal_ends_the_consumer_after_its_batch(
     broker, topic, table, consumer_file, consume, sql, psycopg_connect, waiting_for_locks, number, code
 ):
-    """A signal ends the process after the batch at hand, with its offsets committed and the group left."""
+    """A signal ends the process after the current batch, with its offsets committed and the group left."""
     more = f'[batch]\nrows = 20\nshutdown = "10min"\n{PATIENT}'
     program = consume(consumer_file(broker, topic, more=more)).started()
     with psycopg_connect() as holder:
@@ -202,15 +202,15 @@ def test_signals_end_it_in_order(
     assert "revoked" == program.events("partitions")[-1]["kind"]
 
 
-def test_a_signal_ends_the_wait_for_more_events(mock, table, consumer_file, consume, sql):
-    """A signal ends the wait for a full batch: what has come is written, and the process ends."""
+def test_signal_ends_the_wait_for_more_events(mock, table, consumer_file, consume, sql):
+    """A signal ends the wait for a full batch: the events that have arrived are written, and the process ends."""
     topic = mock.topic(1)
     program = consume(consumer_file(mock, topic, more='[batch]\nlinger = "30s"')).started()
     mock.produce(topic, [event(1)])
-    # A member asks for more once it has what came before, and what it has no signal takes from it.
+    # A member fetches again only after it has received the event, which it then keeps despite a signal.
     before = mock.requests(FETCH)
     program.wait(lambda: mock.requests(FETCH) > before + 1)
-    program.stop(seconds=25)  # a longer time to linger cannot be set
+    program.stop(seconds=25)  # less than linger, whose maximum is 30 s
 
     assert [(1, 1)] == sql(COUNT)
     assert 1 == mock.committed(f"g-{topic}", topic)

@@ -1,4 +1,4 @@
-"""What the hard cases share: a look at a table and its archive, and a way to step in at the worst moment."""
+"""Fixtures of the hard cases: the ids in a table and its archive, and actions at the worst moment."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, event
 
 @pytest.fixture
 def live(sql) -> Callable[[], list[Any]]:
-    """Return the ids that are in table t."""
+    """Return the ids in table t."""
     return lambda: [row[0] for row in sql("SELECT id FROM t ORDER BY id")]
 
 
@@ -22,20 +22,20 @@ def archived(sql) -> Callable[..., list[Any]]:
 
 @pytest.fixture
 def just_before(conn: Connection) -> Iterator[Callable[..., list[str]]]:
-    """Do something once, right before the first statement that holds some words, on ``conn``; tells that it came."""
+    """Do something once, before the first statement on ``conn`` that contains *words*; return a list of it."""
     hooks = []
 
     def arrange(words: str, action: Callable[[], Any], *, on: Connection = conn) -> list[str]:
-        came: list[str] = []
+        intercepted: list[str] = []
 
         def hook(_connection, _cursor, statement, *_rest):
-            if words in statement and not came:
-                came.append(statement)
+            if words in statement and not intercepted:
+                intercepted.append(statement)
                 action()
 
         event.listen(on, "before_cursor_execute", hook)
         hooks.append((on, hook))
-        return came
+        return intercepted
 
     yield arrange
     for connection, hook in hooks:
@@ -44,7 +44,7 @@ def just_before(conn: Connection) -> Iterator[Callable[..., list[str]]]:
 
 @pytest.fixture
 def beside() -> Iterator[Callable[[Callable[[], Any]], threading.Thread]]:
-    """Run something in a thread; what it raises is raised at the end of the test."""
+    """Run something in a thread; its error, if any, fails the test at its end."""
     started: list[tuple[threading.Thread, list[BaseException]]] = []
 
     def start(work):
@@ -53,7 +53,7 @@ def beside() -> Iterator[Callable[[Callable[[], Any]], threading.Thread]]:
         def guarded():
             try:
                 work()
-            except BaseException as error:  # noqa: BLE001 - told by the test's own thread
+            except BaseException as error:  # noqa: BLE001 - raised by the test's own thread
                 raised.append(error)
 
         thread = threading.Thread(target=guarded)

@@ -1,4 +1,4 @@
-"""Hard cases A: which rows leave, and what others do to them meanwhile."""
+"""Hard cases A: which rows are removed, and what other sessions do to them meanwhile."""
 
 import json
 
@@ -21,7 +21,7 @@ KEEP_THE_LAST = (
 
 
 @pytest.mark.parametrize(
-    ("change", "end", "left"),
+    ("change", "end", "remaining"),
     [
         ("DELETE FROM t WHERE id = 1", "COMMIT", [(2, 7)]),
         ("DELETE FROM t WHERE id = 1", "ROLLBACK", [(1, 7)]),
@@ -34,8 +34,8 @@ KEEP_THE_LAST = (
     ],
     ids=lambda text: text if isinstance(text, str) and len(text) < 40 else None,
 )
-def test_h2_h3_h4_h6_uncommitted_change_is_judged_when_it_has_ended(sql, conn, psycopg_connect, change, end, left):
-    """A group that an open transaction works on, a rival cleanup among them, is spared until that has ended."""
+def test_h2_h3_h4_h6_uncommitted_change_is_judged_after_it_ends(sql, conn, psycopg_connect, change, end, remaining):
+    """Rows that an open transaction has changed, such as a rival cleanup's, are skipped until it ends."""
     sql(PAIR)
     other = psycopg_connect()
     other.execute(change)
@@ -45,14 +45,16 @@ def test_h2_h3_h4_h6_uncommitted_change_is_judged_when_it_has_ended(sql, conn, p
 
     other.execute(end)
     list(batches)
-    assert left == sql("SELECT id, k FROM t ORDER BY id")
+    assert remaining == sql("SELECT id, k FROM t ORDER BY id")
 
 
-@pytest.mark.parametrize(("row", "left"), [(1, [(1, 99), (2, 7)]), (2, [(1, 7), (2, 99)])], ids=["survivor", "extra"])
-def test_h3_h4_key_that_changes_after_a_later_ranking_saves_both_rows(
-    sql, conn, psycopg_connect, just_before, row, left
+@pytest.mark.parametrize(
+    ("row", "remaining"), [(1, [(1, 99), (2, 7)]), (2, [(1, 7), (2, 99)])], ids=["survivor", "extra"]
+)
+def test_h3_h4_key_change_after_a_later_ranking_keeps_both_rows(
+    sql, conn, psycopg_connect, just_before, row, remaining
 ):
-    """A row that a second pass finds by its primary key alone goes only if it still has the key of its group."""
+    """In a later pass, which locks rows by primary key, a row whose key has changed since its ranking stays."""
     sql(PAIR)
     other = psycopg_connect()
     other.execute(f"SELECT FROM t WHERE id = {row} FOR UPDATE".encode())
@@ -63,14 +65,14 @@ def test_h3_h4_key_that_changes_after_a_later_ranking_saves_both_rows(
         other.execute(f"UPDATE t SET k = 99 WHERE id = {row}".encode())
         other.commit()
 
-    came = just_before("INSERT INTO pg_temp.dupe_audit_locked", change)
+    intercepted = just_before("INSERT INTO pg_temp.dupe_audit_locked", change)
     list(batches)
-    assert came
-    assert left == sql("SELECT id, k FROM t ORDER BY id")
+    assert intercepted
+    assert remaining == sql("SELECT id, k FROM t ORDER BY id")
 
 
 def test_h5_rows_are_locked_before_they_are_judged(sql, conn, psycopg_connect, just_before, live):
-    """When a batch looks at its rows for the second time, nobody can change the survivor or the extra any more."""
+    """Once a batch has locked its rows and judges them, no session can change the survivor or the extras."""
     sql(PAIR)
     other, refused = psycopg_connect(autocommit=True), []
     other.execute("SET lock_timeout = '100ms'")
@@ -92,8 +94,8 @@ def test_h5_rows_are_locked_before_they_are_judged(sql, conn, psycopg_connect, j
     assert [1] == live()
 
 
-def test_h8_same_place_in_another_partition_is_another_row(sql, clean):
-    """Without a primary key a row is told by where it is, and no other partition has such a place."""
+def test_h8_rows_at_the_same_position_in_other_partitions_stay(sql, clean):
+    """Without a primary key, rows at the same physical position in other partitions are not touched."""
     sql("CREATE TABLE p (id int, k int, r int) PARTITION BY RANGE (r)")
     sql("CREATE TABLE t PARTITION OF p FOR VALUES FROM (0) TO (10)")
     sql("CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20)")
@@ -103,19 +105,19 @@ def test_h8_same_place_in_another_partition_is_another_row(sql, clean):
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
-def test_h19_batch_has_its_two_snapshots_whatever_the_role_says(sql, connect, just_before, live, isolation):
-    """A change that commits in the middle of a batch is judged, and ends no run whose role wants one snapshot."""
+def test_h19_batch_sets_its_own_isolation_level(sql, connect, just_before, live, isolation):
+    """A change committed in the middle of a batch is judged and does not end the run, whatever the role's level."""
     sql(PAIR)
     connection = connect(default_transaction_isolation=isolation)
     change = "UPDATE t SET v = 1 WHERE id = 2"
-    came = just_before("INSERT INTO pg_temp.dupe_audit_locked", lambda: sql(change), on=connection)
+    intercepted = just_before("INSERT INTO pg_temp.dupe_audit_locked", lambda: sql(change), on=connection)
     list(cleanup(connection, KEY, CleanupRule(ignore=("v",)), give_up_after="5min"))
-    assert came
+    assert intercepted
     assert [1] == live()
 
 
-def test_h20_archive_has_what_was_deleted(sql, conn, psycopg_connect):
-    """A change of an extra that commits just before it leaves is in the archive, not the value that was ranked."""
+def test_h20_archive_has_the_values_that_were_deleted(sql, conn, psycopg_connect):
+    """The archive has the extra as it was when it was deleted, not as it was when it was ranked."""
     sql(PAIR)
     other = psycopg_connect()
     other.execute("UPDATE t SET v = 999 WHERE id = 2")
@@ -127,7 +129,7 @@ def test_h20_archive_has_what_was_deleted(sql, conn, psycopg_connect):
 
 
 def test_h22_never_analysed_table_has_no_negative_numbers(sql, conn):
-    """Where the catalog has no statistics, the estimates are small or rough, but no number is below zero."""
+    """If the catalog has no statistics, the estimates are rough, but no number is below zero."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int) WITH (autovacuum_enabled = off)")
     sql("INSERT INTO t VALUES (1, 7), (2, 7)")
     assert [(-1,)] == sql("SELECT reltuples::int FROM pg_class WHERE oid = 't'::regclass")
@@ -137,8 +139,8 @@ def test_h22_never_analysed_table_has_no_negative_numbers(sql, conn):
     assert "-1" not in json.dumps(preflight_json(report))
 
 
-def test_h26_sums_hold_beside_traffic(sql, conn):
-    """Rows before, archived and left differ by just what the application added and deleted meanwhile."""
+def test_h26_row_counts_add_up_under_traffic(sql, conn):
+    """Rows before, archived and after differ by exactly what the application inserted and deleted meanwhile."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, i % 50 FROM generate_series(1, 100) AS i")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=10))
     next(batches)

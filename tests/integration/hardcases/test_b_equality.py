@@ -13,7 +13,7 @@ KEY = UniqueKey(table="t", columns=("k",), name="uq")
 
 @pytest.mark.parametrize("columns", [("k",), ("k", "l")], ids=["one column", "two columns"])
 def test_h12_h27_rows_without_a_key_value_stay(sql, conn, clean, live, columns):
-    """Rows with a NULL in the key are no duplicates, so none is archived, and the constraint takes them."""
+    """Rows with a NULL in the key are not duplicates: they stay, and the constraint accepts them."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, l int)")
     sql("INSERT INTO t VALUES (1, NULL, 1), (2, NULL, 1), (3, NULL, NULL), (4, NULL, NULL), (5, 7, 1), (6, 7, 1)")
     key = UniqueKey(table="t", columns=columns, name="uq")
@@ -24,8 +24,8 @@ def test_h12_h27_rows_without_a_key_value_stay(sql, conn, clean, live, columns):
 
 
 @pytest.mark.min_pg(15)
-def test_h28_rows_without_a_key_value_leave_where_nulls_are_equal(sql, live, clean, there_and_back):
-    """With NULLS NOT DISTINCT the rows without a value are one group, like any other, there and back."""
+def test_h28_rows_with_equal_nulls_are_one_group(sql, live, clean, there_and_back):
+    """With NULLS NOT DISTINCT, rows with the same NULLs are a group: archived on upgrade, restored on downgrade."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, l int)")
     sql("INSERT INTO t VALUES (1, NULL, 1), (2, NULL, 1), (3, NULL, NULL), (4, NULL, NULL), (5, 7, 1), (6, 7, 1)")
     key = UniqueKey(table="t", columns=("k", "l"), name="uq", nulls_not_distinct=True)
@@ -40,8 +40,8 @@ KINDS = {
     "array of an enum": ("mood[]", ["{sad,ok}", "{sad,ok}", "{ok,sad}"]),
     "array of citext": ("citext[]", ["{a,B}", "{A,b}", "{b,a}"]),
     "range of a discrete type": ("daterange", ["[2024-01-01,2024-01-02]", "[2024-01-01,2024-01-03)", "empty"]),
-    "range of a type of one's own": ("span", ["[0.0,1.0]", "[-0.0,1]", "[0,1)"]),
-    "composite with a nested one": ("outer_pair", ['(1,"(1.0,a)")', '(1,"(1.00,a)")', '(1,"(1,b)")']),
+    "user-defined range": ("span", ["[0.0,1.0]", "[-0.0,1]", "[0,1)"]),
+    "nested composite": ("outer_pair", ['(1,"(1.0,a)")', '(1,"(1.00,a)")', '(1,"(1,b)")']),
     "uuid": ("uuid", ["{a0eebc999c0b4ef8bb6d6bb9bd380a11}", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "0" * 32]),
     "timetz": ("timetz", ["12:00+00", "12:00+00", "13:00+01"]),
     "oidvector": ("oidvector", ["1 2", "1  2", "2 1"]),
@@ -50,7 +50,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("type_", "values"), KINDS.values(), ids=KINDS)
-def test_h41_types_made_of_other_types_compare_as_the_index_does(sql, conn, clean, live, type_, values):
+def test_h41_nested_types_compare_as_the_index_does(sql, conn, clean, live, type_, values):
     """Domains, enums, arrays, ranges and composites are grouped as a unique index would: two of three are one key."""
     if type_ == "hstore" and not sql("SELECT 1 FROM pg_extension WHERE extname = 'hstore'"):
         pytest.skip("the server has no hstore")
@@ -81,8 +81,8 @@ def test_h35_h41_key_that_cannot_be_compared_loses_no_row(sql, conn, live, type_
     assert [1, 2] == live()
 
 
-def test_h40_columns_that_the_index_carries_count_too(sql, conn):
-    """An included column that does not fit into the index is found before the build, as a key is."""
+def test_h40_included_columns_count_towards_the_width(sql, conn):
+    """An INCLUDE column that is too wide for the index is reported before the build, as a key is."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text)")
     sql("INSERT INTO t SELECT 1, 7, string_agg(md5(i::text), '') FROM generate_series(1, 200) AS i")
     key = UniqueKey(table="t", columns=("k",), include=("v",), name="uq")
@@ -94,15 +94,15 @@ def test_h40_columns_that_the_index_carries_count_too(sql, conn):
 
 
 def test_h39_values_are_compared_column_by_column(sql, conn, clean, live):
-    """Two keys that read the same when their columns are strung together are two keys."""
+    """Keys that differ by column are different keys, even if their concatenated text is the same."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k text, l text)")
     sql("INSERT INTO t VALUES (1, 'x-', 'y'), (2, 'x', '-y'), (3, 'x-', 'y'), (4, 'x,y', ''), (5, 'x', 'y,')")
     clean(UniqueKey(table="t", columns=("k", "l")))
     assert [1, 2, 4, 5] == live()
 
 
-def test_h37_time_zone_of_the_session_changes_nothing(sql, connect, live):
-    """Moments are compared as moments, wherever the session believes to be."""
+def test_h37_time_zone_of_the_session_does_not_matter(sql, connect, live):
+    """Timestamps are compared as instants, whatever the session's time zone."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k timestamptz, l timetz)")
     sql("INSERT INTO t VALUES (1, '2024-03-31 01:30+00', '12:00+00'), (2, '2024-03-31 03:30+02', '12:00+00')")
     sql("INSERT INTO t VALUES (3, '2024-03-31 01:30+00', '13:00+01')")

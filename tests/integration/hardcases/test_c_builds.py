@@ -1,4 +1,4 @@
-"""Hard cases C: the concurrent build, who disturbs it, and what it leaves."""
+"""Hard cases C: the concurrent build, what disturbs it, and what it leaves behind."""
 
 import psycopg
 import pytest
@@ -32,8 +32,8 @@ def old_snapshot(psycopg_connect):
     return old
 
 
-def test_h47_h51_each_phase_of_a_build_has_its_own_duplicates(sql, conn, table, psycopg_connect, wait_until, beside):
-    """Once the index is ready, writers hear of old keys; a duplicate that only the validation meets is cleaned too."""
+def test_h47_h51_duplicates_in_each_phase_of_a_build(sql, conn, table, psycopg_connect, wait_until, beside):
+    """A ready index rejects writes of existing keys; a duplicate that only the validation finds is cleaned too."""
     first, second, application = psycopg_connect(), psycopg_connect(), psycopg_connect(autocommit=True)
     first.execute("INSERT INTO t VALUES (6, 6)")
     heard = []
@@ -67,10 +67,10 @@ def test_h47_h51_each_phase_of_a_build_has_its_own_duplicates(sql, conn, table, 
     assert [(True, True)] == sql(STATE)
 
 
-def test_h48_leftover_that_refuses_writes_goes_with_the_downgrade(
+def test_h48_downgrade_drops_a_leftover_index_that_rejects_writes(
     sql, conn, table, client, psycopg_connect, wait_until
 ):
-    """The ready-but-invalid index of a killed build refuses duplicates; the way back removes it as well."""
+    """The ready but invalid index of a killed build rejects duplicates until the downgrade drops it."""
     old = old_snapshot(psycopg_connect)
     process = client("enforce(conn, UniqueKey(table='t', columns=('k',), name='uq'), BuildRule())")
     waiting = PHASE.format("waiting for old snapshots")
@@ -87,10 +87,8 @@ def test_h48_leftover_that_refuses_writes_goes_with_the_downgrade(
     assert [] == sql(STATE)
 
 
-def test_h54_build_that_goes_on_is_waited_for_by_its_pid(
-    sql, conn, connect, table, psycopg_connect, wait_until, beside
-):
-    """A second upgrade neither builds beside a build that goes on nor drops its index; it says whom it waited for."""
+def test_h54_running_build_is_waited_for_and_named(sql, conn, connect, table, psycopg_connect, wait_until, beside):
+    """If a build is still running, a second upgrade neither builds nor drops its index, and names the pid."""
     old = old_snapshot(psycopg_connect)
     orphan = connect()
     pid = orphan.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
@@ -114,8 +112,8 @@ TIGHT = {
 }
 
 
-def test_h61_server_without_room_leaves_no_index(sql, conn, connect):
-    """A build that runs out of room for its sort is told by its reason and leaves no index; with room it goes on."""
+def test_h61_build_without_space_leaves_no_index(sql, conn, connect):
+    """A build whose sort runs out of space reports the reason and leaves no index; with more space it succeeds."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k text)")
     sql("INSERT INTO t SELECT i, md5(i::text) FROM generate_series(1, 40000) AS i")
     with pytest.raises(DBAPIError, match="temp_file_limit"):
@@ -125,8 +123,8 @@ def test_h61_server_without_room_leaves_no_index(sql, conn, connect):
     assert [(True, True)] == sql(STATE)
 
 
-def test_h61_server_without_room_archives_nothing(sql, conn, connect, live):
-    """A ranking that runs out of room for its sort ends before the first row has left, and goes on with room."""
+def test_h61_ranking_without_space_archives_nothing(sql, conn, connect, live):
+    """A ranking whose sort runs out of space ends before the first row is deleted; with more space it continues."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k text)")
     sql("INSERT INTO t SELECT i, md5((i / 2)::text) FROM generate_series(1, 20000) AS i")
     with pytest.raises(DBAPIError, match="temp_file_limit"):
@@ -140,8 +138,8 @@ PLAIN = "INSERT INTO t (id, k) VALUES ({}, 1) ON CONFLICT DO NOTHING"
 NAMED = "INSERT INTO t (id, k) VALUES ({}, 1) ON CONFLICT (k) DO NOTHING"
 
 
-def test_h65_h90_h139_writer_without_a_target_never_fails(sql, conn, table, psycopg_connect, wait_until, beside):
-    """ON CONFLICT DO NOTHING works before, during and after; with columns named it needs the finished constraint."""
+def test_h65_h90_h139_on_conflict_without_a_target_never_fails(sql, conn, table, psycopg_connect, wait_until, beside):
+    """ON CONFLICT DO NOTHING works in every phase; with columns as its target it needs the finished constraint."""
     writer, old = psycopg_connect(autocommit=True), old_snapshot(psycopg_connect)
 
     def write(statement, id_):
@@ -152,38 +150,38 @@ def test_h65_h90_h139_writer_without_a_target_never_fails(sql, conn, table, psyc
 
     def interfere():
         wait_until(lambda: sql(PHASE.format("waiting for old snapshots")))
-        seen["during"] = write(PLAIN, 6), write(NAMED, 7)
+        results["during"] = write(PLAIN, 6), write(NAMED, 7)
         old.rollback()
 
-    seen = {"before": (write(PLAIN, 6), write(NAMED, 7))}
+    results = {"before": (write(PLAIN, 6), write(NAMED, 7))}
     sql("DELETE FROM t WHERE id = 6")
     thread = beside(interfere)
     enforce(conn, KEY, BuildRule())
     thread.join()
-    seen["enforced"] = write(PLAIN, 6), write(NAMED, 7)
+    results["enforced"] = write(PLAIN, 6), write(NAMED, 7)
     drop(conn, KEY, BuildRule())
-    seen["dropped"] = write(PLAIN, 6), write(NAMED, 7)
+    results["dropped"] = write(PLAIN, 6), write(NAMED, 7)
 
-    assert {"before": (1, "42P10"), "during": (0, "42P10"), "enforced": (0, 0), "dropped": (1, "42P10")} == seen
+    assert {"before": (1, "42P10"), "during": (0, "42P10"), "enforced": (0, 0), "dropped": (1, "42P10")} == results
 
 
-def test_h65_second_index_on_the_key_is_never_built(sql, conn, table):
-    """Where a unique index on the key is there, a second one, which makes upserts fail at random, is refused."""
+def test_h65_second_index_on_the_key_is_refused(sql, conn, table):
+    """A second unique index on the key, during whose build upserts fail at random, is refused."""
     sql("CREATE UNIQUE INDEX other ON t (k)")
     assert ["equivalent-index"] == [f.id for f in blockers(conn, KEY, CleanupRule())]
 
 
-def test_h64_leftover_of_a_failed_reindex_is_found(sql, conn, table):
-    """An index that REINDEX CONCURRENTLY left invalid is told before the upgrade, with the statement that drops it."""
+def test_h64_leftover_of_a_failed_reindex_is_reported(sql, conn, table):
+    """An index that REINDEX CONCURRENTLY left invalid is reported, with the statement that drops it."""
     sql("CREATE UNIQUE INDEX other ON t (k)")
     sql("CREATE UNIQUE INDEX other_ccnew ON t (k)")
     sql("UPDATE pg_index SET indisvalid = false, indisready = false WHERE indexrelid = 'other_ccnew'::regclass")
-    (found,) = [f for f in preflight(conn, KEY).findings if f.id == "invalid-index"]
-    assert "DROP INDEX CONCURRENTLY other_ccnew" in found.help
+    (finding,) = [f for f in preflight(conn, KEY).findings if f.id == "invalid-index"]
+    assert "DROP INDEX CONCURRENTLY other_ccnew" in finding.help
 
 
 def test_h68_vacuum_that_does_not_yield_is_named(sql, conn, table, psycopg_connect):
-    """What holds the table as a vacuum does keeps the build from beginning, for no longer than agreed, and is named."""
+    """A session that locks the table as a vacuum does delays the build up to give_up_after, and is named."""
     vacuum = psycopg_connect()
     vacuum.execute("LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE")
     with pytest.raises(Blocked, match=rf"pid {vacuum.info.backend_pid}\b"):
@@ -193,8 +191,8 @@ def test_h68_vacuum_that_does_not_yield_is_named(sql, conn, table, psycopg_conne
     enforce(conn, KEY, BuildRule())
 
 
-def test_h57_transaction_that_the_build_would_wait_for_is_told(sql, conn, table, psycopg_connect, monkeypatch):
-    """An open transaction with an old snapshot, or with a lock on the table, is a warning with its pid."""
+def test_h57_transaction_that_the_build_would_wait_for_is_reported(sql, conn, table, psycopg_connect, monkeypatch):
+    """An open transaction with an old snapshot, or that has written to the table, is a warning with its pid."""
     template = statements.template
     soon = template("blockers").replace("interval '30 seconds'", "interval '0 seconds'")
     assert soon != template("blockers")
@@ -202,15 +200,15 @@ def test_h57_transaction_that_the_build_would_wait_for_is_told(sql, conn, table,
     old, writer, reader = old_snapshot(psycopg_connect), psycopg_connect(), psycopg_connect()
     writer.execute("INSERT INTO t VALUES (6, 6)")
     reader.execute("SELECT FROM t")
-    told = [f.message for f in preflight(conn, KEY).findings if f.id == "long-transaction"]
+    messages = [f.message for f in preflight(conn, KEY).findings if f.id == "long-transaction"]
 
-    assert 2 == len(told)
+    assert 2 == len(messages)
     for other in (old, writer):
-        assert f"pid {other.info.backend_pid}," in "".join(told)
+        assert f"pid {other.info.backend_pid}," in "".join(messages)
 
 
-def test_h43_collation_that_changed_is_told(sql, conn):
-    """Where the operating system's rules of a key's collation changed under its indexes, that is a warning."""
+def test_h43_changed_collation_is_reported(sql, conn):
+    """A collation of the key whose version has changed under its indexes is a warning."""
     try:
         sql("CREATE COLLATION old (provider = icu, locale = 'und', version = '0.1')")
     except psycopg.Error:
@@ -219,5 +217,5 @@ def test_h43_collation_that_changed_is_told(sql, conn):
         except psycopg.Error:
             pytest.skip("the server has no collation with a version")
     sql("CREATE TABLE t (id int PRIMARY KEY, k text COLLATE old)")
-    (found,) = [f for f in preflight(conn, KEY).findings if f.id == "collation-version"]
-    assert ("warning", True) == (found.severity, "Collation old" in found.message)
+    (finding,) = [f for f in preflight(conn, KEY).findings if f.id == "collation-version"]
+    assert ("warning", True) == (finding.severity, "Collation old" in finding.message)

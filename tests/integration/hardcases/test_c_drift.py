@@ -1,4 +1,4 @@
-"""Hard cases C: what the table, its columns or its server have become between two steps."""
+"""Hard cases C: the table, its columns or its server change between two steps."""
 
 import psycopg
 import pytest
@@ -13,8 +13,8 @@ from dupe_audit.restore import restore
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 
 
-def test_h69_table_made_anew_between_the_steps_is_another_table(sql, conn, dump):
-    """After a cleanup a new table of the name gets its own run, and the old one's rows go back where they were."""
+def test_h69_table_re_created_between_steps_gets_its_own_run(sql, conn, dump):
+    """A table re-created under the same name gets its own run; rows of the old one are restored to the old one."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     before = dump("t")
     list(cleanup(conn, KEY, CleanupRule()))
@@ -35,8 +35,8 @@ def test_h69_table_made_anew_between_the_steps_is_another_table(sql, conn, dump)
     ],
     ids=["dropped and added", "another type", "swapped"],
 )
-def test_h70_key_column_that_became_another_stops_the_run(sql, conn, live, change):
-    """Between two batches the key's column becomes another one; no row is judged by the list that the old one made."""
+def test_h70_replaced_key_column_stops_the_run(sql, conn, live, change):
+    """If the key's column is replaced between two batches, no row is judged by the ranking of the old column."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k text, v text)")
     sql("INSERT INTO t VALUES (1, 'a', 'x'), (2, 'a', 'x'), (3, 'a', 'x')")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=1))
@@ -47,8 +47,8 @@ def test_h70_key_column_that_became_another_stops_the_run(sql, conn, live, chang
     assert [1, 3] == live()
 
 
-def test_h70_collation_that_tells_more_apart_saves_its_rows(sql, conn, live):
-    """Rows that a new collation no longer takes for equal are spared by the batches that follow."""
+def test_h70_rows_that_a_new_collation_distinguishes_stay(sql, conn, live):
+    """Rows that are no longer equal under a new collation are spared by the batches that follow."""
     try:
         sql("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
     except psycopg.errors.FeatureNotSupported:
@@ -61,8 +61,8 @@ def test_h70_collation_that_tells_more_apart_saves_its_rows(sql, conn, live):
     assert [("A",), ("a",)] == sql('SELECT k FROM t ORDER BY k COLLATE "C"')
 
 
-def test_h72_server_that_cannot_load_its_language_loses_nothing(sql, conn, live):
-    """Where PL/pgSQL does not work, as after an upgrade of the programs alone, the run ends before its first row."""
+def test_h72_run_without_plpgsql_deletes_nothing(sql, conn, live):
+    """If PL/pgSQL cannot be loaded, as after an upgrade of the server's programs, the run deletes no row."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     sql("DROP EXTENSION plpgsql")
     with pytest.raises(DBAPIError, match="plpgsql"):

@@ -1,4 +1,4 @@
-"""Hard cases D: what the steps lock, and whom they keep waiting."""
+"""Hard cases D: what the steps lock, and who has to wait."""
 
 import pytest
 from sqlalchemy import event
@@ -16,8 +16,8 @@ TABLE = "CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, i %
 HARMLESS = {"AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock"}
 
 
-def test_h80_only_attach_and_drop_lock_the_application_out(sql, conn):
-    """No step but the attach and the drop ever holds a lock that a reader or a writer of the table would wait for."""
+def test_h80_only_attach_and_drop_block_the_application(sql, conn):
+    """Only the attach and the drop ever hold a lock that makes readers or writers of the table wait."""
     sql(TABLE)
     pid = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
     strong = set()
@@ -41,8 +41,8 @@ def test_h80_only_attach_and_drop_lock_the_application_out(sql, conn):
     assert set() == strong
 
 
-def test_h75_drop_lets_the_application_through_between_its_tries(sql, conn, psycopg_connect, wait_until, beside):
-    """Behind an open reader the drop gives way again and again; nobody waits for longer than its lock timeout."""
+def test_h75_drop_lets_the_application_through_between_attempts(sql, conn, psycopg_connect, wait_until, beside):
+    """While a reader is open, the drop gives way after each attempt, so no session waits longer than lock_timeout."""
     sql(TABLE)
     list(cleanup(conn, KEY, CleanupRule()))
     enforce(conn, KEY, BuildRule())
@@ -56,7 +56,7 @@ def test_h75_drop_lets_the_application_through_between_its_tries(sql, conn, psyc
             tries.append(cursor.execute("SHOW lock_timeout").fetchone()[0])
 
     def work():
-        """Change a row after each of three tries has begun, which waits until that try is over; then let it happen."""
+        """Change a row in each of three attempts, which waits until the attempt is over; then end the reader."""
         for _ in range(3):
             begun = len(tries)
             wait_until(lambda begun=begun: len(tries) > begun)

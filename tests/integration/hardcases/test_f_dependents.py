@@ -1,4 +1,4 @@
-"""Hard cases F: foreign keys of every kind, triggers, and rows that somebody must not see."""
+"""Hard cases F: foreign keys of every kind, triggers, and rows that the role cannot see."""
 
 import psycopg
 import pytest
@@ -67,8 +67,8 @@ FOREIGN_KEYS = {
 
 
 @pytest.mark.parametrize("child", FOREIGN_KEYS.values(), ids=FOREIGN_KEYS)
-def test_h99_h100_h104_h107_extra_that_a_child_needs_stays(sql, conn, live, child):
-    """Whatever form a foreign key has, it is counted beforehand, keeps its extra, and lets it go once it is gone."""
+def test_h99_h100_h104_h107_extra_with_a_child_stays(sql, conn, live, child):
+    """A child, whatever its foreign key's form, is counted beforehand and keeps its extra until it is deleted."""
     sql(f"{PARENT}; {child}")
     report = preflight(conn, KEY, ANY)
     assert 1 == sum(reference.rows for reference in report.references)
@@ -84,8 +84,8 @@ def test_h99_h100_h104_h107_extra_that_a_child_needs_stays(sql, conn, live, chil
 
 
 @pytest.mark.parametrize("action", ["NO ACTION", "CASCADE"])
-def test_h103_child_is_seen_until_its_parent_is_locked(sql, conn, psycopg_connect, just_before, live, action):
-    """A child that commits right before the lock keeps its parent; one that comes after the lock has to wait."""
+def test_h103_child_committed_before_the_lock_keeps_its_parent(sql, conn, psycopg_connect, just_before, live, action):
+    """A child committed right before the lock keeps its parent; one inserted after the lock has to wait."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
     sql(f"CREATE TABLE c (p int REFERENCES t ON DELETE {action})")
     other = psycopg_connect(autocommit=True)
@@ -96,16 +96,16 @@ def test_h103_child_is_seen_until_its_parent_is_locked(sql, conn, psycopg_connec
             other.execute("INSERT INTO c VALUES (3)")
 
     just_before("INSERT INTO pg_temp.dupe_audit_locked", lambda: other.execute("INSERT INTO c VALUES (2)"))
-    came = just_before("DELETE FROM ONLY", too_late)
+    intercepted = just_before("DELETE FROM ONLY", too_late)
     with pytest.raises((Blocked, Refused)):
         list(cleanup(conn, KEY, CleanupRule(), give_up_after="500ms"))
-    assert came
+    assert intercepted
     assert ([1, 2], [(2,)]) == (live(), sql("SELECT p FROM c"))
 
 
 @pytest.mark.parametrize("action", ["NO ACTION", "CASCADE", "SET NULL"])
-def test_h103_child_that_is_checked_at_its_commit_is_told(sql, conn, psycopg_connect, live, action):
-    """A child whose key is checked at commit cannot be seen before; it is refused then, and no orphan stays."""
+def test_h103_child_with_a_deferred_key_is_rejected_at_commit(sql, conn, psycopg_connect, live, action):
+    """A child whose foreign key is checked at commit cannot be seen before; it is rejected then, without an orphan."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     sql(f"CREATE TABLE c (p int REFERENCES t ON DELETE {action} DEFERRABLE INITIALLY DEFERRED)")
     other = psycopg_connect()
@@ -117,8 +117,8 @@ def test_h103_child_that_is_checked_at_its_commit_is_told(sql, conn, psycopg_con
 
 
 @pytest.mark.parametrize("hidden", ["a policy", "no privilege"])
-def test_h107_h111_child_that_cannot_be_read_is_no_missing_child(sql, conn, connect, member, live, hidden):
-    """Children that a policy hides, or that the role may not read, stop the run; none is taken for absent."""
+def test_h107_h111_unreadable_children_stop_the_run(sql, conn, connect, member, live, hidden):
+    """Children that a policy hides, or that the role may not read, stop the run instead of counting as absent."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     sql("CREATE TABLE c (p int REFERENCES t ON DELETE CASCADE); INSERT INTO c VALUES (2)")
     sql(f"ALTER TABLE t OWNER TO {member}")
@@ -131,8 +131,8 @@ def test_h107_h111_child_that_cannot_be_read_is_no_missing_child(sql, conn, conn
     assert ([1, 2], [(2,)]) == (live(), sql("SELECT p FROM c"))
 
 
-def test_h108_accepted_trigger_fires_once_for_each_row(sql, conn, clean):
-    """A trigger on deletes is refused; once it is accepted it sees each archived row, once, and no other."""
+def test_h108_accepted_trigger_fires_once_per_row(sql, conn, clean):
+    """A delete trigger is refused; once accepted it fires exactly once for each archived row."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, i % 3 FROM generate_series(1, 9) AS i")
     sql(
         "CREATE TABLE outbox (id int); CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS "
@@ -145,8 +145,8 @@ def test_h108_accepted_trigger_fires_once_for_each_row(sql, conn, clean):
     assert sql("SELECT id FROM dupe_audit.archive_1 ORDER BY 1") == sql("SELECT id FROM outbox ORDER BY 1")
 
 
-def test_h109_trigger_that_deletes_softly_changes_nothing(sql, clean, dump):
-    """A trigger that marks a row instead of deleting it stops the run, and its marks are rolled back with the batch."""
+def test_h109_trigger_with_a_soft_delete_stops_the_run(sql, clean, dump):
+    """A trigger that marks rows instead of deleting them stops the run, and its marks are rolled back."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, gone boolean DEFAULT false); INSERT INTO t VALUES (1, 7), (2, 7)")
     sql(
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS "
@@ -159,8 +159,8 @@ def test_h109_trigger_that_deletes_softly_changes_nothing(sql, clean, dump):
     assert before == dump("t")
 
 
-def test_h117_rows_of_inheriting_tables_are_not_the_tables_own(sql, conn, live):
-    """A child's row is no duplicate of its parent table's row; even a cleanup by itself leaves it where it is."""
+def test_h117_rows_of_inheriting_tables_are_not_duplicates(sql, conn, live):
+    """A row of an inheriting table is not a duplicate of the parent's rows; even a cleanup on its own keeps it."""
     sql("CREATE TABLE t (id int, k int); CREATE TABLE c () INHERITS (t)")
     sql("INSERT INTO t VALUES (1, 7), (2, 7); INSERT INTO c VALUES (3, 7), (4, 7)")
     assert "inheritance" in [f.id for f in blockers(conn, KEY, CleanupRule())]

@@ -1,4 +1,4 @@
-"""Hard cases F: a published table, its subscriber, and what the subscriber does not get."""
+"""Hard cases F: a published table, its subscriber, and what is not replicated."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def libpq(url: str, **parts: str) -> str:
 
 @pytest.fixture
 def subscriber(server, database_url, sql) -> Iterator[Callable[[str], SimpleNamespace]]:
-    """Publish, and subscribe to it from a second database with the same table; gives what asks that database."""
+    """Publish the table and subscribe to it from a second database; return a function that queries that one."""
     name = f"dupe_audit_subscriber_{uuid.uuid4().hex[:8]}"
     sql(f"CREATE DATABASE {name}")
     with psycopg.connect(libpq(database_url, database=name), autocommit=True) as connection:
@@ -40,7 +40,7 @@ def subscriber(server, database_url, sql) -> Iterator[Callable[[str], SimpleName
 
         def subscribe(publication):
             sql(f"{TABLE}; CREATE PUBLICATION p {publication}")
-            # On one server the slot has to be there first: its creation waits for the transaction that subscribes.
+            # On a single server the slot must exist first: its creation would wait for the subscribing transaction.
             sql(f"SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")
             ask(f"{TABLE}; INSERT INTO t VALUES (4, 8)")
             connection.execute(
@@ -65,32 +65,32 @@ def run_all(conn):
     enforce(conn, KEY, BuildRule())
 
 
-def test_h115_subscriber_is_told_that_it_is_one(database_url, sql, conn, subscriber):
-    """Where a subscription writes into the table, preflight says that a later duplicate would stop it."""
+def test_h115_subscribed_table_is_reported(database_url, sql, conn, subscriber):
+    """If a subscription writes to the table, preflight warns that a later duplicate would stop it."""
     other = subscriber("FOR TABLE t")
     assert "subscribed-table" not in [f.id for f in preflight(conn, KEY).findings]
-    with create_engine(other.url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as there:
-        (told,) = [f for f in preflight(there, KEY).findings if f.id == "subscribed-table"]
-    assert ("warning", True) == (told.severity, "subscription s" in told.message)
+    with create_engine(other.url, poolclass=NullPool, isolation_level="AUTOCOMMIT").connect() as connection:
+        (finding,) = [f for f in preflight(connection, KEY).findings if f.id == "subscribed-table"]
+    assert ("warning", True) == (finding.severity, "subscription s" in finding.message)
 
 
-def test_h115_subscriber_gets_the_deletes_and_no_constraint(sql, conn, subscriber, wait_until):
-    """The extras leave the subscriber too; its own duplicates stay, and nothing there keeps new ones away."""
+def test_h115_subscriber_gets_the_deletes_but_not_the_constraint(sql, conn, subscriber, wait_until):
+    """The extras are deleted on the subscriber too, but its own duplicates stay, and new ones are accepted."""
     other = subscriber("FOR TABLE t")
-    (told,) = [f for f in preflight(conn, KEY).findings if f.id == "published-table"]
-    assert "the constraint does not" in told.message
+    (finding,) = [f for f in preflight(conn, KEY).findings if f.id == "published-table"]
+    assert "the constraint does not" in finding.message
     run_all(conn)
     wait_until(lambda: [(1,), (3,), (4,)] == other.ask("SELECT id FROM t ORDER BY id"))
     assert [] == other.ask("SELECT 1 FROM pg_constraint WHERE conname = 'uq'")
     other.ask("INSERT INTO t VALUES (5, 7)")
 
 
-@pytest.mark.min_pg(15)  # from there on a subscriber counts its errors
-def test_h115_publication_of_all_tables_needs_the_ledger_at_the_subscriber(sql, conn, subscriber, wait_until):
-    """A subscriber to all tables stops at the ledger's first row, which is refused, and catches up once it has it."""
+@pytest.mark.min_pg(15)  # the first version in which a subscriber counts its errors
+def test_h115_publication_of_all_tables_needs_the_ledger_on_the_subscriber(sql, conn, subscriber, wait_until):
+    """FOR ALL TABLES is refused: if accepted, the subscriber stops at the ledger's rows until it has the tables."""
     other = subscriber("FOR ALL TABLES")
-    (told,) = blockers(conn, KEY, CleanupRule())
-    assert ("published-ledger", True) == (told.id, "Publication p is FOR ALL TABLES" in told.message)
+    (finding,) = blockers(conn, KEY, CleanupRule())
+    assert ("published-ledger", True) == (finding.id, "Publication p is FOR ALL TABLES" in finding.message)
     assert [] == blockers(conn, KEY, CleanupRule(), accept=["published-ledger"])
     run_all(conn)
     wait_until(lambda: other.ask("SELECT 1 FROM pg_stat_subscription_stats WHERE apply_error_count > 0"))
@@ -109,10 +109,10 @@ def test_h115_publication_of_all_tables_needs_the_ledger_at_the_subscriber(sql, 
         "ALTER TABLE t ADD PRIMARY KEY (id) DEFERRABLE",
         "CREATE UNIQUE INDEX i ON t (id); ALTER TABLE t REPLICA IDENTITY USING INDEX i; DROP INDEX i",
     ],
-    ids=["deferrable primary key", "index that is gone"],
+    ids=["deferrable primary key", "dropped index"],
 )
-def test_h113_identity_that_replication_cannot_use_is_none(sql, conn, identity):
-    """Where PostgreSQL would refuse every delete for want of a replica identity, that is found before the first one."""
+def test_h113_unusable_replica_identity_is_refused(sql, conn, identity):
+    """If PostgreSQL would reject every delete for lack of a replica identity, the upgrade is refused beforehand."""
     sql(f"CREATE TABLE t (id int NOT NULL, k int); {identity}; CREATE PUBLICATION p FOR TABLE t")
     sql("INSERT INTO t VALUES (1, 7), (2, 7)")
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):

@@ -1,4 +1,4 @@
-"""Hard cases G: what the archive holds, who sees it, and what the world has become when its rows go back."""
+"""Hard cases G: what the archive holds, who can read it, and what has changed before its rows are restored."""
 
 import psycopg
 import pytest
@@ -18,13 +18,13 @@ PARTITIONED = "CREATE TABLE p (LIKE t) PARTITION BY RANGE (id)"
 
 
 def problems(sql):
-    """Return the SQLSTATEs that the archive has of rows that did not go back, by id."""
+    """Return the SQLSTATEs of the rows that were not restored, by id."""
     rows = sql("SELECT id, left(dupe_audit_problem, 5) FROM dupe_audit.archive_1 WHERE dupe_audit_restored_at IS NULL")
     return dict(rows)
 
 
 def test_h128_row_is_archived_by_the_transaction_that_deletes_it(sql, clean, archived, live):
-    """What ends a batch at its very commit takes back the delete and the archived row, both or neither."""
+    """An error at a batch's commit rolls back both the delete and the archived row."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     sql("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'not today'; END$$")
     sql("CREATE CONSTRAINT TRIGGER f AFTER DELETE ON t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION f()")
@@ -34,8 +34,8 @@ def test_h128_row_is_archived_by_the_transaction_that_deletes_it(sql, clean, arc
     assert [(0, 0)] == sql("SELECT archived, (SELECT count(*) FROM dupe_audit.batch) FROM dupe_audit.run")
 
 
-def test_h129_nobody_reads_in_the_ledger_what_the_table_keeps_from_them(sql, conn, connect, member):
-    """Whatever default privileges grant, and whatever row security shows, ledger, list and archive stay the owner's."""
+def test_h129_ledger_shows_no_row_that_the_table_hides(sql, conn, connect, member):
+    """Ledger, ranking and archive are readable to their owner only, despite default privileges and row security."""
     sql(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC, {member}")
     sql(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO PUBLIC, {member}")
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
@@ -51,15 +51,15 @@ def test_h129_nobody_reads_in_the_ledger_what_the_table_keeps_from_them(sql, con
     list(batches)
 
 
-def lose_the_answer(sql, connection, words):
-    """Let the connection die after the server has committed the transaction with these words, before it can say so."""
+def lose_the_reply(sql, connection, words):
+    """Kill the connection after the server has committed the transaction with these words, before it replies."""
     pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-    seen = []
+    executed = []
 
     def hook(_connection, _cursor, statement, *_rest):
         if words in statement:
-            seen.append(statement)
-        elif seen and statement == "COMMIT":
+            executed.append(statement)
+        elif executed and statement == "COMMIT":
             event.remove(connection, "after_cursor_execute", hook)
             sql(f"SELECT pg_terminate_backend({pid})")
             raise psycopg.OperationalError("the connection was lost")
@@ -68,13 +68,13 @@ def lose_the_answer(sql, connection, words):
 
 
 @pytest.mark.parametrize("identity", ["id int PRIMARY KEY", "id int"], ids=["primary key", "no primary key"])
-def test_h136_commit_whose_answer_is_lost_counts_once(sql, connect, dump, identity):
-    """A batch that was committed though nobody heard of it is neither done nor counted again, there and back."""
+def test_h136_commit_without_a_reply_counts_once(sql, connect, dump, identity):
+    """A batch whose commit was not acknowledged is neither repeated nor counted twice, in cleanup and restore."""
     number = "i" if "KEY" in identity else "1"
     sql(f"CREATE TABLE t ({identity}, k int); INSERT INTO t SELECT {number}, 7 FROM generate_series(1, 6) AS i")
     before = dump("t")
     first = connect()
-    lose_the_answer(sql, first, "DELETE FROM ONLY")
+    lose_the_reply(sql, first, "DELETE FROM ONLY")
     with pytest.raises(DBAPIError, match="lost"):
         list(cleanup(first, KEY, CleanupRule(batch_size=2)))
     assert [(2,)] == sql("SELECT count(*) FROM dupe_audit.archive_1")
@@ -85,7 +85,7 @@ def test_h136_commit_whose_answer_is_lost_counts_once(sql, connect, dump, identi
         "(SELECT count(*) FROM dupe_audit.archive_1) FROM dupe_audit.run"
     )
 
-    lose_the_answer(sql, second, "OVERRIDING SYSTEM VALUE")
+    lose_the_reply(sql, second, "OVERRIDING SYSTEM VALUE")
     with pytest.raises(DBAPIError, match="lost"):
         list(restore(second, 1, batch_size=2))
     assert 3 == sum(batch.restored for batch in restore(connect(), 1, batch_size=2))
@@ -94,7 +94,7 @@ def test_h136_commit_whose_answer_is_lost_counts_once(sql, connect, dump, identi
 
 
 def test_h131_row_whose_parent_is_gone_is_reported(sql, conn, clean):
-    """A row that references what was deleted since stays in the archive with its reason; its neighbours go back."""
+    """A row whose parent has been deleted stays archived with the reason; the other rows are restored."""
     sql("CREATE TABLE parent (id int PRIMARY KEY); INSERT INTO parent VALUES (1), (2)")
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, p int REFERENCES parent)")
     sql("INSERT INTO t VALUES (1, 7, 1), (2, 7, 2), (3, 7, 1)")
@@ -116,8 +116,8 @@ def test_h131_row_whose_parent_is_gone_is_reported(sql, conn, clean):
         pytest.param("int GENERATED ALWAYS AS (k * 3) VIRTUAL", 21, marks=pytest.mark.min_pg(18)),
     ],
 )
-def test_h123_column_that_came_in_the_middle_of_a_run_is_in_every_row(sql, conn, clean, column, value):
-    """Rows that were archived before a column came go back with what the table's own rows got in it."""
+def test_h123_column_added_during_a_run_is_in_every_row(sql, conn, clean, column, value):
+    """Rows archived before a column was added are restored with the value that the table's own rows got."""
     sql("CREATE DOMAIN positive AS int NOT NULL CHECK (VALUE > 0)")
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 4) AS i")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=1))
@@ -130,7 +130,7 @@ def test_h123_column_that_came_in_the_middle_of_a_run_is_in_every_row(sql, conn,
 
 
 @pytest.mark.parametrize(
-    ("change", "kept"),
+    ("change", "unrestored"),
     [
         ("ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v int GENERATED ALWAYS AS (k) STORED", {2, 3}),
         ("ALTER TABLE t DROP COLUMN v; ALTER TABLE t ADD COLUMN v int", set()),
@@ -139,25 +139,27 @@ def test_h123_column_that_came_in_the_middle_of_a_run_is_in_every_row(sql, conn,
         ("ALTER TABLE t ADD COLUMN w int; ALTER TABLE t DROP CONSTRAINT t_pkey", set()),
         (f"{PARTITIONED}; ALTER TABLE p ATTACH PARTITION t FOR VALUES FROM (0) TO (3)", {3}),
     ],
-    ids=["now generated", "made again", "now identity", "now not null", "no primary key now", "now a partition"],
+    ids=["now generated", "re-created", "now identity", "now not null", "no primary key now", "now a partition"],
 )
-def test_h132_schema_that_drifted_takes_back_what_it_can(sql, conn, clean, change, kept):
-    """Whatever the table has become, each row comes back with its own values or stays archived with a reason."""
+def test_h132_rows_that_fit_the_changed_table_are_restored(sql, conn, clean, change, unrestored):
+    """However the table has changed, each row is restored with its own values or stays archived with a reason."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 7, 1), (2, 7, 2), (3, 7, NULL)")
     clean(KEY, divergent="archive")
     sql(change)
-    if kept:
+    if unrestored:
         with pytest.raises(Refused, match="rows-not-restored"):
             list(restore(conn, 1))
     else:
         list(restore(conn, 1))
-    assert kept == problems(sql).keys()
+    assert unrestored == problems(sql).keys()
     wanted = {2: (2, 7, 2), 3: (3, 7, None)}
-    assert [wanted[id_] for id_ in (2, 3) if id_ not in kept] == sql("SELECT id, k, v FROM t WHERE id > 1 ORDER BY id")
+    assert [wanted[id_] for id_ in (2, 3) if id_ not in unrestored] == sql(
+        "SELECT id, k, v FROM t WHERE id > 1 ORDER BY id"
+    )
 
 
 def test_h143_archive_keeps_its_types_until_it_is_purged(sql, conn, clean):
-    """A type that archived rows are made of cannot be dropped under them; once they are purged it can."""
+    """A type that archived rows use cannot be dropped until they are purged."""
     sql("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE t (id int PRIMARY KEY, k int, m mood)")
     sql("INSERT INTO t VALUES (1, 7, 'sad'), (2, 7, 'sad')")
     clean(KEY)
@@ -171,15 +173,15 @@ def test_h143_archive_keeps_its_types_until_it_is_purged(sql, conn, clean):
 
 
 def test_h145_estimates_are_of_the_right_size(sql, conn, clean):
-    """Index, archive and sort take what was estimated, give or take a factor of two and a few pages."""
+    """The sizes of index, archive and sort are as estimated, within a small factor and a few pages."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k text, v text)")
     sql("INSERT INTO t SELECT i, md5((i / 2)::text), repeat('x', 200) FROM generate_series(1, 20000) AS i")
     sql("VACUUM ANALYZE t")
-    told = preflight(conn, KEY).estimates
+    estimates = preflight(conn, KEY).estimates
     clean(KEY)
     enforce(conn, KEY, BuildRule())
     index, archive = sql("SELECT pg_relation_size('uq'), pg_relation_size('dupe_audit.archive_1')")[0]
-    # The index is built when the extras have left; the estimate has to hold while they are there.
-    assert index / 2 < told.index_bytes < 4 * index
-    assert archive / 2 < told.archive_bytes < 2 * archive
-    assert 20000 * 33 < told.temp_bytes < 20000 * 33 * 4
+    # The index is built after the extras are removed, but the estimate is made while they still exist.
+    assert index / 2 < estimates.index_bytes < 4 * index
+    assert archive / 2 < estimates.archive_bytes < 2 * archive
+    assert 20000 * 33 < estimates.temp_bytes < 20000 * 33 * 4

@@ -1,4 +1,4 @@
-"""Hard cases H: partitions, names that are no plain columns, and tables that belong to somebody."""
+"""Hard cases H: partitions, names that are not plain columns or tables, and tables that others own."""
 
 import pytest
 
@@ -18,8 +18,8 @@ PARTITIONS = (
 )
 
 
-def test_h149_recipe_for_a_partitioned_table_adopts_what_was_built(sql, conn, clean):
-    """Each partition cleaned and enforced by itself, the parent's constraint takes their indexes and builds none."""
+def test_h149_parent_constraint_adopts_the_partitions_indexes(sql, conn, clean):
+    """After each partition is cleaned and enforced, the parent's constraint adopts their indexes and builds none."""
     sql(PARTITIONS)
     report = preflight(conn, UniqueKey(table="p", columns=("k", "r"), name="uq"))
     assert ["partitioned-table"] == [f.id for f in report.findings]
@@ -36,23 +36,23 @@ def test_h149_recipe_for_a_partitioned_table_adopts_what_was_built(sql, conn, cl
     assert 2 == len(sql("SELECT 1 FROM pg_index WHERE indrelid IN ('t'::regclass, 'p2'::regclass)"))
 
 
-def test_h150_partition_keeps_to_itself(sql, conn, dump, clean):
-    """One partition is cleaned, enforced and restored with its parent named in a warning; the others are untouched."""
+def test_h150_other_partitions_are_untouched(sql, conn, dump, clean):
+    """A single partition can be cleaned, enforced and restored, with a warning, and the others are untouched."""
     sql(PARTITIONS)
-    before, others = dump("t"), dump("p2")
-    (told,) = [f for f in preflight(conn, KEY).findings if f.id == "single-partition"]
-    assert ("warning", True) == (told.severity, "one partition of p;" in told.message)
+    before, sibling = dump("t"), dump("p2")
+    (finding,) = [f for f in preflight(conn, KEY).findings if f.id == "single-partition"]
+    assert ("warning", True) == (finding.severity, "one partition of p;" in finding.message)
     clean(KEY, divergent="archive")
     enforce(conn, KEY, BuildRule())
     assert [(1,), (3,), (4,)] == sql("SELECT id FROM p ORDER BY id")
     drop(conn, KEY, BuildRule())
     list(restore(conn, 1))
-    assert (before, others) == (dump("t"), dump("p2"))
+    assert (before, sibling) == (dump("t"), dump("p2"))
 
 
 @pytest.mark.parametrize("statement", ["DETACH PARTITION t", "DETACH PARTITION t CONCURRENTLY"])
-def test_h150_partition_that_is_detached_in_the_middle_is_still_the_table(sql, conn, dump, statement):
-    """A partition that leaves its parent between two batches is cleaned to its end, and gets its rows back."""
+def test_h150_partition_detached_during_a_run_is_cleaned_completely(sql, conn, dump, statement):
+    """A partition that is detached between two batches is cleaned completely, and its rows can be restored."""
     sql(PARTITIONS)
     before = dump("t")
     batches = cleanup(conn, KEY, CleanupRule(batch_size=1, divergent="archive"))
@@ -65,15 +65,15 @@ def test_h150_partition_that_is_detached_in_the_middle_is_still_the_table(sql, c
 
 
 @pytest.mark.parametrize("column", ["ctid", "xmin", "tableoid", "K", "k ", "public.t.k", "k, id", '"k"'])
-def test_h157_h160_what_only_looks_like_a_column_is_none(sql, conn, column):
-    """System columns, other spellings, qualified names and lists are not taken for a column of the table."""
+def test_h157_h160_only_exact_column_names_are_accepted(sql, conn, column):
+    """System columns, other spellings, qualified names and lists are not accepted as columns of the table."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
     assert ["column-missing"] == [f.id for f in preflight(conn, UniqueKey(table="t", columns=(column,))).findings]
 
 
 @pytest.mark.parametrize("table", ["public.t", "T", '"t"', "t ", "pg_temp.t", "t; DROP TABLE t"])
-def test_h157_what_only_looks_like_a_table_is_none(sql, conn, table):
-    """A table is found by its exact name alone; nothing is split, folded or unquoted."""
+def test_h157_only_exact_table_names_are_accepted(sql, conn, table):
+    """A table is found by its exact name only: nothing is split, folded or unquoted."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
     assert ["table-missing"] == [f.id for f in blockers(conn, UniqueKey(table=table, columns=("k",)), CleanupRule())]
     with pytest.raises(DupeAuditError, match="does not exist in"):
@@ -81,17 +81,17 @@ def test_h157_what_only_looks_like_a_table_is_none(sql, conn, table):
 
 
 def test_h161_table_of_an_extension_is_refused(sql, conn):
-    """A table that belongs to an extension is the extension's to change."""
+    """A table that belongs to an extension is refused."""
     if not sql("SELECT 1 FROM pg_extension WHERE extname = 'citext'"):
         pytest.skip("the server has no citext")
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); ALTER EXTENSION citext ADD TABLE t")
-    (told,) = blockers(conn, KEY, CleanupRule())
-    assert ("extension-table", True) == (told.id, "extension citext" in told.message)
+    (finding,) = blockers(conn, KEY, CleanupRule())
+    assert ("extension-table", True) == (finding.id, "extension citext" in finding.message)
 
 
 @pytest.mark.parametrize("schema", ["pg_catalog", "information_schema"])
 def test_h161_table_of_the_server_is_refused(conn, schema):
-    """A system table is not touched, whatever the role may do."""
+    """A system table is refused, whatever privileges the role has."""
     table, column = ("pg_class", "relname") if schema == "pg_catalog" else ("sql_features", "feature_id")
     key = UniqueKey(schema=schema, table=table, columns=(column,))
     assert "system-table" in [f.id for f in blockers(conn, key, CleanupRule())]

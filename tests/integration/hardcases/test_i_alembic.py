@@ -1,4 +1,4 @@
-"""Hard cases I: what Alembic commits, holds and believes around the directives."""
+"""Hard cases I: what Alembic commits, locks and stamps around the directives."""
 
 import os
 import uuid
@@ -50,7 +50,7 @@ RESTORE = "op.drop_unique_constraint_online('uq', 't'); op.restore_duplicates('t
 
 @pytest.fixture
 def project(tmp_path, database_url, launcher):
-    """Make a project of revisions a1, a2, … and return what starts one of its programs."""
+    """Create a project with revisions a1, a2, …; return a function that starts a program in it."""
 
     def make(*ups, options="", backs=None):
         versions = tmp_path / "migrations" / "versions"
@@ -75,7 +75,7 @@ def project(tmp_path, database_url, launcher):
 
 
 def ended(started):
-    """Wait for a program; return how it ended and what it printed."""
+    """Wait for a program; return its exit code and its output."""
     process, log = started
     return process.wait(PATIENCE), log.read_text()
 
@@ -85,26 +85,26 @@ def version(sql):
     return sql("SELECT version_num FROM alembic_version")
 
 
-@pytest.mark.parametrize("options", ["", "transaction_per_migration=True"], ids=["one transaction", "one a revision"])
-def test_h59_h165_what_went_before_is_committed_and_stamped(sql, project, options):
-    """A directive commits the revisions before it, stamped, and does not wait for its own connection's changes."""
+@pytest.mark.parametrize("options", ["", "transaction_per_migration=True"], ids=["one transaction", "one per revision"])
+def test_h59_h165_earlier_revisions_are_committed_and_stamped(sql, project, options):
+    """A directive commits and stamps the revisions before it, and does not wait for its own connection's changes."""
     start = project(MAKE, f"op.execute('ALTER TABLE t ADD COLUMN n int'); {CLEAN}; {ENFORCE}", options=options)
     assert (0, [("a2",)]) == (ended(start("upgrade", "head"))[0], version(sql))
     assert [("enforced", "a2", 1)] == sql("SELECT state, revision, archived FROM dupe_audit.run")
 
 
-def test_h165_refusal_keeps_what_was_stamped(sql, project):
-    """A directive that refuses leaves its revision unstamped and those before it stamped; the same command goes on."""
+def test_h165_refusal_keeps_earlier_stamps(sql, project):
+    """A refused revision is not stamped, those before it are, and the same command continues from there."""
     start = project(MAKE, "op.execute('UPDATE t SET v = id')", f"{CLEAN}; {ENFORCE}")
-    code, said = ended(start("upgrade", "head"))
+    code, output = ended(start("upgrade", "head"))
     assert (255, [("a2",)]) == (code, version(sql))
-    assert "divergent-duplicates" in said
+    assert "divergent-duplicates" in output
     sql("UPDATE t SET v = 0")
     assert (0, [("a3",)]) == (ended(start("upgrade", "head"))[0], version(sql))
 
 
 def test_h77_lock_of_the_attach_ends_before_the_next_revision(sql, project, psycopg_connect, wait_until):
-    """Even where one transaction spans the whole upgrade, a slow revision after ours holds no lock on the table."""
+    """Even if one transaction spans the whole upgrade, a slow later revision holds no lock on the table."""
     start = project(MAKE, f"{CLEAN}; {ENFORCE}", "op.execute('SELECT pg_advisory_lock(77)')")
     holder = psycopg_connect(autocommit=True)
     holder.execute("SELECT pg_advisory_lock(77)")
@@ -117,14 +117,14 @@ def test_h77_lock_of_the_attach_ends_before_the_next_revision(sql, project, psyc
     assert 0 == ended(program)[0]
 
 
-def test_h168_two_upgrades_at_once_are_one(sql, project, psycopg_connect, wait_until):
-    """Of upgrades that start together each ends in the same state; rows are archived once, and one is stamped."""
+def test_h168_simultaneous_upgrades_archive_once(sql, project, psycopg_connect, wait_until):
+    """Of several simultaneous upgrades one archives the rows and stamps, and the others find the work done."""
     start = project(MAKE, f"{CLEAN}; {ENFORCE}", backs={2: RESTORE})
     assert 0 == ended(start("upgrade", "a1"))[0]
     holder = psycopg_connect()
     holder.execute("LOCK TABLE t")
     programs = [start("upgrade", "head") for _ in range(3)]
-    # Whoever waits for the table, or for who does, has read the version.
+    # A process that waits for the table, or for one that does, has read the version.
     waiting = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
         "AND (wait_event_type = 'Lock' OR query ~ 'advisory')"
@@ -136,21 +136,21 @@ def test_h168_two_upgrades_at_once_are_one(sql, project, psycopg_connect, wait_u
     assert [("a2",)] == version(sql)
     assert [(1, "enforced", 1)] == sql("SELECT id, state, archived FROM dupe_audit.run")
     assert [(2,)] == sql("SELECT id FROM dupe_audit.archive_1")
-    # Who came second finds the work done, and the stamp too: Alembic's own complaint, or none.
+    # A later process finds the work done and the revision stamped: it succeeds, or Alembic's own stamp fails.
     assert [] == [printed for code, printed in outcomes if code and "expected to match one row" not in printed]
 
 
-def test_h174_stamp_without_a_constraint_is_not_believed(sql, project):
-    """A database that was stamped without running the revision is found out, and a finished one is adopted."""
+def test_h174_stamp_without_a_constraint_is_reported(sql, project):
+    """Verify reports a database that was stamped without executing the revision."""
     start = project(MAKE, f"{CLEAN}; {ENFORCE}")
     assert 0 == ended(start("upgrade", "a1"))[0]
     assert 0 == ended(start("stamp", "head"))[0]
-    code, said = ended(start("verify", program="dupe_audit.cli"))
-    assert (1, True, True) == (code, "constraint-missing" in said, "duplicates-remain" in said)
+    code, output = ended(start("verify", program="dupe_audit.cli"))
+    assert (1, True, True) == (code, "constraint-missing" in output, "duplicates-remain" in output)
 
 
 def test_h174_constraint_without_a_stamp_is_adopted(sql, conn, project):
-    """Where the constraint is there and the stamp is behind, the upgrade builds nothing and stamps."""
+    """If the constraint exists but the stamp is missing, the upgrade builds nothing and stamps."""
     start = project(MAKE, f"{CLEAN}; {ENFORCE}")
     assert 0 == ended(start("upgrade", "a1"))[0]
     list(cleanup(conn, KEY, CleanupRule()))
@@ -162,20 +162,20 @@ def test_h174_constraint_without_a_stamp_is_adopted(sql, conn, project):
 
 
 def test_h188_version_table_may_be_anywhere(sql, project):
-    """Which revisions are pending is asked of the project's own environment, wherever it keeps its version."""
+    """Pending revisions are read through the project's own env.py, wherever its version table is."""
     sql("CREATE SCHEMA elsewhere")
     start = project(MAKE, f"{CLEAN}; {ENFORCE}", options="version_table='stamp', version_table_schema='elsewhere'")
     assert 0 == ended(start("upgrade", "a1"))[0]
-    code, said = ended(start("preflight", program="dupe_audit.cli"))
-    assert (1, True) == (code, "1 extra to archive" in said), said
+    code, output = ended(start("preflight", program="dupe_audit.cli"))
+    assert (1, True) == (code, "1 extra to archive" in output), output
     assert 0 == ended(start("upgrade", "head"))[0]
     assert [("a2",)] == sql("SELECT version_num FROM elsewhere.stamp")
     assert "No pending revision" in ended(start("preflight", program="dupe_audit.cli"))[1]
     assert 0 == ended(start("verify", program="dupe_audit.cli"))[0]
 
 
-def test_h170_connection_goes_back_to_its_pool_without_our_lock(sql, database_url):
-    """A step that ended in a refusal leaves no lock and no setting on a connection that a pool hands on."""
+def test_h170_connection_returns_to_its_pool_without_the_lock(sql, database_url):
+    """A refused step leaves no lock and no setting on a connection that returns to its pool."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 7, 1), (2, 7, 2)")
     engine = create_engine(
         database_url,
@@ -186,12 +186,12 @@ def test_h170_connection_goes_back_to_its_pool_without_our_lock(sql, database_ur
         pool_reset_on_return=None,
     )
     names = ("lock_timeout", "statement_timeout", "row_security", "idle_in_transaction_session_timeout")
-    mine = f"SELECT pg_backend_pid(), {', '.join(f'current_setting({name!r})' for name in names)}"
+    query = f"SELECT pg_backend_pid(), {', '.join(f'current_setting({name!r})' for name in names)}"
     with engine.connect() as connection:
-        before = connection.exec_driver_sql(mine).one()
+        before = connection.exec_driver_sql(query).one()
         with pytest.raises(Refused):
             list(cleanup(connection, KEY, CleanupRule()))
     with engine.connect() as again:
-        assert before == again.exec_driver_sql(mine).one()
+        assert before == again.exec_driver_sql(query).one()
         assert [] == sql(f"SELECT locktype FROM pg_locks WHERE pid = {before[0]} AND locktype = 'advisory'")
     engine.dispose()

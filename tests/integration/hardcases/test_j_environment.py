@@ -1,4 +1,4 @@
-"""Hard cases J: crashes, roles, other runners, and what is said aloud."""
+"""Hard cases J: crashes, roles, simultaneous runs, and what messages and logs contain."""
 
 import logging
 
@@ -55,7 +55,7 @@ HOSTILE = {
 
 @pytest.fixture
 def hostile(server, database_url, sql):
-    """A connection of a role of its own, which owns nothing yet and whose defaults are as bad as they can be."""
+    """A connection of a new role, which owns nothing yet and whose defaults are as bad as possible."""
     database = make_url(database_url).database
     name = database.replace("_test_", "_hostile_")
     sql(
@@ -70,8 +70,8 @@ def hostile(server, database_url, sql):
     sql(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}")
 
 
-def test_h19_h37_h56_h73_hostile_role_goes_up_and_down(sql, hostile, dump):
-    """A role whose every default is against us cleans, enforces, proves, drops and restores as any other does."""
+def test_h19_h37_h56_h73_role_with_hostile_defaults_goes_up_and_down(sql, hostile, dump):
+    """A role with hostile defaults can clean, enforce, verify, drop and restore like any other."""
     name = hostile.exec_driver_sql("SELECT CURRENT_USER").scalar_one()
     sql("CREATE TABLE t (id int PRIMARY KEY, k text, f float8, i interval, v text[], at timestamptz)")
     sql(
@@ -92,8 +92,8 @@ def test_h19_h37_h56_h73_hostile_role_goes_up_and_down(sql, hostile, dump):
 
 
 @pytest.mark.torture
-def test_h192_crash_takes_a_batch_and_its_archive_together(server, connect, psycopg_connect):
-    """Where commits do not wait for the disk, a crash may undo the last batches, but never half of one."""
+def test_h192_crash_loses_a_batch_and_its_archive_together(server, connect, psycopg_connect):
+    """With synchronous_commit off, a crash can lose the last batches, but never half of one."""
     before = psycopg_connect(autocommit=True)
     before.execute("CREATE TABLE t (id int PRIMARY KEY, k int)")
     before.execute("INSERT INTO t SELECT i, 7 FROM generate_series(1, 60) AS i")
@@ -114,8 +114,8 @@ def test_h192_crash_takes_a_batch_and_its_archive_together(server, connect, psyc
     assert [(59,)] == after.execute("SELECT archived FROM dupe_audit.run").fetchall()
 
 
-def test_h197_two_first_runs_make_one_ledger(sql, conn, connect, just_before, wait_until, beside):
-    """Runs on two tables that begin at once, in a database without a ledger, make it once, and both go on."""
+def test_h197_two_first_runs_create_one_ledger(sql, conn, connect, just_before, wait_until, beside):
+    """Two first runs that start at once create the ledger only once, and both succeed."""
     for table in ("t", "u"):
         sql(f"CREATE TABLE {table} (id int PRIMARY KEY, k int); INSERT INTO {table} VALUES (1, 7), (2, 7)")
     other = connect()
@@ -134,8 +134,8 @@ def test_h197_two_first_runs_make_one_ledger(sql, conn, connect, just_before, wa
 
 
 @pytest.mark.parametrize("me", ["superuser", "owner"])
-def test_h199_ledger_that_a_stranger_prepared_is_refused(sql, conn, connect, member, me):
-    """A schema dupe_audit that a stranger made is no ledger of ours, and least of all for a superuser."""
+def test_h199_schema_prepared_by_another_role_is_refused(sql, conn, connect, member, me):
+    """A schema dupe_audit that another role created is refused as the ledger, even for a superuser."""
     stranger = f"{member}_stranger"
     sql(f"CREATE ROLE {stranger}; CREATE SCHEMA dupe_audit AUTHORIZATION {stranger}")
     try:
@@ -152,11 +152,11 @@ CARD = "4111-1111-1111-1111"
 
 
 def test_h200_key_values_are_in_no_message_and_no_log(sql, conn, caplog, psycopg_connect):
-    """Neither an error nor a log line of any step holds a value of the key or of a row."""
+    """No error and no log line of any step contains a value of a key or of a row."""
     caplog.set_level(logging.DEBUG, logger="alembic.dupe_audit")
     sql("CREATE TABLE t (id int PRIMARY KEY, k text, v text)")
     sql(f"INSERT INTO t VALUES (1, '{CARD}', '{CARD}-1'), (2, '{CARD}', '{CARD}-2')")
-    said = [repr(preflight(conn, KEY))]
+    texts = [repr(preflight(conn, KEY))]
     with pytest.raises(Refused) as divergent:
         list(cleanup(conn, KEY, CleanupRule()))
     with pytest.raises(Refused) as duplicate:
@@ -170,7 +170,7 @@ def test_h200_key_values_are_in_no_message_and_no_log(sql, conn, caplog, psycopg
     sql(f"ALTER TABLE t ADD UNIQUE (v); INSERT INTO t VALUES (3, 'x', '{CARD}-2')")
     with pytest.raises(Refused) as restored:
         list(restore(conn, 1))
-    said += [str(error.value) for error in (divergent, duplicate, blocked, restored)]
-    said += [row[0] or "" for row in sql("SELECT dupe_audit_problem FROM dupe_audit.archive_1")]
+    texts += [str(error.value) for error in (divergent, duplicate, blocked, restored)]
+    texts += [row[0] or "" for row in sql("SELECT dupe_audit_problem FROM dupe_audit.archive_1")]
     assert "alembic.dupe_audit" in {record.name for record in caplog.records}
-    assert CARD not in caplog.text + " ".join(said)
+    assert CARD not in caplog.text + " ".join(texts)

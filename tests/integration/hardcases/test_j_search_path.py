@@ -1,4 +1,4 @@
-"""Hard cases J: somebody who may create functions in a schema on our search path lies in wait."""
+"""Hard cases J: another role may create functions and operators in a schema on the search path."""
 
 from itertools import product
 
@@ -86,7 +86,7 @@ def traps(sql):
 
 
 def walk(conn, key, rule):
-    """Go all the way there and back."""
+    """Execute every step, from preflight to restore."""
     preflight(conn, key, rule, show_keys=True)
     blockers(conn, key, rule)
     assert 9 == sum(batch.archived for batch in cleanup(conn, key, rule))
@@ -98,8 +98,8 @@ def walk(conn, key, rule):
 
 
 @pytest.mark.slow
-def test_h199_nothing_on_the_search_path_is_mistaken_for_the_servers_own(sql, conn, dump, psycopg_connect, traps):
-    """No operator and no function that somebody put in our way is ever called, on the whole way there and back."""
+def test_h199_steps_call_nothing_on_the_search_path(sql, conn, dump, psycopg_connect, traps):
+    """No step, from preflight to restore, calls an operator or function planted on the search path."""
     with pytest.raises(DBAPIError, match="trapped"):
         conn.exec_driver_sql("SELECT first_value(1::oid) OVER ()")
     rule = CleanupRule(batch_size=4, order_by=("v",), ignore=("id",), references="repoint")
@@ -129,8 +129,8 @@ def test_h199_nothing_on_the_search_path_is_mistaken_for_the_servers_own(sql, co
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage_from", [1, 1000])
-def test_h199_the_writer_calls_nothing_on_the_search_path(sql, psycopg_connect, traps, monkeypatch, stage_from):
-    """The writer calls the server's own operators and functions, before and after the constraint is there."""
+def test_h199_writer_calls_nothing_on_the_search_path(sql, psycopg_connect, traps, monkeypatch, stage_from):
+    """The writer calls only the server's own operators and functions, with and without the constraint."""
     monkeypatch.setattr(delivery, "STAGE_FROM", stage_from)
     sql("CREATE TABLE t (id int8 PRIMARY KEY, k text, at timestamptz, n numeric, a text[], j jsonb)")
     sql("CREATE INDEX ON t (k)")

@@ -1,4 +1,4 @@
-"""Hard cases J: a real standby, which lags, which is read, and which takes over."""
+"""Hard cases J: a real standby that lags, is read, and takes over."""
 
 import logging
 import shutil
@@ -22,25 +22,25 @@ TABLE = "CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 F
 
 
 class Standby:
-    """A hot standby of the session's server, in a directory of its own below it."""
+    """A hot standby of the session's server, in its own directory below the server's."""
 
     def __init__(self, server, port):
-        self._server, self._port = server, port  # which names the socket file beside the primary's
+        self._server, self._port = server, port  # the port names the socket file beside the primary's
         self._data = server._home / f"standby-{port}"
         where = ["-h", str(server._home), "-U", "postgres"]
         server._run([str(server.bin_dir / "pg_basebackup"), "-D", str(self._data), "-R", "-c", "fast", *where])
-        # It says every second how far it is, instead of every ten.
+        # It reports its position every second instead of every ten.
         self._pg_ctl("start", "-l", f"{self._data}.log", "-o", f"-p {port} -c wal_receiver_status_interval=1")
 
     def _pg_ctl(self, action, *options):
         self._server._run([str(self._server.bin_dir / "pg_ctl"), action, "-D", str(self._data), "-w", *options])
 
     def url(self, database_url):
-        """Return the URL of the same database here."""
+        """Return the URL of the same database on the standby."""
         return make_url(database_url).update_query_dict({"port": str(self._port)})
 
     def promote(self):
-        """Make it a primary."""
+        """Promote it to a primary."""
         self._pg_ctl("promote")
 
     def stop(self):
@@ -68,7 +68,7 @@ def shared_standby(own_server) -> Iterator[Standby]:
 
 @pytest.fixture
 def standby(request) -> Iterator[Standby]:
-    """The standby of this file's tests, or one to promote where the mark ``torture`` is."""
+    """The shared standby, or a separate one to promote if the test is marked ``torture``."""
     if request.node.get_closest_marker("torture"):
         yield from started(request.getfixturevalue("own_server"), 5434)
     else:
@@ -76,8 +76,8 @@ def standby(request) -> Iterator[Standby]:
 
 
 @pytest.fixture
-def there(standby, database_url, wait_until):
-    """Open an autocommit connection to the test's database on the standby, as soon as it has arrived there."""
+def on_standby(standby, database_url, wait_until):
+    """Open an autocommit connection to the test's database on the standby, as soon as it is replicated."""
     engine = create_engine(standby.url(database_url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
     def arrived():
@@ -90,32 +90,32 @@ def there(standby, database_url, wait_until):
         yield connection
 
 
-def test_h187_h189_standby_is_read_and_never_worked_on(sql, conn, standby, there, database_url, wait_until):
-    """On a standby preflight counts, verify proves, an upgrade is refused, and several hosts lead to the primary."""
+def test_h187_h189_standby_is_read_but_not_cleaned(sql, conn, standby, on_standby, database_url, wait_until):
+    """On a standby, preflight counts and verify works, a cleanup is refused, and several hosts find the primary."""
     sql(TABLE.format(3))
-    wait_until(lambda: there.exec_driver_sql("SELECT to_regclass('t')").scalar())
-    report = preflight(there, KEY)
+    wait_until(lambda: on_standby.exec_driver_sql("SELECT to_regclass('t')").scalar())
+    report = preflight(on_standby, KEY)
     assert report.counts
     assert (2, ["read-only-server"]) == (report.counts.extras, [f.id for f in report.findings if f.severity == "error"])
-    assert ["read-only-server"] == [f.id for f in blockers(there, KEY, CleanupRule())]
+    assert ["read-only-server"] == [f.id for f in blockers(on_standby, KEY, CleanupRule())]
 
     list(cleanup(conn, KEY, CleanupRule()))
     enforce(conn, KEY, BuildRule())
-    wait_until(lambda: verify(there, KEY).ok)
+    wait_until(lambda: verify(on_standby, KEY).ok)
 
     url = make_url(database_url)
-    home, there_url = url.query["host"], standby.url(database_url)
-    hosts = f"host={home},{home}&port={there_url.query['port']},{url.query['port']}&target_session_attrs=read-write"
+    home, standby_url = url.query["host"], standby.url(database_url)
+    hosts = f"host={home},{home}&port={standby_url.query['port']},{url.query['port']}&target_session_attrs=read-write"
     several = f"postgresql://postgres@/{url.database}?{hosts}"
     with connect_as_the_command_does(several) as chosen:
         assert not chosen.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one()
 
 
-def test_h194_batches_wait_for_a_standby_that_lags(sql, connect, there, wait_until, beside, caplog):
-    """While a standby replays later than agreed no batch begins; once it has caught up the cleanup goes on."""
+def test_h194_batches_wait_for_a_lagging_standby(sql, connect, on_standby, wait_until, beside, caplog):
+    """While a standby lags more than max_replica_lag, no batch starts; once it has caught up, they continue."""
     caplog.set_level(logging.INFO, logger="alembic.dupe_audit")
     sql(TABLE.format(9))
-    there.exec_driver_sql("SELECT pg_wal_replay_pause()")
+    on_standby.exec_driver_sql("SELECT pg_wal_replay_pause()")
     sql("CREATE TABLE traffic (n int); INSERT INTO traffic VALUES (1)")
     wait_until(lambda: sql("SELECT 1 FROM pg_stat_replication WHERE replay_lag > interval '0.1 s'"))
     worker, rule = connect(), CleanupRule(batch_size=2, max_replica_lag=0.1)
@@ -123,13 +123,13 @@ def test_h194_batches_wait_for_a_standby_that_lags(sql, connect, there, wait_unt
     wait_until(lambda: "behind (limit 0.1 s)" in caplog.text)
     assert [(9,)] == sql("SELECT count(*) FROM t")
 
-    there.exec_driver_sql("SELECT pg_wal_replay_resume()")
+    on_standby.exec_driver_sql("SELECT pg_wal_replay_resume()")
     thread.join()
     assert [(1,)] == sql("SELECT count(*) FROM t")
 
 
-def test_h194_lag_that_cannot_be_seen_is_said(sql, connect, member, standby, caplog):
-    """A role that may not see the standbys is told so, and does not wait for what it cannot know."""
+def test_h194_invisible_lag_is_reported(sql, connect, member, standby, caplog):
+    """If the role may not see the standbys' lag, the run logs that and does not wait."""
     caplog.set_level(logging.INFO, logger="alembic.dupe_audit")
     sql(f"{TABLE.format(3)}; ALTER TABLE t OWNER TO {member}")
     sql(f"DO $$BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO {member}', current_database()); END$$")
@@ -139,21 +139,19 @@ def test_h194_lag_that_cannot_be_seen_is_said(sql, connect, member, standby, cap
 
 
 @pytest.mark.torture
-def test_h193_standby_that_takes_over_has_a_ledger_that_is_true(
-    server, database_url, connect, standby, there, wait_until
-):
-    """After a failover to a standby that lacks the last batches, rows and archive still agree, and the run goes on."""
+def test_h193_ledger_is_correct_after_a_failover(server, database_url, connect, standby, on_standby, wait_until):
+    """After a failover to a standby that lacks the last batches, rows and archive agree, and the run continues."""
     with psycopg.connect(make_url(database_url).set(drivername="postgresql").render_as_string()) as before:
         before.execute(TABLE.format(60).encode())
     batches = cleanup(connect(), KEY, CleanupRule(batch_size=1))
     for _ in range(10):
         next(batches)
     ledger = "SELECT max(archived) FROM dupe_audit.run"
-    wait_until(lambda: there.exec_driver_sql("SELECT to_regclass('dupe_audit.batch')").scalar())
-    wait_until(lambda: there.exec_driver_sql(ledger).scalar())
-    there.exec_driver_sql("ALTER SYSTEM SET primary_conninfo = ''")  # from here on it receives nothing
-    there.exec_driver_sql("SELECT pg_reload_conf()")
-    wait_until(lambda: not there.exec_driver_sql("SELECT 1 FROM pg_stat_wal_receiver").scalar())
+    wait_until(lambda: on_standby.exec_driver_sql("SELECT to_regclass('dupe_audit.batch')").scalar())
+    wait_until(lambda: on_standby.exec_driver_sql(ledger).scalar())
+    on_standby.exec_driver_sql("ALTER SYSTEM SET primary_conninfo = ''")  # from now on it receives nothing
+    on_standby.exec_driver_sql("SELECT pg_reload_conf()")
+    wait_until(lambda: not on_standby.exec_driver_sql("SELECT 1 FROM pg_stat_wal_receiver").scalar())
     for _ in range(10):
         next(batches)
     server.crash()
@@ -161,13 +159,13 @@ def test_h193_standby_that_takes_over_has_a_ledger_that_is_true(
         with pytest.raises(DBAPIError):
             list(batches)
         standby.promote()
-        done = there.exec_driver_sql(ledger).scalar_one()
+        done = on_standby.exec_driver_sql(ledger).scalar_one()
         assert 0 < done < 20
         held = "SELECT id FROM t UNION ALL SELECT id FROM dupe_audit.archive_1 ORDER BY id"
-        assert list(range(1, 61)) == there.exec_driver_sql(held).scalars().all()
-        assert 59 - done == sum(batch.archived for batch in cleanup(there, KEY, CleanupRule(batch_size=5)))
-        assert list(range(1, 61)) == there.exec_driver_sql(held).scalars().all()
-        enforce(there, KEY, BuildRule())
-        assert [] == [f.id for f in verify(there, KEY).findings if f.severity == "error"]
+        assert list(range(1, 61)) == on_standby.exec_driver_sql(held).scalars().all()
+        assert 59 - done == sum(batch.archived for batch in cleanup(on_standby, KEY, CleanupRule(batch_size=5)))
+        assert list(range(1, 61)) == on_standby.exec_driver_sql(held).scalars().all()
+        enforce(on_standby, KEY, BuildRule())
+        assert [] == [f.id for f in verify(on_standby, KEY).findings if f.severity == "error"]
     finally:
         server.resume()

@@ -1,4 +1,4 @@
-"""A writer on the test's own table, in each of the two ways in which a batch can be sent."""
+"""A writer for the test's own table, with each of the two ways to send a batch."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -20,14 +20,14 @@ BUILD = "CREATE UNIQUE INDEX CONCURRENTLY once ON t (k)"
 
 @pytest.fixture(params=["row", "stage"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Whether batches are sent as one statement per row or through the stage, however few rows they have."""
+    """Send batches as one statement per row, or through the stage, whatever their number of rows."""
     monkeypatch.setattr(delivery, "STAGE_FROM", 1 if request.param == "stage" else 1_000_000)
     return request.param
 
 
 @pytest.fixture
 def writer(psycopg_connect: Callable[..., psycopg.Connection]) -> Callable[..., Writer]:
-    """Make a writer over its own connection."""
+    """Make a writer with its own connection."""
 
     def make(key: UniqueKey, columns: list[str], **options: Any) -> Writer:
         return Writer(psycopg_connect(autocommit=True), key, columns, **options)
@@ -41,7 +41,7 @@ def held_build(psycopg_connect: Callable[..., psycopg.Connection], sql: Sql) -> 
 
     @contextmanager
     def hold(*, ready: bool) -> Iterator[psycopg.Connection]:
-        """Hold an index build between its phases: it exists but enforces nothing, or is ready and not valid."""
+        """Hold the build while the index exists but enforces nothing, or while it is ready but not valid."""
         # An old snapshot holds up the last phase; a writer holds up the first.
         holder = psycopg_connect()
         holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ" if ready else "SELECT 1")
@@ -67,7 +67,7 @@ def held_build(psycopg_connect: Callable[..., psycopg.Connection], sql: Sql) -> 
 
 @pytest.fixture
 def cancelled(sql: Sql) -> Callable[[psycopg.Connection], None]:
-    """Cancel a build that is held, and wait until it has ended."""
+    """Cancel a held build, and wait until it has ended."""
 
     def cancel(builder: psycopg.Connection) -> None:
         builder.cancel_safe()
@@ -81,7 +81,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 @pytest.fixture
 def until_blocked(sql: Sql) -> Callable[..., None]:
-    """Wait until so many sessions of the test's database wait for a lock."""
+    """Wait until this many sessions of the test's database wait for a lock."""
     return lambda sessions=1: wait_for(lambda: [(sessions,)] == sql(WAITING))
 
 

@@ -1,4 +1,4 @@
-"""Rows are written in every state that the constraint can be in, and it is named as soon as it is valid."""
+"""Rows are written whatever the state of the constraint, and the constraint is named as soon as it is valid."""
 
 import os
 import threading
@@ -36,7 +36,7 @@ def test_absent(rows, sql, way):
 @pytest.mark.parametrize(
     "type_", ["text", "varchar(9)", "citext", "mood", "bigint", "uuid", "timestamptz", "text[]", "dom"]
 )
-def test_absent_with_an_index_that_leads_to_the_key(sql, writer, way, type_):
+def test_absent_with_an_index_for_the_look_up(sql, writer, way, type_):
     """Without a constraint, but with an index to look a key up, copies are found and not written."""
     sql(f"CREATE TYPE mood AS ENUM ('a'); CREATE DOMAIN dom AS int; CREATE TABLE t (id int, k {type_}, n int, v int)")
     sql("CREATE INDEX ON t (k) INCLUDE (v)")
@@ -51,7 +51,7 @@ def test_absent_with_an_index_that_leads_to_the_key(sql, writer, way, type_):
     assert not rows.arbiter.enforced
 
 
-def test_an_index_that_leads_nowhere(sql, writer, way):
+def test_an_index_with_too_many_rows_per_value(sql, writer, way):
     """An index with thousands of rows per value is not used to look a key up, because that would take too long."""
     sql("CREATE TABLE t (k text, n int); INSERT INTO t SELECT 'a', n FROM generate_series(1, 3000) AS n")
     sql("CREATE INDEX ON t (k); ANALYZE t")
@@ -81,8 +81,8 @@ def test_deferrable(rows, sql, way):
 
 
 @pytest.mark.parametrize("when", ["IMMEDIATE", "DEFERRED"])
-def test_where_no_conflict_clause_is_possible(rows, sql, psycopg_connect, way, beside, until_blocked, when):
-    """Beside a deferrable constraint even a bare ON CONFLICT is an error; a duplicate is told by its violation then."""
+def test_duplicate_without_a_conflict_clause(rows, sql, psycopg_connect, way, beside, until_blocked, when):
+    """If a constraint is deferrable, any ON CONFLICT is an error, and a violation shows a duplicate."""
     sql(f"ALTER TABLE t ADD CONSTRAINT once UNIQUE (k) DEFERRABLE INITIALLY {when}")
     other = psycopg_connect()
     other.execute("INSERT INTO t (k, v) VALUES ('b', 1)")
@@ -96,29 +96,29 @@ def test_where_no_conflict_clause_is_possible(rows, sql, psycopg_connect, way, b
 
 @pytest.mark.parametrize("ready", [False, True])
 def test_being_built(rows, held_build, way, ready):
-    """While the index is being built, rows are written without an error, and duplicates skipped once it is ready."""
+    """While the index is being built, rows are written without errors; once it is ready, duplicates are skipped."""
     with held_build(ready=ready):
         assert ["inserted"] == kinds(rows.write([("a", 1)]))
         assert ["duplicate" if ready else "inserted"] == kinds(rows.write([("a", 1)]))
         assert "any" == rows.arbiter.mode
 
 
-def test_collision_with_a_row_that_was_faster_than_the_look(
+def test_collision_with_a_row_committed_after_the_look_up(
     sql, writer, held_build, psycopg_connect, way, beside, until_blocked
 ):
-    """While the index is ready and not valid, other data for a key that somebody has just committed is a collision."""
+    """While the index is ready but not valid, other data for a key that was committed meanwhile is a collision."""
     sql("CREATE TABLE t (id bigserial PRIMARY KEY, k text, v int); CREATE INDEX ON t (k)")
     rows = writer(KEY, ["k", "v"])
     with held_build(ready=True), psycopg_connect() as faster:
         faster.execute("INSERT INTO t (k, v) VALUES ('a', 1), ('b', 2)")
         writing = beside(lambda: rows.write([("a", 2), ("b", 2)]))
-        until_blocked(2)  # the build is one
+        until_blocked(2)  # the build is one of them
         faster.commit()
         assert ["collision", "duplicate"] == kinds(writing.result())
 
 
-def test_an_unfinished_index_that_stayed(rows, sql, held_build, cancelled, way):
-    """An invalid index that rejects writes rejects duplicates alone, and no row is lost to it."""
+def test_an_unfinished_index_left_behind(rows, sql, held_build, cancelled, way):
+    """An invalid index that is ready rejects only duplicates, and no row is lost."""
     with held_build(ready=True) as builder:
         cancelled(builder)
         assert [(False, True)] == sql("SELECT indisvalid, indisready FROM pg_index WHERE indexrelid = 'once'::regclass")
@@ -133,8 +133,8 @@ def test_a_build_that_failed(rows, sql, way):
     assert ["inserted"] == kinds(rows.write([("a", 1)]))
 
 
-def test_there_and_back(rows, sql, way, monkeypatch):
-    """Made, dropped and made again under a living writer, the constraint is named, missed and named again."""
+def test_constraint_created_dropped_and_re_created(rows, sql, way, monkeypatch):
+    """If the constraint is created, dropped and re-created under a running writer, the writer follows each time."""
     monkeypatch.setattr(delivery, "PROBE_EVERY", 0.1)
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
     assert ["inserted"] == kinds(rows.write([("a", 1)]))
@@ -148,7 +148,7 @@ def test_there_and_back(rows, sql, way, monkeypatch):
     assert ["inserted", "in_batch"] == kinds(rows.write([("a", 1), ("a", 1)]))
 
 
-def test_made_deferrable_under_a_writer(rows, sql, way):
+def test_constraint_that_becomes_deferrable(rows, sql, way):
     """A constraint that is replaced with a deferrable one is no longer named."""
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
     rows.write([("a", 1)])
@@ -159,7 +159,7 @@ def test_made_deferrable_under_a_writer(rows, sql, way):
 
 @pytest.mark.parametrize("form", ["REINDEX INDEX CONCURRENTLY once", "second"])
 def test_under_concurrent_index_builds(rows, sql, writer, beside, way, form):
-    """While the index is rebuilt, or has a twin built, ON CONFLICT can raise 23505, which costs no row."""
+    """While the index is rebuilt, or a second one is built, ON CONFLICT can raise 23505, but no row is lost."""
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")
     ended = threading.Event()
 

@@ -27,7 +27,7 @@ def raising(sqlstate: str, times: int) -> str:
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03", "57014", "53100", "53200"])
-def test_a_matter_of_the_moment(sql, writer, way, sqlstate):
+def test_a_passing_error_is_retried(sql, writer, way, sqlstate):
     """After a passing error the writer retries and counts, and no row is lost."""
     sql(TABLE + ";" + raising(sqlstate, 2))
     rows = writer(KEY, ["k", "v"])
@@ -66,7 +66,7 @@ def test_a_lock_that_is_held(sql, psycopg_connect, way):
 
 
 def test_a_deadlock(sql, psycopg_connect, way, beside, until_blocked):
-    """Of two transactions in a deadlock the writer's is ended, and its batch written when the other is over."""
+    """In a deadlock the writer's transaction is ended, and its batch is written after the other transaction."""
     sql(TABLE)
     connection = psycopg_connect(autocommit=True)
     connection.execute("SET deadlock_timeout = '50ms'")
@@ -77,14 +77,14 @@ def test_a_deadlock(sql, psycopg_connect, way, beside, until_blocked):
     other.execute("INSERT INTO t VALUES (2, 0)")
     writing = beside(lambda: rows.write([(1, 1), (2, 1)]))
     until_blocked()
-    other.execute("INSERT INTO t VALUES (1, 0)")  # waits for the writer, which waits for us
+    other.execute("INSERT INTO t VALUES (1, 0)")  # waits for the writer, which waits for this transaction
     other.commit()
     assert ["collision", "collision"] == kinds(writing.result())
     assert {"40P01"} == set(rows.retries)
 
 
 def test_a_killed_backend(sql, psycopg_connect, way, beside, until_blocked):
-    """A backend killed in the middle of a batch leaves nothing of it, and a new connection writes it whole."""
+    """A backend that is killed in the middle of a batch writes nothing of it, and a new connection writes all of it."""
     sql(TABLE)
     connection = psycopg_connect(autocommit=True)
     rows = Writer(connection, KEY, ["k", "v"])
@@ -139,7 +139,7 @@ def test_a_stage_that_was_discarded(sql, psycopg_connect, way):
         ("REVOKE INSERT ON t FROM CURRENT_USER; ALTER TABLE t OWNER TO pg_monitor", "permission denied"),
     ],
 )
-def test_what_every_row_would_meet(sql, psycopg_connect, way, change, says):
+def test_errors_that_every_row_would_have(sql, psycopg_connect, way, change, says):
     """If a table, column or permission disappears, the writer stops with an error that names it, and rejects no row."""
     database = sql("SELECT current_database()")[0][0]
     sql(f"{TABLE}; CREATE ROLE {database}_w LOGIN; GRANT SELECT, INSERT ON t TO {database}_w")

@@ -78,18 +78,18 @@ def test_a_policy_costs_the_row(made, sql, way, psycopg_connect):
 
 
 @pytest.mark.parametrize("type_", ["varchar(3)", "char(3)", "three"])
-def test_a_text_that_is_cut_is_no_duplicate(made, sql, way, type_):
-    """A text that its column would truncate to the stored one is other data; blanks at its end make no difference."""
+def test_a_truncated_text_is_not_a_duplicate(made, sql, way, type_):
+    """A text that its column would truncate to the stored one is not a duplicate; trailing blanks do not matter."""
     sql("CREATE DOMAIN three AS varchar(3)")
     writer = made(v=type_)
     assert ["inserted", "inserted", "inserted"] == results(writer.write([("a", "abc"), ("b", "x"), ("c", None)]))
-    for _ in range(12):  # beyond the point at which the server makes a plan without looking at values
+    for _ in range(12):  # more often than the server needs to switch to a generic plan
         outcomes = writer.write([("a", "abcdefgh"), ("b", "x"), ("c", None)])
         assert results(outcomes)[0] in ("collision", "22001")
         assert ["duplicate", "duplicate"] == results(outcomes)[1:]
 
 
-def test_any_row_factory_will_do(sql, way, psycopg_connect):
+def test_any_row_factory_works(sql, way, psycopg_connect):
     """The writer works over a connection with any row factory."""
     sql(TABLE.format(k="text", v="text", more=""))
     writer = Writer(psycopg_connect(autocommit=True, row_factory=dict_row), KEY, ["k", "v"])
@@ -97,7 +97,7 @@ def test_any_row_factory_will_do(sql, way, psycopg_connect):
     assert ["duplicate"] == results(writer.write(row for row in [("a", "")]))
 
 
-def test_letters_that_the_client_cannot_send_cost_the_row(made, way):
+def test_values_that_cannot_be_sent_cost_the_row(made, way):
     """A letter that the session's encoding lacks, or a number with too many digits, rejects only its row."""
     writer = made(v="numeric")
     writer._delivery.connection.execute("SET client_encoding = LATIN1")
@@ -117,14 +117,14 @@ def test_a_trigger_that_changes_the_key(made, sql):
 
 
 @pytest.mark.parametrize("sizes", [(195, 400), (400, 195)])
-def test_few_and_many_rows_go_in_one_order(made, sql, psycopg_connect, beside, until_blocked, sizes):
-    """Writers in the two ways write the same keys at the same moment, and none meets a deadlock."""
+def test_small_and_large_batches_have_the_same_order(made, sql, psycopg_connect, beside, until_blocked, sizes):
+    """Writers that send in different ways write the same keys at the same moment without a deadlock."""
     made(k="bigint")
     holder = psycopg_connect()
     writers = [Writer(psycopg_connect(autocommit=True), KEY, ["k", "v"]) for _ in sizes]
-    for digits in range(3, 19):  # numbers and their texts are in two orders where there is a digit more
+    for digits in range(3, 19):  # numbers and their texts sort differently where the number of digits changes
         start, writing = 10**digits - 100, []
-        # A key beyond the first of more digits is held, so that each writer has begun when the other does.
+        # A key with more digits is locked, so that each writer has started when the other one does.
         holder.execute(f"INSERT INTO t (k) VALUES ({start + 150})".encode())
         for number, (writer, size) in enumerate(zip(writers, sizes, strict=True), start=1):
             rows = [(key, "") for key in range(start, start + size)]
@@ -146,8 +146,8 @@ def test_few_and_many_rows_go_in_one_order(made, sql, psycopg_connect, beside, u
         ("timestamptz[]", [dt.datetime(2030, 1, 31, tzinfo=dt.UTC)], [dt.datetime(2030, 1, 31, tzinfo=dt.UTC)]),
     ],
 )
-def test_a_value_is_stored_alike_in_both_ways(made, sql, way, type_, value, stored):
-    """Booleans, enums and lists are stored unchanged, whichever way they are sent."""
+def test_a_value_is_stored_the_same_in_both_ways(made, sql, way, type_, value, stored):
+    """Booleans, enums and lists are stored unchanged, in both ways of sending."""
     writer = made(v=type_)
     assert ["inserted"] == results(writer.write([("a", value)]))
     assert [(stored,)] == sql("SELECT v FROM t")
@@ -160,7 +160,7 @@ def test_a_value_is_stored_alike_in_both_ways(made, sql, way, type_, value, stor
         ("timestamptz", dt.date(2030, 1, 31)),
         ("timestamptz", 20300131),
         ("timestamptz[]", ["now"]),
-        ("timestamptz[]", [dt.datetime(2030, 1, 31)]),  # noqa: DTZ001 - that is the point
+        ("timestamptz[]", [dt.datetime(2030, 1, 31)]),  # noqa: DTZ001 - the missing time zone is what is tested
         ("date", "today"),
         ("time", "now"),
         ("text[]", [["\ud800"]]),

@@ -23,7 +23,7 @@ def test_select_then_insert_is_a_race(table, sql, psycopg_connect):
     assert [(2,)] == sql("SELECT count(*) FROM t")
 
 
-def test_conflict_on_a_fresh_id_never_happens(table, sql):
+def test_on_conflict_with_a_fresh_id_never_applies(table, sql):
     """The sister writer's ON CONFLICT (id) lets every redelivery in."""
     sql(SISTER)
     sql(SISTER)

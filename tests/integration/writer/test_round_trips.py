@@ -15,7 +15,7 @@ from dupe_audit.writer import Writer
 class Wire:
     """Forwards TCP to the server's socket and counts how often the server sends after the client did.
 
-    Not the other way round: a pipeline ends with a Flush that nothing answers, and that may reach us late.
+    Counting client messages would not work: a pipeline ends with a Flush without a reply, which may arrive late.
     """
 
     def __init__(self, path: str) -> None:
@@ -61,7 +61,7 @@ def test_a_batch_is_one_round_trip(wire, sql, enforced):
     counter, connection = wire
     rows = Writer(connection, UniqueKey(table="t", columns=("k",), name="once"), ["k"])
     for start in (0, 20):
-        rows.write([(start + n,) for n in range(10)])  # looks into the catalog, prepares the statement
+        rows.write([(start + n,) for n in range(10)])  # reads the catalog and prepares the statement
     counter.trips = 0
     outcomes = rows.write([(start + n,) for n in range(20)])
     assert 1 == counter.trips

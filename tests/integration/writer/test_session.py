@@ -35,7 +35,7 @@ def test_columns_of_a_key_without_a_name(session):
     assert [1, None] == [session.execute(statement).scalar_one_or_none() for _ in range(2)]
 
 
-def test_another_index_still_objects(session):
+def test_conflict_with_another_index_is_an_error(session):
     """A conflict with the primary key is an error if the clause names the key's constraint, and skipped otherwise."""
     session.execute(on_conflict(insert(T).values(id=7, k="a"), KEY))
     other = insert(T).values(id=7, k="b").returning(T.c.id)
@@ -69,7 +69,7 @@ def test_whether_the_key_is_enforced(session, conn, sql):
         ),
     ],
 )
-def test_whatever_on_conflict_can_name_is_enforced(conn, sql, made, key):
+def test_key_that_on_conflict_can_use_is_enforced(conn, sql, made, key):
     """A key without a name, in another order or with INCLUDE columns is enforced if ON CONFLICT can use its index."""
     sql("CREATE TABLE u (a int, b int, c int)")
     assert not enforced(conn, key)

@@ -42,7 +42,7 @@ class Model:
         self.nulls = 0
 
     def write(self, batch: list[tuple]) -> list[str]:
-        """Return what becomes of each row: the first of a key goes in, in the order in which keys are written."""
+        """Return the outcome of each row: the first of a key is inserted, in the order in which keys are written."""
         before, kinds = set(self.rows), {}
         for place, (k, n, v, w) in sorted(
             enumerate(batch), key=lambda numbered: [str(part) for part in numbered[1][:2]]
@@ -50,7 +50,7 @@ class Model:
             document = {"a": 1} if w == '{"a":1}' else {"a": 1.0, "as": "1.0"} if w == '{"a": 1.0}' else w
             key = (k, None if n is None else rounded(n))
             unreadable = k == "nul\x00" or w == "{" or (n is not None and key[1] is None)
-            if unreadable or (v == 13 and key not in self.rows):  # a check is made of what goes in
+            if unreadable or (v == 13 and key not in self.rows):  # only rows to insert are checked
                 kinds[place] = "rejected"
             elif k is None or n is None:
                 self.nulls += 1

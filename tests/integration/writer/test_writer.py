@@ -1,4 +1,4 @@
-"""Every row has an outcome, in the order of the rows, whichever way the batch travels."""
+"""Every row has an outcome, in the order of the rows, whichever way the batch is sent."""
 
 import datetime as dt
 import random
@@ -155,7 +155,7 @@ def test_columns_that_may_differ(sql, writer, way):
         ("text", None, None, "inserted"),
     ],
 )
-def test_equality_is_the_index_s(sql, writer, way, type_, first, second, kind):
+def test_equality_is_that_of_the_index(sql, writer, way, type_, first, second, kind):
     """Two keys are equal if the index says so, in different batches and in the same one."""
     sql("CREATE TYPE mood AS ENUM ('happy'); CREATE DOMAIN short AS varchar(2)")
     for table in ("apart", "together"):
@@ -273,7 +273,7 @@ def test_a_trigger_that_suppresses_a_row(sql, writer, way):
 
 
 def test_a_key_that_no_index_can_hold(events, sql, way):
-    """A key too wide for a btree page rejects its row, and a million characters in another column are stored."""
+    """A row whose key is too wide for a btree page is rejected, but a wide value in another column is stored."""
     wide = "".join(random.Random(7).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=20_000))  # noqa: S311
     outcomes = events.write([(wide, AT, None), ("k", AT, {"long": "x" * 1_000_000})])
     assert ["54000", None] == [outcome.sqlstate for outcome in outcomes]
@@ -281,7 +281,7 @@ def test_a_key_that_no_index_can_hold(events, sql, way):
 
 
 def test_a_duplicate_that_was_not_yet_committed(events, psycopg_connect, way, beside, until_blocked):
-    """Where another transaction holds the key, the writer waits, and its row is a duplicate after the commit."""
+    """If another transaction has inserted the key, the writer waits, and its row is a duplicate after the commit."""
     other = psycopg_connect()
     inserted = other.execute("INSERT INTO events (k, at, data) VALUES ('k', %s, '1') RETURNING id", [AT]).fetchone()
     events.probe()
@@ -292,8 +292,8 @@ def test_a_duplicate_that_was_not_yet_committed(events, psycopg_connect, way, be
     assert [Outcome(kind="duplicate", id=inserted[0]), Outcome(kind="collision", id=inserted[0])] == writing.result()
 
 
-def test_a_key_that_another_transaction_gave_up(events, psycopg_connect, way, beside, until_blocked):
-    """Where the other transaction is rolled back, the row is inserted."""
+def test_a_key_that_another_transaction_rolled_back(events, psycopg_connect, way, beside, until_blocked):
+    """If the other transaction is rolled back, the row is inserted."""
     other = psycopg_connect()
     other.execute("INSERT INTO events (k, at) VALUES ('k', %s)", [AT])
     events.probe()
@@ -325,11 +325,11 @@ def test_ten_writers_and_one_event(sql, writer, way):
 
 
 def test_opposite_orders_do_not_deadlock(sql, writer, way, psycopg_connect, beside, until_blocked):
-    """Two writers that meet the same keys in opposite orders wait for one another in turn, without a deadlock."""
+    """Two writers with the same keys in opposite orders wait for one another without a deadlock."""
     sql(EVENTS)
     rows = [(f"k{number:03}", AT, None) for number in range(400)]
     pair = [writer(KEY, COLUMNS), writer(KEY, COLUMNS)]
-    # A key in the middle is held, so that each writer has begun when the other does.
+    # A key in the middle is locked, so that each writer has started when the other one does.
     holder = psycopg_connect()
     holder.execute("INSERT INTO events (k, at) VALUES ('k200', %s)", [AT])
     first = beside(lambda: pair[0].write(rows))
@@ -375,7 +375,7 @@ def test_a_table_that_changes_its_types(events, sql, way):
     assert ["duplicate", "inserted"] == kinds(outcomes)
 
 
-def test_what_can_never_work(sql, writer, psycopg_connect):
+def test_unsuitable_columns_keys_and_connections(sql, writer, psycopg_connect):
     """Columns, keys and connections that do not fit are refused with a message that says why."""
     sql(EVENTS)
     sql("ALTER TABLE events ADD c int GENERATED ALWAYS AS (1) STORED, ADD CONSTRAINT other UNIQUE (id, k)")

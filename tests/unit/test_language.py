@@ -1,0 +1,74 @@
+"""Names say what they are bound to, and sentences are plain English."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CODE = sorted(path for folder in ("src", "tests", "benchmarks", "alembic") for path in (ROOT / folder).rglob("*.py"))
+PROSE = sorted(
+    [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "src").rglob("*.py"), *(ROOT / "src").rglob("*.sql")]
+)
+
+#: names that say nothing about what they are bound to
+POOR_NAMES = {"one", "told", "said", "found", "known", "seen", "there", "mine", "theirs", "whom", "asked", "ours"}
+
+#: constructions that read as translated, and what an engineer would write
+PHRASES = {
+    r"that (is|are) there\b": "existing",
+    r"\banew\b": "again",
+    r"\b(name|say|names|says) whom\b": "who",
+    r"\bmend(s|ed|ing)?\b": "fix",
+    r"\b(is|are|was|were) told\b": "is reported",
+    r"\bmay stand\b": "accepted",
+    r"\bcalled after\b": "named after",
+    r"\b(be|is|are|was) had\b|\bnot had\b": "acquired",
+    r"\bbelongs? into\b": "belongs in",
+    r"\bled to (the|a|its) (scratch|database|table)": "redirected to",
+    r"\bsafety rule\b|\(F\d+\)": "the fact itself",
+}
+
+
+def bindings(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the name of everything that a file binds, such as variables, parameters and functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.alias) and node.asname:
+            yield node.lineno, node.asname
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler) and node.name:
+            yield node.lineno, node.name
+
+
+@pytest.fixture(scope="module")
+def prose() -> list[tuple[str, str]]:
+    """The place and the text of each line of the documentation and of the code that is shipped."""
+    return [
+        (f"{path.relative_to(ROOT)}:{number}", line.strip())
+        for path in PROSE
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+    ]
+
+
+def test_names_say_what_they_hold():
+    """No variable, parameter or function is called `one`, `told` or `found`."""
+    poor = [
+        f"{path.relative_to(ROOT)}:{line} {name}"
+        for path in CODE
+        for line, name in bindings(path)
+        if name in POOR_NAMES
+    ]
+    assert not poor, "\n".join(poor)
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_sentences_are_plain_english(phrase, prose):
+    """No page, message, comment or docstring uses a construction that reads as translated."""
+    pattern = re.compile(phrase, re.IGNORECASE)
+    lines = [f"{place} {text}" for place, text in prose if pattern.search(text)]
+    assert not lines, "\n".join([f"write {PHRASES[phrase]!r} instead:", *lines])
