@@ -7,6 +7,7 @@ Names select statements: `make statements ARGS="lock_rows move_rows"`.
 
 import io
 import re
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -257,8 +258,9 @@ def _print_script() -> None:
 
 def main(names: list[str]) -> None:
     """Print the statements with these names, or all."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it quietly
     if unknown := set(names) - set(NAMES):
-        sys.exit(f"no such statement: {', '.join(sorted(unknown))}")
+        sys.exit(f"no such statement: {', '.join(sorted(unknown))}; their names are those of the files in statements/")
     with Server.start() as server:
         printed = record(server.url()).statements()
     step = None

@@ -151,7 +151,7 @@ def test_purge_asks_first_h144(dupe_audit, alembic, agent_actions, sql):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("preflight", "--table", "agent_actions"), 2, "at least one column"),
+        (("preflight", "--table", "agent_actions"), 2, "Name the columns of the key"),
         (("preflight", "-c", "a"), 2, "needs --table"),
         (("verify", "--table", "agent_actions"), 2, "--name"),
         (("preflight", "--table", "x" * 64, "-c", "a"), 2, "longer than 63 bytes"),
@@ -246,7 +246,7 @@ def broken_env(tmp_path):
 def test_an_error_of_env_py_is_named_with_its_line(dupe_audit, broken_env, lines, reason):
     """An env.py that fails ends the command with 3, and its error is printed with the line, without a password."""
     done = dupe_audit("-c", broken_env(*lines), "verify", code=3)
-    assert f"Error: env.py failed: {reason}. Fix it: alembic current must work.\n" in done.stderr
+    assert f"Error: env.py failed: {reason}. Fix env.py until `alembic current` succeeds.\n" in done.stderr
 
 
 def test_an_unexpected_error_asks_for_its_traceback(dupe_audit, broken_env, tmp_path):

@@ -48,7 +48,9 @@ def _files(_context: click.Context, _option: click.Parameter, values: tuple[str,
     "--from", "from_", metavar="REV", default="base", show_default=True, help="Last revision that is not checked."
 )
 @click.option("--to", metavar="REV", default="heads", show_default=True, help="Last revision that is checked.")
-@click.option("--rows", type=click.IntRange(20, 1_000_000), default=1000, show_default=True, help="Rows per table.")
+@click.option(
+    "--rows", type=click.IntRange(20, 1_000_000), default=1000, show_default=True, help="Rows per table that is filled."
+)
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Random seed; changes which rows become duplicates."
 )
@@ -56,7 +58,7 @@ def _files(_context: click.Context, _option: click.Parameter, values: tuple[str,
     "--seed-sql", metavar="DIR", type=click.Path(path_type=Path), help="Directory of your own rows: DIR/REVISION.sql."
 )
 @click.option(
-    "--server", metavar="URL", default="embedded", show_default=True, help="Server for the scratch databases."
+    "--server", metavar="embedded|URL", default="embedded", show_default=True, help="Server for the scratch databases."
 )
 @click.option(
     "--against",

@@ -84,7 +84,9 @@ def _in_words(error: Exception, command: str) -> DupeAuditError | None:
     if line := _line_of_env(error):
         reason = error.msg if isinstance(error, SyntaxError) else "".join(str(error).splitlines()[:1])
         reason = _PASSWORD.sub(r"\1***@", f"{type(error).__name__}: {reason}".rstrip(": "))
-        return DupeAuditError(f"env.py failed: {reason} (env.py, line {line}). Fix it: alembic current must work.")
+        return DupeAuditError(
+            f"env.py failed: {reason} (env.py, line {line}). Fix env.py until `alembic current` succeeds."
+        )
     return DupeAuditError(
         f"Unexpected error: {type(error).__name__}. Committed work is safe. "
         "Run the command again with DUPE_AUDIT_TRACEBACK=1 in the environment and report the traceback."

@@ -27,7 +27,7 @@ def key_options(command: F) -> F:
     """Take the options that name a table and a key."""
     for option in (
         click.option("--nulls-not-distinct", is_flag=True, help="Treat NULLs as equal (PostgreSQL 15 and later)."),
-        click.option("--name", metavar="NAME", help="Name of the constraint."),
+        click.option("--name", metavar="NAME", help="Name of the constraint, planned or existing."),
         click.option("-c", "--column", "columns", multiple=True, metavar="COL", help="Column of the key; repeatable."),
         click.option("--table", metavar="TABLE", help="Exact name of the table, unquoted."),
         click.option("--schema", metavar="SCHEMA", help="Schema of the table. Default: from the search path."),
@@ -38,8 +38,10 @@ def key_options(command: F) -> F:
 
 def database_options(command: F) -> F:
     """Take the connection's options after the command's name, too."""
-    command = click.option("--config", metavar="FILE", help="Alembic config file.")(command)
-    return click.option("--database-url", metavar="URL", help="PostgreSQL URL.")(command)
+    command = click.option("--config", metavar="FILE", help="Alembic config file. Default: alembic.ini.")(command)
+    return click.option(
+        "--database-url", metavar="URL", help="PostgreSQL URL. Default: DATABASE_URL, then the Alembic config."
+    )(command)
 
 
 def or_before_the_command(database_url: str | None, config: str | None) -> tuple[str | None, str]:
@@ -62,7 +64,11 @@ def read_project(config: str, connection: Connection, url: str) -> revisions.Rev
     """Read the keys that the Alembic project declares; name the revisions that cannot be read."""
     project = revisions.read(config, connection, url)
     for revision in project.unreadable:
-        click.echo(f"Revision {revision} cannot be read without a database; its keys are skipped.", err=True)
+        click.echo(
+            f"Revision {revision} cannot be read without being executed, so not all of its keys are examined. "
+            "To examine one, name it: --table TABLE -c COLUMN.",
+            err=True,
+        )
     return project
 
 

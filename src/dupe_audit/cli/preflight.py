@@ -33,7 +33,7 @@ ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
     type=click.Choice(("refuse", "repoint")),
     default="refuse",
     show_default=True,
-    help="Rule for rows that reference extras: stop the cleanup, or point them at the survivor.",
+    help="Rule for rows of other tables that reference extras: stop the cleanup, or point them at the survivor.",
 )
 @click.option("--ignore", multiple=True, metavar="COL", help="Column in which exact copies may differ; repeatable.")
 @click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), help="Finding to accept; repeatable.")
@@ -64,11 +64,15 @@ def preflight_command(
     Example: dupe-audit preflight --table agent_actions -c correlation_id -c action_name -c created_at
     """
     keys: list[tuple[UniqueKey, CleanupRule | None]] = []
+    if table and not columns:
+        raise WrongUsage("Name the columns of the key after the command: preflight --table TABLE -c COLUMN.")
     if table:
         key = UniqueKey(table=table, columns=columns, schema=schema, name=name, nulls_not_distinct=nulls_not_distinct)
         keys.append((key, CleanupRule(ignore=ignore, references=references)))
     elif columns or name or schema:
-        raise WrongUsage("A key needs --table and at least one -c COLUMN.")
+        raise WrongUsage(
+            "A key needs --table and at least one -c COLUMN, after the command: preflight --table T -c COL."
+        )
     with opened(database_url, config) as (connection, url, config_file):
         if not table:
             keys += [(declared.key, declared.rule) for declared in read_project(config_file, connection, url).pending]

@@ -23,9 +23,13 @@ def purge_command(numbers: tuple[int, ...], yes: bool, database_url: str | None,
     with opened(database_url, config) as (connection, _url, _config):
         for number in numbers:
             run, _rule = ledger.get_run(connection, number)
-            rows = quantity(run.archived - run.restored, "row")
-            question = f"The archive of run {number} holds the only copy of {rows} of {run.table_name}. Drop it?"
-            if not yes and not click.confirm(question, err=True):
+            lost = run.archived - run.restored
+            question = (
+                f"The archive of run {number} holds the only copy of {quantity(lost, 'row')} of {run.table_name}."
+            )
+            if not lost:
+                question = f"Every archived row of run {number} is back in {run.table_name}."
+            if not yes and not click.confirm(f"{question} Drop the archive?", err=True):
                 raise Refused([], lead=f"Run {number} was not purged.")
             ledger.purge(connection, number)
             click.echo(f"run {number}: archive dropped")

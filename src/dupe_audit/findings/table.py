@@ -8,8 +8,8 @@ from dupe_audit.findings.ids import StepId
 TABLE: dict[StepId, Entry] = {
     "table-missing": Entry(
         "error",
-        "The table of {subject} does not exist in this database, or is not on the search path.",
-        "Check --schema and --table (exact names, without quotes) and which database you are connected to.",
+        "There is no table for key {subject} in this database, or it is not on the search path.",
+        "Check schema and table (exact names, without quotes, schema and table apart) and which database you are connected to.",
     ),
     "column-missing": Entry(
         "error",

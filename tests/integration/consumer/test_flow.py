@@ -55,8 +55,8 @@ def test_each_event_once(broker, topic, table, consumer_file, inside, sql):
     assert b"x" == letters[b"not_json"].value()
 
 
-def test_nothing_of_an_event_is_logged(mock, table, consumer_file, consume):
-    """Neither log lines nor metrics hold a value of an event, and a prevented duplicate is a countable event."""
+def test_no_value_of_an_event_is_logged(mock, table, consumer_file, consume):
+    """No log line and no metric contains a value of an event; prevented duplicates are logged with their number."""
     secret = event(1, name="SECRET", details={"SECRET": 1})
     topic = mock.topic()
     mock.topic(1, f"{topic}-dlq")
@@ -113,7 +113,7 @@ def test_replay(broker, topic, table, consumer_file, inside, sql):
     assert [("Late",), ("Later",), ("Read",)] == sql("SELECT name FROM events ORDER BY name")
 
 
-def test_a_replay_does_not_read_its_own_dead_letters(mock, table, consumer_file, inside, monkeypatch):
+def test_replay_does_not_read_its_own_dead_letters(mock, table, consumer_file, inside, monkeypatch):
     """What is rejected again is the next replay's, also where a partition is not known to have had an end before it."""
     topic = mock.topic(1)
     mock.topic(2, f"{topic}-dlq")
@@ -140,7 +140,7 @@ def test_replay_of_nothing(broker, table, consumer_file, inside):
     inside(consumer_file(broker, broker.topic()), replay=True).ended(0)
 
 
-def test_the_breaker_stops_a_changed_producer(mock, table, consumer_file, inside, sql):
+def test_breaker_stops_on_too_many_rejections(mock, table, consumer_file, inside, sql):
     """When too many are rejected the process ends with 3; nothing of the batch is dead-lettered or committed."""
     topic = mock.topic(1)
     mock.topic(1, f"{topic}-dlq")

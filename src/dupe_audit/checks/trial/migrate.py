@@ -193,7 +193,7 @@ def _unusable(error: BaseException) -> BaseException:
             "If it is an -x argument, pass it: dupe-audit check -x NAME=VALUE."
         )
     problem = reason(error) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}".splitlines()[0]
-    return DupeAuditError(f"The project's env.py failed{at}: {problem}. Fix it: alembic current must work.")
+    return DupeAuditError(f"The project's env.py failed{at}: {problem}. Fix env.py until `alembic current` succeeds.")
 
 
 def _failure(error: BaseException, files: set[Path]) -> Failure:
