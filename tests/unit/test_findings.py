@@ -20,6 +20,7 @@ from dupe_audit.findings import (
     session,
     surroundings,
     table,
+    without_passwords,
 )
 from dupe_audit.statements import template
 
@@ -80,3 +81,18 @@ def test_every_text_can_be_filled(id_):
     for text in (entry.message, entry.help):
         assert "{" not in text.format(subject="a", table="b")
     assert entry.message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("postgresql://u:p%40ss@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:a@b%40c@h/d", "postgresql://u:***@h/d"),
+        ("host=h user=u password=s%3cret dbname=d", "host=h user=u password=*** dbname=d"),
+        ("'postgresql://h/d?user=u&password=s%40x&x=1'", "'postgresql://h/d?user=u&password=***&x=1'"),
+        ("no secret: at 12:30@home", "no secret: at 12:30@home"),
+    ],
+)
+def test_passwords_are_masked(text, printed):
+    """A password in a text that env.py raised, in a URL or a libpq string, is never printed."""
+    assert printed == without_passwords(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 import traceback
 from importlib import import_module
@@ -14,6 +13,7 @@ from typing import Any, NoReturn, cast
 import click
 
 from dupe_audit.errors import DupeAuditError
+from dupe_audit.findings import without_passwords
 
 #: each command with its short help; the command itself is ``NAME_command`` in the module of the same name
 COMMANDS = {
@@ -27,8 +27,6 @@ COMMANDS = {
     "verify": "Prove from the catalog and a count that a constraint exists, is valid and holds; change nothing.",
     "watch": "Show how far a running cleanup or index build is, and who blocks it.",
 }
-
-_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@")
 
 
 class LazyCommand(click.Command):
@@ -83,7 +81,7 @@ def _in_words(error: Exception, command: str) -> DupeAuditError | None:
         return None
     if line := _line_of_env(error):
         reason = error.msg if isinstance(error, SyntaxError) else "".join(str(error).splitlines()[:1])
-        reason = _PASSWORD.sub(r"\1***@", f"{type(error).__name__}: {reason}".rstrip(": "))
+        reason = without_passwords(f"{type(error).__name__}: {reason}".rstrip(": "))
         return DupeAuditError(
             f"env.py failed: {reason} (env.py, line {line}). Fix env.py until `alembic current` succeeds."
         )

@@ -1,6 +1,11 @@
-"""Numbers and nouns as messages print them."""
+"""Numbers, nouns and other people's texts as messages print them."""
 
 from __future__ import annotations
+
+import re
+
+#: a password in a URL, up to its last @, or in a libpq string or a query
+_PASSWORD = re.compile(r"(://[^/\s:@]*:)\S*(?=@)|(password=)[^&\s'\"]*", re.IGNORECASE)
 
 
 def quantity(count: int, singular: str, plural: str | None = None) -> str:
@@ -11,3 +16,8 @@ def quantity(count: int, singular: str, plural: str | None = None) -> str:
     """
     noun = singular if count == 1 else plural or f"{singular}s"
     return f"{count:,} {noun}"
+
+
+def without_passwords(text: str) -> str:
+    """Return a text, such as an error of a project's ``env.py``, with ``***`` for each password in it."""
+    return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}***", text)

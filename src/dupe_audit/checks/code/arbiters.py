@@ -70,7 +70,9 @@ def _without_target(unique: list[Index], *, update: bool) -> Judgement:
         target = f"ON CONFLICT DO UPDATE without a conflict target [{SYNTAX_ERROR}]"
         return Judgement(problem="missing", target=target)
     if deferrable := next((index for index in unique if index.deferrable), None):
-        return unfit("ON CONFLICT DO NOTHING, which uses every unique index", deferrable)
+        target = "ON CONFLICT DO NOTHING, which uses every unique index"
+        reason = f"index {deferrable.name} is deferrable [{OBJECT_NOT_IN_STATE}]"
+        return Judgement(problem="unfit", target=f"{target}: {reason}")
     return Judgement(covers=frozenset(index.oid for index in unique))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -28,7 +29,12 @@ class Included:
         self, include_object: Callable[..., Any] | None = None, include_name: Callable[..., Any] | None = None
     ) -> None:
         options = {"include_object": include_object, "include_name": include_name}
-        context = MigrationContext.configure(dialect_name="postgresql", opts=options)
+        previous_level = logging.root.manager.disable
+        logging.disable(logging.INFO)  # Alembic announces each context, and env.py may have set up its logger
+        try:
+            context = MigrationContext.configure(dialect_name="postgresql", opts=options)
+        finally:
+            logging.disable(previous_level)
         self._filters = AutogenContext(context, autogenerate=False)
 
     def table(self, model: Table, schema: str) -> bool:

@@ -24,6 +24,7 @@ from dupe_audit.checks.trial.project import Project, relative
 from dupe_audit.checks.trial.redirect import SeveralDatabases, for_one_database, in_terms_of, redirected
 from dupe_audit.connect import connect
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Interrupted, Refused
+from dupe_audit.findings import without_passwords
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import UNDEFINED_TABLE, UNIQUE_VIOLATION, reason, sqlstate
 from dupe_audit.statements import ident, literal, statement
@@ -193,6 +194,7 @@ def _unusable(error: BaseException) -> BaseException:
             "If it is an -x argument, pass it: dupe-audit check -x NAME=VALUE."
         )
     problem = reason(error) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}".splitlines()[0]
+    problem = without_passwords(problem)
     return DupeAuditError(f"The project's env.py failed{at}: {problem}. Fix env.py until `alembic current` succeeds.")
 
 
