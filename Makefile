@@ -8,8 +8,8 @@ STAMP := $(VENV)/.installed
 
 .PHONY: test test-all lint check statements demo bench torture torture-consumer clean
 
-# Each process has servers of its own. One after the other, in this process: ARGS="-n 0 tests/unit"
-PYTEST := $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+# Three processes, each with its own server, because tests wait more than they work. In this process: ARGS="-n 0 tests/unit"
+PYTEST := $(BIN)/pytest --numprocesses=3 --dist=worksteal
 
 test: $(STAMP)
 	$(PYTEST) $(ARGS)

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from subprocess import PIPE
 
 import pytest
@@ -15,6 +14,7 @@ from sqlalchemy import NullPool, create_engine, make_url
 
 from dupe_audit.checks import check
 from dupe_audit.findings import CHECK
+from waiting import PATIENCE, wait_for
 
 KEY = '["customer", "no"]'
 
@@ -391,18 +391,24 @@ def test_squawk_runs_only_if_asked_for(orders, failing, dupe_audit_here):
     assert "[squawk]" in dupe_audit_here("check", "--server", orders.server, "--squawk", code=1).stdout
 
 
+NEVER_BUILT = """
+op.execute("CREATE FUNCTION sleep() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(600); END'")
+op.execute("CREATE EVENT TRIGGER sleep ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXECUTE FUNCTION sleep()")
+"""
+
+
 def test_an_interrupted_check_leaves_nothing(orders, sql):
     """Ctrl-C in the middle of a directive ends with exit code 130, no traceback, and no scratch database."""
+    orders.add("a2", NEVER_BUILT)
     enforce(orders, divergent="archive")
-    working = "query LIKE '%archive_%' AND datname LIKE 'dupe_audit_check_%' AND pid <> pg_backend_pid()"
+    working = "query LIKE 'CREATE UNIQUE INDEX%' AND wait_event = 'PgSleep' AND datname LIKE 'dupe_audit_check_%'"
     command = [sys.executable, "-m", "dupe_audit.cli", "check", "--server", orders.server]
     with subprocess.Popen(command, cwd=orders.directory, stdout=PIPE, stderr=PIPE, text=True) as process:
-        while process.poll() is None and not sql(f"SELECT 1 FROM pg_stat_activity WHERE {working}"):
-            time.sleep(0.005)
+        wait_for(lambda: process.poll() is not None or sql(f"SELECT 1 FROM pg_stat_activity WHERE {working}"))
         process.send_signal(signal.SIGINT)
-        output = process.communicate(timeout=60)
-    assert 130 == process.returncode, output
-    assert "Traceback" not in output[1]
+        output, errors = process.communicate(timeout=PATIENCE)
+    assert 130 == process.returncode, (output, errors)
+    assert "Traceback" not in errors
     assert [(0,)] == sql("SELECT count(*) FROM pg_database WHERE datname LIKE 'dupe_audit_check_%'")
 
 

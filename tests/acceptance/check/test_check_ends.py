@@ -4,15 +4,16 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from subprocess import PIPE
 
 import pytest
 
+from waiting import PATIENCE, wait_for
+
 LEFT = "SELECT count(*) FROM pg_database WHERE datname LIKE 'dupe_audit_check_%'"
 DIRECTIVE = """
 op.create_unique_constraint("once", "orders", ["customer", "no"])
-op.execute("SELECT pg_sleep(60)")
+op.execute("SELECT pg_sleep(600)")
 """
 
 
@@ -20,15 +21,14 @@ op.execute("SELECT pg_sleep(60)")
 def test_a_terminated_check_leaves_nothing(orders, sql, number):
     """SIGTERM in the middle of a revision ends like Ctrl-C: exit code 130, no traceback and no scratch database."""
     orders.add("b2", DIRECTIVE)
-    working = "query LIKE '%pg_sleep(60)%' AND datname LIKE 'dupe_audit_check_%' AND pid <> pg_backend_pid()"
+    working = "query LIKE '%pg_sleep(600)%' AND datname LIKE 'dupe_audit_check_%' AND pid <> pg_backend_pid()"
     command = [sys.executable, "-m", "dupe_audit.cli", "check", "--server", orders.server]
     with subprocess.Popen(command, cwd=orders.directory, stdout=PIPE, stderr=PIPE, text=True) as process:
-        while process.poll() is None and not sql(f"SELECT 1 FROM pg_stat_activity WHERE {working}"):
-            time.sleep(0.005)
+        wait_for(lambda: process.poll() is not None or sql(f"SELECT 1 FROM pg_stat_activity WHERE {working}"))
         process.send_signal(number)
-        output = process.communicate(timeout=60)
-    assert 130 == process.returncode, output
-    assert "Traceback" not in output[1]
+        output, errors = process.communicate(timeout=PATIENCE)
+    assert 130 == process.returncode, (output, errors)
+    assert "Traceback" not in errors
     assert [(0,)] == sql(LEFT)
 
 
