@@ -22,7 +22,7 @@ from dupe_audit.directives.operations import (
     DropUniqueConstraintOnlineOp,
     RestoreDuplicatesOp,
 )
-from dupe_audit.directives.options import Options
+from dupe_audit.directives.options import Overrides
 from dupe_audit.errors import NotProven, Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import RecordedRun
@@ -44,7 +44,7 @@ NOT_ABOUT_THE_BUILD = {"invalid-index", "live-build", "wrong-definition", "delet
 @Operations.implementation_for(ArchiveDuplicatesOp)
 def archive_duplicates(operations: Operations, operation: ArchiveDuplicatesOp) -> None:
     """Archive the extras, after checking everything else that could make the change fail."""
-    options, key, revision = Options.of(operations), operation.key, _current_revision()
+    options, key, revision = Overrides.of(operations), operation.key, _current_revision()
     rule = options.cleanup_rule(operation.rule)
     if operations.migration_context.as_sql:
         offline.archive_duplicates(operations, key, rule, accept=options.accept, revision=revision)
@@ -60,7 +60,7 @@ def archive_duplicates(operations: Operations, operation: ArchiveDuplicatesOp) -
 @Operations.implementation_for(CreateUniqueConstraintOnlineOp)
 def create_unique_constraint_online(operations: Operations, operation: CreateUniqueConstraintOnlineOp) -> None:
     """Build, attach and verify; archive again under the same run when new duplicates arrive."""
-    options, key, revision = Options.of(operations), operation.key, _current_revision()
+    options, key, revision = Overrides.of(operations), operation.key, _current_revision()
     rule = options.build_rule(operation.rule)
     if operations.migration_context.as_sql:
         offline.create_unique_constraint(operations, key, rule, accept=options.accept, revision=revision)
@@ -80,7 +80,7 @@ def create_unique_constraint_online(operations: Operations, operation: CreateUni
 @Operations.implementation_for(DropUniqueConstraintOnlineOp)
 def drop_unique_constraint_online(operations: Operations, operation: DropUniqueConstraintOnlineOp) -> None:
     """Drop the constraint with a short lock timeout."""
-    options, key = Options.of(operations), operation.key
+    options, key = Overrides.of(operations), operation.key
     if operations.migration_context.as_sql:
         offline.drop_unique_constraint(operations, key, operation.rule)
         return
@@ -93,7 +93,7 @@ def drop_unique_constraint_online(operations: Operations, operation: DropUniqueC
 @Operations.implementation_for(RestoreDuplicatesOp)
 def restore_duplicates(operations: Operations, operation: RestoreDuplicatesOp) -> None:
     """Restore the newest run of the key."""
-    options, key = Options.of(operations), operation.key
+    options, key = Overrides.of(operations), operation.key
     rule = options.cleanup_rule(operation.rule)
     if operations.migration_context.as_sql:
         offline.restore_duplicates(operations, key)
@@ -120,7 +120,7 @@ def _latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:
 
 
 def _clean_again(
-    connection: Connection, key: UniqueKey, build: BuildRule, options: Options
+    connection: Connection, key: UniqueKey, build: BuildRule, options: Overrides
 ) -> Callable[[], int] | None:
     """Return a function that archives new extras by the rule of the key's run; None if no run has a rule."""
     latest = _latest_run(connection, key)
@@ -167,7 +167,7 @@ def _refuse(connection: Connection, key: UniqueKey, findings: Sequence[Finding])
         raise Refused(findings, lead=_refusal(match[0] if match else key))
 
 
-def _refuse_pooler(connection: Connection, subject: object, options: Options) -> None:
+def _refuse_pooler(connection: Connection, subject: object, options: Overrides) -> None:
     if "transaction-pooler" not in options.accept and (sign := pooler(connection)):
         raise Refused([finding("transaction-pooler", sign)], lead=_refusal(subject))
 

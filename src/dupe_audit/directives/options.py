@@ -31,7 +31,7 @@ OPTIONS: dict[str, Callable[[str], object]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Overrides:
     """What ``-x dupe_audit.…`` overrides for one command; None leaves the revision's value or the server's setting."""
 
     batch_size: int | None = None  #: rows per transaction
@@ -42,7 +42,7 @@ class Options:
     accept: tuple[str, ...] = ()  #: ids of findings
 
     @classmethod
-    def of(cls, operations: Operations) -> Options:
+    def of(cls, operations: Operations) -> Overrides:
         """Return the options of the command that is being executed.
 
         Raises:
