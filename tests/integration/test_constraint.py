@@ -238,17 +238,15 @@ def test_other_failures_leave_no_index(sql, conn, table):
 
 
 def test_attach_gives_way_and_names_the_blocker_h75(sql, conn, table, psycopg_connect):
-    """An open reader prevents the attach, and other sessions wait no longer than the lock timeout."""
+    """An open reader prevents the attach, and other sessions are served between its tries, while the reader is open."""
     sql("CREATE UNIQUE INDEX uq ON t (k)")
     reader, other = psycopg_connect(), psycopg_connect(autocommit=True)
     reader.execute("SELECT count(*) FROM t")
-    waits, stop = [], threading.Event()
+    served, stop = [], threading.Event()
 
     def application():
         while not stop.is_set():
-            started = time.monotonic()
-            other.execute("SELECT count(*) FROM t")
-            waits.append(time.monotonic() - started)
+            served.append(other.execute("SELECT count(*) FROM t").fetchone())
             time.sleep(0.005)
 
     thread = threading.Thread(target=application)
@@ -259,7 +257,7 @@ def test_attach_gives_way_and_names_the_blocker_h75(sql, conn, table, psycopg_co
     finally:
         stop.set()
         thread.join()
-    assert max(waits) < 0.1 + 0.4  # the lock timeout, plus what a busy machine adds
+    assert served  # how long a statement waits at most is measured in tests/torture/test_waits.py
     assert constraint(sql) is None
 
     reader.rollback()

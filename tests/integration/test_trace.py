@@ -257,9 +257,9 @@ def test_no_other_session_waits_for_the_tripwire(trace, sql, psycopg_connect):
 
     thread = threading.Thread(target=want)
     thread.start()
-    (traced,) = trace("DO $$BEGIN PERFORM pg_sleep(1); END$$", alone=True)
+    (traced,) = trace("DO $$BEGIN PERFORM pg_sleep(3); END$$", alone=True)
     thread.join()
-    assert 0.5 > waited[0]
+    assert 2.5 > waited[0]  # seconds; it would be three if the tripwire stayed until the end of the statement
     assert 0.9 < traced.seconds
     assert () == traced.locks, "another's lock is not the statement's"
 
