@@ -1,8 +1,8 @@
 """The constraint is built under traffic, adopted and dropped, and no unfinished index is left behind."""
 
+import logging
 import signal
 import threading
-import time
 from contextlib import suppress
 
 import psycopg
@@ -15,6 +15,7 @@ from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import Blocked, DupeAuditError, DuplicatesKeepComing, Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.postgres.locking import run_lock
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 QUICK = BuildRule(lock_timeout="50ms", give_up_after="2s")
@@ -238,26 +239,14 @@ def test_other_failures_leave_no_index(sql, conn, table):
 
 
 def test_attach_gives_way_and_names_the_blocker_h75(sql, conn, table, psycopg_connect):
-    """An open reader prevents the attach, and other sessions are served between its tries, while the reader is open."""
+    """An open reader prevents the attach, which steps back after each try and in the end names the reader."""
+    # That the application is served between the tries, and how long it waits, is in tests/torture/test_waits.py.
     sql("CREATE UNIQUE INDEX uq ON t (k)")
-    reader, other = psycopg_connect(), psycopg_connect(autocommit=True)
+    reader = psycopg_connect()
     reader.execute("SELECT count(*) FROM t")
-    served, stop = [], threading.Event()
-
-    def application():
-        while not stop.is_set():
-            served.append(other.execute("SELECT count(*) FROM t").fetchone())
-            time.sleep(0.005)
-
-    thread = threading.Thread(target=application)
-    thread.start()
-    try:
-        with pytest.raises(Blocked, match=rf"attach .*pid {reader.info.backend_pid}"):
-            enforce(conn, KEY, BuildRule(lock_timeout="100ms", give_up_after="2s"))
-    finally:
-        stop.set()
-        thread.join()
-    assert served  # how long a statement waits at most is measured in tests/torture/test_waits.py
+    with pytest.raises(Blocked, match=rf"attach .*pid {reader.info.backend_pid}") as blocked:
+        enforce(conn, KEY, BuildRule(lock_timeout="100ms", give_up_after="2s"))
+    assert "tries of 100ms" in str(blocked.value)
     assert constraint(sql) is None
 
     reader.rollback()
@@ -568,3 +557,38 @@ def test_ledger_is_right_if_the_backend_dies_after_the_drop(sql, conn, table):
         drop(conn, KEY, BuildRule())
     assert constraint(sql) is None
     assert sql("SELECT state, building FROM dupe_audit.run") == [("dropped", False)]
+
+
+WAITING_STEPS = {
+    "cleanup": lambda conn: list(cleanup(conn, KEY, CleanupRule())),
+    "enforce": lambda conn: enforce(conn, KEY, BuildRule()),
+    "drop": lambda conn: drop(conn, KEY, BuildRule()),
+}
+CHANGES = {
+    "renamed": "ALTER TABLE t RENAME TO other; CREATE TABLE t (LIKE other)",
+    "moved": "CREATE SCHEMA elsewhere; ALTER TABLE t SET SCHEMA elsewhere; CREATE TABLE t (LIKE elsewhere.t)",
+    "dropped": "DROP TABLE t; CREATE TABLE t (id int, k int)",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("step", WAITING_STEPS)
+def test_table_of_the_same_name_is_left_alone_after_a_wait(sql, conn, table, connect, wait_until, caplog, step, change):
+    """A step that waits for another session refuses if the table was renamed, moved or dropped meanwhile."""
+    caplog.set_level(logging.INFO, logger="alembic.dupe_audit")
+    errors = []
+
+    def work():
+        with pytest.raises(DupeAuditError, match=f"was {'dropped' if change == 'dropped' else 'renamed'}") as error:
+            WAITING_STEPS[step](conn)
+        errors.append(error)
+
+    worker = threading.Thread(target=work)
+    with run_lock(connect(), sql("SELECT 't'::regclass::oid::bigint")[0][0]):
+        worker.start()
+        wait_until(lambda: "waiting for another session" in caplog.text)
+        sql(CHANGES[change])
+        sql("ALTER TABLE t ADD CONSTRAINT uq UNIQUE (k); INSERT INTO t (id, k) VALUES (1, 7)")
+    worker.join()
+    assert len(errors) == 1
+    assert ("UNIQUE (k)", [(1, 7)]) == (constraint(sql), sql("SELECT id, k FROM t"))

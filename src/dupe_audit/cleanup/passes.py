@@ -68,6 +68,7 @@ def cleanup(
     with step(connection):
         key, relation = catalog.require(connection, key)
         with run_lock(connection, relation.relid, give_up_after=give_up_after):
+            relation = catalog.still_named(connection, relation)
             ledger.create(connection, relation.owner)
             fragments = catalog.fragments(connection, relation, key, rule)
             foreign_keys = children.foreign_keys(connection, relation.relid)

@@ -53,6 +53,7 @@ def enforce(
     with step(connection):
         key, relation = catalog.require(connection, key)
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
+            relation = catalog.still_named(connection, relation)
             ledger.create(connection, relation.owner)
             work = _work(connection, relation, key, rule, _run_of(connection, relation, key, revision))
             state = settled(work) or _built_in_rounds(work, clean_again)
@@ -78,6 +79,7 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
     with step(connection):
         key, relation = catalog.require(connection, key)
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
+            relation = catalog.still_named(connection, relation)
             run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
             if run and run.archive_bytes is None and run.archived > run.restored and not run.purged_at:
                 raise Refused([finding("archive-missing", run.id)], lead="Nothing was dropped.")

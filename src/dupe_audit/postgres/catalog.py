@@ -57,6 +57,22 @@ def require(connection: Connection, key: UniqueKey) -> tuple[UniqueKey, Relation
     return match
 
 
+def still_named(connection: Connection, relation: Relation) -> Relation:
+    """Return a table as it is now, after a wait in which anything may have happened to it.
+
+    Raises:
+        DupeAuditError: it was renamed, moved or dropped since it was found by its name.
+    """
+    current = find_by_oid(connection, relation.relid)
+    if current is None or current.name != relation.name:
+        happened = "dropped" if current is None else f"renamed to {current.name}"
+        raise DupeAuditError(
+            f"Table {relation.name} was {happened} while this step waited for another session. It changed nothing. "
+            "Check which table you mean, then run the same command again."
+        )
+    return current
+
+
 def rule_fragment_holes(key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
     """Return what fills ``fragments.sql`` for a key and a rule, except the table."""
     return {

@@ -67,12 +67,10 @@ def judge(conflict: Any, indexes: Iterable[Index]) -> Judgement:
 
 def _without_target(unique: list[Index], *, update: bool) -> Judgement:
     if update:
-        target = f"ON CONFLICT DO UPDATE without a conflict target [{SYNTAX_ERROR}]"
-        return Judgement(problem="missing", target=target)
+        return Judgement(problem="missing", target=f"ON CONFLICT DO UPDATE without a conflict target [{SYNTAX_ERROR}]")
     if deferrable := next((index for index in unique if index.deferrable), None):
-        target = "ON CONFLICT DO NOTHING, which uses every unique index"
         reason = f"index {deferrable.name} is deferrable [{OBJECT_NOT_IN_STATE}]"
-        return Judgement(problem="unfit", target=f"{target}: {reason}")
+        return Judgement(problem="unfit", target=f"ON CONFLICT DO NOTHING, which uses every unique index: {reason}")
     return Judgement(covers=frozenset(index.oid for index in unique))
 
 
