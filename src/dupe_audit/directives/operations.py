@@ -9,18 +9,8 @@ from alembic.operations import MigrateOperation, Operations
 
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 
-#: option of a migration context: a list that collects the directives, which are then not executed
-RECORDER = "dupe_audit_recorder"
-
 #: placeholder for the columns of a key that is known by its constraint's name alone
 UNKNOWN = "?"
-
-
-def _invoke(operations: Operations, operation: MigrateOperation) -> None:
-    """Execute a directive, or record it if the migration context has a recorder."""
-    recorder = operations.migration_context.opts.get(RECORDER)
-    execute = operations.invoke if recorder is None else recorder.append
-    execute(operation)
 
 
 def _names(columns: Sequence[str]) -> tuple[str, ...]:
@@ -87,7 +77,7 @@ class ArchiveDuplicatesOp(MigrateOperation):
             max_replica_lag=max_replica_lag,
         )
         key = UniqueKey(table=table, columns=_names(columns), schema=schema, nulls_not_distinct=nulls_not_distinct)
-        _invoke(operations, cls(key, rule))
+        operations.invoke(cls(key, rule))
 
     def reverse(self) -> RestoreDuplicatesOp:
         """Return the operation that puts the rows back."""
@@ -125,7 +115,7 @@ class RestoreDuplicatesOp(MigrateOperation):
                 missing, or the table has lost a column that was archived.
             WrongUsage: a name is not one that PostgreSQL can store, or the columns are empty or repeated.
         """
-        _invoke(operations, cls(UniqueKey(table=table, columns=_names(columns), schema=schema)))
+        operations.invoke(cls(UniqueKey(table=table, columns=_names(columns), schema=schema)))
 
     def reverse(self) -> ArchiveDuplicatesOp:
         """Return the operation that archives the rows again."""
@@ -198,7 +188,7 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
         rule = BuildRule(
             lock_timeout=lock_timeout, give_up_after=give_up_after, build_attempts=build_attempts, comment=comment
         )
-        _invoke(operations, cls(key, rule))
+        operations.invoke(cls(key, rule))
 
     def reverse(self) -> DropUniqueConstraintOnlineOp:
         """Return the operation that drops the constraint."""
@@ -244,7 +234,7 @@ class DropUniqueConstraintOnlineOp(MigrateOperation):
             WrongUsage: an argument can never work: a name that PostgreSQL cannot store, a value out of range.
         """
         key = UniqueKey(table=table, columns=(UNKNOWN,), schema=schema, name=name)
-        _invoke(operations, cls(key, BuildRule(lock_timeout=lock_timeout, give_up_after=give_up_after)))
+        operations.invoke(cls(key, BuildRule(lock_timeout=lock_timeout, give_up_after=give_up_after)))
 
     def reverse(self) -> CreateUniqueConstraintOnlineOp:
         """Return the operation that creates the constraint again.

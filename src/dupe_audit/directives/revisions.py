@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.config import Config
-from alembic.operations import MigrateOperation, Operations
+from alembic.operations import MigrateOperation
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
@@ -17,11 +16,11 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from dupe_audit.directives.operations import (
-    RECORDER,
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
     DropUniqueConstraintOnlineOp,
 )
+from dupe_audit.directives.recording import record
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres.driver import execute
@@ -129,13 +128,9 @@ def _declared_keys(revisions: Iterable[Script], unreadable: list[str]) -> tuple[
     return tuple(enforced.values())
 
 
-def _recorded(revision: Script, unreadable: list[str]) -> list[MigrateOperation]:
+def _recorded(revision: Script, unreadable: list[str]) -> tuple[MigrateOperation, ...]:
     """Return the directives that ``upgrade()`` calls, up to the point where it needs a database."""
-    recorder: list[MigrateOperation] = []
-    options = {"as_sql": True, "output_buffer": io.StringIO(), RECORDER: recorder}
-    with Operations.context(MigrationContext.configure(dialect_name="postgresql", opts=options)):
-        try:
-            revision.module.upgrade()
-        except Exception:  # noqa: BLE001 - a revision that queries its database can fail in any way here
-            unreadable.append(revision.revision)
-    return recorder
+    recording = record(revision.module.upgrade)
+    if recording.obstacle:
+        unreadable.append(revision.revision)
+    return recording.directives

@@ -1,0 +1,120 @@
+"""Read a revision without executing it: its directives, and the statements of Alembic's own operations, in order."""
+
+from __future__ import annotations
+
+import io
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic.operations import MigrateOperation, Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
+
+from dupe_audit.errors import WrongUsage
+
+#: packages whose operations are directives; every other operation is recorded as the statements it executes
+_DIRECTIVES = "dupe_audit."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainStatement:
+    """A statement that Alembic's own operations, or ``op.execute()``, would execute."""
+
+    construct: Any  #: a SQLAlchemy construct such as ``AddConstraint`` or ``CreateIndex``, or a string
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """Why a revision could not be read to its end."""
+
+    reason: str  #: in one line, without a full stop
+    line: int | None  #: of the revision's file; None if the failure is not in it
+    certain: bool  #: the revision fails on a live database too; otherwise it needs one to be read
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """What an ``upgrade()`` or ``downgrade()`` asks for, as far as it could be read."""
+
+    items: tuple[MigrateOperation | PlainStatement, ...]  #: in the order of the revision
+    obstacle: Obstacle | None = None  #: None if the revision was read to its end
+
+    @property
+    def directives(self) -> tuple[MigrateOperation, ...]:
+        """The directives of this package."""
+        return tuple(item for item in self.items if isinstance(item, MigrateOperation))
+
+
+def record(
+    function: Callable[[], object],
+    *,
+    context: MigrationContext | None = None,
+    enclosing: Operations | None = None,
+) -> Recording:
+    """Call a revision's function on no database, and return what it asks for.
+
+    The function's own Python is executed, as Alembic's offline mode does. Code that needs the answer of a query stops
+    the recording; what comes after it is not read.
+
+    Args:
+        function: ``upgrade`` or ``downgrade`` of a revision's module.
+        context: whose options are used, such as the metadata with its naming convention.
+        enclosing: what ``alembic.op`` stands for while a revision is executed; it is put back afterwards.
+    """
+    items: list[MigrateOperation | PlainStatement] = []
+    obstacle: Obstacle | None = None
+    recorder = _context(context or (enclosing.migration_context if enclosing else None))
+    recorder.impl._exec = lambda construct, *_, **__: items.append(PlainStatement(construct=construct))  # type: ignore[method-assign]  # noqa: SLF001 - every statement of every operation passes here
+    try:
+        with Operations.context(recorder) as operations, redirect_stdout(io.StringIO()):
+            execute = operations.invoke
+
+            def invoke(operation: MigrateOperation) -> Any:
+                if type(operation).__module__.startswith(_DIRECTIVES):
+                    items.append(operation)
+                    return None
+                return execute(operation)
+
+            operations.invoke = invoke  # type: ignore[method-assign]
+            try:
+                function()
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a revision can fail in any way here
+                obstacle = _obstacle(error, function)
+    finally:
+        if enclosing is not None:
+            enclosing._install_proxy()  # noqa: SLF001 - Alembic's own context removes the enclosing one
+    return Recording(items=tuple(items), obstacle=obstacle)
+
+
+def _context(like: MigrationContext | None) -> MigrationContext:
+    options = {**(like.opts if like else {}), "as_sql": True, "output_buffer": io.StringIO()}
+    environment = like.environment_context if like else None
+    return MigrationContext.configure(dialect_name="postgresql", environment_context=environment, opts=options)
+
+
+def _obstacle(error: BaseException, function: Callable[[], object]) -> Obstacle:
+    message = "".join(str(error).splitlines()[:1])
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    name = f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
+    kind = "" if isinstance(error, (WrongUsage, CommandError)) else f"{type(error).__name__}: "
+    return Obstacle(
+        reason=f"{kind}{message}".rstrip(": .") + name,
+        line=lines[-1] if lines else None,
+        certain=_is_certain(error, message),
+        error=error,
+    )
+
+
+def _is_certain(error: BaseException, message: str) -> bool:
+    """Return whether a database would not change the failure: a query has no answer here, which reads as None."""
+    if isinstance(error, (WrongUsage, CommandError, NameError, ImportError)):
+        return True
+    return isinstance(error, (TypeError, AttributeError)) and not any(
+        placeholder in message for placeholder in ("NoneType", "MockConnection")
+    )
