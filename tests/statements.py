@@ -74,12 +74,17 @@ UNREACHED = {
     "run_lock_holder": "cleanup",
     "build_progress": "constraint",
     "cancel_backend": "constraint",
+    "check_at_once": "constraint",
+    "lock_writers": "constraint",
+    "build_index_held": "constraint",
+    "parties": "constraint",
     "amcheck_index": "verify",
     "watch_blocking": "watch",
 }
 #: example values for these; their other holes get the value that the steps gave to the hole of that name
 EXAMPLES = {
     "pid": "4711",
+    "pids": "ARRAY[4711]::pg_catalog.int4[]",
     "relid": "16400",
     "function": "public.bt_index_check",
     "options": "heapallindexed => true",

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.constraint.index import ConstraintWork, build, drop_index, settled
-from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Refused
-from dupe_audit.findings import finding, quantity
-from dupe_audit.model import BuildRule, IndexState, Run, UniqueKey
+from dupe_audit.constraint.index import ConstraintWork, drop_index, settled
+from dupe_audit.constraint.rounds import Cleaning, Rounds
+from dupe_audit.errors import DupeAuditError, Refused
+from dupe_audit.findings import finding
+from dupe_audit.model import BuildRule, Run, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import run_lock
@@ -29,7 +28,8 @@ def enforce(
     key: UniqueKey,
     rule: BuildRule,
     *,
-    clean_again: Callable[[], int] | None = None,
+    clean_again: Cleaning | None = None,
+    clean_held: Cleaning | None = None,
     revision: str | None = None,
 ) -> None:
     """Create the constraint of *key* while the application writes; killed anywhere, the same call continues.
@@ -41,12 +41,15 @@ def enforce(
         key: with the name of the constraint.
         rule: limits on waits and on the number of builds.
         clean_again: archives the extras that have arrived and returns how many; None if nothing may be cleaned.
+        clean_held: does the same inside an open transaction that holds the writers; None if it must not be done there.
         revision: the Alembic revision to record in the ledger.
 
     Raises:
         Refused: the name is taken by something else, or there are duplicates and nothing may be cleaned.
-        DuplicatesKeepComing: each of ``rule.build_attempts`` builds met a new duplicate.
-        Blocked: a lock was not acquired, or the build waited for one transaction, for ``rule.give_up_after``.
+        DuplicatesKeepComing: new duplicates stopped at least ``rule.build_attempts`` builds, for
+            ``rule.give_up_after``.
+        Blocked: a lock was not acquired, or the build waited for one transaction or ended in deadlocks, for
+            ``rule.give_up_after``.
         DupeAuditError: the table does not exist.
         Interrupted: the user stopped the work.
     """
@@ -56,7 +59,7 @@ def enforce(
             relation = catalog.still_named(connection, relation)
             ledger.create(connection, relation.owner)
             work = _work(connection, relation, key, rule, _run_of(connection, relation, key, revision))
-            state = settled(work) or _built_in_rounds(work, clean_again)
+            state = settled(work) or Rounds(work, clean_again, clean_held).build()
             if state.constraint is None:
                 _attach(work)
             _comment(work)
@@ -113,31 +116,6 @@ def _run_of(connection: Connection, relation: catalog.Relation, key: UniqueKey, 
     if latest and latest.run.state != "restored" and latest.run.purged_at is None:
         return latest.run.id
     return ledger.open_run(connection, relid=relation.relid, key=key, rule=None, revision=revision)
-
-
-def _built_in_rounds(work: ConstraintWork, clean_again: Callable[[], int] | None) -> IndexState:
-    """Build the index; when a new duplicate stops a build, clean and build again, a bounded number of times."""
-    started, arrived = time.monotonic(), 0
-    for attempt in range(1, work.rule.build_attempts + 1):
-        if attempt > 1 and clean_again is not None:
-            # Right before the build: in every moment between the ranking and the build a duplicate can arrive.
-            arrived += clean_again()
-        outcome = build(work)
-        if outcome == "built" and (state := settled(work)):
-            return state
-        if outcome != "built":
-            log.info("build %d of %d was stopped by a %s", attempt, work.rule.build_attempts, outcome)
-        if outcome == "duplicate" and clean_again is None:
-            raise Refused(
-                [finding("duplicates", "The index build met a duplicate")],
-                lead=f"{work.key} cannot be enforced, and no op.archive_duplicates() was executed for this key.",
-            )
-    seconds = time.monotonic() - started
-    raise DuplicatesKeepComing(
-        f"{quantity(work.rule.build_attempts, 'build')} of {work.name} failed because new duplicates kept arriving: "
-        f"{arrived:,} more in {seconds:,.0f} s, {arrived / seconds:,.1f} per second. First deploy the writer that "
-        "uses INSERT … ON CONFLICT DO NOTHING, or stop the old one during a build; then run the same command again."
-    )
 
 
 def _attach(work: ConstraintWork) -> None:

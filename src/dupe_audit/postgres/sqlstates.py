@@ -75,6 +75,16 @@ def reason(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(origin).__name__
 
 
+def detail(error: BaseException) -> str:
+    """Return the server's DETAIL, or an empty string; only that of an error without row contents may be shown."""
+    origin = getattr(error, "orig", None) or error
+    text = getattr(getattr(origin, "diag", None), "message_detail", None) or getattr(origin, "detail", None)
+    details = origin.args[0] if getattr(origin, "args", None) else None
+    if not text and isinstance(details, dict):
+        text = details.get("D")
+    return str(text or "")
+
+
 def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
     """Return *error* as one paragraph that says what to do next.
 
