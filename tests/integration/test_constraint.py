@@ -549,7 +549,7 @@ def test_ledger_is_right_if_the_backend_dies_after_the_drop(sql, conn, table):
         if constraint(sql) is None:
             sql(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE query = 'COMMIT' AND state = 'idle' AND datname = current_database()"
+                "WHERE query LIKE 'DO %' AND state = 'idle' AND datname = current_database()"
             )
 
     event.listen(conn, "before_cursor_execute", terminate)

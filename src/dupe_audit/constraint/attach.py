@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -16,7 +17,7 @@ from dupe_audit.model import BuildRule, Run, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import run_lock
-from dupe_audit.postgres.session import step
+from dupe_audit.postgres.session import execute_at_once, step
 from dupe_audit.postgres.sqlstates import DEPENDENT_OBJECTS, sqlstate
 from dupe_audit.statements import ident, literal, statement
 
@@ -93,7 +94,8 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
             else:
                 if state and run and run.building:
                     drop_index(work)
-                _record_dropped(connection, run)
+                for sql in _dropped(run):
+                    execute(connection, sql)
 
 
 def _work(
@@ -121,37 +123,26 @@ def _run_of(connection: Connection, relation: catalog.Relation, key: UniqueKey, 
 def _attach(work: ConstraintWork) -> None:
     form = f" DEFERRABLE INITIALLY {work.key.initially}" if work.key.deferrable else ""
     sql = statement("attach", table=work.relation.name, name=ident(work.name), form=form)
-    _execute_briefly(work, sql, f"attach the index as constraint {work.name}")
+    _execute_briefly(work, sql, action=f"attach the index as constraint {work.name}")
 
 
 def _comment(work: ConstraintWork) -> None:
     if work.rule.comment is not None:
         comment = literal(work.rule.comment)
         sql = statement("comment_constraint", name=ident(work.name), table=work.relation.name, comment=comment)
-        _execute_briefly(work, sql, f"comment on constraint {work.name}")
+        _execute_briefly(work, sql, action=f"comment on constraint {work.name}")
 
 
-def _execute_briefly(work: ConstraintWork, sql: str, action: str) -> None:
-    """Execute a statement that takes a strong lock, alone in its transaction."""
-
-    def attempt() -> None:
-        with work.transaction():
-            execute(work.connection, sql)
-
-    work.retry(attempt, action)
+def _execute_briefly(work: ConstraintWork, *statements: str, action: str) -> None:
+    """Execute statements that take a strong lock, in one message that also commits them."""
+    work.retry(partial(execute_at_once, work.connection, *statements, lock_timeout=work.lock_timeout), action)
 
 
 def _drop_constraint(work: ConstraintWork, run: Run | None) -> None:
+    # At once, so that the ledger never claims a constraint that is gone; the strong lock comes last.
     sql = statement("drop_constraint", table=work.relation.name, name=ident(work.name))
-
-    def attempt() -> None:
-        with work.transaction():
-            # In one transaction, so that the ledger never claims a constraint that is gone; the strong lock comes last.
-            _record_dropped(work.connection, run)
-            execute(work.connection, sql)
-
     try:
-        work.retry(attempt, f"drop constraint {work.name}")
+        _execute_briefly(work, *_dropped(run), sql, action=f"drop constraint {work.name}")
     except DBAPIError as error:
         if sqlstate(error) == DEPENDENT_OBJECTS:
             raise DupeAuditError(
@@ -161,10 +152,11 @@ def _drop_constraint(work: ConstraintWork, run: Run | None) -> None:
         raise
 
 
-def _record_dropped(connection: Connection, run: Run | None) -> None:
-    """Record that neither the constraint nor an unfinished index of the run exists any more."""
+def _dropped(run: Run | None) -> list[str]:
+    """Return what records that neither the constraint nor an unfinished index of the run exists any more."""
     if run is None:
-        return
-    ledger.mark_not_building(connection, run.id)
+        return []
+    recorded = [statement("mark_not_building", run=str(run.id))]
     if run.state in ("enforced", "clean", "cleaning"):
-        ledger.set_state(connection, run.id, "dropped")
+        recorded.append(statement("set_state", run=str(run.id), state=literal("dropped")))
+    return recorded

@@ -15,13 +15,21 @@ from sqlalchemy import Connection, event
 
 from dupe_audit.postgres.driver import execute, require_autocommit, tidy
 from dupe_audit.postgres.interrupt import interruptible
-from dupe_audit.statements import literal
+from dupe_audit.statements import literal, statement
 
 #: timeouts of a role or database that would end a step inside a statement or between two
 UNHURRIED = {
     "statement_timeout": "0",
     "idle_session_timeout": "0",
     "transaction_timeout": "0",
+}
+
+#: for a statement with a strong lock that is its own transaction: the lock and its commit travel in one message, so no
+#: frozen client and no absent standby keeps the lock
+AT_ONCE = {
+    "synchronous_commit": "local",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
 }
 
 #: how long the server keeps a transaction of ours whose client is silent, because it is frozen or gone; after that it
@@ -116,6 +124,21 @@ def settings(connection: Connection, values: Mapping[str, str], *, local: bool =
         yield
     finally:
         tidy(connection, _set_config(previous, local=local))
+
+
+def execute_at_once(connection: Connection, *statements: str, lock_timeout: str) -> None:
+    """Execute statements that take a strong lock as one transaction, in one message to the server.
+
+    Args:
+        lock_timeout: how long a statement may wait for a lock, as PostgreSQL writes durations.
+    """
+    sql = statements[0]
+    if len(statements) > 1:
+        # Not a string of several statements, because some drivers prepare each, and those cannot be prepared.
+        body = literal("BEGIN\n" + "".join(f"{text};\n" for text in statements) + "END")
+        sql = statement("at_once", body=body)
+    with settings(connection, {**AT_ONCE, "lock_timeout": lock_timeout}):
+        execute(connection, sql)
 
 
 @contextmanager

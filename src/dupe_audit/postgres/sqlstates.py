@@ -12,6 +12,7 @@ SEQUENCE_EXHAUSTED = "2200H"
 INVALID_TEXT_REPRESENTATION = "22P02"
 UNIQUE_VIOLATION = "23505"
 READ_ONLY_TRANSACTION = "25006"
+IDLE_IN_TRANSACTION = "25P03"
 FAILED_TRANSACTION = "25P02"
 INVALID_STATEMENT_NAME = "26000"
 DEPENDENT_OBJECTS = "2BP01"
@@ -96,6 +97,8 @@ def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
         INSUFFICIENT_PRIVILEGE: "Connect as the table's owner, or have the owner grant the privilege.",
         READ_ONLY_TRANSACTION: "The session is read-only: connect to the primary, or reset "
         "default_transaction_read_only.",
+        IDLE_IN_TRANSACTION: "The client was silent for too long in a transaction, perhaps because it was frozen; the "
+        "server rolled the transaction back. Run the same command again: it continues where it stopped.",
         DISK_FULL: "Free space on the server's disk, then run the same command again.",
         CONFIGURATION_LIMIT: "A configured limit was reached; raise it for this role, then run the same command again.",
         QUERY_CANCELED: "The statement was cancelled. Run the same command again: it continues where it stopped.",
