@@ -75,6 +75,7 @@ UNREACHED = {
     "build_progress": "constraint",
     "cancel_backend": "constraint",
     "parties": "constraint",
+    "lock_versions": "constraint",
     "amcheck_index": "verify",
     "watch_blocking": "watch",
 }

@@ -21,6 +21,7 @@ from dupe_audit.statements import literal, statement
 UNHURRIED = {
     "statement_timeout": "0",
     "idle_session_timeout": "0",
+    "default_transaction_isolation": "read committed",
     "transaction_timeout": "0",
 }
 
