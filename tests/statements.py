@@ -75,6 +75,7 @@ UNREACHED = {
     "build_progress": "constraint",
     "cancel_backend": "constraint",
     "parties": "constraint",
+    "rename_index": "constraint",
     "lock_versions": "constraint",
     "amcheck_index": "verify",
     "watch_blocking": "watch",
@@ -82,6 +83,7 @@ UNREACHED = {
 #: example values for these; their other holes get the value that the steps gave to the hole of that name
 EXAMPLES = {
     "pid": "4711",
+    "former": '"orders_customer_id_order_number_key"',
     "pids": "ARRAY[4711]::pg_catalog.int4[]",
     "relid": "16400",
     "function": "public.bt_index_check",

@@ -1,27 +1,17 @@
-"""Create a unique constraint from a finished index, or drop it again."""
+"""Create a unique constraint from a finished index."""
 
 from __future__ import annotations
 
-import logging
-from functools import partial
-
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.constraint.index import ConstraintWork, drop_index, settled
+from dupe_audit.constraint.index import ConstraintWork, settled, work_on
 from dupe_audit.constraint.rounds import Cleaning, Rounds
-from dupe_audit.errors import DupeAuditError, Refused
-from dupe_audit.findings import finding
-from dupe_audit.model import BuildRule, Run, UniqueKey
+from dupe_audit.model import BuildRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import run_lock
-from dupe_audit.postgres.session import execute_at_once, step
-from dupe_audit.postgres.sqlstates import DEPENDENT_OBJECTS, sqlstate
+from dupe_audit.postgres.session import step
 from dupe_audit.statements import ident, literal, statement
-
-log = logging.getLogger("alembic.dupe_audit")
 
 
 def enforce(
@@ -59,57 +49,11 @@ def enforce(
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
             relation = catalog.still_named(connection, relation)
             ledger.create(connection, relation.owner)
-            work = _work(connection, relation, key, rule, _run_of(connection, relation, key, revision))
+            work = work_on(connection, relation, key, rule, _run_of(connection, relation, key, revision))
             state = settled(work) or Rounds(work, clean_again, clean_held).build()
             if state.constraint is None:
                 _attach(work)
             _comment(work)
-
-
-def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
-    """Drop the constraint, or what a killed upgrade left of it; if neither exists, nothing happens.
-
-    Args:
-        connection: in autocommit.
-        key: with the name of the constraint; its columns are not compared.
-        rule: limits on waits.
-
-    Raises:
-        Refused: the archive of a run is gone, so its rows could not be restored afterwards.
-        Blocked: the lock was not acquired within ``rule.give_up_after``.
-        DupeAuditError: other objects depend on the constraint, or the table does not exist.
-        Interrupted: the user stopped the work.
-    """
-    with step(connection):
-        key, relation = catalog.require(connection, key)
-        with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
-            relation = catalog.still_named(connection, relation)
-            run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
-            if run and run.archive_bytes is None and run.archived > run.restored and not run.purged_at:
-                raise Refused([finding("archive-missing", run.id)], lead="Nothing was dropped.")
-            work = _work(connection, relation, key, rule, run.id if run else None)
-            state = work.state()
-            if state and state.constraint == key.name:
-                _drop_constraint(work, run)
-            else:
-                if state and run and run.building:
-                    drop_index(work)
-                for sql in _dropped(run):
-                    execute(connection, sql)
-
-
-def _work(
-    connection: Connection, relation: catalog.Relation, key: UniqueKey, rule: BuildRule, run_id: int | None
-) -> ConstraintWork:
-    return ConstraintWork(
-        connection=connection,
-        relation=relation,
-        lock_timeout=rule.lock_timeout,
-        give_up_after=rule.give_up_after,
-        key=key,
-        rule=rule,
-        run_id=run_id,
-    )
 
 
 def _run_of(connection: Connection, relation: catalog.Relation, key: UniqueKey, revision: str | None) -> int:
@@ -122,41 +66,14 @@ def _run_of(connection: Connection, relation: catalog.Relation, key: UniqueKey, 
 
 def _attach(work: ConstraintWork) -> None:
     form = f" DEFERRABLE INITIALLY {work.key.initially}" if work.key.deferrable else ""
-    sql = statement("attach", table=work.relation.name, name=ident(work.name), form=form)
-    _execute_briefly(work, sql, action=f"attach the index as constraint {work.name}")
+    # At once, so that the downgrade always knows whether the index existed before the upgrade.
+    adopt = statement("adopt_index", run=literal(work.run_id), relid=str(work.relation.relid), name=literal(work.name))
+    attach = statement("attach", table=work.relation.name, name=ident(work.name), form=form)
+    work.execute_briefly(adopt, attach, action=f"attach the index as constraint {work.name}")
 
 
 def _comment(work: ConstraintWork) -> None:
     if work.rule.comment is not None:
         comment = literal(work.rule.comment)
         sql = statement("comment_constraint", name=ident(work.name), table=work.relation.name, comment=comment)
-        _execute_briefly(work, sql, action=f"comment on constraint {work.name}")
-
-
-def _execute_briefly(work: ConstraintWork, *statements: str, action: str) -> None:
-    """Execute statements that take a strong lock, in one message that also commits them."""
-    work.retry(partial(execute_at_once, work.connection, *statements, lock_timeout=work.lock_timeout), action)
-
-
-def _drop_constraint(work: ConstraintWork, run: Run | None) -> None:
-    # At once, so that the ledger never claims a constraint that is gone; the strong lock comes last.
-    sql = statement("drop_constraint", table=work.relation.name, name=ident(work.name))
-    try:
-        _execute_briefly(work, *_dropped(run), sql, action=f"drop constraint {work.name}")
-    except DBAPIError as error:
-        if sqlstate(error) == DEPENDENT_OBJECTS:
-            raise DupeAuditError(
-                f"Other objects depend on constraint {work.name} of {work.relation.name}, most likely a foreign key "
-                "to its columns. Drop those first. Nothing was changed."
-            ) from error
-        raise
-
-
-def _dropped(run: Run | None) -> list[str]:
-    """Return what records that neither the constraint nor an unfinished index of the run exists any more."""
-    if run is None:
-        return []
-    recorded = [statement("mark_not_building", run=str(run.id))]
-    if run.state in ("enforced", "clean", "cleaning"):
-        recorded.append(statement("set_state", run=str(run.id), state=literal("dropped")))
-    return recorded
+        work.execute_briefly(sql, action=f"comment on constraint {work.name}")

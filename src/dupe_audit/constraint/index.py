@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dupe_audit import ledger
@@ -20,7 +22,7 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import deadlock_party
 from dupe_audit.postgres.patience import Patience
-from dupe_audit.postgres.session import settings
+from dupe_audit.postgres.session import execute_at_once, settings
 from dupe_audit.postgres.sqlstates import DEADLOCK, QUERY_CANCELED, UNIQUE_VIOLATION, sqlstate
 from dupe_audit.postgres.work import Work
 from dupe_audit.statements import ident, statement
@@ -72,6 +74,25 @@ class ConstraintWork(Work):
         """Return what has the name now."""
         return catalog.index_state(self.connection, self.relation.relid, self.key)
 
+    def execute_briefly(self, *statements: str, action: str) -> None:
+        """Execute statements that take a strong lock, in one message that also commits them; retry for the lock."""
+        self.retry(partial(execute_at_once, self.connection, *statements, lock_timeout=self.lock_timeout), action)
+
+
+def work_on(
+    connection: Connection, relation: catalog.Relation, key: UniqueKey, rule: BuildRule, run_id: int | None
+) -> ConstraintWork:
+    """Return what the work on one constraint works with."""
+    return ConstraintWork(
+        connection=connection,
+        relation=relation,
+        lock_timeout=rule.lock_timeout,
+        give_up_after=rule.give_up_after,
+        key=key,
+        rule=rule,
+        run_id=run_id,
+    )
+
 
 def settled(work: ConstraintWork) -> IndexState | None:
     """Return the valid index with our definition, or None if one has to be built.
@@ -122,7 +143,7 @@ def build(work: ConstraintWork) -> Failure | None:
     """
     ledger.mark_building(work.connection, work.run_id, work.name)
     try:
-        _execute_build(work)
+        execute_build(work, catalog.build_index_sql(work.key, work.relation.name))
     except BaseException as error:
         code = sqlstate(error) if isinstance(error, DBAPIError) else None
         # Before the removal, which can wait until the other session has changed its state.
@@ -146,9 +167,13 @@ def memory(rule: BuildRule) -> dict[str, str]:
     return {name: value for name in names if (value := getattr(rule, name))}
 
 
-def _execute_build(work: ConstraintWork) -> None:
+def execute_build(work: ConstraintWork, sql: str) -> None:
+    """Execute a concurrent build under its settings, watched.
+
+    Raises:
+        Blocked: it waited for one transaction for ``give_up_after`` and was cancelled.
+    """
     rule, values = work.rule, BUILDING | memory(work.rule)
-    sql = catalog.build_index_sql(work.key, work.relation.name)
     with settings(work.connection, values), watching(work.connection, give_up_after=rule.give_up_after) as watch:
         try:
             execute(work.connection, sql)

@@ -136,8 +136,9 @@ def execute_at_once(connection: Connection, *statements: str, lock_timeout: str)
     sql = statements[0]
     if len(statements) > 1:
         # Not a string of several statements, because some drivers prepare each, and those cannot be prepared.
-        body = literal("BEGIN\n" + "".join(f"{text};\n" for text in statements) + "END")
-        sql = statement("at_once", body=body)
+        body = "BEGIN\n" + "".join(f"{text};\n" for text in statements) + "END"
+        # Dollar quotes leave the statements readable, unless a name contains them.
+        sql = statement("at_once", body=literal(body) if "$at_once$" in body else f"$at_once${body}$at_once$")
     with settings(connection, {**AT_ONCE, "lock_timeout": lock_timeout}):
         execute(connection, sql)
 
