@@ -25,7 +25,7 @@ from sqlalchemy.pool import NullPool
 
 import dupe_audit.ops  # noqa: F401 - registers the directives
 from dupe_audit import ledger, statements
-from dupe_audit.cleanup import cleanup
+from dupe_audit.cleanup import clean_held, cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.embedded import Server
 from dupe_audit.errors import Refused
@@ -74,12 +74,17 @@ UNREACHED = {
     "run_lock_holder": "cleanup",
     "build_progress": "constraint",
     "cancel_backend": "constraint",
+    "parties": "constraint",
+    "rename_index": "constraint",
+    "lock_versions": "constraint",
     "amcheck_index": "verify",
     "watch_blocking": "watch",
 }
 #: example values for these; their other holes get the value that the steps gave to the hole of that name
 EXAMPLES = {
     "pid": "4711",
+    "former": '"orders_customer_id_order_number_key"',
+    "pids": "ARRAY[4711]::pg_catalog.int4[]",
     "relid": "16400",
     "function": "public.bt_index_check",
     "options": "heapallindexed => true",
@@ -217,7 +222,9 @@ def _execute_steps(connection: Connection, recorder: Recorder) -> None:
     execute(connection, "INSERT INTO public.orders (customer_id, order_number, total) VALUES (1, 'A-1', 10)")
     _, relation = catalog.require(connection, KEY)
     with at_work(connection, relation.relid):
-        enforce(connection, KEY, BuildRule(comment="one order per customer and number"), clean_again=clean)
+        # The first build meets the duplicate, and the second one holds the writers.
+        build = BuildRule(comment="one order per customer and number", lock_timeout="1min", build_attempts=1)
+        enforce(connection, KEY, build, clean_again=clean, clean_held=lambda: clean_held(connection, KEY, RULE))
     recorder.step = "verify"
     verify_named(connection, table=KEY.table, name=str(KEY.name))
     ledger.mark_enforced(connection, RUN, str(KEY.name))

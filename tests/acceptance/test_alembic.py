@@ -204,15 +204,21 @@ def test_upgrade_succeeds_despite_new_duplicates(alembic, sql, agent_actions, du
     assert [(3,)] == sql("SELECT last_value FROM builds")
 
 
-def test_upgrade_gives_up_cleanly_against_a_faster_writer_h67(alembic, sql, agent_actions, duplicator):
-    """If duplicates arrive faster than a build can finish, the upgrade reports it and leaves no invalid index."""
-    duplicator(builds=1000)
+def test_upgrade_succeeds_against_a_faster_writer_h67(alembic, sql, agent_actions, duplicator):
+    """If every concurrent build meets a new duplicate, the upgrade holds the writers for one build and succeeds."""
+    before = sql("SELECT count(*) FROM agent_actions")[0][0]
+    duplicator(builds=5)  # as many as build_attempts; while the writers are held, none can arrive
 
-    done = alembic("upgrade", "015", code=255)
+    done = alembic("upgrade", "015")
 
-    assert "new duplicates kept arriving" in done.stderr
-    assert [] == sql("SELECT indexrelid::regclass FROM pg_index WHERE NOT indisvalid")
-    assert [("014",)] == sql("SELECT version_num FROM alembic_version")
+    assert "the writers of public.agent_actions were held for" in done.stderr
+    assert [(6,)] == sql("SELECT last_value FROM builds")
+    assert [(0,)] == sql(EXTRAS)
+    assert [("enforced", 65, 65)] == sql(
+        "SELECT state, archived, (SELECT count(*) FROM dupe_audit.archive_1) FROM dupe_audit.run"
+    )
+    alembic("downgrade", "014")
+    assert [(before + 5,)] == sql("SELECT count(*) FROM agent_actions")
 
 
 def test_divergent_groups_stop_the_upgrade_if_refused_h23(alembic, sql, agent_actions, tmp_path):

@@ -85,6 +85,47 @@ def test_offline_script_drops_its_own_unfinished_index(alembic, psql, sql, agent
     assert [("enforced", 61)] == sql("SELECT state, archived FROM dupe_audit.run")
 
 
+OTHERS = {
+    "an index": f"CREATE UNIQUE INDEX {NAME} ON agent_actions (id, created_at)",
+    "a constraint of another kind": f"ALTER TABLE agent_actions ADD CONSTRAINT {NAME} CHECK (action_name <> '')",
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_offline_script_drops_nothing_but_a_unique_constraint(alembic, psql, sql, agent_actions, kind):
+    """The downgrade's script refuses an index or another constraint of the name, and does not stamp."""
+    sql(OTHERS[kind])
+    sql("UPDATE alembic_version SET version_num = '015'")
+    done = psql(alembic("downgrade", "015:014", "--sql").stdout)
+    assert f"{NAME} on agent_actions is {kind}, not a unique constraint; nothing was dropped" in done.stderr
+    objects = "SELECT 1 FROM pg_class WHERE relname = '{0}' UNION ALL SELECT 1 FROM pg_constraint WHERE conname = '{0}'"
+    assert [(1,)] == sql(objects.format(NAME))
+    assert [("015",)] == sql("SELECT version_num FROM alembic_version")
+
+
+def test_offline_script_warns_if_there_is_nothing_to_drop(alembic, psql, sql, agent_actions):
+    """A downgrade's script that finds no constraint says so once and stamps: it may have been executed before."""
+    sql("UPDATE alembic_version SET version_num = '015'")
+    done = psql(alembic("downgrade", "015:014", "--sql").stdout)
+    assert 0 == done.returncode, done.stderr
+    assert 1 == done.stderr.count(f"constraint {NAME} on agent_actions does not exist, so nothing is dropped")
+
+
+def test_offline_script_knows_an_adopted_index(alembic, psql, sql, agent_actions, dupe_audit):
+    """The script records that it adopted an index; its downgrade is left to the online way, which leaves the index."""
+    sql("DELETE FROM agent_actions a USING agent_actions b WHERE a.id > b.id AND a.correlation_id = b.correlation_id")
+    sql(f"CREATE UNIQUE INDEX {NAME} ON agent_actions (correlation_id, action_name, created_at)")
+    up = psql(alembic("upgrade", "014:015", "--sql").stdout)
+    assert 0 == up.returncode, up.stderr
+    assert [("enforced", True)] == sql("SELECT state, adopted_index LIKE 'CREATE UNIQUE INDEX%' FROM dupe_audit.run")
+    down = psql(alembic("downgrade", "015:014", "--sql").stdout)
+    assert "has adopted an index that existed before the upgrade" in down.stderr
+    assert [("015",)] == sql("SELECT version_num FROM alembic_version")
+    alembic("downgrade", "014")
+    assert [(True,)] == sql(f"SELECT indisvalid FROM pg_index WHERE indexrelid = '{NAME}'::regclass")
+    assert [] == sql(f"SELECT 1 FROM pg_constraint WHERE conname = '{NAME}'")
+
+
 CHILDREN = """
 CREATE TABLE c (id int PRIMARY KEY, action_id uuid REFERENCES agent_actions ON DELETE CASCADE, tag text);
 INSERT INTO c SELECT row_number() OVER (), id, 'tag ' || row_number() OVER () FROM agent_actions;

@@ -200,10 +200,10 @@ def test_new_duplicates_are_cleaned_under_the_same_run(sql, conn, table):
 
 
 def test_endless_duplicates_end_in_an_error_h67(sql, conn, table):
-    """After `build_attempts` builds the error says what to do, and neither constraint nor index remains."""
+    """After `give_up_after`, and at least `build_attempts` builds, the error says what to do, and no index remains."""
     sql("INSERT INTO t VALUES (6, 5)")
     with pytest.raises(DuplicatesKeepComing, match=r"3 builds.*8 more in.*ON CONFLICT"):
-        enforce(conn, KEY, BuildRule(build_attempts=3), clean_again=lambda: 4)
+        enforce(conn, KEY, BuildRule(build_attempts=3, give_up_after="1ms"), clean_again=lambda: 4)
     assert (constraint(sql), indexes(sql)) == (None, [])
 
 
@@ -465,11 +465,113 @@ def test_half_built_index_is_dropped(sql, conn, table):
     assert indexes(sql) == []
 
 
-def test_foreign_index_is_not_dropped(sql, conn, table):
-    """An index that has the constraint's name but is not in the ledger stays."""
-    sql("CREATE UNIQUE INDEX uq ON t (k)")
+@pytest.mark.parametrize(
+    ("other", "kind"),
+    [
+        ("CREATE UNIQUE INDEX uq ON t (k)", "an index"),
+        ("CREATE INDEX uq ON t (k)", "an index"),
+        ("ALTER TABLE t ADD CONSTRAINT uq CHECK (k > 0)", "a check constraint"),
+        ("ALTER TABLE t ADD CONSTRAINT uq FOREIGN KEY (k) REFERENCES t (id)", "a foreign key"),
+        ("ALTER TABLE t RENAME CONSTRAINT t_pkey TO uq", "the primary key"),
+        ("ALTER TABLE t ADD CONSTRAINT uq EXCLUDE (k WITH =)", "an exclusion constraint"),
+    ],
+)
+def test_what_is_no_unique_constraint_is_not_dropped(sql, conn, table, other, kind):
+    """An index or a constraint of another kind that has the name is refused and stays."""
+    sql(other)
+    objects = "SELECT oid FROM pg_class WHERE relname = 'uq' UNION SELECT oid FROM pg_constraint WHERE conname = 'uq'"
+    before = sql(objects)
+    with pytest.raises(Refused, match=f"not-a-constraint. uq is {kind} on public.t"):
+        drop(conn, KEY, BuildRule())
+    assert sorted(before) == sorted(sql(objects))
+
+
+def test_index_of_that_name_on_another_table_is_named(sql, conn, table, caplog):
+    """If the name belongs to another table's index, nothing is dropped, and the log names that table."""
+    sql("CREATE TABLE u (k int CONSTRAINT uq UNIQUE)")
     drop(conn, KEY, BuildRule())
-    assert indexes(sql) == [("uq", True)]
+    assert "public.t has no constraint uq, but u has an index of that name" in caplog.text
+    assert constraint(sql) == "UNIQUE (k)"
+
+
+ADOPTED = [
+    "CREATE UNIQUE INDEX uq ON t (k)",
+    "CREATE UNIQUE INDEX uq ON t (k) WITH (fillfactor = 50)",
+]
+
+
+@pytest.mark.parametrize("definition", ADOPTED)
+def test_adopted_index_is_left_in_place_of_the_constraint(sql, conn, table, definition):
+    """After the way back, an index that existed before the upgrade exists again, with its definition and name."""
+    sql(definition)
+    shown = "SELECT pg_get_indexdef(to_regclass('uq')), indisvalid FROM pg_index WHERE indexrelid = to_regclass('uq')"
+    before = sql(shown)
+    for _ in range(2):
+        enforce(conn, KEY, BuildRule())
+        assert constraint(sql) == "UNIQUE (k)"
+        assert [(before[0][0],)] == sql("SELECT adopted_index FROM dupe_audit.run")
+        drop(conn, KEY, BuildRule())
+        assert constraint(sql) is None
+        assert (before, [("uq", True)]) == (sql(shown), indexes(sql))
+        assert [("dropped",)] == sql("SELECT state FROM dupe_audit.run")
+        drop(conn, KEY, BuildRule())  # an interrupted downgrade does it again
+        assert before == sql(shown)
+
+
+def test_adopted_index_follows_a_renamed_table(sql, conn, table):
+    """The index that is left in place of the constraint has the names that the table and the column have now."""
+    sql("CREATE UNIQUE INDEX uq ON t (k)")
+    enforce(conn, KEY, BuildRule())
+    sql('CREATE SCHEMA s; ALTER TABLE t SET SCHEMA s; ALTER TABLE s.t RENAME k TO "key K"')
+    drop(conn, UniqueKey(schema="s", table="t", columns=("?",), name="uq"), BuildRule())
+    assert [('CREATE UNIQUE INDEX uq ON s.t USING btree ("key K")',)] == sql("SELECT pg_get_indexdef('s.uq'::regclass)")
+
+
+def test_adoption_ends_when_the_index_is_built_by_an_upgrade(sql, conn, table):
+    """If an adopted index was dropped by hand, what the next upgrade builds goes with its constraint."""
+    sql("CREATE UNIQUE INDEX uq ON t (k)")
+    enforce(conn, KEY, BuildRule())
+    drop(conn, KEY, BuildRule())
+    sql("DROP INDEX uq")
+    enforce(conn, KEY, BuildRule())
+    drop(conn, KEY, BuildRule())
+    assert [] == indexes(sql)
+
+
+def test_own_index_is_not_taken_for_an_adopted_one(sql, conn, table, psycopg_connect):
+    """An index that an interrupted upgrade built is dropped with the constraint."""
+    reader = psycopg_connect()
+    reader.execute("SELECT count(*) FROM t")
+    with pytest.raises(Blocked):
+        enforce(conn, KEY, QUICK)
+    assert [("uq", True)] == indexes(sql)
+    reader.rollback()
+    enforce(conn, KEY, BuildRule())
+    assert [(None,)] == sql("SELECT adopted_index FROM dupe_audit.run")
+    drop(conn, KEY, BuildRule())
+    assert [] == indexes(sql)
+
+
+@pytest.mark.parametrize("left", ["valid", "invalid"])
+def test_interrupted_way_back_continues_with_the_index_it_has_built(sql, conn, table, left):
+    """The way back finds what an earlier attempt has built to take the constraint's place, or builds it again."""
+    sql("CREATE UNIQUE INDEX uq ON t (k)")
+    enforce(conn, KEY, BuildRule())
+    sql("CREATE UNIQUE INDEX dupe_audit_adopted_1 ON t (k)")
+    if left == "invalid":
+        sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'dupe_audit_adopted_1'::regclass")
+    drop(conn, KEY, BuildRule())
+    assert (None, [("uq", True)]) == (constraint(sql), indexes(sql))
+
+
+def test_adopted_index_of_a_referenced_constraint_leaves_nothing_behind(sql, conn, table):
+    """If the constraint cannot be dropped, what was built to take its place is dropped."""
+    sql("CREATE UNIQUE INDEX uq ON t (k)")
+    enforce(conn, KEY, BuildRule())
+    sql("CREATE TABLE c (k int REFERENCES t (k))")
+    with pytest.raises(DupeAuditError, match="foreign key"):
+        drop(conn, KEY, BuildRule())
+    assert ("UNIQUE (k)", [("uq", True)]) == (constraint(sql), indexes(sql))
 
 
 def test_constraint_whose_archive_is_missing_is_not_dropped_h142(sql, conn, table):
@@ -549,7 +651,7 @@ def test_ledger_is_right_if_the_backend_dies_after_the_drop(sql, conn, table):
         if constraint(sql) is None:
             sql(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE query = 'COMMIT' AND state = 'idle' AND datname = current_database()"
+                "WHERE query LIKE 'DO %' AND state = 'idle' AND datname = current_database()"
             )
 
     event.listen(conn, "before_cursor_execute", terminate)

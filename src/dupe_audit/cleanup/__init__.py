@@ -1,5 +1,6 @@
 """Cleanup: move every extra into the archive, in batches, while the application writes."""
 
+from dupe_audit.cleanup.held import clean_held
 from dupe_audit.cleanup.passes import cleanup
 
-__all__ = ["cleanup"]
+__all__ = ["clean_held", "cleanup"]

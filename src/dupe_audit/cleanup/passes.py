@@ -170,8 +170,8 @@ def _batches(work: CleanupWork, total: int, where_staged: str) -> Iterator[Batch
             wait_for_replicas(work.connection, work.rule.max_replica_lag)
         started = time.monotonic()
         try:
-            move = partial(_move, work, low, high, where_staged)
-            archived, repointed = work.retry(move, f"archive extras {low:,} to {high:,}")
+            batch = partial(move, work, low, high, where_staged)
+            archived, repointed = work.retry(batch, f"archive extras {low:,} to {high:,}")
         except Refused:
             ledger.set_state(work.connection, work.run_id, "failed")
             raise
@@ -188,7 +188,7 @@ def _batches(work: CleanupWork, total: int, where_staged: str) -> Iterator[Batch
             sleep(work.rule.pause)
 
 
-def _move(work: CleanupWork, low: int, high: int, where_staged: str) -> tuple[int, int]:
+def move(work: CleanupWork, low: int, high: int, where_staged: str) -> tuple[int, int]:
     """Lock, check and archive in one transaction; return how many extras and how many of their children moved."""
     connection = work.connection
     leaving, repointed = None, 0

@@ -55,7 +55,8 @@ def _stage(work: CleanupWork, work_mem: str | None) -> int:
         staged_counts = work.execute("count_staged").one()
         extras = int(staged_counts.extras)
         rows = int(work.execute("count_rows").scalar_one())
-        ledger.record_ranking(work.connection, work.run_id, rows=rows, groups=staged_counts.groups, extras=extras)
+    # In its own transaction: the ranking's snapshot is older than what another process may have recorded of this run.
+    ledger.record_ranking(work.connection, work.run_id, rows=rows, groups=staged_counts.groups, extras=extras)
     execute(work.connection, statement("create_locked"))
     if work.moving:
         execute(work.connection, statement("create_locked_children"))

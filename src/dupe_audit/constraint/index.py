@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dupe_audit import ledger
@@ -18,16 +20,14 @@ from dupe_audit.findings import finding
 from dupe_audit.model import BuildRule, IndexState, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.locking import deadlock_party
 from dupe_audit.postgres.patience import Patience
-from dupe_audit.postgres.session import settings
+from dupe_audit.postgres.session import execute_at_once, settings
 from dupe_audit.postgres.sqlstates import DEADLOCK, QUERY_CANCELED, UNIQUE_VIOLATION, sqlstate
 from dupe_audit.postgres.work import Work
 from dupe_audit.statements import ident, statement
 
 log = logging.getLogger("alembic.dupe_audit")
-
-#: how a build ended, unless it ended in an error
-Outcome = Literal["built", "duplicate", "deadlock"]
 
 #: settings of a build: no timeout may stop it halfway, and a killed client stops it at once
 BUILDING = {
@@ -39,6 +39,17 @@ BUILDING = {
 
 #: milliseconds that dropping our own unfinished index may wait for locks, at most
 DROP_PATIENCE = 30_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a build failed that may be tried again."""
+
+    kind: Literal["duplicate", "deadlock"]
+    party: str = ""  #: the other session of a deadlock, in words
+
+    def __str__(self) -> str:
+        return f"{self.kind} with {self.party}" if self.party else self.kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +73,25 @@ class ConstraintWork(Work):
     def state(self) -> IndexState | None:
         """Return what has the name now."""
         return catalog.index_state(self.connection, self.relation.relid, self.key)
+
+    def execute_briefly(self, *statements: str, action: str) -> None:
+        """Execute statements that take a strong lock, in one message that also commits them; retry for the lock."""
+        self.retry(partial(execute_at_once, self.connection, *statements, lock_timeout=self.lock_timeout), action)
+
+
+def work_on(
+    connection: Connection, relation: catalog.Relation, key: UniqueKey, rule: BuildRule, run_id: int | None
+) -> ConstraintWork:
+    """Return what the work on one constraint works with."""
+    return ConstraintWork(
+        connection=connection,
+        relation=relation,
+        lock_timeout=rule.lock_timeout,
+        give_up_after=rule.give_up_after,
+        key=key,
+        rule=rule,
+        run_id=run_id,
+    )
 
 
 def settled(work: ConstraintWork) -> IndexState | None:
@@ -103,8 +133,8 @@ def _wait_for_other_builds(work: ConstraintWork) -> None:
         patience.pause()
 
 
-def build(work: ConstraintWork) -> Outcome:
-    """Build the index; if that fails, remove what the build left.
+def build(work: ConstraintWork) -> Failure | None:
+    """Build the index; if that fails, remove what the build left. Return why it failed, if it may be tried again.
 
     Raises:
         Blocked: the build waited for one transaction for ``give_up_after`` and was cancelled.
@@ -113,28 +143,37 @@ def build(work: ConstraintWork) -> Outcome:
     """
     ledger.mark_building(work.connection, work.run_id, work.name)
     try:
-        _execute_build(work)
+        execute_build(work, catalog.build_index_sql(work.key, work.relation.name))
     except BaseException as error:
+        code = sqlstate(error) if isinstance(error, DBAPIError) else None
+        # Before the removal, which can wait until the other session has changed its state.
+        party = deadlock_party(work.connection, error) if code == DEADLOCK else ""
         note = _drop_leftover(work)
         if note:
             log.warning("%s", note)
-        if isinstance(error, DBAPIError) and sqlstate(error) == UNIQUE_VIOLATION:
-            return "duplicate"
-        if isinstance(error, DBAPIError) and sqlstate(error) == DEADLOCK:
-            return "deadlock"
+        if code == UNIQUE_VIOLATION:
+            return Failure(kind="duplicate")
+        if code == DEADLOCK:
+            return Failure(kind="deadlock", party=party)
         if note and isinstance(error, DupeAuditError):
             error.args = (f"{error} {note}",)
         raise
-    return "built"
+    return None
 
 
-def _execute_build(work: ConstraintWork) -> None:
-    rule = work.rule
-    values = dict(BUILDING)
-    for name in ("maintenance_work_mem", "max_parallel_maintenance_workers"):
-        if value := getattr(rule, name):
-            values[name] = value
-    sql = catalog.build_index_sql(work.key, work.relation.name)
+def memory(rule: BuildRule) -> dict[str, str]:
+    """Return the settings of a build that the rule changes."""
+    names = ("maintenance_work_mem", "max_parallel_maintenance_workers")
+    return {name: value for name in names if (value := getattr(rule, name))}
+
+
+def execute_build(work: ConstraintWork, sql: str) -> None:
+    """Execute a concurrent build under its settings, watched.
+
+    Raises:
+        Blocked: it waited for one transaction for ``give_up_after`` and was cancelled.
+    """
+    rule, values = work.rule, BUILDING | memory(work.rule)
     with settings(work.connection, values), watching(work.connection, give_up_after=rule.give_up_after) as watch:
         try:
             execute(work.connection, sql)

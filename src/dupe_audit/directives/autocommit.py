@@ -12,6 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
+from dupe_audit.directives.stamp import expected_heads, require_own_stamp
 from dupe_audit.errors import DupeAuditError, Interrupted
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.postgres.sqlstates import friendly
@@ -29,6 +30,7 @@ def autocommit(operations: Operations, directive: str) -> Iterator[Connection]:
     """
     context = operations.migration_context
     _require_own_transaction(context, directive)
+    expected = expected_heads(context)
     cause: BaseException | None = None
     try:
         with context.autocommit_block():
@@ -47,6 +49,8 @@ def autocommit(operations: Operations, directive: str) -> Iterator[Connection]:
         if isinstance(problem, DupeAuditError):
             raise CommandError(str(problem)) from cause
         raise
+    if directive != "archive_duplicates":  # a revision that only cleans has not yet done what it is for
+        require_own_stamp(context, expected)
 
 
 def _require_own_transaction(context: MigrationContext, directive: str) -> None:

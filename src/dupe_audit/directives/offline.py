@@ -65,6 +65,7 @@ def create_unique_constraint(
             _build(script, key, rule, attempt)
         _drop_leftover(script, key)
         form = f" DEFERRABLE INITIALLY {key.initially}" if key.deferrable else ""
+        script.write(statement("adopt_index", run=":dupe_audit_v_run", relid=f"({relid})", name=literal(name)))
         attach = statement("attach", table=table, name=ident(name), form=form)
         script.retried(attach, _constraint_exists(key), relid, rule)
         if rule.comment is not None:
@@ -121,7 +122,10 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
     is_dropped = f"NOT {_constraint_exists(key)}"
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop {name}")
+        script.write(statement("offline_droppable", relid=relid, name=literal(key.name), warn="true"))
         script.retried(drop, is_dropped, relid, rule)
+    # Again, for a psql that continues after errors.
+    script.write(statement("offline_droppable", relid=relid, name=literal(key.name), warn="false"))
     script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped")
     script.write(statement("offline_dropped", relid=relid, name=literal(key.name)))
 

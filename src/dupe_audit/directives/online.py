@@ -6,13 +6,14 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal
 
 from alembic.operations import Operations
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
-from dupe_audit.cleanup import cleanup
+from dupe_audit.cleanup import clean_held, cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.directives import offline
 from dupe_audit.directives.autocommit import autocommit
@@ -67,12 +68,13 @@ def create_unique_constraint_online(operations: Operations, operation: CreateUni
         return
     with autocommit(operations, "create_unique_constraint_online") as connection:
         clean_again = _clean_again(connection, key, rule, options)
+        held = _clean_held(connection, key, options)
         # A cleanup before has measured the keys, but not the included columns.
         measure_width = clean_again is None or bool(key.include)
         findings = blockers(connection, key, CleanupRule(), accept=options.accept, measure_width=measure_width)
         _refuse(connection, key, [finding for finding in findings if finding.id not in NOT_ABOUT_THE_BUILD])
         with _shown_in_watch(connection, key):
-            enforce(connection, key, rule, clean_again=clean_again, revision=revision)
+            enforce(connection, key, rule, clean_again=clean_again, clean_held=held, revision=revision)
             _verify(connection, key, options.work_mem)
         log.info("%s is enforced by %s: valid, and no duplicate found", key, key.name)
 
@@ -140,6 +142,14 @@ def _clean_again(
         return _logged(batches, "archived")[0]
 
     return clean
+
+
+def _clean_held(connection: Connection, key: UniqueKey, options: Overrides) -> Callable[[], int] | None:
+    """Return a function that does the same inside a transaction that holds the writers; None if no run has a rule."""
+    latest = _latest_run(connection, key)
+    if latest is None or latest.rule is None:
+        return None
+    return partial(clean_held, connection, key, options.cleanup_rule(latest.rule), work_mem=options.work_mem)
 
 
 def _verify(connection: Connection, key: UniqueKey, work_mem: str | None) -> None:

@@ -168,8 +168,10 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
             initially: ``IMMEDIATE`` or ``DEFERRED``.
             comment: comment on the constraint in the catalog.
             lock_timeout: limit of one wait for a lock, which is also the longest that the application waits behind it.
-            give_up_after: limit of the total wait for one lock, over all attempts.
-            build_attempts: maximum rounds of cleaning and building while new duplicates arrive.
+            give_up_after: limit of the total wait for one lock, over all attempts, and of the rounds of cleaning and
+                building while new duplicates arrive.
+            build_attempts: concurrent builds that new duplicates have to stop before the writers of a small table are
+                held for one build; also the least number before it gives up.
 
         Raises:
             CommandError: the constraint could not be created or verified; the message says what to do.

@@ -27,7 +27,7 @@ SESSION = {
     "default_transaction_read_only": "off",
     "statement_timeout": "0",
     "lock_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
+    "idle_in_transaction_session_timeout": "'5s'",
     "row_security": "off",
     # The server ends the build of a killed psql by itself.
     "client_connection_check_interval": "'1s'",

@@ -54,6 +54,7 @@ StepId = Literal[
     "invalid-index",
     "live-build",
     "wrong-definition",
+    "not-a-constraint",
     "constraint-missing",
     "index-not-valid",
     "duplicates-remain",

@@ -128,11 +128,6 @@ def is_building(connection: Connection, relid: int, name: str) -> bool:
     return bool(run and run.building)
 
 
-def mark_not_building(connection: Connection, run_id: int) -> None:
-    """Record that no unfinished index is ours any more, so that nobody else's is taken for it."""
-    execute(connection, statement("mark_not_building", run=str(run_id)))
-
-
 def mark_enforced(connection: Connection, run_id: int, name: str) -> None:
     """Record that the constraint exists and is verified."""
     execute(connection, statement("mark_enforced", run=str(run_id), name=literal(name)))

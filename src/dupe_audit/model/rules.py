@@ -57,8 +57,8 @@ class BuildRule:
     """
 
     lock_timeout: str = "500ms"  #: how long one statement of the application may wait behind ours; at most 1min
-    give_up_after: str = "10min"  #: total wait for one lock, all tries together
-    build_attempts: int = 5  #: rounds of cleaning and building while new duplicates keep arriving
+    give_up_after: str = "10min"  #: total wait for one lock, all tries together, and for rounds of builds
+    build_attempts: int = 5  #: concurrent builds that have to fail before writers are held, or it is given up
     comment: str | None = None  #: comment on the constraint; None writes none
     maintenance_work_mem: str | None = None  #: memory for the build, a size such as 1GB
     max_parallel_maintenance_workers: str | None = None  #: parallel workers of the build; 0 for none

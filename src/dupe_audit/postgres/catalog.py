@@ -94,10 +94,14 @@ def fragments(connection: Connection, relation: Relation, key: UniqueKey, rule: 
     return {name: str(value) for name, value in row.mappings().one().items()}
 
 
-def build_index_sql(key: UniqueKey, table: str) -> str:
-    """Return the statement that builds the index of a named key concurrently, on a table named as in SQL."""
+def build_index_sql(key: UniqueKey, table: str, *, held: bool = False) -> str:
+    """Return the statement that builds the index of a named key, on a table named as in SQL.
+
+    Args:
+        held: in a transaction that holds the writers, and not concurrently.
+    """
     return statement(
-        "build_index",
+        "build_index_held" if held else "build_index",
         name=ident(str(key.name)),
         table=table,
         key_columns=", ".join(ident(column) for column in key.columns),

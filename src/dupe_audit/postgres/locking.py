@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -14,7 +15,7 @@ from dupe_audit.findings import quantity
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.postgres.patience import Patience
-from dupe_audit.postgres.sqlstates import DEADLOCK, LOCK_NOT_AVAILABLE, sqlstate
+from dupe_audit.postgres.sqlstates import DEADLOCK, LOCK_NOT_AVAILABLE, detail, sqlstate
 from dupe_audit.statements import statement
 
 T = TypeVar("T")
@@ -38,6 +39,26 @@ def holders(connection: Connection, relid: int) -> str:
             description = f"pid {row['pid']} ({name}, {row['state']}, open for {row['seconds']:,} s, {row['mode']})"
             descriptions.setdefault(row["pid"], description)
     return "; ".join(descriptions.values()) or "nobody (the lock was released in the meantime)"
+
+
+def deadlock_party(connection: Connection, error: BaseException) -> str:
+    """Return the other sessions of a deadlock in words: pid, name, state, and what each waits for."""
+    text = detail(error)
+    # "Process 4711 waits for …; blocked by process 4712."; in other languages, every number may be a pid.
+    pids = {int(pid) for pid in re.findall(r"(?i)process (\d+)", text) or re.findall(r"\d+", text)}
+    own = execute(connection, statement("backend_pid")).scalar_one()
+    numbers = ", ".join(str(pid) for pid in sorted(pids - {own}))
+    if not numbers:
+        return "another session"
+    rows = execute(connection, statement("parties", pids=f"ARRAY[{numbers}]::pg_catalog.int4[]")).all()
+    waits = {None: "", "advisory": ", waiting for an advisory lock"}
+    return (
+        "; ".join(
+            f"pid {row.pid} ({row.name}, {row.state}{waits.get(row.lock, f', waiting for a lock ({row.lock})')})"
+            for row in rows
+        )
+        or f"a session that has ended (pid {numbers})"
+    )
 
 
 @contextmanager

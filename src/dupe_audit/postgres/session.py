@@ -6,22 +6,45 @@ that holds anything can hang our own index build, and the deadlock detector cann
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from dupe_audit.postgres.driver import execute, require_autocommit, tidy
 from dupe_audit.postgres.interrupt import interruptible
-from dupe_audit.statements import literal
+from dupe_audit.statements import literal, statement
 
 #: timeouts of a role or database that would end a step inside a statement or between two
 UNHURRIED = {
     "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
+    "default_transaction_isolation": "read committed",
     "transaction_timeout": "0",
 }
+
+#: for a statement with a strong lock that is its own transaction: the lock and its commit travel in one message, so no
+#: frozen client and no absent standby keeps the lock
+AT_ONCE = {
+    "synchronous_commit": "local",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+}
+
+#: how long the server keeps a transaction of ours whose client is silent, because it is frozen or gone; after that it
+#: ends the session, and with it every lock. A shorter limit of the role or database is kept.
+IDLE_LIMIT = "5s"
+
+#: without an operator, because the search path decides what an operator means; 0 is no limit
+_IDLE = (
+    "pg_catalog.set_config('idle_in_transaction_session_timeout', "
+    "CASE WHEN pg_catalog.texteq(pg_catalog.current_setting('idle_in_transaction_session_timeout'), '0') "
+    f"THEN '{IDLE_LIMIT}' ELSE extract(milliseconds FROM least(interval '{IDLE_LIMIT}', "
+    "pg_catalog.current_setting('idle_in_transaction_session_timeout')::interval))::pg_catalog.int8::pg_catalog.text "
+    "END, true)"
+)
 
 
 @contextmanager
@@ -44,14 +67,13 @@ def transaction(
     settings = {
         "lock_timeout": lock_timeout,
         "statement_timeout": "0",
-        "idle_in_transaction_session_timeout": "0",
         # Rows that a policy hides would be missed in silence; with "off" the server raises an error instead (H111).
         "row_security": "off",
         **(local or {}),
     }
     execute(connection, f"BEGIN ISOLATION LEVEL {isolation} {'READ ONLY' if read_only else 'READ WRITE'}")
     try:
-        execute(connection, _set_config(settings, local=True))
+        execute(connection, f"SELECT {_IDLE}, {_calls(settings, local=True)}")
         yield
         execute(connection, "COMMIT")
     except BaseException:
@@ -59,12 +81,34 @@ def transaction(
         raise
 
 
-def _set_config(settings: Mapping[str, str], *, local: bool) -> str:
-    calls = (
+def _calls(settings: Mapping[str, str], *, local: bool) -> str:
+    return ", ".join(
         f"pg_catalog.set_config({literal(name)}, {literal(value)}, {'true' if local else 'false'})"
         for name, value in settings.items()
     )
-    return f"SELECT {', '.join(calls)}"
+
+
+def _set_config(settings: Mapping[str, str], *, local: bool) -> str:
+    return f"SELECT {_calls(settings, local=local)}"
+
+
+@contextmanager
+def deadline(connection: Connection, until: float) -> Iterator[None]:
+    """Let the server end any statement of the open transaction that runs after a moment.
+
+    Args:
+        until: the moment, as ``time.monotonic`` counts.
+    """
+
+    def limit(_connection: Connection, cursor: Any, *_: object) -> None:
+        # Zero would mean no limit.
+        cursor.execute(f"SET LOCAL statement_timeout = {max(1, int(1000 * (until - time.monotonic())))}")
+
+    event.listen(connection, "before_cursor_execute", limit)
+    try:
+        yield
+    finally:
+        event.remove(connection, "before_cursor_execute", limit)
 
 
 @contextmanager
@@ -81,6 +125,22 @@ def settings(connection: Connection, values: Mapping[str, str], *, local: bool =
         yield
     finally:
         tidy(connection, _set_config(previous, local=local))
+
+
+def execute_at_once(connection: Connection, *statements: str, lock_timeout: str) -> None:
+    """Execute statements that take a strong lock as one transaction, in one message to the server.
+
+    Args:
+        lock_timeout: how long a statement may wait for a lock, as PostgreSQL writes durations.
+    """
+    sql = statements[0]
+    if len(statements) > 1:
+        # Not a string of several statements, because some drivers prepare each, and those cannot be prepared.
+        body = "BEGIN\n" + "".join(f"{text};\n" for text in statements) + "END"
+        # Dollar quotes leave the statements readable, unless a name contains them.
+        sql = statement("at_once", body=literal(body) if "$at_once$" in body else f"$at_once${body}$at_once$")
+    with settings(connection, {**AT_ONCE, "lock_timeout": lock_timeout}):
+        execute(connection, sql)
 
 
 @contextmanager

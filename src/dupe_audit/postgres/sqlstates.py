@@ -12,6 +12,7 @@ SEQUENCE_EXHAUSTED = "2200H"
 INVALID_TEXT_REPRESENTATION = "22P02"
 UNIQUE_VIOLATION = "23505"
 READ_ONLY_TRANSACTION = "25006"
+IDLE_IN_TRANSACTION = "25P03"
 FAILED_TRANSACTION = "25P02"
 INVALID_STATEMENT_NAME = "26000"
 DEPENDENT_OBJECTS = "2BP01"
@@ -75,6 +76,16 @@ def reason(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(origin).__name__
 
 
+def detail(error: BaseException) -> str:
+    """Return the server's DETAIL, or an empty string; only that of an error without row contents may be shown."""
+    origin = getattr(error, "orig", None) or error
+    text = getattr(getattr(origin, "diag", None), "message_detail", None) or getattr(origin, "detail", None)
+    details = origin.args[0] if getattr(origin, "args", None) else None
+    if not text and isinstance(details, dict):
+        text = details.get("D")
+    return str(text or "")
+
+
 def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
     """Return *error* as one paragraph that says what to do next.
 
@@ -86,6 +97,8 @@ def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
         INSUFFICIENT_PRIVILEGE: "Connect as the table's owner, or have the owner grant the privilege.",
         READ_ONLY_TRANSACTION: "The session is read-only: connect to the primary, or reset "
         "default_transaction_read_only.",
+        IDLE_IN_TRANSACTION: "The client was silent for too long in a transaction, perhaps because it was frozen; the "
+        "server rolled the transaction back. Run the same command again: it continues where it stopped.",
         DISK_FULL: "Free space on the server's disk, then run the same command again.",
         CONFIGURATION_LIMIT: "A configured limit was reached; raise it for this role, then run the same command again.",
         QUERY_CANCELED: "The statement was cancelled. Run the same command again: it continues where it stopped.",

@@ -10,6 +10,7 @@ CREATE TABLE IF NOT EXISTS dupe_audit.run (
     nulls_not_distinct boolean NOT NULL,
     constraint_name text,
     building boolean NOT NULL DEFAULT false,
+    adopted_index text,
     keep text CHECK (keep IN ('first', 'last')),
     order_by text[] NOT NULL DEFAULT '{}',
     divergent text CHECK (divergent IN ('refuse', 'archive')),

@@ -9,7 +9,9 @@ BEGIN
     LOOP
         EXIT WHEN {done};
         BEGIN
-            PERFORM pg_catalog.set_config('lock_timeout', {lock_timeout}, true);
+            PERFORM pg_catalog.set_config('lock_timeout', {lock_timeout}, true),
+                    -- The commit must not wait for a standby while it holds this lock.
+                    pg_catalog.set_config('synchronous_commit', 'local', true);
             {action};
             EXIT;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN

@@ -1,0 +1,78 @@
+"""Archive every extra inside the caller's transaction, which holds the writers: by the statements of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from dupe_audit import children, ledger
+from dupe_audit.cleanup.passes import move
+from dupe_audit.cleanup.staging import CleanupWork, staged
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.planner import WHERE_STAGED
+from dupe_audit.postgres.session import settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldWork(CleanupWork):
+    """The work of a cleanup inside an open transaction: it opens none, and retries nothing."""
+
+    def transaction(
+        self,
+        *,
+        isolation: str = "",  # noqa: ARG002 - nobody else can write, so every statement sees the same rows
+        local: Mapping[str, str] | None = None,
+    ) -> AbstractContextManager[None]:
+        """Change settings until the end of the block."""
+        return settings(self.connection, local, local=True) if local else nullcontext()
+
+    def retry(self, action: Callable[[], T], name: str, *, give_up_after: str | None = None) -> T:  # noqa: ARG002 - as of any work
+        """Do it once; a lock that is not acquired ends the whole transaction."""
+        return action()
+
+
+def clean_held(connection: Connection, key: UniqueKey, rule: CleanupRule, *, work_mem: str | None = None) -> int:
+    """Archive every extra of *key* under its run, in the caller's transaction; return how many.
+
+    A cleanup (``cleanup``) has opened the run and its archive before. The caller's transaction holds a lock on the
+    table that no writer passes, limits its own time, and is rolled back on any error.
+
+    Raises:
+        Refused: divergent groups or references that the rule refuses.
+        DupeAuditError: no run of the key is open, a trigger keeps rows, or the table's columns have just changed.
+    """
+    key, relation = catalog.require(connection, key)
+    latest = ledger.find_latest(connection, relation.relid, key)
+    if latest is None or latest.run.state == "restored" or latest.run.archive_bytes is None:
+        raise DupeAuditError(f"No run of {key} has an archive. Run the same command again: it opens one.")
+    run_id, foreign_keys = latest.run.id, children.foreign_keys(connection, relation.relid)
+    moving = (
+        children.open_records(connection, run_id, foreign_keys, relation.owner) if rule.references == "repoint" else ()
+    )
+    work = HeldWork(
+        connection=connection,
+        relation=relation,
+        lock_timeout="0",
+        give_up_after="0",
+        holes={
+            **catalog.fragments(connection, relation, key, rule),
+            "stage": ledger.stage_name(run_id),
+            "archive": ledger.archive_name(run_id),
+            "relid": str(relation.relid),
+            **children.judging(foreign_keys, moving),
+        },
+        rule=rule,
+        run_id=run_id,
+        foreign_keys=foreign_keys,
+        moving=moving,
+    )
+    with staged(work, work_mem) as extras:
+        return move(work, 1, extras, WHERE_STAGED)[0] if extras else 0

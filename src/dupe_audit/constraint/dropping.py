@@ -1,0 +1,152 @@
+"""Drop a unique constraint, and return to the state before it: an index that it had adopted stays."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from dupe_audit import ledger
+from dupe_audit.constraint.index import ConstraintWork, drop_index, execute_build, work_on
+from dupe_audit.errors import DupeAuditError, Refused
+from dupe_audit.findings import finding
+from dupe_audit.model import BuildRule, Run, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.locking import run_lock
+from dupe_audit.postgres.session import step
+from dupe_audit.postgres.sqlstates import DEPENDENT_OBJECTS, sqlstate
+from dupe_audit.statements import ident, literal, statement
+
+log = logging.getLogger("alembic.dupe_audit")
+
+#: kinds of constraints that a unique constraint is mistaken for, by ``pg_constraint.contype``
+KINDS = {
+    "c": "a check constraint",
+    "f": "a foreign key",
+    "n": "a NOT NULL constraint",
+    "p": "the primary key",
+    "t": "a constraint trigger",
+    "x": "an exclusion constraint",
+}
+
+
+def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
+    """Drop the constraint, or what a killed upgrade left of it; if neither exists, nothing happens.
+
+    If the constraint had adopted an index that existed before, such an index is built first, and then takes the place
+    of the constraint.
+
+    Args:
+        connection: in autocommit.
+        key: with the name of the constraint; its columns are not compared.
+        rule: limits on waits.
+
+    Raises:
+        Refused: the name belongs to an index without a constraint or to a constraint of another kind; or the archive
+            of a run is gone, so its rows could not be restored afterwards.
+        Blocked: the lock was not acquired within ``rule.give_up_after``.
+        DupeAuditError: other objects depend on the constraint, or the table does not exist.
+        Interrupted: the user stopped the work.
+    """
+    with step(connection):
+        key, relation = catalog.require(connection, key)
+        with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
+            relation = catalog.still_named(connection, relation)
+            run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
+            if run and run.archive_bytes is None and run.archived > run.restored and not run.purged_at:
+                raise Refused([finding("archive-missing", run.id)], lead="Nothing was dropped.")
+            work = work_on(connection, relation, key, rule, run.id if run else None)
+            if _has_constraint(work, run):
+                _drop_constraint(work, run)
+            else:
+                if run and run.building and work.state():
+                    drop_index(work)
+                for sql in _dropped(run):
+                    execute(connection, sql)
+
+
+def _has_constraint(work: ConstraintWork, run: Run | None) -> bool:
+    """Return whether the table has a unique constraint of that name.
+
+    Raises:
+        Refused: the name belongs to something that must not be dropped as a unique constraint.
+    """
+    sql = statement("name_owner", relid=str(work.relation.relid), name=literal(work.name))
+    owner = execute(work.connection, sql).one()
+    if owner.kind == "u":
+        return True
+    mistaken = KINDS.get(owner.kind or "")
+    if not mistaken and owner.is_index and not (run and (run.building or has_adopted(work.connection, run.id))):
+        mistaken = "an index"
+    if mistaken:
+        subject = f"{work.name} is {mistaken}"
+        raise Refused([finding("not-a-constraint", subject, table=work.relation.name)], lead="Nothing was dropped.")
+    if owner.other_table:
+        message = "%s has no constraint %s, but %s has an index of that name"
+        log.warning(message, work.relation.name, work.name, owner.other_table)
+    return False
+
+
+def has_adopted(connection: Connection, run_id: int) -> bool:
+    """Return whether a run has adopted an index that existed before it, which therefore stays."""
+    return bool(execute(connection, statement("has_adopted", run=str(run_id))).scalar())
+
+
+def _drop_constraint(work: ConstraintWork, run: Run | None) -> None:
+    # At once, so that the ledger never claims a constraint that is gone; the strong lock comes last.
+    statements = [*_dropped(run), statement("drop_constraint", table=work.relation.name, name=ident(work.name))]
+    successor = _rebuilt(work)
+    if successor:
+        statements.append(statement("rename_index", index=successor.index, former=ident(work.name)))
+    try:
+        work.execute_briefly(*statements, action=f"drop constraint {work.name}")
+    except DBAPIError as error:
+        if successor:
+            drop_index(successor)
+        if sqlstate(error) == DEPENDENT_OBJECTS:
+            raise DupeAuditError(
+                f"Other objects depend on constraint {work.name} of {work.relation.name}, most likely a foreign key "
+                "to its columns. Drop those first. Nothing was changed."
+            ) from error
+        raise
+    if successor:
+        log.info("index %s existed before the constraint, so such an index is left in its place", work.name)
+
+
+def _rebuilt(work: ConstraintWork) -> ConstraintWork | None:
+    """Build the index that the constraint had adopted, under another name; None if it had adopted none.
+
+    The constraint is in force meanwhile, so no duplicate can stop the build.
+    """
+    if work.run_id is None:
+        return None
+    name = f"dupe_audit_adopted_{work.run_id}"
+    successor = replace(work, key=replace(work.key, name=name))
+    sql = statement("adopted_index", run=str(work.run_id), relid=str(work.relation.relid), name=literal(name))
+    with work.transaction():
+        adopted = execute(work.connection, sql).one_or_none()
+    if adopted is None:
+        return None
+    if adopted.exists and not adopted.valid:
+        drop_index(successor)
+    if not adopted.valid:
+        log.info("building an index like the one that constraint %s had adopted", work.name)
+        try:
+            execute_build(successor, adopted.build)
+        except BaseException:
+            drop_index(successor)
+            raise
+    return successor
+
+
+def _dropped(run: Run | None) -> list[str]:
+    """Return what records that neither the constraint nor an unfinished index of the run exists any more."""
+    if run is None:
+        return []
+    recorded = [statement("mark_not_building", run=str(run.id))]
+    if run.state in ("enforced", "clean", "cleaning"):
+        recorded.append(statement("set_state", run=str(run.id), state=literal("dropped")))
+    return recorded

@@ -1,0 +1,128 @@
+"""Clean and build in rounds, spaced and bounded by time, until no new duplicate is in the way.
+
+On a table that is small enough, the last way needs no luck: it holds the writers for an instant (``window``).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from dupe_audit.constraint.index import ConstraintWork, build, settled
+from dupe_audit.constraint.window import TOO_LONG, build_held
+from dupe_audit.errors import Blocked, DupeAuditError, DuplicatesKeepComing, Refused
+from dupe_audit.findings import finding, quantity
+from dupe_audit.model import IndexState, milliseconds
+from dupe_audit.postgres.patience import Patience
+
+log = logging.getLogger("alembic.dupe_audit")
+
+#: archives the extras that have arrived, and returns how many
+Cleaning = Callable[[], int]
+
+#: how often the writers may be held in vain because the work took too long
+OVERRUNS = 3
+
+
+class Rounds:
+    """The rounds of one constraint: how each ended, how long the work takes, and how many duplicates arrived.
+
+    Args:
+        clean_again: None if nothing may be archived.
+        clean_held: the same inside an open transaction that holds the writers; None if it is not possible there.
+    """
+
+    def __init__(self, work: ConstraintWork, clean_again: Cleaning | None, clean_held: Cleaning | None) -> None:
+        self._work, self._clean_again, self._clean_held = work, clean_again, clean_held
+        self._patience = Patience(work.give_up_after, pause=0.1, growth=1.6, longest=5.0, jitter=True)
+        self._started = time.monotonic()
+        self._failures: Counter[str] = Counter()  # by kind
+        self._arrived = self._overruns = 0
+        self._cleaning = self._building = float("inf")  # seconds of the shortest so far
+        self._party = self._not_held = ""
+
+    def build(self) -> IndexState:
+        """Return the valid index.
+
+        Raises:
+            Refused: there are duplicates, and nothing may be archived.
+            DuplicatesKeepComing: new duplicates stopped the builds, for the whole time.
+            Blocked: deadlocks with another session stopped the builds, for the whole time.
+        """
+        while True:
+            if self._failures:
+                self._patience.pause()
+                self._clean()
+            if self._hold() or self._build():
+                if state := settled(self._work):
+                    return state
+            elif self._attempts >= self._work.rule.build_attempts and self._patience.nearly_exhausted:
+                raise self._account()
+
+    @property
+    def _attempts(self) -> int:
+        return self._failures.total()
+
+    def _clean(self) -> None:
+        """Archive what has arrived, right before the build: in every moment between them a duplicate can arrive."""
+        if self._clean_again is not None:
+            started = time.monotonic()
+            self._arrived += self._clean_again()
+            self._cleaning = min(self._cleaning, time.monotonic() - started)
+
+    def _build(self) -> bool:
+        """Build while the application writes; return whether it succeeded."""
+        started = time.monotonic()
+        failure = build(self._work)
+        if failure is None:
+            return True
+        self._building = min(self._building, time.monotonic() - started)
+        if failure.kind == "duplicate" and self._clean_again is None:
+            raise Refused(
+                [finding("duplicates", "The index build met a duplicate")],
+                lead=f"{self._work.key} cannot be enforced, and no op.archive_duplicates() was executed for this key.",
+            )
+        self._failures[failure.kind] += 1
+        self._party = failure.party or self._party
+        log.info("build %d of %s was stopped by a %s", self._attempts, self._work.name, failure)
+        return False
+
+    def _hold(self) -> bool:
+        """Hold the writers and build, if that is short enough; return whether it succeeded."""
+        if self._clean_held is None or self._attempts < self._work.rule.build_attempts:
+            return False
+        # A build sorts what a ranking sorts, but also waits for transactions, which the held one does not.
+        needed = self._cleaning + min(self._building, self._cleaning)
+        allowed = milliseconds(self._work.lock_timeout) / 2000
+        if needed > allowed or self._overruns >= OVERRUNS:
+            self._not_held = (
+                f"holding the writers for one build needs about {1000 * needed:,.0f} ms, more than half of "
+                f"lock_timeout ({self._work.lock_timeout})"
+                if needed > allowed
+                else f"holding the writers for one build took longer than lock_timeout ({self._work.lock_timeout})"
+            )
+            return False
+        self._not_held = build_held(self._work, self._clean_held)
+        self._overruns += self._not_held == TOO_LONG
+        return not self._not_held
+
+    def _account(self) -> DupeAuditError:
+        """Return the error that says how the rounds ended, with what was counted and measured."""
+        seconds, name = time.monotonic() - self._started, self._work.name
+        if not self._failures["duplicate"]:
+            return Blocked(
+                f"{quantity(self._attempts, 'build')} of {name} within {seconds:,.0f} s ended in a deadlock with "
+                f"{self._party}. A concurrent build waits for every older transaction, and that one waits for a lock "
+                "of this session. End it, or let it poll with pg_try_advisory_lock(); then run the same command again."
+            )
+        deadlocks = self._failures["deadlock"]
+        others = f", and {deadlocks:,} ended in a deadlock with {self._party}" if deadlocks else ""
+        held = f" No build could keep them out: {self._not_held}." if self._not_held else ""
+        rate = f"{self._arrived:,} more in {seconds:,.1f} s, {self._arrived / seconds:,.1f} per second"
+        return DuplicatesKeepComing(
+            f"{quantity(self._attempts - deadlocks, 'build')} of {name} failed because new duplicates kept arriving: "
+            f"{rate}{others}.{held} First deploy the writer that uses INSERT … ON CONFLICT DO NOTHING, or stop the "
+            "old one during a build; then run the same command again."
+        )

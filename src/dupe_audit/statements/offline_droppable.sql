@@ -1,0 +1,31 @@
+-- Purpose: stop the script if the name does not belong to a unique constraint, or to one that had adopted an index; warn if nothing has it.
+-- Lock: none beyond catalogs, and ACCESS SHARE on dupe_audit.run.
+-- Again: yes, it only reads.
+DO $dropped$
+DECLARE
+    v_relid oid := ({relid});
+    v_kind text;
+    v_index boolean;
+    v_ours boolean := false;
+    v_adopted boolean := false;
+BEGIN
+    SELECT con.contype INTO v_kind FROM pg_catalog.pg_constraint con WHERE con.conrelid = v_relid AND con.conname = {name};
+    v_index := EXISTS (SELECT FROM pg_catalog.pg_class ic JOIN pg_catalog.pg_index i ON i.indexrelid = ic.oid
+                       WHERE ic.relname = {name} AND i.indrelid = v_relid);
+    IF pg_catalog.to_regclass('dupe_audit.run') IS NOT NULL THEN
+        SELECT coalesce(bool_or(r.building), false), coalesce(bool_or(r.adopted_index IS NOT NULL), false) INTO v_ours, v_adopted
+        FROM dupe_audit.run r
+        WHERE r.id = (SELECT max(n.id) FROM dupe_audit.run n WHERE n.relid = v_relid AND n.constraint_name = {name});
+    END IF;
+    IF v_kind <> 'u' OR (v_kind IS NULL AND v_index AND NOT v_ours AND NOT v_adopted) THEN
+        RAISE EXCEPTION 'dupe-audit: not-a-constraint: % on % is %, not a unique constraint; nothing was dropped. What to do: docs/reference/findings/not-a-constraint.md',
+            {name}, v_relid::pg_catalog.regclass, CASE WHEN v_kind IS NULL THEN 'an index' ELSE 'a constraint of another kind' END;
+    ELSIF v_kind = 'u' AND v_adopted THEN
+        RAISE EXCEPTION 'dupe-audit: constraint % on % has adopted an index that existed before the upgrade and has to exist after the downgrade. A script cannot build it again: downgrade online, without --sql.',
+            {name}, v_relid::pg_catalog.regclass;
+    ELSIF v_kind IS NULL AND NOT v_index AND {warn} THEN
+        RAISE WARNING 'dupe-audit: constraint % on % does not exist, so nothing is dropped. If this script was not executed before, check the name.',
+            {name}, v_relid::pg_catalog.regclass;
+    END IF;
+END
+$dropped$
