@@ -213,10 +213,10 @@ def _name(constraint: UniqueConstraint, dialect: Dialect) -> str:
         columns = [str(column.name) for column in constraint.columns]
         return default_name(str(constraint.table.name), columns, "key")
     try:
-        final = dialect.identifier_preparer.format_constraint(constraint, _alembic_quote=False)
+        final = str(dialect.identifier_preparer.format_constraint(constraint, _alembic_quote=False))
     except IdentifierError:  # it is too long, and not from a convention
         return name
-    return conv(final) if isinstance(name, conv) else str(final)
+    return conv(final) if isinstance(name, conv) else final
 
 
 def _remark_on_index(operation: MigrateOperation) -> Remark | None:

@@ -124,7 +124,7 @@ CHECK: dict[CheckId, Entry] = {
     "unique-missing-in-database": Entry(
         "error",
         "{table} is unique in the models but not in the migrated database: {subject}.",
-        "Add it in a revision: op.archive_duplicates(), then op.create_unique_constraint_online(). Or remove it from the model.",
+        "Add it in a revision: op.archive_duplicates(), then op.create_unique_constraint_online(), or, for an index, op.create_index() with postgresql_concurrently. Or remove it from the model.",
         acceptable=True,
     ),
     "unique-differs": Entry(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations, islice
+from typing import cast
 
 from sqlalchemy import Connection
 
@@ -87,7 +88,7 @@ class Collisions:
     def _found(self, names: Sequence[str]) -> Iterator[Pairs]:
         most = None if len(names) == 1 else CROSSED
         for (cells,) in self._query([(name, self._pools[name][:most]) for name in names]) or []:
-            survivor, *extras = cells  # type: ignore[misc] # an array of arrays of texts
+            survivor, *extras = cast("list[list[str | None]]", cells)
             for extra in islice(extras, PER_GROUP):
                 values = zip(names, survivor, extra, strict=True)
                 yield {name: (literal(first), literal(second)) for name, first, second in values}
