@@ -247,10 +247,12 @@ def _execute_steps(connection: Connection, recorder: Recorder) -> None:
 
 
 def _write(connection: Connection) -> None:
-    """Write one existing order and one new: the statements differ with and without the constraint."""
+    """Write one existing order and one new: the statements differ with and without the constraint, or for a part."""
     url = connection.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    columns, rows = ("customer_id", "order_number", "total"), [(1, "A-1", 10), (2, "A-2", 10)]
     with psycopg.connect(url, autocommit=True) as own:
-        Writer(own, KEY, ("customer_id", "order_number", "total")).write([(1, "A-1", 10), (2, "A-2", 10)])
+        Writer(own, KEY, columns).write(rows)
+        Writer(own, KEY, columns, where="total > 0").write(rows)
 
 
 def _print_script() -> None:

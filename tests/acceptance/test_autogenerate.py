@@ -199,21 +199,155 @@ def test_form_of_the_constraint(project, sql):
 
 
 def test_constraint_removed_from_the_models(project, sql):
-    """A removed constraint is dropped online, and the downgrade archives duplicates that were written in between."""
+    """A removed constraint is dropped online; what the downgrade archives, the next upgrade puts back."""
     project.generate(models(UniqueConstraint("email", name="one_email")))
     project.upgrade()
     up, down = project.generate(models())
-    assert 'op.drop_unique_constraint_online(op.f("one_email"), "people")' == up
+    assert (
+        'op.drop_unique_constraint_online(op.f("one_email"), "people")\n'
+        "# Puts back the rows archived under this key, also by the revision that created it.\n"
+        "# To keep them archived, remove this line.\n"
+        'op.restore_duplicates("people", ["email"])'
+    ) == up
     assert ["archive_duplicates", "create_unique_constraint_online"] == called(down)
 
     project.upgrade()
     assert project.clean()
     sql("INSERT INTO people (email) VALUES ('a'), ('a')")
+    before = sql("SELECT * FROM people ORDER BY id")
     project.downgrade()
     assert [(1,)] == sql("SELECT count(*) FROM people")
-    assert [("one_email",)] == sql(
-        "SELECT conname FROM pg_constraint WHERE conrelid = 'people'::regclass AND contype = 'u'"
+    assert [("one_email",)] == sql(NAMES)
+    project.upgrade()
+    assert before == sql("SELECT * FROM people ORDER BY id")
+    assert [("restored",)] == sql("SELECT state FROM dupe_audit.run ORDER BY id DESC LIMIT 1")
+
+
+@pytest.fixture
+def with_key(sql):
+    """Return models with a key over some of three columns, which the table has too."""
+    sql("ALTER TABLE people ADD market text, ADD source text, ADD snap text")
+
+    def with_key(name, *columns):
+        key = UniqueConstraint(*columns, name=name)
+        return models(*(sa.Column(c, sa.Text) for c in ("market", "source", "snap")), key)
+
+    return with_key
+
+
+def test_stricter_key_stands_before_the_old_one_is_dropped(project, sql, with_key):
+    """If divergent extras stop the new key, the table still has the old one; resolved, it works both ways."""
+    project.generate(with_key("old", "market", "source", "snap"))
+    project.upgrade()
+    up, down = project.generate(with_key("new", "market", "snap"))
+    drop, add = "drop_unique_constraint_online", "create_unique_constraint_online"
+    assert ["archive_duplicates", add, drop] == called(up)
+    assert 'op.drop_unique_constraint_online(op.f("old"), "people")' == up.splitlines()[-1]
+    # Under the new key no duplicates of the old one can exist, so the downgrade archives none.
+    assert [add, drop, "restore_duplicates"] == called(down)
+
+    sql("INSERT INTO people (market, source, snap) VALUES ('m', 'a', 's'), ('m', 'b', 's')")
+    before = sql("SELECT * FROM people ORDER BY id")
+    with pytest.raises(Exception, match="divergent-duplicates"):
+        project.upgrade()
+    assert [("old",)] == sql(NAMES)
+
+    path = next(Path(project.folder, "versions").glob("r2_*.py"))
+    path.write_text(path.read_text().replace('"snap"])', '"snap"], divergent="archive")', 1))
+    project.upgrade()
+    assert [("new",)] == sql(NAMES)
+    assert [(1,)] == sql("SELECT count(*) FROM people")
+    assert project.clean()
+    project.downgrade()
+    assert [("old",)] == sql(NAMES)
+    assert before == sql("SELECT * FROM people ORDER BY id")
+    project.upgrade()
+    assert [("new",)] == sql(NAMES)
+    assert project.clean()
+
+
+def test_looser_key_archives_on_the_way_back(project, sql, with_key):
+    """The downgrade to a stricter key archives first, and drops the looser one last."""
+    project.generate(with_key("old", "market", "snap"))
+    project.upgrade()
+    up, down = project.generate(with_key("new", "market", "source", "snap"))
+    drop, add = "drop_unique_constraint_online", "create_unique_constraint_online"
+    assert ["archive_duplicates", add, drop] == called(up)
+    assert ["archive_duplicates", add, drop, "restore_duplicates"] == called(down)
+
+    project.upgrade()
+    sql("INSERT INTO people (market, source, snap) VALUES ('m', 'a', 's'), ('m', 'b', 's')")
+    with pytest.raises(Exception, match="divergent-duplicates"):
+        project.downgrade()
+    assert [("new",)] == sql(NAMES)
+
+
+def test_columns_of_a_key_that_changes(project, sql, with_key, caplog):
+    """New columns are added before the new key, and old ones dropped after the old key; in reverse, the other way."""
+    project.generate(with_key("old", "market", "source"))
+    project.upgrade()
+    key = UniqueConstraint("market", "born", name="new")
+    metadata = models(*(sa.Column(c, sa.Text) for c in ("market", "snap", "born")), key)
+    up, down = project.generate(metadata)
+    drop, add = "drop_unique_constraint_online", "create_unique_constraint_online"
+    assert ["add_column", "archive_duplicates", add, drop, "drop_column"] == called(up)
+    assert ["add_column", "archive_duplicates", add, drop, "restore_duplicates", "drop_column"] == called(down)
+    assert "its own revision" in caplog.text
+
+    project.upgrade()
+    assert project.clean()
+    project.downgrade()
+    assert [("old",)] == sql(NAMES)
+    project.upgrade()
+    assert project.clean()
+
+
+def test_change_of_a_key_is_one_revision(project, with_key, caplog):
+    """The new key and the drop of the one that it replaces need not be divided."""
+    project.generate(with_key("old", "market", "source", "snap"))
+    project.upgrade()
+    caplog.clear()
+    project.generate(with_key("new", "market", "snap"))
+    assert "its own revision" not in caplog.text
+
+
+def test_change_of_name_alone(project, sql, with_key):
+    """A constraint that only changes its name is renamed, both ways; nothing is built or archived."""
+    project.generate(with_key("old", "market", "snap"))
+    project.upgrade()
+    oid = sql("SELECT conindid FROM pg_constraint WHERE conname = 'old'")
+    up, down = project.generate(with_key('new "quoted"', "market", "snap"))
+    assert 'op.execute(\'ALTER TABLE "people" RENAME CONSTRAINT "old" TO "new ""quoted"""\')' == up
+    assert 'op.execute(\'ALTER TABLE "people" RENAME CONSTRAINT "new ""quoted""" TO "old"\')' == down
+
+    for _ in range(2):
+        project.upgrade()
+        assert project.clean()
+        assert [('new "quoted"',)] == sql(NAMES)
+        project.downgrade()
+        assert [("old",)] == sql(NAMES)
+    assert oid == sql("SELECT conindid FROM pg_constraint WHERE conname = 'old'")
+
+
+@pytest.mark.min_pg(15)
+def test_more_than_the_name_changes(project, sql, with_key):
+    """A key whose NULL rule changes with its name is built, not renamed."""
+    project.generate(with_key("old", "market", "snap"))
+    project.upgrade()
+    metadata = models(*(sa.Column(c, sa.Text) for c in ("market", "source", "snap")))
+    metadata.tables["people"].append_constraint(
+        UniqueConstraint("market", "snap", name="new", postgresql_nulls_not_distinct=True)
     )
+    up, down = project.generate(metadata)
+    drop, add = "drop_unique_constraint_online", "create_unique_constraint_online"
+    assert ["archive_duplicates", add, drop] == called(up)
+    assert [add, drop, "restore_duplicates"] == called(down)
+    sql("INSERT INTO people (email) VALUES (NULL), (NULL)")
+    before = sql("SELECT * FROM people ORDER BY id")
+    project.upgrade()
+    assert project.clean()
+    project.downgrade()
+    assert before == sql("SELECT * FROM people ORDER BY id")
 
 
 def test_constraint_that_changes(project, sql):
@@ -229,6 +363,21 @@ def test_constraint_that_changes(project, sql):
     assert project.clean()
     project.downgrade()
     assert [("UNIQUE (email)",)] == sql("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'u'")
+
+
+@pytest.mark.parametrize("key", [("market", "snap", True), ("snap", "market", False)], ids=["deferrable", "order"])
+def test_same_columns_under_a_new_name(project, with_key, key):
+    """A second constraint over the same columns would be refused, so the old one is dropped first."""
+    project.generate(with_key("old", "market", "snap"))
+    project.upgrade()
+    first, second, deferrable = key
+    metadata = models(*(sa.Column(c, sa.Text) for c in ("market", "source", "snap")))
+    metadata.tables["people"].append_constraint(UniqueConstraint(first, second, name="new", deferrable=deferrable))
+    project.generate(metadata)
+    for _ in range(2):
+        project.upgrade()
+        assert project.clean()
+        project.downgrade()
 
 
 def test_batches_of_alembic(project):
@@ -252,8 +401,8 @@ def test_more_than_one_key_causes_a_warning(project, caplog):
     assert "its own revision" in caplog.text
 
 
-def test_what_alembic_writes_as_before(project):
-    """A new table keeps its constraint inline, and a unique index remains an index."""
+def test_unique_indexes_remain_indexes(project, sql, caplog):
+    """A new table keeps its constraint inline; a unique index is left to Alembic, and a comment says what it does."""
     metadata = models(sa.Index("i", "email", unique=True))
     sa.Table("pets", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.Text, unique=True))
     up, down = project.generate(metadata)
@@ -261,16 +410,67 @@ def test_what_alembic_writes_as_before(project):
     assert ["create_table", "create_index"] == called(up)
     assert "sa.UniqueConstraint('name')" in up
     assert ["drop_index", "drop_table"] == called(down)
+    comment = " ".join(line.removeprefix("# ") for line in up.splitlines() if line.startswith("# "))
+    assert (
+        "Creating i blocks writes to people while the index is built, and fails at the first duplicate. "
+        "Declare a unique constraint instead of a unique index (Column(unique=True, index=True) is an index), and it "
+        "is written as directives, which do neither. Or archive the duplicates first with archive_duplicates(), and "
+        "build the index with postgresql_concurrently=True."
+    ) == comment
+    assert "#" not in down
+    assert "Creating i blocks writes to people" in caplog.text
+
+    project.upgrade()
+    assert project.clean()
+    up, down = project.generate(models())
+    assert "#" not in up
+    assert "# Creating i blocks writes to people" in down
 
 
-def test_what_the_directives_do_not_support(project):
-    """A constraint with too long a name, or with an option that the directives do not support, is left to Alembic."""
+def test_index_of_a_unique_column(project, caplog):
+    """unique=True with index=True is an index, which the revision and the log say."""
+    metadata = models()
+    metadata.tables["people"].append_column(sa.Column("town", sa.Text, unique=True, index=True), replace_existing=True)
+    up, _ = project.generate(metadata)
+    assert ["create_index"] == called(up)
+    assert "# Creating ix_people_town blocks writes" in up
+    assert "Creating ix_people_town blocks writes" in caplog.text
+
+
+def test_long_name_by_convention(project, sql):
+    """A name from a convention that SQLAlchemy cuts is written as it is in the database, so nothing differs later."""
+    columns = [f"a_column_with_a_very_long_name_{n}" for n in range(2)]
+    sql("".join(f"ALTER TABLE people ADD {name} text;" for name in columns))
+    items = [*(sa.Column(name, sa.Text) for name in columns), UniqueConstraint(*columns)]
+    up, _ = project.generate(models(*items, convention=CONVENTION))
+    assert ["archive_duplicates", "create_unique_constraint_online"] == called(up)
+    [name] = re.findall(r'op\.f\(\s*"([^"]+)"', up)
+    assert name.startswith("uq_people_a_column_with_a_very_long_name")
+    assert len(name) <= 63
+
+    project.upgrade()
+    assert [(name,)] == sql(NAMES)
+    assert project.clean()
+    project.downgrade()
+    assert [] == sql(NAMES)
+    project.upgrade()
+    assert project.clean()
+
+
+def test_what_the_directives_do_not_support(project, caplog):
+    """A constraint with too long a name, or an option that the directives do not support, is left to Alembic aloud."""
     UniqueConstraint.argument_for("postgresql", "made_up", None)
     too_long = UniqueConstraint("email", name="ü" * 40)
     unsupported = UniqueConstraint("email", name="u", postgresql_made_up=1)
-    for constraint in (too_long, unsupported):
+    for constraint, reason in (
+        (too_long, "longer than 63 bytes"),
+        (unsupported, "postgresql_made_up is not supported"),
+    ):
+        caplog.clear()
         up, _ = project.generate(models(constraint))
         assert ["create_unique_constraint"] == called(up)
+        assert reason in up.replace("\n#", "")
+        assert reason in caplog.text
         Path(project.folder, "versions", f"r{project.count}_r{project.count}.py").unlink()
 
     up, _ = project.generate(models(UniqueConstraint("email", name="u", sqlite_on_conflict="IGNORE")))
@@ -361,7 +561,7 @@ def test_foreign_keys_of_existing_tables(project, sql):
     assert project.clean()
 
     up, down = project.generate(pets(models(), owned=False))
-    assert [*["drop_constraint"] * 2, "drop_unique_constraint_online"] == called(up)
+    assert [*["drop_constraint"] * 2, "drop_unique_constraint_online", "restore_duplicates"] == called(up)
     assert ["archive_duplicates", "create_unique_constraint_online", *["create_foreign_key"] * 2] == called(down)
     project.upgrade()
     assert project.clean()
@@ -398,7 +598,7 @@ def test_dropped_tables_with_their_foreign_keys(project):
     project.generate(pets(models(UniqueConstraint("email", name="u"))))
     project.upgrade()
     up, down = project.generate(models())
-    assert ["drop_table", "drop_table", "drop_unique_constraint_online"] == called(up)
+    assert ["drop_table", "drop_table", "drop_unique_constraint_online", "restore_duplicates"] == called(up)
     assert ["archive_duplicates", "create_unique_constraint_online", "create_table", "create_table"] == called(down)
 
     project.upgrade()

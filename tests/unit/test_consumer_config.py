@@ -79,6 +79,12 @@ def test_the_defaults_are_as_documented(load):
     assert checked > 15
 
 
+def test_the_part_of_the_table(load):
+    """The condition of a key that is unique in a part of the table reaches the writer; without one there is none."""
+    part = load(FILE.replace("[columns]", 'where = "deleted_at IS NULL"\n\n[columns]'))
+    assert ("deleted_at IS NULL", None) == (part.table.where, load(FILE).table.where)
+
+
 def test_environment_variables(load):
     """A variable provides part of a string, a number, a flag or a list; a doubled dollar is literal."""
     text = FILE.replace('["localhost:9092"]', '"${BROKERS}"').replace('"g"', '"agents-${STAGE}-$${x}"')

@@ -34,6 +34,7 @@ from dupe_audit.consumer.source import Source
 from dupe_audit.consumer.stop import Abandoned, Stop
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.writer import Outcome
+from waiting import wait_for
 
 
 def message(partition: int, offset: int, value: bytes | None, **fields) -> Message:
@@ -258,6 +259,37 @@ def test_silent_connections_delay_no_probe(serve):
         answers = [get(endpoint, path)[0] for path in ("/healthz", "/readyz", "/metrics")]
         assert time.monotonic() - before < 1  # the default timeout of a Kubernetes probe
         assert [200, 503, 200] == answers
+
+
+def test_silent_connections_are_bounded_in_number(serve):
+    """However many connections stay silent, a few are open at once: the oldest is closed, and probes are answered."""
+    endpoint = serve()
+    with ExitStack() as connections:
+        clients = [connections.enter_context(connect(endpoint)) for _ in range(health.MOST_CONNECTIONS + 10)]
+        assert [b""] * 10 == [client.recv(1) for client in clients[:10]]
+        assert [200, 200] == [get(endpoint, path)[0] for path in ("/healthz", "/metrics")]
+        # Each probe needed a place too.
+        clients[-1].sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert clients[-1].recv(1)
+
+
+def is_closed(client: socket.socket) -> bool:
+    """Send a byte, and return whether the server has closed the connection."""
+    try:
+        client.sendall(b"a")
+        return client.recv(1) == b""
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def test_a_trickle_of_bytes_is_bounded_in_time(serve, monkeypatch):
+    """A client that sends a byte now and then is disconnected after a while, though it is never silent for long."""
+    monkeypatch.setattr(health, "CONNECTION_LIMIT", 0.2)
+    with connect(serve()) as client:
+        client.settimeout(0.02)
+        wait_for(lambda: is_closed(client))
 
 
 def test_a_silent_connection_is_closed(serve, monkeypatch):

@@ -121,6 +121,7 @@ class SeededTrip:
     not_filled: str | None = None  #: why the table is empty
     extras: int = 0  #: rows that would have to leave, counted before the upgrade
     key: str = ""  #: the new keys, as people write them
+    untried: tuple[str, ...] = ()  #: new keys under which no extras could be generated, though nothing rules them out
     suggestion: str | None = None  #: directives to write instead
     refusals: tuple[Failure, ...] = ()  #: of earlier attempts, with kinds of extras that a directive refuses
     upgrade_failure: Failure | None = None

@@ -30,6 +30,7 @@ class TableSettings:
 
     key: UniqueKey
     ignore: tuple[str, ...] = ()
+    where: str | None = None  #: the part of the table in which the key is unique, as SQL
     rollout: bool = False  #: ready even while the constraint does not exist yet
 
 

@@ -94,6 +94,7 @@ class Database:
                 self._config.table.key,
                 [column.name for column in self._config.columns],
                 ignore=self._config.table.ignore,
+                where=self._config.table.where,
             )
         return self._writer
 

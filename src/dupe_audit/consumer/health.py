@@ -7,6 +7,8 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,6 +19,12 @@ from dupe_audit.errors import WrongUsage
 
 #: seconds to wait for a client to send, or to receive, before its connection is closed
 CLIENT_TIMEOUT = 5
+
+#: seconds after which a connection is closed, however many bytes still trickle in; a request takes milliseconds
+CONNECTION_LIMIT = 15
+
+#: connections that are open at once; with one more, the oldest is closed, which no probe can be
+MOST_CONNECTIONS = 64
 
 
 class Health:
@@ -51,9 +59,42 @@ class Health:
 
 
 class _Server(ThreadingHTTPServer):
-    """One daemon thread per connection, so a silent client delays no other. Prints nothing on standard error."""
+    """One daemon thread per connection, so a silent client delays no other. Prints nothing on standard error.
+
+    Silent connections are bounded in time and number: neither memory nor file descriptors run out.
+    """
 
     request_queue_size = 128  # socketserver's 5 overflow in a burst, and a client then waits a second to try again
+
+    def __init__(self, *arguments: Any) -> None:
+        self._opened: dict[socket.socket, float] = {}  #: open connections, the oldest first
+        self._lock = threading.Lock()  # the threads of connections remove theirs
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in its own thread; if there are too many, end the oldest."""
+        with self._lock:
+            self._opened[request] = time.monotonic()
+            self._end(list(self._opened)[:-MOST_CONNECTIONS])
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """End connections that have been open for too long; called between two polls of the socket."""
+        before = time.monotonic() - CONNECTION_LIMIT
+        with self._lock:
+            self._end([request for request, opened in self._opened.items() if opened < before])
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection that was answered, or whose client is gone."""
+        with self._lock:
+            self._opened.pop(request, None)
+        super().shutdown_request(request)
+
+    @staticmethod
+    def _end(requests: Iterable[socket.socket]) -> None:
+        for request in requests:
+            with suppress(OSError):  # the client has closed it
+                request.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and closes it
 
     def handle_error(self, _request: Any, _client_address: Any) -> None:
         """Ignore clients that disconnect; log the type of any other error, as standard error is for lines of JSON."""

@@ -95,7 +95,7 @@ class Loop:
         if messages:
             self._process(messages)
         else:
-            self._pending += self._source.commit({}, self._heartbeat)
+            self._source.commit({}, self._heartbeat)
         if time.monotonic() > self._probed_at + PROBE_EVERY:
             self.probe()
             self._source.update_lag()
@@ -127,7 +127,7 @@ class Loop:
         ]
         self._dlq.send(letters, self._heartbeat, self._wait)
         self._source.resume()
-        self._pending += self._source.commit(batch.offsets(), self._heartbeat)
+        self._source.commit(batch.offsets(), self._heartbeat)
         self._report(batch)
         self._metrics.batch_seconds.observe(time.monotonic() - started)
 

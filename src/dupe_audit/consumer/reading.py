@@ -125,6 +125,7 @@ def _table(section: Section, columns: tuple[ColumnMapping, ...]) -> TableSetting
                 name=section.text("constraint", None),
             ),
             ignore=section.texts("ignore", ()),
+            where=section.text("where", None),
             rollout=section.flag("rollout", False),
         )
     except WrongUsage as error:

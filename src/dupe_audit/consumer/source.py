@@ -26,8 +26,8 @@ from dupe_audit.postgres.patience import Throttle
 #: seconds between two tries to commit refused offsets, while no events arrive
 COMMIT_EVERY = 1.0
 
-#: seconds to wait for the result of a commit between two polls, without which the membership would be lost
-POLL_EVERY = 0.25
+#: seconds to wait for the result of a commit between two looks at what else happened, such as a signal
+HEARTBEAT_EVERY = 0.25
 
 #: greater than any offset: the end of a partition whose end is not known
 _UNKNOWN_END = 1 << 63
@@ -104,13 +104,13 @@ class Source:
             self._paused = False
             self._consumer.resume(self._owned_partitions())
 
-    def commit(self, offsets: Mapping[Partition, int], heartbeat: Callable[[], None]) -> list[Message[Any, Any]]:
+    def commit(self, offsets: Mapping[Partition, int], heartbeat: Callable[[], None]) -> None:
         """Commit the next offsets of the partitions that are still owned, and those that were refused before.
 
-        The request has its own thread, because it receives no signals and blocks while the broker is down. If it
-        takes long, this thread polls meanwhile, and returns the messages that arrived. The broker may refuse a commit
-        during a rebalance. It is then tried again, or the events are delivered again, as duplicates, to the member
-        that has the partition.
+        The request has its own thread, because it receives no signals and blocks while the broker is down: until the
+        group's session times out, which is sooner than a member that does not poll is removed. Until then every other
+        call of the client would block this thread too. The broker may refuse a commit during a rebalance. It is then
+        tried again, or the events are delivered again, as duplicates, to the member that has the partition.
 
         Args:
             offsets: the next offset to read, by partition.
@@ -124,15 +124,11 @@ class Source:
             {partition: offset for partition, offset in offsets.items() if partition in self.owned}
         )
         if not self._uncommitted or (not offsets and time.monotonic() < self._refused_at + COMMIT_EVERY):
-            return []
+            return
         positions = [TopicPartition(*partition, offset) for partition, offset in self._uncommitted.items()]
         self._commit = commit = Commit(self._consumer, positions)
-        messages: list[Message[Any, Any]] = []
-        while not commit.done.wait(POLL_EVERY):
-            self.pause()
-            messages += self.poll(1, 0.0)
+        while not commit.done.wait(HEARTBEAT_EVERY):
             heartbeat()
-        self.resume()
         for partition, refusal in commit.results:
             if refusal is None:
                 self._uncommitted.pop(partition, None)
@@ -140,7 +136,6 @@ class Source:
                 self._on_commit_refused(refusal)
         if all(refusal is None for _partition, refusal in commit.results):
             self._metrics.last_commit.set(time.time())
-        return messages
 
     def update_lag(self) -> None:
         """Set the lag of each partition, as of the last fetch; this does not ask the broker."""

@@ -6,25 +6,23 @@ The directives replace Alembic's operations after it has compared everything, so
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from alembic import util
-from alembic.autogenerate import comparators, render_op_text, renderers
+from alembic.autogenerate import comparators
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, ops
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import Dialect, UniqueConstraint
+from sqlalchemy.exc import IdentifierError
 from sqlalchemy.sql.elements import conv
 
 from dupe_audit.directives.foreign_keys import ReferencedKeys, ordered
-from dupe_audit.directives.operations import (
-    ArchiveDuplicatesOp,
-    CreateUniqueConstraintOnlineOp,
-    DropUniqueConstraintOnlineOp,
-    RestoreDuplicatesOp,
-)
+from dupe_audit.directives.generated import WIDTH, Enforce, Release, Remark, RenameConstraint, Replace
 from dupe_audit.errors import WrongUsage
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.names import default_name
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -35,44 +33,23 @@ SETTING = "dupe_audit_autogenerate"
 #: the schema of the ledger and its archives
 LEDGER = "dupe_audit"
 
-#: characters that a formatter allows on a line, less the indentation of a function
-WIDTH = 84
-
 #: PostgreSQL's options of a unique constraint that the directives support
 _SUPPORTED = {"nulls_not_distinct", "include"}
+
+_NOT_AN_INDEX = (
+    "Declare a unique constraint instead of a unique index (Column(unique=True, index=True) is an index), and it is "
+    "written as directives, which do neither."
+)
 
 #: Alembic 1.18 and later order comparators by priority; before, they ran in the order of their registration
 _LAST: dict[str, Any] = {"priority": util.DispatchPriority.LAST} if hasattr(util, "DispatchPriority") else {}
 
 
-class OpSequence(ops.OpContainer):
-    """Operations that stay together, in this order."""
-
-    def reverse(self) -> MigrateOperation:
-        """Return the operations that undo them, the last one first."""
-        return OpSequence([operation.reverse() for operation in reversed(self.ops)])
-
-
-class Enforce(OpSequence):
-    """Archive the duplicates of a key, then create its constraint."""
-
-    def __init__(self, key: UniqueKey) -> None:
-        super().__init__([ArchiveDuplicatesOp(key, CleanupRule()), CreateUniqueConstraintOnlineOp(key, BuildRule())])
-        self.key = key
-
-
-class Release(DropUniqueConstraintOnlineOp):
-    """Drop a constraint that the models no longer have; duplicates can arrive then, so the reverse archives them."""
-
-    def reverse(self) -> MigrateOperation:  # type: ignore[override] # Alembic renders any operation
-        """Return the operations that enforce the key again."""
-        return Enforce(self.key)
-
-
 @comparators.dispatch_for("schema", **_LAST)
 def use_directives(context: AutogenContext, upgrade: ops.UpgradeOps, _schemas: object) -> None:
     """Replace each unique constraint that is added to an existing table, or dropped from it, by directives."""
-    if context.migration_context.dialect.name != "postgresql":
+    dialect = context.migration_context.dialect
+    if dialect.name != "postgresql":
         return
     # No model has the ledger, so with include_schemas Alembic would drop it with every archive in it.
     upgrade.ops[:] = [operation for operation in upgrade.ops if getattr(operation, "schema", None) != LEDGER]
@@ -82,131 +59,181 @@ def use_directives(context: AutogenContext, upgrade: ops.UpgradeOps, _schemas: o
     for operation in upgrade.ops:
         # A new table has its constraints inline, so a ModifyTableOps is always about an existing table.
         if isinstance(operation, ops.ModifyTableOps):
-            operations += _with_directives(operation)
+            operations += _with_directives(operation, dialect)
         else:
             operations.append(operation)
-    default_schema = context.migration_context.dialect.default_schema_name
-    dropped = ReferencedKeys.of((op.key for op in operations if isinstance(op, Release)), default_schema)
-    created = ReferencedKeys.of((op.key for op in operations if isinstance(op, Enforce)), default_schema)
+    keys = [op.key for op in operations if isinstance(op, Release | Replace)]
+    dropped = ReferencedKeys.of(keys, dialect.default_schema_name)
+    keys = [op.key for op in operations if isinstance(op, Enforce)]
+    created = ReferencedKeys.of(keys, dialect.default_schema_name)
     upgrade.ops[:] = operations = list(ordered(operations, dropped=dropped, created=created))
-    if len(operations) > 1 and any(isinstance(operation, Enforce) for operation in operations):
+    _warn_about_more_than_one_key(operations)
+
+
+def _warn_about_more_than_one_key(operations: Sequence[MigrateOperation]) -> None:
+    keys = [operation.key for operation in operations if isinstance(operation, Enforce)]
+    # What a new key replaces belongs in its revision.
+    replaced = [op for op in operations if isinstance(op, Replace) and [op.key.table] == [key.table for key in keys]]
+    if keys and len(operations) - len(replaced) > 1:
         log.warning(
             "This revision does more than enforce one unique key. Move each archive_duplicates() with its "
             "create_unique_constraint_online() to its own revision: they commit everything before them."
         )
 
 
-def _with_directives(table: ops.ModifyTableOps) -> Iterator[MigrateOperation]:
-    """Yield dropped keys, the other changes of the table, and new keys; the reverse is then in the right order too."""
-    released: list[MigrateOperation] = []
+def _with_directives(table: ops.ModifyTableOps, dialect: Dialect) -> Iterator[MigrateOperation]:
+    """Yield the changes of the keys and the other changes of a table; the reverse is then in the right order too."""
+    released: list[UniqueKey] = []
     unchanged: list[MigrateOperation] = []
-    enforced: list[MigrateOperation] = []
+    enforced: list[UniqueKey] = []
     for operation in table.ops:
-        key = _key(operation)
-        if key is None:
-            unchanged.append(operation)
-        elif isinstance(operation, ops.DropConstraintOp):
-            released.append(Release(key, BuildRule()))
+        key = _key(operation, dialect)
+        if isinstance(key, Remark) or (key is None and (key := _remark_on_index(operation))):
+            yield key
+        if isinstance(key, UniqueKey):
+            (released if isinstance(operation, ops.DropConstraintOp) else enforced).append(key)
         else:
-            enforced.append(Enforce(key))
-    table.ops[:] = unchanged
-    yield from released
-    if unchanged:
-        yield table
-    yield from enforced
+            unchanged.append(operation)
+    for old, new in _renamed(released, enforced):
+        released.remove(old)
+        enforced.remove(new)
+        yield RenameConstraint(old, str(new.name))
+    yield from _in_order(table, released, unchanged, enforced)
 
 
-def _key(operation: MigrateOperation) -> UniqueKey | None:
-    """Return the key whose constraint is created or dropped; None if the directives cannot express the operation."""
+def _in_order(
+    table: ops.ModifyTableOps,
+    released: Sequence[UniqueKey],
+    unchanged: Sequence[MigrateOperation],
+    enforced: Sequence[UniqueKey],
+) -> Iterator[MigrateOperation]:
+    """Yield the changes of a table in an order in which it is never without a key.
+
+    A new key is enforced before the old one is dropped, and in the downgrade the old one before the new one is
+    dropped: if duplicates stop the first step, the table is as it was.
+
+    Two constraints of one name cannot exist side by side, so a key that keeps its name is dropped first: the directive
+    that creates the constraint swaps both in one statement if nothing stands between. A second constraint over the
+    same columns is refused, so such a key is dropped first too.
+    """
+    dropped_first = [old for old in released if any(_cannot_coexist(old, new) for new in enforced)]
+    created_last = [new for new in enforced if any(_cannot_coexist(old, new) for old in released)]
+    dropped = [key for key in released if key not in dropped_first]
+    created = [key for key in enforced if key not in created_last]
+    yield from map(Replace, dropped_first)
+    if not created:
+        yield from map(Replace if created_last else Release, dropped)
+    # Columns of new keys are added before them, and columns of old keys dropped after those.
+    later = [change for change in unchanged if created and dropped and isinstance(change, ops.DropColumnOp)]
+    yield from _changes(table, [change for change in unchanged if change not in later])
+    yield from map(Enforce, created)
+    if created:
+        yield from (Replace(key, implied=any(_implies(new, key) for new in created)) for key in dropped)
+    yield from _changes(table, later)
+    yield from map(Enforce, created_last)
+
+
+def _cannot_coexist(old: UniqueKey, new: UniqueKey) -> bool:
+    same_rows = set(old.columns) == set(new.columns) and old.nulls_not_distinct == new.nulls_not_distinct
+    return old.name == new.name or same_rows
+
+
+def _changes(table: ops.ModifyTableOps, changes: Sequence[MigrateOperation]) -> list[MigrateOperation]:
+    return [ops.ModifyTableOps(table.table_name, changes, schema=table.schema)] if changes else []
+
+
+def _renamed(released: Sequence[UniqueKey], enforced: Sequence[UniqueKey]) -> list[tuple[UniqueKey, UniqueKey]]:
+    """Return the pairs of an old and a new key that differ in nothing but the name."""
+    pairs: list[tuple[UniqueKey, UniqueKey]] = []
+    for new in enforced:
+        for old in released:
+            if (
+                old == replace(new, name=old.name)
+                and old.name != new.name
+                and all(old is not pair[0] for pair in pairs)
+            ):
+                pairs.append((old, new))
+                break
+    return pairs
+
+
+def _implies(new: UniqueKey, old: UniqueKey) -> bool:
+    """Return whether a table that obeys the new key has no duplicates under the old one."""
+    equal_nulls = new.nulls_not_distinct or not old.nulls_not_distinct
+    return set(new.columns) <= set(old.columns) and equal_nulls
+
+
+def _key(operation: MigrateOperation, dialect: Dialect) -> UniqueKey | Remark | None:
+    """Return the key whose constraint is created or dropped; None if the operation is about something else.
+
+    Returns:
+        A remark if a constraint is created that the directives cannot express.
+    """
     if not isinstance(operation, ops.CreateUniqueConstraintOp | ops.DropConstraintOp):
         return None
     constraint = operation.to_constraint() if operation.constraint_type == "unique" else None
     if not isinstance(constraint, UniqueConstraint):
         return None
-    options = {name: value for name, value in constraint.dialect_options["postgresql"].items() if value}
-    if not options.keys() <= _SUPPORTED:
-        return None
-    table, columns = constraint.table, tuple(str(column.name) for column in constraint.columns)
-    name = constraint.name
     try:
-        return UniqueKey(
-            table=str(table.name),
-            columns=columns,
-            schema=str(table.schema) if table.schema else None,
-            name=name if isinstance(name, str) else default_name(str(table.name), columns, "key"),
-            nulls_not_distinct=bool(options.get("nulls_not_distinct")),
-            include=tuple(map(str, options.get("include", ()))),
-            deferrable=bool(constraint.deferrable),
-            initially="DEFERRED" if str(constraint.initially).upper() == "DEFERRED" else "IMMEDIATE",
-        )
-    except WrongUsage:
-        return None
+        return _unique_key(constraint, dialect)
+    except WrongUsage as error:
+        if isinstance(operation, ops.DropConstraintOp):
+            return None
+        return _remark(constraint.name, str(constraint.table.name), f"The directives cannot create it: {error}")
 
 
-@renderers.dispatch_for(OpSequence)
-def _render_sequence(context: AutogenContext, sequence: OpSequence) -> list[str]:
-    return [render_op_text(context, operation) for operation in sequence.ops]
+def _unique_key(constraint: UniqueConstraint, dialect: Dialect) -> UniqueKey:
+    """Return the key of a constraint.
+
+    Raises:
+        WrongUsage: the directives cannot express it.
+    """
+    options = {name: value for name, value in constraint.dialect_options["postgresql"].items() if value}
+    if unsupported := sorted(options.keys() - _SUPPORTED):
+        raise WrongUsage(f"postgresql_{unsupported[0]} is not supported.")
+    return UniqueKey(
+        table=str(constraint.table.name),
+        columns=tuple(str(column.name) for column in constraint.columns),
+        schema=str(constraint.table.schema) if constraint.table.schema else None,
+        name=_name(constraint, dialect),
+        nulls_not_distinct=bool(options.get("nulls_not_distinct")),
+        include=tuple(map(str, options.get("include", ()))),
+        deferrable=bool(constraint.deferrable),
+        initially="DEFERRED" if str(constraint.initially).upper() == "DEFERRED" else "IMMEDIATE",
+    )
 
 
-@renderers.dispatch_for(ArchiveDuplicatesOp)
-def _render_archive(context: AutogenContext, operation: ArchiveDuplicatesOp) -> str:
-    key = operation.key
-    options = {"schema": key.schema, "nulls_not_distinct": key.nulls_not_distinct}
-    return _call(context, "archive_duplicates", [key.table, key.columns], options)
+def _name(constraint: UniqueConstraint, dialect: Dialect) -> str:
+    """Return the name that the constraint gets in the database.
+
+    A name from a naming convention is cut by SQLAlchemy where it is too long, and marked as final.
+    """
+    name = constraint.name
+    if not isinstance(name, str):
+        columns = [str(column.name) for column in constraint.columns]
+        return default_name(str(constraint.table.name), columns, "key")
+    try:
+        final = str(dialect.identifier_preparer.format_constraint(constraint, _alembic_quote=False))
+    except IdentifierError:  # it is too long, and not from a convention
+        return name
+    return conv(final) if isinstance(name, conv) else final
 
 
-@renderers.dispatch_for(RestoreDuplicatesOp)
-def _render_restore(context: AutogenContext, operation: RestoreDuplicatesOp) -> str:
-    key = operation.key
-    return _call(context, "restore_duplicates", [key.table, key.columns], {"schema": key.schema})
+def _remark_on_index(operation: MigrateOperation) -> Remark | None:
+    """Return a remark if the operation, or its reverse, creates a unique index: the directives create constraints."""
+    if isinstance(operation, ops.CreateIndexOp) and operation.unique:
+        return _remark(operation.index_name, str(operation.table_name), _NOT_AN_INDEX)
+    if isinstance(operation, ops.DropIndexOp) and (index := operation.to_index()).unique:
+        return Remark(reverse=_remark(index.name, str(operation.table_name), _NOT_AN_INDEX))
+    return None
 
 
-@renderers.dispatch_for(CreateUniqueConstraintOnlineOp)
-def _render_create(context: AutogenContext, operation: CreateUniqueConstraintOnlineOp) -> str:
-    key = operation.key
-    options = {
-        "schema": key.schema,
-        "nulls_not_distinct": key.nulls_not_distinct,
-        "include": key.include,
-        "deferrable": key.deferrable,
-        "initially": "DEFERRED" if key.initially == "DEFERRED" else None,
-    }
-    return _call(context, "create_unique_constraint_online", [key.name, key.table, key.columns], options)
-
-
-@renderers.dispatch_for(DropUniqueConstraintOnlineOp)
-def _render_drop(context: AutogenContext, operation: DropUniqueConstraintOnlineOp) -> str:
-    key = operation.key
-    return _call(context, "drop_unique_constraint_online", [key.name, key.table], {"schema": key.schema})
-
-
-def _call(context: AutogenContext, directive: str, positional: Iterable[object], options: Mapping[str, object]) -> str:
-    """Return a call as a formatter would lay it out: on one line, or with one argument per line."""
-    prefix = str(context.opts.get("alembic_module_prefix") or "")
-    arguments = [("", value) for value in positional]
-    arguments += [(f"{name}=", value) for name, value in options.items() if value]
-    line = f"{prefix}{directive}({', '.join(name + _python(value, prefix) for name, value in arguments)})"
-    if len(line) <= WIDTH:
-        return line
-    lines = "".join(f"    {_argument(name, value, prefix)},\n" for name, value in arguments)
-    return f"{prefix}{directive}(\n{lines})"
-
-
-def _argument(name: str, value: object, prefix: str) -> str:
-    line = f"{name}{_python(value, prefix)}"
-    if len(line) <= WIDTH - len("    ,") or not isinstance(value, tuple):
-        return line
-    lines = "".join(f"        {_python(item, prefix)},\n" for item in value)
-    return f"{name}[\n{lines}    ]"
-
-
-def _python(value: object, prefix: str) -> str:
-    """Return a value as Python; a name from a naming convention is marked as final by ``op.f``, as Alembic does."""
-    if isinstance(value, tuple):
-        return f"[{', '.join(_python(item, prefix) for item in value)}]"
-    if not isinstance(value, str):
-        return repr(value)
-    text = repr(str(value))
-    if text[0] == "'" and '"' not in text:
-        text = f'"{text[1:-1]}"'
-    return f"{prefix}f({text})" if isinstance(value, conv) else text
+def _remark(name: object, table: str, reason: str) -> Remark:
+    """Return a remark on a unique constraint or index that Alembic's own operation creates, and warn about it."""
+    text = (
+        f"Creating {name} blocks writes to {table} while the index is built, and fails at the first duplicate. "
+        f"{reason} Or archive the duplicates first with archive_duplicates(), and build the index with "
+        "postgresql_concurrently=True."
+    )
+    log.warning(text)
+    return Remark(*textwrap.wrap(text, WIDTH - len("# ")))

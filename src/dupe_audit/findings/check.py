@@ -71,6 +71,12 @@ CHECK: dict[CheckId, Entry] = {
         "Build the index again, and check its state in pg_index before you rely on it.",
         acceptable=True,
     ),
+    "uniqueness-not-tried": Entry(
+        "warning",
+        "The revision makes {table} unique, but was tried without a single duplicate of the new key: {subject}.",
+        "No row could be generated that the existing constraints allow and the new key does not. Provide such rows with --seed-sql; or, if they cannot exist, accept this finding.",
+        acceptable=True,
+    ),
     "downgrade-fails-on-rows": Entry(
         "error",
         "The downgrade succeeds while {table} is empty, but fails once it has rows: {subject}.",
@@ -118,7 +124,7 @@ CHECK: dict[CheckId, Entry] = {
     "unique-missing-in-database": Entry(
         "error",
         "{table} is unique in the models but not in the migrated database: {subject}.",
-        "Add it in a revision: op.archive_duplicates(), then op.create_unique_constraint_online(). Or remove it from the model.",
+        "Add it in a revision: op.archive_duplicates(), then op.create_unique_constraint_online(), or, for an index, op.create_index() with postgresql_concurrently. Or remove it from the model.",
         acceptable=True,
     ),
     "unique-differs": Entry(

@@ -80,6 +80,7 @@ CheckId = Literal[
     "rows-lost",
     "rows-gained",
     "uniqueness-not-proven",
+    "uniqueness-not-tried",
     "downgrade-fails-on-rows",
     "second-upgrade-fails",
     "refused-as-told",

@@ -86,15 +86,28 @@ def count_extras(connection: Connection, table: str, index: Index) -> int:
         table: the table's name as SQL.
         index: a unique index; it need not exist, but the columns it reads must.
     """
-    keys = ", ".join(f"({key})" for key in index.keys)
+    with _without_index_scans(connection):
+        return int(execute(connection, extras_sql(table, index)).scalar_one())
+
+
+def extras_sql(table: str, index: Index) -> str:
+    """Return the query that counts the extras under an index; *table* is an item of FROM."""
+    where = f"WHERE {' AND '.join(conditions)}" if (conditions := compared(index)) else ""
+    return statement("count_index_extras", table=table, where=where, keys=keys_sql(index))
+
+
+def keys_sql(index: Index) -> str:
+    """Return the key parts of an index, as a list of expressions."""
+    return ", ".join(f"({key})" for key in index.keys)
+
+
+def compared(index: Index) -> list[str]:
+    """Return the conditions that a row satisfies if an index compares it with others."""
     conditions = [f"({index.predicate})"] if index.predicate else []
     if not index.nulls_not_distinct:
         # Not `(expression) IS NOT NULL`, which is false for a composite value with a NULL in it.
-        conditions += [f"pg_catalog.num_nulls({keys}) = 0"]
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    query = statement("count_index_extras", table=table, where=where, keys=keys)
-    with _without_index_scans(connection):
-        return int(execute(connection, query).scalar_one())
+        conditions += [f"pg_catalog.num_nulls({keys_sql(index)}) = 0"]
+    return conditions
 
 
 @contextmanager

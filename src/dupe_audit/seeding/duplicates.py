@@ -65,15 +65,14 @@ def duplicate_batches(
     used = plan.spec.inputs(index.uses)
     if not all(plan.writes(name) for name in used):
         return
-    fresh = _fresh(plan, used, other_keys)
+    fresh = fresh_columns(plan, used, other_keys)
     if fresh is not None:
-        defaulted = {c.name for c in plan.spec.columns if c.generated is None and not plan.writes(c.name)}
-        always_differ = bool((fresh | defaulted) - plan.spec.primary)
-        if "exact" in shapes and not always_differ:
+        differ = always_differ(plan, fresh)
+        if "exact" in shapes and not differ:
             rows = _group_rows(chooser.groups(kinds))
             yield DuplicateBatch(shape="exact", rows=rows, variations=(Variation(fresh=fresh),))
         if "divergent" in shapes:
-            variations = [Variation(fresh=fresh)] if always_differ else _divergences(plan, used, fresh)
+            variations = [Variation(fresh=fresh)] if differ else divergences(plan, used, fresh)
             if variations:
                 rows = _group_rows(chooser.groups(kinds))
                 yield DuplicateBatch(shape="divergent", rows=rows, variations=tuple(variations))
@@ -95,7 +94,13 @@ def _group_rows(groups: Sequence[Sequence[int]]) -> str:
     return statement("scratch/seed_groups", rows=", ".join(rows)) if rows else ""
 
 
-def _fresh(plan: Plan, used: Sequence[str], other_keys: Sequence[KeySpec]) -> frozenset[str] | None:
+def always_differ(plan: Plan, fresh: frozenset[str]) -> bool:
+    """Return whether two rows with their own values in *fresh* columns carry different data in any case."""
+    defaulted = {c.name for c in plan.spec.columns if c.generated is None and not plan.writes(c.name)}
+    return bool((fresh | defaulted) - plan.spec.primary)
+
+
+def fresh_columns(plan: Plan, used: Sequence[str], other_keys: Sequence[KeySpec]) -> frozenset[str] | None:
     """Return the columns in which each row needs its own value, so that other keys hold; None if that is impossible."""
     copied = {name for source in plan.sources_of(used) for name in source.formulas}
     fresh: set[str] = set()
@@ -113,7 +118,7 @@ def _fresh(plan: Plan, used: Sequence[str], other_keys: Sequence[KeySpec]) -> fr
     return frozenset(fresh)
 
 
-def _divergences(plan: Plan, used: Sequence[str], fresh: frozenset[str]) -> list[Variation]:
+def divergences(plan: Plan, used: Sequence[str], fresh: frozenset[str]) -> list[Variation]:
     """Return one variation per source that can carry other data; those with most to choose from first."""
     fixed = {name for source in plan.sources_of(used) for name in source.formulas} | fresh | plan.spec.primary
     free = [source for source in plan.sources if not fixed & source.formulas.keys() and source.size != 1]

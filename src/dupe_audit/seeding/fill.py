@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from sqlalchemy import Connection
@@ -17,8 +16,9 @@ from dupe_audit.seeding.count import count_duplicates, probe_sql, referable_sql
 from dupe_audit.seeding.duplicates import ALL, DuplicateBatch, RowChooser, Shape, duplicate_batches
 from dupe_audit.seeding.facts import Filled
 from dupe_audit.seeding.plan import Plan, insert_sql, row_numbers
-from dupe_audit.seeding.satisfy import CannotFill, try_query
+from dupe_audit.seeding.satisfy import CannotFill, savepoint, try_query
 from dupe_audit.seeding.spec import ForeignKeySpec, KeySpec, TableSpec, conjuncts, foreign_keys, read
+from dupe_audit.seeding.stricter import add_extras
 from dupe_audit.seeding.values import Types
 from dupe_audit.statements import ident
 
@@ -105,9 +105,10 @@ class _Filler:
         total = rows if capacity is None else min(rows, max(capacity, ENOUGH))
         chooser = RowChooser(self._seed, spec.name, first, total)
         kinds = 3 * len(uniques)
-        batches = []
+        batches, plans = [], []
         for index in uniques:
             seen_plan, keys = self._plan_seen_by(index, builder, plan, first, rows)
+            plans.append((index, seen_plan, keys))
             different = [other for other in uniques if other is not index and not _is_within(other, index)]
             other_keys = [*keys, *(KeySpec(columns=spec.inputs(other.uses)) for other in different)]
             batches += [
@@ -120,6 +121,8 @@ class _Filler:
             self._insert_unseen_by(partial, builder, first + total, missing)
         for seen_plan, batch in batches:
             self._insert_batch(seen_plan, batch)
+        for place, (index, seen_plan, keys) in enumerate(plans if rows >= ENOUGH else (), 3):
+            add_extras(self._connection, seen_plan, index, keys, shapes, first + place * max(total, 1000))
 
     def _builder(
         self,
@@ -156,7 +159,7 @@ class _Filler:
         if (existing := self._count(spec)) >= wanted:
             return "filled"
         try:
-            with self._savepoint():
+            with savepoint(self._connection):
                 self._fill_rows(spec, wanted - existing, (), frozenset())
         except CannotFill:
             if not optional and not existing:
@@ -201,7 +204,7 @@ class _Filler:
         size = execute(self._connection, f"SELECT pg_catalog.count(*) FROM ({relation}) AS c").scalar_one()
         child = read(self._connection, self._types, fk.child)
         try:
-            with self._savepoint():
+            with savepoint(self._connection):
                 child_uniques = uniques if fk.child == spec.oid else ()
                 builder, first = self._builder(child, size, child_uniques, [(fk, relation, size)])
                 plan, _ = builder.plan(first, size)
@@ -221,22 +224,11 @@ class _Filler:
     def _insert_batch(self, plan: Plan, batch: DuplicateBatch) -> None:
         for variation in batch.variations if batch.rows else ():
             try:
-                with self._savepoint():
+                with savepoint(self._connection):
                     execute(self._connection, insert_sql(plan, batch.rows, variation))
             except (DBAPIError, CannotFill):
                 continue
             return
-
-    @contextmanager
-    def _savepoint(self) -> Iterator[None]:
-        execute(self._connection, "SAVEPOINT dupe_audit_seed")
-        try:
-            yield
-        except BaseException:
-            tidy(self._connection, "ROLLBACK TO SAVEPOINT dupe_audit_seed")
-            raise
-        finally:
-            tidy(self._connection, "RELEASE SAVEPOINT dupe_audit_seed")
 
     def _count(self, spec: TableSpec) -> int:
         return int(execute(self._connection, f"SELECT pg_catalog.count(*) FROM {spec.name}").scalar_one())

@@ -6,7 +6,7 @@ copies, which is ``n`` itself unless the row is an extra; and ``d``, 1 if it car
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -58,6 +58,8 @@ class Variation:
     fresh: frozenset[str] = frozenset()  #: each row has its own value
     divergent: frozenset[str] = frozenset()  #: an extra has another value than its survivor
     null: str | None = None  #: every row has NULL in this column
+    #: by column: the values of a survivor and of its extra, as SQL; a key may not tell them apart
+    pairs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def allocate(plan: Plan, keys: Sequence[KeySpec]) -> int | None:
@@ -100,6 +102,9 @@ def select_sql(plan: Plan, rows: str, variation: Variation | None = None) -> str
                 value = f"CASE WHEN ({choice}) % 11 = 10 THEN NULL ELSE {value} END"
             if name == variation.null:
                 value = "NULL"
+            if name in variation.pairs:
+                survivor, extra = variation.pairs[name]
+                value = survivor if survivor == extra else f"CASE WHEN r.n = r.k THEN {survivor} ELSE {extra} END"
             outputs[name] = value
     columns = [column for column in plan.spec.columns if column.name in outputs]
     values = [f", ({outputs[column.name]})::{column.type.formatted} AS {ident(column.name)}" for column in columns]
@@ -118,10 +123,14 @@ def _choice(source: ColumnSource, variation: Variation) -> str:
 
 def with_generated(plan: Plan, rows: str) -> str:
     """Return the rows with their generated columns, as an item of FROM on which conditions can be evaluated."""
-    generated = [c for c in plan.spec.columns if c.generated and all(plan.writes(name) for name in c.generated_from)]
-    more = "".join(f", ({column.generated}) AS {ident(column.name)}" for column in generated)
     alias = plan.spec.alias
-    return f"(SELECT {alias}.*{more} FROM ({select_sql(plan, rows)}) AS {alias}) AS {alias}"
+    return f"(SELECT {alias}.*{generated_sql(plan)} FROM ({select_sql(plan, rows)}) AS {alias}) AS {alias}"
+
+
+def generated_sql(plan: Plan) -> str:
+    """Return the generated columns that can be computed from those that the plan writes, to follow other outputs."""
+    generated = [c for c in plan.spec.columns if c.generated and all(plan.writes(name) for name in c.generated_from)]
+    return "".join(f", ({column.generated}) AS {ident(column.name)}" for column in generated)
 
 
 def insert_sql(plan: Plan, rows: str, variation: Variation | None = None) -> str:

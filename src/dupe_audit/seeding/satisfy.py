@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice, product
 
 from sqlalchemy import Connection
@@ -11,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.seeding.candidates import Literals, formulas, single_values
-from dupe_audit.seeding.plan import NULL, ColumnSource, Plan, row_numbers, with_generated
+from dupe_audit.seeding.plan import NULL, ColumnSource, Plan, generated_sql, row_numbers, with_generated
 from dupe_audit.seeding.spec import CheckSpec
 from dupe_audit.seeding.values import Formula, N
 from dupe_audit.statements import ident, literal, statement
@@ -35,6 +36,19 @@ def try_query(connection: Connection, query: str) -> list[tuple[object, ...]] | 
         rows = None
     execute(connection, "RELEASE SAVEPOINT dupe_audit_try")
     return rows
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """Undo what was executed inside if it raises."""
+    execute(connection, "SAVEPOINT dupe_audit_seed")
+    try:
+        yield
+    except BaseException:
+        tidy(connection, "ROLLBACK TO SAVEPOINT dupe_audit_seed")
+        raise
+    finally:
+        tidy(connection, "RELEASE SAVEPOINT dupe_audit_seed")
 
 
 def satisfy(connection: Connection, plan: Plan, checks: Sequence[CheckSpec], first: int, count: int) -> None:
@@ -80,7 +94,8 @@ def _groups(plan: Plan, checks: Sequence[CheckSpec]) -> Iterator[tuple[list[Colu
     yield from groups
 
 
-def _condition(checks: Sequence[CheckSpec]) -> str:
+def condition(checks: Sequence[CheckSpec]) -> str:
+    """Return the condition that a row satisfies all of the checks."""
     return " AND ".join(f"(({check.expression}) IS {'TRUE' if check.strict else 'NOT FALSE'})" for check in checks)
 
 
@@ -100,7 +115,7 @@ def _holds(
     few = f"SELECT * FROM ({every}) AS s WHERE n - {first} IN (0, 1, 2, 10, {count // 2}, {count - 1})"
     endless = [ident(name) for source in sources if source.size is None for name in source.formulas]
     distinct = [f"pg_catalog.count(DISTINCT {name}::pg_catalog.text) = pg_catalog.count({name})" for name in endless]
-    verdict = " AND ".join([f"pg_catalog.bool_and({_condition(checks)})", *distinct])
+    verdict = " AND ".join([f"pg_catalog.bool_and({condition(checks)})", *distinct])
     for rows in (few, every):  # a few rows are cheap, and most tries fail on them
         answer = try_query(connection, f"SELECT {verdict} FROM {with_generated(trial, rows)}")
         if not answer or answer[0][0] is not True:
@@ -154,14 +169,13 @@ def _by_pool(
         tables.append(f"({query}) AS t{number}")
     alias = plan.spec.alias
     trial = Plan(spec=plan.spec, sources=sources)
-    generated = [c for c in plan.spec.columns if c.generated and all(trial.writes(name) for name in c.generated_from)]
     query = statement(
         "scratch/seed_pool",
         cells=", ".join(f"{alias}.{ident(name)}::pg_catalog.text" for name in names),
-        more_columns="".join(f", ({c.generated}) AS {ident(c.name)}" for c in generated),
+        more_columns=generated_sql(trial),
         tables=" CROSS JOIN ".join(tables),
         alias=alias,
-        condition=_condition(checks),
+        condition=condition(checks),
         limit=str(POOL),
     )
     rows = try_query(connection, query)

@@ -22,19 +22,22 @@ class Statements:
     insert_alone: str  #: one row, without a conflict clause: a conflict is an error that names its index
     create_stage: str
     copy_stage: str
-    insert_staged: str  #: empty if keys cannot be looked up
+    insert_staged: str  #: empty if keys cannot be looked up, or are unique in a part of the table only
+    looks_up: bool  #: the insert looks the key up
 
 
 def compose(target: Target) -> Statements:
     """Return the statements for *target*."""
     parts = _Parts(target)
-    can_look_up = bool(target.operators)
+    can_look_up = bool(target.operators) and (target.where is None or target.arbiter.enforced)
+    insert = parts.insert() if target.where is None else parts.insert_in_part(target.where)
     return Statements(
-        insert=parts.insert() if can_look_up else parts.insert_unguarded(parts.conflict),
+        insert=insert if can_look_up else parts.insert_unguarded(parts.conflict),
         insert_alone=parts.insert_unguarded(conflict=""),
         create_stage=statement("create_write_stage", stage=parts.stage, stage_columns=parts.stage_columns),
         copy_stage=f"COPY {parts.stage} FROM STDIN",
-        insert_staged=parts.insert_staged() if can_look_up else "",
+        insert_staged=parts.insert_staged() if can_look_up and target.where is None else "",
+        looks_up=can_look_up,
     )
 
 
@@ -74,18 +77,29 @@ class _Parts:
 
     def insert(self) -> str:
         """Return the statement for one row that looks its key up first."""
-        return statement(
-            "write_row",
+        return statement("write_row", **self.one_row())
+
+    def insert_in_part(self, where: str) -> str:
+        """Return the statement for one row of a key that is unique in a part of the table.
+
+        It looks the key up after the INSERT: the server alone knows whether the row will be in that part, after
+        defaults and triggers.
+        """
+        return statement("write_part_row", **self.one_row(), where=where)
+
+    def one_row(self) -> dict[str, str]:
+        """Return the values of the holes that the statements for one row share."""
+        key = self.target.key
+        return {
             **self.into,
-            values=self.values,
-            same=self.same(self.sent),
-            match=self.match(
-                lambda n: f"t.{ident(self.target.key[n])}",
-                lambda n: _cast(self.sent(self.target.key[n]), self.columns[self.target.key[n]].compared_as),
+            "values": self.values,
+            "same": self.same(self.sent),
+            "match": self.match(
+                lambda n: f"t.{ident(key[n])}", lambda n: _cast(self.sent(key[n]), self.columns[key[n]].compared_as)
             ),
-            conflict=self.conflict,
-            old_identity=self.identity_of("old"),
-        )
+            "conflict": self.conflict,
+            "old_identity": self.identity_of("old"),
+        }
 
     def insert_unguarded(self, conflict: str) -> str:
         """Return the statement for one row that does not look its key up first."""
@@ -120,9 +134,10 @@ class _Parts:
         """
         if not self.target.arbiter.enforced:
             return "" if self.target.deferrable else "ON CONFLICT DO NOTHING"
-        if self.target.constraint:
+        if self.target.constraint and self.target.where is None:
             return f"ON CONFLICT ON CONSTRAINT {ident(self.target.constraint)} DO NOTHING"
-        return f"ON CONFLICT ({', '.join(ident(name) for name in self.target.key)}) DO NOTHING"
+        part = f" WHERE ({self.target.where})" if self.target.where is not None else ""
+        return f"ON CONFLICT ({', '.join(ident(name) for name in self.target.key)}){part} DO NOTHING"
 
     def identity_of(self, alias: str) -> str:
         """Return the columns of a subquery that hold the identity."""

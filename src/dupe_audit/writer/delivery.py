@@ -51,11 +51,16 @@ class Delivery:
     """
 
     def __init__(
-        self, connection: send.Connection, key: UniqueKey, columns: Sequence[str], ignore: Sequence[str]
+        self,
+        connection: send.Connection,
+        key: UniqueKey,
+        columns: Sequence[str],
+        ignore: Sequence[str],
+        where: str | None,
     ) -> None:
         self.connection = connection
         self.retries: Counter[str] = Counter()
-        self._key, self._columns, self._ignore = key, columns, ignore
+        self._key, self._columns, self._ignore, self._where = key, columns, ignore, where
         self._target: Target | None = None
         self._probed = 0.0
         self._stages: set[str] = set()
@@ -77,7 +82,18 @@ class Delivery:
     def probe(self) -> Target:
         """Read the table from the catalog now."""
         try:
-            target = self._with_retries(partial(probe, self.connection, self._key, self._columns, self._ignore))
+            target = self._with_retries(
+                partial(
+                    probe,
+                    self.connection,
+                    self._key,
+                    self._columns,
+                    self._ignore,
+                    where=self._where,
+                    # An index that appears later stops nobody: what violates it counts as a duplicate.
+                    starting=self._target is None,
+                )
+            )
         except RowFault as fault:  # not a row's: none was sent
             raise DupeAuditError(f"The catalog cannot be read for {self._key}: {fault.outcome.reason}.") from fault
         self._probed = time.monotonic()
@@ -103,7 +119,7 @@ class Delivery:
         Not if it cannot be created or relied on, or if the rows cannot be identified by their keys afterwards.
         """
         target, create = self.target, self._statements.create_stage
-        if not target.operators or not self._may_stage or target.pooled or target.has_row_trigger:
+        if not self._statements.insert_staged or not self._may_stage or target.pooled or target.has_row_trigger:
             return False
         positions = [self._columns.index(column) for column in target.key]
         if not target.nulls_not_distinct and any(row[position] is None for row in rows for position in positions):

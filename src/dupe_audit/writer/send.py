@@ -73,7 +73,7 @@ def by_row(connection: Connection, statements: Statements, rows: Sequence[Row]) 
     cursors: list[RawCursor[Any]] = [RawCursor(connection, row_factory=tuple_row) for _ in rows]
     with _without_abort_warnings(), _transaction(connection), connection.pipeline():
         connection.execute(BEGIN, prepare=False)
-        if statements.insert_staged:
+        if statements.looks_up:
             connection.execute(NO_SCAN, prepare=False)
         for cursor, row in zip(cursors, rows, strict=True):
             cursor.execute(statements.insert, row, prepare=True)

@@ -25,7 +25,7 @@ class Writer:
 
     ``write`` takes a batch and returns when it is committed. The rows of a batch are sorted by key, so that two
     writers do not deadlock. A row that cannot be stored does not affect the others. An existing row is never
-    overwritten, and a duplicate uses no value of a sequence.
+    overwritten, and a duplicate uses no value of a sequence, except of a key in a part of the table.
 
     Rows are also written while the key has no valid constraint: before a migration, during it, and after its
     downgrade. If an index leads to the rows of a key, the writer looks the key up first, so that a duplicate only
@@ -41,6 +41,7 @@ class Writer:
         columns: Sequence[str],
         *,
         ignore: Sequence[str] = (),
+        where: str | None = None,
     ) -> None:
         """Create a writer; the catalog is not read yet.
 
@@ -51,6 +52,8 @@ class Writer:
             columns: the columns of a row, including the key's, in the order of its values.
             ignore: columns in which a duplicate may differ from the existing row, such as those filled in later;
                 it may always differ in the columns of the primary key.
+            where: the part of the table in which the key is unique, such as ``deleted_at IS NULL``, if the arbiter is
+                a partial unique index; its columns are named without the table.
 
         Raises:
             WrongUsage: the connection is not in autocommit or is inside a transaction, a column of the key or of
@@ -64,7 +67,7 @@ class Writer:
             raise WrongUsage(f"A column is named twice: {', '.join(columns)}.")
         self._columns = tuple(columns)
         self._key_positions = tuple(self._columns.index(column) for column in key.columns)
-        self._delivery = Delivery(connection, key, self._columns, tuple(ignore))
+        self._delivery = Delivery(connection, key, self._columns, tuple(ignore), where)
         self._require_idle()
 
     @property
@@ -87,7 +90,8 @@ class Writer:
         Raises:
             Unavailable: the server cannot be reached now.
             DupeAuditError: the table does not exist.
-            WrongUsage: a column is missing or GENERATED ALWAYS, or the constraint is on other columns.
+            WrongUsage: a column is missing or GENERATED ALWAYS, the constraint is on other columns, *where* is not a
+                valid condition, or an index over the key rejects duplicates and cannot be the arbiter.
         """
         return self._delivery.probe().arbiter
 

@@ -69,3 +69,35 @@ def test_the_advice_is_as_deferrable_as_the_constraint(orders, failing, clause, 
     orders.add("b2", up.replace("; ", "\n"), down.replace("; ", "\n"), after="a1")
     report = orders.check()
     assert [] == failing(report), report
+
+
+@pytest.mark.parametrize("clause", ["", " INCLUDE (note)"])
+def test_the_advice_for_an_index_is_an_index(orders, failing, clause):
+    """What the models declare as an index stays one, so that alembic check finds no difference after the advice."""
+    columns = "" if not clause else ', postgresql_include=["note"]'
+    orders.env(
+        models=f"""
+import sqlalchemy as sa
+metadata = sa.MetaData()
+sa.Table("orders", metadata, sa.Column("id", sa.BigInteger, primary_key=True),
+         sa.Column("customer", sa.Integer, nullable=False), sa.Column("no", sa.Integer, nullable=False),
+         sa.Column("note", sa.Text), sa.Index("once", "customer", "no", unique=True{columns}))
+"""
+    )
+    orders.add(
+        "b2",
+        f'op.create_index("once", "orders", ["customer", "no"], unique=True{columns})',
+        'op.drop_index("once")',
+        extra=LOCKS,
+    )
+    [(_message, help_)] = stopped(orders.check())
+    up, down = re.fullmatch(r".* Write: (.*); in downgrade\(\): (.*)", help_).groups()
+    assert (
+        "with op.get_context().autocommit_block(): "
+        f'op.create_index("once", "orders", ["customer", "no"], unique=True, postgresql_concurrently=True{columns})'
+    ) in up
+    up = up.replace('"no"]);', '"no"], divergent="archive");', 1)
+    orders.add("b2", up.replace("; ", "\n"), down.replace("; ", "\n"), after="a1")
+    report = orders.check()
+    assert [] == failing(report), report
+    assert [1] == [rule.looked_at for rule in report.rules if rule.rule == "models"]

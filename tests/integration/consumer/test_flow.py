@@ -55,6 +55,23 @@ def test_each_event_once(broker, topic, table, consumer_file, inside, sql):
     assert b"x" == letters[b"not_json"].value()
 
 
+def test_key_in_a_part_of_the_table(mock, consumer_file, inside, sql):
+    """With the condition of a partial index, redeliveries are duplicates; without it, the consumer does not start."""
+    sql(f"{EVENTS}; CREATE UNIQUE INDEX once ON events (trace, name, at) WHERE amount IS NULL")
+    topic = mock.topic()
+    mock.topic(1, f"{topic}-dlq")
+    mock.produce(topic, [event(n % 5, amount=None) for n in range(20)])
+    error = inside(consumer_file(mock, topic)).ended(2)
+    assert "public.events has no arbiter for the key (trace, name, at)" in error
+    assert "WHERE (amount IS NULL)" in error
+
+    member = inside(consumer_file(mock, topic, table='where = "amount IS NULL"'))
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 20)
+    assert [(5, 5)] == sql(COUNT)
+    member.wait(lambda: member.metric("batch_events_sum") == 20)
+    assert 0 == member.metric("rejected_total", reason="database")
+
+
 def test_no_value_of_an_event_is_logged(mock, table, consumer_file, consume):
     """No log line and no metric contains a value of an event; prevented duplicates are logged with their number."""
     secret = event(1, name="SECRET", details={"SECRET": 1})

@@ -44,7 +44,7 @@ def commit_first() -> None:
 
     def hasty(self: Loop, messages: list[Any]) -> None:
         offsets = EventBatch(messages, self._decode, self._config.events).offsets()
-        self._pending += self._source.commit(offsets, self._heartbeat)
+        self._source.commit(offsets, self._heartbeat)
         process(self, messages)
 
     Loop._process = hasty  # type: ignore[method-assign]

@@ -53,6 +53,9 @@ def _upgraded(trip: SeededTrip) -> Iterator[Found]:
     if failure is None:
         if trip.unproven:
             yield _found("uniqueness-not-proven", trip, trip.unproven)
+        # A directive that refused extras has met some.
+        for key in () if trip.refusals else trip.untried:
+            yield _found("uniqueness-not-tried", trip, key)
     elif failure.sqlstate == UNIQUE_VIOLATION:
         yield _stopped_by_duplicates(trip, failure)
     else:

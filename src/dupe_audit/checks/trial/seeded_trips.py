@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.checks.evidence import EmptyTrip, Failure, SeededTrip
 from dupe_audit.checks.tracing.trace import tracing
 from dupe_audit.checks.trial.empty_trips import apply_unchecked
+from dupe_audit.checks.trial.implied import implies
 from dupe_audit.checks.trial.migrate import EnvOptions, Runner
 from dupe_audit.checks.trial.project import Project
 from dupe_audit.checks.trial.scratch import Scratch
@@ -23,7 +24,14 @@ from dupe_audit.findings import FindingId, quantity
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import FAILED_TRANSACTION, reason, sqlstate
 from dupe_audit.schema.facts import Catalog, Index, Table
-from dupe_audit.schema.rowsets import count_extras, describe_key, digest_rows, extras_before, lost_and_gained
+from dupe_audit.schema.rowsets import (
+    count_extras,
+    describe_key,
+    digest_rows,
+    extras_before,
+    has_columns,
+    lost_and_gained,
+)
 from dupe_audit.schema.snapshot import snapshot
 from dupe_audit.seeding import ALL, CannotFill, Shape, fill
 from dupe_audit.seeding.facts import Filled
@@ -153,8 +161,21 @@ class _Trial:
         except CannotFill as error:
             trip = replace(trip, not_filled=str(error).removeprefix(f"{self.table}: ").rstrip("."))
         name = ident(self.table.schema, self.table.name)
-        trip = replace(trip, extras=sum(extras_before(connection, name, index) for index in self.uniques))
-        return self._up_down_up(trip, runner, connection)
+        extras = [extras_before(connection, name, index) for index in self.uniques]
+        if trip.filled and not trip.filled.own:  # whoever provides rows decides which duplicates are among them
+            trip = replace(trip, untried=self._untried(connection, extras))
+        return self._up_down_up(replace(trip, extras=sum(extras)), runner, connection)
+
+    def _untried(self, connection: Connection, extras: Sequence[int]) -> tuple[str, ...]:
+        """Return the new keys without extras, except where existing keys rule extras out or a column is new."""
+        before, after = self.empty_trip.before, self.empty_trip.after
+        existing = [index for index in before.indexes if index.table == str(self.table)]
+        added = {index.oid: index for index in after.indexes} if after else {}
+        return tuple(
+            describe_key(added.get(index.oid, index))  # with the names that the revision gives to columns
+            for index, count in zip(self.uniques, extras, strict=True)
+            if not count and has_columns(connection, index) and not any(implies(old, index) for old in existing)
+        )
 
     def _up_down_up(self, trip: SeededTrip, runner: Runner, connection: Connection) -> SeededTrip:
         revision = self.empty_trip.revision

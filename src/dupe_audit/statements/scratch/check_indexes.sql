@@ -4,8 +4,19 @@
 SELECT i.indexrelid AS oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS name,
        i.indrelid AS relid, tn.nspname::pg_catalog.text || '.' || t.relname::pg_catalog.text AS "table",
        i.indisunique AS "unique", i.indisprimary AS "primary", i.indisvalid AS valid, am.amname::pg_catalog.text AS method,
-       ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, k.ord::pg_catalog.int4, true)
-             FROM pg_catalog.generate_series(1, i.indnkeyatts::pg_catalog.int4) AS k(ord)) AS keys,
+       ARRAY(SELECT part.definition || CASE
+                        -- A nondeterministic collation makes different texts equal; the definition of a part lacks it.
+                        WHEN collation_.oid IS NULL OR collation_.oid = a.attcollation OR part.definition LIKE '% COLLATE %' THEN ''
+                        WHEN collation_.collisdeterministic AND coalesce(own.collisdeterministic, true) THEN ''
+                        ELSE pg_catalog.format(' COLLATE %I.%I', space.nspname, collation_.collname) END
+             FROM pg_catalog.generate_series(1, i.indnkeyatts::pg_catalog.int4) AS k(ord)
+             CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_indexdef(i.indexrelid, k.ord, true) AS definition) AS part
+             LEFT JOIN pg_catalog.pg_attribute a
+                 ON a.attrelid = i.indrelid AND a.attnum = (i.indkey::pg_catalog.int2[])[k.ord - 1] AND a.attnum <> 0
+             LEFT JOIN pg_catalog.pg_collation collation_ ON collation_.oid = (i.indcollation::pg_catalog.oid[])[k.ord - 1]
+             LEFT JOIN pg_catalog.pg_namespace space ON space.oid = collation_.collnamespace
+             LEFT JOIN pg_catalog.pg_collation own ON own.oid = a.attcollation
+             ORDER BY k.ord) AS keys,
        ARRAY(SELECT a.attname::pg_catalog.text
              FROM unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k(attnum, ord)
              LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum <> 0

@@ -1,0 +1,13 @@
+-- Purpose: insert one row unless its key exists in a part of the table; return what write_row.sql would.
+-- Lock: ROW EXCLUSIVE on the table; waits for a transaction that is inserting the same key.
+-- Again: yes, the key then exists. An existing key uses a value of a sequence: only the INSERT knows whether the row is in the part.
+WITH new AS (
+    INSERT INTO {table} AS t ({columns}) VALUES ({values})
+    {conflict}
+    RETURNING {identity}
+), old AS (
+    SELECT {same} AS same, {identity} FROM {table} AS t WHERE {match} AND ({where}) AND NOT EXISTS (SELECT FROM new) LIMIT 1
+)
+SELECT true AS inserted, true AS same, new.* FROM new
+UNION ALL
+SELECT false, old.same, {old_identity} FROM old
