@@ -93,8 +93,9 @@ class Run:
     """
 
     id: int
-    relid: int  #: oid of the table
-    schema_name: str
+    relid: int  #: oid of the table; of the run's beginning if the table cannot be found
+    relation: str | None  #: the table as it is named now, qualified and quoted; None if it cannot be found
+    schema_name: str  #: of the table when the run was opened or last continued, as its name
     table_name: str
     key_columns: tuple[str, ...]
     nulls_not_distinct: bool
@@ -107,6 +108,7 @@ class Run:
     extras: int  #: archived so far, plus those that the last ranking still found
     archived: int  #: rows
     restored: int  #: rows
+    erased: int  #: archived rows that somebody has deleted from the archive on purpose, and entered here
     children_moved: int  #: rows of other tables that now reference a survivor
     children_returned: int  #: of those, rows that a restore pointed back
     started_at: str
