@@ -34,41 +34,46 @@ WITH me AS (
     SELECT used.name, 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, used.oid
     FROM used WHERE used.relkind = 'i'
 )
-SELECT pg_catalog.format('the schema belongs to role %s', pg_catalog.pg_get_userbyid(ledger.nspowner)) AS problem
+SELECT 1 AS rank, pg_catalog.format('the schema belongs to role %s', pg_catalog.pg_get_userbyid(ledger.nspowner)) AS problem
 FROM ledger WHERE ledger.nspowner NOT IN (SELECT trusted.oid FROM trusted)
 UNION ALL
-SELECT 'every role can create objects in the schema'
+SELECT 2, 'every role can create objects in the schema'
 FROM ledger CROSS JOIN LATERAL pg_catalog.aclexplode(ledger.nspacl) AS g
 WHERE g.grantee = 0::pg_catalog.oid AND g.privilege_type = 'CREATE'
 UNION ALL
-SELECT pg_catalog.format('%s is a %s', used.name, used.kind) FROM used WHERE used.relkind NOT IN ('r', 'i', 'S')
+SELECT 3, pg_catalog.format('%s is a %s', used.name, used.kind) FROM used WHERE used.relkind NOT IN ('r', 'i', 'S')
 UNION ALL
-SELECT pg_catalog.format('%s is a %s', used.name, used.kind)
+SELECT 3, pg_catalog.format('%s is a %s', used.name, used.kind)
 FROM used WHERE used.relname IN ('run', 'batch', 'child') AND used.relkind IN ('i', 'S')
 UNION ALL
-SELECT pg_catalog.format('%s %s belongs to role %s', used.kind, used.name, pg_catalog.pg_get_userbyid(used.relowner))
-FROM used WHERE used.relowner NOT IN (SELECT trusted.oid FROM trusted)
+SELECT 4, pg_catalog.format('%s %s belongs to role %s', used.kind, used.name, pg_catalog.pg_get_userbyid(used.relowner))
+FROM used
+-- An index, and the sequence of a column, have the owner of their table.
+WHERE used.relowner NOT IN (SELECT trusted.oid FROM trusted) AND used.relkind <> 'i'
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AND d.objid = used.oid
+                    AND d.refclassid = d.classid AND d.refobjsubid <> 0 AND d.deptype IN ('a', 'i'))
 UNION ALL
-SELECT DISTINCT pg_catalog.format('every role can write to %s', used.name)
+SELECT DISTINCT 5, pg_catalog.format('every role can write to %s', used.name)
 FROM used CROSS JOIN LATERAL pg_catalog.aclexplode(used.relacl) AS g
 WHERE g.grantee = 0::pg_catalog.oid AND g.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER')
 UNION ALL
-SELECT pg_catalog.format('trigger %I on %s executes a function of role %s', tg.tgname, used.name, pg_catalog.pg_get_userbyid(p.proowner))
+SELECT 6, pg_catalog.format('trigger %I on %s executes a function of role %s', tg.tgname, used.name, pg_catalog.pg_get_userbyid(p.proowner))
 FROM used
 JOIN pg_catalog.pg_trigger tg ON tg.tgrelid = used.oid AND NOT tg.tgisinternal
 JOIN pg_catalog.pg_proc p ON p.oid = tg.tgfoid
 WHERE p.proowner NOT IN (SELECT trusted.oid FROM trusted)
 UNION ALL
-SELECT pg_catalog.format('rule %I on %s', w.rulename, used.name)
+SELECT 7, pg_catalog.format('rule %I on %s', w.rulename, used.name)
 FROM used JOIN pg_catalog.pg_rewrite w ON w.ev_class = used.oid WHERE used.relkind = 'r'
 UNION ALL
-SELECT pg_catalog.format('policy %I on %s', pol.polname, used.name)
+SELECT 8, pg_catalog.format('policy %I on %s', pol.polname, used.name)
 FROM used JOIN pg_catalog.pg_policy pol ON pol.polrelid = used.oid
 UNION ALL
-SELECT pg_catalog.format('%s inherits, or is inherited from', used.name)
+SELECT 9, pg_catalog.format('%s inherits, or is inherited from', used.name)
 FROM used JOIN pg_catalog.pg_inherits h ON used.oid IN (h.inhparent, h.inhrelid)
 UNION ALL
-SELECT DISTINCT pg_catalog.format('a default, constraint or index of %s executes a function of role %s', part.name,
+SELECT DISTINCT 10, pg_catalog.format('a default, constraint or index of %s executes a function of role %s', part.name,
                                   pg_catalog.pg_get_userbyid(p.proowner))
 FROM part
 JOIN pg_catalog.pg_depend dep ON dep.classid = part.classid AND dep.objid = part.objid
@@ -76,14 +81,14 @@ JOIN pg_catalog.pg_depend dep ON dep.classid = part.classid AND dep.objid = part
 JOIN pg_catalog.pg_proc p ON p.oid = dep.refobjid
 WHERE p.proowner NOT IN (SELECT trusted.oid FROM trusted)
 UNION ALL
-SELECT pg_catalog.format('column %I of %s has type %s', a.attname, used.name, pg_catalog.format_type(a.atttypid, a.atttypmod))
+SELECT 11, pg_catalog.format('column %I of %s has type %s', a.attname, used.name, pg_catalog.format_type(a.atttypid, a.atttypmod))
 FROM used
 JOIN pg_catalog.pg_attribute a ON a.attrelid = used.oid AND a.attnum > 0 AND NOT a.attisdropped
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
 WHERE used.relkind = 'r' AND used.run IS NULL
   AND t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace::pg_catalog.oid
 UNION ALL
-SELECT pg_catalog.format('function dupe_audit.%I belongs to role %s', p.proname, pg_catalog.pg_get_userbyid(p.proowner))
+SELECT 12, pg_catalog.format('function dupe_audit.%I belongs to role %s', p.proname, pg_catalog.pg_get_userbyid(p.proowner))
 FROM ledger JOIN pg_catalog.pg_proc p ON p.pronamespace = ledger.oid
 WHERE p.proowner NOT IN (SELECT trusted.oid FROM trusted)
-ORDER BY 1
+ORDER BY rank, problem
