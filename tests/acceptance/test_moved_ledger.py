@@ -8,7 +8,12 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import sql as pgsql
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.pool import NullPool
+
+from dupe_audit.cleanup import cleanup
+from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.restore import restore
 
 NAME = "unique_action_per_correlation_timestamp"
 CONSTRAINTS = "SELECT conrelid::regclass::text FROM pg_constraint WHERE contype = 'u' AND conkey = '{2,5,9}' ORDER BY 1"
@@ -125,6 +130,22 @@ def test_restore_by_script_after_dump_and_restore(moved, alembic, programs, else
 
     assert done.returncode == 0, done.stderr
     assert before == copy(rows_of("agent_actions"))
+
+
+def test_children_are_pointed_back_after_a_dump(sql, conn, dump, load, elsewhere):
+    """Children that followed the survivor are pointed back in a database whose columns have other numbers."""
+    sql(
+        "CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7);"
+        "CREATE TABLE c (gone int, id int PRIMARY KEY, gone_too int, t_id int REFERENCES t);"
+        "ALTER TABLE c DROP COLUMN gone, DROP COLUMN gone_too; INSERT INTO c VALUES (8, 1), (9, 2)"
+    )
+    list(cleanup(conn, UniqueKey(table="t", columns=("k",)), CleanupRule(references="repoint")))
+    assert [(8, 1), (9, 1)] == sql("SELECT * FROM c ORDER BY id")
+    load(dump())
+    engine = create_engine(elsewhere, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        list(restore(connection, 1))
+        assert [(8, 1), (9, 2)] == [tuple(row) for row in connection.exec_driver_sql("SELECT * FROM c ORDER BY id")]
 
 
 def test_table_renamed_and_moved_before_a_dump(moved, dupe_audit):
