@@ -3,6 +3,7 @@
 from dupe_audit.ledger.runs import (
     VERSION,
     RecordedRun,
+    archived_by_others,
     find_by_constraint,
     find_latest,
     find_runs,
@@ -55,6 +56,7 @@ __all__ = [
     "adopt_columns",
     "archive_findings",
     "archive_name",
+    "archived_by_others",
     "create",
     "exists",
     "find_by_constraint",

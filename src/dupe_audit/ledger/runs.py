@@ -201,6 +201,12 @@ def moved_children_sql(run_id: int | str) -> str:
     return statement("moved_children", run=str(run_id))
 
 
+def archived_by_others(connection: Connection, run: Run) -> int:
+    """Return how many rows of its table other runs have archived since a run began, less those they restored."""
+    holes = {"run": str(run.id), "relid": str(run.relid), "run_relation": statement("run_relation")}
+    return int(execute(connection, statement("other_runs", **holes)).scalar_one())
+
+
 def record_moved_children(connection: Connection, run_id: int, number: int, moved: int) -> None:
     """Add the children that a batch has moved to the sum of the foreign key of that number."""
     sql = statement("record_moved_children", run=str(run_id), number=str(number), moved=str(moved))
