@@ -106,7 +106,9 @@ def open_records(
             continue
         names = {"child": foreign_key.child, "constraint_name": foreign_key.constraint_name}
         holes = {**foreign_key.holes, **{hole: literal(name) for hole, name in names.items()}}
-        number = execute(connection, fill_known(template("enter_child"), holes, run=str(run_id))).scalar_one()
+        recorded = ledger.moved_children_sql(run_id)
+        entered = fill_known(template("enter_child"), holes, run=str(run_id), moved_children=recorded)
+        number = execute(connection, entered).scalar_one()
         record = ledger.record_name(run_id, number)
         if not ledger.relation_exists(connection, record):
             for name in ("create_record", "finish_record"):

@@ -144,7 +144,7 @@ def runs(ledger: Sequence[Run], style: str, file: IO[str]) -> None:
     body = [
         (
             str(run.id),
-            f"{run.schema_name}.{run.table_name}",
+            _table(run),
             ", ".join(run.key_columns),
             run.state + (", purged" if run.purged_at else ""),
             f"{run.archived:,}",
@@ -162,6 +162,14 @@ def runs(ledger: Sequence[Run], style: str, file: IO[str]) -> None:
     for row in body:
         table.add_row(*(Text(cell) for cell in row))
     console(file).print(table if body else "The ledger is empty: nothing was ever cleaned in this database.")
+
+
+def _table(run: Run) -> str:
+    """Return the table of a run: its name now, and the one that the ledger has if it is another."""
+    name = f"{run.schema_name}.{run.table_name}"
+    if run.relation is None:
+        return f"{name} (not found)"
+    return name if run.relation.replace('"', "") == name else f"{run.relation} (was {name})"
 
 
 def _section(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,12 +16,11 @@ from dupe_audit.children import ForeignKey
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import finding, quantity
 from dupe_audit.model import Batch, Run
-from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.locking import run_lock
 from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.session import step
-from dupe_audit.postgres.sqlstates import ABOUT_A_ROW, reason, sqlstate
+from dupe_audit.postgres.sqlstates import about_a_row, reason, sqlstate
 from dupe_audit.postgres.work import Work
 from dupe_audit.statements import literal, statement
 
@@ -47,6 +46,7 @@ def restore(
     batch_size: int = 5000,
     lock_timeout: str = "500ms",
     give_up_after: str = "10min",
+    relid: int | None = None,
 ) -> Generator[Batch, None, None]:
     """Restore the archived rows of a run; yield each batch after its commit. Called again, it continues.
 
@@ -58,35 +58,35 @@ def restore(
         batch_size: rows per transaction, at most.
         lock_timeout: how long a statement may wait for a lock, as PostgreSQL writes durations.
         give_up_after: total wait for one lock.
+        relid: the table of the run, if the caller knows it; its owner is trusted with the ledger.
 
     Raises:
         Refused: some rows could not be put back, or some children not be pointed back; the archive and the record of
-            moved children have the reason for each, and all others are back. Or the archive is missing.
+            moved children have the reason for each, and all others are back. Or the archive is missing or not
+            complete, or a role that is not trusted owns a part of the ledger.
         DupeAuditError: the ledger has no such run, its archive was purged, the table was dropped, or a column that
-            was archived no longer exists or has another type.
+            was archived no longer exists, has another type or is another column now.
         Blocked: the table stayed locked, or another session works on it.
         Interrupted: the user stopped the work; committed batches are safe.
     """
     with step(connection):
-        run = ledger.get_run(connection, run_id).run
-        _require_table(connection, run)  # before a wait that would be in vain
-        with run_lock(connection, run.relid, give_up_after=give_up_after):
-            run = ledger.get_run(connection, run_id).run
-            relation = _require_table(connection, run)  # under the lock: it may have been renamed during the wait
+        run = ledger.get_run(connection, run_id, relid=relid).run
+        relation = ledger.require_table(connection, run)  # before a wait that would be in vain
+        with run_lock(connection, relation.relid, give_up_after=give_up_after):
+            run = ledger.get_run(connection, run_id, relid=relid).run
+            relation = ledger.require_table(connection, run)  # under the lock: it may have been renamed
             if run.purged_at is not None:
                 raise DupeAuditError(f"The archive of run {run_id} was purged at {run.purged_at}. Its rows are gone.")
             if run.state == "restored":
                 return
-            if run.archive_bytes is None:
-                if run.archived > run.restored:
-                    raise Refused([finding("archive-missing", run_id)], lead="Nothing was restored.")
-            else:
+            holes = ledger.require_way_back(connection, run, relation, lead="Nothing was restored.")
+            if holes:
                 work = RestoreWork(
                     connection=connection,
                     relation=relation,
                     lock_timeout=lock_timeout,
                     give_up_after=give_up_after,
-                    holes=_holes(connection, relation, run),
+                    holes=holes,
                     run=run,
                     batch_size=batch_size,
                 )
@@ -100,39 +100,12 @@ def restore(
                 if findings:
                     restored = f"{total - refused_rows:,} of {quantity(total, 'archived row')} restored."
                     raise Refused(findings, lead=restored)
+                run = ledger.get_run(connection, run_id, relid=relid).run
+                if findings := ledger.archive_findings(connection, run):
+                    raise Refused(findings, lead=f"{quantity(total, 'row')} restored, but the archive has changed.")
             # A cleanup that was killed left its staged list, which no pass will use any more.
             tidy(connection, statement("drop_stage", stage=ledger.stage_name(run_id)))
             ledger.set_state(connection, run_id, "restored")
-
-
-def _require_table(connection: Connection, run: Run) -> catalog.Relation:
-    """Return the table of a run as it is named now.
-
-    Raises:
-        DupeAuditError: it was dropped.
-    """
-    relation = catalog.find_by_oid(connection, run.relid)
-    if relation is None:
-        raise DupeAuditError(
-            f"The table of run {run.id}, {run.schema_name}.{run.table_name}, was dropped, or dropped and re-created, "
-            f"after the cleanup. Its rows are in {ledger.archive_name(run.id)}: insert them by hand, or drop them with "
-            f"dupe-audit purge {run.id}."
-        )
-    return relation
-
-
-def _holes(connection: Connection, relation: catalog.Relation, run: Run) -> Mapping[str, str]:
-    archive = ledger.archive_name(run.id)
-    sql = statement("restore_fragments", relid=str(run.relid), archive=literal(archive))
-    fragments = execute(connection, sql).mappings().one()
-    for difference, columns in (("no longer has", fragments["gone"]), ("has another type for", fragments["retyped"])):
-        if columns:
-            raise DupeAuditError(
-                f"Table {relation.name} {difference} {columns}, so archived values would be lost. "
-                f"Nothing was restored. Change the table back, or move the rows by hand from {archive}."
-            )
-    filled = {name: str(value) for name, value in fragments.items()}
-    return {**filled, "table": relation.name, "archive": archive}
 
 
 def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:
@@ -209,10 +182,9 @@ def _halving(
     except _RowsDiffer as error:
         problem = str(error)
     except DBAPIError as error:
-        code = sqlstate(error) or ""
-        if not code.startswith(ABOUT_A_ROW):
+        if not about_a_row(error):
             raise
-        problem = f"{code}: {reason(error)}"
+        problem = f"{sqlstate(error)}: {reason(error)}"
     if low < high:
         middle = (low + high) // 2
         # The upper half first, because the last row goes back first.
@@ -228,12 +200,21 @@ def _restore(work: RestoreWork, low: int, high: int) -> int:
     # Constraint triggers fire at COMMIT, still inside this block, so a row that they refuse is noticed too.
     with work.transaction():
         number = ledger.next_batch(connection, run_id)
-        row = work.execute("restore_rows", low=str(low), high=str(high)).mappings().one()
+        # The text of a large row can exceed what a value may hold, so a single row is compared without it.
+        changed = work.sql("restore_changed" if low < high else "restore_changed_row")
+        row = work.execute("restore_rows", low=str(low), high=str(high), changed=changed).mappings().one()
         if not row["chosen"] == row["put"] == row["marked"] or row["changed"]:
-            raise _RowsDiffer("a trigger on the table changed the row or kept it out")
+            raise _RowsDiffer(_difference(work))
         if row["chosen"]:
             ledger.record_batch(connection, run_id, number, restored=row["put"])
     return int(row["put"])
+
+
+def _difference(work: RestoreWork) -> str:
+    trigger = "a trigger on the table changed the row or kept it out"
+    if generated := work.holes.get("generated_since"):
+        return f"the value of column {generated}, which is generated now, differs from the archived one; or {trigger}"
+    return trigger
 
 
 def _return(work: RestoreWork, foreign_key: ForeignKey, low: int, high: int) -> int:

@@ -56,6 +56,7 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
                     extras = int(execute(connection, fill_known(template("count_extras"), holes)).scalar_one())
                     rows = int(execute(connection, statement("count_rows", table=relation.name)).scalar_one())
                 latest = ledger.find_latest(connection, relation.relid, key)  # its sums as of the same moment
+                others = ledger.archived_by_others(connection, latest.run) if latest else 0
         except DBAPIError as error:
             if sqlstate(error) != UNDEFINED_COLUMN:
                 raise
@@ -67,7 +68,12 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
         run = latest.run if latest else None
         if run:
             findings += ledger_findings(connection, run)
-        return VerifyReport(key=key, index=state, extras=extras, run=run, rows=rows, findings=tuple(findings))
+        else:
+            condition = ledger.of_key("coalesce(live.oid, r.relid)", key)
+            findings += ledger.lost(connection, relation, condition)
+        return VerifyReport(
+            key=key, index=state, extras=extras, run=run, rows=rows, archived_by_others=others, findings=tuple(findings)
+        )
 
 
 def verify_named(
@@ -152,24 +158,11 @@ def _amcheck(connection: Connection, state: IndexState) -> list[Finding]:
 
 def ledger_findings(connection: Connection, run: Run) -> list[Finding]:
     """Return what is wrong with the sums of one run: the run, its batches and its archive have to agree."""
-    findings = []
-    if run.state == "cleaning":
-        findings.append(finding("run-unfinished", run.id))
-    if run.purged_at is not None:
-        return findings
-    archive = ledger.archive_name(run.id)
-    if not ledger.relation_exists(connection, archive):
-        if run.archived > run.restored:
-            findings.append(finding("archive-missing", run.id))
-        return findings
-    batches = execute(connection, statement("batch_sums", run=str(run.id))).one()
-    archived_rows = execute(connection, statement("archive_sums", archive=archive)).one()
-    for name in ("archived", "restored"):
-        sums = {"run": getattr(run, name), "batches": getattr(batches, name), "archive": getattr(archived_rows, name)}
-        if len(set(sums.values())) > 1:
-            places = ", ".join(f"{place} {number:,}" for place, number in sums.items())
-            findings.append(finding("ledger-mismatch", f"run {run.id}, {name}: {places}"))
-    return findings + _child_findings(connection, run)
+    findings = [finding("run-unfinished", run.id)] if run.state == "cleaning" else []
+    archive = ledger.archive_findings(connection, run)
+    complete = run.purged_at is None and ledger.relation_exists(connection, ledger.archive_name(run.id))
+    complete = complete and not any(finding.id == "untrusted-ledger" for finding in archive)
+    return findings + archive + (_child_findings(connection, run) if complete else [])
 
 
 def _child_findings(connection: Connection, run: Run) -> list[Finding]:

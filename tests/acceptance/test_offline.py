@@ -245,3 +245,47 @@ def test_name_that_would_end_a_quoted_part_is_refused(alembic, environment, tmp_
     )
     with pytest.raises(CommandError, match="uses as a quote"):
         Operations(context).archive_duplicates("a$clean$; DROP TABLE b", ["k"])
+
+
+@pytest.mark.parametrize("way", ["online", "script"])
+def test_row_that_fits_no_later_index_stays_alone(alembic, psql, sql, agent_actions, way):
+    """One row that is too wide for an index created since stays archived with the reason, and all others go back."""
+    alembic("upgrade", "015")
+    long = "(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 300) AS i)"
+    sql(f"UPDATE dupe_audit.archive_1 SET agent_name = {long} WHERE dupe_audit_id = 7")
+    sql("CREATE INDEX narrow ON agent_actions (agent_name)")
+
+    if way == "online":
+        assert "59 of 60 archived rows restored" in alembic("downgrade", "014", code=255).stderr
+    else:
+        done = psql(alembic("downgrade", "015:014", "--sql").stdout)
+        assert (3, True) == (done.returncode, "rows-not-restored" in done.stderr), done.stderr
+    assert [(1059,)] == sql("SELECT count(*) FROM agent_actions")
+    assert [(7, "54000")] == sql(
+        "SELECT dupe_audit_id, left(dupe_audit_problem, 5) FROM dupe_audit.archive_1 "
+        "WHERE dupe_audit_restored_at IS NULL"
+    )
+    assert [("015",)] == sql("SELECT version_num FROM alembic_version")
+
+
+def test_script_restores_a_row_whose_generated_column_changed(alembic, psql, sql, agent_actions):
+    """The script puts rows back whose generated column has another expression since, and names one that became such."""
+    sql("ALTER TABLE agent_actions ADD COLUMN g int GENERATED ALWAYS AS (1) STORED, ADD COLUMN p int DEFAULT 5")
+    alembic("upgrade", "015")
+    sql("ALTER TABLE agent_actions DROP COLUMN g, ADD COLUMN h int")
+    sql("ALTER TABLE agent_actions ADD COLUMN g int GENERATED ALWAYS AS (2) STORED")
+    down = alembic("downgrade", "015:014", "--sql").stdout
+    sql(
+        "ALTER TABLE agent_actions DROP COLUMN p;"
+        "ALTER TABLE agent_actions ADD COLUMN p int GENERATED ALWAYS AS (6) STORED"
+    )
+    refused = psql(down)
+    assert (3, True) == (refused.returncode, "rows-not-restored" in refused.stderr), refused.stderr
+    assert [(60,)] == sql(
+        "SELECT count(*)::int FROM dupe_audit.archive_1 "
+        "WHERE dupe_audit_problem LIKE '%column p, which is generated now%'"
+    )
+    sql("ALTER TABLE agent_actions ALTER COLUMN p DROP EXPRESSION")
+    done = psql(down)
+    assert 0 == done.returncode, done.stderr
+    assert [(60, 2)] == sql("SELECT count(*), max(g) FROM agent_actions WHERE p = 5 AND g = 2")

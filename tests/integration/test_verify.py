@@ -168,3 +168,18 @@ def test_table_that_needed_no_cleanup(sql, conn):
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 1), (2, 2)")
     enforce(conn, KEY, BuildRule())
     assert [f.id for f in verify(conn, KEY).findings if f.severity == "error"] == []
+
+
+def test_rows_archived_for_another_key_are_no_traffic(sql, conn):
+    """Rows that another key's run has archived since, or restored, are not counted as the application's."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, j int)")
+    sql("INSERT INTO t VALUES (1, 7, 1), (2, 7, 2), (3, 8, 3), (4, 9, 3), (5, 10, 3)")
+    other = UniqueKey(table="t", columns=("j",), name="uq_j")
+    rule = CleanupRule(divergent="archive")
+    list(cleanup(conn, KEY, rule))
+    list(cleanup(conn, other, rule))
+    enforce(conn, KEY, BuildRule())
+    sql("INSERT INTO t VALUES (6, 11, 11)")
+    assert [1, 1] == [verify(conn, key).traffic for key in (KEY, other)]
+    list(restore(conn, 2))
+    assert 1 == verify(conn, KEY).traffic

@@ -69,7 +69,7 @@ def cleanup(
         key, relation = catalog.require(connection, key)
         with run_lock(connection, relation.relid, give_up_after=give_up_after):
             relation = catalog.still_named(connection, relation)
-            ledger.create(connection, relation.owner)
+            ledger.create(connection, relation.owner, relid=relation.relid)
             fragments = catalog.fragments(connection, relation, key, rule)
             foreign_keys = children.foreign_keys(connection, relation.relid)
             run_id, moving = retry_lock(
@@ -117,15 +117,17 @@ def _open_or_resume(
     with transaction(connection, lock_timeout=lock_timeout):
         if latest and latest.run.state != "restored" and latest.run.purged_at is None:
             run_id = latest.run.id
-            ledger.resume(connection, run_id, rule, nulls_not_distinct=key.nulls_not_distinct)
+            ledger.require_continuable(connection, latest.run, relation)
+            ledger.resume(connection, run_id, relation.relid, key, rule)
         else:
             run_id = ledger.open_run(connection, relid=relation.relid, key=key, rule=rule, revision=revision)
+            ledger.require_unused(connection, run_id)
         archive = ledger.archive_name(run_id)
         if not ledger.relation_exists(connection, archive):
             for name in ("create_archive", "finish_archive"):
                 execute(connection, fill_known(template(name), fragments, archive=archive))
             ledger.make_private(connection, archive, relation.owner)
-        ledger.adopt_new_columns(connection, relation.relid, archive)
+        ledger.adopt_columns(connection, run_id, relation.relid)
         moving: tuple[ForeignKey, ...] = ()
         if rule.references == "repoint":
             moving = children.open_records(connection, run_id, foreign_keys, relation.owner)

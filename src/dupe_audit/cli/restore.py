@@ -11,7 +11,10 @@ from dupe_audit.cli.progress import progress
 from dupe_audit.constraint import drop
 from dupe_audit.findings import quantity
 from dupe_audit.model import BuildRule, Run, UniqueKey
+from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.driver import execute
 from dupe_audit.restore import restore
+from dupe_audit.statements import literal, statement, text_array
 
 
 @click.command("restore")
@@ -35,8 +38,11 @@ def restore_command(number: int, batch_size: int, database_url: str | None, conf
     """
     with opened(database_url, config) as (connection, _url, _config):
         run, _rule = ledger.get_run(connection, number)
-        if run.constraint_name and run.state != "restored" and run.purged_at is None:
-            _drop_constraint(connection, run, run.constraint_name)
+        if run.state != "restored" and run.purged_at is None:
+            relation = ledger.require_table(connection, run)
+            ledger.require_way_back(connection, run, relation, lead="Nothing was changed.")
+            if run.constraint_name:
+                _drop_constraint(connection, run, relation, run.constraint_name)
         restored = returned = 0
         with progress("restoring") as display:
             for batch in restore(connection, number, batch_size=batch_size):
@@ -53,7 +59,16 @@ def restore_command(number: int, batch_size: int, database_url: str | None, conf
         )
 
 
-def _drop_constraint(connection: Connection, run: Run, name: str) -> None:
-    key = UniqueKey(table=run.table_name, schema=run.schema_name, columns=run.key_columns, name=name)
-    drop(connection, key, BuildRule())
-    click.echo(f"Constraint {name} was dropped.", err=True)
+def _drop_constraint(connection: Connection, run: Run, relation: Relation, name: str) -> None:
+    """Drop the constraint of a run from the table that the rows go back into, whatever both are named now."""
+    key = text_array(run.key_columns)
+    sql = statement("run_constraint", relid=str(relation.relid), name=literal(name), key=key)
+    names = [str(row.name) for row in execute(connection, sql)]
+    if name not in names and run.state == "enforced" and len(names) == 1:
+        (name,) = names  # it was renamed, perhaps with its table
+    drop(
+        connection,
+        UniqueKey(table=relation.table, schema=relation.schema, columns=run.key_columns, name=name),
+        BuildRule(),
+    )
+    click.echo(f"Constraint {name} of {relation.name} was dropped.", err=True)

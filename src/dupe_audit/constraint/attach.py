@@ -48,7 +48,7 @@ def enforce(
         key, relation = catalog.require(connection, key)
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
             relation = catalog.still_named(connection, relation)
-            ledger.create(connection, relation.owner)
+            ledger.create(connection, relation.owner, relid=relation.relid)
             work = work_on(connection, relation, key, rule, _run_of(connection, relation, key, revision))
             state = settled(work) or Rounds(work, clean_again, clean_held).build()
             if state.constraint is None:

@@ -45,8 +45,9 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
         rule: limits on waits.
 
     Raises:
-        Refused: the name belongs to an index without a constraint or to a constraint of another kind; or the archive
-            of a run is gone, so its rows could not be restored afterwards.
+        Refused: the name belongs to an index without a constraint or to a constraint of another kind; or archived
+            rows could not be restored afterwards: their archive is gone or not complete, or they come from another
+            table of this name.
         Blocked: the lock was not acquired within ``rule.give_up_after``.
         DupeAuditError: other objects depend on the constraint, or the table does not exist.
         Interrupted: the user stopped the work.
@@ -55,9 +56,7 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
         key, relation = catalog.require(connection, key)
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
             relation = catalog.still_named(connection, relation)
-            run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
-            if run and run.archive_bytes is None and run.archived > run.restored and not run.purged_at:
-                raise Refused([finding("archive-missing", run.id)], lead="Nothing was dropped.")
+            run = ledger.run_to_drop(connection, relation, str(key.name))
             work = work_on(connection, relation, key, rule, run.id if run else None)
             if _has_constraint(work, run):
                 _drop_constraint(work, run)

@@ -1,7 +1,7 @@
 """The directives as reviewable SQL for ``alembic upgrade --sql``: execute it with ``psql -v ON_ERROR_STOP=1``.
 
-All but ``restore_duplicates`` contain a guard inside the transaction that stamps the version: if the guard fails, the
-version is not stamped, even if psql continues after errors.
+Each contains a guard inside the transaction that stamps the version: if the guard fails, the version is not stamped,
+even if psql continues after errors.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 from alembic.operations import Operations
 
+from dupe_audit import ledger
 from dupe_audit.directives.script import CLEAN, Script, check_names, one_line, quoted, table_sql
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
@@ -34,11 +35,13 @@ def archive_duplicates(
     with script.outside_transaction():
         script.line(f"-- dupe-audit: archive the duplicates of {subject}")
         script.open_run(key, rule, BuildRule(), revision)
-        script.cleanup_procedure(BuildRule(), accept)
+        script.cleanup_procedure(key, BuildRule(), accept)
         script.write(CLEAN)
         script.reset()
-    is_clean = statement("offline_is_clean", relid=catalog.relid_sql(key), key=text_array(key.columns))
-    script.guard(f"({is_clean})", f"the duplicates of {subject} are not archived; the version was not stamped")
+    relid = catalog.relid_sql(key)
+    holes = {"relid": relid, "run_relation": statement("run_relation"), "of_key": ledger.of_key(relid, key)}
+    problem = f"the duplicates of {subject} are not archived; the version was not stamped"
+    script.guard(f"({statement('offline_is_clean', **holes)})", problem, relid)
 
 
 def create_unique_constraint(
@@ -58,9 +61,10 @@ def create_unique_constraint(
     with script.outside_transaction():
         script.line(f"-- dupe-audit: enforce {one_line(key)} as {one_line(name)}, online")
         script.open_run(key, None, rule, revision)
-        script.cleanup_procedure(rule, accept)
+        script.cleanup_procedure(key, rule, accept)
         index_state = statement("index_state", relid=f"({relid})", **catalog.index_state_holes(key))
-        script.write(statement("offline_state", relid=relid, name=literal(name), index_state=index_state))
+        holes = {"relid": relid, "run_relation": statement("run_relation"), "index_state": index_state}
+        script.write(statement("offline_state", name=literal(name), **holes))
         for attempt in range(1, rule.build_attempts + 1):
             _build(script, key, rule, attempt)
         _drop_leftover(script, key)
@@ -77,6 +81,7 @@ def create_unique_constraint(
             "offline_guard",
             name=literal(name),
             relid=relid,
+            run_relation=statement("run_relation"),
             fragments=statement("fragments", relid=f"({relid})", **catalog.rule_fragment_holes(key, CleanupRule())),
             sequential=text_array(switched_off(SEQUENTIAL)),
             t_count_extras=quoted("count_extras"),
@@ -110,8 +115,11 @@ def _drop_leftover(script: Script, key: UniqueKey) -> None:
     script.line("\\endif")
 
 
-def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule) -> None:
-    """Write the script that drops the constraint.
+def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule, *, required: bool) -> None:
+    """Write the script that drops the constraint, if the rows of its run can come back.
+
+    Args:
+        required: whether the ledger must have a run of the constraint.
 
     Raises:
         CommandError: a name cannot be written into the script.
@@ -122,16 +130,24 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
     is_dropped = f"NOT {_constraint_exists(key)}"
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop {name}")
-        script.write(statement("offline_droppable", relid=relid, name=literal(key.name), warn="true"))
-        script.retried(drop, is_dropped, relid, rule)
+        script.trust_function()
+        droppable = {"relid": relid, "run_relation": statement("run_relation"), "name": literal(key.name)}
+        script.write(statement("offline_droppable", **droppable, warn="true"))
+        script.undo_function(relid, f"r.constraint_name = {literal(key.name)}", required=required)
+        # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
+        script.retried(f"PERFORM * FROM pg_temp.dupe_audit_undo(); {drop}", is_dropped, relid, rule)
     # Again, for a psql that continues after errors.
-    script.write(statement("offline_droppable", relid=relid, name=literal(key.name), warn="false"))
-    script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped")
-    script.write(statement("offline_dropped", relid=relid, name=literal(key.name)))
+    script.write(statement("offline_droppable", **droppable, warn="false"))
+    script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped", relid)
+    dropped = {"relid": relid, "run_relation": statement("run_relation"), "name": literal(key.name)}
+    script.write(statement("offline_dropped", **dropped))
 
 
-def restore_duplicates(operations: Operations, key: UniqueKey) -> None:
+def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool) -> None:
     """Write the script that puts the archived rows back.
+
+    Args:
+        required: whether the ledger must have a run of the key.
 
     Raises:
         CommandError: a name cannot be written into the script.
@@ -141,22 +157,25 @@ def restore_duplicates(operations: Operations, key: UniqueKey) -> None:
     with script.outside_transaction():
         script.line(f"-- dupe-audit: restore the rows of {one_line(key)}")
         script.settings()
-        script.fill_function()
+        relid = catalog.relid_sql(key)
+        script.undo_function(relid, ledger.of_key("v_relid", key), required=required)
         script.write(
             statement(
                 "offline_restore",
-                relid=catalog.relid_sql(key),
-                key=text_array(key.columns),
                 batch_size="5000",
-                t_restore_fragments=quoted("restore_fragments"),
+                moved_children=ledger.moved_children_sql("v_run.id"),
+                t_restore_changed=quoted("restore_changed"),
+                t_restore_changed_row=quoted("restore_changed_row"),
                 t_restore_rows=quoted("restore_rows"),
-                references=statement("references", relid="v_run.relid"),
+                references=statement("references", relid=f"({relid})"),
                 t_return_children=quoted("return_children"),
                 t_record_batch=quoted("record_batch"),
             )
         )
         script.write("CALL pg_temp.dupe_audit_restore()")
         script.reset()
+    problem = f"the rows of {one_line(key)} are not restored; the version was not stamped"
+    script.guard("(SELECT u.v_holes IS NULL FROM pg_temp.dupe_audit_undo() AS u)", problem, relid)
 
 
 def _constraint_exists(key: UniqueKey) -> str:

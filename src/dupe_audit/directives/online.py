@@ -42,6 +42,9 @@ log = logging.getLogger("alembic.dupe_audit")
 NOT_ABOUT_THE_BUILD = {"invalid-index", "live-build", "wrong-definition", "delete-trigger", "rewrite-rule"}
 
 
+_NO_RUN = "the upgrade of this revision opens one, also for a table without duplicates"
+
+
 @Operations.implementation_for(ArchiveDuplicatesOp)
 def archive_duplicates(operations: Operations, operation: ArchiveDuplicatesOp) -> None:
     """Archive the extras, after checking everything else that could make the change fail."""
@@ -84,10 +87,12 @@ def drop_unique_constraint_online(operations: Operations, operation: DropUniqueC
     """Drop the constraint with a short lock timeout."""
     options, key = Overrides.of(operations), operation.key
     if operations.migration_context.as_sql:
-        offline.drop_unique_constraint(operations, key, operation.rule)
+        required = "run-missing" not in options.accept and _downgrade_restores()
+        offline.drop_unique_constraint(operations, key, operation.rule, required=required)
         return
     with autocommit(operations, "drop_unique_constraint_online") as connection:
         _refuse_pooler(connection, f"constraint {key.name} on {key.table}", options)
+        _refuse_without_run(connection, key, options)
         drop(connection, key, operation.rule)
         log.info("constraint %s on %s was dropped", key.name, key.table)
 
@@ -98,12 +103,16 @@ def restore_duplicates(operations: Operations, operation: RestoreDuplicatesOp) -
     options, key = Overrides.of(operations), operation.key
     rule = options.cleanup_rule(operation.rule)
     if operations.migration_context.as_sql:
-        offline.restore_duplicates(operations, key)
+        required = "run-missing" not in options.accept and _downgrade_restores()
+        offline.restore_duplicates(operations, key, required=required)
         return
     with autocommit(operations, "restore_duplicates") as connection:
         _refuse_pooler(connection, key, options)
-        latest = _latest_run(connection, key)
-        if latest is None:
+        match = find(connection, key)
+        latest = ledger.run_to_restore(connection, match[1], key) if match else None
+        if match is None or latest is None:
+            if "run-missing" not in options.accept and _downgrade_restores():
+                raise Refused([finding("run-missing", _NO_RUN)], lead=_refusal(key))
             log.info("%s: the ledger has no run of this key, so there is nothing to restore", key)
             return
         run = latest.run
@@ -111,8 +120,18 @@ def restore_duplicates(operations: Operations, operation: RestoreDuplicatesOp) -
             lost = quantity(run.archived - run.restored, "row")
             log.warning("%s: run %d was purged at %s: %s cannot be restored", key, run.id, run.purged_at, lost)
             return
-        restored, children = _logged(restore(connection, run.id, batch_size=rule.batch_size), "restored")
+        batches = restore(connection, run.id, batch_size=rule.batch_size, relid=match[1].relid)
+        restored, children = _logged(batches, "restored")
         log.info("%s: %s restored%s", key, quantity(restored, "row"), _children(children, "pointed back"))
+
+
+def _refuse_without_run(connection: Connection, key: UniqueKey, options: Overrides) -> None:
+    """Refuse to drop a constraint before a restore that would find nothing to restore."""
+    match = find(connection, key)
+    if match is None or "run-missing" in options.accept or not _downgrade_restores():
+        return
+    if ledger.run_to_drop(connection, match[1], str(key.name)) is None:
+        raise Refused([finding("run-missing", _NO_RUN)], lead=_refusal(f"constraint {key.name} on {match[1].name}"))
 
 
 def _latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:
@@ -223,6 +242,15 @@ def _shown_in_watch(connection: Connection, key: UniqueKey) -> Iterator[None]:
         return
     with at_work(connection, match[1].relid):
         yield
+
+
+def _downgrade_restores() -> bool:
+    """Return whether a downgrade is executed that calls ``op.restore_duplicates``: its upgrade has opened a run."""
+    frame = sys._getframe()  # noqa: SLF001 - as in _current_revision
+    while frame := frame.f_back:  # type: ignore[assignment]
+        if frame.f_code.co_name == "downgrade" and "down_revision" in frame.f_globals:
+            return "restore_duplicates" in frame.f_code.co_names
+    return False
 
 
 def _current_revision() -> str | None:

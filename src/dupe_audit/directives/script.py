@@ -43,9 +43,12 @@ CLEANUP_TEMPLATES = (
     "create_archive",
     "finish_archive",
     "archive_drift",
+    "restore_fragments",
+    "record_columns",
     "stage",
     "divergent",
     "enter_child",
+    "moved_children",
     "create_record",
     "finish_record",
     "stage_children",
@@ -59,7 +62,7 @@ CLEANUP_TEMPLATES = (
 )
 
 #: dollar quotes of the script; a name that contains one would end a quoted part
-_TAGS = re.compile(r"\$(fill|open|clean|state|guard|attach|restore|statement|dropped|dupe_audit)\$")
+_TAGS = re.compile(r"\$(fill|trust|undo|open|clean|state|guard|attach|restore|statement|dropped|dupe_audit)\$")
 
 
 class Script:
@@ -95,9 +98,38 @@ class Script:
         if self._first("fill"):
             self.write(template("offline_fill"))
 
-    def guard(self, condition: str, problem: str) -> None:
+    def trust_function(self) -> None:
+        """Write the temporary function that judges the ledger before it is read, unless the script already has it."""
+        if self._first("trust"):
+            trust = ledger.trust_sql(relid="v_relid", run="v_run")
+            self.write(statement("offline_trust", trust=trust, shape=template("ledger_shape")))
+
+    def undo_function(self, relid: str, condition: str, *, required: bool) -> None:
+        """Write the temporary function that finds the run to undo, and stops if its rows could not come back.
+
+        Args:
+            condition: about the run ``r`` of the table.
+            required: whether the ledger must have such a run.
+        """
+        self.trust_function()
+        self.fill_function()
+        self.write(
+            statement(
+                "offline_undo",
+                relid=relid,
+                run_relation=statement("run_relation"),
+                condition=condition,
+                outstanding=ledger.OUTSTANDING,
+                run_objects=statement("run_objects", relid="v_relid"),
+                required=literal(required),
+                t_restore_fragments=quoted("restore_fragments"),
+                t_archive_sums=quoted("archive_sums"),
+            )
+        )
+
+    def guard(self, condition: str, problem: str, relid: str) -> None:
         """Write what stops the script before the version is stamped, unless *condition* is true."""
-        self.write(statement("offline_require", condition=condition, problem=literal(problem)))
+        self.write(statement("offline_require", condition=condition, problem=literal(problem), relid=relid))
 
     def retried(self, action: str, done: str, relid: str, rule: BuildRule) -> None:
         """Write a statement that is retried until it acquires its lock, and left out if *done* is true."""
@@ -115,6 +147,13 @@ class Script:
     def open_run(self, key: UniqueKey, rule: CleanupRule | None, build: BuildRule, revision: str | None) -> None:
         """Write what creates the ledger, takes the run lock, and opens or continues the run."""
         self.settings()
+        self.trust_function()
+        numbers = statement("key_numbers", key=text_array(key.columns), relid="v_relid")
+        resume_run = "NULL"
+        if rule is not None:
+            names = {"run": "v_run", "relid": "v_relid", "key_numbers": numbers}
+            nulls = literal(key.nulls_not_distinct)
+            resume_run = statement("resume_run", **names, nulls_not_distinct=nulls, **ledger.rule_holes(rule))
         self.write(
             statement(
                 "offline_open",
@@ -125,6 +164,13 @@ class Script:
                 create_run_table=template("create_run_table"),
                 create_batch_table=template("create_batch_table"),
                 create_child_table=template("create_child_table"),
+                ledger_owner=statement("ledger_owner", owner="v_owner"),
+                revoke_schema=template("revoke_schema"),
+                run_relation=statement("run_relation"),
+                run_objects=statement("run_objects", relid="v_relid"),
+                of_key=ledger.of_key("v_relid", key),
+                key_numbers=numbers,
+                resume_run=resume_run,
                 revoke_run=_private("dupe_audit.run"),
                 revoke_batch=_private("dupe_audit.batch"),
                 revoke_child=_private("dupe_audit.child"),
@@ -138,7 +184,7 @@ class Script:
         )
         self.line("CALL pg_temp.dupe_audit_open(NULL) \\gset dupe_audit_")
 
-    def cleanup_procedure(self, build: BuildRule, accept: Collection[str]) -> None:
+    def cleanup_procedure(self, key: UniqueKey, build: BuildRule, accept: Collection[str]) -> None:
         """Write the temporary procedure that cleans a run by its rule, unless the script already has it."""
         if not self._first("clean"):
             return
@@ -165,6 +211,8 @@ class Script:
         self.write(
             statement(
                 "offline_clean",
+                relid=catalog.relid_sql(key),
+                run_relation=statement("run_relation"),
                 blockers=blockers,
                 errors=text_array(errors),
                 widest_key=str(WIDEST_KEY),

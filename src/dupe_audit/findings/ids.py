@@ -61,6 +61,8 @@ StepId = Literal[
     "index-corrupt",
     "amcheck-missing",
     "archive-missing",
+    "table-replaced",
+    "run-missing",
     "ledger-mismatch",
     "run-unfinished",
     "rows-not-restored",

@@ -35,10 +35,21 @@ OUTCOME: dict[StepId, Entry] = {
         "The archive of run {subject} is gone, although its rows were neither restored nor purged.",
         "Restore table dupe_audit.archive_{subject} from a backup, or accept the loss: dupe-audit purge {subject}",
     ),
+    "table-replaced": Entry(
+        "error",
+        "{table} is not the table whose rows were archived under this name: {subject}.",
+        "To put the rows back where they came from: dupe-audit restore RUN. If nobody needs them: dupe-audit purge RUN. Then run the same command again.",
+    ),
+    "run-missing": Entry(
+        "error",
+        "The ledger has no run of this key, but it should have one: {subject}.",
+        "Restore schema dupe_audit, with all its tables, from the same backup as the table. If nothing was ever archived here, accept this finding.",
+        acceptable=True,
+    ),
     "ledger-mismatch": Entry(
         "error",
         "The ledger's sums do not agree: {subject}.",
-        "The ledger or an archive was changed by hand. Compare dupe_audit.batch with the archive before you restore or purge.",
+        "The ledger or an archive was changed by hand. Restore the missing rows of the archive from a backup; or, if they were erased on purpose, add their number to column erased of the run.",
     ),
     "run-unfinished": Entry(
         "error",

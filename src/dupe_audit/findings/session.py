@@ -39,8 +39,8 @@ SESSION: dict[StepId, Entry] = {
     ),
     "untrusted-ledger": Entry(
         "error",
-        "Schema dupe_audit already exists and belongs to role {subject}, which could read the archived rows.",
-        "Find out who created it; then give it to the owner of {table}, or to a superuser: ALTER SCHEMA dupe_audit OWNER TO …;",
+        "Schema dupe_audit cannot be trusted: {subject}.",
+        "If it is your ledger, connect as its owner, or see docs/reference/findings/untrusted-ledger.md for how to take it over safely. If you do not know it, move it away, and the next run creates its own: ALTER SCHEMA dupe_audit RENAME TO dupe_audit_untrusted;",
     ),
     "row-security": Entry(
         "error",

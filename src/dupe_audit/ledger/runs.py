@@ -28,21 +28,37 @@ class RecordedRun(NamedTuple):
     rule: CleanupRule | None
 
 
-def find_runs(connection: Connection, condition: str) -> list[RecordedRun]:
-    """Return the runs that meet a trusted SQL *condition*, oldest first."""
-    if not exists(connection):
+def find_runs(
+    connection: Connection, condition: str, *, relid: int | None = None, reading: bool = False
+) -> list[RecordedRun]:
+    """Return the runs that meet a trusted SQL *condition*, oldest first.
+
+    Args:
+        condition: about the run ``r`` and its table ``live``, whose ``oid`` is NULL if it cannot be found.
+        relid: the table that is worked on; its owner is trusted.
+        reading: whether nothing will be written.
+
+    Raises:
+        Refused: a role that is not trusted could have prepared the ledger.
+        DupeAuditError: an earlier version made it.
+    """
+    if not exists(connection, relid=relid, reading=reading):
         return []
-    rows = execute(connection, statement("runs", condition=condition)).mappings()
+    sql = statement("runs", condition=condition, run_relation=statement("run_relation"))
+    rows = execute(connection, sql).mappings()
     return [RecordedRun(_run(row), _rule(row)) for row in rows]
 
 
-def get_run(connection: Connection, run_id: int) -> RecordedRun:
+def get_run(connection: Connection, run_id: int, *, relid: int | None = None) -> RecordedRun:
     """Return one run.
+
+    Args:
+        relid: the table that is worked on; its owner is trusted.
 
     Raises:
         DupeAuditError: the ledger has no such run.
     """
-    runs = find_runs(connection, f"r.id = {int(run_id)}")
+    runs = find_runs(connection, f"r.id = {int(run_id)}", relid=relid)
     if not runs:
         raise DupeAuditError(f"The ledger of this database has no run {run_id}. To list its runs: dupe-audit runs")
     return runs[0]
@@ -50,17 +66,29 @@ def get_run(connection: Connection, run_id: int) -> RecordedRun:
 
 def find_latest(connection: Connection, relid: int, key: UniqueKey) -> RecordedRun | None:
     """Return the newest run for a table and the columns of *key*, in any order."""
-    runs = find_runs(
-        connection,
-        f"r.relid = {relid}::pg_catalog.oid AND r.key_columns OPERATOR(pg_catalog.@>) {text_array(key.columns)} "
-        f"AND r.key_columns OPERATOR(pg_catalog.<@) {text_array(key.columns)}",
-    )
+    runs = find_runs(connection, f"live.oid = {relid}::pg_catalog.oid AND {of_key(str(relid), key)}", relid=relid)
     return runs[-1] if runs else None
+
+
+def of_key(relid: str, key: UniqueKey) -> str:
+    """Return the condition that a run ``r`` is about the columns of *key*, by name, or by number if one was renamed.
+
+    Args:
+        relid: SQL for the oid of the table that the run is about.
+    """
+    names, numbers = text_array(key.columns), statement("key_numbers", key=text_array(key.columns), relid=f"({relid})")
+    return (
+        f"((r.key_columns OPERATOR(pg_catalog.@>) {names} AND r.key_columns OPERATOR(pg_catalog.<@) {names}) "
+        f"OR (r.relation::pg_catalog.oid = r.relid AND pg_catalog.cardinality(r.key_numbers) = {len(key.columns)} "
+        f"AND r.key_numbers OPERATOR(pg_catalog.@>) ({numbers}) "
+        f"AND r.key_numbers OPERATOR(pg_catalog.<@) ({numbers})))"
+    )
 
 
 def find_by_constraint(connection: Connection, relid: int, name: str) -> Run | None:
     """Return the newest run that enforces the constraint of that name, or was meant to."""
-    runs = find_runs(connection, f"r.relid = {relid}::pg_catalog.oid AND r.constraint_name = {literal(name)}")
+    condition = f"live.oid = {relid}::pg_catalog.oid AND r.constraint_name = {literal(name)}"
+    runs = find_runs(connection, condition, relid=relid)
     return runs[-1].run if runs else None
 
 
@@ -74,6 +102,7 @@ def open_run(
             statement(
                 "open_run",
                 relid=str(relid),
+                key_numbers=statement("key_numbers", key=text_array(key.columns), relid=str(relid)),
                 schema_name=literal(key.schema),
                 table_name=literal(key.table),
                 key=text_array(key.columns),
@@ -105,11 +134,15 @@ def rule_holes(rule: CleanupRule | None) -> dict[str, str]:
     }
 
 
-def resume(connection: Connection, run_id: int, rule: CleanupRule, *, nulls_not_distinct: bool) -> None:
-    """Take up a run again, with the rule as it is now."""
-    holes = rule_holes(rule)
-    sql = statement("resume_run", run=str(run_id), nulls_not_distinct=literal(nulls_not_distinct), **holes)
-    execute(connection, sql)
+def resume(connection: Connection, run_id: int, relid: int, key: UniqueKey, rule: CleanupRule) -> None:
+    """Take up a run again, with the rule and the table's names as they are now."""
+    holes = {
+        "run": str(run_id),
+        "relid": str(relid),
+        "key_numbers": statement("key_numbers", key=text_array(key.columns), relid=str(relid)),
+        "nulls_not_distinct": literal(key.nulls_not_distinct),
+    }
+    execute(connection, statement("resume_run", **holes, **rule_holes(rule)))
 
 
 def set_state(connection: Connection, run_id: int, state: RunState) -> None:
@@ -155,7 +188,18 @@ def record_batch(
 
 def moved_children(connection: Connection, run_id: int) -> list[Mapping[str, Any]]:
     """Return the foreign keys whose children a run moves, with their sums."""
-    return [dict(row) for row in execute(connection, statement("moved_children", run=str(run_id))).mappings()]
+    return [dict(row) for row in execute(connection, moved_children_sql(run_id)).mappings()]
+
+
+def moved_children_sql(run_id: int | str) -> str:
+    """Return the query for the foreign keys whose children a run moves."""
+    return statement("moved_children", run=str(run_id))
+
+
+def archived_by_others(connection: Connection, run: Run) -> int:
+    """Return how many rows of its table other runs have archived since a run began, less those they restored."""
+    holes = {"run": str(run.id), "relid": str(run.relid), "run_relation": statement("run_relation")}
+    return int(execute(connection, statement("other_runs", **holes)).scalar_one())
 
 
 def record_moved_children(connection: Connection, run_id: int, number: int, moved: int) -> None:
@@ -164,28 +208,10 @@ def record_moved_children(connection: Connection, run_id: int, number: int, move
     execute(connection, sql)
 
 
-def adopt_new_columns(connection: Connection, relid: int, archive: str) -> None:
-    """Give the archive the columns that the table has gained since.
-
-    Raises:
-        DupeAuditError: a column has another type than in the archive, so its values could not be restored unchanged.
-    """
-    drift = statement("archive_drift", relid=str(relid), archive=literal(archive))
-    for column in execute(connection, drift).mappings():
-        name, type_ = column["name"], column["type"]
-        if column["archived_type"] is not None:
-            raise DupeAuditError(
-                f"Column {name} is {type_} in the table, but {column['archived_type']} in {archive}. "
-                "Restore or purge that run first (dupe-audit runs lists it), then run the same command again."
-            )
-        added = {"archive": archive, "column": name, "type": type_, "filling": column["filling"]}
-        execute(connection, statement("add_archive_column", **added))
-        if column["filler"]:
-            execute(connection, statement("drop_column_filler", archive=archive, column=name, filler=column["filler"]))
-
-
 def purge(connection: Connection, run_id: int) -> None:
     """Drop a run's archive and its records of moved children; the ledger keeps what happened.
+
+    Nothing in them is read or executed, whoever owns them.
 
     Raises:
         DupeAuditError: the ledger has no such run.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from dupe_audit.errors import DupeAuditError
+from dupe_audit.ledger.trust import require_trusted
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from dupe_audit.postgres.session import transaction
-from dupe_audit.statements import ident, literal, statement
+from dupe_audit.statements import ident, literal, statement, template
 
 
 def archive_name(run_id: int) -> str:
@@ -31,31 +32,53 @@ def relation_exists(connection: Connection, name: str) -> bool:
     return bool(execute(connection, statement("relation_exists", name=literal(name))).scalar_one())
 
 
-def exists(connection: Connection) -> bool:
-    """Return whether this database has a ledger.
+def exists(connection: Connection, *, relid: int | None = None, reading: bool = False) -> bool:
+    """Return whether this database has a ledger; every command comes through here before it reads one.
+
+    Args:
+        relid: the table that is worked on; its owner is trusted.
+        reading: whether nothing will be written.
 
     Raises:
+        Refused: a role that is not trusted could have prepared it.
         DupeAuditError: an earlier version made it; ignoring it would forget its archived rows.
     """
-    has_batches, has_children = (relation_exists(connection, f"dupe_audit.{table}") for table in ("batch", "child"))
-    if has_batches and not has_children:
+    require_trusted(connection, relid=relid, reading=reading)
+    shape = execute(connection, statement("ledger_shape")).one()
+    if shape.created and not shape.current:
         raise DupeAuditError(
             "An earlier version created the ledger of this database. As its owner, execute this, then run the same "
-            "command again: ALTER TABLE dupe_audit.run ADD COLUMN on_reference text; "
-            f"{statement('create_child_table')};"
+            f"command again: {upgrade_sql()};"
         )
-    return has_batches
+    return bool(shape.created)
 
 
-def create(connection: Connection, owner: str) -> None:
-    """Create the ledger unless it exists; everything in it belongs to *owner* (a quoted role name)."""
-    if exists(connection):
+def upgrade_sql() -> str:
+    """Return the statements that bring the ledger of an earlier version to the form of this one."""
+    return statement("upgrade_ledger", create_child_table=template("create_child_table"))
+
+
+def create(connection: Connection, owner: str, *, relid: int | None = None) -> None:
+    """Create the ledger unless it exists; everything in it belongs to *owner* (a quoted role name).
+
+    Args:
+        owner: of the table that is worked on; if the schema exists, its owner is preferred.
+        relid: that table.
+
+    Raises:
+        Refused: a role that is not trusted could have prepared the ledger.
+        DupeAuditError: an earlier version made it.
+    """
+    if exists(connection, relid=relid):
         return
     with transaction(connection, lock_timeout="10s"):
         execute(connection, statement("lock_ledger", namespace=str(LOCK_NAMESPACE)))
-        if exists(connection):
+        if exists(connection, relid=relid):
             return
-        execute(connection, statement("create_schema", owner=owner))
+        if not execute(connection, "SELECT pg_catalog.to_regnamespace('dupe_audit') IS NOT NULL").scalar_one():
+            execute(connection, statement("create_schema", owner=owner))
+            execute(connection, statement("revoke_schema"))
+        owner = str(execute(connection, statement("ledger_owner", owner=literal(owner))).scalar_one())
         for table in ("run", "batch", "child"):
             execute(connection, statement(f"create_{table}_table"))
             make_private(connection, f"dupe_audit.{table}", owner)

@@ -93,8 +93,9 @@ class Run:
     """
 
     id: int
-    relid: int  #: oid of the table
-    schema_name: str
+    relid: int  #: oid of the table; of the run's beginning if the table cannot be found
+    relation: str | None  #: the table as it is named now, qualified and quoted; None if it cannot be found
+    schema_name: str  #: of the table when the run was opened or last continued, as its name
     table_name: str
     key_columns: tuple[str, ...]
     nulls_not_distinct: bool
@@ -107,6 +108,7 @@ class Run:
     extras: int  #: archived so far, plus those that the last ranking still found
     archived: int  #: rows
     restored: int  #: rows
+    erased: int  #: archived rows that somebody has deleted from the archive on purpose, and entered here
     children_moved: int  #: rows of other tables that now reference a survivor
     children_returned: int  #: of those, rows that a restore pointed back
     started_at: str
@@ -126,17 +128,20 @@ class VerifyReport:
     extras: int | None  #: None if the table was not counted
     run: Run | None  #: the newest run of the key; None if the ledger has none
     rows: int | None = None  #: rows of the table, in the snapshot that counted the extras
+    archived_by_others: int = 0  #: rows that runs of other keys have archived since the run began, less those restored
     findings: tuple[Finding, ...] = ()
 
     @property
     def traffic(self) -> int | None:
         """Rows that the application has inserted, less those it has deleted, since the run's first ranking.
 
-        It is the difference left in the ledger's arithmetic: before = now + archived - restored - traffic.
+        It is the difference left in the ledger's arithmetic: before = now + archived - restored - traffic, where
+        what the runs of other keys archived counts too.
         """
         if self.run is None or self.run.rows_before is None or self.rows is None:
             return None
-        return self.rows + self.run.archived - self.run.restored - self.run.rows_before
+        archived = self.run.archived - self.run.restored + self.archived_by_others
+        return self.rows + archived - self.run.rows_before
 
     @property
     def ok(self) -> bool:

@@ -31,6 +31,7 @@ INVALID_COLUMN_REFERENCE = "42P10"  #: ON CONFLICT finds no unique index
 INDETERMINATE_COLLATION = "42P22"
 WITH_CHECK_OPTION_VIOLATION = "44000"
 DISK_FULL = "53100"
+OUT_OF_MEMORY = "53200"
 CONFIGURATION_LIMIT = "53400"
 OBJECT_NOT_IN_STATE = "55000"
 LOCK_NOT_AVAILABLE = "55P03"
@@ -56,7 +57,14 @@ CLASS_SHUTDOWN = "57P"
 CLASS_RAISED = "P0"  #: raised by PL/pgSQL, such as a trigger
 
 #: classes of errors that are about one row, so others can go on without it
-ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED)
+ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED, CLASS_LIMIT, OUT_OF_MEMORY)
+
+
+def about_a_row(error: BaseException) -> bool:
+    """Return whether an error is about one row, so that others can go on without it."""
+    code = sqlstate(error) or ""
+    # A value of a gigabyte is an internal error of the server (palloc).
+    return code.startswith(ABOUT_A_ROW) or "invalid memory alloc request size" in reason(error)
 
 
 def sqlstate(error: BaseException) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from dupe_audit import children
+from dupe_audit import children, ledger
 from dupe_audit.findings import Finding, FindingId, finding, finding_id
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
@@ -45,6 +45,7 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
         ),
     )
     findings = [finding(finding_id(row.id), row.subject, table=relation.name) for row in rows]
+    findings += ledger.untrusted(connection, relid=relation.relid)
     if rule.references == "repoint":
         findings += children.triggers(connection, relation.relid)
     if sign := pooler(connection):

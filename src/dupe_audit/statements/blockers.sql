@@ -91,13 +91,6 @@ SELECT DISTINCT 'missing-privilege', pg_catalog.format('SELECT ON %s', con.conre
 FROM rel JOIN pg_catalog.pg_constraint con ON con.confrelid = rel.oid AND con.contype = 'f'
 WHERE NOT pg_catalog.has_table_privilege(con.conrelid, 'SELECT')
 UNION ALL
-SELECT 'untrusted-ledger', pg_catalog.pg_get_userbyid(n.nspowner)
-FROM pg_catalog.pg_namespace n CROSS JOIN rel CROSS JOIN me
-WHERE n.nspname = 'dupe_audit' AND n.nspowner <> rel.relowner
-  -- A superuser is a member of every role, but is harmed most by a ledger that someone else prepared (H199).
-  AND (me.rolsuper OR NOT pg_catalog.pg_has_role(CURRENT_USER, n.nspowner, 'USAGE'))
-  AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = n.nspowner)
-UNION ALL
 SELECT 'no-equality', pg_catalog.format('%s (%s)', k.attname, pg_catalog.format_type(k.atttypid, k.atttypmod))
 FROM key_column k
 WHERE EXISTS (

@@ -6,10 +6,13 @@ CREATE TABLE IF NOT EXISTS dupe_audit.child (
     run_id bigint NOT NULL REFERENCES dupe_audit.run (id),
     number integer NOT NULL,
     relid oid NOT NULL,
+    relation regclass,
     child text NOT NULL,
     constraint_name text NOT NULL,
     identity int2[] NOT NULL,
     columns int2[] NOT NULL,
+    identity_names text[],
+    column_names text[],
     moved bigint NOT NULL DEFAULT 0,
     returned bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (run_id, number)

@@ -26,8 +26,10 @@ DECLARE
     v_any_child boolean;
     v_leaving bigint;
 BEGIN
+    PERFORM pg_temp.dupe_audit_trust(({relid}));
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
-    v_relid := v_rule.relid;
+    v_relid := (SELECT ({run_relation}) FROM dupe_audit.run r WHERE r.id = v_run);
+    PERFORM pg_temp.dupe_audit_trust(v_relid, v_run);
     IF v_rule.keep IS NULL THEN
         RAISE EXCEPTION 'dupe-audit: duplicates: the build on table % failed, and no op.archive_duplicates() was executed for this key', v_relid::pg_catalog.regclass;
     END IF;
@@ -71,12 +73,19 @@ BEGIN
             EXECUTE pg_catalog.format('ALTER TABLE %s ALTER COLUMN %s DROP %s', v_holes ->> 'archive', v_row.name, v_row.filler);
         END IF;
     END LOOP;
+    EXECUTE pg_temp.dupe_audit_fill({t_restore_fragments}, pg_catalog.jsonb_build_object(
+        'relid', v_relid, 'archive', pg_catalog.quote_literal(v_holes ->> 'archive'), 'run', v_run)) INTO v_row;
+    IF v_row.moved IS NOT NULL THEN
+        RAISE EXCEPTION 'dupe-audit: columns % of table % were renamed since run % began; rename them back, or restore or purge that run first', v_row.moved, v_relid::pg_catalog.regclass, v_run;
+    END IF;
+    EXECUTE pg_temp.dupe_audit_fill({t_record_columns}, pg_catalog.jsonb_build_object('relid', v_relid, 'run', v_run));
     v_holes := v_holes || pg_catalog.jsonb_build_object('e_children', '0', 'e_unreferenced_by_others', 'true');
     FOR v_row IN {references} LOOP
         v_fk := pg_catalog.to_jsonb(v_row) || pg_catalog.jsonb_build_object(
             'columns', pg_catalog.format('%L::pg_catalog.int2[]', v_row.columns), 'identity', pg_catalog.format('%L::pg_catalog.int2[]', v_row.identity));
         IF v_rule.on_reference = 'repoint' AND v_row.cannot IS NULL THEN
             EXECUTE pg_temp.dupe_audit_fill({t_enter_child}, v_fk || pg_catalog.jsonb_build_object('run', v_run,
+                'moved_children', pg_temp.dupe_audit_fill({t_moved_children}, pg_catalog.jsonb_build_object('run', v_run)),
                 'child', pg_catalog.quote_literal(v_row.child), 'constraint_name', pg_catalog.quote_literal(v_row.constraint_name))) INTO v_number;
             v_record := pg_catalog.format('dupe_audit.children_%s_%s', v_run, v_number);
             v_fk := v_fk || pg_catalog.jsonb_build_object('number', v_number, 'record', v_record);
@@ -106,6 +115,10 @@ BEGIN
         EXECUTE pg_catalog.format('DROP TABLE IF EXISTS %s', v_holes ->> 'stage');
         EXECUTE pg_temp.dupe_audit_fill({t_stage}, v_holes);
         EXECUTE pg_catalog.format('ALTER TABLE %s ADD PRIMARY KEY (n), ADD COLUMN children bigint DEFAULT 0', v_holes ->> 'stage');
+        EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I', v_holes ->> 'stage',
+            (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c WHERE c.oid = v_relid));
+        EXECUTE pg_temp.dupe_audit_fill({t_revoke_all},
+            pg_catalog.jsonb_build_object('object_name', pg_catalog.quote_literal(v_holes ->> 'stage')));
         EXECUTE pg_catalog.format('ANALYZE %s', v_holes ->> 'stage');
         EXECUTE pg_catalog.format('SELECT count(*), count(*) FILTER (WHERE place = 2) FROM %s', v_holes ->> 'stage')
             INTO v_extras, v_groups;

@@ -12,11 +12,15 @@ BEGIN
     SELECT con.contype INTO v_kind FROM pg_catalog.pg_constraint con WHERE con.conrelid = v_relid AND con.conname = {name};
     v_index := EXISTS (SELECT FROM pg_catalog.pg_class ic JOIN pg_catalog.pg_index i ON i.indexrelid = ic.oid
                        WHERE ic.relname = {name} AND i.indrelid = v_relid);
+    PERFORM pg_temp.dupe_audit_trust(v_relid);
     IF pg_catalog.to_regclass('dupe_audit.run') IS NOT NULL THEN
-        SELECT coalesce(bool_or(r.building), false), coalesce(bool_or(r.adopted_index IS NOT NULL), false) INTO v_ours, v_adopted
+        SELECT r.building, r.adopted_index IS NOT NULL INTO v_ours, v_adopted
         FROM dupe_audit.run r
-        WHERE r.id = (SELECT max(n.id) FROM dupe_audit.run n WHERE n.relid = v_relid AND n.constraint_name = {name});
+        WHERE ({run_relation}) = v_relid AND r.constraint_name = {name}
+        ORDER BY r.id DESC LIMIT 1;
     END IF;
+    v_ours := coalesce(v_ours, false);
+    v_adopted := coalesce(v_adopted, false);
     IF v_kind <> 'u' OR (v_kind IS NULL AND v_index AND NOT v_ours AND NOT v_adopted) THEN
         RAISE EXCEPTION 'dupe-audit: not-a-constraint: % on % is %, not a unique constraint; nothing was dropped. What to do: docs/reference/findings/not-a-constraint.md',
             {name}, v_relid::pg_catalog.regclass, CASE WHEN v_kind IS NULL THEN 'an index' ELSE 'a constraint of another kind' END;

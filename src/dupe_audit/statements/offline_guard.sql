@@ -6,6 +6,7 @@ DECLARE
     v_holes jsonb;
     v_extras bigint;
 BEGIN
+    PERFORM pg_temp.dupe_audit_trust(({relid}));
     IF NOT (SELECT s.enforced FROM pg_temp.dupe_audit_state() AS s) THEN
         RAISE EXCEPTION 'dupe-audit: constraint-missing: constraint % does not exist, is not valid, or has another definition; the version was not stamped', {name};
     END IF;
@@ -17,6 +18,6 @@ BEGIN
             ({relid})::pg_catalog.regclass, v_extras;
     END IF;
     UPDATE dupe_audit.run SET state = 'enforced', building = false, finished_at = pg_catalog.clock_timestamp()
-    WHERE id = (SELECT max(r.id) FROM dupe_audit.run r WHERE r.relid = ({relid}) AND r.constraint_name = {name});
+    WHERE id = (SELECT max(r.id) FROM dupe_audit.run r WHERE ({run_relation}) = ({relid}) AND r.constraint_name = {name});
 END
 $guard$

@@ -3,5 +3,5 @@
 -- Again: yes, it only reads.
 SELECT EXISTS (
     SELECT FROM dupe_audit.run r
-    WHERE r.relid = ({relid}) AND r.key_columns @> {key} AND r.key_columns <@ {key} AND r.state IN ('clean', 'enforced')
+    WHERE ({run_relation}) = ({relid}) AND {of_key} AND r.state IN ('clean', 'enforced')
 )

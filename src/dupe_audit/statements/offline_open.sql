@@ -23,8 +23,13 @@ BEGIN
     v_owner := (SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) FROM pg_catalog.pg_class c WHERE c.oid = v_relid);
     -- The first runs on two tables can begin at once, and IF NOT EXISTS does not serialise them (H197).
     PERFORM pg_catalog.pg_advisory_xact_lock({lock_namespace}, 0);
+    PERFORM pg_temp.dupe_audit_trust(v_relid);
     IF pg_catalog.to_regclass('dupe_audit.child') IS NULL THEN
-        EXECUTE 'CREATE SCHEMA IF NOT EXISTS dupe_audit AUTHORIZATION ' || v_owner;
+        IF pg_catalog.to_regnamespace('dupe_audit') IS NULL THEN
+            EXECUTE 'CREATE SCHEMA dupe_audit AUTHORIZATION ' || v_owner;
+            {revoke_schema};
+        END IF;
+        v_owner := ({ledger_owner});
         {create_run_table};
         {create_batch_table};
         {create_child_table};
@@ -37,23 +42,24 @@ BEGIN
     END IF;
     SELECT r.id INTO v_run
     FROM dupe_audit.run r
-    WHERE r.relid = v_relid AND r.key_columns @> {key} AND r.key_columns <@ {key}
+    WHERE ({run_relation}) = v_relid AND {of_key}
       AND r.state <> 'restored' AND r.purged_at IS NULL
     ORDER BY r.id DESC LIMIT 1;
     IF v_run IS NULL THEN
-        INSERT INTO dupe_audit.run (relid, schema_name, table_name, key_columns, nulls_not_distinct, constraint_name,
+        INSERT INTO dupe_audit.run (relid, relation, ledger_oid, schema_name, table_name, key_columns, key_numbers, nulls_not_distinct, constraint_name,
             keep, order_by, divergent, on_reference, ignored, batch_size, pause, max_replica_lag, state, revision, software_version)
-        SELECT v_relid, n.nspname, c.relname, {key}, {nulls_not_distinct}, {constraint_name},
+        SELECT v_relid, v_relid::pg_catalog.regclass, 'dupe_audit.run'::pg_catalog.regclass::pg_catalog.oid,
+            n.nspname, c.relname, {key}, ({key_numbers}), {nulls_not_distinct}, {constraint_name},
             {keep}, {order_by}, {divergent}, {on_reference}, {ignore}, {batch_size}, {pause}, {max_replica_lag},
             CASE WHEN {keep}::pg_catalog.text IS NULL THEN 'clean' ELSE 'cleaning' END, {revision}, {version}
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid = v_relid
         RETURNING id INTO v_run;
+        IF EXISTS (SELECT FROM ({run_objects}) AS o WHERE o.run = v_run::pg_catalog.text) THEN
+            RAISE EXCEPTION 'dupe-audit: untrusted-ledger: run % has just been opened, but its archive or another of its tables exists in schema dupe_audit. What to do: docs/reference/findings/untrusted-ledger.md', v_run;
+        END IF;
     ELSIF {keep}::pg_catalog.text IS NOT NULL THEN
-        UPDATE dupe_audit.run r SET state = 'cleaning', finished_at = NULL, keep = {keep}, order_by = {order_by},
-            divergent = {divergent}, on_reference = {on_reference}, ignored = {ignore}, batch_size = {batch_size}, pause = {pause},
-            max_replica_lag = {max_replica_lag}, nulls_not_distinct = {nulls_not_distinct}
-        WHERE r.id = v_run;
+        {resume_run};
     END IF;
     COMMIT;
 END

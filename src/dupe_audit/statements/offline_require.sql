@@ -3,6 +3,7 @@
 -- Again: yes.
 DO $guard$
 BEGIN
+    PERFORM pg_temp.dupe_audit_trust(({relid}));
     IF NOT ({condition}) THEN
         RAISE EXCEPTION 'dupe-audit: %', {problem};
     END IF;

@@ -18,37 +18,31 @@ DECLARE
     v_range record;
     v_ranges jsonb := '[]';
     v_refused_children bigint := 0;
+    v_differs text;
+    v_many jsonb;
+    v_single jsonb;
 BEGIN
-    IF pg_catalog.to_regclass('dupe_audit.batch') IS NULL THEN
-        RAISE NOTICE 'dupe-audit: this database has no ledger, so there is nothing to restore';
+    SELECT u.v_run, u.v_holes INTO v_id, v_holes FROM pg_temp.dupe_audit_undo() AS u;
+    IF v_id IS NULL THEN
+        RAISE NOTICE 'dupe-audit: the ledger has no run of this key to restore';
         RETURN;
     END IF;
-    SELECT r.* INTO v_run FROM dupe_audit.run r
-    WHERE r.relid = ({relid}) AND r.key_columns @> {key} AND r.key_columns <@ {key}
-    ORDER BY r.id DESC LIMIT 1;
-    IF v_run.id IS NULL OR v_run.state = 'restored' THEN
-        RAISE NOTICE 'dupe-audit: the ledger has no run of this key to restore';
+    SELECT r.* INTO v_run FROM dupe_audit.run r WHERE r.id = v_id;
+    IF v_run.state = 'restored' THEN
+        RAISE NOTICE 'dupe-audit: run % is restored', v_run.id;
         RETURN;
     END IF;
     IF v_run.purged_at IS NOT NULL THEN
         RAISE WARNING 'dupe-audit: run % was purged at %; rows that cannot be restored: %', v_run.id, v_run.purged_at, v_run.archived - v_run.restored;
         RETURN;
     END IF;
-    v_archive := pg_catalog.format('dupe_audit.archive_%s', v_run.id);
-    IF pg_catalog.to_regclass(v_archive) IS NULL THEN
-        IF v_run.archived > v_run.restored THEN
-            RAISE EXCEPTION 'dupe-audit: archive-missing: % does not exist, but run % has rows that were neither restored nor purged', v_archive, v_run.id;
-        END IF;
-    ELSE
-        EXECUTE pg_temp.dupe_audit_fill({t_restore_fragments},
-            pg_catalog.jsonb_build_object('relid', v_run.relid, 'archive', pg_catalog.quote_literal(v_archive))) INTO v_row;
-        v_holes := pg_catalog.to_jsonb(v_row) || pg_catalog.jsonb_build_object('archive', v_archive, 'table',
-            (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
-             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = v_run.relid));
-        IF v_holes ->> 'gone' IS NOT NULL OR v_holes ->> 'retyped' IS NOT NULL THEN
-            RAISE EXCEPTION 'dupe-audit: columns of % changed after the cleanup (missing: %; of another type: %), so the rows of % cannot be restored',
-                v_holes ->> 'table', coalesce(v_holes ->> 'gone', 'none'), coalesce(v_holes ->> 'retyped', 'none'), v_archive;
-        END IF;
+    IF v_holes IS NOT NULL THEN
+        v_archive := v_holes ->> 'archive';
+        v_differs := CASE WHEN v_holes ->> 'generated_since' IS NULL THEN 'a trigger on the table changed the row or kept it out'
+            ELSE pg_catalog.format('the value of column %s, which is generated now, differs from the archived one; or a trigger changed the row or kept it out',
+                                   v_holes ->> 'generated_since') END;
+        v_many := pg_catalog.jsonb_build_object('changed', pg_temp.dupe_audit_fill({t_restore_changed}, v_holes));
+        v_single := pg_catalog.jsonb_build_object('changed', pg_temp.dupe_audit_fill({t_restore_changed_row}, v_holes));
         LOOP
             EXECUTE pg_catalog.format('SELECT min(dupe_audit_id), max(dupe_audit_id), count(*) FROM (SELECT dupe_audit_id FROM %s '
                 'WHERE dupe_audit_restored_at IS NULL AND dupe_audit_id < %s ORDER BY 1 DESC LIMIT {batch_size}) AS next', v_archive, v_below)
@@ -57,24 +51,26 @@ BEGIN
             v_batch := (SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run.id);
             v_restored := 0;
             BEGIN
-                EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || pg_catalog.jsonb_build_object('low', v_low, 'high', v_high)) INTO v_row;
+                EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || v_many || pg_catalog.jsonb_build_object('low', v_low, 'high', v_high)) INTO v_row;
                 SET CONSTRAINTS ALL IMMEDIATE;
                 IF v_row.chosen <> v_row.put OR v_row.put <> v_row.marked OR v_row.changed > 0 THEN
-                    RAISE EXCEPTION USING ERRCODE = 'P0001', MESSAGE = 'a trigger on the table changed the row or kept it out';
+                    RAISE EXCEPTION USING ERRCODE = 'P0001', MESSAGE = v_differs;
                 END IF;
                 v_restored := v_row.put;
-            EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
+            EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation
+                      OR program_limit_exceeded OR out_of_memory OR internal_error THEN
                 -- A row cannot be put back: restore this batch row by row.
                 FOR v_id IN EXECUTE pg_catalog.format('SELECT dupe_audit_id FROM %s WHERE dupe_audit_id BETWEEN %s AND %s '
                     'AND dupe_audit_restored_at IS NULL ORDER BY 1 DESC', v_archive, v_low, v_high) LOOP
                     BEGIN
-                        EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || pg_catalog.jsonb_build_object('low', v_id, 'high', v_id)) INTO v_row;
+                        EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || v_single || pg_catalog.jsonb_build_object('low', v_id, 'high', v_id)) INTO v_row;
                         SET CONSTRAINTS ALL IMMEDIATE;
                         IF v_row.put <> 1 OR v_row.changed > 0 THEN
-                            RAISE EXCEPTION USING ERRCODE = 'P0001', MESSAGE = 'a trigger on the table changed the row or kept it out';
+                            RAISE EXCEPTION USING ERRCODE = 'P0001', MESSAGE = v_differs;
                         END IF;
                         v_restored := v_restored + 1;
-                    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
+                    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation
+                      OR program_limit_exceeded OR out_of_memory OR internal_error THEN
                         EXECUTE pg_catalog.format('UPDATE %s SET dupe_audit_problem = %L WHERE dupe_audit_id = %s', v_archive,
                             SQLSTATE || ': ' || SQLERRM, v_id);
                         v_refused_rows := v_refused_rows + 1;
@@ -88,8 +84,8 @@ BEGIN
         END LOOP;
     END IF;
     -- Children are pointed back after all rows are in the table, the last moved first.
-    FOR v_range IN SELECT f.*, k.number FROM dupe_audit.child k JOIN ({references}) AS f
-        ON f.child_relid = k.relid AND f.columns = k.columns AND f.identity = k.identity WHERE k.run_id = v_run.id LOOP
+    FOR v_range IN SELECT f.*, k.number FROM ({moved_children}) AS k JOIN ({references}) AS f
+        ON f.child_relid = k.relid AND f.columns = k.columns AND f.identity = k.identity LOOP
         FOR v_row IN EXECUTE pg_catalog.format('SELECT dupe_audit_batch AS batch, min(dupe_audit_id) AS low, max(dupe_audit_id) AS high '
             'FROM dupe_audit.children_%s_%s WHERE dupe_audit_returned_at IS NULL GROUP BY 1', v_run.id, v_range.number) LOOP
             v_ranges := v_ranges || (pg_catalog.to_jsonb(v_range) || v_holes || pg_catalog.jsonb_build_object('run', v_run.id,
@@ -102,13 +98,15 @@ BEGIN
         BEGIN
             EXECUTE pg_temp.dupe_audit_fill({t_return_children}, v_holes);
             SET CONSTRAINTS ALL IMMEDIATE;
-        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
+        EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation
+                      OR program_limit_exceeded OR out_of_memory OR internal_error THEN
             FOR v_id IN EXECUTE pg_catalog.format('SELECT dupe_audit_id FROM %s WHERE dupe_audit_id BETWEEN %s AND %s '
                 'AND dupe_audit_returned_at IS NULL ORDER BY 1 DESC', v_holes ->> 'record', v_holes ->> 'low', v_holes ->> 'high') LOOP
                 BEGIN
                     EXECUTE pg_temp.dupe_audit_fill({t_return_children}, v_holes || pg_catalog.jsonb_build_object('low', v_id, 'high', v_id));
                     SET CONSTRAINTS ALL IMMEDIATE;
-                EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation THEN
+                EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation
+                      OR program_limit_exceeded OR out_of_memory OR internal_error THEN
                     EXECUTE pg_catalog.format('UPDATE %s SET dupe_audit_problem = %L WHERE dupe_audit_id = %s', v_holes ->> 'record',
                         SQLSTATE || ': ' || SQLERRM, v_id);
                     v_refused_children := v_refused_children + 1;
@@ -124,6 +122,8 @@ BEGIN
     IF v_refused_rows > 0 THEN
         RAISE EXCEPTION 'dupe-audit: rows-not-restored: rows stay in % (rows: %); its column dupe_audit_problem gives the reason for each', v_archive, v_refused_rows;
     END IF;
+    -- Again: the archive may have changed in the meantime.
+    PERFORM * FROM pg_temp.dupe_audit_undo();
     UPDATE dupe_audit.run SET state = 'restored', finished_at = pg_catalog.clock_timestamp() WHERE id = v_run.id;
 END
 $restore$

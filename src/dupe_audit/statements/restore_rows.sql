@@ -19,6 +19,4 @@ WITH chosen AS MATERIALIZED (
 SELECT (SELECT count(*) FROM chosen) AS chosen,
        (SELECT count(*) FROM put) AS put,
        (SELECT count(*) FROM marked) AS marked,
-       (SELECT count(*) FROM (SELECT ROW({a_compared})::pg_catalog.text FROM chosen a
-                              EXCEPT ALL
-                              SELECT ROW({put_compared})::pg_catalog.text FROM put) AS lost) AS changed
+       ({changed}) AS changed

@@ -1,16 +1,17 @@
 -- Purpose: read the newest runs of the ledger, with the state of their table and index; those most likely at work come first.
 -- Lock: ACCESS SHARE on the ledger's table of runs, for the statement.
 -- Again: yes, it only reads.
-SELECT r.id, r.relid::pg_catalog.int8 AS relid, r.schema_name AS schema, r.table_name AS table, r.key_columns AS columns,
+SELECT r.id, coalesce(live.oid, r.relid)::pg_catalog.int8 AS relid, r.schema_name AS schema, r.table_name AS table, r.key_columns AS columns,
        r.constraint_name AS constraint, r.building, r.state, r.revision, r.extras, r.archived, r.restored,
        r.purged_at IS NOT NULL AS purged, r.started_at::pg_catalog.text AS started_at, r.finished_at::pg_catalog.text AS finished_at,
-       EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = r.relid) AS table_exists,
+       live.oid IS NOT NULL AS table_exists,
        EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                WHERE n.nspname = 'dupe_audit' AND c.relname = pg_catalog.format('stage_%s', r.id)) AS staged,
        EXISTS (SELECT FROM pg_catalog.pg_constraint con
-               WHERE con.conrelid = r.relid AND con.conname = r.constraint_name AND con.contype = 'u') AS attached,
+               WHERE con.conrelid = live.oid AND con.conname = r.constraint_name AND con.contype = 'u') AS attached,
        (SELECT i.indisvalid FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-        WHERE i.indrelid = r.relid AND c.relname = r.constraint_name) AS index_valid
+        WHERE i.indrelid = live.oid AND c.relname = r.constraint_name) AS index_valid
 FROM dupe_audit.run r
+LEFT JOIN LATERAL ({run_relation}) AS live ON true
 ORDER BY r.state = 'cleaning' DESC, r.building DESC, greatest(r.started_at, r.finished_at) DESC, r.id DESC
 LIMIT 200

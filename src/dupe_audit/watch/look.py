@@ -75,14 +75,17 @@ def look(connection: Connection, memory: Memory | None = None) -> View:
         memory: of the looks before.
 
     Raises:
+        Refused: a role that is not trusted could have prepared the ledger.
         DupeAuditError: the ledger was created by an earlier version.
         sqlalchemy.exc.DBAPIError: the connection was lost, or this role may not read the ledger.
     """
     at = str(execute(connection, "SELECT pg_catalog.clock_timestamp()::text").scalar_one())
     holes = {"lock_namespace": str(LOCK_NAMESPACE), "at_work": str(AT_WORK_NAMESPACE)}
     workers = execute(connection, statement("watch_workers", **holes)).all()
-    has_ledger = ledger.exists(connection)
-    runs = execute(connection, statement("watch_runs")).all() if has_ledger else []
+    has_ledger = ledger.exists(connection, reading=True)
+    runs = (
+        execute(connection, statement("watch_runs", run_relation=statement("run_relation"))).all() if has_ledger else []
+    )
     working, busy = [], set()
     for worker in workers:
         if not worker.ours:  # another program's build, which has nothing to do with our runs

@@ -1,0 +1,238 @@
+"""Whether archived rows can come back: into which table, into which columns, and whether all of them are still there.
+
+A constraint is dropped, and a row put back, only after these questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from dupe_audit.errors import DupeAuditError, Refused
+from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.ledger.runs import RecordedRun, find_by_constraint, find_latest, find_runs, of_key
+from dupe_audit.ledger.tables import archive_name, exists, relation_exists
+from dupe_audit.ledger.trust import require_trusted, untrusted
+from dupe_audit.model import Run, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.driver import execute
+from dupe_audit.statements import literal, statement
+
+#: runs whose rows are in the archive and nowhere else
+OUTSTANDING = "r.archived > r.restored + r.erased AND r.purged_at IS NULL"
+
+
+def run_to_drop(connection: Connection, relation: Relation, name: str) -> Run | None:
+    """Return the run of a constraint that is about to be dropped; None if it was never cleaned.
+
+    Raises:
+        Refused: rows of that run, or of a run of another table of this name, could not be put back afterwards.
+        DupeAuditError: the same, because of the table's columns.
+    """
+    run = find_by_constraint(connection, relation.relid, name)
+    if run is None:
+        condition = f"r.constraint_name = {literal(name)}"
+        _refuse(lost(connection, relation, condition), lead="Nothing was dropped.")
+    elif run.purged_at is None and run.state != "restored":
+        require_way_back(connection, run, relation, lead="Nothing was dropped.")
+    return run
+
+
+def run_to_restore(connection: Connection, relation: Relation, key: UniqueKey) -> RecordedRun | None:
+    """Return the newest run of a key whose rows are about to be put back; None if the ledger has none.
+
+    Raises:
+        Refused: rows of such a run are archived, but the run or its table is another one.
+    """
+    latest = find_latest(connection, relation.relid, key)
+    if latest is None:
+        condition = of_key("coalesce(live.oid, r.relid)", key)
+        _refuse(lost(connection, relation, condition), lead="Nothing was restored.")
+    return latest
+
+
+def lost(connection: Connection, relation: Relation, condition: str) -> list[Finding]:
+    """Return why rows that were archived from a table of this name cannot be put back into this one.
+
+    Args:
+        condition: about the run ``r``, besides the name of its table.
+    """
+    if not exists(connection, relid=relation.relid):
+        return []
+    named = f"r.schema_name = {literal(relation.schema)} AND r.table_name = {literal(relation.table)}"
+    elsewhere = f"live.oid IS DISTINCT FROM {relation.relid}::pg_catalog.oid"
+    runs = find_runs(connection, f"{OUTSTANDING} AND {named} AND {elsewhere} AND ({condition})", relid=relation.relid)
+    findings = [finding("table-replaced", _whereabouts(run), table=relation.name) for run, _ in runs]
+    return findings + [finding("run-missing", f"{name} exists") for name in _without_run(connection, relation)]
+
+
+def _whereabouts(run: Run) -> str:
+    rows = quantity(run.archived - run.restored - run.erased, "row")
+    where = f"is named {run.relation} now" if run.relation else "was dropped, or is not known"
+    return f"run {run.id} archived {rows} of a table that {where}"
+
+
+def _without_run(connection: Connection, relation: Relation) -> list[str]:
+    """Return the archives of such a table whose run the ledger lacks: it was lost, or not restored from a backup."""
+    ids = {str(run.id) for run, _ in find_runs(connection, "true", relid=relation.relid)}
+    objects = execute(connection, statement("run_objects", relid=str(relation.relid))).all()
+    archives = [row for row in objects if row.name.startswith("archive_") and row.fits]
+    return [f"dupe_audit.{row.name}" for row in archives if row.run not in ids]
+
+
+def require_unused(connection: Connection, run_id: int) -> None:
+    """Refuse tables that a run would create, if they exist although it has just been opened.
+
+    Raises:
+        Refused: somebody else created them.
+    """
+    rows = execute(connection, statement("run_objects", relid="0"))
+    objects = [row.name for row in rows if row.run == str(run_id)]
+    if objects:
+        names = ", ".join(f"dupe_audit.{name}" for name in objects)
+        raise Refused(
+            [finding("untrusted-ledger", f"run {run_id} has just been opened, but {names} exists")],
+            lead="No row was changed.",
+        )
+
+
+def require_way_back(connection: Connection, run: Run, relation: Relation, *, lead: str) -> Mapping[str, str]:
+    """Return what fills the statements that put a run's rows back; empty if there is nothing to put back.
+
+    Args:
+        relation: the table of the run.
+        lead: what was not done, as a sentence.
+
+    Raises:
+        Refused: the archive is gone, is not complete or belongs to somebody else.
+        DupeAuditError: an archived column is missing from the table, has another type, or is another column now.
+    """
+    require_trusted(connection, relid=relation.relid, run_id=run.id)
+    if not relation_exists(connection, archive_name(run.id)):
+        _refuse(archive_findings(connection, run), lead=lead)
+        return {}
+    if not _readable(connection, archive_name(run.id)):
+        _refuse([finding("missing-privilege", f"SELECT ON {archive_name(run.id)}")], lead=lead)
+    fragments = _fragments(connection, run, relation, lead)
+    _refuse(archive_findings(connection, run), lead=lead)
+    return fragments
+
+
+def require_continuable(connection: Connection, run: Run, relation: Relation) -> None:
+    """Refuse to continue a run whose archive is not its own, or whose columns were renamed since.
+
+    Raises:
+        Refused: a role that is not trusted owns the archive, the staged list or a record.
+        DupeAuditError: a column's name belongs to another column now.
+    """
+    require_trusted(connection, relid=relation.relid, run_id=run.id)
+    if relation_exists(connection, archive_name(run.id)):
+        fragments = _read_fragments(connection, run, relation)
+        _require_places(fragments, run, relation, "No row was changed.")
+
+
+def archive_findings(connection: Connection, run: Run) -> list[Finding]:
+    """Return what is wrong with the sums of a run: the run, its batches and its archive have to agree."""
+    if run.purged_at is not None:
+        return []
+    relid = run.relid if run.relation else None
+    if findings := untrusted(connection, relid=relid, run_id=run.id, reading=True):
+        return findings
+    archive = archive_name(run.id)
+    if not relation_exists(connection, archive):
+        return [finding("archive-missing", run.id)] if run.archived > run.restored + run.erased else []
+    if not _readable(connection, archive):
+        return []
+    batches = execute(connection, statement("batch_sums", run=str(run.id))).one()
+    rows = execute(connection, statement("archive_sums", archive=archive)).one()
+    for name, in_archive in (("archived", rows.archived + run.erased), ("restored", rows.restored)):
+        sums = {"run": getattr(run, name), "batches": getattr(batches, name), "archive": in_archive}
+        if len(set(sums.values())) > 1:
+            places = ", ".join(f"{place} {number:,}" for place, number in sums.items())
+            findings.append(finding("ledger-mismatch", f"run {run.id}, {name}: {places}"))
+    return findings
+
+
+def _readable(connection: Connection, archive: str) -> bool:
+    """Return whether this role may read an archive; a role that only looks at the ledger need not."""
+    sql = f"SELECT pg_catalog.has_table_privilege({literal(archive)}::pg_catalog.regclass::pg_catalog.oid, 'SELECT')"
+    return bool(execute(connection, sql).scalar_one())
+
+
+def _refuse(findings: list[Finding], *, lead: str) -> None:
+    if findings:
+        raise Refused(findings, lead=lead)
+
+
+def require_table(connection: Connection, run: Run) -> Relation:
+    """Return the table of a run as it is named now.
+
+    Raises:
+        DupeAuditError: it was dropped, or the ledger cannot tell which table it is.
+    """
+    relation = catalog.find_by_oid(connection, run.relid) if run.relation else None
+    if relation is None:
+        name = f"{run.schema_name}.{run.table_name}"
+        raise DupeAuditError(
+            f"The table of run {run.id}, {name}, was dropped, or dropped and re-created, after the cleanup. Nothing "
+            f"was changed. Its rows are in {archive_name(run.id)}: insert them by hand, or drop them with dupe-audit "
+            f"purge {run.id}. If the table exists under another name, because the ledger comes from another database "
+            "or an earlier version, enter that name as the ledger's owner, then run the same command again: "
+            f"UPDATE dupe_audit.run SET relation = 'SCHEMA.TABLE', schema_name = 'SCHEMA', table_name = 'TABLE' "
+            f"WHERE id = {run.id};"
+        )
+    return relation
+
+
+def _fragments(connection: Connection, run: Run, relation: Relation, lead: str) -> Mapping[str, str]:
+    archive, fragments = archive_name(run.id), _read_fragments(connection, run, relation)
+    for difference, columns in (("no longer has", fragments["gone"]), ("has another type for", fragments["retyped"])):
+        if columns:
+            raise DupeAuditError(
+                f"Table {relation.name} {difference} {columns}, so archived values would be lost. "
+                f"{lead} Change the table back, or move the rows by hand from {archive}."
+            )
+    _require_places(fragments, run, relation, lead)
+    filled = {name: str(value) for name, value in fragments.items() if value is not None}
+    return {**filled, "table": relation.name, "archive": archive}
+
+
+def _read_fragments(connection: Connection, run: Run, relation: Relation) -> dict[str, Any]:
+    archive = literal(archive_name(run.id))
+    sql = statement("restore_fragments", relid=str(relation.relid), archive=archive, run=str(run.id))
+    return dict(execute(connection, sql).mappings().one())
+
+
+def _require_places(fragments: Mapping[str, Any], run: Run, relation: Relation, lead: str) -> None:
+    if fragments["moved"]:
+        raise DupeAuditError(
+            f"Columns {fragments['moved']} of table {relation.name} have other places than when run {run.id} archived "
+            f"its rows: columns were renamed, so values could go into the wrong one. {lead} Rename the columns back. "
+            "If each column still means what its name says, let names alone decide, as the ledger's owner: "
+            f"UPDATE dupe_audit.run SET archived_numbers = NULL WHERE id = {run.id};"
+        )
+
+
+def adopt_columns(connection: Connection, run_id: int, relid: int) -> None:
+    """Give the archive the columns that the table has gained since, and record all by name and number.
+
+    Raises:
+        DupeAuditError: a column has another type than in the archive, so its values could not be restored unchanged.
+    """
+    archive = archive_name(run_id)
+    drift = statement("archive_drift", relid=str(relid), archive=literal(archive))
+    for column in execute(connection, drift).mappings():
+        name, type_ = column["name"], column["type"]
+        if column["archived_type"] is not None:
+            raise DupeAuditError(
+                f"Column {name} is {type_} in the table, but {column['archived_type']} in {archive}. "
+                "Restore or purge that run first (dupe-audit runs lists it), then run the same command again."
+            )
+        added = {"archive": archive, "column": name, "type": type_, "filling": column["filling"]}
+        execute(connection, statement("add_archive_column", **added))
+        if column["filler"]:
+            execute(connection, statement("drop_column_filler", archive=archive, column=name, filler=column["filler"]))
+    execute(connection, statement("record_columns", run=str(run_id), relid=str(relid)))
