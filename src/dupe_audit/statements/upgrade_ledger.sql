@@ -11,7 +11,8 @@ ALTER TABLE dupe_audit.run
     ADD COLUMN IF NOT EXISTS erased bigint NOT NULL DEFAULT 0,
     ADD COLUMN IF NOT EXISTS archived_columns text[],
     ADD COLUMN IF NOT EXISTS archived_numbers int2[],
-    ADD COLUMN IF NOT EXISTS archived_generated text[];
+    ADD COLUMN IF NOT EXISTS archived_generated text[],
+    ADD COLUMN IF NOT EXISTS adopted_index text;
 {create_child_table};
 REVOKE ALL ON TABLE dupe_audit.child FROM PUBLIC;
 ALTER TABLE dupe_audit.child
