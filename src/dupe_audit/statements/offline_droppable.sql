@@ -13,9 +13,9 @@ BEGIN
     v_index := EXISTS (SELECT FROM pg_catalog.pg_class ic JOIN pg_catalog.pg_index i ON i.indexrelid = ic.oid
                        WHERE ic.relname = {name} AND i.indrelid = v_relid);
     IF pg_catalog.to_regclass('dupe_audit.run') IS NOT NULL THEN
-        SELECT coalesce(bool_or(r.building), false), coalesce(bool_or(r.adopted_index IS NOT NULL), false) INTO v_ours, v_adopted
+        SELECT coalesce(pg_catalog.bool_or(r.building), false), coalesce(pg_catalog.bool_or(r.adopted_index IS NOT NULL), false) INTO v_ours, v_adopted
         FROM dupe_audit.run r
-        WHERE r.id = (SELECT max(n.id) FROM dupe_audit.run n WHERE n.relid = v_relid AND n.constraint_name = {name});
+        WHERE r.id = (SELECT pg_catalog.max(n.id) FROM dupe_audit.run n WHERE n.relid = v_relid AND n.constraint_name = {name});
     END IF;
     IF v_kind <> 'u' OR (v_kind IS NULL AND v_index AND NOT v_ours AND NOT v_adopted) THEN
         RAISE EXCEPTION 'dupe-audit: not-a-constraint: % on % is %, not a unique constraint; nothing was dropped. What to do: docs/reference/findings/not-a-constraint.md',
