@@ -102,9 +102,9 @@ def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
         IDLE_IN_TRANSACTION: "The client was silent for too long in a transaction, perhaps because it was frozen; the "
         "server rolled the transaction back. Run the same command again: it continues where it stopped.",
         DISK_FULL: "Free space on the server's disk, then run the same command again.",
-        OUT_OF_MEMORY: "The server has no memory left for it: lower maintenance_work_mem or work_mem, then run the same "
-        "command again.",
-        PROGRAM_LIMIT: "A row is larger than the server allows for it, such as a key too wide for an index; shorten that "
+        OUT_OF_MEMORY: "The server has no memory left for it: lower maintenance_work_mem or work_mem, then run the "
+        "same command again.",
+        PROGRAM_LIMIT: "A row is larger than the server allows, such as a key too wide for an index; shorten that "
         "value, or choose another key, then run the same command again.",
         CONFIGURATION_LIMIT: "A configured limit was reached; raise it for this role, then run the same command again.",
         QUERY_CANCELED: "The statement was cancelled. Run the same command again: it continues where it stopped.",
