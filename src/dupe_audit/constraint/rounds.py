@@ -80,14 +80,14 @@ class Rounds:
         if failure is None:
             return True
         self._building = min(self._building, time.monotonic() - started)
+        self._failures[failure.kind] += 1
+        self._party = failure.party or self._party
+        log.info("build %d of %s was stopped by a %s", self._attempts, self._work.name, failure)
         if failure.kind == "duplicate" and self._clean_again is None:
             raise Refused(
                 [finding("duplicates", "The index build met a duplicate")],
                 lead=f"{self._work.key} cannot be enforced, and no op.archive_duplicates() was executed for this key.",
             )
-        self._failures[failure.kind] += 1
-        self._party = failure.party or self._party
-        log.info("build %d of %s was stopped by a %s", self._attempts, self._work.name, failure)
         return False
 
     def _hold(self) -> bool:
