@@ -3,7 +3,9 @@
 import contextlib
 import os
 import shutil
+import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -219,6 +221,34 @@ def test_upgrade_succeeds_against_a_faster_writer_h67(alembic, sql, agent_action
     )
     alembic("downgrade", "014")
     assert [(before + 5,)] == sql("SELECT count(*) FROM agent_actions")
+
+
+BUILDING = "SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database() AND phase LIKE 'waiting%'"
+
+
+def test_upgrade_right_after_its_client_was_killed_waits_for_its_orphan(
+    alembic, sql, agent_actions, environment, launcher, psycopg_connect
+):
+    """If the backend of a killed upgrade still builds, the same command waits for it instead of refusing its build."""
+    old = psycopg_connect()
+    old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    old.execute("SELECT 1")
+    with Path(os.devnull).open("w") as nothing:
+        victim = launcher.start("alembic", "upgrade", "015", cwd=ROOT, env=environment, stdout=nothing, stderr=nothing)
+        wait_for(lambda: sql(BUILDING))
+        [(orphan,)] = sql(BUILDING)
+        # So that the orphan lives until the next upgrade waits for it: a frozen client is not noticed as gone.
+        victim.send_signal(signal.SIGSTOP)
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE query ~ 'pg_try_advisory_lock' AND datname = current_database()"
+        with ThreadPoolExecutor(1) as pool:
+            again = pool.submit(alembic, "upgrade", "015")
+            wait_for(lambda: sql(f"{waiting} AND pid NOT IN ({orphan}, pg_backend_pid())"))
+            victim.kill()
+            old.rollback()
+            done = again.result()
+        victim.wait()
+    assert "waiting for another session that is working on this table" in done.stderr
+    assert [("enforced", 60)] == sql("SELECT state, archived FROM dupe_audit.run")
 
 
 def test_divergent_groups_stop_the_upgrade_if_refused_h23(alembic, sql, agent_actions, tmp_path):

@@ -168,6 +168,15 @@ def test_invalid_index_of_another_definition_is_not_touched(sql, conn, table, ki
     assert indexes(sql) == [("uq", False)]
 
 
+def test_name_with_the_quotes_of_a_block_is_created_and_dropped(sql, conn, table):
+    """A name that contains what quotes several statements in one message cannot end that message."""
+    key = UniqueKey(table="t", columns=("k",), name="u$at_once$; DROP TABLE t; '\\\"")
+    enforce(conn, key, BuildRule(comment="$at_once$"))
+    assert [(key.name,)] == sql("SELECT conname FROM pg_constraint WHERE conrelid = 't'::regclass AND contype = 'u'")
+    drop(conn, key, BuildRule())
+    assert [] == indexes(sql)
+
+
 # Duplicates that keep arriving
 
 

@@ -108,8 +108,8 @@ def settled(work: ConstraintWork) -> IndexState | None:
         return None
     if not state.same_definition or (state.constraint and not state.same_constraint_form):
         raise Refused(
-            [finding("wrong-definition", work.name, table=work.relation.name)],
-            lead=f"The name {work.name} belongs to: {state.definition}",
+            [catalog.wrong_definition(work.relation, state)],
+            lead=f"The name {work.name} belongs to something else than the key needs. Nothing was built.",
         )
     if state.valid:
         return state

@@ -6,6 +6,7 @@ On a table that is small enough, the last way needs no luck: it holds the writer
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -79,27 +80,28 @@ class Rounds:
         if failure is None:
             return True
         self._building = min(self._building, time.monotonic() - started)
+        self._failures[failure.kind] += 1
+        self._party = failure.party or self._party
+        log.info("build %d of %s was stopped by a %s", self._attempts, self._work.name, failure)
         if failure.kind == "duplicate" and self._clean_again is None:
             raise Refused(
                 [finding("duplicates", "The index build met a duplicate")],
                 lead=f"{self._work.key} cannot be enforced, and no op.archive_duplicates() was executed for this key.",
             )
-        self._failures[failure.kind] += 1
-        self._party = failure.party or self._party
-        log.info("build %d of %s was stopped by a %s", self._attempts, self._work.name, failure)
         return False
 
     def _hold(self) -> bool:
         """Hold the writers and build, if that is short enough; return whether it succeeded."""
-        if self._clean_held is None or self._attempts < self._work.rule.build_attempts:
+        if not (self._clean_again and self._clean_held) or self._attempts < self._work.rule.build_attempts:
             return False
         # A build sorts what a ranking sorts, but also waits for transactions, which the held one does not.
         needed = self._cleaning + min(self._building, self._cleaning)
         allowed = milliseconds(self._work.lock_timeout) / 2000
         if needed > allowed or self._overruns >= OVERRUNS:
             self._not_held = (
-                f"holding the writers for one build needs about {1000 * needed:,.0f} ms, more than half of "
-                f"lock_timeout ({self._work.lock_timeout})"
+                f"holding the writers for one build needs about {1000 * needed:,.0f} ms, more than half of the "
+                f"lock_timeout of {self._work.lock_timeout} ({math.ceil(2.5 * needed)}s would be enough, if the "
+                "application may wait that long)"
                 if needed > allowed
                 else f"holding the writers for one build took longer than lock_timeout ({self._work.lock_timeout})"
             )

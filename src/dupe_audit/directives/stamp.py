@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from alembic.runtime.migration import HeadMaintainer, MigrationContext
 from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.sqlstates import friendly
 from dupe_audit.statements import ident, statement
 
 
@@ -18,7 +22,8 @@ def expected_heads(context: MigrationContext) -> frozenset[str]:
         maintainer = frame.f_locals.get("head_maintainer") if frame.f_code.co_name == "run_migrations" else None
         if isinstance(maintainer, HeadMaintainer) and maintainer.context is context:
             return frozenset(maintainer.heads)
-    return frozenset(context.get_current_heads())
+    with _in_words():
+        return frozenset(context.get_current_heads())
 
 
 def require_own_stamp(context: MigrationContext, expected: frozenset[str]) -> None:
@@ -32,14 +37,28 @@ def require_own_stamp(context: MigrationContext, expected: frozenset[str]) -> No
         CommandError: another process has stamped in the meantime.
     """
     connection = context.connection
-    if connection is None or not context._has_version_table():  # noqa: SLF001 - there is no public question
-        return
-    schema = (context.version_table_schema,) if context.version_table_schema else ()
-    execute(connection, statement("lock_versions", table=ident(*schema, context.version_table)))
-    heads = frozenset(context.get_current_heads())
+    with _in_words():
+        if connection is None or not context._has_version_table():  # noqa: SLF001 - there is no public question
+            return
+        schema = (context.version_table_schema,) if context.version_table_schema else ()
+        execute(connection, statement("lock_versions", table=ident(*schema, context.version_table)))
+        heads = frozenset(context.get_current_heads())
     if heads != expected:
         raise CommandError(
             "Another alembic process migrated this database while this one was waiting for it: the revision was "
             f"{', '.join(sorted(expected)) or 'none'} and is now {', '.join(sorted(heads)) or 'none'}. What this "
             "directive asks for is done. Run the same command again: it ends at once, or continues after that revision."
         )
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Report a failure in one paragraph, without a traceback.
+
+    Raises:
+        CommandError: the version table could not be read or locked.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        raise CommandError(str(friendly(error, "Reading Alembic's version table"))) from error

@@ -10,13 +10,12 @@ INDEXES: dict[StepId, Entry] = {
     "equivalent-index": Entry(
         "error",
         "{subject} already enforces the same key; a second index would only make writes slower.",
-        "Use the existing one. If it is an index: ALTER INDEX … RENAME TO the constraint's name, then run the upgrade again, which attaches it. "
-        "If it is a constraint: ALTER TABLE {table} RENAME CONSTRAINT … TO …;",
+        "Use the existing one, or drop it first.",
     ),
     "stricter-index": Entry(
         "warning",
         "{subject} already forbids every duplicate of this key.",
-        "Leave the new constraint out, or drop the existing one if it is too strict.",
+        "Leave the new constraint out of the revision.",
     ),
     "invalid-index": Entry(
         "error",
@@ -30,7 +29,7 @@ INDEXES: dict[StepId, Entry] = {
     ),
     "wrong-definition": Entry(
         "error",
-        "{subject} already exists with another definition: other columns, NULL rule, INCLUDE or deferrability.",
+        "{subject} already exists with another definition: columns, their order, sort order, collation, operator class, NULL rule, INCLUDE, kind or deferrability.",
         "Choose another name, or drop the existing one. Nothing is adopted or dropped because of its name alone.",
     ),
     "not-a-constraint": Entry(

@@ -83,6 +83,7 @@ class IndexState:
     same_definition: bool  #: columns, order, NULL rule, INCLUDE, operator classes, collations
     constraint: str | None  #: the constraint that owns the index
     same_constraint_form: bool  #: a UNIQUE constraint with the deferrability of the key
+    constraint_form: str = ""  #: of the constraint that owns the index: UNIQUE or another kind, and its deferrability
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

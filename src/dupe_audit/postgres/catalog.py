@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from dupe_audit.errors import DupeAuditError
+from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, IndexState, UniqueKey
 from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import ident, literal, statement, text_array
@@ -137,4 +138,12 @@ def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexStat
         same_definition=row.same_definition and row.indrelid == relid,
         constraint=row.constraint_name,
         same_constraint_form=row.same_constraint_form,
+        constraint_form=row.constraint_form or "",
     )
+
+
+def wrong_definition(relation: Relation, state: IndexState) -> Finding:
+    """Return the finding that what has the constraint's name is something else, with what it is."""
+    owner = f"; it belongs to constraint {state.constraint} ({state.constraint_form})" if state.constraint else ""
+    wrong = finding("wrong-definition", state.name, table=relation.name)
+    return replace(wrong, message=f"{wrong.message} It is: {state.definition}{owner}.")

@@ -33,6 +33,7 @@ WITH_CHECK_OPTION_VIOLATION = "44000"
 DISK_FULL = "53100"
 OUT_OF_MEMORY = "53200"
 CONFIGURATION_LIMIT = "53400"
+PROGRAM_LIMIT = "54000"
 OBJECT_NOT_IN_STATE = "55000"
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
@@ -109,6 +110,10 @@ def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
         IDLE_IN_TRANSACTION: "The client was silent for too long in a transaction, perhaps because it was frozen; the "
         "server rolled the transaction back. Run the same command again: it continues where it stopped.",
         DISK_FULL: "Free space on the server's disk, then run the same command again.",
+        OUT_OF_MEMORY: "The server has no memory left for it: lower maintenance_work_mem or work_mem, then run the "
+        "same command again.",
+        PROGRAM_LIMIT: "A row is larger than the server allows, such as a key too wide for an index; shorten that "
+        "value, or choose another key, then run the same command again.",
         CONFIGURATION_LIMIT: "A configured limit was reached; raise it for this role, then run the same command again.",
         QUERY_CANCELED: "The statement was cancelled. Run the same command again: it continues where it stopped.",
         LOCK_NOT_AVAILABLE: "Another session holds a lock on the table. Wait for it, then run the same command again.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection
 
 from dupe_audit import children, ledger
@@ -10,6 +12,7 @@ from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute, pooler
+from dupe_audit.preflight.index_advice import advice, advice_if_stricter
 from dupe_audit.statements import literal, statement, text_array
 
 #: findings after which the table cannot be counted at all
@@ -57,7 +60,8 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
 
 def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
     findings = _named_index_findings(connection, key, relation) if key.name else []
-    if builder := execute(connection, statement("builders", relid=str(relation.relid))).scalar():
+    # A cleanup alone is in no build's way; and the orphan of an earlier upgrade of ours is waited for at the run lock.
+    if key.name and (builder := execute(connection, statement("builders", relid=str(relation.relid))).scalar()):
         findings = [finding("live-build", builder, table=relation.name)]
     other_indexes = statement(
         "other_indexes",
@@ -70,13 +74,12 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
         subject = f"Constraint {index.constraint_name}" if index.constraint_name else f"Index {index.name}"
         if not index.valid:
             findings.append(finding("invalid-index", index.name))
-        elif index.same_key and index.immediate:
+        elif index.same_key and (index.immediate or key.deferrable):
             # Without a name no index will be built, so another one of the same key is welcome.
-            findings.append(
-                finding("equivalent-index" if key.name else "already-enforced", subject, table=relation.name)
-            )
+            same = finding("equivalent-index" if key.name else "already-enforced", subject, table=relation.name)
+            findings.append(replace(same, help=advice(key, relation, index)) if key.name else same)
         elif index.stricter:
-            findings.append(finding("stricter-index", subject))
+            findings.append(replace(finding("stricter-index", subject), help=advice_if_stricter(relation, index)))
     return findings
 
 
@@ -85,7 +88,7 @@ def _named_index_findings(connection: Connection, key: UniqueKey, relation: Rela
     if state is None:
         return []
     if not state.same_definition or (state.constraint and not state.same_constraint_form):
-        return [finding("wrong-definition", key.name, table=relation.name)]
+        return [catalog.wrong_definition(relation, state)]
     if not state.valid:
         return [finding("invalid-index", key.name)]
     return [finding("already-enforced", f"Constraint {key.name}")] if state.constraint == key.name else []

@@ -5,12 +5,15 @@ SELECT ic.oid, ic.relname::pg_catalog.text AS name, ic.relkind::pg_catalog.text 
        i.indisvalid AS valid, i.indisready AS ready,
        -- pg_get_indexdef() would return the same, but waits for a session that holds ACCESS EXCLUSIVE on the table.
        CASE WHEN i.indexrelid IS NOT NULL THEN pg_catalog.format(
-           'CREATE %sINDEX %I ON %I.%I USING %s (%s)%s%s%s', CASE WHEN i.indisunique THEN 'UNIQUE ' END,
+           'CREATE %sINDEX %I ON %I.%I USING %I (%s)%s%s%s%s', CASE WHEN i.indisunique THEN 'UNIQUE ' END,
            ic.relname, tn.nspname, tc.relname, am.amname, pg_catalog.array_to_string(keys.shown, ', '),
            CASE WHEN pg_catalog.cardinality(keys.included) > 0
                 THEN pg_catalog.format(' INCLUDE (%s)', pg_catalog.array_to_string(keys.included, ', ')) END,
            CASE WHEN (pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool THEN ' NULLS NOT DISTINCT' END,
-           CASE WHEN i.indpred IS NOT NULL THEN ' WHERE (…)' END) END AS definition,
+           (SELECT pg_catalog.format(' WITH (%s)', pg_catalog.string_agg(
+                       pg_catalog.format(CASE WHEN o.option_value ~ '^[a-z_]+$' THEN '%s=%s' ELSE '%s=%L' END, o.option_name, o.option_value), ', '))
+            FROM pg_catalog.pg_options_to_table(ic.reloptions) AS o HAVING pg_catalog.count(*) > 0),
+           CASE WHEN i.indpred IS NOT NULL THEN ' WHERE (...)' END) END AS definition,
        ic.relpages::pg_catalog.int8 * pg_catalog.current_setting('block_size')::pg_catalog.int8 AS bytes,
        coalesce(i.indisunique AND am.amname = 'btree' AND i.indpred IS NULL AND i.indexprs IS NULL
            -- Before PostgreSQL 15 there was no such column, and NULLs were always distinct.
@@ -19,6 +22,9 @@ SELECT ic.oid, ic.relname::pg_catalog.text AS name, ic.relkind::pg_catalog.text 
            AND keys.names OPERATOR(pg_catalog.=) {key} AND keys.included OPERATOR(pg_catalog.=) {include}
            AND keys.standard, false) AS same_definition,
        con.conname::pg_catalog.text AS constraint_name,
+       CASE con.contype WHEN 'p' THEN 'PRIMARY KEY' WHEN 'u' THEN 'UNIQUE' WHEN 'x' THEN 'EXCLUDE' END
+           || CASE WHEN con.condeferrable THEN ' DEFERRABLE' ELSE '' END
+           || CASE WHEN con.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END AS constraint_form,
        coalesce(con.contype = 'u' AND con.condeferrable = {deferrable} AND con.condeferred = {deferred}, false)
            AS same_constraint_form
 FROM pg_catalog.pg_class ic
@@ -29,8 +35,15 @@ LEFT JOIN pg_catalog.pg_am am ON am.oid = ic.relam
 LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = ic.oid AND con.contype IN ('u', 'p', 'x')
 LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(coalesce(pg_catalog.quote_ident(a.attname), '(expression)')
-                    || CASE WHEN oc.opcdefault THEN '' ELSE coalesce(' ' || oc.opcname::pg_catalog.text, '') END ORDER BY k.ord)
-                    FILTER (WHERE k.ord <= i.indnkeyatts) AS shown,
+                    || CASE WHEN k.coll <> a.attcollation THEN coalesce(' COLLATE ' || CASE
+                           WHEN pg_catalog.pg_collation_is_visible(co.oid) THEN pg_catalog.quote_ident(co.collname)
+                           ELSE pg_catalog.format('%I.%I', co_ns.nspname, co.collname) END, '') ELSE '' END
+                    || CASE WHEN oc.opcdefault THEN '' ELSE coalesce(' ' || CASE
+                           WHEN pg_catalog.pg_opclass_is_visible(oc.oid) THEN pg_catalog.quote_ident(oc.opcname)
+                           ELSE pg_catalog.format('%I.%I', oc_ns.nspname, oc.opcname) END, '') END
+                    -- Bit 1 is DESC, bit 2 NULLS FIRST; what is usual for each direction is not shown.
+                    || CASE k.flags WHEN 1 THEN ' DESC NULLS LAST' WHEN 2 THEN ' NULLS FIRST' WHEN 3 THEN ' DESC' ELSE '' END
+                    ORDER BY k.ord) FILTER (WHERE k.ord <= i.indnkeyatts) AS shown,
            coalesce(pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.ord)
                     FILTER (WHERE k.ord <= i.indnkeyatts), ARRAY[]::pg_catalog.text[]) AS names,
            coalesce(pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.ord)
@@ -42,6 +55,9 @@ LEFT JOIN LATERAL (
         WITH ORDINALITY AS k(attnum, opclass, coll, flags, ord)
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
     LEFT JOIN pg_catalog.pg_opclass oc ON oc.oid = k.opclass
+    LEFT JOIN pg_catalog.pg_namespace oc_ns ON oc_ns.oid = oc.opcnamespace
+    LEFT JOIN pg_catalog.pg_collation co ON co.oid = k.coll
+    LEFT JOIN pg_catalog.pg_namespace co_ns ON co_ns.oid = co.collnamespace
 ) AS keys ON true
 WHERE ic.relname = {name}
   AND ic.relnamespace = (SELECT c.relnamespace FROM pg_catalog.pg_class c WHERE c.oid = {relid}::pg_catalog.oid)

@@ -14,7 +14,7 @@ depends_on = None
 
 def upgrade():
     op.archive_duplicates("tt", ["k"], divergent="archive", references="repoint")
-    op.create_unique_constraint_online("tt_unique", "tt", ["k"], build_attempts=100)
+    op.create_unique_constraint_online("tt_unique", "tt", ["k"])
 
 
 def downgrade():
