@@ -106,6 +106,7 @@ class EmptyTrip:
         # What the server will compute in a column that does not exist yet can be computed from the others.
         index = index.computed([column for column in table.generated if not former.get(column.name)])
         if earlier_table.oid == table.oid:
+            index = index.converted(table.retyped(earlier_table))
             index = index.renamed({name: old for name, old in numbered.items() if name and old and name != old})
         elif index.uniqueness in [
             old.uniqueness for old in self.before.indexes if old.unique and old.relid == earlier_table.oid

@@ -64,6 +64,10 @@ class Index:
             uses=tuple(dict.fromkeys(uses)),
         )
 
+    def converted(self, types: Mapping[str, str]) -> Index:
+        """Return the index with columns converted to other types where it reads them."""
+        return self._with({name: f"({ident(name)})::{type_}" for name, type_ in types.items()}) if types else self
+
     def _with(self, replacements: Mapping[str, str]) -> Index:
         """Return the index with columns replaced by SQL in its key parts and its predicate."""
         quoted = {spelling: sql for name, sql in replacements.items() for spelling in (name, ident(name))}
@@ -95,12 +99,22 @@ class Table:
     schema: str
     name: str
     columns: tuple[str | None, ...] = ()  #: in the order of their numbers; None for a dropped one
+    types: tuple[str | None, ...] = ()  #: of the columns: category, a space, and the type as SQL
     generated: tuple[GeneratedColumn, ...] = ()
     partitioned: bool = False
     part_of: int | None = None  #: oid of the table that it is a partition of
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
+
+    def retyped(self, earlier: Table) -> dict[str, str]:
+        """Return the columns that have another type of the same category than in an *earlier* state of this table.
+
+        The conversion can make values equal: of text to citext, of a moment to a date.
+        """
+        pairs = zip(self.columns, self.types, earlier.types, strict=False)
+        changed = [(name, new.split(" ", 1), old.split(" ", 1)) for name, new, old in pairs if name and new and old]
+        return {name: new[1] for name, new, old in changed if new != old and new[0] == old[0]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

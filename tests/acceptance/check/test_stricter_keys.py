@@ -136,6 +136,27 @@ def test_a_generated_column_of_the_same_revision(project, failing):
     assert "2 extras" in report.failing[0].finding.message
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "failed"),
+    [("timestamp", "date", True), ("text", "varchar(90)", False)],
+)
+def test_a_type_under_which_values_become_equal(project, failing, old, new, failed):
+    """A key becomes stricter if the type of its column changes to one with fewer values."""
+    project.add(
+        "a1",
+        f'op.execute("CREATE TABLE users (id serial PRIMARY KEY, seen {old} NOT NULL UNIQUE)")',
+        'op.drop_table("users")',
+    )
+    project.add(
+        "b2",
+        f'op.execute("ALTER TABLE users RENAME seen TO at; ALTER TABLE users ALTER at TYPE {new}")',
+        f'op.execute("ALTER TABLE users ALTER at TYPE {old}; ALTER TABLE users RENAME at TO seen")',
+        extra=LOCKED,
+    )
+    report = project.check()
+    assert [("unique-over-duplicates", "b2")] * failed == failing(report), report
+
+
 def test_a_nondeterministic_collation_is_stricter(project, failing, sql):
     """A collation that ignores case makes rows equal that the old key allows."""
     collation = "CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"

@@ -5,6 +5,11 @@ SELECT c.oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text A
        -- In the order of their numbers, which a renamed column keeps; NULL for a dropped one.
        ARRAY(SELECT CASE WHEN NOT a.attisdropped THEN a.attname::pg_catalog.text END
              FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) AS columns,
+       -- The category of each type, and the type as SQL; a cast to it truncates no text.
+       ARRAY(SELECT CASE WHEN NOT a.attisdropped THEN t.typcategory::pg_catalog.text || ' '
+                         || pg_catalog.format_type(a.atttypid, CASE WHEN t.typcategory <> 'S' THEN a.atttypmod END) END
+             FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+             WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) AS types,
        -- Name, expression and columns of each generated column.
        (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid), ARRAY(
                    SELECT DISTINCT b.attname::pg_catalog.text
