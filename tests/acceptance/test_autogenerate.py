@@ -351,18 +351,39 @@ def test_more_than_the_name_changes(project, sql, with_key):
 
 
 def test_constraint_that_changes(project, sql):
-    """A constraint whose columns changed is dropped before its table changes, and re-created after it."""
+    """A constraint that keeps its name is replaced after new columns are added, and before old ones are dropped."""
     project.generate(models(UniqueConstraint("email", name="u")))
     project.upgrade()
     up, down = project.generate(models(sa.Column("born", sa.Date), UniqueConstraint("email", "born", name="u")))
     drop, add = "drop_unique_constraint_online", "create_unique_constraint_online"
-    assert [drop, "add_column", "archive_duplicates", add] == called(up)
-    assert [drop, "restore_duplicates", "drop_column", "archive_duplicates", add] == called(down)
+    assert ["add_column", drop, "archive_duplicates", add] == called(up)
+    assert [drop, "archive_duplicates", add, "restore_duplicates", "drop_column"] == called(down)
 
     project.upgrade()
     assert project.clean()
     project.downgrade()
     assert [("UNIQUE (email)",)] == sql("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'u'")
+
+
+def test_stricter_key_under_the_same_name(project, sql, with_key):
+    """Under the stricter key no duplicates of the old one exist, so the downgrade archives none, and restores last."""
+    project.generate(with_key("u", "market", "source", "snap"))
+    project.upgrade()
+    up, down = project.generate(with_key("u", "market", "snap"))
+    drop, add = "drop_unique_constraint_online", "create_unique_constraint_online"
+    assert [drop, "archive_duplicates", add] == called(up)
+    assert [drop, add, "restore_duplicates"] == called(down)
+
+    path = next(Path(project.folder, "versions").glob("r2_*.py"))
+    path.write_text(path.read_text().replace('"snap"])', '"snap"], divergent="archive")', 1))
+    sql("INSERT INTO people (market, source, snap) VALUES ('m', 'a', 's'), ('m', 'b', 's')")
+    before = sql("SELECT * FROM people ORDER BY id")
+    for _ in range(2):
+        project.upgrade()
+        assert [(1,)] == sql("SELECT count(*) FROM people")
+        assert project.clean()
+        project.downgrade()
+        assert before == sql("SELECT * FROM people ORDER BY id")
 
 
 @pytest.mark.parametrize("key", [("market", "snap", True), ("snap", "market", False)], ids=["deferrable", "order"])

@@ -100,10 +100,14 @@ class EmptyTrip:
         earlier_table = self.before.counterpart(table)
         if earlier_table is None:
             return None
+        # A renamed column keeps its number. A column with a new number may replace an old one of the same name.
+        numbered = dict(zip(table.columns, earlier_table.columns, strict=False))
+        former = numbered if earlier_table.oid == table.oid else {name: name for name in earlier_table.columns}
+        # What the server will compute in a column that does not exist yet can be computed from the others.
+        index = index.computed([column for column in table.generated if not former.get(column.name)])
         if earlier_table.oid == table.oid:
-            # A renamed column keeps its number. A column with a new number may replace an old one of the same name.
-            pairs = zip(table.columns, earlier_table.columns, strict=False)
-            index = index.renamed({name: old for name, old in pairs if name and old and name != old})
+            index = index.converted(table.retyped(earlier_table))
+            index = index.renamed({name: old for name, old in numbered.items() if name and old and name != old})
         elif index.uniqueness in [
             old.uniqueness for old in self.before.indexes if old.unique and old.relid == earlier_table.oid
         ]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from alembic import util
@@ -20,7 +19,8 @@ from sqlalchemy.exc import IdentifierError
 from sqlalchemy.sql.elements import conv
 
 from dupe_audit.directives.foreign_keys import ReferencedKeys, ordered
-from dupe_audit.directives.generated import WIDTH, Enforce, Release, Remark, RenameConstraint, Replace
+from dupe_audit.directives.generated import WIDTH, Enforce, Release, Remark, Replace, Swap
+from dupe_audit.directives.key_changes import in_order
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.names import default_name
@@ -62,19 +62,33 @@ def use_directives(context: AutogenContext, upgrade: ops.UpgradeOps, _schemas: o
             operations += _with_directives(operation, dialect)
         else:
             operations.append(operation)
-    keys = [op.key for op in operations if isinstance(op, Release | Replace)]
-    dropped = ReferencedKeys.of(keys, dialect.default_schema_name)
-    keys = [op.key for op in operations if isinstance(op, Enforce)]
-    created = ReferencedKeys.of(keys, dialect.default_schema_name)
+    dropped = ReferencedKeys.of(_dropped(operations), dialect.default_schema_name)
+    created = ReferencedKeys.of(_created(operations), dialect.default_schema_name)
     upgrade.ops[:] = operations = list(ordered(operations, dropped=dropped, created=created))
     _warn_about_more_than_one_key(operations)
 
 
+def _dropped(operations: Sequence[MigrateOperation]) -> Iterator[UniqueKey]:
+    for operation in operations:
+        if isinstance(operation, Swap):
+            yield from (old.key for old in operation.old)
+        elif isinstance(operation, Release | Replace):
+            yield operation.key
+
+
+def _created(operations: Sequence[MigrateOperation]) -> Iterator[UniqueKey]:
+    for operation in operations:
+        if isinstance(operation, Swap):
+            yield from operation.new
+        elif isinstance(operation, Enforce):
+            yield operation.key
+
+
 def _warn_about_more_than_one_key(operations: Sequence[MigrateOperation]) -> None:
-    keys = [operation.key for operation in operations if isinstance(operation, Enforce)]
+    keys = list(_created(operations))
     # What a new key replaces belongs in its revision.
     replaced = [op for op in operations if isinstance(op, Replace) and [op.key.table] == [key.table for key in keys]]
-    if keys and len(operations) - len(replaced) > 1:
+    if len(keys) > 1 or (keys and len(operations) - len(replaced) > 1):
         log.warning(
             "This revision does more than enforce one unique key. Move each archive_duplicates() with its "
             "create_unique_constraint_online() to its own revision: they commit everything before them."
@@ -94,73 +108,7 @@ def _with_directives(table: ops.ModifyTableOps, dialect: Dialect) -> Iterator[Mi
             (released if isinstance(operation, ops.DropConstraintOp) else enforced).append(key)
         else:
             unchanged.append(operation)
-    for old, new in _renamed(released, enforced):
-        released.remove(old)
-        enforced.remove(new)
-        yield RenameConstraint(old, str(new.name))
-    yield from _in_order(table, released, unchanged, enforced)
-
-
-def _in_order(
-    table: ops.ModifyTableOps,
-    released: Sequence[UniqueKey],
-    unchanged: Sequence[MigrateOperation],
-    enforced: Sequence[UniqueKey],
-) -> Iterator[MigrateOperation]:
-    """Yield the changes of a table in an order in which it is never without a key.
-
-    A new key is enforced before the old one is dropped, and in the downgrade the old one before the new one is
-    dropped: if duplicates stop the first step, the table is as it was.
-
-    Two constraints of one name cannot exist side by side, so a key that keeps its name is dropped first: the directive
-    that creates the constraint swaps both in one statement if nothing stands between. A second constraint over the
-    same columns is refused, so such a key is dropped first too.
-    """
-    dropped_first = [old for old in released if any(_cannot_coexist(old, new) for new in enforced)]
-    created_last = [new for new in enforced if any(_cannot_coexist(old, new) for old in released)]
-    dropped = [key for key in released if key not in dropped_first]
-    created = [key for key in enforced if key not in created_last]
-    yield from map(Replace, dropped_first)
-    if not created:
-        yield from map(Replace if created_last else Release, dropped)
-    # Columns of new keys are added before them, and columns of old keys dropped after those.
-    later = [change for change in unchanged if created and dropped and isinstance(change, ops.DropColumnOp)]
-    yield from _changes(table, [change for change in unchanged if change not in later])
-    yield from map(Enforce, created)
-    if created:
-        yield from (Replace(key, implied=any(_implies(new, key) for new in created)) for key in dropped)
-    yield from _changes(table, later)
-    yield from map(Enforce, created_last)
-
-
-def _cannot_coexist(old: UniqueKey, new: UniqueKey) -> bool:
-    same_rows = set(old.columns) == set(new.columns) and old.nulls_not_distinct == new.nulls_not_distinct
-    return old.name == new.name or same_rows
-
-
-def _changes(table: ops.ModifyTableOps, changes: Sequence[MigrateOperation]) -> list[MigrateOperation]:
-    return [ops.ModifyTableOps(table.table_name, changes, schema=table.schema)] if changes else []
-
-
-def _renamed(released: Sequence[UniqueKey], enforced: Sequence[UniqueKey]) -> list[tuple[UniqueKey, UniqueKey]]:
-    """Return the pairs of an old and a new key that differ in nothing but the name."""
-    pairs: list[tuple[UniqueKey, UniqueKey]] = []
-    for new in enforced:
-        for old in released:
-            if (
-                old == replace(new, name=old.name)
-                and old.name != new.name
-                and all(old is not pair[0] for pair in pairs)
-            ):
-                pairs.append((old, new))
-                break
-    return pairs
-
-
-def _implies(new: UniqueKey, old: UniqueKey) -> bool:
-    """Return whether a table that obeys the new key has no duplicates under the old one."""
-    equal_nulls = new.nulls_not_distinct or not old.nulls_not_distinct
-    return set(new.columns) <= set(old.columns) and equal_nulls
+    yield from in_order(table, released, unchanged, enforced)
 
 
 def _key(operation: MigrateOperation, dialect: Dialect) -> UniqueKey | Remark | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from alembic.autogenerate import render_op_text, renderers
@@ -69,6 +69,25 @@ class Replace(DropUniqueConstraintOnlineOp):
     def reverse(self) -> MigrateOperation:  # type: ignore[override] # Alembic renders any operation
         """Return the operations that enforce the key again."""
         return super().reverse() if self.implied else Enforce(self.key)
+
+
+class Swap(OpSequence):
+    """Drop constraints and create others that cannot exist beside them: of the same name, or over the same columns.
+
+    Nothing stands between a drop and the create that follows it, so that both can be done in one statement. In the
+    reverse, what the archive of a new key holds is restored last.
+    """
+
+    def __init__(self, old: Sequence[Replace], new: Sequence[UniqueKey]) -> None:
+        super().__init__([*old, *map(Enforce, new)])
+        self.old = tuple(old)
+        self.new = tuple(new)
+
+    def reverse(self) -> MigrateOperation:
+        """Return the operations that enforce the old keys again."""
+        drops = [DropUniqueConstraintOnlineOp(key, BuildRule()) for key in self.new]
+        creates = [operation.reverse() for operation in self.old]
+        return OpSequence([*drops, *creates, *map(RestoreDuplicatesOp, self.new)])
 
 
 class RenameConstraint(MigrateOperation):

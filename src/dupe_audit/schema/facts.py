@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,7 +45,32 @@ class Index:
 
     def renamed(self, names: Mapping[str, str]) -> Index:
         """Return the index with its columns renamed wherever it reads them; *names* maps old names to new ones."""
-        quoted = {spelling: ident(new) for old, new in names.items() for spelling in (old, ident(old))}
+        new = self._with({old: ident(name) for old, name in names.items()})
+        return replace(
+            new,
+            columns=tuple(None if column is None else names.get(column, column) for column in self.columns),
+            include=tuple(names.get(column, column) for column in self.include),
+            uses=tuple(names.get(column, column) for column in self.uses),
+        )
+
+    def computed(self, generated: Sequence[GeneratedColumn]) -> Index:
+        """Return the index with the expressions of generated columns in their place."""
+        expressions = {column.name: f"({column.expression})" for column in generated}
+        inputs = {column.name: column.columns for column in generated}
+        uses = [name for column in self.uses for name in inputs.get(column, (column,))]
+        return replace(
+            self._with(expressions),
+            columns=tuple(None if column in expressions else column for column in self.columns),
+            uses=tuple(dict.fromkeys(uses)),
+        )
+
+    def converted(self, types: Mapping[str, str]) -> Index:
+        """Return the index with columns converted to other types where it reads them."""
+        return self._with({name: f"({ident(name)})::{type_}" for name, type_ in types.items()}) if types else self
+
+    def _with(self, replacements: Mapping[str, str]) -> Index:
+        """Return the index with columns replaced by SQL in its key parts and its predicate."""
+        quoted = {spelling: sql for name, sql in replacements.items() for spelling in (name, ident(name))}
 
         def replacement(match: re.Match[str]) -> str:
             return match[0] if match["call"] else quoted.get(match["name"], match[0])
@@ -53,14 +78,17 @@ class Index:
         def sql(text: str) -> str:
             return _NAME.sub(replacement, text)
 
-        return replace(
-            self,
-            keys=tuple(map(sql, self.keys)),
-            columns=tuple(None if column is None else names.get(column, column) for column in self.columns),
-            include=tuple(names.get(column, column) for column in self.include),
-            uses=tuple(names.get(column, column) for column in self.uses),
-            predicate=None if self.predicate is None else sql(self.predicate),
-        )
+        predicate = None if self.predicate is None else sql(self.predicate)
+        return replace(self, keys=tuple(map(sql, self.keys)), predicate=predicate)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedColumn:
+    """A column that the server computes from others."""
+
+    name: str
+    expression: str
+    columns: tuple[str, ...]  #: that the expression reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +99,22 @@ class Table:
     schema: str
     name: str
     columns: tuple[str | None, ...] = ()  #: in the order of their numbers; None for a dropped one
+    types: tuple[str | None, ...] = ()  #: of the columns: category, a space, and the type as SQL
+    generated: tuple[GeneratedColumn, ...] = ()
     partitioned: bool = False
     part_of: int | None = None  #: oid of the table that it is a partition of
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
+
+    def retyped(self, earlier: Table) -> dict[str, str]:
+        """Return the columns that have another type of the same category than in an *earlier* state of this table.
+
+        The conversion can make values equal: of text to citext, of a moment to a date.
+        """
+        pairs = zip(self.columns, self.types, earlier.types, strict=False)
+        changed = [(name, new.split(" ", 1), old.split(" ", 1)) for name, new, old in pairs if name and new and old]
+        return {name: new[1] for name, new, old in changed if new != old and new[0] == old[0]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import (
+    CLASS_DATA,
     INDETERMINATE_COLLATION,
-    INVALID_TEXT_REPRESENTATION,
     UNDEFINED_COLUMN,
     UNDEFINED_FUNCTION,
     UNDEFINED_OBJECT,
@@ -25,14 +25,13 @@ from dupe_audit.statements import ident, literal, statement
 #: by table: how often each row occurs, by the MD5 of its text
 Rows = dict[str, "Counter[str]"]
 
-#: a column, function, type, table, collation or enum label that does not exist
+#: a column, function, type, table or collation that does not exist
 UNDEFINED = (
     UNDEFINED_COLUMN,
     UNDEFINED_FUNCTION,
     UNDEFINED_OBJECT,
     UNDEFINED_TABLE,
     INDETERMINATE_COLLATION,
-    INVALID_TEXT_REPRESENTATION,
 )
 
 #: planner settings that are switched off, so that no scan reads an index, which could be corrupt
@@ -66,14 +65,15 @@ def extras_before(connection: Connection, table: str, index: Index, relid: int |
 
     Returns:
         0 if they cannot be counted yet: the revision may first add columns that its index reads, or functions that it
-        calls.
+        calls, or change values that its index cannot read.
     """
     if not has_columns(connection, index, relid):
         return 0
     try:
         return count_extras(connection, table, index)
     except DBAPIError as error:
-        if sqlstate(error) in UNDEFINED:
+        state = sqlstate(error) or ""
+        if state in UNDEFINED or state.startswith(CLASS_DATA):  # such as an enum label that does not exist
             return 0
         raise
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dupe_audit.postgres.driver import execute
-from dupe_audit.schema.facts import Catalog, Index, Table
+from dupe_audit.schema.facts import Catalog, GeneratedColumn, Index, Table
 from dupe_audit.statements import statement
 
 
@@ -18,7 +18,7 @@ def snapshot(connection: Connection, *, version_table: str = "alembic_version", 
     Raises:
         sqlalchemy.exc.DBAPIError: as the driver reports.
     """
-    tables = [Table(**_frozen(row)) for row in execute(connection, statement("scratch/check_tables")).mappings()]
+    tables = [_table(_frozen(row)) for row in execute(connection, statement("scratch/check_tables")).mappings()]
     relids = f"ARRAY[{', '.join(str(table.oid) for table in tables)}]"
     rows = execute(connection, statement("scratch/check_indexes", relids=relids)).mappings()
     indexes = [Index(**_frozen(row)) for row in rows]
@@ -30,6 +30,11 @@ def snapshot(connection: Connection, *, version_table: str = "alembic_version", 
         indexes=tuple(index for index in indexes if index.relid not in alembic),
         objects=_objects(connection, without=names) if objects else {},
     )
+
+
+def _table(facts: dict[str, Any]) -> Table:
+    generated = [GeneratedColumn(name, expression, tuple(columns)) for name, expression, columns in facts["generated"]]
+    return Table(**{**facts, "generated": tuple(generated)})
 
 
 def _objects(connection: Connection, *, without: tuple[str, ...]) -> dict[str, str]:

@@ -5,6 +5,23 @@ SELECT c.oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text A
        -- In the order of their numbers, which a renamed column keeps; NULL for a dropped one.
        ARRAY(SELECT CASE WHEN NOT a.attisdropped THEN a.attname::pg_catalog.text END
              FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) AS columns,
+       -- The category of each type, and the type as SQL; a cast to it truncates no text.
+       ARRAY(SELECT CASE WHEN NOT a.attisdropped THEN t.typcategory::pg_catalog.text || ' '
+                         || pg_catalog.format_type(a.atttypid, CASE WHEN t.typcategory <> 'S' THEN a.atttypmod END) END
+             FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+             WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum) AS types,
+       -- Name, expression and columns of each generated column.
+       (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.attname, pg_catalog.pg_get_expr(d.adbin, d.adrelid), ARRAY(
+                   SELECT DISTINCT b.attname::pg_catalog.text
+                   FROM pg_catalog.pg_depend dep
+                   JOIN pg_catalog.pg_attribute b ON b.attrelid = dep.refobjid AND b.attnum = dep.refobjsubid
+                   WHERE dep.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND dep.refobjid = c.oid AND b.attnum <> a.attnum
+                     AND ((dep.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND dep.objid = d.oid)
+                          OR (dep.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND dep.objid = c.oid
+                              AND dep.objsubid = a.attnum))))), '[]'::pg_catalog.jsonb)
+        FROM pg_catalog.pg_attribute a
+        JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE a.attrelid = c.oid AND a.attgenerated <> '') AS generated,
        c.relkind = 'p' AS partitioned,
        (SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid AND c.relispartition) AS part_of
 FROM pg_catalog.pg_class c
