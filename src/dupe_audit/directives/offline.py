@@ -129,7 +129,8 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
     is_dropped = f"NOT {_constraint_exists(key)}"
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop {name}")
-        script.undo_function(relid, f"r.constraint_name = {literal(key.name)}", required=required)
+        condition = f"r.constraint_name = {literal(key.name)}"
+        script.undo_function(relid, condition, required=required, any_run_suffices=True)
         # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
         script.retried(f"PERFORM * FROM pg_temp.dupe_audit_undo(); {drop}", is_dropped, relid, rule)
     script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped", relid)

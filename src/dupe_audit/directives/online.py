@@ -128,7 +128,7 @@ def _refuse_without_run(connection: Connection, key: UniqueKey, options: Overrid
     match = find(connection, key)
     if match is None or "run-missing" in options.accept or not _downgrade_restores():
         return
-    if ledger.run_to_drop(connection, match[1], str(key.name)) is None:
+    if ledger.run_to_drop(connection, match[1], str(key.name)) is None and not ledger.has_run(connection, match[1]):
         raise Refused([finding("run-missing", _NO_RUN)], lead=_refusal(f"constraint {key.name} on {match[1].name}"))
 
 
