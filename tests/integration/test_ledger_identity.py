@@ -235,6 +235,23 @@ def test_run_of_a_dropped_table_can_be_purged(sql, conn):
     drop(conn, KEY, BuildRule())
 
 
+def test_copy_that_continues_a_table_gets_its_rows(sql, conn, dump):
+    """A table whose rows were copied, and whose name was exchanged, gets the rows once the ledger has been told so."""
+    sql(T)
+    before = dump("t")
+    list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    sql("CREATE TABLE copy (LIKE t INCLUDING ALL); INSERT INTO copy SELECT * FROM t")
+    sql("ALTER TABLE t RENAME TO old; ALTER TABLE copy RENAME TO t; ALTER TABLE t ADD CONSTRAINT uq UNIQUE (k)")
+    sql("UPDATE dupe_audit.run SET constraint_name = 'uq'")
+    with pytest.raises(Refused, match="table-replaced"):
+        drop(conn, KEY, BuildRule())
+    remedy = "UPDATE dupe_audit.run SET relation = 'public.t', schema_name = 'public', table_name = 't' WHERE id = 1"
+    sql(remedy)
+    drop(conn, KEY, BuildRule())
+    list(restore(conn, 1))
+    assert (before, ["(1,7,1)", "(3,8,3)"]) == (dump("t"), dump("old"))
+
+
 @pytest.mark.parametrize(
     "damage",
     ["TRUNCATE dupe_audit.archive_1", "DELETE FROM dupe_audit.archive_1", "UPDATE dupe_audit.run SET archived = 2"],
