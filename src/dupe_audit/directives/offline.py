@@ -130,7 +130,7 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop {name}")
         condition = f"r.constraint_name = {literal(key.name)}"
-        script.undo_function(relid, condition, required=required, any_run_suffices=True)
+        script.undo_function(key, condition, required=required, any_run_suffices=True)
         # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
         script.retried(f"PERFORM * FROM pg_temp.dupe_audit_undo(); {drop}", is_dropped, relid, rule)
     script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped", relid)
@@ -153,7 +153,7 @@ def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool
         script.line(f"-- dupe-audit: restore the rows of {one_line(key)}")
         script.settings()
         relid = catalog.relid_sql(key)
-        script.undo_function(relid, ledger.of_key("v_relid", key), required=required)
+        script.undo_function(key, ledger.of_key("v_relid", key), required=required)
         script.write(
             statement(
                 "offline_restore",

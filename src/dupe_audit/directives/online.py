@@ -110,7 +110,8 @@ def restore_duplicates(operations: Operations, operation: RestoreDuplicatesOp) -
         latest = ledger.run_to_restore(connection, match[1], key) if match else None
         if match is None or latest is None:
             if "run-missing" not in options.accept and _downgrade_restores():
-                raise Refused([finding("run-missing", _NO_RUN)], lead=_refusal(key))
+                missing = finding("run-missing", _NO_RUN) if match else finding("table-missing", str(key))
+                raise Refused([missing], lead=_refusal(key))
             log.info("%s: the ledger has no run of this key, so there is nothing to restore", key)
             return
         run = latest.run

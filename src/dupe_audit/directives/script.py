@@ -104,7 +104,7 @@ class Script:
             trust = ledger.trust_sql(relid="v_relid", run="v_run")
             self.write(statement("offline_trust", trust=trust, shape=template("ledger_shape")))
 
-    def undo_function(self, relid: str, condition: str, *, required: bool, any_run_suffices: bool = False) -> None:
+    def undo_function(self, key: UniqueKey, condition: str, *, required: bool, any_run_suffices: bool = False) -> None:
         """Write the temporary function that finds the run to undo, and stops if its rows could not come back.
 
         Args:
@@ -117,7 +117,8 @@ class Script:
         self.write(
             statement(
                 "offline_undo",
-                relid=relid,
+                relid=catalog.relid_sql(key),
+                table_name=literal(key.table),
                 run_relation=statement("run_relation"),
                 condition=condition,
                 outstanding=ledger.OUTSTANDING,

@@ -12,6 +12,9 @@ DECLARE
     v_sums record;
 BEGIN
     PERFORM pg_temp.dupe_audit_trust(v_relid);
+    IF v_relid IS NULL AND {required} THEN
+        RAISE EXCEPTION 'dupe-audit: table-missing: table % does not exist; check its schema and the database', {table_name};
+    END IF;
     SELECT n.nspname, c.relname INTO v_found
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = v_relid;
     v_table := pg_catalog.format('%I.%I', v_found.nspname, v_found.relname);
