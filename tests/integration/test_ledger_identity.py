@@ -2,7 +2,7 @@
 
 import pytest
 
-from dupe_audit import ledger
+from dupe_audit import ledger, statements
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import DupeAuditError, Refused
@@ -276,3 +276,21 @@ def test_archive_that_changes_during_a_restore_is_noticed(sql, conn):
     with pytest.raises(Refused, match="the archive has changed"):
         list(batches)
     assert [("clean",)] == sql("SELECT state FROM dupe_audit.run")
+
+
+@pytest.mark.parametrize(("by_oid", "gets"), [(False, "t"), (True, "u")], ids=["the ledger", "mutant: a ledger by oid"])
+def test_oid_of_another_table_gets_no_row(sql, conn, dump, monkeypatch, by_oid, gets):
+    """After a dump the recorded oid can be another table's; a ledger that goes by it puts the rows into that table."""
+    sql(T)
+    list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    sql("CREATE TABLE u (LIKE t)")
+    # A dump keeps the number and writes the table's name; here the number is another table's.
+    sql("UPDATE dupe_audit.run SET relid = 'u'::regclass, ledger_oid = 1")
+    if by_oid:
+        real = statements.template
+        monkeypatch.setattr(
+            statements, "template", lambda name: "SELECT r.relid AS oid" if name == "run_relation" else real(name)
+        )
+    list(restore(conn, 1))
+    assert (["(2,7,2)"] if gets == "u" else []) == dump("u")
+    assert (3 if gets == "t" else 2) == len(dump("t"))
