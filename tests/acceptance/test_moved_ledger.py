@@ -321,3 +321,37 @@ def test_columns_swapped_before_a_dump_stop_the_way_back(moved, alembic):
     )
     assert "wrong one" in alembic("downgrade", "014", code=255).stderr
     assert [(1000,)] == copy("SELECT count(*) FROM agent_actions")
+
+
+@pytest.mark.parametrize("way", ["online", "script"])
+def test_run_that_enforces_another_constraint_since_is_found(alembic, psql, sql, agent_actions, way):
+    """A run that a later constraint of the same columns has taken over does not stop the downgrade of the first."""
+    before = sql(rows_of("agent_actions"))
+    alembic("upgrade", "015")
+    sql("UPDATE dupe_audit.run SET constraint_name = 'later'")
+    if way == "online":
+        alembic("downgrade", "014")
+    else:
+        assert psql(alembic("downgrade", "015:014", "--sql").stdout).returncode == 0
+    assert before == sql(rows_of("agent_actions"))
+
+
+@pytest.mark.parametrize("way", ["online", "script"])
+def test_downgrade_without_a_run_needs_a_word(alembic, psql, sql, agent_actions, way):
+    """A database whose revision was only stamped has no run: the downgrade says so, and is possible if accepted."""
+    sql(
+        "DELETE FROM agent_actions a USING agent_actions b WHERE a.ctid < b.ctid AND a.action_name = b.action_name "
+        "AND a.correlation_id = b.correlation_id AND a.created_at = b.created_at"
+    )
+    sql(f"ALTER TABLE agent_actions ADD CONSTRAINT {NAME} UNIQUE (correlation_id, action_name, created_at)")
+    alembic("stamp", "015")
+    if way == "online":
+        assert "run-missing" in alembic("downgrade", "014", code=255).stderr
+        alembic("-x", "dupe_audit.accept=run-missing", "downgrade", "014")
+    else:
+        refused = psql(alembic("downgrade", "015:014", "--sql").stdout, stop="0")
+        assert "run-missing" in refused.stderr
+        assert [("015",)] == sql("SELECT version_num FROM alembic_version")
+        accepted = alembic("-x", "dupe_audit.accept=run-missing", "downgrade", "015:014", "--sql").stdout
+        assert psql(accepted).returncode == 0
+    assert ([], [("014",)]) == (sql(CONSTRAINTS), sql("SELECT version_num FROM alembic_version"))

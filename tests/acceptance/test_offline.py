@@ -289,3 +289,26 @@ def test_script_restores_a_row_whose_generated_column_changed(alembic, psql, sql
     done = psql(down)
     assert 0 == done.returncode, done.stderr
     assert [(60, 2)] == sql("SELECT count(*), max(g) FROM agent_actions WHERE p = 5 AND g = 2")
+
+
+def test_ledger_of_the_script_is_private_and_its_archive_new(alembic, psql, sql, agent_actions):
+    """The script's ledger is private whatever the default privileges are, and it uses no archive that exists before."""
+    kinds = ("SCHEMAS", "TABLES", "SEQUENCES")
+    for kind in kinds:
+        sql(f"ALTER DEFAULT PRIVILEGES GRANT ALL ON {kind} TO PUBLIC")
+    script = alembic("upgrade", "014:015", "--sql").stdout
+    assert psql(script).returncode == 0
+    for kind in kinds:
+        sql(f"ALTER DEFAULT PRIVILEGES REVOKE ALL ON {kind} FROM PUBLIC")
+    assert [] == sql(
+        "SELECT c.oid::regclass FROM pg_class c, aclexplode(relacl) g "
+        "WHERE relnamespace = 'dupe_audit'::regnamespace AND grantee <> relowner UNION ALL "
+        "SELECT n.oid::regclass FROM pg_namespace n, aclexplode(nspacl) g "
+        "WHERE nspname = 'dupe_audit' AND grantee <> nspowner"
+    )
+    assert psql(alembic("downgrade", "015:014", "--sql").stdout).returncode == 0
+
+    sql("CREATE TABLE dupe_audit.archive_2 (LIKE dupe_audit.archive_1 INCLUDING ALL)")
+    refused = psql(script, stop="0")
+    assert "untrusted-ledger: run 2 has just been opened" in refused.stderr
+    assert [("014", 1060)] == sql("SELECT version_num, (SELECT count(*) FROM agent_actions) FROM alembic_version")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dupe_audit import ledger
+from dupe_audit import ledger, statements
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import DupeAuditError, Refused
@@ -235,6 +235,23 @@ def test_run_of_a_dropped_table_can_be_purged(sql, conn):
     drop(conn, KEY, BuildRule())
 
 
+def test_copy_that_continues_a_table_gets_its_rows(sql, conn, dump):
+    """A table whose rows were copied, and whose name was exchanged, gets the rows once the ledger has been told so."""
+    sql(T)
+    before = dump("t")
+    list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    sql("CREATE TABLE copy (LIKE t INCLUDING ALL); INSERT INTO copy SELECT * FROM t")
+    sql("ALTER TABLE t RENAME TO old; ALTER TABLE copy RENAME TO t; ALTER TABLE t ADD CONSTRAINT uq UNIQUE (k)")
+    sql("UPDATE dupe_audit.run SET constraint_name = 'uq'")
+    with pytest.raises(Refused, match="table-replaced"):
+        drop(conn, KEY, BuildRule())
+    remedy = "UPDATE dupe_audit.run SET relation = 'public.t', schema_name = 'public', table_name = 't' WHERE id = 1"
+    sql(remedy)
+    drop(conn, KEY, BuildRule())
+    list(restore(conn, 1))
+    assert (before, ["(1,7,1)", "(3,8,3)"]) == (dump("t"), dump("old"))
+
+
 @pytest.mark.parametrize(
     "damage",
     ["TRUNCATE dupe_audit.archive_1", "DELETE FROM dupe_audit.archive_1", "UPDATE dupe_audit.run SET archived = 2"],
@@ -259,3 +276,21 @@ def test_archive_that_changes_during_a_restore_is_noticed(sql, conn):
     with pytest.raises(Refused, match="the archive has changed"):
         list(batches)
     assert [("clean",)] == sql("SELECT state FROM dupe_audit.run")
+
+
+@pytest.mark.parametrize(("by_oid", "gets"), [(False, "t"), (True, "u")], ids=["the ledger", "mutant: a ledger by oid"])
+def test_oid_of_another_table_gets_no_row(sql, conn, dump, monkeypatch, by_oid, gets):
+    """After a dump the recorded oid can be another table's; a ledger that goes by it puts the rows into that table."""
+    sql(T)
+    list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    sql("CREATE TABLE u (LIKE t)")
+    # A dump keeps the number and writes the table's name; here the number is another table's.
+    sql("UPDATE dupe_audit.run SET relid = 'u'::regclass, ledger_oid = 1")
+    if by_oid:
+        real = statements.template
+        monkeypatch.setattr(
+            statements, "template", lambda name: "SELECT r.relid AS oid" if name == "run_relation" else real(name)
+        )
+    list(restore(conn, 1))
+    assert (["(2,7,2)"] if gets == "u" else []) == dump("u")
+    assert (3 if gets == "t" else 2) == len(dump("t"))

@@ -97,6 +97,7 @@ def test_remedy_of_the_page_makes_the_ledger_trusted(sql, conn, owned_by_another
     """The page's statements take over schema and tables and drop triggers, and then the run can be restored."""
     with pytest.raises(Refused, match="untrusted-ledger"):
         list(restore(conn, 1))
+    sql("GRANT ALL ON SEQUENCE dupe_audit.run_id_seq TO PUBLIC")
     sql("ALTER SCHEMA dupe_audit OWNER TO postgres")  # as an earlier version advised: not enough
     with pytest.raises(Refused, match=r"table dupe_audit\.run belongs to"):
         list(restore(conn, 1))

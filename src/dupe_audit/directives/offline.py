@@ -133,7 +133,8 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
         script.trust_function()
         droppable = {"relid": relid, "run_relation": statement("run_relation"), "name": literal(key.name)}
         script.write(statement("offline_droppable", **droppable, warn="true"))
-        script.undo_function(relid, f"r.constraint_name = {literal(key.name)}", required=required)
+        condition = f"r.constraint_name = {literal(key.name)}"
+        script.undo_function(key, condition, required=required, any_run_suffices=True)
         # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
         script.retried(f"PERFORM * FROM pg_temp.dupe_audit_undo(); {drop}", is_dropped, relid, rule)
     # Again, for a psql that continues after errors.
@@ -158,7 +159,7 @@ def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool
         script.line(f"-- dupe-audit: restore the rows of {one_line(key)}")
         script.settings()
         relid = catalog.relid_sql(key)
-        script.undo_function(relid, ledger.of_key("v_relid", key), required=required)
+        script.undo_function(key, ledger.of_key("v_relid", key), required=required)
         script.write(
             statement(
                 "offline_restore",

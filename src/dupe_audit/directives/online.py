@@ -112,7 +112,8 @@ def restore_duplicates(operations: Operations, operation: RestoreDuplicatesOp) -
         latest = ledger.run_to_restore(connection, match[1], key) if match else None
         if match is None or latest is None:
             if "run-missing" not in options.accept and _downgrade_restores():
-                raise Refused([finding("run-missing", _NO_RUN)], lead=_refusal(key))
+                missing = finding("run-missing", _NO_RUN) if match else finding("table-missing", str(key))
+                raise Refused([missing], lead=_refusal(key))
             log.info("%s: the ledger has no run of this key, so there is nothing to restore", key)
             return
         run = latest.run
@@ -130,7 +131,7 @@ def _refuse_without_run(connection: Connection, key: UniqueKey, options: Overrid
     match = find(connection, key)
     if match is None or "run-missing" in options.accept or not _downgrade_restores():
         return
-    if ledger.run_to_drop(connection, match[1], str(key.name)) is None:
+    if ledger.run_to_drop(connection, match[1], str(key.name)) is None and not ledger.has_run(connection, match[1]):
         raise Refused([finding("run-missing", _NO_RUN)], lead=_refusal(f"constraint {key.name} on {match[1].name}"))
 
 

@@ -104,24 +104,27 @@ class Script:
             trust = ledger.trust_sql(relid="v_relid", run="v_run")
             self.write(statement("offline_trust", trust=trust, shape=template("ledger_shape")))
 
-    def undo_function(self, relid: str, condition: str, *, required: bool) -> None:
+    def undo_function(self, key: UniqueKey, condition: str, *, required: bool, any_run_suffices: bool = False) -> None:
         """Write the temporary function that finds the run to undo, and stops if its rows could not come back.
 
         Args:
             condition: about the run ``r`` of the table.
             required: whether the ledger must have such a run.
+            any_run_suffices: whether a run of another key of the table satisfies that.
         """
         self.trust_function()
         self.fill_function()
         self.write(
             statement(
                 "offline_undo",
-                relid=relid,
+                relid=catalog.relid_sql(key),
+                table_name=literal(key.table),
                 run_relation=statement("run_relation"),
                 condition=condition,
                 outstanding=ledger.OUTSTANDING,
                 run_objects=statement("run_objects", relid="v_relid"),
                 required=literal(required),
+                any_run_suffices=literal(any_run_suffices),
                 t_restore_fragments=quoted("restore_fragments"),
                 t_archive_sums=quoted("archive_sums"),
             )

@@ -41,6 +41,11 @@ def run_to_drop(connection: Connection, relation: Relation, name: str) -> Run | 
     return run
 
 
+def has_run(connection: Connection, relation: Relation) -> bool:
+    """Return whether the ledger has a run of a table, of whatever key."""
+    return bool(find_runs(connection, f"live.oid = {relation.relid}::pg_catalog.oid", relid=relation.relid))
+
+
 def run_to_restore(connection: Connection, relation: Relation, key: UniqueKey) -> RecordedRun | None:
     """Return the newest run of a key whose rows are about to be put back; None if the ledger has none.
 

@@ -2,33 +2,35 @@
 -- Lock: ACCESS EXCLUSIVE on the ledger's tables, until the transaction ends; none on the application's tables.
 -- Again: yes.
 -- A run gets its table only if the oid and the name agree; for others the commands say what to enter.
-BEGIN;
-ALTER TABLE dupe_audit.run
-    ADD COLUMN IF NOT EXISTS on_reference text CHECK (on_reference IN ('refuse', 'repoint')),
-    ADD COLUMN IF NOT EXISTS relation regclass,
-    ADD COLUMN IF NOT EXISTS ledger_oid oid,
-    ADD COLUMN IF NOT EXISTS key_numbers int2[],
-    ADD COLUMN IF NOT EXISTS erased bigint NOT NULL DEFAULT 0,
-    ADD COLUMN IF NOT EXISTS archived_columns text[],
-    ADD COLUMN IF NOT EXISTS archived_numbers int2[],
-    ADD COLUMN IF NOT EXISTS archived_generated text[],
-    ADD COLUMN IF NOT EXISTS adopted_index text;
-{create_child_table};
-REVOKE ALL ON TABLE dupe_audit.child FROM PUBLIC;
-ALTER TABLE dupe_audit.child
-    ADD COLUMN IF NOT EXISTS relation regclass,
-    ADD COLUMN IF NOT EXISTS identity_names text[],
-    ADD COLUMN IF NOT EXISTS column_names text[];
-UPDATE dupe_audit.run r
-SET relation = r.relid::pg_catalog.regclass, ledger_oid = 'dupe_audit.run'::pg_catalog.regclass::pg_catalog.oid
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE r.relation IS NULL AND c.oid = r.relid AND n.nspname = r.schema_name AND c.relname = r.table_name;
-UPDATE dupe_audit.child k
-SET relation = k.relid::pg_catalog.regclass,
-    identity_names = ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.unnest(k.identity) WITH ORDINALITY AS u(attnum, ord)
-                           JOIN pg_catalog.pg_attribute a ON a.attrelid = k.relid AND a.attnum = u.attnum ORDER BY u.ord),
-    column_names = ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.unnest(k.columns) WITH ORDINALITY AS u(attnum, ord)
-                         JOIN pg_catalog.pg_attribute a ON a.attrelid = k.relid AND a.attnum = u.attnum ORDER BY u.ord)
-FROM dupe_audit.run r
-WHERE k.relation IS NULL AND r.id = k.run_id AND r.relation IS NOT NULL;
-COMMIT
+DO $upgrade$
+BEGIN
+    ALTER TABLE dupe_audit.run
+        ADD COLUMN IF NOT EXISTS on_reference text CHECK (on_reference IN ('refuse', 'repoint')),
+        ADD COLUMN IF NOT EXISTS relation regclass,
+        ADD COLUMN IF NOT EXISTS ledger_oid oid,
+        ADD COLUMN IF NOT EXISTS key_numbers int2[],
+        ADD COLUMN IF NOT EXISTS erased bigint NOT NULL DEFAULT 0,
+        ADD COLUMN IF NOT EXISTS archived_columns text[],
+        ADD COLUMN IF NOT EXISTS archived_numbers int2[],
+        ADD COLUMN IF NOT EXISTS archived_generated text[],
+        ADD COLUMN IF NOT EXISTS adopted_index text;
+    {create_child_table};
+    REVOKE ALL ON TABLE dupe_audit.child FROM PUBLIC;
+    ALTER TABLE dupe_audit.child
+        ADD COLUMN IF NOT EXISTS relation regclass,
+        ADD COLUMN IF NOT EXISTS identity_names text[],
+        ADD COLUMN IF NOT EXISTS column_names text[];
+    UPDATE dupe_audit.run r
+    SET relation = r.relid::pg_catalog.regclass, ledger_oid = 'dupe_audit.run'::pg_catalog.regclass::pg_catalog.oid
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE r.relation IS NULL AND c.oid = r.relid AND n.nspname = r.schema_name AND c.relname = r.table_name;
+    UPDATE dupe_audit.child k
+    SET relation = k.relid::pg_catalog.regclass,
+        identity_names = ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.unnest(k.identity) WITH ORDINALITY AS u(attnum, ord)
+                               JOIN pg_catalog.pg_attribute a ON a.attrelid = k.relid AND a.attnum = u.attnum ORDER BY u.ord),
+        column_names = ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.unnest(k.columns) WITH ORDINALITY AS u(attnum, ord)
+                             JOIN pg_catalog.pg_attribute a ON a.attrelid = k.relid AND a.attnum = u.attnum ORDER BY u.ord)
+    FROM dupe_audit.run r
+    WHERE k.relation IS NULL AND r.id = k.run_id AND r.relation IS NOT NULL;
+END
+$upgrade$
