@@ -105,6 +105,24 @@ def restore(
             ledger.set_state(connection, run_id, "restored")
 
 
+def require_restorable(connection: Connection, run_id: int) -> None:
+    """Refuse what ``restore`` would refuse before it moves a row; ask before the constraint is dropped.
+
+    Raises:
+        Refused: the archive is missing.
+        DupeAuditError: the table was dropped, or a column that was archived no longer exists or has another type.
+    """
+    with step(connection):
+        run = ledger.get_run(connection, run_id).run
+        if run.purged_at is not None or run.state == "restored":
+            return
+        relation = _require_table(connection, run)
+        if run.archive_bytes is not None:
+            _holes(connection, relation, run)
+        elif run.archived > run.restored:
+            raise Refused([finding("archive-missing", run_id)], lead="Nothing was restored.")
+
+
 def _require_table(connection: Connection, run: Run) -> catalog.Relation:
     """Return the table of a run as it is named now.
 

@@ -1,5 +1,6 @@
 """Constraint: build a unique index, attach it as a constraint, and drop it again."""
 
 from dupe_audit.constraint.attach import drop, enforce
+from dupe_audit.constraint.replace import drop_findings, has_definition, is_absent, rename, swap, temporary_name
 
-__all__ = ["drop", "enforce"]
+__all__ = ["drop", "drop_findings", "enforce", "has_definition", "is_absent", "rename", "swap", "temporary_name"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -42,7 +43,8 @@ class Recording:
     """What an ``upgrade()`` or ``downgrade()`` asks for, as far as it could be read."""
 
     items: tuple[MigrateOperation | PlainStatement, ...]  #: in the order of the revision
-    obstacle: Obstacle | None = None  #: None if the revision was read to its end
+    obstacle: Obstacle | None = None  #: the first; None if the revision was read to its end, and makes no mistake
+    mistakes: tuple[Obstacle, ...] = ()  #: every one that a database would not change
 
     @property
     def directives(self) -> tuple[MigrateOperation, ...]:
@@ -67,7 +69,7 @@ def record(
         enclosing: what ``alembic.op`` stands for while a revision is executed; it is put back afterwards.
     """
     items: list[MigrateOperation | PlainStatement] = []
-    obstacle: Obstacle | None = None
+    obstacles: list[Obstacle] = []
     recorder = _context(context or (enclosing.migration_context if enclosing else None))
     recorder.impl._exec = lambda construct, *_, **__: items.append(PlainStatement(construct=construct))  # type: ignore[method-assign]  # noqa: SLF001 - every statement of every operation passes here
     try:
@@ -81,26 +83,38 @@ def record(
                 return execute(operation)
 
             operations.invoke = invoke  # type: ignore[method-assign]
+            # A directive with a wrong argument notes it here, and the revision is read on.
+            operations.note_mistake = lambda error: obstacles.append(_obstacle(error, function))  # type: ignore[attr-defined]
             try:
                 function()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a revision can fail in any way here
-                obstacle = _obstacle(error, function)
+                obstacles.append(_obstacle(error, function))
     finally:
         if enclosing is not None:
             enclosing._install_proxy()  # noqa: SLF001 - Alembic's own context removes the enclosing one
-    return Recording(items=tuple(items), obstacle=obstacle)
+    return Recording(
+        items=tuple(items),
+        obstacle=obstacles[0] if obstacles else None,
+        mistakes=tuple(obstacle for obstacle in obstacles if obstacle.certain),
+    )
 
 
 def _context(like: MigrationContext | None) -> MigrationContext:
     options = {**(like.opts if like else {}), "as_sql": True, "output_buffer": io.StringIO()}
     environment = like.environment_context if like else None
-    return MigrationContext.configure(dialect_name="postgresql", environment_context=environment, opts=options)
+    announced = logging.getLogger("alembic.runtime.migration")
+    disabled, announced.disabled = announced.disabled, True  # it would say that SQL is generated
+    try:
+        return MigrationContext.configure(dialect_name="postgresql", environment_context=environment, opts=options)
+    finally:
+        announced.disabled = disabled
 
 
 def _obstacle(error: BaseException, function: Callable[[], object]) -> Obstacle:
     message = "".join(str(error).splitlines()[:1])
-    file = getattr(getattr(function, "__code__", None), "co_filename", None)
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    file = getattr(getattr(getattr(function, "func", function), "__code__", None), "co_filename", None)
+    frames = traceback.extract_tb(error.__traceback__) if error.__traceback__ else traceback.extract_stack()
+    lines = [frame.lineno for frame in frames if frame.filename == file]
     name = f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
     kind = "" if isinstance(error, (WrongUsage, CommandError)) else f"{type(error).__name__}: "
     return Obstacle(
@@ -112,8 +126,11 @@ def _obstacle(error: BaseException, function: Callable[[], object]) -> Obstacle:
 
 
 def _is_certain(error: BaseException, message: str) -> bool:
-    """Return whether a database would not change the failure: a query has no answer here, which reads as None."""
-    if isinstance(error, (WrongUsage, CommandError, NameError, ImportError)):
+    """Return whether a database would not change the failure: a query has no answer here, which reads as None.
+
+    A ``CommandError`` is no mistake: Alembic raises it for what needs a database, and revisions that refuse ``--sql``.
+    """
+    if isinstance(error, (WrongUsage, NameError, ImportError)):
         return True
     return isinstance(error, (TypeError, AttributeError)) and not any(
         placeholder in message for placeholder in ("NoneType", "MockConnection")

@@ -54,6 +54,8 @@ StepId = Literal[
     "invalid-index",
     "live-build",
     "wrong-definition",
+    "not-a-constraint",
+    "constraint-in-use",
     "constraint-missing",
     "index-not-valid",
     "duplicates-remain",

@@ -34,6 +34,16 @@ def check_identifier(kind: str, name: object) -> str:
     return name
 
 
+def check_boolean(option: str, value: object) -> None:
+    """Refuse a value that is not a boolean: a string such as ``"no"`` would count as true.
+
+    Raises:
+        WrongUsage: it is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise WrongUsage(f"{option} must be True or False, not {value!r}.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniqueKey:
     """What has to be unique: a table, its columns, how NULLs compare, and the form of the constraint.
@@ -58,6 +68,8 @@ class UniqueKey:
         for kind, name in (("schema", self.schema), ("constraint", self.name)):
             if name is not None:
                 check_identifier(kind, name)
+        for option in ("nulls_not_distinct", "deferrable"):
+            check_boolean(option, getattr(self, option))
         if not self.columns:
             raise WrongUsage("A key needs at least one column.")
         for column in (*self.columns, *self.include):

@@ -1,0 +1,138 @@
+"""Replace one constraint by another of the same name, or rename it; and what stands against dropping one."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from dupe_audit import ledger
+from dupe_audit.findings import Finding, finding
+from dupe_audit.model import BuildRule, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.locking import run_lock
+from dupe_audit.postgres.session import step
+from dupe_audit.postgres.work import Work
+from dupe_audit.statements import ident, literal, statement
+
+log = logging.getLogger("alembic.dupe_audit")
+
+
+def temporary_name(key: UniqueKey) -> str:
+    """Return the name under which the successor of a constraint is built while the old one still has the name.
+
+    It depends on the name alone, so a killed upgrade finds what it has built.
+    """
+    return f"dupe_audit_next_{hashlib.sha256(str(key.name).encode()).hexdigest()[:16]}"
+
+
+def has_definition(connection: Connection, key: UniqueKey, name: str) -> bool:
+    """Return whether the constraint of that name on the key's table is exactly what *key* asks for."""
+    match = catalog.find(connection, key)
+    if match is None:
+        return False
+    state = catalog.index_state(connection, match[1].relid, replace(key, name=name))
+    return bool(
+        state and state.valid and state.same_definition and state.constraint == name and state.same_constraint_form
+    )
+
+
+def is_absent(connection: Connection, key: UniqueKey) -> bool:
+    """Return whether the key's table has neither a constraint nor an index of that name."""
+    match = catalog.find(connection, key)
+    if match is None:
+        return True
+    sql = statement("named_objects", relid=str(match[1].relid), name=literal(key.name))
+    row = execute(connection, sql).one()
+    return not (row.is_constraint or row.is_index)
+
+
+def drop_findings(connection: Connection, key: UniqueKey) -> list[Finding]:
+    """Return what stands against dropping the constraint of that name; its columns are not compared."""
+    match = catalog.find(connection, key)
+    if match is None:
+        return [finding("table-missing", key.table)]
+    _, relation = match
+    sql = statement("named_objects", relid=str(relation.relid), name=literal(key.name))
+    row = execute(connection, sql).one()
+    run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
+    findings = []
+    if row.is_constraint and row.kind not in ("u", "p"):
+        findings.append(finding("not-a-constraint", f"{key.name} is a constraint of another kind", table=relation.name))
+    elif row.is_index and not row.is_constraint and not (run and run.building):
+        findings.append(finding("not-a-constraint", f"{key.name} is an index", table=relation.name))
+    if row.foreign_keys:
+        findings.append(finding("constraint-in-use", row.foreign_keys, table=relation.name))
+    if run and run.archive_bytes is None and run.archived > run.restored and not run.purged_at:
+        findings.append(finding("archive-missing", run.id))
+    return findings
+
+
+def rename(connection: Connection, key: UniqueKey, old: str, rule: BuildRule) -> None:
+    """Give the constraint *old* the name of *key*, whose definition it has; the ledger follows.
+
+    Raises:
+        Blocked: the lock was not acquired within ``rule.give_up_after``.
+        DupeAuditError: the table does not exist.
+        Interrupted: the user stopped the work.
+    """
+    with step(connection):
+        key, relation = catalog.require(connection, key)
+        with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
+            relation = catalog.still_named(connection, relation)
+            work = _work(connection, relation, rule)
+            run = ledger.find_by_constraint(connection, relation.relid, old)
+
+            def attempt() -> None:
+                with work.transaction():
+                    if run:
+                        ledger.mark_enforced(connection, run.id, str(key.name))
+                    execute(connection, _rename_sql(relation, old, str(key.name)))
+
+            work.retry(attempt, f"rename constraint {old} to {key.name}")
+
+
+def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule) -> None:
+    """Drop the constraint that has the name of *key*, and give that name to its successor, in one transaction.
+
+    Raises:
+        Blocked: the lock was not acquired within ``rule.give_up_after``.
+        DupeAuditError: the table does not exist.
+        sqlalchemy.exc.DBAPIError: a foreign key depends on the old constraint.
+        Interrupted: the user stopped the work.
+    """
+    name = str(key.name)
+    with step(connection):
+        key, relation = catalog.require(connection, key)
+        with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
+            relation = catalog.still_named(connection, relation)
+            work = _work(connection, relation, rule)
+            old = ledger.find_by_constraint(connection, relation.relid, name)
+            new = ledger.find_by_constraint(connection, relation.relid, temporary)
+            state = catalog.index_state(connection, relation.relid, key)
+
+            def attempt() -> None:
+                with work.transaction():
+                    if old and old.state in ("enforced", "clean", "cleaning"):
+                        ledger.set_state(connection, old.id, "dropped")
+                    if new:
+                        ledger.mark_enforced(connection, new.id, name)
+                    if state and state.constraint == name:
+                        sql = statement("drop_constraint", table=relation.name, name=ident(name))
+                        execute(connection, sql)
+                    execute(connection, _rename_sql(relation, temporary, name))
+
+            work.retry(attempt, f"replace constraint {name}")
+
+
+def _work(connection: Connection, relation: catalog.Relation, rule: BuildRule) -> Work:
+    return Work(
+        connection=connection, relation=relation, lock_timeout=rule.lock_timeout, give_up_after=rule.give_up_after
+    )
+
+
+def _rename_sql(relation: catalog.Relation, old: str, name: str) -> str:
+    return statement("rename_constraint", table=relation.name, old=ident(old), new=ident(name))

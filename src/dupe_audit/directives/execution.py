@@ -1,0 +1,148 @@
+"""The revision that is being executed: what all of its directives are, and what those before have committed."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import FrameType, FunctionType
+from typing import Any
+
+from alembic.operations import MigrateOperation, Operations
+from sqlalchemy.sql.schema import BLANK_SCHEMA
+
+from dupe_audit.directives.recording import Recording, record
+from dupe_audit.directives.schedule import Task
+from dupe_audit.model import CleanupRule, UniqueKey
+
+#: where Alembic's options keep the execution of the current revision
+_OPTION = "dupe_audit_execution"
+
+
+@dataclass(kw_only=True)
+class Execution:
+    """One execution of a revision's ``upgrade()`` or ``downgrade()``, or of directives outside of a revision."""
+
+    revision: str | None = None  #: its id; None outside of a revision
+    previous: str | None = None  #: the revision below it, as a user would name it
+    upgrading: bool = True
+    recording: Recording | None = None  #: None outside of a revision
+    options: Any = None  #: of the command line; read once
+    judged: bool = False  #: whether all directives were judged together
+    position: int = 0  #: how many directives have come
+    work: dict[int, tuple[Task, ...]] | None = None  #: by the position of a directive; None: in the order of lines
+    consumed: list[MigrateOperation] = field(default_factory=list)  #: drops that a replacement or a rename has done
+    rules: dict[tuple[str | None, str, frozenset[str]], CleanupRule] = field(default_factory=dict)  #: of archives
+    begun: list[MigrateOperation] = field(default_factory=list)  #: directives that have come
+    covered: list[MigrateOperation] = field(default_factory=list)  #: directives that were judged together
+    current: Any = None  #: the directive that is being executed
+    acted: int = 0  #: how many directives were executed
+    warnings: list[str] = field(default_factory=list)  #: that were logged
+    facts: list[str] = field(default_factory=list)  #: what was committed, in words, apart from runs
+    runs: dict[int, str] = field(default_factory=dict)  #: what runs have moved, in words; for a lost connection
+    frame: FrameType | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, operations: Operations) -> Execution:
+        """Return the execution that the calling directive belongs to; begin it with the first directive."""
+        frame = _revision_frame()
+        options = operations.migration_context.opts
+        execution = options.get(_OPTION)
+        # The frame itself is compared, not the revision's id: one process can execute a revision once per tenant.
+        if not isinstance(execution, Execution) or execution.frame is not frame:
+            execution = options[_OPTION] = cls(frame=frame) if frame is None else cls._begin(frame, operations)
+        return execution
+
+    @classmethod
+    def _begin(cls, frame: FrameType, operations: Operations) -> Execution:
+        context = operations.migration_context
+        previous = frame.f_globals.get("down_revision")
+        return cls(
+            revision=str(frame.f_globals.get("revision")),
+            previous=previous if isinstance(previous, str) else None,
+            upgrading=frame.f_code.co_name == "upgrade",
+            recording=record(_function(frame), context=context, enclosing=operations),
+            frame=frame,
+        )
+
+    @property
+    def readable(self) -> bool:
+        """Whether all directives of the revision are known."""
+        return self.recording is not None and self.recording.obstacle is None
+
+    @property
+    def reordered(self) -> bool:
+        """Whether directives are executed in another order than that of the lines."""
+        recorded = self.recording.directives if self.recording else ()
+        return self.work is not None and any(
+            [task.operation for task in tasks] != [recorded[position]] for position, tasks in self.work.items()
+        )
+
+    def next_position(self, operation: MigrateOperation) -> int | None:
+        """Return which of the recorded directives comes now; None if it is not the one that was recorded."""
+        position, self.position = self.position, self.position + 1
+        recorded = self.recording.directives if self.recording else ()
+        if position < len(recorded) and _same(recorded[position], operation):
+            return position
+        return None
+
+    def rule_of(self, key: UniqueKey) -> CleanupRule | None:
+        """Return the rule by which this revision has archived the extras of a key; None if it archives nothing."""
+        return self.rules.get(_identity(key))
+
+    def remember_rule(self, key: UniqueKey, rule: CleanupRule) -> None:
+        """Remember that this revision archives the extras of a key."""
+        self.rules[_identity(key)] = rule
+
+
+def _identity(key: UniqueKey) -> tuple[str | None, str, frozenset[str]]:
+    return key.schema, key.table, frozenset(key.columns)
+
+
+def _same(recorded: MigrateOperation, operation: MigrateOperation) -> bool:
+    return type(recorded) is type(operation) and vars(recorded) == vars(operation)
+
+
+def _revision_frame() -> FrameType | None:
+    """Return the outermost frame of a revision's ``upgrade()`` or ``downgrade()``; Alembic has no way to ask for it.
+
+    The outermost, because a revision can call the function of another one.
+    """
+    outermost = None
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the only way
+    while frame := frame.f_back if frame else None:
+        if frame.f_globals.get("__name__") == "alembic.runtime.migration":
+            if frame.f_code.co_name == "run_migrations":
+                break
+        elif frame.f_code.co_name in ("upgrade", "downgrade") and "down_revision" in frame.f_globals:
+            outermost = frame
+    return outermost
+
+
+def _function(frame: FrameType) -> Callable[[], object]:
+    """Return the function of a frame with the arguments that it was called with (the template *multidb* has one)."""
+    function = frame.f_globals.get(frame.f_code.co_name)
+    if not callable(function):
+        function = FunctionType(frame.f_code, frame.f_globals)
+    names, rest, options, values = inspect.getargvalues(frame)
+    number = frame.f_code.co_argcount
+    positional = [*(values[name] for name in names[:number]), *(values[rest] if rest else ())]
+    named = {name: values[name] for name in names[number:]}
+    return partial(function, *positional, **named, **(values[options] if options else {}))
+
+
+def located(operations: Operations, key: UniqueKey) -> UniqueKey:
+    """Return the key with the schema that Alembic's own operations would use for its table.
+
+    That is the schema to which ``schema_translate_map`` of the connection maps it. A script (``--sql``) is not
+    translated, neither by Alembic.
+    """
+    if operations.migration_context.as_sql:
+        return key
+    mapping = operations.get_bind().get_execution_options().get("schema_translate_map") or {}
+    if key.schema not in mapping:
+        return key
+    schema = mapping[key.schema]
+    return replace(key, schema=None if schema in (None, BLANK_SCHEMA) else str(schema))
