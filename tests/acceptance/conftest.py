@@ -67,7 +67,7 @@ def original(request: pytest.FixtureRequest, template: str, prepared, launcher: 
 
 
 @pytest.fixture
-def project(tmp_path: Path, database_url: str, launcher: Launcher) -> Project:
+def small_project(tmp_path: Path, database_url: str, launcher: Launcher) -> Project:
     """A small project of one empty revision, 0001, to which the test adds others."""
     return Project(tmp_path, database_url, launcher)
 

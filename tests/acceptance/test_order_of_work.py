@@ -14,6 +14,12 @@ NEW = ("market", "snap")
 OLD = ("market", "source", "snap")
 
 
+@pytest.fixture
+def project(small_project):
+    """A project of one empty revision, 0001."""
+    return small_project
+
+
 def drop(name="quotes_key"):
     return f"op.drop_unique_constraint_online('{name}', 'quotes')"
 

@@ -42,6 +42,12 @@ op.restore_duplicates('orders', ['k'])
 """
 
 
+@pytest.fixture
+def project(small_project):
+    """A project of one empty revision, 0001."""
+    return small_project
+
+
 def state(sql, schema):
     condition = f"conrelid = '{schema}.orders'::regclass AND contype = 'u'"
     names = sql(f"SELECT conname::text FROM pg_constraint WHERE {condition} ORDER BY 1")

@@ -10,6 +10,12 @@ DROP = "op.drop_unique_constraint_online('uq', 't')"
 RESTORE = "op.restore_duplicates('t', ['k'])"
 
 
+@pytest.fixture
+def project(small_project):
+    """A project of one empty revision, 0001."""
+    return small_project
+
+
 def rows(sql):
     return sql("SELECT count(*) FROM t")
 

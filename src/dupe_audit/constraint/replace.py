@@ -60,8 +60,9 @@ def drop_findings(connection: Connection, key: UniqueKey) -> list[Finding]:
     row = execute(connection, sql).one()
     run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
     findings = []
-    if row.is_constraint and row.kind not in ("u", "p"):
-        findings.append(finding("not-a-constraint", f"{key.name} is a constraint of another kind", table=relation.name))
+    if row.is_constraint and row.kind != "u":
+        kind = "a primary key" if row.kind == "p" else "a constraint of another kind"
+        findings.append(finding("not-a-constraint", f"{key.name} is {kind}", table=relation.name))
     elif row.is_index and not row.is_constraint and not (run and run.building):
         findings.append(finding("not-a-constraint", f"{key.name} is an index", table=relation.name))
     if row.foreign_keys:

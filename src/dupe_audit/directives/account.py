@@ -65,9 +65,9 @@ def _runs(execution: Execution, connection: Connection | None, keys: Iterable[Un
 
 
 def _belongs(run: Run, execution: Execution) -> bool:
-    if execution.upgrading:
-        return run.revision == execution.revision and run.state != "restored"
-    return run.id in execution.runs
+    if not execution.upgrading:
+        return run.id in execution.runs
+    return run.state != "restored" and (run.revision == execution.revision or run.id in execution.runs)
 
 
 def _moved(run: Run, name: str, *, restoring: bool) -> str:

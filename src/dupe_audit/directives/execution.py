@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import FrameType, FunctionType
@@ -42,29 +42,27 @@ class Execution:
     warnings: list[str] = field(default_factory=list)  #: that were logged
     facts: list[str] = field(default_factory=list)  #: what was committed, in words, apart from runs
     runs: dict[int, str] = field(default_factory=dict)  #: what runs have moved, in words; for a lost connection
-    frame: FrameType | None = field(default=None, repr=False)
+    token: object = field(default=None, repr=False)  #: identifies the call of the function
 
     @classmethod
     def of(cls, operations: Operations) -> Execution:
         """Return the execution that the calling directive belongs to; begin it with the first directive."""
-        frame = _revision_frame()
+        call = _call()
         options = operations.migration_context.opts
         execution = options.get(_OPTION)
-        # The frame itself is compared, not the revision's id: one process can execute a revision once per tenant.
-        if not isinstance(execution, Execution) or execution.frame is not frame:
-            execution = options[_OPTION] = cls(frame=frame) if frame is None else cls._begin(frame, operations)
+        # The call itself is compared, not the revision's id: one process can execute a revision once per tenant.
+        if not isinstance(execution, Execution) or execution.token is not (call.token if call else None):
+            execution = options[_OPTION] = cls._begin(call, operations) if call else cls()
         return execution
 
     @classmethod
-    def _begin(cls, frame: FrameType, operations: Operations) -> Execution:
-        context = operations.migration_context
-        previous = frame.f_globals.get("down_revision")
+    def _begin(cls, call: _Call, operations: Operations) -> Execution:
         return cls(
-            revision=str(frame.f_globals.get("revision")),
-            previous=previous if isinstance(previous, str) else None,
-            upgrading=frame.f_code.co_name == "upgrade",
-            recording=record(_function(frame), context=context, enclosing=operations),
-            frame=frame,
+            revision=call.revision,
+            previous=call.previous,
+            upgrading=call.upgrading,
+            recording=record(call.function, context=operations.migration_context, enclosing=operations),
+            token=call.token,
         )
 
     @property
@@ -105,24 +103,48 @@ def _same(recorded: MigrateOperation, operation: MigrateOperation) -> bool:
     return type(recorded) is type(operation) and vars(recorded) == vars(operation)
 
 
-def _revision_frame() -> FrameType | None:
-    """Return the outermost frame of a revision's ``upgrade()`` or ``downgrade()``; Alembic has no way to ask for it.
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    """The call of a revision's function."""
 
-    The outermost, because a revision can call the function of another one.
+    token: object
+    function: Callable[[], object]
+    revision: str
+    previous: str | None
+    upgrading: bool
+
+
+def _call() -> _Call | None:
+    """Return the call of ``upgrade()`` or ``downgrade()`` in progress; Alembic has no public way to ask for it.
+
+    Alembic's own frame knows it, whatever the function is named. Where Alembic does not run, as in tests of a
+    revision, it is the outermost function of that name in a revision: a revision can call another one's.
     """
     outermost = None
     frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the only way
     while frame := frame.f_back if frame else None:
-        if frame.f_globals.get("__name__") == "alembic.runtime.migration":
-            if frame.f_code.co_name == "run_migrations":
-                break
-        elif frame.f_code.co_name in ("upgrade", "downgrade") and "down_revision" in frame.f_globals:
+        name = frame.f_code.co_name
+        if name == "run_migrations" and frame.f_globals.get("__name__") == "alembic.runtime.migration":
+            step = frame.f_locals.get("step")
+            if callable(getattr(step, "migration_fn", None)) and hasattr(step, "is_upgrade"):
+                return _of_step(step, frame.f_locals.get("kw") or {})
+            break
+        if name in ("upgrade", "downgrade") and "down_revision" in frame.f_globals:
             outermost = frame
-    return outermost
+    return _of_frame(outermost) if outermost else None
 
 
-def _function(frame: FrameType) -> Callable[[], object]:
-    """Return the function of a frame with the arguments that it was called with (the template *multidb* has one)."""
+def _of_step(step: Any, arguments: Mapping[str, Any]) -> _Call:
+    return _Call(
+        token=step,
+        function=partial(step.migration_fn, **arguments),
+        revision=str(step.revision.revision),
+        previous=_name(step.revision.down_revision),
+        upgrading=bool(step.is_upgrade),
+    )
+
+
+def _of_frame(frame: FrameType) -> _Call:
     function = frame.f_globals.get(frame.f_code.co_name)
     if not callable(function):
         function = FunctionType(frame.f_code, frame.f_globals)
@@ -130,7 +152,18 @@ def _function(frame: FrameType) -> Callable[[], object]:
     number = frame.f_code.co_argcount
     positional = [*(values[name] for name in names[:number]), *(values[rest] if rest else ())]
     named = {name: values[name] for name in names[number:]}
-    return partial(function, *positional, **named, **(values[options] if options else {}))
+    return _Call(
+        token=frame,
+        function=partial(function, *positional, **named, **(values[options] if options else {})),
+        revision=str(frame.f_globals.get("revision")),
+        previous=_name(frame.f_globals.get("down_revision")),
+        upgrading=frame.f_code.co_name == "upgrade",
+    )
+
+
+def _name(previous: object) -> str | None:
+    """Return the revision below; None if there is none, or a merge has several."""
+    return previous if isinstance(previous, str) else None
 
 
 def located(operations: Operations, key: UniqueKey) -> UniqueKey:

@@ -58,7 +58,8 @@ class Judge:
                     between.append(effect(item.construct))
                 continue
             begun = True
-            key = self._examiner.locate(item.key)  # type: ignore[attr-defined]
+            # Its schema is not translated, and neither is that of a plain statement.
+            key = item.key  # type: ignore[attr-defined]
             if self._is_unknown(key, between):
                 log.info(
                     "%s is judged when it is executed: a statement before it can change what it needs", subject(item)

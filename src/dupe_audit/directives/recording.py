@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 import traceback
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from alembic.operations import MigrateOperation, Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
+from sqlalchemy import Engine, event
 
 from dupe_audit.errors import WrongUsage
 
@@ -86,7 +88,8 @@ def record(
             # A directive with a wrong argument notes it here, and the revision is read on.
             operations.note_mistake = lambda error: obstacles.append(_obstacle(error, function))  # type: ignore[attr-defined]
             try:
-                function()
+                with _no_other_connection():
+                    function()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a revision can fail in any way here
                 obstacles.append(_obstacle(error, function))
     finally:
@@ -97,6 +100,22 @@ def record(
         obstacle=obstacles[0] if obstacles else None,
         mistakes=tuple(obstacle for obstacle in obstacles if obstacle.certain),
     )
+
+
+@contextmanager
+def _no_other_connection() -> Iterator[None]:
+    """Let a revision stop that executes statements on an engine of its own: they would be executed twice."""
+    thread = threading.get_ident()
+
+    def refuse(*_: object) -> None:
+        if threading.get_ident() == thread:
+            raise RuntimeError("the revision executes statements on a connection of its own")
+
+    event.listen(Engine, "before_cursor_execute", refuse)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", refuse)
 
 
 def _context(like: MigrationContext | None) -> MigrationContext:
