@@ -1,6 +1,10 @@
 """A revision is one promise: its directives are judged together, before the first of them changes anything."""
 
+import signal
+
 import pytest
+
+from waiting import PATIENCE, wait_for
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 1), (2, 1), (3, 2)"
 
@@ -359,3 +363,52 @@ def test_script_of_a_failed_restore_stamps_nothing(sql, project, psql, stop):
     sql("UPDATE t SET id = 3 WHERE id = 2")
     assert 0 == psql(script).returncode
     assert ([("0001",)], [(3,)]) == (sql("SELECT version_num FROM alembic_version"), rows(sql))
+
+
+ENDS = {
+    "Ctrl-C": 130,
+    "a lost connection": 255,
+}
+
+
+@pytest.mark.parametrize(("end", "code"), ENDS.items(), ids=ENDS)
+def test_every_end_in_the_middle_names_the_run(sql, project, psycopg_connect, end, code):
+    """Stopped by the user or by a lost connection, the message says what was committed and both ways on."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 1), (2, 1), (3, 2), (4, 2)")
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}")
+    holder = psycopg_connect()
+    holder.execute("SELECT FROM t WHERE id = 4 FOR UPDATE")  # spared again and again
+    process, log = project.start("-x", "dupe_audit.batch_size=1", "upgrade", "head")
+    wait_for(lambda: sql("SELECT to_regclass('dupe_audit.run')") != [(None,)])
+    wait_for(lambda: sql("SELECT 1 FROM dupe_audit.run WHERE archived = 1"))
+    if end == "Ctrl-C":
+        process.send_signal(signal.SIGINT)
+    else:
+        sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1685418085")
+    assert code == process.wait(PATIENCE)
+    output = " ".join(log.read_text().split())
+    assert "revision 0002: " in output
+    assert "run 1 has archived 1 row of " in output
+    assert "dupe-audit restore 1" in output
+    assert "Do not run alembic downgrade" in output
+    holder.close()
+    assert (0, [(2,)]) == (project.run("upgrade", "head")[0], rows(sql))
+
+
+def test_a_revision_for_two_tables_continues_after_a_kill(sql, project, psycopg_connect):
+    """Killed in the second table of a revision, the same command judges all again, and ends in the same state."""
+    sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int); INSERT INTO u VALUES (1, 1), (2, 1)")
+    second = ["op.archive_duplicates('u', ['k'])", "op.create_unique_constraint_online('uq_u', 'u', ['k'])"]
+    back = ["op.drop_unique_constraint_online('uq_u', 'u')", "op.restore_duplicates('u', ['k'])", DROP, RESTORE]
+    project.revision("0002", "0001", "\n".join([CLEAN, ENFORCE, *second]), "\n".join(back))
+    holder = psycopg_connect()
+    holder.execute("SELECT FROM u FOR UPDATE")
+    process, _ = project.start("upgrade", "head")
+    wait_for(lambda: sql("SELECT to_regclass('dupe_audit.archive_2')") != [(None,)])
+    process.kill()
+    process.wait(PATIENCE)
+    holder.close()
+    code, output = project.run("upgrade", "head")
+    assert (0, [("enforced", 1), ("enforced", 1)]) == (code, sql("SELECT state, archived FROM dupe_audit.run")), output
+    assert 0 == project.run("downgrade", "0001")[0]
+    assert [(3, 2)] == sql("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM u)")

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
 from dupe_audit.findings import Finding, finding
-from dupe_audit.model import BuildRule, UniqueKey
+from dupe_audit.model import BuildRule, Run, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import run_lock
 from dupe_audit.postgres.session import step
 from dupe_audit.postgres.work import Work
 from dupe_audit.statements import ident, literal, statement
-
-log = logging.getLogger("alembic.dupe_audit")
 
 
 def temporary_name(key: UniqueKey) -> str:
@@ -84,16 +82,9 @@ def rename(connection: Connection, key: UniqueKey, old: str, rule: BuildRule) ->
         key, relation = catalog.require(connection, key)
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
             relation = catalog.still_named(connection, relation)
-            work = _work(connection, relation, rule)
             run = ledger.find_by_constraint(connection, relation.relid, old)
-
-            def attempt() -> None:
-                with work.transaction():
-                    if run:
-                        ledger.mark_enforced(connection, run.id, str(key.name))
-                    execute(connection, _rename_sql(relation, old, str(key.name)))
-
-            work.retry(attempt, f"rename constraint {old} to {key.name}")
+            statements = [*_enforced(run, str(key.name)), _rename_sql(relation, old, str(key.name))]
+            _execute_briefly(connection, relation, rule, statements, f"rename constraint {old} to {key.name}")
 
 
 def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule) -> None:
@@ -110,29 +101,41 @@ def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule
         key, relation = catalog.require(connection, key)
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
             relation = catalog.still_named(connection, relation)
-            work = _work(connection, relation, rule)
             old = ledger.find_by_constraint(connection, relation.relid, name)
             new = ledger.find_by_constraint(connection, relation.relid, temporary)
             state = catalog.index_state(connection, relation.relid, key)
-
-            def attempt() -> None:
-                with work.transaction():
-                    if old and old.state in ("enforced", "clean", "cleaning"):
-                        ledger.set_state(connection, old.id, "dropped")
-                    if new:
-                        ledger.mark_enforced(connection, new.id, name)
-                    if state and state.constraint == name:
-                        sql = statement("drop_constraint", table=relation.name, name=ident(name))
-                        execute(connection, sql)
-                    execute(connection, _rename_sql(relation, temporary, name))
-
-            work.retry(attempt, f"replace constraint {name}")
+            statements = []
+            if old and old.state in ("enforced", "clean", "cleaning"):
+                statements.append(statement("set_state", run=str(old.id), state=literal("dropped")))
+            statements += _enforced(new, name)
+            if state and state.constraint == name:
+                statements.append(statement("drop_constraint", table=relation.name, name=ident(name)))
+            statements.append(_rename_sql(relation, temporary, name))
+            _execute_briefly(connection, relation, rule, statements, f"replace constraint {name}")
 
 
-def _work(connection: Connection, relation: catalog.Relation, rule: BuildRule) -> Work:
-    return Work(
+def _enforced(run: Run | None, name: str) -> list[str]:
+    """Return what records that the constraint of that name enforces the key of a run."""
+    if run is None:
+        return []
+    recorded = statement("mark_enforced", run=str(run.id), name=literal(name))
+    return [recorded, statement("set_state", run=str(run.id), state=literal("enforced"))]
+
+
+def _execute_briefly(
+    connection: Connection, relation: catalog.Relation, rule: BuildRule, statements: Sequence[str], action: str
+) -> None:
+    """Execute statements of which the last take a strong lock, in one transaction, so that the ledger never differs."""
+    work = Work(
         connection=connection, relation=relation, lock_timeout=rule.lock_timeout, give_up_after=rule.give_up_after
     )
+
+    def attempt() -> None:
+        with work.transaction():
+            for sql in statements:
+                execute(connection, sql)
+
+    work.retry(attempt, action)
 
 
 def _rename_sql(relation: catalog.Relation, old: str, name: str) -> str:
