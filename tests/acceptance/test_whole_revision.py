@@ -254,6 +254,22 @@ def test_a_revision_that_reads_data_says_so(sql, project):
     assert "(0002.py, line 10)" in output
 
 
+CHOICES = {
+    "by the mode": "if not op.get_context().as_sql:\n    ",
+    "by a result": "rows = op.get_bind().execute(sa.text('SELECT 1'))\nif rows:\n    ",
+    "by a column": "if 'k' in [column['name'] for column in sa.inspect(op.get_bind()).get_columns('t')]:\n    ",
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
+def test_a_revision_that_chooses_its_directives_is_not_refused_falsely(sql, project, choice):
+    """A cleanup that the reading does not meet is executed, so the create after it is not refused for duplicates."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{choice}{CLEAN}\n{ENFORCE}")
+    code, output = project.run("upgrade", "head")
+    assert (0, [(2,)]) == (code, rows(sql)), output
+
+
 def test_a_failure_after_a_commit_names_the_run_and_both_ways_on(sql, project):
     """The message names table, key and run, how to continue and to undo, and warns against alembic downgrade."""
     sql(f"{TABLE}; CREATE TABLE application (i int)")

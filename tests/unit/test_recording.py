@@ -199,3 +199,38 @@ def test_a_revision_that_refuses_scripts_makes_no_mistake():
     obstacle = record(upgrade).obstacle
     assert obstacle is not None
     assert not obstacle.certain
+
+
+def decides_by_a_result():
+    rows = op.get_bind().execute(sa.text("SELECT 1"))
+    if rows:
+        op.archive_duplicates("t", ["k"])
+
+
+def compares_a_result():
+    if op.get_bind().execute(sa.text("SELECT 1")) == 1:
+        op.archive_duplicates("t", ["k"])
+
+
+@pytest.mark.parametrize("function", [decides_by_a_result, compares_a_result])
+def test_no_decision_is_taken_by_a_result_that_does_not_exist(function):
+    """A revision that decides by a result is not read beyond it, so that no branch is taken for the other."""
+    recording = record(function)
+    assert recording.obstacle is not None
+    assert not recording.obstacle.certain
+    assert not recording.directives
+
+
+def test_mode_of_the_enclosing_context_is_visible():
+    """A revision that chooses by the mode is read as it is executed: online, unless a script is being written."""
+
+    def upgrade():
+        with op.get_context().autocommit_block():
+            op.execute("SELECT 1")
+        if not op.get_context().as_sql:
+            op.archive_duplicates("t", ["k"])
+
+    with sa.create_engine("sqlite://").connect() as connection:
+        online = MigrationContext.configure(connection=connection)
+        assert len(record(upgrade, context=online).directives) == 1
+    assert not record(upgrade).directives

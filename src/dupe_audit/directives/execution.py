@@ -30,6 +30,7 @@ class Execution:
     upgrading: bool = True
     recording: Recording | None = None  #: None outside of a revision
     options: Any = None  #: of the command line; read once
+    trusted: bool = True  #: whether every directive so far was the one that was recorded
     judged: bool = False  #: whether all directives were judged together
     position: int = 0  #: how many directives have come
     work: dict[int, tuple[Task, ...]] | None = None  #: by the position of a directive; None: in the order of lines

@@ -139,6 +139,6 @@ class Judge:
                 match = catalog.find(self._connection, key)
                 schema = match[1].schema if match else key.schema
                 if names.setdefault((schema, key.name), key.table) != key.table:
-                    taken = finding("name-taken", f"{key.name}, by another directive of this revision,")
+                    taken = finding("name-taken", f"{key.name} (by another directive of this revision)")
                     verdicts.append(Verdict(operation=item, subject=subject(item, key), findings=(taken,)))
         return verdicts

@@ -95,7 +95,8 @@ def _tasks(
     """Return what to execute now that a directive comes."""
     recording, first = execution.recording, execution.position == 0
     position = execution.next_position(operation)
-    if first and recording and execution.readable:
+    execution.trusted = execution.trusted and position is not None
+    if first and recording and execution.readable and execution.trusted:
         execution.work = schedule(recording.items, table_of)
         _watch_the_end(context, execution)
     if recording and position is not None:
@@ -103,8 +104,8 @@ def _tasks(
     if execution.reordered:
         raise CommandError(
             f"{_name(operation)}{_revision(execution)}: this is not the directive that was read before the first one "
-            "was executed, and the order of work depends on all of them. Do not let a revision choose its directives "
-            "by is_offline_mode() or as_sql; then run the same command again."
+            "was executed, and the order of work depends on all of them. Let the revision "
+            "call the same directives each time; then run the same command again."
         )
     return (Task(operation=operation),)
 
@@ -116,8 +117,8 @@ def _watch_the_end(context: MigrationContext, execution: Execution) -> None:
         if execution.reordered and execution.position < len(execution.work or ()):
             raise CommandError(
                 f"Revision {execution.revision} has executed {execution.position} of its {len(execution.work or ())} "
-                "directives, so a constraint was not dropped or created. It was not stamped. Do not let a revision "
-                "choose its directives by is_offline_mode() or as_sql; then run the same command again."
+                "directives, so a constraint was not dropped or created. It was not stamped. Let the revision "
+                "call the same directives each time; then run the same command again."
             )
 
     if execution.reordered:
@@ -136,6 +137,12 @@ def _judge(worker: Worker, first: MigrateOperation) -> Examiner:
     examiner = Examiner(worker.connection, worker.options, lambda key: located(worker.operations, key), items)
     if recording and not execution.judged:
         execution.judged = True
+        if execution.trusted is False:
+            log.warning(
+                "revision %s: what was read differs from what is executed, so each directive is judged when it comes",
+                execution.revision,
+            )
+            return examiner
         if recording.obstacle:
             log.warning(
                 "revision %s cannot be read to its end without executing it: %s; what comes after is judged when it "

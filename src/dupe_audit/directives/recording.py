@@ -7,7 +7,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from alembic.operations import MigrateOperation, Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Engine, event
+from sqlalchemy.engine.mock import MockConnection
 
 from dupe_audit.errors import WrongUsage
 
@@ -124,9 +125,38 @@ def _context(like: MigrationContext | None) -> MigrationContext:
     announced = logging.getLogger("alembic.runtime.migration")
     disabled, announced.disabled = announced.disabled, True  # it would say that SQL is generated
     try:
-        return MigrationContext.configure(dialect_name="postgresql", environment_context=environment, opts=options)
+        context = MigrationContext.configure(dialect_name="postgresql", environment_context=environment, opts=options)
     finally:
         announced.disabled = disabled
+    stand_in: Any = _MockConnection(context.dialect, lambda construct, *_, **__: context.impl._exec(construct))  # noqa: SLF001
+    context.connection = context.impl.connection = stand_in
+    if like is not None and not like.as_sql:
+        # A revision can choose its directives by this; Alembic's own operations ask the context's ``impl`` instead.
+        context.as_sql = False
+        context.autocommit_block = nullcontext  # type: ignore[method-assign,assignment]
+        context.begin_transaction = lambda _per_migration=False: nullcontext()  # type: ignore[method-assign]
+    return context
+
+
+class _MockConnection(MockConnection):
+    """What ``op.get_bind()`` returns: statements are recorded, and their results cannot be used."""
+
+    def execute(self, *arguments: Any, **options: Any) -> Any:
+        super().execute(*arguments, **options)
+        return _NoAnswer()
+
+
+class _NoAnswer:
+    """The result of a statement that no database has executed; nothing can be read from it or decided by it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("the revision reads the result of a statement")
+
+    def _refuse(self, *_: object) -> Any:
+        raise RuntimeError("the revision reads the result of a statement")
+
+    __bool__ = __iter__ = __len__ = __getitem__ = __eq__ = __ne__ = __contains__ = __enter__ = _refuse
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _obstacle(error: BaseException, function: Callable[[], object]) -> Obstacle:
