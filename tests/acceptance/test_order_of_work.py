@@ -205,6 +205,7 @@ def test_script_drops_the_old_key_last_and_refuses_a_replacement_in_words(sql, p
     code, output = project.run("upgrade", "0001:0002", "--sql")
     assert 255 == code
     assert "A script cannot replace constraint quotes_key by another of the same name" in output
+    assert "dupe_audit" not in output.replace("alembic.dupe_audit", "")  # before its first directive is written
 
 
 def test_directives_that_do_not_come_are_not_stamped_half_done(sql, project):

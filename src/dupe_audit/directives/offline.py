@@ -27,24 +27,38 @@ from dupe_audit.postgres.planner import SEQUENTIAL, switched_off
 from dupe_audit.statements import ident, literal, statement, text_array
 
 
+def refuse(task: Task, revision: str | None) -> None:
+    """Refuse a directive that cannot be written as a script; ask for all of a revision before the first is written.
+
+    Raises:
+        CommandError: it cannot; the message says why.
+    """
+    operation = task.operation
+    rule = operation.rule if isinstance(operation, ArchiveDuplicatesOp) else None
+    check_names(operation.key, rule)  # type: ignore[attr-defined]
+    if isinstance(operation, CreateUniqueConstraintOnlineOp) and any(
+        drop.key.name == operation.key.name for drop in task.retiring
+    ):
+        raise CommandError(
+            f"Refused: {operation.key}, revision {revision}. A script cannot replace constraint {operation.key.name} "
+            "by another of the same name, because the new one has to stand before the old one is dropped. Give the "
+            "new constraint another name, or upgrade online, without --sql."
+        )
+
+
 def write(operations: Operations, execution: Execution, options: Overrides, task: Task) -> None:
     """Write the script of one directive.
 
     Raises:
         CommandError: it cannot be written as a script; the message says why.
     """
+    refuse(task, execution.revision)
     operation, revision = task.operation, execution.revision
     if isinstance(operation, ArchiveDuplicatesOp):
         rule = options.cleanup_rule(operation.rule)
         execution.remember_rule(operation.key, rule)
         archive_duplicates(operations, operation.key, rule, accept=options.accept, revision=revision)
     elif isinstance(operation, CreateUniqueConstraintOnlineOp):
-        if any(drop.key.name == operation.key.name for drop in task.retiring):
-            raise CommandError(
-                f"Refused: {operation.key}, revision {revision}. A script cannot replace constraint "
-                f"{operation.key.name} by another of the same name, because the new one has to stand before the old "
-                "one is dropped. Give the new constraint another name, or upgrade online, without --sql."
-            )
         create_unique_constraint(
             operations,
             operation.key,

@@ -53,15 +53,29 @@ def execute_directive(operations: Operations, operation: MigrateOperation) -> No
     execution = Execution.of(operations)
     if execution.options is None:
         execution.options = Overrides.of(operations)
-    options: Overrides = execution.options
-    context = operations.migration_context
     execution.current = operation
     execution.begun.append(operation)
     _refuse_mistakes(operations, execution)
-    if context.as_sql:
-        for task in _tasks(context, execution, operation, lambda key: (key.schema, key.table)):
-            offline.write(operations, execution, options, task)
-        return
+    if operations.migration_context.as_sql:
+        _write(operations, execution, operation)
+    else:
+        _execute(operations, execution, operation)
+
+
+def _write(operations: Operations, execution: Execution, operation: MigrateOperation) -> None:
+    first = execution.position == 0
+    tasks = _tasks(operations.migration_context, execution, operation, lambda key: (key.schema, key.table))
+    if first:
+        for task in _all_tasks(execution):
+            offline.refuse(task, execution.revision)
+    for task in tasks:
+        offline.write(operations, execution, execution.options, task)
+
+
+def _execute(operations: Operations, execution: Execution, operation: MigrateOperation) -> None:
+    def worker_on(connection: Connection | None) -> Worker:
+        bind = connection if connection is not None else operations.get_bind()
+        return Worker(operations=operations, connection=bind, execution=execution, options=execution.options)
 
     def explain(error: BaseException, connection: Connection | None) -> str:
         message = str(error)
@@ -70,13 +84,14 @@ def execute_directive(operations: Operations, operation: MigrateOperation) -> No
             message = f"{name}{_revision(execution)}: {message}"
         return "\n".join(filter(None, [message, worker_on(connection).account(connection)]))
 
-    def worker_on(connection: Connection | None) -> Worker:
-        bind = connection if connection is not None else operations.get_bind()
-        return Worker(operations=operations, connection=bind, execution=execution, options=options)
-
     with autocommit(operations, _NAMES[type(operation)], explain) as connection:
         worker = worker_on(connection)
-        tasks = _tasks(context, execution, operation, lambda key: identity(connection, located(operations, key)))
+        tasks = _tasks(
+            operations.migration_context,
+            execution,
+            operation,
+            lambda key: identity(connection, located(operations, key)),
+        )
         examiner = _judge(worker, tasks[0].operation if tasks else operation)
         for task in tasks:
             execution.current, covered = task.operation, task.operation in execution.covered
@@ -108,6 +123,13 @@ def _tasks(
             "call the same directives each time; then run the same command again."
         )
     return (Task(operation=operation),)
+
+
+def _all_tasks(execution: Execution) -> list[Task]:
+    """Return the tasks of all directives that are known."""
+    if execution.work is not None:
+        return [task for tasks in execution.work.values() for task in tasks]
+    return [Task(operation=operation) for operation in (execution.recording.directives if execution.recording else ())]
 
 
 def _watch_the_end(context: MigrationContext, execution: Execution) -> None:
