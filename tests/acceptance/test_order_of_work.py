@@ -218,3 +218,23 @@ def test_directives_that_do_not_come_are_not_stamped_half_done(sql, project):
     assert "Revision 0002 has executed 2 of its 3 directives" in output
     assert [("0001",)] == sql("SELECT version_num FROM alembic_version")
     assert [("quotes_key", "UNIQUE (market, source, snap)")] == constraints(sql)
+
+
+def test_killed_before_the_replacement_the_run_can_be_undone(sql, project, psycopg_connect):
+    """Killed when it replaces the old key and undone by the run's number, the upgrade leaves the table as before."""
+    sql(TABLE)
+    changed_key(project, "quotes_key")
+    before = sql(CHECKSUM)
+    holder = psycopg_connect(autocommit=True)
+    holder.execute("SELECT pg_advisory_lock(4711)")
+    sql(PAUSE)
+    try:
+        process, _ = project.start("upgrade", "head")
+        wait_for(lambda: sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"))
+        process.kill()
+        process.wait()
+    finally:
+        holder.close()
+        sql("DROP EVENT TRIGGER pausing")
+    assert 0 == project.run("restore", "1", program="dupe_audit.cli")[0]
+    assert (before, [("quotes_key", "UNIQUE (market, source, snap)")]) == (sql(CHECKSUM), constraints(sql))

@@ -13,6 +13,7 @@ from dupe_audit.directives.effects import NOTHING, Effect, effect
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
+    DropUniqueConstraintOnlineOp,
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.recording import PlainStatement
@@ -134,11 +135,16 @@ class Judge:
         names: dict[tuple[str | None, str | None], str] = {}
         verdicts = []
         for item in self._items:
-            if isinstance(item, CreateUniqueConstraintOnlineOp):
+            if isinstance(item, PlainStatement):
+                if effect(item.construct).definition:
+                    names.clear()  # it can drop a constraint
+            elif isinstance(item, CreateUniqueConstraintOnlineOp | DropUniqueConstraintOnlineOp):
                 key = self._examiner.locate(item.key)
                 match = catalog.find(self._connection, key)
                 schema = match[1].schema if match else key.schema
-                if names.setdefault((schema, key.name), key.table) != key.table:
+                if isinstance(item, DropUniqueConstraintOnlineOp):
+                    names.pop((schema, key.name), None)
+                elif names.setdefault((schema, key.name), key.table) != key.table:
                     taken = finding("name-taken", f"{key.name} (by another directive of this revision)")
                     verdicts.append(Verdict(operation=item, subject=subject(item, key), findings=(taken,)))
         return verdicts

@@ -29,11 +29,16 @@ from dupe_audit.restore import require_restorable
 Item = MigrateOperation | PlainStatement
 
 #: findings that do not stop a build: it deletes and inserts nothing, and it waits for another one
-NOT_ABOUT_THE_BUILD = {"invalid-index", "live-build", "wrong-definition", "delete-trigger", "rewrite-rule"}
+NOT_ABOUT_THE_BUILD = {
+    "invalid-index",
+    "live-build",
+    "wrong-definition",
+    "delete-trigger",
+    "rewrite-rule",
+    "foreign-key-unindexed",
+}
 #: the only ones that stop a drop or a restore
 ABOUT_THE_WAY_BACK = {"not-owner", "read-only-server", "transaction-pooler", "untrusted-ledger", "table-missing"}
-#: what a change of rows can make right
-ABOUT_ROWS = {"key-too-wide", "duplicates", "divergent-duplicates", "foreign-key-references", "repoint-collision"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +126,7 @@ class Examiner:
         if count and not any(finding.severity == "error" for finding in findings):
             memory = self.options.work_mem
             report = preflight(self._connection, key, rule, accept=accept, work_mem=memory)
-            findings += [item for item in report.findings if item.id in ABOUT_ROWS and item.id != "duplicates"]
-            findings += [item for item in report.findings if item.id == "cannot-repoint"]
+            findings += [item for item in report.findings if item.severity == "error" and item.id != "live-build"]
         return list(dict.fromkeys(findings))
 
     def _of_create(
