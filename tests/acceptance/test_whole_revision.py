@@ -428,3 +428,30 @@ def test_a_revision_for_two_tables_continues_after_a_kill(sql, project, psycopg_
     assert (0, [("enforced", 1), ("enforced", 1)]) == (code, sql("SELECT state, archived FROM dupe_audit.run")), output
     assert 0 == project.run("downgrade", "0001")[0]
     assert [(3, 2)] == sql("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM u)")
+
+
+def test_a_refusal_that_the_revision_ignores_lets_nothing_pass(sql, project):
+    """A revision that catches a refusal and continues is refused again by the next directive."""
+    sql(f"{TABLE}; CREATE TABLE uq (i int)")
+    project.revision("0002", "0001", f"try:\n    {CLEAN}\nexcept Exception:\n    pass\n{ENFORCE}")
+    code, output = project.run("upgrade", "head")
+    assert (255, [(3,)]) == (code, rows(sql))
+    assert "[name-taken]" in output
+
+
+def test_a_revision_with_arguments_is_judged_too(sql, project):
+    """Where env.py passes arguments to upgrade(), as for several databases, the revision is read with them."""
+    sql(f"{TABLE}; CREATE TABLE uq (i int)")
+    env = project.folder / "migrations" / "env.py"
+    env.write_text(env.read_text().replace("run_migrations()", "run_migrations(engine_name='first')"))
+    for name in ("0001", "0002"):
+        project.revision(name, "0001" if name == "0002" else None, f"{CLEAN}\n{ENFORCE}" if name == "0002" else "pass")
+        file = project.folder / "migrations" / "versions" / f"{name}.py"
+        text = file.read_text().replace(
+            "def upgrade():", "def upgrade(engine_name):\n    assert engine_name == 'first'"
+        )
+        file.write_text(text)
+    code, output = project.run("upgrade", "head")
+    assert (255, [(3,)]) == (code, rows(sql)), output
+    assert "revision 0002. No row was changed." in output
+    assert "cannot be read" not in output

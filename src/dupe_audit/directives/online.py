@@ -24,7 +24,7 @@ from dupe_audit.directives.operations import (
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.recording import PlainStatement
 from dupe_audit.directives.schedule import Task, schedule
-from dupe_audit.directives.verdict import Examiner, Verdict, identity, subject
+from dupe_audit.directives.verdict import Examiner, Verdict, identities, subject
 from dupe_audit.directives.worker import Worker
 from dupe_audit.errors import Refused
 from dupe_audit.model import UniqueKey
@@ -90,7 +90,7 @@ def _execute(operations: Operations, execution: Execution, operation: MigrateOpe
             operations.migration_context,
             execution,
             operation,
-            lambda key: identity(connection, located(operations, key)),
+            identities(connection, lambda key: located(operations, key)),
         )
         examiner = _judge(worker, tasks[0].operation if tasks else operation)
         for task in tasks:
@@ -173,8 +173,8 @@ def _judge(worker: Worker, first: MigrateOperation) -> Examiner:
                 recording.obstacle.reason,
             )
         verdicts = Judge(worker.connection, examiner, items).verdicts(first)
-        execution.covered = [verdict.operation for verdict in verdicts]
         _refuse(worker, verdicts)
+        execution.covered = [verdict.operation for verdict in verdicts]
     return examiner
 
 

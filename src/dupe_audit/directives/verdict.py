@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from alembic.operations import MigrateOperation
 from sqlalchemy import Connection
@@ -11,6 +12,7 @@ from sqlalchemy import Connection
 from dupe_audit import ledger
 from dupe_audit.constraint import drop_findings, has_definition, is_absent, temporary_name
 from dupe_audit.directives.operations import (
+    UNKNOWN,
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
     DropUniqueConstraintOnlineOp,
@@ -83,6 +85,7 @@ class Examiner:
         self.options = options
         self.locate = locate
         self._items = items
+        self._identify = identities(connection, locate)
 
     def examine(self, operation: MigrateOperation, *, measure_width: bool = True, count: bool = False) -> Verdict:
         """Return the verdict on one directive as the database is now.
@@ -189,13 +192,22 @@ class Examiner:
         return has_definition(self._connection, self.locate(create.key), str(drop.key.name))
 
     def _is_same_table(self, key: UniqueKey, other: UniqueKey) -> bool:
-        return identity(self._connection, self.locate(key)) == identity(self._connection, self.locate(other))
+        return self._identify(key) == self._identify(other)
 
 
-def identity(connection: Connection, key: UniqueKey) -> object:
-    """Return what identifies the table of a key."""
-    match = catalog.find(connection, key)
-    return match[1].relid if match else (key.schema, key.table)
+def identities(connection: Connection, locate: Callable[[UniqueKey], UniqueKey]) -> Callable[[UniqueKey], Hashable]:
+    """Return a function that identifies the table of a key, and asks for each table once.
+
+    Args:
+        locate: fills in the schema of a key, as Alembic's own operations would.
+    """
+
+    @cache
+    def identify(schema: str | None, table: str) -> Hashable:
+        match = catalog.find(connection, locate(UniqueKey(schema=schema, table=table, columns=(UNKNOWN,))))
+        return match[1].relid if match else (schema, table)
+
+    return lambda key: identify(key.schema, key.table)
 
 
 def latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:

@@ -21,10 +21,10 @@ def check_identifier(kind: str, name: object) -> str:
     """Return *name* if PostgreSQL can store it unchanged.
 
     Raises:
-        WrongUsage: it is not a string, is empty, contains a NUL, or is longer than 63 bytes; PostgreSQL would
-            truncate it and find another object, or none.
+        WrongUsage: it is not a string, is empty, contains a NUL or half of a surrogate pair, or is longer than 63
+            bytes; PostgreSQL would truncate it and find another object, or none.
     """
-    if not isinstance(name, str) or not name or "\x00" in name:
+    if not isinstance(name, str) or not name or any(c == "\x00" or "\ud800" <= c <= "\udfff" for c in name):
         raise WrongUsage(f"{name!r} is not a valid {kind} name. Give the name as it is in the catalog, without quotes.")
     if len(name.encode()) > MAX_IDENTIFIER:
         raise WrongUsage(
