@@ -88,6 +88,8 @@ EXAMPLES = {
     "relid": "16400",
     "function": "public.bt_index_check",
     "options": "heapallindexed => true",
+    "old": '"orders_key"',
+    "new": '"orders_customer_id_order_number_key"',
     "keys": "customer_id, order_number",
     "where": "WHERE order_number IS NOT NULL",
 }

@@ -26,13 +26,15 @@ class Refused(DupeAuditError):
     Args:
         findings: why, the worst first; empty if a person has said no.
         lead: the first sentence: what is refused, and what was changed before.
+        body: the reasons in words; by default, the texts of the findings.
     """
 
     exit_code = 1
 
-    def __init__(self, findings: Sequence[Finding], *, lead: str) -> None:
+    def __init__(self, findings: Sequence[Finding], *, lead: str, body: str | None = None) -> None:
         self.findings = tuple(findings)
-        body = "\n".join(f"  [{finding.id}] {finding.message}\n      {finding.help}" for finding in self.findings)
+        if body is None:
+            body = "\n".join(f"  [{finding.id}] {finding.message}\n      {finding.help}" for finding in self.findings)
         super().__init__(f"{lead}\n{body}")
 
 

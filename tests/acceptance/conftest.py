@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from alembic_project import Project
 from launch import Launcher
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,12 @@ def original(request: pytest.FixtureRequest, template: str, prepared, launcher: 
 
         return prepared(revision, upgrade)
     return template
+
+
+@pytest.fixture
+def small_project(tmp_path: Path, database_url: str, launcher: Launcher) -> Project:
+    """A small project of one empty revision, 0001, to which the test adds others."""
+    return Project(tmp_path, database_url, launcher)
 
 
 @pytest.fixture

@@ -275,7 +275,7 @@ def test_refusal_names_the_table_the_key_and_the_revision(alembic, sql, agent_ac
     done = alembic("upgrade", "015", code=255)
 
     key = "public.agent_actions (correlation_id, action_name, created_at)"
-    assert f"Refused: {key}, revision 015. No row was changed by this directive." in done.stderr
+    assert f"Refused: {key}, revision 015. No row was changed." in done.stderr
     assert "[rewrite-rule]" in done.stderr
     assert [(1060,)] == sql("SELECT count(*) FROM agent_actions")
 

@@ -20,7 +20,7 @@ from alembic.config import Config
 from dupe_audit import ledger
 from dupe_audit.cleanup import cleanup
 from dupe_audit.connect import connect
-from dupe_audit.directives import online
+from dupe_audit.directives import worker
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.verify import verify
 from dupe_audit.watch.look import look
@@ -225,7 +225,7 @@ def test_verifying_run_is_shown_as_working(agent_actions, database_url, monkeypa
             views.append(look(viewer))
         return verify(*arguments, **options)
 
-    monkeypatch.setattr(online, "verify", look_and_verify)
+    monkeypatch.setattr(worker, "verify", look_and_verify)
     command.upgrade(config, "015")
     (view,) = views
     assert ([("agent_actions", "verifying")], ()) == (

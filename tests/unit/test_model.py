@@ -15,6 +15,9 @@ from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, VerifyReport, mi
         ({"table": ""}, "table name"),
         ({"table": "a\x00b"}, "table name"),
         ({"table": None}, "table name"),
+        ({"table": "t\ud800"}, "table name"),
+        ({"nulls_not_distinct": "no"}, "nulls_not_distinct must be True or False"),
+        ({"deferrable": 1}, "deferrable must be True or False"),
         ({"table": "x" * 64}, "63 bytes"),
         ({"table": "é" * 32}, "63 bytes"),
         ({"schema": ""}, "schema name"),
@@ -57,6 +60,14 @@ def test_key_as_text():
         ({"batch_size": 100_001}, "batch_size"),
         ({"pause": -1}, "pause"),
         ({"max_replica_lag": 0}, "max_replica_lag"),
+        ({"batch_size": "5000"}, "batch_size must be a whole number, not '5000'"),
+        ({"batch_size": True}, "batch_size must be a whole number"),
+        ({"batch_size": 1.5}, "batch_size must be a whole number"),
+        ({"pause": "1s"}, "pause must be a number"),
+        ({"pause": float("nan")}, "pause must be a finite number"),
+        ({"max_replica_lag": float("inf")}, "max_replica_lag must be a finite number"),
+        ({"order_by": ("id DESC",)}, "'id DESC' has a direction"),
+        ({"order_by": ("id nulls first",)}, "has a direction"),
     ],
 )
 def test_wrong_cleanup_rules_are_refused(arguments, message):
@@ -74,7 +85,12 @@ def test_wrong_cleanup_rules_are_refused(arguments, message):
         ({"lock_timeout": "-1s"}, "lock_timeout"),
         ({"lock_timeout": "soon"}, "not a valid duration"),
         ({"give_up_after": "0s"}, "give_up_after"),
-        ({"give_up_after": "5 parsecs"}, "not a valid duration"),
+        ({"give_up_after": "5 parsecs"}, "give_up_after: '5 parsecs' is not a valid duration"),
+        ({"lock_timeout": 500}, "lock_timeout must be text such as '500ms', not 500"),
+        ({"give_up_after": None}, "give_up_after must be text"),
+        ({"build_attempts": "5"}, "build_attempts must be a whole number"),
+        ({"comment": 5}, "comment must be text"),
+        ({"comment": "a\x00b"}, "NUL"),
     ],
 )
 def test_wrong_build_rules_are_refused_h76(arguments, message):

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy.schema import AddConstraint, CreateIndex
 
 import dupe_audit.ops  # noqa: F401 - registers the directives
@@ -151,3 +152,85 @@ def test_enclosing_operations_are_put_back():
         assert buffer.getvalue() == ""
         op.execute("SELECT 2")
     assert "SELECT 2" in buffer.getvalue()
+
+
+def test_statements_on_another_connection_are_not_executed():
+    """A revision that connects by itself is read up to that line, because its statements would be executed twice."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE t (k int)"))
+
+    def upgrade():
+        op.archive_duplicates("t", ["k"])
+        with engine.begin() as connection:
+            connection.execute(sa.text("INSERT INTO t VALUES (1)"))
+
+    obstacle = record(upgrade).obstacle
+    assert obstacle is not None
+    assert not obstacle.certain
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM t")).scalar_one() == 0
+
+
+def test_all_wrong_arguments_are_noted():
+    """One reading finds the wrong arguments of every directive, each with its line."""
+
+    def upgrade():
+        op.archive_duplicates("t", ["k"], pause=-1)
+        op.archive_duplicates("t", ["k"])
+        op.create_unique_constraint_online("uq", "t", ["k"], build_attempts=0)
+
+    recording = record(upgrade)
+    assert len(recording.directives) == 1
+    assert [str(mistake.error).split(":")[0] for mistake in recording.mistakes] == [
+        "op.archive_duplicates()",
+        "op.create_unique_constraint_online()",
+    ]
+    assert recording.obstacle is recording.mistakes[0]
+
+
+def test_a_revision_that_refuses_scripts_makes_no_mistake():
+    """What a revision raises because it is executed as a script is not held against it on a live database."""
+
+    def upgrade():
+        if op.get_context().as_sql:
+            raise CommandError("online only")
+
+    obstacle = record(upgrade).obstacle
+    assert obstacle is not None
+    assert not obstacle.certain
+
+
+def decides_by_a_result():
+    rows = op.get_bind().execute(sa.text("SELECT 1"))
+    if rows:
+        op.archive_duplicates("t", ["k"])
+
+
+def compares_a_result():
+    if op.get_bind().execute(sa.text("SELECT 1")) == 1:
+        op.archive_duplicates("t", ["k"])
+
+
+@pytest.mark.parametrize("function", [decides_by_a_result, compares_a_result])
+def test_no_decision_is_taken_by_a_result_that_does_not_exist(function):
+    """A revision that decides by a result is not read beyond it, so that no branch is taken for the other."""
+    recording = record(function)
+    assert recording.obstacle is not None
+    assert not recording.obstacle.certain
+    assert not recording.directives
+
+
+def test_mode_of_the_enclosing_context_is_visible():
+    """A revision that chooses by the mode is read as it is executed: online, unless a script is being written."""
+
+    def upgrade():
+        with op.get_context().autocommit_block():
+            op.execute("SELECT 1")
+        if not op.get_context().as_sql:
+            op.archive_duplicates("t", ["k"])
+
+    with sa.create_engine("sqlite://").connect() as connection:
+        online = MigrationContext.configure(connection=connection)
+        assert len(record(upgrade, context=online).directives) == 1
+    assert not record(upgrade).directives

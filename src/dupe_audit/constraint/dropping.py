@@ -108,7 +108,7 @@ def _drop_constraint(work: ConstraintWork, run: Run | None) -> None:
         if sqlstate(error) == DEPENDENT_OBJECTS:
             raise DupeAuditError(
                 f"Other objects depend on constraint {work.name} of {work.relation.name}, most likely a foreign key "
-                "to its columns. Drop those first. Nothing was changed."
+                "to its columns. Drop those first. The constraint was not dropped."
             ) from error
         raise
     if successor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from alembic.operations import Operations
@@ -21,8 +21,15 @@ log = logging.getLogger("alembic.dupe_audit")
 
 
 @contextmanager
-def autocommit(operations: Operations, directive: str) -> Iterator[Connection]:
+def autocommit(
+    operations: Operations, directive: str, explain: Callable[[BaseException, Connection | None], str]
+) -> Iterator[Connection]:
     """Yield the migration's own connection in autocommit; report a failure in one paragraph, without a traceback.
+
+    Args:
+        operations: of the revision.
+        directive: the name of the operation.
+        explain: returns the whole message of a failure; its connection is None if it was lost.
 
     Raises:
         CommandError: the directive failed, or Alembic would not commit; Alembic's command line prints it and exits.
@@ -31,6 +38,7 @@ def autocommit(operations: Operations, directive: str) -> Iterator[Connection]:
     context = operations.migration_context
     _require_own_transaction(context, directive)
     expected = expected_heads(context)
+    message: str | None = None
     cause: BaseException | None = None
     try:
         with context.autocommit_block():
@@ -39,15 +47,18 @@ def autocommit(operations: Operations, directive: str) -> Iterator[Connection]:
                 with interruptible(connection):
                     yield connection
             except (DupeAuditError, DBAPIError) as error:
-                cause = error
+                cause = _in_words(error, directive)
+                # Here, because the block's end may find the connection lost, and hide the cause.
+                message = explain(cause, None if connection.invalidated or connection.closed else connection)
                 raise
-    except Exception as error:  # leaving the block on a lost connection fails too, and would hide the cause
-        problem = _in_words(cause or error, directive)
-        if isinstance(problem, Interrupted):
-            log.error("%s", problem)  # noqa: TRY400 - a traceback would add nothing
-            raise SystemExit(problem.exit_code) from None
+    except Exception as error:
+        problem = cause or _in_words(error, directive)
         if isinstance(problem, DupeAuditError):
-            raise CommandError(str(problem)) from cause
+            text = message or explain(problem, None)
+            if isinstance(problem, Interrupted):
+                log.error("%s", text)  # noqa: TRY400 - a traceback would add nothing
+                raise SystemExit(problem.exit_code) from None
+            raise CommandError(text) from error
         raise
     if directive != "archive_duplicates":  # a revision that only cleans has not yet done what it is for
         require_own_stamp(context, expected)
@@ -71,7 +82,7 @@ def _require_own_transaction(context: MigrationContext, directive: str) -> None:
 def _in_words(error: BaseException, directive: str) -> BaseException:
     """Return an error that says what to do next, or *error* itself if only a traceback helps."""
     if isinstance(error, DBAPIError):
-        return friendly(error, directive)
+        return friendly(error, f"op.{directive}()")
     if isinstance(error, PendingRollbackError):
         return DupeAuditError(
             f"op.{directive}() lost its connection at its end. Committed work is safe. Run the same command again."

@@ -9,13 +9,69 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from alembic.operations import Operations
+from alembic.util import CommandError
 
 from dupe_audit import ledger
+from dupe_audit.directives.execution import Execution, requires_run
+from dupe_audit.directives.operations import (
+    ArchiveDuplicatesOp,
+    CreateUniqueConstraintOnlineOp,
+    DropUniqueConstraintOnlineOp,
+    RestoreDuplicatesOp,
+)
+from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.schedule import Task
 from dupe_audit.directives.script import CLEAN, Script, check_names, one_line, quoted, table_sql
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import SEQUENTIAL, switched_off
 from dupe_audit.statements import ident, literal, statement, text_array
+
+
+def refuse(task: Task, revision: str | None) -> None:
+    """Refuse a directive that cannot be written as a script; ask for all of a revision before the first is written.
+
+    Raises:
+        CommandError: it cannot; the message says why.
+    """
+    operation = task.operation
+    rule = operation.rule if isinstance(operation, ArchiveDuplicatesOp) else None
+    check_names(operation.key, rule)  # type: ignore[attr-defined]
+    if isinstance(operation, CreateUniqueConstraintOnlineOp) and any(
+        drop.key.name == operation.key.name for drop in task.retiring
+    ):
+        raise CommandError(
+            f"Refused: {operation.key}, revision {revision}. A script cannot replace constraint {operation.key.name} "
+            "by another of the same name, because the new one has to stand before the old one is dropped. Give the "
+            "new constraint another name, or upgrade online, without --sql."
+        )
+
+
+def write(operations: Operations, execution: Execution, options: Overrides, task: Task) -> None:
+    """Write the script of one directive.
+
+    Raises:
+        CommandError: it cannot be written as a script; the message says why.
+    """
+    refuse(task, execution.revision)
+    operation, revision = task.operation, execution.revision
+    if isinstance(operation, ArchiveDuplicatesOp):
+        rule = options.cleanup_rule(operation.rule)
+        execution.remember_rule(operation.key, rule)
+        archive_duplicates(operations, operation.key, rule, accept=options.accept, revision=revision)
+    elif isinstance(operation, CreateUniqueConstraintOnlineOp):
+        create_unique_constraint(
+            operations,
+            operation.key,
+            options.build_rule(operation.rule),
+            accept=options.accept,
+            revision=revision,
+            may_clean=execution.rule_of(operation.key) is not None,
+        )
+    elif isinstance(operation, DropUniqueConstraintOnlineOp):
+        drop_unique_constraint(operations, operation.key, operation.rule, required=requires_run(execution, options))
+    elif isinstance(operation, RestoreDuplicatesOp):
+        restore_duplicates(operations, operation.key, required=requires_run(execution, options))
 
 
 def archive_duplicates(
@@ -45,13 +101,20 @@ def archive_duplicates(
 
 
 def create_unique_constraint(
-    operations: Operations, key: UniqueKey, rule: BuildRule, *, accept: Collection[str], revision: str | None
+    operations: Operations,
+    key: UniqueKey,
+    rule: BuildRule,
+    *,
+    accept: Collection[str],
+    revision: str | None,
+    may_clean: bool,
 ) -> None:
     """Write the script that builds, attaches and verifies the constraint.
 
     Args:
         accept: ids of findings that do not stop the script.
         revision: the Alembic revision to record in the ledger.
+        may_clean: whether duplicates that stop a build may be archived; only if this revision archives them.
 
     Raises:
         CommandError: a name cannot be written into the script.
@@ -61,12 +124,15 @@ def create_unique_constraint(
     with script.outside_transaction():
         script.line(f"-- dupe-audit: enforce {one_line(key)} as {one_line(name)}, online")
         script.open_run(key, None, rule, revision)
-        script.cleanup_procedure(key, rule, accept)
+        if may_clean:
+            script.cleanup_procedure(key, rule, accept)
+        else:
+            script.fill_function()
         index_state = statement("index_state", relid=f"({relid})", **catalog.index_state_holes(key))
         holes = {"relid": relid, "run_relation": statement("run_relation"), "index_state": index_state}
         script.write(statement("offline_state", name=literal(name), **holes))
         for attempt in range(1, rule.build_attempts + 1):
-            _build(script, key, rule, attempt)
+            _build(script, key, rule, attempt, may_clean=may_clean)
         _drop_leftover(script, key)
         form = f" DEFERRABLE INITIALLY {key.initially}" if key.deferrable else ""
         script.write(statement("adopt_index", run=":dupe_audit_v_run", relid=f"({relid})", name=literal(name)))
@@ -89,12 +155,12 @@ def create_unique_constraint(
     )
 
 
-def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int) -> None:
+def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may_clean: bool) -> None:
     """Write one build, which is skipped if the index exists; a later one first archives what stopped the one before."""
     script.line(f"-- build {attempt} of {rule.build_attempts}, unless the index exists")
     _drop_leftover(script, key)
     script.line("\\if :dupe_audit_absent")
-    if attempt > 1:
+    if attempt > 1 and may_clean:
         script.write(CLEAN)
     script.write(statement("mark_building", run=":dupe_audit_v_run", name=literal(key.name)))
     script.line("-- fails if a duplicate arrives in the meantime")

@@ -1,22 +1,20 @@
-"""The directives on a live database: the steps composed, each refusal before a change, and progress in the log."""
+"""The directives in a revision: judged together before the first acts, then executed or written as a script."""
 
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
-from typing import Literal
+from collections.abc import Callable, Hashable, Sequence
 
-from alembic.operations import Operations
+from alembic.operations import MigrateOperation, Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from dupe_audit import ledger
-from dupe_audit.cleanup import clean_held, cleanup
-from dupe_audit.constraint import drop, enforce
 from dupe_audit.directives import offline
 from dupe_audit.directives.autocommit import autocommit
+from dupe_audit.directives.effects import NOTHING, effect
+from dupe_audit.directives.execution import Execution, located, requires_run
+from dupe_audit.directives.judgement import Judge
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
@@ -24,240 +22,229 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.errors import NotProven, Refused
-from dupe_audit.findings import Finding, finding, quantity
-from dupe_audit.ledger import RecordedRun
-from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
-from dupe_audit.postgres.catalog import find
-from dupe_audit.postgres.driver import pooler
-from dupe_audit.postgres.locking import at_work
-from dupe_audit.postgres.patience import Throttle
-from dupe_audit.preflight import blockers
-from dupe_audit.restore import restore
-from dupe_audit.verify import verify
+from dupe_audit.directives.recording import PlainStatement
+from dupe_audit.directives.schedule import Task, schedule
+from dupe_audit.directives.verdict import Examiner, Verdict, identities, subject
+from dupe_audit.directives.worker import Worker
+from dupe_audit.errors import Refused
+from dupe_audit.model import UniqueKey
 
 log = logging.getLogger("alembic.dupe_audit")
 
-#: findings that do not stop a build: the build itself judges the index of its name, and it deletes and inserts nothing
-NOT_ABOUT_THE_BUILD = {"invalid-index", "live-build", "wrong-definition", "delete-trigger", "rewrite-rule"}
-
-
-_NO_RUN = "the upgrade of this revision opens one, also for a table without duplicates"
+_NAMES = {
+    ArchiveDuplicatesOp: "archive_duplicates",
+    CreateUniqueConstraintOnlineOp: "create_unique_constraint_online",
+    DropUniqueConstraintOnlineOp: "drop_unique_constraint_online",
+    RestoreDuplicatesOp: "restore_duplicates",
+}
 
 
 @Operations.implementation_for(ArchiveDuplicatesOp)
-def archive_duplicates(operations: Operations, operation: ArchiveDuplicatesOp) -> None:
-    """Archive the extras, after checking everything else that could make the change fail."""
-    options, key, revision = Overrides.of(operations), operation.key, _current_revision()
-    rule = options.cleanup_rule(operation.rule)
-    if operations.migration_context.as_sql:
-        offline.archive_duplicates(operations, key, rule, accept=options.accept, revision=revision)
-        return
-    with autocommit(operations, "archive_duplicates") as connection:
-        _refuse(connection, key, blockers(connection, key, rule, accept=options.accept))
-        batches = cleanup(connection, key, rule, revision=revision, work_mem=options.work_mem)
-        with _shown_in_watch(connection, key):
-            archived, children = _logged(batches, "archived")
-        log.info("%s: %s archived%s", key, quantity(archived, "extra"), _children(children, "repointed"))
-
-
 @Operations.implementation_for(CreateUniqueConstraintOnlineOp)
-def create_unique_constraint_online(operations: Operations, operation: CreateUniqueConstraintOnlineOp) -> None:
-    """Build, attach and verify; archive again under the same run when new duplicates arrive."""
-    options, key, revision = Overrides.of(operations), operation.key, _current_revision()
-    rule = options.build_rule(operation.rule)
-    if operations.migration_context.as_sql:
-        offline.create_unique_constraint(operations, key, rule, accept=options.accept, revision=revision)
-        return
-    with autocommit(operations, "create_unique_constraint_online") as connection:
-        clean_again = _clean_again(connection, key, rule, options)
-        held = _clean_held(connection, key, options)
-        # A cleanup before has measured the keys, but not the included columns.
-        measure_width = clean_again is None or bool(key.include)
-        findings = blockers(connection, key, CleanupRule(), accept=options.accept, measure_width=measure_width)
-        _refuse(connection, key, [finding for finding in findings if finding.id not in NOT_ABOUT_THE_BUILD])
-        with _shown_in_watch(connection, key):
-            enforce(connection, key, rule, clean_again=clean_again, clean_held=held, revision=revision)
-            _verify(connection, key, options.work_mem)
-        log.info("%s is enforced by %s: valid, and no duplicate found", key, key.name)
-
-
 @Operations.implementation_for(DropUniqueConstraintOnlineOp)
-def drop_unique_constraint_online(operations: Operations, operation: DropUniqueConstraintOnlineOp) -> None:
-    """Drop the constraint with a short lock timeout."""
-    options, key = Overrides.of(operations), operation.key
-    if operations.migration_context.as_sql:
-        required = "run-missing" not in options.accept and _downgrade_restores()
-        offline.drop_unique_constraint(operations, key, operation.rule, required=required)
-        return
-    with autocommit(operations, "drop_unique_constraint_online") as connection:
-        _refuse_pooler(connection, f"constraint {key.name} on {key.table}", options)
-        _refuse_without_run(connection, key, options)
-        drop(connection, key, operation.rule)
-        log.info("constraint %s on %s was dropped", key.name, key.table)
-
-
 @Operations.implementation_for(RestoreDuplicatesOp)
-def restore_duplicates(operations: Operations, operation: RestoreDuplicatesOp) -> None:
-    """Restore the newest run of the key."""
-    options, key = Overrides.of(operations), operation.key
-    rule = options.cleanup_rule(operation.rule)
+def execute_directive(operations: Operations, operation: MigrateOperation) -> None:
+    """Execute one directive, and before the first of a revision, judge all of them.
+
+    Raises:
+        CommandError: the revision was refused, or the directive failed; the message says what to do.
+        SystemExit: the user stopped the work (exit code 130).
+    """
+    execution = Execution.of(operations)
+    if execution.options is None:
+        execution.options = Overrides.of(operations)
+    execution.current = operation
+    execution.begun.append(operation)
+    _refuse_mistakes(operations, execution)
     if operations.migration_context.as_sql:
-        required = "run-missing" not in options.accept and _downgrade_restores()
-        offline.restore_duplicates(operations, key, required=required)
-        return
-    with autocommit(operations, "restore_duplicates") as connection:
-        _refuse_pooler(connection, key, options)
-        match = find(connection, key)
-        latest = ledger.run_to_restore(connection, match[1], key) if match else None
-        if match is None or latest is None:
-            if "run-missing" not in options.accept and _downgrade_restores():
-                missing = finding("run-missing", _NO_RUN) if match else finding("table-missing", str(key))
-                raise Refused([missing], lead=_refusal(key))
-            log.info("%s: the ledger has no run of this key, so there is nothing to restore", key)
-            return
-        run = latest.run
-        if run.purged_at:
-            lost = quantity(run.archived - run.restored, "row")
-            log.warning("%s: run %d was purged at %s: %s cannot be restored", key, run.id, run.purged_at, lost)
-            return
-        batches = restore(connection, run.id, batch_size=rule.batch_size, relid=match[1].relid)
-        restored, children = _logged(batches, "restored")
-        log.info("%s: %s restored%s", key, quantity(restored, "row"), _children(children, "pointed back"))
+        _write(operations, execution, operation)
+    else:
+        _execute(operations, execution, operation)
 
 
-def _refuse_without_run(connection: Connection, key: UniqueKey, options: Overrides) -> None:
-    """Refuse to drop a constraint before a restore that would find nothing to restore."""
-    match = find(connection, key)
-    if match is None or "run-missing" in options.accept or not _downgrade_restores():
-        return
-    if ledger.run_to_drop(connection, match[1], str(key.name)) is None and not ledger.has_run(connection, match[1]):
-        raise Refused([finding("run-missing", _NO_RUN)], lead=_refusal(f"constraint {key.name} on {match[1].name}"))
+def _write(operations: Operations, execution: Execution, operation: MigrateOperation) -> None:
+    first = execution.position == 0
+    tasks = _tasks(operations.migration_context, execution, operation, lambda key: (key.schema, key.table))
+    if first:
+        for task in _all_tasks(execution):
+            offline.refuse(task, execution.revision)
+    for task in tasks:
+        offline.write(operations, execution, execution.options, task)
 
 
-def _latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:
-    """Return the newest run of the key; None if the table does not exist or was never cleaned by it."""
-    match = find(connection, key)
-    return ledger.find_latest(connection, match[1].relid, key) if match else None
+def _execute(operations: Operations, execution: Execution, operation: MigrateOperation) -> None:
+    def worker_on(connection: Connection | None) -> Worker:
+        bind = connection if connection is not None else operations.get_bind()
+        return Worker(operations=operations, connection=bind, execution=execution, options=execution.options)
 
+    def explain(error: BaseException, connection: Connection | None) -> str:
+        message = str(error)
+        if not message.startswith("Refused:"):
+            name = subject(execution.current, located(operations, execution.current.key))
+            message = f"{name}{_revision(execution)}: {message}"
+        return "\n".join(filter(None, [message, worker_on(connection).account(connection)]))
 
-def _clean_again(
-    connection: Connection, key: UniqueKey, build: BuildRule, options: Overrides
-) -> Callable[[], int] | None:
-    """Return a function that archives new extras by the rule of the key's run; None if no run has a rule."""
-    latest = _latest_run(connection, key)
-    if latest is None or latest.rule is None:
-        return None
-    rule = options.cleanup_rule(latest.rule)
-
-    def clean() -> int:
-        batches = cleanup(
-            connection,
-            key,
-            rule,
-            lock_timeout=build.lock_timeout,
-            give_up_after=build.give_up_after,
-            work_mem=options.work_mem,
+    with autocommit(operations, _NAMES[type(operation)], explain) as connection:
+        worker = worker_on(connection)
+        tasks = _tasks(
+            operations.migration_context,
+            execution,
+            operation,
+            identities(connection, lambda key: located(operations, key)),
         )
-        return _logged(batches, "archived")[0]
-
-    return clean
-
-
-def _clean_held(connection: Connection, key: UniqueKey, options: Overrides) -> Callable[[], int] | None:
-    """Return a function that does the same inside a transaction that holds the writers; None if no run has a rule."""
-    latest = _latest_run(connection, key)
-    if latest is None or latest.rule is None:
-        return None
-    return partial(clean_held, connection, key, options.cleanup_rule(latest.rule), work_mem=options.work_mem)
+        examiner = _judge(worker, tasks[0].operation if tasks else operation)
+        for task in tasks:
+            execution.current, covered = task.operation, task.operation in execution.covered
+            if execution.acted or not covered:  # the first was judged a moment ago
+                _refuse(worker, [examiner.examine(task.operation, measure_width=not covered)])
+            execution.acted += 1
+            worker.perform(task)
 
 
-def _verify(connection: Connection, key: UniqueKey, work_mem: str | None) -> None:
-    """Verify the constraint, and record in the ledger that it enforces the key.
-
-    Raises:
-        NotProven: the catalog or the count contradicts it.
-    """
-    report = verify(connection, key, work_mem=work_mem)
-    if not report.ok:
-        findings = "\n".join(f"  [{finding.id}] {finding.message} {finding.help}" for finding in report.findings)
-        raise NotProven(f"Constraint {key.name} on {key} was created, but verifying it failed:\n{findings}")
-    if report.run:
-        ledger.mark_enforced(connection, report.run.id, str(key.name))
-
-
-def _refuse(connection: Connection, key: UniqueKey, findings: Sequence[Finding]) -> None:
-    """Refuse the change of a key if there are findings.
-
-    Raises:
-        Refused: there are; the message names the table, the key and the revision.
-    """
-    if findings:
-        match = find(connection, key)
-        raise Refused(findings, lead=_refusal(match[0] if match else key))
-
-
-def _refuse_pooler(connection: Connection, subject: object, options: Overrides) -> None:
-    if "transaction-pooler" not in options.accept and (sign := pooler(connection)):
-        raise Refused([finding("transaction-pooler", sign)], lead=_refusal(subject))
+def _tasks(
+    context: MigrationContext,
+    execution: Execution,
+    operation: MigrateOperation,
+    table_of: Callable[[UniqueKey], Hashable],
+) -> tuple[Task, ...]:
+    """Return what to execute now that a directive comes."""
+    recording, first = execution.recording, execution.position == 0
+    position = execution.next_position(operation)
+    execution.trusted = execution.trusted and position is not None
+    if first and recording and execution.readable and execution.trusted:
+        execution.work = schedule(recording.items, table_of)
+        _watch_the_end(context, execution)
+    if recording and position is not None:
+        return execution.work[position] if execution.work else (Task(operation=recording.directives[position]),)
+    if execution.reordered:
+        raise CommandError(
+            f"{_name(operation)}{_revision(execution)}: this is not the directive that was read before the first one "
+            "was executed, and the order of work depends on all of them. Let the revision "
+            "call the same directives each time; then run the same command again."
+        )
+    return (Task(operation=operation),)
 
 
-def _refusal(subject: object) -> str:
-    revision = _current_revision()
-    # Directives and statements before this one have committed, so nothing can be said of the whole revision.
-    return f"Refused: {subject}{f', revision {revision}' if revision else ''}. No row was changed by this directive."
+def _all_tasks(execution: Execution) -> list[Task]:
+    """Return the tasks of all directives that are known."""
+    if execution.work is not None:
+        return [task for tasks in execution.work.values() for task in tasks]
+    return [Task(operation=operation) for operation in (execution.recording.directives if execution.recording else ())]
 
 
-def _children(number: int, participle: str) -> str:
-    return f", {quantity(number, 'child', 'children')} {participle}" if number else ""
+def _watch_the_end(context: MigrationContext, execution: Execution) -> None:
+    """Keep Alembic from stamping a revision whose directives were put into another order, but did not all come."""
 
-
-def _logged(batches: Iterable[Batch], field: Literal["archived", "restored"]) -> tuple[int, int]:
-    """Work through the batches and log progress every few seconds; return how many rows moved, and how many children.
-
-    Args:
-        field: the field of a batch that counts the rows.
-    """
-    moved, children, throttle = 0, 0, Throttle(quiet_at_first=True)
-    for batch in batches:
-        moved += getattr(batch, field)
-        children += batch.repointed
-        if throttle.due():
-            log.info(
-                "run %d: %s of %s done, %s %s",
-                batch.run_id,
-                f"{batch.done:,}",
-                quantity(batch.total, "row"),
-                f"{moved:,}",
-                field,
+    def require_all(**_: object) -> None:
+        if execution.reordered and execution.position < len(execution.work or ()):
+            raise CommandError(
+                f"Revision {execution.revision} has executed {execution.position} of its {len(execution.work or ())} "
+                "directives, so a constraint was not dropped or created. It was not stamped. Let the revision "
+                "call the same directives each time; then run the same command again."
             )
-    return moved, children
+
+    if execution.reordered:
+        context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, require_all)
 
 
-@contextmanager
-def _shown_in_watch(connection: Connection, key: UniqueKey) -> Iterator[None]:
-    """Show the directive as working in ``dupe-audit watch`` until it has verified."""
-    match = find(connection, key)
-    if match is None:
-        yield
+def _judge(worker: Worker, first: MigrateOperation) -> Examiner:
+    """Judge all directives before the first one acts; return the examiner of single ones.
+
+    Raises:
+        Refused: one of them cannot succeed.
+    """
+    execution = worker.execution
+    recording = execution.recording
+    items = recording.items if recording else ()
+    examiner = Examiner(
+        worker.connection,
+        worker.options,
+        lambda key: located(worker.operations, key),
+        items,
+        requires_run=requires_run(execution, worker.options),
+    )
+    if recording and not execution.judged:
+        execution.judged = True
+        if execution.trusted is False:
+            log.warning(
+                "revision %s: what was read differs from what is executed, so each directive is judged when it comes",
+                execution.revision,
+            )
+            return examiner
+        if recording.obstacle:
+            log.warning(
+                "revision %s cannot be read to its end without executing it: %s; what comes after is judged when it "
+                "is executed",
+                execution.revision,
+                recording.obstacle.reason,
+            )
+        verdicts = Judge(worker.connection, examiner, items).verdicts(first)
+        _refuse(worker, verdicts)
+        execution.covered = [verdict.operation for verdict in verdicts]
+    return examiner
+
+
+def _refuse(worker: Worker, verdicts: Sequence[Verdict]) -> None:
+    """Log the warnings of verdicts, each once, and refuse what cannot succeed.
+
+    Raises:
+        Refused: a directive cannot succeed; the message names each table, key and reason.
+    """
+    execution = worker.execution
+    for verdict in verdicts:
+        for finding in verdict.findings:
+            text = f"{verdict.subject}: [{finding.id}] {finding.message} {finding.help}"
+            if finding.severity != "error" and text not in execution.warnings:
+                execution.warnings.append(text)
+                log.log(logging.WARNING if finding.severity == "warning" else logging.INFO, "%s", text)
+    refused = [verdict for verdict in verdicts if verdict.refused]
+    if not refused:
         return
-    with at_work(connection, match[1].relid):
-        yield
+    findings = [finding for verdict in refused for finding in verdict.findings if finding.severity == "error"]
+    changed = _no_change(execution) if not worker.account(worker.connection) else ""
+    if len(refused) == 1:
+        lead, body = f"Refused: {refused[0].subject}{_revision(execution)}.{changed}", refused[0].text
+    else:
+        lead = f"Refused: revision {execution.revision}.{changed}"
+        body = "\n".join(f"{verdict.subject}, {_name(verdict.operation)}:\n{verdict.text}" for verdict in refused)
+    raise Refused(findings, lead=lead, body=body)
 
 
-def _downgrade_restores() -> bool:
-    """Return whether a downgrade is executed that calls ``op.restore_duplicates``: its upgrade has opened a run."""
-    frame = sys._getframe()  # noqa: SLF001 - as in _current_revision
-    while frame := frame.f_back:  # type: ignore[assignment]
-        if frame.f_code.co_name == "downgrade" and "down_revision" in frame.f_globals:
-            return "restore_duplicates" in frame.f_code.co_names
-    return False
+def _refuse_mistakes(operations: Operations, execution: Execution) -> None:
+    """Refuse a revision with a directive whose arguments can never work.
+
+    Raises:
+        CommandError: there is one; the message names all of them, each with its file and line.
+    """
+    mistakes = execution.recording.mistakes if execution.recording else ()
+    if not mistakes:
+        return
+    if operations.migration_context.as_sql:
+        committed, changed = "", " No SQL was written for it."
+    else:
+        worker = Worker(
+            operations=operations, connection=operations.get_bind(), execution=execution, options=execution.options
+        )
+        committed = worker.account(worker.connection)
+        changed = "" if committed else _no_change(execution)
+    lines = [f"Refused: revision {execution.revision}.{changed}", *(f"  {mistake.reason}." for mistake in mistakes)]
+    raise CommandError("\n".join(filter(None, [*lines, committed])))
 
 
-def _current_revision() -> str | None:
-    """Return the id of the revision that is being executed; Alembic has no public way to ask for it."""
-    frame = sys._getframe()  # noqa: SLF001 - the only way; it ends in the ledger and in messages, nothing depends on it
-    while frame := frame.f_back:  # type: ignore[assignment]
-        if frame.f_code.co_name in ("upgrade", "downgrade") and "down_revision" in frame.f_globals:
-            return str(frame.f_globals.get("revision"))
-    return None
+def _no_change(execution: Execution) -> str:
+    """Return what is true of a revision whose directives have committed nothing."""
+    items = execution.recording.items if execution.recording else ()
+    for item in items:
+        if not isinstance(item, PlainStatement):
+            return " No row was changed."
+        if effect(item.construct) != NOTHING:
+            break
+    return " None of its directives has changed a row; what it executed before them is committed."
+
+
+def _revision(execution: Execution) -> str:
+    return f", revision {execution.revision}" if execution.revision else ""
+
+
+def _name(operation: MigrateOperation) -> str:
+    return f"op.{_NAMES[type(operation)]}()"

@@ -7,18 +7,14 @@ from typing import Any, Literal
 
 from alembic.operations import MigrateOperation, Operations
 
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.directives.arguments import column_names, directive, initial_mode
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, check_boolean, check_identifier
 
 #: placeholder for the columns of a key that is known by its constraint's name alone
 UNKNOWN = "?"
 
 
-def _names(columns: Sequence[str]) -> tuple[str, ...]:
-    """Return column names as a tuple; a bare string is one column, not its letters."""
-    return (columns,) if isinstance(columns, str) else tuple(columns)
-
-
-@Operations.register_operation("archive_duplicates")
+@directive("archive_duplicates")
 class ArchiveDuplicatesOp(MigrateOperation):
     """Move the extras of a key into an archive."""
 
@@ -68,15 +64,17 @@ class ArchiveDuplicatesOp(MigrateOperation):
         """
         rule = CleanupRule(
             keep=keep,
-            order_by=_names(order_by or ()),
+            order_by=column_names("order_by", () if order_by is None else order_by),
             divergent=divergent,
             references=references,
-            ignore=_names(ignore),
+            ignore=column_names("ignore", ignore),
             batch_size=batch_size,
             pause=pause,
             max_replica_lag=max_replica_lag,
         )
-        key = UniqueKey(table=table, columns=_names(columns), schema=schema, nulls_not_distinct=nulls_not_distinct)
+        key = UniqueKey(
+            table=table, columns=column_names("columns", columns), schema=schema, nulls_not_distinct=nulls_not_distinct
+        )
         operations.invoke(cls(key, rule))
 
     def reverse(self) -> RestoreDuplicatesOp:
@@ -88,7 +86,7 @@ class ArchiveDuplicatesOp(MigrateOperation):
         return ("archive_duplicates", str(self.key))
 
 
-@Operations.register_operation("restore_duplicates")
+@directive("restore_duplicates")
 class RestoreDuplicatesOp(MigrateOperation):
     """Put the archived rows of a key back."""
 
@@ -115,7 +113,7 @@ class RestoreDuplicatesOp(MigrateOperation):
                 missing, or the table has lost a column that was archived.
             WrongUsage: a name is not one that PostgreSQL can store, or the columns are empty or repeated.
         """
-        operations.invoke(cls(UniqueKey(table=table, columns=_names(columns), schema=schema)))
+        operations.invoke(cls(UniqueKey(table=table, columns=column_names("columns", columns), schema=schema)))
 
     def reverse(self) -> ArchiveDuplicatesOp:
         """Return the operation that archives the rows again."""
@@ -126,7 +124,7 @@ class RestoreDuplicatesOp(MigrateOperation):
         return ("restore_duplicates", str(self.key))
 
 
-@Operations.register_operation("create_unique_constraint_online")
+@directive("create_unique_constraint_online")
 class CreateUniqueConstraintOnlineOp(MigrateOperation):
     """Build a unique index concurrently and attach it as a constraint."""
 
@@ -177,15 +175,18 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
             CommandError: the constraint could not be created or verified; the message says what to do.
             WrongUsage: an argument can never work: a name that PostgreSQL cannot store, a value out of range.
         """
+        check_identifier("constraint", name)
+        if deferrable is not None:
+            check_boolean("deferrable", deferrable)
         key = UniqueKey(
             table=table,
-            columns=_names(columns),
+            columns=column_names("columns", columns),
             schema=schema,
             name=name,
             nulls_not_distinct=nulls_not_distinct,
-            include=_names(include or ()),
+            include=column_names("include", () if include is None else include),
             deferrable=bool(deferrable),
-            initially="DEFERRED" if (initially or "").upper() == "DEFERRED" else "IMMEDIATE",
+            initially=initial_mode(initially),
         )
         rule = BuildRule(
             lock_timeout=lock_timeout, give_up_after=give_up_after, build_attempts=build_attempts, comment=comment
@@ -201,7 +202,7 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
         return ("create_unique_constraint_online", self.key.name, str(self.key))
 
 
-@Operations.register_operation("drop_unique_constraint_online")
+@directive("drop_unique_constraint_online")
 class DropUniqueConstraintOnlineOp(MigrateOperation):
     """Drop a constraint without making the application queue behind the lock."""
 
@@ -235,6 +236,7 @@ class DropUniqueConstraintOnlineOp(MigrateOperation):
             CommandError: the constraint could not be dropped; the message says what to do.
             WrongUsage: an argument can never work: a name that PostgreSQL cannot store, a value out of range.
         """
+        check_identifier("constraint", name)
         key = UniqueKey(table=table, columns=(UNKNOWN,), schema=schema, name=name)
         operations.invoke(cls(key, BuildRule(lock_timeout=lock_timeout, give_up_after=give_up_after)))
 

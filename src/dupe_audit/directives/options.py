@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,22 +12,48 @@ from alembic.operations import Operations
 from alembic.util import CommandError
 
 from dupe_audit.errors import WrongUsage
+from dupe_audit.findings import CATALOGUE, STEPS
 from dupe_audit.model import BuildRule, CleanupRule
+
+log = logging.getLogger("alembic.dupe_audit")
 
 _PREFIX = "dupe_audit."
 
 
 def _ids(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    ids = tuple(part.strip() for part in text.split(",") if part.strip())
+    acceptable = sorted(id_ for id_, entry in STEPS.items() if entry.acceptable)
+    for id_ in ids:
+        if id_ not in CATALOGUE:
+            raise WrongUsage(f"{id_!r} is not the id of a finding. Those that can be accepted: {', '.join(acceptable)}")
+        if id_ not in acceptable:
+            log.warning("finding %s cannot be accepted; it stays an error", id_)
+    return ids
 
+
+def _size(text: str) -> str:
+    # The server judges the range; here, only what no server would read.
+    if not re.fullmatch(r"\s*[0-9]+(\.[0-9]+)?\s*(B|kB|MB|GB|TB)?\s*", text):
+        raise WrongUsage("the value must be a size as PostgreSQL writes it, such as 256MB")
+    return text
+
+
+def _workers(text: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) > MAX_WORKERS:
+        raise WrongUsage(f"the value must be a whole number from 0 to {MAX_WORKERS:,}")
+    return text
+
+
+#: the largest value that PostgreSQL accepts for max_parallel_maintenance_workers
+MAX_WORKERS = 1024
 
 #: how the value of each option is read (docs/reference/options.md)
 OPTIONS: dict[str, Callable[[str], object]] = {
     "batch_size": int,
     "pause": float,
-    "work_mem": str,
-    "maintenance_work_mem": str,
-    "max_parallel_maintenance_workers": str,
+    "work_mem": _size,
+    "maintenance_work_mem": _size,
+    "max_parallel_maintenance_workers": _workers,
     "accept": _ids,
 }
 
@@ -60,10 +88,14 @@ class Overrides:
                 raise CommandError(f"-x {argument} does not exist. The options are: {existing}.")
             try:
                 values[name] = OPTIONS[name](text)
+            except WrongUsage as error:
+                raise CommandError(f"-x {argument}={text}: {error}.") from None
             except ValueError:
                 kind = "whole number" if OPTIONS[name] is int else "number"
                 raise CommandError(f"-x {argument}={text}: the value must be a {kind}.") from None
-        return cls(**values)
+        overrides = cls(**values)
+        overrides.cleanup_rule(CleanupRule())  # its range, before anything acts
+        return overrides
 
     def cleanup_rule(self, rule: CleanupRule) -> CleanupRule:
         """Return *rule* as these options override it.

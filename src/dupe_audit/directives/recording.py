@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
+import threading
 import traceback
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from typing import Any
 from alembic.operations import MigrateOperation, Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.mock import MockConnection
 
 from dupe_audit.errors import WrongUsage
 
@@ -42,7 +46,8 @@ class Recording:
     """What an ``upgrade()`` or ``downgrade()`` asks for, as far as it could be read."""
 
     items: tuple[MigrateOperation | PlainStatement, ...]  #: in the order of the revision
-    obstacle: Obstacle | None = None  #: None if the revision was read to its end
+    obstacle: Obstacle | None = None  #: the first; None if the revision was read to its end, and makes no mistake
+    mistakes: tuple[Obstacle, ...] = ()  #: every one that a database would not change
 
     @property
     def directives(self) -> tuple[MigrateOperation, ...]:
@@ -67,7 +72,7 @@ def record(
         enclosing: what ``alembic.op`` stands for while a revision is executed; it is put back afterwards.
     """
     items: list[MigrateOperation | PlainStatement] = []
-    obstacle: Obstacle | None = None
+    obstacles: list[Obstacle] = []
     recorder = _context(context or (enclosing.migration_context if enclosing else None))
     recorder.impl._exec = lambda construct, *_, **__: items.append(PlainStatement(construct=construct))  # type: ignore[method-assign]  # noqa: SLF001 - every statement of every operation passes here
     try:
@@ -81,26 +86,84 @@ def record(
                 return execute(operation)
 
             operations.invoke = invoke  # type: ignore[method-assign]
+            # A directive with a wrong argument notes it here, and the revision is read on.
+            operations.note_mistake = lambda error: obstacles.append(_obstacle(error, function))  # type: ignore[attr-defined]
             try:
-                function()
+                with _no_other_connection():
+                    function()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a revision can fail in any way here
-                obstacle = _obstacle(error, function)
+                obstacles.append(_obstacle(error, function))
     finally:
         if enclosing is not None:
             enclosing._install_proxy()  # noqa: SLF001 - Alembic's own context removes the enclosing one
-    return Recording(items=tuple(items), obstacle=obstacle)
+    return Recording(
+        items=tuple(items),
+        obstacle=obstacles[0] if obstacles else None,
+        mistakes=tuple(obstacle for obstacle in obstacles if obstacle.certain),
+    )
+
+
+@contextmanager
+def _no_other_connection() -> Iterator[None]:
+    """Let a revision stop that executes statements on an engine of its own: they would be executed twice."""
+    thread = threading.get_ident()
+
+    def refuse(*_: object) -> None:
+        if threading.get_ident() == thread:
+            raise RuntimeError("the revision executes statements on a connection of its own")
+
+    event.listen(Engine, "before_cursor_execute", refuse)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", refuse)
 
 
 def _context(like: MigrationContext | None) -> MigrationContext:
     options = {**(like.opts if like else {}), "as_sql": True, "output_buffer": io.StringIO()}
     environment = like.environment_context if like else None
-    return MigrationContext.configure(dialect_name="postgresql", environment_context=environment, opts=options)
+    announced = logging.getLogger("alembic.runtime.migration")
+    disabled, announced.disabled = announced.disabled, True  # it would say that SQL is generated
+    try:
+        context = MigrationContext.configure(dialect_name="postgresql", environment_context=environment, opts=options)
+    finally:
+        announced.disabled = disabled
+    stand_in: Any = _MockConnection(context.dialect, lambda construct, *_, **__: context.impl._exec(construct))  # noqa: SLF001
+    context.connection = context.impl.connection = stand_in
+    if like is not None and not like.as_sql:
+        # A revision can choose its directives by this; Alembic's own operations ask the context's ``impl`` instead.
+        context.as_sql = False
+        context.autocommit_block = nullcontext  # type: ignore[method-assign,assignment]
+        context.begin_transaction = lambda _per_migration=False: nullcontext()  # type: ignore[method-assign]
+    return context
+
+
+class _MockConnection(MockConnection):
+    """What ``op.get_bind()`` returns: statements are recorded, and their results cannot be used."""
+
+    def execute(self, *arguments: Any, **options: Any) -> Any:
+        super().execute(*arguments, **options)
+        return _NoAnswer()
+
+
+class _NoAnswer:
+    """The result of a statement that no database has executed; nothing can be read from it or decided by it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("the revision reads the result of a statement")
+
+    def _refuse(self, *_: object) -> Any:
+        raise RuntimeError("the revision reads the result of a statement")
+
+    __bool__ = __iter__ = __len__ = __getitem__ = __eq__ = __ne__ = __contains__ = __enter__ = _refuse
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _obstacle(error: BaseException, function: Callable[[], object]) -> Obstacle:
     message = "".join(str(error).splitlines()[:1])
-    file = getattr(getattr(function, "__code__", None), "co_filename", None)
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    file = getattr(getattr(getattr(function, "func", function), "__code__", None), "co_filename", None)
+    frames = traceback.extract_tb(error.__traceback__) if error.__traceback__ else traceback.extract_stack()
+    lines = [frame.lineno for frame in frames if frame.filename == file]
     name = f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
     kind = "" if isinstance(error, (WrongUsage, CommandError)) else f"{type(error).__name__}: "
     return Obstacle(
@@ -112,8 +175,11 @@ def _obstacle(error: BaseException, function: Callable[[], object]) -> Obstacle:
 
 
 def _is_certain(error: BaseException, message: str) -> bool:
-    """Return whether a database would not change the failure: a query has no answer here, which reads as None."""
-    if isinstance(error, (WrongUsage, CommandError, NameError, ImportError)):
+    """Return whether a database would not change the failure: a query has no answer here, which reads as None.
+
+    A ``CommandError`` is no mistake: Alembic raises it for what needs a database, and revisions that refuse ``--sql``.
+    """
+    if isinstance(error, (WrongUsage, NameError, ImportError)):
         return True
     return isinstance(error, (TypeError, AttributeError)) and not any(
         placeholder in message for placeholder in ("NoneType", "MockConnection")

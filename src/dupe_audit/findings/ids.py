@@ -55,6 +55,7 @@ StepId = Literal[
     "live-build",
     "wrong-definition",
     "not-a-constraint",
+    "constraint-in-use",
     "constraint-missing",
     "index-not-valid",
     "duplicates-remain",

@@ -37,4 +37,9 @@ INDEXES: dict[StepId, Entry] = {
         "{subject} on {table}, not a unique constraint, so this directive does not drop it.",
         "Check the name. If the index itself has to go, drop it with op.drop_index(…, postgresql_concurrently=True) in op.get_context().autocommit_block().",
     ),
+    "constraint-in-use": Entry(
+        "error",
+        "Foreign keys depend on the constraint of {table}: {subject}.",
+        "Drop those foreign keys in an earlier revision, or let them reference another unique key.",
+    ),
 }

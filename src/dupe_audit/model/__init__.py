@@ -1,6 +1,13 @@
 """The facts that steps take and return: frozen, named, with units. Standard library only."""
 
-from dupe_audit.model.key import MAX_IDENTIFIER, MAX_INDEX_COLUMNS, WIDEST_KEY, UniqueKey, check_identifier
+from dupe_audit.model.key import (
+    MAX_IDENTIFIER,
+    MAX_INDEX_COLUMNS,
+    WIDEST_KEY,
+    UniqueKey,
+    check_boolean,
+    check_identifier,
+)
 from dupe_audit.model.reports import (
     Batch,
     Counts,
@@ -30,6 +37,7 @@ __all__ = [
     "RunState",
     "UniqueKey",
     "VerifyReport",
+    "check_boolean",
     "check_identifier",
     "milliseconds",
 ]

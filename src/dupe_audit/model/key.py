@@ -21,10 +21,10 @@ def check_identifier(kind: str, name: object) -> str:
     """Return *name* if PostgreSQL can store it unchanged.
 
     Raises:
-        WrongUsage: it is not a string, is empty, contains a NUL, or is longer than 63 bytes; PostgreSQL would
-            truncate it and find another object, or none.
+        WrongUsage: it is not a string, is empty, contains a NUL or half of a surrogate pair, or is longer than 63
+            bytes; PostgreSQL would truncate it and find another object, or none.
     """
-    if not isinstance(name, str) or not name or "\x00" in name:
+    if not isinstance(name, str) or not name or any(c == "\x00" or "\ud800" <= c <= "\udfff" for c in name):
         raise WrongUsage(f"{name!r} is not a valid {kind} name. Give the name as it is in the catalog, without quotes.")
     if len(name.encode()) > MAX_IDENTIFIER:
         raise WrongUsage(
@@ -32,6 +32,16 @@ def check_identifier(kind: str, name: object) -> str:
             "Give the name as it is in the catalog."
         )
     return name
+
+
+def check_boolean(option: str, value: object) -> None:
+    """Refuse a value that is not a boolean: a string such as ``"no"`` would count as true.
+
+    Raises:
+        WrongUsage: it is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise WrongUsage(f"{option} must be True or False, not {value!r}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +68,8 @@ class UniqueKey:
         for kind, name in (("schema", self.schema), ("constraint", self.name)):
             if name is not None:
                 check_identifier(kind, name)
+        for option in ("nulls_not_distinct", "deferrable"):
+            check_boolean(option, getattr(self, option))
         if not self.columns:
             raise WrongUsage("A key needs at least one column.")
         for column in (*self.columns, *self.include):

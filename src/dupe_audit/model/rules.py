@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,6 +40,16 @@ class CleanupRule:
                 raise WrongUsage(f"{option} must be one of {', '.join(allowed)}, not {value!r}.")
         for column in (*self.order_by, *self.ignore):
             check_identifier("column", column)
+        for column in self.order_by:
+            if _DIRECTION.search(column):
+                raise WrongUsage(
+                    f"order_by takes names of columns, and {column!r} has a direction. For a descending order, give "
+                    "the name alone and keep='last'."
+                )
+        _check_number("batch_size", self.batch_size, whole=True)
+        _check_number("pause", self.pause)
+        if self.max_replica_lag is not None:
+            _check_number("max_replica_lag", self.max_replica_lag)
         if not 1 <= self.batch_size <= 100_000:
             raise WrongUsage(f"batch_size must be between 1 and 100,000 rows, not {self.batch_size:,}.")
         if self.pause < 0:
@@ -64,6 +76,13 @@ class BuildRule:
     max_parallel_maintenance_workers: str | None = None  #: parallel workers of the build; 0 for none
 
     def __post_init__(self) -> None:
+        for option in ("lock_timeout", "give_up_after"):
+            _check_duration(option, getattr(self, option))
+        if self.comment is not None and not isinstance(self.comment, str):
+            raise WrongUsage(f"comment must be text or None, not {self.comment!r}.")
+        if self.comment is not None and "\x00" in self.comment:
+            raise WrongUsage("comment contains a NUL character, which PostgreSQL cannot store.")
+        _check_number("build_attempts", self.build_attempts, whole=True)
         if self.build_attempts < 1:
             raise WrongUsage(f"build_attempts must be at least 1, not {self.build_attempts}.")
         if not 0 < milliseconds(self.lock_timeout) <= 60_000:
@@ -71,6 +90,26 @@ class BuildRule:
             raise WrongUsage(f"lock_timeout must be more than 0 and at most 1min, not {self.lock_timeout!r}.")
         if milliseconds(self.give_up_after) <= 0:
             raise WrongUsage(f"give_up_after must be more than 0, not {self.give_up_after!r}.")
+
+
+#: a direction after the name of a column, as SQL writes it
+_DIRECTION = re.compile(r"\s(ASC|DESC|NULLS\s+(FIRST|LAST))\s*$", re.IGNORECASE)
+
+
+def _check_number(option: str, value: object, *, whole: bool = False) -> None:
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+        raise WrongUsage(f"{option} must be a {'whole number' if whole else 'number'}, not {value!r}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise WrongUsage(f"{option} must be a finite number, not {value}.")
+
+
+def _check_duration(option: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise WrongUsage(f"{option} must be text such as '500ms', not {value!r}.")
+    try:
+        milliseconds(value)
+    except WrongUsage as error:
+        raise WrongUsage(f"{option}: {error}") from None
 
 
 _UNITS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}

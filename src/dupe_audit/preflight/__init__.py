@@ -1,5 +1,5 @@
 """Preflight: count and classify duplicates, and check everything else, before the first row is touched."""
 
-from dupe_audit.preflight.inspect import blockers, preflight
+from dupe_audit.preflight.inspect import blockers, judge, preflight
 
-__all__ = ["blockers", "preflight"]
+__all__ = ["blockers", "judge", "preflight"]

@@ -99,6 +99,23 @@ def blockers(
     Raises:
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
+    findings = judge(connection, key, rule, accept=accept, measure_width=measure_width)
+    return [finding for finding in findings if finding.severity == "error"]
+
+
+def judge(
+    connection: Connection,
+    key: UniqueKey,
+    rule: CleanupRule,
+    *,
+    accept: Collection[str] = (),
+    measure_width: bool = True,
+) -> list[Finding]:
+    """Return the findings of ``blockers`` of every severity, the worst first.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the connection or a permission failed.
+    """
     with step(connection):
         match = catalog.find(connection, key)
         if match is None:
@@ -109,8 +126,7 @@ def blockers(
             with transaction(connection, lock_timeout="5s", read_only=True):
                 widest = widest_entry(connection, relation, key, rule)
             findings += width_findings(widest)
-    forbidden = [finding for finding in _sorted(findings, accept) if finding.severity == "error"]
-    return [finding for finding in forbidden if key.name or finding.id != "invalid-index"]
+    return [finding for finding in _sorted(findings, accept) if key.name or finding.id != "invalid-index"]
 
 
 def _sorted(findings: Iterable[Finding], accept: Collection[str]) -> tuple[Finding, ...]:

@@ -1,0 +1,126 @@
+"""Replace one constraint by another of the same name, or rename it; and what stands against dropping one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from dupe_audit import ledger
+from dupe_audit.constraint.dropping import has_adopted
+from dupe_audit.constraint.index import work_on
+from dupe_audit.findings import Finding, finding
+from dupe_audit.model import BuildRule, Run, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.locking import run_lock
+from dupe_audit.postgres.session import step
+from dupe_audit.statements import ident, literal, statement
+
+
+def temporary_name(key: UniqueKey) -> str:
+    """Return the name under which the successor of a constraint is built while the old one still has the name.
+
+    It depends on the name alone, so a killed upgrade finds what it has built.
+    """
+    return f"dupe_audit_next_{hashlib.sha256(str(key.name).encode()).hexdigest()[:16]}"
+
+
+def has_definition(connection: Connection, key: UniqueKey, name: str) -> bool:
+    """Return whether the constraint of that name on the key's table is exactly what *key* asks for."""
+    match = catalog.find(connection, key)
+    if match is None:
+        return False
+    state = catalog.index_state(connection, match[1].relid, replace(key, name=name))
+    return bool(
+        state and state.valid and state.same_definition and state.constraint == name and state.same_constraint_form
+    )
+
+
+def is_absent(connection: Connection, key: UniqueKey) -> bool:
+    """Return whether the key's table has neither a constraint nor an index of that name."""
+    match = catalog.find(connection, key)
+    if match is None:
+        return True
+    sql = statement("named_objects", relid=str(match[1].relid), name=literal(key.name))
+    row = execute(connection, sql).one()
+    return not (row.is_constraint or row.is_index)
+
+
+def drop_findings(connection: Connection, key: UniqueKey) -> list[Finding]:
+    """Return what stands against dropping the constraint of that name; its columns are not compared."""
+    match = catalog.find(connection, key)
+    if match is None:
+        return [finding("table-missing", key.table)]
+    _, relation = match
+    sql = statement("named_objects", relid=str(relation.relid), name=literal(key.name))
+    row = execute(connection, sql).one()
+    run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
+    findings = []
+    if row.is_constraint and row.kind != "u":
+        kind = "a primary key" if row.kind == "p" else "a constraint of another kind"
+        findings.append(finding("not-a-constraint", f"{key.name} is {kind}", table=relation.name))
+    elif row.is_index and not row.is_constraint and not (run and (run.building or has_adopted(connection, run.id))):
+        findings.append(finding("not-a-constraint", f"{key.name} is an index", table=relation.name))
+    if row.foreign_keys:
+        findings.append(finding("constraint-in-use", row.foreign_keys, table=relation.name))
+    return findings
+
+
+def rename(connection: Connection, key: UniqueKey, old: str, rule: BuildRule) -> None:
+    """Give the constraint *old* the name of *key*, whose definition it has; the ledger follows.
+
+    Raises:
+        Blocked: the lock was not acquired within ``rule.give_up_after``.
+        DupeAuditError: the table does not exist.
+        Interrupted: the user stopped the work.
+    """
+    with step(connection):
+        key, relation = catalog.require(connection, key)
+        with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
+            relation = catalog.still_named(connection, relation)
+            run = ledger.find_by_constraint(connection, relation.relid, old)
+            statements = [*_enforced(run, str(key.name)), _rename_sql(relation, old, str(key.name))]
+            work = work_on(connection, relation, key, rule, run.id if run else None)
+            work.execute_briefly(*statements, action=f"rename constraint {old} to {key.name}")
+
+
+def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule) -> None:
+    """Drop the constraint that has the name of *key*, and give that name to its successor, in one transaction.
+
+    Raises:
+        Blocked: the lock was not acquired within ``rule.give_up_after``.
+        DupeAuditError: the table does not exist.
+        sqlalchemy.exc.DBAPIError: a foreign key depends on the old constraint.
+        Interrupted: the user stopped the work.
+    """
+    name = str(key.name)
+    with step(connection):
+        key, relation = catalog.require(connection, key)
+        with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
+            relation = catalog.still_named(connection, relation)
+            old = ledger.find_by_constraint(connection, relation.relid, name)
+            new = ledger.find_by_constraint(connection, relation.relid, temporary)
+            state = catalog.index_state(connection, relation.relid, key)
+            statements = []
+            if old and old.state in ("enforced", "clean", "cleaning"):
+                statements.append(statement("set_state", run=str(old.id), state=literal("dropped")))
+            statements += _enforced(new, name)
+            if state and state.constraint == name:
+                statements.append(statement("drop_constraint", table=relation.name, name=ident(name)))
+            statements.append(_rename_sql(relation, temporary, name))
+            work = work_on(connection, relation, key, rule, new.id if new else None)
+            work.execute_briefly(*statements, action=f"replace constraint {name}")
+
+
+def _enforced(run: Run | None, name: str) -> list[str]:
+    """Return what records that the constraint of that name enforces the key of a run."""
+    if run is None:
+        return []
+    recorded = statement("mark_enforced", run=str(run.id), name=literal(name))
+    return [recorded, statement("set_state", run=str(run.id), state=literal("enforced"))]
+
+
+def _rename_sql(relation: catalog.Relation, old: str, name: str) -> str:
+    return statement("rename_constraint", table=relation.name, old=ident(old), new=ident(name))

@@ -1,0 +1,107 @@
+"""Add a directive to Alembic's operations, so that a wrong argument ends in one line instead of a traceback."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import wraps
+from typing import Any, Literal, TypeVar
+
+import alembic.op
+from alembic.operations import MigrateOperation, Operations
+from alembic.util import CommandError
+
+from dupe_audit.errors import WrongUsage
+
+T = TypeVar("T", bound=type[MigrateOperation])
+
+_names: list[str] = []
+
+
+class InvalidArgument(WrongUsage, CommandError):
+    """An argument of a directive that can never work; Alembic's command line prints it without a traceback."""
+
+
+class UnknownDirective(InvalidArgument, AttributeError):
+    """The name of a directive that does not exist, but is close to one that does."""
+
+
+def directive(name: str) -> Callable[[T], T]:
+    """Register a class as the operation ``op.<name>()``, whose wrong arguments raise ``InvalidArgument``.
+
+    While a revision is recorded, a wrong argument is noted, so that one reading finds all of them.
+    """
+
+    def register(operation: T) -> T:
+        Operations.register_operation(name)(operation)
+        method = getattr(Operations, name)
+        signature = inspect.signature(method)
+
+        @wraps(method)
+        def checked(operations: Operations, *arguments: Any, **options: Any) -> Any:
+            try:
+                try:
+                    signature.bind(operations, *arguments, **options)
+                except TypeError as error:
+                    raise WrongUsage(f"{error}. Its arguments are: {_listed(signature)}.") from None
+                return method(operations, *arguments, **options)
+            except WrongUsage as error:
+                if isinstance(error, InvalidArgument):
+                    raise
+                invalid = InvalidArgument(f"op.{name}(): {error}")
+                note = getattr(operations, "note_mistake", None)
+                if note is None:
+                    raise invalid from None
+                note(invalid)
+
+        setattr(Operations, name, checked)
+        _names.append(name)
+        return operation
+
+    return register
+
+
+def _listed(signature: inspect.Signature) -> str:
+    return ", ".join(name for name in signature.parameters if name != "self")
+
+
+def column_names(option: str, columns: object) -> tuple[str, ...]:
+    """Return column names as a tuple; a bare string is one column, not its letters.
+
+    Raises:
+        WrongUsage: it is not a sequence of strings.
+    """
+    if isinstance(columns, str):
+        return (columns,)
+    if not isinstance(columns, Sequence) or isinstance(columns, (bytes, bytearray)):
+        raise WrongUsage(f"{option} must be a list of column names, not {columns!r}.")
+    for column in columns:
+        if not isinstance(column, str):
+            raise WrongUsage(f"{option} must be a list of column names; {column!r} is not a name.")
+    return tuple(columns)
+
+
+def initial_mode(value: object) -> Literal["IMMEDIATE", "DEFERRED"]:
+    """Return the value of ``initially``; None is the default of PostgreSQL.
+
+    Raises:
+        WrongUsage: it is another word.
+    """
+    text = value.upper() if isinstance(value, str) else value
+    if text in (None, "IMMEDIATE"):
+        return "IMMEDIATE"
+    if text == "DEFERRED":
+        return "DEFERRED"
+    raise WrongUsage(f"initially must be IMMEDIATE or DEFERRED, not {value!r}.")
+
+
+def _missing(name: str) -> Any:
+    """Say what a mistyped directive could have been; called for a name that ``alembic.op`` does not have."""
+    if close := get_close_matches(name, _names, n=1, cutoff=0.8):
+        raise UnknownDirective(f"op.{name}() does not exist. Did you mean op.{close[0]}()?")
+    raise AttributeError(f"module 'alembic.op' has no attribute {name!r}")
+
+
+if not hasattr(alembic.op, "__getattr__"):
+    alembic.op.__getattr__ = _missing  # type: ignore[method-assign]

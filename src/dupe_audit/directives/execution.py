@@ -1,0 +1,191 @@
+"""The revision that is being executed: what all of its directives are, and what those before have committed."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import FrameType, FunctionType
+from typing import Any
+
+from alembic.operations import MigrateOperation, Operations
+from sqlalchemy.sql.schema import BLANK_SCHEMA
+
+from dupe_audit.directives.operations import RestoreDuplicatesOp
+from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.recording import Recording, record
+from dupe_audit.directives.schedule import Task
+from dupe_audit.model import CleanupRule, UniqueKey
+
+#: where Alembic's options keep the execution of the current revision
+_OPTION = "dupe_audit_execution"
+
+
+@dataclass(kw_only=True)
+class Execution:
+    """One execution of a revision's ``upgrade()`` or ``downgrade()``, or of directives outside of a revision."""
+
+    revision: str | None = None  #: its id; None outside of a revision
+    previous: str | None = None  #: the revision below it, as a user would name it
+    upgrading: bool = True
+    recording: Recording | None = None  #: None outside of a revision
+    options: Any = None  #: of the command line; read once
+    trusted: bool = True  #: whether every directive so far was the one that was recorded
+    judged: bool = False  #: whether all directives were judged together
+    position: int = 0  #: how many directives have come
+    work: dict[int, tuple[Task, ...]] | None = None  #: by the position of a directive; None: in the order of lines
+    consumed: list[MigrateOperation] = field(default_factory=list)  #: drops that a replacement or a rename has done
+    rules: dict[tuple[str | None, str, frozenset[str]], CleanupRule] = field(default_factory=dict)  #: of archives
+    begun: list[MigrateOperation] = field(default_factory=list)  #: directives that have come
+    covered: list[MigrateOperation] = field(default_factory=list)  #: directives that were judged together
+    current: Any = None  #: the directive that is being executed
+    acted: int = 0  #: how many directives were executed
+    warnings: list[str] = field(default_factory=list)  #: that were logged
+    facts: list[str] = field(default_factory=list)  #: what was committed, in words, apart from runs
+    runs: dict[int, str] = field(default_factory=dict)  #: what runs have moved, in words; for a lost connection
+    token: object = field(default=None, repr=False)  #: identifies the call of the function
+
+    @classmethod
+    def of(cls, operations: Operations) -> Execution:
+        """Return the execution that the calling directive belongs to; begin it with the first directive."""
+        call = _call()
+        options = operations.migration_context.opts
+        execution = options.get(_OPTION)
+        # The call itself is compared, not the revision's id: one process can execute a revision once per tenant.
+        if not isinstance(execution, Execution) or execution.token is not (call.token if call else None):
+            execution = options[_OPTION] = cls._begin(call, operations) if call else cls()
+        return execution
+
+    @classmethod
+    def _begin(cls, call: _Call, operations: Operations) -> Execution:
+        return cls(
+            revision=call.revision,
+            previous=call.previous,
+            upgrading=call.upgrading,
+            recording=record(call.function, context=operations.migration_context, enclosing=operations),
+            token=call.token,
+        )
+
+    @property
+    def readable(self) -> bool:
+        """Whether all directives of the revision are known."""
+        return self.recording is not None and self.recording.obstacle is None
+
+    @property
+    def reordered(self) -> bool:
+        """Whether directives are executed in another order than that of the lines."""
+        recorded = self.recording.directives if self.recording else ()
+        return self.work is not None and any(
+            [task.operation for task in tasks] != [recorded[position]] for position, tasks in self.work.items()
+        )
+
+    def next_position(self, operation: MigrateOperation) -> int | None:
+        """Return which of the recorded directives comes now; None if it is not the one that was recorded."""
+        position, self.position = self.position, self.position + 1
+        recorded = self.recording.directives if self.recording else ()
+        if position < len(recorded) and _same(recorded[position], operation):
+            return position
+        return None
+
+    def rule_of(self, key: UniqueKey) -> CleanupRule | None:
+        """Return the rule by which this revision has archived the extras of a key; None if it archives nothing."""
+        return self.rules.get(_identity(key))
+
+    def remember_rule(self, key: UniqueKey, rule: CleanupRule) -> None:
+        """Remember that this revision archives the extras of a key."""
+        self.rules[_identity(key)] = rule
+
+
+def requires_run(execution: Execution, options: Overrides) -> bool:
+    """Return whether the ledger must have a run: a downgrade that restores rows follows an upgrade that opened one."""
+    recorded = execution.recording.directives if execution.recording else ()
+    restores = any(isinstance(operation, RestoreDuplicatesOp) for operation in (*recorded, *execution.begun))
+    return restores and not execution.upgrading and "run-missing" not in options.accept
+
+
+def _identity(key: UniqueKey) -> tuple[str | None, str, frozenset[str]]:
+    return key.schema, key.table, frozenset(key.columns)
+
+
+def _same(recorded: MigrateOperation, operation: MigrateOperation) -> bool:
+    return type(recorded) is type(operation) and vars(recorded) == vars(operation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    """The call of a revision's function."""
+
+    token: object
+    function: Callable[[], object]
+    revision: str
+    previous: str | None
+    upgrading: bool
+
+
+def _call() -> _Call | None:
+    """Return the call of ``upgrade()`` or ``downgrade()`` in progress; Alembic has no public way to ask for it.
+
+    Alembic's own frame knows it, whatever the function is named. Where Alembic does not run, as in tests of a
+    revision, it is the outermost function of that name in a revision: a revision can call another one's.
+    """
+    outermost = None
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the only way
+    while frame := frame.f_back if frame else None:
+        name = frame.f_code.co_name
+        if name == "run_migrations" and frame.f_globals.get("__name__") == "alembic.runtime.migration":
+            step = frame.f_locals.get("step")
+            if callable(getattr(step, "migration_fn", None)) and hasattr(step, "is_upgrade"):
+                return _of_step(step, frame.f_locals.get("kw") or {})
+            break
+        if name in ("upgrade", "downgrade") and "down_revision" in frame.f_globals:
+            outermost = frame
+    return _of_frame(outermost) if outermost else None
+
+
+def _of_step(step: Any, arguments: Mapping[str, Any]) -> _Call:
+    return _Call(
+        token=step,
+        function=partial(step.migration_fn, **arguments),
+        revision=str(step.revision.revision),
+        previous=_name(step.revision.down_revision),
+        upgrading=bool(step.is_upgrade),
+    )
+
+
+def _of_frame(frame: FrameType) -> _Call:
+    function = frame.f_globals.get(frame.f_code.co_name)
+    if not callable(function):
+        function = FunctionType(frame.f_code, frame.f_globals)
+    names, rest, options, values = inspect.getargvalues(frame)
+    number = frame.f_code.co_argcount
+    positional = [*(values[name] for name in names[:number]), *(values[rest] if rest else ())]
+    named = {name: values[name] for name in names[number:]}
+    return _Call(
+        token=frame,
+        function=partial(function, *positional, **named, **(values[options] if options else {})),
+        revision=str(frame.f_globals.get("revision")),
+        previous=_name(frame.f_globals.get("down_revision")),
+        upgrading=frame.f_code.co_name == "upgrade",
+    )
+
+
+def _name(previous: object) -> str | None:
+    """Return the revision below; None if there is none, or a merge has several."""
+    return previous if isinstance(previous, str) else None
+
+
+def located(operations: Operations, key: UniqueKey) -> UniqueKey:
+    """Return the key with the schema that Alembic's own operations would use for its table.
+
+    That is the schema to which ``schema_translate_map`` of the connection maps it. A script (``--sql``) is not
+    translated, neither by Alembic.
+    """
+    if operations.migration_context.as_sql:
+        return key
+    mapping = operations.get_bind().get_execution_options().get("schema_translate_map") or {}
+    if key.schema not in mapping:
+        return key
+    schema = mapping[key.schema]
+    return replace(key, schema=None if schema in (None, BLANK_SCHEMA) else str(schema))

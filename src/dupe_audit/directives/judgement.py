@@ -1,0 +1,150 @@
+"""Judge all directives of a revision before the first one acts: what any of them would be refused for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from alembic.operations import MigrateOperation
+from sqlalchemy import Connection
+
+from dupe_audit.directives.effects import NOTHING, Effect, effect
+from dupe_audit.directives.operations import (
+    ArchiveDuplicatesOp,
+    CreateUniqueConstraintOnlineOp,
+    DropUniqueConstraintOnlineOp,
+    RestoreDuplicatesOp,
+)
+from dupe_audit.directives.recording import PlainStatement
+from dupe_audit.directives.verdict import Examiner, Item, Verdict, subject
+from dupe_audit.findings import finding
+from dupe_audit.model import UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.session import step, transaction
+
+log = logging.getLogger("alembic.dupe_audit")
+
+#: what a change of another table can make right
+ABOUT_OTHER_TABLES = {"name-taken", "foreign-key-unindexed", "constraint-in-use", "not-a-constraint"}
+
+
+class Judge:
+    """Judges the directives of a revision together.
+
+    Args:
+        examiner: of its single directives.
+        items: of the revision, in order.
+    """
+
+    def __init__(self, connection: Connection, examiner: Examiner, items: Sequence[Item]) -> None:
+        self._connection = connection
+        self._examiner = examiner
+        self._items = items
+
+    def verdicts(self, first: MigrateOperation) -> list[Verdict]:
+        """Return the verdicts on all directives, before the first of them acts.
+
+        Args:
+            first: the directive that acts first; its own staging counts its rows.
+        """
+        self._judge_memory()
+        verdicts = []
+        between: list[Effect] = []
+        begun = False
+        for number, item in enumerate(self._items):
+            if isinstance(item, PlainStatement):
+                # What stands before the first directive is executed already.
+                if begun:
+                    between.append(effect(item.construct))
+                continue
+            begun = True
+            # Its schema is not translated, and neither is that of a plain statement.
+            key = item.key  # type: ignore[attr-defined]
+            if self._is_unknown(key, between):
+                log.info(
+                    "%s is judged when it is executed: a statement before it can change what it needs", subject(item)
+                )
+                continue
+            rows_known = not any(change.concerns(key.schema, key.table) for change in between if change is not NOTHING)
+            counted = rows_known and item is not first and self._countable(number)
+            verdict = self._examiner.examine(item, measure_width=rows_known and self._measures(number), count=counted)
+            verdicts.append(self._without_the_undecided(verdict, number, between))
+        return [*verdicts, *self._collisions()]
+
+    def _judge_memory(self) -> None:
+        """Let the server read the sizes of the command line, before anything acts.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: a size is out of range.
+        """
+        names = ("work_mem", "maintenance_work_mem", "max_parallel_maintenance_workers")
+        local = {name: str(value) for name in names if (value := getattr(self._examiner.options, name))}
+        if local:
+            with step(self._connection), transaction(self._connection, read_only=True, local=local):
+                pass
+
+    def _is_unknown(self, key: UniqueKey, between: Sequence[Effect]) -> bool:
+        return any(change.definition and change.concerns(key.schema, key.table) for change in between)
+
+    def _without_the_undecided(self, verdict: Verdict, number: int, between: Sequence[Effect]) -> Verdict:
+        """Leave out what a statement or a directive before could make right."""
+        undecided: set[str] = set()
+        if any(change.definition for change in between):
+            undecided |= ABOUT_OTHER_TABLES
+        if any(change.tables is None or change.tables for change in between):
+            undecided |= {"foreign-key-references", "repoint-collision", "cannot-repoint"}
+        key = self._examiner.locate(verdict.operation.key)  # type: ignore[attr-defined]
+        for earlier in self._items[:number]:
+            if isinstance(earlier, ArchiveDuplicatesOp):
+                if self._examiner.locate(earlier.key).table != key.table:
+                    undecided |= {"foreign-key-references", "repoint-collision"}
+            elif not isinstance(earlier, PlainStatement) and earlier.key.name == key.name:  # type: ignore[attr-defined]
+                # What has the name now can have lost it by then.
+                undecided |= {"name-taken", "not-a-constraint"}
+        findings = tuple(item for item in verdict.findings if item.id not in undecided)
+        return replace(verdict, findings=findings)
+
+    def _countable(self, number: int) -> bool:
+        """Return whether no directive before changes the rows of this one's table."""
+        item = self._items[number]
+        key = self._examiner.locate(item.key)  # type: ignore[union-attr]
+        for earlier in self._items[:number]:
+            if not isinstance(earlier, ArchiveDuplicatesOp | RestoreDuplicatesOp):
+                continue
+            if self._examiner.locate(earlier.key).table == key.table:
+                return False
+            if isinstance(earlier, ArchiveDuplicatesOp) and earlier.rule.references == "repoint":
+                return False  # its children change, and this table can be one of them
+        return isinstance(item, ArchiveDuplicatesOp | CreateUniqueConstraintOnlineOp)
+
+    def _measures(self, number: int) -> bool:
+        """Return whether the width of the keys has to be measured: once for a cleanup and its create."""
+        item = self._items[number]
+        if isinstance(item, CreateUniqueConstraintOnlineOp) and not item.key.include:
+            return not any(
+                isinstance(earlier, ArchiveDuplicatesOp)
+                and earlier.key.table == item.key.table
+                and set(earlier.key.columns) == set(item.key.columns)
+                for earlier in self._items[:number]
+            )
+        return True
+
+    def _collisions(self) -> list[Verdict]:
+        """Return a verdict for each create whose name another create of the revision takes, on another table."""
+        names: dict[tuple[str | None, str | None], str] = {}
+        verdicts = []
+        for item in self._items:
+            if isinstance(item, PlainStatement):
+                if effect(item.construct).definition:
+                    names.clear()  # it can drop a constraint
+            elif isinstance(item, CreateUniqueConstraintOnlineOp | DropUniqueConstraintOnlineOp):
+                key = self._examiner.locate(item.key)
+                match = catalog.find(self._connection, key)
+                schema = match[1].schema if match else key.schema
+                if isinstance(item, DropUniqueConstraintOnlineOp):
+                    names.pop((schema, key.name), None)
+                elif names.setdefault((schema, key.name), key.table) != key.table:
+                    taken = finding("name-taken", f"{key.name} (by another directive of this revision)")
+                    verdicts.append(Verdict(operation=item, subject=subject(item, key), findings=(taken,)))
+        return verdicts

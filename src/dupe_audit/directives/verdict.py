@@ -1,0 +1,253 @@
+"""Judge one directive of a revision: what it would be refused for, as the database is now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from alembic.operations import MigrateOperation
+from sqlalchemy import Connection
+
+from dupe_audit import ledger
+from dupe_audit.constraint import drop_findings, has_definition, is_absent, temporary_name
+from dupe_audit.directives.operations import (
+    UNKNOWN,
+    ArchiveDuplicatesOp,
+    CreateUniqueConstraintOnlineOp,
+    DropUniqueConstraintOnlineOp,
+    RestoreDuplicatesOp,
+)
+from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.recording import PlainStatement
+from dupe_audit.errors import DupeAuditError, Refused
+from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.ledger import RecordedRun
+from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
+from dupe_audit.preflight import judge, preflight
+
+Item = MigrateOperation | PlainStatement
+
+#: findings that do not stop a build: it deletes and inserts nothing, and it waits for another one
+NOT_ABOUT_THE_BUILD = {
+    "invalid-index",
+    "live-build",
+    "wrong-definition",
+    "delete-trigger",
+    "rewrite-rule",
+    "foreign-key-unindexed",
+}
+#: the only ones that stop a drop or a restore
+ABOUT_THE_WAY_BACK = {"not-owner", "read-only-server", "transaction-pooler", "untrusted-ledger", "table-missing"}
+
+
+#: why the ledger must have a run
+NO_RUN = "the upgrade of this revision opens one, also for a table without duplicates"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was found about one directive."""
+
+    operation: MigrateOperation
+    subject: str  #: the key or constraint, and its table
+    findings: tuple[Finding, ...] = ()
+    problems: tuple[str, ...] = ()  #: in words, where no finding exists
+
+    @property
+    def refused(self) -> bool:
+        """Whether the directive cannot succeed."""
+        return bool(self.problems) or any(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def text(self) -> str:
+        """What stands against the directive, one paragraph per reason."""
+        errors = [finding for finding in self.findings if finding.severity == "error"]
+        lines = [f"  [{finding.id}] {finding.message}\n      {finding.help}" for finding in errors]
+        return "\n".join([*lines, *(f"  {problem}" for problem in self.problems)])
+
+
+class Examiner:
+    """Examines single directives of one revision on one connection.
+
+    Args:
+        options: of the command line.
+        locate: fills in the schema of a key, as Alembic's own operations would.
+        items: of the revision, in order; empty if they are not known.
+        requires_run: whether the ledger must have a run for a drop or a restore.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        options: Overrides,
+        locate: Callable[[UniqueKey], UniqueKey],
+        items: Sequence[Item] = (),
+        *,
+        requires_run: bool = False,
+    ) -> None:
+        self._connection = connection
+        self.options = options
+        self.locate = locate
+        self._items = items
+        self._requires_run = requires_run
+        self._identify = identities(connection, locate)
+
+    def examine(self, operation: MigrateOperation, *, measure_width: bool = True, count: bool = False) -> Verdict:
+        """Return the verdict on one directive as the database is now.
+
+        Args:
+            measure_width: whether to scan the table for keys that are too wide.
+            count: whether to count what its cleanup would refuse; a ranking of the whole table.
+        """
+        key = self.locate(operation.key)  # type: ignore[attr-defined]
+        match = catalog.find(self._connection, key)
+        located = match[0] if match else key
+        findings: list[Finding] = []
+        problems: list[str] = []
+        if isinstance(operation, ArchiveDuplicatesOp):
+            rule = self.options.cleanup_rule(operation.rule)
+            findings = self._of_cleanup(key, rule, measure_width=measure_width and not count, count=count)
+        elif isinstance(operation, CreateUniqueConstraintOnlineOp):
+            findings = self._of_create(operation, key, measure_width=measure_width, count=count)
+        elif isinstance(operation, DropUniqueConstraintOnlineOp):
+            findings = self._of_way_back(key) or drop_findings(self._connection, key)
+            if match and not findings:
+                findings, problems = self._of_run(match[1], lambda: self._run_to_drop(match[1], str(key.name)))
+            if any(self._is_renamed(create, operation) for create in self._creates(operation)):
+                findings = [finding for finding in findings if finding.id != "constraint-in-use"]
+        elif isinstance(operation, RestoreDuplicatesOp):
+            findings = [finding for finding in self._of_way_back(key) if finding.id != "table-missing"]
+            if match and not findings:
+                findings, problems = self._of_run(match[1], lambda: self._run_to_restore(match[1], key))
+            elif match is None and self._requires_run:
+                findings = [finding("table-missing", str(key))]
+        return Verdict(
+            operation=operation, subject=subject(operation, located), findings=tuple(findings), problems=tuple(problems)
+        )
+
+    def _of_run(self, relation: Relation, find_run: Callable[[], bool]) -> tuple[list[Finding], list[str]]:
+        """Return what stands against undoing a run, as findings or in words."""
+        try:
+            if not find_run() and self._requires_run:
+                return [finding("run-missing", NO_RUN, table=relation.name)], []
+        except Refused as refused:
+            return list(refused.findings), []
+        except DupeAuditError as error:
+            return [], [str(error)]
+        return [], []
+
+    def _run_to_drop(self, relation: Relation, name: str) -> bool:
+        run = ledger.run_to_drop(self._connection, relation, name)
+        return run is not None or ledger.has_run(self._connection, relation)
+
+    def _run_to_restore(self, relation: Relation, key: UniqueKey) -> bool:
+        latest = ledger.run_to_restore(self._connection, relation, key)
+        if latest and latest.run.purged_at is None and latest.run.state != "restored":
+            ledger.require_way_back(self._connection, latest.run, relation, lead="Nothing was restored.")
+        return latest is not None
+
+    def _of_cleanup(self, key: UniqueKey, rule: CleanupRule, *, measure_width: bool, count: bool) -> list[Finding]:
+        accept = self.options.accept
+        findings = judge(self._connection, key, rule, accept=accept, measure_width=measure_width)
+        # An earlier upgrade's backend can still build; the cleanup waits for it at the run lock.
+        findings = [finding for finding in findings if finding.id != "live-build"]
+        if count and not any(finding.severity == "error" for finding in findings):
+            memory = self.options.work_mem
+            report = preflight(self._connection, key, rule, accept=accept, work_mem=memory)
+            findings += [item for item in report.findings if item.severity == "error" and item.id != "live-build"]
+        return list(dict.fromkeys(findings))
+
+    def _of_create(
+        self, operation: CreateUniqueConstraintOnlineOp, key: UniqueKey, *, measure_width: bool, count: bool
+    ) -> list[Finding]:
+        retiring = [str(drop.key.name) for drop in self._drops_before(operation)]
+        expected = [*retiring, temporary_name(key)]
+        findings = judge(self._connection, key, CleanupRule(), accept=self.options.accept, measure_width=measure_width)
+        findings = [
+            item
+            for item in findings
+            if item.id not in NOT_ABOUT_THE_BUILD
+            and not (
+                item.id in ("equivalent-index", "stricter-index")
+                and item.message.startswith(
+                    tuple(f"{kind} {name} " for kind in ("Constraint", "Index") for name in expected)
+                )
+            )
+        ]
+        findings += self._of_name(key, replaced=key.name in retiring)
+        if count and not any(finding.severity == "error" for finding in findings):
+            counts = preflight(self._connection, key, work_mem=self.options.work_mem).counts
+            if counts and counts.extras:
+                extras = quantity(counts.extras, "extra")
+                text = f"Duplicates found ({extras}), and no op.archive_duplicates() of this revision archives them"
+                findings.append(replace(finding("duplicates", text), severity="error"))
+        return findings
+
+    def _of_name(self, key: UniqueKey, *, replaced: bool) -> list[Finding]:
+        """Return what is wrong with what has the constraint's name now."""
+        match = catalog.find(self._connection, key)
+        if match is None:
+            return []
+        _, relation = match
+        state = catalog.index_state(self._connection, relation.relid, key)
+        if state is None or (replaced and state.constraint == key.name) or is_absent(self._connection, key):
+            return []  # what has the name elsewhere in the schema is finding name-taken
+        if not state.same_definition or (state.constraint and not state.same_constraint_form):
+            return [catalog.wrong_definition(relation, state)]
+        if not state.valid and not ledger.is_building(self._connection, relation.relid, str(key.name)):
+            return [finding("invalid-index", key.name)]
+        return []
+
+    def _of_way_back(self, key: UniqueKey) -> list[Finding]:
+        findings = judge(
+            self._connection, replace(key, name=None), CleanupRule(), accept=self.options.accept, measure_width=False
+        )
+        return [item for item in findings if item.id in ABOUT_THE_WAY_BACK]
+
+    def _drops_before(self, create: CreateUniqueConstraintOnlineOp) -> list[DropUniqueConstraintOnlineOp]:
+        items = self._items[: self._items.index(create)] if create in self._items else ()
+        drops = (item for item in items if isinstance(item, DropUniqueConstraintOnlineOp))
+        return [drop for drop in drops if self._is_same_table(drop.key, create.key)]
+
+    def _creates(self, drop: DropUniqueConstraintOnlineOp) -> list[CreateUniqueConstraintOnlineOp]:
+        creates = (item for item in self._items if isinstance(item, CreateUniqueConstraintOnlineOp))
+        return [create for create in creates if self._is_same_table(create.key, drop.key)]
+
+    def _is_renamed(self, create: CreateUniqueConstraintOnlineOp, drop: DropUniqueConstraintOnlineOp) -> bool:
+        return has_definition(self._connection, self.locate(create.key), str(drop.key.name))
+
+    def _is_same_table(self, key: UniqueKey, other: UniqueKey) -> bool:
+        return self._identify(key) == self._identify(other)
+
+
+def identities(connection: Connection, locate: Callable[[UniqueKey], UniqueKey]) -> Callable[[UniqueKey], Hashable]:
+    """Return a function that identifies the table of a key, and asks for each table once.
+
+    Args:
+        locate: fills in the schema of a key, as Alembic's own operations would.
+    """
+
+    @cache
+    def identify(schema: str | None, table: str) -> Hashable:
+        match = catalog.find(connection, locate(UniqueKey(schema=schema, table=table, columns=(UNKNOWN,))))
+        return match[1].relid if match else (schema, table)
+
+    return lambda key: identify(key.schema, key.table)
+
+
+def latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:
+    """Return the newest run of the key; None if the table does not exist or was never cleaned by it."""
+    match = catalog.find(connection, key)
+    return ledger.find_latest(connection, match[1].relid, key) if match else None
+
+
+def subject(operation: MigrateOperation, key: UniqueKey | None = None) -> str:
+    """Return what a directive is about, in words."""
+    key = key or operation.key  # type: ignore[attr-defined]
+    if isinstance(operation, DropUniqueConstraintOnlineOp):
+        table = f"{key.schema}.{key.table}" if key.schema else key.table
+        return f"constraint {key.name} on {table}"
+    return str(key)

@@ -1,0 +1,457 @@
+"""A revision is one promise: its directives are judged together, before the first of them changes anything."""
+
+import signal
+
+import pytest
+
+from waiting import PATIENCE, wait_for
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 1), (2, 1), (3, 2)"
+
+CLEAN = "op.archive_duplicates('t', ['k'])"
+ENFORCE = "op.create_unique_constraint_online('uq', 't', ['k'])"
+DROP = "op.drop_unique_constraint_online('uq', 't')"
+RESTORE = "op.restore_duplicates('t', ['k'])"
+
+
+@pytest.fixture
+def project(small_project):
+    """A project of one empty revision, 0001."""
+    return small_project
+
+
+def rows(sql):
+    return sql("SELECT count(*) FROM t")
+
+
+LATER = {
+    "long name": (f"op.create_unique_constraint_online('{'x' * 70}', 't', ['k'])", "longer than 63 bytes"),
+    "parsecs": ("op.create_unique_constraint_online('uq', 't', ['k'], lock_timeout='5 parsecs')", "lock_timeout: "),
+    "number": ("op.create_unique_constraint_online('uq', 't', ['k'], lock_timeout=500)", "lock_timeout must be text"),
+    "no builds": ("op.create_unique_constraint_online('uq', 't', ['k'], build_attempts=0)", "build_attempts must be"),
+    "no name": ("op.create_unique_constraint_online(None, 't', ['k'])", "None is not a valid constraint name"),
+    "no columns": ("op.create_unique_constraint_online('uq', 't', None)", "columns must be a list of column names"),
+    "option": ("op.create_unique_constraint_online('uq', 't', ['k'], lock_timout='1s')", "unexpected keyword argument"),
+    "initially": ("op.create_unique_constraint_online('uq', 't', ['k'], initially='LATER')", "initially must be"),
+    "boolean": (
+        "op.create_unique_constraint_online('uq', 't', ['k'], nulls_not_distinct='no')",
+        "must be True or False",
+    ),
+    "directive": (
+        "op.create_unique_constraint_onlin('uq', 't', ['k'])",
+        "Did you mean op.create_unique_constraint_online",
+    ),
+    "name": ("op.create_unique_constraint_online(uq, 't', ['k'])", "NameError"),
+    "batch": ("op.archive_duplicates('u', ['k'], batch_size='5000')", "batch_size must be a whole number"),
+    "order": ("op.archive_duplicates('u', ['k'], order_by='id DESC')", "'id DESC' has a direction"),
+}
+
+
+@pytest.mark.parametrize(("directive", "reason"), LATER.values(), ids=LATER)
+def test_wrong_arguments_are_refused_before_the_first_row_moves(sql, project, directive, reason):
+    """A wrong argument of a later directive ends in one paragraph with exit code 255, and nothing has moved."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{directive}")
+    code, output = project.run("upgrade", "head")
+    assert (255, [(3,)]) == (code, rows(sql)), output
+    assert "FAILED: Refused: revision 0002. No row was changed." in output
+    assert f"{reason}" in output
+    assert "(0002.py, line 10)" in output
+    assert [(None,)] == sql("SELECT to_regclass('dupe_audit.run')")
+
+
+@pytest.mark.parametrize("case", ["option", "directive", "no columns"])
+def test_wrong_arguments_of_the_first_directive_end_in_one_paragraph(sql, project, case):
+    """A wrong argument of the first directive, which nothing was read before, is no traceback either."""
+    sql(TABLE)
+    directive, reason = LATER[case]
+    project.revision("0002", "0001", f"{directive}\n{CLEAN}")
+    code, output = project.run("upgrade", "head")
+    assert (255, [(3,)]) == (code, rows(sql)), output
+    assert "FAILED: " in output
+    assert reason in output
+
+
+CREATE = "op.create_unique_constraint_online('uq', 't', ['k'])"
+BLOCKED = {
+    "column": ("op.create_unique_constraint_online('uq', 't', ['kk'])", "", "[column-missing]"),
+    "table": ("op.create_unique_constraint_online('uq', 'tt', ['k'])", "", "[table-missing]"),
+    "schema": ("op.create_unique_constraint_online('uq', 't', ['k'], schema='app')", "", "[table-missing]"),
+    "include": ("op.create_unique_constraint_online('uq', 't', ['k'], include=['nope'])", "", "[column-missing]"),
+    "width": (
+        "op.create_unique_constraint_online('uq', 't', ['k'], include=['wide'])",
+        (
+            "ALTER TABLE t ADD COLUMN wide text; UPDATE t SET wide = (SELECT string_agg(md5(i::text), '') "
+            "FROM generate_series(1, 400) AS i)"
+        ),
+        "[key-too-wide]",
+    ),
+    "name of a table": (CREATE, "CREATE TABLE uq (i int)", "[name-taken]"),
+    "name of a view": (CREATE, "CREATE VIEW uq AS SELECT 1 AS i", "[name-taken]"),
+    "name of a sequence": (CREATE, "CREATE SEQUENCE uq", "[name-taken]"),
+    "name of a type": (CREATE, "CREATE TYPE uq AS (i int)", "[name-taken]"),
+    "name of an index": (CREATE, "CREATE TABLE u (i int); CREATE INDEX uq ON u (i)", "[name-taken]"),
+    "other definition": (CREATE, "CREATE UNIQUE INDEX uq ON t (k, id)", "[wrong-definition]"),
+    "leftover": (
+        CREATE,
+        (
+            "CREATE INDEX uq ON t (k); UPDATE pg_index SET indisunique = true, indisvalid = false "
+            "WHERE indexrelid = 'uq'::regclass"
+        ),
+        "[invalid-index]",
+    ),
+    "an index to drop": (
+        "op.drop_unique_constraint_online('ix', 't')",
+        "CREATE UNIQUE INDEX ix ON t (id)",
+        "[not-a-constraint]",
+    ),
+    "a check to drop": (
+        "op.drop_unique_constraint_online('ch', 't')",
+        "ALTER TABLE t ADD CONSTRAINT ch CHECK (k > 0)",
+        "[not-a-constraint]",
+    ),
+    "a key in use": (
+        "op.drop_unique_constraint_online('old', 't')",
+        (
+            "ALTER TABLE t ADD CONSTRAINT old UNIQUE (id); CREATE TABLE c (t int REFERENCES t (id));"
+            "ALTER TABLE c DROP CONSTRAINT c_t_fkey; ALTER TABLE t DROP CONSTRAINT t_pkey CASCADE;"
+            "ALTER TABLE c ADD FOREIGN KEY (t) REFERENCES t (id)"
+        ),
+        "[constraint-in-use]",
+    ),
+    "divergent rows of another table": (
+        "op.archive_duplicates('u', ['k'])",
+        "CREATE TABLE u (id int PRIMARY KEY, k int, v int); INSERT INTO u VALUES (1, 1, 1), (2, 1, 2)",
+        "[divergent-duplicates]",
+    ),
+    "duplicates of another table": (
+        "op.create_unique_constraint_online('uq_u', 'u', ['k'])",
+        "CREATE TABLE u (id int PRIMARY KEY, k int); INSERT INTO u VALUES (1, 1), (2, 1)",
+        "[duplicates]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("directive", "before", "reason"), BLOCKED.values(), ids=BLOCKED)
+def test_whatever_refuses_a_later_directive_is_found_before_the_first_row_moves(
+    sql, project, directive, before, reason
+):
+    """What the database has against a later directive stops the first one; the message names the revision."""
+    sql(TABLE)
+    if before:
+        sql(before)
+    project.revision("0002", "0001", f"{CLEAN}\n{directive}")
+    code, output = project.run("upgrade", "head")
+    assert (255, [(3,)]) == (code, rows(sql)), output
+    assert reason in output
+    assert "revision 0002. No row was changed." in output
+    assert [(None,)] == sql("SELECT to_regclass('dupe_audit.run')")
+
+
+def test_all_reasons_of_all_directives_are_given_at_once(sql, project):
+    """One refusal names every table, key and reason, so that nobody corrects a revision five times."""
+    sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int); CREATE TABLE uq (i int)")
+    lines = [CLEAN, ENFORCE, "op.create_unique_constraint_online('uq_u', 'u', ['kk'])"]
+    project.revision("0002", "0001", "\n".join(lines))
+    code, output = project.run("upgrade", "head")
+    assert (255, [(3,)]) == (code, rows(sql))
+    assert "Refused: revision 0002. No row was changed." in output
+    assert "public.t (k), op.create_unique_constraint_online(): [name-taken]" in output
+    assert "public.u (kk), op.create_unique_constraint_online(): [column-missing]" in output
+
+
+def test_all_wrong_arguments_are_given_at_once(sql, project):
+    """Wrong arguments of several directives are found in one reading, each with its file and line."""
+    sql(TABLE)
+    lines = [CLEAN, "op.archive_duplicates('u', ['k'], pause=-1)", "op.drop_unique_constraint_online('', 'u')"]
+    project.revision("0002", "0001", "\n".join(lines))
+    code, output = project.run("upgrade", "head")
+    assert (255, [(3,)]) == (code, rows(sql))
+    assert "pause must be a number of seconds, 0 or more, not -1 (0002.py, line 10)" in output
+    assert (
+        "'' is not a valid constraint name. Give the name as it is in the catalog, without quotes (0002.py, line 11)"
+        in output
+    )
+
+
+def test_wrong_arguments_stop_a_script_before_its_first_line(sql, project):
+    """Offline, the arguments of all directives are judged before any SQL of the revision is written."""
+    project.revision("0002", "0001", f"{CLEAN}\nop.create_unique_constraint_online('uq', 't', ['k'], build_attempts=0)")
+    code, output = project.run("upgrade", "0001:0002", "--sql")
+    assert 255 == code
+    assert "build_attempts must be at least 1" in output
+    assert "dupe_audit" not in output
+
+
+def test_downgrade_is_judged_as_a_whole(sql, project):
+    """The constraint is not dropped if the restore after it would be refused."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE}")
+    assert 0 == project.run("upgrade", "head")[0]
+    sql("DROP TABLE dupe_audit.archive_1")
+    code, output = project.run("downgrade", "0001")
+    assert 255 == code
+    assert "[archive-missing]" in output
+    assert [(1,)] == sql("SELECT count(*) FROM pg_constraint WHERE conname = 'uq'")
+
+
+def test_a_missing_constraint_to_drop_is_a_warning(sql, project):
+    """A name that does not exist is reported, and the downgrade goes on, as it must after a kill."""
+    sql(TABLE)
+    project.revision("0002", "0001", CLEAN, f"op.drop_unique_constraint_online('uqq', 't')\n{RESTORE}")
+    assert 0 == project.run("upgrade", "head")[0]
+    code, output = project.run("downgrade", "0001")
+    assert (0, [(3,)]) == (code, rows(sql))
+    assert "constraint uqq on public.t does not exist" in output
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "op.add_column('t', sa.Column('extra', sa.Integer))",
+        "op.execute('ALTER TABLE t ADD COLUMN extra int')",
+        "op.get_bind().execute(sa.text('ALTER TABLE t ADD COLUMN extra int'))",
+    ],
+)
+def test_what_a_statement_in_between_makes_right_is_not_refused(sql, project, statement):
+    """A column that the revision adds between two directives can be included by the second one."""
+    sql(TABLE)
+    create = "op.create_unique_constraint_online('uq', 't', ['k'], include=['extra'])"
+    project.revision("0002", "0001", f"{CLEAN}\n{statement}\n{create}")
+    code, output = project.run("upgrade", "head")
+    assert (0, [(2,)]) == (code, rows(sql)), output
+    assert "t (k) is judged when it is executed: a statement before it can change what it needs" in output
+
+
+def test_a_name_that_a_statement_in_between_frees_is_not_refused(sql, project):
+    """An index of another table that the revision drops between two directives does not take the name."""
+    sql(f"{TABLE}; CREATE TABLE u (i int); CREATE INDEX uq ON u (i)")
+    project.revision("0002", "0001", f"{CLEAN}\nop.drop_index('uq', table_name='u')\n{ENFORCE}")
+    code, output = project.run("upgrade", "head")
+    assert (0, [(2,)]) == (code, rows(sql)), output
+
+
+def test_a_harmless_statement_in_between_hides_nothing(sql, project):
+    """A timeout or an UPDATE between two directives does not keep the second one from being judged."""
+    sql(TABLE)
+    lines = [CLEAN, "op.execute(\"SET lock_timeout = '1s'\")", "op.execute('UPDATE t SET k = k')"]
+    project.revision("0002", "0001", "\n".join([*lines, "op.create_unique_constraint_online('uq', 't', ['kk'])"]))
+    code, output = project.run("upgrade", "head")
+    assert (255, [(3,)]) == (code, rows(sql))
+    assert "[column-missing]" in output
+
+
+READS = "if op.get_bind().execute(sa.text('SELECT count(*) FROM t')).scalar():\n    "
+
+
+def test_a_revision_that_reads_data_says_so(sql, project):
+    """Where a revision needs an answer of the database, the log names the line, and what precedes it is judged."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{READS}{ENFORCE}")
+    code, output = project.run("upgrade", "head")
+    assert (0, [(2,)]) == (code, rows(sql)), output
+    assert "revision 0002 cannot be read to its end without executing it" in output
+    assert "(0002.py, line 10)" in output
+
+
+CHOICES = {
+    "by the mode": "if not op.get_context().as_sql:\n    ",
+    "by a result": "rows = op.get_bind().execute(sa.text('SELECT 1'))\nif rows:\n    ",
+    "by a column": "if 'k' in [column['name'] for column in sa.inspect(op.get_bind()).get_columns('t')]:\n    ",
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
+def test_a_revision_that_chooses_its_directives_is_not_refused_falsely(sql, project, choice):
+    """A cleanup that the reading does not meet is executed, so the create after it is not refused for duplicates."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{choice}{CLEAN}\n{ENFORCE}")
+    code, output = project.run("upgrade", "head")
+    assert (0, [(2,)]) == (code, rows(sql)), output
+
+
+def test_a_failure_after_a_commit_names_the_run_and_both_ways_on(sql, project):
+    """The message names table, key and run, how to continue and to undo, and warns against alembic downgrade."""
+    sql(f"{TABLE}; CREATE TABLE application (i int)")
+    later = "op.create_unique_constraint_online('uq', 't', ['kk'])"
+    project.revision("0002", "0001", f"{CLEAN}\n{READS}{later}", f"{DROP}\n{RESTORE}")
+    code, output = project.run("upgrade", "head")
+    assert (255, [(2,)]) == (code, rows(sql))
+    assert "[column-missing]" in output
+    assert "revision 0002" in output
+    assert "run 1 has archived 1 row of public.t (k)" in output
+    assert "No row was changed" not in output
+    assert "run the same command again" in output
+    assert "dupe-audit restore 1" in output
+    assert "Do not run alembic downgrade: revision 0002 was not stamped" in output
+
+    # A killed client leaves nothing in this process: the ledger says the same.
+    code, output = project.run("upgrade", "head")
+    assert 255 == code
+    assert "run 1 has archived 1 row of public.t (k)" in output
+
+    assert 0 == project.run("restore", "1", program="dupe_audit.cli")[0]
+    assert [(3,)] == rows(sql)
+    assert [("application",)] == sql("SELECT to_regclass('application')::text")
+
+
+def test_wrong_arguments_after_a_commit_do_not_say_that_nothing_changed(sql, project):
+    """A revision edited after a killed attempt is refused with the run that the attempt has left."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{READS}op.create_unique_constraint_online('uq', 't', ['kk'])")
+    assert 255 == project.run("upgrade", "head")[0]
+    project.revision("0002", "0001", f"{CLEAN}\nop.create_unique_constraint_online('uq', 't', ['k'], build_attempts=0)")
+    code, output = project.run("upgrade", "head")
+    assert 255 == code
+    assert "No row was changed" not in output
+    assert "dupe-audit restore 1" in output
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}")
+    assert (0, [(2,)]) == (project.run("upgrade", "head")[0], rows(sql))
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("accept=nonsense", "'nonsense' is not the id of a finding. Those that can be accepted: "),
+        ("work_mem=lots", "the value must be a size"),
+        ("maintenance_work_mem=1XB", "the value must be a size"),
+        ("max_parallel_maintenance_workers=many", "the value must be a whole number"),
+        ("pause=nan", "pause must be a finite number"),
+        ("batch_size=0", "batch_size must be between 1 and 100,000"),
+        ("batchsize=1", "does not exist"),
+        ("work_mem=1kB", "work_mem"),
+    ],
+)
+def test_options_of_the_command_line_are_judged_before_anything_acts(sql, project, option, reason):
+    """A wrong -x option is refused whichever directive reads it, and nothing has moved."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}")
+    code, output = project.run("-x", f"dupe_audit.{option}", "upgrade", "head")
+    assert (255, [(3,)]) == (code, rows(sql)), output
+    assert reason in output
+    assert [(None,)] == sql("SELECT to_regclass('dupe_audit.run')")
+
+
+def test_the_upgrade_logs_the_warnings_of_preflight_once(sql, project):
+    """What preflight warns of is in the log of the upgrade, once, although two directives meet it."""
+    sql(f"{TABLE}; CREATE PUBLICATION changes FOR TABLE t")
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}")
+    code, output = project.run("upgrade", "head")
+    assert 0 == code, output
+    assert 1 == output.count("[published-table]")
+
+
+@pytest.mark.parametrize("down", [DROP, RESTORE, f"{DROP}\n{RESTORE}"])
+def test_a_rule_belongs_to_its_revision(sql, project, psql, down):
+    """Without archive_duplicates in the revision nothing is archived, whatever an earlier run was allowed."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 1, 1), (2, 1, 2), (3, 2, 3)")
+    clean = "op.archive_duplicates('t', ['k'], divergent='archive')"
+    project.revision("0002", "0001", f"{clean}\n{ENFORCE}", down)
+    assert 0 == project.run("upgrade", "head")[0]
+    if down == RESTORE:
+        sql("ALTER TABLE t DROP CONSTRAINT uq")
+    assert 0 == project.run("downgrade", "0001")[0]
+    if down == DROP:
+        sql("INSERT INTO t VALUES (4, 1, 4)")
+    before = rows(sql)
+    project.revision("0002", "0001", ENFORCE)
+    code, output = project.run("upgrade", "head")
+    assert (255, before) == (code, rows(sql)), output
+    assert "[duplicates]" in output
+    done = psql(project.script("upgrade", "0001:0002"))
+    assert (3, before) == (done.returncode, rows(sql)), done.stderr
+    assert [("0001",)] == sql("SELECT version_num FROM alembic_version")
+
+
+@pytest.mark.parametrize("stop", ["0", "1"])
+def test_script_of_a_failed_restore_stamps_nothing(sql, project, psql, stop):
+    """If rows cannot go back, the script of the downgrade keeps the version, even if psql continues after errors."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE}")
+    assert 0 == project.run("upgrade", "head")[0]
+    script = project.script("downgrade", "0002:0001")
+    sql("UPDATE t SET id = 2 WHERE id = 3")  # the id of the archived row
+
+    done = psql(script, stop=stop)
+    assert "rows-not-restored" in done.stderr
+    assert [("0002",)] == sql("SELECT version_num FROM alembic_version")
+
+    sql("UPDATE t SET id = 3 WHERE id = 2")
+    assert 0 == psql(script).returncode
+    assert ([("0001",)], [(3,)]) == (sql("SELECT version_num FROM alembic_version"), rows(sql))
+
+
+ENDS = {
+    "Ctrl-C": 130,
+    "a lost connection": 255,
+}
+
+
+@pytest.mark.parametrize(("end", "code"), ENDS.items(), ids=ENDS)
+def test_every_end_in_the_middle_names_the_run(sql, project, psycopg_connect, end, code):
+    """Stopped by the user or by a lost connection, the message says what was committed and both ways on."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 1), (2, 1), (3, 2), (4, 2)")
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}")
+    holder = psycopg_connect()
+    holder.execute("SELECT FROM t WHERE id = 4 FOR UPDATE")  # spared again and again
+    process, log = project.start("-x", "dupe_audit.batch_size=1", "upgrade", "head")
+    wait_for(lambda: sql("SELECT to_regclass('dupe_audit.run')") != [(None,)])
+    wait_for(lambda: sql("SELECT 1 FROM dupe_audit.run WHERE archived = 1"))
+    if end == "Ctrl-C":
+        process.send_signal(signal.SIGINT)
+    else:
+        sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1685418085")
+    assert code == process.wait(PATIENCE)
+    output = " ".join(log.read_text().split())
+    assert "revision 0002: " in output
+    assert "run 1 has archived 1 row of " in output
+    assert "dupe-audit restore 1" in output
+    assert "Do not run alembic downgrade" in output
+    holder.close()
+    assert (0, [(2,)]) == (project.run("upgrade", "head")[0], rows(sql))
+
+
+def test_a_revision_for_two_tables_continues_after_a_kill(sql, project, psycopg_connect):
+    """Killed in the second table of a revision, the same command judges all again, and ends in the same state."""
+    sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int); INSERT INTO u VALUES (1, 1), (2, 1)")
+    second = ["op.archive_duplicates('u', ['k'])", "op.create_unique_constraint_online('uq_u', 'u', ['k'])"]
+    back = ["op.drop_unique_constraint_online('uq_u', 'u')", "op.restore_duplicates('u', ['k'])", DROP, RESTORE]
+    project.revision("0002", "0001", "\n".join([CLEAN, ENFORCE, *second]), "\n".join(back))
+    holder = psycopg_connect()
+    holder.execute("SELECT FROM u FOR UPDATE")
+    process, _ = project.start("upgrade", "head")
+    wait_for(lambda: sql("SELECT to_regclass('dupe_audit.archive_2')") != [(None,)])
+    process.kill()
+    process.wait(PATIENCE)
+    holder.close()
+    code, output = project.run("upgrade", "head")
+    assert (0, [("enforced", 1), ("enforced", 1)]) == (code, sql("SELECT state, archived FROM dupe_audit.run")), output
+    assert 0 == project.run("downgrade", "0001")[0]
+    assert [(3, 2)] == sql("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM u)")
+
+
+def test_a_refusal_that_the_revision_ignores_lets_nothing_pass(sql, project):
+    """A revision that catches a refusal and continues is refused again by the next directive."""
+    sql(f"{TABLE}; CREATE TABLE uq (i int)")
+    project.revision("0002", "0001", f"try:\n    {CLEAN}\nexcept Exception:\n    pass\n{ENFORCE}")
+    code, output = project.run("upgrade", "head")
+    assert (255, [(3,)]) == (code, rows(sql))
+    assert "[name-taken]" in output
+
+
+def test_a_revision_with_arguments_is_judged_too(sql, project):
+    """Where env.py passes arguments to upgrade(), as for several databases, the revision is read with them."""
+    sql(f"{TABLE}; CREATE TABLE uq (i int)")
+    env = project.folder / "migrations" / "env.py"
+    env.write_text(env.read_text().replace("run_migrations()", "run_migrations(engine_name='first')"))
+    for name in ("0001", "0002"):
+        project.revision(name, "0001" if name == "0002" else None, f"{CLEAN}\n{ENFORCE}" if name == "0002" else "pass")
+        file = project.folder / "migrations" / "versions" / f"{name}.py"
+        text = file.read_text().replace(
+            "def upgrade():", "def upgrade(engine_name):\n    assert engine_name == 'first'"
+        )
+        file.write_text(text)
+    code, output = project.run("upgrade", "head")
+    assert (255, [(3,)]) == (code, rows(sql)), output
+    assert "revision 0002. No row was changed." in output
+    assert "cannot be read" not in output
