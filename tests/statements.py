@@ -75,6 +75,10 @@ UNREACHED = {
     "build_progress": "constraint",
     "cancel_backend": "constraint",
     "amcheck_index": "verify",
+    "database_identity": "preflight",
+    "schema_of_table": "preflight",
+    "unique_indexes": "verify",
+    "visible_tables": "preflight",
     "watch_blocking": "watch",
 }
 #: example values for these; their other holes get the value that the steps gave to the hole of that name
@@ -84,6 +88,8 @@ EXAMPLES = {
     "function": "public.bt_index_check",
     "options": "heapallindexed => true",
     "keys": "customer_id, order_number",
+    "schemas": "ARRAY['public']::pg_catalog.text[]",
+    "version_table": "'alembic_version'",
     "where": "WHERE order_number IS NOT NULL",
 }
 

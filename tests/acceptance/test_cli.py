@@ -249,10 +249,10 @@ def test_an_error_of_env_py_is_named_with_its_line(dupe_audit, broken_env, lines
     assert f"Error: env.py failed: {reason}. Fix env.py until `alembic current` succeeds.\n" in done.stderr
 
 
-def test_an_unexpected_error_asks_for_its_traceback(dupe_audit, broken_env, tmp_path):
-    """Any other unexpected error ends with 3, names its class, and says how to get the traceback."""
+def test_a_revision_that_cannot_be_loaded_is_named_with_its_line(dupe_audit, broken_env, tmp_path):
+    """An error of a revision's module ends the command with 3, and names its file and line."""
     config = broken_env()
     (tmp_path / "versions" / "1.py").write_text("raise RuntimeError('not about env.py')")
     done = dupe_audit("-c", config, "verify", code=3)
-    assert "Unexpected error: RuntimeError." in done.stderr
-    assert "DUPE_AUDIT_TRACEBACK=1" in done.stderr
+    assert "versions/1.py cannot be loaded: RuntimeError: not about env.py" in done.stderr
+    assert "1.py, line 1). Fix it until `alembic history` succeeds." in done.stderr

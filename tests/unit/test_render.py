@@ -2,7 +2,8 @@
 
 import pytest
 
-from dupe_audit.render import plain, size
+from dupe_audit.layout import plain
+from dupe_audit.render import size
 
 
 @pytest.mark.parametrize(

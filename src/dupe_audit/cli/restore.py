@@ -33,7 +33,8 @@ def restore_command(number: int, batch_size: int, database_url: str | None, conf
     \b
     Example: dupe-audit restore 1
     """
-    with opened(database_url, config) as (connection, _url, _config):
+    with opened(database_url, config) as database:
+        connection = database.connection
         run, _rule = ledger.get_run(connection, number)
         if run.constraint_name and run.state != "restored" and run.purged_at is None:
             _drop_constraint(connection, run, run.constraint_name)

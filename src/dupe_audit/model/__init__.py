@@ -10,6 +10,7 @@ from dupe_audit.model.reports import (
     Reference,
     Run,
     RunState,
+    Unseen,
     VerifyReport,
 )
 from dupe_audit.model.rules import BuildRule, CleanupRule, milliseconds
@@ -29,6 +30,7 @@ __all__ = [
     "Run",
     "RunState",
     "UniqueKey",
+    "Unseen",
     "VerifyReport",
     "check_identifier",
     "milliseconds",
