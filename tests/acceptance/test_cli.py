@@ -1,6 +1,11 @@
 """The commands as processes: their output and their exit codes."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
@@ -8,6 +13,7 @@ from sqlalchemy import make_url
 from dupe_audit.cleanup import cleanup
 from dupe_audit.model import CleanupRule, UniqueKey
 
+ROOT = Path(__file__).parents[2]
 NAME = "unique_action_per_correlation_timestamp"
 CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM agent_actions t"
 KEY = ("-c", "correlation_id", "-c", "action_name", "-c", "created_at")
@@ -109,10 +115,52 @@ def test_restore_does_what_downgrade_does(dupe_audit, alembic, agent_actions, sq
     before = sql(CHECKSUM)
     alembic("upgrade", "015")
 
-    done = dupe_audit("restore", "1")
+    done = dupe_audit("restore", "1", "--yes")
     assert "60 rows restored" in done.stdout
+    assert f"Constraint {NAME} was dropped." in done.stderr
     assert before == sql(CHECKSUM)
     assert "0 rows restored" in dupe_audit("restore", "1").stdout
+
+
+def test_restore_says_nothing_of_a_constraint_that_was_gone(dupe_audit, alembic, agent_actions, sql):
+    """A constraint that somebody dropped before is not reported as dropped by restore."""
+    alembic("upgrade", "015")
+    sql(f"ALTER TABLE agent_actions DROP CONSTRAINT {NAME}")
+
+    done = dupe_audit("restore", "1", "--yes")
+    assert "60 rows restored" in done.stdout
+    assert "was dropped" not in done.stderr
+
+
+def test_restore_without_a_terminal_needs_yes(dupe_audit, alembic, agent_actions, sql):
+    """Without a terminal to ask on, restore changes nothing and ends with 2, and says what it would do."""
+    alembic("upgrade", "015")
+    done = dupe_audit("restore", "1", code=2)
+    assert f"would drop constraint {NAME} of public.agent_actions, put 60 rows back" in done.stderr
+    assert "add --yes" in done.stderr
+    assert [(1000,)] == sql("SELECT count(*) FROM agent_actions")
+    dupe_audit("verify")
+
+
+@pytest.mark.parametrize(("answer", "code", "rows"), [("y", 0, 1060), ("n", 1, 1000), ("", 1, 1000)])
+def test_restore_asks_on_a_terminal(alembic, agent_actions, sql, environment, answer, code, rows):
+    """On a terminal restore lists the constraint and the rows, and does nothing unless the answer is yes."""
+    alembic("upgrade", "015")
+    keyboard, terminal = pty.openpty()
+    command = [sys.executable, "-m", "dupe_audit.cli", "restore", "1"]
+    with subprocess.Popen(
+        command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment, text=True
+    ) as process:
+        os.write(keyboard, f"{answer}\n".encode())
+        _, asked = process.communicate(timeout=60)
+    os.close(terminal)
+    os.close(keyboard)
+    assert code == process.returncode
+    assert (
+        f"  - drop constraint {NAME} of public.agent_actions\n  - put 60 rows back into public.agent_actions\n" in asked
+    )
+    assert [(rows,)] == sql("SELECT count(*) FROM agent_actions")
+    assert ("Run 1 was not restored." in asked) is (code == 1)
 
 
 def test_children_are_counted_and_pointed_back(dupe_audit, agent_actions, sql, engine):
@@ -132,7 +180,7 @@ def test_children_are_counted_and_pointed_back(dupe_audit, agent_actions, sql, e
         key = UniqueKey(table="agent_actions", columns=KEY[1::2])
         list(cleanup(connection, key, CleanupRule(references="repoint", divergent="archive")))
     assert 60 == json.loads(dupe_audit("runs", "--format", "json").stdout)[0]["children_moved"]
-    assert "60 rows restored, 60 children pointed back" in dupe_audit("restore", "1").stdout
+    assert "60 rows restored, 60 children pointed back" in dupe_audit("restore", "1", "--yes").stdout
     assert before == sql("SELECT * FROM child ORDER BY n")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 from sqlalchemy import Connection
 
@@ -9,8 +11,10 @@ from dupe_audit import ledger
 from dupe_audit.cli.options import database_options, opened
 from dupe_audit.cli.progress import progress
 from dupe_audit.constraint import drop
+from dupe_audit.errors import Refused, WrongUsage
 from dupe_audit.findings import quantity
-from dupe_audit.model import BuildRule, Run, UniqueKey
+from dupe_audit.model import BuildRule, IndexState, Run, UniqueKey
+from dupe_audit.postgres import catalog
 from dupe_audit.restore import restore
 
 
@@ -23,29 +27,35 @@ from dupe_audit.restore import restore
     show_default=True,
     help="Rows per transaction, at most.",
 )
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @database_options
-def restore_command(number: int, batch_size: int, database_url: str | None, config: str | None) -> None:
+def restore_command(number: int, batch_size: int, yes: bool, database_url: str | None, config: str | None) -> None:
     """Put a run's archived rows back, after dropping its constraint if it has one.
 
     This does what alembic downgrade does, where Alembic cannot: after an upgrade that stopped halfway.
-    If it is interrupted, the same command continues.
+    It asks first. If it is interrupted, the same command continues.
 
     \b
-    Example: dupe-audit restore 1
+    Example: dupe-audit restore 1 --yes
     """
     with opened(database_url, config) as database:
         connection = database.connection
         run, _rule = ledger.get_run(connection, number)
-        if run.constraint_name and run.state != "restored" and run.purged_at is None:
-            _drop_constraint(connection, run, run.constraint_name)
-        restored = returned = 0
-        with progress("restoring") as display:
-            for batch in restore(connection, number, batch_size=batch_size):
-                restored += batch.restored
-                returned += batch.repointed
-                display.show("restoring", batch.done, batch.total, "rows")
-    children = f", {quantity(returned, 'child', 'children')} pointed back" if returned else ""
-    click.echo(f"run {number}: {quantity(restored, 'row')} restored{children}")
+        relation = catalog.find_by_oid(connection, run.relid)
+        is_open = run.state != "restored" and run.purged_at is None
+        if relation and is_open:
+            key = UniqueKey(
+                table=relation.table, schema=relation.schema, columns=run.key_columns, name=run.constraint_name
+            )
+            state = catalog.index_state(connection, relation.relid, key) if key.name else None
+            obstacle = _obstacle(run, state)
+            if not yes:
+                _confirm(run, relation, obstacle)
+            if key.name:
+                drop(connection, key, BuildRule())
+            if obstacle:
+                click.echo(f"{obstacle[0].upper()}{obstacle[1:]} was dropped.", err=True)
+        _restore(connection, number, batch_size)
     if run.state == "enforced" and run.revision:
         click.echo(
             f"Alembic still considers revision {run.revision} applied. If it no longer is, correct that with "
@@ -54,7 +64,43 @@ def restore_command(number: int, batch_size: int, database_url: str | None, conf
         )
 
 
-def _drop_constraint(connection: Connection, run: Run, name: str) -> None:
-    key = UniqueKey(table=run.table_name, schema=run.schema_name, columns=run.key_columns, name=name)
-    drop(connection, key, BuildRule())
-    click.echo(f"Constraint {name} was dropped.", err=True)
+def _obstacle(run: Run, state: IndexState | None) -> str | None:
+    """Return what has to be dropped before rows can go back, or None."""
+    if state and state.constraint == run.constraint_name:
+        return f"constraint {run.constraint_name}"
+    if state and run.building and not state.valid:
+        return f"unfinished index {run.constraint_name}"
+    return None
+
+
+def _confirm(run: Run, relation: catalog.Relation, obstacle: str | None) -> None:
+    """Ask whether to restore, after listing what that does.
+
+    Raises:
+        WrongUsage: there is no terminal to ask on.
+        Refused: the answer is no.
+    """
+    steps = [f"drop {obstacle} of {relation.name}"] if obstacle else []
+    steps.append(f"put {quantity(run.archived - run.restored, 'row')} back into {relation.name}")
+    if children := run.children_moved - run.children_returned:
+        steps.append(f"point {quantity(children, 'child', 'children')} back at their own rows")
+    if not sys.stdin.isatty():
+        raise WrongUsage(
+            f"restore {run.id} would {', '.join(steps)}. There is no terminal to ask on: to confirm, add --yes."
+        )
+    click.echo(f"Run {run.id} ({run.state}). This will:", err=True)
+    for step in steps:
+        click.echo(f"  - {step}", err=True)
+    if not click.confirm("Continue?", err=True):
+        raise Refused([], lead=f"Run {run.id} was not restored.")
+
+
+def _restore(connection: Connection, number: int, batch_size: int) -> None:
+    restored = returned = 0
+    with progress("restoring") as display:
+        for batch in restore(connection, number, batch_size=batch_size):
+            restored += batch.restored
+            returned += batch.repointed
+            display.show("restoring", batch.done, batch.total, "rows")
+    children = f", {quantity(returned, 'child', 'children')} pointed back" if returned else ""
+    click.echo(f"run {number}: {quantity(restored, 'row')} restored{children}")
