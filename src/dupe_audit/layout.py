@@ -55,11 +55,14 @@ def print_hanging(text: Text, indent: int, out: Console) -> None:
         out.print(text, soft_wrap=True)
         return
     first, *others = text.wrap(out, max(out.width, indent + 20))
+    length = len(first.plain)
+    first.rstrip()
     out.print(first, soft_wrap=True)
     if others:
-        rest = text[len(first.plain) :]
+        rest = text[length:]
         rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
         for line in rest.wrap(out, max(out.width - indent, 20)):
+            line.rstrip()
             out.print(Text(" " * indent).append_text(line), soft_wrap=True)
 
 
