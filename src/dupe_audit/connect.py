@@ -130,24 +130,29 @@ def creator(url: str, *, source: str = "the database URL") -> Callable[[], psyco
     def create() -> psycopg.Connection[tuple[object, ...]]:
         try:
             return psycopg.connect(conninfo, connect_timeout=10, fallback_application_name="dupe-audit")
-        except psycopg.ProgrammingError as error:
-            if "service" in str(error):
-                raise WrongUsage(
-                    f"The service that {source} names cannot be used: {reason(error)}. Check its definition in "
-                    "~/.pg_service.conf or the file that PGSERVICEFILE names."
-                ) from None
-            # Its message quotes the URL, which may hold a password.
-            remedy = "Percent-escape special characters in the password."
-            if "://" not in url:
-                remedy = "Quote a value that contains spaces: password='…'."
-            raise WrongUsage(f"The database URL cannot be read ({source}). {remedy}") from None
-        except psycopg.OperationalError as error:
-            raise DupeAuditError(
-                f"Cannot connect with {source}: {without_secrets(reason(error), [url])}. Check that the URL is right, "
-                "the server is running, and it accepts this role."
-            ) from None
+        except psycopg.Error as error:
+            raise _in_words(error, url, source) from None
 
     return create
+
+
+def _in_words(error: psycopg.Error, url: str, source: str) -> DupeAuditError:
+    """Return a failure to connect in words that show no part of the password."""
+    if "definition of service" in str(error) or "service file" in str(error):
+        return WrongUsage(
+            f"The service that {source} names cannot be used: {without_secrets(reason(error), [url])}. Check its "
+            "definition in ~/.pg_service.conf or in the file that PGSERVICEFILE names."
+        )
+    if isinstance(error, psycopg.ProgrammingError):
+        # Its message quotes the URL, which may hold a password.
+        remedy = "Percent-escape special characters in the password."
+        if "://" not in url:
+            remedy = "Quote a value that contains spaces: password='…'."
+        return WrongUsage(f"The database URL cannot be read ({source}). {remedy}")
+    return DupeAuditError(
+        f"Cannot connect with {source}: {without_secrets(reason(error), [url])}. Check that the URL is right, the "
+        "server is running, and it accepts this role."
+    )
 
 
 def connect(url: str, *, source: str = "the database URL") -> Connection:

@@ -100,6 +100,17 @@ def test_verify_of_an_unknown_name(dupe_audit, agent_actions):
     assert "constraint-missing" in done.stdout
 
 
+def test_verify_names_what_was_mistyped(dupe_audit, alembic, agent_actions):
+    """For a mistyped name verify proposes those of the table, and a mistyped column is named as it was typed."""
+    alembic("upgrade", "015")
+    done = dupe_audit("verify", "--table", "agent_actions", "--name", NAME.replace("unique", "uniqe"), code=1)
+    assert f"Did you mean {NAME}?" in done.stdout
+
+    done = dupe_audit("verify", "--table", "agent_actions", "--name", NAME, "-c", "corelation_id", code=1)
+    assert "[column-missing] public.agent_actions has no column 'corelation_id'." in done.stdout
+    assert "none" not in done.stdout.lower()
+
+
 def test_runs_shows_the_ledger(dupe_audit, alembic, agent_actions):
     """The ledger is empty at first and then has the run with its figures."""
     assert "empty" in dupe_audit("runs").stdout
@@ -210,6 +221,12 @@ def test_purge_asks_first_h144(dupe_audit, alembic, agent_actions, sql):
         (("restore", "0"), 2, "Invalid value"),
         (("nonsense",), 2, "No such command"),
         (("-c", "missing.ini", "preflight"), 2, "'missing.ini' does not exist"),
+        (("-c", "missing.ini", "runs"), 2, "'missing.ini' does not exist"),
+        (("runs", "--config", "missing.ini"), 2, "'missing.ini' does not exist"),
+        (("--database-url", "postgresql://u:secret", "runs"), 3, "Cannot connect with --database-url"),
+        (("--database-url", "orders", "runs"), 2, "--database-url: The database URL cannot be read."),
+        (("--database-url", "service=nowhere", "runs"), 2, "The service that --database-url names cannot be used"),
+        (("--database-url", "host=h password=secret of=3", "runs"), 2, "Quote a value that contains spaces"),
     ],
 )
 def test_errors_say_what_to_do_and_end_with_the_documented_code(dupe_audit, arguments, code, says):
@@ -219,6 +236,71 @@ def test_errors_say_what_to_do_and_end_with_the_documented_code(dupe_audit, argu
     assert says in done.stderr
     assert "secret" not in done.stderr
     assert "sec ret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "says"),
+    [
+        ("postgresql://app:hun@ter2@localhost/orders", 2, "contains an unescaped @ in the user or the password"),
+        ("postgresql+psycopg://app:hun@ter2@localhost:1/orders?sslmode=disable", 2, "Write it as %40"),
+        ("postgresql://app:hun/ter2@localhost/orders", 2, "contains an unescaped / in the user or the password"),
+        ("postgresql://app:hun/ter@2@localhost/orders", 2, "Write it as %2F"),
+        ("postgresql://app:hun@ter/2@localhost/orders", 2, "Write it as %40"),
+        ("postgresql://app:hun/ter?2@localhost/orders", 2, "Write it as %2F"),
+        ("postgresql://app:hun:ter2@localhost:1/orders", 3, "Cannot connect"),
+        ("postgresql://app:hun#ter2@localhost:1/orders", 3, "Cannot connect"),
+        ("postgresql://app:hun?ter2@localhost:1/orders", 3, "Cannot connect"),
+        ("postgresql://app:hun?t@er2@localhost:1/orders", 2, "Write it as %40"),
+        ("postgresql://app:hun%ter2@localhost/orders", 2, "cannot be read"),
+        ("postgresql://app:hun ter2@localhost:1/orders", 2, "cannot be read"),
+        ("postgresql://app:hun[ter2@localhost:port/orders", 3, "Cannot connect"),
+        ("host=localhost port=1 user=app password=hun@ter2 dbname=orders", 3, "Cannot connect"),
+        ("host=localhost port=1 user=app password='hun ter2 dbname=orders", 2, "cannot be read"),
+    ],
+)
+def test_no_part_of_a_password_is_printed(dupe_audit, environment, url, code, says):
+    """Whatever characters a password contains, and whatever they are taken for, no part of it is printed."""
+    for traceback in (False, True):
+        environment |= {"DATABASE_URL": url} | ({"DUPE_AUDIT_TRACEBACK": "1"} if traceback else {})
+        for command in ("runs", "verify"):
+            done = dupe_audit(command, code=code)
+            assert says in done.stderr
+            assert "DATABASE_URL" in done.stderr
+            assert not any(part in done.stdout + done.stderr for part in ("hun", "ter2", "er2"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import psycopg; psycopg.connect(url)",
+        "import sqlalchemy as sa; sa.create_engine(url).connect()",
+        "import sqlalchemy as sa; sa.create_engine(url.replace('@ter', '/x@y:ter')).connect()",
+        "raise ValueError(url)",
+        "raise ValueError('cannot resolve ' + url.partition('@')[2])",
+    ],
+)
+def test_env_py_prints_no_part_of_a_password(dupe_audit, environment, broken_env, line):
+    """An error of env.py about a URL of its own shows neither the password nor the part that was taken for the host."""
+    config = broken_env(
+        "url = 'postgresql+psycopg://app:hun@ter2tail@nowhere.invalid/orders'", line.replace("(url)", "(url)")
+    )
+    done = dupe_audit("-c", config, "verify", code=3)
+    assert "env.py failed:" in done.stderr
+    assert not any(part in done.stderr for part in ("hun", "ter2tail"))
+
+
+@pytest.mark.parametrize("placed", ["ini", "variable"])
+def test_the_placeholder_of_alembic_init(dupe_audit, environment, tmp_path, placed):
+    """The URL that `alembic init` writes is recognised, wherever it is, and the message names the place."""
+    url = "driver://user:pass@localhost/dbname"
+    config = tmp_path / "alembic.ini"
+    config.write_text(f"[alembic]\nsqlalchemy.url = {url}\n")
+    environment.pop("DATABASE_URL")
+    if placed == "variable":
+        environment["DATABASE_URL"] = url
+    done = dupe_audit("-c", str(config), "runs", code=2)
+    place = "DATABASE_URL" if placed == "variable" else f"sqlalchemy.url in {config}"
+    assert f"{place} is still the placeholder that `alembic init` writes" in done.stderr
 
 
 def test_no_database_named(dupe_audit, environment):

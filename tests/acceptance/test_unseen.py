@@ -111,7 +111,7 @@ PLAIN = {
     "primary key": "op.create_primary_key('uq', 't', ['k'])",
     "batch": "with op.batch_alter_table('t') as batch: batch.create_unique_constraint('uq', ['k'])",
     "bind": "k = sa.Column('k'); sa.Table('t', sa.MetaData(), k); sa.Index('uq', k, unique=True).create(op.get_bind())",
-    "sql index": "op.execute('CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS uq ON public.t USING btree (\"k\")')",
+    "sql index": "op.execute('CREATE UNIQUE INDEX IF NOT EXISTS uq ON public.t USING btree (\"k\")')",
     "sql constraint": "op.execute('ALTER TABLE ONLY t ADD CONSTRAINT uq UNIQUE (k); -- once')",
     "sql primary key": "op.execute(sa.text('alter table if exists t add primary key (k)'))",
 }
@@ -126,6 +126,20 @@ def test_uniqueness_of_plain_operations_is_counted(pending, line):
     assert {"upgrade-will-fail", "blocking-operation", "duplicates"} <= set(ids([report]))
     assert "Revision 0002 enforces public.t (k), which has 1 extra" in messages([report])
     pending.alembic("upgrade", "head", code=1)
+
+
+def test_a_concurrent_index_blocks_nobody(pending):
+    """An index that a plain operation builds concurrently is counted, but not named as one that blocks writers."""
+    options = "unique=True, postgresql_concurrently=True"
+    pending.revision(
+        "0002",
+        "with op.get_context().autocommit_block():",
+        f"    op.create_index('uq_k', 't', ['k'], {options})",
+        f"    op.create_index('uq_note', 't', ['note'], {options})",
+    )
+    extras, clean = pending.reports("preflight", code=1)
+    assert ["upgrade-will-fail", "duplicates"] == ids([extras])
+    assert [] == ids([clean])
 
 
 def test_a_plain_operation_on_clean_rows_is_a_warning(pending):
@@ -257,6 +271,14 @@ def test_plain_uniqueness_that_somebody_dropped_fails(applied, sql, change, name
 
 FOLLOWED = {
     "drop_constraint": ("op.drop_constraint('uq_n', 'a')", "op.drop_constraint('a_k_key', 'a')"),
+    "other names": (
+        "a, c = sa.Column('a', sa.Integer, sa.ForeignKey('a.id')), sa.Column('c', sa.Integer, index=True)",
+        "op.create_table('b', a, c)",
+        "op.drop_constraint('b_a_fkey', 'b', type_='foreignkey')",
+        "op.drop_index('ix_b_c', 'b')",
+        "op.create_check_constraint('positive', 'a', 'n > 0')",
+        "op.drop_constraint('positive', 'a', type_='check')",
+    ),
     "drop_index": ("op.drop_index('ix_n')", "op.drop_index('ix_low', 'a')"),
     "drop_column": ("op.drop_column('a', 'n')",),
     "drop_table": ("op.drop_table('a')",),

@@ -31,6 +31,7 @@ class Terminal(io.StringIO):
     """A file that says it is a terminal."""
 
     def isatty(self):
+        """Return that it is one."""
         return True
 
 
@@ -72,11 +73,9 @@ def test_runs_in_a_pipe_are_one_line_each():
     file = io.StringIO()
     render.runs([RUN, RUN], "text", file)
     header, *lines = file.getvalue().splitlines()
-    assert header.split() == "run table key state archived restored archive started revision".split()
-    assert lines == [
-        " 12  public.manifest_injections  correlation_id, manifest_name, injected_at  enforced  1,204,005         0"
-        "  329.7 MB  2026-11-26 21:00:01  018"
-    ] * 2
+    assert header.split() == ["run", "table", "key", "state", "archived", "restored", "archive", "started", "revision"]
+    key = "public.manifest_injections  correlation_id, manifest_name, injected_at"
+    assert lines == [f" 12  {key}  enforced  1,204,005         0  329.7 MB  2026-11-26 21:00:01  018"] * 2
 
 
 REPORT = DuplicateReport(

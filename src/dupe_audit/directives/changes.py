@@ -157,6 +157,8 @@ def _of_removal(construct: Any) -> list[Change]:
         return [Gone(kind="table", schema=construct.element.schema, table=construct.element.name, name="")]
     if isinstance(construct, DropConstraint | DropIndex):
         element = construct.element
+        if isinstance(element, sa.ForeignKeyConstraint | sa.CheckConstraint):
+            return []
         table = getattr(element, "table", None)
         schema = getattr(table, "schema", None)
         # op.drop_index() without a table makes one up.

@@ -43,6 +43,7 @@ class DeclaredKey:
     rule: CleanupRule | None  #: None if the revision does not clean the key first
     plain: bool = False  #: declared by an operation of Alembic or by SQL, not by a directive
     primary: bool = False  #: a primary key, which rejects NULL
+    concurrent: bool = False  #: an index that is built concurrently, so it blocks nobody
     followed: bool = True  #: every later change of its table could be read
 
 
@@ -107,6 +108,7 @@ class Declarations:
                     rule=enforced.rule,
                     plain=enforced.plain is not None,
                     primary=enforced.plain is not None and enforced.plain.primary,
+                    concurrent=enforced.plain is not None and " CONCURRENTLY " in enforced.plain.sql.upper(),
                     followed=not table.unclear,
                 )
                 return

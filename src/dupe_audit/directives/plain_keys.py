@@ -31,7 +31,8 @@ def examined(report: DuplicateReport, declared: DeclaredKey) -> DuplicateReport:
     elif declared.primary and counts.null_key_rows:
         rows = quantity(counts.null_key_rows, "row")
         findings.append(finding("upgrade-will-fail", f"{what}, which is NULL in {rows}", table=table))
-    findings.append(finding("blocking-operation", what, table=table))
+    if not declared.concurrent:
+        findings.append(finding("blocking-operation", what, table=table))
     errors = [each for each in (*findings, *report.findings) if each.severity == "error"]
     others = [each for each in (*report.findings, *findings) if each.severity != "error"]
     return replace(report, findings=(*errors, *sorted(others, key=lambda each: each.severity == "info")))

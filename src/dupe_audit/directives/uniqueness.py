@@ -153,10 +153,9 @@ class History:
     def _unclear(self, change: Unclear) -> None:
         if change.declares:
             self.unread.append(Unread(revision=self._revision, text=" ".join(change.text.split())))
-        text = change.text.lower()
         for table in self.tables.values():
-            names = (table.name, *table.keys)
-            if any(name.lower() in text for name in names) or (table.schema and table.schema.lower() in text):
+            names = [table.name, *table.keys, *([table.schema] if table.schema else [])]
+            if re.search(rf"\b(?:{'|'.join(map(re.escape, names))})\b", change.text, re.IGNORECASE):
                 table.unclear = True
 
     def _move(self, change: Gone | Renamed) -> None:

@@ -20,6 +20,8 @@ PLACEHOLDER = "driver"
 _SCHEME = re.compile(r"^(\w+)(\+\w+)?://")
 #: a name of a host that begins with the end of a password, in the messages of drivers
 _TAIL_IN_HOST = re.compile(r"(\bhost(?:\s?name)?:?\s*[\"'])[^\"'\s]*@", re.IGNORECASE)
+#: the rest of a URL whose password was divided at an @; an email address is masked too
+_REST_OF_URL = re.compile(r"(?<![^\s\"'(])(?![^\s\"']*://)[^\s\"'@(]+@(?=[\w\[])")
 
 
 def libpq_url(url: str) -> str:
@@ -94,7 +96,7 @@ def _driver(url: str | None) -> str | None:
 
 def without_secrets(text: str, urls: Iterable[str | None] = ()) -> str:
     """Return a text of somebody else with ``***`` for passwords, and for each part of those in *urls*."""
-    text = _TAIL_IN_HOST.sub(r"\1***@", without_passwords(text))
+    text = _REST_OF_URL.sub("***@", _TAIL_IN_HOST.sub(r"\1***@", without_passwords(text)))
     for url in urls:
         for secret in _secrets(url or ""):
             text = text.replace(secret, "***")
