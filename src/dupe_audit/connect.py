@@ -104,12 +104,21 @@ def alembic_config(file: str, *, section: str = "alembic", x: Sequence[str] = ()
     is_toml = Path(file).suffix == ".toml"
     ini = Path(file).with_name("alembic.ini") if is_toml else Path(file)
     toml = Path(file) if is_toml else Path(PYPROJECT)
-    return Config(
+    config = Config(
         str(ini) if ini.is_file() else None,
         toml_file=toml if toml.is_file() else None,
         ini_section=section,
         cmd_opts=Namespace(x=list(x) or None),
     )
+    if ini.is_file() and ini.with_name("env.py").is_file() and not _has_location(config, section):
+        # Flask-Migrate keeps its config beside env.py and passes the location itself.
+        config.set_main_option("script_location", str(ini.absolute().parent).replace("%", "%%"))
+    return config
+
+
+def _has_location(config: Config, section: str) -> bool:
+    location = "script_location"
+    return config.file_config.has_option(section, location) or location in config.toml_alembic_config
 
 
 def creator(url: str, *, source: str = "the database URL") -> Callable[[], psycopg.Connection[tuple[object, ...]]]:

@@ -155,8 +155,8 @@ def create_app():
 """
 
 
-def test_a_project_of_flask_migrate(project, sql):
-    """Preflight and verify load the application that FLASK_APP names, as `flask db` does; without one they say so."""
+def test_a_project_of_flask_migrate(project, sql, server_url):
+    """All three commands load the application that FLASK_APP names, as `flask db` does; without one they say so."""
     (project.directory / "shop.py").write_text(APP)
     project.environment["FLASK_APP"] = "shop"
     project._run("flask", ("db", "init"), 0)
@@ -166,6 +166,9 @@ def test_a_project_of_flask_migrate(project, sql):
     project._run("flask", ("db", "upgrade"), 0)
     project.revision("0002", *UP)
     walk(project, lambda: project._run("flask", ("db", "upgrade"), 0), options=("-c", "migrations/alembic.ini"))
+
+    check = ("check", "--to", "0001", "--accept", "no-way-back", "--server", server_url)
+    assert "ok (1 revision" in project.dupe_audit("-c", "migrations/alembic.ini", *check).stdout
 
     del project.environment["FLASK_APP"]
     done = project.dupe_audit("-c", "migrations/alembic.ini", "verify", code=3)
@@ -268,13 +271,18 @@ def test_an_error_in_the_models_is_named_where_it_is(project):
     )
 
 
-def test_the_interpreter_needs_no_preloaded_import(project, sql):
-    """In a fresh interpreter, where nothing has imported the directives, a missing import is noticed as well."""
+def test_a_missing_import_is_named_by_every_command(project, sql, server_url):
+    """In a fresh interpreter, where nothing has imported the directives, preflight and check name the missing line."""
     project.init()
     project.edit_env("import dupe_audit.ops\n", "")
     start(project, sql)
     for module, arguments, says in (
         ("dupe_audit.cli", ("preflight",), "[import-missing]"),
+        (
+            "dupe_audit.cli",
+            ("check", "--from", "0001", "--rows", "20", "--server", server_url),
+            "env.py does not import the directives; write this line with its other imports: import dupe_audit.ops",
+        ),
         ("alembic", ("upgrade", "head"), "module 'alembic.op' has no attribute 'archive_duplicates'"),
     ):
         command = [sys.executable, "-m", module, *arguments]

@@ -32,6 +32,15 @@ class Identifiers:
     parents: frozenset[str]  #: its down_revision and depends_on
 
 
+def missing_import(error: BaseException) -> str | None:
+    """Return in words that nothing has imported the directives, if that is why a revision failed."""
+    text = str(error)
+    unregistered = "alembic.op" in text and "no attribute" in text
+    if not unregistered and "no dispatch function for object: <dupe_audit." not in text:
+        return None
+    return f"env.py does not import the directives; write this line with its other imports: {IMPORT}"
+
+
 def of_env(error: BaseException, directory: Path, urls: Sequence[str | None] = ()) -> DupeAuditError:
     """Return a failure of ``env.py``, or of what it imports, in words.
 
@@ -44,7 +53,7 @@ def of_env(error: BaseException, directory: Path, urls: Sequence[str | None] = (
         return error
     remedy = "Fix env.py until `alembic current` succeeds."
     text = str(error)
-    if "no attribute" in text and "alembic.op" in text:
+    if missing_import(error):
         remedy = f"The directives are not registered: write `{IMPORT}` at the top of {directory / 'env.py'}."
     elif "Can't load plugin: sqlalchemy.dialects:driver" in text:
         remedy = (
@@ -64,7 +73,7 @@ def of_revisions(error: BaseException, script: ScriptDirectory) -> DupeAuditErro
         return DupeAuditError(f"Alembic cannot read the project: {str(error).rstrip('.')}.")
     place = _place(error, Path(script.dir))
     what = f"Revision file {place[0]}" if place else "A revision file"
-    if isinstance(error, AttributeError) and "alembic.op" in str(error):
+    if missing_import(error):
         return DupeAuditError(
             f"{what} failed: {_reason(error)}{_at(error, Path(script.dir))}. The directives are not registered: "
             f"write `{IMPORT}` at the top of {Path(script.dir) / 'env.py'}."

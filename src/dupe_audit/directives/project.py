@@ -104,11 +104,6 @@ def _config(config_file: str, address: Address, section: str, x: tuple[str, ...]
         raise WrongUsage(
             f"Alembic config {config_file!r} does not exist. Give its path with --config, or a key with --table."
         )
-    if config.get_alembic_option("script_location") is None:
-        # Flask-Migrate keeps its config beside env.py and passes the location itself.
-        beside = Path(config.config_file_name or config_file).absolute().parent
-        if (beside / "env.py").is_file():
-            config.set_main_option("script_location", str(beside).replace("%", "%%"))
     own = config.file_config.get(section, "sqlalchemy.url", raw=True, fallback=None)
     config.set_main_option("sqlalchemy.url", sqlalchemy_url(address.url, own).replace("%", "%%"))
     return config
