@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,9 @@ NAME = "unique_action_per_correlation_timestamp"
 
 #: fixtures that need the reference project at a revision
 BEGINS_AT = {"agent_actions": "014", "large": "014", "migrated": "015", "seeded": "016", "deliver": "head"}
+
+#: the URL that `alembic init` writes
+PLACEHOLDER = "driver://user:pass@localhost/dbname"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -80,10 +84,14 @@ class AlembicProject:
     def init(self, template: str = "generic") -> None:
         """Create the project with the URL of the test's database; its env.py imports the directives."""
         self.alembic("init", "-t", template, "migrations")
+        self.edit_env("from alembic import context\n", "from alembic import context\n\nimport dupe_audit.ops\n")
+        self.configure()
+
+    def configure(self) -> None:
+        """Write the URL of the test's database into the config."""
         ini = self.directory / "alembic.ini"
         url = self.environment["DATABASE_URL"].replace("%", "%%")
-        ini.write_text(ini.read_text().replace("driver://user:pass@localhost/dbname", url))
-        self.edit_env("from alembic import context\n", "from alembic import context\n\nimport dupe_audit.ops\n")
+        ini.write_text(ini.read_text().replace(PLACEHOLDER, url))
 
     def edit_env(self, old: str, new: str) -> None:
         """Replace a text in env.py."""
@@ -116,10 +124,19 @@ def project(tmp_path: Path, environment: dict[str, str], launcher: Launcher) -> 
     return AlembicProject(tmp_path, environment, launcher)
 
 
-@pytest.fixture
-def generic(project: AlembicProject) -> AlembicProject:
-    """A project of the generic template."""
+@pytest.fixture(scope="session")
+def initialised(tmp_path_factory: pytest.TempPathFactory, launcher: Launcher) -> Path:
+    """A directory in which `alembic init` was executed, to be copied."""
+    project = AlembicProject(tmp_path_factory.mktemp("project"), {**os.environ, "DATABASE_URL": PLACEHOLDER}, launcher)
     project.init()
+    return project.directory
+
+
+@pytest.fixture
+def generic(project: AlembicProject, initialised: Path) -> AlembicProject:
+    """A project of the generic template."""
+    shutil.copytree(initialised, project.directory, dirs_exist_ok=True)
+    project.configure()
     return project
 
 

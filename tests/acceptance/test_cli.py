@@ -163,15 +163,16 @@ def test_restore_asks_on_a_terminal(alembic, agent_actions, sql, environment, an
         command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment, text=True
     ) as process:
         os.write(keyboard, f"{answer}\n".encode())
-        _, asked = process.communicate(timeout=60)
+        _, prompt = process.communicate(timeout=60)
     os.close(terminal)
     os.close(keyboard)
     assert code == process.returncode
     assert (
-        f"  - drop constraint {NAME} of public.agent_actions\n  - put 60 rows back into public.agent_actions\n" in asked
+        f"  - drop constraint {NAME} of public.agent_actions\n  - put 60 rows back into public.agent_actions\n"
+        in prompt
     )
     assert [(rows,)] == sql("SELECT count(*) FROM agent_actions")
-    assert ("Run 1 was not restored." in asked) is (code == 1)
+    assert ("Run 1 was not restored." in prompt) is (code == 1)
 
 
 def test_children_are_counted_and_pointed_back(dupe_audit, agent_actions, sql, engine):

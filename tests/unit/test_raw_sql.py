@@ -77,7 +77,12 @@ def without_sql(change):
         ("DROP INDEX CONCURRENTLY i, j", [Gone(kind="name", name="i"), Gone(kind="name", name="j")]),
         (
             "CREATE TABLE t (a int PRIMARY KEY, b numeric(9, 2) UNIQUE, UNIQUE (a, b), CONSTRAINT c UNIQUE (b))",
-            [NewTable(table="t"), key(None, "t", ("b",)), key(None, "t", ("a", "b")), key("c", "t", ("b",))],
+            [
+                NewTable(table="t"),
+                key(None, "t", ("b",), inline=True),
+                key(None, "t", ("a", "b"), inline=True),
+                key("c", "t", ("b",), inline=True),
+            ],
         ),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -44,6 +44,7 @@ class NewKey(Change):
     columns: tuple[str, ...] | None  #: None for an expression, a predicate or an exclusion constraint
     nulls_not_distinct: bool = False
     primary: bool = False
+    inline: bool = False  #: part of the statement that creates the table
     sql: str = ""  #: the statement, in one line
 
 
@@ -105,7 +106,10 @@ def _of_new_table(table: sa.Table) -> list[Change]:
         # The primary key of a new table is part of the table.
         if not isinstance(constraint, sa.PrimaryKeyConstraint)
     ]
-    return [NewTable(schema=table.schema, table=table.name), *(_of_constraint(constraint) for constraint in keys)]
+    inline = [
+        replace(change, inline=True) if isinstance(change, NewKey) else change for change in map(_of_constraint, keys)
+    ]
+    return [NewTable(schema=table.schema, table=table.name), *inline]
 
 
 def _of_constraint(constraint: Any) -> Change:

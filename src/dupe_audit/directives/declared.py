@@ -20,6 +20,7 @@ from dupe_audit.directives.uniqueness import Enforced, History, Table
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import FindingId, accepted, finding, without_passwords
 from dupe_audit.model import CleanupRule, UniqueKey, Unseen
+from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import literal, statement, text_array
 
@@ -88,10 +89,15 @@ class Declarations:
                 yield from self._key(place, table, name, enforced, last=last)
 
     def _key(self, place: Place, table: Table, name: str, enforced: Enforced, *, last: bool) -> Iterator[DeclaredKey]:
-        if enforced.plain and not last and (table.created or enforced.all_null):
-            return  # a new table has no rows, and a new column no values
         schema, table_name = (table.schema, table.name) if last else table.first
-        schema = schema or self._schema_of(place, table_name)
+        where = self._find(place, schema, table_name)
+        schema = where or schema or place.default
+        if enforced.plain and not last:
+            if enforced.plain.inline or (table.created and (table.replaces or where is None)):
+                return  # a new table has no rows
+            self._forget_existing(schema, table_name, enforced)
+            if enforced.all_null and any(column.added for column in enforced.columns or ()):
+                return  # a new column has no values
         columns = tuple(column.name if last else column.first for column in enforced.columns or ())
         if last and not columns:
             columns = (UNKNOWN,)  # it is recognised by its name
@@ -155,13 +161,24 @@ class Declarations:
             noted = replace(noted, severity="info", help="Accepted in a comment of the revision.")
         self.unseen.append(replace(unseen, findings=(noted,)))
 
-    def _schema_of(self, place: Place, table: str) -> str | None:
-        """Return the schema in which the session of env.py finds a table; the first one if it does not exist."""
-        if place.translated.get(None):
-            return place.translated[None]
-        query = statement("schema_of_table", table_name=literal(table), schemas=text_array(place.schemas))
-        schema = execute(self._connection, query).scalar_one_or_none()
-        return place.default if schema is None else str(schema)
+    def _find(self, place: Place, schema: str | None, table: str) -> str | None:
+        """Return the schema in which the session of env.py finds a table; None if it does not exist."""
+        only = schema or place.translated.get(None)
+        schemas = text_array([only] if only else place.schemas)
+        query = statement("schema_of_table", table_name=literal(table), schemas=schemas)
+        existing = execute(self._connection, query).scalar_one_or_none()
+        return None if existing is None else str(existing)
+
+    def _forget_existing(self, schema: str | None, table: str, enforced: Enforced) -> None:
+        """Take a column for an old one if it exists although a revision adds it, as with ``if_not_exists``."""
+        added = [column for column in enforced.columns or () if column.added and not column.replaces]
+        if added and (
+            match := catalog.find(self._connection, UniqueKey(table=table, schema=schema, columns=(UNKNOWN,)))
+        ):
+            query = statement("relation_columns", relid=str(match[1].relid))
+            existing = set(execute(self._connection, query).scalars())
+            for column in added:
+                column.added = None if column.first in existing else column.added
 
 
 def _unique_key(enforced: Enforced, schema: str | None, table: str, name: str, columns: tuple[str, ...]) -> UniqueKey:

@@ -70,8 +70,8 @@ def _missing(declared: DeclaredKey, key: UniqueKey, why: str) -> VerifyReport:
             "uniqueness-missing", f"{what}, which revision {declared.revision} declares{reason}", table=table
         )
     else:
-        detail = f"{declared.revision} declares {table} {what}; it is not there, but a later change could not be read"
-        missing = finding("uniqueness-not-followed", f"{detail}{reason}")
+        detail = f"{declared.revision} declares {table} {what}, which has no such index{reason}"
+        missing = finding("uniqueness-not-followed", f"{detail}; a later change of the table could not be read")
     return VerifyReport(key=key, index=None, extras=None, run=None, findings=(missing,))
 
 

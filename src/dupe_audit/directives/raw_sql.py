@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from dupe_audit.directives.changes import (
@@ -87,10 +88,14 @@ def _create_table(match: re.Match[str], statement: str) -> list[Change] | None:
             continue
         constraint = _constraint(schema, table, element, statement)
         if constraint is not None:
-            result += [change for change in constraint if not (isinstance(change, NewKey) and change.primary)]
+            result += [
+                replace(change, inline=True) if isinstance(change, NewKey) else change
+                for change in constraint
+                if not (isinstance(change, NewKey) and change.primary)
+            ]
         elif re.search(r"\bUNIQUE\b", element, re.IGNORECASE) and (column := re.match(IDENT, element)):
             columns = (unquoted(column[0]),)
-            result.append(NewKey(schema=schema, table=table, name=None, columns=columns, sql=statement))
+            result.append(NewKey(schema=schema, table=table, name=None, columns=columns, inline=True, sql=statement))
     return result
 
 

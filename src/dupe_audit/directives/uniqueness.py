@@ -37,7 +37,8 @@ class Column:
 
     first: str  #: its name before these revisions
     name: str  #: its name after them
-    added: str | None = None  #: the revision that adds it
+    added: str | None = None  #: the revision that adds it, unless it exists
+    replaces: bool = False  #: a revision has dropped or renamed the column of that name
     retyped: str | None = None  #: the revision that gives it another type
 
 
@@ -60,11 +61,13 @@ class Table:
     schema: str | None
     name: str
     first: tuple[str | None, str]  #: schema and name before these revisions
-    created: str | None = None  #: the revision that creates it
+    created: str | None = None  #: the revision that creates it, unless it exists
+    replaces: bool = False  #: a revision has dropped or renamed the table of that name
     unclear: bool = False  #: a statement that could not be read may have changed it
     columns: dict[str, Column] = field(default_factory=dict)  #: by their current names
     keys: dict[str, Enforced] = field(default_factory=dict)  #: by the names of their constraints or indexes
     names: set[str] = field(default_factory=set)  #: other constraints and indexes
+    vacant: set[str] = field(default_factory=set)  #: names of columns that were dropped or renamed
 
     def column(self, name: str) -> Column:
         """Return a column by its current name."""
@@ -90,6 +93,7 @@ class History:
     def __init__(self, schemas: Mapping[str | None, str | None], default: str | None) -> None:
         self.tables: dict[tuple[str | None, str], Table] = {}
         self.unread: list[Unread] = []
+        self._vacant: set[tuple[str | None, str]] = set()  # names of tables that were dropped or renamed
         self._schemas = schemas
         self._default = default
         self._revision = ""
@@ -161,6 +165,7 @@ class History:
     def _move(self, change: Gone | Renamed) -> None:
         table = self._table(change.schema, str(change.table))
         del self.tables[table.schema, table.name]
+        self._vacant.add((table.schema, table.name))
         if isinstance(change, Renamed):
             table.name = change.new
             if change.new_schema:
@@ -189,10 +194,11 @@ class History:
 
     def _alter(self, table: Table, change: Change) -> None:
         if isinstance(change, NewTable):
-            fresh = Table(table.schema, table.name, (table.schema, table.name), created=self._revision)
-            self.tables[table.schema, table.name] = fresh
+            where = table.schema, table.name
+            self.tables[where] = Table(*where, where, created=self._revision, replaces=where in self._vacant)
         elif isinstance(change, NewColumn):
-            table.columns[change.column] = Column(change.column, change.column, added=self._revision)
+            name = change.column
+            table.columns[name] = Column(name, name, added=self._revision, replaces=name in table.vacant)
         elif isinstance(change, Retyped):
             table.column(change.column).retyped = self._revision
         elif isinstance(change, NewKey):
@@ -202,11 +208,13 @@ class History:
         elif isinstance(change, Renamed):
             column = table.column(change.name)
             del table.columns[change.name]
+            table.vacant.add(change.name)
             column.name = change.new
             table.columns[change.new] = column
         elif isinstance(change, Gone):
             column = table.column(change.name)
             del table.columns[change.name]
+            table.vacant.add(change.name)
             # PostgreSQL drops the constraints and indexes of a column with it.
             table.keys = {name: key for name, key in table.keys.items() if not _uses(key, column, change.name)}
 

@@ -17,11 +17,11 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 
+from dupe_audit.checks.accept import accepted
 from dupe_audit.checks.evidence import Revision
 from dupe_audit.checks.trial.redirect import in_terms_of
 from dupe_audit.connect import PYPROJECT, alembic_config
 from dupe_audit.errors import DupeAuditError, WrongUsage
-from dupe_audit.findings import accepted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
