@@ -78,6 +78,12 @@ class Opened:
     section: str  #: of the config file
 
 
+def located_url(database_url: str | None) -> str:
+    """Return the URL of the database, from the options or their defaults."""
+    database_url, config = or_before_the_command(database_url, None)
+    return locate(database_url, config, section=click.get_current_context().obj["section"]).url
+
+
 @contextmanager
 def opened(database_url: str | None, config: str | None) -> Iterator[Opened]:
     """Open the database; print which one it is; yield it."""
