@@ -229,7 +229,8 @@ def _section(
 ) -> None:
     if style == "markdown":
         file.write(f"### {title}\n\n")
-        write_markdown_table(("item", "value"), rows, file)
+        if rows := list(rows):
+            write_markdown_table(("item", "value"), rows, file)
         for finding in findings:
             file.write(f"- **{finding.severity}** `{finding.id}`: {finding.message} {finding.help}\n")
         file.write("\n")
