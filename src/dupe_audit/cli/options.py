@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy import Connection
 
-from dupe_audit.connect import Address, connect, describe, locate
+from dupe_audit.connect import Address, alembic_config, connect, describe, locate
 from dupe_audit.directives import revisions
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import Finding
@@ -20,6 +20,8 @@ from dupe_audit.render import FORMATS
 
 #: Alembic's own default
 DEFAULT_CONFIG = "alembic.ini"
+#: where `flask db init` puts it
+FLASK_CONFIG = "migrations/alembic.ini"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,7 +67,14 @@ def or_before_the_command(database_url: str | None, config: str | None) -> tuple
         raise WrongUsage(
             f"The Alembic config {file!r} does not exist. Name it with --config, or change to the project's directory."
         )
-    return database_url or before["database_url"], file or DEFAULT_CONFIG
+    return database_url or before["database_url"], file or _default_config()
+
+
+def _default_config() -> str:
+    """Return the config that is used if none is given: Alembic's default, or else that of Flask-Migrate."""
+    if Path(DEFAULT_CONFIG).is_file() or not Path(FLASK_CONFIG).is_file():
+        return DEFAULT_CONFIG
+    return DEFAULT_CONFIG if alembic_config(DEFAULT_CONFIG).toml_alembic_config else FLASK_CONFIG
 
 
 @dataclass(frozen=True, slots=True)
