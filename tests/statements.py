@@ -78,6 +78,10 @@ UNREACHED = {
     "rename_index": "constraint",
     "lock_versions": "constraint",
     "amcheck_index": "verify",
+    "database_identity": "preflight",
+    "schema_of_table": "preflight",
+    "unique_indexes": "verify",
+    "visible_tables": "preflight",
     "watch_blocking": "watch",
 }
 #: example values for these; their other holes get the value that the steps gave to the hole of that name
@@ -91,6 +95,8 @@ EXAMPLES = {
     "old": '"orders_key"',
     "new": '"orders_customer_id_order_number_key"',
     "keys": "customer_id, order_number",
+    "schemas": "ARRAY['public']::pg_catalog.text[]",
+    "version_table": "'alembic_version'",
     "where": "WHERE order_number IS NOT NULL",
 }
 

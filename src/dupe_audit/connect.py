@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from configparser import Error as ConfigError
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from alembic.config import Config
@@ -15,55 +17,118 @@ from sqlalchemy import Connection, NullPool, create_engine
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import reason
+from dupe_audit.postgres.urls import PLACEHOLDER, libpq_url, without_secrets
 from dupe_audit.statements import statement
+
+__all__ = ["Address", "alembic_config", "connect", "creator", "describe", "find_url", "libpq_url", "locate"]
+
+#: Alembic 1.16 and later also read their configuration from this file
+PYPROJECT = "pyproject.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The URL of a database, and where it comes from."""
+
+    url: str
+    source: str  #: as messages name it, such as ``DATABASE_URL``
 
 
 def find_url(database_url: str | None, config_file: str) -> str:
     """Return the database URL: *database_url*, else DATABASE_URL, else the Alembic config's ``sqlalchemy.url``.
 
     Raises:
-        WrongUsage: none of them is set, or the config cannot be read.
+        WrongUsage: none of them is set or can be read, or the config cannot be read.
     """
-    url = database_url or os.environ.get("DATABASE_URL") or _from_config(config_file)
-    if not url:
+    return locate(database_url, config_file).url
+
+
+def locate(database_url: str | None, config_file: str, *, section: str = "alembic") -> Address:
+    """Return the database URL with its source: *database_url*, else DATABASE_URL, else the Alembic config's.
+
+    Args:
+        database_url: of the option ``--database-url``.
+        config_file: Alembic config, an ini file or a ``pyproject.toml`` next to one.
+        section: of the ini file.
+
+    Raises:
+        WrongUsage: none of them is set or can be read, or the config cannot be read.
+    """
+    places = (
+        (database_url, "--database-url"),
+        (os.environ.get("DATABASE_URL"), "DATABASE_URL"),
+        (_from_config(config_file, section), f"sqlalchemy.url in {config_file}"),
+    )
+    address = next((Address(url, source) for url, source in places if url), None)
+    if address is None:
         raise WrongUsage(
             "No database URL. Give --database-url, set DATABASE_URL, or name an Alembic config that sets "
             "sqlalchemy.url: dupe-audit -c FILE …"
         )
-    return url
-
-
-def _from_config(config_file: str) -> str | None:
-    if not Path(config_file).is_file():
-        return None
+    if address.url.startswith(f"{PLACEHOLDER}://"):
+        raise WrongUsage(
+            f"{address.source} is still the placeholder that `alembic init` writes. Set DATABASE_URL, give "
+            "--database-url, or write the URL of your database there."
+        )
     try:
-        return Config(config_file).get_main_option("sqlalchemy.url")
+        libpq_url(address.url)
+    except WrongUsage as error:
+        raise WrongUsage(f"{address.source}: {error}") from None
+    return address
+
+
+def _from_config(config_file: str, section: str) -> str | None:
+    try:
+        config = alembic_config(config_file, section=section)
+        if config.config_file_name is None:
+            return None
+        if not config.file_config.has_section(section):
+            if section != "alembic":
+                raise WrongUsage(f"{config_file} has no section [{section}]. Name one that it has with -n.")
+            return None
+        return config.get_main_option("sqlalchemy.url")
     except ConfigError as error:
         raise WrongUsage(
             f"{config_file} cannot be read: {type(error).__name__}. In an ini file, write % as %%."
         ) from None
 
 
-def libpq_url(url: str) -> str:
-    """Return *url* in the form that libpq reads; libpq itself handles sockets, several hosts, services and escapes.
+def alembic_config(file: str, *, section: str = "alembic", x: Sequence[str] = ()) -> Config:
+    """Return the Alembic config of a file as Alembic reads it, with a ``pyproject.toml`` if there is one.
 
-    Raises:
-        WrongUsage: it is not a URL, or one for another database system.
+    Args:
+        file: an ini file or a ``pyproject.toml``; it need not exist.
+        section: of the ini file.
+        x: arguments for env.py, as for ``alembic -x``.
     """
-    scheme = re.match(r"^(\w+)(\+\w+)?://", url)
-    if scheme is None:
-        if "=" in url:  # a libpq keyword string, such as service=orders
-            return url
-        raise WrongUsage("The database URL cannot be read. Write postgresql://user:password@host:port/database.")
-    if scheme[1] not in ("postgresql", "postgres"):
-        raise WrongUsage(f"The URL is for {scheme[1]}; only PostgreSQL is supported.")
-    return "postgresql://" + url[scheme.end() :]
+    is_toml = Path(file).suffix == ".toml"
+    ini = Path(file).with_name("alembic.ini") if is_toml else Path(file)
+    toml = Path(file) if is_toml else Path(PYPROJECT)
+    config = Config(
+        str(ini) if ini.is_file() else None,
+        toml_file=toml if toml.is_file() else None,
+        ini_section=section,
+        cmd_opts=Namespace(x=list(x) or None),
+    )
+    if ini.is_file() and ini.with_name("env.py").is_file() and not _has_location(config, section):
+        # Flask-Migrate keeps its config beside env.py and passes the location itself.
+        config.set_main_option("script_location", str(ini.absolute().parent).replace("%", "%%"))
+    return config
 
 
-def creator(url: str) -> Callable[[], psycopg.Connection[tuple[object, ...]]]:
+def _has_location(config: Config, section: str) -> bool:
+    location = "script_location"
+    return config.file_config.has_option(section, location) or location in config.toml_alembic_config
+
+
+def creator(url: str, *, source: str = "the database URL") -> Callable[[], psycopg.Connection[tuple[object, ...]]]:
     """Return a function for ``create_engine(..., creator=...)``, for every URL that libpq can read.
 
     SQLAlchemy itself cannot read a URL with several hosts or with a service.
+
+    Args:
+        url: in any form that libpq reads.
+        source: where it comes from, for messages.
 
     Raises:
         WrongUsage: the URL cannot be read (part of it is checked only when connecting).
@@ -74,37 +139,61 @@ def creator(url: str) -> Callable[[], psycopg.Connection[tuple[object, ...]]]:
     def create() -> psycopg.Connection[tuple[object, ...]]:
         try:
             return psycopg.connect(conninfo, connect_timeout=10, fallback_application_name="dupe-audit")
-        except psycopg.ProgrammingError:
-            # Its message quotes the URL, which may hold a password.
-            raise WrongUsage(
-                "The database URL cannot be read. Percent-escape special characters in the password."
-            ) from None
-        except psycopg.OperationalError as error:
-            raise DupeAuditError(
-                f"Cannot connect: {reason(error)}. Check that the URL is right, the server is running, and it accepts "
-                "this role."
-            ) from error
+        except psycopg.Error as error:
+            raise _in_words(error, url, source) from None
 
     return create
 
 
-def connect(url: str) -> Connection:
+def _in_words(error: psycopg.Error, url: str, source: str) -> DupeAuditError:
+    """Return a failure to connect in words that show no part of the password."""
+    if "definition of service" in str(error) or "service file" in str(error):
+        return WrongUsage(
+            f"The service that {source} names cannot be used: {without_secrets(reason(error), [url])}. Check its "
+            "definition in ~/.pg_service.conf or in the file that PGSERVICEFILE names."
+        )
+    if isinstance(error, psycopg.ProgrammingError):
+        # Its message quotes the URL, which may hold a password.
+        remedy = "Percent-escape special characters in the password."
+        if "://" not in url:
+            remedy = "Quote a value that contains spaces: password='…'."
+        return WrongUsage(f"The database URL cannot be read ({source}). {remedy}")
+    return DupeAuditError(
+        f"Cannot connect with {source}: {without_secrets(reason(error), [url])}. Check that the URL is right, the "
+        "server is running, and it accepts this role."
+    )
+
+
+def connect(url: str, *, source: str = "the database URL") -> Connection:
     """Return a new connection in autocommit mode, outside any pool.
+
+    Args:
+        url: in any form that libpq reads.
+        source: where it comes from, for messages.
 
     Raises:
         WrongUsage: the URL cannot be read.
         DupeAuditError: the server cannot be reached or refuses the connection.
     """
     engine = create_engine(
-        "postgresql+psycopg://", creator=creator(url), poolclass=NullPool, isolation_level="AUTOCOMMIT"
+        "postgresql+psycopg://",
+        creator=creator(url, source=source),
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
     )
     return engine.connect()
 
 
 def describe(connection: Connection) -> str:
     """Return database, host, role and server version of the connection, never the password."""
-    driver = connection.connection.driver_connection
-    info = getattr(driver, "info", None)
-    host = f"{info.host or 'local socket'}:{info.port}" if info else "the server"
     row = execute(connection, statement("describe_connection")).one()
-    return f"database {row.database} on {host} as {row.role} (PostgreSQL {row.version})"
+    return f"database {row.database} on {_host(connection)} as {row.role} (PostgreSQL {row.version})"
+
+
+def _host(connection: Connection) -> str:
+    """Return the host and port of a connection, whatever its driver."""
+    info: Any = getattr(connection.connection.driver_connection, "info", None)
+    if hasattr(info, "host"):
+        return f"{info.host or 'local socket'}:{info.port}"
+    url = connection.engine.url
+    return f"{url.host}:{url.port or 5432}" if url.host else "the server"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import IO, Any
@@ -13,18 +12,20 @@ from rich.table import Table
 from rich.text import Text
 
 from dupe_audit.findings import Finding, quantity
-from dupe_audit.model import DuplicateReport, Run, UniqueKey, VerifyReport
+from dupe_audit.layout import console, plain, print_hanging, write_markdown_table
+from dupe_audit.model import DuplicateReport, Estimates, Run, UniqueKey, Unseen, VerifyReport
 
 FORMATS = ("text", "json", "markdown")
-
-#: characters that a terminal would obey or an encoding refuse
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 #: the style of each severity on a terminal
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 
 #: the counts of a report, in the order in which they are printed
 _COUNTS = ("rows", "null_key_rows", "groups", "extras", "affected", "largest_group", "exact_groups", "divergent_groups")
+
+
+#: columns of the ledger that are aligned right
+_NUMBERS = {"run", "archived", "restored", "archive"}
 
 
 def size(count: int | None) -> str:
@@ -39,23 +40,31 @@ def size(count: int | None) -> str:
     raise AssertionError("unreachable")
 
 
-def plain(text: str) -> str:
-    """Return text whose control characters and halves of surrogate pairs are replaced by U+FFFD."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def console(file: IO[str]) -> Console:
-    """Return a console for *file*; without a terminal its lines are 140 characters wide."""
-    console = Console(file=file, highlight=False)
-    return console if console.is_terminal else Console(file=file, highlight=False, width=140)
+def _unseen_key(unseen: Unseen) -> dict[str, Any]:
+    return {
+        "schema": unseen.schema,
+        "table": unseen.table,
+        "columns": list(unseen.columns),
+        "constraint": unseen.constraint,
+    }
 
 
 def _key_json(key: UniqueKey) -> dict[str, Any]:
     return {"schema": key.schema, "table": key.table, "columns": list(key.columns), "constraint": key.name}
 
 
-def preflight_json(report: DuplicateReport) -> dict[str, Any]:
-    """Return the contract's object for one key; counts are null where the table could not be counted."""
+def preflight_json(report: DuplicateReport | Unseen) -> dict[str, Any]:
+    """Return the contract's object for one key; counts are null where the table could not be counted or not be seen."""
+    if isinstance(report, Unseen):
+        return {
+            **_unseen_key(report),
+            "nulls_not_distinct": False,
+            **dict.fromkeys(_COUNTS),
+            "estimates": asdict(Estimates()),
+            "references": [],
+            "findings": [asdict(finding) for finding in report.findings],
+            "revision": report.revision,
+        }
     counts = {name: getattr(report.counts, name) if report.counts else None for name in _COUNTS}
     values = {
         **_key_json(report.key),
@@ -70,8 +79,16 @@ def preflight_json(report: DuplicateReport) -> dict[str, Any]:
     return values
 
 
-def verify_json(report: VerifyReport) -> dict[str, Any]:
-    """Return the contract's object for one key."""
+def verify_json(report: VerifyReport | Unseen) -> dict[str, Any]:
+    """Return the contract's object for one key, or for what could not be seen."""
+    if isinstance(report, Unseen):
+        return {
+            **_unseen_key(report),
+            "ok": all(finding.severity == "info" for finding in report.findings),
+            **dict.fromkeys(("index", "extras", "rows", "run")),
+            "findings": [asdict(finding) for finding in report.findings],
+            "revision": report.revision,
+        }
     index = report.index and {
         name: getattr(report.index, name) for name in ("name", "valid", "ready", "definition", "bytes")
     }
@@ -85,11 +102,6 @@ def verify_json(report: VerifyReport) -> dict[str, Any]:
         "run": run,
         "findings": [asdict(finding) for finding in report.findings],
     }
-
-
-def run_json(run: Run) -> dict[str, Any]:
-    """Return a row of the ledger."""
-    return asdict(run)
 
 
 def dump(value: object, file: IO[str]) -> None:
@@ -138,8 +150,33 @@ def verify(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
         _section(str(report.key), rows, report.findings, style, file)
 
 
+def plain_keys(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
+    """Write the reports on keys of plain operations: each that has findings, and how many have none."""
+    verify([report for report in reports if report.findings], style, file)
+    in_place = sum(not report.findings for report in reports)
+    if in_place:
+        noun = quantity(in_place, "key")
+        verb = "has its" if in_place == 1 else "have their"
+        text = f"{noun} of plain operations {verb} valid unique index (from the catalog, not counted)."
+        _line(text, style, file)
+
+
+def unseen(reports: Sequence[Unseen], style: str, file: IO[str]) -> None:
+    """Write what could not be seen."""
+    for report in reports:
+        title = f"revision {report.revision}" if report.revision else "the project"
+        _section(title, (), report.findings, style, file)
+
+
+def _line(text: str, style: str, file: IO[str]) -> None:
+    if style == "markdown":
+        file.write(f"{text}\n\n")
+    else:
+        console(file).print(Text(text))
+
+
 def runs(ledger: Sequence[Run], style: str, file: IO[str]) -> None:
-    """Write the ledger as text or Markdown."""
+    """Write the ledger as text or Markdown: a line per run, or two if the terminal is narrow."""
     header = ("run", "table", "key", "state", "archived", "restored", "archive", "started", "revision")
     body = [
         (
@@ -155,13 +192,36 @@ def runs(ledger: Sequence[Run], style: str, file: IO[str]) -> None:
         )
         for run in ledger
     ]
+    out = console(file)
     if style == "markdown":
-        _markdown_table(header, body, file)
-        return
-    table = Table(*header)
-    for row in body:
-        table.add_row(*(Text(cell) for cell in row))
-    console(file).print(table if body else "The ledger is empty: nothing was ever cleaned in this database.")
+        write_markdown_table(header, body, file)
+    elif not body:
+        out.print("The ledger is empty: nothing was ever cleaned in this database.")
+    else:
+        widths = [max(len(row[column]) for row in (header, *body)) for column in range(len(header))]
+        if sum(widths) + 2 * len(widths) - 2 <= out.width:
+            _aligned(header, body, widths, out)
+        else:
+            _stacked(body, out)
+
+
+def _aligned(header: Sequence[str], body: Sequence[Sequence[str]], widths: Sequence[int], out: Console) -> None:
+    """Print a line per run; numbers are aligned right."""
+    for number, row in enumerate((header, *body)):
+        cells = [
+            cell.rjust(width) if name in _NUMBERS else cell.ljust(width)
+            for name, cell, width in zip(header, row, widths, strict=True)
+        ]
+        out.print(Text("  ".join(cells).rstrip(), style="" if number else "bold"), soft_wrap=True)
+
+
+def _stacked(body: Sequence[Sequence[str]], out: Console) -> None:
+    """Print each run in a few lines that fit the terminal."""
+    for id_, table, key, state, archived, restored, archive, started, revision in body:
+        lead = f"run {id_}  "
+        facts = f"{archived} archived, {restored} restored, archive {archive}; began {started}, revision {revision}"
+        print_hanging(Text.assemble((lead, "bold"), f"{state}  {table} ({key})"), len(lead), out)
+        print_hanging(Text(" " * len(lead) + facts), len(lead), out)
 
 
 def _table(run: Run) -> str:
@@ -177,7 +237,8 @@ def _section(
 ) -> None:
     if style == "markdown":
         file.write(f"### {title}\n\n")
-        _markdown_table(("item", "value"), rows, file)
+        if rows := list(rows):
+            write_markdown_table(("item", "value"), rows, file)
         for finding in findings:
             file.write(f"- **{finding.severity}** `{finding.id}`: {finding.message} {finding.help}\n")
         file.write("\n")
@@ -191,12 +252,6 @@ def _section(
         out.print(table)
     for finding in findings:
         severity = ("  " + finding.severity, STYLES[finding.severity])
-        out.print(Text.assemble(severity, f" [{finding.id}] {finding.message}"))
-        out.print(Text("    " + finding.help), style="dim")
+        print_hanging(Text.assemble(severity, plain(f" [{finding.id}] {finding.message}")), 4, out)
+        print_hanging(Text("    " + plain(finding.help), style="dim"), 4, out)
     out.print()
-
-
-def _markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], file: IO[str]) -> None:
-    for row in (header, ["---"] * len(header), *rows):
-        file.write("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n")
-    file.write("\n")

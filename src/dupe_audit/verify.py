@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from difflib import get_close_matches
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import CleanupRule, IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
@@ -20,7 +20,6 @@ from dupe_audit.postgres.sqlstates import (
     DATA_CORRUPTED,
     INDEX_CORRUPTED,
     INSUFFICIENT_PRIVILEGE,
-    UNDEFINED_COLUMN,
     reason,
     sqlstate,
 )
@@ -36,7 +35,7 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
         work_mem: memory for the count's sort, as PostgreSQL writes sizes.
 
     Raises:
-        DupeAuditError: the table lacks a column of the key, or an earlier version made the ledger.
+        DupeAuditError: an earlier version made the ledger.
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
     with step(connection):
@@ -48,19 +47,16 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
         key, relation = match
         state = catalog.index_state(connection, relation.relid, key)
         findings = _catalog_findings(key, relation, state)
+        if missing := _missing_columns(connection, key, relation):
+            return VerifyReport(key=key, index=state, extras=None, run=None, findings=(*missing, *findings))
         memory = {"work_mem": work_mem} if work_mem else {}
-        try:
-            with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory):
-                holes = catalog.fragments(connection, relation, key, CleanupRule())
-                with settings(connection, SEQUENTIAL, local=True):
-                    extras = int(execute(connection, fill_known(template("count_extras"), holes)).scalar_one())
-                    rows = int(execute(connection, statement("count_rows", table=relation.name)).scalar_one())
-                latest = ledger.find_latest(connection, relation.relid, key)  # its sums as of the same moment
-                others = ledger.archived_by_others(connection, latest.run) if latest else 0
-        except DBAPIError as error:
-            if sqlstate(error) != UNDEFINED_COLUMN:
-                raise
-            raise DupeAuditError(f"{relation.name} lacks a column of the key: {reason(error)}. Check -c.") from error
+        with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory):
+            holes = catalog.fragments(connection, relation, key, CleanupRule())
+            with settings(connection, SEQUENTIAL, local=True):
+                extras = int(execute(connection, fill_known(template("count_extras"), holes)).scalar_one())
+                rows = int(execute(connection, statement("count_rows", table=relation.name)).scalar_one())
+            latest = ledger.find_latest(connection, relation.relid, key)  # its sums as of the same moment
+            others = ledger.archived_by_others(connection, latest.run) if latest else 0
         if extras:
             findings.append(finding("duplicates-remain", quantity(extras, "extra"), table=relation.name))
         if state and state.valid:
@@ -121,8 +117,31 @@ def verify_named(
         )
     elif match and not columns:
         missing = finding("constraint-missing", name, table=match[1].name)
-        return VerifyReport(key=key, index=None, extras=None, run=None, findings=(missing,))
-    return verify(connection, key, work_mem=work_mem)
+        return VerifyReport(
+            key=key, index=None, extras=None, run=None, findings=(_with_names(connection, match[1], missing, name),)
+        )
+    report = verify(connection, key, work_mem=work_mem)
+    if match is None or report.index is not None:
+        return report
+    findings = (
+        _with_names(connection, match[1], each, name) if each.id == "constraint-missing" else each
+        for each in report.findings
+    )
+    return replace(report, findings=tuple(findings))
+
+
+def _missing_columns(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
+    columns = set(execute(connection, statement("relation_columns", relid=str(relation.relid))).scalars())
+    return [finding("column-missing", name, table=relation.name) for name in key.columns if name not in columns]
+
+
+def _with_names(connection: Connection, relation: Relation, missing: Finding, name: str) -> Finding:
+    """Return a finding about a name that a person gave, with the names that it may have meant."""
+    indexes = execute(connection, statement("unique_indexes", relid=str(relation.relid)))
+    names = sorted(str(row.name) for row in indexes)
+    similar = get_close_matches(name, names, n=3) or names[:5]
+    hint = f"Did you mean {' or '.join(similar)}?" if similar else "The table has no unique constraint."
+    return replace(missing, help=f"{hint} If an upgrade was to create it: {missing.help[:1].lower()}{missing.help[1:]}")
 
 
 def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | None) -> list[Finding]:

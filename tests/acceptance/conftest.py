@@ -1,9 +1,12 @@
 """alembic and dupe-audit as processes, on the reference project."""
 
+import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url
@@ -17,6 +20,9 @@ NAME = "unique_action_per_correlation_timestamp"
 
 #: fixtures that need the reference project at a revision
 BEGINS_AT = {"agent_actions": "014", "large": "014", "migrated": "015", "seeded": "016", "deliver": "head"}
+
+#: the URL that `alembic init` writes
+PLACEHOLDER = "driver://user:pass@localhost/dbname"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -50,6 +56,89 @@ def dupe_audit(environment: dict[str, str], launcher: Launcher) -> Run:
         return done
 
     return run
+
+
+class AlembicProject:
+    """A project that `alembic init` has made, in a directory of its own."""
+
+    def __init__(self, directory: Path, environment: dict[str, str], launcher: Launcher) -> None:
+        self.directory, self.environment, self._launcher = directory, environment, launcher
+        self.scripts = directory / "migrations"
+        self._last: str | None = None
+
+    def alembic(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run alembic in the project's directory."""
+        return self._run("alembic", arguments, code)
+
+    def dupe_audit(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run dupe-audit in the project's directory."""
+        done = self._run("dupe_audit.cli", arguments, code)
+        assert "Traceback" not in done.stderr
+        assert "Unexpected" not in done.stderr
+        return done
+
+    def _run(self, module: str, arguments: tuple[str, ...], code: int) -> subprocess.CompletedProcess[str]:
+        done = self._launcher.run(module, *arguments, cwd=self.directory, env=self.environment)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done
+
+    def init(self, template: str = "generic") -> None:
+        """Create the project with the URL of the test's database; its env.py imports the directives."""
+        self.alembic("init", "-t", template, "migrations")
+        self.edit_env("from alembic import context\n", "from alembic import context\n\nimport dupe_audit.ops\n")
+        self.configure()
+
+    def configure(self) -> None:
+        """Write the URL of the test's database into the config."""
+        ini = self.directory / "alembic.ini"
+        url = self.environment["DATABASE_URL"].replace("%", "%%")
+        ini.write_text(ini.read_text().replace(PLACEHOLDER, url))
+
+    def edit_env(self, old: str, new: str) -> None:
+        """Replace a text in env.py."""
+        env = self.scripts / "env.py"
+        text = env.read_text()
+        assert old in text
+        env.write_text(text.replace(old, new))
+
+    def revision(self, id_: str, *upgrade: str, down: str | None = "", header: str = "") -> Path:
+        """Write a revision after the last one, whose upgrade() has these lines."""
+        parent = self._last if down == "" else down
+        self._last = id_
+        lines = "\n".join(f"    {line}" for line in upgrade or ("pass",))
+        file = self.scripts / "versions" / f"{id_}.py"
+        file.write_text(
+            f"import sqlalchemy as sa\nfrom alembic import context, op\n{header}\n"
+            f"revision = {id_!r}\ndown_revision = {parent!r}\n\n\n"
+            f"def upgrade():\n{lines}\n\n\ndef downgrade():\n    pass\n"
+        )
+        return file
+
+    def reports(self, command: str, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
+        """Return the JSON of preflight or verify."""
+        return json.loads(self.dupe_audit(command, *arguments, "--format", "json", code=code).stdout)
+
+
+@pytest.fixture
+def project(tmp_path: Path, environment: dict[str, str], launcher: Launcher) -> AlembicProject:
+    """A directory for an Alembic project, with the test's database in DATABASE_URL."""
+    return AlembicProject(tmp_path, environment, launcher)
+
+
+@pytest.fixture(scope="session")
+def initialised(tmp_path_factory: pytest.TempPathFactory, launcher: Launcher) -> Path:
+    """A directory in which `alembic init` was executed, to be copied."""
+    project = AlembicProject(tmp_path_factory.mktemp("project"), {**os.environ, "DATABASE_URL": PLACEHOLDER}, launcher)
+    project.init()
+    return project.directory
+
+
+@pytest.fixture
+def generic(project: AlembicProject, initialised: Path) -> AlembicProject:
+    """A project of the generic template."""
+    shutil.copytree(initialised, project.directory, dirs_exist_ok=True)
+    project.configure()
+    return project
 
 
 @pytest.fixture

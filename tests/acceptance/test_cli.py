@@ -1,6 +1,11 @@
 """The commands as processes: their output and their exit codes."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import make_url
@@ -8,6 +13,7 @@ from sqlalchemy import make_url
 from dupe_audit.cleanup import cleanup
 from dupe_audit.model import CleanupRule, UniqueKey
 
+ROOT = Path(__file__).parents[2]
 NAME = "unique_action_per_correlation_timestamp"
 CHECKSUM = "SELECT count(*), md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM agent_actions t"
 KEY = ("-c", "correlation_id", "-c", "action_name", "-c", "created_at")
@@ -94,6 +100,17 @@ def test_verify_of_an_unknown_name(dupe_audit, agent_actions):
     assert "constraint-missing" in done.stdout
 
 
+def test_verify_names_what_was_mistyped(dupe_audit, alembic, agent_actions):
+    """For a mistyped name verify proposes those of the table, and a mistyped column is named as it was typed."""
+    alembic("upgrade", "015")
+    done = dupe_audit("verify", "--table", "agent_actions", "--name", NAME.replace("unique", "uniqe"), code=1)
+    assert f"Did you mean {NAME}?" in done.stdout
+
+    done = dupe_audit("verify", "--table", "agent_actions", "--name", NAME, "-c", "corelation_id", code=1)
+    assert "[column-missing] public.agent_actions has no column 'corelation_id'." in done.stdout
+    assert "none" not in done.stdout.lower()
+
+
 def test_runs_shows_the_ledger(dupe_audit, alembic, agent_actions):
     """The ledger is empty at first and then has the run with its figures."""
     assert "empty" in dupe_audit("runs").stdout
@@ -109,10 +126,53 @@ def test_restore_does_what_downgrade_does(dupe_audit, alembic, agent_actions, sq
     before = sql(CHECKSUM)
     alembic("upgrade", "015")
 
-    done = dupe_audit("restore", "1")
+    done = dupe_audit("restore", "1", "--yes")
     assert "60 rows restored" in done.stdout
+    assert f"Constraint {NAME} was dropped." in done.stderr
     assert before == sql(CHECKSUM)
     assert "0 rows restored" in dupe_audit("restore", "1").stdout
+
+
+def test_restore_says_nothing_of_a_constraint_that_was_gone(dupe_audit, alembic, agent_actions, sql):
+    """A constraint that somebody dropped before is not reported as dropped by restore."""
+    alembic("upgrade", "015")
+    sql(f"ALTER TABLE agent_actions DROP CONSTRAINT {NAME}")
+
+    done = dupe_audit("restore", "1", "--yes")
+    assert "60 rows restored" in done.stdout
+    assert "was dropped" not in done.stderr
+
+
+def test_restore_without_a_terminal_needs_yes(dupe_audit, alembic, agent_actions, sql):
+    """Without a terminal to ask on, restore changes nothing and ends with 2, and says what it would do."""
+    alembic("upgrade", "015")
+    done = dupe_audit("restore", "1", code=2)
+    assert f"would drop constraint {NAME} of public.agent_actions, put 60 rows back" in done.stderr
+    assert "add --yes" in done.stderr
+    assert [(1000,)] == sql("SELECT count(*) FROM agent_actions")
+    dupe_audit("verify")
+
+
+@pytest.mark.parametrize(("answer", "code", "rows"), [("y", 0, 1060), ("n", 1, 1000), ("", 1, 1000)])
+def test_restore_asks_on_a_terminal(alembic, agent_actions, sql, environment, answer, code, rows):
+    """On a terminal restore lists the constraint and the rows, and does nothing unless the answer is yes."""
+    alembic("upgrade", "015")
+    keyboard, terminal = pty.openpty()
+    command = [sys.executable, "-m", "dupe_audit.cli", "restore", "1"]
+    with subprocess.Popen(
+        command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment, text=True
+    ) as process:
+        os.write(keyboard, f"{answer}\n".encode())
+        _, prompt = process.communicate(timeout=60)
+    os.close(terminal)
+    os.close(keyboard)
+    assert code == process.returncode
+    assert (
+        f"  - drop constraint {NAME} of public.agent_actions\n  - put 60 rows back into public.agent_actions\n"
+        in prompt
+    )
+    assert [(rows,)] == sql("SELECT count(*) FROM agent_actions")
+    assert ("Run 1 was not restored." in prompt) is (code == 1)
 
 
 def test_children_are_counted_and_pointed_back(dupe_audit, agent_actions, sql, engine):
@@ -132,7 +192,7 @@ def test_children_are_counted_and_pointed_back(dupe_audit, agent_actions, sql, e
         key = UniqueKey(table="agent_actions", columns=KEY[1::2])
         list(cleanup(connection, key, CleanupRule(references="repoint", divergent="archive")))
     assert 60 == json.loads(dupe_audit("runs", "--format", "json").stdout)[0]["children_moved"]
-    assert "60 rows restored, 60 children pointed back" in dupe_audit("restore", "1").stdout
+    assert "60 rows restored, 60 children pointed back" in dupe_audit("restore", "1", "--yes").stdout
     assert before == sql("SELECT * FROM child ORDER BY n")
 
 
@@ -162,6 +222,12 @@ def test_purge_asks_first_h144(dupe_audit, alembic, agent_actions, sql):
         (("restore", "0"), 2, "Invalid value"),
         (("nonsense",), 2, "No such command"),
         (("-c", "missing.ini", "preflight"), 2, "'missing.ini' does not exist"),
+        (("-c", "missing.ini", "runs"), 2, "'missing.ini' does not exist"),
+        (("runs", "--config", "missing.ini"), 2, "'missing.ini' does not exist"),
+        (("--database-url", "postgresql://u:secret", "runs"), 3, "Cannot connect with --database-url"),
+        (("--database-url", "orders", "runs"), 2, "--database-url: The database URL cannot be read."),
+        (("--database-url", "service=nowhere", "runs"), 2, "The service that --database-url names cannot be used"),
+        (("--database-url", "host=h password=secret of=3", "runs"), 2, "Quote a value that contains spaces"),
     ],
 )
 def test_errors_say_what_to_do_and_end_with_the_documented_code(dupe_audit, arguments, code, says):
@@ -171,6 +237,71 @@ def test_errors_say_what_to_do_and_end_with_the_documented_code(dupe_audit, argu
     assert says in done.stderr
     assert "secret" not in done.stderr
     assert "sec ret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "says"),
+    [
+        ("postgresql://app:hun@ter2@localhost/orders", 2, "contains an unescaped @ in the user or the password"),
+        ("postgresql+psycopg://app:hun@ter2@localhost:1/orders?sslmode=disable", 2, "Write it as %40"),
+        ("postgresql://app:hun/ter2@localhost/orders", 2, "contains an unescaped / in the user or the password"),
+        ("postgresql://app:hun/ter@2@localhost/orders", 2, "Write it as %2F"),
+        ("postgresql://app:hun@ter/2@localhost/orders", 2, "Write it as %40"),
+        ("postgresql://app:hun/ter?2@localhost/orders", 2, "Write it as %2F"),
+        ("postgresql://app:hun:ter2@localhost:1/orders", 3, "Cannot connect"),
+        ("postgresql://app:hun#ter2@localhost:1/orders", 3, "Cannot connect"),
+        ("postgresql://app:hun?ter2@localhost:1/orders", 3, "Cannot connect"),
+        ("postgresql://app:hun?t@er2@localhost:1/orders", 2, "Write it as %40"),
+        ("postgresql://app:hun%ter2@localhost/orders", 2, "cannot be read"),
+        ("postgresql://app:hun ter2@localhost:1/orders", 2, "cannot be read"),
+        ("postgresql://app:hun[ter2@localhost:port/orders", 3, "Cannot connect"),
+        ("host=localhost port=1 user=app password=hun@ter2 dbname=orders", 3, "Cannot connect"),
+        ("host=localhost port=1 user=app password='hun ter2 dbname=orders", 2, "cannot be read"),
+    ],
+)
+def test_no_part_of_a_password_is_printed(dupe_audit, environment, url, code, says):
+    """Whatever characters a password contains, and whatever they are taken for, no part of it is printed."""
+    for traceback in (False, True):
+        environment |= {"DATABASE_URL": url} | ({"DUPE_AUDIT_TRACEBACK": "1"} if traceback else {})
+        for command in ("runs", "verify"):
+            done = dupe_audit(command, code=code)
+            assert says in done.stderr
+            assert "DATABASE_URL" in done.stderr
+            assert not any(part in done.stdout + done.stderr for part in ("hun", "ter2", "er2"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import psycopg; psycopg.connect(url)",
+        "import sqlalchemy as sa; sa.create_engine(url).connect()",
+        "import sqlalchemy as sa; sa.create_engine(url.replace('@ter', '/x@y:ter')).connect()",
+        "raise ValueError(url)",
+        "raise ValueError('cannot resolve ' + url.partition('@')[2])",
+    ],
+)
+def test_env_py_prints_no_part_of_a_password(dupe_audit, environment, broken_env, line):
+    """An error of env.py about a URL of its own shows neither the password nor the part that was taken for the host."""
+    config = broken_env(
+        "url = 'postgresql+psycopg://app:hun@ter2tail@nowhere.invalid/orders'", line.replace("(url)", "(url)")
+    )
+    done = dupe_audit("-c", config, "verify", code=3)
+    assert "env.py failed:" in done.stderr
+    assert not any(part in done.stderr for part in ("hun", "ter2tail"))
+
+
+@pytest.mark.parametrize("placed", ["ini", "variable"])
+def test_the_placeholder_of_alembic_init(dupe_audit, environment, tmp_path, placed):
+    """The URL that `alembic init` writes is recognised, wherever it is, and the message names the place."""
+    url = "driver://user:pass@localhost/dbname"
+    config = tmp_path / "alembic.ini"
+    config.write_text(f"[alembic]\nsqlalchemy.url = {url}\n")
+    environment.pop("DATABASE_URL")
+    if placed == "variable":
+        environment["DATABASE_URL"] = url
+    done = dupe_audit("-c", str(config), "runs", code=2)
+    place = "DATABASE_URL" if placed == "variable" else f"sqlalchemy.url in {config}"
+    assert f"{place} is still the placeholder that `alembic init` writes" in done.stderr
 
 
 def test_no_database_named(dupe_audit, environment):
@@ -249,10 +380,10 @@ def test_an_error_of_env_py_is_named_with_its_line(dupe_audit, broken_env, lines
     assert f"Error: env.py failed: {reason}. Fix env.py until `alembic current` succeeds.\n" in done.stderr
 
 
-def test_an_unexpected_error_asks_for_its_traceback(dupe_audit, broken_env, tmp_path):
-    """Any other unexpected error ends with 3, names its class, and says how to get the traceback."""
+def test_a_revision_that_cannot_be_loaded_is_named_with_its_line(dupe_audit, broken_env, tmp_path):
+    """An error of a revision's module ends the command with 3, and names its file and line."""
     config = broken_env()
     (tmp_path / "versions" / "1.py").write_text("raise RuntimeError('not about env.py')")
     done = dupe_audit("-c", config, "verify", code=3)
-    assert "Unexpected error: RuntimeError." in done.stderr
-    assert "DUPE_AUDIT_TRACEBACK=1" in done.stderr
+    assert "versions/1.py cannot be loaded: RuntimeError: not about env.py" in done.stderr
+    assert "1.py, line 1). Fix it until `alembic history` succeeds." in done.stderr

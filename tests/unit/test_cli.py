@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -76,6 +77,35 @@ def test_completion_of_options_is_that_of_the_command():
         COMP_CWORD="2",
     )
     assert "--show-keys" in output.splitlines()
+
+
+@pytest.mark.parametrize("wanted", [False, True], ids=["quiet", "traceback"])
+def test_an_unexpected_error_asks_for_its_traceback(monkeypatch, wanted):
+    """An unexpected error ends with 3 and says how to get the traceback, which shows no password."""
+
+    def fail():
+        raise RuntimeError("postgresql://app:hunter2@db/orders and cret-tail are wrong")
+
+    monkeypatch.setitem(main.commands, "fail", click.Command("fail", callback=fail))
+    if wanted:
+        monkeypatch.setenv("DUPE_AUDIT_TRACEBACK", "1")
+    result = CliRunner().invoke(main, ["--database-url", "postgresql://app:se@cret-tail@db/orders", "fail"])
+    assert result.exit_code == 3
+    assert "Unexpected error: RuntimeError. Committed work is safe." in result.output
+    assert wanted == ("in fail" in result.output)
+    assert wanted != ("DUPE_AUDIT_TRACEBACK=1" in result.output)
+    assert "hunter2" not in result.output
+    assert "cret-tail" not in result.output
+
+
+def test_psycopg_without_libpq_is_named(monkeypatch):
+    """Where psycopg has no client library, the message says what to install."""
+    environment = {**os.environ, "PSYCOPG_IMPL": "c", "DATABASE_URL": "postgresql://localhost/none"}
+    command = [sys.executable, "-m", "dupe_audit.cli", "runs"]
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert completed.returncode == 3
+    assert "pip install 'psycopg[binary]'" in completed.stderr
+    assert "Unexpected" not in completed.stderr
 
 
 def test_importing_the_package_imports_nothing_heavy():

@@ -16,6 +16,7 @@ from dupe_audit.findings import (
     finding_id,
     indexes,
     outcome,
+    project,
     quantity,
     session,
     surroundings,
@@ -40,6 +41,7 @@ def test_each_finding_is_in_one_module():
         surroundings.SURROUNDINGS,
         duplicates.DUPLICATES,
         indexes.INDEXES,
+        project.PROJECT,
         outcome.OUTCOME,
         CHECK,
     )

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dupe_audit.checks.report import CheckReport, Found
-from dupe_audit.render import STYLES, console, dump, plain
+from dupe_audit.layout import console, plain
+from dupe_audit.render import STYLES, dump
 from dupe_audit.seeding.facts import Filled
 
 #: columns of numbers, aligned right

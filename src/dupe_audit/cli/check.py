@@ -18,7 +18,7 @@ from dupe_audit.checks import render as render_check
 from dupe_audit.checks.report import CheckProgress, CheckReport
 from dupe_audit.cli.options import or_before_the_command
 from dupe_audit.cli.progress import progress
-from dupe_audit.errors import DupeAuditError
+from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.findings import CHECK
 
 ACCEPTABLE = tuple(id_ for id_, entry in CHECK.items() if entry.acceptable)
@@ -118,6 +118,8 @@ def check_command(
     Example: dupe-audit check --from 2f1c8a --format github
     """
     database_url, config_file = or_before_the_command(None, config)
+    if click.get_current_context().obj["section"] != "alembic":
+        raise WrongUsage("check reads the section [alembic] of the config only; it does not take -n.")
     options = Options(
         config=config_file,
         from_=from_,

@@ -6,8 +6,7 @@ import os
 
 import click
 
-from dupe_audit.cli.options import or_before_the_command
-from dupe_audit.connect import find_url
+from dupe_audit.cli.options import located_url
 from dupe_audit.consumer import consume, logs, read
 
 
@@ -29,6 +28,6 @@ def consume_command(file: str, replay_dlq: bool, check: bool, database_url: str 
     if check:
         click.echo(f"{file}: {', '.join(config.kafka.topics)} → {config.table.key}")
         return
-    url = config.database.url or find_url(*or_before_the_command(database_url, None))
+    url = config.database.url or located_url(database_url)
     logs.set_up()
     raise click.exceptions.Exit(consume(config, url, replay=replay_dlq))

@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from dupe_audit import render
 from dupe_audit.demo import demo
+from dupe_audit.layout import console
 
 
 @click.command("demo")
@@ -41,5 +41,5 @@ def demo_command(rows: int, extras: int, writers: int) -> None:
     Needs: pip install 'dupe-audit[embedded]'
     Example: dupe-audit demo
     """
-    if not demo(rows=rows, extras=extras, writers=writers, console=render.console(sys.stdout)):
+    if not demo(rows=rows, extras=extras, writers=writers, console=console(sys.stdout, width=140)):
         raise click.exceptions.Exit(1)

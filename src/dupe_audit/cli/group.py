@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import traceback
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import click
 
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.findings import without_passwords
 
 #: each command with its short help; the command itself is ``NAME_command`` in the module of the same name
 COMMANDS = {
@@ -55,10 +54,8 @@ class Commands(click.Group):
             raise
         except KeyboardInterrupt:
             _end(ctx, 130, "Interrupted. Nothing is left half done; run the same command again.")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - no traceback reaches a user
             failure = _in_words(error, ctx.invoked_subcommand or "The command")
-            if failure is None:
-                raise
             _end(ctx, failure.exit_code, str(failure))
 
 
@@ -67,42 +64,35 @@ def _end(ctx: click.Context, code: int, message: str) -> NoReturn:
     ctx.exit(code)
 
 
-def _in_words(error: Exception, command: str) -> DupeAuditError | None:
-    """Return *error* as one paragraph, or None if the user wants the traceback of an unexpected one."""
+def _in_words(error: Exception, command: str) -> DupeAuditError:
+    """Return *error* as one paragraph, with the traceback of an unexpected one if the user wants it."""
     if isinstance(error, DupeAuditError):
         return error
+    if isinstance(error, ImportError) and re.search(r"no pq wrapper|\bpsycopg\b", str(error)):
+        return DupeAuditError(
+            "psycopg finds no PostgreSQL client library (libpq). Install its binary package: "
+            "pip install 'psycopg[binary]'. Or install libpq, on Debian: apt install libpq5"
+        )
     from sqlalchemy.exc import DBAPIError
 
     from dupe_audit.postgres.sqlstates import friendly
 
     if isinstance(error, DBAPIError):
         return friendly(error, command)
+    lead = f"Unexpected error: {type(error).__name__}. Committed work is safe."
     if "DUPE_AUDIT_TRACEBACK" in os.environ:
-        return None
-    if line := _line_of_env(error):
-        reason = error.msg if isinstance(error, SyntaxError) else "".join(str(error).splitlines()[:1])
-        reason = without_passwords(f"{type(error).__name__}: {reason}".rstrip(": "))
-        return DupeAuditError(
-            f"env.py failed: {reason} (env.py, line {line}). Fix env.py until `alembic current` succeeds."
-        )
+        return DupeAuditError(f"{lead}\n{_traceback(error)}")
     return DupeAuditError(
-        f"Unexpected error: {type(error).__name__}. Committed work is safe. "
-        "Run the command again with DUPE_AUDIT_TRACEBACK=1 in the environment and report the traceback."
+        f"{lead} Run the command again with DUPE_AUDIT_TRACEBACK=1 in the environment and report the traceback."
     )
 
 
-def _line_of_env(error: Exception) -> int | None:
-    """Return the line of the project's ``env.py`` that failed, or None if the error comes from elsewhere."""
-    if isinstance(error, SyntaxError) and Path(error.filename or "").name == "env.py":
-        return error.lineno
-    package = Path(__file__).parents[1]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if path.is_relative_to(package):  # env.py only called what failed here
-            return None
-        if path.name == "env.py" and "site-packages" not in path.parts:
-            return frame.lineno
-    return None
+def _traceback(error: Exception) -> str:
+    """Return the traceback without the passwords of URLs, which its messages may quote."""
+    from dupe_audit.postgres.urls import without_secrets
+
+    before = (click.get_current_context().find_root().obj or {}).get("database_url")
+    return without_secrets("".join(traceback.format_exception(error)), [before, os.environ.get("DATABASE_URL")])
 
 
 @click.group(
@@ -112,9 +102,18 @@ def _line_of_env(error: Exception) -> int | None:
 )
 @click.version_option(package_name="dupe-audit")
 @click.option("--database-url", metavar="URL", help="PostgreSQL URL. Default: DATABASE_URL, then the Alembic config.")
-@click.option("-c", "--config", metavar="FILE", default="alembic.ini", show_default=True, help="Alembic config file.")
+@click.option(
+    "-c",
+    "--config",
+    metavar="FILE",
+    envvar="ALEMBIC_CONFIG",
+    help="Alembic config file, an ini or a pyproject.toml. Default: alembic.ini.",
+)
+@click.option(
+    "-n", "--section", metavar="SECTION", default="alembic", show_default=True, help="Section of the Alembic config."
+)
 @click.pass_context
-def main(ctx: click.Context, database_url: str | None, config: str) -> None:
+def main(ctx: click.Context, database_url: str | None, config: str | None, section: str) -> None:
     """Put a unique constraint on a live PostgreSQL table that already holds duplicates.
 
     Alembic does the work (op.archive_duplicates and op.create_unique_constraint_online). These commands inspect
@@ -125,4 +124,4 @@ def main(ctx: click.Context, database_url: str | None, config: str) -> None:
     """
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("alembic.dupe_audit").setLevel(logging.INFO)
-    ctx.obj = {"database_url": database_url, "config": config}
+    ctx.obj = {"database_url": database_url, "config": config, "section": section}

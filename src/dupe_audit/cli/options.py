@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from sqlalchemy import Connection
 
-from dupe_audit.connect import connect, describe, find_url
+from dupe_audit.connect import Address, alembic_config, connect, describe, locate
 from dupe_audit.directives import revisions
+from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import Finding
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.render import FORMATS
+
+#: Alembic's own default
+DEFAULT_CONFIG = "alembic.ini"
+#: where `flask db init` puts it
+FLASK_CONFIG = "migrations/alembic.ini"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +29,9 @@ format_option = click.option(
     "--format", "style", type=click.Choice(FORMATS), default="text", show_default=True, help="Output format."
 )
 work_mem_option = click.option("--work-mem", metavar="SIZE", help="Memory for each sort, such as 256MB.")
+x_option = click.option(
+    "-x", "x", multiple=True, metavar="NAME=VALUE", help="Argument for env.py, as with alembic -x; repeatable."
+)
 
 
 def key_options(command: F) -> F:
@@ -45,31 +56,57 @@ def database_options(command: F) -> F:
 
 
 def or_before_the_command(database_url: str | None, config: str | None) -> tuple[str | None, str]:
-    """Return URL and config file as given after the command's name, else as given before it."""
+    """Return URL and config file as given after the command's name, else as given before it.
+
+    Raises:
+        WrongUsage: a config file was given and does not exist.
+    """
     before = click.get_current_context().obj
-    return database_url or before["database_url"], config or before["config"]
+    file = config or before["config"]
+    if file is not None and not Path(file).is_file():
+        raise WrongUsage(
+            f"The Alembic config {file!r} does not exist. Name it with --config, or change to the project's directory."
+        )
+    return database_url or before["database_url"], file or _default_config()
+
+
+def _default_config() -> str:
+    """Return the config that is used if none is given: Alembic's default, or else that of Flask-Migrate."""
+    if Path(DEFAULT_CONFIG).is_file() or not Path(FLASK_CONFIG).is_file():
+        return DEFAULT_CONFIG
+    return DEFAULT_CONFIG if alembic_config(DEFAULT_CONFIG).toml_alembic_config else FLASK_CONFIG
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open database, and where it was found."""
+
+    connection: Connection
+    address: Address
+    config: str  #: file
+    section: str  #: of the config file
+
+
+def located_url(database_url: str | None) -> str:
+    """Return the URL of the database, from the options or their defaults."""
+    database_url, config = or_before_the_command(database_url, None)
+    return locate(database_url, config, section=click.get_current_context().obj["section"]).url
 
 
 @contextmanager
-def opened(database_url: str | None, config: str | None) -> Iterator[tuple[Connection, str, str]]:
-    """Open the database; print which one it is; yield the connection, its URL and the config file."""
+def opened(database_url: str | None, config: str | None) -> Iterator[Opened]:
+    """Open the database; print which one it is; yield it."""
     database_url, config = or_before_the_command(database_url, config)
-    url = find_url(database_url, config)
-    with connect(url) as connection, interruptible(connection):
+    section = click.get_current_context().obj["section"]
+    address = locate(database_url, config, section=section)
+    with connect(address.url, source=address.source) as connection, interruptible(connection):
         click.echo(describe(connection), err=True)
-        yield connection, url, config
+        yield Opened(connection, address, config, section)
 
 
-def read_project(config: str, connection: Connection, url: str) -> revisions.RevisionKeys:
-    """Read the keys that the Alembic project declares; name the revisions that cannot be read."""
-    project = revisions.read(config, connection, url)
-    for revision in project.unreadable:
-        click.echo(
-            f"Revision {revision} cannot be read without being executed, so not all of its keys are examined. "
-            "To examine one, name it: --table TABLE -c COLUMN.",
-            err=True,
-        )
-    return project
+def read_project(database: Opened, x: tuple[str, ...]) -> revisions.RevisionKeys:
+    """Read the keys that the Alembic project declares, and what of it cannot be read."""
+    return revisions.read(database.config, database.connection, database.address, section=database.section, x=x)
 
 
 def exit_by(findings: Iterable[Finding]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
 import click
+from sqlalchemy import Connection
 
 from dupe_audit import render
 from dupe_audit.cli.options import (
@@ -16,11 +18,14 @@ from dupe_audit.cli.options import (
     opened,
     read_project,
     work_mem_option,
+    x_option,
 )
 from dupe_audit.cli.progress import progress
+from dupe_audit.directives.declared import DeclaredKey
+from dupe_audit.directives.plain_keys import examined
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import STEPS
-from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey, Unseen
 from dupe_audit.preflight import preflight
 
 ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
@@ -37,6 +42,7 @@ ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
 )
 @click.option("--ignore", multiple=True, metavar="COL", help="Column in which exact copies may differ; repeatable.")
 @click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), help="Finding to accept; repeatable.")
+@x_option
 @click.option("--show-keys", is_flag=True, help="Also print the key values of the largest groups.")
 @work_mem_option
 @format_option
@@ -50,6 +56,7 @@ def preflight_command(
     references: Literal["refuse", "repoint"],
     ignore: tuple[str, ...],
     accept: tuple[str, ...],
+    x: tuple[str, ...],
     show_keys: bool,
     work_mem: str | None,
     style: str,
@@ -63,29 +70,55 @@ def preflight_command(
     \b
     Example: dupe-audit preflight --table agent_actions -c correlation_id -c action_name -c created_at
     """
-    keys: list[tuple[UniqueKey, CleanupRule | None]] = []
+    keys: list[DeclaredKey] = []
+    unseen: tuple[Unseen, ...] = ()
     if table and not columns:
         raise WrongUsage("Name the columns of the key after the command: preflight --table TABLE -c COLUMN.")
     if table:
         key = UniqueKey(table=table, columns=columns, schema=schema, name=name, nulls_not_distinct=nulls_not_distinct)
-        keys.append((key, CleanupRule(ignore=ignore, references=references)))
+        keys.append(DeclaredKey(revision="", key=key, rule=CleanupRule(ignore=ignore, references=references)))
     elif columns or name or schema:
         raise WrongUsage(
             "A key needs --table and at least one -c COLUMN, after the command: preflight --table T -c COL."
         )
-    with opened(database_url, config) as (connection, url, config_file):
+    with opened(database_url, config) as database:
         if not table:
-            keys += [(declared.key, declared.rule) for declared in read_project(config_file, connection, url).pending]
+            project = read_project(database, x)
+            keys += project.pending
+            unseen = _judged(project.unseen_pending, accept)
         with progress("counting duplicates"):
             reports = [
-                preflight(connection, key, rule, accept=accept, show_keys=show_keys, work_mem=work_mem)
-                for key, rule in keys
+                _report(database.connection, declared, accept=accept, show_keys=show_keys, work_mem=work_mem)
+                for declared in keys
             ]
+    everything: list[DuplicateReport | Unseen] = [*reports, *unseen]
     if style == "json":
-        objects = [render.preflight_json(report) for report in reports]
+        objects = [render.preflight_json(report) for report in everything]
         render.dump(objects[0] if table else objects, sys.stdout)
     else:
         render.preflight(reports, style, sys.stdout)
-        if not reports:
+        render.unseen(unseen, style, sys.stdout)
+        if not everything:
             click.echo("No pending revision enforces a key.", err=True)
-    exit_by(finding for report in reports for finding in report.findings)
+    exit_by(finding for report in everything for finding in report.findings)
+
+
+def _report(connection: Connection, declared: DeclaredKey, **options: Any) -> DuplicateReport:
+    report = preflight(connection, declared.key, declared.rule, **options)
+    return examined(report, declared) if declared.plain else report
+
+
+def _judged(unseen: tuple[Unseen, ...], accept: tuple[str, ...]) -> tuple[Unseen, ...]:
+    """Make a warning of each error that the command line accepts."""
+    return tuple(
+        replace(
+            each,
+            findings=tuple(
+                replace(finding, severity="warning")
+                if finding.id in accept and finding.severity == "error"
+                else finding
+                for finding in each.findings
+            ),
+        )
+        for each in unseen
+    )

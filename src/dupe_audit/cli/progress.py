@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import click
 from rich.progress import Progress, TimeElapsedColumn
 
-from dupe_audit import render
+from dupe_audit.layout import console
 from dupe_audit.postgres.patience import Throttle
 
 
@@ -34,7 +34,7 @@ def progress(doing: str) -> Iterator[Display]:
     bar = Progress(
         *Progress.get_default_columns(),
         TimeElapsedColumn(),
-        console=render.console(sys.stderr),
+        console=console(sys.stderr),
         transient=True,
         disable=not sys.stderr.isatty(),
     )

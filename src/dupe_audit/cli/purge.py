@@ -20,7 +20,8 @@ def purge_command(numbers: tuple[int, ...], yes: bool, database_url: str | None,
     \b
     Example: dupe-audit purge 1 --yes
     """
-    with opened(database_url, config) as (connection, _url, _config):
+    with opened(database_url, config) as database:
+        connection = database.connection
         for number in numbers:
             run, _rule = ledger.get_run(connection, number)
             lost = run.archived - run.restored

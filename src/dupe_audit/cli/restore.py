@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 from sqlalchemy import Connection
 
@@ -9,9 +11,10 @@ from dupe_audit import ledger
 from dupe_audit.cli.options import database_options, opened
 from dupe_audit.cli.progress import progress
 from dupe_audit.constraint import drop
+from dupe_audit.errors import Refused, WrongUsage
 from dupe_audit.findings import quantity
-from dupe_audit.model import BuildRule, Run, UniqueKey
-from dupe_audit.postgres.catalog import Relation
+from dupe_audit.model import BuildRule, IndexState, Run, UniqueKey
+from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.restore import restore
 from dupe_audit.statements import literal, statement, text_array
@@ -26,31 +29,34 @@ from dupe_audit.statements import literal, statement, text_array
     show_default=True,
     help="Rows per transaction, at most.",
 )
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @database_options
-def restore_command(number: int, batch_size: int, database_url: str | None, config: str | None) -> None:
+def restore_command(number: int, batch_size: int, yes: bool, database_url: str | None, config: str | None) -> None:
     """Put a run's archived rows back, after dropping its constraint if it has one.
 
     This does what alembic downgrade does, where Alembic cannot: after an upgrade that stopped halfway.
-    If it is interrupted, the same command continues.
+    It asks first. If it is interrupted, the same command continues.
 
     \b
-    Example: dupe-audit restore 1
+    Example: dupe-audit restore 1 --yes
     """
-    with opened(database_url, config) as (connection, _url, _config):
+    with opened(database_url, config) as database:
+        connection = database.connection
         run, _rule = ledger.get_run(connection, number)
         if run.state != "restored" and run.purged_at is None:
             relation = ledger.require_table(connection, run)
             ledger.require_way_back(connection, run, relation, lead="Nothing was changed.")
-            if run.constraint_name:
-                _drop_constraint(connection, run, relation, run.constraint_name)
-        restored = returned = 0
-        with progress("restoring") as display:
-            for batch in restore(connection, number, batch_size=batch_size):
-                restored += batch.restored
-                returned += batch.repointed
-                display.show("restoring", batch.done, batch.total, "rows")
-    children = f", {quantity(returned, 'child', 'children')} pointed back" if returned else ""
-    click.echo(f"run {number}: {quantity(restored, 'row')} restored{children}")
+            name = _constraint(connection, run, relation)
+            key = UniqueKey(table=relation.table, schema=relation.schema, columns=run.key_columns, name=name)
+            state = catalog.index_state(connection, relation.relid, key) if name else None
+            obstacle = _obstacle(run, name, state)
+            if not yes:
+                _confirm(run, relation, obstacle)
+            if name:
+                drop(connection, key, BuildRule())
+            if obstacle:
+                click.echo(f"{obstacle[0].upper()}{obstacle[1:]} of {relation.name} was dropped.", err=True)
+        _restore(connection, number, batch_size)
     if run.state == "enforced" and run.revision:
         click.echo(
             f"Alembic still considers revision {run.revision} applied. If it no longer is, correct that with "
@@ -59,16 +65,55 @@ def restore_command(number: int, batch_size: int, database_url: str | None, conf
         )
 
 
-def _drop_constraint(connection: Connection, run: Run, relation: Relation, name: str) -> None:
-    """Drop the constraint of a run from the table that the rows go back into, whatever both are named now."""
+def _constraint(connection: Connection, run: Run, relation: catalog.Relation) -> str | None:
+    """Return the name that the constraint of a run has now: it may have been renamed, perhaps with its table."""
+    if run.constraint_name is None:
+        return None
     key = text_array(run.key_columns)
-    sql = statement("run_constraint", relid=str(relation.relid), name=literal(name), key=key)
-    names = [str(row.name) for row in execute(connection, sql)]
-    if name not in names and run.state == "enforced" and len(names) == 1:
-        (name,) = names  # it was renamed, perhaps with its table
-    drop(
-        connection,
-        UniqueKey(table=relation.table, schema=relation.schema, columns=run.key_columns, name=name),
-        BuildRule(),
-    )
-    click.echo(f"Constraint {name} of {relation.name} was dropped.", err=True)
+    holes = {"relid": str(relation.relid), "name": literal(run.constraint_name), "key": key}
+    names = [str(row.name) for row in execute(connection, statement("run_constraint", **holes))]
+    if run.constraint_name not in names and run.state == "enforced" and len(names) == 1:
+        return names[0]
+    return run.constraint_name
+
+
+def _obstacle(run: Run, name: str | None, state: IndexState | None) -> str | None:
+    """Return what has to be dropped before rows can go back, or None."""
+    if state and state.constraint == name:
+        return f"constraint {name}"
+    if state and run.building and not state.valid:
+        return f"unfinished index {name}"
+    return None
+
+
+def _confirm(run: Run, relation: catalog.Relation, obstacle: str | None) -> None:
+    """Ask whether to restore, after listing what that does.
+
+    Raises:
+        WrongUsage: there is no terminal to ask on.
+        Refused: the answer is no.
+    """
+    steps = [f"drop {obstacle} of {relation.name}"] if obstacle else []
+    steps.append(f"put {quantity(run.archived - run.restored - run.erased, 'row')} back into {relation.name}")
+    if children := run.children_moved - run.children_returned:
+        steps.append(f"point {quantity(children, 'child', 'children')} back at their own rows")
+    if not sys.stdin.isatty():
+        raise WrongUsage(
+            f"restore {run.id} would {', '.join(steps)}. There is no terminal to ask on: to confirm, add --yes."
+        )
+    click.echo(f"Run {run.id} ({run.state}). This will:", err=True)
+    for step in steps:
+        click.echo(f"  - {step}", err=True)
+    if not click.confirm("Continue?", err=True):
+        raise Refused([], lead=f"Run {run.id} was not restored.")
+
+
+def _restore(connection: Connection, number: int, batch_size: int) -> None:
+    restored = returned = 0
+    with progress("restoring") as display:
+        for batch in restore(connection, number, batch_size=batch_size):
+            restored += batch.restored
+            returned += batch.repointed
+            display.show("restoring", batch.done, batch.total, "rows")
+    children = f", {quantity(returned, 'child', 'children')} pointed back" if returned else ""
+    click.echo(f"run {number}: {quantity(restored, 'row')} restored{children}")

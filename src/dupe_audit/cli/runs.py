@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 
 import click
 
@@ -21,11 +22,12 @@ def runs_command(style: str, database_url: str | None, config: str | None) -> No
     \b
     Example: dupe-audit runs --format json
     """
-    with opened(database_url, config) as (connection, _url, _config):
+    with opened(database_url, config) as database:
+        connection = database.connection
         runs = [run for run, _rule in ledger.find_runs(connection, "true", reading=True)]
         findings = [finding for run in runs for finding in ledger.archive_findings(connection, run)]
     if style == "json":
-        render.dump([render.run_json(run) for run in runs], sys.stdout)
+        render.dump([asdict(run) for run in runs], sys.stdout)
     else:
         render.runs(runs, style, sys.stdout)
     for finding in findings:

@@ -15,14 +15,18 @@ from dupe_audit.cli.options import (
     opened,
     read_project,
     work_mem_option,
+    x_option,
 )
 from dupe_audit.cli.progress import progress
+from dupe_audit.directives.plain_keys import verify_plain
 from dupe_audit.errors import WrongUsage
+from dupe_audit.model import Unseen, VerifyReport
 from dupe_audit.verify import verify, verify_named
 
 
 @click.command("verify")
 @key_options
+@x_option
 @work_mem_option
 @format_option
 @database_options
@@ -32,6 +36,7 @@ def verify_command(
     columns: tuple[str, ...],
     name: str | None,
     nulls_not_distinct: bool,
+    x: tuple[str, ...],
     work_mem: str | None,
     style: str,
     database_url: str | None,
@@ -46,7 +51,12 @@ def verify_command(
     """
     if table and not name:
         raise WrongUsage("verify --table needs the constraint's --name.")
-    with opened(database_url, config) as (connection, url, config_file):
+    if not table and (columns or name or schema):
+        raise WrongUsage("A key needs --table and the constraint's --name.")
+    unseen: tuple[Unseen, ...] = ()
+    plain: list[VerifyReport] = []
+    with opened(database_url, config) as database:
+        connection = database.connection
         if table:
             with progress("verifying"):
                 report = verify_named(
@@ -59,17 +69,20 @@ def verify_command(
                     work_mem=work_mem,
                 )
             reports = [report]
-        elif columns or name or schema:
-            raise WrongUsage("A key needs --table and the constraint's --name.")
         else:
-            keys = [declared.key for declared in read_project(config_file, connection, url).applied]
+            project = read_project(database, x)
+            unseen = project.unseen_applied
             with progress("verifying"):
-                reports = [verify(connection, key, work_mem=work_mem) for key in keys]
+                reports = [verify(connection, key.key, work_mem=work_mem) for key in project.applied if not key.plain]
+                plain = [verify_plain(connection, key) for key in project.applied if key.plain]
+    everything: list[VerifyReport | Unseen] = [*reports, *plain, *unseen]
     if style == "json":
-        objects = [render.verify_json(report) for report in reports]
+        objects = [render.verify_json(report) for report in everything]
         render.dump(objects[0] if table else objects, sys.stdout)
     else:
         render.verify(reports, style, sys.stdout)
-        if not reports:
+        render.plain_keys(plain, style, sys.stdout)
+        render.unseen(unseen, style, sys.stdout)
+        if not everything:
             click.echo("No applied revision enforces a key.", err=True)
-    exit_by(finding for report in reports for finding in report.findings)
+    exit_by(finding for report in everything for finding in report.findings)

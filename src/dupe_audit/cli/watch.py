@@ -13,7 +13,7 @@ from rich.live import Live
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit import render
+from dupe_audit import layout, render
 from dupe_audit.cli.options import database_options, opened
 from dupe_audit.errors import Interrupted, WrongUsage
 from dupe_audit.postgres.interrupt import sleep
@@ -61,7 +61,8 @@ def watch_command(
     """
     if style == "json" and not once:
         raise WrongUsage("watch --format json needs --once.")
-    with opened(database_url, config) as (connection, _url, _config):
+    with opened(database_url, config) as database:
+        connection = database.connection
         prepare(connection)
         if once:
             view = _confirmed(connection)
@@ -94,7 +95,7 @@ def _print_once(view: View, style: str) -> None:
 
 def _follow(connection: Connection, interval: float | None, *, until_done: bool) -> View:
     """Look until the work is over, or until Ctrl-C; return the last view."""
-    console = render.console(sys.stdout)
+    console = layout.console(sys.stdout)
     if not console.is_terminal:
         lines = Lines(interval or LOG_EVERY)
         return _look_until_over(connection, min(interval or LOOK_EVERY, LOOK_EVERY), lines.show, until_done=until_done)

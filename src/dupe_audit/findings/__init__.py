@@ -9,7 +9,7 @@ from dupe_audit.findings.check import CHECK
 from dupe_audit.findings.entry import Entry, Finding, Severity
 from dupe_audit.findings.ids import CheckId, FindingId, StepId
 from dupe_audit.findings.steps import STEPS
-from dupe_audit.findings.wording import quantity, without_passwords
+from dupe_audit.findings.wording import accepted, quantity, without_passwords
 
 __all__ = [
     "CATALOGUE",
@@ -21,6 +21,7 @@ __all__ = [
     "FindingId",
     "Severity",
     "StepId",
+    "accepted",
     "finding",
     "finding_id",
     "quantity",

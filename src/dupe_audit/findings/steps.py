@@ -10,8 +10,9 @@ from dupe_audit.findings.entry import Entry
 from dupe_audit.findings.ids import StepId
 from dupe_audit.findings.indexes import INDEXES
 from dupe_audit.findings.outcome import OUTCOME
+from dupe_audit.findings.project import PROJECT
 from dupe_audit.findings.session import SESSION
 from dupe_audit.findings.surroundings import SURROUNDINGS
 from dupe_audit.findings.table import TABLE
 
-STEPS: dict[StepId, Entry] = TABLE | SESSION | SURROUNDINGS | DUPLICATES | INDEXES | OUTCOME
+STEPS: dict[StepId, Entry] = TABLE | SESSION | SURROUNDINGS | DUPLICATES | INDEXES | PROJECT | OUTCOME

@@ -8,6 +8,10 @@ import re
 _PASSWORD = re.compile(r"(://[^/\s:@]*:)\S*(?=@)|(password=)[^&\s'\"]*", re.IGNORECASE)
 
 
+#: a comment in which a person takes responsibility for findings
+_COMMENT = re.compile(r"(?:#|--)\s*dupe-audit:\s*accept\s+([\w-]+(?:\s*,\s*[\w-]+)*)")
+
+
 def quantity(count: int, singular: str, plural: str | None = None) -> str:
     """Return a number with its noun, such as ``1 row`` or ``1,204 rows``.
 
@@ -21,3 +25,8 @@ def quantity(count: int, singular: str, plural: str | None = None) -> str:
 def without_passwords(text: str) -> str:
     """Return a text, such as an error of a project's ``env.py``, with ``***`` for each password in it."""
     return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}***", text)
+
+
+def accepted(text: str) -> frozenset[str]:
+    """Return the finding ids in comments such as ``# dupe-audit: accept rows-lost, no-way-back - reason``."""
+    return frozenset(name.strip() for comment in _COMMENT.finditer(text) for name in comment[1].split(","))

@@ -17,6 +17,7 @@ from dupe_audit.model.reports import (
     Reference,
     Run,
     RunState,
+    Unseen,
     VerifyReport,
 )
 from dupe_audit.model.rules import BuildRule, CleanupRule, milliseconds
@@ -36,6 +37,7 @@ __all__ = [
     "Run",
     "RunState",
     "UniqueKey",
+    "Unseen",
     "VerifyReport",
     "check_boolean",
     "check_identifier",

@@ -57,6 +57,18 @@ class DuplicateReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unseen:
+    """What preflight or verify could not see: a revision that cannot be read, or a key that cannot be counted."""
+
+    findings: tuple[Finding, ...]
+    revision: str | None = None  #: None if it is not about one revision
+    schema: str | None = None
+    table: str | None = None  #: None if it is not known
+    columns: tuple[str, ...] = ()
+    constraint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One committed transaction of a cleanup or a restore."""
 

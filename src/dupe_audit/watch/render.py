@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dupe_audit.findings import quantity
-from dupe_audit.render import plain
+from dupe_audit.layout import plain
 from dupe_audit.watch.facts import Activity, Progress, View
 
 #: each phase in words

@@ -23,6 +23,8 @@ from dupe_audit.checks.evidence import Failure
 from dupe_audit.checks.trial.project import Project, relative
 from dupe_audit.checks.trial.redirect import SeveralDatabases, for_one_database, in_terms_of, redirected
 from dupe_audit.connect import connect
+from dupe_audit.directives.failures import missing_import
+from dupe_audit.directives.flask_context import application_context
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Interrupted, Refused
 from dupe_audit.findings import without_passwords
 from dupe_audit.postgres.driver import execute
@@ -94,7 +96,7 @@ class Runner:
 
         environment = EnvironmentContext(self.project.config(self.url), script, fn=steps)
         try:
-            with isolated(self.url), for_one_database(environment):
+            with isolated(self.url), application_context(Path(script.dir)), for_one_database(environment):
                 script.run_env()
         except BaseException as error:
             if isinstance(error, SystemExit) and error.code == Interrupted.exit_code:
@@ -209,6 +211,8 @@ def _failure(error: BaseException, files: set[Path]) -> Failure:
     place = _last_line(error, files)
     if refusal:
         message = " ".join(finding.message for finding in refusal.findings) or str(refusal).splitlines()[0]
+    elif without_import := missing_import(error):
+        message = without_import
     elif isinstance(error, CommandError) or database_error is None:
         message = f"{type(error).__name__}: {error}".splitlines()[0] if str(error) else type(error).__name__
     else:

@@ -7,7 +7,6 @@ import os
 import sys
 import tomllib
 import traceback
-from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -21,10 +20,8 @@ from alembic.util import CommandError
 from dupe_audit.checks.accept import accepted
 from dupe_audit.checks.evidence import Revision
 from dupe_audit.checks.trial.redirect import in_terms_of
+from dupe_audit.connect import PYPROJECT, alembic_config
 from dupe_audit.errors import DupeAuditError, WrongUsage
-
-#: Alembic 1.16 and later also read their configuration from this file
-PYPROJECT = "pyproject.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +104,7 @@ def _is_toml(file: str) -> bool:
 
 
 def _config(file: str, x: tuple[str, ...]) -> Config:
-    toml = Path(file if _is_toml(file) else PYPROJECT)
-    options = Namespace(x=list(x) or None)
-    if toml.is_file():
-        return Config(ini_of(file), toml_file=toml, cmd_opts=options)
-    return Config(file, cmd_opts=options)
+    return alembic_config(file, x=x)
 
 
 def _in_upgrade_order(script: ScriptDirectory, upper: str) -> list[Script]:

@@ -1,0 +1,203 @@
+"""What one statement of a revision changes about tables and their uniqueness, whoever wrote the statement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from alembic.ddl import base as alembic_ddl
+from alembic.ddl.postgresql import PostgresqlColumnType
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropConstraint, DropIndex, DropTable
+from sqlalchemy.sql.elements import UnaryExpression
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change of a table. Names are as in the catalog, unquoted."""
+
+    schema: str | None = None  #: None: the search path decides
+    table: str | None = None  #: None if the statement does not name the table, as DROP INDEX
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTable(Change):
+    """A table is created; it has no rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewColumn(Change):
+    """A column is added; without a default it is NULL in every row."""
+
+    column: str
+    has_default: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey(Change):
+    """A constraint or an index that makes rows unique is created."""
+
+    name: str | None  #: None: PostgreSQL chooses it
+    columns: tuple[str, ...] | None  #: None for an expression, a predicate or an exclusion constraint
+    nulls_not_distinct: bool = False
+    primary: bool = False
+    inline: bool = False  #: part of the statement that creates the table
+    sql: str = ""  #: the statement, in one line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewName(Change):
+    """A constraint or an index that makes nothing unique is created; a later statement may drop it by name."""
+
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retyped(Change):
+    """A column gets another type, and perhaps other values."""
+
+    column: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone(Change):
+    """Something is dropped."""
+
+    kind: Literal["table", "column", "name"]  #: ``name``: a constraint or an index
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renamed(Change):
+    """Something gets another name; of a table, perhaps another schema."""
+
+    kind: Literal["table", "column", "name"]
+    name: str
+    new: str
+    new_schema: str | None = None  #: of a table that moves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unclear(Change):
+    """A statement that creates or drops something, but cannot be read."""
+
+    text: str
+    declares: bool  #: it mentions uniqueness
+
+
+def of_construct(construct: Any) -> list[Change]:
+    """Return what a SQLAlchemy construct changes; an empty list for one that is not about tables and uniqueness."""
+    if isinstance(construct, CreateTable):
+        return _of_new_table(construct.element)
+    if isinstance(construct, CreateIndex):
+        return [_of_index(construct.element)]
+    if isinstance(construct, AddConstraint):
+        return [_of_constraint(construct.element)]
+    return _of_removal(construct) or _of_column(construct)
+
+
+def _of_new_table(table: sa.Table) -> list[Change]:
+    keys = [
+        constraint
+        for constraint in sorted(table.constraints, key=lambda constraint: str(constraint.name))
+        # The primary key of a new table is part of the table.
+        if not isinstance(constraint, sa.PrimaryKeyConstraint)
+    ]
+    inline = [
+        replace(change, inline=True) if isinstance(change, NewKey) else change for change in map(_of_constraint, keys)
+    ]
+    return [NewTable(schema=table.schema, table=table.name), *inline]
+
+
+def _of_constraint(constraint: Any) -> Change:
+    table = constraint.table
+    name = _name(constraint)
+    if isinstance(constraint, sa.UniqueConstraint | sa.PrimaryKeyConstraint):
+        options = constraint.dialect_options["postgresql"]
+        return NewKey(
+            schema=table.schema,
+            table=table.name,
+            name=name,
+            columns=tuple(column.name for column in constraint.columns),
+            nulls_not_distinct=isinstance(constraint, sa.UniqueConstraint) and bool(options["nulls_not_distinct"]),
+            primary=isinstance(constraint, sa.PrimaryKeyConstraint),
+            sql=_sql(AddConstraint(constraint)),
+        )
+    if isinstance(constraint, postgresql.ExcludeConstraint):
+        sql = _sql(AddConstraint(constraint))
+        return NewKey(schema=table.schema, table=table.name, name=name, columns=None, sql=sql)
+    return NewName(schema=table.schema, table=table.name, name=name)
+
+
+def _of_index(index: Any) -> Change:
+    table, name = index.table, _name(index)
+    if not index.unique:
+        return NewName(schema=table.schema, table=table.name, name=name)
+    options = index.dialect_options["postgresql"]
+    columns = [_column(expression) for expression in index.expressions]
+    readable = options["where"] is None and None not in columns
+    return NewKey(
+        schema=table.schema,
+        table=table.name,
+        name=name,
+        columns=tuple(map(str, columns)) if readable else None,
+        nulls_not_distinct=bool(options["nulls_not_distinct"]),
+        sql=_sql(CreateIndex(index)),
+    )
+
+
+def _column(expression: Any) -> str | None:
+    """Return the name of the column that an index compares, or None for an expression; its order does not matter."""
+    while isinstance(expression, UnaryExpression) and expression.modifier is not None:
+        expression = expression.element
+    return str(expression.name) if isinstance(expression, sa.Column) else None
+
+
+def _of_removal(construct: Any) -> list[Change]:
+    if isinstance(construct, DropTable):
+        return [Gone(kind="table", schema=construct.element.schema, table=construct.element.name, name="")]
+    if isinstance(construct, DropConstraint | DropIndex):
+        element = construct.element
+        if isinstance(element, sa.ForeignKeyConstraint | sa.CheckConstraint):
+            return []
+        table = getattr(element, "table", None)
+        schema = getattr(table, "schema", None)
+        # op.drop_index() without a table makes one up.
+        table_name = None if table is None or table.name == "no_table" else str(table.name)
+        if name := _name(element):
+            return [Gone(kind="name", schema=schema, table=table_name, name=name)]
+    return []
+
+
+def _of_column(construct: Any) -> list[Change]:  # noqa: PLR0911 - one for each kind of construct
+    if not isinstance(construct, alembic_ddl.AlterTable):
+        return []
+    where: dict[str, Any] = {"schema": construct.schema, "table": str(construct.table_name)}
+    if isinstance(construct, alembic_ddl.RenameTable):
+        return [Renamed(kind="table", name=where["table"], new=str(construct.new_table_name), **where)]
+    if isinstance(construct, alembic_ddl.AddColumn):
+        column = construct.column
+        has_default = column.server_default is not None or column.identity is not None or column.computed is not None
+        return [NewColumn(column=column.name, has_default=has_default, **where)]
+    if isinstance(construct, alembic_ddl.DropColumn):
+        return [Gone(kind="column", name=construct.column.name, **where)]
+    if isinstance(construct, alembic_ddl.ColumnName):
+        return [Renamed(kind="column", name=str(construct.column_name), new=str(construct.newname), **where)]
+    if isinstance(construct, alembic_ddl.ColumnType | PostgresqlColumnType):
+        return [Retyped(column=str(construct.column_name), **where)]
+    return []
+
+
+def _name(element: Any) -> str | None:
+    """Return the name that a constraint or an index gets: by the naming convention, shortened as SQLAlchemy does."""
+    if element.name is None:
+        return None
+    name = _DIALECT.identifier_preparer.format_constraint(element, _alembic_quote=False)
+    return None if name is None else str(name)
+
+
+def _sql(construct: Any) -> str:
+    return " ".join(str(construct.compile(dialect=_DIALECT)).split())

@@ -1,0 +1,229 @@
+"""The keys that the applied or the pending revisions declare, and what of them could not be read."""
+
+from __future__ import annotations
+
+import re
+import sys
+from ast import Import, ImportFrom, parse, walk
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from alembic.script import Script
+from sqlalchemy import Connection
+from sqlalchemy.exc import NoInspectionAvailable
+
+from dupe_audit.directives.operations import UNKNOWN
+from dupe_audit.directives.project import Place
+from dupe_audit.directives.recording import Recording, record
+from dupe_audit.directives.uniqueness import Enforced, History, Table
+from dupe_audit.errors import WrongUsage
+from dupe_audit.findings import FindingId, accepted, finding, without_passwords
+from dupe_audit.model import CleanupRule, UniqueKey, Unseen
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.driver import execute
+from dupe_audit.statements import literal, statement, text_array
+
+#: words without which the code of a revision cannot declare uniqueness, and what could hide them
+_UNIQUENESS = re.compile(
+    r"unique|primary|exclude|duplicates|create_all|getattr|invoke|exec\(|eval\(|open\(|read_text|import_module|__import__",
+    re.IGNORECASE,
+)
+#: packages whose functions declare nothing by themselves
+_KNOWN_PACKAGES = {"alembic", "sqlalchemy", "dupe_audit", *sys.stdlib_module_names}
+#: what code raises that uses the answer of a query, of which there is none
+_NEEDS_DATA = (TypeError, AttributeError, NoInspectionAvailable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredKey:
+    """A key that a revision enforces, with the rule of the cleanup before it."""
+
+    revision: str
+    key: UniqueKey
+    rule: CleanupRule | None  #: None if the revision does not clean the key first
+    plain: bool = False  #: declared by an operation of Alembic or by SQL, not by a directive
+    primary: bool = False  #: a primary key, which rejects NULL
+    concurrent: bool = False  #: an index that is built concurrently, so it blocks nobody
+    followed: bool = True  #: every later change of its table could be read
+
+
+class Declarations:
+    """The applied revisions, or the pending ones, of all places."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.unseen: list[Unseen] = []
+        self.uses_directives: str | None = None  #: the first revision that does
+        self._connection = connection
+        self._histories: list[tuple[Place, History]] = []
+        self._accepted: dict[str, frozenset[str]] = {}
+
+    def read(self, place: Place, revisions: Iterable[Script], tenant: str) -> None:
+        """Record revisions, oldest first, and apply them to a history of their own."""
+        history = History(place.translated, place.default)
+        for revision in revisions:
+            self._accepted[revision.revision] = accepted(_source(revision))
+            upgrade = getattr(revision.module, "upgrade", None)
+            if upgrade is None:
+                self._unread(revision, f"has no upgrade() ({Path(revision.path).name}{tenant})")
+                continue
+            recording = record(upgrade, context=place.context)
+            if recording.directives and self.uses_directives is None:
+                self.uses_directives = revision.revision
+            if recording.obstacle:
+                self._obstructed(revision, recording, tenant)
+            history.apply(revision.revision, recording)
+        self._histories.append((place, history))
+
+    def keys(self, *, last: bool) -> Iterator[DeclaredKey]:
+        """Yield the keys that are left; note those that cannot be examined.
+
+        Args:
+            last: whether tables and columns have the names after the revisions or those before.
+        """
+        for place, history in self._histories:
+            for sql in history.unread:
+                what = f"{sql.revision} may declare; its SQL cannot be read: {_shortened(sql.text)}"
+                self._not_examined(sql.revision, what, last=last)
+            for table, name, enforced in history.enforced():
+                yield from self._key(place, table, name, enforced, last=last)
+
+    def _key(self, place: Place, table: Table, name: str, enforced: Enforced, *, last: bool) -> Iterator[DeclaredKey]:
+        schema, table_name = (table.schema, table.name) if last else table.first
+        where = self._find(place, schema, table_name)
+        schema = where or schema or place.default
+        if enforced.plain and not last:
+            if enforced.plain.inline or (table.created and (table.replaces or where is None)):
+                return  # a new table has no rows
+            self._forget_existing(schema, table_name, enforced)
+            if enforced.all_null and any(column.added for column in enforced.columns or ()):
+                return  # a new column has no values
+        columns = tuple(column.name if last else column.first for column in enforced.columns or ())
+        if last and not columns:
+            columns = (UNKNOWN,)  # it is recognised by its name
+        reason = _reason(enforced, last=last)
+        if columns and reason is None:
+            try:
+                key = _unique_key(enforced, schema, table_name, name, columns)
+            except WrongUsage as error:
+                reason = str(error)
+            else:
+                yield DeclaredKey(
+                    revision=enforced.revision,
+                    key=key,
+                    rule=enforced.rule,
+                    plain=enforced.plain is not None,
+                    primary=enforced.plain is not None and enforced.plain.primary,
+                    concurrent=enforced.plain is not None and " CONCURRENTLY " in enforced.plain.sql.upper(),
+                    followed=not table.unclear,
+                )
+                return
+        sql = f": {_shortened(enforced.plain.sql)}" if enforced.plain else ""
+        what = f"{enforced.revision} declares on {schema}.{table_name}; {reason}{sql}"
+        self._not_examined(
+            enforced.revision,
+            what,
+            last=last,
+            unseen=Unseen(
+                findings=(),
+                revision=enforced.revision,
+                schema=schema,
+                table=table_name,
+                columns=columns,
+                constraint=name,
+            ),
+        )
+
+    def _not_examined(self, revision: str, what: str, *, last: bool, unseen: Unseen | None = None) -> None:
+        id_: FindingId = "uniqueness-not-followed" if last else "uniqueness-not-counted"
+        self._note(unseen or Unseen(findings=(), revision=revision), id_, what)
+
+    def _obstructed(self, revision: Script, recording: Recording, tenant: str) -> None:
+        obstacle = recording.obstacle
+        assert obstacle is not None  # noqa: S101 - for mypy
+        place = "" if obstacle.line else f" ({Path(revision.path).name})"
+        verb = "fails" if obstacle.certain else "cannot be read without a database"
+        what = f"{verb}: {without_passwords(obstacle.reason)}{place}{tenant}"
+        needs_data = not obstacle.certain and isinstance(obstacle.error, _NEEDS_DATA)
+        self._unread(revision, what, is_harmless=needs_data and not _may_declare(_source(revision)))
+
+    def _unread(self, revision: Script, what: str, *, is_harmless: bool = False) -> None:
+        unseen = Unseen(findings=(), revision=revision.revision)
+        self._note(unseen, "revision-unread", f"{revision.revision} {what}", is_harmless=is_harmless)
+
+    def _note(self, unseen: Unseen, id_: FindingId, subject: str, *, is_harmless: bool = False) -> None:
+        noted = finding(id_, subject)
+        if is_harmless:
+            noted = replace(
+                noted, severity="info", help="No action needed: nothing in the revision's file mentions uniqueness."
+            )
+        elif unseen.revision and id_ in self._accepted.get(unseen.revision, ()):
+            noted = replace(noted, severity="info", help="Accepted in a comment of the revision.")
+        self.unseen.append(replace(unseen, findings=(noted,)))
+
+    def _find(self, place: Place, schema: str | None, table: str) -> str | None:
+        """Return the schema in which the session of env.py finds a table; None if it does not exist."""
+        only = schema or place.translated.get(None)
+        schemas = text_array([only] if only else place.schemas)
+        query = statement("schema_of_table", table_name=literal(table), schemas=schemas)
+        existing = execute(self._connection, query).scalar_one_or_none()
+        return None if existing is None else str(existing)
+
+    def _forget_existing(self, schema: str | None, table: str, enforced: Enforced) -> None:
+        """Take a column for an old one if it exists although a revision adds it, as with ``if_not_exists``."""
+        added = [column for column in enforced.columns or () if column.added and not column.replaces]
+        if added and (
+            match := catalog.find(self._connection, UniqueKey(table=table, schema=schema, columns=(UNKNOWN,)))
+        ):
+            query = statement("relation_columns", relid=str(match[1].relid))
+            existing = set(execute(self._connection, query).scalars())
+            for column in added:
+                column.added = None if column.first in existing else column.added
+
+
+def _unique_key(enforced: Enforced, schema: str | None, table: str, name: str, columns: tuple[str, ...]) -> UniqueKey:
+    if enforced.directive:
+        return replace(enforced.directive, schema=schema, table=table, columns=columns)
+    plain = enforced.plain
+    return UniqueKey(
+        schema=schema,
+        table=table,
+        columns=columns,
+        name=name if plain and (plain.name or columns == (UNKNOWN,)) else None,
+        nulls_not_distinct=bool(plain and plain.nulls_not_distinct),
+    )
+
+
+def _reason(enforced: Enforced, *, last: bool) -> str | None:
+    """Return why a plain key cannot be examined, or None."""
+    if enforced.plain is None:
+        return None
+    if enforced.columns is None and not last:
+        return "it is about an expression, a part of the table, or an exclusion constraint"
+    for column in () if last else enforced.columns or ():
+        if column.added:
+            return f"column {column.name} is added by revision {column.added}"
+        if column.retyped:
+            return f"column {column.name} gets another type in revision {column.retyped}"
+    return None
+
+
+def _may_declare(source: str) -> bool:
+    """Return whether the code of a revision mentions uniqueness, or calls code of which that is not known."""
+    if _UNIQUENESS.search(source):
+        return True
+    try:
+        nodes = list(walk(parse(source)))
+    except SyntaxError:
+        return True
+    modules = [alias.name for node in nodes if isinstance(node, Import) for alias in node.names]
+    modules += [node.module or "" for node in nodes if isinstance(node, ImportFrom)]
+    return any(module.partition(".")[0] not in _KNOWN_PACKAGES for module in modules)
+
+
+def _source(revision: Script) -> str:
+    return Path(revision.path).read_text("utf-8", errors="replace")
+
+
+def _shortened(sql: str) -> str:
+    return sql if len(sql) <= 300 else f"{sql[:300]} …"

@@ -1,0 +1,216 @@
+"""Load an Alembic project, and run its ``env.py`` to find out where it would migrate, without migrating."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+import dupe_audit
+from dupe_audit.connect import Address, alembic_config, describe
+from dupe_audit.directives import failures
+from dupe_audit.directives.flask_context import application_context
+from dupe_audit.errors import DupeAuditError, WrongUsage
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.urls import sqlalchemy_url
+from dupe_audit.statements import literal, statement
+
+_OPS = "dupe_audit.ops"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What one ``context.configure()`` of ``env.py`` leads to: a database, or one tenant of it."""
+
+    heads: tuple[str, ...]  #: applied
+    context: MigrationContext  #: its options; its connection is closed
+    schemas: tuple[str, ...]  #: the search path of its connection
+    translated: Mapping[str | None, str | None]  #: its ``schema_translate_map``
+    has_tables: bool  #: the schemas hold a table other than the version table
+
+    @property
+    def default(self) -> str | None:
+        """The schema of tables without one."""
+        return self.translated.get(None) or next(iter(self.schemas), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """The project while ``env.py`` is set up."""
+
+    script: ScriptDirectory
+    places: tuple[Place, ...]
+    imports_ops: bool  #: env.py or a revision imports ``dupe_audit.ops``
+
+
+@contextmanager
+def visited(
+    config_file: str, connection: Connection, address: Address, *, section: str = "alembic", x: tuple[str, ...] = ()
+) -> Iterator[Visit]:
+    """Load the project and run its ``env.py``; within the block its revisions can be recorded.
+
+    Args:
+        config_file: path of the Alembic config.
+        connection: to the database that the user means.
+        address: of that database, for ``env.py``.
+        section: of the ini file.
+        x: arguments for env.py, as for ``alembic -x``.
+
+    Raises:
+        WrongUsage: the Alembic config does not exist.
+        DupeAuditError: the project cannot be loaded, or its ``env.py`` fails or connects to another database.
+    """
+    config = _config(config_file, address, section, x)
+    with _isolated(address), _ops_unimported():
+        script = _load(config, config_file)
+        with application_context(Path(script.dir)):
+            places, environment = list[Place](), EnvironmentContext(config, script, dont_mutate=True)
+            described: list[tuple[str, bool]] = []
+
+            def observe(heads: tuple[str, ...], context: MigrationContext) -> list[Any]:
+                if context.connection is None or context.as_sql:
+                    raise DupeAuditError("The project's env.py passes Alembic no connection, so nothing can be read.")
+                described.append((describe(context.connection), _same_database(connection, context.connection)))
+                places.append(_place(tuple(heads), context))
+                return []
+
+            environment.context_opts["fn"] = observe
+            with environment:
+                try:
+                    script.run_env()
+                except (Exception, SystemExit) as error:
+                    raise _of_env(error, config, script, address) from error
+                _require_one_database(described, describe(connection), address)
+                # Code that reads data is skipped where a revision asks context.is_offline_mode() first.
+                environment.context_opts["as_sql"] = True
+                yield Visit(script=script, places=tuple(places), imports_ops=_OPS in sys.modules)
+
+
+def _config(config_file: str, address: Address, section: str, x: tuple[str, ...]) -> Config:
+    config = alembic_config(config_file, section=section, x=x)
+    if config.config_file_name is None and not config.toml_alembic_config:
+        raise WrongUsage(
+            f"Alembic config {config_file!r} does not exist. Give its path with --config, or a key with --table."
+        )
+    own = config.file_config.get(section, "sqlalchemy.url", raw=True, fallback=None)
+    config.set_main_option("sqlalchemy.url", sqlalchemy_url(address.url, own).replace("%", "%%"))
+    return config
+
+
+def _load(config: Config, config_file: str) -> ScriptDirectory:
+    try:
+        script = ScriptDirectory.from_config(config)
+    except Exception as error:
+        raise DupeAuditError(f"Alembic cannot read the project of {config_file}: {error}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # what Alembic warns about is an error below
+            script.get_heads()
+    except (Exception, SystemExit) as error:
+        raise failures.of_revisions(error, script) from error
+    if failure := failures.repeated(script):
+        raise failure
+    return script
+
+
+def _place(heads: tuple[str, ...], context: MigrationContext) -> Place:
+    connection = context.connection
+    assert connection is not None  # noqa: S101 - for mypy; observe() has refused a context without one
+    row = execute(connection, statement("visible_tables", version_table=literal(context.version_table))).one()
+    options = connection.get_execution_options()
+    return Place(
+        heads=heads,
+        context=context,
+        schemas=tuple(row.schemas),
+        translated=dict(options.get("schema_translate_map") or {}),
+        has_tables=bool(row.has_tables),
+    )
+
+
+def _same_database(connection: Connection, other: Connection) -> bool:
+    """Return whether two connections lead to one database; a standby is the same database as its primary."""
+    query = statement("database_identity")
+    first, second = execute(connection, query).one(), execute(other, query).one()
+    if first.database != second.database:
+        return False
+    return bool(first.started == second.started or first.standby or second.standby)
+
+
+def _require_one_database(described: list[tuple[str, bool]], own: str, address: Address) -> None:
+    """Refuse to report about a database other than that of ``env.py``.
+
+    Raises:
+        DupeAuditError: env.py leads to no database, to several, or to another one.
+    """
+    if not described:
+        raise DupeAuditError(
+            "The project's env.py never called context.run_migrations(), so it is not known which revisions are "
+            "applied. It must call it, as `alembic init` writes it; or name a key with --table."
+        )
+    names = list(dict.fromkeys(name for name, _ in described))
+    if len(names) > 1 and not all(same for _, same in described):
+        raise DupeAuditError(
+            f"The project's env.py migrates several databases ({'; '.join(names)}), but this command examines one. "
+            "Let env.py skip all but one of them, for example with an -x argument, and examine one at a time; or name "
+            "a key with --table."
+        )
+    if not described[0][1]:
+        raise DupeAuditError(
+            f"The project's env.py connects to another database than this command. env.py: {names[0]}. "
+            f"This command ({address.source}): {own}. Set DATABASE_URL for both, or give the URL that env.py uses."
+        )
+
+
+def _of_env(error: BaseException, config: Config, script: ScriptDirectory, address: Address) -> DupeAuditError:
+    if isinstance(error, SystemExit):
+        return DupeAuditError(f"env.py ended the program ({error.code}). It must call context.run_migrations().")
+    if not isinstance(error, DupeAuditError) and (names := config.get_main_option("databases")):
+        return DupeAuditError(
+            f"The project's env.py migrates several databases ({names}), but this command examines one. Name a key "
+            "with --table, or use a config whose env.py migrates one database."
+        )
+    return failures.of_env(error, Path(script.dir), [address.url])
+
+
+@contextmanager
+def _isolated(address: Address) -> Iterator[None]:
+    """Keep the output and the logging of ``env.py`` off ours, and let it read the URL that the user gave."""
+    root, before = logging.root, os.environ.get("DATABASE_URL")
+    kept = root.manager.disable, list(root.handlers), root.level
+    logging.disable(logging.INFO)  # Alembic's own lines while it loads are not about this command
+    if address.source == "--database-url":
+        os.environ["DATABASE_URL"] = sqlalchemy_url(address.url, before)
+    try:
+        with redirect_stdout(sys.stderr):  # results are written to standard output
+            yield
+    finally:
+        logging.disable(kept[0])
+        root.handlers[:], root.level = kept[1], kept[2]  # fileConfig() of env.py replaces them
+        if before is not None:
+            os.environ["DATABASE_URL"] = before
+        elif address.source == "--database-url":
+            del os.environ["DATABASE_URL"]
+
+
+@contextmanager
+def _ops_unimported() -> Iterator[None]:
+    """Let an import of ``dupe_audit.ops`` by the project be noticed."""
+    before = sys.modules.pop(_OPS, None)
+    vars(dupe_audit).pop("ops", None)  # otherwise `from dupe_audit import ops` would import nothing
+    try:
+        yield
+    finally:
+        if before is not None:
+            sys.modules[_OPS] = before

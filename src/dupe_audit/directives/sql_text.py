@@ -1,0 +1,84 @@
+"""The text of SQL statements: divided, without comments and strings, and the names and lists in it."""
+
+from __future__ import annotations
+
+import re
+
+_TOKEN = re.compile(
+    r"""(?P<comment>--[^\n]*|/\*.*?\*/)
+      | (?P<body>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
+      | (?P<string>\b[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*')
+      | (?P<name>"(?:[^"]|"")*")
+      | (?P<end>;)""",
+    re.VERBOSE | re.DOTALL,
+)
+#: an identifier, and a name that may have a schema, as patterns
+IDENT = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
+NAME = rf"(?:{IDENT}\s*\.\s*)?{IDENT}"
+
+_COLUMN = re.compile(rf"({IDENT})(?:\s+(?:ASC|DESC))?(?:\s+NULLS\s+(?:FIRST|LAST))?", re.IGNORECASE)
+
+
+def statements(text: str) -> list[tuple[str, str]]:
+    """Return each statement without comments and strings, in one line, with the bodies that it quotes by dollars."""
+    result: list[tuple[str, str]] = []
+    statement, bodies, position = "", "", 0
+    for token in _TOKEN.finditer(text):
+        statement += text[position : token.start()]
+        position = token.end()
+        if token["name"]:
+            statement += token["name"]
+        elif token["end"]:
+            result.append((" ".join(statement.split()), bodies))
+            statement, bodies = "", ""
+        else:
+            bodies += token["body"] or ""
+            statement += " " if token["comment"] else "''"
+    result.append((" ".join((statement + text[position:]).split()), bodies))
+    return [(statement, bodies) for statement, bodies in result if statement]
+
+
+def unquoted(identifier: str) -> str:
+    """Return an identifier as in the catalog."""
+    identifier = identifier.strip()
+    return identifier[1:-1].replace('""', '"') if identifier.startswith('"') else identifier.lower()
+
+
+def qualified(name: str) -> tuple[str | None, str]:
+    """Return schema and name of a qualified name."""
+    parts = [unquoted(part) for part in re.findall(IDENT, name)]
+    return (parts[0], parts[1]) if len(parts) > 1 else (None, parts[0])
+
+
+def parenthesised(text: str) -> tuple[str, str] | None:
+    """Return the content of the parentheses at the start of a text, and what follows them."""
+    if not text.startswith("("):
+        return None
+    depth, quoted = 0, False
+    for position, character in enumerate(text):
+        if character == '"':
+            quoted = not quoted
+        elif not quoted:
+            depth += (character == "(") - (character == ")")
+            if depth == 0:
+                return text[1:position], text[position + 1 :].strip()
+    return None
+
+
+def elements(text: str) -> list[str]:
+    """Return the parts of a text between commas outside parentheses and quotes."""
+    parts, depth, quoted = [""], 0, False
+    for character in text:
+        quoted ^= character == '"'
+        depth += 0 if quoted else (character == "(") - (character == ")")
+        if character == "," and depth == 0 and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def columns(text: str) -> tuple[str, ...] | None:
+    """Return the columns of a list; None if one is an expression."""
+    matches = [_COLUMN.fullmatch(element) for element in elements(text)]
+    return tuple(unquoted(match[1]) for match in matches if match) if all(matches) else None

@@ -1,0 +1,250 @@
+"""Which keys revisions leave enforced: declared, renamed and dropped by directives and by plain operations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from dupe_audit.directives.changes import (
+    Change,
+    Gone,
+    NewColumn,
+    NewKey,
+    NewName,
+    NewTable,
+    Renamed,
+    Retyped,
+    Unclear,
+    of_construct,
+)
+from dupe_audit.directives.operations import (
+    ArchiveDuplicatesOp,
+    CreateUniqueConstraintOnlineOp,
+    DropUniqueConstraintOnlineOp,
+)
+from dupe_audit.directives.raw_sql import changes as of_text
+from dupe_audit.directives.recording import PlainStatement, Recording
+from dupe_audit.model import CleanupRule, UniqueKey
+
+
+@dataclass(slots=True, eq=False)
+class Column:
+    """A column, by whatever name."""
+
+    first: str  #: its name before these revisions
+    name: str  #: its name after them
+    added: str | None = None  #: the revision that adds it, unless it exists
+    replaces: bool = False  #: a revision has dropped or renamed the column of that name
+    retyped: str | None = None  #: the revision that gives it another type
+
+
+@dataclass(slots=True, eq=False)
+class Enforced:
+    """A key that a revision enforces."""
+
+    revision: str
+    columns: tuple[Column, ...] | None  #: None for an expression, a predicate or an exclusion constraint
+    directive: UniqueKey | None = None  #: the key of our own directive
+    rule: CleanupRule | None = None  #: of the cleanup of the same revision
+    plain: NewKey | None = None  #: what a plain operation declares
+    all_null: bool = False  #: its only column was added by the same operation, without a default
+
+
+@dataclass(slots=True, eq=False)
+class Table:
+    """A table, by whatever name, with the keys that are enforced on it."""
+
+    schema: str | None
+    name: str
+    first: tuple[str | None, str]  #: schema and name before these revisions
+    created: str | None = None  #: the revision that creates it, unless it exists
+    replaces: bool = False  #: a revision has dropped or renamed the table of that name
+    unclear: bool = False  #: a statement that could not be read may have changed it
+    columns: dict[str, Column] = field(default_factory=dict)  #: by their current names
+    keys: dict[str, Enforced] = field(default_factory=dict)  #: by the names of their constraints or indexes
+    names: set[str] = field(default_factory=set)  #: other constraints and indexes
+    vacant: set[str] = field(default_factory=set)  #: names of columns that were dropped or renamed
+
+    def column(self, name: str) -> Column:
+        """Return a column by its current name."""
+        return self.columns.setdefault(name, Column(first=name, name=name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """SQL that mentions uniqueness and could not be read."""
+
+    revision: str
+    text: str
+
+
+class History:
+    """The tables as revisions leave them, as far as they could be read.
+
+    Args:
+        schemas: what ``schema_translate_map`` makes of the schemas that revisions name.
+        default: the first schema of the search path; it and no schema are the same.
+    """
+
+    def __init__(self, schemas: Mapping[str | None, str | None], default: str | None) -> None:
+        self.tables: dict[tuple[str | None, str], Table] = {}
+        self.unread: list[Unread] = []
+        self._vacant: set[tuple[str | None, str]] = set()  # names of tables that were dropped or renamed
+        self._schemas = schemas
+        self._default = default
+        self._revision = ""
+        self._last: Change | None = None
+        self._rules: dict[tuple[str | None, str, frozenset[str]], CleanupRule] = {}
+
+    def apply(self, revision: str, recording: Recording) -> None:
+        """Apply what a revision does."""
+        self._revision, self._last = revision, None
+        self._rules.clear()
+        for item in recording.items:
+            if isinstance(item, PlainStatement):
+                for change in _changes(item.construct):
+                    self._change(change)
+                    self._last = change
+            else:
+                self._directive(item)
+        if recording.obstacle:
+            for table in self.tables.values():
+                table.unclear = True
+
+    def enforced(self) -> Iterator[tuple[Table, str, Enforced]]:
+        """Yield each key that is left, with its table and the name of its constraint or index."""
+        for table in self.tables.values():
+            for name, key in table.keys.items():
+                yield table, name, key
+
+    def _table(self, schema: str | None, name: str) -> Table:
+        where = (self._schema(schema), name)
+        return self.tables.setdefault(where, Table(schema=where[0], name=name, first=where))
+
+    def _schema(self, schema: str | None) -> str | None:
+        translated = self._schemas.get(schema, schema)
+        return None if translated == self._default else translated
+
+    def _directive(self, operation: object) -> None:
+        if isinstance(operation, ArchiveDuplicatesOp):
+            key = operation.key
+            self._rules[key.schema, key.table, frozenset(key.columns)] = operation.rule
+        elif isinstance(operation, CreateUniqueConstraintOnlineOp):
+            key = operation.key
+            table = self._table(key.schema, key.table)
+            columns = tuple(table.column(column) for column in key.columns)
+            table.keys[str(key.name)] = Enforced(self._revision, columns, key, self._rule(key))
+        elif isinstance(operation, DropUniqueConstraintOnlineOp):
+            self._table(operation.key.schema, operation.key.table).keys.pop(str(operation.key.name), None)
+
+    def _rule(self, key: UniqueKey) -> CleanupRule | None:
+        return self._rules.get((key.schema, key.table, frozenset(key.columns)))
+
+    def _change(self, change: Change) -> None:
+        if isinstance(change, Unclear):
+            self._unclear(change)
+        elif isinstance(change, Gone | Renamed) and change.kind == "name":
+            self._name(change)
+        elif isinstance(change, Gone | Renamed) and change.kind == "table":
+            self._move(change)
+        elif change.table is not None:
+            self._alter(self._table(change.schema, change.table), change)
+
+    def _unclear(self, change: Unclear) -> None:
+        if change.declares:
+            self.unread.append(Unread(revision=self._revision, text=" ".join(change.text.split())))
+        for table in self.tables.values():
+            names = [table.name, *table.keys, *([table.schema] if table.schema else [])]
+            if re.search(rf"\b(?:{'|'.join(map(re.escape, names))})\b", change.text, re.IGNORECASE):
+                table.unclear = True
+
+    def _move(self, change: Gone | Renamed) -> None:
+        table = self._table(change.schema, str(change.table))
+        del self.tables[table.schema, table.name]
+        self._vacant.add((table.schema, table.name))
+        if isinstance(change, Renamed):
+            table.name = change.new
+            if change.new_schema:
+                table.schema = self._schema(change.new_schema)
+            self.tables[table.schema, table.name] = table
+
+    def _name(self, change: Gone | Renamed) -> None:
+        """Follow a constraint or an index that is dropped or renamed; its table may not be named."""
+        if change.table is not None:
+            candidates = [self._table(change.schema, change.table)]
+        else:
+            schema = self._schema(change.schema)
+            candidates = [table for table in self.tables.values() if table.schema == schema]
+        holders = [table for table in candidates if change.name in table.keys or change.name in table.names]
+        for table in holders:
+            key = table.keys.pop(change.name, None)
+            table.names.discard(change.name)
+            if isinstance(change, Renamed):
+                if key:
+                    table.keys[change.new] = key
+                else:
+                    table.names.add(change.new)
+        if not holders:  # it may be a key under a name that was not seen
+            for table in candidates:
+                table.unclear = True
+
+    def _alter(self, table: Table, change: Change) -> None:
+        if isinstance(change, NewTable):
+            where = table.schema, table.name
+            self.tables[where] = Table(*where, where, created=self._revision, replaces=where in self._vacant)
+        elif isinstance(change, NewColumn):
+            name = change.column
+            table.columns[name] = Column(name, name, added=self._revision, replaces=name in table.vacant)
+        elif isinstance(change, Retyped):
+            table.column(change.column).retyped = self._revision
+        elif isinstance(change, NewKey):
+            self._declare(table, change)
+        elif isinstance(change, NewName):
+            table.names.add(change.name or "")
+        elif isinstance(change, Renamed):
+            column = table.column(change.name)
+            del table.columns[change.name]
+            table.vacant.add(change.name)
+            column.name = change.new
+            table.columns[change.new] = column
+        elif isinstance(change, Gone):
+            column = table.column(change.name)
+            del table.columns[change.name]
+            table.vacant.add(change.name)
+            # PostgreSQL drops the constraints and indexes of a column with it.
+            table.keys = {name: key for name, key in table.keys.items() if not _uses(key, column, change.name)}
+
+    def _declare(self, table: Table, key: NewKey) -> None:
+        columns = tuple(table.column(column) for column in key.columns) if key.columns else None
+        before = self._last
+        all_null = isinstance(before, NewColumn) and not before.has_default and key.columns == (before.column,)
+        rule = self._rules.get((key.schema, str(key.table), frozenset(key.columns or ())))
+        enforced = Enforced(self._revision, columns, None, rule, key, all_null and not key.primary)
+        table.keys[key.name or _default_name(key)] = enforced
+
+
+def _uses(key: Enforced, column: Column, name: str) -> bool:
+    """Return whether a key is about a column; an expression is searched for its name."""
+    if key.columns is None and key.plain:
+        return re.search(rf"\b{re.escape(name)}\b", key.plain.sql) is not None
+    return column in (key.columns or ())
+
+
+def _changes(construct: Any) -> list[Change]:
+    if isinstance(construct, str):
+        return of_text(construct)
+    if isinstance(construct, sa.TextClause):
+        return of_text(construct.text)
+    return of_construct(construct)
+
+
+def _default_name(key: NewKey) -> str:
+    """Return the name that PostgreSQL gives to a constraint without one, if it is short and not taken."""
+    if key.primary:
+        return f"{key.table}_pkey"
+    suffix = "idx" if key.sql.upper().startswith("CREATE UNIQUE INDEX") else "key"
+    return "_".join((str(key.table), *(key.columns or ("expr",)), suffix))

@@ -1,0 +1,52 @@
+"""Findings about the Alembic project: what could not be read, and uniqueness that plain operations declare."""
+
+from __future__ import annotations
+
+from dupe_audit.findings.entry import Entry
+from dupe_audit.findings.ids import StepId
+
+PROJECT: dict[StepId, Entry] = {
+    "revision-unread": Entry(
+        "error",
+        "Revision {subject}. What comes after that line was not examined.",
+        "If the line is wrong, fix it. If it needs data, put the code that reads it under `if not context.is_offline_mode():` (from alembic import context), "
+        "name the keys with --table, or accept the finding in a comment of the revision: # dupe-audit: accept revision-unread",
+        acceptable=True,
+    ),
+    "uniqueness-not-counted": Entry(
+        "error",
+        "Duplicates were not counted for uniqueness that revision {subject}.",
+        "Count them yourself before you upgrade, or accept the finding in a comment of the revision: # dupe-audit: accept uniqueness-not-counted",
+        acceptable=True,
+    ),
+    "import-missing": Entry(
+        "error",
+        "Revision {subject} uses the directives, but env.py does not import them, so `alembic upgrade` will fail: module 'alembic.op' has no such attribute.",
+        "Write this line with the other imports of env.py: import dupe_audit.ops  # noqa: F401",
+    ),
+    "database-not-stamped": Entry(
+        "warning",
+        "The database has tables, but no applied revision is recorded in {subject}, so every revision counts as pending.",
+        "Check that this is the right database. If the tables were not created by Alembic: alembic stamp, with the revision that they correspond to.",
+    ),
+    "blocking-operation": Entry(
+        "warning",
+        "Revision {subject} with a plain operation, which locks {table} against writes while it reads every row.",
+        "Use op.create_unique_constraint_online(), after op.archive_duplicates() if there are duplicates. On a small table you may leave it.",
+    ),
+    "upgrade-will-fail": Entry(
+        "error",
+        "Revision {subject}, so PostgreSQL will refuse its plain operation on {table}.",
+        "Use op.archive_duplicates() and op.create_unique_constraint_online() instead of the plain operation. Both have a way back.",
+    ),
+    "uniqueness-missing": Entry(
+        "error",
+        "{table} has no valid unique index on {subject}.",
+        "Find out who dropped it. If it was meant, drop it in a revision too. Otherwise create it again in a new revision: op.archive_duplicates(), then op.create_unique_constraint_online().",
+    ),
+    "uniqueness-not-followed": Entry(
+        "info",
+        "Uniqueness that could not be verified: revision {subject}.",
+        "No action needed. To verify a key, name it: dupe-audit verify --table TABLE --name NAME",
+    ),
+}

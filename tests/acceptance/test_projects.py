@@ -1,0 +1,299 @@
+"""Preflight and verify read projects of every shape that `alembic init` and `flask db init` make."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import alembic
+import pytest
+from sqlalchemy import make_url
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 1), (2, 1), (3, 2)"
+SECTION = "config.get_section(config.config_ini_section, {})"
+UP = ("op.archive_duplicates('t', ['k'])", "op.create_unique_constraint_online('uq', 't', ['k'])")
+
+
+def walk(project, upgrade, *, options=()):
+    """Examine a project's pending key, upgrade, and verify; *options* go before the command."""
+    (report,) = project.reports(*options, "preflight", code=1)
+    assert ("t", ["k"], "uq", 1) == (report["table"], report["columns"], report["constraint"], report["extras"])
+    assert ["duplicates"] == [finding["id"] for finding in report["findings"]]
+    upgrade()
+    (report,) = project.reports(*options, "verify")
+    assert (True, 0, "uq") == (report["ok"], report["extras"], report["constraint"])
+
+
+def start(project, sql):
+    """Create the table and apply the first revision; the second one is pending."""
+    sql(TABLE)
+    project.revision("0001")
+    project.alembic("upgrade", "head")
+    project.revision("0002", *UP)
+
+
+@pytest.mark.parametrize("shape", ["generic", "pyproject", "async", "pyproject_async"])
+def test_templates_of_alembic_init(project, sql, shape):
+    """Each template for one database is read, those with an async engine too."""
+    if not (Path(alembic.__file__).parent / "templates" / shape).exists():
+        pytest.skip("this version of Alembic has no such template")
+    project.init(shape)
+    start(project, sql)
+    walk(project, lambda: project.alembic("upgrade", "head"))
+    assert (project.directory / "pyproject.toml").exists() is shape.startswith("pyproject")
+
+
+def test_a_project_without_an_ini_file(project, sql):
+    """With all configuration in pyproject.toml, and the URL in the environment, no alembic.ini is needed."""
+    project.init("pyproject")
+    (project.directory / "alembic.ini").unlink()
+    project.edit_env("if config.config_file_name is not None:\n    fileConfig(config.config_file_name)", "import os")
+    project.edit_env(SECTION, "{'sqlalchemy.url': os.environ['DATABASE_URL']}")
+    start(project, sql)
+    walk(project, lambda: project.alembic("upgrade", "head"), options=("-c", "pyproject.toml"))
+    assert [True] == [report["ok"] for report in project.reports("verify")]
+
+
+def test_the_url_of_the_option_reaches_env_py(project, sql, database_url):
+    """An env.py that reads DATABASE_URL is given the URL of --database-url, in a form that SQLAlchemy reads."""
+    project.init()
+    project.edit_env("target_metadata = None", "import os\n\ntarget_metadata = None")
+    project.edit_env(SECTION, "{'sqlalchemy.url': os.environ['DATABASE_URL']}")
+    start(project, sql)
+    del project.environment["DATABASE_URL"]
+    url = make_url(database_url)
+    plain = f"postgres://postgres@/{url.database}?host={url.query['host']}&port={url.query['port']}"
+    (report,) = project.reports("--database-url", plain, "preflight", code=1)
+    assert 1 == report["extras"]
+
+
+def test_several_databases_are_refused(project, sql):
+    """The multidb template is refused in words, whether its URLs are set or not."""
+    project.init("multidb")
+    project.revision("0001")
+    ini = project.directory / "alembic.ini"
+    done = project.dupe_audit("preflight", code=3)
+    assert "env.py migrates several databases (engine1, engine2)" in done.stderr
+
+    url = project.environment["DATABASE_URL"].replace("%", "%%")
+    other = make_url(project.environment["DATABASE_URL"]).set(database="postgres").render_as_string(hide_password=False)
+    assert f"{url}2" in ini.read_text()
+    ini.write_text(ini.read_text().replace(f"{url}2", other.replace("%", "%%")))
+    done = project.dupe_audit("verify", code=3)
+    assert "env.py migrates several databases (" in done.stderr
+
+
+def test_a_version_table_in_its_own_schema(project, sql):
+    """The version table is found in the schema that env.py names."""
+    project.init()
+    sql("CREATE SCHEMA versions")
+    project.edit_env(
+        "connection=connection, target_metadata=target_metadata",
+        "connection=connection, version_table_schema='versions', version_table='v'",
+    )
+    start(project, sql)
+    walk(project, lambda: project.alembic("upgrade", "head"))
+
+
+@pytest.mark.parametrize("location", ["migrations", "absolute", "package:migrations"])
+def test_script_locations(project, sql, location):
+    """The scripts may be in a directory relative to here, in an absolute one, or in a package."""
+    project.init()
+    ini = project.directory / "alembic.ini"
+    if location.startswith("package"):
+        (project.directory / "package").mkdir()
+        (project.directory / "package" / "__init__.py").touch()
+        project.scripts.rename(project.directory / "package" / "migrations")
+        project.scripts = project.directory / "package" / "migrations"
+    new = str(project.scripts) if location == "absolute" else location
+    ini.write_text(ini.read_text().replace("script_location = %(here)s/migrations", f"script_location = {new}"))
+    assert f"script_location = {new}\n" in ini.read_text()
+    start(project, sql)
+    walk(project, lambda: project.alembic("upgrade", "head"))
+
+
+def test_another_section_of_the_config(project, sql):
+    """With -n, location and URL come from that section; one that does not exist is wrong usage."""
+    project.init()
+    ini = project.directory / "alembic.ini"
+    ini.write_text(ini.read_text().replace("[alembic]", "[orders]"))
+    sql(TABLE)
+    project.revision("0001")
+    project.alembic("-n", "orders", "upgrade", "head")
+    project.revision("0002", *UP)
+    del project.environment["DATABASE_URL"]
+    walk(project, lambda: project.alembic("-n", "orders", "upgrade", "head"), options=("-n", "orders"))
+    project.environment["DATABASE_URL"] = "postgresql://localhost:1/none"
+    assert "it does not take -n" in project.dupe_audit("-n", "orders", "check", code=2).stderr
+    assert "has no section [nope]" in project.dupe_audit("-n", "nope", "verify", code=2).stderr
+
+
+def test_x_arguments_reach_env_py(project, sql):
+    """An env.py that needs an -x argument is given it."""
+    project.init()
+    argument = "context.get_x_argument(as_dictionary=True)['tenant']"
+    project.edit_env("target_metadata = None", f"target_metadata = None\n{argument}")
+    sql(TABLE)
+    project.revision("0001")
+    project.alembic("-x", "tenant=a", "upgrade", "head")
+    assert "env.py failed: KeyError: 'tenant' (env.py, line" in project.dupe_audit("verify", code=3).stderr
+    assert [] == project.reports("verify", "-x", "tenant=a")
+
+
+# Flask-Migrate
+
+APP = """
+import os
+
+from flask import Flask
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+
+db = SQLAlchemy()
+
+
+def create_app():
+    app = Flask(__name__)
+    app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["DATABASE_URL"]
+    db.init_app(app)
+    Migrate(app, db)
+    return app
+"""
+
+
+def test_a_project_of_flask_migrate(project, sql, server_url):
+    """All three commands load the application that FLASK_APP names, as `flask db` does; without one they say so."""
+    (project.directory / "shop.py").write_text(APP)
+    project.environment["FLASK_APP"] = "shop"
+    project._run("flask", ("db", "init"), 0)
+    project.edit_env("from alembic import context\n", "from alembic import context\n\nimport dupe_audit.ops\n")
+    sql(TABLE)
+    project.revision("0001")
+    project._run("flask", ("db", "upgrade"), 0)
+    project.revision("0002", *UP)
+    walk(project, lambda: project._run("flask", ("db", "upgrade"), 0))
+    assert [True] == [report["ok"] for report in project.reports("-c", "migrations/alembic.ini", "verify")]
+
+    check = ("check", "--to", "0001", "--accept", "no-way-back", "--server", server_url)
+    assert "ok (1 revision" in project.dupe_audit("-c", "migrations/alembic.ini", *check).stdout
+
+    del project.environment["FLASK_APP"]
+    done = project.dupe_audit("-c", "migrations/alembic.ini", "verify", code=3)
+    assert "env.py needs a Flask application, and none was found" in done.stderr
+    assert "Set FLASK_APP as for `flask db`" in done.stderr
+
+
+# errors of the project's own files
+
+
+def test_a_missing_import_is_named(project, sql):
+    """A pending revision with directives, and an env.py without the import, is a finding with the line to write."""
+    project.init()
+    project.edit_env("import dupe_audit.ops\n", "")
+    start(project, sql)
+    _key, missing = project.reports("preflight", code=1)
+    (finding,) = missing["findings"]
+    assert ("import-missing", "error") == (finding["id"], finding["severity"])
+    assert finding["help"].endswith("import dupe_audit.ops  # noqa: F401")
+
+
+def test_an_import_in_the_revision_counts(project, sql):
+    """A revision that imports the directives itself needs no line in env.py."""
+    project.init()
+    project.edit_env("import dupe_audit.ops\n", "")
+    sql(TABLE)
+    project.revision("0001")
+    project.alembic("upgrade", "head")
+    project.revision("0002", *UP, header="from dupe_audit import ops")
+    walk(project, lambda: project.alembic("upgrade", "head"))
+
+
+BROKEN = {
+    "syntax": ("def", "SyntaxError: invalid syntax (migrations/versions/0002.py, line 3)"),
+    "import": ("import no_such_package", "No module named 'no_such_package' (migrations/versions/0002.py, line 3)"),
+    "name": ("undefined", "name 'undefined' is not defined (migrations/versions/0002.py, line 3)"),
+    "directive": ("op.archive_duplicates('t', ['k'])", "migrations/versions/0002.py"),
+    "exit": ("raise SystemExit(0)", "SystemExit: 0 (migrations/versions/0002.py, line 3)"),
+}
+
+
+@pytest.mark.parametrize(("header", "says"), BROKEN.values(), ids=BROKEN)
+def test_a_revision_that_cannot_be_loaded(project, header, says):
+    """An error in a revision's module is named with file and line, and ends both commands with 3."""
+    project.init()
+    project.revision("0001")
+    project.revision("0002", header=header)
+    for command in ("preflight", "verify"):
+        assert says in project.dupe_audit(command, code=3).stderr
+
+
+def test_a_parent_that_does_not_exist(project):
+    """A down_revision that no file has is named with file and line."""
+    project.init()
+    project.revision("0001")
+    project.revision("0002", down="0000")
+    done = project.dupe_audit("preflight", code=3)
+    assert "migrations/versions/0002.py, line 5: down_revision or depends_on names revision '0000'" in done.stderr
+
+
+def test_two_files_of_one_revision(project):
+    """Two files with one revision id are both named."""
+    project.init()
+    file = project.revision("0001")
+    (file.parent / "copy.py").write_text(file.read_text())
+    done = project.dupe_audit("preflight", code=3)
+    assert "migrations/versions/0001.py and migrations/versions/copy.py" in done.stderr
+
+
+@pytest.mark.parametrize("parents", [("0002", "0001"), ("0001", "0001")], ids=["cycle", "loop"])
+def test_revisions_in_a_cycle(project, parents):
+    """Revisions that are each other's parents are named."""
+    project.init()
+    project.revision("0001", down=parents[0])
+    project.revision("0002", down=parents[1])
+    done = project.dupe_audit("preflight", code=3)
+    assert "The revisions form a cycle" in done.stderr
+    assert "migrations/versions/0001.py (line 5)" in done.stderr
+
+
+def test_a_stamp_of_another_project(project, sql):
+    """A recorded revision that the project lacks is said to belong elsewhere."""
+    project.init()
+    project.revision("0001")
+    sql("CREATE TABLE alembic_version (version_num text); INSERT INTO alembic_version VALUES ('beef')")
+    done = project.dupe_audit("verify", code=3)
+    assert "'beef'" in done.stderr
+    assert "belongs to another project" in done.stderr
+
+
+def test_an_error_in_the_models_is_named_where_it_is(project):
+    """An error in a module that env.py imports is named with that module's line."""
+    project.init()
+    project.revision("0001")
+    (project.directory / "models.py").write_text("import json\n\njson.loads('')\n")
+    project.edit_env("import dupe_audit.ops\n", "import dupe_audit.ops\nimport models\n")
+    done = project.dupe_audit("verify", code=3)
+    assert (
+        "env.py failed: JSONDecodeError: Expecting value: line 1 column 1 (char 0) (models.py, line 3)." in done.stderr
+    )
+
+
+def test_a_missing_import_is_named_by_every_command(project, sql, server_url):
+    """In a fresh interpreter, where nothing has imported the directives, preflight and check name the missing line."""
+    project.init()
+    project.edit_env("import dupe_audit.ops\n", "")
+    start(project, sql)
+    for module, arguments, says in (
+        ("dupe_audit.cli", ("preflight",), "[import-missing]"),
+        (
+            "dupe_audit.cli",
+            ("check", "--from", "0001", "--rows", "20", "--server", server_url),
+            "env.py does not import the directives; write this line with its other imports: import dupe_audit.ops",
+        ),
+        ("alembic", ("upgrade", "head"), "module 'alembic.op' has no attribute 'archive_duplicates'"),
+    ):
+        command = [sys.executable, "-m", module, *arguments]
+        done = subprocess.run(
+            command, cwd=project.directory, env=project.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert says in done.stdout + done.stderr

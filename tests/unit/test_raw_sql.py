@@ -1,0 +1,130 @@
+"""SQL text is read for what it changes about tables and their uniqueness; what cannot be read is unclear."""
+
+import pytest
+
+from dupe_audit.directives.changes import Gone, NewColumn, NewKey, NewName, NewTable, Renamed, Retyped, Unclear
+from dupe_audit.directives.raw_sql import changes
+
+
+def key(name, table, columns, **more):
+    return NewKey(name=name, table=table, columns=columns, **more)
+
+
+def without_sql(change):
+    """Return a change with an empty statement, which is compared elsewhere."""
+    values = {name: getattr(change, name) for cls in type(change).__mro__ for name in getattr(cls, "__slots__", ())}
+    return type(change)(**(values | {"sql": ""})) if isinstance(change, NewKey) else change
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("CREATE UNIQUE INDEX i ON t (a, b)", [key("i", "t", ("a", "b"))]),
+        (
+            'create unique index concurrently if not exists I on only S.T using btree (A desc, "B c" nulls first)',
+            [key("i", "t", ("a", "B c"), schema="s")],
+        ),
+        (
+            "CREATE UNIQUE INDEX ON t (a) INCLUDE (b) NULLS NOT DISTINCT WITH (fillfactor = 70)",
+            [key(None, "t", ("a",), nulls_not_distinct=True)],
+        ),
+        ("CREATE UNIQUE INDEX i ON t (a) WHERE b IS NULL", [key("i", "t", None)]),
+        ("CREATE UNIQUE INDEX i ON t (lower(a), b)", [key("i", "t", None)]),
+        ("CREATE UNIQUE INDEX i ON t (a text_pattern_ops)", [key("i", "t", None)]),
+        ("CREATE INDEX i ON t (a)", [NewName(name="i", table="t")]),
+        ("ALTER TABLE t ADD UNIQUE (a)", [key(None, "t", ("a",))]),
+        (
+            "ALTER TABLE IF EXISTS ONLY s.t ADD CONSTRAINT c UNIQUE NULLS NOT DISTINCT (a, b) DEFERRABLE",
+            [key("c", "t", ("a", "b"), schema="s", nulls_not_distinct=True)],
+        ),
+        ("ALTER TABLE t ADD CONSTRAINT c PRIMARY KEY (a)", [key("c", "t", ("a",), primary=True)]),
+        ("ALTER TABLE t ADD CONSTRAINT c UNIQUE USING INDEX i", [Renamed(kind="name", table="t", name="i", new="c")]),
+        ("ALTER TABLE t ADD CONSTRAINT c EXCLUDE USING gist (a WITH =, during WITH &&)", [key("c", "t", None)]),
+        ("ALTER TABLE t ADD COLUMN a int UNIQUE", [NewColumn(table="t", column="a"), key(None, "t", ("a",))]),
+        (
+            "ALTER TABLE t ADD a int DEFAULT 0, ALTER b TYPE text USING b::text, ADD CONSTRAINT f CHECK (a > 0)",
+            [
+                NewColumn(table="t", column="a", has_default=True),
+                Retyped(table="t", column="b"),
+                NewName(table="t", name="f"),
+            ],
+        ),
+        (
+            "ALTER TABLE t DROP CONSTRAINT IF EXISTS c CASCADE, DROP a, DROP COLUMN IF EXISTS b RESTRICT",
+            [
+                Gone(kind="name", table="t", name="c"),
+                Gone(kind="column", table="t", name="a"),
+                Gone(kind="column", table="t", name="b"),
+            ],
+        ),
+        (
+            (
+                "ALTER TABLE t RENAME TO u; ALTER TABLE u RENAME a TO b; ALTER TABLE u RENAME CONSTRAINT c TO d;"
+                " ALTER TABLE u SET SCHEMA s; ALTER INDEX s.i RENAME TO j"
+            ),
+            [
+                Renamed(kind="table", table="t", name="t", new="u"),
+                Renamed(kind="column", table="u", name="a", new="b"),
+                Renamed(kind="name", table="u", name="c", new="d"),
+                Renamed(kind="table", table="u", name="u", new="u", new_schema="s"),
+                Renamed(kind="name", schema="s", name="i", new="j"),
+            ],
+        ),
+        (
+            "DROP TABLE IF EXISTS a, s.b CASCADE",
+            [Gone(kind="table", table="a", name=""), Gone(kind="table", schema="s", table="b", name="")],
+        ),
+        ("DROP INDEX CONCURRENTLY i, j", [Gone(kind="name", name="i"), Gone(kind="name", name="j")]),
+        (
+            "CREATE TABLE t (a int PRIMARY KEY, b numeric(9, 2) UNIQUE, UNIQUE (a, b), CONSTRAINT c UNIQUE (b))",
+            [
+                NewTable(table="t"),
+                key(None, "t", ("b",), inline=True),
+                key(None, "t", ("a", "b"), inline=True),
+                key("c", "t", ("b",), inline=True),
+            ],
+        ),
+    ],
+)
+def test_common_forms_are_read(sql, expected):
+    """The common forms of statements about keys, columns and names are read, whatever their case and spacing."""
+    assert [without_sql(change) for change in changes(sql)] == expected
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1",
+        "INSERT INTO t VALUES ('UNIQUE (a)') ON CONFLICT DO NOTHING",
+        "UPDATE t SET a = 'x''; ALTER TABLE t ADD UNIQUE (a)'",
+        "-- ALTER TABLE t ADD UNIQUE (a)\nSELECT 1 /* PRIMARY KEY */",
+        "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $f$ ALTER TABLE t ADD UNIQUE (a) $f$",
+        "CREATE TEMPORARY TABLE t (a int UNIQUE)",
+        "ALTER TABLE t ALTER COLUMN a DROP NOT NULL, OWNER TO u, SET (fillfactor = 70)",
+        "ALTER TABLE t ALTER a SET DEFAULT 'PRIMARY KEY'",
+        "DROP VIEW v; DROP TRIGGER unique_trigger ON t",
+        "COMMENT ON TABLE t IS 'UNIQUE'",
+        "CREATE EXTENSION IF NOT EXISTS citext",
+    ],
+)
+def test_what_changes_nothing_about_uniqueness(sql):
+    """Data, comments, strings, bodies of functions and other definitions are not taken for uniqueness."""
+    assert changes(sql) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "declares"),
+    [
+        ("DO $$ BEGIN ALTER TABLE t ADD UNIQUE (a); END $$", True),
+        ("DO $$ BEGIN EXECUTE 'DROP INDEX i'; END $$", False),
+        ("ALTER TABLE t ADD CONSTRAINT c UNIQUE (a WITHOUT OVERLAPS)", True),
+        ("ALTER TABLE t ADD UNIQUE (a, lower(b))", True),
+        ("DROP SCHEMA s CASCADE", False),
+        ("ALTER FOREIGN TABLE t ADD CONSTRAINT c UNIQUE (a)", True),
+    ],
+)
+def test_what_cannot_be_read_is_unclear(sql, declares):
+    """A statement that may create or drop uniqueness in an uncommon form is unclear, and says which of the two."""
+    (change,) = changes(sql)
+    assert isinstance(change, Unclear)
+    assert change.declares is declares
