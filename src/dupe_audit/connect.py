@@ -10,10 +10,12 @@ from pathlib import Path
 
 import psycopg
 from alembic.config import Config
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, NullPool, create_engine
 
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.session import without_pg_catalog
 from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.statements import statement
 
@@ -70,10 +72,13 @@ def creator(url: str) -> Callable[[], psycopg.Connection[tuple[object, ...]]]:
         DupeAuditError: when connecting, the server cannot be reached or refuses the connection.
     """
     conninfo = libpq_url(url)
+    # Without it, a database in SQL_ASCII answers with bytes, and one in LATIN1 cannot be asked about other names.
+    named = "client_encoding" in conninfo or "PGCLIENTENCODING" in os.environ
 
     def create() -> psycopg.Connection[tuple[object, ...]]:
         try:
-            return psycopg.connect(conninfo, connect_timeout=10, fallback_application_name="dupe-audit")
+            encoded = conninfo if named else make_conninfo(conninfo, client_encoding="utf8")
+            connection = psycopg.connect(encoded, connect_timeout=10, fallback_application_name="dupe-audit")
         except psycopg.ProgrammingError:
             # Its message quotes the URL, which may hold a password.
             raise WrongUsage(
@@ -84,8 +89,19 @@ def creator(url: str) -> Callable[[], psycopg.Connection[tuple[object, ...]]]:
                 f"Cannot connect: {reason(error)}. Check that the URL is right, the server is running, and it accepts "
                 "this role."
             ) from error
+        _trust_path(connection)
+        return connection
 
     return create
+
+
+def _trust_path(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Let operators be found in ``pg_catalog`` first: SQLAlchemy executes some as soon as it connects."""
+    cursor = connection.execute("SELECT pg_catalog.current_setting('search_path')")
+    path = str((cursor.fetchone() or ("",))[0])
+    if (trusted := without_pg_catalog(path)) != path:
+        connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (trusted,))
+    connection.commit()
 
 
 def connect(url: str) -> Connection:

@@ -5,11 +5,11 @@ The list may be lost in a crash: it is derived again. It belongs to one pass and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from dupe_audit import children, ledger
+from dupe_audit import children, insertable, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
@@ -28,6 +28,7 @@ class CleanupWork(Work):
     run_id: int
     foreign_keys: tuple[ForeignKey, ...]  #: all that reference the table
     moving: tuple[ForeignKey, ...]  #: those whose rows follow the survivor
+    batching: Mapping[str, str] = field(default_factory=lambda: BATCHING)  #: settings of each batch
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def _stage(work: CleanupWork, work_mem: str | None) -> int:
     execute(work.connection, statement("create_locked"))
     if work.moving:
         execute(work.connection, statement("create_locked_children"))
-    if extras and (findings := [*_divergent(work), *_referenced(work)]):
+    if extras and (findings := [*_divergent(work), *_uninsertable(work), *_referenced(work)]):
         ledger.set_state(work.connection, work.run_id, "failed")
         raise Refused(findings, lead="Nothing was archived in this pass.")
     return extras
@@ -73,6 +74,18 @@ def _divergent(work: CleanupWork) -> list[Finding]:
     if not row.groups:
         return []
     return [finding("divergent-duplicates", f"{quantity(row.groups, 'group')} with {quantity(row.extras, 'extra')}")]
+
+
+def _uninsertable(work: CleanupWork) -> list[Finding]:
+    """Look for extras that a restore could not put back (H131)."""
+    with work.transaction(local=BATCHING):
+        return insertable.objections(
+            work.connection,
+            work.relation.relid,
+            work.holes,
+            extras=work.holes["stage"],
+            is_extra=work.holes["is_staged"],
+        )
 
 
 def _referenced(work: CleanupWork) -> list[Finding]:

@@ -28,9 +28,10 @@ from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import find
-from dupe_audit.postgres.driver import pooler
+from dupe_audit.postgres.driver import pooler, require_encodable
 from dupe_audit.postgres.locking import at_work
 from dupe_audit.postgres.patience import Throttle
+from dupe_audit.postgres.session import require_valid
 from dupe_audit.preflight import blockers
 from dupe_audit.restore import restore
 from dupe_audit.verify import verify
@@ -38,7 +39,14 @@ from dupe_audit.verify import verify
 log = logging.getLogger("alembic.dupe_audit")
 
 #: findings that do not stop a build: the build itself judges the index of its name, and it deletes and inserts nothing
-NOT_ABOUT_THE_BUILD = {"invalid-index", "live-build", "wrong-definition", "delete-trigger", "rewrite-rule"}
+NOT_ABOUT_THE_BUILD = {
+    "invalid-index",
+    "live-build",
+    "wrong-definition",
+    "delete-trigger",
+    "rewrite-rule",
+    "foreign-key-unindexed",
+}
 
 
 @Operations.implementation_for(ArchiveDuplicatesOp)
@@ -50,6 +58,7 @@ def archive_duplicates(operations: Operations, operation: ArchiveDuplicatesOp) -
         offline.archive_duplicates(operations, key, rule, accept=options.accept, revision=revision)
         return
     with autocommit(operations, "archive_duplicates") as connection:
+        require_valid(connection, options.settings())
         _refuse(connection, key, blockers(connection, key, rule, accept=options.accept))
         batches = cleanup(connection, key, rule, revision=revision, work_mem=options.work_mem)
         with _shown_in_watch(connection, key):
@@ -66,6 +75,8 @@ def create_unique_constraint_online(operations: Operations, operation: CreateUni
         offline.create_unique_constraint(operations, key, rule, accept=options.accept, revision=revision)
         return
     with autocommit(operations, "create_unique_constraint_online") as connection:
+        require_valid(connection, options.settings())
+        require_encodable(connection, rule.comment or "")
         clean_again = _clean_again(connection, key, rule, options)
         # A cleanup before has measured the keys, but not the included columns.
         measure_width = clean_again is None or bool(key.include)

@@ -55,6 +55,17 @@ TABLE: dict[StepId, Entry] = {
         "{table} belongs to extension {subject}.",
         "Change it with the extension's own commands; it may be only a part of what the extension manages.",
     ),
+    "citus-table": Entry(
+        "error",
+        "{table} is a {subject} table of Citus: its rows are on several servers, or Citus plans its statements.",
+        "Remove the duplicates and create the constraint with the commands of Citus; "
+        "the key of a distributed table must include its distribution column.",
+    ),
+    "too-many-columns": Entry(
+        "error",
+        "The archive of {table} would need {subject} columns: those of the table and its own; PostgreSQL allows 1,600.",
+        "Remove columns from {table}, or move some of them to another table.",
+    ),
     "no-equality": Entry(
         "error",
         "The type of column {subject} has no default btree operator class, so no unique index can compare its values.",

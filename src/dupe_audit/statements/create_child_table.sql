@@ -5,11 +5,11 @@
 CREATE TABLE IF NOT EXISTS dupe_audit.child (
     run_id bigint NOT NULL REFERENCES dupe_audit.run (id),
     number integer NOT NULL,
-    relid oid NOT NULL,
-    child text NOT NULL,
-    constraint_name text NOT NULL,
-    identity int2[] NOT NULL,
-    columns int2[] NOT NULL,
+    relid pg_catalog.oid NOT NULL,
+    child pg_catalog.text NOT NULL,
+    constraint_name pg_catalog.text NOT NULL,
+    identity pg_catalog.int2[] NOT NULL,
+    columns pg_catalog.int2[] NOT NULL,
     moved bigint NOT NULL DEFAULT 0,
     returned bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (run_id, number)

@@ -10,7 +10,7 @@ SELECT ic.oid, ic.relname::pg_catalog.text AS name, ic.relkind::pg_catalog.text 
            CASE WHEN pg_catalog.cardinality(keys.included) > 0
                 THEN pg_catalog.format(' INCLUDE (%s)', pg_catalog.array_to_string(keys.included, ', ')) END,
            CASE WHEN (pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool THEN ' NULLS NOT DISTINCT' END,
-           CASE WHEN i.indpred IS NOT NULL THEN ' WHERE (…)' END) END AS definition,
+           CASE WHEN i.indpred IS NOT NULL THEN ' WHERE (...)' END) END AS definition,
        ic.relpages::pg_catalog.int8 * pg_catalog.current_setting('block_size')::pg_catalog.int8 AS bytes,
        coalesce(i.indisunique AND am.amname = 'btree' AND i.indpred IS NULL AND i.indexprs IS NULL
            -- Before PostgreSQL 15 there was no such column, and NULLs were always distinct.

@@ -3,7 +3,7 @@
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_state(OUT absent boolean, OUT leftover boolean, OUT enforced boolean)
 LANGUAGE sql AS $state$
-SELECT count(*) = 0,
+SELECT pg_catalog.count(*) = 0,
        coalesce(bool_or(NOT s.valid AND s.same_definition AND EXISTS (
            SELECT FROM dupe_audit.run r WHERE r.relid = ({relid}) AND r.constraint_name = {name} AND r.building)), false),
        coalesce(bool_or(s.valid AND s.same_definition AND s.constraint_name = {name} AND s.same_constraint_form

@@ -16,9 +16,9 @@ WITH chosen AS MATERIALIZED (
     WHERE a.dupe_audit_id = c.dupe_audit_id
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM chosen) AS chosen,
-       (SELECT count(*) FROM put) AS put,
-       (SELECT count(*) FROM marked) AS marked,
-       (SELECT count(*) FROM (SELECT ROW({a_compared})::pg_catalog.text FROM chosen a
+SELECT (SELECT pg_catalog.count(*) FROM chosen) AS chosen,
+       (SELECT pg_catalog.count(*) FROM put) AS put,
+       (SELECT pg_catalog.count(*) FROM marked) AS marked,
+       (SELECT pg_catalog.count(*) FROM (SELECT ROW({a_compared})::pg_catalog.text FROM chosen a
                               EXCEPT ALL
                               SELECT ROW({put_compared})::pg_catalog.text FROM put) AS lost) AS changed

@@ -9,8 +9,8 @@ SELECT r.id, r.relid, r.schema_name, r.table_name, r.key_columns, r.nulls_not_di
        pg_catalog.pg_total_relation_size(pg_catalog.to_regclass(pg_catalog.format('dupe_audit.archive_%s', r.id))) AS archive_bytes
 FROM dupe_audit.run r
 CROSS JOIN LATERAL (
-    SELECT coalesce(sum(c.moved), 0)::pg_catalog.int8 AS children_moved,
-           coalesce(sum(c.returned), 0)::pg_catalog.int8 AS children_returned
+    SELECT coalesce(pg_catalog.sum(c.moved), 0)::pg_catalog.int8 AS children_moved,
+           coalesce(pg_catalog.sum(c.returned), 0)::pg_catalog.int8 AS children_returned
     FROM dupe_audit.child c WHERE c.run_id = r.id
 ) AS moved
 WHERE {condition}
