@@ -149,6 +149,31 @@ def test_offline_script_tries_a_disturbed_batch_again(alembic, psql, sql, agent_
     assert 8 == sql("SELECT archived FROM dupe_audit.batch ORDER BY number LIMIT 1")[0][0]
 
 
+def test_offline_script_keeps_what_could_not_be_inserted_again_h131(alembic, psql, sql, agent_actions):
+    """The script refuses extras that an INSERT would refuse, before any row leaves."""
+    sql("ALTER TABLE agent_actions ADD CONSTRAINT named CHECK (agent_name <> 'agent') NOT VALID")
+    script = alembic("upgrade", "014:015", "--sql").stdout
+    done = psql(script)
+    assert "cannot-restore" in done.stderr
+    assert "(extras: 60): check constraint named" in done.stderr
+    assert [(1060, "014")] == sql("SELECT (SELECT count(*) FROM agent_actions), version_num FROM alembic_version")
+    sql("ALTER TABLE agent_actions DROP CONSTRAINT named")
+    assert 0 == psql(script).returncode
+    assert [("enforced", 60)] == sql("SELECT state, archived FROM dupe_audit.run")
+
+
+def test_offline_script_refuses_a_table_of_citus(alembic, psql, sql, agent_actions):
+    """The script refuses a table that Citus manages before it creates anything."""
+    sql(
+        "SET allow_system_table_mods = on; CREATE TABLE pg_catalog.pg_dist_partition "
+        '(logicalrelid regclass NOT NULL, partmethod "char" NOT NULL, repmodel "char" NOT NULL)'
+    )
+    sql("INSERT INTO pg_catalog.pg_dist_partition VALUES ('agent_actions', 'n', 't')")
+    done = psql(alembic("upgrade", "014:015", "--sql").stdout)
+    assert "citus-table: table agent_actions is a reference table of Citus" in done.stderr
+    assert [(None, "014")] == sql("SELECT to_regnamespace('dupe_audit'), version_num FROM alembic_version")
+
+
 @pytest.fixture
 def repointing(alembic, tmp_path):
     """Print the SQL of the reference project with references="repoint"; takes alembic's arguments."""

@@ -138,7 +138,7 @@ def _passes(work: CleanupWork, work_mem: str | None) -> Iterator[Batch]:
     pace = Pace(work.rule.batch_size)
     where_staged = WHERE_STAGED
     while True:
-        with staged(work, work_mem) as total:
+        with staged(work, work_mem, unmoved=where_staged != ANYWHERE) as total:
             archived = spared = 0
             for batch in batches(work, total, pace, where_staged):
                 archived += batch.archived
