@@ -83,7 +83,8 @@ def _divergent(work: CleanupWork) -> list[Finding]:
 def _uninsertable(work: CleanupWork, *, unmoved: bool) -> list[Finding]:
     """Look for extras that a restore could not put back (H131)."""
     # Looked up by position, a row costs half as much as by its primary key.
-    at_its_place = f"{work.holes['relation']}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid AND " if unmoved else ""
+    relation = work.holes["relation"]
+    at_its_place = f"{relation}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid AND " if unmoved else ""
     with work.transaction(local=BATCHING):
         return insertable.objections(
             work.connection,
