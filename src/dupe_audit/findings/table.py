@@ -24,8 +24,9 @@ TABLE: dict[StepId, Entry] = {
     "partitioned-table": Entry(
         "error",
         "{table} is partitioned; PostgreSQL cannot build an index concurrently on a partitioned table.",
-        "For each partition: CREATE UNIQUE INDEX CONCURRENTLY i ON partition (…); ALTER TABLE partition ADD CONSTRAINT c UNIQUE USING INDEX i; "
-        "then ALTER TABLE {table} ADD CONSTRAINT … UNIQUE (…), which adopts them. The key must include the partition key.",
+        "Clean and constrain each partition with the directives; then ALTER TABLE ONLY {table} ADD CONSTRAINT … UNIQUE (…); "
+        "and for each partition: ALTER INDEX … ATTACH PARTITION …; The key must include the partition key. "
+        "The whole recipe with its way back: docs/reference/findings/partitioned-table.md.",
     ),
     "single-partition": Entry(
         "warning",
