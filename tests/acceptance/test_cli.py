@@ -256,3 +256,13 @@ def test_an_unexpected_error_asks_for_its_traceback(dupe_audit, broken_env, tmp_
     done = dupe_audit("-c", config, "verify", code=3)
     assert "Unexpected error: RuntimeError." in done.stderr
     assert "DUPE_AUDIT_TRACEBACK=1" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("form", ["text", "json", "markdown"])
+def test_output_in_another_encoding_ends_without_a_traceback(dupe_audit, environment, agent_actions, encoding, form):
+    """Where the terminal or the pipe is not UTF-8, the report is printed without the characters that it lacks."""
+    environment["PYTHONIOENCODING"] = encoding
+    done = dupe_audit("preflight", "--table", "agent_actions", *KEY, "--format", form, code=1)
+    assert "Traceback" not in done.stderr
+    assert "divergent-duplicates" in done.stdout

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -123,6 +124,9 @@ def main(ctx: click.Context, database_url: str | None, config: str) -> None:
     \b
     Example: dupe-audit preflight --table orders -c customer_id -c placed_at
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal or a pipe that is not UTF-8 gets a question mark for what it lacks, instead of a traceback.
+        sys.stdout.reconfigure(errors="replace")
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("alembic.dupe_audit").setLevel(logging.INFO)
     ctx.obj = {"database_url": database_url, "config": config}
