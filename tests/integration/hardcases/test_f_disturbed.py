@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
+from dupe_audit import children
 from dupe_audit.cleanup import cleanup
 from dupe_audit.errors import Refused
 from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.preflight import blockers
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 
@@ -88,6 +90,40 @@ def test_h103_child_of_a_writer_without_locks_is_not_deleted(sql, conn, live, ar
     )
     list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
     assert [1, 4] == live()[:2]
+
+
+def test_h103_count_of_referential_actions_needs_no_default(sql, connect, live, at_the_gate):
+    """A session in which changes are not counted by default counts them for its batches."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); CREATE TABLE c (id int, p int REFERENCES t ON DELETE CASCADE)")
+    sql("INSERT INTO t VALUES (1, 7), (2, 7)")
+    at_the_gate("INSERT INTO c VALUES (1, 2)")
+    sql("CREATE TRIGGER gate BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION gate()")
+    with pytest.raises(Refused, match="foreign-key-references"):
+        list(cleanup(connect(track_counts="off"), KEY, CleanupRule()))
+    assert ([1, 2], [(2,)]) == (live(), sql("SELECT p FROM c"))
+
+
+def test_h103_batch_without_the_count_loses_a_child(sql, conn, live, at_the_gate, monkeypatch):
+    """Without the count, the same interleaving loses the child: what the other tests force is the real danger."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); CREATE TABLE c (id int, p int REFERENCES t ON DELETE CASCADE)")
+    sql("INSERT INTO t VALUES (1, 7), (2, 7)")
+    at_the_gate("INSERT INTO c VALUES (1, 2)")
+    sql("CREATE TRIGGER gate BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION gate()")
+    monkeypatch.setattr(children, "actions", lambda _foreign_keys: False)
+    list(cleanup(conn, KEY, CleanupRule()))
+    assert ([1], []) == (live(), sql("SELECT p FROM c"))
+
+
+def test_h103_role_that_cannot_count_is_refused(sql, connect, member):
+    """If track_counts is off and the role may not change it, a table with acting foreign keys is refused beforehand."""
+    sql(f"CREATE TABLE t (id int PRIMARY KEY, k int); ALTER TABLE t OWNER TO {member}")
+    other = connect(track_counts="off")
+    other.exec_driver_sql(f"SET ROLE {member}")
+    subjects = [f.message for f in blockers(other, KEY, CleanupRule()) if "track_counts" in f.message]
+    assert [] == subjects
+    sql("CREATE TABLE c (p int REFERENCES t ON DELETE SET NULL)")
+    subjects = [f.message for f in blockers(other, KEY, CleanupRule()) if "track_counts" in f.message]
+    assert ["The role lacks the privilege SET ON PARAMETER track_counts, which is off."] == subjects
 
 
 #: slows the list of locked rows down to the pace of the test, inside the statement that locks them
