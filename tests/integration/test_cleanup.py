@@ -65,7 +65,8 @@ def test_primary_key_without_overlaps_does_not_identify_rows(sql, conn, psycopg_
     other = psycopg_connect()
     other.execute("SELECT FROM t WHERE lower(id) = 3 FOR UPDATE")
     batches = cleanup(conn, KEY, CleanupRule(ignore=("id",)), give_up_after="10s")
-    assert (7, 1) == (next(batches).archived, 1)
+    first_pass = [next(batches), next(batches)]
+    assert (7, 1) == (sum(b.archived for b in first_pass), sum(b.spared for b in first_pass))
     other.rollback()
     assert 1 == sum(batch.archived for batch in batches)
     assert [("[1,6)", 7)] == sql("SELECT id::text, k FROM t")

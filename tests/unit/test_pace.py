@@ -7,7 +7,7 @@ from dupe_audit.cleanup.pace import FIRST, GROWTH, TARGET, Pace
 
 def test_first_batch_is_small():
     """The first batch takes few rows, and no more than the batch size."""
-    assert (FIRST, 5) == (Pace(5000).size, Pace(5).size)
+    assert (FIRST, 3) == (Pace(5000).size, Pace(3).size)
 
 
 def test_fast_batches_grow_up_to_the_batch_size():
@@ -16,7 +16,7 @@ def test_fast_batches_grow_up_to_the_batch_size():
     for _ in range(5):
         pace.measure(pace.size, 0.001)
         sizes.append(pace.size)
-    assert [FIRST * GROWTH, FIRST * GROWTH**2, 5000, 5000, 5000] == sizes
+    assert [FIRST * GROWTH, FIRST * GROWTH**2, FIRST * GROWTH**3, 5000, 5000] == sizes
 
 
 @pytest.mark.parametrize("cost", [0.0001, 0.001, 0.01, 0.09])

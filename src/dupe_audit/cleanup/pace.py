@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 TARGET = 0.2
 
 #: rows of a run's first batch, of which nothing is known yet: a foreign key without an index scans a table per row
-FIRST = 16
+FIRST = 4
 
 #: how many times larger than the last batch the next one may be
 GROWTH = 8
