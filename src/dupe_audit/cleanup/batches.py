@@ -23,6 +23,7 @@ from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import quantity
 from dupe_audit.model import Batch
 from dupe_audit.postgres.interrupt import sleep
+from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.replication import wait_for_replicas
 from dupe_audit.postgres.sqlstates import FOREIGN_KEY_VIOLATION, SERIALIZATION_FAILURE, sqlstate
 
@@ -107,7 +108,7 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
     with (
         children.refusing(bool(work.moving)),
         _disturbances(bool(work.moving) and low == high),
-        work.transaction(local=work.batching),
+        work.transaction(local=BATCHING | children.counting(connection, work.foreign_keys)),
     ):
         number = ledger.next_batch(connection, work.run_id)
         work.execute("lock_rows", low=str(low), high=str(high), t_where_staged=where_staged)

@@ -20,7 +20,7 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import holders, retry_lock, run_lock
 from dupe_audit.postgres.patience import Patience
-from dupe_audit.postgres.planner import ANYWHERE, BATCHING, WHERE_STAGED
+from dupe_audit.postgres.planner import ANYWHERE, WHERE_STAGED
 from dupe_audit.postgres.replication import replica_lag
 from dupe_audit.postgres.session import require_valid, step, transaction
 from dupe_audit.statements import fill_known, template
@@ -96,7 +96,6 @@ def cleanup(
                 run_id=run_id,
                 foreign_keys=foreign_keys,
                 moving=moving,
-                batching=BATCHING | children.counting(connection, foreign_keys),
             )
             yield from _passes(work, work_mem)
             ledger.set_state(connection, run_id, "clean")

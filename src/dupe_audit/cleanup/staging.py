@@ -5,9 +5,9 @@ The list may be lost in a crash: it is derived again. It belongs to one pass and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dupe_audit import children, insertable, ledger
 from dupe_audit.children import ForeignKey
@@ -28,7 +28,6 @@ class CleanupWork(Work):
     run_id: int
     foreign_keys: tuple[ForeignKey, ...]  #: all that reference the table
     moving: tuple[ForeignKey, ...]  #: those whose rows follow the survivor
-    batching: Mapping[str, str] = field(default_factory=lambda: BATCHING)  #: settings of each batch
 
 
 @contextmanager
