@@ -29,6 +29,27 @@ def test_steady_cost_never_exceeds_the_target(cost):
     assert pace.size + 1 > 0.5 * TARGET / cost
 
 
+@pytest.mark.parametrize("fixed", [0.15, 0.45, 3.0])
+def test_time_that_does_not_depend_on_the_rows_is_no_reason_to_shrink(fixed):
+    """If a commit waits for a distant standby, batches grow in spite of it, and their rows stay within the target."""
+    pace, cost = Pace(5000), 0.0001
+    for _ in range(16):
+        assert pace.size * cost <= TARGET
+        pace.measure(pace.size, fixed + pace.size * cost)
+    assert pace.size > 500
+
+
+def test_a_cost_per_row_that_appears_late_shrinks_at_once():
+    """If rows become expensive after a fast start, the next batch is small again, and stays small."""
+    pace = Pace(5000)
+    for _ in range(6):
+        pace.measure(pace.size, 0.01 + pace.size * 0.00001)
+    assert 5000 == pace.size
+    for _ in range(4):
+        pace.measure(pace.size, 0.01 + pace.size * 0.05)
+    assert 1 <= pace.size <= 4
+
+
 def test_slow_batch_shrinks_the_next_one_at_once():
     """One slow batch is enough to shrink the next; a single row is the least."""
     pace = Pace(5000)

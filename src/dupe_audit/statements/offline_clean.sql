@@ -34,6 +34,11 @@ DECLARE
     v_acting boolean := false;
     v_before bigint;
     v_gone bigint;
+    v_fixed double precision := 0;
+    v_budget double precision;
+    v_estimated boolean := false;
+    v_last_rows bigint;
+    v_last_seconds double precision;
     v_subjects text[];
     v_counting pg_catalog.text;
     v_counts bigint[];
@@ -248,12 +253,25 @@ BEGIN
                 v_gone := 0;
             ELSE
                 v_gone := v_result.archived;
-                v_seconds := greatest(extract(epoch FROM pg_catalog.clock_timestamp() - v_started), 0.001);
-                v_rows := pg_catalog.floor(v_rows * least({growth}, {target} / v_seconds));
-                IF v_seconds > {longest} THEN
+                v_seconds := extract(epoch FROM pg_catalog.clock_timestamp() - v_started);
+                -- Part of the time does not depend on the rows; it is estimated from two batches of different size.
+                IF v_last_rows <> v_rows AND NOT (v_rows < v_last_rows AND v_seconds > v_last_seconds) THEN
+                    v_estimated := true;
+                    v_fixed := greatest(v_seconds - greatest((v_seconds - v_last_seconds) / (v_rows - v_last_rows), 0) * v_rows, 0);
+                END IF;
+                v_fixed := least(v_fixed, v_seconds);
+                v_last_rows := v_rows;
+                v_last_seconds := v_seconds;
+                v_seconds := greatest(v_seconds - v_fixed, 0.001);
+                v_budget := greatest({target} - v_fixed, {target} / 2);
+                v_rows := pg_catalog.floor(v_rows * least(CASE WHEN v_fixed > {target} / 2 THEN {careful_growth} ELSE {growth} END,
+                                                          {margin} * v_budget / v_seconds));
+                IF v_seconds > v_budget THEN
                     v_size := greatest(1, least(v_size, v_rows));
                 ELSIF v_rows > v_size THEN
                     v_size := least(v_rule.batch_size, v_rows);
+                ELSIF NOT v_estimated AND v_last_rows >= v_size THEN
+                    v_size := greatest(1, v_last_rows / 2);
                 END IF;
             END IF;
             v_archived := v_archived + v_gone;
