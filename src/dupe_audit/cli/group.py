@@ -124,7 +124,7 @@ def main(ctx: click.Context, database_url: str | None, config: str) -> None:
     \b
     Example: dupe-audit preflight --table orders -c customer_id -c placed_at
     """
-    if isinstance(sys.stdout, TextIOWrapper):
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
         # A terminal or a pipe that is not UTF-8 gets a question mark for what it lacks, instead of a traceback.
         sys.stdout.reconfigure(errors="replace")
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
