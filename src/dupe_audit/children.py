@@ -64,6 +64,18 @@ def _numbers(attnums: Sequence[int] | None) -> str:
     return f"ARRAY[{', '.join(str(number) for number in attnums or ())}]::pg_catalog.int2[]"
 
 
+def actions(foreign_keys: Collection[ForeignKey]) -> bool:
+    """Return whether one of them deletes or changes its rows when the row that they reference is deleted."""
+    return any(key.on_delete in ("CASCADE", "SET NULL", "SET DEFAULT") for key in foreign_keys)
+
+
+def counting(connection: Connection, foreign_keys: Collection[ForeignKey]) -> dict[str, str]:
+    """Return the setting under which ``changed_children`` counts, if it is needed and the server lacks it."""
+    if not actions(foreign_keys) or execute(connection, statement("counts_tracked")).scalar_one():
+        return {}
+    return {"track_counts": "on"}
+
+
 def triggers(connection: Connection, relid: int) -> list[Finding]:
     """Return a finding for each trigger that fires when a child is pointed at another row (H108)."""
     rows = execute(connection, statement("child_triggers", relid=str(relid)))
@@ -121,7 +133,7 @@ def open_records(
 
 def judging(foreign_keys: Collection[ForeignKey], moving: Collection[ForeignKey]) -> dict[str, str]:
     """Return what fills ``judge_extras.sql``: children that are counted, and children that must not exist at all."""
-    count = "(SELECT count(*) FROM {source} c WHERE {condition})"
+    count = "(SELECT pg_catalog.count(*) FROM {source} c WHERE {condition})"
     none = "(SELECT true FROM {source} c WHERE {condition} LIMIT 1) IS NULL"
     return {
         "e_children": " + ".join(fill_known(count, moved.holes) for moved in moving) or "0",

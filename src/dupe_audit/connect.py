@@ -12,10 +12,12 @@ from typing import Any
 
 import psycopg
 from alembic.config import Config
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, NullPool, create_engine
 
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.session import without_pg_catalog
 from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.postgres.urls import PLACEHOLDER, libpq_url, without_secrets
 from dupe_audit.statements import statement
@@ -135,14 +137,28 @@ def creator(url: str, *, source: str = "the database URL") -> Callable[[], psyco
         DupeAuditError: when connecting, the server cannot be reached or refuses the connection.
     """
     conninfo = libpq_url(url)
+    # Without it, a database in SQL_ASCII answers with bytes, and one in LATIN1 cannot be asked about other names.
+    named = "client_encoding" in conninfo or "PGCLIENTENCODING" in os.environ
 
     def create() -> psycopg.Connection[tuple[object, ...]]:
         try:
-            return psycopg.connect(conninfo, connect_timeout=10, fallback_application_name="dupe-audit")
+            encoded = conninfo if named else make_conninfo(conninfo, client_encoding="utf8")
+            connection = psycopg.connect(encoded, connect_timeout=10, fallback_application_name="dupe-audit")
         except psycopg.Error as error:
             raise _in_words(error, url, source) from None
+        _trust_path(connection)
+        return connection
 
     return create
+
+
+def _trust_path(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Let operators be found in ``pg_catalog`` first: SQLAlchemy executes some as soon as it connects."""
+    cursor = connection.execute("SELECT pg_catalog.current_setting('search_path')")
+    path = str((cursor.fetchone() or ("",))[0])
+    if (trusted := without_pg_catalog(path)) != path:
+        connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (trusted,))
+    connection.commit()
 
 
 def _in_words(error: psycopg.Error, url: str, source: str) -> DupeAuditError:

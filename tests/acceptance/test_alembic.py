@@ -336,13 +336,18 @@ def test_connection_in_a_transaction_is_refused_h166_h185(alembic, sql, agent_ac
         ("batch_size=5.5", "-x dupe_audit.batch_size=5.5: the value must be a whole number"),
         ("pause=long", "-x dupe_audit.pause=long: the value must be a number"),
         ("batch_size=0", "batch_size must be between 1 and 100,000"),
+        ("work_mem=lots", 'invalid value for parameter "work_mem": "lots". Nothing was changed.'),
+        ("maintenance_work_mem=1XB", 'invalid value for parameter "maintenance_work_mem"'),
+        ("max_parallel_maintenance_workers=-1", "max_parallel_maintenance_workers"),
     ],
 )
-def test_unknown_or_unreadable_option_is_refused(alembic, agent_actions, option, problem):
+def test_unknown_or_unreadable_option_is_refused(alembic, sql, agent_actions, option, problem):
     """A misspelt -x option, or one with a value that is not valid, stops the upgrade before it changes anything."""
     done = alembic("-x", f"dupe_audit.{option}", "upgrade", "015", code=255)
 
     assert problem in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sql("SELECT to_regnamespace('dupe_audit')") == [(None,)]
 
 
 def test_nothing_is_written_to_stdout(alembic, agent_actions):

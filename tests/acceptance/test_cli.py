@@ -387,3 +387,13 @@ def test_a_revision_that_cannot_be_loaded_is_named_with_its_line(dupe_audit, bro
     done = dupe_audit("-c", config, "verify", code=3)
     assert "versions/1.py cannot be loaded: RuntimeError: not about env.py" in done.stderr
     assert "1.py, line 1). Fix it until `alembic history` succeeds." in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize("form", ["text", "json", "markdown"])
+def test_output_in_another_encoding_ends_without_a_traceback(dupe_audit, environment, agent_actions, encoding, form):
+    """Where the terminal or the pipe is not UTF-8, the report is printed without the characters that it lacks."""
+    environment["PYTHONIOENCODING"] = encoding
+    done = dupe_audit("preflight", "--table", "agent_actions", *KEY, "--format", form, code=1)
+    assert "Traceback" not in done.stderr
+    assert "divergent-duplicates" in done.stdout

@@ -2,12 +2,14 @@
 
 import io
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
 from dupe_audit.cleanup import cleanup
 from dupe_audit.model import CleanupRule, UniqueKey
+from waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 NAME = "unique_action_per_correlation_timestamp"
@@ -131,6 +133,86 @@ CREATE TABLE c (id int PRIMARY KEY, action_id uuid REFERENCES agent_actions ON D
 INSERT INTO c SELECT row_number() OVER (), id, 'tag ' || row_number() OVER () FROM agent_actions;
 """
 ARCHIVE = 'divergent="archive")'
+
+
+#: a trigger in which a delete waits for the test; the referential actions come after it, with a later snapshot
+GATE = """
+CREATE TABLE opened ();
+CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    FOR _ IN 1 .. 3000 LOOP
+        EXIT WHEN EXISTS (SELECT FROM public.opened);
+        PERFORM pg_catalog.pg_sleep(0.01);
+    END LOOP;
+    RETURN OLD;
+END $$;
+"""
+RANKED = (
+    "SELECT id, row_number() OVER (PARTITION BY correlation_id, action_name, created_at ORDER BY id) AS place "
+    "FROM agent_actions"
+)
+ACCEPTED = ("-x", "dupe_audit.accept=delete-trigger", "upgrade", "014:015", "--sql")
+
+
+def test_offline_script_deletes_no_child_of_a_writer_without_locks_h103(
+    alembic, psql, sql, agent_actions, psycopg_connect
+):
+    """Children that a session without key-share locks commits during a batch of the script are not deleted."""
+    sql("CREATE TABLE c (action_id uuid REFERENCES agent_actions ON DELETE CASCADE)")
+    sql(GATE)
+    sql("CREATE TRIGGER gate BEFORE DELETE ON agent_actions FOR EACH ROW EXECUTE FUNCTION gate()")
+    stranger = psycopg_connect(autocommit=True)
+    stranger.execute("SET session_replication_role = replica")
+
+    def meanwhile():
+        wait_for(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ '^CALL'"))
+        stranger.execute(f"INSERT INTO c SELECT id FROM ({RANKED}) AS ranked WHERE place > 1".encode())
+        stranger.execute("INSERT INTO opened DEFAULT VALUES")
+
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
+    done = psql(alembic(*ACCEPTED).stdout)
+    thread.join()
+    assert "foreign-key-references: rows of public.c" in done.stderr, done.stderr
+    assert [(60, 1060)] == sql("SELECT (SELECT count(*) FROM c), (SELECT count(*) FROM agent_actions)")
+
+
+def test_offline_script_tries_a_disturbed_batch_again(alembic, psql, sql, agent_actions):
+    """A batch of the script that meets a row on its way to another partition is tried again with half of its rows."""
+    sql("CREATE SEQUENCE deletes")
+    sql(
+        "CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN IF nextval('deletes') = 5 THEN RAISE 'moved' USING ERRCODE = '40001'; END IF; RETURN OLD; END$$"
+    )
+    sql("CREATE TRIGGER move BEFORE DELETE ON agent_actions FOR EACH ROW EXECUTE FUNCTION move()")
+    done = psql(alembic(*ACCEPTED).stdout)
+    assert (0, [("enforced", 60)]) == (done.returncode, sql("SELECT state, archived FROM dupe_audit.run")), done.stderr
+    assert 60 < sql("SELECT last_value FROM deletes")[0][0]
+
+
+def test_offline_script_keeps_what_could_not_be_inserted_again_h131(alembic, psql, sql, agent_actions):
+    """The script refuses extras that an INSERT would refuse, before any row leaves."""
+    sql("ALTER TABLE agent_actions ADD CONSTRAINT named CHECK (agent_name <> 'agent') NOT VALID")
+    script = alembic("upgrade", "014:015", "--sql").stdout
+    done = psql(script)
+    assert "cannot-restore" in done.stderr
+    assert "(extras: 60): check constraint named" in done.stderr
+    assert [(1060, "014")] == sql("SELECT (SELECT count(*) FROM agent_actions), version_num FROM alembic_version")
+    sql("ALTER TABLE agent_actions DROP CONSTRAINT named")
+    assert 0 == psql(script).returncode
+    assert [("enforced", 60)] == sql("SELECT state, archived FROM dupe_audit.run")
+
+
+def test_offline_script_refuses_a_table_of_citus(alembic, psql, sql, agent_actions):
+    """The script refuses a table that Citus manages before it creates anything."""
+    sql(
+        "SET allow_system_table_mods = on; CREATE TABLE pg_catalog.pg_dist_partition "
+        '(logicalrelid regclass NOT NULL, partmethod "char" NOT NULL, repmodel "char" NOT NULL)'
+    )
+    sql("INSERT INTO pg_catalog.pg_dist_partition VALUES ('agent_actions', 'n', 't')")
+    done = psql(alembic("upgrade", "014:015", "--sql").stdout)
+    assert "citus-table: table agent_actions is a reference table of Citus" in done.stderr
+    assert [(None, "014")] == sql("SELECT to_regnamespace('dupe_audit'), version_num FROM alembic_version")
 
 
 @pytest.fixture

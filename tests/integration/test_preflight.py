@@ -10,6 +10,7 @@ from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import BuildRule, CleanupRule, Counts, UniqueKey
 from dupe_audit.preflight import blockers, preflight
 from dupe_audit.verify import verify
+from waiting import wait_for
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 
@@ -251,7 +252,24 @@ PLAIN = "CREATE TABLE t (id int PRIMARY KEY, k int)"
             "error",
             f"{PLAIN}; ALTER TABLE t REPLICA IDENTITY NOTHING; CREATE PUBLICATION p FOR ALL TABLES",
         ),
-        ("foreign-key-unindexed", "warning", f"{PLAIN}; CREATE TABLE c (t_id int REFERENCES t)"),
+        (
+            "foreign-key-unindexed",
+            "error",
+            (
+                f"{PLAIN}; INSERT INTO t VALUES (1, 1); CREATE TABLE c (t_id int REFERENCES t); "
+                "INSERT INTO c SELECT 1 FROM generate_series(1, 40000); ANALYZE c"
+            ),
+        ),
+        (
+            "foreign-key-unindexed",
+            "error",
+            (
+                f"{PLAIN}; CREATE TABLE c (t_id int REFERENCES t, n int) PARTITION BY HASH (n); "
+                "CREATE TABLE c1 PARTITION OF c FOR VALUES WITH (MODULUS 2, REMAINDER 0); "
+                "CREATE TABLE c2 PARTITION OF c FOR VALUES WITH (MODULUS 2, REMAINDER 1); "
+                "INSERT INTO c SELECT NULL, i FROM generate_series(1, 50000) AS i; ANALYZE c"
+            ),
+        ),
         ("duplicates", "warning", f"{PLAIN}; INSERT INTO t VALUES (1, 7), (2, 7)"),
     ],
 )
@@ -282,6 +300,17 @@ def test_indexed_foreign_key_is_not_reported(sql, conn):
     sql("CREATE TABLE t (id int, n int, k int, PRIMARY KEY (id, n))")
     sql("CREATE TABLE c (a int, b int, x int, FOREIGN KEY (a, b) REFERENCES t); CREATE INDEX ON c (b, a, x)")
     assert "foreign-key-unindexed" not in ids(preflight(conn, KEY))
+
+
+def test_h106_small_referencing_table_needs_no_index(sql, conn):
+    """An unindexed foreign key of a small table is not reported; a large table is, even before its first ANALYZE."""
+    sql(f"{PLAIN}; INSERT INTO t VALUES (1, 1); CREATE TABLE c (t_id int REFERENCES t)")
+    sql("ALTER TABLE c SET (autovacuum_enabled = off); INSERT INTO c SELECT 1 FROM generate_series(1, 1000)")
+    assert "foreign-key-unindexed" not in ids(preflight(conn, KEY))
+    sql("INSERT INTO c SELECT 1 FROM generate_series(1, 40000)")
+    wait_for(lambda: sql("SELECT n_live_tup FROM pg_stat_user_tables WHERE relname = 'c'") == [(41000,)])
+    assert [] == [f.id for f in blockers(conn, KEY, CleanupRule(), accept=("foreign-key-unindexed",))]
+    assert ["foreign-key-unindexed"] == [f.id for f in blockers(conn, KEY, CleanupRule())]
 
 
 def test_stricter_index_h46(sql, conn):

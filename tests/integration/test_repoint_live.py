@@ -35,8 +35,9 @@ def test_locked_child_spares_its_parent(sql, conn, psycopg_connect):
     other = psycopg_connect()
     other.execute("UPDATE c SET note = 'changed' WHERE id = 10")
     batches = cleanup(conn, KEY, CleanupRule(references="repoint"), give_up_after="10s")
-    first = next(batches)
-    assert (2, 1, 2) == (first.archived, first.spared, first.repointed)
+    first_pass = [next(batches), next(batches)]
+    sums = [sum(getattr(batch, field) for batch in first_pass) for field in ("archived", "spared", "repointed")]
+    assert [2, 1, 2] == sums
     assert [1, 2, 4] == live(sql)
     assert [(10, 2), (11, 1), (12, 4)] == children(sql)
     other.commit()

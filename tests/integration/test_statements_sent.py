@@ -37,3 +37,9 @@ def test_every_statement_is_printed_as_it_is_sent(recorder):
     sent = "\n".join(recorder.sent)
     assert [s.name for s in printed if s.reached and s.step in steps and s.text not in sent] == []
     assert all(statement.header.startswith("-- Purpose: ") for statement in printed)
+
+
+def test_every_text_is_ascii_except_for_names(recorder):
+    """Nothing that the steps send or the script contains needs an encoding, as long as the user's names do not."""
+    assert [text for text in recorder.sent if not text.isascii()] == []
+    assert [s.name for s in recorder.statements() if not s.text.isascii()] == []

@@ -14,6 +14,7 @@ RUN = Run(
     **{
         **dict.fromkeys(Run.__slots__),
         "id": 12,
+        "relation": "public.manifest_injections",
         "schema_name": "public",
         "table_name": "manifest_injections",
         "key_columns": ("correlation_id", "manifest_name", "injected_at"),

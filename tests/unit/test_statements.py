@@ -83,3 +83,15 @@ def test_arrays():
     """An array of names has a type, even if it is empty."""
     assert text_array(["a", "b'c"]) == "ARRAY['a', 'b''c']::pg_catalog.text[]"
     assert text_array([]) == "ARRAY[]::pg_catalog.text[]"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.sql")), ids=lambda path: path.stem)
+def test_every_statement_can_be_sent_in_every_encoding(path):
+    """A statement is plain ASCII, its comments too, so that a connection in any encoding can send it."""
+    assert path.read_text("utf-8").isascii()
+
+
+def test_no_literal_depends_on_an_encoding():
+    """A literal keeps every character, whatever encoding the last connection of the process had."""
+    assert "'\u8868 \u20ac'" == literal("\u8868 \u20ac")
+    assert r"E'\u8868\\''x'".replace("\\u8868", "\u8868") == literal("\u8868\\'x")

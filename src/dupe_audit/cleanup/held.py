@@ -10,9 +10,9 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from dupe_audit import children, ledger
-from dupe_audit.cleanup.passes import move
+from dupe_audit.cleanup.batches import Disturbed, move
 from dupe_audit.cleanup.staging import CleanupWork, staged
-from dupe_audit.errors import DupeAuditError
+from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import WHERE_STAGED
@@ -46,7 +46,7 @@ def clean_held(connection: Connection, key: UniqueKey, rule: CleanupRule, *, wor
     table that no writer passes, limits its own time, and is rolled back on any error.
 
     Raises:
-        Refused: divergent groups or references that the rule refuses.
+        Refused: divergent groups or references that the rule refuses, or a child that arrived without a lock.
         DupeAuditError: no run of the key is open, a trigger keeps rows, or the table's columns have just changed.
     """
     key, relation = catalog.require(connection, key)
@@ -75,4 +75,7 @@ def clean_held(connection: Connection, key: UniqueKey, rule: CleanupRule, *, wor
         moving=moving,
     )
     with staged(work, work_mem) as extras:
-        return move(work, 1, extras, WHERE_STAGED)[0] if extras else 0
+        try:
+            return move(work, 1, extras, WHERE_STAGED).archived if extras else 0
+        except Disturbed as error:
+            raise Refused([], lead=str(error)) from error

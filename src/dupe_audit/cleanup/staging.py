@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dupe_audit import children, ledger
+from dupe_audit import children, insertable, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
@@ -31,21 +31,25 @@ class CleanupWork(Work):
 
 
 @contextmanager
-def staged(work: CleanupWork, work_mem: str | None) -> Iterator[int]:
+def staged(work: CleanupWork, work_mem: str | None, *, unmoved: bool = False) -> Iterator[int]:
     """Stage the extras of one pass and yield their number; drop the list afterwards.
+
+    Args:
+        work_mem: memory for the ranking's sort.
+        unmoved: whether the pass archives only rows that are still where the ranking saw them.
 
     Raises:
         Refused: divergent groups or references, which the rule refuses.
         Blocked: the table stayed locked.
     """
     try:
-        yield work.retry(lambda: _stage(work, work_mem), "rank the table")
+        yield work.retry(lambda: _stage(work, work_mem, unmoved=unmoved), "rank the table")
     finally:
         tidy(work.connection, work.sql("drop_stage"))
         tidy(work.connection, statement("drop_locked"))
 
 
-def _stage(work: CleanupWork, work_mem: str | None) -> int:
+def _stage(work: CleanupWork, work_mem: str | None, *, unmoved: bool) -> int:
     local = RANKING | ({"work_mem": work_mem} if work_mem else {})
     # One snapshot for the count and the ranking, so that the ledger's arithmetic starts from one moment.
     with work.transaction(isolation="REPEATABLE READ", local=local):
@@ -60,7 +64,7 @@ def _stage(work: CleanupWork, work_mem: str | None) -> int:
     execute(work.connection, statement("create_locked"))
     if work.moving:
         execute(work.connection, statement("create_locked_children"))
-    if extras and (findings := [*_divergent(work), *_referenced(work)]):
+    if extras and (findings := [*_divergent(work), *_uninsertable(work, unmoved=unmoved), *_referenced(work)]):
         ledger.set_state(work.connection, work.run_id, "failed")
         raise Refused(findings, lead="Nothing was archived in this pass.")
     return extras
@@ -74,6 +78,21 @@ def _divergent(work: CleanupWork) -> list[Finding]:
     if not row.groups:
         return []
     return [finding("divergent-duplicates", f"{quantity(row.groups, 'group')} with {quantity(row.extras, 'extra')}")]
+
+
+def _uninsertable(work: CleanupWork, *, unmoved: bool) -> list[Finding]:
+    """Look for extras that a restore could not put back (H131)."""
+    # Looked up by position, a row costs half as much as by its primary key.
+    relation = work.holes["relation"]
+    at_its_place = f"{relation}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid AND " if unmoved else ""
+    with work.transaction(local=BATCHING):
+        return insertable.objections(
+            work.connection,
+            work.relation.relid,
+            work.holes,
+            extras=work.holes["stage"],
+            is_extra=at_its_place + work.holes["is_staged"],
+        )
 
 
 def _referenced(work: CleanupWork) -> list[Finding]:

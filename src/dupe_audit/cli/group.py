@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any, NoReturn, cast
 
 import click
@@ -122,6 +123,9 @@ def main(ctx: click.Context, database_url: str | None, config: str | None, secti
     \b
     Example: dupe-audit preflight --table orders -c customer_id -c placed_at
     """
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.encoding.lower() not in ("utf-8", "utf8"):
+        # A terminal or a pipe that is not UTF-8 gets a question mark for what it lacks, instead of a traceback.
+        sys.stdout.reconfigure(errors="replace")
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
     logging.getLogger("alembic.dupe_audit").setLevel(logging.INFO)
     ctx.obj = {"database_url": database_url, "config": config, "section": section}

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from dupe_audit.directives.stamp import expected_heads, require_own_stamp
 from dupe_audit.errors import DupeAuditError, Interrupted
 from dupe_audit.postgres.interrupt import interruptible
+from dupe_audit.postgres.session import trusted_path
 from dupe_audit.postgres.sqlstates import friendly
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -44,7 +45,7 @@ def autocommit(
         with context.autocommit_block():
             connection = operations.get_bind()
             try:
-                with interruptible(connection):
+                with interruptible(connection), trusted_path(connection):
                     yield connection
             except (DupeAuditError, DBAPIError) as error:
                 cause = _in_words(error, directive)

@@ -21,7 +21,7 @@ from dupe_audit.directives.verdict import Examiner, Item, Verdict, subject
 from dupe_audit.findings import finding
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.session import step, transaction
+from dupe_audit.postgres.session import require_valid
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -48,7 +48,7 @@ class Judge:
         Args:
             first: the directive that acts first; its own staging counts its rows.
         """
-        self._judge_memory()
+        require_valid(self._connection, self._examiner.options.settings())
         verdicts = []
         between: list[Effect] = []
         begun = False
@@ -71,18 +71,6 @@ class Judge:
             verdict = self._examiner.examine(item, measure_width=rows_known and self._measures(number), count=counted)
             verdicts.append(self._without_the_undecided(verdict, number, between))
         return [*verdicts, *self._collisions()]
-
-    def _judge_memory(self) -> None:
-        """Let the server read the sizes of the command line, before anything acts.
-
-        Raises:
-            sqlalchemy.exc.DBAPIError: a size is out of range.
-        """
-        names = ("work_mem", "maintenance_work_mem", "max_parallel_maintenance_workers")
-        local = {name: str(value) for name in names if (value := getattr(self._examiner.options, name))}
-        if local:
-            with step(self._connection), transaction(self._connection, read_only=True, local=local):
-                pass
 
     def _is_unknown(self, key: UniqueKey, between: Sequence[Effect]) -> bool:
         return any(change.definition and change.concerns(key.schema, key.table) for change in between)

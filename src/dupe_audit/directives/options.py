@@ -97,6 +97,15 @@ class Overrides:
         overrides.cleanup_rule(CleanupRule())  # its range, before anything acts
         return overrides
 
+    def settings(self) -> dict[str, str]:
+        """Return the settings of the server that these options change, to be tried before anything is written."""
+        values = {
+            "work_mem": self.work_mem,
+            "maintenance_work_mem": self.maintenance_work_mem,
+            "max_parallel_maintenance_workers": self.max_parallel_maintenance_workers,
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
     def cleanup_rule(self, rule: CleanupRule) -> CleanupRule:
         """Return *rule* as these options override it.
 

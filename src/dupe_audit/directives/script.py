@@ -14,6 +14,7 @@ from alembic.operations import Operations
 from alembic.util import CommandError
 
 from dupe_audit import ledger
+from dupe_audit.cleanup import pace
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import WIDEST_KEY, BuildRule, CleanupRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
@@ -23,6 +24,8 @@ from dupe_audit.statements import ident, literal, statement, template, text_arra
 
 #: what the script sets for its session, and resets at its end
 SESSION = {
+    # Alembic writes scripts in UTF-8, whatever encoding the database or the terminal has.
+    "client_encoding": "'UTF8'",
     "default_transaction_isolation": "'read committed'",
     "default_transaction_read_only": "off",
     "statement_timeout": "0",
@@ -51,7 +54,9 @@ CLEANUP_TEMPLATES = (
     "moved_children",
     "create_record",
     "finish_record",
+    "count_uninsertable",
     "stage_children",
+    "row_bytes",
     "batch_end",
     "lock_rows",
     "lock_children",
@@ -62,7 +67,7 @@ CLEANUP_TEMPLATES = (
 )
 
 #: dollar quotes of the script; a name that contains one would end a quoted part
-_TAGS = re.compile(r"\$(fill|trust|undo|open|clean|state|guard|attach|restore|statement|dropped|dupe_audit)\$")
+_TAGS = re.compile(r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|statement|dropped|dupe_audit)\$")
 
 
 class Script:
@@ -87,11 +92,13 @@ class Script:
         """Write the settings of the session."""
         for name, value in SESSION.items():
             self.write(f"SET {name} = {value}")
+        self.write(statement("offline_path"))
 
     def reset(self) -> None:
         """Write the end of those settings."""
         for name in SESSION:
             self.write(f"RESET {name}")
+        self.write(statement("offline_path_back"))
 
     def fill_function(self) -> None:
         """Write the temporary function that fills templates, unless the script already has it."""
@@ -164,6 +171,7 @@ class Script:
                 table_name=literal(key.table),
                 give_up_after=interval(build),
                 lock_namespace=str(LOCK_NAMESPACE),
+                citus_kind=literal(statement("citus_kind", relid="$1")),
                 create_run_table=template("create_run_table"),
                 create_batch_table=template("create_batch_table"),
                 create_child_table=template("create_child_table"),
@@ -229,6 +237,16 @@ class Script:
                 anywhere=literal(ANYWHERE),
                 give_up_after=interval(build),
                 lock_timeout=literal(build.lock_timeout),
+                insertable=statement("insertable", relid="v_relid"),
+                toasted=statement("toasted", relid="v_relid"),
+                counts_tracked=statement("counts_tracked"),
+                changed_children=statement("changed_children", relid="v_relid"),
+                first=str(pace.FIRST),
+                growth=str(pace.GROWTH),
+                careful_growth=str(pace.CAREFUL_GROWTH),
+                margin=str(pace.MARGIN),
+                target=str(pace.TARGET),
+                most_bytes=str(pace.MOST_BYTES),
                 ranking=text_array(switched_off(RANKING)),
                 batching=text_array(switched_off(BATCHING)),
                 **{f"t_{name}": quoted(name) for name in CLEANUP_TEMPLATES},

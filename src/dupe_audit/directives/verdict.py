@@ -26,6 +26,7 @@ from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.driver import require_encodable
 from dupe_audit.preflight import judge, preflight
 
 Item = MigrateOperation | PlainStatement
@@ -111,6 +112,7 @@ class Examiner:
             rule = self.options.cleanup_rule(operation.rule)
             findings = self._of_cleanup(key, rule, measure_width=measure_width and not count, count=count)
         elif isinstance(operation, CreateUniqueConstraintOnlineOp):
+            require_encodable(self._connection, operation.rule.comment or "")
             findings = self._of_create(operation, key, measure_width=measure_width, count=count)
         elif isinstance(operation, DropUniqueConstraintOnlineOp):
             findings = self._of_way_back(key) or drop_findings(self._connection, key)

@@ -17,4 +17,10 @@ DUPLICATES: dict[StepId, Entry] = {
         "Look at them (dupe-audit preflight … --show-keys), then choose: correct the data, name the columns that may differ with ignore=[…] (--ignore), "
         "or keep one row by rule and archive the others with divergent='archive'.",
     ),
+    "cannot-restore": Entry(
+        "error",
+        "Extras of {table} could not be inserted again, so a downgrade could not restore them: {subject}.",
+        "Correct these rows, or drop the constraint if it is not meant to hold; then run the same command again. "
+        "VALIDATE CONSTRAINT shows whether all rows obey it.",
+    ),
 }

@@ -24,8 +24,9 @@ TABLE: dict[StepId, Entry] = {
     "partitioned-table": Entry(
         "error",
         "{table} is partitioned; PostgreSQL cannot build an index concurrently on a partitioned table.",
-        "For each partition: CREATE UNIQUE INDEX CONCURRENTLY i ON partition (…); ALTER TABLE partition ADD CONSTRAINT c UNIQUE USING INDEX i; "
-        "then ALTER TABLE {table} ADD CONSTRAINT … UNIQUE (…), which adopts them. The key must include the partition key.",
+        "Clean and constrain each partition with the directives; then ALTER TABLE ONLY {table} ADD CONSTRAINT … UNIQUE (…); "
+        "and for each partition: ALTER INDEX … ATTACH PARTITION …; The key must include the partition key. "
+        "The whole recipe with its way back: docs/reference/findings/partitioned-table.md.",
     ),
     "single-partition": Entry(
         "warning",
@@ -54,6 +55,17 @@ TABLE: dict[StepId, Entry] = {
         "error",
         "{table} belongs to extension {subject}.",
         "Change it with the extension's own commands; it may be only a part of what the extension manages.",
+    ),
+    "citus-table": Entry(
+        "error",
+        "{table} is a {subject} table of Citus: its rows are on several servers, or Citus plans its statements.",
+        "Remove the duplicates and create the constraint with the commands of Citus; "
+        "the key of a distributed table must include its distribution column.",
+    ),
+    "too-many-columns": Entry(
+        "error",
+        "The archive of {table} would need {subject} columns: those of the table and its own; PostgreSQL allows 1,600.",
+        "Remove columns from {table}, or move some of them to another table.",
     ),
     "no-equality": Entry(
         "error",

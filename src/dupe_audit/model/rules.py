@@ -24,7 +24,7 @@ class CleanupRule:
     divergent: Literal["refuse", "archive"] = "refuse"  #: divergent groups stop the cleanup, or keep one row
     references: Literal["refuse", "repoint"] = "refuse"  #: children of extras stop the cleanup, or follow the survivor
     ignore: tuple[str, ...] = ()  #: columns in which rows may differ and still be exact duplicates
-    batch_size: int = 5000  #: rows archived per transaction, 1 to 100,000; with repoint, rows and their children
+    batch_size: int = 5000  #: most rows archived per transaction, 1 to 100,000; with repoint, rows and their children
     pause: float = 0.0  #: seconds between two batches
     max_replica_lag: float | None = None  #: seconds; batches wait while a standby is further behind
 

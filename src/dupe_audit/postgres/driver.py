@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.errors import WrongUsage
 from dupe_audit.postgres.interrupt import interrupt
 from dupe_audit.postgres.sqlstates import QUERY_CANCELED, sqlstate
-from dupe_audit.statements import statement
+from dupe_audit.statements import literal, statement
 
 
 def execute(connection: Connection, sql: str) -> CursorResult[Any]:
@@ -19,6 +19,7 @@ def execute(connection: Connection, sql: str) -> CursorResult[Any]:
 
     Raises:
         Interrupted: the user stopped the work; statements that clean up can follow.
+        WrongUsage: a name in it does not exist in the connection's encoding.
         sqlalchemy.exc.DBAPIError: as the driver reports; ``sqlstate`` reads its code.
     """
     interrupt.check()
@@ -29,8 +30,27 @@ def execute(connection: Connection, sql: str) -> CursorResult[Any]:
         if sqlstate(error) == QUERY_CANCELED:
             interrupt.check(error)
         raise
+    except UnicodeEncodeError as error:
+        raise _unencodable(error) from None
     finally:
         interrupt.busy = False
+
+
+def require_encodable(connection: Connection, text: str) -> None:
+    """Refuse a text, such as a comment that is sent at the end, which the connection's encoding lacks.
+
+    Raises:
+        WrongUsage: it cannot be sent.
+    """
+    execute(connection, f"SELECT {literal(text)}")
+
+
+def _unencodable(error: UnicodeEncodeError) -> WrongUsage:
+    character = error.object[error.start : error.end]
+    return WrongUsage(
+        f"{character!r} cannot be sent to the server: the connection's encoding ({error.encoding}) lacks it. "
+        "Use other names and comments, or, if the database's own encoding has it, connect with client_encoding=utf8."
+    )
 
 
 def tidy(connection: Connection, sql: str) -> None:

@@ -6,15 +6,19 @@ that holds anything can hang our own index build, and the deadlock detector cann
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
 
+from dupe_audit.errors import WrongUsage
 from dupe_audit.postgres.driver import execute, require_autocommit, tidy
 from dupe_audit.postgres.interrupt import interruptible
+from dupe_audit.postgres.sqlstates import INVALID_PARAMETER_VALUE, reason, sqlstate
 from dupe_audit.statements import literal, statement
 
 #: timeouts of a role or database that would end a step inside a statement or between two
@@ -45,6 +49,10 @@ _IDLE = (
     "pg_catalog.current_setting('idle_in_transaction_session_timeout')::interval))::pg_catalog.int8::pg_catalog.text "
     "END, true)"
 )
+
+
+#: ``pg_catalog`` as an element of a search path
+_PG_CATALOG = re.compile(r'(^|,)\s*"?pg_catalog"?\s*(?=,|$)', re.IGNORECASE)
 
 
 @contextmanager
@@ -143,6 +151,52 @@ def execute_at_once(connection: Connection, *statements: str, lock_timeout: str)
         execute(connection, sql)
 
 
+def trust_path(connection: Connection) -> str | None:
+    """Let operators be found in ``pg_catalog`` before any other schema; return the path to go back to, if it changed.
+
+    A path such as ``app, pg_catalog`` prefers whatever operator somebody created in ``app``. Statements name
+    functions, types and relations with their schema, but operators as everybody writes them. Without ``pg_catalog``
+    in the path, the server looks there first (H199).
+    """
+    query = "SELECT pg_catalog.current_setting('search_path') AS path"
+    path = str(execute(connection, query).scalar_one())
+    if (trusted := without_pg_catalog(path)) == path:
+        return None
+    execute(connection, _set_config({"search_path": trusted}, local=False))
+    return path
+
+
+def without_pg_catalog(path: str) -> str:
+    """Return a search path without ``pg_catalog``, which the server then searches first."""
+    return _PG_CATALOG.sub("", path).lstrip(", ")
+
+
+@contextmanager
+def trusted_path(connection: Connection) -> Iterator[None]:
+    """Let operators be found in ``pg_catalog`` before any other schema until the block ends."""
+    path = trust_path(connection)
+    try:
+        yield
+    finally:
+        if path is not None:
+            tidy(connection, _set_config({"search_path": path}, local=False))
+
+
+def require_valid(connection: Connection, values: Mapping[str, str]) -> None:
+    """Try settings before anything is written.
+
+    Raises:
+        WrongUsage: the server does not accept one of them.
+    """
+    try:
+        with transaction(connection, read_only=True, local=values):
+            pass
+    except DBAPIError as error:
+        if sqlstate(error) != INVALID_PARAMETER_VALUE:
+            raise
+        raise WrongUsage(f"The server does not accept a setting: {reason(error)}. Nothing was changed.") from None
+
+
 @contextmanager
 def step(connection: Connection) -> Iterator[None]:
     """Prepare the connection for a step: interruptible, and under no timeout of the role (H56).
@@ -151,5 +205,5 @@ def step(connection: Connection) -> Iterator[None]:
         WrongUsage: the connection is not in autocommit mode.
     """
     require_autocommit(connection)
-    with interruptible(connection), settings(connection, UNHURRIED):
+    with interruptible(connection), trusted_path(connection), settings(connection, UNHURRIED):
         yield

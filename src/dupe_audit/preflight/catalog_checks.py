@@ -20,6 +20,7 @@ UNCOUNTABLE: set[FindingId] = {
     "table-missing",
     "column-missing",
     "not-a-table",
+    "citus-table",
     "partitioned-table",
     "no-equality",
     "row-security",
@@ -30,6 +31,15 @@ UNCOUNTABLE: set[FindingId] = {
 def countable(findings: list[Finding]) -> bool:
     """Return whether the table can be counted in spite of these findings."""
     return not any(finding.id in UNCOUNTABLE for finding in findings)
+
+
+def citus_findings(connection: Connection, relation: Relation) -> list[Finding]:
+    """Return a finding if Citus manages the table, to which no other question can then be put."""
+    dist_partition = "pg_catalog.pg_dist_partition"
+    if not execute(connection, statement("relation_exists", name=literal(dist_partition))).scalar_one():
+        return []
+    kinds = execute(connection, statement("citus_kind", relid=str(relation.relid))).scalars()
+    return [finding("citus-table", kind, table=relation.name) for kind in kinds]
 
 
 def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from dupe_audit import children
+from dupe_audit import children, insertable
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import WIDEST_KEY, CleanupRule, Counts, Estimates, Reference, UniqueKey
 from dupe_audit.postgres import catalog
@@ -88,6 +88,23 @@ def count_references(
     if any(rows for _, rows, _ in child_counts):
         findings += children.collisions(connection, relation.relid, pairs)
     return references, findings
+
+
+def uninsertable(
+    connection: Connection, relation: Relation, fragments: Mapping[str, str], counts: Counts
+) -> list[Finding]:
+    """Report the extras that a restore could not put back."""
+    if not counts.extras:
+        return []
+    pairs = fill_known(template("ranked_pairs"), fragments)
+    with settings(connection, {**COUNTING, "enable_hashjoin": "on"}, local=True):
+        return insertable.objections(
+            connection,
+            relation.relid,
+            fragments,
+            extras=f"({pairs})",
+            is_extra=f"{fragments['relation']}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid",
+        )
 
 
 def widest_entry(connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule) -> int:

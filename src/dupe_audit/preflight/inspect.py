@@ -11,7 +11,7 @@ from dupe_audit.findings import CATALOGUE, Finding, finding
 from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.session import step, transaction
-from dupe_audit.preflight.catalog_checks import catalog_findings, countable
+from dupe_audit.preflight.catalog_checks import catalog_findings, citus_findings, countable
 from dupe_audit.preflight.counts import (
     count_groups,
     count_references,
@@ -19,6 +19,7 @@ from dupe_audit.preflight.counts import (
     estimate,
     measure_keys,
     read_examples,
+    uninsertable,
     widest_entry,
     width_findings,
 )
@@ -57,7 +58,7 @@ def preflight(
         if match is None:
             return DuplicateReport(key=key, counts=None, findings=(finding("table-missing", str(key)),))
         key, relation = match
-        findings = catalog_findings(connection, key, relation, rule)
+        findings = citus_findings(connection, relation) or catalog_findings(connection, key, relation, rule)
         if not countable(findings):
             return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
         fragments = catalog.fragments(connection, relation, key, rule)
@@ -66,7 +67,8 @@ def preflight(
         counts = count_groups(connection, fragments, measure)
         references, reference_findings = count_references(connection, relation, fragments, counts, rule)
         examples = read_examples(connection, fragments) if show_keys and counts.groups else ()
-    findings += [*width_findings(widest), *duplicate_findings(counts, rule), *reference_findings]
+        restore_findings = uninsertable(connection, relation, fragments, counts)
+    findings += [*width_findings(widest), *duplicate_findings(counts, rule), *restore_findings, *reference_findings]
     return DuplicateReport(
         key=key,
         counts=counts,
@@ -121,7 +123,7 @@ def judge(
         if match is None:
             return [finding("table-missing", str(key))]
         key, relation = match
-        findings = catalog_findings(connection, key, relation, rule)
+        findings = citus_findings(connection, relation) or catalog_findings(connection, key, relation, rule)
         if measure_width and countable(findings):
             with transaction(connection, lock_timeout="5s", read_only=True):
                 widest = widest_entry(connection, relation, key, rule)

@@ -63,6 +63,10 @@ def ident(*parts: str) -> str:
 
 def literal(value: str | float | bool | None) -> str:
     """Return a literal; a string is safe whatever ``standard_conforming_strings`` says."""
+    if isinstance(value, str):
+        # Not by libpq: without a connection, it reads the text in the encoding of whichever connection was last.
+        quoted = value.replace("'", "''")
+        return f"E'{quoted.replace(chr(92), chr(92) * 2)}'" if "\\" in value else f"'{quoted}'"
     return "NULL" if value is None else sql.Literal(value).as_string(None).strip()
 
 

@@ -1,5 +1,5 @@
 -- Purpose: sum up the batches of a run.
 -- Lock: ACCESS SHARE on dupe_audit.batch, until the transaction ends.
 -- Again: yes, it only reads.
-SELECT coalesce(pg_catalog.sum(archived), 0)::int8 AS archived, coalesce(pg_catalog.sum(restored), 0)::int8 AS restored
+SELECT coalesce(pg_catalog.sum(archived), 0)::pg_catalog.int8 AS archived, coalesce(pg_catalog.sum(restored), 0)::pg_catalog.int8 AS restored
 FROM dupe_audit.batch WHERE run_id = {run}

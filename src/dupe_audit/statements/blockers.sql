@@ -32,6 +32,18 @@ WITH RECURSIVE request AS (
         SELECT m.atttypid FROM pg_catalog.pg_attribute m
         WHERE t.typtype = 'c' AND m.attrelid = t.typrelid AND m.attnum > 0 AND NOT m.attisdropped
     ) AS inner_type
+), referencing AS (
+    -- A partitioned child has a constraint, and so has each of its partitions; the former covers all rows.
+    SELECT con.oid, con.conrelid, con.conkey, con.conrelid AS part
+    FROM rel
+    JOIN pg_catalog.pg_constraint con ON con.confrelid = rel.oid AND con.contype = 'f'
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_constraint up
+                      WHERE up.oid = con.conparentid AND up.confrelid = con.confrelid)
+    UNION ALL
+    SELECT r.oid, r.conrelid, r.conkey, h.inhrelid
+    FROM referencing r
+    JOIN pg_catalog.pg_class c ON c.oid = r.part AND c.relkind = 'p'
+    JOIN pg_catalog.pg_inherits h ON h.inhparent = r.part
 ), publication AS (
     SELECT p.pubname
     FROM pg_catalog.pg_publication p
@@ -58,7 +70,7 @@ UNION ALL
 SELECT 'unlogged-table', relname FROM rel WHERE relpersistence = 'u'
 UNION ALL
 SELECT 'inheritance', pg_catalog.string_agg(i.inhrelid::pg_catalog.regclass::pg_catalog.text, ', ')
-FROM rel JOIN pg_catalog.pg_inherits i ON i.inhparent = rel.oid WHERE rel.relkind = 'r' HAVING count(*) > 0
+FROM rel JOIN pg_catalog.pg_inherits i ON i.inhparent = rel.oid WHERE rel.relkind = 'r' HAVING pg_catalog.count(*) > 0
 UNION ALL
 SELECT 'single-partition', i.inhparent::pg_catalog.regclass::pg_catalog.text
 FROM rel JOIN pg_catalog.pg_inherits i ON i.inhrelid = rel.oid WHERE rel.relispartition
@@ -91,6 +103,18 @@ SELECT DISTINCT 'missing-privilege', pg_catalog.format('SELECT ON %s', con.conre
 FROM rel JOIN pg_catalog.pg_constraint con ON con.confrelid = rel.oid AND con.contype = 'f'
 WHERE NOT pg_catalog.has_table_privilege(con.conrelid, 'SELECT')
 UNION ALL
+-- Whether a row obeys a foreign key that was never validated can only be seen in the table that it references.
+SELECT DISTINCT 'missing-privilege', pg_catalog.format('SELECT ON %s', con.confrelid::pg_catalog.regclass)
+FROM rel JOIN pg_catalog.pg_constraint con ON con.conrelid = rel.oid AND con.contype = 'f' AND NOT con.convalidated
+WHERE NOT pg_catalog.has_table_privilege(con.confrelid, 'SELECT')
+UNION ALL
+-- Without counters of its own changes, a batch could not see what referential actions did.
+SELECT 'missing-privilege', 'SET ON PARAMETER track_counts, which is off'
+FROM me
+WHERE NOT pg_catalog.current_setting('track_counts')::pg_catalog.bool AND NOT me.rolsuper
+  AND EXISTS (SELECT FROM rel JOIN pg_catalog.pg_constraint con ON con.confrelid = rel.oid
+              WHERE con.contype = 'f' AND con.confdeltype IN ('c', 'n', 'd'))
+UNION ALL
 SELECT 'no-equality', pg_catalog.format('%s (%s)', k.attname, pg_catalog.format_type(k.atttypid, k.atttypmod))
 FROM key_column k
 WHERE EXISTS (
@@ -115,12 +139,23 @@ SELECT 'reserved-column', a.attname
 FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid
 WHERE a.attname::pg_catalog.text ~ '^dupe_audit_' AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL
+-- The archive's own columns are the survivor's identity (primary key, or ctid and xmin) and five more.
+SELECT 'too-many-columns', pg_catalog.to_char(own.columns, 'FM9,999')
+FROM rel
+CROSS JOIN LATERAL (
+    SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped)
+           + coalesce((SELECT pg_catalog.max(i.indnkeyatts) FROM pg_catalog.pg_index i
+                       WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid), 2) + 5 AS columns
+) AS own
+WHERE rel.relkind = 'r' AND own.columns > 1600
+UNION ALL
 SELECT 'nulls-not-distinct', pg_catalog.current_setting('server_version')
-FROM request WHERE nulls_not_distinct AND pg_catalog.current_setting('server_version_num')::integer < 150000
+FROM request WHERE nulls_not_distinct AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 150000
 UNION ALL
 SELECT 'server-version', pg_catalog.current_setting('server_version')
 -- 14.0 to 14.3 can build a corrupt index under concurrent updates (release notes of 14.4, H66).
-WHERE pg_catalog.current_setting('server_version_num')::integer < 140004
+WHERE pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 140004
 UNION ALL
 SELECT 'read-only-server', CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'it is a standby' ELSE 'transactions are read-only by default' END
 WHERE pg_catalog.pg_is_in_recovery() OR {default_read_only}
@@ -185,10 +220,17 @@ SELECT 'foreign-key-unindexed', pg_catalog.format('%s (%s)', con.conrelid::pg_ca
            (SELECT pg_catalog.string_agg(pg_catalog.format('%I', a.attname), ', ' ORDER BY u.ord)
             FROM pg_catalog.unnest(con.conkey) WITH ORDINALITY AS u(attnum, ord)
             JOIN pg_catalog.pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = u.attnum))
-FROM rel JOIN pg_catalog.pg_constraint con ON con.confrelid = rel.oid AND con.contype = 'f'
-WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_index i
+FROM referencing con
+WHERE con.part = con.conrelid
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i
                   WHERE i.indrelid = con.conrelid AND i.indisvalid AND i.indpred IS NULL
                     AND (i.indkey::pg_catalog.int2[])[0:pg_catalog.cardinality(con.conkey) - 1] OPERATOR(pg_catalog.@>) con.conkey)
+  -- Scanning less than 1 MiB per extra hurts nobody. Before the first ANALYZE only the counters know of rows, of 36 bytes at least.
+  AND (SELECT pg_catalog.sum(greatest(c.relpages::pg_catalog.int8 * pg_catalog.current_setting('block_size')::pg_catalog.int8,
+                                      pg_catalog.pg_stat_get_live_tuples(c.oid) * 36::pg_catalog.int8))
+       FROM referencing r
+       JOIN pg_catalog.pg_class c ON c.oid = r.part
+       WHERE r.oid = con.oid) >= 1048576::pg_catalog.numeric
 UNION ALL
 SELECT 'collation-version', pg_catalog.format('%I', co.collname)
 FROM key_column k JOIN pg_catalog.pg_collation co ON co.oid = k.attcollation

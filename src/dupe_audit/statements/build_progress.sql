@@ -3,7 +3,7 @@
 -- Again: yes, it only reads.
 SELECT coalesce(p.phase, 'waiting for the table') AS phase, p.lockers_total, p.lockers_done, a.pid AS locker, p.blocks_total, p.blocks_done,
        p.tuples_total, p.tuples_done, a.application_name, a.state,
-       pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::numeric)::float8 AS seconds
+       pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::numeric)::pg_catalog.float8 AS seconds
 FROM pg_catalog.pg_stat_activity b
 LEFT JOIN pg_catalog.pg_stat_progress_create_index p ON p.pid = b.pid
 LEFT JOIN pg_catalog.pg_stat_activity a

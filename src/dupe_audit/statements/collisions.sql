@@ -4,7 +4,7 @@
 -- The hole "pairs" is the text of a query for e_tid and s_tid: the places of each extra and its survivor.
 WITH fk AS (
     SELECT con.conrelid, con.conkey, con.confkey, con.conpfeqop, con.confrelid,
-           row_number() OVER (PARTITION BY con.conrelid ORDER BY con.oid) AS number,
+           pg_catalog.row_number() OVER (PARTITION BY con.conrelid ORDER BY con.oid) AS number,
            CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || pg_catalog.format('%I.%I', n.nspname, c.relname) AS source,
            pg_catalog.format('%I.%I', n.nspname, c.relname) AS child
     FROM pg_catalog.pg_constraint con
@@ -51,17 +51,17 @@ WITH fk AS (
 )
 SELECT m.child, ic.relname::pg_catalog.text AS index,
        pg_catalog.format(
-           'WITH pair AS MATERIALIZED (%s), %s SELECT coalesce(sum(size - 1), 0)::pg_catalog.int8 FROM ('
-           'SELECT count(*) AS size FROM (SELECT %s, dupe_audit_moved FROM ('
+           'WITH pair AS MATERIALIZED (%s), %s SELECT coalesce(pg_catalog.sum(size - 1), 0)::pg_catalog.int8 FROM ('
+           'SELECT pg_catalog.count(*) AS size FROM (SELECT %s, dupe_audit_moved FROM ('
            'SELECT %s, %s AS dupe_audit_moved FROM %s c %s) AS child%s) AS entry '
-           'WHERE %s GROUP BY %s HAVING count(*) > 1 AND pg_catalog.bool_or(dupe_audit_moved)) AS collision',
+           'WHERE %s GROUP BY %s HAVING pg_catalog.count(*) > 1 AND pg_catalog.bool_or(dupe_audit_moved)) AS collision',
            {pairs}::pg_catalog.text, m.ctes, entry.keys, after.columns, m.moved, m.source, m.joins,
            ' WHERE ' || pg_catalog.pg_get_expr(i.indpred, i.indrelid), entry.comparable, entry.names) AS query
 FROM moves m
 JOIN pg_catalog.pg_index i ON i.indrelid = m.conrelid AND i.indisunique AND i.indisready
 JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
 CROSS JOIN LATERAL (
-    SELECT pg_catalog.string_agg(pg_catalog.format('%s%s AS k%s', pg_catalog.pg_get_indexdef(i.indexrelid, k.ord::integer, false),
+    SELECT pg_catalog.string_agg(pg_catalog.format('%s%s AS k%s', pg_catalog.pg_get_indexdef(i.indexrelid, k.ord::pg_catalog.int4, false),
                    (SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, co.collname) FROM pg_catalog.pg_collation co
                     JOIN pg_catalog.pg_namespace n ON n.oid = co.collnamespace WHERE co.oid = k.coll), k.ord), ', ' ORDER BY k.ord) AS keys,
            pg_catalog.string_agg(pg_catalog.format('k%s', k.ord), ', ' ORDER BY k.ord) AS names,

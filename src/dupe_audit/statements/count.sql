@@ -7,11 +7,11 @@ WITH key_value AS MATERIALIZED (
     FROM ONLY {table} t
     WHERE {t_countable}
     GROUP BY {partition_by}
-    HAVING count(*) > 1
+    HAVING pg_catalog.count(*) > 1
 )
-SELECT count(*) AS groups,
-       coalesce(sum(pg_catalog.cardinality(tids)), 0)::pg_catalog.int8 AS affected,
-       coalesce(max(pg_catalog.cardinality(tids)), 0) AS largest_group,
+SELECT pg_catalog.count(*) AS groups,
+       coalesce(pg_catalog.sum(pg_catalog.cardinality(tids)), 0)::pg_catalog.int8 AS affected,
+       coalesce(pg_catalog.max(pg_catalog.cardinality(tids)), 0) AS largest_group,
        (SELECT pg_catalog.count(DISTINCT pair.first_tid)
         FROM (SELECT tids[1] AS first_tid, pg_catalog.unnest(tids[2:]) AS other_tid FROM key_value) AS pair
         JOIN ONLY {table} v ON v.ctid = pair.first_tid

@@ -1,5 +1,5 @@
 -- Purpose: count the extras; callers switch index scans off, because a corrupt index hides duplicates (H43).
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
-SELECT coalesce(sum(size - 1), 0)::pg_catalog.int8
-FROM (SELECT count(*) AS size FROM ONLY {table} t WHERE {t_countable} GROUP BY {partition_by} HAVING count(*) > 1) AS key_value
+SELECT coalesce(pg_catalog.sum(size - 1), 0)::pg_catalog.int8
+FROM (SELECT pg_catalog.count(*) AS size FROM ONLY {table} t WHERE {t_countable} GROUP BY {partition_by} HAVING pg_catalog.count(*) > 1) AS key_value

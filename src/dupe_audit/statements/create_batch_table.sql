@@ -7,6 +7,6 @@ CREATE TABLE IF NOT EXISTS dupe_audit.batch (
     archived bigint NOT NULL DEFAULT 0,
     restored bigint NOT NULL DEFAULT 0,
     spared bigint NOT NULL DEFAULT 0,
-    committed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    committed_at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     PRIMARY KEY (run_id, number)
 )

@@ -1,10 +1,10 @@
 -- Purpose: show the key values of the largest groups; executed only if the user asked to see them.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
-SELECT ROW({partition_by})::pg_catalog.text AS key, count(*) AS rows
+SELECT ROW({partition_by})::pg_catalog.text AS key, pg_catalog.count(*) AS rows
 FROM ONLY {table} t
 WHERE {t_countable}
 GROUP BY {partition_by}
-HAVING count(*) > 1
+HAVING pg_catalog.count(*) > 1
 ORDER BY 2 DESC
 LIMIT 10

@@ -3,6 +3,6 @@
 -- Again: no; once after create_record, in the same transaction.
 ALTER TABLE {record}
     ADD COLUMN dupe_audit_batch bigint NOT NULL,
-    ADD COLUMN dupe_audit_returned_at timestamptz,
-    ADD COLUMN dupe_audit_problem text,
+    ADD COLUMN dupe_audit_returned_at pg_catalog.timestamptz,
+    ADD COLUMN dupe_audit_problem pg_catalog.text,
     ADD COLUMN dupe_audit_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY

@@ -11,7 +11,11 @@ WITH rel AS (
            {keep}::pg_catalog.text AS keep, {divergent}::pg_catalog.text AS divergent,
            {nulls_not_distinct}::pg_catalog.bool AS nulls_not_distinct
 ), col AS (
-    SELECT a.attnum, a.attname::pg_catalog.text AS name, a.attnotnull, a.attgenerated <> '' AS generated,
+    SELECT a.attnum, a.attname::pg_catalog.text AS name, a.attgenerated <> '' AS generated,
+           -- A column can be marked NOT NULL and still hold NULLs (NOT VALID, PostgreSQL 18).
+           a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint con
+                                        WHERE con.conrelid = a.attrelid AND con.contype = 'n' AND NOT con.convalidated
+                                          AND a.attnum = ANY (con.conkey)) AS attnotnull,
            t.typlen, t.typbyval, a.atttypid, a.atttypmod, a.attcollation,
            -- A column with few values separates few rows, so it is compared last (a negative n_distinct is a ratio).
            coalesce(s.n_distinct::pg_catalog.float8 BETWEEN 0::pg_catalog.float8 AND 100::pg_catalog.float8, false) AS few_values
@@ -77,6 +81,7 @@ WITH rel AS (
 SELECT
     pg_catalog.format('%I.%I', rel.nspname, rel.relname) AS table,
     pg_catalog.quote_literal(pg_catalog.format('%I.%I', rel.nspname, rel.relname)) AS table_name,
+    pg_catalog.format('%I', rel.relname) AS relation,
     (SELECT pg_catalog.string_agg(pg_catalog.format('%I', name), ', ' ORDER BY attnum) FROM col) AS columns,
     (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum) FROM col) AS t_columns,
     (SELECT pg_catalog.string_agg(pg_catalog.format('deleted.%I', name), ', ' ORDER BY attnum) FROM col) AS deleted_columns,
@@ -91,8 +96,10 @@ SELECT
      FROM col WHERE name = ANY (rule.key)) AS partition_by,
     coalesce((SELECT pg_catalog.string_agg(pg_catalog.format('coalesce(pg_catalog.pg_column_size(t.%I), 0)', name), ' + ')
               FROM col WHERE name = ANY (rule.key) AND typlen < 0), '0')
-        || (SELECT pg_catalog.format(' + %s', sum(typlen)) FROM col WHERE name = ANY (rule.key) AND typlen > 0
-            HAVING count(*) > 0 UNION ALL SELECT '' LIMIT 1) AS t_key_width,
+        || (SELECT pg_catalog.format(' + %s', pg_catalog.sum(typlen)) FROM col WHERE name = ANY (rule.key) AND typlen > 0
+            HAVING pg_catalog.count(*) > 0 UNION ALL SELECT '' LIMIT 1) AS t_key_width,
+    coalesce((SELECT pg_catalog.string_agg(pg_catalog.format('coalesce(pg_catalog.pg_column_size(e.%I), 0)', name), ' + ')
+              FROM col WHERE typlen < 0), '0') AS e_bytes,
     coalesce((SELECT pg_catalog.string_agg(pg_catalog.format('t.%I IS NOT NULL', name), ' AND ' ORDER BY attnum)
               FROM col WHERE name = ANY (rule.key) AND NOT attnotnull AND NOT rule.nulls_not_distinct),
              'true') AS t_countable,
@@ -148,6 +155,8 @@ SELECT
      FROM identity) AS t_is_w,
     (SELECT pg_catalog.string_agg(pg_catalog.format('e.%I %s s.e%s', name, eq, ord), ' AND ' ORDER BY ord)
      FROM identity) AS e_is_extra,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I %s dupe_audit_extra.e%s', rel.relname, name, eq, ord), ' AND ' ORDER BY ord)
+     FROM identity) AS is_staged,
     (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I %s s.s%s', name, eq, ord), ' AND ' ORDER BY ord)
      FROM identity) AS v_is_survivor,
     -- Looked up per row: NOT EXISTS becomes an anti-join, which read the child's whole index in each batch (measured).

@@ -2,7 +2,7 @@
 -- Lock: none.
 -- Again: yes, it only reads.
 SELECT l.pid, l.mode, a.state, a.application_name, a.usename,
-       pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::numeric, 1)::float8 AS seconds,
+       pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - a.xact_start)::numeric, 1)::pg_catalog.float8 AS seconds,
        p.gid
 FROM pg_catalog.pg_locks l
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid

@@ -7,7 +7,7 @@ WITH judged AS MATERIALIZED (
     JOIN pg_temp.dupe_audit_locked survivor ON survivor.n = extra.n AND survivor.survivor
     JOIN ONLY {table} e ON e.ctid = extra.tid
     JOIN ONLY {table} v ON v.ctid = survivor.tid
-    LEFT JOIN (SELECT n, count(*) AS children FROM pg_temp.dupe_audit_locked_child GROUP BY n) AS own ON own.n = extra.n
+    LEFT JOIN (SELECT n, pg_catalog.count(*) AS children FROM pg_temp.dupe_audit_locked_child GROUP BY n) AS own ON own.n = extra.n
     WHERE NOT extra.survivor
       AND {same_key}
       AND ({same_data} OR NOT {refuse_divergent})
@@ -18,4 +18,4 @@ WITH judged AS MATERIALIZED (
     DELETE FROM pg_temp.dupe_audit_locked l
     WHERE NOT l.survivor AND NOT EXISTS (SELECT FROM judged j WHERE j.n = l.n)
 )
-SELECT count(*) FROM judged
+SELECT pg_catalog.count(*) FROM judged

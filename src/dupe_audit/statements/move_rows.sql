@@ -22,9 +22,9 @@ WITH judged AS MATERIALIZED (
     SELECT {deleted_columns}, {deleted_survivor}, {batch} FROM deleted
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM judged) AS judged,
-       (SELECT count(*) FROM deleted) AS deleted,
-       (SELECT count(*) FROM archived) AS archived,
+SELECT (SELECT pg_catalog.count(*) FROM judged) AS judged,
+       (SELECT pg_catalog.count(*) FROM deleted) AS deleted,
+       (SELECT pg_catalog.count(*) FROM archived) AS archived,
        (SELECT pg_catalog.md5(pg_catalog.string_agg(
                    pg_catalog.format('%s %s %s %s', a.attnum, a.attname, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum)
                -- A foreign key that was created after the others were listed would delete children unseen (H99).

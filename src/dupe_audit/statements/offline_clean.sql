@@ -3,10 +3,10 @@
 -- Again: yes; it continues under the same run.
 CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_clean(v_run bigint) LANGUAGE plpgsql AS $clean$
 DECLARE
-    v_relid oid;
+    v_relid pg_catalog.oid;
     v_rule dupe_audit.run;
     v_row record;
-    v_holes jsonb;
+    v_holes pg_catalog.jsonb;
     v_extras bigint;
     v_groups bigint;
     v_low bigint;
@@ -15,16 +15,33 @@ DECLARE
     v_result record;
     v_archived bigint;
     v_spared bigint;
-    v_until timestamptz;
-    v_where_staged text := {where_staged};
-    v_fk jsonb;
-    v_fks jsonb := '[]';
+    v_until pg_catalog.timestamptz;
+    v_where_staged pg_catalog.text := {where_staged};
+    v_fk pg_catalog.jsonb;
+    v_fks pg_catalog.jsonb := '[]';
     v_number integer;
-    v_record text;
+    v_record pg_catalog.text;
     v_children bigint;
     v_unlinked bigint;
     v_any_child boolean;
     v_leaving bigint;
+    v_size bigint;
+    v_rows bigint;
+    v_started pg_catalog.timestamptz;
+    v_seconds double precision;
+    v_disturbed boolean;
+    v_bytes pg_catalog.text;
+    v_acting boolean := false;
+    v_before bigint;
+    v_gone bigint;
+    v_fixed double precision := 0;
+    v_budget double precision;
+    v_estimated boolean := false;
+    v_last_rows bigint;
+    v_last_seconds double precision;
+    v_subjects text[];
+    v_counting pg_catalog.text;
+    v_counts bigint[];
 BEGIN
     PERFORM pg_temp.dupe_audit_trust(({relid}));
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
@@ -97,13 +114,15 @@ BEGIN
                 EXECUTE pg_temp.dupe_audit_fill({t_revoke_all}, pg_catalog.jsonb_build_object('object_name', pg_catalog.quote_literal(v_record)));
             END IF;
             v_holes := v_holes || pg_catalog.jsonb_build_object('e_children', pg_catalog.format(
-                '%s + (SELECT count(*) FROM %s c WHERE %s)', v_holes ->> 'e_children', v_row.source, v_row.condition));
+                '%s + (SELECT pg_catalog.count(*) FROM %s c WHERE %s)', v_holes ->> 'e_children', v_row.source, v_row.condition));
         ELSE
             v_holes := v_holes || pg_catalog.jsonb_build_object('e_unreferenced_by_others', pg_catalog.format(
                 '%s AND (SELECT true FROM %s c WHERE %s LIMIT 1) IS NULL', v_holes ->> 'e_unreferenced_by_others', v_row.source, v_row.condition));
         END IF;
         v_fks := v_fks || v_fk;
+        v_acting := v_acting OR v_row.on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT');
     END LOOP;
+    v_size := least(v_rule.batch_size, {first});
     UPDATE dupe_audit.run SET state = 'cleaning', finished_at = NULL WHERE id = v_run;
     EXECUTE 'DROP TABLE IF EXISTS pg_temp.dupe_audit_locked, pg_temp.dupe_audit_locked_child';
     {locked};
@@ -111,7 +130,7 @@ BEGIN
     COMMIT;
     v_until := pg_catalog.clock_timestamp() + interval {give_up_after};
     LOOP
-        PERFORM pg_catalog.set_config(name, 'off', true) FROM unnest({ranking}) AS name;
+        PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({ranking}) AS name;
         EXECUTE pg_catalog.format('DROP TABLE IF EXISTS %s', v_holes ->> 'stage');
         EXECUTE pg_temp.dupe_audit_fill({t_stage}, v_holes);
         EXECUTE pg_catalog.format('ALTER TABLE %s ADD PRIMARY KEY (n), ADD COLUMN children bigint DEFAULT 0', v_holes ->> 'stage');
@@ -120,20 +139,33 @@ BEGIN
         EXECUTE pg_temp.dupe_audit_fill({t_revoke_all},
             pg_catalog.jsonb_build_object('object_name', pg_catalog.quote_literal(v_holes ->> 'stage')));
         EXECUTE pg_catalog.format('ANALYZE %s', v_holes ->> 'stage');
-        EXECUTE pg_catalog.format('SELECT count(*), count(*) FILTER (WHERE place = 2) FROM %s', v_holes ->> 'stage')
+        EXECUTE pg_catalog.format('SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE place = 2) FROM %s', v_holes ->> 'stage')
             INTO v_extras, v_groups;
         EXECUTE pg_catalog.format('UPDATE dupe_audit.run SET groups = greatest(groups, %s), extras = archived + %s, '
-            'rows_before = coalesce(rows_before, (SELECT count(*) FROM ONLY %s)) WHERE id = %s',
+            'rows_before = coalesce(rows_before, (SELECT pg_catalog.count(*) FROM ONLY %s)) WHERE id = %s',
             v_groups, v_extras, v_holes ->> 'table', v_run);
         COMMIT;
+        v_bytes := CASE WHEN ({toasted})
+                        THEN pg_temp.dupe_audit_fill({t_row_bytes}, v_holes) ELSE '0' END;
         IF v_extras > 0 THEN
-            PERFORM pg_catalog.set_config(name, 'off', true) FROM unnest({batching}) AS name;
+            PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({batching}) AS name;
             IF v_holes ->> 'refuse_divergent' = 'true' THEN
                 EXECUTE pg_temp.dupe_audit_fill({t_divergent}, v_holes) INTO v_row;
                 IF v_row.groups > 0 THEN
                     RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % carry different data under one key (groups: %, extras: %); nothing was archived in this pass',
                         v_holes ->> 'table', v_row.groups, v_row.extras;
                 END IF;
+            END IF;
+            SELECT i.subjects, i.counts INTO v_subjects, v_counting FROM ({insertable}) AS i;
+            IF v_counting IS NOT NULL THEN
+                EXECUTE pg_temp.dupe_audit_fill({t_count_uninsertable}, v_holes || pg_catalog.jsonb_build_object(
+                    'counts', v_counting, 'extras', v_holes ->> 'stage', 'is_extra', v_holes ->> 'is_staged')) INTO v_counts;
+                FOR v_place IN 1 .. pg_catalog.cardinality(v_counts) LOOP
+                    IF v_counts[v_place] > 0 THEN
+                        RAISE EXCEPTION 'dupe-audit: cannot-restore: extras of % could not be inserted again, so a downgrade could not restore them (extras: %): %. What to do: docs/reference/findings/cannot-restore.md',
+                            v_holes ->> 'table', v_counts[v_place], v_subjects[v_place];
+                    END IF;
+                END LOOP;
             END IF;
             v_any_child := false;
             FOR v_fk IN SELECT pg_catalog.jsonb_array_elements(v_fks) LOOP
@@ -161,53 +193,103 @@ BEGIN
         v_spared := 0;
         v_low := 1;
         WHILE v_low <= v_extras LOOP
-            WHILE (SELECT extract(epoch FROM max(replay_lag)) FROM pg_catalog.pg_stat_replication) > v_rule.max_replica_lag LOOP
+            WHILE (SELECT extract(epoch FROM pg_catalog.max(replay_lag)) FROM pg_catalog.pg_stat_replication) > v_rule.max_replica_lag LOOP
                 COMMIT;
                 PERFORM pg_catalog.pg_sleep(1);
             END LOOP;
             EXECUTE pg_temp.dupe_audit_fill({t_batch_end}, v_holes || pg_catalog.jsonb_build_object(
-                'low', v_low, 'batch_size', v_rule.batch_size)) INTO v_high;
-            PERFORM pg_catalog.set_config(name, 'off', true) FROM unnest({batching}) AS name;
+                'low', v_low, 'batch_size', v_size, 'bytes', v_bytes, 'most_bytes', {most_bytes})) INTO v_high, v_rows;
+            PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({batching}) AS name;
             PERFORM pg_catalog.set_config('lock_timeout', {lock_timeout}, true);
-            v_batch := (SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run);
-            EXECUTE pg_temp.dupe_audit_fill({t_lock_rows}, v_holes || pg_catalog.jsonb_build_object(
-                'low', v_low, 'high', v_high, 't_where_staged', v_where_staged));
-            v_leaving := NULL;
-            IF v_rule.on_reference = 'repoint' THEN
-                FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL
-                    ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
-                    EXECUTE pg_temp.dupe_audit_fill({t_lock_children}, v_holes || v_fk);
-                END LOOP;
-                EXECUTE pg_temp.dupe_audit_fill({t_judge_extras}, v_holes) INTO v_leaving;
-                FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL
-                    ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
-                    EXECUTE pg_temp.dupe_audit_fill({t_repoint_children}, v_holes || v_fk || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_row;
-                    IF v_row.found <> v_row.pointed OR v_row.pointed <> v_row.noted THEN
-                        RAISE EXCEPTION 'dupe-audit: child-trigger: rows of % to point at a survivor: %, pointed: %; the batch was rolled back. A trigger on that table suppresses updates.',
-                            v_fk ->> 'child', v_row.found, v_row.pointed;
+            IF v_acting AND NOT ({counts_tracked}) THEN
+                PERFORM pg_catalog.set_config('track_counts', 'on', true);
+            END IF;
+            v_started := pg_catalog.clock_timestamp();
+            v_disturbed := false;
+            BEGIN
+                v_batch := (SELECT coalesce(pg_catalog.max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run);
+                EXECUTE pg_temp.dupe_audit_fill({t_lock_rows}, v_holes || pg_catalog.jsonb_build_object(
+                    'low', v_low, 'high', v_high, 't_where_staged', v_where_staged));
+                v_leaving := NULL;
+                IF v_rule.on_reference = 'repoint' THEN
+                    FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL
+                        ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
+                        EXECUTE pg_temp.dupe_audit_fill({t_lock_children}, v_holes || v_fk);
+                    END LOOP;
+                    EXECUTE pg_temp.dupe_audit_fill({t_judge_extras}, v_holes) INTO v_leaving;
+                    FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL
+                        ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
+                        EXECUTE pg_temp.dupe_audit_fill({t_repoint_children}, v_holes || v_fk || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_row;
+                        IF v_row.found <> v_row.pointed OR v_row.pointed <> v_row.noted THEN
+                            RAISE EXCEPTION 'dupe-audit: child-trigger: rows of % to point at a survivor: %, pointed: %; the batch was rolled back. A trigger on that table suppresses updates.',
+                                v_fk ->> 'child', v_row.found, v_row.pointed;
+                        END IF;
+                        UPDATE dupe_audit.child c SET moved = c.moved + v_row.pointed WHERE c.run_id = v_run AND c.number = (v_fk ->> 'number')::pg_catalog.int4;
+                    END LOOP;
+                END IF;
+                IF v_acting THEN
+                    SELECT c.changed INTO v_before FROM ({changed_children}) AS c;
+                END IF;
+                EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_result;
+                IF v_result.columns_digest IS DISTINCT FROM v_holes ->> 'columns_digest' THEN
+                    RAISE EXCEPTION 'dupe-audit: the columns of % or a foreign key to it changed during the cleanup, or another table took its name; the batch was rolled back. Execute this script again.',
+                        v_holes ->> 'table';
+                END IF;
+                IF v_leaving <> v_result.judged THEN
+                    RAISE EXCEPTION 'dupe-audit: extras to remove after their children moved: %, but removable: %; the batch was rolled back. A trigger changes rows in between: see delete-trigger and child-trigger in docs/reference/findings.',
+                        v_leaving, v_result.judged;
+                END IF;
+                IF v_result.judged <> v_result.deleted OR v_result.deleted <> v_result.archived THEN
+                    RAISE EXCEPTION 'dupe-audit: delete-trigger: extras checked: %, deleted: %, archived: %; the batch was rolled back. A trigger on the table suppresses deletes.',
+                        v_result.judged, v_result.deleted, v_result.archived;
+                END IF;
+                IF v_acting THEN
+                    SELECT c.changed - CASE WHEN c.itself THEN v_result.deleted ELSE 0 END AS changed INTO v_row FROM ({changed_children}) AS c;
+                    IF v_row.changed <> v_before THEN
+                        RAISE EXCEPTION 'dupe-audit: a child was added without a lock on its parent' USING ERRCODE = 'foreign_key_violation';
                     END IF;
-                    UPDATE dupe_audit.child c SET moved = c.moved + v_row.pointed WHERE c.run_id = v_run AND c.number = (v_fk ->> 'number')::integer;
-                END LOOP;
-            END IF;
-            EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_result;
-            IF v_result.columns_digest IS DISTINCT FROM v_holes ->> 'columns_digest' THEN
-                RAISE EXCEPTION 'dupe-audit: the columns of % or a foreign key to it changed during the cleanup, or another table took its name; the batch was rolled back. Execute this script again.',
-                    v_holes ->> 'table';
-            END IF;
-            IF v_leaving <> v_result.judged THEN
-                RAISE EXCEPTION 'dupe-audit: extras to remove after their children moved: %, but removable: %; the batch was rolled back. A trigger changes rows in between: see delete-trigger and child-trigger in docs/reference/findings.',
-                    v_leaving, v_result.judged;
-            END IF;
-            IF v_result.judged <> v_result.deleted OR v_result.deleted <> v_result.archived THEN
-                RAISE EXCEPTION 'dupe-audit: delete-trigger: extras checked: %, deleted: %, archived: %; the batch was rolled back. A trigger on the table suppresses deletes.',
-                    v_result.judged, v_result.deleted, v_result.archived;
-            END IF;
-            EXECUTE pg_temp.dupe_audit_fill({t_record_batch}, pg_catalog.jsonb_build_object('run', v_run, 'batch', v_batch,
-                'archived', v_result.archived, 'restored', 0, 'spared', v_high - v_low + 1 - v_result.archived));
-            v_archived := v_archived + v_result.archived;
-            v_spared := v_spared + v_high - v_low + 1 - v_result.archived;
-            v_low := v_high + 1;
+                END IF;
+                EXECUTE pg_temp.dupe_audit_fill({t_record_batch}, pg_catalog.jsonb_build_object('run', v_run, 'batch', v_batch,
+                    'archived', v_result.archived, 'restored', 0, 'spared', v_high - v_low + 1 - v_result.archived));
+                SET CONSTRAINTS ALL IMMEDIATE;
+            EXCEPTION WHEN serialization_failure OR foreign_key_violation THEN
+                -- In the middle of the batch others moved a row to another partition, or added a child.
+                IF v_high = v_low AND v_rule.on_reference = 'repoint' AND SQLSTATE = '23503' THEN
+                    RAISE;
+                END IF;
+                v_disturbed := true;
+            END;
             COMMIT;
+            IF v_disturbed THEN
+                v_size := greatest(1, (v_high - v_low + 1) / 2);
+                CONTINUE WHEN v_high > v_low;
+                v_gone := 0;
+            ELSE
+                v_gone := v_result.archived;
+                v_seconds := extract(epoch FROM pg_catalog.clock_timestamp() - v_started);
+                -- Part of the time does not depend on the rows; it is estimated from two batches of different size.
+                IF v_last_rows <> v_rows AND NOT (v_rows < v_last_rows AND v_seconds > v_last_seconds) THEN
+                    v_estimated := true;
+                    v_fixed := greatest(v_seconds - greatest((v_seconds - v_last_seconds) / (v_rows - v_last_rows), 0) * v_rows, 0);
+                END IF;
+                v_fixed := least(v_fixed, v_seconds);
+                v_last_rows := v_rows;
+                v_last_seconds := v_seconds;
+                v_seconds := greatest(v_seconds - v_fixed, 0.001);
+                v_budget := greatest({target} - v_fixed, {target} / 2);
+                v_rows := pg_catalog.floor(v_rows * least(CASE WHEN v_fixed > {target} / 2 THEN {careful_growth} ELSE {growth} END,
+                                                          {margin} * v_budget / v_seconds));
+                IF v_seconds > v_budget THEN
+                    v_size := greatest(1, least(v_size, v_rows));
+                ELSIF v_rows > v_size THEN
+                    v_size := least(v_rule.batch_size, v_rows);
+                ELSIF NOT v_estimated AND v_last_rows >= v_size THEN
+                    v_size := greatest(1, v_last_rows / 2);
+                END IF;
+            END IF;
+            v_archived := v_archived + v_gone;
+            v_spared := v_spared + v_high - v_low + 1 - v_gone;
+            v_low := v_high + 1;
             PERFORM pg_catalog.pg_sleep(v_rule.pause);
         END LOOP;
         RAISE NOTICE 'dupe-audit: run % archived extras: %; left for the next pass: %', v_run, v_archived, v_spared;

@@ -3,7 +3,7 @@
 -- Again: yes.
 DO $guard$
 DECLARE
-    v_holes jsonb;
+    v_holes pg_catalog.jsonb;
     v_extras bigint;
 BEGIN
     PERFORM pg_temp.dupe_audit_trust(({relid}));
@@ -11,13 +11,13 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: constraint-missing: constraint % does not exist, is not valid, or has another definition; the version was not stamped', {name};
     END IF;
     SELECT pg_catalog.to_jsonb(f) INTO v_holes FROM ({fragments}) AS f;
-    PERFORM pg_catalog.set_config(name, 'off', true) FROM unnest({sequential}) AS name;
+    PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({sequential}) AS name;
     EXECUTE pg_temp.dupe_audit_fill({t_count_extras}, v_holes) INTO v_extras;
     IF v_extras > 0 THEN
         RAISE EXCEPTION 'dupe-audit: duplicates-remain: table % has extras (%), counted without any index; the version was not stamped',
             ({relid})::pg_catalog.regclass, v_extras;
     END IF;
     UPDATE dupe_audit.run SET state = 'enforced', building = false, finished_at = pg_catalog.clock_timestamp()
-    WHERE id = (SELECT max(r.id) FROM dupe_audit.run r WHERE ({run_relation}) = ({relid}) AND r.constraint_name = {name});
+    WHERE id = (SELECT pg_catalog.max(r.id) FROM dupe_audit.run r WHERE ({run_relation}) = ({relid}) AND r.constraint_name = {name});
 END
 $guard$

@@ -3,15 +3,22 @@
 -- Again: yes.
 CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_open(INOUT v_run bigint) LANGUAGE plpgsql AS $open$
 DECLARE
-    v_relid oid := ({relid_query});
-    v_owner text;
-    v_until timestamptz := pg_catalog.clock_timestamp() + interval {give_up_after};
+    v_relid pg_catalog.oid := ({relid_query});
+    v_owner pg_catalog.text;
+    v_until pg_catalog.timestamptz := pg_catalog.clock_timestamp() + interval {give_up_after};
     v_lock integer;
+    v_citus pg_catalog.text;
 BEGIN
     IF v_relid IS NULL THEN
         RAISE EXCEPTION 'dupe-audit: table-missing: table % does not exist; check its schema and the database', {table_name};
     END IF;
-    v_lock := (v_relid::int8 - CASE WHEN v_relid::int8 > 2147483647 THEN 4294967296 ELSE 0 END)::int4;
+    IF pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
+        EXECUTE {citus_kind} INTO v_citus USING v_relid;
+        IF v_citus IS NOT NULL THEN
+            RAISE EXCEPTION 'dupe-audit: citus-table: table % is a % table of Citus; what to do: docs/reference/findings/citus-table.md', {table_name}, v_citus;
+        END IF;
+    END IF;
+    v_lock := (v_relid::pg_catalog.int8 - CASE WHEN v_relid::pg_catalog.int8 > 2147483647 THEN 4294967296 ELSE 0 END)::pg_catalog.int4;
     -- Polled, with a commit after each try: a wait inside pg_advisory_lock holds a snapshot, and a build would wait for it.
     WHILE NOT pg_catalog.pg_try_advisory_lock({lock_namespace}, v_lock) LOOP
         IF pg_catalog.clock_timestamp() > v_until THEN

@@ -4,8 +4,8 @@
 CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_restore() LANGUAGE plpgsql AS $restore$
 DECLARE
     v_run record;
-    v_archive text;
-    v_holes jsonb;
+    v_archive pg_catalog.text;
+    v_holes pg_catalog.jsonb;
     v_below bigint := 9223372036854775807;
     v_high bigint;
     v_low bigint;
@@ -16,11 +16,11 @@ DECLARE
     v_batch bigint;
     v_restored bigint;
     v_range record;
-    v_ranges jsonb := '[]';
+    v_ranges pg_catalog.jsonb := '[]';
     v_refused_children bigint := 0;
     v_differs text;
-    v_many jsonb;
-    v_single jsonb;
+    v_many pg_catalog.jsonb;
+    v_single pg_catalog.jsonb;
 BEGIN
     SELECT u.v_run, u.v_holes INTO v_id, v_holes FROM pg_temp.dupe_audit_undo() AS u;
     IF v_id IS NULL THEN
@@ -44,11 +44,11 @@ BEGIN
         v_many := pg_catalog.jsonb_build_object('changed', pg_temp.dupe_audit_fill({t_restore_changed}, v_holes));
         v_single := pg_catalog.jsonb_build_object('changed', pg_temp.dupe_audit_fill({t_restore_changed_row}, v_holes));
         LOOP
-            EXECUTE pg_catalog.format('SELECT min(dupe_audit_id), max(dupe_audit_id), count(*) FROM (SELECT dupe_audit_id FROM %s '
+            EXECUTE pg_catalog.format('SELECT min(dupe_audit_id), pg_catalog.max(dupe_audit_id), pg_catalog.count(*) FROM (SELECT dupe_audit_id FROM %s '
                 'WHERE dupe_audit_restored_at IS NULL AND dupe_audit_id < %s ORDER BY 1 DESC LIMIT {batch_size}) AS next', v_archive, v_below)
                 INTO v_low, v_high, v_size;
             EXIT WHEN v_size = 0;
-            v_batch := (SELECT coalesce(max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run.id);
+            v_batch := (SELECT coalesce(pg_catalog.max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run.id);
             v_restored := 0;
             BEGIN
                 EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || v_many || pg_catalog.jsonb_build_object('low', v_low, 'high', v_high)) INTO v_row;
@@ -86,7 +86,7 @@ BEGIN
     -- Children are pointed back after all rows are in the table, the last moved first.
     FOR v_range IN SELECT f.*, k.number FROM ({moved_children}) AS k JOIN ({references}) AS f
         ON f.child_relid = k.relid AND f.columns = k.columns AND f.identity = k.identity LOOP
-        FOR v_row IN EXECUTE pg_catalog.format('SELECT dupe_audit_batch AS batch, min(dupe_audit_id) AS low, max(dupe_audit_id) AS high '
+        FOR v_row IN EXECUTE pg_catalog.format('SELECT dupe_audit_batch AS batch, pg_catalog.min(dupe_audit_id) AS low, pg_catalog.max(dupe_audit_id) AS high '
             'FROM dupe_audit.children_%s_%s WHERE dupe_audit_returned_at IS NULL GROUP BY 1', v_run.id, v_range.number) LOOP
             v_ranges := v_ranges || (pg_catalog.to_jsonb(v_range) || v_holes || pg_catalog.jsonb_build_object('run', v_run.id,
                 'record', pg_catalog.format('dupe_audit.children_%s_%s', v_run.id, v_range.number),

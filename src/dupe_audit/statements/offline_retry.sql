@@ -3,7 +3,7 @@
 -- Again: yes; it reads the catalog first.
 DO $attach$
 DECLARE
-    v_until timestamptz := pg_catalog.clock_timestamp() + interval {give_up_after};
+    v_until pg_catalog.timestamptz := pg_catalog.clock_timestamp() + interval {give_up_after};
     v_pause float8 := 0.1;
 BEGIN
     LOOP
@@ -18,7 +18,7 @@ BEGIN
             IF pg_catalog.clock_timestamp() > v_until THEN
                 RAISE EXCEPTION 'dupe-audit: the lock on table % was not acquired within %. Locks on the table are held by %. Wait for them or end them, then execute this script again.',
                     ({relid})::pg_catalog.regclass, interval {give_up_after},
-                    coalesce((SELECT pg_catalog.string_agg(DISTINCT coalesce('pid ' || l.pid::text, 'a prepared transaction, see pg_prepared_xacts'), ', ') FROM pg_catalog.pg_locks l
+                    coalesce((SELECT pg_catalog.string_agg(DISTINCT coalesce('pid ' || l.pid::pg_catalog.text, 'a prepared transaction, see pg_prepared_xacts'), ', ') FROM pg_catalog.pg_locks l
                      WHERE l.relation = ({relid}) AND l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()), 'nobody');
             END IF;
         END;

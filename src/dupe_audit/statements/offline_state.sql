@@ -6,10 +6,10 @@ LANGUAGE plpgsql AS $state$
 BEGIN
     -- Not in an SQL function, which plans the whole of it, and may execute parts of a view, before its first statement.
     PERFORM pg_temp.dupe_audit_trust(({relid}));
-    SELECT count(*) = 0,
-           coalesce(bool_or(NOT s.valid AND s.same_definition AND EXISTS (
+    SELECT pg_catalog.count(*) = 0,
+           coalesce(pg_catalog.bool_or(NOT s.valid AND s.same_definition AND EXISTS (
                SELECT FROM dupe_audit.run r WHERE ({run_relation}) = ({relid}) AND r.constraint_name = {name} AND r.building)), false),
-           coalesce(bool_or(s.valid AND s.same_definition AND s.constraint_name = {name} AND s.same_constraint_form
+           coalesce(pg_catalog.bool_or(s.valid AND s.same_definition AND s.constraint_name = {name} AND s.same_constraint_form
                AND s.indrelid = ({relid})), false)
     INTO absent, leftover, enforced
     FROM ({index_state}) AS s;

@@ -3,7 +3,7 @@
 -- Again: yes, it only reads. It is part of the queries that count references and collisions.
 SELECT e_tid, s_tid
 FROM (
-    SELECT t.ctid AS e_tid, pg_catalog.first_value(t.ctid) OVER w AS s_tid, row_number() OVER w AS place
+    SELECT t.ctid AS e_tid, pg_catalog.first_value(t.ctid) OVER w AS s_tid, pg_catalog.row_number() OVER w AS place
     FROM ONLY {table} t
     WHERE {t_countable}
     WINDOW w AS (PARTITION BY {partition_by} ORDER BY {order_by} ROWS UNBOUNDED PRECEDING)

@@ -20,6 +20,6 @@ WITH moved AS MATERIALIZED (
     SELECT {i_names}, {o_names}, {s_names}, {batch} FROM pointed
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM moved) AS found,
-       (SELECT count(*) FROM pointed) AS pointed,
-       (SELECT count(*) FROM noted) AS noted
+SELECT (SELECT pg_catalog.count(*) FROM moved) AS found,
+       (SELECT pg_catalog.count(*) FROM pointed) AS pointed,
+       (SELECT pg_catalog.count(*) FROM noted) AS noted

@@ -16,7 +16,7 @@ WITH chosen AS MATERIALIZED (
     WHERE a.dupe_audit_id = c.dupe_audit_id
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM chosen) AS chosen,
-       (SELECT count(*) FROM put) AS put,
-       (SELECT count(*) FROM marked) AS marked,
+SELECT (SELECT pg_catalog.count(*) FROM chosen) AS chosen,
+       (SELECT pg_catalog.count(*) FROM put) AS put,
+       (SELECT pg_catalog.count(*) FROM marked) AS marked,
        ({changed}) AS changed

@@ -18,7 +18,7 @@ WITH chosen AS MATERIALIZED (
     WHERE r.dupe_audit_id = back.dupe_audit_id
     RETURNING 1
 ), entered AS (
-    UPDATE dupe_audit.child SET returned = returned + (SELECT count(*) FROM marked)
+    UPDATE dupe_audit.child SET returned = returned + (SELECT pg_catalog.count(*) FROM marked)
     WHERE run_id = {run} AND number = {number}
 )
-SELECT (SELECT count(*) FROM back) AS back, (SELECT count(*) FROM marked) AS marked
+SELECT (SELECT pg_catalog.count(*) FROM back) AS back, (SELECT pg_catalog.count(*) FROM marked) AS marked

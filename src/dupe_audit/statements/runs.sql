@@ -15,8 +15,8 @@ LEFT JOIN LATERAL (
     WHERE t.oid = ({run_relation})
 ) AS live ON true
 CROSS JOIN LATERAL (
-    SELECT coalesce(sum(c.moved), 0)::pg_catalog.int8 AS children_moved,
-           coalesce(sum(c.returned), 0)::pg_catalog.int8 AS children_returned
+    SELECT coalesce(pg_catalog.sum(c.moved), 0)::pg_catalog.int8 AS children_moved,
+           coalesce(pg_catalog.sum(c.returned), 0)::pg_catalog.int8 AS children_returned
     FROM dupe_audit.child c WHERE c.run_id = r.id
 ) AS moved
 WHERE {condition}

@@ -2,10 +2,10 @@
 -- Lock: ACCESS SHARE on the table, until the transaction ends: it blocks no read and no write.
 -- Again: no; drop the list first (drop_stage). The list is derived and may be lost.
 CREATE UNLOGGED TABLE {stage} AS
-SELECT row_number() OVER () AS n, ranked.*
+SELECT pg_catalog.row_number() OVER () AS n, ranked.*
 FROM (
     SELECT {t_identity_as_e}, {t_first_identity_as_s},
-           t.ctid AS e_tid, pg_catalog.first_value(t.ctid) OVER w AS s_tid, row_number() OVER w AS place
+           t.ctid AS e_tid, pg_catalog.first_value(t.ctid) OVER w AS s_tid, pg_catalog.row_number() OVER w AS place
     FROM ONLY {table} t
     WHERE {t_countable}
     WINDOW w AS (PARTITION BY {partition_by} ORDER BY {order_by} ROWS UNBOUNDED PRECEDING)

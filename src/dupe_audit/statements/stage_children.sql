@@ -2,7 +2,7 @@
 -- Lock: ACCESS SHARE on the table and the child, ROW EXCLUSIVE on the staged list, until the transaction ends.
 -- Again: no; once per ranking and foreign key.
 WITH counted AS (
-    SELECT s.n, count(*) AS children, count(*) FILTER (WHERE NOT ({v_not_null})) AS unlinked
+    SELECT s.n, pg_catalog.count(*) AS children, pg_catalog.count(*) FILTER (WHERE NOT ({v_not_null})) AS unlinked
     FROM {stage} s
     JOIN ONLY {table} e ON {e_is_extra}
     JOIN ONLY {table} v ON {v_is_survivor}
@@ -14,4 +14,4 @@ WITH counted AS (
     WHERE s.n = k.n
     RETURNING k.children, k.unlinked
 )
-SELECT coalesce(sum(children), 0)::pg_catalog.int8 AS rows, coalesce(sum(unlinked), 0)::pg_catalog.int8 AS unlinked FROM noted
+SELECT coalesce(pg_catalog.sum(children), 0)::pg_catalog.int8 AS rows, coalesce(pg_catalog.sum(unlinked), 0)::pg_catalog.int8 AS unlinked FROM noted

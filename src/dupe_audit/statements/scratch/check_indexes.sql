@@ -18,11 +18,11 @@ SELECT i.indexrelid AS oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_
              LEFT JOIN pg_catalog.pg_collation own ON own.oid = a.attcollation
              ORDER BY k.ord) AS keys,
        ARRAY(SELECT a.attname::pg_catalog.text
-             FROM unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k(attnum, ord)
+             FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k(attnum, ord)
              LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum <> 0
              WHERE k.ord <= i.indnkeyatts ORDER BY k.ord) AS columns,
        ARRAY(SELECT a.attname::pg_catalog.text
-             FROM unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k(attnum, ord)
+             FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k(attnum, ord)
              JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
              WHERE k.ord > i.indnkeyatts ORDER BY k.ord) AS include,
        ARRAY(SELECT a.attname::pg_catalog.text

@@ -4,6 +4,6 @@
 SELECT r.oid, pg_catalog.pg_relation_filenode(r.oid),
        pg_catalog.pg_stat_get_xact_numscans(r.oid),
        pg_catalog.pg_stat_get_xact_numscans(r.oid) + pg_catalog.pg_stat_get_numscans(r.oid),
-       (SELECT pg_catalog.string_agg(pg_catalog.pg_relation_filenode(i.indexrelid)::text, ' ')
+       (SELECT pg_catalog.string_agg(pg_catalog.pg_relation_filenode(i.indexrelid)::pg_catalog.text, ' ')
         FROM pg_catalog.pg_index i WHERE i.indrelid = r.oid)
 FROM pg_catalog.unnest({tables}) AS r (oid)

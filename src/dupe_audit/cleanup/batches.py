@@ -1,0 +1,176 @@
+"""Archive the staged extras in batches, each in one transaction that keeps the application waiting only for a moment.
+
+A batch is one READ COMMITTED transaction with two snapshots. The first statement locks extras and survivors; a
+second one, with a new snapshot, deletes what is still an extra straight into the archive. One statement that does
+both decides by one snapshot: 246 keys lost their last row that way in 15 s (measured).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
+
+from sqlalchemy import RowMapping
+from sqlalchemy.exc import DBAPIError
+
+from dupe_audit import children, ledger
+from dupe_audit.cleanup.pace import MOST_BYTES, Pace
+from dupe_audit.cleanup.staging import CleanupWork
+from dupe_audit.errors import DupeAuditError, Refused
+from dupe_audit.findings import quantity
+from dupe_audit.model import Batch
+from dupe_audit.postgres.interrupt import sleep
+from dupe_audit.postgres.planner import BATCHING
+from dupe_audit.postgres.replication import wait_for_replicas
+from dupe_audit.postgres.sqlstates import FOREIGN_KEY_VIOLATION, SERIALIZATION_FAILURE, sqlstate
+
+
+class Disturbed(DupeAuditError):
+    """In the middle of a batch others moved a row to another partition, or added a child that locks no parent."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "In the middle of a batch, another session moved a row to another partition, or added a row that "
+            "references an extra without a lock on it. The batch was rolled back. Run the same command again."
+        )
+
+
+class Moved(NamedTuple):
+    """What one transaction did."""
+
+    archived: int = 0  #: extras
+    repointed: int = 0  #: children
+    seconds: float = 0.0  #: from its first lock to its commit
+
+
+def batches(work: CleanupWork, total: int, pace: Pace, where_staged: str) -> Iterator[Batch]:
+    """Archive the staged extras; yield each batch after its commit.
+
+    A batch that others disturbed is tried again with half of its rows; a single row that still fails is spared.
+
+    Raises:
+        Refused: a constraint forbids that the children follow the survivor.
+        DupeAuditError: see ``cleanup``.
+        Blocked: the table stayed locked, or a standby stayed behind.
+    """
+    high = 0
+    row_bytes = work.retry(lambda: _row_bytes(work), "look for wide rows") if total else "0"
+    while high < total:
+        low = high + 1
+        # Children count as rows of the batch, so an extra with a million of them does not bring 4,999 others along.
+        end = work.execute(
+            "batch_end", low=str(low), batch_size=str(pace.size), bytes=row_bytes, most_bytes=str(MOST_BYTES)
+        ).one()
+        if work.rule.max_replica_lag is not None:
+            wait_for_replicas(work.connection, work.rule.max_replica_lag)
+        started = time.monotonic()
+        size = end.high - low + 1
+        try:
+            batch = partial(move, work, low, end.high, where_staged)
+            moved = work.retry(batch, f"archive extras {low:,} to {end.high:,}")
+            pace.measure(int(end.rows), moved.seconds)
+        except Disturbed:
+            pace.halve(size)
+            if size > 1:
+                continue
+            moved = Moved()
+        except Refused:
+            ledger.set_state(work.connection, work.run_id, "failed")
+            raise
+        high = end.high
+        yield Batch(
+            run_id=work.run_id,
+            archived=moved.archived,
+            spared=size - moved.archived,
+            repointed=moved.repointed,
+            done=high,
+            total=total,
+            seconds=time.monotonic() - started,
+        )
+        if work.rule.pause and high < total:
+            sleep(work.rule.pause)
+
+
+def _row_bytes(work: CleanupWork) -> str:
+    """Return the SQL of the bytes of a staged row ``s``: ``0`` where no row is wider than its page."""
+    with work.transaction():
+        # Rows are measured only where some are wide: to look at each costs a tenth of a batch.
+        return work.sql("row_bytes") if work.execute("toasted").scalar_one() else "0"
+
+
+def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
+    """Lock, check and archive in one transaction."""
+    connection = work.connection
+    leaving, repointed, started = None, 0, time.monotonic()
+    with (
+        children.refusing(bool(work.moving)),
+        _disturbances(bool(work.moving) and low == high),
+        work.transaction(local=BATCHING | children.counting(connection, work.foreign_keys)),
+    ):
+        number = ledger.next_batch(connection, work.run_id)
+        work.execute("lock_rows", low=str(low), high=str(high), t_where_staged=where_staged)
+        if work.moving:
+            leaving, repointed = children.follow(connection, work.run_id, work.moving, work.holes, number)
+        changed_before = _changed_children(work)
+        moved = work.execute("move_rows", batch=str(number)).mappings().one()
+        _check(moved, leaving, work.holes["columns_digest"])
+        archived = int(moved["archived"])
+        if _changed_children(work, archived) != changed_before:
+            raise Disturbed
+        ledger.record_batch(connection, work.run_id, number, archived=archived, spared=high - low + 1 - archived)
+    return Moved(archived=archived, repointed=repointed, seconds=time.monotonic() - started)
+
+
+def _changed_children(work: CleanupWork, deleted: int = 0) -> int:
+    """Count the rows that this session has deleted or changed in tables with a referential action.
+
+    The action of a foreign key has a later snapshot than the statement that deleted the parent. It finds a child
+    that a writer without key-share locks has committed in between (session_replication_role, disabled triggers).
+
+    Args:
+        deleted: rows of the table itself that were deleted on purpose; they count if it references itself.
+    """
+    if not children.actions(work.foreign_keys):
+        return 0
+    row = work.execute("changed_children").one()
+    return int(row.changed) - (deleted if row.itself else 0)
+
+
+@contextmanager
+def _disturbances(final: bool) -> Iterator[None]:
+    """Turn what others did in the middle of a batch into a reason to try again; *final* leaves violations as they are.
+
+    Raises:
+        Disturbed: a row was moved to another partition, or a child was added without a lock on its parent.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        code = sqlstate(error)
+        if code == SERIALIZATION_FAILURE or (code == FOREIGN_KEY_VIOLATION and not final):
+            raise Disturbed from error
+        raise
+
+
+def _check(moved: RowMapping, leaving: int | None, columns_digest: str) -> None:
+    """Refuse a batch in which not every extra that was checked was also deleted and archived; it is rolled back."""
+    if moved["columns_digest"] != columns_digest:
+        raise DupeAuditError(
+            "The table's columns or a foreign key to it changed during the cleanup, or another table took its name. "
+            "The batch was rolled back. Run the same command again: it continues with the table as it is now."
+        )
+    if leaving not in (None, moved["judged"]):
+        raise DupeAuditError(
+            f"{quantity(leaving or 0, 'extra')} had to be removed after their children moved, but only "
+            f"{moved['judged']:,} can be. The batch was rolled back. A trigger changes rows in between: see findings "
+            "delete-trigger and child-trigger."
+        )
+    if not moved["judged"] == moved["deleted"] == moved["archived"]:
+        raise DupeAuditError(
+            f"The batch checked {quantity(moved['judged'], 'extra')}, but deleted {moved['deleted']:,} and archived "
+            f"{moved['archived']:,}; it was rolled back. A trigger on the table suppresses deletes: see finding "
+            "delete-trigger."
+        )

@@ -1,0 +1,8 @@
+-- Purpose: set the search path back to what it was before the script's own statements (offline_path).
+-- Lock: none.
+-- Again: yes.
+DO $path$
+BEGIN
+    PERFORM pg_catalog.set_config('search_path', pg_catalog.current_setting('dupe_audit.search_path'), false);
+END
+$path$
