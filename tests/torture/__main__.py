@@ -10,16 +10,18 @@ import click
 from rich.console import Console
 
 from dupe_audit.embedded import Server
-from torture.campaign import Plan, provoke, torture
+from torture.campaign import provoke, torture
+from torture.moving import dump_programs
 from torture.mutants import MUTANTS
 from torture.nursery import Nursery
+from torture.plan import Plan
 from torture.tally import Tally, as_table
 from torture.world import SETTINGS, World
 
 
 @click.command()
 @click.option("--seed", type=int, help="Seed of the kills and of the writers' choices; default: random.")
-@click.option("--minutes", type=float, default=20, show_default=True, help="Longest time for the kills, in minutes.")
+@click.option("--minutes", type=float, default=30, show_default=True, help="Longest time for the kills, in minutes.")
 @click.option("--kills", type=int, default=100, show_default=True, help="Goal: number of kills of the cleanup.")
 @click.option("--builds", type=int, default=200, show_default=True, help="Goal: number of interrupted builds.")
 @click.option(
@@ -38,9 +40,10 @@ def main(seed: int | None, minutes: float, kills: int, builds: int, bin_dir: Pat
     with ExitStack() as stack:
         server = stack.enter_context(Server.start(bin_dir, SETTINGS))
         nursery = stack.enter_context(Nursery())
+        programs = dump_programs(server.version_num // 10000, server.bin_dir)
         tally.server = World(server.url()).ask("SHOW server_version")[0]
         while time.monotonic() < deadline and (tally.cleanup_kills < kills or tally.builds_interrupted < builds):
-            torture(server, nursery, tally, Plan(), deadline)
+            torture(server, nursery, tally, Plan(strays=tally.worlds % 2 == 1), deadline)
             console.print(
                 f"{time.monotonic() - began:5.0f} s: {tally.cycles} cycles, "
                 f"{tally.cleanup_kills} kills of the cleanup, {tally.builds_interrupted} builds interrupted, "
@@ -48,11 +51,12 @@ def main(seed: int | None, minutes: float, kills: int, builds: int, bin_dir: Pat
                 highlight=False,
             )
         for name in MUTANTS:
-            tally.mutants[name] = provoke(server.url(), nursery, name, tally.seed)
+            if programs or not MUTANTS[name].returns:
+                tally.mutants[name] = provoke(server.url(), nursery, name, tally.seed, programs)
     tally.missed += [name for name, violations in tally.mutants.items() if not violations]
     tally.seconds = time.monotonic() - began
     console.print(as_table(tally))
-    for objection in tally.objections[:50]:
+    for objection in list(dict.fromkeys(tally.objections))[:50]:
         console.print(str(objection), highlight=False, markup=False)
     missed_goal = tally.cleanup_kills < kills or tally.builds_interrupted < builds
     if missed_goal:

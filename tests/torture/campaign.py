@@ -3,18 +3,22 @@
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from dupe_audit.embedded import Server
-from torture.chaos import BUILD_AIMS, CLEANUP_AIMS, CRASH, DOWN_AIMS, END_AIMS, STORM_AIMS, Chaos, Strike, strikes
+from dupe_audit.model import BuildRule, milliseconds
+from torture.chaos import CRASH, FREEZE, Chaos, Hit, Strike
 from torture.invariants import ALL_DONE, CHEAP, DEAR, UNCAUSED, UNDISTURBED, Objection, objections
+from torture.moving import FORMATS, dump_programs, move
 from torture.mutants import MUTANTS
 from torture.nursery import Child, Nursery
+from torture.plan import CLEANING, ENFORCED, MOVE, RESTORING, Plan, Step, route
 from torture.tally import Tally
+from torture.waits import ROW, TABLE
 from torture.watcher import Watcher
-from torture.world import World, new_world
-from torture.writers import CALM, STORM, Writers
+from torture.world import FEW_ROWS, ROWS, World, new_world
+from torture.writers import CALM, SOME_STRAYS, STORM, Writers
 
 #: seconds after which a program should have ended, struck or not, or an event should have come
 PATIENCE = 180.0
@@ -24,25 +28,24 @@ LIVELY = 1_000
 
 KEEP_COMING = "new duplicates kept arriving"
 
-
-@dataclass(frozen=True)
-class Plan:
-    """How many strikes a way has, by their aims, and how often a world goes up and down."""
-
-    cleanups: int = 7
-    builds_in_storm: int = 14
-    builds_in_calm: int = 4
-    ends: int = 1
-    downs: int = 4
-    rounds: int = 2
-    life: float = 1.0  #: seconds with the constraint, at least
+#: seconds that the application waits for a lock on a table, at most: our default
+LOCK_TIMEOUT = milliseconds(BuildRule().lock_timeout) / 1000
 
 
 class Campaign:
     """Runs programs in one world and records in the tally what happens."""
 
-    def __init__(self, world: World, nursery: Nursery, writers: Writers, server: Server | None, tally: Tally) -> None:
+    def __init__(
+        self,
+        world: World,
+        nursery: Nursery,
+        writers: Writers,
+        server: Server | None,
+        tally: Tally,
+        plan: Plan | None = None,
+    ) -> None:
         self.world, self.nursery, self.writers, self.server, self.tally = world, nursery, writers, server, tally
+        self.plan = plan or Plan()
         self.chaos = Chaos(world, server)
         self.killed = False  # whether the next attempt continues the work of a killed one
 
@@ -52,8 +55,9 @@ class Campaign:
         self.tally.resumes += self.killed
         self.world.set_course(direction)
         name = f"torture {self.tally.attempts}"
-        child = self.nursery.start(program, self.world.url, name)
-        hit = self.chaos.strike(child, name, direction, strike) if strike else None
+        freeze = (strike.aim, strike.number) if strike and strike.kind == FREEZE else None
+        child = self.nursery.start(program, self.world.url, name, direction, freeze)
+        hit = self._strike(child, name, direction, strike) if strike else None
         code = child.wait(PATIENCE)
         if hit:
             self.tally.hits[hit] += 1
@@ -66,6 +70,29 @@ class Campaign:
             self._uncaused(program, child)
         self._check(CHEAP)
         return code == 0
+
+    def _strike(self, child: Child, name: str, direction: str, strike: Strike) -> Hit | None:
+        if strike.kind != FREEZE:
+            return self.chaos.strike(child, name, direction, strike)
+        frozen = self.chaos.freeze(child, name, strike, self.plan.frozen)
+        if frozen is None:
+            return None
+        hit, waits = frozen
+        self.tally.waits.add(waits)
+        limits = {TABLE: LOCK_TIMEOUT, ROW: self.plan.idle_limit}
+        self.tally.objections += [
+            Objection(UNDISTURBED, f"it waited {waited:.2f} s for {lock} while a client was frozen in {hit.phase}")
+            for lock, waited in waits.longest.items()
+            if waited > limits[lock] + self.plan.slack
+        ]
+        return hit
+
+    def move(self, moment: str, programs: Path, form: str) -> None:
+        """Move everything to another database by dump and restore, and go on there; check what has arrived."""
+        with self.writers.resting():
+            move(self.world, programs, form)
+            self._check((*CHEAP, *DEAR))
+        self.tally.moves[f"{moment}, {form}"] += 1
 
     def _uncaused(self, program: str, child: Child) -> None:
         words = self.nursery.last_words()
@@ -80,12 +107,14 @@ class Campaign:
     def _check(self, invariants: tuple[str, ...]) -> None:
         self.tally.objections += objections(self.world, invariants)
 
-    def way(self, program: str, direction: str, plan: list[tuple[dict[str, float], Strike]]) -> None:
+    def way(self, program: str, direction: str, steps: list[Step], programs: Path | None = None) -> None:
         """Go one way, struck as planned, then undisturbed until it ends well; check everything."""
         ended = False
-        for mode, strike in plan:
+        for mode, strike in steps:
             self.writers.mode = mode
-            if ended := self.attempt(program, direction, strike):
+            if strike.kind == MOVE and programs:
+                self.move(CLEANING if direction == "up" else RESTORING, programs, strike.aim)
+            elif ended := self.attempt(program, direction, strike):
                 break
         self.writers.mode = CALM
         while not ended and not (ended := self.attempt(program, direction)):
@@ -93,17 +122,22 @@ class Campaign:
         with self.writers.resting():
             self._check((*CHEAP, *DEAR, ALL_DONE))
 
-    def cycle(self, random: Random, plan: Plan, watcher: Watcher) -> None:
-        """Go up, live with the constraint for a while, go down."""
-        crashes = self.server is not None
-        up = [(STORM, s) for s in strikes(random, CLEANUP_AIMS, plan.cleanups, crashes=crashes)]
-        up += [(STORM, s) for s in strikes(random, STORM_AIMS, plan.builds_in_storm, crashes=crashes)]
-        up += [(CALM, s) for s in strikes(random, BUILD_AIMS, plan.builds_in_calm, crashes=crashes)]
-        up += [(CALM, s) for s in strikes(random, END_AIMS, plan.ends, crashes=crashes)]
-        self.way("upgrade", "up", up)
-        self._live(plan.life, watcher)
+    def cycle(self, random: Random, extra: Random, watcher: Watcher, programs: Path | None) -> None:
+        """Go up, live with the constraint for a while, go down.
+
+        Args:
+            random: chooses the kills.
+            extra: chooses the freezes and moves.
+            watcher: looks at the index meanwhile.
+            programs: with which a database is dumped and restored; None if there are none.
+        """
+        way = route(self.plan, random, extra, crashes=self.server is not None, can_move=programs is not None)
+        self.way("upgrade", "up", way.up, programs)
+        self._live(self.plan.life, watcher)
         self._check(CHEAP)
-        self.way("downgrade", "down", [(STORM, s) for s in strikes(random, DOWN_AIMS, plan.downs, crashes=crashes)])
+        if way.between and programs:
+            self.move(ENFORCED, programs, way.between)
+        self.way("downgrade", "down", way.down, programs)
         self.tally.cycles += 1
 
     def _live(self, seconds: float, watcher: Watcher) -> None:
@@ -136,39 +170,65 @@ class Campaign:
         followed, returned = self.world.ask("SELECT sum(moved)::int8, sum(returned)::int8 FROM dupe_audit.child")
         self.tally.followed += followed or 0
         self.tally.returned += returned or 0
+        if self.writers.strays:
+            stray = "SELECT count(*) FROM childlog l WHERE op = 'insert' AND stray"
+            self.tally.strays += self.world.ask(stray)[0]
         self.tally.worlds += 1
 
 
 def torture(server: Server, nursery: Nursery, tally: Tally, plan: Plan, deadline: float) -> None:
     """Torture a new world; the seed and the world's number decide the plan."""
     seed = f"{tally.seed}/{tally.worlds}"
-    random = Random(seed)
+    random, extra = Random(seed), Random(f"{seed} freezes and moves")
+    programs = dump_programs(server.version_num // 10000, server.bin_dir)
+    if programs is None:
+        tally.not_moved = f"no pg_dump of version {server.version_num // 10000} on this machine"
     with ExitStack() as stack:
         world = stack.enter_context(new_world(server.url(), f"torture_{tally.worlds}"))
-        writers = Writers(world, seed, tally.writers)
-        campaign = Campaign(world, nursery, writers, server, tally)
+        writers = Writers(world, seed, tally.writers, strays=SOME_STRAYS if plan.strays else 0)
+        campaign = Campaign(world, nursery, writers, server, tally, plan)
         with Watcher(world) as watcher, writers:
             for _ in range(plan.rounds):
-                campaign.cycle(random, plan, watcher)
+                campaign.cycle(random, extra, watcher, programs)
                 if time.monotonic() > deadline:
                     break
         campaign.close(watcher)
 
 
-def provoke(server_url: str, nursery: Nursery, name: str, seed: int, seconds: float = 180) -> Counter[str]:
-    """Run a mutant until the harness makes the objection that it has to make; return all violations by invariant."""
+def provoke(
+    server_url: str, nursery: Nursery, name: str, seed: int, programs: Path | None = None, seconds: float = 180
+) -> Counter[str]:
+    """Run a mutant until the harness makes the objection that it has to make; return all violations by invariant.
+
+    Args:
+        programs: with which a database is dumped and restored; a mutant that returns needs them.
+    """
     mutant, tally = MUTANTS[name], Tally(seed)
     deadline = time.monotonic() + seconds
     with ExitStack() as stack:
-        world = stack.enter_context(new_world(server_url, "mutant"))
-        writers = Writers(world, f"{seed}/{name}", tally.writers)
+        world = stack.enter_context(new_world(server_url, "mutant", FEW_ROWS if mutant.returns else ROWS))
+        writers = Writers(world, f"{seed}/{name}", tally.writers, strays=mutant.strays)
         campaign = Campaign(world, nursery, writers, None, tally)
         with Watcher(world) as watcher, writers:
+            if mutant.returns:
+                writers.mode = CALM
+                _return(campaign, name, programs, deadline)
             while time.monotonic() < deadline and not caught(name, tally.objections):
                 campaign.attempt(name, "up", promises=mutant.promises)
                 tally.objections = objections(world)
         tally.objections += watcher.objections
     return tally.violations() if caught(name, tally.objections) else Counter()
+
+
+def _return(campaign: Campaign, name: str, programs: Path | None, deadline: float) -> None:
+    """Let a mutant go up, and come down in another database."""
+    assert programs, "a mutant that returns needs the programs for a dump"
+    for direction in ("up", "down"):
+        while not campaign.attempt(name, direction) and time.monotonic() < deadline:
+            pass
+        if direction == "up":
+            campaign.move(ENFORCED, programs, FORMATS[0])
+    campaign.tally.objections += objections(campaign.world, (ALL_DONE,))
 
 
 def caught(name: str, objected: list[Objection]) -> bool:

@@ -1,4 +1,7 @@
-"""Strikes: each waits until the program is in a phase, then for a random delay, and hits."""
+"""Strikes: each waits until the program is in a phase, then for a random delay, and hits.
+
+A client freezes otherwise: it stops itself after the statement that the strike names, between statements as within.
+"""
 
 import re
 import time
@@ -11,9 +14,11 @@ import psycopg
 
 from dupe_audit.embedded import Server
 from torture.nursery import Child
+from torture.waits import Waits
 from torture.world import World
 
 TERMINATE, KILL, CRASH = "backend terminated", "client killed", "server crashed"
+FREEZE = "client frozen"
 
 #: the phases of the program's backend, by the statement in pg_stat_activity; the first that matches counts
 PHASES = tuple(
@@ -44,11 +49,15 @@ ORDER BY a.backend_start LIMIT 1
 
 @dataclass(frozen=True)
 class Strike:
-    """What to do to a program: the kind of strike, the beginning of the phase's name, and a delay in seconds."""
+    """What to do to a program: the kind of strike, the beginning of the phase's name, and a delay in seconds.
+
+    A client that was frozen is killed after the delay; without one, it continues.
+    """
 
     kind: str
     aim: str
     delay: float = 0.0
+    number: int = 1  #: of the phase's statement after which a client freezes
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,10 @@ BUILD_AIMS = (
 STORM_AIMS = ("build", "build", *BUILD_AIMS[:3], "leftover drop")
 END_AIMS = ("attach", "verification", "stamping")
 DOWN_AIMS = ("constraint drop", "restore", "restore", "restore")
+#: phases in which a client freezes, and the largest number of the statement after which it does
+FREEZE_AIMS = {"ledger and catalog": 30, "ranking": 3, "batch": 60, "leftover drop": 1, "build": 2}
+END_FREEZE_AIMS = {"attach": 1, "verification": 1, "stamping": 2}
+DOWN_FREEZE_AIMS = {"ledger and catalog": 20, "constraint drop": 1, "restore": 60}
 #: seconds; a phase with an exact name is struck without a delay
 LONGEST_DELAY = {"batch": 0.15, "restore": 0.15, "ranking": 0.04, "build": 0.02, "constraint drop": 0.01}
 
@@ -99,6 +112,14 @@ def strikes(random: Random, aims: tuple[str, ...], number: int, *, crashes: bool
         kind = random.choices(list(kinds), list(kinds.values()))[0]
         plan.append(Strike(kind, aim, random.uniform(0, longest)))
     return plan
+
+
+def freezes(random: Random, aims: dict[str, int], number: int, *, killed: bool) -> list[Strike]:
+    """Return a plan: *number* freezes after statements that the seed chooses, and whether a kill follows each."""
+    return [
+        Strike(FREEZE, aim, number=random.randint(1, aims[aim]), delay=random.uniform(0.05, 1) if killed else 0.0)
+        for aim in (random.choice(list(aims)) for _ in range(number))
+    ]
 
 
 def phase_of(query: str, progress: str | None, direction: str) -> str:
@@ -137,6 +158,18 @@ class Chaos:
         finally:
             with suppress(psycopg.Error):
                 connection.close()
+
+    def freeze(self, child: Child, name: str, strike: Strike, seconds: float) -> tuple[Hit, Waits] | None:
+        """Wait until the child freezes, watch the application, and let the child continue; None if it ended before."""
+        while child.wait(0.01) is None:
+            if child.frozen:
+                waits = Waits()
+                waits.watch(self.world, name, seconds)
+                child.thaw()
+                if strike.delay and child.wait(strike.delay) is None:
+                    child.kill()
+                return Hit(FREEZE, strike.aim), waits
+        return None
 
     @staticmethod
     def _looker(connection: psycopg.Connection, name: str, direction: str) -> Callable[[], Sight | None]:

@@ -3,11 +3,13 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 import pytest
 from sqlalchemy import make_url
 
+from torture.moving import dump_programs
 from torture.nursery import Nursery
 from torture.world import FEW_KEYS, World, fill, new_world
 
@@ -44,6 +46,17 @@ def nursery() -> Iterator[Nursery]:
     """The parent of programs that may be killed."""
     with Nursery() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def programs(pg_bin: Path | None, server_version_num: int) -> Path:
+    """The directory of the programs that dump and restore a database of the server."""
+    major = server_version_num // 10000
+    directory = dump_programs(major, pg_bin)
+    if directory is None:
+        # CREATE DATABASE … TEMPLATE keeps every oid, which is just what a dump does not do.
+        pytest.skip(f"no pg_dump of version {major} on this machine")
+    return directory
 
 
 @pytest.fixture(scope="session")

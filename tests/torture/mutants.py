@@ -1,22 +1,31 @@
-"""Four programs as they are often written. Each loses something, and the harness has to notice.
+"""Programs as they are often written, and ours without a precaution. Each loses something, and the harness notices.
 
-A mutant waits, at the moment when it is vulnerable, until the application has made the change that it overlooks.
+Of the first kind, a mutant waits at the moment when it is vulnerable until the application has made the change that
+it overlooks. Of the second, it executes careless statements in the place of ours.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from importlib.resources import files
+from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 from psycopg.errors import UniqueViolation
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
+from dupe_audit import statements
 from dupe_audit.cleanup import cleanup
 from dupe_audit.model import CleanupRule, UniqueKey
+from torture.writers import MANY_STRAYS
 
 #: rows; large, so that the application soon changes one of them
 BATCH = 3000
+
+RULE = CleanupRule(divergent="archive", references="repoint", batch_size=BATCH)
 
 #: ledger and archive with the same columns as the real ones, so that the same invariants can be checked
 LEDGER = """
@@ -45,6 +54,19 @@ BEGIN
     END LOOP;
 END $$
 """
+#: waits until a child has arrived that no lock on its parent has kept out, after the snapshot of the caller's statement
+STRAY = """
+CREATE OR REPLACE FUNCTION stray() RETURNS int VOLATILE LANGUAGE plpgsql AS $$
+BEGIN
+    FOR _ IN 1 .. 1000 LOOP
+        EXIT WHEN EXISTS (
+            SELECT FROM pg_temp.dupe_audit_locked l JOIN tt ON tt.ctid = l.tid JOIN child c ON c.parent = tt.id
+            WHERE NOT l.survivor);
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RETURN 1;
+END $$
+"""
 RANKED = (
     "SELECT id, k, first_value(id) OVER w AS survivor, row_number() OVER w AS place FROM tt "
     "WINDOW w AS (PARTITION BY k ORDER BY id)"
@@ -55,10 +77,36 @@ RANKED = (
 class Mutant:
     """A program, and the objection that it has to provoke: an invariant, and words of the violation."""
 
-    program: Callable[[str, str], None]
+    program: Callable[[str, str], None] | None  #: None is Alembic, with our directives
     invariant: str
     words: str
     promises: bool = False  #: whether its good end says that the key is enforced
+    statements: Mapping[str, Callable[[str], str]] = field(default_factory=dict)  #: careless texts of ours, by name
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)  #: careless functions, by ours
+    accept: str = ""  #: the finding with which ours would refuse
+    strays: float = 0  #: weight of the writers without referential integrity that it takes
+    returns: bool = False  #: whether it takes a dump, and the way down in the restored database
+
+    def mutate(self) -> None:
+        """Make our statements and functions careless in this process."""
+        for path, careless_function in self.functions.items():
+            module, _, name = path.rpartition(".")
+            assert hasattr(import_module(module), name), path
+            setattr(import_module(module), name, careless_function)
+        originals = files("dupe_audit.statements")
+        texts = {}
+        for name, careless in self.statements.items():
+            if not originals.joinpath(f"{name}.sql").is_file():
+                continue
+            text = originals.joinpath(f"{name}.sql").read_text("utf-8")
+            texts[f"{name}.sql"] = careless(text)
+            assert texts[f"{name}.sql"] != text, name
+
+        def joinpath(name: str) -> Any:
+            return SimpleNamespace(read_text=lambda _: texts[name]) if name in texts else originals.joinpath(name)
+
+        statements.files = lambda _: SimpleNamespace(joinpath=joinpath)  # type: ignore[attr-defined]
+        statements.template.cache_clear()
 
 
 def _connect(url: str, name: str) -> psycopg.Connection:
@@ -145,6 +193,17 @@ def archive_then_delete(url: str, name: str) -> None:
                 _record(connection, number, copied.rowcount)
 
 
+def clean(url: str, name: str) -> None:
+    """Clean once, in batches that are too small to keep all writers waiting."""
+    engine = create_engine(
+        url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"application_name": name}
+    )
+    with engine.connect() as connection:
+        connection.exec_driver_sql(STRAY)
+        list(cleanup(connection, UniqueKey(table="tt", columns=("k",)), replace(RULE, batch_size=300)))
+    engine.dispose()
+
+
 def adopt_by_name(url: str, name: str) -> None:
     """Clean well, then take any index of that name for a finished one."""
     engine = create_engine(
@@ -154,7 +213,7 @@ def adopt_by_name(url: str, name: str) -> None:
     with engine.connect() as connection:
         driver = connection.connection.driver_connection
         while driver:
-            list(cleanup(connection, key, CleanupRule(divergent="archive", references="repoint", batch_size=BATCH)))
+            list(cleanup(connection, key, RULE))
             duplicates = "SELECT k FROM tt GROUP BY k HAVING count(*) > 1"
             while not driver.execute("SELECT FROM pg_class WHERE relname = 'tt_unique'").rowcount:
                 if driver.execute(duplicates).rowcount > 10:
@@ -173,4 +232,24 @@ MUTANTS = {
     "one DELETE with row_number() > 1": Mutant(delete_ranked, "last copy", "survivor"),
     "archive, then delete": Mutant(archive_then_delete, "conservation", "lost its last update"),
     "adopt an index by its name": Mutant(adopt_by_name, "truth of the claim", "not valid", promises=True),
+    "a ledger that knows the table by its oid": Mutant(
+        None,
+        "all done",
+        " archived, 0 restored",
+        promises=True,
+        statements={"run_relation": lambda _: "SELECT c.oid FROM pg_catalog.pg_class c WHERE c.oid = r.relid"},
+        functions={"dupe_audit.ledger.way_back.lost": lambda *_, **__: []},
+        accept="run-missing",
+        returns=True,
+    ),
+    "a batch that does not count referential actions": Mutant(
+        clean,
+        "children follow",
+        "is lost",
+        statements={
+            "changed_children": lambda _: "SELECT 0::pg_catalog.int8 AS changed, false AS itself",
+            "move_rows": lambda text: text.replace("USING judged j", "USING judged j, stray() AS waited"),
+        },
+        strays=MANY_STRAYS,
+    ),
 }

@@ -12,6 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+#: the nursery's line about a child that has been stopped
+FROZEN = "frozen\n"
+
 
 class Nursery:
     """A context manager that leaves no process behind; one child at a time."""
@@ -45,9 +48,17 @@ class Nursery:
         for line in self._process.stdout or ():
             self._lines.put(line)
 
-    def start(self, program: str, url: str, application_name: str) -> "Child":
-        """Start a program."""
+    def start(
+        self,
+        program: str,
+        url: str,
+        application_name: str,
+        direction: str = "up",
+        freeze: tuple[str, int] | None = None,
+    ) -> "Child":
+        """Start a program; with *freeze* it stops itself after that statement: a phase, and the how manieth of it."""
         order = {"program": program, "url": url, "application_name": application_name, "log": str(self.log)}
+        order |= {"direction": direction, "freeze": freeze}
         if self._process.stdin:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
@@ -65,16 +76,26 @@ class Child:
     def __init__(self, pid: int, lines: "queue.Queue[str]") -> None:
         self.pid = pid
         self.code: int | None = None
+        self.frozen = False  #: it has stopped itself, and waits for ``thaw``
         self._lines = lines
 
     def wait(self, timeout: float) -> int | None:
         """Return the exit code (negative: the signal), or None if the child still runs after *timeout* seconds."""
         if self.code is None:
             try:
-                self.code = int(self._lines.get(timeout=timeout) if timeout else self._lines.get_nowait())
+                line = self._lines.get(timeout=timeout) if timeout else self._lines.get_nowait()
             except queue.Empty:
                 return None
+            if line == FROZEN:
+                self.frozen = True
+                return None
+            self.code = int(line)
         return self.code
+
+    def thaw(self) -> None:
+        """Let a frozen child continue."""
+        self.frozen = False
+        os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """Kill it with SIGKILL, which its backend may not notice."""

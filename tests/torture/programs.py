@@ -8,12 +8,17 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import Engine, event
 
+from torture.chaos import phase_of
 from torture.mutants import MUTANTS
+from torture.nursery import FROZEN
 from torture.world import HERE
 
 BATCH_SIZE = 100
@@ -21,31 +26,53 @@ BATCH_SIZE = 100
 log = logging.getLogger("torture")
 
 
-def config(url: str, application_name: str) -> Config:
+def config(url: str, application_name: str, accept: str = "") -> Config:
     """Return the harness's own Alembic project."""
-    alembic = Config(cmd_opts=argparse.Namespace(x=[f"dupe_audit.batch_size={BATCH_SIZE}"]))
+    options = [f"dupe_audit.batch_size={BATCH_SIZE}"] + ([f"dupe_audit.accept={accept}"] if accept else [])
+    alembic = Config(cmd_opts=argparse.Namespace(x=options))
     alembic.set_main_option("script_location", str(HERE / "project").replace("%", "%%"))
     alembic.attributes.update(url=url, application_name=application_name)
     return alembic
 
 
-def run(program: str, url: str, application_name: str) -> None:
+def run(program: str, url: str, application_name: str, direction: str) -> None:
     """Run a program to its end."""
-    if program == "upgrade":
-        command.upgrade(config(url, application_name), "head")
-    elif program == "downgrade":
-        command.downgrade(config(url, application_name), "base")
-    else:
-        MUTANTS[program].program(url, application_name)
+    mutant = MUTANTS.get(program)
+    if mutant:
+        mutant.mutate()
+        program = f"{direction}grade"
+        if mutant.program:
+            mutant.program(url, application_name)
+            return
+    alembic = config(url, application_name, mutant.accept if mutant else "")
+    {"upgrade": command.upgrade, "downgrade": command.downgrade}[program](
+        alembic, {"up": "head", "down": "base"}[direction]
+    )
 
 
-def _child(order: dict[str, str]) -> None:
+def freeze(direction: str, phase: str, number: int) -> None:
+    """Stop this process after the number-th statement of a phase, before it does anything else."""
+    executed = 0
+
+    def after(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal executed
+        executed += phase_of(statement, None, direction).startswith(phase)
+        if executed == number:
+            executed += 1
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    event.listen(Engine, "after_cursor_execute", after)
+
+
+def _child(order: dict[str, Any]) -> None:
     code = 1
     try:
         output = os.open(order.pop("log"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         for stream in (1, 2):
             os.dup2(output, stream)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        if place := order.pop("freeze"):
+            freeze(order["direction"], *place)
         run(**order)
         code = 0
     except BaseException:  # the log has the reason; the exit code only says that there is one
@@ -62,7 +89,8 @@ def _nursery() -> None:
         if not pid:
             _child(json.loads(line))
         os.write(1, f"{pid}\n".encode())
-        _, status = os.waitpid(pid, 0)
+        while os.WIFSTOPPED(status := os.waitpid(pid, os.WUNTRACED)[1]):
+            os.write(1, FROZEN.encode())
         os.write(1, f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 

@@ -10,12 +10,14 @@ CREATE TABLE tt (
 CREATE INDEX tt_k ON tt (k);
 
 -- Written after the change, in its transaction, so the order of seq is the order of a row's changes.
+-- The moment of a change is the commit of its transaction; a dump loses that, so it is noted before one is made.
 CREATE TABLE oplog (
     seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     op text NOT NULL CHECK (op IN ('insert', 'key', 'data', 'delete')),
     id bigint NOT NULL,
     k int NOT NULL,
-    v text NOT NULL
+    v text NOT NULL,
+    noted_moment timestamptz
 );
 CREATE INDEX oplog_id ON oplog (id, seq);
 
@@ -33,11 +35,13 @@ CREATE TABLE childlog (
     id bigint NOT NULL,
     parent bigint,
     came_from bigint,
-    note text
+    note text,
+    stray boolean NOT NULL DEFAULT false
 );
 CREATE INDEX childlog_id ON childlog (id, seq);
 
 -- The application deletes children by deleting their parents. A child that anything else deletes is missing from the log.
+-- A session without referential integrity fires no trigger: it logs the children that it deletes itself.
 CREATE FUNCTION log_deleted_child() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO childlog (op, id) VALUES ('delete', old.id);
@@ -54,7 +58,7 @@ INSERT INTO course VALUES ('up', false);
 CREATE FUNCTION app_op(kind text, near int, key int, place float8) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     token CONSTANT text := md5(clock_timestamp()::text || place::text);
-    chosen CONSTANT bigint := CASE WHEN kind IN ('key', 'data', 'delete', 'child', 'move child') THEN
+    chosen CONSTANT bigint := CASE WHEN kind IN ('key', 'data', 'delete', 'delete alone', 'child', 'move child') THEN
         (SELECT id FROM tt
          WHERE k = (SELECT k FROM tt WHERE k >= near ORDER BY k LIMIT 1)
          ORDER BY md5(id::text || place::text) LIMIT 1) END;
@@ -79,6 +83,19 @@ BEGIN
     ELSIF kind = 'delete' THEN
         WITH done AS (DELETE FROM tt WHERE id = chosen RETURNING *)
         INSERT INTO oplog (op, id, k, v) SELECT 'delete', id, k, v FROM done;
+    ELSIF kind = 'delete alone' THEN
+        -- Without referential integrity nothing cascades; a child that arrives meanwhile stays, without a parent.
+        WITH done AS (DELETE FROM child WHERE parent = chosen RETURNING *)
+        INSERT INTO childlog (op, id) SELECT 'delete', id FROM done;
+        WITH done AS (DELETE FROM tt WHERE id = chosen RETURNING *)
+        INSERT INTO oplog (op, id, k, v) SELECT 'delete', id, k, v FROM done;
+    ELSIF kind = 'stray children' THEN
+        -- One for each row of a key: most of them are extras. Without referential integrity no parent is locked.
+        WITH done AS (
+            INSERT INTO child (parent, note)
+            SELECT id, token FROM tt WHERE k = (SELECT k FROM tt WHERE k >= near ORDER BY k LIMIT 1) LIMIT 8
+            RETURNING *)
+        INSERT INTO childlog (op, id, parent, note, stray) SELECT 'insert', id, parent, note, true FROM done;
     ELSIF kind = 'child' THEN
         WITH done AS (INSERT INTO child (parent, note) SELECT chosen, token WHERE chosen IS NOT NULL RETURNING *)
         INSERT INTO childlog (op, id, parent, note) SELECT 'insert', id, parent, note FROM done;
@@ -100,6 +117,8 @@ BEGIN
     END IF;
 END $$;
 
+CREATE TABLE noted_batch (run_id bigint, number bigint, moment timestamptz, PRIMARY KEY (run_id, number));
+
 -- Every archived row of every run, as of the calling statement's snapshot (the function is STABLE).
 -- Its moment is the commit of its batch. The archive's own clock would be too early: the last copy of a key can get
 -- another key between a row's move and the commit of that move. And the archive row's xmin changes when it is restored.
@@ -116,9 +135,20 @@ BEGIN
         RETURN QUERY EXECUTE format(
             'SELECT %1$s::bigint, a.id, a.k, a.v, a.dupe_audit_survivor_1, b.moment, a.dupe_audit_restored_at
              FROM dupe_audit.archive_%1$s a
-             LEFT JOIN (SELECT number, pg_xact_commit_timestamp(xmin) AS moment
-                        FROM dupe_audit.batch WHERE run_id = %1$s) b ON b.number = a.dupe_audit_batch', run_id);
+             LEFT JOIN (SELECT number, coalesce(n.moment, pg_xact_commit_timestamp(d.xmin)) AS moment
+                        FROM dupe_audit.batch d LEFT JOIN noted_batch n USING (run_id, number)
+                        WHERE run_id = %1$s) b ON b.number = a.dupe_audit_batch', run_id);
     END LOOP;
+END $$;
+
+-- The moments of all changes and batches so far, before a dump loses them.
+CREATE FUNCTION note_moments() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE oplog SET noted_moment = pg_xact_commit_timestamp(xmin) WHERE noted_moment IS NULL;
+    IF to_regclass('dupe_audit.batch') IS NOT NULL THEN
+        INSERT INTO noted_batch SELECT run_id, number, pg_xact_commit_timestamp(xmin) FROM dupe_audit.batch
+        ON CONFLICT DO NOTHING;
+    END IF;
 END $$;
 
 -- Every child that followed a survivor and has not returned, as of the calling statement's snapshot.
@@ -134,7 +164,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Every run with its sums, as of the calling statement's snapshot.
+-- Every run with its sums, as of the calling statement's snapshot. All are about tt, however the ledger names it.
 CREATE FUNCTION runs() RETURNS TABLE (
     id bigint, state text, building boolean, archived bigint, restored bigint,
     batches_archived bigint, batches_restored bigint
@@ -144,8 +174,7 @@ BEGIN
         RETURN QUERY EXECUTE
             'SELECT r.id, r.state, r.building, r.archived, r.restored,
                     coalesce(sum(b.archived), 0)::bigint, coalesce(sum(b.restored), 0)::bigint
-             FROM dupe_audit.run r LEFT JOIN dupe_audit.batch b ON b.run_id = r.id
-             WHERE r.relid = ''tt''::regclass GROUP BY r.id';
+             FROM dupe_audit.run r LEFT JOIN dupe_audit.batch b ON b.run_id = r.id GROUP BY r.id';
     END IF;
 END $$;
 

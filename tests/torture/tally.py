@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
-from torture.chaos import BETWEEN_STATEMENTS, CRASH, KILL, TERMINATE, Hit
+from torture.chaos import BETWEEN_STATEMENTS, CRASH, FREEZE, KILL, TERMINATE, Hit
 from torture.invariants import INVARIANTS, Objection
+from torture.waits import ROW, TABLE, Waits
 
 CLEANUP_PHASES = ("ranking", "batch")
 
@@ -29,6 +30,10 @@ class Tally:
     followed: int = 0  #: children pointed at a survivor
     returned: int = 0  #: children pointed back
     index_checks: int = 0
+    strays: int = 0  #: children that were added without a lock on their parents
+    moves: Counter[str] = field(default_factory=Counter)  #: to another database by dump and restore, by moment
+    not_moved: str = ""  #: why there were none
+    waits: Waits = field(default_factory=Waits)  #: of the application while a client was frozen
     application: Counter[str] = field(default_factory=Counter)
     hits: Counter[Hit] = field(default_factory=Counter)
     objections: list[Objection] = field(default_factory=list)
@@ -37,7 +42,7 @@ class Tally:
 
     def kills(self, *phases: str) -> int:
         """Return the number of kills in phases whose names begin like this."""
-        return sum(number for hit, number in self.hits.items() if hit.phase.startswith(phases))
+        return sum(n for hit, n in self.hits.items() if hit.kind != FREEZE and hit.phase.startswith(phases))
 
     @property
     def cleanup_kills(self) -> int:
@@ -72,6 +77,7 @@ def as_table(tally: Tally) -> Table:
         ("rows restored", tally.restored),
         ("children that followed the survivor", tally.followed),
         ("of them pointed back", tally.returned),
+        ("children added without a lock on their parent", tally.strays),
         ("checks of a valid index", tally.index_checks),
     ]
     for label, number in rows:
@@ -82,8 +88,14 @@ def as_table(tally: Tally) -> Table:
     table.add_row("kills of the cleanup", str(tally.cleanup_kills))
     table.add_row("builds interrupted", str(tally.builds_interrupted))
     table.add_section()
-    for phase in sorted({hit.phase for hit in tally.hits}):
-        table.add_row(f"kills in: {phase}", str(sum(n for hit, n in tally.hits.items() if hit.phase == phase)))
+    kills: Counter[str] = Counter()
+    for hit, number in tally.hits.items():
+        if hit.kind != FREEZE:
+            kills[hit.phase] += number
+    for phase in sorted(kills):
+        table.add_row(f"kills in: {phase}", str(kills[phase]))
+    table.add_section()
+    _add_freezes_and_moves(table, tally)
     table.add_section()
     for invariant in INVARIANTS:
         table.add_row(f"violations: {invariant}", str(tally.violations()[invariant]))
@@ -93,3 +105,15 @@ def as_table(tally: Tally) -> Table:
         for invariant, number in sorted(violations.items()):
             table.add_row(f"  {invariant}", str(number))
     return table
+
+
+def _add_freezes_and_moves(table: Table, tally: Tally) -> None:
+    for hit in sorted((hit for hit in tally.hits if hit.kind == FREEZE), key=lambda hit: hit.phase):
+        table.add_row(f"client frozen in: {hit.phase}", str(tally.hits[hit]))
+    for lock in (TABLE, ROW):
+        longest = tally.waits.longest.get(lock)
+        table.add_row(f"longest wait behind it for {lock}", "none" if longest is None else f"{longest:.2f} s")
+    if tally.not_moved:
+        table.add_row("dump and restore: SKIPPED", tally.not_moved)
+    for moment, number in sorted(tally.moves.items()):
+        table.add_row(f"dump and restore: {moment}", str(number))

@@ -1,13 +1,19 @@
 """The harness notices a program that fails and an application that is disturbed, and a seed is a plan."""
 
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
+
+import pytest
 
 from torture.campaign import Campaign
 from torture.chaos import CLEANUP_AIMS, strikes
 from torture.invariants import UNCAUSED
 from torture.tally import Tally
+from torture.waits import ROW, TABLE, Waits
 from torture.writers import Writers
+from waiting import wait_for
 
 
 def test_seed_gives_the_same_plan():
@@ -47,3 +53,55 @@ def test_writers_pause(world):
         while world.ask(counts) == before and time.monotonic() < deadline:
             time.sleep(0.02)
         assert world.ask(counts) > before
+
+
+def test_client_that_freezes_continues(world, nursery):
+    """A program stops itself after the statement that was asked for, and ends well once it continues."""
+    child = nursery.start("upgrade", world.url, "torture 1", freeze=("ranking", 1))
+    wait_for(lambda: child.wait(0) is not None or child.frozen)
+    assert child.code is None
+    assert not world.ask("SELECT valid FROM unique_index")
+    child.thaw()
+    assert child.wait(60) == 0, nursery.last_words()
+    assert world.ask("SELECT valid FROM unique_index") == [True]
+
+
+def test_frozen_client_can_be_killed(world, nursery):
+    """A frozen program that is killed is gone."""
+    child = nursery.start("upgrade", world.url, "torture 1", freeze=("ranking", 1))
+    wait_for(lambda: child.wait(0) is not None or child.frozen)
+    child.kill()
+    assert child.wait(60) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("held", "waiting", "lock"),
+    [
+        ("UPDATE tt SET v = v WHERE id = 1", "UPDATE tt SET v = v WHERE id = 1", ROW),
+        ("LOCK TABLE tt IN SHARE MODE", "UPDATE tt SET v = v WHERE id = 1", TABLE),
+        ("LOCK TABLE tt IN ACCESS EXCLUSIVE MODE", "SELECT FROM tt", TABLE),
+    ],
+)
+def test_waits_behind_a_frozen_client_are_measured(world, held, waiting, lock):
+    """A statement of the application that waits for a frozen client is measured, by the kind of the lock."""
+    waits = Waits()
+    with (
+        world.connect("torture 1") as client,
+        world.connect("torture application") as application,
+        world.connect("torture application") as behind,
+        world.connect() as monitor,
+        ThreadPoolExecutor(2) as pool,
+    ):
+
+        def longer_than(seconds):
+            waits.look(monitor, "torture 1")
+            return waits.longest.get(lock, 0) > seconds
+
+        with client.transaction():
+            client.execute(held)
+            futures = [pool.submit(connection.execute, waiting) for connection in (application, behind)]
+            wait_for(lambda: longer_than(0.1))
+            waits.look(monitor, "torture 2")
+        for future in futures:
+            future.result()
+    assert [lock] == list(waits.longest)

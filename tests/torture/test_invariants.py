@@ -3,6 +3,7 @@
 import pytest
 
 from torture.invariants import ALL_DONE, CHEAP, DEAR, TRUTH_OF_THE_INDEX, index_objections, objections
+from torture.moving import PLAIN, move
 from torture.mutants import LEDGER
 from torture.world import FEW_KEYS, NO_INDEX
 
@@ -263,3 +264,20 @@ def test_index_that_is_not_valid_is_not_judged(world):
     """Only a valid index promises anything."""
     with world.connect(options=NO_INDEX) as connection:
         assert index_objections(connection) is None
+
+
+def test_history_survives_a_dump(world, programs):
+    """In a restored database what was right before is not objected to, and what was wrong before still is."""
+    deleted = (f"DELETE FROM tt WHERE id = {SURVIVOR}", logged("delete", SURVIVOR, 1))
+    world.run(ARCHIVE, *deleted)
+    assert [] == violations(world)
+    move(world, programs, PLAIN)
+    assert [] == violations(world)
+    world.run(RESTORE, f"INSERT INTO tt (id, k, v) VALUES ({FEW_KEYS + 2}, 1, 'new')", "SELECT note_moments()")
+    world.run(f"INSERT INTO oplog (op, id, k, v) VALUES ('insert', {FEW_KEYS + 2}, 1, 'new')")
+    archive = ARCHIVE.replace("archive_1 SELECT", "archive_2 SELECT").replace("VALUES (1, 1", "VALUES (2, 1")
+    world.run("CREATE TABLE dupe_audit.archive_2 (LIKE dupe_audit.archive_1)", archive)
+    words = f"last copy: row {EXTRA} was archived when its survivor {SURVIVOR} had been deleted"
+    assert words in violations(world)
+    move(world, programs, PLAIN)
+    assert words in violations(world)

@@ -8,7 +8,8 @@ from torture.mutants import MUTANTS
 
 @pytest.mark.torture
 @pytest.mark.parametrize("name", MUTANTS)
-def test_mutant_is_caught(history_url, nursery, name):
+def test_mutant_is_caught(history_url, nursery, request, name):
     """A usual but wrong way to clean or to finish violates the very invariant that is about its fault."""
-    violations = provoke(history_url, nursery, name, seed=1)
+    programs = request.getfixturevalue("programs") if MUTANTS[name].returns else None
+    violations = provoke(history_url, nursery, name, seed=1, programs=programs)
     assert violations[MUTANTS[name].invariant] > 0

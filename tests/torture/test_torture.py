@@ -5,30 +5,53 @@ import time
 import pytest
 
 from dupe_audit.embedded import Server
-from torture.campaign import Plan, torture
-from torture.chaos import CRASH, KILL, TERMINATE
+from torture.campaign import torture
+from torture.chaos import CRASH, FREEZE, KILL, TERMINATE
+from torture.moving import dump_programs
+from torture.plan import Plan
 from torture.tally import Tally
 from torture.world import SETTINGS
 
-#: its plan has all three kinds of kill before the storm ends, so that none comes too late
-SEED = 1
-SHORT = Plan(cleanups=4, builds_in_storm=3, builds_in_calm=1, ends=0, downs=2, rounds=1, life=0)
+#: its plan has all three kinds of kill before the storm ends, so that none comes too late, a client that freezes in a
+#: batch, and another at the drop of the constraint
+SEED = 5542
+
+#: seconds; the server ends a silent client earlier than by our own limit, so a freeze need not be long
+IDLE_LIMIT = 2.0
+SHORT = Plan(
+    cleanups=4,
+    builds_in_storm=3,
+    builds_in_calm=1,
+    ends=0,
+    downs=2,
+    rounds=1,
+    life=0,
+    frozen=IDLE_LIMIT + 1.5,
+    idle_limit=IDLE_LIMIT,
+    slack=1.0,
+    moves=2,
+    strays=True,
+)
 
 
 @pytest.mark.torture
 def test_no_kill_breaks_a_promise(pg_bin, nursery):
-    """A pipeline that is killed in every way while the application writes loses nothing and makes no false claim."""
+    """A pipeline that is killed, frozen and moved while the application writes loses nothing, and no claim is false."""
     tally = Tally(SEED)
-    with Server.start(pg_bin, SETTINGS) as server:
-        torture(server, nursery, tally, SHORT, time.monotonic() + 60)
+    settings = {**SETTINGS, "idle_in_transaction_session_timeout": f"{IDLE_LIMIT:g}s"}
+    with Server.start(pg_bin, settings) as server:
+        programs = dump_programs(server.version_num // 10000, server.bin_dir)
+        torture(server, nursery, tally, SHORT, time.monotonic() + 120)
     assert [] == [str(objection) for objection in tally.objections]
-    assert {TERMINATE, KILL, CRASH} == {hit.kind for hit in tally.hits}
+    assert {TERMINATE, KILL, CRASH, FREEZE} == {hit.kind for hit in tally.hits}
+    assert (tally.moves.total() > 0) == (programs is not None)
     assert 1 == tally.cycles
     assert tally.cleanup_kills >= 2
     assert tally.archived >= 9_000
     assert tally.archived == tally.restored
     assert tally.followed > 500
     assert tally.returned > 100
+    assert tally.strays > 100
     assert tally.application["committed"] > 1_000
     assert tally.application["refused"] > 0
     assert tally.index_checks > 0

@@ -18,6 +18,9 @@ HERE = Path(__file__).parent
 
 ROWS, KEYS = 12_000, 3_000
 
+#: rows of a world in which an upgrade is quick
+FEW_ROWS = 4_000
+
 #: keys of a small world
 FEW_KEYS = 20
 
@@ -25,9 +28,9 @@ FEW_KEYS = 20
 NO_INDEX = "-c enable_indexscan=off -c enable_indexonlyscan=off -c enable_bitmapscan=off -c jit=off"
 
 
-@dataclass(frozen=True)
+@dataclass
 class World:
-    """A database, by its SQLAlchemy URL."""
+    """A database, by its SQLAlchemy URL; the URL changes when everything moves to another database."""
 
     url: str
 
@@ -67,7 +70,8 @@ def new_world(server_url: str, name: str, rows: int = ROWS) -> Iterator[World]:
         yield world
     finally:
         with server.connect() as connection:
-            connection.execute(pgsql.SQL("DROP DATABASE {} WITH (FORCE)").format(pgsql.Identifier(name)))
+            last = pgsql.Identifier(str(make_url(world.url).database))
+            connection.execute(pgsql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(last))
 
 
 def fill(connection: psycopg.Connection, rows: int, keys: int = KEYS) -> None:

@@ -17,6 +17,12 @@ CHILDREN = {"child": 10, "move child": 5, "note child": 5}
 STORM = {"insert": 40, "key": 20, "data": 20, "delete": 20, **CHILDREN}
 CALM = {"insert": 0.3, "insert if new": 35, "key": 25, "data": 25, "delete": 15, **CHILDREN}
 
+#: weights of transactions that add children without a lock on their parents
+SOME_STRAYS, MANY_STRAYS = 10, 300
+
+#: kinds of a session with ``session_replication_role = replica``, as an import or a replication tool has it
+WITHOUT_INTEGRITY = ("stray children", "delete alone")
+
 #: upper limit of the unused keys, for the calm's key updates
 FRESH = 2**31 - 1
 
@@ -30,11 +36,16 @@ FORESEEN: dict[str | None, str] = {
 
 
 class Writers:
-    """A context manager; inside it the application runs, at first in a storm."""
+    """A context manager; inside it the application runs, at first in a storm.
 
-    def __init__(self, world: World, seed: str, count: int = 8) -> None:
+    *strays* is the weight of transactions that add children without referential integrity; beside them, none relies on
+    a trigger for its log.
+    """
+
+    def __init__(self, world: World, seed: str, count: int = 8, *, strays: float = 0) -> None:
         self.world = world
         self.mode = STORM
+        self.strays = strays
         self._counts: list[Counter[str]] = [Counter() for _ in range(count + 1)]
         self._stop, self._gate = threading.Event(), threading.Event()
         self._gate.set()
@@ -93,7 +104,10 @@ class Writers:
 
     def _writer(self, connection: psycopg.Connection, random: Random) -> str:
         mode = self.mode
-        kind = random.choices(list(mode), list(mode.values()))[0]
+        weights = {**mode, "stray children": self.strays} if self.strays else mode
+        kind = random.choices(list(weights), list(weights.values()))[0]
+        if self.strays and kind == "delete":
+            kind = "delete alone"  # a cascade would take strays along that the log of this session does not have
         fresh = kind == "key" and mode is CALM
         key = random.randrange(KEYS, FRESH) if fresh else random.randint(1, KEYS)
         # One row in three is searched among all keys, so that rows with a fresh key are changed, too.
@@ -101,7 +115,8 @@ class Writers:
         think = random.uniform(0.02, 0.12) if random.random() < 0.02 else 0.003
         end = "ROLLBACK" if random.random() < 0.05 else "COMMIT"
         # One message: the log has the outcome of a transaction, even if the writer never hears of it.
-        change = f"SELECT app_op('{kind}', {near}, {key}, {random.random()})"
+        role = "SET LOCAL session_replication_role = replica; " if kind in WITHOUT_INTEGRITY else ""
+        change = f"{role}SELECT app_op('{kind}', {near}, {key}, {random.random()})"
         connection.execute(f"BEGIN; {change}; SELECT pg_sleep({think}); {end}".encode())
         return "committed" if end == "COMMIT" else "rolled back"
 

@@ -3,7 +3,7 @@ WITH archive AS MATERIALIZED (
     SELECT * FROM archived()
 ), history AS MATERIALIZED (
     SELECT id, op, k, at, lead(at, 1, 'infinity') OVER (PARTITION BY id ORDER BY seq) AS until
-    FROM (SELECT *, pg_xact_commit_timestamp(xmin) AS at FROM oplog) AS logged
+    FROM (SELECT *, coalesce(noted_moment, pg_xact_commit_timestamp(xmin)) AS at FROM oplog) AS logged
 )
 SELECT format('row %s was archived when its survivor %s %s', a.id, a.survivor, CASE
     WHEN s.op IS NULL THEN 'had not been inserted'

@@ -1,7 +1,7 @@
 -- When a row was archived, it and its survivor held equal keys; both keys come from the log, not from the archive.
 WITH history AS MATERIALIZED (
     SELECT id, k, at, lead(at, 1, 'infinity') OVER (PARTITION BY id ORDER BY seq) AS until
-    FROM (SELECT *, pg_xact_commit_timestamp(xmin) AS at FROM oplog) AS logged
+    FROM (SELECT *, coalesce(noted_moment, pg_xact_commit_timestamp(xmin)) AS at FROM oplog) AS logged
 )
 SELECT format('row %s had key %s when it was archived, and its survivor %s had %s', a.id, e.k, a.survivor, s.k)
 FROM archived() a
