@@ -24,10 +24,11 @@ from dupe_audit.verify import verify
 from dupe_audit.watch.look import look
 from statements import Recorder, record
 
-#: relations without a schema: those of the user's own key, temporary ones being created, and aliases in FOR UPDATE OF
-UNQUALIFIED = re.compile(r"orders|payments|dupe_audit_(locked|locked_child|write_\w+)|[a-z]")
+#: relations without a schema: those of the user's own key, temporary ones being created, aliases in FOR UPDATE OF, and
+#: those that the enclosing statement of a part defines
+UNQUALIFIED = re.compile(r"orders|payments|chosen|put|dupe_audit_(locked|locked_child|write_\w+)|[a-z]")
 #: they contain types as format_type() writes them: with the schema, where the path would find another type
-TYPES_OF_COLUMNS = {"add_archive_column", "create_write_stage", "write_row", "write_unguarded_row"}
+TYPES_OF_COLUMNS = {"add_archive_column", "create_write_stage", "write_part_row", "write_row", "write_unguarded_row"}
 #: what the recording itself executes, what has no names, and types as format_type() writes them
 OF_THE_TEST = re.compile(
     r"\s*(SELECT min|INSERT INTO public|CREATE (TABLE|EXTENSION)|ALTER TABLE|BEGIN|COMMIT|ROLLBACK)"

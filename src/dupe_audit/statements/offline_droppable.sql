@@ -3,7 +3,7 @@
 -- Again: yes, it only reads.
 DO $dropped$
 DECLARE
-    v_relid oid := ({relid});
+    v_relid pg_catalog.oid := ({relid});
     v_kind text;
     v_index boolean;
     v_ours boolean := false;

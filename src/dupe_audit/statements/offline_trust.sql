@@ -1,7 +1,7 @@
 -- Purpose: stop if a role that is not trusted could have prepared the ledger, or if an earlier version made it; nothing in it is read.
 -- Lock: none beyond catalogs.
 -- Again: yes.
-CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_trust(v_relid oid, v_run bigint DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $trust$
+CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_trust(v_relid pg_catalog.oid, v_run bigint DEFAULT NULL) RETURNS pg_catalog.void LANGUAGE plpgsql AS $trust$
 DECLARE
     v_problems text;
 BEGIN

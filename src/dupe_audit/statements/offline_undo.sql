@@ -1,9 +1,9 @@
 -- Purpose: find the run that is about to be undone, and stop unless its rows can come back, all of them, into their columns.
 -- Lock: ACCESS SHARE on the ledger and the archive, until the transaction ends.
 -- Again: yes, it only reads.
-CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_undo(OUT v_run bigint, OUT v_holes jsonb) LANGUAGE plpgsql AS $undo$
+CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_undo(OUT v_run bigint, OUT v_holes pg_catalog.jsonb) LANGUAGE plpgsql AS $undo$
 DECLARE
-    v_relid oid := ({relid});
+    v_relid pg_catalog.oid := ({relid});
     v_row record;
     v_found record;
     v_problems text;

@@ -5,21 +5,21 @@
 DO $upgrade$
 BEGIN
     ALTER TABLE dupe_audit.run
-        ADD COLUMN IF NOT EXISTS on_reference text CHECK (on_reference IN ('refuse', 'repoint')),
-        ADD COLUMN IF NOT EXISTS relation regclass,
-        ADD COLUMN IF NOT EXISTS ledger_oid oid,
-        ADD COLUMN IF NOT EXISTS key_numbers int2[],
+        ADD COLUMN IF NOT EXISTS on_reference pg_catalog.text CHECK (on_reference IN ('refuse', 'repoint')),
+        ADD COLUMN IF NOT EXISTS relation pg_catalog.regclass,
+        ADD COLUMN IF NOT EXISTS ledger_oid pg_catalog.oid,
+        ADD COLUMN IF NOT EXISTS key_numbers pg_catalog.int2[],
         ADD COLUMN IF NOT EXISTS erased bigint NOT NULL DEFAULT 0,
-        ADD COLUMN IF NOT EXISTS archived_columns text[],
-        ADD COLUMN IF NOT EXISTS archived_numbers int2[],
-        ADD COLUMN IF NOT EXISTS archived_generated text[],
-        ADD COLUMN IF NOT EXISTS adopted_index text;
+        ADD COLUMN IF NOT EXISTS archived_columns pg_catalog.text[],
+        ADD COLUMN IF NOT EXISTS archived_numbers pg_catalog.int2[],
+        ADD COLUMN IF NOT EXISTS archived_generated pg_catalog.text[],
+        ADD COLUMN IF NOT EXISTS adopted_index pg_catalog.text;
     {create_child_table};
     REVOKE ALL ON TABLE dupe_audit.child FROM PUBLIC;
     ALTER TABLE dupe_audit.child
-        ADD COLUMN IF NOT EXISTS relation regclass,
-        ADD COLUMN IF NOT EXISTS identity_names text[],
-        ADD COLUMN IF NOT EXISTS column_names text[];
+        ADD COLUMN IF NOT EXISTS relation pg_catalog.regclass,
+        ADD COLUMN IF NOT EXISTS identity_names pg_catalog.text[],
+        ADD COLUMN IF NOT EXISTS column_names pg_catalog.text[];
     UPDATE dupe_audit.run r
     SET relation = r.relid::pg_catalog.regclass, ledger_oid = 'dupe_audit.run'::pg_catalog.regclass::pg_catalog.oid
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

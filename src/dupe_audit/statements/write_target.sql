@@ -14,7 +14,7 @@ WITH RECURSIVE rel AS (
                AND part.names OPERATOR(pg_catalog.@>) {key} AND part.names OPERATOR(pg_catalog.<@) {key} AS of_key,
            i.indpred IS NULL AND i.indexprs IS NULL AND am.amname = 'btree' AS plain,
            i.indisunique OR (i.indexprs IS NULL AND NOT EXISTS (
-               SELECT FROM unnest(con.conexclop) AS excluded(oid) JOIN pg_catalog.pg_operator op ON op.oid = excluded.oid
+               SELECT FROM pg_catalog.unnest(con.conexclop) AS excluded(oid) JOIN pg_catalog.pg_operator op ON op.oid = excluded.oid
                WHERE op.oprname <> '=')) AS compares_equality,
            part.names, part.operators, part.reads
     FROM rel
