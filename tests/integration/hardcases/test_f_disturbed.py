@@ -140,7 +140,7 @@ def test_row_moved_to_another_partition_is_spared(sql, conn, at_the_gate, just_b
     at_the_gate("UPDATE p SET r = 2 WHERE id = 13")
     just_before("INSERT INTO pg_temp.dupe_audit_locked", lambda: conn.exec_driver_sql(LOCK_GATE))
     batches = list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
-    assert (17, 1) == (sum(batch.archived for batch in batches), batches[0].spared + batches[1].spared)
+    assert (17, 1) == (sum(batch.archived for batch in batches), sum(batch.spared for batch in batches))
     assert [(1, 1), (2, 1), (13, 2)] == sql("SELECT id, r FROM p ORDER BY id")
 
 
@@ -160,5 +160,5 @@ def test_batch_of_wide_rows_is_limited_by_bytes_h13(sql, conn, clean):
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text, w bytea); ALTER TABLE t ALTER v SET STORAGE EXTERNAL")
     sql("INSERT INTO t SELECT i, 7, repeat('x', 1000000) FROM generate_series(1, 21) AS i")
     sizes = [batch.archived for batch in clean(KEY)]
-    assert (8, 20) == (max(sizes), sum(sizes))
-    assert 3 <= len(sizes)
+    assert 8 >= max(sizes)
+    assert 20 == sum(sizes)
