@@ -135,7 +135,7 @@ INSERT INTO c SELECT row_number() OVER (), id, 'tag ' || row_number() OVER () FR
 ARCHIVE = 'divergent="archive")'
 
 
-#: a trigger in which a delete waits for the test; the referential actions come after it, with a later snapshot
+#: a trigger in which a statement waits for the test; the referential actions come after it, with a later snapshot
 GATE = """
 CREATE TABLE opened ();
 CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -144,7 +144,7 @@ BEGIN
         EXIT WHEN EXISTS (SELECT FROM public.opened);
         PERFORM pg_catalog.pg_sleep(0.01);
     END LOOP;
-    RETURN OLD;
+    RETURN coalesce(NEW, OLD);
 END $$;
 """
 RANKED = (
@@ -246,6 +246,33 @@ def test_offline_script_moves_children_and_back(repointing, alembic, psql, sql, 
     assert 0 == down.returncode, down.stderr
     assert before == (sql(CHECKSUM), sql("SELECT * FROM c ORDER BY id"))
     assert [("restored", 60)] == sql("SELECT state, returned FROM dupe_audit.run r, dupe_audit.child c")
+
+
+def test_offline_script_moves_a_child_that_arrives_while_others_move_h103(
+    repointing, psql, sql, agent_actions, psycopg_connect
+):
+    """A child that arrives without a lock while the other children of its extra move follows the survivor, too."""
+    sql(CHILDREN)
+    sql(GATE)
+    sql("CREATE TRIGGER gate BEFORE UPDATE ON c FOR EACH ROW EXECUTE FUNCTION gate()")
+    stranger = psycopg_connect(autocommit=True)
+    stranger.execute("SET session_replication_role = replica")
+    strays = f"SELECT 9000 + row_number() OVER (), id, 'stray' FROM ({RANKED}) AS ranked WHERE place > 1"
+
+    def meanwhile():
+        wait_for(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ '^CALL'"))
+        stranger.execute(f"INSERT INTO c {strays}".encode())
+        stranger.execute("INSERT INTO opened DEFAULT VALUES")
+
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
+    done = psql(repointing("-x", "dupe_audit.accept=child-trigger", "upgrade", "014:015"))
+    thread.join()
+    assert 0 == done.returncode, done.stderr
+    assert [("enforced", 60, 120)] == sql("SELECT state, archived, moved FROM dupe_audit.run r, dupe_audit.child c")
+    assert [(1120,)] == sql(
+        "SELECT count(*) FROM c WHERE EXISTS (SELECT FROM agent_actions a WHERE a.id = c.action_id)"
+    )
 
 
 @pytest.mark.parametrize(

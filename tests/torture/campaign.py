@@ -98,6 +98,7 @@ class Campaign:
         words = self.nursery.last_words()
         if child.code is None:
             child.kill()
+            child.wait(PATIENCE)  # its end must not be taken for the pid of the next child
             self.tally.objections.append(Objection(UNCAUSED, f"{program} did not end: {words}"))
         elif KEEP_COMING in words:
             self.tally.gave_up += 1

@@ -116,6 +116,8 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
             leaving, repointed = children.follow(connection, work.run_id, work.moving, work.holes, number)
         changed_before = _changed_children(work)
         moved = work.execute("move_rows", batch=str(number)).mappings().one()
+        if leaving not in (None, moved["judged"]) and work.execute("stray_children").scalar_one():
+            raise Disturbed
         _check(moved, leaving, work.holes["columns_digest"])
         archived = int(moved["archived"])
         if _changed_children(work, archived) != changed_before:

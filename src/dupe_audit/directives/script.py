@@ -63,6 +63,7 @@ CLEANUP_TEMPLATES = (
     "judge_extras",
     "repoint_children",
     "move_rows",
+    "stray_children",
     "record_batch",
 )
 

@@ -236,6 +236,10 @@ BEGIN
                         v_holes ->> 'table';
                 END IF;
                 IF v_leaving <> v_result.judged THEN
+                    EXECUTE pg_temp.dupe_audit_fill({t_stray_children}, v_holes) INTO v_any_child;
+                    IF v_any_child THEN
+                        RAISE EXCEPTION 'dupe-audit: a child was added without a lock on its parent' USING ERRCODE = 'foreign_key_violation';
+                    END IF;
                     RAISE EXCEPTION 'dupe-audit: extras to remove after their children moved: %, but removable: %; the batch was rolled back. A trigger changes rows in between: see delete-trigger and child-trigger in docs/reference/findings.',
                         v_leaving, v_result.judged;
                 END IF;

@@ -92,6 +92,17 @@ def test_h103_child_of_a_writer_without_locks_is_not_deleted(sql, conn, live, ar
     assert [1, 4] == live()[:2]
 
 
+def test_h103_child_that_arrives_while_others_move_is_moved_too(sql, conn, live, at_the_gate):
+    """A child that such a session adds to an extra while the extra's other children move follows the survivor too."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
+    sql("CREATE TABLE c (id int PRIMARY KEY, p int REFERENCES t ON DELETE CASCADE)")
+    sql("INSERT INTO t VALUES (1, 7), (2, 7), (3, 7); INSERT INTO c VALUES (1, 2)")
+    at_the_gate("INSERT INTO c VALUES (2, 3)")
+    sql("CREATE TRIGGER gate BEFORE UPDATE ON c FOR EACH ROW EXECUTE FUNCTION gate()")
+    list(cleanup(conn, KEY, CleanupRule(references="repoint")))
+    assert ([1], [(1, 1), (2, 1)]) == (live(), sql("SELECT id, p FROM c ORDER BY id"))
+
+
 def test_h103_count_of_referential_actions_needs_no_default(sql, connect, live, at_the_gate):
     """A session in which changes are not counted by default counts them for its batches."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); CREATE TABLE c (id int, p int REFERENCES t ON DELETE CASCADE)")
