@@ -207,13 +207,12 @@ def test_upgrade_succeeds_despite_new_duplicates(alembic, sql, agent_actions, du
 
 
 def test_upgrade_succeeds_against_a_faster_writer_h67(alembic, sql, agent_actions, duplicator):
-    """If every concurrent build meets a new duplicate, the upgrade holds the writers for one build and succeeds."""
+    """If as many builds as build_attempts meet a new duplicate, the upgrade continues and succeeds."""
     before = sql("SELECT count(*) FROM agent_actions")[0][0]
-    duplicator(builds=5)  # as many as build_attempts; while the writers are held, none can arrive
+    duplicator(builds=5)
 
-    done = alembic("upgrade", "015")
+    alembic("upgrade", "015")
 
-    assert "the writers of public.agent_actions were held for" in done.stderr
     assert [(6,)] == sql("SELECT last_value FROM builds")
     assert [(0,)] == sql(EXTRAS)
     assert [("enforced", 65, 65)] == sql(
@@ -336,8 +335,9 @@ def test_connection_in_a_transaction_is_refused_h166_h185(alembic, sql, agent_ac
         ("batch_size=5.5", "-x dupe_audit.batch_size=5.5: the value must be a whole number"),
         ("pause=long", "-x dupe_audit.pause=long: the value must be a number"),
         ("batch_size=0", "batch_size must be between 1 and 100,000"),
-        ("work_mem=lots", 'invalid value for parameter "work_mem": "lots". Nothing was changed.'),
-        ("maintenance_work_mem=1XB", 'invalid value for parameter "maintenance_work_mem"'),
+        ("work_mem=lots", "-x dupe_audit.work_mem=lots: the value must be a size as PostgreSQL writes it"),
+        ("work_mem=1kB", '1 kB is outside the valid range for parameter "work_mem"'),
+        ("maintenance_work_mem=1XB", "-x dupe_audit.maintenance_work_mem=1XB: the value must be a size"),
         ("max_parallel_maintenance_workers=-1", "max_parallel_maintenance_workers"),
     ],
 )

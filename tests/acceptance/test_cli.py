@@ -128,7 +128,7 @@ def test_restore_does_what_downgrade_does(dupe_audit, alembic, agent_actions, sq
 
     done = dupe_audit("restore", "1", "--yes")
     assert "60 rows restored" in done.stdout
-    assert f"Constraint {NAME} was dropped." in done.stderr
+    assert f"Constraint {NAME} of public.agent_actions was dropped." in done.stderr
     assert before == sql(CHECKSUM)
     assert "0 rows restored" in dupe_audit("restore", "1").stdout
 
