@@ -1,5 +1,7 @@
 """Batches start small, grow towards 200 ms, shrink at once, and never exceed the batch size."""
 
+from random import Random
+
 import pytest
 
 from dupe_audit.cleanup.pace import FIRST, GROWTH, TARGET, Pace
@@ -37,6 +39,26 @@ def test_time_that_does_not_depend_on_the_rows_is_no_reason_to_shrink(fixed):
         assert pace.size * cost <= TARGET
         pace.measure(pace.size, fixed + pace.size * cost)
     assert pace.size > 500
+
+
+@pytest.mark.parametrize("fixed", [0.15, 0.45, 1.0])
+def test_time_that_varies_is_no_reason_to_shrink(fixed):
+    """If a distant client or a busy machine makes batches slow, and none like the other, they grow all the same."""
+    pace, random, rows = Pace(5000), Random(1), 0  # noqa: S311 - the same times in each test
+    for _ in range(100):
+        rows += pace.size
+        pace.measure(pace.size, (fixed + pace.size * 0.0001) * random.lognormvariate(0, 0.15))
+    assert rows > 10_000
+
+
+def test_rows_whose_cost_varies_stay_few():
+    """If each row costs half a second, more or less, most batches take a single row, and none more than four."""
+    pace, random, sizes = Pace(5000), Random(1), []  # noqa: S311 - the same times in each test
+    for _ in range(200):
+        sizes.append(pace.size)
+        pace.measure(pace.size, pace.size * 0.5 * random.lognormvariate(0, 0.3))
+    assert max(sizes) <= 4
+    assert sizes.count(1) > 100
 
 
 def test_a_cost_per_row_that_appears_late_shrinks_at_once():

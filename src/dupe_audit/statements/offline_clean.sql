@@ -34,11 +34,15 @@ DECLARE
     v_acting boolean := false;
     v_before bigint;
     v_gone bigint;
-    v_fixed double precision := 0;
-    v_budget double precision;
-    v_estimated boolean := false;
-    v_last_rows bigint;
-    v_last_seconds double precision;
+    v_times double precision[];
+    v_sizes bigint[];
+    v_level integer;
+    v_below integer;
+    v_above integer;
+    v_average double precision;
+    v_fastest double precision;
+    v_fewer_help boolean;
+    v_fitting bigint;
     v_subjects text[];
     v_counting pg_catalog.text;
     v_counts bigint[];
@@ -271,24 +275,39 @@ BEGIN
             ELSE
                 v_gone := v_result.archived;
                 v_seconds := extract(epoch FROM pg_catalog.clock_timestamp() - v_started);
-                -- Part of the time does not depend on the rows; it is estimated from two batches of different size.
-                IF v_last_rows <> v_rows AND NOT (v_rows < v_last_rows AND v_seconds > v_last_seconds) THEN
-                    v_estimated := true;
-                    v_fixed := greatest(v_seconds - greatest((v_seconds - v_last_seconds) / (v_rows - v_last_rows), 0) * v_rows, 0);
-                END IF;
-                v_fixed := least(v_fixed, v_seconds);
-                v_last_rows := v_rows;
-                v_last_seconds := v_seconds;
-                v_seconds := greatest(v_seconds - v_fixed, 0.001);
-                v_budget := greatest({target} - v_fixed, {target} / 2);
-                v_rows := pg_catalog.floor(v_rows * least(CASE WHEN v_fixed > {target} / 2 THEN {careful_growth} ELSE {growth} END,
-                                                          {margin} * v_budget / v_seconds));
-                IF v_seconds > v_budget THEN
-                    v_size := greatest(1, least(v_size, v_rows));
-                ELSIF v_rows > v_size THEN
-                    v_size := least(v_rule.batch_size, v_rows);
-                ELSIF NOT v_estimated AND v_last_rows >= v_size THEN
-                    v_size := greatest(1, v_last_rows / 2);
+                -- Part of the time does not depend on the rows, so averages of different sizes are compared.
+                IF 2 * v_rows >= v_size OR v_seconds > {target} THEN
+                    v_seconds := greatest(v_seconds, 0.001);
+                    v_level := 1 + pg_catalog.floor(pg_catalog.log(2.0, v_rows));
+                    v_average := coalesce(v_times[v_level], v_seconds);
+                    IF v_seconds < v_average / {change} OR v_seconds > v_average * {change} THEN
+                        v_times := NULL;
+                        v_average := v_seconds;
+                    END IF;
+                    v_average := v_average + {weight} * (v_seconds - v_average);
+                    v_times[v_level] := v_average;
+                    v_sizes[v_level] := v_rows;
+                    SELECT pg_catalog.max(n) FILTER (WHERE n < v_level), pg_catalog.min(n) FILTER (WHERE n > v_level),
+                           pg_catalog.min(v_times[n])
+                    INTO v_below, v_above, v_fastest
+                    FROM pg_catalog.generate_series(1, 64) AS n WHERE v_times[n] IS NOT NULL;
+                    v_fewer_help := coalesce(v_times[v_below] < v_average * (1 - {share} / 2), false);
+                    v_fitting := pg_catalog.floor(v_rows * least({growth}, {margin} * {target} / v_average));
+                    IF v_fitting >= 2 * v_rows THEN
+                        v_size := v_fitting;
+                    ELSIF v_below IS NULL AND v_rows > 1 THEN
+                        v_size := least(v_rows / 2, v_fitting);
+                    ELSIF v_fewer_help AND v_average > {target} THEN
+                        v_size := v_rows / 2;
+                    ELSIF v_fewer_help OR v_average - v_fastest > {target} / 2 THEN
+                        v_size := v_rows;
+                    ELSIF v_times[v_above] > v_average * (1 + {share} * (v_sizes[v_above]::double precision / v_rows - 1)) THEN
+                        v_times[v_above] := v_times[v_above] * {fading};
+                        v_size := v_rows;
+                    ELSE
+                        v_size := 2 * v_rows;
+                    END IF;
+                    v_size := greatest(1, least(v_rule.batch_size, v_size));
                 END IF;
             END IF;
             v_archived := v_archived + v_gone;
