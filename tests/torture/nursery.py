@@ -32,6 +32,7 @@ class Nursery:
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self._child: Child | None = None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,10 +60,14 @@ class Nursery:
         """Start a program; with *freeze* it stops itself after that statement: a phase, and the how manieth of it."""
         order = {"program": program, "url": url, "application_name": application_name, "log": str(self.log)}
         order |= {"direction": direction, "freeze": freeze}
+        if self._child and self._child.wait(0) is None:  # of a test that has failed
+            self._child.kill()
+            self._child.wait(120)
         if self._process.stdin:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
-        return Child(int(self._lines.get(timeout=120)), self._lines)
+        self._child = Child(int(self._lines.get(timeout=120)), self._lines)
+        return self._child
 
     def last_words(self) -> str:
         """Return the end of the last child's log."""
