@@ -86,7 +86,7 @@ def record(
                 return execute(operation)
 
             operations.invoke = invoke  # type: ignore[method-assign]
-            # A directive with a wrong argument notes it here, and the revision is read on.
+            # A directive with a wrong argument notes it here, and the reading continues.
             operations.note_mistake = lambda error: obstacles.append(_obstacle(error, function))  # type: ignore[attr-defined]
             try:
                 with _no_other_connection():
@@ -105,7 +105,7 @@ def record(
 
 @contextmanager
 def _no_other_connection() -> Iterator[None]:
-    """Let a revision stop that executes statements on an engine of its own: they would be executed twice."""
+    """Stop a revision that executes statements on its own engine: they would be executed twice."""
     thread = threading.get_ident()
 
     def refuse(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The only place that waits for locks: short tries with a total limit, one runner per table, and who holds the lock."""
+"""The only place that waits for locks: short tries with a total limit, one process per table, and who holds a lock."""
 
 from __future__ import annotations
 

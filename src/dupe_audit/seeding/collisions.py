@@ -74,8 +74,8 @@ class Collisions:
         value = "NULL" if rows[0][0] is None else literal(str(rows[0][0]))
         numbers = [self._number + step for step in (1, 2, 3)]
         formula, size = source.formulas[name], source.size or 10**9
-        others = [f"({formula.at(str(number % size))})::{type_}" for number in numbers]
-        values = variants(self._plan.spec.column(name), f"({value})::{type_}", others, self._literals)
+        neighbours = [f"({formula.at(str(number % size))})::{type_}" for number in numbers]
+        values = variants(self._plan.spec.column(name), f"({value})::{type_}", neighbours, self._literals)
         queries = [f"SELECT (({value})::{type_})::pg_catalog.text" for value in values]
         answers = try_query(self._connection, " UNION ALL ".join(queries))
         if answers is None:  # some value is not valid, so each is tried separately
