@@ -204,7 +204,7 @@ def test_script_drops_the_old_key_last_and_refuses_a_replacement(sql, project, p
     changed_key(project, "quotes_key")
     code, output = project.run("upgrade", "0001:0002", "--sql")
     assert 255 == code
-    assert "A script cannot replace constraint quotes_key by another of the same name" in output
+    assert "A script cannot replace constraint quotes_key with another of the same name" in output
     assert "dupe_audit" not in output.replace("alembic.dupe_audit", "")  # before its first directive is written
 
 
