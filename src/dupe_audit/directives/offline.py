@@ -182,7 +182,7 @@ def _drop_leftover(script: Script, key: UniqueKey) -> None:
 
 
 def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule, *, required: bool) -> None:
-    """Write the script that drops the constraint, if the rows of its run can come back.
+    """Write the script that drops the constraint, if the rows of its run can be restored.
 
     Args:
         required: whether the ledger must have a run of the constraint.

@@ -247,7 +247,7 @@ def latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:
 
 
 def subject(operation: MigrateOperation, key: UniqueKey | None = None) -> str:
-    """Return what a directive is about, in words."""
+    """Return the key or constraint that a directive is about, as messages name it."""
     key = key or operation.key  # type: ignore[attr-defined]
     if isinstance(operation, DropUniqueConstraintOnlineOp):
         table = f"{key.schema}.{key.table}" if key.schema else key.table

@@ -28,8 +28,8 @@ def libpq_url(url: str) -> str:
     """Return *url* in the form that libpq reads; libpq itself handles sockets, several hosts, services and escapes.
 
     Raises:
-        WrongUsage: it is not a URL, or one for another database system, or a part of its password would be taken for
-            the host. The message quotes no part of it.
+        WrongUsage: it is not a URL, or one for another database system, or a part of its password would be mistaken
+            for the host. The message quotes no part of it.
     """
     scheme = _SCHEME.match(url)
     if scheme is None:
