@@ -15,7 +15,7 @@ from sqlalchemy.exc import NoInspectionAvailable
 
 from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.directives.project import Place
-from dupe_audit.directives.recording import Recording, record
+from dupe_audit.directives.recording import NoResult, Recording, record
 from dupe_audit.directives.uniqueness import Enforced, History, Table
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import FindingId, accepted, finding, without_passwords
@@ -32,7 +32,7 @@ _UNIQUENESS = re.compile(
 #: packages whose functions declare nothing by themselves
 _KNOWN_PACKAGES = {"alembic", "sqlalchemy", "dupe_audit", *sys.stdlib_module_names}
 #: errors of code that uses the result of a query: while a revision is read, a query has no result
-_NEEDS_DATA = (TypeError, AttributeError, NoInspectionAvailable)
+_NEEDS_DATA = (NoResult, TypeError, AttributeError, NoInspectionAvailable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
