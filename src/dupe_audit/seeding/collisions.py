@@ -1,4 +1,4 @@
-"""Rows that differ in what a key reads, and that the key does not tell apart; the server is asked which these are.
+"""Rows that differ in the columns of a key but are equal under it; the server decides which these are.
 
 They matter where a key becomes stricter: an existing key forbids equal rows, and allows these.
 """
@@ -28,7 +28,7 @@ CROSSED = 40  #: values per column if two columns vary together
 
 
 class Collisions:
-    """Looks for pairs of rows that a unique index takes for equal."""
+    """Looks for pairs of rows that a unique index considers equal."""
 
     def __init__(self, connection: Connection, plan: Plan, index: Index, number: int) -> None:
         """Look near the row with that number, which no other row has."""
@@ -94,7 +94,7 @@ class Collisions:
                 yield {name: (literal(first), literal(second)) for name, first, second in values}
 
     def _query(self, pools: Sequence[tuple[str, Sequence[str | None]]]) -> list[tuple[object, ...]] | None:
-        """Return the groups of values that the index does not tell apart, or None if it cannot be evaluated on some."""
+        """Return the groups of values that the index considers equal, or None if it cannot be evaluated on some."""
         plan = self._plan
         types = {column.name: column.type.formatted for column in plan.spec.columns}
         varied = {name: f"(pool{n}.value)::{types[name]}" for n, (name, _) in enumerate(pools)}

@@ -1,4 +1,4 @@
-"""Values of one column that a stricter key may not tell apart: other case, other blanks, the same day.
+"""Values of one column that a stricter key may consider equal: other case, other blanks, the same day.
 
 The list is wide rather than clever. The server decides which of the values a key confuses.
 """
