@@ -145,7 +145,7 @@ def creator(url: str, *, source: str = "the database URL") -> Callable[[], psyco
             encoded = conninfo if named else make_conninfo(conninfo, client_encoding="utf8")
             connection = psycopg.connect(encoded, connect_timeout=10, fallback_application_name="dupe-audit")
         except psycopg.Error as error:
-            raise _in_words(error, url, source) from None
+            raise _describe_failure(error, url, source) from None
         _trust_path(connection)
         return connection
 
@@ -161,8 +161,8 @@ def _trust_path(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     connection.commit()
 
 
-def _in_words(error: psycopg.Error, url: str, source: str) -> DupeAuditError:
-    """Return a failure to connect in words that show no part of the password."""
+def _describe_failure(error: psycopg.Error, url: str, source: str) -> DupeAuditError:
+    """Return the message about a failure to connect, without any part of the password."""
     if "definition of service" in str(error) or "service file" in str(error):
         return WrongUsage(
             f"The service that {source} names cannot be used: {without_secrets(reason(error), [url])}. Check its "

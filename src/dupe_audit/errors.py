@@ -24,9 +24,9 @@ class Refused(DupeAuditError):
     """Findings forbid the work.
 
     Args:
-        findings: why, the worst first; empty if a person has said no.
+        findings: why, the worst first; empty if the user declined.
         lead: the first sentence: what is refused, and what was changed before.
-        body: the reasons in words; by default, the texts of the findings.
+        body: the reasons as text; by default, the texts of the findings.
     """
 
     exit_code = 1

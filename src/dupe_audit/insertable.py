@@ -1,4 +1,4 @@
-"""Rows that could not be inserted again: an extra that a restore could not put back does not leave the table."""
+"""Rows that could not be inserted again: an extra that a restore could not put back is not archived."""
 
 from __future__ import annotations
 

@@ -54,14 +54,14 @@ def print_hanging(text: Text, indent: int, out: Console) -> None:
     if not out.is_terminal:
         out.print(text, soft_wrap=True)
         return
-    first, *others = text.wrap(out, max(out.width, indent + 20))
+    first, *continued = text.wrap(out, max(out.width, indent + 20))
     length = len(first.plain)
     first.rstrip()
     out.print(first, soft_wrap=True)
-    if others:
-        rest = text[length:]
-        rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
-        for line in rest.wrap(out, max(out.width - indent, 20)):
+    if continued:
+        remainder = text[length:]
+        remainder = remainder[len(remainder.plain) - len(remainder.plain.lstrip()) :]
+        for line in remainder.wrap(out, max(out.width - indent, 20)):
             line.rstrip()
             out.print(Text(" " * indent).append_text(line), soft_wrap=True)
 

@@ -54,7 +54,7 @@ def _key_json(key: UniqueKey) -> dict[str, Any]:
 
 
 def preflight_json(report: DuplicateReport | Unseen) -> dict[str, Any]:
-    """Return the contract's object for one key; counts are null where the table could not be counted or not be seen."""
+    """Return the contract's object for one key; counts are null if the table could not be read or counted."""
     if isinstance(report, Unseen):
         return {
             **_unseen_key(report),
@@ -80,7 +80,7 @@ def preflight_json(report: DuplicateReport | Unseen) -> dict[str, Any]:
 
 
 def verify_json(report: VerifyReport | Unseen) -> dict[str, Any]:
-    """Return the contract's object for one key, or for what could not be seen."""
+    """Return the contract's object for one key, or for something that could not be read."""
     if isinstance(report, Unseen):
         return {
             **_unseen_key(report),
@@ -162,7 +162,7 @@ def plain_keys(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> No
 
 
 def unseen(reports: Sequence[Unseen], style: str, file: IO[str]) -> None:
-    """Write what could not be seen."""
+    """Write the reports on what could not be read."""
     for report in reports:
         title = f"revision {report.revision}" if report.revision else "the project"
         _section(title, (), report.findings, style, file)
@@ -225,7 +225,7 @@ def _stacked(body: Sequence[Sequence[str]], out: Console) -> None:
 
 
 def _table(run: Run) -> str:
-    """Return the table of a run: its name now, and the one that the ledger has if it is another."""
+    """Return the table of a run: its current name, and the name in the ledger if that differs."""
     name = f"{run.schema_name}.{run.table_name}"
     if run.relation is None:
         return f"{name} (not found)"

@@ -56,7 +56,7 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
                 extras = int(execute(connection, fill_known(template("count_extras"), holes)).scalar_one())
                 rows = int(execute(connection, statement("count_rows", table=relation.name)).scalar_one())
             latest = ledger.find_latest(connection, relation.relid, key)  # its sums as of the same moment
-            others = ledger.archived_by_others(connection, latest.run) if latest else 0
+            by_others = ledger.archived_by_others(connection, latest.run) if latest else 0
         if extras:
             findings.append(finding("duplicates-remain", quantity(extras, "extra"), table=relation.name))
         if state and state.valid:
@@ -68,7 +68,13 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
             condition = ledger.of_key("coalesce(live.oid, r.relid)", key)
             findings += ledger.lost(connection, relation, condition)
         return VerifyReport(
-            key=key, index=state, extras=extras, run=run, rows=rows, archived_by_others=others, findings=tuple(findings)
+            key=key,
+            index=state,
+            extras=extras,
+            run=run,
+            rows=rows,
+            archived_by_others=by_others,
+            findings=tuple(findings),
         )
 
 

@@ -235,7 +235,7 @@ def with_key(sql):
     return with_key
 
 
-def test_stricter_key_stands_before_the_old_one_is_dropped(project, sql, with_key):
+def test_stricter_key_is_created_before_the_old_one_is_dropped(project, sql, with_key):
     """If divergent extras stop the new key, the table still has the old one; resolved, it works both ways."""
     project.generate(with_key("old", "market", "source", "snap"))
     project.upgrade()

@@ -260,7 +260,7 @@ def test_errors_say_what_to_do_and_end_with_the_documented_code(dupe_audit, argu
     ],
 )
 def test_no_part_of_a_password_is_printed(dupe_audit, environment, url, code, says):
-    """Whatever characters a password contains, and whatever they are taken for, no part of it is printed."""
+    """Whatever characters a password contains, and however they are misread, no part of it is printed."""
     for traceback in (False, True):
         environment |= {"DATABASE_URL": url} | ({"DUPE_AUDIT_TRACEBACK": "1"} if traceback else {})
         for command in ("runs", "verify"):
@@ -281,7 +281,7 @@ def test_no_part_of_a_password_is_printed(dupe_audit, environment, url, code, sa
     ],
 )
 def test_env_py_prints_no_part_of_a_password(dupe_audit, environment, broken_env, line):
-    """An error of env.py about a URL of its own shows neither the password nor the part that was taken for the host."""
+    """An error of env.py about its own URL shows neither the password nor the part that was mistaken for the host."""
     config = broken_env(
         "url = 'postgresql+psycopg://app:hun@ter2tail@nowhere.invalid/orders'", line.replace("(url)", "(url)")
     )

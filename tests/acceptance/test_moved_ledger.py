@@ -1,4 +1,4 @@
-"""The way back after a dump, a rename, a move or a re-creation: rows go into the table they came from, or nowhere."""
+"""After a dump, rename, move or re-creation, a downgrade restores rows to the table they came from, or not at all."""
 
 import subprocess
 import uuid
@@ -235,7 +235,7 @@ def test_damaged_ledger_stops_the_way_back(alembic, psql, sql, agent_actions, du
 
 
 def test_rows_erased_on_purpose_are_entered(alembic, sql, agent_actions, dupe_audit):
-    """Rows that were erased from an archive, and entered in the ledger, do not stop the way back of the others."""
+    """Rows that were erased from an archive, and entered in the ledger, do not stop the restore of the others."""
     alembic("upgrade", "015")
     sql(
         "WITH erased AS (DELETE FROM dupe_audit.archive_1 WHERE dupe_audit_id < 3 RETURNING 1) "

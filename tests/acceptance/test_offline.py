@@ -191,7 +191,7 @@ def test_offline_script_tries_a_disturbed_batch_again(alembic, psql, sql, agent_
 
 
 def test_offline_script_keeps_what_could_not_be_inserted_again_h131(alembic, psql, sql, agent_actions):
-    """The script refuses extras that an INSERT would refuse, before any row leaves."""
+    """The script refuses extras that an INSERT would refuse, before any row is archived."""
     sql("ALTER TABLE agent_actions ADD CONSTRAINT named CHECK (agent_name <> 'agent') NOT VALID")
     script = alembic("upgrade", "014:015", "--sql").stdout
     done = psql(script)

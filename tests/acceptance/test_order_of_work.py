@@ -1,4 +1,4 @@
-"""The order of work can be better than the order of lines: the new key stands before the old one is dropped."""
+"""The order of work can differ from the order of lines: the new key is enforced before the old one is dropped."""
 
 import pytest
 
@@ -64,7 +64,7 @@ def test_refused_cleanup_leaves_the_old_key_in_place(sql, project, name):
 
 @pytest.mark.parametrize("name", ["quotes_key", "quotes_market_key"])
 def test_changed_key_goes_up_and_down_and_up(sql, project, name):
-    """A key that changes is replaced with its rows archived, and the way back restores key and rows."""
+    """A key that changes is replaced with its rows archived, and the downgrade restores key and rows."""
     sql(TABLE)
     changed_key(project, name)
     before = sql(CHECKSUM)
@@ -179,7 +179,7 @@ def test_killed_before_the_replacement_the_same_command_continues(sql, project, 
 
 
 def test_statement_between_drop_and_create_keeps_the_order_of_lines(sql, project):
-    """If a statement between them can need the drop, the lines are executed in their order, and the log says so."""
+    """If a statement between them can depend on the drop, the lines are executed in order, and the log says so."""
     sql(TABLE)
     lines = [drop(), "op.drop_column('quotes', 'source')", archive(), create("quotes_market_key")]
     project.revision("0002", "0001", "\n".join(lines))
@@ -188,8 +188,8 @@ def test_statement_between_drop_and_create_keeps_the_order_of_lines(sql, project
     assert "constraint quotes_key is dropped before the new key is enforced" in output
 
 
-def test_script_drops_the_old_key_last_and_refuses_a_replacement_in_words(sql, project, psql):
-    """Offline, the new key stands first too; a replacement of the same name is refused with what to do instead."""
+def test_script_drops_the_old_key_last_and_refuses_a_replacement(sql, project, psql):
+    """Offline, the new key is also created first; a replacement of the same name is refused with what to do instead."""
     sql(TABLE)
     before = sql(CHECKSUM)
     changed_key(project, "quotes_market_key")
@@ -204,12 +204,12 @@ def test_script_drops_the_old_key_last_and_refuses_a_replacement_in_words(sql, p
     changed_key(project, "quotes_key")
     code, output = project.run("upgrade", "0001:0002", "--sql")
     assert 255 == code
-    assert "A script cannot replace constraint quotes_key by another of the same name" in output
+    assert "A script cannot replace constraint quotes_key with another of the same name" in output
     assert "dupe_audit" not in output.replace("alembic.dupe_audit", "")  # before its first directive is written
 
 
 def test_directives_that_do_not_come_are_not_stamped_half_done(sql, project):
-    """If a directive that was read does not come, and the order of work depends on it, the revision fails."""
+    """If a directive that was read is not called, and the order of work depends on it, the revision fails."""
     sql(TABLE)
     chosen = f"if not hasattr(op, 'read'):\n    op.read = True\n    {create('quotes_market_key')}"
     project.revision("0002", "0001", f"{drop()}\n{archive(ignore=['source'])}\n{chosen}")

@@ -67,7 +67,7 @@ def test_the_url_of_the_option_reaches_env_py(project, sql, database_url):
 
 
 def test_several_databases_are_refused(project, sql):
-    """The multidb template is refused in words, whether its URLs are set or not."""
+    """The multidb template is refused with a message, whether its URLs are set or not."""
     project.init("multidb")
     project.revision("0001")
     ini = project.directory / "alembic.ini"
@@ -256,7 +256,7 @@ def test_revisions_in_a_cycle(project, parents):
 
 
 def test_a_stamp_of_another_project(project, sql):
-    """A recorded revision that the project lacks is said to belong elsewhere."""
+    """A recorded revision that the project lacks is reported as belonging elsewhere."""
     project.init()
     project.revision("0001")
     sql("CREATE TABLE alembic_version (version_num text); INSERT INTO alembic_version VALUES ('beef')")

@@ -1,4 +1,4 @@
-"""A revision is one promise: its directives are judged together, before the first of them changes anything."""
+"""The directives of a revision are judged together, before the first of them changes anything."""
 
 import signal
 
@@ -136,7 +136,7 @@ BLOCKED = {
 def test_whatever_refuses_a_later_directive_is_found_before_the_first_row_moves(
     sql, project, directive, before, reason
 ):
-    """What the database has against a later directive stops the first one; the message names the revision."""
+    """A reason in the database against a later directive stops the first one; the message names the revision."""
     sql(TABLE)
     if before:
         sql(before)
@@ -196,7 +196,7 @@ def test_downgrade_is_judged_as_a_whole(sql, project):
 
 
 def test_a_missing_constraint_to_drop_is_a_warning(sql, project):
-    """A name that does not exist is reported, and the downgrade goes on, as it must after a kill."""
+    """A name that does not exist is reported, and the downgrade continues, as it must after a kill."""
     sql(TABLE)
     project.revision("0002", "0001", CLEAN, f"op.drop_unique_constraint_online('uqq', 't')\n{RESTORE}")
     assert 0 == project.run("upgrade", "head")[0]
@@ -333,7 +333,7 @@ def test_options_of_the_command_line_are_judged_before_anything_acts(sql, projec
 
 
 def test_the_upgrade_logs_the_warnings_of_preflight_once(sql, project):
-    """What preflight warns of is in the log of the upgrade, once, although two directives meet it."""
+    """A warning of preflight is in the log of the upgrade, once, although two directives cause it."""
     sql(f"{TABLE}; CREATE PUBLICATION changes FOR TABLE t")
     project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}")
     code, output = project.run("upgrade", "head")
@@ -343,7 +343,7 @@ def test_the_upgrade_logs_the_warnings_of_preflight_once(sql, project):
 
 @pytest.mark.parametrize("down", [DROP, RESTORE, f"{DROP}\n{RESTORE}"])
 def test_a_rule_belongs_to_its_revision(sql, project, psql, down):
-    """Without archive_duplicates in the revision nothing is archived, whatever an earlier run was allowed."""
+    """Without archive_duplicates in the revision nothing is archived, whatever the rule of an earlier run."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 1, 1), (2, 1, 2), (3, 2, 3)")
     clean = "op.archive_duplicates('t', ['k'], divergent='archive')"
     project.revision("0002", "0001", f"{clean}\n{ENFORCE}", down)
@@ -389,7 +389,7 @@ ENDS = {
 
 @pytest.mark.parametrize(("end", "code"), ENDS.items(), ids=ENDS)
 def test_every_end_in_the_middle_names_the_run(sql, project, psycopg_connect, end, code):
-    """Stopped by the user or by a lost connection, the message says what was committed and both ways on."""
+    """Stopped by the user or a lost connection, it reports what was committed, how to continue and how to undo."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 1), (2, 1), (3, 2), (4, 2)")
     project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}")
     holder = psycopg_connect()

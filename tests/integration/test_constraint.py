@@ -511,7 +511,7 @@ ADOPTED = [
 
 @pytest.mark.parametrize("definition", ADOPTED)
 def test_adopted_index_is_left_in_place_of_the_constraint(sql, conn, table, definition):
-    """After the way back, an index that existed before the upgrade exists again, with its definition and name."""
+    """After the downgrade, an index that existed before the upgrade exists again, with its definition and name."""
     sql(definition)
     shown = "SELECT pg_get_indexdef(to_regclass('uq')), indisvalid FROM pg_index WHERE indexrelid = to_regclass('uq')"
     before = sql(shown)
@@ -537,7 +537,7 @@ def test_adopted_index_follows_a_renamed_table(sql, conn, table):
 
 
 def test_adoption_ends_when_the_index_is_built_by_an_upgrade(sql, conn, table):
-    """If an adopted index was dropped by hand, what the next upgrade builds goes with its constraint."""
+    """If an adopted index was dropped by hand, the index that the next upgrade builds goes with the constraint."""
     sql("CREATE UNIQUE INDEX uq ON t (k)")
     enforce(conn, KEY, BuildRule())
     drop(conn, KEY, BuildRule())
@@ -563,7 +563,7 @@ def test_own_index_is_not_taken_for_an_adopted_one(sql, conn, table, psycopg_con
 
 @pytest.mark.parametrize("left", ["valid", "invalid"])
 def test_interrupted_way_back_continues_with_the_index_it_has_built(sql, conn, table, left):
-    """The way back finds what an earlier attempt has built to take the constraint's place, or builds it again."""
+    """The downgrade finds what an earlier attempt has built to take the constraint's place, or builds it again."""
     sql("CREATE UNIQUE INDEX uq ON t (k)")
     enforce(conn, KEY, BuildRule())
     sql("CREATE UNIQUE INDEX dupe_audit_adopted_1 ON t (k)")

@@ -50,7 +50,7 @@ def test_database_in_another_encoding(conn, table, letter):
 
 @pytest.mark.parametrize("original", ["LATIN1"], indirect=True)
 def test_name_that_the_encoding_lacks_is_refused(conn):
-    """A name that cannot be sent to the server is refused in words, before anything is created."""
+    """A name that cannot be sent to the server is refused with a message, before anything is created."""
     execute(conn, "CREATE TABLE t (id int PRIMARY KEY, k int)")
     with pytest.raises(DupeAuditError, match="latin-1"):
         list(cleanup(conn, UniqueKey(table="t", columns=("\u20ac",)), CleanupRule()))

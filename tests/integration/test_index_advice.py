@@ -155,7 +155,7 @@ def test_definitions_are_printed_as_postgresql_does(sql, conn, definition):
     ],
 )
 def test_wrong_definition_shows_what_differs(sql, conn, other, shown):
-    """What has the constraint's name is printed with the sort order or the constraint that makes it different."""
+    """The index with the constraint's name is printed with the sort order or the constraint that makes it different."""
     sql(TABLE + other)
     with pytest.raises(Refused) as error:
         enforce(conn, KEY, BuildRule())

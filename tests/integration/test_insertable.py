@@ -1,4 +1,4 @@
-"""An extra that could not be inserted again does not leave the table, whatever kind of condition it breaks."""
+"""An extra that could not be inserted again is not archived, whatever kind of condition it violates."""
 
 import pytest
 
@@ -115,7 +115,7 @@ CASES = {
 
 @pytest.mark.parametrize(("setup", "subject", "correction"), CASES.values(), ids=CASES)
 def test_h131_row_that_could_not_be_inserted_again_stays(sql, conn, dump, setup, subject, correction):
-    """Extras that an INSERT would refuse are counted before any row leaves; once corrected, they go and come back."""
+    """Extras that an INSERT would refuse are counted before any is archived; once corrected, they go up and down."""
     sql(setup)
     before = dump("t")
     reported = [f.message for f in preflight(conn, KEY, ANY).findings if f.id == "cannot-restore"]

@@ -236,7 +236,7 @@ def test_run_of_a_dropped_table_can_be_purged(sql, conn):
 
 
 def test_copy_that_continues_a_table_gets_its_rows(sql, conn, dump):
-    """A table whose rows were copied, and whose name was exchanged, gets the rows once the ledger has been told so."""
+    """A table whose rows were copied, and whose name was exchanged, gets the rows once it is entered in the ledger."""
     sql(T)
     before = dump("t")
     list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
@@ -280,7 +280,7 @@ def test_archive_that_changes_during_a_restore_is_noticed(sql, conn):
 
 @pytest.mark.parametrize(("by_oid", "gets"), [(False, "t"), (True, "u")], ids=["the ledger", "mutant: a ledger by oid"])
 def test_oid_of_another_table_gets_no_row(sql, conn, dump, monkeypatch, by_oid, gets):
-    """After a dump the recorded oid can be another table's; a ledger that goes by it puts the rows into that table."""
+    """After a dump the recorded oid can be another table's; a ledger relying on it puts the rows into that table."""
     sql(T)
     list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
     sql("CREATE TABLE u (LIKE t)")

@@ -1,4 +1,4 @@
-"""Who uses whose ledger without a word: owners of tables and databases, members, and roles that only look."""
+"""Who can use which ledger: owners of tables and databases, members of roles, and roles that only read."""
 
 import pytest
 from sqlalchemy.exc import DBAPIError

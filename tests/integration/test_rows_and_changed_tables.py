@@ -67,7 +67,7 @@ CHANGED = [
 @pytest.mark.parametrize("change", CHANGED, ids=["created again", "set"])
 @pytest.mark.parametrize("batch_size", [1, 5000])
 def test_generated_column_is_computed_by_its_new_expression(sql, conn, archived, change, batch_size):
-    """A row whose generated column has another expression since goes back, with the value that the table has now."""
+    """A row whose generated column has another expression since is restored, with the newly computed value."""
     archived("v int, g int GENERATED ALWAYS AS (v * 2) STORED", "1", "2", "3")
     sql(change)
     list(restore(conn, 1, batch_size=batch_size))
@@ -110,7 +110,7 @@ def test_identity_column_keeps_its_values(sql, conn, dump, archived):
     assert before == dump("t")
 
 
-def test_row_that_breaks_a_new_check_of_a_domain_goes_back(sql, conn, dump, archived):
+def test_row_that_violates_a_new_check_of_a_domain_is_restored(sql, conn, dump, archived):
     """A check that a domain got since is not asked of an archived value, which has the domain's type already."""
     sql("CREATE DOMAIN percentage AS int")
     before = archived("p percentage", "1", "2", "300")

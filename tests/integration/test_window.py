@@ -1,4 +1,4 @@
-"""New duplicates cannot prevent the constraint for ever: rounds are spaced, and the last one holds the writers."""
+"""New duplicates cannot prevent the constraint forever: rounds are spaced, and the last one holds the writers."""
 
 import logging
 import re
@@ -88,7 +88,9 @@ def test_key_is_enforced_although_every_concurrent_build_fails(sql, conn, table,
 def test_rounds_are_spaced_and_bounded_by_time(sql, conn, table, race):
     """Where the writers cannot be held, rounds continue for give_up_after, and the error has what was measured."""
     started = time.monotonic()
-    with pytest.raises(DuplicatesKeepComing, match="No build could keep them out: holding the writers") as error:
+    with pytest.raises(
+        DuplicatesKeepComing, match="Building while the writers are held was not possible: holding"
+    ) as error:
         race(build=BuildRule(lock_timeout="1ms", build_attempts=2, give_up_after="2s"))
     seconds = time.monotonic() - started
     text = str(error.value)
@@ -125,7 +127,7 @@ def test_writers_are_released_if_it_takes_too_long(sql, conn, table, race, caplo
 
 
 def test_window_gives_way_to_an_open_writer(sql, conn, table, race, caplog, psycopg_connect, wait_until):
-    """A writer that stays open is not waited for longer than half the lock timeout; rounds continue."""
+    """The upgrade waits for an open writer for at most half the lock timeout; rounds continue."""
     writer = psycopg_connect()
 
     def arriving(number: int) -> str:
@@ -183,7 +185,7 @@ def test_referenced_duplicates_are_refused_in_the_window_too(sql, conn, table, r
 
 
 def test_deferred_foreign_key_does_not_stop_the_window(sql, conn, table, race):
-    """A deferred check of a foreign key, which would forbid building an index in its transaction, is made at once."""
+    """A deferred check of a foreign key, which would forbid an index build in its transaction, is executed at once."""
     sql("CREATE TABLE c (t int REFERENCES t DEFERRABLE INITIALLY DEFERRED)")
     race()
     assert [(True,)] == sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'uq'::regclass")

@@ -88,7 +88,7 @@ class Campaign:
         return hit
 
     def move(self, moment: str, programs: Path, form: str) -> None:
-        """Move everything to another database by dump and restore, and go on there; check what has arrived."""
+        """Move everything to another database by dump and restore, and continue there; check what has arrived."""
         with self.writers.resting():
             move(self.world, programs, form)
             self._check((*CHEAP, *DEAR))

@@ -57,7 +57,7 @@ class Nursery:
         direction: str = "up",
         freeze: tuple[str, int] | None = None,
     ) -> "Child":
-        """Start a program; with *freeze* it stops itself after that statement: a phase, and the how manieth of it."""
+        """Start a program; with *freeze* it stops itself after a statement: its phase, and its number in the phase."""
         order = {"program": program, "url": url, "application_name": application_name, "log": str(self.log)}
         order |= {"direction": direction, "freeze": freeze}
         if self._child and self._child.wait(0) is None:  # of a test that has failed

@@ -24,7 +24,7 @@ from torture.writers import CALM, STORM
 #: the moments at which everything moves to another database
 CLEANING, ENFORCED, RESTORING = "in the middle of an upgrade", "between up and down", "in the middle of a downgrade"
 
-#: the kind of a strike that is none: everything moves, in the format that is the aim
+#: the kind of strike that moves everything instead of hitting the program; its aim is the format of the dump
 MOVE = "move"
 
 #: how the application works meanwhile, and what happens

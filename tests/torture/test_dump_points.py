@@ -1,4 +1,4 @@
-"""A database that is dumped and restored at any moment goes on in its copy as if nothing had happened."""
+"""Work on a database that is dumped and restored at any moment continues in the copy as if nothing had happened."""
 
 import os
 import zlib

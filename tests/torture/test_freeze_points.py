@@ -35,7 +35,7 @@ def world(request, database_url):
 
 @dataclass
 class Looks:
-    """What a client that froze between two statements would keep."""
+    """The locks and the limit that a client would keep if it froze between two statements."""
 
     faults: list[str] = field(default_factory=list)
     tables: set[str] = field(default_factory=set)  #: its strong locks

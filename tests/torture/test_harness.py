@@ -56,7 +56,7 @@ def test_writers_pause(world):
 
 
 def test_client_that_freezes_continues(world, nursery):
-    """A program stops itself after the statement that was asked for, and ends well once it continues."""
+    """A program stops itself after the requested statement, and succeeds once it continues."""
     child = nursery.start("upgrade", world.url, "torture 1", freeze=("ranking", 1))
     wait_for(lambda: child.wait(0) is not None or child.frozen)
     assert child.code is None

@@ -267,7 +267,7 @@ def test_index_that_is_not_valid_is_not_judged(world):
 
 
 def test_history_survives_a_dump(world, programs):
-    """In a restored database what was right before is not objected to, and what was wrong before still is."""
+    """In a restored database, nothing that was right before is reported, and everything that was wrong still is."""
     deleted = (f"DELETE FROM tt WHERE id = {SURVIVOR}", logged("delete", SURVIVOR, 1))
     world.run(ARCHIVE, *deleted)
     assert [] == violations(world)

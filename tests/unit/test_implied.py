@@ -51,7 +51,7 @@ def key(*parts, uses=None, where=None, nulls_not_distinct=False, unique=True, va
     ],
 )
 def test_implied(old, new):
-    """Rows that the new key takes for equal are equal under the old one, so none can be made."""
+    """Rows that the new key considers equal are equal under the old one, so none can be generated."""
     assert implies(old, new)
 
 

@@ -108,7 +108,7 @@ def test_common_forms_are_read(sql, expected):
     ],
 )
 def test_what_changes_nothing_about_uniqueness(sql):
-    """Data, comments, strings, bodies of functions and other definitions are not taken for uniqueness."""
+    """Data, comments, strings, bodies of functions and other definitions are not mistaken for uniqueness."""
     assert changes(sql) == []
 
 

@@ -122,7 +122,7 @@ def undefined_name():
 
 @pytest.mark.parametrize("function", [mistyped_option, mistyped_value, mistyped_directive, undefined_name])
 def test_mistakes_are_certain_obstacles(function):
-    """A mistake that no database would change is an obstacle of which the caller can be sure."""
+    """A mistake that would fail with a database too is marked as certain."""
     obstacle = record(function).obstacle
     assert obstacle is not None
     assert obstacle.certain
@@ -190,7 +190,7 @@ def test_all_wrong_arguments_are_noted():
 
 
 def test_a_revision_that_refuses_scripts_makes_no_mistake():
-    """What a revision raises because it is executed as a script is not held against it on a live database."""
+    """An error that a revision raises only in a script is not counted as a mistake on a live database."""
 
     def upgrade():
         if op.get_context().as_sql:
@@ -214,7 +214,7 @@ def compares_a_result():
 
 @pytest.mark.parametrize("function", [decides_by_a_result, compares_a_result])
 def test_no_decision_is_taken_by_a_result_that_does_not_exist(function):
-    """A revision that decides by a result is not read beyond it, so that no branch is taken for the other."""
+    """A revision that decides by a result is not read beyond it, so that the wrong branch is never read."""
     recording = record(function)
     assert recording.obstacle is not None
     assert not recording.obstacle.certain

@@ -36,7 +36,7 @@ def execute(text):
 
 
 def order(*lines):
-    """Return what is executed when each directive comes, as letters with names."""
+    """Return what is executed when each directive is called, as letters with names."""
 
     def upgrade():
         for line in lines:
@@ -70,8 +70,8 @@ def order(*lines):
         ((create("y"), drop("x")), ["Cy", "Dx"]),
     ],
 )
-def test_a_new_key_stands_before_the_old_one_goes(lines, expected):
-    """A drop waits for the creates of its table, or they come forward, unless something between can need the drop."""
+def test_new_key_is_created_before_the_old_one_is_dropped(lines, expected):
+    """A drop follows the creates of its table, unless something between can depend on it."""
     assert order(*lines) == expected
 
 

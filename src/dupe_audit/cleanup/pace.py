@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 #: seconds that a batch should hold its locks
 TARGET = 0.2
 
-#: rows of a run's first batch, of which nothing is known yet: a foreign key without an index scans a table per row
+#: rows of a run's first batch, when nothing is known yet: a foreign key without an index may cost a scan per row
 FIRST = 4
 
 #: how many times larger than the last batch the next one may be

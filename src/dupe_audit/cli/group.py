@@ -56,7 +56,7 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             _end(ctx, 130, "Interrupted. Nothing is left half done; run the same command again.")
         except Exception as error:  # noqa: BLE001 - no traceback reaches a user
-            failure = _in_words(error, ctx.invoked_subcommand or "The command")
+            failure = _describe_failure(error, ctx.invoked_subcommand or "The command")
             _end(ctx, failure.exit_code, str(failure))
 
 
@@ -65,8 +65,8 @@ def _end(ctx: click.Context, code: int, message: str) -> NoReturn:
     ctx.exit(code)
 
 
-def _in_words(error: Exception, command: str) -> DupeAuditError:
-    """Return *error* as one paragraph, with the traceback of an unexpected one if the user wants it."""
+def _describe_failure(error: Exception, command: str) -> DupeAuditError:
+    """Return *error* as one paragraph; if it is unexpected and the user wants it, with its traceback."""
     if isinstance(error, DupeAuditError):
         return error
     if isinstance(error, ImportError) and re.search(r"no pq wrapper|\bpsycopg\b", str(error)):

@@ -46,7 +46,7 @@ class Failure:
     """Why a build failed that may be tried again."""
 
     kind: Literal["duplicate", "deadlock"]
-    party: str = ""  #: the other session of a deadlock, in words
+    party: str = ""  #: the other session of a deadlock, described
 
     def __str__(self) -> str:
         return f"{self.kind} with {self.party}" if self.party else self.kind

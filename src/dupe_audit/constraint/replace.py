@@ -1,4 +1,4 @@
-"""Replace one constraint by another of the same name, or rename it; and what stands against dropping one."""
+"""Replace a constraint with another of the same name, or rename it; and find what prevents dropping one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def is_absent(connection: Connection, key: UniqueKey) -> bool:
 
 
 def drop_findings(connection: Connection, key: UniqueKey) -> list[Finding]:
-    """Return what stands against dropping the constraint of that name; its columns are not compared."""
+    """Return what prevents dropping the constraint of that name; its columns are not compared."""
     match = catalog.find(connection, key)
     if match is None:
         return [finding("table-missing", key.table)]

@@ -1,6 +1,6 @@
 """Clean and build in rounds, spaced and bounded by time, until no new duplicate is in the way.
 
-On a table that is small enough, the last way needs no luck: it holds the writers for an instant (``window``).
+If the table is small enough, the last resort is to hold the writers for an instant (``window``).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Rounds:
         return self._failures.total()
 
     def _clean(self) -> None:
-        """Archive what has arrived, right before the build: in every moment between them a duplicate can arrive."""
+        """Archive what has arrived, right before the build: at any moment in between, another duplicate can arrive."""
         if self._clean_again is not None:
             started = time.monotonic()
             self._arrived += self._clean_again()
@@ -120,11 +120,11 @@ class Rounds:
                 "of this session. End it, or let it poll with pg_try_advisory_lock(); then run the same command again."
             )
         deadlocks = self._failures["deadlock"]
-        others = f", and {deadlocks:,} ended in a deadlock with {self._party}" if deadlocks else ""
-        held = f" No build could keep them out: {self._not_held}." if self._not_held else ""
+        deadlocked = f", and {deadlocks:,} ended in a deadlock with {self._party}" if deadlocks else ""
+        held = f" Building while the writers are held was not possible: {self._not_held}." if self._not_held else ""
         rate = f"{self._arrived:,} more in {seconds:,.1f} s, {self._arrived / seconds:,.1f} per second"
         return DuplicatesKeepComing(
             f"{quantity(self._attempts - deadlocks, 'build')} of {name} failed because new duplicates kept arriving: "
-            f"{rate}{others}.{held} First deploy the writer that uses INSERT … ON CONFLICT DO NOTHING, or stop the "
+            f"{rate}{deadlocked}.{held} First deploy the writer that uses INSERT … ON CONFLICT DO NOTHING, or stop the "
             "old one during a build; then run the same command again."
         )

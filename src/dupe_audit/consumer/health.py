@@ -23,7 +23,7 @@ CLIENT_TIMEOUT = 5
 #: seconds after which a connection is closed, however many bytes still trickle in; a request takes milliseconds
 CONNECTION_LIMIT = 15
 
-#: connections that are open at once; with one more, the oldest is closed, which no probe can be
+#: connections that are open at once; with one more, the oldest is closed, which is never a probe's
 MOST_CONNECTIONS = 64
 
 
@@ -68,7 +68,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, *arguments: Any) -> None:
         self._opened: dict[socket.socket, float] = {}  #: open connections, the oldest first
-        self._lock = threading.Lock()  # the threads of connections remove theirs
+        self._lock = threading.Lock()  # each connection's thread removes its entry
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:

@@ -16,10 +16,10 @@ from dupe_audit.postgres import catalog
 
 
 def account(execution: Execution, connection: Connection | None, keys: Iterable[UniqueKey]) -> str:
-    """Return in words what the revision has committed so far and what to do now; empty if it has committed nothing.
+    """Return what the revision has committed so far and what to do now, as text; empty if it has committed nothing.
 
     Args:
-        connection: in autocommit; None if it was lost, and what is known is what this process has seen.
+        connection: in autocommit; None if it was lost, and only this process's own record is left.
         keys: of the revision's directives, with the schemas of their tables.
     """
     runs = _runs(execution, connection, keys)
@@ -28,8 +28,8 @@ def account(execution: Execution, connection: Connection | None, keys: Iterable[
     done += execution.facts
     if not done:
         return ""
-    name = f"revision {execution.revision}" if execution.revision else "the work"
-    lines = [f"What was committed before stays, although {name} failed: {'; '.join(done)}."]
+    name = f"Revision {execution.revision}" if execution.revision else "The work"
+    lines = [f"{name} failed, but what it had committed stays: {'; '.join(done)}."]
     lines.append("To continue, remove the cause and run the same command again.")
     if execution.upgrading:
         numbers = [run.id for run, _ in runs] or list(execution.runs)

@@ -97,7 +97,7 @@ def initial_mode(value: object) -> Literal["IMMEDIATE", "DEFERRED"]:
 
 
 def _missing(name: str) -> Any:
-    """Say what a mistyped directive could have been; called for a name that ``alembic.op`` does not have."""
+    """Suggest the directive that a name could mean; called for a name that ``alembic.op`` does not have."""
     if close := get_close_matches(name, _names, n=1, cutoff=0.8):
         raise UnknownDirective(f"op.{name}() does not exist. Did you mean op.{close[0]}()?")
     raise AttributeError(f"module 'alembic.op' has no attribute {name!r}")

@@ -48,12 +48,12 @@ def autocommit(
                 with interruptible(connection), trusted_path(connection):
                     yield connection
             except (DupeAuditError, DBAPIError) as error:
-                cause = _in_words(error, directive)
+                cause = _describe_failure(error, directive)
                 # Here, because the block's end may find the connection lost, and hide the cause.
                 message = explain(cause, None if connection.invalidated or connection.closed else connection)
                 raise
     except Exception as error:
-        problem = cause or _in_words(error, directive)
+        problem = cause or _describe_failure(error, directive)
         if isinstance(problem, DupeAuditError):
             text = message or explain(problem, None)
             if isinstance(problem, Interrupted):
@@ -80,7 +80,7 @@ def _require_own_transaction(context: MigrationContext, directive: str) -> None:
         )
 
 
-def _in_words(error: BaseException, directive: str) -> BaseException:
+def _describe_failure(error: BaseException, directive: str) -> BaseException:
     """Return an error that says what to do next, or *error* itself if only a traceback helps."""
     if isinstance(error, DBAPIError):
         return friendly(error, f"op.{directive}()")

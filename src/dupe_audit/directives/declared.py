@@ -15,7 +15,7 @@ from sqlalchemy.exc import NoInspectionAvailable
 
 from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.directives.project import Place
-from dupe_audit.directives.recording import Recording, record
+from dupe_audit.directives.recording import NoResult, Recording, record
 from dupe_audit.directives.uniqueness import Enforced, History, Table
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import FindingId, accepted, finding, without_passwords
@@ -31,8 +31,8 @@ _UNIQUENESS = re.compile(
 )
 #: packages whose functions declare nothing by themselves
 _KNOWN_PACKAGES = {"alembic", "sqlalchemy", "dupe_audit", *sys.stdlib_module_names}
-#: what code raises that uses the answer of a query, of which there is none
-_NEEDS_DATA = (TypeError, AttributeError, NoInspectionAvailable)
+#: errors of code that uses the result of a query: while a revision is read, a query has no result
+_NEEDS_DATA = (NoResult, TypeError, AttributeError, NoInspectionAvailable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +83,8 @@ class Declarations:
         """
         for place, history in self._histories:
             for sql in history.unread:
-                what = f"{sql.revision} may declare; its SQL cannot be read: {_shortened(sql.text)}"
-                self._not_examined(sql.revision, what, last=last)
+                subject = f"{sql.revision} may declare; its SQL cannot be read: {_shortened(sql.text)}"
+                self._not_examined(sql.revision, subject, last=last)
             for table, name, enforced in history.enforced():
                 yield from self._key(place, table, name, enforced, last=last)
 
@@ -119,10 +119,10 @@ class Declarations:
                 )
                 return
         sql = f": {_shortened(enforced.plain.sql)}" if enforced.plain else ""
-        what = f"{enforced.revision} declares on {schema}.{table_name}; {reason}{sql}"
+        subject = f"{enforced.revision} declares on {schema}.{table_name}; {reason}{sql}"
         self._not_examined(
             enforced.revision,
-            what,
+            subject,
             last=last,
             unseen=Unseen(
                 findings=(),
@@ -134,22 +134,22 @@ class Declarations:
             ),
         )
 
-    def _not_examined(self, revision: str, what: str, *, last: bool, unseen: Unseen | None = None) -> None:
+    def _not_examined(self, revision: str, subject: str, *, last: bool, unseen: Unseen | None = None) -> None:
         id_: FindingId = "uniqueness-not-followed" if last else "uniqueness-not-counted"
-        self._note(unseen or Unseen(findings=(), revision=revision), id_, what)
+        self._note(unseen or Unseen(findings=(), revision=revision), id_, subject)
 
     def _obstructed(self, revision: Script, recording: Recording, tenant: str) -> None:
         obstacle = recording.obstacle
         assert obstacle is not None  # noqa: S101 - for mypy
         place = "" if obstacle.line else f" ({Path(revision.path).name})"
         verb = "fails" if obstacle.certain else "cannot be read without a database"
-        what = f"{verb}: {without_passwords(obstacle.reason)}{place}{tenant}"
+        problem = f"{verb}: {without_passwords(obstacle.reason)}{place}{tenant}"
         needs_data = not obstacle.certain and isinstance(obstacle.error, _NEEDS_DATA)
-        self._unread(revision, what, is_harmless=needs_data and not _may_declare(_source(revision)))
+        self._unread(revision, problem, is_harmless=needs_data and not _may_declare(_source(revision)))
 
-    def _unread(self, revision: Script, what: str, *, is_harmless: bool = False) -> None:
+    def _unread(self, revision: Script, problem: str, *, is_harmless: bool = False) -> None:
         unseen = Unseen(findings=(), revision=revision.revision)
-        self._note(unseen, "revision-unread", f"{revision.revision} {what}", is_harmless=is_harmless)
+        self._note(unseen, "revision-unread", f"{revision.revision} {problem}", is_harmless=is_harmless)
 
     def _note(self, unseen: Unseen, id_: FindingId, subject: str, *, is_harmless: bool = False) -> None:
         noted = finding(id_, subject)
@@ -170,7 +170,7 @@ class Declarations:
         return None if existing is None else str(existing)
 
     def _forget_existing(self, schema: str | None, table: str, enforced: Enforced) -> None:
-        """Take a column for an old one if it exists although a revision adds it, as with ``if_not_exists``."""
+        """Treat a column as an old one if it exists although a revision adds it, as with ``if_not_exists``."""
         added = [column for column in enforced.columns or () if column.added and not column.replaces]
         if added and (
             match := catalog.find(self._connection, UniqueKey(table=table, schema=schema, columns=(UNKNOWN,)))
@@ -209,7 +209,7 @@ def _reason(enforced: Enforced, *, last: bool) -> str | None:
 
 
 def _may_declare(source: str) -> bool:
-    """Return whether the code of a revision mentions uniqueness, or calls code of which that is not known."""
+    """Return whether the code of a revision mentions uniqueness, or calls code that may do so."""
     if _UNIQUENESS.search(source):
         return True
     try:

@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-#: raw statements that change no table; everything else is taken for a change of anything
+#: raw statements that change no table; any other is assumed to change anything
 _HARMLESS = re.compile(
     r"\s*(?:(?:SET|RESET)\s+(?:SESSION\s+|LOCAL\s+)?\w*(?:timeout|work_mem|synchronous_commit)\b"
     r"|COMMENT\s+ON\b|ANALYZE\b|VACUUM\b)[^;]*;?\s*",
     re.IGNORECASE,
 )
-#: raw statements that change rows alone; a trigger that alters tables is not thought of
+#: raw statements that change rows alone; triggers that alter tables are not considered
 _ROWS = re.compile(r"\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\b[^;]*;?\s*", re.IGNORECASE)
 
 

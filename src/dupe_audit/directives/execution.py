@@ -34,17 +34,17 @@ class Execution:
     options: Any = None  #: of the command line; read once
     trusted: bool = True  #: whether every directive so far was the one that was recorded
     judged: bool = False  #: whether all directives were judged together
-    position: int = 0  #: how many directives have come
+    position: int = 0  #: number of directives called so far
     work: dict[int, tuple[Task, ...]] | None = None  #: by the position of a directive; None: in the order of lines
     consumed: list[MigrateOperation] = field(default_factory=list)  #: drops that a replacement or a rename has done
     rules: dict[tuple[str | None, str, frozenset[str]], CleanupRule] = field(default_factory=dict)  #: of archives
-    begun: list[MigrateOperation] = field(default_factory=list)  #: directives that have come
+    begun: list[MigrateOperation] = field(default_factory=list)  #: directives called so far
     covered: list[MigrateOperation] = field(default_factory=list)  #: directives that were judged together
     current: Any = None  #: the directive that is being executed
     acted: int = 0  #: how many directives were executed
     warnings: list[str] = field(default_factory=list)  #: that were logged
-    facts: list[str] = field(default_factory=list)  #: what was committed, in words, apart from runs
-    runs: dict[int, str] = field(default_factory=dict)  #: what runs have moved, in words; for a lost connection
+    facts: list[str] = field(default_factory=list)  #: what was committed besides runs, as text
+    runs: dict[int, str] = field(default_factory=dict)  #: what runs have moved, as text; used if the connection is lost
     token: object = field(default=None, repr=False)  #: identifies the call of the function
 
     @classmethod
@@ -82,7 +82,7 @@ class Execution:
         )
 
     def next_position(self, operation: MigrateOperation) -> int | None:
-        """Return which of the recorded directives comes now; None if it is not the one that was recorded."""
+        """Return which of the recorded directives is called now; None if it is not the one that was recorded."""
         position, self.position = self.position, self.position + 1
         recorded = self.recording.directives if self.recording else ()
         if position < len(recorded) and _same(recorded[position], operation):
@@ -158,9 +158,9 @@ def _of_frame(frame: FrameType) -> _Call:
     function = frame.f_globals.get(frame.f_code.co_name)
     if not callable(function):
         function = FunctionType(frame.f_code, frame.f_globals)
-    names, rest, options, values = inspect.getargvalues(frame)
+    names, variadic, options, values = inspect.getargvalues(frame)
     number = frame.f_code.co_argcount
-    positional = [*(values[name] for name in names[:number]), *(values[rest] if rest else ())]
+    positional = [*(values[name] for name in names[:number]), *(values[variadic] if variadic else ())]
     named = {name: values[name] for name in names[number:]}
     return _Call(
         token=frame,

@@ -1,4 +1,4 @@
-"""Failures of a project's own files, ``env.py`` and its revisions, in words: which file and line, and the fix."""
+"""Messages about failures of a project's own files, ``env.py`` and its revisions: which file and line, and the fix."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Identifiers:
 
 
 def missing_import(error: BaseException) -> str | None:
-    """Return in words that nothing has imported the directives, if that is why a revision failed."""
+    """Return a message that nothing has imported the directives, if that is why a revision failed."""
     text = str(error)
     unregistered = "alembic.op" in text and "no attribute" in text
     if not unregistered and "no dispatch function for object: <dupe_audit." not in text:
@@ -42,7 +42,7 @@ def missing_import(error: BaseException) -> str | None:
 
 
 def of_env(error: BaseException, directory: Path, urls: Sequence[str | None] = ()) -> DupeAuditError:
-    """Return a failure of ``env.py``, or of what it imports, in words.
+    """Return the message about a failure of ``env.py``, or of what it imports.
 
     Args:
         error: that ended it.
@@ -63,7 +63,7 @@ def of_env(error: BaseException, directory: Path, urls: Sequence[str | None] = (
 
 
 def of_revisions(error: BaseException, script: ScriptDirectory) -> DupeAuditError:
-    """Return a failure to load the revisions in words."""
+    """Return the message about a failure to load the revisions."""
     if isinstance(error, DupeAuditError):
         return error
     identifiers = list(_identifiers(script))
@@ -72,14 +72,14 @@ def of_revisions(error: BaseException, script: ScriptDirectory) -> DupeAuditErro
     if isinstance(error, CommandError | RevisionError):
         return DupeAuditError(f"Alembic cannot read the project: {str(error).rstrip('.')}.")
     place = _place(error, Path(script.dir))
-    what = f"Revision file {place[0]}" if place else "A revision file"
+    file = f"Revision file {place[0]}" if place else "A revision file"
     if missing_import(error):
         return DupeAuditError(
-            f"{what} failed: {_reason(error)}{_at(error, Path(script.dir))}. The directives are not registered: "
+            f"{file} failed: {_reason(error)}{_at(error, Path(script.dir))}. The directives are not registered: "
             f"write `{IMPORT}` at the top of {Path(script.dir) / 'env.py'}."
         )
     return DupeAuditError(
-        f"{what} cannot be loaded: {_reason(error)}{_at(error, Path(script.dir))}. "
+        f"{file} cannot be loaded: {_reason(error)}{_at(error, Path(script.dir))}. "
         "Fix it until `alembic history` succeeds."
     )
 
@@ -154,7 +154,7 @@ def _reason(error: BaseException, urls: Sequence[str | None] = ()) -> str:
     if isinstance(error, ValueError) and any(
         Path(frame.filename).parts[-2:] == ("engine", "url.py") for frame in traceback.extract_tb(error.__traceback__)
     ):
-        # A part of the password was taken for the port.
+        # A part of the password was mistaken for the port.
         text = re.sub(r"'.*'", "'***'", text)
     name = type(error).__name__
     return without_secrets(f"{name}: {text}".rstrip(": "), [*urls, os.environ.get("DATABASE_URL")])

@@ -74,7 +74,7 @@ class Replace(DropUniqueConstraintOnlineOp):
 class Swap(OpSequence):
     """Drop constraints and create others that cannot exist beside them: of the same name, or over the same columns.
 
-    Nothing stands between a drop and the create that follows it, so that both can be done in one statement. In the
+    Nothing is written between a drop and the create that follows it, so that both can be done in one statement. In the
     reverse, what the archive of a new key holds is restored last.
     """
 

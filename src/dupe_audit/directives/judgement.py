@@ -1,4 +1,4 @@
-"""Judge all directives of a revision before the first one acts: what any of them would be refused for."""
+"""Judge all directives of a revision before the first one acts: whether any of them would be refused, and why."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dupe_audit.postgres.session import require_valid
 
 log = logging.getLogger("alembic.dupe_audit")
 
-#: what a change of another table can make right
+#: findings that a change of another table can resolve
 ABOUT_OTHER_TABLES = {"name-taken", "foreign-key-unindexed", "constraint-in-use", "not-a-constraint"}
 
 
@@ -54,7 +54,7 @@ class Judge:
         begun = False
         for number, item in enumerate(self._items):
             if isinstance(item, PlainStatement):
-                # What stands before the first directive is executed already.
+                # Statements before the first directive have been executed already.
                 if begun:
                     between.append(effect(item.construct))
                 continue
@@ -76,7 +76,7 @@ class Judge:
         return any(change.definition and change.concerns(key.schema, key.table) for change in between)
 
     def _without_the_undecided(self, verdict: Verdict, number: int, between: Sequence[Effect]) -> Verdict:
-        """Leave out what a statement or a directive before could make right."""
+        """Leave out findings that an earlier statement or directive could resolve."""
         undecided: set[str] = set()
         if any(change.definition for change in between):
             undecided |= ABOUT_OTHER_TABLES
@@ -88,13 +88,13 @@ class Judge:
                 if self._examiner.locate(earlier.key).table != key.table:
                     undecided |= {"foreign-key-references", "repoint-collision"}
             elif not isinstance(earlier, PlainStatement) and earlier.key.name == key.name:  # type: ignore[attr-defined]
-                # What has the name now can have lost it by then.
+                # By then, the name can be free.
                 undecided |= {"name-taken", "not-a-constraint"}
         findings = tuple(item for item in verdict.findings if item.id not in undecided)
         return replace(verdict, findings=findings)
 
     def _countable(self, number: int) -> bool:
-        """Return whether no directive before changes the rows of this one's table."""
+        """Return whether no earlier directive changes the rows of this one's table."""
         item = self._items[number]
         key = self._examiner.locate(item.key)  # type: ignore[union-attr]
         for earlier in self._items[:number]:

@@ -42,7 +42,7 @@ def refuse(task: Task, revision: str | None) -> None:
     ):
         raise CommandError(
             f"Refused: {operation.key}, revision {revision}. A script cannot replace constraint {operation.key.name} "
-            "by another of the same name, because the new one has to stand before the old one is dropped. Give the "
+            "with another of the same name, because the new one has to exist before the old one is dropped. Give the "
             "new constraint another name, or upgrade online, without --sql."
         )
 
@@ -182,7 +182,7 @@ def _drop_leftover(script: Script, key: UniqueKey) -> None:
 
 
 def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule, *, required: bool) -> None:
-    """Write the script that drops the constraint, if the rows of its run can come back.
+    """Write the script that drops the constraint, if the rows of its run can be restored.
 
     Args:
         required: whether the ledger must have a run of the constraint.

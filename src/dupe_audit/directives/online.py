@@ -107,7 +107,7 @@ def _tasks(
     operation: MigrateOperation,
     table_of: Callable[[UniqueKey], Hashable],
 ) -> tuple[Task, ...]:
-    """Return what to execute now that a directive comes."""
+    """Return what to execute when a directive is called."""
     recording, first = execution.recording, execution.position == 0
     position = execution.next_position(operation)
     execution.trusted = execution.trusted and position is not None
@@ -167,14 +167,14 @@ def _judge(worker: Worker, first: MigrateOperation) -> Examiner:
         execution.judged = True
         if execution.trusted is False:
             log.warning(
-                "revision %s: what was read differs from what is executed, so each directive is judged when it comes",
+                "revision %s executes other directives than were read, so each is judged only when it is executed",
                 execution.revision,
             )
             return examiner
         if recording.obstacle:
             log.warning(
-                "revision %s cannot be read to its end without executing it: %s; what comes after is judged when it "
-                "is executed",
+                "revision %s cannot be read to its end without executing it: %s; everything after that is judged when "
+                "it is executed",
                 execution.revision,
                 recording.obstacle.reason,
             )
@@ -239,7 +239,7 @@ def _no_change(execution: Execution) -> str:
             return " No row was changed."
         if effect(item.construct) != NOTHING:
             break
-    return " None of its directives has changed a row; what it executed before them is committed."
+    return " None of its directives has changed a row; the statements before them are committed."
 
 
 def _revision(execution: Execution) -> str:

@@ -23,19 +23,19 @@ def examined(report: DuplicateReport, declared: DeclaredKey) -> DuplicateReport:
         return report
     key, findings = report.key, list[Finding]()
     table = f"{key.schema}.{key.table}"
-    what = f"{declared.revision} enforces {key}"
+    subject = f"{declared.revision} enforces {key}"
     if counts.extras and declared.rule is None:
         findings.append(
-            finding("upgrade-will-fail", f"{what}, which has {quantity(counts.extras, 'extra')}", table=table)
+            finding("upgrade-will-fail", f"{subject}, which has {quantity(counts.extras, 'extra')}", table=table)
         )
     elif declared.primary and counts.null_key_rows:
         rows = quantity(counts.null_key_rows, "row")
-        findings.append(finding("upgrade-will-fail", f"{what}, which is NULL in {rows}", table=table))
+        findings.append(finding("upgrade-will-fail", f"{subject}, which is NULL in {rows}", table=table))
     if not declared.concurrent:
-        findings.append(finding("blocking-operation", what, table=table))
+        findings.append(finding("blocking-operation", subject, table=table))
     errors = [each for each in (*findings, *report.findings) if each.severity == "error"]
-    others = [each for each in (*report.findings, *findings) if each.severity != "error"]
-    return replace(report, findings=(*errors, *sorted(others, key=lambda each: each.severity == "info")))
+    minor = [each for each in (*report.findings, *findings) if each.severity != "error"]
+    return replace(report, findings=(*errors, *sorted(minor, key=lambda each: each.severity == "info")))
 
 
 def verify_plain(connection: Connection, declared: DeclaredKey) -> VerifyReport:
@@ -61,16 +61,16 @@ def verify_plain(connection: Connection, declared: DeclaredKey) -> VerifyReport:
     return VerifyReport(key=key, index=state, extras=None, run=None, findings=findings)
 
 
-def _missing(declared: DeclaredKey, key: UniqueKey, why: str) -> VerifyReport:
+def _missing(declared: DeclaredKey, key: UniqueKey, cause: str) -> VerifyReport:
     table = f"{key.schema}.{key.table}" if key.schema else key.table
-    what = f"{key.name}" if key.columns == (UNKNOWN,) else f"({', '.join(key.columns)})"
-    reason = f", {why}" if why else ""
+    subject = f"{key.name}" if key.columns == (UNKNOWN,) else f"({', '.join(key.columns)})"
+    reason = f"; {cause}" if cause else ""
     if declared.followed:
         missing = finding(
-            "uniqueness-missing", f"{what}, which revision {declared.revision} declares{reason}", table=table
+            "uniqueness-missing", f"{subject}, which revision {declared.revision} declares{reason}", table=table
         )
     else:
-        detail = f"{declared.revision} declares {table} {what}, which has no such index{reason}"
+        detail = f"{declared.revision} declares {table} {subject}, which has no such index{reason}"
         missing = finding("uniqueness-not-followed", f"{detail}; a later change of the table could not be read")
     return VerifyReport(key=key, index=None, extras=None, run=None, findings=(missing,))
 

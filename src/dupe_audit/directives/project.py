@@ -152,7 +152,7 @@ def _require_one_database(described: list[tuple[str, bool]], own: str, address: 
     """Refuse to report about a database other than that of ``env.py``.
 
     Raises:
-        DupeAuditError: env.py leads to no database, to several, or to another one.
+        DupeAuditError: env.py connects to no database, to several, or to another one.
     """
     if not described:
         raise DupeAuditError(

@@ -86,7 +86,7 @@ def record(
                 return execute(operation)
 
             operations.invoke = invoke  # type: ignore[method-assign]
-            # A directive with a wrong argument notes it here, and the revision is read on.
+            # A directive with a wrong argument notes it here, and the reading continues.
             operations.note_mistake = lambda error: obstacles.append(_obstacle(error, function))  # type: ignore[attr-defined]
             try:
                 with _no_other_connection():
@@ -105,7 +105,7 @@ def record(
 
 @contextmanager
 def _no_other_connection() -> Iterator[None]:
-    """Let a revision stop that executes statements on an engine of its own: they would be executed twice."""
+    """Stop a revision that executes statements on its own engine: they would be executed twice."""
     thread = threading.get_ident()
 
     def refuse(*_: object) -> None:
@@ -138,6 +138,13 @@ def _context(like: MigrationContext | None) -> MigrationContext:
     return context
 
 
+class NoResult(RuntimeError):
+    """A revision uses the result of a statement, which no database has executed."""
+
+    def __init__(self) -> None:
+        super().__init__("the revision reads the result of a statement")
+
+
 class _MockConnection(MockConnection):
     """What ``op.get_bind()`` returns: statements are recorded, and their results cannot be used."""
 
@@ -150,10 +157,10 @@ class _NoAnswer:
     """The result of a statement that no database has executed; nothing can be read from it or decided by it."""
 
     def __getattr__(self, name: str) -> Any:
-        raise RuntimeError("the revision reads the result of a statement")
+        raise NoResult
 
     def _refuse(self, *_: object) -> Any:
-        raise RuntimeError("the revision reads the result of a statement")
+        raise NoResult
 
     __bool__ = __iter__ = __len__ = __getitem__ = __eq__ = __ne__ = __contains__ = __enter__ = _refuse
     __hash__ = None  # type: ignore[assignment]
@@ -165,7 +172,7 @@ def _obstacle(error: BaseException, function: Callable[[], object]) -> Obstacle:
     frames = traceback.extract_tb(error.__traceback__) if error.__traceback__ else traceback.extract_stack()
     lines = [frame.lineno for frame in frames if frame.filename == file]
     name = f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
-    kind = "" if isinstance(error, (WrongUsage, CommandError)) else f"{type(error).__name__}: "
+    kind = "" if isinstance(error, (WrongUsage, CommandError, NoResult)) else f"{type(error).__name__}: "
     return Obstacle(
         reason=f"{kind}{message}".rstrip(": .") + name,
         line=lines[-1] if lines else None,

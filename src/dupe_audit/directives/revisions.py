@@ -64,7 +64,7 @@ def read(
 
 
 def _revisions(script: ScriptDirectory, upper: str | tuple[str, ...], lower: tuple[str, ...] | None) -> list[Script]:
-    """Return revisions, each after those it depends on; a branch of which nothing is applied belongs to them."""
+    """Return revisions, each after those it depends on, including branches none of whose revisions is applied."""
     try:
         return list(reversed(list(script.iterate_revisions(upper, lower or "base", implicit_base=True))))
     except (CommandError, RevisionError) as error:

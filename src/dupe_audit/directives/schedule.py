@@ -1,4 +1,4 @@
-"""The order of work, which can be better than the order of lines: a new key stands before the old one is dropped."""
+"""The order of work, which can differ from the order of lines: a new key is enforced before the old one is dropped."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Task:
 
 
 def schedule(items: Sequence[Item], table_of: Callable[[UniqueKey], Hashable]) -> dict[int, tuple[Task, ...]]:
-    """Return what to execute when each directive comes, by its position among the directives.
+    """Return what to execute when each directive is called, by its position among the directives.
 
-    A drop that stands before a create on the same table is executed after it. If a restore stands between them, as in
+    A drop written before a create on the same table is executed after it. If a restore is written between them, as in
     the downgrade of a changed key, the create is executed first: the restored rows obey the old key.
 
     Args:
@@ -70,7 +70,7 @@ def _reorder(
     last = creates[-1]
     if any(_changes(item, drop.key) for item in items[number + 1 : last]):
         log.info(
-            "constraint %s is dropped before the new key is enforced, because a statement between them can need that",
+            "constraint %s is dropped before the new key is enforced: a statement between them can depend on that",
             drop.key.name,
         )
         return

@@ -113,7 +113,7 @@ class Script:
             self.write(statement("offline_trust", trust=trust, shape=template("ledger_shape")))
 
     def undo_function(self, key: UniqueKey, condition: str, *, required: bool, any_run_suffices: bool = False) -> None:
-        """Write the temporary function that finds the run to undo, and stops if its rows could not come back.
+        """Write the temporary function that finds the run to undo, and stops if its rows could not be restored.
 
         Args:
             condition: about the run ``r`` of the table.

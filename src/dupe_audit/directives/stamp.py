@@ -22,7 +22,7 @@ def expected_heads(context: MigrationContext) -> frozenset[str]:
         maintainer = frame.f_locals.get("head_maintainer") if frame.f_code.co_name == "run_migrations" else None
         if isinstance(maintainer, HeadMaintainer) and maintainer.context is context:
             return frozenset(maintainer.heads)
-    with _in_words():
+    with _report_failures():
         return frozenset(context.get_current_heads())
 
 
@@ -37,7 +37,7 @@ def require_own_stamp(context: MigrationContext, expected: frozenset[str]) -> No
         CommandError: another process has stamped in the meantime.
     """
     connection = context.connection
-    with _in_words():
+    with _report_failures():
         if connection is None or not context._has_version_table():  # noqa: SLF001 - there is no public question
             return
         schema = (context.version_table_schema,) if context.version_table_schema else ()
@@ -52,7 +52,7 @@ def require_own_stamp(context: MigrationContext, expected: frozenset[str]) -> No
 
 
 @contextmanager
-def _in_words() -> Iterator[None]:
+def _report_failures() -> Iterator[None]:
     """Report a failure in one paragraph, without a traceback.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Judge one directive of a revision: what it would be refused for, as the database is now."""
+"""Judge one directive of a revision: whether the database as it is now would refuse it, and why."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Verdict:
     operation: MigrateOperation
     subject: str  #: the key or constraint, and its table
     findings: tuple[Finding, ...] = ()
-    problems: tuple[str, ...] = ()  #: in words, where no finding exists
+    problems: tuple[str, ...] = ()  #: as text, where no finding exists
 
     @property
     def refused(self) -> bool:
@@ -64,7 +64,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """What stands against the directive, one paragraph per reason."""
+        """Why the directive is refused, one paragraph per reason."""
         errors = [finding for finding in self.findings if finding.severity == "error"]
         lines = [f"  [{finding.id}] {finding.message}\n      {finding.help}" for finding in errors]
         return "\n".join([*lines, *(f"  {problem}" for problem in self.problems)])
@@ -131,7 +131,7 @@ class Examiner:
         )
 
     def _of_run(self, relation: Relation, find_run: Callable[[], bool]) -> tuple[list[Finding], list[str]]:
-        """Return what stands against undoing a run, as findings or in words."""
+        """Return why a run cannot be undone, as findings or as text."""
         try:
             if not find_run() and self._requires_run:
                 return [finding("run-missing", NO_RUN, table=relation.name)], []
@@ -189,7 +189,7 @@ class Examiner:
         return findings
 
     def _of_name(self, key: UniqueKey, *, replaced: bool) -> list[Finding]:
-        """Return what is wrong with what has the constraint's name now."""
+        """Return what is wrong with the object that has the constraint's name now."""
         match = catalog.find(self._connection, key)
         if match is None:
             return []
@@ -247,7 +247,7 @@ def latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:
 
 
 def subject(operation: MigrateOperation, key: UniqueKey | None = None) -> str:
-    """Return what a directive is about, in words."""
+    """Return the key or constraint that a directive is about, as messages name it."""
     key = key or operation.key  # type: ignore[attr-defined]
     if isinstance(operation, DropUniqueConstraintOnlineOp):
         table = f"{key.schema}.{key.table}" if key.schema else key.table

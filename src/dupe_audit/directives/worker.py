@@ -212,7 +212,7 @@ class Worker:
         return moved, children
 
     def account(self, connection: Connection | None) -> str:
-        """Return in words what the revision has committed, how to continue, and how to undo it."""
+        """Return what the revision has committed, how to continue, and how to undo it, as text."""
         return account(self.execution, connection, self._keys())
 
     def _keys(self) -> list[UniqueKey]:

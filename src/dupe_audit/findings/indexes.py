@@ -35,7 +35,7 @@ INDEXES: dict[StepId, Entry] = {
     "not-a-constraint": Entry(
         "error",
         "{subject} on {table}, not a unique constraint, so this directive does not drop it.",
-        "Check the name. If the index itself has to go, drop it with op.drop_index(…, postgresql_concurrently=True) in op.get_context().autocommit_block().",
+        "Check the name. To drop the index itself, use op.drop_index(…, postgresql_concurrently=True) in op.get_context().autocommit_block().",
     ),
     "constraint-in-use": Entry(
         "error",

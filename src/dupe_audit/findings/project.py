@@ -8,7 +8,7 @@ from dupe_audit.findings.ids import StepId
 PROJECT: dict[StepId, Entry] = {
     "revision-unread": Entry(
         "error",
-        "Revision {subject}. What comes after that line was not examined.",
+        "Revision {subject}. Nothing after that line was examined.",
         "If the line is wrong, fix it. If it needs data, put the code that reads it under `if not context.is_offline_mode():` (from alembic import context), "
         "name the keys with --table, or accept the finding in a comment of the revision: # dupe-audit: accept revision-unread",
         acceptable=True,
@@ -32,17 +32,17 @@ PROJECT: dict[StepId, Entry] = {
     "blocking-operation": Entry(
         "warning",
         "Revision {subject} with a plain operation, which locks {table} against writes while it reads every row.",
-        "Use op.create_unique_constraint_online(), after op.archive_duplicates() if there are duplicates. On a small table you may leave it.",
+        "Use op.create_unique_constraint_online(), after op.archive_duplicates() if there are duplicates. On a small table you can keep the plain operation.",
     ),
     "upgrade-will-fail": Entry(
         "error",
         "Revision {subject}, so PostgreSQL will refuse its plain operation on {table}.",
-        "Use op.archive_duplicates() and op.create_unique_constraint_online() instead of the plain operation. Both have a way back.",
+        "Use op.archive_duplicates() and op.create_unique_constraint_online() instead of the plain operation. Both can be downgraded.",
     ),
     "uniqueness-missing": Entry(
         "error",
         "{table} has no valid unique index on {subject}.",
-        "Find out who dropped it. If it was meant, drop it in a revision too. Otherwise create it again in a new revision: op.archive_duplicates(), then op.create_unique_constraint_online().",
+        "Find out who dropped it. If the drop was intended, drop it in a revision too. Otherwise create it again in a new revision: op.archive_duplicates(), then op.create_unique_constraint_online().",
     ),
     "uniqueness-not-followed": Entry(
         "info",

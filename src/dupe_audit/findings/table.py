@@ -26,7 +26,7 @@ TABLE: dict[StepId, Entry] = {
         "{table} is partitioned; PostgreSQL cannot build an index concurrently on a partitioned table.",
         "Clean and constrain each partition with the directives; then ALTER TABLE ONLY {table} ADD CONSTRAINT … UNIQUE (…); "
         "and for each partition: ALTER INDEX … ATTACH PARTITION …; The key must include the partition key. "
-        "The whole recipe with its way back: docs/reference/findings/partitioned-table.md.",
+        "The whole recipe, with its downgrade: docs/reference/findings/partitioned-table.md.",
     ),
     "single-partition": Entry(
         "warning",

@@ -1,4 +1,4 @@
-"""Who could have put something into the ledger: asked from the catalog before anything in it is read."""
+"""Who could have put something into the ledger: read from the catalog before the ledger itself is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether archived rows can come back: into which table, into which columns, and whether all of them are still there.
+"""Whether archived rows can be restored: to which table, to which columns, and whether all of them still exist.
 
 A constraint is dropped, and a row put back, only after these questions.
 """
@@ -214,9 +214,9 @@ def _read_fragments(connection: Connection, run: Run, relation: Relation) -> dic
 def _require_places(fragments: Mapping[str, Any], run: Run, relation: Relation, lead: str) -> None:
     if fragments["moved"]:
         raise DupeAuditError(
-            f"Columns {fragments['moved']} of table {relation.name} have other places than when run {run.id} archived "
-            f"its rows: columns were renamed, so values could go into the wrong one. {lead} Rename the columns back. "
-            "If each column still means what its name says, let names alone decide, as the ledger's owner: "
+            f"Columns {fragments['moved']} of table {relation.name} are at other positions than when run {run.id} "
+            f"archived its rows: columns were renamed, so values could be restored to the wrong one. {lead} Rename "
+            "them back. If each column still means what its name says, let names alone decide, as the ledger's owner: "
             f"UPDATE dupe_audit.run SET archived_numbers = NULL WHERE id = {run.id};"
         )
 

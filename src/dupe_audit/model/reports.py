@@ -58,7 +58,7 @@ class DuplicateReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unseen:
-    """What preflight or verify could not see: a revision that cannot be read, or a key that cannot be counted."""
+    """Something that preflight or verify could not examine: a revision, or a key that cannot be counted."""
 
     findings: tuple[Finding, ...]
     revision: str | None = None  #: None if it is not about one revision

@@ -143,7 +143,7 @@ def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexStat
 
 
 def wrong_definition(relation: Relation, state: IndexState) -> Finding:
-    """Return the finding that what has the constraint's name is something else, with what it is."""
+    """Return the finding that the object with the constraint's name has another definition, and show it."""
     owner = f"; it belongs to constraint {state.constraint} ({state.constraint_form})" if state.constraint else ""
     wrong = finding("wrong-definition", state.name, table=relation.name)
     return replace(wrong, message=f"{wrong.message} It is: {state.definition}{owner}.")

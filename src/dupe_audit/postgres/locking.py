@@ -1,4 +1,4 @@
-"""The only place that waits for locks: short tries with a total limit, one runner per table, and who holds the lock."""
+"""The only place that waits for locks: short tries with a total limit, one process per table, and who holds a lock."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def holders(connection: Connection, relid: int) -> str:
 
 
 def deadlock_party(connection: Connection, error: BaseException) -> str:
-    """Return the other sessions of a deadlock in words: pid, name, state, and what each waits for."""
+    """Describe the other sessions of a deadlock: pid, name, state, and what each waits for."""
     text = detail(error)
     # "Process 4711 waits for …; blocked by process 4712."; in other languages, every number may be a pid.
     pids = {int(pid) for pid in re.findall(r"(?i)process (\d+)", text) or re.findall(r"\d+", text)}

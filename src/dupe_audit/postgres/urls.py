@@ -28,8 +28,8 @@ def libpq_url(url: str) -> str:
     """Return *url* in the form that libpq reads; libpq itself handles sockets, several hosts, services and escapes.
 
     Raises:
-        WrongUsage: it is not a URL, or one for another database system, or a part of its password would be taken for
-            the host. The message quotes no part of it.
+        WrongUsage: it is not a URL, or one for another database system, or a part of its password would be mistaken
+            for the host. The message quotes no part of it.
     """
     scheme = _SCHEME.match(url)
     if scheme is None:
@@ -38,26 +38,26 @@ def libpq_url(url: str) -> str:
         raise WrongUsage("The database URL cannot be read. Write postgresql://user:password@host:port/database.")
     if scheme[1] not in ("postgresql", "postgres"):
         raise WrongUsage(f"The URL is for {scheme[1]}; only PostgreSQL is supported.")
-    rest = url[scheme.end() :]
-    if character := _unescaped(rest):
+    remainder = url[scheme.end() :]
+    if character := _unescaped(remainder):
         raise WrongUsage(
             f"The database URL contains an unescaped {character} in the user or the password, so the host would be "
             f"wrong. Write it as %{ord(character):X}. Not connected."
         )
-    return "postgresql://" + rest
+    return "postgresql://" + remainder
 
 
-def _unescaped(rest: str) -> str | None:
+def _unescaped(remainder: str) -> str | None:
     """Return the character in user or password at which libpq would begin the host too early, or None.
 
     libpq takes everything up to the first @ as user and password, unless a / comes before it.
     """
-    at, slash = rest.find("@"), rest.find("/")
+    at, slash = remainder.find("@"), remainder.find("/")
     if at < 0:
         return None
     if slash < 0 or at < slash:
-        return "@" if "@" in rest[at + 1 :].split("?", 1)[0] else None
-    path, _, query = rest.partition("?")
+        return "@" if "@" in remainder[at + 1 :].split("?", 1)[0] else None
+    path, _, query = remainder.partition("?")
     return "/" if "@" in path or "=" not in query.partition("@")[0] else None
 
 
@@ -95,7 +95,7 @@ def _driver(url: str | None) -> str | None:
 
 
 def without_secrets(text: str, urls: Iterable[str | None] = ()) -> str:
-    """Return a text of somebody else with ``***`` for passwords, and for each part of those in *urls*."""
+    """Return a text that others wrote with ``***`` for passwords, and for each part of those in *urls*."""
     text = _REST_OF_URL.sub("***@", _TAIL_IN_HOST.sub(r"\1***@", without_passwords(text)))
     for url in urls:
         for secret in _secrets(url or ""):

@@ -34,7 +34,7 @@ def countable(findings: list[Finding]) -> bool:
 
 
 def citus_findings(connection: Connection, relation: Relation) -> list[Finding]:
-    """Return a finding if Citus manages the table, to which no other question can then be put."""
+    """Return a finding if Citus manages the table; then no other check applies."""
     dist_partition = "pg_catalog.pg_dist_partition"
     if not execute(connection, statement("relation_exists", name=literal(dist_partition))).scalar_one():
         return []
@@ -70,7 +70,7 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
 
 def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
     findings = _named_index_findings(connection, key, relation) if key.name else []
-    # A cleanup alone is in no build's way; and the orphan of an earlier upgrade of ours is waited for at the run lock.
+    # A cleanup alone disturbs no build, and the run lock waits for an orphaned build of an earlier upgrade.
     if key.name and (builder := execute(connection, statement("builders", relid=str(relation.relid))).scalar()):
         findings = [finding("live-build", builder, table=relation.name)]
     other_indexes = statement(

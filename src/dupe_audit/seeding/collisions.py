@@ -1,4 +1,4 @@
-"""Rows that differ in what a key reads, and that the key does not tell apart; the server is asked which these are.
+"""Rows that differ in the columns of a key but are equal under it; the server decides which these are.
 
 They matter where a key becomes stricter: an existing key forbids equal rows, and allows these.
 """
@@ -28,7 +28,7 @@ CROSSED = 40  #: values per column if two columns vary together
 
 
 class Collisions:
-    """Looks for pairs of rows that a unique index takes for equal."""
+    """Looks for pairs of rows that a unique index considers equal."""
 
     def __init__(self, connection: Connection, plan: Plan, index: Index, number: int) -> None:
         """Look near the row with that number, which no other row has."""
@@ -74,8 +74,8 @@ class Collisions:
         value = "NULL" if rows[0][0] is None else literal(str(rows[0][0]))
         numbers = [self._number + step for step in (1, 2, 3)]
         formula, size = source.formulas[name], source.size or 10**9
-        others = [f"({formula.at(str(number % size))})::{type_}" for number in numbers]
-        values = variants(self._plan.spec.column(name), f"({value})::{type_}", others, self._literals)
+        neighbours = [f"({formula.at(str(number % size))})::{type_}" for number in numbers]
+        values = variants(self._plan.spec.column(name), f"({value})::{type_}", neighbours, self._literals)
         queries = [f"SELECT (({value})::{type_})::pg_catalog.text" for value in values]
         answers = try_query(self._connection, " UNION ALL ".join(queries))
         if answers is None:  # some value is not valid, so each is tried separately
@@ -94,7 +94,7 @@ class Collisions:
                 yield {name: (literal(first), literal(second)) for name, first, second in values}
 
     def _query(self, pools: Sequence[tuple[str, Sequence[str | None]]]) -> list[tuple[object, ...]] | None:
-        """Return the groups of values that the index does not tell apart, or None if it cannot be evaluated on some."""
+        """Return the groups of values that the index considers equal, or None if it cannot be evaluated on some."""
         plan = self._plan
         types = {column.name: column.type.formatted for column in plan.spec.columns}
         varied = {name: f"(pool{n}.value)::{types[name]}" for n, (name, _) in enumerate(pools)}

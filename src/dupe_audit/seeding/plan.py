@@ -58,7 +58,7 @@ class Variation:
     fresh: frozenset[str] = frozenset()  #: each row has its own value
     divergent: frozenset[str] = frozenset()  #: an extra has another value than its survivor
     null: str | None = None  #: every row has NULL in this column
-    #: by column: the values of a survivor and of its extra, as SQL; a key may not tell them apart
+    #: by column: the values of a survivor and of its extra, as SQL; a key may consider them equal
     pairs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 

@@ -1,4 +1,4 @@
-"""Extras for a key that is stricter than an existing one: rows that the existing key allows, and the new one not."""
+"""Extras for a key that is stricter than an existing one: rows that the existing key allows and the new one forbids."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _insert_one(
 
 
 class _NoExtra(Exception):
-    """The rows that were inserted are no extras; rolls the savepoint back."""
+    """The inserted rows are not extras; raised to roll the savepoint back."""
 
 
 def _require_more(count: int, before: int) -> None:

@@ -1,4 +1,4 @@
-"""Values of one column that a stricter key may not tell apart: other case, other blanks, the same day.
+"""Values of one column that a stricter key may consider equal: other case, other blanks, the same day.
 
 The list is wide rather than clever. The server decides which of the values a key confuses.
 """
@@ -19,18 +19,18 @@ STEPS = ("1 microsecond", "1 second", "1 minute", "1 hour", "13 hours", "1 day",
 _STARTS = ("year", "month", "day")
 
 
-def variants(column: ColumnSpec, value: str, others: Sequence[str], literals: Literals) -> list[str]:
+def variants(column: ColumnSpec, value: str, samples: Sequence[str], literals: Literals) -> list[str]:
     """Return values as SQL, the likeliest to be confused first; some may not be valid for the column's type.
 
     Args:
         column: the column that they are for.
         value: one value of it, as SQL with its type.
-        others: more values of it.
+        samples: more values of it.
         literals: the literals in the definition of the key.
     """
     name, category = column.type.name, column.type.category
     special = _BY_NAME.get(name) or _BY_CATEGORY.get(category)
-    values = [value, *others, *(special(value, literals) if special else [])]
+    values = [value, *samples, *(special(value, literals) if special else [])]
     if not column.not_null:
         values.insert(1, "NULL")
     values += single_values(column, literals)[:GENERAL]

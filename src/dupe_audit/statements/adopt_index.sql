@@ -1,4 +1,4 @@
--- Purpose: record that the index existed before this run, with its definition, so that a downgrade leaves such an index; nothing if a build of ours made it.
+-- Purpose: record that the index existed before this run, with its definition, so that a downgrade builds such an index again; do nothing if a build of ours created it.
 -- Lock: ROW EXCLUSIVE on dupe_audit.run, until the transaction ends; ACCESS SHARE on the table, to read the definition.
 -- Again: yes; before the attach, in its transaction.
 UPDATE dupe_audit.run AS r SET constraint_name = {name}, adopted_index = pg_catalog.pg_get_indexdef(i.indexrelid)

@@ -1,4 +1,4 @@
--- Purpose: read what has the name of a constraint that is to be dropped: a constraint of the table, an index of it, or an object of another table.
+-- Purpose: find the object that has the name of a constraint to be dropped: a constraint or an index of the table, or an object of another table.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 SELECT (SELECT con.contype::pg_catalog.text FROM pg_catalog.pg_constraint con

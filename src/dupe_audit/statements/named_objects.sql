@@ -1,4 +1,4 @@
--- Purpose: read what has the name of a constraint that is to be dropped: a constraint of the table, or a unique index without one; and which foreign keys depend on it.
+-- Purpose: find the object that has the name of a constraint to be dropped (a constraint of the table, or a unique index without one), and the foreign keys that depend on it.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 SELECT con.oid IS NOT NULL AS is_constraint, con.contype::pg_catalog.text AS kind, i.indexrelid IS NOT NULL AS is_index,

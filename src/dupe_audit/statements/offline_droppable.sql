@@ -25,7 +25,7 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: not-a-constraint: % on % is %, not a unique constraint; nothing was dropped. What to do: docs/reference/findings/not-a-constraint.md',
             {name}, v_relid::pg_catalog.regclass, CASE WHEN v_kind IS NULL THEN 'an index' ELSE 'a constraint of another kind' END;
     ELSIF v_kind = 'u' AND v_adopted THEN
-        RAISE EXCEPTION 'dupe-audit: constraint % on % has adopted an index that existed before the upgrade and has to exist after the downgrade. A script cannot build it again: downgrade online, without --sql.',
+        RAISE EXCEPTION 'dupe-audit: constraint % on % has adopted an index that existed before the upgrade and must exist again after the downgrade. A script cannot build it again: downgrade online, without --sql.',
             {name}, v_relid::pg_catalog.regclass;
     ELSIF v_kind IS NULL AND NOT v_index AND {warn} THEN
         RAISE WARNING 'dupe-audit: constraint % on % does not exist, so nothing is dropped. If this script was not executed before, check the name.',

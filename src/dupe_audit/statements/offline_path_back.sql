@@ -1,4 +1,4 @@
--- Purpose: set the search path back to what it was before the script's own statements (offline_path).
+-- Purpose: restore the search path that was in force before the script's own statements (offline_path).
 -- Lock: none.
 -- Again: yes.
 DO $path$

@@ -10,7 +10,7 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: untrusted-ledger: schema dupe_audit cannot be trusted: %. What to do: docs/reference/findings/untrusted-ledger.md', v_problems;
     END IF;
     IF (SELECT s.created AND NOT s.current FROM ({shape}) AS s) THEN
-        RAISE EXCEPTION 'dupe-audit: an earlier version created the ledger of this database; as its owner, execute what dupe-audit runs prints, then this script again';
+        RAISE EXCEPTION 'dupe-audit: an earlier version created the ledger of this database; as its owner, execute the statements that the command dupe-audit runs prints, then execute this script again';
     END IF;
 END
 $trust$

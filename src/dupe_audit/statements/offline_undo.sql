@@ -1,4 +1,4 @@
--- Purpose: find the run that is about to be undone, and stop unless its rows can come back, all of them, into their columns.
+-- Purpose: find the run that is about to be undone, and stop unless all of its rows can be restored to their columns.
 -- Lock: ACCESS SHARE on the ledger and the archive, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_undo(OUT v_run bigint, OUT v_holes pg_catalog.jsonb) LANGUAGE plpgsql AS $undo$
@@ -69,7 +69,7 @@ BEGIN
             v_table, coalesce(v_found.gone, 'none'), coalesce(v_found.retyped, 'none'), v_archive;
     END IF;
     IF v_found.moved IS NOT NULL THEN
-        RAISE EXCEPTION 'dupe-audit: columns % of % have other places than when run % archived its rows: columns were renamed, so values could go into the wrong one. Nothing was changed. Rename them back; or, if each still means what its name says: UPDATE dupe_audit.run SET archived_numbers = NULL WHERE id = %;',
+        RAISE EXCEPTION 'dupe-audit: columns % of % are at other positions than when run % archived its rows: columns were renamed, so values could be restored to the wrong one. Nothing was changed. Rename them back; or, if each still means what its name says: UPDATE dupe_audit.run SET archived_numbers = NULL WHERE id = %;',
             v_found.moved, v_table, v_run, v_run;
     END IF;
     EXECUTE pg_temp.dupe_audit_fill({t_archive_sums}, pg_catalog.jsonb_build_object('archive', v_archive)) INTO v_sums;

@@ -1,5 +1,5 @@
 -- Purpose: count the rows of a batch that are not in the table as they are in the archive, byte for byte as PostgreSQL prints them.
--- Lock: none beyond those of restore_rows, of which it is a part.
+-- Lock: none beyond those of restore_rows, which contains it.
 -- Again: yes, it only reads.
 SELECT pg_catalog.count(*) FROM (SELECT ROW({a_compared})::pg_catalog.text FROM chosen a
                       EXCEPT ALL

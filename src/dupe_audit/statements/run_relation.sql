@@ -1,8 +1,8 @@
 -- Purpose: find the table of a run r: by the oid that follows a rename, or by the name that came with a dump.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads; a part of other statements.
--- A dump writes the name of a table, but the oid of one that was dropped, and that oid can be another table's elsewhere.
--- So where the oid is still the one of the run's beginning, the name has to be too, or the ledger is where it was made.
+-- A dump writes a regclass as a name, but that of a dropped table as its oid, which can be another table's in another database.
+-- So an unchanged oid counts only if the name is unchanged too, or if the ledger is still in the database that created it.
 SELECT c.oid
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

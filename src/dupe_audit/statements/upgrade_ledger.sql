@@ -1,7 +1,7 @@
--- Purpose: bring a ledger of an earlier version to this version's form; printed for its owner, never executed by itself.
+-- Purpose: upgrade a ledger of an earlier version; printed for its owner to execute, never executed automatically.
 -- Lock: ACCESS EXCLUSIVE on the ledger's tables, until the transaction ends; none on the application's tables.
 -- Again: yes.
--- A run gets its table only if the oid and the name agree; for others the commands say what to enter.
+-- A run gets its table only if the oid and the name agree; for other runs the commands say what to enter.
 DO $upgrade$
 BEGIN
     ALTER TABLE dupe_audit.run

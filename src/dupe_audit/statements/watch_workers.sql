@@ -29,5 +29,5 @@ FROM worker w
 LEFT JOIN pg_catalog.pg_class c ON c.oid = w.relid
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
--- A second runner polls for the lock that the first one has.
+-- A second process polls for the lock that the first one has.
 ORDER BY w.relid, w.ours DESC, w.alone DESC, w.upgrading DESC, w.pid

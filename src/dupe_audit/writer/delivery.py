@@ -90,7 +90,7 @@ class Delivery:
                     self._columns,
                     self._ignore,
                     where=self._where,
-                    # An index that appears later stops nobody: what violates it counts as a duplicate.
+                    # An index that appears later does not stop the writer: a row that violates it is a duplicate.
                     starting=self._target is None,
                 )
             )

@@ -123,7 +123,7 @@ def test_table_of_citus_is_refused_before_anything_is_asked(sql, conn, partmetho
 
 @pytest.mark.parametrize(("columns", "extras"), [(1594, 1), (1595, None)])
 def test_archive_of_a_table_with_many_columns(sql, conn, columns, extras):
-    """A table whose archive just fits goes and comes back; with one more column it is refused beforehand."""
+    """A table whose archive just fits is cleaned and restored; with one more column it is refused beforehand."""
     names = ", ".join(f"c{number} int" for number in range(3, columns + 1))
     sql(f"CREATE TABLE t (id int PRIMARY KEY, k int, {names}); INSERT INTO t (id, k) VALUES (1, 7), (2, 7)")
     key = UniqueKey(table="t", columns=("k",), name="uq")

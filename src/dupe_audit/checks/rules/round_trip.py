@@ -53,7 +53,7 @@ def _upgraded(trip: SeededTrip) -> Iterator[Found]:
     if failure is None:
         if trip.unproven:
             yield _found("uniqueness-not-proven", trip, trip.unproven)
-        # A directive that refused extras has met some.
+        # A directive that refused extras has found some.
         for key in () if trip.refusals else trip.untried:
             yield _found("uniqueness-not-tried", trip, key)
     elif failure.sqlstate == UNIQUE_VIOLATION:

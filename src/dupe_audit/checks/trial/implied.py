@@ -15,7 +15,7 @@ _EQUALS = re.compile(rf"{_NAME}\s*=\s*{_CONSTANT}")
 
 
 def implies(old: Index, new: Index) -> bool:
-    """Return whether rows that the new key takes for equal are equal under the old one too.
+    """Return whether rows that the new key considers equal are equal under the old one too.
 
     So they are if the old key has no part that the new one lacks, or reads only columns that are equal in such rows.
     """
