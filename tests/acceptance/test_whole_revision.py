@@ -430,6 +430,24 @@ def test_a_revision_for_two_tables_continues_after_a_kill(sql, project, psycopg_
     assert [(3, 2)] == sql("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM u)")
 
 
+def test_a_revision_for_two_tables_continues_after_an_unfinished_build(sql, project, psycopg_connect):
+    """An unfinished index that a build has left on the second table is dropped and built by the same command again."""
+    sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int); INSERT INTO u VALUES (1, 1), (2, 1)")
+    second = ["op.archive_duplicates('u', ['k'])", "op.create_unique_constraint_online('uq_u', 'u', ['k'])"]
+    project.revision("0002", "0001", "\n".join([CLEAN, ENFORCE, *second]))
+    holder = psycopg_connect()
+    holder.execute("LOCK u IN ROW EXCLUSIVE MODE")  # the build waits for it, and so does dropping what it has left
+    process, _ = project.start("upgrade", "head")
+    wait_for(lambda: sql("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('uq_u') AND NOT indisvalid"))
+    process.kill()
+    process.wait(PATIENCE)
+    wait_for(lambda: not sql("SELECT 1 FROM pg_stat_progress_create_index"))
+    assert [(False,)] == sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'uq_u'::regclass")
+    holder.close()
+    code, output = project.run("upgrade", "head")
+    assert (0, [("enforced",), ("enforced",)]) == (code, sql("SELECT state FROM dupe_audit.run")), output
+
+
 def test_a_refusal_that_the_revision_ignores_lets_nothing_pass(sql, project):
     """A revision that catches a refusal and continues is refused again by the next directive."""
     sql(f"{TABLE}; CREATE TABLE uq (i int)")
