@@ -236,5 +236,5 @@ def test_killed_before_the_replacement_the_run_can_be_undone(sql, project, psyco
     finally:
         holder.close()
         sql("DROP EVENT TRIGGER pausing")
-    assert 0 == project.run("restore", "1", program="dupe_audit.cli")[0]
+    assert 0 == project.run("restore", "1", "--yes", program="dupe_audit.cli")[0]
     assert (before, [("quotes_key", "UNIQUE (market, source, snap)")]) == (sql(CHECKSUM), constraints(sql))

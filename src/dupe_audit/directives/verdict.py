@@ -40,8 +40,7 @@ NOT_ABOUT_THE_BUILD = {
     "rewrite-rule",
     "foreign-key-unindexed",
 }
-#: findings that do not stop a cleanup: an earlier upgrade's backend can still build, which it waits for at the run lock;
-#: and it builds no index
+#: findings that do not stop a cleanup: it builds no index, and waits at the run lock for an earlier upgrade's build
 NOT_ABOUT_THE_CLEANUP = {"live-build", "invalid-index"}
 #: the only ones that stop a drop or a restore
 ABOUT_THE_WAY_BACK = {"not-owner", "read-only-server", "transaction-pooler", "untrusted-ledger", "table-missing"}
