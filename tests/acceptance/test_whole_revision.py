@@ -433,6 +433,54 @@ def test_script_of_a_failed_restore_stamps_nothing(sql, project, psql, stop):
     assert ([("0001",)], [(3,)]) == (sql("SELECT version_num FROM alembic_version"), rows(sql))
 
 
+def test_a_drop_says_which_rows_stay_archived(sql, project):
+    """A revision that drops a key without restoring its rows names the run that keeps them."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE}")
+    project.revision("0003", "0002", DROP, f"{CLEAN}\n{ENFORCE}")
+    code, output = project.run("upgrade", "head")
+    assert 0 == code
+    assert "1 row of public.t stays in the archive of run 1" in output
+    assert "dupe-audit restore 1" in output
+    code, output = project.run("downgrade", "0001")
+    assert (0, [(3,)]) == (code, rows(sql))
+    assert "in the archive of run" not in output
+
+
+BREAKS = {
+    "a key that a foreign key needs": ("CREATE TABLE f (k int REFERENCES t (k))", "DROP TABLE f", ""),
+    "a statement of the revision": ("SELECT 1", "CREATE TABLE needed ()", "op.execute('DROP TABLE needed')\n"),
+}
+
+
+@pytest.mark.parametrize(("cause", "cure", "first"), BREAKS.values(), ids=BREAKS)
+def test_script_whose_first_part_fails_stamps_nothing(sql, project, psql, cause, cure, first):
+    """A psql that continues after an error of a directive, or of a statement before it, does not stamp."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{first}{DROP}\n{RESTORE}")
+    assert 0 == project.run("upgrade", "head")[0]
+    script = project.script("downgrade", "0002:0001")
+    sql(cause)
+    done = psql(script, stop="0")
+    assert "the version was not stamped" in done.stderr
+    assert [("0002",)] == sql("SELECT version_num FROM alembic_version")
+
+    sql(cure)
+    assert 0 == psql(script).returncode
+    assert ([("0001",)], [(3,)]) == (sql("SELECT version_num FROM alembic_version"), rows(sql))
+
+
+def test_script_never_drops_an_adopted_index(sql, project, psql):
+    """A script cannot build the index again, so it keeps the constraint, even if psql continues after the error."""
+    sql(f"{TABLE}; DELETE FROM t WHERE id = 2; CREATE UNIQUE INDEX uq ON t (k)")
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE}")
+    assert 0 == project.run("upgrade", "head")[0]
+    done = psql(project.script("downgrade", "0002:0001"), stop="0")
+    assert "has adopted an index" in done.stderr
+    assert [("uq",)] == sql("SELECT conname FROM pg_constraint WHERE conname = 'uq'")
+    assert [("0002",)] == sql("SELECT version_num FROM alembic_version")
+
+
 ENDS = {
     "Ctrl-C": 130,
     "a lost connection": 255,

@@ -92,7 +92,9 @@ def _execute(operations: Operations, execution: Execution, operation: MigrateOpe
             message = f"{name}{_revision(execution)}: {message}"
         return "\n".join(filter(None, [message, _worker(operations, connection, execution).account(connection)]))
 
-    with autocommit(operations, _NAMES[type(operation)], explain) as connection:
+    with autocommit(
+        operations, _NAMES[type(operation)], explain, stamps=_completes(execution, operation)
+    ) as connection:
         worker = _worker(operations, connection, execution)
         tasks = _tasks(
             operations.migration_context,
@@ -107,6 +109,12 @@ def _execute(operations: Operations, execution: Execution, operation: MigrateOpe
                 _refuse(worker, [examiner.examine(task.operation, measure_width=not covered)])
             execution.acted += 1
             worker.perform(task)
+
+
+def _completes(execution: Execution, operation: MigrateOperation) -> bool:
+    """Return whether the work of the revision can be complete with this directive; after a cleanup, others follow."""
+    recorded = execution.recording.directives if execution.recording else ()
+    return not isinstance(operation, ArchiveDuplicatesOp) or execution.position + 1 == len(recorded)
 
 
 def _tasks(

@@ -117,7 +117,7 @@ class Examiner:
             require_encodable(self._connection, operation.rule.comment or "")
             findings = self._of_create(operation, key, measure_width=measure_width, count=count)
         elif isinstance(operation, DropUniqueConstraintOnlineOp):
-            findings = self._of_way_back(key) or drop_findings(self._connection, key)
+            findings = (self._of_way_back(key) if match else []) or drop_findings(self._connection, key)
             if match and not findings:
                 findings, problems = self._of_run(match[1], lambda: self._run_to_drop(match[1], str(key.name)))
             if any(self._is_renamed(create, operation) for create in self._creates(operation)):

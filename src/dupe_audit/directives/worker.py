@@ -127,6 +127,7 @@ class Worker:
         match = find(self.connection, key)
         table = match[1].name if match else key.table
         absent = is_absent(self.connection, key)
+        run = ledger.find_by_constraint(self.connection, match[1].relid, str(key.name)) if match else None
         drop(self.connection, key, operation.rule)
         if absent:
             log.warning(
@@ -138,6 +139,24 @@ class Worker:
             return
         self.execution.facts.append(f"constraint {key.name} on {table} was dropped")
         log.info("constraint %s on %s was dropped", key.name, table)
+        if run and run.purged_at is None and not self._restores(operation):
+            remaining = run.archived - run.restored - run.erased
+            if remaining:
+                log.warning(
+                    "%s of %s %s in the archive of run %d, because this revision does not restore them. If no "
+                    "later command is to: dupe-audit restore %d",
+                    quantity(remaining, "row"),
+                    table,
+                    "stays" if remaining == 1 else "stay",
+                    run.id,
+                    run.id,
+                )
+
+    def _restores(self, dropped: DropUniqueConstraintOnlineOp) -> bool:
+        """Return whether this revision restores rows of the table."""
+        recorded = self.execution.recording.directives if self.execution.recording else ()
+        tables = [(item.key.schema, item.key.table) for item in recorded if isinstance(item, RestoreDuplicatesOp)]
+        return (dropped.key.schema, dropped.key.table) in tables
 
     def _restore(self, operation: RestoreDuplicatesOp, created: CreateUniqueConstraintOnlineOp | None) -> None:
         """Restore the newest run of the key."""

@@ -212,9 +212,14 @@ def _read_fragments(connection: Connection, run: Run, relation: Relation) -> dic
 
 
 def _require_places(fragments: Mapping[str, Any], run: Run, relation: Relation, lead: str) -> None:
-    if fragments["moved"]:
+    if moved := fragments["moved"]:
+        subject = (
+            f"Columns {moved} of table {relation.name} have other places"
+            if ", " in moved
+            else (f"Column {moved} of table {relation.name} has another place")
+        )
         raise DupeAuditError(
-            f"Columns {fragments['moved']} of table {relation.name} have other places than when run {run.id} archived "
+            f"{subject} than when run {run.id} archived "
             f"its rows: columns were renamed, so values could go into the wrong one. {lead} Rename the columns back. "
             "If each column still means what its name says, let names alone decide, as the ledger's owner: "
             f"UPDATE dupe_audit.run SET archived_numbers = NULL WHERE id = {run.id};"
