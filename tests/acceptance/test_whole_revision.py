@@ -433,6 +433,31 @@ def test_script_of_a_failed_restore_stamps_nothing(sql, project, psql, stop):
     assert ([("0001",)], [(3,)]) == (sql("SELECT version_num FROM alembic_version"), rows(sql))
 
 
+IMPOSSIBLE = {
+    "column": ("'uq', 't', ['kk']", "column-missing", "ALTER TABLE t ADD kk int"),
+    "include": ("'uq', 't', ['k'], include=['nope']", "column-missing", "ALTER TABLE t ADD nope int"),
+    "table": ("'uq', 'tt', ['k']", "table-missing", "CREATE TABLE tt (k int)"),
+    "name": ("'taken', 't', ['k']", "name-taken", "DROP SEQUENCE taken"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "finding", "cure"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_script_finds_an_impossible_constraint_before_the_first_row_moves(sql, project, psql, arguments, finding, cure):
+    """What forbids a later constraint stops the script before the cleanup, unless a statement between can cure it."""
+    sql(f"{TABLE}; CREATE SEQUENCE taken")
+    assert 0 == project.run("upgrade", "head")[0]
+    later = f"op.create_unique_constraint_online({arguments})"
+    project.revision("0002", "0001", f"{CLEAN}\n{later}")
+    done = psql(project.script("upgrade", "0001:0002"))
+    assert (3, [(3,)]) == (done.returncode, rows(sql)), done.stderr
+    assert f"dupe-audit: {finding}" in done.stderr
+    assert [(None,)] == sql("SELECT to_regclass('dupe_audit.run')")
+
+    project.revision("0002", "0001", f"{CLEAN}\nop.execute('{cure}')\n{later}")
+    done = psql(project.script("upgrade", "0001:0002"))
+    assert (0, [(2,)]) == (done.returncode, rows(sql)), done.stderr
+
+
 def test_a_drop_says_which_rows_stay_archived(sql, project):
     """A revision that drops a key without restoring its rows names the run that keeps them."""
     sql(TABLE)

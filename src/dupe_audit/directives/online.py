@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from dupe_audit.directives import offline
 from dupe_audit.directives.aftermath import account_for_failures
+from dupe_audit.directives.ahead import judge_ahead
 from dupe_audit.directives.autocommit import autocommit
 from dupe_audit.directives.effects import NOTHING, effect
 from dupe_audit.directives.execution import Execution, located, requires_run
@@ -80,6 +81,7 @@ def _write(operations: Operations, execution: Execution, operation: MigrateOpera
     if first:
         for task in _all_tasks(execution):
             offline.refuse(task, execution.revision)
+        judge_ahead(operations, execution.recording, execution.options.accept)
     for task in tasks:
         offline.write(operations, execution, execution.options, task)
 

@@ -68,7 +68,7 @@ CLEANUP_TEMPLATES = (
 
 #: dollar quotes of the script; a name that contains one would end a quoted part
 _TAGS = re.compile(
-    r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|statement|dropped|dupe_audit)\$"
+    r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|dupe_audit)\$"
 )
 
 
