@@ -97,8 +97,8 @@ def is_mistaken(connection: Connection, owner: Row[Any], run: Run | None) -> str
     """
     if owner.kind:
         return KINDS.get(owner.kind, "")
-    ours = run and (run.building or has_adopted(connection, run.id))
-    return "an index" if owner.is_index and not ours else ""
+    left_by_run = run and (run.building or has_adopted(connection, run.id))
+    return "an index" if owner.is_index and not left_by_run else ""
 
 
 def has_adopted(connection: Connection, run_id: int) -> bool:
