@@ -154,7 +154,7 @@ def test_table_renamed_and_moved_before_a_dump(moved, dupe_audit):
         before="CREATE SCHEMA app; ALTER TABLE agent_actions RENAME TO actions; ALTER TABLE actions SET SCHEMA app"
     )
 
-    dupe_audit("restore", "1")
+    dupe_audit("restore", "1", "--yes")
 
     assert [] == copy(CONSTRAINTS)
     assert before == copy(rows_of("app.actions"))
@@ -177,7 +177,7 @@ def test_dump_of_a_dropped_table_can_be_loaded(moved, dupe_audit):
         "UPDATE dupe_audit.run SET relation = 'public.stranger', schema_name = 'public', table_name = 'stranger' "
         "WHERE id = 1"
     )
-    dupe_audit("restore", "1")
+    dupe_audit("restore", "1", "--yes")
     assert [(60,)] == copy("SELECT count(*) FROM stranger")
 
 
@@ -263,7 +263,7 @@ def test_renamed_table_and_a_new_one_of_its_name(alembic, psql, sql, agent_actio
     assert [("agent_actions",), ("old",)] == sql(CONSTRAINTS)
     assert "public.old" in dupe_audit("runs").stdout
 
-    dupe_audit("restore", "1")
+    dupe_audit("restore", "1", "--yes")
     assert [("agent_actions",)] == sql(CONSTRAINTS)
     assert (before, [(0,)]) == (sql(rows_of("old")), sql("SELECT count(*) FROM agent_actions"))
     alembic("downgrade", "014", code=255)

@@ -233,8 +233,12 @@ def test_killed_before_the_replacement_the_run_can_be_undone(sql, project, psyco
         wait_for(lambda: sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"))
         process.kill()
         process.wait()
+        # Else it would replace the key before it notices that its client is gone.
+        waiting = "FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
+        sql(f"SELECT pg_terminate_backend(pid) {waiting}")
+        wait_for(lambda: not sql(f"SELECT 1 {waiting}"))
     finally:
         holder.close()
         sql("DROP EVENT TRIGGER pausing")
-    assert 0 == project.run("restore", "1", program="dupe_audit.cli")[0]
+    assert 0 == project.run("restore", "1", "--yes", program="dupe_audit.cli")[0]
     assert (before, [("quotes_key", "UNIQUE (market, source, snap)")]) == (sql(CHECKSUM), constraints(sql))

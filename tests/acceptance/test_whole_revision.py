@@ -290,9 +290,61 @@ def test_a_failure_after_a_commit_names_the_run_and_both_ways_on(sql, project):
     assert 255 == code
     assert "run 1 has archived 1 row of public.t (k)" in output
 
-    assert 0 == project.run("restore", "1", program="dupe_audit.cli")[0]
+    assert 0 == project.run("restore", "1", "--yes", program="dupe_audit.cli")[0]
     assert [(3,)] == rows(sql)
     assert [("application",)] == sql("SELECT to_regclass('application')::text")
+
+
+LATER_FAILURES = {
+    "statement": "op.execute('SELECT 1/0')",
+    "line of Python": "op.get_bind(); [][1]",
+}
+
+
+@pytest.mark.parametrize("failure", LATER_FAILURES.values(), ids=LATER_FAILURES)
+def test_a_failure_that_is_not_ours_after_a_directive_is_accounted_for_too(sql, project, failure):
+    """What fails after the directives of a revision is followed by the runs, both ways on, and the warning."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}\n{failure}", f"{DROP}\n{RESTORE}")
+    for _ in ("the first time", "in an attempt that has nothing left to move"):
+        process, log = project.start("upgrade", "head")
+        assert 0 != process.wait(PATIENCE)
+        output = " ".join(log.read_text().split())
+        assert 1 == output.count("run 1 has archived 1 row of t (k) and enforces t (k) as uq"), output
+        assert "To undo it: dupe-audit restore 1, which drops the constraint" in output
+        assert "Do not run alembic downgrade: revision 0002 was not stamped" in output
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE}")
+    assert (0, [(2,)]) == (project.run("upgrade", "head")[0], rows(sql))
+    code, output = project.run("downgrade", "0001")
+    assert (0, [(3,)]) == (code, rows(sql))
+    assert "What was committed" not in output
+
+
+def test_a_stamp_that_a_later_revision_takes_back_is_accounted_for(sql, project):
+    """If a later revision fails in the transaction of the stamp, the message says that the revision is not stamped."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}")
+    project.revision("0003", "0002", "op.execute('SELECT 1/0')")
+    process, log = project.start("upgrade", "head")
+    assert 0 != process.wait(PATIENCE)
+    assert [("0001",)] == sql("SELECT version_num FROM alembic_version")
+    assert "Do not run alembic downgrade: revision 0002 was not stamped" in " ".join(log.read_text().split())
+
+
+def test_a_failure_after_a_constraint_without_duplicates_is_accounted_for(sql, project):
+    """A constraint on a table that had no duplicates is committed too, so the next failure names its run."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
+    later = "op.create_unique_constraint_online('uq_2', 't', ['kk'])"
+    unreadable = "if op.get_bind().scalar(sa.text('SELECT true')):\n    "
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}\n{unreadable}{later}", f"{DROP}\n{RESTORE}")
+    for _ in ("the first time", "in another process"):
+        code, output = project.run("upgrade", "head")
+        assert 255 == code
+        assert "run 1 enforces public.t (k) as uq" in output
+        assert "dupe-audit restore 1" in output
+        assert "Do not run alembic downgrade" in output
+    assert 0 == project.run("restore", "1", "--yes", program="dupe_audit.cli")[0]
+    assert [] == sql("SELECT 1 FROM pg_constraint WHERE conname = 'uq'")
 
 
 def test_wrong_arguments_after_a_commit_do_not_say_that_nothing_changed(sql, project):
@@ -381,6 +433,79 @@ def test_script_of_a_failed_restore_stamps_nothing(sql, project, psql, stop):
     assert ([("0001",)], [(3,)]) == (sql("SELECT version_num FROM alembic_version"), rows(sql))
 
 
+IMPOSSIBLE = {
+    "column": ("'uq', 't', ['kk']", "column-missing", "ALTER TABLE t ADD kk int"),
+    "include": ("'uq', 't', ['k'], include=['nope']", "column-missing", "ALTER TABLE t ADD nope int"),
+    "table": ("'uq', 'tt', ['k']", "table-missing", "CREATE TABLE tt (k int)"),
+    "name": ("'taken', 't', ['k']", "name-taken", "DROP SEQUENCE taken"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "finding", "cure"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_script_finds_an_impossible_constraint_before_the_first_row_moves(sql, project, psql, arguments, finding, cure):
+    """What forbids a later constraint stops the script before the cleanup, unless a statement between can cure it."""
+    sql(f"{TABLE}; CREATE SEQUENCE taken")
+    assert 0 == project.run("upgrade", "head")[0]
+    later = f"op.create_unique_constraint_online({arguments})"
+    project.revision("0002", "0001", f"{CLEAN}\n{later}")
+    done = psql(project.script("upgrade", "0001:0002"))
+    assert (3, [(3,)]) == (done.returncode, rows(sql)), done.stderr
+    assert f"dupe-audit: {finding}" in done.stderr
+    assert [(None,)] == sql("SELECT to_regclass('dupe_audit.run')")
+
+    project.revision("0002", "0001", f"{CLEAN}\nop.execute('{cure}')\n{later}")
+    done = psql(project.script("upgrade", "0001:0002"))
+    assert (0, [(2,)]) == (done.returncode, rows(sql)), done.stderr
+
+
+def test_a_drop_says_which_rows_stay_archived(sql, project):
+    """A revision that drops a key without restoring its rows names the run that keeps them."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE}")
+    project.revision("0003", "0002", DROP, f"{CLEAN}\n{ENFORCE}")
+    code, output = project.run("upgrade", "head")
+    assert 0 == code
+    assert "1 row of public.t stays in the archive of run 1" in output
+    assert "dupe-audit restore 1" in output
+    code, output = project.run("downgrade", "0001")
+    assert (0, [(3,)]) == (code, rows(sql))
+    assert "in the archive of run" not in output
+
+
+BREAKS = {
+    "a key that a foreign key needs": ("CREATE TABLE f (k int REFERENCES t (k))", "DROP TABLE f", ""),
+    "a statement of the revision": ("SELECT 1", "CREATE TABLE needed ()", "op.execute('DROP TABLE needed')\n"),
+}
+
+
+@pytest.mark.parametrize(("cause", "cure", "first"), BREAKS.values(), ids=BREAKS)
+def test_script_whose_first_part_fails_stamps_nothing(sql, project, psql, cause, cure, first):
+    """A psql that continues after an error of a directive, or of a statement before it, does not stamp."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{first}{DROP}\n{RESTORE}")
+    assert 0 == project.run("upgrade", "head")[0]
+    script = project.script("downgrade", "0002:0001")
+    sql(cause)
+    done = psql(script, stop="0")
+    assert "the version was not stamped" in done.stderr
+    assert [("0002",)] == sql("SELECT version_num FROM alembic_version")
+
+    sql(cure)
+    assert 0 == psql(script).returncode
+    assert ([("0001",)], [(3,)]) == (sql("SELECT version_num FROM alembic_version"), rows(sql))
+
+
+def test_script_never_drops_an_adopted_index(sql, project, psql):
+    """A script cannot build the index again, so it keeps the constraint, even if psql continues after the error."""
+    sql(f"{TABLE}; DELETE FROM t WHERE id = 2; CREATE UNIQUE INDEX uq ON t (k)")
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE}")
+    assert 0 == project.run("upgrade", "head")[0]
+    done = psql(project.script("downgrade", "0002:0001"), stop="0")
+    assert "has adopted an index" in done.stderr
+    assert [("uq",)] == sql("SELECT conname FROM pg_constraint WHERE conname = 'uq'")
+    assert [("0002",)] == sql("SELECT version_num FROM alembic_version")
+
+
 ENDS = {
     "Ctrl-C": 130,
     "a lost connection": 255,
@@ -428,6 +553,41 @@ def test_a_revision_for_two_tables_continues_after_a_kill(sql, project, psycopg_
     assert (0, [("enforced", 1), ("enforced", 1)]) == (code, sql("SELECT state, archived FROM dupe_audit.run")), output
     assert 0 == project.run("downgrade", "0001")[0]
     assert [(3, 2)] == sql("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM u)")
+
+
+def test_a_revision_for_two_tables_continues_after_an_unfinished_build(sql, project, psycopg_connect):
+    """An unfinished index that a build has left on the second table is dropped and built by the same command again."""
+    sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int); INSERT INTO u VALUES (1, 1), (2, 1)")
+    second = ["op.archive_duplicates('u', ['k'])", "op.create_unique_constraint_online('uq_u', 'u', ['k'])"]
+    project.revision("0002", "0001", "\n".join([CLEAN, ENFORCE, *second]))
+    holder = psycopg_connect()
+    holder.execute("LOCK u IN ROW EXCLUSIVE MODE")  # the build waits for it, and so does dropping what it has left
+    process, _ = project.start("upgrade", "head")
+    wait_for(lambda: sql("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('uq_u') AND NOT indisvalid"))
+    process.kill()
+    process.wait(PATIENCE)
+    wait_for(lambda: not sql("SELECT 1 FROM pg_stat_progress_create_index"))
+    assert [(False,)] == sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'uq_u'::regclass")
+    holder.close()
+    code, output = project.run("upgrade", "head")
+    assert (0, [("enforced",), ("enforced",)]) == (code, sql("SELECT state FROM dupe_audit.run")), output
+
+
+def test_what_a_child_of_another_table_refuses_is_found_before_the_first_row_moves(sql, project):
+    """References to extras of the second table stop the revision, unless the first cleanup can remove them."""
+    child = "CREATE TABLE c (id int PRIMARY KEY, a int, u int REFERENCES u)"
+    sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int); INSERT INTO u VALUES (1, 1), (2, 1); {child}")
+    sql("CREATE INDEX ON c (u); INSERT INTO c VALUES (1, 1, 1), (2, 1, 2)")
+    second = "op.archive_duplicates('u', ['k'])"
+    project.revision("0002", "0001", f"{CLEAN}\n{second}")
+    code, output = project.run("upgrade", "head")
+    assert (255, [(3,)]) == (code, rows(sql)), output
+    assert "[foreign-key-references]" in output
+    assert "No row was changed" in output
+
+    project.revision("0002", "0001", f"op.archive_duplicates('c', ['a'], ignore=['u'])\n{second}")
+    code, output = project.run("upgrade", "head")
+    assert (0, [(1, 1)]) == (code, sql("SELECT (SELECT count(*) FROM c), (SELECT count(*) FROM u)")), output
 
 
 def test_a_refusal_that_the_revision_ignores_lets_nothing_pass(sql, project):

@@ -59,8 +59,7 @@ def restore_command(number: int, batch_size: int, yes: bool, database_url: str |
         _restore(connection, number, batch_size)
     if run.state == "enforced" and run.revision:
         click.echo(
-            f"Alembic still considers revision {run.revision} applied. If it no longer is, correct that with "
-            "alembic stamp.",
+            f"If `alembic current` still shows revision {run.revision} or a later one, correct it with alembic stamp.",
             err=True,
         )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
@@ -73,20 +74,31 @@ def _has_constraint(work: ConstraintWork, run: Run | None) -> bool:
     Raises:
         Refused: the name belongs to something that must not be dropped as a unique constraint.
     """
-    sql = statement("name_owner", relid=str(work.relation.relid), name=literal(work.name))
-    owner = execute(work.connection, sql).one()
-    if owner.kind == "u":
-        return True
-    mistaken = KINDS.get(owner.kind or "")
-    if not mistaken and owner.is_index and not (run and (run.building or has_adopted(work.connection, run.id))):
-        mistaken = "an index"
-    if mistaken:
+    owner = name_owner(work.connection, work.relation, work.name)
+    if mistaken := is_mistaken(work.connection, owner, run):
         subject = f"{work.name} is {mistaken}"
         raise Refused([finding("not-a-constraint", subject, table=work.relation.name)], lead="Nothing was dropped.")
-    if owner.other_table:
+    if owner.kind is None and owner.other_table:
         message = "%s has no constraint %s, but %s has an index of that name"
         log.warning(message, work.relation.name, work.name, owner.other_table)
-    return False
+    return bool(owner.kind)
+
+
+def name_owner(connection: Connection, relation: catalog.Relation, name: str) -> Row[Any]:
+    """Return what has the name of a constraint that is to be dropped."""
+    return execute(connection, statement("name_owner", relid=str(relation.relid), name=literal(name))).one()
+
+
+def is_mistaken(connection: Connection, owner: Row[Any], run: Run | None) -> str:
+    """Return in words what has the name and must not be dropped as a unique constraint; empty if nothing has.
+
+    Args:
+        run: of the constraint, if the ledger has one; an index can be what it has left.
+    """
+    if owner.kind:
+        return KINDS.get(owner.kind, "")
+    left_by_run = run and (run.building or has_adopted(connection, run.id))
+    return "an index" if owner.is_index and not left_by_run else ""
 
 
 def has_adopted(connection: Connection, run_id: int) -> bool:

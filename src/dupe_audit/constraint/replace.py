@@ -8,12 +8,11 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
-from dupe_audit.constraint.dropping import has_adopted
+from dupe_audit.constraint.dropping import is_mistaken, name_owner
 from dupe_audit.constraint.index import work_on
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import BuildRule, Run, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import run_lock
 from dupe_audit.postgres.session import step
 from dupe_audit.statements import ident, literal, statement
@@ -43,9 +42,8 @@ def is_absent(connection: Connection, key: UniqueKey) -> bool:
     match = catalog.find(connection, key)
     if match is None:
         return True
-    sql = statement("named_objects", relid=str(match[1].relid), name=literal(key.name))
-    row = execute(connection, sql).one()
-    return not (row.is_constraint or row.is_index)
+    owner = name_owner(connection, match[1], str(key.name))
+    return not (owner.kind or owner.is_index)
 
 
 def drop_findings(connection: Connection, key: UniqueKey) -> list[Finding]:
@@ -54,17 +52,13 @@ def drop_findings(connection: Connection, key: UniqueKey) -> list[Finding]:
     if match is None:
         return [finding("table-missing", key.table)]
     _, relation = match
-    sql = statement("named_objects", relid=str(relation.relid), name=literal(key.name))
-    row = execute(connection, sql).one()
+    owner = name_owner(connection, relation, str(key.name))
     run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
     findings = []
-    if row.is_constraint and row.kind != "u":
-        kind = "a primary key" if row.kind == "p" else "a constraint of another kind"
-        findings.append(finding("not-a-constraint", f"{key.name} is {kind}", table=relation.name))
-    elif row.is_index and not row.is_constraint and not (run and (run.building or has_adopted(connection, run.id))):
-        findings.append(finding("not-a-constraint", f"{key.name} is an index", table=relation.name))
-    if row.foreign_keys:
-        findings.append(finding("constraint-in-use", row.foreign_keys, table=relation.name))
+    if mistaken := is_mistaken(connection, owner, run):
+        findings.append(finding("not-a-constraint", f"{key.name} is {mistaken}", table=relation.name))
+    if owner.foreign_keys:
+        findings.append(finding("constraint-in-use", owner.foreign_keys, table=relation.name))
     return findings
 
 

@@ -24,8 +24,7 @@ def account(execution: Execution, connection: Connection | None, keys: Iterable[
     """
     runs = _runs(execution, connection, keys)
     done = [_moved(run, name, restoring=not execution.upgrading) for run, name in runs]
-    done = [text for text in done if text] if runs else list(execution.runs.values())
-    done += execution.facts
+    done = [*filter(None, done), *execution.facts] if runs else execution.committed
     if not done:
         return ""
     name = f"Revision {execution.revision}" if execution.revision else "The work"
@@ -37,6 +36,11 @@ def account(execution: Execution, connection: Connection | None, keys: Iterable[
             commands = ", then ".join(f"dupe-audit restore {number}" for number in sorted(numbers, reverse=True))
             drops = ", which drops the constraint of the run first and then puts its rows back"
             lines.append(f"To undo it: {commands}{drops}.")
+            if execution.facts:
+                lines.append(
+                    "What was dropped, replaced or renamed stays as it is then; to return that too, complete the "
+                    "upgrade, and then downgrade."
+                )
         if execution.revision:
             before = f", {execution.previous}" if execution.previous else ""
             lines.append(
@@ -71,8 +75,12 @@ def _belongs(run: Run, execution: Execution) -> bool:
 
 
 def _moved(run: Run, name: str, *, restoring: bool) -> str:
-    if restoring:
-        return f"run {run.id} has restored {run.restored:,} of {quantity(run.archived, 'row')} of {name}"
-    if remaining := run.archived - run.restored:
-        return f"run {run.id} has archived {quantity(remaining, 'row')} of {name}"
-    return ""
+    """Return in words what a run has committed; empty if that is nothing."""
+    done = []
+    if restoring and run.restored:
+        done.append(f"has restored {run.restored:,} of {quantity(run.archived, 'row')} of {name}")
+    elif not restoring and (remaining := run.archived - run.restored):
+        done.append(f"has archived {quantity(remaining, 'row')} of {name}")
+    if run.state == "enforced":
+        done.append(f"enforces {name} as {run.constraint_name}")
+    return f"run {run.id} {' and '.join(done)}" if done else ""

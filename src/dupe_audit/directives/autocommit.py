@@ -23,7 +23,7 @@ log = logging.getLogger("alembic.dupe_audit")
 
 @contextmanager
 def autocommit(
-    operations: Operations, directive: str, explain: Callable[[BaseException, Connection | None], str]
+    operations: Operations, directive: str, explain: Callable[[BaseException, Connection | None], str], *, stamps: bool
 ) -> Iterator[Connection]:
     """Yield the migration's own connection in autocommit; report a failure in one paragraph, without a traceback.
 
@@ -31,6 +31,7 @@ def autocommit(
         operations: of the revision.
         directive: the name of the operation.
         explain: returns the whole message of a failure; its connection is None if it was lost.
+        stamps: whether Alembic can stamp the revision next, so that another process must not have done it already.
 
     Raises:
         CommandError: the directive failed, or Alembic would not commit; Alembic's command line prints it and exits.
@@ -61,7 +62,7 @@ def autocommit(
                 raise SystemExit(problem.exit_code) from None
             raise CommandError(text) from error
         raise
-    if directive != "archive_duplicates":  # a revision that only cleans has not yet done what it is for
+    if stamps:
         require_own_stamp(context, expected)
 
 

@@ -44,7 +44,8 @@ class Execution:
     acted: int = 0  #: how many directives were executed
     warnings: list[str] = field(default_factory=list)  #: that were logged
     facts: list[str] = field(default_factory=list)  #: what was committed besides runs, as text
-    runs: dict[int, str] = field(default_factory=dict)  #: what runs have moved, as text; used if the connection is lost
+    runs: dict[int, dict[str, str]] = field(default_factory=dict)  #: by run and kind, what it has committed, as text
+    inside: bool = False  #: whether a directive is being executed, or has failed, which its message accounts for
     token: object = field(default=None, repr=False)  #: identifies the call of the function
 
     @classmethod
@@ -96,6 +97,16 @@ class Execution:
     def remember_rule(self, key: UniqueKey, rule: CleanupRule) -> None:
         """Remember that this revision archives the extras of a key."""
         self.rules[_identity(key)] = rule
+
+    def record(self, run_id: int, kind: str, text: str) -> None:
+        """Remember what a run has committed, for the account of a connection that can no longer be asked."""
+        self.runs.setdefault(run_id, {})[kind] = text
+
+    @property
+    def committed(self) -> list[str]:
+        """What was committed as far as this process has seen, in words."""
+        runs = [f"run {number} {' and '.join(texts.values())}" for number, texts in sorted(self.runs.items())]
+        return [*runs, *self.facts]
 
 
 def requires_run(execution: Execution, options: Overrides) -> bool:

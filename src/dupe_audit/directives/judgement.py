@@ -9,6 +9,7 @@ from dataclasses import replace
 from alembic.operations import MigrateOperation
 from sqlalchemy import Connection
 
+from dupe_audit import children
 from dupe_audit.directives.effects import NOTHING, Effect, effect
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
@@ -85,13 +86,27 @@ class Judge:
         key = self._examiner.locate(verdict.operation.key)  # type: ignore[attr-defined]
         for earlier in self._items[:number]:
             if isinstance(earlier, ArchiveDuplicatesOp):
-                if self._examiner.locate(earlier.key).table != key.table:
+                if self._references(earlier.key, key):
                     undecided |= {"foreign-key-references", "repoint-collision"}
             elif not isinstance(earlier, PlainStatement) and earlier.key.name == key.name:  # type: ignore[attr-defined]
                 # By then, the name can be free.
                 undecided |= {"name-taken", "not-a-constraint"}
         findings = tuple(item for item in verdict.findings if item.id not in undecided)
         return replace(verdict, findings=findings)
+
+    def _references(self, child: UniqueKey, parent: UniqueKey) -> bool:
+        """Return whether archiving rows of a table can remove references to the other one, through cascades too."""
+        tables = [catalog.find(self._connection, self._examiner.locate(key)) for key in (child, parent)]
+        if not all(tables):
+            return False
+        first, last = (match[1] for match in tables if match)
+        pending, reached = [last.relid], {last.relid}
+        while pending:
+            for foreign_key in children.foreign_keys(self._connection, pending.pop()):
+                if (relid := int(foreign_key.holes["child_relid"])) not in reached:
+                    reached.add(relid)
+                    pending.append(relid)
+        return first.relid in reached and first.relid != last.relid
 
     def _countable(self, number: int) -> bool:
         """Return whether no earlier directive changes the rows of this one's table."""

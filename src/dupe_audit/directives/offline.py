@@ -22,6 +22,7 @@ from dupe_audit.directives.operations import (
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.schedule import Task
 from dupe_audit.directives.script import CLEAN, Script, check_names, one_line, quoted, table_sql
+from dupe_audit.directives.verdict import subject
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import SEQUENTIAL, switched_off
@@ -54,6 +55,15 @@ def write(operations: Operations, execution: Execution, options: Overrides, task
         CommandError: it cannot be written as a script; the message says why.
     """
     refuse(task, execution.revision)
+    script, step = Script(operations), f"{execution.revision}:{execution.acted}"
+    execution.acted += 1
+    # psql that continues after errors stamps only if every transaction of the revision was committed.
+    script.begin(step)
+    _write(operations, execution, options, task)
+    script.end(step, one_line(subject(task.operation)))
+
+
+def _write(operations: Operations, execution: Execution, options: Overrides, task: Task) -> None:
     operation, revision = task.operation, execution.revision
     if isinstance(operation, ArchiveDuplicatesOp):
         rule = options.cleanup_rule(operation.rule)
@@ -198,16 +208,17 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
         script.line(f"-- dupe-audit: drop {name}")
         script.trust_function()
         droppable = {"relid": relid, "run_relation": statement("run_relation"), "name": literal(key.name)}
-        script.write(statement("offline_droppable", **droppable, warn="true"))
+        script.write(statement("offline_droppable", **droppable))
+        script.write("CALL pg_temp.dupe_audit_droppable(true)")
         condition = f"r.constraint_name = {literal(key.name)}"
         script.undo_function(key, condition, required=required, any_run_suffices=True)
         # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
-        script.retried(f"PERFORM * FROM pg_temp.dupe_audit_undo(); {drop}", is_dropped, relid, rule)
+        proof = "CALL pg_temp.dupe_audit_droppable(false); PERFORM * FROM pg_temp.dupe_audit_undo()"
+        script.retried(f"{proof}; {drop}", is_dropped, relid, rule)
     # Again, for a psql that continues after errors.
-    script.write(statement("offline_droppable", **droppable, warn="false"))
+    script.write("CALL pg_temp.dupe_audit_droppable(false)")
     script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped", relid)
-    dropped = {"relid": relid, "run_relation": statement("run_relation"), "name": literal(key.name)}
-    script.write(statement("offline_dropped", **dropped))
+    script.write(statement("offline_dropped", **droppable))
 
 
 def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool) -> None:

@@ -11,6 +11,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from dupe_audit.directives import offline
+from dupe_audit.directives.aftermath import account_for_failures
+from dupe_audit.directives.ahead import judge_ahead
 from dupe_audit.directives.autocommit import autocommit
 from dupe_audit.directives.effects import NOTHING, effect
 from dupe_audit.directives.execution import Execution, located, requires_run
@@ -54,12 +56,23 @@ def execute_directive(operations: Operations, operation: MigrateOperation) -> No
     if execution.options is None:
         execution.options = Overrides.of(operations)
     execution.current = operation
+    if not execution.begun and not operations.migration_context.as_sql:
+        account_for_failures(
+            operations.migration_context, execution, lambda: _worker(operations, None, execution).account(None)
+        )
+    execution.inside = True  # until its end: a failure of its own has its own account
     execution.begun.append(operation)
     _refuse_mistakes(operations, execution)
     if operations.migration_context.as_sql:
         _write(operations, execution, operation)
     else:
         _execute(operations, execution, operation)
+    execution.inside = False
+
+
+def _worker(operations: Operations, connection: Connection | None, execution: Execution) -> Worker:
+    bind = connection if connection is not None else operations.get_bind()
+    return Worker(operations=operations, connection=bind, execution=execution, options=execution.options)
 
 
 def _write(operations: Operations, execution: Execution, operation: MigrateOperation) -> None:
@@ -68,24 +81,23 @@ def _write(operations: Operations, execution: Execution, operation: MigrateOpera
     if first:
         for task in _all_tasks(execution):
             offline.refuse(task, execution.revision)
+        judge_ahead(operations, execution.recording, execution.options.accept)
     for task in tasks:
         offline.write(operations, execution, execution.options, task)
 
 
 def _execute(operations: Operations, execution: Execution, operation: MigrateOperation) -> None:
-    def worker_on(connection: Connection | None) -> Worker:
-        bind = connection if connection is not None else operations.get_bind()
-        return Worker(operations=operations, connection=bind, execution=execution, options=execution.options)
-
     def explain(error: BaseException, connection: Connection | None) -> str:
         message = str(error)
         if not message.startswith("Refused:"):
             name = subject(execution.current, located(operations, execution.current.key))
             message = f"{name}{_revision(execution)}: {message}"
-        return "\n".join(filter(None, [message, worker_on(connection).account(connection)]))
+        return "\n".join(filter(None, [message, _worker(operations, connection, execution).account(connection)]))
 
-    with autocommit(operations, _NAMES[type(operation)], explain) as connection:
-        worker = worker_on(connection)
+    with autocommit(
+        operations, _NAMES[type(operation)], explain, stamps=_completes(execution, operation)
+    ) as connection:
+        worker = _worker(operations, connection, execution)
         tasks = _tasks(
             operations.migration_context,
             execution,
@@ -99,6 +111,12 @@ def _execute(operations: Operations, execution: Execution, operation: MigrateOpe
                 _refuse(worker, [examiner.examine(task.operation, measure_width=not covered)])
             execution.acted += 1
             worker.perform(task)
+
+
+def _completes(execution: Execution, operation: MigrateOperation) -> bool:
+    """Return whether the work of the revision can be complete with this directive; after a cleanup, others follow."""
+    recorded = execution.recording.directives if execution.recording else ()
+    return not isinstance(operation, ArchiveDuplicatesOp) or execution.position + 1 == len(recorded)
 
 
 def _tasks(
@@ -222,9 +240,7 @@ def _refuse_mistakes(operations: Operations, execution: Execution) -> None:
     if operations.migration_context.as_sql:
         committed, changed = "", " No SQL was written for it."
     else:
-        worker = Worker(
-            operations=operations, connection=operations.get_bind(), execution=execution, options=execution.options
-        )
+        worker = _worker(operations, None, execution)
         committed = worker.account(worker.connection)
         changed = "" if committed else _no_change(execution)
     lines = [f"Refused: revision {execution.revision}.{changed}", *(f"  {mistake.reason}." for mistake in mistakes)]

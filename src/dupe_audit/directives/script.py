@@ -68,7 +68,9 @@ CLEANUP_TEMPLATES = (
 )
 
 #: dollar quotes of the script; a name that contains one would end a quoted part
-_TAGS = re.compile(r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|statement|dropped|dupe_audit)\$")
+_TAGS = re.compile(
+    r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|dupe_audit)\$"
+)
 
 
 class Script:
@@ -137,6 +139,14 @@ class Script:
                 t_archive_sums=quoted("archive_sums"),
             )
         )
+
+    def begin(self, step: str) -> None:
+        """Write, in the transaction before a directive, a setting that proves later that it was committed."""
+        self.write(f"SET dupe_audit.reached = {literal(step)}")
+
+    def end(self, step: str, subject: str) -> None:
+        """Write, in the transaction after a directive, what stops it unless the one before was committed."""
+        self.write(statement("offline_reached", step=literal(step), subject=literal(subject)))
 
     def guard(self, condition: str, problem: str, relid: str) -> None:
         """Write what stops the script before the version is stamped, unless *condition* is true."""

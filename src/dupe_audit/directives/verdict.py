@@ -40,6 +40,8 @@ NOT_ABOUT_THE_BUILD = {
     "rewrite-rule",
     "foreign-key-unindexed",
 }
+#: findings that do not stop a cleanup: it builds no index, and waits at the run lock for an earlier upgrade's build
+NOT_ABOUT_THE_CLEANUP = {"live-build", "invalid-index"}
 #: the only ones that stop a drop or a restore
 ABOUT_THE_WAY_BACK = {"not-owner", "read-only-server", "transaction-pooler", "untrusted-ledger", "table-missing"}
 
@@ -115,7 +117,7 @@ class Examiner:
             require_encodable(self._connection, operation.rule.comment or "")
             findings = self._of_create(operation, key, measure_width=measure_width, count=count)
         elif isinstance(operation, DropUniqueConstraintOnlineOp):
-            findings = self._of_way_back(key) or drop_findings(self._connection, key)
+            findings = (self._of_way_back(key) if match else []) or drop_findings(self._connection, key)
             if match and not findings:
                 findings, problems = self._of_run(match[1], lambda: self._run_to_drop(match[1], str(key.name)))
             if any(self._is_renamed(create, operation) for create in self._creates(operation)):
@@ -154,13 +156,11 @@ class Examiner:
     def _of_cleanup(self, key: UniqueKey, rule: CleanupRule, *, measure_width: bool, count: bool) -> list[Finding]:
         accept = self.options.accept
         findings = judge(self._connection, key, rule, accept=accept, measure_width=measure_width)
-        # An earlier upgrade's backend can still build; the cleanup waits for it at the run lock.
-        findings = [finding for finding in findings if finding.id != "live-build"]
         if count and not any(finding.severity == "error" for finding in findings):
             memory = self.options.work_mem
             report = preflight(self._connection, key, rule, accept=accept, work_mem=memory)
-            findings += [item for item in report.findings if item.severity == "error" and item.id != "live-build"]
-        return list(dict.fromkeys(findings))
+            findings += [item for item in report.findings if item.severity == "error"]
+        return list(dict.fromkeys(item for item in findings if item.id not in NOT_ABOUT_THE_CLEANUP))
 
     def _of_create(
         self, operation: CreateUniqueConstraintOnlineOp, key: UniqueKey, *, measure_width: bool, count: bool

@@ -67,6 +67,9 @@ class Worker:
         batches = cleanup(connection, key, rule, revision=self.execution.revision, work_mem=self.options.work_mem)
         with _shown_in_watch(connection, key):
             archived, children = self._logged(batches, "archived", key)
+        latest = latest_run(connection, key)
+        if latest and (remaining := latest.run.archived - latest.run.restored):  # by an attempt before this one too
+            self.execution.record(latest.run.id, "moved", f"has archived {quantity(remaining, 'row')} of {key}")
         log.info("%s: %s archived%s", key, quantity(archived, "extra"), _children(children, "repointed"))
 
     def _create(
@@ -102,7 +105,8 @@ class Worker:
             clean_held=held,
             revision=self.execution.revision,
         )
-        _verify(self.connection, key, self.options.work_mem)
+        if run_id := _verify(self.connection, key, self.options.work_mem):
+            self.execution.record(run_id, "enforced", f"enforces {key} as {key.name}")
 
     def _rename(self, key: UniqueKey, rule: BuildRule, retiring: tuple[DropUniqueConstraintOnlineOp, ...]) -> None:
         """Rename a constraint that this revision drops, if it is exactly what is to be created."""
@@ -123,6 +127,7 @@ class Worker:
         match = find(self.connection, key)
         table = match[1].name if match else key.table
         absent = is_absent(self.connection, key)
+        run = ledger.find_by_constraint(self.connection, match[1].relid, str(key.name)) if match else None
         drop(self.connection, key, operation.rule)
         if absent:
             log.warning(
@@ -134,6 +139,24 @@ class Worker:
             return
         self.execution.facts.append(f"constraint {key.name} on {table} was dropped")
         log.info("constraint %s on %s was dropped", key.name, table)
+        if run and run.purged_at is None and not self._restores(operation):
+            remaining = run.archived - run.restored - run.erased
+            if remaining:
+                log.warning(
+                    "%s of %s %s in the archive of run %d, because this revision does not restore them. If no "
+                    "later command is to: dupe-audit restore %d",
+                    quantity(remaining, "row"),
+                    table,
+                    "stays" if remaining == 1 else "stay",
+                    run.id,
+                    run.id,
+                )
+
+    def _restores(self, dropped: DropUniqueConstraintOnlineOp) -> bool:
+        """Return whether this revision restores rows of the table."""
+        recorded = self.execution.recording.directives if self.execution.recording else ()
+        tables = [(item.key.schema, item.key.table) for item in recorded if isinstance(item, RestoreDuplicatesOp)]
+        return (dropped.key.schema, dropped.key.table) in tables
 
     def _restore(self, operation: RestoreDuplicatesOp, created: CreateUniqueConstraintOnlineOp | None) -> None:
         """Restore the newest run of the key."""
@@ -199,7 +222,7 @@ class Worker:
         for batch in batches:
             moved += getattr(batch, field)
             children += batch.repointed
-            self.execution.runs[batch.run_id] = f"run {batch.run_id} has {field} {quantity(moved, 'row')} of {key}"
+            self.execution.record(batch.run_id, "moved", f"has {field} {quantity(moved, 'row')} of {key}")
             if throttle.due():
                 log.info(
                     "run %d: %s of %s done, %s %s",
@@ -222,8 +245,8 @@ class Worker:
         return [located(self.operations, key) for key in keys]
 
 
-def _verify(connection: Connection, key: UniqueKey, work_mem: str | None) -> None:
-    """Verify the constraint, and record in the ledger that it enforces the key.
+def _verify(connection: Connection, key: UniqueKey, work_mem: str | None) -> int | None:
+    """Verify the constraint, and record in the ledger that it enforces the key; return the run, if there is one.
 
     Raises:
         NotProven: the catalog or the count contradicts it.
@@ -232,8 +255,10 @@ def _verify(connection: Connection, key: UniqueKey, work_mem: str | None) -> Non
     if not report.ok:
         findings = "\n".join(f"  [{finding.id}] {finding.message} {finding.help}" for finding in report.findings)
         raise NotProven(f"Constraint {key.name} on {key} was created, but verifying it failed:\n{findings}")
-    if report.run:
-        ledger.mark_enforced(connection, report.run.id, str(key.name))
+    if report.run is None:
+        return None
+    ledger.mark_enforced(connection, report.run.id, str(key.name))
+    return report.run.id
 
 
 def _children(number: int, participle: str) -> str:

@@ -32,9 +32,8 @@ from dupe_audit.ledger.tables import (
     record_name,
     relation_exists,
     stage_name,
-    upgrade_sql,
 )
-from dupe_audit.ledger.trust import require_trusted, trust_sql, untrusted
+from dupe_audit.ledger.trust import trust_sql, untrusted
 from dupe_audit.ledger.way_back import (
     OUTSTANDING,
     adopt_columns,
@@ -82,7 +81,6 @@ __all__ = [
     "relation_exists",
     "require_continuable",
     "require_table",
-    "require_trusted",
     "require_unused",
     "require_way_back",
     "resume",
@@ -93,5 +91,4 @@ __all__ = [
     "stage_name",
     "trust_sql",
     "untrusted",
-    "upgrade_sql",
 ]

@@ -212,11 +212,16 @@ def _read_fragments(connection: Connection, run: Run, relation: Relation) -> dic
 
 
 def _require_places(fragments: Mapping[str, Any], run: Run, relation: Relation, lead: str) -> None:
-    if fragments["moved"]:
+    if moved := fragments["moved"]:
+        subject = (
+            f"Columns {moved} of table {relation.name} are at other positions"
+            if ", " in moved
+            else (f"Column {moved} of table {relation.name} is at another position")
+        )
         raise DupeAuditError(
-            f"Columns {fragments['moved']} of table {relation.name} are at other positions than when run {run.id} "
-            f"archived its rows: columns were renamed, so values could be restored to the wrong one. {lead} Rename "
-            "them back. If each column still means what its name says, let names alone decide, as the ledger's owner: "
+            f"{subject} than when run {run.id} archived its rows: columns were renamed, so values could be restored to "
+            f"the wrong one. {lead} Rename the columns back. "
+            "If each column still means what its name says, let names alone decide, as the ledger's owner: "
             f"UPDATE dupe_audit.run SET archived_numbers = NULL WHERE id = {run.id};"
         )
 

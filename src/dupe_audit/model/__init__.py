@@ -2,7 +2,6 @@
 
 from dupe_audit.model.key import (
     MAX_IDENTIFIER,
-    MAX_INDEX_COLUMNS,
     WIDEST_KEY,
     UniqueKey,
     check_boolean,
@@ -24,7 +23,6 @@ from dupe_audit.model.rules import BuildRule, CleanupRule, milliseconds
 
 __all__ = [
     "MAX_IDENTIFIER",
-    "MAX_INDEX_COLUMNS",
     "WIDEST_KEY",
     "Batch",
     "BuildRule",

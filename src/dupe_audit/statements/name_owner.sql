@@ -1,12 +1,15 @@
--- Purpose: find the object that has the name of a constraint to be dropped: a constraint or an index of the table, or an object of another table.
+-- Purpose: find what has the name of a constraint to be dropped: a constraint or an index of the table, or an index of another table; and which foreign keys depend on it.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
-SELECT (SELECT con.contype::pg_catalog.text FROM pg_catalog.pg_constraint con
-        WHERE con.conrelid = c.oid AND con.conname = {name}) AS kind,
-       EXISTS (SELECT FROM pg_catalog.pg_class ic JOIN pg_catalog.pg_index i ON i.indexrelid = ic.oid
-               WHERE ic.relname = {name} AND i.indrelid = c.oid) AS is_index,
-       (SELECT pg_catalog.min(i.indrelid::pg_catalog.regclass::pg_catalog.text)
-        FROM pg_catalog.pg_class ic JOIN pg_catalog.pg_index i ON i.indexrelid = ic.oid
-        WHERE ic.relname = {name} AND ic.relnamespace = c.relnamespace AND i.indrelid <> c.oid) AS other_table
+SELECT con.contype::pg_catalog.text AS kind, i.indexrelid IS NOT NULL AS is_index,
+       (SELECT pg_catalog.min(oi.indrelid::pg_catalog.regclass::pg_catalog.text)
+        FROM pg_catalog.pg_class oc JOIN pg_catalog.pg_index oi ON oi.indexrelid = oc.oid
+        WHERE oc.relname = {name} AND oc.relnamespace = c.relnamespace AND oi.indrelid <> c.oid) AS other_table,
+       (SELECT pg_catalog.string_agg(pg_catalog.format('%I on %s', fk.conname, fk.conrelid::pg_catalog.regclass), ', ' ORDER BY fk.conname)
+        FROM pg_catalog.pg_constraint fk
+        WHERE fk.contype = 'f' AND fk.confrelid = c.oid AND fk.conindid = coalesce(con.conindid, i.indexrelid)) AS foreign_keys
 FROM pg_catalog.pg_class c
+LEFT JOIN pg_catalog.pg_constraint con ON con.conrelid = c.oid AND con.conname = {name}
+LEFT JOIN pg_catalog.pg_class ic ON ic.relname = {name} AND ic.relnamespace = c.relnamespace
+LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = ic.oid AND i.indrelid = c.oid
 WHERE c.oid = {relid}::pg_catalog.oid

@@ -1,7 +1,7 @@
--- Purpose: stop the script if the name does not belong to a unique constraint, or to one that had adopted an index; warn if nothing has it.
+-- Purpose: define what stops the script if the name does not belong to a unique constraint, or to one that had adopted an index; warn if nothing has it.
 -- Lock: none beyond catalogs, and ACCESS SHARE on dupe_audit.run.
 -- Again: yes, it only reads.
-DO $dropped$
+CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_droppable(v_warn pg_catalog.bool) LANGUAGE plpgsql AS $dropped$
 DECLARE
     v_relid pg_catalog.oid := ({relid});
     v_kind text;
@@ -27,7 +27,7 @@ BEGIN
     ELSIF v_kind = 'u' AND v_adopted THEN
         RAISE EXCEPTION 'dupe-audit: constraint % on % has adopted an index that existed before the upgrade and must exist again after the downgrade. A script cannot build it again: downgrade online, without --sql.',
             {name}, v_relid::pg_catalog.regclass;
-    ELSIF v_kind IS NULL AND NOT v_index AND {warn} THEN
+    ELSIF v_kind IS NULL AND NOT v_index AND v_warn THEN
         RAISE WARNING 'dupe-audit: constraint % on % does not exist, so nothing is dropped. If this script was not executed before, check the name.',
             {name}, v_relid::pg_catalog.regclass;
     END IF;
