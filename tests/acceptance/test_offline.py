@@ -190,6 +190,17 @@ def test_offline_script_tries_a_disturbed_batch_again(alembic, psql, sql, agent_
     assert 60 < sql("SELECT last_value FROM deletes")[0][0]
 
 
+def test_offline_script_names_a_trigger_that_changes_children(alembic, psql, sql, agent_actions):
+    """A trigger that changes rows of a referencing table stops the script, which names it; nothing has changed."""
+    sql("CREATE TABLE c (n int, action_id uuid REFERENCES agent_actions ON DELETE CASCADE); INSERT INTO c VALUES (0)")
+    body = "BEGIN UPDATE c SET n = n + 1; RETURN OLD; END"
+    sql(f"CREATE FUNCTION add_one() RETURNS trigger LANGUAGE plpgsql AS '{body}'")
+    sql("CREATE TRIGGER counting BEFORE DELETE ON agent_actions FOR EACH ROW EXECUTE FUNCTION add_one()")
+    done = psql(alembic(*ACCEPTED).stdout)
+    assert "most likely by trigger counting" in done.stderr, done.stderr
+    assert [(0, 1060)] == sql("SELECT (SELECT n FROM c), (SELECT count(*) FROM agent_actions)")
+
+
 def test_offline_script_keeps_what_could_not_be_inserted_again_h131(alembic, psql, sql, agent_actions):
     """The script refuses extras that an INSERT would refuse, before any row leaves."""
     sql("ALTER TABLE agent_actions ADD CONSTRAINT named CHECK (agent_name <> 'agent') NOT VALID")

@@ -147,6 +147,47 @@ def test_h131_not_null_that_was_never_validated(sql, conn, live):
     assert [1, 4, 5, 7, 8] == live()
 
 
+#: per case: the type of a column, how many a row of the table has, a value, how many leave room in the archive, and how
+WIDE = {
+    "fixed width": ("name", 126, "'x'", 123),
+    "too short to leave the page": ("text", 402, "repeat('x', 19)", 395),
+    "never stored elsewhere": (
+        "tsquery",
+        1,
+        "repeat('x', 2000) || '&' || repeat('y', 2000) || '&' || repeat('z', 2000) || '&' || repeat('a', 1990)",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("type_", "columns", "value", "room"), WIDE.values(), ids=WIDE)
+def test_row_that_fills_a_page_stays(sql, conn, dump, type_, columns, value, room):
+    """A row that fits into a page, but not with the columns of the archive, is refused before any row leaves."""
+    for name, number in (("t", columns), ("u", room)):
+        listed = "".join(f", c{i} {type_}" for i in range(number))
+        sql(f"CREATE TABLE {name} (id int PRIMARY KEY, k int{listed})")
+        sql(f"INSERT INTO {name} SELECT i, 7{f', CAST({value} AS {type_})' * number} FROM generate_series(1, 2) AS i")
+    before = dump("t")
+    with pytest.raises(Refused, match="1 extra: the size of a row"):
+        list(cleanup(conn, KEY, ANY))
+    assert before == dump("t")
+    before = dump("u")
+    list(cleanup(conn, UniqueKey(table="u", columns=("k",)), ANY))
+    list(restore(conn, 2))
+    assert before == dump("u")
+
+
+def test_row_of_many_wide_values_leaves(sql, conn, dump):
+    """Values that the archive stores outside its pages, as the table does, are no obstacle."""
+    listed = "".join(f", c{i} text" for i in range(300))
+    sql(f"CREATE TABLE t (id int PRIMARY KEY, k int{listed})")
+    sql(f"INSERT INTO t SELECT i, 7{', repeat(md5(random()::text), 9)' * 300} FROM generate_series(1, 2) AS i")
+    before = dump("t")
+    assert 1 == sum(batch.archived for batch in cleanup(conn, KEY, ANY))
+    list(restore(conn, 1))
+    assert before == dump("t")
+
+
 @pytest.fixture
 def live(sql):
     """Return the ids in table t."""

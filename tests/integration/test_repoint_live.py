@@ -122,6 +122,26 @@ def test_child_changed_by_the_application_is_not_returned(sql, conn, caplog):
     assert [("restored", 3)] == sql("SELECT state, restored FROM dupe_audit.run")
 
 
+def test_child_that_is_moved_to_another_partition_does_not_stop_a_restore(sql, client, psycopg_connect, wait_until):
+    """If a child moves to another partition while it is pointed back, all others go back; it counts as changed."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
+    sql("CREATE TABLE c (id int, area int, t_id int REFERENCES t, PRIMARY KEY (id, area)) PARTITION BY LIST (area)")
+    sql("CREATE TABLE c1 PARTITION OF c FOR VALUES IN (1); CREATE TABLE c2 PARTITION OF c DEFAULT")
+    sql("INSERT INTO c VALUES (10, 1, 2), (11, 1, 3), (12, 1, 3)")
+    key = 'UniqueKey(table="t", columns=("k",))'
+    process = client(f'list(cleanup(conn, {key}, CleanupRule(references="repoint")))')
+    assert 0 == process.wait(60), process.communicate()
+    mover = psycopg_connect()
+    mover.execute("UPDATE c SET area = 2 WHERE id = 11")
+    process = client('list(restore(conn, 1, lock_timeout="1min"))')
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'WITH chosen%'"
+    wait_until(lambda: sql(waiting))
+    mover.commit()
+    assert 0 == process.wait(60), process.communicate()
+    assert [(10, 1, 2), (11, 2, 1), (12, 1, 3)] == sql("SELECT * FROM c ORDER BY id")
+    assert [("restored",)] == sql("SELECT state FROM dupe_audit.run")
+
+
 def test_child_that_cannot_return_is_reported(sql, conn):
     """A child that cannot return keeps the reason while all others return, and returns once the cause is gone."""
     sql(TABLES + "ALTER TABLE c ADD UNIQUE (t_id, note)")

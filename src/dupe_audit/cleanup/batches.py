@@ -119,7 +119,7 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
         _check(moved, leaving, work.holes["columns_digest"])
         archived = int(moved["archived"])
         if _changed_children(work, archived) != changed_before:
-            raise Disturbed
+            raise _interference(work) if low == high else Disturbed
         ledger.record_batch(connection, work.run_id, number, archived=archived, spared=high - low + 1 - archived)
     return Moved(archived=archived, repointed=repointed, seconds=time.monotonic() - started)
 
@@ -137,6 +137,20 @@ def _changed_children(work: CleanupWork, deleted: int = 0) -> int:
         return 0
     row = work.execute("changed_children").one()
     return int(row.changed) - (deleted if row.itself else 0)
+
+
+def _interference(work: CleanupWork) -> DupeAuditError:
+    """Return why the delete of a single extra has changed other tables."""
+    triggers = work.execute("delete_triggers").scalar_one()
+    if not triggers:
+        return Disturbed()
+    return DupeAuditError(
+        f"The delete of one extra of {work.relation.name} also deleted or changed rows of a table that references it "
+        f"with ON DELETE CASCADE, SET NULL or SET DEFAULT, and the archive would not have these. Most likely trigger "
+        f"{triggers} did it; otherwise a session that writes such rows without a lock on their parent. The batch was "
+        "rolled back. Let the trigger skip this client, as the page of finding delete-trigger shows; then run the "
+        "same command again."
+    )
 
 
 @contextmanager

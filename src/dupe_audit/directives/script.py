@@ -241,6 +241,7 @@ class Script:
                 toasted=statement("toasted", relid="v_relid"),
                 counts_tracked=statement("counts_tracked"),
                 changed_children=statement("changed_children", relid="v_relid"),
+                delete_triggers=statement("delete_triggers", relid="v_relid"),
                 first=str(pace.FIRST),
                 growth=str(pace.GROWTH),
                 careful_growth=str(pace.CAREFUL_GROWTH),

@@ -246,6 +246,10 @@ BEGIN
                 IF v_acting THEN
                     SELECT c.changed - CASE WHEN c.itself THEN v_result.deleted ELSE 0 END AS changed INTO v_row FROM ({changed_children}) AS c;
                     IF v_row.changed <> v_before THEN
+                        IF v_high = v_low AND ({delete_triggers}) IS NOT NULL THEN
+                            RAISE EXCEPTION 'dupe-audit: delete-trigger: the delete of one extra of % also changed a table that references it, most likely by trigger %; the batch was rolled back. What to do: docs/reference/findings/delete-trigger.md',
+                                v_holes ->> 'table', ({delete_triggers});
+                        END IF;
                         RAISE EXCEPTION 'dupe-audit: a child was added without a lock on its parent' USING ERRCODE = 'foreign_key_violation';
                     END IF;
                 END IF;
