@@ -25,7 +25,7 @@ from dupe_audit.model import Batch
 from dupe_audit.postgres.interrupt import sleep
 from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.replication import wait_for_replicas
-from dupe_audit.postgres.sqlstates import FOREIGN_KEY_VIOLATION, SERIALIZATION_FAILURE, sqlstate
+from dupe_audit.postgres.sqlstates import FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION, SERIALIZATION_FAILURE, sqlstate
 
 
 class Disturbed(DupeAuditError):
@@ -164,7 +164,7 @@ def _disturbances(final: bool) -> Iterator[None]:
         yield
     except DBAPIError as error:
         code = sqlstate(error)
-        if code == SERIALIZATION_FAILURE or (code == FOREIGN_KEY_VIOLATION and not final):
+        if code == SERIALIZATION_FAILURE or (code in (FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION) and not final):
             raise Disturbed from error
         raise
 

@@ -256,9 +256,9 @@ BEGIN
                 EXECUTE pg_temp.dupe_audit_fill({t_record_batch}, pg_catalog.jsonb_build_object('run', v_run, 'batch', v_batch,
                     'archived', v_result.archived, 'restored', 0, 'spared', v_high - v_low + 1 - v_result.archived));
                 SET CONSTRAINTS ALL IMMEDIATE;
-            EXCEPTION WHEN serialization_failure OR foreign_key_violation THEN
+            EXCEPTION WHEN serialization_failure OR foreign_key_violation OR restrict_violation THEN
                 -- In the middle of the batch others moved a row to another partition, or added a child.
-                IF v_high = v_low AND v_rule.on_reference = 'repoint' AND SQLSTATE = '23503' THEN
+                IF v_high = v_low AND v_rule.on_reference = 'repoint' AND SQLSTATE <> '40001' THEN
                     RAISE;
                 END IF;
                 v_disturbed := true;
