@@ -107,8 +107,11 @@ def test_offline_script_drops_nothing_but_a_unique_constraint(alembic, psql, sql
 
 def test_offline_script_warns_if_there_is_nothing_to_drop(alembic, psql, sql, agent_actions):
     """A downgrade's script that finds no constraint says so once and stamps: it may have been executed before."""
+    assert 0 == psql(alembic("upgrade", "014:015", "--sql").stdout).returncode
+    script = alembic("downgrade", "015:014", "--sql").stdout
+    assert 0 == psql(script).returncode
     sql("UPDATE alembic_version SET version_num = '015'")
-    done = psql(alembic("downgrade", "015:014", "--sql").stdout)
+    done = psql(script)
     assert 0 == done.returncode, done.stderr
     assert 1 == done.stderr.count(f"constraint {NAME} on agent_actions does not exist, so nothing is dropped")
 

@@ -1,5 +1,8 @@
 """An extra that could not be inserted again does not leave the table, whatever kind of condition it breaks."""
 
+import threading
+
+import psycopg
 import pytest
 
 from dupe_audit.cleanup import cleanup
@@ -145,6 +148,42 @@ def test_h131_not_null_that_was_never_validated(sql, conn, live):
     sql("UPDATE t SET v = 0 WHERE v IS NULL")
     list(cleanup(conn, KEY, ANY))
     assert [1, 4, 5, 7, 8] == live()
+
+
+INVALID = ["(v)", "(k, v)", "(k) WHERE v > 0", "(abs(k))"]
+
+
+@pytest.mark.parametrize("index", INVALID)
+def test_invalid_index_that_rejects_rows_keeps_the_extras(sql, conn, dump, index, psycopg_connect, wait_until):
+    """A failed build can leave an index that rejects rows which the table has; no extra leaves until it is dropped."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int)")
+    reader, builder = psycopg_connect(), psycopg_connect(autocommit=True)
+    builder.execute("SET statement_timeout = '60s'")
+    reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class")
+    pid = builder.info.backend_pid
+
+    def build():
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            builder.execute(f"CREATE UNIQUE INDEX CONCURRENTLY other ON t {index}".encode())
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    # Every row that the older snapshot cannot see could be missing from the index, so the build waits for its end.
+    wait_until(lambda: sql("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('other') AND indisready"))
+    sql(f"SELECT pg_cancel_backend({pid})")
+    thread.join()
+    reader.rollback()
+    sql("ALTER TABLE t DISABLE TRIGGER ALL; INSERT INTO t VALUES (1, 7, 1), (3, 8, 3)")
+    sql("UPDATE pg_index SET indisready = false WHERE indexrelid = 'other'::regclass; INSERT INTO t VALUES (2, 7, 1)")
+    sql("UPDATE pg_index SET indisready = true WHERE indexrelid = 'other'::regclass")
+    before = dump("t")
+    with pytest.raises(Refused, match=r"1 extra: index other \(it is not valid, but rejects rows\)"):
+        list(cleanup(conn, KEY, ANY))
+    assert before == dump("t")
+    sql("DROP INDEX other")
+    list(cleanup(conn, KEY, ANY))
+    list(restore(conn, 1))
+    assert before == dump("t")
 
 
 #: per case: the type of a column, how many a row of the table has, a value, how many leave room in the archive, and how

@@ -237,7 +237,7 @@ class Script:
                 anywhere=literal(ANYWHERE),
                 give_up_after=interval(build),
                 lock_timeout=literal(build.lock_timeout),
-                insertable=statement("insertable", relid="v_relid"),
+                insertable=statement("insertable", relid="v_relid", key_names=rule_columns["key"]),
                 toasted=statement("toasted", relid="v_relid"),
                 counts_tracked=statement("counts_tracked"),
                 changed_children=statement("changed_children", relid="v_relid"),
