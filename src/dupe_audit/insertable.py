@@ -18,7 +18,7 @@ def objections(connection: Connection, relid: int, holes: Mapping[str, str], /, 
         holes: what statements are filled with, for this table.
         extras: what fills ``extras`` and ``is_extra`` of ``count_uninsertable.sql``.
     """
-    checked = execute(connection, statement("insertable", relid=str(relid))).one()
+    checked = execute(connection, statement("insertable", relid=str(relid), key_names=holes["key_names"])).one()
     if checked.counts is None:
         return []
     query = fill_known(template("count_uninsertable"), {**holes, **extras}, counts=checked.counts)

@@ -14,10 +14,10 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.errors import DupeAuditError, Refused
-from dupe_audit.findings import finding, quantity
+from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import Batch, Run
 from dupe_audit.postgres.driver import execute, tidy
-from dupe_audit.postgres.locking import run_lock
+from dupe_audit.postgres.locking import run_lock, undisturbed
 from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.session import step
 from dupe_audit.postgres.sqlstates import about_a_row, reason, sqlstate
@@ -92,12 +92,7 @@ def restore(
                 )
                 refused_rows, total = yield from _restore_rows(work)
                 refused_children = yield from _return_children(work)
-                findings = []
-                if refused_rows:
-                    findings.append(finding("rows-not-restored", quantity(refused_rows, "row")))
-                if refused_children:
-                    findings.append(finding("children-not-returned", quantity(refused_children, "child", "children")))
-                if findings:
+                if findings := _refused(refused_rows, refused_children):
                     restored = f"{total - refused_rows:,} of {quantity(total, 'archived row')} restored."
                     raise Refused(findings, lead=restored)
                 run = ledger.get_run(connection, run_id, relid=relid).run
@@ -106,6 +101,13 @@ def restore(
             # A cleanup that was killed left its staged list, which no pass will use any more.
             tidy(connection, statement("drop_stage", stage=ledger.stage_name(run_id)))
             ledger.set_state(connection, run_id, "restored")
+
+
+def _refused(rows: int, children: int) -> list[Finding]:
+    return [
+        *([finding("rows-not-restored", quantity(rows, "row"))] if rows else []),
+        *([finding("children-not-returned", quantity(children, "child", "children"))] if children else []),
+    ]
 
 
 def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:
@@ -177,8 +179,9 @@ def _halving(
     work: RestoreWork, action_name: str, table: str, action: Callable[[int, int], int], low: int, high: int
 ) -> int:
     """Bring a range of rows back; halve it until a row that fails is alone, and note why. Return how many went back."""
+    attempt = partial(action, low, high)
     try:
-        return work.retry(partial(action, low, high), f"{action_name} {low} to {high}")
+        return work.retry(partial(undisturbed, attempt, work.give_up_after), f"{action_name} {low} to {high}")
     except _RowsDiffer as error:
         problem = str(error)
     except DBAPIError as error:

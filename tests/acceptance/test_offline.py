@@ -107,8 +107,11 @@ def test_offline_script_drops_nothing_but_a_unique_constraint(alembic, psql, sql
 
 def test_offline_script_warns_if_there_is_nothing_to_drop(alembic, psql, sql, agent_actions):
     """A downgrade's script that finds no constraint says so once and stamps: it may have been executed before."""
+    assert 0 == psql(alembic("upgrade", "014:015", "--sql").stdout).returncode
+    script = alembic("downgrade", "015:014", "--sql").stdout
+    assert 0 == psql(script).returncode
     sql("UPDATE alembic_version SET version_num = '015'")
-    done = psql(alembic("-x", "dupe_audit.accept=run-missing", "downgrade", "015:014", "--sql").stdout)
+    done = psql(script)
     assert 0 == done.returncode, done.stderr
     assert 1 == done.stderr.count(f"constraint {NAME} on agent_actions does not exist, so nothing is dropped")
 
@@ -188,6 +191,17 @@ def test_offline_script_tries_a_disturbed_batch_again(alembic, psql, sql, agent_
     done = psql(alembic(*ACCEPTED).stdout)
     assert (0, [("enforced", 60)]) == (done.returncode, sql("SELECT state, archived FROM dupe_audit.run")), done.stderr
     assert 60 < sql("SELECT last_value FROM deletes")[0][0]
+
+
+def test_offline_script_names_a_trigger_that_changes_children(alembic, psql, sql, agent_actions):
+    """A trigger that changes rows of a referencing table stops the script, which names it; nothing has changed."""
+    sql("CREATE TABLE c (n int, action_id uuid REFERENCES agent_actions ON DELETE CASCADE); INSERT INTO c VALUES (0)")
+    body = "BEGIN UPDATE c SET n = n + 1; RETURN OLD; END"
+    sql(f"CREATE FUNCTION add_one() RETURNS trigger LANGUAGE plpgsql AS '{body}'")
+    sql("CREATE TRIGGER counting BEFORE DELETE ON agent_actions FOR EACH ROW EXECUTE FUNCTION add_one()")
+    done = psql(alembic(*ACCEPTED).stdout)
+    assert "most likely by trigger counting" in done.stderr, done.stderr
+    assert [(0, 1060)] == sql("SELECT (SELECT n FROM c), (SELECT count(*) FROM agent_actions)")
 
 
 def test_offline_script_keeps_what_could_not_be_inserted_again_h131(alembic, psql, sql, agent_actions):

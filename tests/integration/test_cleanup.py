@@ -499,6 +499,21 @@ def test_table_that_references_itself(sql, clean):
     assert live(sql) == [1, 3]
 
 
+def test_trigger_that_changes_children_is_named(sql, clean):
+    """A trigger that changes rows of a referencing table stops the run at once and is named; nothing has changed."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 9) AS i")
+    sql("CREATE TABLE c (id int PRIMARY KEY, n int, t_id int REFERENCES t ON DELETE SET NULL)")
+    sql("INSERT INTO c VALUES (1, 0, 1)")
+    body = "BEGIN UPDATE c SET n = n + 1; RETURN OLD; END"
+    sql(f"CREATE FUNCTION add_one() RETURNS trigger LANGUAGE plpgsql AS '{body}'")
+    sql("CREATE TRIGGER counting BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION add_one()")
+    with pytest.raises(DupeAuditError, match="Most likely trigger counting did it"):
+        clean(KEY)
+    assert live(sql) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert [(1, 0, 1)] == sql("SELECT * FROM c")
+    assert archived(sql) == []
+
+
 def test_trigger_that_suppresses_deletes_is_an_error_h15_h109(sql, clean):
     """A trigger that suppresses the delete stops the run, and no row is lost or archived twice."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")

@@ -1,5 +1,8 @@
 """An extra that could not be inserted again is not archived, whatever kind of condition it violates."""
 
+import threading
+
+import psycopg
 import pytest
 
 from dupe_audit.cleanup import cleanup
@@ -145,6 +148,83 @@ def test_h131_not_null_that_was_never_validated(sql, conn, live):
     sql("UPDATE t SET v = 0 WHERE v IS NULL")
     list(cleanup(conn, KEY, ANY))
     assert [1, 4, 5, 7, 8] == live()
+
+
+INVALID = ["(v)", "(k, v)", "(k) WHERE v > 0", "(abs(k))"]
+
+
+@pytest.mark.parametrize("index", INVALID)
+def test_invalid_index_that_rejects_rows_keeps_the_extras(sql, conn, dump, index, psycopg_connect, wait_until):
+    """A failed build can leave an index that rejects rows which the table has; no extra leaves until it is dropped."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int)")
+    reader, builder = psycopg_connect(), psycopg_connect(autocommit=True)
+    builder.execute("SET statement_timeout = '60s'")
+    reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1 FROM pg_class")
+    pid = builder.info.backend_pid
+
+    def build():
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            builder.execute(f"CREATE UNIQUE INDEX CONCURRENTLY other ON t {index}".encode())
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    # Every row that the older snapshot cannot see could be missing from the index, so the build waits for its end.
+    wait_until(lambda: sql("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('other') AND indisready"))
+    sql(f"SELECT pg_cancel_backend({pid})")
+    thread.join()
+    reader.rollback()
+    sql("ALTER TABLE t DISABLE TRIGGER ALL; INSERT INTO t VALUES (1, 7, 1), (3, 8, 3)")
+    sql("UPDATE pg_index SET indisready = false WHERE indexrelid = 'other'::regclass; INSERT INTO t VALUES (2, 7, 1)")
+    sql("UPDATE pg_index SET indisready = true WHERE indexrelid = 'other'::regclass")
+    before = dump("t")
+    with pytest.raises(Refused, match=r"1 extra: index other \(it is not valid, but rejects rows\)"):
+        list(cleanup(conn, KEY, ANY))
+    assert before == dump("t")
+    sql("DROP INDEX other")
+    list(cleanup(conn, KEY, ANY))
+    list(restore(conn, 1))
+    assert before == dump("t")
+
+
+#: per case: the type of a column, how many a row of the table has, a value, how many leave room in the archive, and how
+WIDE = {
+    "fixed width": ("name", 126, "'x'", 123),
+    "too short to leave the page": ("text", 402, "repeat('x', 19)", 395),
+    "never stored elsewhere": (
+        "tsquery",
+        1,
+        "repeat('x', 2000) || '&' || repeat('y', 2000) || '&' || repeat('z', 2000) || '&' || repeat('a', 1990)",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("type_", "columns", "value", "room"), WIDE.values(), ids=WIDE)
+def test_row_that_fills_a_page_stays(sql, conn, dump, type_, columns, value, room):
+    """A row that fits into a page, but not with the columns of the archive, is refused before any row leaves."""
+    for name, number in (("t", columns), ("u", room)):
+        listed = "".join(f", c{i} {type_}" for i in range(number))
+        sql(f"CREATE TABLE {name} (id int PRIMARY KEY, k int{listed})")
+        sql(f"INSERT INTO {name} SELECT i, 7{f', CAST({value} AS {type_})' * number} FROM generate_series(1, 2) AS i")
+    before = dump("t")
+    with pytest.raises(Refused, match="1 extra: the size of a row"):
+        list(cleanup(conn, KEY, ANY))
+    assert before == dump("t")
+    before = dump("u")
+    list(cleanup(conn, UniqueKey(table="u", columns=("k",)), ANY))
+    list(restore(conn, 2))
+    assert before == dump("u")
+
+
+def test_row_of_many_wide_values_leaves(sql, conn, dump):
+    """Values that the archive stores outside its pages, as the table does, are no obstacle."""
+    listed = "".join(f", c{i} text" for i in range(300))
+    sql(f"CREATE TABLE t (id int PRIMARY KEY, k int{listed})")
+    sql(f"INSERT INTO t SELECT i, 7{', repeat(md5(random()::text), 9)' * 300} FROM generate_series(1, 2) AS i")
+    before = dump("t")
+    assert 1 == sum(batch.archived for batch in cleanup(conn, KEY, ANY))
+    list(restore(conn, 1))
+    assert before == dump("t")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Children move while the application changes them, and while programs are killed."""
 
 import signal
+import threading
 
 import pytest
 
@@ -120,6 +121,61 @@ def test_child_changed_by_the_application_is_not_returned(sql, conn, caplog):
     assert (1, 2) == (sum(batch.repointed for batch in batches), batches[-1].spared + batches[-2].spared)
     assert "2 rows of public.c (c_t_id_fkey) not pointed back: see" in caplog.text
     assert [("restored", 3)] == sql("SELECT state, restored FROM dupe_audit.run")
+
+
+@pytest.mark.parametrize("references", ["refuse", "repoint"])
+@pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT"])
+def test_child_of_a_writer_without_locks_that_arrives_during_the_delete_h103(
+    sql, conn, psycopg_connect, wait_until, references, action
+):
+    """A child committed while its parent is being deleted is neither deleted nor changed, whatever the action."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, i % 2 FROM generate_series(1, 8) AS i")
+    sql(f"CREATE TABLE c (id int PRIMARY KEY, t_id int DEFAULT 1 REFERENCES t ON DELETE {action})")
+    body = "BEGIN PERFORM pg_advisory_xact_lock(99); RETURN OLD; END"
+    sql(f"CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS '{body}'")
+    sql("CREATE TRIGGER wait BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION wait()")
+    stranger = psycopg_connect(autocommit=True)
+    stranger.execute("SET session_replication_role = replica")
+    stranger.execute("SELECT pg_advisory_lock(99)")
+
+    def arrive():
+        wait_until(lambda: sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 99 AND NOT granted"))
+        stranger.execute("INSERT INTO c SELECT 10 + id, id FROM t WHERE id > 2")
+        stranger.execute("SELECT pg_advisory_unlock(99)")
+
+    thread = threading.Thread(target=arrive)
+    thread.start()
+    if references == "refuse":
+        with pytest.raises(Refused, match=rf"referenced by 6 rows of public.c \(c_t_id_fkey, ON DELETE {action}"):
+            list(cleanup(conn, KEY, CleanupRule()))
+    else:
+        assert 6 == sum(batch.archived for batch in cleanup(conn, KEY, CleanupRule(references="repoint")))
+    thread.join()
+    expected = [(10 + i, i if references == "refuse" else 2 - i % 2) for i in range(3, 9)]
+    assert expected == sql("SELECT * FROM c ORDER BY id")
+    list(restore(conn, 1))
+    assert [(10 + i, i) for i in range(3, 9)] == sql("SELECT * FROM c ORDER BY id")
+    assert [(8,)] == sql("SELECT count(*) FROM t")
+
+
+def test_child_that_is_moved_to_another_partition_does_not_stop_a_restore(sql, client, psycopg_connect, wait_until):
+    """If a child moves to another partition while it is pointed back, all others go back; it counts as changed."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
+    sql("CREATE TABLE c (id int, area int, t_id int REFERENCES t, PRIMARY KEY (id, area)) PARTITION BY LIST (area)")
+    sql("CREATE TABLE c1 PARTITION OF c FOR VALUES IN (1); CREATE TABLE c2 PARTITION OF c DEFAULT")
+    sql("INSERT INTO c VALUES (10, 1, 2), (11, 1, 3), (12, 1, 3)")
+    key = 'UniqueKey(table="t", columns=("k",))'
+    process = client(f'list(cleanup(conn, {key}, CleanupRule(references="repoint")))')
+    assert 0 == process.wait(60), process.communicate()
+    mover = psycopg_connect()
+    mover.execute("UPDATE c SET area = 2 WHERE id = 11")
+    process = client('list(restore(conn, 1, lock_timeout="1min"))')
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'WITH chosen%'"
+    wait_until(lambda: sql(waiting))
+    mover.commit()
+    assert 0 == process.wait(60), process.communicate()
+    assert [(10, 1, 2), (11, 2, 1), (12, 1, 3)] == sql("SELECT * FROM c ORDER BY id")
+    assert [("restored",)] == sql("SELECT state FROM dupe_audit.run")
 
 
 def test_child_that_cannot_return_is_reported(sql, conn):

@@ -25,7 +25,7 @@ from dupe_audit.model import Batch
 from dupe_audit.postgres.interrupt import sleep
 from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.replication import wait_for_replicas
-from dupe_audit.postgres.sqlstates import FOREIGN_KEY_VIOLATION, SERIALIZATION_FAILURE, sqlstate
+from dupe_audit.postgres.sqlstates import FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION, SERIALIZATION_FAILURE, sqlstate
 
 
 class Disturbed(DupeAuditError):
@@ -121,7 +121,7 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
         _check(moved, leaving, work.holes["columns_digest"])
         archived = int(moved["archived"])
         if _changed_children(work, archived) != changed_before:
-            raise Disturbed
+            raise _interference(work) if low == high else Disturbed
         ledger.record_batch(connection, work.run_id, number, archived=archived, spared=high - low + 1 - archived)
     return Moved(archived=archived, repointed=repointed, seconds=time.monotonic() - started)
 
@@ -141,6 +141,20 @@ def _changed_children(work: CleanupWork, deleted: int = 0) -> int:
     return int(row.changed) - (deleted if row.itself else 0)
 
 
+def _interference(work: CleanupWork) -> DupeAuditError:
+    """Return why the delete of a single extra has changed other tables."""
+    triggers = work.execute("delete_triggers").scalar_one()
+    if not triggers:
+        return Disturbed()
+    return DupeAuditError(
+        f"The delete of one extra of {work.relation.name} also deleted or changed rows of a table that references it "
+        f"with ON DELETE CASCADE, SET NULL or SET DEFAULT, and the archive would not have these. Most likely trigger "
+        f"{triggers} did it; otherwise a session that writes such rows without a lock on their parent. The batch was "
+        "rolled back. Let the trigger skip this client, as the page of finding delete-trigger shows; then run the "
+        "same command again."
+    )
+
+
 @contextmanager
 def _disturbances(final: bool) -> Iterator[None]:
     """Turn what others did in the middle of a batch into a reason to try again; *final* leaves violations as they are.
@@ -152,7 +166,7 @@ def _disturbances(final: bool) -> Iterator[None]:
         yield
     except DBAPIError as error:
         code = sqlstate(error)
-        if code == SERIALIZATION_FAILURE or (code == FOREIGN_KEY_VIOLATION and not final):
+        if code == SERIALIZATION_FAILURE or (code in (FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION) and not final):
             raise Disturbed from error
         raise
 

@@ -92,7 +92,8 @@ def fragments(connection: Connection, relation: Relation, key: UniqueKey, rule: 
         connection,
         statement("fragments", relid=str(relation.relid), **rule_fragment_holes(key, rule)),
     )
-    return {name: str(value) for name, value in row.mappings().one().items()}
+    holes = {name: str(value) for name, value in row.mappings().one().items()}
+    return {**holes, "key_names": text_array(key.columns)}
 
 
 def build_index_sql(key: UniqueKey, table: str, *, held: bool = False) -> str:

@@ -15,7 +15,7 @@ from dupe_audit.findings import quantity
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.postgres.patience import Patience
-from dupe_audit.postgres.sqlstates import DEADLOCK, LOCK_NOT_AVAILABLE, detail, sqlstate
+from dupe_audit.postgres.sqlstates import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, detail, sqlstate
 from dupe_audit.statements import statement
 
 T = TypeVar("T")
@@ -142,4 +142,25 @@ def retry_lock(
                 "again: it continues where it stopped."
             )
         patience.log("waiting to %s (try %d); locks on the table are held by %s", name, tries, blockers)
+        patience.pause()
+
+
+def undisturbed(action: Callable[[], T], give_up_after: str) -> T:
+    """Do it again as often as others move one of its rows to another partition meanwhile.
+
+    Raises:
+        Blocked: they did so in every try, for the whole limit.
+    """
+    patience = Patience(give_up_after, pause=0.02, growth=1.6, longest=1.0, jitter=True)
+    while True:
+        try:
+            return action()
+        except DBAPIError as error:
+            if sqlstate(error) != SERIALIZATION_FAILURE:
+                raise
+            if patience.nearly_exhausted:
+                raise Blocked(
+                    f"In every try for {give_up_after}, other sessions moved a row to another partition. Run the same "
+                    "command again: it continues where it stopped."
+                ) from error
         patience.pause()

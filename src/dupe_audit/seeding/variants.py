@@ -116,12 +116,25 @@ def _addresses(value: str, _literals: Literals) -> list[str]:
     return [*(f"({value} + {step})" for step in (1, 2)), *nets]
 
 
+def _ranges(value: str, _literals: Literals) -> list[str]:
+    """Return ranges with the same start and no end, and the other way round."""
+    text = f"({value})::pg_catalog.text"
+    return [f"pg_catalog.regexp_replace({text}, {part})" for part in ("',.*$', ',)'", "'^.*,', '(,'")]
+
+
+def _uuids(value: str, _literals: Literals) -> list[str]:
+    """Return values that differ in their last digit, or in their first one."""
+    text = f"({value})::pg_catalog.text"
+    return [f"pg_catalog.overlay({text}, '{digit}', {place})" for place in (36, 1) for digit in "ab"]
+
+
 _BY_NAME: dict[str, Callable[[str, Literals], list[str]]] = {
     "time": _times,
     "timetz": _times,
     "json": _documents,
     "jsonb": _documents,
     "hstore": _pairs,
+    "uuid": _uuids,
 }
 _BY_CATEGORY: dict[str, Callable[[str, Literals], list[str]]] = {
     "S": _texts,
@@ -130,5 +143,6 @@ _BY_CATEGORY: dict[str, Callable[[str, Literals], list[str]]] = {
     "T": _intervals,
     "A": _arrays,
     "I": _addresses,
+    "R": _ranges,
     "B": lambda _value, _literals: ["true", "false"],
 }

@@ -60,6 +60,46 @@ WITH RECURSIVE rel AS (
     CROSS JOIN LATERAL pg_catalog.pg_get_partition_constraintdef(rel.oid) AS bounds
     WHERE bounds IS NOT NULL
     UNION ALL
+    -- Values of variable width can move out of the page, and then leave 18 bytes; those of fixed width cannot. The archive adds
+    -- the survivor's identity, three numbers and times, and later the time of the restore or the reason why there was none.
+    SELECT 7, rel.oid, 'the size of a row (with the columns that the archive adds, it does not fit into a page)',
+           pg_catalog.format('pg_catalog.pg_column_size(ROW(%s, %s, 0::pg_catalog.int8, pg_catalog.now(), NULL::pg_catalog.timestamptz, '
+                             'pg_catalog.repeat(''x'', 17), 0::pg_catalog.int8)) > %s', stored.parts, stored.identity, stored.most)
+    FROM rel
+    CROSS JOIN LATERAL (
+        SELECT pg_catalog.string_agg(col.part, ', ' ORDER BY col.attnum) AS parts,
+               coalesce(pg_catalog.string_agg(col.part, ', ' ORDER BY col.attnum) FILTER (WHERE col.is_identity),
+                        '0::pg_catalog.int8, 0::pg_catalog.int8') AS identity,
+               pg_catalog.sum(col.most) + coalesce(pg_catalog.sum(col.most) FILTER (WHERE col.is_identity), 16) AS widest,
+               pg_catalog.current_setting('block_size')::pg_catalog.int8 - 32 AS most
+        FROM (
+            SELECT a.attnum, pk.indrelid IS NOT NULL AS is_identity,
+                   CASE WHEN t.typlen > 0 THEN t.typlen + 7 WHEN t.typstorage = 'p' THEN 8192 ELSE 24 + 3 END AS most,
+                   pg_catalog.format(CASE WHEN t.typlen > 0 OR t.typstorage = 'p' THEN '%1$I.%2$I'
+                                          ELSE 'pg_catalog.repeat(''x'', CASE WHEN pg_catalog.pg_column_size(%1$I.%2$I) > 24 '
+                                               'THEN 17 ELSE pg_catalog.pg_column_size(%1$I.%2$I) - 1 END)' END,
+                                     rel.relname, a.attname) AS part
+            FROM pg_catalog.pg_attribute a
+            JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+            LEFT JOIN pg_catalog.pg_index pk ON pk.indrelid = a.attrelid AND pk.indisprimary AND pk.indisvalid
+                AND a.attnum = ANY ((pk.indkey::pg_catalog.int2[])[0:pk.indnkeyatts - 1])
+            WHERE a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
+        ) AS col
+    ) AS stored
+    -- 350 is more than the header of a row with 1,600 columns, and what the archive adds to it.
+    WHERE stored.widest + 350 > stored.most
+    UNION ALL
+    -- What a failed build leaves can reject rows that the table has. Which ones, no query can find out in time.
+    -- Of an index over no other columns than the key's, the upgrade itself takes care: it is dropped or refused.
+    SELECT 8, i.indexrelid, pg_catalog.format('index %I (it is not valid, but rejects rows)', ic.relname), 'true'
+    FROM rel
+    JOIN pg_catalog.pg_index i ON i.indrelid = rel.oid AND i.indisunique AND i.indisready AND NOT i.indisvalid
+    JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+    WHERE i.indpred IS NOT NULL OR i.indexprs IS NOT NULL
+       OR EXISTS (SELECT FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1]) AS k(attnum)
+                  JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum = k.attnum
+                  WHERE a.attname <> ALL ({key_names}))
+    UNION ALL
     SELECT 6, con.oid, pg_catalog.format('foreign key %I', con.conname),
            pg_catalog.format('%s AND (SELECT true FROM %s dupe_audit_parent WHERE %s LIMIT 1) IS NULL',
                CASE con.confmatchtype WHEN 'f' THEN pg_catalog.format('NOT (%s)', part.all_null) ELSE part.none_null END,

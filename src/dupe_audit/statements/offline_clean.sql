@@ -254,15 +254,19 @@ BEGIN
                 IF v_acting THEN
                     SELECT c.changed - CASE WHEN c.itself THEN v_result.deleted ELSE 0 END AS changed INTO v_row FROM ({changed_children}) AS c;
                     IF v_row.changed <> v_before THEN
+                        IF v_high = v_low AND ({delete_triggers}) IS NOT NULL THEN
+                            RAISE EXCEPTION 'dupe-audit: delete-trigger: the delete of one extra of % also changed a table that references it, most likely by trigger %; the batch was rolled back. What to do: docs/reference/findings/delete-trigger.md',
+                                v_holes ->> 'table', ({delete_triggers});
+                        END IF;
                         RAISE EXCEPTION 'dupe-audit: a child was added without a lock on its parent' USING ERRCODE = 'foreign_key_violation';
                     END IF;
                 END IF;
                 EXECUTE pg_temp.dupe_audit_fill({t_record_batch}, pg_catalog.jsonb_build_object('run', v_run, 'batch', v_batch,
                     'archived', v_result.archived, 'restored', 0, 'spared', v_high - v_low + 1 - v_result.archived));
                 SET CONSTRAINTS ALL IMMEDIATE;
-            EXCEPTION WHEN serialization_failure OR foreign_key_violation THEN
+            EXCEPTION WHEN serialization_failure OR foreign_key_violation OR restrict_violation THEN
                 -- In the middle of the batch others moved a row to another partition, or added a child.
-                IF v_high = v_low AND v_rule.on_reference = 'repoint' AND SQLSTATE = '23503' THEN
+                IF v_high = v_low AND v_rule.on_reference = 'repoint' AND SQLSTATE <> '40001' THEN
                     RAISE;
                 END IF;
                 v_disturbed := true;
