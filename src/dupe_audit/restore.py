@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sqlalchemy import Connection
@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.errors import DupeAuditError, Refused
-from dupe_audit.findings import finding, quantity
+from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import Batch, Run
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.locking import run_lock
@@ -22,9 +22,23 @@ from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.session import step
 from dupe_audit.postgres.sqlstates import about_a_row, reason, sqlstate
 from dupe_audit.postgres.work import Work
-from dupe_audit.statements import literal, statement
+from dupe_audit.statements import literal, statement, text_array
 
 log = logging.getLogger("alembic.dupe_audit")
+
+
+def _rows_not_restored(work: RestoreWork, rows: int) -> Finding:
+    """Return the finding for rows that stay archived, and the constraint that keeps them out if there is one."""
+    run = work.run
+    refused = finding("rows-not-restored", quantity(rows, "row"))
+    text = refused.help.replace("of the archive", f"of dupe_audit.archive_{run.id}")
+    holes = {"relid": str(work.relation.relid), "name": literal(None), "key": text_array(run.key_columns)}
+    if name := execute(work.connection, statement("run_constraint", **holes)).scalars().first():
+        text = (
+            f"Constraint {name} still enforces the key. Let op.drop_unique_constraint_online() name it, before "
+            f"op.restore_duplicates(); or let dupe-audit restore {run.id} do both. {text}"
+        )
+    return replace(refused, help=text)
 
 
 class _RowsDiffer(Exception):
@@ -94,7 +108,7 @@ def restore(
                 refused_children = yield from _return_children(work)
                 findings = []
                 if refused_rows:
-                    findings.append(finding("rows-not-restored", quantity(refused_rows, "row")))
+                    findings.append(_rows_not_restored(work, refused_rows))
                 if refused_children:
                     findings.append(finding("children-not-returned", quantity(refused_children, "child", "children")))
                 if findings:

@@ -47,6 +47,7 @@ from dupe_audit.ledger.way_back import (
     require_way_back,
     run_to_drop,
     run_to_restore,
+    runs_of_table,
 )
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "rule_holes",
     "run_to_drop",
     "run_to_restore",
+    "runs_of_table",
     "set_state",
     "stage_name",
     "trust_sql",
