@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from configparser import Error as ConfigError
+from configparser import InterpolationError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,9 @@ def locate(database_url: str | None, config_file: str, *, section: str = "alembi
     Raises:
         WrongUsage: none of them is set or can be read, or the config cannot be read.
     """
+    if database_url is not None and not database_url.strip():
+        # A variable that is not set, in a script: another database than the one that was meant would be taken.
+        raise WrongUsage("--database-url is empty. Give a URL, or leave the option out.")
     places = (
         (database_url, "--database-url"),
         (os.environ.get("DATABASE_URL"), "DATABASE_URL"),
@@ -89,9 +93,16 @@ def _from_config(config_file: str, section: str) -> str | None:
                 raise WrongUsage(f"{config_file} has no section [{section}]. Name one that it has with -n.")
             return None
         return config.get_main_option("sqlalchemy.url")
-    except ConfigError as error:
+    except InterpolationError as error:
         raise WrongUsage(
             f"{config_file} cannot be read: {type(error).__name__}. In an ini file, write % as %%."
+        ) from None
+    except (ConfigError, UnicodeDecodeError) as error:
+        line = getattr(error, "lineno", None)
+        where = f", line {line}" if line else ""
+        raise WrongUsage(
+            f"{config_file} cannot be read: {type(error).__name__}{where}. Name the Alembic config with --config: an "
+            "ini file or a pyproject.toml."
         ) from None
 
 
@@ -171,9 +182,13 @@ def _describe_failure(error: psycopg.Error, url: str, source: str) -> DupeAuditE
     if isinstance(error, psycopg.ProgrammingError):
         # Its message quotes the URL, which may hold a password.
         remedy = "Percent-escape special characters in the password."
+        if "URI query parameter" in str(error):
+            remedy = "After the ?, it has a parameter that PostgreSQL does not know: check its spelling."
         if "://" not in url:
             remedy = "Quote a value that contains spaces: password='…'."
         return WrongUsage(f"The database URL cannot be read ({source}). {remedy}")
+    if "Servname not supported" in str(error) or "invalid port number" in str(error):
+        return WrongUsage(f"The database URL cannot be read ({source}). Its port is not a number from 1 to 65535.")
     return DupeAuditError(
         f"Cannot connect with {source}: {without_secrets(reason(error), [url])}. Check that the URL is right, the "
         "server is running, and it accepts this role."

@@ -246,6 +246,8 @@ def _section(
     out = console(file)
     out.print(Text(title, style="bold"))
     table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # a long name is divided, never cut
     for name, value in rows:
         table.add_row(Text("  " + name), Text(value))
     if table.row_count:

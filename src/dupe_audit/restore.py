@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sqlalchemy import Connection
@@ -22,7 +22,7 @@ from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.session import step
 from dupe_audit.postgres.sqlstates import about_a_row, reason, sqlstate
 from dupe_audit.postgres.work import Work
-from dupe_audit.statements import literal, statement
+from dupe_audit.statements import literal, statement, text_array
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -92,7 +92,7 @@ def restore(
                 )
                 refused_rows, total = yield from _restore_rows(work)
                 refused_children = yield from _return_children(work)
-                if findings := _refused(refused_rows, refused_children):
+                if findings := _refused(work, refused_rows, refused_children):
                     restored = f"{total - refused_rows:,} of {quantity(total, 'archived row')} restored."
                     raise Refused(findings, lead=restored)
                 run = ledger.get_run(connection, run_id, relid=relid).run
@@ -103,11 +103,25 @@ def restore(
             ledger.set_state(connection, run_id, "restored")
 
 
-def _refused(rows: int, children: int) -> list[Finding]:
+def _refused(work: RestoreWork, rows: int, children: int) -> list[Finding]:
     return [
-        *([finding("rows-not-restored", quantity(rows, "row"))] if rows else []),
+        *([_rows_not_restored(work, rows)] if rows else []),
         *([finding("children-not-returned", quantity(children, "child", "children"))] if children else []),
     ]
+
+
+def _rows_not_restored(work: RestoreWork, rows: int) -> Finding:
+    """Return the finding for rows that stay archived, and the constraint that keeps them out if there is one."""
+    run = work.run
+    refused = finding("rows-not-restored", quantity(rows, "row"))
+    text = refused.help.replace("of the archive", f"of dupe_audit.archive_{run.id}")
+    holes = {"relid": str(work.relation.relid), "name": literal(None), "key": text_array(run.key_columns)}
+    if name := execute(work.connection, statement("run_constraint", **holes)).scalars().first():
+        text = (
+            f"Constraint {name} still enforces the key. Let op.drop_unique_constraint_online() name it, before "
+            f"op.restore_duplicates(); or let dupe-audit restore {run.id} do both. {text}"
+        )
+    return replace(refused, help=text)
 
 
 def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:

@@ -145,8 +145,11 @@ def _with_names(connection: Connection, relation: Relation, missing: Finding, na
     """Return a finding about a name that a person gave, with the names that it may have meant."""
     indexes = execute(connection, statement("unique_indexes", relid=str(relation.relid)))
     names = sorted(str(row.name) for row in indexes)
-    similar = get_close_matches(name, names, n=3) or names[:5]
-    hint = f"Did you mean {' or '.join(similar)}?" if similar else "The table has no unique constraint."
+    hint = "The table has no unique constraint."
+    if similar := get_close_matches(name, names, n=3):
+        hint = f"Did you mean {' or '.join(similar)}?"
+    elif names:
+        hint = f"The unique indexes of the table: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
     return replace(missing, help=f"{hint} If an upgrade was to create it: {missing.help[:1].lower()}{missing.help[1:]}")
 
 

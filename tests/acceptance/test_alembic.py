@@ -350,6 +350,14 @@ def test_unknown_or_unreadable_option_is_refused(alembic, sql, agent_actions, op
     assert sql("SELECT to_regnamespace('dupe_audit')") == [(None,)]
 
 
+@pytest.mark.parametrize("argument", ["dupe-audit.pause=1", "dupe_audit_pause=1", "DupeAudit.batch_size=1"])
+def test_a_mistyped_prefix_of_an_option_is_refused(alembic, sql, agent_actions, argument):
+    """An option of ours whose prefix is mistyped would be ignored in silence, so it stops the upgrade."""
+    done = alembic("-x", argument, "upgrade", "015", code=255)
+    assert f"-x {argument.partition('=')[0]} does not exist. The options are: dupe_audit.batch_size," in done.stderr
+    assert sql("SELECT to_regnamespace('dupe_audit')") == [(None,)]
+
+
 def test_nothing_is_written_to_stdout(alembic, agent_actions):
     """The directives are silent on stdout, which is the stream of the offline SQL."""
     assert "" == alembic("upgrade", "015").stdout

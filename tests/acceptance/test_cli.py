@@ -105,6 +105,8 @@ def test_verify_names_what_was_mistyped(dupe_audit, alembic, agent_actions):
     alembic("upgrade", "015")
     done = dupe_audit("verify", "--table", "agent_actions", "--name", NAME.replace("unique", "uniqe"), code=1)
     assert f"Did you mean {NAME}?" in done.stdout
+    done = dupe_audit("verify", "--table", "agent_actions", "--name", "zzz", code=1)
+    assert f"The unique indexes of the table: agent_actions_pkey, {NAME}." in done.stdout
 
     done = dupe_audit("verify", "--table", "agent_actions", "--name", NAME, "-c", "corelation_id", code=1)
     assert "[column-missing] public.agent_actions has no column 'corelation_id'." in done.stdout
@@ -143,11 +145,24 @@ def test_restore_says_nothing_of_a_constraint_that_was_gone(dupe_audit, alembic,
     assert "was dropped" not in done.stderr
 
 
+def test_the_advice_of_verify_creates_a_dropped_constraint_again(dupe_audit, alembic, agent_actions, sql):
+    """For an applied revision, verify does not send its user to an upgrade that Alembic would skip."""
+    alembic("upgrade", "015")
+    sql(f"ALTER TABLE agent_actions DROP CONSTRAINT {NAME}")
+    done = dupe_audit("verify", code=1)
+    assert "Alembic considers revision 015 applied, so alembic upgrade head would skip it." in done.stdout
+    assert "alembic stamp, with the revision before it" in done.stdout
+
+    alembic("stamp", "014")
+    alembic("upgrade", "015")
+    dupe_audit("verify")
+
+
 def test_restore_without_a_terminal_needs_yes(dupe_audit, alembic, agent_actions, sql):
     """Without a terminal to ask on, restore changes nothing and ends with 2, and says what it would do."""
     alembic("upgrade", "015")
     done = dupe_audit("restore", "1", code=2)
-    assert f"would drop constraint {NAME} of public.agent_actions, put 60 rows back" in done.stderr
+    assert f"would drop constraint {NAME} of public.agent_actions and put 60 rows back" in done.stderr
     assert "add --yes" in done.stderr
     assert [(1000,)] == sql("SELECT count(*) FROM agent_actions")
     dupe_audit("verify")
@@ -224,7 +239,11 @@ def test_purge_asks_first_h144(dupe_audit, alembic, agent_actions, sql):
         (("-c", "missing.ini", "preflight"), 2, "'missing.ini' does not exist"),
         (("-c", "missing.ini", "runs"), 2, "'missing.ini' does not exist"),
         (("runs", "--config", "missing.ini"), 2, "'missing.ini' does not exist"),
-        (("--database-url", "postgresql://u:secret", "runs"), 3, "Cannot connect with --database-url"),
+        (("--database-url", "postgresql://u:secret", "runs"), 2, "Its port is not a number from 1 to 65535."),
+        (("--database-url", "postgresql://u:secret@h/d?sslmod=require", "runs"), 2, "check its spelling"),
+        (("--database-url", "", "runs"), 2, "--database-url is empty"),
+        (("-c", "README.md", "preflight"), 2, "README.md cannot be read: MissingSectionHeaderError, line 3. Name"),
+        (("preflight", "--table", "t", "-c", "a", "--work-mem", "lots"), 2, "must be a size as PostgreSQL writes it"),
         (("--database-url", "orders", "runs"), 2, "--database-url: The database URL cannot be read."),
         (("--database-url", "service=nowhere", "runs"), 2, "The service that --database-url names cannot be used"),
         (("--database-url", "host=h password=secret of=3", "runs"), 2, "Quote a value that contains spaces"),
@@ -254,7 +273,7 @@ def test_errors_say_what_to_do_and_end_with_the_documented_code(dupe_audit, argu
         ("postgresql://app:hun?t@er2@localhost:1/orders", 2, "Write it as %40"),
         ("postgresql://app:hun%ter2@localhost/orders", 2, "cannot be read"),
         ("postgresql://app:hun ter2@localhost:1/orders", 2, "cannot be read"),
-        ("postgresql://app:hun[ter2@localhost:port/orders", 3, "Cannot connect"),
+        ("postgresql://app:hun[ter2@localhost:port/orders", 2, "Its port is not a number"),
         ("host=localhost port=1 user=app password=hun@ter2 dbname=orders", 3, "Cannot connect"),
         ("host=localhost port=1 user=app password='hun ter2 dbname=orders", 2, "cannot be read"),
     ],

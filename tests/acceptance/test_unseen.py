@@ -377,6 +377,28 @@ def test_a_database_that_is_not_stamped_is_a_warning(generic, sql):
         assert ["database-not-stamped"] == ids(generic.reports(command, code=1))
 
 
+def test_tenants_that_are_not_stamped_are_named(generic, sql):
+    """The version table of each tenant is named with its schema."""
+    for tenant in ("tenant_a", "tenant_b"):
+        sql(f"CREATE SCHEMA {tenant}; CREATE TABLE {tenant}.t (i int)")
+    generic.edit_env("\n    with connectable.connect() as connection:", TENANTS.replace("{map}", ""))
+    generic.revision("0001")
+    said = messages(generic.reports("verify", code=1))
+    assert "no applied revision is recorded in tenant_a.alembic_version, so" in said
+    assert "no applied revision is recorded in tenant_b.alembic_version, so" in said
+
+
+def test_a_config_that_leads_elsewhere_is_said(generic, sql, server_url):
+    """If env.py takes its URL from the config, and DATABASE_URL is another database, it is said which one is used."""
+    generic.revision("0001")
+    assert "leads to another database" not in generic.dupe_audit("verify").stderr
+    ini = generic.directory / "alembic.ini"
+    own = next(line for line in ini.read_text().splitlines() if line.startswith("sqlalchemy.url"))
+    ini.write_text(ini.read_text().replace(own, f"sqlalchemy.url = {server_url.replace('%', '%%')}"))
+    said = generic.dupe_audit("verify").stderr
+    assert "sqlalchemy.url in alembic.ini leads to another database than DATABASE_URL." in said
+
+
 def test_another_database_than_that_of_env_py(generic, server_url, database_url):
     """Both databases are named with host and name, without a password, and the command ends with 3."""
     generic.revision("0001")

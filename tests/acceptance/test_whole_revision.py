@@ -70,6 +70,31 @@ def test_wrong_arguments_of_the_first_directive_end_in_one_paragraph(sql, projec
     assert (255, [(3,)]) == (code, rows(sql)), output
     assert "FAILED: " in output
     assert reason in output
+    assert "(0002.py, line 9)" in output
+
+
+@pytest.mark.parametrize("downgrade", [DROP.replace("uq", "uqq") + f"\n{RESTORE}", f"{RESTORE}\n{DROP}", RESTORE])
+def test_a_downgrade_that_leaves_the_constraint_names_it(sql, project, downgrade):
+    """If the constraint still keeps the rows out, the failure names it and the way on, and that way works."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", downgrade)
+    assert 0 == project.run("upgrade", "head")[0]
+    code, output = project.run("downgrade", "-1")
+    assert (255, [(2,)]) == (code, rows(sql)), output
+    assert "Constraint uq still enforces the key." in output
+    assert "let dupe-audit restore 1 do both" in output
+    assert 0 == project.run("restore", "1", "--yes", program="dupe_audit.cli")[0]
+    assert [(3,)] == rows(sql)
+
+
+def test_a_mistyped_column_of_a_restore_is_named_by_the_runs(sql, project):
+    """A restore of columns that no run has names the keys of the table's runs."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE.replace('k', 'kk')}")
+    assert 0 == project.run("upgrade", "head")[0]
+    code, output = project.run("downgrade", "-1")
+    assert (255, [(2,)]) == (code, rows(sql)), output
+    assert "The runs of public.t are of other keys: (k). Check the columns" in output
 
 
 CREATE = "op.create_unique_constraint_online('uq', 't', ['k'])"

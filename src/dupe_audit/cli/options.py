@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from dupe_audit.connect import Address, alembic_config, connect, describe, locate
 from dupe_audit.directives import revisions
+from dupe_audit.directives.options import size
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import Finding
 from dupe_audit.postgres.interrupt import interruptible
@@ -28,7 +29,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 format_option = click.option(
     "--format", "style", type=click.Choice(FORMATS), default="text", show_default=True, help="Output format."
 )
-work_mem_option = click.option("--work-mem", metavar="SIZE", help="Memory for each sort, such as 256MB.")
+
+
+def _size(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    try:
+        return value if value is None else size(value)
+    except WrongUsage as error:
+        raise click.BadParameter(f"{error}.") from None
+
+
+work_mem_option = click.option(
+    "--work-mem", metavar="SIZE", callback=_size, help="Memory for each sort, such as 256MB."
+)
 x_option = click.option(
     "-x", "x", multiple=True, metavar="NAME=VALUE", help="Argument for env.py, as with alembic -x; repeatable."
 )

@@ -98,7 +98,7 @@ def _confirm(run: Run, relation: catalog.Relation, obstacle: str | None) -> None
         steps.append(f"point {quantity(children, 'child', 'children')} back at their own rows")
     if not sys.stdin.isatty():
         raise WrongUsage(
-            f"restore {run.id} would {', '.join(steps)}. There is no terminal to ask on: to confirm, add --yes."
+            f"restore {run.id} would {' and '.join(steps)}. There is no terminal to ask on: to confirm, add --yes."
         )
     click.echo(f"Run {run.id} ({run.state}). This will:", err=True)
     for step in steps:

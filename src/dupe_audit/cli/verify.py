@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import click
 
@@ -73,7 +74,11 @@ def verify_command(
             project = read_project(database, x)
             unseen = project.unseen_applied
             with progress("verifying"):
-                reports = [verify(connection, key.key, work_mem=work_mem) for key in project.applied if not key.plain]
+                reports = [
+                    _of_applied(verify(connection, key.key, work_mem=work_mem), key.revision)
+                    for key in project.applied
+                    if not key.plain
+                ]
                 plain = [verify_plain(connection, key) for key in project.applied if key.plain]
     everything: list[VerifyReport | Unseen] = [*reports, *plain, *unseen]
     if style == "json":
@@ -86,3 +91,21 @@ def verify_command(
         if not everything:
             click.echo("No applied revision enforces a key.", err=True)
     exit_by(finding for report in everything for finding in report.findings)
+
+
+def _of_applied(report: VerifyReport, revision: str) -> VerifyReport:
+    """Return a report whose advice fits a revision that Alembic considers applied: an upgrade would skip it."""
+    if not any(finding.id == "constraint-missing" for finding in report.findings):
+        return report
+    advice = {
+        "constraint-missing": (
+            f"Alembic considers revision {revision} applied, so alembic upgrade head would skip it. If it is the "
+            "newest one: alembic stamp, with the revision before it, then alembic upgrade head. Otherwise create the "
+            "constraint again in a new revision: op.archive_duplicates(), then op.create_unique_constraint_online()."
+        ),
+        "duplicates-remain": "op.archive_duplicates() archives them in the same revision.",
+    }
+    return replace(
+        report,
+        findings=tuple(replace(finding, help=advice.get(finding.id, finding.help)) for finding in report.findings),
+    )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import wraps
+from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, TypeVar
 
 import alembic.op
@@ -49,11 +52,11 @@ def directive(name: str) -> Callable[[T], T]:
             except WrongUsage as error:
                 if isinstance(error, InvalidArgument):
                     raise
-                invalid = InvalidArgument(f"op.{name}(): {error}")
+                problem = f"op.{name}(): {error}"
                 note = getattr(operations, "note_mistake", None)
                 if note is None:
-                    raise invalid from None
-                note(invalid)
+                    raise InvalidArgument(f"{problem.removesuffix('.')}{_place()}.") from None
+                note(InvalidArgument(problem))
 
         setattr(Operations, name, checked)
         _names.append(name)
@@ -66,6 +69,14 @@ def _listed(signature: inspect.Signature) -> str:
     return ", ".join(name for name in signature.parameters if name != "self")
 
 
+def _place() -> str:
+    """Return file and line of the revision that is being executed, as messages end; empty outside of a revision."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack() would read the source of every frame
+    while frame and not {"revision", "down_revision"} <= frame.f_globals.keys():
+        frame = frame.f_back
+    return f" ({Path(frame.f_code.co_filename).name}, line {frame.f_lineno})" if frame else ""
+
+
 def column_names(option: str, columns: object) -> tuple[str, ...]:
     """Return column names as a tuple; a bare string is one column, not its letters.
 
@@ -75,11 +86,18 @@ def column_names(option: str, columns: object) -> tuple[str, ...]:
     if isinstance(columns, str):
         return (columns,)
     if not isinstance(columns, Sequence) or isinstance(columns, (bytes, bytearray)):
-        raise WrongUsage(f"{option} must be a list of column names, not {columns!r}.")
+        raise WrongUsage(f"{option} must be a list of column names, not {_described(columns)}.")
     for column in columns:
         if not isinstance(column, str):
-            raise WrongUsage(f"{option} must be a list of column names; {column!r} is not a name.")
+            raise WrongUsage(f"{option} must be a list of column names; {_described(column)} is not a name.")
     return tuple(columns)
+
+
+def _described(value: object) -> str:
+    """Return a wrong value as a message shows it; for an object of SQLAlchemy, its type and text."""
+    if type(value).__module__.startswith("sqlalchemy."):
+        return f"{type(value).__name__} ({value})"
+    return repr(value)
 
 
 def initial_mode(value: object) -> Literal["IMMEDIATE", "DEFERRED"]:
@@ -99,7 +117,7 @@ def initial_mode(value: object) -> Literal["IMMEDIATE", "DEFERRED"]:
 def _missing(name: str) -> Any:
     """Suggest the directive that a name could mean; called for a name that ``alembic.op`` does not have."""
     if close := get_close_matches(name, _names, n=1, cutoff=0.8):
-        raise UnknownDirective(f"op.{name}() does not exist. Did you mean op.{close[0]}()?")
+        raise UnknownDirective(f"op.{name}() does not exist. Did you mean op.{close[0]}()?{_place()}")
     raise AttributeError(f"module 'alembic.op' has no attribute {name!r}")
 
 

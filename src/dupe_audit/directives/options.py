@@ -31,7 +31,27 @@ def _ids(text: str) -> tuple[str, ...]:
     return ids
 
 
-def _size(text: str) -> str:
+def _listed() -> str:
+    return ", ".join(f"{_PREFIX}{option}" for option in OPTIONS)
+
+
+def _require_no_typo(argument: str) -> None:
+    """Refuse one of our options with a mistyped prefix, such as ``dupe-audit.pause``; nobody would notice.
+
+    Raises:
+        CommandError: it is one.
+    """
+    letters = re.sub(r"[^a-z]", "", argument.lower())
+    if letters in {re.sub(r"[^a-z]", "", f"{_PREFIX}{option}") for option in OPTIONS}:
+        raise CommandError(f"-x {argument} does not exist. The options are: {_listed()}.")
+
+
+def size(text: str) -> str:
+    """Return the text of a size, such as ``256MB``.
+
+    Raises:
+        WrongUsage: no server would read it.
+    """
     # The server judges the range; here, only what no server would read.
     if not re.fullmatch(r"\s*[0-9]+(\.[0-9]+)?\s*(B|kB|MB|GB|TB)?\s*", text):
         raise WrongUsage("the value must be a size as PostgreSQL writes it, such as 256MB")
@@ -51,8 +71,8 @@ MAX_WORKERS = 1024
 OPTIONS: dict[str, Callable[[str], object]] = {
     "batch_size": int,
     "pause": float,
-    "work_mem": _size,
-    "maintenance_work_mem": _size,
+    "work_mem": size,
+    "maintenance_work_mem": size,
     "max_parallel_maintenance_workers": _workers,
     "accept": _ids,
 }
@@ -74,18 +94,18 @@ class Overrides:
         """Return the options of the command that is being executed.
 
         Raises:
-            CommandError: an option does not exist, or its value cannot be read.
+            CommandError: an option does not exist, its prefix is mistyped, or its value cannot be read.
         """
         environment = operations.migration_context.environment_context
         arguments = environment.get_x_argument(as_dictionary=True) if environment else {}
         values: dict[str, Any] = {}
         for argument, text in arguments.items():
             if not argument.startswith(_PREFIX):
+                _require_no_typo(argument)
                 continue
             name = argument.removeprefix(_PREFIX)
             if name not in OPTIONS:
-                existing = ", ".join(f"{_PREFIX}{option}" for option in OPTIONS)
-                raise CommandError(f"-x {argument} does not exist. The options are: {existing}.")
+                raise CommandError(f"-x {argument} does not exist. The options are: {_listed()}.")
             try:
                 values[name] = OPTIONS[name](text)
             except WrongUsage as error:

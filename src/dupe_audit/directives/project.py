@@ -24,8 +24,10 @@ from dupe_audit.directives import failures
 from dupe_audit.directives.flask_context import application_context
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.urls import sqlalchemy_url
+from dupe_audit.postgres.urls import same_server_and_database, sqlalchemy_url
 from dupe_audit.statements import literal, statement
+
+log = logging.getLogger("alembic.dupe_audit")
 
 _OPS = "dupe_audit.ops"
 
@@ -72,9 +74,10 @@ def visited(
         WrongUsage: the Alembic config does not exist.
         DupeAuditError: the project cannot be loaded, or its ``env.py`` fails or connects to another database.
     """
-    config = _config(config_file, address, section, x)
+    config, own = _config(config_file, address, section, x)
     with _isolated(address), _ops_unimported():
         script = _load(config, config_file)
+        _note_other_url(own, config_file, address, script)
         with application_context(Path(script.dir)):
             places, environment = list[Place](), EnvironmentContext(config, script, dont_mutate=True)
             described: list[tuple[str, bool]] = []
@@ -98,7 +101,8 @@ def visited(
                 yield Visit(script=script, places=tuple(places), imports_ops=_OPS in sys.modules)
 
 
-def _config(config_file: str, address: Address, section: str, x: tuple[str, ...]) -> Config:
+def _config(config_file: str, address: Address, section: str, x: tuple[str, ...]) -> tuple[Config, str | None]:
+    """Return the config with the address as its URL, and the URL that it had."""
     config = alembic_config(config_file, section=section, x=x)
     if config.config_file_name is None and not config.toml_alembic_config:
         raise WrongUsage(
@@ -106,14 +110,35 @@ def _config(config_file: str, address: Address, section: str, x: tuple[str, ...]
         )
     own = config.file_config.get(section, "sqlalchemy.url", raw=True, fallback=None)
     config.set_main_option("sqlalchemy.url", sqlalchemy_url(address.url, own).replace("%", "%%"))
-    return config
+    return config, own and own.replace("%%", "%")
+
+
+#: with one of these in its text, env.py may take its URL from elsewhere than the config
+_OWN_URL = ("environ", "getenv", "set_main_option", "create_engine", "create_async_engine", "settings")
+
+
+def _note_other_url(own: str | None, config_file: str, address: Address, script: ScriptDirectory) -> None:
+    """Say that ``alembic`` would use another database, if env.py takes the URL from the config as a template does."""
+    env = Path(script.dir) / "env.py"
+    if not own or not env.is_file() or same_server_and_database(own, address.url):
+        return
+    if not any(word in env.read_text("utf-8", errors="replace") for word in _OWN_URL):
+        log.warning(
+            "sqlalchemy.url in %s leads to another database than %s. `alembic` uses that one, because env.py takes "
+            "its URL from there.",
+            config_file,
+            address.source,
+        )
 
 
 def _load(config: Config, config_file: str) -> ScriptDirectory:
     try:
         script = ScriptDirectory.from_config(config)
     except Exception as error:
-        raise DupeAuditError(f"Alembic cannot read the project of {config_file}: {error}") from error
+        raise DupeAuditError(
+            f"Alembic cannot read the project of {config_file}: {str(error).split('.  Please')[0]}. Correct "
+            "its script_location."
+        ) from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # what Alembic warns about is an error below

@@ -172,6 +172,8 @@ def _obstacle(error: BaseException, function: Callable[[], object]) -> Obstacle:
     frames = traceback.extract_tb(error.__traceback__) if error.__traceback__ else traceback.extract_stack()
     lines = [frame.lineno for frame in frames if frame.filename == file]
     name = f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
+    if name and message.endswith(name):
+        name = ""  # the error says it itself
     kind = "" if isinstance(error, (WrongUsage, CommandError, NoResult)) else f"{type(error).__name__}: "
     return Obstacle(
         reason=f"{kind}{message}".rstrip(": .") + name,

@@ -51,7 +51,8 @@ def read(
             applied.read(place, _revisions(visit.script, heads, None) if heads else [], tenant)
             pending.read(place, _revisions(visit.script, "heads", heads), tenant)
             if not heads and place.has_tables:
-                subject = f"{place.context.version_table}{tenant}"
+                schema = place.context.version_table_schema or (place.default if tenant else None)
+                subject = ".".join(filter(None, (schema, place.context.version_table)))
                 for side in (applied, pending):
                     side.unseen.append(Unseen(findings=(finding("database-not-stamped", subject),)))
         _require_import(visit, pending)

@@ -19,10 +19,10 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.recorded import missing_run
 from dupe_audit.directives.recording import PlainStatement
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding, quantity
-from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
@@ -44,10 +44,6 @@ NOT_ABOUT_THE_BUILD = {
 NOT_ABOUT_THE_CLEANUP = {"live-build", "invalid-index"}
 #: the only ones that stop a drop or a restore
 ABOUT_THE_WAY_BACK = {"not-owner", "read-only-server", "transaction-pooler", "untrusted-ledger", "table-missing"}
-
-
-#: why the ledger must have a run
-NO_RUN = "the upgrade of this revision opens one, also for a table without duplicates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +132,7 @@ class Examiner:
         """Return why a run cannot be undone, as findings or as text."""
         try:
             if not find_run() and self._requires_run:
-                return [finding("run-missing", NO_RUN, table=relation.name)], []
+                return [missing_run(self._connection, relation)], []
         except Refused as refused:
             return list(refused.findings), []
         except DupeAuditError as error:
@@ -238,12 +234,6 @@ def identities(connection: Connection, locate: Callable[[UniqueKey], UniqueKey])
         return match[1].relid if match else (schema, table)
 
     return lambda key: identify(key.schema, key.table)
-
-
-def latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:
-    """Return the newest run of the key; None if the table does not exist or was never cleaned by it."""
-    match = catalog.find(connection, key)
-    return ledger.find_latest(connection, match[1].relid, key) if match else None
 
 
 def subject(operation: MigrateOperation, key: UniqueKey | None = None) -> str:

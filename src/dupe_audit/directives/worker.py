@@ -24,8 +24,8 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.recorded import latest_run
 from dupe_audit.directives.schedule import Task
-from dupe_audit.directives.verdict import latest_run
 from dupe_audit.errors import NotProven
 from dupe_audit.findings import quantity
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey

@@ -46,6 +46,7 @@ from dupe_audit.ledger.way_back import (
     require_way_back,
     run_to_drop,
     run_to_restore,
+    runs_of_table,
 )
 
 __all__ = [
@@ -87,6 +88,7 @@ __all__ = [
     "rule_holes",
     "run_to_drop",
     "run_to_restore",
+    "runs_of_table",
     "set_state",
     "stage_name",
     "trust_sql",

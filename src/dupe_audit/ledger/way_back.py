@@ -43,7 +43,13 @@ def run_to_drop(connection: Connection, relation: Relation, name: str) -> Run | 
 
 def has_run(connection: Connection, relation: Relation) -> bool:
     """Return whether the ledger has a run of a table, of whatever key."""
-    return bool(find_runs(connection, f"live.oid = {relation.relid}::pg_catalog.oid", relid=relation.relid))
+    return bool(runs_of_table(connection, relation))
+
+
+def runs_of_table(connection: Connection, relation: Relation) -> list[Run]:
+    """Return the runs of a table, of whatever key, oldest first."""
+    runs = find_runs(connection, f"live.oid = {relation.relid}::pg_catalog.oid", relid=relation.relid)
+    return [run for run, _ in runs]
 
 
 def run_to_restore(connection: Connection, relation: Relation, key: UniqueKey) -> RecordedRun | None:

@@ -82,6 +82,21 @@ def sqlalchemy_url(url: str, like: str | None = None) -> str:
     return made.render_as_string(hide_password=False)
 
 
+def same_server_and_database(url: str, other: str) -> bool:
+    """Return whether two URLs lead to one database, as far as their texts tell; True if one cannot be read."""
+    if PLACEHOLDER in (url.partition("://")[0], other.partition("://")[0]):
+        return True
+    try:
+        return _destination(url) == _destination(other)
+    except (WrongUsage, ProgrammingError):
+        return True
+
+
+def _destination(url: str) -> tuple[object, ...]:
+    parts = conninfo_to_dict(libpq_url(url))
+    return tuple(parts.get(name) for name in ("service", "host", "hostaddr", "port", "dbname"))
+
+
 def _driver(url: str | None) -> str | None:
     """Return the name of a PostgreSQL driver that a URL names and that is installed."""
     scheme = _SCHEME.match(url or "")

@@ -64,7 +64,11 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
     if sign := pooler(connection):
         findings.append(finding("transaction-pooler", sign))
     if countable(findings):
-        findings += _index_findings(connection, key, relation)
+        of_indexes = _index_findings(connection, key, relation)
+        if any(finding.id == "name-taken" for finding in findings):
+            # What has the name is no index of this table, so its definition is beside the point.
+            of_indexes = [finding for finding in of_indexes if finding.id != "wrong-definition"]
+        findings += of_indexes
     return findings
 
 

@@ -1,0 +1,34 @@
+"""The run of the ledger that a directive is about, or the finding that there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from dupe_audit import ledger
+from dupe_audit.findings import Finding, finding
+from dupe_audit.ledger import RecordedRun
+from dupe_audit.model import UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
+
+#: why the ledger must have a run
+NO_RUN = "the upgrade of this revision opens one, also for a table without duplicates"
+
+
+def latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:
+    """Return the newest run of the key; None if the table does not exist or was never cleaned by it."""
+    match = catalog.find(connection, key)
+    return ledger.find_latest(connection, match[1].relid, key) if match else None
+
+
+def missing_run(connection: Connection, relation: Relation) -> Finding:
+    """Return the finding for a table of which the ledger lacks the run that a downgrade needs."""
+    missing = finding("run-missing", NO_RUN, table=relation.name)
+    runs = ledger.runs_of_table(connection, relation)
+    if not runs:
+        return missing
+    keys = ", ".join(dict.fromkeys(f"({', '.join(run.key_columns)})" for run in runs))
+    hint = f"The runs of {relation.name} are of other keys: {keys}. Check the columns that the directive names."
+    return replace(missing, help=f"{hint} Or: {missing.help[:1].lower()}{missing.help[1:]}")
