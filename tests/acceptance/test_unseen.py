@@ -383,9 +383,9 @@ def test_tenants_that_are_not_stamped_are_named(generic, sql):
         sql(f"CREATE SCHEMA {tenant}; CREATE TABLE {tenant}.t (i int)")
     generic.edit_env("\n    with connectable.connect() as connection:", TENANTS.replace("{map}", ""))
     generic.revision("0001")
-    said = messages(generic.reports("verify", code=1))
-    assert "no applied revision is recorded in tenant_a.alembic_version, so" in said
-    assert "no applied revision is recorded in tenant_b.alembic_version, so" in said
+    output = messages(generic.reports("verify", code=1))
+    assert "no applied revision is recorded in tenant_a.alembic_version, so" in output
+    assert "no applied revision is recorded in tenant_b.alembic_version, so" in output
 
 
 def test_a_config_that_leads_elsewhere_is_said(generic, sql, server_url):
@@ -395,8 +395,8 @@ def test_a_config_that_leads_elsewhere_is_said(generic, sql, server_url):
     ini = generic.directory / "alembic.ini"
     own = next(line for line in ini.read_text().splitlines() if line.startswith("sqlalchemy.url"))
     ini.write_text(ini.read_text().replace(own, f"sqlalchemy.url = {server_url.replace('%', '%%')}"))
-    said = generic.dupe_audit("verify").stderr
-    assert "sqlalchemy.url in alembic.ini leads to another database than DATABASE_URL." in said
+    output = generic.dupe_audit("verify").stderr
+    assert "sqlalchemy.url in alembic.ini leads to another database than DATABASE_URL." in output
 
 
 def test_another_database_than_that_of_env_py(generic, server_url, database_url):

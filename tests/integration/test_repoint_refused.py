@@ -238,7 +238,7 @@ def test_trigger_of_a_child_must_be_accepted(sql, conn):
     ids=["keeps the child", "keeps its reference", "keeps the parent"],
 )
 def test_trigger_that_interferes_loses_nothing(sql, conn, table, body):
-    """A trigger that keeps children or parents where they are stops the batch, and nothing moves."""
+    """A trigger that keeps children or parents where they are stops the cleanup, and no such child or parent moves."""
     sql(
         PARENT
         + "CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t ON DELETE CASCADE); INSERT INTO c VALUES (1, 2)"
@@ -248,7 +248,9 @@ def test_trigger_that_interferes_loses_nothing(sql, conn, table, body):
     sql(f"CREATE TRIGGER audit BEFORE {when} ON {table} FOR EACH ROW EXECUTE FUNCTION f()")
     with pytest.raises(DupeAuditError, match="trigger"):
         list(cleanup(conn, KEY, RULE, give_up_after="1s"))
-    assert [1, 2, 3, 4, 5, 6] == live(sql)
+    archived = [row_id for (row_id,) in sql("SELECT id FROM dupe_audit.archive_1")]
+    assert [1, 2, 3, 4, 5, 6] == sorted([*live(sql), *archived])
+    assert 2 not in archived
     assert [(1, 2)] == sql("SELECT * FROM c")
     assert [(0,)] == sql("SELECT moved FROM dupe_audit.child")
 
