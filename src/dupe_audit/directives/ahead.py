@@ -45,6 +45,9 @@ def judge_ahead(operations: Operations, recording: Recording | None, accept: Col
 def _judge(operations: Operations, key: UniqueKey, accept: Collection[str]) -> None:
     check_names(key)
     script = Script(operations)
+    # Until the end of the transaction that Alembic has begun; what follows reads catalogs alone.
+    script.write("SET LOCAL lock_timeout = '5s'")
+    script.write("SET LOCAL statement_timeout = 0")
     script.trust_function()
     ignored = {*accept, *NOT_ABOUT_THE_BUILD, "untrusted-ledger"}  # the first directive judges the ledger
     errors = (id_ for id_, entry in CATALOGUE.items() if entry.severity == "error" and id_ not in ignored)
