@@ -8,8 +8,9 @@ from alembic.operations import MigrateOperation, Operations
 
 from dupe_audit.directives.effects import effect
 from dupe_audit.directives.operations import CreateUniqueConstraintOnlineOp
+from dupe_audit.directives.quoting import check_names
 from dupe_audit.directives.recording import Recording
-from dupe_audit.directives.script import Script, check_names
+from dupe_audit.directives.script import Script
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import UniqueKey

@@ -20,8 +20,9 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.quoting import check_names, one_line, quoted, table_sql
 from dupe_audit.directives.schedule import Task
-from dupe_audit.directives.script import CLEAN, Script, check_names, one_line, quoted, table_sql
+from dupe_audit.directives.script import CLEAN, Script
 from dupe_audit.directives.verdict import subject
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog

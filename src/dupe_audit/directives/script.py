@@ -6,21 +6,20 @@ and a temporary function fills them from the catalog.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from contextlib import AbstractContextManager
 
 from alembic.operations import Operations
-from alembic.util import CommandError
 
 from dupe_audit import ledger
 from dupe_audit.cleanup import pace
+from dupe_audit.directives.quoting import interval, quoted
 from dupe_audit.findings import CATALOGUE
-from dupe_audit.model import WIDEST_KEY, BuildRule, CleanupRule, UniqueKey, milliseconds
+from dupe_audit.model import WIDEST_KEY, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from dupe_audit.postgres.planner import ANYWHERE, BATCHING, RANKING, WHERE_STAGED, switched_off
-from dupe_audit.statements import ident, literal, statement, template, text_array
+from dupe_audit.statements import literal, statement, template, text_array
 
 #: what the script sets for its session, and resets at its end
 SESSION = {
@@ -65,11 +64,6 @@ CLEANUP_TEMPLATES = (
     "move_rows",
     "stray_children",
     "record_batch",
-)
-
-#: dollar quotes of the script; a name that contains one would end a quoted part
-_TAGS = re.compile(
-    r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|dupe_audit)\$"
 )
 
 
@@ -279,38 +273,3 @@ class Script:
 
 def _private(name: str) -> str:
     return statement("revoke_all", object_name=literal(name))
-
-
-def table_sql(key: UniqueKey) -> str:
-    """Return the key's table as SQL names it."""
-    return ident(key.schema, key.table) if key.schema else ident(key.table)
-
-
-def interval(build: BuildRule) -> str:
-    """Return the total wait for one lock as the literal of an interval."""
-    return literal(f"{milliseconds(build.give_up_after)} ms")
-
-
-def quoted(name: str) -> str:
-    """Return a template as a dollar-quoted string, its holes unfilled."""
-    return f"$statement${template(name)}$statement$"
-
-
-def one_line(text: object) -> str:
-    """Return text for a comment or message of the script, on one line."""
-    return " ".join(str(text).split())
-
-
-def check_names(key: UniqueKey, rule: CleanupRule | None = None) -> None:
-    """Refuse names that would end a quoted part of the script.
-
-    Raises:
-        CommandError: a name contains one of the script's dollar quotes.
-    """
-    rule_names = (*rule.order_by, *rule.ignore) if rule else ()
-    for name in (key.table, key.schema or "", key.name or "", *key.columns, *key.include, *rule_names):
-        if tag := _TAGS.search(name):
-            raise CommandError(
-                f"The name {name!r} contains {tag[0]}, which the SQL script uses as a quote. "
-                "Upgrade online, without --sql."
-            )

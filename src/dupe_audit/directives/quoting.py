@@ -1,0 +1,50 @@
+"""Names and texts inside the SQL script: identifiers, dollar quotes, and what would end one."""
+
+from __future__ import annotations
+
+import re
+
+from alembic.util import CommandError
+
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, milliseconds
+from dupe_audit.statements import ident, literal, template
+
+#: dollar quotes of the script; a name that contains one would end a quoted part
+_TAGS = re.compile(
+    r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|dupe_audit)\$"
+)
+
+
+def table_sql(key: UniqueKey) -> str:
+    """Return the key's table as SQL names it."""
+    return ident(key.schema, key.table) if key.schema else ident(key.table)
+
+
+def interval(build: BuildRule) -> str:
+    """Return the total wait for one lock as the literal of an interval."""
+    return literal(f"{milliseconds(build.give_up_after)} ms")
+
+
+def quoted(name: str) -> str:
+    """Return a template as a dollar-quoted string, its holes unfilled."""
+    return f"$statement${template(name)}$statement$"
+
+
+def one_line(text: object) -> str:
+    """Return text for a comment or message of the script, on one line."""
+    return " ".join(str(text).split())
+
+
+def check_names(key: UniqueKey, rule: CleanupRule | None = None) -> None:
+    """Refuse names that would end a quoted part of the script.
+
+    Raises:
+        CommandError: a name contains one of the script's dollar quotes.
+    """
+    rule_names = (*rule.order_by, *rule.ignore) if rule else ()
+    for name in (key.table, key.schema or "", key.name or "", *key.columns, *key.include, *rule_names):
+        if tag := _TAGS.search(name):
+            raise CommandError(
+                f"The name {name!r} contains {tag[0]}, which the SQL script uses as a quote. "
+                "Upgrade online, without --sql."
+            )
