@@ -8,11 +8,11 @@ DECLARE
 BEGIN
     PERFORM pg_temp.dupe_audit_trust(v_relid);
     IF v_relid IS NULL THEN
-        RAISE EXCEPTION 'dupe-audit: table-missing: table % does not exist, or it is not on the search path; nothing was changed. What to do: docs/reference/findings/table-missing.md', {table_name};
+        RAISE EXCEPTION 'dupe-audit: table-missing: table % does not exist, or it is not on the search path; no directive has changed anything. What to do: docs/reference/findings/table-missing.md', {table_name};
     END IF;
     FOR v_row IN {blockers} LOOP
         IF v_row.id = ANY ({errors}) THEN
-            RAISE EXCEPTION 'dupe-audit: %: % (table %); nothing was changed. What to do: docs/reference/findings/%.md',
+            RAISE EXCEPTION 'dupe-audit: %: % (table %); no directive has changed anything. What to do: docs/reference/findings/%.md',
                 v_row.id, v_row.subject, v_relid::pg_catalog.regclass, v_row.id;
         END IF;
     END LOOP;

@@ -28,13 +28,13 @@ BEGIN
             WHERE {outstanding} AND r.schema_name = v_found.nspname AND r.table_name = v_found.relname
               AND ({run_relation}) IS DISTINCT FROM v_relid AND {condition};
             IF v_problems IS NOT NULL THEN
-                RAISE EXCEPTION 'dupe-audit: table-replaced: % is not the table whose rows were archived under this name (%). Nothing was changed. What to do: docs/reference/findings/table-replaced.md', v_table, v_problems;
+                RAISE EXCEPTION 'dupe-audit: table-replaced: % is not the table whose rows were archived under this name (%). This directive changed nothing. What to do: docs/reference/findings/table-replaced.md', v_table, v_problems;
             END IF;
             SELECT pg_catalog.string_agg('dupe_audit.' || o.name, ', ') INTO v_problems
             FROM ({run_objects}) AS o
             WHERE o.fits AND o.name ~ '^archive_' AND o.run NOT IN (SELECT r.id::pg_catalog.text FROM dupe_audit.run r);
             IF v_problems IS NOT NULL THEN
-                RAISE EXCEPTION 'dupe-audit: run-missing: the ledger has no run of this key, but % exists. Nothing was changed. What to do: docs/reference/findings/run-missing.md', v_problems;
+                RAISE EXCEPTION 'dupe-audit: run-missing: the ledger has no run of this key, but % exists. This directive changed nothing. What to do: docs/reference/findings/run-missing.md', v_problems;
             END IF;
         END IF;
     END IF;
@@ -46,7 +46,7 @@ BEGIN
                     RETURN;
                 END IF;
             END IF;
-            RAISE EXCEPTION 'dupe-audit: run-missing: the ledger has no run of this key, but the upgrade of this revision opens one. Nothing was changed. What to do: docs/reference/findings/run-missing.md';
+            RAISE EXCEPTION 'dupe-audit: run-missing: the ledger has no run of this key, but the upgrade of this revision opens one. This directive changed nothing. What to do: docs/reference/findings/run-missing.md';
         END IF;
         RETURN;
     END IF;
@@ -58,18 +58,18 @@ BEGIN
     v_archive := pg_catalog.format('dupe_audit.archive_%s', v_run);
     IF pg_catalog.to_regclass(v_archive) IS NULL THEN
         IF v_row.archived > v_row.restored + v_row.erased THEN
-            RAISE EXCEPTION 'dupe-audit: archive-missing: % does not exist, but run % has rows that were neither restored nor purged. Nothing was changed.', v_archive, v_run;
+            RAISE EXCEPTION 'dupe-audit: archive-missing: % does not exist, but run % has rows that were neither restored nor purged. This directive changed nothing.', v_archive, v_run;
         END IF;
         RETURN;
     END IF;
     EXECUTE pg_temp.dupe_audit_fill({t_restore_fragments}, pg_catalog.jsonb_build_object(
         'relid', v_relid, 'archive', pg_catalog.quote_literal(v_archive), 'run', v_run)) INTO v_found;
     IF v_found.gone IS NOT NULL OR v_found.retyped IS NOT NULL THEN
-        RAISE EXCEPTION 'dupe-audit: columns of % changed after the cleanup (missing: %; of another type: %), so the rows of % cannot be restored. Nothing was changed.',
+        RAISE EXCEPTION 'dupe-audit: columns of % changed after the cleanup (missing: %; of another type: %), so the rows of % cannot be restored. This directive changed nothing.',
             v_table, coalesce(v_found.gone, 'none'), coalesce(v_found.retyped, 'none'), v_archive;
     END IF;
     IF v_found.moved IS NOT NULL THEN
-        RAISE EXCEPTION 'dupe-audit: columns % of % are at other positions than when run % archived its rows: columns were renamed, so values could be restored to the wrong one. Nothing was changed. Rename them back; or, if each still means what its name says: UPDATE dupe_audit.run SET archived_numbers = NULL WHERE id = %;',
+        RAISE EXCEPTION 'dupe-audit: columns % of % are at other positions than when run % archived its rows: columns were renamed, so values could be restored to the wrong one. This directive changed nothing. Rename them back; or, if each still means what its name says: UPDATE dupe_audit.run SET archived_numbers = NULL WHERE id = %;',
             v_found.moved, v_table, v_run, v_run;
     END IF;
     EXECUTE pg_temp.dupe_audit_fill({t_archive_sums}, pg_catalog.jsonb_build_object('archive', v_archive)) INTO v_sums;
