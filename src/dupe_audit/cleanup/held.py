@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from dupe_audit import children, ledger
 from dupe_audit.cleanup.batches import Disturbed, move
-from dupe_audit.cleanup.staging import CleanupWork, staged
+from dupe_audit.cleanup.staging import CleanupWork, run_holes, staged
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
@@ -62,13 +62,7 @@ def clean_held(connection: Connection, key: UniqueKey, rule: CleanupRule, *, wor
         relation=relation,
         lock_timeout="0",
         give_up_after="0",
-        holes={
-            **catalog.fragments(connection, relation, key, rule),
-            "stage": ledger.stage_name(run_id),
-            "archive": ledger.archive_name(run_id),
-            "relid": str(relation.relid),
-            **children.judging(foreign_keys, moving),
-        },
+        holes=run_holes(catalog.fragments(connection, relation, key, rule), relation, run_id, foreign_keys, moving),
         rule=rule,
         run_id=run_id,
         foreign_keys=foreign_keys,

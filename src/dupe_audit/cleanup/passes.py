@@ -12,7 +12,7 @@ from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.cleanup.batches import batches
 from dupe_audit.cleanup.pace import Pace
-from dupe_audit.cleanup.staging import CleanupWork, staged
+from dupe_audit.cleanup.staging import CleanupWork, run_holes, staged
 from dupe_audit.errors import Blocked
 from dupe_audit.findings import quantity
 from dupe_audit.model import Batch, CleanupRule, UniqueKey
@@ -85,13 +85,7 @@ def cleanup(
                 relation=relation,
                 lock_timeout=lock_timeout,
                 give_up_after=give_up_after,
-                holes={
-                    **fragments,
-                    "stage": ledger.stage_name(run_id),
-                    "archive": ledger.archive_name(run_id),
-                    "relid": str(relation.relid),
-                    **children.judging(foreign_keys, moving),
-                },
+                holes=run_holes(fragments, relation, run_id, foreign_keys, moving),
                 rule=rule,
                 run_id=run_id,
                 foreign_keys=foreign_keys,

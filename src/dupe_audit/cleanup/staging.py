@@ -5,7 +5,7 @@ The list may be lost in a crash: it is derived again. It belongs to one pass and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from dupe_audit.children import ForeignKey
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import CleanupRule
+from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.planner import BATCHING, RANKING
 from dupe_audit.postgres.work import Work
@@ -28,6 +29,23 @@ class CleanupWork(Work):
     run_id: int
     foreign_keys: tuple[ForeignKey, ...]  #: all that reference the table
     moving: tuple[ForeignKey, ...]  #: those whose rows follow the survivor
+
+
+def run_holes(
+    fragments: Mapping[str, str],
+    relation: Relation,
+    run_id: int,
+    foreign_keys: tuple[ForeignKey, ...],
+    moving: tuple[ForeignKey, ...],
+) -> dict[str, str]:
+    """Return what fills the statements of one run: the pieces of the key and rule, and the run's own tables."""
+    return {
+        **fragments,
+        "stage": ledger.stage_name(run_id),
+        "archive": ledger.archive_name(run_id),
+        "relid": str(relation.relid),
+        **children.judging(foreign_keys, moving),
+    }
 
 
 @contextmanager
