@@ -25,7 +25,7 @@ from sqlalchemy.pool import NullPool
 
 import dupe_audit.ops  # noqa: F401 - registers the directives
 from dupe_audit import ledger, statements
-from dupe_audit.cleanup import clean_held, cleanup
+from dupe_audit.cleanup import Horizon, clean_held, cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.embedded import Server
 from dupe_audit.errors import Refused
@@ -214,8 +214,13 @@ def record(url: str) -> Recorder:
 
 
 def _execute_steps(connection: Connection, recorder: Recorder) -> None:
+    horizon = Horizon()
+
     def clean() -> int:
-        return sum(batch.archived for batch in cleanup(connection, KEY, RULE))
+        return sum(batch.archived for batch in cleanup(connection, KEY, RULE, horizon=horizon))
+
+    def held() -> int:
+        return clean_held(connection, KEY, RULE, horizon=horizon)
 
     preflight(connection, KEY, RULE, show_keys=True)
     blockers(connection, KEY, RULE)
@@ -235,7 +240,7 @@ def _execute_steps(connection: Connection, recorder: Recorder) -> None:
     with at_work(connection, relation.relid):
         # The first build meets the duplicate, and the second one holds the writers.
         build = BuildRule(comment="one order per customer and number", lock_timeout="1min", build_attempts=1)
-        enforce(connection, KEY, build, clean_again=clean, clean_held=lambda: clean_held(connection, KEY, RULE))
+        enforce(connection, KEY, build, clean_again=clean, clean_held=held)
     recorder.step = "verify"
     verify_named(connection, table=KEY.table, name=str(KEY.name))
     ledger.mark_enforced(connection, RUN, str(KEY.name))

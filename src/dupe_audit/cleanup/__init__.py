@@ -1,6 +1,7 @@
 """Cleanup: move every extra into the archive, in batches, while the application writes."""
 
 from dupe_audit.cleanup.held import clean_held
+from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.passes import cleanup
 
-__all__ = ["clean_held", "cleanup"]
+__all__ = ["Horizon", "clean_held", "cleanup"]

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from dupe_audit import children, ledger
 from dupe_audit.cleanup.batches import Disturbed, move
+from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.staging import CleanupWork, run_holes, staged
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.model import CleanupRule, UniqueKey
@@ -39,7 +40,14 @@ class HeldWork(CleanupWork):
         return action()
 
 
-def clean_held(connection: Connection, key: UniqueKey, rule: CleanupRule, *, work_mem: str | None = None) -> int:
+def clean_held(
+    connection: Connection,
+    key: UniqueKey,
+    rule: CleanupRule,
+    *,
+    work_mem: str | None = None,
+    horizon: Horizon | None = None,
+) -> int:
     """Archive every extra of *key* under its run, in the caller's transaction; return how many.
 
     A cleanup (``cleanup``) has opened the run and its archive before. The caller's transaction holds a lock on the
@@ -68,8 +76,10 @@ def clean_held(connection: Connection, key: UniqueKey, rule: CleanupRule, *, wor
         foreign_keys=foreign_keys,
         moving=moving,
     )
-    with staged(work, work_mem) as extras:
+    # The transaction can still be rolled back, so the horizon stays where it is.
+    to_rank = (horizon or Horizon()).rows_to_rank(work, key)
+    with staged(work, work_mem, to_rank=to_rank) as ranking:
         try:
-            return move(work, 1, extras, WHERE_STAGED).archived if extras else 0
+            return move(work, 1, ranking.extras, WHERE_STAGED).archived if ranking.extras else 0
         except Disturbed as error:
             raise Refused([], lead=str(error)) from error

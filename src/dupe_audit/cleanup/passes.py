@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.cleanup.batches import batches
+from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.pace import Pace
 from dupe_audit.cleanup.staging import CleanupWork, run_holes, staged
 from dupe_audit.errors import Blocked
@@ -37,6 +38,7 @@ def cleanup(
     lock_timeout: str = "500ms",
     give_up_after: str = "10min",
     work_mem: str | None = None,
+    horizon: Horizon | None = None,
 ) -> Generator[Batch, None, None]:
     """Archive the extras of *key*; yield each batch after its commit.
 
@@ -51,6 +53,8 @@ def cleanup(
         lock_timeout: how long a statement may wait for a lock, as PostgreSQL writes durations.
         give_up_after: total wait for locks without any progress.
         work_mem: memory for the ranking's sort, as PostgreSQL writes sizes.
+        horizon: what an earlier cleaning of this process has left clean, which is not ranked again; it advances when
+            no extra is left.
 
     Raises:
         WrongUsage: the server does not accept *work_mem*.
@@ -91,7 +95,7 @@ def cleanup(
                 foreign_keys=foreign_keys,
                 moving=moving,
             )
-            yield from _passes(work, work_mem)
+            yield from _passes(work, work_mem, key, horizon or Horizon())
             ledger.set_state(connection, run_id, "clean")
 
 
@@ -126,20 +130,22 @@ def _open_or_resume(
     return run_id, moving
 
 
-def _passes(work: CleanupWork, work_mem: str | None) -> Iterator[Batch]:
+def _passes(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon) -> Iterator[Batch]:
     if work.rule.max_replica_lag is not None and replica_lag(work.connection) is None:
         log.info("the lag of standbys cannot be seen on this connection, so batches do not wait for them")
     patience = Patience(work.give_up_after, pause=0.2, growth=2.0)
     pace = Pace(work.rule.batch_size)
     where_staged = WHERE_STAGED
+    to_rank = horizon.rows_to_rank(work, key)
     while True:
-        with staged(work, work_mem, unmoved=where_staged != ANYWHERE) as total:
+        with staged(work, work_mem, to_rank=to_rank, unmoved=where_staged != ANYWHERE) as ranking:
             archived = spared = 0
-            for batch in batches(work, total, pace, where_staged):
+            for batch in batches(work, ranking.extras, pace, where_staged):
                 archived += batch.archived
                 spared += batch.spared
                 yield batch
         if not spared:
+            horizon.advance(work, key, ranking)
             return
         where_staged = ANYWHERE
         if archived:

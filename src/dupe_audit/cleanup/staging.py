@@ -1,16 +1,18 @@
-"""Rank the table once per pass of a cleanup, list its extras, and refuse those that must not be removed.
+"""Rank the table, or its newer keys, once per pass; list the extras, and refuse those that must not be removed.
 
 The list may be lost in a crash: it is derived again. It belongs to one pass and is dropped after it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dupe_audit import children, insertable, ledger
 from dupe_audit.children import ForeignKey
+from dupe_audit.cleanup.horizon import WHOLE_TABLE, Ranking
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import CleanupRule
@@ -49,11 +51,14 @@ def run_holes(
 
 
 @contextmanager
-def staged(work: CleanupWork, work_mem: str | None, *, unmoved: bool = False) -> Iterator[int]:
-    """Stage the extras of one pass and yield their number; drop the list afterwards.
+def staged(
+    work: CleanupWork, work_mem: str | None, *, to_rank: str = WHOLE_TABLE, unmoved: bool = False
+) -> Iterator[Ranking]:
+    """Stage the extras of one pass and yield what the ranking has found; drop the list afterwards.
 
     Args:
         work_mem: memory for the ranking's sort.
+        to_rank: the condition of the rows ``t`` that are ranked.
         unmoved: whether the pass archives only rows that are still where the ranking saw them.
 
     Raises:
@@ -61,22 +66,28 @@ def staged(work: CleanupWork, work_mem: str | None, *, unmoved: bool = False) ->
         Blocked: the table stayed locked.
     """
     try:
-        yield work.retry(lambda: _stage(work, work_mem, unmoved=unmoved), "rank the table")
+        yield work.retry(lambda: _stage(work, work_mem, to_rank, unmoved=unmoved), "rank the table")
     finally:
         tidy(work.connection, work.sql("drop_stage"))
         tidy(work.connection, statement("drop_locked"))
 
 
-def _stage(work: CleanupWork, work_mem: str | None, *, unmoved: bool) -> int:
+def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bool) -> Ranking:
+    started, whole = time.monotonic(), to_rank == WHOLE_TABLE
     local = RANKING | ({"work_mem": work_mem} if work_mem else {})
     # One snapshot for the count and the ranking, so that the ledger's arithmetic starts from one moment.
     with work.transaction(isolation="REPEATABLE READ", local=local):
-        for name in ("drop_stage", "stage", "index_stage", "analyze_stage"):
+        work.execute("drop_stage")
+        work.execute("stage", t_to_rank=to_rank)
+        for name in ("index_stage", "analyze_stage"):
             work.execute(name)
         ledger.make_private(work.connection, work.holes["stage"], work.relation.owner)
         staged_counts = work.execute("count_staged").one()
         extras = int(staged_counts.extras)
-        rows = int(work.execute("count_rows").scalar_one())
+        # Only the run's first ranking needs the number of rows, and that is one of the whole table.
+        rows = int(work.execute("count_rows").scalar_one()) if whole else None
+        oldest = str(execute(work.connection, statement("oldest_transaction")).scalar_one())
+    seconds = time.monotonic() - started
     # In its own transaction: the ranking's snapshot is older than what another process may have recorded of this run.
     ledger.record_ranking(work.connection, work.run_id, rows=rows, groups=staged_counts.groups, extras=extras)
     execute(work.connection, statement("create_locked"))
@@ -85,7 +96,7 @@ def _stage(work: CleanupWork, work_mem: str | None, *, unmoved: bool) -> int:
     if extras and (findings := [*_divergent(work), *_uninsertable(work, unmoved=unmoved), *_referenced(work)]):
         ledger.set_state(work.connection, work.run_id, "failed")
         raise Refused(findings, lead="Nothing was archived in this pass.")
-    return extras
+    return Ranking(extras, whole, seconds, oldest)
 
 
 def _divergent(work: CleanupWork) -> list[Finding]:

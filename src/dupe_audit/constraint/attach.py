@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
@@ -21,6 +23,7 @@ def enforce(
     *,
     clean_again: Cleaning | None = None,
     clean_held: Cleaning | None = None,
+    ranking_seconds: Callable[[], float] = lambda: 0.0,
     revision: str | None = None,
 ) -> None:
     """Create the constraint of *key* while the application writes; killed anywhere, the same call continues.
@@ -33,6 +36,8 @@ def enforce(
         rule: limits on waits and on the number of builds.
         clean_again: archives the extras that have arrived and returns how many; None if nothing may be cleaned.
         clean_held: does the same inside an open transaction that holds the writers; None if it must not be done there.
+        ranking_seconds: returns how long ranking the whole table took, if the cleanings rank only what has arrived;
+            a build is not expected to take longer.
         revision: the Alembic revision to record in the ledger.
 
     Raises:
@@ -50,7 +55,7 @@ def enforce(
             relation = catalog.still_named(connection, relation)
             ledger.create(connection, relation.owner, relid=relation.relid)
             work = work_on(connection, relation, key, rule, _run_of(connection, relation, key, revision))
-            state = settled(work) or Rounds(work, clean_again, clean_held).build()
+            state = settled(work) or Rounds(work, clean_again, clean_held, ranking_seconds).build()
             if state.constraint is None:
                 _attach(work)
             _comment(work)

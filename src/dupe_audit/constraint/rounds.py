@@ -33,10 +33,18 @@ class Rounds:
     Args:
         clean_again: None if nothing may be archived.
         clean_held: the same inside an open transaction that holds the writers; None if it is not possible there.
+        ranking_seconds: how long ranking the whole table took, if the cleanings rank only what has arrived.
     """
 
-    def __init__(self, work: ConstraintWork, clean_again: Cleaning | None, clean_held: Cleaning | None) -> None:
+    def __init__(
+        self,
+        work: ConstraintWork,
+        clean_again: Cleaning | None,
+        clean_held: Cleaning | None,
+        ranking_seconds: Callable[[], float],
+    ) -> None:
         self._work, self._clean_again, self._clean_held = work, clean_again, clean_held
+        self._ranking_seconds = ranking_seconds
         self._patience = Patience(work.give_up_after, pause=0.1, growth=1.6, longest=5.0, jitter=True)
         self._started = time.monotonic()
         self._failures: Counter[str] = Counter()  # by kind
@@ -95,7 +103,7 @@ class Rounds:
         if not (self._clean_again and self._clean_held) or self._attempts < self._work.rule.build_attempts:
             return False
         # A build sorts what a ranking sorts, but also waits for transactions, which the held one does not.
-        needed = self._cleaning + min(self._building, self._cleaning)
+        needed = self._cleaning + min(self._building, max(self._cleaning, self._ranking_seconds()))
         allowed = milliseconds(self._work.lock_timeout) / 2000
         if needed > allowed or self._overruns >= OVERRUNS:
             self._not_held = (

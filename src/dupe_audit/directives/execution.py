@@ -13,6 +13,7 @@ from typing import Any
 from alembic.operations import MigrateOperation, Operations
 from sqlalchemy.sql.schema import BLANK_SCHEMA
 
+from dupe_audit.cleanup import Horizon
 from dupe_audit.directives.operations import RestoreDuplicatesOp
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.recording import Recording, record
@@ -38,6 +39,7 @@ class Execution:
     work: dict[int, tuple[Task, ...]] | None = None  #: by the position of a directive; None: in the order of lines
     consumed: list[MigrateOperation] = field(default_factory=list)  #: drops that a replacement or a rename has done
     rules: dict[tuple[str | None, str, frozenset[str]], CleanupRule] = field(default_factory=dict)  #: of archives
+    horizons: dict[tuple[str | None, str, frozenset[str]], Horizon] = field(default_factory=dict)  #: of cleanings
     begun: list[MigrateOperation] = field(default_factory=list)  #: directives called so far
     covered: list[MigrateOperation] = field(default_factory=list)  #: directives that were judged together
     current: Any = None  #: the directive that is being executed
@@ -97,6 +99,10 @@ class Execution:
     def remember_rule(self, key: UniqueKey, rule: CleanupRule) -> None:
         """Remember that this revision archives the extras of a key."""
         self.rules[_identity(key)] = rule
+
+    def horizon_of(self, key: UniqueKey) -> Horizon:
+        """Return what this revision has left clean of a key."""
+        return self.horizons.setdefault(_identity(key), Horizon())
 
     def record(self, run_id: int, kind: str, text: str) -> None:
         """Remember what a run has committed, for the account of a connection that can no longer be asked."""

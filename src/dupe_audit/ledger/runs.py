@@ -167,9 +167,9 @@ def mark_enforced(connection: Connection, run_id: int, name: str) -> None:
     set_state(connection, run_id, "enforced")
 
 
-def record_ranking(connection: Connection, run_id: int, *, rows: int, groups: int, extras: int) -> None:
+def record_ranking(connection: Connection, run_id: int, *, rows: int | None, groups: int, extras: int) -> None:
     """Record the counts of a ranking; ``rows_before`` keeps the count of the run's first one."""
-    counts = {"rows": str(rows), "groups": str(groups), "extras": str(extras)}
+    counts = {"rows": literal(rows), "groups": str(groups), "extras": str(extras)}
     execute(connection, statement("record_ranking", run=str(run_id), **counts))
 
 

@@ -72,7 +72,7 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: key-too-wide: the widest key of table % takes % bytes; an index entry holds at most %',
             v_relid::pg_catalog.regclass, v_row.widest_key, {widest_key};
     END IF;
-    v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid,
+    v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid, 't_to_rank', 'true',
         'stage', pg_catalog.format('dupe_audit.stage_%s', v_run), 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));
     IF pg_catalog.to_regclass(v_holes ->> 'archive') IS NULL THEN
         EXECUTE pg_temp.dupe_audit_fill({t_create_archive}, v_holes);

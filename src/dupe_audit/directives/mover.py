@@ -1,0 +1,148 @@
+"""Move rows for the directives of a revision: into the archive, again before a build, and back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from alembic.operations import Operations
+from sqlalchemy import Connection
+
+from dupe_audit import ledger
+from dupe_audit.cleanup import clean_held, cleanup
+from dupe_audit.directives.execution import Execution, located
+from dupe_audit.directives.operations import (
+    ArchiveDuplicatesOp,
+    CreateUniqueConstraintOnlineOp,
+    RestoreDuplicatesOp,
+)
+from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.recorded import latest_run
+from dupe_audit.findings import quantity
+from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
+from dupe_audit.postgres.catalog import find
+from dupe_audit.postgres.locking import at_work
+from dupe_audit.postgres.patience import Throttle
+from dupe_audit.restore import restore
+
+log = logging.getLogger("alembic.dupe_audit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mover:
+    """Moves the rows of one revision's tables, and logs the progress."""
+
+    operations: Operations
+    connection: Connection
+    execution: Execution
+    options: Overrides
+
+    def archive(self, operation: ArchiveDuplicatesOp) -> None:
+        """Archive the extras."""
+        connection, key = self.connection, located(self.operations, operation.key)
+        rule = self.options.cleanup_rule(operation.rule)
+        self.execution.remember_rule(key, rule)
+        with shown_in_watch(connection, key):
+            archived, children = self._cleanup(key, rule, BuildRule())
+        latest = latest_run(connection, key)
+        if latest and (remaining := latest.run.archived - latest.run.restored):  # by an attempt before this one too
+            self.execution.record(latest.run.id, "moved", f"has archived {quantity(remaining, 'row')} of {key}")
+        log.info("%s: %s archived%s", key, quantity(archived, "extra"), _children(children, "repointed"))
+
+    def restore(self, operation: RestoreDuplicatesOp, created: CreateUniqueConstraintOnlineOp | None) -> None:
+        """Restore the newest run of the key."""
+        connection, key = self.connection, located(self.operations, operation.key)
+        match = find(connection, key)
+        latest = ledger.run_to_restore(connection, match[1], key) if match else None
+        if match is None or latest is None:
+            log.info("%s: the ledger has no run of this key, so there is nothing to restore", key)
+            return
+        run = latest.run
+        if created is not None and created.key.nulls_not_distinct == run.nulls_not_distinct:
+            log.info("%s: constraint %s of this revision enforces it, so no row is restored", key, created.key.name)
+            return
+        if run.purged_at:
+            lost = quantity(run.archived - run.restored, "row")
+            log.warning("%s: run %d was purged at %s: %s cannot be restored", key, run.id, run.purged_at, lost)
+            return
+        rule = self.options.cleanup_rule(operation.rule)
+        batches = restore(connection, run.id, batch_size=rule.batch_size, relid=match[1].relid)
+        restored, children = self._logged(batches, "restored", key)
+        log.info("%s: %s restored%s", key, quantity(restored, "row"), _children(children, "pointed back"))
+
+    def clean_again(self, key: UniqueKey, rule: CleanupRule, build: BuildRule) -> int:
+        """Archive the extras that have arrived, as patiently as the build; return how many."""
+        return self._cleanup(key, rule, build)[0]
+
+    def clean_held(self, key: UniqueKey, rule: CleanupRule) -> int:
+        """Archive the extras that have arrived, inside the open transaction that holds the writers; return how many."""
+        horizon = self.execution.horizon_of(key)
+        return clean_held(self.connection, key, rule, work_mem=self.options.work_mem, horizon=horizon)
+
+    def _cleanup(self, key: UniqueKey, rule: CleanupRule, patience: BuildRule) -> tuple[int, int]:
+        """Archive what this process has not left clean before; return how many extras, and how many children moved."""
+        batches = cleanup(
+            self.connection,
+            key,
+            rule,
+            revision=self.execution.revision,
+            lock_timeout=patience.lock_timeout,
+            give_up_after=patience.give_up_after,
+            work_mem=self.options.work_mem,
+            horizon=self.execution.horizon_of(key),
+        )
+        return self._logged(batches, "archived", key)
+
+    def rule_of(self, key: UniqueKey) -> CleanupRule | None:
+        """Return the rule by which this revision archives; an earlier revision's does not count."""
+        if rule := self.execution.rule_of(key):
+            return rule
+        if self.execution.readable or self.execution.revision is None:
+            return None
+        # The revision decides by the data whether it archives; a killed attempt can have done it.
+        latest = latest_run(self.connection, key)
+        if latest and latest.rule and latest.run.revision == self.execution.revision:
+            return self.options.cleanup_rule(latest.rule)
+        return None
+
+    def _logged(
+        self, batches: Iterable[Batch], field: Literal["archived", "restored"], key: UniqueKey
+    ) -> tuple[int, int]:
+        """Work through the batches and log progress every few seconds; return how many rows moved, and children.
+
+        Args:
+            field: the field of a batch that counts the rows.
+        """
+        moved, children, throttle = 0, 0, Throttle(quiet_at_first=True)
+        for batch in batches:
+            moved += getattr(batch, field)
+            children += batch.repointed
+            self.execution.record(batch.run_id, "moved", f"has {field} {quantity(moved, 'row')} of {key}")
+            if throttle.due():
+                log.info(
+                    "run %d: %s of %s done, %s %s",
+                    batch.run_id,
+                    f"{batch.done:,}",
+                    quantity(batch.total, "row"),
+                    f"{moved:,}",
+                    field,
+                )
+        return moved, children
+
+
+def _children(number: int, participle: str) -> str:
+    return f", {quantity(number, 'child', 'children')} {participle}" if number else ""
+
+
+@contextmanager
+def shown_in_watch(connection: Connection, key: UniqueKey) -> Iterator[None]:
+    """Show the directive as working in ``dupe-audit watch`` until it has verified."""
+    match = find(connection, key)
+    if match is None:
+        yield
+        return
+    with at_work(connection, match[1].relid):
+        yield

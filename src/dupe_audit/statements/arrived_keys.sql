@@ -1,0 +1,11 @@
+-- Purpose: return a hash of each key of which a row was written since a snapshot, or by a transaction in progress then.
+-- Lock: ACCESS SHARE on the table, until the transaction ends.
+-- Again: yes, it only reads. It is part of a further ranking (stage).
+-- Materialized, because the planner expects a third of the table: a ranking took half as long (measured).
+WITH arrived AS MATERIALIZED (
+    SELECT {t_key_hash} AS hash
+    FROM ONLY {table} t
+    -- Ages are compared, because ids of transactions start again at 3 after 4,294,967,295.
+    WHERE {t_countable} AND pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) pg_catalog.age('{oldest}'::pg_catalog.xid)
+)
+SELECT hash FROM arrived
