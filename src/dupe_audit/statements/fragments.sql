@@ -23,11 +23,11 @@ WITH rel AS (
                        AND h.amoplefttype = hashed.opcintype AND h.amoprighttype = hashed.opcintype
                    JOIN pg_catalog.pg_amop b ON b.amopopr = h.amopopr AND b.amopstrategy = 3
                    JOIN pg_catalog.pg_opclass sorted ON sorted.opcfamily = b.amopfamily
-                       AND sorted.opcintype = hashed.opcintype AND sorted.opcdefault AND sorted.opcmethod = 403  -- btree
-                   WHERE hashed.opcmethod = 405 AND hashed.opcdefault
+                       AND sorted.opcintype = hashed.opcintype AND sorted.opcdefault AND sorted.opcmethod = 403::pg_catalog.oid  -- btree
+                   WHERE hashed.opcmethod = 405::pg_catalog.oid AND hashed.opcdefault
                      AND hashed.opcintype = CASE
-                         WHEN t.typtype = 'e' THEN 'pg_catalog.anyenum'::pg_catalog.regtype
-                         WHEN a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype THEN 'pg_catalog.text'::pg_catalog.regtype
+                         WHEN t.typtype = 'e' THEN 'pg_catalog.anyenum'::pg_catalog.regtype::pg_catalog.oid
+                         WHEN a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype::pg_catalog.oid THEN 'pg_catalog.text'::pg_catalog.regtype::pg_catalog.oid
                          ELSE a.atttypid END) AS hashable,
            -- A column with few values separates few rows, so it is compared last (a negative n_distinct is a ratio).
            coalesce(s.n_distinct::pg_catalog.float8 BETWEEN 0::pg_catalog.float8 AND 100::pg_catalog.float8, false) AS few_values
