@@ -191,7 +191,7 @@ def one_extra(sql, agent_actions):
 def test_offline_script_blames_no_trigger_for_a_child_of_a_writer_without_locks_h103(
     alembic, psql, sql, one_extra, psycopg_connect
 ):
-    """One child without a lock in a batch of one row is a reference in the next pass, though a delete trigger exists."""
+    """One child without a lock in a batch of one row is a reference in the next pass, with a delete trigger too."""
     sql("CREATE TABLE c (action_id uuid REFERENCES agent_actions ON DELETE CASCADE)")
     stranger = psycopg_connect(autocommit=True)
     stranger.execute("SET session_replication_role = replica")

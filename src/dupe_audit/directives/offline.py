@@ -207,9 +207,7 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
     is_dropped = f"NOT {_constraint_exists(key)}"
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop {name}")
-        script.trust_function()
-        droppable = {"relid": relid, "run_relation": statement("run_relation"), "name": literal(key.name)}
-        script.write(statement("offline_droppable", **droppable))
+        script.droppable_procedure(key)
         script.write("CALL pg_temp.dupe_audit_droppable(true)")
         condition = f"r.constraint_name = {literal(key.name)}"
         script.undo_function(key, condition, required=required, any_run_suffices=True)
@@ -219,7 +217,8 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
     # Again, for a psql that continues after errors.
     script.write("CALL pg_temp.dupe_audit_droppable(false)")
     script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped", relid)
-    script.write(statement("offline_dropped", **droppable))
+    dropped = {"relid": relid, "run_relation": statement("run_relation"), "name": literal(key.name)}
+    script.write(statement("offline_dropped", **dropped))
 
 
 def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool) -> None:

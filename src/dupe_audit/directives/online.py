@@ -81,7 +81,9 @@ def _write(operations: Operations, execution: Execution, operation: MigrateOpera
     if first:
         for task in _all_tasks(execution):
             offline.refuse(task, execution.revision)
-        judge_ahead(operations, execution.recording, execution.options.accept)
+        items = execution.recording.items if execution.recording else ()
+        required = requires_run(execution, execution.options)
+        judge_ahead(operations, items, execution.options, required=required)
     for task in tasks:
         offline.write(operations, execution, execution.options, task)
 

@@ -134,6 +134,12 @@ class Script:
             )
         )
 
+    def droppable_procedure(self, key: UniqueKey) -> None:
+        """Write the temporary procedure that stops if a script cannot drop what has the constraint's name."""
+        self.trust_function()
+        relid, run_relation = catalog.relid_sql(key), statement("run_relation")
+        self.write(statement("offline_droppable", relid=relid, run_relation=run_relation, name=literal(key.name)))
+
     def begin(self, step: str) -> None:
         """Write, in the transaction before a directive, a setting that proves later that it was committed."""
         self.write(f"SET dupe_audit.reached = {literal(step)}")
@@ -261,6 +267,10 @@ class Script:
                 **{f"t_{name}": quoted(name) for name in CLEANUP_TEMPLATES},
             )
         )
+
+    def forget_parts(self) -> None:
+        """Write each part again when it is needed next: the transaction that created it can be rolled back."""
+        self._context.opts.pop("dupe_audit_written", None)
 
     def _first(self, part: str) -> bool:
         """Return whether a part is needed for the first time; its temporary objects last to the script's end."""
