@@ -10,9 +10,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from dupe_audit.directives import offline
+from dupe_audit.directives import script
 from dupe_audit.directives.aftermath import account_for_failures
-from dupe_audit.directives.ahead import judge_ahead
 from dupe_audit.directives.autocommit import autocommit
 from dupe_audit.directives.effects import NOTHING, effect
 from dupe_audit.directives.execution import Execution, located, requires_run
@@ -80,12 +79,12 @@ def _write(operations: Operations, execution: Execution, operation: MigrateOpera
     tasks = _tasks(operations.migration_context, execution, operation, lambda key: (key.schema, key.table))
     if first:
         for task in _all_tasks(execution):
-            offline.refuse(task, execution.revision)
+            script.refuse(task, execution.revision)
         items = execution.recording.items if execution.recording else ()
         required = requires_run(execution, execution.options)
-        judge_ahead(operations, items, execution.options, required=required)
+        script.judge_ahead(operations, items, execution.options, required=required)
     for task in tasks:
-        offline.write(operations, execution, execution.options, task)
+        script.write(operations, execution, execution.options, task)
 
 
 def _execute(operations: Operations, execution: Execution, operation: MigrateOperation) -> None:

@@ -16,8 +16,9 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.quoting import quoted
-from dupe_audit.directives.script import Script
+from dupe_audit.directives.script.parts import Script
+from dupe_audit.directives.script.procedures import droppable_procedure, undo_function
+from dupe_audit.directives.script.quoting import quoted
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP, Item
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import WIDEST_KEY, CleanupRule, UniqueKey
@@ -103,7 +104,7 @@ class _Ahead:
             self._catalogs(item.key, item.key.include, NOT_ABOUT_THE_BUILD)
             self._rows(item.key, None)
         elif isinstance(item, DropUniqueConstraintOnlineOp):
-            self._script.droppable_procedure(item.key)
+            droppable_procedure(self._script, item.key)
             self._script.write("CALL pg_temp.dupe_audit_droppable(false)")
             condition = f"r.constraint_name = {literal(item.key.name)}"
             self._way_back(item.key, condition, required=required, any_run_suffices=True)
@@ -169,5 +170,5 @@ class _Ahead:
         )
 
     def _way_back(self, key: UniqueKey, condition: str, *, required: bool, any_run_suffices: bool = False) -> None:
-        self._script.undo_function(key, condition, required=required, any_run_suffices=any_run_suffices)
+        undo_function(self._script, key, condition, required=required, any_run_suffices=any_run_suffices)
         self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_undo(); END $judge$")
