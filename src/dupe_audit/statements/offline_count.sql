@@ -14,7 +14,7 @@ DECLARE
     v_children bigint;
     v_unlinked bigint;
     v_any_child boolean := false;
-    v_known boolean := {references_known};
+    v_countable boolean := {references_known};
 BEGIN
     SELECT pg_catalog.to_jsonb(f) INTO v_holes FROM ({fragments}) AS f;
     IF {on_reference} = 'repoint' AND 'child-trigger' = ANY ({errors}) THEN
@@ -57,14 +57,14 @@ BEGIN
         END LOOP;
     END IF;
     -- An earlier cleanup of this revision can remove references, by cascades too.
-    v_known := v_known AND NOT EXISTS (
+    v_countable := v_countable AND NOT EXISTS (
         WITH RECURSIVE reached AS (
             SELECT v_relid AS relid
             UNION
             SELECT con.conrelid FROM reached JOIN pg_catalog.pg_constraint con ON con.confrelid = reached.relid AND con.contype = 'f'
         )
         SELECT FROM reached WHERE reached.relid <> v_relid AND reached.relid = ANY ({earlier}));
-    IF NOT v_known THEN
+    IF NOT v_countable THEN
         RETURN;
     END IF;
     FOR v_row IN {references} LOOP
