@@ -180,6 +180,36 @@ def test_offline_script_deletes_no_child_of_a_writer_without_locks_h103(
     assert [(60, 1060)] == sql("SELECT (SELECT count(*) FROM c), (SELECT count(*) FROM agent_actions)")
 
 
+@pytest.fixture
+def one_extra(sql, agent_actions):
+    """One extra in the table, so that a batch has one row; its delete waits until the table "opened" has a row."""
+    sql(f"DELETE FROM agent_actions WHERE id IN (SELECT id FROM ({RANKED}) AS ranked WHERE place > 1 OFFSET 1)")
+    sql(GATE)
+    sql("CREATE TRIGGER gate BEFORE DELETE ON agent_actions FOR EACH ROW EXECUTE FUNCTION gate()")
+
+
+def test_offline_script_blames_no_trigger_for_a_child_of_a_writer_without_locks_h103(
+    alembic, psql, sql, one_extra, psycopg_connect
+):
+    """One child without a lock in a batch of one row is a reference in the next pass, with a delete trigger too."""
+    sql("CREATE TABLE c (action_id uuid REFERENCES agent_actions ON DELETE CASCADE)")
+    stranger = psycopg_connect(autocommit=True)
+    stranger.execute("SET session_replication_role = replica")
+
+    def meanwhile():
+        wait_for(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ '^CALL'"))
+        stranger.execute(f"INSERT INTO c SELECT id FROM ({RANKED}) AS ranked WHERE place > 1".encode())
+        stranger.execute("INSERT INTO opened DEFAULT VALUES")
+
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
+    done = psql(alembic(*ACCEPTED).stdout)
+    thread.join()
+    assert "foreign-key-references: rows of public.c" in done.stderr, done.stderr
+    assert "trigger gate" not in done.stderr
+    assert [(1, 1001)] == sql("SELECT (SELECT count(*) FROM c), (SELECT count(*) FROM agent_actions)")
+
+
 def test_offline_script_tries_a_disturbed_batch_again(alembic, psql, sql, agent_actions):
     """A batch of the script that meets a row on its way to another partition is tried again with half of its rows."""
     sql("CREATE SEQUENCE deletes")
@@ -285,6 +315,31 @@ def test_offline_script_moves_a_child_that_arrives_while_others_move_h103(
     assert 0 == done.returncode, done.stderr
     assert [("enforced", 60, 120)] == sql("SELECT state, archived, moved FROM dupe_audit.run r, dupe_audit.child c")
     assert [(1120,)] == sql(
+        "SELECT count(*) FROM c WHERE EXISTS (SELECT FROM agent_actions a WHERE a.id = c.action_id)"
+    )
+
+
+def test_offline_script_moves_a_child_that_arrives_during_the_delete_h103(
+    repointing, psql, sql, one_extra, psycopg_connect
+):
+    """A child that arrives without a lock while a batch of one row deletes its parent follows in the next pass."""
+    sql(CHILDREN)
+    stranger = psycopg_connect(autocommit=True)
+    stranger.execute("SET session_replication_role = replica")
+    strays = f"SELECT 9000 + row_number() OVER (), id, 'stray' FROM ({RANKED}) AS ranked WHERE place > 1"
+
+    def meanwhile():
+        wait_for(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ '^CALL'"))
+        stranger.execute(f"INSERT INTO c {strays}".encode())
+        stranger.execute("INSERT INTO opened DEFAULT VALUES")
+
+    thread = threading.Thread(target=meanwhile)
+    thread.start()
+    done = psql(repointing("-x", "dupe_audit.accept=delete-trigger", "upgrade", "014:015"))
+    thread.join()
+    assert 0 == done.returncode, done.stderr
+    assert [("enforced", 1, 2)] == sql("SELECT state, archived, moved FROM dupe_audit.run r, dupe_audit.child c")
+    assert [(1002,)] == sql(
         "SELECT count(*) FROM c WHERE EXISTS (SELECT FROM agent_actions a WHERE a.id = c.action_id)"
     )
 

@@ -483,6 +483,95 @@ def test_script_finds_an_impossible_constraint_before_the_first_row_moves(sql, p
     assert (0, [(2,)]) == (done.returncode, rows(sql)), done.stderr
 
 
+U = """
+CREATE TABLE u (id int PRIMARY KEY, k text, v int DEFAULT 1 CHECK (v < 9));
+INSERT INTO u VALUES (1, 1, 1), (2, 1, 1);
+"""
+CHILD = U + "CREATE TABLE c (id int PRIMARY KEY, u int REFERENCES u, v int); INSERT INTO c VALUES (1, 1, 1), (2, 2, 1);"
+ARCHIVE_U = "op.archive_duplicates('u', ['k'])"
+REPOINT_U = "op.archive_duplicates('u', ['k'], references='repoint')"
+TRIGGER = "CREATE TRIGGER tr BEFORE UPDATE ON c FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+WIDE = "UPDATE u SET k = (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 200) AS i)"
+WRONG_ROWS = {
+    "divergent": (f"{U} UPDATE u SET v = id", ARCHIVE_U, "divergent-duplicates: rows of public.u"),
+    "referenced": (CHILD, ARCHIVE_U, "foreign-key-references: rows of public.c"),
+    "no child to find again": (f"{CHILD} ALTER TABLE c DROP id", REPOINT_U, "cannot-repoint: rows of public.c"),
+    "collision": (f"{CHILD} ALTER TABLE c ADD UNIQUE (u, v)", REPOINT_U, "repoint-collision: rows of public.c"),
+    "trigger": (CHILD + TRIGGER, REPOINT_U, "child-trigger: tr on public.c"),
+    "not insertable": (
+        f"{U} ALTER TABLE u ADD CONSTRAINT small CHECK (v < 1) NOT VALID",
+        ARCHIVE_U,
+        "cannot-restore: extras of public.u",
+    ),
+    "wide": (
+        U + WIDE,
+        ARCHIVE_U,
+        "key-too-wide: the widest key of table public.u",
+    ),
+    "not archived": (U, "op.create_unique_constraint_online('uq_u', 'u', ['k'])", "duplicates: table public.u has"),
+    "no such order": (U, "op.archive_duplicates('u', ['k'], order_by=['nope'])", "column-missing: "),
+    "no such table": (U, "op.archive_duplicates('uu', ['k'])", "table-missing: table uu"),
+}
+
+
+@pytest.mark.parametrize(("before", "later", "problem"), WRONG_ROWS.values(), ids=WRONG_ROWS)
+def test_script_finds_what_refuses_a_second_table_before_the_first_row_moves(
+    sql, project, psql, before, later, problem
+):
+    """Rows of a second table that its cleanup or build would refuse stop the script before the first is cleaned."""
+    sql(f"{TABLE}; {before}")
+    assert 0 == project.run("upgrade", "head")[0]
+    project.revision("0002", "0001", f"{CLEAN}\n{later}")
+    done = psql(project.script("upgrade", "0001:0002"))
+    assert (3, [(3,)]) == (done.returncode, rows(sql)), done.stderr
+    assert f"dupe-audit: {problem}" in done.stderr
+    assert "no directive has changed anything" in done.stderr
+    assert [(None,)] == sql("SELECT to_regclass('dupe_audit.run')")
+
+
+def test_script_leaves_to_their_turn_the_rows_that_something_before_them_changes(sql, project, psql):
+    """Neither references of a table that is cleaned first nor rows that a statement corrects stop the script."""
+    sql(f"{TABLE}; {U} UPDATE u SET v = id")
+    sql("ALTER TABLE t ADD u int REFERENCES u; UPDATE t SET u = 2 WHERE id = 2")
+    assert 0 == project.run("upgrade", "head")[0]
+    clean = "op.archive_duplicates('t', ['k'], divergent='archive')"
+    project.revision("0002", "0001", f"{clean}\nop.execute('UPDATE u SET v = 1')\n{ARCHIVE_U}")
+    done = psql(project.script("upgrade", "0001:0002"))
+    assert (0, [(2, 1)]) == (done.returncode, sql("SELECT (SELECT count(*) FROM t), count(*) FROM u")), done.stderr
+
+
+def test_script_of_cleaned_children_leaves_their_references_to_their_turn(sql, project, psql):
+    """A reference that the cleanup of the first table removes does not stop the script before it."""
+    sql(f"{TABLE}; {U} ALTER TABLE t ADD u int REFERENCES u; UPDATE t SET u = 2 WHERE id = 2")
+    assert 0 == project.run("upgrade", "head")[0]
+    clean = "op.archive_duplicates('t', ['k'], divergent='archive')"
+    project.revision("0002", "0001", f"{clean}\n{ARCHIVE_U}")
+    done = psql(project.script("upgrade", "0001:0002"))
+    assert (0, [(2, 1)]) == (done.returncode, sql("SELECT (SELECT count(*) FROM t), count(*) FROM u")), done.stderr
+
+
+def test_script_of_a_downgrade_is_judged_as_a_whole(sql, project, psql):
+    """The script does not drop a constraint if the restore of a second table would be refused; corrected, it does."""
+    sql(f"{TABLE}; {U}")
+    upgrade = f"{CLEAN}\n{ENFORCE}\n{ARCHIVE_U}\nop.create_unique_constraint_online('uq_u', 'u', ['k'])"
+    of_u = "op.drop_unique_constraint_online('uq_u', 'u')\nop.restore_duplicates('u', ['k'])"
+    project.revision("0002", "0001", upgrade, f"{DROP}\n{RESTORE}\n{of_u}")
+    assert 0 == project.run("upgrade", "head")[0]
+    sql("ALTER TABLE dupe_audit.archive_2 RENAME TO hidden")
+    script = project.script("downgrade", "0002:0001")
+    done = psql(script)
+    assert (3, True) == (done.returncode, "archive-missing: dupe_audit.archive_2" in done.stderr), done.stderr
+    assert [("uq",), ("uq_u",)] == sql("SELECT conname FROM pg_constraint WHERE conname ~ '^uq' ORDER BY 1")
+    sql("ALTER TABLE dupe_audit.hidden RENAME TO archive_2")
+    sql("UPDATE dupe_audit.run SET adopted_index = 'CREATE UNIQUE INDEX uq_u ON public.u USING btree (k)' WHERE id = 2")
+    done = psql(script)
+    assert (3, True) == (done.returncode, "uq_u on u has adopted an index" in done.stderr), done.stderr
+    assert [("uq",), ("uq_u",)] == sql("SELECT conname FROM pg_constraint WHERE conname ~ '^uq' ORDER BY 1")
+    sql("UPDATE dupe_audit.run SET adopted_index = NULL")
+    done = psql(script)
+    assert (0, [(3, 2)]) == (done.returncode, sql("SELECT (SELECT count(*) FROM t), count(*) FROM u")), done.stderr
+
+
 def test_a_drop_says_which_rows_stay_archived(sql, project):
     """A revision that drops a key without restoring its rows names the run that keeps them."""
     sql(TABLE)

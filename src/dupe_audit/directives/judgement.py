@@ -111,15 +111,9 @@ class Judge:
     def _countable(self, number: int) -> bool:
         """Return whether no earlier directive changes the rows of this one's table."""
         item = self._items[number]
-        key = self._examiner.locate(item.key)  # type: ignore[union-attr]
-        for earlier in self._items[:number]:
-            if not isinstance(earlier, ArchiveDuplicatesOp | RestoreDuplicatesOp):
-                continue
-            if self._examiner.locate(earlier.key).table == key.table:
-                return False
-            if isinstance(earlier, ArchiveDuplicatesOp) and earlier.rule.references == "repoint":
-                return False  # its children change, and this table can be one of them
-        return isinstance(item, ArchiveDuplicatesOp | CreateUniqueConstraintOnlineOp)
+        if not isinstance(item, ArchiveDuplicatesOp | CreateUniqueConstraintOnlineOp):
+            return False
+        return rows_are_known(self._examiner.locate(item.key), self._items[:number])
 
     def _measures(self, number: int) -> bool:
         """Return whether the width of the keys has to be measured: once for a cleanup and its create."""
@@ -151,3 +145,15 @@ class Judge:
                     taken = finding("name-taken", f"{key.name} (by another directive of this revision)")
                     verdicts.append(Verdict(operation=item, subject=subject(item, key), findings=(taken,)))
         return verdicts
+
+
+def rows_are_known(key: UniqueKey, earlier: Sequence[Item]) -> bool:
+    """Return whether no earlier directive changes the rows of a key's table."""
+    for item in earlier:
+        if not isinstance(item, ArchiveDuplicatesOp | RestoreDuplicatesOp):
+            continue
+        if item.key.table == key.table:
+            return False
+        if isinstance(item, ArchiveDuplicatesOp) and item.rule.references == "repoint":
+            return False  # its children change, and this table can be one of them
+    return True

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 
 from alembic.operations import MigrateOperation, Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from dupe_audit.directives import offline
+from dupe_audit.directives import script
 from dupe_audit.directives.aftermath import account_for_failures
-from dupe_audit.directives.ahead import judge_ahead
 from dupe_audit.directives.autocommit import autocommit
-from dupe_audit.directives.effects import NOTHING, effect
 from dupe_audit.directives.execution import Execution, located, requires_run
 from dupe_audit.directives.judgement import Judge
 from dupe_audit.directives.operations import (
@@ -24,21 +22,13 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.recording import PlainStatement
+from dupe_audit.directives.refusal import NAMES, call_of, of_revision, refuse, refuse_mistakes
 from dupe_audit.directives.schedule import Task, schedule
-from dupe_audit.directives.verdict import Examiner, Verdict, identities, subject
+from dupe_audit.directives.verdict import Examiner, identities, subject
 from dupe_audit.directives.worker import Worker
-from dupe_audit.errors import Refused
 from dupe_audit.model import UniqueKey
 
 log = logging.getLogger("alembic.dupe_audit")
-
-_NAMES = {
-    ArchiveDuplicatesOp: "archive_duplicates",
-    CreateUniqueConstraintOnlineOp: "create_unique_constraint_online",
-    DropUniqueConstraintOnlineOp: "drop_unique_constraint_online",
-    RestoreDuplicatesOp: "restore_duplicates",
-}
 
 
 @Operations.implementation_for(ArchiveDuplicatesOp)
@@ -62,7 +52,7 @@ def execute_directive(operations: Operations, operation: MigrateOperation) -> No
         )
     execution.inside = True  # until its end: a failure of its own has its own account
     execution.begun.append(operation)
-    _refuse_mistakes(operations, execution)
+    refuse_mistakes(execution, None if operations.migration_context.as_sql else _worker(operations, None, execution))
     if operations.migration_context.as_sql:
         _write(operations, execution, operation)
     else:
@@ -80,10 +70,12 @@ def _write(operations: Operations, execution: Execution, operation: MigrateOpera
     tasks = _tasks(operations.migration_context, execution, operation, lambda key: (key.schema, key.table))
     if first:
         for task in _all_tasks(execution):
-            offline.refuse(task, execution.revision)
-        judge_ahead(operations, execution.recording, execution.options.accept)
+            script.refuse(task, execution.revision)
+        items = execution.recording.items if execution.recording else ()
+        required = requires_run(execution, execution.options)
+        script.judge_ahead(operations, items, execution.options, required=required)
     for task in tasks:
-        offline.write(operations, execution, execution.options, task)
+        script.write(operations, execution, execution.options, task)
 
 
 def _execute(operations: Operations, execution: Execution, operation: MigrateOperation) -> None:
@@ -91,12 +83,10 @@ def _execute(operations: Operations, execution: Execution, operation: MigrateOpe
         message = str(error)
         if not message.startswith("Refused:"):
             name = subject(execution.current, located(operations, execution.current.key))
-            message = f"{name}{_revision(execution)}: {message}"
+            message = f"{name}{of_revision(execution)}: {message}"
         return "\n".join(filter(None, [message, _worker(operations, connection, execution).account(connection)]))
 
-    with autocommit(
-        operations, _NAMES[type(operation)], explain, stamps=_completes(execution, operation)
-    ) as connection:
+    with autocommit(operations, NAMES[type(operation)], explain, stamps=_completes(execution, operation)) as connection:
         worker = _worker(operations, connection, execution)
         tasks = _tasks(
             operations.migration_context,
@@ -108,7 +98,7 @@ def _execute(operations: Operations, execution: Execution, operation: MigrateOpe
         for task in tasks:
             execution.current, covered = task.operation, task.operation in execution.covered
             if execution.acted or not covered:  # the first was judged a moment ago
-                _refuse(worker, [examiner.examine(task.operation, measure_width=not covered)])
+                refuse(worker, [examiner.examine(task.operation, measure_width=not covered)])
             execution.acted += 1
             worker.perform(task)
 
@@ -136,9 +126,9 @@ def _tasks(
         return execution.work[position] if execution.work else (Task(operation=recording.directives[position]),)
     if execution.reordered:
         raise CommandError(
-            f"{_name(operation)}{_revision(execution)}: this is not the directive that was read before the first one "
-            "was executed, and the order of work depends on all of them. Let the revision "
-            "call the same directives each time; then run the same command again."
+            f"{call_of(operation)}{of_revision(execution)}: this is not the directive that was read before the first "
+            "one was executed, and the order of work depends on all of them. Let the revision call the same directives "
+            "each time; then run the same command again."
         )
     return (Task(operation=operation),)
 
@@ -197,70 +187,6 @@ def _judge(worker: Worker, first: MigrateOperation) -> Examiner:
                 recording.obstacle.reason,
             )
         verdicts = Judge(worker.connection, examiner, items).verdicts(first)
-        _refuse(worker, verdicts)
+        refuse(worker, verdicts)
         execution.covered = [verdict.operation for verdict in verdicts]
     return examiner
-
-
-def _refuse(worker: Worker, verdicts: Sequence[Verdict]) -> None:
-    """Log the warnings of verdicts, each once, and refuse what cannot succeed.
-
-    Raises:
-        Refused: a directive cannot succeed; the message names each table, key and reason.
-    """
-    execution = worker.execution
-    for verdict in verdicts:
-        for finding in verdict.findings:
-            text = f"{verdict.subject}: [{finding.id}] {finding.message} {finding.help}"
-            if finding.severity != "error" and text not in execution.warnings:
-                execution.warnings.append(text)
-                log.log(logging.WARNING if finding.severity == "warning" else logging.INFO, "%s", text)
-    refused = [verdict for verdict in verdicts if verdict.refused]
-    if not refused:
-        return
-    findings = [finding for verdict in refused for finding in verdict.findings if finding.severity == "error"]
-    changed = _no_change(execution) if not worker.account(worker.connection) else ""
-    if len(refused) == 1:
-        lead, body = f"Refused: {refused[0].subject}{_revision(execution)}.{changed}", refused[0].text
-    else:
-        lead = f"Refused: revision {execution.revision}.{changed}"
-        body = "\n".join(f"{verdict.subject}, {_name(verdict.operation)}:\n{verdict.text}" for verdict in refused)
-    raise Refused(findings, lead=lead, body=body)
-
-
-def _refuse_mistakes(operations: Operations, execution: Execution) -> None:
-    """Refuse a revision with a directive whose arguments can never work.
-
-    Raises:
-        CommandError: there is one; the message names all of them, each with its file and line.
-    """
-    mistakes = execution.recording.mistakes if execution.recording else ()
-    if not mistakes:
-        return
-    if operations.migration_context.as_sql:
-        committed, changed = "", " No SQL was written for it."
-    else:
-        worker = _worker(operations, None, execution)
-        committed = worker.account(worker.connection)
-        changed = "" if committed else _no_change(execution)
-    lines = [f"Refused: revision {execution.revision}.{changed}", *(f"  {mistake.reason}." for mistake in mistakes)]
-    raise CommandError("\n".join(filter(None, [*lines, committed])))
-
-
-def _no_change(execution: Execution) -> str:
-    """Return what is true of a revision whose directives have committed nothing."""
-    items = execution.recording.items if execution.recording else ()
-    for item in items:
-        if not isinstance(item, PlainStatement):
-            return " No row was changed."
-        if effect(item.construct) != NOTHING:
-            break
-    return " None of its directives has changed a row; the statements before them are committed."
-
-
-def _revision(execution: Execution) -> str:
-    return f", revision {execution.revision}" if execution.revision else ""
-
-
-def _name(operation: MigrateOperation) -> str:
-    return f"op.{_NAMES[type(operation)]}()"

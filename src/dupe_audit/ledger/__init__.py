@@ -1,5 +1,6 @@
 """The schema ``dupe_audit`` in the user's database, which holds the truth: runs, batches and archives."""
 
+from dupe_audit.ledger.columns import adopt_columns
 from dupe_audit.ledger.runs import (
     VERSION,
     RecordedRun,
@@ -36,7 +37,6 @@ from dupe_audit.ledger.tables import (
 from dupe_audit.ledger.trust import trust_sql, untrusted
 from dupe_audit.ledger.way_back import (
     OUTSTANDING,
-    adopt_columns,
     archive_findings,
     has_run,
     lost,

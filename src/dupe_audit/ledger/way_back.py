@@ -1,4 +1,4 @@
-"""Whether archived rows can be restored: to which table, to which columns, and whether all of them still exist.
+"""Whether archived rows can be restored: to which table, and whether all of them still exist.
 
 A constraint is dropped, and a row put back, only after these questions.
 """
@@ -6,12 +6,12 @@ A constraint is dropped, and a row put back, only after these questions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy import Connection
 
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.ledger import columns
 from dupe_audit.ledger.runs import RecordedRun, find_by_constraint, find_latest, find_runs, of_key
 from dupe_audit.ledger.tables import archive_name, exists, relation_exists
 from dupe_audit.ledger.trust import require_trusted, untrusted
@@ -127,7 +127,7 @@ def require_way_back(connection: Connection, run: Run, relation: Relation, *, le
         return {}
     if not _readable(connection, archive_name(run.id)):
         _refuse([finding("missing-privilege", f"SELECT ON {archive_name(run.id)}")], lead=lead)
-    fragments = _fragments(connection, run, relation, lead)
+    fragments = columns.fragments(connection, run, relation, lead)
     _refuse(archive_findings(connection, run), lead=lead)
     return fragments
 
@@ -141,8 +141,7 @@ def require_continuable(connection: Connection, run: Run, relation: Relation) ->
     """
     require_trusted(connection, relid=relation.relid, run_id=run.id)
     if relation_exists(connection, archive_name(run.id)):
-        fragments = _read_fragments(connection, run, relation)
-        _require_places(fragments, run, relation, "No row was changed.")
+        columns.require_places(connection, run, relation, "No row was changed.")
 
 
 def archive_findings(connection: Connection, run: Run) -> list[Finding]:
@@ -196,59 +195,3 @@ def require_table(connection: Connection, run: Run) -> Relation:
             f"WHERE id = {run.id};"
         )
     return relation
-
-
-def _fragments(connection: Connection, run: Run, relation: Relation, lead: str) -> Mapping[str, str]:
-    archive, fragments = archive_name(run.id), _read_fragments(connection, run, relation)
-    for difference, columns in (("no longer has", fragments["gone"]), ("has another type for", fragments["retyped"])):
-        if columns:
-            raise DupeAuditError(
-                f"Table {relation.name} {difference} {columns}, so archived values would be lost. "
-                f"{lead} Change the table back, or move the rows by hand from {archive}."
-            )
-    _require_places(fragments, run, relation, lead)
-    filled = {name: str(value) for name, value in fragments.items() if value is not None}
-    return {**filled, "table": relation.name, "archive": archive}
-
-
-def _read_fragments(connection: Connection, run: Run, relation: Relation) -> dict[str, Any]:
-    archive = literal(archive_name(run.id))
-    sql = statement("restore_fragments", relid=str(relation.relid), archive=archive, run=str(run.id))
-    return dict(execute(connection, sql).mappings().one())
-
-
-def _require_places(fragments: Mapping[str, Any], run: Run, relation: Relation, lead: str) -> None:
-    if moved := fragments["moved"]:
-        subject = (
-            f"Columns {moved} of table {relation.name} are at other positions"
-            if ", " in moved
-            else (f"Column {moved} of table {relation.name} is at another position")
-        )
-        raise DupeAuditError(
-            f"{subject} than when run {run.id} archived its rows: columns were renamed, so values could be restored to "
-            f"the wrong one. {lead} Rename the columns back. "
-            "If each column still means what its name says, let names alone decide, as the ledger's owner: "
-            f"UPDATE dupe_audit.run SET archived_numbers = NULL WHERE id = {run.id};"
-        )
-
-
-def adopt_columns(connection: Connection, run_id: int, relid: int) -> None:
-    """Give the archive the columns that the table has gained since, and record all by name and number.
-
-    Raises:
-        DupeAuditError: a column has another type than in the archive, so its values could not be restored unchanged.
-    """
-    archive = archive_name(run_id)
-    drift = statement("archive_drift", relid=str(relid), archive=literal(archive))
-    for column in execute(connection, drift).mappings():
-        name, type_ = column["name"], column["type"]
-        if column["archived_type"] is not None:
-            raise DupeAuditError(
-                f"Column {name} is {type_} in the table, but {column['archived_type']} in {archive}. "
-                "Restore or purge that run first (dupe-audit runs lists it), then run the same command again."
-            )
-        added = {"archive": archive, "column": name, "type": type_, "filling": column["filling"]}
-        execute(connection, statement("add_archive_column", **added))
-        if column["filler"]:
-            execute(connection, statement("drop_column_filler", archive=archive, column=name, filler=column["filler"]))
-    execute(connection, statement("record_columns", run=str(run_id), relid=str(relid)))

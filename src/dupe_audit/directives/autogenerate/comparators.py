@@ -18,9 +18,9 @@ from sqlalchemy import Dialect, UniqueConstraint
 from sqlalchemy.exc import IdentifierError
 from sqlalchemy.sql.elements import conv
 
-from dupe_audit.directives.foreign_keys import ReferencedKeys, ordered
-from dupe_audit.directives.generated import WIDTH, Enforce, Release, Remark, Replace, Swap
-from dupe_audit.directives.key_changes import in_order
+from dupe_audit.directives.autogenerate.foreign_keys import ReferencedKeys, ordered
+from dupe_audit.directives.autogenerate.generated import WIDTH, Enforce, Release, Remark, Replace, Swap
+from dupe_audit.directives.autogenerate.key_changes import in_order
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.names import default_name

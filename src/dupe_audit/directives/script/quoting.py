@@ -7,7 +7,8 @@ import re
 from alembic.util import CommandError
 
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, milliseconds
-from dupe_audit.statements import ident, literal, template
+from dupe_audit.postgres import catalog
+from dupe_audit.statements import ident, literal, statement, template
 
 #: dollar quotes of the script; a name that contains one would end a quoted part
 _TAGS = re.compile(
@@ -48,3 +49,9 @@ def check_names(key: UniqueKey, rule: CleanupRule | None = None) -> None:
                 f"The name {name!r} contains {tag[0]}, which the SQL script uses as a quote. "
                 "Upgrade online, without --sql."
             )
+
+
+def constraint_exists(key: UniqueKey) -> str:
+    """Return the condition that the key's constraint exists."""
+    exists = statement("constraint_exists", relid=catalog.relid_sql(key), name=literal(key.name))
+    return f"({exists})"

@@ -1,11 +1,10 @@
-"""Facts as text, JSON or Markdown. Nothing else prints facts."""
+"""Facts as text for a terminal, or as Markdown."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import IO, Any
+from typing import IO
 
 from rich.console import Console
 from rich.table import Table
@@ -13,16 +12,11 @@ from rich.text import Text
 
 from dupe_audit.findings import Finding, quantity
 from dupe_audit.layout import console, plain, print_hanging, write_markdown_table
-from dupe_audit.model import DuplicateReport, Estimates, Run, UniqueKey, Unseen, VerifyReport
-
-FORMATS = ("text", "json", "markdown")
+from dupe_audit.model import DuplicateReport, Run, Unseen, VerifyReport
+from dupe_audit.render.objects import COUNTS
 
 #: the style of each severity on a terminal
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
-
-#: the counts of a report, in the order in which they are printed
-_COUNTS = ("rows", "null_key_rows", "groups", "extras", "affected", "largest_group", "exact_groups", "divergent_groups")
-
 
 #: columns of the ledger that are aligned right
 _NUMBERS = {"run", "archived", "restored", "archive"}
@@ -40,83 +34,12 @@ def size(count: int | None) -> str:
     raise AssertionError("unreachable")
 
 
-def _unseen_key(unseen: Unseen) -> dict[str, Any]:
-    return {
-        "schema": unseen.schema,
-        "table": unseen.table,
-        "columns": list(unseen.columns),
-        "constraint": unseen.constraint,
-    }
-
-
-def _key_json(key: UniqueKey) -> dict[str, Any]:
-    return {"schema": key.schema, "table": key.table, "columns": list(key.columns), "constraint": key.name}
-
-
-def preflight_json(report: DuplicateReport | Unseen) -> dict[str, Any]:
-    """Return the contract's object for one key; counts are null if the table could not be read or counted."""
-    if isinstance(report, Unseen):
-        return {
-            **_unseen_key(report),
-            "nulls_not_distinct": False,
-            **dict.fromkeys(_COUNTS),
-            "estimates": asdict(Estimates()),
-            "references": [],
-            "findings": [asdict(finding) for finding in report.findings],
-            "revision": report.revision,
-        }
-    counts = {name: getattr(report.counts, name) if report.counts else None for name in _COUNTS}
-    values = {
-        **_key_json(report.key),
-        "nulls_not_distinct": report.key.nulls_not_distinct,
-        **counts,
-        "estimates": asdict(report.estimates),
-        "references": [asdict(reference) for reference in report.references],
-        "findings": [asdict(finding) for finding in report.findings],
-    }
-    if report.examples:
-        values["examples"] = [{"key": key, "rows": rows} for key, rows in report.examples]
-    return values
-
-
-def verify_json(report: VerifyReport | Unseen) -> dict[str, Any]:
-    """Return the contract's object for one key, or for something that could not be read."""
-    if isinstance(report, Unseen):
-        return {
-            **_unseen_key(report),
-            "ok": all(finding.severity == "info" for finding in report.findings),
-            **dict.fromkeys(("index", "extras", "rows", "run")),
-            "findings": [asdict(finding) for finding in report.findings],
-            "revision": report.revision,
-        }
-    index = report.index and {
-        name: getattr(report.index, name) for name in ("name", "valid", "ready", "definition", "bytes")
-    }
-    run = report.run and {name: getattr(report.run, name) for name in ("id", "rows_before", "archived", "restored")}
-    return {
-        **_key_json(report.key),
-        "ok": report.ok,
-        "index": index,
-        "extras": report.extras,
-        "rows": report.rows,
-        "run": run,
-        "findings": [asdict(finding) for finding in report.findings],
-    }
-
-
-def dump(value: object, file: IO[str]) -> None:
-    """Write JSON."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    # Half a surrogate pair (a file's name can hold one) becomes its JSON escape.
-    file.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
-
-
 def preflight(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> None:
     """Write the reports as text or Markdown."""
     for report in reports:
         rows: list[tuple[str, str]] = []
         if report.counts:
-            rows += [(name.replace("_", " "), f"{getattr(report.counts, name):,}") for name in _COUNTS]
+            rows += [(name.replace("_", " "), f"{getattr(report.counts, name):,}") for name in COUNTS]
             rows += [(f"{n.removesuffix('_bytes')}, estimated", size(b)) for n, b in asdict(report.estimates).items()]
         rows += [
             (

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from alembic.operations import MigrateOperation, ops
 
-from dupe_audit.directives.generated import Enforce, Release, RenameConstraint, Replace, Swap
+from dupe_audit.directives.autogenerate.generated import Enforce, Release, RenameConstraint, Replace, Swap
 from dupe_audit.model import UniqueKey
 
 

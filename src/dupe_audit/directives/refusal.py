@@ -1,0 +1,100 @@
+"""Refuse a revision before it acts: every reason at once, and what was changed by then."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from alembic.operations import MigrateOperation
+from alembic.util import CommandError
+
+from dupe_audit.directives.effects import NOTHING, effect
+from dupe_audit.directives.execution import Execution
+from dupe_audit.directives.operations import (
+    ArchiveDuplicatesOp,
+    CreateUniqueConstraintOnlineOp,
+    DropUniqueConstraintOnlineOp,
+    RestoreDuplicatesOp,
+)
+from dupe_audit.directives.recording import PlainStatement
+from dupe_audit.directives.verdict import Verdict
+from dupe_audit.directives.worker import Worker
+from dupe_audit.errors import Refused
+
+log = logging.getLogger("alembic.dupe_audit")
+
+#: the directives as a revision calls them
+NAMES = {
+    ArchiveDuplicatesOp: "archive_duplicates",
+    CreateUniqueConstraintOnlineOp: "create_unique_constraint_online",
+    DropUniqueConstraintOnlineOp: "drop_unique_constraint_online",
+    RestoreDuplicatesOp: "restore_duplicates",
+}
+
+
+def refuse(worker: Worker, verdicts: Sequence[Verdict]) -> None:
+    """Log the warnings of verdicts, each once, and refuse what cannot succeed.
+
+    Raises:
+        Refused: a directive cannot succeed; the message names each table, key and reason.
+    """
+    execution = worker.execution
+    for verdict in verdicts:
+        for finding in verdict.findings:
+            text = f"{verdict.subject}: [{finding.id}] {finding.message} {finding.help}"
+            if finding.severity != "error" and text not in execution.warnings:
+                execution.warnings.append(text)
+                log.log(logging.WARNING if finding.severity == "warning" else logging.INFO, "%s", text)
+    refused = [verdict for verdict in verdicts if verdict.refused]
+    if not refused:
+        return
+    findings = [finding for verdict in refused for finding in verdict.findings if finding.severity == "error"]
+    changed = _no_change(execution) if not worker.account(worker.connection) else ""
+    if len(refused) == 1:
+        lead, body = f"Refused: {refused[0].subject}{of_revision(execution)}.{changed}", refused[0].text
+    else:
+        lead = f"Refused: revision {execution.revision}.{changed}"
+        body = "\n".join(f"{verdict.subject}, {call_of(verdict.operation)}:\n{verdict.text}" for verdict in refused)
+    raise Refused(findings, lead=lead, body=body)
+
+
+def refuse_mistakes(execution: Execution, worker: Worker | None) -> None:
+    """Refuse a revision with a directive whose arguments can never work.
+
+    Args:
+        worker: names what earlier directives have committed; None for a script.
+
+    Raises:
+        CommandError: there is one; the message names all of them, each with its file and line.
+    """
+    mistakes = execution.recording.mistakes if execution.recording else ()
+    if not mistakes:
+        return
+    if worker is None:
+        committed, changed = "", " No SQL was written for it."
+    else:
+        committed = worker.account(worker.connection)
+        changed = "" if committed else _no_change(execution)
+    lines = [f"Refused: revision {execution.revision}.{changed}", *(f"  {mistake.reason}." for mistake in mistakes)]
+    raise CommandError("\n".join(filter(None, [*lines, committed])))
+
+
+def _no_change(execution: Execution) -> str:
+    """Return what is true of a revision whose directives have committed nothing."""
+    items = execution.recording.items if execution.recording else ()
+    for item in items:
+        if not isinstance(item, PlainStatement):
+            return " No row was changed."
+        if effect(item.construct) != NOTHING:
+            break
+    return " None of its directives has changed a row; the statements before them are committed."
+
+
+def of_revision(execution: Execution) -> str:
+    """Return the revision as a message appends it."""
+    return f", revision {execution.revision}" if execution.revision else ""
+
+
+def call_of(operation: MigrateOperation) -> str:
+    """Return how a revision calls a directive."""
+    return f"op.{NAMES[type(operation)]}()"

@@ -1,0 +1,10 @@
+"""The directives as reviewable SQL for ``alembic upgrade --sql``: execute it with ``psql -v ON_ERROR_STOP=1``.
+
+Each contains a guard inside the transaction that stamps the version: if the guard fails, the version is not stamped,
+even if psql continues after errors.
+"""
+
+from dupe_audit.directives.script.ahead import judge_ahead
+from dupe_audit.directives.script.tasks import refuse, write
+
+__all__ = ["judge_ahead", "refuse", "write"]

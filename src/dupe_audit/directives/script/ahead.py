@@ -1,0 +1,174 @@
+"""What a script judges before its first change: whether the directives after the first one would be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from alembic.operations import MigrateOperation, Operations
+
+from dupe_audit import ledger
+from dupe_audit.directives.effects import NOTHING, Effect, effect
+from dupe_audit.directives.judgement import rows_are_known
+from dupe_audit.directives.operations import (
+    ArchiveDuplicatesOp,
+    CreateUniqueConstraintOnlineOp,
+    DropUniqueConstraintOnlineOp,
+    RestoreDuplicatesOp,
+)
+from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.script.parts import Script
+from dupe_audit.directives.script.procedures import droppable_procedure, undo_function
+from dupe_audit.directives.script.quoting import quoted
+from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP, Item
+from dupe_audit.findings import CATALOGUE
+from dupe_audit.model import WIDEST_KEY, CleanupRule, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.planner import COUNTING, switched_off
+from dupe_audit.statements import literal, statement, text_array
+
+#: what is set until the end of the transaction that Alembic has begun; what follows only reads
+_SETTINGS = ("client_encoding = 'UTF8'", "lock_timeout = '5s'", "statement_timeout = 0", "row_security = off")
+
+#: the statements that count the rows
+_TEMPLATES = ("measure", "count", "ranked_pairs", "count_uninsertable", "count_references")
+
+
+def judge_ahead(operations: Operations, items: Sequence[Item], options: Overrides, *, required: bool) -> None:
+    """Write what stops the script, before it changes anything, if a later directive of the revision would be refused.
+
+    A directive after a statement that can change a definition is judged when it is executed, and so is a constraint
+    after another directive for its name.
+
+    Args:
+        items: of the revision, in order; empty if they are not known.
+        required: whether the ledger must have a run for a drop or a restore.
+    """
+    if sum(isinstance(item, MigrateOperation) for item in items) < 2:
+        return
+    script = Script(operations)
+    for setting in _SETTINGS:
+        script.write(f"SET LOCAL {setting}")
+    script.write(statement("offline_path"))
+    script.trust_function()
+    for number, item, between in _judgeable(items):
+        _Ahead(script, items[:number], options, between).judge(item, required=required)
+    script.write(statement("offline_path_back"))
+    script.forget_parts()
+
+
+def _judgeable(items: Sequence[Item]) -> Iterator[tuple[int, MigrateOperation, tuple[Effect, ...]]]:
+    """Yield the directives that can be judged now, and what statements between the first and each of them can change.
+
+    The first one judges itself, except a drop: what is wrong with it explains what is wrong with its restore.
+    """
+    names: set[str | None] = set()
+    between: list[Effect] = []
+    begun = False
+    for number, item in enumerate(items):
+        if not isinstance(item, MigrateOperation):
+            change = effect(item.construct)
+            if begun and change.definition:
+                return
+            if begun and change is not NOTHING:
+                between.append(change)
+            continue
+        name = item.key.name  # type: ignore[attr-defined]
+        named_before = isinstance(item, CreateUniqueConstraintOnlineOp) and name in names
+        if (begun and not named_before) or isinstance(item, DropUniqueConstraintOnlineOp):
+            yield number, item, tuple(between)
+        begun = True
+        names.add(name)
+
+
+class _Ahead:
+    """Judges a directive of a script before the first one acts.
+
+    Args:
+        earlier: directives and statements of the revision.
+        between: what those statements can change.
+    """
+
+    def __init__(self, script: Script, earlier: Sequence[Item], options: Overrides, between: Sequence[Effect]) -> None:
+        self._script = script
+        self._earlier = earlier
+        self._options = options
+        self._between = between
+
+    def judge(self, item: MigrateOperation, *, required: bool) -> None:
+        """Write what stops the script if the directive would be refused."""
+        if isinstance(item, ArchiveDuplicatesOp):
+            rule = self._options.cleanup_rule(item.rule)
+            self._catalogs(item.key, (*rule.order_by, *rule.ignore), NOT_ABOUT_THE_CLEANUP)
+            self._rows(item.key, rule)
+        elif isinstance(item, CreateUniqueConstraintOnlineOp):
+            self._catalogs(item.key, item.key.include, NOT_ABOUT_THE_BUILD)
+            self._rows(item.key, None)
+        elif isinstance(item, DropUniqueConstraintOnlineOp):
+            droppable_procedure(self._script, item.key)
+            self._script.write("CALL pg_temp.dupe_audit_droppable(false)")
+            condition = f"r.constraint_name = {literal(item.key.name)}"
+            self._way_back(item.key, condition, required=required, any_run_suffices=True)
+        elif isinstance(item, RestoreDuplicatesOp):
+            self._way_back(item.key, ledger.of_key("v_relid", item.key), required=required)
+
+    def _catalogs(self, key: UniqueKey, named: Sequence[str], irrelevant: Collection[str]) -> None:
+        blockers = statement(
+            "blockers",
+            relid="v_relid",
+            key=text_array(key.columns),
+            named=text_array(named),
+            constraint_name=literal(key.name),
+            nulls_not_distinct=literal(key.nulls_not_distinct),
+            default_read_only="false",
+        )
+        self._script.write(
+            statement(
+                "offline_judge",
+                relid=catalog.relid_sql(key),
+                table_name=literal(key.table),
+                blockers=blockers,
+                # The first directive judges the ledger.
+                errors=self._errors({*irrelevant, "untrusted-ledger"}),
+            )
+        )
+
+    def _errors(self, irrelevant: Collection[str]) -> str:
+        ignored = {*self._options.accept, *irrelevant}
+        return text_array(id_ for id_, entry in CATALOGUE.items() if entry.severity == "error" and id_ not in ignored)
+
+    def _rows(self, key: UniqueKey, rule: CleanupRule | None) -> None:
+        """Write what counts the rows that would be refused, unless something before it can change them.
+
+        Args:
+            rule: of the cleanup; None if no directive archives the extras.
+        """
+        changed = any(change.concerns(key.schema, key.table) for change in self._between)
+        if changed or not rows_are_known(key, self._earlier):
+            return
+        cleaned = [item.key for item in self._earlier if isinstance(item, ArchiveDuplicatesOp)]
+        tables = ", ".join(f"({catalog.relid_sql(table)})" for table in cleaned)
+        fragments = catalog.rule_fragment_holes(key, rule or CleanupRule())
+        self._script.fill_function()
+        self._script.write(
+            statement(
+                "offline_count",
+                relid=catalog.relid_sql(key),
+                archived=literal(rule is not None),
+                on_reference=literal(rule.references if rule else "refuse"),
+                references_known=literal(not any(change.tables is None or change.tables for change in self._between)),
+                earlier=f"ARRAY[{tables}]::pg_catalog.oid[]",
+                fragments=statement("fragments", relid="v_relid", **fragments),
+                errors=self._errors(()),
+                child_triggers=statement("child_triggers", relid="v_relid"),
+                widest_key=str(WIDEST_KEY),
+                insertable=statement("insertable", relid="v_relid", key_names=text_array(key.columns)),
+                references=statement("references", relid="v_relid"),
+                collisions=statement("collisions", relid="v_relid", pairs="v_pairs"),
+                counting=text_array(switched_off(COUNTING)),
+                **{f"t_{name}": quoted(name) for name in _TEMPLATES},
+            )
+        )
+
+    def _way_back(self, key: UniqueKey, condition: str, *, required: bool, any_run_suffices: bool = False) -> None:
+        undo_function(self._script, key, condition, required=required, any_run_suffices=any_run_suffices)
+        self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_undo(); END $judge$")

@@ -1,0 +1,77 @@
+"""The script of a downgrade: drop a constraint whose rows can be restored, and restore them."""
+
+from __future__ import annotations
+
+from alembic.operations import Operations
+
+from dupe_audit import ledger
+from dupe_audit.directives.script.parts import Script
+from dupe_audit.directives.script.procedures import droppable_procedure, undo_function
+from dupe_audit.directives.script.quoting import check_names, constraint_exists, one_line, quoted, table_sql
+from dupe_audit.model import BuildRule, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.statements import ident, literal, statement
+
+
+def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule, *, required: bool) -> None:
+    """Write the script that drops the constraint, if the rows of its run can be restored.
+
+    Args:
+        required: whether the ledger must have a run of the constraint.
+
+    Raises:
+        CommandError: a name cannot be written into the script.
+    """
+    check_names(key)
+    script, relid, name = Script(operations), catalog.relid_sql(key), one_line(key.name)
+    drop = statement("drop_constraint", table=table_sql(key), name=ident(str(key.name)))
+    is_dropped = f"NOT {constraint_exists(key)}"
+    with script.outside_transaction():
+        script.line(f"-- dupe-audit: drop {name}")
+        droppable_procedure(script, key)
+        script.write("CALL pg_temp.dupe_audit_droppable(true)")
+        condition = f"r.constraint_name = {literal(key.name)}"
+        undo_function(script, key, condition, required=required, any_run_suffices=True)
+        # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
+        proof = "CALL pg_temp.dupe_audit_droppable(false); PERFORM * FROM pg_temp.dupe_audit_undo()"
+        script.retried(f"{proof}; {drop}", is_dropped, relid, rule)
+    # Again, for a psql that continues after errors.
+    script.write("CALL pg_temp.dupe_audit_droppable(false)")
+    script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped", relid)
+    dropped = {"relid": relid, "run_relation": statement("run_relation"), "name": literal(key.name)}
+    script.write(statement("offline_dropped", **dropped))
+
+
+def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool) -> None:
+    """Write the script that puts the archived rows back.
+
+    Args:
+        required: whether the ledger must have a run of the key.
+
+    Raises:
+        CommandError: a name cannot be written into the script.
+    """
+    check_names(key)
+    script = Script(operations)
+    with script.outside_transaction():
+        script.line(f"-- dupe-audit: restore the rows of {one_line(key)}")
+        script.settings()
+        relid = catalog.relid_sql(key)
+        undo_function(script, key, ledger.of_key("v_relid", key), required=required)
+        script.write(
+            statement(
+                "offline_restore",
+                batch_size="5000",
+                moved_children=ledger.moved_children_sql("v_run.id"),
+                t_restore_changed=quoted("restore_changed"),
+                t_restore_changed_row=quoted("restore_changed_row"),
+                t_restore_rows=quoted("restore_rows"),
+                references=statement("references", relid=f"({relid})"),
+                t_return_children=quoted("return_children"),
+                t_record_batch=quoted("record_batch"),
+            )
+        )
+        script.write("CALL pg_temp.dupe_audit_restore()")
+        script.reset()
+    problem = f"the rows of {one_line(key)} are not restored; the version was not stamped"
+    script.guard("(SELECT u.v_holes IS NULL FROM pg_temp.dupe_audit_undo() AS u)", problem, relid)

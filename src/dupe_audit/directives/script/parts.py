@@ -1,0 +1,105 @@
+"""The parts of the SQL script that ``alembic upgrade --sql`` prints: statements, settings, retries and guards."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from alembic.operations import Operations
+
+from dupe_audit import ledger
+from dupe_audit.directives.script.quoting import interval
+from dupe_audit.model import BuildRule
+from dupe_audit.statements import literal, statement, template
+
+#: what the script sets for its session, and resets at its end
+SESSION = {
+    # Alembic writes scripts in UTF-8, whatever encoding the database or the terminal has.
+    "client_encoding": "'UTF8'",
+    "default_transaction_isolation": "'read committed'",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "'5s'",
+    "row_security": "off",
+    # The server ends the build of a killed psql by itself.
+    "client_connection_check_interval": "'1s'",
+}
+
+
+class Script:
+    """The script of one command; every method writes the next part of it."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._context = operations.migration_context
+
+    def outside_transaction(self) -> AbstractContextManager[None]:
+        """Write what follows outside the transaction that stamps the version."""
+        return self._context.autocommit_block()
+
+    def write(self, sql: str) -> None:
+        """Write a statement, without its semicolon."""
+        self._context.impl.static_output(f"{sql};")
+
+    def line(self, text: str) -> None:
+        r"""Write a comment, or a command of psql such as ``\if``."""
+        self._context.impl.static_output(text)
+
+    def settings(self) -> None:
+        """Write the settings of the session."""
+        for name, value in SESSION.items():
+            self.write(f"SET {name} = {value}")
+        self.write(statement("offline_path"))
+
+    def reset(self) -> None:
+        """Write the end of those settings."""
+        for name in SESSION:
+            self.write(f"RESET {name}")
+        self.write(statement("offline_path_back"))
+
+    def fill_function(self) -> None:
+        """Write the temporary function that fills templates, unless the script already has it."""
+        if self.first("fill"):
+            self.write(template("offline_fill"))
+
+    def trust_function(self) -> None:
+        """Write the temporary function that judges the ledger before it is read, unless the script already has it."""
+        if self.first("trust"):
+            trust = ledger.trust_sql(relid="v_relid", run="v_run")
+            self.write(statement("offline_trust", trust=trust, shape=template("ledger_shape")))
+
+    def begin(self, step: str) -> None:
+        """Write, in the transaction before a directive, a setting that proves later that it was committed."""
+        self.write(f"SET dupe_audit.reached = {literal(step)}")
+
+    def end(self, step: str, subject: str) -> None:
+        """Write, in the transaction after a directive, what stops it unless the one before was committed."""
+        self.write(statement("offline_reached", step=literal(step), subject=literal(subject)))
+
+    def guard(self, condition: str, problem: str, relid: str) -> None:
+        """Write what stops the script before the version is stamped, unless *condition* is true."""
+        self.write(statement("offline_require", condition=condition, problem=literal(problem), relid=relid))
+
+    def retried(self, action: str, done: str, relid: str, rule: BuildRule) -> None:
+        """Write a statement that is retried until it acquires its lock, and left out if *done* is true."""
+        self.write(
+            statement(
+                "offline_retry",
+                action=action,
+                done=done,
+                relid=relid,
+                lock_timeout=literal(rule.lock_timeout),
+                give_up_after=interval(rule),
+            )
+        )
+
+    def forget_parts(self) -> None:
+        """Write each part again when it is needed next: the transaction that created it can be rolled back."""
+        self._context.opts.pop("dupe_audit_written", None)
+
+    def first(self, part: str) -> bool:
+        """Return whether a part is needed for the first time; its temporary objects last to the script's end."""
+        written = self._context.opts.setdefault("dupe_audit_written", set())
+        if part in written:
+            return False
+        written.add(part)
+        return True

@@ -1,0 +1,76 @@
+"""The script of one task of a revision, between proofs that everything before it was committed."""
+
+from __future__ import annotations
+
+from alembic.operations import Operations
+from alembic.util import CommandError
+
+from dupe_audit.directives.execution import Execution, requires_run
+from dupe_audit.directives.operations import (
+    ArchiveDuplicatesOp,
+    CreateUniqueConstraintOnlineOp,
+    DropUniqueConstraintOnlineOp,
+    RestoreDuplicatesOp,
+)
+from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.schedule import Task
+from dupe_audit.directives.script.down import drop_unique_constraint, restore_duplicates
+from dupe_audit.directives.script.parts import Script
+from dupe_audit.directives.script.quoting import check_names, one_line
+from dupe_audit.directives.script.up import archive_duplicates, create_unique_constraint
+from dupe_audit.directives.verdict import subject
+
+
+def refuse(task: Task, revision: str | None) -> None:
+    """Refuse a directive that cannot be written as a script; ask for all of a revision before the first is written.
+
+    Raises:
+        CommandError: it cannot; the message says why.
+    """
+    operation = task.operation
+    rule = operation.rule if isinstance(operation, ArchiveDuplicatesOp) else None
+    check_names(operation.key, rule)  # type: ignore[attr-defined]
+    if isinstance(operation, CreateUniqueConstraintOnlineOp) and any(
+        drop.key.name == operation.key.name for drop in task.retiring
+    ):
+        raise CommandError(
+            f"Refused: {operation.key}, revision {revision}. A script cannot replace constraint {operation.key.name} "
+            "with another of the same name, because the new one has to exist before the old one is dropped. Give the "
+            "new constraint another name, or upgrade online, without --sql."
+        )
+
+
+def write(operations: Operations, execution: Execution, options: Overrides, task: Task) -> None:
+    """Write the script of one directive.
+
+    Raises:
+        CommandError: it cannot be written as a script; the message says why.
+    """
+    refuse(task, execution.revision)
+    script, step = Script(operations), f"{execution.revision}:{execution.acted}"
+    execution.acted += 1
+    # psql that continues after errors stamps only if every transaction of the revision was committed.
+    script.begin(step)
+    _write(operations, execution, options, task)
+    script.end(step, one_line(subject(task.operation)))
+
+
+def _write(operations: Operations, execution: Execution, options: Overrides, task: Task) -> None:
+    operation, revision = task.operation, execution.revision
+    if isinstance(operation, ArchiveDuplicatesOp):
+        rule = options.cleanup_rule(operation.rule)
+        execution.remember_rule(operation.key, rule)
+        archive_duplicates(operations, operation.key, rule, accept=options.accept, revision=revision)
+    elif isinstance(operation, CreateUniqueConstraintOnlineOp):
+        create_unique_constraint(
+            operations,
+            operation.key,
+            options.build_rule(operation.rule),
+            accept=options.accept,
+            revision=revision,
+            may_clean=execution.rule_of(operation.key) is not None,
+        )
+    elif isinstance(operation, DropUniqueConstraintOnlineOp):
+        drop_unique_constraint(operations, operation.key, operation.rule, required=requires_run(execution, options))
+    elif isinstance(operation, RestoreDuplicatesOp):
+        restore_duplicates(operations, operation.key, required=requires_run(execution, options))

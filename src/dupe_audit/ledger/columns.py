@@ -1,0 +1,91 @@
+"""Whether archived values can be restored to their columns: same name, same type, same column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.ledger.tables import archive_name
+from dupe_audit.model import Run
+from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.driver import execute
+from dupe_audit.statements import literal, statement
+
+
+def adopt_columns(connection: Connection, run_id: int, relid: int) -> None:
+    """Give the archive the columns that the table has gained since, and record all by name and number.
+
+    Raises:
+        DupeAuditError: a column has another type than in the archive, so its values could not be restored unchanged.
+    """
+    archive = archive_name(run_id)
+    drift = statement("archive_drift", relid=str(relid), archive=literal(archive))
+    for column in execute(connection, drift).mappings():
+        name, type_ = column["name"], column["type"]
+        if column["archived_type"] is not None:
+            raise DupeAuditError(
+                f"Column {name} is {type_} in the table, but {column['archived_type']} in {archive}. "
+                "Restore or purge that run first (dupe-audit runs lists it), then run the same command again."
+            )
+        added = {"archive": archive, "column": name, "type": type_, "filling": column["filling"]}
+        execute(connection, statement("add_archive_column", **added))
+        if column["filler"]:
+            execute(connection, statement("drop_column_filler", archive=archive, column=name, filler=column["filler"]))
+    execute(connection, statement("record_columns", run=str(run_id), relid=str(relid)))
+
+
+def fragments(connection: Connection, run: Run, relation: Relation, lead: str) -> Mapping[str, str]:
+    """Return what fills the statements that put a run's rows back.
+
+    Args:
+        lead: what was not done, as a sentence.
+
+    Raises:
+        DupeAuditError: an archived column is missing from the table, has another type, or is another column now.
+    """
+    archive, comparison = archive_name(run.id), _compare(connection, run, relation)
+    for difference, columns in (("no longer has", comparison["gone"]), ("has another type for", comparison["retyped"])):
+        if columns:
+            raise DupeAuditError(
+                f"Table {relation.name} {difference} {columns}, so archived values would be lost. "
+                f"{lead} Change the table back, or move the rows by hand from {archive}."
+            )
+    _require_places(comparison, run, relation, lead)
+    filled = {name: str(value) for name, value in comparison.items() if value is not None}
+    return {**filled, "table": relation.name, "archive": archive}
+
+
+def require_places(connection: Connection, run: Run, relation: Relation, lead: str) -> None:
+    """Refuse a table whose columns were renamed since the run archived rows of it.
+
+    Args:
+        lead: what was not done, as a sentence.
+
+    Raises:
+        DupeAuditError: a column's name belongs to another column now.
+    """
+    _require_places(_compare(connection, run, relation), run, relation, lead)
+
+
+def _compare(connection: Connection, run: Run, relation: Relation) -> dict[str, Any]:
+    archive = literal(archive_name(run.id))
+    sql = statement("restore_fragments", relid=str(relation.relid), archive=archive, run=str(run.id))
+    return dict(execute(connection, sql).mappings().one())
+
+
+def _require_places(comparison: Mapping[str, Any], run: Run, relation: Relation, lead: str) -> None:
+    if moved := comparison["moved"]:
+        subject = (
+            f"Columns {moved} of table {relation.name} are at other positions"
+            if ", " in moved
+            else (f"Column {moved} of table {relation.name} is at another position")
+        )
+        raise DupeAuditError(
+            f"{subject} than when run {run.id} archived its rows: columns were renamed, so values could be restored to "
+            f"the wrong one. {lead} Rename the columns back. "
+            "If each column still means what its name says, let names alone decide, as the ledger's owner: "
+            f"UPDATE dupe_audit.run SET archived_numbers = NULL WHERE id = {run.id};"
+        )

@@ -1,0 +1,20 @@
+"""Facts as text, JSON or Markdown. Nothing else prints facts."""
+
+from dupe_audit.render.objects import dump, preflight_json, verify_json
+from dupe_audit.render.text import STYLES, plain_keys, preflight, runs, size, unseen, verify
+
+FORMATS = ("text", "json", "markdown")
+
+__all__ = [
+    "FORMATS",
+    "STYLES",
+    "dump",
+    "plain_keys",
+    "preflight",
+    "preflight_json",
+    "runs",
+    "size",
+    "unseen",
+    "verify",
+    "verify_json",
+]
