@@ -640,3 +640,14 @@ def test_a_revision_with_arguments_is_judged_too(sql, project):
     assert (255, [(3,)]) == (code, rows(sql)), output
     assert "revision 0002. No row was changed." in output
     assert "cannot be read" not in output
+
+
+def test_erased_rows_are_not_counted_as_archived(sql, project):
+    """A revision that failed does not promise rows that were erased from its archive on purpose."""
+    sql(f"{TABLE}, (4, 2)")
+    project.revision("0002", "0001", f"{CLEAN}\nop.execute('SELECT 1/0')")
+    for expected in ("2 rows", "1 row"):
+        process, log = project.start("upgrade", "head")
+        assert 0 != process.wait(PATIENCE)
+        assert f"run 1 has archived {expected} of t (k)" in " ".join(log.read_text().split())
+        sql("DELETE FROM dupe_audit.archive_1 WHERE dupe_audit_id = 1; UPDATE dupe_audit.run SET erased = 1")

@@ -93,7 +93,7 @@ def _confirm(run: Run, relation: catalog.Relation, obstacle: str | None) -> None
         Refused: the answer is no.
     """
     steps = [f"drop {obstacle} of {relation.name}"] if obstacle else []
-    steps.append(f"put {quantity(run.archived - run.restored - run.erased, 'row')} back into {relation.name}")
+    steps.append(f"put {quantity(run.remaining, 'row')} back into {relation.name}")
     if children := run.children_moved - run.children_returned:
         steps.append(f"point {quantity(children, 'child', 'children')} back at their own rows")
     if not sys.stdin.isatty():

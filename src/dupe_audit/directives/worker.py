@@ -68,7 +68,7 @@ class Worker:
         with _shown_in_watch(connection, key):
             archived, children = self._logged(batches, "archived", key)
         latest = latest_run(connection, key)
-        if latest and (remaining := latest.run.archived - latest.run.restored):  # by an attempt before this one too
+        if latest and (remaining := latest.run.remaining):  # by an attempt before this one too
             self.execution.record(latest.run.id, "moved", f"has archived {quantity(remaining, 'row')} of {key}")
         log.info("%s: %s archived%s", key, quantity(archived, "extra"), _children(children, "repointed"))
 
@@ -139,18 +139,16 @@ class Worker:
             return
         self.execution.facts.append(f"constraint {key.name} on {table} was dropped")
         log.info("constraint %s on %s was dropped", key.name, table)
-        if run and run.purged_at is None and not self._restores(operation):
-            remaining = run.archived - run.restored - run.erased
-            if remaining:
-                log.warning(
-                    "%s of %s %s in the archive of run %d, because this revision does not restore them. If no "
-                    "later command is to: dupe-audit restore %d",
-                    quantity(remaining, "row"),
-                    table,
-                    "stays" if remaining == 1 else "stay",
-                    run.id,
-                    run.id,
-                )
+        if run and run.purged_at is None and not self._restores(operation) and (remaining := run.remaining):
+            log.warning(
+                "%s of %s %s in the archive of run %d, because this revision does not restore them. If no "
+                "later command is to: dupe-audit restore %d",
+                quantity(remaining, "row"),
+                table,
+                "stays" if remaining == 1 else "stay",
+                run.id,
+                run.id,
+            )
 
     def _restores(self, dropped: DropUniqueConstraintOnlineOp) -> bool:
         """Return whether this revision restores rows of the table."""
@@ -171,7 +169,7 @@ class Worker:
             log.info("%s: constraint %s of this revision enforces it, so no row is restored", key, created.key.name)
             return
         if run.purged_at:
-            lost = quantity(run.archived - run.restored, "row")
+            lost = quantity(run.remaining, "row")
             log.warning("%s: run %d was purged at %s: %s cannot be restored", key, run.id, run.purged_at, lost)
             return
         rule = self.options.cleanup_rule(operation.rule)
