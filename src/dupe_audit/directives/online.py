@@ -14,6 +14,7 @@ from dupe_audit.directives import offline
 from dupe_audit.directives.aftermath import account_for_failures
 from dupe_audit.directives.ahead import judge_ahead
 from dupe_audit.directives.autocommit import autocommit
+from dupe_audit.directives.downgrades import mismatches
 from dupe_audit.directives.effects import NOTHING, effect
 from dupe_audit.directives.execution import Execution, located, requires_run
 from dupe_audit.directives.judgement import Judge
@@ -229,13 +230,14 @@ def _refuse(worker: Worker, verdicts: Sequence[Verdict]) -> None:
 
 
 def _refuse_mistakes(operations: Operations, execution: Execution) -> None:
-    """Refuse a revision with a directive whose arguments can never work.
+    """Refuse a revision with a directive whose arguments can never work, or whose rows could not be restored.
 
     Raises:
         CommandError: there is one; the message names all of them, each with its file and line.
     """
     mistakes = execution.recording.mistakes if execution.recording else ()
-    if not mistakes:
+    reasons = [f"  {mistake.reason}." for mistake in mistakes] + _way_back_mistakes(execution)
+    if not reasons:
         return
     if operations.migration_context.as_sql:
         committed, changed = "", " No SQL was written for it."
@@ -243,8 +245,21 @@ def _refuse_mistakes(operations: Operations, execution: Execution) -> None:
         worker = _worker(operations, None, execution)
         committed = worker.account(worker.connection)
         changed = "" if committed else _no_change(execution)
-    lines = [f"Refused: revision {execution.revision}.{changed}", *(f"  {mistake.reason}." for mistake in mistakes)]
+    lines = [f"Refused: revision {execution.revision}.{changed}", *reasons]
     raise CommandError("\n".join(filter(None, [*lines, committed])))
+
+
+def _way_back_mistakes(execution: Execution) -> list[str]:
+    """Return what is wrong with the revision's downgrade, as text, before its upgrade acts; log what is accepted."""
+    if not (execution.upgrading and execution.recording and len(execution.begun) == 1):
+        return []
+    findings = mismatches(execution.recording, execution.downgrade, str(execution.revision))
+    lines = [f"  [{finding.id}] {finding.message}\n      {finding.help}" for finding in findings]
+    if "restore-mismatch" not in execution.options.accept:
+        return lines
+    for line in lines:
+        log.warning("%s", line.strip())
+    return []
 
 
 def _no_change(execution: Execution) -> str:
