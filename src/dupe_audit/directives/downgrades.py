@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import textwrap
 from ast import AST, Attribute, Call, Name, literal_eval, parse, walk
 from collections.abc import Iterator
 from typing import Any
 
 from dupe_audit.directives.effects import effect
+from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import ArchiveDuplicatesOp
 from dupe_audit.directives.recording import PlainStatement, Recording
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import UniqueKey
 
+log = logging.getLogger("alembic.dupe_audit")
+
 _RESTORE = "restore_duplicates"
+
+
+def refusals(execution: Execution) -> list[str]:
+    """Return, at the first directive of an upgrade, why its downgrade could not restore; log what is accepted."""
+    if not (execution.upgrading and execution.recording and len(execution.begun) == 1):
+        return []
+    findings = mismatches(execution.recording, execution.downgrade, str(execution.revision))
+    lines = [f"  [{finding.id}] {finding.message}\n      {finding.help}" for finding in findings]
+    if "restore-mismatch" not in execution.options.accept:
+        return lines
+    for line in lines:
+        log.warning("%s", line.strip())
+    return []
 
 
 def mismatches(recording: Recording, downgrade: object, revision: str) -> list[Finding]:

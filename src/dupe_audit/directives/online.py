@@ -14,7 +14,7 @@ from dupe_audit.directives import offline
 from dupe_audit.directives.aftermath import account_for_failures
 from dupe_audit.directives.ahead import judge_ahead
 from dupe_audit.directives.autocommit import autocommit
-from dupe_audit.directives.downgrades import mismatches
+from dupe_audit.directives.downgrades import refusals
 from dupe_audit.directives.effects import NOTHING, effect
 from dupe_audit.directives.execution import Execution, located, requires_run
 from dupe_audit.directives.judgement import Judge
@@ -120,7 +120,11 @@ def _completes(execution: Execution, operation: MigrateOperation) -> bool:
     In a revision that could not be read to its end, it can be complete with any.
     """
     recorded = execution.recording.directives if execution.recording else ()
-    return not execution.readable or not isinstance(operation, ArchiveDuplicatesOp) or execution.position + 1 == len(recorded)
+    return (
+        not execution.readable
+        or not isinstance(operation, ArchiveDuplicatesOp)
+        or execution.position + 1 == len(recorded)
+    )
 
 
 def _tasks(
@@ -239,7 +243,7 @@ def _refuse_mistakes(operations: Operations, execution: Execution) -> None:
         CommandError: there is one; the message names all of them, each with its file and line.
     """
     mistakes = execution.recording.mistakes if execution.recording else ()
-    reasons = [f"  {mistake.reason}." for mistake in mistakes] + _way_back_mistakes(execution)
+    reasons = [f"  {mistake.reason}." for mistake in mistakes] + refusals(execution)
     if not reasons:
         return
     if operations.migration_context.as_sql:
@@ -250,19 +254,6 @@ def _refuse_mistakes(operations: Operations, execution: Execution) -> None:
         changed = "" if committed else _no_change(execution)
     lines = [f"Refused: revision {execution.revision}.{changed}", *reasons]
     raise CommandError("\n".join(filter(None, [*lines, committed])))
-
-
-def _way_back_mistakes(execution: Execution) -> list[str]:
-    """Return what is wrong with the revision's downgrade, as text, before its upgrade acts; log what is accepted."""
-    if not (execution.upgrading and execution.recording and len(execution.begun) == 1):
-        return []
-    findings = mismatches(execution.recording, execution.downgrade, str(execution.revision))
-    lines = [f"  [{finding.id}] {finding.message}\n      {finding.help}" for finding in findings]
-    if "restore-mismatch" not in execution.options.accept:
-        return lines
-    for line in lines:
-        log.warning("%s", line.strip())
-    return []
 
 
 def _no_change(execution: Execution) -> str:
