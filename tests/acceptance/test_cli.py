@@ -132,7 +132,10 @@ def test_restore_does_what_downgrade_does(dupe_audit, alembic, agent_actions, sq
     assert "60 rows restored" in done.stdout
     assert f"Constraint {NAME} of public.agent_actions was dropped." in done.stderr
     assert before == sql(CHECKSUM)
-    assert "0 rows restored" in dupe_audit("restore", "1").stdout
+    again = dupe_audit("restore", "1")
+    ((finished_at,),) = sql("SELECT finished_at::text FROM dupe_audit.run")
+    assert again.stdout == f"run 1: restored already, at {finished_at}; nothing remains (0 rows restored)\n"
+    assert "alembic stamp" not in again.stderr
 
 
 def test_restore_says_nothing_of_a_constraint_that_was_gone(dupe_audit, alembic, agent_actions, sql):

@@ -206,6 +206,21 @@ def test_ledger_that_was_not_restored_stops_the_downgrade(moved, alembic):
     assert [] == copy(CONSTRAINTS)
 
 
+def test_ledger_that_is_gone_fails_verify(alembic, sql, agent_actions, dupe_audit):
+    """Verify reports a ledger that is gone although an applied revision opened a run, until that is accepted."""
+    sql("DROP SCHEMA IF EXISTS dupe_audit CASCADE")
+    dupe_audit("verify")
+    alembic("upgrade", "015")
+    dupe_audit("verify")
+    sql("DROP SCHEMA dupe_audit CASCADE")
+
+    done = dupe_audit("verify", code=1)
+    assert "[run-missing] The ledger has no run of this key, but it should have one: the upgrade of revision 015" in (
+        " ".join(done.stdout.split())
+    )
+    assert "[run-missing]" in dupe_audit("verify", "--accept", "run-missing").stdout
+
+
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
@@ -242,6 +257,7 @@ def test_rows_erased_on_purpose_are_entered(alembic, sql, agent_actions, dupe_au
         "UPDATE dupe_audit.run SET erased = erased + (SELECT count(*) FROM erased) WHERE id = 1"
     )
     dupe_audit("verify")
+    assert "holds the only copy of 58 rows" in dupe_audit("purge", "1", code=1).stderr
     alembic("downgrade", "014")
     assert [(1058,)] == sql("SELECT count(*) FROM agent_actions")
     assert [("restored",)] == sql("SELECT state FROM dupe_audit.run")

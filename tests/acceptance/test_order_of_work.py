@@ -242,3 +242,25 @@ def test_killed_before_the_replacement_the_run_can_be_undone(sql, project, psyco
         sql("DROP EVENT TRIGGER pausing")
     assert 0 == project.run("restore", "1", "--yes", program="dupe_audit.cli")[0]
     assert (before, [("quotes_key", "UNIQUE (market, source, snap)")]) == (sql(CHECKSUM), constraints(sql))
+
+
+def test_restore_names_the_constraint_that_it_does_not_create_again(sql, project):
+    """Restoring a run whose constraint replaced another says that the old one stays dropped, and what undoes both."""
+    sql(TABLE)
+    sql("ALTER TABLE quotes DROP CONSTRAINT quotes_key")
+    project.revision("0002", "0001", create("quotes_key", OLD), drop())
+    assert 0 == project.run("upgrade", "head")[0]
+    up = [drop(), archive(ignore=["source"]), create("quotes_key")]
+    down = [drop(), RESTORE, create("quotes_key", OLD)]
+    project.revision("0003", "0002", "\n".join(up), "\n".join(down))
+    before = sql(CHECKSUM)
+    assert 0 == project.run("upgrade", "head")[0]
+
+    code, output = project.run("restore", "2", "--yes", program="dupe_audit.cli")
+
+    assert (0, before, []) == (code, sql(CHECKSUM), constraints(sql)), output
+    assert (
+        "This undoes run 2 alone. Constraints that revision 0003 dropped, renamed or replaced, such as quotes_key of "
+        "run 1 (market, source, snap), are not created again. If the revision is applied, alembic downgrade undoes "
+        "all of it."
+    ) in " ".join(output.split())

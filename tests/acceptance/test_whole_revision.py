@@ -90,8 +90,9 @@ def test_a_downgrade_that_leaves_the_constraint_names_it(sql, project, downgrade
 def test_a_mistyped_column_of_a_restore_is_named_by_the_runs(sql, project):
     """A restore of columns that no run has names the keys of the table's runs."""
     sql(TABLE)
-    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE.replace('k', 'kk')}")
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE}")
     assert 0 == project.run("upgrade", "head")[0]
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE.replace('k', 'kk')}")
     code, output = project.run("downgrade", "-1")
     assert (255, [(2,)]) == (code, rows(sql)), output
     assert "The runs of public.t are of other keys: (k). Check the columns" in output
@@ -729,3 +730,79 @@ def test_a_revision_with_arguments_is_judged_too(sql, project):
     assert (255, [(3,)]) == (code, rows(sql)), output
     assert "revision 0002. No row was changed." in output
     assert "cannot be read" not in output
+
+
+def test_erased_rows_are_not_counted_as_archived(sql, project):
+    """A revision that failed does not promise rows that were erased from its archive on purpose."""
+    sql(f"{TABLE}, (4, 2)")
+    project.revision("0002", "0001", f"{CLEAN}\nop.execute('SELECT 1/0')")
+    for expected in ("2 rows", "1 row"):
+        process, log = project.start("upgrade", "head")
+        assert 0 != process.wait(PATIENCE)
+        assert f"run 1 has archived {expected} of t (k)" in " ".join(log.read_text().split())
+        sql("DELETE FROM dupe_audit.archive_1 WHERE dupe_audit_id = 1; UPDATE dupe_audit.run SET erased = 1")
+
+
+MISMATCHES = {
+    "column": ("op.restore_duplicates('t', ['id'])", "t (id)"),
+    "table": ("op.restore_duplicates('tt', ['k'])", "tt (k)"),
+    "schema": ("op.restore_duplicates('t', ['k'], schema='other')", "other.t (k)"),
+    "constant": (
+        "op.restore_duplicates(table=sa.__name__, columns=('k',)) if 0 else op.restore_duplicates('t', 'k')",
+        "",
+    ),
+    "computed": ("op.restore_duplicates('t', [name for name in ('i', 'd')])", ""),
+    "order": ("op.restore_duplicates(columns=('k',), table='t')", ""),
+}
+
+
+@pytest.mark.parametrize(("restore", "key"), MISMATCHES.values(), ids=MISMATCHES)
+def test_downgrade_that_restores_another_key_is_noticed_before_the_upgrade_acts(sql, project, restore, key):
+    """A key that downgrade() restores instead of the archived one is refused by upgrade, script and preflight."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{restore}")
+    code, output = project.run("upgrade", "head")
+    if not key:
+        assert (0, [(2,)]) == (code, rows(sql)), output
+        return
+    message = (
+        f"downgrade() of revision 0002 restores {key}, but upgrade() archives t (k), so a downgrade would be refused."
+    )
+    assert (255, [(3,)], [(None,)]) == (code, rows(sql), sql("SELECT to_regclass('dupe_audit.run')")), output
+    assert "FAILED: Refused: revision 0002. No row was changed." in output
+    assert f"[restore-mismatch] {message}" in output
+    code, output = project.run("upgrade", "0001:0002", "--sql")
+    assert 255 == code
+    assert f"[restore-mismatch] {message}" in output
+    code, output = project.run("preflight", program="dupe_audit.cli")
+    assert 1 == code
+    assert f"[restore-mismatch] {message}" in " ".join(output.split())
+    assert 0 == project.run("-x", "dupe_audit.accept=restore-mismatch", "upgrade", "head")[0]
+    assert [(2,)] == rows(sql)
+
+
+def test_downgrade_may_name_the_table_that_the_revision_renames(sql, project):
+    """A key is not judged if the revision renames its table: downgrade() may use either name."""
+    sql(TABLE)
+    down = "op.restore_duplicates('tt', ['k'])\nop.rename_table('tt', 't')"
+    project.revision("0002", "0001", f"{CLEAN}\nop.rename_table('t', 'tt')", down)
+    assert (0, [(2,)]) == (project.run("upgrade", "head")[0], sql("SELECT count(*) FROM tt"))
+    assert (0, [(3,)]) == (project.run("downgrade", "0001")[0], rows(sql))
+
+
+@pytest.mark.parametrize(
+    ("clean", "message"),
+    [
+        ("op.archive_duplicates('t', ['kk'])", "public.t has no column 'kk'."),
+        ("op.archive_duplicates('tt', ['kk'])", "There is no table for key public.tt (kk) in this database"),
+    ],
+    ids=["column", "table"],
+)
+def test_preflight_names_the_revision_of_a_missing_column_or_table(sql, project, clean, message):
+    """What a pending revision names and the database lacks is reported with the revision and its function."""
+    sql(TABLE)
+    table = "t" if "'t'" in clean else "tt"
+    project.revision("0002", "0001", f"{clean}\nop.create_unique_constraint_online('uq', '{table}', ['kk'])")
+    code, output = project.run("preflight", program="dupe_audit.cli")
+    assert 1 == code
+    assert f"upgrade() of revision 0002: {message}" in " ".join(output.split())

@@ -527,6 +527,54 @@ def test_adopted_index_is_left_in_place_of_the_constraint(sql, conn, table, defi
         assert before == sql(shown)
 
 
+def test_adopted_index_keeps_its_comment_and_its_marks(sql, conn, table):
+    """The index left in place of the constraint has the comment, the replica identity and the CLUSTER mark again."""
+    sql("ALTER TABLE t ALTER k SET NOT NULL; CREATE UNIQUE INDEX uq ON t (k); COMMENT ON INDEX uq IS 'it''s 50% ours'")
+    sql("ALTER TABLE t REPLICA IDENTITY USING INDEX uq; ALTER TABLE t CLUSTER ON uq")
+    enforce(conn, KEY, BuildRule(comment="of the constraint"))
+    drop(conn, KEY, BuildRule())
+    assert [("it's 50% ours", True, True, "i")] == sql(
+        "SELECT obj_description(indexrelid, 'pg_class'), indisreplident, indisclustered, relreplident::text "
+        "FROM pg_index JOIN pg_class t ON t.oid = indrelid WHERE indexrelid = 'uq'::regclass"
+    )
+
+
+@pytest.fixture
+def tablespace(sql, value):
+    """The name of a tablespace beside the database's own."""
+    name = f"{value('SELECT current_database()')}_space"
+    sql("SET allow_in_place_tablespaces = on")
+    sql(f"CREATE TABLESPACE {name} LOCATION ''")
+    yield name
+    sql("DROP TABLE IF EXISTS t")
+    sql(f"DROP TABLESPACE {name}")
+
+
+@pytest.mark.parametrize("place", ["other", "default"])
+def test_adopted_index_is_built_in_its_tablespace(sql, conn, table, tablespace, place):
+    """The index left in place of the constraint is where it was, whatever default the session has."""
+    sql(f"CREATE UNIQUE INDEX uq ON t (k){f' TABLESPACE {tablespace}' if place == 'other' else ''}")
+    enforce(conn, KEY, BuildRule())
+    conn.exec_driver_sql(f"SET default_tablespace = {tablespace if place == 'default' else 'pg_default'}")
+    drop(conn, KEY, BuildRule())
+    shown = "SELECT tablespace FROM pg_indexes WHERE indexname = 'uq'"
+    assert [(tablespace if place == "other" else None,)] == sql(shown)
+
+
+def test_adopted_index_in_a_forbidden_tablespace_is_built_in_the_default_one(
+    sql, conn, table, tablespace, member, caplog
+):
+    """A role that may create nothing in the index's tablespace is warned, and the index is in the default one."""
+    sql(f"CREATE UNIQUE INDEX uq ON t (k) TABLESPACE {tablespace}; ALTER TABLE t OWNER TO {member}")
+    sql(f"DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO {member}', current_database()); END $$")
+    sql(f"GRANT CREATE ON SCHEMA public TO {member}")
+    conn.exec_driver_sql(f"SET ROLE {member}")
+    enforce(conn, KEY, BuildRule())
+    drop(conn, KEY, BuildRule())
+    assert [(None,)] == sql("SELECT tablespace FROM pg_indexes WHERE indexname = 'uq'")
+    assert f"index uq was in tablespace {tablespace}, where this role may create nothing" in caplog.text
+
+
 def test_adopted_index_follows_a_renamed_table(sql, conn, table):
     """The index that is left in place of the constraint has the names that the table and the column have now."""
     sql("CREATE UNIQUE INDEX uq ON t (k)")

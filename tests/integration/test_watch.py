@@ -425,3 +425,12 @@ def test_a_prepared_transaction_is_named(conn, sql, table, only, psycopg_connect
     sql(f"ROLLBACK PREPARED '{name}'")
     thread.join()
     assert (None, True) == (blocker.pid, "prepared transaction" in str(blocker))
+
+
+def test_erased_rows_do_not_keep_a_restore_unfinished(sql, conn, look, table):
+    """A run all of whose archived rows are restored or erased is not reported as unfinished."""
+    list(cleanup(conn, KEY, SMALL))
+    sql("UPDATE dupe_audit.run SET state = 'dropped', restored = 5, erased = 6")
+    assert (1,) == look().unfinished
+    sql("UPDATE dupe_audit.run SET erased = 7")
+    assert () == look().unfinished

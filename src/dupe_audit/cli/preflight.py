@@ -24,7 +24,7 @@ from dupe_audit.cli.progress import progress
 from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import examined
 from dupe_audit.errors import WrongUsage
-from dupe_audit.findings import STEPS
+from dupe_audit.findings import STEPS, Finding
 from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey, Unseen
 from dupe_audit.preflight import preflight
 
@@ -105,7 +105,16 @@ def preflight_command(
 
 def _report(connection: Connection, declared: DeclaredKey, **options: Any) -> DuplicateReport:
     report = preflight(connection, declared.key, declared.rule, **options)
+    if declared.revision:
+        report = replace(report, findings=tuple(_of_revision(each, declared.revision) for each in report.findings))
     return examined(report, declared) if declared.plain else report
+
+
+def _of_revision(missing: Finding, revision: str) -> Finding:
+    """Return a finding about something that does not exist with the revision that names it."""
+    if missing.id not in ("table-missing", "column-missing"):
+        return missing
+    return replace(missing, message=f"upgrade() of revision {revision}: {missing.message}")
 
 
 def _judged(unseen: tuple[Unseen, ...], accept: tuple[str, ...]) -> tuple[Unseen, ...]:

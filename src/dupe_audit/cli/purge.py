@@ -24,7 +24,7 @@ def purge_command(numbers: tuple[int, ...], yes: bool, database_url: str | None,
         connection = database.connection
         for number in numbers:
             run, _rule = ledger.get_run(connection, number)
-            lost = run.archived - run.restored
+            lost = run.remaining
             question = (
                 f"The archive of run {number} holds the only copy of {quantity(lost, 'row')} of {run.table_name}."
             )

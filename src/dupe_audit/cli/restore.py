@@ -35,7 +35,8 @@ def restore_command(number: int, batch_size: int, yes: bool, database_url: str |
     """Put a run's archived rows back, after dropping its constraint if it has one.
 
     This does what alembic downgrade does, where Alembic cannot: after an upgrade that stopped halfway.
-    It asks first. If it is interrupted, the same command continues.
+    It undoes one run, not a revision: constraints that the revision dropped, renamed or replaced are not created
+    again. It asks first. If it is interrupted, the same command continues.
 
     \b
     Example: dupe-audit restore 1 --yes
@@ -43,13 +44,18 @@ def restore_command(number: int, batch_size: int, yes: bool, database_url: str |
     with opened(database_url, config) as database:
         connection = database.connection
         run, _rule = ledger.get_run(connection, number)
-        if run.state != "restored" and run.purged_at is None:
+        if run.state == "restored":
+            click.echo(f"run {number}: restored already, at {run.finished_at}; nothing remains (0 rows restored)")
+            return
+        if run.purged_at is None:
             relation = ledger.require_table(connection, run)
             ledger.require_way_back(connection, run, relation, lead="Nothing was changed.")
             name = _constraint(connection, run, relation)
             key = UniqueKey(table=relation.table, schema=relation.schema, columns=run.key_columns, name=name)
             state = catalog.index_state(connection, relation.relid, key) if name else None
             obstacle = _obstacle(run, name, state)
+            if obstacle and run.revision:
+                click.echo(_left_undone(connection, run, relation, name), err=True)
             if not yes:
                 _confirm(run, relation, obstacle)
             if name:
@@ -85,6 +91,21 @@ def _obstacle(run: Run, name: str | None, state: IndexState | None) -> str | Non
     return None
 
 
+def _left_undone(connection: Connection, run: Run, relation: catalog.Relation, name: str | None) -> str:
+    """Return in words what a restore does not undo of the revision of a run, and what does."""
+    named = f"live.oid = {relation.relid}::pg_catalog.oid AND r.constraint_name = {literal(name)}"
+    replaced = [
+        f"{name} of run {earlier.id} ({', '.join(earlier.key_columns)})"
+        for earlier, _ in ledger.find_runs(connection, f"{named} AND r.id < {run.id} AND r.state = 'dropped'")
+        if set(earlier.key_columns) != set(run.key_columns)
+    ]
+    example = f", such as {replaced[-1]}" if replaced else ""
+    return (
+        f"This undoes run {run.id} alone. Constraints that revision {run.revision} dropped, renamed or replaced"
+        f"{example}, are not created again. If the revision is applied, alembic downgrade undoes all of it."
+    )
+
+
 def _confirm(run: Run, relation: catalog.Relation, obstacle: str | None) -> None:
     """Ask whether to restore, after listing what that does.
 
@@ -93,7 +114,7 @@ def _confirm(run: Run, relation: catalog.Relation, obstacle: str | None) -> None
         Refused: the answer is no.
     """
     steps = [f"drop {obstacle} of {relation.name}"] if obstacle else []
-    steps.append(f"put {quantity(run.archived - run.restored - run.erased, 'row')} back into {relation.name}")
+    steps.append(f"put {quantity(run.remaining, 'row')} back into {relation.name}")
     if children := run.children_moved - run.children_returned:
         steps.append(f"point {quantity(children, 'child', 'children')} back at their own rows")
     if not sys.stdin.isatty():

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import click
+from sqlalchemy import Connection
 
 from dupe_audit import render
 from dupe_audit.cli.options import (
@@ -19,14 +20,21 @@ from dupe_audit.cli.options import (
     x_option,
 )
 from dupe_audit.cli.progress import progress
+from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import verify_plain
+from dupe_audit.directives.recorded import latest_run, missing_run
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import Unseen, VerifyReport
+from dupe_audit.postgres import catalog
 from dupe_audit.verify import verify, verify_named
+
+#: findings that a user can know to be harmless
+ACCEPTABLE = ("run-missing",)
 
 
 @click.command("verify")
 @key_options
+@click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), help="Finding to accept; repeatable.")
 @x_option
 @work_mem_option
 @format_option
@@ -37,6 +45,7 @@ def verify_command(
     columns: tuple[str, ...],
     name: str | None,
     nulls_not_distinct: bool,
+    accept: tuple[str, ...],
     x: tuple[str, ...],
     work_mem: str | None,
     style: str,
@@ -55,6 +64,7 @@ def verify_command(
     if not table and (columns or name or schema):
         raise WrongUsage("A key needs --table and the constraint's --name.")
     unseen: tuple[Unseen, ...] = ()
+    reports: list[VerifyReport] = []
     plain: list[VerifyReport] = []
     with opened(database_url, config) as database:
         connection = database.connection
@@ -69,17 +79,18 @@ def verify_command(
                     nulls_not_distinct=nulls_not_distinct,
                     work_mem=work_mem,
                 )
-            reports = [report]
+            reports.append(report)
         else:
             project = read_project(database, x)
             unseen = project.unseen_applied
             with progress("verifying"):
-                reports = [
-                    _of_applied(verify(connection, key.key, work_mem=work_mem), key.revision)
-                    for key in project.applied
-                    if not key.plain
-                ]
-                plain = [verify_plain(connection, key) for key in project.applied if key.plain]
+                for declared in project.applied:
+                    if declared.plain:
+                        plain.append(_of_applied(connection, verify_plain(connection, declared), declared))
+                    else:
+                        report = verify(connection, declared.key, work_mem=work_mem)
+                        reports.append(_of_applied(connection, report, declared))
+    reports, plain = _accepting(reports, accept), _accepting(plain, accept)
     everything: list[VerifyReport | Unseen] = [*reports, *plain, *unseen]
     if style == "json":
         objects = [render.verify_json(report) for report in everything]
@@ -93,10 +104,21 @@ def verify_command(
     exit_by(finding for report in everything for finding in report.findings)
 
 
-def _of_applied(report: VerifyReport, revision: str) -> VerifyReport:
-    """Return a report whose advice fits a revision that Alembic considers applied: an upgrade would skip it."""
-    if not any(finding.id == "constraint-missing" for finding in report.findings):
+def _of_applied(connection: Connection, report: VerifyReport, declared: DeclaredKey) -> VerifyReport:
+    """Return a report with what follows from the fact that Alembic considers the key's revision applied."""
+    ids = {finding.id for finding in report.findings}
+    if "constraint-missing" in ids:
+        return _with_advice(report, declared.revision)
+    if declared.rule is None or report.index is None or ids & {"column-missing", "run-missing", "table-replaced"}:
         return report
+    match = catalog.find(connection, declared.key)
+    if match is None or latest_run(connection, declared.key):
+        return report
+    return replace(report, findings=(missing_run(connection, match[1], declared.revision), *report.findings))
+
+
+def _with_advice(report: VerifyReport, revision: str) -> VerifyReport:
+    """Return a report whose advice fits an applied revision: an upgrade would skip it."""
     advice = {
         "constraint-missing": (
             f"Alembic considers revision {revision} applied, so alembic upgrade head would skip it. If it is the "
@@ -109,3 +131,18 @@ def _of_applied(report: VerifyReport, revision: str) -> VerifyReport:
         report,
         findings=tuple(replace(finding, help=advice.get(finding.id, finding.help)) for finding in report.findings),
     )
+
+
+def _accepting(reports: list[VerifyReport], accept: tuple[str, ...]) -> list[VerifyReport]:
+    """Return reports in which the findings that the command line accepts no longer fail."""
+    note = "Accepted on the command line."
+    return [
+        replace(
+            report,
+            findings=tuple(
+                replace(finding, severity="info", help=note) if finding.id in accept else finding
+                for finding in report.findings
+            ),
+        )
+        for report in reports
+    ]

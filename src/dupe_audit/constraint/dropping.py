@@ -109,8 +109,10 @@ def has_adopted(connection: Connection, run_id: int) -> bool:
 def _drop_constraint(work: ConstraintWork, run: Run | None) -> None:
     # At once, so that the ledger never claims a constraint that is gone; the strong lock comes last.
     statements = [*_dropped(run), statement("drop_constraint", table=work.relation.name, name=ident(work.name))]
-    successor = _rebuilt(work)
+    successor, marks = _rebuilt(work)
     if successor:
+        # First, because the table is without a replica identity once the index that is one has been dropped.
+        statements[:0] = marks
         statements.append(statement("rename_index", index=successor.index, former=ident(work.name)))
     try:
         work.execute_briefly(*statements, action=f"drop constraint {work.name}")
@@ -127,30 +129,41 @@ def _drop_constraint(work: ConstraintWork, run: Run | None) -> None:
         log.info("index %s existed before the constraint, so such an index is left in its place", work.name)
 
 
-def _rebuilt(work: ConstraintWork) -> ConstraintWork | None:
+def _rebuilt(work: ConstraintWork) -> tuple[ConstraintWork | None, list[str]]:
     """Build the index that the constraint had adopted, under another name; None if it had adopted none.
 
-    The constraint is in force meanwhile, so no duplicate can stop the build.
+    Also return the statements that give it what the definition of an index leaves out: its comment, and its use as
+    the table's replica identity and order of ``CLUSTER``. The constraint is in force meanwhile, so no duplicate can
+    stop the build.
     """
     if work.run_id is None:
-        return None
+        return None, []
     name = f"dupe_audit_adopted_{work.run_id}"
     successor = replace(work, key=replace(work.key, name=name))
     sql = statement("adopted_index", run=str(work.run_id), relid=str(work.relation.relid), name=literal(name))
     with work.transaction():
         adopted = execute(work.connection, sql).one_or_none()
     if adopted is None:
-        return None
+        return None, []
     if adopted.exists and not adopted.valid:
         drop_index(successor)
     if not adopted.valid:
         log.info("building an index like the one that constraint %s had adopted", work.name)
+        if adopted.denied_tablespace:
+            log.warning(
+                "index %s was in tablespace %s, where this role may create nothing, so it is built in the default "
+                "one. As a superuser: ALTER INDEX %s SET TABLESPACE %s",
+                work.name,
+                adopted.denied_tablespace,
+                work.index,
+                ident(adopted.denied_tablespace),
+            )
         try:
             execute_build(successor, adopted.build)
         except BaseException:
             drop_index(successor)
             raise
-    return successor
+    return successor, list(adopted.marks)
 
 
 def _dropped(run: Run | None) -> list[str]:

@@ -13,6 +13,7 @@ from alembic.script import Script
 from sqlalchemy import Connection
 from sqlalchemy.exc import NoInspectionAvailable
 
+from dupe_audit.directives.downgrades import mismatches
 from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.directives.project import Place
 from dupe_audit.directives.recording import NoResult, Recording, record
@@ -53,6 +54,7 @@ class Declarations:
 
     def __init__(self, connection: Connection) -> None:
         self.unseen: list[Unseen] = []
+        self.mismatches: list[Unseen] = []  #: keys that a downgrade restores instead of those of its upgrade
         self.uses_directives: str | None = None  #: the first revision that does
         self._connection = connection
         self._histories: list[tuple[Place, History]] = []
@@ -73,6 +75,8 @@ class Declarations:
             if recording.obstacle:
                 self._obstructed(revision, recording, tenant)
             history.apply(revision.revision, recording)
+            for mismatch in mismatches(recording, getattr(revision.module, "downgrade", None), revision.revision):
+                self.mismatches.append(Unseen(findings=(mismatch,), revision=revision.revision))
         self._histories.append((place, history))
 
     def keys(self, *, last: bool) -> Iterator[DeclaredKey]:

@@ -31,6 +31,7 @@ class Execution:
     revision: str | None = None  #: its id; None outside of a revision
     previous: str | None = None  #: the revision below it, as a user would name it
     upgrading: bool = True
+    downgrade: object = field(default=None, repr=False)  #: the function of the revision that undoes an upgrade
     recording: Recording | None = None  #: None outside of a revision
     options: Any = None  #: of the command line; read once
     trusted: bool = True  #: whether every directive so far was the one that was recorded
@@ -67,6 +68,7 @@ class Execution:
             revision=call.revision,
             previous=call.previous,
             upgrading=call.upgrading,
+            downgrade=call.downgrade,
             recording=record(call.function, context=operations.migration_context, enclosing=operations),
             token=call.token,
         )
@@ -139,6 +141,7 @@ class _Call:
     revision: str
     previous: str | None
     upgrading: bool
+    downgrade: object  #: the function of the same revision; None without one
 
 
 def _call() -> _Call | None:
@@ -168,6 +171,7 @@ def _of_step(step: Any, arguments: Mapping[str, Any]) -> _Call:
         revision=str(step.revision.revision),
         previous=_name(step.revision.down_revision),
         upgrading=bool(step.is_upgrade),
+        downgrade=getattr(getattr(step.revision, "module", None), "downgrade", None),
     )
 
 
@@ -185,6 +189,7 @@ def _of_frame(frame: FrameType) -> _Call:
         revision=str(frame.f_globals.get("revision")),
         previous=_name(frame.f_globals.get("down_revision")),
         upgrading=frame.f_code.co_name == "upgrade",
+        downgrade=frame.f_globals.get("downgrade"),
     )
 
 

@@ -48,7 +48,7 @@ class Mover:
         with shown_in_watch(connection, key):
             archived, children = self._cleanup(key, rule, BuildRule())
         latest = latest_run(connection, key)
-        if latest and (remaining := latest.run.archived - latest.run.restored):  # by an attempt before this one too
+        if latest and (remaining := latest.run.remaining):  # by an attempt before this one too
             self.execution.record(latest.run.id, "moved", f"has archived {quantity(remaining, 'row')} of {key}")
         log.info("%s: %s archived%s", key, quantity(archived, "extra"), _children(children, "repointed"))
 
@@ -65,7 +65,7 @@ class Mover:
             log.info("%s: constraint %s of this revision enforces it, so no row is restored", key, created.key.name)
             return
         if run.purged_at:
-            lost = quantity(run.archived - run.restored, "row")
+            lost = quantity(run.remaining, "row")
             log.warning("%s: run %d was purged at %s: %s cannot be restored", key, run.id, run.purged_at, lost)
             return
         rule = self.options.cleanup_rule(operation.rule)

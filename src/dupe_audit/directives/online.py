@@ -104,9 +104,16 @@ def _execute(operations: Operations, execution: Execution, operation: MigrateOpe
 
 
 def _completes(execution: Execution, operation: MigrateOperation) -> bool:
-    """Return whether the work of the revision can be complete with this directive; after a cleanup, others follow."""
+    """Return whether the work of the revision can be complete with this directive; after a cleanup, others follow.
+
+    In a revision that could not be read to its end, it can be complete with any.
+    """
     recorded = execution.recording.directives if execution.recording else ()
-    return not isinstance(operation, ArchiveDuplicatesOp) or execution.position + 1 == len(recorded)
+    return (
+        not execution.readable
+        or not isinstance(operation, ArchiveDuplicatesOp)
+        or execution.position + 1 == len(recorded)
+    )
 
 
 def _tasks(

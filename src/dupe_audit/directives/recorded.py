@@ -23,9 +23,14 @@ def latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:
     return ledger.find_latest(connection, match[1].relid, key) if match else None
 
 
-def missing_run(connection: Connection, relation: Relation) -> Finding:
-    """Return the finding for a table of which the ledger lacks the run that a downgrade needs."""
-    missing = finding("run-missing", NO_RUN, table=relation.name)
+def missing_run(connection: Connection, relation: Relation, revision: str | None = None) -> Finding:
+    """Return the finding for a table of which the ledger lacks the run that a downgrade needs.
+
+    Args:
+        revision: whose upgrade opened the run; None for the one that is executed now.
+    """
+    reason = NO_RUN if revision is None else NO_RUN.replace("this revision", f"revision {revision}")
+    missing = finding("run-missing", reason, table=relation.name)
     runs = ledger.runs_of_table(connection, relation)
     if not runs:
         return missing

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from alembic.operations import MigrateOperation
 from alembic.util import CommandError
 
+from dupe_audit.directives.downgrades import refusals
 from dupe_audit.directives.effects import NOTHING, effect
 from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import (
@@ -59,7 +60,7 @@ def refuse(worker: Worker, verdicts: Sequence[Verdict]) -> None:
 
 
 def refuse_mistakes(execution: Execution, worker: Worker | None) -> None:
-    """Refuse a revision with a directive whose arguments can never work.
+    """Refuse a revision with a directive whose arguments can never work, or whose rows could not be restored.
 
     Args:
         worker: names what earlier directives have committed; None for a script.
@@ -68,14 +69,15 @@ def refuse_mistakes(execution: Execution, worker: Worker | None) -> None:
         CommandError: there is one; the message names all of them, each with its file and line.
     """
     mistakes = execution.recording.mistakes if execution.recording else ()
-    if not mistakes:
+    reasons = [f"  {mistake.reason}." for mistake in mistakes] + refusals(execution)
+    if not reasons:
         return
     if worker is None:
         committed, changed = "", " No SQL was written for it."
     else:
         committed = worker.account(worker.connection)
         changed = "" if committed else _no_change(execution)
-    lines = [f"Refused: revision {execution.revision}.{changed}", *(f"  {mistake.reason}." for mistake in mistakes)]
+    lines = [f"Refused: revision {execution.revision}.{changed}", *reasons]
     raise CommandError("\n".join(filter(None, [*lines, committed])))
 
 

@@ -60,7 +60,7 @@ def read(
         applied=tuple(applied.keys(last=True)),
         pending=tuple(pending.keys(last=False)),
         unseen_applied=tuple(dict.fromkeys(applied.unseen)),
-        unseen_pending=tuple(dict.fromkeys(pending.unseen)),
+        unseen_pending=tuple(dict.fromkeys([*pending.unseen, *pending.mismatches])),
     )
 
 

@@ -123,18 +123,16 @@ class Worker:
             return
         self.execution.facts.append(f"constraint {key.name} on {table} was dropped")
         log.info("constraint %s on %s was dropped", key.name, table)
-        if run and run.purged_at is None and not self._restores(operation):
-            remaining = run.archived - run.restored - run.erased
-            if remaining:
-                log.warning(
-                    "%s of %s %s in the archive of run %d, because this revision does not restore them. If no "
-                    "later command is to: dupe-audit restore %d",
-                    quantity(remaining, "row"),
-                    table,
-                    "stays" if remaining == 1 else "stay",
-                    run.id,
-                    run.id,
-                )
+        if run and run.purged_at is None and not self._restores(operation) and (remaining := run.remaining):
+            log.warning(
+                "%s of %s %s in the archive of run %d, because this revision does not restore them. If no "
+                "later command is to: dupe-audit restore %d",
+                quantity(remaining, "row"),
+                table,
+                "stays" if remaining == 1 else "stay",
+                run.id,
+                run.id,
+            )
 
     def _restores(self, dropped: DropUniqueConstraintOnlineOp) -> bool:
         """Return whether this revision restores rows of the table."""

@@ -61,6 +61,7 @@ StepId = Literal[
     "constraint-in-use",
     "revision-unread",
     "uniqueness-not-counted",
+    "restore-mismatch",
     "import-missing",
     "database-not-stamped",
     "blocking-operation",

@@ -19,6 +19,12 @@ PROJECT: dict[StepId, Entry] = {
         "Count them yourself before you upgrade, or accept the finding in a comment of the revision: # dupe-audit: accept uniqueness-not-counted",
         acceptable=True,
     ),
+    "restore-mismatch": Entry(
+        "error",
+        "downgrade() of revision {subject}, so a downgrade would be refused.",
+        "Let op.restore_duplicates() in downgrade() name the table and the columns of op.archive_duplicates() in upgrade().",
+        acceptable=True,
+    ),
     "import-missing": Entry(
         "error",
         "Revision {subject} uses the directives, but env.py does not import them, so `alembic upgrade` will fail: module 'alembic.op' has no such attribute.",

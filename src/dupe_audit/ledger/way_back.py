@@ -81,7 +81,7 @@ def lost(connection: Connection, relation: Relation, condition: str) -> list[Fin
 
 
 def _whereabouts(run: Run) -> str:
-    rows = quantity(run.archived - run.restored - run.erased, "row")
+    rows = quantity(run.remaining, "row")
     where = f"is named {run.relation} now" if run.relation else "was dropped, or is not known"
     return f"run {run.id} archived {rows} of a table that {where}"
 
@@ -153,7 +153,7 @@ def archive_findings(connection: Connection, run: Run) -> list[Finding]:
         return findings
     archive = archive_name(run.id)
     if not relation_exists(connection, archive):
-        return [finding("archive-missing", run.id)] if run.archived > run.restored + run.erased else []
+        return [finding("archive-missing", run.id)] if run.remaining > 0 else []
     if not _readable(connection, archive):
         return []
     batches = execute(connection, statement("batch_sums", run=str(run.id))).one()

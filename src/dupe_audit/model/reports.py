@@ -131,6 +131,11 @@ class Run:
     who: str
     archive_bytes: int | None = None  #: None if there is no archive
 
+    @property
+    def remaining(self) -> int:
+        """Archived rows that are neither restored nor erased; if the run was purged, they are lost."""
+        return self.archived - self.restored - self.erased
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:

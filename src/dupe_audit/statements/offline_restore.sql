@@ -33,7 +33,7 @@ BEGIN
         RETURN;
     END IF;
     IF v_run.purged_at IS NOT NULL THEN
-        RAISE WARNING 'dupe-audit: run % was purged at %; rows that cannot be restored: %', v_run.id, v_run.purged_at, v_run.archived - v_run.restored;
+        RAISE WARNING 'dupe-audit: run % was purged at %; rows that cannot be restored: %', v_run.id, v_run.purged_at, v_run.archived - v_run.restored - v_run.erased;
         RETURN;
     END IF;
     IF v_holes IS NOT NULL THEN

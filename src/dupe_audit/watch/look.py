@@ -184,7 +184,7 @@ def _only_spared(batches: Any) -> bool:
 
 def _batch_progress(run: Row[Any], batches: Row[Any], phase: Phase) -> Progress:
     if phase == "restoring":
-        return Progress(done=run.restored, total=run.archived, unit="rows", rate=batches.rate or None)
+        return Progress(done=run.restored, total=run.restored + run.remaining, unit="rows", rate=batches.rate or None)
     return Progress(done=run.archived, total=max(run.extras, run.archived), unit="extras", rate=batches.rate or None)
 
 
@@ -239,7 +239,7 @@ def _help(connection: Connection, run: Row[Any]) -> str | None:
         return again if _restores(batches) else "Run: alembic upgrade head"
     if run.building and run.state != "enforced":
         return "Run: alembic upgrade head"
-    if run.state == "dropped" and 0 < run.restored < run.archived:
+    if run.state == "dropped" and run.restored and run.remaining > 0:
         return again
     return None
 

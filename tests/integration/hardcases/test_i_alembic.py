@@ -45,6 +45,7 @@ TABLE = "CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES
 MAKE = f"op.execute('{TABLE}')"
 CLEAN = "op.archive_duplicates('t', ['k'])"
 ENFORCE = "op.create_unique_constraint_online('uq', 't', ['k'])"
+READ = "assert op.get_bind().exec_driver_sql('SELECT 1').scalar()"
 RESTORE = "op.drop_unique_constraint_online('uq', 't'); op.restore_duplicates('t', ['k'])"
 
 
@@ -117,7 +118,11 @@ def test_h77_lock_of_the_attach_ends_before_the_next_revision(sql, project, psyc
     assert 0 == ended(program)[0]
 
 
-@pytest.mark.parametrize(("work", "state"), [(f"{CLEAN}; {ENFORCE}", "enforced"), (CLEAN, "clean")])
+@pytest.mark.parametrize(
+    ("work", "state"),
+    [(f"{CLEAN}; {ENFORCE}", "enforced"), (CLEAN, "clean"), (f"{READ}; {CLEAN}", "clean")],
+    ids=["constraint", "archive", "archive after a read"],
+)
 def test_h168_simultaneous_upgrades_archive_once(sql, project, psycopg_connect, wait_until, work, state):
     """Of several simultaneous upgrades one archives the rows and stamps, and the others find the work done."""
     start = project(MAKE, work, backs={2: RESTORE})
