@@ -25,7 +25,7 @@ def original(administrator: Administrator, request: pytest.FixtureRequest) -> It
     create = "CREATE DATABASE {name} TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C' ENCODING "
     administrator.execute(create + pgsql.Literal(request.param).as_string(None), name=name)
     yield name
-    administrator.execute("DROP DATABASE {name} WITH (FORCE)", name=name)
+    administrator.drop(name)
 
 
 @pytest.mark.parametrize(
