@@ -11,10 +11,15 @@ STAMP := $(VENV)/.installed
 # Three processes, each with its own server, because tests wait more than they work. In this process: ARGS="-n 0 tests/unit"
 PYTEST := $(BIN)/pytest --numprocesses=3 --dist=worksteal
 
+# Tests start hundreds of interpreters. Where PYTHONDONTWRITEBYTECODE is set, each would compile the package again.
+COMPILE := $(BIN)/python -m compileall -q src tests/torture
+
 test: $(STAMP)
+	@$(COMPILE)
 	$(PYTEST) $(ARGS)
 
 test-all: $(STAMP)
+	@$(COMPILE)
 	$(BIN)/python tests/servers.py .servers $(PYTEST) $(ARGS)
 
 lint: $(STAMP)

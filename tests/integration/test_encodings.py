@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from psycopg import sql as pgsql
 
-from conftest import run_on_server
+from conftest import Administrator
 from dupe_audit.cleanup import cleanup
 from dupe_audit.connect import connect
 from dupe_audit.constraint import drop, enforce
@@ -19,13 +19,13 @@ from dupe_audit.verify import verify
 
 
 @pytest.fixture
-def original(server_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+def original(administrator: Administrator, request: pytest.FixtureRequest) -> Iterator[str]:
     """An empty database in the encoding that the test names."""
     name = f"dupe_audit_template_{uuid.uuid4().hex[:8]}"
     create = "CREATE DATABASE {name} TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C' ENCODING "
-    run_on_server(server_url, create + pgsql.Literal(request.param).as_string(None), name=name)
+    administrator.execute(create + pgsql.Literal(request.param).as_string(None), name=name)
     yield name
-    run_on_server(server_url, "DROP DATABASE {name} WITH (FORCE)", name=name)
+    administrator.drop(name)
 
 
 @pytest.mark.parametrize(

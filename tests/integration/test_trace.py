@@ -189,11 +189,11 @@ def test_the_tracer_never_causes_a_lock_timeout(trace):
 def test_the_wait_for_the_tripwire_is_not_counted(trace, monkeypatch):
     """The time of a statement does not include its wait for the tripwire."""
     monkeypatch.setattr(tripwire, "EVERY", 0.2)
-    late = "DO $$BEGIN PERFORM pg_sleep(0.02); ALTER TABLE orders ADD extra int; END$$"  # after the first look
+    late = "DO $$BEGIN PERFORM pg_sleep(0.03); ALTER TABLE orders ADD extra int; END$$"  # after the first look
     began = time.perf_counter()
     (traced,) = trace(late, alone=True)
     assert 0.2 <= time.perf_counter() - began
-    assert 0.02 <= traced.seconds < 0.1
+    assert 0.02 <= traced.seconds < 0.1  # by two clocks
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["transaction", "alone"])
