@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.work import Work
+from dupe_audit.statements import text_array
 
 #: every row is ranked
 WHOLE_TABLE = "true"
@@ -43,7 +44,8 @@ class Horizon:
         if not self._transaction or self._of != _identity(work, key):
             return WHOLE_TABLE
         # Hashes are compared, because the equality of any type and of NULLs is theirs too; a collision only adds rows.
-        return f"{work.holes['t_key_hash']} IN ({work.sql('arrived_keys', oldest=self._transaction)})"
+        key_hash = str(work.execute("key_hash", key=text_array(key.columns)).scalar_one())
+        return f"{key_hash} IN ({work.sql('arrived_keys', t_key_hash=key_hash, oldest=self._transaction)})"
 
     def advance(self, work: Work, key: UniqueKey, ranking: Ranking) -> None:
         """Remember that no extra of a ranking is left."""

@@ -17,18 +17,6 @@ WITH rel AS (
                                         WHERE con.conrelid = a.attrelid AND con.contype = 'n' AND NOT con.convalidated
                                           AND a.attnum = ANY (con.conkey)) AS attnotnull,
            t.typlen, t.typbyval, a.atttypid, a.atttypmod, a.attcollation,
-           -- hash_record() needs a hash operator class with the equality of the type's btree operator class.
-           EXISTS (SELECT FROM pg_catalog.pg_opclass hashed
-                   JOIN pg_catalog.pg_amop h ON h.amopfamily = hashed.opcfamily AND h.amopstrategy = 1
-                       AND h.amoplefttype = hashed.opcintype AND h.amoprighttype = hashed.opcintype
-                   JOIN pg_catalog.pg_amop b ON b.amopopr = h.amopopr AND b.amopstrategy = 3
-                   JOIN pg_catalog.pg_opclass sorted ON sorted.opcfamily = b.amopfamily
-                       AND sorted.opcintype = hashed.opcintype AND sorted.opcdefault AND sorted.opcmethod = 403::pg_catalog.oid  -- btree
-                   WHERE hashed.opcmethod = 405::pg_catalog.oid AND hashed.opcdefault
-                     AND hashed.opcintype = CASE
-                         WHEN t.typtype = 'e' THEN 'pg_catalog.anyenum'::pg_catalog.regtype::pg_catalog.oid
-                         WHEN a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype::pg_catalog.oid THEN 'pg_catalog.text'::pg_catalog.regtype::pg_catalog.oid
-                         ELSE a.atttypid END) AS hashable,
            -- A column with few values separates few rows, so it is compared last (a negative n_distinct is a ratio).
            coalesce(s.n_distinct::pg_catalog.float8 BETWEEN 0::pg_catalog.float8 AND 100::pg_catalog.float8, false) AS few_values
     FROM pg_catalog.pg_attribute a
@@ -106,8 +94,6 @@ SELECT
     (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', '
                 ORDER BY few_values, NOT typbyval, typlen < 0, attnum)
      FROM col WHERE name = ANY (rule.key)) AS partition_by,
-    coalesce((SELECT pg_catalog.format('pg_catalog.hash_record(ROW(%s))', pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum))
-              FROM col WHERE name = ANY (rule.key) AND hashable HAVING pg_catalog.count(*) > 0), '0') AS t_key_hash,
     coalesce((SELECT pg_catalog.string_agg(pg_catalog.format('coalesce(pg_catalog.pg_column_size(t.%I), 0)', name), ' + ')
               FROM col WHERE name = ANY (rule.key) AND typlen < 0), '0')
         || (SELECT pg_catalog.format(' + %s', pg_catalog.sum(typlen)) FROM col WHERE name = ANY (rule.key) AND typlen > 0
