@@ -105,6 +105,22 @@ def test_offline_script_drops_nothing_but_a_unique_constraint(alembic, psql, sql
     assert [("015",)] == sql("SELECT version_num FROM alembic_version")
 
 
+def test_offline_script_drops_no_replica_identity(alembic, psql, sql, agent_actions):
+    """The downgrade's script keeps a constraint whose index is the replica identity of a published table."""
+    assert 0 == psql(alembic("upgrade", "014:015", "--sql").stdout).returncode
+    columns = "ALTER correlation_id SET NOT NULL, ALTER action_name SET NOT NULL, ALTER created_at SET NOT NULL"
+    sql(f"ALTER TABLE agent_actions {columns}, REPLICA IDENTITY USING INDEX {NAME}")
+    sql("CREATE PUBLICATION p FOR TABLE agent_actions")
+    script = alembic("downgrade", "015:014", "--sql").stdout
+    done = psql(script)
+    assert "constraint-in-use: the constraint of agent_actions is needed by publications (p)" in done.stderr
+    assert [("015",)] == sql("SELECT version_num FROM alembic_version")
+    sql("ALTER TABLE agent_actions REPLICA IDENTITY DEFAULT")
+    done = psql(script)
+    assert 0 == done.returncode, done.stderr
+    assert [("014",)] == sql("SELECT version_num FROM alembic_version")
+
+
 def test_offline_script_warns_if_there_is_nothing_to_drop(alembic, psql, sql, agent_actions):
     """A downgrade's script that finds no constraint says so once and stamps: it may have been executed before."""
     assert 0 == psql(alembic("upgrade", "014:015", "--sql").stdout).returncode

@@ -145,6 +145,14 @@ BLOCKED = {
         ),
         "[constraint-in-use]",
     ),
+    "a replica identity": (
+        "op.drop_unique_constraint_online('old', 't')",
+        (
+            "ALTER TABLE t ADD CONSTRAINT old UNIQUE (id);"
+            "ALTER TABLE t REPLICA IDENTITY USING INDEX old; CREATE PUBLICATION p FOR TABLE t"
+        ),
+        "[constraint-in-use]",
+    ),
     "divergent rows of another table": (
         "op.archive_duplicates('u', ['k'])",
         "CREATE TABLE u (id int PRIMARY KEY, k int, v int); INSERT INTO u VALUES (1, 1, 1), (2, 1, 2)",

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.cleanup import cleanup
-from dupe_audit.constraint import drop, enforce
+from dupe_audit.constraint import drop, drop_findings, enforce
 from dupe_audit.errors import Blocked, DupeAuditError, DuplicatesKeepComing, Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.locking import run_lock
@@ -501,6 +501,46 @@ def test_index_of_that_name_on_another_table_is_named(sql, conn, table, caplog):
     drop(conn, KEY, BuildRule())
     assert "public.t has no constraint uq, but u has an index of that name" in caplog.text
     assert constraint(sql) == "UNIQUE (k)"
+
+
+@pytest.mark.parametrize(
+    ("state", "in_use"),
+    {
+        "identity of a published table": ("CREATE PUBLICATION p FOR TABLE t", True),
+        "identity of a table that all publish": ("CREATE PUBLICATION p FOR ALL TABLES", True),
+        "not published": ("SELECT", False),
+        "only inserts are published": ("CREATE PUBLICATION p FOR TABLE t WITH (publish = 'insert')", False),
+        "another identity": ("CREATE PUBLICATION p FOR TABLE t; ALTER TABLE t REPLICA IDENTITY FULL", False),
+        "another index": ("CREATE PUBLICATION p FOR TABLE t; ALTER TABLE t REPLICA IDENTITY USING INDEX t_pkey", False),
+    }.values(),
+)
+def test_replica_identity_of_a_published_table_is_in_use(sql, conn, table, state, in_use):
+    """A constraint whose drop would let a published table reject updates and deletes is in use; no other is."""
+    sql(
+        "ALTER TABLE t ALTER k SET NOT NULL, ADD CONSTRAINT uq UNIQUE (k);ALTER TABLE t REPLICA IDENTITY USING INDEX uq"
+    )
+    sql(state)
+    findings = drop_findings(conn, KEY)
+    assert (["constraint-in-use"] if in_use else []) == [finding.id for finding in findings]
+    if in_use:
+        assert "needed by publications (p), for which its index is the replica identity" in findings[0].message
+    sql("ALTER TABLE t DROP CONSTRAINT uq")
+    try:
+        sql("UPDATE t SET v = 0")
+    except psycopg.errors.ObjectNotInPrerequisiteState:
+        assert in_use
+    else:
+        assert not in_use
+
+
+def test_adopted_replica_identity_is_not_in_use(sql, conn, table):
+    """An index that the upgrade adopted is the replica identity again after the drop, so the drop is not refused."""
+    sql("ALTER TABLE t ALTER k SET NOT NULL; CREATE UNIQUE INDEX uq ON t (k)")
+    sql("ALTER TABLE t REPLICA IDENTITY USING INDEX uq; CREATE PUBLICATION p FOR TABLE t")
+    enforce(conn, KEY, BuildRule())
+    assert [] == drop_findings(conn, KEY)
+    drop(conn, KEY, BuildRule())
+    sql("UPDATE t SET v = 0")
 
 
 ADOPTED = [

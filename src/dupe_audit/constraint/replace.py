@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
-from dupe_audit.constraint.dropping import is_mistaken, name_owner
+from dupe_audit.constraint.dropping import has_adopted, is_mistaken, name_owner
 from dupe_audit.constraint.index import work_on
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import BuildRule, Run, UniqueKey
@@ -58,7 +58,10 @@ def drop_findings(connection: Connection, key: UniqueKey) -> list[Finding]:
     if mistaken := is_mistaken(connection, owner, run):
         findings.append(finding("not-a-constraint", f"{key.name} is {mistaken}", table=relation.name))
     if owner.foreign_keys:
-        findings.append(finding("constraint-in-use", owner.foreign_keys, table=relation.name))
+        findings.append(finding("constraint-in-use", f"foreign keys ({owner.foreign_keys})", table=relation.name))
+    if owner.publications and not (run and has_adopted(connection, run.id)):  # an adopted index exists again afterwards
+        subject = f"publications ({owner.publications}), for which its index is the replica identity"
+        findings.append(finding("constraint-in-use", subject, table=relation.name))
     return findings
 
 

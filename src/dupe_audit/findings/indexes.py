@@ -39,7 +39,7 @@ INDEXES: dict[StepId, Entry] = {
     ),
     "constraint-in-use": Entry(
         "error",
-        "Foreign keys depend on the constraint of {table}: {subject}.",
-        "Drop those foreign keys in an earlier revision, or let them reference another unique key.",
+        "The constraint of {table} is needed by {subject}.",
+        "In an earlier revision, drop a foreign key or let it reference another unique key, and give a published table another replica identity: ALTER TABLE {table} REPLICA IDENTITY DEFAULT, or FULL if it has no primary key.",
     ),
 }

@@ -189,7 +189,11 @@ def droppable_procedure(script: Script, key: UniqueKey) -> None:
     """Write the temporary procedure that stops if a script cannot drop what has the constraint's name."""
     script.trust_function()
     relid, run_relation = catalog.relid_sql(key), statement("run_relation")
-    script.write(statement("offline_droppable", relid=relid, run_relation=run_relation, name=literal(key.name)))
+    name = literal(key.name)
+    name_owner = statement("name_owner", relid="v_relid", name=name)
+    script.write(
+        statement("offline_droppable", relid=relid, run_relation=run_relation, name=name, name_owner=name_owner)
+    )
 
 
 def _private(name: str) -> str:
