@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from dupe_audit import ledger
 from dupe_audit.constraint import is_absent
-from dupe_audit.directives.operations import UNKNOWN, DropUniqueConstraintOnlineOp
+from dupe_audit.directives.operations import UNKNOWN, CreateUniqueConstraintOnlineOp, DropUniqueConstraintOnlineOp
 from dupe_audit.findings import Finding, finding
 from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import UniqueKey
@@ -51,7 +51,12 @@ def kept_constraints(
         revision: the revision that is undone.
         directives: of its downgrade.
     """
-    dropped = {item.key.name for item in directives if isinstance(item, DropUniqueConstraintOnlineOp)}
+    # A name that the downgrade creates can be the dropped constraint's new one.
+    named = {
+        item.key.name
+        for item in directives
+        if isinstance(item, CreateUniqueConstraintOnlineOp | DropUniqueConstraintOnlineOp)
+    }
     runs = ledger.runs_of_table(connection, relation)
     if any(run.constraint_name == name for run in runs) or _exists(connection, relation, name):
         return []  # it exists, or an attempt that was interrupted has dropped it
@@ -61,7 +66,7 @@ def kept_constraints(
         for run in runs
         if run.state == "enforced"
         and run.revision == revision
-        and run.constraint_name not in dropped
+        and run.constraint_name not in named
         and _exists(connection, relation, str(run.constraint_name))
     ]
 
