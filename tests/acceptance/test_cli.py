@@ -134,7 +134,7 @@ def test_restore_does_what_downgrade_does(dupe_audit, alembic, agent_actions, sq
     assert before == sql(CHECKSUM)
     again = dupe_audit("restore", "1")
     ((finished_at,),) = sql("SELECT finished_at::text FROM dupe_audit.run")
-    assert again.stdout == f"run 1: restored already, at {finished_at}; nothing remains (0 rows restored)\n"
+    assert again.stdout == f"run 1: already restored at {finished_at}; nothing to do (0 rows restored)\n"
     assert "alembic stamp" not in again.stderr
 
 

@@ -1,6 +1,7 @@
 """``alembic upgrade --sql`` prints a script that does the same as the upgrade, and psql executes it."""
 
 import io
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -119,6 +120,26 @@ def test_offline_script_drops_no_replica_identity(alembic, psql, sql, agent_acti
     done = psql(script)
     assert 0 == done.returncode, done.stderr
     assert [("014",)] == sql("SELECT version_num FROM alembic_version")
+
+
+def test_offline_script_uses_no_operator_of_a_schema_before_pg_catalog_h199(alembic, psql, sql, agent_actions):
+    """With ``search_path = app, pg_catalog`` both scripts work, guards included, without an operator of schema app."""
+    sql("CREATE SCHEMA app")
+    for type_ in ("name", "text", "oid", "int4", "int8", "bool"):
+        operands = f"pg_catalog.{type_}, pg_catalog.{type_}"
+        sql(
+            f"CREATE FUNCTION app.trap({operands}) RETURNS bool LANGUAGE plpgsql AS $$BEGIN RAISE 'trapped'; END$$;"
+            f"CREATE OPERATOR app.= (LEFTARG = {type_}, RIGHTARG = {type_}, FUNCTION = app.trap)"
+        )
+    path = "SET search_path = app, pg_catalog, public;\n"
+    assert "trapped" in psql(f"{path}SELECT 1 WHERE 1 = 1").stderr
+    for command, span in (("upgrade", "014:015"), ("downgrade", "015:014")):
+        script = alembic(command, span, "--sql").stdout
+        # Alembic's own statement is not under our control.
+        ours, stamps = re.subn(r"(?m)^UPDATE alembic_version .*$", "", script)
+        done = psql(path + ours)
+        assert (0, 1) == (done.returncode, stamps), done.stderr
+    assert [("restored",)] == sql("SELECT state FROM dupe_audit.run")
 
 
 def test_offline_script_warns_if_there_is_nothing_to_drop(alembic, psql, sql, agent_actions):

@@ -1,4 +1,4 @@
-"""A further cleaning ranks only the keys of rows that are newer than the one before, and misses none of them."""
+"""A further cleanup ranks only the keys of rows written since the previous one, and misses none of them."""
 
 import random
 import time
@@ -38,7 +38,7 @@ def rankings(conn) -> Iterator[list[str]]:
 
 @pytest.fixture
 def horizon() -> Horizon:
-    """What the cleanings of a test have left clean."""
+    """The horizon that the cleanups of a test share."""
     return Horizon()
 
 
@@ -70,7 +70,7 @@ def test_only_keys_of_newer_rows_are_ranked(sql, table, clean_again, rankings):
 
 
 def test_a_duplicate_by_update_is_newer(sql, table, clean_again, rankings):
-    """A row whose key was changed to that of another row is an extra of the further cleaning."""
+    """A row whose key was changed to that of another row is an extra of the further cleanup."""
     clean_again()
     sql("UPDATE t SET k = 5 WHERE k = 3")
     assert 1 == clean_again()
@@ -98,7 +98,7 @@ def test_transactions_in_progress_at_the_ranking_are_newer(sql, psycopg_connect,
 
 
 def test_frozen_rows_keep_their_age(sql, table, clean_again, rankings):
-    """A duplicate that VACUUM has frozen before the further cleaning is found."""
+    """A duplicate that VACUUM has frozen before the further cleanup is found."""
     clean_again()
     sql("INSERT INTO t (k) VALUES (5)")
     sql("VACUUM (FREEZE) t")
@@ -127,7 +127,7 @@ def test_ids_of_transactions_can_start_again(sql, table, clean_again, horizon, r
 
 
 def test_another_table_of_the_name_is_ranked_whole(sql, table, clean_again, rankings):
-    """What is known of a table does not count for another one that took its name."""
+    """The horizon of a table does not apply to another one that took its name."""
     clean_again()
     sql("ALTER TABLE t RENAME TO old; CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 1)")
     clean_again()
@@ -135,7 +135,7 @@ def test_another_table_of_the_name_is_ranked_whole(sql, table, clean_again, rank
 
 
 def test_another_equality_of_nulls_is_ranked_whole(sql, server_version_num, table, clean_again, rankings):
-    """What is known of a key that treats NULLs as distinct does not count if it treats them as equal."""
+    """The horizon of a key that treats NULLs as distinct does not apply if it treats them as equal."""
     if server_version_num < 150000:
         pytest.skip("NULLS NOT DISTINCT is new in PostgreSQL 15")
     sql("INSERT INTO t (k) VALUES (NULL), (NULL)")
@@ -148,14 +148,14 @@ def test_another_equality_of_nulls_is_ranked_whole(sql, server_version_num, tabl
 
 
 def test_a_ranking_that_finds_nothing_is_followed_by_a_whole_one(sql, table, clean_again, rankings):
-    """If no newer row was an extra, the next cleaning ranks the whole table, in case the horizon is wrong."""
+    """If no newer row was an extra, the next cleanup ranks the whole table, in case the horizon is wrong."""
     for _ in range(4):
         clean_again()
     assert ["whole", "newer", "whole", "newer"] == rankings
 
 
 def test_extras_that_were_spared_are_not_behind_the_horizon(sql, psycopg_connect, table, clean_again, rankings):
-    """Until every extra of a cleaning is archived, further passes and cleanings find those that are left."""
+    """Until every extra of a cleanup is archived, further passes and cleanups find the remaining ones."""
     clean_again()
     sql("INSERT INTO t (k) VALUES (5), (6)")
     with psycopg_connect() as writer:
@@ -241,7 +241,7 @@ def test_any_sequence_of_changes_leaves_no_duplicate(sql, clean_again, rankings,
 
 
 def test_writers_are_held_for_the_newer_keys_only(sql, conn, table, clean_again, horizon, rankings):
-    """The cleaning that holds the writers ranks what is newer too, and does not move the horizon if it is undone."""
+    """The cleanup that holds the writers also ranks only newer keys; if rolled back, it has not moved the horizon."""
     clean_again()
     sql("INSERT INTO t (k) VALUES (5)")
     conn.exec_driver_sql("BEGIN")
@@ -273,7 +273,7 @@ def test_rounds_of_a_revision_rank_the_whole_table_once(sql, conn, table, rankin
 
 
 def test_a_build_is_expected_to_take_as_long_as_a_whole_ranking(sql, conn, psycopg_connect, table, caplog, wait_until):
-    """A build that waited is expected to take what ranking the whole table took, however short the last cleaning."""
+    """A build that waited is expected to take as long as ranking the whole table, however short the last cleanup."""
     caplog.set_level("INFO", logger="alembic.dupe_audit")
     writer = psycopg_connect()
     writer.execute("INSERT INTO t (k) VALUES (5)")

@@ -1,8 +1,8 @@
-"""What this process knows to be free of extras, so that a further cleaning ranks only the keys of newer rows.
+"""Which rows of a table this process has left free of extras, so that a further cleanup ranks only newer keys.
 
-An extra that a complete cleaning left behind cannot exist; a new one needs a row version that the ranking's snapshot
-did not show. Its transaction is not older than the oldest one that was in progress then, and a row keeps the id of
-its transaction even if it is frozen (PostgreSQL 9.4 and newer).
+A complete cleanup leaves no extra behind, so a new extra needs a row version that the ranking's snapshot did not show.
+The transaction that wrote it is not older than the oldest one in progress at that snapshot, and a row keeps the id of
+its transaction even if it is frozen (PostgreSQL 9.4 and later).
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ WHOLE_TABLE = "true"
 
 
 class Ranking(NamedTuple):
-    """What a ranking has found, and at which moment."""
+    """The result of a ranking, and when it was taken."""
 
-    extras: int  #: that are staged
+    extras: int  #: number of staged extras
     whole: bool  #: whether it ranked the whole table
     seconds: float
-    oldest_transaction: str  #: id of the oldest transaction that was in progress at its snapshot
+    oldest_transaction: str  #: id of the oldest transaction in progress at its snapshot
 
 
 @dataclass(slots=True)
 class Horizon:
-    """The oldest transaction whose rows a cleaning of this process may not have ranked; it is lost with the process.
+    """The oldest transaction whose rows the last cleanup of this process may not have seen; lost with the process.
 
-    A wrong horizon cannot let a duplicate pass, because the index build meets it. A ranking that finds nothing lets
-    the next one rank the whole table, so that a build cannot fail again and again.
+    A wrong horizon cannot let a duplicate through, because the index build would fail on it. After a ranking that
+    found nothing, the next one ranks the whole table, so that the build cannot fail for the same duplicate forever.
     """
 
     ranking_seconds: float = 0.0  #: of the newest ranking of the whole table
-    _transaction: str = ""  #: its id; empty if nothing is known
+    _transaction: str = ""  #: its id; empty if the whole table has to be ranked
     _of: tuple[int, frozenset[str], bool] | None = None  #: table, columns, and whether NULLs count as equal
 
     def rows_to_rank(self, work: Work, key: UniqueKey) -> str:
-        """Return the condition of the rows ``t`` that can be in one group with a row behind the horizon."""
+        """Return the condition for the rows ``t`` whose key can be that of a row newer than the horizon."""
         if not self._transaction or self._of != _identity(work, key):
             return WHOLE_TABLE
-        # Hashes are compared, because the equality of any type and of NULLs is theirs too; a collision only adds rows.
+        # Hashes are compared, because keys that the index considers equal have one hash; a collision only adds rows.
         key_hash = str(work.execute("key_hash", key=text_array(key.columns)).scalar_one())
         return f"{key_hash} IN ({work.sql('arrived_keys', t_key_hash=key_hash, oldest=self._transaction)})"
 
     def advance(self, work: Work, key: UniqueKey, ranking: Ranking) -> None:
-        """Remember that no extra of a ranking is left."""
+        """Move the horizon to a ranking whose extras are all archived."""
         if ranking.whole:
             self.ranking_seconds = ranking.seconds
         self._of = _identity(work, key)

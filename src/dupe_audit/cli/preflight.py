@@ -110,11 +110,11 @@ def _report(connection: Connection, declared: DeclaredKey, **options: Any) -> Du
     return examined(report, declared) if declared.plain else report
 
 
-def _of_revision(missing: Finding, revision: str) -> Finding:
-    """Return a finding about something that does not exist with the revision that names it."""
-    if missing.id not in ("table-missing", "column-missing"):
-        return missing
-    return replace(missing, message=f"upgrade() of revision {revision}: {missing.message}")
+def _of_revision(finding: Finding, revision: str) -> Finding:
+    """Return a finding; one about a missing table or column names the revision, too."""
+    if finding.id not in ("table-missing", "column-missing"):
+        return finding
+    return replace(finding, message=f"upgrade() of revision {revision}: {finding.message}")
 
 
 def _judged(unseen: tuple[Unseen, ...], accept: tuple[str, ...]) -> tuple[Unseen, ...]:

@@ -45,7 +45,7 @@ def restore_command(number: int, batch_size: int, yes: bool, database_url: str |
         connection = database.connection
         run, _rule = ledger.get_run(connection, number)
         if run.state == "restored":
-            click.echo(f"run {number}: restored already, at {run.finished_at}; nothing remains (0 rows restored)")
+            click.echo(f"run {number}: already restored at {run.finished_at}; nothing to do (0 rows restored)")
             return
         if run.purged_at is None:
             relation = ledger.require_table(connection, run)
@@ -92,17 +92,17 @@ def _obstacle(run: Run, name: str | None, state: IndexState | None) -> str | Non
 
 
 def _left_undone(connection: Connection, run: Run, relation: catalog.Relation, name: str | None) -> str:
-    """Return in words what a restore does not undo of the revision of a run, and what does."""
+    """Return in words which part of a run's revision a restore does not undo, and what undoes it."""
     named = f"live.oid = {relation.relid}::pg_catalog.oid AND r.constraint_name = {literal(name)}"
     replaced = [
         f"{name} of run {earlier.id} ({', '.join(earlier.key_columns)})"
         for earlier, _ in ledger.find_runs(connection, f"{named} AND r.id < {run.id} AND r.state = 'dropped'")
         if set(earlier.key_columns) != set(run.key_columns)
     ]
-    example = f", such as {replaced[-1]}" if replaced else ""
+    example = f", such as {replaced[-1]}," if replaced else ""
     return (
         f"This undoes run {run.id} alone. Constraints that revision {run.revision} dropped, renamed or replaced"
-        f"{example}, are not created again. If the revision is applied, alembic downgrade undoes all of it."
+        f"{example} are not created again. If the revision is applied, alembic downgrade undoes all of it."
     )
 
 

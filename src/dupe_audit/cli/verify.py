@@ -28,7 +28,7 @@ from dupe_audit.model import Unseen, VerifyReport
 from dupe_audit.postgres import catalog
 from dupe_audit.verify import verify, verify_named
 
-#: findings that a user can know to be harmless
+#: findings that the user may know to be harmless
 ACCEPTABLE = ("run-missing",)
 
 
@@ -90,7 +90,7 @@ def verify_command(
                     else:
                         report = verify(connection, declared.key, work_mem=work_mem)
                         reports.append(_of_applied(connection, report, declared))
-    reports, plain = _accepting(reports, accept), _accepting(plain, accept)
+    reports, plain = _with_accepted(reports, accept), _with_accepted(plain, accept)
     everything: list[VerifyReport | Unseen] = [*reports, *plain, *unseen]
     if style == "json":
         objects = [render.verify_json(report) for report in everything]
@@ -105,7 +105,7 @@ def verify_command(
 
 
 def _of_applied(connection: Connection, report: VerifyReport, declared: DeclaredKey) -> VerifyReport:
-    """Return a report with what follows from the fact that Alembic considers the key's revision applied."""
+    """Return a report on a key whose revision Alembic considers applied: with a missing run, and advice that fits."""
     ids = {finding.id for finding in report.findings}
     if "constraint-missing" in ids:
         return _with_advice(report, declared.revision)
@@ -133,7 +133,7 @@ def _with_advice(report: VerifyReport, revision: str) -> VerifyReport:
     )
 
 
-def _accepting(reports: list[VerifyReport], accept: tuple[str, ...]) -> list[VerifyReport]:
+def _with_accepted(reports: list[VerifyReport], accept: tuple[str, ...]) -> list[VerifyReport]:
     """Return reports in which the findings that the command line accepts no longer fail."""
     note = "Accepted on the command line."
     return [

@@ -111,7 +111,7 @@ def _drop_constraint(work: ConstraintWork, run: Run | None) -> None:
     statements = [*_dropped(run), statement("drop_constraint", table=work.relation.name, name=ident(work.name))]
     successor, marks = _rebuilt(work)
     if successor:
-        # First, because the table is without a replica identity once the index that is one has been dropped.
+        # First, because dropping the index that is the replica identity leaves the table without one.
         statements[:0] = marks
         statements.append(statement("rename_index", index=successor.index, former=ident(work.name)))
     try:
@@ -132,8 +132,8 @@ def _drop_constraint(work: ConstraintWork, run: Run | None) -> None:
 def _rebuilt(work: ConstraintWork) -> tuple[ConstraintWork | None, list[str]]:
     """Build the index that the constraint had adopted, under another name; None if it had adopted none.
 
-    Also return the statements that give it what the definition of an index leaves out: its comment, and its use as
-    the table's replica identity and order of ``CLUSTER``. The constraint is in force meanwhile, so no duplicate can
+    Also return the statements for what the definition of an index does not contain: its comment, and its use as the
+    table's replica identity and as the order of ``CLUSTER``. The constraint is in force meanwhile, so no duplicate can
     stop the build.
     """
     if work.run_id is None:
@@ -151,8 +151,8 @@ def _rebuilt(work: ConstraintWork) -> tuple[ConstraintWork | None, list[str]]:
         log.info("building an index like the one that constraint %s had adopted", work.name)
         if adopted.denied_tablespace:
             log.warning(
-                "index %s was in tablespace %s, where this role may create nothing, so it is built in the default "
-                "one. As a superuser: ALTER INDEX %s SET TABLESPACE %s",
+                "index %s was in tablespace %s, where this role may not create anything, so it is built in the "
+                "database's default tablespace. To move it, as a superuser: ALTER INDEX %s SET TABLESPACE %s",
                 work.name,
                 adopted.denied_tablespace,
                 work.index,

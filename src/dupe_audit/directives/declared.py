@@ -7,6 +7,7 @@ import sys
 from ast import Import, ImportFrom, parse, walk
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from alembic.script import Script
@@ -75,7 +76,8 @@ class Declarations:
             if recording.obstacle:
                 self._obstructed(revision, recording, tenant)
             history.apply(revision.revision, recording)
-            for mismatch in mismatches(recording, getattr(revision.module, "downgrade", None), revision.revision):
+            downgrade = getattr(revision.module, "downgrade", None)
+            for mismatch in mismatches(recording, downgrade, revision.revision, partial(self._schema_of, place)):
                 self.mismatches.append(Unseen(findings=(mismatch,), revision=revision.revision))
         self._histories.append((place, history))
 
@@ -164,6 +166,9 @@ class Declarations:
         elif unseen.revision and id_ in self._accepted.get(unseen.revision, ()):
             noted = replace(noted, severity="info", help="Accepted in a comment of the revision.")
         self.unseen.append(replace(unseen, findings=(noted,)))
+
+    def _schema_of(self, place: Place, key: UniqueKey) -> str | None:
+        return self._find(place, key.schema, key.table) or key.schema
 
     def _find(self, place: Place, schema: str | None, table: str) -> str | None:
         """Return the schema in which the session of env.py finds a table; None if it does not exist."""

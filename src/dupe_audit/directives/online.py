@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from dupe_audit.directives import script
 from dupe_audit.directives.aftermath import account_for_failures
 from dupe_audit.directives.autocommit import autocommit
+from dupe_audit.directives.downgrades import refusals
 from dupe_audit.directives.execution import Execution, located, requires_run
 from dupe_audit.directives.judgement import Judge
 from dupe_audit.directives.operations import (
@@ -27,6 +28,7 @@ from dupe_audit.directives.schedule import Task, schedule
 from dupe_audit.directives.verdict import Examiner, identities, subject
 from dupe_audit.directives.worker import Worker
 from dupe_audit.model import UniqueKey
+from dupe_audit.postgres import catalog
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -177,14 +179,17 @@ def _judge(worker: Worker, first: MigrateOperation) -> Examiner:
         lambda key: located(worker.operations, key),
         items,
         requires_run=requires_run(execution, worker.options),
+        undone=None if execution.upgrading else execution.revision,
     )
     if recording and not execution.judged:
         execution.judged = True
+        way_back = refusals(execution, lambda key: _schema_of(worker, key))
         if execution.trusted is False:
             log.warning(
                 "revision %s executes other directives than were read, so each is judged only when it is executed",
                 execution.revision,
             )
+            refuse(worker, (), way_back)
             return examiner
         if recording.obstacle:
             log.warning(
@@ -194,6 +199,13 @@ def _judge(worker: Worker, first: MigrateOperation) -> Examiner:
                 recording.obstacle.reason,
             )
         verdicts = Judge(worker.connection, examiner, items).verdicts(first)
-        refuse(worker, verdicts)
+        refuse(worker, verdicts, way_back)
         execution.covered = [verdict.operation for verdict in verdicts]
     return examiner
+
+
+def _schema_of(worker: Worker, key: UniqueKey) -> str | None:
+    """Return the schema of a key's table; the one that the key names if there is no such table."""
+    located_key = located(worker.operations, key)
+    match = catalog.find(worker.connection, located_key)
+    return match[1].schema if match else located_key.schema

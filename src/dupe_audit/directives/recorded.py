@@ -1,12 +1,15 @@
-"""The run of the ledger that a directive is about, or the finding that there is none."""
+"""The runs of the ledger that a directive is about, or the finding that there is none."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
+from dupe_audit.constraint import is_absent
+from dupe_audit.directives.operations import UNKNOWN, CreateUniqueConstraintOnlineOp, DropUniqueConstraintOnlineOp
 from dupe_audit.findings import Finding, finding
 from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import UniqueKey
@@ -37,3 +40,38 @@ def missing_run(connection: Connection, relation: Relation, revision: str | None
     keys = ", ".join(dict.fromkeys(f"({', '.join(run.key_columns)})" for run in runs))
     hint = f"The runs of {relation.name} are of other keys: {keys}. Check the columns that the directive names."
     return replace(missing, help=f"{hint} Or: {missing.help[:1].lower()}{missing.help[1:]}")
+
+
+def kept_constraints(
+    connection: Connection, relation: Relation, name: str, revision: str, directives: Sequence[object]
+) -> list[str]:
+    """Return, if the table never had a constraint *name*, which of the revision a downgrade would not drop, as text.
+
+    Args:
+        revision: the revision that is undone.
+        directives: of its downgrade.
+    """
+    # A name that the downgrade creates can be the dropped constraint's new one.
+    named = {
+        item.key.name
+        for item in directives
+        if isinstance(item, CreateUniqueConstraintOnlineOp | DropUniqueConstraintOnlineOp)
+    }
+    runs = ledger.runs_of_table(connection, relation)
+    if any(run.constraint_name == name for run in runs) or _exists(connection, relation, name):
+        return []  # it exists, or an attempt that was interrupted has dropped it
+    return [
+        f"{relation.name} has no constraint {name}. Run {run.id} of this revision enforces {run.constraint_name}, "
+        "which downgrade() does not drop. Name it in op.drop_unique_constraint_online()."
+        for run in runs
+        if run.state == "enforced"
+        and run.revision == revision
+        and run.constraint_name not in named
+        and _exists(connection, relation, str(run.constraint_name))
+    ]
+
+
+def _exists(connection: Connection, relation: Relation, name: str) -> bool:
+    return not is_absent(
+        connection, UniqueKey(table=relation.table, schema=relation.schema, columns=(UNKNOWN,), name=name)
+    )

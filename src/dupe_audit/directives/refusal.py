@@ -21,6 +21,7 @@ from dupe_audit.directives.recording import PlainStatement
 from dupe_audit.directives.verdict import Verdict
 from dupe_audit.directives.worker import Worker
 from dupe_audit.errors import Refused
+from dupe_audit.findings import Finding
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -33,11 +34,14 @@ NAMES = {
 }
 
 
-def refuse(worker: Worker, verdicts: Sequence[Verdict]) -> None:
-    """Log the warnings of verdicts, each once, and refuse what cannot succeed.
+def refuse(worker: Worker, verdicts: Sequence[Verdict], way_back: Sequence[Finding] = ()) -> None:
+    """Log the warnings of verdicts, each once, and refuse what cannot succeed or could not be restored.
+
+    Args:
+        way_back: errors of the revision's downgrade.
 
     Raises:
-        Refused: a directive cannot succeed; the message names each table, key and reason.
+        Refused: a directive cannot succeed, or *way_back* has errors; the message names each table, key and reason.
     """
     execution = worker.execution
     for verdict in verdicts:
@@ -47,20 +51,21 @@ def refuse(worker: Worker, verdicts: Sequence[Verdict]) -> None:
                 execution.warnings.append(text)
                 log.log(logging.WARNING if finding.severity == "warning" else logging.INFO, "%s", text)
     refused = [verdict for verdict in verdicts if verdict.refused]
-    if not refused:
+    if not refused and not way_back:
         return
     findings = [finding for verdict in refused for finding in verdict.findings if finding.severity == "error"]
     changed = _no_change(execution) if not worker.account(worker.connection) else ""
-    if len(refused) == 1:
+    if len(refused) == 1 and not way_back:
         lead, body = f"Refused: {refused[0].subject}{of_revision(execution)}.{changed}", refused[0].text
     else:
         lead = f"Refused: revision {execution.revision}.{changed}"
-        body = "\n".join(f"{verdict.subject}, {call_of(verdict.operation)}:\n{verdict.text}" for verdict in refused)
-    raise Refused(findings, lead=lead, body=body)
+        reasons = [f"{verdict.subject}, {call_of(verdict.operation)}:\n{verdict.text}" for verdict in refused]
+        body = "\n".join([*reasons, *map(_paragraph, way_back)])
+    raise Refused([*findings, *way_back], lead=lead, body=body)
 
 
 def refuse_mistakes(execution: Execution, worker: Worker | None) -> None:
-    """Refuse a revision with a directive whose arguments can never work, or whose rows could not be restored.
+    """Refuse a revision with a directive whose arguments can never work; a script, also if it could not be undone.
 
     Args:
         worker: names what earlier directives have committed; None for a script.
@@ -69,7 +74,9 @@ def refuse_mistakes(execution: Execution, worker: Worker | None) -> None:
         CommandError: there is one; the message names all of them, each with its file and line.
     """
     mistakes = execution.recording.mistakes if execution.recording else ()
-    reasons = [f"  {mistake.reason}." for mistake in mistakes] + refusals(execution)
+    reasons = [f"  {mistake.reason}." for mistake in mistakes]
+    if mistakes or worker is None:  # otherwise the judgement names it, together with what the database refuses
+        reasons += map(_paragraph, refusals(execution))
     if not reasons:
         return
     if worker is None:
@@ -79,6 +86,10 @@ def refuse_mistakes(execution: Execution, worker: Worker | None) -> None:
         changed = "" if committed else _no_change(execution)
     lines = [f"Refused: revision {execution.revision}.{changed}", *reasons]
     raise CommandError("\n".join(filter(None, [*lines, committed])))
+
+
+def _paragraph(error: Finding) -> str:
+    return f"  [{error.id}] {error.message}\n      {error.help}"
 
 
 def _no_change(execution: Execution) -> str:

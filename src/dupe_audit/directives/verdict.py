@@ -19,7 +19,7 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.recorded import missing_run
+from dupe_audit.directives.recorded import kept_constraints, missing_run
 from dupe_audit.directives.recording import PlainStatement
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding, quantity
@@ -76,6 +76,7 @@ class Examiner:
         locate: fills in the schema of a key, as Alembic's own operations would.
         items: of the revision, in order; empty if they are not known.
         requires_run: whether the ledger must have a run for a drop or a restore.
+        undone: the revision that a downgrade undoes; None in an upgrade.
     """
 
     def __init__(
@@ -86,12 +87,14 @@ class Examiner:
         items: Sequence[Item] = (),
         *,
         requires_run: bool = False,
+        undone: str | None = None,
     ) -> None:
         self._connection = connection
         self.options = options
         self.locate = locate
         self._items = items
         self._requires_run = requires_run
+        self._undone = undone
         self._identify = identities(connection, locate)
 
     def examine(self, operation: MigrateOperation, *, measure_width: bool = True, count: bool = False) -> Verdict:
@@ -116,6 +119,8 @@ class Examiner:
             findings = (self._of_way_back(key) if match else []) or drop_findings(self._connection, key)
             if match and not findings:
                 findings, problems = self._of_run(match[1], lambda: self._run_to_drop(match[1], str(key.name)))
+                if self._undone:
+                    problems += kept_constraints(self._connection, match[1], str(key.name), self._undone, self._items)
             if any(self._is_renamed(create, operation) for create in self._creates(operation)):
                 findings = [finding for finding in findings if finding.id != "constraint-in-use"]
         elif isinstance(operation, RestoreDuplicatesOp):

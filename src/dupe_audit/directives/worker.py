@@ -22,6 +22,7 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.schedule import Task
+from dupe_audit.directives.verdict import identities
 from dupe_audit.errors import NotProven
 from dupe_audit.findings import quantity
 from dupe_audit.model import BuildRule, UniqueKey
@@ -137,8 +138,9 @@ class Worker:
     def _restores(self, dropped: DropUniqueConstraintOnlineOp) -> bool:
         """Return whether this revision restores rows of the table."""
         recorded = self.execution.recording.directives if self.execution.recording else ()
-        tables = [(item.key.schema, item.key.table) for item in recorded if isinstance(item, RestoreDuplicatesOp)]
-        return (dropped.key.schema, dropped.key.table) in tables
+        identify = identities(self.connection, lambda key: located(self.operations, key))
+        restored = (item.key for item in recorded if isinstance(item, RestoreDuplicatesOp))
+        return identify(dropped.key) in map(identify, restored)
 
     def account(self, connection: Connection | None) -> str:
         """Return what the revision has committed, how to continue, and how to undo it, as text."""

@@ -21,8 +21,8 @@ PROJECT: dict[StepId, Entry] = {
     ),
     "restore-mismatch": Entry(
         "error",
-        "downgrade() of revision {subject}, so a downgrade would be refused.",
-        "Let op.restore_duplicates() in downgrade() name the table and the columns of op.archive_duplicates() in upgrade().",
+        "downgrade() of revision {subject}.",
+        "Correct whichever is wrong: upgrade() and downgrade() have to name the same table, columns and constraint.",
         acceptable=True,
     ),
     "import-missing": Entry(

@@ -1,11 +1,11 @@
--- Purpose: read whether the constraint's index existed before its run, how such an index is built under another name, and what else it has to get.
+-- Purpose: read whether the constraint's index existed before its run, how such an index is built under another name, and which of its properties are set afterwards.
 -- Lock: ACCESS SHARE on the table, until the transaction ends; callers set lock_timeout.
 -- Again: yes, it only reads.
 SELECT pg_catalog.format('CREATE UNIQUE INDEX CONCURRENTLY %I ', {name}::pg_catalog.text)
        -- The definition as it is now, because the table or a column may have another name than when it was adopted.
        || pg_catalog.substr(pg_catalog.pg_get_indexdef(con.conindid),
                             pg_catalog.length(pg_catalog.format('CREATE UNIQUE INDEX %I ', ic.relname)) + 1)
-       -- Named in any case, because default_tablespace of the session may differ.
+       -- Always named, because default_tablespace of the session may differ.
        || pg_catalog.format(' TABLESPACE %I', CASE WHEN denied.tablespace IS NULL THEN coalesce(own.spcname, usual.spcname) ELSE usual.spcname END) AS build,
        denied.tablespace AS denied_tablespace,
        pg_catalog.array_remove(ARRAY[
@@ -27,6 +27,6 @@ JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
 JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database()
 JOIN pg_catalog.pg_tablespace usual ON usual.oid = d.dattablespace
 LEFT JOIN pg_catalog.pg_tablespace own ON own.oid = ic.reltablespace
--- A role needs a privilege on every tablespace but the database's own.
+-- A role needs a privilege on every tablespace except the database's own.
 LEFT JOIN LATERAL (SELECT own.spcname AS tablespace WHERE NOT pg_catalog.has_tablespace_privilege(own.oid, 'CREATE')) AS denied ON true
 WHERE r.id = {run} AND r.adopted_index IS NOT NULL

@@ -26,7 +26,7 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import COUNTING, switched_off
 from dupe_audit.statements import literal, statement, text_array
 
-#: what is set until the end of the transaction that Alembic has begun; what follows only reads
+#: settings until the end of the transaction that Alembic has begun, in which everything here only reads
 _SETTINGS = ("client_encoding = 'UTF8'", "lock_timeout = '5s'", "statement_timeout = 0", "row_security = off")
 
 #: the statements that count the rows

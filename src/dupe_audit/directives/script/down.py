@@ -28,18 +28,21 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
     is_dropped = f"NOT {constraint_exists(key)}"
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop {name}")
-        droppable_procedure(script, key)
-        script.write("CALL pg_temp.dupe_audit_droppable(true)")
-        condition = f"r.constraint_name = {literal(key.name)}"
-        undo_function(script, key, condition, required=required, any_run_suffices=True)
-        # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
-        proof = "CALL pg_temp.dupe_audit_droppable(false); PERFORM * FROM pg_temp.dupe_audit_undo()"
-        script.retried(f"{proof}; {drop}", is_dropped, relid, rule)
+        with script.own_path():
+            droppable_procedure(script, key)
+            script.write("CALL pg_temp.dupe_audit_droppable(true)")
+            condition = f"r.constraint_name = {literal(key.name)}"
+            undo_function(script, key, condition, required=required, any_run_suffices=True)
+            # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
+            proof = "CALL pg_temp.dupe_audit_droppable(false); PERFORM * FROM pg_temp.dupe_audit_undo()"
+            script.retried(f"{proof}; {drop}", is_dropped, relid, rule)
     # Again, for a psql that continues after errors.
-    script.write("CALL pg_temp.dupe_audit_droppable(false)")
+    with script.own_path():
+        script.write("CALL pg_temp.dupe_audit_droppable(false)")
     script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped", relid)
     dropped = {"relid": relid, "run_relation": statement("run_relation"), "name": literal(key.name)}
-    script.write(statement("offline_dropped", **dropped))
+    with script.own_path():
+        script.write(statement("offline_dropped", **dropped))
 
 
 def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool) -> None:

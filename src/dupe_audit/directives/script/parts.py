@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from alembic.operations import Operations
 
@@ -56,14 +57,21 @@ class Script:
             self.write(f"RESET {name}")
         self.write(statement("offline_path_back"))
 
+    @contextmanager
+    def own_path(self) -> Iterator[None]:
+        """Write what follows so that it finds operators in pg_catalog first; not within ``settings()``."""
+        self.write(statement("offline_path"))
+        yield
+        self.write(statement("offline_path_back"))
+
     def fill_function(self) -> None:
         """Write the temporary function that fills templates, unless the script already has it."""
-        if self.first("fill"):
+        if self.needs_part("fill"):
             self.write(template("offline_fill"))
 
     def trust_function(self) -> None:
         """Write the temporary function that judges the ledger before it is read, unless the script already has it."""
-        if self.first("trust"):
+        if self.needs_part("trust"):
             trust = ledger.trust_sql(relid="v_relid", run="v_run")
             self.write(statement("offline_trust", trust=trust, shape=template("ledger_shape")))
 
@@ -73,11 +81,13 @@ class Script:
 
     def end(self, step: str, subject: str) -> None:
         """Write, in the transaction after a directive, what stops it unless the one before was committed."""
-        self.write(statement("offline_reached", step=literal(step), subject=literal(subject)))
+        with self.own_path():
+            self.write(statement("offline_reached", step=literal(step), subject=literal(subject)))
 
     def guard(self, condition: str, problem: str, relid: str) -> None:
         """Write what stops the script before the version is stamped, unless *condition* is true."""
-        self.write(statement("offline_require", condition=condition, problem=literal(problem), relid=relid))
+        with self.own_path():
+            self.write(statement("offline_require", condition=condition, problem=literal(problem), relid=relid))
 
     def retried(self, action: str, done: str, relid: str, rule: BuildRule) -> None:
         """Write a statement that is retried until it acquires its lock, and left out if *done* is true."""
@@ -96,7 +106,7 @@ class Script:
         """Write each part again when it is needed next: the transaction that created it can be rolled back."""
         self._context.opts.pop("dupe_audit_written", None)
 
-    def first(self, part: str) -> bool:
+    def needs_part(self, part: str) -> bool:
         """Return whether a part is needed for the first time; its temporary objects last to the script's end."""
         written = self._context.opts.setdefault("dupe_audit_written", set())
         if part in written:

@@ -95,7 +95,7 @@ def open_run(script: Script, key: UniqueKey, rule: CleanupRule | None, build: Bu
 
 def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: Collection[str]) -> None:
     """Write the temporary procedure that cleans a run by its rule, unless the script already has it."""
-    if not script.first("clean"):
+    if not script.needs_part("clean"):
         return
     script.fill_function()
     rule_columns = {
@@ -110,7 +110,7 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
         "blockers",
         relid="v_relid",
         key=rule_columns["key"],
-        named="v_rule.order_by || v_rule.ignored",
+        named="v_rule.order_by OPERATOR(pg_catalog.||) v_rule.ignored",
         constraint_name="v_rule.constraint_name",
         nulls_not_distinct=rule_columns["nulls_not_distinct"],
         default_read_only="false",

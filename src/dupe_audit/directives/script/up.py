@@ -84,17 +84,18 @@ def create_unique_constraint(
             comment = statement("comment_constraint", name=ident(name), table=table, comment=literal(rule.comment))
             script.retried(comment, "false", relid, rule)
         script.reset()
-    script.write(
-        statement(
-            "offline_guard",
-            name=literal(name),
-            relid=relid,
-            run_relation=statement("run_relation"),
-            fragments=statement("fragments", relid=f"({relid})", **catalog.rule_fragment_holes(key, CleanupRule())),
-            sequential=text_array(switched_off(SEQUENTIAL)),
-            t_count_extras=quoted("count_extras"),
+    with script.own_path():
+        script.write(
+            statement(
+                "offline_guard",
+                name=literal(name),
+                relid=relid,
+                run_relation=statement("run_relation"),
+                fragments=statement("fragments", relid=f"({relid})", **catalog.rule_fragment_holes(key, CleanupRule())),
+                sequential=text_array(switched_off(SEQUENTIAL)),
+                t_count_extras=quoted("count_extras"),
+            )
         )
-    )
 
 
 def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may_clean: bool) -> None:
