@@ -753,6 +753,20 @@ MISMATCHES = {
     ),
     "computed": ("op.restore_duplicates('t', [name for name in ('i', 'd')])", ""),
     "order": ("op.restore_duplicates(columns=('k',), table='t')", ""),
+    "schema written out": ("op.restore_duplicates('t', ['k'], schema='public')", ""),
+    "name that the function binds": ("for revision in ('t',):\n    op.restore_duplicates(revision, ['k'])", ""),
+    "name of a nested function": (
+        "def put_back(revision):\n    op.restore_duplicates(revision, ['k'])\nput_back('t')",
+        "",
+    ),
+    "function of the project": (
+        "from alembic_helpers import put_back\nput_back()\nop.restore_duplicates('tt', ['k'])",
+        "",
+    ),
+    "other statements": (
+        "op.get_bind().execute(sa.text('SELECT 1'))\nlen([])\nop.restore_duplicates('tt', ['k'])",
+        "tt (k)",
+    ),
 }
 
 
@@ -779,6 +793,17 @@ def test_downgrade_that_restores_another_key_is_noticed_before_the_upgrade_acts(
     assert f"[restore-mismatch] {message}" in " ".join(output.split())
     assert 0 == project.run("-x", "dupe_audit.accept=restore-mismatch", "upgrade", "head")[0]
     assert [(2,)] == rows(sql)
+
+
+def test_downgrade_may_restore_a_key_of_another_revision_beside_its_own(sql, project):
+    """A downgrade that leaves a key to a function of its module may restore further keys itself."""
+    sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int)")
+    project.revision("0002", "0001", "op.archive_duplicates('u', ['k'])")
+    project.revision("0003", "0002", CLEAN, "put_back()\nop.restore_duplicates('u', ['k'])")
+    path = project.folder / "migrations" / "versions" / "0003.py"
+    path.write_text(f"{path.read_text()}\n\ndef put_back():\n    {RESTORE}\n")
+    assert (0, [(2,)]) == (project.run("upgrade", "head")[0], rows(sql))
+    assert (0, [(3,)]) == (project.run("downgrade", "0002")[0], rows(sql))
 
 
 def test_downgrade_may_name_the_table_that_the_revision_renames(sql, project):

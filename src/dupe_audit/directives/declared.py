@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import sys
 from ast import Import, ImportFrom, parse, walk
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from alembic.script import Script
 from sqlalchemy import Connection
 from sqlalchemy.exc import NoInspectionAvailable
 
-from dupe_audit.directives.downgrades import mismatches
+from dupe_audit.directives.downgrades import KNOWN_PACKAGES, mismatches
 from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.directives.project import Place
 from dupe_audit.directives.recording import NoResult, Recording, record
@@ -30,8 +30,6 @@ _UNIQUENESS = re.compile(
     r"unique|primary|exclude|duplicates|create_all|getattr|invoke|exec\(|eval\(|open\(|read_text|import_module|__import__",
     re.IGNORECASE,
 )
-#: packages whose functions declare nothing by themselves
-_KNOWN_PACKAGES = {"alembic", "sqlalchemy", "dupe_audit", *sys.stdlib_module_names}
 #: errors of code that uses the result of a query: while a revision is read, a query has no result
 _NEEDS_DATA = (NoResult, TypeError, AttributeError, NoInspectionAvailable)
 
@@ -75,7 +73,8 @@ class Declarations:
             if recording.obstacle:
                 self._obstructed(revision, recording, tenant)
             history.apply(revision.revision, recording)
-            for mismatch in mismatches(recording, getattr(revision.module, "downgrade", None), revision.revision):
+            downgrade = getattr(revision.module, "downgrade", None)
+            for mismatch in mismatches(recording, downgrade, revision.revision, partial(self._schema, place)):
                 self.mismatches.append(Unseen(findings=(mismatch,), revision=revision.revision))
         self._histories.append((place, history))
 
@@ -173,6 +172,9 @@ class Declarations:
         existing = execute(self._connection, query).scalar_one_or_none()
         return None if existing is None else str(existing)
 
+    def _schema(self, place: Place, key: UniqueKey) -> str | None:
+        return self._find(place, key.schema, key.table) or key.schema
+
     def _forget_existing(self, schema: str | None, table: str, enforced: Enforced) -> None:
         """Treat a column as an old one if it exists although a revision adds it, as with ``if_not_exists``."""
         added = [column for column in enforced.columns or () if column.added and not column.replaces]
@@ -222,7 +224,7 @@ def _may_declare(source: str) -> bool:
         return True
     modules = [alias.name for node in nodes if isinstance(node, Import) for alias in node.names]
     modules += [node.module or "" for node in nodes if isinstance(node, ImportFrom)]
-    return any(module.partition(".")[0] not in _KNOWN_PACKAGES for module in modules)
+    return any(module.partition(".")[0] not in KNOWN_PACKAGES for module in modules)
 
 
 def _source(revision: Script) -> str:

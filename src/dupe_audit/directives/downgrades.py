@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 import textwrap
-from ast import AST, Attribute, Call, Name, literal_eval, parse, walk
-from collections.abc import Iterator
-from typing import Any
+from ast import AST, Attribute, Call, Import, ImportFrom, Load, Name, Subscript, alias, arg, literal_eval, parse, walk
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
 
 from dupe_audit.directives.effects import effect
 from dupe_audit.directives.execution import Execution
@@ -21,12 +23,19 @@ log = logging.getLogger("alembic.dupe_audit")
 
 _RESTORE = "restore_duplicates"
 
+#: packages whose functions declare and restore nothing by themselves
+KNOWN_PACKAGES = {"alembic", "sqlalchemy", "dupe_audit", *sys.stdlib_module_names}
 
-def refusals(execution: Execution) -> list[str]:
-    """Return, at the first directive of an upgrade, why its downgrade could not restore; log what is accepted."""
+
+def refusals(execution: Execution, schema_of: Callable[[UniqueKey], str | None]) -> list[str]:
+    """Return, at the first directive of an upgrade, why its downgrade could not restore; log what is accepted.
+
+    Args:
+        schema_of: returns the schema of a key's table, whether or not the key names it.
+    """
     if not (execution.upgrading and execution.recording and len(execution.begun) == 1):
         return []
-    findings = mismatches(execution.recording, execution.downgrade, str(execution.revision))
+    findings = mismatches(execution.recording, execution.downgrade, str(execution.revision), schema_of)
     lines = [f"  [{finding.id}] {finding.message}\n      {finding.help}" for finding in findings]
     if "restore-mismatch" not in execution.options.accept:
         return lines
@@ -35,35 +44,43 @@ def refusals(execution: Execution) -> list[str]:
     return []
 
 
-def mismatches(recording: Recording, downgrade: object, revision: str) -> list[Finding]:
+def mismatches(
+    recording: Recording, downgrade: object, revision: str, schema_of: Callable[[UniqueKey], str | None]
+) -> list[Finding]:
     """Return a finding for each key that *downgrade* restores instead of one that the upgrade archives.
 
     Without a key of the upgrade that is not restored, or if the revision changes the table's definition, restoring
-    another key is not judged.
+    another key is not judged. Nor is a downgrade that calls a function of the project: it can restore any key.
 
     Args:
         recording: of the upgrade.
         downgrade: the function of the same revision, or None; its source is read.
         revision: whose functions these are.
+        schema_of: returns the schema of a key's table, whether or not the key names it.
     """
     if recording.obstacle:
         return []
-    archived = {_identity(item.key): item.key for item in recording.directives if isinstance(item, ArchiveDuplicatesOp)}
+    archived = [item.key for item in recording.directives if isinstance(item, ArchiveDuplicatesOp)]
     try:
         restored = list(_restored_keys(downgrade)) if archived else []
     except (TypeError, ValueError):
         return []  # a key that is not written out could be any
-    names = {_identity(key) for key in restored}
-    missed = [str(key) for identity, key in archived.items() if identity not in names]
+
+    def is_among(key: UniqueKey, keys: list[UniqueKey]) -> bool:
+        return any(_is_same(key, other, schema_of) for other in keys)
+
+    missed = list(dict.fromkeys(str(key) for key in archived if not is_among(key, restored)))
     return [
         finding("restore-mismatch", f"{revision} restores {key}, but upgrade() archives {' and '.join(missed)}")
         for key in restored
-        if missed and _identity(key) not in archived and not _changes(recording, key)
+        if missed and not is_among(key, archived) and not _changes(recording, key)
     ]
 
 
-def _identity(key: UniqueKey) -> tuple[str | None, str, frozenset[str]]:
-    return key.schema, key.table, frozenset(key.columns)
+def _is_same(one: UniqueKey, other: UniqueKey, schema_of: Callable[[UniqueKey], str | None]) -> bool:
+    if one.table != other.table or set(one.columns) != set(other.columns):
+        return False
+    return one.schema == other.schema or (None in (one.schema, other.schema) and schema_of(one) == schema_of(other))
 
 
 def _changes(recording: Recording, key: UniqueKey) -> bool:
@@ -76,15 +93,60 @@ def _restored_keys(downgrade: Any) -> Iterator[UniqueKey]:
     """Yield the keys of the calls of ``op.restore_duplicates()`` in the source of a function.
 
     Raises:
-        TypeError, ValueError: a call does not write its key out.
+        TypeError, ValueError: a call does not write its key out, or is one of a function that could restore any.
     """
     try:
-        tree = parse(textwrap.dedent(inspect.getsource(downgrade)))
+        function = inspect.unwrap(downgrade)
+        tree = parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
         return
+    names = dict(getattr(function, "__globals__", {}))
+    for name, module in _bound(tree):
+        names[name] = _Local(module)  # it hides that of the module
     for node in walk(tree):
-        if isinstance(node, Call) and isinstance(node.func, Attribute) and node.func.attr == _RESTORE:
-            yield _key(node, getattr(downgrade, "__globals__", {}))
+        if not isinstance(node, Call):
+            continue
+        if _name(node.func) == _RESTORE:
+            yield _key(node, names)
+        elif (origin := _origin(node.func, names)) and origin.partition(".")[0] not in KNOWN_PACKAGES:
+            raise ValueError(origin)
+
+
+class _Local(NamedTuple):
+    """What a function binds to a name; the value is not known."""
+
+    module: str  #: that it is imported from; empty if it is not imported
+
+
+def _bound(tree: AST) -> Iterator[tuple[str, str]]:
+    """Yield the names that a function binds anywhere, nested functions included, each with what it is imported from."""
+    for node in walk(tree):
+        if isinstance(node, Name) and not isinstance(node.ctx, Load):
+            yield node.id, ""
+        elif isinstance(node, arg):
+            yield node.arg, ""
+        elif isinstance(node, Import | ImportFrom):
+            for item in node.names:
+                package = "." if getattr(node, "level", 0) else getattr(node, "module", item.name)
+                yield (item.asname or item.name).partition(".")[0], str(package)
+        elif isinstance(name := getattr(node, "name", None), str) and not isinstance(node, alias):
+            yield name, ""  # of a function, an error, or a pattern
+
+
+def _name(function: AST) -> str:
+    return function.attr if isinstance(function, Attribute) else function.id if isinstance(function, Name) else ""
+
+
+def _origin(function: AST, names: dict[str, Any]) -> str:
+    """Return the module that a called function comes from; empty if it is of the caller or of the language."""
+    while isinstance(function, Attribute | Call | Subscript):
+        function = function.func if isinstance(function, Call) else function.value
+    value = names.get(function.id, "") if isinstance(function, Name) else ""
+    if isinstance(value, _Local):
+        return value.module
+    if isinstance(value, ModuleType):
+        return value.__name__
+    return str(getattr(value, "__module__", type(value).__module__))
 
 
 def _key(call: Call, names: dict[str, Any]) -> UniqueKey:
@@ -106,7 +168,7 @@ def _value(node: AST, names: dict[str, Any]) -> Any:
         ValueError: it is something else.
     """
     if isinstance(node, Name):
-        if node.id not in names:
-            raise ValueError(node.id)
-        return names[node.id]
+        if node.id in names and not isinstance(names[node.id], _Local):
+            return names[node.id]
+        raise ValueError(node.id)
     return literal_eval(node)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from alembic.operations import MigrateOperation
 from alembic.util import CommandError
 
 from dupe_audit.directives.downgrades import refusals
 from dupe_audit.directives.effects import NOTHING, effect
-from dupe_audit.directives.execution import Execution
+from dupe_audit.directives.execution import Execution, located
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
@@ -21,6 +22,8 @@ from dupe_audit.directives.recording import PlainStatement
 from dupe_audit.directives.verdict import Verdict
 from dupe_audit.directives.worker import Worker
 from dupe_audit.errors import Refused
+from dupe_audit.model import UniqueKey
+from dupe_audit.postgres import catalog
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -69,7 +72,8 @@ def refuse_mistakes(execution: Execution, worker: Worker | None) -> None:
         CommandError: there is one; the message names all of them, each with its file and line.
     """
     mistakes = execution.recording.mistakes if execution.recording else ()
-    reasons = [f"  {mistake.reason}." for mistake in mistakes] + refusals(execution)
+    schema_of = _written_schema if worker is None else partial(_schema, worker)
+    reasons = [f"  {mistake.reason}." for mistake in mistakes] + refusals(execution, schema_of)
     if not reasons:
         return
     if worker is None:
@@ -79,6 +83,18 @@ def refuse_mistakes(execution: Execution, worker: Worker | None) -> None:
         changed = "" if committed else _no_change(execution)
     lines = [f"Refused: revision {execution.revision}.{changed}", *reasons]
     raise CommandError("\n".join(filter(None, [*lines, committed])))
+
+
+def _schema(worker: Worker, key: UniqueKey) -> str | None:
+    """Return the schema of a key's table in the database."""
+    named = located(worker.operations, key)
+    match = catalog.find(worker.connection, named)
+    return match[1].schema if match else named.schema
+
+
+def _written_schema(key: UniqueKey) -> str:
+    """Return the schema of a key's table in a script, whose search path is not known."""
+    return key.schema or "public"
 
 
 def _no_change(execution: Execution) -> str:
