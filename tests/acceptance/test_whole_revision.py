@@ -595,19 +595,30 @@ BREAKS = {
 
 @pytest.mark.parametrize(("cause", "cure", "first"), BREAKS.values(), ids=BREAKS)
 def test_script_whose_first_part_fails_stamps_nothing(sql, project, psql, cause, cure, first):
-    """A psql that continues after an error of a directive, or of a statement before it, does not stamp."""
+    """If execution continues after an error of a directive, or of a statement before it, nothing is stamped."""
     sql(TABLE)
     project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{first}{DROP}\n{RESTORE}")
     assert 0 == project.run("upgrade", "head")[0]
     script = project.script("downgrade", "0002:0001")
     sql(cause)
-    done = psql(script, stop="0")
+    done = psql(script.replace("\\set ON_ERROR_STOP on\n", ""), stop="0")
     assert "the version was not stamped" in done.stderr
     assert [("0002",)] == sql("SELECT version_num FROM alembic_version")
 
     sql(cure)
     assert 0 == psql(script).returncode
     assert ([("0001",)], [(3,)]) == (sql("SELECT version_num FROM alembic_version"), rows(sql))
+
+
+def test_script_stops_at_what_it_judges_before_its_first_change(sql, project, psql):
+    """If a later directive would be refused, the first one changes nothing, whatever psql does after errors."""
+    sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int); INSERT INTO u VALUES (1, 1), (2, 1)")
+    project.revision("0002", "0001", f"{CLEAN}\nop.create_unique_constraint_online('uq_u', 'u', ['k'])")
+    assert 0 == project.run("upgrade", "0001")[0]
+    done = psql(project.script("upgrade", "0001:0002"), stop="0")
+    assert (3, [(3,)]) == (done.returncode, rows(sql)), done.stderr
+    assert "no directive has changed anything" in done.stderr
+    assert [(None, "0001")] == sql("SELECT to_regclass('dupe_audit.run'), version_num FROM alembic_version")
 
 
 def test_script_never_drops_an_adopted_index(sql, project, psql):
