@@ -774,6 +774,7 @@ MISMATCHES = {
         "from alembic_helpers import put_back\nput_back()\nop.restore_duplicates('tt', ['k'])",
         "",
     ),
+    "another name": ("restore = op.restore_duplicates\nrestore('t', ['k'])\nop.restore_duplicates('tt', ['k'])", ""),
     "other statements": (
         "op.get_bind().execute(sa.text('SELECT 1'))\nlen([])\nop.restore_duplicates('tt', ['k'])",
         "tt (k)",

@@ -6,7 +6,22 @@ import inspect
 import logging
 import sys
 import textwrap
-from ast import AST, Attribute, Call, Import, ImportFrom, Load, Name, Subscript, alias, arg, literal_eval, parse, walk
+from ast import (
+    AST,
+    Attribute,
+    Call,
+    Constant,
+    Import,
+    ImportFrom,
+    Load,
+    Name,
+    Subscript,
+    alias,
+    arg,
+    literal_eval,
+    parse,
+    walk,
+)
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -103,9 +118,10 @@ def _restored_keys(downgrade: Any) -> Iterator[UniqueKey]:
     names = dict(getattr(function, "__globals__", {}))
     for name, module in _bound(tree):
         names[name] = _Local(module)  # it hides that of the module
-    for node in walk(tree):
-        if not isinstance(node, Call):
-            continue
+    calls = [node for node in walk(tree) if isinstance(node, Call)]
+    if [_name(node) for node in walk(tree)].count(_RESTORE) > [_name(call.func) for call in calls].count(_RESTORE):
+        raise ValueError(_RESTORE)  # it is called under another name too
+    for node in calls:
         if _name(node.func) == _RESTORE:
             yield _key(node, names)
         elif (origin := _origin(node.func, names)) and origin.partition(".")[0] not in KNOWN_PACKAGES:
@@ -133,8 +149,11 @@ def _bound(tree: AST) -> Iterator[tuple[str, str]]:
             yield name, ""  # of a function, an error, or a pattern
 
 
-def _name(function: AST) -> str:
-    return function.attr if isinstance(function, Attribute) else function.id if isinstance(function, Name) else ""
+def _name(node: AST) -> str:
+    """Return the last part of a name, also of one in quotes; empty if the node is none."""
+    if isinstance(node, Constant):
+        return str(node.value)
+    return node.attr if isinstance(node, Attribute) else node.id if isinstance(node, Name) else ""
 
 
 def _origin(function: AST, names: dict[str, Any]) -> str:
