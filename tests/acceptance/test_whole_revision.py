@@ -582,6 +582,7 @@ def test_a_drop_says_which_rows_stay_archived(sql, project):
     assert 0 == code
     assert "1 row of public.t stays in the archive of run 1" in output
     assert "dupe-audit restore 1" in output
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE[:-1]}, schema='public')")
     code, output = project.run("downgrade", "0001")
     assert (0, [(3,)]) == (code, rows(sql))
     assert "in the archive of run" not in output
@@ -619,6 +620,15 @@ def test_script_stops_at_what_it_judges_before_its_first_change(sql, project, ps
     assert (3, [(3,)]) == (done.returncode, rows(sql)), done.stderr
     assert "no directive has changed anything" in done.stderr
     assert [(None, "0001")] == sql("SELECT to_regclass('dupe_audit.run'), version_num FROM alembic_version")
+
+
+def test_script_cleans_between_builds_if_only_one_directive_names_the_schema(project):
+    """The cleanup of a key counts for its constraint, whether or not both name the schema public."""
+    create = "op.create_unique_constraint_online('uq', 't', ['k'], schema='public')"
+    for lines, cleanings in ((f"{CLEAN}\n{create}", 5), (create, 0)):
+        project.revision("0002", "0001", lines)
+        script = project.script("upgrade", "0001:0002")
+        assert cleanings == script.count("\nCALL pg_temp.dupe_audit_clean(")
 
 
 def test_script_never_drops_an_adopted_index(sql, project, psql):

@@ -22,6 +22,7 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.schedule import Task
+from dupe_audit.directives.verdict import identities
 from dupe_audit.errors import NotProven
 from dupe_audit.findings import quantity
 from dupe_audit.model import BuildRule, UniqueKey
@@ -80,13 +81,14 @@ class Worker:
 
     def _enforce(self, key: UniqueKey, rule: BuildRule) -> None:
         mover, cleaning = self._mover, self._mover.rule_of(key)
+        horizon = mover.horizon_of(key)
         enforce(
             self.connection,
             key,
             rule,
             clean_again=partial(mover.clean_again, key, cleaning, rule) if cleaning else None,
             clean_held=partial(mover.clean_held, key, cleaning) if cleaning else None,
-            ranking_seconds=lambda: self.execution.horizon_of(key).ranking_seconds,
+            ranking_seconds=lambda: horizon.ranking_seconds,
             revision=self.execution.revision,
         )
         if run_id := _verify(self.connection, key, self.options.work_mem):
@@ -137,8 +139,9 @@ class Worker:
     def _restores(self, dropped: DropUniqueConstraintOnlineOp) -> bool:
         """Return whether this revision restores rows of the table."""
         recorded = self.execution.recording.directives if self.execution.recording else ()
-        tables = [(item.key.schema, item.key.table) for item in recorded if isinstance(item, RestoreDuplicatesOp)]
-        return (dropped.key.schema, dropped.key.table) in tables
+        table_of = identities(self.connection, lambda key: located(self.operations, key))
+        restored = [table_of(item.key) for item in recorded if isinstance(item, RestoreDuplicatesOp)]
+        return table_of(dropped.key) in restored
 
     def account(self, connection: Connection | None) -> str:
         """Return what the revision has committed, how to continue, and how to undo it, as text."""
