@@ -92,10 +92,10 @@ def mismatches(
     ]
 
 
-def _is_same(one: UniqueKey, other: UniqueKey, schema_of: Callable[[UniqueKey], str | None]) -> bool:
-    if one.table != other.table or set(one.columns) != set(other.columns):
+def _is_same(key: UniqueKey, other: UniqueKey, schema_of: Callable[[UniqueKey], str | None]) -> bool:
+    if key.table != other.table or set(key.columns) != set(other.columns):
         return False
-    return one.schema == other.schema or (None in (one.schema, other.schema) and schema_of(one) == schema_of(other))
+    return key.schema == other.schema or (None in (key.schema, other.schema) and schema_of(key) == schema_of(other))
 
 
 def _changes(recording: Recording, key: UniqueKey) -> bool:
