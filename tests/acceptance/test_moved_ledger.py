@@ -218,6 +218,7 @@ def test_ledger_that_is_gone_fails_verify(alembic, sql, agent_actions, dupe_audi
     assert "[run-missing] The ledger has no run of this key, but it should have one: the upgrade of revision 015" in (
         " ".join(done.stdout.split())
     )
+    assert "enforced yes" in " ".join(done.stdout.replace("|", " ").split())
     assert "[run-missing]" in dupe_audit("verify", "--accept", "run-missing").stdout
 
 

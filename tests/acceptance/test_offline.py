@@ -136,8 +136,8 @@ def test_offline_script_uses_no_operator_of_a_schema_before_pg_catalog_h199(alem
     for command, span in (("upgrade", "014:015"), ("downgrade", "015:014")):
         script = alembic(command, span, "--sql").stdout
         # Alembic's own statement is not under our control.
-        ours, stamps = re.subn(r"(?m)^UPDATE alembic_version .*$", "", script)
-        done = psql(path + ours)
+        statements, stamps = re.subn(r"(?m)^UPDATE alembic_version .*$", "", script)
+        done = psql(path + statements)
         assert (0, 1) == (done.returncode, stamps), done.stderr
     assert [("restored",)] == sql("SELECT state FROM dupe_audit.run")
 

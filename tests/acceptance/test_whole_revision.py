@@ -590,6 +590,7 @@ def test_a_drop_says_which_rows_stay_archived(sql, project):
     assert 0 == code
     assert "1 row of public.t stays in the archive of run 1" in output
     assert "dupe-audit restore 1" in output
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE[:-1]}, schema='public')")
     code, output = project.run("downgrade", "0001")
     assert (0, [(3,)]) == (code, rows(sql))
     assert "in the archive of run" not in output
@@ -603,19 +604,39 @@ BREAKS = {
 
 @pytest.mark.parametrize(("cause", "cure", "first"), BREAKS.values(), ids=BREAKS)
 def test_script_whose_first_part_fails_stamps_nothing(sql, project, psql, cause, cure, first):
-    """A psql that continues after an error of a directive, or of a statement before it, does not stamp."""
+    """If execution continues after an error of a directive, or of a statement before it, nothing is stamped."""
     sql(TABLE)
     project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{first}{DROP}\n{RESTORE}")
     assert 0 == project.run("upgrade", "head")[0]
     script = project.script("downgrade", "0002:0001")
     sql(cause)
-    done = psql(script, stop="0")
+    done = psql(script.replace("\\set ON_ERROR_STOP on\n", ""), stop="0")
     assert "the version was not stamped" in done.stderr
     assert [("0002",)] == sql("SELECT version_num FROM alembic_version")
 
     sql(cure)
     assert 0 == psql(script).returncode
     assert ([("0001",)], [(3,)]) == (sql("SELECT version_num FROM alembic_version"), rows(sql))
+
+
+def test_script_stops_at_what_it_judges_before_its_first_change(sql, project, psql):
+    """If a later directive would be refused, the first one changes nothing, whatever psql does after errors."""
+    sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int); INSERT INTO u VALUES (1, 1), (2, 1)")
+    project.revision("0002", "0001", f"{CLEAN}\nop.create_unique_constraint_online('uq_u', 'u', ['k'])")
+    assert 0 == project.run("upgrade", "0001")[0]
+    done = psql(project.script("upgrade", "0001:0002"), stop="0")
+    assert (3, [(3,)]) == (done.returncode, rows(sql)), done.stderr
+    assert "no directive has changed anything" in done.stderr
+    assert [(None, "0001")] == sql("SELECT to_regclass('dupe_audit.run'), version_num FROM alembic_version")
+
+
+def test_script_cleans_between_builds_if_only_one_directive_names_the_schema(project):
+    """The cleanup of a key counts for its constraint, whether or not both name the schema public."""
+    create = "op.create_unique_constraint_online('uq', 't', ['k'], schema='public')"
+    for lines, cleanings in ((f"{CLEAN}\n{create}", 5), (create, 0)):
+        project.revision("0002", "0001", lines)
+        script = project.script("upgrade", "0001:0002")
+        assert cleanings == script.count("\nCALL pg_temp.dupe_audit_clean(")
 
 
 def test_script_never_drops_an_adopted_index(sql, project, psql):
@@ -762,6 +783,20 @@ MISMATCHES = {
     "computed": ("op.restore_duplicates('t', [name for name in ('i', 'd')])", ""),
     "order": ("op.restore_duplicates(columns=('k',), table='t')", ""),
     "schema of the search path": ("op.restore_duplicates('t', ['k'], schema='public')", ""),
+    "name that the function binds": ("for revision in ('t',):\n    op.restore_duplicates(revision, ['k'])", ""),
+    "name of a nested function": (
+        "def put_back(revision):\n    op.restore_duplicates(revision, ['k'])\nput_back('t')",
+        "",
+    ),
+    "function of the project": (
+        "from alembic_helpers import put_back\nput_back()\nop.restore_duplicates('tt', ['k'])",
+        "",
+    ),
+    "another name": ("restore = op.restore_duplicates\nrestore('t', ['k'])\nop.restore_duplicates('tt', ['k'])", ""),
+    "other statements": (
+        "op.get_bind().execute(sa.text('SELECT 1'))\nlen([])\nop.restore_duplicates('tt', ['k'])",
+        "tt (k)",
+    ),
 }
 
 
@@ -774,8 +809,9 @@ def test_downgrade_that_restores_another_key_is_noticed_before_the_upgrade_acts(
     if not key:
         assert (0, [(2,)]) == (code, rows(sql)), output
         return
+    line = 15 + restore.count("\n")
     message = (
-        f"downgrade() of revision 0002 (0002.py, line 15) restores {key}, but upgrade() archives t (k), "
+        f"downgrade() of revision 0002 (0002.py, line {line}) restores {key}, but upgrade() archives t (k), "
         "so a downgrade would be refused."
     )
     assert (255, [(3,)], [(None,)]) == (code, rows(sql), sql("SELECT to_regclass('dupe_audit.run')")), output
@@ -829,6 +865,17 @@ def test_downgrade_that_drops_no_constraint_of_its_revision_is_refused(sql, proj
     assert expected in " ".join(output.split())
     project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE}")
     assert (0, [(3,)]) == (project.run("downgrade", "0001")[0], rows(sql))
+
+
+def test_downgrade_may_restore_a_key_of_another_revision_beside_its_own(sql, project):
+    """A downgrade that leaves a key to a function of its module may restore further keys itself."""
+    sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int)")
+    project.revision("0002", "0001", "op.archive_duplicates('u', ['k'])")
+    project.revision("0003", "0002", CLEAN, "put_back()\nop.restore_duplicates('u', ['k'])")
+    path = project.folder / "migrations" / "versions" / "0003.py"
+    path.write_text(f"{path.read_text()}\n\ndef put_back():\n    {RESTORE}\n")
+    assert (0, [(2,)]) == (project.run("upgrade", "head")[0], rows(sql))
+    assert (0, [(3,)]) == (project.run("downgrade", "0002")[0], rows(sql))
 
 
 def test_downgrade_may_name_the_table_that_the_revision_renames(sql, project):

@@ -251,8 +251,9 @@ def test_writers_are_held_for_the_newer_keys_only(sql, conn, table, clean_again,
     assert ["whole", "newer", "newer"] == rankings
 
 
-def test_rounds_of_a_revision_rank_the_whole_table_once(sql, conn, table, rankings):
-    """After the first ranking of a revision, each round before a build ranks what has arrived."""
+@pytest.mark.parametrize("schema", [None, "public"])
+def test_rounds_of_a_revision_rank_the_whole_table_once(sql, conn, table, rankings, schema):
+    """After the first ranking each round ranks what has arrived, also if only one directive names the schema."""
     arriving = iter([5, 6, 7])
 
     def arrive(_connection, _cursor, statement, *_rest) -> None:
@@ -265,7 +266,7 @@ def test_rounds_of_a_revision_rank_the_whole_table_once(sql, conn, table, rankin
         with context.begin_transaction():
             operations = Operations(context)
             operations.archive_duplicates("t", ["k"])
-            operations.create_unique_constraint_online("uq", "t", ["k"])
+            operations.create_unique_constraint_online("uq", "t", ["k"], schema=schema)
     event.remove(conn.engine, "before_cursor_execute", arrive)
     assert ["whole", "newer", "newer", "newer"] == rankings
     assert [(3,)] == sql("SELECT archived FROM dupe_audit.run")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from ast import Import, ImportFrom, parse, walk
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from alembic.script import Script
 from sqlalchemy import Connection
 from sqlalchemy.exc import NoInspectionAvailable
 
+from dupe_audit.directives.calls import KNOWN_PACKAGES
 from dupe_audit.directives.downgrades import mismatches
 from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.directives.project import Place
@@ -31,8 +31,6 @@ _UNIQUENESS = re.compile(
     r"unique|primary|exclude|duplicates|create_all|getattr|invoke|exec\(|eval\(|open\(|read_text|import_module|__import__",
     re.IGNORECASE,
 )
-#: packages whose functions declare nothing by themselves
-_KNOWN_PACKAGES = {"alembic", "sqlalchemy", "dupe_audit", *sys.stdlib_module_names}
 #: errors of code that uses the result of a query: while a revision is read, a query has no result
 _NEEDS_DATA = (NoResult, TypeError, AttributeError, NoInspectionAvailable)
 
@@ -227,7 +225,7 @@ def _may_declare(source: str) -> bool:
         return True
     modules = [alias.name for node in nodes if isinstance(node, Import) for alias in node.names]
     modules += [node.module or "" for node in nodes if isinstance(node, ImportFrom)]
-    return any(module.partition(".")[0] not in _KNOWN_PACKAGES for module in modules)
+    return any(module.partition(".")[0] not in KNOWN_PACKAGES for module in modules)
 
 
 def _source(revision: Script) -> str:

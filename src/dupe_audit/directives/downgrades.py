@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-import textwrap
-from ast import AST, Attribute, Call, Name, literal_eval, parse, walk
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any
 
+from dupe_audit.directives.calls import written_calls
 from dupe_audit.directives.effects import effect
 from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import UNKNOWN, ArchiveDuplicatesOp, CreateUniqueConstraintOnlineOp
 from dupe_audit.directives.recording import PlainStatement, Recording
-from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import UniqueKey
 
 log = logging.getLogger("alembic.dupe_audit")
 
 SchemaOf = Callable[[UniqueKey], str | None]
-
-#: of the directives that undo an upgrade: the positional parameters
-PARAMETERS = {"restore_duplicates": ("table", "columns"), "drop_unique_constraint_online": ("name", "table")}
 
 
 def _as_written(key: UniqueKey) -> str | None:
@@ -49,7 +41,7 @@ def mismatches(
     """Return a finding for each key or constraint that *downgrade* names instead of the upgrade's.
 
     Nothing is judged if the upgrade cannot be read to its end, or of a table whose definition other statements of it
-    change.
+    change, or if the downgrade calls a function of the project, which can name any.
 
     Args:
         recording: of the upgrade.
@@ -63,10 +55,12 @@ def mismatches(
     created = [item.key for item in recording.directives if isinstance(item, CreateUniqueConstraintOnlineOp)]
     same = partial(_can_be, schema_of=schema_of)
     subjects = []
-    for key, place, missed in _strangers(_calls(downgrade, "restore_duplicates"), archived, recording, same):
+    for key, place, missed in _strangers(written_calls(downgrade, "restore_duplicates"), archived, recording, same):
         kept = f"upgrade() archives {' and '.join(map(str, missed))}, so a downgrade would be refused"
         subjects.append(f"{revision}{place} restores {key}, but {kept}")
-    for key, place, missed in _strangers(_calls(downgrade, "drop_unique_constraint_online"), created, recording, same):
+    for key, place, missed in _strangers(
+        written_calls(downgrade, "drop_unique_constraint_online"), created, recording, same
+    ):
         names = " and ".join(f"{other.name} on {_table(other)}" for other in missed)
         kept = f"upgrade() creates {names}, which a downgrade would leave in place"
         subjects.append(f"{revision}{place} drops constraint {key.name} on {_table(key)}, but {kept}")
@@ -82,7 +76,7 @@ def _strangers(
     """Yield each key that a downgrade names and its upgrade does not, with its place and the keys that it could mean.
 
     Args:
-        calls: the keys that the downgrade names; None if one of them is not written out.
+        calls: the keys that the downgrade names; None if it can name others too.
         expected: the keys that the upgrade names.
     """
     missed = [key for key in expected if not any(same(key, other) for other, _ in calls or ())]
@@ -108,55 +102,3 @@ def _changes(recording: Recording, key: UniqueKey) -> bool:
     """Return whether the upgrade can rename what the key names: the downgrade may name it as it was or as it is."""
     effects = [effect(item.construct) for item in recording.items if isinstance(item, PlainStatement)]
     return any(change.definition and change.concerns(key.schema, key.table) for change in effects)
-
-
-def _calls(function: Any, directive: str) -> list[tuple[UniqueKey, str]] | None:
-    """Return the keys of the calls of a directive in the source of a function, each with its place.
-
-    Returns None if a call does not write its key out: it could be any.
-    """
-    try:
-        lines, first = inspect.getsourcelines(function)
-        tree = parse(textwrap.dedent("".join(lines)))
-        file = Path(inspect.getfile(function)).name
-    except (OSError, TypeError, SyntaxError):
-        return []
-    calls = []
-    for node in walk(tree):
-        if isinstance(node, Call) and isinstance(node.func, Attribute) and node.func.attr == directive:
-            try:
-                key = _key(node, PARAMETERS[directive], getattr(function, "__globals__", {}))
-            except (TypeError, ValueError, WrongUsage):
-                return None
-            calls.append((key, f" ({file}, line {first + node.lineno - 1})"))
-    return calls
-
-
-def _key(call: Call, parameters: tuple[str, ...], names: dict[str, Any]) -> UniqueKey:
-    """Return the key that a call names.
-
-    Raises:
-        TypeError, ValueError, WrongUsage: it is not written out, or it is not a valid key.
-    """
-    nodes = dict(zip(parameters, call.args, strict=False))
-    nodes.update({str(keyword.arg): keyword.value for keyword in call.keywords})
-    if any(keyword.arg is None for keyword in call.keywords) or not nodes.keys() >= set(parameters):
-        raise ValueError(call)
-    values = {name: _value(node, names) for name, node in nodes.items() if name in (*parameters, "schema")}
-    columns = values.pop("columns", UNKNOWN)
-    return UniqueKey(**values, columns=(columns,) if isinstance(columns, str) else tuple(columns))
-
-
-def _value(node: AST, names: dict[str, Any]) -> Any:
-    """Return the value of a literal, of a name of the module, or of ``op.f()`` of either.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    if isinstance(node, Name):
-        if node.id not in names:
-            raise ValueError(node.id)
-        return names[node.id]
-    if isinstance(node, Call) and isinstance(node.func, Attribute) and node.func.attr == "f" and len(node.args) == 1:
-        return _value(node.args[0], names)
-    return literal_eval(node)

@@ -12,7 +12,7 @@ from alembic.operations import Operations
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
-from dupe_audit.cleanup import clean_held, cleanup
+from dupe_audit.cleanup import Horizon, clean_held, cleanup
 from dupe_audit.directives.execution import Execution, located
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
@@ -44,7 +44,7 @@ class Mover:
         """Archive the extras."""
         connection, key = self.connection, located(self.operations, operation.key)
         rule = self.options.cleanup_rule(operation.rule)
-        self.execution.remember_rule(key, rule)
+        self.execution.remember_rule(self._qualified(key), rule)
         with shown_in_watch(connection, key):
             archived, children = self._cleanup(key, rule, BuildRule())
         latest = latest_run(connection, key)
@@ -79,8 +79,17 @@ class Mover:
 
     def clean_held(self, key: UniqueKey, rule: CleanupRule) -> int:
         """Archive the extras that have arrived, inside the open transaction that holds the writers; return how many."""
-        horizon = self.execution.horizon_of(key)
+        horizon = self.horizon_of(key)
         return clean_held(self.connection, key, rule, work_mem=self.options.work_mem, horizon=horizon)
+
+    def horizon_of(self, key: UniqueKey) -> Horizon:
+        """Return what this revision has left clean of a key."""
+        return self.execution.horizon_of(self._qualified(key))
+
+    def _qualified(self, key: UniqueKey) -> UniqueKey:
+        """Return a key with the schema of its table, which one directive can name and another leave out."""
+        match = find(self.connection, key)
+        return match[0] if match else key
 
     def _cleanup(self, key: UniqueKey, rule: CleanupRule, patience: BuildRule) -> tuple[int, int]:
         """Archive what this process has not left clean before; return how many extras, and how many children moved."""
@@ -92,13 +101,13 @@ class Mover:
             lock_timeout=patience.lock_timeout,
             give_up_after=patience.give_up_after,
             work_mem=self.options.work_mem,
-            horizon=self.execution.horizon_of(key),
+            horizon=self.horizon_of(key),
         )
         return self._logged(batches, "archived", key)
 
     def rule_of(self, key: UniqueKey) -> CleanupRule | None:
         """Return the rule by which this revision archives; an earlier revision's does not count."""
-        if rule := self.execution.rule_of(key):
+        if rule := self.execution.rule_of(self._qualified(key)):
             return rule
         if self.execution.readable or self.execution.revision is None:
             return None

@@ -81,13 +81,14 @@ class Worker:
 
     def _enforce(self, key: UniqueKey, rule: BuildRule) -> None:
         mover, cleaning = self._mover, self._mover.rule_of(key)
+        horizon = mover.horizon_of(key)
         enforce(
             self.connection,
             key,
             rule,
             clean_again=partial(mover.clean_again, key, cleaning, rule) if cleaning else None,
             clean_held=partial(mover.clean_held, key, cleaning) if cleaning else None,
-            ranking_seconds=lambda: self.execution.horizon_of(key).ranking_seconds,
+            ranking_seconds=lambda: horizon.ranking_seconds,
             revision=self.execution.revision,
         )
         if run_id := _verify(self.connection, key, self.options.work_mem):
@@ -138,9 +139,9 @@ class Worker:
     def _restores(self, dropped: DropUniqueConstraintOnlineOp) -> bool:
         """Return whether this revision restores rows of the table."""
         recorded = self.execution.recording.directives if self.execution.recording else ()
-        identify = identities(self.connection, lambda key: located(self.operations, key))
-        restored = (item.key for item in recorded if isinstance(item, RestoreDuplicatesOp))
-        return identify(dropped.key) in map(identify, restored)
+        table_of = identities(self.connection, lambda key: located(self.operations, key))
+        restored = [table_of(item.key) for item in recorded if isinstance(item, RestoreDuplicatesOp)]
+        return table_of(dropped.key) in restored
 
     def account(self, connection: Connection | None) -> str:
         """Return what the revision has committed, how to continue, and how to undo it, as text."""

@@ -8,6 +8,9 @@ from typing import Literal
 from dupe_audit.findings import Finding
 from dupe_audit.model.key import UniqueKey
 
+#: findings that concern the way back, and not the constraint
+ABOUT_THE_LEDGER = {"archive-missing", "ledger-mismatch", "run-missing", "table-replaced", "untrusted-ledger"}
+
 RunState = Literal["cleaning", "clean", "enforced", "dropped", "restored", "failed"]
 
 
@@ -163,5 +166,10 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no finding contradicts that the key is enforced."""
+        """Whether the key is enforced, and no finding says that its rows could not be restored."""
         return not any(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def enforced(self) -> bool:
+        """Whether no finding contradicts that the key is enforced, whatever has become of the archived rows."""
+        return not any(finding.severity == "error" and finding.id not in ABOUT_THE_LEDGER for finding in self.findings)

@@ -55,7 +55,7 @@ def preflight(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> 
 def verify(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
     """Write the reports as text or Markdown."""
     for report in reports:
-        rows = [("enforced", "yes" if report.ok else "NO"), ("constraint", report.key.name or "-")]
+        rows = [("enforced", "yes" if report.enforced else "NO"), ("constraint", report.key.name or "-")]
         if report.index:
             state = "valid" if report.index.valid else "ready, not valid" if report.index.ready else "not ready"
             rows += [("index", f"{state}, {size(report.index.bytes)}"), ("definition", report.index.definition)]

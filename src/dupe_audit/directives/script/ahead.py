@@ -46,6 +46,8 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
     if sum(isinstance(item, MigrateOperation) for item in items) < 2:
         return
     script = Script(operations)
+    # A psql that continues after errors would execute the first directive although a later one is refused.
+    script.line("\\set ON_ERROR_STOP on")
     for setting in _SETTINGS:
         script.write(f"SET LOCAL {setting}")
     script.write(statement("offline_path"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from alembic.operations import Operations
 from alembic.util import CommandError
 
@@ -19,6 +21,7 @@ from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import check_names, one_line
 from dupe_audit.directives.script.up import archive_duplicates, create_unique_constraint
 from dupe_audit.directives.verdict import subject
+from dupe_audit.model import UniqueKey
 
 
 def refuse(task: Task, revision: str | None) -> None:
@@ -59,7 +62,7 @@ def _write(operations: Operations, execution: Execution, options: Overrides, tas
     operation, revision = task.operation, execution.revision
     if isinstance(operation, ArchiveDuplicatesOp):
         rule = options.cleanup_rule(operation.rule)
-        execution.remember_rule(operation.key, rule)
+        execution.remember_rule(_qualified(operation.key), rule)
         archive_duplicates(operations, operation.key, rule, accept=options.accept, revision=revision)
     elif isinstance(operation, CreateUniqueConstraintOnlineOp):
         create_unique_constraint(
@@ -68,9 +71,14 @@ def _write(operations: Operations, execution: Execution, options: Overrides, tas
             options.build_rule(operation.rule),
             accept=options.accept,
             revision=revision,
-            may_clean=execution.rule_of(operation.key) is not None,
+            may_clean=execution.rule_of(_qualified(operation.key)) is not None,
         )
     elif isinstance(operation, DropUniqueConstraintOnlineOp):
         drop_unique_constraint(operations, operation.key, operation.rule, required=requires_run(execution, options))
     elif isinstance(operation, RestoreDuplicatesOp):
         restore_duplicates(operations, operation.key, required=requires_run(execution, options))
+
+
+def _qualified(key: UniqueKey) -> UniqueKey:
+    """Return a key with a schema, which one directive can name and another leave out; the search path is not known."""
+    return replace(key, schema=key.schema or "public")

@@ -1,0 +1,139 @@
+"""Read which keys a function of a revision names in its calls of a directive, without executing it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import textwrap
+from ast import (
+    AST,
+    Attribute,
+    Call,
+    Constant,
+    Import,
+    ImportFrom,
+    Load,
+    Name,
+    Subscript,
+    alias,
+    arg,
+    literal_eval,
+    parse,
+    walk,
+)
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from dupe_audit.directives.operations import UNKNOWN
+from dupe_audit.errors import WrongUsage
+from dupe_audit.model import UniqueKey
+
+#: of the directives that undo an upgrade: the positional parameters
+PARAMETERS = {"restore_duplicates": ("table", "columns"), "drop_unique_constraint_online": ("name", "table")}
+
+#: packages whose functions declare and restore nothing by themselves
+KNOWN_PACKAGES = {"alembic", "sqlalchemy", "dupe_audit", *sys.stdlib_module_names}
+
+
+def written_calls(function: Any, directive: str) -> list[tuple[UniqueKey, str]] | None:
+    """Return the key of each call of a directive in the source of a function, with its file and line as text.
+
+    Returns None if the function can name others too: a call does not write its key out, the directive has another
+    name, or a function of the project is called.
+    """
+    try:
+        unwrapped = inspect.unwrap(function)
+        lines, first = inspect.getsourcelines(unwrapped)
+        tree = parse(textwrap.dedent("".join(lines)))
+        file = Path(inspect.getfile(unwrapped)).name
+    except (OSError, TypeError, SyntaxError):
+        return []
+    names = dict(getattr(unwrapped, "__globals__", {}))
+    for name, module in _bound(tree):
+        names[name] = _Local(module)  # it hides that of the module
+    calls = [node for node in walk(tree) if isinstance(node, Call)]
+    if [_name(node) for node in walk(tree)].count(directive) > [_name(call.func) for call in calls].count(directive):
+        return None
+    keys = []
+    for node in calls:
+        if _name(node.func) == directive:
+            try:
+                key = _key(node, PARAMETERS[directive], names)
+            except (TypeError, ValueError, WrongUsage):
+                return None
+            keys.append((key, f" ({file}, line {first + node.lineno - 1})"))
+        elif (origin := _origin(node.func, names)) and origin.partition(".")[0] not in KNOWN_PACKAGES:
+            return None
+    return keys
+
+
+class _Local(NamedTuple):
+    """What a function binds to a name; the value is not known."""
+
+    module: str  #: that it is imported from; empty if it is not imported
+
+
+def _bound(tree: AST) -> Iterator[tuple[str, str]]:
+    """Yield the names that a function binds anywhere, nested functions included, each with what it is imported from."""
+    for node in walk(tree):
+        if isinstance(node, Name) and not isinstance(node.ctx, Load):
+            yield node.id, ""
+        elif isinstance(node, arg):
+            yield node.arg, ""
+        elif isinstance(node, Import | ImportFrom):
+            for item in node.names:
+                package = "." if getattr(node, "level", 0) else getattr(node, "module", item.name)
+                yield (item.asname or item.name).partition(".")[0], str(package)
+        elif isinstance(name := getattr(node, "name", None), str) and not isinstance(node, alias):
+            yield name, ""  # of a function, an error, or a pattern
+
+
+def _name(node: AST) -> str:
+    """Return the last part of a name, also of one in quotes; empty if the node is none."""
+    if isinstance(node, Constant):
+        return str(node.value)
+    return node.attr if isinstance(node, Attribute) else node.id if isinstance(node, Name) else ""
+
+
+def _origin(function: AST, names: dict[str, Any]) -> str:
+    """Return the module that a called function comes from; empty if it is of the caller or of the language."""
+    while isinstance(function, Attribute | Call | Subscript):
+        function = function.func if isinstance(function, Call) else function.value
+    value = names.get(function.id, "") if isinstance(function, Name) else ""
+    if isinstance(value, _Local):
+        return value.module
+    if isinstance(value, ModuleType):
+        return value.__name__
+    return str(getattr(value, "__module__", type(value).__module__))
+
+
+def _key(call: Call, parameters: tuple[str, ...], names: dict[str, Any]) -> UniqueKey:
+    """Return the key that a call names.
+
+    Raises:
+        TypeError, ValueError, WrongUsage: it is not written out, or it is not a valid key.
+    """
+    nodes = dict(zip(parameters, call.args, strict=False))
+    nodes.update({str(keyword.arg): keyword.value for keyword in call.keywords})
+    if any(keyword.arg is None for keyword in call.keywords) or not nodes.keys() >= set(parameters):
+        raise ValueError(call)
+    values = {name: _value(node, names) for name, node in nodes.items() if name in (*parameters, "schema")}
+    columns = values.pop("columns", UNKNOWN)
+    return UniqueKey(**values, columns=(columns,) if isinstance(columns, str) else tuple(columns))
+
+
+def _value(node: AST, names: dict[str, Any]) -> Any:
+    """Return the value of a literal, of a name of the module, or of ``op.f()`` of either.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(node, Name):
+        if node.id in names and not isinstance(names[node.id], _Local):
+            return names[node.id]
+        raise ValueError(node.id)
+    if isinstance(node, Call) and isinstance(node.func, Attribute) and node.func.attr == "f" and len(node.args) == 1:
+        return _value(node.args[0], names)
+    return literal_eval(node)
