@@ -604,7 +604,7 @@ def test_adopted_index_is_built_in_its_tablespace(sql, conn, table, tablespace, 
 def test_adopted_index_in_a_forbidden_tablespace_is_built_in_the_default_one(
     sql, conn, table, tablespace, member, caplog
 ):
-    """A role that may create nothing in the index's tablespace is warned, and the index is in the default one."""
+    """A role that may not create anything in the index's tablespace is warned, and the index is in the default one."""
     sql(f"CREATE UNIQUE INDEX uq ON t (k) TABLESPACE {tablespace}; ALTER TABLE t OWNER TO {member}")
     sql(f"DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO {member}', current_database()); END $$")
     sql(f"GRANT CREATE ON SCHEMA public TO {member}")
@@ -612,7 +612,7 @@ def test_adopted_index_in_a_forbidden_tablespace_is_built_in_the_default_one(
     enforce(conn, KEY, BuildRule())
     drop(conn, KEY, BuildRule())
     assert [(None,)] == sql("SELECT tablespace FROM pg_indexes WHERE indexname = 'uq'")
-    assert f"index uq was in tablespace {tablespace}, where this role may create nothing" in caplog.text
+    assert f"index uq was in tablespace {tablespace}, where this role may not create anything" in caplog.text
 
 
 def test_adopted_index_follows_a_renamed_table(sql, conn, table):
