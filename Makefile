@@ -8,8 +8,8 @@ STAMP := $(VENV)/.installed
 
 .PHONY: test test-all lint check statements demo bench torture torture-consumer clean
 
-# Three processes, each with its own server, because tests wait more than they work. In this process: ARGS="-n 0 tests/unit"
-PYTEST := $(BIN)/pytest --numprocesses=3 --dist=worksteal
+# Four processes on two cores, each with its own server, because tests also wait. In this process: ARGS="-n 0 tests/unit"
+PYTEST := $(BIN)/pytest --numprocesses=4 --dist=worksteal
 
 # Tests start hundreds of interpreters. Where PYTHONDONTWRITEBYTECODE is set, each would compile the package again.
 COMPILE := $(BIN)/python -m compileall -q src tests/torture
