@@ -53,8 +53,8 @@ def cleanup(
         lock_timeout: how long a statement may wait for a lock, as PostgreSQL writes durations.
         give_up_after: total wait for locks without any progress.
         work_mem: memory for the ranking's sort, as PostgreSQL writes sizes.
-        horizon: what an earlier cleaning of this process has left clean, which is not ranked again; it advances when
-            no extra is left.
+        horizon: which rows an earlier cleanup of this process has left free of extras, so that they are not ranked
+            again; it advances when no extra is left.
 
     Raises:
         WrongUsage: the server does not accept *work_mem*.
