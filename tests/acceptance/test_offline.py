@@ -4,6 +4,7 @@ import io
 import re
 import shutil
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -194,25 +195,36 @@ RANKED = (
 ACCEPTED = ("-x", "dupe_audit.accept=delete-trigger", "upgrade", "014:015", "--sql")
 
 
+@pytest.fixture
+def stray_children(sql, psycopg_connect):
+    """Insert children without a lock on their parents while a statement of the script waits at the gate; open it."""
+    stranger = psycopg_connect(autocommit=True)
+    stranger.execute("SET session_replication_role = replica")
+
+    @contextmanager
+    def arriving(insert):
+        def meanwhile():
+            wait_for(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ '^CALL'"))
+            stranger.execute(insert.encode())
+            stranger.execute("INSERT INTO opened DEFAULT VALUES")
+
+        thread = threading.Thread(target=meanwhile)
+        thread.start()
+        yield
+        thread.join()
+
+    return arriving
+
+
 def test_offline_script_deletes_no_child_of_a_writer_without_locks_h103(
-    alembic, psql, sql, agent_actions, psycopg_connect
+    alembic, psql, sql, agent_actions, stray_children
 ):
     """Children that a session without key-share locks commits during a batch of the script are not deleted."""
     sql("CREATE TABLE c (action_id uuid REFERENCES agent_actions ON DELETE CASCADE)")
     sql(GATE)
     sql("CREATE TRIGGER gate BEFORE DELETE ON agent_actions FOR EACH ROW EXECUTE FUNCTION gate()")
-    stranger = psycopg_connect(autocommit=True)
-    stranger.execute("SET session_replication_role = replica")
-
-    def meanwhile():
-        wait_for(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ '^CALL'"))
-        stranger.execute(f"INSERT INTO c SELECT id FROM ({RANKED}) AS ranked WHERE place > 1".encode())
-        stranger.execute("INSERT INTO opened DEFAULT VALUES")
-
-    thread = threading.Thread(target=meanwhile)
-    thread.start()
-    done = psql(alembic(*ACCEPTED).stdout)
-    thread.join()
+    with stray_children(f"INSERT INTO c SELECT id FROM ({RANKED}) AS ranked WHERE place > 1"):
+        done = psql(alembic(*ACCEPTED).stdout)
     assert "foreign-key-references: rows of public.c" in done.stderr, done.stderr
     assert [(60, 1060)] == sql("SELECT (SELECT count(*) FROM c), (SELECT count(*) FROM agent_actions)")
 
@@ -226,22 +238,12 @@ def one_extra(sql, agent_actions):
 
 
 def test_offline_script_blames_no_trigger_for_a_child_of_a_writer_without_locks_h103(
-    alembic, psql, sql, one_extra, psycopg_connect
+    alembic, psql, sql, one_extra, stray_children
 ):
     """One child without a lock in a batch of one row is a reference in the next pass, with a delete trigger too."""
     sql("CREATE TABLE c (action_id uuid REFERENCES agent_actions ON DELETE CASCADE)")
-    stranger = psycopg_connect(autocommit=True)
-    stranger.execute("SET session_replication_role = replica")
-
-    def meanwhile():
-        wait_for(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ '^CALL'"))
-        stranger.execute(f"INSERT INTO c SELECT id FROM ({RANKED}) AS ranked WHERE place > 1".encode())
-        stranger.execute("INSERT INTO opened DEFAULT VALUES")
-
-    thread = threading.Thread(target=meanwhile)
-    thread.start()
-    done = psql(alembic(*ACCEPTED).stdout)
-    thread.join()
+    with stray_children(f"INSERT INTO c SELECT id FROM ({RANKED}) AS ranked WHERE place > 1"):
+        done = psql(alembic(*ACCEPTED).stdout)
     assert "foreign-key-references: rows of public.c" in done.stderr, done.stderr
     assert "trigger gate" not in done.stderr
     assert [(1, 1001)] == sql("SELECT (SELECT count(*) FROM c), (SELECT count(*) FROM agent_actions)")
@@ -330,25 +332,15 @@ def test_offline_script_moves_children_and_back(repointing, alembic, psql, sql, 
 
 
 def test_offline_script_moves_a_child_that_arrives_while_others_move_h103(
-    repointing, psql, sql, agent_actions, psycopg_connect
+    repointing, psql, sql, agent_actions, stray_children
 ):
     """A child that arrives without a lock while the other children of its extra move follows the survivor, too."""
     sql(CHILDREN)
     sql(GATE)
     sql("CREATE TRIGGER gate BEFORE UPDATE ON c FOR EACH ROW EXECUTE FUNCTION gate()")
-    stranger = psycopg_connect(autocommit=True)
-    stranger.execute("SET session_replication_role = replica")
     strays = f"SELECT 9000 + row_number() OVER (), id, 'stray' FROM ({RANKED}) AS ranked WHERE place > 1"
-
-    def meanwhile():
-        wait_for(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ '^CALL'"))
-        stranger.execute(f"INSERT INTO c {strays}".encode())
-        stranger.execute("INSERT INTO opened DEFAULT VALUES")
-
-    thread = threading.Thread(target=meanwhile)
-    thread.start()
-    done = psql(repointing("-x", "dupe_audit.accept=child-trigger", "upgrade", "014:015"))
-    thread.join()
+    with stray_children(f"INSERT INTO c {strays}"):
+        done = psql(repointing("-x", "dupe_audit.accept=child-trigger", "upgrade", "014:015"))
     assert 0 == done.returncode, done.stderr
     assert [("enforced", 60, 120)] == sql("SELECT state, archived, moved FROM dupe_audit.run r, dupe_audit.child c")
     assert [(1120,)] == sql(
@@ -357,23 +349,13 @@ def test_offline_script_moves_a_child_that_arrives_while_others_move_h103(
 
 
 def test_offline_script_moves_a_child_that_arrives_during_the_delete_h103(
-    repointing, psql, sql, one_extra, psycopg_connect
+    repointing, psql, sql, one_extra, stray_children
 ):
     """A child that arrives without a lock while a batch of one row deletes its parent follows in the next pass."""
     sql(CHILDREN)
-    stranger = psycopg_connect(autocommit=True)
-    stranger.execute("SET session_replication_role = replica")
     strays = f"SELECT 9000 + row_number() OVER (), id, 'stray' FROM ({RANKED}) AS ranked WHERE place > 1"
-
-    def meanwhile():
-        wait_for(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ '^CALL'"))
-        stranger.execute(f"INSERT INTO c {strays}".encode())
-        stranger.execute("INSERT INTO opened DEFAULT VALUES")
-
-    thread = threading.Thread(target=meanwhile)
-    thread.start()
-    done = psql(repointing("-x", "dupe_audit.accept=delete-trigger", "upgrade", "014:015"))
-    thread.join()
+    with stray_children(f"INSERT INTO c {strays}"):
+        done = psql(repointing("-x", "dupe_audit.accept=delete-trigger", "upgrade", "014:015"))
     assert 0 == done.returncode, done.stderr
     assert [("enforced", 1, 2)] == sql("SELECT state, archived, moved FROM dupe_audit.run r, dupe_audit.child c")
     assert [(1002,)] == sql(
