@@ -115,7 +115,7 @@ def _rows_not_restored(work: RestoreWork, rows: int) -> Finding:
     run = work.run
     refused = finding("rows-not-restored", quantity(rows, "row"))
     text = refused.help.replace("of the archive", f"of dupe_audit.archive_{run.id}")
-    holes = {"relid": str(work.relation.relid), "name": literal(None), "key": text_array(run.key_columns)}
+    holes = {"relid": str(work.relation.relid), "name": literal(None), "key": text_array(map(str, run.key_columns))}
     if name := execute(work.connection, statement("run_constraint", **holes)).scalars().first():
         text = (
             f"Constraint {name} still enforces the key. Let op.drop_unique_constraint_online() name it, before "

@@ -138,7 +138,9 @@ def verify_named(
 
 def _missing_columns(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
     columns = set(execute(connection, statement("relation_columns", relid=str(relation.relid))).scalars())
-    return [finding("column-missing", name, table=relation.name) for name in key.columns if name not in columns]
+    return [
+        finding("column-missing", name, table=relation.name) for name in filter(None, key.names) if name not in columns
+    ]
 
 
 def _with_names(connection: Connection, relation: Relation, missing: Finding, name: str) -> Finding:
@@ -160,7 +162,7 @@ def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | No
         return [finding("wrong-definition", key.name, table=relation.name)]
     if not state.valid:
         return [finding("index-not-valid", key.name)]
-    if state.constraint != key.name:
+    if key.form == "constraint" and state.constraint != key.name:
         return [finding("constraint-missing", key.name, table=relation.name)]
     return []
 

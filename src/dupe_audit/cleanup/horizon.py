@@ -7,6 +7,7 @@ its transaction even if it is frozen (PostgreSQL 9.4 and later).
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,14 +38,14 @@ class Horizon:
 
     ranking_seconds: float = 0.0  #: of the newest ranking of the whole table
     _transaction: str = ""  #: its id; empty if the whole table has to be ranked
-    _of: tuple[int, frozenset[str], bool] | None = None  #: table, columns, and whether NULLs count as equal
+    _of: tuple[Hashable, ...] | None = None  #: table, elements, predicate, and whether NULLs count as equal
 
     def rows_to_rank(self, work: Work, key: UniqueKey) -> str:
         """Return the condition for the rows ``t`` whose key can be that of a row newer than the horizon."""
         if not self._transaction or self._of != _identity(work, key):
             return WHOLE_TABLE
         # Hashes are compared, because keys that the index considers equal have one hash; a collision only adds rows.
-        key_hash = str(work.execute("key_hash", key=text_array(key.columns)).scalar_one())
+        key_hash = str(work.execute("key_hash", key=text_array(filter(None, key.names))).scalar_one())
         return f"{key_hash} IN ({work.sql('arrived_keys', t_key_hash=key_hash, oldest=self._transaction)})"
 
     def advance(self, work: Work, key: UniqueKey, ranking: Ranking) -> None:
@@ -55,5 +56,5 @@ class Horizon:
         self._transaction = ranking.oldest_transaction if ranking.whole or ranking.extras else ""
 
 
-def _identity(work: Work, key: UniqueKey) -> tuple[int, frozenset[str], bool]:
-    return work.relation.relid, frozenset(key.columns), key.nulls_not_distinct
+def _identity(work: Work, key: UniqueKey) -> tuple[Hashable, ...]:
+    return work.relation.relid, frozenset(key.columns), key.where, key.nulls_not_distinct

@@ -51,7 +51,9 @@ def restore_command(number: int, batch_size: int, yes: bool, database_url: str |
             relation = ledger.require_table(connection, run)
             ledger.require_way_back(connection, run, relation, lead="Nothing was changed.")
             name = _constraint(connection, run, relation)
-            key = UniqueKey(table=relation.table, schema=relation.schema, columns=run.key_columns, name=name)
+            key = UniqueKey(
+                table=relation.table, schema=relation.schema, columns=run.key_columns, where=run.where, name=name
+            )
             state = catalog.index_state(connection, relation.relid, key) if name else None
             obstacle = _obstacle(run, name, state)
             if obstacle and run.revision:
@@ -74,7 +76,7 @@ def _constraint(connection: Connection, run: Run, relation: catalog.Relation) ->
     """Return the name that the constraint of a run has now: it may have been renamed, perhaps with its table."""
     if run.constraint_name is None:
         return None
-    key = text_array(run.key_columns)
+    key = text_array(map(str, run.key_columns))
     holes = {"relid": str(relation.relid), "name": literal(run.constraint_name), "key": key}
     names = [str(row.name) for row in execute(connection, statement("run_constraint", **holes))]
     if run.constraint_name not in names and run.state == "enforced" and len(names) == 1:
@@ -95,9 +97,9 @@ def _left_undone(connection: Connection, run: Run, relation: catalog.Relation, n
     """Return in words which part of a run's revision a restore does not undo, and what undoes it."""
     named = f"live.oid = {relation.relid}::pg_catalog.oid AND r.constraint_name = {literal(name)}"
     replaced = [
-        f"{name} of run {earlier.id} ({', '.join(earlier.key_columns)})"
+        f"{name} of run {earlier.id} ({', '.join(map(str, earlier.key_columns))})"
         for earlier, _ in ledger.find_runs(connection, f"{named} AND r.id < {run.id} AND r.state = 'dropped'")
-        if set(earlier.key_columns) != set(run.key_columns)
+        if (set(earlier.key_columns), earlier.where) != (set(run.key_columns), run.where)
     ]
     example = f", such as {replaced[-1]}," if replaced else ""
     return (

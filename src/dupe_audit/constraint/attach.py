@@ -11,6 +11,7 @@ from dupe_audit.constraint.index import ConstraintWork, settled, work_on
 from dupe_audit.constraint.rounds import Cleaning, Rounds
 from dupe_audit.model import BuildRule, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import run_lock
 from dupe_audit.postgres.session import step
 from dupe_audit.statements import ident, literal, statement
@@ -55,8 +56,12 @@ def enforce(
             relation = catalog.still_named(connection, relation)
             ledger.create(connection, relation.owner, relid=relation.relid)
             work = work_on(connection, relation, key, rule, _run_of(connection, relation, key, revision))
-            state = settled(work) or Rounds(work, clean_again, clean_held, ranking_seconds).build()
-            if state.constraint is None:
+            existing = settled(work)
+            state = existing or Rounds(work, clean_again, clean_held, ranking_seconds).build()
+            if key.form == "index":
+                if existing:
+                    _keep(work)
+            elif state.constraint is None:
                 _attach(work)
             _comment(work)
 
@@ -69,10 +74,21 @@ def _run_of(connection: Connection, relation: catalog.Relation, key: UniqueKey, 
     return ledger.open_run(connection, relid=relation.relid, key=key, rule=None, revision=revision)
 
 
+def _keep(work: ConstraintWork) -> None:
+    """Record an index that existed before the upgrade, so that the downgrade leaves it."""
+    run = ledger.find_by_constraint(work.connection, work.relation.relid, work.name)
+    if run is None or run.id != work.run_id:
+        execute(work.connection, _adopt(work))
+
+
+def _adopt(work: ConstraintWork) -> str:
+    return statement("adopt_index", run=literal(work.run_id), relid=str(work.relation.relid), name=literal(work.name))
+
+
 def _attach(work: ConstraintWork) -> None:
     form = f" DEFERRABLE INITIALLY {work.key.initially}" if work.key.deferrable else ""
     # At once, so that the downgrade always knows whether the index existed before the upgrade.
-    adopt = statement("adopt_index", run=literal(work.run_id), relid=str(work.relation.relid), name=literal(work.name))
+    adopt = _adopt(work)
     attach = statement("attach", table=work.relation.name, name=ident(work.name), form=form)
     work.execute_briefly(adopt, attach, action=f"attach the index as constraint {work.name}")
 
@@ -80,5 +96,9 @@ def _attach(work: ConstraintWork) -> None:
 def _comment(work: ConstraintWork) -> None:
     if work.rule.comment is not None:
         comment = literal(work.rule.comment)
-        sql = statement("comment_constraint", name=ident(work.name), table=work.relation.name, comment=comment)
-        work.execute_briefly(sql, action=f"comment on constraint {work.name}")
+        sql = (
+            statement("comment_index", index=work.index, comment=comment)
+            if work.key.form == "index"
+            else statement("comment_constraint", name=ident(work.name), table=work.relation.name, comment=comment)
+        )
+        work.execute_briefly(sql, action=f"comment on {work.key.form} {work.name}")

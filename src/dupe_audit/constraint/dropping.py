@@ -59,13 +59,40 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
             relation = catalog.still_named(connection, relation)
             run = ledger.run_to_drop(connection, relation, str(key.name))
             work = work_on(connection, relation, key, rule, run.id if run else None)
-            if _has_constraint(work, run):
+            if key.form == "index":
+                _drop_index(work, run)
+            elif _has_constraint(work, run):
                 _drop_constraint(work, run)
-            else:
-                if run and run.building and work.state():
-                    drop_index(work)
-                for sql in _dropped(run):
-                    execute(connection, sql)
+                return
+            elif run and run.building and work.state():
+                drop_index(work)
+            for sql in _dropped(run):
+                execute(connection, sql)
+
+
+def _drop_index(work: ConstraintWork, run: Run | None) -> None:
+    """Drop a unique index that belongs to no constraint, unless it existed before the run.
+
+    Raises:
+        Refused: the name belongs to a constraint, or to an index that is not unique.
+    """
+    owner = name_owner(work.connection, work.relation, work.name)
+    if mistaken := is_mistaken_index(owner):
+        subject = f"{work.name} is {mistaken}"
+        raise Refused([finding("not-a-unique-index", subject, table=work.relation.name)], lead="Nothing was dropped.")
+    if not owner.is_index:
+        return
+    if run and has_adopted(work.connection, run.id):
+        log.info("index %s existed before the upgrade, so it stays", work.name)
+    else:
+        drop_index(work, action="drop index")
+
+
+def is_mistaken_index(owner: Row[Any]) -> str:
+    """Return in words what has the name and must not be dropped as a unique index; empty if nothing has."""
+    if owner.kind:
+        return KINDS.get(owner.kind, "a unique constraint")
+    return "an index that is not unique" if owner.is_index and not owner.is_unique else ""
 
 
 def _has_constraint(work: ConstraintWork, run: Run | None) -> bool:

@@ -203,8 +203,8 @@ def _drop_leftover(work: ConstraintWork) -> str:
     return ""
 
 
-def drop_index(work: ConstraintWork) -> None:
-    """Drop an unfinished index of ours while the application writes.
+def drop_index(work: ConstraintWork, *, action: str = "drop the unfinished index") -> None:
+    """Drop an index while the application writes; by default, an unfinished one of ours.
 
     Raises:
         Blocked: open transactions on the table held it up.
@@ -217,4 +217,4 @@ def drop_index(work: ConstraintWork) -> None:
         with settings(work.connection, values):
             execute(work.connection, statement("drop_index", index=work.index))
 
-    work.retry(drop, f"drop the unfinished index {work.index}", give_up_after=f"{patience}ms")
+    work.retry(drop, f"{action} {work.index}", give_up_after=f"{patience}ms")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
-from dupe_audit.constraint.dropping import has_adopted, is_mistaken, name_owner
+from dupe_audit.constraint.dropping import has_adopted, is_mistaken, is_mistaken_index, name_owner
 from dupe_audit.constraint.index import work_on
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import BuildRule, Run, UniqueKey
@@ -32,8 +32,9 @@ def has_definition(connection: Connection, key: UniqueKey, name: str) -> bool:
     if match is None:
         return False
     state = catalog.index_state(connection, match[1].relid, replace(key, name=name))
+    owner = name if key.form == "constraint" else None
     return bool(
-        state and state.valid and state.same_definition and state.constraint == name and state.same_constraint_form
+        state and state.valid and state.same_definition and state.constraint == owner and state.same_constraint_form
     )
 
 
@@ -55,7 +56,10 @@ def drop_findings(connection: Connection, key: UniqueKey) -> list[Finding]:
     owner = name_owner(connection, relation, str(key.name))
     run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
     findings = []
-    if mistaken := is_mistaken(connection, owner, run):
+    if key.form == "index":
+        if mistaken := is_mistaken_index(owner):
+            findings.append(finding("not-a-unique-index", f"{key.name} is {mistaken}", table=relation.name))
+    elif mistaken := is_mistaken(connection, owner, run):
         findings.append(finding("not-a-constraint", f"{key.name} is {mistaken}", table=relation.name))
     if owner.foreign_keys:
         findings.append(finding("constraint-in-use", f"foreign keys ({owner.foreign_keys})", table=relation.name))
@@ -78,9 +82,9 @@ def rename(connection: Connection, key: UniqueKey, old: str, rule: BuildRule) ->
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
             relation = catalog.still_named(connection, relation)
             run = ledger.find_by_constraint(connection, relation.relid, old)
-            statements = [*_enforced(run, str(key.name)), _rename_sql(relation, old, str(key.name))]
+            statements = [*_enforced(run, str(key.name)), _rename_sql(relation, key, old)]
             work = work_on(connection, relation, key, rule, run.id if run else None)
-            work.execute_briefly(*statements, action=f"rename constraint {old} to {key.name}")
+            work.execute_briefly(*statements, action=f"rename {key.form} {old} to {key.name}")
 
 
 def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule) -> None:
@@ -106,9 +110,11 @@ def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule
             statements += _enforced(new, name)
             if state and state.constraint == name:
                 statements.append(statement("drop_constraint", table=relation.name, name=ident(name)))
-            statements.append(_rename_sql(relation, temporary, name))
+            elif state and state.constraint is None and key.form == "index":
+                statements.append(statement("drop_index_at_once", index=ident(relation.schema, name)))
+            statements.append(_rename_sql(relation, key, temporary))
             work = work_on(connection, relation, key, rule, new.id if new else None)
-            work.execute_briefly(*statements, action=f"replace constraint {name}")
+            work.execute_briefly(*statements, action=f"replace {key.form} {name}")
 
 
 def _enforced(run: Run | None, name: str) -> list[str]:
@@ -119,5 +125,9 @@ def _enforced(run: Run | None, name: str) -> list[str]:
     return [recorded, statement("set_state", run=str(run.id), state=literal("enforced"))]
 
 
-def _rename_sql(relation: catalog.Relation, old: str, name: str) -> str:
-    return statement("rename_constraint", table=relation.name, old=ident(old), new=ident(name))
+def _rename_sql(relation: catalog.Relation, key: UniqueKey, old: str) -> str:
+    """Return the statement that gives what is called *old* the name of *key*."""
+    new = ident(str(key.name))
+    if key.form == "index":
+        return statement("rename_index", index=ident(relation.schema, old), former=new)
+    return statement("rename_constraint", table=relation.name, old=ident(old), new=new)

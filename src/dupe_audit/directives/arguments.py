@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import alembic.op
 from alembic.operations import MigrateOperation, Operations
 from alembic.util import CommandError
+from sqlalchemy import ColumnClause, ColumnElement, TextClause
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import CompileError
+from sqlalchemy.sql import ClauseElement
 
 from dupe_audit.errors import WrongUsage
+from dupe_audit.model import Expression
 
 T = TypeVar("T", bound=type[MigrateOperation])
+
+#: a column's name, or an expression such as ``sa.text("lower(email)")``
+Element: TypeAlias = str | ColumnElement[Any] | TextClause
+
+#: SQL for the rows that a key is about
+Predicate: TypeAlias = str | ColumnElement[Any] | TextClause | None
 
 _names: list[str] = []
 
@@ -47,7 +59,11 @@ def directive(name: str) -> Callable[[T], T]:
                 try:
                     signature.bind(operations, *arguments, **options)
                 except TypeError as error:
-                    raise WrongUsage(f"{error}. Its arguments are: {_listed(signature)}.") from None
+                    hint = " Only an index can have a predicate: use op.create_unique_index_online()."
+                    index_only = name == "create_unique_constraint_online" and "where" in options
+                    raise WrongUsage(
+                        f"{error}. Its arguments are: {_listed(signature)}.{hint if index_only else ''}"
+                    ) from None
                 return method(operations, *arguments, **options)
             except WrongUsage as error:
                 if isinstance(error, InvalidArgument):
@@ -91,6 +107,86 @@ def column_names(option: str, columns: object) -> tuple[str, ...]:
         if not isinstance(column, str):
             raise WrongUsage(f"{option} must be a list of column names; {_described(column)} is not a name.")
     return tuple(columns)
+
+
+def plain_columns(columns: object) -> tuple[str, ...]:
+    """Return the columns of a constraint.
+
+    Raises:
+        WrongUsage: one is an expression, which only an index can have.
+    """
+    names = elements("columns", columns)
+    for element in names:
+        if isinstance(element, Expression):
+            raise WrongUsage(
+                f"A unique constraint compares columns, and {element} is an expression. "
+                "Use op.create_unique_index_online(), which takes the same arguments."
+            )
+    return tuple(map(str, names))
+
+
+def elements(option: str, values: object) -> tuple[str | Expression, ...]:
+    """Return names of columns and expressions as a tuple; a single one is a list of one.
+
+    Raises:
+        WrongUsage: it contains anything else, or an expression with a bound parameter.
+    """
+    if isinstance(values, str | ClauseElement):
+        values = (values,)
+    if not isinstance(values, Sequence) or isinstance(values, (bytes, bytearray)):
+        raise WrongUsage(f"{option} must be a list of column names and sa.text(…), not {_described(values)}.")
+    return tuple(_element(option, value) for value in values)
+
+
+def _element(option: str, value: object) -> str | Expression:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, ColumnClause):
+        return str(value.name)
+    if isinstance(value, ClauseElement):
+        text = _sql(option, value)
+        if re.fullmatch(r"[a-z_][a-z0-9_$]*", text) and text not in _KEYWORDS:
+            return text  # the name of a column, which the catalog records as one
+        return Expression(text)
+    raise WrongUsage(
+        f"{option} must be a list of column names and sa.text(…); {_described(value)} is neither. "
+        "Write an expression as sa.text('lower(email)')."
+    )
+
+
+#: expressions that look like the name of a column
+_KEYWORDS = {"true", "false", "null", "current_date", "current_time", "current_timestamp", "current_user", "user"}
+
+
+def predicate(option: str, value: object) -> str | None:
+    """Return a predicate as SQL; None is none.
+
+    Raises:
+        WrongUsage: it is neither text nor an expression, or it has a bound parameter.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, ClauseElement):
+        return _sql(option, value)
+    raise WrongUsage(f"{option} must be SQL, such as 'deleted_at IS NULL', not {_described(value)}.")
+
+
+def _sql(option: str, clause: ClauseElement) -> str:
+    """Return the SQL of an expression, its values written out."""
+    if isinstance(clause, TextClause):
+        # sa.text() reads :name as a parameter.
+        if names := ", ".join(f":{name}" for name in clause._bindparams):  # noqa: SLF001 - there is no public way
+            raise WrongUsage(
+                f"{option} has the bound parameter {names} in {clause.text!r}. Write its value into the SQL; for a "
+                "colon that is none, write \\: in a raw string."
+            )
+        return re.sub(r"\\(:)", r"\1", clause.text)
+    # "named", because other styles double each percent sign.
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+    try:
+        return str(clause.compile(dialect=dialect, compile_kwargs={"literal_binds": True, "include_table": False}))
+    except CompileError as error:
+        raise WrongUsage(f"{option} has {_described(clause)}, which has no SQL: {error}. Use sa.text(…).") from None
 
 
 def _described(value: object) -> str:

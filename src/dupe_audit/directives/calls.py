@@ -12,9 +12,11 @@ from ast import (
     Constant,
     Import,
     ImportFrom,
+    List,
     Load,
     Name,
     Subscript,
+    Tuple,
     alias,
     arg,
     literal_eval,
@@ -26,12 +28,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from sqlalchemy import text
+
+from dupe_audit.directives.arguments import elements, predicate
 from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey
 
 #: of the directives that undo an upgrade: the positional parameters
-PARAMETERS = {"restore_duplicates": ("table", "columns"), "drop_unique_constraint_online": ("name", "table")}
+PARAMETERS = {
+    "restore_duplicates": ("table", "columns"),
+    "drop_unique_constraint_online": ("name", "table"),
+    "drop_unique_index_online": ("name", "table"),
+}
 
 #: packages whose functions declare and restore nothing by themselves
 KNOWN_PACKAGES = {"alembic", "sqlalchemy", "dupe_audit", *sys.stdlib_module_names}
@@ -119,13 +128,13 @@ def _key(call: Call, parameters: tuple[str, ...], names: dict[str, Any]) -> Uniq
     nodes.update({str(keyword.arg): keyword.value for keyword in call.keywords})
     if any(keyword.arg is None for keyword in call.keywords) or not nodes.keys() >= set(parameters):
         raise ValueError(call)
-    values = {name: _value(node, names) for name, node in nodes.items() if name in (*parameters, "schema")}
-    columns = values.pop("columns", UNKNOWN)
-    return UniqueKey(**values, columns=(columns,) if isinstance(columns, str) else tuple(columns))
+    values = {name: _value(node, names) for name, node in nodes.items() if name in (*parameters, "schema", "where")}
+    where = predicate("where", values.pop("where", None))
+    return UniqueKey(**values, columns=elements("columns", values.pop("columns", UNKNOWN)), where=where)
 
 
 def _value(node: AST, names: dict[str, Any]) -> Any:
-    """Return the value of a literal, of a name of the module, or of ``op.f()`` of either.
+    """Return the value of a literal, of a name of the module, of ``op.f()`` or ``sa.text()`` of either, or of a list.
 
     Raises:
         ValueError: it is something else.
@@ -136,4 +145,8 @@ def _value(node: AST, names: dict[str, Any]) -> Any:
         raise ValueError(node.id)
     if isinstance(node, Call) and isinstance(node.func, Attribute) and node.func.attr == "f" and len(node.args) == 1:
         return _value(node.args[0], names)
+    if isinstance(node, Call) and _name(node.func) == "text" and len(node.args) == 1 and not node.keywords:
+        return text(_value(node.args[0], names))
+    if isinstance(node, List | Tuple):
+        return [_value(item, names) for item in node.elts]
     return literal_eval(node)

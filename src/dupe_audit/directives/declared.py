@@ -103,10 +103,10 @@ class Declarations:
             if enforced.all_null and any(column.added for column in enforced.columns or ()):
                 return  # a new column has no values
         columns = tuple(column.name if last else column.first for column in enforced.columns or ())
-        if last and not columns:
+        if last and not columns and not enforced.directive:
             columns = (UNKNOWN,)  # it is recognised by its name
         reason = _reason(enforced, last=last)
-        if columns and reason is None:
+        if (columns or enforced.directive) and reason is None:
             try:
                 key = _unique_key(enforced, schema, table_name, name, columns)
             except WrongUsage as error:
@@ -190,7 +190,9 @@ class Declarations:
 
 def _unique_key(enforced: Enforced, schema: str | None, table: str, name: str, columns: tuple[str, ...]) -> UniqueKey:
     if enforced.directive:
-        return replace(enforced.directive, schema=schema, table=table, columns=columns)
+        names = iter(columns)
+        elements = tuple(next(names) if isinstance(element, str) else element for element in enforced.directive.columns)
+        return replace(enforced.directive, schema=schema, table=table, columns=elements)
     plain = enforced.plain
     return UniqueKey(
         schema=schema,

@@ -58,12 +58,13 @@ def mismatches(
     for key, place, missed in _strangers(written_calls(downgrade, "restore_duplicates"), archived, recording, same):
         kept = f"upgrade() archives {' and '.join(map(str, missed))}, so a downgrade would be refused"
         subjects.append(f"{revision}{place} restores {key}, but {kept}")
-    for key, place, missed in _strangers(
-        written_calls(downgrade, "drop_unique_constraint_online"), created, recording, same
-    ):
-        names = " and ".join(f"{other.name} on {_table(other)}" for other in missed)
-        kept = f"upgrade() creates {names}, which a downgrade would leave in place"
-        subjects.append(f"{revision}{place} drops constraint {key.name} on {_table(key)}, but {kept}")
+    for form in ("constraint", "index"):
+        dropped = written_calls(downgrade, f"drop_unique_{form}_online")
+        of_form = [key for key in created if key.form == form]
+        for key, place, missed in _strangers(dropped, of_form, recording, same):
+            names = " and ".join(f"{other.name} on {_table(other)}" for other in missed)
+            kept = f"upgrade() creates {names}, which a downgrade would leave in place"
+            subjects.append(f"{revision}{place} drops {form} {key.name} on {_table(key)}, but {kept}")
     return [finding("restore-mismatch", subject) for subject in subjects]
 
 
@@ -91,7 +92,7 @@ def _can_be(key: UniqueKey, other: UniqueKey, schema_of: SchemaOf) -> bool:
         return False
     if (UNKNOWN,) in (key.columns, other.columns):
         return key.name == other.name
-    return set(key.columns) == set(other.columns)
+    return key.scope == other.scope
 
 
 def _table(key: UniqueKey) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import FrameType, FunctionType
@@ -39,8 +39,8 @@ class Execution:
     position: int = 0  #: number of directives called so far
     work: dict[int, tuple[Task, ...]] | None = None  #: by the position of a directive; None: in the order of lines
     consumed: list[MigrateOperation] = field(default_factory=list)  #: drops that a replacement or a rename has done
-    rules: dict[tuple[str | None, str, frozenset[str]], CleanupRule] = field(default_factory=dict)  #: of archives
-    horizons: dict[tuple[str | None, str, frozenset[str]], Horizon] = field(default_factory=dict)  #: of cleanings
+    rules: dict[tuple[Hashable, ...], CleanupRule] = field(default_factory=dict)  #: of archives
+    horizons: dict[tuple[Hashable, ...], Horizon] = field(default_factory=dict)  #: of cleanings
     begun: list[MigrateOperation] = field(default_factory=list)  #: directives called so far
     covered: list[MigrateOperation] = field(default_factory=list)  #: directives that were judged together
     current: Any = None  #: the directive that is being executed
@@ -124,8 +124,8 @@ def requires_run(execution: Execution, options: Overrides) -> bool:
     return restores and not execution.upgrading and "run-missing" not in options.accept
 
 
-def _identity(key: UniqueKey) -> tuple[str | None, str, frozenset[str]]:
-    return key.schema, key.table, frozenset(key.columns)
+def _identity(key: UniqueKey) -> tuple[Hashable, ...]:
+    return key.schema, key.table, key.scope
 
 
 def _same(recorded: MigrateOperation, operation: MigrateOperation) -> bool:

@@ -122,7 +122,7 @@ class Judge:
             return not any(
                 isinstance(earlier, ArchiveDuplicatesOp)
                 and earlier.key.table == item.key.table
-                and set(earlier.key.columns) == set(item.key.columns)
+                and earlier.key.scope == item.key.scope
                 for earlier in self._items[:number]
             )
         return True

@@ -19,7 +19,9 @@ from dupe_audit.directives.judgement import Judge
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
+    CreateUniqueIndexOnlineOp,
     DropUniqueConstraintOnlineOp,
+    DropUniqueIndexOnlineOp,
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
@@ -35,7 +37,9 @@ log = logging.getLogger("alembic.dupe_audit")
 
 @Operations.implementation_for(ArchiveDuplicatesOp)
 @Operations.implementation_for(CreateUniqueConstraintOnlineOp)
+@Operations.implementation_for(CreateUniqueIndexOnlineOp)
 @Operations.implementation_for(DropUniqueConstraintOnlineOp)
+@Operations.implementation_for(DropUniqueIndexOnlineOp)
 @Operations.implementation_for(RestoreDuplicatesOp)
 def execute_directive(operations: Operations, operation: MigrateOperation) -> None:
     """Execute one directive, and before the first of a revision, judge all of them.

@@ -7,7 +7,16 @@ from typing import Any, Literal
 
 from alembic.operations import MigrateOperation, Operations
 
-from dupe_audit.directives.arguments import column_names, directive, initial_mode
+from dupe_audit.directives.arguments import (
+    Element,
+    Predicate,
+    column_names,
+    directive,
+    elements,
+    initial_mode,
+    plain_columns,
+    predicate,
+)
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, check_boolean, check_identifier
 
 #: placeholder for the columns of a key that is known by its constraint's name alone
@@ -27,11 +36,12 @@ class ArchiveDuplicatesOp(MigrateOperation):
         cls,
         operations: Operations,
         table: str,
-        columns: Sequence[str],
+        columns: Sequence[Element],
         *,
         schema: str | None = None,
+        where: Predicate = None,
         keep: Literal["first", "last"] = "first",
-        order_by: Sequence[str] | None = None,
+        order_by: Sequence[Element] | None = None,
         nulls_not_distinct: bool = False,
         divergent: Literal["refuse", "archive"] = "refuse",
         references: Literal["refuse", "repoint"] = "refuse",
@@ -46,10 +56,12 @@ class ArchiveDuplicatesOp(MigrateOperation):
 
         Args:
             table: name as in the catalog, unquoted.
-            columns: columns of the key, in any order.
+            columns: elements of the key, in any order: names of columns, and expressions (``sa.text``).
             schema: schema of the table; None searches the search path.
+            where: predicate; the key is about the rows for which it is true. None: all rows.
             keep: which row of a group survives, in the order of ``order_by``.
-            order_by: columns that define the order; NULLs sort last, and the primary key breaks ties.
+            order_by: columns that define the order, whose NULLs sort last, and SQL (``sa.text``), which may have a
+                direction and a subquery that uses the table by its name; the primary key breaks ties.
             nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15 and later).
             divergent: ``refuse`` stops if the rows of a group carry different data; ``archive`` keeps one of them.
             references: ``refuse`` stops if a foreign key references an extra; ``repoint`` points it at the survivor.
@@ -64,7 +76,7 @@ class ArchiveDuplicatesOp(MigrateOperation):
         """
         rule = CleanupRule(
             keep=keep,
-            order_by=column_names("order_by", () if order_by is None else order_by),
+            order_by=elements("order_by", () if order_by is None else order_by),
             divergent=divergent,
             references=references,
             ignore=column_names("ignore", ignore),
@@ -73,7 +85,11 @@ class ArchiveDuplicatesOp(MigrateOperation):
             max_replica_lag=max_replica_lag,
         )
         key = UniqueKey(
-            table=table, columns=column_names("columns", columns), schema=schema, nulls_not_distinct=nulls_not_distinct
+            table=table,
+            columns=elements("columns", columns),
+            schema=schema,
+            where=predicate("where", where),
+            nulls_not_distinct=nulls_not_distinct,
         )
         operations.invoke(cls(key, rule))
 
@@ -96,7 +112,13 @@ class RestoreDuplicatesOp(MigrateOperation):
 
     @classmethod
     def restore_duplicates(
-        cls, operations: Operations, table: str, columns: Sequence[str], *, schema: str | None = None
+        cls,
+        operations: Operations,
+        table: str,
+        columns: Sequence[Element],
+        *,
+        schema: str | None = None,
+        where: Predicate = None,
     ) -> None:
         """Put back, byte for byte, the rows that the newest run of ``archive_duplicates`` for these columns removed.
 
@@ -105,15 +127,19 @@ class RestoreDuplicatesOp(MigrateOperation):
 
         Args:
             table: name as in the catalog, unquoted.
-            columns: columns of the key, in any order.
+            columns: elements of the key, in any order, as ``archive_duplicates`` has them.
             schema: schema of the table; None searches the search path.
+            where: predicate of the key.
 
         Raises:
             CommandError: rows could not be put back, which stay in the archive with the reason; or the archive is
                 missing, or the table has lost a column that was archived.
             WrongUsage: a name is not one that PostgreSQL can store, or the columns are empty or repeated.
         """
-        operations.invoke(cls(UniqueKey(table=table, columns=column_names("columns", columns), schema=schema)))
+        key = UniqueKey(
+            table=table, columns=elements("columns", columns), schema=schema, where=predicate("where", where)
+        )
+        operations.invoke(cls(key))
 
     def reverse(self) -> ArchiveDuplicatesOp:
         """Return the operation that archives the rows again."""
@@ -180,7 +206,7 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
             check_boolean("deferrable", deferrable)
         key = UniqueKey(
             table=table,
-            columns=column_names("columns", columns),
+            columns=plain_columns(columns),
             schema=schema,
             name=name,
             nulls_not_distinct=nulls_not_distinct,
@@ -255,3 +281,119 @@ class DropUniqueConstraintOnlineOp(MigrateOperation):
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""
         return ("drop_unique_constraint_online", self.key.name, self.key.table)
+
+
+@directive("create_unique_index_online")
+class CreateUniqueIndexOnlineOp(CreateUniqueConstraintOnlineOp):
+    """Build a unique index concurrently, over any key; it becomes no constraint."""
+
+    @classmethod
+    def create_unique_index_online(
+        cls,
+        operations: Operations,
+        name: str,
+        table: str,
+        columns: Sequence[Element],
+        *,
+        schema: str | None = None,
+        where: Predicate = None,
+        nulls_not_distinct: bool = False,
+        include: Sequence[str] | None = None,
+        comment: str | None = None,
+        lock_timeout: str = "500ms",
+        give_up_after: str = "10min",
+        build_attempts: int = 5,
+    ) -> None:
+        """Create a unique index while the application reads and writes, and verify it.
+
+        A key with an expression or a predicate can be an index only. Otherwise as ``create_unique_constraint_online``.
+
+        Args:
+            name: name of the index, at most 63 bytes.
+            table: name as in the catalog, unquoted.
+            columns: elements of the key, in the order of the index: names of columns, and immutable expressions
+                (``sa.text``), which may have ``COLLATE``.
+            schema: schema of the table; None searches the search path.
+            where: predicate; the key is about the rows for which it is true. None: all rows.
+            nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15 and later).
+            include: columns that the index stores but does not compare.
+            comment: comment on the index in the catalog.
+            lock_timeout: limit of one wait for a lock, which is also the longest that the application waits behind it.
+            give_up_after: limit of the total wait for one lock, and of the rounds of cleaning and building.
+            build_attempts: concurrent builds that new duplicates have to stop before the writers are held, or before
+                it gives up.
+
+        Raises:
+            CommandError: the index could not be created or verified; the message says what to do.
+            WrongUsage: an argument can never work: a name that PostgreSQL cannot store, a value out of range.
+        """
+        check_identifier("index", name)
+        key = UniqueKey(
+            table=table,
+            columns=elements("columns", columns),
+            schema=schema,
+            name=name,
+            where=predicate("where", where),
+            nulls_not_distinct=nulls_not_distinct,
+            include=column_names("include", () if include is None else include),
+            form="index",
+        )
+        rule = BuildRule(
+            lock_timeout=lock_timeout, give_up_after=give_up_after, build_attempts=build_attempts, comment=comment
+        )
+        operations.invoke(cls(key, rule))
+
+    def reverse(self) -> DropUniqueIndexOnlineOp:
+        """Return the operation that drops the index."""
+        return DropUniqueIndexOnlineOp(self.key, self.rule)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what ``alembic check`` prints."""
+        return ("create_unique_index_online", self.key.name, str(self.key))
+
+
+@directive("drop_unique_index_online")
+class DropUniqueIndexOnlineOp(DropUniqueConstraintOnlineOp):
+    """Drop a unique index while the application reads and writes."""
+
+    @classmethod
+    def drop_unique_index_online(
+        cls,
+        operations: Operations,
+        name: str,
+        table: str,
+        *,
+        schema: str | None = None,
+        lock_timeout: str = "500ms",
+        give_up_after: str = "10min",
+    ) -> None:
+        """Drop a unique index concurrently. If it does not exist, nothing happens.
+
+        Args:
+            name: name of the index.
+            table: name as in the catalog, unquoted.
+            schema: schema of the table; None searches the search path.
+            lock_timeout: limit of one wait for a lock, as PostgreSQL writes durations.
+            give_up_after: limit of the total wait for the lock, over all attempts.
+
+        Raises:
+            CommandError: the index could not be dropped; the message says what to do.
+            WrongUsage: an argument can never work: a name that PostgreSQL cannot store, a value out of range.
+        """
+        check_identifier("index", name)
+        key = UniqueKey(table=table, columns=(UNKNOWN,), schema=schema, name=name, form="index")
+        operations.invoke(cls(key, BuildRule(lock_timeout=lock_timeout, give_up_after=give_up_after)))
+
+    def reverse(self) -> CreateUniqueIndexOnlineOp:
+        """Return the operation that creates the index again.
+
+        Raises:
+            ValueError: the elements are not known, because the operation was written by hand.
+        """
+        if self.key.columns == (UNKNOWN,):
+            raise ValueError(f"drop_unique_index_online({self.key.name!r}) has no columns, so it cannot be reversed")
+        return CreateUniqueIndexOnlineOp(self.key, self.rule)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what ``alembic check`` prints."""
+        return ("drop_unique_index_online", self.key.name, self.key.table)

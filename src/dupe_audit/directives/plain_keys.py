@@ -63,7 +63,7 @@ def verify_plain(connection: Connection, declared: DeclaredKey) -> VerifyReport:
 
 def _missing(declared: DeclaredKey, key: UniqueKey, cause: str) -> VerifyReport:
     table = f"{key.schema}.{key.table}" if key.schema else key.table
-    subject = f"{key.name}" if key.columns == (UNKNOWN,) else f"({', '.join(key.columns)})"
+    subject = f"{key.name}" if key.columns == (UNKNOWN,) else f"({', '.join(key.elements)})"
     reason = f"; {cause}" if cause else ""
     if declared.followed:
         missing = finding(

@@ -37,7 +37,7 @@ def missing_run(connection: Connection, relation: Relation, revision: str | None
     runs = ledger.runs_of_table(connection, relation)
     if not runs:
         return missing
-    keys = ", ".join(dict.fromkeys(f"({', '.join(run.key_columns)})" for run in runs))
+    keys = ", ".join(dict.fromkeys(f"({', '.join(map(str, run.key_columns))})" for run in runs))
     hint = f"The runs of {relation.name} are of other keys: {keys}. Check the columns that the directive names."
     return replace(missing, help=f"{hint} Or: {missing.help[:1].lower()}{missing.help[1:]}")
 

@@ -14,7 +14,9 @@ from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
+    CreateUniqueIndexOnlineOp,
     DropUniqueConstraintOnlineOp,
+    DropUniqueIndexOnlineOp,
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.recording import PlainStatement
@@ -29,7 +31,9 @@ log = logging.getLogger("alembic.dupe_audit")
 NAMES = {
     ArchiveDuplicatesOp: "archive_duplicates",
     CreateUniqueConstraintOnlineOp: "create_unique_constraint_online",
+    CreateUniqueIndexOnlineOp: "create_unique_index_online",
     DropUniqueConstraintOnlineOp: "drop_unique_constraint_online",
+    DropUniqueIndexOnlineOp: "drop_unique_index_online",
     RestoreDuplicatesOp: "restore_duplicates",
 }
 

@@ -111,6 +111,6 @@ def _same_columns(
 ) -> CreateUniqueConstraintOnlineOp | None:
     for position in creates:
         item = items[position]
-        if isinstance(item, CreateUniqueConstraintOnlineOp) and set(item.key.columns) == set(key.columns):
+        if isinstance(item, CreateUniqueConstraintOnlineOp) and item.key.scope == key.scope:
             return item
     return None

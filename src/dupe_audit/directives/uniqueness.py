@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,7 +98,7 @@ class History:
         self._default = default
         self._revision = ""
         self._last: Change | None = None
-        self._rules: dict[tuple[str | None, str, frozenset[str]], CleanupRule] = {}
+        self._rules: dict[tuple[str | None, str, Hashable], CleanupRule] = {}
 
     def apply(self, revision: str, recording: Recording) -> None:
         """Apply what a revision does."""
@@ -132,17 +132,17 @@ class History:
     def _directive(self, operation: object) -> None:
         if isinstance(operation, ArchiveDuplicatesOp):
             key = operation.key
-            self._rules[key.schema, key.table, frozenset(key.columns)] = operation.rule
+            self._rules[key.schema, key.table, key.scope] = operation.rule
         elif isinstance(operation, CreateUniqueConstraintOnlineOp):
             key = operation.key
             table = self._table(key.schema, key.table)
-            columns = tuple(table.column(column) for column in key.columns)
+            columns = tuple(table.column(name) for name in key.names if name)
             table.keys[str(key.name)] = Enforced(self._revision, columns, key, self._rule(key))
         elif isinstance(operation, DropUniqueConstraintOnlineOp):
             self._table(operation.key.schema, operation.key.table).keys.pop(str(operation.key.name), None)
 
     def _rule(self, key: UniqueKey) -> CleanupRule | None:
-        return self._rules.get((key.schema, key.table, frozenset(key.columns)))
+        return self._rules.get((key.schema, key.table, key.scope))
 
     def _change(self, change: Change) -> None:
         if isinstance(change, Unclear):
@@ -222,7 +222,7 @@ class History:
         columns = tuple(table.column(column) for column in key.columns) if key.columns else None
         before = self._last
         all_null = isinstance(before, NewColumn) and not before.has_default and key.columns == (before.column,)
-        rule = self._rules.get((key.schema, str(key.table), frozenset(key.columns or ())))
+        rule = self._rules.get((key.schema, str(key.table), (frozenset(key.columns or ()), None)))
         enforced = Enforced(self._revision, columns, None, rule, key, all_null and not key.primary)
         table.keys[key.name or _default_name(key)] = enforced
 

@@ -246,5 +246,5 @@ def subject(operation: MigrateOperation, key: UniqueKey | None = None) -> str:
     key = key or operation.key  # type: ignore[attr-defined]
     if isinstance(operation, DropUniqueConstraintOnlineOp):
         table = f"{key.schema}.{key.table}" if key.schema else key.table
-        return f"constraint {key.name} on {table}"
+        return f"{key.form} {key.name} on {table}"
     return str(key)

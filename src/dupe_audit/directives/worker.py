@@ -72,7 +72,7 @@ class Worker:
                 log.info("%s is built as %s, which then replaces the old constraint", key.name, temporary.name)
                 self._enforce(temporary, rule)
                 swap(connection, key, str(temporary.name), rule)
-                self.execution.facts.append(f"constraint {key.name} on {key.table} was replaced")
+                self.execution.facts.append(f"{key.form} {key.name} on {key.table} was replaced")
             elif not same_name:
                 self._rename(key, rule, retiring)
             self.execution.consumed += same_name
@@ -102,7 +102,7 @@ class Worker:
                 log.info("%s has the definition of %s, so it is renamed", old, key.name)
                 rename(self.connection, key, old, rule)
                 self.execution.consumed.append(dropped)
-                self.execution.facts.append(f"constraint {old} on {key.table} was renamed to {key.name}")
+                self.execution.facts.append(f"{key.form} {old} on {key.table} was renamed to {key.name}")
                 return
 
     def _drop(self, operation: DropUniqueConstraintOnlineOp) -> None:
@@ -117,14 +117,15 @@ class Worker:
         drop(self.connection, key, operation.rule)
         if absent:
             log.warning(
-                "constraint %s on %s does not exist, so nothing was dropped. If this command was not interrupted "
-                "before, check the name",
+                "%s %s on %s does not exist, so nothing was dropped. If this command was not interrupted before, check "
+                "the name",
+                key.form,
                 key.name,
                 table,
             )
             return
-        self.execution.facts.append(f"constraint {key.name} on {table} was dropped")
-        log.info("constraint %s on %s was dropped", key.name, table)
+        self.execution.facts.append(f"{key.form} {key.name} on {table} was dropped")
+        log.info("%s %s on %s was dropped", key.form, key.name, table)
         if run and run.purged_at is None and not self._restores(operation) and (remaining := run.remaining):
             log.warning(
                 "%s of %s %s in the archive of run %d, because this revision does not restore them. If no "
@@ -163,7 +164,9 @@ def _verify(connection: Connection, key: UniqueKey, work_mem: str | None) -> int
     report = verify(connection, key, work_mem=work_mem)
     if not report.ok:
         findings = "\n".join(f"  [{finding.id}] {finding.message} {finding.help}" for finding in report.findings)
-        raise NotProven(f"Constraint {key.name} on {key} was created, but verifying it failed:\n{findings}")
+        raise NotProven(
+            f"{key.form.capitalize()} {key.name} on {key} was created, but verifying it failed:\n{findings}"
+        )
     if report.run is None:
         return None
     ledger.mark_enforced(connection, report.run.id, str(key.name))

@@ -35,7 +35,12 @@ INDEXES: dict[StepId, Entry] = {
     "not-a-constraint": Entry(
         "error",
         "{subject} on {table}, not a unique constraint, so this directive does not drop it.",
-        "Check the name. To drop the index itself, use op.drop_index(…, postgresql_concurrently=True) in op.get_context().autocommit_block().",
+        "Check the name. A unique index without a constraint is dropped by op.drop_unique_index_online(…).",
+    ),
+    "not-a-unique-index": Entry(
+        "error",
+        "{subject} on {table}, not a unique index, so this directive does not drop it.",
+        "Check the name. A unique constraint is dropped by op.drop_unique_constraint_online(…).",
     ),
     "constraint-in-use": Entry(
         "error",

@@ -67,6 +67,26 @@ TABLE: dict[StepId, Entry] = {
         "The archive of {table} would need {subject} columns: those of the table and its own; PostgreSQL allows 1,600.",
         "Remove columns from {table}, or move some of them to another table.",
     ),
+    "expression-invalid": Entry(
+        "error",
+        "The server cannot read an expression for {table}: {subject}.",
+        "Correct the expression. It may use the columns of the row and functions that the search path finds.",
+    ),
+    "expression-fails": Entry(
+        "error",
+        "The key cannot be computed for some rows of {table}: {subject}.",
+        "Correct those rows, or leave them out of the key with where. See docs/reference/findings/expression-fails.md.",
+    ),
+    "not-immutable": Entry(
+        "error",
+        "{subject} cannot be in an index of {table}: it is not immutable, or contains a subquery.",
+        "Name what its result depends on, for example the time zone: (created_at AT TIME ZONE 'UTC')::date.",
+    ),
+    "volatile-order": Entry(
+        "error",
+        "order_by contains {subject}, whose value changes from one evaluation to the next.",
+        "Order by what is stored in the table or in other tables.",
+    ),
     "no-equality": Entry(
         "error",
         "The type of column {subject} has no default btree operator class, so no unique index can compare its values.",

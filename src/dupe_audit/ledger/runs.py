@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.ledger.tables import archive_name, exists, record_name, stage_name
-from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
+from dupe_audit.model import CleanupRule, Expression, Run, RunState, UniqueKey
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import transaction
 from dupe_audit.statements import literal, statement, text_array
@@ -76,13 +77,39 @@ def of_key(relid: str, key: UniqueKey) -> str:
     Args:
         relid: SQL for the oid of the table that the run is about.
     """
-    names, numbers = text_array(key.columns), statement("key_numbers", key=text_array(key.columns), relid=f"({relid})")
+    elements, numbers = text_array(key.elements), key_numbers(key, f"({relid})")
+    names = [name for name in key.names if name]
+    expressions = text_array(filter(None, key.expressions))
+    where = "r.predicate IS NULL" if key.where is None else f"r.predicate = {literal(key.where)}"
     return (
-        f"((r.key_columns OPERATOR(pg_catalog.@>) {names} AND r.key_columns OPERATOR(pg_catalog.<@) {names}) "
-        f"OR (r.relation::pg_catalog.oid = r.relid AND pg_catalog.cardinality(r.key_numbers) = {len(key.columns)} "
+        f"({where} AND r.key_expressions OPERATOR(pg_catalog.@>) {expressions} "
+        f"AND r.key_expressions OPERATOR(pg_catalog.<@) {expressions} "
+        f"AND ((r.key_columns OPERATOR(pg_catalog.@>) {elements} AND r.key_columns OPERATOR(pg_catalog.<@) {elements}) "
+        f"OR (r.relation::pg_catalog.oid = r.relid AND pg_catalog.cardinality(r.key_numbers) = {len(names)} "
         f"AND r.key_numbers OPERATOR(pg_catalog.@>) ({numbers}) "
-        f"AND r.key_numbers OPERATOR(pg_catalog.<@) ({numbers})))"
+        f"AND r.key_numbers OPERATOR(pg_catalog.<@) ({numbers}))))"
     )
+
+
+def key_numbers(key: UniqueKey, relid: str) -> str:
+    """Return the query for the numbers of a key's columns, which a rename does not change.
+
+    Args:
+        relid: SQL for the oid of the table.
+    """
+    return statement("key_numbers", key=text_array(filter(None, key.names)), relid=relid)
+
+
+def key_holes(key: UniqueKey, relid: str) -> dict[str, str]:
+    """Return the ledger's columns of a key as SQL values; *relid* is SQL for the oid of its table."""
+    return {
+        "key": text_array(key.elements),
+        "key_expressions": text_array(filter(None, key.expressions)),
+        "predicate": literal(key.where),
+        "key_numbers": key_numbers(key, relid),
+        "nulls_not_distinct": literal(key.nulls_not_distinct),
+        "constraint_name": literal(key.name),
+    }
 
 
 def find_by_constraint(connection: Connection, relid: int, name: str) -> Run | None:
@@ -102,12 +129,9 @@ def open_run(
             statement(
                 "open_run",
                 relid=str(relid),
-                key_numbers=statement("key_numbers", key=text_array(key.columns), relid=str(relid)),
                 schema_name=literal(key.schema),
                 table_name=literal(key.table),
-                key=text_array(key.columns),
-                nulls_not_distinct=literal(key.nulls_not_distinct),
-                constraint_name=literal(key.name),
+                **key_holes(key, str(relid)),
                 revision=literal(revision),
                 version=literal(VERSION),
                 **rule_holes(rule),
@@ -121,10 +145,12 @@ def rule_holes(rule: CleanupRule | None) -> dict[str, str]:
     if rule is None:
         names = ("keep", "divergent", "on_reference", "batch_size", "pause", "max_replica_lag")
         nulls = dict.fromkeys(names, "NULL")
-        return {**nulls, "order_by": text_array(()), "ignore": text_array(())}
+        return {**nulls, **dict.fromkeys(("order_by", "order_expressions", "directions", "ignore"), text_array(()))}
     return {
         "keep": literal(rule.keep),
-        "order_by": text_array(rule.order_by),
+        "order_by": text_array(part.name or part.expression for part in rule.orderings),
+        "order_expressions": text_array(part.expression for part in rule.orderings if part.expression),
+        "directions": text_array(part.direction for part in rule.orderings),
         "divergent": literal(rule.divergent),
         "on_reference": literal(rule.references),
         "ignore": text_array(rule.ignore),
@@ -139,7 +165,7 @@ def resume(connection: Connection, run_id: int, relid: int, key: UniqueKey, rule
     holes = {
         "run": str(run_id),
         "relid": str(relid),
-        "key_numbers": statement("key_numbers", key=text_array(key.columns), relid=str(relid)),
+        "key_numbers": key_numbers(key, str(relid)),
         "nulls_not_distinct": literal(key.nulls_not_distinct),
     }
     execute(connection, statement("resume_run", **holes, **rule_holes(rule)))
@@ -226,7 +252,9 @@ def purge(connection: Connection, run_id: int) -> None:
 
 def _run(row: Any) -> Run:
     values = {name: row[name] for name in Run.__slots__}
-    return Run(**{**values, "key_columns": tuple(row["key_columns"])})
+    expressions = set(row["key_expressions"])
+    elements = (Expression(sql) if sql in expressions else sql for sql in row["key_columns"])
+    return Run(**{**values, "key_columns": tuple(elements)})
 
 
 def _rule(row: Any) -> CleanupRule | None:
@@ -234,7 +262,10 @@ def _rule(row: Any) -> CleanupRule | None:
         return None
     return CleanupRule(
         keep=row["keep"],
-        order_by=tuple(row["order_by"]),
+        order_by=tuple(
+            Expression(f"{part} {direction}") if part in row["order_expressions"] else part
+            for part, direction in zip_longest(row["order_by"], row["directions"], fillvalue="")
+        ),
         divergent=row["divergent"],
         references=row["on_reference"] or "refuse",
         ignore=tuple(row["ignored"]),

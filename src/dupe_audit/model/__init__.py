@@ -3,6 +3,7 @@
 from dupe_audit.model.key import (
     MAX_IDENTIFIER,
     WIDEST_KEY,
+    Expression,
     UniqueKey,
     check_boolean,
     check_identifier,
@@ -19,7 +20,7 @@ from dupe_audit.model.reports import (
     Unseen,
     VerifyReport,
 )
-from dupe_audit.model.rules import BuildRule, CleanupRule, milliseconds
+from dupe_audit.model.rules import BuildRule, CleanupRule, Ordering, milliseconds
 
 __all__ = [
     "MAX_IDENTIFIER",
@@ -30,7 +31,9 @@ __all__ = [
     "Counts",
     "DuplicateReport",
     "Estimates",
+    "Expression",
     "IndexState",
+    "Ordering",
     "Reference",
     "Run",
     "RunState",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dupe_audit.findings import Finding
-from dupe_audit.model.key import UniqueKey
+from dupe_audit.model.key import Expression, UniqueKey
 
 #: findings that concern the way back, and not the constraint
 ABOUT_THE_LEDGER = {"archive-missing", "ledger-mismatch", "run-missing", "table-replaced", "untrusted-ledger"}
@@ -45,6 +45,7 @@ class Counts:
     largest_group: int  #: rows in the largest group
     exact_groups: int  #: groups whose rows agree in every compared column
     divergent_groups: int  #: groups whose rows carry different data
+    outside_rows: int = 0  #: rows that the key is not about, because its predicate is not true for them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,8 @@ class Run:
     relation: str | None  #: the table as it is named now, qualified and quoted; None if it cannot be found
     schema_name: str  #: of the table when the run was opened or last continued, as its name
     table_name: str
-    key_columns: tuple[str, ...]
+    key_columns: tuple[str | Expression, ...]  #: elements of the key
+    where: str | None  #: predicate of the key
     nulls_not_distinct: bool
     constraint_name: str | None
     building: bool  #: a build of the constraint's index has begun and is not known to have ended

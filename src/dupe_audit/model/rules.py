@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dupe_audit.errors import WrongUsage
-from dupe_audit.model.key import check_identifier
+from dupe_audit.model.key import Expression, check_identifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class CleanupRule:
     """
 
     keep: Literal["first", "last"] = "first"
-    order_by: tuple[str, ...] = ()  #: what "first" means; ties end in the row's identity
+    order_by: tuple[str | Expression, ...] = ()  #: what "first" means; ties end in the row's identity
     divergent: Literal["refuse", "archive"] = "refuse"  #: divergent groups stop the cleanup, or keep one row
     references: Literal["refuse", "repoint"] = "refuse"  #: children of extras stop the cleanup, or follow the survivor
     ignore: tuple[str, ...] = ()  #: columns in which rows may differ and still be exact duplicates
@@ -39,13 +39,19 @@ class CleanupRule:
             if value not in allowed:
                 raise WrongUsage(f"{option} must be one of {', '.join(allowed)}, not {value!r}.")
         for column in (*self.order_by, *self.ignore):
-            check_identifier("column", column)
+            if not isinstance(column, Expression):
+                check_identifier("column", column)
         for column in self.order_by:
-            if _DIRECTION.search(column):
+            if isinstance(column, str) and _DIRECTION.search(column):
                 raise WrongUsage(
-                    f"order_by takes names of columns, and {column!r} has a direction. For a descending order, give "
-                    "the name alone and keep='last'."
+                    f"order_by has {column!r}, a name of a column with a direction. Write it as SQL: "
+                    f"sa.text({column!r}); or give the name alone, and keep='last' for a descending order."
                 )
+        if self.keep == "last" and any(isinstance(part, Expression) for part in self.order_by):
+            raise WrongUsage(
+                "keep='last' would reverse an order that is written as SQL. Leave keep out, and give each part of "
+                "order_by its direction, such as sa.text('last_login DESC NULLS LAST')."
+            )
         _check_number("batch_size", self.batch_size, whole=True)
         _check_number("pause", self.pause)
         if self.max_replica_lag is not None:
@@ -56,6 +62,11 @@ class CleanupRule:
             raise WrongUsage(f"pause must be a number of seconds, 0 or more, not {self.pause}.")
         if self.max_replica_lag is not None and self.max_replica_lag <= 0:
             raise WrongUsage(f"max_replica_lag must be a number of seconds above 0, not {self.max_replica_lag}.")
+
+    @property
+    def orderings(self) -> tuple[Ordering, ...]:
+        """The parts of ``order_by``, expressions apart from their directions."""
+        return tuple(map(_ordering, self.order_by))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +103,25 @@ class BuildRule:
             raise WrongUsage(f"give_up_after must be more than 0, not {self.give_up_after!r}.")
 
 
-#: a direction after the name of a column, as SQL writes it
-_DIRECTION = re.compile(r"\s(ASC|DESC|NULLS\s+(FIRST|LAST))\s*$", re.IGNORECASE)
+#: a direction after an expression, as SQL writes it
+_DIRECTION = re.compile(r"\s+((ASC|DESC)(\s+NULLS\s+(FIRST|LAST))?|NULLS\s+(FIRST|LAST))\s*$", re.IGNORECASE)
+
+
+class Ordering(NamedTuple):
+    """One part of the order that decides the survivor."""
+
+    name: str | None  #: of a column; None for an expression
+    expression: str | None  #: SQL without its direction; None for a column
+    direction: str = ""  #: of an expression, as SQL; empty if it has none
+
+
+def _ordering(part: str | Expression) -> Ordering:
+    if isinstance(part, str):
+        return Ordering(part, None)
+    match = _DIRECTION.search(part.sql)
+    if match is None:
+        return Ordering(None, part.sql)
+    return Ordering(None, part.sql[: match.start()], " ".join(match[1].upper().split()))
 
 
 def _check_number(option: str, value: object, *, whole: bool = False) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import Finding, finding
-from dupe_audit.model import CleanupRule, IndexState, UniqueKey
+from dupe_audit.model import CleanupRule, Expression, IndexState, UniqueKey
+from dupe_audit.postgres import elements
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.sqlstates import sqlstate
 from dupe_audit.statements import ident, literal, statement, text_array
 
 
@@ -77,9 +81,13 @@ def still_named(connection: Connection, relation: Relation) -> Relation:
 def rule_fragment_holes(key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
     """Return what fills ``fragments.sql`` for a key and a rule, except the table."""
     return {
-        "key": text_array(key.columns),
+        "key": text_array(key.names),
+        "expressions": text_array(key.expressions),
+        "predicate": literal(key.where),
         "nulls_not_distinct": literal(key.nulls_not_distinct),
-        "order_by": text_array(rule.order_by),
+        "order_by": text_array(name for name, _, _ in rule.orderings),
+        "order_expressions": text_array(expression for _, expression, _ in rule.orderings),
+        "directions": text_array(direction for _, _, direction in rule.orderings),
         "ignore": text_array(rule.ignore),
         "keep": literal(rule.keep),
         "divergent": literal(rule.divergent),
@@ -93,7 +101,12 @@ def fragments(connection: Connection, relation: Relation, key: UniqueKey, rule: 
         statement("fragments", relid=str(relation.relid), **rule_fragment_holes(key, rule)),
     )
     holes = {name: str(value) for name, value in row.mappings().one().items()}
-    return {**holes, "key_names": text_array(key.columns)}
+    return {**holes, "key_names": text_array(filter(None, key.names))}
+
+
+def element_sql(element: str | Expression) -> str:
+    """Return an element as the definition of an index has it."""
+    return f"({element.sql})" if isinstance(element, Expression) else ident(element)
 
 
 def build_index_sql(key: UniqueKey, table: str, *, held: bool = False) -> str:
@@ -106,9 +119,10 @@ def build_index_sql(key: UniqueKey, table: str, *, held: bool = False) -> str:
         "build_index_held" if held else "build_index",
         name=ident(str(key.name)),
         table=table,
-        key_columns=", ".join(ident(column) for column in key.columns),
+        key_columns=", ".join(map(element_sql, key.columns)),
         include=f" INCLUDE ({', '.join(ident(column) for column in key.include)})" if key.include else "",
         nulls=" NULLS NOT DISTINCT" if key.nulls_not_distinct else "",
+        where=f" WHERE {key.where}" if key.where else "",
     )
 
 
@@ -116,7 +130,9 @@ def index_state_holes(key: UniqueKey) -> dict[str, str]:
     """Return what fills ``index_state.sql`` for a key, except the table."""
     return {
         "name": literal(key.name),
-        "key": text_array(key.columns),
+        "key": text_array(key.names),
+        "is_plain": literal(key.is_plain),
+        "has_predicate": literal(key.where is not None),
         "include": text_array(key.include),
         "nulls_not_distinct": literal(key.nulls_not_distinct),
         "deferrable": literal(key.deferrable),
@@ -136,11 +152,36 @@ def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexStat
         ready=bool(row.ready),
         definition=row.definition if row.indrelid else f"a relation of kind {row.relkind}, not an index",
         bytes=row.bytes or 0,
-        same_definition=row.same_definition and row.indrelid == relid,
+        same_definition=row.same_definition and row.indrelid == relid and _has_elements(connection, key, row),
         constraint=row.constraint_name,
-        same_constraint_form=row.same_constraint_form,
+        same_constraint_form=row.same_constraint_form if key.form == "constraint" else row.constraint_name is None,
         constraint_form=row.constraint_form or "",
     )
+
+
+def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bool:
+    """Return whether an index has the elements and the predicate of a key that is not plain.
+
+    Args:
+        index: a row of ``index_state.sql``, which agrees in everything else.
+    """
+    if key.is_plain:
+        return True
+    source = elements.aliased(key.table, str(key.schema))
+    own = [element_sql(element) for element in key.columns]
+    pairs = list(zip(own, index.elements, strict=True))
+    if key.where:
+        pairs.append((key.where, index.predicate))
+    try:
+        described = elements.describe(connection, source, own)
+        return [each.collation for each in described] == list(index.collations) and elements.is_same(
+            connection, source, pairs
+        )
+    except DBAPIError as error:
+        # An expression that the server cannot read, such as one over a dropped column, is in no index.
+        if (sqlstate(error) or "").startswith("42"):
+            return False
+        raise
 
 
 def wrong_definition(relation: Relation, state: IndexState) -> Finding:

@@ -12,6 +12,7 @@ from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute, pooler
+from dupe_audit.preflight.expressions import value_types
 from dupe_audit.preflight.index_advice import advice, advice_if_stricter
 from dupe_audit.statements import literal, statement, text_array
 
@@ -25,6 +26,9 @@ UNCOUNTABLE: set[FindingId] = {
     "no-equality",
     "row-security",
     "virtual-column",
+    "expression-invalid",
+    "not-immutable",
+    "volatile-order",
 }
 
 
@@ -44,14 +48,18 @@ def citus_findings(connection: Connection, relation: Relation) -> list[Finding]:
 
 def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
     """Return what the catalog, the server and the session say against the change."""
+    expressions = [sql for sql in key.expressions if sql]
+    types = value_types(connection, key, relation)
     default_read_only = execute(connection, statement("default_read_only")).scalar_one()
     rows = execute(
         connection,
         statement(
             "blockers",
             relid=str(relation.relid),
-            key=text_array(key.columns),
-            named=text_array((*key.include, *rule.order_by, *rule.ignore)),
+            key=text_array(filter(None, key.names)),
+            named=text_array((*key.include, *(part for part in rule.order_by if isinstance(part, str)), *rule.ignore)),
+            expressions=text_array(expressions),
+            expression_types=f"ARRAY[{', '.join(map(str, types))}]",
             constraint_name=literal(key.name),
             nulls_not_distinct=literal(key.nulls_not_distinct),
             default_read_only=literal(bool(default_read_only)),
@@ -80,7 +88,7 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
     other_indexes = statement(
         "other_indexes",
         relid=str(relation.relid),
-        key=text_array(key.columns),
+        key=text_array(key.elements),
         constraint_name=literal(key.name),
         nulls_not_distinct=literal(key.nulls_not_distinct),
     )

@@ -23,6 +23,7 @@ class Measure:
     """What one scan of the table says about its keys."""
 
     rows: int
+    outside_rows: int  #: rows that the key is not about, because the predicate is not true for them
     null_key_rows: int  #: rows with a NULL in the key, which the constraint does not compare
     widest_key: int  #: bytes
     average_key: float  #: bytes
@@ -41,6 +42,7 @@ def count_groups(connection: Connection, fragments: Mapping[str, str], measure: 
         row = execute(connection, fill_known(template("count"), fragments)).one()
     return Counts(
         rows=measure.rows,
+        outside_rows=measure.outside_rows,
         null_key_rows=measure.null_key_rows,
         groups=row.groups,
         extras=row.affected - row.groups,
@@ -131,12 +133,12 @@ def duplicate_findings(counts: Counts, rule: CleanupRule) -> list[Finding]:
 
 def estimate(relation: Relation, measure: Measure, counts: Counts) -> Estimates:
     """Estimate the size of the index, the archive and the sort."""
-    rows = max(measure.rows, 1)
+    rows, keys = max(measure.rows, 1), measure.rows - measure.outside_rows
     # An index entry has 8 bytes of header and 4 of line pointer around the aligned key; leaves are filled to 90 %.
     entry = 12 + 8 * (measure.average_key // 8 + 1)
     # A sort stores about 16 bytes of header with each key, and spills what work_mem cannot hold.
     return Estimates(
-        index_bytes=int(measure.rows * entry / 0.9),
+        index_bytes=int(keys * entry / 0.9),
         archive_bytes=int(counts.extras * (relation.bytes / rows + 64)),
-        temp_bytes=int(measure.rows * (measure.average_key + 40)),
+        temp_bytes=int(keys * (measure.average_key + 40)),
     )

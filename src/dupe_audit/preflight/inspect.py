@@ -23,6 +23,7 @@ from dupe_audit.preflight.counts import (
     widest_entry,
     width_findings,
 )
+from dupe_audit.preflight.expressions import expression_findings
 
 #: the worst first
 _ORDER = {"error": 0, "warning": 1, "info": 2}
@@ -53,21 +54,32 @@ def preflight(
     rule = rule or CleanupRule()
     memory = {"work_mem": work_mem} if work_mem else {}
     snapshot = transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory)
-    with step(connection), snapshot:
+    with step(connection):
         match = catalog.find(connection, key)
-        if match is None:
-            return DuplicateReport(key=key, counts=None, findings=(finding("table-missing", str(key)),))
-        key, relation = match
-        findings = citus_findings(connection, relation) or catalog_findings(connection, key, relation, rule)
-        if not countable(findings):
-            return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
-        fragments = catalog.fragments(connection, relation, key, rule)
-        measure = measure_keys(connection, fragments)
-        widest = widest_entry(connection, relation, key, rule) if key.include else measure.widest_key
-        counts = count_groups(connection, fragments, measure)
-        references, reference_findings = count_references(connection, relation, fragments, counts, rule)
-        examples = read_examples(connection, fragments) if show_keys and counts.groups else ()
-        restore_findings = uninsertable(connection, relation, fragments, counts)
+        if match and (refused := expression_findings(connection, match[0], match[1], rule)):
+            return DuplicateReport(key=match[0], counts=None, findings=_sorted(refused, accept))
+        with snapshot:
+            return _counted(connection, key, rule, accept=accept, show_keys=show_keys)
+
+
+def _counted(
+    connection: Connection, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str], show_keys: bool
+) -> DuplicateReport:
+    """Return the report from the snapshot of the open transaction."""
+    match = catalog.find(connection, key)
+    if match is None:
+        return DuplicateReport(key=key, counts=None, findings=(finding("table-missing", str(key)),))
+    key, relation = match
+    findings = citus_findings(connection, relation) or catalog_findings(connection, key, relation, rule)
+    if not countable(findings):
+        return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
+    fragments = catalog.fragments(connection, relation, key, rule)
+    measure = measure_keys(connection, fragments)
+    widest = widest_entry(connection, relation, key, rule) if key.include else measure.widest_key
+    counts = count_groups(connection, fragments, measure)
+    references, reference_findings = count_references(connection, relation, fragments, counts, rule)
+    examples = read_examples(connection, fragments) if show_keys and counts.groups else ()
+    restore_findings = uninsertable(connection, relation, fragments, counts)
     findings += [*width_findings(widest), *duplicate_findings(counts, rule), *restore_findings, *reference_findings]
     return DuplicateReport(
         key=key,
@@ -123,7 +135,9 @@ def judge(
         if match is None:
             return [finding("table-missing", str(key))]
         key, relation = match
-        findings = citus_findings(connection, relation) or catalog_findings(connection, key, relation, rule)
+        findings = expression_findings(connection, key, relation, rule)
+        findings = findings or citus_findings(connection, relation)
+        findings = findings or catalog_findings(connection, key, relation, rule)
         if measure_width and countable(findings):
             with transaction(connection, lock_timeout="5s", read_only=True):
                 widest = widest_entry(connection, relation, key, rule)

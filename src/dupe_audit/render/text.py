@@ -105,7 +105,7 @@ def runs(ledger: Sequence[Run], style: str, file: IO[str]) -> None:
         (
             str(run.id),
             _table(run),
-            ", ".join(run.key_columns),
+            ", ".join(map(str, run.key_columns)) + (f" WHERE {run.where}" if run.where else ""),
             run.state + (", purged" if run.purged_at else ""),
             f"{run.archived:,}",
             f"{run.restored:,}",

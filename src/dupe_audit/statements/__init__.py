@@ -70,6 +70,6 @@ def literal(value: str | float | bool | None) -> str:
     return "NULL" if value is None else sql.Literal(value).as_string(None).strip()
 
 
-def text_array(values: Iterable[str]) -> str:
+def text_array(values: Iterable[str | None]) -> str:
     """Return a ``text[]`` expression."""
     return f"ARRAY[{', '.join(literal(value) for value in values)}]::pg_catalog.text[]"

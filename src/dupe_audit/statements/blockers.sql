@@ -2,7 +2,7 @@
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 WITH RECURSIVE request AS (
-    SELECT {key} AS key, {named} AS named, {constraint_name}::pg_catalog.text AS constraint_name,
+    SELECT {key} AS key, {named} AS named, {expressions} AS expressions, {expression_types}::pg_catalog.oid[] AS expression_types, {constraint_name}::pg_catalog.text AS constraint_name,
            {nulls_not_distinct}::pg_catalog.bool AS nulls_not_distinct
 ), rel AS (
     SELECT c.*, n.nspname
@@ -12,11 +12,14 @@ WITH RECURSIVE request AS (
 ), me AS (
     SELECT r.oid, r.rolsuper, r.rolbypassrls FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER
 ), key_column AS (
-    SELECT a.*
+    SELECT a.attnum, a.attname::pg_catalog.text AS attname, a.atttypid, a.atttypmod, a.attcollation, a.attgenerated
     FROM pg_catalog.pg_attribute a
     JOIN rel ON rel.oid = a.attrelid
     JOIN request ON a.attname = ANY (request.key)
     WHERE a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL
+    SELECT -e.ord::pg_catalog.int2, e.sql, e.type, -1, 0::pg_catalog.oid, ''
+    FROM request CROSS JOIN LATERAL unnest(request.expressions, request.expression_types) WITH ORDINALITY AS e(sql, type, ord)
 ), key_part AS (
     -- The types that a value of the key consists of: domains, array elements, members of composites.
     SELECT k.attnum, k.atttypid AS type FROM key_column k

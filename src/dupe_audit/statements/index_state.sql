@@ -13,14 +13,21 @@ SELECT ic.oid, ic.relname::pg_catalog.text AS name, ic.relkind::pg_catalog.text 
            (SELECT pg_catalog.format(' WITH (%s)', pg_catalog.string_agg(
                        pg_catalog.format(CASE WHEN o.option_value ~ '^[a-z_]+$' THEN '%s=%s' ELSE '%s=%L' END, o.option_name, o.option_value), ', '))
             FROM pg_catalog.pg_options_to_table(ic.reloptions) AS o HAVING pg_catalog.count(*) > 0),
-           CASE WHEN i.indpred IS NOT NULL THEN ' WHERE (...)' END) END AS definition,
+           CASE WHEN i.indpred IS NOT NULL THEN pg_catalog.format(' WHERE %s',
+               CASE WHEN {is_plain} THEN '(...)' ELSE pg_catalog.pg_get_expr(i.indpred, i.indrelid) END) END) END AS definition,
        ic.relpages::pg_catalog.int8 * pg_catalog.current_setting('block_size')::pg_catalog.int8 AS bytes,
-       coalesce(i.indisunique AND am.amname = 'btree' AND i.indpred IS NULL AND i.indexprs IS NULL
+       coalesce(i.indisunique AND am.amname = 'btree'
            -- Before PostgreSQL 15 there was no such column, and NULLs were always distinct.
            AND {nulls_not_distinct}
                = coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool, false)
-           AND keys.names OPERATOR(pg_catalog.=) {key} AND keys.included OPERATOR(pg_catalog.=) {include}
-           AND keys.standard, false) AS same_definition,
+           AND keys.included OPERATOR(pg_catalog.=) {include} AND keys.standard
+           -- The expressions and the predicate of another key are compared by the planner, afterwards.
+           AND CASE WHEN {is_plain}
+                    THEN i.indpred IS NULL AND i.indexprs IS NULL AND keys.names OPERATOR(pg_catalog.=) {key} AND keys.own_collations
+                    ELSE (i.indpred IS NOT NULL) = {has_predicate} AND i.indnkeyatts = pg_catalog.cardinality({key}) END,
+           false) AS same_definition,
+       CASE WHEN NOT {is_plain} THEN keys.elements END AS elements, keys.collations,
+       CASE WHEN NOT {is_plain} THEN pg_catalog.pg_get_expr(i.indpred, i.indrelid) END AS predicate,
        con.conname::pg_catalog.text AS constraint_name,
        CASE con.contype WHEN 'p' THEN 'PRIMARY KEY' WHEN 'u' THEN 'UNIQUE' WHEN 'x' THEN 'EXCLUDE' END
            || CASE WHEN con.condeferrable THEN ' DEFERRABLE' ELSE '' END
@@ -34,7 +41,8 @@ LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = tc.relnamespace
 LEFT JOIN pg_catalog.pg_am am ON am.oid = ic.relam
 LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = ic.oid AND con.contype IN ('u', 'p', 'x')
 LEFT JOIN LATERAL (
-    SELECT pg_catalog.array_agg(coalesce(pg_catalog.quote_ident(a.attname), '(expression)')
+    SELECT pg_catalog.array_agg(coalesce(pg_catalog.quote_ident(a.attname),
+                                CASE WHEN {is_plain} THEN '(expression)' ELSE pg_catalog.format('(%s)', pg_catalog.pg_get_indexdef(i.indexrelid, k.ord::pg_catalog.int4, false)) END)
                     || CASE WHEN k.coll <> a.attcollation THEN coalesce(' COLLATE ' || CASE
                            WHEN pg_catalog.pg_collation_is_visible(co.oid) THEN pg_catalog.quote_ident(co.collname)
                            ELSE pg_catalog.format('%I.%I', co_ns.nspname, co.collname) END, '') ELSE '' END
@@ -48,8 +56,15 @@ LEFT JOIN LATERAL (
                     FILTER (WHERE k.ord <= i.indnkeyatts), ARRAY[]::pg_catalog.text[]) AS names,
            coalesce(pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.ord)
                     FILTER (WHERE k.ord > i.indnkeyatts), ARRAY[]::pg_catalog.text[]) AS included,
-           coalesce(pg_catalog.bool_and(k.ord > i.indnkeyatts
-               OR (oc.opcdefault AND k.flags = 0 AND k.coll = a.attcollation)), false) AS standard
+           pg_catalog.array_agg(CASE WHEN NOT {is_plain} THEN coalesce(pg_catalog.quote_ident(a.attname),
+                                    pg_catalog.pg_get_indexdef(i.indexrelid, k.ord::pg_catalog.int4, false)) END ORDER BY k.ord)
+               FILTER (WHERE k.ord <= i.indnkeyatts) AS elements,
+           -- As pg_collation_for() writes them.
+           pg_catalog.array_agg(CASE WHEN pg_catalog.pg_collation_is_visible(co.oid) THEN pg_catalog.format('%s', pg_catalog.quote_ident(co.collname))
+                                     WHEN co.oid IS NOT NULL THEN pg_catalog.format('%I.%I', co_ns.nspname, co.collname) END ORDER BY k.ord)
+               FILTER (WHERE k.ord <= i.indnkeyatts) AS collations,
+           coalesce(pg_catalog.bool_and(k.ord > i.indnkeyatts OR (oc.opcdefault AND k.flags = 0)), false) AS standard,
+           coalesce(pg_catalog.bool_and(k.ord > i.indnkeyatts OR k.coll = a.attcollation), false) AS own_collations
     FROM unnest(i.indkey::pg_catalog.int2[], i.indclass::pg_catalog.oid[],
                            i.indcollation::pg_catalog.oid[], i.indoption::pg_catalog.int2[])
         WITH ORDINALITY AS k(attnum, opclass, coll, flags, ord)

@@ -5,8 +5,8 @@ WITH judged AS MATERIALIZED (
     SELECT extra.n
     FROM pg_temp.dupe_audit_locked extra
     JOIN pg_temp.dupe_audit_locked survivor ON survivor.n = extra.n AND survivor.survivor
-    JOIN ONLY {table} e ON e.ctid = extra.tid
-    JOIN ONLY {table} v ON v.ctid = survivor.tid
+    JOIN ONLY {table} e ON e.ctid = extra.tid{e_key_values}
+    JOIN ONLY {table} v ON v.ctid = survivor.tid{v_key_values}
     LEFT JOIN (SELECT n, pg_catalog.count(*) AS children FROM pg_temp.dupe_audit_locked_child GROUP BY n) AS own ON own.n = extra.n
     WHERE NOT extra.survivor
       AND {same_key}

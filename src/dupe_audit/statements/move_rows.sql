@@ -6,8 +6,8 @@ WITH judged AS MATERIALIZED (
     SELECT extra.tid, {v_identity_as_survivor}, {v_key_as_k}
     FROM pg_temp.dupe_audit_locked extra
     JOIN pg_temp.dupe_audit_locked survivor ON survivor.n = extra.n AND survivor.survivor
-    JOIN ONLY {table} e ON e.ctid = extra.tid
-    JOIN ONLY {table} v ON v.ctid = survivor.tid
+    JOIN ONLY {table} e ON e.ctid = extra.tid{e_key_values}
+    JOIN ONLY {table} v ON v.ctid = survivor.tid{v_key_values}
     WHERE NOT extra.survivor
       AND {same_key}
       AND ({same_data} OR NOT {refuse_divergent})

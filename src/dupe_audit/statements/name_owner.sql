@@ -1,7 +1,7 @@
 -- Purpose: find what has the name of a constraint to be dropped: a constraint or an index of the table, or an index of another table; and what depends on it.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
-SELECT con.contype::pg_catalog.text AS kind, i.indexrelid IS NOT NULL AS is_index,
+SELECT con.contype::pg_catalog.text AS kind, i.indexrelid IS NOT NULL AS is_index, coalesce(i.indisunique, false) AS is_unique,
        (SELECT pg_catalog.min(oi.indrelid::pg_catalog.regclass::pg_catalog.text)
         FROM pg_catalog.pg_class oc JOIN pg_catalog.pg_index oi ON oi.indexrelid = oc.oid
         WHERE oc.relname = {name} AND oc.relnamespace = c.relnamespace AND oi.indrelid <> c.oid) AS other_table,

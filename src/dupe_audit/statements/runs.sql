@@ -1,8 +1,8 @@
 -- Purpose: read the runs in the ledger that meet a condition, with their sums and the size of their archives.
 -- Lock: ACCESS SHARE on the ledger and the archives, until the transaction ends.
 -- Again: yes, it only reads.
-SELECT r.id, coalesce(live.oid, r.relid) AS relid, live.name AS relation, r.schema_name, r.table_name, r.key_columns, r.nulls_not_distinct, r.constraint_name, r.building, r.state,
-       r.keep, r.order_by, r.divergent, r.on_reference, r.ignored, r.batch_size, r.pause, r.max_replica_lag,
+SELECT r.id, coalesce(live.oid, r.relid) AS relid, live.name AS relation, r.schema_name, r.table_name, r.key_columns, r.key_expressions, r.predicate AS "where", r.nulls_not_distinct, r.constraint_name, r.building, r.state,
+       r.keep, r.order_by, r.order_expressions, r.directions, r.divergent, r.on_reference, r.ignored, r.batch_size, r.pause, r.max_replica_lag,
        r.revision, r.rows_before, r.groups, r.extras, r.archived, r.restored, r.erased,
        moved.children_moved, moved.children_returned, r.started_at::pg_catalog.text AS started_at,
        r.finished_at::pg_catalog.text AS finished_at, r.purged_at::pg_catalog.text AS purged_at, r.software_version, r.who,

@@ -13,7 +13,11 @@ BEGIN
         ADD COLUMN IF NOT EXISTS archived_columns pg_catalog.text[],
         ADD COLUMN IF NOT EXISTS archived_numbers pg_catalog.int2[],
         ADD COLUMN IF NOT EXISTS archived_generated pg_catalog.text[],
-        ADD COLUMN IF NOT EXISTS adopted_index pg_catalog.text;
+        ADD COLUMN IF NOT EXISTS adopted_index pg_catalog.text,
+        ADD COLUMN IF NOT EXISTS key_expressions pg_catalog.text[] NOT NULL DEFAULT '{}',
+        ADD COLUMN IF NOT EXISTS predicate pg_catalog.text,
+        ADD COLUMN IF NOT EXISTS order_expressions pg_catalog.text[] NOT NULL DEFAULT '{}',
+        ADD COLUMN IF NOT EXISTS directions pg_catalog.text[] NOT NULL DEFAULT '{}';
     {create_child_table};
     REVOKE ALL ON TABLE dupe_audit.child FROM PUBLIC;
     ALTER TABLE dupe_audit.child

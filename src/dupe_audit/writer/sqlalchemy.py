@@ -55,7 +55,7 @@ def on_conflict(statement: Insert, key: UniqueKey, *, enforced: bool = True, whe
     if not enforced:
         return statement.on_conflict_do_nothing()
     if where is not None:
-        return statement.on_conflict_do_nothing(index_elements=list(key.columns), index_where=text(where))
+        return statement.on_conflict_do_nothing(index_elements=list(key.elements), index_where=text(where))
     if key.name:
         return statement.on_conflict_do_nothing(constraint=key.name)
-    return statement.on_conflict_do_nothing(index_elements=list(key.columns))
+    return statement.on_conflict_do_nothing(index_elements=list(key.elements))

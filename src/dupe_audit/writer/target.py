@@ -110,18 +110,18 @@ def probe(
             table = cursor.execute(target_sql(key, arbiters).encode()).fetchone() or table
         enforced = table["arbiter_columns"] is not None
         if not enforced and where is None:
-            query = statement("write_seek", relid=str(table["relid"]), key=text_array(key.columns))
+            query = statement("write_seek", relid=str(table["relid"]), key=text_array(key.elements))
             table |= cursor.execute(query.encode()).fetchone() or {}
     if starting and not enforced and not table["operators"]:
         _refuse_unfit(table, key, where)
     comparable = table["operators"] and None not in table["operators"]
-    order = table["arbiter_columns"] or key.columns
+    order = table["arbiter_columns"] or key.elements
     operators = dict(zip(order, table["operators"], strict=True)) if comparable else {}
     mode: Literal["named", "columns", "any"] = "named" if key.name and where is None else "columns"
-    not_compared = {*key.columns, *table["primary_key"], *ignore}
+    not_compared = {*key.elements, *table["primary_key"], *ignore}
     return Target(
         table=table["name"],
-        key=key.columns,
+        key=key.elements,
         constraint=key.name,
         columns=tuple(TargetColumn(**{name: row[name] for name in TargetColumn.__slots__}) for row in rows),
         payload=tuple(column for column in columns if column not in not_compared),
@@ -131,7 +131,7 @@ def probe(
             key_indexes=frozenset(table["key_indexes"]),
             other_indexes=frozenset(table["other_indexes"]),
         ),
-        operators=tuple(operators[column] for column in key.columns if operators),
+        operators=tuple(operators[column] for column in key.elements if operators),
         nulls_not_distinct=table["nulls_not_distinct"],
         relations=frozenset((schema, name) for schema, name in table["relations"]),
         has_row_trigger=table["has_row_trigger"],
@@ -147,16 +147,16 @@ def target_sql(key: UniqueKey, arbiters: Sequence[str] | None = None) -> str:
         "write_target",
         relid=statement("relid", table_name=literal(key.table), schema_name=literal(key.schema)),
         name=literal(key.name if arbiters is None else None),
-        key=text_array(key.columns),
+        key=text_array(key.elements),
         arbiters="NULL::pg_catalog.text[]" if arbiters is None else text_array(arbiters),
     )
 
 
 def arbiters_sql(table: str, key: UniqueKey, where: str) -> str:
     """Return the EXPLAIN that names the indexes which can be the arbiter; *table* is qualified and quoted."""
-    columns = ", ".join(map(ident, key.columns))
+    columns = ", ".join(map(ident, key.elements))
     return statement(
-        "write_arbiters", table=table, key=columns, nulls=", ".join("NULL" for _ in key.columns), where=where
+        "write_arbiters", table=table, key=columns, nulls=", ".join("NULL" for _ in key.elements), where=where
     )
 
 
@@ -193,7 +193,7 @@ def _refuse_unfit(table: dict[str, Any], key: UniqueKey, where: str | None) -> N
         return
     part = f" WHERE {where}" if where is not None else ""
     raise WrongUsage(
-        f"{table['name']} has no arbiter for the key ({', '.join(key.columns)}){part}, and would reject each duplicate "
+        f"{table['name']} has no arbiter for the key ({', '.join(key.elements)}){part}, and would reject each duplicate "
         f"because of: {'; '.join(table['unfit_indexes'])}. If that is the key, give the condition of the index as "
         "where. Otherwise create a unique constraint on the key's columns."
     )
@@ -206,8 +206,8 @@ def _check(table: dict[str, Any], rows: list[dict[str, Any]], key: UniqueKey, co
             raise WrongUsage(f"{table['name']} has no column {column!r}. Names are case-sensitive and unquoted.")
         if existing[column]["generated"] or existing[column]["always"]:
             raise WrongUsage(f"Column {column!r} of {table['name']} is GENERATED ALWAYS; leave it out of the columns.")
-    if table["constraint_columns"] and set(table["constraint_columns"]) != set(key.columns):
+    if table["constraint_columns"] and set(table["constraint_columns"]) != set(key.elements):
         raise WrongUsage(
             f"Constraint {key.name!r} is on ({', '.join(table['constraint_columns'])}), "
-            f"not on ({', '.join(key.columns)}). Give the key the constraint's columns."
+            f"not on ({', '.join(key.elements)}). Give the key the constraint's columns."
         )

@@ -25,7 +25,8 @@ class ReferencedKeys:
     @classmethod
     def of(cls, keys: Iterable[UniqueKey], default_schema: str | None) -> ReferencedKeys:
         """Return *keys* by table and columns; a foreign key may name the columns in any order."""
-        names = ((key.schema or default_schema, key.table, frozenset(key.columns)) for key in keys)
+        # A foreign key can reference plain keys only.
+        names = ((key.schema or default_schema, key.table, frozenset(key.elements)) for key in keys if key.is_plain)
         return cls(frozenset(names), default_schema)
 
     def referenced_by(self, operation: MigrateOperation | None) -> bool:

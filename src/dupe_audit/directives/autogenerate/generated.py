@@ -16,7 +16,7 @@ from dupe_audit.directives.operations import (
     DropUniqueConstraintOnlineOp,
     RestoreDuplicatesOp,
 )
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey
 from dupe_audit.statements import ident
 
 #: characters that a formatter allows on a line, less the indentation of a function
@@ -151,14 +151,14 @@ def _render_remark(_context: AutogenContext, remark: Remark) -> list[str]:
 @renderers.dispatch_for(ArchiveDuplicatesOp)
 def _render_archive(context: AutogenContext, operation: ArchiveDuplicatesOp) -> str:
     key = operation.key
-    options = {"schema": key.schema, "nulls_not_distinct": key.nulls_not_distinct}
+    options = {"schema": key.schema, "where": key.where, "nulls_not_distinct": key.nulls_not_distinct}
     return _call(context, "archive_duplicates", [key.table, key.columns], options)
 
 
 @renderers.dispatch_for(RestoreDuplicatesOp)
 def _render_restore(context: AutogenContext, operation: RestoreDuplicatesOp) -> str:
     key = operation.key
-    return _call(context, "restore_duplicates", [key.table, key.columns], {"schema": key.schema})
+    return _call(context, "restore_duplicates", [key.table, key.columns], {"schema": key.schema, "where": key.where})
 
 
 @renderers.dispatch_for(CreateUniqueConstraintOnlineOp)
@@ -166,18 +166,19 @@ def _render_create(context: AutogenContext, operation: CreateUniqueConstraintOnl
     key = operation.key
     options = {
         "schema": key.schema,
+        "where": key.where,
         "nulls_not_distinct": key.nulls_not_distinct,
         "include": key.include,
         "deferrable": key.deferrable,
         "initially": "DEFERRED" if key.initially == "DEFERRED" else None,
     }
-    return _call(context, "create_unique_constraint_online", [key.name, key.table, key.columns], options)
+    return _call(context, f"create_unique_{key.form}_online", [key.name, key.table, key.columns], options)
 
 
 @renderers.dispatch_for(DropUniqueConstraintOnlineOp)
 def _render_drop(context: AutogenContext, operation: DropUniqueConstraintOnlineOp) -> str:
     key = operation.key
-    return _call(context, "drop_unique_constraint_online", [key.name, key.table], {"schema": key.schema})
+    return _call(context, f"drop_unique_{key.form}_online", [key.name, key.table], {"schema": key.schema})
 
 
 def _call(context: AutogenContext, directive: str, positional: Iterable[object], options: Mapping[str, object]) -> str:
@@ -204,6 +205,8 @@ def _python(value: object, prefix: str) -> str:
     """Return a value as Python; a name from a naming convention is marked as final by ``op.f``, as Alembic does."""
     if isinstance(value, tuple):
         return f"[{', '.join(_python(item, prefix) for item in value)}]"
+    if isinstance(value, Expression):
+        return f"sa.text({_python(value.sql, prefix)})"
     if not isinstance(value, str):
         return repr(value)
     text = repr(str(value))

@@ -100,7 +100,9 @@ class _Ahead:
         """Write what stops the script if the directive would be refused."""
         if isinstance(item, ArchiveDuplicatesOp):
             rule = self._options.cleanup_rule(item.rule)
-            self._catalogs(item.key, (*rule.order_by, *rule.ignore), NOT_ABOUT_THE_CLEANUP)
+            self._catalogs(
+                item.key, (*filter(None, (part.name for part in rule.orderings)), *rule.ignore), NOT_ABOUT_THE_CLEANUP
+            )
             self._rows(item.key, rule)
         elif isinstance(item, CreateUniqueConstraintOnlineOp):
             self._catalogs(item.key, item.key.include, NOT_ABOUT_THE_BUILD)
@@ -117,7 +119,9 @@ class _Ahead:
         blockers = statement(
             "blockers",
             relid="v_relid",
-            key=text_array(key.columns),
+            key=text_array(filter(None, key.names)),
+            expressions=text_array(()),
+            expression_types="'{}'",
             named=text_array(named),
             constraint_name=literal(key.name),
             nulls_not_distinct=literal(key.nulls_not_distinct),
@@ -163,7 +167,7 @@ class _Ahead:
                 errors=self._errors(()),
                 child_triggers=statement("child_triggers", relid="v_relid"),
                 widest_key=str(WIDEST_KEY),
-                insertable=statement("insertable", relid="v_relid", key_names=text_array(key.columns)),
+                insertable=statement("insertable", relid="v_relid", key_names=text_array(filter(None, key.names))),
                 references=statement("references", relid="v_relid"),
                 collisions=statement("collisions", relid="v_relid", pairs="v_pairs"),
                 counting=text_array(switched_off(COUNTING)),

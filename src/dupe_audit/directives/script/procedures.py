@@ -55,10 +55,10 @@ def open_run(script: Script, key: UniqueKey, rule: CleanupRule | None, build: Bu
     """Write what creates the ledger, takes the run lock, and opens or continues the run."""
     script.settings()
     script.trust_function()
-    numbers = statement("key_numbers", key=text_array(key.columns), relid="v_relid")
+    key_holes = ledger.key_holes(key, "v_relid")
     resume_run = "NULL"
     if rule is not None:
-        names = {"run": "v_run", "relid": "v_relid", "key_numbers": numbers}
+        names = {"run": "v_run", "relid": "v_relid", "key_numbers": key_holes["key_numbers"]}
         nulls = literal(key.nulls_not_distinct)
         resume_run = statement("resume_run", **names, nulls_not_distinct=nulls, **ledger.rule_holes(rule))
     script.write(
@@ -77,14 +77,11 @@ def open_run(script: Script, key: UniqueKey, rule: CleanupRule | None, build: Bu
             run_relation=statement("run_relation"),
             run_objects=statement("run_objects", relid="v_relid"),
             of_key=ledger.of_key("v_relid", key),
-            key_numbers=numbers,
+            **key_holes,
             resume_run=resume_run,
             revoke_run=_private("dupe_audit.run"),
             revoke_batch=_private("dupe_audit.batch"),
             revoke_child=_private("dupe_audit.child"),
-            key=text_array(key.columns),
-            nulls_not_distinct=literal(key.nulls_not_distinct),
-            constraint_name=literal(key.name),
             revision=literal(revision),
             version=literal(ledger.VERSION),
             **ledger.rule_holes(rule),
@@ -99,8 +96,12 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
         return
     script.fill_function()
     rule_columns = {
-        "key": "v_rule.key_columns",
-        "order_by": "v_rule.order_by",
+        "key": _parts("key_columns", "key_expressions", without=True),
+        "expressions": _parts("key_columns", "key_expressions"),
+        "predicate": "v_rule.predicate",
+        "order_by": _parts("order_by", "order_expressions", without=True),
+        "order_expressions": _parts("order_by", "order_expressions"),
+        "directions": "v_rule.directions",
         "ignore": "v_rule.ignored",
         "keep": "v_rule.keep",
         "divergent": "v_rule.divergent",
@@ -109,8 +110,10 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
     blockers = statement(
         "blockers",
         relid="v_relid",
-        key=rule_columns["key"],
-        named="v_rule.order_by OPERATOR(pg_catalog.||) v_rule.ignored",
+        key=f"pg_catalog.array_remove({rule_columns['key']}, NULL)",
+        expressions=text_array(()),
+        expression_types="'{}'",
+        named=f"pg_catalog.array_remove({rule_columns['order_by']}, NULL) OPERATOR(pg_catalog.||) v_rule.ignored",
         constraint_name="v_rule.constraint_name",
         nulls_not_distinct=rule_columns["nulls_not_distinct"],
         default_read_only="false",
@@ -135,7 +138,7 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
             anywhere=literal(ANYWHERE),
             give_up_after=interval(build),
             lock_timeout=literal(build.lock_timeout),
-            insertable=statement("insertable", relid="v_relid", key_names=rule_columns["key"]),
+            insertable=statement("insertable", relid="v_relid", key_names="v_rule.key_columns"),
             toasted=statement("toasted", relid="v_relid"),
             counts_tracked=statement("counts_tracked"),
             changed_children=statement("changed_children", relid="v_relid"),
@@ -153,6 +156,19 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
             batching=text_array(switched_off(BATCHING)),
             **{f"t_{name}": quoted(name) for name in CLEANUP_TEMPLATES},
         )
+    )
+
+
+def _parts(column: str, expressions: str, *, without: bool = False) -> str:
+    """Return the SQL of the elements in a column of the run ``v_rule``, with NULL for those that are no expressions.
+
+    Args:
+        without: NULL for those that are.
+    """
+    condition = f"u.part {'<> ALL' if without else '= ANY'} (v_rule.{expressions})"
+    return (
+        f"ARRAY(SELECT CASE WHEN {condition} THEN u.part END "
+        f"FROM pg_catalog.unnest(v_rule.{column}) WITH ORDINALITY AS u(part, ord) ORDER BY u.ord)"
     )
 
 

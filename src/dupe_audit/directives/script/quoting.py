@@ -42,8 +42,16 @@ def check_names(key: UniqueKey, rule: CleanupRule | None = None) -> None:
     Raises:
         CommandError: a name contains one of the script's dollar quotes.
     """
-    rule_names = (*rule.order_by, *rule.ignore) if rule else ()
-    for name in (key.table, key.schema or "", key.name or "", *key.columns, *key.include, *rule_names):
+    rule_names = (*map(str, rule.order_by), *rule.ignore) if rule else ()
+    for name in (
+        key.table,
+        key.schema or "",
+        key.name or "",
+        *key.elements,
+        key.where or "",
+        *key.include,
+        *rule_names,
+    ):
         if tag := _TAGS.search(name):
             raise CommandError(
                 f"The name {name!r} contains {tag[0]}, which the SQL script uses as a quote. "

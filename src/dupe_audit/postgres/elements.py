@@ -1,0 +1,109 @@
+"""What the server makes of the expressions of a key and a rule, without executing them on a row.
+
+Everything here only plans, so it works in a read-only transaction and on a standby. The planner compares expressions
+in the form in which it also looks for an arbiter, so ``status IN ('a', 'b')`` is what the catalog shows as
+``status = ANY (ARRAY['a'::text, 'b'::text])``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.session import settings
+from dupe_audit.statements import ident, statement
+
+
+class Described(NamedTuple):
+    """The value of an expression."""
+
+    type: int  #: oid of its type
+    collation: str | None  #: quoted, and qualified unless the search path finds it; None if the type has none
+
+
+def aliased(table: str, schema: str) -> str:
+    """Return the table as the FROM clause in which its expressions are read."""
+    return f"ONLY {ident(schema, table)} AS {ident(table)}"
+
+
+def describe(connection: Connection, source: str, expressions: Sequence[str]) -> list[Described]:
+    """Return type and collation of expressions over the rows of *source*, a FROM clause.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the server cannot read one of them.
+    """
+    if not expressions:
+        return []
+    values = ", ".join(f"({sql}) AS k{n}" for n, sql in enumerate(expressions))
+    # No row: an expression could fail on the one that is made up for it.
+    rows = f"(SELECT 1) AS one_row LEFT JOIN (SELECT {values} FROM {source} WHERE false) AS no_row ON true"
+    types = ", ".join(f"pg_catalog.pg_typeof(no_row.k{n})::pg_catalog.oid AS k{n}" for n in range(len(expressions)))
+    oids = list(execute(connection, f"SELECT {types} FROM {rows}").one())
+    collatable = set(execute(connection, statement("collatable_types", oids=", ".join(map(str, oids)))).scalars())
+    names = ", ".join(
+        f"pg_catalog.pg_collation_for(no_row.k{n})" if oid in collatable else "NULL" for n, oid in enumerate(oids)
+    )
+    collations = list(execute(connection, f"SELECT {names} FROM {rows}").one())
+    return [Described(int(oid), collation) for oid, collation in zip(oids, collations, strict=True)]
+
+
+def is_immutable(connection: Connection, source: str, expression: str) -> bool:
+    """Return whether an expression is immutable and free of subqueries, so that an index can contain it.
+
+    The planner sees that nothing is NULL and not NULL at once only if it may evaluate the expression at any time.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the server cannot read it.
+    """
+    condition = f"({expression}) IS NULL AND ({expression}) IS NOT NULL"
+    with settings(connection, {"constraint_exclusion": "on"}):
+        plan = _plan(connection, f"SELECT FROM {source} WHERE {condition}")
+    return str(plan.get("One-Time Filter")) == "false"
+
+
+def is_volatile(connection: Connection, source: str, expression: str) -> bool:
+    """Return whether an expression can have another value at each evaluation; it may contain subqueries.
+
+    The planner merges a subquery into the outer query unless its output is volatile.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the server cannot read it.
+    """
+    query = f"SELECT FROM (SELECT ({expression}) AS value FROM {source}) AS dupe_audit_apart WHERE value IS NOT NULL"
+    plan = _plan(connection, query)
+    return any(node.get("Alias") == "dupe_audit_apart" for node in _nodes(plan))
+
+
+def is_same(connection: Connection, source: str, pairs: Sequence[tuple[str, str]]) -> bool:
+    """Return whether the two expressions of each pair are the same to the planner.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the server cannot read one of them.
+    """
+    values = ", ".join(f"({sql})" for pair in pairs for sql in pair)
+    output = _plan(connection, f"SELECT {values} FROM {source}", options=", VERBOSE")["Output"]
+    return len(output) == 2 * len(pairs) and output[::2] == output[1::2]
+
+
+def require_boolean(connection: Connection, source: str, predicate: str) -> None:
+    """Let the server read a predicate.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: it cannot, or the predicate is not boolean.
+    """
+    _plan(connection, f"SELECT FROM {source} WHERE ({predicate})")
+
+
+def _plan(connection: Connection, query: str, *, options: str = "") -> dict[str, Any]:
+    explained = execute(connection, f"EXPLAIN (FORMAT JSON, COSTS false{options}) {query}").scalar_one()
+    # Some drivers return JSON as text.
+    plans = json.loads(explained) if isinstance(explained, str) else explained
+    return dict(plans[0]["Plan"])
+
+
+def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", ()) for node in _nodes(child))]
