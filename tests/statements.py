@@ -92,6 +92,7 @@ UNREACHED = {
 #: example values for these; their other holes get the value that the steps gave to the hole of that name
 EXAMPLES = {
     "pid": "4711",
+    "oids": "25, 1082",
     "former": '"orders_customer_id_order_number_key"',
     "pids": "ARRAY[4711]::pg_catalog.int4[]",
     "relid": "16400",

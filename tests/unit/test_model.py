@@ -6,7 +6,7 @@ import pytest
 
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings.entry import Finding
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, VerifyReport, milliseconds
+from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey, VerifyReport, milliseconds
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,9 @@ def test_key_as_text():
         ({"pause": "1s"}, "pause must be a number"),
         ({"pause": float("nan")}, "pause must be a finite number"),
         ({"max_replica_lag": float("inf")}, "max_replica_lag must be a finite number"),
-        ({"order_by": ("id DESC",)}, "'id DESC' has a direction"),
-        ({"order_by": ("id nulls first",)}, "has a direction"),
+        ({"order_by": ("id DESC",)}, "'id DESC', a name of a column with a direction"),
+        ({"order_by": ("id nulls first",)}, "a name of a column with a direction"),
+        ({"order_by": (Expression("id DESC"),), "keep": "last"}, "would reverse an order that is written as SQL"),
     ],
 )
 def test_wrong_cleanup_rules_are_refused(arguments, message):

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import settings
 from dupe_audit.statements import ident, statement
 
 
@@ -54,14 +53,14 @@ def describe(connection: Connection, source: str, expressions: Sequence[str]) ->
 def is_immutable(connection: Connection, source: str, expression: str) -> bool:
     """Return whether an expression is immutable and free of subqueries, so that an index can contain it.
 
-    The planner sees that nothing is NULL and not NULL at once only if it may evaluate the expression at any time.
+    The planner sees that nothing is NULL and not NULL at once only if it may evaluate the expression at any time, and
+    only where ``constraint_exclusion`` is on, which the caller sees to.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the server cannot read it.
     """
     condition = f"({expression}) IS NULL AND ({expression}) IS NOT NULL"
-    with settings(connection, {"constraint_exclusion": "on"}):
-        plan = _plan(connection, f"SELECT FROM {source} WHERE {condition}")
+    plan = _plan(connection, f"SELECT FROM {source} WHERE {condition}")
     return str(plan.get("One-Time Filter")) == "false"
 
 

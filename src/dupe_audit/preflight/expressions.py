@@ -29,7 +29,7 @@ def expression_findings(connection: Connection, key: UniqueKey, relation: Relati
 
     def examine(sql: str, check: Callable[[], Finding | None]) -> None:
         try:
-            with transaction(connection, lock_timeout="5s", read_only=True):
+            with transaction(connection, lock_timeout="5s", read_only=True, local={"constraint_exclusion": "on"}):
                 objection = check()
         except DBAPIError as error:
             if not (sqlstate(error) or "").startswith(_OF_EXPRESSIONS):
