@@ -24,6 +24,7 @@ INSERT INTO users VALUES
     (4, 'ann@x', '2026-09-09', '2026-09-10'), (5, 'ann@x', NULL, '2026-09-10'),
     (6, NULL, NULL, NULL), (7, NULL, NULL, NULL), (8, 'bob@x', NULL, NULL)
 """
+CREATED = "CREATE UNIQUE INDEX ux_users_email ON public.users"
 
 
 @pytest.fixture
@@ -43,12 +44,7 @@ def test_case_insensitive_key_of_living_rows_goes_up_down_and_up(users: Project,
         assert code == 0, output
         assert sql("SELECT id FROM users ORDER BY id") == [(2,), (4,), (5,), (6,), (7,), (8,)]
         definition = sql("SELECT pg_get_indexdef('ux_users_email'::regclass)")
-        assert definition == [
-            (
-                "CREATE UNIQUE INDEX ux_users_email ON public.users USING btree (lower(email)) "
-                "WHERE (deleted_at IS NULL)",
-            )
-        ]
+        assert definition == [(f"{CREATED} USING btree (lower(email)) WHERE (deleted_at IS NULL)",)]
         code, output = users.run("downgrade", "-1")
         assert code == 0, output
         assert sql("SELECT u::text FROM users u ORDER BY id") == before

@@ -60,7 +60,7 @@ def enforce(
             state = existing or Rounds(work, clean_again, clean_held, ranking_seconds).build()
             if key.form == "index":
                 if existing:
-                    _keep(work)
+                    execute(connection, _adopt(work))
             elif state.constraint is None:
                 _attach(work)
             _comment(work)
@@ -74,14 +74,8 @@ def _run_of(connection: Connection, relation: catalog.Relation, key: UniqueKey, 
     return ledger.open_run(connection, relid=relation.relid, key=key, rule=None, revision=revision)
 
 
-def _keep(work: ConstraintWork) -> None:
-    """Record an index that existed before the upgrade, so that the downgrade leaves it."""
-    run = ledger.find_by_constraint(work.connection, work.relation.relid, work.name)
-    if run is None or run.id != work.run_id:
-        execute(work.connection, _adopt(work))
-
-
 def _adopt(work: ConstraintWork) -> str:
+    """Return the statement that records an index which the run has not built, so that the downgrade leaves it."""
     return statement("adopt_index", run=literal(work.run_id), relid=str(work.relation.relid), name=literal(work.name))
 
 

@@ -81,8 +81,7 @@ class UniqueKey:
     Names are as in the catalog, unquoted.
 
     Raises:
-        WrongUsage: a name cannot be stored, the columns are none, repeated or too many, ``initially`` does not fit,
-            or a constraint is to have an expression or a predicate.
+        WrongUsage: a name cannot be stored, the columns are none, repeated or too many, or ``initially`` does not fit.
     """
 
     table: str
@@ -103,6 +102,13 @@ class UniqueKey:
                 check_identifier(kind, name)
         for option in ("nulls_not_distinct", "deferrable"):
             check_boolean(option, getattr(self, option))
+        self._check_elements()
+        if self.initially not in ("IMMEDIATE", "DEFERRED"):
+            raise WrongUsage(f"initially must be IMMEDIATE or DEFERRED, not {self.initially!r}.")
+        if self.initially == "DEFERRED" and not self.deferrable:
+            raise WrongUsage("initially='DEFERRED' needs deferrable=True.")
+
+    def _check_elements(self) -> None:
         if not self.columns:
             raise WrongUsage("A key needs at least one column.")
         for column in (*self.columns, *self.include):
@@ -114,10 +120,6 @@ class UniqueKey:
             object.__setattr__(self, "where", check_sql("predicate", self.where).strip())
         if len(self.columns) + len(self.include) > MAX_INDEX_COLUMNS:
             raise WrongUsage(f"An index can have at most {MAX_INDEX_COLUMNS} columns, INCLUDE columns among them.")
-        if self.initially not in ("IMMEDIATE", "DEFERRED"):
-            raise WrongUsage(f"initially must be IMMEDIATE or DEFERRED, not {self.initially!r}.")
-        if self.initially == "DEFERRED" and not self.deferrable:
-            raise WrongUsage("initially='DEFERRED' needs deferrable=True.")
 
     def __str__(self) -> str:
         table = f"{self.schema}.{self.table}" if self.schema else self.table

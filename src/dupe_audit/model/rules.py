@@ -38,6 +38,19 @@ class CleanupRule:
             value = getattr(self, option)
             if value not in allowed:
                 raise WrongUsage(f"{option} must be one of {', '.join(allowed)}, not {value!r}.")
+        self._check_order()
+        _check_number("batch_size", self.batch_size, whole=True)
+        _check_number("pause", self.pause)
+        if self.max_replica_lag is not None:
+            _check_number("max_replica_lag", self.max_replica_lag)
+        if not 1 <= self.batch_size <= 100_000:
+            raise WrongUsage(f"batch_size must be between 1 and 100,000 rows, not {self.batch_size:,}.")
+        if self.pause < 0:
+            raise WrongUsage(f"pause must be a number of seconds, 0 or more, not {self.pause}.")
+        if self.max_replica_lag is not None and self.max_replica_lag <= 0:
+            raise WrongUsage(f"max_replica_lag must be a number of seconds above 0, not {self.max_replica_lag}.")
+
+    def _check_order(self) -> None:
         for column in (*self.order_by, *self.ignore):
             if not isinstance(column, Expression):
                 check_identifier("column", column)
@@ -52,16 +65,6 @@ class CleanupRule:
                 "keep='last' would reverse an order that is written as SQL. Leave keep out, and give each part of "
                 "order_by its direction, such as sa.text('last_login DESC NULLS LAST')."
             )
-        _check_number("batch_size", self.batch_size, whole=True)
-        _check_number("pause", self.pause)
-        if self.max_replica_lag is not None:
-            _check_number("max_replica_lag", self.max_replica_lag)
-        if not 1 <= self.batch_size <= 100_000:
-            raise WrongUsage(f"batch_size must be between 1 and 100,000 rows, not {self.batch_size:,}.")
-        if self.pause < 0:
-            raise WrongUsage(f"pause must be a number of seconds, 0 or more, not {self.pause}.")
-        if self.max_replica_lag is not None and self.max_replica_lag <= 0:
-            raise WrongUsage(f"max_replica_lag must be a number of seconds above 0, not {self.max_replica_lag}.")
 
     @property
     def orderings(self) -> tuple[Ordering, ...]:

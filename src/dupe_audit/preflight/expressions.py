@@ -25,38 +25,37 @@ def expression_findings(connection: Connection, key: UniqueKey, relation: Relati
         connection: in autocommit, outside of a transaction: an expression that cannot be read would end it.
         key: of that table.
     """
-    source, findings = aliased(relation.table, relation.schema), []
+    source = aliased(relation.table, relation.schema)
 
-    def examine(sql: str, check: Callable[[], Finding | None]) -> None:
-        try:
-            with transaction(connection, lock_timeout="5s", read_only=True, local={"constraint_exclusion": "on"}):
-                objection = check()
-        except DBAPIError as error:
-            if not (sqlstate(error) or "").startswith(_OF_EXPRESSIONS):
-                raise
-            objection = finding("expression-invalid", f"{sql}: {reason(error)}", table=relation.name)
-        if objection:
-            findings.append(objection)
-
-    def of_key(sql: str, *, is_predicate: bool) -> Finding | None:
-        if is_predicate:
-            require_boolean(connection, source, sql)
+    def of_key(sql: str) -> Finding | None:
         describe(connection, source, [sql])
         immutable = is_immutable(connection, source, sql)
         return None if immutable else finding("not-immutable", sql, table=relation.name)
+
+    def of_predicate(sql: str) -> Finding | None:
+        require_boolean(connection, source, sql)
+        return of_key(sql)
 
     def of_order(sql: str) -> Finding | None:
         describe(connection, source, [sql])
         return finding("volatile-order", sql) if is_volatile(connection, source, sql) else None
 
-    for sql in filter(None, key.expressions):
-        examine(sql, lambda sql=sql: of_key(sql, is_predicate=False))  # type: ignore[misc]
-    if key.where:
-        where = key.where
-        examine(where, lambda: of_key(where, is_predicate=True))
-    for ordering in filter(None, (part.expression for part in rule.orderings)):
-        examine(ordering, lambda sql=ordering: of_order(sql))  # type: ignore[misc]
-    return findings
+    checks = [(sql, of_key) for sql in key.expressions]
+    checks += [(key.where, of_predicate), *((part.expression, of_order) for part in rule.orderings)]
+    objections = (_examined(connection, relation, sql, check) for sql, check in checks if sql is not None)
+    return [objection for objection in objections if objection]
+
+
+def _examined(
+    connection: Connection, relation: Relation, sql: str, check: Callable[[str], Finding | None]
+) -> Finding | None:
+    try:
+        with transaction(connection, lock_timeout="5s", read_only=True, local={"constraint_exclusion": "on"}):
+            return check(sql)
+    except DBAPIError as error:
+        if not (sqlstate(error) or "").startswith(_OF_EXPRESSIONS):
+            raise
+        return finding("expression-invalid", f"{sql}: {reason(error)}", table=relation.name)
 
 
 def value_types(connection: Connection, key: UniqueKey, relation: Relation) -> list[int]:

@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS dupe_audit.run (
     nulls_not_distinct boolean NOT NULL,
     constraint_name pg_catalog.text,
     building boolean NOT NULL DEFAULT false,
+    built boolean NOT NULL DEFAULT false,
     adopted_index pg_catalog.text,
     keep pg_catalog.text CHECK (keep IN ('first', 'last')),
     order_by pg_catalog.text[] NOT NULL DEFAULT '{}',

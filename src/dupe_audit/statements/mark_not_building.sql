@@ -1,4 +1,4 @@
 -- Purpose: record that no unfinished index of the run exists any more, so that another session's is not taken for ours.
 -- Lock: ROW EXCLUSIVE on dupe_audit.run, until the transaction ends.
 -- Again: yes.
-UPDATE dupe_audit.run SET building = false WHERE id = {run}
+UPDATE dupe_audit.run SET building = false, built = false WHERE id = {run}

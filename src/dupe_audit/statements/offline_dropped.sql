@@ -5,7 +5,7 @@ DO $dropped$
 BEGIN
     PERFORM pg_temp.dupe_audit_trust(({relid}));
     IF pg_catalog.to_regclass('dupe_audit.run') IS NOT NULL THEN
-        UPDATE dupe_audit.run r SET state = 'dropped', building = false
+        UPDATE dupe_audit.run r SET state = 'dropped', building = false, built = false
         WHERE ({run_relation}) = ({relid}) AND constraint_name = {name} AND state IN ('cleaning', 'clean', 'enforced');
     END IF;
 END

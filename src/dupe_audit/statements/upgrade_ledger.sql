@@ -14,6 +14,7 @@ BEGIN
         ADD COLUMN IF NOT EXISTS archived_numbers pg_catalog.int2[],
         ADD COLUMN IF NOT EXISTS archived_generated pg_catalog.text[],
         ADD COLUMN IF NOT EXISTS adopted_index pg_catalog.text,
+        ADD COLUMN IF NOT EXISTS built boolean NOT NULL DEFAULT false,
         ADD COLUMN IF NOT EXISTS key_expressions pg_catalog.text[] NOT NULL DEFAULT '{}',
         ADD COLUMN IF NOT EXISTS predicate pg_catalog.text,
         ADD COLUMN IF NOT EXISTS order_expressions pg_catalog.text[] NOT NULL DEFAULT '{}',
