@@ -121,13 +121,13 @@ def test_key_is_cleaned_enforced_verified_and_restored(case, conn, dump, sql):
     """Of each kind of key the extras leave, the index is built and verified, and every row is restored."""
     key, before = key_of(case), dump("Odd t")
     report = preflight(conn, key, RULE)
-    assert not [found for found in report.findings if found.severity == "error" and found.id != "duplicates"]
+    assert not [finding for finding in report.findings if finding.severity == "error" and finding.id != "duplicates"]
     assert report.counts
     assert report.counts.extras == case.extras
     assert sum(batch.archived for batch in cleanup(conn, key, RULE)) == case.extras
     enforce(conn, key, BuildRule(comment="one each"))
     verified = verify(conn, key)
-    assert not [found for found in verified.findings if found.severity == "error"]
+    assert not [finding for finding in verified.findings if finding.severity == "error"]
     assert verified.extras == 0
     # The same call finds its own index and has nothing to do.
     enforce(conn, key, BuildRule())
@@ -256,7 +256,7 @@ def test_index_with_another_definition_is_refused(conn, sql, users, definition):
     sql(f"CREATE UNIQUE INDEX ux ON users {definition}")
     with pytest.raises(Refused, match="belongs to something else"):
         enforce(conn, users, BuildRule())
-    assert "wrong-definition" in [found.id for found in verify(conn, users).findings]
+    assert "wrong-definition" in [finding.id for finding in verify(conn, users).findings]
 
 
 @pytest.mark.parametrize(
@@ -277,9 +277,9 @@ def test_index_with_another_definition_is_refused(conn, sql, users, definition):
 def test_expression_that_no_index_can_have_is_refused(conn, sql, users, columns, where, id_):
     """What an index cannot contain is a finding before anything is counted or moved."""
     key = UniqueKey(table="users", columns=columns, where=where)
-    assert id_ in [found.id for found in blockers(conn, key, CleanupRule())]
+    assert id_ in [finding.id for finding in blockers(conn, key, CleanupRule())]
     report = preflight(conn, key)
-    assert id_ in [found.id for found in report.findings]
+    assert id_ in [finding.id for finding in report.findings]
     assert report.counts is None
 
 
@@ -316,7 +316,7 @@ def test_survivor_by_rank(conn, sql, dump, order_by, survivor):
 def test_volatile_order_is_refused(conn, users, order):
     """An order that changes with each evaluation decides nothing."""
     rule = CleanupRule(order_by=(E(order),))
-    assert "volatile-order" in [found.id for found in blockers(conn, users, rule)]
+    assert "volatile-order" in [finding.id for finding in blockers(conn, users, rule)]
 
 
 def test_ledger_gives_the_rule_back(conn, sql, users):
