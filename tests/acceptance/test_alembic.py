@@ -245,7 +245,8 @@ def test_upgrade_right_after_its_client_was_killed_waits_for_its_orphan(
         [(orphan,)] = sql(BUILDING)
         # So that the orphan lives until the next upgrade waits for it: a frozen client is not noticed as gone.
         victim.send_signal(signal.SIGSTOP)
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE query ~ 'pg_try_advisory_lock' AND datname = current_database()"
+        # Who asks for the lock's holder has not got it, and says so; the attempt itself could still succeed.
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE query ~ 'objsubid = 2' AND datname = current_database()"
         with ThreadPoolExecutor(1) as pool:
             again = pool.submit(alembic, "upgrade", "015")
             wait_for(lambda: sql(f"{waiting} AND pid NOT IN ({orphan}, pg_backend_pid())"))
