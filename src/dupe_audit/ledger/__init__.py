@@ -1,6 +1,7 @@
 """The schema ``dupe_audit`` in the user's database, which holds the truth: runs, batches and archives."""
 
 from dupe_audit.ledger.columns import adopt_columns
+from dupe_audit.ledger.keys import key_holes, of_key, rule_holes
 from dupe_audit.ledger.runs import (
     VERSION,
     RecordedRun,
@@ -10,20 +11,17 @@ from dupe_audit.ledger.runs import (
     find_runs,
     get_run,
     is_building,
-    key_holes,
     mark_building,
     mark_enforced,
     moved_children,
     moved_children_sql,
     next_batch,
-    of_key,
     open_run,
     purge,
     record_batch,
     record_moved_children,
     record_ranking,
     resume,
-    rule_holes,
     set_state,
 )
 from dupe_audit.ledger.tables import (

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 
 from dupe_audit.errors import DupeAuditError
+from dupe_audit.ledger.keys import key_holes, key_numbers, of_key, read_elements, read_rule, rule_holes
 from dupe_audit.ledger.tables import archive_name, exists, record_name, stage_name
-from dupe_audit.model import CleanupRule, Expression, Run, RunState, UniqueKey
+from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import transaction
-from dupe_audit.statements import literal, statement, text_array
+from dupe_audit.statements import literal, statement
 
 try:
     VERSION = version("dupe-audit")
@@ -47,7 +47,7 @@ def find_runs(
         return []
     sql = statement("runs", condition=condition, run_relation=statement("run_relation"))
     rows = execute(connection, sql).mappings()
-    return [RecordedRun(_run(row), _rule(row)) for row in rows]
+    return [RecordedRun(_run(row), read_rule(row)) for row in rows]
 
 
 def get_run(connection: Connection, run_id: int, *, relid: int | None = None) -> RecordedRun:
@@ -69,47 +69,6 @@ def find_latest(connection: Connection, relid: int, key: UniqueKey) -> RecordedR
     """Return the newest run for a table and the columns of *key*, in any order."""
     runs = find_runs(connection, f"live.oid = {relid}::pg_catalog.oid AND {of_key(str(relid), key)}", relid=relid)
     return runs[-1] if runs else None
-
-
-def of_key(relid: str, key: UniqueKey) -> str:
-    """Return the condition that a run ``r`` is about the columns of *key*, by name, or by number if one was renamed.
-
-    Args:
-        relid: SQL for the oid of the table that the run is about.
-    """
-    elements, numbers = text_array(key.elements), key_numbers(key, f"({relid})")
-    names = [name for name in key.names if name]
-    expressions = text_array(filter(None, key.expressions))
-    where = "r.predicate IS NULL" if key.where is None else f"r.predicate = {literal(key.where)}"
-    return (
-        f"({where} AND r.key_expressions OPERATOR(pg_catalog.@>) {expressions} "
-        f"AND r.key_expressions OPERATOR(pg_catalog.<@) {expressions} "
-        f"AND ((r.key_columns OPERATOR(pg_catalog.@>) {elements} AND r.key_columns OPERATOR(pg_catalog.<@) {elements}) "
-        f"OR (r.relation::pg_catalog.oid = r.relid AND pg_catalog.cardinality(r.key_numbers) = {len(names)} "
-        f"AND r.key_numbers OPERATOR(pg_catalog.@>) ({numbers}) "
-        f"AND r.key_numbers OPERATOR(pg_catalog.<@) ({numbers}))))"
-    )
-
-
-def key_numbers(key: UniqueKey, relid: str) -> str:
-    """Return the query for the numbers of a key's columns, which a rename does not change.
-
-    Args:
-        relid: SQL for the oid of the table.
-    """
-    return statement("key_numbers", key=text_array(filter(None, key.names)), relid=relid)
-
-
-def key_holes(key: UniqueKey, relid: str) -> dict[str, str]:
-    """Return the ledger's columns of a key as SQL values; *relid* is SQL for the oid of its table."""
-    return {
-        "key": text_array(key.elements),
-        "key_expressions": text_array(filter(None, key.expressions)),
-        "predicate": literal(key.where),
-        "key_numbers": key_numbers(key, relid),
-        "nulls_not_distinct": literal(key.nulls_not_distinct),
-        "constraint_name": literal(key.name),
-    }
 
 
 def find_by_constraint(connection: Connection, relid: int, name: str) -> Run | None:
@@ -138,26 +97,6 @@ def open_run(
             ),
         ).scalar_one()
     )
-
-
-def rule_holes(rule: CleanupRule | None) -> dict[str, str]:
-    """Return the ledger's columns of a rule as SQL values; all NULL or empty without one."""
-    if rule is None:
-        names = ("keep", "divergent", "on_reference", "batch_size", "pause", "max_replica_lag")
-        nulls = dict.fromkeys(names, "NULL")
-        return {**nulls, **dict.fromkeys(("order_by", "order_expressions", "directions", "ignore"), text_array(()))}
-    return {
-        "keep": literal(rule.keep),
-        "order_by": text_array(part.name or part.expression for part in rule.orderings),
-        "order_expressions": text_array(part.expression for part in rule.orderings if part.expression),
-        "directions": text_array(part.direction for part in rule.orderings),
-        "divergent": literal(rule.divergent),
-        "on_reference": literal(rule.references),
-        "ignore": text_array(rule.ignore),
-        "batch_size": literal(rule.batch_size),
-        "pause": literal(rule.pause),
-        "max_replica_lag": literal(rule.max_replica_lag),
-    }
 
 
 def resume(connection: Connection, run_id: int, relid: int, key: UniqueKey, rule: CleanupRule) -> None:
@@ -250,26 +189,6 @@ def purge(connection: Connection, run_id: int) -> None:
         execute(connection, statement("mark_purged", run=str(run_id)))
 
 
-def _run(row: Any) -> Run:
+def _run(row: RowMapping) -> Run:
     values = {name: row[name] for name in Run.__slots__}
-    expressions = set(row["key_expressions"])
-    elements = (Expression(sql) if sql in expressions else sql for sql in row["key_columns"])
-    return Run(**{**values, "key_columns": tuple(elements)})
-
-
-def _rule(row: Any) -> CleanupRule | None:
-    if row["keep"] is None:
-        return None
-    return CleanupRule(
-        keep=row["keep"],
-        order_by=tuple(
-            Expression(f"{part} {direction}") if part in row["order_expressions"] else part
-            for part, direction in zip_longest(row["order_by"], row["directions"], fillvalue="")
-        ),
-        divergent=row["divergent"],
-        references=row["on_reference"] or "refuse",
-        ignore=tuple(row["ignored"]),
-        batch_size=row["batch_size"],
-        pause=row["pause"],
-        max_replica_lag=row["max_replica_lag"],
-    )
+    return Run(**{**values, "key_columns": read_elements(row)})

@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import columns
-from dupe_audit.ledger.runs import RecordedRun, find_by_constraint, find_latest, find_runs, of_key
+from dupe_audit.ledger.keys import of_key
+from dupe_audit.ledger.runs import RecordedRun, find_by_constraint, find_latest, find_runs
 from dupe_audit.ledger.tables import archive_name, exists, relation_exists
 from dupe_audit.ledger.trust import require_trusted, untrusted
 from dupe_audit.model import Run, UniqueKey

@@ -1,0 +1,132 @@
+"""Create and drop a unique index, which any key can have; to all but their names, they are those of a constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from alembic.operations import Operations
+
+from dupe_audit.directives.arguments import Element, Predicate, column_names, directive, elements, predicate
+from dupe_audit.directives.operations.constraints import (
+    UNKNOWN,
+    CreateUniqueConstraintOnlineOp,
+    DropUniqueConstraintOnlineOp,
+)
+from dupe_audit.model import BuildRule, UniqueKey, check_identifier
+
+
+@directive("create_unique_index_online")
+class CreateUniqueIndexOnlineOp(CreateUniqueConstraintOnlineOp):
+    """Build a unique index concurrently, over any key; it becomes no constraint."""
+
+    @classmethod
+    def create_unique_index_online(
+        cls,
+        operations: Operations,
+        name: str,
+        table: str,
+        columns: Sequence[Element],
+        *,
+        schema: str | None = None,
+        where: Predicate = None,
+        nulls_not_distinct: bool = False,
+        include: Sequence[str] | None = None,
+        comment: str | None = None,
+        lock_timeout: str = "500ms",
+        give_up_after: str = "10min",
+        build_attempts: int = 5,
+    ) -> None:
+        """Create a unique index while the application reads and writes, and verify it.
+
+        A key with an expression or a predicate can be an index only. Otherwise as ``create_unique_constraint_online``.
+
+        Args:
+            name: name of the index, at most 63 bytes.
+            table: name as in the catalog, unquoted.
+            columns: elements of the key, in the order of the index: names of columns, and immutable expressions
+                (``sa.text``), which may have ``COLLATE``.
+            schema: schema of the table; None searches the search path.
+            where: predicate; the key is about the rows for which it is true. None: all rows.
+            nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15 and later).
+            include: columns that the index stores but does not compare.
+            comment: comment on the index in the catalog.
+            lock_timeout: limit of one wait for a lock, which is also the longest that the application waits behind it.
+            give_up_after: limit of the total wait for one lock, and of the rounds of cleaning and building.
+            build_attempts: concurrent builds that new duplicates have to stop before the writers are held, or before
+                it gives up.
+
+        Raises:
+            CommandError: the index could not be created or verified; the message says what to do.
+            WrongUsage: an argument can never work: a name that PostgreSQL cannot store, a value out of range.
+        """
+        check_identifier("index", name)
+        key = UniqueKey(
+            table=table,
+            columns=elements("columns", columns),
+            schema=schema,
+            name=name,
+            where=predicate("where", where),
+            nulls_not_distinct=nulls_not_distinct,
+            include=column_names("include", () if include is None else include),
+            form="index",
+        )
+        rule = BuildRule(
+            lock_timeout=lock_timeout, give_up_after=give_up_after, build_attempts=build_attempts, comment=comment
+        )
+        operations.invoke(cls(key, rule))
+
+    def reverse(self) -> DropUniqueIndexOnlineOp:
+        """Return the operation that drops the index."""
+        return DropUniqueIndexOnlineOp(self.key, self.rule)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what ``alembic check`` prints."""
+        return ("create_unique_index_online", self.key.name, str(self.key))
+
+
+@directive("drop_unique_index_online")
+class DropUniqueIndexOnlineOp(DropUniqueConstraintOnlineOp):
+    """Drop a unique index while the application reads and writes."""
+
+    @classmethod
+    def drop_unique_index_online(
+        cls,
+        operations: Operations,
+        name: str,
+        table: str,
+        *,
+        schema: str | None = None,
+        lock_timeout: str = "500ms",
+        give_up_after: str = "10min",
+    ) -> None:
+        """Drop a unique index concurrently. If it does not exist, nothing happens.
+
+        Args:
+            name: name of the index.
+            table: name as in the catalog, unquoted.
+            schema: schema of the table; None searches the search path.
+            lock_timeout: limit of one wait for a lock, as PostgreSQL writes durations.
+            give_up_after: limit of the total wait for the lock, over all attempts.
+
+        Raises:
+            CommandError: the index could not be dropped; the message says what to do.
+            WrongUsage: an argument can never work: a name that PostgreSQL cannot store, a value out of range.
+        """
+        check_identifier("index", name)
+        key = UniqueKey(table=table, columns=(UNKNOWN,), schema=schema, name=name, form="index")
+        operations.invoke(cls(key, BuildRule(lock_timeout=lock_timeout, give_up_after=give_up_after)))
+
+    def reverse(self) -> CreateUniqueIndexOnlineOp:
+        """Return the operation that creates the index again.
+
+        Raises:
+            ValueError: the elements are not known, because the operation was written by hand.
+        """
+        if self.key.columns == (UNKNOWN,):
+            raise ValueError(f"drop_unique_index_online({self.key.name!r}) has no columns, so it cannot be reversed")
+        return CreateUniqueIndexOnlineOp(self.key, self.rule)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what ``alembic check`` prints."""
+        return ("drop_unique_index_online", self.key.name, self.key.table)

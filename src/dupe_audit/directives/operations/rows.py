@@ -1,0 +1,138 @@
+"""Move the extras of a key into an archive, and put them back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from alembic.operations import MigrateOperation, Operations
+
+from dupe_audit.directives.arguments import Element, Predicate, column_names, directive, elements, predicate
+from dupe_audit.model import CleanupRule, UniqueKey
+
+
+@directive("archive_duplicates")
+class ArchiveDuplicatesOp(MigrateOperation):
+    """Move the extras of a key into an archive."""
+
+    def __init__(self, key: UniqueKey, rule: CleanupRule) -> None:
+        self.key = key
+        self.rule = rule
+
+    @classmethod
+    def archive_duplicates(
+        cls,
+        operations: Operations,
+        table: str,
+        columns: Sequence[Element],
+        *,
+        schema: str | None = None,
+        where: Predicate = None,
+        keep: Literal["first", "last"] = "first",
+        order_by: Sequence[Element] | None = None,
+        nulls_not_distinct: bool = False,
+        divergent: Literal["refuse", "archive"] = "refuse",
+        references: Literal["refuse", "repoint"] = "refuse",
+        ignore: Sequence[str] = (),
+        batch_size: int = 5000,
+        pause: float = 0,
+        max_replica_lag: float | None = None,
+    ) -> None:
+        """Move every row but one of each group of duplicates into a private archive, while the application writes.
+
+        After any interruption, the same ``alembic upgrade`` continues where it stopped.
+
+        Args:
+            table: name as in the catalog, unquoted.
+            columns: elements of the key, in any order: names of columns, and expressions (``sa.text``).
+            schema: schema of the table; None searches the search path.
+            where: predicate; the key is about the rows for which it is true. None: all rows.
+            keep: which row of a group survives, in the order of ``order_by``.
+            order_by: columns that define the order, whose NULLs sort last, and SQL (``sa.text``), which may have a
+                direction and a subquery that uses the table by its name; the primary key breaks ties.
+            nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15 and later).
+            divergent: ``refuse`` stops if the rows of a group carry different data; ``archive`` keeps one of them.
+            references: ``refuse`` stops if a foreign key references an extra; ``repoint`` points it at the survivor.
+            ignore: columns in which the rows of a group may differ and still be exact duplicates.
+            batch_size: rows per transaction, 1 to 100,000; with ``repoint``, extras and their children together.
+            pause: seconds between two batches.
+            max_replica_lag: seconds; a batch waits while a standby's replay is further behind.
+
+        Raises:
+            CommandError: the table or its duplicates cannot be cleaned safely; the message says what to do.
+            WrongUsage: an argument can never work: a name that PostgreSQL cannot store, a value out of range.
+        """
+        rule = CleanupRule(
+            keep=keep,
+            order_by=elements("order_by", () if order_by is None else order_by),
+            divergent=divergent,
+            references=references,
+            ignore=column_names("ignore", ignore),
+            batch_size=batch_size,
+            pause=pause,
+            max_replica_lag=max_replica_lag,
+        )
+        key = UniqueKey(
+            table=table,
+            columns=elements("columns", columns),
+            schema=schema,
+            where=predicate("where", where),
+            nulls_not_distinct=nulls_not_distinct,
+        )
+        operations.invoke(cls(key, rule))
+
+    def reverse(self) -> RestoreDuplicatesOp:
+        """Return the operation that puts the rows back."""
+        return RestoreDuplicatesOp(self.key, rule=self.rule)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what ``alembic check`` prints."""
+        return ("archive_duplicates", str(self.key))
+
+
+@directive("restore_duplicates")
+class RestoreDuplicatesOp(MigrateOperation):
+    """Put the archived rows of a key back."""
+
+    def __init__(self, key: UniqueKey, *, rule: CleanupRule | None = None) -> None:
+        self.key = key
+        self.rule = rule or CleanupRule()
+
+    @classmethod
+    def restore_duplicates(
+        cls,
+        operations: Operations,
+        table: str,
+        columns: Sequence[Element],
+        *,
+        schema: str | None = None,
+        where: Predicate = None,
+    ) -> None:
+        """Put back, byte for byte, the rows that the newest run of ``archive_duplicates`` for these columns removed.
+
+        Drop the constraint first. After any interruption, the same ``alembic downgrade`` continues where it stopped.
+        If the run was purged, a warning is logged; if nothing was ever archived, nothing happens.
+
+        Args:
+            table: name as in the catalog, unquoted.
+            columns: elements of the key, in any order, as ``archive_duplicates`` has them.
+            schema: schema of the table; None searches the search path.
+            where: predicate of the key.
+
+        Raises:
+            CommandError: rows could not be put back, which stay in the archive with the reason; or the archive is
+                missing, or the table has lost a column that was archived.
+            WrongUsage: a name is not one that PostgreSQL can store, or the columns are empty or repeated.
+        """
+        key = UniqueKey(
+            table=table, columns=elements("columns", columns), schema=schema, where=predicate("where", where)
+        )
+        operations.invoke(cls(key))
+
+    def reverse(self) -> ArchiveDuplicatesOp:
+        """Return the operation that archives the rows again."""
+        return ArchiveDuplicatesOp(self.key, self.rule)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what ``alembic check`` prints."""
+        return ("restore_duplicates", str(self.key))

@@ -1,0 +1,96 @@
+"""A key and its rule as the ledger's columns hold them."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from sqlalchemy import RowMapping
+
+from dupe_audit.model import CleanupRule, Expression, UniqueKey
+from dupe_audit.statements import literal, statement, text_array
+
+
+def of_key(relid: str, key: UniqueKey) -> str:
+    """Return the condition that a run ``r`` is about the columns of *key*, by name, or by number if one was renamed.
+
+    Args:
+        relid: SQL for the oid of the table that the run is about.
+    """
+    elements, numbers = text_array(key.elements), key_numbers(key, f"({relid})")
+    names = [name for name in key.names if name]
+    expressions = text_array(filter(None, key.expressions))
+    where = "r.predicate IS NULL" if key.where is None else f"r.predicate = {literal(key.where)}"
+    return (
+        f"({where} AND r.key_expressions OPERATOR(pg_catalog.@>) {expressions} "
+        f"AND r.key_expressions OPERATOR(pg_catalog.<@) {expressions} "
+        f"AND ((r.key_columns OPERATOR(pg_catalog.@>) {elements} AND r.key_columns OPERATOR(pg_catalog.<@) {elements}) "
+        f"OR (r.relation::pg_catalog.oid = r.relid AND pg_catalog.cardinality(r.key_numbers) = {len(names)} "
+        f"AND r.key_numbers OPERATOR(pg_catalog.@>) ({numbers}) "
+        f"AND r.key_numbers OPERATOR(pg_catalog.<@) ({numbers}))))"
+    )
+
+
+def key_numbers(key: UniqueKey, relid: str) -> str:
+    """Return the query for the numbers of a key's columns, which a rename does not change.
+
+    Args:
+        relid: SQL for the oid of the table.
+    """
+    return statement("key_numbers", key=text_array(filter(None, key.names)), relid=relid)
+
+
+def key_holes(key: UniqueKey, relid: str) -> dict[str, str]:
+    """Return the ledger's columns of a key as SQL values; *relid* is SQL for the oid of its table."""
+    return {
+        "key": text_array(key.elements),
+        "key_expressions": text_array(filter(None, key.expressions)),
+        "predicate": literal(key.where),
+        "key_numbers": key_numbers(key, relid),
+        "nulls_not_distinct": literal(key.nulls_not_distinct),
+        "constraint_name": literal(key.name),
+    }
+
+
+def rule_holes(rule: CleanupRule | None) -> dict[str, str]:
+    """Return the ledger's columns of a rule as SQL values; all NULL or empty without one."""
+    if rule is None:
+        names = ("keep", "divergent", "on_reference", "batch_size", "pause", "max_replica_lag")
+        nulls = dict.fromkeys(names, "NULL")
+        return {**nulls, **dict.fromkeys(("order_by", "order_expressions", "directions", "ignore"), text_array(()))}
+    return {
+        "keep": literal(rule.keep),
+        "order_by": text_array(part.name or part.expression for part in rule.orderings),
+        "order_expressions": text_array(part.expression for part in rule.orderings if part.expression),
+        "directions": text_array(part.direction for part in rule.orderings),
+        "divergent": literal(rule.divergent),
+        "on_reference": literal(rule.references),
+        "ignore": text_array(rule.ignore),
+        "batch_size": literal(rule.batch_size),
+        "pause": literal(rule.pause),
+        "max_replica_lag": literal(rule.max_replica_lag),
+    }
+
+
+def read_elements(row: RowMapping) -> tuple[str | Expression, ...]:
+    """Return the elements of the key of a row of ``runs.sql``."""
+    expressions = set(row["key_expressions"])
+    return tuple(Expression(sql) if sql in expressions else sql for sql in row["key_columns"])
+
+
+def read_rule(row: RowMapping) -> CleanupRule | None:
+    """Return the rule of a row of ``runs.sql``; None if the run must not clean."""
+    if row["keep"] is None:
+        return None
+    return CleanupRule(
+        keep=row["keep"],
+        order_by=tuple(
+            Expression(f"{part} {direction}") if part in row["order_expressions"] else part
+            for part, direction in zip_longest(row["order_by"], row["directions"], fillvalue="")
+        ),
+        divergent=row["divergent"],
+        references=row["on_reference"] or "refuse",
+        ignore=tuple(row["ignored"]),
+        batch_size=row["batch_size"],
+        pause=row["pause"],
+        max_replica_lag=row["max_replica_lag"],
+    )
