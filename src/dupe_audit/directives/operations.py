@@ -1,4 +1,4 @@
-"""What a revision asks for: four Alembic operations, each with its reverse. ``online`` and ``offline`` execute them."""
+"""What a revision asks for: six Alembic operations, each with its reverse. ``online`` and ``offline`` execute them."""
 
 from __future__ import annotations
 
