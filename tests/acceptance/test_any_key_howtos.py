@@ -8,9 +8,11 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import errors
+from sqlalchemy import Connection
 
 from alembic_project import Project
 from conftest import Sql, conninfo
+from dupe_audit.postgres.elements import is_immutable
 from launch import Launcher
 from waiting import wait_for
 
@@ -244,6 +246,8 @@ def test_revision_of_the_page_goes_up_down_and_up(
         assert 1 == len(keys_of(sql, example.table))
         with pytest.raises(errors.UniqueViolation):
             sql(f"INSERT INTO {example.table} VALUES ({example.rejected})")
+        for clause in re.findall(r"`[^`]*(ON CONFLICT \(.*? DO NOTHING)`", section(example.page, example.heading)):
+            assert [] == sql(f"INSERT INTO {example.table} VALUES ({example.rejected}) {clause} RETURNING id")
         sql(f"INSERT INTO {example.table} VALUES ({example.accepted})")
         sql(f"DELETE FROM {example.table} WHERE id = {example.accepted.split(',')[0]}")
 
@@ -339,6 +343,16 @@ def test_recipe_for_another_order_builds_beside_writers(database_url: str, sql: 
         sql("INSERT INTO events VALUES (6, 9, '2026-01-02')")
 
 
+def test_alternatives_of_the_page_are_immutable(conn: Connection, sql: Sql) -> None:
+    """Each expression that the page of not-immutable advises is immutable, and the one that it replaces is not."""
+    sql("CREATE TABLE t (created_at timestamptz)")
+    page = (DOCS / "reference" / "findings" / "not-immutable.md").read_text()
+    rows = re.findall(r"^\| `([^`]+)`(?:, of a `timestamptz`)? \| `([^`]+)` \|$", page, flags=re.MULTILINE)
+    assert 3 == len(rows)
+    judged = [tuple(is_immutable(conn, "ONLY public.t AS t", sql) for sql in row) for row in rows]
+    assert [(False, True)] * 3 == judged
+
+
 def locks_of(database_url: str, table: str, statement: str) -> set[str]:
     """Return the modes of the locks on a table that a statement holds until its transaction ends."""
     with psycopg.connect(conninfo(database_url)) as connection:
@@ -350,7 +364,9 @@ def locks_of(database_url: str, table: str, statement: str) -> set[str]:
     return {mode for (mode,) in modes}
 
 
-def test_first_copy_of_an_old_row_is_rejected_h93(tmp_path: Path, database_url: str, launcher: Launcher, sql: Sql) -> None:
+def test_first_copy_of_an_old_row_is_rejected_h93(
+    tmp_path: Path, database_url: str, launcher: Launcher, sql: Sql
+) -> None:
     """The variant that leaves only old duplicates out rejects the first new copy of an old row."""
     sql(ORDERS)
     sql("DELETE FROM orders WHERE id IN (1002, 1003)")
