@@ -217,7 +217,9 @@ def test_directives_in_the_prose_exist(page):
     """Each of our operations that a page calls on op exists and has the arguments used."""
     signatures = directives()
     alembics = {"create_unique_constraint"}  # Alembic's own, which pages compare with ours
-    for name, call in re.findall(r"\bop\.(\w*(?:duplicates|unique_constraint)\w*)(\([^()]*\))?", page.read_text()):
+    parentheses = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"  # of the call, of sa.text, and of a function in it
+    pattern = rf"\bop\.(\w*(?:duplicates|unique_constraint|unique_index)\w*)({parentheses})?"
+    for name, call in re.findall(pattern, page.read_text()):
         assert name in signatures.keys() | alembics, f"there is no op.{name}"
         arguments = set(re.findall(r"\b(\w+)=(?!=)", call))
         assert name in alembics or arguments <= signatures[name].parameters.keys(), f"op.{name}{call}"

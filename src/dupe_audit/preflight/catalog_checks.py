@@ -96,7 +96,7 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
         subject = f"Constraint {index.constraint_name}" if index.constraint_name else f"Index {index.name}"
         if not index.valid:
             findings.append(finding("invalid-index", index.name))
-        elif index.same_key and (index.immediate or key.deferrable):
+        elif index.same_key and key.where is None and (index.immediate or key.deferrable):
             # Without a name no index will be built, so another one of the same key is welcome.
             same = finding("equivalent-index" if key.name else "already-enforced", subject, table=relation.name)
             findings.append(replace(same, help=advice(key, relation, index)) if key.name else same)

@@ -1,4 +1,4 @@
-"""What a revision asks for: Alembic operations, each with its reverse. ``online`` and ``script`` execute them."""
+"""What a revision asks for: six Alembic operations, each with its reverse. ``online`` and ``script`` execute them."""
 
 from dupe_audit.directives.operations.constraints import (
     UNKNOWN,
