@@ -46,6 +46,7 @@ DECLARE
     v_subjects text[];
     v_counting pg_catalog.text;
     v_counts bigint[];
+    v_types pg_catalog.oid[];
 BEGIN
     PERFORM pg_temp.dupe_audit_trust(({relid}));
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
@@ -54,6 +55,7 @@ BEGIN
     IF v_rule.keep IS NULL THEN
         RAISE EXCEPTION 'dupe-audit: duplicates: the build on table % failed, and no op.archive_duplicates() was executed for this key', v_relid::pg_catalog.regclass;
     END IF;
+    v_types := pg_temp.dupe_audit_expressions(v_relid, {expressions}, v_rule.predicate, v_rule.order_expressions, '');
     FOR v_row IN {blockers} LOOP
         IF v_row.id = ANY ({errors}) THEN
             RAISE EXCEPTION 'dupe-audit: %: % (table %). What to do: docs/reference/findings/%.md',

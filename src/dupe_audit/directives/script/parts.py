@@ -75,6 +75,20 @@ class Script:
             trust = ledger.trust_sql(relid="v_relid", run="v_run")
             self.write(statement("offline_trust", trust=trust, shape=template("ledger_shape")))
 
+    def comparing_function(self) -> None:
+        """Write the temporary functions that compare the elements of an index, unless the script already has them."""
+        if self.needs_part("describe"):
+            self.write(template("offline_describe"))
+        if self.needs_part("same"):
+            self.write(template("offline_same"))
+
+    def expressions_function(self) -> None:
+        """Write the temporary functions that judge expressions, unless the script already has them."""
+        if self.needs_part("describe"):
+            self.write(template("offline_describe"))
+        if self.needs_part("expressions"):
+            self.write(template("offline_expressions"))
+
     def begin(self, step: str) -> None:
         """Write, in the transaction before a directive, a setting that proves later that it was committed."""
         self.write(f"SET dupe_audit.reached = {literal(step)}")
