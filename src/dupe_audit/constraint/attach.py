@@ -76,17 +76,13 @@ def _run_of(connection: Connection, relation: catalog.Relation, key: UniqueKey, 
 
 def _keep(work: ConstraintWork) -> None:
     """Record an index that existed before the upgrade, so that the downgrade leaves it."""
-    execute(work.connection, _adopt(work))
+    run = ledger.find_by_constraint(work.connection, work.relation.relid, work.name)
+    if run is None or run.id != work.run_id:
+        execute(work.connection, _adopt(work))
 
 
 def _adopt(work: ConstraintWork) -> str:
-    return statement(
-        "adopt_index",
-        run=literal(work.run_id),
-        relid=str(work.relation.relid),
-        name=literal(work.name),
-        is_constraint=literal(work.key.form == "constraint"),
-    )
+    return statement("adopt_index", run=literal(work.run_id), relid=str(work.relation.relid), name=literal(work.name))
 
 
 def _attach(work: ConstraintWork) -> None:

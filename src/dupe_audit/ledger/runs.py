@@ -108,8 +108,7 @@ def key_holes(key: UniqueKey, relid: str) -> dict[str, str]:
         "predicate": literal(key.where),
         "key_numbers": key_numbers(key, relid),
         "nulls_not_distinct": literal(key.nulls_not_distinct),
-        # The name of an index is recorded when it is built or kept: only an index that a build created is dropped.
-        "constraint_name": literal(key.name if key.form == "constraint" else None),
+        "constraint_name": literal(key.name),
     }
 
 

@@ -5,6 +5,4 @@ UPDATE dupe_audit.run AS r SET constraint_name = {name}, adopted_index = pg_cata
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 WHERE r.id = {run} AND NOT r.building AND i.indrelid = {relid}::pg_catalog.oid AND c.relname = {name}
-  -- Where no constraint follows, the name in the ledger shows that a build of this run created the index.
-  AND ({is_constraint} OR r.constraint_name IS DISTINCT FROM {name})
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint con WHERE con.conindid = i.indexrelid AND con.contype IN ('u', 'p', 'x'))

@@ -18,7 +18,7 @@ BEGIN
              FROM unnest(pg_catalog.array_append(v_key, v_predicate), pg_catalog.array_append(v_index, v_index_predicate))
                  WITH ORDINALITY AS pair(own, other, ord)
              WHERE pair.ord <= v_size) INTO v_plan;
-    v_output := ARRAY(SELECT o.value FROM pg_catalog.jsonb_array_elements_text(v_plan #> '{0,Plan,Output}') WITH ORDINALITY AS o(value, ord) ORDER BY o.ord);
+    v_output := ARRAY(SELECT o.value FROM pg_catalog.jsonb_array_elements_text(v_plan -> 0 -> 'Plan' -> 'Output') WITH ORDINALITY AS o(value, ord) ORDER BY o.ord);
     RETURN pg_catalog.cardinality(v_output) = 2 * v_size
         AND NOT EXISTS (SELECT FROM pg_catalog.generate_series(1, 2 * v_size, 2) AS n WHERE v_output[n] <> v_output[n + 1]);
 EXCEPTION WHEN syntax_error_or_access_rule_violation THEN

@@ -82,15 +82,7 @@ def create_unique_constraint(
         for attempt in range(1, rule.build_attempts + 1):
             _build(script, key, rule, attempt, may_clean=may_clean)
         _drop_leftover(script)
-        script.write(
-            statement(
-                "adopt_index",
-                run=":dupe_audit_v_run",
-                relid=f"({relid})",
-                name=literal(name),
-                is_constraint=literal(key.form == "constraint"),
-            )
-        )
+        script.write(statement("adopt_index", run=":dupe_audit_v_run", relid=f"({relid})", name=literal(name)))
         if key.form == "constraint":
             form = f" DEFERRABLE INITIALLY {key.initially}" if key.deferrable else ""
             attach = statement("attach", table=table, name=ident(name), form=form)
