@@ -80,6 +80,7 @@ def test_script_takes_a_key_of_a_column_an_expression_and_a_predicate(users, psq
         CREATE SCHEMA "Other"; SET search_path = "Other";
         CREATE TABLE "Mixed Case"
             ("Mixed Case" int, v_relid text, v_run text, tags text[] DEFAULT '{100%,:x}', kept bool);
+        CREATE TABLE refs AS SELECT 'b' AS v_run;
         INSERT INTO "Mixed Case" (v_run, "Mixed Case", v_relid, kept) VALUES
             ('a', 1, 'K', true), ('b', 1, 'k', true), ('c', 1, 'k', false), ('d', 2, 'k', true), ('e', 1, 'k', NULL)
         """
@@ -93,7 +94,9 @@ def test_script_takes_a_key_of_a_column_an_expression_and_a_predicate(users, psq
         "0002",
         "0001",
         f"""
-        op.archive_duplicates("Mixed Case", {key}, divergent="archive", order_by=[sa.text('"Mixed Case".v_run DESC')])
+        op.archive_duplicates("Mixed Case", {key}, divergent="archive", order_by=[
+            sa.text('(SELECT count(*) FROM "Other".refs r WHERE r.v_run = "Mixed Case".v_run) DESC NULLS LAST')
+        ])
         op.create_unique_index_online("ux Mixed", "Mixed Case", {key})
         """,
         f"""
@@ -205,6 +208,25 @@ def test_script_of_a_single_create_refuses_an_expression_before_the_build(users,
     done = psql(users.script("upgrade", "0001:0002"))
     assert (3, True) == (done.returncode, "not-immutable: last_login::date (table users)" in done.stderr), done.stderr
     assert [("0001",)] == sql(VERSION)
+
+
+@pytest.mark.parametrize("up", ["archive", "other archive", "create"])
+def test_script_counts_no_key_that_cannot_be_computed(users, psql, sql, up):
+    """A cast that fails on some rows stops the script before any row moves, and no value of a row is printed."""
+    sql("INSERT INTO users VALUES (9, 'bob@x', NULL, NULL)")
+    before = sql(ALL)
+    key = """[sa.text("email::int")], where="deleted_at IS NULL\""""
+    archive = f'op.archive_duplicates("users", {key}, divergent="archive")'
+    create = f'op.create_unique_index_online("ux", "users", {key})'
+    other = 'op.archive_duplicates("users", ["email"], divergent="archive")'
+    lines = {"archive": (archive, create), "other archive": (other, archive), "create": (create,)}
+    users.revision("0002", "0001", "\n".join(lines[up]))
+    done = psql(users.script("upgrade", "0001:0002"))
+    assert "expression-fails: the key cannot be computed for some rows of table public.users" in done.stderr, (
+        done.stderr
+    )
+    assert (3, before, [("0001",)]) == (done.returncode, sql(ALL), sql(VERSION))
+    assert "@" not in done.stderr
 
 
 @pytest.mark.parametrize("stop", ["0", "1"])

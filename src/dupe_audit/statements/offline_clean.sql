@@ -69,11 +69,7 @@ BEGIN
             RAISE EXCEPTION 'dupe-audit: child-trigger: %. What to do: docs/reference/findings/child-trigger.md', v_row.subject;
         END LOOP;
     END IF;
-    EXECUTE pg_temp.dupe_audit_fill({t_measure}, v_holes) INTO v_row;
-    IF v_row.widest_key > {widest_key} AND 'key-too-wide' = ANY ({errors}) THEN
-        RAISE EXCEPTION 'dupe-audit: key-too-wide: the widest key of table % takes % bytes; an index entry holds at most %',
-            v_relid::pg_catalog.regclass, v_row.widest_key, {widest_key};
-    END IF;
+    PERFORM pg_temp.dupe_audit_measure(v_holes, 'key-too-wide' = ANY ({errors}), '');
     v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid, 't_to_rank', 'true',
         'stage', pg_catalog.format('dupe_audit.stage_%s', v_run), 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));
     IF pg_catalog.to_regclass(v_holes ->> 'archive') IS NULL THEN

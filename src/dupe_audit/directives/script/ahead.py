@@ -26,7 +26,7 @@ from dupe_audit.directives.script.procedures import (
 from dupe_audit.directives.script.quoting import quoted
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP, Item
 from dupe_audit.findings import CATALOGUE
-from dupe_audit.model import WIDEST_KEY, CleanupRule, UniqueKey
+from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import COUNTING, switched_off
 from dupe_audit.statements import literal, statement, text_array
@@ -35,7 +35,7 @@ from dupe_audit.statements import literal, statement, text_array
 _SETTINGS = ("client_encoding = 'UTF8'", "lock_timeout = '5s'", "statement_timeout = 0", "row_security = off")
 
 #: the statements that count the rows
-_TEMPLATES = ("measure", "count", "ranked_pairs", "count_uninsertable", "count_references")
+_TEMPLATES = ("count", "ranked_pairs", "count_uninsertable", "count_references")
 
 
 def judge_ahead(operations: Operations, items: Sequence[Item], options: Overrides, *, required: bool) -> None:
@@ -172,7 +172,7 @@ class _Ahead:
         cleaned = [item.key for item in self._earlier if isinstance(item, ArchiveDuplicatesOp)]
         tables = ", ".join(f"({catalog.relid_sql(table)})" for table in cleaned)
         fragments = catalog.rule_fragment_holes(key, rule or CleanupRule())
-        self._script.fill_function()
+        self._script.measure_function()
         self._script.write(
             statement(
                 "offline_count",
@@ -184,7 +184,6 @@ class _Ahead:
                 fragments=statement("fragments", relid="v_relid", **fragments),
                 errors=self._errors(()),
                 child_triggers=statement("child_triggers", relid="v_relid"),
-                widest_key=str(WIDEST_KEY),
                 insertable=statement("insertable", relid="v_relid", key_names=text_array(filter(None, key.names))),
                 references=statement("references", relid="v_relid"),
                 collisions=statement("collisions", relid="v_relid", pairs="v_pairs"),

@@ -13,7 +13,7 @@ from dupe_audit.cleanup import pace
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import comparison_holes, interval, quoted
 from dupe_audit.findings import CATALOGUE
-from dupe_audit.model import WIDEST_KEY, BuildRule, CleanupRule, UniqueKey
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from dupe_audit.postgres.planner import ANYWHERE, BATCHING, RANKING, WHERE_STAGED, switched_off
@@ -24,7 +24,6 @@ CLEAN = "CALL pg_temp.dupe_audit_clean(:dupe_audit_v_run)"
 
 #: the statements that the cleanup procedure fills and executes
 CLEANUP_TEMPLATES = (
-    "measure",
     "revoke_all",
     "create_archive",
     "finish_archive",
@@ -96,6 +95,7 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
         return
     script.fill_function()
     script.expressions_function()
+    script.measure_function()
     rule_columns = {
         "key": _parts("key_columns", "key_expressions", without=True),
         "expressions": _parts("key_columns", "key_expressions"),
@@ -130,7 +130,6 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
             expressions=rule_columns["expressions"],
             blockers=blockers,
             errors=text_array(errors),
-            widest_key=str(WIDEST_KEY),
             fragments=statement("fragments", relid="v_relid", **rule_columns),
             references=statement("references", relid="v_relid"),
             child_triggers=statement("child_triggers", relid="v_relid"),

@@ -78,6 +78,7 @@ def create_unique_constraint(
         state_function(script, key)
         if not key.is_plain:
             script.expressions_function()
+            script.measure_function()
             script.write(_judged(key))
         for attempt in range(1, rule.build_attempts + 1):
             _build(script, key, rule, attempt, may_clean=may_clean)
@@ -133,10 +134,14 @@ def _drop_leftover(script: Script) -> None:
 
 
 def _judged(key: UniqueKey) -> str:
-    """Return the statement that stops if the key's expressions cannot be in an index."""
-    expressions, predicate = text_array(filter(None, key.expressions)), literal(key.where)
-    judge = f"pg_temp.dupe_audit_expressions(({catalog.relid_sql(key)}), {expressions}, {predicate}, '{{}}', '')"
-    return f"DO $judge$ BEGIN PERFORM {judge}; END $judge$"
+    """Return the statement that stops if the key's expressions cannot be in an index of the table."""
+    return statement(
+        "offline_judge_key",
+        relid=catalog.relid_sql(key),
+        expressions=text_array(filter(None, key.expressions)),
+        predicate=literal(key.where),
+        fragments=statement("fragments", relid="v_relid", **catalog.rule_fragment_holes(key, CleanupRule())),
+    )
 
 
 def _comment(key: UniqueKey, table: str, comment: str) -> str:
