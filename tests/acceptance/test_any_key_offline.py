@@ -213,19 +213,20 @@ def test_script_of_a_single_create_refuses_an_expression_before_the_build(users,
 @pytest.mark.parametrize("up", ["archive", "other archive", "create"])
 def test_script_counts_no_key_that_cannot_be_computed(users, psql, sql, up):
     """A cast that fails on some rows stops the script before any row moves, and no value of a row is printed."""
-    sql("INSERT INTO users VALUES (9, 'bob@x', NULL, NULL)")
-    before = sql(ALL)
+    sql("CREATE TABLE accounts AS TABLE users; INSERT INTO accounts TABLE users")
+    before = sql("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM accounts)")
     key = """[sa.text("email::int")], where="deleted_at IS NULL\""""
     archive = f'op.archive_duplicates("users", {key}, divergent="archive")'
     create = f'op.create_unique_index_online("ux", "users", {key})'
-    other = 'op.archive_duplicates("users", ["email"], divergent="archive")'
+    other = 'op.archive_duplicates("accounts", ["email"])'
     lines = {"archive": (archive, create), "other archive": (other, archive), "create": (create,)}
     users.revision("0002", "0001", "\n".join(lines[up]))
     done = psql(users.script("upgrade", "0001:0002"))
     assert "expression-fails: the key cannot be computed for some rows of table public.users" in done.stderr, (
         done.stderr
     )
-    assert (3, before, [("0001",)]) == (done.returncode, sql(ALL), sql(VERSION))
+    assert (3, [("0001",)]) == (done.returncode, sql(VERSION))
+    assert before == sql("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM accounts)")
     assert "@" not in done.stderr
 
 

@@ -67,7 +67,7 @@ def create_unique_constraint(
         CommandError: a name cannot be written into the script.
     """
     check_names(key)
-    name, relid, table, script = str(key.name), catalog.relid_sql(key), table_sql(key), Script(operations)
+    name, relid, script = str(key.name), catalog.relid_sql(key), Script(operations)
     with script.outside_transaction():
         script.line(f"-- dupe-audit: enforce {one_line(key)} as {one_line(name)}, online")
         open_run(script, key, None, rule, revision)
@@ -83,15 +83,7 @@ def create_unique_constraint(
         for attempt in range(1, rule.build_attempts + 1):
             _build(script, key, rule, attempt, may_clean=may_clean)
         _drop_leftover(script)
-        script.write(statement("adopt_index", run=":dupe_audit_v_run", relid=f"({relid})", name=literal(name)))
-        if key.form == "constraint":
-            form = f" DEFERRABLE INITIALLY {key.initially}" if key.deferrable else ""
-            attach = statement("attach", table=table, name=ident(name), form=form)
-            # Never what only has the name, if psql continues after errors.
-            script.retried(f"{_STATE}; {attach}", constraint_exists(key), relid, rule)
-        if rule.comment is not None:
-            # If every build has failed, the guard says so.
-            script.retried(_comment(key, table, rule.comment), f"({_ABSENT})", relid, rule)
+        _finish(script, key, rule)
         script.reset()
     with script.own_path():
         script.write(
@@ -131,6 +123,20 @@ def _drop_leftover(script: Script) -> None:
     script.write(statement("drop_index", index=":dupe_audit_qualified_name"))
     script.line(read_state)
     script.line("\\endif")
+
+
+def _finish(script: Script, key: UniqueKey, rule: BuildRule) -> None:
+    """Write what records an index that existed before, attaches the index if need be, and comments on it."""
+    name, relid, table = str(key.name), catalog.relid_sql(key), table_sql(key)
+    script.write(statement("adopt_index", run=":dupe_audit_v_run", relid=f"({relid})", name=literal(name)))
+    if key.form == "constraint":
+        form = f" DEFERRABLE INITIALLY {key.initially}" if key.deferrable else ""
+        attach = statement("attach", table=table, name=ident(name), form=form)
+        # Never what only has the name, if psql continues after errors.
+        script.retried(f"{_STATE}; {attach}", constraint_exists(key), relid, rule)
+    if rule.comment is not None:
+        # If every build has failed, the guard says so.
+        script.retried(_comment(key, table, rule.comment), f"({_ABSENT})", relid, rule)
 
 
 def _judged(key: UniqueKey) -> str:
