@@ -273,3 +273,51 @@ def test_script_drops_no_index_whose_rows_could_not_be_restored(users, psql, sql
     done = psql(users.script("downgrade", "0002:0001"), stop="0")
     assert "archive-missing" in done.stderr
     assert ([(DEFINITION, COMMENT)], [("0002",)]) == (sql(INDEX), sql(VERSION))
+
+
+def test_script_archives_a_duplicate_that_arrives_before_the_build(users, psql, sql):
+    """A build that meets a duplicate is repeated after a cleanup by the same rule, and one outside the predicate stays."""
+    script, first = users.script("upgrade", "0001:0002"), "-- build 1 of 5"
+    arrived = "INSERT INTO users VALUES (9, 'ANN@X', '2027-01-01', NULL), (10, 'ann@x', NULL, '2027-01-01');"
+    assert 1 == script.count(first)
+    done = psql(script.replace(first, f"{arrived}\n{first}"))
+    assert (0, [(DEFINITION, COMMENT)]) == (done.returncode, sql(INDEX)), done.stderr
+    assert [(4,), (5,), (6,), (7,), (8,), (9,), (10,)] == sql("SELECT id FROM users ORDER BY id")
+    assert [("enforced", 3)] == sql("SELECT state, archived FROM dupe_audit.run")
+
+
+def test_script_enforces_a_full_key_before_it_drops_the_partial_one(users, psql, sql):
+    """A changed predicate: the new index stands before the old one goes; the downgrade restores the old one's state."""
+    users.revision(
+        "0003",
+        "0002",
+        """
+        op.drop_unique_index_online("ux_users_email", "users")
+        op.archive_duplicates("users", [sa.text("lower(email)")], divergent="archive")
+        op.create_unique_index_online("ux_all", "users", [sa.text("lower(email)")])
+        """,
+        f"""
+        op.drop_unique_index_online("ux_all", "users")
+        op.restore_duplicates("users", [sa.text("lower(email)")])
+        {CREATE}
+        """,
+    )
+    assert 0 == psql(users.script("upgrade", "0001:0002")).returncode
+    before = (sql(ALL), sql(INDEX))
+    up, down = users.script("upgrade", "0002:0003"), users.script("downgrade", "0003:0002")
+    assert up.index("CREATE UNIQUE INDEX CONCURRENTLY") < up.index("-- dupe-audit: drop index ux_users_email")
+    for _ in range(2):
+        done = psql(up)
+        assert (0, [("0003",)], [(None, None)]) == (done.returncode, sql(VERSION), sql(INDEX)), done.stderr
+        assert [(2,), (6,), (7,), (8,)] == sql("SELECT id FROM users ORDER BY id")
+        done = psql(down)
+        assert (0, before) == (done.returncode, (sql(ALL), sql(INDEX))), done.stderr
+        assert [(None,)] == sql("SELECT to_regclass('ux_all')")
+
+
+def test_script_does_not_replace_an_index_with_another_of_its_name(users):
+    """Two indexes cannot have one name at once, so no script is printed; the message says what to change."""
+    users.revision("0002", "0001", f"{DROP}\n{UP}", "pass")
+    code, output = users.run("upgrade", "0001:0002", "--sql")
+    message = "revision 0002. A script cannot replace index ux_users_email with another of the same name"
+    assert (255, True) == (code, message in output), output
