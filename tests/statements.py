@@ -284,6 +284,7 @@ def _print_script() -> None:
     operations.archive_duplicates(KEY.table, list(KEY.columns))
     operations.create_unique_constraint_online(KEY.name, KEY.table, list(KEY.columns))
     operations.drop_unique_constraint_online(KEY.name, KEY.table)
+    operations.drop_unique_index_online(KEY.name, KEY.table)
     operations.restore_duplicates(KEY.table, list(KEY.columns))
 
 

@@ -167,7 +167,10 @@ def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bo
     """
     if key.is_plain:
         return True
-    source = elements.aliased(key.table, str(key.schema))
+    table = find_by_oid(connection, index.indrelid)
+    if table is None:
+        return False
+    source = elements.aliased(table.table, table.schema)
     own = [element_sql(element) for element in key.columns]
     pairs = list(zip(own, index.elements, strict=True))
     if key.where:

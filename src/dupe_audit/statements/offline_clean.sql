@@ -46,6 +46,7 @@ DECLARE
     v_subjects text[];
     v_counting pg_catalog.text;
     v_counts bigint[];
+    v_types pg_catalog.oid[];
 BEGIN
     PERFORM pg_temp.dupe_audit_trust(({relid}));
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
@@ -54,6 +55,7 @@ BEGIN
     IF v_rule.keep IS NULL THEN
         RAISE EXCEPTION 'dupe-audit: duplicates: the build on table % failed, and no op.archive_duplicates() was executed for this key', v_relid::pg_catalog.regclass;
     END IF;
+    v_types := pg_temp.dupe_audit_expressions(v_relid, {expressions}, v_rule.predicate, v_rule.order_expressions, '');
     FOR v_row IN {blockers} LOOP
         IF v_row.id = ANY ({errors}) THEN
             RAISE EXCEPTION 'dupe-audit: %: % (table %). What to do: docs/reference/findings/%.md',
@@ -67,11 +69,7 @@ BEGIN
             RAISE EXCEPTION 'dupe-audit: child-trigger: %. What to do: docs/reference/findings/child-trigger.md', v_row.subject;
         END LOOP;
     END IF;
-    EXECUTE pg_temp.dupe_audit_fill({t_measure}, v_holes) INTO v_row;
-    IF v_row.widest_key > {widest_key} AND 'key-too-wide' = ANY ({errors}) THEN
-        RAISE EXCEPTION 'dupe-audit: key-too-wide: the widest key of table % takes % bytes; an index entry holds at most %',
-            v_relid::pg_catalog.regclass, v_row.widest_key, {widest_key};
-    END IF;
+    PERFORM pg_temp.dupe_audit_measure(v_holes, 'key-too-wide' = ANY ({errors}), '');
     v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid, 't_to_rank', 'true',
         'stage', pg_catalog.format('dupe_audit.stage_%s', v_run), 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));
     IF pg_catalog.to_regclass(v_holes ->> 'archive') IS NULL THEN

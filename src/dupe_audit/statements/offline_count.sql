@@ -23,11 +23,7 @@ BEGIN
         END LOOP;
     END IF;
     PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({counting}) AS name;
-    EXECUTE pg_temp.dupe_audit_fill({t_measure}, v_holes) INTO v_row;
-    IF v_row.widest_key > {widest_key} AND 'key-too-wide' = ANY ({errors}) THEN
-        RAISE EXCEPTION 'dupe-audit: key-too-wide: the widest key of table % takes % bytes; an index entry holds at most %; no directive has changed anything',
-            v_holes ->> 'table', v_row.widest_key, {widest_key};
-    END IF;
+    PERFORM pg_temp.dupe_audit_measure(v_holes, 'key-too-wide' = ANY ({errors}), '; no directive has changed anything');
     EXECUTE pg_temp.dupe_audit_fill({t_count}, v_holes) INTO v_row;
     v_extras := v_row.affected - v_row.groups;
     IF v_extras = 0 THEN

@@ -1,4 +1,4 @@
--- Purpose: stop before the version is stamped, unless the constraint exists, is valid, has this definition, and the table has no extras.
+-- Purpose: stop before the version is stamped, unless the constraint or index exists, is valid, has this definition, and the table has no extras.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes.
 DO $guard$
@@ -8,7 +8,7 @@ DECLARE
 BEGIN
     PERFORM pg_temp.dupe_audit_trust(({relid}));
     IF NOT (SELECT s.enforced FROM pg_temp.dupe_audit_state() AS s) THEN
-        RAISE EXCEPTION 'dupe-audit: constraint-missing: constraint % does not exist, is not valid, or has another definition; the version was not stamped', {name};
+        RAISE EXCEPTION 'dupe-audit: constraint-missing: {form} % does not exist, is not valid, or has another definition; the version was not stamped', {name};
     END IF;
     SELECT pg_catalog.to_jsonb(f) INTO v_holes FROM ({fragments}) AS f;
     PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({sequential}) AS name;

@@ -17,11 +17,16 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.procedures import droppable_procedure, undo_function
+from dupe_audit.directives.script.procedures import (
+    droppable_index_function,
+    droppable_procedure,
+    state_function,
+    undo_function,
+)
 from dupe_audit.directives.script.quoting import quoted
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP, Item
 from dupe_audit.findings import CATALOGUE
-from dupe_audit.model import WIDEST_KEY, CleanupRule, UniqueKey
+from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import COUNTING, switched_off
 from dupe_audit.statements import literal, statement, text_array
@@ -30,7 +35,7 @@ from dupe_audit.statements import literal, statement, text_array
 _SETTINGS = ("client_encoding = 'UTF8'", "lock_timeout = '5s'", "statement_timeout = 0", "row_security = off")
 
 #: the statements that count the rows
-_TEMPLATES = ("measure", "count", "ranked_pairs", "count_uninsertable", "count_references")
+_TEMPLATES = ("count", "ranked_pairs", "count_uninsertable", "count_references")
 
 
 def judge_ahead(operations: Operations, items: Sequence[Item], options: Overrides, *, required: bool) -> None:
@@ -100,29 +105,39 @@ class _Ahead:
         """Write what stops the script if the directive would be refused."""
         if isinstance(item, ArchiveDuplicatesOp):
             rule = self._options.cleanup_rule(item.rule)
-            self._catalogs(
-                item.key, (*filter(None, (part.name for part in rule.orderings)), *rule.ignore), NOT_ABOUT_THE_CLEANUP
-            )
+            self._catalogs(item.key, rule, NOT_ABOUT_THE_CLEANUP)
             self._rows(item.key, rule)
         elif isinstance(item, CreateUniqueConstraintOnlineOp):
-            self._catalogs(item.key, item.key.include, NOT_ABOUT_THE_BUILD)
+            self._catalogs(item.key, CleanupRule(), NOT_ABOUT_THE_BUILD)
+            state_function(self._script, item.key)
+            self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_state(); END $judge$")
             self._rows(item.key, None)
         elif isinstance(item, DropUniqueConstraintOnlineOp):
-            droppable_procedure(self._script, item.key)
-            self._script.write("CALL pg_temp.dupe_audit_droppable(false)")
-            condition = f"r.constraint_name = {literal(item.key.name)}"
-            self._way_back(item.key, condition, required=required, any_run_suffices=True)
+            self._drop(item.key, required=required)
         elif isinstance(item, RestoreDuplicatesOp):
             self._way_back(item.key, ledger.of_key("v_relid", item.key), required=required)
 
-    def _catalogs(self, key: UniqueKey, named: Sequence[str], irrelevant: Collection[str]) -> None:
+    def _drop(self, key: UniqueKey, *, required: bool) -> None:
+        condition = f"r.constraint_name = {literal(key.name)}"
+        if key.form == "constraint":
+            droppable_procedure(self._script, key)
+            self._script.write("CALL pg_temp.dupe_audit_droppable(false)")
+        self._way_back(key, condition, required=required, any_run_suffices=True)
+        if key.form == "index":
+            droppable_index_function(self._script, key)
+            self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_droppable_index(false); END $judge$")
+
+    def _catalogs(self, key: UniqueKey, rule: CleanupRule, irrelevant: Collection[str]) -> None:
+        self._script.expressions_function()
+        ordering_columns = filter(None, (part.name for part in rule.orderings))
+        expressions = text_array(filter(None, key.expressions))
         blockers = statement(
             "blockers",
             relid="v_relid",
             key=text_array(filter(None, key.names)),
-            expressions=text_array(()),
-            expression_types="'{}'",
-            named=text_array(named),
+            expressions=expressions,
+            expression_types="v_types",
+            named=text_array((*ordering_columns, *rule.ignore, *key.include)),
             constraint_name=literal(key.name),
             nulls_not_distinct=literal(key.nulls_not_distinct),
             default_read_only="false",
@@ -132,6 +147,9 @@ class _Ahead:
                 "offline_judge",
                 relid=catalog.relid_sql(key),
                 table_name=literal(key.table),
+                expressions=expressions,
+                predicate=literal(key.where),
+                order_expressions=text_array(filter(None, (part.expression for part in rule.orderings))),
                 blockers=blockers,
                 # The first directive judges the ledger.
                 errors=self._errors({*irrelevant, "untrusted-ledger"}),
@@ -154,7 +172,7 @@ class _Ahead:
         cleaned = [item.key for item in self._earlier if isinstance(item, ArchiveDuplicatesOp)]
         tables = ", ".join(f"({catalog.relid_sql(table)})" for table in cleaned)
         fragments = catalog.rule_fragment_holes(key, rule or CleanupRule())
-        self._script.fill_function()
+        self._script.measure_function()
         self._script.write(
             statement(
                 "offline_count",
@@ -166,7 +184,6 @@ class _Ahead:
                 fragments=statement("fragments", relid="v_relid", **fragments),
                 errors=self._errors(()),
                 child_triggers=statement("child_triggers", relid="v_relid"),
-                widest_key=str(WIDEST_KEY),
                 insertable=statement("insertable", relid="v_relid", key_names=text_array(filter(None, key.names))),
                 references=statement("references", relid="v_relid"),
                 collisions=statement("collisions", relid="v_relid", pairs="v_pairs"),

@@ -6,15 +6,15 @@ from alembic.operations import Operations
 
 from dupe_audit import ledger
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.procedures import droppable_procedure, undo_function
+from dupe_audit.directives.script.procedures import droppable_index_function, droppable_procedure, undo_function
 from dupe_audit.directives.script.quoting import check_names, constraint_exists, one_line, quoted, table_sql
-from dupe_audit.model import BuildRule, UniqueKey
+from dupe_audit.model import BuildRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.statements import ident, literal, statement
 
 
 def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule, *, required: bool) -> None:
-    """Write the script that drops the constraint, if the rows of its run can be restored.
+    """Write the script that drops the constraint or index, if the rows of its run can be restored.
 
     Args:
         required: whether the ledger must have a run of the constraint.
@@ -23,7 +23,22 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
         CommandError: a name cannot be written into the script.
     """
     check_names(key)
-    script, relid, name = Script(operations), catalog.relid_sql(key), one_line(key.name)
+    if key.form == "index":
+        _drop_index(Script(operations), key, rule, required=required)
+    else:
+        _drop_constraint(Script(operations), key, rule, required=required)
+    dropped = {
+        "relid": catalog.relid_sql(key),
+        "run_relation": statement("run_relation"),
+        "name": literal(key.name),
+    }
+    script = Script(operations)
+    with script.own_path():
+        script.write(statement("offline_dropped", **dropped))
+
+
+def _drop_constraint(script: Script, key: UniqueKey, rule: BuildRule, *, required: bool) -> None:
+    relid, name = catalog.relid_sql(key), one_line(key.name)
     drop = statement("drop_constraint", table=table_sql(key), name=ident(str(key.name)))
     is_dropped = f"NOT {constraint_exists(key)}"
     with script.outside_transaction():
@@ -40,9 +55,28 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
     with script.own_path():
         script.write("CALL pg_temp.dupe_audit_droppable(false)")
     script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped", relid)
-    dropped = {"relid": relid, "run_relation": statement("run_relation"), "name": literal(key.name)}
-    with script.own_path():
-        script.write(statement("offline_dropped", **dropped))
+
+
+def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, *, required: bool) -> None:
+    name = one_line(key.name)
+    with script.outside_transaction():
+        script.line(f"-- dupe-audit: drop index {name}, online")
+        script.settings()
+        condition = f"r.constraint_name = {literal(key.name)}"
+        undo_function(script, key, condition, required=required, any_run_suffices=True)
+        droppable_index_function(script, key)
+        # Without an answer, because the function has stopped and psql continues after errors, nothing is dropped.
+        script.line("\\set dupe_audit_droppable off")
+        script.line("SELECT droppable, qualified_name FROM pg_temp.dupe_audit_droppable_index(true) \\gset dupe_audit_")
+        script.line("\\if :dupe_audit_droppable")
+        # It blocks neither reads nor writes while it waits.
+        script.write(f"SET lock_timeout = {milliseconds(rule.give_up_after)}")
+        script.write(statement("drop_index", index=":dupe_audit_qualified_name"))
+        script.line("\\endif")
+        script.reset()
+    problem = f"index {name} still exists; the version was not stamped"
+    condition = "NOT (SELECT d.droppable FROM pg_temp.dupe_audit_droppable_index(false) AS d)"
+    script.guard(condition, problem, catalog.relid_sql(key))
 
 
 def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool) -> None:

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from alembic.operations import Operations
 
 from dupe_audit import ledger
-from dupe_audit.directives.script.quoting import interval
-from dupe_audit.model import BuildRule
+from dupe_audit.directives.script.quoting import interval, quoted
+from dupe_audit.model import WIDEST_KEY, BuildRule
 from dupe_audit.statements import literal, statement, template
 
 #: what the script sets for its session, and resets at its end
@@ -74,6 +74,26 @@ class Script:
         if self.needs_part("trust"):
             trust = ledger.trust_sql(relid="v_relid", run="v_run")
             self.write(statement("offline_trust", trust=trust, shape=template("ledger_shape")))
+
+    def comparing_function(self) -> None:
+        """Write the temporary functions that compare the elements of an index, unless the script already has them."""
+        if self.needs_part("describe"):
+            self.write(template("offline_describe"))
+        if self.needs_part("same"):
+            self.write(template("offline_same"))
+
+    def expressions_function(self) -> None:
+        """Write the temporary functions that judge expressions, unless the script already has them."""
+        if self.needs_part("describe"):
+            self.write(template("offline_describe"))
+        if self.needs_part("expressions"):
+            self.write(template("offline_expressions"))
+
+    def measure_function(self) -> None:
+        """Write the temporary function that measures the keys of all rows, unless the script already has it."""
+        self.fill_function()
+        if self.needs_part("measure"):
+            self.write(statement("offline_measure", t_measure=quoted("measure"), widest_key=str(WIDEST_KEY)))
 
     def begin(self, step: str) -> None:
         """Write, in the transaction before a directive, a setting that proves later that it was committed."""

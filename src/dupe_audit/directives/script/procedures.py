@@ -11,9 +11,9 @@ from collections.abc import Collection
 from dupe_audit import ledger
 from dupe_audit.cleanup import pace
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.quoting import interval, quoted
+from dupe_audit.directives.script.quoting import comparison_holes, interval, quoted
 from dupe_audit.findings import CATALOGUE
-from dupe_audit.model import WIDEST_KEY, BuildRule, CleanupRule, UniqueKey
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from dupe_audit.postgres.planner import ANYWHERE, BATCHING, RANKING, WHERE_STAGED, switched_off
@@ -24,7 +24,6 @@ CLEAN = "CALL pg_temp.dupe_audit_clean(:dupe_audit_v_run)"
 
 #: the statements that the cleanup procedure fills and executes
 CLEANUP_TEMPLATES = (
-    "measure",
     "revoke_all",
     "create_archive",
     "finish_archive",
@@ -95,6 +94,8 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
     if not script.needs_part("clean"):
         return
     script.fill_function()
+    script.expressions_function()
+    script.measure_function()
     rule_columns = {
         "key": _parts("key_columns", "key_expressions", without=True),
         "expressions": _parts("key_columns", "key_expressions"),
@@ -107,12 +108,13 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
         "divergent": "v_rule.divergent",
         "nulls_not_distinct": "v_rule.nulls_not_distinct",
     }
+    names = f"pg_catalog.array_remove({rule_columns['key']}, NULL)"
     blockers = statement(
         "blockers",
         relid="v_relid",
-        key=f"pg_catalog.array_remove({rule_columns['key']}, NULL)",
-        expressions=text_array(()),
-        expression_types="'{}'",
+        key=names,
+        expressions=f"pg_catalog.array_remove({rule_columns['expressions']}, NULL)",
+        expression_types="v_types",
         named=f"pg_catalog.array_remove({rule_columns['order_by']}, NULL) OPERATOR(pg_catalog.||) v_rule.ignored",
         constraint_name="v_rule.constraint_name",
         nulls_not_distinct=rule_columns["nulls_not_distinct"],
@@ -125,9 +127,9 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
             "offline_clean",
             relid=catalog.relid_sql(key),
             run_relation=statement("run_relation"),
+            expressions=rule_columns["expressions"],
             blockers=blockers,
             errors=text_array(errors),
-            widest_key=str(WIDEST_KEY),
             fragments=statement("fragments", relid="v_relid", **rule_columns),
             references=statement("references", relid="v_relid"),
             child_triggers=statement("child_triggers", relid="v_relid"),
@@ -138,7 +140,7 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
             anywhere=literal(ANYWHERE),
             give_up_after=interval(build),
             lock_timeout=literal(build.lock_timeout),
-            insertable=statement("insertable", relid="v_relid", key_names="v_rule.key_columns"),
+            insertable=statement("insertable", relid="v_relid", key_names=names),
             toasted=statement("toasted", relid="v_relid"),
             counts_tracked=statement("counts_tracked"),
             changed_children=statement("changed_children", relid="v_relid"),
@@ -197,6 +199,36 @@ def undo_function(
             any_run_suffices=literal(any_run_suffices),
             t_restore_fragments=quoted("restore_fragments"),
             t_archive_sums=quoted("archive_sums"),
+        )
+    )
+
+
+def state_function(script: Script, key: UniqueKey) -> None:
+    """Write the temporary function that reports the state of the key's index, and stops if the name is taken."""
+    script.trust_function()
+    script.comparing_function()
+    relid = catalog.relid_sql(key)
+    script.write(
+        statement(
+            "offline_state",
+            name=literal(key.name),
+            relid=relid,
+            run_relation=statement("run_relation"),
+            index_state=statement("index_state", relid=f"({relid})", **catalog.index_state_holes(key)),
+            **comparison_holes(key),
+        )
+    )
+
+
+def droppable_index_function(script: Script, key: UniqueKey) -> None:
+    """Write the temporary function that says whether a script may drop the index; ``undo_function`` comes before it."""
+    script.write(
+        statement(
+            "offline_droppable_index",
+            relid=catalog.relid_sql(key),
+            run_relation=statement("run_relation"),
+            name=literal(key.name),
+            name_owner=statement("name_owner", relid="v_relid", name=literal(key.name)),
         )
     )
 

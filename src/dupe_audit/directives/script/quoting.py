@@ -8,11 +8,12 @@ from alembic.util import CommandError
 
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
-from dupe_audit.statements import ident, literal, statement, template
+from dupe_audit.statements import ident, literal, statement, template, text_array
 
 #: dollar quotes of the script; a name that contains one would end a quoted part
 _TAGS = re.compile(
-    r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|dupe_audit)\$"
+    r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|describe|expressions|same|measure|"
+    r"dupe_audit)\$"
 )
 
 
@@ -57,6 +58,16 @@ def check_names(key: UniqueKey, rule: CleanupRule | None = None) -> None:
                 f"The name {name!r} contains {tag[0]}, which the SQL script uses as a quote. "
                 "Upgrade online, without --sql."
             )
+
+
+def comparison_holes(key: UniqueKey) -> dict[str, str]:
+    """Return what an index of the key is compared with, as SQL values: its elements, its predicate and its form."""
+    return {
+        "is_plain": literal(key.is_plain),
+        "elements": text_array(map(catalog.element_sql, key.columns)),
+        "predicate": literal(key.where),
+        "is_constraint": literal(key.form == "constraint"),
+    }
 
 
 def constraint_exists(key: UniqueKey) -> str:

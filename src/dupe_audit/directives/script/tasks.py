@@ -33,19 +33,13 @@ def refuse(task: Task, revision: str | None) -> None:
     operation = task.operation
     rule = operation.rule if isinstance(operation, ArchiveDuplicatesOp) else None
     check_names(operation.key, rule)  # type: ignore[attr-defined]
-    key = operation.key  # type: ignore[attr-defined]
-    if key.form == "index" or not key.is_plain or (rule and any(part.expression for part in rule.orderings)):
-        raise CommandError(
-            f"Refused: {key}, revision {revision}. A script cannot be written for a unique index, an expression or a "
-            "predicate yet. Upgrade online, without --sql."
-        )
     if isinstance(operation, CreateUniqueConstraintOnlineOp) and any(
         drop.key.name == operation.key.name for drop in task.retiring
     ):
         raise CommandError(
-            f"Refused: {operation.key}, revision {revision}. A script cannot replace constraint {operation.key.name} "
-            "with another of the same name, because the new one has to exist before the old one is dropped. Give the "
-            "new constraint another name, or upgrade online, without --sql."
+            f"Refused: {operation.key}, revision {revision}. A script cannot replace {operation.key.form} "
+            f"{operation.key.name} with another of the same name, because the new one has to exist before the old one "
+            f"is dropped. Give the new {operation.key.form} another name, or upgrade online, without --sql."
         )
 
 

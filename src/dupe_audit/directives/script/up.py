@@ -8,12 +8,17 @@ from alembic.operations import Operations
 
 from dupe_audit import ledger
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.procedures import CLEAN, cleanup_procedure, open_run
+from dupe_audit.directives.script.procedures import CLEAN, cleanup_procedure, open_run, state_function
 from dupe_audit.directives.script.quoting import check_names, constraint_exists, one_line, quoted, table_sql
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import SEQUENTIAL, switched_off
 from dupe_audit.statements import ident, literal, statement, text_array
+
+#: stops unless the index is the one that the key needs, or absent
+_STATE = "PERFORM * FROM pg_temp.dupe_audit_state()"
+
+_ABSENT = "SELECT s.absent FROM pg_temp.dupe_audit_state() AS s"
 
 
 def archive_duplicates(
@@ -51,7 +56,7 @@ def create_unique_constraint(
     revision: str | None,
     may_clean: bool,
 ) -> None:
-    """Write the script that builds, attaches and verifies the constraint.
+    """Write the script that builds and verifies the index of a key, and attaches it if it is to be a constraint.
 
     Args:
         accept: ids of findings that do not stop the script.
@@ -62,7 +67,7 @@ def create_unique_constraint(
         CommandError: a name cannot be written into the script.
     """
     check_names(key)
-    name, relid, table, script = str(key.name), catalog.relid_sql(key), table_sql(key), Script(operations)
+    name, relid, script = str(key.name), catalog.relid_sql(key), Script(operations)
     with script.outside_transaction():
         script.line(f"-- dupe-audit: enforce {one_line(key)} as {one_line(name)}, online")
         open_run(script, key, None, rule, revision)
@@ -70,25 +75,22 @@ def create_unique_constraint(
             cleanup_procedure(script, key, rule, accept)
         else:
             script.fill_function()
-        index_state = statement("index_state", relid=f"({relid})", **catalog.index_state_holes(key))
-        holes = {"relid": relid, "run_relation": statement("run_relation"), "index_state": index_state}
-        script.write(statement("offline_state", name=literal(name), **holes))
+        state_function(script, key)
+        if not key.is_plain:
+            script.expressions_function()
+            script.measure_function()
+            script.write(_judged(key))
         for attempt in range(1, rule.build_attempts + 1):
             _build(script, key, rule, attempt, may_clean=may_clean)
-        _drop_leftover(script, key)
-        form = f" DEFERRABLE INITIALLY {key.initially}" if key.deferrable else ""
-        script.write(statement("adopt_index", run=":dupe_audit_v_run", relid=f"({relid})", name=literal(name)))
-        attach = statement("attach", table=table, name=ident(name), form=form)
-        script.retried(attach, constraint_exists(key), relid, rule)
-        if rule.comment is not None:
-            comment = statement("comment_constraint", name=ident(name), table=table, comment=literal(rule.comment))
-            script.retried(comment, "false", relid, rule)
+        _drop_leftover(script)
+        _finish(script, key, rule)
         script.reset()
     with script.own_path():
         script.write(
             statement(
                 "offline_guard",
                 name=literal(name),
+                form=key.form,
                 relid=relid,
                 run_relation=statement("run_relation"),
                 fragments=statement("fragments", relid=f"({relid})", **catalog.rule_fragment_holes(key, CleanupRule())),
@@ -101,7 +103,7 @@ def create_unique_constraint(
 def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may_clean: bool) -> None:
     """Write one build, which is skipped if the index exists; a later one first archives what stopped the one before."""
     script.line(f"-- build {attempt} of {rule.build_attempts}, unless the index exists")
-    _drop_leftover(script, key)
+    _drop_leftover(script)
     script.line("\\if :dupe_audit_absent")
     if attempt > 1 and may_clean:
         script.write(CLEAN)
@@ -113,12 +115,45 @@ def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may
     script.line("\\endif")
 
 
-def _drop_leftover(script: Script, key: UniqueKey) -> None:
+def _drop_leftover(script: Script) -> None:
     """Write what drops an unfinished index of ours, and reads the state of the index before and after."""
-    index = ident(key.schema, str(key.name)) if key.schema else ident(str(key.name))
-    read_state = "SELECT absent, leftover FROM pg_temp.dupe_audit_state() \\gset dupe_audit_"
+    read_state = "SELECT absent, leftover, qualified_name FROM pg_temp.dupe_audit_state() \\gset dupe_audit_"
     script.line(read_state)
     script.line("\\if :dupe_audit_leftover")
-    script.write(statement("drop_index", index=index))
+    script.write(statement("drop_index", index=":dupe_audit_qualified_name"))
     script.line(read_state)
     script.line("\\endif")
+
+
+def _finish(script: Script, key: UniqueKey, rule: BuildRule) -> None:
+    """Write what records an index that existed before, attaches the index if need be, and comments on it."""
+    name, relid, table = str(key.name), catalog.relid_sql(key), table_sql(key)
+    script.write(statement("adopt_index", run=":dupe_audit_v_run", relid=f"({relid})", name=literal(name)))
+    if key.form == "constraint":
+        form = f" DEFERRABLE INITIALLY {key.initially}" if key.deferrable else ""
+        attach = statement("attach", table=table, name=ident(name), form=form)
+        # Never what only has the name, if psql continues after errors.
+        script.retried(f"{_STATE}; {attach}", constraint_exists(key), relid, rule)
+    if rule.comment is not None:
+        # If every build has failed, the guard says so.
+        script.retried(_comment(key, table, rule.comment), f"({_ABSENT})", relid, rule)
+
+
+def _judged(key: UniqueKey) -> str:
+    """Return the statement that stops if the key's expressions cannot be in an index of the table."""
+    return statement(
+        "offline_judge_key",
+        relid=catalog.relid_sql(key),
+        expressions=text_array(filter(None, key.expressions)),
+        predicate=literal(key.where),
+        fragments=statement("fragments", relid="v_relid", **catalog.rule_fragment_holes(key, CleanupRule())),
+    )
+
+
+def _comment(key: UniqueKey, table: str, comment: str) -> str:
+    """Return the statement for a block of PL/pgSQL that comments on the constraint or the index."""
+    if key.form == "constraint":
+        return statement("comment_constraint", name=ident(str(key.name)), table=table, comment=literal(comment))
+    holes = f"'index', s.qualified_name, 'comment', pg_catalog.quote_literal({literal(comment)})"
+    filled = f"pg_temp.dupe_audit_fill({quoted('comment_index')}, pg_catalog.jsonb_build_object({holes}))"
+    return f"EXECUTE (SELECT {filled} FROM pg_temp.dupe_audit_state() AS s)"

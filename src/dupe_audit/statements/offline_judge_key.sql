@@ -1,0 +1,13 @@
+-- Purpose: stop the script before a build if an expression cannot be in the index, or cannot be computed for some rows.
+-- Lock: ACCESS SHARE on the table, until the transaction ends.
+-- Again: yes, it only reads.
+DO $judge$
+DECLARE
+    v_relid pg_catalog.oid := ({relid});
+    v_holes pg_catalog.jsonb;
+BEGIN
+    PERFORM pg_temp.dupe_audit_expressions(v_relid, {expressions}, {predicate}, ARRAY[]::pg_catalog.text[], '');
+    SELECT pg_catalog.to_jsonb(f) INTO v_holes FROM ({fragments}) AS f;
+    PERFORM pg_temp.dupe_audit_measure(v_holes, false, '');
+END
+$judge$
