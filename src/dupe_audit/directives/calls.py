@@ -130,7 +130,8 @@ def _key(call: Call, parameters: tuple[str, ...], names: dict[str, Any]) -> Uniq
         raise ValueError(call)
     values = {name: _value(node, names) for name, node in nodes.items() if name in (*parameters, "schema", "where")}
     where = predicate("where", values.pop("where", None))
-    return UniqueKey(**values, columns=elements("columns", values.pop("columns", UNKNOWN)), where=where)
+    columns = elements("columns", values.pop("columns", UNKNOWN))
+    return UniqueKey(**values, columns=columns, where=where)
 
 
 def _value(node: AST, names: dict[str, Any]) -> Any:

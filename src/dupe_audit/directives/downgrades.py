@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from dupe_audit.directives.calls import written_calls
@@ -58,14 +59,22 @@ def mismatches(
     for key, place, missed in _strangers(written_calls(downgrade, "restore_duplicates"), archived, recording, same):
         kept = f"upgrade() archives {' and '.join(map(str, missed))}, so a downgrade would be refused"
         subjects.append(f"{revision}{place} restores {key}, but {kept}")
-    for form in ("constraint", "index"):
-        dropped = written_calls(downgrade, f"drop_unique_{form}_online")
-        of_form = [key for key in created if key.form == form]
-        for key, place, missed in _strangers(dropped, of_form, recording, same):
-            names = " and ".join(f"{other.name} on {_table(other)}" for other in missed)
-            kept = f"upgrade() creates {names}, which a downgrade would leave in place"
-            subjects.append(f"{revision}{place} drops {form} {key.name} on {_table(key)}, but {kept}")
+    for key, place, missed in _strangers(_dropped(downgrade), created, recording, same):
+        names = " and ".join(f"{other.form} {other.name} on {_table(other)}" for other in missed)
+        kept = f"upgrade() creates {names}, which a downgrade would leave in place"
+        subjects.append(f"{revision}{place} drops {key.form} {key.name} on {_table(key)}, but {kept}")
     return [finding("restore-mismatch", subject) for subject in subjects]
+
+
+def _dropped(downgrade: object) -> list[tuple[UniqueKey, str]] | None:
+    """Return what a downgrade drops, as ``written_calls`` does, whether constraint or index."""
+    dropped: list[tuple[UniqueKey, str]] = []
+    for form in ("constraint", "index"):
+        calls = written_calls(downgrade, f"drop_unique_{form}_online")
+        if calls is None:
+            return None
+        dropped += [(replace(key, form=form), place) for key, place in calls]
+    return dropped
 
 
 def _strangers(
@@ -91,7 +100,7 @@ def _can_be(key: UniqueKey, other: UniqueKey, schema_of: SchemaOf) -> bool:
     if key.table != other.table or len({schema_of(key), schema_of(other)} - {None}) > 1:
         return False
     if (UNKNOWN,) in (key.columns, other.columns):
-        return key.name == other.name
+        return (key.name, key.form) == (other.name, other.form)
     return key.scope == other.scope
 
 
