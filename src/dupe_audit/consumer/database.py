@@ -94,7 +94,7 @@ class Database:
                 self._config.table.key,
                 [column.name for column in self._config.columns],
                 ignore=self._config.table.ignore,
-                where=self._config.table.where,
+                needs_arbiter=self._config.table.needs_arbiter,
             )
         return self._writer
 

@@ -208,7 +208,8 @@ def _refuse_without_arbiter(table: dict[str, Any], key: UniqueKey, indexes: KeyI
     raise WrongUsage(
         f"{table['name']} has no arbiter for the key ({', '.join(key.elements)}){part}: no valid unique index fits it. "
         + (f"The table's unique indexes are: {existing}. " if existing else "")
-        + "Create the index first (op.create_unique_index_online), or write the key as an existing one has it."
+        + "Create the index first (op.create_unique_index_online), or give the key as an existing one has it. To write "
+        "every copy until the index is valid, set needs_arbiter=False, or rollout = true in a consumer's file."
     )
 
 

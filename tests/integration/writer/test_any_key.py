@@ -255,10 +255,10 @@ def test_a_nondeterministic_collation(sql, writer, way):
         pytest.skip("this server has no ICU")
     sql("CREATE TABLE t (k text COLLATE loose, v int); CREATE UNIQUE INDEX ON t (lower(k)) WHERE v > 0")
     rows = writer([sa.text("lower(k)")], ["k", "v"], table="t", where="v > 0", ignore=["k"])
-    assert ["inserted", "in_batch", "inserted"] == kinds(rows.write([("Été", 1), ("ete", 1), ("ete", 0)]))
+    assert ["inserted", "in_batch", "inserted"] == kinds(rows.write([("ete", 1), ("Été", 1), ("ete", 0)]))
     sql("CREATE TABLE s (k text, v int); CREATE UNIQUE INDEX ON s (lower(k) COLLATE loose)")
     rows = writer([sa.text("lower(k) COLLATE loose")], ["k", "v"], table="s", ignore=["k"])
-    assert ["inserted", "in_batch"] == kinds(rows.write([("Été", 1), ("ete", 1)]))
+    assert ["inserted", "in_batch"] == kinds(rows.write([("ete", 1), ("Été", 1)]))
     assert ["duplicate"] == kinds(rows.write([("ÉTÉ", 1)]))
 
 
