@@ -272,7 +272,9 @@ def _write(connection: Connection) -> None:
     with psycopg.connect(url, autocommit=True) as own:
         Writer(own, KEY, columns).write(rows)
         Writer(own, KEY, columns, where="total > 0").write(rows)
-        lower = UniqueKey(table="orders", columns=("customer_id", Expression("lower(order_number)")), where="total > 0")
+        lower = UniqueKey(
+            table="orders", columns=("customer_id", Expression("pg_catalog.lower(order_number)")), where="total > 0"
+        )
         Writer(own, lower, columns).write(rows)
 
 
