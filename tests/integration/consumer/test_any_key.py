@@ -75,3 +75,14 @@ def test_without_the_index(database, sql):
     sql(INDEX)
     assert "columns" == rollout.probe().mode
     assert ["duplicate", "inserted"] == kinds(rollout.write([(1, "A"), (1, "c")]))
+
+
+def test_the_index_is_dropped_while_the_consumer_runs(database, sql):
+    """Once started, the consumer continues without the index, also over another connection, and reports its absence."""
+    sql(f"{USERS}; {INDEX}")
+    consumer = database()
+    assert ["inserted"] == kinds(consumer.write([(1, "a")]))
+    sql("DROP INDEX once")
+    consumer.close()  # as after a lost connection
+    assert "any" == consumer.probe().mode
+    assert ["inserted"] == kinds(consumer.write([(1, "b")]))
