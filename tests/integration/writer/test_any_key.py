@@ -352,11 +352,7 @@ PART = f"CREATE UNIQUE INDEX once ON users (email) WHERE {LIVE}"
 
 @pytest.mark.parametrize("where", [None, LIVE])
 def test_a_full_index_beside_a_partial_one(sql, writer, way, where):
-    """With both, the full index rejects a key that exists only outside the part: that row is recognised, with its id.
-
-    Then the full index goes: the writer with the predicate continues on the partial one, and the one without it, which
-    has no arbiter any more, still stores or recognises every row.
-    """
+    """Every row is stored or recognised while a full index stands beside the partial one, and after it is dropped."""
     sql(f"{USERS}; {FULL}; {PART}; INSERT INTO users (email, v, gone) VALUES ('deleted', 1, '2026-01-01')")
     rows = writer(UniqueKey(table="users", columns=("email",)), ["email", "v"], where=where)
     outcomes = rows.write([("deleted", 1), ("deleted", 2), ("live", 1), ("live", 1)])
@@ -371,10 +367,7 @@ def test_a_full_index_beside_a_partial_one(sql, writer, way, where):
 
 
 def test_an_old_writer_that_names_columns_only(sql, writer, psycopg_connect):
-    """A statement that names columns only works beside the full index, and on the partial one fails at every row.
-
-    The writer refuses such a key at its start, where that statement would fail for hours.
-    """
+    """A statement that names columns only fails at every row on a partial index; such a writer refuses at its start."""
     sql(f"{USERS}; {FULL}; {PART}")
     old = psycopg_connect(autocommit=True)
     upsert = "INSERT INTO users (email) VALUES ('a') ON CONFLICT (email) DO NOTHING"
