@@ -32,7 +32,7 @@ from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script import judge_ahead
 from dupe_audit.embedded import Server
 from dupe_audit.errors import Refused
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import at_work
@@ -273,6 +273,10 @@ def _write(connection: Connection) -> None:
     with psycopg.connect(url, autocommit=True) as own:
         Writer(own, KEY, columns).write(rows)
         Writer(own, KEY, columns, where="total > 0").write(rows)
+        lower = UniqueKey(
+            table="orders", columns=("customer_id", Expression("pg_catalog.lower(order_number)")), where="total > 0"
+        )
+        Writer(own, lower, columns).write(rows)
 
 
 def _print_script() -> None:

@@ -28,7 +28,9 @@ from statements import Recorder, record
 #: those that the enclosing statement of a part defines
 UNQUALIFIED = re.compile(r"orders|payments|chosen|put|dupe_audit_(locked|locked_child|write_\w+)|[a-z]")
 #: they contain types as format_type() writes them: with the schema, where the path would find another type
-TYPES_OF_COLUMNS = {"add_archive_column", "create_write_stage", "write_part_row", "write_row", "write_unguarded_row"}
+TYPES_OF_COLUMNS = {
+    *("add_archive_column", "create_write_stage", "write_part_row", "write_row", "write_unguarded_row", "write_values"),
+}
 #: what the recording itself executes, what has no names, and types as format_type() writes them
 OF_THE_TEST = re.compile(
     r"\s*(SELECT min|INSERT INTO public|CREATE (TABLE|EXTENSION)|ALTER TABLE|BEGIN|COMMIT|ROLLBACK)"

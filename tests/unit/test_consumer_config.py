@@ -11,6 +11,7 @@ from dupe_audit.consumer import librdkafka
 from dupe_audit.consumer.config import Config, KafkaSettings
 from dupe_audit.consumer.reading import read
 from dupe_audit.errors import WrongUsage
+from dupe_audit.model import Expression
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "consumer-config.md"
 
@@ -80,9 +81,28 @@ def test_the_defaults_are_as_documented(load):
 
 
 def test_the_part_of_the_table(load):
-    """The condition of a key that is unique in a part of the table reaches the writer; without one there is none."""
+    """The condition of a partial index is the key's predicate."""
     part = load(FILE.replace("[columns]", 'where = "deleted_at IS NULL"\n\n[columns]'))
-    assert ("deleted_at IS NULL", None) == (part.table.where, load(FILE).table.where)
+    assert ("deleted_at IS NULL", None) == (part.table.key.where, load(FILE).table.key.where)
+    assert (True, False) == (part.table.needs_arbiter, load(FILE).table.needs_arbiter)
+
+
+@pytest.mark.parametrize(
+    ("key", "columns"),
+    [
+        ('["created_at", { expression = "lower(email)" }]', ("created_at", Expression("lower(email)"))),
+        ("{ expression = \"details ->> 'id'\" }", (Expression("details ->> 'id'"),)),
+        ('[\n  { expression = "${EXPRESSION}" },\n]', (Expression("abs(n) % 7"),)),
+        ('"created_at"', ("created_at",)),
+    ],
+)
+def test_a_key_with_expressions(load, key, columns):
+    """Elements of a key are columns and expressions; a rollout needs no index for them."""
+    file = FILE.replace('["correlation_id", "created_at"]', key)
+    settings = load(file, EXPRESSION="abs(n) % 7").table
+    assert columns == settings.key.columns
+    assert settings.needs_arbiter is (columns != ("created_at",))
+    assert not load(file.replace("[columns]", "rollout = true\n[columns]"), EXPRESSION="1").table.needs_arbiter
 
 
 def test_environment_variables(load):
@@ -113,6 +133,10 @@ def test_environment_variables(load):
         ('"jsonb", default = {}', '"numeric", default = inf', 7, "inf or nan"),
         ('"jsonb", default = {}', '"double", default = +nan', 7, "inf or nan"),
         ('"created_at"]', '"craeted_at"]', 3, "Did you mean 'created_at'?"),
+        ('"created_at"]', '{ expression = "" }]', 3, "not a valid expression"),
+        ('"created_at"]', "{ expression = 1 }]", 3, "1 is not a valid expression"),
+        ('"created_at"]', '{ expresion = "lower(a)" }]', 3, 'and of { expression = "…" }'),
+        ('"created_at"]', '{ expression = "a" }, 7]', 3, 'and of { expression = "…" }'),
         ('name = "agent_actions"', f'name = "{"x" * 64}"', 1, "63 bytes"),
         ('name = "agent_actions"', "name = 3", 2, "must be a string, in quotes"),
         ('["t"]', "[]", 10, "cannot be empty"),

@@ -30,8 +30,12 @@ class TableSettings:
 
     key: UniqueKey
     ignore: tuple[str, ...] = ()
-    where: str | None = None  #: the part of the table in which the key is unique, as SQL
     rollout: bool = False  #: ready even while the constraint does not exist yet
+
+    @property
+    def needs_arbiter(self) -> bool:
+        """Whether to refuse a table without an arbiter: without one, an expression is not looked up at all."""
+        return not self.key.is_plain and not self.rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

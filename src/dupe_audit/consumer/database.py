@@ -43,6 +43,7 @@ class Database:
             ) from None
         self._connection: psycopg.Connection[Any] | None = None
         self._writer: Writer | None = None
+        self._started = False  # after that, a lost connection does not turn a missing arbiter into a reason to stop
 
     def write(self, rows: Sequence[Row]) -> list[Outcome]:
         """Write the rows; return the outcome of each, in the same order."""
@@ -80,6 +81,7 @@ class Database:
         except KeyboardInterrupt:
             self.close()  # interrupted in the middle: the server rolls back the transaction
             raise
+        self._started = True
         self._collect_retries()
 
     def _collect_retries(self) -> None:
@@ -94,7 +96,7 @@ class Database:
                 self._config.table.key,
                 [column.name for column in self._config.columns],
                 ignore=self._config.table.ignore,
-                where=self._config.table.where,
+                needs_arbiter=self._config.table.needs_arbiter and not self._started,
             )
         return self._writer
 

@@ -20,12 +20,11 @@ from dupe_audit.consumer.config import (
     EventSettings,
     HttpSettings,
     KafkaSettings,
-    TableSettings,
 )
 from dupe_audit.consumer.fields import TYPES, Exact, Poison
 from dupe_audit.consumer.sections import ConfigFile, Section
+from dupe_audit.consumer.table import read_table
 from dupe_audit.errors import WrongUsage
-from dupe_audit.model import UniqueKey
 
 
 def read(file: str | Path, environment: Mapping[str, str]) -> Config:
@@ -57,7 +56,7 @@ def _config(root: Section) -> Config:
     columns = tuple(_column(mappings, name) for name in mappings.names())
     kafka = _kafka(root.subsection("kafka"))
     config = Config(
-        table=_table(root.subsection("table"), columns),
+        table=read_table(root.subsection("table"), columns),
         columns=columns,
         kafka=kafka,
         dlq=_dlq(root.subsection("dlq"), kafka),
@@ -101,39 +100,6 @@ def _finite(value: Any) -> bool:
     if isinstance(value, list):
         return all(map(_finite, value))
     return not isinstance(value, float) or math.isfinite(value)
-
-
-def _table(section: Section, columns: tuple[ColumnMapping, ...]) -> TableSettings:
-    mapped = {column.name: column for column in columns}
-    for setting in ("key", "ignore"):
-        for name in section.texts(setting, ()):
-            if name not in mapped:
-                section.fail(setting, f"column {name!r} is not in [columns].{Section.suggestion(name, mapped)}")
-    for name in section.texts("key"):
-        if not mapped[name].required and mapped[name].default is None:
-            section.fail(
-                "key",
-                f"column {name!r} has required = false. A key with NULL equals no other key, "
-                "so each delivery would become another row.",
-            )
-    try:
-        settings = TableSettings(
-            key=UniqueKey(
-                table=section.text("name"),
-                schema=section.text("schema", None),
-                columns=section.texts("key"),
-                name=section.text("constraint", None),
-            ),
-            ignore=section.texts("ignore", ()),
-            where=section.text("where", None),
-            rollout=section.flag("rollout", False),
-        )
-    except WrongUsage as error:
-        if str(error).startswith(section.file.path):
-            raise
-        section.fail(None, str(error))
-    section.reject_unknown()
-    return settings
 
 
 def _kafka(section: Section) -> KafkaSettings:

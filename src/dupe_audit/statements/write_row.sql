@@ -2,9 +2,9 @@
 -- Lock: ROW EXCLUSIVE on the table; waits for a transaction that is inserting the same key.
 -- Again: yes, the key then exists. An existing key uses no value of a sequence.
 WITH old AS MATERIALIZED (
-    SELECT {identity}, {same} AS same FROM {table} AS t WHERE {match} LIMIT 1
+    SELECT {identity}, {same} AS same FROM {table} AS {alias} WHERE {match} LIMIT 1
 ), new AS (
-    INSERT INTO {table} AS t ({columns}) SELECT {values} WHERE NOT EXISTS (SELECT FROM old)
+    INSERT INTO {table} AS {alias} ({columns}) SELECT {values} WHERE NOT EXISTS (SELECT FROM old)
     {conflict}
     RETURNING {identity}
 )

@@ -74,9 +74,8 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT idx.names, idx.operators, idx.nulls_not_distinct
     FROM idx
-    WHERE idx.own AND CASE WHEN {arbiters} IS NOT NULL THEN idx.name = ANY ({arbiters})
-                           ELSE idx.of_key AND idx.usable
-                                AND ({name}::pg_catalog.text IS NULL OR idx.constraint_name = {name}::pg_catalog.text) END
+    WHERE idx.own AND idx.of_key AND idx.usable
+      AND ({name}::pg_catalog.text IS NULL OR idx.constraint_name = {name}::pg_catalog.text)
     ORDER BY idx.indexrelid
     LIMIT 1
 ) AS arbiter ON true

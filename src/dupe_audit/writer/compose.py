@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from dupe_audit.statements import ident, statement
+from dupe_audit.writer.arbiters import ArbiterIndex
 from dupe_audit.writer.target import Target
 
 
@@ -22,21 +23,21 @@ class Statements:
     insert_alone: str  #: one row, without a conflict clause: a conflict is an error that names its index
     create_stage: str
     copy_stage: str
-    insert_staged: str  #: empty if keys cannot be looked up, or are unique in a part of the table only
+    insert_staged: str  #: empty if keys cannot be looked up, or have an expression or a predicate
     looks_up: bool  #: the insert looks the key up
 
 
 def compose(target: Target) -> Statements:
     """Return the statements for *target*."""
     parts = _Parts(target)
-    can_look_up = bool(target.operators) and (target.where is None or target.arbiter.enforced)
+    can_look_up = bool(target.operators or target.lookups)
     insert = parts.insert() if target.where is None else parts.insert_in_part(target.where)
     return Statements(
         insert=insert if can_look_up else parts.insert_unguarded(parts.conflict),
         insert_alone=parts.insert_unguarded(conflict=""),
         create_stage=statement("create_write_stage", stage=parts.stage, stage_columns=parts.stage_columns),
         copy_stage=f"COPY {parts.stage} FROM STDIN",
-        insert_staged=parts.insert_staged() if can_look_up and target.where is None else "",
+        insert_staged=parts.insert_staged() if target.operators else "",
         looks_up=can_look_up,
     )
 
@@ -48,8 +49,16 @@ def _cast(value: str, *types: str) -> str:
     return value
 
 
+def _equal(left: str, operator: str, right: str, *, nulls_not_distinct: bool) -> str:
+    equal = f"{left} {operator} {right}"
+    return f"({equal} OR ({left} IS NULL AND {right} IS NULL))" if nulls_not_distinct else equal
+
+
 class _Parts:
-    """The pieces of SQL that fill the templates. ``t`` is the table, ``v`` the stage."""
+    """The pieces of SQL that fill the templates. ``v`` is the stage.
+
+    The table is ``t``, or has its own name if the key has expressions, in which it may be named.
+    """
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -64,8 +73,13 @@ class _Parts:
         self.into = {
             "table": target.table,
             "columns": ", ".join(ident(name) for name in self.columns),
-            "identity": ", ".join(f"t.{ident(name)} AS i{n}" for n, name in enumerate(target.identity, 1)),
+            "identity": ", ".join(f"{self.of_table(name)} AS i{n}" for n, name in enumerate(target.identity, 1)),
         }
+        self.alias = {"alias": target.alias}
+
+    def of_table(self, name: str) -> str:
+        """Return a column of the table."""
+        return f"{self.target.alias}.{ident(name)}"
 
     def sent(self, name: str) -> str:
         """Return the parameter for a column of the row."""
@@ -83,7 +97,7 @@ class _Parts:
         """Return the statement for one row of a key that is unique in a part of the table.
 
         It looks the key up after the INSERT: the server alone knows whether the row will be in that part, after
-        defaults and triggers.
+        defaults and triggers. A row outside of it conflicts with nothing.
         """
         return statement("write_part_row", **self.one_row(), where=where)
 
@@ -92,18 +106,18 @@ class _Parts:
         key = self.target.key
         return {
             **self.into,
+            **self.alias,
             "values": self.values,
             "same": self.same(self.sent),
-            "match": self.match(
-                lambda n: f"t.{ident(key[n])}", lambda n: _cast(self.sent(key[n]), self.columns[key[n]].compared_as)
-            ),
+            "match": " OR ".join(map(self.match_in, self.target.lookups))
+            or self.match(lambda n: self.of_table(key[n]), lambda n: self.compared(key[n])),
             "conflict": self.conflict,
             "old_identity": self.identity_of("old"),
         }
 
     def insert_unguarded(self, conflict: str) -> str:
         """Return the statement for one row that does not look its key up first."""
-        return statement("write_unguarded_row", **self.into, values=self.values, conflict=conflict)
+        return statement("write_unguarded_row", **self.into, **self.alias, values=self.values, conflict=conflict)
 
     def insert_staged(self) -> str:
         """Return the statement for a staged batch."""
@@ -117,7 +131,7 @@ class _Parts:
             staged_payload=payload,
             staged_key=", ".join(self.staged(name) for name in key),
             same=self.same(self.staged),
-            match=self.match(lambda n: f"t.{ident(key[n])}", lambda n: self.staged(key[n])),
+            match=self.match(lambda n: self.of_table(key[n]), lambda n: self.staged(key[n])),
             matches_new=self.match(lambda n: f"new.k{n}", lambda n: self.staged(key[n])),
             key_as_k=", ".join(f"t.{ident(name)} AS k{n}" for n, name in enumerate(key)),
             conflict=self.conflict,
@@ -134,10 +148,10 @@ class _Parts:
         """
         if not self.target.arbiter.enforced:
             return "" if self.target.deferrable else "ON CONFLICT DO NOTHING"
-        if self.target.constraint and self.target.where is None:
+        if self.target.constraint:
             return f"ON CONFLICT ON CONSTRAINT {ident(self.target.constraint)} DO NOTHING"
-        part = f" WHERE ({self.target.where})" if self.target.where is not None else ""
-        return f"ON CONFLICT ({', '.join(ident(name) for name in self.target.key)}){part} DO NOTHING"
+        target = self.target.conflict_target or f"({', '.join(map(ident, self.target.key))})"
+        return f"ON CONFLICT {target} DO NOTHING"
 
     def identity_of(self, alias: str) -> str:
         """Return the columns of a subquery that hold the identity."""
@@ -145,19 +159,47 @@ class _Parts:
 
     def match(self, left: Callable[[int], str], right: Callable[[int], str]) -> str:
         """Return the condition that two keys are equal by the operators of the arbiter's index."""
-        terms = []
-        for n, operator in enumerate(self.target.operators):
-            equal = f"{left(n)} {operator} {right(n)}"
-            if self.target.nulls_not_distinct:
-                equal = f"({equal} OR ({left(n)} IS NULL AND {right(n)} IS NULL))"
-            terms.append(equal)
-        return " AND ".join(terms)
+        return " AND ".join(
+            _equal(left(n), operator, right(n), nulls_not_distinct=self.target.nulls_not_distinct)
+            for n, operator in enumerate(self.target.operators)
+        )
+
+    def match_in(self, index: ArbiterIndex) -> str:
+        """Return the condition that an existing row conflicts with the row to insert by a unique index.
+
+        It is in the catalog's words, whose columns are named without their table.
+        """
+        terms = [] if index.predicate is None else [f"({index.predicate})"]
+        for element in index.elements:
+            if element.column is not None:
+                left, right = self.of_table(element.column), self.compared(element.column)
+            else:
+                left, right = f"({element.expression})", self.computed(str(element.expression))
+            terms.append(
+                _equal(left + element.collation, element.operator, right, nulls_not_distinct=index.nulls_not_distinct)
+            )
+        return f"({' AND '.join(terms)})"
+
+    def compared(self, name: str) -> str:
+        """Return the parameter for a column of the row as a stored value is compared with it."""
+        return _cast(self.sent(name), self.columns[name].compared_as)
+
+    def computed(self, expression: str) -> str:
+        """Return an expression over the row to insert, as the index computes it.
+
+        OFFSET 0 prevents the planner from computing it for a row that is outside of the index, where it may fail.
+        """
+        row = ", ".join(
+            f"{_cast(self.sent(name), column.compared_as, column.stored_as)}{column.collation} AS {ident(name)}"
+            for name, column in self.columns.items()
+        )
+        return f"(SELECT {expression} FROM (SELECT {row} OFFSET 0) AS {self.target.alias})"
 
     def same(self, value: Callable[[str], str]) -> str:
         """Return the condition that the stored row holds the same data, compared byte for byte, as in a cleanup."""
         if not self.target.payload:
             return "true"
-        stored = ", ".join(f"t.{ident(name)}" for name in self.target.payload)
+        stored = ", ".join(map(self.of_table, self.target.payload))
         written = ", ".join(
             _cast(value(name), self.columns[name].compared_as, self.columns[name].stored_as)
             for name in self.target.payload

@@ -56,11 +56,12 @@ class Delivery:
         key: UniqueKey,
         columns: Sequence[str],
         ignore: Sequence[str],
-        where: str | None,
+        *,
+        needs_arbiter: bool,
     ) -> None:
         self.connection = connection
         self.retries: Counter[str] = Counter()
-        self._key, self._columns, self._ignore, self._where = key, columns, ignore, where
+        self._key, self._columns, self._ignore, self._needs_arbiter = key, columns, ignore, needs_arbiter
         self._target: Target | None = None
         self._probed = 0.0
         self._stages: set[str] = set()
@@ -89,7 +90,7 @@ class Delivery:
                     self._key,
                     self._columns,
                     self._ignore,
-                    where=self._where,
+                    needs_arbiter=self._needs_arbiter,
                     # An index that appears later does not stop the writer: a row that violates it is a duplicate.
                     starting=self._target is None,
                 )
@@ -160,14 +161,23 @@ class Delivery:
                 return False
         return of_target
 
+    def _is_final(self, error: psycopg.Error) -> bool:
+        """Return whether a violation of an index over the key is a duplicate, and no passing condition.
+
+        ON CONFLICT prevents it, except while an index is being rebuilt. There is no clause if a constraint is
+        deferrable, and it does not prevent the violation of an index with another predicate.
+        """
+        target, index = self.target, _REINDEX_SUFFIX.sub("", error.diag.constraint_name or "")
+        if not target.arbiter.enforced:
+            return target.deferrable
+        return index in target.arbiter.key_indexes and index not in target.arbiter.prevented
+
     def _classify(self, error: psycopg.Error) -> ErrorClass:
         kind = classify(error)
         if kind is ErrorClass.UNIQUE:
             if not self._violates_key(error):
                 return ErrorClass.ROW
-            # Without ON CONFLICT, this error is a duplicate; with it, an index is being rebuilt.
-            without_clause = self.target.deferrable and not self.target.arbiter.enforced
-            return ErrorClass.UNIQUE if without_clause else ErrorClass.RETRY
+            return ErrorClass.UNIQUE if self._is_final(error) else ErrorClass.RETRY
         return ErrorClass.RECONNECT if self.connection.closed else kind
 
     def _with_retries(self, action: Callable[[], T]) -> T:

@@ -11,8 +11,8 @@ from psycopg.rows import dict_row
 
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.model import UniqueKey
-from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.statements import ident, literal, statement, text_array
+from dupe_audit.writer.arbiters import ArbiterIndex, KeyIndexes, conflict_target, key_indexes
 
 #: identifies a row of a table without a primary key, for the duration of one call of the writer
 LOCATION = ("tableoid", "ctid")
@@ -22,11 +22,14 @@ LOCATION = ("tableoid", "ctid")
 class Arbiter:
     """What ON CONFLICT can name now."""
 
-    #: named: the constraint is valid · columns: a valid unique index fits the key, which has no name or a condition ·
-    #: any: it is absent, being built, invalid or deferrable, so DO NOTHING names no target
+    #: named: the constraint is valid · columns: a valid unique index fits the key, which has no constraint's name, or
+    #: has an expression or a predicate · any: it is absent, being built, invalid or deferrable, so DO NOTHING names no
+    #: target
     mode: Literal["named", "columns", "any"]
-    key_indexes: frozenset[str]  #: unique indexes over the key's columns, valid or not; violated by a duplicate
-    other_indexes: frozenset[str]  #: unique indexes over other columns, such as the primary key's
+    key_indexes: frozenset[str]  #: unique indexes over the key's elements, valid or not; violated by a duplicate
+    other_indexes: frozenset[str]  #: unique indexes over others, such as the primary key's
+    #: those of ``key_indexes`` whose violation ON CONFLICT prevents, unless one is being rebuilt
+    prevented: frozenset[str] = frozenset()
 
     @property
     def enforced(self) -> bool:
@@ -52,19 +55,22 @@ class Target:
     """A table to write to."""
 
     table: str  #: qualified, and quoted if necessary
-    key: tuple[str, ...]  #: the key's columns
-    constraint: str | None
+    key: tuple[str, ...]  #: the key's elements; columns, unless ``conflict_target`` is given
+    constraint: str | None  #: None: the key names none that ON CONFLICT could
     columns: tuple[TargetColumn, ...]  #: in the order of a row's values
     payload: tuple[str, ...]  #: columns in which a duplicate is compared with the existing row
     primary_key: tuple[str, ...]
     arbiter: Arbiter
     operators: tuple[str, ...]  #: equality, one per key column; empty if no index makes looking a key up fast
+    lookups: tuple[ArbiterIndex, ...]  #: the arbiters of a key with an expression or a predicate
     nulls_not_distinct: bool
     relations: frozenset[tuple[str, str]]  #: schema and name of the table and of its partitions
     has_row_trigger: bool  #: a trigger may change a row, and its key, before it is inserted
     deferrable: bool  #: some unique constraint is deferrable, so ON CONFLICT without a target is an error (55000)
     pooled: bool  #: the connection goes through a pooler, so the next transaction may use another session (H171)
-    where: str | None = None  #: the part of the table in which the key is unique, as SQL
+    alias: str  #: of the table in statements, quoted
+    where: str | None  #: the key's predicate, as it was given
+    conflict_target: str | None  #: elements and predicate for ON CONFLICT, of a key with an expression or a predicate
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -78,25 +84,27 @@ def probe(
     columns: Sequence[str],
     ignore: Sequence[str],
     *,
-    where: str | None = None,
     starting: bool = True,
+    needs_arbiter: bool = False,
 ) -> Target:
     """Read the target from the catalog.
 
     Args:
         connection: where the table is.
-        key: names the table, its key columns and the constraint.
+        key: names the table, its key and the constraint.
         columns: the columns of a row.
         ignore: those of them in which a duplicate may differ.
-        where: the part of the table in which the key is unique, as SQL; None for the whole table.
         starting: refuse a table whose indexes would reject every redelivery.
+        needs_arbiter: if *starting*, refuse a table without an arbiter.
 
     Raises:
         DupeAuditError: the table does not exist.
-        WrongUsage: a column is missing or GENERATED ALWAYS, the constraint is on other columns, *where* is not a valid
-            condition, or an index over the key rejects duplicates and cannot be the arbiter.
+        WrongUsage: a column is missing or GENERATED ALWAYS, the constraint is on other columns, an expression or the
+            predicate is not valid or needs a column that is not written, there is no arbiter although one is needed,
+            or an index over the key rejects duplicates and cannot be the arbiter.
         psycopg.Error: as the server reports.
     """
+    indexes: KeyIndexes | None = None
     with connection.cursor(row_factory=dict_row) as cursor:
         table = cursor.execute(target_sql(key).encode()).fetchone()
         if table is None:
@@ -105,24 +113,53 @@ def probe(
         query = statement("write_columns", relid=str(table["relid"]), names=text_array(columns))
         rows = cursor.execute(query.encode()).fetchall()
         _check(table, rows, key, columns)
-        if where is not None:
-            arbiters = _arbiters(connection, table["name"], key, where)
-            table = cursor.execute(target_sql(key, arbiters).encode()).fetchone() or table
-        enforced = table["arbiter_columns"] is not None
-        if not enforced and where is None:
+        if not key.is_plain:
+            indexes = key_indexes(connection, table["relid"], table["name"], key, rows)
+            table |= _replaced(table, indexes)
+        enforced = bool(indexes.arbiters) if indexes else table["arbiter_columns"] is not None
+        if not enforced and key.is_plain:
             query = statement("write_seek", relid=str(table["relid"]), key=text_array(key.elements))
             table |= cursor.execute(query.encode()).fetchone() or {}
-    if starting and not enforced and not table["operators"]:
-        _refuse_unfit(table, key, where)
+    if starting and not enforced:
+        if needs_arbiter:
+            _refuse_without_arbiter(table, key, indexes)
+        if not table["operators"]:
+            _refuse_unfit(table, key)
+    return _target(connection, key, columns, ignore, table, rows, indexes)
+
+
+def _replaced(table: dict[str, Any], indexes: KeyIndexes) -> dict[str, Any]:
+    """Return what replaces the table's facts for a key with an expression or a predicate."""
+    every = {*table["key_indexes"], *table["other_indexes"]}
+    return {
+        "arbiter_columns": None,
+        "operators": None,
+        "nulls_not_distinct": False,
+        "key_indexes": list(indexes.of_key),
+        "other_indexes": list(every - indexes.of_key),
+        "unfit_indexes": list(dict.fromkeys((*indexes.rejecting, *table["unfit_indexes"]))),
+    }
+
+
+def _target(
+    connection: psycopg.Connection[Any],
+    key: UniqueKey,
+    columns: Sequence[str],
+    ignore: Sequence[str],
+    table: dict[str, Any],
+    rows: list[dict[str, Any]],
+    indexes: KeyIndexes | None,
+) -> Target:
     comparable = table["operators"] and None not in table["operators"]
     order = table["arbiter_columns"] or key.elements
     operators = dict(zip(order, table["operators"], strict=True)) if comparable else {}
-    mode: Literal["named", "columns", "any"] = "named" if key.name and where is None else "columns"
-    not_compared = {*key.elements, *table["primary_key"], *ignore}
+    enforced = bool(indexes.arbiters) if indexes else table["arbiter_columns"] is not None
+    mode: Literal["named", "columns"] = "named" if _constraint(key) else "columns"
+    not_compared = {*filter(None, key.names), *table["primary_key"], *ignore}
     return Target(
         table=table["name"],
         key=key.elements,
-        constraint=key.name,
+        constraint=_constraint(key),
         columns=tuple(TargetColumn(**{name: row[name] for name in TargetColumn.__slots__}) for row in rows),
         payload=tuple(column for column in columns if column not in not_compared),
         primary_key=tuple(table["primary_key"]),
@@ -130,60 +167,53 @@ def probe(
             mode=mode if enforced else "any",
             key_indexes=frozenset(table["key_indexes"]),
             other_indexes=frozenset(table["other_indexes"]),
+            prevented=indexes.names if indexes else frozenset(table["key_indexes"]),
         ),
         operators=tuple(operators[column] for column in key.elements if operators),
+        lookups=indexes.arbiters if indexes else (),
         nulls_not_distinct=table["nulls_not_distinct"],
         relations=frozenset((schema, name) for schema, name in table["relations"]),
         has_row_trigger=table["has_row_trigger"],
         deferrable=table["deferrable"],
         pooled=table["backend_pid"] != connection.info.backend_pid,
-        where=where,
+        alias="t" if key.is_plain else ident(key.table),
+        where=key.where,
+        conflict_target=None if key.is_plain else conflict_target(key),
     )
 
 
-def target_sql(key: UniqueKey, arbiters: Sequence[str] | None = None) -> str:
-    """Return the query for the table of a key; *arbiters* names the indexes among which its arbiter is."""
+def _constraint(key: UniqueKey) -> str | None:
+    """Return the name that ON CONFLICT ON CONSTRAINT can use; an index alone has none."""
+    return key.name if key.is_plain and key.form == "constraint" else None
+
+
+def target_sql(key: UniqueKey) -> str:
+    """Return the query for the table of a key."""
     return statement(
         "write_target",
         relid=statement("relid", table_name=literal(key.table), schema_name=literal(key.schema)),
-        name=literal(key.name if arbiters is None else None),
-        key=text_array(key.elements),
-        arbiters="NULL::pg_catalog.text[]" if arbiters is None else text_array(arbiters),
+        name=literal(_constraint(key)),
+        key=text_array(name for name in key.names if name is not None),
     )
 
 
-def arbiters_sql(table: str, key: UniqueKey, where: str) -> str:
-    """Return the EXPLAIN that names the indexes which can be the arbiter; *table* is qualified and quoted."""
-    columns = ", ".join(map(ident, key.elements))
-    return statement(
-        "write_arbiters", table=table, key=columns, nulls=", ".join("NULL" for _ in key.elements), where=where
-    )
-
-
-def _arbiters(connection: psycopg.Connection[Any], table: str, key: UniqueKey, where: str) -> list[str]:
-    """Return the unique indexes that the server infers from the key and the condition.
+def _refuse_without_arbiter(table: dict[str, Any], key: UniqueKey, indexes: KeyIndexes | None) -> None:
+    """Refuse a table without an arbiter.
 
     Raises:
-        WrongUsage: the condition is not valid for the table.
-        psycopg.Error: as the server reports.
+        WrongUsage: always; the message has the definitions of the table's unique indexes.
     """
-    try:
-        row = connection.execute(arbiters_sql(table, key, where).encode()).fetchone()
-    except psycopg.errors.InvalidColumnReference:
-        return []  # no index fits
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
-        raise
-    except psycopg.ProgrammingError as error:
-        raise WrongUsage(f"where={where!r} is not a valid condition on {table}: {reason(error)}.") from error
-    return arbiters_in(row[0] if row else [])
+    part = f" WHERE {key.where}" if key.where is not None else ""
+    existing = "; ".join(indexes.definitions) if indexes else ""
+    raise WrongUsage(
+        f"{table['name']} has no arbiter for the key ({', '.join(key.elements)}){part}: no valid unique index fits it. "
+        + (f"The table's unique indexes are: {existing}. " if existing else "")
+        + "Create the index first (op.create_unique_index_online), or give the key as an existing one has it. To write "
+        "every copy until the index is valid, set needs_arbiter=False, or rollout = true in a consumer's file."
+    )
 
 
-def arbiters_in(plans: Any) -> list[str]:
-    """Return the arbiters that a plan names; none if a rule replaces the INSERT."""
-    return [name for plan in plans for name in plan.get("Plan", {}).get("Conflict Arbiter Indexes", [])]
-
-
-def _refuse_unfit(table: dict[str, Any], key: UniqueKey, where: str | None) -> None:
+def _refuse_unfit(table: dict[str, Any], key: UniqueKey) -> None:
     """Refuse a table without an arbiter if one of its indexes would reject every redelivery.
 
     Raises:
@@ -191,11 +221,12 @@ def _refuse_unfit(table: dict[str, Any], key: UniqueKey, where: str | None) -> N
     """
     if not table["unfit_indexes"]:
         return
-    part = f" WHERE {where}" if where is not None else ""
+    part = f" WHERE {key.where}" if key.where is not None else ""
     raise WrongUsage(
-        f"{table['name']} has no arbiter for the key ({', '.join(key.elements)}){part}, and would reject each duplicate "
-        f"because of: {'; '.join(table['unfit_indexes'])}. If that is the key, give the condition of the index as "
-        "where. Otherwise create a unique constraint on the key's columns."
+        f"{table['name']} has no arbiter for the key ({', '.join(key.elements)}){part}, and would reject each "
+        f"duplicate because of: {'; '.join(table['unfit_indexes'])}. If that is the key, give the expressions of the "
+        "index as elements of the key, and its condition as where. Otherwise create a unique constraint on the key's "
+        "columns."
     )
 
 

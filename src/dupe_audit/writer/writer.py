@@ -8,10 +8,12 @@ from typing import Any
 
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
+from sqlalchemy import TextClause
 
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey, check_identifier
 from dupe_audit.writer import send
+from dupe_audit.writer.arguments import Element, key_of, sort_key
 from dupe_audit.writer.delivery import Delivery, RowFault
 from dupe_audit.writer.outcome import Outcome
 from dupe_audit.writer.target import Arbiter
@@ -37,37 +39,49 @@ class Writer:
     def __init__(
         self,
         connection: psycopg.Connection[Any],
-        key: UniqueKey,
+        key: UniqueKey | Sequence[Element],
         columns: Sequence[str],
         *,
+        table: str | None = None,
+        schema: str | None = None,
+        where: str | TextClause | None = None,
         ignore: Sequence[str] = (),
-        where: str | None = None,
+        needs_arbiter: bool | None = None,
     ) -> None:
         """Create a writer; the catalog is not read yet.
 
         Args:
             connection: a psycopg connection in autocommit, outside a transaction.
-            key: the table, the columns of its key, and the constraint's name; without a name, any valid unique
-                index over those columns is the arbiter.
-            columns: the columns of a row, including the key's, in the order of its values.
+            key: the table, the elements of its key, its predicate, and the constraint's name; without a name, any
+                valid unique index over those elements is the arbiter. Or the elements alone: names of columns, and
+                expressions as ``sa.text("lower(email)")``.
+            columns: the columns of a row, including the key's and those that its expressions read, in the order of
+                its values.
+            table: the table of a key that is given as a list of elements.
+            schema: its schema; None for the first one of the search path that has the table.
+            where: the part of the table in which the key is unique, such as ``deleted_at IS NULL``, if the arbiter is
+                a partial unique index and *key* does not have it.
             ignore: columns in which a duplicate may differ from the existing row, such as those filled in later;
                 it may always differ in the columns of the primary key.
-            where: the part of the table in which the key is unique, such as ``deleted_at IS NULL``, if the arbiter is
-                a partial unique index; its columns are named without the table.
+            needs_arbiter: refuse to start on a table without an arbiter; by default, if the key is given as a list of
+                elements.
 
         Raises:
             WrongUsage: the connection is not in autocommit or is inside a transaction, a column of the key or of
-                *ignore* is not among *columns*, or a column is named twice.
+                *ignore* is not among *columns*, a column is named twice, or *key*, *table* and *where* do not fit.
         """
         for column in columns:
             check_identifier("column", column)
-        if missing := [column for column in (*key.columns, *ignore) if column not in columns]:
+        if needs_arbiter is None:
+            needs_arbiter = not isinstance(key, UniqueKey)
+        key = key_of(key, table=table, schema=schema, where=where)
+        if missing := [column for column in (*filter(None, key.names), *ignore) if column not in columns]:
             raise WrongUsage(f"{missing[0]!r} is not among the columns that are written: {', '.join(columns)}.")
         if len(set(columns)) != len(columns):
             raise WrongUsage(f"A column is named twice: {', '.join(columns)}.")
         self._columns = tuple(columns)
-        self._key_positions = tuple(self._columns.index(column) for column in key.columns)
-        self._delivery = Delivery(connection, key, self._columns, tuple(ignore), where)
+        self._sort_key = sort_key(key, self._columns)
+        self._delivery = Delivery(connection, key, self._columns, tuple(ignore), needs_arbiter=needs_arbiter)
         self._require_idle()
 
     @property
@@ -90,8 +104,9 @@ class Writer:
         Raises:
             Unavailable: the server cannot be reached now.
             DupeAuditError: the table does not exist.
-            WrongUsage: a column is missing or GENERATED ALWAYS, the constraint is on other columns, *where* is not a
-                valid condition, or an index over the key rejects duplicates and cannot be the arbiter.
+            WrongUsage: a column is missing or GENERATED ALWAYS, the constraint is on other columns, an expression or
+                the predicate is not valid or needs a column that is not written, there is no arbiter although one is
+                needed, or an index over the key rejects duplicates and cannot be the arbiter.
         """
         return self._delivery.probe().arbiter
 
@@ -125,7 +140,7 @@ class Writer:
                 valid.append((position, convert(row)))
             except InvalidRow as invalid:
                 outcomes[position] = Outcome(kind="rejected", reason=str(invalid))
-        valid.sort(key=lambda numbered: [str(numbered[1][position]) for position in self._key_positions])
+        valid.sort(key=lambda numbered: self._sort_key(numbered[1]))
         self._settle(valid, outcomes)
         return [outcomes[position] for position in range(len(rows))]
 
