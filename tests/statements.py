@@ -32,7 +32,7 @@ from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script import judge_ahead
 from dupe_audit.embedded import Server
 from dupe_audit.errors import Refused
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import at_work
@@ -225,7 +225,9 @@ def _execute_steps(connection: Connection, recorder: Recorder) -> None:
     def held() -> int:
         return clean_held(connection, KEY, RULE, horizon=horizon)
 
-    preflight(connection, KEY, RULE, show_keys=True)
+    preflight(connection, KEY, RULE, show_keys=True, differs=True, samples=3)
+    expression = UniqueKey(table=KEY.table, columns=(Expression("order_number::numeric"),))
+    preflight(connection, expression, CleanupRule(order_by=(Expression("total DESC"),)))
     blockers(connection, KEY, RULE)
     recorder.step = "cleanup"
     batches = cleanup(connection, KEY, RULE)

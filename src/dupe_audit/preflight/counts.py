@@ -36,6 +36,18 @@ def measure_keys(connection: Connection, fragments: Mapping[str, str]) -> Measur
         return Measure(**execute(connection, fill_known(template("measure"), fragments)).mappings().one())
 
 
+def compute_order(connection: Connection, fragments: Mapping[str, str], rule: CleanupRule) -> None:
+    """Compute the expressions of the order for every row, as the ranking will.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: one fails for some row.
+    """
+    values = [f"t_order.o{number}" for number, part in enumerate(rule.orderings, 1) if part.expression]
+    if values:
+        # Not the settings of the count: a subquery may look into another table by its index.
+        execute(connection, fill_known(template("measure_order"), fragments, order_values=", ".join(values)))
+
+
 def count_groups(connection: Connection, fragments: Mapping[str, str], measure: Measure) -> Counts:
     """Count the groups, their rows and the divergent ones."""
     with settings(connection, COUNTING, local=True):
