@@ -167,7 +167,11 @@ def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bo
     """
     if key.is_plain:
         return True
-    source = elements.aliased(key.table, str(key.schema))
+    # Not by the names in the key: its schema may be left to the search path.
+    relation = find_by_oid(connection, index.indrelid)
+    if relation is None:
+        return False
+    source = elements.aliased(relation.table, relation.schema)
     own = [element_sql(element) for element in key.columns]
     pairs = list(zip(own, index.elements, strict=True))
     if key.where:

@@ -124,7 +124,7 @@ def _counted(
     samples: tuple[Sample, ...] = ()
     if details.samples and counts.groups:
         samples = read_samples(connection, columns, fragments, details.samples, show_keys=details.show_keys)
-    restore_findings = uninsertable(connection, relation, fragments, counts)
+    restore_findings = uninsertable(connection, relation, key, fragments, counts)
     findings += [*width_findings(widest), *duplicate_findings(counts, rule), *restore_findings, *reference_findings]
     return DuplicateReport(
         key=key,

@@ -167,7 +167,12 @@ class _Ahead:
                 errors=self._errors(()),
                 child_triggers=statement("child_triggers", relid="v_relid"),
                 widest_key=str(WIDEST_KEY),
-                insertable=statement("insertable", relid="v_relid", key_names=text_array(filter(None, key.names))),
+                insertable=statement(
+                    "insertable",
+                    relid="v_relid",
+                    key_names=text_array(filter(None, key.names)),
+                    own_index="NULL::pg_catalog.text",
+                ),
                 references=statement("references", relid="v_relid"),
                 collisions=statement("collisions", relid="v_relid", pairs="v_pairs"),
                 counting=text_array(switched_off(COUNTING)),
