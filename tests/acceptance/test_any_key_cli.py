@@ -4,6 +4,10 @@ import json
 
 import pytest
 
+from alembic_project import Project
+from dupe_audit.errors import Refused
+from dupe_audit.restore import restore
+
 ROWS = """
 CREATE TABLE users (id int PRIMARY KEY, email text, tenant int, last_login date, deleted_at date);
 INSERT INTO users VALUES
@@ -116,6 +120,82 @@ DOWN = """
 op.drop_unique_index_online("ux", "users")
 op.restore_duplicates("users", ["tenant", sa.text("lower(email)")], where="deleted_at IS NULL")
 """
+
+
+@pytest.fixture
+def project(tmp_path, database_url, launcher, users):
+    """A project whose second revision makes the addresses of living users unique."""
+    project = Project(tmp_path, database_url, launcher)
+    project.revision("0002", "0001", UP, DOWN)
+    return project
+
+
+def test_pending_and_applied_indexes_are_read_from_the_revisions(project, launcher):
+    """Without --table, preflight shows the key with the rule of its revision, and verify proves the index."""
+
+    def run(*arguments, code):
+        done = launcher.run("dupe_audit.cli", *arguments, cwd=project.folder, env=project.environment)
+        assert code == done.returncode, (done.stdout, done.stderr)
+        return done.stdout
+
+    pending, *other = json.loads(run("preflight", "--format", "json", code=1))
+    assert other == []
+    assert ("0002", ["tenant", "lower(email)"], 2, "last_login DESC NULLS LAST") == (
+        pending["revision"],
+        pending["elements"],
+        pending["extras"],
+        pending["rule"]["order_by"][0],
+    )
+    assert project.run("upgrade", "head")[0] == 0
+    (applied,) = json.loads(run("verify", "--format", "json", code=0))
+    assert (["tenant"], ["tenant", "lower(email)"], "deleted_at IS NULL", True, 0) == (
+        applied["columns"],
+        applied["elements"],
+        applied["where"],
+        applied["ok"],
+        applied["extras"],
+    )
+    assert {"id": 1, "rows_before": 5, "archived": 2, "restored": 0} == applied["run"]
+    (ledger_run,) = json.loads(run("runs", "--format", "json", code=0))
+    assert (["tenant", "lower(email)"], "deleted_at IS NULL") == (ledger_run["elements"], ledger_run["where"])
+    assert "unique index ux" in " ".join(run("verify", code=0).split())
+
+
+def test_missing_index_of_an_applied_revision_is_reported_as_an_index(project, launcher, sql):
+    """What verify says of a missing index, and how to create it again, is about an index."""
+    assert project.run("upgrade", "head")[0] == 0
+    sql("DROP INDEX ux")
+    done = launcher.run("dupe_audit.cli", "verify", cwd=project.folder, env=project.environment)
+    words = " ".join(done.stdout.split())
+    assert 1 == done.returncode
+    assert "public.users has no unique index ux." in words
+    assert (
+        "create the index again in a new revision: op.archive_duplicates(), then op.create_unique_index_online()"
+        in words
+    )
+
+
+@pytest.mark.parametrize("change", ["SELECT", "ALTER INDEX ux RENAME TO other", "DROP INDEX ux"])
+def test_restore_drops_the_index_of_the_run(project, dupe_audit, sql, change):
+    """The command finds the index by its name or, if it was renamed, by what it compares; and puts the rows back."""
+    before = sql("SELECT u::text FROM users u ORDER BY id")
+    assert project.run("upgrade", "head")[0] == 0
+    sql(change)
+    sql("CREATE UNIQUE INDEX kept ON users (lower(email), id) WHERE deleted_at IS NULL")
+    done = dupe_audit("restore", "1", "--yes")
+    assert "run 1: 2 rows restored" in done.stdout
+    assert (change == "DROP INDEX ux") == ("was dropped" not in done.stderr)
+    assert before == sql("SELECT u::text FROM users u ORDER BY id")
+    assert [("kept",), ("users_pkey",)] == sql(
+        "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'users'::regclass ORDER BY 1"
+    )
+
+
+def test_restore_that_an_index_stops_names_the_index(project, sql, conn):
+    """A restore that another unique index of the same key prevents says which one."""
+    assert project.run("upgrade", "head")[0] == 0
+    with pytest.raises(Refused, match=r"Unique index ux still enforces the key\. Let op\.drop_unique_index_online\(\)"):
+        list(restore(conn, 1))
 
 
 def test_failing_expression_ends_with_findings_not_with_an_error(dupe_audit, sql):
