@@ -88,7 +88,7 @@ def test_preflight_text_of_any_key(dupe_audit, users, style):
     ("arguments", "says"),
     [
         (("preflight", "--where", "true"), "A key needs --table"),
-        (("preflight", "--table", "users", "--where", "true"), "Name the columns or expressions"),
+        (("preflight", "--table", "users", "--where", "true"), "Name the columns of the key, or its expressions"),
         (("preflight", "--keep", "last"), "--keep: without --table, preflight uses the rule of each pending revision."),
         (("preflight", *KEY, "--keep", "last", "--order-by", "id DESC"), "--keep last would reverse an order"),
         (("preflight", *KEY, "-e", " "), "is not a valid expression"),

@@ -115,7 +115,7 @@ def _require_fitting(table: str | None, *, key: dict[str, Any], rule: dict[str, 
     """
     if table and not key["columns"]:
         raise WrongUsage(
-            "Name the columns or expressions of the key after the command: "
+            "Name the columns of the key, or its expressions, after the command: "
             "preflight --table TABLE -c COLUMN -e EXPRESSION."
         )
     if not table and any(key.values()):
