@@ -22,7 +22,7 @@ from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.session import step
 from dupe_audit.postgres.sqlstates import about_a_row, reason, sqlstate
 from dupe_audit.postgres.work import Work
-from dupe_audit.statements import literal, statement, text_array
+from dupe_audit.statements import literal, statement
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -115,11 +115,11 @@ def _rows_not_restored(work: RestoreWork, rows: int) -> Finding:
     run = work.run
     refused = finding("rows-not-restored", quantity(rows, "row"))
     text = refused.help.replace("of the archive", f"of dupe_audit.archive_{run.id}")
-    holes = {"relid": str(work.relation.relid), "name": literal(None), "key": text_array(map(str, run.key_columns))}
-    if name := execute(work.connection, statement("run_constraint", **holes)).scalars().first():
+    for obstacle in ledger.enforcing(work.connection, run, work.relation, name=None)[:1]:
+        form = "constraint" if obstacle.is_constraint else "index"
         text = (
-            f"Constraint {name} still enforces the key. Let op.drop_unique_constraint_online() name it, before "
-            f"op.restore_duplicates(); or let dupe-audit restore {run.id} do both. {text}"
+            f"{obstacle.kind} {obstacle.name} still enforces the key. Let op.drop_unique_{form}_online() name it, "
+            f"before op.restore_duplicates(); or let dupe-audit restore {run.id} do both. {text}"
         )
     return replace(refused, help=text)
 

@@ -10,20 +10,23 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.findings import Finding, finding, quantity
-from dupe_audit.model import CleanupRule, IndexState, Run, UniqueKey, VerifyReport
+from dupe_audit.ledger import RecordedRun
+from dupe_audit.model import CleanupRule, Expression, IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.named import named_key
 from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.postgres.session import settings, step, transaction
 from dupe_audit.postgres.sqlstates import (
     DATA_CORRUPTED,
     INDEX_CORRUPTED,
     INSUFFICIENT_PRIVILEGE,
+    about_a_row,
     reason,
     sqlstate,
 )
-from dupe_audit.statements import fill_known, literal, statement, template
+from dupe_audit.statements import fill_known, statement, template
 
 
 def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = None) -> VerifyReport:
@@ -38,6 +41,15 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
         DupeAuditError: an earlier version made the ledger.
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
+    return _verify(connection, key, work_mem=work_mem)
+
+
+def _verify(connection: Connection, key: UniqueKey, *, work_mem: str | None, is_its_own: bool = False) -> VerifyReport:
+    """Report as ``verify`` does.
+
+    Args:
+        is_its_own: whether the key was read from the index of that name, so that its definition need not be compared.
+    """
     with step(connection):
         match = catalog.find(connection, key)
         if match is None:
@@ -46,17 +58,19 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
             )
         key, relation = match
         state = catalog.index_state(connection, relation.relid, key)
+        if state and is_its_own:
+            state = replace(state, same_definition=True)
         findings = _catalog_findings(key, relation, state)
         if missing := _missing_columns(connection, key, relation):
             return VerifyReport(key=key, index=state, extras=None, run=None, findings=(*missing, *findings))
-        memory = {"work_mem": work_mem} if work_mem else {}
-        with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory):
-            holes = catalog.fragments(connection, relation, key, CleanupRule())
-            with settings(connection, SEQUENTIAL, local=True):
-                extras = int(execute(connection, fill_known(template("count_extras"), holes)).scalar_one())
-                rows = int(execute(connection, statement("count_rows", table=relation.name)).scalar_one())
-            latest = ledger.find_latest(connection, relation.relid, key)  # its sums as of the same moment
-            by_others = ledger.archived_by_others(connection, latest.run) if latest else 0
+        try:
+            extras, rows, latest, by_others = _counted(connection, key, relation, work_mem)
+        except DBAPIError as error:
+            if key.is_plain or not about_a_row(error):
+                raise
+            # The server's message can contain values of a row.
+            fails = finding("expression-fails", f"{key} (SQLSTATE {sqlstate(error)})", table=relation.name)
+            return VerifyReport(key=key, index=state, extras=None, run=None, findings=(fails, *findings))
         if extras:
             findings.append(finding("duplicates-remain", quantity(extras, "extra"), table=relation.name))
         if state and state.valid:
@@ -78,24 +92,41 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
         )
 
 
+def _counted(
+    connection: Connection, key: UniqueKey, relation: Relation, work_mem: str | None
+) -> tuple[int, int, RecordedRun | None, int]:
+    """Return extras, rows, the key's newest run and the rows archived by other runs, as of one moment."""
+    memory = {"work_mem": work_mem} if work_mem else {}
+    with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory):
+        holes = catalog.fragments(connection, relation, key, CleanupRule())
+        with settings(connection, SEQUENTIAL, local=True):
+            extras = int(execute(connection, fill_known(template("count_extras"), holes)).scalar_one())
+            rows = int(execute(connection, statement("count_rows", table=relation.name)).scalar_one())
+        latest = ledger.find_latest(connection, relation.relid, key)
+        by_others = ledger.archived_by_others(connection, latest.run) if latest else 0
+    return extras, rows, latest, by_others
+
+
 def verify_named(
     connection: Connection,
     *,
     table: str,
     name: str,
     schema: str | None = None,
-    columns: tuple[str, ...] = (),
+    columns: tuple[str | Expression, ...] = (),
+    where: str | None = None,
     nulls_not_distinct: bool = False,
     work_mem: str | None = None,
 ) -> VerifyReport:
-    """Verify a constraint by its name; columns and options that are not given are read from the catalog.
+    """Verify a constraint or an index by its name; what is not given is read from the catalog.
 
     Args:
         connection: in autocommit.
         table: name as in the catalog, unquoted.
-        name: of the constraint.
+        name: of the constraint, or of an index that belongs to none.
         schema: None searches the search path.
-        columns: what the constraint has to be on; empty takes its own.
+        columns: elements that it has to compare; empty takes its own, and its own predicate.
+        where: predicate that it has to have, with *columns*.
         nulls_not_distinct: whether two NULLs have to be equal; False takes the constraint's own rule.
         work_mem: memory for the count's sort, as PostgreSQL writes sizes.
 
@@ -104,29 +135,27 @@ def verify_named(
         DupeAuditError: as ``verify``.
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
-    key = UniqueKey(
-        table=table, schema=schema, name=name, columns=columns or (name,), nulls_not_distinct=nulls_not_distinct
-    )
+    key = UniqueKey(table=table, schema=schema, name=name, columns=columns or (name,), where=where)
+    if not key.is_plain:
+        key = replace(key, form="index")
     match = catalog.find(connection, key)
-    row = None
-    if match:
-        form = statement("constraint_form", relid=str(match[1].relid), name=literal(name))
-        row = execute(connection, form).one_or_none()
-    if row is not None:
-        key = replace(
-            key,
-            columns=columns or tuple(row.columns),
-            include=tuple(row.included),
-            nulls_not_distinct=nulls_not_distinct or row.nulls_not_distinct,
-            deferrable=row.deferrable,
-            initially="DEFERRED" if row.deferred else "IMMEDIATE",
-        )
-    elif match and not columns:
-        missing = finding("constraint-missing", name, table=match[1].name)
-        return VerifyReport(
-            key=key, index=None, extras=None, run=None, findings=(_with_names(connection, match[1], missing, name),)
-        )
-    report = verify(connection, key, work_mem=work_mem)
+    existing = named_key(connection, match[1], match[0]) if match else None
+    if match and existing is None and not columns:
+        missing = _with_names(connection, match[1], _missing(key, match[1]), name)
+        return VerifyReport(key=key, index=None, extras=None, run=None, findings=(missing,))
+    is_its_own = False
+    if match and existing:
+        own, usual_equality = existing
+        is_its_own = usual_equality and not columns
+        if columns:
+            own = replace(own, columns=columns, where=where, form=own.form if key.is_plain else "index")
+        elif not own.is_plain:
+            own = _as_recorded(connection, match[1], own)
+        key = replace(own, nulls_not_distinct=nulls_not_distinct or own.nulls_not_distinct)
+        is_its_own = is_its_own and key.nulls_not_distinct == own.nulls_not_distinct
+    else:
+        key = replace(key, nulls_not_distinct=nulls_not_distinct)
+    report = _verify(connection, key, work_mem=work_mem, is_its_own=is_its_own)
     if match is None or report.index is not None:
         return report
     findings = (
@@ -134,6 +163,16 @@ def verify_named(
         for each in report.findings
     )
     return replace(report, findings=tuple(findings))
+
+
+def _as_recorded(connection: Connection, relation: Relation, key: UniqueKey) -> UniqueKey:
+    """Return the key of an index in the words of its run, by which the ledger finds it, if it is the index of a run."""
+    run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
+    if run is None:
+        return key
+    recorded = replace(key, columns=run.key_columns, where=run.where)
+    state = catalog.index_state(connection, relation.relid, recorded)
+    return recorded if state and state.same_definition else key
 
 
 def _missing_columns(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
@@ -147,7 +186,7 @@ def _with_names(connection: Connection, relation: Relation, missing: Finding, na
     """Return a finding about a name that a person gave, with the names that it may have meant."""
     indexes = execute(connection, statement("unique_indexes", relid=str(relation.relid)))
     names = sorted(str(row.name) for row in indexes)
-    hint = "The table has no unique constraint."
+    hint = "The table has no unique constraint or index."
     if similar := get_close_matches(name, names, n=3):
         hint = f"Did you mean {' or '.join(similar)}?"
     elif names:
@@ -155,15 +194,30 @@ def _with_names(connection: Connection, relation: Relation, missing: Finding, na
     return replace(missing, help=f"{hint} If an upgrade was to create it: {missing.help[:1].lower()}{missing.help[1:]}")
 
 
+def _missing(key: UniqueKey, relation: Relation) -> Finding:
+    """Return the finding that nothing of the key's form has its name."""
+    missing = finding("constraint-missing", key.name, table=relation.name)
+    if key.form == "constraint":
+        return missing
+    return replace(missing, message=f"{relation.name} has no unique index {key.name}.")
+
+
+def _not_valid(key: UniqueKey) -> Finding:
+    invalid = finding("index-not-valid", key.name)
+    if key.form == "constraint":
+        return invalid
+    return replace(invalid, message=f"Index {key.name} is invalid, so it does not reliably enforce anything.")
+
+
 def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | None) -> list[Finding]:
     if state is None:
-        return [finding("constraint-missing", key.name, table=relation.name)]
+        return [_missing(key, relation)]
     if not state.same_definition or (state.constraint and not state.same_constraint_form):
         return [finding("wrong-definition", key.name, table=relation.name)]
     if not state.valid:
-        return [finding("index-not-valid", key.name)]
+        return [_not_valid(key)]
     if key.form == "constraint" and state.constraint != key.name:
-        return [finding("constraint-missing", key.name, table=relation.name)]
+        return [_missing(key, relation)]
     return []
 
 

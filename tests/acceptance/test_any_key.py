@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from alembic_project import Project
@@ -49,3 +50,49 @@ def test_case_insensitive_key_of_living_rows_goes_up_down_and_up(users: Project,
         assert code == 0, output
         assert sql("SELECT u::text FROM users u ORDER BY id") == before
         assert sql("SELECT to_regclass('ux_users_email')") == [(None,)]
+
+
+def test_own_leftover_of_an_interrupted_build_stops_no_upgrade(users: Project, sql: Sql) -> None:
+    """A build that was killed leaves an index that rejects rows; the same upgrade drops it, and does not refuse."""
+    assert users.run("upgrade", "head")[0] == 0
+    # As a server that was killed leaves it: writes maintain the index already, and one row arrived before they did.
+    own = "WHERE indexrelid = 'ux_users_email'::regclass"
+    sql(f"UPDATE pg_index SET indisvalid = false, indisready = false {own}")
+    sql("INSERT INTO users VALUES (20, 'BOB@x', NULL, NULL), (21, 'Carl@x', NULL, NULL)")
+    sql(f"UPDATE pg_index SET indisready = true {own}")
+    sql("UPDATE dupe_audit.run SET state = 'clean', building = true, constraint_name = 'ux_users_email'")
+    sql("UPDATE alembic_version SET version_num = '0001'")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        sql("INSERT INTO users VALUES (30, 'x@x'), (31, 'X@x')")
+    code, output = users.run("upgrade", "head")
+    assert code == 0, output
+    assert sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'ux_users_email'::regclass") == [(True,)]
+    assert sql("SELECT count(*) FROM dupe_audit.run") == [(1,)]
+    assert users.run("downgrade", "-1")[0] == 0
+    assert sql("SELECT count(*) FROM users") == [(10,)]
+
+
+def test_leftover_of_another_build_still_stops_the_upgrade(users: Project, sql: Sql) -> None:
+    """An index that is not ours and rejects rows stops the upgrade before a row is moved."""
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        sql("CREATE UNIQUE INDEX CONCURRENTLY other ON users (lower(email)) WHERE deleted_at IS NULL")
+    sql("UPDATE pg_index SET indisready = true WHERE indexrelid = 'other'::regclass")
+    code, output = users.run("upgrade", "head")
+    assert code != 0
+    assert "index other (it is not valid, but rejects rows)" in output
+    assert sql("SELECT count(*) FROM users") == [(8,)]
+
+
+def test_rows_that_an_expression_cannot_be_computed_for_stop_the_upgrade(users: Project, sql: Sql) -> None:
+    """A cast of bad text is refused before a row is moved, with the number of rows and without their content."""
+    users.revision(
+        "0002",
+        "0001",
+        """op.archive_duplicates("users", [sa.text("substr(email, 1, 1)::int")])""",
+        """op.restore_duplicates("users", [sa.text("substr(email, 1, 1)::int")])""",
+    )
+    code, output = users.run("upgrade", "head")
+    assert code != 0
+    assert "substr(email, 1, 1)::int fails for 6 rows (SQLSTATE 22P02)" in output
+    assert 'integer: "A"' not in output
+    assert sql("SELECT to_regclass('dupe_audit.run')") == [(None,)]

@@ -30,9 +30,14 @@ def test_preflight_json_has_the_documented_form(dupe_audit, agent_actions):
         "schema": "public",
         "table": "agent_actions",
         "columns": ["correlation_id", "action_name", "created_at"],
+        "elements": ["correlation_id", "action_name", "created_at"],
+        "where": None,
         "constraint": NAME,
         "nulls_not_distinct": False,
+        "revision": None,
+        "rule": {"keep": "first", "order_by": [], "divergent": "refuse", "references": "refuse", "ignore": []},
         "rows": 1060,
+        "outside_rows": 0,
         "null_key_rows": 0,
         "groups": 60,
         "extras": 60,
@@ -40,6 +45,7 @@ def test_preflight_json_has_the_documented_form(dupe_audit, agent_actions):
         "largest_group": 2,
         "exact_groups": 59,
         "divergent_groups": 1,
+        "differs": {"duration_ms": 1},
         "references": [],
     } == report
     assert {"index_bytes", "archive_bytes", "temp_bytes"} == set(estimates)

@@ -43,7 +43,10 @@ LATER = {
     ),
     "name": ("op.create_unique_constraint_online(uq, 't', ['k'])", "NameError"),
     "batch": ("op.archive_duplicates('u', ['k'], batch_size='5000')", "batch_size must be a whole number"),
-    "order": ("op.archive_duplicates('u', ['k'], order_by='id DESC')", "'id DESC', a name of a column with a direction"),
+    "order": (
+        "op.archive_duplicates('u', ['k'], order_by='id DESC')",
+        "'id DESC', a name of a column with a direction",
+    ),
 }
 
 
@@ -834,9 +837,7 @@ def test_downgrade_that_drops_another_constraint_is_noticed_before_the_upgrade_a
     sql(TABLE)
     project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"op.drop_unique_constraint_online({drop})\n{RESTORE}")
     name, table = ("uk", "t") if "uk" in drop else ("uq", "tt")
-    message = (
-        f"drops constraint {name} on {table}, but upgrade() creates constraint uq on t, which a downgrade would leave in place."
-    )
+    message = f"drops constraint {name} on {table}, but upgrade() creates constraint uq on t, which a downgrade would leave in place."
     for command, program in (("upgrade head", "alembic"), ("upgrade 0001:0002 --sql", "alembic"), ("preflight", None)):
         code, output = project.run(*command.split(), **({"program": "dupe_audit.cli"} if program is None else {}))
         assert code in (1, 255), output

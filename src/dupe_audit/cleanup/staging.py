@@ -119,6 +119,7 @@ def _uninsertable(work: CleanupWork, *, unmoved: bool) -> list[Finding]:
             work.connection,
             work.relation.relid,
             work.holes,
+            find_run=lambda: ledger.get_run(work.connection, work.run_id, relid=work.relation.relid).run,
             extras=work.holes["stage"],
             is_extra=at_its_place + work.holes["is_staged"],
         )

@@ -46,19 +46,6 @@ x_option = click.option(
 )
 
 
-def key_options(command: F) -> F:
-    """Take the options that name a table and a key."""
-    for option in (
-        click.option("--nulls-not-distinct", is_flag=True, help="Treat NULLs as equal (PostgreSQL 15 and later)."),
-        click.option("--name", metavar="NAME", help="Name of the constraint, planned or existing."),
-        click.option("-c", "--column", "columns", multiple=True, metavar="COL", help="Column of the key; repeatable."),
-        click.option("--table", metavar="TABLE", help="Exact name of the table, unquoted."),
-        click.option("--schema", metavar="SCHEMA", help="Schema of the table. Default: from the search path."),
-    ):
-        command = option(command)
-    return command
-
-
 def database_options(command: F) -> F:
     """Take the connection's options after the command's name, too."""
     command = click.option("--config", metavar="FILE", help="Alembic config file. Default: alembic.ini.")(command)

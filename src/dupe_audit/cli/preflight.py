@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import click
 from sqlalchemy import Connection
 
 from dupe_audit import render
+from dupe_audit.cli.elements import RULE_OPTIONS, KeyCommand, cleanup_rule, key_options, rule_options
 from dupe_audit.cli.options import (
     database_options,
     exit_by,
     format_option,
-    key_options,
     opened,
     read_project,
     work_mem_option,
@@ -25,36 +25,36 @@ from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import examined
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import STEPS, Finding
-from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey, Unseen
+from dupe_audit.model import DuplicateReport, Expression, UniqueKey, Unseen
 from dupe_audit.preflight import preflight
 
 ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
 
 
-@click.command("preflight")
+@click.command("preflight", cls=KeyCommand)
 @key_options
+@rule_options
 @click.option(
-    "--references",
-    type=click.Choice(("refuse", "repoint")),
-    default="refuse",
-    show_default=True,
-    help="Rule for rows of other tables that reference extras: stop the cleanup, or point them at the survivor.",
+    "--samples",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    default=None,
+    help="Also show up to N groups: the primary keys of the row that would survive and of those that would leave.",
 )
-@click.option("--ignore", multiple=True, metavar="COL", help="Column in which exact copies may differ; repeatable.")
 @click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), help="Finding to accept; repeatable.")
 @x_option
-@click.option("--show-keys", is_flag=True, help="Also print the key values of the largest groups.")
+@click.option("--show-keys", is_flag=True, help="Also print the key values of the largest groups, and other values.")
 @work_mem_option
 @format_option
 @database_options
 def preflight_command(
     schema: str | None,
     table: str | None,
-    columns: tuple[str, ...],
+    columns: tuple[str | Expression, ...],
+    where: str | None,
     name: str | None,
     nulls_not_distinct: bool,
-    references: Literal["refuse", "repoint"],
-    ignore: tuple[str, ...],
+    samples: int | None,
     accept: tuple[str, ...],
     x: tuple[str, ...],
     show_keys: bool,
@@ -62,35 +62,39 @@ def preflight_command(
     style: str,
     database_url: str | None,
     config: str | None,
+    **rule: Any,
 ) -> None:
     """Count duplicates and find everything that could make the upgrade fail; change nothing.
 
-    Without --table: every key that pending revisions are about to enforce.
+    Without --table: every key that pending revisions are about to enforce, each with the rule of its revision.
 
     \b
     Example: dupe-audit preflight --table agent_actions -c correlation_id -c action_name -c created_at
+    Example: dupe-audit preflight --table users -e 'lower(email)' --where 'deleted_at IS NULL' --samples 5
     """
+    _require_fitting(table, key={"columns": columns, "name": name, "schema": schema, "where": where}, rule=rule)
     keys: list[DeclaredKey] = []
     unseen: tuple[Unseen, ...] = ()
-    if table and not columns:
-        raise WrongUsage("Name the columns of the key after the command: preflight --table TABLE -c COLUMN.")
-    if table:
-        key = UniqueKey(table=table, columns=columns, schema=schema, name=name, nulls_not_distinct=nulls_not_distinct)
-        keys.append(DeclaredKey(revision="", key=key, rule=CleanupRule(ignore=ignore, references=references)))
-    elif columns or name or schema:
-        raise WrongUsage(
-            "A key needs --table and at least one -c COLUMN, after the command: preflight --table T -c COL."
-        )
     with opened(database_url, config) as database:
-        if not table:
+        if table:
+            key = UniqueKey(
+                table=table,
+                columns=columns,
+                schema=schema,
+                where=where,
+                name=name,
+                nulls_not_distinct=nulls_not_distinct,
+            )
+            # Only an index can enforce an expression or a predicate.
+            key = key if key.is_plain else replace(key, form="index")
+            keys.append(DeclaredKey(revision="", key=key, rule=cleanup_rule(database.connection, key, rule)))
+        else:
             project = read_project(database, x)
             keys += project.pending
             unseen = _judged(project.unseen_pending, accept)
+        options = {"accept": accept, "show_keys": show_keys, "samples": samples or 0, "work_mem": work_mem}
         with progress("counting duplicates"):
-            reports = [
-                _report(database.connection, declared, accept=accept, show_keys=show_keys, work_mem=work_mem)
-                for declared in keys
-            ]
+            reports = [_report(database.connection, declared, differs=True, **options) for declared in keys]
     everything: list[DuplicateReport | Unseen] = [*reports, *unseen]
     if style == "json":
         objects = [render.preflight_json(report) for report in everything]
@@ -103,8 +107,32 @@ def preflight_command(
     exit_by(finding for report in everything for finding in report.findings)
 
 
+def _require_fitting(table: str | None, *, key: dict[str, Any], rule: dict[str, Any]) -> None:
+    """Refuse options that have no effect together.
+
+    Raises:
+        WrongUsage: a key without a table or elements, or a rule without a key: revisions have their own.
+    """
+    if table and not key["columns"]:
+        raise WrongUsage(
+            "Name the columns of the key, or its expressions, after the command: "
+            "preflight --table TABLE -c COLUMN -e EXPRESSION."
+        )
+    if not table and any(key.values()):
+        raise WrongUsage(
+            "A key needs --table and at least one -c COLUMN or -e EXPRESSION, after the command: "
+            "preflight --table T -c COL."
+        )
+    if not table and (given := [RULE_OPTIONS[name] for name, value in rule.items() if value]):
+        raise WrongUsage(
+            f"{', '.join(given)}: without --table, preflight uses the rule of each pending revision. "
+            "To try another rule, name the key: preflight --table T -c COL."
+        )
+
+
 def _report(connection: Connection, declared: DeclaredKey, **options: Any) -> DuplicateReport:
     report = preflight(connection, declared.key, declared.rule, **options)
+    report = replace(report, rule=declared.rule, revision=declared.revision or None)
     if declared.revision:
         report = replace(report, findings=tuple(_of_revision(each, declared.revision) for each in report.findings))
     return examined(report, declared) if declared.plain else report

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from typing import Literal
 
 import click
 from sqlalchemy import Connection
@@ -15,9 +17,8 @@ from dupe_audit.errors import Refused, WrongUsage
 from dupe_audit.findings import quantity
 from dupe_audit.model import BuildRule, IndexState, Run, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.driver import execute
 from dupe_audit.restore import restore
-from dupe_audit.statements import literal, statement, text_array
+from dupe_audit.statements import literal
 
 
 @click.command("restore")
@@ -34,6 +35,7 @@ from dupe_audit.statements import literal, statement, text_array
 def restore_command(number: int, batch_size: int, yes: bool, database_url: str | None, config: str | None) -> None:
     """Put a run's archived rows back, after dropping its constraint if it has one.
 
+    A unique index that enforces the key without a constraint is dropped, too.
     This does what alembic downgrade does, where Alembic cannot: after an upgrade that stopped halfway.
     It undoes one run, not a revision: constraints that the revision dropped, renamed or replaced are not created
     again. It asks first. If it is interrupted, the same command continues.
@@ -50,19 +52,18 @@ def restore_command(number: int, batch_size: int, yes: bool, database_url: str |
         if run.purged_at is None:
             relation = ledger.require_table(connection, run)
             ledger.require_way_back(connection, run, relation, lead="Nothing was changed.")
-            name = _constraint(connection, run, relation)
-            key = UniqueKey(
-                table=relation.table, schema=relation.schema, columns=run.key_columns, where=run.where, name=name
-            )
+            name, form = _enforcing(connection, run, relation)
+            key = replace(ledger.key_of_run(run, relation, name), form=form)
             state = catalog.index_state(connection, relation.relid, key) if name else None
-            obstacle = _obstacle(run, name, state)
+            obstacle = _obstacle(run, key, state)
             if obstacle and run.revision:
                 click.echo(_left_undone(connection, run, relation, name), err=True)
             if not yes:
                 _confirm(run, relation, obstacle)
             if name:
                 drop(connection, key, BuildRule())
-            if obstacle:
+            # An index that existed before the run stays.
+            if obstacle and not _obstacle(run, key, catalog.index_state(connection, relation.relid, key)):
                 click.echo(f"{obstacle[0].upper()}{obstacle[1:]} of {relation.name} was dropped.", err=True)
         _restore(connection, number, batch_size)
     if run.state == "enforced" and run.revision:
@@ -72,24 +73,34 @@ def restore_command(number: int, batch_size: int, yes: bool, database_url: str |
         )
 
 
-def _constraint(connection: Connection, run: Run, relation: catalog.Relation) -> str | None:
-    """Return the name that the constraint of a run has now: it may have been renamed, perhaps with its table."""
+def _enforcing(
+    connection: Connection, run: Run, relation: catalog.Relation
+) -> tuple[str | None, Literal["constraint", "index"]]:
+    """Return name and form of what enforces the key of a run: it may have been renamed, perhaps with its table."""
+    is_plain = ledger.key_of_run(run, relation, None).is_plain
+    usual: Literal["constraint", "index"] = "constraint" if is_plain else "index"
     if run.constraint_name is None:
-        return None
-    key = text_array(map(str, run.key_columns))
-    holes = {"relid": str(relation.relid), "name": literal(run.constraint_name), "key": key}
-    names = [str(row.name) for row in execute(connection, statement("run_constraint", **holes))]
-    if run.constraint_name not in names and run.state == "enforced" and len(names) == 1:
-        return names[0]
-    return run.constraint_name
+        return None, usual
+    existing = ledger.enforcing(connection, run, relation, name=run.constraint_name)
+    named = [each for each in existing if each.name == run.constraint_name]
+    if not named and run.state == "enforced" and len(existing) == 1:
+        named = existing
+    for each in named:
+        # What an unfinished build of a constraint has left is an index too, and is dropped as the constraint's.
+        return each.name, "constraint" if each.is_constraint or (is_plain and run.building) else "index"
+    return run.constraint_name, usual
 
 
-def _obstacle(run: Run, name: str | None, state: IndexState | None) -> str | None:
+def _obstacle(run: Run, key: UniqueKey, state: IndexState | None) -> str | None:
     """Return what has to be dropped before rows can go back, or None."""
-    if state and state.constraint == name:
-        return f"constraint {name}"
-    if state and run.building and not state.valid:
-        return f"unfinished index {name}"
+    if state is None:
+        return None
+    if key.form == "constraint" and state.constraint == key.name:
+        return f"constraint {key.name}"
+    if run.building and not state.valid:
+        return f"unfinished index {key.name}"
+    if key.form == "index" and state.constraint is None:
+        return f"unique index {key.name}"
     return None
 
 

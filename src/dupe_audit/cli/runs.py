@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 
 import click
 
@@ -27,7 +26,7 @@ def runs_command(style: str, database_url: str | None, config: str | None) -> No
         runs = [run for run, _rule in ledger.find_runs(connection, "true", reading=True)]
         findings = [finding for run in runs for finding in ledger.archive_findings(connection, run)]
     if style == "json":
-        render.dump([asdict(run) for run in runs], sys.stdout)
+        render.dump([render.run_json(run) for run in runs], sys.stdout)
     else:
         render.runs(runs, style, sys.stdout)
     for finding in findings:

@@ -9,11 +9,11 @@ import click
 from sqlalchemy import Connection
 
 from dupe_audit import render
+from dupe_audit.cli.elements import KeyCommand, key_options
 from dupe_audit.cli.options import (
     database_options,
     exit_by,
     format_option,
-    key_options,
     opened,
     read_project,
     work_mem_option,
@@ -24,7 +24,7 @@ from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import verify_plain
 from dupe_audit.directives.recorded import latest_run, missing_run
 from dupe_audit.errors import WrongUsage
-from dupe_audit.model import Unseen, VerifyReport
+from dupe_audit.model import Expression, Unseen, VerifyReport
 from dupe_audit.postgres import catalog
 from dupe_audit.verify import verify, verify_named
 
@@ -32,7 +32,7 @@ from dupe_audit.verify import verify, verify_named
 ACCEPTABLE = ("run-missing",)
 
 
-@click.command("verify")
+@click.command("verify", cls=KeyCommand)
 @key_options
 @click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), help="Finding to accept; repeatable.")
 @x_option
@@ -42,7 +42,8 @@ ACCEPTABLE = ("run-missing",)
 def verify_command(
     schema: str | None,
     table: str | None,
-    columns: tuple[str, ...],
+    columns: tuple[str | Expression, ...],
+    where: str | None,
     name: str | None,
     nulls_not_distinct: bool,
     accept: tuple[str, ...],
@@ -54,15 +55,19 @@ def verify_command(
 ) -> None:
     """Prove from the catalog and a count that a constraint exists, is valid and holds; change nothing.
 
+    A unique index that belongs to no constraint is verified in the same way.
+
     Without --table: every key that applied revisions declare.
 
     \b
     Example: dupe-audit verify --table agent_actions --name unique_action_per_correlation_timestamp
     """
     if table and not name:
-        raise WrongUsage("verify --table needs the constraint's --name.")
-    if not table and (columns or name or schema):
-        raise WrongUsage("A key needs --table and the constraint's --name.")
+        raise WrongUsage("verify --table needs the --name of the constraint or index.")
+    if not table and (columns or name or schema or where):
+        raise WrongUsage("A key needs --table and the --name of the constraint or index.")
+    if where and not columns:
+        raise WrongUsage("--where needs the elements of the key: at least one -c COLUMN or -e EXPRESSION.")
     unseen: tuple[Unseen, ...] = ()
     reports: list[VerifyReport] = []
     plain: list[VerifyReport] = []
@@ -76,6 +81,7 @@ def verify_command(
                     name=str(name),
                     schema=schema,
                     columns=columns,
+                    where=where,
                     nulls_not_distinct=nulls_not_distinct,
                     work_mem=work_mem,
                 )
@@ -108,7 +114,7 @@ def _of_applied(connection: Connection, report: VerifyReport, declared: Declared
     """Return a report on a key whose revision Alembic considers applied: with a missing run, and advice that fits."""
     ids = {finding.id for finding in report.findings}
     if "constraint-missing" in ids:
-        return _with_advice(report, declared.revision)
+        return _with_advice(report, declared)
     if declared.rule is None or report.index is None or ids & {"column-missing", "run-missing", "table-replaced"}:
         return report
     match = catalog.find(connection, declared.key)
@@ -117,13 +123,14 @@ def _of_applied(connection: Connection, report: VerifyReport, declared: Declared
     return replace(report, findings=(missing_run(connection, match[1], declared.revision), *report.findings))
 
 
-def _with_advice(report: VerifyReport, revision: str) -> VerifyReport:
+def _with_advice(report: VerifyReport, declared: DeclaredKey) -> VerifyReport:
     """Return a report whose advice fits an applied revision: an upgrade would skip it."""
+    form = declared.key.form
     advice = {
         "constraint-missing": (
-            f"Alembic considers revision {revision} applied, so alembic upgrade head would skip it. If it is the "
-            "newest one: alembic stamp, with the revision before it, then alembic upgrade head. Otherwise create the "
-            "constraint again in a new revision: op.archive_duplicates(), then op.create_unique_constraint_online()."
+            f"Alembic considers revision {declared.revision} applied, so alembic upgrade head would skip it. If it is "
+            "the newest one: alembic stamp, with the revision before it, then alembic upgrade head. Otherwise create "
+            f"the {form} again in a new revision: op.archive_duplicates(), then op.create_unique_{form}_online()."
         ),
         "duplicates-remain": "op.archive_duplicates() archives them in the same revision.",
     }

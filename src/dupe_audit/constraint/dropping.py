@@ -85,7 +85,7 @@ def _drop_index(work: ConstraintWork, run: Run | None) -> None:
     if run and has_adopted(work.connection, run.id):
         log.info("index %s existed before the upgrade, so it stays", work.name)
     else:
-        drop_index(work, action="drop index")
+        drop_index(work, finished=True)
 
 
 def is_mistaken_index(owner: Row[Any]) -> str:

@@ -203,13 +203,18 @@ def _drop_leftover(work: ConstraintWork) -> str:
     return ""
 
 
-def drop_index(work: ConstraintWork, *, action: str = "drop the unfinished index") -> None:
-    """Drop an index while the application writes; by default, an unfinished one of ours.
+def drop_index(work: ConstraintWork, *, finished: bool = False) -> None:
+    """Drop an index while the application writes.
+
+    Args:
+        finished: whether it is a valid one, which rejects no more than it did; then it waits for ``give_up_after``.
 
     Raises:
         Blocked: open transactions on the table held it up.
     """
-    patience = min(DROP_PATIENCE, milliseconds(work.rule.give_up_after))
+    patience = milliseconds(work.rule.give_up_after)
+    if not finished:
+        patience = min(DROP_PATIENCE, patience)
     # Each try is bounded: an index that is ready but invalid rejects writes for as long as this waits (H48).
     values = {"lock_timeout": f"{min(5000, patience)}ms", "statement_timeout": "0"}
 
@@ -217,4 +222,4 @@ def drop_index(work: ConstraintWork, *, action: str = "drop the unfinished index
         with settings(work.connection, values):
             execute(work.connection, statement("drop_index", index=work.index))
 
-    work.retry(drop, f"{action} {work.index}", give_up_after=f"{patience}ms")
+    work.retry(drop, f"drop {'' if finished else 'the unfinished '}index {work.index}", give_up_after=f"{patience}ms")

@@ -74,8 +74,9 @@ TABLE: dict[StepId, Entry] = {
     ),
     "expression-fails": Entry(
         "error",
-        "The key cannot be computed for some rows of {table}: {subject}.",
-        "Correct those rows, or leave them out of the key with where. See docs/reference/findings/expression-fails.md.",
+        "An expression cannot be computed for some rows of {table}: {subject}.",
+        "Look at some of them (dupe-audit preflight … --show-keys), then correct the rows, or leave them out of the key with where. "
+        "See docs/reference/findings/expression-fails.md.",
     ),
     "not-immutable": Entry(
         "error",

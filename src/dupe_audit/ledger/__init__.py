@@ -1,6 +1,7 @@
 """The schema ``dupe_audit`` in the user's database, which holds the truth: runs, batches and archives."""
 
 from dupe_audit.ledger.columns import adopt_columns
+from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run
 from dupe_audit.ledger.keys import key_holes, of_key, rule_holes
 from dupe_audit.ledger.runs import (
     VERSION,
@@ -51,12 +52,14 @@ from dupe_audit.ledger.way_back import (
 __all__ = [
     "OUTSTANDING",
     "VERSION",
+    "Enforcing",
     "RecordedRun",
     "adopt_columns",
     "archive_findings",
     "archive_name",
     "archived_by_others",
     "create",
+    "enforcing",
     "exists",
     "find_by_constraint",
     "find_latest",
@@ -65,6 +68,7 @@ __all__ = [
     "has_run",
     "is_building",
     "key_holes",
+    "key_of_run",
     "lost",
     "make_private",
     "mark_building",

@@ -7,6 +7,7 @@ from typing import Literal
 
 from dupe_audit.findings import Finding
 from dupe_audit.model.key import Expression, UniqueKey
+from dupe_audit.model.rules import CleanupRule
 
 #: findings that concern the way back, and not the constraint
 ABOUT_THE_LEDGER = {"archive-missing", "ledger-mismatch", "run-missing", "table-replaced", "untrusted-ledger"}
@@ -49,6 +50,33 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRow:
+    """A row of a sample; values are as PostgreSQL prints them, and long ones are cut."""
+
+    identity: dict[str, str]  #: columns of the primary key; without one, the row's place in the table
+    values: dict[str, str | None] = field(default_factory=dict)  #: where the rows differ; only with ``show_keys``
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A group, and what the rule would do with its rows."""
+
+    rows: int  #: rows in the group
+    survivor: SampleRow
+    extras: tuple[SampleRow, ...]  #: the first of the rows that would leave
+    key: str | None = None  #: only with ``show_keys``
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRow:
+    """A row for which an expression cannot be computed."""
+
+    expression: str
+    identity: dict[str, str]  #: as in a sample
+    message: str  #: of the server; it can contain values of the row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicateReport:
     """What preflight found."""
 
@@ -58,6 +86,11 @@ class DuplicateReport:
     references: tuple[Reference, ...] = ()
     findings: tuple[Finding, ...] = ()  #: the worst first
     examples: tuple[tuple[str, int], ...] = ()  #: key values with their number of rows; only with ``show_keys``
+    differs: dict[str, int] = field(default_factory=dict)  #: by column: groups whose rows differ in it; only on request
+    samples: tuple[Sample, ...] = ()  #: only on request
+    failed_rows: tuple[FailedRow, ...] = ()  #: some of the rows that cannot be computed; only with ``show_keys``
+    rule: CleanupRule | None = None  #: the planned cleanup; None if a revision does not clean the key
+    revision: str | None = None  #: Alembic revision that declares the key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -167,10 +167,11 @@ def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bo
     """
     if key.is_plain:
         return True
-    table = find_by_oid(connection, index.indrelid)
-    if table is None:
+    # Not by the names in the key: its schema may be left to the search path.
+    relation = find_by_oid(connection, index.indrelid)
+    if relation is None:
         return False
-    source = elements.aliased(table.table, table.schema)
+    source = elements.aliased(relation.table, relation.schema)
     own = [element_sql(element) for element in key.columns]
     pairs = list(zip(own, index.elements, strict=True))
     if key.where:

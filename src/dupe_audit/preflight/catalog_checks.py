@@ -113,4 +113,6 @@ def _named_index_findings(connection: Connection, key: UniqueKey, relation: Rela
         return [catalog.wrong_definition(relation, state)]
     if not state.valid:
         return [finding("invalid-index", key.name)]
+    if key.form == "index":
+        return [finding("already-enforced", f"Index {key.name}")]
     return [finding("already-enforced", f"Constraint {key.name}")] if state.constraint == key.name else []

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from dupe_audit import children, insertable
+from dupe_audit import children, insertable, ledger
+from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import Finding, finding, quantity
-from dupe_audit.model import WIDEST_KEY, CleanupRule, Counts, Estimates, Reference, UniqueKey
+from dupe_audit.model import WIDEST_KEY, CleanupRule, Counts, Estimates, Reference, Run, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
@@ -34,6 +35,18 @@ def measure_keys(connection: Connection, fragments: Mapping[str, str]) -> Measur
     # The settings are for this scan alone: a catalog of thousands of tables has to be read with its indexes.
     with settings(connection, COUNTING, local=True):
         return Measure(**execute(connection, fill_known(template("measure"), fragments)).mappings().one())
+
+
+def compute_order(connection: Connection, fragments: Mapping[str, str], rule: CleanupRule) -> None:
+    """Compute the expressions of the order for every row, as the ranking will.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: one fails for some row.
+    """
+    values = [f"t_order.o{number}" for number, part in enumerate(rule.orderings, 1) if part.expression]
+    if values:
+        # Not the settings of the count: a subquery may look into another table by its index.
+        execute(connection, fill_known(template("measure_order"), fragments, order_values=", ".join(values)))
 
 
 def count_groups(connection: Connection, fragments: Mapping[str, str], measure: Measure) -> Counts:
@@ -93,17 +106,26 @@ def count_references(
 
 
 def uninsertable(
-    connection: Connection, relation: Relation, fragments: Mapping[str, str], counts: Counts
+    connection: Connection, relation: Relation, key: UniqueKey, fragments: Mapping[str, str], counts: Counts
 ) -> list[Finding]:
     """Report the extras that a restore could not put back."""
     if not counts.extras:
         return []
+
+    def find_run() -> Run | None:
+        try:
+            latest = ledger.find_latest(connection, relation.relid, key)
+        except DupeAuditError:  # a ledger that is not trusted is a finding already
+            return None
+        return latest.run if latest else None
+
     pairs = fill_known(template("ranked_pairs"), fragments)
     with settings(connection, {**COUNTING, "enable_hashjoin": "on"}, local=True):
         return insertable.objections(
             connection,
             relation.relid,
             fragments,
+            find_run=find_run,
             extras=f"({pairs})",
             is_extra=f"{fragments['relation']}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid",
         )

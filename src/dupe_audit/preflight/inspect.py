@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import NamedTuple
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.findings import CATALOGUE, Finding, finding
-from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey
+from dupe_audit.model import CleanupRule, DuplicateReport, FailedRow, Sample, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.session import step, transaction
 from dupe_audit.preflight.catalog_checks import catalog_findings, citus_findings, countable
 from dupe_audit.preflight.counts import (
+    compute_order,
     count_groups,
     count_references,
     duplicate_findings,
@@ -24,6 +29,8 @@ from dupe_audit.preflight.counts import (
     width_findings,
 )
 from dupe_audit.preflight.expressions import expression_findings
+from dupe_audit.preflight.failing import failing_rows, may_be_an_expression
+from dupe_audit.preflight.samples import count_differing, read_samples, row_columns
 
 #: the worst first
 _ORDER = {"error": 0, "warning": 1, "info": 2}
@@ -36,6 +43,8 @@ def preflight(
     *,
     accept: Collection[str] = (),
     show_keys: bool = False,
+    differs: bool = False,
+    samples: int = 0,
     work_mem: str | None = None,
 ) -> DuplicateReport:
     """Report what the upgrade would meet, from one snapshot, in a read-only transaction.
@@ -45,25 +54,55 @@ def preflight(
         key: the table and its columns; with a name, what has that name is judged too.
         rule: the planned cleanup; by default the first row by primary key survives and divergent groups are refused.
         accept: ids of acceptable findings that the caller takes responsibility for.
-        show_keys: whether to read the key values of the largest groups.
+        show_keys: whether to read key values, and values of rows that the report shows.
+        differs: whether to count in which columns the rows of divergent groups differ; it takes as long as the count.
+        samples: how many groups to show with their survivor, the largest first; it ranks the table.
         work_mem: memory for the count's sort, as PostgreSQL writes sizes.
 
     Raises:
+        DupeAuditError: an expression failed for a row, and no longer does.
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
     rule = rule or CleanupRule()
-    memory = {"work_mem": work_mem} if work_mem else {}
-    snapshot = transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory)
+    details = _Details(show_keys=show_keys, differs=differs, samples=samples)
     with step(connection):
         match = catalog.find(connection, key)
         if match and (refused := expression_findings(connection, match[0], match[1], rule)):
             return DuplicateReport(key=match[0], counts=None, findings=_sorted(refused, accept))
-        with snapshot:
-            return _counted(connection, key, rule, accept=accept, show_keys=show_keys)
+        try:
+            with _snapshot(connection, work_mem):
+                return _counted(connection, key, rule, accept=accept, details=details)
+        except DBAPIError as error:
+            if match is None or not may_be_an_expression(error, key, rule):
+                raise
+            with _snapshot(connection, work_mem):
+                findings, rows = _failing(connection, *match, rule, error=error, show_keys=show_keys)
+                findings += catalog_findings(connection, *match, rule)
+            return DuplicateReport(key=match[0], counts=None, findings=_sorted(findings, accept), failed_rows=rows)
+
+
+class _Details(NamedTuple):
+    """What the report shows on request."""
+
+    show_keys: bool
+    differs: bool
+    samples: int
+
+
+def _snapshot(connection: Connection, work_mem: str | None) -> AbstractContextManager[None]:
+    memory = {"work_mem": work_mem} if work_mem else {}
+    return transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory)
+
+
+def _failing(
+    connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule, *, error: DBAPIError, show_keys: bool
+) -> tuple[list[Finding], tuple[FailedRow, ...]]:
+    fragments = catalog.fragments(connection, relation, key, rule)
+    return failing_rows(connection, relation, key, rule, fragments, error=error, show_keys=show_keys)
 
 
 def _counted(
-    connection: Connection, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str], show_keys: bool
+    connection: Connection, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str], details: _Details
 ) -> DuplicateReport:
     """Return the report from the snapshot of the open transaction."""
     match = catalog.find(connection, key)
@@ -76,10 +115,16 @@ def _counted(
     fragments = catalog.fragments(connection, relation, key, rule)
     measure = measure_keys(connection, fragments)
     widest = widest_entry(connection, relation, key, rule) if key.include else measure.widest_key
+    compute_order(connection, fragments, rule)
     counts = count_groups(connection, fragments, measure)
     references, reference_findings = count_references(connection, relation, fragments, counts, rule)
-    examples = read_examples(connection, fragments) if show_keys and counts.groups else ()
-    restore_findings = uninsertable(connection, relation, fragments, counts)
+    examples = read_examples(connection, fragments) if details.show_keys and counts.groups else ()
+    columns = row_columns(connection, relation, rule)
+    differs = count_differing(connection, columns, fragments) if details.differs and counts.divergent_groups else {}
+    samples: tuple[Sample, ...] = ()
+    if details.samples and counts.groups:
+        samples = read_samples(connection, columns, fragments, details.samples, show_keys=details.show_keys)
+    restore_findings = uninsertable(connection, relation, key, fragments, counts)
     findings += [*width_findings(widest), *duplicate_findings(counts, rule), *restore_findings, *reference_findings]
     return DuplicateReport(
         key=key,
@@ -88,6 +133,8 @@ def _counted(
         references=references,
         findings=_sorted(findings, accept),
         examples=examples,
+        differs=differs,
+        samples=samples,
     )
 
 
@@ -139,10 +186,22 @@ def judge(
         findings = findings or citus_findings(connection, relation)
         findings = findings or catalog_findings(connection, key, relation, rule)
         if measure_width and countable(findings):
-            with transaction(connection, lock_timeout="5s", read_only=True):
-                widest = widest_entry(connection, relation, key, rule)
-            findings += width_findings(widest)
+            findings += _measured(connection, key, relation, rule)
     return [finding for finding in _sorted(findings, accept) if key.name or finding.id != "invalid-index"]
+
+
+def _measured(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
+    """Return what one scan of the table says against a key: it is too wide, or cannot be computed for some rows."""
+    try:
+        with transaction(connection, lock_timeout="5s", read_only=True):
+            widest = widest_entry(connection, relation, key, rule)
+            compute_order(connection, catalog.fragments(connection, relation, key, rule), rule)
+    except DBAPIError as error:
+        if not may_be_an_expression(error, key, rule):
+            raise
+        with _snapshot(connection, None):
+            return _failing(connection, key, relation, rule, error=error, show_keys=False)[0]
+    return width_findings(widest)
 
 
 def _sorted(findings: Iterable[Finding], accept: Collection[str]) -> tuple[Finding, ...]:

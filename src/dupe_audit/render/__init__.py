@@ -1,6 +1,6 @@
 """Facts as text, JSON or Markdown. Nothing else prints facts."""
 
-from dupe_audit.render.objects import dump, preflight_json, verify_json
+from dupe_audit.render.objects import dump, preflight_json, run_json, verify_json
 from dupe_audit.render.text import STYLES, plain_keys, preflight, runs, size, unseen, verify
 
 FORMATS = ("text", "json", "markdown")
@@ -12,6 +12,7 @@ __all__ = [
     "plain_keys",
     "preflight",
     "preflight_json",
+    "run_json",
     "runs",
     "size",
     "unseen",

@@ -6,10 +6,20 @@ import json
 from dataclasses import asdict
 from typing import IO, Any
 
-from dupe_audit.model import DuplicateReport, Estimates, UniqueKey, Unseen, VerifyReport
+from dupe_audit.model import CleanupRule, DuplicateReport, Estimates, Run, UniqueKey, Unseen, VerifyReport
 
 #: the counts of a report, in the order in which they are written
-COUNTS = ("rows", "null_key_rows", "groups", "extras", "affected", "largest_group", "exact_groups", "divergent_groups")
+COUNTS = (
+    "rows",
+    "outside_rows",
+    "null_key_rows",
+    "groups",
+    "extras",
+    "affected",
+    "largest_group",
+    "exact_groups",
+    "divergent_groups",
+)
 
 
 def _unseen_key(unseen: Unseen) -> dict[str, Any]:
@@ -17,12 +27,33 @@ def _unseen_key(unseen: Unseen) -> dict[str, Any]:
         "schema": unseen.schema,
         "table": unseen.table,
         "columns": list(unseen.columns),
+        "elements": list(unseen.columns),
+        "where": None,
         "constraint": unseen.constraint,
     }
 
 
 def _key_json(key: UniqueKey) -> dict[str, Any]:
-    return {"schema": key.schema, "table": key.table, "columns": list(key.columns), "constraint": key.name}
+    return {
+        "schema": key.schema,
+        "table": key.table,
+        "columns": [name for name in key.names if name is not None],
+        "elements": list(key.elements),
+        "where": key.where,
+        "constraint": key.name,
+    }
+
+
+def _rule_json(rule: CleanupRule | None) -> dict[str, Any] | None:
+    if rule is None:
+        return None
+    return {
+        "keep": rule.keep,
+        "order_by": list(map(str, rule.order_by)),
+        "divergent": rule.divergent,
+        "references": rule.references,
+        "ignore": list(rule.ignore),
+    }
 
 
 def preflight_json(report: DuplicateReport | Unseen) -> dict[str, Any]:
@@ -31,24 +62,43 @@ def preflight_json(report: DuplicateReport | Unseen) -> dict[str, Any]:
         return {
             **_unseen_key(report),
             "nulls_not_distinct": False,
+            "revision": report.revision,
+            "rule": None,
             **dict.fromkeys(COUNTS),
+            "differs": {},
             "estimates": asdict(Estimates()),
             "references": [],
             "findings": [asdict(finding) for finding in report.findings],
-            "revision": report.revision,
         }
     counts = {name: getattr(report.counts, name) if report.counts else None for name in COUNTS}
     values = {
         **_key_json(report.key),
         "nulls_not_distinct": report.key.nulls_not_distinct,
+        "revision": report.revision,
+        "rule": _rule_json(report.rule),
         **counts,
+        "differs": report.differs,
         "estimates": asdict(report.estimates),
         "references": [asdict(reference) for reference in report.references],
         "findings": [asdict(finding) for finding in report.findings],
     }
     if report.examples:
         values["examples"] = [{"key": key, "rows": rows} for key, rows in report.examples]
+    if report.samples:
+        values["samples"] = [_without_empty(asdict(sample)) for sample in report.samples]
+    if report.failed_rows:
+        values["failed_rows"] = [asdict(row) for row in report.failed_rows]
     return values
+
+
+def _without_empty(sample: dict[str, Any]) -> dict[str, Any]:
+    """Return a sample without the keys and values that were not asked for."""
+    rows = (sample["survivor"], *sample["extras"])
+    if all(not row["values"] for row in rows):
+        for row in rows:
+            del row["values"]
+    sample["extras"] = list(sample["extras"])
+    return {name: value for name, value in sample.items() if name != "key" or value is not None}
 
 
 def verify_json(report: VerifyReport | Unseen) -> dict[str, Any]:
@@ -74,6 +124,12 @@ def verify_json(report: VerifyReport | Unseen) -> dict[str, Any]:
         "run": run,
         "findings": [asdict(finding) for finding in report.findings],
     }
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """Return a row of the ledger; ``key_columns`` has the elements of the key, each as it was written."""
+    elements = list(map(str, run.key_columns))
+    return {**asdict(run), "key_columns": elements, "elements": elements}
 
 
 def dump(value: object, file: IO[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import IO
 
@@ -12,11 +12,14 @@ from rich.text import Text
 
 from dupe_audit.findings import Finding, quantity
 from dupe_audit.layout import console, plain, print_hanging, write_markdown_table
-from dupe_audit.model import DuplicateReport, Run, Unseen, VerifyReport
+from dupe_audit.model import DuplicateReport, Run, Sample, Unseen, VerifyReport
 from dupe_audit.render.objects import COUNTS
 
 #: the style of each severity on a terminal
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+
+#: counts whose names alone do not say what they are
+_LABELS = {"outside_rows": "rows outside the predicate"}
 
 #: columns of the ledger that are aligned right
 _NUMBERS = {"run", "archived", "restored", "archive"}
@@ -39,7 +42,11 @@ def preflight(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> 
     for report in reports:
         rows: list[tuple[str, str]] = []
         if report.counts:
-            rows += [(name.replace("_", " "), f"{getattr(report.counts, name):,}") for name in COUNTS]
+            names = [name for name in COUNTS if name != "outside_rows" or report.key.where]
+            rows += [
+                (_LABELS.get(name) or name.replace("_", " "), f"{getattr(report.counts, name):,}") for name in names
+            ]
+            rows += [(f"groups that differ in {name}", f"{groups:,}") for name, groups in report.differs.items()]
             rows += [(f"{n.removesuffix('_bytes')}, estimated", size(b)) for n, b in asdict(report.estimates).items()]
         rows += [
             (
@@ -49,16 +56,38 @@ def preflight(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> 
             for ref in report.references
         ]
         rows += [(f"key {key}", quantity(count, "row")) for key, count in report.examples]
+        for number, sample in enumerate(report.samples, 1):
+            rows += _sample_rows(number, sample)
+        rows += [(f"{row.expression} fails for {_pairs(row.identity)}", row.message) for row in report.failed_rows]
         _section(str(report.key), rows, report.findings, style, file)
+
+
+def _sample_rows(number: int, sample: Sample) -> list[tuple[str, str]]:
+    """Return the lines of a sample group: the survivor, then the rows that would leave."""
+    key = f", key {sample.key}" if sample.key is not None else ""
+    lines = [(f"sample {number}", f"{quantity(sample.rows, 'row')}{key}")]
+    for label, row in (("survives", sample.survivor), *(("leaves", row) for row in sample.extras)):
+        lines.append((f"  {label}", "; ".join(filter(None, (_pairs(row.identity), _pairs(row.values))))))
+    if hidden := sample.rows - 1 - len(sample.extras):
+        lines.append(("  leave", f"{quantity(hidden, 'more row')}"))
+    return lines
+
+
+def _pairs(values: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{name} {'NULL' if value is None else value}" for name, value in values.items())
 
 
 def verify(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
     """Write the reports as text or Markdown."""
     for report in reports:
-        rows = [("enforced", "yes" if report.enforced else "NO"), ("constraint", report.key.name or "-")]
+        form = "constraint" if report.key.form == "constraint" else "unique index"
+        rows = [("enforced", "yes" if report.enforced else "NO"), (form, report.key.name or "-")]
         if report.index:
             state = "valid" if report.index.valid else "ready, not valid" if report.index.ready else "not ready"
-            rows += [("index", f"{state}, {size(report.index.bytes)}"), ("definition", report.index.definition)]
+            rows += [
+                ("index", f"{state}, {size(report.index.bytes)}"),
+                ("definition", report.index.definition),
+            ]
         if report.extras is not None:
             rows.append(("extras, counted without an index", f"{report.extras:,}"))
         if report.run:

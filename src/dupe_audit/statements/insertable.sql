@@ -90,15 +90,17 @@ WITH RECURSIVE rel AS (
     WHERE stored.widest + 350 > stored.most
     UNION ALL
     -- What a failed build leaves can reject rows that the table has. Which ones, no query can find out in time.
-    -- Of an index over no other columns than the key's, the upgrade itself takes care: it is dropped or refused.
+    -- Of an index over no other columns than the key's, the upgrade itself takes care: it is dropped or refused; and so it
+    -- does of what its own interrupted build has left, whatever that is on.
     SELECT 8, i.indexrelid, pg_catalog.format('index %I (it is not valid, but rejects rows)', ic.relname), 'true'
     FROM rel
     JOIN pg_catalog.pg_index i ON i.indrelid = rel.oid AND i.indisunique AND i.indisready AND NOT i.indisvalid
     JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
-    WHERE i.indpred IS NOT NULL OR i.indexprs IS NOT NULL
-       OR EXISTS (SELECT FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1]) AS k(attnum)
-                  JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum = k.attnum
-                  WHERE a.attname <> ALL ({key_names}))
+    WHERE ic.relname IS DISTINCT FROM {own_index}
+      AND (i.indpred IS NOT NULL OR i.indexprs IS NOT NULL
+           OR EXISTS (SELECT FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1]) AS k(attnum)
+                      JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum = k.attnum
+                      WHERE a.attname <> ALL ({key_names})))
     UNION ALL
     SELECT 6, con.oid, pg_catalog.format('foreign key %I', con.conname),
            pg_catalog.format('%s AND (SELECT true FROM %s dupe_audit_parent WHERE %s LIMIT 1) IS NULL',

@@ -184,7 +184,12 @@ class _Ahead:
                 fragments=statement("fragments", relid="v_relid", **fragments),
                 errors=self._errors(()),
                 child_triggers=statement("child_triggers", relid="v_relid"),
-                insertable=statement("insertable", relid="v_relid", key_names=text_array(filter(None, key.names))),
+                insertable=statement(
+                    "insertable",
+                    relid="v_relid",
+                    key_names=text_array(filter(None, key.names)),
+                    own_index="NULL::pg_catalog.text",
+                ),
                 references=statement("references", relid="v_relid"),
                 collisions=statement("collisions", relid="v_relid", pairs="v_pairs"),
                 counting=text_array(switched_off(COUNTING)),

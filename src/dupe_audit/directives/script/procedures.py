@@ -140,7 +140,12 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
             anywhere=literal(ANYWHERE),
             give_up_after=interval(build),
             lock_timeout=literal(build.lock_timeout),
-            insertable=statement("insertable", relid="v_relid", key_names=names),
+            insertable=statement(
+                "insertable",
+                relid="v_relid",
+                key_names=names,
+                own_index="(CASE WHEN v_rule.building THEN v_rule.constraint_name END)",
+            ),
             toasted=statement("toasted", relid="v_relid"),
             counts_tracked=statement("counts_tracked"),
             changed_children=statement("changed_children", relid="v_relid"),

@@ -1,0 +1,62 @@
+"""What on the table still enforces the key of a run: a unique constraint, or a unique index that belongs to none."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from dupe_audit.model import Run, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.driver import execute
+from dupe_audit.statements import literal, statement, text_array
+
+
+class Enforcing(NamedTuple):
+    """A constraint or an index that enforces a key."""
+
+    name: str
+    is_constraint: bool
+
+    @property
+    def kind(self) -> str:
+        """What it is, as the beginning of a sentence."""
+        return "Constraint" if self.is_constraint else "Unique index"
+
+
+def key_of_run(run: Run, relation: Relation, name: str | None) -> UniqueKey:
+    """Return the key of a run, on the table as it is named now."""
+    return UniqueKey(
+        table=relation.table,
+        schema=relation.schema,
+        columns=run.key_columns,
+        where=run.where,
+        nulls_not_distinct=run.nulls_not_distinct,
+        name=name,
+    )
+
+
+def enforcing(connection: Connection, run: Run, relation: Relation, *, name: str | None) -> list[Enforcing]:
+    """Return what has the name, then what else enforces the key of a run.
+
+    Args:
+        name: of the run's constraint or index, if it is known.
+    """
+    key = key_of_run(run, relation, name)
+    sql = statement(
+        "run_constraint",
+        relid=str(relation.relid),
+        name=literal(name),
+        key=text_array(key.elements),
+        is_plain=literal(key.is_plain),
+    )
+    candidates = [Enforcing(str(row.name), bool(row.is_constraint)) for row in execute(connection, sql)]
+    if key.is_plain:
+        return candidates
+    return [each for each in candidates if each.name == name or _has_key(connection, run, relation, each.name)]
+
+
+def _has_key(connection: Connection, run: Run, relation: Relation, name: str) -> bool:
+    state = catalog.index_state(connection, relation.relid, key_of_run(run, relation, name))
+    return state is not None and state.same_definition
