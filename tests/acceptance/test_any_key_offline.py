@@ -276,7 +276,7 @@ def test_script_drops_no_index_whose_rows_could_not_be_restored(users, psql, sql
 
 
 def test_script_archives_a_duplicate_that_arrives_before_the_build(users, psql, sql):
-    """A build that meets a duplicate is repeated after a cleanup by the same rule, and one outside the predicate stays."""
+    """A build that meets a duplicate is repeated after a cleanup by the same rule; outside the predicate it stays."""
     script, first = users.script("upgrade", "0001:0002"), "-- build 1 of 5"
     arrived = "INSERT INTO users VALUES (9, 'ANN@X', '2027-01-01', NULL), (10, 'ann@x', NULL, '2027-01-01');"
     assert 1 == script.count(first)
