@@ -49,3 +49,12 @@ def test_case_insensitive_key_of_living_rows_goes_up_down_and_up(users: Project,
         assert code == 0, output
         assert sql("SELECT u::text FROM users u ORDER BY id") == before
         assert sql("SELECT to_regclass('ux_users_email')") == [(None,)]
+
+
+def test_existing_index_over_an_expression_is_adopted(users: Project, sql: Sql) -> None:
+    """An upgrade whose directives name no schema accepts the index that it would build, as after an interruption."""
+    sql("DELETE FROM users WHERE id IN (1, 3)")
+    sql("CREATE UNIQUE INDEX ux_users_email ON users (lower(email)) WHERE deleted_at IS NULL")
+    code, output = users.run("upgrade", "head")
+    assert code == 0, output
+    assert sql("SELECT state FROM dupe_audit.run") == [("enforced",)]
