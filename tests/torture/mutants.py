@@ -215,8 +215,8 @@ def clean_live(url: str, name: str) -> None:
     engine.dispose()
 
 
-#: how a batch asks again whether a row is in the predicate, and what asks nothing: with the values of each key, of extras
-#: until they are deleted, and of survivors
+#: how a batch asks again whether a row is in the predicate, and what asks nothing: with the values of each key, of
+#: extras until they are deleted, and of survivors
 ASKED_WITH_THE_KEY = {"'CASE WHEN (%2$s) THEN (%1$s) END' END": "'(%1$s)' END"}
 ASKED_OF_EXTRAS = {"'e_key.met' END": "'true' END", "CASE WHEN rule.predicate IS NOT NULL\n": "CASE WHEN false\n"}
 ASKED_OF_SURVIVORS = {"rule.predicate IS NOT NULL THEN 'v_key.met'": "false THEN 'v_key.met'"}

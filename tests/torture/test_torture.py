@@ -64,7 +64,7 @@ def test_no_kill_breaks_a_promise(pg_bin, nursery):
 
 @pytest.mark.torture
 def test_no_kill_breaks_a_promise_of_a_partial_key(history_url, pg_bin, nursery):
-    """While rows enter and leave the predicate and letters change their case, no live row of a key is lost to a kill."""
+    """Kills lose no live row of a key, while rows enter and leave the predicate and letters change their case."""
     tally = Tally(SEED)
     with Server.start(pg_bin, SETTINGS) as server:
         torture(server, nursery, tally, PARTIAL, time.monotonic() + 120)
