@@ -837,7 +837,10 @@ def test_downgrade_that_drops_another_constraint_is_noticed_before_the_upgrade_a
     sql(TABLE)
     project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"op.drop_unique_constraint_online({drop})\n{RESTORE}")
     name, table = ("uk", "t") if "uk" in drop else ("uq", "tt")
-    message = f"drops constraint {name} on {table}, but upgrade() creates constraint uq on t, which a downgrade would leave in place."
+    message = (
+        f"drops constraint {name} on {table}, but upgrade() creates constraint uq on t, which a downgrade would leave "
+        "in place."
+    )
     for command, program in (("upgrade head", "alembic"), ("upgrade 0001:0002 --sql", "alembic"), ("preflight", None)):
         code, output = project.run(*command.split(), **({"program": "dupe_audit.cli"} if program is None else {}))
         assert code in (1, 255), output

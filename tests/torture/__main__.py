@@ -18,6 +18,9 @@ from torture.plan import Plan
 from torture.tally import Tally, as_table
 from torture.world import SETTINGS, World
 
+#: whether the key of each world is partial, in turn, so that each kind meets writers with and without strays
+KEYS = {"plain": (False,), "partial": (True,), "both": (False, True, True, False)}
+
 
 @click.command()
 @click.option("--seed", type=int, help="Seed of the kills and of the writers' choices; default: random.")
@@ -25,12 +28,20 @@ from torture.world import SETTINGS, World
 @click.option("--kills", type=int, default=100, show_default=True, help="Goal: number of kills of the cleanup.")
 @click.option("--builds", type=int, default=200, show_default=True, help="Goal: number of interrupted builds.")
 @click.option(
+    "--key",
+    "keys",
+    type=click.Choice(list(KEYS)),
+    default="both",
+    show_default=True,
+    help="The key: k of all rows, lower(k) of the live rows, or each in turn.",
+)
+@click.option(
     "--bin",
     "bin_dir",
     type=click.Path(path_type=Path),
     help="Directory of server programs; default: the embedded ones.",
 )
-def main(seed: int | None, minutes: float, kills: int, builds: int, bin_dir: Path | None) -> None:
+def main(seed: int | None, minutes: float, kills: int, builds: int, keys: str, bin_dir: Path | None) -> None:
     """Torture the pipeline, then the mutants; exit 1 on a violation, a missed mutant or a goal not reached."""
     console = Console(width=100)
     tally = Tally(SystemRandom().randrange(10**6) if seed is None else seed)
@@ -43,7 +54,9 @@ def main(seed: int | None, minutes: float, kills: int, builds: int, bin_dir: Pat
         programs = dump_programs(server.version_num // 10000, server.bin_dir)
         tally.server = World(server.url()).ask("SHOW server_version")[0]
         while time.monotonic() < deadline and (tally.cleanup_kills < kills or tally.builds_interrupted < builds):
-            torture(server, nursery, tally, Plan(strays=tally.worlds % 2 == 1), deadline)
+            kinds = KEYS[keys]
+            plan = Plan(strays=tally.worlds % 2 == 1, partial=kinds[tally.worlds % len(kinds)])
+            torture(server, nursery, tally, plan, deadline)
             console.print(
                 f"{time.monotonic() - began:5.0f} s: {tally.cycles} cycles, "
                 f"{tally.cleanup_kills} kills of the cleanup, {tally.builds_interrupted} builds interrupted, "

@@ -56,7 +56,7 @@ class Campaign:
         self.world.set_course(direction)
         name = f"torture {self.tally.attempts}"
         freeze = (strike.aim, strike.number) if strike and strike.kind == FREEZE else None
-        child = self.nursery.start(program, self.world.url, name, direction, freeze)
+        child = self.nursery.start(program, self.world.url, name, direction, freeze, partial=self.world.partial)
         hit = self._strike(child, name, direction, strike) if strike else None
         code = child.wait(PATIENCE)
         if hit:
@@ -175,6 +175,7 @@ class Campaign:
             stray = "SELECT count(*) FROM childlog l WHERE op = 'insert' AND stray"
             self.tally.strays += self.world.ask(stray)[0]
         self.tally.worlds += 1
+        self.tally.partial += self.world.partial
 
 
 def torture(server: Server, nursery: Nursery, tally: Tally, plan: Plan, deadline: float) -> None:
@@ -185,7 +186,7 @@ def torture(server: Server, nursery: Nursery, tally: Tally, plan: Plan, deadline
     if programs is None:
         tally.not_moved = f"no pg_dump of version {server.version_num // 10000} on this machine"
     with ExitStack() as stack:
-        world = stack.enter_context(new_world(server.url(), f"torture_{tally.worlds}"))
+        world = stack.enter_context(new_world(server.url(), f"torture_{tally.worlds}", partial=plan.partial))
         writers = Writers(world, seed, tally.writers, strays=SOME_STRAYS if plan.strays else 0)
         campaign = Campaign(world, nursery, writers, server, tally, plan)
         with Watcher(world) as watcher, writers:
@@ -207,7 +208,8 @@ def provoke(
     mutant, tally = MUTANTS[name], Tally(seed)
     deadline = time.monotonic() + seconds
     with ExitStack() as stack:
-        world = stack.enter_context(new_world(server_url, "mutant", FEW_ROWS if mutant.returns else ROWS))
+        rows = FEW_ROWS if mutant.returns else ROWS
+        world = stack.enter_context(new_world(server_url, "mutant", rows, partial=mutant.partial))
         writers = Writers(world, f"{seed}/{name}", tally.writers, strays=mutant.strays)
         campaign = Campaign(world, nursery, writers, None, tally)
         with Watcher(world) as watcher, writers:

@@ -125,8 +125,9 @@ def freezes(random: Random, aims: dict[str, int], number: int, *, killed: bool) 
 def phase_of(query: str, progress: str | None, direction: str) -> str:
     """Return the phase that a statement belongs to."""
     phase = next((phase for phase, pattern in PHASES if pattern.search(query)), "ledger and catalog")
-    if phase == "batch" and direction == "down":
-        phase = "restore"
+    if direction == "down":
+        # The index of a partial key belongs to no constraint, and is dropped as a leftover is on the way up.
+        phase = {"batch": "restore", "leftover drop": "constraint drop"}.get(phase, phase)
     return f"build: {progress}" if phase == "build" and progress else phase
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from dupe_audit import statements
 from dupe_audit.cleanup import cleanup
-from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.model import CleanupRule, Expression, UniqueKey
 from torture.writers import MANY_STRAYS
 
 #: rows; large, so that the application soon changes one of them
@@ -35,8 +35,8 @@ CREATE TABLE IF NOT EXISTS dupe_audit.run (
 CREATE TABLE IF NOT EXISTS dupe_audit.batch (
     run_id bigint, number bigint GENERATED ALWAYS AS IDENTITY, archived bigint, restored bigint);
 CREATE TABLE IF NOT EXISTS dupe_audit.archive_1 (
-    id bigint, k int, v text, pad text, dupe_audit_survivor_1 bigint, dupe_audit_batch bigint,
-    dupe_audit_restored_at timestamptz);
+    id bigint, k text, v text, pad text, dupe_audit_survivor_1 bigint, dupe_audit_batch bigint,
+    dupe_audit_restored_at timestamptz, live boolean DEFAULT true);
 INSERT INTO dupe_audit.run SELECT 1, 'tt'::regclass, 'cleaning', false, 0, 0
 WHERE NOT EXISTS (SELECT FROM dupe_audit.run)
 """
@@ -86,6 +86,7 @@ class Mutant:
     functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)  #: careless functions, by ours
     accept: str = ""  #: the finding with which ours would refuse
     strays: float = 0  #: weight of the writers without referential integrity that it takes
+    partial: bool = False  #: whether the key is an expression over a part of the table
     returns: bool = False  #: whether it takes a dump, and the way down in the restored database
 
     def mutate(self) -> None:
@@ -179,7 +180,7 @@ def archive_then_delete(url: str, name: str) -> None:
                 number = _batch(connection)
                 connection.execute("SELECT FROM tt WHERE id = ANY (%s) ORDER BY id FOR UPDATE", (survivors,))
                 copied = connection.execute(
-                    "INSERT INTO dupe_audit.archive_1 SELECT tt.*, survivor, %s FROM tt "
+                    "INSERT INTO dupe_audit.archive_1 SELECT tt.id, tt.k, tt.v, tt.pad, survivor, %s FROM tt "
                     "JOIN unnest(%s::bigint[], %s::bigint[]) AS list(id, survivor) ON tt.id = list.id "
                     "JOIN tt kept ON kept.id = survivor AND kept.k = tt.k",
                     (number, extras, survivors),
@@ -201,6 +202,36 @@ def clean(url: str, name: str) -> None:
         connection.exec_driver_sql(STRAY)
         list(cleanup(connection, UniqueKey(table="tt", columns=("k",)), replace(RULE, batch_size=300)))
     engine.dispose()
+
+
+def clean_live(url: str, name: str) -> None:
+    """Clean the live rows once."""
+    key = UniqueKey(table="tt", columns=(Expression("lower(k)"),), where="live", form="index")
+    engine = create_engine(
+        url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"application_name": name}
+    )
+    with engine.connect() as connection:
+        list(cleanup(connection, key, RULE))
+    engine.dispose()
+
+
+#: how a batch asks again whether a row is in the predicate, and what asks nothing: with the values of each key, of
+#: extras until they are deleted, and of survivors
+ASKED_WITH_THE_KEY = {"'CASE WHEN (%2$s) THEN (%1$s) END' END": "'(%1$s)' END"}
+ASKED_OF_EXTRAS = {"'e_key.met' END": "'true' END", "CASE WHEN rule.predicate IS NOT NULL\n": "CASE WHEN false\n"}
+ASKED_OF_SURVIVORS = {"rule.predicate IS NOT NULL THEN 'v_key.met'": "false THEN 'v_key.met'"}
+
+
+def trust_ranking(questions: Mapping[str, str]) -> Callable[[str], str]:
+    """Return what lets a batch trust the ranking's snapshot, instead of asking again."""
+
+    def careless(text: str) -> str:
+        for question, nothing in questions.items():
+            assert text.count(question) == 1, question
+            text = text.replace(question, nothing)
+        return text
+
+    return careless
 
 
 def adopt_by_name(url: str, name: str) -> None:
@@ -250,5 +281,19 @@ MUTANTS = {
             "move_rows": lambda text: text.replace("USING judged j", "USING judged j, stray() AS waited"),
         },
         strays=MANY_STRAYS,
+    ),
+    "the predicate of an extra is judged by the ranking": Mutant(
+        clean_live,
+        "still a duplicate",
+        "had key none when it was archived",
+        statements={"fragments": trust_ranking(ASKED_WITH_THE_KEY | ASKED_OF_EXTRAS)},
+        partial=True,
+    ),
+    "the predicate of a survivor is judged by the ranking": Mutant(
+        clean_live,
+        "last copy",
+        "had left the predicate",
+        statements={"fragments": trust_ranking(ASKED_WITH_THE_KEY | ASKED_OF_SURVIVORS)},
+        partial=True,
     ),
 }

@@ -56,10 +56,16 @@ class Nursery:
         application_name: str,
         direction: str = "up",
         freeze: tuple[str, int] | None = None,
+        *,
+        partial: bool = False,
     ) -> "Child":
-        """Start a program; with *freeze* it stops itself after a statement: its phase, and its number in the phase."""
+        """Start a program; with *freeze* it stops itself after a statement: its phase, and its number in the phase.
+
+        Args:
+            partial: whether Alembic goes to the revision of the partial key.
+        """
         order = {"program": program, "url": url, "application_name": application_name, "log": str(self.log)}
-        order |= {"direction": direction, "freeze": freeze}
+        order |= {"direction": direction, "freeze": freeze, "partial": partial}
         if self._child and self._child.wait(0) is None:  # of a test that has failed
             self._child.kill()
             self._child.wait(120)

@@ -48,6 +48,7 @@ class Plan:
     slack: float = 0.25  #: seconds that a wait may exceed its limit by
     moves: int = 1  #: of the three moments, in each cycle
     strays: bool = False  #: whether some writers work without referential integrity
+    partial: bool = False  #: whether the key is an expression over a part of the table
 
 
 @dataclass(frozen=True)

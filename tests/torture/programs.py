@@ -23,6 +23,9 @@ from torture.world import HERE
 
 BATCH_SIZE = 100
 
+#: of a plain key, and of a partial one; each is the head of its own branch
+REVISIONS = ("one_row_per_key", "one_live_row_per_key")
+
 log = logging.getLogger("torture")
 
 
@@ -35,8 +38,8 @@ def config(url: str, application_name: str, accept: str = "") -> Config:
     return alembic
 
 
-def run(program: str, url: str, application_name: str, direction: str) -> None:
-    """Run a program to its end."""
+def run(program: str, url: str, application_name: str, direction: str, *, partial: bool) -> None:
+    """Run a program to its end; *partial* chooses the revision of Alembic."""
     mutant = MUTANTS.get(program)
     if mutant:
         mutant.mutate()
@@ -46,7 +49,7 @@ def run(program: str, url: str, application_name: str, direction: str) -> None:
             return
     alembic = config(url, application_name, mutant.accept if mutant else "")
     {"upgrade": command.upgrade, "downgrade": command.downgrade}[program](
-        alembic, {"up": "head", "down": "base"}[direction]
+        alembic, {"up": REVISIONS[partial], "down": "base"}[direction]
     )
 
 

@@ -22,6 +22,7 @@ class Tally:
     seconds: float = 0.0
     cycles: int = 0
     worlds: int = 0
+    partial: int = 0  #: worlds whose key is partial
     attempts: int = 0
     resumes: int = 0  #: attempts that continued the work of a killed one
     gave_up: int = 0  #: attempts that reported that duplicates kept coming
@@ -69,6 +70,8 @@ def as_table(tally: Tally) -> Table:
         ("rolled back", tally.application["rolled back"]),
         ("refused (23505)", tally.application["refused"]),
         ("child of a row that had just left (23503)", tally.application["came too late"]),
+        ("worlds", tally.worlds),
+        ("of them with a partial expression key", tally.partial),
         ("cycles, up and down", tally.cycles),
         ("attempts", tally.attempts),
         ("of them resumes", tally.resumes),

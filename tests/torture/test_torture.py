@@ -1,6 +1,7 @@
 """The pipeline keeps its promises while everything is killed; ``make torture`` is the long version."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -34,6 +35,10 @@ SHORT = Plan(
 )
 
 
+#: fewer kills, for the key over an expression and a part of the table
+PARTIAL = replace(SHORT, cleanups=2, builds_in_storm=2, downs=1, freezes=0, moves=0, strays=False, partial=True)
+
+
 @pytest.mark.torture
 def test_no_kill_breaks_a_promise(pg_bin, nursery):
     """A pipeline that is killed, frozen and moved while the application writes loses nothing, and no claim is false."""
@@ -53,5 +58,21 @@ def test_no_kill_breaks_a_promise(pg_bin, nursery):
     assert tally.returned > 100
     assert tally.strays > 100
     assert tally.application["committed"] > 1_000
+    assert tally.application["refused"] > 0
+    assert tally.index_checks > 0
+
+
+@pytest.mark.torture
+def test_no_kill_breaks_a_promise_of_a_partial_key(history_url, pg_bin, nursery):
+    """Kills lose no live row of a key, while rows enter and leave the predicate and letters change their case."""
+    tally = Tally(SEED)
+    with Server.start(pg_bin, SETTINGS) as server:
+        torture(server, nursery, tally, PARTIAL, time.monotonic() + 120)
+    assert [] == [str(objection) for objection in tally.objections]
+    assert 1 == tally.cycles
+    assert tally.cleanup_kills >= 1
+    assert tally.builds_interrupted >= 1
+    assert tally.archived >= 5_000
+    assert tally.archived == tally.restored
     assert tally.application["refused"] > 0
     assert tally.index_checks > 0

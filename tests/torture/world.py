@@ -33,6 +33,7 @@ class World:
     """A database, by its SQLAlchemy URL; the URL changes when everything moves to another database."""
 
     url: str
+    partial: bool = False  #: whether the key is lower(k) among the live rows, instead of k among all
 
     def connect(self, name: str = "torture harness", options: str = "") -> psycopg.Connection:
         """Open an autocommit connection."""
@@ -56,16 +57,16 @@ class World:
 
 
 @contextmanager
-def new_world(server_url: str, name: str, rows: int = ROWS) -> Iterator[World]:
+def new_world(server_url: str, name: str, rows: int = ROWS, *, partial: bool = False) -> Iterator[World]:
     """Create a database with the table, its rows over 3,000 keys and their log; drop it at the end."""
     name = f"dupe_audit_{name}_{os.getpid()}"
     server = World(server_url)
     with server.connect() as connection:
         connection.execute(pgsql.SQL("CREATE DATABASE {}").format(pgsql.Identifier(name)))
-    world = World(make_url(server_url).set(database=name).render_as_string(hide_password=False))
+    world = World(make_url(server_url).set(database=name).render_as_string(hide_password=False), partial)
     try:
         with world.connect() as connection:
-            fill(connection, rows)
+            fill(connection, rows, partial=partial)
             add_children(connection)
         yield world
     finally:
@@ -74,15 +75,22 @@ def new_world(server_url: str, name: str, rows: int = ROWS) -> Iterator[World]:
             connection.execute(pgsql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(last))
 
 
-def fill(connection: psycopg.Connection, rows: int, keys: int = KEYS) -> None:
-    """Create the table and the log in an empty database."""
+def fill(connection: psycopg.Connection, rows: int, keys: int = KEYS, *, partial: bool = False) -> None:
+    """Create the table and the log in an empty database.
+
+    Where the key is partial, one row in seven is not live, and the keys are spelled in several ways.
+    """
     if connection.execute("SELECT FROM pg_available_extensions WHERE name = 'amcheck'").fetchone():
         connection.execute("CREATE EXTENSION amcheck")
     connection.execute((HERE / "schema.sql").read_bytes())
+    key, live = f"(i %% {keys} + 1)::text", "true"
+    if partial:
+        connection.execute((HERE / "partial.sql").read_bytes())
+        key, live = f"(ARRAY['key ', 'Key ', 'KEY '])[1 + i / {keys} %% 3] || {key}", "i %% 7 > 0"
     connection.execute(
-        f"WITH row AS (INSERT INTO tt (k, v) SELECT i %% {keys} + 1, md5(i::text) "
+        f"WITH row AS (INSERT INTO tt (k, v, live) SELECT {key}, md5(i::text), {live} "
         "FROM generate_series(0, %s) AS i RETURNING *) "
-        "INSERT INTO oplog (op, id, k, v) SELECT 'insert', id, k, v FROM row ORDER BY id",
+        "INSERT INTO oplog (op, id, k, v, live) SELECT 'insert', id, k, v, live FROM row ORDER BY id",
         (rows - 1,),
     )
     connection.execute("ANALYZE")

@@ -12,10 +12,15 @@ import psycopg
 
 from torture.world import KEYS, World
 
+#: kinds that only a partial key has: letters change their case, and a row enters the predicate or leaves it
+STORM_PARTIAL = {"case": 10, "flip": 40}
+CALM_PARTIAL = {"case": 10, "flip": 0.3, "retire": 15}
+PARTIAL = STORM_PARTIAL | CALM_PARTIAL
+
 #: kinds of change and their weights; the storm creates duplicates, the calm is an application that looks first
 CHILDREN = {"child": 10, "move child": 5, "note child": 5}
-STORM = {"insert": 40, "key": 20, "data": 20, "delete": 20, **CHILDREN}
-CALM = {"insert": 0.3, "insert if new": 35, "key": 25, "data": 25, "delete": 15, **CHILDREN}
+STORM = {"insert": 40, "key": 20, "data": 20, "delete": 20, **CHILDREN, **STORM_PARTIAL}
+CALM = {"insert": 0.3, "insert if new": 35, "key": 25, "data": 25, "delete": 15, **CHILDREN, **CALM_PARTIAL}
 
 #: weights of transactions that add children without a lock on their parents
 SOME_STRAYS, MANY_STRAYS = 10, 300
@@ -104,7 +109,9 @@ class Writers:
 
     def _writer(self, connection: psycopg.Connection, random: Random) -> str:
         mode = self.mode
-        weights = {**mode, "stray children": self.strays} if self.strays else mode
+        weights = {kind: weight for kind, weight in mode.items() if self.world.partial or kind not in PARTIAL}
+        if self.strays:
+            weights["stray children"] = self.strays
         kind = random.choices(list(weights), list(weights.values()))[0]
         if self.strays and kind == "delete":
             kind = "delete alone"  # a cascade would take strays along that the log of this session does not have
@@ -116,9 +123,14 @@ class Writers:
         end = "ROLLBACK" if random.random() < 0.05 else "COMMIT"
         # One message: the log has the outcome of a transaction, even if the writer never hears of it.
         role = "SET LOCAL session_replication_role = replica; " if kind in WITHOUT_INTEGRITY else ""
-        change = f"{role}SELECT app_op('{kind}', {near}, {key}, {random.random()})"
+        spelled = f"'{self._spelled(near, random)}', '{self._spelled(key, random)}'"
+        change = f"{role}SELECT app_op('{kind}', {spelled}, {random.random()})"
         connection.execute(f"BEGIN; {change}; SELECT pg_sleep({think}); {end}".encode())
         return "committed" if end == "COMMIT" else "rolled back"
+
+    def _spelled(self, number: int, random: Random) -> str:
+        word = "".join(random.choice((letter, letter.upper())) for letter in "key ") if self.world.partial else ""
+        return f"{word}{number}"
 
     @staticmethod
     def _reader(connection: psycopg.Connection, random: Random) -> str:

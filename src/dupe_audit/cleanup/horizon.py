@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dupe_audit.model import UniqueKey
+from dupe_audit.postgres import elements
 from dupe_audit.postgres.work import Work
 from dupe_audit.statements import text_array
 
@@ -45,7 +46,7 @@ class Horizon:
         if not self._transaction or self._of != _identity(work, key):
             return WHOLE_TABLE
         # Hashes are compared, because keys that the index considers equal have one hash; a collision only adds rows.
-        key_hash = str(work.execute("key_hash", key=text_array(filter(None, key.names))).scalar_one())
+        key_hash = _key_hash(work, key)
         return f"{key_hash} IN ({work.sql('arrived_keys', t_key_hash=key_hash, oldest=self._transaction)})"
 
     def advance(self, work: Work, key: UniqueKey, ranking: Ranking) -> None:
@@ -54,6 +55,15 @@ class Horizon:
             self.ranking_seconds = ranking.seconds
         self._of = _identity(work, key)
         self._transaction = ranking.oldest_transaction if ranking.whole or ranking.extras else ""
+
+
+def _key_hash(work: Work, key: UniqueKey) -> str:
+    computed = {f"t_key.k{n}": sql for n, sql in enumerate(key.expressions, 1) if sql}
+    source = elements.aliased(work.relation.table, work.relation.schema)
+    described = elements.describe(work.connection, source, list(computed.values()))
+    types = text_array(str(each.type) for each in described)
+    holes = {"key": text_array(filter(None, key.names)), "values": text_array(computed), "types": types}
+    return str(work.execute("key_hash", **holes).scalar_one())
 
 
 def _identity(work: Work, key: UniqueKey) -> tuple[Hashable, ...]:

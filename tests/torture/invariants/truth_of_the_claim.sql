@@ -7,13 +7,13 @@ WITH claim AS (
     UNION ALL
     SELECT 'the program ended without an error' FROM course WHERE promised
 ), counted AS (
-    SELECT coalesce(sum(size - 1), 0) AS extras FROM (SELECT count(*) AS size FROM tt GROUP BY k) AS key
+    SELECT coalesce(sum(size - 1), 0) AS extras FROM (SELECT count(*) AS size FROM tt WHERE key_of(k, live) IS NOT NULL GROUP BY key_of(k, live)) AS key
 ), fault AS (
     SELECT 'there is no unique index' AS what WHERE NOT EXISTS (SELECT FROM unique_index)
     UNION ALL
     SELECT 'its index is not valid' FROM unique_index WHERE NOT valid
     UNION ALL
-    SELECT 'its index belongs to no constraint' FROM unique_index WHERE NOT is_constraint
+    SELECT 'its index is not the one of the key' FROM unique_index WHERE NOT fits
     UNION ALL
     SELECT extras || ' duplicates are in the table' FROM counted WHERE extras > 0
 )
