@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import ledger
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
-from dupe_audit.errors import Refused
+from dupe_audit.errors import Blocked, Refused
 from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.preflight import blockers, preflight
@@ -336,3 +336,28 @@ def test_raising_expression_leaves_everything_as_it_was(conn, sql, users):
     with pytest.raises(DBAPIError, match="invalid input syntax"):
         list(cleanup(conn, key, RULE))
     assert sql("SELECT count(*) FROM users") == [(4,)]
+
+
+def test_claim_is_withdrawn_before_an_index_is_dropped(conn, sql, psycopg_connect):
+    """No run says enforced while its index is being dropped; it does again if the drop was blocked."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k text); INSERT INTO t VALUES (1, 'a'), (2, 'A')")
+    key = UniqueKey(table="t", columns=(E("lower(k)"),), form="index", name="ux")
+    list(cleanup(conn, key, CleanupRule(divergent="archive")))
+    enforce(conn, key, BuildRule())
+    sql("UPDATE dupe_audit.run SET state = 'enforced', constraint_name = 'ux'")
+    claims = []
+
+    def look(_conn, _cursor, statement, *_) -> None:
+        if statement.startswith("DROP INDEX CONCURRENTLY"):
+            claims.append(sql("SELECT state, building FROM dupe_audit.run"))
+
+    event.listen(conn.engine, "before_cursor_execute", look)
+    with psycopg_connect() as writer:
+        writer.execute("LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE")
+        with pytest.raises(Blocked):
+            drop(conn, key, BuildRule(give_up_after="300ms"))
+        assert sql("SELECT state, building FROM dupe_audit.run") == [("enforced", False)]
+    drop(conn, key, BuildRule())
+    event.remove(conn.engine, "before_cursor_execute", look)
+    assert [("clean", True)] == list({row for rows in claims for row in rows})
+    assert sql("SELECT state, building FROM dupe_audit.run") == [("dropped", False)]

@@ -5,7 +5,7 @@ import pytest
 from torture.invariants import ALL_DONE, CHEAP, DEAR, TRUTH_OF_THE_INDEX, index_objections, objections
 from torture.moving import PLAIN, move
 from torture.mutants import LEDGER
-from torture.world import FEW_KEYS, NO_INDEX
+from torture.world import FEW_KEYS, NO_INDEX, fill
 
 EVERY = (*CHEAP, *DEAR)
 
@@ -281,3 +281,48 @@ def test_history_survives_a_dump(world, programs):
     assert words in violations(world)
     move(world, programs, PLAIN)
     assert words in violations(world)
+
+
+@pytest.fixture
+def live_world(world):
+    """The small world with the partial key; its first key has an extra in other letters, and one that is not live."""
+    world.run("DROP SCHEMA dupe_audit CASCADE", "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    with world.connect() as connection:
+        fill(connection, FEW_KEYS + 1, FEW_KEYS, partial=True)
+    world.run(LEDGER, f"UPDATE tt SET live = true WHERE id IN ({SURVIVOR}, {EXTRA})")
+    world.run("INSERT INTO oplog (op, id, k, v, live) SELECT 'live', id, k, v, live FROM tt")
+    return world
+
+
+def test_keys_in_other_letters_are_equal_in_the_live_world(live_world):
+    """A live row may be archived when a live row has its key in other letters."""
+    live_world.run(ARCHIVE)
+    assert [] == violations(live_world)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (SURVIVOR, f"last copy: row {EXTRA} was archived when its survivor {SURVIVOR} had left the predicate"),
+        (
+            EXTRA,
+            f"still a duplicate: row {EXTRA} had key none when it was archived, and its survivor {SURVIVOR} had key 1",
+        ),
+    ],
+)
+def test_leaving_the_predicate_is_objected_to(live_world, row, words):
+    """A survivor or an extra that was not live when the extra was archived is a violation."""
+    live_world.run(f"UPDATE tt SET live = false WHERE id = {row}")
+    live_world.run(f"INSERT INTO oplog (op, id, k, v, live) SELECT 'live', id, k, v, live FROM tt WHERE id = {row}")
+    live_world.run(ARCHIVE.replace("SELECT id, k, v, pad, 1, number", "SELECT id, k, v, pad, 1, number, NULL, live"))
+    assert words in violations(live_world)
+
+
+def test_claim_asks_for_the_index_of_the_key(live_world):
+    """Only the index over the expression and the predicate keeps the promise of the partial key."""
+    live_world.run(f"DELETE FROM tt WHERE id = {EXTRA}", "UPDATE course SET promised = true")
+    live_world.run("CREATE UNIQUE INDEX tt_unique ON tt (k)")
+    words = "truth of the claim: the program ended without an error, but its index is not the one of the key"
+    assert [words] == violations(live_world, ("truth of the claim",))
+    live_world.run("DROP INDEX tt_unique", "CREATE UNIQUE INDEX tt_unique ON tt (lower(k)) WHERE live")
+    assert [] == violations(live_world, ("truth of the claim",))

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.constraint.index import ConstraintWork, drop_index, execute_build, work_on
-from dupe_audit.errors import DupeAuditError, Refused
+from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import BuildRule, Run, UniqueKey
 from dupe_audit.postgres import catalog
@@ -84,8 +84,33 @@ def _drop_index(work: ConstraintWork, run: Run | None) -> None:
         return
     if run and has_adopted(work.connection, run.id):
         log.info("index %s existed before the upgrade, so it stays", work.name)
+<<<<<<< HEAD
     else:
         drop_index(work, finished=True)
+=======
+        return
+    _record_drop(work, run)
+    try:
+        drop_index(work, action="drop index")
+    except Blocked:
+        state = work.state()
+        if run and run.state == "enforced" and state and state.valid:
+            execute(work.connection, statement("mark_enforced", run=str(run.id), name=literal(work.name)))
+            execute(work.connection, statement("set_state", run=str(run.id), state=literal("enforced")))
+        raise
+
+
+def _record_drop(work: ConstraintWork, run: Run | None) -> None:
+    """Withdraw the claim of a run before its index is dropped, which no transaction can contain.
+
+    If the drop is interrupted, the index can be invalid, and the ledger has it as ours.
+    """
+    if run is None:
+        return
+    if run.state == "enforced":
+        execute(work.connection, statement("set_state", run=str(run.id), state=literal("clean")))
+    ledger.mark_building(work.connection, run.id, work.name)
+>>>>>>> k-torture
 
 
 def is_mistaken_index(owner: Row[Any]) -> str:
