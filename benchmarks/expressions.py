@@ -3,12 +3,7 @@
     python benchmarks/expressions.py [--rows 1000000] [--pairs 3] [--bin DIRECTORY]
 
 Both keys find the same extras, 5 % of the rows: every address is in lower case, and no row is deleted.
-<<<<<<< HEAD
-Each key gets a copy of the same database. Read the ratios of the pairs and their spread; on a busy machine, seconds
-are noise.
-=======
 Each key gets a copy of the same database. Read the ratios of the pairs and their spread, not the seconds.
->>>>>>> k-torture
 """
 
 import argparse

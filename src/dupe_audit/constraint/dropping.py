@@ -84,14 +84,10 @@ def _drop_index(work: ConstraintWork, run: Run | None) -> None:
         return
     if run and has_adopted(work.connection, run.id):
         log.info("index %s existed before the upgrade, so it stays", work.name)
-<<<<<<< HEAD
-    else:
-        drop_index(work, finished=True)
-=======
         return
     _record_drop(work, run)
     try:
-        drop_index(work, action="drop index")
+        drop_index(work, finished=True)
     except Blocked:
         state = work.state()
         if run and run.state == "enforced" and state and state.valid:
@@ -110,7 +106,6 @@ def _record_drop(work: ConstraintWork, run: Run | None) -> None:
     if run.state == "enforced":
         execute(work.connection, statement("set_state", run=str(run.id), state=literal("clean")))
     ledger.mark_building(work.connection, run.id, work.name)
->>>>>>> k-torture
 
 
 def is_mistaken_index(owner: Row[Any]) -> str:
