@@ -13,19 +13,13 @@ from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import CleanupRule, Expression, IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.amcheck import compare_with_table
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.named import named_key
 from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.postgres.session import settings, step, transaction
-from dupe_audit.postgres.sqlstates import (
-    DATA_CORRUPTED,
-    INDEX_CORRUPTED,
-    INSUFFICIENT_PRIVILEGE,
-    about_a_row,
-    reason,
-    sqlstate,
-)
+from dupe_audit.postgres.sqlstates import about_a_row, sqlstate
 from dupe_audit.statements import fill_known, statement, template
 
 
@@ -74,7 +68,7 @@ def _verify(connection: Connection, key: UniqueKey, *, work_mem: str | None, is_
         if extras:
             findings.append(finding("duplicates-remain", quantity(extras, "extra"), table=relation.name))
         if state and state.valid:
-            findings += _amcheck(connection, state)
+            findings += compare_with_table(connection, state)
         run = latest.run if latest else None
         if run:
             findings += ledger_findings(connection, run)
@@ -218,25 +212,6 @@ def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | No
         return [_not_valid(key)]
     if key.form == "constraint" and state.constraint != key.name:
         return [_missing(key, relation)]
-    return []
-
-
-def _amcheck(connection: Connection, state: IndexState) -> list[Finding]:
-    """Compare the index with the table by amcheck, if it is installed; it also finds duplicates (PostgreSQL 17+)."""
-    amcheck = execute(connection, statement("amcheck")).one_or_none()
-    if amcheck is None:
-        return [finding("amcheck-missing")]
-    options = "heapallindexed => true" + (", checkunique => true" if amcheck.checks_unique else "")
-    try:
-        with transaction(connection, lock_timeout="5s", read_only=True):
-            sql = statement("amcheck_index", function=amcheck.name, index=str(state.oid), options=options)
-            execute(connection, sql)
-    except DBAPIError as error:
-        if sqlstate(error) in (INDEX_CORRUPTED, DATA_CORRUPTED):
-            return [finding("index-corrupt", reason(error))]
-        if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
-            return [finding("amcheck-missing")]
-        raise
     return []
 
 
