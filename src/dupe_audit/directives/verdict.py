@@ -121,8 +121,7 @@ class Examiner:
                 findings, problems = self._of_run(match[1], lambda: self._run_to_drop(match[1], str(key.name)))
                 if self._undone:
                     problems += kept_constraints(self._connection, match[1], str(key.name), self._undone, self._items)
-            if any(self._is_renamed(create, operation) for create in self._creates(operation)):
-                findings = [finding for finding in findings if finding.id != "constraint-in-use"]
+            findings = [item for item in findings if item.id not in self._resolved_by_creates(operation)]
         elif isinstance(operation, RestoreDuplicatesOp):
             findings = [finding for finding in self._of_way_back(key) if finding.id != "table-missing"]
             if match and not findings:
@@ -196,7 +195,7 @@ class Examiner:
             return []
         _, relation = match
         state = catalog.index_state(self._connection, relation.relid, key)
-        if state is None or (replaced and state.constraint == key.name) or is_absent(self._connection, key):
+        if state is None or (replaced and state.constraint in (key.name, None)) or is_absent(self._connection, key):
             return []  # what has the name elsewhere in the schema is finding name-taken
         if not state.same_definition or (state.constraint and not state.same_constraint_form):
             return [catalog.wrong_definition(relation, state)]
@@ -219,8 +218,15 @@ class Examiner:
         creates = (item for item in self._items if isinstance(item, CreateUniqueConstraintOnlineOp))
         return [create for create in creates if self._is_same_table(create.key, drop.key)]
 
-    def _is_renamed(self, create: CreateUniqueConstraintOnlineOp, drop: DropUniqueConstraintOnlineOp) -> bool:
-        return has_definition(self._connection, self.locate(create.key), str(drop.key.name))
+    def _resolved_by_creates(self, drop: DropUniqueConstraintOnlineOp) -> set[str]:
+        """Return what does not stop a drop, because a create of this revision renames or has replaced what it drops."""
+        name = drop.key.name
+        creates = [create.key for create in self._creates(drop)]
+        ready = [key for key in creates if has_definition(self._connection, self.locate(key), str(name))]
+        # Under the same name: a constraint in the place of an index, or the reverse.
+        replaced = any(key.name == name for key in ready)
+        mistaken = {"not-a-unique-index", "not-a-constraint"} if replaced else set()
+        return mistaken | ({"constraint-in-use"} if ready else set())
 
     def _is_same_table(self, key: UniqueKey, other: UniqueKey) -> bool:
         return self._identify(key) == self._identify(other)
