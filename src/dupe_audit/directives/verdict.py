@@ -214,19 +214,14 @@ class Examiner:
         drops = (item for item in items if isinstance(item, DropUniqueConstraintOnlineOp))
         return [drop for drop in drops if self._is_same_table(drop.key, create.key)]
 
-    def _creates(self, drop: DropUniqueConstraintOnlineOp) -> list[CreateUniqueConstraintOnlineOp]:
-        creates = (item for item in self._items if isinstance(item, CreateUniqueConstraintOnlineOp))
-        return [create for create in creates if self._is_same_table(create.key, drop.key)]
-
     def _resolved_by_creates(self, drop: DropUniqueConstraintOnlineOp) -> set[str]:
         """Return what does not stop a drop, because a create of this revision renames or has replaced what it drops."""
-        name = drop.key.name
-        creates = [create.key for create in self._creates(drop)]
-        ready = [key for key in creates if has_definition(self._connection, self.locate(key), str(name))]
-        # Under the same name: a constraint in the place of an index, or the reverse.
-        replaced = any(key.name == name for key in ready)
-        mistaken = {"not-a-unique-index", "not-a-constraint"} if replaced else set()
-        return mistaken | ({"constraint-in-use"} if ready else set())
+        creates = (item for item in self._items if isinstance(item, CreateUniqueConstraintOnlineOp))
+        keys = [self.locate(create.key) for create in creates if self._is_same_table(create.key, drop.key)]
+        name = str(drop.key.name)
+        ready = [key.name for key in keys if has_definition(self._connection, key, name)]
+        other_form = {"not-a-unique-index", "not-a-constraint"} if name in ready else set()
+        return {"constraint-in-use"} | other_form if ready else set()
 
     def _is_same_table(self, key: UniqueKey, other: UniqueKey) -> bool:
         return self._identify(key) == self._identify(other)
