@@ -218,9 +218,8 @@ class Examiner:
         """Return what does not stop a drop, because a create of this revision renames or has replaced what it drops."""
         creates = (item for item in self._items if isinstance(item, CreateUniqueConstraintOnlineOp))
         keys = [self.locate(create.key) for create in creates if self._is_same_table(create.key, drop.key)]
-        name = str(drop.key.name)
-        ready = [key.name for key in keys if has_definition(self._connection, key, name)]
-        other_form = {"not-a-unique-index", "not-a-constraint"} if name in ready else set()
+        ready = [key.name for key in keys if has_definition(self._connection, key, str(drop.key.name))]
+        other_form = {"not-a-unique-index", "not-a-constraint"} if drop.key.name in ready else set()
         return {"constraint-in-use"} | other_form if ready else set()
 
     def _is_same_table(self, key: UniqueKey, other: UniqueKey) -> bool:
