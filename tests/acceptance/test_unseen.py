@@ -150,11 +150,14 @@ def test_a_plain_operation_on_clean_rows_is_a_warning(pending):
 
 
 NOT_COUNTED = {
-    "expression": "op.create_index('uq', 't', [sa.text('lower(note)')], unique=True)",
-    "partial": "op.create_index('uq', 't', ['k'], unique=True, postgresql_where=sa.text('id > 1'))",
+    "operator class": "op.create_index('uq', 't', [sa.text('lower(note) text_pattern_ops')], unique=True)",
     "exclusion": "op.create_exclude_constraint('uq', 't', ('k', '='), using='btree')",
-    "sql expression": "op.execute('CREATE UNIQUE INDEX uq ON t (lower(note))')",
-    "sql partial": "op.execute('CREATE UNIQUE INDEX uq ON t (k) WHERE id > 1')",
+    "sql operator class": "op.execute('CREATE UNIQUE INDEX uq ON t (lower(note) text_pattern_ops)')",
+    "sql string": "op.execute(\"CREATE UNIQUE INDEX uq ON t (k) WHERE note <> 'x'\")",
+    "new column": (
+        "op.add_column('t', sa.Column('a', sa.Integer, server_default='0')); "
+        "op.create_index('uq', 't', ['k'], unique=True, postgresql_where=sa.text('a = 0'))"
+    ),
     "sql exclusion": "op.execute('ALTER TABLE t ADD CONSTRAINT uq EXCLUDE USING btree (k WITH =)')",
     "sql block": "op.execute('DO $$ BEGIN ALTER TABLE t ADD CONSTRAINT uq UNIQUE (k); END $$')",
 }
@@ -162,12 +165,30 @@ NOT_COUNTED = {
 
 @pytest.mark.parametrize("line", NOT_COUNTED.values(), ids=NOT_COUNTED)
 def test_uniqueness_that_cannot_be_counted_fails(pending, line):
-    """An expression, a predicate, an exclusion constraint, or SQL that cannot be read is an error with its text."""
+    """An operator class, a new column, an exclusion constraint, or SQL that cannot be read is an error."""
     pending.revision("0002", line)
     (report,) = pending.reports("preflight", code=1)
     assert [("uniqueness-not-counted", "error")] == [(f["id"], f["severity"]) for f in report["findings"]]
     assert "uq" in messages([report])
     assert "0002" == report["revision"]
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "extras"),
+    [
+        ("op.create_index('uq', 't', [sa.text('lower(note)'), 'k'], unique=True)", "(lower(note), k)", 0),
+        ("op.create_index('uq', 't', ['k'], unique=True, postgresql_where=sa.text('id >= 1'))", "(k) WHERE id >= 1", 1),
+        ("op.execute('CREATE UNIQUE INDEX uq ON t (lower(note), k)')", "(lower(note), k)", 0),
+        ("op.execute('CREATE UNIQUE INDEX uq ON t (k) NULLS DISTINCT WHERE id >= 1')", "(k) WHERE id >= 1", 1),
+    ],
+)
+def test_plain_index_with_an_expression_or_a_predicate_is_counted(pending, line, key, extras):
+    """Elements and predicate of a plain unique index are read from SQLAlchemy's constructs and from simple SQL."""
+    pending.revision("0002", line)
+    output = " ".join(pending.dupe_audit("preflight", code=1).stdout.split())
+    assert f"Revision 0002 enforces public.t {key}" in output
+    assert f" extras {extras} " in output
+    assert "uniqueness-not-counted" not in output
 
 
 def test_new_columns_and_types(pending):

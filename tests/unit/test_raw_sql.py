@@ -4,6 +4,7 @@ import pytest
 
 from dupe_audit.directives.changes import Gone, NewColumn, NewKey, NewName, NewTable, Renamed, Retyped, Unclear
 from dupe_audit.directives.raw_sql import changes
+from dupe_audit.model import Expression
 
 
 def key(name, table, columns, **more):
@@ -28,8 +29,8 @@ def without_sql(change):
             "CREATE UNIQUE INDEX ON t (a) INCLUDE (b) NULLS NOT DISTINCT WITH (fillfactor = 70)",
             [key(None, "t", ("a",), nulls_not_distinct=True)],
         ),
-        ("CREATE UNIQUE INDEX i ON t (a) WHERE b IS NULL", [key("i", "t", None)]),
-        ("CREATE UNIQUE INDEX i ON t (lower(a), b)", [key("i", "t", None)]),
+        ("CREATE UNIQUE INDEX i ON t (a) WHERE b IS NULL", [key("i", "t", None, elements=("a",), where="b IS NULL")]),
+        ("CREATE UNIQUE INDEX i ON t (lower(a), b)", [key("i", "t", None, elements=(Expression("lower(a)"), "b"))]),
         ("CREATE UNIQUE INDEX i ON t (a text_pattern_ops)", [key("i", "t", None)]),
         ("CREATE INDEX i ON t (a)", [NewName(name="i", table="t")]),
         ("ALTER TABLE t ADD UNIQUE (a)", [key(None, "t", ("a",))]),

@@ -110,7 +110,7 @@ def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule
             statements += _enforced(new, name)
             if state and state.constraint == name:
                 statements.append(statement("drop_constraint", table=relation.name, name=ident(name)))
-            elif state and state.constraint is None and key.form == "index":
+            elif state and state.constraint is None:
                 statements.append(statement("drop_index_at_once", index=ident(relation.schema, name)))
             statements.append(_rename_sql(relation, key, temporary))
             work = work_on(connection, relation, key, rule, new.id if new else None)

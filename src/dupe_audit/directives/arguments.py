@@ -141,7 +141,7 @@ def elements(option: str, values: object) -> tuple[str | Expression, ...]:
 def _element(option: str, value: object) -> str | Expression:
     if isinstance(value, str):
         return value
-    if isinstance(value, ColumnClause):
+    if isinstance(value, ColumnClause) and not value.is_literal:  # literal_column() is SQL
         return str(value.name)
     if isinstance(value, ClauseElement):
         text = _sql(option, value)
@@ -187,6 +187,11 @@ def _sql(option: str, clause: ClauseElement) -> str:
         return str(clause.compile(dialect=dialect, compile_kwargs={"literal_binds": True, "include_table": False}))
     except CompileError as error:
         raise WrongUsage(f"{option} has {_described(clause)}, which has no SQL: {error}. Use sa.text(…).") from None
+
+
+def escaped(sql: str) -> str:
+    """Return SQL as ``sa.text()`` takes it: a colon before a word would be a bound parameter."""
+    return re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", sql)
 
 
 def _described(value: object) -> str:

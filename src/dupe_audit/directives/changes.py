@@ -12,6 +12,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropConstraint, DropIndex, DropTable
 from sqlalchemy.sql.elements import UnaryExpression
 
+from dupe_audit.directives.arguments import elements, predicate
+from dupe_audit.directives.sql_text import is_complete
+from dupe_audit.errors import WrongUsage
+from dupe_audit.model import Expression
+
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -42,6 +47,8 @@ class NewKey(Change):
 
     name: str | None  #: None: PostgreSQL chooses it
     columns: tuple[str, ...] | None  #: None for an expression, a predicate or an exclusion constraint
+    elements: tuple[str | Expression, ...] | None = None  #: of an index that has one of the former, if they can be read
+    where: str | None = None  #: its predicate
     nulls_not_distinct: bool = False
     primary: bool = False
     inline: bool = False  #: part of the statement that creates the table
@@ -139,20 +146,43 @@ def _of_index(index: Any) -> Change:
     options = index.dialect_options["postgresql"]
     columns = [_column(expression) for expression in index.expressions]
     readable = options["where"] is None and None not in columns
+    parts, where = (None, None) if readable or options["ops"] else _elements_and_predicate(index)
     return NewKey(
         schema=table.schema,
         table=table.name,
         name=name,
         columns=tuple(map(str, columns)) if readable else None,
+        elements=parts,
+        where=where,
         nulls_not_distinct=bool(options["nulls_not_distinct"]),
         sql=_sql(CreateIndex(index)),
     )
 
 
-def _column(expression: Any) -> str | None:
-    """Return the name of the column that an index compares, or None for an expression; its order does not matter."""
+def _elements_and_predicate(index: Any) -> tuple[tuple[str | Expression, ...] | None, str | None]:
+    """Return what an index compares, and for which rows; None if that cannot be read."""
+    parts = [_without_order(expression) for expression in index.expressions]
+    # In the text of an expression, an operator class or an order could follow it.
+    if not all(is_complete(part.text) for part in parts if isinstance(part, sa.TextClause)):
+        return None, None
+    try:
+        where = predicate("postgresql_where", index.dialect_options["postgresql"]["where"])
+        return elements("columns", parts), where
+    except WrongUsage:
+        return None, None
+
+
+def _without_order(expression: Any) -> Any:
+    """Return an element of an index without its order, and as text if it is text."""
     while isinstance(expression, UnaryExpression) and expression.modifier is not None:
         expression = expression.element
+    text = getattr(expression, "text", None)
+    return text if isinstance(text, sa.TextClause) else expression
+
+
+def _column(expression: Any) -> str | None:
+    """Return the name of the column that an index compares, or None for an expression; its order does not matter."""
+    expression = _without_order(expression)
     return str(expression.name) if isinstance(expression, sa.Column) else None
 
 

@@ -105,8 +105,8 @@ class Declarations:
         columns = tuple(column.name if last else column.first for column in enforced.columns or ())
         if last and not columns and not enforced.directive:
             columns = (UNKNOWN,)  # it is recognised by its name
-        reason = _reason(enforced, last=last)
-        if (columns or enforced.directive) and reason is None:
+        plain, reason = enforced.plain, _reason(enforced, last=last) or (None if last else _moving(table, enforced))
+        if (columns or enforced.directive or (plain and plain.elements)) and reason is None:
             try:
                 key = _unique_key(enforced, schema, table_name, name, columns)
             except WrongUsage as error:
@@ -116,9 +116,9 @@ class Declarations:
                     revision=enforced.revision,
                     key=key,
                     rule=enforced.rule,
-                    plain=enforced.plain is not None,
-                    primary=enforced.plain is not None and enforced.plain.primary,
-                    concurrent=enforced.plain is not None and " CONCURRENTLY " in enforced.plain.sql.upper(),
+                    plain=plain is not None,
+                    primary=plain is not None and plain.primary,
+                    concurrent=plain is not None and " CONCURRENTLY " in plain.sql.upper(),
                     followed=not table.unclear,
                 )
                 return
@@ -197,18 +197,30 @@ def _unique_key(enforced: Enforced, schema: str | None, table: str, name: str, c
     return UniqueKey(
         schema=schema,
         table=table,
-        columns=columns,
+        columns=columns or (plain and plain.elements) or (),
+        where=None if columns or plain is None else plain.where,
+        form="constraint" if columns else "index",
         name=name if plain and (plain.name or columns == (UNKNOWN,)) else None,
         nulls_not_distinct=bool(plain and plain.nulls_not_distinct),
     )
+
+
+def _moving(table: Table, enforced: Enforced) -> str | None:
+    """Return why an expression or a predicate cannot be evaluated on the rows before the revisions, or None."""
+    sql = enforced.plain.sql if enforced.plain and enforced.columns is None else ""
+    for column in table.columns.values():
+        changed = column.added or column.retyped or column.name != column.first
+        if changed and re.search(rf"\b{re.escape(column.name)}\b", sql):
+            return f"column {column.name} is added, renamed or gets another type in these revisions"
+    return None
 
 
 def _reason(enforced: Enforced, *, last: bool) -> str | None:
     """Return why a plain key cannot be examined, or None."""
     if enforced.plain is None:
         return None
-    if enforced.columns is None and not last:
-        return "it is about an expression, a part of the table, or an exclusion constraint"
+    if enforced.columns is None and not last and enforced.plain.elements is None:
+        return "it is an exclusion constraint, or its expressions and its predicate could not be read"
     for column in () if last else enforced.columns or ():
         if column.added:
             return f"column {column.name} is added by revision {column.added}"

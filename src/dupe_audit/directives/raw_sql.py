@@ -18,7 +18,16 @@ from dupe_audit.directives.changes import (
     Retyped,
     Unclear,
 )
-from dupe_audit.directives.sql_text import IDENT, NAME, elements, parenthesised, qualified, statements, unquoted
+from dupe_audit.directives.sql_text import (
+    IDENT,
+    NAME,
+    elements,
+    index_elements,
+    parenthesised,
+    qualified,
+    statements,
+    unquoted,
+)
 from dupe_audit.directives.sql_text import columns as columns_of
 
 _UNIQUENESS = re.compile(r"\bUNIQUE\b|\bPRIMARY\s+KEY\b|\bEXCLUDE\s*(?:USING\b|\()", re.IGNORECASE)
@@ -64,13 +73,17 @@ def _create_index(match: re.Match[str], statement: str) -> list[Change] | None:
     if (content := parenthesised(match["rest"])) is None:
         return None
     keys, options = content
-    partial = re.search(r"\bWHERE\b", options, re.IGNORECASE)
+    options, _, where = re.sub(r"\bWHERE\b", "WHERE", options, count=1, flags=re.IGNORECASE).partition("WHERE")
+    plain = None if where else columns_of(keys)
+    readable = plain is None and "''" not in keys + where  # strings are taken out of the text
     return [
         NewKey(
             schema=schema,
             table=table,
             name=name,
-            columns=None if partial else columns_of(keys),
+            columns=plain,
+            elements=index_elements(keys) if readable else None,
+            where=where.strip() or None if readable else None,
             nulls_not_distinct=bool(re.search(r"\bNULLS\s+NOT\s+DISTINCT\b", options, re.IGNORECASE)),
             sql=statement,
         )

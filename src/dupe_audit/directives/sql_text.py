@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from dupe_audit.model import Expression
+
 _TOKEN = re.compile(
     r"""(?P<comment>--[^\n]*|/\*.*?\*/)
       | (?P<body>\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
@@ -76,6 +78,26 @@ def elements(text: str) -> list[str]:
         else:
             parts[-1] += character
     return [part.strip() for part in parts]
+
+
+def is_complete(expression: str) -> bool:
+    """Return whether a text is a call or an expression in parentheses, after which nothing follows."""
+    match = re.match(rf"(?:{NAME})?\s*(?=\()", expression.strip())
+    content = parenthesised(expression.strip()[match.end() :]) if match else None
+    return content is not None and not content[1]
+
+
+def index_elements(text: str) -> tuple[str | Expression, ...] | None:
+    """Return the columns and expressions of an index; None if an operator class or a collation follows one."""
+    result: list[str | Expression] = []
+    for element in elements(text):
+        if column := columns(element):
+            result.append(column[0])
+        elif is_complete(element):
+            result.append(Expression(element))
+        else:
+            return None
+    return tuple(result)
 
 
 def columns(text: str) -> tuple[str, ...] | None:

@@ -222,7 +222,7 @@ class History:
         columns = tuple(table.column(column) for column in key.columns) if key.columns else None
         before = self._last
         all_null = isinstance(before, NewColumn) and not before.has_default and key.columns == (before.column,)
-        rule = self._rules.get((key.schema, str(key.table), (frozenset(key.columns or ()), None)))
+        rule = self._rules.get((key.schema, str(key.table), (frozenset(key.elements or key.columns or ()), key.where)))
         enforced = Enforced(self._revision, columns, None, rule, key, all_null and not key.primary)
         table.keys[key.name or _default_name(key)] = enforced
 

@@ -121,8 +121,7 @@ class Examiner:
                 findings, problems = self._of_run(match[1], lambda: self._run_to_drop(match[1], str(key.name)))
                 if self._undone:
                     problems += kept_constraints(self._connection, match[1], str(key.name), self._undone, self._items)
-            if any(self._is_renamed(create, operation) for create in self._creates(operation)):
-                findings = [finding for finding in findings if finding.id != "constraint-in-use"]
+            findings = [item for item in findings if item.id not in self._resolved_by_creates(operation)]
         elif isinstance(operation, RestoreDuplicatesOp):
             findings = [finding for finding in self._of_way_back(key) if finding.id != "table-missing"]
             if match and not findings:
@@ -196,7 +195,7 @@ class Examiner:
             return []
         _, relation = match
         state = catalog.index_state(self._connection, relation.relid, key)
-        if state is None or (replaced and state.constraint == key.name) or is_absent(self._connection, key):
+        if state is None or (replaced and state.constraint in (key.name, None)) or is_absent(self._connection, key):
             return []  # what has the name elsewhere in the schema is finding name-taken
         if not state.same_definition or (state.constraint and not state.same_constraint_form):
             return [catalog.wrong_definition(relation, state)]
@@ -215,12 +214,13 @@ class Examiner:
         drops = (item for item in items if isinstance(item, DropUniqueConstraintOnlineOp))
         return [drop for drop in drops if self._is_same_table(drop.key, create.key)]
 
-    def _creates(self, drop: DropUniqueConstraintOnlineOp) -> list[CreateUniqueConstraintOnlineOp]:
+    def _resolved_by_creates(self, drop: DropUniqueConstraintOnlineOp) -> set[str]:
+        """Return what does not stop a drop, because a create of this revision renames or has replaced what it drops."""
         creates = (item for item in self._items if isinstance(item, CreateUniqueConstraintOnlineOp))
-        return [create for create in creates if self._is_same_table(create.key, drop.key)]
-
-    def _is_renamed(self, create: CreateUniqueConstraintOnlineOp, drop: DropUniqueConstraintOnlineOp) -> bool:
-        return has_definition(self._connection, self.locate(create.key), str(drop.key.name))
+        keys = [self.locate(create.key) for create in creates if self._is_same_table(create.key, drop.key)]
+        ready = [key.name for key in keys if has_definition(self._connection, key, str(drop.key.name))]
+        other_form = {"not-a-unique-index", "not-a-constraint"} if drop.key.name in ready else set()
+        return {"constraint-in-use"} | other_form if ready else set()
 
     def _is_same_table(self, key: UniqueKey, other: UniqueKey) -> bool:
         return self._identify(key) == self._identify(other)

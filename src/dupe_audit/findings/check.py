@@ -104,14 +104,14 @@ CHECK: dict[CheckId, Entry] = {
     "lock-during-work": Entry(
         "warning",
         "{table} is locked for as long as the work takes: {subject}.",
-        "Build with CONCURRENTLY in an autocommit_block(), or with op.create_unique_constraint_online(); add a check or foreign key NOT VALID and VALIDATE it in a later revision; change rows in batches, in a separate revision.",
+        "Build with CONCURRENTLY in an autocommit_block(), or a unique one with op.create_unique_constraint_online() or op.create_unique_index_online(); add a check or foreign key NOT VALID and VALIDATE it in a later revision; change rows in batches, in a separate revision.",
         acceptable=True,
     ),
     # invalid-index
     "invalid-index-left": Entry(
         "error",
         "The revision leaves index {subject} on {table} invalid: no query uses it, but it can still reject writes.",
-        "If the concurrent build fails, drop what it left and raise: op.create_unique_constraint_online() does both.",
+        "If the concurrent build fails, drop what it left and raise: op.create_unique_constraint_online() and op.create_unique_index_online() do both.",
         acceptable=True,
     ),
     # models
@@ -124,7 +124,7 @@ CHECK: dict[CheckId, Entry] = {
     "unique-missing-in-database": Entry(
         "error",
         "{table} is unique in the models but not in the migrated database: {subject}.",
-        "Add it in a revision: op.archive_duplicates(), then op.create_unique_constraint_online(), or, for an index, op.create_index() with postgresql_concurrently. Or remove it from the model.",
+        "Add it in a revision: op.archive_duplicates(), then op.create_unique_constraint_online(), or, for an index, op.create_unique_index_online(). Or remove it from the model.",
         acceptable=True,
     ),
     "unique-differs": Entry(

@@ -38,17 +38,17 @@ PROJECT: dict[StepId, Entry] = {
     "blocking-operation": Entry(
         "warning",
         "Revision {subject} with a plain operation, which locks {table} against writes while it reads every row.",
-        "Use op.create_unique_constraint_online(), after op.archive_duplicates() if there are duplicates. On a small table you can keep the plain operation.",
+        "Use op.create_unique_constraint_online(), or op.create_unique_index_online() for an index, after op.archive_duplicates() if there are duplicates. On a small table you can keep the plain operation.",
     ),
     "upgrade-will-fail": Entry(
         "error",
         "Revision {subject}, so PostgreSQL will refuse its plain operation on {table}.",
-        "Use op.archive_duplicates() and op.create_unique_constraint_online() instead of the plain operation. Both can be downgraded.",
+        "Use op.archive_duplicates() and op.create_unique_constraint_online(), or op.create_unique_index_online() for an index, instead of the plain operation. Both can be downgraded.",
     ),
     "uniqueness-missing": Entry(
         "error",
         "{table} has no valid unique index on {subject}.",
-        "Find out who dropped it. If the drop was intended, drop it in a revision too. Otherwise create it again in a new revision: op.archive_duplicates(), then op.create_unique_constraint_online().",
+        "Find out who dropped it. If the drop was intended, drop it in a revision too. Otherwise create it again in a new revision: op.archive_duplicates(), then op.create_unique_constraint_online(), or op.create_unique_index_online() for an index.",
     ),
     "uniqueness-not-followed": Entry(
         "info",

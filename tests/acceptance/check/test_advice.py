@@ -92,12 +92,56 @@ sa.Table("orders", metadata, sa.Column("id", sa.BigInteger, primary_key=True),
     )
     [(_message, help_)] = stopped(orders.check())
     up, down = re.fullmatch(r".* Write: (.*); in downgrade\(\): (.*)", help_).groups()
-    assert (
-        "with op.get_context().autocommit_block(): "
-        f'op.create_index("once", "orders", ["customer", "no"], unique=True, postgresql_concurrently=True{columns})'
-    ) in up
+    include = "" if not clause else ', include=["note"]'
+    assert f'op.create_unique_index_online("once", "orders", ["customer", "no"]{include})' in up
     up = up.replace('"no"]);', '"no"], divergent="archive");', 1)
     orders.add("b2", up.replace("; ", "\n"), down.replace("; ", "\n"), after="a1")
     report = orders.check()
     assert [] == failing(report), report
     assert [1] == [rule.looked_at for rule in report.rules if rule.rule == "models"]
+
+
+@pytest.mark.parametrize(
+    ("index", "advised"),
+    [
+        ("(customer, no) WHERE id > 0", '["customer", "no"], where="id > 0"'),
+        ("((customer + 1), no)", '[sa.text("(customer + 1)"), "no"]'),
+        ("(abs(customer), no) WHERE (note IS NULL OR note <> 'a:b')", '[sa.text("abs(customer)"), "no"], where='),
+    ],
+)
+def test_the_advice_for_an_expression_or_a_part_of_the_table(orders, failing, index, advised):
+    """The advised directives have the expressions and the predicate, and a revision that follows the advice passes."""
+    orders.add("b2", f'op.execute("CREATE UNIQUE INDEX once ON orders {index}")', 'op.drop_index("once")', extra=LOCKS)
+    [(_message, help_)] = stopped(orders.check())
+    up, down = re.fullmatch(r".* Write: (.*); in downgrade\(\): (.*)", help_).groups()
+    assert f'op.archive_duplicates("orders", {advised}' in up
+    assert f'op.create_unique_index_online("once", "orders", {advised}' in up
+    up = up.replace("); ", ', divergent="archive"); ', 1)
+    orders.add("b2", up.replace("; ", "\n"), down.replace("; ", "\n"), after="a1")
+    report = orders.check()
+    assert [] == failing(report), report
+
+
+def test_models_with_an_index_over_an_expression_for_a_part_of_the_table(orders, failing):
+    """The rule about models recognises an index that a directive creates over an expression, and a lost predicate."""
+    models = """
+import sqlalchemy as sa
+metadata = sa.MetaData()
+orders = sa.Table("orders", metadata, sa.Column("id", sa.BigInteger, primary_key=True),
+                  sa.Column("customer", sa.Integer, nullable=False), sa.Column("no", sa.Integer, nullable=False),
+                  sa.Column("note", sa.Text))
+sa.Index("once", sa.func.abs(orders.c.customer), orders.c.no, unique=True{where})
+"""
+    key = """[sa.text("abs(customer)"), "no"], where="note IN ('a', 'b')")"""
+    orders.add(
+        "b2",
+        f'op.archive_duplicates("orders", {key[:-1]}, divergent="archive")\n'
+        f'op.create_unique_index_online("once", "orders", {key}',
+        f'op.drop_unique_index_online("once", "orders")\nop.restore_duplicates("orders", {key}',
+    )
+    orders.env(models=models.format(where=', postgresql_where=orders.c.note.in_(["a", "b"])'))
+    report = orders.check()
+    assert [] == failing(report), report
+    assert [1] == [rule.looked_at for rule in report.rules if rule.rule == "models"]
+    orders.env(models=models.format(where=""))
+    assert ["unique-differs"] == [id_ for id_, _ in failing(orders.check())]

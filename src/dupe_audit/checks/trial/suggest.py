@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dupe_audit.directives.arguments import escaped
 from dupe_audit.schema.facts import Catalog, Index, Table
 
 
@@ -20,42 +21,51 @@ def suggestion(after: Catalog, uniques: Sequence[Index]) -> str | None:
         table = after.table(index.relid)
         if table is None or table.partitioned or table.part_of is not None:
             continue  # the directives refuse the former, and a constraint on the latter covers no other partition
-        if index.predicate is None and None not in index.columns and not index.primary:
+        if not index.primary and index.method == "btree":
             archive, restore = _cleanup(table, index)
-            create, drop = (_constraint if index.constraint else _index)(table, index)
-            return f"{archive}; {create}; in downgrade(): {drop}; {restore}".replace("'", '"')
+            create, drop = _create_and_drop(table, index)
+            return f"{archive}; {create}; in downgrade(): {drop}; {restore}"
     return None
 
 
 def _cleanup(table: Table, index: Index) -> tuple[str, str]:
-    key = f"{table.name!r}, {_columns(index)!r}{_schema(table)}"
-    nulls = ", nulls_not_distinct=True" if index.nulls_not_distinct else ""
-    return f"op.archive_duplicates({key}{nulls})", f"op.restore_duplicates({key})"
+    key = f"{_python(table.name)}, {_elements(index)}{_schema(table)}{_where(index)}"
+    return f"op.archive_duplicates({key}{_nulls(index)})", f"op.restore_duplicates({key})"
 
 
-def _constraint(table: Table, index: Index) -> tuple[str, str]:
-    options = ", nulls_not_distinct=True" if index.nulls_not_distinct else ""
-    options += f", include={list(index.include)!r}" if index.include else ""
+def _create_and_drop(table: Table, index: Index) -> tuple[str, str]:
+    form = "constraint" if index.constraint else "index"
+    include = ", ".join(map(_python, index.include))
+    options = f"{_where(index)}{_nulls(index)}"
+    options += f", include=[{include}]" if include else ""
     options += ", deferrable=True" if index.deferrable else ""
-    options += ", initially='DEFERRED'" if index.deferred else ""
-    key, schema = f"{index.constraint!r}, {table.name!r}", _schema(table)
-    create = f"op.create_unique_constraint_online({key}, {_columns(index)!r}{schema}{options})"
-    return create, f"op.drop_unique_constraint_online({key}{schema})"
+    options += ', initially="DEFERRED"' if index.deferred else ""
+    key, schema = f"{_python(index.constraint or index.name)}, {_python(table.name)}", _schema(table)
+    create = f"op.create_unique_{form}_online({key}, {_elements(index)}{schema}{options})"
+    return create, f"op.drop_unique_{form}_online({key}{schema})"
 
 
-def _index(table: Table, index: Index) -> tuple[str, str]:
-    options = ", postgresql_nulls_not_distinct=True" if index.nulls_not_distinct else ""
-    options += f", postgresql_include={list(index.include)!r}" if index.include else ""
-    schema, outside = _schema(table), "with op.get_context().autocommit_block(): "
-    concurrently = "postgresql_concurrently=True"
-    create = f"op.create_index({index.name!r}, {table.name!r}, {_columns(index)!r}, unique=True, {concurrently}"
-    drop = f"op.drop_index({index.name!r}, {table.name!r}, {concurrently}{schema})"
-    return f"{outside}{create}{options}{schema})", f"{outside}{drop}"
+def _elements(index: Index) -> str:
+    parts = [
+        _python(column) if column is not None else f"sa.text({_python(escaped(sql))})"
+        for column, sql in zip(index.columns, index.keys, strict=True)
+    ]
+    return f"[{', '.join(parts)}]"
 
 
-def _columns(index: Index) -> list[str]:
-    return [column for column in index.columns if column is not None]
+def _where(index: Index) -> str:
+    return "" if index.predicate is None else f", where={_python(index.predicate)}"
+
+
+def _nulls(index: Index) -> str:
+    return ", nulls_not_distinct=True" if index.nulls_not_distinct else ""
 
 
 def _schema(table: Table) -> str:
-    return "" if table.schema == "public" else f", schema={table.schema!r}"
+    return "" if table.schema == "public" else f", schema={_python(table.schema)}"
+
+
+def _python(text: str) -> str:
+    """Return a text as Python, in double quotes unless it contains one."""
+    python = repr(text)
+    return python if '"' in python else f'"{python[1:-1]}"'

@@ -1,4 +1,4 @@
-"""``alembic revision --autogenerate``: unique constraints on existing tables are written as directives, both ways.
+"""``alembic revision --autogenerate``: unique keys of existing tables are written as directives, both ways.
 
 The directives replace Alembic's operations after it has compared everything, so every filter of the project applies.
 """
@@ -14,18 +14,20 @@ from alembic import util
 from alembic.autogenerate import comparators
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import MigrateOperation, ops
-from sqlalchemy import Dialect, UniqueConstraint
-from sqlalchemy.exc import IdentifierError
-from sqlalchemy.sql.elements import conv
+from sqlalchemy import Index, Table, UniqueConstraint
 
+from dupe_audit.directives.autogenerate.comparison import compare, declared_key, spelled
 from dupe_audit.directives.autogenerate.foreign_keys import ReferencedKeys, ordered
-from dupe_audit.directives.autogenerate.generated import WIDTH, Enforce, Release, Remark, Replace, Swap
+from dupe_audit.directives.autogenerate.generated import Enforce, Release, Remark, Replace, Swap
 from dupe_audit.directives.autogenerate.key_changes import in_order
+from dupe_audit.directives.autogenerate.keys import constraint_key, index_key
+from dupe_audit.directives.autogenerate.rendering import WIDTH
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey
-from dupe_audit.postgres.names import default_name
 
 log = logging.getLogger("alembic.dupe_audit")
+
+_DROPS = (ops.DropConstraintOp, ops.DropIndexOp)
 
 #: the option of ``context.configure()`` that turns this off
 SETTING = "dupe_audit_autogenerate"
@@ -33,21 +35,32 @@ SETTING = "dupe_audit_autogenerate"
 #: the schema of the ledger and its archives
 LEDGER = "dupe_audit"
 
-#: PostgreSQL's options of a unique constraint that the directives support
-_SUPPORTED = {"nulls_not_distinct", "include"}
-
-_NOT_AN_INDEX = (
-    "Declare a unique constraint instead of a unique index (Column(unique=True, index=True) is an index), and it is "
-    "written as directives, which do neither."
-)
-
 #: Alembic 1.18 and later order comparators by priority; before, they ran in the order of their registration
 _LAST: dict[str, Any] = {"priority": util.DispatchPriority.LAST} if hasattr(util, "DispatchPriority") else {}
 
 
+@comparators.dispatch_for("table", **_LAST)
+def compare_indexes(
+    context: AutogenContext,
+    table: ops.ModifyTableOps,
+    _schema: object,
+    _name: object,
+    existing: Table | None,
+    declared: Table | None,
+) -> None:
+    """Compare the unique indexes of one table, after Alembic has done so."""
+    # On a new table, and on one that is dropped, they are no keys of an existing table.
+    if existing is not None and declared is not None and _is_on(context):
+        compare(context, table, existing, declared)
+
+
+def _is_on(context: AutogenContext) -> bool:
+    return context.migration_context.dialect.name == "postgresql" and bool(context.opts.get(SETTING, True))
+
+
 @comparators.dispatch_for("schema", **_LAST)
 def use_directives(context: AutogenContext, upgrade: ops.UpgradeOps, _schemas: object) -> None:
-    """Replace each unique constraint that is added to an existing table, or dropped from it, by directives."""
+    """Replace each unique constraint or index that is added to an existing table, or dropped from it, by directives."""
     dialect = context.migration_context.dialect
     if dialect.name != "postgresql":
         return
@@ -59,7 +72,7 @@ def use_directives(context: AutogenContext, upgrade: ops.UpgradeOps, _schemas: o
     for operation in upgrade.ops:
         # A new table has its constraints inline, so a ModifyTableOps is always about an existing table.
         if isinstance(operation, ops.ModifyTableOps):
-            operations += _with_directives(operation, dialect)
+            operations += _with_directives(operation, context)
         else:
             operations.append(operation)
     dropped = ReferencedKeys.of(_dropped(operations), dialect.default_schema_name)
@@ -90,89 +103,58 @@ def _warn_about_more_than_one_key(operations: Sequence[MigrateOperation]) -> Non
     replaced = [op for op in operations if isinstance(op, Replace) and [op.key.table] == [key.table for key in keys]]
     if len(keys) > 1 or (keys and len(operations) - len(replaced) > 1):
         log.warning(
-            "This revision does more than enforce one unique key. Move each archive_duplicates() with its "
-            "create_unique_constraint_online() to its own revision: they commit everything before them."
+            "This revision does more than enforce one unique key. Move each archive_duplicates(), with the directive "
+            "that creates its constraint or index, to its own revision: they commit everything before them."
         )
 
 
-def _with_directives(table: ops.ModifyTableOps, dialect: Dialect) -> Iterator[MigrateOperation]:
+def _with_directives(table: ops.ModifyTableOps, context: AutogenContext) -> Iterator[MigrateOperation]:
     """Yield the changes of the keys and the other changes of a table; the reverse is then in the right order too."""
     released: list[UniqueKey] = []
     unchanged: list[MigrateOperation] = []
     enforced: list[UniqueKey] = []
     for operation in table.ops:
-        key = _key(operation, dialect)
-        if isinstance(key, Remark) or (key is None and (key := _remark_on_index(operation))):
+        key = _key(operation, context)
+        if isinstance(key, Remark):
             yield key
         if isinstance(key, UniqueKey):
-            (released if isinstance(operation, ops.DropConstraintOp) else enforced).append(key)
+            (released if isinstance(operation, _DROPS) else enforced).append(key)
         else:
             unchanged.append(operation)
-    yield from in_order(table, released, unchanged, enforced)
+    yield from in_order(table, [spelled(context, key, enforced) for key in released], unchanged, enforced)
 
 
-def _key(operation: MigrateOperation, dialect: Dialect) -> UniqueKey | Remark | None:
-    """Return the key whose constraint is created or dropped; None if the operation is about something else.
+def _key(operation: MigrateOperation, context: AutogenContext) -> UniqueKey | Remark | None:
+    """Return the key whose constraint or index is created or dropped; None if the operation is about something else.
 
     Returns:
-        A remark if a constraint is created that the directives cannot express.
+        A remark if one is created that the directives cannot express.
     """
-    if not isinstance(operation, ops.CreateUniqueConstraintOp | ops.DropConstraintOp):
-        return None
-    constraint = operation.to_constraint() if operation.constraint_type == "unique" else None
-    if not isinstance(constraint, UniqueConstraint):
+    dialect = context.migration_context.dialect
+    item = _unique(operation)
+    if item is None:
         return None
     try:
-        return _unique_key(constraint, dialect)
+        if isinstance(item, UniqueConstraint):
+            return constraint_key(item, dialect)
+        if isinstance(operation, ops.DropIndexOp):
+            return index_key(item, dialect, reflected=True)
+        return declared_key(context, item)
     except WrongUsage as error:
-        if isinstance(operation, ops.DropConstraintOp):
-            return None
-        return _remark(constraint.name, str(constraint.table.name), f"The directives cannot create it: {error}")
+        remark = _remark(item.name, str(operation.table_name), f"The directives cannot create it: {error}")  # type: ignore[attr-defined]
+        if isinstance(operation, ops.DropIndexOp):
+            return Remark(reverse=remark)
+        return None if isinstance(operation, ops.DropConstraintOp) else remark
 
 
-def _unique_key(constraint: UniqueConstraint, dialect: Dialect) -> UniqueKey:
-    """Return the key of a constraint.
-
-    Raises:
-        WrongUsage: the directives cannot express it.
-    """
-    options = {name: value for name, value in constraint.dialect_options["postgresql"].items() if value}
-    if unsupported := sorted(options.keys() - _SUPPORTED):
-        raise WrongUsage(f"postgresql_{unsupported[0]} is not supported.")
-    return UniqueKey(
-        table=str(constraint.table.name),
-        columns=tuple(str(column.name) for column in constraint.columns),
-        schema=str(constraint.table.schema) if constraint.table.schema else None,
-        name=_name(constraint, dialect),
-        nulls_not_distinct=bool(options.get("nulls_not_distinct")),
-        include=tuple(map(str, options.get("include", ()))),
-        deferrable=bool(constraint.deferrable),
-        initially="DEFERRED" if str(constraint.initially).upper() == "DEFERRED" else "IMMEDIATE",
-    )
-
-
-def _name(constraint: UniqueConstraint, dialect: Dialect) -> str:
-    """Return the name that the constraint gets in the database.
-
-    A name from a naming convention is cut by SQLAlchemy where it is too long, and marked as final.
-    """
-    name = constraint.name
-    if not isinstance(name, str):
-        columns = [str(column.name) for column in constraint.columns]
-        return default_name(str(constraint.table.name), columns, "key")
-    try:
-        final = str(dialect.identifier_preparer.format_constraint(constraint, _alembic_quote=False))
-    except IdentifierError:  # it is too long, and not from a convention
-        return name
-    return conv(final) if isinstance(name, conv) else final
-
-
-def _remark_on_index(operation: MigrateOperation) -> Remark | None:
-    """Return a remark if the operation, or its reverse, creates a unique index: the directives create constraints."""
-    if isinstance(operation, ops.CreateIndexOp) and operation.unique:
-        return _remark(operation.index_name, str(operation.table_name), _NOT_AN_INDEX)
-    if isinstance(operation, ops.DropIndexOp) and (index := operation.to_index()).unique:
-        return Remark(reverse=_remark(index.name, str(operation.table_name), _NOT_AN_INDEX))
+def _unique(operation: MigrateOperation) -> UniqueConstraint | Index | None:
+    """Return the unique constraint or index that is created or dropped."""
+    if isinstance(operation, ops.CreateIndexOp | ops.DropIndexOp):
+        index = operation.to_index()
+        return index if index.unique else None
+    if isinstance(operation, ops.CreateUniqueConstraintOp | ops.DropConstraintOp):
+        constraint = operation.to_constraint() if operation.constraint_type == "unique" else None
+        return constraint if isinstance(constraint, UniqueConstraint) else None
     return None
 
 

@@ -25,8 +25,8 @@ def in_order(
     dropped: if duplicates stop the first step, the table is as it was. Columns of new keys are added before them, and
     columns of old keys dropped after those.
 
-    Two constraints of one name cannot exist side by side, and a second one over the same columns is refused. There the
-    drop comes first, and the directive that creates the constraint does both at once.
+    Two keys of one name cannot exist side by side, and a second one over the same columns is refused. There the
+    drop comes first, and the directive that creates the new one does both at once.
     """
     released, enforced = list(released), list(enforced)
     for old, new in _renamed(released, enforced):
@@ -54,8 +54,9 @@ def _replace(old: UniqueKey, new: Sequence[UniqueKey]) -> Replace:
 
 
 def _cannot_coexist(old: UniqueKey, new: UniqueKey) -> bool:
-    same_rows = set(old.columns) == set(new.columns) and old.nulls_not_distinct == new.nulls_not_distinct
-    return old.name == new.name or same_rows
+    same_elements = set(old.columns) == set(new.columns) and old.nulls_not_distinct == new.nulls_not_distinct
+    # A key for a part of the table is refused beside the one for all of it, and welcome beside one for another part.
+    return old.name == new.name or (same_elements and (old.is_plain or new.is_plain or old.where == new.where))
 
 
 def _changes(table: ops.ModifyTableOps, changes: Sequence[MigrateOperation]) -> list[MigrateOperation]:
@@ -80,4 +81,4 @@ def _renamed(released: Sequence[UniqueKey], enforced: Sequence[UniqueKey]) -> li
 def _implies(new: UniqueKey, old: UniqueKey) -> bool:
     """Return whether a table that obeys the new key has no duplicates under the old one."""
     equal_nulls = new.nulls_not_distinct or not old.nulls_not_distinct
-    return set(new.columns) <= set(old.columns) and equal_nulls
+    return set(new.columns) <= set(old.columns) and equal_nulls and new.where in (None, old.where)
