@@ -69,9 +69,10 @@ def use_directives(context: AutogenContext, upgrade: ops.UpgradeOps, _schemas: o
     if not context.opts.get(SETTING, True):
         return
     operations: list[MigrateOperation] = []
+    # A new table has its constraints inline, but not its indexes; neither it nor a dropped one needs directives.
+    others = {(op.schema, op.table_name) for op in upgrade.ops if isinstance(op, ops.CreateTableOp | ops.DropTableOp)}
     for operation in upgrade.ops:
-        # A new table has its constraints inline, so a ModifyTableOps is always about an existing table.
-        if isinstance(operation, ops.ModifyTableOps):
+        if isinstance(operation, ops.ModifyTableOps) and (operation.schema, operation.table_name) not in others:
             operations += _with_directives(operation, context)
         else:
             operations.append(operation)
