@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from alembic_project import Project
 from conftest import Sql, conninfo
+from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.elements import is_immutable
 from launch import Launcher
 from waiting import wait_for
@@ -349,6 +350,7 @@ def test_alternatives_of_the_page_are_immutable(conn: Connection, sql: Sql) -> N
     page = (DOCS / "reference" / "findings" / "not-immutable.md").read_text()
     rows = re.findall(r"^\| `([^`]+)`(?:, of a `timestamptz`)? \| `([^`]+)` \|$", page, flags=re.MULTILINE)
     assert 3 == len(rows)
+    execute(conn, "SET constraint_exclusion = on")
     judged = [tuple(is_immutable(conn, "ONLY public.t AS t", sql) for sql in row) for row in rows]
     assert [(False, True)] * 3 == judged
 
