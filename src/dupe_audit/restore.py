@@ -118,8 +118,8 @@ def _rows_not_restored(work: RestoreWork, rows: int) -> Finding:
     for obstacle in ledger.enforcing(work.connection, run, work.relation, name=None)[:1]:
         form = "constraint" if obstacle.is_constraint else "index"
         text = (
-            f"{obstacle.kind} {obstacle.name} still enforces the key. Let op.drop_unique_{form}_online() name it, "
-            f"before op.restore_duplicates(); or let dupe-audit restore {run.id} do both. {text}"
+            f"{obstacle.kind} {obstacle.name} still enforces the key. Drop it with op.drop_unique_{form}_online() "
+            f"before op.restore_duplicates(), or let dupe-audit restore {run.id} do both. {text}"
         )
     return replace(refused, help=text)
 

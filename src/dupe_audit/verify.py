@@ -42,7 +42,7 @@ def _verify(connection: Connection, key: UniqueKey, *, work_mem: str | None, is_
     """Report as ``verify`` does.
 
     Args:
-        is_its_own: whether the key was read from the index of that name, so that its definition need not be compared.
+        is_its_own: whether the key was read from the index itself, so that its definition need not be compared.
     """
     with step(connection):
         match = catalog.find(connection, key)
@@ -160,7 +160,7 @@ def verify_named(
 
 
 def _as_recorded(connection: Connection, relation: Relation, key: UniqueKey) -> UniqueKey:
-    """Return the key of an index in the words of its run, by which the ledger finds it, if it is the index of a run."""
+    """Return the key of an index as its run wrote it, so that the ledger finds the run; unchanged without a run."""
     run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
     if run is None:
         return key

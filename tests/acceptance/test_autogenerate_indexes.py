@@ -276,9 +276,9 @@ def test_columns_that_come_and_go_with_an_index(project, sql):
 @pytest.mark.parametrize(
     ("element", "options", "reason"),
     [
-        (lambda c: sa.desc(c.email), {}, "An order of its elements"),
-        (lambda _: text("email DESC"), {}, "An order or an operator class in the text"),
-        (lambda _: text("lower(email) text_pattern_ops"), {}, "An order or an operator class in the text"),
+        (lambda c: sa.desc(c.email), {}, "A sort order"),
+        (lambda _: text("email DESC"), {}, "A sort order or an operator class in the text"),
+        (lambda _: text("lower(email) text_pattern_ops"), {}, "A sort order or an operator class in the text"),
         ("email", {"postgresql_ops": {"email": "text_pattern_ops"}}, "postgresql_ops is not supported"),
         ("email", {"postgresql_with": {"fillfactor": 50}}, "postgresql_with is not supported"),
     ],

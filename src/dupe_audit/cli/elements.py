@@ -48,7 +48,7 @@ def key_options(command: F) -> F:
     for option in (
         click.option("--nulls-not-distinct", is_flag=True, help="Treat NULLs as equal (PostgreSQL 15 and later)."),
         click.option("--name", metavar="NAME", help="Name of the constraint or index, planned or existing."),
-        click.option("--where", metavar="SQL", help="Predicate: the key is about the rows for which it is true."),
+        click.option("--where", metavar="SQL", help="Predicate: the key covers only the rows for which it is true."),
         click.option(
             "-e", "--expression", "expressions", multiple=True, metavar="SQL", help="Expression of the key; repeatable."
         ),
@@ -68,7 +68,7 @@ def key_options(command: F) -> F:
 
 
 def rule_options(command: F) -> F:
-    """Take the options of the rule that decides which rows survive; none has a default, so that one given is seen."""
+    """Take the options of the rule that decides which rows survive; without defaults, to see which ones were given."""
     for option in (
         click.option(
             "--ignore", multiple=True, metavar="COL", help="Column in which exact copies may differ; repeatable."
@@ -124,7 +124,7 @@ def cleanup_rule(connection: Connection, key: UniqueKey, options: dict[str, Any]
 
 
 def _order(connection: Connection, key: UniqueKey, order: tuple[str, ...]) -> tuple[str | Expression, ...]:
-    """Return the parts of an order as names and expressions: whatever is no column and no single word is SQL."""
+    """Return an order as names and expressions: anything that is neither a column nor a single word is SQL."""
     match = catalog.find(connection, key)
     query = statement("relation_columns", relid=str(match[1].relid)) if match else None
     columns = set(execute(connection, query).scalars()) if query else set()

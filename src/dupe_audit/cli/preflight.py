@@ -43,7 +43,7 @@ ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
 )
 @click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), help="Finding to accept; repeatable.")
 @x_option
-@click.option("--show-keys", is_flag=True, help="Also print the key values of the largest groups, and other values.")
+@click.option("--show-keys", is_flag=True, help="Also print key values of the largest groups, and row values.")
 @work_mem_option
 @format_option
 @database_options

@@ -86,7 +86,7 @@ def _enforcing(
     if not named and run.state == "enforced" and len(existing) == 1:
         named = existing
     for each in named:
-        # What an unfinished build of a constraint has left is an index too, and is dropped as the constraint's.
+        # An unfinished build of a constraint leaves an index too, which is dropped as the constraint's.
         return each.name, "constraint" if each.is_constraint or (is_plain and run.building) else "index"
     return run.constraint_name, usual
 

@@ -97,7 +97,7 @@ def _drop_index(work: ConstraintWork, run: Run | None) -> None:
 
 
 def _record_drop(work: ConstraintWork, run: Run | None) -> None:
-    """Withdraw the claim of a run before its index is dropped, which no transaction can contain.
+    """Withdraw the claim of a run before its index is dropped, which cannot be done in one transaction.
 
     If the drop is interrupted, the index can be invalid, and the ledger has it as ours.
     """
@@ -109,7 +109,7 @@ def _record_drop(work: ConstraintWork, run: Run | None) -> None:
 
 
 def is_mistaken_index(owner: Row[Any]) -> str:
-    """Return in words what has the name and must not be dropped as a unique index; empty if nothing has."""
+    """Describe what has the name and must not be dropped as a unique index; empty if nothing does."""
     if owner.kind:
         return KINDS.get(owner.kind, "a unique constraint")
     return "an index that is not unique" if owner.is_index and not owner.is_unique else ""

@@ -207,7 +207,8 @@ def drop_index(work: ConstraintWork, *, finished: bool = False) -> None:
     """Drop an index while the application writes.
 
     Args:
-        finished: whether it is a valid one, which rejects no more than it did; then it waits for ``give_up_after``.
+        finished: whether the index is valid. It still rejects only duplicates, so the drop may wait for
+            ``give_up_after``; for the remains of a failed build, the wait is shorter.
 
     Raises:
         Blocked: open transactions on the table held it up.

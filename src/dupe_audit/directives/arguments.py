@@ -28,7 +28,7 @@ T = TypeVar("T", bound=type[MigrateOperation])
 #: a column's name, or an expression such as ``sa.text("lower(email)")``
 Element: TypeAlias = str | ColumnElement[Any] | TextClause
 
-#: SQL for the rows that a key is about
+#: SQL for the rows that a key covers
 Predicate: TypeAlias = str | ColumnElement[Any] | TextClause | None
 
 _names: list[str] = []
@@ -126,7 +126,7 @@ def plain_columns(columns: object) -> tuple[str, ...]:
 
 
 def elements(option: str, values: object) -> tuple[str | Expression, ...]:
-    """Return names of columns and expressions as a tuple; a single one is a list of one.
+    """Return names of columns and expressions as a tuple; a single value counts as a list of one.
 
     Raises:
         WrongUsage: it contains anything else, or an expression with a bound parameter.
@@ -159,7 +159,7 @@ _KEYWORDS = {"true", "false", "null", "current_date", "current_time", "current_t
 
 
 def predicate(option: str, value: object) -> str | None:
-    """Return a predicate as SQL; None is none.
+    """Return a predicate as SQL; None stays None.
 
     Raises:
         WrongUsage: it is neither text nor an expression, or it has a bound parameter.
@@ -177,8 +177,8 @@ def _sql(option: str, clause: ClauseElement) -> str:
         # sa.text() reads :name as a parameter.
         if names := ", ".join(f":{name}" for name in clause._bindparams):  # noqa: SLF001 - there is no public way
             raise WrongUsage(
-                f"{option} has the bound parameter {names} in {clause.text!r}. Write its value into the SQL; for a "
-                "colon that is none, write \\: in a raw string."
+                f"{option} has the bound parameter {names} in {clause.text!r}. Write its value into the SQL. If "
+                "the colon does not begin a parameter, write it as \\: in a raw string."
             )
         return re.sub(r"\\(:)", r"\1", clause.text)
     # "named", because other styles double each percent sign.

@@ -220,7 +220,7 @@ def _reason(enforced: Enforced, *, last: bool) -> str | None:
     if enforced.plain is None:
         return None
     if enforced.columns is None and not last and enforced.plain.elements is None:
-        return "it is an exclusion constraint, or its expressions and its predicate could not be read"
+        return "it is an exclusion constraint, or its expressions or predicate could not be read"
     for column in () if last else enforced.columns or ():
         if column.added:
             return f"column {column.name} is added by revision {column.added}"

@@ -76,7 +76,7 @@ class Expression:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniqueKey:
-    """What has to be unique: a table, the elements of the key, which rows it is about, and how NULLs compare.
+    """What has to be unique: a table, the elements of the key, which rows it covers, and how NULLs compare.
 
     Names are as in the catalog, unquoted.
 
@@ -87,13 +87,13 @@ class UniqueKey:
     table: str
     columns: tuple[str | Expression, ...]  #: elements in the order of the index; 1 to 32, with those of ``include``
     schema: str | None = None  #: None: the first schema of the search path that has the table
-    where: str | None = None  #: predicate, as SQL: the key is about the rows for which it is true; None: all rows
+    where: str | None = None  #: predicate, as SQL: the key covers the rows for which it is true; None: all rows
     name: str | None = None  #: of the constraint and its index
     nulls_not_distinct: bool = False  #: PostgreSQL 15+: two NULLs are equal
     include: tuple[str, ...] = ()  #: columns that the index carries but does not compare
     deferrable: bool = False  #: checked at the end of a transaction on request; cannot be an arbiter
     initially: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE"  #: ``DEFERRED`` needs ``deferrable``
-    form: Literal["constraint", "index"] = "constraint"  #: what enforces it; an index alone is no constraint
+    form: Literal["constraint", "index"] = "constraint"  #: what enforces it; an index alone is not a constraint
 
     def __post_init__(self) -> None:
         check_identifier("table", self.table)
@@ -143,10 +143,10 @@ class UniqueKey:
 
     @property
     def scope(self) -> tuple[frozenset[str | Expression], str | None]:
-        """What two keys of one table must share to be about the same duplicates: elements in any order, predicate."""
+        """What two keys of one table must share to have the same duplicates: elements in any order, predicate."""
         return frozenset(self.columns), self.where
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is about columns of all rows, so that a constraint can enforce it."""
+        """Whether it has only columns and covers all rows, so that a constraint can enforce it."""
         return self.where is None and None not in self.names

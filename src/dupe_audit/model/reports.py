@@ -46,7 +46,7 @@ class Counts:
     largest_group: int  #: rows in the largest group
     exact_groups: int  #: groups whose rows agree in every compared column
     divergent_groups: int  #: groups whose rows carry different data
-    outside_rows: int = 0  #: rows that the key is not about, because its predicate is not true for them
+    outside_rows: int = 0  #: rows that the key does not cover, because its predicate is not true for them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class FailedRow:
 
     expression: str
     identity: dict[str, str]  #: as in a sample
-    message: str  #: of the server; it can contain values of the row
+    message: str  #: the server's; it can contain values of the row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

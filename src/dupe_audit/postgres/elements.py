@@ -1,7 +1,7 @@
 """What the server makes of the expressions of a key and a rule, without executing them on a row.
 
 Everything here only plans, so it works in a read-only transaction and on a standby. The planner compares expressions
-in the form in which it also looks for an arbiter, so ``status IN ('a', 'b')`` is what the catalog shows as
+in the form in which it also looks for an arbiter, so ``status IN ('a', 'b')`` equals what the catalog shows as
 ``status = ANY (ARRAY['a'::text, 'b'::text])``.
 """
 
@@ -38,7 +38,7 @@ def describe(connection: Connection, source: str, expressions: Sequence[str]) ->
     if not expressions:
         return []
     values = ", ".join(f"({sql}) AS k{n}" for n, sql in enumerate(expressions))
-    # No row: an expression could fail on the one that is made up for it.
+    # The source has no row, because an expression could fail on a made-up one.
     rows = f"(SELECT 1) AS one_row LEFT JOIN (SELECT {values} FROM {source} WHERE false) AS no_row ON true"
     types = ", ".join(f"pg_catalog.pg_typeof(no_row.k{n})::pg_catalog.oid AS k{n}" for n in range(len(expressions)))
     oids = list(execute(connection, f"SELECT {types} FROM {rows}").one())
@@ -53,8 +53,8 @@ def describe(connection: Connection, source: str, expressions: Sequence[str]) ->
 def is_immutable(connection: Connection, source: str, expression: str) -> bool:
     """Return whether an expression is immutable and free of subqueries, so that an index can contain it.
 
-    The planner sees that nothing is NULL and not NULL at once only if it may evaluate the expression at any time, and
-    only where ``constraint_exclusion`` is on, which the caller sees to.
+    The planner recognises that nothing is NULL and not NULL at once only if it may evaluate the expression at any
+    time, and only while ``constraint_exclusion`` is on, which the caller ensures.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the server cannot read it.
@@ -65,7 +65,7 @@ def is_immutable(connection: Connection, source: str, expression: str) -> bool:
 
 
 def is_volatile(connection: Connection, source: str, expression: str) -> bool:
-    """Return whether an expression can have another value at each evaluation; it may contain subqueries.
+    """Return whether an expression can have a different value at each evaluation; it may contain subqueries.
 
     The planner merges a subquery into the outer query unless its output is volatile.
 

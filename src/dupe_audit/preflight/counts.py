@@ -24,7 +24,7 @@ class Measure:
     """What one scan of the table says about its keys."""
 
     rows: int
-    outside_rows: int  #: rows that the key is not about, because the predicate is not true for them
+    outside_rows: int  #: rows that the key does not cover, because the predicate is not true for them
     null_key_rows: int  #: rows with a NULL in the key, which the constraint does not compare
     widest_key: int  #: bytes
     average_key: float  #: bytes

@@ -1,4 +1,4 @@
-"""What the server says against the expressions of a key and of an order, before anything is counted or moved."""
+"""Why the server cannot use the expressions of a key or of an order, found before anything is counted or moved."""
 
 from __future__ import annotations
 

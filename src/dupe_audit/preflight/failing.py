@@ -20,7 +20,7 @@ from dupe_audit.statements import fill_known, template, text_array
 
 #: rows that are shown
 SHOWN_ROWS = 10
-#: classes of errors of expressions, which can also come from elsewhere: names and privileges, features, routines
+#: SQLSTATE classes of expression errors, which can also come from elsewhere: names and privileges, features, routines
 _OF_EXPRESSIONS = (CLASS_CASE_NOT_FOUND, CLASS_CARDINALITY, "42", "0A", "2F", "38", "39")
 
 
@@ -42,7 +42,7 @@ def failing_rows(
 ) -> tuple[list[Finding], tuple[FailedRow, ...]]:
     """Count the rows for which an expression fails; return a finding for each expression, and some of the rows.
 
-    No value of a row is printed: a message of the server can contain some, so it is read only with *show_keys*.
+    No value of a row is printed. The server's message can contain values, so it is read only with *show_keys*.
 
     Args:
         error: what a count has met.

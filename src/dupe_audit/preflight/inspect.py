@@ -191,7 +191,7 @@ def judge(
 
 
 def _measured(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
-    """Return what one scan of the table says against a key: it is too wide, or cannot be computed for some rows."""
+    """Return the findings of one scan of the table: the key is too wide, or cannot be computed for some rows."""
     try:
         with transaction(connection, lock_timeout="5s", read_only=True):
             widest = widest_entry(connection, relation, key, rule)

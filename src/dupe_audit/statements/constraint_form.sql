@@ -11,7 +11,7 @@ FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
 LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = i.indexrelid AND con.contype IN ('u', 'p', 'x')
 CROSS JOIN LATERAL (
-    -- Each element has a name or an expression; a column with another collation than its own is an expression.
+    -- Each element has a name or an expression; a column with a collation other than its own is an expression.
     SELECT pg_catalog.array_agg(CASE WHEN k.coll = a.attcollation THEN a.attname::pg_catalog.text END ORDER BY k.ord)
                FILTER (WHERE k.ord <= i.indnkeyatts) AS names,
            pg_catalog.array_agg(CASE WHEN k.coll = a.attcollation THEN NULL

@@ -1,4 +1,4 @@
--- Purpose: count, per expression, the rows for which it cannot be computed; only after a count has met one. The result is left in a setting.
+-- Purpose: count, per expression, the rows for which it cannot be computed; executed only after a count has failed. The result is left in a setting.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads. A subtransaction per row takes some microseconds; it writes nothing.
 DO $failing_rows$

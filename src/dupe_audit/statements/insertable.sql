@@ -90,8 +90,8 @@ WITH RECURSIVE rel AS (
     WHERE stored.widest + 350 > stored.most
     UNION ALL
     -- What a failed build leaves can reject rows that the table has. Which ones, no query can find out in time.
-    -- Of an index over no other columns than the key's, the upgrade itself takes care: it is dropped or refused; and so it
-    -- does of what its own interrupted build has left, whatever that is on.
+    -- The upgrade itself drops or refuses an index over columns of the key alone, and drops what its own interrupted
+    -- build has left, whatever the columns.
     SELECT 8, i.indexrelid, pg_catalog.format('index %I (it is not valid, but rejects rows)', ic.relname), 'true'
     FROM rel
     JOIN pg_catalog.pg_index i ON i.indrelid = rel.oid AND i.indisunique AND i.indisready AND NOT i.indisvalid

@@ -1,4 +1,4 @@
--- Purpose: define what reads type and collation of each element of a key, without computing one of any row.
+-- Purpose: define what reads type and collation of each element of a key, without computing it for any row.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_describe(v_relid pg_catalog.oid, v_elements pg_catalog.text[],
@@ -13,7 +13,7 @@ BEGIN
     IF pg_catalog.cardinality(v_elements) = 0 THEN
         RETURN;
     END IF;
-    -- No row: an expression could fail on the one that is made up for it.
+    -- The source has no row, because an expression could fail on a made-up one.
     SELECT pg_catalog.format('(SELECT 1) AS one_row LEFT JOIN (SELECT %s FROM %s WHERE false) AS no_row ON true',
         pg_catalog.string_agg(pg_catalog.format('(%s) AS k%s', e.sql, e.ord), ', ' ORDER BY e.ord), source) INTO v_rows
     FROM pg_catalog.unnest(v_elements) WITH ORDINALITY AS e(sql, ord);

@@ -30,7 +30,7 @@ BEGIN
                 IF v_row.part = 'predicate' THEN
                     EXECUTE pg_catalog.format('EXPLAIN (FORMAT JSON, COSTS false) SELECT FROM %s WHERE (%s)', v_source, v_row.sql) INTO v_plan;
                 END IF;
-                -- The planner sees that nothing is NULL and not NULL at once only if it may evaluate the expression at any time.
+                -- The planner recognises that nothing is NULL and not NULL at once only if it may evaluate the expression at any time.
                 EXECUTE pg_catalog.format('EXPLAIN (FORMAT JSON, COSTS false) SELECT FROM %s WHERE (%s) IS NULL AND (%s) IS NOT NULL',
                     v_source, v_row.sql, v_row.sql) INTO v_plan;
                 IF v_plan -> 0 -> 'Plan' ->> 'One-Time Filter' IS DISTINCT FROM 'false' THEN

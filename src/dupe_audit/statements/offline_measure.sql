@@ -14,7 +14,7 @@ BEGIN
             v_holes ->> 'table', SQLSTATE, v_note;
     END;
     IF v_judge_width AND v_row.widest_key > {widest_key} THEN
-        RAISE EXCEPTION 'dupe-audit: key-too-wide: the widest key of table % takes % bytes; an index entry holds at most %',
+        RAISE EXCEPTION 'dupe-audit: key-too-wide: the widest key of table % takes % bytes; an index entry holds at most %. What to do: docs/reference/findings/key-too-wide.md',
             v_holes ->> 'table', v_row.widest_key, {widest_key} || v_note;
     END IF;
 END

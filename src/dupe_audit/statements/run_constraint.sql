@@ -1,7 +1,7 @@
 -- Purpose: list what could enforce a run's key: unique constraints and unique indexes that belong to none; first the one of its name.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
--- Of a key with an expression or a predicate, every other index is listed; what it compares is judged afterwards.
+-- For a key with an expression or a predicate, every other index is listed; what it compares is judged afterwards.
 SELECT coalesce(con.conname, ic.relname)::pg_catalog.text AS name, con.oid IS NOT NULL AS is_constraint
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid

@@ -7,7 +7,7 @@ WITH new AS (
     RETURNING {identity}
 ), old AS (
     SELECT {same} AS same, {identity} FROM {table} AS {alias} WHERE ({match}) AND NOT EXISTS (SELECT FROM new)
-    -- A full index that was dropped meanwhile no longer rejects the row, but its key may still have rows outside the part.
+    -- A full index that was dropped meanwhile no longer rejects the row, but its key may still have rows outside the predicate.
     ORDER BY ({where}) IS TRUE DESC LIMIT 1
 )
 SELECT true AS inserted, true AS same, new.* FROM new

@@ -1,7 +1,7 @@
 """The arbiters of a key with expressions or a predicate: the server finds them, by planning an INSERT.
 
-Nothing here is executed on a row. The server compares expressions and predicates in its own form, so that a key may be
-written in another way than its index.
+Nothing here is executed on a row. The server compares expressions and predicates in its own form, so a key may be
+written differently from its index.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ArbiterIndex:
     """A unique index that ON CONFLICT infers; the key of an existing row is looked up in it."""
 
     elements: tuple[IndexElement, ...]
-    predicate: str | None  #: as the catalog writes it; None: it is about all rows
+    predicate: str | None  #: as the catalog writes it; None: it covers all rows
     nulls_not_distinct: bool
 
 

@@ -65,8 +65,8 @@ def _sql(option: str, clause: TextClause) -> str:
     # sa.text() reads :name as a parameter.
     if names := ", ".join(f":{name}" for name in clause._bindparams):  # noqa: SLF001 - there is no public way
         raise WrongUsage(
-            f"{option} has the bound parameter {names} in {clause.text!r}. Write its value into the SQL; for a colon "
-            "that is none, write \\: in a raw string."
+            f"{option} has the bound parameter {names} in {clause.text!r}. Write its value into the SQL. If the "
+            "colon does not begin a parameter, write it as \\: in a raw string."
         )
     return re.sub(r"\\(:)", r"\1", clause.text)
 

@@ -94,9 +94,9 @@ class _Parts:
         return statement("write_row", **self.one_row())
 
     def insert_in_part(self, where: str) -> str:
-        """Return the statement for one row of a key that is unique in a part of the table.
+        """Return the statement for one row of a key with a predicate.
 
-        It looks the key up after the INSERT: the server alone knows whether the row will be in that part, after
+        It looks the key up after the INSERT: only the server knows whether the row will be in the predicate, after
         defaults and triggers. A row outside of it conflicts with nothing.
         """
         return statement("write_part_row", **self.one_row(), where=where)

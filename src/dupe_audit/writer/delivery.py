@@ -162,7 +162,7 @@ class Delivery:
         return of_target
 
     def _is_final(self, error: psycopg.Error) -> bool:
-        """Return whether a violation of an index over the key is a duplicate, and no passing condition.
+        """Return whether a violation of an index over the key is a duplicate, not a temporary condition.
 
         ON CONFLICT prevents it, except while an index is being rebuilt. There is no clause if a constraint is
         deferrable, and it does not prevent the violation of an index with another predicate.

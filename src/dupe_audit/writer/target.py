@@ -208,8 +208,9 @@ def _refuse_without_arbiter(table: dict[str, Any], key: UniqueKey, indexes: KeyI
     raise WrongUsage(
         f"{table['name']} has no arbiter for the key ({', '.join(key.elements)}){part}: no valid unique index fits it. "
         + (f"The table's unique indexes are: {existing}. " if existing else "")
-        + "Create the index first (op.create_unique_index_online), or give the key as an existing one has it. To write "
-        "every copy until the index is valid, set needs_arbiter=False, or rollout = true in a consumer's file."
+        + "Create the index first (op.create_unique_index_online), or give the key the elements and the "
+        "predicate of an existing one. To write every copy until the index is valid, set needs_arbiter=False, or "
+        "rollout = true in a consumer's file."
     )
 
 
@@ -225,7 +226,7 @@ def _refuse_unfit(table: dict[str, Any], key: UniqueKey) -> None:
     raise WrongUsage(
         f"{table['name']} has no arbiter for the key ({', '.join(key.elements)}){part}, and would reject each "
         f"duplicate because of: {'; '.join(table['unfit_indexes'])}. If that is the key, give the expressions of the "
-        "index as elements of the key, and its condition as where. Otherwise create a unique constraint on the key's "
+        "index as elements of the key, and its predicate as where. Otherwise create a unique constraint on the key's "
         "columns."
     )
 

@@ -27,7 +27,7 @@ class Writer:
 
     ``write`` takes a batch and returns when it is committed. The rows of a batch are sorted by key, so that two
     writers do not deadlock. A row that cannot be stored does not affect the others. An existing row is never
-    overwritten, and a duplicate uses no value of a sequence, except of a key in a part of the table.
+    overwritten, and a duplicate uses no value of a sequence, except for a key with a predicate.
 
     Rows are also written while the key has no valid constraint: before a migration, during it, and after its
     downgrade. If an index leads to the rows of a key, the writer looks the key up first, so that a duplicate only
@@ -63,7 +63,7 @@ class Writer:
                 a partial unique index and *key* does not have it.
             ignore: columns in which a duplicate may differ from the existing row, such as those filled in later;
                 it may always differ in the columns of the primary key.
-            needs_arbiter: refuse to start on a table without an arbiter; by default, if the key is given as a list of
+            needs_arbiter: refuse to start on a table without an arbiter; the default if the key is given as a list of
                 elements.
 
         Raises:

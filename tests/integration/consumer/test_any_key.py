@@ -64,9 +64,9 @@ def test_without_the_index(database, sql):
     assert (
         "public.users has no arbiter for the key (tenant, lower(email)) WHERE gone IS NULL: no valid unique index fits "
         "it. The table's unique indexes are: CREATE UNIQUE INDEX other ON public.users USING btree (tenant, email) "
-        "WHERE (gone IS NULL). Create the index first (op.create_unique_index_online), or give the key as an existing "
-        "one has it. To write every copy until the index is valid, set needs_arbiter=False, or rollout = true in a "
-        "consumer's file."
+        "WHERE (gone IS NULL). Create the index first (op.create_unique_index_online), or give the key the elements "
+        "and the predicate of an existing one. To write every copy until the index is valid, set needs_arbiter=False, "
+        "or rollout = true in a consumer's file."
     ) == str(refused.value)
     sql("DROP INDEX other")
     rollout = database("rollout = true")

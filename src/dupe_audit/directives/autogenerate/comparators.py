@@ -49,7 +49,7 @@ def compare_indexes(
     declared: Table | None,
 ) -> None:
     """Compare the unique indexes of one table, after Alembic has done so."""
-    # On a new table, and on one that is dropped, they are no keys of an existing table.
+    # A new table and a dropped one are not existing tables, so their indexes need no directives.
     if existing is not None and declared is not None and _is_on(context):
         compare(context, table, existing, declared)
 
@@ -126,7 +126,7 @@ def _with_directives(table: ops.ModifyTableOps, context: AutogenContext) -> Iter
 
 
 def _key(operation: MigrateOperation, context: AutogenContext) -> UniqueKey | Remark | None:
-    """Return the key whose constraint or index is created or dropped; None if the operation is about something else.
+    """Return the key whose constraint or index is created or dropped; None for any other operation.
 
     Returns:
         A remark if one is created that the directives cannot express.

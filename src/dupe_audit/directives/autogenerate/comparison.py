@@ -1,4 +1,4 @@
-"""Compare unique indexes by the planner: the catalog prints expressions in other words than the models.
+"""Compare unique indexes by the planner: the catalog prints expressions differently from the models.
 
 Alembic compares the texts of expressions, and neither the predicate of an index nor its INCLUDE columns.
 """
@@ -65,8 +65,8 @@ def declared_key(context: AutogenContext, index: Index) -> UniqueKey:
             # What does not exist, such as a column, this revision can add.
             if sqlstate(error) == _SYNTAX_ERROR:
                 raise WrongUsage(
-                    f"Its elements are not expressions alone ({reason(error)}). An order or an operator class in the "
-                    "text of an expression is not supported."
+                    f"PostgreSQL cannot read its elements as expressions ({reason(error)}). A sort order or an "
+                    "operator class in the text of an expression is not supported."
                 ) from None
     return key
 
@@ -74,7 +74,7 @@ def declared_key(context: AutogenContext, index: Index) -> UniqueKey:
 def spelled(context: AutogenContext, key: UniqueKey, enforced: Sequence[UniqueKey]) -> UniqueKey:
     """Return a key of the catalog with the expressions and the predicate as the new keys or its run write them.
 
-    By its text, a restore finds the run that archived rows under it.
+    A restore uses this text to find the run that archived the rows.
     """
     if key.is_plain:
         return key

@@ -55,7 +55,7 @@ def _replace(old: UniqueKey, new: Sequence[UniqueKey]) -> Replace:
 
 def _cannot_coexist(old: UniqueKey, new: UniqueKey) -> bool:
     same_elements = set(old.columns) == set(new.columns) and old.nulls_not_distinct == new.nulls_not_distinct
-    # A key for a part of the table is refused beside the one for all of it, and welcome beside one for another part.
+    # A key with a predicate is refused beside the one for all rows, and accepted beside one with another predicate.
     return old.name == new.name or (same_elements and (old.is_plain or new.is_plain or old.where == new.where))
 
 

@@ -141,6 +141,6 @@ def _without_order(expression: Any) -> Any:
     if isinstance(expression, UnaryExpression) and expression.modifier is operators.asc_op:
         expression = expression.element
     if isinstance(expression, UnaryExpression) and expression.modifier is not None:
-        raise WrongUsage(f"An order of its elements, as in {expression}, is not supported.")
+        raise WrongUsage(f"A sort order, as in {expression}, is not supported.")
     text = getattr(expression, "text", None)
     return text if isinstance(text, TextClause) else expression

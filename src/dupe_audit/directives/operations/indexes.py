@@ -1,4 +1,4 @@
-"""Create and drop a unique index, which any key can have; to all but their names, they are those of a constraint."""
+"""Create and drop a unique index, for any key; apart from their names, both work as those of a constraint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dupe_audit.model import BuildRule, UniqueKey, check_identifier
 
 @directive("create_unique_index_online")
 class CreateUniqueIndexOnlineOp(CreateUniqueConstraintOnlineOp):
-    """Build a unique index concurrently, over any key; it becomes no constraint."""
+    """Build a unique index concurrently, for any key, without attaching it as a constraint."""
 
     @classmethod
     def create_unique_index_online(
@@ -39,7 +39,8 @@ class CreateUniqueIndexOnlineOp(CreateUniqueConstraintOnlineOp):
     ) -> None:
         """Create a unique index while the application reads and writes, and verify it.
 
-        A key with an expression or a predicate can be an index only. Otherwise as ``create_unique_constraint_online``.
+        Only an index can enforce a key with an expression or a predicate. The rest is as in
+        ``create_unique_constraint_online``.
 
         Args:
             name: name of the index, at most 63 bytes.
@@ -47,7 +48,7 @@ class CreateUniqueIndexOnlineOp(CreateUniqueConstraintOnlineOp):
             columns: elements of the key, in the order of the index: names of columns, and immutable expressions
                 (``sa.text``), which may have ``COLLATE``.
             schema: schema of the table; None searches the search path.
-            where: predicate; the key is about the rows for which it is true. None: all rows.
+            where: predicate; the key covers the rows for which it is true. None: all rows.
             nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15 and later).
             include: columns that the index stores but does not compare.
             comment: comment on the index in the catalog.

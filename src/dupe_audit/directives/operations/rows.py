@@ -46,7 +46,7 @@ class ArchiveDuplicatesOp(MigrateOperation):
             table: name as in the catalog, unquoted.
             columns: elements of the key, in any order: names of columns, and expressions (``sa.text``).
             schema: schema of the table; None searches the search path.
-            where: predicate; the key is about the rows for which it is true. None: all rows.
+            where: predicate; the key covers the rows for which it is true. None: all rows.
             keep: which row of a group survives, in the order of ``order_by``.
             order_by: columns that define the order, whose NULLs sort last, and SQL (``sa.text``), which may have a
                 direction and a subquery that uses the table by its name; the primary key breaks ties.
@@ -108,10 +108,10 @@ class RestoreDuplicatesOp(MigrateOperation):
         schema: str | None = None,
         where: Predicate = None,
     ) -> None:
-        """Put back, byte for byte, the rows that the newest run of ``archive_duplicates`` for these columns removed.
+        """Put back, byte for byte, the rows that the newest run of ``archive_duplicates`` for this key removed.
 
-        Drop the constraint first. After any interruption, the same ``alembic downgrade`` continues where it stopped.
-        If the run was purged, a warning is logged; if nothing was ever archived, nothing happens.
+        Drop the constraint or the index first. After any interruption, the same ``alembic downgrade`` continues where
+        it stopped. If the run was purged, a warning is logged; if nothing was ever archived, nothing happens.
 
         Args:
             table: name as in the catalog, unquoted.
@@ -120,7 +120,7 @@ class RestoreDuplicatesOp(MigrateOperation):
             where: predicate of the key.
 
         Raises:
-            CommandError: rows could not be put back, which stay in the archive with the reason; or the archive is
+            CommandError: rows could not be put back and stay in the archive with the reason; or the archive is
                 missing, or the table has lost a column that was archived.
             WrongUsage: a name is not one that PostgreSQL can store, or the columns are empty or repeated.
         """

@@ -65,7 +65,7 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, *, required: bo
         condition = f"r.constraint_name = {literal(key.name)}"
         undo_function(script, key, condition, required=required, any_run_suffices=True)
         droppable_index_function(script, key)
-        # Without an answer, because the function has stopped and psql continues after errors, nothing is dropped.
+        # If the function stops and psql continues after errors, there is no answer, and nothing is dropped.
         script.line("\\set dupe_audit_droppable off")
         script.line("SELECT droppable, qualified_name FROM pg_temp.dupe_audit_droppable_index(true) \\gset dupe_audit_")
         script.line("\\if :dupe_audit_droppable")
