@@ -96,3 +96,19 @@ def test_rows_that_an_expression_cannot_be_computed_for_stop_the_upgrade(users: 
     assert "substr(email, 1, 1)::int fails for 6 rows (SQLSTATE 22P02)" in output
     assert 'integer: "A"' not in output
     assert sql("SELECT to_regclass('dupe_audit.run')") == [(None,)]
+
+
+@pytest.mark.parametrize("form", ["index", "constraint"])
+def test_name_of_another_table_is_not_replaced(users: Project, sql: Sql, form: str) -> None:
+    """A revision that drops and creates a name which only another table has is refused, and drops nothing there."""
+    sql("CREATE TABLE customers (id int PRIMARY KEY, mail text); CREATE UNIQUE INDEX ux_mail ON customers (mail)")
+    up = f"""
+    op.drop_unique_{form}_online("ux_mail", "users")
+    op.create_unique_{form}_online("ux_mail", "users", ["id"])
+    """
+    users.revision("0002", "0001", up)
+    code, output = users.run("upgrade", "head")
+    assert (code, "name-taken" in output) == (255, True), output
+    assert sql("SELECT indrelid::regclass::text FROM pg_index WHERE indexrelid = 'ux_mail'::regclass") == [
+        ("customers",)
+    ]

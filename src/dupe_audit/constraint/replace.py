@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from dupe_audit import ledger
 from dupe_audit.constraint.dropping import has_adopted, is_mistaken, is_mistaken_index, name_owner
 from dupe_audit.constraint.index import work_on
+from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import BuildRule, Run, UniqueKey
 from dupe_audit.postgres import catalog
@@ -92,6 +93,7 @@ def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule
 
     Raises:
         Blocked: the lock was not acquired within ``rule.give_up_after``.
+        Refused: the name belongs to something else than a unique constraint or index of the table.
         DupeAuditError: the table does not exist.
         sqlalchemy.exc.DBAPIError: a foreign key depends on the old constraint.
         Interrupted: the user stopped the work.
@@ -108,10 +110,18 @@ def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule
             if old and old.state in ("enforced", "clean", "cleaning"):
                 statements.append(statement("set_state", run=str(old.id), state=literal("dropped")))
             statements += _enforced(new, name)
+            owner = name_owner(connection, relation, name)
             if state and state.constraint == name:
                 statements.append(statement("drop_constraint", table=relation.name, name=ident(name)))
-            elif state and state.constraint is None:
+            elif owner.is_unique and not owner.kind:
                 statements.append(statement("drop_index_at_once", index=ident(relation.schema, name)))
+            elif state:
+                # The name is searched in the whole schema, so it can belong to another table.
+                subject = f"{ident(relation.schema, name)}, which is not a unique constraint or index of the table"
+                raise Refused(
+                    [finding("name-taken", subject, table=relation.name)],
+                    lead=f"Nothing was replaced. The new {key.form} exists as {temporary}.",
+                )
             statements.append(_rename_sql(relation, key, temporary))
             work = work_on(connection, relation, key, rule, new.id if new else None)
             work.execute_briefly(*statements, action=f"replace {key.form} {name}")

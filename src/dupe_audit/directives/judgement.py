@@ -10,6 +10,7 @@ from alembic.operations import MigrateOperation
 from sqlalchemy import Connection
 
 from dupe_audit import children
+from dupe_audit.constraint import is_absent
 from dupe_audit.directives.effects import NOTHING, Effect, effect
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
@@ -89,8 +90,10 @@ class Judge:
                 if self._references(earlier.key, key):
                     undecided |= {"foreign-key-references", "repoint-collision"}
             elif not isinstance(earlier, PlainStatement) and earlier.key.name == key.name:  # type: ignore[attr-defined]
-                # By then, the name can be free.
-                undecided |= {"name-taken", "not-a-constraint"}
+                undecided.add("not-a-constraint")
+                # By then, the name can be free; not if the earlier directive's table does not have it now.
+                if not is_absent(self._connection, self._examiner.locate(earlier.key)):  # type: ignore[attr-defined]
+                    undecided.add("name-taken")
         findings = tuple(item for item in verdict.findings if item.id not in undecided)
         return replace(verdict, findings=findings)
 

@@ -88,6 +88,15 @@ def is_same(connection: Connection, source: str, pairs: Sequence[tuple[str, str]
     return len(output) == 2 * len(pairs) and output[::2] == output[1::2]
 
 
+def require_whole(connection: Connection, source: str, expression: str) -> None:
+    """Let the server read an expression without parentheses around it, which a text such as ``a) || (b`` would close.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: it cannot.
+    """
+    _plan(connection, f"SELECT CASE WHEN true THEN {expression} END FROM {source}")
+
+
 def require_boolean(connection: Connection, source: str, predicate: str) -> None:
     """Let the server read a predicate.
 

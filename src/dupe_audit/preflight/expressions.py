@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.elements import aliased, describe, is_immutable, is_volatile, require_boolean
+from dupe_audit.postgres.elements import aliased, describe, is_immutable, is_volatile, require_boolean, require_whole
 from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import reason, sqlstate
 
@@ -28,6 +28,7 @@ def expression_findings(connection: Connection, key: UniqueKey, relation: Relati
     source = aliased(relation.table, relation.schema)
 
     def of_key(sql: str) -> Finding | None:
+        require_whole(connection, source, sql)
         describe(connection, source, [sql])
         immutable = is_immutable(connection, source, sql)
         return None if immutable else finding("not-immutable", sql, table=relation.name)
@@ -37,6 +38,7 @@ def expression_findings(connection: Connection, key: UniqueKey, relation: Relati
         return of_key(sql)
 
     def of_order(sql: str) -> Finding | None:
+        require_whole(connection, source, sql)
         describe(connection, source, [sql])
         return finding("volatile-order", sql) if is_volatile(connection, source, sql) else None
 
