@@ -12,6 +12,7 @@ from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import Blocked, Refused
 from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.elements import aliased, is_same
 from dupe_audit.preflight import blockers, preflight
 from dupe_audit.restore import restore
 from dupe_audit.verify import verify
@@ -364,3 +365,20 @@ def test_claim_is_withdrawn_before_an_index_is_dropped(conn, sql, psycopg_connec
     event.remove(conn.engine, "before_cursor_execute", look)
     assert [("clean", True)] == list({row for rows in claims for row in rows})
     assert sql("SELECT state, building FROM dupe_audit.run") == [("dropped", False)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ('lower(email COLLATE "C") COLLATE "POSIX"', 'lower((email COLLATE "POSIX"))', False),
+        ('lower(email COLLATE "C") COLLATE "POSIX"', 'lower((email COLLATE "C"))', True),
+        ('(email COLLATE "C")', "email", True),
+        ("email COLLATE pg_catalog.\"C\" < 'b'", "((email COLLATE \"C\") < 'b'::text)", True),
+        ("email COLLATE \"C\" < 'b'", "((email COLLATE \"POSIX\") < 'b'::text)", False),
+        ("'b' < email COLLATE \"C\"", "('b'::text < (email COLLATE \"POSIX\"))", False),
+        ("lower(email)", "lower(email)", True),
+    ],
+)
+def test_expressions_with_other_collations_inside_differ(conn, users, first, second, same):
+    """The collations inside an expression count, although the planner's text does not show them."""
+    assert is_same(conn, aliased("users", "public"), [(first, second)]) is same

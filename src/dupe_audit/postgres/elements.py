@@ -8,6 +8,7 @@ in the form in which it also looks for an arbiter, so ``status IN ('a', 'b')`` e
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,10 @@ from sqlalchemy import Connection
 
 from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import ident, statement
+
+#: a collation that an expression names; the name may be quoted and qualified
+_COLLATION = re.compile(r'\bCOLLATE\s+((?:"[^"]+"|\w+)(?:\."[^"]+"|\.\w+)?)', re.IGNORECASE)
+_ENDS_IN_COLLATION = re.compile(rf"{_COLLATION.pattern}\s*\)*\s*$", re.IGNORECASE)
 
 
 class Described(NamedTuple):
@@ -83,9 +88,20 @@ def is_same(connection: Connection, source: str, pairs: Sequence[tuple[str, str]
     Raises:
         sqlalchemy.exc.DBAPIError: the server cannot read one of them.
     """
+    if not all(map(_same_collations, pairs)):
+        return False
     values = ", ".join(f"({sql})" for pair in pairs for sql in pair)
     output = _plan(connection, f"SELECT {values} FROM {source}", options=", VERBOSE")["Output"]
     return len(output) == 2 * len(pairs) and output[::2] == output[1::2]
+
+
+def _same_collations(pair: tuple[str, str]) -> bool:
+    """Return whether two expressions name the same collations, which the planner's text leaves out.
+
+    The catalog does not repeat the collation of a whole element, with which the first text can end.
+    """
+    first, second = ([name.rpartition(".")[2] for name in _COLLATION.findall(sql)] for sql in pair)
+    return second in (first, first[:-1]) if _ENDS_IN_COLLATION.search(pair[0]) else first == second
 
 
 def require_whole(connection: Connection, source: str, expression: str) -> None:
