@@ -81,6 +81,13 @@ KINDS = {
         "AS 'SELECT pg_catalog.lower($1)'",
     ),
     "name of the table": Kind((E('lower("Odd t".k)'),), "('A', ''), ('a', '')", 1, '"Odd t".v IS NOT NULL'),
+    "composite with a NULL": Kind(
+        ("k",),
+        "(ROW(1, NULL), ''), (ROW(1, NULL), ''), (NULL, ''), (NULL, '')",
+        1,
+        define="k pair, v text",
+        setup="CREATE TYPE pair AS (a int, b int)",
+    ),
     "names of our aliases": Kind(
         (E("lower(t)"), "e"), "('A', 'x'), ('a', 'x'), ('a', 'y')", 1, "t IS NOT NULL", define="t text, e text"
     ),

@@ -114,8 +114,9 @@ SELECT
     coalesce((SELECT pg_catalog.string_agg(pg_catalog.format('coalesce(pg_catalog.pg_column_size(e.%I), 0)', name), ' + ')
               FROM col WHERE typlen < 0), '0') AS e_bytes,
     CASE WHEN rule.predicate IS NULL THEN 'true' ELSE 't_key.met' END AS t_in_predicate,
+    -- IS DISTINCT FROM NULL, because a composite value with a NULL in it is neither NULL nor NOT NULL, and an index compares it.
     pg_catalog.concat_ws(' AND ', CASE WHEN rule.predicate IS NOT NULL THEN 't_key.met' END, coalesce(
-        (SELECT pg_catalog.string_agg(pg_catalog.format('t%s IS NOT NULL', of_alias), ' AND ' ORDER BY ord) FROM element WHERE excludes_null),
+        (SELECT pg_catalog.string_agg(pg_catalog.format('t%s IS DISTINCT FROM NULL', of_alias), ' AND ' ORDER BY ord) FROM element WHERE excludes_null),
         CASE WHEN rule.predicate IS NULL THEN 'true' END)) AS t_countable,
     key_values.t AS t_key_values, key_values.e AS e_key_values, key_values.v AS v_key_values,
     -- record_eq compares as the default btree operator class does, whatever schema its operators are in (H28-H34).
@@ -125,7 +126,7 @@ SELECT
         (SELECT pg_catalog.string_agg('v' || of_alias, ', ' ORDER BY ord) FROM element),
         CASE WHEN rule.predicate IS NULL THEN 'true' ELSE 'e_key.met' END,
         pg_catalog.concat_ws(' AND ', CASE WHEN rule.predicate IS NOT NULL THEN 'v_key.met' END, coalesce(
-        (SELECT pg_catalog.string_agg(pg_catalog.format('v%s IS NOT NULL', of_alias), ' AND ' ORDER BY ord) FROM element WHERE excludes_null),
+        (SELECT pg_catalog.string_agg(pg_catalog.format('v%s IS DISTINCT FROM NULL', of_alias), ' AND ' ORDER BY ord) FROM element WHERE excludes_null),
         CASE WHEN rule.predicate IS NULL THEN 'true' END))) AS same_key,
     (SELECT pg_catalog.string_agg(pg_catalog.format('v%s AS k%s', of_alias, ord), ', ' ORDER BY ord) FROM element) AS v_key_as_k,
     -- A deleted table has no LATERAL subquery, so the values of its rows are computed by scalar ones.
