@@ -112,3 +112,14 @@ def test_name_of_another_table_is_not_replaced(users: Project, sql: Sql, form: s
     assert sql("SELECT indrelid::regclass::text FROM pg_index WHERE indexrelid = 'ux_mail'::regclass") == [
         ("customers",)
     ]
+
+
+def test_index_that_stays_is_not_reported_as_dropped(users: Project, sql: Sql) -> None:
+    """A downgrade leaves an index that existed before the upgrade, and says so without claiming that it was dropped."""
+    sql("CREATE UNIQUE INDEX ux_id ON users (email, id)")
+    up = 'op.create_unique_index_online("ux_id", "users", ["email", "id"])'
+    users.revision("0002", "0001", up, 'op.drop_unique_index_online("ux_id", "users")')
+    assert users.run("upgrade", "head")[0] == 0
+    code, output = users.run("downgrade", "-1")
+    assert (code, "so it stays" in output, "was dropped" in output) == (0, True, False), output
+    assert sql("SELECT to_regclass('ux_id')::text") == [("ux_id",)]

@@ -124,6 +124,8 @@ class Worker:
                 table,
             )
             return
+        if key.form == "index" and not is_absent(self.connection, key):
+            return  # it existed before the upgrade, and stays
         self.execution.facts.append(f"{key.form} {key.name} on {table} was dropped")
         log.info("%s %s on %s was dropped", key.form, key.name, table)
         if run and run.purged_at is None and not self._restores(operation) and (remaining := run.remaining):

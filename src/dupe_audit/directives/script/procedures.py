@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dupe_audit import ledger
 from dupe_audit.cleanup import pace
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.quoting import comparison_holes, interval, quoted
+from dupe_audit.directives.script.quoting import comparison_holes, interval, parts_of_run, quoted
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
@@ -97,11 +97,11 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
     script.expressions_function()
     script.measure_function()
     rule_columns = {
-        "key": _parts("key_columns", "key_expressions", without=True),
-        "expressions": _parts("key_columns", "key_expressions"),
+        "key": parts_of_run("key_columns", "key_expressions", without=True),
+        "expressions": parts_of_run("key_columns", "key_expressions"),
         "predicate": "v_rule.predicate",
-        "order_by": _parts("order_by", "order_expressions", without=True),
-        "order_expressions": _parts("order_by", "order_expressions"),
+        "order_by": parts_of_run("order_by", "order_expressions", without=True),
+        "order_expressions": parts_of_run("order_by", "order_expressions"),
         "directions": "v_rule.directions",
         "ignore": "v_rule.ignored",
         "keep": "v_rule.keep",
@@ -163,19 +163,6 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
             batching=text_array(switched_off(BATCHING)),
             **{f"t_{name}": quoted(name) for name in CLEANUP_TEMPLATES},
         )
-    )
-
-
-def _parts(column: str, expressions: str, *, without: bool = False) -> str:
-    """Return the SQL of the elements in a column of the run ``v_rule``, with NULL for those that are no expressions.
-
-    Args:
-        without: NULL for those that are.
-    """
-    condition = f"u.part {'<> ALL' if without else '= ANY'} (v_rule.{expressions})"
-    return (
-        f"ARRAY(SELECT CASE WHEN {condition} THEN u.part END "
-        f"FROM pg_catalog.unnest(v_rule.{column}) WITH ORDINALITY AS u(part, ord) ORDER BY u.ord)"
     )
 
 

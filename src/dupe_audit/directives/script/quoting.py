@@ -74,3 +74,16 @@ def constraint_exists(key: UniqueKey) -> str:
     """Return the condition that the key's constraint exists."""
     exists = statement("constraint_exists", relid=catalog.relid_sql(key), name=literal(key.name))
     return f"({exists})"
+
+
+def parts_of_run(column: str, expressions: str, *, without: bool = False) -> str:
+    """Return the SQL of the elements in a column of the run ``v_rule``, with NULL for those that are no expressions.
+
+    Args:
+        without: NULL for those that are.
+    """
+    condition = f"u.part {'<> ALL' if without else '= ANY'} (v_rule.{expressions})"
+    return (
+        f"ARRAY(SELECT CASE WHEN {condition} THEN u.part END "
+        f"FROM pg_catalog.unnest(v_rule.{column}) WITH ORDINALITY AS u(part, ord) ORDER BY u.ord)"
+    )
