@@ -389,3 +389,15 @@ def test_claim_is_withdrawn_before_an_index_is_dropped(conn, sql, psycopg_connec
 def test_expressions_with_other_collations_inside_differ(conn, users, first, second, same):
     """The collations inside an expression count, although the planner's text does not show them."""
     assert is_same(conn, aliased("users", "public"), [(first, second)]) is same
+
+
+def test_index_of_another_table_is_not_taken_for_what_a_build_has_left(conn, sql):
+    """If the leftover of a killed build is gone and another table has an index of its name, the drop leaves that."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); CREATE TABLE other (k int)")
+    key = UniqueKey(table="t", columns=("k",), name="uq")
+    for _ in cleanup(conn, key, RULE):
+        pass
+    ledger.mark_building(conn, 1, "uq")
+    sql("CREATE UNIQUE INDEX uq ON other (k)")
+    drop(conn, key, BuildRule())
+    assert sql("SELECT indrelid::regclass::text FROM pg_index WHERE indexrelid = 'uq'::regclass") == [("other",)]

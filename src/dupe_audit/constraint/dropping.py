@@ -64,7 +64,7 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
             elif _has_constraint(work, run):
                 _drop_constraint(work, run)
                 return
-            elif run and run.building and work.state():
+            elif run and run.building and name_owner(connection, relation, work.name).is_index:
                 drop_index(work)
             for sql in _dropped(run):
                 execute(connection, sql)
