@@ -130,13 +130,16 @@ def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:
     below, done, refused = 2**63 - 1, 0, 0
     while True:
         started = time.monotonic()
-        window = work.execute("restore_window", below=str(below), batch_size=str(work.batch_size)).one()
+        # A row can be changed in several batches, so the batches are undone one by one.
+        archive = work.holes["archive"]
+        top = statement("top_batch", archive=archive, below=str(below)) if work.run.images else None
+        of_batch = f"dupe_audit_batch = ({top})" if top else "true"
+        most = str(work.batch_size)
+        window = work.execute("restore_window", below=str(below), batch_size=most, of_batch=of_batch).one()
         size = int(window.size)
         if not size:
             return refused, total
-        restored = _halving(
-            work, "restore archived rows", work.holes["archive"], partial(_restore, work), window.low, window.high
-        )
+        restored = _halving(work, "restore archived rows", archive, partial(_restore, work), window.low, window.high)
         below, done, refused = window.low, done + size, refused + size - restored
         yield Batch(
             run_id=work.run.id,
@@ -219,11 +222,23 @@ def _restore(work: RestoreWork, low: int, high: int) -> int:
         number = ledger.next_batch(connection, run_id)
         # The text of a large row can exceed what a value may hold, so a single row is compared without it.
         changed = work.sql("restore_changed" if low < high else "restore_changed_row")
+        # Survivors lose what they took over before the rows return that had it.
+        reverted = _revert(work, low, high) if work.run.images else 0
         row = work.execute("restore_rows", low=str(low), high=str(high), changed=changed).mappings().one()
         if not row["chosen"] == row["put"] == row["marked"] or row["changed"]:
             raise _RowsDiffer(_difference(work))
-        if row["chosen"]:
+        if row["chosen"] or reverted:
             ledger.record_batch(connection, run_id, number, restored=row["put"])
+        if reverted:
+            ledger.record_images(connection, run_id, number, reverted=reverted)
+    return int(row["put"]) + reverted
+
+
+def _revert(work: RestoreWork, low: int, high: int) -> int:
+    """Change rows back that are as the run left them, and note why others stay; return how many were changed back."""
+    row = work.execute("restore_images", low=str(low), high=str(high)).mappings().one()
+    if row["put"] != row["marked"] or row["put"] + row["noted"] != row["chosen"] or row["changed"]:
+        raise _RowsDiffer("a trigger on the table changed the row, or kept it as it was")
     return int(row["put"])
 
 

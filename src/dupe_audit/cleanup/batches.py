@@ -17,8 +17,9 @@ from sqlalchemy import RowMapping
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import children, ledger
+from dupe_audit.cleanup import changes
 from dupe_audit.cleanup.pace import MOST_BYTES, Pace
-from dupe_audit.cleanup.staging import CleanupWork
+from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import quantity
 from dupe_audit.model import Batch
@@ -46,6 +47,8 @@ class Moved(NamedTuple):
     """What one transaction did."""
 
     archived: int = 0  #: extras
+    amended: int = 0  #: extras
+    merged: int = 0  #: survivors
     repointed: int = 0  #: children
     seconds: float = 0.0  #: from its first lock to its commit
 
@@ -68,13 +71,14 @@ def batches(work: CleanupWork, total: int, pace: Pace, where_staged: str) -> Ite
         end = work.execute(
             "batch_end", low=str(low), batch_size=str(pace.size), bytes=row_bytes, most_bytes=str(MOST_BYTES)
         ).one()
+        last = changes.last_of_group(work, end.high, total) if work.rule.merges_groups else end.high
         if work.rule.max_replica_lag is not None:
             wait_for_replicas(work.connection, work.rule.max_replica_lag)
         started = time.monotonic()
-        size = end.high - low + 1
+        size = last - low + 1
         try:
-            batch = partial(move, work, low, end.high, where_staged)
-            moved = work.retry(batch, f"archive extras {low:,} to {end.high:,}")
+            batch = partial(move, work, low, last, where_staged)
+            moved = work.retry(batch, f"archive extras {low:,} to {last:,}")
             pace.measure(int(end.rows), moved.seconds)
         except Disturbed as error:
             pace.halve(size)
@@ -87,11 +91,13 @@ def batches(work: CleanupWork, total: int, pace: Pace, where_staged: str) -> Ite
         except Refused:
             ledger.set_state(work.connection, work.run_id, "failed")
             raise
-        high = end.high
+        high = last
         yield Batch(
             run_id=work.run_id,
             archived=moved.archived,
-            spared=size - moved.archived,
+            amended=moved.amended,
+            merged=moved.merged,
+            spared=size - moved.archived - moved.amended,
             repointed=moved.repointed,
             done=high,
             total=total,
@@ -119,23 +125,34 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
     ):
         number = ledger.next_batch(connection, work.run_id)
         work.execute("lock_rows", low=str(low), high=str(high), t_where_staged=where_staged)
+        if work.rule.merges_groups:
+            work.execute("spare_incomplete", low=str(low), high=str(high))
+        # An amended row is another version of itself, so what follows does not find it any more.
+        amended = changes.amend(work, number) if work.rule.amends else 0
         if work.moving:
             leaving, repointed = children.follow(connection, work.run_id, work.moving, work.holes, number)
         changed_before = _changed_children(work)
-        moved = work.execute("move_rows", batch=str(number)).mappings().one()
-        if leaving not in (None, moved["judged"]) and work.execute("stray_children").scalar_one():
-            persistent = low == high and where_staged == ANYWHERE
-            if not (persistent and children.triggers(connection, work.relation.relid)):
-                raise Disturbed
-        _check(moved, leaving, work.holes["columns_digest"])
-        archived = int(moved["archived"])
-        if _changed_children(work, archived) != changed_before:
+        archived = merged = 0
+        if work.rule.exact == "archive":
+            moved = work.execute("move_rows", batch=str(number)).mappings().one()
+            if leaving not in (None, moved["judged"]) and work.execute("stray_children").scalar_one():
+                persistent = low == high and where_staged == ANYWHERE
+                if not (persistent and children.triggers(connection, work.relation.relid)):
+                    raise Disturbed
+            _check(moved, leaving, work.holes["columns_digest"])
+            archived = int(moved["archived"])
+            if work.rule.merges and archived:
+                merged = changes.merge(work, number, int(moved["first_id"]))
+        if _changed_children(work, archived, merged + amended) != changed_before:
             raise Interfered
-        ledger.record_batch(connection, work.run_id, number, archived=archived, spared=high - low + 1 - archived)
-    return Moved(archived=archived, repointed=repointed, seconds=time.monotonic() - started)
+        spared = high - low + 1 - archived - amended
+        ledger.record_batch(connection, work.run_id, number, archived=archived, spared=spared)
+        if amended or merged:
+            ledger.record_images(connection, work.run_id, number, amended=amended, merged=merged)
+    return Moved(archived, amended, merged, repointed, seconds=time.monotonic() - started)
 
 
-def _changed_children(work: CleanupWork, deleted: int = 0) -> int:
+def _changed_children(work: CleanupWork, deleted: int = 0, updated: int = 0) -> int:
     """Count the rows that this session has deleted or changed in tables with a referential action.
 
     The action of a foreign key has a later snapshot than the statement that deleted the parent. It finds a child
@@ -143,11 +160,12 @@ def _changed_children(work: CleanupWork, deleted: int = 0) -> int:
 
     Args:
         deleted: rows of the table itself that were deleted on purpose; they count if it references itself.
+        updated: likewise, rows that were changed on purpose.
     """
     if not children.actions(work.foreign_keys):
         return 0
     row = work.execute("changed_children").one()
-    return int(row.changed) - (deleted if row.itself else 0)
+    return int(row.changed) - (deleted + updated if row.itself else 0)
 
 
 def _blame_trigger(work: CleanupWork) -> None:
@@ -185,10 +203,7 @@ def _disturbances(final: bool) -> Iterator[None]:
 def _check(moved: RowMapping, leaving: int | None, columns_digest: str) -> None:
     """Refuse a batch in which not every extra that was checked was also deleted and archived; it is rolled back."""
     if moved["columns_digest"] != columns_digest:
-        raise DupeAuditError(
-            "The table's columns or a foreign key to it changed during the cleanup, or another table took its name. "
-            "The batch was rolled back. Run the same command again: it continues with the table as it is now."
-        )
+        raise DupeAuditError(changes.COLUMNS_CHANGED)
     if leaving not in (None, moved["judged"]):
         raise DupeAuditError(
             f"{quantity(leaving or 0, 'extra')} had to be removed after their children moved, but only "

@@ -10,9 +10,10 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from dupe_audit import children, ledger
-from dupe_audit.cleanup.batches import Disturbed, move
+from dupe_audit.cleanup.batches import Disturbed, Moved, move
 from dupe_audit.cleanup.horizon import Horizon
-from dupe_audit.cleanup.staging import CleanupWork, run_holes, staged
+from dupe_audit.cleanup.staging import staged
+from dupe_audit.cleanup.work import CleanupWork, run_holes
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
@@ -65,12 +66,13 @@ def clean_held(
     moving = (
         children.open_records(connection, run_id, foreign_keys, relation.owner) if rule.references == "repoint" else ()
     )
+    fragments = catalog.fragments(connection, relation, key, rule)
     work = HeldWork(
         connection=connection,
         relation=relation,
         lock_timeout="0",
         give_up_after="0",
-        holes=run_holes(catalog.fragments(connection, relation, key, rule), relation, run_id, foreign_keys, moving),
+        holes=run_holes(connection, fragments, relation, rule, run_id, foreign_keys, moving),
         rule=rule,
         run_id=run_id,
         foreign_keys=foreign_keys,
@@ -80,6 +82,7 @@ def clean_held(
     to_rank = (horizon or Horizon()).rows_to_rank(work, key)
     with staged(work, work_mem, to_rank=to_rank) as ranking:
         try:
-            return move(work, 1, ranking.extras, WHERE_STAGED).archived if ranking.extras else 0
+            moved = move(work, 1, ranking.extras, WHERE_STAGED) if ranking.extras else Moved()
+            return moved.archived + moved.amended
         except Disturbed as error:
             raise Refused([], lead=str(error)) from error

@@ -10,11 +10,13 @@ from sqlalchemy import Connection
 
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
+from dupe_audit.cleanup import changes
 from dupe_audit.cleanup.batches import batches
 from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.pace import Pace
-from dupe_audit.cleanup.staging import CleanupWork, run_holes, staged
-from dupe_audit.errors import Blocked
+from dupe_audit.cleanup.staging import staged
+from dupe_audit.cleanup.work import CleanupWork, run_holes
+from dupe_audit.errors import Blocked, DupeAuditError
 from dupe_audit.findings import quantity
 from dupe_audit.model import Batch, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
@@ -89,12 +91,14 @@ def cleanup(
                 relation=relation,
                 lock_timeout=lock_timeout,
                 give_up_after=give_up_after,
-                holes=run_holes(fragments, relation, run_id, foreign_keys, moving),
+                holes=run_holes(connection, fragments, relation, rule, run_id, foreign_keys, moving),
                 rule=rule,
                 run_id=run_id,
                 foreign_keys=foreign_keys,
                 moving=moving,
             )
+            if rule.amends:
+                changes.prepare(work)
             yield from _passes(work, work_mem, key, horizon or Horizon())
             ledger.set_state(connection, run_id, "clean")
 
@@ -123,11 +127,24 @@ def _open_or_resume(
             for name in ("create_archive", "finish_archive"):
                 execute(connection, fill_known(template(name), fragments, archive=archive))
             ledger.make_private(connection, archive, relation.owner)
+        if rule.changes_rows:
+            ledger.keep_images(connection, run_id, relation.owner, fragments)
         ledger.adopt_columns(connection, run_id, relation.relid)
         moving: tuple[ForeignKey, ...] = ()
         if rule.references == "repoint":
             moving = children.open_records(connection, run_id, foreign_keys, relation.owner)
     return run_id, moving
+
+
+def _count_collisions(work: CleanupWork, before: int) -> int:
+    if before == changes.MOST_COLLISIONS:
+        columns = ", ".join(change.column for change in work.rule.changes)
+        raise DupeAuditError(
+            f"After {before + 1} passes over {work.relation.name}, amended rows still have the key of another row. "
+            f"What is amended so far is committed under run {work.run_id}. Let the new value of {columns} differ for "
+            "each row, for example by duplicate.number or by the primary key; then run the same command again."
+        )
+    return before + 1
 
 
 def _passes(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon) -> Iterator[Batch]:
@@ -136,19 +153,26 @@ def _passes(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
     patience = Patience(work.give_up_after, pause=0.2, growth=2.0)
     pace = Pace(work.rule.batch_size)
     where_staged = WHERE_STAGED
-    to_rank = horizon.rows_to_rank(work, key)
+    to_rank, covered, collisions = horizon.rows_to_rank(work, key), False, 0
     while True:
         with staged(work, work_mem, to_rank=to_rank, unmoved=where_staged != ANYWHERE) as ranking:
-            archived = spared = 0
+            handled = spared = 0
+            covered = covered or ranking.covered > 0
             for batch in batches(work, ranking.extras, pace, where_staged):
-                archived += batch.archived
+                handled += batch.archived + batch.amended
                 spared += batch.spared
                 yield batch
         if not spared:
             horizon.advance(work, key, ranking)
-            return
+            if not covered:
+                return
+            # An amended row can have the key of a third one, or of another amended row.
+            collisions = _count_collisions(work, collisions)
+            work = changes.amend_again(work)
+            to_rank, covered, where_staged = horizon.rows_to_rank(work, key), False, WHERE_STAGED
+            continue
         where_staged = ANYWHERE
-        if archived:
+        if handled:
             patience.restart()
         elif patience.exhausted:
             raise Blocked(

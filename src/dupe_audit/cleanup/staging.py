@@ -6,48 +6,18 @@ The list may be lost in a crash: it is derived again. It belongs to one pass and
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from dupe_audit import children, insertable, ledger
-from dupe_audit.children import ForeignKey
 from dupe_audit.cleanup.horizon import WHOLE_TABLE, Ranking
+from dupe_audit.cleanup.trial import try_changes
+from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
-from dupe_audit.model import CleanupRule
-from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.planner import BATCHING, RANKING
-from dupe_audit.postgres.work import Work
 from dupe_audit.statements import statement
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CleanupWork(Work):
-    """What the passes of one run work with."""
-
-    rule: CleanupRule
-    run_id: int
-    foreign_keys: tuple[ForeignKey, ...]  #: all that reference the table
-    moving: tuple[ForeignKey, ...]  #: those whose rows follow the survivor
-
-
-def run_holes(
-    fragments: Mapping[str, str],
-    relation: Relation,
-    run_id: int,
-    foreign_keys: tuple[ForeignKey, ...],
-    moving: tuple[ForeignKey, ...],
-) -> dict[str, str]:
-    """Return what fills the statements of one run: the pieces of the key and rule, and the run's own tables."""
-    return {
-        **fragments,
-        "stage": ledger.stage_name(run_id),
-        "archive": ledger.archive_name(run_id),
-        "relid": str(relation.relid),
-        **children.judging(foreign_keys, moving),
-    }
 
 
 @contextmanager
@@ -93,14 +63,23 @@ def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bo
     execute(work.connection, statement("create_locked"))
     if work.moving:
         execute(work.connection, statement("create_locked_children"))
-    if extras and (findings := [*_divergent(work), *_uninsertable(work, unmoved=unmoved), *_referenced(work)]):
-        ledger.set_state(work.connection, work.run_id, "failed")
-        raise Refused(findings, lead="Nothing was archived in this pass.")
-    return Ranking(extras, whole, seconds, oldest)
+    if work.rule.divides:
+        with work.transaction(local=BATCHING):
+            work.execute("add_amend_column")
+            work.execute("stage_divergent")
+    covered = 0
+    if extras:
+        objections = [*_divergent(work), *_uninsertable(work, unmoved=unmoved), *_referenced(work)]
+        trial = try_changes(work, extras)
+        if objections or trial.findings:
+            ledger.set_state(work.connection, work.run_id, "failed")
+            raise Refused([*objections, *trial.findings], lead="Nothing was archived or changed in this pass.")
+        covered = trial.covered
+    return Ranking(extras, whole, seconds, oldest, covered)
 
 
 def _divergent(work: CleanupWork) -> list[Finding]:
-    if work.rule.divergent == "archive":
+    if work.rule.divergent != "refuse":
         return []
     with work.transaction(local=BATCHING):
         row = work.execute("divergent").one()
@@ -111,6 +90,8 @@ def _divergent(work: CleanupWork) -> list[Finding]:
 
 def _uninsertable(work: CleanupWork, *, unmoved: bool) -> list[Finding]:
     """Look for extras that a restore could not put back (H131)."""
+    if work.rule.exact == "amend":
+        return []
     # Looked up by position, a row costs half as much as by its primary key.
     relation = work.holes["relation"]
     at_its_place = f"{relation}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid AND " if unmoved else ""
@@ -120,13 +101,15 @@ def _uninsertable(work: CleanupWork, *, unmoved: bool) -> list[Finding]:
             work.relation.relid,
             work.holes,
             find_run=lambda: ledger.get_run(work.connection, work.run_id, relid=work.relation.relid).run,
-            extras=work.holes["stage"],
+            extras=work.sql("staged_to_archive"),
             is_extra=at_its_place + work.holes["is_staged"],
         )
 
 
 def _referenced(work: CleanupWork) -> list[Finding]:
     """Look for references once, before anything is archived; each batch looks again, under its locks (H103)."""
+    if work.rule.exact == "amend":
+        return []
     with work.transaction():
         counts = []
         for foreign_key in work.foreign_keys:

@@ -102,10 +102,10 @@ def column_names(option: str, columns: object) -> tuple[str, ...]:
     if isinstance(columns, str):
         return (columns,)
     if not isinstance(columns, Sequence) or isinstance(columns, (bytes, bytearray)):
-        raise WrongUsage(f"{option} must be a list of column names, not {_described(columns)}.")
+        raise WrongUsage(f"{option} must be a list of column names, not {described(columns)}.")
     for column in columns:
         if not isinstance(column, str):
-            raise WrongUsage(f"{option} must be a list of column names; {_described(column)} is not a name.")
+            raise WrongUsage(f"{option} must be a list of column names; {described(column)} is not a name.")
     return tuple(columns)
 
 
@@ -134,7 +134,7 @@ def elements(option: str, values: object) -> tuple[str | Expression, ...]:
     if isinstance(values, str | ClauseElement):
         values = (values,)
     if not isinstance(values, Sequence) or isinstance(values, (bytes, bytearray)):
-        raise WrongUsage(f"{option} must be a list of column names and sa.text(…), not {_described(values)}.")
+        raise WrongUsage(f"{option} must be a list of column names and sa.text(…), not {described(values)}.")
     return tuple(_element(option, value) for value in values)
 
 
@@ -144,12 +144,12 @@ def _element(option: str, value: object) -> str | Expression:
     if isinstance(value, ColumnClause) and not value.is_literal:  # literal_column() is SQL
         return str(value.name)
     if isinstance(value, ClauseElement):
-        text = _sql(option, value)
+        text = sql_of(option, value)
         if re.fullmatch(r"[a-z_][a-z0-9_$]*", text) and text not in _KEYWORDS:
             return text  # the name of a column, which the catalog records as one
         return Expression(text)
     raise WrongUsage(
-        f"{option} must be a list of column names and sa.text(…); {_described(value)} is neither. "
+        f"{option} must be a list of column names and sa.text(…); {described(value)} is neither. "
         "Write an expression as sa.text('lower(email)')."
     )
 
@@ -167,11 +167,11 @@ def predicate(option: str, value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, ClauseElement):
-        return _sql(option, value)
-    raise WrongUsage(f"{option} must be SQL, such as 'deleted_at IS NULL', not {_described(value)}.")
+        return sql_of(option, value)
+    raise WrongUsage(f"{option} must be SQL, such as 'deleted_at IS NULL', not {described(value)}.")
 
 
-def _sql(option: str, clause: ClauseElement) -> str:
+def sql_of(option: str, clause: ClauseElement) -> str:
     """Return the SQL of an expression, its values written out."""
     if isinstance(clause, TextClause):
         # sa.text() reads :name as a parameter.
@@ -186,7 +186,7 @@ def _sql(option: str, clause: ClauseElement) -> str:
     try:
         return str(clause.compile(dialect=dialect, compile_kwargs={"literal_binds": True, "include_table": False}))
     except CompileError as error:
-        raise WrongUsage(f"{option} has {_described(clause)}, which has no SQL: {error}. Use sa.text(…).") from None
+        raise WrongUsage(f"{option} has {described(clause)}, which has no SQL: {error}. Use sa.text(…).") from None
 
 
 def escaped(sql: str) -> str:
@@ -194,7 +194,7 @@ def escaped(sql: str) -> str:
     return re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", sql)
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
     """Return a wrong value as a message shows it; for an object of SQLAlchemy, its type and text."""
     if type(value).__module__.startswith("sqlalchemy."):
         return f"{type(value).__name__} ({value})"

@@ -17,6 +17,7 @@ from dupe_audit.directives.downgrades import refusals
 from dupe_audit.directives.execution import Execution, located, requires_run
 from dupe_audit.directives.judgement import Judge
 from dupe_audit.directives.operations import (
+    AmendDuplicatesOp,
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
     CreateUniqueIndexOnlineOp,
@@ -35,6 +36,7 @@ from dupe_audit.postgres import catalog
 log = logging.getLogger("alembic.dupe_audit")
 
 
+@Operations.implementation_for(AmendDuplicatesOp)
 @Operations.implementation_for(ArchiveDuplicatesOp)
 @Operations.implementation_for(CreateUniqueConstraintOnlineOp)
 @Operations.implementation_for(CreateUniqueIndexOnlineOp)

@@ -12,6 +12,7 @@ from dupe_audit.directives.downgrades import refusals
 from dupe_audit.directives.effects import NOTHING, effect
 from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import (
+    AmendDuplicatesOp,
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
     CreateUniqueIndexOnlineOp,
@@ -29,6 +30,7 @@ log = logging.getLogger("alembic.dupe_audit")
 
 #: the directives as a revision calls them
 NAMES = {
+    AmendDuplicatesOp: "amend_duplicates",
     ArchiveDuplicatesOp: "archive_duplicates",
     CreateUniqueConstraintOnlineOp: "create_unique_constraint_online",
     CreateUniqueIndexOnlineOp: "create_unique_index_online",

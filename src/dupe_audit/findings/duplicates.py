@@ -17,6 +17,21 @@ DUPLICATES: dict[StepId, Entry] = {
         "Look at them (dupe-audit preflight … --show-keys), then choose: correct the data, name the columns that may differ with ignore=[…] (--ignore), "
         "or keep one row by rule and archive the others with divergent='archive'.",
     ),
+    "column-not-changeable": Entry(
+        "error",
+        "A cleanup of {table} cannot change what it is asked to: {subject}.",
+        "Choose other columns for set_ or merge.",
+    ),
+    "change-fails": Entry(
+        "error",
+        "Rows of {table} cannot be changed as set_ or merge says: {subject}.",
+        "Choose a new value, or a way to merge, that these rows can have; or correct the rows. Then run the same command again.",
+    ),
+    "amendment-incomplete": Entry(
+        "error",
+        "After their amendment, {subject} would still be duplicates of their survivor.",
+        "Let set_ change a column of the key, or one that takes the row out of the predicate (where); NULL takes it out of a key whose NULLs are distinct.",
+    ),
     "cannot-restore": Entry(
         "error",
         "Extras of {table} could not be inserted again, so a downgrade could not restore them: {subject}.",

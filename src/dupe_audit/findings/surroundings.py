@@ -40,6 +40,13 @@ SURROUNDINGS: dict[StepId, Entry] = {
         "Make the trigger skip the migration (for example by its application_name), or accept this finding if it may fire.",
         acceptable=True,
     ),
+    "update-trigger": Entry(
+        "error",
+        "Trigger {subject} on {table} fires for every amended or merged row, and again on downgrade.",
+        "Make the trigger skip the migration (for example by its application_name), or accept this finding if it may fire. "
+        "Columns that it writes, such as a time of the last change, are not restored.",
+        acceptable=True,
+    ),
     "insert-trigger": Entry(
         "warning",
         "Trigger {subject} on {table} fires for every row that a restore inserts.",

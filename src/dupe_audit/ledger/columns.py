@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.ledger.tables import archive_name
+from dupe_audit.ledger.tables import after_name, archive_name, relation_exists
 from dupe_audit.model import Run
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
@@ -21,7 +21,13 @@ def adopt_columns(connection: Connection, run_id: int, relid: int) -> None:
     Raises:
         DupeAuditError: a column has another type than in the archive, so its values could not be restored unchanged.
     """
-    archive = archive_name(run_id)
+    _adopt(connection, archive_name(run_id), relid)
+    if relation_exists(connection, after_name(run_id)):
+        _adopt(connection, after_name(run_id), relid)
+    execute(connection, statement("record_columns", run=str(run_id), relid=str(relid)))
+
+
+def _adopt(connection: Connection, archive: str, relid: int) -> None:
     drift = statement("archive_drift", relid=str(relid), archive=literal(archive))
     for column in execute(connection, drift).mappings():
         name, type_ = column["name"], column["type"]
@@ -34,7 +40,6 @@ def adopt_columns(connection: Connection, run_id: int, relid: int) -> None:
         execute(connection, statement("add_archive_column", **added))
         if column["filler"]:
             execute(connection, statement("drop_column_filler", archive=archive, column=name, filler=column["filler"]))
-    execute(connection, statement("record_columns", run=str(run_id), relid=str(relid)))
 
 
 def fragments(connection: Connection, run: Run, relation: Relation, lead: str) -> Mapping[str, str]:
@@ -55,7 +60,32 @@ def fragments(connection: Connection, run: Run, relation: Relation, lead: str) -
             )
     _require_places(comparison, run, relation, lead)
     filled = {name: str(value) for name, value in comparison.items() if value is not None}
-    return {**filled, "table": relation.name, "archive": archive}
+    return {**filled, **_image_fragments(connection, run, relation, lead), "table": relation.name, "archive": archive}
+
+
+def _image_fragments(connection: Connection, run: Run, relation: Relation, lead: str) -> dict[str, str]:
+    """Return what fills the statements that change rows back; without such rows, only that every row was removed.
+
+    Raises:
+        DupeAuditError: the table of what the run made of these rows is gone, or the table has no primary key any more.
+    """
+    if not run.images:
+        return {}
+    after = after_name(run.id)
+    if not relation_exists(connection, after):
+        raise DupeAuditError(
+            f"Table {after} is gone, which says how run {run.id} left the rows that it changed. {lead} Restore it from "
+            f"a backup. {archive_name(run.id)} has the rows as they were."
+        )
+    sql = statement("image_fragments", relid=str(relation.relid), run=str(run.id), after=literal(after))
+    holes = {name: value for name, value in execute(connection, sql).mappings().one().items() if value is not None}
+    if "t_is_f" not in holes:
+        raise DupeAuditError(
+            f"Table {relation.name} has no primary key any more, by which run {run.id} would find the rows that it "
+            f"changed. {lead} Create the primary key again, then run the same command again."
+        )
+    prefixed = {"image_compared" if name == "t_compared" else name: str(value) for name, value in holes.items()}
+    return {**prefixed, "after": after}
 
 
 def require_places(connection: Connection, run: Run, relation: Relation, lead: str) -> None:

@@ -6,8 +6,21 @@ from itertools import zip_longest
 
 from sqlalchemy import RowMapping
 
-from dupe_audit.model import CleanupRule, Expression, UniqueKey
+from dupe_audit.model import Change, CleanupRule, Expression, Merge, UniqueKey
+from dupe_audit.postgres.catalog import change_holes
 from dupe_audit.statements import literal, statement, text_array
+
+#: columns of a rule that hold a list of texts
+_LISTS = (
+    "order_by",
+    "order_expressions",
+    "directions",
+    "ignore",
+    "changed_columns",
+    "changed_values",
+    "merged_columns",
+    "merged_by",
+)
 
 
 def of_key(relid: str, key: UniqueKey) -> str:
@@ -54,15 +67,17 @@ def key_holes(key: UniqueKey, relid: str) -> dict[str, str]:
 def rule_holes(rule: CleanupRule | None) -> dict[str, str]:
     """Return the ledger's columns of a rule as SQL values; all NULL or empty without one."""
     if rule is None:
-        names = ("keep", "divergent", "on_reference", "batch_size", "pause", "max_replica_lag")
+        names = ("keep", "exact", "divergent", "on_reference", "batch_size", "pause", "max_replica_lag")
         nulls = dict.fromkeys(names, "NULL")
-        return {**nulls, **dict.fromkeys(("order_by", "order_expressions", "directions", "ignore"), text_array(()))}
+        return {**nulls, **dict.fromkeys(_LISTS, text_array(())), "merged_by_sql": "'{}'"}
     return {
         "keep": literal(rule.keep),
         "order_by": text_array(part.name or part.expression for part in rule.orderings),
         "order_expressions": text_array(part.expression for part in rule.orderings if part.expression),
         "directions": text_array(part.direction for part in rule.orderings),
+        "exact": literal(rule.exact),
         "divergent": literal(rule.divergent),
+        **change_holes(rule),
         "on_reference": literal(rule.references),
         "ignore": text_array(rule.ignore),
         "batch_size": literal(rule.batch_size),
@@ -87,7 +102,10 @@ def read_rule(row: RowMapping) -> CleanupRule | None:
             Expression(f"{part} {direction}") if part in row["order_expressions"] else part
             for part, direction in zip_longest(row["order_by"], row["directions"], fillvalue="")
         ),
+        exact=row["exact"] or "archive",
         divergent=row["divergent"],
+        changes=tuple(map(Change, row["changed_columns"], row["changed_values"])),
+        merges=tuple(map(Merge, row["merged_columns"], row["merged_by"], row["merged_by_sql"])),
         references=row["on_reference"] or "refuse",
         ignore=tuple(row["ignored"]),
         batch_size=row["batch_size"],

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping
 
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.ledger.keys import key_holes, key_numbers, of_key, read_elements, read_rule, rule_holes
-from dupe_audit.ledger.tables import archive_name, exists, record_name, stage_name
+from dupe_audit.ledger.tables import after_name, archive_name, exists, record_name, stage_name
 from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import transaction
@@ -151,6 +151,14 @@ def record_batch(
     execute(connection, statement("record_batch", run=str(run_id), batch=str(number), **counts))
 
 
+def record_images(
+    connection: Connection, run_id: int, number: int, *, amended: int = 0, merged: int = 0, reverted: int = 0
+) -> None:
+    """Add to a batch that was recorded in this transaction the rows that it changed, or changed back."""
+    counts = {"amended": str(amended), "merged": str(merged), "reverted": str(reverted)}
+    execute(connection, statement("record_images", run=str(run_id), batch=str(number), **counts))
+
+
 def moved_children(connection: Connection, run_id: int) -> list[Mapping[str, Any]]:
     """Return the foreign keys whose children a run moves, with their sums."""
     return [dict(row) for row in execute(connection, moved_children_sql(run_id)).mappings()]
@@ -184,7 +192,7 @@ def purge(connection: Connection, run_id: int) -> None:
     get_run(connection, run_id)
     with transaction(connection, lock_timeout="5s"):
         records = [record_name(run_id, row["number"]) for row in moved_children(connection, run_id)]
-        tables = ", ".join([archive_name(run_id), stage_name(run_id), *records])
+        tables = ", ".join([archive_name(run_id), after_name(run_id), stage_name(run_id), *records])
         execute(connection, statement("drop_run_tables", tables=tables))
         execute(connection, statement("mark_purged", run=str(run_id)))
 

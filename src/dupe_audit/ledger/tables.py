@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection
 
 from dupe_audit.errors import DupeAuditError
@@ -9,12 +11,17 @@ from dupe_audit.ledger.trust import require_trusted
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from dupe_audit.postgres.session import transaction
-from dupe_audit.statements import ident, literal, statement, template
+from dupe_audit.statements import fill_known, ident, literal, statement, template
 
 
 def archive_name(run_id: int) -> str:
     """Return the quoted name of a run's archive."""
     return ident("dupe_audit", f"archive_{run_id}")
+
+
+def after_name(run_id: int) -> str:
+    """Return the quoted name of the table of what a run has made of rows that stay in the table."""
+    return ident("dupe_audit", f"after_{run_id}")
 
 
 def stage_name(run_id: int) -> str:
@@ -82,6 +89,20 @@ def create(connection: Connection, owner: str, *, relid: int | None = None) -> N
         for table in ("run", "batch", "child"):
             execute(connection, statement(f"create_{table}_table"))
             make_private(connection, f"dupe_audit.{table}", owner)
+
+
+def keep_images(connection: Connection, run_id: int, owner: str, fragments: Mapping[str, str]) -> None:
+    """Prepare a run's tables for rows that it changes and that stay in the table.
+
+    Args:
+        fragments: of the table, key and rule.
+    """
+    execute(connection, statement("add_image_columns", archive=archive_name(run_id)))
+    after = after_name(run_id)
+    if not relation_exists(connection, after):
+        for name in ("create_after", "finish_after"):
+            execute(connection, fill_known(template(name), fragments, after=after))
+        make_private(connection, after, owner)
 
 
 def make_private(connection: Connection, name: str, owner: str) -> None:

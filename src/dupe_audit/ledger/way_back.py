@@ -23,7 +23,7 @@ from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import literal, statement
 
 #: runs whose rows are in the archive and nowhere else
-OUTSTANDING = "r.archived > r.restored + r.erased AND r.purged_at IS NULL"
+OUTSTANDING = "r.archived + r.amended + r.merged > r.restored + r.reverted + r.erased AND r.purged_at IS NULL"
 
 
 def run_to_drop(connection: Connection, relation: Relation, name: str) -> Run | None:
@@ -159,8 +159,11 @@ def archive_findings(connection: Connection, run: Run) -> list[Finding]:
         return []
     batches = execute(connection, statement("batch_sums", run=str(run.id))).one()
     rows = execute(connection, statement("archive_sums", archive=archive)).one()
-    for name, in_archive in (("archived", rows.archived + run.erased), ("restored", rows.restored)):
-        sums = {"run": getattr(run, name), "batches": getattr(batches, name), "archive": in_archive}
+    for name, in_run, in_archive in (
+        ("archived", run.archived + run.images, rows.archived + run.erased),
+        ("restored", run.restored + run.reverted, rows.restored),
+    ):
+        sums = {"run": in_run, "batches": getattr(batches, name), "archive": in_archive}
         if len(set(sums.values())) > 1:
             places = ", ".join(f"{place} {number:,}" for place, number in sums.items())
             findings.append(finding("ledger-mismatch", f"run {run.id}, {name}: {places}"))

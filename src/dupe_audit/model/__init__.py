@@ -8,6 +8,7 @@ from dupe_audit.model.key import (
     check_boolean,
     check_identifier,
 )
+from dupe_audit.model.outcomes import Change, HowToMerge, Merge
 from dupe_audit.model.reports import (
     Batch,
     Counts,
@@ -30,13 +31,16 @@ __all__ = [
     "WIDEST_KEY",
     "Batch",
     "BuildRule",
+    "Change",
     "CleanupRule",
     "Counts",
     "DuplicateReport",
     "Estimates",
     "Expression",
     "FailedRow",
+    "HowToMerge",
     "IndexState",
+    "Merge",
     "Ordering",
     "Reference",
     "Run",

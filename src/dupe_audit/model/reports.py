@@ -111,7 +111,10 @@ class Batch:
 
     run_id: int
     archived: int = 0  #: rows moved into the archive
+    amended: int = 0  #: extras changed in the table
+    merged: int = 0  #: survivors that took over values
     restored: int = 0  #: rows put back into the table
+    reverted: int = 0  #: amended and merged rows that are again as they were
     repointed: int = 0  #: children pointed at a survivor, or back
     spared: int = 0  #: rows left for the next pass; by a restore, rows that could not go back
     done: int = 0  #: rows handled so far in this pass
@@ -158,7 +161,10 @@ class Run:
     groups: int  #: the largest number of groups that any ranking found
     extras: int  #: archived so far, plus those that the last ranking still found
     archived: int  #: rows
+    amended: int  #: extras changed in the table; the archive has them as they were
+    merged: int  #: survivors that took over values of their extras, once per batch
     restored: int  #: rows
+    reverted: int  #: amended and merged rows that are again as they were
     erased: int  #: archived rows that somebody has deleted from the archive on purpose, and entered here
     children_moved: int  #: rows of other tables that now reference a survivor
     children_returned: int  #: of those, rows that a restore pointed back
@@ -171,8 +177,13 @@ class Run:
 
     @property
     def remaining(self) -> int:
-        """Archived rows that are neither restored nor erased; if the run was purged, they are lost."""
-        return self.archived - self.restored - self.erased
+        """Rows of the archive that are neither restored nor erased; if the run was purged, they are lost."""
+        return self.archived + self.images - self.restored - self.reverted - self.erased
+
+    @property
+    def images(self) -> int:
+        """Before-images in the archive: of rows that the run has changed, and that stay in the table."""
+        return self.amended + self.merged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model.key import Expression, check_identifier
+from dupe_audit.model.outcomes import Change, Merge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +22,12 @@ class CleanupRule:
 
     keep: Literal["first", "last"] = "first"
     order_by: tuple[str | Expression, ...] = ()  #: what "first" means; ties end in the row's identity
-    divergent: Literal["refuse", "archive"] = "refuse"  #: divergent groups stop the cleanup, or keep one row
+    exact: Literal["archive", "amend"] = "archive"  #: extras that equal their survivor are removed, or changed
+    divergent: Literal["refuse", "archive", "amend"] = "refuse"  #: divergent extras stop the cleanup, or are handled so
     references: Literal["refuse", "repoint"] = "refuse"  #: children of extras stop the cleanup, or follow the survivor
     ignore: tuple[str, ...] = ()  #: columns in which rows may differ and still be exact duplicates
+    changes: tuple[Change, ...] = ()  #: what makes an extra of ``amend`` none
+    merges: tuple[Merge, ...] = ()  #: values that the survivor takes over; groups may differ in these columns
     batch_size: int = 5000  #: most rows archived per transaction, 1 to 100,000; with repoint, rows and their children
     pause: float = 0.0  #: seconds between two batches
     max_replica_lag: float | None = None  #: seconds; batches wait while a standby is further behind
@@ -31,7 +35,7 @@ class CleanupRule:
     def __post_init__(self) -> None:
         choices = {
             "keep": ("first", "last"),
-            "divergent": ("refuse", "archive"),
+            "divergent": ("refuse", "archive", "amend"),
             "references": ("refuse", "repoint"),
         }
         for option, allowed in choices.items():
@@ -39,6 +43,7 @@ class CleanupRule:
             if value not in allowed:
                 raise WrongUsage(f"{option} must be one of {', '.join(allowed)}, not {value!r}.")
         self._check_order()
+        self._check_outcome()
         _check_number("batch_size", self.batch_size, whole=True)
         _check_number("pause", self.pause)
         if self.max_replica_lag is not None:
@@ -65,6 +70,49 @@ class CleanupRule:
                 "keep='last' would reverse an order that is written as SQL. Leave keep out, and give each part of "
                 "order_by its direction, such as sa.text('last_login DESC NULLS LAST')."
             )
+
+    def _check_outcome(self) -> None:
+        if self.amends and not self.changes:
+            raise WrongUsage("divergent='amend' needs set_: the columns to change, with their new values.")
+        if self.changes and not self.amends:
+            raise WrongUsage("set_ needs divergent='amend'. To change every extra: op.amend_duplicates().")
+        if self.changes and self.merges:
+            raise WrongUsage("merge and set_ cannot be combined: values are taken over from extras that are removed.")
+        for option, columns in (("set_", self.changes), ("merge", self.merges)):
+            names = [each.column for each in columns]
+            if repeated := sorted({name for name in names if names.count(name) > 1}):
+                raise WrongUsage(f"{option} has column {repeated[0]!r} twice.")
+
+    @property
+    def amends(self) -> bool:
+        """Whether extras can be changed in place of being removed."""
+        return "amend" in (self.exact, self.divergent)
+
+    @property
+    def divides(self) -> bool:
+        """Whether exact extras are archived, and divergent ones amended."""
+        return self.amends and self.exact == "archive"
+
+    @property
+    def changes_rows(self) -> bool:
+        """Whether rows that stay in the table can be changed: extras, or survivors."""
+        return self.amends or bool(self.merges)
+
+    @property
+    def merges_groups(self) -> bool:
+        """Whether a merge needs all rows of a group at once, and not only some of them after others."""
+        return any(merge.is_sql for merge in self.merges)
+
+    @property
+    def not_compared(self) -> tuple[str, ...]:
+        """Columns in which the rows of an exact group may differ."""
+        return (*self.ignore, *(merge.column for merge in self.merges))
+
+    @property
+    def named_columns(self) -> tuple[str, ...]:
+        """Every column that the rule names, which the table has to have."""
+        names = [part for part in self.order_by if isinstance(part, str)]
+        return (*names, *self.not_compared, *(change.column for change in self.changes))
 
     @property
     def orderings(self) -> tuple[Ordering, ...]:

@@ -88,8 +88,10 @@ def rule_fragment_holes(key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
         "order_by": text_array(name for name, _, _ in rule.orderings),
         "order_expressions": text_array(expression for _, expression, _ in rule.orderings),
         "directions": text_array(direction for _, _, direction in rule.orderings),
-        "ignore": text_array(rule.ignore),
+        "ignore": text_array(rule.not_compared),
         "keep": literal(rule.keep),
+        "numbered": literal(bool(rule.merges)),
+        "divides": literal(rule.divides),
         "divergent": literal(rule.divergent),
     }
 
@@ -102,6 +104,27 @@ def fragments(connection: Connection, relation: Relation, key: UniqueKey, rule: 
     )
     holes = {name: str(value) for name, value in row.mappings().one().items()}
     return {**holes, "key_names": text_array(filter(None, key.names))}
+
+
+def change_fragments(connection: Connection, relation: Relation, rule: CleanupRule) -> dict[str, str]:
+    """Return the pieces of SQL that change rows as a rule says; empty if it changes none."""
+    if not rule.changes_rows:
+        return {}
+    sql = statement("change_fragments", relid=str(relation.relid), **change_holes(rule))
+    row = execute(connection, sql).mappings().one()
+    return {name: str(value) for name, value in row.items() if value is not None}
+
+
+def change_holes(rule: CleanupRule) -> dict[str, str]:
+    """Return what a rule changes as SQL values."""
+    by_sql = ", ".join(literal(merge.is_sql) for merge in rule.merges)
+    return {
+        "changed_columns": text_array(change.column for change in rule.changes),
+        "changed_values": text_array(change.sql for change in rule.changes),
+        "merged_columns": text_array(merge.column for merge in rule.merges),
+        "merged_by": text_array(merge.how for merge in rule.merges),
+        "merged_by_sql": f"ARRAY[{by_sql}]::pg_catalog.bool[]",
+    }
 
 
 def element_sql(element: str | Expression) -> str:

@@ -37,6 +37,12 @@ def countable(findings: list[Finding]) -> bool:
     return not any(finding.id in UNCOUNTABLE for finding in findings)
 
 
+def _beside(rule: CleanupRule) -> set[FindingId]:
+    """Return the findings about statements that a cleanup by this rule does not execute."""
+    beside: set[FindingId] = set() if rule.changes_rows else {"update-trigger"}
+    return beside | {"delete-trigger", "insert-trigger"} if rule.exact == "amend" else beside
+
+
 def citus_findings(connection: Connection, relation: Relation) -> list[Finding]:
     """Return a finding if Citus manages the table; then no other check applies."""
     dist_partition = "pg_catalog.pg_dist_partition"
@@ -57,7 +63,7 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
             "blockers",
             relid=str(relation.relid),
             key=text_array(filter(None, key.names)),
-            named=text_array((*key.include, *(part for part in rule.order_by if isinstance(part, str)), *rule.ignore)),
+            named=text_array((*key.include, *rule.named_columns)),
             expressions=text_array(expressions),
             expression_types=f"ARRAY[{', '.join(map(str, types))}]",
             constraint_name=literal(key.name),
@@ -65,7 +71,9 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
             default_read_only=literal(bool(default_read_only)),
         ),
     )
-    findings = [finding(finding_id(row.id), row.subject, table=relation.name) for row in rows]
+    findings = [
+        finding(finding_id(row.id), row.subject, table=relation.name) for row in rows if row.id not in _beside(rule)
+    ]
     findings += ledger.untrusted(connection, relid=relation.relid)
     if rule.references == "repoint":
         findings += children.triggers(connection, relation.relid)

@@ -15,7 +15,7 @@ from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import reason, sqlstate
 
 #: classes of errors of an expression: syntax and names, values, what is not supported, and PL/pgSQL
-_OF_EXPRESSIONS = ("42", "22", "0A", "P0")
+OF_EXPRESSIONS = ("42", "22", "0A", "P0")
 
 
 def expression_findings(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
@@ -55,7 +55,7 @@ def _examined(
         with transaction(connection, lock_timeout="5s", read_only=True, local={"constraint_exclusion": "on"}):
             return check(sql)
     except DBAPIError as error:
-        if not (sqlstate(error) or "").startswith(_OF_EXPRESSIONS):
+        if not (sqlstate(error) or "").startswith(OF_EXPRESSIONS):
             raise
         return finding("expression-invalid", f"{sql}: {reason(error)}", table=relation.name)
 

@@ -16,6 +16,7 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.session import step, transaction
 from dupe_audit.preflight.catalog_checks import catalog_findings, citus_findings, countable
+from dupe_audit.preflight.changes import change_findings
 from dupe_audit.preflight.counts import (
     compute_order,
     count_groups,
@@ -67,7 +68,7 @@ def preflight(
     details = _Details(show_keys=show_keys, differs=differs, samples=samples)
     with step(connection):
         match = catalog.find(connection, key)
-        if match and (refused := expression_findings(connection, match[0], match[1], rule)):
+        if match and (refused := _expressions(connection, *match, rule)):
             return DuplicateReport(key=match[0], counts=None, findings=_sorted(refused, accept))
         try:
             with _snapshot(connection, work_mem):
@@ -182,12 +183,17 @@ def judge(
         if match is None:
             return [finding("table-missing", str(key))]
         key, relation = match
-        findings = expression_findings(connection, key, relation, rule)
+        findings = _expressions(connection, key, relation, rule)
         findings = findings or citus_findings(connection, relation)
         findings = findings or catalog_findings(connection, key, relation, rule)
         if measure_width and countable(findings):
             findings += _measured(connection, key, relation, rule)
     return [finding for finding in _sorted(findings, accept) if key.name or finding.id != "invalid-index"]
+
+
+def _expressions(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
+    """Return what is wrong with the SQL of a key and of its rule."""
+    return expression_findings(connection, key, relation, rule) or change_findings(connection, key, relation, rule)
 
 
 def _measured(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:

@@ -173,11 +173,15 @@ WHERE relrowsecurity AND NOT me.rolsuper AND NOT me.rolbypassrls
 UNION ALL
 SELECT 'rewrite-rule', r.rulename
 FROM rel JOIN pg_catalog.pg_rewrite r ON r.ev_class = rel.oid
-WHERE r.ev_type IN ('3', '4') AND r.ev_enabled <> 'D' AND rel.relkind = 'r'
+WHERE r.ev_type IN ('2', '3', '4') AND r.ev_enabled <> 'D' AND rel.relkind = 'r'
 UNION ALL
 SELECT CASE WHEN tg.tgtype::pg_catalog.int4 & 8 <> 0 THEN 'delete-trigger' ELSE 'insert-trigger' END, tg.tgname
 FROM rel JOIN pg_catalog.pg_trigger tg ON tg.tgrelid = rel.oid
 WHERE NOT tg.tgisinternal AND tg.tgenabled IN ('O', 'A') AND tg.tgtype::pg_catalog.int4 & 12 <> 0
+UNION ALL
+SELECT 'update-trigger', tg.tgname
+FROM rel JOIN pg_catalog.pg_trigger tg ON tg.tgrelid = rel.oid
+WHERE NOT tg.tgisinternal AND tg.tgenabled IN ('O', 'A') AND tg.tgtype::pg_catalog.int4 & 16 <> 0
 UNION ALL
 SELECT 'replica-identity', (SELECT pg_catalog.string_agg(pubname, ', ') FROM publication)
 FROM rel

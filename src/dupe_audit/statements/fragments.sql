@@ -10,7 +10,7 @@ WITH rel AS (
     -- Each element has a name or an expression, and each part of the order too; the other one is NULL.
     SELECT {key} AS key, {expressions} AS expressions, {predicate}::pg_catalog.text AS predicate,
            {order_by} AS order_by, {order_expressions} AS order_expressions, {directions} AS directions, {ignore} AS ignore,
-           {keep}::pg_catalog.text AS keep, {divergent}::pg_catalog.text AS divergent,
+           {keep}::pg_catalog.text AS keep, {numbered}::pg_catalog.bool AS numbered, {divides}::pg_catalog.bool AS divides, {divergent}::pg_catalog.text AS divergent,
            {nulls_not_distinct}::pg_catalog.bool AS nulls_not_distinct
 ), col AS (
     SELECT a.attnum, a.attname::pg_catalog.text AS name, a.attgenerated <> '' AS generated,
@@ -163,6 +163,15 @@ SELECT
     (SELECT pg_catalog.string_agg(pg_catalog.format('s%s', ord), ', ' ORDER BY ord) FROM identity) AS s_identity,
     (SELECT pg_catalog.string_agg(pg_catalog.format('deleted.dupe_audit_survivor_%s', ord), ', ' ORDER BY ord)
      FROM identity) AS deleted_survivor,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('changed.dupe_audit_survivor_%s', ord), ', ' ORDER BY ord)
+     FROM identity) AS changed_survivor,
+    CASE WHEN rule.divides THEN 'NOT s.amend' ELSE 'true' END AS s_archives,
+    CASE WHEN rule.divides THEN 's.amend' ELSE 'true' END AS s_amends,
+    -- Where survivors take over values, the archive has the place of each extra in the staged list.
+    CASE WHEN rule.numbered THEN ', extra.n' ELSE '' END AS and_extra_n,
+    CASE WHEN rule.numbered THEN ', j.n' ELSE '' END AS and_j_n,
+    CASE WHEN rule.numbered THEN ', dupe_audit_n' ELSE '' END AS and_archived_n,
+    CASE WHEN rule.numbered THEN ', deleted.n' ELSE '' END AS and_deleted_n,
     (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I AS dupe_audit_survivor_%s', name, ord), ', ' ORDER BY ord)
      FROM identity) AS v_identity_as_survivor,
     (SELECT pg_catalog.string_agg(pg_catalog.format('j.dupe_audit_survivor_%s', ord), ', ' ORDER BY ord)

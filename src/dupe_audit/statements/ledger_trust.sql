@@ -19,7 +19,7 @@ WITH me AS (
            CASE c.relkind WHEN 'r' THEN 'table' WHEN 'i' THEN 'index' WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view'
                           WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' WHEN 'p' THEN 'partitioned table'
                           ELSE 'relation' END AS kind,
-           pg_catalog.substring(c.relname::pg_catalog.text, '^(?:archive|stage|children)_([0-9]+)(?:_|$)') AS run
+           pg_catalog.substring(c.relname::pg_catalog.text, '^(?:archive|after|stage|children)_([0-9]+)(?:_|$)') AS run
     FROM pg_catalog.pg_class c JOIN ledger ON ledger.oid = c.relnamespace
 ), used AS (
     -- The tables of a run belong to the owner of its table, so they are judged when that run is used.

@@ -3,7 +3,7 @@
 -- Again: no; once per batch, after lock_rows, in the same READ COMMITTED transaction.
 WITH judged AS MATERIALIZED (
     -- A locked row cannot move until this transaction commits, so its ctid identifies it, and is the cheapest to join by.
-    SELECT extra.tid, {v_identity_as_survivor}, {v_key_as_k}
+    SELECT extra.tid, {v_identity_as_survivor}, {v_key_as_k}{and_extra_n}
     FROM pg_temp.dupe_audit_locked extra
     JOIN pg_temp.dupe_audit_locked survivor ON survivor.n = extra.n AND survivor.survivor
     JOIN ONLY {table} e ON e.ctid = extra.tid{e_key_values}
@@ -16,15 +16,16 @@ WITH judged AS MATERIALIZED (
     DELETE FROM ONLY {table} t
     USING judged j
     WHERE t.ctid = j.tid AND {t_still_key}
-    RETURNING {t_columns}, {j_survivor}
+    RETURNING {t_columns}, {j_survivor}{and_j_n}
 ), archived AS (
-    INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch)
-    SELECT {deleted_columns}, {deleted_survivor}, {batch} FROM deleted
-    RETURNING 1
+    INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch{and_archived_n})
+    SELECT {deleted_columns}, {deleted_survivor}, {batch}{and_deleted_n} FROM deleted
+    RETURNING dupe_audit_id
 )
 SELECT (SELECT pg_catalog.count(*) FROM judged) AS judged,
        (SELECT pg_catalog.count(*) FROM deleted) AS deleted,
        (SELECT pg_catalog.count(*) FROM archived) AS archived,
+       (SELECT pg_catalog.min(archived.dupe_audit_id) FROM archived) AS first_id,
        (SELECT pg_catalog.md5(pg_catalog.string_agg(
                    pg_catalog.format('%s %s %s %s', a.attnum, a.attname, a.atttypid, a.atttypmod), ',' ORDER BY a.attnum)
                -- A foreign key that was created after the others were listed would delete children unseen (H99).

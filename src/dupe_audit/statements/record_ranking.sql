@@ -2,5 +2,5 @@
 -- Lock: ROW EXCLUSIVE on dupe_audit.run, until the transaction ends.
 -- Again: yes, with the counts of the newest ranking.
 UPDATE dupe_audit.run
-SET groups = greatest(groups, {groups}), extras = archived + {extras}, rows_before = coalesce(rows_before, {rows})
+SET groups = greatest(groups, {groups}), extras = archived + amended + {extras}, rows_before = coalesce(rows_before, {rows})
 WHERE id = {run}

@@ -2,7 +2,7 @@
 -- Lock: ACCESS SHARE on dupe_audit.run, until the transaction ends.
 -- Again: yes, it only reads.
 WITH run AS (
-    SELECT r.archived_columns, r.archived_numbers, r.archived_generated,
+    SELECT r.amended + r.merged > 0 AS changes_rows, r.archived_columns, r.archived_numbers, r.archived_generated,
            -- A dump numbers the columns again, in the same order.
            r.relation::pg_catalog.oid IS DISTINCT FROM r.relid
                OR r.ledger_oid IS DISTINCT FROM 'dupe_audit.run'::pg_catalog.regclass::pg_catalog.oid AS reloaded
@@ -32,7 +32,8 @@ WITH run AS (
     WHERE a.attrelid = {archive}::pg_catalog.regclass::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
       AND a.attname::pg_catalog.text !~ '^dupe_audit_'
 )
-SELECT pg_catalog.string_agg(pg_catalog.format('%I', archived.attname), ', ' ORDER BY archived.attnum)
+SELECT CASE WHEN (SELECT run.changes_rows FROM run) THEN 'dupe_audit_kind = ''removed''' ELSE 'true' END AS is_removed,
+       pg_catalog.string_agg(pg_catalog.format('%I', archived.attname), ', ' ORDER BY archived.attnum)
            FILTER (WHERE NOT live.generated) AS columns,
        pg_catalog.string_agg(pg_catalog.format('a.%I', archived.attname), ', ' ORDER BY archived.attnum)
            FILTER (WHERE NOT live.generated) AS a_columns,

@@ -3,7 +3,7 @@
 -- Again: yes; a row that is marked as restored is not put back twice.
 WITH chosen AS MATERIALIZED (
     SELECT * FROM {archive}
-    WHERE dupe_audit_id BETWEEN {low} AND {high} AND dupe_audit_restored_at IS NULL
+    WHERE dupe_audit_id BETWEEN {low} AND {high} AND dupe_audit_restored_at IS NULL AND {is_removed}
     FOR UPDATE
 ), put AS (
     INSERT INTO {table} AS t ({columns}) OVERRIDING SYSTEM VALUE

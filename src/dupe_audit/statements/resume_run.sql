@@ -7,6 +7,8 @@ SET relid = {relid}, relation = {relid}::pg_catalog.oid::pg_catalog.regclass,
     (schema_name, table_name) = (SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {relid}::pg_catalog.oid),
     state = 'cleaning', finished_at = NULL, nulls_not_distinct = {nulls_not_distinct},
-    keep = {keep}, order_by = {order_by}, order_expressions = {order_expressions}, directions = {directions}, divergent = {divergent}, on_reference = {on_reference}, ignored = {ignore},
+    keep = {keep}, order_by = {order_by}, order_expressions = {order_expressions}, directions = {directions}, exact = {exact}, divergent = {divergent},
+    changed_columns = {changed_columns}, changed_values = {changed_values}, merged_columns = {merged_columns}, merged_by = {merged_by},
+    merged_by_sql = {merged_by_sql}, on_reference = {on_reference}, ignored = {ignore},
     batch_size = {batch_size}, pause = {pause}, max_replica_lag = {max_replica_lag}
 WHERE id = {run}

@@ -2,7 +2,7 @@
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 SELECT c.relname::pg_catalog.text AS name,
-       pg_catalog.substring(c.relname::pg_catalog.text, '^(?:archive|stage|children)_([0-9]+)') AS run,
+       pg_catalog.substring(c.relname::pg_catalog.text, '^(?:archive|after|stage|children)_([0-9]+)') AS run,
        -- Whether the rows of an archive could be this table's.
        NOT EXISTS (
            SELECT FROM pg_catalog.pg_attribute b
@@ -13,5 +13,5 @@ SELECT c.relname::pg_catalog.text AS name,
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'dupe_audit' AND c.relkind NOT IN ('i', 'S', 't')
-  AND c.relname::pg_catalog.text ~ '^(archive|stage)_[0-9]+$|^children_[0-9]+_[0-9]+$'
+  AND c.relname::pg_catalog.text ~ '^(archive|after|stage)_[0-9]+$|^children_[0-9]+_[0-9]+$'
 ORDER BY c.relname

@@ -7,6 +7,7 @@ WITH counted AS (
     JOIN ONLY {table} e ON {e_is_extra}
     JOIN ONLY {table} v ON {v_is_survivor}
     JOIN {source} c ON {condition}
+    WHERE {s_archives}
     GROUP BY s.n
 ), noted AS (
     UPDATE {stage} s SET children = s.children + k.children

@@ -5,3 +5,4 @@ SELECT e.ctid AS e_tid, v.ctid AS s_tid
 FROM {stage} s
 JOIN ONLY {table} e ON {e_is_extra}
 JOIN ONLY {table} v ON {v_is_survivor}
+WHERE {s_archives}

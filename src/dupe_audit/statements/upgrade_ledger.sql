@@ -18,7 +18,22 @@ BEGIN
         ADD COLUMN IF NOT EXISTS key_expressions pg_catalog.text[] NOT NULL DEFAULT '{}',
         ADD COLUMN IF NOT EXISTS predicate pg_catalog.text,
         ADD COLUMN IF NOT EXISTS order_expressions pg_catalog.text[] NOT NULL DEFAULT '{}',
-        ADD COLUMN IF NOT EXISTS directions pg_catalog.text[] NOT NULL DEFAULT '{}';
+        ADD COLUMN IF NOT EXISTS directions pg_catalog.text[] NOT NULL DEFAULT '{}',
+        ADD COLUMN IF NOT EXISTS exact pg_catalog.text CHECK (exact IN ('archive', 'amend')),
+        ADD COLUMN IF NOT EXISTS changed_columns pg_catalog.text[] NOT NULL DEFAULT '{}',
+        ADD COLUMN IF NOT EXISTS changed_values pg_catalog.text[] NOT NULL DEFAULT '{}',
+        ADD COLUMN IF NOT EXISTS merged_columns pg_catalog.text[] NOT NULL DEFAULT '{}',
+        ADD COLUMN IF NOT EXISTS merged_by pg_catalog.text[] NOT NULL DEFAULT '{}',
+        ADD COLUMN IF NOT EXISTS merged_by_sql boolean[] NOT NULL DEFAULT '{}',
+        ADD COLUMN IF NOT EXISTS amended bigint NOT NULL DEFAULT 0,
+        ADD COLUMN IF NOT EXISTS merged bigint NOT NULL DEFAULT 0,
+        ADD COLUMN IF NOT EXISTS reverted bigint NOT NULL DEFAULT 0,
+        DROP CONSTRAINT IF EXISTS run_divergent_check,
+        ADD CONSTRAINT run_divergent_check CHECK (divergent IN ('refuse', 'archive', 'amend'));
+    ALTER TABLE dupe_audit.batch
+        ADD COLUMN IF NOT EXISTS amended bigint NOT NULL DEFAULT 0,
+        ADD COLUMN IF NOT EXISTS merged bigint NOT NULL DEFAULT 0,
+        ADD COLUMN IF NOT EXISTS reverted bigint NOT NULL DEFAULT 0;
     {create_child_table};
     REVOKE ALL ON TABLE dupe_audit.child FROM PUBLIC;
     ALTER TABLE dupe_audit.child

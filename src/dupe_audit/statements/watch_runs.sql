@@ -3,7 +3,7 @@
 -- Again: yes, it only reads.
 SELECT r.id, coalesce(live.oid, r.relid)::pg_catalog.int8 AS relid, r.schema_name AS schema, r.table_name AS table, r.key_columns AS columns,
        r.constraint_name AS constraint, r.building, r.state, r.revision, r.extras, r.archived, r.restored,
-       r.archived - r.restored - r.erased AS remaining,
+       r.archived + r.amended + r.merged - r.restored - r.reverted - r.erased AS remaining,
        r.purged_at IS NOT NULL AS purged, r.started_at::pg_catalog.text AS started_at, r.finished_at::pg_catalog.text AS finished_at,
        live.oid IS NOT NULL AS table_exists,
        EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

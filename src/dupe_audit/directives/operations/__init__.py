@@ -1,4 +1,4 @@
-"""What a revision asks for: six Alembic operations, each with its reverse. ``online`` and ``script`` execute them."""
+"""What a revision asks for: seven Alembic operations, each with its reverse. ``online`` and ``script`` execute them."""
 
 from dupe_audit.directives.operations.constraints import (
     UNKNOWN,
@@ -6,10 +6,11 @@ from dupe_audit.directives.operations.constraints import (
     DropUniqueConstraintOnlineOp,
 )
 from dupe_audit.directives.operations.indexes import CreateUniqueIndexOnlineOp, DropUniqueIndexOnlineOp
-from dupe_audit.directives.operations.rows import ArchiveDuplicatesOp, RestoreDuplicatesOp
+from dupe_audit.directives.operations.rows import AmendDuplicatesOp, ArchiveDuplicatesOp, RestoreDuplicatesOp
 
 __all__ = [
     "UNKNOWN",
+    "AmendDuplicatesOp",
     "ArchiveDuplicatesOp",
     "CreateUniqueConstraintOnlineOp",
     "CreateUniqueIndexOnlineOp",

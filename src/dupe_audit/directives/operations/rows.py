@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from alembic.operations import MigrateOperation, Operations
 
 from dupe_audit.directives.arguments import Element, Predicate, column_names, directive, elements, predicate
+from dupe_audit.directives.outcome_arguments import NewValue, WayToMerge, changes, merges
 from dupe_audit.model import CleanupRule, UniqueKey
 
 
@@ -31,9 +32,11 @@ class ArchiveDuplicatesOp(MigrateOperation):
         keep: Literal["first", "last"] = "first",
         order_by: Sequence[Element] | None = None,
         nulls_not_distinct: bool = False,
-        divergent: Literal["refuse", "archive"] = "refuse",
+        divergent: Literal["refuse", "archive", "amend"] = "refuse",
         references: Literal["refuse", "repoint"] = "refuse",
         ignore: Sequence[str] = (),
+        merge: Mapping[str, WayToMerge] | None = None,
+        set_: Mapping[str, NewValue] | None = None,
         batch_size: int = 5000,
         pause: float = 0,
         max_replica_lag: float | None = None,
@@ -51,9 +54,15 @@ class ArchiveDuplicatesOp(MigrateOperation):
             order_by: columns that define the order, whose NULLs sort last, and SQL (``sa.text``), which may have a
                 direction and a subquery that uses the table by its name; the primary key breaks ties.
             nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15 and later).
-            divergent: ``refuse`` stops if the rows of a group carry different data; ``archive`` keeps one of them.
+            divergent: ``refuse`` stops if the rows of a group carry different data; ``archive`` keeps one of them;
+                ``amend`` archives exact copies, and changes the others by ``set_``.
             references: ``refuse`` stops if a foreign key references an extra; ``repoint`` points it at the survivor.
             ignore: columns in which the rows of a group may differ and still be exact duplicates.
+            merge: columns whose values the survivor takes over, each with how: ``sum``, ``min``, ``max``, ``coalesce``
+                (the first that is not NULL, in the order of the group), ``bool_or``, ``bool_and``, ``jsonb_merge``
+                (the survivor's keys win), or an aggregate over the rows of the group (``sa.text``). Groups may differ
+                in these columns.
+            set_: what ``divergent="amend"`` changes; see ``amend_duplicates``.
             batch_size: rows per transaction, 1 to 100,000; with ``repoint``, extras and their children together.
             pause: seconds between two batches.
             max_replica_lag: seconds; a batch waits while a standby's replay is further behind.
@@ -68,6 +77,81 @@ class ArchiveDuplicatesOp(MigrateOperation):
             divergent=divergent,
             references=references,
             ignore=column_names("ignore", ignore),
+            merges=merges("merge", merge),
+            changes=() if set_ is None else changes("set_", set_),
+            batch_size=batch_size,
+            pause=pause,
+            max_replica_lag=max_replica_lag,
+        )
+        key = UniqueKey(
+            table=table,
+            columns=elements("columns", columns),
+            schema=schema,
+            where=predicate("where", where),
+            nulls_not_distinct=nulls_not_distinct,
+        )
+        operations.invoke(ArchiveDuplicatesOp(key, rule))
+
+    def reverse(self) -> RestoreDuplicatesOp:
+        """Return the operation that puts the rows back."""
+        return RestoreDuplicatesOp(self.key, rule=self.rule)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what ``alembic check`` prints."""
+        return ("archive_duplicates", str(self.key))
+
+
+@directive("amend_duplicates")
+class AmendDuplicatesOp(ArchiveDuplicatesOp):
+    """Change the extras of a key so that they are none."""
+
+    @classmethod
+    def amend_duplicates(
+        cls,
+        operations: Operations,
+        table: str,
+        columns: Sequence[Element],
+        set_: Mapping[str, NewValue],
+        *,
+        schema: str | None = None,
+        where: Predicate = None,
+        keep: Literal["first", "last"] = "first",
+        order_by: Sequence[Element] | None = None,
+        nulls_not_distinct: bool = False,
+        batch_size: int = 5000,
+        pause: float = 0,
+        max_replica_lag: float | None = None,
+    ) -> None:
+        """Change every row but one of each group of duplicates, so that it is none any more; all rows stay.
+
+        The archive has each row as it was, and ``restore_duplicates`` changes it back if it is still as it was left.
+        After any interruption, the same ``alembic upgrade`` continues where it stopped.
+
+        Args:
+            table: name as in the catalog, unquoted.
+            columns: elements of the key, in any order: names of columns, and expressions (``sa.text``).
+            set_: columns with their new values: literals, or SQL (``sa.text``), which sees the row's own columns,
+                ``survivor.column``, and ``duplicate.number``: 2 for the first extra of a group, then 3, and so on.
+            schema: schema of the table; None searches the search path.
+            where: predicate; the key covers the rows for which it is true. None: all rows.
+            keep: which row of a group survives, in the order of ``order_by``.
+            order_by: as in ``archive_duplicates``.
+            nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15 and later).
+            batch_size: rows per transaction, 1 to 100,000.
+            pause: seconds between two batches.
+            max_replica_lag: seconds; a batch waits while a standby's replay is further behind.
+
+        Raises:
+            CommandError: the table or its duplicates cannot be changed safely, or a changed row would still be a
+                duplicate; the message says what to do.
+            WrongUsage: an argument can never work: a name that PostgreSQL cannot store, a value out of range.
+        """
+        rule = CleanupRule(
+            keep=keep,
+            order_by=elements("order_by", () if order_by is None else order_by),
+            exact="amend",
+            divergent="amend",
+            changes=changes("set_", set_),
             batch_size=batch_size,
             pause=pause,
             max_replica_lag=max_replica_lag,
@@ -81,13 +165,9 @@ class ArchiveDuplicatesOp(MigrateOperation):
         )
         operations.invoke(cls(key, rule))
 
-    def reverse(self) -> RestoreDuplicatesOp:
-        """Return the operation that puts the rows back."""
-        return RestoreDuplicatesOp(self.key, rule=self.rule)
-
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""
-        return ("archive_duplicates", str(self.key))
+        return ("amend_duplicates", str(self.key))
 
 
 @directive("restore_duplicates")
@@ -130,8 +210,9 @@ class RestoreDuplicatesOp(MigrateOperation):
         operations.invoke(cls(key))
 
     def reverse(self) -> ArchiveDuplicatesOp:
-        """Return the operation that archives the rows again."""
-        return ArchiveDuplicatesOp(self.key, self.rule)
+        """Return the operation that archives or amends the rows again."""
+        kind = AmendDuplicatesOp if self.rule.exact == "amend" else ArchiveDuplicatesOp
+        return kind(self.key, self.rule)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""

@@ -1,0 +1,67 @@
+-- Purpose: derive from the catalog every piece of SQL that changes extras, or merges their values into the survivor.
+-- Lock: none beyond catalogs.
+-- Again: yes, it only reads.
+WITH rel AS (
+    SELECT c.oid, c.relname FROM pg_catalog.pg_class c WHERE c.oid = {relid}::pg_catalog.oid
+), change AS (
+    SELECT c.name, c.value, c.ord
+    FROM unnest({changed_columns}, {changed_values}) WITH ORDINALITY AS c(name, value, ord)
+), merge AS (
+    SELECT m.name, m.how, m.is_sql, m.ord
+    FROM unnest({merged_columns}, {merged_by}, {merged_by_sql}) WITH ORDINALITY AS m(name, how, is_sql, ord)
+), col AS (
+    SELECT a.attnum, a.attname::pg_catalog.text AS name, a.attgenerated <> '' AS generated,
+           change.ord AS change, change.value, merge.ord AS merge, merge.how, merge.is_sql,
+           -- Without a length, so that a value that is too long fails instead of being cut.
+           pg_catalog.format_type(a.atttypid, -1) AS type
+    FROM rel
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN change ON change.name = a.attname::pg_catalog.text
+    LEFT JOIN merge ON merge.name = a.attname::pg_catalog.text
+)
+SELECT
+    (SELECT pg_catalog.string_agg(pg_catalog.format('e.%I AS b%s', name, attnum), ', ' ORDER BY attnum) FROM col) AS e_as_before,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I AS b%s', name, attnum), ', ' ORDER BY attnum) FROM col) AS v_as_before,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('j.b%s', attnum), ', ' ORDER BY attnum) FROM col) AS j_before,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('changed.b%s', attnum), ', ' ORDER BY attnum) FROM col) AS changed_before,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('changed.%I', name), ', ' ORDER BY attnum) FROM col) AS changed_columns,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I', name), ', ' ORDER BY attnum) FROM col) AS v_columns,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('a.%I', name), ', ' ORDER BY attnum) FROM col) AS a_columns,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('e.%I', name), ', ' ORDER BY attnum) FROM col) AS e_columns,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('%I', name), ', ' ORDER BY attnum) FROM col WHERE NOT generated) AS insertable,
+    (SELECT pg_catalog.string_agg(coalesce('changes.x' || change, pg_catalog.format('e.%I', name)), ', ' ORDER BY attnum)
+     FROM col WHERE NOT generated) AS e_amended,
+    (SELECT pg_catalog.string_agg(CASE WHEN merge IS NULL THEN pg_catalog.format('v.%I', name)
+                                       ELSE pg_catalog.format('CAST(m%s.value AS %s)', merge, type) END, ', ' ORDER BY attnum)
+     FROM col WHERE NOT generated) AS v_merged,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('%I = j.x%s', name, coalesce(change, merge)), ', ' ORDER BY attnum)
+     FROM col WHERE change IS NOT NULL OR merge IS NOT NULL) AS set_columns,
+    -- The row's own columns are nearer than those of the survivor, so a bare name is the row's.
+    (SELECT pg_catalog.format(' CROSS JOIN LATERAL (SELECT v.*) AS survivor CROSS JOIN LATERAL (SELECT s.place AS number) AS duplicate'
+                              ' CROSS JOIN LATERAL (SELECT %s FROM (SELECT e.*) AS %I) AS changes',
+                              pg_catalog.string_agg(pg_catalog.format('CAST((%s) AS %s) AS x%s', value, type, change), ', ' ORDER BY change),
+                              rel.relname)
+     FROM col WHERE change IS NOT NULL) AS new_values,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('changes.x%s', change), ', ' ORDER BY change) FROM col WHERE change IS NOT NULL) AS changes,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('CAST(m%s.value AS %s) AS x%1$s', merge, type), ', ' ORDER BY merge)
+     FROM col WHERE merge IS NOT NULL) AS merged_values,
+    (SELECT pg_catalog.format('pg_catalog.record_image_eq(ROW(%s), ROW(%s))',
+                              pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY merge),
+                              pg_catalog.string_agg(pg_catalog.format('j.x%s', merge), ', ' ORDER BY merge))
+     FROM col WHERE merge IS NOT NULL) AS t_is_merged,
+    (SELECT pg_catalog.string_agg(
+                pg_catalog.format(CASE
+                    WHEN is_sql
+                    THEN ' JOIN (SELECT dupe_audit_tid, (%2$s) AS value FROM member AS %4$I GROUP BY dupe_audit_tid) AS m%1$s'
+                    WHEN how = 'coalesce'
+                    THEN ' LEFT JOIN (SELECT DISTINCT ON (dupe_audit_tid) dupe_audit_tid, %3$I AS value FROM member'
+                         ' WHERE %3$I IS DISTINCT FROM NULL ORDER BY dupe_audit_tid, dupe_audit_place) AS m%1$s'
+                    WHEN how = 'jsonb_merge'
+                    THEN ' LEFT JOIN (SELECT dupe_audit_tid, coalesce(pg_catalog.jsonb_object_agg(part.key, part.value ORDER BY dupe_audit_place DESC)'
+                         ' FILTER (WHERE part.key IS NOT NULL), ''{}''::pg_catalog.jsonb) AS value'
+                         ' FROM member LEFT JOIN LATERAL pg_catalog.jsonb_each(member.%3$I) AS part ON true'
+                         ' WHERE member.%3$I IS NOT NULL GROUP BY dupe_audit_tid) AS m%1$s'
+                    ELSE ' JOIN (SELECT dupe_audit_tid, pg_catalog.%2$s(%3$I) AS value FROM member GROUP BY dupe_audit_tid) AS m%1$s' END
+                    || ' ON m%1$s.dupe_audit_tid OPERATOR(pg_catalog.=) v.ctid', merge, how, name, rel.relname), '' ORDER BY merge)
+     FROM col WHERE merge IS NOT NULL) AS merge_sources
+FROM rel

@@ -1,0 +1,7 @@
+-- Purpose: add the columns by which a row of the archive finds what became of it.
+-- Lock: ACCESS EXCLUSIVE on the new table, until the transaction ends; no other session uses it yet.
+-- Again: no; once after create_after, in the same transaction.
+ALTER TABLE {after}
+    ADD COLUMN dupe_audit_batch bigint NOT NULL,
+    ADD COLUMN dupe_audit_n bigint NOT NULL,
+    ADD PRIMARY KEY (dupe_audit_batch, dupe_audit_n)

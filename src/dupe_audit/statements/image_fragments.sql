@@ -1,0 +1,33 @@
+-- Purpose: derive from the catalog and the ledger the SQL that changes amended and merged rows back.
+-- Lock: ACCESS SHARE on dupe_audit.run, until the transaction ends.
+-- Again: yes, it only reads.
+WITH run AS (
+    SELECT r.changed_columns || r.merged_columns AS changed FROM dupe_audit.run r WHERE r.id = {run}
+), live AS (
+    SELECT a.attname::pg_catalog.text AS name, a.attnum, a.attgenerated <> '' AS generated, a.attname::pg_catalog.text = ANY (run.changed) AS changed
+    FROM pg_catalog.pg_attribute a CROSS JOIN run
+    JOIN pg_catalog.pg_attribute b ON b.attrelid = {after}::pg_catalog.regclass::pg_catalog.oid AND b.attname = a.attname
+        AND b.attnum > 0 AND NOT b.attisdropped
+    WHERE a.attrelid = {relid}::pg_catalog.oid AND a.attnum > 0 AND NOT a.attisdropped
+), pk AS (
+    SELECT a.attname::pg_catalog.text AS name, k.ord,
+           pg_catalog.format('OPERATOR(%I.%s)', op_ns.nspname, op.oprname) AS eq
+    FROM pg_catalog.pg_index i
+    CROSS JOIN LATERAL unnest(i.indkey::pg_catalog.int2[], i.indclass::pg_catalog.oid[]) WITH ORDINALITY AS k(attnum, opclass, ord)
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+    JOIN pg_catalog.pg_opclass oc ON oc.oid = k.opclass
+    JOIN pg_catalog.pg_amop ao ON ao.amopfamily = oc.opcfamily AND ao.amopstrategy = 3
+        AND ao.amoplefttype = oc.opcintype AND ao.amoprighttype = oc.opcintype
+    JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr
+    JOIN pg_catalog.pg_namespace op_ns ON op_ns.oid = op.oprnamespace
+    WHERE i.indrelid = {relid}::pg_catalog.oid AND i.indisprimary AND i.indisvalid AND k.ord <= i.indnkeyatts
+)
+SELECT (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk) AS t_is_f,
+       pg_catalog.string_agg(pg_catalog.format('%I = a.%I', name, name), ', ' ORDER BY attnum) FILTER (WHERE changed) AS set_back,
+       pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS t_compared,
+       pg_catalog.string_agg(pg_catalog.format('f.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS f_compared,
+       -- A column that a trigger changed together with the row is not ours to change back.
+       pg_catalog.string_agg(pg_catalog.format(CASE WHEN changed THEN 'a.%1$I'
+                                                    ELSE 'CASE WHEN pg_catalog.record_image_eq(ROW(a.%1$I), ROW(f.%1$I)) THEN a.%1$I ELSE t.%1$I END' END,
+                                               name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS a_expected
+FROM live
