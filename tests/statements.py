@@ -32,7 +32,7 @@ from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script import judge_ahead
 from dupe_audit.embedded import Server
 from dupe_audit.errors import Refused
-from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey
+from dupe_audit.model import BuildRule, Change, CleanupRule, Expression, Merge, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import at_work
@@ -66,6 +66,8 @@ CREATE TABLE public.payments (
     paid_at date,
     UNIQUE (order_id, paid_at)
 );
+CREATE TABLE public.visits (id bigint PRIMARY KEY, page text, hits int, CHECK (hits <= 100));
+INSERT INTO public.visits VALUES (1, '/', 1), (2, '/', 2), (3, '/new', 60), (4, '/new', 60);
 INSERT INTO public.orders (customer_id, order_number, total)
 SELECT n % 4, 'A-' || n % 4, 10 FROM generate_series(1, 12) AS n;
 INSERT INTO public.payments (order_id, paid_at) SELECT n, date '2026-01-01' + n FROM generate_series(1, 12) AS n;
@@ -266,9 +268,29 @@ def _execute_steps(connection: Connection, recorder: Recorder) -> None:
         list(restore(connection, RUN))
     recorder.step = "writer"
     _write(connection)
+    _change(connection, recorder)
     recorder.step = "ledger"
     ledger.find_runs(connection, "true")
     ledger.purge(connection, RUN)
+
+
+def _change(connection: Connection, recorder: Recorder) -> None:
+    """Rename extras, or merge them into their survivors, and change all back."""
+    key = UniqueKey(table="visits", columns=("page",))
+    rename = (Change("page", "page || '-' || duplicate.number"),)
+    total, pages = Merge("hits", "sum"), Merge("hits", "pg_catalog.min(hits)", is_sql=True)
+    amended = CleanupRule(exact="amend", divergent="amend", changes=rename)
+    divided = CleanupRule(divergent="amend", changes=rename)
+    blockers(connection, key, amended)
+    blockers(connection, key, CleanupRule(merges=(total,)))
+    for rule in (amended, divided, CleanupRule(merges=(total,)), CleanupRule(merges=(pages,))):
+        recorder.step = "cleanup"
+        with suppress(Refused):  # a sum is over 100
+            list(cleanup(connection, key, rule))
+        recorder.step = "restore"
+        match = catalog.require(connection, key)
+        latest = ledger.find_latest(connection, match[1].relid, key)
+        list(restore(connection, latest.run.id if latest else RUN))
 
 
 def _write(connection: Connection) -> None:

@@ -78,14 +78,14 @@ def _image_fragments(connection: Connection, run: Run, relation: Relation, lead:
             f"a backup. {archive_name(run.id)} has the rows as they were."
         )
     sql = statement("image_fragments", relid=str(relation.relid), run=str(run.id), after=literal(after))
-    holes = {name: value for name, value in execute(connection, sql).mappings().one().items() if value is not None}
+    row = execute(connection, sql).mappings().one()
+    holes = {name: str(value) for name, value in row.items() if value is not None}
     if "t_is_f" not in holes:
         raise DupeAuditError(
             f"Table {relation.name} has no primary key any more, by which run {run.id} would find the rows that it "
             f"changed. {lead} Create the primary key again, then run the same command again."
         )
-    prefixed = {"image_compared" if name == "t_compared" else name: str(value) for name, value in holes.items()}
-    return {**prefixed, "after": after}
+    return {**holes, "after": after}
 
 
 def require_places(connection: Connection, run: Run, relation: Relation, lead: str) -> None:

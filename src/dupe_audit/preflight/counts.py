@@ -147,7 +147,8 @@ def duplicate_findings(counts: Counts, rule: CleanupRule) -> list[Finding]:
     if not counts.groups:
         return []
     groups, extras = quantity(counts.groups, "group"), quantity(counts.extras, "extra")
-    findings = [finding("duplicates", f"Duplicates found: {groups}, {extras} to archive")]
+    outcome = "archive or amend" if rule.divides else rule.exact
+    findings = [finding("duplicates", f"Duplicates found: {groups}, {extras} to {outcome}")]
     if counts.divergent_groups and rule.divergent == "refuse":
         findings.append(finding("divergent-duplicates", f"{counts.divergent_groups:,} of {groups}"))
     return findings

@@ -126,6 +126,8 @@ def _counted(
     if details.samples and counts.groups:
         samples = read_samples(connection, columns, fragments, details.samples, show_keys=details.show_keys)
     restore_findings = uninsertable(connection, relation, key, fragments, counts)
+    if rule.exact == "amend":  # no row leaves
+        restore_findings = reference_findings = []
     findings += [*width_findings(widest), *duplicate_findings(counts, rule), *restore_findings, *reference_findings]
     return DuplicateReport(
         key=key,

@@ -24,7 +24,7 @@ WITH run AS (
 )
 SELECT (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk) AS t_is_f,
        pg_catalog.string_agg(pg_catalog.format('%I = a.%I', name, name), ', ' ORDER BY attnum) FILTER (WHERE changed) AS set_back,
-       pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS t_compared,
+       pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS image_compared,
        pg_catalog.string_agg(pg_catalog.format('f.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS f_compared,
        -- A column that a trigger changed together with the row is not ours to change back.
        pg_catalog.string_agg(pg_catalog.format(CASE WHEN changed THEN 'a.%1$I'

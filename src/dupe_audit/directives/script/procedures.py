@@ -106,6 +106,8 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
         "ignore": "v_rule.ignored",
         "keep": "v_rule.keep",
         "divergent": "v_rule.divergent",
+        "numbered": "false",
+        "divides": "false",
         "nulls_not_distinct": "v_rule.nulls_not_distinct",
     }
     names = f"pg_catalog.array_remove({rule_columns['key']}, NULL)"

@@ -32,6 +32,11 @@ def refuse(task: Task, revision: str | None) -> None:
     """
     operation = task.operation
     rule = operation.rule if isinstance(operation, ArchiveDuplicatesOp) else None
+    if rule and rule.changes_rows:
+        raise CommandError(
+            f"Refused: {operation.key}, revision {revision}. A script cannot change rows that stay in the table, as "  # type: ignore[attr-defined]
+            "set_ and merge do. Upgrade online, without --sql."
+        )
     check_names(operation.key, rule)  # type: ignore[attr-defined]
     if isinstance(operation, CreateUniqueConstraintOnlineOp) and any(
         drop.key.name == operation.key.name for drop in task.retiring
