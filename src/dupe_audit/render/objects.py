@@ -114,7 +114,8 @@ def verify_json(report: VerifyReport | Unseen) -> dict[str, Any]:
     index = report.index and {
         name: getattr(report.index, name) for name in ("name", "valid", "ready", "definition", "bytes")
     }
-    run = report.run and {name: getattr(report.run, name) for name in ("id", "rows_before", "archived", "restored")}
+    counts = ("id", "rows_before", "archived", "amended", "merged", "restored", "reverted")
+    run = report.run and {name: getattr(report.run, name) for name in counts}
     return {
         **_key_json(report.key),
         "ok": report.ok,

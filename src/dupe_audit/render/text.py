@@ -22,7 +22,7 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 _LABELS = {"outside_rows": "rows outside the predicate"}
 
 #: columns of the ledger that are aligned right
-_NUMBERS = {"run", "archived", "restored", "archive"}
+_NUMBERS = {"run", "archived", "amended", "merged", "restored", "reverted", "archive"}
 
 
 def size(count: int | None) -> str:
@@ -93,9 +93,8 @@ def verify(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
         if report.run:
             run = report.run
             before = "-" if run.rows_before is None else f"{run.rows_before:,}"
-            rows.append(
-                (f"run {run.id}", f"rows before {before}, archived {run.archived:,}, restored {run.restored:,}")
-            )
+            counts = ", ".join(f"{name} {number:,}" for name, number in _counts(run).items())
+            rows.append((f"run {run.id}", f"rows before {before}, {counts}"))
         if report.rows is not None:
             traffic = "" if report.traffic is None else f", {report.traffic:+,} by the application since the run began"
             rows.append(("rows now", f"{report.rows:,}{traffic}"))
@@ -129,15 +128,19 @@ def _line(text: str, style: str, file: IO[str]) -> None:
 
 def runs(ledger: Sequence[Run], style: str, file: IO[str]) -> None:
     """Write the ledger as text or Markdown: a line per run, or two if the terminal is narrow."""
-    header = ("run", "table", "key", "state", "archived", "restored", "archive", "started", "revision")
+    counted = [
+        name
+        for name in ("archived", "amended", "merged", "restored", "reverted")
+        if any(name in _counts(run) for run in ledger)
+    ]
+    header = ("run", "table", "key", "state", *counted, "archive", "started", "revision")
     body = [
         (
             str(run.id),
             _table(run),
             ", ".join(map(str, run.key_columns)) + (f" WHERE {run.where}" if run.where else ""),
             run.state + (", purged" if run.purged_at else ""),
-            f"{run.archived:,}",
-            f"{run.restored:,}",
+            *(f"{getattr(run, name):,}" for name in counted),
             size(run.archive_bytes),
             run.started_at[:19],
             run.revision or "-",
@@ -154,7 +157,13 @@ def runs(ledger: Sequence[Run], style: str, file: IO[str]) -> None:
         if sum(widths) + 2 * len(widths) - 2 <= out.width:
             _aligned(header, body, widths, out)
         else:
-            _stacked(body, out)
+            _stacked(body, counted, out)
+
+
+def _counts(run: Run) -> dict[str, int]:
+    """Return the sums of a run by name; those of rows that it changed only if there are any."""
+    sums = {name: getattr(run, name) for name in ("archived", "amended", "merged", "restored", "reverted")}
+    return {name: number for name, number in sums.items() if number or name in ("archived", "restored")}
 
 
 def _aligned(header: Sequence[str], body: Sequence[Sequence[str]], widths: Sequence[int], out: Console) -> None:
@@ -167,11 +176,12 @@ def _aligned(header: Sequence[str], body: Sequence[Sequence[str]], widths: Seque
         out.print(Text("  ".join(cells).rstrip(), style="" if number else "bold"), soft_wrap=True)
 
 
-def _stacked(body: Sequence[Sequence[str]], out: Console) -> None:
+def _stacked(body: Sequence[Sequence[str]], counted: Sequence[str], out: Console) -> None:
     """Print each run in a few lines that fit the terminal."""
-    for id_, table, key, state, archived, restored, archive, started, revision in body:
+    for id_, table, key, state, *numbers, archive, started, revision in body:
+        counts = ", ".join(f"{number} {name}" for name, number in zip(counted, numbers, strict=True))
         lead = f"run {id_}  "
-        facts = f"{archived} archived, {restored} restored, archive {archive}; began {started}, revision {revision}"
+        facts = f"{counts}, archive {archive}; began {started}, revision {revision}"
         print_hanging(Text.assemble((lead, "bold"), f"{state}  {table} ({key})"), len(lead), out)
         print_hanging(Text(" " * len(lead) + facts), len(lead), out)
 

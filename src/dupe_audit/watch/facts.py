@@ -66,7 +66,10 @@ class RunSummary:
     revision: str | None
     extras: int
     archived: int
+    amended: int
+    merged: int
     restored: int
+    reverted: int
     purged: bool
     started_at: str
     finished_at: str | None

@@ -179,13 +179,15 @@ def _restores(batches: Any) -> bool:
 
 def _only_spared(batches: Any) -> bool:
     """Return whether the last batch could move nothing: its rows are locked, or referenced."""
-    return bool(batches and batches.spared and not batches.archived and not batches.restored)
+    return bool(batches and batches.spared and not batches.handled and not batches.restored)
 
 
 def _batch_progress(run: Row[Any], batches: Row[Any], phase: Phase) -> Progress:
     if phase == "restoring":
-        return Progress(done=run.restored, total=run.restored + run.remaining, unit="rows", rate=batches.rate or None)
-    return Progress(done=run.archived, total=max(run.extras, run.archived), unit="extras", rate=batches.rate or None)
+        restored = run.restored + run.reverted
+        return Progress(done=restored, total=restored + run.remaining, unit="rows", rate=batches.rate or None)
+    handled = run.archived + run.amended
+    return Progress(done=handled, total=max(run.extras, handled), unit="extras", rate=batches.rate or None)
 
 
 def _build_progress(connection: Connection, pid: int, memory: Memory | None) -> Progress:

@@ -86,13 +86,17 @@ def _state(activity: Activity) -> str:
     if run is None:
         return "unknown"
     state = f"{run.state}, purged" if run.purged else run.state
-    restored = f", {run.restored:,} restored" if run.restored else ""
+    back = run.restored + run.reverted
+    restored = f", {back:,} restored" if back else ""
     if activity.stalled:
-        archived = f"{run.archived:,} of {quantity(run.extras, 'extra')} archived"
+        handled = run.archived + run.amended
+        archived = f"{handled:,} of {quantity(run.extras, 'extra')} {'amended' if run.amended else 'archived'}"
         return f"UNFINISHED, and no session is working on it ({state}; {archived}{restored})"
     constraint = f" by {run.constraint}" if run.state == "enforced" and run.constraint else ""
     without = ", without a constraint" if run.state == "clean" else ""
-    return f"{state}{constraint}{without}; {quantity(run.archived, 'row')} archived{restored}"
+    amended = f", {run.amended:,} amended" if run.amended else ""
+    merged = f", {run.merged:,} merged" if run.merged else ""
+    return f"{state}{constraint}{without}; {quantity(run.archived, 'row')} archived{amended}{merged}{restored}"
 
 
 def _figures(progress: Progress) -> str:
