@@ -14,11 +14,9 @@ from alembic_project import Project
 from conftest import Sql, conninfo
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.elements import is_immutable
+from howtos import DOCS, project_of, revision_of, section
 from launch import Launcher
 from waiting import wait_for
-
-DOCS = Path(__file__).parents[2] / "docs"
-HEADER = "from alembic import op\nimport sqlalchemy as sa\nrevision, down_revision = '0002', '0001'\n"
 
 USERS = "CREATE TABLE users (id int PRIMARY KEY, email text, last_login timestamptz, deleted_at timestamptz)"
 PEOPLE = f"""{USERS};
@@ -197,25 +195,6 @@ VALUES = {
     "email COLLATE my_case_insensitive": ("email text", "Ann@x", "ann@X", "bob@x"),
     "email": ("email citext", "Ann@x", "ann@X", "bob@x"),
 }
-
-
-def section(page: str, heading: str) -> str:
-    """Return the text under a heading of a how-to."""
-    return (DOCS / "howto" / f"{page}.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
-
-
-def revision_of(page: str, heading: str) -> str:
-    """Return the only revision under a heading of a how-to."""
-    blocks = re.findall(r"```python\n(.*?)```", section(page, heading), flags=re.DOTALL)
-    (code,) = [block for block in blocks if "def upgrade" in block]
-    return code
-
-
-def project_of(folder: Path, database_url: str, launcher: Launcher, code: str) -> Project:
-    """Return a project whose second revision is the code of a page."""
-    project = Project(folder, database_url, launcher)
-    (folder / "migrations" / "versions" / "0002.py").write_text(HEADER + code)
-    return project
 
 
 def keys_of(sql: Sql, table: str) -> list[tuple[str]]:

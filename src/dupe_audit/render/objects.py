@@ -50,9 +50,12 @@ def _rule_json(rule: CleanupRule | None) -> dict[str, Any] | None:
     return {
         "keep": rule.keep,
         "order_by": list(map(str, rule.order_by)),
+        "exact": rule.exact,
         "divergent": rule.divergent,
         "references": rule.references,
         "ignore": list(rule.ignore),
+        "set_": {change.column: change.sql for change in rule.changes},
+        "merge": {merge.column: merge.how for merge in rule.merges},
     }
 
 
