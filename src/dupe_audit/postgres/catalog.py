@@ -137,6 +137,7 @@ def index_state_holes(key: UniqueKey) -> dict[str, str]:
         "nulls_not_distinct": literal(key.nulls_not_distinct),
         "deferrable": literal(key.deferrable),
         "deferred": literal(key.initially == "DEFERRED"),
+        "usual_class": statement("usual_class", opclass="oc", type="own.atttypid"),
     }
 
 

@@ -91,6 +91,8 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
         key=text_array(key.elements),
         constraint_name=literal(key.name),
         nulls_not_distinct=literal(key.nulls_not_distinct),
+        usual_class=statement("usual_class", opclass="oc", type="a.atttypid"),
+        usual_class_dc=statement("usual_class", opclass="dc", type="a.atttypid"),
     )
     for index in execute(connection, other_indexes):
         subject = f"Constraint {index.constraint_name}" if index.constraint_name else f"Index {index.name}"
