@@ -139,9 +139,19 @@ def test_script_refuses_another_index_of_the_name_before_a_row_moves(users, psql
     assert [(None,)] == sql("SELECT to_regnamespace('dupe_audit')::text")
 
 
-def test_script_of_a_single_create_refuses_another_index_of_the_name(users, psql, sql):
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "(id)",
+        "(lower(email) bpchar_ops) WHERE deleted_at IS NULL",
+        '(lower(email COLLATE "POSIX") COLLATE "default") WHERE deleted_at IS NULL',
+    ],
+    ids=["column", "operator class", "collation inside"],
+)
+def test_script_of_a_single_create_refuses_another_index_of_the_name(users, psql, sql, definition):
     """Without a directive before it, a create finds the wrong index before it builds, and does not stamp."""
-    sql("CREATE UNIQUE INDEX ux_users_email ON users (id)")
+    sql("DELETE FROM users WHERE id > 1")
+    sql(f"CREATE UNIQUE INDEX ux_users_email ON users {definition}")
     users.revision("0002", "0001", CREATE, DROP)
     before = sql(INDEX)
     done = psql(users.script("upgrade", "0001:0002"))

@@ -89,7 +89,7 @@ def test_class_is_shown_as_the_server_does(conn, sql, make, type_, foreign):
 
 
 def test_class_with_the_same_equality_is_the_same_key(conn, sql, make):
-    """A pattern class of the column's own type compares equally, so its index is reported, but cannot be a constraint."""
+    """A pattern class of the column's own type compares equally: its index is reported, but cannot be a constraint."""
     make("varchar(9)", "v varchar_pattern_ops")
     key = UniqueKey(table="t", columns=("v",), name="another")
     (equivalent,) = blockers(conn, key, CleanupRule())

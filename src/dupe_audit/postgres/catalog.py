@@ -174,7 +174,11 @@ def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bo
         return False
     source = elements.aliased(relation.table, relation.schema)
     own = [element_sql(element) for element in key.columns]
-    pairs = list(zip(own, index.elements, strict=True))
+    # An index keeps the collation apart from its expression, so both sides get it.
+    collations = [f" COLLATE {collation}" if collation else "" for collation in index.collations]
+    pairs = [
+        (first + clause, second + clause) for first, second, clause in zip(own, index.elements, collations, strict=True)
+    ]
     if key.where:
         pairs.append((key.where, index.predicate))
     try:
