@@ -12,6 +12,7 @@ from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute, pooler
+from dupe_audit.preflight.equivalents import equivalents
 from dupe_audit.preflight.expressions import value_types
 from dupe_audit.preflight.index_advice import advice, advice_if_stricter
 from dupe_audit.statements import literal, statement, text_array
@@ -104,7 +105,7 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
             findings.append(replace(same, help=advice(key, relation, index)) if key.name else same)
         elif index.stricter:
             findings.append(replace(finding("stricter-index", subject), help=advice_if_stricter(relation, index)))
-    return findings
+    return findings if key.is_plain else findings + equivalents(connection, key, relation)
 
 
 def _named_index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
