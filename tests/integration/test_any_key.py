@@ -272,6 +272,7 @@ def test_index_with_another_definition_is_refused(conn, sql, users, definition):
     [
         ((E("lower(emial)"),), None, "expression-invalid"),
         ((E("missing_function(email)"),), None, "expression-invalid"),
+        ((E("missing_schema.f(email)"),), None, "expression-invalid"),
         ((E("lower(email"),), None, "expression-invalid"),
         ((E("email || now()"),), None, "not-immutable"),
         ((E("(SELECT 1)"),), None, "not-immutable"),

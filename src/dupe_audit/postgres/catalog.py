@@ -13,7 +13,7 @@ from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, Expression, IndexState, UniqueKey
 from dupe_audit.postgres import elements
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.sqlstates import sqlstate
+from dupe_audit.postgres.sqlstates import UNREADABLE, sqlstate
 from dupe_audit.statements import ident, literal, statement, text_array
 
 
@@ -188,7 +188,7 @@ def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bo
         )
     except DBAPIError as error:
         # An expression that the server cannot read, such as one over a dropped column, is in no index.
-        if (sqlstate(error) or "").startswith("42"):
+        if (sqlstate(error) or "").startswith(UNREADABLE):
             return False
         raise
 

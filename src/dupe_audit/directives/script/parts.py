@@ -81,7 +81,11 @@ class Script:
         if self.needs_part("describe"):
             self.write(template("offline_describe"))
         if self.needs_part("same"):
-            self.write(statement("offline_same", t_same_value=quoted("same_value")))
+            self.write(
+                statement(
+                    "offline_same", t_same_value=quoted("same_value"), says_same=statement("says_same", plan="v_plan")
+                )
+            )
 
     def expressions_function(self) -> None:
         """Write the temporary functions that judge expressions, unless the script already has them."""
