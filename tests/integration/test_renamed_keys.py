@@ -8,6 +8,7 @@ from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.session import transaction
 from dupe_audit.restore import restore
 from dupe_audit.verify import verify, verify_named
 
@@ -136,3 +137,33 @@ def test_name_of_a_column_that_another_has_now(sql, conn, cleaned):
     """After two columns have swapped names, the old text finds the run by its words, and the new one by its meaning."""
     sql(RENAMES["swapped columns"][0])
     assert (1, 1) == (run_of(conn, KEY), run_of(conn, RENAMES["swapped columns"][1]))
+
+
+def test_index_that_got_the_name_after_the_drop(sql, conn, cleaned):
+    """An index that was created by hand under the name of a dropped one does not lead to the run of that one."""
+    enforce(conn, KEY, BuildRule())
+    drop(conn, KEY, BuildRule())
+    sql("CREATE UNIQUE INDEX ux ON users (app.norm(other), tenant) WHERE gone IS NULL")
+    assert (None, 1) == (run_of(conn, key_of("app.norm(other); tenant", "gone IS NULL")), run_of(conn, KEY))
+
+
+def test_run_is_found_after_a_dump(sql, conn, cleaned):
+    """In another database numbers of columns mean nothing: until the key is enforced, the names of the dump count."""
+    sql("UPDATE dupe_audit.run SET relid = 1, ledger_oid = 0")
+    spelled = key_of("app.norm(((email))); tenant", "((gone IS NULL))")
+    renamed = key_of("app.norm(mail); tenant", "gone IS NULL")
+    assert (1, 1) == (run_of(conn, KEY), run_of(conn, spelled))
+    sql("ALTER TABLE users RENAME email TO mail")
+    assert run_of(conn, renamed) is None
+    sql("ALTER TABLE users RENAME mail TO email")
+    enforce(conn, KEY, BuildRule())
+    ledger.mark_enforced(conn, 1, "ux")
+    sql("UPDATE dupe_audit.run SET relid = 1; ALTER TABLE users RENAME email TO mail")
+    assert 1 == run_of(conn, renamed)
+
+
+def test_run_is_found_in_a_read_only_transaction(conn, cleaned):
+    """Verify reads in a read-only transaction, in which a text that cannot be read any more is no obstacle."""
+    with transaction(conn, lock_timeout="5s", read_only=True):
+        assert run_of(conn, key_of("app.missing(email); tenant", "gone IS NULL")) is None
+        assert 1 == run_of(conn, key_of("app.norm( email ); tenant", "gone IS NULL"))

@@ -36,8 +36,8 @@ BEGIN
                    r.predicate, true AS is_former
             WHERE r.index_elements IS NULL
             UNION ALL SELECT r.index_elements, r.index_predicate, true WHERE r.index_elements IS NOT NULL
-            -- The index of the run knows every rename, as long as it exists.
-            UNION ALL SELECT ix.elements, ix.predicate, false FROM ({index_elements}) AS ix
+            -- The index of the run knows every rename, as long as it exists; after its drop, another one can have the name.
+            UNION ALL SELECT ix.elements, ix.predicate, false FROM ({index_elements}) AS ix WHERE r.state = 'enforced' OR r.built
         ) AS form
         WHERE c.oid = v_relid AND pg_catalog.cardinality(form.elements) = pg_catalog.cardinality(v_key)
           AND (form.predicate IS NULL) = (v_predicate IS NULL)
