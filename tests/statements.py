@@ -108,7 +108,7 @@ EXAMPLES = {
     "keys": "customer_id, order_number",
     "first": "pg_catalog.lower(order_number)",
     "same_value": "'EXPLAIN (FORMAT JSON, VERBOSE) SELECT (%1$s), (%2$s) FROM %3$s'",
-    "second": "lower(order_number)",
+    "second": "pg_catalog.lower((order_number))",
     "setting": "'dupe_audit.same_0'",
     "source": "ONLY public.orders AS orders",
     "schemas": "ARRAY['public']::pg_catalog.text[]",

@@ -5,7 +5,7 @@ SELECT (SELECT pg_catalog.array_agg(pg_catalog.format('(%s)%s', pg_catalog.pg_ge
                                         (SELECT pg_catalog.format(' COLLATE %I.%I', cn.nspname, co.collname)
                                          FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace
                                          WHERE co.oid = k.coll)) ORDER BY k.ord)
-        FROM unnest(i.indcollation::pg_catalog.oid[]) WITH ORDINALITY AS k(coll, ord)) AS elements,
+        FROM pg_catalog.unnest(i.indcollation::pg_catalog.oid[]) WITH ORDINALITY AS k(coll, ord)) AS elements,
        pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
