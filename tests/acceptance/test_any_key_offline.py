@@ -73,6 +73,39 @@ def test_script_and_upgrade_continue_each_other(users, psql, sql):
     assert (0, before, [(None, None)]) == (done.returncode, sql(ALL), sql(INDEX)), done.stderr
 
 
+@pytest.mark.parametrize("way", ["script", "upgrade"])
+def test_way_back_after_a_function_was_renamed(users, psql, sql, way):
+    """The revision, edited to the new name of a function, finds the run by its index, also once that is dropped."""
+    sql("CREATE FUNCTION folded(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN lower($1); END'")
+    users.revision("0002", "0001", UP.replace("lower(", "folded("), DOWN.replace("lower(", "folded("))
+    before = sql(ALL)
+
+    def migrate(command: str, script: str, target: str) -> None:
+        if way == "script":
+            done = psql(users.script(command, script))
+            assert 0 == done.returncode, done.stderr
+        else:
+            code, output = users.run(command, target)
+            assert 0 == code, output
+
+    migrate("upgrade", "0001:0002", "0002")
+    assert before != sql(ALL)
+    sql("CREATE SCHEMA lib; ALTER FUNCTION folded SET SCHEMA lib; ALTER FUNCTION lib.folded RENAME TO lowered")
+    users.revision("0002", "0001", UP.replace("lower(", "lib.lowered("), DOWN.replace("lower(", "lib.lowered("))
+    migrate("downgrade", "0002:0001", "0001")
+    assert (before, [("restored",)]) == (sql(ALL), sql("SELECT state FROM dupe_audit.run"))
+
+
+def test_script_continues_the_run_of_a_renamed_column(users, psql, sql):
+    """A script whose key names a column as it is now continues the run that cleaned it under its former name."""
+    users.revision("0002", "0001", ARCHIVE, RESTORE)
+    assert 0 == psql(users.script("upgrade", "0001:0002")).returncode
+    sql("ALTER TABLE users RENAME email TO mail; UPDATE alembic_version SET version_num = '0001'")
+    users.revision("0002", "0001", UP.replace("email)", "mail)"), DOWN.replace("email)", "mail)"))
+    done = psql(users.script("upgrade", "0001:0002"))
+    assert (0, [(1, "enforced")]) == (done.returncode, sql("SELECT id, state FROM dupe_audit.run")), done.stderr
+
+
 def test_script_takes_a_key_of_a_column_an_expression_and_a_predicate(users, psql, sql):
     """Quoted columns, percent signs, colons, braces and names of the script's own variables keep their meaning."""
     sql(
@@ -139,9 +172,19 @@ def test_script_refuses_another_index_of_the_name_before_a_row_moves(users, psql
     assert [(None,)] == sql("SELECT to_regnamespace('dupe_audit')::text")
 
 
-def test_script_of_a_single_create_refuses_another_index_of_the_name(users, psql, sql):
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "(id)",
+        "(lower(email) bpchar_ops) WHERE deleted_at IS NULL",
+        '(lower(email COLLATE "POSIX") COLLATE "default") WHERE deleted_at IS NULL',
+    ],
+    ids=["column", "operator class", "collation inside"],
+)
+def test_script_of_a_single_create_refuses_another_index_of_the_name(users, psql, sql, definition):
     """Without a directive before it, a create finds the wrong index before it builds, and does not stamp."""
-    sql("CREATE UNIQUE INDEX ux_users_email ON users (id)")
+    sql("DELETE FROM users WHERE id > 1")
+    sql(f"CREATE UNIQUE INDEX ux_users_email ON users {definition}")
     users.revision("0002", "0001", CREATE, DROP)
     before = sql(INDEX)
     done = psql(users.script("upgrade", "0001:0002"))
@@ -183,6 +226,7 @@ def test_index_that_existed_before_is_kept(users, psql, sql, up, with_archive, w
         ('[sa.text("last_login::date")]', "", "not-immutable: last_login::date (table users)"),
         ('["id"], where="deleted_at > now()"', "", "not-immutable: deleted_at > now() (table users)"),
         ('[sa.text("lower(mail)")]', "", 'expression-invalid: lower(mail) (column "mail" does not exist)'),
+        ('[sa.text("no.f(email)")]', "", 'expression-invalid: no.f(email) (schema "no" does not exist)'),
         ('["id"], where="email"', "", "expression-invalid: email (argument of WHERE must be type boolean"),
         ('[sa.text("point(id, id)")]', "", "no-equality: point(id, id) (point)"),
         ('["email"]', 'order_by=[sa.text("random()")]', "volatile-order: random() (table users)"),

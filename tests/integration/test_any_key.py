@@ -272,6 +272,7 @@ def test_index_with_another_definition_is_refused(conn, sql, users, definition):
     [
         ((E("lower(emial)"),), None, "expression-invalid"),
         ((E("missing_function(email)"),), None, "expression-invalid"),
+        ((E("missing_schema.f(email)"),), None, "expression-invalid"),
         ((E("lower(email"),), None, "expression-invalid"),
         ((E("email || now()"),), None, "not-immutable"),
         ((E("(SELECT 1)"),), None, "not-immutable"),
@@ -378,8 +379,12 @@ def test_claim_is_withdrawn_before_an_index_is_dropped(conn, sql, psycopg_connec
     ("first", "second", "same"),
     [
         ('lower(email COLLATE "C") COLLATE "POSIX"', 'lower((email COLLATE "POSIX"))', False),
-        ('lower(email COLLATE "C") COLLATE "POSIX"', 'lower((email COLLATE "C"))', True),
-        ('(email COLLATE "C")', "email", True),
+        ('lower(email COLLATE "C") COLLATE "POSIX"', 'lower((email COLLATE "C")) COLLATE "POSIX"', True),
+        ('(email COLLATE "C")', "email", False),
+        ('(email COLLATE "C")', 'email COLLATE pg_catalog."C"', True),
+        ('lower(email COLLATE "C")', 'LOWER(email COLLATE "C")', True),
+        ('lower(email COLLATE "default")', "lower(email)", True),
+        ("'COLLATE \"C\"' || email", "('COLLATE \"C\"'::text || email)", True),
         ("email COLLATE pg_catalog.\"C\" < 'b'", "((email COLLATE \"C\") < 'b'::text)", True),
         ("email COLLATE \"C\" < 'b'", "((email COLLATE \"POSIX\") < 'b'::text)", False),
         ("'b' < email COLLATE \"C\"", "('b'::text < (email COLLATE \"POSIX\"))", False),

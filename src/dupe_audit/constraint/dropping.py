@@ -103,6 +103,7 @@ def _record_drop(work: ConstraintWork, run: Run | None) -> None:
     """
     if run is None:
         return
+    ledger.record_index(work.connection, run.id, work.relation.relid)
     if run.state == "enforced":
         execute(work.connection, statement("set_state", run=str(run.id), state=literal("clean")))
     ledger.mark_building(work.connection, run.id, work.name)

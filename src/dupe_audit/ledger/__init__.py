@@ -2,7 +2,7 @@
 
 from dupe_audit.ledger.columns import adopt_columns
 from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run
-from dupe_audit.ledger.keys import key_holes, of_key, rule_holes
+from dupe_audit.ledger.keys import key_holes, of_key, rule_holes, same_runs_sql
 from dupe_audit.ledger.runs import (
     VERSION,
     RecordedRun,
@@ -20,6 +20,8 @@ from dupe_audit.ledger.runs import (
     open_run,
     purge,
     record_batch,
+    record_index,
+    record_index_sql,
     record_moved_children,
     record_ranking,
     resume,
@@ -80,6 +82,8 @@ __all__ = [
     "open_run",
     "purge",
     "record_batch",
+    "record_index",
+    "record_index_sql",
     "record_moved_children",
     "record_name",
     "record_ranking",
@@ -93,6 +97,7 @@ __all__ = [
     "run_to_drop",
     "run_to_restore",
     "runs_of_table",
+    "same_runs_sql",
     "set_state",
     "stage_name",
     "trust_sql",

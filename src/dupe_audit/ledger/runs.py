@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, RowMapping
 
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.ledger.keys import key_holes, key_numbers, of_key, read_elements, read_rule, rule_holes
+from dupe_audit.ledger.keys import key_holes, of_key, read_elements, read_rule, rule_holes, same_runs_sql
 from dupe_audit.ledger.tables import archive_name, exists, record_name, stage_name
 from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
 from dupe_audit.postgres.driver import execute
@@ -66,7 +66,9 @@ def get_run(connection: Connection, run_id: int, *, relid: int | None = None) ->
 
 
 def find_latest(connection: Connection, relid: int, key: UniqueKey) -> RecordedRun | None:
-    """Return the newest run for a table and the columns of *key*, in any order."""
+    """Return the newest run for a table and the elements of *key*, in any order, also if they were renamed since."""
+    if not key.is_plain and exists(connection, relid=relid):
+        execute(connection, same_runs_sql(str(relid), key))
     runs = find_runs(connection, f"live.oid = {relid}::pg_catalog.oid AND {of_key(str(relid), key)}", relid=relid)
     return runs[-1] if runs else None
 
@@ -101,13 +103,8 @@ def open_run(
 
 def resume(connection: Connection, run_id: int, relid: int, key: UniqueKey, rule: CleanupRule) -> None:
     """Take up a run again, with the rule and the table's names as they are now."""
-    holes = {
-        "run": str(run_id),
-        "relid": str(relid),
-        "key_numbers": key_numbers(key, str(relid)),
-        "nulls_not_distinct": literal(key.nulls_not_distinct),
-    }
-    execute(connection, statement("resume_run", **holes, **rule_holes(rule)))
+    holes = {name: value for name, value in key_holes(key, str(relid)).items() if name != "constraint_name"}
+    execute(connection, statement("resume_run", run=str(run_id), relid=str(relid), **holes, **rule_holes(rule)))
 
 
 def set_state(connection: Connection, run_id: int, state: RunState) -> None:
@@ -118,6 +115,17 @@ def set_state(connection: Connection, run_id: int, state: RunState) -> None:
 def mark_building(connection: Connection, run_id: int | None, name: str) -> None:
     """Record, before a build, that an index of that name is ours to drop if it stays invalid (H52)."""
     execute(connection, statement("mark_building", run=literal(run_id), name=literal(name)))
+
+
+def record_index(connection: Connection, run_id: int, relid: int) -> None:
+    """Record what the index of a run compares, before it is dropped."""
+    execute(connection, record_index_sql(str(run_id), str(relid)))
+
+
+def record_index_sql(run: str, relid: str) -> str:
+    """Return the statement of ``record_index``; both are SQL."""
+    parts = {name: statement(name, relid=relid) for name in ("index_elements", "column_places")}
+    return statement("record_index", run=run, **parts)
 
 
 def is_building(connection: Connection, relid: int, name: str) -> bool:

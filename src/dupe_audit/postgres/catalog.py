@@ -13,7 +13,7 @@ from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, Expression, IndexState, UniqueKey
 from dupe_audit.postgres import elements
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.sqlstates import sqlstate
+from dupe_audit.postgres.sqlstates import UNREADABLE, sqlstate
 from dupe_audit.statements import ident, literal, statement, text_array
 
 
@@ -137,6 +137,7 @@ def index_state_holes(key: UniqueKey) -> dict[str, str]:
         "nulls_not_distinct": literal(key.nulls_not_distinct),
         "deferrable": literal(key.deferrable),
         "deferred": literal(key.initially == "DEFERRED"),
+        "usual_class": statement("usual_class", opclass="oc", type="own.atttypid"),
     }
 
 
@@ -173,7 +174,11 @@ def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bo
         return False
     source = elements.aliased(relation.table, relation.schema)
     own = [element_sql(element) for element in key.columns]
-    pairs = list(zip(own, index.elements, strict=True))
+    # An index keeps the collation apart from its expression, so both sides get it.
+    collations = [f" COLLATE {collation}" if collation else "" for collation in index.collations]
+    pairs = [
+        (first + clause, second + clause) for first, second, clause in zip(own, index.elements, collations, strict=True)
+    ]
     if key.where:
         pairs.append((key.where, index.predicate))
     try:
@@ -183,7 +188,7 @@ def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bo
         )
     except DBAPIError as error:
         # An expression that the server cannot read, such as one over a dropped column, is in no index.
-        if (sqlstate(error) or "").startswith("42"):
+        if (sqlstate(error) or "").startswith(UNREADABLE):
             return False
         raise
 

@@ -52,13 +52,18 @@ CLASS_DATA = "22"
 CLASS_CONSTRAINT = "23"
 CLASS_EXTERNAL_ROUTINE = "38"
 CLASS_EXTERNAL_ROUTINE_INVOCATION = "39"
+CLASS_SCHEMA = "3F"  #: no such schema
 CLASS_ROLLBACK = "40"  #: transaction rollback
+CLASS_SYNTAX = "42"  #: syntax error or access rule violation
 CLASS_CHECK_OPTION = "44"
 CLASS_RESOURCES = "53"  #: insufficient resources
 CLASS_LIMIT = "54"  #: program limit exceeded
 CLASS_OPERATOR = "57"  #: operator intervention
 CLASS_SHUTDOWN = "57P"
 CLASS_RAISED = "P0"  #: raised by PL/pgSQL, such as a trigger
+
+#: classes of errors of SQL that the server cannot read: its syntax, or a name that does not exist
+UNREADABLE = (CLASS_SYNTAX, CLASS_SCHEMA)
 
 #: classes of errors that are about one row, so others can go on without it
 ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED, CLASS_LIMIT, OUT_OF_MEMORY)

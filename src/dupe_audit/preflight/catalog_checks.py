@@ -12,6 +12,7 @@ from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute, pooler
+from dupe_audit.preflight.equivalents import equivalents
 from dupe_audit.preflight.expressions import value_types
 from dupe_audit.preflight.index_advice import advice, advice_if_stricter
 from dupe_audit.statements import literal, statement, text_array
@@ -91,6 +92,8 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
         key=text_array(key.elements),
         constraint_name=literal(key.name),
         nulls_not_distinct=literal(key.nulls_not_distinct),
+        usual_class=statement("usual_class", opclass="oc", type="a.atttypid"),
+        usual_class_dc=statement("usual_class", opclass="dc", type="a.atttypid"),
     )
     for index in execute(connection, other_indexes):
         subject = f"Constraint {index.constraint_name}" if index.constraint_name else f"Index {index.name}"
@@ -102,7 +105,7 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
             findings.append(replace(same, help=advice(key, relation, index)) if key.name else same)
         elif index.stricter:
             findings.append(replace(finding("stricter-index", subject), help=advice_if_stricter(relation, index)))
-    return findings
+    return findings if key.is_plain else findings + equivalents(connection, key, relation)
 
 
 def _named_index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:

@@ -12,10 +12,10 @@ from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.elements import aliased, describe, is_immutable, is_volatile, require_boolean, require_whole
 from dupe_audit.postgres.session import transaction
-from dupe_audit.postgres.sqlstates import reason, sqlstate
+from dupe_audit.postgres.sqlstates import UNREADABLE, reason, sqlstate
 
 #: classes of errors of an expression: syntax and names, values, what is not supported, and PL/pgSQL
-_OF_EXPRESSIONS = ("42", "22", "0A", "P0")
+_OF_EXPRESSIONS = (*UNREADABLE, "22", "0A", "P0")
 
 
 def expression_findings(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:

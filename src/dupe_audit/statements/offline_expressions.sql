@@ -37,7 +37,7 @@ BEGIN
                     v_finding := 'not-immutable';
                 END IF;
             END IF;
-        EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR feature_not_supported OR plpgsql_error THEN
+        EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name OR data_exception OR feature_not_supported OR plpgsql_error THEN
             v_finding := 'expression-invalid';
             v_reason := pg_catalog.format(' (%s)', SQLERRM);
         END;

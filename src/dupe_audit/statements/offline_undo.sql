@@ -19,6 +19,7 @@ BEGIN
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = v_relid;
     v_table := pg_catalog.format('%I.%I', v_found.nspname, v_found.relname);
     IF pg_catalog.to_regclass('dupe_audit.batch') IS NOT NULL THEN
+        {find_same};
         SELECT r.id INTO v_run FROM dupe_audit.run r
         WHERE ({run_relation}) = v_relid AND {condition}
         ORDER BY r.id DESC LIMIT 1;

@@ -18,7 +18,11 @@ BEGIN
         ADD COLUMN IF NOT EXISTS key_expressions pg_catalog.text[] NOT NULL DEFAULT '{}',
         ADD COLUMN IF NOT EXISTS predicate pg_catalog.text,
         ADD COLUMN IF NOT EXISTS order_expressions pg_catalog.text[] NOT NULL DEFAULT '{}',
-        ADD COLUMN IF NOT EXISTS directions pg_catalog.text[] NOT NULL DEFAULT '{}';
+        ADD COLUMN IF NOT EXISTS directions pg_catalog.text[] NOT NULL DEFAULT '{}',
+        ADD COLUMN IF NOT EXISTS column_names pg_catalog.text[],
+        ADD COLUMN IF NOT EXISTS column_numbers pg_catalog.int2[],
+        ADD COLUMN IF NOT EXISTS index_elements pg_catalog.text[],
+        ADD COLUMN IF NOT EXISTS index_predicate pg_catalog.text;
     {create_child_table};
     REVOKE ALL ON TABLE dupe_audit.child FROM PUBLIC;
     ALTER TABLE dupe_audit.child

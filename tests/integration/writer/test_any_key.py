@@ -247,6 +247,16 @@ def test_a_collation_of_the_index(sql, writer, way, column_collation):
         writer([sa.text('lower(k) COLLATE "C"')], ["k", "v"], table="t").probe()
 
 
+def test_a_collation_inside_an_element(sql, writer):
+    """An index whose expression has another collation inside is not the key's, though the planner prints both alike."""
+    sql("CREATE TABLE t (k text, v int)")
+    for collation in ("POSIX", "C"):
+        sql(f"""CREATE UNIQUE INDEX "of {collation}" ON t (('a' < k COLLATE "{collation}"))""")
+    rows = writer([sa.text(''''a' < k COLLATE "C"''')], ["k", "v"], table="t", ignore=["k"])
+    assert ["inserted"] == kinds(rows.write([("b", 1)]))
+    assert frozenset({"of C"}) == rows.arbiter.key_indexes
+
+
 def test_a_nondeterministic_collation(sql, writer, way):
     """Under a collation that ignores accents, keys are equal as the index says, by the column or by the element."""
     try:

@@ -69,6 +69,7 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, *, required: bo
         script.line("\\set dupe_audit_droppable off")
         script.line("SELECT droppable, qualified_name FROM pg_temp.dupe_audit_droppable_index(true) \\gset dupe_audit_")
         script.line("\\if :dupe_audit_droppable")
+        script.write(_record_index(key))
         # It blocks neither reads nor writes while it waits.
         script.write(f"SET lock_timeout = {milliseconds(rule.give_up_after)}")
         script.write(statement("drop_index", index=":dupe_audit_qualified_name"))
@@ -77,6 +78,15 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, *, required: bo
     problem = f"index {name} still exists; the version was not stamped"
     condition = "NOT (SELECT d.droppable FROM pg_temp.dupe_audit_droppable_index(false) AS d)"
     script.guard(condition, problem, catalog.relid_sql(key))
+
+
+def _record_index(key: UniqueKey) -> str:
+    run = (
+        f"(SELECT pg_catalog.max(r.id) FROM dupe_audit.run r WHERE ({statement('run_relation')}) = v_relid "
+        f"AND r.constraint_name = {literal(key.name)})"
+    )
+    record_index = ledger.record_index_sql(run, "v_relid")
+    return statement("offline_record_index", relid=catalog.relid_sql(key), record_index=record_index)
 
 
 def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool) -> None:

@@ -77,10 +77,15 @@ class Script:
 
     def comparing_function(self) -> None:
         """Write the temporary functions that compare the elements of an index, unless the script already has them."""
+        self.fill_function()
         if self.needs_part("describe"):
             self.write(template("offline_describe"))
         if self.needs_part("same"):
-            self.write(template("offline_same"))
+            self.write(
+                statement(
+                    "offline_same", t_same_value=quoted("same_value"), says_same=statement("says_same", plan="v_plan")
+                )
+            )
 
     def expressions_function(self) -> None:
         """Write the temporary functions that judge expressions, unless the script already has them."""

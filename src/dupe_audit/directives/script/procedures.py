@@ -57,9 +57,8 @@ def open_run(script: Script, key: UniqueKey, rule: CleanupRule | None, build: Bu
     key_holes = ledger.key_holes(key, "v_relid")
     resume_run = "NULL"
     if rule is not None:
-        names = {"run": "v_run", "relid": "v_relid", "key_numbers": key_holes["key_numbers"]}
-        nulls = literal(key.nulls_not_distinct)
-        resume_run = statement("resume_run", **names, nulls_not_distinct=nulls, **ledger.rule_holes(rule))
+        names = {name: value for name, value in key_holes.items() if name != "constraint_name"}
+        resume_run = statement("resume_run", run="v_run", relid="v_relid", **names, **ledger.rule_holes(rule))
     script.write(
         statement(
             "offline_open",
@@ -76,6 +75,7 @@ def open_run(script: Script, key: UniqueKey, rule: CleanupRule | None, build: Bu
             run_relation=statement("run_relation"),
             run_objects=statement("run_objects", relid="v_relid"),
             of_key=ledger.of_key("v_relid", key),
+            find_same=find_same(key),
             **key_holes,
             resume_run=resume_run,
             revoke_run=_private("dupe_audit.run"),
@@ -185,6 +185,7 @@ def undo_function(
             table_name=literal(key.table),
             run_relation=statement("run_relation"),
             condition=condition,
+            find_same=find_same(key),
             outstanding=ledger.OUTSTANDING,
             run_objects=statement("run_objects", relid="v_relid"),
             required=literal(required),
@@ -234,6 +235,11 @@ def droppable_procedure(script: Script, key: UniqueKey) -> None:
     script.write(
         statement("offline_droppable", relid=relid, run_relation=run_relation, name=name, name_owner=name_owner)
     )
+
+
+def find_same(key: UniqueKey) -> str:
+    """Return the statement of a procedure that finds the runs whose key means the same, for ``ledger.of_key``."""
+    return "NULL" if key.is_plain else f"EXECUTE {literal(ledger.same_runs_sql(catalog.relid_sql(key), key))}"
 
 
 def _private(name: str) -> str:
