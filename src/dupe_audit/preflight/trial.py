@@ -30,9 +30,9 @@ from dupe_audit.statements import ident, literal, statement, text_array
 #: name of the index on the copy
 NAME = "dupe_audit_trial"
 #: what is about the index, and not about the copy or the session
-_OF_THE_INDEX = (CLASS_NAMES, CLASS_FEATURE, CLASS_LIMIT, CLASS_DATA, INVALID_SCHEMA_NAME)
+OF_THE_INDEX = (CLASS_NAMES, CLASS_FEATURE, CLASS_LIMIT, CLASS_DATA, INVALID_SCHEMA_NAME)
 #: what is about the index, and not about one of the copied rows
-_OF_ANY_ROW = (CLASS_NAMES, CLASS_FEATURE, INVALID_SCHEMA_NAME)
+OF_ANY_ROW = (CLASS_NAMES, CLASS_FEATURE, INVALID_SCHEMA_NAME)
 
 
 def try_index(connection: Connection, key: UniqueKey, *, unless: Sequence[Finding] = ()) -> list[Finding]:
@@ -81,7 +81,7 @@ def _parts(key: UniqueKey) -> dict[str, UniqueKey]:
 def _judged(connection: Connection, relation: Relation, parts: list[str], failure: dict[str, Any]) -> Finding:
     part, code, message = parts[failure["number"] - 1], str(failure["code"]), str(failure["message"])
     empty = failure["on"] == "empty"
-    if failure["on"] == "copy" or not code.startswith(_OF_THE_INDEX if empty else _OF_ANY_ROW):
+    if failure["on"] == "copy" or not code.startswith(OF_THE_INDEX if empty else OF_ANY_ROW):
         return finding("index-not-tried", f"SQLSTATE {code}", table=relation.name)
     if code in NAMES_NOT_FOUND and code != INSUFFICIENT_PRIVILEGE and builds_are_restricted(connection):
         # The session finds everything that the expression itself names, or it would have been refused before.

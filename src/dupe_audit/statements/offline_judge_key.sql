@@ -8,6 +8,6 @@ DECLARE
 BEGIN
     PERFORM pg_temp.dupe_audit_expressions(v_relid, {expressions}, {predicate}, ARRAY[]::pg_catalog.text[], '');
     SELECT pg_catalog.to_jsonb(f) INTO v_holes FROM ({fragments}) AS f;
-    PERFORM pg_temp.dupe_audit_measure(v_holes, false, '');
+    PERFORM pg_temp.dupe_audit_measure(v_holes, {expressions}, {predicate}, false, '');
 END
 $judge$
