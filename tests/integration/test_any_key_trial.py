@@ -117,8 +117,12 @@ def test_merged_function_is_found_by_the_trial(users, restricted):
             of("(code || mark)"),
             "(code || mark): could not determine which collation to use for index expression (SQLSTATE 42P22)",
         ),
+        (
+            of("point(id, id)"),
+            'point(id, id): data type point has no default operator class for access method "btree" (SQLSTATE 42704)',
+        ),
     ],
-    ids=["system column", "predicate", "collation"],
+    ids=["system column", "predicate", "collation", "operator class"],
 )
 def test_refused_index_is_reported_by_its_part(users, key, reason):
     """What PostgreSQL refuses in an index is named with the part of the key, and nothing of the trial remains."""

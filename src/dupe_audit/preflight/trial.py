@@ -20,9 +20,10 @@ from dupe_audit.postgres.sqlstates import (
     CLASS_FEATURE,
     CLASS_LIMIT,
     CLASS_NAMES,
-    INSUFFICIENT_PRIVILEGE,
     INVALID_SCHEMA_NAME,
-    NAMES_NOT_FOUND,
+    UNDEFINED_FUNCTION,
+    UNDEFINED_OBJECT,
+    UNDEFINED_TABLE,
 )
 from dupe_audit.preflight.search_path import builds_are_restricted, path_finding, reason_of
 from dupe_audit.statements import ident, literal, statement, text_array
@@ -33,6 +34,8 @@ NAME = "dupe_audit_trial"
 OF_THE_INDEX = (CLASS_NAMES, CLASS_FEATURE, CLASS_LIMIT, CLASS_DATA, INVALID_SCHEMA_NAME)
 #: what is about the index, and not about one of the copied rows
 OF_ANY_ROW = (CLASS_NAMES, CLASS_FEATURE, INVALID_SCHEMA_NAME)
+#: what a function did not find
+OF_THE_PATH = (UNDEFINED_FUNCTION, UNDEFINED_TABLE, UNDEFINED_OBJECT, INVALID_SCHEMA_NAME)
 
 
 def try_index(connection: Connection, key: UniqueKey, *, unless: Sequence[Finding] = ()) -> list[Finding]:
@@ -83,7 +86,9 @@ def _judged(connection: Connection, relation: Relation, parts: list[str], failur
     empty = failure["on"] == "empty"
     if failure["on"] == "copy" or not code.startswith(OF_THE_INDEX if empty else OF_ANY_ROW):
         return finding("index-not-tried", f"SQLSTATE {code}", table=relation.name)
-    if code in NAMES_NOT_FOUND and code != INSUFFICIENT_PRIVILEGE and builds_are_restricted(connection):
+    # On an empty table, an object that was not found is the operator class of the values.
+    of_path = code in OF_THE_PATH and not (empty and code == UNDEFINED_OBJECT)
+    if of_path and builds_are_restricted(connection):
         # The session finds everything that the expression itself names, or it would have been refused before.
         return path_finding(reason_of(part, code, message), relation, restricted=True)
     # On an empty table, the message cannot contain a value of a row.

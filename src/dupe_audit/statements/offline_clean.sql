@@ -63,6 +63,7 @@ BEGIN
                 v_row.id, v_row.subject, v_relid::pg_catalog.regclass, v_row.id;
         END IF;
     END LOOP;
+    PERFORM pg_temp.dupe_audit_try(v_relid, {expressions}, v_rule.predicate, '');
     SELECT pg_catalog.to_jsonb(f) INTO v_holes
     FROM ({fragments}) AS f;
     IF v_rule.on_reference = 'repoint' AND 'child-trigger' = ANY ({errors}) THEN

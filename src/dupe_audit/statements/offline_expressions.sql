@@ -46,7 +46,6 @@ BEGIN
                 v_finding, v_row.sql || v_reason, v_relid::pg_catalog.regclass, v_note, v_finding;
         END IF;
     END LOOP;
-    PERFORM pg_temp.dupe_audit_try(v_relid, v_expressions, v_predicate, v_note);
     RETURN (SELECT d.types FROM pg_temp.dupe_audit_describe(v_relid, pg_catalog.array_remove(v_expressions, NULL)) AS d);
 END
 $expressions$
