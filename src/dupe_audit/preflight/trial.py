@@ -50,7 +50,7 @@ def try_index(connection: Connection, key: UniqueKey, *, unless: Sequence[Findin
         unless: what is known already; after an error, or if the index exists, nothing is built.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: the connection failed, or a lock was not acquired within 5 seconds.
+        sqlalchemy.exc.DBAPIError: the connection failed.
     """
     needless = any(finding.severity == "error" or finding.id == "already-enforced" for finding in unless)
     if needless or (key.is_plain and not key.include):
