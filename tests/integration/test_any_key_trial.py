@@ -5,7 +5,10 @@ import pytest
 from sqlalchemy import text
 
 from dupe_audit.model import CleanupRule, Expression, UniqueKey
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.session import transaction
 from dupe_audit.preflight import blockers, judge, preflight, try_index
+from dupe_audit.statements import literal, statement, text_array
 
 FUNCTIONS = """
 CREATE SCHEMA app;
@@ -96,6 +99,16 @@ def test_predicate_that_depends_on_the_search_path_is_found(users, restricted):
     ]
     findings = preflight(users, of("in_caps(email)", where="email = 'secret'")).findings
     assert [] == [each.id for each in findings if each.id == "depends-on-search-path"]
+
+
+@pytest.mark.parametrize(("call", "reads"), [("lower(email)", False), ("in_sql(email)", True)])
+def test_table_is_read_only_for_a_function_that_could_depend_on_the_path(users, call, reads):
+    """An expression that calls only PostgreSQL's own functions costs no scan of the table."""
+    with transaction(users, read_only=True):
+        queries = text_array([f"SELECT pg_catalog.count({call}) FROM app.users"])
+        execute(users, statement("path_problems", queries=queries, texts=literal(call)))
+        locks = execute(users, "SELECT count(*) FROM pg_locks WHERE relation = 'app.users'::regclass").scalar_one()
+    assert (locks > 0) == reads
 
 
 def test_merged_function_is_found_by_the_trial(users, restricted):
