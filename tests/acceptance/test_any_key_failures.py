@@ -73,7 +73,7 @@ def revise(project, expression, where=None):
 
 @pytest.mark.parametrize("call", ["in_plpgsql(code)", "in_sql(code)"])
 def test_function_that_depends_on_the_search_path_stops_the_upgrade(parts, sql, call, server_version_num):
-    """Where the build would fail, no row moves; elsewhere the upgrade succeeds, with a warning if it was called."""
+    """Where the build would fail, no row moves; elsewhere the upgrade succeeds, with a warning."""
     revise(parts, call)
     code, output = parts.run("upgrade", "head")
     if server_version_num >= 170000:
@@ -84,7 +84,7 @@ def test_function_that_depends_on_the_search_path_stops_the_upgrade(parts, sql, 
         sql("ALTER FUNCTION app.in_sql(text) SET search_path = app")
         code, output = parts.run("upgrade", "head")
     else:
-        assert ("depends on the search path" in output) == (call == "in_plpgsql(code)")
+        assert "depends on the search path" in output
     assert (code, sql(COUNT)) == (0, [(2,)]), output
     code, output = parts.run("downgrade", "-1")
     assert (code, sql(COUNT)) == (0, [(4,)]), output
@@ -141,7 +141,7 @@ def test_script_stops_at_a_function_that_depends_on_the_search_path(parts, sql, 
         sql(f"ALTER FUNCTION app.{call.partition('(')[0]}(text) SET search_path = app")
         done = psql(script)
     else:
-        assert ("WARNING:  dupe-audit: depends-on-search-path" in done.stderr) == (call == "in_plpgsql(code)")
+        assert "WARNING:  dupe-audit: depends-on-search-path" in done.stderr
     assert (done.returncode, sql(COUNT), stamped(sql)) == (0, [(2,)], [("0002",)]), done.stderr
     done = psql(parts.script("downgrade", "0002:0001"))
     assert (done.returncode, sql(COUNT), stamped(sql)) == (0, [(4,)], [("0001",)]), done.stderr

@@ -56,7 +56,7 @@ LEAD = (
 )
 
 
-@pytest.mark.parametrize("call", ["in_plpgsql(email)", "app.in_caps(email)"])
+@pytest.mark.parametrize("call", ["in_plpgsql(email)", "app.in_caps(email)", "in_sql(email)"])
 @pytest.mark.parametrize("way", ["preflight", "judge"])
 def test_function_that_depends_on_the_search_path_is_found(users, restricted, call, way):
     """A call without a schema stops the change where builds have their own path, and elsewhere is a warning."""
@@ -111,8 +111,10 @@ def test_table_is_read_only_for_a_function_that_could_depend_on_the_path(users, 
     assert (locks > 0) == reads
 
 
-def test_merged_function_is_found_by_the_trial(users, restricted):
+def test_merged_function_is_found_by_the_trial_whatever_its_name(users, sql, restricted):
     """A function in SQL becomes a part of the expression when the index is planned, with the path of the build."""
+    sql("CREATE FUNCTION public.in_sql(value int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT value'")
+    assert judge(users, of("in_sql(email)"), CleanupRule()) == []
     findings = try_index(users, of("in_sql(email)"))
     missing = "in_sql(email): function helper(text) does not exist (SQLSTATE 42883)"
     assert problems(findings) == ([("depends-on-search-path", f"{LEAD}{missing}.")] if restricted else [])

@@ -24,7 +24,7 @@ def path_findings(connection: Connection, key: UniqueKey, relation: Relation) ->
     """Return which expressions of a key work only under the session's search path.
 
     It computes them for every row of the predicate, in a read-only transaction. A function that the planner merges
-    into the expression is not found this way (see ``trial``).
+    into the expression is not found this way if other functions have its name (see ``trial``).
 
     Args:
         connection: in autocommit.
