@@ -75,6 +75,8 @@ INSERT INTO public.payments (order_id, paid_at) SELECT n, date '2026-01-01' + n 
 UNREACHED = {
     "citus_kind": "preflight",
     "differing": "preflight",
+    "path_problems": "preflight",
+    "try_index": "preflight",
     "row_bytes": "cleanup",
     "holders": "cleanup",
     "run_lock_holder": "cleanup",
@@ -97,6 +99,8 @@ EXAMPLES = {
     "pid": "4711",
     "oids": "25, 1082",
     "flags": "pg_catalog.bool_or(NOT pg_catalog.record_image_eq(ROW(e.total), ROW(v.total)))",
+    "texts": "'lower(order_number)'",
+    "builds": "ARRAY['CREATE UNIQUE INDEX trial ON pg_temp.orders (order_number)']::pg_catalog.text[]",
     "former": '"orders_customer_id_order_number_key"',
     "pids": "ARRAY[4711]::pg_catalog.int4[]",
     "relid": "16400",

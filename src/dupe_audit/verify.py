@@ -19,7 +19,7 @@ from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.named import named_key
 from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.postgres.session import settings, step, transaction
-from dupe_audit.postgres.sqlstates import about_a_row, sqlstate
+from dupe_audit.postgres.sqlstates import about_a_row, about_an_expression, sqlstate
 from dupe_audit.statements import fill_known, statement, template
 
 
@@ -60,7 +60,7 @@ def _verify(connection: Connection, key: UniqueKey, *, work_mem: str | None, is_
         try:
             extras, rows, latest, by_others = _counted(connection, key, relation, work_mem)
         except DBAPIError as error:
-            if key.is_plain or not about_a_row(error):
+            if key.is_plain or not (about_a_row(error) or about_an_expression(error)):
                 raise
             # The server's message can contain values of a row.
             fails = finding("expression-fails", f"{key} (SQLSTATE {sqlstate(error)})", table=relation.name)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from alembic.operations import Operations
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.cleanup import Horizon, clean_held, cleanup
@@ -21,11 +22,13 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.recorded import latest_run
+from dupe_audit.errors import Refused
 from dupe_audit.findings import quantity
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import find
 from dupe_audit.postgres.locking import at_work
 from dupe_audit.postgres.patience import Throttle
+from dupe_audit.preflight import failures
 from dupe_audit.restore import restore
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -103,7 +106,8 @@ class Mover:
             work_mem=self.options.work_mem,
             horizon=self.horizon_of(key),
         )
-        return self._logged(batches, "archived", key)
+        with explained(self.connection, key, rule):
+            return self._logged(batches, "archived", key)
 
     def rule_of(self, key: UniqueKey) -> CleanupRule | None:
         """Return the rule by which this revision archives; an earlier revision's does not count."""
@@ -155,3 +159,22 @@ def shown_in_watch(connection: Connection, key: UniqueKey) -> Iterator[None]:
         return
     with at_work(connection, match[1].relid):
         yield
+
+
+@contextmanager
+def explained(connection: Connection, key: UniqueKey, rule: CleanupRule) -> Iterator[None]:
+    """Report an error of an expression by the number of rows, without the server's message, which can quote a row.
+
+    The rows were checked before the work began, so what fails now was written or changed since.
+
+    Raises:
+        Refused: an expression fails for some rows.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        lead = (
+            f"An expression of {key} failed for rows that were written or changed since they had been checked. "
+            "Correct those rows, then run the same command again: it continues where it stopped."
+        )
+        raise Refused(failures(connection, key, rule, error), lead=lead) from error

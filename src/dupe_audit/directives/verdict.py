@@ -27,7 +27,7 @@ from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import require_encodable
-from dupe_audit.preflight import judge, preflight
+from dupe_audit.preflight import judge, preflight, try_index
 
 Item = MigrateOperation | PlainStatement
 
@@ -157,9 +157,9 @@ class Examiner:
         accept = self.options.accept
         findings = judge(self._connection, key, rule, accept=accept, measure_width=measure_width)
         if count and not any(finding.severity == "error" for finding in findings):
-            memory = self.options.work_mem
-            report = preflight(self._connection, key, rule, accept=accept, work_mem=memory)
+            report = preflight(self._connection, key, rule, accept=accept, work_mem=self.options.work_mem)
             findings += [item for item in report.findings if item.severity == "error"]
+        findings += try_index(self._connection, key, unless=findings)
         return list(dict.fromkeys(item for item in findings if item.id not in NOT_ABOUT_THE_CLEANUP))
 
     def _of_create(
@@ -180,6 +180,7 @@ class Examiner:
             )
         ]
         findings += self._of_name(key, replaced=key.name in retiring)
+        findings += try_index(self._connection, key, unless=findings)
         if count and not any(finding.severity == "error" for finding in findings):
             counts = preflight(self._connection, key, work_mem=self.options.work_mem).counts
             if counts and counts.extras:
@@ -193,13 +194,12 @@ class Examiner:
         match = catalog.find(self._connection, key)
         if match is None:
             return []
-        _, relation = match
-        state = catalog.index_state(self._connection, relation.relid, key)
+        state = catalog.index_state(self._connection, match[1].relid, key)
         if state is None or (replaced and state.constraint in (key.name, None)) or is_absent(self._connection, key):
             return []  # what has the name elsewhere in the schema is finding name-taken
         if not state.same_definition or (state.constraint and not state.same_constraint_form):
-            return [catalog.wrong_definition(relation, state)]
-        if not state.valid and not ledger.is_building(self._connection, relation.relid, str(key.name)):
+            return [catalog.wrong_definition(match[1], state)]
+        if not state.valid and not ledger.is_building(self._connection, match[1].relid, str(key.name)):
             return [finding("invalid-index", key.name)]
         return []
 

@@ -13,7 +13,7 @@ from dupe_audit import ledger
 from dupe_audit.constraint import drop, enforce, has_definition, is_absent, rename, swap, temporary_name
 from dupe_audit.directives.account import account
 from dupe_audit.directives.execution import Execution, located
-from dupe_audit.directives.mover import Mover, shown_in_watch
+from dupe_audit.directives.mover import Mover, explained, shown_in_watch
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
@@ -25,7 +25,7 @@ from dupe_audit.directives.schedule import Task
 from dupe_audit.directives.verdict import identities
 from dupe_audit.errors import NotProven
 from dupe_audit.findings import quantity
-from dupe_audit.model import BuildRule, UniqueKey
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import find
 from dupe_audit.verify import verify
 
@@ -82,15 +82,16 @@ class Worker:
     def _enforce(self, key: UniqueKey, rule: BuildRule) -> None:
         mover, cleaning = self._mover, self._mover.rule_of(key)
         horizon = mover.horizon_of(key)
-        enforce(
-            self.connection,
-            key,
-            rule,
-            clean_again=partial(mover.clean_again, key, cleaning, rule) if cleaning else None,
-            clean_held=partial(mover.clean_held, key, cleaning) if cleaning else None,
-            ranking_seconds=lambda: horizon.ranking_seconds,
-            revision=self.execution.revision,
-        )
+        with explained(self.connection, key, cleaning or CleanupRule()):
+            enforce(
+                self.connection,
+                key,
+                rule,
+                clean_again=partial(mover.clean_again, key, cleaning, rule) if cleaning else None,
+                clean_held=partial(mover.clean_held, key, cleaning) if cleaning else None,
+                ranking_seconds=lambda: horizon.ranking_seconds,
+                revision=self.execution.revision,
+            )
         if run_id := _verify(self.connection, key, self.options.work_mem):
             self.execution.record(run_id, "enforced", f"enforces {key} as {key.name}")
 

@@ -83,6 +83,24 @@ TABLE: dict[StepId, Entry] = {
         "{subject} cannot be in an index of {table}: it is not immutable, or contains a subquery.",
         "Name what its result depends on, for example the time zone: (created_at AT TIME ZONE 'UTC')::date.",
     ),
+    "depends-on-search-path": Entry(
+        "error",
+        "An expression cannot be computed under pg_catalog, pg_temp, the search path under which PostgreSQL builds an index of {table}: {subject}.",
+        "In the body of its function, write the schema of everything that it calls, or set the function's path: "
+        "ALTER FUNCTION … SET search_path = …; See docs/reference/findings/depends-on-search-path.md.",
+    ),
+    "index-refused": Entry(
+        "error",
+        "PostgreSQL cannot build the index of {table}: {subject}.",
+        "Correct that part of the key. It was tried on a temporary copy of the table; no row was moved. "
+        "See docs/reference/findings/index-refused.md.",
+    ),
+    "index-not-tried": Entry(
+        "warning",
+        "The index of {table} could not be tried on a temporary copy of the table: {subject}.",
+        "If its build fails after the cleanup, the archived rows stay archived until the cause is removed or the run is restored. "
+        "See docs/reference/findings/index-not-tried.md.",
+    ),
     "volatile-order": Entry(
         "error",
         "order_by contains {subject}, whose value changes from one evaluation to the next.",

@@ -21,6 +21,9 @@ INVALID_STATEMENT_NAME = "26000"
 DEPENDENT_OBJECTS = "2BP01"
 SERIALIZATION_FAILURE = "40001"  #: also a row that was moved to another partition
 DEADLOCK = "40P01"
+NOT_NULL_VIOLATION = "23502"
+CHECK_VIOLATION = "23514"
+INVALID_SCHEMA_NAME = "3F000"
 INSUFFICIENT_PRIVILEGE = "42501"
 SYNTAX_ERROR = "42601"
 UNDEFINED_COLUMN = "42703"
@@ -46,15 +49,17 @@ INDEX_CORRUPTED = "XX002"
 
 #: classes, the first two characters of a SQLSTATE; of the class of shutdowns, three
 CLASS_CONNECTION = "08"
+CLASS_FEATURE = "0A"  #: feature not supported
 CLASS_CASE_NOT_FOUND = "20"
 CLASS_CARDINALITY = "21"
 CLASS_DATA = "22"
 CLASS_CONSTRAINT = "23"
+CLASS_ROUTINE = "2F"
 CLASS_EXTERNAL_ROUTINE = "38"
 CLASS_EXTERNAL_ROUTINE_INVOCATION = "39"
 CLASS_SCHEMA = "3F"  #: no such schema
 CLASS_ROLLBACK = "40"  #: transaction rollback
-CLASS_SYNTAX = "42"  #: syntax error or access rule violation
+CLASS_SYNTAX = "42"  #: syntax, names, types and privileges
 CLASS_CHECK_OPTION = "44"
 CLASS_RESOURCES = "53"  #: insufficient resources
 CLASS_LIMIT = "54"  #: program limit exceeded
@@ -68,12 +73,44 @@ UNREADABLE = (CLASS_SYNTAX, CLASS_SCHEMA)
 #: classes of errors that are about one row, so others can go on without it
 ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED, CLASS_LIMIT, OUT_OF_MEMORY)
 
+#: errors of an expression or of a function that it calls; a domain that it casts to can have constraints
+OF_AN_EXPRESSION = (
+    CLASS_CASE_NOT_FOUND,
+    CLASS_CARDINALITY,
+    CLASS_DATA,
+    NOT_NULL_VIOLATION,
+    CHECK_VIOLATION,
+    CLASS_ROUTINE,
+    CLASS_EXTERNAL_ROUTINE,
+    CLASS_EXTERNAL_ROUTINE_INVOCATION,
+    INVALID_SCHEMA_NAME,
+    CLASS_SYNTAX,
+    CLASS_FEATURE,
+    CLASS_RAISED,
+)
+
+#: messages that can contain a value: the server's own about data, and whatever a function makes up
+QUOTES_VALUES = (CLASS_DATA, CLASS_ROUTINE, CLASS_EXTERNAL_ROUTINE, CLASS_EXTERNAL_ROUTINE_INVOCATION, CLASS_RAISED)
+
+#: messages that name what was not found or not allowed, and no value
+NAMES_NOT_FOUND = (UNDEFINED_FUNCTION, UNDEFINED_TABLE, UNDEFINED_OBJECT, INVALID_SCHEMA_NAME, INSUFFICIENT_PRIVILEGE)
+
 
 def about_a_row(error: BaseException) -> bool:
     """Return whether an error is about one row, so that others can go on without it."""
     code = sqlstate(error) or ""
     # A value of a gigabyte is an internal error of the server (palloc).
     return code.startswith(ABOUT_A_ROW) or "invalid memory alloc request size" in reason(error)
+
+
+def about_an_expression(error: BaseException) -> bool:
+    """Return whether an error can be one of an expression; its message can then contain values of a row."""
+    return (sqlstate(error) or "").startswith(OF_AN_EXPRESSION)
+
+
+def quotes_values(error: BaseException) -> bool:
+    """Return whether the message of an error can contain a value of a row, so that it is not printed unasked."""
+    return (sqlstate(error) or "").startswith(QUOTES_VALUES)
 
 
 def sqlstate(error: BaseException) -> str | None:

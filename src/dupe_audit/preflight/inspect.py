@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.findings import CATALOGUE, Finding, finding
-from dupe_audit.model import CleanupRule, DuplicateReport, FailedRow, Sample, UniqueKey
+from dupe_audit.model import CleanupRule, DuplicateReport, Sample, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.session import step, transaction
@@ -29,8 +29,9 @@ from dupe_audit.preflight.counts import (
     width_findings,
 )
 from dupe_audit.preflight.expressions import expression_findings
-from dupe_audit.preflight.failing import failing_rows, may_be_an_expression
+from dupe_audit.preflight.failing import may_be_an_expression, require_failing
 from dupe_audit.preflight.samples import count_differing, read_samples, row_columns
+from dupe_audit.preflight.search_path import path_findings
 
 #: the worst first
 _ORDER = {"error": 0, "warning": 1, "info": 2}
@@ -71,14 +72,18 @@ def preflight(
             return DuplicateReport(key=match[0], counts=None, findings=_sorted(refused, accept))
         try:
             with _snapshot(connection, work_mem):
-                return _counted(connection, key, rule, accept=accept, details=details)
+                report = _counted(connection, key, rule, accept=accept, details=details)
         except DBAPIError as error:
             if match is None or not may_be_an_expression(error, key, rule):
                 raise
             with _snapshot(connection, work_mem):
-                findings, rows = _failing(connection, *match, rule, error=error, show_keys=show_keys)
+                findings, rows = require_failing(connection, *match, rule, error=error, show_keys=show_keys)
                 findings += catalog_findings(connection, *match, rule)
             return DuplicateReport(key=match[0], counts=None, findings=_sorted(findings, accept), failed_rows=rows)
+        if match and report.counts:
+            of_path = _of_path(connection, *match, report.findings)
+            report = replace(report, findings=_sorted([*report.findings, *of_path], accept))
+        return report
 
 
 class _Details(NamedTuple):
@@ -94,11 +99,12 @@ def _snapshot(connection: Connection, work_mem: str | None) -> AbstractContextMa
     return transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory)
 
 
-def _failing(
-    connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule, *, error: DBAPIError, show_keys: bool
-) -> tuple[list[Finding], tuple[FailedRow, ...]]:
-    fragments = catalog.fragments(connection, relation, key, rule)
-    return failing_rows(connection, relation, key, rule, fragments, error=error, show_keys=show_keys)
+def _of_path(connection: Connection, key: UniqueKey, relation: Relation, findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings about the search path; an index that exists already needs no build."""
+    problems = path_findings(connection, key, relation)
+    if any(finding.id == "already-enforced" for finding in findings):
+        return [replace(problem, severity="warning") for problem in problems]
+    return problems
 
 
 def _counted(
@@ -187,6 +193,8 @@ def judge(
         findings = findings or catalog_findings(connection, key, relation, rule)
         if measure_width and countable(findings):
             findings += _measured(connection, key, relation, rule)
+            if not any(finding.id == "expression-fails" for finding in findings):
+                findings += _of_path(connection, key, relation, findings)
     return [finding for finding in _sorted(findings, accept) if key.name or finding.id != "invalid-index"]
 
 
@@ -200,7 +208,7 @@ def _measured(connection: Connection, key: UniqueKey, relation: Relation, rule: 
         if not may_be_an_expression(error, key, rule):
             raise
         with _snapshot(connection, None):
-            return _failing(connection, key, relation, rule, error=error, show_keys=False)[0]
+            return require_failing(connection, key, relation, rule, error=error, show_keys=False)[0]
     return width_findings(widest)
 
 

@@ -47,6 +47,7 @@ DECLARE
     v_counting pg_catalog.text;
     v_counts bigint[];
     v_types pg_catalog.oid[];
+    v_texts pg_catalog.text[];
 BEGIN
     PERFORM pg_temp.dupe_audit_trust(({relid}));
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
@@ -62,6 +63,7 @@ BEGIN
                 v_row.id, v_row.subject, v_relid::pg_catalog.regclass, v_row.id;
         END IF;
     END LOOP;
+    PERFORM pg_temp.dupe_audit_try(v_relid, {expressions}, v_rule.predicate, '');
     SELECT pg_catalog.to_jsonb(f) INTO v_holes
     FROM ({fragments}) AS f;
     IF v_rule.on_reference = 'repoint' AND 'child-trigger' = ANY ({errors}) THEN
@@ -69,7 +71,7 @@ BEGIN
             RAISE EXCEPTION 'dupe-audit: child-trigger: %. What to do: docs/reference/findings/child-trigger.md', v_row.subject;
         END LOOP;
     END IF;
-    PERFORM pg_temp.dupe_audit_measure(v_holes, 'key-too-wide' = ANY ({errors}), '');
+    PERFORM pg_temp.dupe_audit_measure(v_holes, {expressions}, v_rule.predicate, 'key-too-wide' = ANY ({errors}), '');
     v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid, 't_to_rank', 'true',
         'stage', pg_catalog.format('dupe_audit.stage_%s', v_run), 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));
     IF pg_catalog.to_regclass(v_holes ->> 'archive') IS NULL THEN
@@ -124,6 +126,7 @@ BEGIN
         v_fks := v_fks || v_fk;
         v_acting := v_acting OR v_row.on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT');
     END LOOP;
+    v_texts := {expressions} || v_rule.order_expressions;
     v_size := least(v_rule.batch_size, {first});
     UPDATE dupe_audit.run SET state = 'cleaning', finished_at = NULL WHERE id = v_run;
     EXECUTE 'DROP TABLE IF EXISTS pg_temp.dupe_audit_locked, pg_temp.dupe_audit_locked_child';
@@ -134,7 +137,13 @@ BEGIN
     LOOP
         PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({ranking}) AS name;
         EXECUTE pg_catalog.format('DROP TABLE IF EXISTS %s', v_holes ->> 'stage');
-        EXECUTE pg_temp.dupe_audit_fill({t_stage}, v_holes);
+        BEGIN
+            EXECUTE pg_temp.dupe_audit_fill({t_stage}, v_holes);
+        EXCEPTION WHEN OTHERS OR assert_failure THEN
+            -- The server's message can contain a value of a row that was written since the check.
+            PERFORM pg_temp.dupe_audit_failing(v_holes, v_texts, v_rule.predicate, SQLSTATE, '');
+            RAISE;
+        END;
         EXECUTE pg_catalog.format('ALTER TABLE %s ADD PRIMARY KEY (n), ADD COLUMN children bigint DEFAULT 0', v_holes ->> 'stage');
         EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I', v_holes ->> 'stage',
             (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c WHERE c.oid = v_relid));
@@ -218,7 +227,12 @@ BEGIN
                         ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
                         EXECUTE pg_temp.dupe_audit_fill({t_lock_children}, v_holes || v_fk);
                     END LOOP;
-                    EXECUTE pg_temp.dupe_audit_fill({t_judge_extras}, v_holes) INTO v_leaving;
+                    BEGIN
+                        EXECUTE pg_temp.dupe_audit_fill({t_judge_extras}, v_holes) INTO v_leaving;
+                    EXCEPTION WHEN OTHERS OR assert_failure THEN
+                        PERFORM pg_temp.dupe_audit_failing(v_holes, v_texts, v_rule.predicate, SQLSTATE, '; the batch was rolled back');
+                        RAISE;
+                    END;
                     FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL
                         ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
                         EXECUTE pg_temp.dupe_audit_fill({t_repoint_children}, v_holes || v_fk || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_row;
@@ -232,7 +246,12 @@ BEGIN
                 IF v_acting THEN
                     SELECT c.changed INTO v_before FROM ({changed_children}) AS c;
                 END IF;
-                EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_result;
+                BEGIN
+                    EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_result;
+                EXCEPTION WHEN OTHERS OR assert_failure THEN
+                    PERFORM pg_temp.dupe_audit_failing(v_holes, v_texts, v_rule.predicate, SQLSTATE, '; the batch was rolled back');
+                    RAISE;
+                END;
                 IF v_result.columns_digest IS DISTINCT FROM v_holes ->> 'columns_digest' THEN
                     RAISE EXCEPTION 'dupe-audit: the columns of % or a foreign key to it changed during the cleanup, or another table took its name; the batch was rolled back. Execute this script again.',
                         v_holes ->> 'table';

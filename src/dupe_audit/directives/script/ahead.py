@@ -177,6 +177,8 @@ class _Ahead:
             statement(
                 "offline_count",
                 relid=catalog.relid_sql(key),
+                expressions=text_array(filter(None, key.expressions)),
+                predicate=literal(key.where),
                 archived=literal(rule is not None),
                 on_reference=literal(rule.references if rule else "refuse"),
                 references_known=literal(not any(change.tables is None or change.tables for change in self._between)),

@@ -13,6 +13,7 @@ from dupe_audit.statements import ident, literal, statement, template, text_arra
 #: dollar quotes of the script; a name that contains one would end a quoted part
 _TAGS = re.compile(
     r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|describe|expressions|same|measure|"
+    r"failing|failing_rows|try|try_index|path_problems|"
     r"dupe_audit)\$"
 )
 

@@ -83,6 +83,11 @@ def create_unique_constraint(
         for attempt in range(1, rule.build_attempts + 1):
             _build(script, key, rule, attempt, may_clean=may_clean)
         _drop_leftover(script)
+        if not key.is_plain:
+            # If the builds have failed because of a row, this says for how many rows.
+            script.line("\\if :dupe_audit_absent")
+            script.write(_judged(key))
+            script.line("\\endif")
         _finish(script, key, rule)
         script.reset()
     with script.own_path():
@@ -110,7 +115,13 @@ def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may
     script.write(statement("mark_building", run=":dupe_audit_v_run", name=literal(key.name)))
     script.line("-- fails if a duplicate arrives in the meantime")
     script.line("\\set ON_ERROR_STOP off")
+    if not key.is_plain:
+        # The message about an expression contains the value for which it fails.
+        script.line("\\set dupe_audit_verbosity :VERBOSITY")
+        script.line("\\set VERBOSITY sqlstate")
     script.write(catalog.build_index_sql(key, table_sql(key)))
+    if not key.is_plain:
+        script.line("\\set VERBOSITY :dupe_audit_verbosity")
     script.line("\\set ON_ERROR_STOP on")
     script.line("\\endif")
 
