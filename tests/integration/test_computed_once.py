@@ -55,3 +55,16 @@ def test_steps_compute_each_value_once_per_scan(conn, calls, name):
     conn.exec_driver_sql("INSERT INTO users VALUES (100, 1, 'Person 100', false)")
     # The new row's own value is also compared with NULL, and hashed.
     assert rows + 1 + 2 == calls(lambda: list(cleanup(conn, key, rule, horizon=horizon)))
+
+
+def test_columns_of_reserved_names_are_counted(sql, conn):
+    """Columns named like those of an archive are no obstacle to counting, although they are to cleaning."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, dupe_audit_k1 text, dupe_audit_met bool)")
+    sql("INSERT INTO t VALUES (1, 'A', true), (2, 'a', true), (3, 'a', false)")
+    key = UniqueKey(
+        table="t", columns=(Expression("lower(dupe_audit_k1)"),), where="dupe_audit_met", name="ux", form="index"
+    )
+    counts = preflight(conn, key).counts
+    assert counts
+    assert (1, 1, 1) == (counts.groups, counts.extras, counts.outside_rows)
+    assert 1 == verify(conn, key).extras

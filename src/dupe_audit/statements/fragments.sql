@@ -210,7 +210,7 @@ CROSS JOIN LATERAL (
     SELECT EXISTS (SELECT FROM element WHERE expression IS NOT NULL) AS is_computed,
            (SELECT pg_catalog.string_agg('t' || of_alias, ', ' ORDER BY place) FROM element) AS partition_by,
            (SELECT pg_catalog.string_agg(CASE WHEN expression IS NULL THEN 't' || of_alias
-                                              ELSE pg_catalog.format('t%s AS dupe_audit_k%s', of_alias, ord) END, ', ' ORDER BY ord)
+                                              ELSE pg_catalog.format('t%s AS "dupe-audit k%s"', of_alias, ord) END, ', ' ORDER BY ord)
             FROM element) AS columns,
            -- IS DISTINCT FROM NULL, because a composite value with a NULL in it is neither NULL nor NOT NULL, and an index compares it.
            pg_catalog.concat_ws(' AND ', CASE WHEN rule.predicate IS NOT NULL THEN 't_key.met' END, coalesce(
@@ -220,22 +220,23 @@ CROSS JOIN LATERAL (
 ) AS key
 CROSS JOIN LATERAL (
     SELECT pg_catalog.format('ONLY %I.%I t%s', rel.nspname, rel.relname, key_values.t) AS of_table,
+           -- A table can have columns named dupe_audit_…, so computed values have other names.
            -- LIMIT ALL keeps the planner from inlining a subquery, so that each value is computed once per row, where the row is read.
            -- Inlined, it would be computed for each reference: to filter, to sort, to hash. OFFSET 0 would prevent a parallel scan.
            pg_catalog.concat('(SELECT ', part.columns, part.expressions, part.of_table, ' WHERE (' || rule.predicate || ')',
                              ' LIMIT ALL) AS t', part.of_values) AS of_predicate,
-           pg_catalog.concat('(SELECT ', part.columns, ', (' || rule.predicate || ') IS TRUE AS dupe_audit_met', part.guarded, part.of_table,
+           pg_catalog.concat('(SELECT ', part.columns, ', (' || rule.predicate || ') IS TRUE AS "dupe-audit met"', part.guarded, part.of_table,
                              ' LIMIT ALL) AS t CROSS JOIN LATERAL (SELECT ',
-                             CASE WHEN rule.predicate IS NULL THEN 'true' ELSE 't.dupe_audit_met' END, ' AS met', part.as_k, ') AS t_key')
+                             CASE WHEN rule.predicate IS NULL THEN 'true' ELSE 't."dupe-audit met"' END, ' AS met', part.as_k, ') AS t_key')
                AS of_all_rows,
            part.of_values
     FROM (SELECT pg_catalog.format('%1$I.*, %1$I.ctid, %1$I.xmin', rel.relname) AS columns,
                  pg_catalog.format(' FROM ONLY %I.%I AS %2$I', rel.nspname, rel.relname) AS of_table,
-                 pg_catalog.string_agg(pg_catalog.format(', (%s) AS dupe_audit_k%s', expression, ord), '' ORDER BY ord) AS expressions,
-                 pg_catalog.string_agg(pg_catalog.format(', %s AS dupe_audit_k%s', value, ord), '' ORDER BY ord) AS guarded,
-                 pg_catalog.string_agg(pg_catalog.format(', t.dupe_audit_k%1$s AS k%1$s', ord), '' ORDER BY ord) AS as_k,
+                 pg_catalog.string_agg(pg_catalog.format(', (%s) AS "dupe-audit k%s"', expression, ord), '' ORDER BY ord) AS expressions,
+                 pg_catalog.string_agg(pg_catalog.format(', %s AS "dupe-audit k%s"', value, ord), '' ORDER BY ord) AS guarded,
+                 pg_catalog.string_agg(pg_catalog.format(', t."dupe-audit k%1$s" AS k%1$s', ord), '' ORDER BY ord) AS as_k,
                  pg_catalog.concat(' CROSS JOIN LATERAL (SELECT true AS met',
-                                   pg_catalog.string_agg(pg_catalog.format(', t.dupe_audit_k%1$s AS k%1$s', ord), '' ORDER BY ord),
+                                   pg_catalog.string_agg(pg_catalog.format(', t."dupe-audit k%1$s" AS k%1$s', ord), '' ORDER BY ord),
                                    ') AS t_key') AS of_values
           FROM element WHERE expression IS NOT NULL) AS part
 ) AS source
