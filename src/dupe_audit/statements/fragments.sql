@@ -220,7 +220,7 @@ CROSS JOIN LATERAL (
 ) AS key
 CROSS JOIN LATERAL (
     SELECT pg_catalog.format('ONLY %I.%I t%s', rel.nspname, rel.relname, key_values.t) AS of_table,
-           -- A table can have columns named dupe_audit_…, so computed values have other names.
+           -- A table can have columns whose names start with dupe_audit_, so computed values have other names.
            -- LIMIT ALL keeps the planner from inlining a subquery, so that each value is computed once per row, where the row is read.
            -- Inlined, it would be computed for each reference: to filter, to sort, to hash. OFFSET 0 would prevent a parallel scan.
            pg_catalog.concat('(SELECT ', part.columns, part.expressions, part.of_table, ' WHERE (' || rule.predicate || ')',
