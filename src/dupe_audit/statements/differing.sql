@@ -4,7 +4,7 @@
 -- It joins by ctid, which is valid within one snapshot; callers switch hash and merge joins off.
 WITH key_value AS MATERIALIZED (
     SELECT pg_catalog.array_agg(t.ctid) AS tids
-    FROM ONLY {table} t{t_key_values}
+    FROM {t_source_by_key}
     WHERE {t_countable}
     GROUP BY {partition_by}
     HAVING pg_catalog.count(*) > 1
