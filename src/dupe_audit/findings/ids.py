@@ -22,6 +22,8 @@ StepId = Literal[
     "expression-fails",
     "not-immutable",
     "volatile-order",
+    "constant-expression",
+    "predicate-never-true",
     "no-equality",
     "virtual-column",
     "reserved-column",

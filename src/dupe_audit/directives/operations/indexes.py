@@ -7,12 +7,13 @@ from typing import Any
 
 from alembic.operations import Operations
 
-from dupe_audit.directives.arguments import Element, Predicate, column_names, directive, elements, predicate
+from dupe_audit.directives.arguments import Element, Predicate, column_names, elements, predicate
 from dupe_audit.directives.operations.constraints import (
     UNKNOWN,
     CreateUniqueConstraintOnlineOp,
     DropUniqueConstraintOnlineOp,
 )
+from dupe_audit.directives.registration import directive
 from dupe_audit.model import BuildRule, UniqueKey, check_identifier
 
 
