@@ -437,6 +437,31 @@ def test_claim_is_withdrawn_before_an_index_is_dropped(conn, sql, psycopg_connec
     assert sql("SELECT state, building FROM dupe_audit.run") == [("dropped", False)]
 
 
+def test_each_try_to_drop_an_index_waits_for_the_lock_timeout_of_the_rule(conn, sql, psycopg_connect):
+    """The drop of an index that blocks nobody is tried again and again, each time for as long as the rule says."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k text)")
+    key = UniqueKey(table="t", columns=(E("lower(k)"),), form="index", name="ux")
+    enforce(conn, key, BuildRule())
+    statements = []
+
+    def look(_conn, _cursor, statement, *_) -> None:
+        statements.append(statement)
+
+    event.listen(conn.engine, "before_cursor_execute", look)
+    with psycopg_connect() as writer:
+        writer.execute("LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE")
+        with pytest.raises(Blocked):
+            drop(conn, key, BuildRule(lock_timeout="123ms", give_up_after="3s"))
+    event.remove(conn.engine, "before_cursor_execute", look)
+    drops = [number for number, text in enumerate(statements) if text.startswith("DROP INDEX CONCURRENTLY")]
+    assert len(drops) > 1
+    for number in drops:
+        timeouts = [text for text in statements[:number] if "lock_timeout" in text]
+        assert "'123ms'" in timeouts[-1]
+    drop(conn, key, BuildRule())
+    assert [(None,)] == sql("SELECT to_regclass('ux')")
+
+
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [
