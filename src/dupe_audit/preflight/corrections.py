@@ -19,17 +19,20 @@ _OTHER_KEYS = "docs/howto/other-keys.md#descending-order-or-another-operator-cla
 #: SQLSTATEs of an aggregate and of a window function
 _OF_SEVERAL_ROWS = {"42803", "42P20"}
 
-#: our own words around an expression, which the server's message can quote
-_AROUND = re.compile(r""" at or near ("(END|\)|WHERE|FROM|IS)"|"'.*)$""", re.DOTALL)
+#: our own words after an expression, which the server's message can quote
+_AFTER = re.compile(r""" at or near (?:"(END|\))"|"('.*)")$""", re.DOTALL)
 
 
-def server_reason(error: DBAPIError) -> str:
-    """Return the server's reason without the statement around the expression."""
+def server_reason(sql: str, error: DBAPIError) -> str:
+    """Return the server's reason without the words of the statement around the expression."""
     text = re.sub(r" are not allowed in \w+$", " are not allowed", reason(error))
     text = text.replace("argument of WHERE must be", "it must be")
     if text.startswith("column no_row."):
         return "it has more than one value"
-    return _AROUND.sub(" at its end", text)
+    quoted = _AFTER.search(text)
+    if quoted and (quoted[1] or quoted[2]) not in sql:
+        return f"{text[: quoted.start()]} at its end"
+    return text
 
 
 def correction(sql: str, part: Part, error: DBAPIError) -> str:

@@ -83,7 +83,7 @@ class _Examination:
     def _unreadable(self, sql: str, part: Part, error: DBAPIError) -> Finding:
         if not (sqlstate(error) or "").startswith(_OF_EXPRESSIONS):
             raise error
-        objection = finding("expression-invalid", f"{sql}: {server_reason(error)}", table=self._relation.name)
+        objection = finding("expression-invalid", f"{sql}: {server_reason(sql, error)}", table=self._relation.name)
         return replace(objection, help=correction(sql, part, error) or objection.help)
 
     def _transaction(self) -> AbstractContextManager[None]:
