@@ -181,7 +181,9 @@ def _with_names(connection: Connection, relation: Relation, missing: Finding, na
     indexes = execute(connection, statement("unique_indexes", relid=str(relation.relid)))
     names = sorted(str(row.name) for row in indexes)
     hint = "The table has no unique constraint or index."
-    if similar := get_close_matches(name, names, n=3):
+    if name in names:
+        hint = f"{name} is neither a unique constraint nor a unique index by itself: most likely it is the primary key."
+    elif similar := get_close_matches(name, names, n=3):
         hint = f"Did you mean {' or '.join(similar)}?"
     elif names:
         hint = f"The unique indexes of the table: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."

@@ -94,6 +94,10 @@ def test_preflight_text_of_any_key(dupe_audit, users, style):
         (("preflight", *KEY, "-e", " "), "is not a valid expression"),
         (("verify", "--table", "users", "--name", "ux", "--where", "true"), "--where needs the elements of the key"),
         (("verify", "-e", "lower(email)"), "A key needs --table"),
+        (
+            ("preflight", "--table", "users", "-c", "id", "--where", "deleted_at", "IS", "NULL"),
+            "Quote SQL for the shell",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_wrong_usage(dupe_audit, users, arguments, says):

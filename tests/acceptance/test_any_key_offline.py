@@ -230,6 +230,11 @@ def test_index_that_existed_before_is_kept(users, psql, sql, up, with_archive, w
         ('["id"], where="email"', "", "expression-invalid: email (argument of WHERE must be type boolean"),
         ('[sa.text("point(id, id)")]', "", "no-equality: point(id, id) (point)"),
         ('["email"]', 'order_by=[sa.text("random()")]', "volatile-order: random() (table users)"),
+        ("[sa.text(\"lower('email')\")]", "", "constant-expression: lower('email') (table users)"),
+        ('["id"], where="deleted_at = NULL"', "", "predicate-never-true: deleted_at = NULL (table users)"),
+        ('["email"]', "order_by=[sa.text(\"'id' DESC\")]", "constant-expression: 'id' (table users)"),
+        ('["email"]', 'order_by=[sa.text("count(*)")]', "expression-invalid: count(*) (aggregate functions"),
+        ('["email"]', 'order_by=[sa.text("to_json(email)")]', "expression-invalid: to_json(email) (could not identify"),
         ('["email"]', 'order_by=[sa.text("nothing DESC")]', 'expression-invalid: nothing (column "nothing"'),
     ],
 )

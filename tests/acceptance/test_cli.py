@@ -114,6 +114,9 @@ def test_verify_names_what_was_mistyped(dupe_audit, alembic, agent_actions):
     done = dupe_audit("verify", "--table", "agent_actions", "--name", "zzz", code=1)
     assert f"The unique indexes of the table: agent_actions_pkey, {NAME}." in done.stdout
 
+    done = dupe_audit("verify", "--table", "agent_actions", "--name", "agent_actions_pkey", code=1)
+    assert "most likely it is the primary key" in done.stdout
+
     done = dupe_audit("verify", "--table", "agent_actions", "--name", NAME, "-c", "corelation_id", code=1)
     assert "[column-missing] public.agent_actions has no column 'corelation_id'." in done.stdout
     assert "none" not in done.stdout.lower()

@@ -81,6 +81,18 @@ def test_samples_have_values_only_on_request(sql, conn):
     } == report["samples"][0]
 
 
+@pytest.mark.parametrize("element", ["email", Expression("lower(email)"), Expression('lower("email")')])
+def test_samples_print_no_primary_key_that_is_part_of_the_key(sql, conn, element):
+    """A primary key with a column of the key would show key values, so ctid is printed unless they are asked for."""
+    sql("CREATE TABLE accounts (tenant int, email text, PRIMARY KEY (tenant, email))")
+    sql("INSERT INTO accounts VALUES (1, 'ann@x'), (2, 'ann@x')")
+    key = UniqueKey(table="accounts", columns=(element,))
+    sample = preflight(conn, key, samples=1).samples[0]
+    assert [{"ctid": "(0,1)"}, {"ctid": "(0,2)"}] == [sample.survivor.identity, sample.extras[0].identity]
+    sample = preflight(conn, key, samples=1, show_keys=True).samples[0]
+    assert {"tenant": "1", "email": "ann@x"} == sample.survivor.identity
+
+
 def test_samples_of_a_table_without_primary_key(sql, conn):
     """A row without a primary key is named by its place; a large group shows its survivor and ten rows."""
     sql('CREATE TABLE bag ("a b" int, "{c}" int); INSERT INTO bag SELECT 1, n FROM generate_series(1, 30) n')

@@ -22,7 +22,7 @@ KEYS = {
 USERS = f"""
 CREATE TABLE users (id int PRIMARY KEY, tenant int, email text, deleted bool NOT NULL);
 INSERT INTO users SELECT n, 1, 'Person ' || n, n > {INSIDE} FROM generate_series(1, {INSIDE + 2}) AS n;
-CREATE FUNCTION counted(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION counted(value text) RETURNS text LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog AS $$
 BEGIN
     PERFORM nextval('pg_temp.calls');
     RETURN lower(value);

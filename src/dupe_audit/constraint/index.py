@@ -39,6 +39,8 @@ BUILDING = {
 
 #: milliseconds that dropping our own unfinished index may wait for locks, at most
 DROP_PATIENCE = 30_000
+#: of one try to drop the remains of a failed build; the application does not wait meanwhile
+UNFINISHED_LOCK_TIMEOUT = "5s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,8 +209,9 @@ def drop_index(work: ConstraintWork, *, finished: bool = False) -> None:
     """Drop an index while the application writes.
 
     Args:
-        finished: whether the index is valid. It still rejects only duplicates, so the drop may wait for
-            ``give_up_after``; for the remains of a failed build, the wait is shorter.
+        finished: whether the index is valid. It still rejects only duplicates, so each try may wait for the rule's
+            ``lock_timeout``, and all of them for ``give_up_after``; for the remains of a failed build, the wait is
+            shorter.
 
     Raises:
         Blocked: open transactions on the table held it up.
@@ -217,7 +220,8 @@ def drop_index(work: ConstraintWork, *, finished: bool = False) -> None:
     if not finished:
         patience = min(DROP_PATIENCE, patience)
     # Each try is bounded: an index that is ready but invalid rejects writes for as long as this waits (H48).
-    values = {"lock_timeout": f"{min(5000, patience)}ms", "statement_timeout": "0"}
+    longest = milliseconds(work.rule.lock_timeout if finished else UNFINISHED_LOCK_TIMEOUT)
+    values = {"lock_timeout": f"{min(longest, patience)}ms", "statement_timeout": "0"}
 
     def drop() -> None:
         with settings(work.connection, values):

@@ -25,6 +25,8 @@ StepId = Literal[
     "index-refused",
     "index-not-tried",
     "volatile-order",
+    "constant-expression",
+    "predicate-never-true",
     "no-equality",
     "virtual-column",
     "reserved-column",

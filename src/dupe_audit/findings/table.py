@@ -106,6 +106,17 @@ TABLE: dict[StepId, Entry] = {
         "order_by contains {subject}, whose value changes from one evaluation to the next.",
         "Order by what is stored in the table or in other tables.",
     ),
+    "constant-expression": Entry(
+        "error",
+        "{subject} uses no column of {table}, so it has the same value in every row.",
+        "Name a column. Text in single quotes is a value, not a column; and in a subquery, a column without a table is "
+        "looked up in the tables of the subquery first: write {table}'s own as table.column.",
+    ),
+    "predicate-never-true": Entry(
+        "error",
+        "The predicate {subject} is never true for a row of {table}, so the key would cover no row.",
+        "Correct where. A comparison with NULL is never true: write column IS NULL.",
+    ),
     "no-equality": Entry(
         "error",
         "The type of column {subject} has no default btree operator class, so no unique index can compare its values.",

@@ -77,6 +77,37 @@ def is_volatile(connection: Connection, source: str, expression: str) -> bool:
     return any(node.get("Alias") == "dupe_audit_apart" for node in _nodes(plan))
 
 
+def require_no_columns(connection: Connection, expression: str) -> None:
+    """Let the server read an expression without a table; a column that a subquery finds elsewhere does not matter.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: it cannot, so the expression uses a column of the row.
+    """
+    _plan(connection, f"SELECT ({expression})")
+
+
+def is_never_true(connection: Connection, source: str, predicate: str) -> bool:
+    """Return whether the planner can prove that a predicate is true for no row that the table can have.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the server cannot read it.
+    """
+    return "One-Time Filter" in _plan(connection, f"SELECT FROM {source} WHERE ({predicate})") and (
+        "One-Time Filter" not in _plan(connection, f"SELECT FROM {source}")
+    )
+
+
+def require_order(connection: Connection, source: str, expression: str) -> None:
+    """Let the server read an expression that rows are ordered by: of a type with an order, and without an aggregate.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: it cannot.
+    """
+    # As it is, a constant would be the number of an output column, or an error.
+    order = f"CASE WHEN true THEN {expression} END"
+    _plan(connection, f"SELECT FROM {source} WHERE ({expression}) IS NOT NULL ORDER BY {order}")
+
+
 def is_same(connection: Connection, source: str, pairs: Sequence[tuple[str, str]]) -> bool:
     """Return whether the two expressions of each pair are the same to the planner, their collations included.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from dupe_audit import children, ledger
 from dupe_audit.findings import Finding, FindingId, finding, finding_id
@@ -30,6 +32,8 @@ UNCOUNTABLE: set[FindingId] = {
     "expression-invalid",
     "not-immutable",
     "volatile-order",
+    "constant-expression",
+    "predicate-never-true",
 }
 
 
@@ -66,7 +70,7 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
             default_read_only=literal(bool(default_read_only)),
         ),
     )
-    findings = [finding(finding_id(row.id), row.subject, table=relation.name) for row in rows]
+    findings = [_of_blocker(row, relation) for row in rows]
     findings += ledger.untrusted(connection, relid=relation.relid)
     if rule.references == "repoint":
         findings += children.triggers(connection, relation.relid)
@@ -79,6 +83,13 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
             of_indexes = [finding for finding in of_indexes if finding.id != "wrong-definition"]
         findings += of_indexes
     return findings
+
+
+def _of_blocker(row: Row[Any], relation: Relation) -> Finding:
+    blocker = finding(finding_id(row.id), row.subject, table=relation.name)
+    if blocker.id == "column-missing" and re.search(r"[()\s:|>]", row.subject):
+        return replace(blocker, help="Write an expression as sa.text('lower(email)'), and on the command line with -e.")
+    return blocker
 
 
 def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:

@@ -30,7 +30,7 @@ from dupe_audit.preflight.counts import (
 )
 from dupe_audit.preflight.expressions import expression_findings
 from dupe_audit.preflight.failing import may_be_an_expression, require_failing
-from dupe_audit.preflight.samples import count_differing, read_samples, row_columns
+from dupe_audit.preflight.samples import count_differing, read_samples, row_columns, without_key_values
 from dupe_audit.preflight.search_path import path_findings
 
 #: the worst first
@@ -129,7 +129,8 @@ def _counted(
     differs = count_differing(connection, columns, fragments) if details.differs and counts.divergent_groups else {}
     samples: tuple[Sample, ...] = ()
     if details.samples and counts.groups:
-        samples = read_samples(connection, columns, fragments, details.samples, show_keys=details.show_keys)
+        shown = columns if details.show_keys else without_key_values(columns, key)
+        samples = read_samples(connection, shown, fragments, details.samples, show_keys=details.show_keys)
     restore_findings = uninsertable(connection, relation, key, fragments, counts)
     findings += [*width_findings(widest), *duplicate_findings(counts, rule), *restore_findings, *reference_findings]
     return DuplicateReport(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from dupe_audit.model import CleanupRule, Sample, SampleRow
+from dupe_audit.model import CleanupRule, Sample, SampleRow, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.planner import COUNTING
@@ -30,6 +31,14 @@ class RowColumns(NamedTuple):
     def identity_sql(self, alias: str) -> str:
         """Return the array of the identity's values as text."""
         return f"ARRAY[{', '.join(f'{alias}.{ident(name)}::pg_catalog.text' for name in self.identity)}]"
+
+
+def without_key_values(columns: RowColumns, key: UniqueKey) -> RowColumns:
+    """Return the columns with an identity that repeats no value of the key: ``ctid`` if the primary key would."""
+    of_key = {*filter(None, key.names), *re.findall(r"\w+", " ".join(filter(None, key.expressions)))}
+    quoted = " ".join(filter(None, key.expressions))
+    repeats = any(name in of_key or f'"{name}"' in quoted for name in columns.identity)
+    return columns._replace(identity=("ctid",)) if repeats else columns
 
 
 def row_columns(connection: Connection, relation: Relation, rule: CleanupRule) -> RowColumns:
