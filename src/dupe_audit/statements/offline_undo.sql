@@ -21,7 +21,7 @@ BEGIN
     IF pg_catalog.to_regclass('dupe_audit.batch') IS NOT NULL THEN
         SELECT r.id INTO v_run FROM dupe_audit.run r
         WHERE ({run_relation}) = v_relid AND {condition}
-        ORDER BY r.id DESC LIMIT 1;
+        ORDER BY {order} LIMIT 1;
         IF v_run IS NULL THEN
             SELECT pg_catalog.string_agg(pg_catalog.format('run %s', r.id), ', ' ORDER BY r.id) INTO v_problems
             FROM dupe_audit.run r
