@@ -73,6 +73,7 @@ INSERT INTO public.payments (order_id, paid_at) SELECT n, date '2026-01-01' + n 
 
 #: statements that the steps do not reach, because nothing waits and nothing fails, and the step of each
 UNREACHED = {
+    "adopted_options": "constraint",
     "citus_kind": "preflight",
     "differing": "preflight",
     "path_problems": "preflight",

@@ -370,3 +370,66 @@ def test_script_does_not_replace_an_index_with_another_of_its_name(users):
     code, output = users.run("upgrade", "0001:0002", "--sql")
     message = "revision 0002. A script cannot replace index ux_users_email with another of the same name"
     assert (255, True) == (code, message in output), output
+
+
+@pytest.mark.parametrize("way", ["script", "online"])
+def test_index_that_existed_before_survives_a_later_revision_that_drops_it(users, psql, sql, way):
+    """A later script drops an adopted index, its downgrade builds one like it, and the first downgrade leaves that."""
+    sql("DELETE FROM users WHERE id IN (1, 3)")
+    sql(
+        "CREATE UNIQUE INDEX ux_users_email ON users (lower((email)::text)) "
+        "WITH (fillfactor = 70) WHERE ((deleted_at) IS NULL)"
+    )
+    before = sql(INDEX)
+    users.revision("0002", "0001", CREATE, DROP)
+    users.revision("0003", "0002", DROP, CREATE)
+    users.revision("0004", "0003", CREATE.replace("lower", "upper"), DROP)
+
+    def execute(command: str, revision: str, span: str) -> None:
+        if way == "online":
+            code, output = users.run(command, revision)
+        else:
+            done = psql(users.script(command, span))
+            code, output = done.returncode, done.stderr
+        assert (0, [(revision,)]) == (code, sql(VERSION)), output
+
+    for _ in range(2):
+        execute("upgrade", "0003", "0001:0003")
+        assert [(None, None)] == sql(INDEX)
+        execute("upgrade", "0004", "0003:0004")
+        execute("downgrade", "0002", "0004:0002")
+        assert before[0][0] == sql(INDEX)[0][0]
+        execute("downgrade", "0001", "0002:0001")
+        assert before[0][0] == sql(INDEX)[0][0]
+    indexes = "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'users'::regclass AND NOT indisprimary"
+    assert [("ux_users_email",)] == sql(indexes)
+
+
+def test_script_does_not_take_an_index_of_another_session_for_its_own(users, psql, sql):
+    """If another session has built the index right before the script does, the script adopts it, and it stays."""
+    users.revision("0002", "0001", CREATE, DROP)
+    sql("DELETE FROM users WHERE id IN (1, 3)")
+    script = users.script("upgrade", "0001:0002")
+    build = "CREATE UNIQUE INDEX CONCURRENTLY"
+    earlier = "CREATE UNIQUE INDEX ux_users_email ON users (lower(email)) WHERE deleted_at IS NULL;"
+    assert script.count(build) == 5
+    done = psql(script.replace(build, f"{earlier}\n{build}", 1))
+    assert (0, [("0002",)]) == (done.returncode, sql(VERSION)), done.stderr
+    assert [(False, False)] == sql("SELECT building, built FROM dupe_audit.run")
+    done = psql(users.script("downgrade", "0002:0001"))
+    assert (0, [("0001",)]) == (done.returncode, sql(VERSION)), done.stderr
+    assert [(DEFINITION,)] == sql("SELECT pg_get_indexdef('ux_users_email'::regclass)")
+
+
+def test_script_whose_builds_fail_leaves_no_claim(users, psql, sql):
+    """After the last failed build, an index that is built by hand under the name counts as adopted."""
+    users.revision("0002", "0001", CREATE, DROP)
+    script = users.script("upgrade", "0001:0002")
+    assert 0 != psql(script).returncode
+    assert [(False, False)] == sql("SELECT building, built FROM dupe_audit.run")
+    sql("DELETE FROM users WHERE id IN (1, 3)")
+    sql("CREATE UNIQUE INDEX ux_users_email ON users (lower(email)) WHERE deleted_at IS NULL")
+    for arguments in (("upgrade", "0001:0002"), ("downgrade", "0002:0001")):
+        done = psql(users.script(*arguments))
+        assert 0 == done.returncode, done.stderr
+    assert [(DEFINITION,)] == sql("SELECT pg_get_indexdef('ux_users_email'::regclass)")

@@ -49,7 +49,7 @@ class Mover:
         rule = self.options.cleanup_rule(operation.rule)
         self.execution.remember_rule(self._qualified(key), rule)
         with shown_in_watch(connection, key):
-            archived, children = self._cleanup(key, rule, BuildRule())
+            archived, children = self._cleanup(key, rule, BuildRule(), name=self.execution.name_for(operation.key))
         latest = latest_run(connection, key)
         if latest and (remaining := latest.run.remaining):  # by an attempt before this one too
             self.execution.record(latest.run.id, "moved", f"has archived {quantity(remaining, 'row')} of {key}")
@@ -59,7 +59,8 @@ class Mover:
         """Restore the newest run of the key."""
         connection, key = self.connection, located(self.operations, operation.key)
         match = find(connection, key)
-        latest = ledger.run_to_restore(connection, match[1], key) if match else None
+        revision = self.execution.revision
+        latest = ledger.run_to_restore(connection, match[1], key, revision=revision) if match else None
         if match is None or latest is None:
             log.info("%s: the ledger has no run of this key, so there is nothing to restore", key)
             return
@@ -83,7 +84,14 @@ class Mover:
     def clean_held(self, key: UniqueKey, rule: CleanupRule) -> int:
         """Archive the extras that have arrived, inside the open transaction that holds the writers; return how many."""
         horizon = self.horizon_of(key)
-        return clean_held(self.connection, key, rule, work_mem=self.options.work_mem, horizon=horizon)
+        return clean_held(
+            self.connection,
+            key,
+            rule,
+            revision=self.execution.revision,
+            work_mem=self.options.work_mem,
+            horizon=horizon,
+        )
 
     def horizon_of(self, key: UniqueKey) -> Horizon:
         """Return what this revision has left clean of a key."""
@@ -94,12 +102,19 @@ class Mover:
         match = find(self.connection, key)
         return match[0] if match else key
 
-    def _cleanup(self, key: UniqueKey, rule: CleanupRule, patience: BuildRule) -> tuple[int, int]:
-        """Archive what this process has not left clean before; return how many extras, and how many children moved."""
+    def _cleanup(
+        self, key: UniqueKey, rule: CleanupRule, patience: BuildRule, *, name: str | None = None
+    ) -> tuple[int, int]:
+        """Archive what this process has not left clean before; return how many extras, and how many children moved.
+
+        Args:
+            name: of the constraint that will be built, if the key does not say it.
+        """
         batches = cleanup(
             self.connection,
             key,
             rule,
+            name=name,
             revision=self.execution.revision,
             lock_timeout=patience.lock_timeout,
             give_up_after=patience.give_up_after,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 from alembic.operations import MigrateOperation
 from sqlalchemy import Connection
@@ -95,6 +95,7 @@ class Examiner:
         self._items = items
         self._requires_run = requires_run
         self._undone = undone
+        self._drop_findings = partial(drop_findings, connection, keeps_adopted=undone is not None)
         self._identify = identities(connection, locate)
 
     def examine(self, operation: MigrateOperation, *, measure_width: bool = True, count: bool = False) -> Verdict:
@@ -116,7 +117,7 @@ class Examiner:
             require_encodable(self._connection, operation.rule.comment or "")
             findings = self._of_create(operation, key, measure_width=measure_width, count=count)
         elif isinstance(operation, DropUniqueConstraintOnlineOp):
-            findings = (self._of_way_back(key) if match else []) or drop_findings(self._connection, key)
+            findings = (self._of_way_back(key) if match else []) or self._drop_findings(key)
             if match and not findings:
                 findings, problems = self._of_run(match[1], lambda: self._run_to_drop(match[1], str(key.name)))
                 if self._undone:
@@ -144,11 +145,10 @@ class Examiner:
         return [], []
 
     def _run_to_drop(self, relation: Relation, name: str) -> bool:
-        run = ledger.run_to_drop(self._connection, relation, name)
-        return run is not None or ledger.has_run(self._connection, relation)
+        return bool(ledger.run_to_drop(self._connection, relation, name)) or ledger.has_run(self._connection, relation)
 
     def _run_to_restore(self, relation: Relation, key: UniqueKey) -> bool:
-        latest = ledger.run_to_restore(self._connection, relation, key)
+        latest = ledger.run_to_restore(self._connection, relation, key, revision=self._undone)
         if latest and latest.run.purged_at is None and latest.run.state != "restored":
             ledger.require_way_back(self._connection, latest.run, relation, lead="Nothing was restored.")
         return latest is not None

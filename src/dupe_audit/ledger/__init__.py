@@ -1,5 +1,6 @@
 """The schema ``dupe_audit`` in the user's database, which holds the truth: runs, batches and archives."""
 
+from dupe_audit.ledger.choice import Choice, of_name, to_clean, to_enforce, to_enforce_again, to_restore
 from dupe_audit.ledger.columns import adopt_columns
 from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run
 from dupe_audit.ledger.keys import key_holes, of_key, rule_holes, same_runs_sql
@@ -9,11 +10,13 @@ from dupe_audit.ledger.runs import (
     archived_by_others,
     find_by_constraint,
     find_latest,
+    find_run,
     find_runs,
     get_run,
     is_building,
     mark_building,
     mark_enforced,
+    mark_not_building,
     moved_children,
     moved_children_sql,
     next_batch,
@@ -54,6 +57,7 @@ from dupe_audit.ledger.way_back import (
 __all__ = [
     "OUTSTANDING",
     "VERSION",
+    "Choice",
     "Enforcing",
     "RecordedRun",
     "adopt_columns",
@@ -65,6 +69,7 @@ __all__ = [
     "exists",
     "find_by_constraint",
     "find_latest",
+    "find_run",
     "find_runs",
     "get_run",
     "has_run",
@@ -75,10 +80,12 @@ __all__ = [
     "make_private",
     "mark_building",
     "mark_enforced",
+    "mark_not_building",
     "moved_children",
     "moved_children_sql",
     "next_batch",
     "of_key",
+    "of_name",
     "open_run",
     "purge",
     "record_batch",
@@ -100,6 +107,10 @@ __all__ = [
     "same_runs_sql",
     "set_state",
     "stage_name",
+    "to_clean",
+    "to_enforce",
+    "to_enforce_again",
+    "to_restore",
     "trust_sql",
     "untrusted",
 ]

@@ -109,11 +109,12 @@ def element_sql(element: str | Expression) -> str:
     return f"({element.sql})" if isinstance(element, Expression) else ident(element)
 
 
-def build_index_sql(key: UniqueKey, table: str, *, held: bool = False) -> str:
+def build_index_sql(key: UniqueKey, table: str, *, held: bool = False, options: str = "") -> str:
     """Return the statement that builds the index of a named key, on a table named as in SQL.
 
     Args:
         held: in a transaction that holds the writers, and not concurrently.
+        options: storage parameters, as SQL that begins with a space.
     """
     return statement(
         "build_index_held" if held else "build_index",
@@ -122,6 +123,7 @@ def build_index_sql(key: UniqueKey, table: str, *, held: bool = False) -> str:
         key_columns=", ".join(map(element_sql, key.columns)),
         include=f" INCLUDE ({', '.join(ident(column) for column in key.include)})" if key.include else "",
         nulls=" NULLS NOT DISTINCT" if key.nulls_not_distinct else "",
+        options=options,
         where=f" WHERE {key.where}" if key.where else "",
     )
 

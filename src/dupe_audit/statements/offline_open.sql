@@ -50,9 +50,8 @@ BEGIN
     {find_same};
     SELECT r.id INTO v_run
     FROM dupe_audit.run r
-    WHERE ({run_relation}) = v_relid AND {of_key}
-      AND r.state <> 'restored' AND r.purged_at IS NULL
-    ORDER BY r.id DESC LIMIT 1;
+    WHERE ({run_relation}) = v_relid AND {chosen}
+    ORDER BY {order} LIMIT 1;
     IF v_run IS NULL THEN
         INSERT INTO dupe_audit.run (relid, relation, ledger_oid, schema_name, table_name, key_columns, key_expressions, predicate, key_numbers, column_names, column_numbers, nulls_not_distinct, constraint_name,
             keep, order_by, order_expressions, directions, divergent, on_reference, ignored, batch_size, pause, max_replica_lag, state, revision, software_version)

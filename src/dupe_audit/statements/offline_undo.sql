@@ -22,7 +22,7 @@ BEGIN
         {find_same};
         SELECT r.id INTO v_run FROM dupe_audit.run r
         WHERE ({run_relation}) = v_relid AND {condition}
-        ORDER BY r.id DESC LIMIT 1;
+        ORDER BY {order} LIMIT 1;
         IF v_run IS NULL THEN
             SELECT pg_catalog.string_agg(pg_catalog.format('run %s', r.id), ', ' ORDER BY r.id) INTO v_problems
             FROM dupe_audit.run r

@@ -50,8 +50,19 @@ CLEANUP_TEMPLATES = (
 )
 
 
-def open_run(script: Script, key: UniqueKey, rule: CleanupRule | None, build: BuildRule, revision: str | None) -> None:
-    """Write what creates the ledger, takes the run lock, and opens or continues the run."""
+def open_run(
+    script: Script,
+    key: UniqueKey,
+    rule: CleanupRule | None,
+    build: BuildRule,
+    revision: str | None,
+    choice: ledger.Choice,
+) -> None:
+    """Write what creates the ledger, takes the run lock, and opens or continues the run.
+
+    Args:
+        choice: of the run to continue.
+    """
     script.settings()
     script.trust_function()
     key_holes = ledger.key_holes(key, "v_relid")
@@ -74,8 +85,9 @@ def open_run(script: Script, key: UniqueKey, rule: CleanupRule | None, build: Bu
             revoke_schema=template("revoke_schema"),
             run_relation=statement("run_relation"),
             run_objects=statement("run_objects", relid="v_relid"),
-            of_key=ledger.of_key("v_relid", key),
             find_same=find_same(key),
+            chosen=choice.condition,
+            order=choice.order,
             **key_holes,
             resume_run=resume_run,
             revoke_run=_private("dupe_audit.run"),
@@ -167,12 +179,12 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
 
 
 def undo_function(
-    script: Script, key: UniqueKey, condition: str, *, required: bool, any_run_suffices: bool = False
+    script: Script, key: UniqueKey, choice: ledger.Choice, *, required: bool, any_run_suffices: bool = False
 ) -> None:
     """Write the temporary function that finds the run to undo, and stops if its rows could not be restored.
 
     Args:
-        condition: about the run ``r`` of the table.
+        choice: of the run.
         required: whether the ledger must have such a run.
         any_run_suffices: whether a run of another key of the table satisfies that.
     """
@@ -184,8 +196,9 @@ def undo_function(
             relid=catalog.relid_sql(key),
             table_name=literal(key.table),
             run_relation=statement("run_relation"),
-            condition=condition,
             find_same=find_same(key),
+            condition=choice.condition,
+            order=choice.order,
             outstanding=ledger.OUTSTANDING,
             run_objects=statement("run_objects", relid="v_relid"),
             required=literal(required),
@@ -210,30 +223,6 @@ def state_function(script: Script, key: UniqueKey) -> None:
             index_state=statement("index_state", relid=f"({relid})", **catalog.index_state_holes(key)),
             **comparison_holes(key),
         )
-    )
-
-
-def droppable_index_function(script: Script, key: UniqueKey) -> None:
-    """Write the temporary function that says whether a script may drop the index; ``undo_function`` comes before it."""
-    script.write(
-        statement(
-            "offline_droppable_index",
-            relid=catalog.relid_sql(key),
-            run_relation=statement("run_relation"),
-            name=literal(key.name),
-            name_owner=statement("name_owner", relid="v_relid", name=literal(key.name)),
-        )
-    )
-
-
-def droppable_procedure(script: Script, key: UniqueKey) -> None:
-    """Write the temporary procedure that stops if a script cannot drop what has the constraint's name."""
-    script.trust_function()
-    relid, run_relation = catalog.relid_sql(key), statement("run_relation")
-    name = literal(key.name)
-    name_owner = statement("name_owner", relid="v_relid", name=name)
-    script.write(
-        statement("offline_droppable", relid=relid, run_relation=run_relation, name=name, name_owner=name_owner)
     )
 
 
