@@ -18,6 +18,8 @@ BEGIN
         JOIN pg_catalog.pg_language l ON l.oid = p.prolang
         JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
         WHERE l.lanname NOT IN ('internal', 'c') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+          -- A function that sets its own path is executed under it wherever it is called.
+          AND NOT EXISTS (SELECT FROM pg_catalog.unnest(p.proconfig) AS setting WHERE setting OPERATOR(pg_catalog.~) '^search_path=')
           AND (pg_catalog.strpos(pg_catalog.lower({texts}), pg_catalog.lower(p.proname::pg_catalog.text)) > 0
                -- Operators, casts and domains call functions that no expression names.
                OR p.oid IN (SELECT o.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator o)
