@@ -31,7 +31,7 @@ def expect_fails(report):
 def test_counts_are_about_the_rows_of_the_predicate(sql, conn):
     """The counts of a partial key say how many rows the predicate leaves out, and in which columns groups differ."""
     sql(USERS)
-    report = preflight(conn, EMAIL, differs=True)
+    report = preflight(conn, EMAIL)
     assert report.counts
     assert (7, 1, 1) == (report.counts.rows, report.counts.outside_rows, report.counts.null_key_rows)
     assert (2, 3, 1, 1) == (
@@ -41,13 +41,7 @@ def test_counts_are_about_the_rows_of_the_predicate(sql, conn):
         report.counts.divergent_groups,
     )
     assert {"email": 1, "note": 1, "last_login": 1} == report.differs
-    assert {"email": 1, "last_login": 1} == preflight(conn, EMAIL, CleanupRule(ignore=("note",)), differs=True).differs
-
-
-def test_differences_are_counted_only_on_request(sql, conn):
-    """The upgrade, which needs no such counts, does not pay for them."""
-    sql(USERS)
-    assert {} == preflight(conn, EMAIL).differs
+    assert {"email": 1, "last_login": 1} == preflight(conn, EMAIL, CleanupRule(ignore=("note",))).differs
 
 
 def test_samples_show_what_the_rule_would_do(sql, conn):
@@ -84,7 +78,7 @@ def test_samples_have_values_only_on_request(sql, conn):
 def test_samples_of_a_table_without_primary_key(sql, conn):
     """A row without a primary key is named by its place; a large group shows its survivor and ten rows."""
     sql('CREATE TABLE bag ("a b" int, "{c}" int); INSERT INTO bag SELECT 1, n FROM generate_series(1, 30) n')
-    report = preflight(conn, UniqueKey(table="bag", columns=("a b",)), samples=3, show_keys=True, differs=True)
+    report = preflight(conn, UniqueKey(table="bag", columns=("a b",)), samples=3, show_keys=True)
     (sample,) = report.samples
     assert (30, 10, {"ctid": "(0,1)"}) == (sample.rows, len(sample.extras), sample.survivor.identity)
     assert {"{c}": "1"} == sample.survivor.values

@@ -184,7 +184,8 @@ class Examiner:
             counts = preflight(self._connection, key, work_mem=self.options.work_mem).counts
             if counts and counts.extras:
                 extras = quantity(counts.extras, "extra")
-                text = f"Duplicates found ({extras}), and no op.archive_duplicates() of this revision archives them"
+                archives = "no op.archive_duplicates() of this revision archives them"
+                text = f"Duplicates found in {key} ({extras}), and {archives}"
                 findings.append(replace(finding("duplicates", text), severity="error"))
         return findings
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from alembic.operations import MigrateOperation, Operations
 
 from dupe_audit import ledger
+from dupe_audit.differences import describe_rule
 from dupe_audit.directives.effects import NOTHING, Effect, effect
 from dupe_audit.directives.judgement import rows_are_known
 from dupe_audit.directives.operations import (
@@ -23,7 +24,7 @@ from dupe_audit.directives.script.procedures import (
     state_function,
     undo_function,
 )
-from dupe_audit.directives.script.quoting import quoted
+from dupe_audit.directives.script.quoting import differing_columns, quoted
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP, Item
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule, UniqueKey
@@ -178,6 +179,9 @@ class _Ahead:
                 "offline_count",
                 relid=catalog.relid_sql(key),
                 archived=literal(rule is not None),
+                key_name=literal(str(key)),
+                rule_text=literal(describe_rule(rule or CleanupRule())),
+                differing_columns=differing_columns(),
                 on_reference=literal(rule.references if rule else "refuse"),
                 references_known=literal(not any(change.tables is None or change.tables for change in self._between)),
                 earlier=f"ARRAY[{tables}]::pg_catalog.oid[]",
