@@ -64,13 +64,23 @@ def test_samples_have_values_only_on_request(sql, conn):
     assert "ann" not in quiet.lower()
     assert "2026-01" not in quiet
     report = preflight_json(preflight(conn, EMAIL, NEWEST, samples=5, show_keys=True))
+    differs = ["email", "note", "last_login"]
     assert {
         "rows": 3,
         "key": "(ann@x)",
+        "differs": differs,
         "survivor": {"identity": {"id": "2"}, "values": {"email": "ann@X", "note": "b", "last_login": "2026-01-01"}},
         "extras": [
-            {"identity": {"id": "1"}, "values": {"email": "Ann@x", "note": "a", "last_login": "2024-01-01"}},
-            {"identity": {"id": "3"}, "values": {"email": "ANN@x", "note": None, "last_login": None}},
+            {
+                "identity": {"id": "1"},
+                "values": {"email": "Ann@x", "note": "a", "last_login": "2024-01-01"},
+                "differs": differs,
+            },
+            {
+                "identity": {"id": "3"},
+                "values": {"email": "ANN@x", "note": None, "last_login": None},
+                "differs": differs,
+            },
         ],
     } == report["samples"][0]
 

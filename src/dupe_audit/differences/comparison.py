@@ -28,11 +28,12 @@ class Comparison:
 
     @property
     def pattern(self) -> str:
-        """SQL: in which bookkeeping columns a divergent group differs, and whether it differs in any other."""
+        """SQL: a bit per bookkeeping column in which a divergent group differs, after one for all other columns."""
         places = {name: f"d{place}" for place, name in enumerate(self.columns, 1)}
         others = [flag for name, flag in places.items() if name not in self.reasons]
-        flags = [*(places[name] for name in self.reasons), " OR ".join(others) or "false"]
-        return f"ARRAY[{', '.join(flags)}]::pg_catalog.bool[]"
+        flags = [" OR ".join(others) or "false", *(places[name] for name in self.reasons)]
+        bits = [f"CASE WHEN {flag} THEN {1 << bit} ELSE 0 END" for bit, flag in enumerate(flags)]
+        return " OPERATOR(pg_catalog.|) ".join(f"({bit})" for bit in bits)
 
     def differences(self, rows: Iterable[Any]) -> Differences | None:
         """Return what the rows of a count say, one per pattern; None if no group is divergent."""
@@ -48,17 +49,11 @@ class Comparison:
     def _suggestion(self, patterns: Sequence[Any], groups: int) -> Suggestion | None:
         """Return the fewest bookkeeping columns without which as many groups are exact as without all of them."""
         bookkeeping = list(self.reasons)
+        bits = {name: 2 << place for place, name in enumerate(bookkeeping)}
 
         def exact(names: Iterable[str]) -> int:
-            left_out = set(names)
-            return sum(
-                row.divergent_groups
-                for row in patterns
-                if not row.pattern[-1]
-                and all(
-                    name in left_out for name, differs in zip(bookkeeping, row.pattern[:-1], strict=True) if differs
-                )
-            )
+            left_out = sum(bits[name] for name in names)
+            return sum(row.divergent_groups for row in patterns if not row.pattern & ~left_out)
 
         most, chosen = exact(bookkeeping), bookkeeping
         for name in reversed(bookkeeping):

