@@ -42,8 +42,8 @@ ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
     type=click.IntRange(1, 1000),
     metavar="N",
     default=None,
-    help="Also show up to N groups side by side, divergent ones first: the row that would survive, those that would "
-    "leave, and the columns in which they differ.",
+    help="Also show up to N divergent groups side by side: the row that would survive, those that would leave, and the "
+    "columns in which they differ. Without divergent groups, exact ones.",
 )
 @click.option(
     "--samples-to",

@@ -55,7 +55,7 @@ def preflight(
         rule: the planned cleanup; by default the first row by primary key survives and divergent groups are refused.
         accept: ids of acceptable findings that the caller takes responsibility for.
         show_keys: whether to read key values, and values of rows that the report shows.
-        samples: how many groups to show with their survivor, divergent ones first; it ranks the table.
+        samples: how many divergent groups to show, or exact ones without any; it ranks the table.
         work_mem: memory for the count's sort, as PostgreSQL writes sizes.
 
     Raises:

@@ -42,9 +42,9 @@ def row_columns(connection: Connection, relation: Relation, rule: CleanupRule) -
 def read_samples(
     connection: Connection, columns: RowColumns, fragments: Mapping[str, str], count: int, *, show_keys: bool
 ) -> tuple[Sample, ...]:
-    """Return groups with the row that would survive and those that would leave: divergent ones first, then the largest.
+    """Return divergent groups with the row that would survive and those that would leave; without any, exact groups.
 
-    Of the divergent groups, one of each kind comes first: those that differ in the same columns are of one kind.
+    One of each kind comes first: those that differ in the same columns are of one kind. Then the largest.
 
     Args:
         count: groups, at most.

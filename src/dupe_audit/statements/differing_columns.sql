@@ -2,5 +2,5 @@
 -- Lock: none.
 -- Again: yes, it reads variables only.
 SELECT pg_catalog.string_agg(pg_catalog.format('%s (%s)', counted.name, counted.groups), ', ' ORDER BY counted.groups DESC, counted.ord)
-FROM pg_catalog.unnest({names}, {counts}) WITH ORDINALITY AS counted(name, groups, ord)
+FROM unnest({names}, {counts}) WITH ORDINALITY AS counted(name, groups, ord)
 WHERE counted.groups > 0

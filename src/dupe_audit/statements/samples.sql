@@ -1,7 +1,8 @@
 -- Purpose: rank the table, and show of some groups which row would survive and which would leave, and where they differ.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
--- Divergent groups come first, among them one of each kind: those that differ in the same columns are of one kind.
+-- Divergent groups are shown, first one of each kind: those that differ in the same columns are of one kind. Without any,
+-- exact groups are shown.
 -- It joins by ctid, which is valid within one snapshot; callers switch hash and merge joins off.
 WITH extra AS MATERIALIZED (
     SELECT *
@@ -20,12 +21,14 @@ WITH extra AS MATERIALIZED (
     JOIN ONLY {table} e ON e.ctid = extra.tid
     GROUP BY extra.s_tid
 ), chosen AS MATERIALIZED (
-    SELECT pg_catalog.row_number() OVER (ORDER BY divergent DESC, nth, alike DESC, size DESC, s_tid) AS number, size, differs, s_tid, tids
+    SELECT pg_catalog.row_number() OVER (ORDER BY nth, alike DESC, size DESC, s_tid) AS number, size, differs, s_tid, tids
     FROM (
-        SELECT key_group.*, pg_catalog.count(*) OVER (PARTITION BY differs) AS alike,
+        SELECT key_group.*, pg_catalog.bool_or(divergent) OVER () AS any_divergent,
+               pg_catalog.count(*) OVER (PARTITION BY differs) AS alike,
                pg_catalog.row_number() OVER (PARTITION BY differs ORDER BY size DESC, s_tid) AS nth
         FROM key_group
     ) AS kinds
+    WHERE divergent OR NOT any_divergent
     ORDER BY 1
     LIMIT {groups}
 ), shown AS (
