@@ -220,9 +220,7 @@ def test_script_names_key_rule_and_columns_of_divergent_groups(users, psql, sql,
     users.revision("0002", "0001", f"{first}{archive}")
     done = psql(users.script("upgrade", "0001:0002"))
     assert 3 == done.returncode
-    assert "divergent-duplicates: rows of public.users (email) WHERE id >= 20" in done.stderr.replace(
-        "of users (", "of public.users ("
-    )
+    assert "divergent-duplicates: rows of public.users (email) WHERE id >= 20" in done.stderr
     assert "(groups: 1" in done.stderr
     assert "They differ in a %s b (1) groups. The rule: keep" in done.stderr
     assert "last_login" in done.stderr.split("The rule: ")[1]

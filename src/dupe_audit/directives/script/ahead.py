@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from alembic.operations import MigrateOperation, Operations
 
@@ -179,7 +180,7 @@ class _Ahead:
                 "offline_count",
                 relid=catalog.relid_sql(key),
                 archived=literal(rule is not None),
-                key_name=literal(str(key)),
+                key_elements=literal(str(replace(key, schema=None)).removeprefix(f"{key.table} ")),
                 rule_text=literal(describe_rule(rule or CleanupRule())),
                 differing_columns=differing_columns(),
                 on_reference=literal(rule.references if rule else "refuse"),
