@@ -2,6 +2,7 @@
 
 import json
 
+import psycopg
 import pytest
 
 from dupe_audit.cleanup import cleanup
@@ -151,3 +152,19 @@ def test_json_has_the_suggestion_and_marks_without_values(sql, conn):
     } == report["suggestion"]
     assert "2026-" not in json.dumps(report)
     assert ["received_at"] == report["samples"][0]["extras"][0]["differs"]
+
+
+def test_texts_that_a_collation_treats_as_equal_differ(sql, conn):
+    """Spelling that the key does not compare is a difference of data, and so is XML, which has no equality."""
+    try:
+        sql("CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+        sql("SELECT '<a/>'::xml")
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("the server has no ICU or no XML")
+    sql("CREATE TABLE t (id int PRIMARY KEY, k text COLLATE ci, n text COLLATE ci, x xml)")
+    sql(
+        "INSERT INTO t VALUES (1, 'A', 'a', '<a/>'), (2, 'a', 'A', '<a></a>'), (3, 'b', 'b', NULL), (4, 'b', 'b', NULL)"
+    )
+    report = preflight(conn, UniqueKey(table="t", columns=("k",)))
+    assert report.counts
+    assert (2, 1, {"k": 1, "n": 1, "x": 1}) == (report.counts.groups, report.counts.exact_groups, report.differs)
