@@ -259,6 +259,24 @@ def test_script_of_a_single_create_refuses_an_expression_before_the_build(users,
     assert [("0001",)] == sql(VERSION)
 
 
+@pytest.mark.parametrize("first", ["", 'op.archive_duplicates("accounts", ["email"])\n'])
+def test_script_names_key_rule_and_columns_of_divergent_groups(users, psql, sql, first):
+    """A script that meets divergent groups, in its first directive or a later one, says where they differ."""
+    sql('CREATE TABLE accounts AS TABLE users; ALTER TABLE users ADD COLUMN "a %s b" int DEFAULT 1')
+    sql("INSERT INTO users VALUES (20, 'dan@x', NULL, NULL, 1), (21, 'dan@x', NULL, NULL, 2)")
+    before = sql(ALL)
+    archive = 'op.archive_duplicates("users", ["email"], where="id >= 20", keep="last", ignore=["last_login"])'
+    users.revision("0002", "0001", f"{first}{archive}")
+    done = psql(users.script("upgrade", "0001:0002"))
+    assert 3 == done.returncode
+    assert "divergent-duplicates: rows of public.users (email) WHERE id >= 20" in done.stderr
+    assert "(groups: 1" in done.stderr
+    assert "They differ in a %s b (1) groups. The rule: keep" in done.stderr
+    assert "last_login" in done.stderr.split("The rule: ")[1]
+    assert "dan" not in done.stderr
+    assert (before, [("0001",)]) == (sql(ALL), sql(VERSION))
+
+
 @pytest.mark.parametrize("up", ["archive", "other archive", "create"])
 def test_script_counts_no_key_that_cannot_be_computed(users, psql, sql, up):
     """A cast that fails on some rows stops the script before any row moves, and no value of a row is printed."""

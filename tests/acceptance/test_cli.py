@@ -46,6 +46,7 @@ def test_preflight_json_has_the_documented_form(dupe_audit, agent_actions):
         "exact_groups": 59,
         "divergent_groups": 1,
         "differs": {"duration_ms": 1},
+        "suggestion": None,
         "references": [],
     } == report
     assert {"index_bytes", "archive_bytes", "temp_bytes"} == set(estimates)

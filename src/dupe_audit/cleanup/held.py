@@ -73,6 +73,7 @@ def clean_held(
         lock_timeout="0",
         give_up_after="0",
         holes=run_holes(catalog.fragments(connection, relation, key, rule), relation, run_id, foreign_keys, moving),
+        key=key,
         rule=rule,
         run_id=run_id,
         foreign_keys=foreign_keys,

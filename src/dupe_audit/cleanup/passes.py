@@ -101,6 +101,7 @@ def cleanup(
                 lock_timeout=lock_timeout,
                 give_up_after=give_up_after,
                 holes=run_holes(fragments, relation, run_id, foreign_keys, moving),
+                key=key,
                 rule=rule,
                 run_id=run_id,
                 foreign_keys=foreign_keys,

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from dupe_audit import children, insertable, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.cleanup.horizon import WHOLE_TABLE, Ranking
+from dupe_audit.differences import comparison, divergent_finding
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
-from dupe_audit.model import CleanupRule
+from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.planner import BATCHING, RANKING
@@ -27,6 +28,7 @@ from dupe_audit.statements import statement
 class CleanupWork(Work):
     """What the passes of one run work with."""
 
+    key: UniqueKey
     rule: CleanupRule
     run_id: int
     foreign_keys: tuple[ForeignKey, ...]  #: all that reference the table
@@ -103,10 +105,14 @@ def _divergent(work: CleanupWork) -> list[Finding]:
     if work.rule.divergent == "archive":
         return []
     with work.transaction(local=BATCHING):
-        row = work.execute("divergent").one()
-    if not row.groups:
+        compared = comparison(work.connection, work.relation, work.key, work.rule, work.holes)
+        rows = work.execute("divergent", pattern=compared.pattern).all()
+    differences = compared.differences(rows)
+    if differences is None:
         return []
-    return [finding("divergent-duplicates", f"{quantity(row.groups, 'group')} with {quantity(row.extras, 'extra')}")]
+    extras = sum(row.extras for row in rows)
+    subject = f"{quantity(differences.groups, 'group')} with {quantity(extras, 'extra')}"
+    return [divergent_finding(work.key, work.rule, differences, subject)]
 
 
 def _uninsertable(work: CleanupWork, *, unmoved: bool) -> list[Finding]:

@@ -184,8 +184,8 @@ class Examiner:
         if count and not any(finding.severity == "error" for finding in findings):
             counts = preflight(self._connection, key, work_mem=self.options.work_mem).counts
             if counts and counts.extras:
-                extras = quantity(counts.extras, "extra")
-                text = f"Duplicates found ({extras}), and no op.archive_duplicates() of this revision archives them"
+                lead = f"Duplicates found in {key} ({quantity(counts.extras, 'extra')})"
+                text = f"{lead}, and no op.archive_duplicates() of this revision archives them"
                 findings.append(replace(finding("duplicates", text), severity="error"))
         return findings
 

@@ -11,6 +11,7 @@ from dupe_audit.model.key import (
 from dupe_audit.model.reports import (
     Batch,
     Counts,
+    Differences,
     DuplicateReport,
     Estimates,
     FailedRow,
@@ -20,6 +21,7 @@ from dupe_audit.model.reports import (
     RunState,
     Sample,
     SampleRow,
+    Suggestion,
     Unseen,
     VerifyReport,
 )
@@ -32,6 +34,7 @@ __all__ = [
     "BuildRule",
     "CleanupRule",
     "Counts",
+    "Differences",
     "DuplicateReport",
     "Estimates",
     "Expression",
@@ -43,6 +46,7 @@ __all__ = [
     "RunState",
     "Sample",
     "SampleRow",
+    "Suggestion",
     "UniqueKey",
     "Unseen",
     "VerifyReport",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from dupe_audit.differences import comparison
 from dupe_audit.findings import CATALOGUE, Finding, finding
 from dupe_audit.model import CleanupRule, DuplicateReport, Sample, UniqueKey
 from dupe_audit.postgres import catalog
@@ -30,7 +31,7 @@ from dupe_audit.preflight.counts import (
 )
 from dupe_audit.preflight.expressions import expression_findings
 from dupe_audit.preflight.failing import may_be_an_expression, require_failing
-from dupe_audit.preflight.samples import count_differing, read_samples, row_columns, without_key_values
+from dupe_audit.preflight.samples import read_samples, row_columns, without_key_values
 from dupe_audit.preflight.search_path import path_findings
 
 #: the worst first
@@ -44,7 +45,6 @@ def preflight(
     *,
     accept: Collection[str] = (),
     show_keys: bool = False,
-    differs: bool = False,
     samples: int = 0,
     work_mem: str | None = None,
 ) -> DuplicateReport:
@@ -56,8 +56,7 @@ def preflight(
         rule: the planned cleanup; by default the first row by primary key survives and divergent groups are refused.
         accept: ids of acceptable findings that the caller takes responsibility for.
         show_keys: whether to read key values, and values of rows that the report shows.
-        differs: whether to count in which columns the rows of divergent groups differ; it takes as long as the count.
-        samples: how many groups to show with their survivor, the largest first; it ranks the table.
+        samples: how many divergent groups to show, or exact ones without any; it ranks the table.
         work_mem: memory for the count's sort, as PostgreSQL writes sizes.
 
     Raises:
@@ -65,7 +64,7 @@ def preflight(
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
     rule = rule or CleanupRule()
-    details = _Details(show_keys=show_keys, differs=differs, samples=samples)
+    details = _Details(show_keys=show_keys, samples=samples)
     with step(connection):
         match = catalog.find(connection, key)
         if match and (refused := expression_findings(connection, match[0], match[1], rule)):
@@ -90,7 +89,6 @@ class _Details(NamedTuple):
     """What the report shows on request."""
 
     show_keys: bool
-    differs: bool
     samples: int
 
 
@@ -122,17 +120,22 @@ def _counted(
     measure = measure_keys(connection, fragments)
     widest = widest_entry(connection, relation, key, rule) if key.include else measure.widest_key
     compute_order(connection, fragments, rule)
-    counts = count_groups(connection, fragments, measure)
+    compared = comparison(connection, relation, key, rule, fragments)
+    counts, differences = count_groups(connection, fragments, measure, compared)
     references, reference_findings = count_references(connection, relation, fragments, counts, rule)
     examples = read_examples(connection, fragments) if details.show_keys and counts.groups else ()
-    columns = row_columns(connection, relation, rule)
-    differs = count_differing(connection, columns, fragments) if details.differs and counts.divergent_groups else {}
     samples: tuple[Sample, ...] = ()
     if details.samples and counts.groups:
+        columns = row_columns(connection, relation, rule)
         shown = columns if details.show_keys else without_key_values(columns, key)
         samples = read_samples(connection, shown, fragments, details.samples, show_keys=details.show_keys)
     restore_findings = uninsertable(connection, relation, key, fragments, counts)
-    findings += [*width_findings(widest), *duplicate_findings(counts, rule), *restore_findings, *reference_findings]
+    findings += [
+        *width_findings(widest),
+        *duplicate_findings(key, rule, counts, differences),
+        *restore_findings,
+        *reference_findings,
+    ]
     return DuplicateReport(
         key=key,
         counts=counts,
@@ -140,7 +143,8 @@ def _counted(
         references=references,
         findings=_sorted(findings, accept),
         examples=examples,
-        differs=differs,
+        differs=differences.columns if differences else {},
+        suggestion=differences.suggestion if differences else None,
         samples=samples,
     )
 

@@ -64,6 +64,19 @@ WITH rel AS (
     SELECT ord, name, 'OPERATOR(pg_catalog.=)', name = 'ctid'
     FROM (VALUES (1, 'ctid'), (2, 'xmin')) AS tuple_version(ord, name)
     WHERE NOT EXISTS (SELECT FROM pk)
+), compared AS (
+    -- The columns in which the rows of a group have to agree, so that it is exact.
+    -- Where equal values have equal images, the operator says the same as record_image_eq for a fifth of its cost.
+    SELECT col.name, pg_catalog.row_number() OVER (ORDER BY col.attnum) AS place,
+           pg_catalog.format(
+               CASE WHEN col.atttypid = ANY (ARRAY['pg_catalog.bool', 'pg_catalog.int2', 'pg_catalog.int4', 'pg_catalog.int8', 'pg_catalog.date', 'pg_catalog.timestamp',
+                                                   'pg_catalog.timestamptz', 'pg_catalog.uuid']::pg_catalog.regtype[])
+                         OR col.atttypid = 'pg_catalog.text'::pg_catalog.regtype
+                            AND (SELECT co.collisdeterministic FROM pg_catalog.pg_collation co WHERE co.oid = col.attcollation)
+                    THEN '(e.%1$I IS NULL AND v.%1$I IS NOT NULL OR e.%1$I IS NOT NULL AND v.%1$I IS NULL OR e.%1$I OPERATOR(pg_catalog.<>) v.%1$I)'
+                    ELSE 'NOT pg_catalog.record_image_eq(ROW(e.%1$I), ROW(v.%1$I))' END, col.name) AS differs
+    FROM col CROSS JOIN rule
+    WHERE NOT col.generated AND col.name <> ALL (rule.ignore) AND NOT EXISTS (SELECT FROM pk WHERE pk.name = col.name)
 ), fk AS (
     SELECT con.oid,
            pg_catalog.format('%I.%I', cn.nspname, cc.relname) AS child,
@@ -143,10 +156,15 @@ SELECT
              THEN pg_catalog.format(' AND (SELECT (%s) IS TRUE FROM (SELECT t.*) AS %I)', rule.predicate, rel.relname) ELSE '' END) AS t_still_key,
     -- Binary images are compared, so values are the same only if they are restored the same; json has no equality.
     pg_catalog.format('pg_catalog.record_image_eq(ROW(%s), ROW(%s))',
-        (SELECT pg_catalog.string_agg(pg_catalog.format('e.%I', name), ', ' ORDER BY attnum)
-         FROM col WHERE NOT generated AND name <> ALL (rule.ignore) AND NOT EXISTS (SELECT FROM pk WHERE pk.name = col.name)),
-        (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I', name), ', ' ORDER BY attnum)
-         FROM col WHERE NOT generated AND name <> ALL (rule.ignore) AND NOT EXISTS (SELECT FROM pk WHERE pk.name = col.name))) AS same_data,
+        (SELECT pg_catalog.string_agg(pg_catalog.format('e.%I', name), ', ' ORDER BY place) FROM compared),
+        (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I', name), ', ' ORDER BY place) FROM compared)) AS same_data,
+    (SELECT pg_catalog.format('ARRAY[%s]::pg_catalog.text[]', pg_catalog.string_agg(pg_catalog.quote_literal(name), ', ' ORDER BY place))
+     FROM compared) AS compared_names,
+    coalesce((SELECT pg_catalog.string_agg(pg_catalog.format('pg_catalog.bool_or(%s) AS d%s', differs, place), ', ' ORDER BY place)
+              FROM compared), 'NULL') AS differing_flags,
+    (SELECT pg_catalog.format('ARRAY[%s]::pg_catalog.int8[]', pg_catalog.string_agg(
+                pg_catalog.format('pg_catalog.count(*) FILTER (WHERE d%s)', place), ', ' ORDER BY place))
+     FROM compared) AS differing_counts,
     CASE rule.divergent WHEN 'archive' THEN 'false' ELSE 'true' END AS refuse_divergent,
     (SELECT pg_catalog.string_agg(
                 coalesce('t.' || pg_catalog.quote_ident(part.name) || CASE rule.keep WHEN 'last' THEN ' DESC' ELSE ' ASC' END || ' NULLS LAST',

@@ -48,6 +48,7 @@ DECLARE
     v_counts bigint[];
     v_types pg_catalog.oid[];
     v_texts pg_catalog.text[];
+    v_names text[];
 BEGIN
     PERFORM pg_temp.dupe_audit_trust(({relid}));
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
@@ -72,7 +73,7 @@ BEGIN
         END LOOP;
     END IF;
     PERFORM pg_temp.dupe_audit_measure(v_holes, {expressions}, v_rule.predicate, 'key-too-wide' = ANY ({errors}), '');
-    v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid, 't_to_rank', 'true',
+    v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid, 't_to_rank', 'true', 'pattern', '0',
         'stage', pg_catalog.format('dupe_audit.stage_%s', v_run), 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));
     IF pg_catalog.to_regclass(v_holes ->> 'archive') IS NULL THEN
         EXECUTE pg_temp.dupe_audit_fill({t_create_archive}, v_holes);
@@ -162,9 +163,12 @@ BEGIN
             PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({batching}) AS name;
             IF v_holes ->> 'refuse_divergent' = 'true' THEN
                 EXECUTE pg_temp.dupe_audit_fill({t_divergent}, v_holes) INTO v_row;
-                IF v_row.groups > 0 THEN
-                    RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % carry different data under one key (groups: %, extras: %); nothing was archived in this pass',
-                        v_holes ->> 'table', v_row.groups, v_row.extras;
+                IF v_row.divergent_groups > 0 THEN
+                    EXECUTE 'SELECT ' || (v_holes ->> 'compared_names') INTO v_names;
+                    RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % (%)% carry different data under one key (groups: %, extras: %). They differ in % groups. The rule: keep %, divergent %, ignored columns: %. Nothing was archived in this pass',
+                        v_holes ->> 'table', pg_catalog.array_to_string(v_rule.key_columns, ', '), coalesce(' WHERE ' || v_rule.predicate, ''),
+                        v_row.divergent_groups, v_row.extras, {differing_columns}, v_rule.keep, v_rule.divergent,
+                        coalesce(nullif(pg_catalog.array_to_string(v_rule.ignored, ', '), ''), 'none');
                 END IF;
             END IF;
             SELECT i.subjects, i.counts INTO v_subjects, v_counting FROM ({insertable}) AS i;

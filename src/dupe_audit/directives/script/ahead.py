@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from alembic.operations import MigrateOperation, Operations
 
 from dupe_audit import ledger
+from dupe_audit.differences import describe_rule
 from dupe_audit.directives.effects import NOTHING, Effect, effect
 from dupe_audit.directives.judgement import rows_are_known
 from dupe_audit.directives.operations import (
@@ -22,7 +24,7 @@ from dupe_audit.directives.script.procedures import (
     state_function,
     undo_function,
 )
-from dupe_audit.directives.script.quoting import quoted
+from dupe_audit.directives.script.quoting import differing_columns, quoted
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP, Item
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule, UniqueKey
@@ -201,6 +203,9 @@ class _Ahead:
                 expressions=text_array(filter(None, key.expressions)),
                 predicate=literal(key.where),
                 archived=literal(rule is not None),
+                key_elements=literal(str(replace(key, schema=None)).removeprefix(f"{key.table} ")),
+                rule_text=literal(describe_rule(rule or CleanupRule())),
+                differing_columns=differing_columns(),
                 on_reference=literal(rule.references if rule else "refuse"),
                 references_known=literal(not any(change.tables is None or change.tables for change in self._between)),
                 earlier=f"ARRAY[{tables}]::pg_catalog.oid[]",

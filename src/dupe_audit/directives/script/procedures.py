@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dupe_audit import ledger
 from dupe_audit.cleanup import pace
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.quoting import comparison_holes, interval, parts_of_run, quoted
+from dupe_audit.directives.script.quoting import comparison_holes, differing_columns, interval, parts_of_run, quoted
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
@@ -159,6 +159,7 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
                 own_index="(CASE WHEN v_rule.building THEN v_rule.constraint_name END)",
             ),
             toasted=statement("toasted", relid="v_relid"),
+            differing_columns=differing_columns(),
             counts_tracked=statement("counts_tracked"),
             changed_children=statement("changed_children", relid="v_relid"),
             delete_triggers=statement("delete_triggers", relid="v_relid"),

@@ -71,6 +71,11 @@ def comparison_holes(key: UniqueKey) -> dict[str, str]:
     }
 
 
+def differing_columns() -> str:
+    """Return the list of the columns ``v_names`` whose counts in ``v_row`` are not zero, as an SQL value."""
+    return f"({statement('differing_columns', names='v_names', counts='v_row.differs')})"
+
+
 def constraint_exists(key: UniqueKey) -> str:
     """Return the condition that the key's constraint exists."""
     exists = statement("constraint_exists", relid=catalog.relid_sql(key), name=literal(key.name))
