@@ -81,7 +81,14 @@ def _write(operations: Operations, execution: Execution, operation: MigrateOpera
             script.refuse(task, execution.revision)
         items = execution.recording.items if execution.recording else ()
         required = requires_run(execution, execution.options)
-        script.judge_ahead(operations, items, execution.options, required=required)
+        script.judge_ahead(
+            operations,
+            items,
+            execution.options,
+            required=required,
+            revision=execution.revision,
+            keeps_adopted=execution.keeps_adopted,
+        )
     for task in tasks:
         script.write(operations, execution, execution.options, task)
 

@@ -47,6 +47,8 @@ DECLARE
     v_counting pg_catalog.text;
     v_counts bigint[];
     v_types pg_catalog.oid[];
+    v_texts pg_catalog.text[];
+    v_names text[];
 BEGIN
     PERFORM pg_temp.dupe_audit_trust(({relid}));
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
@@ -62,6 +64,7 @@ BEGIN
                 v_row.id, v_row.subject, v_relid::pg_catalog.regclass, v_row.id;
         END IF;
     END LOOP;
+    PERFORM pg_temp.dupe_audit_try(v_relid, {expressions}, v_rule.predicate, '');
     SELECT pg_catalog.to_jsonb(f) INTO v_holes
     FROM ({fragments}) AS f;
     IF v_rule.on_reference = 'repoint' AND 'child-trigger' = ANY ({errors}) THEN
@@ -69,8 +72,8 @@ BEGIN
             RAISE EXCEPTION 'dupe-audit: child-trigger: %. What to do: docs/reference/findings/child-trigger.md', v_row.subject;
         END LOOP;
     END IF;
-    PERFORM pg_temp.dupe_audit_measure(v_holes, 'key-too-wide' = ANY ({errors}), '');
-    v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid, 't_to_rank', 'true',
+    PERFORM pg_temp.dupe_audit_measure(v_holes, {expressions}, v_rule.predicate, 'key-too-wide' = ANY ({errors}), '');
+    v_holes := v_holes || pg_catalog.jsonb_build_object('relid', v_relid, 't_to_rank', 'true', 'pattern', '0',
         'stage', pg_catalog.format('dupe_audit.stage_%s', v_run), 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));
     IF pg_catalog.to_regclass(v_holes ->> 'archive') IS NULL THEN
         EXECUTE pg_temp.dupe_audit_fill({t_create_archive}, v_holes);
@@ -124,6 +127,7 @@ BEGIN
         v_fks := v_fks || v_fk;
         v_acting := v_acting OR v_row.on_delete IN ('CASCADE', 'SET NULL', 'SET DEFAULT');
     END LOOP;
+    v_texts := {expressions} || v_rule.order_expressions;
     v_size := least(v_rule.batch_size, {first});
     UPDATE dupe_audit.run SET state = 'cleaning', finished_at = NULL WHERE id = v_run;
     EXECUTE 'DROP TABLE IF EXISTS pg_temp.dupe_audit_locked, pg_temp.dupe_audit_locked_child';
@@ -134,7 +138,13 @@ BEGIN
     LOOP
         PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({ranking}) AS name;
         EXECUTE pg_catalog.format('DROP TABLE IF EXISTS %s', v_holes ->> 'stage');
-        EXECUTE pg_temp.dupe_audit_fill({t_stage}, v_holes);
+        BEGIN
+            EXECUTE pg_temp.dupe_audit_fill({t_stage}, v_holes);
+        EXCEPTION WHEN OTHERS OR assert_failure THEN
+            -- The server's message can contain a value of a row that was written since the check.
+            PERFORM pg_temp.dupe_audit_failing(v_holes, v_texts, v_rule.predicate, SQLSTATE, '');
+            RAISE;
+        END;
         EXECUTE pg_catalog.format('ALTER TABLE %s ADD PRIMARY KEY (n), ADD COLUMN children bigint DEFAULT 0', v_holes ->> 'stage');
         EXECUTE pg_catalog.format('ALTER TABLE %s OWNER TO %I', v_holes ->> 'stage',
             (SELECT pg_catalog.pg_get_userbyid(c.relowner) FROM pg_catalog.pg_class c WHERE c.oid = v_relid));
@@ -153,9 +163,12 @@ BEGIN
             PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({batching}) AS name;
             IF v_holes ->> 'refuse_divergent' = 'true' THEN
                 EXECUTE pg_temp.dupe_audit_fill({t_divergent}, v_holes) INTO v_row;
-                IF v_row.groups > 0 THEN
-                    RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % carry different data under one key (groups: %, extras: %); nothing was archived in this pass',
-                        v_holes ->> 'table', v_row.groups, v_row.extras;
+                IF v_row.divergent_groups > 0 THEN
+                    EXECUTE 'SELECT ' || (v_holes ->> 'compared_names') INTO v_names;
+                    RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % (%)% carry different data under one key (groups: %, extras: %). They differ in % groups. The rule: keep %, divergent %, ignored columns: %. Nothing was archived in this pass',
+                        v_holes ->> 'table', pg_catalog.array_to_string(v_rule.key_columns, ', '), coalesce(' WHERE ' || v_rule.predicate, ''),
+                        v_row.divergent_groups, v_row.extras, {differing_columns}, v_rule.keep, v_rule.divergent,
+                        coalesce(nullif(pg_catalog.array_to_string(v_rule.ignored, ', '), ''), 'none');
                 END IF;
             END IF;
             SELECT i.subjects, i.counts INTO v_subjects, v_counting FROM ({insertable}) AS i;
@@ -218,7 +231,12 @@ BEGIN
                         ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
                         EXECUTE pg_temp.dupe_audit_fill({t_lock_children}, v_holes || v_fk);
                     END LOOP;
-                    EXECUTE pg_temp.dupe_audit_fill({t_judge_extras}, v_holes) INTO v_leaving;
+                    BEGIN
+                        EXECUTE pg_temp.dupe_audit_fill({t_judge_extras}, v_holes) INTO v_leaving;
+                    EXCEPTION WHEN OTHERS OR assert_failure THEN
+                        PERFORM pg_temp.dupe_audit_failing(v_holes, v_texts, v_rule.predicate, SQLSTATE, '; the batch was rolled back');
+                        RAISE;
+                    END;
                     FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL
                         ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
                         EXECUTE pg_temp.dupe_audit_fill({t_repoint_children}, v_holes || v_fk || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_row;
@@ -232,7 +250,12 @@ BEGIN
                 IF v_acting THEN
                     SELECT c.changed INTO v_before FROM ({changed_children}) AS c;
                 END IF;
-                EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_result;
+                BEGIN
+                    EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_result;
+                EXCEPTION WHEN OTHERS OR assert_failure THEN
+                    PERFORM pg_temp.dupe_audit_failing(v_holes, v_texts, v_rule.predicate, SQLSTATE, '; the batch was rolled back');
+                    RAISE;
+                END;
                 IF v_result.columns_digest IS DISTINCT FROM v_holes ->> 'columns_digest' THEN
                     RAISE EXCEPTION 'dupe-audit: the columns of % or a foreign key to it changed during the cleanup, or another table took its name; the batch was rolled back. Execute this script again.',
                         v_holes ->> 'table';

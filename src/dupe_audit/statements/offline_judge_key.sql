@@ -7,7 +7,8 @@ DECLARE
     v_holes pg_catalog.jsonb;
 BEGIN
     PERFORM pg_temp.dupe_audit_expressions(v_relid, {expressions}, {predicate}, ARRAY[]::pg_catalog.text[], '');
+    PERFORM pg_temp.dupe_audit_try(v_relid, {expressions}, {predicate}, '');
     SELECT pg_catalog.to_jsonb(f) INTO v_holes FROM ({fragments}) AS f;
-    PERFORM pg_temp.dupe_audit_measure(v_holes, false, '');
+    PERFORM pg_temp.dupe_audit_measure(v_holes, {expressions}, {predicate}, false, '');
 END
 $judge$

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from alembic.operations import MigrateOperation, Operations
 
 from dupe_audit import ledger
+from dupe_audit.differences import describe_rule
 from dupe_audit.directives.effects import NOTHING, Effect, effect
 from dupe_audit.directives.judgement import rows_are_known
 from dupe_audit.directives.operations import (
@@ -16,14 +18,13 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.script.droppable import droppable_index_function, droppable_procedure
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import (
-    droppable_index_function,
-    droppable_procedure,
     state_function,
     undo_function,
 )
-from dupe_audit.directives.script.quoting import quoted
+from dupe_audit.directives.script.quoting import differing_columns, quoted
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP, Item
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule, UniqueKey
@@ -38,7 +39,15 @@ _SETTINGS = ("client_encoding = 'UTF8'", "lock_timeout = '5s'", "statement_timeo
 _TEMPLATES = ("count", "ranked_pairs", "count_uninsertable", "count_references")
 
 
-def judge_ahead(operations: Operations, items: Sequence[Item], options: Overrides, *, required: bool) -> None:
+def judge_ahead(
+    operations: Operations,
+    items: Sequence[Item],
+    options: Overrides,
+    *,
+    required: bool,
+    revision: str | None = None,
+    keeps_adopted: bool = True,
+) -> None:
     """Write what stops the script, before it changes anything, if a later directive of the revision would be refused.
 
     A directive after a statement that can change a definition is judged when it is executed, and so is a constraint
@@ -47,6 +56,8 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
     Args:
         items: of the revision, in order; empty if they are not known.
         required: whether the ledger must have a run for a drop or a restore.
+        revision: that is executed.
+        keeps_adopted: whether a drop leaves an index that existed before our upgrades.
     """
     if sum(isinstance(item, MigrateOperation) for item in items) < 2:
         return
@@ -58,7 +69,8 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
     script.write(statement("offline_path"))
     script.trust_function()
     for number, item, between in _judgeable(items):
-        _Ahead(script, items[:number], options, between).judge(item, required=required)
+        ahead = _Ahead(script, items[:number], options, between, revision=revision, keeps_adopted=keeps_adopted)
+        ahead.judge(item, required=required)
     script.write(statement("offline_path_back"))
     script.forget_parts()
 
@@ -95,11 +107,22 @@ class _Ahead:
         between: what those statements can change.
     """
 
-    def __init__(self, script: Script, earlier: Sequence[Item], options: Overrides, between: Sequence[Effect]) -> None:
+    def __init__(
+        self,
+        script: Script,
+        earlier: Sequence[Item],
+        options: Overrides,
+        between: Sequence[Effect],
+        *,
+        revision: str | None,
+        keeps_adopted: bool,
+    ) -> None:
         self._script = script
         self._earlier = earlier
         self._options = options
         self._between = between
+        self._revision = revision
+        self._keeps_adopted = keeps_adopted
 
     def judge(self, item: MigrateOperation, *, required: bool) -> None:
         """Write what stops the script if the directive would be refused."""
@@ -115,16 +138,16 @@ class _Ahead:
         elif isinstance(item, DropUniqueConstraintOnlineOp):
             self._drop(item.key, required=required)
         elif isinstance(item, RestoreDuplicatesOp):
-            self._way_back(item.key, ledger.of_key("v_relid", item.key), required=required)
+            choice = ledger.to_restore("v_relid", item.key, revision=self._revision)
+            self._way_back(item.key, choice, required=required)
 
     def _drop(self, key: UniqueKey, *, required: bool) -> None:
-        condition = f"r.constraint_name = {literal(key.name)}"
         if key.form == "constraint":
-            droppable_procedure(self._script, key)
+            droppable_procedure(self._script, key, keeps_adopted=self._keeps_adopted)
             self._script.write("CALL pg_temp.dupe_audit_droppable(false)")
-        self._way_back(key, condition, required=required, any_run_suffices=True)
+        self._way_back(key, ledger.of_name(key.name), required=required, any_run_suffices=True)
         if key.form == "index":
-            droppable_index_function(self._script, key)
+            droppable_index_function(self._script, key, keeps_adopted=self._keeps_adopted)
             self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_droppable_index(false); END $judge$")
 
     def _catalogs(self, key: UniqueKey, rule: CleanupRule, irrelevant: Collection[str]) -> None:
@@ -177,7 +200,12 @@ class _Ahead:
             statement(
                 "offline_count",
                 relid=catalog.relid_sql(key),
+                expressions=text_array(filter(None, key.expressions)),
+                predicate=literal(key.where),
                 archived=literal(rule is not None),
+                key_elements=literal(str(replace(key, schema=None)).removeprefix(f"{key.table} ")),
+                rule_text=literal(describe_rule(rule or CleanupRule())),
+                differing_columns=differing_columns(),
                 on_reference=literal(rule.references if rule else "refuse"),
                 references_known=literal(not any(change.tables is None or change.tables for change in self._between)),
                 earlier=f"ARRAY[{tables}]::pg_catalog.oid[]",
@@ -197,6 +225,8 @@ class _Ahead:
             )
         )
 
-    def _way_back(self, key: UniqueKey, condition: str, *, required: bool, any_run_suffices: bool = False) -> None:
-        undo_function(self._script, key, condition, required=required, any_run_suffices=any_run_suffices)
+    def _way_back(
+        self, key: UniqueKey, choice: ledger.Choice, *, required: bool, any_run_suffices: bool = False
+    ) -> None:
+        undo_function(self._script, key, choice, required=required, any_run_suffices=any_run_suffices)
         self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_undo(); END $judge$")

@@ -5,49 +5,53 @@ from __future__ import annotations
 from alembic.operations import Operations
 
 from dupe_audit import ledger
+from dupe_audit.directives.script.droppable import droppable_index_function, droppable_procedure
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.procedures import droppable_index_function, droppable_procedure, undo_function
+from dupe_audit.directives.script.procedures import undo_function
 from dupe_audit.directives.script.quoting import check_names, constraint_exists, one_line, quoted, table_sql
 from dupe_audit.model import BuildRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.statements import ident, literal, statement
 
 
-def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule, *, required: bool) -> None:
+def drop_unique_constraint(
+    operations: Operations, key: UniqueKey, rule: BuildRule, *, required: bool, keeps_adopted: bool
+) -> None:
     """Write the script that drops the constraint or index, if the rows of its run can be restored.
 
     Args:
         required: whether the ledger must have a run of the constraint.
+        keeps_adopted: whether an index that existed before our upgrades stays.
 
     Raises:
         CommandError: a name cannot be written into the script.
     """
     check_names(key)
     if key.form == "index":
-        _drop_index(Script(operations), key, rule, required=required)
+        _drop_index(Script(operations), key, rule, required=required, keeps_adopted=keeps_adopted)
     else:
-        _drop_constraint(Script(operations), key, rule, required=required)
+        _drop_constraint(Script(operations), key, rule, required=required, keeps_adopted=keeps_adopted)
     dropped = {
         "relid": catalog.relid_sql(key),
         "run_relation": statement("run_relation"),
         "name": literal(key.name),
+        "order": ledger.of_name(key.name).order,
     }
     script = Script(operations)
     with script.own_path():
         script.write(statement("offline_dropped", **dropped))
 
 
-def _drop_constraint(script: Script, key: UniqueKey, rule: BuildRule, *, required: bool) -> None:
+def _drop_constraint(script: Script, key: UniqueKey, rule: BuildRule, *, required: bool, keeps_adopted: bool) -> None:
     relid, name = catalog.relid_sql(key), one_line(key.name)
     drop = statement("drop_constraint", table=table_sql(key), name=ident(str(key.name)))
     is_dropped = f"NOT {constraint_exists(key)}"
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop {name}")
         with script.own_path():
-            droppable_procedure(script, key)
+            droppable_procedure(script, key, keeps_adopted=keeps_adopted)
             script.write("CALL pg_temp.dupe_audit_droppable(true)")
-            condition = f"r.constraint_name = {literal(key.name)}"
-            undo_function(script, key, condition, required=required, any_run_suffices=True)
+            undo_function(script, key, ledger.of_name(key.name), required=required, any_run_suffices=True)
             # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
             proof = "CALL pg_temp.dupe_audit_droppable(false); PERFORM * FROM pg_temp.dupe_audit_undo()"
             script.retried(f"{proof}; {drop}", is_dropped, relid, rule)
@@ -57,18 +61,18 @@ def _drop_constraint(script: Script, key: UniqueKey, rule: BuildRule, *, require
     script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped", relid)
 
 
-def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, *, required: bool) -> None:
+def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, *, required: bool, keeps_adopted: bool) -> None:
     name = one_line(key.name)
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop index {name}, online")
         script.settings()
-        condition = f"r.constraint_name = {literal(key.name)}"
-        undo_function(script, key, condition, required=required, any_run_suffices=True)
-        droppable_index_function(script, key)
+        undo_function(script, key, ledger.of_name(key.name), required=required, any_run_suffices=True)
+        droppable_index_function(script, key, keeps_adopted=keeps_adopted)
         # If the function stops and psql continues after errors, there is no answer, and nothing is dropped.
         script.line("\\set dupe_audit_droppable off")
         script.line("SELECT droppable, qualified_name FROM pg_temp.dupe_audit_droppable_index(true) \\gset dupe_audit_")
         script.line("\\if :dupe_audit_droppable")
+        script.write(_record_index(key))
         # It blocks neither reads nor writes while it waits.
         script.write(f"SET lock_timeout = {milliseconds(rule.give_up_after)}")
         script.write(statement("drop_index", index=":dupe_audit_qualified_name"))
@@ -79,11 +83,21 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, *, required: bo
     script.guard(condition, problem, catalog.relid_sql(key))
 
 
-def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool) -> None:
+def _record_index(key: UniqueKey) -> str:
+    run = (
+        f"(SELECT r.id FROM dupe_audit.run r WHERE ({statement('run_relation')}) = v_relid "
+        f"AND r.constraint_name = {literal(key.name)} ORDER BY {ledger.of_name(key.name).order} LIMIT 1)"
+    )
+    record_index = ledger.record_index_sql(run, "v_relid")
+    return statement("offline_record_index", relid=catalog.relid_sql(key), record_index=record_index)
+
+
+def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool, revision: str | None) -> None:
     """Write the script that puts the archived rows back.
 
     Args:
         required: whether the ledger must have a run of the key.
+        revision: the Alembic revision that is undone.
 
     Raises:
         CommandError: a name cannot be written into the script.
@@ -94,7 +108,7 @@ def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool
         script.line(f"-- dupe-audit: restore the rows of {one_line(key)}")
         script.settings()
         relid = catalog.relid_sql(key)
-        undo_function(script, key, ledger.of_key("v_relid", key), required=required)
+        undo_function(script, key, ledger.to_restore("v_relid", key, revision=revision), required=required)
         script.write(
             statement(
                 "offline_restore",

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dupe_audit import ledger
 from dupe_audit.cleanup import pace
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.quoting import comparison_holes, interval, parts_of_run, quoted
+from dupe_audit.directives.script.quoting import comparison_holes, differing_columns, interval, parts_of_run, quoted
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
@@ -50,16 +50,26 @@ CLEANUP_TEMPLATES = (
 )
 
 
-def open_run(script: Script, key: UniqueKey, rule: CleanupRule | None, build: BuildRule, revision: str | None) -> None:
-    """Write what creates the ledger, takes the run lock, and opens or continues the run."""
+def open_run(
+    script: Script,
+    key: UniqueKey,
+    rule: CleanupRule | None,
+    build: BuildRule,
+    revision: str | None,
+    choice: ledger.Choice,
+) -> None:
+    """Write what creates the ledger, takes the run lock, and opens or continues the run.
+
+    Args:
+        choice: of the run to continue.
+    """
     script.settings()
     script.trust_function()
     key_holes = ledger.key_holes(key, "v_relid")
     resume_run = "NULL"
     if rule is not None:
-        names = {"run": "v_run", "relid": "v_relid", "key_numbers": key_holes["key_numbers"]}
-        nulls = literal(key.nulls_not_distinct)
-        resume_run = statement("resume_run", **names, nulls_not_distinct=nulls, **ledger.rule_holes(rule))
+        names = {name: value for name, value in key_holes.items() if name != "constraint_name"}
+        resume_run = statement("resume_run", run="v_run", relid="v_relid", **names, **ledger.rule_holes(rule))
     script.write(
         statement(
             "offline_open",
@@ -75,7 +85,9 @@ def open_run(script: Script, key: UniqueKey, rule: CleanupRule | None, build: Bu
             revoke_schema=template("revoke_schema"),
             run_relation=statement("run_relation"),
             run_objects=statement("run_objects", relid="v_relid"),
-            of_key=ledger.of_key("v_relid", key),
+            find_same=find_same(key),
+            chosen=choice.condition,
+            order=choice.order,
             **key_holes,
             resume_run=resume_run,
             revoke_run=_private("dupe_audit.run"),
@@ -149,6 +161,7 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
                 own_index="(CASE WHEN v_rule.building THEN v_rule.constraint_name END)",
             ),
             toasted=statement("toasted", relid="v_relid"),
+            differing_columns=differing_columns(),
             counts_tracked=statement("counts_tracked"),
             changed_children=statement("changed_children", relid="v_relid"),
             delete_triggers=statement("delete_triggers", relid="v_relid"),
@@ -169,12 +182,12 @@ def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: 
 
 
 def undo_function(
-    script: Script, key: UniqueKey, condition: str, *, required: bool, any_run_suffices: bool = False
+    script: Script, key: UniqueKey, choice: ledger.Choice, *, required: bool, any_run_suffices: bool = False
 ) -> None:
     """Write the temporary function that finds the run to undo, and stops if its rows could not be restored.
 
     Args:
-        condition: about the run ``r`` of the table.
+        choice: of the run.
         required: whether the ledger must have such a run.
         any_run_suffices: whether a run of another key of the table satisfies that.
     """
@@ -186,7 +199,9 @@ def undo_function(
             relid=catalog.relid_sql(key),
             table_name=literal(key.table),
             run_relation=statement("run_relation"),
-            condition=condition,
+            find_same=find_same(key),
+            condition=choice.condition,
+            order=choice.order,
             outstanding=ledger.OUTSTANDING,
             run_objects=statement("run_objects", relid="v_relid"),
             required=literal(required),
@@ -214,28 +229,9 @@ def state_function(script: Script, key: UniqueKey) -> None:
     )
 
 
-def droppable_index_function(script: Script, key: UniqueKey) -> None:
-    """Write the temporary function that says whether a script may drop the index; ``undo_function`` comes before it."""
-    script.write(
-        statement(
-            "offline_droppable_index",
-            relid=catalog.relid_sql(key),
-            run_relation=statement("run_relation"),
-            name=literal(key.name),
-            name_owner=statement("name_owner", relid="v_relid", name=literal(key.name)),
-        )
-    )
-
-
-def droppable_procedure(script: Script, key: UniqueKey) -> None:
-    """Write the temporary procedure that stops if a script cannot drop what has the constraint's name."""
-    script.trust_function()
-    relid, run_relation = catalog.relid_sql(key), statement("run_relation")
-    name = literal(key.name)
-    name_owner = statement("name_owner", relid="v_relid", name=name)
-    script.write(
-        statement("offline_droppable", relid=relid, run_relation=run_relation, name=name, name_owner=name_owner)
-    )
+def find_same(key: UniqueKey) -> str:
+    """Return the statement of a procedure that finds the runs whose key means the same, for ``ledger.of_key``."""
+    return "NULL" if key.is_plain else f"EXECUTE {literal(ledger.same_runs_sql(catalog.relid_sql(key), key))}"
 
 
 def _private(name: str) -> str:

@@ -68,7 +68,8 @@ def _write(operations: Operations, execution: Execution, options: Overrides, tas
     if isinstance(operation, ArchiveDuplicatesOp):
         rule = options.cleanup_rule(operation.rule)
         execution.remember_rule(_qualified(operation.key), rule)
-        archive_duplicates(operations, operation.key, rule, accept=options.accept, revision=revision)
+        name = execution.name_for(operation.key)
+        archive_duplicates(operations, operation.key, rule, accept=options.accept, revision=revision, name=name)
     elif isinstance(operation, CreateUniqueConstraintOnlineOp):
         create_unique_constraint(
             operations,
@@ -77,11 +78,19 @@ def _write(operations: Operations, execution: Execution, options: Overrides, tas
             accept=options.accept,
             revision=revision,
             may_clean=execution.rule_of(_qualified(operation.key)) is not None,
+            undoing=not execution.upgrading,
         )
     elif isinstance(operation, DropUniqueConstraintOnlineOp):
-        drop_unique_constraint(operations, operation.key, operation.rule, required=requires_run(execution, options))
+        drop_unique_constraint(
+            operations,
+            operation.key,
+            operation.rule,
+            required=requires_run(execution, options),
+            keeps_adopted=execution.keeps_adopted,
+        )
     elif isinstance(operation, RestoreDuplicatesOp):
-        restore_duplicates(operations, operation.key, required=requires_run(execution, options))
+        required = requires_run(execution, options)
+        restore_duplicates(operations, operation.key, required=required, revision=revision)
 
 
 def _qualified(key: UniqueKey) -> UniqueKey:
