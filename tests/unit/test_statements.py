@@ -56,7 +56,7 @@ def test_every_hole_has_a_value_in_the_code(name):
     code = "\n".join(path.read_text() for path in FOLDER.parent.rglob("*.py"))
     aliases = "".join(
         template(source)
-        for source in ("fragments", "change_fragments", "image_fragments", "restore_fragments", "references")
+        for source in ("fragments", "change_fragments", "image_fragments", "restore_fragments", "references", "touched_indexes")
     )
     unknown = [
         hole
