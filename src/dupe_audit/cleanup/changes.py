@@ -12,9 +12,11 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
+from dupe_audit.cleanup.horizon import key_hash
 from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import finding, quantity
+from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import CLASS_RAISED, NOT_NULL_VIOLATION, sqlstate
 
@@ -32,6 +34,12 @@ COLUMNS_CHANGED = (
     "The table's columns or a foreign key to it changed during the cleanup, or another table took its name. "
     "The batch was rolled back. Run the same command again: it continues with the table as it is now."
 )
+
+
+def prepared(work: CleanupWork, key: UniqueKey) -> CleanupWork:
+    """Return the work of a cleanup that amends rows of a key, perhaps after others of the same run."""
+    prepared = replace(work, holes={**work.holes, "t_key_hash": key_hash(work, key)})
+    return amend_again(prepared) if work.find_run().amended else prepared
 
 
 def amend_again(work: CleanupWork) -> CleanupWork:

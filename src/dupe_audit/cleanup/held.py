@@ -87,7 +87,7 @@ def clean_held(
         moving=moving,
     )
     if rule.amends:
-        work = changes.amend_again(work)
+        work = changes.prepared(work, key)
     # The transaction can still be rolled back, so the horizon stays where it is.
     to_rank = (horizon or Horizon()).rows_to_rank(work, key)
     handled = collisions = 0

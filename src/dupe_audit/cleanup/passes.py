@@ -97,8 +97,8 @@ def cleanup(
                 foreign_keys=foreign_keys,
                 moving=moving,
             )
-            if rule.amends and work.find_run().amended:
-                work = changes.amend_again(work)
+            if rule.amends:
+                work = changes.prepared(work, key)
             yield from _passes(work, work_mem, key, horizon or Horizon())
             ledger.set_state(connection, run_id, "clean")
 

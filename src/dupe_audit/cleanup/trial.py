@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import insertable
-from dupe_audit.cleanup.changes import why
+from dupe_audit.cleanup.changes import MOST_COLLISIONS, why
 from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
@@ -56,7 +57,9 @@ def try_changes(work: CleanupWork, extras: int) -> Trial:
         if work.is_held:  # and so its transaction has failed
             reason = finding("change-fails", f"at least 1 row: {why(error)}", table=work.relation.name)
             raise Refused([reason], lead="No row was changed.") from error
-        return Trial(_failures(work, extras))
+        # A further pass alone can fail, with values that are too long by then.
+        unknown = finding("change-fails", f"at least 1 row: {why(error)}", table=work.relation.name)
+        return Trial(_failures(work, extras) or [unknown])
 
 
 @contextmanager
@@ -74,8 +77,8 @@ def _objections(work: CleanupWork, tried: Row[Any]) -> list[Finding]:
     """Return what the table will refuse, or the rule does not reach, although every new row can be computed."""
     table, same_keys = work.relation.name, int(tried.same_keys)
     findings = []
-    if work.rule.amends and same_keys:
-        findings = [finding("amendment-incomplete", f"{quantity(same_keys, 'extra')} of {table}", table=table)]
+    if work.rule.amends and (remaining := same_keys or (_unsettled(work) if tried.covered else 0)):
+        findings = [finding("amendment-incomplete", f"{quantity(remaining, 'extra')} of {table}", table=table)]
     elif work.rule.merges and same_keys < tried.tried:
         survivors = quantity(int(tried.tried) - same_keys, "survivor")
         findings = [finding("column-not-changeable", f"the merge changes the key of {survivors}", table=table)]
@@ -94,6 +97,26 @@ def _objections(work: CleanupWork, tried: Row[Any]) -> list[Finding]:
     for subject, count in [*violated, *taken]:
         findings.append(finding("change-fails", f"{quantity(count, what)}: the new row violates {subject}", table=table))
     return findings
+
+
+def _unsettled(work: CleanupWork) -> int:
+    """Return how many amended rows would have the key of another row after all passes; 0 if that cannot be known."""
+    with settings(work.connection, _WHOLE | {"constraint_exclusion": "on"}, local=True):
+        unsettled = 0
+        for passes in range(MOST_COLLISIONS):
+            unsettled = int(work.execute("settle_tried").scalar_one())
+            # A subquery would read rows of the table as they are now, and not as a pass leaves them.
+            if not unsettled or not (passes or _depend_on_rows_alone(work)):
+                return 0
+        return unsettled
+
+
+def _depend_on_rows_alone(work: CleanupWork) -> bool:
+    """Return whether the new values depend on nothing but the rows of a group, so that later passes can be tried too."""
+    values = work.holes["changes"].split(", ")
+    plans = [work.execute("explain_immutable", value=value).scalar_one() for value in values]
+    explained = [json.loads(plan) if isinstance(plan, str) else plan for plan in plans]
+    return all(str(plan[0]["Plan"].get("One-Time Filter")) == "false" for plan in explained)
 
 
 def _taken(work: CleanupWork) -> list[tuple[str, int]]:

@@ -13,7 +13,9 @@ WITH rel AS (
     SELECT a.attnum, a.attname::pg_catalog.text AS name, a.attgenerated <> '' AS generated,
            change.ord AS change, change.value, merge.ord AS merge, merge.how, merge.is_sql,
            -- Without a length, so that a value that is too long fails instead of being cut; a domain can have one too.
-           pg_catalog.format_type(base.type, -1) AS type
+           pg_catalog.format_type(base.type, -1) AS type,
+           pg_catalog.format(CASE WHEN merge.how = 'jsonb_merge' THEN 'coalesce(CAST(m%1$s.value AS %2$s), v.%3$I)' ELSE 'CAST(m%1$s.value AS %2$s)' END,
+                             merge.ord, pg_catalog.format_type(base.type, -1), a.attname) AS merged_value
     FROM rel
     JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
     CROSS JOIN LATERAL (
@@ -39,8 +41,7 @@ SELECT
     (SELECT pg_catalog.string_agg(pg_catalog.format('%I', name), ', ' ORDER BY attnum) FROM col WHERE NOT generated) AS insertable,
     (SELECT pg_catalog.string_agg(coalesce('changes.x' || change, pg_catalog.format('e.%I', name)), ', ' ORDER BY attnum)
      FROM col WHERE NOT generated) AS e_amended,
-    (SELECT pg_catalog.string_agg(CASE WHEN merge IS NULL THEN pg_catalog.format('v.%I', name)
-                                       ELSE pg_catalog.format('CAST(m%s.value AS %s)', merge, type) END, ', ' ORDER BY attnum)
+    (SELECT pg_catalog.string_agg(CASE WHEN merge IS NULL THEN pg_catalog.format('v.%I', name) ELSE merged_value END, ', ' ORDER BY attnum)
      FROM col WHERE NOT generated) AS v_merged,
     (SELECT pg_catalog.string_agg(pg_catalog.format('%I = j.x%s', name, coalesce(change, merge)), ', ' ORDER BY attnum)
      FROM col WHERE change IS NOT NULL OR merge IS NOT NULL) AS set_columns,
@@ -52,7 +53,7 @@ SELECT
                               CASE WHEN rel.relname IN ('survivor', 'duplicate') THEN 'dupe_audit_row' ELSE rel.relname END)
      FROM col WHERE change IS NOT NULL) AS new_values,
     (SELECT pg_catalog.string_agg(pg_catalog.format('changes.x%s', change), ', ' ORDER BY change) FROM col WHERE change IS NOT NULL) AS changes,
-    (SELECT pg_catalog.string_agg(pg_catalog.format('CAST(m%s.value AS %s) AS x%1$s', merge, type), ', ' ORDER BY merge)
+    (SELECT pg_catalog.string_agg(pg_catalog.format('%s AS x%s', merged_value, merge), ', ' ORDER BY merge)
      FROM col WHERE merge IS NOT NULL) AS merged_values,
     (SELECT pg_catalog.format('pg_catalog.record_image_eq(ROW(%s), ROW(%s))',
                               pg_catalog.string_agg(pg_catalog.format('CAST(t.%I AS %s)', name, type), ', ' ORDER BY merge),
@@ -68,6 +69,7 @@ SELECT
                     WHEN how = 'coalesce'
                     THEN ' LEFT JOIN (SELECT DISTINCT ON (dupe_audit_tid) dupe_audit_tid, %3$I AS value FROM dupe_audit_member'
                          ' WHERE %3$I IS DISTINCT FROM NULL ORDER BY dupe_audit_tid, dupe_audit_place) AS m%1$s'
+                    -- A JSON null has nothing to give, and gives way to an object.
                     WHEN how = 'jsonb_merge'
                     THEN ' LEFT JOIN (SELECT dupe_audit_tid, coalesce(pg_catalog.jsonb_object_agg(part.key, part.value ORDER BY dupe_audit_place DESC)'
                          ' FILTER (WHERE part.key IS NOT NULL), ''{}''::pg_catalog.jsonb) AS value'
