@@ -84,7 +84,7 @@ def batches(work: CleanupWork, total: int, pace: Pace, where_staged: str) -> Ite
         size = last - low + 1
         try:
             batch = partial(move, work, low, last, where_staged)
-            moved = work.retry(batch, f"archive extras {low:,} to {last:,}")
+            moved = work.retry(batch, f"{work.rule.verb} extras {low:,} to {last:,}")
             pace.measure(int(end.rows), moved.seconds)
         except Disturbed as error:
             pace.halve(size)

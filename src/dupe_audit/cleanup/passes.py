@@ -165,7 +165,7 @@ def _passes(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
             patience.restart()
         elif patience.exhausted:
             raise Blocked(
-                f"{quantity(spared, 'extra')} of {work.relation.name} could not be archived within "
+                f"{quantity(spared, 'extra')} of {work.relation.name} could not be {work.rule.verb}d within "
                 f"{work.give_up_after}: they or their survivors are locked, or rows of other tables reference them; "
                 "or others add such rows, or move extras to other partitions, in the middle of every batch. "
                 f"Locks on the table are held by {holders(work.connection, work.relation.relid)}. "

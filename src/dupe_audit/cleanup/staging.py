@@ -67,6 +67,9 @@ def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bo
         with work.transaction(local=BATCHING):
             work.execute("add_amend_column")
             work.execute("stage_divergent")
+    if work.continues:
+        with work.transaction(local=BATCHING):
+            work.execute("continue_numbers")
     covered = 0
     if extras:
         objections = [*_divergent(work), *_uninsertable(work, unmoved=unmoved), *_referenced(work)]

@@ -22,6 +22,7 @@ class CleanupWork(Work):
     run_id: int
     foreign_keys: tuple[ForeignKey, ...]  #: all that reference the table
     moving: tuple[ForeignKey, ...]  #: those whose rows follow the survivor
+    continues: bool = False  #: whether the run has already amended rows
 
     def find_run(self) -> Run:
         """Return the run as the ledger has it now."""

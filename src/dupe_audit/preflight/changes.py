@@ -50,6 +50,9 @@ def _values(connection: Connection, key: UniqueKey, relation: Relation, rule: Cl
     except DBAPIError as error:
         if not (sqlstate(error) or "").startswith(OF_EXPRESSIONS):
             raise
+        hidden = f"SELECT pg_catalog.row_security_active({relation.relid}::pg_catalog.oid)"
+        if execute(connection, hidden).scalar_one():
+            return []  # the finding about row security is the reason
         return [finding("expression-invalid", f"{option}: {reason(error)}", table=relation.name)]
     if any("ProjectSet" in line for line in plan):
         several = "set-returning functions are not allowed, because a column has one value"

@@ -187,6 +187,8 @@ SELECT
     (SELECT pg_catalog.string_agg(pg_catalog.format('e.%I %s s.e%s', name, eq, ord), ' AND ' ORDER BY ord)
      FROM identity) AS e_is_extra,
     (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s a.%1$I', name, eq), ' AND ' ORDER BY ord) FROM pk) AS t_is_a,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('s.s%s %s amended.dupe_audit_survivor_%1$s', ord, eq), ' AND ' ORDER BY ord)
+     FROM identity) AS s_has_survivor_amended,
     (SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I %s dupe_audit_extra.e%s', rel.relname, name, eq, ord), ' AND ' ORDER BY ord)
      FROM identity) AS is_staged,
     (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I %s s.s%s', name, eq, ord), ' AND ' ORDER BY ord)
