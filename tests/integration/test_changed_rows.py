@@ -50,9 +50,9 @@ class Walk:
     def run(self, key: UniqueKey) -> Any:
         """Return the newest run of a key."""
         relid = self.sql(f"SELECT '{self.table(key)}'::regclass::oid")[0][0]
-        found = ledger.find_latest(self.conn, relid, key)
-        assert found
-        return found.run
+        latest = ledger.find_latest(self.conn, relid, key)
+        assert latest
+        return latest.run
 
     def back(self, key: UniqueKey) -> list[Batch]:
         """Restore the newest run of a key."""

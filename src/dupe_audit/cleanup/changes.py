@@ -7,7 +7,7 @@ so that a restore changes nothing that the application has changed since.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
@@ -19,6 +19,8 @@ from dupe_audit.findings import finding, quantity
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import CLASS_RAISED, NOT_NULL_VIOLATION, sqlstate
+
+W = TypeVar("W", bound=CleanupWork)
 
 #: how often amended rows that have the key of another row are amended again
 MOST_COLLISIONS = 20
@@ -36,13 +38,13 @@ COLUMNS_CHANGED = (
 )
 
 
-def prepared(work: CleanupWork, key: UniqueKey) -> CleanupWork:
+def prepared(work: W, key: UniqueKey) -> W:
     """Return the work of a cleanup that amends rows of a key, perhaps after others of the same run."""
     prepared = replace(work, holes={**work.holes, "t_key_hash": key_hash(work, key)})
     return amend_again(prepared) if work.find_run().amended else prepared
 
 
-def amend_again(work: CleanupWork) -> CleanupWork:
+def amend_again(work: W) -> W:
     """Return the work of a further pass: of two rows with a key, the one that this run has amended is the extra."""
     amended_last = work.sql("is_amended")
     order_by = work.holes["order_by"].removeprefix(f"{amended_last}, ")

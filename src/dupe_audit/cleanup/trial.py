@@ -94,9 +94,8 @@ def _objections(work: CleanupWork, tried: Row[Any]) -> list[Finding]:
     )
     with settings(work.connection, _WHOLE, local=True):
         taken = _taken(work)
-    for subject, count in [*violated, *taken]:
-        findings.append(finding("change-fails", f"{quantity(count, what)}: the new row violates {subject}", table=table))
-    return findings
+    reasons = [f"{quantity(count, what)}: the new row violates {subject}" for subject, count in [*violated, *taken]]
+    return [*findings, *(finding("change-fails", reason, table=table) for reason in reasons)]
 
 
 def _unsettled(work: CleanupWork) -> int:
@@ -112,7 +111,7 @@ def _unsettled(work: CleanupWork) -> int:
 
 
 def _depend_on_rows_alone(work: CleanupWork) -> bool:
-    """Return whether the new values depend on nothing but the rows of a group, so that later passes can be tried too."""
+    """Return whether the new values depend on the rows of a group alone, so that later passes can be tried too."""
     values = work.holes["changes"].split(", ")
     plans = [work.execute("explain_immutable", value=value).scalar_one() for value in values]
     explained = [json.loads(plan) if isinstance(plan, str) else plan for plan in plans]
@@ -125,9 +124,10 @@ def _taken(work: CleanupWork) -> list[tuple[str, int]]:
     names = {name: changed[name] for name in ("changed_columns", "merged_columns")}
     indexes = execute(work.connection, statement("touched_indexes", relid=work.holes["relid"], **names)).mappings()
     row = "e" if work.rule.amends else "v"
-    # A survivor can take over the value of an extra, which leaves before it.
-    staged = work.sql("staged_to_archive")
-    stays = "true" if work.rule.amends else f"NOT EXISTS (SELECT FROM {staged} dupe_audit_extra WHERE {work.holes['is_staged']})"
+    stays = "true"
+    if work.rule.merges:  # a survivor can take over the value of an extra, which leaves before that
+        leaving = f"{work.sql('staged_to_archive')} dupe_audit_extra"
+        stays = f"NOT EXISTS (SELECT FROM {leaving} WHERE {work.holes['is_staged']})"
     counts = []
     for index in indexes.all():
         holes = {name: str(value) for name, value in index.items() if name != "name"}

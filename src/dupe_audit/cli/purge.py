@@ -32,9 +32,8 @@ def purge_command(numbers: tuple[int, ...], yes: bool, database_url: str | None,
         for number in numbers:
             run, _rule = ledger.get_run(connection, number)
             lost = run.remaining
-            question = (
-                f"The archive of run {number} holds the only copy of {quantity(lost, 'row')} of {run.table_name}{_as_before(run)}."
-            )
+            rows = f"{quantity(lost, 'row')} of {run.table_name}{_as_before(run)}"
+            question = f"The archive of run {number} holds the only copy of {rows}."
             if not lost:
                 question = f"Every archived row of run {number} is back in {run.table_name}."
             if not yes and not click.confirm(f"{question} Drop the archive?", err=True):

@@ -131,7 +131,7 @@ def _confirm(run: Run, relation: catalog.Relation, obstacle: str | None) -> None
     if run.remaining > changed or not changed:
         steps.append(f"put {quantity(run.remaining - changed, 'row')} back into {relation.name}")
     if changed:
-        steps.append(f"change {quantity(changed, 'row')} of {relation.name} back to what {'it was' if changed == 1 else 'they were'}")
+        steps.append(f"change {quantity(changed, 'row')} of {relation.name} back")
     if children := run.children_moved - run.children_returned:
         steps.append(f"point {quantity(children, 'child', 'children')} back at their own rows")
     if not sys.stdin.isatty():

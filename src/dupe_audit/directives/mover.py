@@ -21,7 +21,7 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.recorded import latest_run
-from dupe_audit.findings import outcome, quantity
+from dupe_audit.findings import done_to_rows, quantity
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import find
 from dupe_audit.postgres.locking import at_work
@@ -138,7 +138,7 @@ class Mover:
             done += Counter({field: getattr(batch, field) for field in _SUMMED})
             if restored := done["restored"] + done["reverted"]:
                 self.execution.record(batch.run_id, "moved", f"has restored {quantity(restored, 'row')} of {key}")
-            elif moved := outcome(archived=done["archived"], amended=done["amended"], merged=done["merged"]):
+            elif moved := done_to_rows(archived=done["archived"], amended=done["amended"], merged=done["merged"]):
                 self.execution.record(batch.run_id, "moved", f"has {moved} of {key}")
             if throttle.due():
                 log.info(

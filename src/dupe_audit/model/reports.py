@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dupe_audit.findings import Finding, outcome
+from dupe_audit.findings import Finding, done_to_rows
 from dupe_audit.model.key import Expression, UniqueKey
 from dupe_audit.model.rules import CleanupRule
 
@@ -185,8 +185,8 @@ class Run:
         """What the run has done and not undone, as a predicate; empty if that is nothing."""
         archived = max(0, self.archived - self.restored - self.erased)
         if self.reverted:
-            return outcome(archived=archived, changed=self.images - self.reverted)
-        return outcome(archived=archived, amended=self.amended, merged=self.merged)
+            return done_to_rows(archived=archived, changed=self.images - self.reverted)
+        return done_to_rows(archived=archived, amended=self.amended, merged=self.merged)
 
     @property
     def images(self) -> int:
