@@ -46,7 +46,7 @@ def prepared(work: W, key: UniqueKey) -> W:
 
 def amend_again(work: W) -> W:
     """Return the work of a further pass: of two rows with a key, the one that this run has amended is the extra."""
-    amended_last = work.sql("is_amended")
+    amended_last = f"EXISTS ({work.sql('is_amended')})"
     order_by = work.holes["order_by"].removeprefix(f"{amended_last}, ")
     return replace(work, continues=True, holes={**work.holes, "order_by": f"{amended_last}, {order_by}"})
 

@@ -13,9 +13,9 @@ WITH rel AS (
     SELECT a.attnum, a.attname::pg_catalog.text AS name, a.attgenerated <> '' AS generated,
            change.ord AS change, change.value, merge.ord AS merge, merge.how, merge.is_sql,
            -- Without a length, so that a value that is too long fails instead of being cut; a domain can have one too.
-           pg_catalog.format_type(base.type, -1) AS type,
+           base.name AS type,
            pg_catalog.format(CASE WHEN merge.how = 'jsonb_merge' THEN 'coalesce(CAST(m%1$s.value AS %2$s), v.%3$I)' ELSE 'CAST(m%1$s.value AS %2$s)' END,
-                             merge.ord, pg_catalog.format_type(base.type, -1), a.attname) AS merged_value
+                             merge.ord, base.name, a.attname) AS merged_value
     FROM rel
     JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
     CROSS JOIN LATERAL (
@@ -24,7 +24,11 @@ WITH rel AS (
             UNION ALL
             SELECT t.typbasetype FROM based JOIN pg_catalog.pg_type t ON t.oid = based.type WHERE t.typtype = 'd'
         )
-        SELECT based.type FROM based JOIN pg_catalog.pg_type t ON t.oid = based.type WHERE t.typtype <> 'd'
+        SELECT pg_catalog.format('%I.%I', n.nspname, t.typname) AS name
+        FROM based
+        JOIN pg_catalog.pg_type t ON t.oid = based.type
+        JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+        WHERE t.typtype <> 'd'
     ) AS base
     LEFT JOIN change ON change.name = a.attname::pg_catalog.text
     LEFT JOIN merge ON merge.name = a.attname::pg_catalog.text

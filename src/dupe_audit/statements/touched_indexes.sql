@@ -12,7 +12,7 @@ SELECT ic.relname::pg_catalog.text AS name,
                    (SELECT pg_catalog.format(' COLLATE %I.%I', n.nspname, co.collname)
                     FROM pg_catalog.pg_collation co JOIN pg_catalog.pg_namespace n ON n.oid = co.collnamespace WHERE co.oid = k.colloid), k.ord),
                ', ' ORDER BY k.ord)
-        FROM unnest((i.indcollation::pg_catalog.oid[])[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(colloid, ord)) AS entry,
+        FROM pg_catalog.unnest((i.indcollation::pg_catalog.oid[])[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k(colloid, ord)) AS entry,
        (SELECT pg_catalog.string_agg(pg_catalog.format('k%s', k), ', ' ORDER BY k) FROM pg_catalog.generate_series(1, i.indnkeyatts) AS k) AS entry_names,
        (SELECT pg_catalog.string_agg(pg_catalog.format('new.k%s', k), ', ' ORDER BY k) FROM pg_catalog.generate_series(1, i.indnkeyatts) AS k) AS new_entry,
        (SELECT pg_catalog.string_agg(pg_catalog.format('old.k%s', k), ', ' ORDER BY k) FROM pg_catalog.generate_series(1, i.indnkeyatts) AS k) AS old_entry,
