@@ -95,7 +95,7 @@ def clean_held(
         with staged(work, work_mem, to_rank=to_rank) as ranking:
             moved = _move(work, ranking.extras)
         handled += moved.archived + moved.amended
-        if not ranking.covered:
+        if not ranking.collides:
             return handled
         collisions = changes.count_collisions(work, collisions)
         work = changes.amend_again(work)

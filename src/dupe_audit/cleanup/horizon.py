@@ -27,7 +27,7 @@ class Ranking(NamedTuple):
     whole: bool  #: whether it ranked the whole table
     seconds: float
     oldest_transaction: str  #: id of the oldest transaction in progress at its snapshot
-    covered: int = 0  #: extras that the key still covers after their amendment, and that can collide with another row
+    collides: bool = False  #: whether amended extras can have the key of another row
 
 
 @dataclass(slots=True)

@@ -142,23 +142,23 @@ def _passes(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
     patience = Patience(work.give_up_after, pause=0.2, growth=2.0)
     pace = Pace(work.rule.batch_size)
     where_staged = WHERE_STAGED
-    to_rank, covered, collisions = horizon.rows_to_rank(work, key), False, 0
+    to_rank, collides, collisions = horizon.rows_to_rank(work, key), False, 0
     while True:
         with staged(work, work_mem, to_rank=to_rank, unmoved=where_staged != ANYWHERE) as ranking:
             handled = spared = 0
-            covered = covered or ranking.covered > 0
+            collides = collides or ranking.collides
             for batch in batches(work, ranking.extras, pace, where_staged):
                 handled += batch.archived + batch.amended
                 spared += batch.spared
                 yield batch
         if not spared:
             horizon.advance(work, key, ranking)
-            if not covered:
+            if not collides:
                 return
             # An amended row can have the key of a third one, or of another amended row.
             collisions = changes.count_collisions(work, collisions)
             work = changes.amend_again(work)
-            to_rank, covered, where_staged = horizon.rows_to_rank(work, key), False, WHERE_STAGED
+            to_rank, collides, where_staged = horizon.rows_to_rank(work, key), False, WHERE_STAGED
             continue
         where_staged = ANYWHERE
         if handled:

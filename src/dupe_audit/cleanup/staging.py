@@ -70,15 +70,15 @@ def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bo
     if work.continues:
         with work.transaction(local=BATCHING):
             work.execute("continue_numbers")
-    covered = 0
+    collides = False
     if extras:
         objections = [*_divergent(work), *_uninsertable(work, unmoved=unmoved), *_referenced(work)]
         trial = try_changes(work, extras)
         if objections or trial.findings:
             ledger.set_state(work.connection, work.run_id, "failed")
             raise Refused([*objections, *trial.findings], lead="Nothing was archived or changed in this pass.")
-        covered = trial.covered
-    return Ranking(extras, whole, seconds, oldest, covered)
+        collides = trial.collides
+    return Ranking(extras, whole, seconds, oldest, collides)
 
 
 def _divergent(work: CleanupWork) -> list[Finding]:

@@ -18,7 +18,7 @@ from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.postgres.catalog import change_holes
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.planner import BATCHING, RANKING
+from dupe_audit.postgres.planner import RANKING
 from dupe_audit.postgres.session import settings
 from dupe_audit.postgres.sqlstates import about_a_row
 from dupe_audit.statements import statement
@@ -26,15 +26,18 @@ from dupe_audit.statements import statement
 #: rows that fail are counted up to here
 MOST_FAILURES = 20
 
-#: the table that is tried is small, and every row of it is read
-_WHOLE = {**RANKING, "enable_seqscan": "on", "enable_mergejoin": "on"}
+#: all extras of a pass or a few of them are read, so the planner chooses; it knows the staged list, which is analyzed
+_TRYING = {"jit": "off"}
+
+#: every row of the table is compared with what was tried, and no index is trusted
+_WHOLE = RANKING
 
 
 class Trial(NamedTuple):
     """What the rows of a pass will be, before any of them is changed."""
 
     findings: list[Finding]
-    covered: int = 0  #: changed extras that the key still covers, so that they can collide with a third row
+    collides: bool = False  #: whether changed extras can have the key of another row, so that another pass is needed
 
 
 def try_changes(work: CleanupWork, extras: int) -> Trial:
@@ -50,7 +53,7 @@ def try_changes(work: CleanupWork, extras: int) -> Trial:
         return Trial([])
     try:
         with _tried(work, 1, extras) as tried:
-            return Trial(_objections(work, tried), int(tried.covered) if work.rule.amends else 0)
+            return Trial(*_judged(work, tried))
     except DBAPIError as error:
         if not about_a_row(error):
             raise
@@ -65,7 +68,7 @@ def try_changes(work: CleanupWork, extras: int) -> Trial:
 @contextmanager
 def _tried(work: CleanupWork, low: int, high: int) -> Iterator[Row[Any]]:
     """Insert a part of the changed rows into the copy, in a transaction that the block can use."""
-    with work.transaction(local=BATCHING):
+    with work.transaction(local=_TRYING):
         work.execute("create_trial")
         work.execute("try_amended" if work.rule.amends else "try_merged", low=str(low), high=str(high))
         yield work.execute("count_tried").one()
@@ -73,17 +76,29 @@ def _tried(work: CleanupWork, low: int, high: int) -> Iterator[Row[Any]]:
             execute(work.connection, "DROP TABLE pg_temp.dupe_audit_trial")
 
 
-def _objections(work: CleanupWork, tried: Row[Any]) -> list[Finding]:
-    """Return what the table will refuse, or the rule does not reach, although every new row can be computed."""
-    table, same_keys = work.relation.name, int(tried.same_keys)
-    findings = []
-    if work.rule.amends and (remaining := same_keys or (_unsettled(work) if tried.covered else 0)):
-        findings = [finding("amendment-incomplete", f"{quantity(remaining, 'extra')} of {table}", table=table)]
-    elif work.rule.merges and same_keys < tried.tried:
-        survivors = quantity(int(tried.tried) - same_keys, "survivor")
-        findings = [finding("column-not-changeable", f"the merge changes the key of {survivors}", table=table)]
-    what = "extra" if work.rule.amends else "survivor"
-    # What a copy of the table does not have: foreign keys, bounds of a partition, and the other rows.
+def _judged(work: CleanupWork, tried: Row[Any]) -> tuple[list[Finding], bool]:
+    """Return what the table will refuse, or the rule does not reach, although every new row can be computed.
+
+    Also whether rows that are changed can have the key of another row.
+    """
+    table, with_key_of_survivor = work.relation.name, int(tried.same_keys)
+    if work.rule.merges:
+        findings = []
+        if others := int(tried.tried) - with_key_of_survivor:
+            subject = f"the merge changes the key of {quantity(others, 'survivor')}"
+            findings = [finding("column-not-changeable", subject, table=table)]
+        return findings + _forbidden(work, "survivor"), False
+    findings, collides, unsettled = _forbidden(work, "extra"), False, with_key_of_survivor
+    if tried.covered and not unsettled and not findings:
+        unsettled, collides = _settle(work)
+        findings = _forbidden(work, "extra") if collides else []
+    if unsettled:
+        findings.insert(0, finding("amendment-incomplete", f"{quantity(unsettled, 'extra')} of {table}", table=table))
+    return findings, collides
+
+
+def _forbidden(work: CleanupWork, what: str) -> list[Finding]:
+    """Return what a copy of the table does not have: foreign keys, bounds of a partition, and the other rows."""
     violated = insertable.violated(
         work.connection,
         work.relation.relid,
@@ -95,19 +110,25 @@ def _objections(work: CleanupWork, tried: Row[Any]) -> list[Finding]:
     with settings(work.connection, _WHOLE, local=True):
         taken = _taken(work)
     reasons = [f"{quantity(count, what)}: the new row violates {subject}" for subject, count in [*violated, *taken]]
-    return [*findings, *(finding("change-fails", reason, table=table) for reason in reasons)]
+    return [finding("change-fails", reason, table=work.relation.name) for reason in reasons]
 
 
-def _unsettled(work: CleanupWork) -> int:
-    """Return how many amended rows would have the key of another row after all passes; 0 if that cannot be known."""
+def _settle(work: CleanupWork) -> tuple[int, bool]:
+    """Return how many amended rows would have the key of another row after all passes, and whether any can after one.
+
+    The number is 0 if that cannot be known: a subquery would read rows of the table as they are now, and not as a
+    pass leaves them.
+    """
     with settings(work.connection, _WHOLE | {"constraint_exclusion": "on"}, local=True):
-        unsettled = 0
-        for passes in range(MOST_COLLISIONS):
+        colliding = int(work.execute("settle_tried").scalar_one())
+        if not _depend_on_rows_alone(work):
+            return 0, True
+        passes = 1
+        unsettled = colliding
+        while unsettled and passes < MOST_COLLISIONS:
             unsettled = int(work.execute("settle_tried").scalar_one())
-            # A subquery would read rows of the table as they are now, and not as a pass leaves them.
-            if not unsettled or not (passes or _depend_on_rows_alone(work)):
-                return 0
-        return unsettled
+            passes += 1
+        return unsettled, colliding > 0
 
 
 def _depend_on_rows_alone(work: CleanupWork) -> bool:

@@ -16,6 +16,6 @@ WITH dupe_audit_pair AS MATERIALIZED (
     FROM (SELECT DISTINCT pair.v_tid FROM dupe_audit_pair pair) AS pair
     JOIN ONLY {table} v ON v.ctid = pair.v_tid
 )
-SELECT {v_merged}, (SELECT pg_catalog.max(pair.n) FROM dupe_audit_pair pair WHERE pair.v_tid = v.ctid)
-FROM (SELECT DISTINCT pair.v_tid FROM dupe_audit_pair pair) AS survivor
+SELECT {v_merged}, survivor.n
+FROM (SELECT pair.v_tid, pg_catalog.max(pair.n) AS n FROM dupe_audit_pair pair GROUP BY pair.v_tid) AS survivor
 JOIN ONLY {table} v ON v.ctid = survivor.v_tid{merge_sources}
