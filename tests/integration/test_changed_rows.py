@@ -2,14 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
 from dupe_audit.cleanup import clean_held, cleanup
 from dupe_audit.constraint import drop, enforce
+from dupe_audit.directives.outcome_arguments import changes
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.model import Batch, BuildRule, Change, CleanupRule, Expression, Merge, UniqueKey
 from dupe_audit.postgres.session import transaction
@@ -19,14 +25,20 @@ from dupe_audit.verify import verify
 
 NAME = UniqueKey(table="t", columns=("name",))
 K = UniqueKey(table="t", columns=("k",))
+
+
+class Mood(Enum):
+    """An enumeration as models have them."""
+
+    HAPPY = "happy"
+
+
 NUMBERED = {"name": "name || '-' || duplicate.number"}
 
 
-def amend(changes: dict[str, str] = NUMBERED, **rule: Any) -> CleanupRule:
+def amend(new: dict[str, str] = NUMBERED, **rule: Any) -> CleanupRule:
     """Return a rule that changes every extra."""
-    return CleanupRule(
-        exact="amend", divergent="amend", changes=tuple(Change(*item) for item in changes.items()), **rule
-    )
+    return CleanupRule(exact="amend", divergent="amend", changes=tuple(Change(*item) for item in new.items()), **rule)
 
 
 def merge(ways: dict[str, str], **rule: Any) -> CleanupRule:
@@ -884,3 +896,37 @@ def test_window_in_which_a_change_fails(walk, sql, conn):
     with pytest.raises(Refused, match="1 row: the value is too long for the column"), transaction(conn):
         clean_held(conn, key, rule)
     assert sql("SELECT * FROM t ORDER BY id") == [(1, "abc"), (2, "abc")]
+
+
+@pytest.mark.parametrize(
+    ("type_", "new", "expected"),
+    [
+        ("text", None, None),
+        ("text", "it's \\ 50% {x} :y", "it's \\ 50% {x} :y"),
+        ("int", 7, 7),
+        ("text", 7, "7"),
+        ("float8", -1.5, -1.5),
+        ("float8", float("inf"), float("inf")),
+        ("numeric", Decimal("1.250"), Decimal("1.250")),
+        ("bool", True, True),
+        ("date", date(2024, 2, 29), date(2024, 2, 29)),
+        ("timestamptz", datetime(2024, 2, 29, 1, 2, 3, 4, UTC), datetime(2024, 2, 29, 1, 2, 3, 4, UTC)),
+        ("time", time(1, 2, 3), time(1, 2, 3)),
+        ("interval", timedelta(days=-1, seconds=2, microseconds=5), timedelta(days=-1, seconds=2, microseconds=5)),
+        ("uuid", UUID(int=7), UUID(int=7)),
+        ("bytea", b"\x00'\\", b"\x00'\\"),
+        ("jsonb", {"a": ["'", None]}, {"a": ["'", None]}),
+        ("jsonb", [1, "%s"], [1, "%s"]),
+        ("mood", Mood.HAPPY, "happy"),
+        ("text", sa.literal("x"), "x"),
+        ("text", sa.func.upper(sa.text("name")), "A"),
+        ("int", sa.null(), None),
+    ],
+    ids=repr,
+)
+def test_value_of_every_python_type(walk, sql, type_, new, expected):
+    """A value that a revision passes in set_ arrives in the column as that value."""
+    sql(f"""CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TABLE t (id int PRIMARY KEY, name text, v {type_});
+        INSERT INTO t (id, name) VALUES (1, 'a'), (2, 'a')""")
+    rule = replace(amend(), changes=changes("set_", {"v": new, "name": sa.text("name || id")}))
+    assert walk.round(NAME, rule, "SELECT v FROM t WHERE id = 2") == [(expected,)]
