@@ -116,3 +116,48 @@ op.restore_duplicates("city", ["name"])
     assert story.walk(rows, up, down, "SELECT * FROM city ORDER BY id") == [
         (1, "Rome", 3), (3, "Rome #3", 4), (4, "Oslo", 1)
     ]  # fmt: skip
+
+
+def test_batch_that_fails_after_others(story: Story) -> None:
+    """An amendment that fails after committed batches says what stays, and how to continue and to undo it."""
+    sql, project = story.sql, story.project
+    sql("""CREATE TABLE city (id int PRIMARY KEY, name text, during int4range, EXCLUDE USING gist (during WITH &&));
+        INSERT INTO city SELECT n, 'Rome', int4range(n, n + 1) FROM generate_series(1, 20) n""")
+    before = sql("SELECT * FROM city ORDER BY id")
+    up = """
+op.amend_duplicates("city", ["name"], {
+    "name": sa.text("name || ' #' || id"), "during": sa.text("CASE WHEN id = 19 THEN '[1,2)' ELSE during END"),
+}, batch_size=3)
+"""
+    project.revision("0002", "0001", up, 'op.restore_duplicates("city", ["name"])')
+    code, output = project.run("upgrade", "head")
+    assert code == 255
+    assert "[change-fails] Rows of public.city cannot be changed as set_ or merge says: at least 1 row: " in output
+    assert "constraint city_during_excl forbids the new row" in output
+    assert "run 1 has amended 15 rows of public.city (name). To continue, remove the cause" in output
+    assert "To undo it: dupe-audit restore 1" in output
+    code, output = project.run("restore", "1", "--yes", program="dupe_audit.cli")
+    assert (code, "run 1: 0 rows restored, 15 rows changed back" in output) == (0, True), output
+    assert sql("SELECT * FROM city ORDER BY id") == before
+
+
+def test_what_is_logged(story: Story) -> None:
+    """The log names what was archived, amended and merged, and what was changed back."""
+    sql, project = story.sql, story.project
+    sql("""CREATE TABLE city (id int PRIMARY KEY, name text, people int);
+        INSERT INTO city VALUES (1, 'Rome', 3), (2, 'Rome', 3), (3, 'Rome', 4), (4, 'Oslo', 1)""")
+    divided = 'divergent="amend", set_={"name": sa.text("name || id")}'
+    for rule, done, restored in (
+        (divided, "1 extra archived, 1 extra amended", "1 row restored, 1 row changed back"),
+        (
+            'merge={"people": "sum"}',
+            "2 extras archived, values merged into 1 row",
+            "2 rows restored, 1 row changed back",
+        ),
+    ):
+        up = f'op.archive_duplicates("city", ["name"], {rule})'
+        project.revision("0002", "0001", up, 'op.restore_duplicates("city", ["name"])')
+        code, output = project.run("upgrade", "head")
+        assert (code, f"public.city (name): {done}" in output or f"city (name): {done}" in output) == (0, True), output
+        code, output = project.run("downgrade", "-1")
+        assert (code, f"city (name): {restored}" in output) == (0, True), output

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
+from dupe_audit import insertable
+from dupe_audit.cleanup.changes import MOST_COLLISIONS, why
 from dupe_audit.cleanup.work import CleanupWork
+from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.postgres.catalog import change_holes
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.planner import BATCHING
-from dupe_audit.postgres.sqlstates import NOT_NULL_VIOLATION, about_a_row, sqlstate
+from dupe_audit.postgres.planner import RANKING
+from dupe_audit.postgres.session import settings
+from dupe_audit.postgres.sqlstates import about_a_row
+from dupe_audit.statements import statement
 
 #: rows that fail are counted up to here
 MOST_FAILURES = 20
 
-_VALUES = {
-    "22001": "the value is too long for the column",
-    "22003": "the number is out of range",
-    "22P02": "the value cannot be read as the column's type",
-    "22023": "a value has the wrong form, such as a JSON array in place of an object",
-}
+#: all extras of a pass or a few of them are read, so the planner chooses; it knows the staged list, which is analyzed
+_TRYING = {"jit": "off"}
+
+#: every row of the table is compared with what was tried, and no index is trusted
+_WHOLE = RANKING
 
 
 class Trial(NamedTuple):
     """What the rows of a pass will be, before any of them is changed."""
 
     findings: list[Finding]
-    covered: int = 0  #: changed extras that the key still covers, so that they can collide with a third row
+    collides: bool = False  #: whether changed extras can have the key of another row, so that another pass is needed
 
 
 def try_changes(work: CleanupWork, extras: int) -> Trial:
@@ -37,26 +45,117 @@ def try_changes(work: CleanupWork, extras: int) -> Trial:
 
     Args:
         extras: number of staged extras.
+
+    Raises:
+        Refused: a row cannot be changed, inside a transaction that holds the writers.
     """
     if not work.rule.changes_rows or not extras:
         return Trial([])
     try:
-        tried = _attempt(work, 1, extras)
+        with _tried(work, 1, extras) as tried:
+            return Trial(*_judged(work, tried))
     except DBAPIError as error:
         if not about_a_row(error):
             raise
-        return Trial(_failures(work, extras))
-    if work.rule.amends and tried.still_extras:
-        subject = f"{quantity(int(tried.still_extras), 'extra')} of {work.relation.name}"
-        return Trial([finding("amendment-incomplete", subject, table=work.relation.name)])
-    return Trial([], int(tried.covered) if work.rule.amends else 0)
+        if work.is_held:  # and so its transaction has failed
+            reason = finding("change-fails", f"at least 1 row: {why(error)}", table=work.relation.name)
+            raise Refused([reason], lead="No row was changed.") from error
+        # A further pass alone can fail, with values that are too long by then.
+        unknown = finding("change-fails", f"at least 1 row: {why(error)}", table=work.relation.name)
+        return Trial(_failures(work, extras) or [unknown])
 
 
-def _attempt(work: CleanupWork, low: int, high: int) -> Row[Any]:
-    with work.transaction(local=BATCHING):
+@contextmanager
+def _tried(work: CleanupWork, low: int, high: int) -> Iterator[Row[Any]]:
+    """Insert a part of the changed rows into the copy, in a transaction that the block can use."""
+    with work.transaction(local=_TRYING):
         work.execute("create_trial")
         work.execute("try_amended" if work.rule.amends else "try_merged", low=str(low), high=str(high))
-        return work.execute("count_tried").one()
+        yield work.execute("count_tried").one()
+        if work.is_held:
+            execute(work.connection, "DROP TABLE pg_temp.dupe_audit_trial")
+
+
+def _judged(work: CleanupWork, tried: Row[Any]) -> tuple[list[Finding], bool]:
+    """Return what the table will refuse, or the rule does not reach, although every new row can be computed.
+
+    Also whether rows that are changed can have the key of another row.
+    """
+    table, with_key_of_survivor = work.relation.name, int(tried.same_keys)
+    if work.rule.merges:
+        findings = []
+        if others := int(tried.tried) - with_key_of_survivor:
+            subject = f"the merge changes the key of {quantity(others, 'survivor')}"
+            findings = [finding("column-not-changeable", subject, table=table)]
+        return findings + _forbidden(work, "survivor"), False
+    findings, collides, unsettled = _forbidden(work, "extra"), False, with_key_of_survivor
+    if tried.covered and not unsettled and not findings:
+        unsettled, collides = _settle(work)
+        findings = _forbidden(work, "extra") if collides else []
+    if unsettled:
+        findings.insert(0, finding("amendment-incomplete", f"{quantity(unsettled, 'extra')} of {table}", table=table))
+    return findings, collides
+
+
+def _forbidden(work: CleanupWork, what: str) -> list[Finding]:
+    """Return what a copy of the table does not have: foreign keys, bounds of a partition, and the other rows."""
+    violated = insertable.violated(
+        work.connection,
+        work.relation.relid,
+        {**work.holes, "table": "pg_temp.dupe_audit_trial"},
+        find_run=work.find_run,
+        extras="(SELECT 1)",
+        is_extra="true",
+    )
+    with settings(work.connection, _WHOLE, local=True):
+        taken = _taken(work)
+    reasons = [f"{quantity(count, what)}: the new row violates {subject}" for subject, count in [*violated, *taken]]
+    return [finding("change-fails", reason, table=work.relation.name) for reason in reasons]
+
+
+def _settle(work: CleanupWork) -> tuple[int, bool]:
+    """Return how many amended rows would have the key of another row after all passes, and whether any can after one.
+
+    The number is 0 if that cannot be known: a subquery would read rows of the table as they are now, and not as a
+    pass leaves them.
+    """
+    with settings(work.connection, _WHOLE | {"constraint_exclusion": "on"}, local=True):
+        colliding = int(work.execute("settle_tried").scalar_one())
+        if not _depend_on_rows_alone(work):
+            return 0, True
+        passes = 1
+        unsettled = colliding
+        while unsettled and passes < MOST_COLLISIONS:
+            unsettled = int(work.execute("settle_tried").scalar_one())
+            passes += 1
+        return unsettled, colliding > 0
+
+
+def _depend_on_rows_alone(work: CleanupWork) -> bool:
+    """Return whether the new values depend on the rows of a group alone, so that later passes can be tried too."""
+    values = work.holes["changes"].split(", ")
+    plans = [work.execute("explain_immutable", value=value).scalar_one() for value in values]
+    explained = [json.loads(plan) if isinstance(plan, str) else plan for plan in plans]
+    return all(str(plan[0]["Plan"].get("One-Time Filter")) == "false" for plan in explained)
+
+
+def _taken(work: CleanupWork) -> list[tuple[str, int]]:
+    """Return the other unique indexes in which changed rows would have the entry of another row, with their number."""
+    changed = change_holes(work.rule)
+    names = {name: changed[name] for name in ("changed_columns", "merged_columns")}
+    indexes = execute(work.connection, statement("touched_indexes", relid=work.holes["relid"], **names)).mappings()
+    row = "e" if work.rule.amends else "v"
+    stays = "true"
+    if work.rule.merges:  # a survivor can take over the value of an extra, which leaves before that
+        leaving = f"{work.sql('staged_to_archive')} dupe_audit_extra"
+        stays = f"NOT EXISTS (SELECT FROM {leaving} WHERE {work.holes['is_staged']})"
+    counts = []
+    for index in indexes.all():
+        holes = {name: str(value) for name, value in index.items() if name != "name"}
+        is_changed_row = work.holes["e_is_extra" if work.rule.amends else "v_is_survivor"]
+        taken = work.execute("count_taken", changed_row=row, is_changed_row=is_changed_row, stays=stays, **holes)
+        counts.append((f"unique index {index['name']}", int(taken.scalar_one())))
+    return [(subject, count) for subject, count in counts if count]
 
 
 def _failures(work: CleanupWork, extras: int) -> list[Finding]:
@@ -66,13 +165,14 @@ def _failures(work: CleanupWork, extras: int) -> list[Finding]:
     while parts and failures.total() < MOST_FAILURES:
         low, high = parts.pop()
         try:
-            _attempt(work, low, high)
+            with _tried(work, low, high):
+                pass
         except DBAPIError as error:
             if not about_a_row(error):
                 raise
             middle = _middle(work, low, high)
             if middle is None:
-                failures[_reason(error)] += 1
+                failures[why(error)] += 1
             else:
                 parts += [(middle, high), (low, middle - 1)]
     what = "extra" if work.rule.amends else "group"
@@ -94,14 +194,3 @@ def _middle(work: CleanupWork, low: int, high: int) -> int | None:
         if start is not None and low < start <= high:
             return int(start)
     return None
-
-
-def _reason(error: DBAPIError) -> str:
-    """Return why a row fails, without a value of it."""
-    diagnosis = getattr(error.orig, "diag", None)
-    if constraint := getattr(diagnosis, "constraint_name", None):
-        return f"constraint {constraint} forbids the new row"
-    code = sqlstate(error) or ""
-    if code == NOT_NULL_VIOLATION:
-        return f"column {getattr(diagnosis, 'column_name', '')} must not be NULL"
-    return _VALUES.get(code, f"the value cannot be computed (SQLSTATE {code})")
