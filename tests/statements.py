@@ -29,7 +29,7 @@ from dupe_audit.cleanup import Horizon, clean_held, cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.directives.operations import ArchiveDuplicatesOp
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.script import judge_ahead
+from dupe_audit.directives.script import Undone, judge_ahead
 from dupe_audit.embedded import Server
 from dupe_audit.errors import Refused
 from dupe_audit.model import BuildRule, Change, CleanupRule, Expression, Merge, UniqueKey
@@ -311,7 +311,12 @@ def _print_script() -> None:
     script = {"as_sql": True, "output_buffer": io.StringIO()}
     operations: Any = Operations(MigrationContext.configure(dialect_name="postgresql", opts=script))
     earlier = ArchiveDuplicatesOp(UniqueKey(table="customers", columns=("email",)), CleanupRule())
-    judge_ahead(operations, [earlier, ArchiveDuplicatesOp(KEY, RULE)], Overrides.of(operations), required=False)
+    judge_ahead(
+        operations,
+        [earlier, ArchiveDuplicatesOp(KEY, RULE)],
+        Overrides.of(operations),
+        Undone(required=False, images=False),
+    )
     operations.archive_duplicates(KEY.table, list(KEY.columns))
     operations.create_unique_constraint_online(KEY.name, KEY.table, list(KEY.columns))
     operations.drop_unique_constraint_online(KEY.name, KEY.table)

@@ -19,6 +19,9 @@ from dupe_audit.postgres.driver import execute
 #: how often amended rows that have the key of another row are amended again
 MOST_COLLISIONS = 20
 
+#: the first part of the order in which they are ranked then
+AMENDED_LAST = "t.ctid OPERATOR(pg_catalog.=) ANY (SELECT a.tid FROM pg_temp.dupe_audit_amended a)"
+
 COLUMNS_CHANGED = (
     "The table's columns or a foreign key to it changed during the cleanup, or another table took its name. "
     "The batch was rolled back. Run the same command again: it continues with the table as it is now."
@@ -33,9 +36,8 @@ def prepare(work: CleanupWork) -> None:
 
 def amend_again(work: CleanupWork) -> CleanupWork:
     """Return the work of a further pass: of two rows with a key, the one that this session has amended is the extra."""
-    amended_last = "t.ctid OPERATOR(pg_catalog.=) ANY (SELECT a.tid FROM pg_temp.dupe_audit_amended a)"
-    order_by = work.holes["order_by"].removeprefix(f"{amended_last}, ")
-    return replace(work, holes={**work.holes, "order_by": f"{amended_last}, {order_by}"})
+    order_by = work.holes["order_by"].removeprefix(f"{AMENDED_LAST}, ")
+    return replace(work, holes={**work.holes, "order_by": f"{AMENDED_LAST}, {order_by}"})
 
 
 def last_of_group(work: CleanupWork, high: int, total: int) -> int:

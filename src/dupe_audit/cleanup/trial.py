@@ -17,7 +17,8 @@ from dupe_audit.postgres.sqlstates import NOT_NULL_VIOLATION, about_a_row, sqlst
 #: rows that fail are counted up to here
 MOST_FAILURES = 20
 
-_VALUES = {
+#: why a value cannot be in its column, by SQLSTATE
+REASONS = {
     "22001": "the value is too long for the column",
     "22003": "the number is out of range",
     "22P02": "the value cannot be read as the column's type",
@@ -104,4 +105,4 @@ def _reason(error: DBAPIError) -> str:
     code = sqlstate(error) or ""
     if code == NOT_NULL_VIOLATION:
         return f"column {getattr(diagnosis, 'column_name', '')} must not be NULL"
-    return _VALUES.get(code, f"the value cannot be computed (SQLSTATE {code})")
+    return REASONS.get(code, f"the value cannot be computed (SQLSTATE {code})")

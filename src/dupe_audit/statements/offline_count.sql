@@ -33,7 +33,7 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: duplicates: table % has extras (%), and no op.archive_duplicates() of this revision archives them; no directive has changed anything. What to do: docs/reference/findings/duplicates.md',
             v_holes ->> 'table', v_extras;
     END IF;
-    IF v_holes ->> 'refuse_divergent' = 'true' AND v_row.divergent_groups > 0 THEN
+    IF {refuse_divergent} AND v_row.divergent_groups > 0 THEN
         RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % carry different data under one key (groups: %); no directive has changed anything. What to do: docs/reference/findings/divergent-duplicates.md',
             v_holes ->> 'table', v_row.divergent_groups;
     END IF;

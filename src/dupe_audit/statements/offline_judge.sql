@@ -17,6 +17,6 @@ BEGIN
             RAISE EXCEPTION 'dupe-audit: %: % (table %); no directive has changed anything. What to do: docs/reference/findings/%.md',
                 v_row.id, v_row.subject, v_relid::pg_catalog.regclass, v_row.id;
         END IF;
-    END LOOP;
+    END LOOP;{changes}
 END
 $judge$

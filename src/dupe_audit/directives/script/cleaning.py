@@ -1,0 +1,289 @@
+"""The temporary procedures of the script that clean a run, with the parts that its rule needs and no others.
+
+The script reads the catalog only when it is executed. So it contains the statements of the online way as templates,
+and a temporary function fills them from the catalog.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Hashable, Iterable
+
+from dupe_audit.cleanup import pace
+from dupe_audit.cleanup.changes import AMENDED_LAST, MOST_COLLISIONS
+from dupe_audit.cleanup.trial import REASONS
+from dupe_audit.directives.script.parts import Script
+from dupe_audit.directives.script.quoting import interval, parts_of_run, quoted, with_templates
+from dupe_audit.findings import CATALOGUE
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.planner import ANYWHERE, BATCHING, RANKING, WHERE_STAGED, switched_off
+from dupe_audit.preflight import beside
+from dupe_audit.statements import literal, statement, template, text_array
+
+#: the temporary procedure that cleans, called with the run's id, which psql keeps in a variable
+CLEAN = "CALL pg_temp.dupe_audit_clean(:dupe_audit_v_run)"
+
+_RELID = "(v_holes ->> 'relid')::pg_catalog.oid"
+_KEY = parts_of_run("key_columns", "key_expressions", without=True)
+_EXPRESSIONS = parts_of_run("key_columns", "key_expressions")
+_ORDER = parts_of_run("order_by", "order_expressions", without=True)
+_NAMES = f"pg_catalog.array_remove({_KEY}, NULL)"
+
+
+def outcome(rule: CleanupRule) -> str:
+    """Return what becomes of the extras, as a participle."""
+    return {"archive": "archived", "amend": "amended"}[rule.exact] + (" or amended" if rule.divides else "")
+
+
+def errors(rule: CleanupRule, accept: Collection[str]) -> str:
+    """Return the ids of the findings that stop a cleanup, as an SQL value.
+
+    Args:
+        accept: ids of findings that do not stop it.
+    """
+    ignored = {*accept, *beside(rule)}
+    return text_array(id_ for id_, entry in CATALOGUE.items() if entry.severity == "error" and id_ not in ignored)
+
+
+def changes_function(script: Script) -> None:
+    """Write the temporary function that judges the columns that a rule changes, unless the script already has it."""
+    script.fill_function()
+    if script.needs_part("changes"):
+        of_parameters = {
+            "changed_columns": "v_changed",
+            "changed_values": "v_values",
+            "merged_columns": "v_merged",
+            "merged_by": "v_by",
+            "merged_by_sql": "v_by_sql",
+        }
+        script.write(
+            with_templates(
+                "offline_changes",
+                unchangeable=statement("unchangeable", relid="v_relid", columns="v_changed || v_merged"),
+                change_fragments=statement("change_fragments", relid="v_relid", **of_parameters),
+            )
+        )
+
+
+def cleanup_procedure(
+    script: Script, key: UniqueKey, rule: CleanupRule, build: BuildRule, accept: Collection[str]
+) -> None:
+    """Write the temporary procedure that cleans a run by such a rule, unless the script already has it.
+
+    Args:
+        rule: of the run; which columns and values it names is read from the ledger.
+        accept: ids of findings that do not stop it.
+    """
+    form = (rule.exact, rule.divides, bool(rule.merges), rule.merges_groups)
+    if not script.needs_part("clean", form):
+        return
+    script.expressions_function()
+    script.measure_function()
+    _tables_of_run(script, rule)
+    if rule.exact == "archive":
+        _archiving(script, rule, accept)
+    if rule.changes_rows:
+        _changing(script, rule)
+    script.write(_prepare(key, rule, accept))
+    script.write(_stage(rule))
+    script.write(_batch(rule))
+    script.write(_clean(rule, build))
+
+
+def _once(script: Script, part: str, sql: str, form: Hashable = None) -> None:
+    if script.needs_part(part, form):
+        script.write(sql)
+
+
+def _tables_of_run(script: Script, rule: CleanupRule) -> None:
+    _once(script, "private", with_templates("offline_private"))
+    _once(script, "adopt", with_templates("offline_adopt"))
+    if rule.changes_rows:
+        _once(script, "keep_images", with_templates("offline_keep_images"))
+
+
+def _archiving(script: Script, rule: CleanupRule, accept: Collection[str]) -> None:
+    """Write what moves extras into the archive, and what has to be known of them before."""
+    references = with_templates(
+        "offline_references",
+        references=statement("references", relid="v_relid"),
+        child_triggers=statement("child_triggers", relid="v_relid"),
+        errors=errors(rule, accept),
+    )
+    own_index = "(CASE WHEN v_rule.building THEN v_rule.constraint_name END)"
+    pairs = f"pg_temp.dupe_audit_fill({quoted('staged_pairs')}, v_holes)"
+    objections = with_templates(
+        "offline_objections",
+        insertable=statement("insertable", relid="v_relid", key_names=_NAMES, own_index=own_index),
+        collisions=statement("collisions", relid="v_relid", pairs=pairs),
+    )
+    merge = "v_merged := pg_temp.dupe_audit_merge(v_batch, v_result.first_id, v_holes)"
+    move = with_templates(
+        "offline_move",
+        child_triggers=statement("child_triggers", relid="v_relid"),
+        counts_tracked=statement("counts_tracked"),
+        changed_children=statement("changed_children", relid="v_relid"),
+        delete_triggers=statement("delete_triggers", relid="v_relid"),
+        merge=_lines([merge] if rule.merges else []),
+    )
+    _once(script, "references", references)
+    _once(script, "objections", objections)
+    _once(script, "move", move, bool(rule.merges))
+
+
+def _changing(script: Script, rule: CleanupRule) -> None:
+    """Write what changes rows that stay in the table, and tries it before."""
+    changes_function(script)
+    _once(script, "try", with_templates("offline_try", reasons=literal(json.dumps(REASONS))))
+    name = "amend" if rule.amends else "merge"
+    _once(script, name, with_templates(f"offline_{name}"))
+
+
+def _prepare(key: UniqueKey, rule: CleanupRule, accept: Collection[str]) -> str:
+    named = [f"pg_catalog.array_remove({_ORDER}, NULL)", "v_rule.ignored"]
+    changes, images = [], []
+    if rule.changes_rows:
+        named += ["v_rule.changed_columns", "v_rule.merged_columns"]
+        e_amends = "pg_catalog.format('NOT %s', v_holes ->> 'same_data')" if rule.divides else "'true'"
+        after = f"'after', pg_catalog.format('dupe_audit.after_%s', v_run), 'e_amends', {e_amends}"
+        of_rule = "v_rule.changed_columns, v_rule.changed_values, v_rule.merged_columns, v_rule.merged_by"
+        changes = [
+            f"v_holes := v_holes || pg_catalog.jsonb_build_object({after})",
+            f"v_holes := v_holes || pg_temp.dupe_audit_changes(v_relid, v_holes, {_NAMES}, {of_rule}, v_rule.merged_by_sql, '')",
+        ]
+        images = ["PERFORM pg_temp.dupe_audit_keep_images(v_relid, v_holes)"]
+    if rule.amends:
+        passes = "'covered', false, 'collisions', 0, 'unamended_order', v_holes ->> 'order_by'"
+        changes += [f"v_holes := v_holes || pg_catalog.jsonb_build_object({passes})"]
+    references = (
+        "SELECT f.v_holes, f.v_fks INTO v_holes, v_fks "
+        "FROM pg_temp.dupe_audit_references(v_run, v_relid, v_rule.on_reference, v_holes) AS f"
+    )
+    blockers = statement(
+        "blockers",
+        relid="v_relid",
+        key=_NAMES,
+        expressions=f"pg_catalog.array_remove({_EXPRESSIONS}, NULL)",
+        expression_types="v_types",
+        named=" OPERATOR(pg_catalog.||) ".join(named),
+        constraint_name="v_rule.constraint_name",
+        nulls_not_distinct="v_rule.nulls_not_distinct",
+        default_read_only="false",
+    )
+    return with_templates(
+        "offline_prepare",
+        relid=catalog.relid_sql(key),
+        run_relation=statement("run_relation"),
+        exact=literal(rule.exact),
+        amends_divergent=literal(rule.divergent == "amend"),
+        merges=literal(bool(rule.merges)),
+        expressions=_EXPRESSIONS,
+        blockers=blockers,
+        errors=errors(rule, accept),
+        fragments=statement("fragments", relid="v_relid", **_rule_columns(rule)),
+        changes=_lines(changes),
+        images=_lines(images),
+        references=_lines([references] if rule.exact == "archive" else []),
+    )
+
+
+def _rule_columns(rule: CleanupRule) -> dict[str, str]:
+    """Return what fills ``fragments.sql``, except the table, for the run ``v_rule``, whose rule is like *rule*."""
+    merged = " OPERATOR(pg_catalog.||) v_rule.merged_columns" if rule.merges else ""
+    return {
+        "key": _KEY,
+        "expressions": _EXPRESSIONS,
+        "predicate": "v_rule.predicate",
+        "order_by": _ORDER,
+        "order_expressions": parts_of_run("order_by", "order_expressions"),
+        "directions": "v_rule.directions",
+        "ignore": f"v_rule.ignored{merged}",
+        "keep": "v_rule.keep",
+        "divergent": "v_rule.divergent",
+        "numbered": literal(bool(rule.merges)),
+        "divides": literal(rule.divides),
+        "nulls_not_distinct": "v_rule.nulls_not_distinct",
+    }
+
+
+def _stage(rule: CleanupRule) -> str:
+    judgements = []
+    if rule.divides:
+        judgements += [_filled("add_amend_column"), _filled("stage_divergent")]
+    if rule.exact == "archive":
+        judgements += ["PERFORM pg_temp.dupe_audit_objections(v_run, v_holes, v_fks)"]
+    if rule.amends:
+        covered = "'covered', pg_temp.dupe_audit_try(true, v_holes, v_extras)"
+        judgements += [f"v_holes := v_holes || pg_catalog.jsonb_build_object({covered})", "COMMIT"]
+    if rule.merges:
+        judgements += ["PERFORM pg_temp.dupe_audit_try(false, v_holes, v_extras)", "COMMIT"]
+    return with_templates(
+        "offline_stage",
+        ranking=text_array(switched_off(RANKING)),
+        batching=text_array(switched_off(BATCHING)),
+        judgements=_lines(judgements, indent=8),
+    )
+
+
+def _batch(rule: CleanupRule) -> str:
+    outcomes, images = [], []
+    if rule.merges_groups:
+        outcomes += [_filled("spare_incomplete", "'low', v_low, 'high', v_high")]
+    if rule.amends:
+        outcomes += ["v_amended := pg_temp.dupe_audit_amend(v_batch, v_holes)"]
+    if rule.exact == "archive":
+        final = f"v_high = v_low AND v_where_staged = {literal(ANYWHERE)}"
+        moved = f"pg_temp.dupe_audit_move(v_run, v_batch, v_holes, v_fks, {final})"
+        outcomes += [f"SELECT m.v_archived, m.v_merged INTO v_archived, v_merged FROM {moved} AS m"]
+    if rule.changes_rows:
+        counts = "'batch', v_batch, 'amended', v_amended, 'merged', v_merged, 'reverted', 0"
+        images = [_filled("record_images", counts)]
+    return with_templates("offline_batch", outcomes=_lines(outcomes), images=_lines(images))
+
+
+def _clean(rule: CleanupRule, build: BuildRule) -> str:
+    lists = {"locked": "create_locked"}
+    if rule.exact == "archive":
+        lists["locked_child"] = "create_locked_children"
+    if rule.amends:
+        lists["amended"] = "create_amended"
+    done = "EXIT WHEN v_spared = 0"
+    if rule.amends:
+        done = statement(
+            "offline_amend_again",
+            most_collisions=str(MOST_COLLISIONS),
+            amended_last=literal(AMENDED_LAST),
+            where_staged=literal(WHERE_STAGED),
+        )
+    whole_groups = []
+    if rule.merges_groups:
+        next_group = _filled("next_group", "'n', v_end")
+        whole_groups = [f"{next_group} INTO v_high", "v_high := coalesce(v_high - 1, v_extras)"]
+    names = ("first", "growth", "margin", "weight", "change", "fading", "share", "target", "most_bytes")
+    return with_templates(
+        "offline_clean",
+        temporary=", ".join(f"pg_temp.dupe_audit_{name}" for name in lists),
+        lists=";\n    ".join(template(name) for name in lists.values()),
+        toasted=statement("toasted", relid=_RELID),
+        outcome=outcome(rule),
+        done=done,
+        whole_groups=_lines(whole_groups, indent=12),
+        where_staged=literal(WHERE_STAGED),
+        anywhere=literal(ANYWHERE),
+        give_up_after=interval(build),
+        lock_timeout=literal(build.lock_timeout),
+        batching=text_array(switched_off(BATCHING)),
+        **{name: str(getattr(pace, name.upper())) for name in names},
+    )
+
+
+def _filled(name: str, holes: str = "") -> str:
+    """Return what executes a template with the values of the run, and more of them."""
+    more = f" || pg_catalog.jsonb_build_object({holes})" if holes else ""
+    return f"EXECUTE pg_temp.dupe_audit_fill({quoted(name)}, v_holes{more})"
+
+
+def _lines(statements: Iterable[str], *, indent: int = 4) -> str:
+    """Return statements for the end of a line of a procedure, each on a line of its own."""
+    return "".join(f"\n{' ' * indent}{each};" for each in statements)
