@@ -147,10 +147,11 @@ def _prepare(key: UniqueKey, rule: CleanupRule, accept: Collection[str]) -> str:
         named += ["v_rule.changed_columns", "v_rule.merged_columns"]
         e_amends = "pg_catalog.format('NOT %s', v_holes ->> 'same_data')" if rule.divides else "'true'"
         after = f"'after', pg_catalog.format('dupe_audit.after_%s', v_run), 'e_amends', {e_amends}"
-        of_rule = "v_rule.changed_columns, v_rule.changed_values, v_rule.merged_columns, v_rule.merged_by"
+        columns = ("changed_columns", "changed_values", "merged_columns", "merged_by", "merged_by_sql")
+        of_rule = ", ".join(f"v_rule.{column}" for column in columns)
         changes = [
             f"v_holes := v_holes || pg_catalog.jsonb_build_object({after})",
-            f"v_holes := v_holes || pg_temp.dupe_audit_changes(v_relid, v_holes, {_NAMES}, {of_rule}, v_rule.merged_by_sql, '')",
+            f"v_holes := v_holes || pg_temp.dupe_audit_changes(v_relid, v_holes, {_NAMES}, {of_rule}, '')",
         ]
         images = ["PERFORM pg_temp.dupe_audit_keep_images(v_relid, v_holes)"]
     if rule.amends:

@@ -21,9 +21,9 @@ from dupe_audit.postgres import catalog
 from dupe_audit.statements import ident, literal, statement
 
 #: a row can be changed in several batches, so the batches are undone one by one
-_IN_ITS_BATCH = f"""CASE WHEN v_holes ? 'after' THEN pg_catalog.format('dupe_audit_batch = (%s)', pg_temp.dupe_audit_fill(
-                    {quoted("top_batch")},
-                    v_holes || pg_catalog.jsonb_build_object('below', v_below))) ELSE 'true' END"""
+_IN_ITS_BATCH = f"""CASE WHEN v_holes ? 'after' THEN pg_catalog.format(
+                    'dupe_audit_batch = (%s)', pg_temp.dupe_audit_fill({quoted("top_batch")},
+                        v_holes || pg_catalog.jsonb_build_object('below', v_below))) ELSE 'true' END"""
 
 _RECORD_IMAGES = f"""
             EXECUTE pg_temp.dupe_audit_fill({quoted("record_images")}, pg_catalog.jsonb_build_object(

@@ -127,7 +127,7 @@ class Script:
         self._context.opts.pop("dupe_audit_written", None)
 
     def needs_part(self, part: str, form: Hashable = None) -> bool:
-        """Return whether a part was not written, or last in another form; temporary objects last to the script's end."""
+        """Return whether a part, whose objects last to the end of the script, was not written yet in this form."""
         written = self._context.opts.setdefault("dupe_audit_written", {})
         if part in written and written[part] == form:
             return False
