@@ -84,7 +84,7 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: ledger-mismatch: run % archived % and restored % rows, but % has % and %. What to do: docs/reference/findings/ledger-mismatch.md',
             v_run, v_archived, v_restored, v_archive, v_sums.archived, v_sums.restored;
     END IF;
-    v_holes := pg_catalog.to_jsonb(v_found) || pg_catalog.jsonb_build_object('archive', v_archive, 'table', v_table);
-    {images};
+    v_holes := pg_catalog.to_jsonb(v_found) || pg_catalog.jsonb_build_object('archive', v_archive, 'table', v_table)
+        || pg_temp.dupe_audit_images(v_relid, v_run);
 END
 $undo$

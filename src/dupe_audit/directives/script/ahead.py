@@ -16,7 +16,7 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.script.cleaning import changes_function
+from dupe_audit.directives.script.outcomes import changes_function
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import (
     droppable_index_function,

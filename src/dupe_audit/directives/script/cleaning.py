@@ -6,19 +6,15 @@ and a temporary function fills them from the catalog.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Iterable
 
 from dupe_audit.cleanup import pace
-from dupe_audit.cleanup.changes import AMENDED_LAST, MOST_COLLISIONS
-from dupe_audit.cleanup.trial import REASONS
+from dupe_audit.directives.script.outcomes import NAMES, errors, outcome, outcome_functions
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import interval, parts_of_run, quoted, with_templates
-from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import ANYWHERE, BATCHING, RANKING, WHERE_STAGED, switched_off
-from dupe_audit.preflight import beside
 from dupe_audit.statements import literal, statement, template, text_array
 
 #: the temporary procedure that cleans, called with the run's id, which psql keeps in a variable
@@ -28,42 +24,18 @@ _RELID = "(v_holes ->> 'relid')::pg_catalog.oid"
 _KEY = parts_of_run("key_columns", "key_expressions", without=True)
 _EXPRESSIONS = parts_of_run("key_columns", "key_expressions")
 _ORDER = parts_of_run("order_by", "order_expressions", without=True)
-_NAMES = f"pg_catalog.array_remove({_KEY}, NULL)"
 
-
-def outcome(rule: CleanupRule) -> str:
-    """Return what becomes of the extras, as a participle."""
-    return {"archive": "archived", "amend": "amended"}[rule.exact] + (" or amended" if rule.divides else "")
-
-
-def errors(rule: CleanupRule, accept: Collection[str]) -> str:
-    """Return the ids of the findings that stop a cleanup, as an SQL value.
-
-    Args:
-        accept: ids of findings that do not stop it.
-    """
-    ignored = {*accept, *beside(rule)}
-    return text_array(id_ for id_, entry in CATALOGUE.items() if entry.severity == "error" and id_ not in ignored)
-
-
-def changes_function(script: Script) -> None:
-    """Write the temporary function that judges the columns that a rule changes, unless the script already has it."""
-    script.fill_function()
-    if script.needs_part("changes"):
-        of_parameters = {
-            "changed_columns": "v_changed",
-            "changed_values": "v_values",
-            "merged_columns": "v_merged",
-            "merged_by": "v_by",
-            "merged_by_sql": "v_by_sql",
-        }
-        script.write(
-            with_templates(
-                "offline_changes",
-                unchangeable=statement("unchangeable", relid="v_relid", columns="v_changed || v_merged"),
-                change_fragments=statement("change_fragments", relid="v_relid", **of_parameters),
-            )
-        )
+_PACE = {
+    "first": str(pace.FIRST),
+    "growth": str(pace.GROWTH),
+    "margin": str(pace.MARGIN),
+    "weight": str(pace.WEIGHT),
+    "change": str(pace.CHANGE),
+    "fading": str(pace.FADING),
+    "share": str(pace.SHARE),
+    "target": str(pace.TARGET),
+    "most_bytes": str(pace.MOST_BYTES),
+}
 
 
 def cleanup_procedure(
@@ -80,64 +52,11 @@ def cleanup_procedure(
         return
     script.expressions_function()
     script.measure_function()
-    _tables_of_run(script, rule)
-    if rule.exact == "archive":
-        _archiving(script, rule, accept)
-    if rule.changes_rows:
-        _changing(script, rule)
+    outcome_functions(script, rule, accept)
     script.write(_prepare(key, rule, accept))
     script.write(_stage(rule))
     script.write(_batch(rule))
     script.write(_clean(rule, build))
-
-
-def _once(script: Script, part: str, sql: str, form: Hashable = None) -> None:
-    if script.needs_part(part, form):
-        script.write(sql)
-
-
-def _tables_of_run(script: Script, rule: CleanupRule) -> None:
-    _once(script, "private", with_templates("offline_private"))
-    _once(script, "adopt", with_templates("offline_adopt"))
-    if rule.changes_rows:
-        _once(script, "keep_images", with_templates("offline_keep_images"))
-
-
-def _archiving(script: Script, rule: CleanupRule, accept: Collection[str]) -> None:
-    """Write what moves extras into the archive, and what has to be known of them before."""
-    references = with_templates(
-        "offline_references",
-        references=statement("references", relid="v_relid"),
-        child_triggers=statement("child_triggers", relid="v_relid"),
-        errors=errors(rule, accept),
-    )
-    own_index = "(CASE WHEN v_rule.building THEN v_rule.constraint_name END)"
-    pairs = f"pg_temp.dupe_audit_fill({quoted('staged_pairs')}, v_holes)"
-    objections = with_templates(
-        "offline_objections",
-        insertable=statement("insertable", relid="v_relid", key_names=_NAMES, own_index=own_index),
-        collisions=statement("collisions", relid="v_relid", pairs=pairs),
-    )
-    merge = "v_merged := pg_temp.dupe_audit_merge(v_batch, v_result.first_id, v_holes)"
-    move = with_templates(
-        "offline_move",
-        child_triggers=statement("child_triggers", relid="v_relid"),
-        counts_tracked=statement("counts_tracked"),
-        changed_children=statement("changed_children", relid="v_relid"),
-        delete_triggers=statement("delete_triggers", relid="v_relid"),
-        merge=_lines([merge] if rule.merges else []),
-    )
-    _once(script, "references", references)
-    _once(script, "objections", objections)
-    _once(script, "move", move, bool(rule.merges))
-
-
-def _changing(script: Script, rule: CleanupRule) -> None:
-    """Write what changes rows that stay in the table, and tries it before."""
-    changes_function(script)
-    _once(script, "try", with_templates("offline_try", reasons=literal(json.dumps(REASONS))))
-    name = "amend" if rule.amends else "merge"
-    _once(script, name, with_templates(f"offline_{name}"))
 
 
 def _prepare(key: UniqueKey, rule: CleanupRule, accept: Collection[str]) -> str:
@@ -151,7 +70,7 @@ def _prepare(key: UniqueKey, rule: CleanupRule, accept: Collection[str]) -> str:
         of_rule = ", ".join(f"v_rule.{column}" for column in columns)
         changes = [
             f"v_holes := v_holes || pg_catalog.jsonb_build_object({after})",
-            f"v_holes := v_holes || pg_temp.dupe_audit_changes(v_relid, v_holes, {_NAMES}, {of_rule}, '')",
+            f"v_holes := v_holes || pg_temp.dupe_audit_changes(v_relid, v_holes, {NAMES}, {of_rule}, '')",
         ]
         images = ["PERFORM pg_temp.dupe_audit_keep_images(v_relid, v_holes)"]
     if rule.amends:
@@ -164,7 +83,7 @@ def _prepare(key: UniqueKey, rule: CleanupRule, accept: Collection[str]) -> str:
     blockers = statement(
         "blockers",
         relid="v_relid",
-        key=_NAMES,
+        key=NAMES,
         expressions=f"pg_catalog.array_remove({_EXPRESSIONS}, NULL)",
         expression_types="v_types",
         named=" OPERATOR(pg_catalog.||) ".join(named),
@@ -249,33 +168,29 @@ def _clean(rule: CleanupRule, build: BuildRule) -> str:
         lists["locked_child"] = "create_locked_children"
     if rule.amends:
         lists["amended"] = "create_amended"
-    done = "EXIT WHEN v_spared = 0"
-    if rule.amends:
-        done = statement(
-            "offline_amend_again",
-            most_collisions=str(MOST_COLLISIONS),
-            amended_last=literal(AMENDED_LAST),
-            where_staged=literal(WHERE_STAGED),
-        )
+    # An amended row can have the key of a third one, or of another amended row.
+    again = ["v_holes := pg_temp.dupe_audit_amend_again(v_run, v_holes)"]
+    again += [f"v_where_staged := {literal(WHERE_STAGED)}", "CONTINUE"]
+    amend_again = f"\n        IF v_spared = 0 THEN{_lines(again, indent=12)}\n        END IF;"
     whole_groups = []
     if rule.merges_groups:
         next_group = _filled("next_group", "'n', v_end")
         whole_groups = [f"{next_group} INTO v_high", "v_high := coalesce(v_high - 1, v_extras)"]
-    names = ("first", "growth", "margin", "weight", "change", "fading", "share", "target", "most_bytes")
     return with_templates(
         "offline_clean",
         temporary=", ".join(f"pg_temp.dupe_audit_{name}" for name in lists),
         lists=";\n    ".join(template(name) for name in lists.values()),
         toasted=statement("toasted", relid=_RELID),
         outcome=outcome(rule),
-        done=done,
+        and_uncovered=" AND NOT (v_holes ->> 'covered')::pg_catalog.bool" if rule.amends else "",
+        amend_again=amend_again if rule.amends else "",
         whole_groups=_lines(whole_groups, indent=12),
         where_staged=literal(WHERE_STAGED),
         anywhere=literal(ANYWHERE),
         give_up_after=interval(build),
         lock_timeout=literal(build.lock_timeout),
         batching=text_array(switched_off(BATCHING)),
-        **{name: str(getattr(pace, name.upper())) for name in names},
+        **_PACE,
     )
 
 

@@ -63,8 +63,8 @@ def undo_function(
     """
     script.trust_function()
     script.fill_function()
-    if images and script.needs_part("images"):
-        script.write(with_templates("offline_images"))
+    if script.needs_part("images", images):
+        script.write(with_templates("offline_images" if images else "offline_unchanged"))
     script.write(
         with_templates(
             "offline_undo",
@@ -77,9 +77,6 @@ def undo_function(
             required=literal(required),
             any_run_suffices=literal(any_run_suffices),
             batch_sums=statement("batch_sums", run="v_run"),
-            images="v_holes := v_holes || pg_temp.dupe_audit_images(v_relid, v_run)"
-            if images
-            else template("offline_unchanged"),
         )
     )
 

@@ -7,7 +7,8 @@ from collections.abc import Collection
 from alembic.operations import Operations
 
 from dupe_audit import ledger
-from dupe_audit.directives.script.cleaning import CLEAN, cleanup_procedure, outcome
+from dupe_audit.directives.script.cleaning import CLEAN, cleanup_procedure
+from dupe_audit.directives.script.outcomes import outcome
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import judged_key, open_run, state_function
 from dupe_audit.directives.script.quoting import check_names, constraint_exists, one_line, quoted, table_sql
