@@ -54,9 +54,8 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: delete-trigger: extras checked: %, deleted: %, archived: %; the batch was rolled back. A trigger on the table suppresses deletes.',
             v_result.judged, v_result.deleted, v_result.archived;
     END IF;
-    v_archived := v_result.archived;{merge}
     IF v_acting THEN
-        SELECT c.changed - CASE WHEN c.itself THEN v_result.deleted + v_merged ELSE 0 END AS changed INTO v_row FROM ({changed_children}) AS c;
+        SELECT c.changed - CASE WHEN c.itself THEN v_result.deleted ELSE 0 END AS changed INTO v_row FROM ({changed_children}) AS c;
         IF v_row.changed <> v_before THEN
             -- Once, it can have been a child that arrived; in a later pass such a child is a reference, and is counted.
             IF v_final AND ({delete_triggers}) IS NOT NULL THEN
@@ -66,5 +65,6 @@ BEGIN
             RAISE EXCEPTION 'dupe-audit: a child was added without a lock on its parent' USING ERRCODE = 'serialization_failure';
         END IF;
     END IF;
+    v_archived := v_result.archived;{merge}
 END
 $move$

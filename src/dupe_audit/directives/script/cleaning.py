@@ -134,10 +134,10 @@ def _stage(rule: CleanupRule) -> str:
     if rule.exact == "archive":
         judgements += ["PERFORM pg_temp.dupe_audit_objections(v_run, v_holes, v_fks)"]
     if rule.amends:
-        covered = "'covered', pg_temp.dupe_audit_try(true, v_holes, v_extras)"
+        covered = "'covered', pg_temp.dupe_audit_try_changes(true, v_holes, v_extras)"
         judgements += [f"v_holes := v_holes || pg_catalog.jsonb_build_object({covered})", "COMMIT"]
     if rule.merges:
-        judgements += ["PERFORM pg_temp.dupe_audit_try(false, v_holes, v_extras)", "COMMIT"]
+        judgements += ["PERFORM pg_temp.dupe_audit_try_changes(false, v_holes, v_extras)", "COMMIT"]
     return with_templates(
         "offline_stage",
         ranking=text_array(switched_off(RANKING)),

@@ -108,7 +108,7 @@ def _changing(script: Script, rule: CleanupRule) -> None:
     """Write what changes rows that stay in the table, and tries it before."""
     changes_function(script)
     _once(script, "keep_images", with_templates("offline_keep_images"))
-    _once(script, "try", with_templates("offline_try", reasons=literal(json.dumps(REASONS))))
+    _once(script, "try_changes", with_templates("offline_try_changes", reasons=literal(json.dumps(REASONS))))
     if rule.amends:
         _once(script, "amend", with_templates("offline_amend"))
         limits = {"most_collisions": str(MOST_COLLISIONS), "amended_last": literal(AMENDED_LAST)}

@@ -13,7 +13,7 @@ from dupe_audit.statements import ident, literal, statement, template, text_arra
 #: dollar quotes of the script; a name that contains one would end a quoted part
 _TAGS = re.compile(
     r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|describe|expressions|same|measure|"
-    r"dupe_audit|private|adopt|prepare|references|objections|stage|batch|move|amend|merge|changes|images|try|put|revert)\$"
+    r"dupe_audit|private|adopt|prepare|references|objections|stage|batch|move|amend|merge|changes|images|trial|put|revert)\$"
 )
 
 

@@ -1,7 +1,7 @@
 -- Purpose: define what tries every change of a pass on a temporary copy of the table, and stops if a row cannot be changed so.
 -- Lock: ACCESS SHARE on the table and the staged list, until the transaction ends.
 -- Again: yes, in a new transaction, which drops the copy; returns whether the key still covers a changed extra.
-CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_try(v_amends pg_catalog.bool, v_holes pg_catalog.jsonb, v_extras bigint) RETURNS pg_catalog.bool LANGUAGE plpgsql AS $try$
+CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_try_changes(v_amends pg_catalog.bool, v_holes pg_catalog.jsonb, v_extras bigint) RETURNS pg_catalog.bool LANGUAGE plpgsql AS $trial$
 DECLARE
     v_row record;
     v_constraint pg_catalog.text;
@@ -28,4 +28,4 @@ BEGIN
     END IF;
     RETURN v_row.covered > 0 OR coalesce((v_holes ->> 'covered')::pg_catalog.bool, false);
 END
-$try$
+$trial$
