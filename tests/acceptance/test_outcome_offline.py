@@ -124,7 +124,30 @@ op.restore_duplicates("owner", ["name"])
     [(1, "ann", "x; y", [10, 11, 12]), (4, "bob", None, [13])],
     (2, 0, 1),
 )
-POLICIES = {"soft delete": SOFT_DELETE, "rename": RENAME, "mixed": MIXED, "merge": MERGE, "aggregate": AGGREGATE}
+TREE = Policy(
+    "node",
+    """CREATE TABLE node (id int PRIMARY KEY, name text, size int, parent int REFERENCES node ON DELETE CASCADE);
+    INSERT INTO node VALUES (1, 'a', 1, NULL), (2, 'a', 1, NULL), (3, 'a', 2, 1), (4, 'b', 1, 3)""",
+    """
+op.archive_duplicates("node", ["name"], divergent="amend", set_={"name": sa.text("name || id")})
+op.create_unique_constraint_online("node_name", "node", ["name"])
+""",
+    """
+op.drop_unique_constraint_online("node_name", "node")
+op.restore_duplicates("node", ["name"])
+""",
+    "SELECT * FROM node ORDER BY id",
+    [(1, "a", 1, None), (3, "a3", 2, 1), (4, "b", 1, 3)],
+    (1, 1, 0),
+)
+POLICIES = {
+    "soft delete": SOFT_DELETE,
+    "rename": RENAME,
+    "mixed": MIXED,
+    "tree": TREE,
+    "merge": MERGE,
+    "aggregate": AGGREGATE,
+}
 
 
 @pytest.fixture
