@@ -19,7 +19,7 @@ from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.named import named_key
 from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.postgres.session import settings, step, transaction
-from dupe_audit.postgres.sqlstates import about_a_row, sqlstate
+from dupe_audit.postgres.sqlstates import about_a_row, about_an_expression, sqlstate
 from dupe_audit.statements import fill_known, statement, template
 
 
@@ -60,7 +60,7 @@ def _verify(connection: Connection, key: UniqueKey, *, work_mem: str | None, is_
         try:
             extras, rows, latest, by_others = _counted(connection, key, relation, work_mem)
         except DBAPIError as error:
-            if key.is_plain or not about_a_row(error):
+            if key.is_plain or not (about_a_row(error) or about_an_expression(error)):
                 raise
             # The server's message can contain values of a row.
             fails = finding("expression-fails", f"{key} (SQLSTATE {sqlstate(error)})", table=relation.name)
@@ -181,7 +181,9 @@ def _with_names(connection: Connection, relation: Relation, missing: Finding, na
     indexes = execute(connection, statement("unique_indexes", relid=str(relation.relid)))
     names = sorted(str(row.name) for row in indexes)
     hint = "The table has no unique constraint or index."
-    if similar := get_close_matches(name, names, n=3):
+    if name in names:
+        hint = f"{name} is neither a unique constraint nor a unique index by itself: most likely it is the primary key."
+    elif similar := get_close_matches(name, names, n=3):
         hint = f"Did you mean {' or '.join(similar)}?"
     elif names:
         hint = f"The unique indexes of the table: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."

@@ -270,6 +270,8 @@ def test_divergent_groups_stop_the_upgrade_if_refused_h23(alembic, sql, agent_ac
     done = alembic("upgrade", "015", cwd=tmp_path, code=255)
 
     assert "divergent-duplicates" in done.stderr
+    assert "Rows of public.agent_actions (correlation_id, action_name, created_at) with the same key" in done.stderr
+    assert "They differ in duration_ms (1 group). The rule, keep='first'" in done.stderr
     assert "Traceback" not in done.stderr
     assert [(1060,)] == sql("SELECT count(*) FROM agent_actions")
     assert [("014",)] == sql("SELECT version_num FROM alembic_version")

@@ -1,6 +1,7 @@
 """The revisions of the how-tos for keys of any kind, as their pages print them, go up, down and up again."""
 
 import re
+import shlex
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,6 +215,9 @@ def test_revision_of_the_page_goes_up_down_and_up(
     project = project_of(tmp_path, database_url, launcher, revision_of(example.page, example.heading))
     content = f"SELECT t::text FROM {example.table} t ORDER BY id"
     rows, keys = sql(content), keys_of(sql, example.table)
+    for command in re.findall(r"\$ dupe-audit (preflight .*)", section(example.page, example.heading)):
+        exit_code, output = project.run(*shlex.split(command), program="dupe_audit.cli")
+        assert (True, False) == (exit_code in (0, 1), "error [" in output), output
     for step in ("upgrade", "downgrade", "upgrade"):
         exit_code, output = project.run(step, "head" if step == "upgrade" else "-1")
         assert exit_code == 0, output

@@ -73,6 +73,39 @@ def test_script_and_upgrade_continue_each_other(users, psql, sql):
     assert (0, before, [(None, None)]) == (done.returncode, sql(ALL), sql(INDEX)), done.stderr
 
 
+@pytest.mark.parametrize("way", ["script", "upgrade"])
+def test_way_back_after_a_function_was_renamed(users, psql, sql, way):
+    """The revision, edited to the new name of a function, finds the run by its index, also once that is dropped."""
+    sql("CREATE FUNCTION folded(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN lower($1); END'")
+    users.revision("0002", "0001", UP.replace("lower(", "folded("), DOWN.replace("lower(", "folded("))
+    before = sql(ALL)
+
+    def migrate(command: str, script: str, target: str) -> None:
+        if way == "script":
+            done = psql(users.script(command, script))
+            assert 0 == done.returncode, done.stderr
+        else:
+            code, output = users.run(command, target)
+            assert 0 == code, output
+
+    migrate("upgrade", "0001:0002", "0002")
+    assert before != sql(ALL)
+    sql("CREATE SCHEMA lib; ALTER FUNCTION folded SET SCHEMA lib; ALTER FUNCTION lib.folded RENAME TO lowered")
+    users.revision("0002", "0001", UP.replace("lower(", "lib.lowered("), DOWN.replace("lower(", "lib.lowered("))
+    migrate("downgrade", "0002:0001", "0001")
+    assert (before, [("restored",)]) == (sql(ALL), sql("SELECT state FROM dupe_audit.run"))
+
+
+def test_script_continues_the_run_of_a_renamed_column(users, psql, sql):
+    """A script whose key names a column as it is now continues the run that cleaned it under its former name."""
+    users.revision("0002", "0001", ARCHIVE, RESTORE)
+    assert 0 == psql(users.script("upgrade", "0001:0002")).returncode
+    sql("ALTER TABLE users RENAME email TO mail; UPDATE alembic_version SET version_num = '0001'")
+    users.revision("0002", "0001", UP.replace("email)", "mail)"), DOWN.replace("email)", "mail)"))
+    done = psql(users.script("upgrade", "0001:0002"))
+    assert (0, [(1, "enforced")]) == (done.returncode, sql("SELECT id, state FROM dupe_audit.run")), done.stderr
+
+
 def test_script_takes_a_key_of_a_column_an_expression_and_a_predicate(users, psql, sql):
     """Quoted columns, percent signs, colons, braces and names of the script's own variables keep their meaning."""
     sql(
@@ -139,9 +172,19 @@ def test_script_refuses_another_index_of_the_name_before_a_row_moves(users, psql
     assert [(None,)] == sql("SELECT to_regnamespace('dupe_audit')::text")
 
 
-def test_script_of_a_single_create_refuses_another_index_of_the_name(users, psql, sql):
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "(id)",
+        "(lower(email) bpchar_ops) WHERE deleted_at IS NULL",
+        '(lower(email COLLATE "POSIX") COLLATE "default") WHERE deleted_at IS NULL',
+    ],
+    ids=["column", "operator class", "collation inside"],
+)
+def test_script_of_a_single_create_refuses_another_index_of_the_name(users, psql, sql, definition):
     """Without a directive before it, a create finds the wrong index before it builds, and does not stamp."""
-    sql("CREATE UNIQUE INDEX ux_users_email ON users (id)")
+    sql("DELETE FROM users WHERE id > 1")
+    sql(f"CREATE UNIQUE INDEX ux_users_email ON users {definition}")
     users.revision("0002", "0001", CREATE, DROP)
     before = sql(INDEX)
     done = psql(users.script("upgrade", "0001:0002"))
@@ -183,9 +226,15 @@ def test_index_that_existed_before_is_kept(users, psql, sql, up, with_archive, w
         ('[sa.text("last_login::date")]', "", "not-immutable: last_login::date (table users)"),
         ('["id"], where="deleted_at > now()"', "", "not-immutable: deleted_at > now() (table users)"),
         ('[sa.text("lower(mail)")]', "", 'expression-invalid: lower(mail) (column "mail" does not exist)'),
+        ('[sa.text("no.f(email)")]', "", 'expression-invalid: no.f(email) (schema "no" does not exist)'),
         ('["id"], where="email"', "", "expression-invalid: email (argument of WHERE must be type boolean"),
         ('[sa.text("point(id, id)")]', "", "no-equality: point(id, id) (point)"),
         ('["email"]', 'order_by=[sa.text("random()")]', "volatile-order: random() (table users)"),
+        ("[sa.text(\"lower('email')\")]", "", "constant-expression: lower('email') (table users)"),
+        ('["id"], where="deleted_at = NULL"', "", "predicate-never-true: deleted_at = NULL (table users)"),
+        ('["email"]', "order_by=[sa.text(\"'id' DESC\")]", "constant-expression: 'id' (table users)"),
+        ('["email"]', 'order_by=[sa.text("count(*)")]', "expression-invalid: count(*) (aggregate functions"),
+        ('["email"]', 'order_by=[sa.text("to_json(email)")]', "expression-invalid: to_json(email) (could not identify"),
         ('["email"]', 'order_by=[sa.text("nothing DESC")]', 'expression-invalid: nothing (column "nothing"'),
     ],
 )
@@ -208,6 +257,24 @@ def test_script_of_a_single_create_refuses_an_expression_before_the_build(users,
     done = psql(users.script("upgrade", "0001:0002"))
     assert (3, True) == (done.returncode, "not-immutable: last_login::date (table users)" in done.stderr), done.stderr
     assert [("0001",)] == sql(VERSION)
+
+
+@pytest.mark.parametrize("first", ["", 'op.archive_duplicates("accounts", ["email"])\n'])
+def test_script_names_key_rule_and_columns_of_divergent_groups(users, psql, sql, first):
+    """A script that meets divergent groups, in its first directive or a later one, says where they differ."""
+    sql('CREATE TABLE accounts AS TABLE users; ALTER TABLE users ADD COLUMN "a %s b" int DEFAULT 1')
+    sql("INSERT INTO users VALUES (20, 'dan@x', NULL, NULL, 1), (21, 'dan@x', NULL, NULL, 2)")
+    before = sql(ALL)
+    archive = 'op.archive_duplicates("users", ["email"], where="id >= 20", keep="last", ignore=["last_login"])'
+    users.revision("0002", "0001", f"{first}{archive}")
+    done = psql(users.script("upgrade", "0001:0002"))
+    assert 3 == done.returncode
+    assert "divergent-duplicates: rows of public.users (email) WHERE id >= 20" in done.stderr
+    assert "(groups: 1" in done.stderr
+    assert "They differ in a %s b (1) groups. The rule: keep" in done.stderr
+    assert "last_login" in done.stderr.split("The rule: ")[1]
+    assert "dan" not in done.stderr
+    assert (before, [("0001",)]) == (sql(ALL), sql(VERSION))
 
 
 @pytest.mark.parametrize("up", ["archive", "other archive", "create"])
@@ -321,3 +388,66 @@ def test_script_does_not_replace_an_index_with_another_of_its_name(users):
     code, output = users.run("upgrade", "0001:0002", "--sql")
     message = "revision 0002. A script cannot replace index ux_users_email with another of the same name"
     assert (255, True) == (code, message in output), output
+
+
+@pytest.mark.parametrize("way", ["script", "online"])
+def test_index_that_existed_before_survives_a_later_revision_that_drops_it(users, psql, sql, way):
+    """A later script drops an adopted index, its downgrade builds one like it, and the first downgrade leaves that."""
+    sql("DELETE FROM users WHERE id IN (1, 3)")
+    sql(
+        "CREATE UNIQUE INDEX ux_users_email ON users (lower((email)::text)) "
+        "WITH (fillfactor = 70) WHERE ((deleted_at) IS NULL)"
+    )
+    before = sql(INDEX)
+    users.revision("0002", "0001", CREATE, DROP)
+    users.revision("0003", "0002", DROP, CREATE)
+    users.revision("0004", "0003", CREATE.replace("lower", "upper"), DROP)
+
+    def execute(command: str, revision: str, span: str) -> None:
+        if way == "online":
+            code, output = users.run(command, revision)
+        else:
+            done = psql(users.script(command, span))
+            code, output = done.returncode, done.stderr
+        assert (0, [(revision,)]) == (code, sql(VERSION)), output
+
+    for _ in range(2):
+        execute("upgrade", "0003", "0001:0003")
+        assert [(None, None)] == sql(INDEX)
+        execute("upgrade", "0004", "0003:0004")
+        execute("downgrade", "0002", "0004:0002")
+        assert before[0][0] == sql(INDEX)[0][0]
+        execute("downgrade", "0001", "0002:0001")
+        assert before[0][0] == sql(INDEX)[0][0]
+    indexes = "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'users'::regclass AND NOT indisprimary"
+    assert [("ux_users_email",)] == sql(indexes)
+
+
+def test_script_does_not_take_an_index_of_another_session_for_its_own(users, psql, sql):
+    """If another session has built the index right before the script does, the script adopts it, and it stays."""
+    users.revision("0002", "0001", CREATE, DROP)
+    sql("DELETE FROM users WHERE id IN (1, 3)")
+    script = users.script("upgrade", "0001:0002")
+    build = "CREATE UNIQUE INDEX CONCURRENTLY"
+    earlier = "CREATE UNIQUE INDEX ux_users_email ON users (lower(email)) WHERE deleted_at IS NULL;"
+    assert script.count(build) == 5
+    done = psql(script.replace(build, f"{earlier}\n{build}", 1))
+    assert (0, [("0002",)]) == (done.returncode, sql(VERSION)), done.stderr
+    assert [(False, False)] == sql("SELECT building, built FROM dupe_audit.run")
+    done = psql(users.script("downgrade", "0002:0001"))
+    assert (0, [("0001",)]) == (done.returncode, sql(VERSION)), done.stderr
+    assert [(DEFINITION,)] == sql("SELECT pg_get_indexdef('ux_users_email'::regclass)")
+
+
+def test_script_whose_builds_fail_leaves_no_claim(users, psql, sql):
+    """After the last failed build, an index that is built by hand under the name counts as adopted."""
+    users.revision("0002", "0001", CREATE, DROP)
+    script = users.script("upgrade", "0001:0002")
+    assert 0 != psql(script).returncode
+    assert [(False, False)] == sql("SELECT building, built FROM dupe_audit.run")
+    sql("DELETE FROM users WHERE id IN (1, 3)")
+    sql("CREATE UNIQUE INDEX ux_users_email ON users (lower(email)) WHERE deleted_at IS NULL")
+    for arguments in (("upgrade", "0001:0002"), ("downgrade", "0002:0001")):
+        done = psql(users.script(*arguments))
+        assert 0 == done.returncode, done.stderr
+    assert [(DEFINITION,)] == sql("SELECT pg_get_indexdef('ux_users_email'::regclass)")

@@ -46,6 +46,7 @@ def test_preflight_json_has_the_documented_form(dupe_audit, agent_actions):
         "exact_groups": 59,
         "divergent_groups": 1,
         "differs": {"duration_ms": 1},
+        "suggestion": None,
         "references": [],
     } == report
     assert {"index_bytes", "archive_bytes", "temp_bytes"} == set(estimates)
@@ -113,6 +114,9 @@ def test_verify_names_what_was_mistyped(dupe_audit, alembic, agent_actions):
     assert f"Did you mean {NAME}?" in done.stdout
     done = dupe_audit("verify", "--table", "agent_actions", "--name", "zzz", code=1)
     assert f"The unique indexes of the table: agent_actions_pkey, {NAME}." in done.stdout
+
+    done = dupe_audit("verify", "--table", "agent_actions", "--name", "agent_actions_pkey", code=1)
+    assert "most likely it is the primary key" in done.stdout
 
     done = dupe_audit("verify", "--table", "agent_actions", "--name", NAME, "-c", "corelation_id", code=1)
     assert "[column-missing] public.agent_actions has no column 'corelation_id'." in done.stdout

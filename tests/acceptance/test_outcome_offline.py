@@ -271,8 +271,8 @@ def test_script_without_changes_needs_no_trigger_of_updates_accepted(project, ps
     plain = 'op.archive_duplicates("city", ["name"])\nop.create_unique_constraint_online("city_name", "city", ["name"])'
     project.revision("0002", "0001", plain, MIXED.down)
     up, down = project.script("upgrade", "0001:0002"), project.script("downgrade", "0002:0001")
-    for part in ("dupe_audit_amend", "dupe_audit_merge", "dupe_audit_try", "dupe_audit_trial", "image_fragments",
-                 "dupe_audit_revert", "change_fragments", "dupe_audit_kind <>"):  # fmt: skip
+    parts = ("amend", "merge", "try_changes", "trial", "revert", "kind <>")
+    for part in (*(f"dupe_audit_{part}" for part in parts), "image_fragments", "change_fragments"):
         assert part not in up + down
     done = psql(up)
     assert (0, [(1,), (4,)]) == (done.returncode, sql("SELECT id FROM city ORDER BY id")), done.stderr

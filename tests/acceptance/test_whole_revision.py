@@ -37,6 +37,30 @@ LATER = {
         "op.create_unique_constraint_online('uq', 't', ['k'], nulls_not_distinct='no')",
         "must be True or False",
     ),
+    "table object": (
+        "op.create_unique_index_online('uq', sa.table('t'), ['k'])",
+        "table must be a name, not TableClause (t)",
+    ),
+    "order of names": (
+        "op.create_unique_index_online('uq', [sa.text('k')], 't')",
+        "table must be a name, not [TextClause (k)]",
+    ),
+    "by position": (
+        "op.create_unique_index_online('uq', 't', ['k'], 'v > 0')",
+        "Write everything after columns with its name",
+    ),
+    "Alembic's name": ("op.create_unique_index_online('uq', 't', ['k'], postgresql_where='v > 0')", "write where"),
+    "unique": ("op.create_unique_index_online('uq', 't', ['k'], unique=True)", "leave unique out"),
+    "parameter": ("op.create_unique_index_online('uq', 't', [sa.func.lower(sa.bindparam('x'))])", "bound parameter :x"),
+    "parameter in where": (
+        "op.create_unique_index_online('uq', 't', ['k'], where=sa.and_(sa.true(), sa.text('v = :x')))",
+        "where has the bound parameter :x",
+    ),
+    "Python's is": ("op.create_unique_index_online('uq', 't', ['k'], where='v' is None)", "Python itself evaluated"),
+    "another order of words": (
+        "op.create_unique_online_index('uq', 't', ['k'])",
+        "Did you mean op.create_unique_index_online",
+    ),
     "directive": (
         "op.create_unique_constraint_onlin('uq', 't', ['k'])",
         "Did you mean op.create_unique_constraint_online",
@@ -845,6 +869,43 @@ def test_downgrade_that_drops_another_constraint_is_noticed_before_the_upgrade_a
         code, output = project.run(*command.split(), **({"program": "dupe_audit.cli"} if program is None else {}))
         assert code in (1, 255), output
         assert message in " ".join(output.split())
+    assert [(3,)] == rows(sql)
+
+
+@pytest.mark.parametrize(
+    ("drop", "restore", "problem"),
+    [
+        ("op.drop_unique_constraint_online('uq', 't', ['k'])", RESTORE, "op.drop_unique_constraint_online(): too many"),
+        ("op.drop_unique_constraint_online('uq', 't', where='k')", RESTORE, "unexpected keyword argument 'where'"),
+        (DROP, "op.restore_duplicates('t', ['k'], keep='first')", "unexpected keyword argument 'keep'"),
+        (DROP, "op.restore_duplicates('t')", "missing a required argument: 'columns'"),
+    ],
+)
+def test_downgrade_that_cannot_be_called_is_noticed_before_the_upgrade_acts(sql, project, drop, restore, problem):
+    """An argument that a directive of downgrade() does not have is refused by upgrade, script and preflight."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{drop}\n{restore}")
+    for command, program in (("upgrade head", "alembic"), ("upgrade 0001:0002 --sql", "alembic"), ("preflight", None)):
+        code, output = project.run(*command.split(), **({"program": "dupe_audit.cli"} if program is None else {}))
+        assert code in (1, 255), output
+        assert "[restore-mismatch] downgrade() of revision 0002 (0002.py, line 1" in output
+        assert problem in " ".join(output.split())
+    assert [(3,)] == rows(sql)
+
+
+@pytest.mark.parametrize("way", ["online", "script"])
+def test_cleanup_of_another_key_is_noticed_before_the_first_row_moves(sql, project, psql, way):
+    """A cleanup whose key is not the created one's does not hide that one's duplicates until rows have moved."""
+    sql(TABLE)
+    up = "op.archive_duplicates('t', ['k'], where='id > 1')\nop.create_unique_index_online('ux', 't', ['k'])"
+    down = "op.drop_unique_index_online('ux', 't')\nop.restore_duplicates('t', ['k'], where='id > 1')"
+    project.revision("0002", "0001", up, down)
+    if way == "online":
+        code, output = project.run("upgrade", "head")
+        assert (255, True) == (code, "Duplicates found (1 extra), and no op.archive_duplicates()" in output), output
+    else:
+        done = psql(project.script("upgrade", "0001:0002"))
+        assert (3, True) == (done.returncode, "duplicates" in done.stderr), done.stderr
     assert [(3,)] == rows(sql)
 
 

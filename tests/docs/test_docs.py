@@ -19,7 +19,7 @@ from dupe_audit.checks import render as render_check
 from dupe_audit.cli import main
 from dupe_audit.directives import operations, options
 from dupe_audit.findings import CATALOGUE
-from dupe_audit.model import CleanupRule, Counts, DuplicateReport, IndexState, UniqueKey, VerifyReport
+from dupe_audit.model import CleanupRule, Counts, DuplicateReport, IndexState, Suggestion, UniqueKey, VerifyReport
 from dupe_audit.statements import template
 from dupe_audit.watch import render as render_watch
 from dupe_audit.watch.facts import Activity, Blocker, Phase, RunSummary, View
@@ -289,7 +289,15 @@ def test_json_examples_have_the_printed_keys():
     printed = {
         "watch": view,
         "preflight": render.preflight_json(
-            DuplicateReport(key=key, counts=counts, differs={"note": 2}, rule=CleanupRule())
+            DuplicateReport(
+                key=key,
+                counts=counts,
+                differs={"received_at": 2, "note": 1},
+                suggestion=Suggestion(
+                    columns={"received_at": ""}, ignore=("received_at",), exact_groups=1, divergent_groups=2
+                ),
+                rule=CleanupRule(),
+            )
         ),
         "verify": render.verify_json(VerifyReport(key=key, index=IndexState(**blank), extras=0, run=None)),
         "check": render_check.as_json(reports.report(reports.result())),

@@ -272,6 +272,7 @@ def test_index_with_another_definition_is_refused(conn, sql, users, definition):
     [
         ((E("lower(emial)"),), None, "expression-invalid"),
         ((E("missing_function(email)"),), None, "expression-invalid"),
+        ((E("missing_schema.f(email)"),), None, "expression-invalid"),
         ((E("lower(email"),), None, "expression-invalid"),
         ((E("email || now()"),), None, "not-immutable"),
         ((E("(SELECT 1)"),), None, "not-immutable"),
@@ -282,7 +283,12 @@ def test_index_with_another_definition_is_refused(conn, sql, users, definition):
         (("id",), "email", "expression-invalid"),
         (("id",), "now() > '2020-01-01'", "not-immutable"),
         ((E("point(1, id)"),), None, "no-equality"),
-        ((E("'{}'::json"),), None, "no-equality"),
+        ((E("CASE WHEN id > 0 THEN '{}'::json END"),), None, "no-equality"),
+        ((E("lower('email')"),), None, "constant-expression"),
+        (("id", E("'x'::text")), None, "constant-expression"),
+        (("id",), "email = NULL", "predicate-never-true"),
+        (("id",), "'gone' IS NULL", "predicate-never-true"),
+        (("id",), "false", "predicate-never-true"),
     ],
 )
 def test_expression_that_no_index_can_have_is_refused(conn, sql, users, columns, where, id_):
@@ -321,6 +327,66 @@ def test_survivor_by_rank(conn, sql, dump, order_by, survivor):
     assert sql("SELECT id FROM orders") == [(survivor,)]
     list(restore(conn, 1))
     assert dump("orders") == before
+
+
+@pytest.mark.parametrize(
+    ("columns", "where", "order", "message", "advice"),
+    [
+        ((E("lower(email) DESC"),), None, (), 'syntax error at or near "DESC"', "Leave the direction out"),
+        ((E("email NULLS FIRST"),), None, (), 'syntax error at or near "NULLS"', "Leave the direction out"),
+        ((E("email text_pattern_ops"),), None, (), "syntax error", "Leave the operator class out"),
+        ((E("lower(email);"),), None, (), "syntax error", "Leave the semicolon out"),
+        ((E("lower(email), id"),), None, (), "syntax error", "each element of the key apart"),
+        ((E("coalesce(email, :y)"),), None, (), "syntax error", "there are no bound parameters"),
+        ((E("coalesce(email, %s)"),), None, (), "syntax error", "there are no bound parameters"),
+        ((E("max(email)"),), None, (), "aggregate functions are not allowed.", "columns of one row"),
+        ((E("row_number() OVER ()"),), None, (), "window functions are not allowed.", "columns of one row"),
+        ((E("unnest(ARRAY[email])"),), None, (), "set-returning functions are not allowed.", "columns of one row"),
+        ((E("lower(email"),), None, (), "lower(email: syntax error at its end.", "Correct the expression"),
+        ((E("users.*"),), None, (), "it has more than one value.", "Correct the expression"),
+        (("lower(email)",), None, (), "has no column 'lower(email)'", "sa.text('lower(email)')"),
+        (("id",), "WHERE gone", (), 'syntax error at or near "WHERE".', "Leave the word WHERE out"),
+        (("id",), "gone) OR (true", (), 'syntax error at or near ")".', "Correct the expression"),
+        ((E("lower(email || 'x)"),), None, (), "unterminated quoted string at its end.", "Correct the expression"),
+        (("id",), "gone;", (), "syntax error", "Leave the semicolon out"),
+        (("id",), "email == 'x'", (), "operator does not exist", "Write = for equality"),
+        (("id",), "email IS None", (), "syntax error", "Write IS NULL"),
+        (("id",), 'email = "x"', (), 'column "x" does not exist', "single quotes"),
+        (("id",), "email", (), "it must be type boolean, not type text.", "Correct the expression"),
+        (("id",), None, (E("count(*)"),), "aggregate functions are not allowed.", "columns of one row"),
+        (("id",), None, (E("ORDER BY email"),), "syntax error", "Leave the words ORDER BY out"),
+        (("id",), None, (E("SELECT count(*) FROM users u"),), "syntax error", "in parentheses"),
+        (("id",), None, (E("email DESC, id"),), "syntax error", "each part of the order apart"),
+        (("id",), None, (E("to_json(email)"),), "ordering operator for type json", "Correct the expression"),
+        (("id",), None, (E("'email' DESC"),), "'email' uses no column of public.users", "not a column"),
+        (("id",), None, (E("(SELECT count(*) FROM users u WHERE id > 0)"),), "uses no column", "as table.column"),
+    ],
+)
+def test_mistake_in_an_expression_is_named_with_its_correction(
+    conn, sql, users, columns, where, order, message, advice
+):
+    """A common mistake in a key, a predicate or an order is refused with what to write, in the user's own words."""
+    key = UniqueKey(table="users", columns=columns, where=where)
+    refusals = [item for item in blockers(conn, key, CleanupRule(order_by=order)) if item.severity == "error"]
+    assert [(True, True)] == [(message in item.message, advice in item.help) for item in refusals], refusals
+    assert "CASE" not in refusals[0].message
+    assert "END" not in refusals[0].message
+
+
+def test_order_by_a_column_without_an_order_is_refused(conn, sql, users):
+    """A column of a type that cannot be ordered decides nothing, and stops the change before a row moves."""
+    sql("ALTER TABLE users ADD COLUMN doc json")
+    findings = blockers(conn, users, CleanupRule(order_by=("doc",)))
+    assert [("expression-invalid", True)] == [(item.id, "doc: could not identify" in item.message) for item in findings]
+
+
+def test_constant_that_allows_a_single_row_is_accepted(conn, sql):
+    """``(true)`` as a key is on purpose: at most one row of the part."""
+    sql("CREATE TABLE settings (id int PRIMARY KEY, current boolean); INSERT INTO settings VALUES (1, true), (2, true)")
+    key = UniqueKey(table="settings", columns=(E("true"),), where="current", form="index", name="ux")
+    report = preflight(conn, key)
+    assert (1, 1) == (report.counts.groups, report.counts.extras)
+    assert [] == [item.id for item in report.findings if item.severity == "error"]
 
 
 @pytest.mark.parametrize("order", ["random()", "clock_timestamp() DESC", "(SELECT random())"])
@@ -374,12 +440,41 @@ def test_claim_is_withdrawn_before_an_index_is_dropped(conn, sql, psycopg_connec
     assert sql("SELECT state, building FROM dupe_audit.run") == [("dropped", False)]
 
 
+def test_each_try_to_drop_an_index_waits_for_the_lock_timeout_of_the_rule(conn, sql, psycopg_connect):
+    """The drop of an index that blocks nobody is tried again and again, each time for as long as the rule says."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k text)")
+    key = UniqueKey(table="t", columns=(E("lower(k)"),), form="index", name="ux")
+    enforce(conn, key, BuildRule())
+    statements = []
+
+    def look(_conn, _cursor, statement, *_) -> None:
+        statements.append(statement)
+
+    event.listen(conn.engine, "before_cursor_execute", look)
+    with psycopg_connect() as writer:
+        writer.execute("LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE")
+        with pytest.raises(Blocked):
+            drop(conn, key, BuildRule(lock_timeout="123ms", give_up_after="3s"))
+    event.remove(conn.engine, "before_cursor_execute", look)
+    drops = [number for number, text in enumerate(statements) if text.startswith("DROP INDEX CONCURRENTLY")]
+    assert len(drops) > 1
+    for number in drops:
+        timeouts = [text for text in statements[:number] if "lock_timeout" in text]
+        assert "'123ms'" in timeouts[-1]
+    drop(conn, key, BuildRule())
+    assert [(None,)] == sql("SELECT to_regclass('ux')")
+
+
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [
         ('lower(email COLLATE "C") COLLATE "POSIX"', 'lower((email COLLATE "POSIX"))', False),
-        ('lower(email COLLATE "C") COLLATE "POSIX"', 'lower((email COLLATE "C"))', True),
-        ('(email COLLATE "C")', "email", True),
+        ('lower(email COLLATE "C") COLLATE "POSIX"', 'lower((email COLLATE "C")) COLLATE "POSIX"', True),
+        ('(email COLLATE "C")', "email", False),
+        ('(email COLLATE "C")', 'email COLLATE pg_catalog."C"', True),
+        ('lower(email COLLATE "C")', 'LOWER(email COLLATE "C")', True),
+        ('lower(email COLLATE "default")', "lower(email)", True),
+        ("'COLLATE \"C\"' || email", "('COLLATE \"C\"'::text || email)", True),
         ("email COLLATE pg_catalog.\"C\" < 'b'", "((email COLLATE \"C\") < 'b'::text)", True),
         ("email COLLATE \"C\" < 'b'", "((email COLLATE \"POSIX\") < 'b'::text)", False),
         ("'b' < email COLLATE \"C\"", "('b'::text < (email COLLATE \"POSIX\"))", False),

@@ -31,7 +31,7 @@ def expect_fails(report):
 def test_counts_are_about_the_rows_of_the_predicate(sql, conn):
     """The counts of a partial key say how many rows the predicate leaves out, and in which columns groups differ."""
     sql(USERS)
-    report = preflight(conn, EMAIL, differs=True)
+    report = preflight(conn, EMAIL)
     assert report.counts
     assert (7, 1, 1) == (report.counts.rows, report.counts.outside_rows, report.counts.null_key_rows)
     assert (2, 3, 1, 1) == (
@@ -41,24 +41,20 @@ def test_counts_are_about_the_rows_of_the_predicate(sql, conn):
         report.counts.divergent_groups,
     )
     assert {"email": 1, "note": 1, "last_login": 1} == report.differs
-    assert {"email": 1, "last_login": 1} == preflight(conn, EMAIL, CleanupRule(ignore=("note",)), differs=True).differs
-
-
-def test_differences_are_counted_only_on_request(sql, conn):
-    """The upgrade, which needs no such counts, does not pay for them."""
-    sql(USERS)
-    assert {} == preflight(conn, EMAIL).differs
+    assert {"email": 1, "last_login": 1} == preflight(conn, EMAIL, CleanupRule(ignore=("note",))).differs
 
 
 def test_samples_show_what_the_rule_would_do(sql, conn):
-    """A sample names the row that survives by the rule and those that leave, the largest group first."""
+    """A sample names the row that survives by the rule and those that leave; exact groups only if none is divergent."""
     sql(USERS)
     samples = preflight(conn, EMAIL, NEWEST, samples=5).samples
-    assert [(3, "2", ["1", "3"]), (2, "4", ["5"])] == [
+    assert [(3, "2", ["1", "3"])] == [
         (sample.rows, sample.survivor.identity["id"], [row.identity["id"] for row in sample.extras])
         for sample in samples
     ]
-    assert 1 == len(preflight(conn, EMAIL, NEWEST, samples=1).samples)
+    ignoring = CleanupRule(ignore=("email", "note", "last_login"), order_by=NEWEST.order_by)
+    assert [3, 2] == [sample.rows for sample in preflight(conn, EMAIL, ignoring, samples=5).samples]
+    assert 1 == len(preflight(conn, EMAIL, ignoring, samples=1).samples)
     survivor = preflight(conn, UniqueKey(table="users", columns=("note",)), CleanupRule(keep="last"), samples=1)
     assert {"id": "5"} == survivor.samples[0].survivor.identity
 
@@ -70,21 +66,43 @@ def test_samples_have_values_only_on_request(sql, conn):
     assert "ann" not in quiet.lower()
     assert "2026-01" not in quiet
     report = preflight_json(preflight(conn, EMAIL, NEWEST, samples=5, show_keys=True))
+    differs = ["email", "note", "last_login"]
     assert {
         "rows": 3,
         "key": "(ann@x)",
+        "differs": differs,
         "survivor": {"identity": {"id": "2"}, "values": {"email": "ann@X", "note": "b", "last_login": "2026-01-01"}},
         "extras": [
-            {"identity": {"id": "1"}, "values": {"email": "Ann@x", "note": "a", "last_login": "2024-01-01"}},
-            {"identity": {"id": "3"}, "values": {"email": "ANN@x", "note": None, "last_login": None}},
+            {
+                "identity": {"id": "1"},
+                "values": {"email": "Ann@x", "note": "a", "last_login": "2024-01-01"},
+                "differs": differs,
+            },
+            {
+                "identity": {"id": "3"},
+                "values": {"email": "ANN@x", "note": None, "last_login": None},
+                "differs": differs,
+            },
         ],
     } == report["samples"][0]
+
+
+@pytest.mark.parametrize("element", ["email", Expression("lower(email)"), Expression('lower("email")')])
+def test_samples_print_no_primary_key_that_is_part_of_the_key(sql, conn, element):
+    """A primary key with a column of the key would show key values, so ctid is printed unless they are asked for."""
+    sql("CREATE TABLE accounts (tenant int, email text, PRIMARY KEY (tenant, email))")
+    sql("INSERT INTO accounts VALUES (1, 'ann@x'), (2, 'ann@x')")
+    key = UniqueKey(table="accounts", columns=(element,))
+    sample = preflight(conn, key, samples=1).samples[0]
+    assert [{"ctid": "(0,1)"}, {"ctid": "(0,2)"}] == [sample.survivor.identity, sample.extras[0].identity]
+    sample = preflight(conn, key, samples=1, show_keys=True).samples[0]
+    assert {"tenant": "1", "email": "ann@x"} == sample.survivor.identity
 
 
 def test_samples_of_a_table_without_primary_key(sql, conn):
     """A row without a primary key is named by its place; a large group shows its survivor and ten rows."""
     sql('CREATE TABLE bag ("a b" int, "{c}" int); INSERT INTO bag SELECT 1, n FROM generate_series(1, 30) n')
-    report = preflight(conn, UniqueKey(table="bag", columns=("a b",)), samples=3, show_keys=True, differs=True)
+    report = preflight(conn, UniqueKey(table="bag", columns=("a b",)), samples=3, show_keys=True)
     (sample,) = report.samples
     assert (30, 10, {"ctid": "(0,1)"}) == (sample.rows, len(sample.extras), sample.survivor.identity)
     assert {"{c}": "1"} == sample.survivor.values

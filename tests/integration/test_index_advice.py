@@ -8,9 +8,10 @@ import pytest
 
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import Refused
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.preflight import blockers, preflight
+from dupe_audit.statements import ident
 
 KEY = UniqueKey(table="t", columns=("a", "b"), name="uq")
 TABLE = """
@@ -104,6 +105,52 @@ def test_advice_about_a_stricter_index_works(sql, conn, case, server_version_num
         sql(statement)
     assert len(statements) == 2 - unique(sql)
     drop(conn, KEY, BuildRule())
+
+
+PART = UniqueKey(table="t", columns=(Expression("lower(a)"), "b"), where="v IN (1, 2)", name="uq", form="index")
+SAME_PART = {
+    "index": "(lower(a), b) WHERE v = ANY (ARRAY[1, 2])",
+    "hostile names": "(LOWER( a ), (b)) WHERE (v IN (1, 2))",
+    "other order": "(b, lower(a)) WHERE v IN (1, 2)",
+    "descending": "(lower(a) DESC, b) WHERE v IN (1, 2)",
+    "include": "(lower(a), b) INCLUDE (v) WHERE v IN (1, 2)",
+}
+
+
+@pytest.mark.parametrize("case", SAME_PART)
+def test_advice_about_an_equivalent_index_for_a_part_works(sql, conn, case):
+    """An index with the key's expressions and predicate is reported, and the advice leads to a single index."""
+    sql(TABLE)
+    name = 'o"ther' if case == "hostile names" else "other"
+    sql(f"CREATE UNIQUE INDEX {ident(name)} ON t {SAME_PART[case]}")
+    (finding,) = blockers(conn, PART, CleanupRule())
+    assert ("equivalent-index", True) == (finding.id, finding.message.startswith(f"Index {name} "))
+    (advised,) = SQL.findall(finding.help)
+    assert advised.startswith("ALTER" if case in ("index", "hostile names") else "DROP")
+    sql(advised)
+    assert [] == blockers(conn, PART, CleanupRule())
+    enforce(conn, PART, BuildRule())
+    assert 1 == unique(sql)
+    (existing,) = preflight(conn, replace(PART, name=None)).findings
+    assert ("already-enforced", True) == (existing.id, "Index uq " in existing.message)
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        "(lower(a), b) WHERE v IN (1, 3)",
+        "(lower(a), b)",
+        "(lower(a), v) WHERE v IN (1, 2)",
+        "(lower(a)) WHERE v IN (1, 2)",
+        "(lower(a) bpchar_ops, b) WHERE v IN (1, 2)",
+        '(lower(a COLLATE "POSIX") COLLATE "default", b) WHERE v IN (1, 2)',
+    ],
+)
+def test_index_for_another_part_or_expression_is_not_equivalent(sql, conn, definition):
+    """An index that differs in the predicate, an element or its equality is not reported: another one is built."""
+    sql(f"{TABLE}; CREATE UNIQUE INDEX other ON t {definition}")
+    assert [] == blockers(conn, PART, CleanupRule())
+    enforce(conn, PART, BuildRule())
 
 
 def test_index_with_another_equality_is_not_equivalent(sql, conn):

@@ -46,6 +46,7 @@ def clean_held(
     key: UniqueKey,
     rule: CleanupRule,
     *,
+    revision: str | None = None,
     work_mem: str | None = None,
     horizon: Horizon | None = None,
 ) -> int:
@@ -59,8 +60,9 @@ def clean_held(
         DupeAuditError: no run of the key is open, a trigger keeps rows, or the table's columns have just changed.
     """
     key, relation = catalog.require(connection, key)
-    latest = ledger.find_latest(connection, relation.relid, key)
-    if latest is None or latest.run.state == "restored" or latest.run.archive_bytes is None:
+    choice = ledger.to_clean(str(relation.relid), key, name=key.name, revision=revision)
+    latest = ledger.find_run(connection, relation.relid, choice)
+    if latest is None or latest.run.archive_bytes is None:
         raise DupeAuditError(f"No run of {key} has an archive. Run the same command again: it opens one.")
     run_id, foreign_keys = latest.run.id, children.foreign_keys(connection, relation.relid)
     moving = (
@@ -73,6 +75,7 @@ def clean_held(
         lock_timeout="0",
         give_up_after="0",
         holes=run_holes(connection, fragments, relation, rule, run_id, foreign_keys, moving),
+        key=key,
         rule=rule,
         run_id=run_id,
         foreign_keys=foreign_keys,

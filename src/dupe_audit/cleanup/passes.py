@@ -36,6 +36,7 @@ def cleanup(
     key: UniqueKey,
     rule: CleanupRule,
     *,
+    name: str | None = None,
     revision: str | None = None,
     lock_timeout: str = "500ms",
     give_up_after: str = "10min",
@@ -51,6 +52,7 @@ def cleanup(
         connection: in autocommit.
         key: the table and its columns; no constraint needs to exist.
         rule: which row of a group survives, what may be archived, and how fast.
+        name: of the constraint that will be built, if *key* does not say it; the run of another one is left alone.
         revision: the Alembic revision to record in the ledger.
         lock_timeout: how long a statement may wait for a lock, as PostgreSQL writes durations.
         give_up_after: total wait for locks without any progress.
@@ -79,7 +81,16 @@ def cleanup(
             run_id, moving = retry_lock(
                 connection,
                 partial(
-                    _open_or_resume, connection, relation, key, rule, revision, fragments, foreign_keys, lock_timeout
+                    _open_or_resume,
+                    connection,
+                    relation,
+                    key,
+                    name,
+                    rule,
+                    revision,
+                    fragments,
+                    foreign_keys,
+                    lock_timeout,
                 ),
                 relid=relation.relid,
                 name="create the archive",
@@ -92,6 +103,7 @@ def cleanup(
                 lock_timeout=lock_timeout,
                 give_up_after=give_up_after,
                 holes=run_holes(connection, fragments, relation, rule, run_id, foreign_keys, moving),
+                key=key,
                 rule=rule,
                 run_id=run_id,
                 foreign_keys=foreign_keys,
@@ -107,25 +119,27 @@ def _open_or_resume(
     connection: Connection,
     relation: catalog.Relation,
     key: UniqueKey,
+    name: str | None,
     rule: CleanupRule,
     revision: str | None,
     fragments: dict[str, str],
     foreign_keys: tuple[ForeignKey, ...],
     lock_timeout: str,
 ) -> tuple[int, tuple[ForeignKey, ...]]:
-    latest = ledger.find_latest(connection, relation.relid, key)
+    choice = ledger.to_clean(str(relation.relid), key, name=name or key.name, revision=revision)
+    continued = ledger.find_run(connection, relation.relid, choice)
     with transaction(connection, lock_timeout=lock_timeout):
-        if latest and latest.run.state != "restored" and latest.run.purged_at is None:
-            run_id = latest.run.id
-            ledger.require_continuable(connection, latest.run, relation)
+        if continued:
+            run_id = continued.run.id
+            ledger.require_continuable(connection, continued.run, relation)
             ledger.resume(connection, run_id, relation.relid, key, rule)
         else:
             run_id = ledger.open_run(connection, relid=relation.relid, key=key, rule=rule, revision=revision)
             ledger.require_unused(connection, run_id)
         archive = ledger.archive_name(run_id)
         if not ledger.relation_exists(connection, archive):
-            for name in ("create_archive", "finish_archive"):
-                execute(connection, fill_known(template(name), fragments, archive=archive))
+            for part in ("create_archive", "finish_archive"):
+                execute(connection, fill_known(template(part), fragments, archive=archive))
             ledger.make_private(connection, archive, relation.owner)
         if rule.changes_rows:
             ledger.keep_images(connection, run_id, relation.owner, fragments)

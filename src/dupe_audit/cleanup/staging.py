@@ -13,6 +13,7 @@ from dupe_audit import children, insertable, ledger
 from dupe_audit.cleanup.horizon import WHOLE_TABLE, Ranking
 from dupe_audit.cleanup.trial import try_changes
 from dupe_audit.cleanup.work import CleanupWork
+from dupe_audit.differences import comparison, divergent_finding
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.postgres.driver import execute, tidy
@@ -82,10 +83,14 @@ def _divergent(work: CleanupWork) -> list[Finding]:
     if work.rule.divergent != "refuse":
         return []
     with work.transaction(local=BATCHING):
-        row = work.execute("divergent").one()
-    if not row.groups:
+        compared = comparison(work.connection, work.relation, work.key, work.rule, work.holes)
+        rows = work.execute("divergent", pattern=compared.pattern).all()
+    differences = compared.differences(rows)
+    if differences is None:
         return []
-    return [finding("divergent-duplicates", f"{quantity(row.groups, 'group')} with {quantity(row.extras, 'extra')}")]
+    extras = sum(row.extras for row in rows)
+    subject = f"{quantity(differences.groups, 'group')} with {quantity(extras, 'extra')}"
+    return [divergent_finding(work.key, work.rule, differences, subject)]
 
 
 def _uninsertable(work: CleanupWork, *, unmoved: bool) -> list[Finding]:

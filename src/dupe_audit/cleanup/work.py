@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
-from dupe_audit.model import CleanupRule
+from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import Relation, change_fragments
 from dupe_audit.postgres.work import Work
 
@@ -18,6 +18,7 @@ from dupe_audit.postgres.work import Work
 class CleanupWork(Work):
     """What the passes of one run work with."""
 
+    key: UniqueKey
     rule: CleanupRule
     run_id: int
     foreign_keys: tuple[ForeignKey, ...]  #: all that reference the table

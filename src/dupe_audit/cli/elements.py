@@ -33,7 +33,13 @@ class KeyCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; ``columns`` becomes the elements of the key."""
         _, _, given = self.make_parser(ctx).parse_args(args=list(args))
-        rest = super().parse_args(ctx, args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if "extra argument" not in error.message:
+                raise
+            hint = "Quote SQL for the shell, such as --where 'deleted_at IS NULL'."
+            raise click.UsageError(f"{error.message}. {hint}", ctx) from None
         values = {name: iter(ctx.params.pop(name, None) or ()) for name in ("columns", "expressions")}
         ctx.params["columns"] = tuple(
             Expression(next(values["expressions"])) if parameter.name == "expressions" else next(values["columns"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,10 +25,12 @@ from dupe_audit.cli.progress import progress
 from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import examined
 from dupe_audit.errors import WrongUsage
-from dupe_audit.findings import STEPS, Finding
+from dupe_audit.findings import STEPS, Finding, quantity
 from dupe_audit.model import DuplicateReport, Expression, UniqueKey, Unseen
 from dupe_audit.preflight import preflight
 
+#: groups that are written into a file if the user does not say how many
+FILE_SAMPLES = 10
 ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
 
 
@@ -39,11 +42,24 @@ ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
     type=click.IntRange(1, 1000),
     metavar="N",
     default=None,
-    help="Also show up to N groups: the primary keys of the row that would survive and of those that would leave.",
+    help="Also show up to N divergent groups side by side: the row that would survive, those that would leave, and the "
+    "columns in which they differ. Without divergent groups, exact ones.",
+)
+@click.option(
+    "--samples-to",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    default=None,
+    help="Write the samples into a new file that only you can read: .csv, .json, .md or .txt. Without --samples, "
+    f"{FILE_SAMPLES} groups.",
 )
 @click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), help="Finding to accept; repeatable.")
 @x_option
-@click.option("--show-keys", is_flag=True, help="Also print key values of the largest groups, and row values.")
+@click.option(
+    "--show-keys",
+    is_flag=True,
+    help="Also print key values of the largest groups, and values of the rows that are shown.",
+)
 @work_mem_option
 @format_option
 @database_options
@@ -55,6 +71,7 @@ def preflight_command(
     name: str | None,
     nulls_not_distinct: bool,
     samples: int | None,
+    samples_to: Path | None,
     accept: tuple[str, ...],
     x: tuple[str, ...],
     show_keys: bool,
@@ -71,7 +88,11 @@ def preflight_command(
     \b
     Example: dupe-audit preflight --table agent_actions -c correlation_id -c action_name -c created_at
     Example: dupe-audit preflight --table users -e 'lower(email)' --where 'deleted_at IS NULL' --samples 5
+    Example: dupe-audit preflight --table orders -c reference --show-keys --samples 50 --samples-to orders.csv
     """
+    if samples_to:
+        render.check_file(samples_to)
+        samples = samples or FILE_SAMPLES
     _require_fitting(table, key={"columns": columns, "name": name, "schema": schema, "where": where}, rule=rule)
     keys: list[DeclaredKey] = []
     unseen: tuple[Unseen, ...] = ()
@@ -94,7 +115,12 @@ def preflight_command(
             unseen = _judged(project.unseen_pending, accept)
         options = {"accept": accept, "show_keys": show_keys, "samples": samples or 0, "work_mem": work_mem}
         with progress("counting duplicates"):
-            reports = [_report(database.connection, declared, differs=True, **options) for declared in keys]
+            reports = [_report(database.connection, declared, **options) for declared in keys]
+    if samples_to:
+        render.write_file(reports, samples_to, single=bool(table))
+        count = sum(len(report.samples) for report in reports)
+        click.echo(f"Wrote {quantity(count, 'sample')} to {samples_to}.", err=True)
+        reports = [replace(report, samples=()) for report in reports]
     everything: list[DuplicateReport | Unseen] = [*reports, *unseen]
     if style == "json":
         objects = [render.preflight_json(report) for report in everything]

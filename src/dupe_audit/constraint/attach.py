@@ -7,8 +7,9 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
-from dupe_audit.constraint.index import ConstraintWork, settled, work_on
+from dupe_audit.constraint.index import settled
 from dupe_audit.constraint.rounds import Cleaning, Rounds
+from dupe_audit.constraint.work import ConstraintWork, work_on
 from dupe_audit.model import BuildRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
@@ -26,10 +27,13 @@ def enforce(
     clean_held: Cleaning | None = None,
     ranking_seconds: Callable[[], float] = lambda: 0.0,
     revision: str | None = None,
-) -> None:
+    undoing: bool = False,
+    in_place_of: str | None = None,
+) -> int:
     """Create the constraint of *key* while the application writes; killed anywhere, the same call continues.
 
-    It claims nothing: the caller verifies, and records in the ledger that the key is enforced.
+    It claims nothing: the caller verifies, and records in the ledger that the run, whose id is returned, enforces the
+    key.
 
     Args:
         connection: in autocommit.
@@ -40,6 +44,9 @@ def enforce(
         ranking_seconds: returns how long ranking the whole table took, if the cleanings rank only what has arrived;
             a build is not expected to take longer.
         revision: the Alembic revision to record in the ledger.
+        undoing: whether a downgrade of that revision creates it again; then the run that had it before continues, and
+            an index that this run had adopted still counts as adopted.
+        in_place_of: the constraint whose name it gets afterwards (``swap``).
 
     Raises:
         Refused: the name is taken by something else, or there are duplicates and nothing may be cleaned.
@@ -55,27 +62,34 @@ def enforce(
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
             relation = catalog.still_named(connection, relation)
             ledger.create(connection, relation.owner, relid=relation.relid)
-            work = work_on(connection, relation, key, rule, _run_of(connection, relation, key, revision))
-            existing = settled(work)
-            state = existing or Rounds(work, clean_again, clean_held, ranking_seconds).build()
+            relid = str(relation.relid)
+            choice = (
+                ledger.to_enforce_again(relid, key, revision=revision, final=in_place_of)
+                if undoing
+                else ledger.to_enforce(relid, key, revision=revision)
+            )
+            run_id = _run_of(connection, relation, key, revision, choice)
+            work = work_on(connection, relation, key, rule, run_id, keeps_adopted=undoing)
+            state = settled(work) or Rounds(work, clean_again, clean_held, ranking_seconds).build()
             if key.form == "index":
-                if existing:
-                    execute(connection, _adopt(work))
+                execute(connection, _adopt(work))
             elif state.constraint is None:
                 _attach(work)
             _comment(work)
+            return run_id
 
 
-def _run_of(connection: Connection, relation: catalog.Relation, key: UniqueKey, revision: str | None) -> int:
-    """Return the run that this constraint belongs to; open one if the key was never cleaned."""
-    latest = ledger.find_latest(connection, relation.relid, key)
-    if latest and latest.run.state != "restored" and latest.run.purged_at is None:
-        return latest.run.id
+def _run_of(
+    connection: Connection, relation: catalog.Relation, key: UniqueKey, revision: str | None, choice: ledger.Choice
+) -> int:
+    """Return the run that this constraint belongs to; open one if the key was never cleaned for it."""
+    if chosen := ledger.find_run(connection, relation.relid, choice):
+        return chosen.run.id
     return ledger.open_run(connection, relid=relation.relid, key=key, rule=None, revision=revision)
 
 
 def _adopt(work: ConstraintWork) -> str:
-    """Return the statement that records an index which the run has not built, so that the downgrade leaves it."""
+    """Return the statement that records the index if the run has not built it, so that the downgrade leaves it."""
     return statement("adopt_index", run=literal(work.run_id), relid=str(work.relation.relid), name=literal(work.name))
 
 

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.constraint.index import ConstraintWork, drop_index, execute_build, work_on
+from dupe_audit.constraint.index import drop_index, execute_build
+from dupe_audit.constraint.work import ConstraintWork, work_on
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.findings import finding
 from dupe_audit.model import BuildRule, Run, UniqueKey
@@ -34,16 +35,18 @@ KINDS = {
 }
 
 
-def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
+def drop(connection: Connection, key: UniqueKey, rule: BuildRule, *, keeps_adopted: bool = True) -> None:
     """Drop the constraint, or what a killed upgrade left of it; if neither exists, nothing happens.
 
-    If the constraint had adopted an index that existed before, such an index is built first, and then takes the place
-    of the constraint.
+    An index that had been adopted stays; if it is the constraint's, such an index is built first, and then takes the
+    place of the constraint.
 
     Args:
         connection: in autocommit.
         key: with the name of the constraint; its columns are not compared.
         rule: limits on waits.
+        keeps_adopted: False if it is to go even if it existed before our upgrades. The ledger remembers that it did, so
+            that a downgrade that creates it again returns to that state.
 
     Raises:
         Refused: the name belongs to an index without a constraint or to a constraint of another kind; or archived
@@ -60,9 +63,9 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
             run = ledger.run_to_drop(connection, relation, str(key.name))
             work = work_on(connection, relation, key, rule, run.id if run else None)
             if key.form == "index":
-                _drop_index(work, run)
+                _drop_index(work, run, keeps_adopted=keeps_adopted)
             elif _has_constraint(work, run):
-                _drop_constraint(work, run)
+                _drop_constraint(work, run, keeps_adopted=keeps_adopted)
                 return
             elif run and run.building and name_owner(connection, relation, work.name).is_index:
                 drop_index(work)
@@ -70,8 +73,8 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule) -> None:
                 execute(connection, sql)
 
 
-def _drop_index(work: ConstraintWork, run: Run | None) -> None:
-    """Drop a unique index that belongs to no constraint, unless it existed before the run.
+def _drop_index(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -> None:
+    """Drop a unique index that belongs to no constraint, unless it existed before the run and stays.
 
     Raises:
         Refused: the name belongs to a constraint, or to an index that is not unique.
@@ -82,7 +85,9 @@ def _drop_index(work: ConstraintWork, run: Run | None) -> None:
         raise Refused([finding("not-a-unique-index", subject, table=work.relation.name)], lead="Nothing was dropped.")
     if not owner.is_index:
         return
-    if run and has_adopted(work.connection, run.id):
+    if run and keeps_adopted and has_adopted(work.connection, run.id):
+        if (state := work.state()) and not state.valid:
+            _replace_invalid(work)
         log.info("index %s existed before the upgrade, so it stays", work.name)
         return
     _record_drop(work, run)
@@ -96,6 +101,15 @@ def _drop_index(work: ConstraintWork, run: Run | None) -> None:
         raise
 
 
+def _replace_invalid(work: ConstraintWork) -> None:
+    """Build an adopted index again that an interrupted drop has left invalid."""
+    successor, marks = _rebuilt(work)
+    if successor:
+        renamed = statement("rename_index", index=successor.index, former=ident(work.name))
+        dropped = statement("drop_index_at_once", index=work.index)
+        work.execute_briefly(*marks, dropped, renamed, action=f"replace the invalid index {work.name}")
+
+
 def _record_drop(work: ConstraintWork, run: Run | None) -> None:
     """Withdraw the claim of a run before its index is dropped, which cannot be done in one transaction.
 
@@ -103,9 +117,10 @@ def _record_drop(work: ConstraintWork, run: Run | None) -> None:
     """
     if run is None:
         return
+    ledger.record_index(work.connection, run.id, work.relation.relid)
     if run.state == "enforced":
         execute(work.connection, statement("set_state", run=str(run.id), state=literal("clean")))
-    ledger.mark_building(work.connection, run.id, work.name)
+    ledger.mark_building(work.connection, run.id, work.name, keeps_adopted=True)
 
 
 def is_mistaken_index(owner: Row[Any]) -> str:
@@ -153,10 +168,10 @@ def has_adopted(connection: Connection, run_id: int) -> bool:
     return bool(execute(connection, statement("has_adopted", run=str(run_id))).scalar())
 
 
-def _drop_constraint(work: ConstraintWork, run: Run | None) -> None:
+def _drop_constraint(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -> None:
     # At once, so that the ledger never claims a constraint that is gone; the strong lock comes last.
     statements = [*_dropped(run), statement("drop_constraint", table=work.relation.name, name=ident(work.name))]
-    successor, marks = _rebuilt(work)
+    successor, marks = _rebuilt(work) if keeps_adopted else (None, [])
     if successor:
         # First, because dropping the index that is the replica identity leaves the table without one.
         statements[:0] = marks
@@ -177,10 +192,10 @@ def _drop_constraint(work: ConstraintWork, run: Run | None) -> None:
 
 
 def _rebuilt(work: ConstraintWork) -> tuple[ConstraintWork | None, list[str]]:
-    """Build the index that the constraint had adopted, under another name; None if it had adopted none.
+    """Build the index that was adopted, under another name; None if none was.
 
     Also return the statements for what the definition of an index does not contain: its comment, and its use as the
-    table's replica identity and as the order of ``CLUSTER``. The constraint is in force meanwhile, so no duplicate can
+    table's replica identity and as the order of ``CLUSTER``. A constraint is in force meanwhile, so no duplicate can
     stop the build.
     """
     if work.run_id is None:
@@ -195,7 +210,7 @@ def _rebuilt(work: ConstraintWork) -> tuple[ConstraintWork | None, list[str]]:
     if adopted.exists and not adopted.valid:
         drop_index(successor)
     if not adopted.valid:
-        log.info("building an index like the one that constraint %s had adopted", work.name)
+        log.info("building an index like %s, which existed before the upgrade", work.name)
         if adopted.denied_tablespace:
             log.warning(
                 "index %s was in tablespace %s, where this role may not create anything, so it is built in the "

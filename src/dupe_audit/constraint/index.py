@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dupe_audit import ledger
 from dupe_audit.constraint.watchdog import watching
+from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.findings import finding
-from dupe_audit.model import BuildRule, IndexState, UniqueKey, milliseconds
+from dupe_audit.model import BuildRule, IndexState, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import deadlock_party
 from dupe_audit.postgres.patience import Patience
-from dupe_audit.postgres.session import execute_at_once, settings
-from dupe_audit.postgres.sqlstates import DEADLOCK, QUERY_CANCELED, UNIQUE_VIOLATION, sqlstate
-from dupe_audit.postgres.work import Work
-from dupe_audit.statements import ident, statement
+from dupe_audit.postgres.session import settings
+from dupe_audit.postgres.sqlstates import DEADLOCK, DUPLICATE_TABLE, QUERY_CANCELED, UNIQUE_VIOLATION, sqlstate
+from dupe_audit.statements import statement
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -39,6 +37,8 @@ BUILDING = {
 
 #: milliseconds that dropping our own unfinished index may wait for locks, at most
 DROP_PATIENCE = 30_000
+#: of one try to drop the remains of a failed build; the application does not wait meanwhile
+UNFINISHED_LOCK_TIMEOUT = "5s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,48 +50,6 @@ class Failure:
 
     def __str__(self) -> str:
         return f"{self.kind} with {self.party}" if self.party else self.kind
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConstraintWork(Work):
-    """What creating or dropping one constraint works with."""
-
-    key: UniqueKey
-    rule: BuildRule
-    run_id: int | None
-
-    @property
-    def name(self) -> str:
-        """The name of the constraint and its index."""
-        return str(self.key.name)
-
-    @property
-    def index(self) -> str:
-        """The index, qualified and quoted."""
-        return ident(self.relation.schema, self.name)
-
-    def state(self) -> IndexState | None:
-        """Return what has the name now."""
-        return catalog.index_state(self.connection, self.relation.relid, self.key)
-
-    def execute_briefly(self, *statements: str, action: str) -> None:
-        """Execute statements that take a strong lock, in one message that also commits them; retry for the lock."""
-        self.retry(partial(execute_at_once, self.connection, *statements, lock_timeout=self.lock_timeout), action)
-
-
-def work_on(
-    connection: Connection, relation: catalog.Relation, key: UniqueKey, rule: BuildRule, run_id: int | None
-) -> ConstraintWork:
-    """Return what the work on one constraint works with."""
-    return ConstraintWork(
-        connection=connection,
-        relation=relation,
-        lock_timeout=rule.lock_timeout,
-        give_up_after=rule.give_up_after,
-        key=key,
-        rule=rule,
-        run_id=run_id,
-    )
 
 
 def settled(work: ConstraintWork) -> IndexState | None:
@@ -118,6 +76,7 @@ def settled(work: ConstraintWork) -> IndexState | None:
             [finding("invalid-index", work.index)], lead=f"The ledger has no record of a build of {work.index}."
         )
     drop_index(work)
+    ledger.mark_not_building(work.connection, work.run_id)
     return None
 
 
@@ -136,21 +95,25 @@ def _wait_for_other_builds(work: ConstraintWork) -> None:
 def build(work: ConstraintWork) -> Failure | None:
     """Build the index; if that fails, remove what the build left. Return why it failed, if it may be tried again.
 
+    If another session has just built something under the name, it is left for the caller to judge.
+
     Raises:
         Blocked: the build waited for one transaction for ``give_up_after`` and was cancelled.
         Interrupted: the user stopped the work.
         sqlalchemy.exc.DBAPIError: the server stopped the build for another reason, such as a full disk.
     """
-    ledger.mark_building(work.connection, work.run_id, work.name)
+    ledger.mark_building(work.connection, work.run_id, work.name, keeps_adopted=work.keeps_adopted)
     try:
-        execute_build(work, catalog.build_index_sql(work.key, work.relation.name))
+        execute_build(work, work.build_sql)
     except BaseException as error:
         code = sqlstate(error) if isinstance(error, DBAPIError) else None
         # Before the removal, which can wait until the other session has changed its state.
         party = deadlock_party(work.connection, error) if code == DEADLOCK else ""
-        note = _drop_leftover(work)
+        note = _drop_leftover(work, is_ours=code != DUPLICATE_TABLE)
         if note:
             log.warning("%s", note)
+        if code == DUPLICATE_TABLE and not note:
+            return None
         if code == UNIQUE_VIOLATION:
             return Failure(kind="duplicate")
         if code == DEADLOCK:
@@ -186,15 +149,22 @@ def execute_build(work: ConstraintWork, sql: str) -> None:
             raise
 
 
-def _drop_leftover(work: ConstraintWork) -> str:
-    """Drop what a build left; if that fails, return what the user has to know."""
+def _drop_leftover(work: ConstraintWork, *, is_ours: bool) -> str:
+    """Drop what a build left; if that fails, return what the user has to know.
+
+    Args:
+        is_ours: whether the build has begun, so that what has the name can be from it.
+    """
     effect = "it may reject writes"
     try:
-        state = work.state()
-        if state is None or state.valid or not state.same_definition:
-            return ""
-        effect = "it rejects new duplicates" if state.ready else "it enforces nothing"
-        drop_index(work)
+        state = work.state() if is_ours else None
+        if state and state.same_definition:
+            if state.valid:
+                return ""
+            effect = "it rejects new duplicates" if state.ready else "it enforces nothing"
+            drop_index(work)
+        # Otherwise an index that somebody builds later under this name would be taken for ours.
+        ledger.mark_not_building(work.connection, work.run_id)
     except (SQLAlchemyError, DupeAuditError):
         return (
             f"An unfinished index {work.index} remains for now ({effect}). Run the same command again, which drops it "
@@ -207,8 +177,9 @@ def drop_index(work: ConstraintWork, *, finished: bool = False) -> None:
     """Drop an index while the application writes.
 
     Args:
-        finished: whether the index is valid. It still rejects only duplicates, so the drop may wait for
-            ``give_up_after``; for the remains of a failed build, the wait is shorter.
+        finished: whether the index is valid. It still rejects only duplicates, so each try may wait for the rule's
+            ``lock_timeout``, and all of them for ``give_up_after``; for the remains of a failed build, the wait is
+            shorter.
 
     Raises:
         Blocked: open transactions on the table held it up.
@@ -217,7 +188,8 @@ def drop_index(work: ConstraintWork, *, finished: bool = False) -> None:
     if not finished:
         patience = min(DROP_PATIENCE, patience)
     # Each try is bounded: an index that is ready but invalid rejects writes for as long as this waits (H48).
-    values = {"lock_timeout": f"{min(5000, patience)}ms", "statement_timeout": "0"}
+    longest = milliseconds(work.rule.lock_timeout if finished else UNFINISHED_LOCK_TIMEOUT)
+    values = {"lock_timeout": f"{min(longest, patience)}ms", "statement_timeout": "0"}
 
     def drop() -> None:
         with settings(work.connection, values):

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from dupe_audit import ledger
 from dupe_audit.constraint.dropping import has_adopted, is_mistaken, is_mistaken_index, name_owner
-from dupe_audit.constraint.index import work_on
+from dupe_audit.constraint.work import work_on
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import BuildRule, Run, UniqueKey
@@ -48,8 +48,12 @@ def is_absent(connection: Connection, key: UniqueKey) -> bool:
     return not (owner.kind or owner.is_index)
 
 
-def drop_findings(connection: Connection, key: UniqueKey) -> list[Finding]:
-    """Return what prevents dropping the constraint of that name; its columns are not compared."""
+def drop_findings(connection: Connection, key: UniqueKey, *, keeps_adopted: bool = True) -> list[Finding]:
+    """Return what prevents dropping the constraint of that name; its columns are not compared.
+
+    Args:
+        keeps_adopted: as for ``drop``.
+    """
     match = catalog.find(connection, key)
     if match is None:
         return [finding("table-missing", key.table)]
@@ -64,7 +68,8 @@ def drop_findings(connection: Connection, key: UniqueKey) -> list[Finding]:
         findings.append(finding("not-a-constraint", f"{key.name} is {mistaken}", table=relation.name))
     if owner.foreign_keys:
         findings.append(finding("constraint-in-use", f"foreign keys ({owner.foreign_keys})", table=relation.name))
-    if owner.publications and not (run and has_adopted(connection, run.id)):  # an adopted index exists again afterwards
+    stays = keeps_adopted and run and has_adopted(connection, run.id)  # or such an index exists again afterwards
+    if owner.publications and not stays:
         subject = f"publications ({owner.publications}), for which its index is the replica identity"
         findings.append(finding("constraint-in-use", subject, table=relation.name))
     return findings
@@ -108,6 +113,7 @@ def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule
             state = catalog.index_state(connection, relation.relid, key)
             statements = []
             if old and old.state in ("enforced", "clean", "cleaning"):
+                statements.append(ledger.record_index_sql(str(old.id), str(relation.relid)))
                 statements.append(statement("set_state", run=str(old.id), state=literal("dropped")))
             statements += _enforced(new, name)
             owner = name_owner(connection, relation, name)

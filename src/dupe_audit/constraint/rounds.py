@@ -11,8 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from dupe_audit.constraint.index import ConstraintWork, build, settled
+from dupe_audit.constraint.index import build, settled
 from dupe_audit.constraint.window import TOO_LONG, build_held
+from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import Blocked, DupeAuditError, DuplicatesKeepComing, Refused
 from dupe_audit.findings import finding, quantity
 from dupe_audit.model import IndexState, milliseconds

@@ -14,11 +14,11 @@ from collections.abc import Callable
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.constraint.index import ConstraintWork, memory
+from dupe_audit.constraint.index import memory
+from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import Refused
 from dupe_audit.findings import quantity
 from dupe_audit.model import milliseconds
-from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import deadline
 from dupe_audit.postgres.sqlstates import (
@@ -58,7 +58,6 @@ def build_held(work: ConstraintWork, clean_held: Callable[[], int]) -> str:
     """
     limit = milliseconds(work.lock_timeout)
     log.info("holding the writers of %s for at most %s, to build %s", work.relation.name, work.lock_timeout, work.name)
-    ledger.mark_building(work.connection, work.run_id, work.name)
     local = {
         **memory(work.rule),
         # Half for the wait, behind which the application waits too, and half for the work.
@@ -75,7 +74,9 @@ def build_held(work: ConstraintWork, clean_held: Callable[[], int]) -> str:
                 execute(work.connection, statement("lock_writers", table=work.relation.name))
                 started = time.monotonic()
                 archived = clean_held()
-                execute(work.connection, catalog.build_index_sql(work.key, work.relation.name, held=True))
+                # In the same transaction, so that nothing is taken for ours if it is rolled back.
+                ledger.mark_building(work.connection, work.run_id, work.name, keeps_adopted=work.keeps_adopted)
+                execute(work.connection, work.held_build_sql)
     except Refused:
         # The round that follows finds the same, and refuses it outside this transaction.
         return "what had arrived must not be archived"

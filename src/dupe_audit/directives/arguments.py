@@ -1,96 +1,25 @@
-"""Add a directive to Alembic's operations, so that a wrong argument ends in one line instead of a traceback."""
+"""Read the arguments of directives: names, elements of a key or an order, and predicates."""
 
 from __future__ import annotations
 
-import inspect
 import re
-import sys
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
-from functools import wraps
-from pathlib import Path
-from types import FrameType
-from typing import Any, Literal, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
-import alembic.op
-from alembic.operations import MigrateOperation, Operations
-from alembic.util import CommandError
-from sqlalchemy import ColumnClause, ColumnElement, TextClause
+from sqlalchemy import BindParameter, ColumnClause, ColumnElement, TextClause
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import CompileError
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.visitors import iterate
 
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import Expression
-
-T = TypeVar("T", bound=type[MigrateOperation])
 
 #: a column's name, or an expression such as ``sa.text("lower(email)")``
 Element: TypeAlias = str | ColumnElement[Any] | TextClause
 
 #: SQL for the rows that a key covers
 Predicate: TypeAlias = str | ColumnElement[Any] | TextClause | None
-
-_names: list[str] = []
-
-
-class InvalidArgument(WrongUsage, CommandError):
-    """An argument of a directive that can never work; Alembic's command line prints it without a traceback."""
-
-
-class UnknownDirective(InvalidArgument, AttributeError):
-    """The name of a directive that does not exist, but is close to one that does."""
-
-
-def directive(name: str) -> Callable[[T], T]:
-    """Register a class as the operation ``op.<name>()``, whose wrong arguments raise ``InvalidArgument``.
-
-    While a revision is recorded, a wrong argument is noted, so that one reading finds all of them.
-    """
-
-    def register(operation: T) -> T:
-        Operations.register_operation(name)(operation)
-        method = getattr(Operations, name)
-        signature = inspect.signature(method)
-
-        @wraps(method)
-        def checked(operations: Operations, *arguments: Any, **options: Any) -> Any:
-            try:
-                try:
-                    signature.bind(operations, *arguments, **options)
-                except TypeError as error:
-                    hint = " Only an index can have a predicate: use op.create_unique_index_online()."
-                    index_only = name == "create_unique_constraint_online" and "where" in options
-                    raise WrongUsage(
-                        f"{error}. Its arguments are: {_listed(signature)}.{hint if index_only else ''}"
-                    ) from None
-                return method(operations, *arguments, **options)
-            except WrongUsage as error:
-                if isinstance(error, InvalidArgument):
-                    raise
-                problem = f"op.{name}(): {error}"
-                note = getattr(operations, "note_mistake", None)
-                if note is None:
-                    raise InvalidArgument(f"{problem.removesuffix('.')}{_place()}.") from None
-                note(InvalidArgument(problem))
-
-        setattr(Operations, name, checked)
-        _names.append(name)
-        return operation
-
-    return register
-
-
-def _listed(signature: inspect.Signature) -> str:
-    return ", ".join(name for name in signature.parameters if name != "self")
-
-
-def _place() -> str:
-    """Return file and line of the revision that is being executed, as messages end; empty outside of a revision."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack() would read the source of every frame
-    while frame and not {"revision", "down_revision"} <= frame.f_globals.keys():
-        frame = frame.f_back
-    return f" ({Path(frame.f_code.co_filename).name}, line {frame.f_lineno})" if frame else ""
 
 
 def column_names(option: str, columns: object) -> tuple[str, ...]:
@@ -131,11 +60,18 @@ def elements(option: str, values: object) -> tuple[str | Expression, ...]:
     Raises:
         WrongUsage: it contains anything else, or an expression with a bound parameter.
     """
+    values = _clause(values)
     if isinstance(values, str | ClauseElement):
         values = (values,)
     if not isinstance(values, Sequence) or isinstance(values, (bytes, bytearray)):
         raise WrongUsage(f"{option} must be a list of column names and sa.text(…), not {described(values)}.")
-    return tuple(_element(option, value) for value in values)
+    return tuple(_element(option, _clause(value)) for value in values)
+
+
+def _clause(value: object) -> object:
+    """Return the column of an attribute of a mapped class, such as ``User.email``; anything else unchanged."""
+    clause = None if isinstance(value, type) else getattr(value, "__clause_element__", None)
+    return clause() if clause else value
 
 
 def _element(option: str, value: object) -> str | Expression:
@@ -164,22 +100,26 @@ def predicate(option: str, value: object) -> str | None:
     Raises:
         WrongUsage: it is neither text nor an expression, or it has a bound parameter.
     """
+    value = _clause(value)
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, ClauseElement):
         return sql_of(option, value)
-    raise WrongUsage(f"{option} must be SQL, such as 'deleted_at IS NULL', not {described(value)}.")
+    by_python = " Python itself evaluated the condition: write it as SQL." if isinstance(value, bool) else ""
+    raise WrongUsage(f"{option} must be SQL, such as 'deleted_at IS NULL', not {described(value)}.{by_python}")
 
 
 def sql_of(option: str, clause: ClauseElement) -> str:
     """Return the SQL of an expression, its values written out."""
-    if isinstance(clause, TextClause):
-        # sa.text() reads :name as a parameter.
-        if names := ", ".join(f":{name}" for name in clause._bindparams):  # noqa: SLF001 - there is no public way
-            raise WrongUsage(
-                f"{option} has the bound parameter {names} in {clause.text!r}. Write its value into the SQL. If "
-                "the colon does not begin a parameter, write it as \\: in a raw string."
-            )
+    # sa.text() reads :name as a parameter, and a parameter without a value would be written as NULL.
+    parameters = [part for part in iterate(clause) if isinstance(part, BindParameter) and part.required]
+    if parameters:
+        names = ", ".join(f":{parameter.key}" for parameter in parameters)
+        raise WrongUsage(
+            f"{option} has the bound parameter {names} in {str(clause)!r}. Write its value into the SQL. If the colon "
+            "does not begin a parameter, write it as \\: in a raw string."
+        )
+    if isinstance(clause, TextClause) and not clause._bindparams:  # noqa: SLF001 - there is no public way
         return re.sub(r"\\(:)", r"\1", clause.text)
     # "named", because other styles double each percent sign.
     dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -196,9 +136,14 @@ def escaped(sql: str) -> str:
 
 def described(value: object) -> str:
     """Return a wrong value as a message shows it; for an object of SQLAlchemy, its type and text."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, list | tuple):
+        parts = ", ".join(map(described, value))
+        return f"[{parts}]" if isinstance(value, list) else f"({parts})"
     if type(value).__module__.startswith("sqlalchemy."):
         return f"{type(value).__name__} ({value})"
-    return repr(value)
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def initial_mode(value: object) -> Literal["IMMEDIATE", "DEFERRED"]:
@@ -213,14 +158,3 @@ def initial_mode(value: object) -> Literal["IMMEDIATE", "DEFERRED"]:
     if text == "DEFERRED":
         return "DEFERRED"
     raise WrongUsage(f"initially must be IMMEDIATE or DEFERRED, not {value!r}.")
-
-
-def _missing(name: str) -> Any:
-    """Suggest the directive that a name could mean; called for a name that ``alembic.op`` does not have."""
-    if close := get_close_matches(name, _names, n=1, cutoff=0.8):
-        raise UnknownDirective(f"op.{name}() does not exist. Did you mean op.{close[0]}()?{_place()}")
-    raise AttributeError(f"module 'alembic.op' has no attribute {name!r}")
-
-
-if not hasattr(alembic.op, "__getattr__"):
-    alembic.op.__getattr__ = _missing  # type: ignore[method-assign]

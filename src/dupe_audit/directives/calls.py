@@ -15,6 +15,7 @@ from ast import (
     List,
     Load,
     Name,
+    Starred,
     Subscript,
     Tuple,
     alias,
@@ -23,7 +24,7 @@ from ast import (
     parse,
     walk,
 )
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -76,6 +77,39 @@ def written_calls(function: Any, directive: str) -> list[tuple[UniqueKey, str]] 
         elif (origin := _origin(node.func, names)) and origin.partition(".")[0] not in KNOWN_PACKAGES:
             return None
     return keys
+
+
+def misused(function: Any, signatures: Mapping[str, inspect.Signature]) -> list[str]:
+    """Return each call of a directive in the source of a function with arguments that it does not have, as text.
+
+    Args:
+        signatures: by the name of a directive; their first parameter is ``self``.
+    """
+    result = []
+    for node, place in _calls_with_places(function):
+        of_op = isinstance(node.func, Attribute) and _name(node.func.value) == "op"
+        signature = signatures.get(_name(node.func)) if of_op else None
+        starred = any(isinstance(argument, Starred) for argument in node.args) or None in (k.arg for k in node.keywords)
+        if signature is None or starred:
+            continue
+        try:
+            signature.bind(None, *node.args, **{str(keyword.arg): keyword.value for keyword in node.keywords})
+        except TypeError as error:
+            result.append(f"{place} would fail: op.{_name(node.func)}(): {error}")
+    return result
+
+
+def _calls_with_places(function: Any) -> list[tuple[Call, str]]:
+    """Return the calls in the source of a function with file and line as text; none if it has no source."""
+    try:
+        unwrapped = inspect.unwrap(function)
+        lines, first = inspect.getsourcelines(unwrapped)
+        tree = parse(textwrap.dedent("".join(lines)))
+        file = Path(inspect.getfile(unwrapped)).name
+    except (OSError, TypeError, SyntaxError):
+        return []
+    calls = [node for node in walk(tree) if isinstance(node, Call)]
+    return [(node, f" ({file}, line {first + node.lineno - 1})") for node in calls]
 
 
 class _Local(NamedTuple):

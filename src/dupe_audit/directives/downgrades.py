@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from dupe_audit.directives.calls import written_calls
+from dupe_audit.directives.calls import misused, written_calls
 from dupe_audit.directives.effects import effect
 from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import UNKNOWN, ArchiveDuplicatesOp, CreateUniqueConstraintOnlineOp
 from dupe_audit.directives.recording import PlainStatement, Recording
+from dupe_audit.directives.registration import signatures
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import UniqueKey
 
@@ -63,6 +64,7 @@ def mismatches(
         names = " and ".join(f"{other.form} {other.name} on {_table(other)}" for other in missed)
         kept = f"upgrade() creates {names}, which a downgrade would leave in place"
         subjects.append(f"{revision}{place} drops {key.form} {key.name} on {_table(key)}, but {kept}")
+    subjects += [f"{revision}{problem}" for problem in misused(downgrade, signatures())]
     return [finding("restore-mismatch", subject) for subject in subjects]
 
 

@@ -14,7 +14,12 @@ from alembic.operations import MigrateOperation, Operations
 from sqlalchemy.sql.schema import BLANK_SCHEMA
 
 from dupe_audit.cleanup import Horizon
-from dupe_audit.directives.operations import RestoreDuplicatesOp
+from dupe_audit.constraint import temporary_name
+from dupe_audit.directives.operations import (
+    CreateUniqueConstraintOnlineOp,
+    DropUniqueConstraintOnlineOp,
+    RestoreDuplicatesOp,
+)
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.recording import Recording, record
 from dupe_audit.directives.schedule import Task
@@ -82,6 +87,11 @@ class Execution:
         return self.recording is not None and self.recording.obstacle is None
 
     @property
+    def keeps_adopted(self) -> bool:
+        """Whether a drop leaves an index that existed before our upgrades; in an ``upgrade()``, it goes."""
+        return not (self.upgrading and self.revision)
+
+    @property
     def reordered(self) -> bool:
         """Whether directives are executed in another order than that of the lines."""
         recorded = self.recording.directives if self.recording else ()
@@ -100,6 +110,17 @@ class Execution:
     def rule_of(self, key: UniqueKey) -> CleanupRule | None:
         """Return the rule by which this revision has archived the extras of a key; None if it archives nothing."""
         return self.rules.get(_identity(key))
+
+    def name_for(self, key: UniqueKey) -> str | None:
+        """Return the name under which this revision builds what enforces a key; None if it does not say so."""
+        items = self.recording.directives if self.recording else ()
+        dropped = []
+        for item in items:
+            if isinstance(item, DropUniqueConstraintOnlineOp) and item.key.table == key.table:
+                dropped.append(item.key.name)
+            elif isinstance(item, CreateUniqueConstraintOnlineOp) and _identity(item.key) == _identity(key):
+                return temporary_name(item.key) if item.key.name in dropped else item.key.name
+        return None
 
     def remember_rule(self, key: UniqueKey, rule: CleanupRule) -> None:
         """Remember that this revision archives the extras of a key."""

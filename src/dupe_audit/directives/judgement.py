@@ -151,12 +151,21 @@ class Judge:
 
 
 def rows_are_known(key: UniqueKey, earlier: Sequence[Item]) -> bool:
-    """Return whether no earlier directive changes the rows of a key's table."""
+    """Return whether no earlier directive changes the rows of a key's table.
+
+    A cleanup of another key is none that could be relied on to remove duplicates of this one.
+    """
     for item in earlier:
         if not isinstance(item, ArchiveDuplicatesOp | RestoreDuplicatesOp):
             continue
-        if item.key.table == key.table:
+        if item.key.table == key.table and not (isinstance(item, ArchiveDuplicatesOp) and is_of_another(item.key, key)):
             return False
         if isinstance(item, ArchiveDuplicatesOp) and item.rule.references == "repoint":
             return False  # its children change, and this table can be one of them
     return True
+
+
+def is_of_another(cleaned: UniqueKey, created: UniqueKey) -> bool:
+    """Return whether a cleanup leaves duplicates of a key: it compares more, or covers other rows."""
+    covers_all = cleaned.where is None or cleaned.where == created.where
+    return not (covers_all and set(cleaned.columns) <= set(created.columns))

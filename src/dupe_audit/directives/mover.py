@@ -10,6 +10,7 @@ from typing import Literal
 
 from alembic.operations import Operations
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.cleanup import Horizon, clean_held, cleanup
@@ -21,11 +22,13 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.recorded import latest_run
+from dupe_audit.errors import Refused
 from dupe_audit.findings import quantity
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import find
 from dupe_audit.postgres.locking import at_work
 from dupe_audit.postgres.patience import Throttle
+from dupe_audit.preflight import failures
 from dupe_audit.restore import restore
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -46,7 +49,7 @@ class Mover:
         rule = self.options.cleanup_rule(operation.rule)
         self.execution.remember_rule(self._qualified(key), rule)
         with shown_in_watch(connection, key):
-            archived, children = self._cleanup(key, rule, BuildRule())
+            archived, children = self._cleanup(key, rule, BuildRule(), name=self.execution.name_for(operation.key))
         latest = latest_run(connection, key)
         if latest and (remaining := latest.run.remaining):  # by an attempt before this one too
             self.execution.record(latest.run.id, "moved", f"has archived {quantity(remaining, 'row')} of {key}")
@@ -56,7 +59,8 @@ class Mover:
         """Restore the newest run of the key."""
         connection, key = self.connection, located(self.operations, operation.key)
         match = find(connection, key)
-        latest = ledger.run_to_restore(connection, match[1], key) if match else None
+        revision = self.execution.revision
+        latest = ledger.run_to_restore(connection, match[1], key, revision=revision) if match else None
         if match is None or latest is None:
             log.info("%s: the ledger has no run of this key, so there is nothing to restore", key)
             return
@@ -80,7 +84,14 @@ class Mover:
     def clean_held(self, key: UniqueKey, rule: CleanupRule) -> int:
         """Archive the extras that have arrived, inside the open transaction that holds the writers; return how many."""
         horizon = self.horizon_of(key)
-        return clean_held(self.connection, key, rule, work_mem=self.options.work_mem, horizon=horizon)
+        return clean_held(
+            self.connection,
+            key,
+            rule,
+            revision=self.execution.revision,
+            work_mem=self.options.work_mem,
+            horizon=horizon,
+        )
 
     def horizon_of(self, key: UniqueKey) -> Horizon:
         """Return what this revision has left clean of a key."""
@@ -91,19 +102,27 @@ class Mover:
         match = find(self.connection, key)
         return match[0] if match else key
 
-    def _cleanup(self, key: UniqueKey, rule: CleanupRule, patience: BuildRule) -> tuple[int, int]:
-        """Archive what this process has not left clean before; return how many extras, and how many children moved."""
+    def _cleanup(
+        self, key: UniqueKey, rule: CleanupRule, patience: BuildRule, *, name: str | None = None
+    ) -> tuple[int, int]:
+        """Archive what this process has not left clean before; return how many extras, and how many children moved.
+
+        Args:
+            name: of the constraint that will be built, if the key does not say it.
+        """
         batches = cleanup(
             self.connection,
             key,
             rule,
+            name=name,
             revision=self.execution.revision,
             lock_timeout=patience.lock_timeout,
             give_up_after=patience.give_up_after,
             work_mem=self.options.work_mem,
             horizon=self.horizon_of(key),
         )
-        return self._logged(batches, "archived", key)
+        with explained(self.connection, key, rule):
+            return self._logged(batches, "archived", key)
 
     def rule_of(self, key: UniqueKey) -> CleanupRule | None:
         """Return the rule by which this revision archives; an earlier revision's does not count."""
@@ -155,3 +174,22 @@ def shown_in_watch(connection: Connection, key: UniqueKey) -> Iterator[None]:
         return
     with at_work(connection, match[1].relid):
         yield
+
+
+@contextmanager
+def explained(connection: Connection, key: UniqueKey, rule: CleanupRule) -> Iterator[None]:
+    """Report an error of an expression by the number of rows, without the server's message, which can quote a row.
+
+    The rows were checked before the work began, so what fails now was written or changed since.
+
+    Raises:
+        Refused: an expression fails for some rows.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        lead = (
+            f"An expression of {key} failed for rows that were written or changed since they had been checked. "
+            "Correct those rows, then run the same command again: it continues where it stopped."
+        )
+        raise Refused(failures(connection, key, rule, error), lead=lead) from error

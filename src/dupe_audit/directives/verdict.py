@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 from alembic.operations import MigrateOperation
 from sqlalchemy import Connection
@@ -27,7 +27,7 @@ from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import require_encodable
-from dupe_audit.preflight import judge, preflight
+from dupe_audit.preflight import judge, preflight, try_index
 
 Item = MigrateOperation | PlainStatement
 
@@ -95,6 +95,7 @@ class Examiner:
         self._items = items
         self._requires_run = requires_run
         self._undone = undone
+        self._drop_findings = partial(drop_findings, connection, keeps_adopted=undone is not None)
         self._identify = identities(connection, locate)
 
     def examine(self, operation: MigrateOperation, *, measure_width: bool = True, count: bool = False) -> Verdict:
@@ -116,7 +117,7 @@ class Examiner:
             require_encodable(self._connection, operation.rule.comment or "")
             findings = self._of_create(operation, key, measure_width=measure_width, count=count)
         elif isinstance(operation, DropUniqueConstraintOnlineOp):
-            findings = (self._of_way_back(key) if match else []) or drop_findings(self._connection, key)
+            findings = (self._of_way_back(key) if match else []) or self._drop_findings(key)
             if match and not findings:
                 findings, problems = self._of_run(match[1], lambda: self._run_to_drop(match[1], str(key.name)))
                 if self._undone:
@@ -144,11 +145,10 @@ class Examiner:
         return [], []
 
     def _run_to_drop(self, relation: Relation, name: str) -> bool:
-        run = ledger.run_to_drop(self._connection, relation, name)
-        return run is not None or ledger.has_run(self._connection, relation)
+        return bool(ledger.run_to_drop(self._connection, relation, name)) or ledger.has_run(self._connection, relation)
 
     def _run_to_restore(self, relation: Relation, key: UniqueKey) -> bool:
-        latest = ledger.run_to_restore(self._connection, relation, key)
+        latest = ledger.run_to_restore(self._connection, relation, key, revision=self._undone)
         if latest and latest.run.purged_at is None and latest.run.state != "restored":
             ledger.require_way_back(self._connection, latest.run, relation, lead="Nothing was restored.")
         return latest is not None
@@ -157,9 +157,9 @@ class Examiner:
         accept = self.options.accept
         findings = judge(self._connection, key, rule, accept=accept, measure_width=measure_width)
         if count and not any(finding.severity == "error" for finding in findings):
-            memory = self.options.work_mem
-            report = preflight(self._connection, key, rule, accept=accept, work_mem=memory)
+            report = preflight(self._connection, key, rule, accept=accept, work_mem=self.options.work_mem)
             findings += [item for item in report.findings if item.severity == "error"]
+        findings += try_index(self._connection, key, unless=findings)
         return list(dict.fromkeys(item for item in findings if item.id not in NOT_ABOUT_THE_CLEANUP))
 
     def _of_create(
@@ -180,11 +180,12 @@ class Examiner:
             )
         ]
         findings += self._of_name(key, replaced=key.name in retiring)
+        findings += try_index(self._connection, key, unless=findings)
         if count and not any(finding.severity == "error" for finding in findings):
             counts = preflight(self._connection, key, work_mem=self.options.work_mem).counts
             if counts and counts.extras:
-                extras = quantity(counts.extras, "extra")
-                text = f"Duplicates found ({extras}), and no op.archive_duplicates() of this revision archives them"
+                lead = f"Duplicates found in {key} ({quantity(counts.extras, 'extra')})"
+                text = f"{lead}, and no op.archive_duplicates() of this revision archives them"
                 findings.append(replace(finding("duplicates", text), severity="error"))
         return findings
 
@@ -193,13 +194,12 @@ class Examiner:
         match = catalog.find(self._connection, key)
         if match is None:
             return []
-        _, relation = match
-        state = catalog.index_state(self._connection, relation.relid, key)
+        state = catalog.index_state(self._connection, match[1].relid, key)
         if state is None or (replaced and state.constraint in (key.name, None)) or is_absent(self._connection, key):
             return []  # what has the name elsewhere in the schema is finding name-taken
         if not state.same_definition or (state.constraint and not state.same_constraint_form):
-            return [catalog.wrong_definition(relation, state)]
-        if not state.valid and not ledger.is_building(self._connection, relation.relid, str(key.name)):
+            return [catalog.wrong_definition(match[1], state)]
+        if not state.valid and not ledger.is_building(self._connection, match[1].relid, str(key.name)):
             return [finding("invalid-index", key.name)]
         return []
 

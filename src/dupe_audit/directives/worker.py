@@ -13,7 +13,7 @@ from dupe_audit import ledger
 from dupe_audit.constraint import drop, enforce, has_definition, is_absent, rename, swap, temporary_name
 from dupe_audit.directives.account import account
 from dupe_audit.directives.execution import Execution, located
-from dupe_audit.directives.mover import Mover, shown_in_watch
+from dupe_audit.directives.mover import Mover, explained, shown_in_watch
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
@@ -25,7 +25,7 @@ from dupe_audit.directives.schedule import Task
 from dupe_audit.directives.verdict import identities
 from dupe_audit.errors import NotProven
 from dupe_audit.findings import quantity
-from dupe_audit.model import BuildRule, UniqueKey
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import find
 from dupe_audit.verify import verify
 
@@ -70,7 +70,7 @@ class Worker:
         with shown_in_watch(connection, key):
             if same_name and not has_definition(connection, key, str(key.name)):
                 log.info("%s is built as %s, which then replaces the old constraint", key.name, temporary.name)
-                self._enforce(temporary, rule)
+                self._enforce(temporary, rule, in_place_of=key.name)
                 swap(connection, key, str(temporary.name), rule)
                 self.execution.facts.append(f"{key.form} {key.name} on {key.table} was replaced")
             elif not same_name:
@@ -79,20 +79,24 @@ class Worker:
             self._enforce(key, rule)
         log.info("%s is enforced by %s: valid, and no duplicate found", key, key.name)
 
-    def _enforce(self, key: UniqueKey, rule: BuildRule) -> None:
+    def _enforce(self, key: UniqueKey, rule: BuildRule, *, in_place_of: str | None = None) -> None:
         mover, cleaning = self._mover, self._mover.rule_of(key)
         horizon = mover.horizon_of(key)
-        enforce(
-            self.connection,
-            key,
-            rule,
-            clean_again=partial(mover.clean_again, key, cleaning, rule) if cleaning else None,
-            clean_held=partial(mover.clean_held, key, cleaning) if cleaning else None,
-            ranking_seconds=lambda: horizon.ranking_seconds,
-            revision=self.execution.revision,
-        )
-        if run_id := _verify(self.connection, key, self.options.work_mem):
-            self.execution.record(run_id, "enforced", f"enforces {key} as {key.name}")
+        with explained(self.connection, key, cleaning or CleanupRule()):
+            run_id = enforce(
+                self.connection,
+                key,
+                rule,
+                clean_again=partial(mover.clean_again, key, cleaning, rule) if cleaning else None,
+                clean_held=partial(mover.clean_held, key, cleaning) if cleaning else None,
+                ranking_seconds=lambda: horizon.ranking_seconds,
+                revision=self.execution.revision,
+                undoing=not self.execution.upgrading,
+                in_place_of=in_place_of,
+            )
+        _verify(self.connection, key, self.options.work_mem)
+        ledger.mark_enforced(self.connection, run_id, str(key.name))
+        self.execution.record(run_id, "enforced", f"enforces {key} as {key.name}")
 
     def _rename(self, key: UniqueKey, rule: BuildRule, retiring: tuple[DropUniqueConstraintOnlineOp, ...]) -> None:
         """Rename a constraint that this revision drops, if it is exactly what is to be created."""
@@ -114,7 +118,7 @@ class Worker:
         table = match[1].name if match else key.table
         absent = is_absent(self.connection, key)
         run = ledger.find_by_constraint(self.connection, match[1].relid, str(key.name)) if match else None
-        drop(self.connection, key, operation.rule)
+        drop(self.connection, key, operation.rule, keeps_adopted=self.execution.keeps_adopted)
         if absent:
             log.warning(
                 "%s %s on %s does not exist, so nothing was dropped. If this command was not interrupted before, check "
@@ -157,8 +161,8 @@ class Worker:
         return [located(self.operations, key) for key in keys]
 
 
-def _verify(connection: Connection, key: UniqueKey, work_mem: str | None) -> int | None:
-    """Verify the constraint, and record in the ledger that it enforces the key; return the run, if there is one.
+def _verify(connection: Connection, key: UniqueKey, work_mem: str | None) -> None:
+    """Verify the constraint.
 
     Raises:
         NotProven: the catalog or the count contradicts it.
@@ -169,7 +173,3 @@ def _verify(connection: Connection, key: UniqueKey, work_mem: str | None) -> int
         raise NotProven(
             f"{key.form.capitalize()} {key.name} on {key} was created, but verifying it failed:\n{findings}"
         )
-    if report.run is None:
-        return None
-    ledger.mark_enforced(connection, report.run.id, str(key.name))
-    return report.run.id

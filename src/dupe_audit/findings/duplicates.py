@@ -13,8 +13,8 @@ DUPLICATES: dict[StepId, Entry] = {
     ),
     "divergent-duplicates": Entry(
         "error",
-        "Rows with the same key carry different data in {subject}; dropping any of them could lose something.",
-        "Look at them (dupe-audit preflight … --show-keys), then choose: correct the data, name the columns that may differ with ignore=[…] (--ignore), "
+        "Rows of {table} with the same key carry different data in {subject}; dropping any of them could lose something.",
+        "Then choose: correct the data, name the columns that may differ with ignore=[…] (--ignore), "
         "or keep one row by rule and archive the others with divergent='archive'.",
     ),
     "column-not-changeable": Entry(

@@ -83,10 +83,39 @@ TABLE: dict[StepId, Entry] = {
         "{subject} cannot be in an index of {table}: it is not immutable, or contains a subquery.",
         "Name what its result depends on, for example the time zone: (created_at AT TIME ZONE 'UTC')::date.",
     ),
+    "depends-on-search-path": Entry(
+        "error",
+        "An expression cannot be computed under pg_catalog, pg_temp, the search path under which PostgreSQL builds an index of {table}: {subject}.",
+        "In the body of its function, write the schema of everything that it calls, or set the function's path: "
+        "ALTER FUNCTION … SET search_path = …; See docs/reference/findings/depends-on-search-path.md.",
+    ),
+    "index-refused": Entry(
+        "error",
+        "PostgreSQL cannot build the index of {table}: {subject}.",
+        "Correct that part of the key. It was tried on a temporary copy of the table; no row was moved. "
+        "See docs/reference/findings/index-refused.md.",
+    ),
+    "index-not-tried": Entry(
+        "warning",
+        "The index of {table} could not be tried on a temporary copy of the table: {subject}.",
+        "If its build fails after the cleanup, the archived rows stay archived until the cause is removed or the run is restored. "
+        "See docs/reference/findings/index-not-tried.md.",
+    ),
     "volatile-order": Entry(
         "error",
         "order_by contains {subject}, whose value changes from one evaluation to the next.",
         "Order by what is stored in the table or in other tables.",
+    ),
+    "constant-expression": Entry(
+        "error",
+        "{subject} uses no column of {table}, so it has the same value in every row.",
+        "Name a column. Text in single quotes is a value, not a column; and in a subquery, a column without a table is "
+        "looked up in the tables of the subquery first: write {table}'s own as table.column.",
+    ),
+    "predicate-never-true": Entry(
+        "error",
+        "The predicate {subject} is never true for a row of {table}, so the key would cover no row.",
+        "Correct where. A comparison with NULL is never true: write column IS NULL.",
     ),
     "no-equality": Entry(
         "error",

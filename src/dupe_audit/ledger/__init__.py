@@ -1,19 +1,22 @@
 """The schema ``dupe_audit`` in the user's database, which holds the truth: runs, batches and archives."""
 
+from dupe_audit.ledger.choice import Choice, of_name, to_clean, to_enforce, to_enforce_again, to_restore
 from dupe_audit.ledger.columns import adopt_columns
 from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run
-from dupe_audit.ledger.keys import key_holes, of_key, rule_holes
+from dupe_audit.ledger.keys import key_holes, of_key, rule_holes, same_runs_sql
 from dupe_audit.ledger.runs import (
     VERSION,
     RecordedRun,
     archived_by_others,
     find_by_constraint,
     find_latest,
+    find_run,
     find_runs,
     get_run,
     is_building,
     mark_building,
     mark_enforced,
+    mark_not_building,
     moved_children,
     moved_children_sql,
     next_batch,
@@ -21,6 +24,8 @@ from dupe_audit.ledger.runs import (
     purge,
     record_batch,
     record_images,
+    record_index,
+    record_index_sql,
     record_moved_children,
     record_ranking,
     resume,
@@ -55,6 +60,7 @@ from dupe_audit.ledger.way_back import (
 __all__ = [
     "OUTSTANDING",
     "VERSION",
+    "Choice",
     "Enforcing",
     "RecordedRun",
     "adopt_columns",
@@ -67,6 +73,7 @@ __all__ = [
     "exists",
     "find_by_constraint",
     "find_latest",
+    "find_run",
     "find_runs",
     "get_run",
     "has_run",
@@ -78,14 +85,18 @@ __all__ = [
     "make_private",
     "mark_building",
     "mark_enforced",
+    "mark_not_building",
     "moved_children",
     "moved_children_sql",
     "next_batch",
     "of_key",
+    "of_name",
     "open_run",
     "purge",
     "record_batch",
     "record_images",
+    "record_index",
+    "record_index_sql",
     "record_moved_children",
     "record_name",
     "record_ranking",
@@ -99,8 +110,13 @@ __all__ = [
     "run_to_drop",
     "run_to_restore",
     "runs_of_table",
+    "same_runs_sql",
     "set_state",
     "stage_name",
+    "to_clean",
+    "to_enforce",
+    "to_enforce_again",
+    "to_restore",
     "trust_sql",
     "untrusted",
 ]

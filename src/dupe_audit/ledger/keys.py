@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from itertools import zip_longest
 
 from sqlalchemy import RowMapping
 
 from dupe_audit.model import Change, CleanupRule, Expression, Merge, UniqueKey
-from dupe_audit.postgres.catalog import change_holes
+from dupe_audit.postgres.catalog import change_holes, element_sql
 from dupe_audit.statements import literal, statement, text_array
 
 #: columns of a rule that hold a list of texts
@@ -34,12 +35,46 @@ def of_key(relid: str, key: UniqueKey) -> str:
     expressions = text_array(filter(None, key.expressions))
     where = "r.predicate IS NULL" if key.where is None else f"r.predicate = {literal(key.where)}"
     return (
-        f"({where} AND r.key_expressions OPERATOR(pg_catalog.@>) {expressions} "
+        f"(({where} AND r.key_expressions OPERATOR(pg_catalog.@>) {expressions} "
         f"AND r.key_expressions OPERATOR(pg_catalog.<@) {expressions} "
         f"AND ((r.key_columns OPERATOR(pg_catalog.@>) {elements} AND r.key_columns OPERATOR(pg_catalog.<@) {elements}) "
         f"OR (r.relation::pg_catalog.oid = r.relid AND pg_catalog.cardinality(r.key_numbers) = {len(names)} "
         f"AND r.key_numbers OPERATOR(pg_catalog.@>) ({numbers}) "
-        f"AND r.key_numbers OPERATOR(pg_catalog.<@) ({numbers}))))"
+        f"AND r.key_numbers OPERATOR(pg_catalog.<@) ({numbers})))){_or_same(key)})"
+    )
+
+
+def _or_same(key: UniqueKey) -> str:
+    """Return the rest of a condition: or the run is one of those that ``same_runs_sql`` has found."""
+    if key.is_plain:
+        return ""
+    ids = f"pg_catalog.current_setting({literal(_setting(key))}, true)"
+    return f" OR r.id::pg_catalog.text = ANY (pg_catalog.string_to_array({ids}, ','))"
+
+
+def _setting(key: UniqueKey) -> str:
+    """Return the setting that holds the runs of a key; each key has its own, so that no old answer is taken for it."""
+    text = repr((key.schema, key.table, key.columns, key.where))
+    return f"dupe_audit.same_{sha256(text.encode()).hexdigest()[:16]}"
+
+
+def same_runs_sql(relid: str, key: UniqueKey) -> str:
+    """Return the block that finds the runs of a table whose key means the same as *key*, for ``of_key``.
+
+    Args:
+        relid: SQL for the oid of the table.
+        key: with an expression or a predicate.
+    """
+    return statement(
+        "same_runs",
+        relid=f"({relid})",
+        elements=text_array(map(element_sql, key.columns)),
+        predicate=literal(key.where),
+        setting=literal(_setting(key)),
+        run_relation=statement("run_relation"),
+        index_elements=statement("index_elements", relid="c.oid"),
+        same_value=literal(statement("same_value", first="%1$s", second="%2$s", source="%3$s")),
+        says_same=statement("says_same", plan="v_plan"),
     )
 
 
@@ -59,6 +94,7 @@ def key_holes(key: UniqueKey, relid: str) -> dict[str, str]:
         "key_expressions": text_array(filter(None, key.expressions)),
         "predicate": literal(key.where),
         "key_numbers": key_numbers(key, relid),
+        "column_places": statement("column_places", relid=relid),
         "nulls_not_distinct": literal(key.nulls_not_distinct),
         "constraint_name": literal(key.name),
     }

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, RowMapping
 
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.ledger.keys import key_holes, key_numbers, of_key, read_elements, read_rule, rule_holes
+from dupe_audit.ledger.choice import Choice, of_key_named, of_name
+from dupe_audit.ledger.keys import key_holes, read_elements, read_rule, rule_holes, same_runs_sql
 from dupe_audit.ledger.tables import after_name, archive_name, exists, record_name, stage_name
 from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
 from dupe_audit.postgres.driver import execute
@@ -30,7 +31,12 @@ class RecordedRun(NamedTuple):
 
 
 def find_runs(
-    connection: Connection, condition: str, *, relid: int | None = None, reading: bool = False
+    connection: Connection,
+    condition: str,
+    *,
+    relid: int | None = None,
+    reading: bool = False,
+    order: str = "r.id",
 ) -> list[RecordedRun]:
     """Return the runs that meet a trusted SQL *condition*, oldest first.
 
@@ -38,6 +44,7 @@ def find_runs(
         condition: about the run ``r`` and its table ``live``, whose ``oid`` is NULL if it cannot be found.
         relid: the table that is worked on; its owner is trusted.
         reading: whether nothing will be written.
+        order: another order, as trusted SQL.
 
     Raises:
         Refused: a role that is not trusted could have prepared the ledger.
@@ -45,7 +52,7 @@ def find_runs(
     """
     if not exists(connection, relid=relid, reading=reading):
         return []
-    sql = statement("runs", condition=condition, run_relation=statement("run_relation"))
+    sql = statement("runs", condition=condition, run_relation=statement("run_relation"), order=order)
     rows = execute(connection, sql).mappings()
     return [RecordedRun(_run(row), read_rule(row)) for row in rows]
 
@@ -66,16 +73,23 @@ def get_run(connection: Connection, run_id: int, *, relid: int | None = None) ->
 
 
 def find_latest(connection: Connection, relid: int, key: UniqueKey) -> RecordedRun | None:
-    """Return the newest run for a table and the columns of *key*, in any order."""
-    runs = find_runs(connection, f"live.oid = {relid}::pg_catalog.oid AND {of_key(str(relid), key)}", relid=relid)
-    return runs[-1] if runs else None
+    """Return the run for a table and the elements of *key*, in any order: of its constraint, or else the newest."""
+    return find_run(connection, relid, of_key_named(str(relid), key))
 
 
 def find_by_constraint(connection: Connection, relid: int, name: str) -> Run | None:
-    """Return the newest run that enforces the constraint of that name, or was meant to."""
-    condition = f"live.oid = {relid}::pg_catalog.oid AND r.constraint_name = {literal(name)}"
-    runs = find_runs(connection, condition, relid=relid)
-    return runs[-1].run if runs else None
+    """Return the run that enforces the constraint of that name, or was meant to."""
+    chosen = find_run(connection, relid, of_name(name))
+    return chosen.run if chosen else None
+
+
+def find_run(connection: Connection, relid: int, choice: Choice) -> RecordedRun | None:
+    """Return the run of a table that is chosen, if there is one."""
+    if choice.key and not choice.key.is_plain and exists(connection, relid=relid):
+        execute(connection, same_runs_sql(str(relid), choice.key))
+    condition = f"live.oid = {relid}::pg_catalog.oid AND {choice.condition}"
+    runs = find_runs(connection, condition, relid=relid, order=choice.order)
+    return runs[0] if runs else None
 
 
 def open_run(
@@ -101,13 +115,8 @@ def open_run(
 
 def resume(connection: Connection, run_id: int, relid: int, key: UniqueKey, rule: CleanupRule) -> None:
     """Take up a run again, with the rule and the table's names as they are now."""
-    holes = {
-        "run": str(run_id),
-        "relid": str(relid),
-        "key_numbers": key_numbers(key, str(relid)),
-        "nulls_not_distinct": literal(key.nulls_not_distinct),
-    }
-    execute(connection, statement("resume_run", **holes, **rule_holes(rule)))
+    holes = {name: value for name, value in key_holes(key, str(relid)).items() if name != "constraint_name"}
+    execute(connection, statement("resume_run", run=str(run_id), relid=str(relid), **holes, **rule_holes(rule)))
 
 
 def set_state(connection: Connection, run_id: int, state: RunState) -> None:
@@ -115,9 +124,30 @@ def set_state(connection: Connection, run_id: int, state: RunState) -> None:
     execute(connection, statement("set_state", run=str(run_id), state=literal(state)))
 
 
-def mark_building(connection: Connection, run_id: int | None, name: str) -> None:
-    """Record, before a build, that an index of that name is ours to drop if it stays invalid (H52)."""
-    execute(connection, statement("mark_building", run=literal(run_id), name=literal(name)))
+def mark_building(connection: Connection, run_id: int | None, name: str, *, keeps_adopted: bool = False) -> None:
+    """Record, before a build, that an index of that name is ours to drop if it stays invalid (H52).
+
+    Args:
+        keeps_adopted: whether the index takes the place of one that existed before the upgrade.
+    """
+    holes = {"run": literal(run_id), "name": literal(name), "keeps_adopted": literal(keeps_adopted)}
+    execute(connection, statement("mark_building", **holes))
+
+
+def mark_not_building(connection: Connection, run_id: int | None) -> None:
+    """Record that no build of ours has left an index, so that another session's is not taken for ours."""
+    execute(connection, statement("mark_not_building", run=literal(run_id)))
+
+
+def record_index(connection: Connection, run_id: int, relid: int) -> None:
+    """Record what the index of a run compares, before it is dropped."""
+    execute(connection, record_index_sql(str(run_id), str(relid)))
+
+
+def record_index_sql(run: str, relid: str) -> str:
+    """Return the statement of ``record_index``; both are SQL."""
+    parts = {name: statement(name, relid=relid) for name in ("index_elements", "column_places")}
+    return statement("record_index", run=run, **parts)
 
 
 def is_building(connection: Connection, relid: int, name: str) -> bool:

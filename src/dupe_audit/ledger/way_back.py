@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import columns
+from dupe_audit.ledger.choice import to_restore
 from dupe_audit.ledger.keys import of_key
-from dupe_audit.ledger.runs import RecordedRun, find_by_constraint, find_latest, find_runs
+from dupe_audit.ledger.runs import RecordedRun, find_by_constraint, find_run, find_runs
 from dupe_audit.ledger.tables import archive_name, exists, relation_exists
 from dupe_audit.ledger.trust import require_trusted, untrusted
 from dupe_audit.model import Run, UniqueKey
@@ -53,13 +54,18 @@ def runs_of_table(connection: Connection, relation: Relation) -> list[Run]:
     return [run for run, _ in runs]
 
 
-def run_to_restore(connection: Connection, relation: Relation, key: UniqueKey) -> RecordedRun | None:
-    """Return the newest run of a key whose rows are about to be put back; None if the ledger has none.
+def run_to_restore(
+    connection: Connection, relation: Relation, key: UniqueKey, *, revision: str | None = None
+) -> RecordedRun | None:
+    """Return the run of a key whose rows are about to be put back; None if the ledger has none.
+
+    Args:
+        revision: the Alembic revision that is undone; its own run comes first, and then the newest.
 
     Raises:
         Refused: rows of such a run are archived, but the run or its table is another one.
     """
-    latest = find_latest(connection, relation.relid, key)
+    latest = find_run(connection, relation.relid, to_restore(str(relation.relid), key, revision=revision))
     if latest is None:
         condition = of_key("coalesce(live.oid, r.relid)", key)
         _refuse(lost(connection, relation, condition), lead="Nothing was restored.")

@@ -12,6 +12,7 @@ from dupe_audit.model.outcomes import Change, HowToMerge, Merge
 from dupe_audit.model.reports import (
     Batch,
     Counts,
+    Differences,
     DuplicateReport,
     Estimates,
     FailedRow,
@@ -21,6 +22,7 @@ from dupe_audit.model.reports import (
     RunState,
     Sample,
     SampleRow,
+    Suggestion,
     Unseen,
     VerifyReport,
 )
@@ -34,6 +36,7 @@ __all__ = [
     "Change",
     "CleanupRule",
     "Counts",
+    "Differences",
     "DuplicateReport",
     "Estimates",
     "Expression",
@@ -47,6 +50,7 @@ __all__ = [
     "RunState",
     "Sample",
     "SampleRow",
+    "Suggestion",
     "UniqueKey",
     "Unseen",
     "VerifyReport",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -50,11 +51,41 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suggestion:
+    """Columns that look like bookkeeping, and what ignoring them would change."""
+
+    columns: dict[str, str]  #: what makes each look like bookkeeping
+    ignore: tuple[str, ...]  #: these, after the columns that the rule ignores already
+    exact_groups: int  #: divergent groups that would be exact
+    divergent_groups: int  #: all of them
+
+    @property
+    def directive(self) -> str:
+        """The argument of ``op.archive_duplicates``."""
+        return f"ignore={list(self.ignore)!r}"
+
+    @property
+    def options(self) -> str:
+        """The options of preflight, for a shell."""
+        return " ".join(f"--ignore {shlex.quote(name)}" for name in self.ignore)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Differences:
+    """In which columns divergent groups differ."""
+
+    groups: int  #: divergent groups
+    columns: dict[str, int]  #: groups whose rows differ in it, the most first
+    suggestion: Suggestion | None = None  #: None if ignoring what looks like bookkeeping makes no group exact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRow:
-    """A row of a sample; values are as PostgreSQL prints them, and long ones are cut."""
+    """A row of a sample; values are as PostgreSQL prints them, and long ones are cut, which their last ``…`` shows."""
 
     identity: dict[str, str]  #: columns of the primary key; without one, the row's place in the table
     values: dict[str, str | None] = field(default_factory=dict)  #: where the rows differ; only with ``show_keys``
+    differs: tuple[str, ...] = ()  #: columns in which the row differs from the survivor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +96,7 @@ class Sample:
     survivor: SampleRow
     extras: tuple[SampleRow, ...]  #: the first of the rows that would leave
     key: str | None = None  #: only with ``show_keys``
+    differs: tuple[str, ...] = ()  #: columns in which rows of the group differ; empty if it is exact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +118,8 @@ class DuplicateReport:
     references: tuple[Reference, ...] = ()
     findings: tuple[Finding, ...] = ()  #: the worst first
     examples: tuple[tuple[str, int], ...] = ()  #: key values with their number of rows; only with ``show_keys``
-    differs: dict[str, int] = field(default_factory=dict)  #: by column: groups whose rows differ in it; only on request
+    differs: dict[str, int] = field(default_factory=dict)  #: by column: groups whose rows differ in it, the most first
+    suggestion: Suggestion | None = None  #: None if ignoring what looks like bookkeeping would make no group exact
     samples: tuple[Sample, ...] = ()  #: only on request
     failed_rows: tuple[FailedRow, ...] = ()  #: some of the rows that cannot be computed; only with ``show_keys``
     rule: CleanupRule | None = None  #: the planned cleanup; None if a revision does not clean the key

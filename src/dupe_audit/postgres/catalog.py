@@ -13,7 +13,7 @@ from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, Expression, IndexState, UniqueKey
 from dupe_audit.postgres import elements
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.sqlstates import sqlstate
+from dupe_audit.postgres.sqlstates import UNREADABLE, sqlstate
 from dupe_audit.statements import ident, literal, statement, text_array
 
 
@@ -132,11 +132,12 @@ def element_sql(element: str | Expression) -> str:
     return f"({element.sql})" if isinstance(element, Expression) else ident(element)
 
 
-def build_index_sql(key: UniqueKey, table: str, *, held: bool = False) -> str:
+def build_index_sql(key: UniqueKey, table: str, *, held: bool = False, options: str = "") -> str:
     """Return the statement that builds the index of a named key, on a table named as in SQL.
 
     Args:
         held: in a transaction that holds the writers, and not concurrently.
+        options: storage parameters, as SQL that begins with a space.
     """
     return statement(
         "build_index_held" if held else "build_index",
@@ -145,6 +146,7 @@ def build_index_sql(key: UniqueKey, table: str, *, held: bool = False) -> str:
         key_columns=", ".join(map(element_sql, key.columns)),
         include=f" INCLUDE ({', '.join(ident(column) for column in key.include)})" if key.include else "",
         nulls=" NULLS NOT DISTINCT" if key.nulls_not_distinct else "",
+        options=options,
         where=f" WHERE {key.where}" if key.where else "",
     )
 
@@ -160,6 +162,7 @@ def index_state_holes(key: UniqueKey) -> dict[str, str]:
         "nulls_not_distinct": literal(key.nulls_not_distinct),
         "deferrable": literal(key.deferrable),
         "deferred": literal(key.initially == "DEFERRED"),
+        "usual_class": statement("usual_class", opclass="oc", type="own.atttypid"),
     }
 
 
@@ -196,7 +199,11 @@ def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bo
         return False
     source = elements.aliased(relation.table, relation.schema)
     own = [element_sql(element) for element in key.columns]
-    pairs = list(zip(own, index.elements, strict=True))
+    # An index keeps the collation apart from its expression, so both sides get it.
+    collations = [f" COLLATE {collation}" if collation else "" for collation in index.collations]
+    pairs = [
+        (first + clause, second + clause) for first, second, clause in zip(own, index.elements, collations, strict=True)
+    ]
     if key.where:
         pairs.append((key.where, index.predicate))
     try:
@@ -206,7 +213,7 @@ def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bo
         )
     except DBAPIError as error:
         # An expression that the server cannot read, such as one over a dropped column, is in no index.
-        if (sqlstate(error) or "").startswith("42"):
+        if (sqlstate(error) or "").startswith(UNREADABLE):
             return False
         raise
 

@@ -8,7 +8,6 @@ in the form in which it also looks for an arbiter, so ``status IN ('a', 'b')`` e
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,10 +15,6 @@ from sqlalchemy import Connection
 
 from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import ident, statement
-
-#: a collation that an expression names; the name may be quoted and qualified
-_COLLATION = re.compile(r'\bCOLLATE\s+((?:"[^"]+"|\w+)(?:\."[^"]+"|\.\w+)?)', re.IGNORECASE)
-_ENDS_IN_COLLATION = re.compile(rf"{_COLLATION.pattern}\s*\)*\s*$", re.IGNORECASE)
 
 
 class Described(NamedTuple):
@@ -82,26 +77,58 @@ def is_volatile(connection: Connection, source: str, expression: str) -> bool:
     return any(node.get("Alias") == "dupe_audit_apart" for node in _nodes(plan))
 
 
-def is_same(connection: Connection, source: str, pairs: Sequence[tuple[str, str]]) -> bool:
-    """Return whether the two expressions of each pair are the same to the planner.
+def require_no_columns(connection: Connection, expression: str) -> None:
+    """Let the server read an expression without a table; a column that a subquery finds elsewhere does not matter.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: the server cannot read one of them.
+        sqlalchemy.exc.DBAPIError: it cannot, so the expression uses a column of the row.
     """
-    if not all(map(_same_collations, pairs)):
-        return False
-    values = ", ".join(f"({sql})" for pair in pairs for sql in pair)
-    output = _plan(connection, f"SELECT {values} FROM {source}", options=", VERBOSE")["Output"]
-    return len(output) == 2 * len(pairs) and output[::2] == output[1::2]
+    _plan(connection, f"SELECT ({expression})")
 
 
-def _same_collations(pair: tuple[str, str]) -> bool:
-    """Return whether two expressions name the same collations, which the planner's text leaves out.
+def is_never_true(connection: Connection, source: str, predicate: str) -> bool:
+    """Return whether the planner can prove that a predicate is true for no row that the table can have.
 
-    The catalog does not repeat the collation of a whole element, with which the first text can end.
+    Raises:
+        sqlalchemy.exc.DBAPIError: the server cannot read it.
     """
-    first, second = ([name.rpartition(".")[2] for name in _COLLATION.findall(sql)] for sql in pair)
-    return second in (first, first[:-1]) if _ENDS_IN_COLLATION.search(pair[0]) else first == second
+    return "One-Time Filter" in _plan(connection, f"SELECT FROM {source} WHERE ({predicate})") and (
+        "One-Time Filter" not in _plan(connection, f"SELECT FROM {source}")
+    )
+
+
+def require_order(connection: Connection, source: str, expression: str) -> None:
+    """Let the server read an expression that rows are ordered by: of a type with an order, and without an aggregate.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: it cannot.
+    """
+    # As it is, a constant would be the number of an output column, or an error.
+    order = f"CASE WHEN true THEN {expression} END"
+    _plan(connection, f"SELECT FROM {source} WHERE ({expression}) IS NOT NULL ORDER BY {order}")
+
+
+def is_same(connection: Connection, source: str, pairs: Sequence[tuple[str, str]]) -> bool:
+    """Return whether the two expressions of each pair are the same to the planner, their collations included.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the server cannot read one of them, or its type has no order.
+    """
+    return all(
+        says_same(execute(connection, same_value_sql(source, first, second)).scalar_one()) for first, second in pairs
+    )
+
+
+def same_value_sql(source: str, first: str, second: str) -> str:
+    """Return the EXPLAIN that compares two expressions over the rows of *source*, a FROM clause."""
+    return statement("same_value", first=first, second=second, source=source)
+
+
+def says_same(explained: Any) -> bool:
+    """Return whether the plan of ``same_value.sql`` says that the two expressions are the same."""
+    plan = _plan_of(explained)
+    keys: list[str] = next((node["Sort Key"] for node in _nodes(plan) if "Sort Key" in node), [])
+    return bool(plan["Output"][0] == plan["Output"][1] and len(keys) <= 2)
 
 
 def require_whole(connection: Connection, source: str, expression: str) -> None:
@@ -122,8 +149,11 @@ def require_boolean(connection: Connection, source: str, predicate: str) -> None
     _plan(connection, f"SELECT FROM {source} WHERE ({predicate})")
 
 
-def _plan(connection: Connection, query: str, *, options: str = "") -> dict[str, Any]:
-    explained = execute(connection, f"EXPLAIN (FORMAT JSON, COSTS false{options}) {query}").scalar_one()
+def _plan(connection: Connection, query: str) -> dict[str, Any]:
+    return _plan_of(execute(connection, f"EXPLAIN (FORMAT JSON, COSTS false) {query}").scalar_one())
+
+
+def _plan_of(explained: Any) -> dict[str, Any]:
     # Some drivers return JSON as text.
     plans = json.loads(explained) if isinstance(explained, str) else explained
     return dict(plans[0]["Plan"])

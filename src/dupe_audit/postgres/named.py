@@ -22,7 +22,8 @@ def named_key(connection: Connection, relation: Relation, key: UniqueKey) -> tup
     Args:
         key: whose name it is; its elements are not read.
     """
-    form = statement("constraint_form", relid=str(relation.relid), name=literal(key.name))
+    usual_class = statement("usual_class", opclass="oc", type="own.atttypid")
+    form = statement("constraint_form", relid=str(relation.relid), name=literal(key.name), usual_class=usual_class)
     row = execute(connection, form).one_or_none()
     if row is None:
         return None

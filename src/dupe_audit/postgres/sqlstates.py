@@ -22,6 +22,9 @@ INVALID_STATEMENT_NAME = "26000"
 DEPENDENT_OBJECTS = "2BP01"
 SERIALIZATION_FAILURE = "40001"  #: also a row that was moved to another partition
 DEADLOCK = "40P01"
+NOT_NULL_VIOLATION = "23502"
+CHECK_VIOLATION = "23514"
+INVALID_SCHEMA_NAME = "3F000"
 INSUFFICIENT_PRIVILEGE = "42501"
 SYNTAX_ERROR = "42601"
 UNDEFINED_COLUMN = "42703"
@@ -31,6 +34,7 @@ WRONG_OBJECT_TYPE = "42809"
 CANNOT_COERCE = "42846"
 UNDEFINED_FUNCTION = "42883"
 UNDEFINED_TABLE = "42P01"
+DUPLICATE_TABLE = "42P07"  #: an index has the name too
 INVALID_COLUMN_REFERENCE = "42P10"  #: ON CONFLICT finds no unique index
 INDETERMINATE_COLLATION = "42P22"
 WITH_CHECK_OPTION_VIOLATION = "44000"
@@ -47,13 +51,17 @@ INDEX_CORRUPTED = "XX002"
 
 #: classes, the first two characters of a SQLSTATE; of the class of shutdowns, three
 CLASS_CONNECTION = "08"
+CLASS_FEATURE = "0A"  #: feature not supported
 CLASS_CASE_NOT_FOUND = "20"
 CLASS_CARDINALITY = "21"
 CLASS_DATA = "22"
 CLASS_CONSTRAINT = "23"
+CLASS_ROUTINE = "2F"
 CLASS_EXTERNAL_ROUTINE = "38"
 CLASS_EXTERNAL_ROUTINE_INVOCATION = "39"
+CLASS_SCHEMA = "3F"  #: no such schema
 CLASS_ROLLBACK = "40"  #: transaction rollback
+CLASS_SYNTAX = "42"  #: syntax, names, types and privileges
 CLASS_CHECK_OPTION = "44"
 CLASS_RESOURCES = "53"  #: insufficient resources
 CLASS_LIMIT = "54"  #: program limit exceeded
@@ -61,8 +69,33 @@ CLASS_OPERATOR = "57"  #: operator intervention
 CLASS_SHUTDOWN = "57P"
 CLASS_RAISED = "P0"  #: raised by PL/pgSQL, such as a trigger
 
+#: classes of errors of SQL that the server cannot read: its syntax, or a name that does not exist
+UNREADABLE = (CLASS_SYNTAX, CLASS_SCHEMA)
+
 #: classes of errors that are about one row, so others can go on without it
 ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED, CLASS_LIMIT, OUT_OF_MEMORY)
+
+#: errors of an expression or of a function that it calls; a domain that it casts to can have constraints
+OF_AN_EXPRESSION = (
+    CLASS_CASE_NOT_FOUND,
+    CLASS_CARDINALITY,
+    CLASS_DATA,
+    NOT_NULL_VIOLATION,
+    CHECK_VIOLATION,
+    CLASS_ROUTINE,
+    CLASS_EXTERNAL_ROUTINE,
+    CLASS_EXTERNAL_ROUTINE_INVOCATION,
+    INVALID_SCHEMA_NAME,
+    CLASS_SYNTAX,
+    CLASS_FEATURE,
+    CLASS_RAISED,
+)
+
+#: messages that can contain a value: the server's own about data, and whatever a function makes up
+QUOTES_VALUES = (CLASS_DATA, CLASS_ROUTINE, CLASS_EXTERNAL_ROUTINE, CLASS_EXTERNAL_ROUTINE_INVOCATION, CLASS_RAISED)
+
+#: messages that name what was not found or not allowed, and no value
+NAMES_NOT_FOUND = (UNDEFINED_FUNCTION, UNDEFINED_TABLE, UNDEFINED_OBJECT, INVALID_SCHEMA_NAME, INSUFFICIENT_PRIVILEGE)
 
 
 def about_a_row(error: BaseException) -> bool:
@@ -70,6 +103,16 @@ def about_a_row(error: BaseException) -> bool:
     code = sqlstate(error) or ""
     # A value of a gigabyte is an internal error of the server (palloc).
     return code.startswith(ABOUT_A_ROW) or "invalid memory alloc request size" in reason(error)
+
+
+def about_an_expression(error: BaseException) -> bool:
+    """Return whether an error can be one of an expression; its message can then contain values of a row."""
+    return (sqlstate(error) or "").startswith(OF_AN_EXPRESSION)
+
+
+def quotes_values(error: BaseException) -> bool:
+    """Return whether the message of an error can contain a value of a row, so that it is not printed unasked."""
+    return (sqlstate(error) or "").startswith(QUOTES_VALUES)
 
 
 def sqlstate(error: BaseException) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from dupe_audit import children, ledger
 from dupe_audit.findings import Finding, FindingId, finding, finding_id
@@ -12,6 +14,7 @@ from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute, pooler
+from dupe_audit.preflight.equivalents import equivalents
 from dupe_audit.preflight.expressions import value_types
 from dupe_audit.preflight.index_advice import advice, advice_if_stricter
 from dupe_audit.statements import literal, statement, text_array
@@ -29,6 +32,8 @@ UNCOUNTABLE: set[FindingId] = {
     "expression-invalid",
     "not-immutable",
     "volatile-order",
+    "constant-expression",
+    "predicate-never-true",
 }
 
 
@@ -71,9 +76,7 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
             default_read_only=literal(bool(default_read_only)),
         ),
     )
-    findings = [
-        finding(finding_id(row.id), row.subject, table=relation.name) for row in rows if row.id not in beside(rule)
-    ]
+    findings = [_of_blocker(row, relation) for row in rows if row.id not in beside(rule)]
     findings += ledger.untrusted(connection, relid=relation.relid)
     if rule.references == "repoint":
         findings += children.triggers(connection, relation.relid)
@@ -88,6 +91,13 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
     return findings
 
 
+def _of_blocker(row: Row[Any], relation: Relation) -> Finding:
+    blocker = finding(finding_id(row.id), row.subject, table=relation.name)
+    if blocker.id == "column-missing" and re.search(r"[()\s:|>]", row.subject):
+        return replace(blocker, help="Write an expression as sa.text('lower(email)'), and on the command line with -e.")
+    return blocker
+
+
 def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
     findings = _named_index_findings(connection, key, relation) if key.name else []
     # A cleanup alone disturbs no build, and the run lock waits for an orphaned build of an earlier upgrade.
@@ -99,6 +109,8 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
         key=text_array(key.elements),
         constraint_name=literal(key.name),
         nulls_not_distinct=literal(key.nulls_not_distinct),
+        usual_class=statement("usual_class", opclass="oc", type="a.atttypid"),
+        usual_class_dc=statement("usual_class", opclass="dc", type="a.atttypid"),
     )
     for index in execute(connection, other_indexes):
         subject = f"Constraint {index.constraint_name}" if index.constraint_name else f"Index {index.name}"
@@ -110,7 +122,7 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) 
             findings.append(replace(same, help=advice(key, relation, index)) if key.name else same)
         elif index.stricter:
             findings.append(replace(finding("stricter-index", subject), help=advice_if_stricter(relation, index)))
-    return findings
+    return findings if key.is_plain else findings + equivalents(connection, key, relation)
 
 
 def _named_index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:

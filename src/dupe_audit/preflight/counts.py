@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from dupe_audit import children, insertable, ledger
+from dupe_audit.differences import Comparison, divergent_finding
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import Finding, finding, quantity
-from dupe_audit.model import WIDEST_KEY, CleanupRule, Counts, Estimates, Reference, Run, UniqueKey
+from dupe_audit.model import WIDEST_KEY, CleanupRule, Counts, Differences, Estimates, Reference, Run, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
@@ -49,21 +50,26 @@ def compute_order(connection: Connection, fragments: Mapping[str, str], rule: Cl
         execute(connection, fill_known(template("measure_order"), fragments, order_values=", ".join(values)))
 
 
-def count_groups(connection: Connection, fragments: Mapping[str, str], measure: Measure) -> Counts:
-    """Count the groups, their rows and the divergent ones."""
+def count_groups(
+    connection: Connection, fragments: Mapping[str, str], measure: Measure, compared: Comparison
+) -> tuple[Counts, Differences | None]:
+    """Count the groups, their rows and the divergent ones; return in which columns these differ, too."""
     with settings(connection, COUNTING, local=True):
-        row = execute(connection, fill_known(template("count"), fragments)).one()
-    return Counts(
+        rows = execute(connection, fill_known(template("count"), fragments, pattern=compared.pattern)).all()
+    total, differences = rows[0], compared.differences(rows)
+    divergent_groups = differences.groups if differences else 0
+    counts = Counts(
         rows=measure.rows,
         outside_rows=measure.outside_rows,
         null_key_rows=measure.null_key_rows,
-        groups=row.groups,
-        extras=row.affected - row.groups,
-        affected=row.affected,
-        largest_group=row.largest_group,
-        exact_groups=row.groups - row.divergent_groups,
-        divergent_groups=row.divergent_groups,
+        groups=total.groups,
+        extras=total.affected - total.groups,
+        affected=total.affected,
+        largest_group=total.largest_group,
+        exact_groups=total.groups - divergent_groups,
+        divergent_groups=divergent_groups,
     )
+    return counts, differences
 
 
 def read_examples(connection: Connection, fragments: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
@@ -142,15 +148,17 @@ def width_findings(widest: int) -> list[Finding]:
     return [finding("key-too-wide", f"{widest:,}")] if widest > WIDEST_KEY else []
 
 
-def duplicate_findings(counts: Counts, rule: CleanupRule) -> list[Finding]:
+def duplicate_findings(
+    key: UniqueKey, rule: CleanupRule, counts: Counts, differences: Differences | None
+) -> list[Finding]:
     """Return the findings about the duplicates themselves."""
     if not counts.groups:
         return []
     groups, extras = quantity(counts.groups, "group"), quantity(counts.extras, "extra")
     outcome = "archive or amend" if rule.divides else rule.exact
-    findings = [finding("duplicates", f"Duplicates found: {groups}, {extras} to {outcome}")]
-    if counts.divergent_groups and rule.divergent == "refuse":
-        findings.append(finding("divergent-duplicates", f"{counts.divergent_groups:,} of {groups}"))
+    findings = [finding("duplicates", f"Duplicates found in {key}: {groups}, {extras} to {outcome}")]
+    if differences and rule.divergent == "refuse":
+        findings.append(divergent_finding(key, rule, differences, f"{differences.groups:,} of {groups}"))
     return findings
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -10,12 +11,26 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.elements import aliased, describe, is_immutable, is_volatile, require_boolean, require_whole
+from dupe_audit.postgres.elements import (
+    aliased,
+    describe,
+    is_immutable,
+    is_never_true,
+    is_volatile,
+    require_boolean,
+    require_no_columns,
+    require_order,
+    require_whole,
+)
 from dupe_audit.postgres.session import transaction
-from dupe_audit.postgres.sqlstates import reason, sqlstate
+from dupe_audit.postgres.sqlstates import UNDEFINED_COLUMN, UNREADABLE, sqlstate
+from dupe_audit.preflight.corrections import Part, correction, server_reason
+from dupe_audit.statements import ident
 
 #: classes of errors of an expression: syntax and names, values, what is not supported, and PL/pgSQL
-OF_EXPRESSIONS = ("42", "22", "0A", "P0")
+OF_EXPRESSIONS = (*UNREADABLE, "22", "0A", "P0")
+#: oids of boolean and the integers, whose constants make a key of a single row
+_SINGLE_ROW = {16, 20, 21, 23}
 
 
 def expression_findings(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
@@ -25,39 +40,90 @@ def expression_findings(connection: Connection, key: UniqueKey, relation: Relati
         connection: in autocommit, outside of a transaction: an expression that cannot be read would end it.
         key: of that table.
     """
-    source = aliased(relation.table, relation.schema)
-
-    def of_key(sql: str) -> Finding | None:
-        require_whole(connection, source, sql)
-        describe(connection, source, [sql])
-        immutable = is_immutable(connection, source, sql)
-        return None if immutable else finding("not-immutable", sql, table=relation.name)
-
-    def of_predicate(sql: str) -> Finding | None:
-        require_boolean(connection, source, sql)
-        return of_key(sql)
-
-    def of_order(sql: str) -> Finding | None:
-        require_whole(connection, source, sql)
-        describe(connection, source, [sql])
-        return finding("volatile-order", sql) if is_volatile(connection, source, sql) else None
-
-    checks = [(sql, of_key) for sql in key.expressions]
-    checks += [(key.where, of_predicate), *((part.expression, of_order) for part in rule.orderings)]
-    objections = (_examined(connection, relation, sql, check) for sql, check in checks if sql is not None)
+    examination = _Examination(connection, relation)
+    examine = examination.examine
+    objections = [examine(sql, "element") for sql in filter(None, key.expressions)]
+    objections += [examine(key.where, "predicate")] if key.where else []
+    objections += [examine(part.expression, "order") for part in rule.orderings if part.expression]
+    objections += [examination.examine_column(part.name) for part in rule.orderings if part.name]
     return [objection for objection in objections if objection]
 
 
-def _examined(
-    connection: Connection, relation: Relation, sql: str, check: Callable[[str], Finding | None]
-) -> Finding | None:
-    try:
-        with transaction(connection, lock_timeout="5s", read_only=True, local={"constraint_exclusion": "on"}):
-            return check(sql)
-    except DBAPIError as error:
+class _Examination:
+    """What the server makes of single expressions over the rows of a table."""
+
+    def __init__(self, connection: Connection, relation: Relation) -> None:
+        self._connection = connection
+        self._relation = relation
+        self._source = aliased(relation.table, relation.schema)
+
+    def examine(self, sql: str, part: Part) -> Finding | None:
+        """Return why an expression cannot be that part of a key or a rule."""
+        checks = {"element": self._of_element, "predicate": self._of_predicate, "order": self._of_order}
+        try:
+            with self._transaction():
+                objection = checks[part](sql)
+        except DBAPIError as error:
+            return self._unreadable(sql, part, error)
+        if objection or part == "predicate" or not self._is_one_value(sql, part):
+            return objection
+        return finding("constant-expression", sql, table=self._relation.name)
+
+    def examine_column(self, name: str) -> Finding | None:
+        """Return why rows cannot be ordered by a column that the table has."""
+        try:
+            with self._transaction():
+                require_order(self._connection, self._source, ident(name))
+        except DBAPIError as error:
+            return None if sqlstate(error) == UNDEFINED_COLUMN else self._unreadable(name, "order", error)
+        return None
+
+    def _unreadable(self, sql: str, part: Part, error: DBAPIError) -> Finding:
         if not (sqlstate(error) or "").startswith(OF_EXPRESSIONS):
-            raise
-        return finding("expression-invalid", f"{sql}: {reason(error)}", table=relation.name)
+            raise error
+        objection = finding("expression-invalid", f"{sql}: {server_reason(sql, error)}", table=self._relation.name)
+        return replace(objection, help=correction(sql, part, error) or objection.help)
+
+    def _transaction(self) -> AbstractContextManager[None]:
+        local = {"constraint_exclusion": "on"}
+        return transaction(self._connection, lock_timeout="5s", read_only=True, local=local)
+
+    def _of_element(self, sql: str) -> Finding | None:
+        require_whole(self._connection, self._source, sql)
+        describe(self._connection, self._source, [sql])
+        immutable = is_immutable(self._connection, self._source, sql)
+        return None if immutable else finding("not-immutable", sql, table=self._relation.name)
+
+    def _of_predicate(self, sql: str) -> Finding | None:
+        require_boolean(self._connection, self._source, sql)
+        if objection := self._of_element(sql):
+            return objection
+        never = is_never_true(self._connection, self._source, sql)
+        return finding("predicate-never-true", sql, table=self._relation.name) if never else None
+
+    def _of_order(self, sql: str) -> Finding | None:
+        require_whole(self._connection, self._source, sql)
+        describe(self._connection, self._source, [sql])
+        require_order(self._connection, self._source, sql)
+        return finding("volatile-order", sql) if is_volatile(self._connection, self._source, sql) else None
+
+    def _is_one_value(self, sql: str, part: Part) -> bool:
+        """Return whether an expression cannot tell rows apart, although it is written as if it could.
+
+        ``(true)`` or ``(1)`` in a key is on purpose: it allows a single row.
+        """
+        with self._transaction():
+            value = describe(self._connection, self._source, [sql])[0]
+        if part == "element" and value.type in _SINGLE_ROW:
+            return False
+        try:
+            with self._transaction():
+                require_no_columns(self._connection, sql)
+        except DBAPIError as error:
+            if not (sqlstate(error) or "").startswith(OF_EXPRESSIONS):
+                raise
+            return False
+        return True
 
 
 def value_types(connection: Connection, key: UniqueKey, relation: Relation) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -11,46 +10,86 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import CleanupRule, FailedRow, UniqueKey
+from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.elements import aliased
-from dupe_audit.postgres.sqlstates import ABOUT_A_ROW, CLASS_CARDINALITY, CLASS_CASE_NOT_FOUND, about_a_row, sqlstate
+from dupe_audit.postgres.session import step, transaction
+from dupe_audit.postgres.sqlstates import about_a_row, about_an_expression, quotes_values, sqlstate
 from dupe_audit.preflight.samples import row_columns
+from dupe_audit.preflight.search_path import path_findings
 from dupe_audit.statements import fill_known, template, text_array
 
 #: rows that are shown
 SHOWN_ROWS = 10
-#: SQLSTATE classes of expression errors, which can also come from elsewhere: names and privileges, features, routines
-_OF_EXPRESSIONS = (CLASS_CASE_NOT_FOUND, CLASS_CARDINALITY, "42", "0A", "2F", "38", "39")
 
 
 def may_be_an_expression(error: DBAPIError, key: UniqueKey, rule: CleanupRule) -> bool:
-    """Return whether an error of a count can come from an expression of the key, its predicate or the order."""
+    """Return whether an error of a step can come from an expression of the key, its predicate or the order."""
     has_expression = not key.is_plain or any(part.expression for part in rule.orderings)
-    return has_expression and (about_a_row(error) or (sqlstate(error) or "").startswith(_OF_EXPRESSIONS))
+    return has_expression and (about_a_row(error) or about_an_expression(error))
 
 
-def failing_rows(
-    connection: Connection,
-    relation: Relation,
-    key: UniqueKey,
-    rule: CleanupRule,
-    fragments: Mapping[str, str],
-    *,
-    error: DBAPIError,
-    show_keys: bool,
+def failures(connection: Connection, key: UniqueKey, rule: CleanupRule, error: DBAPIError) -> list[Finding]:
+    """Return which expressions fail, and for how many rows, after an error of a step that has computed them.
+
+    Args:
+        connection: in autocommit.
+        key: of an existing table.
+        error: of the step; it can quote values of a row.
+
+    Raises:
+        DupeAuditError: *error* quotes values, and no expression fails now.
+        sqlalchemy.exc.DBAPIError: *error*, if it is about something else; or the connection failed.
+    """
+    if not may_be_an_expression(error, key, rule):
+        raise error
+    with step(connection):
+        key, relation = catalog.require(connection, key)
+        with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True):
+            findings = _failing_rows(connection, relation, key, rule, show_keys=False)[0]
+        findings = findings or path_findings(connection, key, relation)
+    if not any(finding.severity == "error" for finding in findings):
+        raise _unexplained(error, key)
+    return findings
+
+
+def require_failing(
+    connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule, *, error: DBAPIError, show_keys: bool
 ) -> tuple[list[Finding], tuple[FailedRow, ...]]:
-    """Count the rows for which an expression fails; return a finding for each expression, and some of the rows.
+    """Count the rows for which an expression fails; return a finding for each that does, and some of the rows.
 
     No value of a row is printed. The server's message can contain values, so it is read only with *show_keys*.
 
     Args:
+        connection: in a transaction.
         error: what a count has met.
 
     Raises:
         DupeAuditError: no row fails now.
         sqlalchemy.exc.DBAPIError: *error*, if it was about something else.
     """
+    findings, rows = _failing_rows(connection, relation, key, rule, show_keys=show_keys)
+    if not findings:
+        raise _unexplained(error, key)
+    return findings, rows
+
+
+def _unexplained(error: DBAPIError, key: UniqueKey) -> Exception:
+    """Return what to raise if an expression may have failed, but fails for no row now."""
+    if not quotes_values(error):
+        return error
+    return DupeAuditError(
+        f"An error with SQLSTATE {sqlstate(error)} stopped the work on {key}, but no expression fails for any row now. "
+        "It came from a row that has changed since, or from a trigger. The server's log has its text, which is not "
+        "printed here, because it can contain values of a row. Run the same command again."
+    )
+
+
+def _failing_rows(
+    connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule, *, show_keys: bool
+) -> tuple[list[Finding], tuple[FailedRow, ...]]:
+    fragments = catalog.fragments(connection, relation, key, rule)
     queries = _queries(relation, key, rule)
     columns = row_columns(connection, relation, rule)
     holes = {
@@ -67,13 +106,6 @@ def failing_rows(
         for sql, count, code in zip(queries, result["counts"], result["codes"], strict=True)
         if count
     ]
-    if not findings and not (sqlstate(error) or "").startswith(ABOUT_A_ROW):
-        raise error
-    if not findings:
-        raise DupeAuditError(
-            f"An expression failed with SQLSTATE {sqlstate(error)} while {key} was counted, but fails for no row now. "
-            "Run the same command again."
-        )
     texts = list(queries)
     return findings, tuple(
         FailedRow(

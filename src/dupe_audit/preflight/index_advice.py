@@ -53,6 +53,22 @@ def advice_if_stricter(relation: Relation, index: Any) -> str:
     )
 
 
+def advice_if_partial(key: UniqueKey, relation: Relation, name: str, *, adoptable: bool) -> str:
+    """Return what to do about an index with expressions or a predicate that enforces the same key under another name.
+
+    Args:
+        adoptable: whether its definition is exactly what the key needs.
+    """
+    old = ident(relation.schema, name)
+    if adoptable:
+        return f"ALTER INDEX {old} RENAME TO {ident(str(key.name))}; {AGAIN}, which adopts it."
+    return (
+        "It differs in the order of its elements, their sort order or the INCLUDE columns, so it is not adopted. Leave "
+        "the new index out of the revision, or drop the existing one first: "
+        f"DROP INDEX CONCURRENTLY {old}; {AGAIN}."
+    )
+
+
 def _drop(relation: Relation, index: Any) -> str:
     if index.constraint_name:
         return f"ALTER TABLE {relation.name} DROP CONSTRAINT {ident(index.constraint_name)}"

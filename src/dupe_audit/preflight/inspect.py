@@ -10,8 +10,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from dupe_audit.differences import comparison
 from dupe_audit.findings import CATALOGUE, Finding, finding
-from dupe_audit.model import CleanupRule, DuplicateReport, FailedRow, Sample, UniqueKey
+from dupe_audit.model import CleanupRule, DuplicateReport, Sample, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.session import step, transaction
@@ -30,8 +31,9 @@ from dupe_audit.preflight.counts import (
     width_findings,
 )
 from dupe_audit.preflight.expressions import expression_findings
-from dupe_audit.preflight.failing import failing_rows, may_be_an_expression
-from dupe_audit.preflight.samples import count_differing, read_samples, row_columns
+from dupe_audit.preflight.failing import may_be_an_expression, require_failing
+from dupe_audit.preflight.samples import read_samples, row_columns, without_key_values
+from dupe_audit.preflight.search_path import path_findings
 
 #: the worst first
 _ORDER = {"error": 0, "warning": 1, "info": 2}
@@ -44,7 +46,6 @@ def preflight(
     *,
     accept: Collection[str] = (),
     show_keys: bool = False,
-    differs: bool = False,
     samples: int = 0,
     work_mem: str | None = None,
 ) -> DuplicateReport:
@@ -56,8 +57,7 @@ def preflight(
         rule: the planned cleanup; by default the first row by primary key survives and divergent groups are refused.
         accept: ids of acceptable findings that the caller takes responsibility for.
         show_keys: whether to read key values, and values of rows that the report shows.
-        differs: whether to count in which columns the rows of divergent groups differ; it takes as long as the count.
-        samples: how many groups to show with their survivor, the largest first; it ranks the table.
+        samples: how many divergent groups to show, or exact ones without any; it ranks the table.
         work_mem: memory for the count's sort, as PostgreSQL writes sizes.
 
     Raises:
@@ -65,28 +65,31 @@ def preflight(
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
     rule = rule or CleanupRule()
-    details = _Details(show_keys=show_keys, differs=differs, samples=samples)
+    details = _Details(show_keys=show_keys, samples=samples)
     with step(connection):
         match = catalog.find(connection, key)
         if match and (refused := _expressions(connection, *match, rule)):
             return DuplicateReport(key=match[0], counts=None, findings=_sorted(refused, accept))
         try:
             with _snapshot(connection, work_mem):
-                return _counted(connection, key, rule, accept=accept, details=details)
+                report = _counted(connection, key, rule, accept=accept, details=details)
         except DBAPIError as error:
             if match is None or not may_be_an_expression(error, key, rule):
                 raise
             with _snapshot(connection, work_mem):
-                findings, rows = _failing(connection, *match, rule, error=error, show_keys=show_keys)
+                findings, rows = require_failing(connection, *match, rule, error=error, show_keys=show_keys)
                 findings += catalog_findings(connection, *match, rule)
             return DuplicateReport(key=match[0], counts=None, findings=_sorted(findings, accept), failed_rows=rows)
+        if match and report.counts:
+            of_path = _of_path(connection, *match, report.findings)
+            report = replace(report, findings=_sorted([*report.findings, *of_path], accept))
+        return report
 
 
 class _Details(NamedTuple):
     """What the report shows on request."""
 
     show_keys: bool
-    differs: bool
     samples: int
 
 
@@ -95,11 +98,12 @@ def _snapshot(connection: Connection, work_mem: str | None) -> AbstractContextMa
     return transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory)
 
 
-def _failing(
-    connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule, *, error: DBAPIError, show_keys: bool
-) -> tuple[list[Finding], tuple[FailedRow, ...]]:
-    fragments = catalog.fragments(connection, relation, key, rule)
-    return failing_rows(connection, relation, key, rule, fragments, error=error, show_keys=show_keys)
+def _of_path(connection: Connection, key: UniqueKey, relation: Relation, findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings about the search path; an index that exists already needs no build."""
+    problems = path_findings(connection, key, relation)
+    if any(finding.id == "already-enforced" for finding in findings):
+        return [replace(problem, severity="warning") for problem in problems]
+    return problems
 
 
 def _counted(
@@ -117,18 +121,24 @@ def _counted(
     measure = measure_keys(connection, fragments)
     widest = widest_entry(connection, relation, key, rule) if key.include else measure.widest_key
     compute_order(connection, fragments, rule)
-    counts = count_groups(connection, fragments, measure)
+    compared = comparison(connection, relation, key, rule, fragments)
+    counts, differences = count_groups(connection, fragments, measure, compared)
     references, reference_findings = count_references(connection, relation, fragments, counts, rule)
     examples = read_examples(connection, fragments) if details.show_keys and counts.groups else ()
-    columns = row_columns(connection, relation, rule)
-    differs = count_differing(connection, columns, fragments) if details.differs and counts.divergent_groups else {}
     samples: tuple[Sample, ...] = ()
     if details.samples and counts.groups:
-        samples = read_samples(connection, columns, fragments, details.samples, show_keys=details.show_keys)
+        columns = row_columns(connection, relation, rule)
+        shown = columns if details.show_keys else without_key_values(columns, key)
+        samples = read_samples(connection, shown, fragments, details.samples, show_keys=details.show_keys)
     restore_findings = uninsertable(connection, relation, key, fragments, counts)
     if rule.exact == "amend":  # no row leaves
         restore_findings = reference_findings = []
-    findings += [*width_findings(widest), *duplicate_findings(counts, rule), *restore_findings, *reference_findings]
+    findings += [
+        *width_findings(widest),
+        *duplicate_findings(key, rule, counts, differences),
+        *restore_findings,
+        *reference_findings,
+    ]
     return DuplicateReport(
         key=key,
         counts=counts,
@@ -136,7 +146,8 @@ def _counted(
         references=references,
         findings=_sorted(findings, accept),
         examples=examples,
-        differs=differs,
+        differs=differences.columns if differences else {},
+        suggestion=differences.suggestion if differences else None,
         samples=samples,
     )
 
@@ -190,6 +201,8 @@ def judge(
         findings = findings or catalog_findings(connection, key, relation, rule)
         if measure_width and countable(findings):
             findings += _measured(connection, key, relation, rule)
+            if not any(finding.id == "expression-fails" for finding in findings):
+                findings += _of_path(connection, key, relation, findings)
     return [finding for finding in _sorted(findings, accept) if key.name or finding.id != "invalid-index"]
 
 
@@ -208,7 +221,7 @@ def _measured(connection: Connection, key: UniqueKey, relation: Relation, rule: 
         if not may_be_an_expression(error, key, rule):
             raise
         with _snapshot(connection, None):
-            return _failing(connection, key, relation, rule, error=error, show_keys=False)[0]
+            return require_failing(connection, key, relation, rule, error=error, show_keys=False)[0]
     return width_findings(widest)
 
 

@@ -1,22 +1,23 @@
-"""What a person looks at before choosing a rule: in which columns the rows differ, and which row would survive."""
+"""What a person looks at before choosing a rule: groups side by side, and which of their rows would survive."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from dupe_audit.model import CleanupRule, Sample, SampleRow
+from dupe_audit.model import CleanupRule, Sample, SampleRow, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.planner import COUNTING
 from dupe_audit.postgres.session import settings
 from dupe_audit.statements import fill_known, ident, statement, template, text_array
 
-#: rows of a group that are shown, the survivor among them
-SHOWN_ROWS = 11
+#: rows of a group that are shown besides the survivor
+SHOWN_EXTRAS = 10
 #: characters of a value that are shown
 SHOWN_CHARACTERS = 200
 
@@ -32,6 +33,14 @@ class RowColumns(NamedTuple):
         return f"ARRAY[{', '.join(f'{alias}.{ident(name)}::pg_catalog.text' for name in self.identity)}]"
 
 
+def without_key_values(columns: RowColumns, key: UniqueKey) -> RowColumns:
+    """Return the columns with an identity that repeats no value of the key: ``ctid`` if the primary key would."""
+    of_key = {*filter(None, key.names), *re.findall(r"\w+", " ".join(filter(None, key.expressions)))}
+    quoted = " ".join(filter(None, key.expressions))
+    repeats = any(name in of_key or f'"{name}"' in quoted for name in columns.identity)
+    return columns._replace(identity=("ctid",)) if repeats else columns
+
+
 def row_columns(connection: Connection, relation: Relation, rule: CleanupRule) -> RowColumns:
     """Return the columns of a table that a rule compares, and those that identify a row."""
     sql = statement("row_columns", relid=str(relation.relid), ignore=text_array(rule.ignore))
@@ -39,40 +48,42 @@ def row_columns(connection: Connection, relation: Relation, rule: CleanupRule) -
     return RowColumns(tuple(row.compared), tuple(row.identity))
 
 
-def count_differing(connection: Connection, columns: RowColumns, fragments: Mapping[str, str]) -> dict[str, int]:
-    """Return, for each column in which the rows of a group differ, the number of such groups."""
-    if not columns.compared:
-        return {}
-    differ = "pg_catalog.bool_or(NOT pg_catalog.record_image_eq(ROW(e.{0}), ROW(v.{0})))"
-    flags = ", ".join(differ.format(ident(name)) for name in columns.compared)
-    with settings(connection, COUNTING, local=True):
-        rows = execute(connection, fill_known(template("differing"), fragments, flags=flags)).all()
-    return {columns.compared[row.ord - 1]: int(row.groups) for row in rows}
-
-
 def read_samples(
     connection: Connection, columns: RowColumns, fragments: Mapping[str, str], count: int, *, show_keys: bool
 ) -> tuple[Sample, ...]:
-    """Return the largest groups with the row that would survive and those that would leave.
+    """Return divergent groups with the row that would survive and those that would leave; without any, exact groups.
+
+    One of each kind comes first: those that differ in the same columns are of one kind. Then the largest.
 
     Args:
         count: groups, at most.
         show_keys: whether to read key values and the values that differ.
     """
-    cut = ", ".join(
-        f"pg_catalog.left(t.{ident(name)}::pg_catalog.text, {SHOWN_CHARACTERS})" for name in columns.compared
-    )
-    key = f"pg_catalog.left(ROW({fragments['partition_by']})::pg_catalog.text, {SHOWN_CHARACTERS})"
+    flags = [f"NOT pg_catalog.record_image_eq(ROW(e.{n}), ROW(v.{n}))" for n in map(ident, columns.compared)]
+    values = ", ".join(_shown(f"t.{ident(name)}::pg_catalog.text") for name in columns.compared)
+    key = _shown(f"ROW({fragments['partition_by']})::pg_catalog.text")
     holes = {
         "groups": str(count),
-        "shown_rows": str(SHOWN_ROWS),
+        "shown_extras": str(SHOWN_EXTRAS),
+        "group_flags": ", ".join(f"pg_catalog.bool_or({flag})" for flag in flags),
+        "pair_flags": ", ".join(flags),
         "identity": columns.identity_sql("t"),
         "key_value": key if show_keys else "NULL",
-        "row_values": f"ARRAY[{cut}]::pg_catalog.text[]" if show_keys else "NULL",
+        "row_values": f"ARRAY[{values}]::pg_catalog.text[]" if show_keys else "NULL",
     }
     with settings(connection, COUNTING, local=True):
         rows = execute(connection, fill_known(template("samples"), fragments, **holes)).all()
     return tuple(_sample(list(group), columns) for group in _groups(rows))
+
+
+def _shown(text: str) -> str:
+    """Return SQL for as much of a text as tells whether it is too long to show."""
+    return f"pg_catalog.left({text}, {SHOWN_CHARACTERS + 1})"
+
+
+def _cut(value: str | None) -> str | None:
+    """Return a value, cut and marked if it is too long to show."""
+    return value if value is None or len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}…"
 
 
 def _groups(rows: Sequence[Any]) -> Iterator[Iterator[Any]]:
@@ -89,13 +100,27 @@ def _groups(rows: Sequence[Any]) -> Iterator[Iterator[Any]]:
 
 
 def _sample(rows: Sequence[Any], columns: RowColumns) -> Sample:
-    values = [dict(zip(columns.compared, row.row_values or (), strict=False)) for row in rows]
-    differing = [name for name in values[0] if len({each[name] for each in values}) > 1]
-    shown = [
-        SampleRow(
-            identity=dict(zip(columns.identity, row.identity, strict=True)),
-            values={name: each[name] for name in differing},
+    """Return the sample of a group's rows, the survivor first."""
+    differing = [_differing(row, columns) for row in rows]
+    shown = []
+    for row, names in zip(rows, differing, strict=True):
+        values = dict(zip(columns.compared, map(_cut, row.row_values or ()), strict=False))
+        shown.append(
+            SampleRow(
+                identity=dict(zip(columns.identity, row.identity, strict=True)),
+                values={name: values[name] for name in differing[0] if values},
+                # The flags of the survivor are those of the group.
+                differs=names if row.place > 1 else (),
+            )
         )
-        for row, each in zip(rows, values, strict=True)
-    ]
-    return Sample(rows=int(rows[0].rows), survivor=shown[0], extras=tuple(shown[1:]), key=rows[0].key_value)
+    return Sample(
+        rows=int(rows[0].rows),
+        survivor=shown[0],
+        extras=tuple(shown[1:]),
+        key=_cut(rows[0].key_value),
+        differs=differing[0],
+    )
+
+
+def _differing(row: Any, columns: RowColumns) -> tuple[str, ...]:
+    return tuple(name for name, differs in zip(columns.compared, row.differs or (), strict=False) if differs)

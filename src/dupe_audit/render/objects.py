@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from typing import IO, Any
 
-from dupe_audit.model import CleanupRule, DuplicateReport, Estimates, Run, UniqueKey, Unseen, VerifyReport
+from dupe_audit.model import (
+    CleanupRule,
+    DuplicateReport,
+    Estimates,
+    Run,
+    Sample,
+    SampleRow,
+    Suggestion,
+    UniqueKey,
+    Unseen,
+    VerifyReport,
+)
+
+#: control characters that JSON allows and a terminal obeys, and marks that reverse the direction of a text
+_OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 #: the counts of a report, in the order in which they are written
 COUNTS = (
@@ -69,6 +84,7 @@ def preflight_json(report: DuplicateReport | Unseen) -> dict[str, Any]:
             "rule": None,
             **dict.fromkeys(COUNTS),
             "differs": {},
+            "suggestion": None,
             "estimates": asdict(Estimates()),
             "references": [],
             "findings": [asdict(finding) for finding in report.findings],
@@ -81,6 +97,7 @@ def preflight_json(report: DuplicateReport | Unseen) -> dict[str, Any]:
         "rule": _rule_json(report.rule),
         **counts,
         "differs": report.differs,
+        "suggestion": _suggestion_json(report.suggestion),
         "estimates": asdict(report.estimates),
         "references": [asdict(reference) for reference in report.references],
         "findings": [asdict(finding) for finding in report.findings],
@@ -88,20 +105,48 @@ def preflight_json(report: DuplicateReport | Unseen) -> dict[str, Any]:
     if report.examples:
         values["examples"] = [{"key": key, "rows": rows} for key, rows in report.examples]
     if report.samples:
-        values["samples"] = [_without_empty(asdict(sample)) for sample in report.samples]
+        values["samples"] = [_sample_json(sample) for sample in report.samples]
     if report.failed_rows:
         values["failed_rows"] = [asdict(row) for row in report.failed_rows]
     return values
 
 
-def _without_empty(sample: dict[str, Any]) -> dict[str, Any]:
+def samples_json(report: DuplicateReport) -> dict[str, Any]:
+    """Return the samples of one key, for a file of their own."""
+    return {
+        **_key_json(report.key),
+        "revision": report.revision,
+        "rule": _rule_json(report.rule),
+        "samples": [_sample_json(sample) for sample in report.samples],
+    }
+
+
+def _sample_json(sample: Sample) -> dict[str, Any]:
     """Return a sample without the keys and values that were not asked for."""
-    rows = (sample["survivor"], *sample["extras"])
-    if all(not row["values"] for row in rows):
-        for row in rows:
-            del row["values"]
-    sample["extras"] = list(sample["extras"])
-    return {name: value for name, value in sample.items() if name != "key" or value is not None}
+    key = {} if sample.key is None else {"key": sample.key}
+    extras = [{**_row_json(row), "differs": list(row.differs)} for row in sample.extras]
+    return {
+        "rows": sample.rows,
+        **key,
+        "differs": list(sample.differs),
+        "survivor": _row_json(sample.survivor),
+        "extras": extras,
+    }
+
+
+def _row_json(row: SampleRow) -> dict[str, Any]:
+    return {"identity": row.identity, **({"values": row.values} if row.values else {})}
+
+
+def _suggestion_json(suggestion: Suggestion | None) -> dict[str, Any] | None:
+    if suggestion is None:
+        return None
+    return {
+        "columns": suggestion.columns,
+        "exact_groups": suggestion.exact_groups,
+        "directive": suggestion.directive,
+        "options": suggestion.options,
+    }
 
 
 def verify_json(report: VerifyReport | Unseen) -> dict[str, Any]:
@@ -139,5 +184,6 @@ def run_json(run: Run) -> dict[str, Any]:
 def dump(value: object, file: IO[str]) -> None:
     """Write JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    text = _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     # Half a surrogate pair (a file's name can hold one) becomes its JSON escape.
     file.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))

@@ -12,8 +12,10 @@ from rich.text import Text
 
 from dupe_audit.findings import Finding, quantity
 from dupe_audit.layout import console, plain, print_hanging, write_markdown_table
-from dupe_audit.model import DuplicateReport, Run, Sample, Unseen, VerifyReport
+from dupe_audit.model import DuplicateReport, Run, Sample, Suggestion, Unseen, VerifyReport
+from dupe_audit.render import samples
 from dupe_audit.render.objects import COUNTS
+from dupe_audit.render.values import shown
 
 #: the style of each severity on a terminal
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
@@ -46,7 +48,8 @@ def preflight(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> 
             rows += [
                 (_LABELS.get(name) or name.replace("_", " "), f"{getattr(report.counts, name):,}") for name in names
             ]
-            rows += [(f"groups that differ in {name}", f"{groups:,}") for name, groups in report.differs.items()]
+            rows += [(f"groups that differ in {shown(name)}", f"{n:,}") for name, n in report.differs.items()]
+            rows += _suggestion(report.suggestion)
             rows += [(f"{n.removesuffix('_bytes')}, estimated", size(b)) for n, b in asdict(report.estimates).items()]
         rows += [
             (
@@ -55,26 +58,29 @@ def preflight(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> 
             )
             for ref in report.references
         ]
-        rows += [(f"key {key}", quantity(count, "row")) for key, count in report.examples]
-        for number, sample in enumerate(report.samples, 1):
-            rows += _sample_rows(number, sample)
-        rows += [(f"{row.expression} fails for {_pairs(row.identity)}", row.message) for row in report.failed_rows]
-        _section(str(report.key), rows, report.findings, style, file)
+        rows += [(f"key {shown(key)}", quantity(count, "row")) for key, count in report.examples]
+        rows += [
+            (f"{row.expression} fails for {_pairs(row.identity)}", plain(row.message)) for row in report.failed_rows
+        ]
+        _section(str(report.key), rows, report.findings, style, file, report.samples)
 
 
-def _sample_rows(number: int, sample: Sample) -> list[tuple[str, str]]:
-    """Return the lines of a sample group: the survivor, then the rows that would leave."""
-    key = f", key {sample.key}" if sample.key is not None else ""
-    lines = [(f"sample {number}", f"{quantity(sample.rows, 'row')}{key}")]
-    for label, row in (("survives", sample.survivor), *(("leaves", row) for row in sample.extras)):
-        lines.append((f"  {label}", "; ".join(filter(None, (_pairs(row.identity), _pairs(row.values))))))
-    if hidden := sample.rows - 1 - len(sample.extras):
-        lines.append(("  leave", f"{quantity(hidden, 'more row')}"))
-    return lines
+def _suggestion(suggestion: Suggestion | None) -> list[tuple[str, str]]:
+    """Return the lines of a suggestion: how many groups it is about, and what to paste."""
+    if suggestion is None:
+        return []
+    return [
+        (
+            f"exact with {suggestion.directive}",
+            f"{suggestion.exact_groups:,} of {suggestion.divergent_groups:,} divergent groups",
+        ),
+        *((f"  {shown(name)} looks like", why) for name, why in suggestion.columns.items()),
+        ("  to try it, add", suggestion.options),
+    ]
 
 
 def _pairs(values: Mapping[str, str | None]) -> str:
-    return ", ".join(f"{name} {'NULL' if value is None else value}" for name, value in values.items())
+    return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
 
 
 def verify(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
@@ -195,12 +201,19 @@ def _table(run: Run) -> str:
 
 
 def _section(
-    title: str, rows: Iterable[tuple[str, str]], findings: Iterable[Finding], style: str, file: IO[str]
+    title: str,
+    rows: Iterable[tuple[str, str]],
+    findings: Iterable[Finding],
+    style: str,
+    file: IO[str],
+    groups: Sequence[Sample] = (),
 ) -> None:
     if style == "markdown":
         file.write(f"### {title}\n\n")
         if rows := list(rows):
             write_markdown_table(("item", "value"), rows, file)
+        for number, sample in enumerate(groups, 1):
+            samples.markdown(sample, number, file)
         for finding in findings:
             file.write(f"- **{finding.severity}** `{finding.id}`: {finding.message} {finding.help}\n")
         file.write("\n")
@@ -214,6 +227,8 @@ def _section(
         table.add_row(Text("  " + name), Text(value))
     if table.row_count:
         out.print(table)
+    for number, sample in enumerate(groups, 1):
+        samples.text(sample, number, file)
     for finding in findings:
         severity = ("  " + finding.severity, STYLES[finding.severity])
         print_hanging(Text.assemble(severity, plain(f" [{finding.id}] {finding.message}")), 4, out)

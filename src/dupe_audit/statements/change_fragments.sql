@@ -13,9 +13,11 @@ WITH rel AS (
     SELECT a.attnum, a.attname::pg_catalog.text AS name, a.attgenerated <> '' AS generated,
            change.ord AS change, change.value, merge.ord AS merge, merge.how, merge.is_sql,
            -- Without a length, so that a value that is too long fails instead of being cut.
-           pg_catalog.format_type(a.atttypid, -1) AS type
+           pg_catalog.format('%I.%I', tn.nspname, ty.typname) AS type
     FROM rel
     JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_catalog.pg_type ty ON ty.oid = a.atttypid
+    JOIN pg_catalog.pg_namespace tn ON tn.oid = ty.typnamespace
     LEFT JOIN change ON change.name = a.attname::pg_catalog.text
     LEFT JOIN merge ON merge.name = a.attname::pg_catalog.text
 )

@@ -24,11 +24,12 @@ CROSS JOIN LATERAL (
                FILTER (WHERE k.ord <= i.indnkeyatts) AS collations,
            coalesce(pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY k.ord) FILTER (WHERE k.ord > i.indnkeyatts),
                     ARRAY[]::pg_catalog.text[]) AS included,
-           pg_catalog.bool_and(oc.opcdefault) FILTER (WHERE k.ord <= i.indnkeyatts) AS usual_equality
+           pg_catalog.bool_and(({usual_class})) FILTER (WHERE k.ord <= i.indnkeyatts) AS usual_equality
     FROM unnest(i.indkey::pg_catalog.int2[], i.indclass::pg_catalog.oid[], i.indcollation::pg_catalog.oid[])
         WITH ORDINALITY AS k(attnum, opclass, coll, ord)
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum <> 0
     LEFT JOIN pg_catalog.pg_opclass oc ON oc.oid = k.opclass
+    LEFT JOIN pg_catalog.pg_attribute own ON own.attrelid = i.indexrelid AND own.attnum = k.ord
     LEFT JOIN pg_catalog.pg_collation co ON co.oid = k.coll
     LEFT JOIN pg_catalog.pg_namespace co_ns ON co_ns.oid = co.collnamespace
 ) AS keys

@@ -1,8 +1,15 @@
--- Purpose: count the staged groups in which an extra differs from its survivor, and those extras.
+-- Purpose: count the staged groups in which an extra differs from its survivor, those extras, and in which columns they differ.
 -- Lock: ACCESS SHARE on the table and the staged list, until the transaction ends.
 -- Again: yes, it only reads.
-SELECT pg_catalog.count(DISTINCT s.s_tid) AS groups, pg_catalog.count(*) AS extras
-FROM {stage} s
-JOIN ONLY {table} e ON {e_is_extra}
-JOIN ONLY {table} v ON {v_is_survivor}
-WHERE NOT {same_data}
+-- One row per pattern, such as whether only a timestamp differs; no row if no group is divergent.
+SELECT {pattern} AS pattern, pg_catalog.count(*) AS divergent_groups,
+       pg_catalog.sum(divergent_group.extras)::pg_catalog.int8 AS extras, {differing_counts} AS differs
+FROM (
+    SELECT s.s_tid, pg_catalog.count(*) AS extras, {differing_flags}
+    FROM {stage} s
+    JOIN ONLY {table} e ON {e_is_extra}
+    JOIN ONLY {table} v ON {v_is_survivor}
+    WHERE NOT {same_data}
+    GROUP BY s.s_tid
+) AS divergent_group
+GROUP BY 1

@@ -2,7 +2,7 @@
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 SELECT ROW({partition_by})::pg_catalog.text AS key, pg_catalog.count(*) AS rows
-FROM ONLY {table} t{t_key_values}
+FROM {t_source_by_key}
 WHERE {t_countable}
 GROUP BY {partition_by}
 HAVING pg_catalog.count(*) > 1

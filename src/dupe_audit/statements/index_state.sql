@@ -46,7 +46,7 @@ LEFT JOIN LATERAL (
                     || CASE WHEN k.coll <> a.attcollation THEN coalesce(' COLLATE ' || CASE
                            WHEN pg_catalog.pg_collation_is_visible(co.oid) THEN pg_catalog.quote_ident(co.collname)
                            ELSE pg_catalog.format('%I.%I', co_ns.nspname, co.collname) END, '') ELSE '' END
-                    || CASE WHEN oc.opcdefault THEN '' ELSE coalesce(' ' || CASE
+                    || CASE WHEN judged.usual_class THEN '' ELSE coalesce(' ' || CASE
                            WHEN pg_catalog.pg_opclass_is_visible(oc.oid) THEN pg_catalog.quote_ident(oc.opcname)
                            ELSE pg_catalog.format('%I.%I', oc_ns.nspname, oc.opcname) END, '') END
                     -- Bit 1 is DESC, bit 2 NULLS FIRST; what is usual for each direction is not shown.
@@ -63,13 +63,15 @@ LEFT JOIN LATERAL (
            pg_catalog.array_agg(CASE WHEN pg_catalog.pg_collation_is_visible(co.oid) THEN pg_catalog.format('%s', pg_catalog.quote_ident(co.collname))
                                      WHEN co.oid IS NOT NULL THEN pg_catalog.format('%I.%I', co_ns.nspname, co.collname) END ORDER BY k.ord)
                FILTER (WHERE k.ord <= i.indnkeyatts) AS collations,
-           coalesce(pg_catalog.bool_and(k.ord > i.indnkeyatts OR (oc.opcdefault AND k.flags = 0)), false) AS standard,
+           coalesce(pg_catalog.bool_and(k.ord > i.indnkeyatts OR (judged.usual_class AND k.flags = 0)), false) AS standard,
            coalesce(pg_catalog.bool_and(k.ord > i.indnkeyatts OR k.coll = a.attcollation), false) AS own_collations
     FROM unnest(i.indkey::pg_catalog.int2[], i.indclass::pg_catalog.oid[],
                            i.indcollation::pg_catalog.oid[], i.indoption::pg_catalog.int2[])
         WITH ORDINALITY AS k(attnum, opclass, coll, flags, ord)
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
     LEFT JOIN pg_catalog.pg_opclass oc ON oc.oid = k.opclass
+    LEFT JOIN pg_catalog.pg_attribute own ON own.attrelid = i.indexrelid AND own.attnum = k.ord
+    CROSS JOIN LATERAL ({usual_class}) AS judged
     LEFT JOIN pg_catalog.pg_namespace oc_ns ON oc_ns.oid = oc.opcnamespace
     LEFT JOIN pg_catalog.pg_collation co ON co.oid = k.coll
     LEFT JOIN pg_catalog.pg_namespace co_ns ON co_ns.oid = co.collnamespace

@@ -6,4 +6,4 @@ SELECT pg_catalog.count(*) AS rows,
        pg_catalog.count(*) FILTER (WHERE {t_in_predicate} AND NOT ({t_countable})) AS null_key_rows,
        coalesce(pg_catalog.max({t_key_width}) FILTER (WHERE {t_in_predicate}), 0) AS widest_key,
        coalesce(pg_catalog.avg({t_key_width}) FILTER (WHERE {t_in_predicate}), 0)::pg_catalog.float8 AS average_key
-FROM ONLY {table} t{t_key_values}
+FROM {t_source_of_all_rows}

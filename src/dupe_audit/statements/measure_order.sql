@@ -2,5 +2,5 @@
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 SELECT pg_catalog.count(ROW({order_values}))
-FROM ONLY {table} t{t_key_values}{t_order_values}
+FROM {t_source}{t_order_values}
 WHERE {t_countable}

@@ -15,6 +15,7 @@ DECLARE
     v_unlinked bigint;
     v_any_child boolean := false;
     v_countable boolean := {references_known};
+    v_names text[];
 BEGIN
     SELECT pg_catalog.to_jsonb(f) INTO v_holes FROM ({fragments}) AS f;
     IF {on_reference} = 'repoint' AND 'child-trigger' = ANY ({errors}) THEN
@@ -23,7 +24,8 @@ BEGIN
         END LOOP;
     END IF;
     PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({counting}) AS name;
-    PERFORM pg_temp.dupe_audit_measure(v_holes, 'key-too-wide' = ANY ({errors}), '; no directive has changed anything');
+    PERFORM pg_temp.dupe_audit_measure(v_holes, {expressions}, {predicate}, 'key-too-wide' = ANY ({errors}), '; no directive has changed anything');
+    v_holes := v_holes || pg_catalog.jsonb_build_object('pattern', '0');
     EXECUTE pg_temp.dupe_audit_fill({t_count}, v_holes) INTO v_row;
     v_extras := v_row.affected - v_row.groups;
     IF v_extras = 0 THEN
@@ -34,8 +36,9 @@ BEGIN
             v_holes ->> 'table', v_extras;
     END IF;
     IF {refuse_divergent} AND v_row.divergent_groups > 0 THEN
-        RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % carry different data under one key (groups: %); no directive has changed anything. What to do: docs/reference/findings/divergent-duplicates.md',
-            v_holes ->> 'table', v_row.divergent_groups;
+        EXECUTE 'SELECT ' || (v_holes ->> 'compared_names') INTO v_names;
+        RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % % carry different data under one key (groups: %). They differ in % groups. The rule: %; no directive has changed anything. What to do: docs/reference/findings/divergent-duplicates.md',
+            v_holes ->> 'table', {key_elements}, v_row.divergent_groups, {differing_columns}, {rule_text};
     END IF;
     v_pairs := pg_temp.dupe_audit_fill({t_ranked_pairs}, v_holes);
     -- A hash join is the better plan from here on: the tables at the other end can be large.

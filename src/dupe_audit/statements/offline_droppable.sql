@@ -18,14 +18,14 @@ BEGIN
         SELECT r.building, r.adopted_index IS NOT NULL INTO v_ours, v_adopted
         FROM dupe_audit.run r
         WHERE ({run_relation}) = v_relid AND r.constraint_name = {name}
-        ORDER BY r.id DESC LIMIT 1;
+        ORDER BY {order} LIMIT 1;
     END IF;
     v_ours := coalesce(v_ours, false);
     v_adopted := coalesce(v_adopted, false);
     IF v_kind <> 'u' OR (v_kind IS NULL AND v_index AND NOT v_ours AND NOT v_adopted) THEN
         RAISE EXCEPTION 'dupe-audit: not-a-constraint: % on % is %, not a unique constraint; nothing was dropped. What to do: docs/reference/findings/not-a-constraint.md',
             {name}, v_relid::pg_catalog.regclass, CASE WHEN v_kind IS NULL THEN 'an index' ELSE 'a constraint of another kind' END;
-    ELSIF v_kind = 'u' AND v_adopted THEN
+    ELSIF v_kind = 'u' AND v_adopted AND {keeps_adopted} THEN
         RAISE EXCEPTION 'dupe-audit: constraint % on % has adopted an index that existed before the upgrade and must exist again after the downgrade. A script cannot build it again: downgrade online, without --sql.',
             {name}, v_relid::pg_catalog.regclass;
     END IF;

@@ -25,11 +25,14 @@ BEGIN
         END IF;
         RETURN;
     END IF;
-    IF pg_catalog.to_regclass('dupe_audit.run') IS NOT NULL THEN
+    IF {keeps_adopted} AND pg_catalog.to_regclass('dupe_audit.run') IS NOT NULL THEN
         droppable := coalesce((SELECT r.adopted_index IS NULL FROM dupe_audit.run r WHERE ({run_relation}) = v_relid AND r.constraint_name = {name}
-                               ORDER BY r.id DESC LIMIT 1), true);
+                               ORDER BY {order} LIMIT 1), true);
     END IF;
     IF NOT droppable THEN
+        IF EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = pg_catalog.to_regclass(qualified_name) AND NOT i.indisvalid) THEN
+            RAISE EXCEPTION 'dupe-audit: invalid-index: index % existed before the upgrade and must be valid after the downgrade, but its drop was interrupted. A script cannot build it again: downgrade online, without --sql. What to do: docs/reference/findings/invalid-index.md', qualified_name;
+        END IF;
         IF v_announce THEN
             RAISE NOTICE 'dupe-audit: index % existed before the upgrade, so it stays', {name};
         END IF;

@@ -6,7 +6,8 @@ BEGIN
     PERFORM pg_temp.dupe_audit_trust(({relid}));
     IF pg_catalog.to_regclass('dupe_audit.run') IS NOT NULL THEN
         UPDATE dupe_audit.run r SET state = 'dropped', building = false, built = false
-        WHERE ({run_relation}) = ({relid}) AND constraint_name = {name} AND state IN ('cleaning', 'clean', 'enforced');
+        WHERE r.state IN ('cleaning', 'clean', 'enforced')
+          AND r.id = (SELECT r.id FROM dupe_audit.run r WHERE ({run_relation}) = ({relid}) AND r.constraint_name = {name} ORDER BY {order} LIMIT 1);
     END IF;
 END
 $dropped$

@@ -17,7 +17,5 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: duplicates-remain: table % has extras (%), counted without any index; the version was not stamped. What to do: docs/reference/findings/duplicates-remain.md',
             ({relid})::pg_catalog.regclass, v_extras;
     END IF;
-    UPDATE dupe_audit.run SET state = 'enforced', building = false, finished_at = pg_catalog.clock_timestamp()
-    WHERE id = (SELECT pg_catalog.max(r.id) FROM dupe_audit.run r WHERE ({run_relation}) = ({relid}) AND r.constraint_name = {name});
 END
 $guard$

@@ -17,6 +17,7 @@ BEGIN
             RAISE EXCEPTION 'dupe-audit: %: % (table %); no directive has changed anything. What to do: docs/reference/findings/%.md',
                 v_row.id, v_row.subject, v_relid::pg_catalog.regclass, v_row.id;
         END IF;
-    END LOOP;{changes}
+    END LOOP;
+    PERFORM pg_temp.dupe_audit_try(v_relid, {expressions}, {predicate}, '; no directive has changed anything');{changes}
 END
 $judge$

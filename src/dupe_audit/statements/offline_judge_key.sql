@@ -1,4 +1,4 @@
--- Purpose: stop the script if an expression of a key cannot be in an index or computed for some rows, or if a key is too wide for one.
+-- Purpose: stop the script before a build if an expression cannot be in the index, or cannot be computed for some rows.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 DO $judge$
@@ -7,7 +7,8 @@ DECLARE
     v_holes pg_catalog.jsonb;
 BEGIN
     PERFORM pg_temp.dupe_audit_expressions(v_relid, {expressions}, {predicate}, ARRAY[]::pg_catalog.text[], {note});
+    PERFORM pg_temp.dupe_audit_try(v_relid, {expressions}, {predicate}, {note});
     SELECT pg_catalog.to_jsonb(f) INTO v_holes FROM ({fragments}) AS f;
-    PERFORM pg_temp.dupe_audit_measure(v_holes, {judge_width}, {note});
+    PERFORM pg_temp.dupe_audit_measure(v_holes, {expressions}, {predicate}, {judge_width}, {note});
 END
 $judge$

@@ -13,6 +13,7 @@ DECLARE
     v_leaving bigint;
     v_before bigint;
     v_stray boolean;
+    v_texts pg_catalog.text[] := ARRAY(SELECT t.text FROM pg_catalog.jsonb_array_elements_text(v_holes -> 'texts') WITH ORDINALITY AS t(text, ord) ORDER BY t.ord);
 BEGIN
     v_merged := 0;
     IF v_acting AND NOT ({counts_tracked}) THEN
@@ -23,7 +24,12 @@ BEGIN
             ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
             EXECUTE pg_temp.dupe_audit_fill({t_lock_children}, v_holes || v_fk);
         END LOOP;
-        EXECUTE pg_temp.dupe_audit_fill({t_judge_extras}, v_holes) INTO v_leaving;
+        BEGIN
+            EXECUTE pg_temp.dupe_audit_fill({t_judge_extras}, v_holes) INTO v_leaving;
+        EXCEPTION WHEN OTHERS OR assert_failure THEN
+            PERFORM pg_temp.dupe_audit_failing(v_holes, v_texts, v_holes ->> 'predicate', SQLSTATE, '; the batch was rolled back');
+            RAISE;
+        END;
         FOR v_fk IN SELECT f FROM pg_catalog.jsonb_array_elements(v_fks) AS f WHERE f ->> 'cannot' IS NULL
             ORDER BY (f ->> 'number')::pg_catalog.int4 LOOP
             EXECUTE pg_temp.dupe_audit_fill({t_repoint_children}, v_holes || v_fk || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_row;
@@ -37,7 +43,12 @@ BEGIN
     IF v_acting THEN
         SELECT c.changed INTO v_before FROM ({changed_children}) AS c;
     END IF;
-    EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_result;
+    BEGIN
+        EXECUTE pg_temp.dupe_audit_fill({t_move_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_result;
+    EXCEPTION WHEN OTHERS OR assert_failure THEN
+        PERFORM pg_temp.dupe_audit_failing(v_holes, v_texts, v_holes ->> 'predicate', SQLSTATE, '; the batch was rolled back');
+        RAISE;
+    END;
     IF v_result.columns_digest IS DISTINCT FROM v_holes ->> 'columns_digest' THEN
         RAISE EXCEPTION 'dupe-audit: the columns of % or a foreign key to it changed during the cleanup, or another table took its name; the batch was rolled back. Execute this script again.',
             v_holes ->> 'table';

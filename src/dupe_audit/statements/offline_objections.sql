@@ -6,6 +6,7 @@ DECLARE
     v_relid pg_catalog.oid := v_holes ->> 'relid';
     v_rule dupe_audit.run;
     v_row record;
+    v_names text[];
     v_subjects text[];
     v_counting pg_catalog.text;
     v_counts bigint[];
@@ -17,9 +18,12 @@ BEGIN
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
     IF v_rule.divergent = 'refuse' THEN
         EXECUTE pg_temp.dupe_audit_fill({t_divergent}, v_holes) INTO v_row;
-        IF v_row.groups > 0 THEN
-            RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % carry different data under one key (groups: %, extras: %); nothing was archived in this pass',
-                v_holes ->> 'table', v_row.groups, v_row.extras;
+        IF v_row.divergent_groups > 0 THEN
+            EXECUTE 'SELECT ' || (v_holes ->> 'compared_names') INTO v_names;
+            RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % (%)% carry different data under one key (groups: %, extras: %). They differ in % groups. The rule: keep %, divergent %, ignored columns: %. Nothing was archived in this pass',
+                v_holes ->> 'table', pg_catalog.array_to_string(v_rule.key_columns, ', '), coalesce(' WHERE ' || v_rule.predicate, ''),
+                v_row.divergent_groups, v_row.extras, {differing_columns}, v_rule.keep, v_rule.divergent,
+                coalesce(nullif(pg_catalog.array_to_string(v_rule.ignored, ', '), ''), 'none');
         END IF;
     END IF;
     SELECT i.subjects, i.counts INTO v_subjects, v_counting FROM ({insertable}) AS i;

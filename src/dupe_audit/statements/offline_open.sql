@@ -47,16 +47,16 @@ BEGIN
         {revoke_batch};
         {revoke_child};
     END IF;
+    {find_same};
     SELECT r.id INTO v_run
     FROM dupe_audit.run r
-    WHERE ({run_relation}) = v_relid AND {of_key}
-      AND r.state <> 'restored' AND r.purged_at IS NULL
-    ORDER BY r.id DESC LIMIT 1;
+    WHERE ({run_relation}) = v_relid AND {chosen}
+    ORDER BY {order} LIMIT 1;
     IF v_run IS NULL THEN
-        INSERT INTO dupe_audit.run (relid, relation, ledger_oid, schema_name, table_name, key_columns, key_expressions, predicate, key_numbers, nulls_not_distinct, constraint_name,
+        INSERT INTO dupe_audit.run (relid, relation, ledger_oid, schema_name, table_name, key_columns, key_expressions, predicate, key_numbers, column_names, column_numbers, nulls_not_distinct, constraint_name,
             keep, order_by, order_expressions, directions, exact, divergent, changed_columns, changed_values, merged_columns, merged_by, merged_by_sql, on_reference, ignored, batch_size, pause, max_replica_lag, state, revision, software_version)
         SELECT v_relid, v_relid::pg_catalog.regclass, 'dupe_audit.run'::pg_catalog.regclass::pg_catalog.oid,
-            n.nspname, c.relname, {key}, {key_expressions}, {predicate}, ({key_numbers}), {nulls_not_distinct}, {constraint_name},
+            n.nspname, c.relname, {key}, {key_expressions}, {predicate}, ({key_numbers}), (SELECT p.names FROM ({column_places}) AS p), (SELECT p.numbers FROM ({column_places}) AS p), {nulls_not_distinct}, {constraint_name},
             {keep}, {order_by}, {order_expressions}, {directions}, {exact}, {divergent}, {changed_columns}, {changed_values}, {merged_columns}, {merged_by}, {merged_by_sql}, {on_reference}, {ignore}, {batch_size}, {pause}, {max_replica_lag},
             CASE WHEN {keep}::pg_catalog.text IS NULL THEN 'clean' ELSE 'cleaning' END, {revision}, {version}
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -22,9 +22,10 @@ BEGIN
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = v_relid;
     v_table := pg_catalog.format('%I.%I', v_found.nspname, v_found.relname);
     IF pg_catalog.to_regclass('dupe_audit.batch') IS NOT NULL THEN
+        {find_same};
         SELECT r.id INTO v_run FROM dupe_audit.run r
         WHERE ({run_relation}) = v_relid AND {condition}
-        ORDER BY r.id DESC LIMIT 1;
+        ORDER BY {order} LIMIT 1;
         IF v_run IS NULL THEN
             SELECT pg_catalog.string_agg(pg_catalog.format('run %s', r.id), ', ' ORDER BY r.id) INTO v_problems
             FROM dupe_audit.run r

@@ -20,22 +20,23 @@ CROSS JOIN LATERAL (
                     FILTER (WHERE k.ord > i.indnkeyatts), ARRAY[]::pg_catalog.text[]) AS included,
            -- Only an index that sorts as its columns do by default can become a constraint.
            pg_catalog.bool_and(k.ord > i.indnkeyatts
-               OR (oc.opcdefault AND k.flags = 0 AND k.coll = a.attcollation)) AS standard,
+               OR (judged.usual_class AND k.flags = 0 AND k.coll = a.attcollation)) AS standard,
            -- Another operator class or collation can mean another equality, and then another key.
            pg_catalog.bool_and(k.ord > i.indnkeyatts OR (
                (k.coll = a.attcollation OR (coalesce(ci.collisdeterministic, true) AND coalesce(ca.collisdeterministic, true)))
-               AND (oc.opcdefault OR EXISTS (
-                   SELECT FROM pg_catalog.pg_amop own
-                   JOIN pg_catalog.pg_opclass dc ON dc.opcdefault AND dc.opcmethod = oc.opcmethod AND dc.opcintype = oc.opcintype
+               AND (judged.usual_class OR EXISTS (
+                   SELECT FROM pg_catalog.pg_amop equal
+                   JOIN pg_catalog.pg_opclass dc ON dc.opcmethod = oc.opcmethod AND ({usual_class_dc})
                    JOIN pg_catalog.pg_amop usual ON usual.amopfamily = dc.opcfamily AND usual.amopstrategy = 3
                        AND usual.amoplefttype = dc.opcintype AND usual.amoprighttype = dc.opcintype
-                   WHERE own.amopfamily = oc.opcfamily AND own.amopstrategy = 3 AND own.amoplefttype = oc.opcintype
-                     AND own.amoprighttype = oc.opcintype AND own.amopopr = usual.amopopr)))) AS same_equality
+                   WHERE equal.amopfamily = oc.opcfamily AND equal.amopstrategy = 3 AND equal.amoplefttype = oc.opcintype
+                     AND equal.amoprighttype = oc.opcintype AND equal.amopopr = usual.amopopr)))) AS same_equality
     FROM unnest(i.indkey::pg_catalog.int2[], i.indclass::pg_catalog.oid[],
                 i.indcollation::pg_catalog.oid[], i.indoption::pg_catalog.int2[])
         WITH ORDINALITY AS k(attnum, opclass, coll, flags, ord)
     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
     LEFT JOIN pg_catalog.pg_opclass oc ON oc.oid = k.opclass
+    CROSS JOIN LATERAL ({usual_class}) AS judged
     LEFT JOIN pg_catalog.pg_collation ci ON ci.oid = k.coll
     LEFT JOIN pg_catalog.pg_collation ca ON ca.oid = a.attcollation
 ) AS keys

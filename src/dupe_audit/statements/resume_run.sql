@@ -1,9 +1,11 @@
--- Purpose: continue a run, by the rule that the revision has now.
+-- Purpose: continue a run, by the rule and in the words that the revision has now.
 -- Lock: ROW EXCLUSIVE on dupe_audit.run, until the transaction ends.
 -- Again: yes.
 UPDATE dupe_audit.run
 SET relid = {relid}, relation = {relid}::pg_catalog.oid::pg_catalog.regclass,
     ledger_oid = 'dupe_audit.run'::pg_catalog.regclass::pg_catalog.oid, key_numbers = ({key_numbers}),
+    key_columns = {key}, key_expressions = {key_expressions}, predicate = {predicate}, index_elements = NULL, index_predicate = NULL,
+    (column_names, column_numbers) = ({column_places}),
     (schema_name, table_name) = (SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {relid}::pg_catalog.oid),
     state = 'cleaning', finished_at = NULL, nulls_not_distinct = {nulls_not_distinct},

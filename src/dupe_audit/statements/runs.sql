@@ -20,4 +20,4 @@ CROSS JOIN LATERAL (
     FROM dupe_audit.child c WHERE c.run_id = r.id
 ) AS moved
 WHERE {condition}
-ORDER BY r.id
+ORDER BY {order}

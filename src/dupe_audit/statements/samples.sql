@@ -1,26 +1,49 @@
--- Purpose: rank the table, and show of the largest groups which row would survive and which would leave; only on request.
+-- Purpose: rank the table, and show of some groups which row would survive and which would leave, and where they differ.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
+-- Divergent groups are shown, first one of each kind: those that differ in the same columns are of one kind. Without any,
+-- exact groups are shown.
 -- It joins by ctid, which is valid within one snapshot; callers switch hash and merge joins off.
 WITH extra AS MATERIALIZED (
     SELECT *
     FROM (
         SELECT t.ctid AS tid, pg_catalog.first_value(t.ctid) OVER w AS s_tid, pg_catalog.row_number() OVER w AS place
-        FROM ONLY {table} t{t_key_values}{t_order_values}
+        FROM {t_source}{t_order_values}
         WHERE {t_countable}
         WINDOW w AS (PARTITION BY {partition_by} ORDER BY {order_by} ROWS UNBOUNDED PRECEDING)
     ) AS ranked
     WHERE place > 1
+), key_group AS (
+    SELECT extra.s_tid, pg_catalog.max(extra.place) AS size, pg_catalog.bool_or(NOT {same_data}) AS divergent,
+           ARRAY[{group_flags}]::pg_catalog.bool[] AS differs, pg_catalog.array_agg(extra.tid ORDER BY extra.place) AS tids
+    FROM extra
+    JOIN ONLY {table} v ON v.ctid = extra.s_tid
+    JOIN ONLY {table} e ON e.ctid = extra.tid
+    GROUP BY extra.s_tid
 ), chosen AS MATERIALIZED (
-    SELECT s_tid, pg_catalog.max(place) AS size FROM extra GROUP BY s_tid ORDER BY 2 DESC, 1 LIMIT {groups}
+    SELECT pg_catalog.row_number() OVER (ORDER BY nth, alike DESC, size DESC, s_tid) AS number, size, differs, s_tid, tids
+    FROM (
+        SELECT key_group.*, pg_catalog.bool_or(divergent) OVER () AS any_divergent,
+               pg_catalog.count(*) OVER (PARTITION BY differs) AS alike,
+               pg_catalog.row_number() OVER (PARTITION BY differs ORDER BY size DESC, s_tid) AS nth
+        FROM key_group
+    ) AS kinds
+    WHERE divergent OR NOT any_divergent
+    ORDER BY 1
+    LIMIT {groups}
 ), shown AS (
-    SELECT s_tid, size, s_tid AS tid, 1 AS place FROM chosen
+    SELECT number, size, s_tid AS tid, 1 AS place, differs FROM chosen
     UNION ALL
-    SELECT chosen.s_tid, chosen.size, extra.tid, extra.place
-    FROM chosen JOIN extra ON extra.s_tid = chosen.s_tid
-    WHERE extra.place <= {shown_rows}
+    SELECT member.number, member.size, member.tid, member.place, ARRAY[{pair_flags}]::pg_catalog.bool[]
+    FROM (
+        SELECT chosen.number, chosen.size, chosen.s_tid, extra_row.tid, extra_row.place + 1 AS place
+        FROM chosen
+        CROSS JOIN LATERAL pg_catalog.unnest(chosen.tids[:{shown_extras}]) WITH ORDINALITY AS extra_row(tid, place)
+    ) AS member
+    JOIN ONLY {table} v ON v.ctid = member.s_tid
+    JOIN ONLY {table} e ON e.ctid = member.tid
 )
-SELECT shown.size AS rows, shown.place, {identity} AS identity, {key_value} AS key_value, {row_values} AS row_values
+SELECT shown.size AS rows, shown.place, shown.differs, {identity} AS identity, {key_value} AS key_value, {row_values} AS row_values
 FROM shown
 JOIN ONLY {table} t ON t.ctid = shown.tid{t_key_values}
-ORDER BY shown.size DESC, shown.s_tid, shown.place
+ORDER BY shown.number, shown.place

@@ -1,4 +1,4 @@
--- Purpose: let the server write expressions in its own form, in which equal expressions have equal text; nothing is computed.
+-- Purpose: let the server write expressions in its own form, in which equal expressions have equal text, but which shows no collation; nothing is computed.
 -- Lock: ACCESS SHARE on the table.
 -- Again: yes, it only plans.
-EXPLAIN (FORMAT JSON, COSTS false, VERBOSE) SELECT {expressions} FROM ONLY {table} AS {alias}
+EXPLAIN (FORMAT JSON, COSTS false, VERBOSE) SELECT {expressions} FROM {source}

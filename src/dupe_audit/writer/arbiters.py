@@ -6,7 +6,7 @@ written differently from its index.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey
+from dupe_audit.postgres.elements import same_value_sql, says_same
 from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.statements import ident, statement
 from dupe_audit.writer.arguments import collated
@@ -119,7 +120,7 @@ def _inferred(connection: psycopg.Connection[Any], table: str, key: UniqueKey) -
 
 def _comparable(
     connection: psycopg.Connection[Any], table: str, key: UniqueKey, indexes: Sequence[Mapping[str, Any]]
-) -> tuple[frozenset[str], list[frozenset[str]]]:
+) -> tuple[frozenset[Any], list[frozenset[Any]]]:
     """Return the elements of the key, and those of each index, in a form in which equal ones are equal."""
     of_key = [
         ident(name) if name is not None else collated(text)[0]
@@ -142,17 +143,33 @@ def _comparable(
 
 def _forms(
     connection: psycopg.Connection[Any], table: str, key: UniqueKey, expressions: Sequence[str]
-) -> dict[str, str]:
-    """Return each expression as the planner writes it."""
-    query = statement("write_same", expressions=", ".join(expressions), table=table, alias=ident(key.table))
-    try:
-        row = connection.execute(query.encode()).fetchone()
-    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
-        raise
-    except psycopg.ProgrammingError as error:
-        raise WrongUsage(f"{table} cannot have the key ({', '.join(key.elements)}): {reason(error)}.") from error
-    output = row[0][0]["Plan"]["Output"] if row else []
-    return dict(zip(expressions, output, strict=True))
+) -> dict[str, tuple[str, str]]:
+    """Return each expression in a form that equal ones share: the planner's text, and the first that equals it."""
+    source = f"ONLY {table} AS {ident(key.table)}"
+
+    def explained(query: str) -> Any:
+        try:
+            row = connection.execute(query.encode()).fetchone()
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
+            raise
+        except psycopg.ProgrammingError as error:
+            raise WrongUsage(f"{table} cannot have the key ({', '.join(key.elements)}): {reason(error)}.") from error
+        return row[0] if row else []
+
+    plans = explained(statement("write_same", expressions=", ".join(expressions), source=source))
+    forms: dict[str, tuple[str, str]] = {}
+    for expression, text in zip(expressions, plans[0]["Plan"]["Output"] if plans else [], strict=True):
+        alike = [other for shown, other in dict.fromkeys(forms.values()) if shown == text]
+        first = next((other for other in alike if _is_equal(explained, source, other, expression)), expression)
+        forms[expression] = (text, first)
+    return forms
+
+
+def _is_equal(explained: Callable[[str], Any], source: str, first: str, second: str) -> bool:
+    """Return whether two expressions with the same text of the planner are equal: it shows no collation."""
+    if "collate" not in f"{first} {second}".lower():
+        return True
+    return says_same(explained(same_value_sql(source, first, second)))
 
 
 def _require_computable(

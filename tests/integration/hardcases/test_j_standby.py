@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 from dupe_audit.cleanup import cleanup
 from dupe_audit.connect import connect as connect_as_the_command_does
 from dupe_audit.constraint import enforce
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey
 from dupe_audit.preflight import blockers, preflight
 from dupe_audit.verify import verify
 
@@ -109,6 +109,18 @@ def test_h187_h189_standby_is_read_but_not_cleaned(sql, conn, standby, on_standb
     several = f"postgresql://postgres@/{url.database}?{hosts}"
     with connect_as_the_command_does(several) as chosen:
         assert not chosen.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one()
+
+
+def test_standby_finds_what_depends_on_the_search_path(sql, standby, on_standby, wait_until, server_version_num):
+    """On a standby, preflight computes the expressions under the path of an index build too."""
+    sql(TABLE.format(3))
+    sql("CREATE FUNCTION helper(value int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT value'")
+    body = "BEGIN RETURN helper(value); END"
+    sql(f"CREATE FUNCTION caller(value int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS '{body}'")
+    wait_until(lambda: on_standby.exec_driver_sql("SELECT to_regproc('caller')").scalar())
+    report = preflight(on_standby, UniqueKey(table="t", columns=(Expression("caller(k)"),)))
+    severity = "error" if server_version_num >= 170000 else "warning"
+    assert [severity] == [each.severity for each in report.findings if each.id == "depends-on-search-path"]
 
 
 def test_h194_batches_wait_for_a_lagging_standby(sql, connect, on_standby, wait_until, beside, caplog):

@@ -7,7 +7,8 @@ from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
 
-from dupe_audit.directives.arguments import Element, column_names, directive, initial_mode, plain_columns
+from dupe_audit.directives.arguments import Element, column_names, initial_mode, plain_columns
+from dupe_audit.directives.registration import directive
 from dupe_audit.model import BuildRule, UniqueKey, check_boolean, check_identifier
 
 #: placeholder for the columns of a key that is known by its constraint's name alone

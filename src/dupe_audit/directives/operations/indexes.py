@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from alembic.operations import Operations
 
-from dupe_audit.directives.arguments import Element, Predicate, column_names, directive, elements, predicate
+from dupe_audit.directives.arguments import Element, Predicate, column_names, elements, predicate
 from dupe_audit.directives.operations.constraints import (
     UNKNOWN,
     CreateUniqueConstraintOnlineOp,
     DropUniqueConstraintOnlineOp,
 )
+from dupe_audit.directives.registration import directive
 from dupe_audit.model import BuildRule, UniqueKey, check_identifier
+
+#: limit of one attempt to drop an index, the same as in the signature; nobody queues behind it
+DROP_LOCK_TIMEOUT = "5s"
 
 
 @directive("create_unique_index_online")
@@ -79,7 +84,7 @@ class CreateUniqueIndexOnlineOp(CreateUniqueConstraintOnlineOp):
 
     def reverse(self) -> DropUniqueIndexOnlineOp:
         """Return the operation that drops the index."""
-        return DropUniqueIndexOnlineOp(self.key, self.rule)
+        return DropUniqueIndexOnlineOp(self.key, replace(self.rule, lock_timeout=DROP_LOCK_TIMEOUT))
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""
@@ -98,7 +103,7 @@ class DropUniqueIndexOnlineOp(DropUniqueConstraintOnlineOp):
         table: str,
         *,
         schema: str | None = None,
-        lock_timeout: str = "500ms",
+        lock_timeout: str = "5s",
         give_up_after: str = "10min",
     ) -> None:
         """Drop a unique index concurrently. If it does not exist, nothing happens.
@@ -107,8 +112,9 @@ class DropUniqueIndexOnlineOp(DropUniqueConstraintOnlineOp):
             name: name of the index.
             table: name as in the catalog, unquoted.
             schema: schema of the table; None searches the search path.
-            lock_timeout: limit of one wait for a lock, as PostgreSQL writes durations.
-            give_up_after: limit of the total wait for the lock, over all attempts.
+            lock_timeout: limit of one attempt, in which it waits for transactions that use the table, at most 1 minute;
+                the application does not wait meanwhile.
+            give_up_after: limit of all attempts together.
 
         Raises:
             CommandError: the index could not be dropped; the message says what to do.
@@ -126,7 +132,7 @@ class DropUniqueIndexOnlineOp(DropUniqueConstraintOnlineOp):
         """
         if self.key.columns == (UNKNOWN,):
             raise ValueError(f"drop_unique_index_online({self.key.name!r}) has no columns, so it cannot be reversed")
-        return CreateUniqueIndexOnlineOp(self.key, self.rule)
+        return CreateUniqueIndexOnlineOp(self.key, replace(self.rule, lock_timeout=BuildRule().lock_timeout))
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""

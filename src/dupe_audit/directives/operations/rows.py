@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from alembic.operations import MigrateOperation, Operations
 
-from dupe_audit.directives.arguments import Element, Predicate, column_names, directive, elements, predicate
+from dupe_audit.directives.arguments import Element, Predicate, column_names, elements, predicate
 from dupe_audit.directives.outcome_arguments import NewValue, WayToMerge, changes, merges
+from dupe_audit.directives.registration import directive
 from dupe_audit.model import CleanupRule, UniqueKey
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from alembic.operations import MigrateOperation, Operations
 
 from dupe_audit import ledger
+from dupe_audit.differences import describe_rule
 from dupe_audit.directives.effects import NOTHING, Effect, effect
 from dupe_audit.directives.judgement import rows_are_known
 from dupe_audit.directives.operations import (
@@ -16,16 +18,15 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.script.droppable import droppable_index_function, droppable_procedure
 from dupe_audit.directives.script.outcomes import changes_function
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import (
-    droppable_index_function,
-    droppable_procedure,
     judged_key,
     state_function,
     undo_function,
 )
-from dupe_audit.directives.script.quoting import with_templates
+from dupe_audit.directives.script.quoting import differing_columns, with_templates
 from dupe_audit.directives.script.undone import Undone
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP, Item
 from dupe_audit.findings import CATALOGUE
@@ -62,7 +63,7 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
     script.write(statement("offline_path"))
     script.trust_function()
     for number, item, between in _judgeable(items):
-        _Ahead(script, items[:number], options, between).judge(item, undone)
+        _Ahead(script, items[:number], options, between, undone).judge(item)
     script.write(statement("offline_path_back"))
     script.forget_parts()
 
@@ -97,15 +98,24 @@ class _Ahead:
     Args:
         earlier: directives and statements of the revision.
         between: what those statements can change.
+        undone: the runs of drops and restores.
     """
 
-    def __init__(self, script: Script, earlier: Sequence[Item], options: Overrides, between: Sequence[Effect]) -> None:
+    def __init__(
+        self,
+        script: Script,
+        earlier: Sequence[Item],
+        options: Overrides,
+        between: Sequence[Effect],
+        undone: Undone,
+    ) -> None:
         self._script = script
         self._earlier = earlier
         self._options = options
         self._between = between
+        self._undone = undone
 
-    def judge(self, item: MigrateOperation, undone: Undone) -> None:
+    def judge(self, item: MigrateOperation) -> None:
         """Write what stops the script if the directive would be refused."""
         if isinstance(item, ArchiveDuplicatesOp):
             rule = self._options.cleanup_rule(item.rule)
@@ -117,18 +127,18 @@ class _Ahead:
             self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_state(); END $judge$")
             self._rows(item.key, None)
         elif isinstance(item, DropUniqueConstraintOnlineOp):
-            self._drop(item.key, undone)
+            self._drop(item.key)
         elif isinstance(item, RestoreDuplicatesOp):
-            self._way_back(item.key, ledger.of_key("v_relid", item.key), undone)
+            choice = ledger.to_restore("v_relid", item.key, revision=self._undone.revision)
+            self._way_back(item.key, choice)
 
-    def _drop(self, key: UniqueKey, undone: Undone) -> None:
-        condition = f"r.constraint_name = {literal(key.name)}"
+    def _drop(self, key: UniqueKey) -> None:
         if key.form == "constraint":
-            droppable_procedure(self._script, key)
+            droppable_procedure(self._script, key, keeps_adopted=self._undone.keeps_adopted)
             self._script.write("CALL pg_temp.dupe_audit_droppable(false)")
-        self._way_back(key, condition, undone, any_run_suffices=True)
+        self._way_back(key, ledger.of_name(key.name), any_run_suffices=True)
         if key.form == "index":
-            droppable_index_function(self._script, key)
+            droppable_index_function(self._script, key, keeps_adopted=self._undone.keeps_adopted)
             self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_droppable_index(false); END $judge$")
 
     def _catalogs(self, key: UniqueKey, rule: CleanupRule, irrelevant: Collection[str]) -> None:
@@ -188,22 +198,27 @@ class _Ahead:
             return
         cleaned = [item.key for item in self._earlier if isinstance(item, ArchiveDuplicatesOp)]
         tables = ", ".join(f"({catalog.relid_sql(table)})" for table in cleaned)
-        fragments = statement("fragments", relid="v_relid", **catalog.rule_fragment_holes(key, rule or CleanupRule()))
+        fragments = catalog.rule_fragment_holes(key, rule or CleanupRule())
         self._script.measure_function()
         if rule and rule.exact == "amend":
             self._script.expressions_function()
-            self._script.write(judged_key(key, fragments, note=_NOTE, judge_width="key-too-wide" in self._stopping(())))
+            self._script.write(judged_key(key, note=_NOTE, judge_width="key-too-wide" in self._stopping(())))
             return  # no row leaves
         self._script.write(
             with_templates(
                 "offline_count",
                 relid=catalog.relid_sql(key),
+                expressions=text_array(filter(None, key.expressions)),
+                predicate=literal(key.where),
                 archived=literal(rule is not None),
                 refuse_divergent=literal(rule is not None and rule.divergent == "refuse"),
+                key_elements=literal(str(replace(key, schema=None)).removeprefix(f"{key.table} ")),
+                rule_text=literal(describe_rule(rule or CleanupRule())),
+                differing_columns=differing_columns(),
                 on_reference=literal(rule.references if rule else "refuse"),
                 references_known=literal(not any(change.tables is None or change.tables for change in self._between)),
                 earlier=f"ARRAY[{tables}]::pg_catalog.oid[]",
-                fragments=fragments,
+                fragments=statement("fragments", relid="v_relid", **fragments),
                 errors=self._errors(()),
                 child_triggers=statement("child_triggers", relid="v_relid"),
                 insertable=statement(
@@ -218,6 +233,6 @@ class _Ahead:
             )
         )
 
-    def _way_back(self, key: UniqueKey, condition: str, undone: Undone, *, any_run_suffices: bool = False) -> None:
-        undo_function(self._script, key, condition, **undone._asdict(), any_run_suffices=any_run_suffices)
+    def _way_back(self, key: UniqueKey, choice: ledger.Choice, *, any_run_suffices: bool = False) -> None:
+        undo_function(self._script, key, choice, self._undone, any_run_suffices=any_run_suffices)
         self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_undo(); END $judge$")

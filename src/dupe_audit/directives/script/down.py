@@ -5,8 +5,9 @@ from __future__ import annotations
 from alembic.operations import Operations
 
 from dupe_audit import ledger
+from dupe_audit.directives.script.droppable import droppable_index_function, droppable_procedure
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.procedures import droppable_index_function, droppable_procedure, undo_function
+from dupe_audit.directives.script.procedures import undo_function
 from dupe_audit.directives.script.quoting import (
     check_names,
     constraint_exists,
@@ -48,6 +49,7 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
         "relid": catalog.relid_sql(key),
         "run_relation": statement("run_relation"),
         "name": literal(key.name),
+        "order": ledger.of_name(key.name).order,
     }
     script = Script(operations)
     with script.own_path():
@@ -61,10 +63,9 @@ def _drop_constraint(script: Script, key: UniqueKey, rule: BuildRule, undone: Un
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop {name}")
         with script.own_path():
-            droppable_procedure(script, key)
+            droppable_procedure(script, key, keeps_adopted=undone.keeps_adopted)
             script.write("CALL pg_temp.dupe_audit_droppable(true)")
-            condition = f"r.constraint_name = {literal(key.name)}"
-            undo_function(script, key, condition, **undone._asdict(), any_run_suffices=True)
+            undo_function(script, key, ledger.of_name(key.name), undone, any_run_suffices=True)
             # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
             proof = "CALL pg_temp.dupe_audit_droppable(false); PERFORM * FROM pg_temp.dupe_audit_undo()"
             script.retried(f"{proof}; {drop}", is_dropped, relid, rule)
@@ -79,13 +80,13 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, undone: Undone)
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop index {name}, online")
         script.settings()
-        condition = f"r.constraint_name = {literal(key.name)}"
-        undo_function(script, key, condition, **undone._asdict(), any_run_suffices=True)
-        droppable_index_function(script, key)
+        undo_function(script, key, ledger.of_name(key.name), undone, any_run_suffices=True)
+        droppable_index_function(script, key, keeps_adopted=undone.keeps_adopted)
         # If the function stops and psql continues after errors, there is no answer, and nothing is dropped.
         script.line("\\set dupe_audit_droppable off")
         script.line("SELECT droppable, qualified_name FROM pg_temp.dupe_audit_droppable_index(true) \\gset dupe_audit_")
         script.line("\\if :dupe_audit_droppable")
+        script.write(_record_index(key))
         # It blocks neither reads nor writes while it waits.
         script.write(f"SET lock_timeout = {milliseconds(rule.give_up_after)}")
         script.write(statement("drop_index", index=":dupe_audit_qualified_name"))
@@ -94,6 +95,15 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, undone: Undone)
     problem = f"index {name} still exists; the version was not stamped"
     condition = "NOT (SELECT d.droppable FROM pg_temp.dupe_audit_droppable_index(false) AS d)"
     script.guard(condition, problem, catalog.relid_sql(key))
+
+
+def _record_index(key: UniqueKey) -> str:
+    run = (
+        f"(SELECT r.id FROM dupe_audit.run r WHERE ({statement('run_relation')}) = v_relid "
+        f"AND r.constraint_name = {literal(key.name)} ORDER BY {ledger.of_name(key.name).order} LIMIT 1)"
+    )
+    record_index = ledger.record_index_sql(run, "v_relid")
+    return statement("offline_record_index", relid=catalog.relid_sql(key), record_index=record_index)
 
 
 def restore_duplicates(operations: Operations, key: UniqueKey, undone: Undone) -> None:
@@ -111,7 +121,7 @@ def restore_duplicates(operations: Operations, key: UniqueKey, undone: Undone) -
         script.line(f"-- dupe-audit: restore the rows of {one_line(key)}")
         script.settings()
         relid = catalog.relid_sql(key)
-        undo_function(script, key, ledger.of_key("v_relid", key), **undone._asdict())
+        undo_function(script, key, ledger.to_restore("v_relid", key, revision=undone.revision), undone)
         revert, of_batch, record_images = "", "'true'", ""
         if undone.images:
             if script.needs_part("revert"):

@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable
 from dupe_audit.cleanup.changes import AMENDED_LAST, MOST_COLLISIONS
 from dupe_audit.cleanup.trial import REASONS
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.quoting import parts_of_run, quoted, with_templates
+from dupe_audit.directives.script.quoting import differing_columns, parts_of_run, quoted, with_templates
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule
 from dupe_audit.preflight import beside
@@ -89,6 +89,7 @@ def _archiving(script: Script, rule: CleanupRule, accept: Collection[str]) -> No
         "offline_objections",
         insertable=statement("insertable", relid="v_relid", key_names=NAMES, own_index=own_index),
         collisions=statement("collisions", relid="v_relid", pairs=pairs),
+        differing_columns=differing_columns(),
     )
     merge = "v_merged := pg_temp.dupe_audit_merge(v_batch, v_result.first_id, v_holes)"
     move = with_templates(

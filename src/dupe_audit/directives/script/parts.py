@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from alembic.operations import Operations
 
 from dupe_audit import ledger
+from dupe_audit.directives.script.errors import failing_holes, try_holes
 from dupe_audit.directives.script.quoting import interval, quoted
 from dupe_audit.model import WIDEST_KEY, BuildRule
 from dupe_audit.statements import literal, statement, template
@@ -77,21 +78,31 @@ class Script:
 
     def comparing_function(self) -> None:
         """Write the temporary functions that compare the elements of an index, unless the script already has them."""
+        self.fill_function()
         if self.needs_part("describe"):
             self.write(template("offline_describe"))
         if self.needs_part("same"):
-            self.write(template("offline_same"))
+            self.write(
+                statement(
+                    "offline_same", t_same_value=quoted("same_value"), says_same=statement("says_same", plan="v_plan")
+                )
+            )
 
     def expressions_function(self) -> None:
         """Write the temporary functions that judge expressions, unless the script already has them."""
         if self.needs_part("describe"):
             self.write(template("offline_describe"))
+        if self.needs_part("try"):
+            self.fill_function()
+            self.write(statement("offline_try", **try_holes()))
         if self.needs_part("expressions"):
             self.write(template("offline_expressions"))
 
     def measure_function(self) -> None:
         """Write the temporary function that measures the keys of all rows, unless the script already has it."""
         self.fill_function()
+        if self.needs_part("failing"):
+            self.write(statement("offline_failing", **failing_holes()))
         if self.needs_part("measure"):
             self.write(statement("offline_measure", t_measure=quoted("measure"), widest_key=str(WIDEST_KEY)))
 

@@ -5,22 +5,33 @@ from __future__ import annotations
 from dupe_audit import ledger
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import comparison_holes, interval, with_templates
+from dupe_audit.directives.script.undone import Undone
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from dupe_audit.statements import literal, statement, template, text_array
 
 
-def open_run(script: Script, key: UniqueKey, rule: CleanupRule | None, build: BuildRule, revision: str | None) -> None:
-    """Write what creates the ledger, takes the run lock, and opens or continues the run."""
+def open_run(
+    script: Script,
+    key: UniqueKey,
+    rule: CleanupRule | None,
+    build: BuildRule,
+    revision: str | None,
+    choice: ledger.Choice,
+) -> None:
+    """Write what creates the ledger, takes the run lock, and opens or continues the run.
+
+    Args:
+        choice: of the run to continue.
+    """
     script.settings()
     script.trust_function()
     key_holes = ledger.key_holes(key, "v_relid")
     resume_run = "NULL"
     if rule is not None:
-        names = {"run": "v_run", "relid": "v_relid", "key_numbers": key_holes["key_numbers"]}
-        nulls = literal(key.nulls_not_distinct)
-        resume_run = statement("resume_run", **names, nulls_not_distinct=nulls, **ledger.rule_holes(rule))
+        names = {name: value for name, value in key_holes.items() if name != "constraint_name"}
+        resume_run = statement("resume_run", run="v_run", relid="v_relid", **names, **ledger.rule_holes(rule))
     script.write(
         statement(
             "offline_open",
@@ -36,7 +47,9 @@ def open_run(script: Script, key: UniqueKey, rule: CleanupRule | None, build: Bu
             revoke_schema=template("revoke_schema"),
             run_relation=statement("run_relation"),
             run_objects=statement("run_objects", relid="v_relid"),
-            of_key=ledger.of_key("v_relid", key),
+            find_same=find_same(key),
+            chosen=choice.condition,
+            order=choice.order,
             **key_holes,
             resume_run=resume_run,
             revoke_run=_private("dupe_audit.run"),
@@ -51,30 +64,31 @@ def open_run(script: Script, key: UniqueKey, rule: CleanupRule | None, build: Bu
 
 
 def undo_function(
-    script: Script, key: UniqueKey, condition: str, *, required: bool, images: bool, any_run_suffices: bool = False
+    script: Script, key: UniqueKey, choice: ledger.Choice, undone: Undone, *, any_run_suffices: bool = False
 ) -> None:
     """Write the temporary function that finds the run to undo, and stops if its rows could not be restored.
 
     Args:
-        condition: about the run ``r`` of the table.
-        required: whether the ledger must have such a run.
-        images: whether the run can have changed rows that stay in the table.
+        choice: of the run.
+        undone: what is known of it.
         any_run_suffices: whether a run of another key of the table satisfies that.
     """
     script.trust_function()
     script.fill_function()
-    if script.needs_part("images", images):
-        script.write(with_templates("offline_images" if images else "offline_unchanged"))
+    if script.needs_part("images", undone.images):
+        script.write(with_templates("offline_images" if undone.images else "offline_unchanged"))
     script.write(
         with_templates(
             "offline_undo",
             relid=catalog.relid_sql(key),
             table_name=literal(key.table),
             run_relation=statement("run_relation"),
-            condition=condition,
+            find_same=find_same(key),
+            condition=choice.condition,
+            order=choice.order,
             outstanding=ledger.OUTSTANDING,
             run_objects=statement("run_objects", relid="v_relid"),
-            required=literal(required),
+            required=literal(undone.required),
             any_run_suffices=literal(any_run_suffices),
             batch_sums=statement("batch_sums", run="v_run"),
         )
@@ -98,11 +112,10 @@ def state_function(script: Script, key: UniqueKey) -> None:
     )
 
 
-def judged_key(key: UniqueKey, fragments: str, *, note: str = "''", judge_width: bool = False) -> str:
+def judged_key(key: UniqueKey, *, note: str = "''", judge_width: bool = False) -> str:
     """Return the statement that stops if a key cannot be computed, or its expressions cannot be in an index.
 
     Args:
-        fragments: ``fragments.sql`` for the table ``v_relid``.
         note: what messages say besides, as an SQL value.
         judge_width: whether it also stops if a key is too wide for an index.
     """
@@ -111,34 +124,15 @@ def judged_key(key: UniqueKey, fragments: str, *, note: str = "''", judge_width:
         relid=catalog.relid_sql(key),
         expressions=text_array(filter(None, key.expressions)),
         predicate=literal(key.where),
-        fragments=fragments,
+        fragments=statement("fragments", relid="v_relid", **catalog.rule_fragment_holes(key, CleanupRule())),
         note=note,
         judge_width=literal(judge_width),
     )
 
 
-def droppable_index_function(script: Script, key: UniqueKey) -> None:
-    """Write the temporary function that says whether a script may drop the index; ``undo_function`` comes before it."""
-    script.write(
-        statement(
-            "offline_droppable_index",
-            relid=catalog.relid_sql(key),
-            run_relation=statement("run_relation"),
-            name=literal(key.name),
-            name_owner=statement("name_owner", relid="v_relid", name=literal(key.name)),
-        )
-    )
-
-
-def droppable_procedure(script: Script, key: UniqueKey) -> None:
-    """Write the temporary procedure that stops if a script cannot drop what has the constraint's name."""
-    script.trust_function()
-    relid, run_relation = catalog.relid_sql(key), statement("run_relation")
-    name = literal(key.name)
-    name_owner = statement("name_owner", relid="v_relid", name=name)
-    script.write(
-        statement("offline_droppable", relid=relid, run_relation=run_relation, name=name, name_owner=name_owner)
-    )
+def find_same(key: UniqueKey) -> str:
+    """Return the statement of a procedure that finds the runs whose key means the same, for ``ledger.of_key``."""
+    return "NULL" if key.is_plain else f"EXECUTE {literal(ledger.same_runs_sql(catalog.relid_sql(key), key))}"
 
 
 def _private(name: str) -> str:

@@ -13,7 +13,8 @@ from dupe_audit.statements import ident, literal, statement, template, text_arra
 #: dollar quotes of the script; a name that contains one would end a quoted part
 _TAGS = re.compile(
     r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|describe|expressions|same|measure|"
-    r"dupe_audit|private|adopt|prepare|references|objections|stage|batch|move|amend|merge|changes|images|trial|put|revert)\$"
+    r"failing|failing_rows|try|try_index|path_problems|"
+    r"private|adopt|prepare|references|objections|stage|batch|move|amend|merge|changes|images|trial|put|revert|dupe_audit)\$"
 )
 
 
@@ -78,6 +79,11 @@ def comparison_holes(key: UniqueKey) -> dict[str, str]:
         "predicate": literal(key.where),
         "is_constraint": literal(key.form == "constraint"),
     }
+
+
+def differing_columns() -> str:
+    """Return the list of the columns ``v_names`` whose counts in ``v_row`` are not zero, as an SQL value."""
+    return f"({statement('differing_columns', names='v_names', counts='v_row.differs')})"
 
 
 def constraint_exists(key: UniqueKey) -> str:

@@ -64,7 +64,8 @@ def _write(operations: Operations, execution: Execution, options: Overrides, tas
     if isinstance(operation, ArchiveDuplicatesOp):
         rule = options.cleanup_rule(operation.rule)
         execution.remember_rule(_qualified(operation.key), rule)
-        archive_duplicates(operations, operation.key, rule, accept=options.accept, revision=revision)
+        name = execution.name_for(operation.key)
+        archive_duplicates(operations, operation.key, rule, accept=options.accept, revision=revision, name=name)
     elif isinstance(operation, CreateUniqueConstraintOnlineOp):
         create_unique_constraint(
             operations,
@@ -73,6 +74,7 @@ def _write(operations: Operations, execution: Execution, options: Overrides, tas
             accept=options.accept,
             revision=revision,
             cleanup=execution.rule_of(_qualified(operation.key)),
+            undoing=not execution.upgrading,
         )
     elif isinstance(operation, DropUniqueConstraintOnlineOp):
         drop_unique_constraint(operations, operation.key, operation.rule, Undone.of(operations, execution, options))

@@ -15,13 +15,20 @@ from dupe_audit.directives.recording import record
 class Undone(NamedTuple):
     """A run that the script undoes."""
 
-    required: bool  #: whether the ledger must have it
-    images: bool  #: whether it can have changed rows that stay in the table
+    required: bool = False  #: whether the ledger must have it
+    images: bool = True  #: whether it can have changed rows that stay in the table
+    keeps_adopted: bool = True  #: whether a drop leaves an index that existed before our upgrades
+    revision: str | None = None  #: that is executed
 
     @classmethod
     def of(cls, operations: Operations, execution: Execution, options: Overrides) -> Undone:
         """Return what is expected of the run of a directive that the revision executes."""
-        return cls(requires_run(execution, options), _may_change_rows(operations, execution))
+        return cls(
+            required=requires_run(execution, options),
+            images=_may_change_rows(operations, execution),
+            keeps_adopted=execution.keeps_adopted,
+            revision=execution.revision,
+        )
 
 
 def _may_change_rows(operations: Operations, execution: Execution) -> bool:

@@ -24,13 +24,20 @@ _ABSENT = "SELECT s.absent FROM pg_temp.dupe_audit_state() AS s"
 
 
 def archive_duplicates(
-    operations: Operations, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str], revision: str | None
+    operations: Operations,
+    key: UniqueKey,
+    rule: CleanupRule,
+    *,
+    accept: Collection[str],
+    revision: str | None,
+    name: str | None,
 ) -> None:
     """Write the script that archives or amends the extras of *key*.
 
     Args:
         accept: ids of findings that do not stop the script.
         revision: the Alembic revision to record in the ledger.
+        name: of the constraint that will be built, if it is known.
 
     Raises:
         CommandError: a name cannot be written into the script.
@@ -40,12 +47,14 @@ def archive_duplicates(
     with script.outside_transaction():
         verb = " or ".join(["amend" if rule.exact == "amend" else "archive", *(["amend"] if rule.divides else [])])
         script.line(f"-- dupe-audit: {verb} the duplicates of {subject}")
-        open_run(script, key, rule, BuildRule(), revision)
+        choice = ledger.to_clean("v_relid", key, name=name, revision=revision)
+        open_run(script, key, rule, BuildRule(), revision, choice)
         cleanup_procedure(script, key, rule, BuildRule(), accept)
         script.write(CLEAN)
         script.reset()
     relid = catalog.relid_sql(key)
-    holes = {"relid": relid, "run_relation": statement("run_relation"), "of_key": ledger.of_key(relid, key)}
+    chosen, order, _ = ledger.to_clean(relid, key, name=name, revision=revision)
+    holes = {"relid": relid, "run_relation": statement("run_relation"), "chosen": chosen, "order": order}
     problem = f"the duplicates of {subject} are not {outcome(rule)}; the version was not stamped"
     script.guard(f"({statement('offline_is_clean', **holes)})", problem, relid)
 
@@ -58,6 +67,7 @@ def create_unique_constraint(
     accept: Collection[str],
     revision: str | None,
     cleanup: CleanupRule | None,
+    undoing: bool,
 ) -> None:
     """Write the script that builds and verifies the index of a key, and attaches it if it is to be a constraint.
 
@@ -65,6 +75,7 @@ def create_unique_constraint(
         accept: ids of findings that do not stop the script.
         revision: the Alembic revision to record in the ledger.
         cleanup: by which rule this revision handles the duplicates that stop a build; None if it handles none.
+        undoing: whether a downgrade of that revision creates it again.
 
     Raises:
         CommandError: a name cannot be written into the script.
@@ -73,7 +84,10 @@ def create_unique_constraint(
     name, relid, script = str(key.name), catalog.relid_sql(key), Script(operations)
     with script.outside_transaction():
         script.line(f"-- dupe-audit: enforce {one_line(key)} as {one_line(name)}, online")
-        open_run(script, key, None, rule, revision)
+        choose = ledger.to_enforce_again if undoing else ledger.to_enforce
+        open_run(script, key, None, rule, revision, choose("v_relid", key, revision=revision))
+        if undoing:
+            script.line(f"{statement('adopted_options', run=':dupe_audit_v_run')} \\gset dupe_audit_")
         if cleanup:
             cleanup_procedure(script, key, cleanup, rule, accept)
         else:
@@ -82,14 +96,16 @@ def create_unique_constraint(
         if not key.is_plain:
             script.expressions_function()
             script.measure_function()
-            script.write(
-                judged_key(
-                    key, statement("fragments", relid="v_relid", **catalog.rule_fragment_holes(key, CleanupRule()))
-                )
-            )
+            script.write(judged_key(key))
         for attempt in range(1, rule.build_attempts + 1):
-            _build(script, key, rule, attempt, may_clean=cleanup is not None)
+            _build(script, key, rule, attempt, may_clean=cleanup is not None, undoing=undoing)
         _drop_leftover(script)
+        # If the builds have failed because of a row, this says for how many rows.
+        script.line("\\if :dupe_audit_absent")
+        script.write(_not_building())
+        if not key.is_plain:
+            script.write(judged_key(key))
+        script.line("\\endif")
         _finish(script, key, rule)
         script.reset()
     with script.own_path():
@@ -99,26 +115,39 @@ def create_unique_constraint(
                 name=literal(name),
                 form=key.form,
                 relid=relid,
-                run_relation=statement("run_relation"),
                 fragments=statement("fragments", relid=f"({relid})", **catalog.rule_fragment_holes(key, CleanupRule())),
                 sequential=text_array(switched_off(SEQUENTIAL)),
                 t_count_extras=quoted("count_extras"),
             )
         )
+        script.write(statement("mark_enforced", run=":dupe_audit_v_run", name=literal(name)))
+        script.write(statement("set_state", run=":dupe_audit_v_run", state=literal("enforced")))
 
 
-def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may_clean: bool) -> None:
+def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may_clean: bool, undoing: bool) -> None:
     """Write one build, which is skipped if the index exists; a later one first archives what stopped the one before."""
     script.line(f"-- build {attempt} of {rule.build_attempts}, unless the index exists")
     _drop_leftover(script)
     script.line("\\if :dupe_audit_absent")
     if attempt > 1 and may_clean:
         script.write(CLEAN)
-    script.write(statement("mark_building", run=":dupe_audit_v_run", name=literal(key.name)))
+    holes = {"run": ":dupe_audit_v_run", "name": literal(key.name), "keeps_adopted": literal(undoing)}
+    script.write(statement("mark_building", **holes))
     script.line("-- fails if a duplicate arrives in the meantime")
     script.line("\\set ON_ERROR_STOP off")
-    script.write(catalog.build_index_sql(key, table_sql(key)))
+    if not key.is_plain:
+        # The message about an expression contains the value for which it fails.
+        script.line("\\set dupe_audit_verbosity :VERBOSITY")
+        script.line("\\set VERBOSITY sqlstate")
+    script.write(catalog.build_index_sql(key, table_sql(key), options=":dupe_audit_options" if undoing else ""))
+    if not key.is_plain:
+        script.line("\\set VERBOSITY :dupe_audit_verbosity")
     script.line("\\set ON_ERROR_STOP on")
+    # Another session has built it meanwhile; anything else can have left an index of ours.
+    script.line("SELECT :'SQLSTATE' = '42P07' AS taken \\gset dupe_audit_")
+    script.line("\\if :dupe_audit_taken")
+    script.write(_not_building())
+    script.line("\\endif")
     script.line("\\endif")
 
 
@@ -128,8 +157,14 @@ def _drop_leftover(script: Script) -> None:
     script.line(read_state)
     script.line("\\if :dupe_audit_leftover")
     script.write(statement("drop_index", index=":dupe_audit_qualified_name"))
+    script.write(_not_building())
     script.line(read_state)
     script.line("\\endif")
+
+
+def _not_building() -> str:
+    """Return the statement that records that no build of ours has left an index, so that no other is taken for it."""
+    return statement("mark_not_building", run=":dupe_audit_v_run")
 
 
 def _finish(script: Script, key: UniqueKey, rule: BuildRule) -> None:

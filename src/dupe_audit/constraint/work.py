@@ -1,0 +1,82 @@
+"""What creating, replacing or dropping one constraint works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import Connection
+
+from dupe_audit.model import BuildRule, IndexState, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.session import execute_at_once
+from dupe_audit.postgres.work import Work
+from dupe_audit.statements import ident, literal, statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstraintWork(Work):
+    """What creating or dropping one constraint works with."""
+
+    key: UniqueKey
+    rule: BuildRule
+    run_id: int | None
+    keeps_adopted: bool = False  #: whether what is built takes the place of an index that existed before the upgrade
+
+    @property
+    def name(self) -> str:
+        """The name of the constraint and its index."""
+        return str(self.key.name)
+
+    @property
+    def index(self) -> str:
+        """The index, qualified and quoted."""
+        return ident(self.relation.schema, self.name)
+
+    @property
+    def build_sql(self) -> str:
+        """The statement that builds the index concurrently, like the one whose place it takes."""
+        return catalog.build_index_sql(self.key, self.relation.name, options=self._options)
+
+    @property
+    def held_build_sql(self) -> str:
+        """The same, for a transaction that holds the writers."""
+        return catalog.build_index_sql(self.key, self.relation.name, options=self._options, held=True)
+
+    @property
+    def _options(self) -> str:
+        if not self.keeps_adopted:
+            return ""
+        sql = statement("adopted_options", run=literal(self.run_id))
+        return str(execute(self.connection, sql).scalar_one())
+
+    def state(self) -> IndexState | None:
+        """Return what has the name now."""
+        return catalog.index_state(self.connection, self.relation.relid, self.key)
+
+    def execute_briefly(self, *statements: str, action: str) -> None:
+        """Execute statements that take a strong lock, in one message that also commits them; retry for the lock."""
+        self.retry(partial(execute_at_once, self.connection, *statements, lock_timeout=self.lock_timeout), action)
+
+
+def work_on(
+    connection: Connection,
+    relation: catalog.Relation,
+    key: UniqueKey,
+    rule: BuildRule,
+    run_id: int | None,
+    *,
+    keeps_adopted: bool = False,
+) -> ConstraintWork:
+    """Return what the work on one constraint works with."""
+    return ConstraintWork(
+        connection=connection,
+        relation=relation,
+        lock_timeout=rule.lock_timeout,
+        give_up_after=rule.give_up_after,
+        key=key,
+        rule=rule,
+        run_id=run_id,
+        keeps_adopted=keeps_adopted,
+    )

@@ -1,0 +1,129 @@
+"""Add a directive to Alembic's operations, so that a wrong argument ends in one line instead of a traceback."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import wraps
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import alembic.op
+from alembic.operations import MigrateOperation, Operations
+from alembic.util import CommandError
+
+from dupe_audit.directives.arguments import described
+from dupe_audit.errors import WrongUsage
+
+T = TypeVar("T", bound=type[MigrateOperation])
+
+_signatures: dict[str, inspect.Signature] = {}
+
+
+class InvalidArgument(WrongUsage, CommandError):
+    """An argument of a directive that can never work; Alembic's command line prints it without a traceback."""
+
+
+class UnknownDirective(InvalidArgument, AttributeError):
+    """The name of a directive that does not exist, but is close to one that does."""
+
+
+def directive(name: str) -> Callable[[T], T]:
+    """Register a class as the operation ``op.<name>()``, whose wrong arguments raise ``InvalidArgument``.
+
+    While a revision is recorded, a wrong argument is noted, so that one reading finds all of them.
+    """
+
+    def register(operation: T) -> T:
+        Operations.register_operation(name)(operation)
+        method = getattr(Operations, name)
+        signature = inspect.signature(method)
+
+        @wraps(method)
+        def checked(operations: Operations, *arguments: Any, **options: Any) -> Any:
+            try:
+                try:
+                    bound = signature.bind(operations, *arguments, **options).arguments
+                except TypeError as error:
+                    hint = _hint(name, signature, arguments, options)
+                    raise WrongUsage(f"{error}. Its arguments are: {_listed(signature)}.{hint}") from None
+                _check_names(bound, signature)
+                return method(operations, *arguments, **options)
+            except WrongUsage as error:
+                if isinstance(error, InvalidArgument):
+                    raise
+                problem = f"op.{name}(): {error}"
+                note = getattr(operations, "note_mistake", None)
+                if note is None:
+                    raise InvalidArgument(f"{problem.removesuffix('.')}{_place()}.") from None
+                note(InvalidArgument(problem))
+
+        setattr(Operations, name, checked)
+        _signatures[name] = signature
+        return operation
+
+    return register
+
+
+def signatures() -> dict[str, inspect.Signature]:
+    """Return the signature of each directive, by its name."""
+    return dict(_signatures)
+
+
+def _hint(name: str, signature: inspect.Signature, arguments: Sequence[Any], options: dict[str, Any]) -> str:
+    """Return what could be meant by arguments that a directive does not have; empty if that is not known."""
+    if name == "create_unique_constraint_online" and "where" in options:
+        return " Only an index can have a predicate: use op.create_unique_index_online()."
+    if name.startswith("drop_") and (len(arguments) > 2 or "where" in options or "columns" in options):
+        return " A drop needs neither columns nor where."
+    for option in options.keys() - signature.parameters.keys():
+        if option == "unique":
+            return " It is always unique: leave unique out."
+        if close := get_close_matches(option.removeprefix("postgresql_"), signature.parameters, n=1):
+            return f" Instead of {option}, write {close[0]}."
+    by_position = [
+        parameter for parameter in signature.parameters.values() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    if len(arguments) >= len(by_position):
+        return f" Write everything after {by_position[-1].name} with its name, such as schema=…."
+    return ""
+
+
+def _check_names(bound: dict[str, Any], signature: inspect.Signature) -> None:
+    """Refuse anything but text as a name, which most often means that arguments are in the wrong order.
+
+    Raises:
+        WrongUsage: the name of a table or a constraint is not text.
+    """
+    for option in ("name", "table", "schema"):
+        value = bound.get(option)
+        if value is not None and not isinstance(value, str):
+            raise WrongUsage(
+                f"{option} must be a name, not {described(value)}. Its arguments are: {_listed(signature)}."
+            )
+
+
+def _listed(signature: inspect.Signature) -> str:
+    return ", ".join(name for name in signature.parameters if name != "self")
+
+
+def _place() -> str:
+    """Return file and line of the revision that is being executed, as messages end; empty outside of a revision."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack() would read the source of every frame
+    while frame and not {"revision", "down_revision"} <= frame.f_globals.keys():
+        frame = frame.f_back
+    return f" ({Path(frame.f_code.co_filename).name}, line {frame.f_lineno})" if frame else ""
+
+
+def _missing(name: str) -> Any:
+    """Suggest the directive that a name could mean; called for a name that ``alembic.op`` does not have."""
+    if close := get_close_matches(name, _signatures, n=1, cutoff=0.7):
+        raise UnknownDirective(f"op.{name}() does not exist. Did you mean op.{close[0]}()?{_place()}")
+    raise AttributeError(f"module 'alembic.op' has no attribute {name!r}")
+
+
+if not hasattr(alembic.op, "__getattr__"):
+    alembic.op.__getattr__ = _missing  # type: ignore[method-assign]

@@ -1,0 +1,97 @@
+"""Which run a step takes up or undoes, of those that the ledger has of a table: online and in a script.
+
+Several constraints can enforce one key, at once or one after the other, and one name can belong to several keys. Each
+has its own run, so that none takes over what another one has adopted or archived.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dupe_audit.ledger.keys import of_key
+from dupe_audit.model import UniqueKey
+from dupe_audit.statements import literal, text_array
+
+#: a run that can be continued
+_CONTINUABLE = "r.state <> 'restored' AND r.purged_at IS NULL"
+
+
+class Choice(NamedTuple):
+    """How the run is found among those of a table, in SQL."""
+
+    condition: str  #: about the run ``r``
+    order: str  #: the run that is meant comes first
+    key: UniqueKey | None = None  #: what the condition compares the run's key with
+
+
+def to_clean(relid: str, key: UniqueKey, *, name: str | None, revision: str | None) -> Choice:
+    """Choose the run that a cleanup continues.
+
+    Args:
+        relid: SQL for the oid of the table.
+        name: what will have enforced the key after the cleanup; None if that is not known.
+        revision: the Alembic revision that cleans.
+    """
+    condition = f"{of_key(relid, key)} AND {_CONTINUABLE}"
+    if name is not None:
+        # An attempt that was interrupted can have given its constraint the final name.
+        own = f"r.keep IS NOT NULL AND r.revision = {literal(revision)}"
+        condition += f" AND (r.constraint_name IS NULL OR r.constraint_name = {literal(name)} OR ({own}))"
+    return Choice(condition, "r.id DESC", key)
+
+
+def to_enforce(relid: str, key: UniqueKey, *, revision: str | None) -> Choice:
+    """Choose the run of a constraint that is created.
+
+    A run that has adopted an index which a later revision then dropped is left to the downgrade of that revision.
+    """
+    name, own = literal(key.name), literal(revision)
+    left = f"r.adopted_index IS NOT NULL AND r.state = 'dropped' AND r.revision <> {own}"
+    named = f"(r.constraint_name IS NULL OR r.constraint_name = {name})"
+    return Choice(f"{of_key(relid, key)} AND {_CONTINUABLE} AND {named} AND ({left}) IS NOT TRUE", "r.id DESC", key)
+
+
+def to_enforce_again(relid: str, key: UniqueKey, *, revision: str | None, final: str | None = None) -> Choice:
+    """Choose the run of a constraint that a downgrade creates again: an earlier revision has opened it.
+
+    Args:
+        revision: the one that is undone.
+        final: the name that the constraint gets at last, if it is built under another one.
+    """
+    names = text_array(dict.fromkeys(filter(None, (key.name, final))))
+    named = f"(r.constraint_name IS NULL OR r.constraint_name = ANY ({names}))"
+    # A purged run has no rows to restore, but it knows what it has adopted.
+    condition = f"{of_key(relid, key)} AND r.state <> 'restored' AND {named}"
+    order = (
+        "r.constraint_name IS NULL",
+        f"r.revision IS NOT DISTINCT FROM {literal(revision)}",
+        "r.adopted_index IS NULL",
+        "r.id DESC",
+    )
+    return Choice(condition, ", ".join(order), key)
+
+
+def of_name(name: str | None) -> Choice:
+    """Choose the run of the constraint or index that has the name now, or had it last.
+
+    If none claims to enforce it, an index of that name is the one that was adopted and left in place.
+    """
+    order = "r.state IN ('dropped', 'restored'), r.adopted_index IS NULL, r.id DESC"
+    return Choice(f"r.constraint_name = {literal(name)}", order)
+
+
+def of_key_named(relid: str, key: UniqueKey) -> Choice:
+    """Choose the run to report about a key: that of its constraint, or without a name, the newest."""
+    named = f"(r.constraint_name = {literal(key.name)}) IS NOT TRUE"
+    order = f"{named}, {of_name(key.name).order}" if key.name else "r.id DESC"
+    return Choice(of_key(relid, key), order, key)
+
+
+def to_restore(relid: str, key: UniqueKey, *, revision: str | None) -> Choice:
+    """Choose the run whose rows are put back.
+
+    Args:
+        revision: the one that is undone; another one's rows stay where its own downgrade finds them.
+    """
+    order = f"(r.revision = {literal(revision)}) IS NOT TRUE, r.keep IS NULL, r.id DESC"
+    return Choice(of_key(relid, key), order, key)
