@@ -191,6 +191,7 @@ VALUES = {
     ),
     "payload ->> 'id'": ("payload jsonb", '{"id": 1}', '{"id": "1"}', '{"no": 1}'),
     "coalesce(area, '')": ("area text", None, "", "x"),
+    "app.normalise(name)": ("name text", "Ann", " ann", "bob"),
     "lower(btrim(email))": ("email text", "Ann@x", " ann@X ", "bob@x"),
     'email COLLATE "C"': ("email text", "Ann@x", "Ann@x", "ann@x"),
     "email COLLATE my_case_insensitive": ("email text", "Ann@x", "ann@X", "bob@x"),
@@ -251,6 +252,8 @@ def test_expressions_of_the_pages_go_up_and_down(
         sql("CREATE COLLATION my_case_insensitive (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
     except errors.FeatureNotSupported:  # a server without ICU
         del examples["email COLLATE my_case_insensitive"]
+    body = "LANGUAGE sql IMMUTABLE AS 'SELECT pg_catalog.lower(pg_catalog.btrim($1))'"
+    sql(f"CREATE SCHEMA app; CREATE FUNCTION app.normalise(text) RETURNS text {body}")
     up, down, before = "", "", {}
     for number, (expression, (column, *values)) in enumerate(examples.items()):
         table, key = f"t{number}", f"[sa.text({expression!r})]"

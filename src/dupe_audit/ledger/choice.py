@@ -91,7 +91,16 @@ def to_restore(relid: str, key: UniqueKey, *, revision: str | None) -> Choice:
     """Choose the run whose rows are put back.
 
     Args:
-        revision: the one that is undone; another one's rows stay where its own downgrade finds them.
+        revision: the one that is undone; rows of an earlier one stay where its own downgrade finds them.
     """
-    order = f"(r.revision = {literal(revision)}) IS NOT TRUE, r.keep IS NULL, r.id DESC"
-    return Choice(of_key(relid, key), order, key)
+    own, outstanding = f"r.revision = {literal(revision)}", _CONTINUABLE
+    # The downgrade of a later revision, which had removed the key, has archived rows again that this one puts back.
+    newest = f"SELECT pg_catalog.max(o.id) FROM dupe_audit.run o WHERE o.revision = {literal(revision)}"
+    order = (
+        f"({own} AND {outstanding}) IS NOT TRUE",
+        f"({outstanding} AND r.id > coalesce(({newest}), 0)) IS NOT TRUE",
+        f"({own}) IS NOT TRUE",
+        "r.keep IS NULL",
+        "r.id DESC",
+    )
+    return Choice(of_key(relid, key), ", ".join(order), key)

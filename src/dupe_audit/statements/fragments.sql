@@ -70,8 +70,8 @@ WITH rel AS (
     SELECT col.name, pg_catalog.row_number() OVER (ORDER BY col.attnum) AS place,
            pg_catalog.format(
                CASE WHEN col.atttypid = ANY (ARRAY['pg_catalog.bool', 'pg_catalog.int2', 'pg_catalog.int4', 'pg_catalog.int8', 'pg_catalog.date', 'pg_catalog.timestamp',
-                                                   'pg_catalog.timestamptz', 'pg_catalog.uuid']::pg_catalog.regtype[])
-                         OR col.atttypid = 'pg_catalog.text'::pg_catalog.regtype
+                                                   'pg_catalog.timestamptz', 'pg_catalog.uuid']::pg_catalog.regtype[]::pg_catalog.oid[])
+                         OR col.atttypid = 'pg_catalog.text'::pg_catalog.regtype::pg_catalog.oid
                             AND (SELECT co.collisdeterministic FROM pg_catalog.pg_collation co WHERE co.oid = col.attcollation)
                     THEN '(e.%1$I IS NULL AND v.%1$I IS NOT NULL OR e.%1$I IS NOT NULL AND v.%1$I IS NULL OR e.%1$I OPERATOR(pg_catalog.<>) v.%1$I)'
                     ELSE 'NOT pg_catalog.record_image_eq(ROW(e.%1$I), ROW(v.%1$I))' END, col.name) AS differs
