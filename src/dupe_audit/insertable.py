@@ -25,6 +25,28 @@ def objections(
 
     Args:
         holes: what statements are filled with, for this table.
+        find_run: see ``violated``.
+        extras: see ``violated``.
+    """
+    return [
+        finding("cannot-restore", f"{quantity(count, 'extra')}: {subject}", table=holes["table"])
+        for subject, count in violated(connection, relid, holes, find_run=find_run, **extras)
+    ]
+
+
+def violated(
+    connection: Connection,
+    relid: int,
+    holes: Mapping[str, str],
+    /,
+    *,
+    find_run: Callable[[], Run | None],
+    **extras: str,
+) -> list[tuple[str, int]]:
+    """Return what rows of a table violate, in words, each with the number of rows.
+
+    Args:
+        holes: what statements are filled with, for this table.
         find_run: returns the run of the key, whose interrupted build may have left an index that rejects rows; the
             upgrade drops that one itself. Called only if the table has such an index.
         extras: what fills ``extras`` and ``is_extra`` of ``count_uninsertable.sql``.
@@ -42,8 +64,4 @@ def objections(
         return []
     query = fill_known(template("count_uninsertable"), {**holes, **extras}, counts=counts)
     numbers = execute(connection, query).scalar_one()
-    return [
-        finding("cannot-restore", f"{quantity(count, 'extra')}: {subject}", table=holes["table"])
-        for subject, count in zip(subjects, numbers, strict=True)
-        if count
-    ]
+    return [(subject, int(count)) for subject, count in zip(subjects, numbers, strict=True) if count]

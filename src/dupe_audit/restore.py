@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -139,12 +140,15 @@ def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:
         size = int(window.size)
         if not size:
             return refused, total
-        restored = _halving(work, "restore archived rows", archive, partial(_restore, work), window.low, window.high)
-        below, done, refused = window.low, done + size, refused + size - restored
+        reverted: Counter[int] = Counter()
+        attempt = partial(_restore, work, reverted)
+        back = _halving(work, "restore archived rows", archive, attempt, window.low, window.high)
+        below, done, refused = window.low, done + size, refused + size - back
         yield Batch(
             run_id=work.run.id,
-            restored=restored,
-            spared=size - restored,
+            restored=back - reverted.total(),
+            reverted=reverted.total(),
+            spared=size - back,
             done=done,
             total=total,
             seconds=time.monotonic() - started,
@@ -215,7 +219,12 @@ def _halving(
     return 0
 
 
-def _restore(work: RestoreWork, low: int, high: int) -> int:
+def _restore(work: RestoreWork, reverted_at: Counter[int], low: int, high: int) -> int:
+    """Put a part of the archive back in one transaction; return how many rows, and note how many stayed in the table.
+
+    Args:
+        reverted_at: by the first of a part, rows that were changed back.
+    """
     connection, run_id = work.connection, work.run.id
     # Constraint triggers fire at COMMIT, still inside this block, so a row that they refuse is noticed too.
     with work.transaction():
@@ -231,6 +240,7 @@ def _restore(work: RestoreWork, low: int, high: int) -> int:
             ledger.record_batch(connection, run_id, number, restored=row["put"])
         if reverted:
             ledger.record_images(connection, run_id, number, reverted=reverted)
+    reverted_at[low] = reverted
     return int(row["put"]) + reverted
 
 

@@ -78,7 +78,7 @@ def test_key_is_enforced_although_every_concurrent_build_fails(sql, conn, table,
     assert [] == sql("SELECT relname FROM pg_class WHERE relname LIKE 'stage_%'")
     assert "holding the writers of public.t for at most 20s, to build uq" in caplog.messages
     (held,) = [line for line in caplog.messages if "were held for" in line]
-    assert re.fullmatch(r"the writers of public\.t were held for [\d,]+ ms: 1 extra archived, and uq is built", held)
+    assert re.fullmatch(r"the writers of public\.t were held for [\d,]+ ms: 1 extra cleaned, and uq is built", held)
 
     drop(conn, KEY, BuildRule())
     list(restore(conn, 1))

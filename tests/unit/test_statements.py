@@ -50,14 +50,15 @@ def test_template_is_one_clean_statement(name):
     assert re.findall(r"(?<!\[)(?<!\[\^)[{}]", without_holes) == []
 
 
+#: statements that derive pieces of SQL
+SOURCES = ("fragments", "change_fragments", "image_fragments", "restore_fragments", "references", "touched_indexes")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_hole_has_a_value_in_the_code(name):
     """Every hole of a template is named in the code, or is a column of a statement that derives pieces of SQL."""
     code = "\n".join(path.read_text() for path in FOLDER.parent.rglob("*.py"))
-    aliases = "".join(
-        template(source)
-        for source in ("fragments", "change_fragments", "image_fragments", "restore_fragments", "references")
-    )
+    aliases = "".join(template(source) for source in SOURCES)
     unknown = [
         hole
         for hole in HOLE.findall(template(name))

@@ -26,7 +26,13 @@ from dupe_audit.model import Batch
 from dupe_audit.postgres.interrupt import sleep
 from dupe_audit.postgres.planner import ANYWHERE, BATCHING
 from dupe_audit.postgres.replication import wait_for_replicas
-from dupe_audit.postgres.sqlstates import FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION, SERIALIZATION_FAILURE, sqlstate
+from dupe_audit.postgres.sqlstates import (
+    FOREIGN_KEY_VIOLATION,
+    RESTRICT_VIOLATION,
+    SERIALIZATION_FAILURE,
+    about_a_row,
+    sqlstate,
+)
 
 
 class Disturbed(DupeAuditError):
@@ -78,11 +84,11 @@ def batches(work: CleanupWork, total: int, pace: Pace, where_staged: str) -> Ite
         size = last - low + 1
         try:
             batch = partial(move, work, low, last, where_staged)
-            moved = work.retry(batch, f"archive extras {low:,} to {last:,}")
+            moved = work.retry(batch, f"{work.rule.verb} extras {low:,} to {last:,}")
             pace.measure(int(end.rows), moved.seconds)
         except Disturbed as error:
             pace.halve(size)
-            if size > 1:
+            if not _is_indivisible(work, low, last, total):
                 continue
             # Once, it can have been a child that arrived; in a later pass such a child is a reference, and is counted.
             if isinstance(error, Interfered) and where_staged == ANYWHERE:
@@ -91,6 +97,11 @@ def batches(work: CleanupWork, total: int, pace: Pace, where_staged: str) -> Ite
         except Refused:
             ledger.set_state(work.connection, work.run_id, "failed")
             raise
+        except DBAPIError as error:
+            if not work.rule.changes_rows or not about_a_row(error):
+                raise
+            ledger.set_state(work.connection, work.run_id, "failed")
+            raise changes.failed(work, error) from error
         high = last
         yield Batch(
             run_id=work.run_id,
@@ -107,6 +118,11 @@ def batches(work: CleanupWork, total: int, pace: Pace, where_staged: str) -> Ite
             sleep(work.rule.pause)
 
 
+def _is_indivisible(work: CleanupWork, low: int, high: int, total: int) -> bool:
+    """Return whether a batch is a single extra, or a single group whose values are merged at once."""
+    return low == high or (work.rule.merges_groups and changes.last_of_group(work, low, total) == high)
+
+
 def _row_bytes(work: CleanupWork) -> str:
     """Return the SQL of the bytes of a staged row ``s``: ``0`` where no row is wider than its page."""
     with work.transaction():
@@ -120,7 +136,7 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
     leaving, repointed, started = None, 0, time.monotonic()
     with (
         children.refusing(bool(work.moving)),
-        _disturbances(bool(work.moving) and low == high),
+        _disturbances(work, final=bool(work.moving) and low == high),
         work.transaction(local=BATCHING | children.counting(connection, work.foreign_keys)),
     ):
         number = ledger.next_batch(connection, work.run_id)
@@ -141,10 +157,10 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
                     raise Disturbed
             _check(moved, leaving, work.holes["columns_digest"])
             archived = int(moved["archived"])
+            if _changed_children(work, archived) != changed_before:
+                raise Interfered
             if work.rule.merges and archived:
                 merged = changes.merge(work, number, int(moved["first_id"]))
-        if _changed_children(work, archived, merged + amended) != changed_before:
-            raise Interfered
         spared = high - low + 1 - archived - amended
         ledger.record_batch(connection, work.run_id, number, archived=archived, spared=spared)
         if amended or merged:
@@ -152,20 +168,20 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
     return Moved(archived, amended, merged, repointed, seconds=time.monotonic() - started)
 
 
-def _changed_children(work: CleanupWork, deleted: int = 0, updated: int = 0) -> int:
+def _changed_children(work: CleanupWork, deleted: int = 0) -> int:
     """Count the rows that this session has deleted or changed in tables with a referential action.
 
     The action of a foreign key has a later snapshot than the statement that deleted the parent. It finds a child
     that a writer without key-share locks has committed in between (session_replication_role, disabled triggers).
+    A change of a row that stays starts no such action, so only the delete is between two counts.
 
     Args:
         deleted: rows of the table itself that were deleted on purpose; they count if it references itself.
-        updated: likewise, rows that were changed on purpose.
     """
     if not children.actions(work.foreign_keys):
         return 0
     row = work.execute("changed_children").one()
-    return int(row.changed) - (deleted + updated if row.itself else 0)
+    return int(row.changed) - (deleted if row.itself else 0)
 
 
 def _blame_trigger(work: CleanupWork) -> None:
@@ -185,7 +201,7 @@ def _blame_trigger(work: CleanupWork) -> None:
 
 
 @contextmanager
-def _disturbances(final: bool) -> Iterator[None]:
+def _disturbances(work: CleanupWork, *, final: bool) -> Iterator[None]:
     """Turn what others did in the middle of a batch into a reason to try again; *final* leaves violations as they are.
 
     Raises:
@@ -195,7 +211,9 @@ def _disturbances(final: bool) -> Iterator[None]:
         yield
     except DBAPIError as error:
         code = sqlstate(error)
-        if code == SERIALIZATION_FAILURE or (code in (FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION) and not final):
+        if code == SERIALIZATION_FAILURE:
+            raise Disturbed from error
+        if code in (FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION) and not final and not changes.lack_parent(work, error):
             raise Disturbed from error
         raise
 

@@ -7,20 +7,31 @@ so that a restore changes nothing that the application has changed since.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError
 
+from dupe_audit.cleanup.horizon import key_hash
 from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import finding, quantity
+from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.sqlstates import CLASS_RAISED, NOT_NULL_VIOLATION, sqlstate
+
+W = TypeVar("W", bound=CleanupWork)
 
 #: how often amended rows that have the key of another row are amended again
 MOST_COLLISIONS = 20
 
-#: the first part of the order in which they are ranked then
-AMENDED_LAST = "t.ctid OPERATOR(pg_catalog.=) ANY (SELECT a.tid FROM pg_temp.dupe_audit_amended a)"
+#: why a value cannot be in its column, by SQLSTATE
+REASONS = {
+    "22001": "the value is too long for the column",
+    "22003": "the number is out of range",
+    "22P02": "the value cannot be read as the column's type",
+    "22023": "a value has the wrong form, such as a JSON array in place of an object",
+}
 
 COLUMNS_CHANGED = (
     "The table's columns or a foreign key to it changed during the cleanup, or another table took its name. "
@@ -28,16 +39,17 @@ COLUMNS_CHANGED = (
 )
 
 
-def prepare(work: CleanupWork) -> None:
-    """Create the list of amended rows for this session, and empty it."""
-    execute(work.connection, work.sql("create_amended"))
-    execute(work.connection, "TRUNCATE pg_temp.dupe_audit_amended")
+def prepared(work: W, key: UniqueKey) -> W:
+    """Return the work of a cleanup that amends rows of a key, perhaps after others of the same run."""
+    prepared = replace(work, holes={**work.holes, "t_key_hash": key_hash(work, key)})
+    return amend_again(prepared) if work.find_run().amended else prepared
 
 
-def amend_again(work: CleanupWork) -> CleanupWork:
-    """Return the work of a further pass: of two rows with a key, the one that this session has amended is the extra."""
-    order_by = work.holes["order_by"].removeprefix(f"{AMENDED_LAST}, ")
-    return replace(work, holes={**work.holes, "order_by": f"{AMENDED_LAST}, {order_by}"})
+def amend_again(work: W) -> W:
+    """Return the work of a further pass: of two rows with a key, the one that this run has amended is the extra."""
+    amended_last = f"EXISTS ({work.sql('is_amended')})"
+    order_by = work.holes["order_by"].removeprefix(f"{amended_last}, ")
+    return replace(work, continues=True, holes={**work.holes, "order_by": f"{amended_last}, {order_by}"})
 
 
 def last_of_group(work: CleanupWork, high: int, total: int) -> int:
@@ -79,6 +91,54 @@ def merge(work: CleanupWork, batch: int, first_id: int) -> int:
         findings = [finding("column-not-changeable", subject, table=work.relation.name)]
         raise Refused(findings, lead="The batch was rolled back.")
     return int(changed.changed)
+
+
+def count_collisions(work: CleanupWork, before: int) -> int:
+    """Return how many passes have met amended rows that have the key of another row, after one more.
+
+    Raises:
+        DupeAuditError: there were too many.
+    """
+    if before == MOST_COLLISIONS:
+        columns = ", ".join(change.column for change in work.rule.changes)
+        raise DupeAuditError(
+            f"After {before + 1} passes over {work.relation.name}, amended rows still have the key of another row. "
+            f"What is amended so far is committed under run {work.run_id}. Let the new value of {columns} differ for "
+            "each row, for example by duplicate.number or by the primary key; then run the same command again."
+        )
+    return before + 1
+
+
+def failed(work: CleanupWork, error: DBAPIError) -> Refused:
+    """Return the refusal of a batch in which a row could not be changed, although a trial before it succeeded."""
+    findings = [finding("change-fails", f"at least 1 row: {why(error)}", table=work.relation.name)]
+    return Refused(findings, lead="The batch was rolled back.")
+
+
+def lack_parent(work: CleanupWork, error: DBAPIError) -> bool:
+    """Return whether changed rows of this table reference a row that does not exist; False if that is not known.
+
+    Children of the table fail with the same SQLSTATE; the server names the child's table in both cases.
+    """
+    diagnosis, relation = getattr(error.orig, "diag", None), work.relation
+    names = getattr(diagnosis, "schema_name", None), getattr(diagnosis, "table_name", None)
+    if not work.rule.changes_rows or names != (relation.schema, relation.table):
+        return False
+    constraint = getattr(diagnosis, "constraint_name", None)
+    return not any((key.child, key.constraint_name) == (relation.name, constraint) for key in work.foreign_keys)
+
+
+def why(error: DBAPIError) -> str:
+    """Return why a row cannot be changed, without a value of it."""
+    code, diagnosis = sqlstate(error) or "", getattr(error.orig, "diag", None)
+    if constraint := getattr(diagnosis, "constraint_name", None):
+        return f"constraint {constraint} forbids the new row"
+    if code == NOT_NULL_VIOLATION:
+        column = getattr(diagnosis, "column_name", None)
+        return f"column {column} must not be NULL" if column else "a value must not be NULL"
+    if code.startswith(CLASS_RAISED):
+        return f"a trigger or a function refuses it (SQLSTATE {code})"
+    return REASONS.get(code, f"the value cannot be computed (SQLSTATE {code})")
 
 
 def _all_changed(row: Row[Any]) -> Row[Any]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import children, ledger
+from dupe_audit.cleanup import changes
 from dupe_audit.cleanup.batches import Disturbed, Moved, move
 from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.staging import staged
@@ -19,6 +21,7 @@ from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import WHERE_STAGED
 from dupe_audit.postgres.session import settings
+from dupe_audit.postgres.sqlstates import about_a_row
 
 T = TypeVar("T")
 
@@ -26,6 +29,11 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldWork(CleanupWork):
     """The work of a cleanup inside an open transaction: it opens none, and retries nothing."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this is one part of a transaction that an error would end."""
+        return True
 
     def transaction(
         self,
@@ -81,11 +89,29 @@ def clean_held(
         foreign_keys=foreign_keys,
         moving=moving,
     )
+    if rule.amends:
+        work = changes.prepared(work, key)
     # The transaction can still be rolled back, so the horizon stays where it is.
     to_rank = (horizon or Horizon()).rows_to_rank(work, key)
-    with staged(work, work_mem, to_rank=to_rank) as ranking:
-        try:
-            moved = move(work, 1, ranking.extras, WHERE_STAGED) if ranking.extras else Moved()
-            return moved.archived + moved.amended
-        except Disturbed as error:
-            raise Refused([], lead=str(error)) from error
+    handled = collisions = 0
+    while True:
+        with staged(work, work_mem, to_rank=to_rank) as ranking:
+            moved = _move(work, ranking.extras)
+        handled += moved.archived + moved.amended
+        if not ranking.covered:
+            return handled
+        collisions = changes.count_collisions(work, collisions)
+        work = changes.amend_again(work)
+        # Rows of this transaction are newer than any horizon.
+        to_rank = (horizon or Horizon()).rows_to_rank(work, key)
+
+
+def _move(work: HeldWork, extras: int) -> Moved:
+    try:
+        return move(work, 1, extras, WHERE_STAGED) if extras else Moved()
+    except Disturbed as error:
+        raise Refused([], lead=str(error)) from error
+    except DBAPIError as error:
+        if not work.rule.changes_rows or not about_a_row(error):
+            raise
+        raise changes.failed(work, error) from error

@@ -47,8 +47,8 @@ class Horizon:
         if not self._transaction or self._of != _identity(work, key):
             return WHOLE_TABLE
         # Hashes are compared, because keys that the index considers equal have one hash; a collision only adds rows.
-        key_hash = _key_hash(work, key)
-        return f"{key_hash} IN ({work.sql('arrived_keys', t_key_hash=key_hash, oldest=self._transaction)})"
+        t_key_hash = key_hash(work, key)
+        return f"{t_key_hash} IN ({work.sql('arrived_keys', t_key_hash=t_key_hash, oldest=self._transaction)})"
 
     def advance(self, work: Work, key: UniqueKey, ranking: Ranking) -> None:
         """Move the horizon to a ranking whose extras are all archived."""
@@ -58,7 +58,8 @@ class Horizon:
         self._transaction = ranking.oldest_transaction if ranking.whole or ranking.extras else ""
 
 
-def _key_hash(work: Work, key: UniqueKey) -> str:
+def key_hash(work: Work, key: UniqueKey) -> str:
+    """Return the expression for a hash of the key of a row ``t``."""
     computed = {f"t_key.k{n}": sql for n, sql in enumerate(key.expressions, 1) if sql}
     source = elements.aliased(work.relation.table, work.relation.schema)
     described = elements.describe(work.connection, source, list(computed.values()))

@@ -16,7 +16,7 @@ from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.pace import Pace
 from dupe_audit.cleanup.staging import staged
 from dupe_audit.cleanup.work import CleanupWork, run_holes
-from dupe_audit.errors import Blocked, DupeAuditError
+from dupe_audit.errors import Blocked
 from dupe_audit.findings import quantity
 from dupe_audit.model import Batch, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
@@ -110,7 +110,7 @@ def cleanup(
                 moving=moving,
             )
             if rule.amends:
-                changes.prepare(work)
+                work = changes.prepared(work, key)
             yield from _passes(work, work_mem, key, horizon or Horizon())
             ledger.set_state(connection, run_id, "clean")
 
@@ -150,17 +150,6 @@ def _open_or_resume(
     return run_id, moving
 
 
-def _count_collisions(work: CleanupWork, before: int) -> int:
-    if before == changes.MOST_COLLISIONS:
-        columns = ", ".join(change.column for change in work.rule.changes)
-        raise DupeAuditError(
-            f"After {before + 1} passes over {work.relation.name}, amended rows still have the key of another row. "
-            f"What is amended so far is committed under run {work.run_id}. Let the new value of {columns} differ for "
-            "each row, for example by duplicate.number or by the primary key; then run the same command again."
-        )
-    return before + 1
-
-
 def _passes(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon) -> Iterator[Batch]:
     if work.rule.max_replica_lag is not None and replica_lag(work.connection) is None:
         log.info("the lag of standbys cannot be seen on this connection, so batches do not wait for them")
@@ -181,7 +170,7 @@ def _passes(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
             if not covered:
                 return
             # An amended row can have the key of a third one, or of another amended row.
-            collisions = _count_collisions(work, collisions)
+            collisions = changes.count_collisions(work, collisions)
             work = changes.amend_again(work)
             to_rank, covered, where_staged = horizon.rows_to_rank(work, key), False, WHERE_STAGED
             continue
@@ -190,7 +179,7 @@ def _passes(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
             patience.restart()
         elif patience.exhausted:
             raise Blocked(
-                f"{quantity(spared, 'extra')} of {work.relation.name} could not be archived within "
+                f"{quantity(spared, 'extra')} of {work.relation.name} could not be {work.rule.verb}d within "
                 f"{work.give_up_after}: they or their survivors are locked, or rows of other tables reference them; "
                 "or others add such rows, or move extras to other partitions, in the middle of every batch. "
                 f"Locks on the table are held by {holders(work.connection, work.relation.relid)}. "

@@ -68,6 +68,9 @@ def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bo
         with work.transaction(local=BATCHING):
             work.execute("add_amend_column")
             work.execute("stage_divergent")
+    if work.continues:
+        with work.transaction(local=BATCHING):
+            work.execute("continue_numbers")
     covered = 0
     if extras:
         objections = [*_divergent(work), *_uninsertable(work, unmoved=unmoved), *_referenced(work)]
@@ -94,21 +97,27 @@ def _divergent(work: CleanupWork) -> list[Finding]:
 
 
 def _uninsertable(work: CleanupWork, *, unmoved: bool) -> list[Finding]:
-    """Look for extras that a restore could not put back (H131)."""
-    if work.rule.exact == "amend":
-        return []
+    """Look for rows that a restore could not put back, or not change back (H131)."""
     # Looked up by position, a row costs half as much as by its primary key.
     relation = work.holes["relation"]
     at_its_place = f"{relation}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid AND " if unmoved else ""
+    leaving_or_changing = {"extra": f"(SELECT s.* FROM {work.holes['stage']} s)"}
+    if work.rule.merges:
+        leaving_or_changing["survivor"] = work.sql("staged_survivors")
     with work.transaction(local=BATCHING):
-        return insertable.objections(
-            work.connection,
-            work.relation.relid,
-            work.holes,
-            find_run=lambda: ledger.get_run(work.connection, work.run_id, relid=work.relation.relid).run,
-            extras=work.sql("staged_to_archive"),
-            is_extra=at_its_place + work.holes["is_staged"],
-        )
+        violated = [
+            (quantity(count, what), subject)
+            for what, rows in leaving_or_changing.items()
+            for subject, count in insertable.violated(
+                work.connection,
+                work.relation.relid,
+                work.holes,
+                find_run=work.find_run,
+                extras=rows,
+                is_extra=at_its_place + work.holes["is_staged"],
+            )
+        ]
+    return [finding("cannot-restore", f"{rows}: {subject}", table=work.relation.name) for rows, subject in violated]
 
 
 def _referenced(work: CleanupWork) -> list[Finding]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from dupe_audit import children, ledger
 from dupe_audit.children import ForeignKey
-from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.model import CleanupRule, Run, UniqueKey
 from dupe_audit.postgres.catalog import Relation, change_fragments
 from dupe_audit.postgres.work import Work
 
@@ -23,6 +23,16 @@ class CleanupWork(Work):
     run_id: int
     foreign_keys: tuple[ForeignKey, ...]  #: all that reference the table
     moving: tuple[ForeignKey, ...]  #: those whose rows follow the survivor
+    continues: bool = False  #: whether the run has already amended rows
+
+    def find_run(self) -> Run:
+        """Return the run as the ledger has it now."""
+        return ledger.get_run(self.connection, self.run_id, relid=self.relation.relid).run
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this is one part of a transaction that an error would end."""
+        return False
 
 
 def run_holes(

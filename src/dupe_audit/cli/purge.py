@@ -8,6 +8,13 @@ from dupe_audit import ledger
 from dupe_audit.cli.options import database_options, opened
 from dupe_audit.errors import Refused
 from dupe_audit.findings import quantity
+from dupe_audit.model import Run
+
+
+def _as_before(run: Run) -> str:
+    """Return which of its rows are in the table too, in the form that the run has given them."""
+    changed = run.images - run.reverted
+    return f", {changed:,} of them as before the run changed them" if changed else ""
 
 
 @click.command("purge")
@@ -25,9 +32,8 @@ def purge_command(numbers: tuple[int, ...], yes: bool, database_url: str | None,
         for number in numbers:
             run, _rule = ledger.get_run(connection, number)
             lost = run.remaining
-            question = (
-                f"The archive of run {number} holds the only copy of {quantity(lost, 'row')} of {run.table_name}."
-            )
+            rows = f"{quantity(lost, 'row')} of {run.table_name}{_as_before(run)}"
+            question = f"The archive of run {number} holds the only copy of {rows}."
             if not lost:
                 question = f"Every archived row of run {number} is back in {run.table_name}."
             if not yes and not click.confirm(f"{question} Drop the archive?", err=True):

@@ -127,7 +127,11 @@ def _confirm(run: Run, relation: catalog.Relation, obstacle: str | None) -> None
         Refused: the answer is no.
     """
     steps = [f"drop {obstacle} of {relation.name}"] if obstacle else []
-    steps.append(f"put {quantity(run.remaining, 'row')} back into {relation.name}")
+    changed = run.images - run.reverted
+    if run.remaining > changed or not changed:
+        steps.append(f"put {quantity(run.remaining - changed, 'row')} back into {relation.name}")
+    if changed:
+        steps.append(f"change {quantity(changed, 'row')} of {relation.name} back")
     if children := run.children_moved - run.children_returned:
         steps.append(f"point {quantity(children, 'child', 'children')} back at their own rows")
     if not sys.stdin.isatty():
@@ -142,11 +146,13 @@ def _confirm(run: Run, relation: catalog.Relation, obstacle: str | None) -> None
 
 
 def _restore(connection: Connection, number: int, batch_size: int) -> None:
-    restored = returned = 0
+    restored = reverted = returned = 0
     with progress("restoring") as display:
         for batch in restore(connection, number, batch_size=batch_size):
             restored += batch.restored
+            reverted += batch.reverted
             returned += batch.repointed
             display.show("restoring", batch.done, batch.total, "rows")
     children = f", {quantity(returned, 'child', 'children')} pointed back" if returned else ""
-    click.echo(f"run {number}: {quantity(restored, 'row')} restored{children}")
+    back = f", {quantity(reverted, 'row')} changed back" if reverted else ""
+    click.echo(f"run {number}: {quantity(restored, 'row')} restored{back}{children}")

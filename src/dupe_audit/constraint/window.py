@@ -86,7 +86,7 @@ def build_held(work: ConstraintWork, clean_held: Callable[[], int]) -> str:
             return reason
         raise
     log.info(
-        "the writers of %s were held for %d ms: %s archived, and %s is built",
+        "the writers of %s were held for %d ms: %s cleaned, and %s is built",
         work.relation.name,
         1000 * (time.monotonic() - started),
         quantity(archived, "extra"),

@@ -77,10 +77,10 @@ def _belongs(run: Run, execution: Execution) -> bool:
 def _moved(run: Run, name: str, *, restoring: bool) -> str:
     """Return in words what a run has committed; empty if that is nothing."""
     done = []
-    if restoring and run.restored:
-        done.append(f"has restored {run.restored:,} of {quantity(run.restored + run.remaining, 'row')} of {name}")
-    elif not restoring and run.remaining:
-        done.append(f"has archived {quantity(run.remaining, 'row')} of {name}")
+    if restoring and (restored := run.restored + run.reverted):
+        done.append(f"has restored {restored:,} of {quantity(restored + run.remaining, 'row')} of {name}")
+    elif not restoring and run.outstanding:
+        done.append(f"has {run.outstanding} of {name}")
     if run.state == "enforced":
         done.append(f"enforces {name} as {run.constraint_name}")
     return f"run {run.id} {' and '.join(done)}" if done else ""

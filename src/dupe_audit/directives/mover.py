@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 from alembic.operations import Operations
 from sqlalchemy import Connection
@@ -23,7 +23,7 @@ from dupe_audit.directives.operations import (
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.recorded import latest_run
 from dupe_audit.errors import Refused
-from dupe_audit.findings import quantity
+from dupe_audit.findings import done_to_rows, quantity
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import find
 from dupe_audit.postgres.locking import at_work
@@ -32,6 +32,16 @@ from dupe_audit.preflight import failures
 from dupe_audit.restore import restore
 
 log = logging.getLogger("alembic.dupe_audit")
+
+#: the fields of a batch that are summed, and what they count
+_SUMMED = {
+    "archived": "archived",
+    "amended": "amended",
+    "merged": "merged",
+    "restored": "restored",
+    "reverted": "changed back",
+    "repointed": "children pointed elsewhere",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +59,11 @@ class Mover:
         rule = self.options.cleanup_rule(operation.rule)
         self.execution.remember_rule(self._qualified(key), rule)
         with shown_in_watch(connection, key):
-            archived, children = self._cleanup(key, rule, BuildRule(), name=self.execution.name_for(operation.key))
+            done = self._cleanup(key, rule, BuildRule(), name=self.execution.name_for(operation.key))
         latest = latest_run(connection, key)
-        if latest and (remaining := latest.run.remaining):  # by an attempt before this one too
-            self.execution.record(latest.run.id, "moved", f"has archived {quantity(remaining, 'row')} of {key}")
-        log.info("%s: %s archived%s", key, quantity(archived, "extra"), _children(children, "repointed"))
+        if latest and (outstanding := latest.run.outstanding):  # by an attempt before this one too
+            self.execution.record(latest.run.id, "moved", f"has {outstanding} of {key}")
+        log.info("%s: %s%s", key, _cleaned(done, rule), _children(done["repointed"], "repointed"))
 
     def restore(self, operation: RestoreDuplicatesOp, created: CreateUniqueConstraintOnlineOp | None) -> None:
         """Restore the newest run of the key."""
@@ -74,12 +84,15 @@ class Mover:
             return
         rule = self.options.cleanup_rule(operation.rule)
         batches = restore(connection, run.id, batch_size=rule.batch_size, relid=match[1].relid)
-        restored, children = self._logged(batches, "restored", key)
-        log.info("%s: %s restored%s", key, quantity(restored, "row"), _children(children, "pointed back"))
+        done = self._logged(batches, key)
+        reverted = f", {quantity(done['reverted'], 'row')} changed back" if done["reverted"] else ""
+        pointed_back = _children(done["repointed"], "pointed back")
+        log.info("%s: %s restored%s%s", key, quantity(done["restored"], "row"), reverted, pointed_back)
 
     def clean_again(self, key: UniqueKey, rule: CleanupRule, build: BuildRule) -> int:
-        """Archive the extras that have arrived, as patiently as the build; return how many."""
-        return self._cleanup(key, rule, build)[0]
+        """Archive or amend the extras that have arrived, as patiently as the build; return how many."""
+        done = self._cleanup(key, rule, build)
+        return done["archived"] + done["amended"]
 
     def clean_held(self, key: UniqueKey, rule: CleanupRule) -> int:
         """Archive the extras that have arrived, inside the open transaction that holds the writers; return how many."""
@@ -104,8 +117,8 @@ class Mover:
 
     def _cleanup(
         self, key: UniqueKey, rule: CleanupRule, patience: BuildRule, *, name: str | None = None
-    ) -> tuple[int, int]:
-        """Archive what this process has not left clean before; return how many extras, and how many children moved.
+    ) -> Counter[str]:
+        """Clean what this process has not left clean before; return the sums of the batches by field.
 
         Args:
             name: of the constraint that will be built, if the key does not say it.
@@ -122,7 +135,7 @@ class Mover:
             horizon=self.horizon_of(key),
         )
         with explained(self.connection, key, rule):
-            return self._logged(batches, "archived", key)
+            return self._logged(batches, key)
 
     def rule_of(self, key: UniqueKey) -> CleanupRule | None:
         """Return the rule by which this revision archives; an earlier revision's does not count."""
@@ -136,29 +149,33 @@ class Mover:
             return self.options.cleanup_rule(latest.rule)
         return None
 
-    def _logged(
-        self, batches: Iterable[Batch], field: Literal["archived", "restored"], key: UniqueKey
-    ) -> tuple[int, int]:
-        """Work through the batches and log progress every few seconds; return how many rows moved, and children.
-
-        Args:
-            field: the field of a batch that counts the rows.
-        """
-        moved, children, throttle = 0, 0, Throttle(quiet_at_first=True)
+    def _logged(self, batches: Iterable[Batch], key: UniqueKey) -> Counter[str]:
+        """Work through the batches and log progress every few seconds; return their sums by field."""
+        done: Counter[str] = Counter()
+        throttle = Throttle(quiet_at_first=True)
         for batch in batches:
-            moved += getattr(batch, field)
-            children += batch.repointed
-            self.execution.record(batch.run_id, "moved", f"has {field} {quantity(moved, 'row')} of {key}")
+            done += Counter({field: getattr(batch, field) for field in _SUMMED})
+            if restored := done["restored"] + done["reverted"]:
+                self.execution.record(batch.run_id, "moved", f"has restored {quantity(restored, 'row')} of {key}")
+            elif moved := done_to_rows(archived=done["archived"], amended=done["amended"], merged=done["merged"]):
+                self.execution.record(batch.run_id, "moved", f"has {moved} of {key}")
             if throttle.due():
                 log.info(
-                    "run %d: %s of %s done, %s %s",
+                    "run %d: %s of %s done, %s",
                     batch.run_id,
                     f"{batch.done:,}",
                     quantity(batch.total, "row"),
-                    f"{moved:,}",
-                    field,
+                    ", ".join(f"{count:,} {_SUMMED[field]}" for field, count in done.items() if count) or "0 changed",
                 )
-        return moved, children
+        return done
+
+
+def _cleaned(done: Counter[str], rule: CleanupRule) -> str:
+    """Return in words what a cleanup did."""
+    parts = [f"{quantity(done['archived'], 'extra')} archived"] if done["archived"] or rule.exact == "archive" else []
+    parts += [f"{quantity(done['amended'], 'extra')} amended"] if done["amended"] or rule.exact == "amend" else []
+    parts += [f"values merged into {quantity(done['merged'], 'row')}"] if done["merged"] else []
+    return ", ".join(parts)
 
 
 def _children(number: int, participle: str) -> str:

@@ -9,7 +9,7 @@ from dupe_audit.findings.check import CHECK
 from dupe_audit.findings.entry import Entry, Finding, Severity
 from dupe_audit.findings.ids import CheckId, FindingId, StepId
 from dupe_audit.findings.steps import STEPS
-from dupe_audit.findings.wording import accepted, quantity, without_passwords
+from dupe_audit.findings.wording import accepted, done_to_rows, quantity, without_passwords
 
 __all__ = [
     "CATALOGUE",
@@ -22,6 +22,7 @@ __all__ = [
     "Severity",
     "StepId",
     "accepted",
+    "done_to_rows",
     "finding",
     "finding_id",
     "quantity",

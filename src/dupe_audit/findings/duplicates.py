@@ -29,8 +29,8 @@ DUPLICATES: dict[StepId, Entry] = {
     ),
     "amendment-incomplete": Entry(
         "error",
-        "After their amendment, {subject} would still be duplicates of their survivor.",
-        "Let set_ change a column of the key, or one that takes the row out of the predicate (where); NULL takes it out of a key whose NULLs are distinct.",
+        "Amended, {subject} would still have the key of another row.",
+        "Let set_ change a column of the key to a value that differs for each row, for example by duplicate.number, or a column that takes the row out of the predicate (where); NULL takes it out of a key whose NULLs are distinct.",
     ),
     "cannot-restore": Entry(
         "error",

@@ -44,7 +44,7 @@ SURROUNDINGS: dict[StepId, Entry] = {
         "error",
         "Trigger {subject} on {table} fires for every amended or merged row, and again on downgrade.",
         "Make the trigger skip the migration (for example by its application_name), or accept this finding if it may fire. "
-        "Columns that it writes, such as a time of the last change, are not restored.",
+        "What it writes again on downgrade, such as a time of the last change, is not restored, nor is what it changes in other rows.",
         acceptable=True,
     ),
     "insert-trigger": Entry(

@@ -22,6 +22,21 @@ def quantity(count: int, singular: str, plural: str | None = None) -> str:
     return f"{count:,} {noun}"
 
 
+def done_to_rows(*, archived: int = 0, amended: int = 0, merged: int = 0, changed: int = 0) -> str:
+    """Return what was done with rows, as a predicate such as ``archived 3 rows and amended 1 row``; empty if nothing.
+
+    Args:
+        merged: survivors that took over values.
+        changed: rows that were amended or took over values, where the parts are not known.
+    """
+    parts = [
+        f"{verb} {quantity(count, 'row')}" for verb, count in (("archived", archived), ("amended", amended)) if count
+    ]
+    parts += [f"merged values into {quantity(merged, 'row')}"] if merged else []
+    parts += [f"changed {quantity(changed, 'row')}"] if changed else []
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+
+
 def without_passwords(text: str) -> str:
     """Return a text, such as an error of a project's ``env.py``, with ``***`` for each password in it."""
     return _PASSWORD.sub(lambda match: f"{match[1] or match[2]}***", text)

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dupe_audit.findings import Finding
+from dupe_audit.findings import Finding, done_to_rows
 from dupe_audit.model.key import Expression, UniqueKey
 from dupe_audit.model.rules import CleanupRule
 
@@ -212,6 +212,14 @@ class Run:
     def remaining(self) -> int:
         """Rows of the archive that are neither restored nor erased; if the run was purged, they are lost."""
         return self.archived + self.images - self.restored - self.reverted - self.erased
+
+    @property
+    def outstanding(self) -> str:
+        """What the run has done and not undone, as a predicate; empty if that is nothing."""
+        archived = max(0, self.archived - self.restored - self.erased)
+        if self.reverted:
+            return done_to_rows(archived=archived, changed=self.images - self.reverted)
+        return done_to_rows(archived=archived, amended=self.amended, merged=self.merged)
 
     @property
     def images(self) -> int:

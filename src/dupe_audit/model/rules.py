@@ -84,6 +84,11 @@ class CleanupRule:
                 raise WrongUsage(f"{option} has column {repeated[0]!r} twice.")
 
     @property
+    def verb(self) -> str:
+        """What a cleanup does with extras, in a word."""
+        return self.exact
+
+    @property
     def amends(self) -> bool:
         """Whether extras can be changed in place of being removed."""
         return "amend" in (self.exact, self.divergent)

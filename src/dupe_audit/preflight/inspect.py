@@ -132,7 +132,7 @@ def _counted(
         samples = read_samples(connection, shown, fragments, details.samples, show_keys=details.show_keys)
     restore_findings = uninsertable(connection, relation, key, fragments, counts)
     if rule.exact == "amend":  # no row leaves
-        restore_findings = reference_findings = []
+        reference_findings = []
     findings += [
         *width_findings(widest),
         *duplicate_findings(key, rule, counts, differences),

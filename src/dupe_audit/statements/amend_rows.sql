@@ -2,7 +2,7 @@
 -- Lock: ROW EXCLUSIVE on the table and the archive, until the batch commits; the rows are locked already.
 -- Again: no; once per batch, after lock_rows, in the same READ COMMITTED transaction.
 WITH judged AS MATERIALIZED (
-    SELECT l.tid, l.n, {v_identity_as_survivor}, {v_key_as_k}, {e_as_before}, {changes}
+    SELECT l.tid, l.n, s.place, {v_identity_as_survivor}, {v_key_as_k}, {e_as_before}, {changes}
     FROM pg_temp.dupe_audit_locked l
     JOIN pg_temp.dupe_audit_locked l_survivor ON l_survivor.n = l.n AND l_survivor.survivor
     JOIN {stage} s ON s.n = l.n
@@ -16,18 +16,17 @@ WITH judged AS MATERIALIZED (
     SET {set_columns}
     FROM judged j
     WHERE t.ctid = j.tid AND {t_still_key}
-    RETURNING {t_columns}, t.ctid AS tid, j.n, {j_before}, {j_survivor}, {t_still_key} AS still_extra
+    -- Names that no column of the table can have.
+    RETURNING {t_columns}, j.n AS dupe_audit_n, j.place AS dupe_audit_place, {j_before}, {j_survivor}, {t_still_key} AS dupe_audit_still
 ), after AS (
     INSERT INTO {after} ({columns}, dupe_audit_batch, dupe_audit_n)
-    SELECT {changed_columns}, {batch}, changed.n FROM changed
+    SELECT {changed_columns}, {batch}, changed.dupe_audit_n FROM changed
 ), archived AS (
-    INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch, dupe_audit_kind, dupe_audit_n)
-    SELECT {changed_before}, {changed_survivor}, {batch}, 'amended', changed.n FROM changed
+    INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch, dupe_audit_kind, dupe_audit_n, dupe_audit_number)
+    SELECT {changed_before}, {changed_survivor}, {batch}, 'amended', changed.dupe_audit_n, changed.dupe_audit_place FROM changed
     RETURNING 1
-), remembered AS (
-    INSERT INTO pg_temp.dupe_audit_amended (tid) SELECT changed.tid FROM changed
 )
 SELECT (SELECT pg_catalog.count(*) FROM judged) AS judged,
        (SELECT pg_catalog.count(*) FROM changed) AS changed,
        (SELECT pg_catalog.count(*) FROM archived) AS archived,
-       (SELECT pg_catalog.count(*) FROM changed WHERE changed.still_extra) AS still_extras
+       (SELECT pg_catalog.count(*) FROM changed WHERE changed.dupe_audit_still) AS still_extras

@@ -12,20 +12,32 @@ WITH rel AS (
 ), col AS (
     SELECT a.attnum, a.attname::pg_catalog.text AS name, a.attgenerated <> '' AS generated,
            change.ord AS change, change.value, merge.ord AS merge, merge.how, merge.is_sql,
-           -- Without a length, so that a value that is too long fails instead of being cut.
-           pg_catalog.format('%I.%I', tn.nspname, ty.typname) AS type
+           -- Without a length, so that a value that is too long fails instead of being cut; a domain can have one too.
+           base.name AS type,
+           pg_catalog.format(CASE WHEN merge.how = 'jsonb_merge' THEN 'coalesce(CAST(m%1$s.value AS %2$s), v.%3$I)' ELSE 'CAST(m%1$s.value AS %2$s)' END,
+                             merge.ord, base.name, a.attname) AS merged_value
     FROM rel
     JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
-    JOIN pg_catalog.pg_type ty ON ty.oid = a.atttypid
-    JOIN pg_catalog.pg_namespace tn ON tn.oid = ty.typnamespace
+    CROSS JOIN LATERAL (
+        WITH RECURSIVE based AS (
+            SELECT a.atttypid AS type
+            UNION ALL
+            SELECT t.typbasetype FROM based JOIN pg_catalog.pg_type t ON t.oid = based.type WHERE t.typtype = 'd'
+        )
+        SELECT pg_catalog.format('%I.%I', n.nspname, t.typname) AS name
+        FROM based
+        JOIN pg_catalog.pg_type t ON t.oid = based.type
+        JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+        WHERE t.typtype <> 'd'
+    ) AS base
     LEFT JOIN change ON change.name = a.attname::pg_catalog.text
     LEFT JOIN merge ON merge.name = a.attname::pg_catalog.text
 )
 SELECT
     (SELECT pg_catalog.string_agg(pg_catalog.format('e.%I AS b%s', name, attnum), ', ' ORDER BY attnum) FROM col) AS e_as_before,
     (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I AS b%s', name, attnum), ', ' ORDER BY attnum) FROM col) AS v_as_before,
-    (SELECT pg_catalog.string_agg(pg_catalog.format('j.b%s', attnum), ', ' ORDER BY attnum) FROM col) AS j_before,
-    (SELECT pg_catalog.string_agg(pg_catalog.format('changed.b%s', attnum), ', ' ORDER BY attnum) FROM col) AS changed_before,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('j.b%1$s AS dupe_audit_b%1$s', attnum), ', ' ORDER BY attnum) FROM col) AS j_before,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('changed.dupe_audit_b%s', attnum), ', ' ORDER BY attnum) FROM col) AS changed_before,
     (SELECT pg_catalog.string_agg(pg_catalog.format('changed.%I', name), ', ' ORDER BY attnum) FROM col) AS changed_columns,
     (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I', name), ', ' ORDER BY attnum) FROM col) AS v_columns,
     (SELECT pg_catalog.string_agg(pg_catalog.format('a.%I', name), ', ' ORDER BY attnum) FROM col) AS a_columns,
@@ -33,8 +45,7 @@ SELECT
     (SELECT pg_catalog.string_agg(pg_catalog.format('%I', name), ', ' ORDER BY attnum) FROM col WHERE NOT generated) AS insertable,
     (SELECT pg_catalog.string_agg(coalesce('changes.x' || change, pg_catalog.format('e.%I', name)), ', ' ORDER BY attnum)
      FROM col WHERE NOT generated) AS e_amended,
-    (SELECT pg_catalog.string_agg(CASE WHEN merge IS NULL THEN pg_catalog.format('v.%I', name)
-                                       ELSE pg_catalog.format('CAST(m%s.value AS %s)', merge, type) END, ', ' ORDER BY attnum)
+    (SELECT pg_catalog.string_agg(CASE WHEN merge IS NULL THEN pg_catalog.format('v.%I', name) ELSE merged_value END, ', ' ORDER BY attnum)
      FROM col WHERE NOT generated) AS v_merged,
     (SELECT pg_catalog.string_agg(pg_catalog.format('%I = j.x%s', name, coalesce(change, merge)), ', ' ORDER BY attnum)
      FROM col WHERE change IS NOT NULL OR merge IS NOT NULL) AS set_columns,
@@ -42,28 +53,34 @@ SELECT
     (SELECT pg_catalog.format(' CROSS JOIN LATERAL (SELECT v.*) AS survivor CROSS JOIN LATERAL (SELECT s.place AS number) AS duplicate'
                               ' CROSS JOIN LATERAL (SELECT %s FROM (SELECT e.*) AS %I) AS changes',
                               pg_catalog.string_agg(pg_catalog.format('CAST((%s) AS %s) AS x%s', value, type, change), ', ' ORDER BY change),
-                              rel.relname)
+                              -- In a table of that name, survivor.column is still the survivor's.
+                              CASE WHEN rel.relname IN ('survivor', 'duplicate') THEN 'dupe_audit_row' ELSE rel.relname END)
      FROM col WHERE change IS NOT NULL) AS new_values,
     (SELECT pg_catalog.string_agg(pg_catalog.format('changes.x%s', change), ', ' ORDER BY change) FROM col WHERE change IS NOT NULL) AS changes,
-    (SELECT pg_catalog.string_agg(pg_catalog.format('CAST(m%s.value AS %s) AS x%1$s', merge, type), ', ' ORDER BY merge)
+    (SELECT pg_catalog.string_agg(pg_catalog.format('%s AS x%s', merged_value, merge), ', ' ORDER BY merge)
      FROM col WHERE merge IS NOT NULL) AS merged_values,
     (SELECT pg_catalog.format('pg_catalog.record_image_eq(ROW(%s), ROW(%s))',
-                              pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY merge),
+                              pg_catalog.string_agg(pg_catalog.format('CAST(t.%I AS %s)', name, type), ', ' ORDER BY merge),
                               pg_catalog.string_agg(pg_catalog.format('j.x%s', merge), ', ' ORDER BY merge))
      FROM col WHERE merge IS NOT NULL) AS t_is_merged,
     (SELECT pg_catalog.string_agg(
                 pg_catalog.format(CASE
+                    -- The row alone, so that a whole row in the aggregate has no more than the table's columns.
                     WHEN is_sql
-                    THEN ' JOIN (SELECT dupe_audit_tid, (%2$s) AS value FROM member AS %4$I GROUP BY dupe_audit_tid) AS m%1$s'
+                    THEN ' JOIN (SELECT dupe_audit_tid, (%2$s) AS value'
+                         ' FROM (SELECT dupe_audit_tid, dupe_audit_member AS dupe_audit_row FROM dupe_audit_member) AS dupe_audit_member'
+                         ' CROSS JOIN LATERAL (SELECT %5$s) AS %4$I GROUP BY dupe_audit_tid) AS m%1$s'
                     WHEN how = 'coalesce'
-                    THEN ' LEFT JOIN (SELECT DISTINCT ON (dupe_audit_tid) dupe_audit_tid, %3$I AS value FROM member'
+                    THEN ' LEFT JOIN (SELECT DISTINCT ON (dupe_audit_tid) dupe_audit_tid, %3$I AS value FROM dupe_audit_member'
                          ' WHERE %3$I IS DISTINCT FROM NULL ORDER BY dupe_audit_tid, dupe_audit_place) AS m%1$s'
+                    -- A JSON null has nothing to give, and gives way to an object.
                     WHEN how = 'jsonb_merge'
                     THEN ' LEFT JOIN (SELECT dupe_audit_tid, coalesce(pg_catalog.jsonb_object_agg(part.key, part.value ORDER BY dupe_audit_place DESC)'
                          ' FILTER (WHERE part.key IS NOT NULL), ''{}''::pg_catalog.jsonb) AS value'
-                         ' FROM member LEFT JOIN LATERAL pg_catalog.jsonb_each(member.%3$I) AS part ON true'
-                         ' WHERE member.%3$I IS NOT NULL GROUP BY dupe_audit_tid) AS m%1$s'
-                    ELSE ' JOIN (SELECT dupe_audit_tid, pg_catalog.%2$s(%3$I) AS value FROM member GROUP BY dupe_audit_tid) AS m%1$s' END
-                    || ' ON m%1$s.dupe_audit_tid OPERATOR(pg_catalog.=) v.ctid', merge, how, name, rel.relname), '' ORDER BY merge)
+                         ' FROM dupe_audit_member LEFT JOIN LATERAL pg_catalog.jsonb_each(dupe_audit_member.%3$I) AS part ON true'
+                         ' WHERE dupe_audit_member.%3$I IS NOT NULL AND pg_catalog.jsonb_typeof(dupe_audit_member.%3$I) OPERATOR(pg_catalog.<>) ''null'' GROUP BY dupe_audit_tid) AS m%1$s'
+                    ELSE ' JOIN (SELECT dupe_audit_tid, pg_catalog.%2$s(%3$I) AS value FROM dupe_audit_member GROUP BY dupe_audit_tid) AS m%1$s' END
+                    || ' ON m%1$s.dupe_audit_tid OPERATOR(pg_catalog.=) v.ctid', merge, how, name, rel.relname, member_columns), '' ORDER BY merge)
      FROM col WHERE merge IS NOT NULL) AS merge_sources
 FROM rel
+CROSS JOIN (SELECT pg_catalog.string_agg(pg_catalog.format('(dupe_audit_row).%I', name), ', ' ORDER BY attnum) AS member_columns FROM col) AS of_member

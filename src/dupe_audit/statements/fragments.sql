@@ -193,9 +193,9 @@ SELECT
     CASE WHEN rule.divides THEN 's.amend' ELSE 'true' END AS s_amends,
     -- Where survivors take over values, the archive has the place of each extra in the staged list.
     CASE WHEN rule.numbered THEN ', extra.n' ELSE '' END AS and_extra_n,
-    CASE WHEN rule.numbered THEN ', j.n' ELSE '' END AS and_j_n,
+    CASE WHEN rule.numbered THEN ', j.n AS dupe_audit_n' ELSE '' END AS and_j_n,
     CASE WHEN rule.numbered THEN ', dupe_audit_n' ELSE '' END AS and_archived_n,
-    CASE WHEN rule.numbered THEN ', deleted.n' ELSE '' END AS and_deleted_n,
+    CASE WHEN rule.numbered THEN ', deleted.dupe_audit_n' ELSE '' END AS and_deleted_n,
     (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I AS dupe_audit_survivor_%s', name, ord), ', ' ORDER BY ord)
      FROM identity) AS v_identity_as_survivor,
     (SELECT pg_catalog.string_agg(pg_catalog.format('j.dupe_audit_survivor_%s', ord), ', ' ORDER BY ord)
@@ -210,6 +210,9 @@ SELECT
      FROM identity) AS t_is_w,
     (SELECT pg_catalog.string_agg(pg_catalog.format('e.%I %s s.e%s', name, eq, ord), ' AND ' ORDER BY ord)
      FROM identity) AS e_is_extra,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s a.%1$I', name, eq), ' AND ' ORDER BY ord) FROM pk) AS t_is_a,
+    (SELECT pg_catalog.string_agg(pg_catalog.format('s.s%s %s amended.dupe_audit_survivor_%1$s', ord, eq), ' AND ' ORDER BY ord)
+     FROM identity) AS s_has_survivor_amended,
     (SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I %s dupe_audit_extra.e%s', rel.relname, name, eq, ord), ' AND ' ORDER BY ord)
      FROM identity) AS is_staged,
     (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I %s s.s%s', name, eq, ord), ' AND ' ORDER BY ord)

@@ -4,7 +4,8 @@
 WITH run AS (
     SELECT r.changed_columns || r.merged_columns AS changed FROM dupe_audit.run r WHERE r.id = {run}
 ), live AS (
-    SELECT a.attname::pg_catalog.text AS name, a.attnum, a.attgenerated <> '' AS generated, a.attname::pg_catalog.text = ANY (run.changed) AS changed
+    SELECT a.attname::pg_catalog.text AS name, a.attnum, a.attgenerated <> '' AS generated,
+           a.attgenerated = '' AND a.attidentity <> 'a' AS settable, a.attname::pg_catalog.text = ANY (run.changed) AS changed
     FROM pg_catalog.pg_attribute a CROSS JOIN run
     JOIN pg_catalog.pg_attribute b ON b.attrelid = {after}::pg_catalog.regclass::pg_catalog.oid AND b.attname = a.attname
         AND b.attnum > 0 AND NOT b.attisdropped
@@ -21,13 +22,21 @@ WITH run AS (
     JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr
     JOIN pg_catalog.pg_namespace op_ns ON op_ns.oid = op.oprnamespace
     WHERE i.indrelid = {relid}::pg_catalog.oid AND i.indisprimary AND i.indisvalid AND k.ord <= i.indnkeyatts
+      AND oc.opcmethod = (SELECT am.oid FROM pg_catalog.pg_am am WHERE am.amname = 'btree')
 )
 SELECT (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk) AS t_is_f,
-       pg_catalog.string_agg(pg_catalog.format('%I = a.%I', name, name), ', ' ORDER BY attnum) FILTER (WHERE changed) AS set_back,
+       (SELECT pg_catalog.string_agg(pg_catalog.format('put.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk) AS put_is_f,
+       -- Whatever differs, also by an earlier rule of the run or by a trigger; a large value that is the same stays where it is.
+       pg_catalog.string_agg(pg_catalog.format('%1$I = CASE WHEN pg_catalog.record_image_eq(ROW(a.%1$I), ROW(f.%1$I)) THEN t.%1$I ELSE a.%1$I END', name),
+                             ', ' ORDER BY attnum)
+           FILTER (WHERE settable AND NOT EXISTS (SELECT FROM pk WHERE pk.name = live.name)) AS set_back,
+       pg_catalog.string_agg(pg_catalog.format('%1$I = put.%1$I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS set_passed_on,
+       pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS t_images,
        pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS image_compared,
        pg_catalog.string_agg(pg_catalog.format('f.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS f_compared,
-       -- A column that a trigger changed together with the row is not ours to change back.
+       -- What a trigger had changed together with the row, it may change again.
        pg_catalog.string_agg(pg_catalog.format(CASE WHEN changed THEN 'a.%1$I'
                                                     ELSE 'CASE WHEN pg_catalog.record_image_eq(ROW(a.%1$I), ROW(f.%1$I)) THEN a.%1$I ELSE t.%1$I END' END,
-                                               name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS a_expected
+                                               name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS a_expected,
+       pg_catalog.string_agg(pg_catalog.format('a.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS a_compared_image
 FROM live

@@ -6,12 +6,20 @@ WITH chosen AS MATERIALIZED (
     WHERE dupe_audit_id BETWEEN {low} AND {high} AND dupe_audit_restored_at IS NULL AND dupe_audit_kind <> 'removed'
     FOR UPDATE
 ), put AS (
-    UPDATE {table} t
+    UPDATE ONLY {table} t
     SET {set_back}
     FROM chosen a
     JOIN {after} f ON f.dupe_audit_batch = a.dupe_audit_batch AND f.dupe_audit_n = a.dupe_audit_n
     WHERE {t_is_f} AND pg_catalog.record_image_eq(ROW({image_compared}), ROW({f_compared}))
-    RETURNING a.dupe_audit_id, pg_catalog.record_image_eq(ROW({image_compared}), ROW({a_expected})) AS same
+    RETURNING {t_images}, a.dupe_audit_id, a.dupe_audit_batch,
+              pg_catalog.record_image_eq(ROW({image_compared}), ROW({a_expected})) AS dupe_audit_as_expected,
+              pg_catalog.record_image_eq(ROW({image_compared}), ROW({a_compared_image})) AS dupe_audit_as_before
+), passed_on AS (
+    -- What a trigger made of the row this time is what an earlier batch that changed it too has to meet.
+    UPDATE {after} f
+    SET {set_passed_on}
+    FROM put
+    WHERE NOT put.dupe_audit_as_before AND f.dupe_audit_batch < put.dupe_audit_batch AND {put_is_f}
 ), marked AS (
     UPDATE {archive} a
     SET dupe_audit_restored_at = pg_catalog.clock_timestamp(), dupe_audit_problem = NULL
@@ -21,7 +29,7 @@ WITH chosen AS MATERIALIZED (
 ), noted AS (
     UPDATE {archive} a
     SET dupe_audit_problem = CASE WHEN EXISTS (
-            SELECT FROM {after} f JOIN {table} t ON {t_is_f}
+            SELECT FROM {after} f JOIN ONLY {table} t ON {t_is_f}
             WHERE f.dupe_audit_batch = c.dupe_audit_batch AND f.dupe_audit_n = c.dupe_audit_n)
         THEN 'the row was changed since' ELSE 'the row was deleted since, or its primary key was changed' END
     FROM chosen c
@@ -32,4 +40,4 @@ SELECT (SELECT pg_catalog.count(*) FROM chosen) AS chosen,
        (SELECT pg_catalog.count(*) FROM put) AS put,
        (SELECT pg_catalog.count(*) FROM marked) AS marked,
        (SELECT pg_catalog.count(*) FROM noted) AS noted,
-       (SELECT pg_catalog.count(*) FROM put WHERE NOT put.same) AS changed
+       (SELECT pg_catalog.count(*) FROM put WHERE NOT put.dupe_audit_as_expected) AS changed

@@ -16,4 +16,10 @@ UNION ALL
 SELECT pg_catalog.format('%I is referenced by foreign key %I of %s', attname, con.conname, con.conrelid::pg_catalog.regclass)
 FROM asked JOIN pg_catalog.pg_constraint con ON con.confrelid = asked.attrelid AND con.contype = 'f' AND asked.attnum = ANY (con.confkey)
 WHERE con.conparentid = 0::pg_catalog.oid
+UNION ALL
+SELECT 'the table has no primary key, by which a changed row could be found again'
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_index i
+                  JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
+                  JOIN pg_catalog.pg_am am ON am.oid = ic.relam AND am.amname = 'btree'
+                  WHERE i.indrelid = {relid}::pg_catalog.oid AND i.indisprimary AND i.indisvalid)
 ORDER BY 1
