@@ -8,6 +8,7 @@ DECLARE
     v_amends boolean := pg_catalog.cardinality(v_changed) > 0;
     v_problem pg_catalog.text;
     v_changes pg_catalog.jsonb;
+    v_line pg_catalog.text;
 BEGIN
     SELECT p.problem INTO v_problem FROM (
         SELECT u.problem FROM ({unchangeable}) AS u
@@ -21,7 +22,11 @@ BEGIN
     END IF;
     SELECT pg_catalog.jsonb_strip_nulls(pg_catalog.to_jsonb(c)) INTO v_changes FROM ({change_fragments}) AS c;
     BEGIN
-        EXECUTE pg_temp.dupe_audit_fill(CASE WHEN v_amends THEN {t_explain_amended} ELSE {t_explain_merged} END, v_holes || v_changes);
+        FOR v_line IN EXECUTE pg_temp.dupe_audit_fill(CASE WHEN v_amends THEN {t_explain_amended} ELSE {t_explain_merged} END, v_holes || v_changes) LOOP
+            IF v_line ~ 'ProjectSet' THEN
+                RAISE EXCEPTION 'set-returning functions are not allowed, because a column has one value';
+            END IF;
+        END LOOP;
     EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR feature_not_supported OR plpgsql_error THEN
         RAISE EXCEPTION 'dupe-audit: expression-invalid: %: % (table %)%. What to do: docs/reference/findings/expression-invalid.md',
             CASE WHEN v_amends THEN 'set_' ELSE 'merge' END, SQLERRM, v_relid::pg_catalog.regclass, v_note;

@@ -29,7 +29,7 @@ DECLARE
     v_average double precision;
     v_fastest double precision;
     v_fewer_help boolean;
-    v_fitting bigint;
+    v_fitting bigint;{declared}
 BEGIN
     SELECT p.v_holes, p.v_fks INTO v_holes, v_fks FROM pg_temp.dupe_audit_prepare(v_run) AS p;
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
@@ -60,12 +60,12 @@ BEGIN
             v_disturbed := false;
             BEGIN
                 v_gone := pg_temp.dupe_audit_batch(v_run, v_holes, v_fks, v_low, v_high, v_where_staged);
-            EXCEPTION WHEN serialization_failure OR foreign_key_violation OR restrict_violation THEN
+            EXCEPTION WHEN serialization_failure OR foreign_key_violation OR restrict_violation THEN{lacking}
                 -- In the middle of the batch others moved a row to another partition, or added a child.
                 IF v_high = v_low AND v_rule.on_reference = 'repoint' AND SQLSTATE <> '40001' THEN
                     RAISE;
                 END IF;
-                v_disturbed := true;
+                v_disturbed := true;{failing}
             END;
             COMMIT;
             IF v_disturbed THEN

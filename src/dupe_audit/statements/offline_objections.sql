@@ -1,5 +1,5 @@
--- Purpose: define what stops a pass before its first batch: divergent groups, rows that could not be inserted again, references.
--- Lock: ACCESS SHARE on the table, on those that it references and on those that reference it, until the transaction ends.
+-- Purpose: define what stops a pass before its first batch: divergent groups, and references.
+-- Lock: ACCESS SHARE on the table and on those that reference it, until the transaction ends.
 -- Again: yes, it only reads; it notes the children of each extra in the staged list.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_objections(v_run bigint, v_holes pg_catalog.jsonb, v_fks pg_catalog.jsonb) RETURNS pg_catalog.void LANGUAGE plpgsql AS $objections$
 DECLARE
@@ -7,9 +7,6 @@ DECLARE
     v_rule dupe_audit.run;
     v_row record;
     v_names text[];
-    v_subjects text[];
-    v_counting pg_catalog.text;
-    v_counts bigint[];
     v_fk pg_catalog.jsonb;
     v_children bigint;
     v_unlinked bigint;
@@ -25,17 +22,6 @@ BEGIN
                 v_row.divergent_groups, v_row.extras, {differing_columns}, v_rule.keep, v_rule.divergent,
                 coalesce(nullif(pg_catalog.array_to_string(v_rule.ignored, ', '), ''), 'none');
         END IF;
-    END IF;
-    SELECT i.subjects, i.counts INTO v_subjects, v_counting FROM ({insertable}) AS i;
-    IF v_counting IS NOT NULL THEN
-        EXECUTE pg_temp.dupe_audit_fill({t_count_uninsertable}, v_holes || pg_catalog.jsonb_build_object(
-            'counts', v_counting, 'extras', pg_temp.dupe_audit_fill({t_staged_to_archive}, v_holes), 'is_extra', v_holes ->> 'is_staged')) INTO v_counts;
-        FOR v_place IN 1 .. pg_catalog.cardinality(v_counts) LOOP
-            IF v_counts[v_place] > 0 THEN
-                RAISE EXCEPTION 'dupe-audit: cannot-restore: extras of % could not be inserted again, so a downgrade could not restore them (extras: %): %. What to do: docs/reference/findings/cannot-restore.md',
-                    v_holes ->> 'table', v_counts[v_place], v_subjects[v_place];
-            END IF;
-        END LOOP;
     END IF;
     FOR v_fk IN SELECT pg_catalog.jsonb_array_elements(v_fks) LOOP
         EXECUTE pg_temp.dupe_audit_fill({t_stage_children}, v_holes || v_fk) INTO v_children, v_unlinked;

@@ -23,7 +23,26 @@ CLEAN = "CALL pg_temp.dupe_audit_clean(:dupe_audit_v_run)"
 _RELID = "(v_holes ->> 'relid')::pg_catalog.oid"
 _KEY = parts_of_run("key_columns", "key_expressions", without=True)
 _EXPRESSIONS = parts_of_run("key_columns", "key_expressions")
+_COMPUTED = (
+    f"ARRAY(SELECT 't_key.k' || e.ord FROM pg_catalog.unnest({_EXPRESSIONS}) WITH ORDINALITY AS e(sql, ord) "
+    "WHERE e.sql IS NOT NULL ORDER BY e.ord)"
+)
 _ORDER = parts_of_run("order_by", "order_expressions", without=True)
+#: in a handler: children fail with the same SQLSTATE, and the server always names the child's table
+_LACKING = """
+                GET STACKED DIAGNOSTICS v_schema = SCHEMA_NAME, v_table = TABLE_NAME, v_constraint = CONSTRAINT_NAME;
+                IF pg_catalog.format('%I.%I', v_schema, v_table) = v_holes ->> 'table' AND NOT EXISTS (
+                        SELECT FROM pg_catalog.jsonb_array_elements(v_fks) AS f
+                        WHERE (f ->> 'child', f ->> 'constraint_name') = (v_holes ->> 'table', v_constraint)) THEN
+                    PERFORM pg_temp.dupe_audit_change_fails(v_holes, SQLSTATE, v_constraint, NULL);
+                END IF;"""
+
+_FAILING = """
+            WHEN data_exception OR integrity_constraint_violation OR with_check_option_violation
+                 OR program_limit_exceeded OR out_of_memory THEN
+                -- The server's message would contain the value.
+                GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME, v_table = COLUMN_NAME;
+                PERFORM pg_temp.dupe_audit_change_fails(v_holes, SQLSTATE, v_constraint, v_table);"""
 
 _PACE = {
     "first": str(pace.FIRST),
@@ -74,8 +93,13 @@ def _prepare(key: UniqueKey, rule: CleanupRule, accept: Collection[str]) -> str:
         ]
         images = ["PERFORM pg_temp.dupe_audit_keep_images(v_relid, v_holes)"]
     if rule.amends:
-        passes = "'covered', false, 'collisions', 0, 'unamended_order', v_holes ->> 'order_by'"
-        changes += [f"v_holes := v_holes || pg_catalog.jsonb_build_object({passes})"]
+        passes = "'covered', false, 'collisions', 0, 'continues', false, 'unamended_order', v_holes ->> 'order_by'"
+        again = "CASE WHEN v_rule.amended > 0 THEN pg_temp.dupe_audit_amend_again(v_holes, 0) ELSE v_holes END"
+        key_hash = statement("key_hash", relid="v_relid", key=NAMES, values=_COMPUTED, types="v_types")
+        changes += [
+            f"v_holes := v_holes || pg_catalog.jsonb_build_object({passes}, 't_key_hash', ({key_hash}))",
+            f"v_holes := {again}",
+        ]
     references = (
         "SELECT f.v_holes, f.v_fks INTO v_holes, v_fks "
         "FROM pg_temp.dupe_audit_references(v_run, v_relid, v_rule.on_reference, v_holes) AS f"
@@ -131,13 +155,20 @@ def _stage(rule: CleanupRule) -> str:
     judgements = []
     if rule.divides:
         judgements += [_filled("add_amend_column"), _filled("stage_divergent")]
+    if rule.amends:
+        continues = "(v_holes ->> 'continues')::pg_catalog.bool"
+        judgements += [f"IF {continues} THEN {_filled('continue_numbers')}; END IF"]
+    judgements += ["PERFORM pg_temp.dupe_audit_restorable(v_run, v_holes, v_holes ->> 'stage')"]
+    if rule.merges:
+        survivors = f"pg_temp.dupe_audit_fill({quoted('staged_survivors')}, v_holes)"
+        judgements += [f"PERFORM pg_temp.dupe_audit_restorable(v_run, v_holes, {survivors})"]
     if rule.exact == "archive":
         judgements += ["PERFORM pg_temp.dupe_audit_objections(v_run, v_holes, v_fks)"]
     if rule.amends:
-        covered = "'covered', pg_temp.dupe_audit_try_changes(true, v_holes, v_extras)"
+        covered = "'covered', pg_temp.dupe_audit_try_changes(v_run, true, v_holes, v_extras)"
         judgements += [f"v_holes := v_holes || pg_catalog.jsonb_build_object({covered})", "COMMIT"]
     if rule.merges:
-        judgements += ["PERFORM pg_temp.dupe_audit_try_changes(false, v_holes, v_extras)", "COMMIT"]
+        judgements += ["PERFORM pg_temp.dupe_audit_try_changes(v_run, false, v_holes, v_extras)", "COMMIT"]
     return with_templates(
         "offline_stage",
         ranking=text_array(switched_off(RANKING)),
@@ -166,10 +197,8 @@ def _clean(rule: CleanupRule, build: BuildRule) -> str:
     lists = {"locked": "create_locked"}
     if rule.exact == "archive":
         lists["locked_child"] = "create_locked_children"
-    if rule.amends:
-        lists["amended"] = "create_amended"
     # An amended row can have the key of a third one, or of another amended row.
-    again = ["v_holes := pg_temp.dupe_audit_amend_again(v_run, v_holes)"]
+    again = ["v_holes := pg_temp.dupe_audit_amend_again(v_holes, (v_holes ->> 'collisions')::pg_catalog.int4 + 1)"]
     again += [f"v_where_staged := {literal(WHERE_STAGED)}", "CONTINUE"]
     amend_again = f"\n        IF v_spared = 0 THEN{_lines(again, indent=12)}\n        END IF;"
     whole_groups = []
@@ -184,6 +213,9 @@ def _clean(rule: CleanupRule, build: BuildRule) -> str:
         outcome=outcome(rule),
         and_uncovered=" AND NOT (v_holes ->> 'covered')::pg_catalog.bool" if rule.amends else "",
         amend_again=amend_again if rule.amends else "",
+        declared=_lines(["v_schema text", "v_table text", "v_constraint text"] if rule.changes_rows else []),
+        lacking=_LACKING if rule.changes_rows else "",
+        failing=_FAILING if rule.changes_rows else "",
         whole_groups=_lines(whole_groups, indent=12),
         where_staged=literal(WHERE_STAGED),
         anywhere=literal(ANYWHERE),

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Hashable
 
-from dupe_audit.cleanup.changes import AMENDED_LAST, MOST_COLLISIONS
-from dupe_audit.cleanup.trial import REASONS
+from dupe_audit.cleanup.changes import MOST_COLLISIONS, REASONS
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import differing_columns, parts_of_run, quoted, with_templates
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule
+from dupe_audit.postgres.planner import RANKING, switched_off
 from dupe_audit.preflight import beside
 from dupe_audit.statements import literal, statement, text_array
 
@@ -64,6 +64,10 @@ def outcome_functions(script: Script, rule: CleanupRule, accept: Collection[str]
     """
     _once(script, "private", with_templates("offline_private"))
     _once(script, "adopt", with_templates("offline_adopt"))
+    own_index = "(CASE WHEN v_rule.building THEN v_rule.constraint_name END)"
+    insertable = statement("insertable", relid="v_relid", key_names=NAMES, own_index=own_index)
+    _once(script, "violated", with_templates("offline_violated", insertable=insertable))
+    _once(script, "restorable", statement("offline_restorable"))
     if rule.exact == "archive":
         _archiving(script, rule, accept)
     if rule.changes_rows:
@@ -83,11 +87,9 @@ def _archiving(script: Script, rule: CleanupRule, accept: Collection[str]) -> No
         child_triggers=statement("child_triggers", relid="v_relid"),
         errors=errors(rule, accept),
     )
-    own_index = "(CASE WHEN v_rule.building THEN v_rule.constraint_name END)"
     pairs = f"pg_temp.dupe_audit_fill({quoted('staged_pairs')}, v_holes)"
     objections = with_templates(
         "offline_objections",
-        insertable=statement("insertable", relid="v_relid", key_names=NAMES, own_index=own_index),
         collisions=statement("collisions", relid="v_relid", pairs=pairs),
         differing_columns=differing_columns(),
     )
@@ -109,10 +111,20 @@ def _changing(script: Script, rule: CleanupRule) -> None:
     """Write what changes rows that stay in the table, and tries it before."""
     changes_function(script)
     _once(script, "keep_images", with_templates("offline_keep_images"))
-    _once(script, "try_changes", with_templates("offline_try_changes", reasons=literal(json.dumps(REASONS))))
+    _once(script, "why", statement("offline_why", reasons=literal(json.dumps(REASONS))))
+    _once(script, "change_fails", statement("offline_change_fails"))
+    if rule.amends:
+        _once(script, "settle", with_templates("offline_settle", most_collisions=str(MOST_COLLISIONS)))
+    columns = {"changed_columns": "v_rule.changed_columns", "merged_columns": "v_rule.merged_columns"}
+    constraints = with_templates(
+        "offline_try_constraints",
+        ranking=text_array(switched_off(RANKING)),
+        touched_indexes=statement("touched_indexes", relid="v_relid", **columns),
+    )
+    _once(script, "try_constraints", constraints)
+    _once(script, "try_changes", with_templates("offline_try_changes"))
     if rule.amends:
         _once(script, "amend", with_templates("offline_amend"))
-        limits = {"most_collisions": str(MOST_COLLISIONS), "amended_last": literal(AMENDED_LAST)}
-        _once(script, "amend_again", statement("offline_amend_again", **limits))
+        _once(script, "amend_again", with_templates("offline_amend_again", most_collisions=str(MOST_COLLISIONS)))
     else:
         _once(script, "merge", with_templates("offline_merge"))

@@ -14,7 +14,8 @@ from dupe_audit.statements import ident, literal, statement, template, text_arra
 _TAGS = re.compile(
     r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|describe|expressions|same|measure|"
     r"failing|failing_rows|try|try_index|path_problems|"
-    r"private|adopt|prepare|references|objections|stage|batch|move|amend|merge|changes|images|trial|put|revert|dupe_audit)\$"
+    r"private|adopt|prepare|references|objections|stage|batch|move|amend|merge|changes|images|trial|why|violated|restorable|settle|"
+    r"constraints|put|revert|dupe_audit)\$"
 )
 
 
