@@ -25,7 +25,8 @@ W = TypeVar("W", bound=CleanupWork)
 #: how often amended rows that have the key of another row are amended again
 MOST_COLLISIONS = 20
 
-_VALUES = {
+#: why a value cannot be in its column, by SQLSTATE
+REASONS = {
     "22001": "the value is too long for the column",
     "22003": "the number is out of range",
     "22P02": "the value cannot be read as the column's type",
@@ -137,7 +138,7 @@ def why(error: DBAPIError) -> str:
         return f"column {column} must not be NULL" if column else "a value must not be NULL"
     if code.startswith(CLASS_RAISED):
         return f"a trigger or a function refuses it (SQLSTATE {code})"
-    return _VALUES.get(code, f"the value cannot be computed (SQLSTATE {code})")
+    return REASONS.get(code, f"the value cannot be computed (SQLSTATE {code})")
 
 
 def _all_changed(row: Row[Any]) -> Row[Any]:

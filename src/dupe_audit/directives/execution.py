@@ -37,7 +37,9 @@ class Execution:
     previous: str | None = None  #: the revision below it, as a user would name it
     upgrading: bool = True
     downgrade: object = field(default=None, repr=False)  #: the function of the revision that undoes an upgrade
+    upgrade: object = field(default=None, repr=False)  #: the function of the revision that a downgrade undoes
     recording: Recording | None = None  #: None outside of a revision
+    undone: Recording | None = None  #: of the upgrade, if it was read
     options: Any = None  #: of the command line; read once
     trusted: bool = True  #: whether every directive so far was the one that was recorded
     judged: bool = False  #: whether all directives were judged together
@@ -74,6 +76,7 @@ class Execution:
             previous=call.previous,
             upgrading=call.upgrading,
             downgrade=call.downgrade,
+            upgrade=call.upgrade,
             recording=record(call.function, context=operations.migration_context, enclosing=operations),
             token=call.token,
         )
@@ -163,6 +166,7 @@ class _Call:
     previous: str | None
     upgrading: bool
     downgrade: object  #: the function of the same revision; None without one
+    upgrade: object  #: likewise, with the arguments of the call
 
 
 def _call() -> _Call | None:
@@ -193,6 +197,7 @@ def _of_step(step: Any, arguments: Mapping[str, Any]) -> _Call:
         previous=_name(step.revision.down_revision),
         upgrading=bool(step.is_upgrade),
         downgrade=getattr(getattr(step.revision, "module", None), "downgrade", None),
+        upgrade=_with(getattr(getattr(step.revision, "module", None), "upgrade", None), arguments),
     )
 
 
@@ -211,7 +216,12 @@ def _of_frame(frame: FrameType) -> _Call:
         previous=_name(frame.f_globals.get("down_revision")),
         upgrading=frame.f_code.co_name == "upgrade",
         downgrade=frame.f_globals.get("downgrade"),
+        upgrade=None,
     )
+
+
+def _with(function: object, arguments: Mapping[str, Any]) -> object:
+    return partial(function, **arguments) if callable(function) else None
 
 
 def _name(previous: object) -> str | None:

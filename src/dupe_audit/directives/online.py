@@ -80,15 +80,8 @@ def _write(operations: Operations, execution: Execution, operation: MigrateOpera
         for task in _all_tasks(execution):
             script.refuse(task, execution.revision)
         items = execution.recording.items if execution.recording else ()
-        required = requires_run(execution, execution.options)
-        script.judge_ahead(
-            operations,
-            items,
-            execution.options,
-            required=required,
-            revision=execution.revision,
-            keeps_adopted=execution.keeps_adopted,
-        )
+        undone = script.Undone.of(operations, execution, execution.options)
+        script.judge_ahead(operations, items, execution.options, undone)
     for task in tasks:
         script.write(operations, execution, execution.options, task)
 

@@ -1,7 +1,8 @@
 """Preflight: count and classify duplicates, and check everything else, before the first row is touched."""
 
+from dupe_audit.preflight.catalog_checks import beside
 from dupe_audit.preflight.failing import failures
 from dupe_audit.preflight.inspect import blockers, judge, preflight
 from dupe_audit.preflight.trial import try_index
 
-__all__ = ["blockers", "failures", "judge", "preflight", "try_index"]
+__all__ = ["beside", "blockers", "failures", "judge", "preflight", "try_index"]

@@ -42,7 +42,7 @@ def countable(findings: list[Finding]) -> bool:
     return not any(finding.id in UNCOUNTABLE for finding in findings)
 
 
-def _beside(rule: CleanupRule) -> set[FindingId]:
+def beside(rule: CleanupRule) -> set[FindingId]:
     """Return the findings about statements that a cleanup by this rule does not execute."""
     beside: set[FindingId] = set() if rule.changes_rows else {"update-trigger"}
     return beside | {"delete-trigger", "insert-trigger"} if rule.exact == "amend" else beside
@@ -76,7 +76,7 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
             default_read_only=literal(bool(default_read_only)),
         ),
     )
-    findings = [_of_blocker(row, relation) for row in rows if row.id not in _beside(rule)]
+    findings = [_of_blocker(row, relation) for row in rows if row.id not in beside(rule)]
     findings += ledger.untrusted(connection, relid=relation.relid)
     if rule.references == "repoint":
         findings += children.triggers(connection, relation.relid)

@@ -35,7 +35,7 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: duplicates: table % has extras (%), and no op.archive_duplicates() of this revision archives them; no directive has changed anything. What to do: docs/reference/findings/duplicates.md',
             v_holes ->> 'table', v_extras;
     END IF;
-    IF v_holes ->> 'refuse_divergent' = 'true' AND v_row.divergent_groups > 0 THEN
+    IF {refuse_divergent} AND v_row.divergent_groups > 0 THEN
         EXECUTE 'SELECT ' || (v_holes ->> 'compared_names') INTO v_names;
         RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % % carry different data under one key (groups: %). They differ in % groups. The rule: %; no directive has changed anything. What to do: docs/reference/findings/divergent-duplicates.md',
             v_holes ->> 'table', {key_elements}, v_row.divergent_groups, {differing_columns}, {rule_text};

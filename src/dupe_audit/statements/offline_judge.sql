@@ -18,6 +18,6 @@ BEGIN
                 v_row.id, v_row.subject, v_relid::pg_catalog.regclass, v_row.id;
         END IF;
     END LOOP;
-    PERFORM pg_temp.dupe_audit_try(v_relid, {expressions}, {predicate}, '; no directive has changed anything');
+    PERFORM pg_temp.dupe_audit_try(v_relid, {expressions}, {predicate}, '; no directive has changed anything');{changes}
 END
 $judge$

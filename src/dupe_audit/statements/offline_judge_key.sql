@@ -6,9 +6,9 @@ DECLARE
     v_relid pg_catalog.oid := ({relid});
     v_holes pg_catalog.jsonb;
 BEGIN
-    PERFORM pg_temp.dupe_audit_expressions(v_relid, {expressions}, {predicate}, ARRAY[]::pg_catalog.text[], '');
-    PERFORM pg_temp.dupe_audit_try(v_relid, {expressions}, {predicate}, '');
+    PERFORM pg_temp.dupe_audit_expressions(v_relid, {expressions}, {predicate}, ARRAY[]::pg_catalog.text[], {note});
+    PERFORM pg_temp.dupe_audit_try(v_relid, {expressions}, {predicate}, {note});
     SELECT pg_catalog.to_jsonb(f) INTO v_holes FROM ({fragments}) AS f;
-    PERFORM pg_temp.dupe_audit_measure(v_holes, {expressions}, {predicate}, false, '');
+    PERFORM pg_temp.dupe_audit_measure(v_holes, {expressions}, {predicate}, {judge_width}, {note});
 END
 $judge$

@@ -10,17 +10,16 @@ DECLARE
     v_high bigint;
     v_low bigint;
     v_row record;
+    v_put record;
     v_id bigint;
     v_refused_rows bigint := 0;
     v_size bigint;
     v_batch bigint;
     v_restored bigint;
+    v_reverted bigint;
     v_range record;
     v_ranges pg_catalog.jsonb := '[]';
     v_refused_children bigint := 0;
-    v_differs text;
-    v_many pg_catalog.jsonb;
-    v_single pg_catalog.jsonb;
 BEGIN
     SELECT u.v_run, u.v_holes INTO v_id, v_holes FROM pg_temp.dupe_audit_undo() AS u;
     IF v_id IS NULL THEN
@@ -33,52 +32,39 @@ BEGIN
         RETURN;
     END IF;
     IF v_run.purged_at IS NOT NULL THEN
-        RAISE WARNING 'dupe-audit: run % was purged at %; rows that cannot be restored: %', v_run.id, v_run.purged_at, v_run.archived - v_run.restored - v_run.erased;
+        RAISE WARNING 'dupe-audit: run % was purged at %; rows that cannot be restored: %', v_run.id, v_run.purged_at, v_run.archived + v_run.amended + v_run.merged - v_run.restored - v_run.reverted - v_run.erased;
         RETURN;
     END IF;
     IF v_holes IS NOT NULL THEN
         v_archive := v_holes ->> 'archive';
-        v_differs := CASE WHEN v_holes ->> 'generated_since' IS NULL THEN 'a trigger on the table changed the row or kept it out'
-            ELSE pg_catalog.format('the value of column %s, which is generated now, differs from the archived one; or a trigger changed the row or kept it out',
-                                   v_holes ->> 'generated_since') END;
-        v_many := pg_catalog.jsonb_build_object('changed', pg_temp.dupe_audit_fill({t_restore_changed}, v_holes));
-        v_single := pg_catalog.jsonb_build_object('changed', pg_temp.dupe_audit_fill({t_restore_changed_row}, v_holes));
         LOOP
-            EXECUTE pg_catalog.format('SELECT min(dupe_audit_id), pg_catalog.max(dupe_audit_id), pg_catalog.count(*) FROM (SELECT dupe_audit_id FROM %s '
-                'WHERE dupe_audit_restored_at IS NULL AND dupe_audit_id < %s ORDER BY 1 DESC LIMIT {batch_size}) AS next', v_archive, v_below)
-                INTO v_low, v_high, v_size;
+            EXECUTE pg_temp.dupe_audit_fill({t_restore_window}, v_holes || pg_catalog.jsonb_build_object(
+                'below', v_below, 'batch_size', {batch_size}, 'of_batch', {of_batch})) INTO v_low, v_high, v_size;
             EXIT WHEN v_size = 0;
             v_batch := (SELECT coalesce(pg_catalog.max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run.id);
-            v_restored := 0;
             BEGIN
-                EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || v_many || pg_catalog.jsonb_build_object('low', v_low, 'high', v_high)) INTO v_row;
-                SET CONSTRAINTS ALL IMMEDIATE;
-                IF v_row.chosen <> v_row.put OR v_row.put <> v_row.marked OR v_row.changed > 0 THEN
-                    RAISE EXCEPTION USING ERRCODE = 'P0001', MESSAGE = v_differs;
-                END IF;
-                v_restored := v_row.put;
+                SELECT p.v_restored, p.v_reverted INTO v_restored, v_reverted FROM pg_temp.dupe_audit_put(v_holes, v_low, v_high) AS p;
             EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation
                       OR program_limit_exceeded OR out_of_memory OR internal_error THEN
                 -- A row cannot be put back: restore this batch row by row.
+                v_restored := 0;
+                v_reverted := 0;
                 FOR v_id IN EXECUTE pg_catalog.format('SELECT dupe_audit_id FROM %s WHERE dupe_audit_id BETWEEN %s AND %s '
                     'AND dupe_audit_restored_at IS NULL ORDER BY 1 DESC', v_archive, v_low, v_high) LOOP
                     BEGIN
-                        EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_holes || v_single || pg_catalog.jsonb_build_object('low', v_id, 'high', v_id)) INTO v_row;
-                        SET CONSTRAINTS ALL IMMEDIATE;
-                        IF v_row.put <> 1 OR v_row.changed > 0 THEN
-                            RAISE EXCEPTION USING ERRCODE = 'P0001', MESSAGE = v_differs;
-                        END IF;
-                        v_restored := v_restored + 1;
+                        SELECT p.v_restored, p.v_reverted INTO v_put FROM pg_temp.dupe_audit_put(v_holes, v_id, v_id) AS p;
+                        v_restored := v_restored + v_put.v_restored;
+                        v_reverted := v_reverted + v_put.v_reverted;
                     EXCEPTION WHEN data_exception OR integrity_constraint_violation OR raise_exception OR with_check_option_violation
                       OR program_limit_exceeded OR out_of_memory OR internal_error THEN
                         EXECUTE pg_catalog.format('UPDATE %s SET dupe_audit_problem = %L WHERE dupe_audit_id = %s', v_archive,
                             SQLSTATE || ': ' || SQLERRM, v_id);
-                        v_refused_rows := v_refused_rows + 1;
                     END;
                 END LOOP;
             END;
+            v_refused_rows := v_refused_rows + v_size - v_restored - v_reverted;
             EXECUTE pg_temp.dupe_audit_fill({t_record_batch}, pg_catalog.jsonb_build_object('run', v_run.id, 'batch', v_batch,
-                'archived', 0, 'restored', v_restored, 'spared', v_size - v_restored));
+                'archived', 0, 'restored', v_restored, 'spared', v_size - v_restored - v_reverted));{record_images}
             v_below := v_low;
             COMMIT;
         END LOOP;

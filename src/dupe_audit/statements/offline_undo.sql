@@ -10,6 +10,9 @@ DECLARE
     v_archive text;
     v_table text;
     v_sums record;
+    v_batches record;
+    v_archived bigint;
+    v_restored bigint;
 BEGIN
     PERFORM pg_temp.dupe_audit_trust(v_relid);
     IF v_relid IS NULL AND {required} THEN
@@ -58,7 +61,7 @@ BEGIN
     PERFORM pg_temp.dupe_audit_trust(v_relid, v_run);
     v_archive := pg_catalog.format('dupe_audit.archive_%s', v_run);
     IF pg_catalog.to_regclass(v_archive) IS NULL THEN
-        IF v_row.archived > v_row.restored + v_row.erased THEN
+        IF v_row.archived + v_row.amended + v_row.merged > v_row.restored + v_row.reverted + v_row.erased THEN
             RAISE EXCEPTION 'dupe-audit: archive-missing: % does not exist, but run % has rows that were neither restored nor purged. This directive changed nothing.', v_archive, v_run;
         END IF;
         RETURN;
@@ -74,13 +77,15 @@ BEGIN
             v_found.moved, v_table, v_run, v_run;
     END IF;
     EXECUTE pg_temp.dupe_audit_fill({t_archive_sums}, pg_catalog.jsonb_build_object('archive', v_archive)) INTO v_sums;
-    IF v_row.archived <> v_sums.archived + v_row.erased OR v_row.restored <> v_sums.restored
-       OR (v_row.archived, v_row.restored) <> (SELECT b.archived, b.restored FROM (
-            SELECT coalesce(pg_catalog.sum(s.archived), 0) AS archived, coalesce(pg_catalog.sum(s.restored), 0) AS restored
-            FROM dupe_audit.batch s WHERE s.run_id = v_run) AS b) THEN
+    SELECT b.archived, b.restored INTO v_batches FROM ({batch_sums}) AS b;
+    v_archived := v_row.archived + v_row.amended + v_row.merged;
+    v_restored := v_row.restored + v_row.reverted;
+    IF v_archived <> v_sums.archived + v_row.erased OR v_restored <> v_sums.restored
+       OR (v_archived, v_restored) <> (v_batches.archived, v_batches.restored) THEN
         RAISE EXCEPTION 'dupe-audit: ledger-mismatch: run % archived % and restored % rows, but % has % and %. What to do: docs/reference/findings/ledger-mismatch.md',
-            v_run, v_row.archived, v_row.restored, v_archive, v_sums.archived, v_sums.restored;
+            v_run, v_archived, v_restored, v_archive, v_sums.archived, v_sums.restored;
     END IF;
-    v_holes := pg_catalog.to_jsonb(v_found) || pg_catalog.jsonb_build_object('archive', v_archive, 'table', v_table);
+    v_holes := pg_catalog.to_jsonb(v_found) || pg_catalog.jsonb_build_object('archive', v_archive, 'table', v_table)
+        || pg_temp.dupe_audit_images(v_relid, v_run);
 END
 $undo$

@@ -19,35 +19,31 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script.droppable import droppable_index_function, droppable_procedure
+from dupe_audit.directives.script.outcomes import changes_function
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import (
+    judged_key,
     state_function,
     undo_function,
 )
-from dupe_audit.directives.script.quoting import differing_columns, quoted
+from dupe_audit.directives.script.quoting import differing_columns, with_templates
+from dupe_audit.directives.script.undone import Undone
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP, Item
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import COUNTING, switched_off
+from dupe_audit.preflight import beside
 from dupe_audit.statements import literal, statement, text_array
 
 #: settings until the end of the transaction that Alembic has begun, in which everything here only reads
 _SETTINGS = ("client_encoding = 'UTF8'", "lock_timeout = '5s'", "statement_timeout = 0", "row_security = off")
 
-#: the statements that count the rows
-_TEMPLATES = ("count", "ranked_pairs", "count_uninsertable", "count_references")
+#: what messages say besides the problem
+_NOTE = "'; no directive has changed anything'"
 
 
-def judge_ahead(
-    operations: Operations,
-    items: Sequence[Item],
-    options: Overrides,
-    *,
-    required: bool,
-    revision: str | None = None,
-    keeps_adopted: bool = True,
-) -> None:
+def judge_ahead(operations: Operations, items: Sequence[Item], options: Overrides, undone: Undone) -> None:
     """Write what stops the script, before it changes anything, if a later directive of the revision would be refused.
 
     A directive after a statement that can change a definition is judged when it is executed, and so is a constraint
@@ -55,9 +51,7 @@ def judge_ahead(
 
     Args:
         items: of the revision, in order; empty if they are not known.
-        required: whether the ledger must have a run for a drop or a restore.
-        revision: that is executed.
-        keeps_adopted: whether a drop leaves an index that existed before our upgrades.
+        undone: the runs of drops and restores.
     """
     if sum(isinstance(item, MigrateOperation) for item in items) < 2:
         return
@@ -69,8 +63,7 @@ def judge_ahead(
     script.write(statement("offline_path"))
     script.trust_function()
     for number, item, between in _judgeable(items):
-        ahead = _Ahead(script, items[:number], options, between, revision=revision, keeps_adopted=keeps_adopted)
-        ahead.judge(item, required=required)
+        _Ahead(script, items[:number], options, between, undone).judge(item)
     script.write(statement("offline_path_back"))
     script.forget_parts()
 
@@ -105,6 +98,7 @@ class _Ahead:
     Args:
         earlier: directives and statements of the revision.
         between: what those statements can change.
+        undone: the runs of drops and restores.
     """
 
     def __init__(
@@ -113,18 +107,15 @@ class _Ahead:
         earlier: Sequence[Item],
         options: Overrides,
         between: Sequence[Effect],
-        *,
-        revision: str | None,
-        keeps_adopted: bool,
+        undone: Undone,
     ) -> None:
         self._script = script
         self._earlier = earlier
         self._options = options
         self._between = between
-        self._revision = revision
-        self._keeps_adopted = keeps_adopted
+        self._undone = undone
 
-    def judge(self, item: MigrateOperation, *, required: bool) -> None:
+    def judge(self, item: MigrateOperation) -> None:
         """Write what stops the script if the directive would be refused."""
         if isinstance(item, ArchiveDuplicatesOp):
             rule = self._options.cleanup_rule(item.rule)
@@ -136,23 +127,22 @@ class _Ahead:
             self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_state(); END $judge$")
             self._rows(item.key, None)
         elif isinstance(item, DropUniqueConstraintOnlineOp):
-            self._drop(item.key, required=required)
+            self._drop(item.key)
         elif isinstance(item, RestoreDuplicatesOp):
-            choice = ledger.to_restore("v_relid", item.key, revision=self._revision)
-            self._way_back(item.key, choice, required=required)
+            choice = ledger.to_restore("v_relid", item.key, revision=self._undone.revision)
+            self._way_back(item.key, choice)
 
-    def _drop(self, key: UniqueKey, *, required: bool) -> None:
+    def _drop(self, key: UniqueKey) -> None:
         if key.form == "constraint":
-            droppable_procedure(self._script, key, keeps_adopted=self._keeps_adopted)
+            droppable_procedure(self._script, key, keeps_adopted=self._undone.keeps_adopted)
             self._script.write("CALL pg_temp.dupe_audit_droppable(false)")
-        self._way_back(key, ledger.of_name(key.name), required=required, any_run_suffices=True)
+        self._way_back(key, ledger.of_name(key.name), any_run_suffices=True)
         if key.form == "index":
-            droppable_index_function(self._script, key, keeps_adopted=self._keeps_adopted)
+            droppable_index_function(self._script, key, keeps_adopted=self._undone.keeps_adopted)
             self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_droppable_index(false); END $judge$")
 
     def _catalogs(self, key: UniqueKey, rule: CleanupRule, irrelevant: Collection[str]) -> None:
         self._script.expressions_function()
-        ordering_columns = filter(None, (part.name for part in rule.orderings))
         expressions = text_array(filter(None, key.expressions))
         blockers = statement(
             "blockers",
@@ -160,7 +150,7 @@ class _Ahead:
             key=text_array(filter(None, key.names)),
             expressions=expressions,
             expression_types="v_types",
-            named=text_array((*ordering_columns, *rule.ignore, *key.include)),
+            named=text_array((*rule.named_columns, *key.include)),
             constraint_name=literal(key.name),
             nulls_not_distinct=literal(key.nulls_not_distinct),
             default_read_only="false",
@@ -175,13 +165,27 @@ class _Ahead:
                 order_expressions=text_array(filter(None, (part.expression for part in rule.orderings))),
                 blockers=blockers,
                 # The first directive judges the ledger.
-                errors=self._errors({*irrelevant, "untrusted-ledger"}),
+                errors=self._errors({*irrelevant, "untrusted-ledger", *beside(rule)}),
+                changes=self._changes(key, rule),
             )
         )
 
+    def _changes(self, key: UniqueKey, rule: CleanupRule) -> str:
+        """Return what judges, at the end of a block, the columns that a rule changes."""
+        if not rule.changes_rows:
+            return ""
+        changes_function(self._script)
+        fragments = statement("fragments", relid="v_relid", **catalog.rule_fragment_holes(key, rule))
+        holes = f"(SELECT pg_catalog.to_jsonb(f) FROM ({fragments}) AS f)"
+        names, changes = text_array(filter(None, key.names)), ", ".join(catalog.change_holes(rule).values())
+        return f"\n    PERFORM pg_temp.dupe_audit_changes(v_relid, {holes}, {names}, {changes}, {_NOTE});"
+
     def _errors(self, irrelevant: Collection[str]) -> str:
+        return text_array(self._stopping(irrelevant))
+
+    def _stopping(self, irrelevant: Collection[str]) -> list[str]:
         ignored = {*self._options.accept, *irrelevant}
-        return text_array(id_ for id_, entry in CATALOGUE.items() if entry.severity == "error" and id_ not in ignored)
+        return [id_ for id_, entry in CATALOGUE.items() if entry.severity == "error" and id_ not in ignored]
 
     def _rows(self, key: UniqueKey, rule: CleanupRule | None) -> None:
         """Write what counts the rows that would be refused, unless something before it can change them.
@@ -196,13 +200,18 @@ class _Ahead:
         tables = ", ".join(f"({catalog.relid_sql(table)})" for table in cleaned)
         fragments = catalog.rule_fragment_holes(key, rule or CleanupRule())
         self._script.measure_function()
+        if rule and rule.exact == "amend":
+            self._script.expressions_function()
+            self._script.write(judged_key(key, note=_NOTE, judge_width="key-too-wide" in self._stopping(())))
+            return  # no row leaves
         self._script.write(
-            statement(
+            with_templates(
                 "offline_count",
                 relid=catalog.relid_sql(key),
                 expressions=text_array(filter(None, key.expressions)),
                 predicate=literal(key.where),
                 archived=literal(rule is not None),
+                refuse_divergent=literal(rule is not None and rule.divergent == "refuse"),
                 key_elements=literal(str(replace(key, schema=None)).removeprefix(f"{key.table} ")),
                 rule_text=literal(describe_rule(rule or CleanupRule())),
                 differing_columns=differing_columns(),
@@ -221,12 +230,9 @@ class _Ahead:
                 references=statement("references", relid="v_relid"),
                 collisions=statement("collisions", relid="v_relid", pairs="v_pairs"),
                 counting=text_array(switched_off(COUNTING)),
-                **{f"t_{name}": quoted(name) for name in _TEMPLATES},
             )
         )
 
-    def _way_back(
-        self, key: UniqueKey, choice: ledger.Choice, *, required: bool, any_run_suffices: bool = False
-    ) -> None:
-        undo_function(self._script, key, choice, required=required, any_run_suffices=any_run_suffices)
+    def _way_back(self, key: UniqueKey, choice: ledger.Choice, *, any_run_suffices: bool = False) -> None:
+        undo_function(self._script, key, choice, self._undone, any_run_suffices=any_run_suffices)
         self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_undo(); END $judge$")

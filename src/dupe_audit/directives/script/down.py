@@ -8,29 +8,43 @@ from dupe_audit import ledger
 from dupe_audit.directives.script.droppable import droppable_index_function, droppable_procedure
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import undo_function
-from dupe_audit.directives.script.quoting import check_names, constraint_exists, one_line, quoted, table_sql
+from dupe_audit.directives.script.quoting import (
+    check_names,
+    constraint_exists,
+    one_line,
+    quoted,
+    table_sql,
+    with_templates,
+)
+from dupe_audit.directives.script.undone import Undone
 from dupe_audit.model import BuildRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.statements import ident, literal, statement
 
+#: a row can be changed in several batches, so the batches are undone one by one
+_IN_ITS_BATCH = f"""CASE WHEN v_holes ? 'after' THEN pg_catalog.format(
+                    'dupe_audit_batch = (%s)', pg_temp.dupe_audit_fill({quoted("top_batch")},
+                        v_holes || pg_catalog.jsonb_build_object('below', v_below))) ELSE 'true' END"""
 
-def drop_unique_constraint(
-    operations: Operations, key: UniqueKey, rule: BuildRule, *, required: bool, keeps_adopted: bool
-) -> None:
+_RECORD_IMAGES = f"""
+            EXECUTE pg_temp.dupe_audit_fill({quoted("record_images")}, pg_catalog.jsonb_build_object(
+                'run', v_run.id, 'batch', v_batch, 'amended', 0, 'merged', 0, 'reverted', v_reverted));"""
+
+
+def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule, undone: Undone) -> None:
     """Write the script that drops the constraint or index, if the rows of its run can be restored.
 
     Args:
-        required: whether the ledger must have a run of the constraint.
-        keeps_adopted: whether an index that existed before our upgrades stays.
+        undone: the run of the constraint.
 
     Raises:
         CommandError: a name cannot be written into the script.
     """
     check_names(key)
     if key.form == "index":
-        _drop_index(Script(operations), key, rule, required=required, keeps_adopted=keeps_adopted)
+        _drop_index(Script(operations), key, rule, undone)
     else:
-        _drop_constraint(Script(operations), key, rule, required=required, keeps_adopted=keeps_adopted)
+        _drop_constraint(Script(operations), key, rule, undone)
     dropped = {
         "relid": catalog.relid_sql(key),
         "run_relation": statement("run_relation"),
@@ -42,16 +56,16 @@ def drop_unique_constraint(
         script.write(statement("offline_dropped", **dropped))
 
 
-def _drop_constraint(script: Script, key: UniqueKey, rule: BuildRule, *, required: bool, keeps_adopted: bool) -> None:
+def _drop_constraint(script: Script, key: UniqueKey, rule: BuildRule, undone: Undone) -> None:
     relid, name = catalog.relid_sql(key), one_line(key.name)
     drop = statement("drop_constraint", table=table_sql(key), name=ident(str(key.name)))
     is_dropped = f"NOT {constraint_exists(key)}"
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop {name}")
         with script.own_path():
-            droppable_procedure(script, key, keeps_adopted=keeps_adopted)
+            droppable_procedure(script, key, keeps_adopted=undone.keeps_adopted)
             script.write("CALL pg_temp.dupe_audit_droppable(true)")
-            undo_function(script, key, ledger.of_name(key.name), required=required, any_run_suffices=True)
+            undo_function(script, key, ledger.of_name(key.name), undone, any_run_suffices=True)
             # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
             proof = "CALL pg_temp.dupe_audit_droppable(false); PERFORM * FROM pg_temp.dupe_audit_undo()"
             script.retried(f"{proof}; {drop}", is_dropped, relid, rule)
@@ -61,13 +75,13 @@ def _drop_constraint(script: Script, key: UniqueKey, rule: BuildRule, *, require
     script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped", relid)
 
 
-def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, *, required: bool, keeps_adopted: bool) -> None:
+def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, undone: Undone) -> None:
     name = one_line(key.name)
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop index {name}, online")
         script.settings()
-        undo_function(script, key, ledger.of_name(key.name), required=required, any_run_suffices=True)
-        droppable_index_function(script, key, keeps_adopted=keeps_adopted)
+        undo_function(script, key, ledger.of_name(key.name), undone, any_run_suffices=True)
+        droppable_index_function(script, key, keeps_adopted=undone.keeps_adopted)
         # If the function stops and psql continues after errors, there is no answer, and nothing is dropped.
         script.line("\\set dupe_audit_droppable off")
         script.line("SELECT droppable, qualified_name FROM pg_temp.dupe_audit_droppable_index(true) \\gset dupe_audit_")
@@ -92,12 +106,11 @@ def _record_index(key: UniqueKey) -> str:
     return statement("offline_record_index", relid=catalog.relid_sql(key), record_index=record_index)
 
 
-def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool, revision: str | None) -> None:
+def restore_duplicates(operations: Operations, key: UniqueKey, undone: Undone) -> None:
     """Write the script that puts the archived rows back.
 
     Args:
-        required: whether the ledger must have a run of the key.
-        revision: the Alembic revision that is undone.
+        undone: the run of the key.
 
     Raises:
         CommandError: a name cannot be written into the script.
@@ -108,18 +121,22 @@ def restore_duplicates(operations: Operations, key: UniqueKey, *, required: bool
         script.line(f"-- dupe-audit: restore the rows of {one_line(key)}")
         script.settings()
         relid = catalog.relid_sql(key)
-        undo_function(script, key, ledger.to_restore("v_relid", key, revision=revision), required=required)
+        undo_function(script, key, ledger.to_restore("v_relid", key, revision=undone.revision), undone)
+        revert, of_batch, record_images = "", "'true'", ""
+        if undone.images:
+            if script.needs_part("revert"):
+                script.write(with_templates("offline_revert"))
+            revert = "\n    v_reverted := pg_temp.dupe_audit_revert(v_part);"
+            of_batch, record_images = _IN_ITS_BATCH, _RECORD_IMAGES
+        script.write(with_templates("offline_put", revert=revert))
         script.write(
-            statement(
+            with_templates(
                 "offline_restore",
                 batch_size="5000",
+                of_batch=of_batch,
+                record_images=record_images,
                 moved_children=ledger.moved_children_sql("v_run.id"),
-                t_restore_changed=quoted("restore_changed"),
-                t_restore_changed_row=quoted("restore_changed_row"),
-                t_restore_rows=quoted("restore_rows"),
                 references=statement("references", relid=f"({relid})"),
-                t_return_children=quoted("return_children"),
-                t_record_batch=quoted("record_batch"),
             )
         )
         script.write("CALL pg_temp.dupe_audit_restore()")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from alembic.operations import Operations
@@ -137,10 +137,10 @@ class Script:
         """Write each part again when it is needed next: the transaction that created it can be rolled back."""
         self._context.opts.pop("dupe_audit_written", None)
 
-    def needs_part(self, part: str) -> bool:
-        """Return whether a part is needed for the first time; its temporary objects last to the script's end."""
-        written = self._context.opts.setdefault("dupe_audit_written", set())
-        if part in written:
+    def needs_part(self, part: str, form: Hashable = None) -> bool:
+        """Return whether a part, whose objects last to the end of the script, was not written yet in this form."""
+        written = self._context.opts.setdefault("dupe_audit_written", {})
+        if part in written and written[part] == form:
             return False
-        written.add(part)
+        written[part] = form
         return True

@@ -1,53 +1,15 @@
-"""The temporary procedures of the script: what opens a run, cleans it, and proves that it can be undone.
-
-The script reads the catalog only when it is executed. So it contains the statements of the online way as templates,
-and a temporary function fills them from the catalog.
-"""
+"""The temporary procedures of the script that open a run, prove that it can be undone, and judge an index."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from dupe_audit import ledger
-from dupe_audit.cleanup import pace
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.quoting import comparison_holes, differing_columns, interval, parts_of_run, quoted
-from dupe_audit.findings import CATALOGUE
+from dupe_audit.directives.script.quoting import comparison_holes, interval, with_templates
+from dupe_audit.directives.script.undone import Undone
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.locking import LOCK_NAMESPACE
-from dupe_audit.postgres.planner import ANYWHERE, BATCHING, RANKING, WHERE_STAGED, switched_off
 from dupe_audit.statements import literal, statement, template, text_array
-
-#: the temporary procedure that cleans, called with the run's id, which psql keeps in a variable
-CLEAN = "CALL pg_temp.dupe_audit_clean(:dupe_audit_v_run)"
-
-#: the statements that the cleanup procedure fills and executes
-CLEANUP_TEMPLATES = (
-    "revoke_all",
-    "create_archive",
-    "finish_archive",
-    "archive_drift",
-    "restore_fragments",
-    "record_columns",
-    "stage",
-    "divergent",
-    "enter_child",
-    "moved_children",
-    "create_record",
-    "finish_record",
-    "count_uninsertable",
-    "stage_children",
-    "row_bytes",
-    "batch_end",
-    "lock_rows",
-    "lock_children",
-    "judge_extras",
-    "repoint_children",
-    "move_rows",
-    "stray_children",
-    "record_batch",
-)
 
 
 def open_run(
@@ -101,100 +63,22 @@ def open_run(
     script.line("CALL pg_temp.dupe_audit_open(NULL) \\gset dupe_audit_")
 
 
-def cleanup_procedure(script: Script, key: UniqueKey, build: BuildRule, accept: Collection[str]) -> None:
-    """Write the temporary procedure that cleans a run by its rule, unless the script already has it."""
-    if not script.needs_part("clean"):
-        return
-    script.fill_function()
-    script.expressions_function()
-    script.measure_function()
-    rule_columns = {
-        "key": parts_of_run("key_columns", "key_expressions", without=True),
-        "expressions": parts_of_run("key_columns", "key_expressions"),
-        "predicate": "v_rule.predicate",
-        "order_by": parts_of_run("order_by", "order_expressions", without=True),
-        "order_expressions": parts_of_run("order_by", "order_expressions"),
-        "directions": "v_rule.directions",
-        "ignore": "v_rule.ignored",
-        "keep": "v_rule.keep",
-        "divergent": "v_rule.divergent",
-        "numbered": "false",
-        "divides": "false",
-        "nulls_not_distinct": "v_rule.nulls_not_distinct",
-    }
-    names = f"pg_catalog.array_remove({rule_columns['key']}, NULL)"
-    blockers = statement(
-        "blockers",
-        relid="v_relid",
-        key=names,
-        expressions=f"pg_catalog.array_remove({rule_columns['expressions']}, NULL)",
-        expression_types="v_types",
-        named=f"pg_catalog.array_remove({rule_columns['order_by']}, NULL) OPERATOR(pg_catalog.||) v_rule.ignored",
-        constraint_name="v_rule.constraint_name",
-        nulls_not_distinct=rule_columns["nulls_not_distinct"],
-        default_read_only="false",
-    )
-    pairs = f"pg_temp.dupe_audit_fill({quoted('staged_pairs')}, v_holes)"
-    errors = (id_ for id_, entry in CATALOGUE.items() if entry.severity == "error" and id_ not in accept)
-    script.write(
-        statement(
-            "offline_clean",
-            relid=catalog.relid_sql(key),
-            run_relation=statement("run_relation"),
-            expressions=rule_columns["expressions"],
-            blockers=blockers,
-            errors=text_array(errors),
-            fragments=statement("fragments", relid="v_relid", **rule_columns),
-            references=statement("references", relid="v_relid"),
-            child_triggers=statement("child_triggers", relid="v_relid"),
-            collisions=statement("collisions", relid="v_relid", pairs=pairs),
-            locked=statement("create_locked"),
-            locked_child=statement("create_locked_children"),
-            where_staged=literal(WHERE_STAGED),
-            anywhere=literal(ANYWHERE),
-            give_up_after=interval(build),
-            lock_timeout=literal(build.lock_timeout),
-            insertable=statement(
-                "insertable",
-                relid="v_relid",
-                key_names=names,
-                own_index="(CASE WHEN v_rule.building THEN v_rule.constraint_name END)",
-            ),
-            toasted=statement("toasted", relid="v_relid"),
-            differing_columns=differing_columns(),
-            counts_tracked=statement("counts_tracked"),
-            changed_children=statement("changed_children", relid="v_relid"),
-            delete_triggers=statement("delete_triggers", relid="v_relid"),
-            first=str(pace.FIRST),
-            growth=str(pace.GROWTH),
-            margin=str(pace.MARGIN),
-            weight=str(pace.WEIGHT),
-            change=str(pace.CHANGE),
-            fading=str(pace.FADING),
-            share=str(pace.SHARE),
-            target=str(pace.TARGET),
-            most_bytes=str(pace.MOST_BYTES),
-            ranking=text_array(switched_off(RANKING)),
-            batching=text_array(switched_off(BATCHING)),
-            **{f"t_{name}": quoted(name) for name in CLEANUP_TEMPLATES},
-        )
-    )
-
-
 def undo_function(
-    script: Script, key: UniqueKey, choice: ledger.Choice, *, required: bool, any_run_suffices: bool = False
+    script: Script, key: UniqueKey, choice: ledger.Choice, undone: Undone, *, any_run_suffices: bool = False
 ) -> None:
     """Write the temporary function that finds the run to undo, and stops if its rows could not be restored.
 
     Args:
         choice: of the run.
-        required: whether the ledger must have such a run.
+        undone: what is known of it.
         any_run_suffices: whether a run of another key of the table satisfies that.
     """
     script.trust_function()
     script.fill_function()
+    if script.needs_part("images", undone.images):
+        script.write(with_templates("offline_images" if undone.images else "offline_unchanged"))
     script.write(
-        statement(
+        with_templates(
             "offline_undo",
             relid=catalog.relid_sql(key),
             table_name=literal(key.table),
@@ -204,10 +88,9 @@ def undo_function(
             order=choice.order,
             outstanding=ledger.OUTSTANDING,
             run_objects=statement("run_objects", relid="v_relid"),
-            required=literal(required),
+            required=literal(undone.required),
             any_run_suffices=literal(any_run_suffices),
-            t_restore_fragments=quoted("restore_fragments"),
-            t_archive_sums=quoted("archive_sums"),
+            batch_sums=statement("batch_sums", run="v_run"),
         )
     )
 
@@ -226,6 +109,24 @@ def state_function(script: Script, key: UniqueKey) -> None:
             index_state=statement("index_state", relid=f"({relid})", **catalog.index_state_holes(key)),
             **comparison_holes(key),
         )
+    )
+
+
+def judged_key(key: UniqueKey, *, note: str = "''", judge_width: bool = False) -> str:
+    """Return the statement that stops if a key cannot be computed, or its expressions cannot be in an index.
+
+    Args:
+        note: what messages say besides, as an SQL value.
+        judge_width: whether it also stops if a key is too wide for an index.
+    """
+    return statement(
+        "offline_judge_key",
+        relid=catalog.relid_sql(key),
+        expressions=text_array(filter(None, key.expressions)),
+        predicate=literal(key.where),
+        fragments=statement("fragments", relid="v_relid", **catalog.rule_fragment_holes(key, CleanupRule())),
+        note=note,
+        judge_width=literal(judge_width),
     )
 
 

@@ -14,7 +14,8 @@ from dupe_audit.statements import ident, literal, statement, template, text_arra
 _TAGS = re.compile(
     r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|describe|expressions|same|measure|"
     r"failing|failing_rows|try|try_index|path_problems|"
-    r"dupe_audit)\$"
+    r"private|adopt|prepare|references|objections|stage|batch|move|amend|merge|changes|images|trial|why|violated|restorable|settle|"
+    r"constraints|put|revert|dupe_audit)\$"
 )
 
 
@@ -33,6 +34,12 @@ def quoted(name: str) -> str:
     return f"$statement${template(name)}$statement$"
 
 
+def with_templates(name: str, /, **holes: str) -> str:
+    """Return a statement whose holes ``t_…`` are the templates of that name, which it fills when it is executed."""
+    wanted = re.findall(r"\{(t_\w+)\}", template(name))
+    return statement(name, **{hole: quoted(hole.removeprefix("t_")) for hole in wanted}, **holes)
+
+
 def one_line(text: object) -> str:
     """Return text for a comment or message of the script, on one line."""
     return " ".join(str(text).split())
@@ -44,7 +51,11 @@ def check_names(key: UniqueKey, rule: CleanupRule | None = None) -> None:
     Raises:
         CommandError: a name contains one of the script's dollar quotes.
     """
-    rule_names = (*map(str, rule.order_by), *rule.ignore) if rule else ()
+    rule_names: tuple[str, ...] = ()
+    if rule:
+        changes = (text for change in rule.changes for text in (change.column, change.sql))
+        merges = (text for merge in rule.merges for text in (merge.column, merge.how))
+        rule_names = (*map(str, rule.order_by), *rule.ignore, *changes, *merges)
     for name in (
         key.table,
         key.schema or "",

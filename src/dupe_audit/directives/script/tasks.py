@@ -7,7 +7,7 @@ from dataclasses import replace
 from alembic.operations import Operations
 from alembic.util import CommandError
 
-from dupe_audit.directives.execution import Execution, requires_run
+from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
@@ -19,6 +19,7 @@ from dupe_audit.directives.schedule import Task
 from dupe_audit.directives.script.down import drop_unique_constraint, restore_duplicates
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import check_names, one_line
+from dupe_audit.directives.script.undone import Undone
 from dupe_audit.directives.script.up import archive_duplicates, create_unique_constraint
 from dupe_audit.directives.verdict import subject
 from dupe_audit.model import UniqueKey
@@ -32,11 +33,6 @@ def refuse(task: Task, revision: str | None) -> None:
     """
     operation = task.operation
     rule = operation.rule if isinstance(operation, ArchiveDuplicatesOp) else None
-    if rule and rule.changes_rows:
-        raise CommandError(
-            f"Refused: {operation.key}, revision {revision}. A script cannot change rows that stay in the table, as "  # type: ignore[attr-defined]
-            "set_ and merge do. Upgrade online, without --sql."
-        )
     check_names(operation.key, rule)  # type: ignore[attr-defined]
     if isinstance(operation, CreateUniqueConstraintOnlineOp) and any(
         drop.key.name == operation.key.name for drop in task.retiring
@@ -77,20 +73,13 @@ def _write(operations: Operations, execution: Execution, options: Overrides, tas
             options.build_rule(operation.rule),
             accept=options.accept,
             revision=revision,
-            may_clean=execution.rule_of(_qualified(operation.key)) is not None,
+            cleanup=execution.rule_of(_qualified(operation.key)),
             undoing=not execution.upgrading,
         )
     elif isinstance(operation, DropUniqueConstraintOnlineOp):
-        drop_unique_constraint(
-            operations,
-            operation.key,
-            operation.rule,
-            required=requires_run(execution, options),
-            keeps_adopted=execution.keeps_adopted,
-        )
+        drop_unique_constraint(operations, operation.key, operation.rule, Undone.of(operations, execution, options))
     elif isinstance(operation, RestoreDuplicatesOp):
-        required = requires_run(execution, options)
-        restore_duplicates(operations, operation.key, required=required, revision=revision)
+        restore_duplicates(operations, operation.key, Undone.of(operations, execution, options))
 
 
 def _qualified(key: UniqueKey) -> UniqueKey:

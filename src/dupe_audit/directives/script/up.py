@@ -7,8 +7,10 @@ from collections.abc import Collection
 from alembic.operations import Operations
 
 from dupe_audit import ledger
+from dupe_audit.directives.script.cleaning import CLEAN, cleanup_procedure
+from dupe_audit.directives.script.outcomes import outcome
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.procedures import CLEAN, cleanup_procedure, open_run, state_function
+from dupe_audit.directives.script.procedures import judged_key, open_run, state_function
 from dupe_audit.directives.script.quoting import check_names, constraint_exists, one_line, quoted, table_sql
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
@@ -30,7 +32,7 @@ def archive_duplicates(
     revision: str | None,
     name: str | None,
 ) -> None:
-    """Write the script that archives the extras of *key*.
+    """Write the script that archives or amends the extras of *key*.
 
     Args:
         accept: ids of findings that do not stop the script.
@@ -43,16 +45,17 @@ def archive_duplicates(
     check_names(key, rule)
     script, subject = Script(operations), one_line(key)
     with script.outside_transaction():
-        script.line(f"-- dupe-audit: archive the duplicates of {subject}")
+        verb = " or ".join(["amend" if rule.exact == "amend" else "archive", *(["amend"] if rule.divides else [])])
+        script.line(f"-- dupe-audit: {verb} the duplicates of {subject}")
         choice = ledger.to_clean("v_relid", key, name=name, revision=revision)
         open_run(script, key, rule, BuildRule(), revision, choice)
-        cleanup_procedure(script, key, BuildRule(), accept)
+        cleanup_procedure(script, key, rule, BuildRule(), accept)
         script.write(CLEAN)
         script.reset()
     relid = catalog.relid_sql(key)
     chosen, order, _ = ledger.to_clean(relid, key, name=name, revision=revision)
     holes = {"relid": relid, "run_relation": statement("run_relation"), "chosen": chosen, "order": order}
-    problem = f"the duplicates of {subject} are not archived; the version was not stamped"
+    problem = f"the duplicates of {subject} are not {outcome(rule)}; the version was not stamped"
     script.guard(f"({statement('offline_is_clean', **holes)})", problem, relid)
 
 
@@ -63,7 +66,7 @@ def create_unique_constraint(
     *,
     accept: Collection[str],
     revision: str | None,
-    may_clean: bool,
+    cleanup: CleanupRule | None,
     undoing: bool,
 ) -> None:
     """Write the script that builds and verifies the index of a key, and attaches it if it is to be a constraint.
@@ -71,7 +74,7 @@ def create_unique_constraint(
     Args:
         accept: ids of findings that do not stop the script.
         revision: the Alembic revision to record in the ledger.
-        may_clean: whether duplicates that stop a build may be archived; only if this revision archives them.
+        cleanup: by which rule this revision handles the duplicates that stop a build; None if it handles none.
         undoing: whether a downgrade of that revision creates it again.
 
     Raises:
@@ -85,23 +88,23 @@ def create_unique_constraint(
         open_run(script, key, None, rule, revision, choose("v_relid", key, revision=revision))
         if undoing:
             script.line(f"{statement('adopted_options', run=':dupe_audit_v_run')} \\gset dupe_audit_")
-        if may_clean:
-            cleanup_procedure(script, key, rule, accept)
+        if cleanup:
+            cleanup_procedure(script, key, cleanup, rule, accept)
         else:
             script.fill_function()
         state_function(script, key)
         if not key.is_plain:
             script.expressions_function()
             script.measure_function()
-            script.write(_judged(key))
+            script.write(judged_key(key))
         for attempt in range(1, rule.build_attempts + 1):
-            _build(script, key, rule, attempt, may_clean=may_clean, undoing=undoing)
+            _build(script, key, rule, attempt, may_clean=cleanup is not None, undoing=undoing)
         _drop_leftover(script)
         # If the builds have failed because of a row, this says for how many rows.
         script.line("\\if :dupe_audit_absent")
         script.write(_not_building())
         if not key.is_plain:
-            script.write(_judged(key))
+            script.write(judged_key(key))
         script.line("\\endif")
         _finish(script, key, rule)
         script.reset()
@@ -176,17 +179,6 @@ def _finish(script: Script, key: UniqueKey, rule: BuildRule) -> None:
     if rule.comment is not None:
         # If every build has failed, the guard says so.
         script.retried(_comment(key, table, rule.comment), f"({_ABSENT})", relid, rule)
-
-
-def _judged(key: UniqueKey) -> str:
-    """Return the statement that stops if the key's expressions cannot be in an index of the table."""
-    return statement(
-        "offline_judge_key",
-        relid=catalog.relid_sql(key),
-        expressions=text_array(filter(None, key.expressions)),
-        predicate=literal(key.where),
-        fragments=statement("fragments", relid="v_relid", **catalog.rule_fragment_holes(key, CleanupRule())),
-    )
 
 
 def _comment(key: UniqueKey, table: str, comment: str) -> str:

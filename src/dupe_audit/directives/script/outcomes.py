@@ -1,0 +1,130 @@
+"""The temporary functions of the script that do with extras what a rule says: move, amend and merge them.
+
+Functions are written for the rules that need them, and read from the ledger which columns and values a rule names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Hashable
+
+from dupe_audit.cleanup.changes import MOST_COLLISIONS, REASONS
+from dupe_audit.directives.script.parts import Script
+from dupe_audit.directives.script.quoting import differing_columns, parts_of_run, quoted, with_templates
+from dupe_audit.findings import CATALOGUE
+from dupe_audit.model import CleanupRule
+from dupe_audit.postgres.planner import RANKING, switched_off
+from dupe_audit.preflight import beside
+from dupe_audit.statements import literal, statement, text_array
+
+#: the columns of the key of the run ``v_rule``, as an SQL value
+NAMES = f"pg_catalog.array_remove({parts_of_run('key_columns', 'key_expressions', without=True)}, NULL)"
+
+
+def outcome(rule: CleanupRule) -> str:
+    """Return what becomes of the extras, as a participle."""
+    return {"archive": "archived", "amend": "amended"}[rule.exact] + (" or amended" if rule.divides else "")
+
+
+def errors(rule: CleanupRule, accept: Collection[str]) -> str:
+    """Return the ids of the findings that stop a cleanup, as an SQL value.
+
+    Args:
+        accept: ids of findings that do not stop it.
+    """
+    ignored = {*accept, *beside(rule)}
+    return text_array(id_ for id_, entry in CATALOGUE.items() if entry.severity == "error" and id_ not in ignored)
+
+
+def changes_function(script: Script) -> None:
+    """Write the temporary function that judges the columns that a rule changes, unless the script already has it."""
+    script.fill_function()
+    if script.needs_part("changes"):
+        of_parameters = {
+            "changed_columns": "v_changed",
+            "changed_values": "v_values",
+            "merged_columns": "v_merged",
+            "merged_by": "v_by",
+            "merged_by_sql": "v_by_sql",
+        }
+        script.write(
+            with_templates(
+                "offline_changes",
+                unchangeable=statement("unchangeable", relid="v_relid", columns="v_changed || v_merged"),
+                change_fragments=statement("change_fragments", relid="v_relid", **of_parameters),
+            )
+        )
+
+
+def outcome_functions(script: Script, rule: CleanupRule, accept: Collection[str]) -> None:
+    """Write the temporary functions that such a rule needs, unless the script already has them.
+
+    Args:
+        accept: ids of findings that do not stop a cleanup.
+    """
+    _once(script, "private", with_templates("offline_private"))
+    _once(script, "adopt", with_templates("offline_adopt"))
+    own_index = "(CASE WHEN v_rule.building THEN v_rule.constraint_name END)"
+    insertable = statement("insertable", relid="v_relid", key_names=NAMES, own_index=own_index)
+    _once(script, "violated", with_templates("offline_violated", insertable=insertable))
+    _once(script, "restorable", statement("offline_restorable"))
+    if rule.exact == "archive":
+        _archiving(script, rule, accept)
+    if rule.changes_rows:
+        _changing(script, rule)
+
+
+def _once(script: Script, part: str, sql: str, form: Hashable = None) -> None:
+    if script.needs_part(part, form):
+        script.write(sql)
+
+
+def _archiving(script: Script, rule: CleanupRule, accept: Collection[str]) -> None:
+    """Write what moves extras into the archive, and what has to be known of them before."""
+    references = with_templates(
+        "offline_references",
+        references=statement("references", relid="v_relid"),
+        child_triggers=statement("child_triggers", relid="v_relid"),
+        errors=errors(rule, accept),
+    )
+    pairs = f"pg_temp.dupe_audit_fill({quoted('staged_pairs')}, v_holes)"
+    objections = with_templates(
+        "offline_objections",
+        collisions=statement("collisions", relid="v_relid", pairs=pairs),
+        differing_columns=differing_columns(),
+    )
+    merge = "v_merged := pg_temp.dupe_audit_merge(v_batch, v_result.first_id, v_holes)"
+    move = with_templates(
+        "offline_move",
+        child_triggers=statement("child_triggers", relid="v_relid"),
+        counts_tracked=statement("counts_tracked"),
+        changed_children=statement("changed_children", relid="v_relid"),
+        delete_triggers=statement("delete_triggers", relid="v_relid"),
+        merge=f"\n    {merge};" if rule.merges else "",
+    )
+    _once(script, "references", references)
+    _once(script, "objections", objections)
+    _once(script, "move", move, bool(rule.merges))
+
+
+def _changing(script: Script, rule: CleanupRule) -> None:
+    """Write what changes rows that stay in the table, and tries it before."""
+    changes_function(script)
+    _once(script, "keep_images", with_templates("offline_keep_images"))
+    _once(script, "why", statement("offline_why", reasons=literal(json.dumps(REASONS))))
+    _once(script, "change_fails", statement("offline_change_fails"))
+    if rule.amends:
+        _once(script, "settle", with_templates("offline_settle", most_collisions=str(MOST_COLLISIONS)))
+    columns = {"changed_columns": "v_rule.changed_columns", "merged_columns": "v_rule.merged_columns"}
+    constraints = with_templates(
+        "offline_try_constraints",
+        ranking=text_array(switched_off(RANKING)),
+        touched_indexes=statement("touched_indexes", relid="v_relid", **columns),
+    )
+    _once(script, "try_constraints", constraints)
+    _once(script, "try_changes", with_templates("offline_try_changes"))
+    if rule.amends:
+        _once(script, "amend", with_templates("offline_amend"))
+        _once(script, "amend_again", with_templates("offline_amend_again", most_collisions=str(MOST_COLLISIONS)))
+    else:
+        _once(script, "merge", with_templates("offline_merge"))

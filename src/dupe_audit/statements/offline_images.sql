@@ -1,0 +1,24 @@
+-- Purpose: define what returns the SQL that changes rows of a run back, and stops if they could not be changed back.
+-- Lock: ACCESS SHARE on the ledger, until the transaction ends.
+-- Again: yes, it only reads.
+CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_images(v_relid pg_catalog.oid, v_run bigint) RETURNS pg_catalog.jsonb LANGUAGE plpgsql AS $images$
+DECLARE
+    v_after pg_catalog.text := pg_catalog.format('dupe_audit.after_%s', v_run);
+    v_holes pg_catalog.jsonb;
+BEGIN
+    IF (SELECT r.amended + r.merged = 0 FROM dupe_audit.run r WHERE r.id = v_run) THEN
+        RETURN '{}';
+    END IF;
+    IF pg_catalog.to_regclass(v_after) IS NULL THEN
+        RAISE EXCEPTION 'dupe-audit: table % is gone, which says how run % left the rows that it changed; restore it from a backup. dupe_audit.archive_% has the rows as they were. This directive changed nothing.',
+            v_after, v_run, v_run;
+    END IF;
+    EXECUTE pg_catalog.format('SELECT pg_catalog.to_jsonb(i) FROM (%s) AS i', pg_temp.dupe_audit_fill({t_image_fragments},
+        pg_catalog.jsonb_build_object('relid', v_relid, 'run', v_run, 'after', pg_catalog.quote_literal(v_after)))) INTO v_holes;
+    IF v_holes ->> 't_is_f' IS NULL THEN
+        RAISE EXCEPTION 'dupe-audit: table % has no primary key any more, by which run % would find the rows that it changed; create it again, then execute this script again. This directive changed nothing.',
+            v_relid::pg_catalog.regclass, v_run;
+    END IF;
+    RETURN v_holes || pg_catalog.jsonb_build_object('after', v_after);
+END
+$images$
