@@ -68,7 +68,9 @@ CREATE TABLE public.payments (
     paid_at date,
     UNIQUE (order_id, paid_at)
 );
-CREATE TABLE public.visits (id bigint PRIMARY KEY, page text, hits int, CHECK (hits <= 100), UNIQUE (page, id));
+CREATE TABLE public.visits (id bigint PRIMARY KEY, page text, hits int, CHECK (hits <= 100), UNIQUE (page, hits, id));
+ALTER TABLE public.visits ADD CHECK (hits > 0) NOT VALID;
+ALTER TABLE public.orders ADD CHECK (customer_id >= 0) NOT VALID;
 INSERT INTO public.visits VALUES (1, '/', 1), (2, '/', 2), (3, '/new', 60), (4, '/new', 60), (5, '/-2', 1);
 INSERT INTO public.orders (customer_id, order_number, total)
 SELECT n % 4, 'A-' || n % 4, 10 FROM generate_series(1, 12) AS n;

@@ -352,9 +352,9 @@ def test_script_reports_a_row_that_was_changed_since_and_keeps_it(project, psql,
 def test_script_continues_after_a_kill_in_the_middle(project, psql, sql, policy):
     """A script whose session dies between two batches, on the way up or down, is executed again and completes."""
     sql(policy.rows)
-    one = policy.up.replace("order_by=", "batch_size=1, order_by=").replace("merge=", "batch_size=1, merge=")
-    one = one.replace('["name"], {', '["name"], batch_size=1, set_={')
-    project.revision("0002", "0001", one, policy.down)
+    up = policy.up.replace("order_by=", "batch_size=1, order_by=").replace("merge=", "batch_size=1, merge=")
+    up = up.replace('["name"], {', '["name"], batch_size=1, set_={')
+    project.revision("0002", "0001", up, policy.down)
     before = sql(policy.everything)
     up, down = project.script("upgrade", "0001:0002"), project.script("downgrade", "0002:0001")
     # The batch commits, and the session ends in the middle of the next one.

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.sql import ClauseElement
 
 from dupe_audit import ledger
 from dupe_audit.cleanup import clean_held, cleanup
@@ -922,7 +923,7 @@ def test_window_in_which_a_change_fails(walk, sql, conn):
         ("text", sa.func.upper(sa.text("name")), "A"),
         ("int", sa.null(), None),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__ if isinstance(value, ClauseElement) else repr(value),
 )
 def test_value_of_every_python_type(walk, sql, type_, new, expected):
     """A value that a revision passes in set_ arrives in the column as that value."""
