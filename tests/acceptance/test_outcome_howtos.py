@@ -78,7 +78,7 @@ EXAMPLES = [
         [(1, [1, 2, 3, 4, 5]), (2, [1])], "90, 1, 2",
     ),
     Example(
-        "amend", "Null out", "members", MEMBERS, "SELECT id, phone FROM members ORDER BY id",
+        "amend", "Set to NULL", "members", MEMBERS, "SELECT id, phone FROM members ORDER BY id",
         [(1, None), (2, "555"), (3, "777"), (4, None), (5, None)], "90, '555', 0",
     ),
     Example(
@@ -91,7 +91,7 @@ EXAMPLES = [
         [(2, 7, "2026-01-01", "2026-01-09"), (4, 1, "2026-01-01", "2026-01-01")], "90, 'a', 1, NULL, NULL",
     ),
     Example(
-        "merge", "Accounts, with their children", "members", FAMILY,
+        "merge", "Accounts and the rows that reference them", "members", FAMILY,
         "SELECT id, phone, credits::text, settings, is_admin, (SELECT array_agg(p.id ORDER BY p.id) FROM purchases p"
         " WHERE p.member_id = m.id) FROM members m ORDER BY id",
         [(2, "555", "3.75", {"theme": "dark", "lang": "en"}, True, [1, 2]), (3, None, "0.00", None, None, [3])],

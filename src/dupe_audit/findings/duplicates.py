@@ -25,7 +25,7 @@ DUPLICATES: dict[StepId, Entry] = {
     "change-fails": Entry(
         "error",
         "Rows of {table} cannot be changed as set_ or merge says: {subject}.",
-        "Choose a new value, or a way to merge, that these rows can have; or correct the rows. Then run the same command again.",
+        "Choose a new value or another way to merge, or correct the rows. Then run the same command again.",
     ),
     "amendment-incomplete": Entry(
         "error",
