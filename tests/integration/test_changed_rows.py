@@ -871,6 +871,29 @@ def test_row_security(walk, sql, database_url):
         sql("DROP OWNED BY dupe_audit_limited CASCADE; DROP ROLE dupe_audit_limited")
 
 
+def test_children_of_an_amended_row(walk, sql):
+    """Rows that reference an extra stand in no amendment's way, with or without an index, and stay with it."""
+    sql("""CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'a');
+        CREATE TABLE c (t_id int REFERENCES t ON DELETE CASCADE, filler text);
+        INSERT INTO c SELECT 2, repeat('x', 1000) FROM generate_series(1, 2000)""")
+    assert walk.round(NAME, amend()) == [(1, "a"), (2, "a-2")]
+    assert sql("SELECT DISTINCT t_id FROM c") == [(2,)]
+
+
+def test_trigger_that_changes_children_of_a_merged_group(walk, sql):
+    """A group that is merged at once and cannot be divided ends the cleanup if a trigger disturbs every batch."""
+    sql("""CREATE TABLE t (id int PRIMARY KEY, name text, n int); INSERT INTO t SELECT i, 'a', 1 FROM
+            generate_series(1, 4) i;
+        CREATE TABLE c (t_id int REFERENCES t ON DELETE CASCADE, n int DEFAULT 0); INSERT INTO c VALUES (1);
+        CREATE INDEX ON c (t_id);
+        CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN UPDATE c SET n = n + 1; RETURN NULL; END';
+        CREATE TRIGGER touch AFTER DELETE ON t FOR EACH ROW EXECUTE FUNCTION touch()""")
+    before = walk.dump("t")
+    with pytest.raises(DupeAuditError, match="Most likely trigger touch did it"):
+        walk.clean(NAME, merge({"n": "SQL sum(n)::int"}))
+    assert walk.dump("t") == before
+
+
 # --- the window ---------------------------------------------------------------------------------------------------
 
 
