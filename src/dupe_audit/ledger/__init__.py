@@ -1,7 +1,7 @@
 """The schema ``dupe_audit`` in the user's database, which holds the truth: runs, batches and archives."""
 
 from dupe_audit.ledger.columns import adopt_columns
-from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run
+from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run, rows_not_restored
 from dupe_audit.ledger.keys import key_holes, of_key, rule_holes
 from dupe_audit.ledger.runs import (
     VERSION,
@@ -95,6 +95,7 @@ __all__ = [
     "require_unused",
     "require_way_back",
     "resume",
+    "rows_not_restored",
     "rule_holes",
     "run_to_drop",
     "run_to_restore",
