@@ -116,13 +116,12 @@ def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:
     total = int(work.execute("count_archived").scalar_one())
     below, done, refused = 2**63 - 1, 0, 0
     while True:
-        started = time.monotonic()
+        started, archive = time.monotonic(), work.holes["archive"]
         # A row can be changed in several batches, so the batches are undone one by one.
-        archive = work.holes["archive"]
         top = statement("top_batch", archive=archive, below=str(below)) if work.run.images else None
         of_batch = f"dupe_audit_batch = ({top})" if top else "true"
         limits = {"below": str(below), "batch_size": str(work.batch_size)}
-        low, high, size = work.execute("restore_window", of_batch=of_batch, **limits).one()
+        low, high, size = tuple(work.execute("restore_window", of_batch=of_batch, **limits).one())
         if not size:
             return refused, total
         reverted: Counter[int] = Counter()
