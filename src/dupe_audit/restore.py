@@ -6,7 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import Connection
@@ -106,23 +106,9 @@ def restore(
 
 def _refused(work: RestoreWork, rows: int, children: int) -> list[Finding]:
     return [
-        *([_rows_not_restored(work, rows)] if rows else []),
+        *([ledger.rows_not_restored(work.connection, work.run, work.relation, rows)] if rows else []),
         *([finding("children-not-returned", quantity(children, "child", "children"))] if children else []),
     ]
-
-
-def _rows_not_restored(work: RestoreWork, rows: int) -> Finding:
-    """Return the finding for rows that stay archived, and the constraint that keeps them out if there is one."""
-    run = work.run
-    refused = finding("rows-not-restored", quantity(rows, "row"))
-    text = refused.help.replace("of the archive", f"of dupe_audit.archive_{run.id}")
-    for obstacle in ledger.enforcing(work.connection, run, work.relation, name=None)[:1]:
-        form = "constraint" if obstacle.is_constraint else "index"
-        text = (
-            f"{obstacle.kind} {obstacle.name} still enforces the key. Drop it with op.drop_unique_{form}_online() "
-            f"before op.restore_duplicates(), or let dupe-audit restore {run.id} do both. {text}"
-        )
-    return replace(refused, help=text)
 
 
 def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:
@@ -130,20 +116,17 @@ def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:
     total = int(work.execute("count_archived").scalar_one())
     below, done, refused = 2**63 - 1, 0, 0
     while True:
-        started = time.monotonic()
+        started, archive = time.monotonic(), work.holes["archive"]
         # A row can be changed in several batches, so the batches are undone one by one.
-        archive = work.holes["archive"]
         top = statement("top_batch", archive=archive, below=str(below)) if work.run.images else None
         of_batch = f"dupe_audit_batch = ({top})" if top else "true"
-        most = str(work.batch_size)
-        window = work.execute("restore_window", below=str(below), batch_size=most, of_batch=of_batch).one()
-        size = int(window.size)
+        limits = {"below": str(below), "batch_size": str(work.batch_size)}
+        low, high, size = tuple(work.execute("restore_window", of_batch=of_batch, **limits).one())
         if not size:
             return refused, total
         reverted: Counter[int] = Counter()
-        attempt = partial(_restore, work, reverted)
-        back = _halving(work, "restore archived rows", archive, attempt, window.low, window.high)
-        below, done, refused = window.low, done + size, refused + size - back
+        back = _halving(work, "restore archived rows", archive, partial(_restore, work, reverted), low, high)
+        below, done, refused = low, done + size, refused + size - back
         yield Batch(
             run_id=work.run.id,
             restored=back - reverted.total(),
@@ -220,11 +203,7 @@ def _halving(
 
 
 def _restore(work: RestoreWork, reverted_at: Counter[int], low: int, high: int) -> int:
-    """Put a part of the archive back in one transaction; return how many rows, and note how many stayed in the table.
-
-    Args:
-        reverted_at: by the first of a part, rows that were changed back.
-    """
+    """Put a part of the archive back; return how many rows, and note in *reverted_at* how many were changed back."""
     connection, run_id = work.connection, work.run.id
     # Constraint triggers fire at COMMIT, still inside this block, so a row that they refuse is noticed too.
     with work.transaction():

@@ -2,7 +2,7 @@
 
 from dupe_audit.ledger.choice import Choice, of_name, to_clean, to_enforce, to_enforce_again, to_restore
 from dupe_audit.ledger.columns import adopt_columns
-from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run
+from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run, rows_not_restored
 from dupe_audit.ledger.keys import key_holes, of_key, rule_holes, same_runs_sql
 from dupe_audit.ledger.runs import (
     VERSION,
@@ -106,6 +106,7 @@ __all__ = [
     "require_unused",
     "require_way_back",
     "resume",
+    "rows_not_restored",
     "rule_holes",
     "run_to_drop",
     "run_to_restore",

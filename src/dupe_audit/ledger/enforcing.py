@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import Run, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
@@ -60,3 +62,16 @@ def enforcing(connection: Connection, run: Run, relation: Relation, *, name: str
 def _has_key(connection: Connection, run: Run, relation: Relation, name: str) -> bool:
     state = catalog.index_state(connection, relation.relid, key_of_run(run, relation, name))
     return state is not None and state.same_definition
+
+
+def rows_not_restored(connection: Connection, run: Run, relation: Relation, rows: int) -> Finding:
+    """Return the finding for rows that stay archived, and the constraint that keeps them out if there is one."""
+    refused = finding("rows-not-restored", quantity(rows, "row"))
+    text = refused.help.replace("of the archive", f"of dupe_audit.archive_{run.id}")
+    for obstacle in enforcing(connection, run, relation, name=None)[:1]:
+        form = "constraint" if obstacle.is_constraint else "index"
+        text = (
+            f"{obstacle.kind} {obstacle.name} still enforces the key. Drop it with op.drop_unique_{form}_online() "
+            f"before op.restore_duplicates(), or let dupe-audit restore {run.id} do both. {text}"
+        )
+    return replace(refused, help=text)
