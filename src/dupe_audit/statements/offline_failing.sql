@@ -1,4 +1,4 @@
--- Purpose: define what stops the script after an error of an expression, with the number of rows for which it fails; otherwise it returns.
+-- Purpose: define the function that stops the script after an error in an expression, with the number of rows for which it fails; after another error, it returns.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_failing(v_holes pg_catalog.jsonb, v_expressions pg_catalog.text[], v_predicate pg_catalog.text,

@@ -56,7 +56,7 @@ def judge_ahead(
     Args:
         items: of the revision, in order; empty if they are not known.
         required: whether the ledger must have a run for a drop or a restore.
-        revision: that is executed.
+        revision: the Alembic revision that is executed.
         keeps_adopted: whether a drop leaves an index that existed before our upgrades.
     """
     if sum(isinstance(item, MigrateOperation) for item in items) < 2:
