@@ -163,7 +163,7 @@ def _drop_leftover(work: ConstraintWork, *, is_ours: bool) -> str:
                 return ""
             effect = "it rejects new duplicates" if state.ready else "it enforces nothing"
             drop_index(work)
-        # Otherwise an index that somebody builds later under this name would be taken for ours.
+        # Otherwise an index that somebody builds later under this name would count as ours.
         ledger.mark_not_building(work.connection, work.run_id)
     except (SQLAlchemyError, DupeAuditError):
         return (

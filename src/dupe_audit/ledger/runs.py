@@ -135,7 +135,7 @@ def mark_building(connection: Connection, run_id: int | None, name: str, *, keep
 
 
 def mark_not_building(connection: Connection, run_id: int | None) -> None:
-    """Record that no build of ours has left an index, so that another session's is not taken for ours."""
+    """Record that no build of ours left an index, so that another session's does not count as ours."""
     execute(connection, statement("mark_not_building", run=literal(run_id)))
 
 

@@ -33,7 +33,7 @@ BEGIN
             v_holes ->> 'table', v_reasons, v_note;
     END IF;
     IF pg_catalog.left(v_code, 2) = ANY ({quoting}) THEN
-        RAISE EXCEPTION 'dupe-audit: an error with SQLSTATE % stopped the work on table %, but no expression fails for any row now%. It came from a row that has changed since, or from a trigger. The log of the server has its text. Execute this script again.',
+        RAISE EXCEPTION 'dupe-audit: an error with SQLSTATE % stopped the work on table %, but no expression fails for any row now%. It came from a row that has changed since, or from a trigger. The server''s log has its text. Execute this script again.',
             v_code, v_holes ->> 'table', v_note;
     END IF;
 END

@@ -160,7 +160,7 @@ def _drop_leftover(script: Script) -> None:
 
 
 def _not_building() -> str:
-    """Return the statement that records that no build of ours has left an index, so that no other is taken for it."""
+    """Return the statement that records that no build of ours left an index, so that no other counts as ours."""
     return statement("mark_not_building", run=":dupe_audit_v_run")
 
 
