@@ -182,7 +182,9 @@ def _with_names(connection: Connection, relation: Relation, missing: Finding, na
     names = sorted(str(row.name) for row in indexes)
     hint = "The table has no unique constraint or index."
     if name in names:
-        hint = f"{name} is neither a unique constraint nor a unique index by itself: most likely it is the primary key."
+        hint = (
+            f"{name} exists, but is not a unique constraint or a separate unique index; it is probably the primary key."
+        )
     elif similar := get_close_matches(name, names, n=3):
         hint = f"Did you mean {' or '.join(similar)}?"
     elif names:

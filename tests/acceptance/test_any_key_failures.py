@@ -44,7 +44,7 @@ $$ BEGIN IF value ~ 'Secret' THEN RAISE EXCEPTION 'not %', value; END IF; RETURN
 
 
 def write_at(sql, moment):
-    """Let rows be written for which the expressions fail: now, or at a moment of the work."""
+    """Write rows for which the expressions fail, now or at some point of the work."""
     if moment == "before":
         sql(INSERT)
     else:
@@ -101,7 +101,7 @@ def test_refused_index_stops_the_upgrade(parts, sql):
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("call", ["code::int", "picky(code)"])
 def test_row_that_fails_later_is_counted_and_not_printed(parts, sql, call, moment):
-    """A row written after the check stops the step with the expression and the number of rows, and the way on."""
+    """A row written after the check stops the step, with the expression, the number of rows and what to do next."""
     sql(PICKY)
     revise(parts, call)
     write_at(sql, moment)
@@ -113,7 +113,7 @@ def test_row_that_fails_later_is_counted_and_not_printed(parts, sql, call, momen
         in output
     )
     assert f"(SQLSTATE {state})" in output
-    assert "failed for rows that were written or changed since they had been checked" in output
+    assert "failed for rows that were written or changed after the check" in output
     assert "then run the same command again" in output
     assert ("run 1 has archived 2 rows" in output) == (moment == "build")
     sql("DROP EVENT TRIGGER writer; DELETE FROM app.parts WHERE id > 90; UPDATE app.parts SET code = '7' WHERE id < 4")

@@ -75,7 +75,7 @@ def test_script_and_upgrade_continue_each_other(users, psql, sql):
 
 @pytest.mark.parametrize("way", ["script", "upgrade"])
 def test_way_back_after_a_function_was_renamed(users, psql, sql, way):
-    """The revision, edited to the new name of a function, finds the run by its index, also once that is dropped."""
+    """A revision with the new name of a function finds the run by its index, even after that was dropped."""
     sql("CREATE FUNCTION folded(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN lower($1); END'")
     users.revision("0002", "0001", UP.replace("lower(", "folded("), DOWN.replace("lower(", "folded("))
     before = sql(ALL)
@@ -261,7 +261,7 @@ def test_script_of_a_single_create_refuses_an_expression_before_the_build(users,
 
 @pytest.mark.parametrize("first", ["", 'op.archive_duplicates("accounts", ["email"])\n'])
 def test_script_names_key_rule_and_columns_of_divergent_groups(users, psql, sql, first):
-    """A script that meets divergent groups, in its first directive or a later one, says where they differ."""
+    """A script that finds divergent groups, in its first directive or a later one, says where they differ."""
     sql('CREATE TABLE accounts AS TABLE users; ALTER TABLE users ADD COLUMN "a %s b" int DEFAULT 1')
     sql("INSERT INTO users VALUES (20, 'dan@x', NULL, NULL, 1), (21, 'dan@x', NULL, NULL, 2)")
     before = sql(ALL)
@@ -271,7 +271,7 @@ def test_script_names_key_rule_and_columns_of_divergent_groups(users, psql, sql,
     assert 3 == done.returncode
     assert "divergent-duplicates: rows of public.users (email) WHERE id >= 20" in done.stderr
     assert "(groups: 1" in done.stderr
-    assert "They differ in a %s b (1) groups. The rule: keep" in done.stderr
+    assert "Columns that differ, with the number of groups: a %s b (1). The rule: keep" in done.stderr
     assert "last_login" in done.stderr.split("The rule: ")[1]
     assert "dan" not in done.stderr
     assert (before, [("0001",)]) == (sql(ALL), sql(VERSION))

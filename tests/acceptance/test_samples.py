@@ -31,7 +31,7 @@ def orders(sql):
 
 
 def test_samples_fit_a_terminal_and_mark_what_differs(orders, environment):
-    """On 80 columns no line is longer, the row that stays comes first, and values that differ from its are marked."""
+    """On a terminal of 80 columns, lines fit, the survivor comes first, and values that differ from it are marked."""
     keyboard, terminal = pty.openpty()
     command = [sys.executable, "-m", "dupe_audit.cli", *OPTIONS, "--samples", "1", "--show-keys"]
     shape = {"COLUMNS": "80", "TERM": "xterm", "NO_COLOR": "1"}

@@ -47,7 +47,7 @@ LATER = {
     ),
     "by position": (
         "op.create_unique_index_online('uq', 't', ['k'], 'v > 0')",
-        "Write everything after columns with its name",
+        "Pass everything after columns by name",
     ),
     "Alembic's name": ("op.create_unique_index_online('uq', 't', ['k'], postgresql_where='v > 0')", "write where"),
     "unique": ("op.create_unique_index_online('uq', 't', ['k'], unique=True)", "leave unique out"),

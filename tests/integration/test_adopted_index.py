@@ -63,7 +63,7 @@ def adopting(form):
 
 
 def replaced(first, second, name, columns=("k", "v")):
-    """Return the revision that puts a form and name in the place of the adopted one."""
+    """Return the revision that replaces the adopted form and name with others."""
     up = f"{removal(first, 'ux')}\n{creation(second, name, columns)}"
     return Revision(up, f"{removal(second, name)}\n{creation(first, 'ux')}")
 
@@ -215,7 +215,7 @@ def meanwhile(sql, conn, key):
 @pytest.mark.parametrize("form", ["constraint", "index"])
 @pytest.mark.parametrize("before", [failing, meanwhile])
 def test_index_that_another_session_built_is_not_taken_for_ours(sql, conn, form, before):
-    """After a build that failed, or was too late, an index that somebody else has built is adopted, and stays."""
+    """After a build that failed or was too late, an index that another session built is adopted, and stays."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 1, 1)")
     key = UniqueKey(table="t", columns=("k", "v"), name="ux", form=form)
     before(sql, conn, key)

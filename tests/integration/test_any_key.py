@@ -336,7 +336,7 @@ def test_survivor_by_rank(conn, sql, dump, order_by, survivor):
         ((E("email NULLS FIRST"),), None, (), 'syntax error at or near "NULLS"', "Leave the direction out"),
         ((E("email text_pattern_ops"),), None, (), "syntax error", "Leave the operator class out"),
         ((E("lower(email);"),), None, (), "syntax error", "Leave the semicolon out"),
-        ((E("lower(email), id"),), None, (), "syntax error", "each element of the key apart"),
+        ((E("lower(email), id"),), None, (), "syntax error", "each element of the key separately"),
         ((E("coalesce(email, :y)"),), None, (), "syntax error", "there are no bound parameters"),
         ((E("coalesce(email, %s)"),), None, (), "syntax error", "there are no bound parameters"),
         ((E("max(email)"),), None, (), "aggregate functions are not allowed.", "columns of one row"),
@@ -356,7 +356,7 @@ def test_survivor_by_rank(conn, sql, dump, order_by, survivor):
         (("id",), None, (E("count(*)"),), "aggregate functions are not allowed.", "columns of one row"),
         (("id",), None, (E("ORDER BY email"),), "syntax error", "Leave the words ORDER BY out"),
         (("id",), None, (E("SELECT count(*) FROM users u"),), "syntax error", "in parentheses"),
-        (("id",), None, (E("email DESC, id"),), "syntax error", "each part of the order apart"),
+        (("id",), None, (E("email DESC, id"),), "syntax error", "each part of the order separately"),
         (("id",), None, (E("to_json(email)"),), "ordering operator for type json", "Correct the expression"),
         (("id",), None, (E("'email' DESC"),), "'email' uses no column of public.users", "not a column"),
         (("id",), None, (E("(SELECT count(*) FROM users u WHERE id > 0)"),), "uses no column", "as table.column"),
@@ -374,14 +374,14 @@ def test_mistake_in_an_expression_is_named_with_its_correction(
 
 
 def test_order_by_a_column_without_an_order_is_refused(conn, sql, users):
-    """A column of a type that cannot be ordered decides nothing, and stops the change before a row moves."""
+    """A column whose type has no order cannot choose the survivor, and stops the change before a row moves."""
     sql("ALTER TABLE users ADD COLUMN doc json")
     findings = blockers(conn, users, CleanupRule(order_by=("doc",)))
     assert [("expression-invalid", True)] == [(item.id, "doc: could not identify" in item.message) for item in findings]
 
 
 def test_constant_that_allows_a_single_row_is_accepted(conn, sql):
-    """``(true)`` as a key is on purpose: at most one row of the part."""
+    """``(true)`` as a key is intended: it allows one row of the part."""
     sql("CREATE TABLE settings (id int PRIMARY KEY, current boolean); INSERT INTO settings VALUES (1, true), (2, true)")
     key = UniqueKey(table="settings", columns=(E("true"),), where="current", form="index", name="ux")
     report = preflight(conn, key)
@@ -441,7 +441,7 @@ def test_claim_is_withdrawn_before_an_index_is_dropped(conn, sql, psycopg_connec
 
 
 def test_each_try_to_drop_an_index_waits_for_the_lock_timeout_of_the_rule(conn, sql, psycopg_connect):
-    """The drop of an index that blocks nobody is tried again and again, each time for as long as the rule says."""
+    """The drop of an index blocks nobody, so it is tried repeatedly, each time for as long as the rule says."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k text)")
     key = UniqueKey(table="t", columns=(E("lower(k)"),), form="index", name="ux")
     enforce(conn, key, BuildRule())

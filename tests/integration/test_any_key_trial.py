@@ -51,15 +51,15 @@ def problems(findings, *, severity="error"):
 
 
 LEAD = (
-    "An expression cannot be computed under pg_catalog, pg_temp, the search path under which PostgreSQL builds an "
-    "index of app.users: "
+    "An expression fails under the search path that PostgreSQL uses to build an "
+    "index of app.users (pg_catalog, pg_temp): "
 )
 
 
 @pytest.mark.parametrize("call", ["in_plpgsql(email)", "app.in_caps(email)", "in_sql(email)"])
 @pytest.mark.parametrize("way", ["preflight", "judge"])
 def test_function_that_depends_on_the_search_path_is_found(users, restricted, call, way):
-    """A call without a schema stops the change where builds have their own path, and elsewhere is a warning."""
+    """A call without a schema stops the change where builds have their own path, and is a warning elsewhere."""
     key = of(call)
     findings = preflight(users, key).findings if way == "preflight" else judge(users, key, CleanupRule())
     missing = f"{call}: function helper(text) does not exist (SQLSTATE 42883)"
@@ -148,14 +148,14 @@ def test_refused_index_is_reported_by_its_part(users, key, reason):
 
 
 def test_trial_of_a_sound_key_leaves_nothing_and_reports_nothing(users):
-    """Duplicates, NULLs, INCLUDE of a type without equality, and generated columns stop no trial."""
+    """No trial fails because of duplicates, NULLs, INCLUDE of a type without equality, or generated columns."""
     key = of("lower(email)", "doubled", where="users.id > 0", include=("note",))
     assert try_index(users, key) == []
     assert users.execute(text("SELECT count(*) FROM pg_class WHERE relpersistence = 't'")).scalar() == 0
 
 
 def test_trial_prints_no_value_of_a_row(users, sql):
-    """A function that raises for a copied row is another finding's business, and its message is not repeated."""
+    """A function that raises an error for a copied row is left to another finding, and its message is not repeated."""
     sql(
         "CREATE FUNCTION app.picky(value text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'no %', value USING ERRCODE = 'undefined_column'; END $$"
@@ -181,7 +181,7 @@ def test_trial_uses_the_rights_of_the_owner(users, sql):
 
 
 def test_trial_that_is_not_possible_says_so(users, sql):
-    """An event trigger that refuses the copy is no reason to refuse the upgrade, but the warning names the gap."""
+    """If an event trigger refuses the copy, the upgrade continues, with a warning that the index was not tried."""
     sql(
         "CREATE FUNCTION app.no() RETURNS event_trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'no new tables'; END $$;"

@@ -58,19 +58,19 @@ def test_nothing_is_suggested_that_makes_no_group_exact(sql, conn):
 
 
 def test_refusals_name_table_key_rule_and_columns(sql, conn):
-    """Preflight and the cleanup say which table, key and rule are concerned, and in which columns rows differ."""
+    """Preflight and the cleanup name the table, the key, the rule and the columns in which rows differ."""
     sql(ROWS)
     where = (
-        "Rows of public.orders (customer_id) with the same key carry different data in {}; dropping any of them could "
-        "lose something. They differ in received_at (50 groups), version (10 groups), status (2 groups). "
+        "Rows of public.orders (customer_id) with the same key carry different data in {}; removing any of them could "
+        "lose data. They differ in received_at (50 groups), version (10 groups), status (2 groups). "
         "The rule, keep='last', order_by=['version'], divergent='refuse', archives none of them."
     )
     rule = CleanupRule(keep="last", order_by=("version",))
     (error,) = (each for each in preflight(conn, ORDERS, rule).findings if each.severity == "error")
     assert where.format("50 of 50 groups") == error.message
     assert error.help.startswith(
-        "With ignore=['received_at', 'version'] (--ignore received_at --ignore version) 48 of 50 divergent groups are "
-        "exact. Look at them side by side: dupe-audit preflight --schema public --table orders -c customer_id "
+        "With ignore=['received_at', 'version'] (--ignore received_at --ignore version), 48 of 50 divergent groups "
+        "would be exact. Look at them side by side: dupe-audit preflight --schema public --table orders -c customer_id "
         "--keep last --order-by version --samples 5 --show-keys."
     )
     with pytest.raises(Refused) as refused:
@@ -113,7 +113,7 @@ def test_hard_types_and_names(sql, conn):
 
 
 def test_differences_of_expressions_parts_and_tables_without_primary_key(sql, conn):
-    """A partial key over an expression of a table without a primary key has its differences, too."""
+    """Differences are also counted for a partial key over an expression of a table without a primary key."""
     sql("CREATE TABLE u (email text, deleted bool, seen int)")
     sql("INSERT INTO u VALUES ('A', false, 1), ('a', false, 1), ('b', false, 1), ('b', false, 2), ('B', true, 9)")
     key = UniqueKey(table="u", columns=(Expression("lower(email)"),), where="NOT deleted", form="index")
@@ -143,7 +143,7 @@ def test_json_has_the_suggestion_and_marks_without_values(sql, conn):
     report = preflight_json(preflight(conn, ORDERS, samples=2))
     assert {
         "columns": {
-            "received_at": "the time of its insertion, by default",
+            "received_at": "an insertion time, by its default",
             "version": "a row version, by its name",
         },
         "exact_groups": 48,

@@ -1,4 +1,4 @@
-"""An operator class of another type compares otherwise than the column does, although it is that type's default."""
+"""The default operator class of another type can compare differently from the column's own."""
 
 import pytest
 

@@ -5,9 +5,9 @@ import pytest
 from dupe_audit.differences.bookkeeping import Column, reason
 
 MOMENT = "timestamp with time zone"
-STORED = "a time of storage, by its name"
+STORED = "a storage time, by its name"
 VERSION = "a row version, by its name"
-LOADER = "a mark of the program that stored the row, by its name"
+LOADER = "a record of who or what stored the row, by its name"
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def test_names_count_only_with_a_type_that_fits(name, type_, expected):
 @pytest.mark.parametrize(
     ("type_", "default", "expected"),
     [
-        (MOMENT, "now()", "the time of its insertion, by default"),
-        (MOMENT, "CURRENT_TIMESTAMP", "the time of its insertion, by default"),
-        ("timestamp without time zone", "timezone('utc'::text, now())", "the time of its insertion, by default"),
-        ("date", "('now'::text)::date", "the time of its insertion, by default"),
-        ("bigint", "nextval('t_n_seq'::regclass)", "a sequence"),
+        (MOMENT, "now()", "an insertion time, by its default"),
+        (MOMENT, "CURRENT_TIMESTAMP", "an insertion time, by its default"),
+        ("timestamp without time zone", "timezone('utc'::text, now())", "an insertion time, by its default"),
+        ("date", "('now'::text)::date", "an insertion time, by its default"),
+        ("bigint", "nextval('t_n_seq'::regclass)", "a sequence number"),
         ("text", "now()", None),
         (MOMENT, "'2026-01-01 00:00:00+00'::timestamp with time zone", None),
         ("uuid", "gen_random_uuid()", None),
@@ -47,4 +47,4 @@ def test_defaults_count_whatever_the_name(type_, default, expected):
 
 def test_identity_columns_are_bookkeeping():
     """An identity column that is not the primary key only numbers the rows."""
-    assert "a sequence" == reason(Column("n", "bigint", identity=True, default_sql=None))
+    assert "a sequence number" == reason(Column("n", "bigint", identity=True, default_sql=None))

@@ -52,7 +52,7 @@ def cleanup(
         connection: in autocommit.
         key: the table and its columns; no constraint needs to exist.
         rule: which row of a group survives, what may be archived, and how fast.
-        name: of the constraint that will be built, if *key* does not say it; the run of another one is left alone.
+        name: the constraint that will be built, if *key* does not name it; runs of other constraints are left alone.
         revision: the Alembic revision to record in the ledger.
         lock_timeout: how long a statement may wait for a lock, as PostgreSQL writes durations.
         give_up_after: total wait for locks without any progress.

@@ -38,7 +38,7 @@ class KeyCommand(click.Command):
         except click.UsageError as error:
             if "extra argument" not in error.message:
                 raise
-            hint = "Quote SQL for the shell, such as --where 'deleted_at IS NULL'."
+            hint = "Quote SQL for the shell, as in --where 'deleted_at IS NULL'."
             raise click.UsageError(f"{error.message}. {hint}", ctx) from None
         values = {name: iter(ctx.params.pop(name, None) or ()) for name in ("columns", "expressions")}
         ctx.params["columns"] = tuple(

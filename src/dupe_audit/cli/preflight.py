@@ -29,7 +29,7 @@ from dupe_audit.findings import STEPS, Finding, quantity
 from dupe_audit.model import DuplicateReport, Expression, UniqueKey, Unseen
 from dupe_audit.preflight import preflight
 
-#: groups that are written into a file if the user does not say how many
+#: number of groups written to a file without --samples
 FILE_SAMPLES = 10
 ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
 
@@ -43,14 +43,14 @@ ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
     metavar="N",
     default=None,
     help="Also show up to N divergent groups side by side: the row that would survive, those that would leave, and the "
-    "columns in which they differ. Without divergent groups, exact ones.",
+    "columns in which they differ. If no group is divergent, exact groups are shown.",
 )
 @click.option(
     "--samples-to",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     default=None,
-    help="Write the samples into a new file that only you can read: .csv, .json, .md or .txt. Without --samples, "
+    help="Write the samples to a new file that only you can read: .csv, .json, .md or .txt. Without --samples, "
     f"{FILE_SAMPLES} groups.",
 )
 @click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), help="Finding to accept; repeatable.")
@@ -58,7 +58,7 @@ ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
 @click.option(
     "--show-keys",
     is_flag=True,
-    help="Also print key values of the largest groups, and values of the rows that are shown.",
+    help="Also print key values of the largest groups, and values of the rows shown.",
 )
 @work_mem_option
 @format_option

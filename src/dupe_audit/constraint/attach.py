@@ -32,8 +32,8 @@ def enforce(
 ) -> int:
     """Create the constraint of *key* while the application writes; killed anywhere, the same call continues.
 
-    It claims nothing: the caller verifies, and records in the ledger that the run, whose id is returned, enforces the
-    key.
+    It does not record success: the caller verifies, then records in the ledger that the run, whose id is returned,
+    enforces the key.
 
     Args:
         connection: in autocommit.
@@ -44,9 +44,9 @@ def enforce(
         ranking_seconds: returns how long ranking the whole table took, if the cleanings rank only what has arrived;
             a build is not expected to take longer.
         revision: the Alembic revision to record in the ledger.
-        undoing: whether a downgrade of that revision creates it again; then the run that had it before continues, and
-            an index that this run had adopted still counts as adopted.
-        in_place_of: the constraint whose name it gets afterwards (``swap``).
+        undoing: whether a downgrade of that revision re-creates the constraint; then its former run continues, and an
+            index that this run had adopted still counts as adopted.
+        in_place_of: the constraint whose name the new one gets afterwards (``swap``).
 
     Raises:
         Refused: the name is taken by something else, or there are duplicates and nothing may be cleaned.
@@ -68,7 +68,7 @@ def enforce(
                 if undoing
                 else ledger.to_enforce(relid, key, revision=revision)
             )
-            run_id = _run_of(connection, relation, key, revision, choice)
+            run_id = _find_or_open_run(connection, relation, key, revision, choice)
             work = work_on(connection, relation, key, rule, run_id, keeps_adopted=undoing)
             state = settled(work) or Rounds(work, clean_again, clean_held, ranking_seconds).build()
             if key.form == "index":
@@ -79,7 +79,7 @@ def enforce(
             return run_id
 
 
-def _run_of(
+def _find_or_open_run(
     connection: Connection, relation: catalog.Relation, key: UniqueKey, revision: str | None, choice: ledger.Choice
 ) -> int:
     """Return the run that this constraint belongs to; open one if the key was never cleaned for it."""
@@ -89,7 +89,7 @@ def _run_of(
 
 
 def _adopt(work: ConstraintWork) -> str:
-    """Return the statement that records the index if the run has not built it, so that the downgrade leaves it."""
+    """Return the statement that records an index which the run did not build, so that the downgrade keeps it."""
     return statement("adopt_index", run=literal(work.run_id), relid=str(work.relation.relid), name=literal(work.name))
 
 

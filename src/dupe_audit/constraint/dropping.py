@@ -38,15 +38,15 @@ KINDS = {
 def drop(connection: Connection, key: UniqueKey, rule: BuildRule, *, keeps_adopted: bool = True) -> None:
     """Drop the constraint, or what a killed upgrade left of it; if neither exists, nothing happens.
 
-    An index that had been adopted stays; if it is the constraint's, such an index is built first, and then takes the
-    place of the constraint.
+    An adopted index stays. If it became the index of the constraint, an index like it is built first, and then
+    replaces the constraint.
 
     Args:
         connection: in autocommit.
         key: with the name of the constraint; its columns are not compared.
         rule: limits on waits.
-        keeps_adopted: False if it is to go even if it existed before our upgrades. The ledger remembers that it did, so
-            that a downgrade that creates it again returns to that state.
+        keeps_adopted: False to drop the index even if it existed before our upgrades. The ledger records that it did,
+            so that a downgrade that re-creates it returns to that state.
 
     Raises:
         Refused: the name belongs to an index without a constraint or to a constraint of another kind; or archived
@@ -74,7 +74,7 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule, *, keeps_adopt
 
 
 def _drop_index(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -> None:
-    """Drop a unique index that belongs to no constraint, unless it existed before the run and stays.
+    """Drop a unique index that belongs to no constraint, unless it existed before the run and is kept.
 
     Raises:
         Refused: the name belongs to a constraint, or to an index that is not unique.
@@ -102,7 +102,7 @@ def _drop_index(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -
 
 
 def _replace_invalid(work: ConstraintWork) -> None:
-    """Build an adopted index again that an interrupted drop has left invalid."""
+    """Rebuild an adopted index that an interrupted drop left invalid."""
     successor, marks = _rebuilt(work)
     if successor:
         renamed = statement("rename_index", index=successor.index, former=ident(work.name))
@@ -192,7 +192,7 @@ def _drop_constraint(work: ConstraintWork, run: Run | None, *, keeps_adopted: bo
 
 
 def _rebuilt(work: ConstraintWork) -> tuple[ConstraintWork | None, list[str]]:
-    """Build the index that was adopted, under another name; None if none was.
+    """Build an index like the adopted one under another name; return None if none was adopted.
 
     Also return the statements for what the definition of an index does not contain: its comment, and its use as the
     table's replica identity and as the order of ``CLUSTER``. A constraint is in force meanwhile, so no duplicate can

@@ -37,7 +37,7 @@ BUILDING = {
 
 #: milliseconds that dropping our own unfinished index may wait for locks, at most
 DROP_PATIENCE = 30_000
-#: of one try to drop the remains of a failed build; the application does not wait meanwhile
+#: limit of one attempt to drop the remains of a failed build; the application does not wait meanwhile
 UNFINISHED_LOCK_TIMEOUT = "5s"
 
 
@@ -95,7 +95,7 @@ def _wait_for_other_builds(work: ConstraintWork) -> None:
 def build(work: ConstraintWork) -> Failure | None:
     """Build the index; if that fails, remove what the build left. Return why it failed, if it may be tried again.
 
-    If another session has just built something under the name, it is left for the caller to judge.
+    If another session has just created something under the name, the caller judges it.
 
     Raises:
         Blocked: the build waited for one transaction for ``give_up_after`` and was cancelled.
@@ -153,7 +153,7 @@ def _drop_leftover(work: ConstraintWork, *, is_ours: bool) -> str:
     """Drop what a build left; if that fails, return what the user has to know.
 
     Args:
-        is_ours: whether the build has begun, so that what has the name can be from it.
+        is_ours: whether the build began, so that whatever has the name may be its result.
     """
     effect = "it may reject writes"
     try:
@@ -163,7 +163,7 @@ def _drop_leftover(work: ConstraintWork, *, is_ours: bool) -> str:
                 return ""
             effect = "it rejects new duplicates" if state.ready else "it enforces nothing"
             drop_index(work)
-        # Otherwise an index that somebody builds later under this name would be taken for ours.
+        # Otherwise an index that somebody builds later under this name would count as ours.
         ledger.mark_not_building(work.connection, work.run_id)
     except (SQLAlchemyError, DupeAuditError):
         return (
@@ -177,9 +177,9 @@ def drop_index(work: ConstraintWork, *, finished: bool = False) -> None:
     """Drop an index while the application writes.
 
     Args:
-        finished: whether the index is valid. It still rejects only duplicates, so each try may wait for the rule's
-            ``lock_timeout``, and all of them for ``give_up_after``; for the remains of a failed build, the wait is
-            shorter.
+        finished: whether the index is valid. Until it is dropped, it only rejects duplicates, so each attempt may wait
+            for the rule's ``lock_timeout``, and all of them for ``give_up_after``. For the remains of a failed build,
+            both limits are shorter.
 
     Raises:
         Blocked: open transactions on the table held it up.

@@ -68,7 +68,7 @@ def drop_findings(connection: Connection, key: UniqueKey, *, keeps_adopted: bool
         findings.append(finding("not-a-constraint", f"{key.name} is {mistaken}", table=relation.name))
     if owner.foreign_keys:
         findings.append(finding("constraint-in-use", f"foreign keys ({owner.foreign_keys})", table=relation.name))
-    stays = keeps_adopted and run and has_adopted(connection, run.id)  # or such an index exists again afterwards
+    stays = keeps_adopted and run and has_adopted(connection, run.id)  # or an index like it exists afterwards
     if owner.publications and not stays:
         subject = f"publications ({owner.publications}), for which its index is the replica identity"
         findings.append(finding("constraint-in-use", subject, table=relation.name))

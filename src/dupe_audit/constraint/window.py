@@ -74,7 +74,7 @@ def build_held(work: ConstraintWork, clean_held: Callable[[], int]) -> str:
                 execute(work.connection, statement("lock_writers", table=work.relation.name))
                 started = time.monotonic()
                 archived = clean_held()
-                # In the same transaction, so that nothing is taken for ours if it is rolled back.
+                # In the same transaction, so that no index counts as ours if the build is rolled back.
                 ledger.mark_building(work.connection, work.run_id, work.name, keeps_adopted=work.keeps_adopted)
                 execute(work.connection, work.held_build_sql)
     except Refused:

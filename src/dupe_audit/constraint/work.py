@@ -1,4 +1,4 @@
-"""What creating, replacing or dropping one constraint works with."""
+"""Connection, table, key and rule of the work on one constraint."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dupe_audit.statements import ident, literal, statement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConstraintWork(Work):
-    """What creating or dropping one constraint works with."""
+    """What creating, replacing or dropping one constraint needs."""
 
     key: UniqueKey
     rule: BuildRule
     run_id: int | None
-    keeps_adopted: bool = False  #: whether what is built takes the place of an index that existed before the upgrade
+    keeps_adopted: bool = False  #: whether the new index replaces one that existed before the upgrade
 
     @property
     def name(self) -> str:
@@ -36,7 +36,7 @@ class ConstraintWork(Work):
 
     @property
     def build_sql(self) -> str:
-        """The statement that builds the index concurrently, like the one whose place it takes."""
+        """The statement that builds the index concurrently, with the storage parameters of the one it replaces."""
         return catalog.build_index_sql(self.key, self.relation.name, options=self._options)
 
     @property
@@ -52,7 +52,7 @@ class ConstraintWork(Work):
         return str(execute(self.connection, sql).scalar_one())
 
     def state(self) -> IndexState | None:
-        """Return what has the name now."""
+        """Return the state of the index that has the name now; None if there is none."""
         return catalog.index_state(self.connection, self.relation.relid, self.key)
 
     def execute_briefly(self, *statements: str, action: str) -> None:
@@ -69,7 +69,7 @@ def work_on(
     *,
     keeps_adopted: bool = False,
 ) -> ConstraintWork:
-    """Return what the work on one constraint works with."""
+    """Return the work on one constraint, with the limits of its rule."""
     return ConstraintWork(
         connection=connection,
         relation=relation,

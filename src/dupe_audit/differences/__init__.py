@@ -1,4 +1,4 @@
-"""In which columns divergent groups differ, which of these look like bookkeeping, and how to say so."""
+"""The columns in which divergent groups differ, which of them look like bookkeeping, and how to report it."""
 
 from dupe_audit.differences.comparison import Comparison, comparison
 from dupe_audit.differences.wording import describe_rule, divergent_finding

@@ -1,4 +1,4 @@
-"""Which columns look like bookkeeping: they say when, by whom or in which load a row was stored, not what it means."""
+"""Columns that look like bookkeeping: they say when, by whom or in which load a row was stored, not what it means."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOMENT = re.compile(
 _VERSION = re.compile(
     r"(?:row|lock|opt_?lock|optimistic_lock|record|object|entity)?_?version(?:_(?:id|no|num|number))?|opt_?lock|rowversion"
 )
-#: of the tool that loads the rows, or the person or program that stored them; whatever the type
+#: the tool that loads the rows, or the person or program that stored them; of any type
 _LOADER = re.compile(
     r"_?(?:etl|elt|airbyte|fivetran|dlt|sdc|dbt|dw|dwh|ingest|ingestion|import|load|batch|sync|pipeline)_(?:\w+_)?"
     r"(?:ids?|uuid|run|batch|key|no|number|at|time|ts|hash|file|source|job|meta|raw_id|extracted_at|synced)"
@@ -45,19 +45,19 @@ class Column(NamedTuple):
 def reason(column: Column) -> str | None:
     """Return what makes a column look like bookkeeping, as a noun; None if nothing does.
 
-    It judges by type, default and name. Whether copies really differ there alone, only a count can say.
+    It judges by type, default and name; only a count can show whether copies differ nowhere else.
     """
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", column.name).lower()
     default = column.default_sql or ""
     moment, whole = bool(_MOMENT_TYPES.match(column.type)), column.type in _WHOLE_TYPES
     if column.identity or "nextval(" in default:
-        return "a sequence"
+        return "a sequence number"
     if moment and _NOW.search(default):
-        return "the time of its insertion, by default"
+        return "an insertion time, by its default"
     if moment and _MOMENT.fullmatch(name):
-        return "a time of storage, by its name"
+        return "a storage time, by its name"
     if whole and _VERSION.fullmatch(name):
         return "a row version, by its name"
     if _LOADER.fullmatch(name):
-        return "a mark of the program that stored the row, by its name"
+        return "a record of who or what stored the row, by its name"
     return None

@@ -14,7 +14,7 @@ from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import statement
 
-#: bookkeeping columns that are counted together, at most; the patterns of their differences are two to that power
+#: limit of bookkeeping columns that are counted together; n columns can differ in 2 to the power of n patterns
 _MOST = 10
 
 
@@ -23,12 +23,12 @@ class Comparison:
     """The columns in which the rows of a group are compared."""
 
     columns: tuple[str, ...]
-    reasons: Mapping[str, str]  #: by column that looks like bookkeeping, what makes it look so
-    ignored: tuple[str, ...]  #: columns that the rule leaves out already
+    reasons: Mapping[str, str]  #: what makes a column look like bookkeeping, by its name
+    ignored: tuple[str, ...]  #: columns that the rule already ignores
 
     @property
     def pattern(self) -> str:
-        """SQL: a bit per bookkeeping column in which a divergent group differs, after one for all other columns."""
+        """SQL: a bit for differences in any other column, then one per bookkeeping column, of a divergent group."""
         places = {name: f"d{place}" for place, name in enumerate(self.columns, 1)}
         others = [flag for name, flag in places.items() if name not in self.reasons]
         flags = [" OR ".join(others) or "false", *(places[name] for name in self.reasons)]
@@ -36,15 +36,15 @@ class Comparison:
         return " OPERATOR(pg_catalog.|) ".join(f"({bit})" for bit in bits)
 
     def differences(self, rows: Iterable[Any]) -> Differences | None:
-        """Return what the rows of a count say, one per pattern; None if no group is divergent."""
+        """Add up the rows of a count, one per pattern; return None if no group is divergent."""
         patterns = [row for row in rows if row.divergent_groups]
         if not patterns:
             return None
         totals = [sum(counts) for counts in zip(*(row.differs for row in patterns), strict=True)]
         differs = {name: int(groups) for name, groups in zip(self.columns, totals, strict=True) if groups}
-        by_place = sorted(differs.items(), key=lambda item: -item[1])
+        by_groups = sorted(differs.items(), key=lambda item: -item[1])
         groups = sum(row.divergent_groups for row in patterns)
-        return Differences(groups=groups, columns=dict(by_place), suggestion=self._suggestion(patterns, groups))
+        return Differences(groups=groups, columns=dict(by_groups), suggestion=self._suggestion(patterns, groups))
 
     def _suggestion(self, patterns: Sequence[Any], groups: int) -> Suggestion | None:
         """Return the fewest bookkeeping columns without which as many groups are exact as without all of them."""

@@ -1,4 +1,4 @@
-"""What is said of divergent groups: where they differ, the rule, and commands that can be pasted."""
+"""How divergent groups are reported: where they differ, by which rule, and with commands that can be pasted."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _NAMED = 12
 
 
 def divergent_finding(key: UniqueKey, rule: CleanupRule, differences: Differences, subject: str) -> Finding:
-    """Return the finding that a rule refuses divergent groups: where, by which rule, and in which columns they differ.
+    """Return the finding that a rule refuses divergent groups, with the key, the rule and the columns that differ.
 
     Args:
-        subject: how many groups, of how many.
+        subject: the divergent groups, counted: ``20 of 500 groups``.
     """
     base = finding("divergent-duplicates", subject, table=str(key))
     message = (
@@ -39,10 +39,9 @@ def list_counts(columns: Mapping[str, int]) -> str:
 
 def suggestion_text(suggestion: Suggestion) -> str:
     """Return a suggestion as a sentence, with what to paste into a directive and on the command line."""
-    verb = "is" if suggestion.exact_groups == 1 else "are"
     return (
-        f"With {suggestion.directive} ({suggestion.options}) {suggestion.exact_groups:,} of "
-        f"{quantity(suggestion.divergent_groups, 'divergent group')} {verb} exact."
+        f"With {suggestion.directive} ({suggestion.options}), {suggestion.exact_groups:,} of "
+        f"{quantity(suggestion.divergent_groups, 'divergent group')} would be exact."
     )
 
 
@@ -59,7 +58,7 @@ def describe_rule(rule: CleanupRule) -> str:
 
 
 def preflight_command(key: UniqueKey, rule: CleanupRule) -> str:
-    """Return the command that examines a key by a rule, for a shell."""
+    """Return the shell command that examines a key by a rule."""
     words = ["dupe-audit", "preflight", *(["--schema", key.schema] if key.schema else []), "--table", key.table]
     for element in key.columns:
         words += ["-e", element.sql] if isinstance(element, Expression) else ["-c", element]

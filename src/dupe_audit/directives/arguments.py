@@ -126,7 +126,9 @@ def sql_of(option: str, clause: ClauseElement) -> str:
     try:
         return str(clause.compile(dialect=dialect, compile_kwargs={"literal_binds": True, "include_table": False}))
     except CompileError as error:
-        raise WrongUsage(f"{option} has {described(clause)}, which has no SQL: {error}. Use sa.text(…).") from None
+        raise WrongUsage(
+            f"{option} has {described(clause)}, which cannot be written as SQL: {error}. Use sa.text(…)."
+        ) from None
 
 
 def escaped(sql: str) -> str:

@@ -80,10 +80,10 @@ def written_calls(function: Any, directive: str) -> list[tuple[UniqueKey, str]] 
 
 
 def misused(function: Any, signatures: Mapping[str, inspect.Signature]) -> list[str]:
-    """Return each call of a directive in the source of a function with arguments that it does not have, as text.
+    """Return, as text, each call in the source of a function that passes a directive arguments it does not accept.
 
     Args:
-        signatures: by the name of a directive; their first parameter is ``self``.
+        signatures: of the directives, by name; the first parameter is ``self``.
     """
     result = []
     for node, place in _calls_with_places(function):
@@ -100,7 +100,7 @@ def misused(function: Any, signatures: Mapping[str, inspect.Signature]) -> list[
 
 
 def _calls_with_places(function: Any) -> list[tuple[Call, str]]:
-    """Return the calls in the source of a function with file and line as text; none if it has no source."""
+    """Return the calls in the source of a function, each with file and line as text; none if it has no source."""
     try:
         unwrapped = inspect.unwrap(function)
         lines, first = inspect.getsourcelines(unwrapped)

@@ -88,7 +88,7 @@ class Execution:
 
     @property
     def keeps_adopted(self) -> bool:
-        """Whether a drop leaves an index that existed before our upgrades; in an ``upgrade()``, it goes."""
+        """Whether a drop leaves an index that existed before our upgrades; a drop in an ``upgrade()`` does not."""
         return not (self.upgrading and self.revision)
 
     @property

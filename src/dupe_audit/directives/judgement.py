@@ -153,7 +153,7 @@ class Judge:
 def rows_are_known(key: UniqueKey, earlier: Sequence[Item]) -> bool:
     """Return whether no earlier directive changes the rows of a key's table.
 
-    A cleanup of another key is none that could be relied on to remove duplicates of this one.
+    A cleanup of another key does not count, because it need not remove the duplicates of this one.
     """
     for item in earlier:
         if not isinstance(item, ArchiveDuplicatesOp | RestoreDuplicatesOp):
@@ -166,6 +166,6 @@ def rows_are_known(key: UniqueKey, earlier: Sequence[Item]) -> bool:
 
 
 def is_of_another(cleaned: UniqueKey, created: UniqueKey) -> bool:
-    """Return whether a cleanup leaves duplicates of a key: it compares more, or covers other rows."""
+    """Return whether a cleanup can leave duplicates of a key: it compares more elements, or covers other rows."""
     covers_all = cleaned.where is None or cleaned.where == created.where
     return not (covers_all and set(cleaned.columns) <= set(created.columns))

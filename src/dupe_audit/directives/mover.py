@@ -118,10 +118,10 @@ class Mover:
     def _cleanup(
         self, key: UniqueKey, rule: CleanupRule, patience: BuildRule, *, name: str | None = None
     ) -> Counter[str]:
-        """Clean what this process has not left clean before; return the sums of the batches by field.
+        """Clean the duplicates since this process last cleaned; return the sums of the batches by field.
 
         Args:
-            name: of the constraint that will be built, if the key does not say it.
+            name: the constraint that will be built, if the key does not name it.
         """
         batches = cleanup(
             self.connection,
@@ -195,7 +195,7 @@ def shown_in_watch(connection: Connection, key: UniqueKey) -> Iterator[None]:
 
 @contextmanager
 def explained(connection: Connection, key: UniqueKey, rule: CleanupRule) -> Iterator[None]:
-    """Report an error of an expression by the number of rows, without the server's message, which can quote a row.
+    """Report the error of an expression as a number of rows, without the server's message, which can quote a row.
 
     The rows were checked before the work began, so what fails now was written or changed since.
 
@@ -206,7 +206,7 @@ def explained(connection: Connection, key: UniqueKey, rule: CleanupRule) -> Iter
         yield
     except DBAPIError as error:
         lead = (
-            f"An expression of {key} failed for rows that were written or changed since they had been checked. "
+            f"An expression of {key} failed for rows that were written or changed after the check. "
             "Correct those rows, then run the same command again: it continues where it stopped."
         )
         raise Refused(failures(connection, key, rule, error), lead=lead) from error

@@ -1,4 +1,4 @@
-"""Add a directive to Alembic's operations, so that a wrong argument ends in one line instead of a traceback."""
+"""Register directives as Alembic operations; a wrong argument is reported in one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _signatures: dict[str, inspect.Signature] = {}
 
 
 class InvalidArgument(WrongUsage, CommandError):
-    """An argument of a directive that can never work; Alembic's command line prints it without a traceback."""
+    """A directive has an argument that can never work; Alembic's command line prints it without a traceback."""
 
 
 class UnknownDirective(InvalidArgument, AttributeError):
-    """The name of a directive that does not exist, but is close to one that does."""
+    """A directive does not exist, but its name resembles that of one that does."""
 
 
 def directive(name: str) -> Callable[[T], T]:
     """Register a class as the operation ``op.<name>()``, whose wrong arguments raise ``InvalidArgument``.
 
-    While a revision is recorded, a wrong argument is noted, so that one reading finds all of them.
+    While a revision is recorded, a wrong argument is only noted, so that one pass reports all of them.
     """
 
     def register(operation: T) -> T:
@@ -74,21 +74,21 @@ def signatures() -> dict[str, inspect.Signature]:
 
 
 def _hint(name: str, signature: inspect.Signature, arguments: Sequence[Any], options: dict[str, Any]) -> str:
-    """Return what could be meant by arguments that a directive does not have; empty if that is not known."""
+    """Return what to write instead of arguments that a directive does not accept; empty if nothing is known."""
     if name == "create_unique_constraint_online" and "where" in options:
         return " Only an index can have a predicate: use op.create_unique_index_online()."
     if name.startswith("drop_") and (len(arguments) > 2 or "where" in options or "columns" in options):
         return " A drop needs neither columns nor where."
     for option in options.keys() - signature.parameters.keys():
         if option == "unique":
-            return " It is always unique: leave unique out."
+            return " The key is always unique: leave unique out."
         if close := get_close_matches(option.removeprefix("postgresql_"), signature.parameters, n=1):
             return f" Instead of {option}, write {close[0]}."
     by_position = [
         parameter for parameter in signature.parameters.values() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
     if len(arguments) >= len(by_position):
-        return f" Write everything after {by_position[-1].name} with its name, such as schema=…."
+        return f" Pass everything after {by_position[-1].name} by name, such as schema=…."
     return ""
 
 
@@ -111,7 +111,7 @@ def _listed(signature: inspect.Signature) -> str:
 
 
 def _place() -> str:
-    """Return file and line of the revision that is being executed, as messages end; empty outside of a revision."""
+    """Return the file and line of the revision being executed, as the end of a message; empty outside a revision."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - inspect.stack() would read the source of every frame
     while frame and not {"revision", "down_revision"} <= frame.f_globals.keys():
         frame = frame.f_back
@@ -119,7 +119,7 @@ def _place() -> str:
 
 
 def _missing(name: str) -> Any:
-    """Suggest the directive that a name could mean; called for a name that ``alembic.op`` does not have."""
+    """Raise an error for a name that ``alembic.op`` does not have; suggest the directive that it resembles."""
     if close := get_close_matches(name, _signatures, n=1, cutoff=0.7):
         raise UnknownDirective(f"op.{name}() does not exist. Did you mean op.{close[0]}()?{_place()}")
     raise AttributeError(f"module 'alembic.op' has no attribute {name!r}")

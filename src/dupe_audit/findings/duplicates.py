@@ -13,7 +13,7 @@ DUPLICATES: dict[StepId, Entry] = {
     ),
     "divergent-duplicates": Entry(
         "error",
-        "Rows of {table} with the same key carry different data in {subject}; dropping any of them could lose something.",
+        "Rows of {table} with the same key carry different data in {subject}; removing any of them could lose data.",
         "Then choose: correct the data, name the columns that may differ with ignore=[…] (--ignore), "
         "or keep one row by rule and archive the others with divergent='archive'.",
     ),

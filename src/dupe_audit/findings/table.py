@@ -85,9 +85,9 @@ TABLE: dict[StepId, Entry] = {
     ),
     "depends-on-search-path": Entry(
         "error",
-        "An expression cannot be computed under pg_catalog, pg_temp, the search path under which PostgreSQL builds an index of {table}: {subject}.",
-        "In the body of its function, write the schema of everything that it calls, or set the function's path: "
-        "ALTER FUNCTION … SET search_path = …; See docs/reference/findings/depends-on-search-path.md.",
+        "An expression fails under the search path that PostgreSQL uses to build an index of {table} (pg_catalog, pg_temp): {subject}.",
+        "In the body of its function, write the schema of everything that it calls, or give the function its own path: "
+        "ALTER FUNCTION … SET search_path = …. See docs/reference/findings/depends-on-search-path.md.",
     ),
     "index-refused": Entry(
         "error",
@@ -109,13 +109,13 @@ TABLE: dict[StepId, Entry] = {
     "constant-expression": Entry(
         "error",
         "{subject} uses no column of {table}, so it has the same value in every row.",
-        "Name a column. Text in single quotes is a value, not a column; and in a subquery, a column without a table is "
-        "looked up in the tables of the subquery first: write {table}'s own as table.column.",
+        "Name a column. Text in single quotes is a value, not a column. In a subquery, a column name alone is looked up in "
+        "the subquery's own tables first, so write the columns of {table} as table.column.",
     ),
     "predicate-never-true": Entry(
         "error",
         "The predicate {subject} is never true for a row of {table}, so the key would cover no row.",
-        "Correct where. A comparison with NULL is never true: write column IS NULL.",
+        "Correct the predicate (where). A comparison with NULL is never true: write column IS NULL.",
     ),
     "no-equality": Entry(
         "error",

@@ -1,7 +1,7 @@
-"""Which run a step takes up or undoes, of those that the ledger has of a table: online and in a script.
+"""Choose which of a table's runs a step continues or undoes, online and in a script.
 
-Several constraints can enforce one key, at once or one after the other, and one name can belong to several keys. Each
-has its own run, so that none takes over what another one has adopted or archived.
+Several constraints can enforce one key, at the same time or one after the other, and one name can belong to several
+keys. Each has its own run, so that none takes over what another one has adopted or archived.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _CONTINUABLE = "r.state <> 'restored' AND r.purged_at IS NULL"
 
 
 class Choice(NamedTuple):
-    """How the run is found among those of a table, in SQL."""
+    """SQL that finds a run among those of a table."""
 
     condition: str  #: about the run ``r``
-    order: str  #: the run that is meant comes first
-    key: UniqueKey | None = None  #: what the condition compares the run's key with
+    order: str  #: the run to use comes first
+    key: UniqueKey | None = None  #: the key that the condition looks for
 
 
 def to_clean(relid: str, key: UniqueKey, *, name: str | None, revision: str | None) -> Choice:
@@ -29,7 +29,7 @@ def to_clean(relid: str, key: UniqueKey, *, name: str | None, revision: str | No
 
     Args:
         relid: SQL for the oid of the table.
-        name: what will have enforced the key after the cleanup; None if that is not known.
+        name: the constraint that will enforce the key after the cleanup; None if it is not known.
         revision: the Alembic revision that cleans.
     """
     condition = f"{of_key(relid, key)} AND {_CONTINUABLE}"
@@ -43,7 +43,7 @@ def to_clean(relid: str, key: UniqueKey, *, name: str | None, revision: str | No
 def to_enforce(relid: str, key: UniqueKey, *, revision: str | None) -> Choice:
     """Choose the run of a constraint that is created.
 
-    A run that has adopted an index which a later revision then dropped is left to the downgrade of that revision.
+    If a run adopted an index and a later revision dropped it, the run is left to the downgrade of that revision.
     """
     name, own = literal(key.name), literal(revision)
     left = f"r.adopted_index IS NOT NULL AND r.state = 'dropped' AND r.revision <> {own}"
@@ -56,11 +56,11 @@ def to_enforce_again(relid: str, key: UniqueKey, *, revision: str | None, final:
 
     Args:
         revision: the one that is undone.
-        final: the name that the constraint gets at last, if it is built under another one.
+        final: the name that the constraint gets in the end, if it is built under another one.
     """
     names = text_array(dict.fromkeys(filter(None, (key.name, final))))
     named = f"(r.constraint_name IS NULL OR r.constraint_name = ANY ({names}))"
-    # A purged run has no rows to restore, but it knows what it has adopted.
+    # A purged run has no rows to restore, but it records what it adopted.
     condition = f"{of_key(relid, key)} AND r.state <> 'restored' AND {named}"
     order = (
         "r.constraint_name IS NULL",
@@ -74,7 +74,7 @@ def to_enforce_again(relid: str, key: UniqueKey, *, revision: str | None, final:
 def of_name(name: str | None) -> Choice:
     """Choose the run of the constraint or index that has the name now, or had it last.
 
-    If none claims to enforce it, an index of that name is the one that was adopted and left in place.
+    If no run is recorded as enforcing it, an index of that name is the one that was adopted and left in place.
     """
     order = "r.state IN ('dropped', 'restored'), r.adopted_index IS NULL, r.id DESC"
     return Choice(f"r.constraint_name = {literal(name)}", order)
@@ -91,10 +91,10 @@ def to_restore(relid: str, key: UniqueKey, *, revision: str | None) -> Choice:
     """Choose the run whose rows are put back.
 
     Args:
-        revision: the one that is undone; rows of an earlier one stay where its own downgrade finds them.
+        revision: the one that is undone; the rows of an earlier one are left to its own downgrade.
     """
     own, outstanding = f"r.revision = {literal(revision)}", _CONTINUABLE
-    # The downgrade of a later revision, which had removed the key, has archived rows again that this one puts back.
+    # If a later revision removed the key, its downgrade archived rows again; this downgrade restores those.
     newest = f"SELECT pg_catalog.max(o.id) FROM dupe_audit.run o WHERE o.revision = {literal(revision)}"
     order = (
         f"({own} AND {outstanding}) IS NOT TRUE",

@@ -53,7 +53,7 @@ def _or_same(key: UniqueKey) -> str:
 
 
 def _setting(key: UniqueKey) -> str:
-    """Return the setting that holds the runs of a key; each key has its own, so that no old answer is taken for it."""
+    """Return the setting that holds the runs of a key; each key has its own, so that no other key's runs are used."""
     text = repr((key.schema, key.table, key.columns, key.where))
     return f"dupe_audit.same_{sha256(text.encode()).hexdigest()[:16]}"
 

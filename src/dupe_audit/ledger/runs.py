@@ -44,7 +44,7 @@ def find_runs(
         condition: about the run ``r`` and its table ``live``, whose ``oid`` is NULL if it cannot be found.
         relid: the table that is worked on; its owner is trusted.
         reading: whether nothing will be written.
-        order: another order, as trusted SQL.
+        order: how the runs are ordered, as trusted SQL.
 
     Raises:
         Refused: a role that is not trusted could have prepared the ledger.
@@ -84,7 +84,7 @@ def find_by_constraint(connection: Connection, relid: int, name: str) -> Run | N
 
 
 def find_run(connection: Connection, relid: int, choice: Choice) -> RecordedRun | None:
-    """Return the run of a table that is chosen, if there is one."""
+    """Return the run of a table that a choice finds; None if it finds none."""
     if choice.key and not choice.key.is_plain and exists(connection, relid=relid):
         execute(connection, same_runs_sql(str(relid), choice.key))
     condition = f"live.oid = {relid}::pg_catalog.oid AND {choice.condition}"
@@ -135,7 +135,7 @@ def mark_building(connection: Connection, run_id: int | None, name: str, *, keep
 
 
 def mark_not_building(connection: Connection, run_id: int | None) -> None:
-    """Record that no build of ours has left an index, so that another session's is not taken for ours."""
+    """Record that no build of ours left an index, so that another session's does not count as ours."""
     execute(connection, statement("mark_not_building", run=literal(run_id)))
 
 
@@ -145,7 +145,7 @@ def record_index(connection: Connection, run_id: int, relid: int) -> None:
 
 
 def record_index_sql(run: str, relid: str) -> str:
-    """Return the statement of ``record_index``; both are SQL."""
+    """Return the statement of ``record_index``; both arguments are SQL."""
     parts = {name: statement(name, relid=relid) for name in ("index_elements", "column_places")}
     return statement("record_index", run=run, **parts)
 

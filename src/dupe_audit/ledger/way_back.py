@@ -60,7 +60,7 @@ def run_to_restore(
     """Return the run of a key whose rows are about to be put back; None if the ledger has none.
 
     Args:
-        revision: the Alembic revision that is undone; its own run comes first, and then the newest.
+        revision: the Alembic revision that is undone; its own run comes first, then the newest.
 
     Raises:
         Refused: rows of such a run are archived, but the run or its table is another one.

@@ -55,7 +55,7 @@ class Suggestion:
     """Columns that look like bookkeeping, and what ignoring them would change."""
 
     columns: dict[str, str]  #: what makes each look like bookkeeping
-    ignore: tuple[str, ...]  #: these, after the columns that the rule ignores already
+    ignore: tuple[str, ...]  #: these, after the columns that the rule already ignores
     exact_groups: int  #: divergent groups that would be exact
     divergent_groups: int  #: all of them
 
@@ -81,7 +81,7 @@ class Differences:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRow:
-    """A row of a sample; values are as PostgreSQL prints them, and long ones are cut, which their last ``…`` shows."""
+    """A row of a sample; values are as PostgreSQL prints them, and long ones are cut and end in ``…``."""
 
     identity: dict[str, str]  #: columns of the primary key; without one, the row's place in the table
     values: dict[str, str | None] = field(default_factory=dict)  #: where the rows differ; only with ``show_keys``

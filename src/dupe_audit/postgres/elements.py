@@ -78,7 +78,7 @@ def is_volatile(connection: Connection, source: str, expression: str) -> bool:
 
 
 def require_no_columns(connection: Connection, expression: str) -> None:
-    """Let the server read an expression without a table; a column that a subquery finds elsewhere does not matter.
+    """Let the server read an expression without the table; columns that a subquery finds elsewhere do not matter.
 
     Raises:
         sqlalchemy.exc.DBAPIError: it cannot, so the expression uses a column of the row.
@@ -98,12 +98,12 @@ def is_never_true(connection: Connection, source: str, predicate: str) -> bool:
 
 
 def require_order(connection: Connection, source: str, expression: str) -> None:
-    """Let the server read an expression that rows are ordered by: of a type with an order, and without an aggregate.
+    """Let the server read an expression as an order of rows: its type has an order, and it contains no aggregate.
 
     Raises:
         sqlalchemy.exc.DBAPIError: it cannot.
     """
-    # As it is, a constant would be the number of an output column, or an error.
+    # Alone, a constant would be read as the number of an output column, or be refused.
     order = f"CASE WHEN true THEN {expression} END"
     _plan(connection, f"SELECT FROM {source} WHERE ({expression}) IS NOT NULL ORDER BY {order}")
 

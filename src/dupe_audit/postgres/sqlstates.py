@@ -111,7 +111,7 @@ def about_an_expression(error: BaseException) -> bool:
 
 
 def quotes_values(error: BaseException) -> bool:
-    """Return whether the message of an error can contain a value of a row, so that it is not printed unasked."""
+    """Return whether the message of an error can contain a value of a row, so that it is printed only on request."""
     return (sqlstate(error) or "").startswith(QUOTES_VALUES)
 
 

@@ -78,7 +78,7 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
             default_read_only=literal(bool(default_read_only)),
         ),
     )
-    findings = [_of_blocker(row, relation) for row in rows if row.id not in beside(rule)]
+    findings = [_blocker_finding(row, relation) for row in rows if row.id not in beside(rule)]
     findings += ledger.untrusted(connection, relid=relation.relid)
     if rule.references == "repoint":
         findings += children.triggers(connection, relation.relid)
@@ -93,10 +93,10 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
     return findings
 
 
-def _of_blocker(row: Row[Any], relation: Relation) -> Finding:
+def _blocker_finding(row: Row[Any], relation: Relation) -> Finding:
     blocker = finding(finding_id(row.id), row.subject, table=relation.name)
     if blocker.id == "column-missing" and re.search(r"[()\s:|>]", row.subject):
-        return replace(blocker, help="Write an expression as sa.text('lower(email)'), and on the command line with -e.")
+        return replace(blocker, help="Write an expression as sa.text('lower(email)'), or with -e on the command line.")
     return blocker
 
 

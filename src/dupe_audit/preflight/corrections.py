@@ -1,4 +1,4 @@
-"""What to correct in an expression that the server cannot read, by the mistakes that are common."""
+"""What to correct in an expression that the server cannot read, for common mistakes."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ _COMMON = [
     (_pattern(r"%s|%\(\w+\)s|\$\d"), "Write the value into the SQL: there are no bound parameters."),
     (_pattern(r"%%"), "Write a single %."),
 ]
-_NO_MATTER = f"it does not matter for uniqueness. For an index that also has it: {_OTHER_KEYS}."
+_NO_MATTER = f"it does not matter for uniqueness. To have it in the index as well, see {_OTHER_KEYS}."
 _KEY_ONLY = [
     (_DIRECTION, f"Leave the direction out: {_NO_MATTER}"),
     (_OPERATOR_CLASS, f"Leave the operator class out: {_NO_MATTER}"),
 ]
 _PREDICATE_ONLY = [
     (_pattern(r"^\s*WHERE\b"), "Leave the word WHERE out."),
-    (_pattern(r"\b(ORDER\s+BY|GROUP\s+BY|LIMIT)\b"), "Give a condition alone, as after WHERE."),
+    (_pattern(r"\b(ORDER\s+BY|GROUP\s+BY|LIMIT)\b"), "Give the condition alone, as after WHERE."),
     (_pattern(r"=="), "Write = for equality, and IS NULL for a missing value."),
     (_pattern(r"\bIS\s+(NOT\s+)?NONE\b"), "Write IS NULL or IS NOT NULL."),
     (_pattern(r'=\s*"'), "Write text in single quotes: double quotes make it the name of a column."),
@@ -75,11 +75,11 @@ _ORDER_ONLY = [
     (_pattern(r"^\s*ORDER\s+BY\b"), "Leave the words ORDER BY out."),
     (_pattern(r"^\s*SELECT\b"), "Put the subquery in parentheses: (SELECT …)."),
     (_pattern(r"\bUSING\b"), "Write DESC, or nothing, as the direction."),
-    (_pattern(r"\s(ASC|DESC)\s*,|,"), "Give each part of the order apart, in a list: [sa.text('a DESC'), 'b']."),
+    (_pattern(r"\s(ASC|DESC)\s*,|,"), "Give each part of the order separately, in a list: [sa.text('a DESC'), 'b']."),
 ]
 _ELEMENT_ONLY = [
     (_pattern(r"^\s*SELECT\b"), "Use the columns of the row: an index cannot contain a subquery."),
-    (_pattern(r","), "Check the parentheses; and give each element of the key apart, in a list."),
+    (_pattern(r","), "Check the parentheses, and give each element of the key separately, in a list."),
 ]
 _MISTAKES: dict[Part, list[tuple[re.Pattern[str], str]]] = {
     "element": [*_KEY_ONLY, *_COMMON, *_ELEMENT_ONLY],

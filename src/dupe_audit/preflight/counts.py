@@ -53,7 +53,7 @@ def compute_order(connection: Connection, fragments: Mapping[str, str], rule: Cl
 def count_groups(
     connection: Connection, fragments: Mapping[str, str], measure: Measure, compared: Comparison
 ) -> tuple[Counts, Differences | None]:
-    """Count the groups, their rows and the divergent ones; return in which columns these differ, too."""
+    """Count the groups, their rows and the divergent groups; also return the columns in which these differ."""
     with settings(connection, COUNTING, local=True):
         rows = execute(connection, fill_known(template("count"), fragments, pattern=compared.pattern)).all()
     total, differences = rows[0], compared.differences(rows)

@@ -1,4 +1,4 @@
-"""Unique indexes of other names that enforce a key with expressions or a predicate already."""
+"""Unique indexes under other names that already enforce a key with expressions or a predicate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dupe_audit.statements import statement
 
 
 def equivalents(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
-    """Return a finding per index that compares what *key* compares, in whatever order and however it is written.
+    """Return a finding per index that compares what *key* compares, in any order and however it is written.
 
     Args:
         key: with an expression or a predicate, which the server can read.

@@ -58,7 +58,7 @@ class _Examination:
         self._source = aliased(relation.table, relation.schema)
 
     def examine(self, sql: str, part: Part) -> Finding | None:
-        """Return why an expression cannot be that part of a key or a rule."""
+        """Return why an expression cannot be that part of a key or a rule; None if it can."""
         checks = {"element": self._of_element, "predicate": self._of_predicate, "order": self._of_order}
         try:
             with self._transaction():
@@ -70,7 +70,7 @@ class _Examination:
         return finding("constant-expression", sql, table=self._relation.name)
 
     def examine_column(self, name: str) -> Finding | None:
-        """Return why rows cannot be ordered by a column that the table has."""
+        """Return why rows cannot be ordered by an existing column; None if they can."""
         try:
             with self._transaction():
                 require_order(self._connection, self._source, ident(name))
@@ -108,9 +108,9 @@ class _Examination:
         return finding("volatile-order", sql) if is_volatile(self._connection, self._source, sql) else None
 
     def _is_one_value(self, sql: str, part: Part) -> bool:
-        """Return whether an expression cannot tell rows apart, although it is written as if it could.
+        """Return whether an expression has the same value in every row, apparently by mistake.
 
-        ``(true)`` or ``(1)`` in a key is on purpose: it allows a single row.
+        ``(true)`` or ``(1)`` in a key is intended: it allows a single row.
         """
         with self._transaction():
             value = describe(self._connection, self._source, [sql])[0]

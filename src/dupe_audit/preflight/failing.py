@@ -31,7 +31,7 @@ def may_be_an_expression(error: DBAPIError, key: UniqueKey, rule: CleanupRule) -
 
 
 def failures(connection: Connection, key: UniqueKey, rule: CleanupRule, error: DBAPIError) -> list[Finding]:
-    """Return which expressions fail, and for how many rows, after an error of a step that has computed them.
+    """Return which expressions fail, and for how many rows, after a step that computes them has failed.
 
     Args:
         connection: in autocommit.

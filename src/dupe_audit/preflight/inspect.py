@@ -57,7 +57,7 @@ def preflight(
         rule: the planned cleanup; by default the first row by primary key survives and divergent groups are refused.
         accept: ids of acceptable findings that the caller takes responsibility for.
         show_keys: whether to read key values, and values of rows that the report shows.
-        samples: how many divergent groups to show, or exact ones without any; it ranks the table.
+        samples: how many divergent groups to show, or exact ones if none is divergent; this ranks the table.
         work_mem: memory for the count's sort, as PostgreSQL writes sizes.
 
     Raises:
@@ -99,7 +99,7 @@ def _snapshot(connection: Connection, work_mem: str | None) -> AbstractContextMa
 
 
 def _of_path(connection: Connection, key: UniqueKey, relation: Relation, findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings about the search path; an index that exists already needs no build."""
+    """Return the findings about the search path; they are warnings if an existing index makes a build unnecessary."""
     problems = path_findings(connection, key, relation)
     if any(finding.id == "already-enforced" for finding in findings):
         return [replace(problem, severity="warning") for problem in problems]

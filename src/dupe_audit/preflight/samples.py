@@ -1,4 +1,4 @@
-"""What a person looks at before choosing a rule: groups side by side, and which of their rows would survive."""
+"""Groups for a person to look at before choosing a rule: which of their rows would survive, and where they differ."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def row_columns(connection: Connection, relation: Relation, rule: CleanupRule) -
 def read_samples(
     connection: Connection, columns: RowColumns, fragments: Mapping[str, str], count: int, *, show_keys: bool
 ) -> tuple[Sample, ...]:
-    """Return divergent groups with the row that would survive and those that would leave; without any, exact groups.
+    """Return divergent groups, or exact ones if none is: the row that would survive, and those that would leave.
 
-    One of each kind comes first: those that differ in the same columns are of one kind. Then the largest.
+    Groups that differ in the same columns are of one kind. One group of each kind comes first, then the largest.
 
     Args:
         count: groups, at most.
@@ -77,7 +77,7 @@ def read_samples(
 
 
 def _shown(text: str) -> str:
-    """Return SQL for as much of a text as tells whether it is too long to show."""
+    """Return SQL for the part of a text that is shown, and one more character if it is longer."""
     return f"pg_catalog.left({text}, {SHOWN_CHARACTERS + 1})"
 
 

@@ -1,4 +1,4 @@
-"""Which expressions depend on the search path: the server builds and restores indexes under another one."""
+"""Expressions that depend on the search path: the server builds and restores indexes under another one."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def path_findings(connection: Connection, key: UniqueKey, relation: Relation) ->
 
 
 def builds_are_restricted(connection: Connection) -> bool:
-    """Return whether this server builds indexes under its own search path."""
+    """Return whether this server builds indexes under a search path of its own."""
     query = "SELECT pg_catalog.current_setting('server_version_num')"
     return int(execute(connection, query).scalar_one()) >= RESTRICTED_FROM
 
 
 def path_finding(subject: str, relation: Relation, *, restricted: bool) -> Finding:
-    """Return the finding about an expression; a warning if the server builds the index all the same."""
+    """Return the finding about an expression; a warning if the server builds the index anyway."""
     error = finding("depends-on-search-path", subject, table=relation.name)
     if restricted:
         return error

@@ -30,11 +30,11 @@ from dupe_audit.statements import ident, literal, statement, text_array
 
 #: name of the index on the copy
 NAME = "dupe_audit_trial"
-#: what is about the index, and not about the copy or the session
+#: SQLSTATEs of errors about the index, not about the copy or the session
 OF_THE_INDEX = (CLASS_SYNTAX, CLASS_FEATURE, CLASS_LIMIT, CLASS_DATA, INVALID_SCHEMA_NAME)
-#: what is about the index, and not about one of the copied rows
+#: SQLSTATEs of errors about the index, not about one of the copied rows
 OF_ANY_ROW = (CLASS_SYNTAX, CLASS_FEATURE, INVALID_SCHEMA_NAME)
-#: what a function did not find
+#: SQLSTATEs of names that were not found
 OF_THE_PATH = (UNDEFINED_FUNCTION, UNDEFINED_TABLE, UNDEFINED_OBJECT, INVALID_SCHEMA_NAME)
 
 
@@ -47,7 +47,7 @@ def try_index(connection: Connection, key: UniqueKey, *, unless: Sequence[Findin
     Args:
         connection: in autocommit, read-write.
         key: of an existing table.
-        unless: what is known already; after an error, or if the index exists, nothing is built.
+        unless: the findings so far; nothing is built if one is an error or says that the index exists.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the connection failed.

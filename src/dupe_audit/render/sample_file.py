@@ -24,7 +24,9 @@ def check_file(file: Path) -> None:
         WrongUsage: it cannot be written; the message says what to do.
     """
     if file.suffix.lower() not in SUFFIXES:
-        raise WrongUsage(f"The format of {str(file)!r} is not known. End its name with {', '.join(SUFFIXES)}.")
+        raise WrongUsage(
+            f"The format of {str(file)!r} is unknown. Choose a name that ends with one of: {', '.join(SUFFIXES)}."
+        )
     if os.path.lexists(file):
         raise WrongUsage(f"{str(file)!r} exists and was not overwritten. Remove it, or choose another name.")
     if not file.parent.is_dir():
@@ -35,7 +37,7 @@ def write_file(reports: Sequence[DuplicateReport], file: Path, *, single: bool) 
     """Write the samples of reports into a new file that only its owner can read.
 
     Args:
-        single: whether JSON is one object, and not a list with one per key.
+        single: whether JSON is one object instead of a list with one object per key.
 
     Raises:
         WrongUsage: the file exists.

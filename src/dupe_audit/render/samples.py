@@ -1,4 +1,4 @@
-"""Groups side by side: each row is a column, the survivor first, and each value that differs from its is marked."""
+"""Groups side by side: each row is a column, the survivor first; values that differ from the survivor's are marked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dupe_audit.layout import console, write_markdown_table
 from dupe_audit.model import DuplicateReport, Sample, SampleRow
 from dupe_audit.render.values import code, csv_cell, shown
 
-#: cells of a terminal that a value gets at most before it is folded, if another row would fit beside it
+#: limit of terminal cells for a value before it is folded, if another row would fit beside it
 _WIDEST = 30
 
 #: columns of a CSV file that are not the table's
@@ -35,7 +35,7 @@ def text(sample: Sample, number: int, file: IO[str]) -> None:
         for row in block:
             kept = row is sample.survivor
             table.add_column("" if kept else " ")
-            # Words are divided where they must be, so that no value is cut a second time.
+            # Long words are broken, so that no value is cut a second time.
             table.add_column("survives" if kept else "leaves", style="bold green" if kept else "", overflow="fold")
         for label, *cells in zip(labels, *(_cells(sample, row) for row in block), strict=True):
             table.add_row(Text(f"    {label}"), *(Text(part) for cell in cells for part in cell))

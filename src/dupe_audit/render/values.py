@@ -1,4 +1,4 @@
-"""Values of rows as people read them: nothing in them is obeyed by a terminal, by Markdown or by a spreadsheet."""
+"""Values of rows for people to read: no terminal, Markdown renderer or spreadsheet interprets anything in them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f", "\\
 
 
 def shown(value: str | None) -> str:
-    """Return a value so that no two different ones look alike: NULL, the empty string and blanks at an end among them.
+    """Return a value so that no two different ones look alike, even NULL, the empty string and blanks at an end.
 
-    What cannot be seen, or what a terminal would obey, is escaped as in an SQL literal that begins with ``E'``.
+    Characters that are invisible or that a terminal would interpret are escaped, as in an SQL literal ``E'…'``.
     """
     if value is None:
         return "NULL"
@@ -26,7 +26,7 @@ def shown(value: str | None) -> str:
 
 
 def _is_visible(character: str) -> bool:
-    # Format characters can reverse the direction of a text; a space other than U+0020 looks like that one.
+    # Format characters can reverse the direction of a text; other spaces look like U+0020.
     category = unicodedata.category(character)
     return character == " " or category[0] not in "CZ"
 
@@ -49,7 +49,7 @@ def code(text: str) -> str:
 
 
 def csv_cell(value: str | None) -> str:
-    """Return a quoted cell; NULL is not quoted. What a spreadsheet would take for a formula begins with ``'``."""
+    """Return a quoted cell; NULL is not quoted. What a spreadsheet would read as a formula gets a ``'`` in front."""
     if value is None:
         return "NULL"
     text = value if all(map(_is_visible, value)) else shown(value)

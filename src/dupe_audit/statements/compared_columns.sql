@@ -1,4 +1,4 @@
--- Purpose: list the columns in which the rows of a group are compared, with what says whether one is bookkeeping.
+-- Purpose: list the columns in which the rows of a group are compared, with the properties that show whether one is bookkeeping.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 -- The order is that of the places in fragments.sql, which leaves out the same columns.

@@ -1,8 +1,8 @@
--- Purpose: count groups and affected rows, by the constraint's own equality and NULL rule, and in which columns divergent groups differ.
+-- Purpose: count groups and affected rows, by the constraint's own equality and NULL rule, and the divergent groups that differ in each column.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 -- It joins by ctid, which is valid within one snapshot; callers switch hash and merge joins off.
--- Divergent groups are one row per pattern, such as whether only a timestamp differs; without any, the pattern is NULL.
+-- One row per pattern of differences, such as only a timestamp; if no group is divergent, one row whose pattern is NULL.
 WITH key_value AS MATERIALIZED (
     SELECT pg_catalog.array_agg(t.ctid) AS tids
     FROM {t_source_by_key}

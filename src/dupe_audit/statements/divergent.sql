@@ -1,7 +1,7 @@
--- Purpose: count the staged groups in which an extra differs from its survivor, those extras, and in which columns they differ.
+-- Purpose: count the staged groups in which an extra differs from its survivor, those extras, and the groups that differ in each column.
 -- Lock: ACCESS SHARE on the table and the staged list, until the transaction ends.
 -- Again: yes, it only reads.
--- One row per pattern, such as whether only a timestamp differs; no row if no group is divergent.
+-- One row per pattern of differences, such as only a timestamp; no row if no group is divergent.
 SELECT {pattern} AS pattern, pg_catalog.count(*) AS divergent_groups,
        pg_catalog.sum(divergent_group.extras)::pg_catalog.int8 AS extras, {differing_counts} AS differs
 FROM (

@@ -37,7 +37,7 @@ BEGIN
     END IF;
     IF {refuse_divergent} AND v_row.divergent_groups > 0 THEN
         EXECUTE 'SELECT ' || (v_holes ->> 'compared_names') INTO v_names;
-        RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % % carry different data under one key (groups: %). They differ in % groups. The rule: %; no directive has changed anything. What to do: docs/reference/findings/divergent-duplicates.md',
+        RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % % carry different data under one key (groups: %). Columns that differ, with the number of groups: %. The rule: %; no directive has changed anything. What to do: docs/reference/findings/divergent-duplicates.md',
             v_holes ->> 'table', {key_elements}, v_row.divergent_groups, {differing_columns}, {rule_text};
     END IF;
     v_pairs := pg_temp.dupe_audit_fill({t_ranked_pairs}, v_holes);

@@ -1,4 +1,4 @@
--- Purpose: define what stops the script after an error of an expression, with the number of rows for which it fails; otherwise it returns.
+-- Purpose: define the function that stops the script after an error in an expression, with the number of rows for which it fails; after another error, it returns.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_failing(v_holes pg_catalog.jsonb, v_expressions pg_catalog.text[], v_predicate pg_catalog.text,
@@ -33,7 +33,7 @@ BEGIN
             v_holes ->> 'table', v_reasons, v_note;
     END IF;
     IF pg_catalog.left(v_code, 2) = ANY ({quoting}) THEN
-        RAISE EXCEPTION 'dupe-audit: an error with SQLSTATE % stopped the work on table %, but no expression fails for any row now%. It came from a row that has changed since, or from a trigger. The log of the server has its text. Execute this script again.',
+        RAISE EXCEPTION 'dupe-audit: an error with SQLSTATE % stopped the work on table %, but no expression fails for any row now%. It came from a row that has changed since, or from a trigger. The server''s log has its text. Execute this script again.',
             v_code, v_holes ->> 'table', v_note;
     END IF;
 END

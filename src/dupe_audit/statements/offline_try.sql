@@ -1,4 +1,4 @@
--- Purpose: define what stops the script if PostgreSQL would refuse an index over an expression or a predicate: it is tried on a temporary copy.
+-- Purpose: define the function that tries an index over each expression and the predicate on a temporary copy, and stops the script if PostgreSQL refuses one.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, nothing of it remains.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_try(v_relid pg_catalog.oid, v_expressions pg_catalog.text[], v_predicate pg_catalog.text, v_note pg_catalog.text)

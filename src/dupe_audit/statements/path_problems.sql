@@ -1,4 +1,4 @@
--- Purpose: find the expressions that fail under the search path of an index build, although they do not under the session's. The result is left in a setting.
+-- Purpose: find the expressions that fail under the search path of an index build, but not under the session's. The result is left in a setting.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads; one scan of the table per expression, and none if no function can depend on the path.
 DO $path_problems$

@@ -1,4 +1,4 @@
--- Purpose: continue a run, by the rule and in the words that the revision has now.
+-- Purpose: continue a run, with the rule and the spelling of the key that the revision has now.
 -- Lock: ROW EXCLUSIVE on dupe_audit.run, until the transaction ends.
 -- Again: yes.
 UPDATE dupe_audit.run

@@ -64,7 +64,7 @@ BEGIN
                 v_runs := v_runs OPERATOR(pg_catalog.||) v_run.id::pg_catalog.text;
             END IF;
         EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN
-            -- A text over a dropped column or a renamed function is the key of no run, or that of another.
+            -- A text that names a dropped column or a renamed function cannot be read, so this run does not match.
             NULL;
         END;
     END LOOP;

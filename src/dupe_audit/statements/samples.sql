@@ -1,8 +1,8 @@
--- Purpose: rank the table, and show of some groups which row would survive and which would leave, and where they differ.
+-- Purpose: rank the table, and show for some groups which row would survive, which would leave, and where they differ.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
--- Divergent groups are shown, first one of each kind: those that differ in the same columns are of one kind. Without any,
--- exact groups are shown.
+-- Groups that differ in the same columns are of one kind. One group of each kind comes first. If no group is divergent, exact
+-- groups are shown.
 -- It joins by ctid, which is valid within one snapshot; callers switch hash and merge joins off.
 WITH extra AS MATERIALIZED (
     SELECT *

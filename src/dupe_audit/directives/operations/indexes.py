@@ -17,7 +17,7 @@ from dupe_audit.directives.operations.constraints import (
 from dupe_audit.directives.registration import directive
 from dupe_audit.model import BuildRule, UniqueKey, check_identifier
 
-#: limit of one attempt to drop an index, the same as in the signature; nobody queues behind it
+#: limit of one attempt to drop an index, the same as in the signature; nobody waits behind it
 DROP_LOCK_TIMEOUT = "5s"
 
 
@@ -112,8 +112,8 @@ class DropUniqueIndexOnlineOp(DropUniqueConstraintOnlineOp):
             name: name of the index.
             table: name as in the catalog, unquoted.
             schema: schema of the table; None searches the search path.
-            lock_timeout: limit of one attempt, in which it waits for transactions that use the table, at most 1 minute;
-                the application does not wait meanwhile.
+            lock_timeout: limit of one attempt, at most 1 minute. It waits for transactions that use the table; the
+                application does not wait meanwhile.
             give_up_after: limit of all attempts together.
 
         Raises:

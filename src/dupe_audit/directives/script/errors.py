@@ -1,4 +1,4 @@
-"""Which errors of the server are about an expression or an index, as the script's functions compare them."""
+"""SQLSTATEs of errors in an expression or an index, for the functions of the script."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dupe_audit.statements import text_array
 
 
 def failing_holes() -> dict[str, str]:
-    """Return what fills ``offline_failing.sql``."""
+    """Return the values for the holes of ``offline_failing.sql``."""
     return {
         "about_expressions": text_array(OF_AN_EXPRESSION),
         "quoting": text_array(QUOTES_VALUES),
@@ -19,7 +19,7 @@ def failing_holes() -> dict[str, str]:
 
 
 def try_holes() -> dict[str, str]:
-    """Return what fills ``offline_try.sql``."""
+    """Return the values for the holes of ``offline_try.sql``."""
     return {
         "about_expressions": text_array(OF_AN_EXPRESSION),
         "of_the_index": text_array(OF_THE_INDEX),

@@ -23,7 +23,7 @@ def open_run(
     """Write what creates the ledger, takes the run lock, and opens or continues the run.
 
     Args:
-        choice: of the run to continue.
+        choice: which run to continue.
     """
     script.settings()
     script.trust_function()
@@ -69,7 +69,7 @@ def undo_function(
     """Write the temporary function that finds the run to undo, and stops if its rows could not be restored.
 
     Args:
-        choice: of the run.
+        choice: which run to undo.
         undone: what is known of it.
         any_run_suffices: whether a run of another key of the table satisfies that.
     """
@@ -131,7 +131,7 @@ def judged_key(key: UniqueKey, *, note: str = "''", judge_width: bool = False) -
 
 
 def find_same(key: UniqueKey) -> str:
-    """Return the statement of a procedure that finds the runs whose key means the same, for ``ledger.of_key``."""
+    """Return the PL/pgSQL statement that finds the runs whose key means the same, for ``ledger.of_key``."""
     return "NULL" if key.is_plain else f"EXECUTE {literal(ledger.same_runs_sql(catalog.relid_sql(key), key))}"
 
 

@@ -83,7 +83,7 @@ def comparison_holes(key: UniqueKey) -> dict[str, str]:
 
 
 def differing_columns() -> str:
-    """Return the list of the columns ``v_names`` whose counts in ``v_row`` are not zero, as an SQL value."""
+    """Return SQL that lists the columns ``v_names`` whose counts in ``v_row`` are not zero."""
     return f"({statement('differing_columns', names='v_names', counts='v_row.differs')})"
 
 

@@ -37,7 +37,7 @@ def archive_duplicates(
     Args:
         accept: ids of findings that do not stop the script.
         revision: the Alembic revision to record in the ledger.
-        name: of the constraint that will be built, if it is known.
+        name: the constraint that will be built, if it is known.
 
     Raises:
         CommandError: a name cannot be written into the script.
@@ -75,7 +75,7 @@ def create_unique_constraint(
         accept: ids of findings that do not stop the script.
         revision: the Alembic revision to record in the ledger.
         cleanup: by which rule this revision handles the duplicates that stop a build; None if it handles none.
-        undoing: whether a downgrade of that revision creates it again.
+        undoing: whether a downgrade of that revision re-creates the constraint.
 
     Raises:
         CommandError: a name cannot be written into the script.
@@ -100,7 +100,7 @@ def create_unique_constraint(
         for attempt in range(1, rule.build_attempts + 1):
             _build(script, key, rule, attempt, may_clean=cleanup is not None, undoing=undoing)
         _drop_leftover(script)
-        # If the builds have failed because of a row, this says for how many rows.
+        # If an expression made the builds fail, this reports for how many rows.
         script.line("\\if :dupe_audit_absent")
         script.write(_not_building())
         if not key.is_plain:
@@ -136,14 +136,14 @@ def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may
     script.line("-- fails if a duplicate arrives in the meantime")
     script.line("\\set ON_ERROR_STOP off")
     if not key.is_plain:
-        # The message about an expression contains the value for which it fails.
+        # The server's message can contain the value for which an expression fails.
         script.line("\\set dupe_audit_verbosity :VERBOSITY")
         script.line("\\set VERBOSITY sqlstate")
     script.write(catalog.build_index_sql(key, table_sql(key), options=":dupe_audit_options" if undoing else ""))
     if not key.is_plain:
         script.line("\\set VERBOSITY :dupe_audit_verbosity")
     script.line("\\set ON_ERROR_STOP on")
-    # Another session has built it meanwhile; anything else can have left an index of ours.
+    # 42P07: another session has created it meanwhile. After any other error, an index of ours can remain.
     script.line("SELECT :'SQLSTATE' = '42P07' AS taken \\gset dupe_audit_")
     script.line("\\if :dupe_audit_taken")
     script.write(_not_building())
@@ -163,7 +163,7 @@ def _drop_leftover(script: Script) -> None:
 
 
 def _not_building() -> str:
-    """Return the statement that records that no build of ours has left an index, so that no other is taken for it."""
+    """Return the statement that records that no build of ours left an index, so that no other counts as ours."""
     return statement("mark_not_building", run=":dupe_audit_v_run")
 
 
