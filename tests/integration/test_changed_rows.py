@@ -1,10 +1,12 @@
 """Extras that are amended, and survivors that take over values: the hard cases, on the way there and back."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -239,7 +241,7 @@ def test_no_primary_key(walk, sql):
     for rule in (amend(), merge({"n": "sum"})):
         assert walk.blocked(NAME, rule) == [
             (
-                "column-not-changeable: A cleanup of public.t cannot change what it is asked to: "
+                "column-not-changeable: A cleanup of public.t cannot change a column that set_ or merge names: "
                 "the table has no primary key, by which a changed row could be found again."
             )
         ]
@@ -508,7 +510,8 @@ def test_merge_that_changes_the_key(walk, sql):
     sql("""CREATE TABLE t (id int PRIMARY KEY, k int, v int);
         INSERT INTO t VALUES (1, 1, 3), (2, 1, 3), (3, 2, 9), (4, 2, 9), (5, 6, 1)""")
     message = (
-        "column-not-changeable: A cleanup of public.t cannot change what it is asked to: the merge changes the key of"
+        "column-not-changeable: A cleanup of public.t cannot change a column that set_ or merge names: "
+        "the merge changes the key of"
     )
     key = UniqueKey(table="t", columns=("k",), where="v < 10")
     assert walk.refused(key, merge({"v": "sum"})) == [f"{message} 1 survivor."]
@@ -666,6 +669,13 @@ def test_survivor_changed_between_merge_and_restore(walk, sql):
     with pytest.raises(Refused, match="1 row"):
         walk.back(K)
     assert sql("SELECT * FROM t ORDER BY id") == [(1, 1, 8), (2, 1, 4), (3, 2, 5), (4, 2, 6)]
+    # The page of rows-not-restored says how to keep the row as it is.
+    page = (Path(__file__).parents[2] / "docs/reference/findings/rows-not-restored.md").read_text()
+    (statement,) = [block for block in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) if "erased" in block]
+    sql(statement.replace("_7", f"_{walk.run(K).id}").replace("id = 7", f"id = {walk.run(K).id}"))
+    walk.back(K)
+    assert walk.run(K).state == "restored"
+    assert sql("SELECT v FROM t WHERE id = 1") == [(8,)]
 
 
 def test_extra_changed_between_ranking_and_batch(walk, sql, conn):

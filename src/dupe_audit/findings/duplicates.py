@@ -19,7 +19,7 @@ DUPLICATES: dict[StepId, Entry] = {
     ),
     "column-not-changeable": Entry(
         "error",
-        "A cleanup of {table} cannot change what it is asked to: {subject}.",
+        "A cleanup of {table} cannot change a column that set_ or merge names: {subject}.",
         "Choose other columns for set_ or merge.",
     ),
     "change-fails": Entry(

@@ -17,7 +17,7 @@ BEGIN
         EXECUTE pg_temp.dupe_audit_fill({t_divergent}, v_holes) INTO v_row;
         IF v_row.divergent_groups > 0 THEN
             EXECUTE 'SELECT ' || (v_holes ->> 'compared_names') INTO v_names;
-            RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % (%)% carry different data under one key (groups: %, extras: %). They differ in % groups. The rule: keep %, divergent %, ignored columns: %. Nothing was archived in this pass',
+            RAISE EXCEPTION 'dupe-audit: divergent-duplicates: rows of % (%)% carry different data under one key (groups: %, extras: %). Columns that differ, with the number of groups: %. The rule: keep %, divergent %, ignored columns: %. Nothing was archived in this pass',
                 v_holes ->> 'table', pg_catalog.array_to_string(v_rule.key_columns, ', '), coalesce(' WHERE ' || v_rule.predicate, ''),
                 v_row.divergent_groups, v_row.extras, {differing_columns}, v_rule.keep, v_rule.divergent,
                 coalesce(nullif(pg_catalog.array_to_string(v_rule.ignored, ', '), ''), 'none');
