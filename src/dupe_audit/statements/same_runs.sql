@@ -63,8 +63,9 @@ BEGIN
             IF v_same THEN
                 v_runs := v_runs OPERATOR(pg_catalog.||) v_run.id::pg_catalog.text;
             END IF;
-        EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN
-            -- A text over a dropped column or a renamed function is the key of no run, or that of another.
+        EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name OR data_exception OR feature_not_supported OR plpgsql_error THEN
+            -- A text over a dropped column or a renamed function is the key of no run, or that of another. The planner also computes
+            -- constants, such as a value of an enum that was renamed.
             NULL;
         END;
     END LOOP;
