@@ -172,6 +172,27 @@ def test_pending_and_applied_indexes_are_read_from_the_revisions(project, launch
     assert "unique index ux" in " ".join(run("verify", code=0).split())
 
 
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ("ALTER TABLE users RENAME email TO mail; ALTER TABLE users RENAME deleted_at TO gone", 0),
+        ("ALTER TABLE users RENAME email TO mail; ALTER TABLE users RENAME tenant TO owner", 0),
+        ("ALTER TABLE users RENAME email TO mail; ALTER TABLE users ADD email text", 0),
+        ("ALTER TABLE users ADD other text; DROP INDEX ux; CREATE UNIQUE INDEX ux ON users (tenant, lower(other))", 1),
+        ("ALTER TABLE users RENAME email TO mail; DROP INDEX ux; CREATE UNIQUE INDEX ux ON users (tenant, id)", 1),
+    ],
+)
+def test_key_of_an_applied_revision_is_verified_after_a_rename(project, launcher, sql, change, code):
+    """The text of the revision counts under the names of its time, but not for an index of another key."""
+    assert project.run("upgrade", "head")[0] == 0
+    sql(change)
+    done = launcher.run("dupe_audit.cli", "verify", "--format", "json", cwd=project.folder, env=project.environment)
+    assert (code, "") == (done.returncode, done.stderr.partition("Error")[2]), done.stdout
+    (report,) = json.loads(done.stdout)
+    assert (code == 0) == report["ok"]
+    assert code or (1, 0) == (report["run"]["id"], report["extras"])
+
+
 def test_missing_index_of_an_applied_revision_is_reported_as_an_index(project, launcher, sql):
     """What verify says of a missing index, and how to create it again, is about an index."""
     assert project.run("upgrade", "head")[0] == 0

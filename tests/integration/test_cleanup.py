@@ -1,16 +1,18 @@
 """Extras are moved to the archive, and no key loses its last row, whatever happens in the meantime."""
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.cleanup import cleanup
+from dupe_audit.cleanup import cleanup, passes
 from dupe_audit.errors import Blocked, DupeAuditError, Refused, WrongUsage
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.restore import restore
+from waiting import wait_for
 
 KEY = UniqueKey(table="t", columns=("k",))
 ONE_BY_ONE = CleanupRule(batch_size=1)
@@ -392,6 +394,23 @@ def test_reused_position_loses_no_row_h7(sql, conn):
     sql("INSERT INTO t VALUES (100, 7777), (101, 7778)")
     list(batches)
     assert live(sql) == [1, 100, 101]
+
+
+def test_survivor_that_changes_before_it_is_locked_h21(sql, conn, psycopg_connect, monkeypatch):
+    """A survivor of several extras that is updated between a batch's snapshot and its lock still has all of them."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int)")
+    sql("INSERT INTO t SELECT id, 7, 0 FROM generate_series(1, 5) AS id")
+    # The server evaluates it once, after it has taken the snapshot and before it locks the first row.
+    monkeypatch.setattr(passes, "WHERE_STAGED", "(SELECT pg_catalog.pg_advisory_xact_lock(99)) IS NOT NULL")
+    writer = psycopg_connect(autocommit=True)
+    writer.execute("SELECT pg_advisory_lock(99)")
+    with ThreadPoolExecutor() as pool:
+        batches = pool.submit(list, cleanup(conn, KEY, CleanupRule(divergent="archive")))
+        wait_for(lambda: sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 99 AND NOT granted"))
+        writer.execute("UPDATE t SET v = 1 WHERE id = 1")
+        writer.execute("SELECT pg_advisory_unlock(99)")
+        assert [4] == [batch.archived for batch in batches.result()]
+    assert ([1], [2, 3, 4, 5]) == (live(sql), archived(sql))
 
 
 def test_updated_row_without_a_primary_key_is_judged_again(sql, conn):

@@ -1,5 +1,7 @@
 """A run is found by what its key means, after its columns, its table, its schema or its functions were renamed."""
 
+from dataclasses import replace
+
 import pytest
 
 from dupe_audit import ledger
@@ -137,6 +139,22 @@ def test_name_of_a_column_that_another_has_now(sql, conn, cleaned):
     """After two columns have swapped names, the old text finds the run by its words, and the new one by its meaning."""
     sql(RENAMES["swapped columns"][0])
     assert (1, 1) == (run_of(conn, KEY), run_of(conn, RENAMES["swapped columns"][1]))
+
+
+def test_renamed_value_of_an_enum_stops_no_other_key(sql, conn, cleaned):
+    """The text of a run that names the old value of an enum cannot be planned, but other keys of the table go on."""
+    sql("CREATE TYPE status AS ENUM ('active', 'closed'); ALTER TABLE users ADD status status DEFAULT 'active'")
+    active, closed = (replace(KEY, where=f"status = '{value}'", name=f"ux_{value}") for value in ("active", "closed"))
+    list(cleanup(conn, active, RULE))
+    enforce(conn, active, BuildRule())
+    sql("ALTER TYPE status RENAME VALUE 'active' TO 'enabled'")
+    assert (None, 1) == (run_of(conn, closed), run_of(conn, KEY))
+    list(cleanup(conn, closed, RULE))
+    enforce(conn, closed, BuildRule())
+    assert verify(conn, closed).ok
+    enabled = replace(active, where="status = 'enabled'")
+    assert (verify(conn, active).ok, verify(conn, enabled).ok) == (False, True)
+    assert run_of(conn, enabled) == run_of(conn, active)
 
 
 def test_index_that_got_the_name_after_the_drop(sql, conn, cleaned):

@@ -22,7 +22,7 @@ from dupe_audit.cli.options import (
 from dupe_audit.cli.progress import progress
 from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import verify_plain
-from dupe_audit.directives.recorded import latest_run, missing_run
+from dupe_audit.directives.recorded import as_renamed, latest_run, missing_run
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import Expression, Unseen, VerifyReport
 from dupe_audit.postgres import catalog
@@ -94,8 +94,9 @@ def verify_command(
                     if declared.plain:
                         plain.append(_of_applied(connection, verify_plain(connection, declared), declared))
                     else:
-                        report = verify(connection, declared.key, work_mem=work_mem)
-                        reports.append(_of_applied(connection, report, declared))
+                        key = as_renamed(connection, declared.key)
+                        report = verify(connection, key, work_mem=work_mem)
+                        reports.append(_of_applied(connection, report, replace(declared, key=key)))
     reports, plain = _with_accepted(reports, accept), _with_accepted(plain, accept)
     everything: list[VerifyReport | Unseen] = [*reports, *plain, *unseen]
     if style == "json":

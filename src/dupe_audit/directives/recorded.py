@@ -15,6 +15,7 @@ from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.named import named_key
 
 #: why the ledger must have a run
 NO_RUN = "the upgrade of this revision opens one, also for a table without duplicates"
@@ -24,6 +25,33 @@ def latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:
     """Return the newest run of the key; None if the table does not exist or was never cleaned by it."""
     match = catalog.find(connection, key)
     return ledger.find_latest(connection, match[1].relid, key) if match else None
+
+
+def as_renamed(connection: Connection, key: UniqueKey) -> UniqueKey:
+    """Return a key of an applied revision as it is written now, after columns in its expressions were renamed.
+
+    What its index compares is that key only if the text of its run means the same under the names of that time.
+    """
+    match = None if key.is_plain else catalog.find(connection, key)
+    if match is None:
+        return key
+    located, relation = match
+    state = catalog.index_state(connection, relation.relid, located)
+    run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
+    existing = named_key(connection, relation, located)
+    if run is None or state is None or state.same_definition or existing is None:
+        return key
+    own, recorded = existing[0], replace(key, columns=run.key_columns, where=run.where)
+    is_recorded = (_expressions(key), key.where) == (_expressions(recorded), recorded.where)
+    # The names of columns outside expressions may have been followed through the revisions already.
+    is_recorded = is_recorded and key.names in (own.names, recorded.names)
+    if not is_recorded or not ledger.means(connection, relation.relid, run, own):
+        return key
+    return replace(key, columns=own.columns, where=own.where)
+
+
+def _expressions(key: UniqueKey) -> list[str]:
+    return sorted(filter(None, key.expressions))
 
 
 def missing_run(connection: Connection, relation: Relation, revision: str | None = None) -> Finding:

@@ -46,10 +46,13 @@ def of_key(relid: str, key: UniqueKey) -> str:
 
 def _or_same(key: UniqueKey) -> str:
     """Return the rest of a condition: or the run is one of those that ``same_runs_sql`` has found."""
-    if key.is_plain:
-        return ""
+    return "" if key.is_plain else f" OR {is_same_run('r.id', key)}"
+
+
+def is_same_run(run: str, key: UniqueKey) -> str:
+    """Return the condition that a run, given as SQL, is one of those that ``same_runs_sql`` has found."""
     ids = f"pg_catalog.current_setting({literal(_setting(key))}, true)"
-    return f" OR r.id::pg_catalog.text = ANY (pg_catalog.string_to_array({ids}, ','))"
+    return f"({run})::pg_catalog.text = ANY (pg_catalog.string_to_array({ids}, ','))"
 
 
 def _setting(key: UniqueKey) -> str:
@@ -58,18 +61,20 @@ def _setting(key: UniqueKey) -> str:
     return f"dupe_audit.same_{sha256(text.encode()).hexdigest()[:16]}"
 
 
-def same_runs_sql(relid: str, key: UniqueKey) -> str:
+def same_runs_sql(relid: str, key: UniqueKey, *, trusts_index: bool = True) -> str:
     """Return the block that finds the runs of a table whose key means the same as *key*, for ``of_key``.
 
     Args:
         relid: SQL for the oid of the table.
         key: with an expression or a predicate.
+        trusts_index: whether what the index of a run compares now is the key of that run; or else only its text is.
     """
     return statement(
         "same_runs",
         relid=f"({relid})",
         elements=text_array(map(element_sql, key.columns)),
         predicate=literal(key.where),
+        trusts_index=literal(trusts_index),
         setting=literal(_setting(key)),
         run_relation=statement("run_relation"),
         index_elements=statement("index_elements", relid="c.oid"),

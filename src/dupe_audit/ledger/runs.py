@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping
 
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.ledger.choice import Choice, of_key_named, of_name
-from dupe_audit.ledger.keys import key_holes, read_elements, read_rule, rule_holes, same_runs_sql
+from dupe_audit.ledger.keys import is_same_run, key_holes, read_elements, read_rule, rule_holes, same_runs_sql
 from dupe_audit.ledger.tables import after_name, archive_name, exists, record_name, stage_name
 from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
 from dupe_audit.postgres.driver import execute
@@ -90,6 +90,16 @@ def find_run(connection: Connection, relid: int, choice: Choice) -> RecordedRun 
     condition = f"live.oid = {relid}::pg_catalog.oid AND {choice.condition}"
     runs = find_runs(connection, condition, relid=relid, order=choice.order)
     return runs[0] if runs else None
+
+
+def means(connection: Connection, relid: int, run: Run, key: UniqueKey) -> bool:
+    """Return whether the text of a run's key means *key*, read with the names that the columns had then.
+
+    Args:
+        key: with an expression or a predicate, which the server can read.
+    """
+    execute(connection, same_runs_sql(str(relid), key, trusts_index=False))
+    return bool(execute(connection, f"SELECT {is_same_run(str(run.id), key)}").scalar())
 
 
 def open_run(

@@ -13,7 +13,7 @@ from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, Expression, IndexState, UniqueKey
 from dupe_audit.postgres import elements
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.sqlstates import UNREADABLE, sqlstate
+from dupe_audit.postgres.sqlstates import about_an_expression
 from dupe_audit.statements import ident, literal, statement, text_array
 
 
@@ -212,8 +212,9 @@ def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bo
             connection, source, pairs
         )
     except DBAPIError as error:
-        # An expression that the server cannot read, such as one over a dropped column, is in no index.
-        if (sqlstate(error) or "").startswith(UNREADABLE):
+        # An expression that the server cannot plan, such as one over a dropped column or with a value of an enum that
+        # was renamed, is in no index.
+        if about_an_expression(error):
             return False
         raise
 

@@ -25,8 +25,8 @@ BEGIN
         END IF;
     END LOOP;
     RETURN true;
-EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN
-    -- An expression that the server cannot read, such as one over a dropped column, is in no index.
+EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name OR data_exception OR feature_not_supported OR plpgsql_error THEN
+    -- An expression that the server cannot read, such as one over a dropped column or a renamed value of an enum, is in no index.
     RETURN false;
 END
 $same$

@@ -25,7 +25,10 @@ BEGIN
                     FROM pg_catalog.pg_attribute a
                     LEFT JOIN unnest(r.column_names, r.column_numbers) AS former(name, attnum)
                       ON former.attnum = a.attnum AND form.is_former AND r.relation::pg_catalog.oid = r.relid
-                    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+                    WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                      -- A column that was added since can have the name that another one had.
+                      AND (former.name IS NOT NULL OR NOT form.is_former OR r.relation::pg_catalog.oid <> r.relid
+                           OR a.attname::pg_catalog.text = ANY (r.column_names) IS NOT TRUE)),
                    CASE WHEN form.is_former THEN r.table_name ELSE c.relname END) AS source
         FROM dupe_audit.run r
         JOIN pg_catalog.pg_class c ON c.oid = ({run_relation})
@@ -37,7 +40,7 @@ BEGIN
             WHERE r.index_elements IS NULL
             UNION ALL SELECT r.index_elements, r.index_predicate, true WHERE r.index_elements IS NOT NULL
             -- The index of the run knows every rename, as long as it exists; after its drop, another one can have the name.
-            UNION ALL SELECT ix.elements, ix.predicate, false FROM ({index_elements}) AS ix WHERE r.state = 'enforced' OR r.built
+            UNION ALL SELECT ix.elements, ix.predicate, false FROM ({index_elements}) AS ix WHERE {trusts_index} AND (r.state = 'enforced' OR r.built)
         ) AS form
         WHERE c.oid = v_relid AND pg_catalog.cardinality(form.elements) = pg_catalog.cardinality(v_key)
           AND (form.predicate IS NULL) = (v_predicate IS NULL)
@@ -63,8 +66,9 @@ BEGIN
             IF v_same THEN
                 v_runs := v_runs OPERATOR(pg_catalog.||) v_run.id::pg_catalog.text;
             END IF;
-        EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name THEN
-            -- A text that names a dropped column or a renamed function cannot be read, so this run does not match.
+        EXCEPTION WHEN syntax_error_or_access_rule_violation OR invalid_schema_name OR data_exception OR feature_not_supported OR plpgsql_error THEN
+            -- A text that names a dropped column or a renamed function cannot be read, so this run does not match. The planner
+            -- also computes constants, such as a value of an enum that was renamed.
             NULL;
         END;
     END LOOP;
