@@ -106,6 +106,7 @@ EXAMPLES = {
     "oids": "25, 1082",
     "texts": "'lower(order_number)'",
     "builds": "ARRAY['CREATE UNIQUE INDEX trial ON pg_temp.orders (order_number)']::pg_catalog.text[]",
+    "trusts_index": "true",
     "former": '"orders_customer_id_order_number_key"',
     "pids": "ARRAY[4711]::pg_catalog.int4[]",
     "relid": "16400",

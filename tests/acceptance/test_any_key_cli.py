@@ -45,9 +45,12 @@ def test_preflight_json_of_any_key(dupe_audit, users):
         "rule": {
             "keep": "first",
             "order_by": ["last_login DESC NULLS LAST", "id"],
+            "exact": "archive",
             "divergent": "archive",
             "references": "refuse",
             "ignore": ["email"],
+            "set_": {},
+            "merge": {},
         },
         "rows": 5,
         "outside_rows": 1,
@@ -166,7 +169,15 @@ def test_pending_and_applied_indexes_are_read_from_the_revisions(project, launch
         applied["ok"],
         applied["extras"],
     )
-    assert {"id": 1, "rows_before": 5, "archived": 2, "restored": 0} == applied["run"]
+    assert {
+        "id": 1,
+        "rows_before": 5,
+        "archived": 2,
+        "amended": 0,
+        "merged": 0,
+        "restored": 0,
+        "reverted": 0,
+    } == applied["run"]
     (ledger_run,) = json.loads(run("runs", "--format", "json", code=0))
     assert (["tenant", "lower(email)"], "deleted_at IS NULL") == (ledger_run["elements"], ledger_run["where"])
     assert "unique index ux" in " ".join(run("verify", code=0).split())

@@ -35,7 +35,16 @@ def test_preflight_json_has_the_documented_form(dupe_audit, agent_actions):
         "constraint": NAME,
         "nulls_not_distinct": False,
         "revision": None,
-        "rule": {"keep": "first", "order_by": [], "divergent": "refuse", "references": "refuse", "ignore": []},
+        "rule": {
+            "keep": "first",
+            "order_by": [],
+            "exact": "archive",
+            "divergent": "refuse",
+            "references": "refuse",
+            "ignore": [],
+            "set_": {},
+            "merge": {},
+        },
         "rows": 1060,
         "outside_rows": 0,
         "null_key_rows": 0,
@@ -94,7 +103,15 @@ def test_verify_before_and_after(dupe_audit, alembic, agent_actions):
     alembic("upgrade", "015")
     report = json.loads(dupe_audit("verify", "--table", "agent_actions", "--name", NAME, "--format", "json").stdout)
     assert (True, True, 0) == (report["ok"], report["index"]["valid"], report["extras"])
-    assert {"id": 1, "rows_before": 1060, "archived": 60, "restored": 0} == report["run"]
+    assert {
+        "id": 1,
+        "rows_before": 1060,
+        "archived": 60,
+        "amended": 0,
+        "merged": 0,
+        "restored": 0,
+        "reverted": 0,
+    } == report["run"]
     assert ["agent_actions"] == [
         report["table"] for report in json.loads(dupe_audit("verify", "--format", "json").stdout)
     ]
@@ -116,7 +133,7 @@ def test_verify_names_what_was_mistyped(dupe_audit, alembic, agent_actions):
     assert f"The unique indexes of the table: agent_actions_pkey, {NAME}." in done.stdout
 
     done = dupe_audit("verify", "--table", "agent_actions", "--name", "agent_actions_pkey", code=1)
-    assert "most likely it is the primary key" in done.stdout
+    assert "probably the primary key" in done.stdout
 
     done = dupe_audit("verify", "--table", "agent_actions", "--name", NAME, "-c", "corelation_id", code=1)
     assert "[column-missing] public.agent_actions has no column 'corelation_id'." in done.stdout

@@ -227,7 +227,7 @@ def test_columns_that_cannot_be_changed(walk, sql):
                            low text GENERATED ALWAYS AS (lower(name)) STORED);
         CREATE TABLE c (u int REFERENCES t (u))""")
     changes = {"id": "9", "u": "9", "n": "9", "low": "''"}
-    assert [text.split("asked to: ")[1] for text in walk.blocked(NAME, amend(changes))] == [
+    assert [text.split("merge names: ")[1] for text in walk.blocked(NAME, amend(changes))] == [
         "id is in the primary key, by which the row is found again.",
         "low is a generated column.",
         "n is GENERATED ALWAYS AS IDENTITY.",

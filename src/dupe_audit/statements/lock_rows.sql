@@ -4,12 +4,12 @@
 -- Because it waits for no row, it cannot deadlock with the application.
 -- Materialized: after another session has changed a row, the server joins it again, and would take a UNION ALL that it has merged
 -- into the join from its start. A survivor of several extras would then be noted twice for the first of them.
+INSERT INTO pg_temp.dupe_audit_locked (n, survivor, tid)
 WITH w AS MATERIALIZED (
     SELECT n, false AS survivor, e_tid AS tid, {e_identity} FROM {stage} WHERE n BETWEEN {low} AND {high}
     UNION ALL
     SELECT n, true, s_tid, {s_identity} FROM {stage} WHERE n BETWEEN {low} AND {high}
 )
-INSERT INTO pg_temp.dupe_audit_locked (n, survivor, tid)
 SELECT w.n, w.survivor, t.ctid
 FROM w
 JOIN ONLY {table} t ON {t_where_staged} AND {t_is_w}
