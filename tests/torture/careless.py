@@ -1,24 +1,35 @@
 """Our statements that change rows, without what protects them: they rely on what a batch saw before its locks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import Connection
+
+from dupe_audit import ledger
+
+NEXT_BATCH = ledger.next_batch
 
 #: Rows as the first statement of a batch has seen them, before it has locked them.
 SNAPSHOT = "CREATE TEMPORARY TABLE IF NOT EXISTS first_snapshot (LIKE tt) ON COMMIT DELETE ROWS"
 
-#: Waits until the application has changed one of the rows, after the caller's snapshot; not in small batches, with
-#: which a cleanup begins, because there it would take long.
-CHANGED = """
-CREATE OR REPLACE FUNCTION changed_meanwhile(ids bigint[]) RETURNS int VOLATILE LANGUAGE plpgsql AS $$
+#: Stores the listed rows as they are, and waits until the application has changed one of them. It waits in a later
+#: pass: the first one spares each row that was changed since it was ranked.
+LOOK = """
+CREATE OR REPLACE FUNCTION look_first(place text) RETURNS void VOLATILE LANGUAGE plpgsql AS $$
 DECLARE
+    stage CONSTANT text := (
+        SELECT relname FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace AND relname ~ '^stage_[0-9]+$'
+    );
     newest CONSTANT bigint := (SELECT coalesce(max(seq), 0) FROM imagelog);
+    ids bigint[];
 BEGIN
-    FOR _ IN 1 .. CASE WHEN cardinality(ids) < 200 THEN 0 ELSE 1000 END LOOP
+    EXECUTE 'SELECT array_agg(DISTINCT ' || place || ') FROM dupe_audit.' || stage INTO ids;
+    INSERT INTO pg_temp.first_snapshot SELECT * FROM tt WHERE id = ANY (ids);
+    FOR _ IN 1 .. CASE WHEN cardinality(ids) BETWEEN 5 AND 1500 THEN 300 ELSE 0 END LOOP
         EXIT WHEN EXISTS (
             SELECT FROM imagelog WHERE seq > newest AND (after).id = ANY (ids)
             AND ((before).hits, (before).status) IS DISTINCT FROM ((after).hits, (after).status));
         PERFORM pg_sleep(0.01);
     END LOOP;
-    RETURN 1;
 END $$
 """
 
@@ -35,25 +46,15 @@ def replaced(*pairs: tuple[str, str]) -> Callable[[str], str]:
     return careless
 
 
-def _look_first(column: str) -> Callable[[str], str]:
-    """Return what lets lock_rows read the rows of a batch, and the application change one of them before the locks."""
-    return replaced(
-        (
-            "INSERT INTO pg_temp.dupe_audit_locked",
-            f"""WITH first AS MATERIALIZED (
-    SELECT t.* FROM tt t WHERE t.id IN (SELECT s.{column} FROM {{stage}} s WHERE s.n BETWEEN {{low}} AND {{high}})
-), stored AS (
-    INSERT INTO pg_temp.first_snapshot SELECT * FROM first
-), waited AS MATERIALIZED (
-    SELECT changed_meanwhile(array_agg(id)) FROM first
-)
-INSERT INTO pg_temp.dupe_audit_locked""",
-        ),
-        ("FROM (\n    SELECT n, false", "FROM waited CROSS JOIN (\n    SELECT n, false"),
-    )
+def look_first(place: str) -> Mapping[str, Callable[..., int]]:
+    """Return what lets a batch read its rows before it locks them: its survivors (s1), or its extras (e1)."""
 
+    def careless(connection: Connection, run_id: int) -> int:
+        connection.exec_driver_sql(f"SELECT look_first('{place}')")
+        return NEXT_BATCH(connection, run_id)
 
-LOOK_AT_SURVIVORS, LOOK_AT_EXTRAS = _look_first("s1"), _look_first("e1")
+    return {"dupe_audit.ledger.next_batch": careless}
+
 
 #: a survivor's own value is the one of the first snapshot
 MERGE_FROM_FIRST_SNAPSHOT = replaced(
@@ -88,5 +89,5 @@ ARCHIVE_FIRST_SNAPSHOT = replaced(
 #: rows are changed back whatever they are
 CHANGE_BACK_ANYTHING = replaced(
     (" AND pg_catalog.record_image_eq(ROW({image_compared}), ROW({f_compared}))", ""),
-    ("WHERE NOT put.same", "WHERE false"),
+    ("FROM put WHERE NOT put.", "FROM put WHERE false AND NOT put."),
 )

@@ -24,11 +24,10 @@ from torture.careless import (
     AMEND_FROM_FIRST_SNAPSHOT,
     ARCHIVE_FIRST_SNAPSHOT,
     CHANGE_BACK_ANYTHING,
-    CHANGED,
-    LOOK_AT_EXTRAS,
-    LOOK_AT_SURVIVORS,
+    LOOK,
     MERGE_FROM_FIRST_SNAPSHOT,
     SNAPSHOT,
+    look_first,
 )
 from torture.policies import AMEND, ARCHIVE, MERGE, rule
 from torture.writers import MANY_STRAYS
@@ -237,7 +236,7 @@ def _clean_changing(policy: str) -> Callable[[str, str], None]:
         )
         with engine.connect() as connection:
             connection.exec_driver_sql(SNAPSHOT)
-            connection.exec_driver_sql(CHANGED)
+            connection.exec_driver_sql(LOOK)
             list(cleanup(connection, UniqueKey(table="tt", columns=("k",)), rule(policy, BATCH, partial=False)))
         engine.dispose()
 
@@ -330,21 +329,24 @@ MUTANTS = {
         _clean_changing(MERGE),
         "totals agree",
         "nothing is restored",
-        statements={"lock_rows": LOOK_AT_SURVIVORS, "merge_rows": MERGE_FROM_FIRST_SNAPSHOT},
+        statements={"merge_rows": MERGE_FROM_FIRST_SNAPSHOT},
+        functions=look_first("s1"),
         policy=MERGE,
     ),
     "amend from the first snapshot": Mutant(
         _clean_changing(AMEND),
         "as the rule says",
         "has a status of another state",
-        statements={"lock_rows": LOOK_AT_EXTRAS, "amend_rows": AMEND_FROM_FIRST_SNAPSHOT},
+        statements={"amend_rows": AMEND_FROM_FIRST_SNAPSHOT},
+        functions=look_first("e1"),
         policy=AMEND,
     ),
     "archive the first snapshot of an amended row": Mutant(
         _clean_changing(AMEND),
         "conservation",
         "has lost its last update",
-        statements={"lock_rows": LOOK_AT_EXTRAS, "amend_rows": ARCHIVE_FIRST_SNAPSHOT},
+        statements={"amend_rows": ARCHIVE_FIRST_SNAPSHOT},
+        functions=look_first("e1"),
         policy=AMEND,
     ),
     "change back whatever the application has changed": Mutant(

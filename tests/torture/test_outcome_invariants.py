@@ -107,5 +107,7 @@ def test_row_without_a_true_reason_is_objected_to(world):
         "WHERE dupe_audit_kind = 'merged'",
         "UPDATE dupe_audit.run SET state = 'dropped'",
     )
-    violation = f"all done: row {SURVIVOR} is not what it was before it was merged, and the reason is the row was changed"
+    violation = (
+        f"all done: row {SURVIVOR} is not what it was before it was merged, and the reason is the row was changed"
+    )
     assert [text for text in violations(world, (ALL_DONE,)) if text.startswith(violation)]
