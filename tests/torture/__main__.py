@@ -15,6 +15,7 @@ from torture.moving import dump_programs
 from torture.mutants import MUTANTS
 from torture.nursery import Nursery
 from torture.plan import Plan
+from torture.policies import POLICIES
 from torture.tally import Tally, as_table
 from torture.world import SETTINGS, World
 
@@ -36,12 +37,21 @@ KEYS = {"plain": (False,), "partial": (True,), "both": (False, True, True, False
     help="The key: k of all rows, lower(k) of the live rows, or each in turn.",
 )
 @click.option(
+    "--policy",
+    type=click.Choice([*POLICIES, "all"]),
+    default="all",
+    show_default=True,
+    help="What becomes of the extras, or each in turn.",
+)
+@click.option(
     "--bin",
     "bin_dir",
     type=click.Path(path_type=Path),
     help="Directory of server programs; default: the embedded ones.",
 )
-def main(seed: int | None, minutes: float, kills: int, builds: int, keys: str, bin_dir: Path | None) -> None:
+def main(
+    seed: int | None, minutes: float, kills: int, builds: int, keys: str, policy: str, bin_dir: Path | None
+) -> None:
     """Torture the pipeline, then the mutants; exit 1 on a violation, a missed mutant or a goal not reached."""
     console = Console(width=100)
     tally = Tally(SystemRandom().randrange(10**6) if seed is None else seed)
@@ -54,8 +64,9 @@ def main(seed: int | None, minutes: float, kills: int, builds: int, keys: str, b
         programs = dump_programs(server.version_num // 10000, server.bin_dir)
         tally.server = World(server.url()).ask("SHOW server_version")[0]
         while time.monotonic() < deadline and (tally.cleanup_kills < kills or tally.builds_interrupted < builds):
-            kinds = KEYS[keys]
-            plan = Plan(strays=tally.worlds % 2 == 1, partial=kinds[tally.worlds % len(kinds)])
+            kinds, policies = KEYS[keys], POLICIES if policy == "all" else (policy,)
+            number, turn = divmod(tally.worlds, len(policies))
+            plan = Plan(strays=number % 2 == 1, partial=kinds[number % len(kinds)], policy=policies[turn])
             torture(server, nursery, tally, plan, deadline)
             console.print(
                 f"{time.monotonic() - began:5.0f} s: {tally.cycles} cycles, "
@@ -64,7 +75,7 @@ def main(seed: int | None, minutes: float, kills: int, builds: int, keys: str, b
                 highlight=False,
             )
         for name in MUTANTS:
-            if programs or not MUTANTS[name].returns:
+            if programs or not MUTANTS[name].moves:
                 tally.mutants[name] = provoke(server.url(), nursery, name, tally.seed, programs)
     tally.missed += [name for name, violations in tally.mutants.items() if not violations]
     tally.seconds = time.monotonic() - began

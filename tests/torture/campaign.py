@@ -28,6 +28,9 @@ LIVELY = 1_000
 
 KEEP_COMING = "new duplicates kept arriving"
 
+#: how a downgrade ends if the application has changed a row that the run had changed: it is kept, and reported
+REPORTED = "The archive still holds"
+
 #: seconds that the application waits for a lock on a table, at most: our default
 LOCK_TIMEOUT = milliseconds(BuildRule().lock_timeout) / 1000
 
@@ -56,20 +59,27 @@ class Campaign:
         self.world.set_course(direction)
         name = f"torture {self.tally.attempts}"
         freeze = (strike.aim, strike.number) if strike and strike.kind == FREEZE else None
-        child = self.nursery.start(program, self.world.url, name, direction, freeze, partial=self.world.partial)
+        child = self.nursery.start(
+            program, self.world.url, name, direction, freeze, partial=self.world.partial, policy=self.world.policy
+        )
         hit = self._strike(child, name, direction, strike) if strike else None
         code = child.wait(PATIENCE)
         if hit:
             self.tally.hits[hit] += 1
         if hit and hit.kind == CRASH and self.server:
             self.server.resume()
-        self.killed = code != 0
+        reported = bool(code) and self._reported(direction)
+        self.killed = code != 0 and not reported
         if code == 0 and promises:
             self.world.set_course(direction, promised=direction == "up")
-        if code is None or (code and not hit):
+        if code is None or (code and not hit and not reported):
             self._uncaused(program, child)
         self._check(CHEAP)
-        return code == 0
+        return code == 0 or reported
+
+    def _reported(self, direction: str) -> bool:
+        """Return whether the downgrade did everything that it can, beside rows that the application has changed."""
+        return direction == "down" and self.world.changes_rows and REPORTED in self.nursery.last_words()
 
     def _strike(self, child: Child, name: str, direction: str, strike: Strike) -> Hit | None:
         if strike.kind != FREEZE:
@@ -168,6 +178,15 @@ class Campaign:
         archived, restored = self.world.ask("SELECT sum(archived)::int8, sum(restored)::int8 FROM runs()")
         self.tally.archived += archived or 0
         self.tally.restored += restored or 0
+        if self.world.changes_rows:
+            changed = self.world.ask(
+                "SELECT sum(amended)::int8, sum(merged)::int8, sum(reverted)::int8 FROM changed_by_runs()"
+            )
+            for name, number in zip(("amended", "merged", "reverted"), changed, strict=True):
+                self.tally.changed[name] += number or 0
+            self.tally.changed["reported"] += self.world.ask("SELECT count(*) FROM images() WHERE problem IS NOT NULL")[
+                0
+            ]
         followed, returned = self.world.ask("SELECT sum(moved)::int8, sum(returned)::int8 FROM dupe_audit.child")
         self.tally.followed += followed or 0
         self.tally.returned += returned or 0
@@ -175,6 +194,7 @@ class Campaign:
             stray = "SELECT count(*) FROM childlog l WHERE op = 'insert' AND stray"
             self.tally.strays += self.world.ask(stray)[0]
         self.tally.worlds += 1
+        self.tally.policies[self.world.policy] += 1
         self.tally.partial += self.world.partial
 
 
@@ -186,11 +206,14 @@ def torture(server: Server, nursery: Nursery, tally: Tally, plan: Plan, deadline
     if programs is None:
         tally.not_moved = f"no pg_dump of version {server.version_num // 10000} on this machine"
     with ExitStack() as stack:
-        world = stack.enter_context(new_world(server.url(), f"torture_{tally.worlds}", partial=plan.partial))
+        world = stack.enter_context(
+            new_world(server.url(), f"torture_{tally.worlds}", partial=plan.partial, policy=plan.policy)
+        )
         writers = Writers(world, seed, tally.writers, strays=SOME_STRAYS if plan.strays else 0)
         campaign = Campaign(world, nursery, writers, server, tally, plan)
         with Watcher(world) as watcher, writers:
-            for _ in range(plan.rounds):
+            # Where rows are reported, the downgrade has not ended: the revision stays stamped.
+            for _ in range(1 if world.changes_rows else plan.rounds):
                 campaign.cycle(random, extra, watcher, programs)
                 if time.monotonic() > deadline:
                     break
@@ -203,13 +226,13 @@ def provoke(
     """Run a mutant until the harness makes the objection that it has to make; return all violations by invariant.
 
     Args:
-        programs: with which a database is dumped and restored; a mutant that returns needs them.
+        programs: with which a database is dumped and restored; a mutant that moves needs them.
     """
     mutant, tally = MUTANTS[name], Tally(seed)
     deadline = time.monotonic() + seconds
     with ExitStack() as stack:
         rows = FEW_ROWS if mutant.returns else ROWS
-        world = stack.enter_context(new_world(server_url, "mutant", rows, partial=mutant.partial))
+        world = stack.enter_context(new_world(server_url, "mutant", rows, partial=mutant.partial, policy=mutant.policy))
         writers = Writers(world, f"{seed}/{name}", tally.writers, strays=mutant.strays)
         campaign = Campaign(world, nursery, writers, None, tally)
         with Watcher(world) as watcher, writers:
@@ -224,14 +247,26 @@ def provoke(
 
 
 def _return(campaign: Campaign, name: str, programs: Path | None, deadline: float) -> None:
-    """Let a mutant go up, and come down in another database."""
-    assert programs, "a mutant that returns needs the programs for a dump"
+    """Let a mutant go up, and come down, in another database if it moves."""
     for direction in ("up", "down"):
         while not campaign.attempt(name, direction) and time.monotonic() < deadline:
             pass
-        if direction == "up":
+        if direction == "up" and MUTANTS[name].moves:
+            assert programs, "a mutant that moves needs the programs for a dump"
             campaign.move(ENFORCED, programs, FORMATS[0])
+        elif direction == "up":
+            _wait_for_changes(campaign.world)
     campaign.tally.objections += objections(campaign.world, (ALL_DONE,))
+
+
+def _wait_for_changes(world: World) -> None:
+    """Wait until the application has changed a row that the run has changed."""
+    deadline = time.monotonic() + PATIENCE
+    changed = "SELECT EXISTS (SELECT FROM imagelog l JOIN images() i ON i.after = l.before)"
+    while world.changes_rows and world.ask(changed) == [False]:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the application changes no row that the run has changed")
+        time.sleep(0.02)
 
 
 def caught(name: str, objected: list[Objection]) -> bool:

@@ -20,6 +20,16 @@ from sqlalchemy.pool import NullPool
 from dupe_audit import statements
 from dupe_audit.cleanup import cleanup
 from dupe_audit.model import CleanupRule, Expression, UniqueKey
+from torture.careless import (
+    AMEND_FROM_FIRST_SNAPSHOT,
+    ARCHIVE_FIRST_SNAPSHOT,
+    CHANGE_BACK_ANYTHING,
+    LOOK,
+    MERGE_FROM_FIRST_SNAPSHOT,
+    SNAPSHOT,
+    look_first,
+)
+from torture.policies import AMEND, ARCHIVE, MERGE, rule
 from torture.writers import MANY_STRAYS
 
 #: rows; large, so that the application soon changes one of them
@@ -87,7 +97,9 @@ class Mutant:
     accept: str = ""  #: the finding with which ours would refuse
     strays: float = 0  #: weight of the writers without referential integrity that it takes
     partial: bool = False  #: whether the key is an expression over a part of the table
-    returns: bool = False  #: whether it takes a dump, and the way down in the restored database
+    policy: str = ARCHIVE  #: what becomes of the extras
+    returns: bool = False  #: whether it takes the way down
+    moves: bool = False  #: whether the way down begins with a dump, and is in the restored database
 
     def mutate(self) -> None:
         """Make our statements and functions careless in this process."""
@@ -215,6 +227,22 @@ def clean_live(url: str, name: str) -> None:
     engine.dispose()
 
 
+def _clean_changing(policy: str) -> Callable[[str, str], None]:
+    """Return a program that changes rows once, and that keeps what a batch saw before its locks."""
+
+    def program(url: str, name: str) -> None:
+        engine = create_engine(
+            url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"application_name": name}
+        )
+        with engine.connect() as connection:
+            connection.exec_driver_sql(SNAPSHOT)
+            connection.exec_driver_sql(LOOK)
+            list(cleanup(connection, UniqueKey(table="tt", columns=("k",)), rule(policy, BATCH, partial=False)))
+        engine.dispose()
+
+    return program
+
+
 #: how a batch asks again whether a row is in the predicate, and what asks nothing: with the values of each key, of
 #: extras until they are deleted, and of survivors
 ASKED_WITH_THE_KEY = {"'CASE WHEN (%2$s) THEN (%1$s) END' END": "'(%1$s)' END"}
@@ -271,6 +299,7 @@ MUTANTS = {
         functions={"dupe_audit.ledger.way_back.lost": lambda *_, **__: []},
         accept="run-missing",
         returns=True,
+        moves=True,
     ),
     "a batch that does not count referential actions": Mutant(
         clean,
@@ -295,5 +324,38 @@ MUTANTS = {
         "had left the predicate",
         statements={"fragments": trust_ranking(ASKED_WITH_THE_KEY | ASKED_OF_SURVIVORS)},
         partial=True,
+    ),
+    "merge from the first snapshot": Mutant(
+        _clean_changing(MERGE),
+        "totals agree",
+        "nothing is restored",
+        statements={"merge_rows": MERGE_FROM_FIRST_SNAPSHOT},
+        functions=look_first("s1"),
+        policy=MERGE,
+    ),
+    "amend from the first snapshot": Mutant(
+        _clean_changing(AMEND),
+        "as the rule says",
+        "has a status of another state",
+        statements={"amend_rows": AMEND_FROM_FIRST_SNAPSHOT},
+        functions=look_first("e1"),
+        policy=AMEND,
+    ),
+    "archive the first snapshot of an amended row": Mutant(
+        _clean_changing(AMEND),
+        "conservation",
+        "has lost its last update",
+        statements={"amend_rows": ARCHIVE_FIRST_SNAPSHOT},
+        functions=look_first("e1"),
+        policy=AMEND,
+    ),
+    "change back whatever the application has changed": Mutant(
+        None,
+        "conservation",
+        "has lost its last update",
+        promises=True,
+        statements={"restore_images": CHANGE_BACK_ANYTHING},
+        policy=MERGE,
+        returns=True,
     ),
 }

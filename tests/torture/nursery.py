@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from torture.policies import ARCHIVE
+
 #: the nursery's line about a child that has been stopped
 FROZEN = "frozen\n"
 
@@ -58,14 +60,16 @@ class Nursery:
         freeze: tuple[str, int] | None = None,
         *,
         partial: bool = False,
+        policy: str = ARCHIVE,
     ) -> "Child":
         """Start a program; with *freeze* it stops itself after a statement: its phase, and its number in the phase.
 
         Args:
             partial: whether Alembic goes to the revision of the partial key.
+            policy: what that revision makes of the extras.
         """
         order = {"program": program, "url": url, "application_name": application_name, "log": str(self.log)}
-        order |= {"direction": direction, "freeze": freeze, "partial": partial}
+        order |= {"direction": direction, "freeze": freeze, "partial": partial, "policy": policy}
         if self._child and self._child.wait(0) is None:  # of a test that has failed
             self._child.kill()
             self._child.wait(120)

@@ -19,6 +19,7 @@ from torture.chaos import (
     strikes,
 )
 from torture.moving import FORMATS
+from torture.policies import ARCHIVE
 from torture.writers import CALM, STORM
 
 #: the moments at which everything moves to another database
@@ -49,6 +50,7 @@ class Plan:
     moves: int = 1  #: of the three moments, in each cycle
     strays: bool = False  #: whether some writers work without referential integrity
     partial: bool = False  #: whether the key is an expression over a part of the table
+    policy: str = ARCHIVE  #: what becomes of the extras
 
 
 @dataclass(frozen=True)

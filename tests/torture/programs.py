@@ -29,17 +29,17 @@ REVISIONS = ("one_row_per_key", "one_live_row_per_key")
 log = logging.getLogger("torture")
 
 
-def config(url: str, application_name: str, accept: str = "") -> Config:
+def config(url: str, application_name: str, policy: str, accept: str = "") -> Config:
     """Return the harness's own Alembic project."""
     options = [f"dupe_audit.batch_size={BATCH_SIZE}"] + ([f"dupe_audit.accept={accept}"] if accept else [])
     alembic = Config(cmd_opts=argparse.Namespace(x=options))
     alembic.set_main_option("script_location", str(HERE / "project").replace("%", "%%"))
-    alembic.attributes.update(url=url, application_name=application_name)
+    alembic.attributes.update(url=url, application_name=application_name, policy=policy)
     return alembic
 
 
-def run(program: str, url: str, application_name: str, direction: str, *, partial: bool) -> None:
-    """Run a program to its end; *partial* chooses the revision of Alembic."""
+def run(program: str, url: str, application_name: str, direction: str, *, partial: bool, policy: str) -> None:
+    """Run a program to its end; *partial* chooses the revision of Alembic, *policy* what it makes of the extras."""
     mutant = MUTANTS.get(program)
     if mutant:
         mutant.mutate()
@@ -47,7 +47,7 @@ def run(program: str, url: str, application_name: str, direction: str, *, partia
         if mutant.program:
             mutant.program(url, application_name)
             return
-    alembic = config(url, application_name, mutant.accept if mutant else "")
+    alembic = config(url, application_name, policy, mutant.accept if mutant else "")
     {"upgrade": command.upgrade, "downgrade": command.downgrade}[program](
         alembic, {"up": REVISIONS[partial], "down": "base"}[direction]
     )

@@ -60,16 +60,8 @@ WHEN (current_setting('application_name') = 'torture application') EXECUTE FUNCT
 CREATE TABLE course (direction text NOT NULL CHECK (direction IN ('up', 'down')), promised boolean NOT NULL);
 INSERT INTO course VALUES ('up', false);
 
--- One change by the application, on a row of the first key that is not below near, live or not; there may be none.
-CREATE FUNCTION app_op(kind text, near text, key text, place float8) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    token CONSTANT text := md5(clock_timestamp()::text || place::text);
-    chosen CONSTANT bigint := CASE WHEN kind IN ('key', 'case', 'flip', 'retire', 'data', 'delete', 'delete alone', 'child', 'move child') THEN
-        (SELECT id FROM tt
-         WHERE lower(k) = (SELECT lower(k) FROM tt WHERE lower(k) >= lower(near) ORDER BY lower(k) LIMIT 1)
-         ORDER BY md5(id::text || place::text) LIMIT 1) END;
-    chosen_child CONSTANT bigint := CASE WHEN kind IN ('move child', 'note child') THEN
-        (SELECT id FROM child WHERE id >= place * (SELECT max(id) FROM child) ORDER BY id LIMIT 1) END;
+-- One change of a row: a new one with this key, or the chosen one, if there is one. outcomes.sql replaces it.
+CREATE FUNCTION change_row(kind text, chosen bigint, key text, token text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF kind = 'insert' THEN
         WITH done AS (INSERT INTO tt (k, v) VALUES (key, token) RETURNING *)
@@ -96,12 +88,27 @@ BEGIN
     ELSIF kind = 'delete' THEN
         WITH done AS (DELETE FROM tt WHERE id = chosen RETURNING *)
         INSERT INTO oplog (op, id, k, v, live) SELECT 'delete', id, k, v, live FROM done;
-    ELSIF kind = 'delete alone' THEN
+    ELSE
+        RAISE 'no such kind: %', kind;
+    END IF;
+END $$;
+
+-- One change by the application, on a row of the first key that is not below near, live or not; there may be none.
+CREATE FUNCTION app_op(kind text, near text, key text, place float8) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    token CONSTANT text := md5(clock_timestamp()::text || place::text);
+    chosen CONSTANT bigint := CASE WHEN kind NOT IN ('insert', 'insert if new', 'stray children', 'note child') THEN
+        (SELECT id FROM tt
+         WHERE lower(k) = (SELECT lower(k) FROM tt WHERE lower(k) >= lower(near) ORDER BY lower(k) LIMIT 1)
+         ORDER BY md5(id::text || place::text) LIMIT 1) END;
+    chosen_child CONSTANT bigint := CASE WHEN kind IN ('move child', 'note child') THEN
+        (SELECT id FROM child WHERE id >= place * (SELECT max(id) FROM child) ORDER BY id LIMIT 1) END;
+BEGIN
+    IF kind = 'delete alone' THEN
         -- Without referential integrity nothing cascades; a child that arrives meanwhile stays, without a parent.
         WITH done AS (DELETE FROM child WHERE parent = chosen RETURNING *)
         INSERT INTO childlog (op, id) SELECT 'delete', id FROM done;
-        WITH done AS (DELETE FROM tt WHERE id = chosen RETURNING *)
-        INSERT INTO oplog (op, id, k, v, live) SELECT 'delete', id, k, v, live FROM done;
+        PERFORM change_row('delete', chosen, key, token);
     ELSIF kind = 'stray children' THEN
         -- One for each row of a key: most of them are extras. Without referential integrity no parent is locked.
         WITH done AS (
@@ -127,7 +134,7 @@ BEGIN
         WITH done AS (UPDATE child SET note = token WHERE id = chosen_child RETURNING *)
         INSERT INTO childlog (op, id, note) SELECT 'note', id, note FROM done;
     ELSE
-        RAISE 'no such kind: %', kind;
+        PERFORM change_row(kind, chosen, key, token);
     END IF;
 END $$;
 
@@ -137,7 +144,7 @@ CREATE TABLE noted_batch (run_id bigint, number bigint, moment timestamptz, PRIM
 -- Its moment is the commit of its batch. The archive's own clock would be too early: the last copy of a key can get
 -- another key between a row's move and the commit of that move. And the archive row's xmin changes when it is restored.
 CREATE FUNCTION archived() RETURNS TABLE (
-    run bigint, id bigint, k text, v text, live boolean, survivor bigint, moment timestamptz, restored_at timestamptz
+    run bigint, kind text, id bigint, k text, v text, live boolean, survivor bigint, moment timestamptz, restored_at timestamptz
 ) STABLE LANGUAGE plpgsql ROWS 20000 AS $$
 DECLARE
     run_id bigint;
@@ -147,13 +154,18 @@ BEGIN
         WHERE relnamespace = to_regnamespace('dupe_audit') AND relkind = 'r' AND relname ~ '^archive_\d+$'
     LOOP
         RETURN QUERY EXECUTE format(
-            'SELECT %1$s::bigint, a.id, a.k, a.v, a.live, a.dupe_audit_survivor_1, b.moment, a.dupe_audit_restored_at
+            'SELECT %1$s::bigint, ''removed'', a.id, a.k, a.v, a.live, a.dupe_audit_survivor_1, b.moment, a.dupe_audit_restored_at
              FROM dupe_audit.archive_%1$s a
              LEFT JOIN (SELECT number, coalesce(n.moment, pg_xact_commit_timestamp(d.xmin)) AS moment
                         FROM dupe_audit.batch d LEFT JOIN noted_batch n USING (run_id, number)
                         WHERE run_id = %1$s) b ON b.number = a.dupe_audit_batch', run_id);
     END LOOP;
 END $$;
+
+-- What each row was, from when until when.
+CREATE VIEW history AS
+SELECT id, op, k, live, at, lead(at, 1, 'infinity') OVER (PARTITION BY id ORDER BY seq) AS until
+FROM (SELECT *, coalesce(noted_moment, pg_xact_commit_timestamp(xmin)) AS at FROM oplog) AS logged;
 
 -- The moments of all changes and batches so far, before a dump loses them.
 CREATE FUNCTION note_moments() RETURNS void LANGUAGE plpgsql AS $$

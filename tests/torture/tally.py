@@ -28,6 +28,8 @@ class Tally:
     gave_up: int = 0  #: attempts that reported that duplicates kept coming
     archived: int = 0
     restored: int = 0
+    policies: Counter[str] = field(default_factory=Counter)  #: of the worlds
+    changed: Counter[str] = field(default_factory=Counter)  #: rows amended, merged, changed back, and reported
     followed: int = 0  #: children pointed at a survivor
     returned: int = 0  #: children pointed back
     index_checks: int = 0
@@ -78,11 +80,16 @@ def as_table(tally: Tally) -> Table:
         ("of them gave up, duplicates kept coming", tally.gave_up),
         ("rows archived", tally.archived),
         ("rows restored", tally.restored),
+        ("rows amended", tally.changed["amended"]),
+        ("survivors that took over values", tally.changed["merged"]),
+        ("of both, changed back", tally.changed["reverted"]),
+        ("of both, changed by the application, and reported", tally.changed["reported"]),
         ("children that followed the survivor", tally.followed),
         ("of them pointed back", tally.returned),
         ("children added without a lock on their parent", tally.strays),
         ("checks of a valid index", tally.index_checks),
     ]
+    rows[7:7] = [(f"of them: {policy}", number) for policy, number in tally.policies.items()]
     for label, number in rows:
         table.add_row(label, f"{number:,}")
     table.add_section()

@@ -11,6 +11,8 @@ import psycopg
 from psycopg import sql as pgsql
 from sqlalchemy import make_url
 
+from torture.policies import ARCHIVE
+
 #: of the harness's own server; the tests' server has them, too
 SETTINGS = {"fsync": "off", "max_connections": "60", "track_commit_timestamp": "on"}
 
@@ -34,6 +36,12 @@ class World:
 
     url: str
     partial: bool = False  #: whether the key is lower(k) among the live rows, instead of k among all
+    policy: str = ARCHIVE  #: what becomes of the extras
+
+    @property
+    def changes_rows(self) -> bool:
+        """Whether rows that stay in the table are changed, so that the application may change them again."""
+        return self.policy != ARCHIVE
 
     def connect(self, name: str = "torture harness", options: str = "") -> psycopg.Connection:
         """Open an autocommit connection."""
@@ -57,16 +65,18 @@ class World:
 
 
 @contextmanager
-def new_world(server_url: str, name: str, rows: int = ROWS, *, partial: bool = False) -> Iterator[World]:
+def new_world(
+    server_url: str, name: str, rows: int = ROWS, *, partial: bool = False, policy: str = ARCHIVE
+) -> Iterator[World]:
     """Create a database with the table, its rows over 3,000 keys and their log; drop it at the end."""
     name = f"dupe_audit_{name}_{os.getpid()}"
     server = World(server_url)
     with server.connect() as connection:
         connection.execute(pgsql.SQL("CREATE DATABASE {}").format(pgsql.Identifier(name)))
-    world = World(make_url(server_url).set(database=name).render_as_string(hide_password=False), partial)
+    world = World(make_url(server_url).set(database=name).render_as_string(hide_password=False), partial, policy)
     try:
         with world.connect() as connection:
-            fill(connection, rows, partial=partial)
+            fill(connection, rows, partial=partial, policy=policy)
             add_children(connection)
         yield world
     finally:
@@ -75,7 +85,9 @@ def new_world(server_url: str, name: str, rows: int = ROWS, *, partial: bool = F
             connection.execute(pgsql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(last))
 
 
-def fill(connection: psycopg.Connection, rows: int, keys: int = KEYS, *, partial: bool = False) -> None:
+def fill(
+    connection: psycopg.Connection, rows: int, keys: int = KEYS, *, partial: bool = False, policy: str = ARCHIVE
+) -> None:
     """Create the table and the log in an empty database.
 
     Where the key is partial, one row in seven is not live, and the keys are spelled in several ways.
@@ -93,7 +105,19 @@ def fill(connection: psycopg.Connection, rows: int, keys: int = KEYS, *, partial
         "INSERT INTO oplog (op, id, k, v, live) SELECT 'insert', id, k, v, live FROM row ORDER BY id",
         (rows - 1,),
     )
+    if policy != ARCHIVE:
+        connection.execute((HERE / "outcomes.sql").read_bytes())
+        connection.execute("INSERT INTO rule VALUES (%s)", (policy,))
+        connection.execute(COUNTED)
     connection.execute("ANALYZE")
+
+
+#: rows that are to be changed have counters, and some copies
+COUNTED = """
+WITH row AS (UPDATE tt SET hits = 1 + id * 37 % 1000, seen = id % 100, v = 'value ' || id % 2 RETURNING *),
+     logged AS (UPDATE oplog SET v = row.v FROM row WHERE oplog.id = row.id)
+INSERT INTO imagelog (after) SELECT image_of(row.*::tt) FROM row
+"""
 
 
 def add_children(connection: psycopg.Connection) -> None:

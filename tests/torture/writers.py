@@ -17,10 +17,13 @@ STORM_PARTIAL = {"case": 10, "flip": 40}
 CALM_PARTIAL = {"case": 10, "flip": 0.3, "retire": 15}
 PARTIAL = STORM_PARTIAL | CALM_PARTIAL
 
+#: kinds that change the very columns that are merged and amended, beside a row's key and its being live
+OUTCOMES = {"hits": 25, "status": 10}
+
 #: kinds of change and their weights; the storm creates duplicates, the calm is an application that looks first
 CHILDREN = {"child": 10, "move child": 5, "note child": 5}
-STORM = {"insert": 40, "key": 20, "data": 20, "delete": 20, **CHILDREN, **STORM_PARTIAL}
-CALM = {"insert": 0.3, "insert if new": 35, "key": 25, "data": 25, "delete": 15, **CHILDREN, **CALM_PARTIAL}
+STORM = {"insert": 40, "key": 20, "data": 20, "delete": 20, **CHILDREN, **STORM_PARTIAL, **OUTCOMES}
+CALM = {"insert": 0.3, "insert if new": 35, "key": 25, "data": 25, "delete": 15, **CHILDREN, **CALM_PARTIAL, **OUTCOMES}
 
 #: weights of transactions that add children without a lock on their parents
 SOME_STRAYS, MANY_STRAYS = 10, 300
@@ -109,7 +112,8 @@ class Writers:
 
     def _writer(self, connection: psycopg.Connection, random: Random) -> str:
         mode = self.mode
-        weights = {kind: weight for kind, weight in mode.items() if self.world.partial or kind not in PARTIAL}
+        missing = {*(() if self.world.partial else PARTIAL), *(() if self.world.changes_rows else OUTCOMES)}
+        weights = {kind: weight for kind, weight in mode.items() if kind not in missing}
         if self.strays:
             weights["stray children"] = self.strays
         kind = random.choices(list(weights), list(weights.values()))[0]
@@ -123,7 +127,9 @@ class Writers:
         end = "ROLLBACK" if random.random() < 0.05 else "COMMIT"
         # One message: the log has the outcome of a transaction, even if the writer never hears of it.
         role = "SET LOCAL session_replication_role = replica; " if kind in WITHOUT_INTEGRITY else ""
-        spelled = f"'{self._spelled(near, random)}', '{self._spelled(key, random)}'"
+        # Now and then, the application itself gives a row the new key that an amendment would give to another one.
+        suffix = f"-{random.randint(2, 4)}" if self.world.changes_rows and random.random() < 0.1 else ""
+        spelled = f"'{self._spelled(near, random)}', '{self._spelled(key, random)}{suffix}'"
         change = f"{role}SELECT app_op('{kind}', {spelled}, {random.random()})"
         connection.execute(f"BEGIN; {change}; SELECT pg_sleep({think}); {end}".encode())
         return "committed" if end == "COMMIT" else "rolled back"

@@ -7,6 +7,8 @@ Revises:
 import sqlalchemy as sa
 from alembic import op
 
+from torture.directives import clean
+
 revision = "one_live_row_per_key"
 down_revision = None
 branch_labels = None
@@ -14,7 +16,7 @@ depends_on = None
 
 
 def upgrade():
-    op.archive_duplicates("tt", [sa.text("lower(k)")], where="live", divergent="archive", references="repoint")
+    clean("tt", [sa.text("lower(k)")], where="live")
     op.create_unique_index_online("tt_unique", "tt", [sa.text("lower(k)")], where="live")
 
 

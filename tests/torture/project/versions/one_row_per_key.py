@@ -6,6 +6,8 @@ Revises:
 
 from alembic import op
 
+from torture.directives import clean
+
 revision = "one_row_per_key"
 down_revision = None
 branch_labels = None
@@ -13,7 +15,7 @@ depends_on = None
 
 
 def upgrade():
-    op.archive_duplicates("tt", ["k"], divergent="archive", references="repoint")
+    clean("tt", ["k"])
     op.create_unique_constraint_online("tt_unique", "tt", ["k"])
 
 
