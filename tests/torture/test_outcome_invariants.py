@@ -103,7 +103,8 @@ def test_row_without_a_true_reason_is_objected_to(world):
     world = changed(world, MERGE)
     restored(world)
     world.run(
-        "UPDATE dupe_audit.archive_1 SET dupe_audit_restored_at = NULL, dupe_audit_problem = 'the row was changed since' "
+        "UPDATE dupe_audit.archive_1 "
+        "SET dupe_audit_restored_at = NULL, dupe_audit_problem = 'the row was changed since' "
         "WHERE dupe_audit_kind = 'merged'",
         "UPDATE dupe_audit.run SET state = 'dropped'",
     )
