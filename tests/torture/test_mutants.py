@@ -7,8 +7,12 @@ import pytest
 from torture.campaign import provoke
 from torture.mutants import MUTANTS
 
-#: they need the application to change a row at the right moment, which can take a minute and a half
-LENGTHY = {"amend from the first snapshot", "archive the first snapshot of an amended row"}
+#: they need the application to change a row at the right moment, which can take minutes
+LENGTHY = {
+    "merge from the first snapshot",
+    "amend from the first snapshot",
+    "archive the first snapshot of an amended row",
+}
 NAMES = [name for name in MUTANTS if name not in LENGTHY or os.environ.get("DUPE_AUDIT_TEST_THOROUGH")]
 
 
