@@ -838,7 +838,7 @@ def test_downgrade_that_restores_another_key_is_noticed_before_the_upgrade_acts(
         return
     line = 15 + restore.count("\n")
     message = (
-        f"downgrade() of revision 0002 (0002.py, line {line}) restores {key}, but upgrade() archives t (k), "
+        f"downgrade() of revision 0002 (0002.py, line {line}) restores {key}, but upgrade() cleans up t (k), "
         "so a downgrade would be refused."
     )
     assert (255, [(3,)], [(None,)]) == (code, rows(sql), sql("SELECT to_regclass('dupe_audit.run')")), output

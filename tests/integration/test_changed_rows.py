@@ -408,6 +408,21 @@ def test_volatile_values_and_subqueries(walk, sql):
     assert walk.round(NAME, merge({"n": "SQL sum(n) + (SELECT x FROM member)"})) == [(1, "a", 5)]
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("name || duplicate.numbr", "column duplicate.numbr does not exist"),
+        ("survivor.nam", "column survivor.nam does not exist"),
+    ],
+)
+def test_misspelled_column_of_a_new_value(walk, sql, value, reason):
+    """A misspelled column in set_ is named, and the help lists what a new value can use."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'a')")
+    (objection,) = blockers(walk.conn, NAME, amend({"name": value}))
+    assert (objection.id, reason in objection.message) == ("expression-invalid", True), objection.message
+    assert "may also use survivor.column and duplicate.number" in objection.help
+
+
 def test_value_of_several_rows(walk, sql):
     """An expression that returns several rows per extra is refused by preflight."""
     sql("CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'a')")

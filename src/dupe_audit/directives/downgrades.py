@@ -58,7 +58,7 @@ def mismatches(
     same = partial(_can_be, schema_of=schema_of)
     subjects = []
     for key, place, missed in _strangers(written_calls(downgrade, "restore_duplicates"), archived, recording, same):
-        kept = f"upgrade() archives {' and '.join(map(str, missed))}, so a downgrade would be refused"
+        kept = f"upgrade() cleans up {' and '.join(map(str, missed))}, so a downgrade would be refused"
         subjects.append(f"{revision}{place} restores {key}, but {kept}")
     for key, place, missed in _strangers(_dropped(downgrade), created, recording, same):
         names = " and ".join(f"{other.form} {other.name} on {_table(other)}" for other in missed)

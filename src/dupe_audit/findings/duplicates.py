@@ -20,7 +20,7 @@ DUPLICATES: dict[StepId, Entry] = {
     "column-not-changeable": Entry(
         "error",
         "A cleanup of {table} cannot change a column that set_ or merge names: {subject}.",
-        "Choose other columns for set_ or merge.",
+        "Choose other columns for set_ or merge. A table without a primary key needs one first.",
     ),
     "change-fails": Entry(
         "error",

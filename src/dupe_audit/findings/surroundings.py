@@ -43,7 +43,7 @@ SURROUNDINGS: dict[StepId, Entry] = {
     "update-trigger": Entry(
         "error",
         "Trigger {subject} on {table} fires for every amended or merged row, and again on downgrade.",
-        "Make the trigger skip the migration (for example by its application_name), or accept this finding if it may fire. "
+        "Make the trigger skip the migration (for example by its application_name), or accept this finding if it may fire (alembic -x dupe_audit.accept=update-trigger). "
         "What it writes again on downgrade, such as a time of the last change, is not restored, nor is what it changes in other rows.",
         acceptable=True,
     ),

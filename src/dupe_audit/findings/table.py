@@ -70,7 +70,9 @@ TABLE: dict[StepId, Entry] = {
     "expression-invalid": Entry(
         "error",
         "The server cannot read an expression for {table}: {subject}.",
-        "Correct the expression. It may use the columns of the row and functions that the search path finds.",
+        "Correct the expression. It may use the columns of the row and functions that the search path finds. "
+        "In set_, SQL needs sa.text(…), and may also use survivor.column and duplicate.number. "
+        "In merge, the way has to exist for the column's type, and SQL has to be an aggregate.",
     ),
     "expression-fails": Entry(
         "error",

@@ -77,7 +77,10 @@ class CleanupRule:
         if self.changes and not self.amends:
             raise WrongUsage("set_ needs divergent='amend'. To change every extra: op.amend_duplicates().")
         if self.changes and self.merges:
-            raise WrongUsage("merge and set_ cannot be combined: values are taken over from extras that are removed.")
+            raise WrongUsage(
+                "merge and set_ cannot be combined: values are taken over from extras that are removed. "
+                "Leave out one of them."
+            )
         for option, columns in (("set_", self.changes), ("merge", self.merges)):
             names = [each.column for each in columns]
             if repeated := sorted({name for name in names if names.count(name) > 1}):
