@@ -191,19 +191,31 @@ def test_script_and_upgrade_continue_each_other(project, psql, sql, policy):
     assert (0, before) == (done.returncode, sql(policy.everything)), done.stderr
 
 
-TOO_LONG = "rows of public.account cannot be changed as set_ or merge says: the value is too long for the column"
+TOO_LONG = (
+    "rows of public.account cannot be changed as set_ or merge says: 2 extras: the value is too long for the column"
+)
 INCOMPLETE = "extras of public.account would still have the key of another row (extras: 2)"
 VALUE, SUM = "name || '-' || duplicate.number", '"hits": "sum"'
 #: a policy, what is replaced in it, and the problem
 REFUSED = {
     "too long": (RENAME, VALUE, "name || 'a long text'", f"change-fails: {TOO_LONG}; nothing was archived"),
-    "check": (MERGE, SUM, '"hits": sa.text("sum(hits) + 50")', "constraint hit_hits_check forbids the new row"),
-    "not null": (RENAME, VALUE, "NULL", "column name must not be NULL"),
+    "check": (
+        MERGE,
+        SUM,
+        '"hits": sa.text("sum(hits) + 50")',
+        "1 group: constraint hit_hits_check forbids the new row",
+    ),
+    "not null": (RENAME, VALUE, "NULL", "2 extras: column name must not be NULL"),
     "incomplete": (RENAME, VALUE, "survivor.name", f"amendment-incomplete: amended, {INCOMPLETE}"),
     "no end": (RENAME, VALUE, "CASE name WHEN 'ann' THEN 'ann-2' ELSE 'ann' END", INCOMPLETE),
     "several values": (RENAME, VALUE, "regexp_split_to_table(name, '')", "set-returning functions are not allowed"),
-    "unknown column": (RENAME, VALUE, "missing", 'expression-invalid: set_: column "missing" does not exist'),
-    "unknown function": (MERGE, SUM, '"hits": sa.text("no_such(hits)")', "expression-invalid: merge: "),
+    "unknown column": (RENAME, VALUE, "missing", 'set_, column name: column "missing" does not exist'),
+    "unknown function": (
+        MERGE,
+        SUM,
+        '"hits": sa.text("no_such(hits)")',
+        "expression-invalid: merge, column hits: function no_such",
+    ),
     "primary key": (RENAME, '{"name"', '{"id": 100, "name"', "column-not-changeable: id is in the primary key"),
     "merged key": (MERGE, '{"hits"', '{"page": "max", "hits"', "column-not-changeable: page is in the key"),
     "no such column": (RENAME, '{"name"', '{"title": 1, "name"', "column-missing: title"),

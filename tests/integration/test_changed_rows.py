@@ -19,10 +19,10 @@ from dupe_audit import ledger
 from dupe_audit.cleanup import clean_held, cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.directives.outcome_arguments import changes
-from dupe_audit.errors import DupeAuditError, Refused
+from dupe_audit.errors import DupeAuditError, Refused, WrongUsage
 from dupe_audit.model import Batch, BuildRule, Change, CleanupRule, Expression, Merge, UniqueKey
 from dupe_audit.postgres.session import transaction
-from dupe_audit.preflight import blockers
+from dupe_audit.preflight import blockers, judge, preflight
 from dupe_audit.restore import restore
 from dupe_audit.verify import verify
 
@@ -877,8 +877,42 @@ def test_published_table(walk, sql):
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'a');
         CREATE PUBLICATION p FOR TABLE t""")
     assert walk.round(NAME, amend()) == [(1, "a"), (2, "a-2")]
+    (warning,) = [each for each in judge(walk.conn, NAME, amend()) if each.id == "published-table"]
+    assert "(p): the rows that a cleanup deletes or updates are sent to the subscribers" in warning.message
+    sql("ALTER PUBLICATION p SET (publish = 'insert, delete')")
+    (warning,) = [each for each in judge(walk.conn, NAME, amend()) if each.id == "published-table"]
+    assert "(p (without update))" in warning.message
+    assert "A publication without update or delete does not send these changes." in warning.help
     sql("ALTER TABLE t REPLICA IDENTITY NOTHING")
     assert [text.split(":")[0] for text in walk.blocked(NAME, amend())] == ["replica-identity"]
+
+
+@pytest.mark.min_pg(15)
+def test_publication_with_a_row_filter(walk, sql):
+    """A warning says that the publication has a row filter, under which an update can delete a subscriber's row."""
+    sql("""CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'a');
+        CREATE PUBLICATION p FOR TABLE t WHERE (id > 0)""")
+    (warning,) = [each for each in judge(walk.conn, NAME, amend()) if each.id == "published-table"]
+    assert "(p (with a row filter))" in warning.message
+    assert "deleted on the subscriber" in warning.help
+
+
+@pytest.mark.parametrize(
+    ("rule", "help_"),
+    [
+        (amend(), "change the extras before it adds the constraint: op.amend_duplicates(…)"),
+        (amend(), "the downgrade changes them back"),
+        (replace(amend(), exact="archive"), "archive exact copies and change the other extras"),
+        (merge({"name": "min"}), "merge={…}"),
+        (CleanupRule(divergent="archive"), "op.archive_duplicates(…). Nothing is lost"),
+    ],
+    ids=["amend", "back", "both", "merge", "archive"],
+)
+def test_advice_about_duplicates(walk, sql, rule, help_):
+    """The finding about the duplicates recommends what the rule does, and not always archiving."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, name text); INSERT INTO t VALUES (1, 1, 'a'), (2, 1, 'a')")
+    (duplicates,) = [each for each in preflight(walk.conn, K, rule).findings if each.id == "duplicates"]
+    assert help_ in duplicates.help
 
 
 def test_row_security(walk, sql, database_url):
@@ -980,6 +1014,20 @@ def test_window_in_which_a_change_fails(walk, sql, conn):
         ("bytea", b"\x00'\\", b"\x00'\\"),
         ("jsonb", {"a": ["'", None]}, {"a": ["'", None]}),
         ("jsonb", [1, "%s"], [1, "%s"]),
+        (
+            "jsonb",
+            {"a": [Decimal("1.5"), date(2024, 2, 29), UUID(int=7)]},
+            {"a": ["1.5", "2024-02-29", str(UUID(int=7))]},
+        ),
+        ("int[]", [3, None, 5], [3, None, 5]),
+        ("text[]", ["a,b", 'c"{', "it's \\ %s", None], ["a,b", 'c"{', "it's \\ %s", None]),
+        ("text[]", [], []),
+        ("bool[]", [True, False], [True, False]),
+        ("date[]", [date(2024, 2, 29)], [date(2024, 2, 29)]),
+        ("jsonb[]", [{"a": 1}], [{"a": 1}]),
+        ("many", [1, 2], [1, 2]),
+        ("int[]", sa.text("'{7}'"), [7]),
+        ("int[]", "[0:1]={7,8}", [7, 8]),
         ("mood", Mood.HAPPY, "happy"),
         ("text", sa.literal("x"), "x"),
         ("text", sa.func.upper(sa.text("name")), "A"),
@@ -989,7 +1037,24 @@ def test_window_in_which_a_change_fails(walk, sql, conn):
 )
 def test_value_of_every_python_type(walk, sql, type_, new, expected):
     """A value that a revision passes in set_ arrives in the column as that value."""
-    sql(f"""CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TABLE t (id int PRIMARY KEY, name text, v {type_});
+    sql(f"""CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE DOMAIN many AS int[];
+        CREATE TABLE t (id int PRIMARY KEY, name text, v {type_});
         INSERT INTO t (id, name) VALUES (1, 'a'), (2, 'a')""")
     rule = replace(amend(), changes=changes("set_", {"v": new, "name": sa.text("name || id")}))
     assert walk.round(NAME, rule, "SELECT v FROM t WHERE id = 2") == [(expected,)]
+
+
+@pytest.mark.parametrize("value", [[object()], {"a": {1, 2}}, [float("nan")], {"a": b"x"}], ids=repr)
+def test_list_or_dict_that_is_not_json(value):
+    """A list or a dict that JSON cannot represent is refused with the column and what to write instead."""
+    with pytest.raises(
+        WrongUsage, match=r"set_ has .* for column 'v', which cannot be written as JSON: .*Use sa\.text"
+    ):
+        changes("set_", {"v": value})
+
+
+def test_list_within_a_list(walk, sql):
+    """A list within a list is JSON, and no array; the refusal comes before any row changes."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, name text, v int[]); INSERT INTO t VALUES (1, 'a', NULL), (2, 'a', NULL)")
+    rule = replace(amend(), changes=changes("set_", {"v": [[1, 2], [3, 4]], "name": sa.text("name || id")}))
+    assert "1 extra: the value cannot be read as the column's type" in walk.refused(NAME, rule)[0]

@@ -20,6 +20,7 @@ RUN = RunSummary(
     amended=0,
     merged=0,
     reverted=0,
+    outcome="archived",
     restored=0,
     purged=False,
     started_at="2026-01-01 00:00:00+00",

@@ -30,7 +30,7 @@ from dupe_audit.checks.trial.scratch import EMBEDDED, scratch
 from dupe_audit.checks.trial.seeded_trips import Seeding, seeded_trips
 from dupe_audit.connect import find_url
 from dupe_audit.errors import WrongUsage
-from dupe_audit.findings import CATALOGUE, CHECK
+from dupe_audit.findings import CATALOGUE, CHECK, STEPS
 
 #: allowed numbers of rows per filled table
 ROWS = range(20, 1_000_001)
@@ -170,7 +170,9 @@ def _validate(options: Options) -> None:
         raise WrongUsage(f"--seed-sql: directory {str(seeding.directory)!r} does not exist.")
     for id_ in options.accept:
         if id_ not in CHECK:
-            raise WrongUsage(f"--accept: {id_!r} is not a finding of dupe-audit check.")
+            other = id_ in STEPS and STEPS[id_].acceptable
+            hint = f" To accept it in an upgrade that the check runs: -x dupe_audit.accept={id_}." if other else ""
+            raise WrongUsage(f"--accept: {id_!r} is not a finding of dupe-audit check.{hint}")
     for path in options.writers:
         if not path.exists():
             raise WrongUsage(f"--writers: {str(path)!r} does not exist.")

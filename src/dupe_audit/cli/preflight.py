@@ -95,6 +95,7 @@ def preflight_command(
         samples = samples or FILE_SAMPLES
     _require_fitting(table, key={"columns": columns, "name": name, "schema": schema, "where": where}, rule=rule)
     keys: list[DeclaredKey] = []
+    unread: tuple[Unseen, ...] = ()
     unseen: tuple[Unseen, ...] = ()
     with opened(database_url, config) as database:
         if table:
@@ -113,19 +114,24 @@ def preflight_command(
             project = read_project(database, x)
             keys += project.pending
             unseen = _judged(project.unseen_pending, accept)
-        options = {"accept": accept, "show_keys": show_keys, "samples": samples or 0, "work_mem": work_mem}
+            unread = tuple(each for each in unseen if any(_is_cause(finding) for finding in each.findings))
+            unseen = tuple(each for each in unseen if each not in unread)
+        options = {"show_keys": show_keys, "samples": samples or 0, "work_mem": work_mem}
+        unruled = {each.revision for each in unread}
         with progress("counting duplicates"):
-            reports = [_report(database.connection, declared, **options) for declared in keys]
+            reports = [_report(database.connection, declared, accept, **options) for declared in keys]
+    reports = [_without_default_rule(each) if each.revision in unruled else each for each in reports]
     if samples_to:
         render.write_file(reports, samples_to, single=bool(table))
         count = sum(len(report.samples) for report in reports)
         click.echo(f"Wrote {quantity(count, 'sample')} to {samples_to}.", err=True)
         reports = [replace(report, samples=()) for report in reports]
-    everything: list[DuplicateReport | Unseen] = [*reports, *unseen]
+    everything: list[DuplicateReport | Unseen] = [*unread, *reports, *unseen]
     if style == "json":
         objects = [render.preflight_json(report) for report in everything]
         render.dump(objects[0] if table else objects, sys.stdout)
     else:
+        render.unseen(unread, style, sys.stdout)
         render.preflight(reports, style, sys.stdout)
         render.unseen(unseen, style, sys.stdout)
         if not everything:
@@ -156,12 +162,24 @@ def _require_fitting(table: str | None, *, key: dict[str, Any], rule: dict[str, 
         )
 
 
-def _report(connection: Connection, declared: DeclaredKey, **options: Any) -> DuplicateReport:
-    report = preflight(connection, declared.key, declared.rule, **options)
+def _report(connection: Connection, declared: DeclaredKey, accept: tuple[str, ...], **options: Any) -> DuplicateReport:
+    report = preflight(connection, declared.key, declared.rule, accept={*accept, *declared.accepted}, **options)
     report = replace(report, rule=declared.rule, revision=declared.revision or None)
     if declared.revision:
         report = replace(report, findings=tuple(_of_revision(each, declared.revision) for each in report.findings))
     return examined(report, declared) if declared.plain else report
+
+
+def _is_cause(finding: Finding) -> bool:
+    """Return whether a revision could not be read, which can be the cause of everything else about it."""
+    return finding.id == "revision-unread" and finding.severity == "error"
+
+
+def _without_default_rule(report: DuplicateReport) -> DuplicateReport:
+    """Return the report on a key whose revision was not read to its end, without what its rule can resolve."""
+    if report.rule is not None:
+        return report
+    return replace(report, findings=tuple(each for each in report.findings if each.id != "divergent-duplicates"))
 
 
 def _of_revision(finding: Finding, revision: str) -> Finding:

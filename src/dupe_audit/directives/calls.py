@@ -33,6 +33,7 @@ from sqlalchemy import text
 
 from dupe_audit.directives.arguments import elements, predicate
 from dupe_audit.directives.operations import UNKNOWN
+from dupe_audit.directives.registration import hint
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey
 
@@ -92,10 +93,12 @@ def misused(function: Any, signatures: Mapping[str, inspect.Signature]) -> list[
         starred = any(isinstance(argument, Starred) for argument in node.args) or None in (k.arg for k in node.keywords)
         if signature is None or starred:
             continue
+        options = {str(keyword.arg): keyword.value for keyword in node.keywords}
         try:
-            signature.bind(None, *node.args, **{str(keyword.arg): keyword.value for keyword in node.keywords})
+            signature.bind(None, *node.args, **options)
         except TypeError as error:
-            result.append(f"{place} would fail: op.{_name(node.func)}(): {error}")
+            better = hint(_name(node.func), signature, node.args, options).removesuffix(".")
+            result.append(f"{place} would fail: op.{_name(node.func)}(): {error}{better and '.'}{better}")
     return result
 
 

@@ -45,6 +45,7 @@ class DeclaredKey:
     plain: bool = False  #: declared by an operation of Alembic or by SQL, not by a directive
     primary: bool = False  #: a primary key, which rejects NULL
     concurrent: bool = False  #: an index that is built concurrently, so it blocks nobody
+    accepted: frozenset[str] = frozenset()  #: ids of findings that comments in the revision accept
     followed: bool = True  #: every later change of its table could be read
 
 
@@ -76,6 +77,8 @@ class Declarations:
             history.apply(revision.revision, recording)
             downgrade = getattr(revision.module, "downgrade", None)
             for mismatch in mismatches(recording, downgrade, revision.revision, partial(self._schema_of, place)):
+                if mismatch.id in self._accepted[revision.revision]:
+                    mismatch = replace(mismatch, severity="info", help="Accepted in a comment of the revision.")
                 self.mismatches.append(Unseen(findings=(mismatch,), revision=revision.revision))
         self._histories.append((place, history))
 
@@ -119,6 +122,7 @@ class Declarations:
                     plain=plain is not None,
                     primary=plain is not None and plain.primary,
                     concurrent=plain is not None and " CONCURRENTLY " in plain.sql.upper(),
+                    accepted=self._accepted.get(enforced.revision, frozenset()),
                     followed=not table.unclear,
                 )
                 return

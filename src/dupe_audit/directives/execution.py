@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from types import FrameType, FunctionType
 from typing import Any
 
@@ -23,6 +24,7 @@ from dupe_audit.directives.operations import (
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.recording import Recording, record
 from dupe_audit.directives.schedule import Task
+from dupe_audit.findings import accepted
 from dupe_audit.model import CleanupRule, UniqueKey
 
 #: where Alembic's options keep the execution of the current revision
@@ -57,6 +59,7 @@ class Execution:
     runs: dict[int, dict[str, str]] = field(default_factory=dict)  #: by run and kind, what it has committed, as text
     inside: bool = False  #: whether a directive is being executed, or has failed, which its message accounts for
     token: object = field(default=None, repr=False)  #: identifies the call of the function
+    file: str | None = None  #: of the revision
 
     @classmethod
     def of(cls, operations: Operations) -> Execution:
@@ -79,7 +82,16 @@ class Execution:
             upgrade=call.upgrade,
             recording=record(call.function, context=operations.migration_context, enclosing=operations),
             token=call.token,
+            file=call.file,
         )
+
+    @property
+    def accepted(self) -> frozenset[str]:
+        """The ids of the findings that comments in the revision's file accept."""
+        try:
+            return accepted(Path(self.file).read_text("utf-8", errors="replace")) if self.file else frozenset()
+        except OSError:
+            return frozenset()
 
     @property
     def readable(self) -> bool:
@@ -167,6 +179,7 @@ class _Call:
     upgrading: bool
     downgrade: object  #: the function of the same revision; None without one
     upgrade: object  #: likewise, with the arguments of the call
+    file: str | None  #: of the revision
 
 
 def _call() -> _Call | None:
@@ -198,6 +211,7 @@ def _of_step(step: Any, arguments: Mapping[str, Any]) -> _Call:
         upgrading=bool(step.is_upgrade),
         downgrade=getattr(getattr(step.revision, "module", None), "downgrade", None),
         upgrade=_with(getattr(getattr(step.revision, "module", None), "upgrade", None), arguments),
+        file=getattr(step.revision, "path", None),
     )
 
 
@@ -217,6 +231,7 @@ def _of_frame(frame: FrameType) -> _Call:
         upgrading=frame.f_code.co_name == "upgrade",
         downgrade=frame.f_globals.get("downgrade"),
         upgrade=None,
+        file=frame.f_code.co_filename,
     )
 
 

@@ -52,7 +52,7 @@ def execute_directive(operations: Operations, operation: MigrateOperation) -> No
     """
     execution = Execution.of(operations)
     if execution.options is None:
-        execution.options = Overrides.of(operations)
+        execution.options = Overrides.of(operations).accepting(execution.accepted)
     execution.current = operation
     if not execution.begun and not operations.migration_context.as_sql:
         account_for_failures(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,6 +116,10 @@ class Overrides:
         overrides = cls(**values)
         overrides.cleanup_rule(CleanupRule())  # its range, before anything acts
         return overrides
+
+    def accepting(self, ids: Collection[str]) -> Overrides:
+        """Return these options with more accepted findings, such as those in comments of the revision."""
+        return replace(self, accept=tuple(dict.fromkeys([*self.accept, *sorted(ids)])))
 
     def settings(self) -> dict[str, str]:
         """Return the settings of the server that these options change, to be tried before anything is written."""

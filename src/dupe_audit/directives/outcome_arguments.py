@@ -86,7 +86,7 @@ def _new_value(option: str, column: str, value: object) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
         return literal(f"\\x{bytes(value).hex()}")
     if isinstance(value, Mapping | list):
-        return literal(json.dumps(value))
+        return _json(option, column, value)
     if isinstance(value, timedelta):
         return literal(f"{value.days} days {value.seconds + value.microseconds / 1_000_000:.6f} seconds")
     if isinstance(value, Decimal | date | time | UUID):
@@ -95,3 +95,24 @@ def _new_value(option: str, column: str, value: object) -> str:
         f"{option} has {described(value)} for column {column!r}, which is not a value that can be written as SQL. "
         "Use sa.text(…)."
     )
+
+
+def _json(option: str, column: str, value: Mapping[str, Any] | list[Any]) -> str:
+    """Return a dict or a list as JSON; for a column of an array type, the server makes an array of a list."""
+
+    def part(inner: object) -> object:
+        if isinstance(inner, Enum):
+            return inner.value
+        if isinstance(inner, date | time):
+            return inner.isoformat()
+        if isinstance(inner, Decimal | UUID):
+            return str(inner)
+        raise TypeError(described(inner))
+
+    try:
+        return literal(json.dumps(value, default=part, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise WrongUsage(
+            f"{option} has {described(value)} for column {column!r}, which cannot be written as JSON: {error}. "
+            "Use sa.text(…)."
+        ) from None

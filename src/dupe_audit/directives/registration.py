@@ -48,8 +48,8 @@ def directive(name: str) -> Callable[[T], T]:
                 try:
                     bound = signature.bind(operations, *arguments, **options).arguments
                 except TypeError as error:
-                    hint = _hint(name, signature, arguments, options)
-                    raise WrongUsage(f"{error}. Its arguments are: {_listed(signature)}.{hint}") from None
+                    advice = hint(name, signature, arguments, options)
+                    raise WrongUsage(f"{error}. Its arguments are: {_listed(signature)}.{advice}") from None
                 _check_names(bound, signature)
                 return method(operations, *arguments, **options)
             except WrongUsage as error:
@@ -73,23 +73,40 @@ def signatures() -> dict[str, inspect.Signature]:
     return dict(_signatures)
 
 
-def _hint(name: str, signature: inspect.Signature, arguments: Sequence[Any], options: dict[str, Any]) -> str:
+def hint(name: str, signature: inspect.Signature, arguments: Sequence[Any], options: dict[str, Any]) -> str:
     """Return what to write instead of arguments that a directive does not accept; empty if nothing is known."""
-    if name == "create_unique_constraint_online" and "where" in options:
+    unprefixed = {option.removeprefix("postgresql_") for option in options}
+    if name == "create_unique_constraint_online" and "where" in unprefixed:
         return " Only an index can have a predicate: use op.create_unique_index_online()."
-    if name.startswith("drop_") and (len(arguments) > 2 or "where" in options or "columns" in options):
+    if name.startswith("drop_") and (len(arguments) > 2 or unprefixed & {"where", "columns"}):
         return " A drop needs neither columns nor where."
-    for option in options.keys() - signature.parameters.keys():
-        if option == "unique":
-            return " The key is always unique: leave unique out."
-        if close := get_close_matches(option.removeprefix("postgresql_"), signature.parameters, n=1):
-            return f" Instead of {option}, write {close[0]}."
+    for option in sorted(options.keys() - signature.parameters.keys()):
+        if advice := _instead_of(option, signature):
+            return advice
     by_position = [
         parameter for parameter in signature.parameters.values() if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
     ]
     if len(arguments) >= len(by_position):
         return f" Pass everything after {by_position[-1].name} by name, such as schema=…."
     return ""
+
+
+def _instead_of(option: str, signature: inspect.Signature) -> str:
+    plain = option.removeprefix("postgresql_")
+    if option == "unique":
+        return " The key is always unique: leave unique out."
+    if plain not in signature.parameters and (owners := _owners(plain)):
+        return f" {option} belongs to another directive: {owners}."
+    close = get_close_matches(plain, signature.parameters, n=1)
+    return f" Instead of {option}, write {close[0]}." if close else ""
+
+
+def _owners(option: str) -> str:
+    """Return the directives that have an argument, as a call writes it; those that undo only if no other has it."""
+    names = [name for name, signature in _signatures.items() if option in signature.parameters]
+    doing = [name for name in names if not name.startswith(("drop_", "restore_"))]
+    *others, last = [f"op.{name}({option}=…)" for name in doing or names] or [""]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _check_names(bound: dict[str, Any], signature: inspect.Signature) -> None:

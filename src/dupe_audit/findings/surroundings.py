@@ -59,13 +59,14 @@ SURROUNDINGS: dict[StepId, Entry] = {
     ),
     "replica-identity": Entry(
         "error",
-        "{table} is published ({subject}) without a replica identity, so its rows cannot be deleted.",
+        "{table} is published ({subject}) without a replica identity, so its rows can be neither deleted nor updated.",
         "Give it a primary key, or: ALTER TABLE {table} REPLICA IDENTITY FULL;",
     ),
     "published-table": Entry(
         "warning",
-        "{table} is published ({subject}): deletes reach the subscribers, the constraint does not.",
-        "Clean and constrain the table on the subscribers too.",
+        "{table} is published ({subject}): the rows that a cleanup deletes or updates are sent to the subscribers, the constraint is not.",
+        "Clean and constrain the table on the subscribers too. A publication without update or delete does not send these changes. "
+        "Under a row filter, a row that no longer satisfies it after an update is deleted on the subscriber.",
     ),
     "published-ledger": Entry(
         "error",

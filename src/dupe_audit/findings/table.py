@@ -64,7 +64,7 @@ TABLE: dict[StepId, Entry] = {
     ),
     "too-many-columns": Entry(
         "error",
-        "The archive of {table} would need {subject} columns: those of the table and its own; PostgreSQL allows 1,600.",
+        "{table} has too many columns: its cleanup would need {subject}.",
         "Remove columns from {table}, or move some of them to another table.",
     ),
     "expression-invalid": Entry(

@@ -76,6 +76,7 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
             constraint_name=literal(key.name),
             nulls_not_distinct=literal(key.nulls_not_distinct),
             default_read_only=literal(bool(default_read_only)),
+            changes_rows=literal(rule.changes_rows),
         ),
     )
     findings = [_blocker_finding(row, relation) for row in rows if row.id not in beside(rule)]

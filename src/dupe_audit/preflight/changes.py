@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.findings import Finding, finding
-from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.model import Change, CleanupRule, Merge, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
@@ -14,6 +16,12 @@ from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import reason, sqlstate
 from dupe_audit.preflight.expressions import OF_EXPRESSIONS
 from dupe_audit.statements import fill_known, statement, template, text_array
+
+#: why a new value is not that of one row, by SQLSTATE; the script has the same (offline_changes.sql)
+OF_SEVERAL_ROWS = {
+    "42803": "an aggregate is allowed only in a subquery, because the value is computed for each row",
+    "42P20": "a window function is allowed only in a subquery, because the value is computed for each row",
+}
 
 
 def change_findings(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
@@ -41,20 +49,38 @@ def change_findings(connection: Connection, key: UniqueKey, relation: Relation, 
 
 
 def _values(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
+    """Return why new values cannot be computed, a finding per column."""
+    problem = _problem(connection, key, relation, rule)
+    if problem is None:
+        return []
+    hidden = f"SELECT pg_catalog.row_security_active({relation.relid}::pg_catalog.oid)"
+    if execute(connection, hidden).scalar_one():
+        return []  # the finding about row security is the reason
+    option = "set_" if rule.amends else "merge"
+    changed: tuple[Change, ...] | tuple[Merge, ...] = rule.changes or rule.merges
+    alone = [replace(rule, **{"changes" if rule.amends else "merges": (each,)}) for each in changed]  # type: ignore[arg-type]
+    problems = [
+        (each.column, _problem(connection, key, relation, part)) for each, part in zip(changed, alone, strict=True)
+    ]
+    subjects = [f"{option}, column {column}: {text}" for column, text in problems if text]
+    return [
+        finding("expression-invalid", subject, table=relation.name) for subject in subjects or [f"{option}: {problem}"]
+    ]
+
+
+def _problem(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> str | None:
+    """Return why the server cannot read the new values of a rule; None if it can."""
     holes = catalog.fragments(connection, relation, key, rule)
     holes |= catalog.change_fragments(connection, relation, rule)
-    name, option = ("explain_amended", "set_") if rule.amends else ("explain_merged", "merge")
+    name = "explain_amended" if rule.amends else "explain_merged"
     try:
         with transaction(connection, lock_timeout="5s", read_only=True):
             plan = execute(connection, fill_known(template(name), holes)).scalars().all()
     except DBAPIError as error:
         if not (sqlstate(error) or "").startswith(OF_EXPRESSIONS):
             raise
-        hidden = f"SELECT pg_catalog.row_security_active({relation.relid}::pg_catalog.oid)"
-        if execute(connection, hidden).scalar_one():
-            return []  # the finding about row security is the reason
-        return [finding("expression-invalid", f"{option}: {reason(error)}", table=relation.name)]
-    if any("ProjectSet" in line for line in plan):
-        several = "set-returning functions are not allowed, because a column has one value"
-        return [finding("expression-invalid", f"{option}: {several}", table=relation.name)]
-    return []
+        return (rule.amends and OF_SEVERAL_ROWS.get(str(sqlstate(error)))) or reason(error)
+    # In set_, the server refuses it, as in any condition; a subquery may contain one.
+    if rule.merges and any("ProjectSet" in line for line in plan):
+        return "set-returning functions are not allowed, because a column has one value"
+    return None

@@ -156,10 +156,31 @@ def duplicate_findings(
         return []
     groups, extras = quantity(counts.groups, "group"), quantity(counts.extras, "extra")
     outcome = "archive or amend" if rule.divides else rule.exact
-    findings = [finding("duplicates", f"Duplicates found in {key}: {groups}, {extras} to {outcome}")]
+    duplicates = finding("duplicates", f"Duplicates found in {key}: {groups}, {extras} to {outcome}")
+    findings = [replace(duplicates, help=_advice(rule) or duplicates.help)]
     if differences and rule.divergent == "refuse":
         findings.append(divergent_finding(key, rule, differences, f"{differences.groups:,} of {groups}"))
     return findings
+
+
+def _advice(rule: CleanupRule) -> str | None:
+    """Return what to do about duplicates under a rule that does not only archive; None for any other."""
+    if rule.divides:
+        return (
+            "Let the upgrade archive exact copies and change the other extras before it adds the constraint: "
+            "op.archive_duplicates(…, divergent='amend', set_={…}). The downgrade restores both."
+        )
+    if rule.amends:
+        return (
+            "Let the upgrade change the extras before it adds the constraint: op.amend_duplicates(…). No row leaves "
+            "the table; the downgrade changes them back."
+        )
+    if rule.merges:
+        return (
+            "Let the upgrade archive the extras and merge their values before it adds the constraint: "
+            "op.archive_duplicates(…, merge={…}). The downgrade restores both."
+        )
+    return None
 
 
 def estimate(relation: Relation, measure: Measure, counts: Counts) -> Estimates:

@@ -48,7 +48,13 @@ WITH RECURSIVE request AS (
     JOIN pg_catalog.pg_class c ON c.oid = r.part AND c.relkind = 'p'
     JOIN pg_catalog.pg_inherits h ON h.inhparent = r.part
 ), publication AS (
-    SELECT p.pubname
+    SELECT p.pubname::pg_catalog.text
+           || CASE WHEN NOT p.pubdelete THEN ' (without delete)' WHEN NOT p.pubupdate THEN ' (without update)' ELSE '' END
+           || CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt, rel
+                                WHERE pt.pubname = p.pubname AND pt.schemaname = rel.nspname AND pt.tablename = rel.relname
+                                  -- The column exists since PostgreSQL 15.
+                                  AND pg_catalog.to_jsonb(pt) ->> 'rowfilter' IS NOT NULL)
+                   THEN ' (with a row filter)' ELSE '' END AS pubname
     FROM pg_catalog.pg_publication p
     WHERE (p.pubdelete OR p.pubupdate)
       AND EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt, rel
@@ -143,15 +149,18 @@ FROM rel JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid
 WHERE a.attname::pg_catalog.text ~ '^dupe_audit_' AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL
 -- The archive's own columns are the survivor's identity (primary key, or ctid and xmin) and five more.
-SELECT 'too-many-columns', pg_catalog.to_char(own.columns, 'FM9,999')
+-- A batch that changes rows returns each row twice, as it was and as it is, with its survivor's identity and three more columns.
+SELECT 'too-many-columns', CASE WHEN {changes_rows} THEN pg_catalog.format('a statement with %s columns, of which PostgreSQL allows 1,664', pg_catalog.to_char(own.changed, 'FM9,999'))
+                                ELSE pg_catalog.format('an archive with %s columns, of which PostgreSQL allows 1,600', pg_catalog.to_char(own.archived, 'FM9,999')) END
 FROM rel
 CROSS JOIN LATERAL (
-    SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a
-            WHERE a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped)
-           + coalesce((SELECT pg_catalog.max(i.indnkeyatts) FROM pg_catalog.pg_index i
-                       WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid), 2) + 5 AS columns
+    SELECT c.columns + i.columns + 5 AS archived, 2 * c.columns + i.columns + 3 AS changed
+    FROM (SELECT pg_catalog.count(*) AS columns FROM pg_catalog.pg_attribute a
+          WHERE a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped) AS c
+    CROSS JOIN (SELECT coalesce(pg_catalog.max(i.indnkeyatts), 2) AS columns FROM pg_catalog.pg_index i
+                WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid) AS i
 ) AS own
-WHERE rel.relkind = 'r' AND own.columns > 1600
+WHERE rel.relkind = 'r' AND (own.archived > 1600 OR ({changes_rows} AND own.changed > 1664))
 UNION ALL
 SELECT 'nulls-not-distinct', pg_catalog.current_setting('server_version')
 FROM request WHERE nulls_not_distinct AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 150000

@@ -11,7 +11,11 @@ WITH rel AS (
     FROM unnest({merged_columns}, {merged_by}, {merged_by_sql}) WITH ORDINALITY AS m(name, how, is_sql, ord)
 ), col AS (
     SELECT a.attnum, a.attname::pg_catalog.text AS name, a.attgenerated <> '' AS generated,
-           change.ord AS change, change.value, merge.ord AS merge, merge.how, merge.is_sql,
+           change.ord AS change,
+           -- A list of Python is written as JSON; no array has that form.
+           CASE WHEN base.category = 'A' AND change.value ~ '^ ?E?''\[.*\]''$'
+                THEN pg_catalog.format('ARRAY(SELECT pg_catalog.jsonb_array_elements_text(%s))', change.value) ELSE change.value END AS value,
+           merge.ord AS merge, merge.how, merge.is_sql,
            -- Without a length, so that a value that is too long fails instead of being cut; a domain can have one too.
            base.name AS type,
            pg_catalog.format(CASE WHEN merge.how = 'jsonb_merge' THEN 'coalesce(CAST(m%1$s.value AS %2$s), v.%3$I)' ELSE 'CAST(m%1$s.value AS %2$s)' END,
@@ -24,7 +28,7 @@ WITH rel AS (
             UNION ALL
             SELECT t.typbasetype FROM based JOIN pg_catalog.pg_type t ON t.oid = based.type WHERE t.typtype = 'd'
         )
-        SELECT pg_catalog.format('%I.%I', n.nspname, t.typname) AS name
+        SELECT pg_catalog.format('%I.%I', n.nspname, t.typname) AS name, t.typcategory AS category
         FROM based
         JOIN pg_catalog.pg_type t ON t.oid = based.type
         JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
@@ -56,6 +60,11 @@ SELECT
                               -- In a table of that name, survivor.column is still the survivor's.
                               CASE WHEN rel.relname IN ('survivor', 'duplicate') THEN 'dupe_audit_row' ELSE rel.relname END)
      FROM col WHERE change IS NOT NULL) AS new_values,
+    -- A condition may contain no aggregate, no window function and no function that returns a set; CASE admits only a whole expression.
+    (SELECT pg_catalog.format(' CROSS JOIN LATERAL (SELECT FROM (SELECT e.*) AS %I WHERE %s) AS dupe_audit_judged',
+                              CASE WHEN rel.relname IN ('survivor', 'duplicate') THEN 'dupe_audit_row' ELSE rel.relname END,
+                              pg_catalog.string_agg(pg_catalog.format('CASE WHEN true THEN %s END IS NOT NULL', value), ' OR ' ORDER BY change))
+     FROM col WHERE change IS NOT NULL) AS judged_values,
     (SELECT pg_catalog.string_agg(pg_catalog.format('changes.x%s', change), ', ' ORDER BY change) FROM col WHERE change IS NOT NULL) AS changes,
     (SELECT pg_catalog.string_agg(pg_catalog.format('%s AS x%s', merged_value, merge), ', ' ORDER BY merge)
      FROM col WHERE merge IS NOT NULL) AS merged_values,

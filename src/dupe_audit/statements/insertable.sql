@@ -86,7 +86,7 @@ WITH RECURSIVE rel AS (
             WHERE a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
         ) AS col
     ) AS stored
-    -- 350 is more than the header of a row with 1,600 columns, and what the archive adds to it.
+    -- 350 is more than the header of a row with 1,600 columns, and what the archive adds to it, its columns for changed rows included.
     WHERE stored.widest + 350 > stored.most
     UNION ALL
     -- What a failed build leaves can reject rows that the table has. Which ones, no query can find out in time.

@@ -23,14 +23,25 @@ BEGIN
     SELECT pg_catalog.jsonb_strip_nulls(pg_catalog.to_jsonb(c)) INTO v_changes FROM ({change_fragments}) AS c;
     BEGIN
         FOR v_line IN EXECUTE pg_temp.dupe_audit_fill(CASE WHEN v_amends THEN {t_explain_amended} ELSE {t_explain_merged} END, v_holes || v_changes) LOOP
-            IF v_line ~ 'ProjectSet' THEN
+            IF NOT v_amends AND v_line ~ 'ProjectSet' THEN
                 RAISE EXCEPTION 'set-returning functions are not allowed, because a column has one value';
             END IF;
         END LOOP;
     EXCEPTION WHEN syntax_error_or_access_rule_violation OR data_exception OR feature_not_supported OR plpgsql_error THEN
-        RAISE EXCEPTION 'dupe-audit: expression-invalid: %: % (table %)%. What to do: docs/reference/findings/expression-invalid.md',
-            CASE WHEN v_amends THEN 'set_' ELSE 'merge' END, SQLERRM, v_relid::pg_catalog.regclass, v_note;
+        v_problem := CASE WHEN v_amends THEN {of_several_rows}::pg_catalog.jsonb ->> SQLSTATE END;
+        v_problem := coalesce(v_problem, SQLERRM);
     END;
+    IF v_problem IS NOT NULL THEN
+        -- Each column alone: the first that fails is named.
+        FOR v_one IN 1 .. pg_catalog.cardinality(v_changed || v_merged) LOOP
+            EXIT WHEN pg_catalog.cardinality(v_changed || v_merged) = 1;
+            PERFORM pg_temp.dupe_audit_changes(v_relid, v_holes, v_key, v_changed[v_one:v_one], v_values[v_one:v_one],
+                v_merged[v_one:v_one], v_by[v_one:v_one], v_by_sql[v_one:v_one], v_note);
+        END LOOP;
+        RAISE EXCEPTION 'dupe-audit: expression-invalid: %, column %: % (table %)%. What to do: docs/reference/findings/expression-invalid.md',
+            CASE WHEN v_amends THEN 'set_' ELSE 'merge' END, pg_catalog.array_to_string(v_changed || v_merged, ', '), v_problem,
+            v_relid::pg_catalog.regclass, v_note;
+    END IF;
     RETURN v_changes;
 END
 $changes$

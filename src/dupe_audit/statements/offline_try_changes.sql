@@ -22,7 +22,8 @@ BEGIN
         -- The server's message would contain the value.
         GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME, v_column = COLUMN_NAME;
         RAISE EXCEPTION 'dupe-audit: change-fails: rows of % cannot be changed as set_ or merge says: %; nothing was archived or changed in this pass. What to do: docs/reference/findings/change-fails.md',
-            v_holes ->> 'table', pg_temp.dupe_audit_why(SQLSTATE, v_constraint, v_column);
+            v_holes ->> 'table', coalesce(pg_temp.dupe_audit_failures(v_amends, v_holes, v_extras),
+                pg_catalog.format('at least 1 row: %s', pg_temp.dupe_audit_why(SQLSTATE, v_constraint, v_column)));
     END;
     IF v_amends AND v_remaining > 0 THEN
         RAISE EXCEPTION 'dupe-audit: amendment-incomplete: amended, extras of % would still have the key of another row (extras: %); nothing was archived or changed in this pass. What to do: docs/reference/findings/amendment-incomplete.md',

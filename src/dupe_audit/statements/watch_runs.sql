@@ -3,6 +3,7 @@
 -- Again: yes, it only reads.
 SELECT r.id, coalesce(live.oid, r.relid)::pg_catalog.int8 AS relid, r.schema_name AS schema, r.table_name AS table, r.key_columns AS columns,
        r.constraint_name AS constraint, r.building, r.state, r.revision, r.extras, r.archived, r.amended, r.merged, r.restored, r.reverted,
+       CASE WHEN r.exact = 'amend' THEN 'amended' WHEN r.divergent = 'amend' THEN 'archived or amended' ELSE 'archived' END AS outcome,
        r.archived + r.amended + r.merged - r.restored - r.reverted - r.erased AS remaining,
        r.purged_at IS NOT NULL AS purged, r.started_at::pg_catalog.text AS started_at, r.finished_at::pg_catalog.text AS finished_at,
        live.oid IS NOT NULL AS table_exists,

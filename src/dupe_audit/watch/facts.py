@@ -70,6 +70,7 @@ class RunSummary:
     merged: int
     restored: int
     reverted: int
+    outcome: str  #: what becomes of its extras, as a participle
     purged: bool
     started_at: str
     finished_at: str | None

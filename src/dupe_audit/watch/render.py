@@ -13,7 +13,7 @@ from rich.text import Text
 
 from dupe_audit.findings import quantity
 from dupe_audit.layout import plain
-from dupe_audit.watch.facts import Activity, Progress, View
+from dupe_audit.watch.facts import Activity, RunSummary, View
 
 #: each phase in words
 _PHASES = {
@@ -28,7 +28,7 @@ _PHASES = {
     "restoring": "restoring",
 }
 
-_UNITS = {"extras": "extras archived", "rows": "rows restored", "transactions": "transactions waited for"}
+_UNITS = {"rows": "rows restored", "transactions": "transactions waited for"}
 
 NOTHING = "Nothing is running."
 NO_LEDGER = "Nothing is running, and nothing was ever cleaned in this database."
@@ -65,7 +65,7 @@ def line(activity: Activity) -> str:
     """Return everything about one table in one line."""
     run = f"run {activity.run.id} " if activity.run else ""
     parts = [f"{run}{activity.schema}.{activity.table}: {_doing(activity)}"]
-    if figures := _figures(activity.progress):
+    if figures := _figures(activity):
         parts.append(figures)
     if activity.waiting:
         parts.append(_waits(activity))
@@ -90,25 +90,42 @@ def _state(activity: Activity) -> str:
     restored = f", {back:,} restored" if back else ""
     if activity.stalled:
         handled = run.archived + run.amended
-        archived = f"{handled:,} of {quantity(run.extras, 'extra')} {'amended' if run.amended else 'archived'}"
+        archived = f"{handled:,} of {quantity(run.extras, 'extra')} {run.outcome}"
         return f"UNFINISHED, and no session is working on it ({state}; {archived}{restored})"
     constraint = f" by {run.constraint}" if run.state == "enforced" and run.constraint else ""
     without = ", without a constraint" if run.state == "clean" else ""
-    amended = f", {run.amended:,} amended" if run.amended else ""
     merged = f", {run.merged:,} merged" if run.merged else ""
-    return f"{state}{constraint}{without}; {quantity(run.archived, 'row')} archived{amended}{merged}{restored}"
+    return f"{state}{constraint}{without}; {_handled(run)}{merged}{restored}"
 
 
-def _figures(progress: Progress) -> str:
+def _handled(run: RunSummary) -> str:
+    """Return how many rows a run has archived and amended."""
+    if run.outcome == "amended":
+        return f"{quantity(run.amended, 'row')} amended"
+    amended = f", {run.amended:,} amended" if run.amended else ""
+    return f"{quantity(run.archived, 'row')} archived{amended}"
+
+
+def _figures(activity: Activity) -> str:
+    progress = activity.progress
     if progress.done is None or progress.unit is None:
         return ""
     total = "" if progress.total is None else f" of {progress.total:,}"
-    parts = [f"{progress.done:,}{total} {_UNITS.get(progress.unit, progress.unit)}"]
+    parts = [f"{progress.done:,}{total} {_unit(activity, progress.unit)}"]
     if progress.rate:
         parts.append(f"{progress.rate:,.0f} per second")
     if progress.eta:
         parts.append(f"about {duration(progress.eta)} left in this phase")
     return ", ".join(parts)
+
+
+def _unit(activity: Activity, unit: str) -> str:
+    """Return what a progress counts, and what becomes of it."""
+    if unit == "extras":
+        return f"extras {activity.run.outcome if activity.run else 'archived'}"
+    if unit == "rows" and activity.run and activity.run.outcome != "archived":
+        return "rows restored or changed back"
+    return _UNITS.get(unit, unit)
 
 
 def _waits(activity: Activity) -> str:
@@ -145,7 +162,7 @@ def _block(activity: Activity) -> RenderableType:
         row.add_row(doing, bar, Text(f"{100 * min(progress.done, progress.total) // progress.total} %"))
     else:
         row.add_row(doing)
-    below = [Text(_figures(progress))] if _figures(progress) else []
+    below = [Text(_figures(activity))] if _figures(activity) else []
     if activity.waiting:
         below.append(Text(plain(_waits(activity)), style="yellow"))
     if activity.hidden:

@@ -30,3 +30,22 @@ def test_changed_rows_that_the_downgrade_leaves_fail_the_check(orders, failing, 
     spoil = "op.execute(\"UPDATE orders SET note = 'spoilt' WHERE id = (SELECT min(id) FROM orders)\")"
     orders.add("b2", f"{UP[outcome]}\n{ENFORCE}", f"{DROP}\n{RESTORE}\n{spoil}")
     assert ("rows-lost", "b2") in failing(orders.check())
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+def test_trigger_that_a_comment_accepts(orders, failing, accepted):
+    """A comment in the revision accepts a trigger for the upgrade that the check runs."""
+    trigger = (
+        'op.execute("CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$")\n'
+        'op.execute("CREATE TRIGGER noted BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION note()")'
+    )
+    orders.add("b2", trigger, 'op.execute("DROP FUNCTION note() CASCADE")')
+    comment = "# dupe-audit: accept update-trigger\n" if accepted else ""
+    orders.add("b3", f"{comment}{UP['amend']}\n{ENFORCE}", f"{DROP}\n{RESTORE}")
+    assert ([] == failing(orders.check())) is accepted
+
+
+def test_amendment_that_the_downgrade_does_not_undo_fails_the_check(orders, failing):
+    """Rows that are amended, and that the downgrade leaves so, are lost, as archived rows are."""
+    orders.add("b2", f"{UP['amend']}\n{ENFORCE}", DROP)
+    assert ("rows-lost", "b2") in failing(orders.check())

@@ -7,7 +7,7 @@ import pytest
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.model import BuildRule, Change, CleanupRule, UniqueKey
 from dupe_audit.preflight import blockers, preflight
 from dupe_audit.restore import restore
 
@@ -134,5 +134,23 @@ def test_archive_of_a_table_with_many_columns(sql, conn, columns, extras):
         return
     assert [] == findings
     assert extras == sum(batch.archived for batch in cleanup(conn, key, CleanupRule()))
+    list(restore(conn, 1))
+    assert sql("SELECT id, k FROM t ORDER BY id") == [(1, 7), (2, 7)]
+
+
+@pytest.mark.parametrize(("columns", "fits"), [(830, True), (831, False)])
+def test_before_images_of_a_table_with_many_columns(sql, conn, columns, fits):
+    """A batch returns changed rows as they were and as they are, and a table that is too wide for it is refused."""
+    names = ", ".join(f"c{number} int" for number in range(3, columns + 1))
+    sql(f"CREATE TABLE t (id int PRIMARY KEY, k int, {names}); INSERT INTO t (id, k) VALUES (1, 7), (2, 7)")
+    key = UniqueKey(table="t", columns=("k",), name="uq")
+    rule = CleanupRule(exact="amend", divergent="amend", changes=(Change("k", "k + 1"),))
+    findings = blockers(conn, key, rule)
+    if not fits:
+        assert ["too-many-columns"] == [f.id for f in findings]
+        assert "1,666 columns, of which PostgreSQL allows 1,664" in findings[0].message
+        return
+    assert [] == findings
+    assert 1 == sum(batch.amended for batch in cleanup(conn, key, rule))
     list(restore(conn, 1))
     assert sql("SELECT id, k FROM t ORDER BY id") == [(1, 7), (2, 7)]

@@ -154,6 +154,7 @@ class _Ahead:
             constraint_name=literal(key.name),
             nulls_not_distinct=literal(key.nulls_not_distinct),
             default_read_only="false",
+            changes_rows=literal(rule.changes_rows),
         )
         self._script.write(
             statement(

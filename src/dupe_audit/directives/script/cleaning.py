@@ -114,6 +114,7 @@ def _prepare(key: UniqueKey, rule: CleanupRule, accept: Collection[str]) -> str:
         constraint_name="v_rule.constraint_name",
         nulls_not_distinct="v_rule.nulls_not_distinct",
         default_read_only="false",
+        changes_rows=literal(rule.changes_rows),
     )
     return with_templates(
         "offline_prepare",

@@ -9,12 +9,14 @@ import json
 from collections.abc import Collection, Hashable
 
 from dupe_audit.cleanup.changes import MOST_COLLISIONS, REASONS
+from dupe_audit.cleanup.trial import MOST_FAILURES
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import differing_columns, parts_of_run, quoted, with_templates
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule
 from dupe_audit.postgres.planner import RANKING, switched_off
 from dupe_audit.preflight import beside
+from dupe_audit.preflight.changes import OF_SEVERAL_ROWS
 from dupe_audit.statements import literal, statement, text_array
 
 #: the columns of the key of the run ``v_rule``, as an SQL value
@@ -50,6 +52,7 @@ def changes_function(script: Script) -> None:
         script.write(
             with_templates(
                 "offline_changes",
+                of_several_rows=literal(json.dumps(OF_SEVERAL_ROWS)),
                 unchangeable=statement("unchangeable", relid="v_relid", columns="v_changed || v_merged"),
                 change_fragments=statement("change_fragments", relid="v_relid", **of_parameters),
             )
@@ -113,6 +116,7 @@ def _changing(script: Script, rule: CleanupRule) -> None:
     _once(script, "keep_images", with_templates("offline_keep_images"))
     _once(script, "why", statement("offline_why", reasons=literal(json.dumps(REASONS))))
     _once(script, "change_fails", statement("offline_change_fails"))
+    _once(script, "failures", with_templates("offline_failures", most_failures=str(MOST_FAILURES)))
     if rule.amends:
         _once(script, "settle", with_templates("offline_settle", most_collisions=str(MOST_COLLISIONS)))
     columns = {"changed_columns": "v_rule.changed_columns", "merged_columns": "v_rule.merged_columns"}
