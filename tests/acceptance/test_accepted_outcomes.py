@@ -1,4 +1,4 @@
-"""Findings about rules that change rows, accepted in every documented way: in a comment, for one command, in a check."""
+"""Findings about rules that change rows, accepted in every documented way."""
 
 from pathlib import Path
 from typing import Any

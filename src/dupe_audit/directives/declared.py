@@ -77,9 +77,11 @@ class Declarations:
             history.apply(revision.revision, recording)
             downgrade = getattr(revision.module, "downgrade", None)
             for mismatch in mismatches(recording, downgrade, revision.revision, partial(self._schema_of, place)):
-                if mismatch.id in self._accepted[revision.revision]:
-                    mismatch = replace(mismatch, severity="info", help="Accepted in a comment of the revision.")
-                self.mismatches.append(Unseen(findings=(mismatch,), revision=revision.revision))
+                is_accepted = mismatch.id in self._accepted[revision.revision]
+                overrides = (
+                    {"severity": "info", "help": "Accepted in a comment of the revision."} if is_accepted else {}
+                )
+                self.mismatches.append(Unseen(findings=(replace(mismatch, **overrides),), revision=revision.revision))
         self._histories.append((place, history))
 
     def keys(self, *, last: bool) -> Iterator[DeclaredKey]:

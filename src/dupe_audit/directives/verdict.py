@@ -10,6 +10,7 @@ from alembic.operations import MigrateOperation
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
+from dupe_audit.cleanup import try_ahead
 from dupe_audit.constraint import drop_findings, has_definition, is_absent, temporary_name
 from dupe_audit.directives.operations import (
     UNKNOWN,
@@ -160,6 +161,8 @@ class Examiner:
             report = preflight(self._connection, key, rule, accept=accept, work_mem=self.options.work_mem)
             findings += [item for item in report.findings if item.severity == "error"]
         findings += try_index(self._connection, key, unless=findings)
+        if count and not any(finding.severity == "error" for finding in findings):
+            findings += try_ahead(self._connection, key, rule, work_mem=self.options.work_mem)
         return list(dict.fromkeys(item for item in findings if item.id not in NOT_ABOUT_THE_CLEANUP))
 
     def _of_create(

@@ -57,7 +57,7 @@ def _values(connection: Connection, key: UniqueKey, relation: Relation, rule: Cl
     if execute(connection, hidden).scalar_one():
         return []  # the finding about row security is the reason
     option = "set_" if rule.amends else "merge"
-    changed: tuple[Change, ...] | tuple[Merge, ...] = rule.changes or rule.merges
+    changed: list[Change | Merge] = [*rule.changes, *rule.merges]
     alone = [replace(rule, **{"changes" if rule.amends else "merges": (each,)}) for each in changed]  # type: ignore[arg-type]
     problems = [
         (each.column, _problem(connection, key, relation, part)) for each, part in zip(changed, alone, strict=True)

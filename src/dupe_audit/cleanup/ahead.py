@@ -1,0 +1,77 @@
+"""Try the changes of a cleanup before an earlier directive of its revision acts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from dupe_audit import ledger
+from dupe_audit.cleanup.horizon import WHOLE_TABLE, key_hash
+from dupe_audit.cleanup.trial import try_changes
+from dupe_audit.cleanup.work import CleanupWork, run_holes
+from dupe_audit.findings import Finding
+from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.driver import execute, tidy
+from dupe_audit.postgres.planner import BATCHING, RANKING
+from dupe_audit.postgres.session import step
+
+_STAGE = "pg_temp.dupe_audit_ahead"
+
+
+def try_ahead(connection: Connection, key: UniqueKey, rule: CleanupRule, *, work_mem: str | None) -> list[Finding]:
+    """Return why rows could not be changed as a rule says, if its cleanup began now; the table is only read.
+
+    A run that was interrupted is judged when it continues, because its own changes count then.
+
+    Args:
+        connection: in autocommit.
+        key: the table and its columns.
+        rule: of a cleanup that would be accepted otherwise.
+        work_mem: memory for the ranking's sort, as PostgreSQL writes sizes.
+    """
+    if not rule.changes_rows:
+        return []
+    with step(connection):
+        key, relation = catalog.require(connection, key)
+        latest = ledger.find_latest(connection, relation.relid, key)
+        if latest and latest.run.state in ("cleaning", "failed"):
+            return []
+        fragments = catalog.fragments(connection, relation, key, rule)
+        work = CleanupWork(
+            connection=connection,
+            relation=relation,
+            lock_timeout="5s",
+            give_up_after="5s",
+            holes={**run_holes(connection, fragments, relation, rule, 0, (), ()), "stage": _STAGE},
+            key=key,
+            rule=rule,
+            run_id=latest.run.id if latest else 0,
+            foreign_keys=(),
+            moving=(),
+        )
+        if rule.amends:
+            work = replace(work, holes={**work.holes, "t_key_hash": key_hash(work, key)})
+        try:
+            return try_changes(work, _staged(work, work_mem)).findings
+        finally:
+            tidy(connection, work.sql("drop_stage"))
+
+
+def _staged(work: CleanupWork, work_mem: str | None) -> int:
+    """Rank the table into a temporary list; return the number of extras."""
+    local = RANKING | ({"work_mem": work_mem} if work_mem else {})
+    with work.transaction(local=local):
+        work.execute("drop_stage")
+        # The list of a run survives its session; this one must not need the ledger's schema.
+        ranking = work.sql("stage", t_to_rank=WHOLE_TABLE).replace("CREATE UNLOGGED TABLE", "CREATE TEMPORARY TABLE", 1)
+        execute(work.connection, ranking)
+        for name in ("index_stage", "analyze_stage"):
+            work.execute(name)
+        extras = int(work.execute("count_staged").one().extras)
+    if work.rule.divides:
+        with work.transaction(local=BATCHING):
+            work.execute("add_amend_column")
+            work.execute("stage_divergent")
+    return extras
