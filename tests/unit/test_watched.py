@@ -1,6 +1,7 @@
 """The state of a run as watch prints it."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -52,6 +53,42 @@ def test_a_line_has_all_facts():
         "run 7 public.orders: cleaning; 25 of 100 extras archived, 5 per second, about 15 s left in this phase; "
         "waiting for pid 4711 (report, idle in transaction, open for 95 s, AccessShareLock)"
     ) == render_watch.line(ACTIVITY)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "counts", "working", "resting"),
+    [
+        (
+            "amended",
+            {"archived": 0, "amended": 25},
+            "25 of 100 extras amended",
+            "clean, without a constraint; 25 rows amended",
+        ),
+        (
+            "archived or amended",
+            {"archived": 5, "amended": 20},
+            "25 of 100 extras archived or amended",
+            "clean, without a constraint; 5 rows archived, 20 amended",
+        ),
+        (
+            "archived",
+            {"archived": 25, "merged": 4},
+            "25 of 100 extras archived",
+            "clean, without a constraint; 25 rows archived, 4 merged",
+        ),
+    ],
+)
+def test_what_becomes_of_the_extras(outcome, counts, working, resting):
+    """A run that changes rows is not described as one that archives them, at work, stalled or ended."""
+    run = replace(RUN, outcome=outcome, **counts)
+    assert working in render_watch.line(replace(ACTIVITY, run=run))
+    stalled = Activity(schema="public", table="orders", run=run, stalled=True)
+    assert f"(cleaning; {working})" in render_watch.line(stalled)
+    ended = Activity(schema="public", table="orders", run=replace(run, state="clean"))
+    assert render_watch.line(ended) == f"run 7 public.orders: {resting}"
+    restoring = replace(ACTIVITY, run=run, phase="restoring", progress=Progress(done=1, total=25, unit="rows"))
+    back = "1 of 25 rows restored" if outcome == "archived" else "1 of 25 rows restored or changed back"
+    assert back in render_watch.line(restoring)
 
 
 def test_the_live_view_has_the_same_facts():

@@ -78,10 +78,9 @@ class Declarations:
             downgrade = getattr(revision.module, "downgrade", None)
             for mismatch in mismatches(recording, downgrade, revision.revision, partial(self._schema_of, place)):
                 is_accepted = mismatch.id in self._accepted[revision.revision]
-                overrides = (
-                    {"severity": "info", "help": "Accepted in a comment of the revision."} if is_accepted else {}
-                )
-                self.mismatches.append(Unseen(findings=(replace(mismatch, **overrides),), revision=revision.revision))
+                note = "Accepted in a comment of the revision."
+                noted = replace(mismatch, severity="info", help=note) if is_accepted else mismatch
+                self.mismatches.append(Unseen(findings=(noted,), revision=revision.revision))
         self._histories.append((place, history))
 
     def keys(self, *, last: bool) -> Iterator[DeclaredKey]:

@@ -134,11 +134,12 @@ class Worker:
         log.info("%s %s on %s was dropped", key.form, key.name, table)
         if run and run.purged_at is None and not self._restores(operation) and (remaining := run.remaining):
             log.warning(
-                "%s of %s %s in the archive of run %d, because this revision does not restore them. If no "
+                "%s of %s %s %s run %d, because this revision does not restore them. If no "
                 "later command is to: dupe-audit restore %d",
                 quantity(remaining, "row"),
                 table,
                 "stays" if remaining == 1 else "stay",
+                "archived or changed by" if run.amended or run.merged else "in the archive of",
                 run.id,
                 run.id,
             )
