@@ -87,7 +87,7 @@ def restore(
                     relation=relation,
                     lock_timeout=lock_timeout,
                     give_up_after=give_up_after,
-                    holes=holes,
+                    holes=ledger.with_set_back(connection, holes),
                     run=run,
                     batch_size=batch_size,
                 )

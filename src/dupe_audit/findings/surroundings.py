@@ -62,6 +62,11 @@ SURROUNDINGS: dict[StepId, Entry] = {
         "{table} is published ({subject}) without a replica identity, so its rows cannot be deleted.",
         "Give it a primary key, or: ALTER TABLE {table} REPLICA IDENTITY FULL;",
     ),
+    "publication-columns": Entry(
+        "error",
+        "Publication {subject} makes PostgreSQL reject every update and delete of {table}: its row filter uses a column outside of the replica identity, or its column list lacks one of it.",
+        "ALTER TABLE {table} REPLICA IDENTITY FULL; (for a row filter), or change the publication: ALTER PUBLICATION {subject} SET TABLE …;",
+    ),
     "published-table": Entry(
         "warning",
         "{table} is published ({subject}): deletes reach the subscribers, the constraint does not.",
