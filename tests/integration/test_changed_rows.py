@@ -1122,3 +1122,10 @@ def test_duration_in_every_style_of_intervals(sql, style, value):
     assert sql(f"SET intervalstyle = {style}; SELECT extract(epoch FROM CAST({written} AS interval))::float8") == [
         (value.total_seconds(),)
     ]
+
+
+def test_whole_row_of_the_survivor_in_a_new_value(walk, sql):
+    """A new value can contain the whole row of the survivor."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, name text, of jsonb); INSERT INTO t (id, name) VALUES (1, 'a'), (2, 'a')")
+    rows = walk.round(NAME, amend({"name": "name || id", "of": "to_jsonb(survivor)"}))
+    assert rows[1] == (2, "a2", {"id": 1, "name": "a", "of": None})
