@@ -1129,3 +1129,28 @@ def test_whole_row_of_the_survivor_in_a_new_value(walk, sql):
     sql("CREATE TABLE t (id int PRIMARY KEY, name text, of jsonb); INSERT INTO t (id, name) VALUES (1, 'a'), (2, 'a')")
     rows = walk.round(NAME, amend({"name": "name || id", "of": "to_jsonb(survivor)"}))
     assert rows[1] == (2, "a2", {"id": 1, "name": "a", "of": None})
+
+
+def test_two_runs_of_a_row_that_a_trigger_stamps(walk, sql):
+    """What a trigger writes when a later run is undone does not keep an earlier run from changing the row back."""
+    sql(f"""CREATE TABLE t (id int PRIMARY KEY, name text, k int, at int);
+        INSERT INTO t VALUES (1, 'a', 7, 0), (2, 'a', 7, 0), (3, 'b', 7, 0); {COUNTS_CHANGES}""")
+    before = sql("SELECT id, name, k FROM t ORDER BY 1")
+    walk.clean(NAME, amend())
+    walk.clean(K, amend({"k": "k + id"}))
+    walk.back(K)
+    walk.back(NAME)
+    assert sql("SELECT id, name, k FROM t ORDER BY 1") == before
+
+
+def test_row_changed_by_the_application_between_two_runs(walk, sql):
+    """A row that the application changes between two runs keeps that change, although a trigger stamps it."""
+    sql(f"""CREATE TABLE t (id int PRIMARY KEY, name text, k int, n int, at int);
+        INSERT INTO t VALUES (1, 'a', 7, 1, 0), (2, 'a', 7, 1, 0); {COUNTS_CHANGES}""")
+    walk.clean(NAME, amend())
+    sql("UPDATE t SET n = 222 WHERE id = 2")
+    walk.clean(K, amend({"k": "k + id"}))
+    walk.back(K)
+    with pytest.raises(Refused, match="rows-not-restored"):
+        walk.back(NAME)
+    assert sql("SELECT name, k, n FROM t WHERE id = 2") == [("a-2", 7, 222)]

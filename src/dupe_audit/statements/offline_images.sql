@@ -22,6 +22,6 @@ BEGIN
     END IF;
     v_holes := v_holes || pg_catalog.jsonb_build_object('after', v_after, 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));
     EXECUTE pg_temp.dupe_audit_fill({t_set_back}, v_holes) INTO v_set_back;
-    RETURN v_holes || pg_catalog.jsonb_build_object('set_back', v_set_back);
+    RETURN v_holes || pg_catalog.jsonb_build_object('set_back', v_set_back, 'reverted_run', v_run, 'reverted_relid', v_relid);
 END
 $images$
