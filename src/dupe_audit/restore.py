@@ -63,10 +63,9 @@ def restore(
 
     Raises:
         Refused: some rows could not be put back, or some children not be pointed back; the archive and the record of
-            moved children have the reason for each, and all others are back. Or the archive is missing or not
-            complete, or a role that is not trusted owns a part of the ledger.
-        DupeAuditError: the ledger has no such run, its archive was purged, the table was dropped, or a column that
-            was archived no longer exists, has another type or is another column now.
+            moved children have the reason for each. Or the archive is not complete, or the ledger is not trusted.
+        DupeAuditError: the ledger has no such run, its archive was purged, the table was dropped, or an archived
+            column no longer exists, has another type or is another column now.
         Blocked: the table stayed locked, or another session works on it.
         Interrupted: the user stopped the work; committed batches are safe.
     """
@@ -87,7 +86,7 @@ def restore(
                     relation=relation,
                     lock_timeout=lock_timeout,
                     give_up_after=give_up_after,
-                    holes=holes,
+                    holes=ledger.with_set_back(connection, holes),
                     run=run,
                     batch_size=batch_size,
                 )
@@ -228,6 +227,7 @@ def _revert(work: RestoreWork, low: int, high: int) -> int:
     row = work.execute("restore_images", low=str(low), high=str(high)).mappings().one()
     if row["put"] != row["marked"] or row["put"] + row["noted"] != row["chosen"] or row["changed"]:
         raise _RowsDiffer("a trigger on the table changed the row, or kept it as it was")
+    ledger.pass_on(work.connection, work.run.id, work.relation.relid, work.holes, low=low, high=high)
     return int(row["put"])
 
 

@@ -428,3 +428,23 @@ def test_script_gives_up_on_values_that_keep_colliding(project, psql, sql):
     assert (3, True, [("0001",)]) == (done.returncode, problem in done.stderr, sql(VERSION)), done.stderr
     code, output = project.run("restore", "1", "--yes", program="dupe_audit.cli")
     assert (0, before) == (code, sql(RENAME.everything)), output
+
+
+def test_scripts_undo_two_runs_of_a_row_that_a_trigger_stamps(project, psql, sql):
+    """What a trigger writes when a later run is undone does not keep an earlier run from changing the row back."""
+    sql("""CREATE TABLE t (id int PRIMARY KEY, name text, k int, at int);
+        INSERT INTO t VALUES (1, 'a', 7, 0), (2, 'a', 7, 0), (3, 'b', 7, 0);
+        CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS
+            $$BEGIN new.at = coalesce(old.at, 0) + 1; RETURN new; END$$;
+        CREATE TRIGGER stamp BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION stamp()""")
+    before = sql("SELECT id, name, k FROM t ORDER BY 1")
+    revisions = {"0002": ("name", "name || id"), "0003": ("k", "k + id")}
+    for number, (column, value) in revisions.items():
+        up = f'op.amend_duplicates("t", ["{column}"], {{"{column}": sa.text("{value}")}})'
+        project.revision(number, f"{int(number) - 1:04}", up, f'op.restore_duplicates("t", ["{column}"])')
+    accepted = ("-x", "dupe_audit.accept=update-trigger")
+    code, output = project.run(*accepted, "upgrade", "head")
+    assert code == 0, output
+    psql(project.script("downgrade", "0003:0001"))
+    assert sql(VERSION) == [("0001",)]
+    assert sql("SELECT id, name, k FROM t ORDER BY 1") == before

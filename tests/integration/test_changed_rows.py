@@ -1058,3 +1058,151 @@ def test_list_within_a_list(walk, sql):
     sql("CREATE TABLE t (id int PRIMARY KEY, name text, v int[]); INSERT INTO t VALUES (1, 'a', NULL), (2, 'a', NULL)")
     rule = replace(amend(), changes=changes("set_", {"v": [[1, 2], [3, 4]], "name": sa.text("name || id")}))
     assert "1 extra: the value cannot be read as the column's type" in walk.refused(NAME, rule)[0]
+# --- what a hostile table has ---------------------------------------------------------------------------------------
+
+COUNTS_CHANGES = """
+CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN new.at = coalesce(old.at, 0) + 1; RETURN new; END$$;
+CREATE TRIGGER stamp BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION stamp()
+"""
+
+
+def test_row_changed_by_the_application_between_two_batches(walk, sql, conn):
+    """A row that the application changes between two amendments keeps that change, although a trigger stamps it."""
+    sql(f"""CREATE TABLE t (id int PRIMARY KEY, name text, n int, at int);
+        INSERT INTO t VALUES (1, 'ann', 1, 0), (2, 'ann', 2, 0), (9, 'ann-2', 3, 0); {COUNTS_CHANGES}""")
+    batches = cleanup(conn, NAME, amend(), give_up_after="2s")
+    next(batches)
+    sql("UPDATE t SET n = 222 WHERE id = 2")
+    assert [batch.amended for batch in batches] == [1]
+    with pytest.raises(Refused, match="rows-not-restored"):
+        walk.back(NAME)
+    assert sql("SELECT name, n FROM t WHERE id = 2") == [("ann-2", 222)]
+    assert sql("SELECT dupe_audit_problem FROM dupe_audit.archive_1 WHERE dupe_audit_restored_at IS NULL") == [
+        ("the row was changed since",)
+    ]
+
+
+def test_survivor_changed_by_the_application_between_two_merges(walk, sql, conn):
+    """A survivor that the application changes between two merges keeps that change, although a trigger stamps it."""
+    sql(f"""CREATE TABLE t (id int PRIMARY KEY, name text, n int, w int, at int);
+        INSERT INTO t SELECT i, 'ann', i, 1, 0 FROM generate_series(1, 3) i; {COUNTS_CHANGES}""")
+    batches = cleanup(conn, NAME, merge({"n": "sum"}, divergent="archive", batch_size=1), give_up_after="2s")
+    next(batches)
+    sql("UPDATE t SET w = 222 WHERE id = 1")
+    assert [batch.merged for batch in batches] == [0, 1]
+    with pytest.raises(Refused, match="rows-not-restored"):
+        walk.back(NAME)
+    assert sql("SELECT id, n, w FROM t ORDER BY 1") == [(1, 3, 222), (2, 2, 1), (3, 3, 1)]
+
+
+def test_trigger_of_a_column_that_the_run_left_alone(walk, sql):
+    """A restore names only columns that differ, so it fires no trigger that the amendment did not fire."""
+    sql("""CREATE TABLE t (id int PRIMARY KEY, name text, price int); INSERT INTO t VALUES (1, 'a', 1), (2, 'a', 2);
+        CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'the price is fixed'; END$$;
+        CREATE TRIGGER keep BEFORE UPDATE OF price ON t FOR EACH ROW EXECUTE FUNCTION keep()""")
+    before = walk.dump("t")
+    walk.clean(NAME, amend())
+    walk.back(NAME)
+    assert walk.dump("t") == before
+
+
+def test_generated_column_that_others_depend_on(walk, sql):
+    """A column from which the primary key or a referenced column is generated is not changed."""
+    sql("""CREATE TABLE t (name text, g text GENERATED ALWAYS AS (name || '!') STORED UNIQUE, n int,
+                           id int GENERATED ALWAYS AS (n + 1) STORED PRIMARY KEY);
+        INSERT INTO t (name, n) VALUES ('a', 1), ('b', 2);
+        CREATE TABLE child (g text REFERENCES t (g) ON UPDATE CASCADE)""")
+    assert [text.split(": ")[-1] for text in walk.blocked(NAME, amend({"name": "name || 2", "n": "n + 7"}))] == [
+        "g, which is generated from name, is referenced by foreign key child_g_fkey of child.",
+        "id, which is generated from n, is in the primary key, by which the row is found again.",
+    ]
+
+
+def test_column_of_a_leaf_that_is_referenced_through_its_parent(walk, sql):
+    """In a single partition, a column that a foreign key to the partitioned table references is not changed."""
+    sql("""CREATE TABLE p (id int, name text, UNIQUE (id, name)) PARTITION BY RANGE (id);
+        CREATE TABLE t PARTITION OF p FOR VALUES FROM (0) TO (10); ALTER TABLE t ADD PRIMARY KEY (id);
+        INSERT INTO p VALUES (1, 'a'), (2, 'a');
+        CREATE TABLE child (id int, name text,
+            CONSTRAINT child_p FOREIGN KEY (id, name) REFERENCES p (id, name) ON UPDATE CASCADE)""")
+    blocked = [text for text in walk.blocked(NAME, amend()) if text.startswith("column-not-changeable")]
+    assert [text.split(": ")[-1] for text in blocked] == ["name is referenced by foreign key child_p of child."]
+
+
+def test_check_of_the_whole_row(walk, sql):
+    """A constraint that a copy of the table cannot have is named before anything is changed."""
+    sql("""CREATE TABLE t (id int PRIMARY KEY, name text, CONSTRAINT whole CHECK (t IS NOT NULL));
+        INSERT INTO t VALUES (1, 'a'), (2, 'a')""")
+    assert [text.split(": ")[-1] for text in walk.blocked(NAME, amend())] == [
+        "constraint whole checks the whole row, so no change can be tried on a copy of the table."
+    ]
+
+
+@pytest.mark.parametrize(
+    "since",
+    ["ADD uid uuid DEFAULT gen_random_uuid(), ADD PRIMARY KEY (uid)", "ADD z int DEFAULT 1, ADD PRIMARY KEY (z, id)"],
+)
+def test_primary_key_of_a_column_added_since(walk, sql, since):
+    """If the table has another primary key than the run knew, nothing is restored, and the message says why."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'a')")
+    before = walk.dump("t")
+    walk.clean(NAME, amend())
+    sql(f"ALTER TABLE t DROP CONSTRAINT t_pkey, {since}")
+    with pytest.raises(DupeAuditError, match="no longer has the primary key by which run 1 would find the rows"):
+        walk.back(NAME)
+    sql("ALTER TABLE t DROP CONSTRAINT t_pkey; ALTER TABLE t DROP COLUMN IF EXISTS uid, DROP COLUMN IF EXISTS z")
+    sql("ALTER TABLE t ADD PRIMARY KEY (id)")
+    walk.back(NAME)
+    assert walk.dump("t") == before
+
+
+def test_least_value_by_the_order_of_its_type(walk, sql):
+    """The least and the greatest value of a type with its own order are those of that order."""
+    sql("""CREATE EXTENSION IF NOT EXISTS citext; CREATE TYPE mood AS ENUM ('sad', 'happy');
+        CREATE TABLE t (id int PRIMARY KEY, name text, lo citext, hi citext, m mood);
+        INSERT INTO t VALUES (1, 'a', 'B', 'B', NULL), (2, 'a', 'a', 'a', 'happy'), (3, 'a', 'C', 'c', 'sad')""")
+    rule = merge({"lo": "min", "hi": "max", "m": "min"})
+    assert walk.round(NAME, rule) == [(1, "a", "a", "c", "sad")]
+
+
+@pytest.mark.parametrize("style", ["postgres", "sql_standard", "iso_8601"])
+@pytest.mark.parametrize("value", [timedelta(days=-1, seconds=5), timedelta(microseconds=-1), timedelta(days=2)])
+def test_duration_in_every_style_of_intervals(sql, style, value):
+    """A duration that a revision passes in set_ means the same however the session writes intervals."""
+    written = changes("set_", {"v": value})[0].sql
+    assert sql(f"SET intervalstyle = {style}; SELECT extract(epoch FROM CAST({written} AS interval))::float8") == [
+        (value.total_seconds(),)
+    ]
+
+
+def test_whole_row_of_the_survivor_in_a_new_value(walk, sql):
+    """A new value can contain the whole row of the survivor."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, name text, of jsonb); INSERT INTO t (id, name) VALUES (1, 'a'), (2, 'a')")
+    rows = walk.round(NAME, amend({"name": "name || id", "of": "to_jsonb(survivor)"}))
+    assert rows[1] == (2, "a2", {"id": 1, "name": "a", "of": None})
+
+
+def test_two_runs_of_a_row_that_a_trigger_stamps(walk, sql):
+    """What a trigger writes when a later run is undone does not keep an earlier run from changing the row back."""
+    sql(f"""CREATE TABLE t (id int PRIMARY KEY, name text, k int, at int);
+        INSERT INTO t VALUES (1, 'a', 7, 0), (2, 'a', 7, 0), (3, 'b', 7, 0); {COUNTS_CHANGES}""")
+    before = sql("SELECT id, name, k FROM t ORDER BY 1")
+    walk.clean(NAME, amend())
+    walk.clean(K, amend({"k": "k + id"}))
+    walk.back(K)
+    walk.back(NAME)
+    assert sql("SELECT id, name, k FROM t ORDER BY 1") == before
+
+
+def test_row_changed_by_the_application_between_two_runs(walk, sql):
+    """A row that the application changes between two runs keeps that change, although a trigger stamps it."""
+    sql(f"""CREATE TABLE t (id int PRIMARY KEY, name text, k int, n int, at int);
+        INSERT INTO t VALUES (1, 'a', 7, 1, 0), (2, 'a', 7, 1, 0); {COUNTS_CHANGES}""")
+    walk.clean(NAME, amend())
+    sql("UPDATE t SET n = 222 WHERE id = 2")
+    walk.clean(K, amend({"k": "k + id"}))
+    walk.back(K)
+    with pytest.raises(Refused, match="rows-not-restored"):
+        walk.back(NAME)
+    assert sql("SELECT name, k, n FROM t WHERE id = 2") == [("a-2", 7, 222)]

@@ -280,6 +280,16 @@ def test_every_obstacle_is_found(sql, conn, id_, severity, setup):
     assert severity == finding_of(preflight(conn, KEY), id_).severity
 
 
+@pytest.mark.min_pg(15)
+@pytest.mark.parametrize("columns", ["t WHERE (k > 0)", "t (k)"])
+def test_publication_whose_columns_reject_every_change(sql, conn, columns):
+    """A row filter or a column list that does not fit the replica identity is found before a row moves."""
+    sql(f"CREATE TABLE t (id int PRIMARY KEY, k int); CREATE PUBLICATION p FOR TABLE {columns}")
+    assert finding_of(preflight(conn, KEY), "publication-columns").severity == "error"
+    sql("ALTER PUBLICATION p SET TABLE t (id, k)" + (" WHERE (id > 0)" if "WHERE" in columns else ""))
+    assert "publication-columns" not in ids(preflight(conn, KEY))
+
+
 def test_findings_have_no_empty_placeholders(conn, sql):
     """No message and no help text has an unfilled placeholder."""
     sql("CREATE TABLE t (k int); CREATE PUBLICATION p FOR TABLE t; INSERT INTO t VALUES (7), (7)")

@@ -88,7 +88,8 @@ def _new_value(option: str, column: str, value: object) -> str:
     if isinstance(value, Mapping | list):
         return _json(option, column, value)
     if isinstance(value, timedelta):
-        return literal(f"{value.days} days {value.seconds + value.microseconds / 1_000_000:.6f} seconds")
+        # With IntervalStyle sql_standard, a minus sign in front holds for all that follows without a sign.
+        return literal(f"{value.days} days +{value.seconds}.{value.microseconds:06} seconds")
     if isinstance(value, Decimal | date | time | UUID):
         return literal(value.isoformat() if isinstance(value, date | time) else str(value))
     raise WrongUsage(

@@ -52,6 +52,7 @@ StepId = Literal[
     "insert-trigger",
     "rewrite-rule",
     "replica-identity",
+    "publication-columns",
     "published-table",
     "published-ledger",
     "subscribed-table",

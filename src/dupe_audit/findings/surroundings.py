@@ -62,6 +62,11 @@ SURROUNDINGS: dict[StepId, Entry] = {
         "{table} is published ({subject}) without a replica identity, so its rows can be neither deleted nor updated.",
         "Give it a primary key, or: ALTER TABLE {table} REPLICA IDENTITY FULL;",
     ),
+    "publication-columns": Entry(
+        "error",
+        "Publication {subject} makes PostgreSQL reject every update and delete of {table}: its row filter uses a column outside of the replica identity, or its column list lacks one of it.",
+        "ALTER TABLE {table} REPLICA IDENTITY FULL; (for a row filter), or change the publication: ALTER PUBLICATION {subject} SET TABLE …;",
+    ),
     "published-table": Entry(
         "warning",
         "{table} is published ({subject}): the rows that a cleanup deletes or updates are sent to the subscribers, the constraint is not.",

@@ -1,8 +1,9 @@
 """The schema ``dupe_audit`` in the user's database, which holds the truth: runs, batches and archives."""
 
 from dupe_audit.ledger.choice import Choice, of_name, to_clean, to_enforce, to_enforce_again, to_restore
-from dupe_audit.ledger.columns import adopt_columns
+from dupe_audit.ledger.columns import adopt_columns, with_set_back
 from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run, rows_not_restored
+from dupe_audit.ledger.images import pass_on
 from dupe_audit.ledger.keys import key_holes, of_key, rule_holes, same_runs_sql
 from dupe_audit.ledger.runs import (
     VERSION,
@@ -94,6 +95,7 @@ __all__ = [
     "of_key",
     "of_name",
     "open_run",
+    "pass_on",
     "purge",
     "record_batch",
     "record_images",
@@ -122,4 +124,5 @@ __all__ = [
     "to_restore",
     "trust_sql",
     "untrusted",
+    "with_set_back",
 ]

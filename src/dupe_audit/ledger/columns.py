@@ -12,7 +12,7 @@ from dupe_audit.ledger.tables import after_name, archive_name, relation_exists
 from dupe_audit.model import Run
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.statements import literal, statement
+from dupe_audit.statements import fill_known, literal, statement, template
 
 
 def adopt_columns(connection: Connection, run_id: int, relid: int) -> None:
@@ -67,7 +67,7 @@ def _image_fragments(connection: Connection, run: Run, relation: Relation, lead:
     """Return what fills the statements that change rows back; without such rows, only that every row was removed.
 
     Raises:
-        DupeAuditError: the table of what the run made of these rows is gone, or the table has no primary key any more.
+        DupeAuditError: the table of what the run made of these rows is gone, or the table has lost its primary key.
     """
     if not run.images:
         return {}
@@ -82,10 +82,18 @@ def _image_fragments(connection: Connection, run: Run, relation: Relation, lead:
     holes = {name: str(value) for name, value in row.items() if value is not None}
     if "t_is_f" not in holes:
         raise DupeAuditError(
-            f"Table {relation.name} has no primary key any more, by which run {run.id} would find the rows that it "
-            f"changed. {lead} Create the primary key again, then run the same command again."
+            f"Table {relation.name} no longer has the primary key by which run {run.id} would find the rows that it "
+            f"changed. {lead} Create that primary key again, then run the same command again."
         )
     return {**holes, "after": after}
+
+
+def with_set_back(connection: Connection, holes: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what fills the statements that put a run's rows back, with the columns that are changed back."""
+    if "set_back_of_rows" not in holes:
+        return holes
+    set_back = execute(connection, fill_known(template("set_back"), holes)).scalar_one()
+    return {**holes, "set_back": str(set_back)}
 
 
 def require_places(connection: Connection, run: Run, relation: Relation, lead: str) -> None:

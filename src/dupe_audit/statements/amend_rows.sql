@@ -3,13 +3,13 @@
 -- Again: no; once per batch, after lock_rows, in the same READ COMMITTED transaction.
 WITH judged AS MATERIALIZED (
     SELECT l.tid, l.n, s.place, {v_identity_as_survivor}, {v_key_as_k}, {e_as_before}, {changes}
-    FROM pg_temp.dupe_audit_locked l
-    JOIN pg_temp.dupe_audit_locked l_survivor ON l_survivor.n = l.n AND l_survivor.survivor
+    -- The list's column of that name would hide the row of the survivor from new values.
+    FROM (SELECT locked.n, locked.tid FROM pg_temp.dupe_audit_locked locked WHERE NOT locked.survivor) AS l
+    JOIN (SELECT locked.n, locked.tid FROM pg_temp.dupe_audit_locked locked WHERE locked.survivor) AS l_survivor ON l_survivor.n = l.n
     JOIN {stage} s ON s.n = l.n
     JOIN ONLY {table} e ON e.ctid = l.tid{e_key_values}
     JOIN ONLY {table} v ON v.ctid = l_survivor.tid{v_key_values}{new_values}
-    WHERE NOT l.survivor
-      AND {same_key}
+    WHERE {same_key}
       AND {e_amends}
 ), changed AS (
     UPDATE ONLY {table} t

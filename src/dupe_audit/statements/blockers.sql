@@ -201,6 +201,21 @@ WHERE EXISTS (SELECT FROM publication)
         WHERE i.indrelid = rel.oid AND i.indisvalid AND i.indimmediate
           AND ((relreplident = 'd' AND i.indisprimary) OR (relreplident = 'i' AND i.indisreplident)))
 UNION ALL
+-- An UPDATE or DELETE fails if a row filter reads other columns than the replica identity has, or a column list lacks one of it.
+SELECT 'publication-columns', p.pubname
+FROM rel
+JOIN pg_catalog.pg_publication_rel pr ON pr.prrelid = rel.oid
+JOIN pg_catalog.pg_publication p ON p.oid = pr.prpubid AND (p.pubdelete OR p.pubupdate)
+-- Both came with PostgreSQL 15.
+CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(pr) ->> 'prqual'::pg_catalog.text AS filter, pg_catalog.to_jsonb(pr) ->> 'prattrs'::pg_catalog.text AS list) AS part
+CROSS JOIN LATERAL (
+    SELECT ARRAY(SELECT pg_catalog.unnest(i.indkey::pg_catalog.int2[])::pg_catalog.int4 FROM pg_catalog.pg_index i
+                 WHERE i.indrelid = pr.prrelid AND ((relreplident = 'd' AND i.indisprimary) OR (relreplident = 'i' AND i.indisreplident))) AS columns
+) AS identity
+WHERE relreplident <> 'f' AND EXISTS (
+        SELECT FROM pg_catalog.regexp_matches(part.filter, ':varattno (\d+)', 'g') AS used WHERE used[1]::pg_catalog.int4 <> ALL (identity.columns))
+   OR part.list IS NOT NULL AND (relreplident = 'f' OR NOT identity.columns OPERATOR(pg_catalog.<@) pg_catalog.translate(part.list, '[] ', '{}')::pg_catalog.int4[])
+UNION ALL
 SELECT 'published-table', (SELECT pg_catalog.string_agg(pubname::pg_catalog.text, ', ') FROM publication)
 WHERE EXISTS (SELECT FROM publication)
 UNION ALL

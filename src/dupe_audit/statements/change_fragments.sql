@@ -17,7 +17,7 @@ WITH rel AS (
                 THEN pg_catalog.format('ARRAY(SELECT pg_catalog.jsonb_array_elements_text(%s))', change.value) ELSE change.value END AS value,
            merge.ord AS merge, merge.how, merge.is_sql,
            -- Without a length, so that a value that is too long fails instead of being cut; a domain can have one too.
-           base.name AS type,
+           base.name AS type, base.builtin,
            pg_catalog.format(CASE WHEN merge.how = 'jsonb_merge' THEN 'coalesce(CAST(m%1$s.value AS %2$s), v.%3$I)' ELSE 'CAST(m%1$s.value AS %2$s)' END,
                              merge.ord, base.name, a.attname) AS merged_value
     FROM rel
@@ -28,7 +28,7 @@ WITH rel AS (
             UNION ALL
             SELECT t.typbasetype FROM based JOIN pg_catalog.pg_type t ON t.oid = based.type WHERE t.typtype = 'd'
         )
-        SELECT pg_catalog.format('%I.%I', n.nspname, t.typname) AS name, t.typcategory AS category
+        SELECT pg_catalog.format('%I.%I', n.nspname, t.typname) AS name, n.nspname = 'pg_catalog' AS builtin, t.typcategory AS category
         FROM based
         JOIN pg_catalog.pg_type t ON t.oid = based.type
         JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
@@ -88,6 +88,11 @@ SELECT
                          ' FILTER (WHERE part.key IS NOT NULL), ''{}''::pg_catalog.jsonb) AS value'
                          ' FROM dupe_audit_member LEFT JOIN LATERAL pg_catalog.jsonb_each(dupe_audit_member.%3$I) AS part ON true'
                          ' WHERE dupe_audit_member.%3$I IS NOT NULL AND pg_catalog.jsonb_typeof(dupe_audit_member.%3$I) OPERATOR(pg_catalog.<>) ''null'' GROUP BY dupe_audit_tid) AS m%1$s'
+                    -- By the order of the type's own operator class: citext, for example, has its own, and pg_catalog.min has that of text.
+                    WHEN how IN ('min', 'max') AND NOT builtin
+                    THEN ' JOIN (SELECT dupe_audit_tid, (pg_catalog.array_agg(%3$I ORDER BY %3$I'
+                         || CASE how WHEN 'max' THEN ' DESC' ELSE '' END || ', dupe_audit_place)'
+                         ' FILTER (WHERE %3$I IS DISTINCT FROM NULL))[1] AS value FROM dupe_audit_member GROUP BY dupe_audit_tid) AS m%1$s'
                     ELSE ' JOIN (SELECT dupe_audit_tid, pg_catalog.%2$s(%3$I) AS value FROM dupe_audit_member GROUP BY dupe_audit_tid) AS m%1$s' END
                     || ' ON m%1$s.dupe_audit_tid OPERATOR(pg_catalog.=) v.ctid', merge, how, name, rel.relname, member_columns), '' ORDER BY merge)
      FROM col WHERE merge IS NOT NULL) AS merge_sources

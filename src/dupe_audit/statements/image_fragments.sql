@@ -24,19 +24,26 @@ WITH run AS (
     WHERE i.indrelid = {relid}::pg_catalog.oid AND i.indisprimary AND i.indisvalid AND k.ord <= i.indnkeyatts
       AND oc.opcmethod = (SELECT am.oid FROM pg_catalog.pg_am am WHERE am.amname = 'btree')
 )
-SELECT (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk) AS t_is_f,
+SELECT (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk
+        -- A primary key that was created since can have columns of which the run left no values.
+        HAVING pg_catalog.bool_and(pk.name IN (SELECT live.name FROM live))) AS t_is_f,
        (SELECT pg_catalog.string_agg(pg_catalog.format('put.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk) AS put_is_f,
+       (SELECT pg_catalog.string_agg(pg_catalog.format('put.%I %s a.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk) AS put_is_a,
+       (SELECT pg_catalog.string_agg(pg_catalog.format('a.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk) AS a_is_f,
        -- Whatever differs, also by an earlier rule of the run or by a trigger; a large value that is the same stays where it is.
-       pg_catalog.string_agg(pg_catalog.format('%1$I = CASE WHEN pg_catalog.record_image_eq(ROW(a.%1$I), ROW(f.%1$I)) THEN t.%1$I ELSE a.%1$I END', name),
-                             ', ' ORDER BY attnum)
-           FILTER (WHERE settable AND NOT EXISTS (SELECT FROM pk WHERE pk.name = live.name)) AS set_back,
+       pg_catalog.format('coalesce(nullif(pg_catalog.array_to_string(ARRAY[%s], '', ''), ''''), %L)', pg_catalog.string_agg(
+           pg_catalog.format('CASE WHEN pg_catalog.bool_or(NOT pg_catalog.record_image_eq(ROW(a.%1$I), ROW(f.%1$I))) THEN %2$L END', name,
+               pg_catalog.format('%1$I = CASE WHEN pg_catalog.record_image_eq(ROW(a.%1$I), ROW(f.%1$I)) THEN t.%1$I ELSE a.%1$I END', name)),
+           ', ' ORDER BY attnum) FILTER (WHERE settable AND NOT is_pk),
+           (pg_catalog.array_agg(pg_catalog.format('%1$I = t.%1$I', name) ORDER BY is_pk, attnum) FILTER (WHERE settable))[1]) AS set_back_of_rows,
        pg_catalog.string_agg(pg_catalog.format('%1$I = put.%1$I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS set_passed_on,
        pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS t_images,
        pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS image_compared,
        pg_catalog.string_agg(pg_catalog.format('f.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS f_compared,
+       pg_catalog.string_agg(pg_catalog.format('put.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS put_image,
        -- What a trigger had changed together with the row, it may change again.
        pg_catalog.string_agg(pg_catalog.format(CASE WHEN changed THEN 'a.%1$I'
                                                     ELSE 'CASE WHEN pg_catalog.record_image_eq(ROW(a.%1$I), ROW(f.%1$I)) THEN a.%1$I ELSE t.%1$I END' END,
                                                name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS a_expected,
        pg_catalog.string_agg(pg_catalog.format('a.%I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS a_compared_image
-FROM live
+FROM live CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pk WHERE pk.name = live.name) AS is_pk) AS part

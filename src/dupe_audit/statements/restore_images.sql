@@ -15,11 +15,14 @@ WITH chosen AS MATERIALIZED (
               pg_catalog.record_image_eq(ROW({image_compared}), ROW({a_expected})) AS dupe_audit_as_expected,
               pg_catalog.record_image_eq(ROW({image_compared}), ROW({a_compared_image})) AS dupe_audit_as_before
 ), passed_on AS (
-    -- What a trigger made of the row this time is what an earlier batch that changed it too has to meet.
+    -- What a trigger made of the row this time is what an earlier batch that changed it too has to meet, unless the
+    -- application had changed the row between the two batches: then it is not as the earlier one left it.
     UPDATE {after} f
     SET {set_passed_on}
     FROM put
+    JOIN chosen a ON a.dupe_audit_id = put.dupe_audit_id
     WHERE NOT put.dupe_audit_as_before AND f.dupe_audit_batch < put.dupe_audit_batch AND {put_is_f}
+      AND pg_catalog.record_image_eq(ROW({f_compared}), ROW({a_compared_image}))
 ), marked AS (
     UPDATE {archive} a
     SET dupe_audit_restored_at = pg_catalog.clock_timestamp(), dupe_audit_problem = NULL

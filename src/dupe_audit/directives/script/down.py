@@ -125,7 +125,7 @@ def restore_duplicates(operations: Operations, key: UniqueKey, undone: Undone) -
         revert, of_batch, record_images = "", "'true'", ""
         if undone.images:
             if script.needs_part("revert"):
-                script.write(with_templates("offline_revert"))
+                script.write(with_templates("offline_revert", run_relation=literal(statement("run_relation"))))
             revert = "\n    v_reverted := pg_temp.dupe_audit_revert(v_part);"
             of_batch, record_images = _IN_ITS_BATCH, _RECORD_IMAGES
         script.write(with_templates("offline_put", revert=revert))
