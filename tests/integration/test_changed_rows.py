@@ -1044,7 +1044,9 @@ def test_value_of_every_python_type(walk, sql, type_, new, expected):
     assert walk.round(NAME, rule, "SELECT v FROM t WHERE id = 2") == [(expected,)]
 
 
-@pytest.mark.parametrize("value", [[object()], {"a": {1, 2}}, [float("nan")], {"a": b"x"}], ids=repr)
+@pytest.mark.parametrize(
+    "value", [[object()], {"a": {1, 2}}, [float("nan")], {"a": b"x"}], ids=["object", "set", "nan", "bytes"]
+)
 def test_list_or_dict_that_is_not_json(value):
     """A list or a dict that JSON cannot represent is refused with the column and what to write instead."""
     with pytest.raises(
@@ -1058,6 +1060,8 @@ def test_list_within_a_list(walk, sql):
     sql("CREATE TABLE t (id int PRIMARY KEY, name text, v int[]); INSERT INTO t VALUES (1, 'a', NULL), (2, 'a', NULL)")
     rule = replace(amend(), changes=changes("set_", {"v": [[1, 2], [3, 4]], "name": sa.text("name || id")}))
     assert "1 extra: the value cannot be read as the column's type" in walk.refused(NAME, rule)[0]
+
+
 # --- what a hostile table has ---------------------------------------------------------------------------------------
 
 COUNTS_CHANGES = """
