@@ -5,7 +5,8 @@ WITH judged AS MATERIALIZED (
     SELECT l.tid, l.n, s.place, {v_identity_as_survivor}, {v_key_as_k}, {e_as_before}, {changes}
     FROM pg_temp.dupe_audit_locked l
     JOIN pg_temp.dupe_audit_locked l_survivor ON l_survivor.n = l.n AND l_survivor.survivor
-    JOIN {stage} s ON s.n = l.n
+    -- The bounds let the planner read a batch's part of the list.
+    JOIN {stage} s ON s.n = l.n AND s.n BETWEEN {low} AND {high}
     JOIN ONLY {table} e ON e.ctid = l.tid{e_key_values}
     JOIN ONLY {table} v ON v.ctid = l_survivor.tid{v_key_values}{new_values}
     WHERE NOT l.survivor
