@@ -2,9 +2,8 @@
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 -- hash_record() needs a hash operator class with the equality of the type's btree operator class. Elements without one
--- are left out: a hash then stands for more keys. Of a single element, its own hash function takes a third less time (measured).
-SELECT coalesce(CASE WHEN pg_catalog.count(*) = 1 THEN pg_catalog.max('coalesce(pg_catalog.' || pg_catalog.quote_ident(own.proname) || '(' || element.value || '), 0)') END,
-                'pg_catalog.hash_record(ROW(' || pg_catalog.string_agg(element.value, ', ' ORDER BY element.attnum, element.value) || '))', '0')
+-- are left out: a hash then stands for more keys.
+SELECT coalesce('pg_catalog.hash_record(ROW(' || pg_catalog.string_agg(element.value, ', ' ORDER BY element.attnum, element.value) || '))', '0')
 FROM (
     SELECT pg_catalog.format('t.%I', a.attname) AS value, a.atttypid AS type, a.attnum
     FROM pg_catalog.pg_attribute a
@@ -24,10 +23,5 @@ JOIN pg_catalog.pg_opclass sorted ON sorted.opcdefault AND sorted.opcintype = ha
     AND sorted.opcmethod = (SELECT am.oid FROM pg_catalog.pg_am am WHERE am.amname = 'btree')
 JOIN pg_catalog.pg_amop equal ON equal.amopfamily = sorted.opcfamily AND equal.amopstrategy = 3
     AND equal.amoplefttype = sorted.opcintype AND equal.amoprighttype = sorted.opcintype
--- Only one that takes the type as it is: another can be declared for a type that is only stored in the same way.
-LEFT JOIN pg_catalog.pg_amproc support ON support.amprocfamily = hashed.opcfamily AND support.amprocnum = 1
-    AND support.amproclefttype = hashed.opcintype AND support.amprocrighttype = hashed.opcintype
-LEFT JOIN pg_catalog.pg_proc own ON own.oid = support.amproc AND own.pronamespace = 'pg_catalog'::pg_catalog.regnamespace::pg_catalog.oid
-    AND own.proargtypes[0] = hashed.opcintype AND own.prorettype = 'pg_catalog.int4'::pg_catalog.regtype::pg_catalog.oid
 WHERE EXISTS (SELECT FROM pg_catalog.pg_amop same
               WHERE same.amopfamily = hashed.opcfamily AND same.amopopr = equal.amopopr AND same.amopstrategy = 1)
