@@ -117,8 +117,8 @@ def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:
     while True:
         started, archive = time.monotonic(), work.holes["archive"]
         # A row can be changed in several batches, so the batches are undone one by one.
-        top = statement("top_batch", archive=archive, below=str(below)) if work.run.images else None
-        of_batch = f"dupe_audit_batch = ({top})" if top else "true"
+        others = statement("before_batch", archive=archive, below=str(below)) if work.run.images else None
+        of_batch = f"dupe_audit_id > ({others})" if others else "true"
         limits = {"below": str(below), "batch_size": str(work.batch_size)}
         low, high, size = tuple(work.execute("restore_window", of_batch=of_batch, **limits).one())
         if not size:

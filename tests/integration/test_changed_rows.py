@@ -6,13 +6,14 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy.sql import ClauseElement
 
 from dupe_audit import ledger
@@ -1210,3 +1211,51 @@ def test_row_changed_by_the_application_between_two_runs(walk, sql):
     with pytest.raises(Refused, match="rows-not-restored"):
         walk.back(NAME)
     assert sql("SELECT name, k, n FROM t WHERE id = 2") == [("a-2", 7, 222)]
+
+
+def test_a_batch_of_amendments_reads_its_part_of_the_staged_list(sql, conn, walk):
+    """How many staged extras a batch reads depends on the batch, not on how many are staged."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, name text) WITH (autovacuum_enabled = off)")
+    sql("INSERT INTO t SELECT i, 'n' || i % 1000 FROM generate_series(1, 2000) AS i; ANALYZE t")
+    read: list[int] = []
+
+    def count(_conn: Connection, cursor: Any, statement: str, *_: Any) -> None:
+        if statement == "COMMIT":
+            cursor.execute(
+                "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_all_tables"
+                " WHERE schemaname = 'dupe_audit' AND relname LIKE 'stage%' AND n_tup_ins = 0"
+            )
+            read.extend(row[0] for row in cursor.fetchall())
+
+    event.listen(conn, "before_cursor_execute", count)
+    batches = walk.clean(NAME, amend(batch_size=50))
+    assert 1000 == sum(batch.amended for batch in batches)
+    # The server counts on until it passes its counts on, and then from 0 again.
+    of_batches = [now - before if now > before else now for before, now in pairwise(read[-len(batches) :])]
+    assert 0 < min(of_batches)
+    assert max(of_batches) <= 5 * 50
+
+
+def test_a_restore_finds_a_batch_without_reading_older_ones(sql, conn, walk):
+    """How many archived rows are read to find the batch that is restored next depends on the batch."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, name text)")
+    sql("INSERT INTO t SELECT i, 'n' || i % 1000 FROM generate_series(1, 2000) AS i; ANALYZE t")
+    walk.clean(NAME, amend(batch_size=50))
+    sql("ANALYZE dupe_audit.archive_1")
+    read: list[int] = []
+
+    def count(_conn: Connection, cursor: Any, statement: str, *_: Any) -> None:
+        if "min(dupe_audit_id)" in statement:
+            cursor.execute(f"EXPLAIN (ANALYZE, TIMING off, FORMAT JSON) {statement}")
+            read.append(rows_read(cursor.fetchone()[0][0]["Plan"]))
+
+    event.listen(conn, "before_cursor_execute", count)
+    assert 1000 == sum(batch.reverted for batch in walk.back(NAME))
+    assert len(read) > 1000 / 50
+    assert max(read) <= 4 * 50
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """Return how many rows the scans of tables in a plan have read."""
+    own = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) if "Relation Name" in plan else 0
+    return int(own) + sum(rows_read(part) for part in plan.get("Plans", []))

@@ -144,7 +144,7 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
         if work.rule.merges_groups:
             work.execute("spare_incomplete", low=str(low), high=str(high))
         # An amended row is another version of itself, so what follows does not find it any more.
-        amended = changes.amend(work, number) if work.rule.amends else 0
+        amended = changes.amend(work, number, low, high) if work.rule.amends else 0
         if work.moving:
             leaving, repointed = children.follow(connection, work.run_id, work.moving, work.holes, number)
         changed_before = _changed_children(work)

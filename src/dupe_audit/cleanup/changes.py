@@ -58,8 +58,12 @@ def last_of_group(work: CleanupWork, high: int, total: int) -> int:
     return total if start is None else int(start) - 1
 
 
-def amend(work: CleanupWork, batch: int) -> int:
+def amend(work: CleanupWork, batch: int, low: int, high: int) -> int:
     """Change the extras of a batch that are locked, and archive them as they were; return how many.
+
+    Args:
+        low: number of the batch's first staged extra.
+        high: number of its last one.
 
     Raises:
         Refused: a row that was changed is still an extra, because a trigger changed it again.
@@ -67,7 +71,7 @@ def amend(work: CleanupWork, batch: int) -> int:
     """
     if execute(work.connection, work.sql("columns_digest")).scalar() != work.holes["columns_digest"]:
         raise DupeAuditError(COLUMNS_CHANGED)
-    changed = _all_changed(work.execute("amend_rows", batch=str(batch)).one())
+    changed = _all_changed(work.execute("amend_rows", batch=str(batch), low=str(low), high=str(high)).one())
     if changed.still_extras:
         subject = f"{quantity(int(changed.still_extras), 'extra')} of {work.relation.name}"
         findings = [finding("amendment-incomplete", subject, table=work.relation.name)]

@@ -6,7 +6,8 @@ WITH judged AS MATERIALIZED (
     -- The list's column of that name would hide the row of the survivor from new values.
     FROM (SELECT locked.n, locked.tid FROM pg_temp.dupe_audit_locked locked WHERE NOT locked.survivor) AS l
     JOIN (SELECT locked.n, locked.tid FROM pg_temp.dupe_audit_locked locked WHERE locked.survivor) AS l_survivor ON l_survivor.n = l.n
-    JOIN {stage} s ON s.n = l.n
+    -- The bounds let the planner read a batch's part of the list.
+    JOIN {stage} s ON s.n = l.n AND s.n BETWEEN {low} AND {high}
     JOIN ONLY {table} e ON e.ctid = l.tid{e_key_values}
     JOIN ONLY {table} v ON v.ctid = l_survivor.tid{v_key_values}{new_values}
     WHERE {same_key}

@@ -69,9 +69,9 @@ SELECT
     (SELECT pg_catalog.string_agg(pg_catalog.format('%s AS x%s', merged_value, merge), ', ' ORDER BY merge)
      FROM col WHERE merge IS NOT NULL) AS merged_values,
     (SELECT pg_catalog.format('pg_catalog.record_image_eq(ROW(%s), ROW(%s))',
-                              pg_catalog.string_agg(pg_catalog.format('CAST(t.%I AS %s)', name, type), ', ' ORDER BY merge),
+                              pg_catalog.string_agg(pg_catalog.format('CAST(j.b%s AS %s)', attnum, type), ', ' ORDER BY merge),
                               pg_catalog.string_agg(pg_catalog.format('j.x%s', merge), ', ' ORDER BY merge))
-     FROM col WHERE merge IS NOT NULL) AS t_is_merged,
+     FROM col WHERE merge IS NOT NULL) AS j_is_merged,
     (SELECT pg_catalog.string_agg(
                 pg_catalog.format(CASE
                     -- The row alone, so that a whole row in the aggregate has no more than the table's columns.

@@ -4,7 +4,7 @@
 WITH run AS (
     SELECT r.changed_columns || r.merged_columns AS changed FROM dupe_audit.run r WHERE r.id = {run}
 ), live AS (
-    SELECT a.attname::pg_catalog.text AS name, a.attnum, a.attgenerated <> '' AS generated,
+    SELECT a.attname::pg_catalog.text AS name, a.attnum, a.attlen, a.attgenerated <> '' AS generated,
            a.attgenerated = '' AND a.attidentity <> 'a' AS settable, a.attname::pg_catalog.text = ANY (run.changed) AS changed
     FROM pg_catalog.pg_attribute a CROSS JOIN run
     JOIN pg_catalog.pg_attribute b ON b.attrelid = {after}::pg_catalog.regclass::pg_catalog.oid AND b.attname = a.attname
@@ -33,7 +33,8 @@ SELECT (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s f.%I', name, eq,
        -- Whatever differs, also by an earlier rule of the run or by a trigger; a large value that is the same stays where it is.
        pg_catalog.format('coalesce(nullif(pg_catalog.array_to_string(ARRAY[%s], '', ''), ''''), %L)', pg_catalog.string_agg(
            pg_catalog.format('CASE WHEN pg_catalog.bool_or(NOT pg_catalog.record_image_eq(ROW(a.%1$I), ROW(f.%1$I))) THEN %2$L END', name,
-               pg_catalog.format('%1$I = CASE WHEN pg_catalog.record_image_eq(ROW(a.%1$I), ROW(f.%1$I)) THEN t.%1$I ELSE a.%1$I END', name)),
+               pg_catalog.format(CASE WHEN attlen > 0 THEN '%1$I = a.%1$I'
+                                      ELSE '%1$I = CASE WHEN pg_catalog.record_image_eq(ROW(a.%1$I), ROW(f.%1$I)) THEN t.%1$I ELSE a.%1$I END' END, name)),
            ', ' ORDER BY attnum) FILTER (WHERE settable AND NOT is_pk),
            (pg_catalog.array_agg(pg_catalog.format('%1$I = t.%1$I', name) ORDER BY is_pk, attnum) FILTER (WHERE settable))[1]) AS set_back_of_rows,
        pg_catalog.string_agg(pg_catalog.format('%1$I = put.%1$I', name), ', ' ORDER BY attnum) FILTER (WHERE NOT generated) AS set_passed_on,

@@ -22,7 +22,7 @@ WITH dupe_audit_member AS MATERIALIZED (
     UPDATE ONLY {table} t
     SET {set_columns}
     FROM dupe_audit_merged j
-    WHERE t.ctid = j.tid AND NOT {t_is_merged}
+    WHERE t.ctid = j.tid AND NOT {j_is_merged}
     RETURNING {t_columns}, j.n AS dupe_audit_n, {j_before}, {j_survivor}, {t_still_key} AS dupe_audit_still
 ), after AS (
     INSERT INTO {after} ({columns}, dupe_audit_batch, dupe_audit_n)
@@ -32,7 +32,7 @@ WITH dupe_audit_member AS MATERIALIZED (
     SELECT {changed_before}, {changed_survivor}, {batch}, 'merged', changed.dupe_audit_n FROM changed
     RETURNING 1
 )
-SELECT (SELECT pg_catalog.count(*) FROM dupe_audit_merged j JOIN ONLY {table} t ON t.ctid = j.tid WHERE NOT {t_is_merged}) AS judged,
+SELECT (SELECT pg_catalog.count(*) FROM dupe_audit_merged j WHERE NOT {j_is_merged}) AS judged,
        (SELECT pg_catalog.count(*) FROM changed) AS changed,
        (SELECT pg_catalog.count(*) FROM archived) AS archived,
        (SELECT pg_catalog.count(*) FROM changed WHERE NOT changed.dupe_audit_still) AS other_keys

@@ -1,7 +1,7 @@
 -- Purpose: define what changes the locked extras of a batch, and archives them as they were.
 -- Lock: ROW EXCLUSIVE on the table and the archive, until the batch commits; the rows are locked already.
 -- Again: no; once per batch, after lock_rows, in the same READ COMMITTED transaction.
-CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_amend(v_batch bigint, v_holes pg_catalog.jsonb) RETURNS bigint LANGUAGE plpgsql AS $amend$
+CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_amend(v_batch bigint, v_holes pg_catalog.jsonb, v_low bigint, v_high bigint) RETURNS bigint LANGUAGE plpgsql AS $amend$
 DECLARE
     v_digest pg_catalog.text;
     v_row record;
@@ -11,7 +11,7 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: the columns of % or a foreign key to it changed during the cleanup, or another table took its name; the batch was rolled back. Execute this script again.',
             v_holes ->> 'table';
     END IF;
-    EXECUTE pg_temp.dupe_audit_fill({t_amend_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch)) INTO v_row;
+    EXECUTE pg_temp.dupe_audit_fill({t_amend_rows}, v_holes || pg_catalog.jsonb_build_object('batch', v_batch, 'low', v_low, 'high', v_high)) INTO v_row;
     IF v_row.judged <> v_row.changed OR v_row.changed <> v_row.archived THEN
         RAISE EXCEPTION 'dupe-audit: update-trigger: extras checked: %, changed: %, archived: %; the batch was rolled back. A trigger on the table suppresses updates.',
             v_row.judged, v_row.changed, v_row.archived;

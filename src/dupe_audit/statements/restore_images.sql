@@ -12,8 +12,10 @@ WITH chosen AS MATERIALIZED (
     JOIN {after} f ON f.dupe_audit_batch = a.dupe_audit_batch AND f.dupe_audit_n = a.dupe_audit_n
     WHERE {t_is_f} AND pg_catalog.record_image_eq(ROW({image_compared}), ROW({f_compared}))
     RETURNING {t_images}, a.dupe_audit_id, a.dupe_audit_batch,
-              pg_catalog.record_image_eq(ROW({image_compared}), ROW({a_expected})) AS dupe_audit_as_expected,
-              pg_catalog.record_image_eq(ROW({image_compared}), ROW({a_compared_image})) AS dupe_audit_as_before
+              pg_catalog.record_image_eq(ROW({image_compared}), ROW({a_compared_image})) AS dupe_audit_as_before,
+              -- Each column alone only if the row differs, which a trigger causes.
+              pg_catalog.record_image_eq(ROW({image_compared}), ROW({a_compared_image}))
+                  OR pg_catalog.record_image_eq(ROW({image_compared}), ROW({a_expected})) AS dupe_audit_as_expected
 ), passed_on AS (
     -- What a trigger made of the row this time is what an earlier batch that changed it too has to meet, unless the
     -- application had changed the row between the two batches: then it is not as the earlier one left it.

@@ -2,20 +2,19 @@
 -- Lock: ACCESS SHARE on the table and the staged list, until the transaction ends.
 -- Again: no; each group once.
 INSERT INTO pg_temp.dupe_audit_trial ({insertable}, dupe_audit_n)
-WITH dupe_audit_pair AS MATERIALIZED (
-    SELECT s.n, e.ctid AS e_tid, v.ctid AS v_tid
+WITH dupe_audit_extra AS MATERIALIZED (
+    SELECT v.ctid AS dupe_audit_tid, s.n AS dupe_audit_place, {e_columns}
     FROM {stage} s
     JOIN ONLY {table} e ON {e_is_extra}
     JOIN ONLY {table} v ON {v_is_survivor}
     WHERE s.n BETWEEN {low} AND {high}
+), dupe_audit_survivor AS MATERIALIZED (
+    SELECT dupe_audit_tid AS tid, pg_catalog.max(dupe_audit_place) AS n FROM dupe_audit_extra GROUP BY dupe_audit_tid
 ), dupe_audit_member AS MATERIALIZED (
-    SELECT pair.v_tid AS dupe_audit_tid, pair.n AS dupe_audit_place, {e_columns}
-    FROM dupe_audit_pair pair JOIN ONLY {table} e ON e.ctid = pair.e_tid
+    SELECT * FROM dupe_audit_extra
     UNION ALL
-    SELECT v.ctid, 0, {v_columns}
-    FROM (SELECT DISTINCT pair.v_tid FROM dupe_audit_pair pair) AS pair
-    JOIN ONLY {table} v ON v.ctid = pair.v_tid
+    SELECT v.ctid, 0, {v_columns} FROM dupe_audit_survivor JOIN ONLY {table} v ON v.ctid = dupe_audit_survivor.tid
 )
-SELECT {v_merged}, survivor.n
-FROM (SELECT pair.v_tid, pg_catalog.max(pair.n) AS n FROM dupe_audit_pair pair GROUP BY pair.v_tid) AS survivor
-JOIN ONLY {table} v ON v.ctid = survivor.v_tid{merge_sources}
+SELECT {v_merged}, dupe_audit_survivor.n
+FROM dupe_audit_survivor
+JOIN ONLY {table} v ON v.ctid = dupe_audit_survivor.tid{merge_sources}

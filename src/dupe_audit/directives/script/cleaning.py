@@ -183,7 +183,7 @@ def _batch(rule: CleanupRule) -> str:
     if rule.merges_groups:
         outcomes += [_filled("spare_incomplete", "'low', v_low, 'high', v_high")]
     if rule.amends:
-        outcomes += ["v_amended := pg_temp.dupe_audit_amend(v_batch, v_holes)"]
+        outcomes += ["v_amended := pg_temp.dupe_audit_amend(v_batch, v_holes, v_low, v_high)"]
     if rule.exact == "archive":
         final = f"v_high = v_low AND v_where_staged = {literal(ANYWHERE)}"
         moved = f"pg_temp.dupe_audit_move(v_run, v_batch, v_holes, v_fks, {final})"

@@ -23,7 +23,7 @@ from dupe_audit.statements import ident, literal, statement
 
 #: a row can be changed in several batches, so the batches are undone one by one
 _IN_ITS_BATCH = f"""CASE WHEN v_holes ? 'after' THEN pg_catalog.format(
-                    'dupe_audit_batch = (%s)', pg_temp.dupe_audit_fill({quoted("top_batch")},
+                    'dupe_audit_id > (%s)', pg_temp.dupe_audit_fill({quoted("before_batch")},
                         v_holes || pg_catalog.jsonb_build_object('below', v_below))) ELSE 'true' END"""
 
 _RECORD_IMAGES = f"""
