@@ -752,6 +752,24 @@ def test_resume_amends_the_rows_that_it_has_amended(walk, sql, conn):
     assert sql("SELECT name FROM t WHERE id = 2") == [("ann",)]
 
 
+@pytest.mark.parametrize("batches", [0, 2, 3])
+def test_numbers_of_divergent_copies(walk, sql, conn, batches):
+    """Where exact copies are archived, the others are numbered without gaps, also by a cleanup that was interrupted."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, name text, n int)")
+    sql("INSERT INTO t VALUES (1, 'a', 1), (2, 'a', 1), (3, 'a', 2), (4, 'a', 1), (5, 'a', 3), (6, 'a', 4)")
+    before, changes = walk.dump("t"), (Change("name", NUMBERED["name"]),)
+    rule = CleanupRule(divergent="amend", changes=changes, batch_size=1)
+    interrupted = cleanup(conn, NAME, rule)
+    for _ in range(batches):
+        next(interrupted)
+    interrupted.close()
+    walk.clean(NAME, rule)
+    assert sql("SELECT id, name FROM t ORDER BY id") == [(1, "a"), (3, "a-2"), (5, "a-3"), (6, "a-4")]
+    assert walk.run(NAME).archived == 2
+    walk.back(NAME)
+    assert walk.dump("t") == before
+
+
 def test_purge_of_an_amended_run(walk, sql, conn):
     """A purge drops what the run keeps of its rows; the table stays as it is, and another run starts afresh."""
     sql("CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'a')")

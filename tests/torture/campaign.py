@@ -231,9 +231,9 @@ def provoke(
     mutant, tally = MUTANTS[name], Tally(seed)
     deadline = time.monotonic() + seconds
     with ExitStack() as stack:
-        rows = FEW_ROWS if mutant.returns else ROWS
+        rows = FEW_ROWS if mutant.returns or mutant.alone else ROWS
         world = stack.enter_context(new_world(server_url, "mutant", rows, partial=mutant.partial, policy=mutant.policy))
-        writers = Writers(world, f"{seed}/{name}", tally.writers, strays=mutant.strays)
+        writers = Writers(world, f"{seed}/{name}", 0 if mutant.alone else tally.writers, strays=mutant.strays)
         campaign = Campaign(world, nursery, writers, None, tally)
         with Watcher(world) as watcher, writers:
             if mutant.returns:

@@ -1,37 +1,56 @@
 """Our statements that change rows, without what protects them: they rely on what a batch saw before its locks."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 
-from sqlalchemy import Connection
+from sqlalchemy import create_engine, event
+from sqlalchemy.pool import NullPool
 
-from dupe_audit import ledger
+from dupe_audit.cleanup import cleanup
+from dupe_audit.model import UniqueKey
+from torture.policies import AMEND, MERGE, rule
+from torture.world import FEW_ROWS, World
 
-NEXT_BATCH = ledger.next_batch
-
-#: Rows as the first statement of a batch has seen them, before it has locked them.
+#: Rows as a batch has seen them before it has locked them.
 SNAPSHOT = "CREATE TEMPORARY TABLE IF NOT EXISTS first_snapshot (LIKE tt) ON COMMIT DELETE ROWS"
 
-#: Stores the listed rows as they are, and waits until the application has changed one of them. It waits in a later
-#: pass: the first one spares each row that was changed since it was ranked.
-LOOK = """
-CREATE OR REPLACE FUNCTION look_first(place text) RETURNS void VOLATILE LANGUAGE plpgsql AS $$
-DECLARE
-    stage CONSTANT text := (
-        SELECT relname FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace AND relname ~ '^stage_[0-9]+$'
-    );
-    newest CONSTANT bigint := (SELECT coalesce(max(seq), 0) FROM imagelog);
-    ids bigint[];
-BEGIN
-    EXECUTE 'SELECT array_agg(DISTINCT ' || place || ') FROM dupe_audit.' || stage INTO ids;
-    INSERT INTO pg_temp.first_snapshot SELECT * FROM tt WHERE id = ANY (ids);
-    FOR _ IN 1 .. CASE WHEN cardinality(ids) BETWEEN 5 AND 1500 THEN 300 ELSE 0 END LOOP
-        EXIT WHEN EXISTS (
-            SELECT FROM imagelog WHERE seq > newest AND (after).id = ANY (ids)
-            AND ((before).hits, (before).status) IS DISTINCT FROM ((after).hits, (after).status));
-        PERFORM pg_sleep(0.01);
-    END LOOP;
-END $$
-"""
+#: in the statement that locks the rows of a batch, where these are listed
+LISTED = re.compile(r"INSERT INTO pg_temp.dupe_audit_locked.*?(FROM \S+ WHERE n BETWEEN \d+ AND \d+)", re.DOTALL)
+
+
+def _clean_interrupted(policy: str, rows: str, kind: str) -> Callable[[str, str], None]:
+    """Return a program that cleans once. Each batch reads its rows, and only then the application changes one of them.
+
+    In the first pass a batch spares a row that was changed since it was ranked. A later one locks and writes it.
+
+    Args:
+        policy: what becomes of the extras.
+        rows: which rows of a batch: its survivors (s1), or its extras (e1).
+        kind: how the application changes one.
+    """
+
+    def program(url: str, name: str) -> None:
+        def interrupt(_connection, cursor, statement, *_) -> None:
+            if listed := LISTED.search(statement):
+                looked_at = f"SELECT * FROM tt WHERE id IN (SELECT {rows} {listed[1]})"
+                chosen = cursor.connection.execute(f"INSERT INTO first_snapshot {looked_at} RETURNING id").fetchone()
+                change = "SELECT change_row(%s, %s, '', md5(clock_timestamp()::text))"
+                application.execute(change, (kind, *chosen))
+
+        engine = create_engine(
+            url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"application_name": name}
+        )
+        event.listen(engine, "before_cursor_execute", interrupt)
+        with World(url).connect("torture application") as application, engine.connect() as connection:
+            connection.exec_driver_sql(SNAPSHOT)
+            list(cleanup(connection, UniqueKey(table="tt", columns=("k",)), rule(policy, FEW_ROWS, partial=False)))
+        engine.dispose()
+
+    return program
+
+
+#: a survivor gets more of what is merged, and an extra another status than the one that is amended
+INTERRUPTED = {MERGE: _clean_interrupted(MERGE, "s1", "hits"), AMEND: _clean_interrupted(AMEND, "e1", "status")}
 
 
 def replaced(*pairs: tuple[str, str]) -> Callable[[str], str]:
@@ -44,16 +63,6 @@ def replaced(*pairs: tuple[str, str]) -> Callable[[str], str]:
         return text
 
     return careless
-
-
-def look_first(place: str) -> Mapping[str, Callable[..., int]]:
-    """Return what lets a batch read its rows before it locks them: its survivors (s1), or its extras (e1)."""
-
-    def careless(connection: Connection, run_id: int) -> int:
-        connection.exec_driver_sql(f"SELECT look_first('{place}')")
-        return NEXT_BATCH(connection, run_id)
-
-    return {"dupe_audit.ledger.next_batch": careless}
 
 
 #: a survivor's own value is the one of the first snapshot

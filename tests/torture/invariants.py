@@ -35,8 +35,9 @@ def objections(world: World, invariants: tuple[str, ...] = CHEAP + DEAR) -> list
     for name in invariants:
         if name in OF_OUTCOMES and not world.changes_rows:
             continue
-        # No count relies on an index. The planner has no statistics of the history: nested loops would take a minute.
-        with world.connect(options=f"{NO_INDEX} -c enable_nestloop=off") as connection:
+        # No count relies on an index. The planner has no statistics of the history: nested loops would take a minute,
+        # and so would a list that is searched from its start for each row because it is too large to be hashed.
+        with world.connect(options=f"{NO_INDEX} -c enable_nestloop=off -c work_mem=256MB") as connection:
             violations += [Objection(name, text) for (text,) in connection.execute(_query(world, name))]
     return violations
 

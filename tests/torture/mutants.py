@@ -1,7 +1,8 @@
 """Programs as they are often written, and ours without a precaution. Each loses something, and the harness notices.
 
 Of the first kind, a mutant waits at the moment when it is vulnerable until the application has made the change that
-it overlooks. Of the second, it executes careless statements in the place of ours.
+it overlooks. Of the second, it executes careless statements in the place of ours; where these rely on what a batch saw
+before its locks, the application makes that change at this very moment.
 """
 
 import time
@@ -24,12 +25,10 @@ from torture.careless import (
     AMEND_FROM_FIRST_SNAPSHOT,
     ARCHIVE_FIRST_SNAPSHOT,
     CHANGE_BACK_ANYTHING,
-    LOOK,
+    INTERRUPTED,
     MERGE_FROM_FIRST_SNAPSHOT,
-    SNAPSHOT,
-    look_first,
 )
-from torture.policies import AMEND, ARCHIVE, MERGE, rule
+from torture.policies import AMEND, ARCHIVE, MERGE
 from torture.writers import MANY_STRAYS
 
 #: rows; large, so that the application soon changes one of them
@@ -98,6 +97,7 @@ class Mutant:
     strays: float = 0  #: weight of the writers without referential integrity that it takes
     partial: bool = False  #: whether the key is an expression over a part of the table
     policy: str = ARCHIVE  #: what becomes of the extras
+    alone: bool = False  #: whether the application does no more than what the program lets it do
     returns: bool = False  #: whether it takes the way down
     moves: bool = False  #: whether the way down begins with a dump, and is in the restored database
 
@@ -227,22 +227,6 @@ def clean_live(url: str, name: str) -> None:
     engine.dispose()
 
 
-def _clean_changing(policy: str) -> Callable[[str, str], None]:
-    """Return a program that changes rows once, and that keeps what a batch saw before its locks."""
-
-    def program(url: str, name: str) -> None:
-        engine = create_engine(
-            url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"application_name": name}
-        )
-        with engine.connect() as connection:
-            connection.exec_driver_sql(SNAPSHOT)
-            connection.exec_driver_sql(LOOK)
-            list(cleanup(connection, UniqueKey(table="tt", columns=("k",)), rule(policy, BATCH, partial=False)))
-        engine.dispose()
-
-    return program
-
-
 #: how a batch asks again whether a row is in the predicate, and what asks nothing: with the values of each key, of
 #: extras until they are deleted, and of survivors
 ASKED_WITH_THE_KEY = {"'CASE WHEN (%2$s) THEN (%1$s) END' END": "'(%1$s)' END"}
@@ -326,28 +310,28 @@ MUTANTS = {
         partial=True,
     ),
     "merge from the first snapshot": Mutant(
-        _clean_changing(MERGE),
+        INTERRUPTED[MERGE],
         "totals agree",
         "nothing is restored",
         statements={"merge_rows": MERGE_FROM_FIRST_SNAPSHOT},
-        functions=look_first("s1"),
         policy=MERGE,
+        alone=True,
     ),
     "amend from the first snapshot": Mutant(
-        _clean_changing(AMEND),
+        INTERRUPTED[AMEND],
         "as the rule says",
         "has a status of another state",
         statements={"amend_rows": AMEND_FROM_FIRST_SNAPSHOT},
-        functions=look_first("e1"),
         policy=AMEND,
+        alone=True,
     ),
     "archive the first snapshot of an amended row": Mutant(
-        _clean_changing(AMEND),
+        INTERRUPTED[AMEND],
         "conservation",
         "has lost its last update",
         statements={"amend_rows": ARCHIVE_FIRST_SNAPSHOT},
-        functions=look_first("e1"),
         policy=AMEND,
+        alone=True,
     ),
     "change back whatever the application has changed": Mutant(
         None,
