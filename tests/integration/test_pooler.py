@@ -15,7 +15,7 @@ from sqlalchemy import NullPool, create_engine, make_url
 
 from dupe_audit import UniqueKey
 from dupe_audit.model import CleanupRule
-from dupe_audit.postgres.driver import pooler
+from dupe_audit.postgres.poolers import pooler
 from dupe_audit.preflight import blockers
 from dupe_audit.watch.look import look, prepare
 from waiting import wait_for
