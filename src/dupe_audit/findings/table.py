@@ -65,8 +65,8 @@ TABLE: dict[StepId, Entry] = {
     "timescaledb-table": Entry(
         "error",
         "{table} is a {subject} of TimescaleDB: its rows are in many tables, and its index cannot be built concurrently.",
-        "Remove the duplicates with SQL of your own, one time range after another, then add the constraint in a quiet moment, because it blocks writers: "
-        "SET lock_timeout = '500ms'; ALTER TABLE … ADD CONSTRAINT … UNIQUE (…); The key must include every partitioning column. "
+        "Remove the duplicates with SQL of your own, one time range after another, then CREATE UNIQUE INDEX in a quiet moment, because it blocks writers until it is built. "
+        "The key must include every partitioning column. "
         "The whole recipe: docs/reference/findings/timescaledb-table.md.",
     ),
     "too-many-columns": Entry(
