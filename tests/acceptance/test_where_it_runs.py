@@ -79,7 +79,7 @@ def psql_at(server, tmp_path: Path):
 
 
 def test_upgrade_and_downgrade_refuse_another_server(project, sql):
-    """Neither direction changes anything on a server that is not PostgreSQL; the message names it and the way by hand."""
+    """Neither direction changes anything on a server that is not PostgreSQL, and the message names the recipe."""
     call_itself(sql, YUGABYTE)
     code, output = project.run("upgrade", "head")
     assert 1 <= code
