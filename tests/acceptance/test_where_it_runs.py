@@ -150,6 +150,21 @@ def test_script_judges_a_later_table_before_the_first_changes(project, psql, sql
     assert UNTOUCHED == sql(STATE)
 
 
+@pytest.mark.parametrize("way", ["online", "script"])
+def test_table_that_has_become_a_hypertable_goes_the_way_back(project, psql, sql, way):
+    """A table that was turned into a hypertable after its upgrade is downgraded, and refused by the next upgrade."""
+    assert 0 == project.run("upgrade", "head")[0]
+    sql(HYPERTABLE)
+    if way == "online":
+        assert 0 == project.run("downgrade", "0001")[0]
+        code, output = project.run("upgrade", "head")
+        assert (True, True) == (code > 0, "[timescaledb-table] public.orders is a hypertable" in output)
+    else:
+        assert 0 == psql(project.script("downgrade", "0002:0001")).returncode
+        assert 3 == psql(project.script("upgrade", "0001:0002")).returncode
+    assert [(9, "0001")] == sql("SELECT (SELECT count(*) FROM orders), version_num FROM alembic_version")
+
+
 def test_upgrade_through_a_documented_pooler_is_redirected(project, in_sessions, sql):
     """Through Neon's pooled host nothing is changed and the message names the direct host, through which it works."""
     project.environment["DATABASE_URL"] = in_sessions(NEON_POOLER)

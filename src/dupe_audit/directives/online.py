@@ -80,8 +80,8 @@ def _write(operations: Operations, execution: Execution, operation: MigrateOpera
         for task in _all_tasks(execution):
             script.refuse(task, execution.revision)
         items = execution.recording.items if execution.recording else ()
-        keys = [task.operation.key for task in _all_tasks(execution)]  # type: ignore[attr-defined]
-        script.judge_server(operations, keys, accept=execution.options.accept)
+        directives = [task.operation for task in _all_tasks(execution)]
+        script.judge_server(operations, directives, accept=execution.options.accept)
         undone = script.Undone.of(operations, execution, execution.options)
         script.judge_ahead(operations, items, execution.options, undone)
     for task in tasks:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from alembic.operations import Operations
+from alembic.operations import MigrateOperation, Operations
 
+from dupe_audit.directives.operations import DropUniqueConstraintOnlineOp, RestoreDuplicatesOp
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.statements import literal, statement
+
+#: directives that only undo what an upgrade has done
+_BACK = (DropUniqueConstraintOnlineOp, RestoreDuplicatesOp)
 
 #: of psql, which knows where it is connected to
 _ADDRESS = "SELECT {} \\gset dupe_audit_".format(
@@ -19,11 +22,13 @@ _ADDRESS = "SELECT {} \\gset dupe_audit_".format(
 )
 
 
-def judge_server(operations: Operations, keys: Iterable[UniqueKey], *, accept: Collection[str]) -> None:
+def judge_server(operations: Operations, directives: Iterable[MigrateOperation], *, accept: Collection[str]) -> None:
     """Write what stops the script if its server is not fit or another product manages a table, each judged once.
 
+    A table that has become a hypertable since the upgrade can still go the way back (tried).
+
     Args:
-        keys: of the directives that follow.
+        directives: that follow.
         accept: ids of findings that do not stop it.
     """
     script = Script(operations)
@@ -39,6 +44,8 @@ def judge_server(operations: Operations, keys: Iterable[UniqueKey], *, accept: C
                 refuses_pooler=literal("transaction-pooler" not in accept),
             )
         )
+    cleaned_or_built = [each for each in directives if not isinstance(each, _BACK)]
+    keys = [each.key for each in cleaned_or_built]  # type: ignore[attr-defined]
     tables = {catalog.relid_sql(key): key.table for key in keys}
     unjudged = [relid for relid in tables if script.is_unjudged(relid)]
     if unjudged:

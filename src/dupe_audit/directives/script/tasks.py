@@ -52,7 +52,7 @@ def write(operations: Operations, execution: Execution, options: Overrides, task
         CommandError: it cannot be written as a script; the message says why.
     """
     refuse(task, execution.revision)
-    judge_server(operations, [task.operation.key], accept=options.accept)  # type: ignore[attr-defined]
+    judge_server(operations, [task.operation], accept=options.accept)
     script, step = Script(operations), f"{execution.revision}:{execution.acted}"
     execution.acted += 1
     # psql that continues after errors stamps only if every transaction of the revision was committed.
