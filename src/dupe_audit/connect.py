@@ -16,8 +16,9 @@ from alembic.config import Config
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, NullPool, create_engine
 
-from dupe_audit.errors import DupeAuditError, WrongUsage
+from dupe_audit.errors import DupeAuditError, Refused, WrongUsage
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.products import product_finding
 from dupe_audit.postgres.session import without_pg_catalog
 from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.postgres.urls import PLACEHOLDER, libpq_url, without_secrets
@@ -164,9 +165,16 @@ def creator(url: str, *, source: str = "the database URL") -> Callable[[], psyco
 
 
 def _trust_path(connection: psycopg.Connection[tuple[object, ...]]) -> None:
-    """Let operators be found in ``pg_catalog`` first: SQLAlchemy executes some as soon as it connects."""
-    cursor = connection.execute("SELECT pg_catalog.current_setting('search_path')")
-    path = str((cursor.fetchone() or ("",))[0])
+    """Let operators be found in ``pg_catalog`` first: SQLAlchemy executes some as soon as it connects.
+
+    Raises:
+        Refused: the server is CockroachDB, to which SQLAlchemy's dialect cannot talk.
+    """
+    cursor = connection.execute("SELECT pg_catalog.current_setting('search_path'), pg_catalog.version()")
+    path, version = map(str, cursor.fetchone() or ("", ""))
+    if (product := product_finding(version)) and product.id == "cockroachdb":
+        connection.close()
+        raise Refused([product], lead="Refused. Nothing was changed.")
     if (trusted := without_pg_catalog(path)) != path:
         connection.execute("SELECT pg_catalog.set_config('search_path', %s, false)", (trusted,))
     connection.commit()

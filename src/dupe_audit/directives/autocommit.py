@@ -23,7 +23,12 @@ log = logging.getLogger("alembic.dupe_audit")
 
 @contextmanager
 def autocommit(
-    operations: Operations, directive: str, explain: Callable[[BaseException, Connection | None], str], *, stamps: bool
+    operations: Operations,
+    directive: str,
+    explain: Callable[[BaseException, Connection | None], str],
+    *,
+    judge: Callable[[Connection], None],
+    stamps: bool,
 ) -> Iterator[Connection]:
     """Yield the migration's own connection in autocommit; report a failure in one paragraph, without a traceback.
 
@@ -31,6 +36,7 @@ def autocommit(
         operations: of the revision.
         directive: the name of the operation.
         explain: returns the whole message of a failure; its connection is None if it was lost.
+        judge: refuses a server that is not fit, before a setting of its session changes.
         stamps: whether Alembic can stamp the revision next, so that another process must not have done it already.
 
     Raises:
@@ -46,6 +52,7 @@ def autocommit(
         with context.autocommit_block():
             connection = operations.get_bind()
             try:
+                judge(connection)
                 with interruptible(connection), trusted_path(connection):
                     yield connection
             except (DupeAuditError, DBAPIError) as error:

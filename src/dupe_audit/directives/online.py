@@ -26,7 +26,7 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.refusal import NAMES, call_of, of_revision, refuse, refuse_mistakes
+from dupe_audit.directives.refusal import NAMES, call_of, of_revision, refuse, refuse_mistakes, refuse_server
 from dupe_audit.directives.schedule import Task, schedule
 from dupe_audit.directives.verdict import Examiner, identities, subject
 from dupe_audit.directives.worker import Worker
@@ -80,6 +80,8 @@ def _write(operations: Operations, execution: Execution, operation: MigrateOpera
         for task in _all_tasks(execution):
             script.refuse(task, execution.revision)
         items = execution.recording.items if execution.recording else ()
+        directives = [task.operation for task in _all_tasks(execution)]
+        script.judge_server(operations, directives, accept=execution.options.accept)
         undone = script.Undone.of(operations, execution, execution.options)
         script.judge_ahead(operations, items, execution.options, undone)
     for task in tasks:
@@ -94,7 +96,11 @@ def _execute(operations: Operations, execution: Execution, operation: MigrateOpe
             message = f"{name}{of_revision(execution)}: {message}"
         return "\n".join(filter(None, [message, _worker(operations, connection, execution).account(connection)]))
 
-    with autocommit(operations, NAMES[type(operation)], explain, stamps=_completes(execution, operation)) as connection:
+    def judge(connection: Connection) -> None:
+        refuse_server(_worker(operations, connection, execution))
+
+    name, stamps = NAMES[type(operation)], _completes(execution, operation)
+    with autocommit(operations, name, explain, judge=judge, stamps=stamps) as connection:
         worker = _worker(operations, connection, execution)
         tasks = _tasks(
             operations.migration_context,

@@ -24,7 +24,8 @@ from dupe_audit.directives.recording import PlainStatement
 from dupe_audit.directives.verdict import Verdict
 from dupe_audit.directives.worker import Worker
 from dupe_audit.errors import Refused
-from dupe_audit.findings import Finding
+from dupe_audit.findings import CATALOGUE, Finding
+from dupe_audit.preflight import server_findings
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -92,6 +93,26 @@ def refuse_mistakes(execution: Execution, worker: Worker | None) -> None:
         changed = "" if committed else _no_change(execution)
     lines = [f"Refused: revision {execution.revision}.{changed}", *reasons]
     raise CommandError("\n".join(filter(None, [*lines, committed])))
+
+
+def refuse_server(worker: Worker) -> None:
+    """Refuse a server that is not PostgreSQL, or the way to it, before anything of a revision is judged there.
+
+    Raises:
+        Refused: it cannot be used, or a pooler is in front of it and was not accepted.
+    """
+    execution = worker.execution
+    if execution.acted:
+        return  # it was judged before the first directive
+    errors = [
+        finding
+        for finding in server_findings(worker.connection)
+        if finding.severity == "error"
+        and not (finding.id in worker.options.accept and CATALOGUE[finding.id].acceptable)
+    ]
+    if errors:
+        lead = f"Refused: {call_of(execution.current)}{of_revision(execution)}.{_no_change(execution)}"
+        raise Refused(errors, lead=lead)
 
 
 def _paragraph(error: Finding) -> str:

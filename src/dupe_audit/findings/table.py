@@ -62,6 +62,13 @@ TABLE: dict[StepId, Entry] = {
         "Remove the duplicates and create the constraint with the commands of Citus; "
         "the key of a distributed table must include its distribution column.",
     ),
+    "timescaledb-table": Entry(
+        "error",
+        "{table} is a {subject} of TimescaleDB: its rows are in many tables, and its index cannot be built concurrently.",
+        "Remove the duplicates with SQL of your own, one time range after another, then CREATE UNIQUE INDEX in a quiet moment, because it blocks writers until it is built. "
+        "The key must include every partitioning column. "
+        "The whole recipe: docs/reference/findings/timescaledb-table.md.",
+    ),
     "too-many-columns": Entry(
         "error",
         "{table} has too many columns: its cleanup would need {subject}.",

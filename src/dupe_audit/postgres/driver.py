@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.errors import WrongUsage
 from dupe_audit.postgres.interrupt import interrupt
 from dupe_audit.postgres.sqlstates import QUERY_CANCELED, sqlstate
-from dupe_audit.statements import literal, statement
+from dupe_audit.statements import literal
 
 
 def execute(connection: Connection, sql: str) -> CursorResult[Any]:
@@ -60,21 +60,6 @@ def tidy(connection: Connection, sql: str) -> None:
     """
     with suppress(Exception):
         connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
-
-
-def pooler(connection: Connection) -> str | None:
-    """Return what shows that a connection pooler is between us and the server; None if nothing does.
-
-    A server greets with the pid of its backend; a pooler greets with a number of its own (H171).
-    """
-    driver = connection.connection.driver_connection
-    greeted = getattr(getattr(driver, "info", None), "backend_pid", None)
-    pids = {execute(connection, statement("backend_pid")).scalar_one() for _ in range(2)}
-    if len(pids) > 1:
-        return "two statements were answered by different backends"
-    if greeted and greeted not in pids:
-        return "the backend that answers is not the one that accepted the connection"
-    return None
 
 
 def require_autocommit(connection: Connection) -> None:

@@ -11,9 +11,15 @@ from dupe_audit.statements import statement
 
 
 def replica_lag(connection: Connection) -> float | None:
-    """Return the seconds by which the slowest standby replays late; None if this cannot be seen from here (H194)."""
-    lag = execute(connection, statement("replica_lag")).scalar()
-    return None if lag is None else float(lag)
+    """Return the seconds by which the slowest standby replays late; None if this cannot be seen from here (H194).
+
+    The readers of an Aurora cluster replay no WAL stream of their own, so another function reports their lag.
+    """
+    standbys = execute(connection, statement("replica_lag")).one()
+    lags = [standbys.lag]
+    if standbys.aurora:
+        lags.append(execute(connection, statement("reader_lag")).scalar_one())
+    return max((float(lag) for lag in lags if lag is not None), default=None)
 
 
 def wait_for_replicas(connection: Connection, limit: float, *, give_up_after: str = "1h") -> None:

@@ -13,10 +13,11 @@ from dupe_audit.findings import Finding, FindingId, finding, finding_id
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.driver import execute, pooler
+from dupe_audit.postgres.driver import execute
 from dupe_audit.preflight.equivalents import equivalents
 from dupe_audit.preflight.expressions import value_types
 from dupe_audit.preflight.index_advice import advice, advice_if_stricter
+from dupe_audit.preflight.server import pooler_findings
 from dupe_audit.statements import literal, statement, text_array
 
 #: findings after which the table cannot be counted at all
@@ -25,6 +26,7 @@ UNCOUNTABLE: set[FindingId] = {
     "column-missing",
     "not-a-table",
     "citus-table",
+    "timescaledb-table",
     "partitioned-table",
     "no-equality",
     "row-security",
@@ -83,8 +85,7 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
     findings += ledger.untrusted(connection, relid=relation.relid)
     if rule.references == "repoint":
         findings += children.triggers(connection, relation.relid)
-    if sign := pooler(connection):
-        findings.append(finding("transaction-pooler", sign))
+    findings += pooler_findings(connection)
     if countable(findings):
         of_indexes = _index_findings(connection, key, relation)
         if any(finding.id == "name-taken" for finding in findings):

@@ -34,6 +34,7 @@ from dupe_audit.preflight.expressions import expression_findings
 from dupe_audit.preflight.failing import may_be_an_expression, require_failing
 from dupe_audit.preflight.samples import read_samples, row_columns, without_key_values
 from dupe_audit.preflight.search_path import path_findings
+from dupe_audit.preflight.server import server_findings, timescaledb_findings
 
 #: the worst first
 _ORDER = {"error": 0, "warning": 1, "info": 2}
@@ -66,10 +67,12 @@ def preflight(
     """
     rule = rule or CleanupRule()
     details = _Details(show_keys=show_keys, samples=samples)
+    if refused := _unfit(connection, accept):
+        return DuplicateReport(key=key, counts=None, findings=refused)
     with step(connection):
         match = catalog.find(connection, key)
-        if match and (refused := _expressions(connection, *match, rule)):
-            return DuplicateReport(key=match[0], counts=None, findings=_sorted(refused, accept))
+        if match and (refused := _sorted(_first(connection, *match, rule), accept)):
+            return DuplicateReport(key=match[0], counts=None, findings=refused)
         try:
             with _snapshot(connection, work_mem):
                 report = _counted(connection, key, rule, accept=accept, details=details)
@@ -191,12 +194,14 @@ def judge(
     Raises:
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
+    if refused := _unfit(connection, accept):
+        return list(refused)
     with step(connection):
         match = catalog.find(connection, key)
         if match is None:
             return [finding("table-missing", str(key))]
         key, relation = match
-        findings = _expressions(connection, key, relation, rule)
+        findings = _first(connection, key, relation, rule)
         findings = findings or citus_findings(connection, relation)
         findings = findings or catalog_findings(connection, key, relation, rule)
         if measure_width and countable(findings):
@@ -206,9 +211,19 @@ def judge(
     return [finding for finding in _sorted(findings, accept) if key.name or finding.id != "invalid-index"]
 
 
-def _expressions(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
-    """Return what is wrong with the SQL of a key and of its rule."""
-    return expression_findings(connection, key, relation, rule) or change_findings(connection, key, relation, rule)
+def _unfit(connection: Connection, accept: Collection[str]) -> tuple[Finding, ...]:
+    """Return why nothing else is sent to this server, not even a setting of the session; empty if it is fit."""
+    findings = _sorted(server_findings(connection), accept)
+    return findings if any(finding.severity == "error" for finding in findings) else ()
+
+
+def _first(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
+    """Return what ends the judgement: another product manages the table, or the SQL of a key or its rule is wrong."""
+    return (
+        timescaledb_findings(connection, relation)
+        or expression_findings(connection, key, relation, rule)
+        or change_findings(connection, key, relation, rule)
+    )
 
 
 def _measured(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:

@@ -47,7 +47,7 @@ BEGIN
         v_spared := 0;
         v_low := 1;
         WHILE v_low <= v_extras LOOP
-            WHILE (SELECT extract(epoch FROM pg_catalog.max(replay_lag)) FROM pg_catalog.pg_stat_replication) > v_rule.max_replica_lag LOOP
+            WHILE pg_temp.dupe_audit_lag() > v_rule.max_replica_lag LOOP
                 COMMIT;
                 PERFORM pg_catalog.pg_sleep(1);
             END LOOP;

@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from dupe_audit import ledger
-from dupe_audit.postgres.driver import execute, pooler
+from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import AT_WORK_NAMESPACE, LOCK_NAMESPACE
+from dupe_audit.postgres.poolers import pooler
 from dupe_audit.statements import statement
 from dupe_audit.watch.facts import Activity, Blocker, Phase, Progress, RunSummary, View
 

@@ -5,7 +5,8 @@ even if psql continues after errors.
 """
 
 from dupe_audit.directives.script.ahead import judge_ahead
+from dupe_audit.directives.script.server import judge_server
 from dupe_audit.directives.script.tasks import refuse, write
 from dupe_audit.directives.script.undone import Undone
 
-__all__ = ["Undone", "judge_ahead", "refuse", "write"]
+__all__ = ["Undone", "judge_ahead", "judge_server", "refuse", "write"]

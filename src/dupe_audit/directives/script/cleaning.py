@@ -72,6 +72,7 @@ def cleanup_procedure(
     script.expressions_function()
     script.measure_function()
     outcome_functions(script, rule, accept)
+    script.write(with_templates("offline_lag", replica_lag=statement("replica_lag")))
     script.write(_prepare(key, rule, accept))
     script.write(_stage(rule))
     script.write(_batch(rule))

@@ -137,6 +137,14 @@ class Script:
         """Write each part again when it is needed next: the transaction that created it can be rolled back."""
         self._context.opts.pop("dupe_audit_written", None)
 
+    def is_unjudged(self, subject: str) -> bool:
+        """Return whether the script has not judged a server or a table yet; a rollback takes no judgement back."""
+        judged = self._context.opts.setdefault("dupe_audit_judged", set())
+        if subject in judged:
+            return False
+        judged.add(subject)
+        return True
+
     def needs_part(self, part: str, form: Hashable = None) -> bool:
         """Return whether a part, whose objects last to the end of the script, was not written yet in this form."""
         written = self._context.opts.setdefault("dupe_audit_written", {})

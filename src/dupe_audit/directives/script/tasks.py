@@ -19,6 +19,7 @@ from dupe_audit.directives.schedule import Task
 from dupe_audit.directives.script.down import drop_unique_constraint, restore_duplicates
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import check_names, one_line
+from dupe_audit.directives.script.server import judge_server
 from dupe_audit.directives.script.undone import Undone
 from dupe_audit.directives.script.up import archive_duplicates, create_unique_constraint
 from dupe_audit.directives.verdict import subject
@@ -51,6 +52,7 @@ def write(operations: Operations, execution: Execution, options: Overrides, task
         CommandError: it cannot be written as a script; the message says why.
     """
     refuse(task, execution.revision)
+    judge_server(operations, [task.operation], accept=options.accept)
     script, step = Script(operations), f"{execution.revision}:{execution.acted}"
     execution.acted += 1
     # psql that continues after errors stamps only if every transaction of the revision was committed.

@@ -1,0 +1,62 @@
+"""What a script judges first: the server, the way to it, and who manages the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from alembic.operations import MigrateOperation, Operations
+
+from dupe_audit.directives.operations import DropUniqueConstraintOnlineOp, RestoreDuplicatesOp
+from dupe_audit.directives.script.parts import Script
+from dupe_audit.postgres import catalog
+from dupe_audit.statements import literal, statement
+
+#: directives that only undo what an upgrade has done
+_BACK = (DropUniqueConstraintOnlineOp, RestoreDuplicatesOp)
+
+#: of psql, which knows where it is connected to
+_ADDRESS = "SELECT {} \\gset dupe_audit_".format(
+    ", ".join(
+        f"pg_catalog.set_config('dupe_audit.{name}', :'{name.upper()}', false) AS {name}" for name in ("host", "port")
+    )
+)
+
+
+def judge_server(operations: Operations, directives: Iterable[MigrateOperation], *, accept: Collection[str]) -> None:
+    """Write what stops the script if its server is not fit or another product manages a table, each judged once.
+
+    A table that has become a hypertable since the upgrade can still go the way back (tried).
+
+    Args:
+        directives: that follow.
+        accept: ids of findings that do not stop it.
+    """
+    script = Script(operations)
+    if script.is_unjudged("server"):
+        # A psql that continues after errors would execute the first directive although the server is refused.
+        script.line("\\set ON_ERROR_STOP on")
+        script.line(_ADDRESS)
+        address = {name: f"pg_catalog.current_setting('dupe_audit.{name}')" for name in ("host", "port")}
+        script.write(
+            statement(
+                "offline_server",
+                pooled_address=statement("pooled_address", **address),
+                refuses_pooler=literal("transaction-pooler" not in accept),
+            )
+        )
+    cleaned_or_built = [each for each in directives if not isinstance(each, _BACK)]
+    keys = [each.key for each in cleaned_or_built]  # type: ignore[attr-defined]
+    tables = {catalog.relid_sql(key): key.table for key in keys}
+    unjudged = [relid for relid in tables if script.is_unjudged(relid)]
+    if unjudged:
+        with script.own_path():
+            for relid in unjudged:
+                script.write(
+                    statement(
+                        "offline_hypertable",
+                        relid=relid,
+                        table_name=literal(tables[relid]),
+                        hypertable_catalog=statement("hypertable_catalog"),
+                        hypertable_kind=literal(statement("hypertable_kind", relid="$1")),
+                    )
+                )
