@@ -18,6 +18,8 @@ test: $(STAMP)
 	@$(COMPILE)
 	$(PYTEST) $(ARGS)
 
+# Every case of every test, on every version; tests/thoroughness.py says what `make test` leaves out.
+test-all: export DUPE_AUDIT_TEST_THOROUGH ?= 1
 test-all: $(STAMP)
 	@$(COMPILE)
 	$(BIN)/python tests/servers.py .servers $(PYTEST) $(ARGS)

@@ -1,6 +1,5 @@
 """A backend that dies at any statement loses nothing and leaves no false claim, and the same call completes later."""
 
-import os
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,13 +8,14 @@ from typing import Any
 import pytest
 from alembic.util import CommandError
 
+from thoroughness import EXHAUSTIVE
 from torture.directions import TABLES, Directions
 from torture.kills import Kill, Moment, armed
 
 pytestmark = pytest.mark.torture
 
-#: statements to die at, evenly spread, and different ones in each test; in thorough mode it is all of them
-KILLS = None if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 4
+#: statements to die at, evenly spread, and different ones in each test; all if exhaustive
+KILLS = None if EXHAUSTIVE else 2
 
 
 @pytest.fixture(params=TABLES, ids=lambda name: name.replace(" ", "-"))
