@@ -11,13 +11,17 @@ STAMP := $(VENV)/.installed
 # Four processes on two cores, each with its own server, because tests also wait. In this process: ARGS="-n 0 tests/unit"
 PYTEST := $(BIN)/pytest --numprocesses=4 --dist=worksteal
 
-# Tests start hundreds of interpreters. Where PYTHONDONTWRITEBYTECODE is set, each would compile the package again.
+# Tests start hundreds of interpreters. Without bytecode each would compile the package again, and each process of pytest
+# would rewrite the assertions of every test, which takes it four seconds.
+unexport PYTHONDONTWRITEBYTECODE
 COMPILE := $(BIN)/python -m compileall -q src tests/torture
 
 test: $(STAMP)
 	@$(COMPILE)
 	$(PYTEST) $(ARGS)
 
+# Every case of every test, on every version; tests/thoroughness.py says what `make test` leaves out.
+test-all: export DUPE_AUDIT_TEST_THOROUGH ?= 1
 test-all: $(STAMP)
 	@$(COMPILE)
 	$(BIN)/python tests/servers.py .servers $(PYTEST) $(ARGS)

@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from dupe_audit.embedded import Server
 from launch import Launcher
+from thoroughness import THOROUGH, selection
 
 SETTINGS = {
     "fsync": "off",
@@ -47,6 +48,13 @@ def pytest_configure() -> None:
     """Handle Ctrl-C even in a shell's background job, which ignores it, as would the programs started from it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only thorough tests need."""
+    if not THOROUGH:
+        items[:], left_out = selection(items, config.args)
+        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_collection_finish() -> None:

@@ -2,7 +2,7 @@
 
 ``python tests/launch.py SOCKET`` imports once and forks for each order, so a program is a process like any other: it
 has its own arguments, directory, environment and streams, is killed and interrupted, and ends with its own exit code.
-With DUPE_AUDIT_TEST_THOROUGH=1 every program gets its own interpreter.
+In thorough tests every program gets its own interpreter.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
+
+from thoroughness import THOROUGH
 
 #: modules that most programs import; a module that fails to import here fails in the program that needs it
 PRELOADED = (
@@ -127,7 +129,7 @@ class Launcher:
         """Start ``python -m MODULE ARGUMENTS`` with nothing on its standard input."""
         changed = {name for name in {*env, *os.environ} if env.get(name) != os.environ.get(name)}
         changed.discard("PYTHONUNBUFFERED")
-        if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") or any(name.startswith(AT_START) for name in changed):
+        if THOROUGH or any(name.startswith(AT_START) for name in changed):
             command = [sys.executable, "-m", module, *arguments]
             return subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
         if self._server is None:

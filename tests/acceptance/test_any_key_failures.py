@@ -100,6 +100,7 @@ def test_refused_index_stops_the_upgrade(parts, sql):
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("call", ["code::int", "picky(code)"])
+@pytest.mark.representatives("code::int-ranking", "picky(code)-batch", "code::int-build")
 def test_row_that_fails_later_is_counted_and_not_printed(parts, sql, call, moment):
     """A row written after the check stops the step, with the expression, the number of rows and what to do next."""
     sql(PICKY)
@@ -159,6 +160,7 @@ def test_script_stops_at_an_index_that_is_refused(parts, sql, psql):
 
 @pytest.mark.parametrize("moment", ["before", *MOMENTS])
 @pytest.mark.parametrize("call", ["code::int", "picky(code)"])
+@pytest.mark.representatives("code::int-before", "picky(code)-ranking", "code::int-batch", "picky(code)-build")
 def test_script_counts_rows_that_fail_and_prints_no_value(parts, sql, psql, call, moment):
     """Whenever such a row is written, the script stops with the number of rows, and psql prints no value."""
     sql(PICKY)

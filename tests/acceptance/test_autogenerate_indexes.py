@@ -169,6 +169,9 @@ PARTIAL = {"postgresql_where": living}
         ("town", {"postgresql_include": ["state"]}, "ux", {"postgresql_include": ["town"]}),
     ],
 )
+@pytest.mark.representatives(
+    "town-old0-ux-new0", "town-old3-uy-new3", "lower-old5-uy-new5", "lower-old6-ux-new6", "town-old8-ux-new8"
+)
 def test_index_that_changes(project, sql, element, old, name, new):
     """The new index exists before the old one goes, under the same name or a new one, in both directions."""
     sql("DELETE FROM people WHERE id > 1")

@@ -102,6 +102,7 @@ def moved(sql, alembic, agent_actions, dump, load, request):
 
 
 @pytest.mark.parametrize("arguments", [(), ("-Fc",), ("--inserts",)], ids=["plain", "custom", "inserts"])
+@pytest.mark.representatives("custom", "inserts")
 def test_downgrade_after_dump_and_restore(moved, alembic, dupe_audit, arguments):
     """Rows archived in one database are put back in another that was loaded from its dump."""
     copy, before = moved(*arguments)

@@ -56,6 +56,24 @@ def unique(sql) -> int:
 
 @pytest.mark.parametrize("form", [{}, {"deferrable": True}, {"deferrable": True, "initially": "DEFERRED"}], ids=str)
 @pytest.mark.parametrize("case", SAME)
+@pytest.mark.representatives(
+    "index-{}",
+    "constraint-{}",
+    "hostile names-{}",
+    "other order-{}",
+    "constraint in another order-{}",
+    "include-{}",
+    "other order and include-{}",
+    "descending-{}",
+    "nulls first-{}",
+    "collation-{}",
+    "operator class-{}",
+    "primary key-{}",
+    "primary key in another order-{}",
+    "index-{'deferrable': True, 'initially': 'DEFERRED'}",
+    "constraint-{'deferrable': True, 'initially': 'DEFERRED'}",
+    "primary key-{'deferrable': True, 'initially': 'DEFERRED'}",
+)
 def test_advice_about_an_equivalent_index_works(sql, conn, case, form):
     """After what the advice says, the upgrade succeeds with one unique index, or the key is enforced without it."""
     sql(TABLE + SAME[case])

@@ -9,12 +9,13 @@ from types import FrameType
 import pytest
 from sqlalchemy import make_url
 
+from thoroughness import EXHAUSTIVE
 from torture.moving import dump_programs
 from torture.nursery import Nursery
 from torture.world import FEW_KEYS, World, fill, new_world
 
 #: seconds for one test
-PATIENCE = 3600 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 600
+PATIENCE = 3600 if EXHAUSTIVE else 600
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """Amended and merged rows: a backend that dies at any statement, and a database that is dumped and restored."""
 
-import os
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -14,13 +13,14 @@ from dupe_audit.cleanup import cleanup
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import Change, CleanupRule, Expression, Merge, UniqueKey
 from dupe_audit.restore import restore
+from thoroughness import EXHAUSTIVE
 from torture.kills import Kill, armed
 from torture.moving import CUSTOM, copy
 
 pytestmark = pytest.mark.torture
 
 #: every which statement to die at
-STEP = 1 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 37
+STEP = 1 if EXHAUSTIVE else 67
 NAME = UniqueKey(table="t", columns=("name",))
 LETTER = UniqueKey(table="t", columns=(Expression("left(name, 1)"),))
 SUFFIX = (Change("name", "name || '-' || duplicate.number"),)

@@ -1,6 +1,5 @@
 """Work on a database that is dumped and restored at any moment continues in the copy as if nothing had happened."""
 
-import os
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,14 +9,15 @@ from typing import Any
 import pytest
 from alembic.util import CommandError
 
+from thoroughness import EXHAUSTIVE
 from torture.directions import TABLES, Directions
 from torture.kills import Kill, armed
 from torture.moving import CUSTOM, FORMATS, PLAIN
 
 pytestmark = pytest.mark.torture
 
-#: statements at which the work is killed before the dump, and different ones in each test; in thorough mode all of them
-KILLS = None if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 1
+#: statements at which the work is killed before the dump, different ones in each test; all if exhaustive
+KILLS = None if EXHAUSTIVE else 1
 
 
 @pytest.fixture(params=TABLES, ids=lambda name: name.replace(" ", "-"))

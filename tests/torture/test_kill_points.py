@@ -1,6 +1,6 @@
 """A backend that dies at any statement loses nothing and leaves no false claim, and the same call completes later."""
 
-import os
+import re
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from alembic.util import CommandError
 
+from thoroughness import EXHAUSTIVE
 from torture.directions import TABLES, Directions
 from torture.kills import Kill, Moment, armed
 
 pytestmark = pytest.mark.torture
 
-#: statements to die at, evenly spread, and different ones in each test; in thorough mode it is all of them
-KILLS = None if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 4
+#: statements to die at, evenly spread, and different ones in each test; all if exhaustive
+KILLS = None if EXHAUSTIVE else 2
 
 
 @pytest.fixture(params=TABLES, ids=lambda name: name.replace(" ", "-"))
@@ -57,7 +58,8 @@ def sweep(request, world, psycopg_connect) -> Callable[..., None]:
             prepare()
             point = Kill(killer, moment, n)
             ended = kill(point, work, resume, outcome)
-            assert point.happened
+            # The undisturbed work may have executed more statements, if it had to wait for a lock.
+            assert point.happened or len(point.statements) < points
             assert expected == ended, point
         print(f"{points} kill points, every {step}. from {first}")  # noqa: T201 - pytest -rP shows it
 
@@ -105,8 +107,12 @@ def test_connection_lost_at_the_very_end_is_reported(world, psycopg_connect):
         with world.operations() as op:
             world.clean(op)
 
-    with armed(world.engine, Kill(psycopg_connect(autocommit=True))) as undisturbed:
-        archive()
-    last = Kill(undisturbed.killer, "before", len(undisturbed.statements))
-    with armed(world.engine, last), pytest.raises(CommandError, match=r"connection was lost|lost its connection"):
-        archive()
+    error, last = "", Kill(psycopg_connect(autocommit=True))
+    while not last.happened:  # the first time counts; a wait for a lock adds statements, so a later one may have fewer
+        last = Kill(last.killer, "before", len(last.statements))
+        try:
+            with armed(world.engine, last):
+                archive()
+        except CommandError as raised:
+            error = str(raised)
+    assert re.search("connection was lost|lost its connection", error)

@@ -1,7 +1,5 @@
 """The promises hold after each step, in whatever order the application and the operator work."""
 
-import os
-
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.errors import FlakyFailure
@@ -9,16 +7,16 @@ from hypothesis.stateful import run_state_machine_as_test
 
 import dupe_audit.cleanup.passes
 import dupe_audit.postgres.work
+from thoroughness import EXHAUSTIVE
 from torture.bench import Bench
 from torture.machine import Cleaning, Machine
 
 pytestmark = pytest.mark.torture
 
-THOROUGH = bool(os.environ.get("DUPE_AUDIT_TEST_THOROUGH"))
 PROFILE = settings(
-    max_examples=1000 if THOROUGH else 14,
-    stateful_step_count=40 if THOROUGH else 20,
-    derandomize=not THOROUGH,
+    max_examples=1000 if EXHAUSTIVE else 14,
+    stateful_step_count=40 if EXHAUSTIVE else 20,
+    derandomize=not EXHAUSTIVE,
     print_blob=True,
     deadline=None,
     database=None,
@@ -40,7 +38,7 @@ NAIVE = {
 
 def walk(machine: type[Machine], profile: settings) -> None:
     """Walk random sequences of a machine's rules."""
-    run_state_machine_as_test(machine if THOROUGH else seed(SEEDS[machine])(machine), settings=profile)
+    run_state_machine_as_test(machine if EXHAUSTIVE else seed(SEEDS[machine])(machine), settings=profile)
 
 
 @pytest.fixture

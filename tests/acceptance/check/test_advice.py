@@ -52,6 +52,7 @@ def test_a_partitioned_table_is_reported_once_and_without_directives(project, fa
     ],
     ids=["plain", "deferrable", "deferred"],
 )
+@pytest.mark.representatives("deferred")
 def test_the_advice_is_as_deferrable_as_the_constraint(orders, failing, clause, advised):
     """The advised directive is as deferrable as the constraint, and a revision that follows the advice passes."""
     orders.add(
@@ -72,6 +73,7 @@ def test_the_advice_is_as_deferrable_as_the_constraint(orders, failing, clause, 
 
 
 @pytest.mark.parametrize("clause", ["", " INCLUDE (note)"])
+@pytest.mark.representatives(" INCLUDE (note)")
 def test_the_advice_for_an_index_is_an_index(orders, failing, clause):
     """What the models declare as an index stays one, so that alembic check finds no difference after the advice."""
     columns = "" if not clause else ', postgresql_include=["note"]'
@@ -108,7 +110,9 @@ sa.Table("orders", metadata, sa.Column("id", sa.BigInteger, primary_key=True),
         ("((customer + 1), no)", '[sa.text("(customer + 1)"), "no"]'),
         ("(abs(customer), no) WHERE (note IS NULL OR note <> 'a:b')", '[sa.text("abs(customer)"), "no"], where='),
     ],
+    ids=["part", "expression", "both"],
 )
+@pytest.mark.representatives("both")
 def test_the_advice_for_an_expression_or_a_part_of_the_table(orders, failing, index, advised):
     """The advised directives have the expressions and the predicate, and a revision that follows the advice passes."""
     orders.add("b2", f'op.execute("CREATE UNIQUE INDEX once ON orders {index}")', 'op.drop_index("once")', extra=LOCKS)

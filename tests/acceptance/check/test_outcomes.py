@@ -25,6 +25,7 @@ def test_changed_rows_are_as_before_after_the_downgrade(orders, failing, outcome
 
 
 @pytest.mark.parametrize("outcome", ["amend", "merge"])
+@pytest.mark.representatives("merge")
 def test_changed_rows_that_the_downgrade_leaves_fail_the_check(orders, failing, outcome):
     """Rows that are changed by hand, and not changed back by the downgrade, are found."""
     spoil = "op.execute(\"UPDATE orders SET note = 'spoilt' WHERE id = (SELECT min(id) FROM orders)\")"

@@ -1,6 +1,5 @@
 """Rows are written whatever the state of the constraint, and the constraint is named as soon as it is valid."""
 
-import os
 import threading
 
 import psycopg
@@ -8,6 +7,7 @@ import pytest
 
 from dupe_audit.model import UniqueKey
 from dupe_audit.writer import delivery
+from thoroughness import THOROUGH
 from waiting import wait_for
 
 KEY = UniqueKey(table="t", columns=("k",), name="once")
@@ -172,7 +172,7 @@ def test_under_concurrent_index_builds(rows, sql, writer, beside, way, form):
 
     writing = [beside(write, writer(KEY, ["k", "v"])) for _ in range(3)]
     try:
-        for _ in range(60 if os.environ.get("DUPE_AUDIT_TEST_THOROUGH") else 10):
+        for _ in range(60 if THOROUGH else 10):
             if form == "second":
                 sql("CREATE UNIQUE INDEX CONCURRENTLY twin ON t (k)")
                 sql("DROP INDEX CONCURRENTLY twin")

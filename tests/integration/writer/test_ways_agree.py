@@ -1,14 +1,12 @@
 """However rows are split into batches and sent, the outcomes and the table match a plain model in Python."""
 
-import os
-
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dupe_audit.model import UniqueKey
 from dupe_audit.writer import Writer
+from thoroughness import THOROUGH
 
-THOROUGH = bool(os.environ.get("DUPE_AUDIT_TEST_THOROUGH"))
 COLUMNS = ["k", "n", "v", "w"]
 KEY = UniqueKey(table="t", columns=("k", "n"), name="once")
 TABLE = """
