@@ -74,7 +74,7 @@ MERGE_FROM_FIRST_SNAPSHOT = replaced(
     ),
 )
 
-_JUDGED = "    WHERE NOT l.survivor\n"
+_JUDGED = "    WHERE {same_key}\n"
 _OF_THE_EXTRA = (
     "CROSS JOIN LATERAL (SELECT e.id AS extra_id) AS which CROSS JOIN LATERAL (SELECT {} WHERE e.id = which.extra_id)"
 )
