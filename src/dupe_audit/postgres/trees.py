@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -66,3 +67,31 @@ def of_leaf(holes: Mapping[str, str], leaf: Relation) -> dict[str, str]:
     named = {name: value.replace(PLACEHOLDER, leaf.name) for name, value in holes.items()}
     name = literal(leaf.name)
     return {**named, "table_name": name, "and_leaf": ", dupe_audit_leaf", "and_its_leaf": f", {name}"}
+
+
+def fragments_by_table(
+    connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule
+) -> Iterator[tuple[Relation, dict[str, str]]]:
+    """Yield each table that has rows of a relation, with the pieces of SQL for it: itself, or the leaves of a tree."""
+    if not relation.is_tree:
+        yield relation, fragments(connection, relation, key, rule)
+        return
+    pieces = tree_fragments(connection, relation, key, rule)
+    for leaf in leaves(connection, relation.relid):
+        yield leaf, of_leaf(pieces, leaf)
+
+
+class Locks(NamedTuple):
+    """Locks of one transaction, and how many the server's lock table holds."""
+
+    needed: int
+    capacity: int
+
+
+def locks_to_drop(connection: Connection, relid: int) -> Locks:
+    """Return the locks that dropping a constraint of a tree takes at once: on every table and every index of it.
+
+    The other steps work leaf by leaf. So an upgrade can succeed where its downgrade then fails (measured).
+    """
+    row = execute(connection, statement("tree_locks", relid=str(relid))).one()
+    return Locks(int(row.needed), int(row.capacity))

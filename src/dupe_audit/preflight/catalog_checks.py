@@ -17,6 +17,7 @@ from dupe_audit.postgres.driver import execute, pooler
 from dupe_audit.preflight.equivalents import equivalents
 from dupe_audit.preflight.expressions import value_types
 from dupe_audit.preflight.index_advice import advice, advice_if_stricter
+from dupe_audit.preflight.trees import tree_findings
 from dupe_audit.statements import literal, statement, text_array
 
 #: findings after which the table cannot be counted at all
@@ -25,7 +26,9 @@ UNCOUNTABLE: set[FindingId] = {
     "column-missing",
     "not-a-table",
     "citus-table",
-    "partitioned-table",
+    "partition-key-expression",
+    "detach-pending",
+    "foreign-partition",
     "no-equality",
     "row-security",
     "virtual-column",
@@ -78,7 +81,11 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
             default_read_only=literal(bool(default_read_only)),
         ),
     )
-    findings = [_blocker_finding(row, relation) for row in rows if row.id not in beside(rule)]
+    # A tree is only an obstacle to a script.
+    left_out = {*beside(rule), "partitioned-table"}
+    findings = [_blocker_finding(row, relation) for row in rows if row.id not in left_out]
+    if relation.is_tree:
+        findings += tree_findings(connection, key, relation, left_out)
     findings += ledger.untrusted(connection, relid=relation.relid)
     if rule.references == "repoint":
         findings += children.triggers(connection, relation.relid)
