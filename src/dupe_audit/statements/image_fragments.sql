@@ -24,7 +24,8 @@ WITH run AS (
     WHERE i.indrelid = {relid}::pg_catalog.oid AND i.indisprimary AND i.indisvalid AND k.ord <= i.indnkeyatts
       AND oc.opcmethod = (SELECT am.oid FROM pg_catalog.pg_am am WHERE am.amname = 'btree')
 )
-SELECT (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk) AS t_is_f,
+SELECT (SELECT CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END FROM pg_catalog.pg_class c WHERE c.oid = {relid}::pg_catalog.oid) AS only,
+       (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk) AS t_is_f,
        (SELECT pg_catalog.string_agg(pg_catalog.format('put.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk) AS put_is_f,
        -- Whatever differs, also by an earlier rule of the run or by a trigger; a large value that is the same stays where it is.
        pg_catalog.string_agg(pg_catalog.format('%1$I = CASE WHEN pg_catalog.record_image_eq(ROW(a.%1$I), ROW(f.%1$I)) THEN t.%1$I ELSE a.%1$I END', name),
