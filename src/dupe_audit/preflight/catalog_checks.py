@@ -28,6 +28,7 @@ UNCOUNTABLE: set[FindingId] = {
     "citus-table",
     "partition-key-expression",
     "detach-pending",
+    "partition-owner",
     "foreign-partition",
     "no-equality",
     "row-security",
