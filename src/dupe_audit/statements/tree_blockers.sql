@@ -100,3 +100,4 @@ JOIN pg_catalog.pg_locks l ON l.relation = below.oid AND l.locktype = 'relation'
 JOIN pg_catalog.pg_locks x ON x.locktype = 'transactionid' AND x.pid IS NULL AND x.virtualtransaction = l.virtualtransaction
 JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid
 WHERE p.database = pg_catalog.current_database()
+ORDER BY id, "table", subject
