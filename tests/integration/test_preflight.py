@@ -196,7 +196,6 @@ PLAIN = "CREATE TABLE t (id int PRIMARY KEY, k int)"
                 "CREATE FOREIGN TABLE t (k int) SERVER s"
             ),
         ),
-        ("partitioned-table", "error", "CREATE TABLE t (k int) PARTITION BY RANGE (k)"),
         (
             "single-partition",
             "warning",

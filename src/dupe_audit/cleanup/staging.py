@@ -60,7 +60,7 @@ def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bo
         oldest = str(execute(work.connection, statement("oldest_transaction")).scalar_one())
     seconds = time.monotonic() - started
     # In its own transaction: the ranking's snapshot is older than what another process may have recorded of this run.
-    ledger.record_ranking(work.connection, work.run_id, rows=rows, groups=staged_counts.groups, extras=extras)
+    work.record_ranking(rows=rows, groups=staged_counts.groups, extras=extras)
     execute(work.connection, statement("create_locked"))
     if work.moving:
         execute(work.connection, statement("create_locked_children"))

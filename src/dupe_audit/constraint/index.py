@@ -11,7 +11,6 @@ from typing import Literal
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from dupe_audit import ledger
 from dupe_audit.constraint.watchdog import watching
 from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
@@ -71,12 +70,12 @@ def settled(work: ConstraintWork) -> IndexState | None:
         )
     if state.valid:
         return state
-    if not ledger.is_building(work.connection, work.relation.relid, work.name):
+    if not work.is_building():
         raise Refused(
             [finding("invalid-index", work.index)], lead=f"The ledger has no record of a build of {work.index}."
         )
     drop_index(work)
-    ledger.mark_not_building(work.connection, work.run_id)
+    work.mark_not_building()
     return None
 
 
@@ -102,7 +101,7 @@ def build(work: ConstraintWork) -> Failure | None:
         Interrupted: the user stopped the work.
         sqlalchemy.exc.DBAPIError: the server stopped the build for another reason, such as a full disk.
     """
-    ledger.mark_building(work.connection, work.run_id, work.name, keeps_adopted=work.keeps_adopted)
+    work.mark_building()
     try:
         execute_build(work, work.build_sql)
     except BaseException as error:
@@ -164,7 +163,7 @@ def _drop_leftover(work: ConstraintWork, *, is_ours: bool) -> str:
             effect = "it rejects new duplicates" if state.ready else "it enforces nothing"
             drop_index(work)
         # Otherwise an index that somebody builds later under this name would count as ours.
-        ledger.mark_not_building(work.connection, work.run_id)
+        work.mark_not_building()
     except (SQLAlchemyError, DupeAuditError):
         return (
             f"An unfinished index {work.index} remains for now ({effect}). Run the same command again, which drops it "

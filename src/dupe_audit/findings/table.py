@@ -21,13 +21,6 @@ TABLE: dict[StepId, Entry] = {
         "{table} is not an ordinary table (kind: {subject}) and cannot have a unique constraint.",
         "Name the table that holds the rows.",
     ),
-    "partitioned-table": Entry(
-        "error",
-        "{table} is partitioned; PostgreSQL cannot build an index concurrently on a partitioned table.",
-        "Clean and constrain each partition with the directives; then ALTER TABLE ONLY {table} ADD CONSTRAINT … UNIQUE (…); "
-        "and for each partition: ALTER INDEX … ATTACH PARTITION …; The key must include the partition key. "
-        "The whole recipe, with its downgrade: docs/reference/findings/partitioned-table.md.",
-    ),
     "single-partition": Entry(
         "warning",
         "{table} is one partition of {subject}; the constraint will cover only this partition.",

@@ -62,7 +62,11 @@ def exists(connection: Connection, *, relid: int | None = None, reading: bool = 
 
 def upgrade_sql() -> str:
     """Return the statements that bring the ledger of an earlier version to the form of this one."""
-    return statement("upgrade_ledger", create_child_table=template("create_child_table"))
+    return statement(
+        "upgrade_ledger",
+        create_child_table=template("create_child_table"),
+        create_leaf_table=template("create_leaf_table"),
+    )
 
 
 def create(connection: Connection, owner: str, *, relid: int | None = None) -> None:
@@ -86,7 +90,7 @@ def create(connection: Connection, owner: str, *, relid: int | None = None) -> N
             execute(connection, statement("create_schema", owner=owner))
             execute(connection, statement("revoke_schema"))
         owner = str(execute(connection, statement("ledger_owner", owner=literal(owner))).scalar_one())
-        for table in ("run", "batch", "child"):
+        for table in ("run", "batch", "child", "leaf"):
             execute(connection, statement(f"create_{table}_table"))
             make_private(connection, f"dupe_audit.{table}", owner)
 

@@ -18,6 +18,7 @@ from dupe_audit.preflight.equivalents import equivalents
 from dupe_audit.preflight.expressions import value_types
 from dupe_audit.preflight.index_advice import advice, advice_if_stricter
 from dupe_audit.preflight.server import pooler_findings
+from dupe_audit.preflight.trees import tree_findings
 from dupe_audit.statements import literal, statement, text_array
 
 #: findings after which the table cannot be counted at all
@@ -27,7 +28,10 @@ UNCOUNTABLE: set[FindingId] = {
     "not-a-table",
     "citus-table",
     "timescaledb-table",
-    "partitioned-table",
+    "partition-key-expression",
+    "detach-pending",
+    "partition-owner",
+    "foreign-partition",
     "no-equality",
     "row-security",
     "virtual-column",
@@ -81,7 +85,11 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
             changes_rows=literal(rule.changes_rows),
         ),
     )
-    findings = [_blocker_finding(row, relation) for row in rows if row.id not in beside(rule)]
+    # A tree is only an obstacle to a script.
+    left_out = {*beside(rule), "partitioned-table"}
+    findings = [_blocker_finding(row, relation) for row in rows if row.id not in left_out]
+    if relation.is_tree:
+        findings += tree_findings(connection, key, relation, left_out)
     findings += ledger.untrusted(connection, relid=relation.relid)
     if rule.references == "repoint":
         findings += children.triggers(connection, relation.relid)

@@ -160,7 +160,7 @@ CROSS JOIN LATERAL (
     CROSS JOIN (SELECT coalesce(pg_catalog.max(i.indnkeyatts), 2) AS columns FROM pg_catalog.pg_index i
                 WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid) AS i
 ) AS own
-WHERE rel.relkind = 'r' AND (own.archived > 1600 OR ({changes_rows} AND own.changed > 1664))
+WHERE rel.relkind IN ('r', 'p') AND (own.archived > 1600 OR ({changes_rows} AND own.changed > 1664))
 UNION ALL
 SELECT 'nulls-not-distinct', pg_catalog.current_setting('server_version')
 FROM request WHERE nulls_not_distinct AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 150000
@@ -194,7 +194,8 @@ WHERE NOT tg.tgisinternal AND tg.tgenabled IN ('O', 'A') AND tg.tgtype::pg_catal
 UNION ALL
 SELECT 'replica-identity', (SELECT pg_catalog.string_agg(pubname, ', ') FROM publication)
 FROM rel
-WHERE EXISTS (SELECT FROM publication)
+-- The leaves of a tree have an identity each.
+WHERE rel.relkind = 'r' AND EXISTS (SELECT FROM publication)
   -- A deferrable primary key does not identify rows, nor does an index that was dropped or is not valid (H113).
   AND relreplident <> 'f' AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_index i
@@ -245,7 +246,7 @@ WHERE con.contype <> 'u'
 UNION ALL
 SELECT 'no-primary-key', pg_catalog.format('%I.%I', nspname, relname)
 FROM rel
-WHERE relkind = 'r' AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid)
+WHERE relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid)
 UNION ALL
 SELECT 'foreign-key-unindexed', pg_catalog.format('%s (%s)', con.conrelid::pg_catalog.regclass,
            (SELECT pg_catalog.string_agg(pg_catalog.format('%I', a.attname), ', ' ORDER BY u.ord)

@@ -24,7 +24,8 @@ WITH run AS (
     WHERE i.indrelid = {relid}::pg_catalog.oid AND i.indisprimary AND i.indisvalid AND k.ord <= i.indnkeyatts
       AND oc.opcmethod = (SELECT am.oid FROM pg_catalog.pg_am am WHERE am.amname = 'btree')
 )
-SELECT (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk
+SELECT (SELECT CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END FROM pg_catalog.pg_class c WHERE c.oid = {relid}::pg_catalog.oid) AS only,
+       (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk
         -- A primary key that was created since can have columns of which the run left no values.
         HAVING pg_catalog.bool_and(pk.name IN (SELECT live.name FROM live))) AS t_is_f,
        (SELECT pg_catalog.string_agg(pg_catalog.format('put.%I %s f.%I', name, eq, name), ' AND ' ORDER BY ord) FROM pk) AS put_is_f,

@@ -28,8 +28,8 @@ WITH dupe_audit_member AS MATERIALIZED (
     INSERT INTO {after} ({columns}, dupe_audit_batch, dupe_audit_n)
     SELECT {changed_columns}, {batch}, changed.dupe_audit_n FROM changed
 ), archived AS (
-    INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch, dupe_audit_kind, dupe_audit_n)
-    SELECT {changed_before}, {changed_survivor}, {batch}, 'merged', changed.dupe_audit_n FROM changed
+    INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch, dupe_audit_kind, dupe_audit_n{and_leaf})
+    SELECT {changed_before}, {changed_survivor}, {batch}, 'merged', changed.dupe_audit_n{and_its_leaf} FROM changed
     RETURNING 1
 )
 SELECT (SELECT pg_catalog.count(*) FROM dupe_audit_merged j WHERE NOT {j_is_merged}) AS judged,

@@ -40,6 +40,7 @@ BEGIN
         {create_run_table};
         {create_batch_table};
         {create_child_table};
+        {create_leaf_table};
         EXECUTE 'ALTER TABLE dupe_audit.run OWNER TO ' || v_owner;
         EXECUTE 'ALTER TABLE dupe_audit.batch OWNER TO ' || v_owner;
         EXECUTE 'ALTER TABLE dupe_audit.child OWNER TO ' || v_owner;

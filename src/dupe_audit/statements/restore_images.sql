@@ -6,7 +6,7 @@ WITH chosen AS MATERIALIZED (
     WHERE dupe_audit_id BETWEEN {low} AND {high} AND dupe_audit_restored_at IS NULL AND dupe_audit_kind <> 'removed'
     FOR UPDATE
 ), put AS (
-    UPDATE ONLY {table} t
+    UPDATE {only}{table} t
     SET {set_back}
     FROM chosen a
     JOIN {after} f ON f.dupe_audit_batch = a.dupe_audit_batch AND f.dupe_audit_n = a.dupe_audit_n
@@ -34,7 +34,7 @@ WITH chosen AS MATERIALIZED (
 ), noted AS (
     UPDATE {archive} a
     SET dupe_audit_problem = CASE WHEN EXISTS (
-            SELECT FROM {after} f JOIN ONLY {table} t ON {t_is_f}
+            SELECT FROM {after} f JOIN {only}{table} t ON {t_is_f}
             WHERE f.dupe_audit_batch = c.dupe_audit_batch AND f.dupe_audit_n = c.dupe_audit_n)
         THEN 'the row was changed since' ELSE 'the row was deleted since, or its primary key was changed' END
     FROM chosen c

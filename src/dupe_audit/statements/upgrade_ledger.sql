@@ -40,6 +40,8 @@ BEGIN
         ADD COLUMN IF NOT EXISTS reverted bigint NOT NULL DEFAULT 0;
     {create_child_table};
     REVOKE ALL ON TABLE dupe_audit.child FROM PUBLIC;
+    {create_leaf_table};
+    REVOKE ALL ON TABLE dupe_audit.leaf FROM PUBLIC;
     ALTER TABLE dupe_audit.child
         ADD COLUMN IF NOT EXISTS relation pg_catalog.regclass,
         ADD COLUMN IF NOT EXISTS identity_names pg_catalog.text[],

@@ -20,22 +20,20 @@ PARTITIONS = (
 )
 
 
-def test_h149_parent_constraint_adopts_the_partitions_indexes(sql, conn, clean):
-    """After each partition is cleaned and enforced, the parent's constraint adopts their indexes and builds none."""
+def test_h149_parts_of_leaves_are_adopted_and_not_built_again(sql, conn, clean):
+    """The constraint of the whole adopts what was built on each leaf, and builds nothing under its lock."""
     sql(PARTITIONS)
-    report = preflight(conn, UniqueKey(table="p", columns=("k", "r"), name="uq"))
-    assert ["partitioned-table"] == [f.id for f in report.findings]
-    for partition in ("t", "p2"):
-        key = UniqueKey(table=partition, columns=("k", "r"), name=f"uq_{partition}")
-        clean(key, ignore=("id",))
-        enforce(conn, key, BuildRule())
-    built = sql("SELECT relfilenode FROM pg_class WHERE relname IN ('uq_t', 'uq_p2') ORDER BY relname")
-    sql("ALTER TABLE p ADD CONSTRAINT uq UNIQUE (k, r)")
-    assert built == sql("SELECT relfilenode FROM pg_class WHERE relname IN ('uq_t', 'uq_p2') ORDER BY relname")
-    assert [("uq_p2",), ("uq_t",)] == sql(
-        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'uq'::regclass ORDER BY 1"
+    key = UniqueKey(table="p", columns=("k", "r"), name="uq")
+    clean(key, ignore=("id",))
+    enforce(conn, key, BuildRule())
+    parts = "SELECT relid FROM pg_partition_tree('p') WHERE isleaf"
+    assert [(True, True)] * 2 == sql(
+        "SELECT i.indisvalid, con.conparentid <> 0 "
+        "FROM pg_index i JOIN pg_constraint con ON con.conindid = i.indexrelid "
+        f"WHERE i.indrelid IN ({parts})"
     )
-    assert 2 == len(sql("SELECT 1 FROM pg_index WHERE indrelid IN ('t'::regclass, 'p2'::regclass)"))
+    assert [(2,)] == sql("SELECT count(*) FROM pg_inherits WHERE inhparent = 'uq'::regclass")
+    assert [(2,)] == sql(f"SELECT count(*) FROM pg_index WHERE indrelid IN ({parts})")
 
 
 def test_h150_other_partitions_are_untouched(sql, conn, dump, clean):

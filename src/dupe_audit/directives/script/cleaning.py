@@ -138,6 +138,7 @@ def _rule_columns(rule: CleanupRule) -> dict[str, str]:
     """Return what fills ``fragments.sql``, except the table, for the run ``v_rule``, whose rule is like *rule*."""
     merged = " OPERATOR(pg_catalog.||) v_rule.merged_columns" if rule.merges else ""
     return {
+        "placeholder": "NULL",
         "key": _KEY,
         "expressions": _EXPRESSIONS,
         "predicate": "v_rule.predicate",

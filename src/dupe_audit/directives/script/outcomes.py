@@ -101,7 +101,7 @@ def _archiving(script: Script, rule: CleanupRule, accept: Collection[str]) -> No
         "offline_move",
         child_triggers=statement("child_triggers", relid="v_relid"),
         counts_tracked=statement("counts_tracked"),
-        changed_children=statement("changed_children", relid="v_relid"),
+        changed_children=statement("changed_children", relid="v_relid", root="v_relid"),
         delete_triggers=statement("delete_triggers", relid="v_relid"),
         merge=f"\n    {merge};" if rule.merges else "",
     )

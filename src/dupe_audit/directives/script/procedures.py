@@ -43,6 +43,7 @@ def open_run(
             create_run_table=template("create_run_table"),
             create_batch_table=template("create_batch_table"),
             create_child_table=template("create_child_table"),
+            create_leaf_table=template("create_leaf_table"),
             ledger_owner=statement("ledger_owner", owner="v_owner"),
             revoke_schema=template("revoke_schema"),
             run_relation=statement("run_relation"),

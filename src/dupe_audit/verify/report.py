@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from difflib import get_close_matches
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.findings import Finding, finding, quantity
-from dupe_audit.ledger import RecordedRun
-from dupe_audit.model import CleanupRule, Expression, IndexState, Run, UniqueKey, VerifyReport
+from dupe_audit.model import IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.amcheck import compare_with_table
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.named import named_key
-from dupe_audit.postgres.planner import SEQUENTIAL
-from dupe_audit.postgres.session import settings, step, transaction
+from dupe_audit.postgres.session import step
 from dupe_audit.postgres.sqlstates import about_a_row, about_an_expression, sqlstate
-from dupe_audit.statements import fill_known, statement, template
+from dupe_audit.statements import statement
+from dupe_audit.verify.counts import count, part_findings
 
 
 def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = None) -> VerifyReport:
@@ -35,10 +32,12 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
         DupeAuditError: an earlier version made the ledger.
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
-    return _verify(connection, key, work_mem=work_mem)
+    return verify_as(connection, key, work_mem=work_mem)
 
 
-def _verify(connection: Connection, key: UniqueKey, *, work_mem: str | None, is_its_own: bool = False) -> VerifyReport:
+def verify_as(
+    connection: Connection, key: UniqueKey, *, work_mem: str | None, is_its_own: bool = False
+) -> VerifyReport:
     """Report as ``verify`` does.
 
     Args:
@@ -58,7 +57,7 @@ def _verify(connection: Connection, key: UniqueKey, *, work_mem: str | None, is_
         if missing := _missing_columns(connection, key, relation):
             return VerifyReport(key=key, index=state, extras=None, run=None, findings=(*missing, *findings))
         try:
-            extras, rows, latest, by_others = _counted(connection, key, relation, work_mem)
+            extras, rows, latest, by_others, misplaced = count(connection, key, relation, work_mem)
         except DBAPIError as error:
             if key.is_plain or not (about_a_row(error) or about_an_expression(error)):
                 raise
@@ -67,7 +66,10 @@ def _verify(connection: Connection, key: UniqueKey, *, work_mem: str | None, is_
             return VerifyReport(key=key, index=state, extras=None, run=None, findings=(fails, *findings))
         if extras:
             findings.append(finding("duplicates-remain", quantity(extras, "extra"), table=relation.name))
-        if state and state.valid:
+        findings += misplaced
+        if state and relation.is_tree:
+            findings += part_findings(connection, key, relation, state)
+        elif state and state.valid:
             findings += compare_with_table(connection, state)
         run = latest.run if latest else None
         if run:
@@ -86,89 +88,6 @@ def _verify(connection: Connection, key: UniqueKey, *, work_mem: str | None, is_
         )
 
 
-def _counted(
-    connection: Connection, key: UniqueKey, relation: Relation, work_mem: str | None
-) -> tuple[int, int, RecordedRun | None, int]:
-    """Return extras, rows, the key's newest run and the rows archived by other runs, as of one moment."""
-    memory = {"work_mem": work_mem} if work_mem else {}
-    with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory):
-        holes = catalog.fragments(connection, relation, key, CleanupRule())
-        with settings(connection, SEQUENTIAL, local=True):
-            extras = int(execute(connection, fill_known(template("count_extras"), holes)).scalar_one())
-            rows = int(execute(connection, statement("count_rows", table=relation.name)).scalar_one())
-        latest = ledger.find_latest(connection, relation.relid, key)
-        by_others = ledger.archived_by_others(connection, latest.run) if latest else 0
-    return extras, rows, latest, by_others
-
-
-def verify_named(
-    connection: Connection,
-    *,
-    table: str,
-    name: str,
-    schema: str | None = None,
-    columns: tuple[str | Expression, ...] = (),
-    where: str | None = None,
-    nulls_not_distinct: bool = False,
-    work_mem: str | None = None,
-) -> VerifyReport:
-    """Verify a constraint or an index by its name; what is not given is read from the catalog.
-
-    Args:
-        connection: in autocommit.
-        table: name as in the catalog, unquoted.
-        name: of the constraint, or of an index that belongs to none.
-        schema: None searches the search path.
-        columns: elements that it has to compare; empty takes its own, and its own predicate.
-        where: predicate that it has to have, with *columns*.
-        nulls_not_distinct: whether two NULLs have to be equal; False takes the constraint's own rule.
-        work_mem: memory for the count's sort, as PostgreSQL writes sizes.
-
-    Raises:
-        WrongUsage: a name is not one that PostgreSQL can store.
-        DupeAuditError: as ``verify``.
-        sqlalchemy.exc.DBAPIError: the connection or a permission failed.
-    """
-    key = UniqueKey(table=table, schema=schema, name=name, columns=columns or (name,), where=where)
-    if not key.is_plain:
-        key = replace(key, form="index")
-    match = catalog.find(connection, key)
-    existing = named_key(connection, match[1], match[0]) if match else None
-    if match and existing is None and not columns:
-        missing = _with_names(connection, match[1], _missing(key, match[1]), name)
-        return VerifyReport(key=key, index=None, extras=None, run=None, findings=(missing,))
-    is_its_own = False
-    if match and existing:
-        own, usual_equality = existing
-        is_its_own = usual_equality and not columns
-        if columns:
-            own = replace(own, columns=columns, where=where, form=own.form if key.is_plain else "index")
-        elif not own.is_plain:
-            own = _as_recorded(connection, match[1], own)
-        key = replace(own, nulls_not_distinct=nulls_not_distinct or own.nulls_not_distinct)
-        is_its_own = is_its_own and key.nulls_not_distinct == own.nulls_not_distinct
-    else:
-        key = replace(key, nulls_not_distinct=nulls_not_distinct)
-    report = _verify(connection, key, work_mem=work_mem, is_its_own=is_its_own)
-    if match is None or report.index is not None:
-        return report
-    findings = (
-        _with_names(connection, match[1], each, name) if each.id == "constraint-missing" else each
-        for each in report.findings
-    )
-    return replace(report, findings=tuple(findings))
-
-
-def _as_recorded(connection: Connection, relation: Relation, key: UniqueKey) -> UniqueKey:
-    """Return the key of an index as its run wrote it, so that the ledger finds the run; unchanged without a run."""
-    run = ledger.find_by_constraint(connection, relation.relid, str(key.name))
-    if run is None:
-        return key
-    recorded = replace(key, columns=run.key_columns, where=run.where)
-    state = catalog.index_state(connection, relation.relid, recorded)
-    return recorded if state and state.same_definition else key
-
-
 def _missing_columns(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
     columns = set(execute(connection, statement("relation_columns", relid=str(relation.relid))).scalars())
     return [
@@ -176,23 +95,7 @@ def _missing_columns(connection: Connection, key: UniqueKey, relation: Relation)
     ]
 
 
-def _with_names(connection: Connection, relation: Relation, missing: Finding, name: str) -> Finding:
-    """Return a finding about a name that a person gave, with the names that it may have meant."""
-    indexes = execute(connection, statement("unique_indexes", relid=str(relation.relid)))
-    names = sorted(str(row.name) for row in indexes)
-    hint = "The table has no unique constraint or index."
-    if name in names:
-        hint = (
-            f"{name} exists, but is not a unique constraint or a separate unique index; it is probably the primary key."
-        )
-    elif similar := get_close_matches(name, names, n=3):
-        hint = f"Did you mean {' or '.join(similar)}?"
-    elif names:
-        hint = f"The unique indexes of the table: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
-    return replace(missing, help=f"{hint} If an upgrade was to create it: {missing.help[:1].lower()}{missing.help[1:]}")
-
-
-def _missing(key: UniqueKey, relation: Relation) -> Finding:
+def missing(key: UniqueKey, relation: Relation) -> Finding:
     """Return the finding that nothing of the key's form has its name."""
     missing = finding("constraint-missing", key.name, table=relation.name)
     if key.form == "constraint":
@@ -209,13 +112,13 @@ def _not_valid(key: UniqueKey) -> Finding:
 
 def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | None) -> list[Finding]:
     if state is None:
-        return [_missing(key, relation)]
+        return [missing(key, relation)]
     if not state.same_definition or (state.constraint and not state.same_constraint_form):
         return [finding("wrong-definition", key.name, table=relation.name)]
     if not state.valid:
         return [_not_valid(key)]
     if key.form == "constraint" and state.constraint != key.name:
-        return [_missing(key, relation)]
+        return [missing(key, relation)]
     return []
 
 
