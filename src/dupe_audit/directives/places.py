@@ -126,6 +126,23 @@ def require_untranslated(operations: Operations, names: Iterable[str]) -> None:
         )
 
 
+def answered(connection: Connection, recording: Recording) -> tuple[Recording, str]:
+    """Return a recording with its directives repeated for each schema, and why a query of schemas was not answered.
+
+    Args:
+        connection: in autocommit.
+    """
+    answers: dict[Schemas, tuple[str, ...]] = {}
+    problem = ""
+    for schemas in filter(None, map(schemas_of, recording.items)):
+        if schemas not in answers:
+            try:
+                answers[schemas] = ask(connection, schemas)
+            except DupeAuditError as error:
+                answers[schemas], problem = (), str(error)
+    return spread(recording, answers.__getitem__), problem
+
+
 def _names(values: Iterable[object], query: str) -> Iterable[str]:
     for value in values:
         if not isinstance(value, str):
