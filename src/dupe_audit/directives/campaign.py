@@ -151,7 +151,8 @@ class Campaign:
         """Return the execution for one schema."""
         whole = self._execution.whole
         recording = None if whole is None else of_place(whole, schema, lambda schemas: self._answers.get(schemas, ()))
-        came_later = any(schemas.query for schemas in self._answers) and schema not in self._entry.earlier_places
+        queried = self.number is not None and any(schemas.query for schemas in self._answers)
+        came_later = queried and schema not in self._entry.earlier_places
         return self._execution.of_schema(schema, recording, came_later=came_later and not self._execution.upgrading)
 
     def _record(self, worker: Worker, state: str) -> None:

@@ -13,6 +13,7 @@ from dupe_audit.ledger.tables import exists, make_private, relation_exists
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from dupe_audit.postgres.session import transaction
 from dupe_audit.statements import literal, statement, text_array
 
@@ -67,11 +68,15 @@ def find_campaign(connection: Connection, revision: str | None) -> Campaign | No
 
 
 def open_campaign(connection: Connection, revision: str | None, query: str | None, places: Iterable[str]) -> int:
-    """Open a campaign in an existing ledger, and return its id."""
+    """Open a campaign in an existing ledger, and return its id; return that of another process that was faster."""
     values = {"revision": literal(revision), "query": literal(query), "places": text_array(places)}
     with transaction(connection, lock_timeout="10s"):
+        execute(connection, statement("lock_ledger", namespace=str(LOCK_NAMESPACE)))
+        if existing := find_campaign(connection, revision):
+            return existing.id
         if not relation_exists(connection, TABLE):
-            owner = str(execute(connection, statement("ledger_owner", owner="CURRENT_USER")).scalar_one())
+            role = "pg_catalog.quote_ident(CURRENT_USER)"
+            owner = str(execute(connection, statement("ledger_owner", owner=role)).scalar_one())
             execute(connection, statement("create_campaign_table"))
             make_private(connection, TABLE, owner)
         sql = statement("open_campaign", **values, version=literal(VERSION))
