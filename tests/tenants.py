@@ -78,8 +78,8 @@ class Tenants:
     @property
     def enforced(self) -> list[str]:
         """The schemas that have the constraint."""
-        found = self.sql("SELECT connamespace::regnamespace::text FROM pg_constraint WHERE conname = 'uq' ORDER BY 1")
-        return [name for (name,) in found]
+        rows = self.sql("SELECT connamespace::regnamespace::text FROM pg_constraint WHERE conname = 'uq' ORDER BY 1")
+        return [name for (name,) in rows]
 
     def rows(self, *names: str) -> list[int]:
         """How many rows each schema's table has."""
@@ -93,8 +93,8 @@ class Tenants:
     @property
     def stamped(self) -> str | None:
         """The revision of the database."""
-        found = self.sql("SELECT version_num FROM alembic_version")
-        return found[0][0] if found else None
+        rows = self.sql("SELECT version_num FROM alembic_version")
+        return rows[0][0] if rows else None
 
 
 @contextmanager

@@ -41,10 +41,7 @@ def test_up_down_and_up(sql, tenants, schemas):
 
 
 def test_dirty_schemas_are_named_together_and_the_others_are_done(sql, tenants):
-    """Every dirty schema is named with its counts and the next command; the others are enforced, and nothing stamped.
-
-    The next upgrade works on the dirty ones alone: one query finds out that the others are done, however many.
-    """
+    """Every dirty schema is named, with counts and the next command; the others are done, and passed over next time."""
     names = tenants.numbered(12)
     dirty = ["tenant_03", "tenant_05", "tenant_07", "tenant_11"]
     clean = [name for name in names if name not in dirty]

@@ -35,8 +35,8 @@ ROUNDS = 5
 #: classes of SQLSTATEs that would stop the work in every other schema too
 _EVERYWHERE = ("08", "53", "57", "58", "XX")
 
-#: the directives that are known, each with its position in the revision
-Known = Sequence[tuple[int, MigrateOperation]]
+#: directives, each with its position in the revision
+Numbered = Sequence[tuple[int, MigrateOperation]]
 
 
 class Campaign:
@@ -77,14 +77,14 @@ class Campaign:
             Refused: schemas were refused or failed; the message names each of them.
             DupeAuditError: the schemas cannot be found out.
         """
-        known = self._known(operation, position)
-        for _, each in known:
+        directives = self._directives(operation, position)
+        for _, each in directives:
             self._ask(worker, each)
-        self._admit(worker, known)
+        self._admit(worker, directives)
         self._advance(worker, operation, position, self._names(operation))
-        if position != known[-1][0]:
+        if position != directives[-1][0]:
             return
-        self._follow(worker, known)
+        self._follow(worker, directives)
         if self._failed:
             raise refusal(self._failed.values(), self._lead())
         if self.number is not None and (self._places or self._passed):
@@ -92,7 +92,7 @@ class Campaign:
             self._record(worker, state)
             log.info("campaign %d is %s: %s", self.number, state, _count(len(self._places) + len(self._passed)))
 
-    def _known(self, operation: MigrateOperation, position: int) -> Known:
+    def _directives(self, operation: MigrateOperation, position: int) -> Numbered:
         """Return the directives with ``schemas``: all of them, or the one that was called."""
         whole = self._execution.whole
         if whole is None or not self._execution.readable or not self._execution.trusted:
@@ -104,7 +104,7 @@ class Campaign:
         return self._answers.get(schemas, ()) if schemas else ()
 
     def _ask(self, worker: Worker, operation: MigrateOperation) -> None:
-        """Find out the schemas of a directive, unless they are known; a downgrade adds those of the upgrade."""
+        """Find out the schemas of a directive, unless it was asked before; a downgrade adds those of the upgrade."""
         schemas = schemas_of(operation)
         if schemas is None or schemas in self._answers:
             return
@@ -123,29 +123,29 @@ class Campaign:
             )
         self._answers[schemas] = names
 
-    def _admit(self, worker: Worker, known: Known) -> None:
+    def _admit(self, worker: Worker, directives: Numbered) -> None:
         """Judge the schemas that are new, and enter them in the ledger before the first of them is worked on."""
-        names = dict.fromkeys(name for _, each in known for name in self._names(each))
+        names = dict.fromkeys(name for _, each in directives for name in self._names(each))
         new = [name for name in names if name not in self._places and name not in self._passed]
         if not new:
             return
-        passed = self._entry.passed(worker.connection, new, [(each, self._names(each)) for _, each in known])
+        passed = self._entry.passed(worker.connection, new, [(each, self._names(each)) for _, each in directives])
         self._passed |= passed
         if passed:
             log.info("%s passed over: the ledger and the catalog show that the work is done", _count(len(passed)))
         for schema in (name for name in new if name not in passed):
             place = self._places[schema] = self._place(schema)
-            first = next(in_schema(each, schema) for _, each in known if schema in self._names(each))
+            first = next(in_schema(each, schema) for _, each in directives if schema in self._names(each))
             with self._collected(worker, schema, first):
                 assign(worker.operations.migration_context, place, identities(worker.connection, lambda key: key))
                 judge(replace(worker, execution=place), next(_ordered(place), first))
         able = [name for name in self._places if name not in self._failed]
         if self._execution.upgrading and (able or self.number):
             if self.number is None:
-                operation = next(each for _, each in known if able[0] in self._names(each))
+                operation = next(each for _, each in directives if able[0] in self._names(each))
                 self._entry.open(worker.connection, in_schema(operation, able[0]).key)  # type: ignore[attr-defined]
             self._record(worker, "open")
-            self._join(worker, (*self._places, *self._passed), known)
+            self._join(worker, (*self._places, *self._passed), directives)
 
     def _place(self, schema: str) -> Execution:
         """Return the execution for one schema."""
@@ -158,8 +158,8 @@ class Campaign:
     def _record(self, worker: Worker, state: str) -> None:
         self._entry.record(worker.connection, self._answers, (*self._places, *self._passed), state)
 
-    def _join(self, worker: Worker, places: Iterable[str], known: Known) -> None:
-        tables = dict.fromkeys(each.key.table for _, each in known)  # type: ignore[attr-defined]
+    def _join(self, worker: Worker, places: Iterable[str], directives: Numbered) -> None:
+        tables = dict.fromkeys(each.key.table for _, each in directives)  # type: ignore[attr-defined]
         self._entry.join(worker.connection, places, tables)
 
     def _advance(self, worker: Worker, operation: MigrateOperation, position: int, names: Sequence[str]) -> None:
@@ -197,7 +197,7 @@ class Campaign:
             self._failed[schema] = FailedPlace(operation=operation, error=reason)
             log.info("schema %s is left out (%s)", schema, self._failed[schema].summary)
 
-    def _follow(self, worker: Worker, known: Known) -> None:
+    def _follow(self, worker: Worker, directives: Numbered) -> None:
         """Do in schemas that have come meanwhile what was done in the others; forget those that are gone."""
         queries = [schemas for schemas in self._answers if schemas.query]
         for _ in range(ROUNDS):
@@ -209,8 +209,8 @@ class Campaign:
             if not arrived:
                 break
             log.info("%s: came while the others were worked on, and now follow", ", ".join(arrived))
-            self._admit(worker, known)
-            for position, operation in known:
+            self._admit(worker, directives)
+            for position, operation in directives:
                 self._advance(worker, operation, position, [n for n in self._names(operation) if n in arrived])
         else:
             log.warning("new schemas keep coming; dupe-audit verify names any that lack the key")

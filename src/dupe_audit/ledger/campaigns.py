@@ -51,20 +51,20 @@ def get_campaign(connection: Connection, number: int) -> Campaign:
     Raises:
         DupeAuditError: the ledger has no such campaign.
     """
-    found = find_campaigns(connection, f"c.id = {int(number)}")
-    if not found:
+    campaigns = find_campaigns(connection, f"c.id = {int(number)}")
+    if not campaigns:
         raise DupeAuditError(
             f"The ledger of this database has no campaign {number}. To list its runs with their campaigns: "
             "dupe-audit runs"
         )
-    return found[0]
+    return campaigns[0]
 
 
 def find_campaign(connection: Connection, revision: str | None) -> Campaign | None:
     """Return the newest campaign of a revision that is not undone; None if there is none."""
     condition = f"c.revision IS NOT DISTINCT FROM {literal(revision)} AND c.state <> 'undone'"
-    found = find_campaigns(connection, condition)
-    return found[-1] if found else None
+    campaigns = find_campaigns(connection, condition)
+    return campaigns[-1] if campaigns else None
 
 
 def open_campaign(connection: Connection, revision: str | None, query: str | None, places: Iterable[str]) -> int:
