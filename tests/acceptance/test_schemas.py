@@ -408,3 +408,76 @@ def test_downgrade_that_names_another_list_or_key_is_refused_before_the_upgrade(
     tenants.revision(down=DOWN.replace("['k']", "['v']").replace("=schemas", f"={QUERIED}"))
     assert "restores *.orders (v), but upgrade() cleans up *.orders (k)" in tenants.migrate("head")
     assert [10, 10] == tenants.rows("tenant_00", "tenant_01")
+
+
+def test_key_is_replaced_in_every_schema_but_a_dirty_one(sql, tenants):
+    """The new key stands before the old one goes, schema by schema; a refused schema keeps the old one, both ways."""
+    names = tenants.numbered(3)
+    for name in names:
+        sql(f"ALTER TABLE {name}.orders ADD CONSTRAINT old UNIQUE (k, id)")
+    sql("UPDATE tenant_01.orders SET v = 'w' WHERE id = 9")
+    up = "op.drop_unique_constraint_online('old', 'orders', schemas={schemas})\n" + UP
+    down = """
+    op.drop_unique_constraint_online('uq', 'orders', schemas={schemas})
+    op.restore_duplicates('orders', ['k'], schemas={schemas})
+    op.create_unique_constraint_online('old', 'orders', ['k', 'id'], schemas={schemas})
+    """
+    tenants.revision(names, up=up, down=down)
+    names_of = "SELECT connamespace::regnamespace::text, conname::text FROM pg_constraint"
+    keys = f"{names_of} WHERE conname IN ('uq', 'old') ORDER BY 1, 2"
+    assert "in 1 of 3 schemas" in tenants.migrate("head")
+    assert [("tenant_00", "uq"), ("tenant_01", "old"), ("tenant_02", "uq")] == sql(keys)
+    sql("UPDATE tenant_01.orders SET v = 'v'")
+    assert "" == tenants.migrate("head")
+    assert [(name, "uq") for name in names] == sql(keys)
+    assert "" == tenants.migrate("0001")
+    assert [(name, "old") for name in names] == sql(keys)
+    assert [10] * 3 == tenants.rows(*names)
+
+
+def test_revision_that_cannot_be_read_reports_after_each_directive(sql, tenants):
+    """Where a revision decides by data, the dirty schemas are named after the first directive, and none is lost."""
+    names = tenants.numbered(3)
+    sql("UPDATE tenant_01.orders SET v = 'w' WHERE id = 9")
+    asked = "if op.get_bind().execute(sa.text('SELECT 1')).scalar():\n    pass\n"
+    tenants.revision(up=asked + UP)
+    message = tenants.migrate("head")
+    assert "in 1 of 3 schemas" in message
+    assert "tenant_01.orders (k): [divergent-duplicates]" in message
+    assert ([], [8, 10, 8]) == (tenants.enforced, tenants.rows(*names))
+    sql("UPDATE tenant_01.orders SET v = 'v'")
+    assert "" == tenants.migrate("head")
+    assert (names, [8] * 3) == (tenants.enforced, tenants.rows(*names))
+
+
+def test_tables_that_reference_each_other_in_every_schema(sql, tenants):
+    """Several tables per schema: children follow the survivors within their own schema, and back."""
+    names = tenants.numbered(2)
+    for name in names:
+        sql(
+            f"CREATE TABLE {name}.items (id int PRIMARY KEY, order_id int REFERENCES {name}.orders, n int);"
+            f"CREATE INDEX ON {name}.items (order_id); INSERT INTO {name}.items VALUES (1, 8, 1), (2, 9, 1), (3, 1, 2)"
+        )
+    both = """
+    schemas = {schemas}
+    op.archive_duplicates('orders', ['k'], order_by=['id'], references='repoint', schemas=schemas)
+    op.create_unique_constraint_online('uq', 'orders', ['k'], schemas=schemas)
+    op.archive_duplicates('items', ['n'], order_by=['id'], ignore=['order_id'], schemas=schemas)
+    op.create_unique_constraint_online('uq_n', 'items', ['n'], schemas=schemas)
+    """
+    back = """
+    schemas = {schemas}
+    op.drop_unique_constraint_online('uq_n', 'items', schemas=schemas)
+    op.restore_duplicates('items', ['n'], schemas=schemas)
+    op.drop_unique_constraint_online('uq', 'orders', schemas=schemas)
+    op.restore_duplicates('orders', ['k'], schemas=schemas)
+    """
+    tenants.revision(up=both, down=back)
+    before = [sql(f"SELECT i::text FROM {name}.items i ORDER BY id") for name in names]
+    assert "" == tenants.migrate("head")
+    assert [[(1, 0), (3, 1)]] * 2 == [sql(f"SELECT id, order_id FROM {name}.items ORDER BY id") for name in names]
+    assert [("done", 4)] == sql(
+        "SELECT c.state, count(*)::int FROM dupe_audit.campaign c JOIN dupe_audit.run r ON r.campaign = c.id GROUP BY 1"
+    )
+    assert "" == tenants.migrate("0001")
+    assert before == [sql(f"SELECT i::text FROM {name}.items i ORDER BY id") for name in names]

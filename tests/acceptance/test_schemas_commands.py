@@ -106,6 +106,7 @@ def test_runs_restore_and_purge_take_a_campaign(sql, tenants):
     tenants.revision()
     assert "in 1 of 3 schemas" in tenants.migrate("head")
     done = tenants.dupe_audit("runs", "--campaign", "1")
+    assert 3 == done.stdout.count("0002 (campaign 1)")
     assert "3 runs: 2 enforced, 1 failed; 4 rows archived, 0 restored;" in done.stdout
     done = tenants.dupe_audit("runs", "--schemas", "*_01")
     assert ("tenant_01.orders" in done.stdout, "tenant_00.orders" in done.stdout) == (True, False)
