@@ -4,6 +4,7 @@ import threading
 
 import psycopg
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from tenants import DOWN, QUERIED, UP, Tenants, at_statement, counted, warnings
 from waiting import wait_for
@@ -136,14 +137,14 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
-def test_argument_that_can_never_work(tenants, case):
-    """Each ends the upgrade with one sentence that names the directive and the line; nothing is begun."""
-    value, expected = WRONG[case]
-    tenants.revision(up=f"op.archive_duplicates('orders', ['k'], schemas={value})", down="pass")
+def test_arguments_that_can_never_work(tenants):
+    """All are refused at once, each with a sentence that names the directive and the line; nothing is begun."""
+    calls = [f"op.archive_duplicates('orders', ['k'], schemas={value})" for value, _ in WRONG.values()]
+    tenants.revision(up="\n".join(calls), down="pass")
     message = tenants.migrate("head")
-    assert f"op.archive_duplicates(): {expected}" in message
-    assert "(0002.py, line 9)" in message
+    for line, (_, expected) in enumerate(WRONG.values(), 9):
+        assert f"op.archive_duplicates(): {expected}" in message
+        assert f"(0002.py, line {line})" in message
     assert tenants.sql("SELECT to_regnamespace('dupe_audit')") == [(None,)]
 
 
@@ -158,15 +159,14 @@ QUERIES = {
 }
 
 
-@pytest.mark.parametrize("case", QUERIES)
-def test_query_that_is_no_list_of_names(sql, tenants, case):
+def test_queries_that_are_no_list_of_names(sql, tenants):
     """A query that fails or returns something else is refused with its text; nothing is begun."""
     sql("CREATE TABLE application (i int); CREATE SEQUENCE s")
-    query, expected = QUERIES[case]
-    tenants.revision(f"sa.text({query!r})")
-    message = tenants.migrate("head")
-    assert expected in message
-    assert query in message
+    for query, expected in QUERIES.values():
+        tenants.revision(f"sa.text({query!r})")
+        message = tenants.migrate("head")
+        assert expected in message
+        assert query in message
     assert sql("SELECT to_regnamespace('dupe_audit')") == [(None,)]
 
 
@@ -385,6 +385,34 @@ def test_live_writers_in_some_schemas(sql, tenants, psycopg_connect):
     assert [10 + inserted.get(name, 0) for name in names] == tenants.rows(*names)
 
 
+def test_lost_connection_ends_the_work_at_once(sql, tenants):
+    """A connection lost in one schema is not taken for its refusal: the account says so, and the next try goes on."""
+    names = tenants.numbered(3)
+    tenants.revision()
+    own = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = "
+    with at_statement("CONCURRENTLY", lambda: sql(f"{own} current_database() AND application_name = ''")):
+        message = tenants.migrate("head")
+    assert "tenant_00.orders (k), revision 0002: " in message
+    assert "The connection was lost" in message or "lost its connection" in message
+    assert "campaign 1 has worked on 3 schemas of 3" in message
+    assert "restore --campaign 1" in message
+    assert "in 1 of 3" not in message
+    assert "" == tenants.migrate("head")
+    assert (names, [8] * 3) == (tenants.enforced, tenants.rows(*names))
+
+
+def test_statement_that_fails_afterwards_leaves_an_account(sql, tenants, caplog):
+    """If a plain statement after the directives fails, the log says what the campaign did and how to undo it."""
+    tenants.numbered(2)
+    tenants.revision(up=UP + "op.execute('SELECT 1 / 0')")
+    with pytest.raises(DBAPIError):
+        tenants.migrate("head")
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert ["campaign 1 has worked on 2 schemas of 2" in text for text in errors] == [True]
+    assert "dupe-audit restore --campaign 1" in errors[0]
+    assert (["tenant_00", "tenant_01"], "0001") == (tenants.enforced, tenants.stamped)
+
+
 def test_blocked_schema_does_not_stop_the_others(sql, tenants, psycopg_connect):
     """A reader that keeps one schema's table locked fails that schema alone, and is named by its pid."""
     tenants.numbered(3)
@@ -439,8 +467,8 @@ def test_revision_that_cannot_be_read_reports_after_each_directive(sql, tenants)
     """Where a revision decides by data, the dirty schemas are named after the first directive, and none is lost."""
     names = tenants.numbered(3)
     sql("UPDATE tenant_01.orders SET v = 'w' WHERE id = 9")
-    asked = "if op.get_bind().execute(sa.text('SELECT 1')).scalar():\n    pass\n"
-    tenants.revision(up=asked + UP)
+    condition = "if op.get_bind().execute(sa.text('SELECT 1')).scalar():\n    pass\n"
+    tenants.revision(up=condition + UP)
     message = tenants.migrate("head")
     assert "in 1 of 3 schemas" in message
     assert "tenant_01.orders (k): [divergent-duplicates]" in message

@@ -49,6 +49,8 @@ def test_preflight_of_many_schemas_is_a_line_each_and_totals(sql, tenants):
         "exact_groups": 3,
         "divergent_groups": 1,
     } == (report["totals"])
+    done = tenants.dupe_audit("preflight", "--schemas", "tenant_*", *key, "--samples", "1", code=1)
+    assert "tenant_b.orders (k)" in done.stdout
     markdown = tenants.dupe_audit("preflight", "--schemas", "other", *key, "--format", "markdown").stdout
     assert "| other | 8 | 0 | 0 | 0 | 0 | - |" in markdown
 
@@ -61,6 +63,8 @@ def test_preflight_of_many_schemas_is_a_line_each_and_totals(sql, tenants):
 
 def test_revisions_are_read_with_their_schemas(sql, tenants):
     """Preflight and verify without a key ask the query of a revision, and examine each schema by its rule."""
+    tenants.revision()
+    assert "revision 0002: the query of schemas returns none now" in tenants.dupe_audit("preflight").stderr
     names = tenants.numbered(3)
     tenants.revision()
     done = tenants.dupe_audit("preflight", code=1)

@@ -131,7 +131,7 @@ def preflight_command(
                     display.show("counting duplicates", number, len(keys), "keys")
                 reports.append(_report(database.connection, declared, **options))
     if samples_to:
-        render.write_file(reports, samples_to, single=bool(table))
+        render.write_file(reports, samples_to, single=bool(table) and not schemas)
         count = sum(len(report.samples) for report in reports)
         click.echo(f"Wrote {quantity(count, 'sample')} to {samples_to}.", err=True)
         reports = [replace(report, samples=()) for report in reports]
@@ -143,7 +143,9 @@ def preflight_command(
     else:
         in_places = [bool(schemas) or declared.is_place for declared in keys]
         render.preflight_places([r for r, many in zip(reports, in_places, strict=True) if many], style, sys.stdout)
-        render.preflight([r for r, many in zip(reports, in_places, strict=True) if not many], style, sys.stdout)
+        # The values and rows that were asked for follow the table.
+        detailed = [r for r, many in zip(reports, in_places, strict=True) if not many or r.examples or r.samples]
+        render.preflight(detailed, style, sys.stdout)
         render.unseen(unseen, style, sys.stdout)
         if not everything:
             click.echo("No pending revision enforces a key.", err=True)

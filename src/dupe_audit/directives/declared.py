@@ -64,10 +64,11 @@ class Declarations:
             if upgrade is None:
                 self._unread(revision, f"has no upgrade() ({Path(revision.path).name}{tenant})")
                 continue
-            recording, unanswered = answered(self._connection, record(upgrade, context=place.context))
+            written = record(upgrade, context=place.context)
+            recording, unanswered = answered(self._connection, written, revision.revision)
             if unanswered:
                 self._unread(revision, f"cannot be read: {unanswered.rstrip('.')}{tenant}")
-            if recording.directives and self.uses_directives is None:
+            if written.directives and self.uses_directives is None:
                 self.uses_directives = revision.revision
             if recording.obstacle:
                 self._obstructed(revision, recording, tenant)

@@ -89,6 +89,8 @@ class Entry:
         if self.number is None:
             return ""
         if connection is None:
+            if not any(begun.values()):
+                return ""
             count = quantity(sum(begun.values()), "schema")
             return f"campaign {self.number} has worked on {count} of {len(begun):,}"
         runs = [run for run, _ in ledger.find_runs(connection, f"r.campaign = {self.number}")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,8 @@ from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import reason, sqlstate
 from dupe_audit.statements import statement
+
+log = logging.getLogger("alembic.dupe_audit")
 
 Item = MigrateOperation | PlainStatement
 
@@ -126,7 +129,7 @@ def require_untranslated(operations: Operations, names: Iterable[str]) -> None:
         )
 
 
-def answered(connection: Connection, recording: Recording) -> tuple[Recording, str]:
+def answered(connection: Connection, recording: Recording, revision: str) -> tuple[Recording, str]:
     """Return a recording with its directives repeated for each schema, and why a query of schemas was not answered.
 
     Args:
@@ -138,6 +141,8 @@ def answered(connection: Connection, recording: Recording) -> tuple[Recording, s
         if schemas not in answers:
             try:
                 answers[schemas] = ask(connection, schemas)
+                if not answers[schemas]:
+                    log.warning("revision %s: the query of schemas returns none now: %s", revision, schemas.query)
             except DupeAuditError as error:
                 answers[schemas], problem = (), str(error)
     return spread(recording, answers.__getitem__), problem
