@@ -1,9 +1,11 @@
 """One directive for the same table in many schemas: a run per schema, one campaign, refusals reported together."""
 
 import threading
+import uuid
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from tenants import DOWN, QUERIED, UP, Tenants, at_statement, counted, warnings
@@ -138,13 +140,12 @@ WRONG = {
 
 
 def test_arguments_that_can_never_work(tenants):
-    """All are refused at once, each with a sentence that names the directive and the line; nothing is begun."""
-    calls = [f"op.archive_duplicates('orders', ['k'], schemas={value})" for value, _ in WRONG.values()]
-    tenants.revision(up="\n".join(calls), down="pass")
-    message = tenants.migrate("head")
-    for line, (_, expected) in enumerate(WRONG.values(), 9):
+    """Each ends the upgrade with one sentence that names the directive and the line; nothing is begun."""
+    for value, expected in WRONG.values():
+        tenants.revision(up=f"op.archive_duplicates('orders', ['k'], schemas={value})", down="pass")
+        message = tenants.migrate("head")
         assert f"op.archive_duplicates(): {expected}" in message
-        assert f"(0002.py, line {line})" in message
+        assert "(0002.py, line 9)" in message
     assert tenants.sql("SELECT to_regnamespace('dupe_audit')") == [(None,)]
 
 
@@ -509,3 +510,39 @@ def test_tables_that_reference_each_other_in_every_schema(sql, tenants):
     )
     assert "" == tenants.migrate("0001")
     assert before == [sql(f"SELECT i::text FROM {name}.items i ORDER BY id") for name in names]
+
+
+@pytest.fixture
+def roles(sql):
+    """Two owners of tenants, and a role that is a member of both and migrates them; dropped after the test."""
+    suffix = uuid.uuid4().hex[:8]
+    names = [f"dupe_audit_{kind}_{suffix}" for kind in ("a", "b", "migration")]
+    database = sql("SELECT current_database()")[0][0]
+    sql("; ".join(f"CREATE ROLE {name}; GRANT ALL ON DATABASE {database} TO {name}" for name in names))
+    sql(f"GRANT {names[0]}, {names[1]} TO {names[2]}; GRANT CREATE ON SCHEMA public TO {names[2]}")
+    yield names
+    sql("; ".join(f"DROP OWNED BY {name} CASCADE" for name in names))
+    sql("; ".join(f"DROP ROLE {name}" for name in names))
+
+
+def test_each_schema_can_have_its_own_owner(sql, tenants, roles, database_url, monkeypatch):
+    """A migration role that is a member of the owners does everything; no owner can read another one's archive."""
+    names = tenants.numbered(2)
+    for name, role in zip(names, roles, strict=False):
+        sql(f"ALTER SCHEMA {name} OWNER TO {role}; ALTER TABLE {name}.orders OWNER TO {role}")
+    url = make_url(database_url).update_query_dict({"options": f"-c role={roles[2]}"})
+    monkeypatch.setenv("DATABASE_URL", url.render_as_string(hide_password=False))
+    tenants.revision()
+    assert "" == tenants.migrate("head")
+    assert (names, [8, 8]) == (tenants.enforced, tenants.rows(*names))
+    readers = "SELECT has_table_privilege(r, a, 'SELECT') FROM unnest(ARRAY['{}', '{}']) AS r, unnest(ARRAY[{}]) AS a"
+    archives = "'dupe_audit.archive_1', 'dupe_audit.archive_2'"
+    assert [(True,), (False,), (False,), (False,)] == sql(readers.format(*roles[:2], archives))
+    assert "" == tenants.migrate("0001")
+    assert [10, 10] == tenants.rows(*names)
+
+    sql(f"REVOKE {roles[1]} FROM {roles[2]}")
+    message = tenants.migrate("head")
+    assert "in 1 of 2 schemas" in message
+    assert f"tenant_01.orders is owned by role {roles[1]}" in message
+    assert ["tenant_00"] == tenants.enforced
