@@ -1,5 +1,6 @@
 """One directive for the same table in many schemas: a run per schema, one campaign, refusals reported together."""
 
+import signal
 import threading
 import uuid
 
@@ -319,35 +320,31 @@ def test_map_and_schemas_together_are_refused(sql, tenants):
     assert [10, 10] == tenants.rows("a", "b")
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 @pytest.mark.parametrize("direction", ["head", "0001"])
-def test_kill_in_the_middle_and_again(sql, tenants, direction):
-    """Killed between two schemas, the same command ends in the same state, in one campaign; nothing is done twice."""
-    names = tenants.numbered(8)
-    tenants.revision()
-    verb = ("upgrade", "head")
-    ended = "enforced"
+def test_stop_in_the_middle_and_again(sql, tenants, psycopg_connect, direction, number):
+    """Stopped between two schemas, the same command ends in the same state, in one campaign; nothing is done twice."""
+    names = tenants.numbered(6)
+    tenants.revision(up=UP.replace("give_up_after='1s'", "give_up_after='2min'"))
+    command, ended, rows = ("upgrade", "head"), "enforced", 8
     if direction == "0001":
         assert "" == tenants.migrate("head")
-        verb, ended = ("downgrade", "0001"), "restored"
-    blocker = tenants.project  # the process that is killed
-    process, log = blocker.start(*verb)
-    sql("SELECT 1")
-    wait_for(
-        lambda: (
-            process.poll() is not None
-            or (
-                sql("SELECT to_regclass('dupe_audit.run') IS NOT NULL")[0][0]
-                and sql(f"SELECT count(*) FROM dupe_audit.run WHERE state = '{ended}'")[0][0] >= 2
-            )
-        ),
-        every=0.005,
-    )
-    process.kill()
-    process.wait()
-    assert "" == tenants.migrate(direction), log.read_text()
+        command, ended, rows = ("downgrade", "0001"), "dropped", 10
+    reader = psycopg_connect()
+    reader.execute("SELECT FROM tenant_04.orders")  # the process comes no further than to this schema
+    process, log = tenants.project.start(*command)
+    wait_for(lambda: sql("SELECT to_regclass('dupe_audit.run') IS NOT NULL")[0][0])
+    wait_for(lambda: sql(f"SELECT count(*) FROM dupe_audit.run WHERE state = '{ended}'")[0][0] == 4)
+    process.send_signal(number)
+    code = process.wait()
+    reader.rollback()
+    if number == signal.SIGINT:
+        assert 130 == code
+        assert "campaign 1 " in log.read_text()
+    assert "" == tenants.migrate(direction)
     assert (names if direction == "head" else []) == tenants.enforced
-    assert [8 if direction == "head" else 10] * 8 == tenants.rows(*names)
-    assert [(8, 1, ended)] == sql("SELECT count(*)::int, count(DISTINCT campaign)::int, min(state) FROM dupe_audit.run")
+    assert [rows] * 6 == tenants.rows(*names)
+    assert [(6, 1)] == sql("SELECT count(*)::int, count(DISTINCT campaign)::int FROM dupe_audit.run")
     assert [(1,)] == sql("SELECT count(*)::int FROM dupe_audit.campaign")
 
 
@@ -386,20 +383,36 @@ def test_live_writers_in_some_schemas(sql, tenants, psycopg_connect):
     assert [10 + inserted.get(name, 0) for name in names] == tenants.rows(*names)
 
 
+LOST = {
+    "while the campaign is opened": ("head", "INSERT INTO dupe_audit.campaign"),
+    "during a build": ("head", "CREATE UNIQUE INDEX CONCURRENTLY"),
+    "while it is closed": ("head", "SET places = "),
+    "during a drop": ("0001", "DROP CONSTRAINT"),
+    "during a restore": ("0001", "INSERT INTO tenant_01.orders"),
+}
+
+
 def test_lost_connection_ends_the_work_at_once(sql, tenants):
-    """A connection lost in one schema is not taken for its refusal: the account says so, and the next try goes on."""
-    names = tenants.numbered(3)
+    """A connection lost in one schema does not count as its refusal; wherever it is lost, the next try continues."""
+    names = tenants.numbered(2)
     tenants.revision()
     own = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = "
-    with at_statement("CONCURRENTLY", lambda: sql(f"{own} current_database() AND application_name = ''")):
-        message = tenants.migrate("head")
-    assert "tenant_00.orders (k), revision 0002: " in message
-    assert "The connection was lost" in message or "lost its connection" in message
-    assert "campaign 1 has worked on 3 schemas of 3" in message
-    assert "restore --campaign 1" in message
-    assert "in 1 of 3" not in message
-    assert "" == tenants.migrate("head")
-    assert (names, [8] * 3) == (tenants.enforced, tenants.rows(*names))
+    for place, (direction, part) in LOST.items():
+        if direction == "0001":
+            assert "" == tenants.migrate("head"), place
+        with at_statement(part, lambda: sql(f"{own} current_database() AND application_name = ''")):
+            message = tenants.migrate(direction)
+        assert "The connection was lost" in message or "lost its connection" in message, (place, message)
+        assert "of 2 schemas" not in message, place
+        assert "" == tenants.migrate(direction), place
+        assert (names if direction == "head" else []) == tenants.enforced, place
+        assert [8 if direction == "head" else 10] * 2 == tenants.rows(*names), place
+        if direction == "head":
+            assert "" == tenants.migrate("0001"), place
+        campaigns = sql("SELECT count(*)::int, min(state), max(state) FROM dupe_audit.campaign")
+        runs = sql("SELECT count(*)::int, count(DISTINCT campaign)::int FROM dupe_audit.run WHERE state = 'restored'")
+        assert [(campaigns[0][0] * 2, campaigns[0][0])] == runs, place
+        assert campaigns[0][1:] == ("undone", "undone"), place
 
 
 def test_statement_that_fails_afterwards_leaves_an_account(sql, tenants, caplog):
