@@ -26,13 +26,15 @@ from sqlalchemy.pool import NullPool
 import dupe_audit.ops  # noqa: F401 - registers the directives
 from dupe_audit import ledger, statements
 from dupe_audit.cleanup import Horizon, clean_held, cleanup
+from dupe_audit.cli.places import schemas_with
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.directives.operations import ArchiveDuplicatesOp
 from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.places import ask
 from dupe_audit.directives.script import Undone, judge_ahead
 from dupe_audit.embedded import Server
-from dupe_audit.errors import Refused
-from dupe_audit.model import BuildRule, Change, CleanupRule, Expression, Merge, UniqueKey
+from dupe_audit.errors import DupeAuditError, Refused
+from dupe_audit.model import BuildRule, Change, CleanupRule, Expression, Merge, Schemas, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import at_work
@@ -83,6 +85,7 @@ UNREACHED = {
     "citus_kind": "preflight",
     "path_problems": "preflight",
     "try_index": "preflight",
+    "existing_schemas": "ledger",
     "row_bytes": "cleanup",
     "holders": "cleanup",
     "run_lock_holder": "cleanup",
@@ -288,8 +291,22 @@ def _execute_steps(connection: Connection, recorder: Recorder) -> None:
     _write(connection)
     _change(connection, recorder)
     recorder.step = "ledger"
+    _campaign(connection)
     ledger.find_runs(connection, "true")
     ledger.purge(connection, RUN)
+
+
+def _campaign(connection: Connection) -> None:
+    """Find the schemas that have the table, and enter them as a campaign."""
+    places = schemas_with(connection, KEY.table, ["*"])
+    query = Schemas(query="SELECT schema_name FROM public.customers")
+    with suppress(DupeAuditError):  # the example has no such column
+        ask(connection, query)
+    campaign = ledger.open_campaign(connection, "0002", query.query, places)
+    ledger.join_campaign(connection, campaign, "0002", places, [KEY.table])
+    ledger.enforced_places(connection, KEY, places, "0002")
+    ledger.set_campaign(connection, campaign, query=query.query, places=places, state="done")
+    ledger.find_campaigns(connection, "true")
 
 
 def _change(connection: Connection, recorder: Recorder) -> None:

@@ -1,5 +1,15 @@
 """The schema ``dupe_audit`` in the user's database, which holds the truth: runs, batches and archives."""
 
+from dupe_audit.ledger.campaigns import (
+    Campaign,
+    enforced_places,
+    find_campaign,
+    find_campaigns,
+    get_campaign,
+    join_campaign,
+    open_campaign,
+    set_campaign,
+)
 from dupe_audit.ledger.choice import Choice, of_name, to_clean, to_enforce, to_enforce_again, to_restore
 from dupe_audit.ledger.columns import adopt_columns, with_set_back
 from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run, rows_not_restored
@@ -73,6 +83,7 @@ from dupe_audit.ledger.way_back import (
 __all__ = [
     "OUTSTANDING",
     "VERSION",
+    "Campaign",
     "Choice",
     "Enforcing",
     "Leaf",
@@ -84,17 +95,22 @@ __all__ = [
     "archive_name",
     "archived_by_others",
     "create",
+    "enforced_places",
     "enforcing",
     "enter_leaf",
     "exists",
     "find_by_constraint",
+    "find_campaign",
+    "find_campaigns",
     "find_latest",
     "find_run",
     "find_runs",
+    "get_campaign",
     "get_run",
     "has_run",
     "is_building",
     "is_leaf_building",
+    "join_campaign",
     "keep_images",
     "keep_leaf_names",
     "key_holes",
@@ -112,6 +128,7 @@ __all__ = [
     "next_batch",
     "of_key",
     "of_name",
+    "open_campaign",
     "open_run",
     "pass_on",
     "purge",
@@ -135,6 +152,7 @@ __all__ = [
     "run_to_restore",
     "runs_of_table",
     "same_runs_sql",
+    "set_campaign",
     "set_state",
     "stage_name",
     "sum_leaves",

@@ -110,6 +110,11 @@ def keep_images(connection: Connection, run_id: int, owner: str, fragments: Mapp
 
 
 def make_private(connection: Connection, name: str, owner: str) -> None:
-    """Give an object to *owner*, and revoke what default privileges granted to others."""
-    execute(connection, statement("give_to_owner", object=name, owner=owner))
+    """Give an object to *owner*, and revoke what default privileges granted to others.
+
+    A role that may create nothing in the schema can own nothing there: then the object stays with this role, which is
+    a member of that one.
+    """
+    if execute(connection, statement("may_own", owner=literal(owner))).scalar_one():
+        execute(connection, statement("give_to_owner", object=name, owner=owner))
     execute(connection, statement("revoke_all", object_name=literal(name)))

@@ -207,6 +207,7 @@ class Run:
     software_version: str
     who: str
     archive_bytes: int | None = None  #: None if there is no archive
+    campaign: int | None = None  #: of the runs that one revision opened in many schemas
 
     @property
     def remaining(self) -> int:

@@ -189,14 +189,14 @@ def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexStat
         ready=bool(row.ready),
         definition=row.definition if row.indrelid else f"a relation of kind {row.relkind}, not an index",
         bytes=row.bytes or 0,
-        same_definition=row.same_definition and row.indrelid == relid and _has_elements(connection, key, row),
+        same_definition=row.same_definition and row.indrelid == relid and has_elements(connection, key, row),
         constraint=row.constraint_name,
         same_constraint_form=row.same_constraint_form if key.form == "constraint" else row.constraint_name is None,
         constraint_form=row.constraint_form or "",
     )
 
 
-def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bool:
+def has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bool:
     """Return whether an index has the elements and the predicate of a key that is not plain.
 
     Args:

@@ -32,6 +32,7 @@ BEGIN
         ADD COLUMN IF NOT EXISTS amended bigint NOT NULL DEFAULT 0,
         ADD COLUMN IF NOT EXISTS merged bigint NOT NULL DEFAULT 0,
         ADD COLUMN IF NOT EXISTS reverted bigint NOT NULL DEFAULT 0,
+        ADD COLUMN IF NOT EXISTS campaign bigint,
         DROP CONSTRAINT IF EXISTS run_divergent_check,
         ADD CONSTRAINT run_divergent_check CHECK (divergent IN ('refuse', 'archive', 'amend'));
     ALTER TABLE dupe_audit.batch

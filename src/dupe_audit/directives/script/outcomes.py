@@ -65,7 +65,7 @@ def outcome_functions(script: Script, rule: CleanupRule, accept: Collection[str]
     Args:
         accept: ids of findings that do not stop a cleanup.
     """
-    _once(script, "private", with_templates("offline_private"))
+    _once(script, "private", with_templates("offline_private", may_own=statement("may_own", owner="v_owner")))
     _once(script, "adopt", with_templates("offline_adopt"))
     own_index = "(CASE WHEN v_rule.building THEN v_rule.constraint_name END)"
     insertable = statement("insertable", relid="v_relid", key_names=NAMES, own_index=own_index)
