@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit import ledger
+from dupe_audit import citus, ledger
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import CleanupRule, Expression, IndexState, Run, UniqueKey, VerifyReport
@@ -68,7 +68,13 @@ def _verify(connection: Connection, key: UniqueKey, *, work_mem: str | None, is_
         if extras:
             findings.append(finding("duplicates-remain", quantity(extras, "extra"), table=relation.name))
         if state and state.valid:
-            findings += compare_with_table(connection, state)
+            managed = citus.find_citus(connection, relation.relid)
+            # On the coordinator, the index of a table of Citus is empty.
+            findings += (
+                citus.index_findings(connection, key, relation, state)
+                if managed
+                else compare_with_table(connection, state)
+            )
         run = latest.run if latest else None
         if run:
             findings += ledger_findings(connection, run)
@@ -93,6 +99,7 @@ def _counted(
     memory = {"work_mem": work_mem} if work_mem else {}
     with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory):
         holes = catalog.fragments(connection, relation, key, CleanupRule())
+        citus.propagate_settings(connection, relation, SEQUENTIAL)
         with settings(connection, SEQUENTIAL, local=True):
             extras = int(execute(connection, fill_known(template("count_extras"), holes)).scalar_one())
             rows = int(execute(connection, statement("count_rows", table=relation.name)).scalar_one())

@@ -8,10 +8,10 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from dupe_audit import children, ledger
+from dupe_audit import children, citus, ledger
 from dupe_audit.children import ForeignKey
-from dupe_audit.cleanup import changes
-from dupe_audit.cleanup.batches import batches
+from dupe_audit.cleanup import changes, coordinator
+from dupe_audit.cleanup.batches import Mover, batches
 from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.pace import Pace
 from dupe_audit.cleanup.staging import staged
@@ -111,7 +111,12 @@ def cleanup(
             )
             if rule.amends:
                 work = changes.prepared(work, key)
-            yield from _passes(work, work_mem, key, horizon or Horizon())
+            managed = citus.find_citus(connection, relation.relid)
+            if managed is None:
+                yield from _passes(work, work_mem, key, horizon or Horizon())
+            else:
+                with coordinator.listed(work):
+                    yield from _passes(work, work_mem, key, Horizon(), mover=coordinator.move)
             ledger.set_state(connection, run_id, "clean")
 
 
@@ -150,18 +155,20 @@ def _open_or_resume(
     return run_id, moving
 
 
-def _passes(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon) -> Iterator[Batch]:
+def _passes(
+    work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon, mover: Mover | None = None
+) -> Iterator[Batch]:
     if work.rule.max_replica_lag is not None and replica_lag(work.connection) is None:
         log.info("the lag of standbys cannot be seen on this connection, so batches do not wait for them")
     patience = Patience(work.give_up_after, pause=0.2, growth=2.0)
-    pace = Pace(work.rule.batch_size)
-    where_staged = WHERE_STAGED
+    pace = Pace(min(work.rule.batch_size, citus.MOST_ROWS) if mover else work.rule.batch_size)
+    where_staged = ANYWHERE if mover else WHERE_STAGED
     to_rank, collides, collisions = horizon.rows_to_rank(work, key), False, 0
     while True:
         with staged(work, work_mem, to_rank=to_rank, unmoved=where_staged != ANYWHERE) as ranking:
             handled = spared = 0
             collides = collides or ranking.collides
-            for batch in batches(work, ranking.extras, pace, where_staged):
+            for batch in batches(work, ranking.extras, pace, where_staged, mover):
                 handled += batch.archived + batch.amended
                 spared += batch.spared
                 yield batch

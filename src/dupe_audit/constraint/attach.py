@@ -70,7 +70,8 @@ def enforce(
             )
             run_id = _find_or_open_run(connection, relation, key, revision, choice)
             work = work_on(connection, relation, key, rule, run_id, keeps_adopted=undoing)
-            state = settled(work) or Rounds(work, clean_again, clean_held, ranking_seconds).build()
+            held = None if work.of_citus else clean_held  # a lock on a table of Citus does not stop writers on workers
+            state = settled(work) or Rounds(work, clean_again, held, ranking_seconds).build()
             if key.form == "index":
                 execute(connection, _adopt(work))
             elif state.constraint is None:

@@ -19,10 +19,19 @@ from dupe_audit.findings import finding
 from dupe_audit.model import BuildRule, IndexState, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.locking import deadlock_party
+from dupe_audit.postgres.locking import deadlock_party, holders
 from dupe_audit.postgres.patience import Patience
 from dupe_audit.postgres.session import settings
-from dupe_audit.postgres.sqlstates import DEADLOCK, DUPLICATE_TABLE, QUERY_CANCELED, UNIQUE_VIOLATION, sqlstate
+from dupe_audit.postgres.sqlstates import (
+    DEADLOCK,
+    DUPLICATE_TABLE,
+    INTERNAL_ERROR,
+    LOCK_NOT_AVAILABLE,
+    QUERY_CANCELED,
+    UNIQUE_VIOLATION,
+    reason,
+    sqlstate,
+)
 from dupe_audit.statements import statement
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -35,6 +44,9 @@ BUILDING = {
     "client_connection_check_interval": "1s",
 }
 
+#: the text of a duplicate that Citus reports as an internal error, without its SQLSTATE
+DUPLICATED = "could not create unique index"
+
 #: milliseconds that dropping our own unfinished index may wait for locks, at most
 DROP_PATIENCE = 30_000
 #: limit of one attempt to drop the remains of a failed build; the application does not wait meanwhile
@@ -45,8 +57,8 @@ UNFINISHED_LOCK_TIMEOUT = "5s"
 class Failure:
     """Why a build failed that may be tried again."""
 
-    kind: Literal["duplicate", "deadlock"]
-    party: str = ""  #: the other session of a deadlock, described
+    kind: Literal["duplicate", "deadlock", "lock"]
+    party: str = ""  #: the other sessions of a deadlock, or who held the lock, described
 
     def __str__(self) -> str:
         return f"{self.kind} with {self.party}" if self.party else self.kind
@@ -114,10 +126,12 @@ def build(work: ConstraintWork) -> Failure | None:
             log.warning("%s", note)
         if code == DUPLICATE_TABLE and not note:
             return None
-        if code == UNIQUE_VIOLATION:
+        if code == UNIQUE_VIOLATION or (code == INTERNAL_ERROR and DUPLICATED in reason(error)):
             return Failure(kind="duplicate")
         if code == DEADLOCK:
             return Failure(kind="deadlock", party=party)
+        if code == LOCK_NOT_AVAILABLE and work.of_citus:
+            return Failure(kind="lock", party=holders(work.connection, work.relation.relid))
         if note and isinstance(error, DupeAuditError):
             error.args = (f"{error} {note}",)
         raise
@@ -137,6 +151,8 @@ def execute_build(work: ConstraintWork, sql: str) -> None:
         Blocked: it waited for one transaction for ``give_up_after`` and was cancelled.
     """
     rule, values = work.rule, BUILDING | memory(work.rule)
+    if work.of_citus:  # its build waits with a lock that stops every writer on the coordinator
+        values["lock_timeout"] = work.lock_timeout
     with settings(work.connection, values), watching(work.connection, give_up_after=rule.give_up_after) as watch:
         try:
             execute(work.connection, sql)

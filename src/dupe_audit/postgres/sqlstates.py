@@ -46,6 +46,7 @@ OBJECT_NOT_IN_STATE = "55000"
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
 UNDEFINED_FILE = "58P01"  #: an extension whose files are not installed
+INTERNAL_ERROR = "XX000"  #: also an error of a worker that Citus passes on
 DATA_CORRUPTED = "XX001"
 INDEX_CORRUPTED = "XX002"
 

@@ -10,13 +10,14 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from dupe_audit import citus
 from dupe_audit.differences import comparison
 from dupe_audit.findings import CATALOGUE, Finding, finding
 from dupe_audit.model import CleanupRule, DuplicateReport, Sample, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.session import step, transaction
-from dupe_audit.preflight.catalog_checks import catalog_findings, citus_findings, countable
+from dupe_audit.preflight.catalog_checks import catalog_findings, countable
 from dupe_audit.preflight.changes import change_findings
 from dupe_audit.preflight.counts import (
     compute_order,
@@ -114,7 +115,7 @@ def _counted(
     if match is None:
         return DuplicateReport(key=key, counts=None, findings=(finding("table-missing", str(key)),))
     key, relation = match
-    findings = citus_findings(connection, relation) or catalog_findings(connection, key, relation, rule)
+    findings = citus.obstacles(connection, key, relation, rule) or catalog_findings(connection, key, relation, rule)
     if not countable(findings):
         return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
     fragments = catalog.fragments(connection, relation, key, rule)
@@ -197,7 +198,7 @@ def judge(
             return [finding("table-missing", str(key))]
         key, relation = match
         findings = _expressions(connection, key, relation, rule)
-        findings = findings or citus_findings(connection, relation)
+        findings = findings or citus.obstacles(connection, key, relation, rule)
         findings = findings or catalog_findings(connection, key, relation, rule)
         if measure_width and countable(findings):
             findings += _measured(connection, key, relation, rule)

@@ -1,0 +1,124 @@
+"""A shard is an ordinary table on one node: statements reach it through the coordinator, one transaction each."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Result
+from sqlalchemy.engine import IteratorResult
+from sqlalchemy.engine.result import SimpleResultMetaData
+from sqlalchemy.exc import DBAPIError
+
+from dupe_audit.postgres.driver import execute
+from dupe_audit.statements import literal, statement, text_array
+
+#: commands at once; each takes a connection of its node
+_AT_ONCE = 16
+
+#: how a block on a shard reports its error, because Citus passes on the message alone
+_CODE = re.compile(r"^(?:ERROR|FATAL):\s+(?:dupe-audit ([0-9A-Z]{5}) )?(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One shard of a distributed table."""
+
+    id: int
+    name: str  #: of its table on the node, qualified and quoted
+    host: str
+    port: int
+
+    @property
+    def where(self) -> str:
+        """The shard and its node, in words."""
+        return f"shard {self.name} on {self.host}:{self.port}"
+
+
+class Answer(NamedTuple):
+    """What a command on one shard returned."""
+
+    success: bool
+    result: str  #: its single value, or its error
+
+    @property
+    def code(self) -> str:
+        """The SQLSTATE of an error; empty if it is not known."""
+        match = _CODE.match(self.result)
+        return (match[1] or "") if match and not self.success else ""
+
+    @property
+    def message(self) -> str:
+        """The error without its SQLSTATE."""
+        match = _CODE.match(self.result)
+        return match[2] if match else self.result
+
+
+class ShardFailure(DBAPIError):
+    """A statement failed on a shard; it has the SQLSTATE as errors of the coordinator have."""
+
+    def __init__(self, shard: Shard, answer: Answer, sql: str) -> None:
+        super().__init__(sql, None, _Origin(f"{answer.message} ({shard.where})", answer.code))
+
+
+class _Origin(Exception):
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.sqlstate = code
+
+
+def shards(connection: Connection, relid: int) -> list[Shard]:
+    """Return the shards of a distributed table, in the order of their hash ranges; a replicated one several times."""
+    return [Shard(**row) for row in execute(connection, statement("citus_shards", relid=str(relid))).mappings()]
+
+
+def on_shards(connection: Connection, commands: Iterable[tuple[Shard, str]]) -> list[Answer]:
+    """Execute one command per shard on its node, some at a time; return the answers in the same order.
+
+    Args:
+        commands: statements without a result, or with a single value.
+    """
+    answers: list[Answer] = []
+    remaining = iter(commands)
+    while some := list(islice(remaining, _AT_ONCE)):
+        sql = statement(
+            "citus_run",
+            hosts=text_array(shard.host for shard, _ in some),
+            ports=f"ARRAY[{', '.join(str(shard.port) for shard, _ in some)}]::pg_catalog.int4[]",
+            commands=text_array(command for _, command in some),
+            parallel=literal(len(some) > 1),
+        )
+        answers += [Answer(row.success, row.result or "") for row in execute(connection, sql)]
+    return answers
+
+
+class ShardConnection:
+    """Executes each statement on the node of one shard; to a step it is a connection in autocommit.
+
+    Settings and transactions end with each statement.
+    """
+
+    def __init__(self, connection: Connection, shard: Shard) -> None:
+        self.connection, self.shard = connection, shard
+
+    def exec_driver_sql(self, sql: str, **_: Any) -> Result[Any]:
+        """Execute a statement; its rows travel as JSON.
+
+        Raises:
+            ShardFailure: it failed.
+        """
+        reads = sql.lstrip("( \n").upper().startswith(("SELECT", "WITH"))
+        command = f"SELECT pg_catalog.json_agg(pg_catalog.row_to_json(q)) FROM ({sql}) AS q" if reads else sql
+        (answer,) = on_shards(self.connection, [(self.shard, command)])
+        if not answer.success:
+            raise ShardFailure(self.shard, answer, sql)
+        return _rows(json.loads(answer.result or "[]") if reads else [])
+
+
+def _rows(rows: Sequence[dict[str, Any]]) -> Result[Any]:
+    names = list(rows[0]) if rows else []
+    return IteratorResult(SimpleResultMetaData(names), iter([tuple(row.values()) for row in rows]))
