@@ -91,7 +91,7 @@ def restore(
                     give_up_after=give_up_after,
                     holes=holes,
                     run=run,
-                    batch_size=min(batch_size, citus.MOST_ROWS) if managed else batch_size,
+                    batch_size=citus.batch_size(managed, batch_size),
                     citus=managed,
                 )
                 refused_rows, total = yield from _restore_rows(work)
@@ -116,6 +116,8 @@ def _refused(work: RestoreWork, rows: int, children: int) -> list[Finding]:
 
 def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:
     """Restore the archived rows, the last one first; return how many cannot go back, and how many there were."""
+    if work.citus and work.citus.is_sharded:
+        return (yield from citus.restore_shards(work, work.run.id, work.batch_size, _difference(work)))
     total = int(work.execute("count_archived").scalar_one())
     below, done, refused = 2**63 - 1, 0, 0
     while True:

@@ -1,25 +1,34 @@
 """Tables that Citus manages: what kind each is, and the shards of a distributed one."""
 
 from dupe_audit.citus.kinds import CitusTable, find_citus, obstacles
-from dupe_audit.citus.restoring import MOST_ROWS, RowsDifferOnCitus, put_back
+from dupe_audit.citus.leaves import Leaf, leaves, read_each, violated
+from dupe_audit.citus.restoring import MOST_ROWS, RowsDifferOnCitus, batch_size, put_back
 from dupe_audit.citus.settings import propagate, propagated
-from dupe_audit.citus.shards import Shard, ShardConnection, ShardFailure, on_shards, shards
+from dupe_audit.citus.sharded_restoring import restore_shards
+from dupe_audit.citus.shards import Shard, ShardFailure, do_settings, on_shards, read, shards
 from dupe_audit.citus.verifying import index_findings, propagate_settings
 
 __all__ = [
     "MOST_ROWS",
     "CitusTable",
+    "Leaf",
     "RowsDifferOnCitus",
     "Shard",
-    "ShardConnection",
     "ShardFailure",
+    "batch_size",
+    "do_settings",
     "find_citus",
     "index_findings",
+    "leaves",
     "obstacles",
     "on_shards",
     "propagate",
     "propagate_settings",
     "propagated",
     "put_back",
+    "read",
+    "read_each",
+    "restore_shards",
     "shards",
+    "violated",
 ]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dupe_audit import ledger
+from dupe_audit.citus.kinds import CitusTable
 from dupe_audit.citus.settings import propagate
 from dupe_audit.postgres.work import Work
 
 #: rows of a batch, at most: each writer of a reference table waits for a batch
 MOST_ROWS = 200
+
+
+def batch_size(table: CitusTable | None, wanted: int) -> int:
+    """Return how many rows a batch may take on a table; None is one that Citus does not manage."""
+    return wanted if table is None or table.is_sharded else min(wanted, MOST_ROWS)
 
 
 class RowsDifferOnCitus(Exception):

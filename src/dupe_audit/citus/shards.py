@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Result
+from sqlalchemy import Connection, Result, Row
 from sqlalchemy.engine import IteratorResult
 from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.exc import DBAPIError
@@ -71,8 +71,12 @@ class _Origin(Exception):
         self.sqlstate = code
 
 
-def shards(connection: Connection, relid: int) -> list[Shard]:
-    """Return the shards of a distributed table, in the order of their hash ranges; a replicated one several times."""
+def shards(connection: Connection, relid: int | str) -> list[Shard]:
+    """Return the shards of a distributed table, in the order of their hash ranges; a replicated one several times.
+
+    Args:
+        relid: the oid of the table, or SQL for it.
+    """
     return [Shard(**row) for row in execute(connection, statement("citus_shards", relid=str(relid))).mappings()]
 
 
@@ -96,29 +100,28 @@ def on_shards(connection: Connection, commands: Iterable[tuple[Shard, str]]) -> 
     return answers
 
 
-class ShardConnection:
-    """Executes each statement on the node of one shard; to a step it is a connection in autocommit.
+def do_settings(values: Mapping[str, str]) -> str:
+    """Return the statement of a block that changes settings for its transaction."""
+    calls = (f"pg_catalog.set_config({literal(name)}, {literal(value)}, true)" for name, value in values.items())
+    return f"PERFORM {', '.join(calls)}"
 
-    Settings and transactions end with each statement.
+
+def read(connection: Connection, queries: Iterable[tuple[Shard, str]]) -> list[Sequence[Row[Any]]]:
+    """Execute one query per shard on its node; return the rows of each. They travel as JSON.
+
+    Raises:
+        ShardFailure: one failed.
     """
-
-    def __init__(self, connection: Connection, shard: Shard) -> None:
-        self.connection, self.shard = connection, shard
-
-    def exec_driver_sql(self, sql: str, **_: Any) -> Result[Any]:
-        """Execute a statement; its rows travel as JSON.
-
-        Raises:
-            ShardFailure: it failed.
-        """
-        reads = sql.lstrip("( \n").upper().startswith(("SELECT", "WITH"))
-        command = f"SELECT pg_catalog.json_agg(pg_catalog.row_to_json(q)) FROM ({sql}) AS q" if reads else sql
-        (answer,) = on_shards(self.connection, [(self.shard, command)])
+    asked = list(queries)
+    wrapped = "SELECT pg_catalog.json_agg(pg_catalog.row_to_json(q)) FROM (\n{0}\n) AS q"
+    answers = on_shards(connection, [(shard, wrapped.format(sql)) for shard, sql in asked])
+    for (shard, sql), answer in zip(asked, answers, strict=True):
         if not answer.success:
-            raise ShardFailure(self.shard, answer, sql)
-        return _rows(json.loads(answer.result or "[]") if reads else [])
+            raise ShardFailure(shard, answer, sql)
+    return [_rows(json.loads(answer.result or "[]")) for answer in answers]
 
 
-def _rows(rows: Sequence[dict[str, Any]]) -> Result[Any]:
+def _rows(rows: Sequence[dict[str, Any]]) -> Sequence[Row[Any]]:
     names = list(rows[0]) if rows else []
-    return IteratorResult(SimpleResultMetaData(names), iter([tuple(row.values()) for row in rows]))
+    result: Result[Any] = IteratorResult(SimpleResultMetaData(names), iter([tuple(row.values()) for row in rows]))
+    return result.all()

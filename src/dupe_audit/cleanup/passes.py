@@ -14,19 +14,18 @@ from dupe_audit.cleanup import changes, coordinator
 from dupe_audit.cleanup.batches import Mover, batches
 from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.pace import Pace
+from dupe_audit.cleanup.sharded import create_archive, sharded_passes
 from dupe_audit.cleanup.staging import staged
 from dupe_audit.cleanup.work import CleanupWork, run_holes
 from dupe_audit.errors import Blocked
 from dupe_audit.findings import quantity
 from dupe_audit.model import Batch, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import holders, retry_lock, run_lock
 from dupe_audit.postgres.patience import Patience
 from dupe_audit.postgres.planner import ANYWHERE, WHERE_STAGED
 from dupe_audit.postgres.replication import replica_lag
 from dupe_audit.postgres.session import require_valid, step, transaction
-from dupe_audit.statements import fill_known, template
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -78,6 +77,7 @@ def cleanup(
             fragments = catalog.fragments(connection, relation, key, rule)
             ledger.create(connection, relation.owner, relid=relation.relid)
             foreign_keys = children.foreign_keys(connection, relation.relid)
+            managed = citus.find_citus(connection, relation.relid)
             run_id, moving = retry_lock(
                 connection,
                 partial(
@@ -111,9 +111,10 @@ def cleanup(
             )
             if rule.amends:
                 work = changes.prepared(work, key)
-            managed = citus.find_citus(connection, relation.relid)
             if managed is None:
                 yield from _passes(work, work_mem, key, horizon or Horizon())
+            elif managed.is_sharded:
+                yield from sharded_passes(work, work_mem)
             else:
                 with coordinator.listed(work):
                     yield from _passes(work, work_mem, key, Horizon(), mover=coordinator.move)
@@ -143,8 +144,7 @@ def _open_or_resume(
             ledger.require_unused(connection, run_id)
         archive = ledger.archive_name(run_id)
         if not ledger.relation_exists(connection, archive):
-            for part in ("create_archive", "finish_archive"):
-                execute(connection, fill_known(template(part), fragments, archive=archive))
+            create_archive(connection, relation, fragments, archive)
             ledger.make_private(connection, archive, relation.owner)
         if rule.changes_rows:
             ledger.keep_images(connection, run_id, relation.owner, fragments)

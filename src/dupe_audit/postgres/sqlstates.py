@@ -76,6 +76,9 @@ UNREADABLE = (CLASS_SYNTAX, CLASS_SCHEMA)
 #: classes of errors that are about one row, so others can go on without it
 ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED, CLASS_LIMIT, OUT_OF_MEMORY)
 
+#: errors after which the same statement can succeed later
+PASSING = (LOCK_NOT_AVAILABLE, DEADLOCK, SERIALIZATION_FAILURE)
+
 #: errors of an expression or of a function that it calls; a domain that it casts to can have constraints
 OF_AN_EXPRESSION = (
     CLASS_CASE_NOT_FOUND,
