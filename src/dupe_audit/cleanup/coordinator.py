@@ -11,11 +11,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sqlalchemy.exc import DBAPIError
+
 from dupe_audit import citus, ledger
 from dupe_audit.cleanup.batches import Disturbed, Moved
 from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.model import Expression, UniqueKey
 from dupe_audit.postgres.driver import execute, tidy
+from dupe_audit.postgres.sqlstates import FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION, sqlstate
 from dupe_audit.statements import ident, statement
 
 #: planner settings of a batch; a sequential scan of the staged list is cheaper than none at all
@@ -41,12 +44,16 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:  #
         Disturbed: not every row that was judged could be deleted; the batch was rolled back.
     """
     started, locked = time.monotonic(), _locked(work)
-    with work.transaction(local=_BATCHING):
+    with _disturbances(), work.transaction(local=_BATCHING):
         citus.propagate(work.connection, work.lock_timeout)
         number = ledger.next_batch(work.connection, work.run_id)
         work.execute("citus_empty_locked", locked=locked)
         work.execute("citus_lock_rows", locked=locked, low=str(low), high=str(high))
-        judged = work.execute("citus_judge_extras", locked=locked, j_literals=_literals(work)).one()
+        # Children can be on other nodes, where a subquery of this statement cannot look for them. The foreign key does:
+        # it refuses the delete, because keys with an action are refused beforehand.
+        judged = work.execute(
+            "citus_judge_extras", locked=locked, j_literals=_literals(work), e_unreferenced="true"
+        ).one()
         archived = 0
         if judged.judged:
             holes = {"t_is_j": re.sub(r" w\.(e\d+)(?= AND |$)", r" j.\1", work.holes["t_is_w"])}
@@ -57,6 +64,21 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:  #
             archived = int(moved.archived)
         ledger.record_batch(work.connection, work.run_id, number, archived=archived, spared=high - low + 1 - archived)
     return Moved(archived, seconds=time.monotonic() - started)
+
+
+@contextmanager
+def _disturbances() -> Iterator[None]:
+    """Turn a child that has arrived into a reason to try again with fewer rows.
+
+    Raises:
+        Disturbed: a foreign key refused the delete.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if sqlstate(error) in (FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION):
+            raise Disturbed from error
+        raise
 
 
 def _locked(work: CleanupWork) -> str:

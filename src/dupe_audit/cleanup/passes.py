@@ -108,6 +108,7 @@ def cleanup(
                 run_id=run_id,
                 foreign_keys=foreign_keys,
                 moving=moving,
+                of_citus=managed is not None,
             )
             if rule.amends:
                 work = changes.prepared(work, key)

@@ -77,6 +77,7 @@ def sharded_passes(work: CleanupWork, work_mem: str | None) -> Iterator[Batch]:
                 archived, spared, problem = archived + batch.archived, spared + batch.spared, failed or problem
                 yield batch
         if not spared:
+            _settle(work)  # a block of an earlier process that began just after the lists were new
             return
         if archived:
             patience.restart()

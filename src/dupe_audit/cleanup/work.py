@@ -24,6 +24,7 @@ class CleanupWork(Work):
     foreign_keys: tuple[ForeignKey, ...]  #: all that reference the table
     moving: tuple[ForeignKey, ...]  #: those whose rows follow the survivor
     continues: bool = False  #: whether the run has already amended rows
+    of_citus: bool = False  #: whether Citus manages the table
 
     def find_run(self) -> Run:
         """Return the run as the ledger has it now."""

@@ -1,0 +1,228 @@
+"""Reference, Citus-local and distributed tables on a real cluster: up, down and up again, by the same directives."""
+
+from pathlib import Path
+
+import pytest
+
+from alembic_project import Project
+from dupe_audit import ledger
+from dupe_audit.cleanup import cleanup
+from dupe_audit.constraint import drop, enforce
+from dupe_audit.errors import Refused
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.preflight import blockers, preflight
+from dupe_audit.restore import restore
+from dupe_audit.verify import verify
+
+KEY = UniqueKey(schema="application", table="events", columns=("tenant", "name", "at"), name="uq_events")
+UP = """
+op.archive_duplicates("events", ["tenant", "name", "at"], schema="application", divergent="archive")
+op.create_unique_constraint_online("uq_events", "events", ["tenant", "name", "at"], schema="application", comment="once")
+"""
+DOWN = """
+op.drop_unique_constraint_online("uq_events", "events", schema="application")
+op.restore_duplicates("events", ["tenant", "name", "at"], schema="application")
+"""
+ALL_ROWS = "SELECT e::text FROM application.events e ORDER BY tenant, id"
+ENFORCED = (
+    "SELECT count(*) FROM pg_index i JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.contype = 'u' "
+    "WHERE i.indrelid = '%s'::regclass AND i.indisvalid AND i.indisready"
+)
+
+every_kind = pytest.mark.parametrize("kind", ["distributed", "reference", "local"])
+
+
+@every_kind
+def test_key_goes_up_down_and_up(tmp_path: Path, database_url, launcher, sql, events, on_placements, kind):
+    """The first row of each group survives, every shard and copy enforces the key, and the downgrade restores each row."""
+    events(kind)
+    project = Project(tmp_path, database_url, launcher)
+    project.revision("0002", "0001", UP, DOWN)
+    before = sql(ALL_ROWS)
+    for _ in range(2):
+        code, output = project.run("upgrade", "head")
+        assert code == 0, output
+        assert sql("SELECT count(*), max(id) FROM application.events") == [(400, 400)]
+        assert set(on_placements(ENFORCED)) == {"1"}
+        code, output = project.run("verify", program="dupe_audit.cli")
+        assert code == 0, output
+        with pytest.raises(AssertionError, match="violates unique"):
+            sql_error(
+                sql, "INSERT INTO application.events SELECT tenant, 9999, name, at FROM application.events WHERE id = 1"
+            )
+        code, output = project.run("downgrade", "-1")
+        assert code == 0, output
+        assert sql(ALL_ROWS) == before
+        assert set(on_placements(ENFORCED)) == {"0"}
+    assert sql("SELECT state, archived, restored FROM dupe_audit.run ORDER BY id") == [("restored", 800, 800)] * 2
+
+
+def sql_error(sql, statement):
+    """Execute a statement that the server refuses.
+
+    Raises:
+        AssertionError: with the server's message.
+    """
+    try:
+        sql(statement)
+    except Exception as error:
+        raise AssertionError(str(error)) from None
+
+
+@every_kind
+def test_preflight_counts_every_shard(conn, events, kind):
+    """Preflight counts rows, groups and the columns that differ over all shards, and changes nothing."""
+    events(kind)
+    report = preflight(conn, KEY)
+    counts = report.counts
+    assert (1200, 400, 800, 3, 40) == (
+        counts.rows,
+        counts.groups,
+        counts.extras,
+        counts.largest_group,
+        counts.divergent_groups,
+    )
+    assert {"details": 40} == dict(report.differs)
+    assert {"duplicates", "divergent-duplicates"} == {finding.id for finding in report.findings}
+    assert not ledger.exists(conn)
+
+
+@every_kind
+def test_divergent_groups_are_refused_before_a_row_moves(sql, conn, events, kind):
+    """With divergent="refuse", the cleanup counts the divergent groups of all shards, and archives nothing."""
+    events(kind)
+    with pytest.raises(Refused, match="40 groups with 80 extras"):
+        list(cleanup(conn, KEY, CleanupRule()))
+    assert sql("SELECT count(*) FROM application.events") == [(1200,)]
+    assert sql("SELECT state, archived FROM dupe_audit.run") == [("failed", 0)]
+
+
+@every_kind
+def test_row_that_cannot_go_back_stays_archived(sql, conn, events, kind):
+    """An archived row whose primary key was used again is reported and kept; all others are restored, once."""
+    events(kind)
+    list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    ((run, archive),) = sql("SELECT id, 'dupe_audit.archive_' || id FROM dupe_audit.run")
+    sql(f"INSERT INTO application.events SELECT tenant, id, 'other' FROM {archive} WHERE id = 777")
+    for _ in range(2):
+        with pytest.raises(Refused, match=r"rows-not-restored"):
+            list(restore(conn, run))
+        assert sql(
+            f"SELECT id, dupe_audit_problem LIKE '23505: %' FROM {archive} WHERE dupe_audit_restored_at IS NULL"
+        ) == [(777, True)]
+        assert sql("SELECT archived, restored FROM dupe_audit.run") == [(800, 799)]
+    sql("DELETE FROM application.events WHERE name = 'other'")
+    list(restore(conn, run))
+    assert sql("SELECT count(*), count(DISTINCT id) FROM application.events") == [(1200, 1200)]
+    assert verify(conn, KEY).run.restored == 800
+
+
+@every_kind
+def test_archive_is_private_and_beside_its_rows(sql, conn, events, kind):
+    """Default privileges give no other role an archive or a part of one; that of a distributed table is divided alike."""
+    events(kind)
+    sql("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC")
+    try:
+        list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    finally:
+        sql("ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM PUBLIC")
+    archive = sql("SELECT format('dupe_audit.archive_%s', id) FROM dupe_audit.run")[0][0]
+    public = "SELECT count(*) FROM pg_class c, aclexplode(c.relacl) AS g WHERE c.oid = '{}'::regclass AND g.grantee <> c.relowner"
+    assert sql(public.format(archive)) == [(0,)]
+    if kind == "distributed":
+        quoted = public.format("%s").replace("'", "''")
+        assert set(sql(f"SELECT success, result FROM run_command_on_placements('{archive}', '{quoted}')")) == {
+            (True, "0")
+        }
+        colocated = "SELECT count(DISTINCT colocation_id) FROM citus_tables WHERE table_name::text IN ('{}', '{}')"
+        assert sql(colocated.format("application.events", archive)) == [(1,)]
+    left = "SELECT count(*) FROM pg_class WHERE relname LIKE ''stage%'' AND relnamespace = ''dupe_audit''::regnamespace"
+    assert {result for (result,) in sql(f"SELECT result FROM run_command_on_all_nodes('{left}')")} == {"0"}
+
+
+def test_key_without_the_distribution_column_is_refused(sql, conn, events):
+    """A key that lacks the distribution column is refused by the rule, before anything is created."""
+    events("distributed")
+    (refused,) = blockers(
+        conn, UniqueKey(schema="application", table="events", columns=("name",), name="uq"), CleanupRule()
+    )
+    assert "has to contain the distribution column tenant" in refused.message
+    assert sql("SELECT to_regnamespace('dupe_audit')") == [(None,)]
+
+
+@every_kind
+def test_shard_without_its_index_is_not_verified(sql, conn, events, on_placements, kind):
+    """A shard or copy whose constraint was dropped on its node fails verify, although the coordinator has it."""
+    events(kind)
+    list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    enforce(conn, KEY, BuildRule())
+    assert [] == [f for f in verify(conn, KEY).findings if f.severity == "error"]
+    shard = sql("SELECT min(shardid) FROM pg_dist_shard WHERE logicalrelid = 'application.events'::regclass")[0][0]
+    sql(
+        "SELECT success, result FROM master_run_on_worker((SELECT ARRAY[nodename] FROM pg_dist_shard_placement WHERE shardid = "
+        f"{shard} ORDER BY nodeport LIMIT 1), (SELECT ARRAY[nodeport::int] FROM pg_dist_shard_placement WHERE shardid = {shard} "
+        f"ORDER BY nodeport LIMIT 1), ARRAY['ALTER TABLE application.events_{shard} DROP CONSTRAINT uq_events_{shard}'], true)"
+    )
+    (failed,) = [f for f in verify(conn, KEY).findings if f.severity == "error"]
+    assert ("index-not-valid", True) == (failed.id, f"events_{shard} on localhost" in failed.message)
+
+
+@every_kind
+def test_failed_build_leaves_nothing_on_any_node(sql, conn, events, on_placements, kind):
+    """A build that meets a duplicate is dropped on every node; after another cleanup the next one succeeds."""
+    events(kind)
+    rounds = []
+
+    def clean() -> int:
+        assert set(
+            on_placements("SELECT count(*) FROM pg_index WHERE indrelid = '%s'::regclass AND NOT indisprimary")
+        ) == {"0"}
+        rounds.append(sum(batch.archived for batch in cleanup(conn, KEY, CleanupRule(divergent="archive"))))
+        return rounds[-1]
+
+    enforce(conn, KEY, BuildRule(), clean_again=clean)
+    assert rounds == [800]
+    assert set(on_placements(ENFORCED)) == {"1"}
+    drop(conn, KEY, BuildRule())
+    assert set(on_placements(ENFORCED)) == {"0"}
+
+
+CHILDREN = {
+    "distributed": "SELECT create_distributed_table('application.notes', 'tenant', shard_count := 4)",
+    "reference": "SELECT create_reference_table('application.notes')",
+    "local": "SELECT 1",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "child"), [("reference", "distributed"), ("reference", "reference"), ("local", "local")]
+)
+def test_referenced_extra_is_refused_and_spared(sql, conn, events, kind, child):
+    """Children of extras are counted on all nodes before a row moves; one that arrives later keeps its parent."""
+    events(kind)
+    sql(
+        "CREATE TABLE application.notes (tenant int, id bigint, of_tenant int, of_id bigint, PRIMARY KEY (tenant, id), "
+        "FOREIGN KEY (of_tenant, of_id) REFERENCES application.events (tenant, id))"
+    )
+    sql(CHILDREN[child])
+    note = "INSERT INTO application.notes SELECT n, n, tenant, id FROM application.events, generate_series(1, 8) AS n WHERE id = {}"
+    sql(note.format(777))
+    rule = CleanupRule(divergent="archive")
+    refused = [f for f in preflight(conn, KEY, rule).findings if f.severity == "error"]
+    assert ["foreign-key-references"] == [f.id for f in refused]
+    assert "8 rows of application.notes" in refused[0].message
+    with pytest.raises(Refused, match=r"8 rows of application\.notes"):
+        list(cleanup(conn, KEY, rule))
+    sql("DELETE FROM application.notes")
+    batches = cleanup(conn, KEY, rule)
+    moved = next(batches).archived
+    left = sql("SELECT max(id) FROM application.events")[0][0]
+    sql(note.format(left))
+    with pytest.raises(Refused, match=r"8 rows of application\.notes"):  # by the next pass
+        for batch in batches:
+            moved += batch.archived
+    assert (moved, [(401,)], [(8,)]) == (
+        799,
+        sql("SELECT count(*) FROM application.events"),
+        sql("SELECT count(*) FROM application.notes"),
+    )
