@@ -137,19 +137,19 @@ def objections(history: dict[int, list[State]], table: list[Row], archive: list[
         archive: id, name, id of the survivor and the time in seconds.
     """
     live, archived = dict(table), {row: (name, survivor, at) for row, name, survivor, at in archive}
-    found = [] if len(live) == len(table) and len(archived) == len(archive) else ["a row exists twice"]
+    violations = [] if len(live) == len(table) and len(archived) == len(archive) else ["a row exists twice"]
     for row, states in history.items():
         last = states[-1].name
         if row in live and row in archived:
-            found.append(f"row {row} is in the table and in the archive")
+            violations.append(f"row {row} is in the table and in the archive")
         elif last is None and (row in live or row in archived):
-            found.append(f"row {row} was deleted and exists")
+            violations.append(f"row {row} was deleted and exists")
         elif last is not None and row not in live and row not in archived:
-            found.append(f"row {row} is lost")
+            violations.append(f"row {row} is lost")
         elif last is not None and (live.get(row) or archived[row][0]) != last:
-            found.append(f"row {row} has lost its last change")
-    found += [f"row {row} appeared from nowhere" for row in (live.keys() | archived.keys()) - history.keys()]
+            violations.append(f"row {row} has lost its last change")
+    violations += [f"row {row} appeared from nowhere" for row in (live.keys() | archived.keys()) - history.keys()]
     for row, (name, survivor, at) in archived.items():
         if not any(s.name == name and s.begins <= at <= s.ends for s in history.get(survivor, ())):
-            found.append(f"row {row} was archived, but its survivor {survivor} did not hold its key")
-    return found
+            violations.append(f"row {row} was archived, but its survivor {survivor} did not hold its key")
+    return violations

@@ -44,13 +44,13 @@ def leaves(connection: Connection, relid: int, key: UniqueKey, rule: CleanupRule
         connection,
         [(shard, statement("fragments", relid=oid, **derived)) for shard, oid in zip(places, own, strict=True)],
     )
-    found = []
+    of_shards = []
     for shard, (relation,), (piece,) in zip(places, relations, pieces, strict=True):
         values = {**relation._asdict(), "relid": int(relation.relid)}
         holes = {name: str(value) for name, value in piece._asdict().items()}
         holes |= {"key_names": text_array(filter(None, key.names)), "relid": str(relation.relid)}
-        found.append(Leaf(shard=shard, relation=Relation(**values), holes=holes))
-    return found
+        of_shards.append(Leaf(shard=shard, relation=Relation(**values), holes=holes))
+    return of_shards
 
 
 def read_each(connection: Connection, of: Sequence[Leaf], name: str, **more: str) -> list[Sequence[Row[Any]]]:
@@ -65,17 +65,17 @@ def violated(connection: Connection, of: Sequence[Leaf], **extras: str) -> list[
         extras: what fills ``extras`` and ``is_extra`` of ``count_uninsertable.sql``, as templates of a leaf.
     """
     own_index = "NULL::pg_catalog.text"
-    asked = [
+    checked = [
         (leaf, row.subjects, row.counts)
         for leaf, (row,) in zip(of, read_each(connection, of, "insertable", own_index=own_index), strict=True)
         if row.counts is not None
     ]
     queries = [
         (leaf.shard, leaf.sql("count_uninsertable", counts=counts, **_filled(leaf, extras)))
-        for leaf, _, counts in asked
+        for leaf, _, counts in checked
     ]
     sums: Counter[str] = Counter()
-    for (leaf, subjects, _), (row,) in zip(asked, read(connection, queries), strict=True):
+    for (leaf, subjects, _), (row,) in zip(checked, read(connection, queries), strict=True):
         # An index or a foreign key of a shard has the shard's number at its end.
         names = [subject.removesuffix(f"_{leaf.shard.id}") for subject in subjects]
         sums.update(dict(zip(names, row.counts, strict=True)))

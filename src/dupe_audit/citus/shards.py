@@ -112,10 +112,10 @@ def read(connection: Connection, queries: Iterable[tuple[Shard, str]]) -> list[S
     Raises:
         ShardFailure: one failed.
     """
-    asked = list(queries)
+    pairs = list(queries)
     wrapped = "SELECT pg_catalog.json_agg(pg_catalog.row_to_json(q)) FROM (\n{0}\n) AS q"
-    answers = on_shards(connection, [(shard, wrapped.format(sql)) for shard, sql in asked])
-    for (shard, sql), answer in zip(asked, answers, strict=True):
+    answers = on_shards(connection, [(shard, wrapped.format(sql)) for shard, sql in pairs])
+    for (shard, sql), answer in zip(pairs, answers, strict=True):
         if not answer.success:
             raise ShardFailure(shard, answer, sql)
     return [_rows(json.loads(answer.result or "[]")) for answer in answers]

@@ -72,8 +72,8 @@ def sharded_passes(work: CleanupWork, work_mem: str | None) -> Iterator[Batch]:
     pace = Pace(work.rule.batch_size)
     while True:
         archived, spared, problem = 0, 0, ""
-        with _staged(work, work_mem) as parts:
-            for batch, failed in _rounds(work, parts, pace):
+        with _staged(work, work_mem) as (parts, connecting):
+            for batch, failed in _rounds(work, parts, pace, connecting):
                 archived, spared, problem = archived + batch.archived, spared + batch.spared, failed or problem
                 yield batch
         if not spared:
@@ -93,7 +93,8 @@ def sharded_passes(work: CleanupWork, work_mem: str | None) -> Iterator[Batch]:
 
 
 @contextmanager
-def _staged(work: CleanupWork, work_mem: str | None) -> Iterator[list[_Part]]:
+def _staged(work: CleanupWork, work_mem: str | None) -> Iterator[tuple[list[_Part], float]]:
+    """Rank every shard; yield its lists, and the seconds that a round takes besides its work."""
     parts = _parts(work)
     local = {"lock_timeout": work.lock_timeout, "row_security": "off", **RANKING}
     local |= {"work_mem": work_mem} if work_mem else {}
@@ -102,7 +103,9 @@ def _staged(work: CleanupWork, work_mem: str | None) -> Iterator[list[_Part]]:
         _command(work, [(part, _stage_sql(part, names, local)) for part in parts])
         _settle(work)  # what blocks of an earlier process have archived; they have ended, for the lists are new
         of = [part.leaf for part in parts]
+        started = time.monotonic()
         counts = _read(work, parts, "count_staged")
+        connecting = time.monotonic() - started
         for part, count in zip(parts, counts, strict=True):
             part.extras = int(count.extras)
         groups = sum(int(count.groups) for count in counts)
@@ -112,7 +115,7 @@ def _staged(work: CleanupWork, work_mem: str | None) -> Iterator[list[_Part]]:
         if extras and (objections := [*_divergent(work, parts), *_uninsertable(work, parts)]):
             ledger.set_state(work.connection, work.run_id, "failed")
             raise Refused(objections, lead="Nothing was archived in this pass.")
-        yield parts
+        yield parts, connecting
     finally:
         on_shards(work.connection, [(part.leaf.shard, part.sql("drop_stage")) for part in parts])
 
@@ -182,7 +185,7 @@ def _uninsertable(work: CleanupWork, parts: list[_Part]) -> list[Finding]:
     ]
 
 
-def _rounds(work: CleanupWork, parts: list[_Part], pace: Pace) -> Iterator[tuple[Batch, str]]:
+def _rounds(work: CleanupWork, parts: list[_Part], pace: Pace, connecting: float) -> Iterator[tuple[Batch, str]]:
     """Send one batch to every shard at once, until each has had all of its extras; yield with it why one failed."""
     total = sum(part.extras for part in parts)
     while waiting := [part for part in parts if part.done < part.extras]:
@@ -207,7 +210,8 @@ def _rounds(work: CleanupWork, parts: list[_Part], pace: Pace) -> Iterator[tuple
                     raise ShardFailure(shard, answer, sql)
                 failed = f"{shard.where}: {answer.message}"
         seconds, size = time.monotonic() - started, sum(sizes.values())
-        pace.measure(max(sizes.values()), seconds)
+        # The locks of a block last only as long as its work, not as long as its connection takes.
+        pace.measure(max(sizes.values()), max(seconds - connecting, 0.001))
         done = sum(part.done for part in parts)
         batch = Batch(
             run_id=work.run_id, archived=archived, spared=size - archived, done=done, total=total, seconds=seconds

@@ -128,7 +128,9 @@ def _referenced(work: CleanupWork) -> list[Finding]:
         counts = []
         for foreign_key in work.foreign_keys:
             name = "citus_count_children" if work.of_citus else "stage_children"
-            row = execute(work.connection, foreign_key.sql(name, work.holes)).one()
+            row = execute(
+                work.connection, foreign_key.sql(name, work.holes, referencing=foreign_key.holes["source"])
+            ).one()
             counts.append((foreign_key, int(row.rows), int(row.unlinked)))
         if work.rule.references == "refuse":
             return [

@@ -6,4 +6,4 @@ SELECT pg_catalog.count(*) AS rows, pg_catalog.count(*) FILTER (WHERE NOT ({v_no
 FROM {stage} s
 JOIN ONLY {table} e ON {e_is_extra}
 JOIN ONLY {table} v ON {v_is_survivor}
-JOIN {source} c ON {condition}
+JOIN {referencing} c ON {condition}
