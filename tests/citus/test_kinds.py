@@ -6,10 +6,11 @@ import psycopg
 import pytest
 
 from alembic_project import Project
+from conftest import conninfo
 from dupe_audit import citus, ledger
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
-from dupe_audit.errors import Refused
+from dupe_audit.errors import Blocked, Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.driver import execute
 from dupe_audit.preflight import blockers, preflight
@@ -238,3 +239,18 @@ def test_owner_needs_no_superuser(sql, conn, events, kind):
         sql("DROP SCHEMA IF EXISTS dupe_audit CASCADE")
         sql("DROP OWNED BY dupe_audit_plain CASCADE")
         sql("DROP ROLE dupe_audit_plain")
+
+
+@every_kind
+def test_build_behind_an_open_writer_gives_up_and_leaves_nothing(sql, conn, database_url, events, on_placements, kind):
+    """A build that meets a writer on the coordinator waits in short tries, so that others wait no longer than one."""
+    events(kind)
+    list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    rule = BuildRule(lock_timeout="200ms", give_up_after="1s", build_attempts=2)
+    with psycopg.connect(conninfo(database_url)) as other:
+        other.execute("UPDATE application.events SET details = NULL WHERE id = 1 AND tenant = 1")
+        with pytest.raises(Blocked, match=r"did not acquire a lock on application\.events in 200ms"):
+            enforce(conn, KEY, rule)
+    assert set(on_placements("SELECT count(*) FROM pg_index WHERE indrelid = '%s'::regclass")) == {"1"}
+    enforce(conn, KEY, BuildRule())
+    assert verify(conn, KEY).ok

@@ -6,7 +6,7 @@ import pytest
 from conftest import conninfo
 from dupe_audit import citus
 from dupe_audit.cleanup import cleanup
-from dupe_audit.errors import Blocked
+from dupe_audit.errors import Blocked, DupeAuditError
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.restore import restore
 from dupe_audit.verify import ledger_findings, verify
@@ -76,3 +76,32 @@ def test_locked_row_is_skipped_and_named(sql, conn, database_url, events, kind):
         other.rollback()
     list(cleanup(conn, KEY, RULE))
     assert sql("SELECT count(*) FROM application.events") == [(400,)]
+
+
+@pytest.mark.parametrize("kind", ["distributed", "reference", "local"])
+def test_survivor_that_changes_its_key_keeps_its_group(sql, conn, events, kind):
+    """Extras whose survivor got another key after the ranking are judged again: no key loses its last row."""
+    events(kind)
+    batches = cleanup(conn, KEY, RULE)
+    next(batches)
+    ((archive,),) = sql("SELECT format('dupe_audit.archive_%s', id) FROM dupe_audit.run")
+    whole = sql("SELECT count(*) FROM (SELECT FROM application.events WHERE id > 400 GROUP BY tenant, name) AS g")[0][0]
+    sql("UPDATE application.events SET name = 'moved ' || name WHERE id <= 400")
+    list(batches)
+    assert whole > 300
+    assert sql("SELECT count(*) FROM application.events WHERE name LIKE 'moved%'") == [(400,)]
+    assert sql("SELECT count(*) FROM application.events WHERE name NOT LIKE 'moved%'") == [(whole,)]
+    assert sql(f"SELECT count(*) FROM {archive}") == [(800 - whole,)]
+
+
+def test_archive_that_is_not_divided_is_not_restored(sql, conn, events):
+    """A table that was distributed after its cleanup is not restored from an archive on the coordinator."""
+    events("local")
+    list(cleanup(conn, KEY, RULE))
+    sql("SELECT undistribute_table('application.events')")
+    sql("UPDATE dupe_audit.run SET relation = 'application.events', relid = 'application.events'::regclass")
+    sql("SELECT create_distributed_table('application.events', 'tenant', shard_count := 4)")
+    ((run,),) = sql("SELECT id FROM dupe_audit.run")
+    with pytest.raises(DupeAuditError, match=r"is not divided among the nodes as application\.events is"):
+        list(restore(conn, run))
+    assert sql("SELECT archived, restored FROM dupe_audit.run") == [(800, 0)]

@@ -5,7 +5,7 @@ from dupe_audit.citus.leaves import Leaf, leaves, read_each, violated
 from dupe_audit.citus.restoring import MOST_ROWS, RowsDifferOnCitus, batch_size, put_back
 from dupe_audit.citus.settings import propagate, propagated
 from dupe_audit.citus.sharded_restoring import restore_shards
-from dupe_audit.citus.shards import Shard, ShardFailure, do_settings, on_shards, read, shards
+from dupe_audit.citus.shards import Shard, ShardFailure, do_settings, on_shards, read, shards, shards_beside
 from dupe_audit.citus.verifying import index_findings, propagate_settings
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "read_each",
     "restore_shards",
     "shards",
+    "shards_beside",
     "violated",
 ]

@@ -34,22 +34,22 @@ class Leaf:
 
 def leaves(connection: Connection, relid: int, key: UniqueKey, rule: CleanupRule) -> list[Leaf]:
     """Return the shards of a distributed table, with the names and numbers of their nodes' catalogs."""
-    places = shards(connection, relid)
-    own = [f"{literal(shard.name)}::pg_catalog.regclass::pg_catalog.oid" for shard in places]
-    relations = read(
-        connection, [(shard, statement("relation", relid=oid)) for shard, oid in zip(places, own, strict=True)]
-    )
-    derived = rule_fragment_holes(key, rule)
-    pieces = read(
-        connection,
-        [(shard, statement("fragments", relid=oid, **derived)) for shard, oid in zip(places, own, strict=True)],
-    )
+    places, derived = shards(connection, relid), rule_fragment_holes(key, rule)
+    queries = []
+    for shard in places:
+        oid = f"{literal(shard.name)}::pg_catalog.regclass::pg_catalog.oid"
+        parts = {"relation": statement("relation", relid=oid), "holes": statement("fragments", relid=oid, **derived)}
+        # Together, because each query takes a connection of the node.
+        columns = ", ".join(
+            f"(SELECT pg_catalog.row_to_json(q) FROM ({sql}) AS q) AS {name}" for name, sql in parts.items()
+        )
+        queries.append((shard, f"SELECT {columns}"))
     of_shards = []
-    for shard, (relation,), (piece,) in zip(places, relations, pieces, strict=True):
-        values = {**relation._asdict(), "relid": int(relation.relid)}
-        holes = {name: str(value) for name, value in piece._asdict().items()}
+    for shard, (row,) in zip(places, read(connection, queries), strict=True):
+        relation = Relation(**{**row.relation, "relid": int(row.relation["relid"])})
+        holes = {name: str(value) for name, value in row.holes.items()}
         holes |= {"key_names": text_array(filter(None, key.names)), "relid": str(relation.relid)}
-        of_shards.append(Leaf(shard=shard, relation=Relation(**values), holes=holes))
+        of_shards.append(Leaf(shard=shard, relation=relation, holes=holes))
     return of_shards
 
 

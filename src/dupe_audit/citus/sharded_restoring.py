@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from dupe_audit import ledger
-from dupe_audit.citus.shards import Shard, ShardFailure, do_settings, on_shards, shards
+from dupe_audit.citus.shards import Shard, ShardFailure, do_settings, on_shards, shards, shards_beside
 from dupe_audit.errors import Blocked
 from dupe_audit.findings import quantity
 from dupe_audit.model import Batch
@@ -30,9 +30,11 @@ def restore_shards(work: Work, run_id: int, batch_size: int, differs: str) -> Ge
 
     Raises:
         Blocked: shards stayed locked.
+        DupeAuditError: the table was distributed after the archive was created.
         ShardFailure: a block failed for a reason that is not about a row.
     """
-    places = _places(work)
+    own = shards(work.connection, work.relation.relid)
+    places = list(zip(own, shards_beside(work.connection, work.relation, work.holes["archive"]), strict=True))
     work.execute("citus_forget_problems")
     before = work.execute("citus_count_restored").one()
     total, done = int(before.remaining), 0
@@ -69,12 +71,6 @@ def restore_shards(work: Work, run_id: int, batch_size: int, differs: str) -> Ge
         else:
             patience.pause()
     return int(work.execute("citus_count_restored").one().refused), total
-
-
-def _places(work: Work) -> list[tuple[Shard, Shard]]:
-    """Return each shard of the table with that of the archive."""
-    archive = f"{literal(work.holes['archive'])}::pg_catalog.regclass::pg_catalog.oid"
-    return list(zip(shards(work.connection, work.relation.relid), shards(work.connection, archive), strict=True))
 
 
 def _block(work: Work, shard: Shard, archive: Shard, batch_size: int, differs: str) -> str:

@@ -14,6 +14,8 @@ from sqlalchemy.engine import IteratorResult
 from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.exc import DBAPIError
 
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import literal, statement, text_array
 
@@ -78,6 +80,22 @@ def shards(connection: Connection, relid: int | str) -> list[Shard]:
         relid: the oid of the table, or SQL for it.
     """
     return [Shard(**row) for row in execute(connection, statement("citus_shards", relid=str(relid))).mappings()]
+
+
+def shards_beside(connection: Connection, relation: Relation, archive: str) -> list[Shard]:
+    """Return the shards of an archive, each at the place of the shard of the table whose rows it has.
+
+    Raises:
+        DupeAuditError: the table was distributed, or distributed in another way, after the archive was created.
+    """
+    beside = shards(connection, f"{literal(archive)}::pg_catalog.regclass::pg_catalog.oid")
+    own = shards(connection, relation.relid)
+    if [(shard.host, shard.port) for shard in own] != [(shard.host, shard.port) for shard in beside]:
+        raise DupeAuditError(
+            f"{archive} is not divided among the nodes as {relation.name} is, which was distributed later, or in "
+            "another way. Undo that, or move the archived rows by hand and purge the run (dupe-audit runs lists it)."
+        )
+    return beside
 
 
 def on_shards(connection: Connection, commands: Iterable[tuple[Shard, str]]) -> list[Answer]:

@@ -14,7 +14,8 @@ from dupe_audit.cleanup import changes, coordinator
 from dupe_audit.cleanup.batches import Mover, batches
 from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.pace import Pace
-from dupe_audit.cleanup.sharded import create_archive, sharded_passes
+from dupe_audit.cleanup.shard_lists import create_archive
+from dupe_audit.cleanup.sharded import sharded_passes
 from dupe_audit.cleanup.staging import staged
 from dupe_audit.cleanup.work import CleanupWork, run_holes
 from dupe_audit.errors import Blocked

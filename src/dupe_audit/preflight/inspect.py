@@ -35,7 +35,7 @@ from dupe_audit.preflight.expressions import expression_findings
 from dupe_audit.preflight.failing import may_be_an_expression, require_failing
 from dupe_audit.preflight.samples import read_samples, row_columns, without_key_values
 from dupe_audit.preflight.search_path import path_findings
-from dupe_audit.preflight.shards import count_shards
+from dupe_audit.preflight.shards import of_shards
 
 #: the worst first
 _ORDER = {"error": 0, "warning": 1, "info": 2}
@@ -120,7 +120,8 @@ def _counted(
     if not countable(findings):
         return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
     if (managed := citus.find_citus(connection, relation.relid)) and managed.is_sharded:
-        return _of_shards(connection, key, relation, rule, findings, accept)
+        report = of_shards(connection, key, relation, rule)
+        return replace(report, findings=_sorted([*findings, *report.findings], accept))
     fragments = catalog.fragments(connection, relation, key, rule)
     measure = measure_keys(connection, fragments)
     widest = widest_entry(connection, relation, key, rule) if key.include else measure.widest_key
@@ -153,31 +154,6 @@ def _counted(
         differs=differences.columns if differences else {},
         suggestion=differences.suggestion if differences else None,
         samples=samples,
-    )
-
-
-def _of_shards(
-    connection: Connection,
-    key: UniqueKey,
-    relation: Relation,
-    rule: CleanupRule,
-    findings: list[Finding],
-    accept: Collection[str],
-) -> DuplicateReport:
-    """Return the report on a distributed table, without samples and key values."""
-    sums = count_shards(connection, key, relation, rule)
-    findings += [
-        *width_findings(sums.measure.widest_key),
-        *duplicate_findings(key, rule, sums.counts, sums.differences),
-        *sums.findings,
-    ]
-    return DuplicateReport(
-        key=key,
-        counts=sums.counts,
-        estimates=estimate(replace(relation, bytes=sums.bytes), sums.measure, sums.counts),
-        findings=_sorted(findings, accept),
-        differs=sums.differences.columns if sums.differences else {},
-        suggestion=sums.differences.suggestion if sums.differences else None,
     )
 
 
