@@ -1,5 +1,6 @@
 """Reference, Citus-local and distributed tables on a real cluster: up, down and up again, by the same directives."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,7 @@ from dupe_audit.postgres.driver import execute
 from dupe_audit.preflight import blockers, preflight
 from dupe_audit.restore import restore
 from dupe_audit.verify import verify
+from waiting import wait_for
 
 KEY = UniqueKey(schema="application", table="events", columns=("tenant", "name", "at"), name="uq_events")
 UP = """
@@ -26,6 +28,11 @@ DOWN = """
 op.drop_unique_constraint_online("uq_events", "events", schema="application")
 op.restore_duplicates("events", ["tenant", "name", "at"], schema="application")
 """
+#: 20,000 rows in 2,000 groups of 10
+MANY = (
+    "INSERT INTO application.events (tenant, id, name, at) "
+    "SELECT n % 20, n, 'n' || n % 2000, '2026-01-01' FROM generate_series(1, 20000) AS n"
+)
 ALL_ROWS = "SELECT e::text FROM application.events e ORDER BY tenant, id"
 ENFORCED = (
     "SELECT count(*) FROM pg_index i JOIN pg_constraint c ON c.conindid = i.indexrelid AND c.contype = 'u' "
@@ -254,3 +261,65 @@ def test_build_behind_an_open_writer_gives_up_and_leaves_nothing(sql, conn, data
     assert set(on_placements("SELECT count(*) FROM pg_index WHERE indrelid = '%s'::regclass")) == {"1"}
     enforce(conn, KEY, BuildRule())
     assert verify(conn, KEY).ok
+
+
+def test_schema_that_a_stranger_prepared_on_a_worker_is_refused(sql, conn, database_url, events):
+    """A schema dupe_audit that another role owns on a worker stops the cleanup before a row moves there (H199)."""
+    events("distributed")
+    port = sql("SELECT max(nodeport) FROM pg_dist_node")[0][0]
+    list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    sql("INSERT INTO application.events SELECT tenant, id + 10000, name, at FROM application.events")
+    sql("DROP ROLE IF EXISTS dupe_audit_stranger")
+    sql("CREATE ROLE dupe_audit_stranger")
+    with psycopg.connect(conninfo(database_url, port=port), autocommit=True) as worker:
+        worker.execute("SET citus.enable_ddl_propagation = off")
+        try:
+            worker.execute("ALTER SCHEMA dupe_audit OWNER TO dupe_audit_stranger")
+            with pytest.raises(Refused, match=f"on localhost:{port}, the schema belongs to role dupe_audit_stranger"):
+                list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+            assert sql("SELECT count(*) FROM application.events") == [(800,)]
+        finally:
+            worker.execute("ALTER SCHEMA dupe_audit OWNER TO CURRENT_USER")
+            sql("DROP ROLE dupe_audit_stranger")
+
+
+@pytest.mark.parametrize("kind", ["distributed", "reference"])
+def test_attach_behind_a_reader_on_a_worker_waits_in_short_tries(sql, conn, database_url, events, on_placements, kind):
+    """The lock timeout of the attach holds on every node: it gives up behind a reader on a worker, then succeeds."""
+    events(kind)
+    list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    enforce(conn, replace(KEY, form="index"), BuildRule())
+    port = sql("SELECT max(nodeport) FROM pg_dist_node")[0][0]
+    with psycopg.connect(conninfo(database_url, port=port)) as reader:
+        reader.execute("SELECT count(*) FROM application.events")
+        with pytest.raises(Blocked, match="Could not attach the index as constraint uq_events"):
+            enforce(conn, KEY, BuildRule(lock_timeout="200ms", give_up_after="2s"))
+        assert set(on_placements(ENFORCED)) == {"0"}
+        sql("UPDATE application.events SET details = '{}' WHERE id = 1")  # nobody waits behind the attach
+    enforce(conn, KEY, BuildRule())
+    assert set(on_placements(ENFORCED)) == {"1"}
+
+
+def test_killed_upgrade_continues(tmp_path: Path, database_url, launcher, sql, events):
+    """An upgrade whose process is killed in the middle of its batches is completed by the same command."""
+    events("distributed", rows=MANY)
+    project = Project(tmp_path, database_url, launcher)
+    project.revision("0002", "0001", UP.replace('divergent="archive"', 'divergent="archive", batch_size=50'), DOWN)
+    process, _ = project.start("upgrade", "head")
+
+    def begun() -> bool:
+        exists = sql("SELECT to_regclass('dupe_audit.batch') IS NOT NULL")[0][0]
+        return bool(exists and sql("SELECT coalesce(max(number), 0) FROM dupe_audit.batch")[0][0] > 8)
+
+    wait_for(begun)
+    process.kill()
+    process.wait()
+    ((state, archived),) = sql("SELECT state, archived FROM dupe_audit.run")
+    assert (state, archived < 18_000) == ("cleaning", True)
+    code, output = project.run("upgrade", "head")
+    assert code == 0, output
+    ledger_sums = "SELECT state, archived, (SELECT sum(archived) FROM dupe_audit.batch) FROM dupe_audit.run"
+    assert sql(ledger_sums) == [("enforced", 18_000, 18_000)]
+    code, output = project.run("downgrade", "-1")
+    assert code == 0, output
+    assert sql("SELECT count(*), count(DISTINCT id) FROM application.events") == [(20_000, 20_000)]

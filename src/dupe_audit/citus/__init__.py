@@ -6,6 +6,7 @@ from dupe_audit.citus.restoring import MOST_ROWS, RowsDifferOnCitus, batch_size,
 from dupe_audit.citus.settings import propagate, propagated
 from dupe_audit.citus.sharded_restoring import restore_shards
 from dupe_audit.citus.shards import Shard, ShardFailure, do_settings, on_shards, read, shards, shards_beside
+from dupe_audit.citus.trust import require_trusted_nodes
 from dupe_audit.citus.verifying import index_findings, propagate_settings
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "put_back",
     "read",
     "read_each",
+    "require_trusted_nodes",
     "restore_shards",
     "shards",
     "shards_beside",

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 
 from dupe_audit import ledger
 from dupe_audit.citus.shards import Shard, ShardFailure, do_settings, on_shards, shards, shards_beside
+from dupe_audit.citus.trust import require_trusted_nodes
 from dupe_audit.errors import Blocked
 from dupe_audit.findings import quantity
 from dupe_audit.model import Batch
@@ -34,6 +35,7 @@ def restore_shards(work: Work, run_id: int, batch_size: int, differs: str) -> Ge
         ShardFailure: a block failed for a reason that is not about a row.
     """
     own = shards(work.connection, work.relation.relid)
+    require_trusted_nodes(work.connection, own, run_id)
     places = list(zip(own, shards_beside(work.connection, work.relation, work.holes["archive"]), strict=True))
     work.execute("citus_forget_problems")
     before = work.execute("citus_count_restored").one()

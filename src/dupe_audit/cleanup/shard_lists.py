@@ -71,6 +71,7 @@ def staged(work: CleanupWork, work_mem: str | None) -> Iterator[tuple[list[Part]
 def _parts(work: CleanupWork) -> list[Part]:
     """Return the shards with the lists and the parts of the archive that belong to them."""
     of = citus.leaves(work.connection, work.relation.relid, work.key, work.rule)
+    citus.require_trusted_nodes(work.connection, [leaf.shard for leaf in of], work.run_id)
     archives = citus.shards_beside(work.connection, work.relation, work.holes["archive"])
     return [
         Part(
