@@ -141,6 +141,7 @@ EXAMPLES = {
     "distribution_column": "customer_id",
     "last": "16",
     "first_id": "1048576",
+    "on_node": "'SELECT ...'",
     "referencing": "ONLY public.payments",
     "columns": "id, customer_id, order_number, total",
     "columns_digest": "'d41d8cd98f00b204e9800998ecf8427e'",

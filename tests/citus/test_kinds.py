@@ -323,3 +323,17 @@ def test_killed_upgrade_continues(tmp_path: Path, database_url, launcher, sql, e
     code, output = project.run("downgrade", "-1")
     assert code == 0, output
     assert sql("SELECT count(*), count(DISTINCT id) FROM application.events") == [(20_000, 20_000)]
+
+
+def test_build_that_waits_on_a_worker_gives_up_and_names_the_session(sql, conn, database_url, events, on_placements):
+    """A build that waits for a session on a worker for give_up_after is cancelled, and the message says where."""
+    events("distributed")
+    list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    port = sql("SELECT max(nodeport) FROM pg_dist_node")[0][0]
+    with psycopg.connect(conninfo(database_url, port=port)) as other:
+        other.execute("UPDATE application.events SET details = NULL WHERE id = 1 AND tenant = 1")
+        with pytest.raises(Blocked, match=r"waiting for .* on localhost:\d+, \d of \d: pid \d+ \(citus_internal"):
+            enforce(conn, KEY, BuildRule(give_up_after="2s"))
+    enforce(conn, KEY, BuildRule())  # it drops first what could not be dropped behind that session
+    assert set(on_placements(ENFORCED)) == {"1"}
+    assert verify(conn, KEY).ok

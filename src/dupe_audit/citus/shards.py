@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.sqlstates import LOCK_NOT_AVAILABLE
 from dupe_audit.statements import literal, statement, text_array
 
 #: commands at once; each takes a connection of its node
@@ -65,6 +66,13 @@ class ShardFailure(DBAPIError):
 
     def __init__(self, shard: Shard, answer: Answer, sql: str) -> None:
         super().__init__(sql, None, _Origin(f"{answer.message} ({shard.where})", answer.code))
+
+
+class RemoteTimeout(DBAPIError):
+    """A statement was ended while it waited on another node, where the lock timeout does not hold."""
+
+    def __init__(self, sql: str) -> None:
+        super().__init__(sql, None, _Origin("a node did not answer in time", LOCK_NOT_AVAILABLE))
 
 
 class _Origin(Exception):

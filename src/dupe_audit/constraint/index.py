@@ -11,7 +11,7 @@ from typing import Literal
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from dupe_audit import ledger
+from dupe_audit import citus, ledger
 from dupe_audit.constraint.watchdog import watching
 from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
@@ -153,7 +153,9 @@ def execute_build(work: ConstraintWork, sql: str) -> None:
     rule, values = work.rule, BUILDING | memory(work.rule)
     if work.of_citus:  # its build waits with a lock that stops every writer on the coordinator
         values["lock_timeout"] = work.lock_timeout
-    with settings(work.connection, values), watching(work.connection, give_up_after=rule.give_up_after) as watch:
+    progress = citus.build_progress(work.connection) if work.of_citus else None
+    watcher = watching(work.connection, give_up_after=rule.give_up_after, progress=progress)
+    with settings(work.connection, values), watcher as watch:
         try:
             execute(work.connection, sql)
         except DBAPIError as error:
@@ -205,10 +207,18 @@ def drop_index(work: ConstraintWork, *, finished: bool = False) -> None:
         patience = min(DROP_PATIENCE, patience)
     # Each try is bounded: an index that is ready but invalid rejects writes for as long as this waits (H48).
     longest = milliseconds(work.rule.lock_timeout if finished else UNFINISHED_LOCK_TIMEOUT)
-    values = {"lock_timeout": f"{min(longest, patience)}ms", "statement_timeout": "0"}
+    limit = f"{min(longest, patience)}ms"
+    # A lock timeout does not hold on other nodes, so there the whole statement is limited.
+    values = {"lock_timeout": limit, "statement_timeout": limit if work.of_citus else "0"}
 
     def drop() -> None:
         with settings(work.connection, values):
-            execute(work.connection, statement("drop_index", index=work.index))
+            sql = statement("drop_index", index=work.index)
+            try:
+                execute(work.connection, sql)
+            except DBAPIError as error:
+                if work.of_citus and sqlstate(error) == QUERY_CANCELED:
+                    raise citus.RemoteTimeout(sql) from error
+                raise
 
     work.retry(drop, f"drop {'' if finished else 'the unfinished '}index {work.index}", give_up_after=f"{patience}ms")

@@ -31,17 +31,19 @@ class Watch:
 
 
 @contextmanager
-def watching(connection: Connection, *, give_up_after: str) -> Iterator[Watch]:
+def watching(connection: Connection, *, give_up_after: str, progress: str | None = None) -> Iterator[Watch]:
     """Watch the statement that *connection* executes inside the block.
 
     Args:
         give_up_after: how long the build may wait for one transaction, as PostgreSQL writes durations.
+        progress: the query that reports how far the build is; by default, of the connection's own backend.
     """
     watch, stop = Watch(), threading.Event()
     pid = int(execute(connection, statement("backend_pid")).scalar_one())
     # Its own pool: the engine's might hand out the connection that is building.
     pool = connection.engine.pool.recreate()
     limit = milliseconds(give_up_after) / 1000
+    progress = progress or statement("build_progress", pid=str(pid))
 
     def work() -> None:
         if stop.wait(1.0):  # most builds on small tables end sooner and need no second connection
@@ -49,7 +51,7 @@ def watching(connection: Connection, *, give_up_after: str) -> Iterator[Watch]:
         try:
             pooled = pool.connect()
             connection.engine.dialect.set_isolation_level(pooled.dbapi_connection, "AUTOCOMMIT")  # type: ignore[arg-type]
-            _follow(pooled.cursor(), pid, limit, stop, watch)
+            _follow(pooled.cursor(), progress, pid, limit, stop, watch)
         except Exception as error:  # noqa: BLE001 - whatever the driver raises, the build itself continues
             log.warning("the build cannot be watched, so its waits have no limit: %s", type(error).__name__)
         finally:
@@ -66,10 +68,10 @@ def watching(connection: Connection, *, give_up_after: str) -> Iterator[Watch]:
         thread.join(timeout=5)
 
 
-def _follow(cursor: Any, pid: int, limit: float, stop: threading.Event, watch: Watch) -> None:
+def _follow(cursor: Any, progress: str, pid: int, limit: float, stop: threading.Event, watch: Watch) -> None:
     waiting_for, waiting_since, throttle = None, time.monotonic(), Throttle(quiet_at_first=True)
     while not stop.wait(0.5):
-        cursor.execute(statement("build_progress", pid=str(pid)))
+        cursor.execute(progress)
         row = cursor.fetchone()
         if row is None:
             continue
