@@ -93,16 +93,18 @@ def _stage(work: CleanupWork, parts: list[Part], local: Mapping[str, str]) -> No
     Raises:
         ShardFailure: one could not be ranked.
     """
-    names = ("drop_stage", "stage", "index_stage", "analyze_stage")
-    blocks = [
-        (
-            part.leaf.shard,
-            statement(
-                "citus_stage", settings=citus.do_settings(local), **{name: literal(part.sql(name)) for name in names}
-            ),
+    settings = citus.do_settings(local)
+    blocks = []
+    for part in parts:
+        sql = statement(
+            "citus_stage",
+            settings=settings,
+            drop_stage=literal(part.sql("drop_stage")),
+            stage=literal(part.sql("stage")),
+            index_stage=literal(part.sql("index_stage")),
+            analyze_stage=literal(part.sql("analyze_stage")),
         )
-        for part in parts
-    ]
+        blocks.append((part.leaf.shard, sql))
     for (shard, sql), answer in zip(blocks, on_shards(work.connection, blocks), strict=True):
         if not answer.success:
             raise ShardFailure(shard, answer, sql)

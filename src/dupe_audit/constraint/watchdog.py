@@ -43,7 +43,6 @@ def watching(connection: Connection, *, give_up_after: str, progress: str | None
     # Its own pool: the engine's might hand out the connection that is building.
     pool = connection.engine.pool.recreate()
     limit = milliseconds(give_up_after) / 1000
-    progress = progress or statement("build_progress", pid=str(pid))
 
     def work() -> None:
         if stop.wait(1.0):  # most builds on small tables end sooner and need no second connection
@@ -68,7 +67,8 @@ def watching(connection: Connection, *, give_up_after: str, progress: str | None
         thread.join(timeout=5)
 
 
-def _follow(cursor: Any, progress: str, pid: int, limit: float, stop: threading.Event, watch: Watch) -> None:
+def _follow(cursor: Any, progress: str | None, pid: int, limit: float, stop: threading.Event, watch: Watch) -> None:
+    progress = progress or statement("build_progress", pid=str(pid))
     waiting_for, waiting_since, throttle = None, time.monotonic(), Throttle(quiet_at_first=True)
     while not stop.wait(0.5):
         cursor.execute(progress)
