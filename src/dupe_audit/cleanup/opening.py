@@ -7,21 +7,21 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from dupe_audit import children, ledger
+from dupe_audit import children, citus, ledger
 from dupe_audit.children import ForeignKey
-from dupe_audit.cleanup import changes
+from dupe_audit.cleanup import changes, coordinator
 from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.leaves import clean_leaves
 from dupe_audit.cleanup.passes import passes
+from dupe_audit.cleanup.shard_lists import create_archive
+from dupe_audit.cleanup.sharded import sharded_passes
 from dupe_audit.cleanup.work import CleanupWork, fragments_of, run_holes
 from dupe_audit.model import Batch, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import retry_lock, run_lock
 from dupe_audit.postgres.session import require_valid, step, transaction
 from dupe_audit.postgres.trees import of_leaf
-from dupe_audit.statements import fill_known, template
 
 
 def cleanup(
@@ -73,6 +73,7 @@ def cleanup(
             fragments = fragments_of(connection, relation, key, rule)
             ledger.create(connection, relation.owner, relid=relation.relid)
             foreign_keys = children.foreign_keys(connection, relation.relid)
+            managed = citus.find_citus(connection, relation.relid)
             run_id, moving = retry_lock(
                 connection,
                 partial(
@@ -103,13 +104,19 @@ def cleanup(
                 run_id=run_id,
                 foreign_keys=foreign_keys,
                 moving=moving,
+                of_citus=managed is not None,
             )
             if rule.amends:
                 work = changes.prepared(work, key)
             if relation.is_tree:
                 yield from clean_leaves(work, work_mem, key, horizon or Horizon(), only=leaf)
-            else:
+            elif managed is None:
                 yield from passes(work, work_mem, key, horizon or Horizon())
+            elif managed.is_sharded:
+                yield from sharded_passes(work, work_mem)
+            else:
+                with coordinator.listed(work):
+                    yield from passes(work, work_mem, key, Horizon(), mover=coordinator.move)
             ledger.set_state(connection, run_id, "clean")
 
 
@@ -138,8 +145,7 @@ def _open_or_resume(
             ledger.require_unused(connection, run_id)
         archive = ledger.archive_name(run_id)
         if not ledger.relation_exists(connection, archive):
-            for part in ("create_archive", "finish_archive"):
-                execute(connection, fill_known(template(part), fragments, archive=archive))
+            create_archive(connection, relation, fragments, archive)
             ledger.make_private(connection, archive, relation.owner)
         if relation.is_tree:
             ledger.keep_leaf_names(connection, run_id)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+from dupe_audit import citus
 from dupe_audit.cleanup import changes
-from dupe_audit.cleanup.batches import batches
+from dupe_audit.cleanup.batches import Mover, batches
 from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.pace import Pace
 from dupe_audit.cleanup.staging import staged
@@ -22,13 +23,16 @@ from dupe_audit.postgres.replication import replica_lag
 log = logging.getLogger("alembic.dupe_audit")
 
 
-def passes(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon) -> Iterator[Batch]:
+def passes(
+    work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon, mover: Mover | None = None
+) -> Iterator[Batch]:
     """Archive the extras of a table, or of one leaf of a tree; yield each batch after its commit.
 
     Args:
         work_mem: memory for the ranking's sort.
         key: of the table, or of the tree.
         horizon: of the table or leaf; it advances when no extra is left.
+        mover: moves the rows of a batch; None on a table that is not managed by Citus.
 
     Raises:
         Refused: see ``staged`` and ``batches``.
@@ -37,14 +41,14 @@ def passes(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Hor
     if work.rule.max_replica_lag is not None and replica_lag(work.connection) is None:
         log.info("the lag of standbys cannot be seen on this connection, so batches do not wait for them")
     patience = Patience(work.give_up_after, pause=0.2, growth=2.0)
-    pace = Pace(work.rule.batch_size)
-    where_staged = WHERE_STAGED
+    pace = Pace(min(work.rule.batch_size, citus.MOST_ROWS) if mover else work.rule.batch_size)
+    where_staged = ANYWHERE if mover else WHERE_STAGED
     to_rank, collides, collisions = horizon.rows_to_rank(work, key), False, 0
     while True:
         with staged(work, work_mem, to_rank=to_rank, unmoved=where_staged != ANYWHERE) as ranking:
             handled = spared = 0
             collides = collides or ranking.collides
-            for batch in batches(work, ranking.extras, pace, where_staged):
+            for batch in batches(work, ranking.extras, pace, where_staged, mover):
                 handled += batch.archived + batch.amended
                 spared += batch.spared
                 yield batch

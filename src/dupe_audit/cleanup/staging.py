@@ -127,7 +127,10 @@ def _referenced(work: CleanupWork) -> list[Finding]:
     with work.transaction():
         counts = []
         for foreign_key in work.foreign_keys:
-            row = execute(work.connection, foreign_key.sql("stage_children", work.holes)).one()
+            name = "citus_count_children" if work.of_citus else "stage_children"
+            row = execute(
+                work.connection, foreign_key.sql(name, work.holes, referencing=foreign_key.holes["source"])
+            ).one()
             counts.append((foreign_key, int(row.rows), int(row.unlinked)))
         if work.rule.references == "refuse":
             return [

@@ -73,10 +73,11 @@ def enforce(
             )
             run_id = _find_or_open_run(connection, relation, key, revision, choice)
             work = work_on(connection, relation, key, rule, run_id, keeps_adopted=undoing)
+            held = None if work.of_citus else clean_held  # a lock on a table of Citus does not stop writers on workers
             if relation.is_tree:
                 Tree(work, clean_again, clean_held, ranking_seconds).enforce()
             else:
-                state = settled(work) or Rounds(work, clean_again, clean_held, ranking_seconds).build()
+                state = settled(work) or Rounds(work, clean_again, held, ranking_seconds).build()
                 if key.form == "constraint" and state.constraint is None:
                     _attach(work)
             if key.form == "index":

@@ -126,6 +126,12 @@ class Rounds:
         """Return the error that says how the rounds ended, with what was counted and measured."""
         seconds, name = time.monotonic() - self._started, self._work.name
         if not self._failures["duplicate"]:
+            if locked := self._failures["lock"]:
+                return Blocked(
+                    f"{quantity(locked, 'build')} of {name} within {seconds:,.0f} s did not acquire a lock on "
+                    f"{self._work.relation.name} in {self._work.lock_timeout}. Locks on it are held by {self._party}. "
+                    "Wait for them or end them; then run the same command again."
+                )
             return Blocked(
                 f"{quantity(self._attempts, 'build')} of {name} within {seconds:,.0f} s ended in a deadlock with "
                 f"{self._party}. A concurrent build waits for every older transaction, and that one waits for a lock "

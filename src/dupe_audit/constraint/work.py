@@ -7,7 +7,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from dupe_audit import ledger
+from dupe_audit import citus, ledger
 from dupe_audit.model import BuildRule, IndexState, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
@@ -25,6 +25,7 @@ class ConstraintWork(Work):
     run_id: int | None
     keeps_adopted: bool = False  #: whether the new index replaces one that existed before the upgrade
     leaf: int | None = None  #: of a table below the root of a tree, its number in the ledger
+    of_citus: bool = False  #: whether Citus manages the table
 
     @property
     def name(self) -> str:
@@ -79,6 +80,8 @@ class ConstraintWork(Work):
 
     def execute_briefly(self, *statements: str, action: str) -> None:
         """Execute statements that take a strong lock, in one message that also commits them; retry for the lock."""
+        if self.of_citus:
+            statements = (*citus.propagated(self.lock_timeout), *statements)
         self.retry(partial(execute_at_once, self.connection, *statements, lock_timeout=self.lock_timeout), action)
 
 
@@ -101,6 +104,7 @@ def work_on(
         rule=rule,
         run_id=run_id,
         keeps_adopted=keeps_adopted,
+        of_citus=citus.find_citus(connection, relation.relid) is not None,
     )
 
 

@@ -51,9 +51,8 @@ TABLE: dict[StepId, Entry] = {
     ),
     "citus-table": Entry(
         "error",
-        "{table} is a {subject} table of Citus: its rows are on several servers, or Citus plans its statements.",
-        "Remove the duplicates and create the constraint with the commands of Citus; "
-        "the key of a distributed table must include its distribution column.",
+        "Citus manages {table}, as {subject}.",
+        "See docs/howto/citus.md: what works on each kind of table, and what to do otherwise.",
     ),
     "timescaledb-table": Entry(
         "error",

@@ -46,6 +46,7 @@ OBJECT_NOT_IN_STATE = "55000"
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
 UNDEFINED_FILE = "58P01"  #: an extension whose files are not installed
+INTERNAL_ERROR = "XX000"  #: also an error of a worker that Citus passes on
 DATA_CORRUPTED = "XX001"
 INDEX_CORRUPTED = "XX002"
 
@@ -74,6 +75,9 @@ UNREADABLE = (CLASS_SYNTAX, CLASS_SCHEMA)
 
 #: classes of errors that are about one row, so others can go on without it
 ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED, CLASS_LIMIT, OUT_OF_MEMORY)
+
+#: errors after which the same statement can succeed later
+PASSING = (LOCK_NOT_AVAILABLE, DEADLOCK, SERIALIZATION_FAILURE)
 
 #: errors of an expression or of a function that it calls; a domain that it casts to can have constraints
 OF_AN_EXPRESSION = (

@@ -56,15 +56,6 @@ def beside(rule: CleanupRule) -> set[FindingId]:
     return beside
 
 
-def citus_findings(connection: Connection, relation: Relation) -> list[Finding]:
-    """Return a finding if Citus manages the table; then no other check applies."""
-    dist_partition = "pg_catalog.pg_dist_partition"
-    if not execute(connection, statement("relation_exists", name=literal(dist_partition))).scalar_one():
-        return []
-    kinds = execute(connection, statement("citus_kind", relid=str(relation.relid))).scalars()
-    return [finding("citus-table", kind, table=relation.name) for kind in kinds]
-
-
 def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
     """Return what the catalog, the server and the session say against the change."""
     expressions = [sql for sql in key.expressions if sql]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit import children
+from dupe_audit import children, citus
 from dupe_audit.differences import comparison
 from dupe_audit.findings import CATALOGUE, Finding, finding
 from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey
@@ -17,7 +17,7 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.session import step, transaction
 from dupe_audit.postgres.trees import fragments_by_table
-from dupe_audit.preflight.catalog_checks import catalog_findings, citus_findings, countable
+from dupe_audit.preflight.catalog_checks import catalog_findings, countable
 from dupe_audit.preflight.changes import change_findings
 from dupe_audit.preflight.counts import (
     add_up,
@@ -36,6 +36,7 @@ from dupe_audit.preflight.failing import may_be_an_expression, require_failing
 from dupe_audit.preflight.parts import Counting, Details, count_part, largest, most_telling
 from dupe_audit.preflight.search_path import path_findings
 from dupe_audit.preflight.server import server_findings, timescaledb_findings
+from dupe_audit.preflight.shards import of_shards
 
 #: the worst first
 _ORDER = {"error": 0, "warning": 1, "info": 2}
@@ -111,9 +112,12 @@ def _counted(
     if match is None:
         return DuplicateReport(key=key, counts=None, findings=(finding("table-missing", str(key)),))
     key, relation = match
-    findings = citus_findings(connection, relation) or catalog_findings(connection, key, relation, rule)
+    findings = citus.obstacles(connection, key, relation, rule) or catalog_findings(connection, key, relation, rule)
     if not countable(findings):
         return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
+    if (managed := citus.find_citus(connection, relation.relid)) and managed.is_sharded:
+        report = of_shards(connection, key, relation, rule)
+        return replace(report, findings=_sorted([*findings, *report.findings], accept))
     tables = list(fragments_by_table(connection, relation, key, rule))
     foreign_keys = children.foreign_keys(connection, relation.relid)
     compared = comparison(connection, relation, key, rule, catalog.fragments(connection, relation, key, rule))
@@ -193,7 +197,7 @@ def judge(
             return [finding("table-missing", str(key))]
         key, relation = match
         findings = _first(connection, key, relation, rule)
-        findings = findings or citus_findings(connection, relation)
+        findings = findings or citus.obstacles(connection, key, relation, rule)
         findings = findings or catalog_findings(connection, key, relation, rule)
         if measure_width and countable(findings):
             findings += _measured(connection, key, relation, rule)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from dupe_audit import ledger
+from dupe_audit import citus, ledger
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import CleanupRule, IndexState, UniqueKey
@@ -47,6 +47,7 @@ def count(connection: Connection, key: UniqueKey, relation: Relation, work_mem: 
             misplaced += _misplaced(connection, leaf)
     with snapshot():
         if not relation.is_tree:
+            citus.propagate_settings(connection, relation, SEQUENTIAL)
             extras = _extras(connection, catalog.fragments(connection, relation, key, CleanupRule()))
             rows = _rows(connection, relation)
         latest = ledger.find_latest(connection, relation.relid, key)

@@ -1,7 +1,5 @@
 """Hard cases H: partitions, names that are not plain columns or tables, and tables that others own."""
 
-from dataclasses import replace
-
 import pytest
 
 from dupe_audit.cleanup import cleanup
@@ -95,28 +93,6 @@ def test_h161_table_of_the_server_is_refused(conn, schema):
     table, column = ("pg_class", "relname") if schema == "pg_catalog" else ("sql_features", "feature_id")
     key = UniqueKey(schema=schema, table=table, columns=(column,))
     assert "system-table" in [f.id for f in blockers(conn, key, CleanupRule())]
-
-
-@pytest.mark.parametrize(
-    ("partmethod", "repmodel", "kind"),
-    [("h", "s", "distributed"), ("n", "t", "reference"), ("n", "s", "Citus-local")],
-)
-def test_table_of_citus_is_refused_before_anything_is_asked(sql, conn, partmethod, repmodel, kind):
-    """A table in the catalog of Citus is refused by one finding, without a count; other tables are not affected."""
-    sql("CREATE TABLE t (id int PRIMARY KEY, k int); CREATE TABLE u (id int PRIMARY KEY, k int)")
-    sql(
-        "SET allow_system_table_mods = on; CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass NOT NULL, "
-        'partmethod "char" NOT NULL, partkey text, colocationid int NOT NULL DEFAULT 0, '
-        "repmodel \"char\" NOT NULL DEFAULT 'c', autoconverted boolean NOT NULL DEFAULT false); "
-        f"INSERT INTO pg_catalog.pg_dist_partition VALUES ('t', '{partmethod}', NULL, 0, '{repmodel}')"
-    )
-    key = UniqueKey(table="t", columns=("k",), name="uq")
-    report = preflight(conn, key)
-    assert (["citus-table"], None) == ([f.id for f in report.findings], report.counts)
-    assert f"public.t is a {kind} table of Citus" in report.findings[0].message
-    assert ["citus-table"] == [f.id for f in blockers(conn, key, CleanupRule())]
-    assert [] == blockers(conn, replace(key, table="u"), CleanupRule())
-    assert sql("SELECT to_regnamespace('dupe_audit')") == [(None,)]
 
 
 @pytest.mark.parametrize(("columns", "extras"), [(1594, 1), (1595, None)])
