@@ -44,7 +44,7 @@ def of_shards(connection: Connection, key: UniqueKey, relation: Relation, rule: 
     return DuplicateReport(
         key=key,
         counts=counts,
-        estimates=estimate(whole, measure, counts),
+        estimates=estimate(whole.bytes, measure, counts),
         findings=tuple(findings),
         differs=differences.columns if differences else {},
         suggestion=differences.suggestion if differences else None,
