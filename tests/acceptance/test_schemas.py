@@ -268,6 +268,15 @@ op.restore_duplicates('orders', [sa.text('k % 100')], where='id >= 0', schemas={
 """
 
 
+def test_query_is_asked_before_a_single_table_is_changed(sql, tenants):
+    """A query that fails stops the revision before a directive for one table, which stands above it, has acted."""
+    tenants.create("single")
+    single = "op.archive_duplicates('orders', ['k'], schema='single')\n"
+    tenants.revision("sa.text('SELECT name FROM no_such_table')", up=single + UP, down="pass")
+    assert "The query of schemas failed" in tenants.migrate("head")
+    assert [10] == tenants.rows("single")
+
+
 def test_indexes_with_expressions_are_passed_over_too(sql, tenants):
     """A key with an expression and a predicate is recognised as done in every schema, and amended extras return."""
     names = tenants.numbered(3)
