@@ -239,7 +239,7 @@ class Campaign:
         revision, total = self._execution.revision, len(self._places) + len(self._passed)
         name = f"revision {revision}" if revision else "the directive"
         done = total - len(self._failed)
-        rest = f" In the other {done:,}, all its work is done." if done else ""
+        rest = f" In the other {f'{done:,}' if done > 1 else 'one'}, all its work is done." if done else ""
         return f"Refused: {name}, in {len(self._failed):,} of {_count(total)}.{rest}"
 
 

@@ -94,6 +94,13 @@ class Entry:
             count = quantity(sum(begun.values()), "schema")
             return f"campaign {self.number} has worked on {count} of {len(begun):,}"
         runs = [run for run, _ in ledger.find_runs(connection, f"r.campaign = {self.number}")]
+        if not self._upgrading:
+            undone = sum(run.state == "restored" for run in runs)
+            return (
+                f"{quantity(undone, 'run')} of campaign {self.number} {'is' if undone == 1 else 'are'} undone"
+                if undone
+                else ""
+            )
         rows, enforced = sum(run.remaining for run in runs), sum(run.state == "enforced" for run in runs)
         archived = f"keeps {quantity(rows, 'row')} in its archives" if rows else ""
         keys = f"enforces keys in {quantity(enforced, 'schema')}" if enforced else ""
