@@ -244,7 +244,7 @@ def test_lost_archive_is_refused_for_its_schema_before_its_constraint_is_dropped
     message = tenants.migrate("0001")
     assert "Refused: revision 0002, in 1 of 3 schemas." in message
     assert "constraint uq on tenant_01.orders: [archive-missing]" in message
-    assert "what it had committed stays: 2 runs of campaign 1 are undone." in message
+    assert "what it had committed stays: campaign 1 is undone in 2 schemas." in message
     assert "Alembic still considers revision 0002 applied." in message
     assert (["tenant_01"], "0002") == (tenants.enforced, tenants.stamped)
     assert [10, 8, 10] == tenants.rows("tenant_00", "tenant_01", "tenant_02")
