@@ -104,7 +104,7 @@ def test_each_kind_of_refusal_names_its_schema_and_table(sql, tenants):
     )
     tenants.revision(["view", "empty", "absent", "taken", "good", "divergent"])
     message = tenants.migrate("head")
-    assert message.startswith("Refused: revision 0002, in 5 of 6 schemas. In the other 1, all its work is done.")
+    assert message.startswith("Refused: revision 0002, in 5 of 6 schemas. In the other one, all its work is done.")
     assert "view.orders (k): [not-a-table] view.orders is" in message
     assert "empty.orders (k): [table-missing] " in message
     assert "absent.orders (k): [table-missing] " in message
@@ -244,6 +244,8 @@ def test_lost_archive_is_refused_for_its_schema_before_its_constraint_is_dropped
     message = tenants.migrate("0001")
     assert "Refused: revision 0002, in 1 of 3 schemas." in message
     assert "constraint uq on tenant_01.orders: [archive-missing]" in message
+    assert "what it had committed stays: campaign 1 is undone in 2 schemas." in message
+    assert "Alembic still considers revision 0002 applied." in message
     assert (["tenant_01"], "0002") == (tenants.enforced, tenants.stamped)
     assert [10, 8, 10] == tenants.rows("tenant_00", "tenant_01", "tenant_02")
 
@@ -266,6 +268,15 @@ BACK = """
 op.drop_unique_index_online('uq', 'orders', schemas={schemas})
 op.restore_duplicates('orders', [sa.text('k % 100')], where='id >= 0', schemas={schemas})
 """
+
+
+def test_query_is_asked_before_a_single_table_is_changed(sql, tenants):
+    """A query that fails stops the revision before a directive for one table, which stands above it, has acted."""
+    tenants.create("single")
+    single = "op.archive_duplicates('orders', ['k'], schema='single')\n"
+    tenants.revision("sa.text('SELECT name FROM no_such_table')", up=single + UP, down="pass")
+    assert "The query of schemas failed" in tenants.migrate("head")
+    assert [10] == tenants.rows("single")
 
 
 def test_indexes_with_expressions_are_passed_over_too(sql, tenants):

@@ -44,7 +44,10 @@ def account(execution: Execution, connection: Connection | None, keys: Iterable[
                     "upgrade, and then downgrade."
                 )
         if campaign and execution.campaign.number:
-            lines.append(f"To undo it: dupe-audit restore --campaign {execution.campaign.number}, schema by schema.")
+            lines.append(
+                f"To undo it: dupe-audit restore --campaign {execution.campaign.number}"
+                ", which for each run drops the constraint first and then puts its rows back."
+            )
         if execution.revision:
             before = f", {execution.previous}" if execution.previous else ""
             lines.append(

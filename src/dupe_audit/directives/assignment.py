@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from alembic.operations import MigrateOperation
 from alembic.runtime.migration import MigrationContext
@@ -58,6 +58,13 @@ def all_tasks(execution: Execution) -> list[Task]:
     if execution.work is not None:
         return [task for tasks in execution.work.values() for task in tasks]
     return [Task(operation=operation) for operation in (execution.recording.directives if execution.recording else ())]
+
+
+def in_order(execution: Execution) -> Iterator[MigrateOperation]:
+    """Yield the directives that will be executed, in the order of work."""
+    recorded = execution.recording.directives if execution.recording else ()
+    tasks = [task.operation for position in sorted(execution.work or ()) for task in (execution.work or {})[position]]
+    yield from (item for item in tasks or recorded if not isinstance(item, Elsewhere))
 
 
 def _watch_the_end(context: MigrationContext, execution: Execution) -> None:

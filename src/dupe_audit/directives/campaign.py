@@ -11,21 +11,27 @@ from alembic.operations import MigrateOperation
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from dupe_audit.directives.assignment import assign, judge, perform, tasks_of
+from dupe_audit.directives.assignment import assign, in_order, judge, perform, tasks_of
 from dupe_audit.directives.entry import Entry
 from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.failed_places import FailedPlace, refusal
-from dupe_audit.directives.places import Elsewhere, ask, in_schema, of_place, require_untranslated, schemas_of
+from dupe_audit.directives.places import (
+    ask,
+    existing_schemas,
+    in_schema,
+    known_at_once,
+    of_place,
+    require_untranslated,
+    schemas_of,
+)
 from dupe_audit.directives.refusal import NAMES, of_revision
 from dupe_audit.directives.verdict import identities
 from dupe_audit.directives.worker import Worker
 from dupe_audit.errors import DupeAuditError, Interrupted
 from dupe_audit.findings import quantity
 from dupe_audit.model import Schemas
-from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.patience import Throttle
 from dupe_audit.postgres.sqlstates import friendly, sqlstate
-from dupe_audit.statements import statement, text_array
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -92,6 +98,16 @@ class Campaign:
             self._record(worker, state)
             log.info("campaign %d is %s: %s", self.number, state, _count(len(self._places) + len(self._passed)))
 
+    def prepare(self, worker: Worker) -> None:
+        """Ask for the schemas before the first directive of the revision acts, as far as that can be done.
+
+        Raises:
+            DupeAuditError: they cannot be found out.
+        """
+        if self._execution.whole and self._execution.readable and self._execution.trusted:
+            for operation in known_at_once(self._execution.whole):
+                self._ask(worker, operation)
+
     def _directives(self, operation: MigrateOperation, position: int) -> Numbered:
         """Return the directives with ``schemas``: all of them, or the one that was called."""
         whole = self._execution.whole
@@ -110,7 +126,7 @@ class Campaign:
             return
         names = ask(worker.connection, schemas)
         if schemas.query and not self._execution.upgrading:
-            existing = _existing(worker, self._entry.earlier_places)
+            existing = existing_schemas(worker.connection, self._entry.earlier_places)
             earlier = (name for name in self._entry.earlier_places if name in existing)
             names = tuple(dict.fromkeys((*names, *earlier)))
         require_untranslated(worker.operations, names)
@@ -138,7 +154,7 @@ class Campaign:
             first = next(in_schema(each, schema) for _, each in directives if schema in self._names(each))
             with self._collected(worker, schema, first):
                 assign(worker.operations.migration_context, place, identities(worker.connection, lambda key: key))
-                judge(replace(worker, execution=place), next(_ordered(place), first))
+                judge(replace(worker, execution=place), next(in_order(place), first))
         able = [name for name in self._places if name not in self._failed]
         if self._execution.upgrading and (able or self.number):
             if self.number is None:
@@ -215,7 +231,7 @@ class Campaign:
         else:
             log.warning("new schemas keep coming; dupe-audit verify names any that lack the key")
         if queries and self._failed:
-            for name in self._failed.keys() - _existing(worker, self._failed):
+            for name in self._failed.keys() - existing_schemas(worker.connection, self._failed):
                 log.warning("schema %s was dropped meanwhile, and is left out", name)
                 del self._failed[name]
 
@@ -223,19 +239,8 @@ class Campaign:
         revision, total = self._execution.revision, len(self._places) + len(self._passed)
         name = f"revision {revision}" if revision else "the directive"
         done = total - len(self._failed)
-        rest = f" In the other {done:,}, all its work is done." if done else ""
+        rest = f" In the other {f'{done:,}' if done > 1 else 'one'}, all its work is done." if done else ""
         return f"Refused: {name}, in {len(self._failed):,} of {_count(total)}.{rest}"
-
-
-def _ordered(place: Execution) -> Iterator[MigrateOperation]:
-    """Yield what will be executed in a schema, in the order of work."""
-    recorded = place.recording.directives if place.recording else ()
-    tasks = [task.operation for position in sorted(place.work or ()) for task in (place.work or {})[position]]
-    yield from (item for item in tasks or recorded if not isinstance(item, Elsewhere))
-
-
-def _existing(worker: Worker, names: Iterable[str]) -> set[str]:
-    return set(execute(worker.connection, statement("existing_schemas", places=text_array(names))).scalars())
 
 
 def _count(schemas: int) -> str:

@@ -94,6 +94,11 @@ class Entry:
             count = quantity(sum(begun.values()), "schema")
             return f"campaign {self.number} has worked on {count} of {len(begun):,}"
         runs = [run for run, _ in ledger.find_runs(connection, f"r.campaign = {self.number}")]
+        if not self._upgrading:
+            undone, dropped = (sum(run.state == state for run in runs) for state in ("restored", "dropped"))
+            done = [f"is undone in {quantity(undone, 'schema')}"] if undone else []
+            done += [f"has dropped the keys of {quantity(dropped, 'schema')}"] if dropped else []
+            return f"campaign {self.number} {' and '.join(done)}" if done else ""
         rows, enforced = sum(run.remaining for run in runs), sum(run.state == "enforced" for run in runs)
         archived = f"keeps {quantity(rows, 'row')} in its archives" if rows else ""
         keys = f"enforces keys in {quantity(enforced, 'schema')}" if enforced else ""

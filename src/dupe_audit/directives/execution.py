@@ -104,6 +104,11 @@ class Execution:
         return self.recording is not None and self.recording.obstacle is None
 
     @property
+    def everything(self) -> tuple[MigrateOperation, ...]:
+        """All directives of the revision as far as they are known, those with ``schemas`` among them."""
+        return self.whole.directives if self.whole else ()
+
+    @property
     def keeps_adopted(self) -> bool:
         """Whether a drop leaves an index that existed before our upgrades; a drop in an ``upgrade()`` does not."""
         return not (self.upgrading and self.revision)

@@ -116,8 +116,10 @@ def _execute(operations: Operations, execution: Execution, operation: MigrateOpe
             identities(connection, lambda key: located(operations, key)),
         )
         examiner = judge(worker, tasks[0].operation if tasks else operation)
+        if execution.campaign is None and any(map(schemas_of, (operation, *execution.everything))):
+            execution.campaign = Campaign(execution, connection)
+            execution.campaign.prepare(worker)
         if schemas_of(operation):
-            execution.campaign = execution.campaign or Campaign(execution, connection)
             execution.campaign.perform(worker, operation, position)
         else:
             perform(worker, examiner, tasks)

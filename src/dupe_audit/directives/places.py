@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,14 @@ from alembic.operations import MigrateOperation, Operations
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from dupe_audit.directives.effects import NOTHING, effect
 from dupe_audit.directives.recording import PlainStatement, Recording
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import Schemas, check_identifier
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import reason, sqlstate
-from dupe_audit.statements import statement
+from dupe_audit.statements import statement, text_array
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -85,6 +86,18 @@ def spread(recording: Recording, resolved: Callable[[Schemas], Sequence[str]]) -
     return replace(recording, items=tuple(items))
 
 
+def known_at_once(recording: Recording) -> Iterator[MigrateOperation]:
+    """Yield the directives whose query of schemas no statement after the first directive can change."""
+    begun = False
+    for item in recording.items:
+        if isinstance(item, MigrateOperation):
+            begun = True
+            if schemas_of(item):
+                yield item
+        elif begun and effect(item.construct) != NOTHING:
+            return
+
+
 def as_written(schemas: Schemas) -> tuple[str, ...]:
     """Return the names as a revision writes them; for a query, a placeholder."""
     return schemas.names or (ANY_SCHEMA,)
@@ -113,6 +126,11 @@ def ask(connection: Connection, schemas: Schemas) -> tuple[str, ...]:
     if rows and len(rows[0]) != 1:
         raise DupeAuditError(f"The query of schemas returns {len(rows[0])} columns, not one: {schemas.query}.")
     return tuple(dict.fromkeys(_names((row[0] for row in rows), schemas.query)))
+
+
+def existing_schemas(connection: Connection, names: Iterable[str]) -> set[str]:
+    """Return which of some schemas exist."""
+    return set(execute(connection, statement("existing_schemas", places=text_array(names))).scalars())
 
 
 def require_untranslated(operations: Operations, names: Iterable[str]) -> None:
