@@ -52,7 +52,7 @@ def cleanup(
         connection: in autocommit.
         key: the table and its columns; no constraint needs to exist.
         rule: which row of a group survives, what may be archived, and how fast.
-        name: the constraint that will be built, if *key* does not name it; runs of other constraints are left alone.
+        name: the constraint that will be built, if *key* does not name it; runs of other constraints are not touched.
         revision: the Alembic revision to record in the ledger.
         lock_timeout: how long a statement may wait for a lock, as PostgreSQL writes durations.
         give_up_after: total wait for locks without any progress.
@@ -179,7 +179,7 @@ def _passes(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
             patience.restart()
         elif patience.exhausted:
             raise Blocked(
-                f"{quantity(spared, 'extra')} of {work.relation.name} could not be {work.rule.verb}d within "
+                f"{quantity(spared, 'extra')} of {work.relation.name} could not be {work.rule.outcome} within "
                 f"{work.give_up_after}: they or their survivors are locked, or rows of other tables reference them; "
                 "or others add such rows, or move extras to other partitions, in the middle of every batch. "
                 f"Locks on the table are held by {holders(work.connection, work.relation.relid)}. "
