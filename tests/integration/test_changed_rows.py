@@ -494,9 +494,9 @@ def test_merge_of_every_type(walk, sql, type_, how, values, expected):
         ("int CHECK (v < 5)", "sum", ["3", "4"], "1 group: constraint t_v_check forbids the new row"),
         ("short", "SQL string_agg(v, '')", ["'ab'", "'cd'"], "1 group: the value is too long for the column"),
         ("jsonb", "jsonb_merge", ["'{}'", "'[1]'"],
-         "1 group: a value has the wrong form, such as a JSON array in place of an object"),
+         "1 group: a value has the wrong form, such as a JSON array instead of an object"),
         ("jsonb", "jsonb_merge", ["'3'", "NULL"],
-         "1 group: a value has the wrong form, such as a JSON array in place of an object"),
+         "1 group: a value has the wrong form, such as a JSON array instead of an object"),
         ("int NOT NULL", "SQL nullif(sum(v), 7)", ["3", "4"], "1 group: column v must not be NULL"),
     ],
 )  # fmt: skip

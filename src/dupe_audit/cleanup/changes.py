@@ -30,7 +30,7 @@ REASONS = {
     "22001": "the value is too long for the column",
     "22003": "the number is out of range",
     "22P02": "the value cannot be read as the column's type",
-    "22023": "a value has the wrong form, such as a JSON array in place of an object",
+    "22023": "a value has the wrong form, such as a JSON array instead of an object",
 }
 
 COLUMNS_CHANGED = (

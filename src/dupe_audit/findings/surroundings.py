@@ -65,7 +65,7 @@ SURROUNDINGS: dict[StepId, Entry] = {
     "publication-columns": Entry(
         "error",
         "Publication {subject} makes PostgreSQL reject every update and delete of {table}: its row filter uses a column outside the replica identity, or its column list lacks a column of the replica identity.",
-        "ALTER TABLE {table} REPLICA IDENTITY FULL; (for a row filter), or change the publication: ALTER PUBLICATION {subject} SET TABLE …;",
+        "For a row filter: ALTER TABLE {table} REPLICA IDENTITY FULL; For a column list, add the missing columns: ALTER PUBLICATION {subject} SET TABLE …;",
     ),
     "published-table": Entry(
         "warning",

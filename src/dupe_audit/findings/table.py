@@ -95,7 +95,7 @@ TABLE: dict[StepId, Entry] = {
     "depends-on-search-path": Entry(
         "error",
         "An expression fails under the search path that PostgreSQL uses to build an index of {table} (pg_catalog, pg_temp): {subject}.",
-        "In the body of its function, write the schema of everything that it calls, or give the function its own path: "
+        "In the body of its function, qualify everything that it calls with its schema, or give the function its own path: "
         "ALTER FUNCTION … SET search_path = …. See docs/reference/findings/depends-on-search-path.md.",
     ),
     "index-refused": Entry(
