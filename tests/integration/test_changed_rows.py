@@ -619,7 +619,7 @@ def test_trigger_that_raises(walk, sql):
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'a');
         CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''secret %'', NEW.name; END';
         CREATE TRIGGER no BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION no()""")
-    with pytest.raises(Refused, match=r"1 row: a trigger or a function refuses it \(SQLSTATE P0001\)") as refusal:
+    with pytest.raises(Refused, match=r"1 row: a trigger or a function rejects it \(SQLSTATE P0001\)") as refusal:
         walk.clean(NAME, amend())
     assert "secret" not in str(refusal.value)
 
