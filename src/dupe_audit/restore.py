@@ -219,7 +219,7 @@ def _restore(work: RestoreWork, reverted_at: Counter[int], low: int, high: int) 
         number = ledger.next_batch(connection, run_id)
         # The text of a large row can exceed what a value may hold, so a single row is compared without it.
         changed = work.sql("restore_changed" if low < high else "restore_changed_row")
-        # Survivors lose what they took over before the rows return that had it.
+        # Survivors give up the values that they took over, before the extras that had them return.
         reverted = _revert(work, low, high) if work.run.images else 0
         row = work.execute("restore_rows", low=str(low), high=str(high), changed=changed).mappings().one()
         if not row["chosen"] == row["put"] == row["marked"] or row["changed"]:

@@ -25,14 +25,14 @@ _STAGE = "pg_temp.dupe_audit_ahead"
 
 
 def try_ahead(connection: Connection, key: UniqueKey, rule: CleanupRule, *, work_mem: str | None) -> list[Finding]:
-    """Return why rows could not be changed as a rule says, if its cleanup began now; the table is only read.
+    """Return why rows could not be changed as a rule says if its cleanup began now; the table is only read.
 
-    A run that was interrupted is judged when it continues, because its own changes count then.
+    An interrupted run is judged when it continues, because its own changes count then.
 
     Args:
         connection: in autocommit.
         key: the table and its columns.
-        rule: of a cleanup that would be accepted otherwise.
+        rule: of a cleanup about which nothing else is wrong.
         work_mem: memory for the ranking's sort, as PostgreSQL writes sizes.
     """
     if not rule.changes_rows:
@@ -87,7 +87,7 @@ def _staged(work: CleanupWork, work_mem: str | None) -> int:
     local = RANKING | ({"work_mem": work_mem} if work_mem else {})
     with work.transaction(local=local):
         work.execute("drop_stage")
-        # The list of a run survives its session; this one must not need the ledger's schema.
+        # The list of a run outlives its session. This one is temporary, so it does not need the ledger's schema.
         ranking = work.sql("stage", t_to_rank=WHOLE_TABLE).replace("CREATE UNLOGGED TABLE", "CREATE TEMPORARY TABLE", 1)
         execute(work.connection, ranking)
         for name in ("index_stage", "analyze_stage"):

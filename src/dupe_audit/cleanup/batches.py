@@ -152,7 +152,7 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
         work.execute("lock_rows", low=str(low), high=str(high), t_where_staged=where_staged)
         if work.rule.merges_groups:
             work.execute("spare_incomplete", low=str(low), high=str(high))
-        # An amended row is another version of itself, so what follows does not find it any more.
+        # An amended row is a new version, which the following statements no longer find.
         amended = changes.amend(work, number, low, high) if work.rule.amends else 0
         if work.moving:
             leaving, repointed = children.follow(connection, work.run_id, work.moving, work.holes, number)

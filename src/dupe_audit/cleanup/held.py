@@ -34,7 +34,7 @@ class HeldWork(CleanupWork):
 
     @property
     def is_held(self) -> bool:
-        """Whether this is one part of a transaction that an error would end."""
+        """Whether this is part of a larger transaction, which an error would end."""
         return True
 
     def transaction(

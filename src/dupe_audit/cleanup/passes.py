@@ -66,7 +66,7 @@ def passes(
             patience.restart()
         elif patience.exhausted:
             raise Blocked(
-                f"{quantity(spared, 'extra')} of {work.relation.name} could not be {work.rule.verb}d within "
+                f"{quantity(spared, 'extra')} of {work.relation.name} could not be {work.rule.outcome} within "
                 f"{work.give_up_after}: they or their survivors are locked, or rows of other tables reference them; "
                 "or others add such rows, or move extras to other partitions, in the middle of every batch. "
                 f"Locks on the table are held by {holders(work.connection, work.relation.relid)}. "

@@ -47,7 +47,7 @@ class CleanupWork(Work):
 
     @property
     def is_held(self) -> bool:
-        """Whether this is one part of a transaction that an error would end."""
+        """Whether this is part of a larger transaction, which an error would end."""
         return False
 
 

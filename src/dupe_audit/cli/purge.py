@@ -13,9 +13,9 @@ from dupe_audit.model import Run
 
 
 def _as_before(run: Run) -> str:
-    """Return which of its rows are in the table too, in the form that the run has given them."""
+    """Return how many of the archived rows are also in the table, as the run changed them."""
     changed = run.images - run.reverted
-    return f", {changed:,} of them as before the run changed them" if changed else ""
+    return f", {changed:,} of them as they were before the run changed them" if changed else ""
 
 
 @click.command("purge")

@@ -57,9 +57,9 @@ TABLE: dict[StepId, Entry] = {
     "timescaledb-table": Entry(
         "error",
         "{table} is a {subject} of TimescaleDB: its rows are in many tables, and its index cannot be built concurrently.",
-        "Remove the duplicates with SQL of your own, one time range after another, then CREATE UNIQUE INDEX in a quiet moment, because it blocks writers until it is built. "
+        "Remove the duplicates with your own SQL, one time range after another, then CREATE UNIQUE INDEX in a quiet moment, because it blocks writers until it is built. "
         "The key must include every partitioning column. "
-        "The whole recipe: docs/reference/findings/timescaledb-table.md.",
+        "Step by step: docs/reference/findings/timescaledb-table.md.",
     ),
     "too-many-columns": Entry(
         "error",
@@ -71,7 +71,7 @@ TABLE: dict[StepId, Entry] = {
         "The server cannot read an expression for {table}: {subject}.",
         "Correct the expression. It may use the columns of the row and functions that the search path finds. "
         "In set_, SQL needs sa.text(…), and may also use survivor.column and duplicate.number. "
-        "In merge, the way has to exist for the column's type, and SQL has to be an aggregate.",
+        "In merge, the method must exist for the column's type, and SQL must be an aggregate.",
     ),
     "expression-fails": Entry(
         "error",
@@ -87,7 +87,7 @@ TABLE: dict[StepId, Entry] = {
     "depends-on-search-path": Entry(
         "error",
         "An expression fails under the search path that PostgreSQL uses to build an index of {table} (pg_catalog, pg_temp): {subject}.",
-        "In the body of its function, write the schema of everything that it calls, or give the function its own path: "
+        "In the body of its function, qualify everything that it calls with its schema, or give the function its own path: "
         "ALTER FUNCTION … SET search_path = …. See docs/reference/findings/depends-on-search-path.md.",
     ),
     "index-refused": Entry(
@@ -115,7 +115,7 @@ TABLE: dict[StepId, Entry] = {
     ),
     "predicate-never-true": Entry(
         "error",
-        "The predicate {subject} is never true for a row of {table}, so the key would cover no row.",
+        "The predicate {subject} is never true for a row of {table}, so the key would cover no rows.",
         "Correct the predicate (where). A comparison with NULL is never true: write column IS NULL.",
     ),
     "no-equality": Entry(

@@ -20,7 +20,7 @@ def archive_name(run_id: int) -> str:
 
 
 def after_name(run_id: int) -> str:
-    """Return the quoted name of the table of what a run has made of rows that stay in the table."""
+    """Return the quoted name of the table that has the changed rows as a run left them."""
     return ident("dupe_audit", f"after_{run_id}")
 
 

@@ -34,7 +34,7 @@ WRONG_OBJECT_TYPE = "42809"
 CANNOT_COERCE = "42846"
 UNDEFINED_FUNCTION = "42883"
 UNDEFINED_TABLE = "42P01"
-DUPLICATE_TABLE = "42P07"  #: an index has the name too
+DUPLICATE_TABLE = "42P07"  #: also if the existing relation is an index
 INVALID_COLUMN_REFERENCE = "42P10"  #: ON CONFLICT finds no unique index
 INDETERMINATE_COLLATION = "42P22"
 WITH_CHECK_OPTION_VIOLATION = "44000"
@@ -95,7 +95,7 @@ OF_AN_EXPRESSION = (
     CLASS_RAISED,
 )
 
-#: messages that can contain a value: the server's own about data, and whatever a function makes up
+#: messages that can contain a value: the server's own about data, and whatever a function raises
 QUOTES_VALUES = (CLASS_DATA, CLASS_ROUTINE, CLASS_EXTERNAL_ROUTINE, CLASS_EXTERNAL_ROUTINE_INVOCATION, CLASS_RAISED)
 
 #: messages that name what was not found or not allowed, and no value

@@ -213,8 +213,7 @@ def duplicate_findings(
     if not counts.groups:
         return []
     groups, extras = quantity(counts.groups, "group"), quantity(counts.extras, "extra")
-    outcome = "archive or amend" if rule.divides else rule.exact
-    duplicates = finding("duplicates", f"Duplicates found in {key}: {groups}, {extras} to {outcome}")
+    duplicates = finding("duplicates", f"Duplicates found in {key}: {groups}, {extras} to {rule.verb}")
     findings = [replace(duplicates, help=_advice(rule) or duplicates.help)]
     if differences and rule.divergent == "refuse":
         findings.append(divergent_finding(key, rule, differences, f"{differences.groups:,} of {groups}"))

@@ -207,13 +207,13 @@ def judge(
 
 
 def _unfit(connection: Connection, accept: Collection[str]) -> tuple[Finding, ...]:
-    """Return why nothing else is sent to this server, not even a setting of the session; empty if it is fit."""
+    """Return why nothing else is sent to this server, not even a setting of the session; empty if it is suitable."""
     findings = _sorted(server_findings(connection), accept)
     return findings if any(finding.severity == "error" for finding in findings) else ()
 
 
 def _first(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
-    """Return what ends the judgement: another product manages the table, or the SQL of a key or its rule is wrong."""
+    """Return what ends the checks: another product manages the table, or SQL of the key or its rule is wrong."""
     return (
         timescaledb_findings(connection, relation)
         or expression_findings(connection, key, relation, rule)

@@ -52,7 +52,7 @@ WITH RECURSIVE request AS (
            || CASE WHEN NOT p.pubdelete THEN ' (without delete)' WHEN NOT p.pubupdate THEN ' (without update)' ELSE '' END
            || CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt, rel
                                 WHERE pt.pubname = p.pubname AND pt.schemaname = rel.nspname AND pt.tablename = rel.relname
-                                  -- The column exists since PostgreSQL 15.
+                                  -- The column exists in PostgreSQL 15 and later.
                                   AND pg_catalog.to_jsonb(pt) ->> 'rowfilter' IS NOT NULL)
                    THEN ' (with a row filter)' ELSE '' END AS pubname
     FROM pg_catalog.pg_publication p
@@ -202,7 +202,7 @@ WHERE rel.relkind = 'r' AND EXISTS (SELECT FROM publication)
         WHERE i.indrelid = rel.oid AND i.indisvalid AND i.indimmediate
           AND ((relreplident = 'd' AND i.indisprimary) OR (relreplident = 'i' AND i.indisreplident)))
 UNION ALL
--- An UPDATE or DELETE fails if a row filter reads other columns than the replica identity has, or a column list lacks one of it.
+-- An UPDATE or DELETE fails if a row filter uses a column outside the replica identity, or a column list lacks a column of it.
 SELECT 'publication-columns', p.pubname
 FROM rel
 JOIN pg_catalog.pg_publication_rel pr ON pr.prrelid = rel.oid

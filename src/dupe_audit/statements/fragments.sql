@@ -68,7 +68,7 @@ WITH rel AS (
     WHERE NOT EXISTS (SELECT FROM pk)
 ), compared AS (
     -- The columns in which the rows of a group have to agree, so that it is exact.
-    -- Where equal values have equal images, the operator says the same as record_image_eq for a fifth of its cost.
+    -- If equal values have equal images, the operator gives the same result as record_image_eq at a fifth of its cost.
     SELECT col.name, pg_catalog.row_number() OVER (ORDER BY col.attnum) AS place,
            pg_catalog.format(
                CASE WHEN col.atttypid = ANY (ARRAY['pg_catalog.bool', 'pg_catalog.int2', 'pg_catalog.int4', 'pg_catalog.int8', 'pg_catalog.date', 'pg_catalog.timestamp',
@@ -180,7 +180,7 @@ SELECT
            SELECT 2, ord, name, '' FROM identity WHERE orderable) AS part) AS order_by,
     coalesce((SELECT pg_catalog.format(' CROSS JOIN LATERAL (SELECT %s FROM (SELECT %s) AS %I) AS t_order',
                          pg_catalog.string_agg(pg_catalog.format('(%s) AS o%s', o.expression, o.ord), ', ' ORDER BY o.ord),
-                         -- Not t.*, which can have the values of the key too.
+                         -- Not t.*, which can also contain the computed values of the key.
                          (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum) FROM col), rel.relname)
               FROM pg_catalog.unnest(rule.order_expressions) WITH ORDINALITY AS o(expression, ord)
               WHERE o.expression IS NOT NULL HAVING pg_catalog.count(*) > 0), '') AS t_order_values,

@@ -25,7 +25,7 @@ from dupe_audit.directives.operations.constraints import (
 from dupe_audit.directives.registration import directive
 from dupe_audit.model import BuildRule, UniqueKey, check_identifier
 
-#: limit of one attempt to drop an index, the same as in the signature; nobody waits behind it
+#: limit of one attempt to drop an index, the same as in the signature; no other session waits behind it
 DROP_LOCK_TIMEOUT = "5s"
 
 

@@ -116,7 +116,7 @@ class ArchiveDuplicatesOp(MigrateOperation):
 
 @directive("amend_duplicates")
 class AmendDuplicatesOp(ArchiveDuplicatesOp):
-    """Change the extras of a key so that they are none."""
+    """Change the extras of a key so that they are no longer duplicates."""
 
     @classmethod
     def amend_duplicates(
@@ -136,15 +136,15 @@ class AmendDuplicatesOp(ArchiveDuplicatesOp):
         pause: float = 0,
         max_replica_lag: float | None = None,
     ) -> None:
-        """Change every row but one of each group of duplicates, so that it is none any more; all rows stay.
+        """Change every row but one of each group so that it is no longer a duplicate; all rows stay in the table.
 
-        The archive has each row as it was, and ``restore_duplicates`` changes it back if it is still as it was left.
+        The archive keeps each row as it was; ``restore_duplicates`` changes it back if it is still as it was left.
         After any interruption, the same ``alembic upgrade`` continues where it stopped.
 
         Args:
             table: name as in the catalog, unquoted.
             columns: elements of the key, in any order: names of columns, and expressions (``sa.text``).
-            set_: columns with their new values: literals, or SQL (``sa.text``), which sees the row's own columns,
+            set_: columns with their new values: literals, or SQL (``sa.text``), which can use the row's own columns,
                 ``survivor.column``, and ``duplicate.number``: 2 for the first extra of a group, then 3, and so on.
             schema: schema of the table; None searches the search path.
             schemas: schemas that have the table: a list of names, or a query that returns them (``sa.text``). Excludes

@@ -118,7 +118,7 @@ def judged_key(key: UniqueKey, *, note: str = "''", judge_width: bool = False) -
     """Return the statement that stops if a key cannot be computed, or its expressions cannot be in an index.
 
     Args:
-        note: what messages say besides, as an SQL value.
+        note: what messages say after the problem, as an SQL value.
         judge_width: whether it also stops if a key is too wide for an index.
     """
     return statement(
