@@ -16,6 +16,7 @@ from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.differences import comparison, divergent_finding
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.insertable import Leaving
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.planner import BATCHING, RANKING
 from dupe_audit.statements import statement
@@ -110,12 +111,9 @@ def _uninsertable(work: CleanupWork, *, unmoved: bool) -> list[Finding]:
             for what, rows in leaving_or_changing.items()
             for subject, count in insertable.violated(
                 work.connection,
-                work.relation.relid,
-                work.holes,
+                [Leaving(work.relation.relid, work.holes, rows, at_its_place + work.holes["is_staged"])],
                 find_run=work.find_run,
-                extras=rows,
-                is_extra=at_its_place + work.holes["is_staged"],
-            )
+            )[0]
         ]
     return [finding("cannot-restore", f"{rows}: {subject}", table=work.relation.name) for rows, subject in violated]
 
