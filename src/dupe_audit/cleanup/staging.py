@@ -24,7 +24,12 @@ from dupe_audit.statements import statement
 
 @contextmanager
 def staged(
-    work: CleanupWork, work_mem: str | None, *, to_rank: str = WHOLE_TABLE, unmoved: bool = False
+    work: CleanupWork,
+    work_mem: str | None,
+    *,
+    to_rank: str = WHOLE_TABLE,
+    unmoved: bool = False,
+    judged_only: bool = False,
 ) -> Iterator[Ranking]:
     """Stage the extras of one pass and yield what the ranking has found; drop the list afterwards.
 
@@ -32,16 +37,23 @@ def staged(
         work_mem: memory for the ranking's sort.
         to_rank: the condition of the rows ``t`` that are ranked.
         unmoved: whether the pass archives only rows that are still where the ranking saw them.
+        judged_only: whether nothing is archived from this list.
 
     Raises:
         Refused: divergent groups or references, which the rule refuses.
         Blocked: the table stayed locked.
     """
     try:
-        yield work.retry(lambda: _stage(work, work_mem, to_rank, unmoved=unmoved), "rank the table")
+        ranking = work.retry(lambda: _stage(work, work_mem, to_rank, unmoved=unmoved), "rank the table")
+        if not judged_only:
+            execute(work.connection, statement("create_locked"))
+            if work.moving:
+                execute(work.connection, statement("create_locked_children"))
+        yield ranking
     finally:
         tidy(work.connection, work.sql("drop_stage"))
-        tidy(work.connection, statement("drop_locked"))
+        if not judged_only:
+            tidy(work.connection, statement("drop_locked"))
 
 
 def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bool) -> Ranking:
@@ -62,9 +74,6 @@ def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bo
     seconds = time.monotonic() - started
     # In its own transaction: the ranking's snapshot is older than what another process may have recorded of this run.
     work.record_ranking(rows=rows, groups=staged_counts.groups, extras=extras)
-    execute(work.connection, statement("create_locked"))
-    if work.moving:
-        execute(work.connection, statement("create_locked_children"))
     if work.rule.divides:
         with work.transaction(local=BATCHING):
             work.execute("add_amend_column")
@@ -120,7 +129,7 @@ def _uninsertable(work: CleanupWork, *, unmoved: bool) -> list[Finding]:
 
 def _referenced(work: CleanupWork) -> list[Finding]:
     """Look for references once, before anything is archived; each batch looks again, under its locks (H103)."""
-    if work.rule.exact == "amend":
+    if work.rule.exact == "amend" or not work.foreign_keys:
         return []
     with work.transaction():
         counts = []
