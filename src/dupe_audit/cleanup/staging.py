@@ -44,7 +44,8 @@ def staged(
         Blocked: the table stayed locked.
     """
     try:
-        ranking = work.retry(lambda: _stage(work, work_mem, to_rank, unmoved=unmoved), "rank the table")
+        what = "the table" if work.leaf is None else work.relation.name
+        ranking = work.retry(lambda: _stage(work, work_mem, to_rank, unmoved=unmoved), f"rank {what}")
         if not judged_only:
             execute(work.connection, statement("create_locked"))
             if work.moving:
