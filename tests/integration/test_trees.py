@@ -4,10 +4,11 @@ import pytest
 from psycopg import errors
 from sqlalchemy import event
 
-from dupe_audit.cleanup import cleanup
+from dupe_audit.cleanup import Horizon, cleanup
 from dupe_audit.constraint import drop, enforce, tree
-from dupe_audit.errors import Refused
+from dupe_audit.errors import Blocked, Refused
 from dupe_audit.model import BuildRule, Change, CleanupRule, UniqueKey
+from dupe_audit.postgres import trees
 from dupe_audit.postgres.trees import Locks
 from dupe_audit.preflight import blockers, preflight
 from dupe_audit.restore import restore
@@ -127,6 +128,104 @@ def test_statements_of_a_batch_name_one_leaf(sql, conn, clean):
     ]
     assert len(moved) > 4
     assert [text for text in moved if '"public"."t"' in text or "public.t " in text] == []
+
+
+#: fifty more leaves, of which two have one extra each
+LARGE = f"""
+{TREE};
+DO $do$ BEGIN FOR i IN 100..149 LOOP
+    EXECUTE format('CREATE TABLE t_%s PARTITION OF t FOR VALUES FROM (%s) TO (%s)', i, i, i + 1);
+END LOOP; END $do$;
+INSERT INTO t SELECT i, i, i FROM generate_series(100, 149) AS i;
+INSERT INTO t VALUES (200, 110, 110), (201, 120, 120)
+"""
+STEPS = {
+    "preflight": lambda conn: preflight(conn, KEY),
+    "blockers": lambda conn: blockers(conn, KEY, CleanupRule()),
+    "cleanup": lambda conn: list(cleanup(conn, KEY, CleanupRule(), horizon=Horizon())),
+    "verify": lambda conn: verify(conn, KEY),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_leaves_without_extras_cost_no_statement_of_their_own(sql, conn, step):
+    """Fifty leaves more, with the same number of extras, add a few statements to a step, and not a few to each."""
+    counts = []
+    for extra_leaves in (0, 50):
+        sql("DROP TABLE IF EXISTS t CASCADE; DROP SCHEMA IF EXISTS dupe_audit CASCADE")
+        sql(f"{LARGE}; DELETE FROM t WHERE r >= 100 AND id >= 200")
+        if not extra_leaves:
+            sql("DO $do$ BEGIN FOR i IN 100..149 LOOP EXECUTE format('DROP TABLE t_%s', i); END LOOP; END $do$")
+        statements = []
+        listener = lambda *args, to=statements: to.append(args[2])  # noqa: E731
+        event.listen(conn.engine, "before_cursor_execute", listener)
+        STEPS[step](conn)
+        event.remove(conn.engine, "before_cursor_execute", listener)
+        counts.append(len(statements))
+    assert counts[1] - counts[0] < 25
+
+
+def test_handfuls_are_bounded(sql, conn, monkeypatch):
+    """One statement reads at most fifty leaves, and a leaf that is larger than the limit is read alone."""
+    sql(f"{LARGE}; INSERT INTO t SELECT i, i, 120 FROM generate_series(1000, 2000) AS i")
+    relid = sql("SELECT 't'::regclass::oid")[0][0]
+    every = trees.leaves(conn, relid)
+    assert [50, 3] == [len(handful) for handful in trees.handfuls(conn, every)]
+    monkeypatch.setattr(trees, "MOST_BYTES", 16 * 2**10)
+    handfuls = [[leaf.table for leaf in handful] for handful in trees.handfuls(conn, every)]
+    assert ["t_120"] in handfuls
+    assert [leaf.table for leaf in every] == [name for handful in handfuls for name in handful]
+
+
+def test_leaves_of_one_statement_are_told_apart(sql, conn):
+    """Extras of leaves that one statement reads are archived and counted in their leaves; the rest is recorded."""
+    sql(LARGE)
+    counts = preflight(conn, KEY).counts
+    assert counts
+    assert (59, 4, 4) == (counts.rows, counts.groups, counts.extras)
+    list(cleanup(conn, KEY, CleanupRule()))
+    assert [("public.t_110", 1), ("public.t_120", 1), ("public.t_a", 1), ("public.t_b1", 1)] == sql(
+        "SELECT dupe_audit_leaf, count(*) FROM dupe_audit.archive_1 GROUP BY 1 ORDER BY 1"
+    )
+    assert [(53, 59, 4, 4)] == sql(
+        "SELECT count(*), sum(l.rows_before), r.groups, r.extras FROM dupe_audit.leaf l JOIN dupe_audit.run r "
+        "ON r.id = l.run_id GROUP BY r.groups, r.extras"
+    )
+
+
+def test_horizon_of_leaves_that_were_read_together(sql, conn, monkeypatch):
+    """A further cleanup ranks only newer keys of each leaf, and finds the extra that has arrived in one of them."""
+    sql(LARGE)
+    horizon = Horizon()
+    assert 4 == sum(batch.archived for batch in cleanup(conn, KEY, CleanupRule(), horizon=horizon))
+    sql("INSERT INTO t VALUES (300, 130, 130)")
+    statements = []
+    event.listen(conn.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    assert 1 == sum(batch.archived for batch in cleanup(conn, KEY, CleanupRule(), horizon=horizon))
+    probes = [text for text in statements if "has_extras" in text]
+    assert probes
+    assert all("arrived" in text for text in probes)
+
+
+def test_locked_leaf_is_named_though_leaves_are_read_together(sql, conn, psycopg_connect):
+    """Where another session holds one leaf of a handful, the error names that leaf."""
+    sql(LARGE)
+    holder = psycopg_connect()
+    holder.execute("LOCK TABLE t_130")
+    with pytest.raises(Blocked, match="t_130"):
+        list(cleanup(conn, KEY, CleanupRule(), lock_timeout="50ms", give_up_after="200ms"))
+
+
+def test_extras_of_a_leaf_with_a_foreign_key(sql, conn):
+    """What an INSERT into a leaf would check is counted under the name that the leaf's rows are read by."""
+    sql(f"CREATE TABLE p (id int PRIMARY KEY); INSERT INTO p VALUES (1); {TREE}; ALTER TABLE t ADD p int REFERENCES p")
+    sql("UPDATE t SET p = 1; SET session_replication_role = replica; DELETE FROM p; RESET session_replication_role")
+    (refused,) = [
+        each for each in preflight(conn, KEY).findings if each.id == "cannot-restore" and "t_a" in each.message
+    ]
+    assert "foreign key" in refused.message
+    with pytest.raises(Refused, match="foreign key"):
+        list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
 
 
 @pytest.mark.parametrize("step", ["_level", "_unattached", "_attach", "_complete"])

@@ -8,24 +8,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import children, ledger
 from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.passes import passes
+from dupe_audit.cleanup.probe import W, named_by_leaf, with_extras
 from dupe_audit.cleanup.staging import staged
 from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, quantity
 from dupe_audit.model import Batch, UniqueKey
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.trees import is_leaf_of, leaves, of_leaf
+from dupe_audit.postgres.trees import is_leaf_of
 
 log = logging.getLogger("alembic.dupe_audit")
-
-W = TypeVar("W", bound=CleanupWork)
 
 #: findings of leaves that a refusal shows in full
 SHOWN = 10
@@ -56,7 +54,8 @@ def clean_leaves(
                 raise
             continue
         leaf_work.record_ranking(rows=None, groups=0, extras=0)
-        ledger.sum_leaves(work.connection, work.run_id)
+    # Once, because it reads every leaf. Until then, what a leaf has lost is in the run's archived rows already.
+    ledger.sum_leaves(work.connection, work.run_id)
 
 
 def _judged(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon) -> list[Relation]:
@@ -67,10 +66,11 @@ def _judged(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
     """
     dirty: list[Relation] = []
     refused: list[Finding] = []
-    for leaf in leaves(work.connection, work.relation.relid):
+    for leaf in with_extras(work, work_mem, key, horizon):
         leaf_work, leaf_horizon = on_leaf(work, leaf), horizon.of_leaf(leaf.relid)
         try:
-            with staged(leaf_work, work_mem, to_rank=leaf_horizon.rows_to_rank(leaf_work, key)) as ranking:
+            to_rank = leaf_horizon.rows_to_rank(leaf_work, key)
+            with staged(leaf_work, work_mem, to_rank=to_rank, judged_only=True) as ranking:
                 if ranking.extras:
                     dirty.append(leaf)
                 else:
@@ -99,9 +99,7 @@ def _has_left(work: CleanupWork, leaf: Relation) -> bool:
 
 def on_leaf(work: W, leaf: Relation) -> W:
     """Return the work on one leaf of the tree that *work* is on."""
-    key = replace(work.key, table=leaf.table, schema=leaf.schema)
-    holes = {**of_leaf(work.holes, leaf), "relid": str(leaf.relid)}
-    on_leaf = replace(work, relation=leaf, root=work.relation, key=key, holes=holes)
+    on_leaf = named_by_leaf(work, leaf)
     entered = ledger.enter_leaf(work.connection, work.run_id, leaf)
     digest = str(on_leaf.execute("columns_digest").scalar_one())
     foreign_keys = children.foreign_keys(work.connection, leaf.relid) if work.foreign_keys else ()
@@ -109,5 +107,5 @@ def on_leaf(work: W, leaf: Relation) -> W:
         on_leaf,
         leaf=entered.id,
         foreign_keys=foreign_keys or work.foreign_keys,
-        holes={**holes, "columns_digest": digest},
+        holes={**on_leaf.holes, "columns_digest": digest},
     )

@@ -16,6 +16,7 @@ from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.differences import comparison, divergent_finding
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.insertable import Leaving
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.planner import BATCHING, RANKING
 from dupe_audit.statements import statement
@@ -23,7 +24,12 @@ from dupe_audit.statements import statement
 
 @contextmanager
 def staged(
-    work: CleanupWork, work_mem: str | None, *, to_rank: str = WHOLE_TABLE, unmoved: bool = False
+    work: CleanupWork,
+    work_mem: str | None,
+    *,
+    to_rank: str = WHOLE_TABLE,
+    unmoved: bool = False,
+    judged_only: bool = False,
 ) -> Iterator[Ranking]:
     """Stage the extras of one pass and yield what the ranking has found; drop the list afterwards.
 
@@ -31,16 +37,24 @@ def staged(
         work_mem: memory for the ranking's sort.
         to_rank: the condition of the rows ``t`` that are ranked.
         unmoved: whether the pass archives only rows that are still where the ranking saw them.
+        judged_only: whether nothing is archived from this list.
 
     Raises:
         Refused: divergent groups or references, which the rule refuses.
         Blocked: the table stayed locked.
     """
     try:
-        yield work.retry(lambda: _stage(work, work_mem, to_rank, unmoved=unmoved), "rank the table")
+        what = "the table" if work.leaf is None else work.relation.name
+        ranking = work.retry(lambda: _stage(work, work_mem, to_rank, unmoved=unmoved), f"rank {what}")
+        if not judged_only:
+            execute(work.connection, statement("create_locked"))
+            if work.moving:
+                execute(work.connection, statement("create_locked_children"))
+        yield ranking
     finally:
         tidy(work.connection, work.sql("drop_stage"))
-        tidy(work.connection, statement("drop_locked"))
+        if not judged_only:
+            tidy(work.connection, statement("drop_locked"))
 
 
 def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bool) -> Ranking:
@@ -61,9 +75,6 @@ def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bo
     seconds = time.monotonic() - started
     # In its own transaction: the ranking's snapshot is older than what another process may have recorded of this run.
     work.record_ranking(rows=rows, groups=staged_counts.groups, extras=extras)
-    execute(work.connection, statement("create_locked"))
-    if work.moving:
-        execute(work.connection, statement("create_locked_children"))
     if work.rule.divides:
         with work.transaction(local=BATCHING):
             work.execute("add_amend_column")
@@ -110,19 +121,16 @@ def _uninsertable(work: CleanupWork, *, unmoved: bool) -> list[Finding]:
             for what, rows in leaving_or_changing.items()
             for subject, count in insertable.violated(
                 work.connection,
-                work.relation.relid,
-                work.holes,
+                [Leaving(work.relation.relid, work.holes, rows, at_its_place + work.holes["is_staged"])],
                 find_run=work.find_run,
-                extras=rows,
-                is_extra=at_its_place + work.holes["is_staged"],
-            )
+            )[0]
         ]
     return [finding("cannot-restore", f"{rows}: {subject}", table=work.relation.name) for rows, subject in violated]
 
 
 def _referenced(work: CleanupWork) -> list[Finding]:
     """Look for references once, before anything is archived; each batch looks again, under its locks (H103)."""
-    if work.rule.exact == "amend":
+    if work.rule.exact == "amend" or not work.foreign_keys:
         return []
     with work.transaction():
         counts = []

@@ -16,6 +16,7 @@ from dupe_audit.cleanup.changes import MOST_COLLISIONS, why
 from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.insertable import Leaving
 from dupe_audit.postgres.catalog import change_holes
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.planner import RANKING
@@ -99,13 +100,9 @@ def _judged(work: CleanupWork, tried: Row[Any]) -> tuple[list[Finding], bool]:
 
 def _forbidden(work: CleanupWork, what: str) -> list[Finding]:
     """Return what new rows violate that the copy does not have: foreign keys, bounds of a partition, unique indexes."""
-    violated = insertable.violated(
-        work.connection,
-        work.relation.relid,
-        {**work.holes, "table": "pg_temp.dupe_audit_trial"},
-        find_run=work.find_run,
-        extras="(SELECT 1)",
-        is_extra="true",
+    holes = {**work.holes, "table": "pg_temp.dupe_audit_trial"}
+    (violated,) = insertable.violated(
+        work.connection, [Leaving(work.relation.relid, holes, "(SELECT 1)", "true")], find_run=work.find_run
     )
     with settings(work.connection, _WHOLE, local=True):
         taken = _taken(work)

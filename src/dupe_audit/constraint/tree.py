@@ -52,6 +52,7 @@ class Tree:
         self._work = work
         self._cleaning = (clean_again, clean_held, ranking_seconds)
         self._works = {work.relation.relid: work}
+        self._entered: dict[int, ledger.Leaf] = {}
 
     def enforce(self) -> None:
         """Create the constraint or the index of the tree; killed anywhere, the same call continues.
@@ -104,14 +105,18 @@ class Tree:
             )
 
     def _members(self) -> list[Member]:
-        return members(self._work.connection, self._work.relation.relid)
+        """Return the tables of the tree now; those that are new are entered into the ledger together."""
+        parts = members(self._work.connection, self._work.relation.relid)
+        new = [part.relation for part in parts[1:] if part.relation.relid not in self._entered]
+        self._entered |= ledger.enter_leaves(self._work.connection, int(self._work.run_id or 0), new)
+        return parts
 
     def _part(self, part: Member) -> ConstraintWork:
         """Return the work on one table of the tree; its index has a name of its own, which the ledger keeps."""
         work, relation = self._work, part.relation
         if relation.relid in self._works:
             return self._works[relation.relid]
-        entered = ledger.enter_leaf(work.connection, int(work.run_id or 0), relation)
+        entered = self._entered[relation.relid]
         name = entered.index_name or part_name(work.name, relation)
         key = replace(work.key, table=relation.table, schema=relation.schema, name=name)
         self._works[relation.relid] = replace(work, relation=relation, key=key, leaf=entered.id)
@@ -165,9 +170,9 @@ class Tree:
         if work.key.form == "constraint" and state and state.constraint is None:
             sql = statement("attach", table=part.relation.name, name=ident(work.name), form=constraint_form(work.key))
             statements.insert(0, sql)
-        work.execute_briefly(*statements, action=f"attach {work.name} to the {work.key.form} of its parent")
         if work.leaf is not None:
-            ledger.mark_leaf_building(work.connection, work.leaf, work.name, building=False)
+            statements.insert(0, ledger.leaf_building_sql(work.leaf, work.name, building=False))
+        work.execute_briefly(*statements, action=f"attach {work.name} to the {work.key.form} of its parent")
 
     def _unattached(self, *, leaves: bool) -> list[tuple[Member, ConstraintWork]]:
         """Return the leaves, or the inner levels, whose index is not attached to that of their parent, with the latter.

@@ -80,14 +80,17 @@ def _drop_root(work: ConstraintWork, marks: Sequence[str]) -> None:
 
 def _drop_parts(work: ConstraintWork, run_id: int) -> None:
     """Drop what a run has built on leaves and inner levels that is not attached to the root."""
-    parts = {part.relation.relid: part for part in members(work.connection, work.relation.relid)}
-    indexes = [index for index in ledger.leaf_indexes(work.connection, run_id) if index.relid in parts]
-    # Inner levels first, because what is attached to them goes with them.
-    for index in sorted(indexes, key=lambda index: parts[index.relid].is_leaf):
-        part = parts[index.relid]
-        key = replace(work.key, table=part.relation.table, schema=part.relation.schema, name=index.name)
-        _drop_part(replace(work, relation=part.relation, key=key, leaf=index.leaf), part)
-        ledger.mark_leaf_building(work.connection, index.leaf, None, building=False)
+    indexes = ledger.leaf_indexes(work.connection, run_id)
+    if any(index.exists for index in indexes):
+        parts = {part.relation.relid: part for part in members(work.connection, work.relation.relid)}
+        left = [index for index in indexes if index.exists and index.relid in parts]
+        # Inner levels first, because what is attached to them goes with them.
+        for index in sorted(left, key=lambda index: parts[index.relid].is_leaf):
+            part = parts[index.relid]
+            key = replace(work.key, table=part.relation.table, schema=part.relation.schema, name=index.name)
+            _drop_part(replace(work, relation=part.relation, key=key, leaf=index.leaf), part)
+            ledger.mark_leaf_building(work.connection, index.leaf, None, building=False)
+    ledger.forget_leaf_indexes(work.connection, [index.leaf for index in indexes if not index.exists])
 
 
 def _drop_part(work: ConstraintWork, part: Member) -> None:

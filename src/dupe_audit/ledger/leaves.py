@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -9,7 +10,10 @@ from sqlalchemy import Connection
 from dupe_audit.ledger.tables import archive_name
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.statements import literal, statement
+from dupe_audit.statements import literal, statement, text_array
+
+#: leaves in one statement; it bounds the length of its text
+_ENTERED_AT_ONCE = 500
 
 
 class Leaf(NamedTuple):
@@ -27,6 +31,7 @@ class LeafIndex(NamedTuple):
     relid: int  #: oid of the table
     name: str
     building: bool  #: whether a build of ours may have left it invalid
+    exists: bool  #: whether anything in the schema of the table has its name
 
 
 def enter_leaf(connection: Connection, run_id: int, relation: Relation) -> Leaf:
@@ -34,6 +39,40 @@ def enter_leaf(connection: Connection, run_id: int, relation: Relation) -> Leaf:
     holes = {"schema_name": literal(relation.schema), "table_name": literal(relation.table)}
     row = execute(connection, statement("enter_leaf", run=str(run_id), relid=str(relation.relid), **holes)).one()
     return Leaf(row.id, row.index_name, row.building)
+
+
+def enter_leaves(connection: Connection, run_id: int, relations: Sequence[Relation]) -> dict[int, Leaf]:
+    """Return leaves and inner levels as the ledger has them, by their oids; enter those first that are new."""
+    entered: dict[int, Leaf] = {}
+    for start in range(0, len(relations), _ENTERED_AT_ONCE):
+        some = relations[start : start + _ENTERED_AT_ONCE]
+        rows = execute(connection, statement("enter_leaves", **_entries(run_id, some, [None] * len(some))))
+        entered |= {row.relid: Leaf(row.id, row.index_name, row.building) for row in rows}
+    return entered
+
+
+def enter_clean_leaves(
+    connection: Connection, run_id: int, leaves: Sequence[Relation], rows: Sequence[int | None]
+) -> None:
+    """Enter leaves in which a ranking has found no extra, unless they are recorded.
+
+    Args:
+        rows: the number of rows of each; None if not all were ranked.
+    """
+    if not leaves:
+        return
+    execute(connection, statement("enter_clean_leaves", **_entries(run_id, leaves, rows)))
+
+
+def _entries(run_id: int, leaves: Sequence[Relation], rows: Sequence[int | None]) -> dict[str, str]:
+    """Return what fills the statements that enter several leaves."""
+    return {
+        "run": str(run_id),
+        "relids": f"ARRAY[{', '.join(str(leaf.relid) for leaf in leaves)}]",
+        "schemas": text_array(leaf.schema for leaf in leaves),
+        "tables": text_array(leaf.table for leaf in leaves),
+        "rows": f"ARRAY[{', '.join(literal(each) for each in rows)}]",
+    }
 
 
 def keep_leaf_names(connection: Connection, run_id: int) -> None:
@@ -52,10 +91,15 @@ def sum_leaves(connection: Connection, run_id: int) -> None:
     execute(connection, statement("sum_leaves", run=str(run_id)))
 
 
+def leaf_building_sql(leaf: int, name: str | None, *, building: bool) -> str:
+    """Return the statement that records an index of that name on a leaf as ours, and whether it may be unfinished."""
+    holes = {"leaf": str(leaf), "name": literal(name), "building": literal(building)}
+    return statement("mark_leaf_building", **holes)
+
+
 def mark_leaf_building(connection: Connection, leaf: int, name: str | None, *, building: bool) -> None:
     """Record that an index of that name on a leaf is ours, and whether a build of it may be unfinished."""
-    holes = {"leaf": str(leaf), "name": literal(name), "building": literal(building)}
-    execute(connection, statement("mark_leaf_building", **holes))
+    execute(connection, leaf_building_sql(leaf, name, building=building))
 
 
 def is_leaf_building(connection: Connection, leaf: int) -> bool:
@@ -65,6 +109,12 @@ def is_leaf_building(connection: Connection, leaf: int) -> bool:
 
 
 def leaf_indexes(connection: Connection, run_id: int) -> list[LeafIndex]:
-    """Return the indexes that a run has on the leaves and inner levels of its tree."""
+    """Return the indexes that a run may have on the leaves and inner levels of its tree."""
     rows = execute(connection, statement("leaf_indexes", run=str(run_id)))
-    return [LeafIndex(row.id, row.relid, row.index_name, row.building) for row in rows]
+    return [LeafIndex(row.id, row.relid, row.index_name, row.building, row.exists) for row in rows]
+
+
+def forget_leaf_indexes(connection: Connection, leaves: Sequence[int]) -> None:
+    """Record that a run has no index any more on some leaves and inner levels, by their numbers in the ledger."""
+    if leaves:
+        execute(connection, statement("forget_leaf_indexes", leaves=", ".join(map(str, leaves))))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import Relation, fragments
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.session import transaction
+from dupe_audit.postgres.sqlstates import LOCK_NOT_AVAILABLE, sqlstate
 from dupe_audit.statements import literal, statement
 
 #: stands for the name of a leaf in SQL that was derived once for a whole tree; it is an identifier that nobody has
 PLACEHOLDER = '"dupe-audit leaf"'
+
+#: leaves that one statement reads at most: their locks, and those of their indexes, are held together
+MOST_LEAVES = 50
+#: bytes that they have together at most: a sort keeps its memory and its files until the whole statement ends
+MOST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +87,58 @@ def fragments_by_table(
     pieces = tree_fragments(connection, relation, key, rule)
     for leaf in leaves(connection, relation.relid):
         yield leaf, of_leaf(pieces, leaf)
+
+
+def fragments_by_handful(
+    connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule
+) -> Iterator[list[tuple[Relation, dict[str, str]]]]:
+    """Yield the same, as many tables at a time as one statement may read; of a tree, outside a transaction."""
+    if not relation.is_tree:
+        yield [(relation, fragments(connection, relation, key, rule))]
+        return
+    pieces = tree_fragments(connection, relation, key, rule)
+    for handful in handfuls(connection, leaves(connection, relation.relid)):
+        yield [(leaf, of_leaf(pieces, leaf)) for leaf in handful]
+
+
+def handfuls(connection: Connection, leaves: Sequence[Relation]) -> Iterator[list[Relation]]:
+    """Yield leaves in their order, as many at a time as one statement may read: small ones together."""
+    for start in range(0, len(leaves), MOST_LEAVES):
+        chunk = leaves[start : start + MOST_LEAVES]
+        sizes = _sizes(connection, chunk)
+        handful: list[Relation] = []
+        size = 0
+        for leaf in chunk:
+            if handful and size + sizes[leaf.relid] > MOST_BYTES:
+                yield handful
+                handful, size = [], 0
+            handful.append(leaf)
+            size += sizes[leaf.relid]
+        yield handful
+
+
+def _sizes(connection: Connection, leaves: Sequence[Relation]) -> dict[int, int]:
+    """Return the bytes of leaves now; if one is locked, each counts as too large for a handful."""
+    relids = ", ".join(str(leaf.relid) for leaf in leaves)
+    try:
+        with transaction(connection, read_only=True):
+            rows = execute(connection, statement("leaf_sizes", relids=relids)).all()
+    except DBAPIError as error:
+        if sqlstate(error) != LOCK_NOT_AVAILABLE:
+            raise
+        return dict.fromkeys((leaf.relid for leaf in leaves), MOST_BYTES + 1)
+    return {row.relid: row.bytes for row in rows}
+
+
+def execute_each(connection: Connection, queries: Sequence[str]) -> list[Sequence[Row[Any]]]:
+    """Execute queries with the same columns as one statement; return the rows of each."""
+    if len(queries) <= 1:
+        return [execute(connection, query).all() for query in queries]
+    parts = [f"SELECT {n} AS part, query.* FROM (\n{query}\n) AS query" for n, query in enumerate(queries)]
+    rows: list[list[Row[Any]]] = [[] for _ in queries]
+    for row in execute(connection, "\nUNION ALL\n".join(parts)):
+        rows[row.part].append(row)
+    return list(rows)
 
 
 class Locks(NamedTuple):

@@ -8,17 +8,16 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row
 
-from dupe_audit import children, insertable, ledger
+from dupe_audit import children
 from dupe_audit.children import ForeignKey
 from dupe_audit.differences import Comparison, divergent_finding
-from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import Finding, finding, quantity
-from dupe_audit.model import WIDEST_KEY, CleanupRule, Counts, Differences, Estimates, Reference, Run, UniqueKey
+from dupe_audit.model import WIDEST_KEY, CleanupRule, Counts, Differences, Estimates, Reference, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.planner import COUNTING
 from dupe_audit.postgres.session import settings
-from dupe_audit.postgres.trees import fragments_by_table
+from dupe_audit.postgres.trees import execute_each
 from dupe_audit.statements import fill_known, template
 
 
@@ -33,11 +32,26 @@ class Measure:
     average_key: float  #: bytes
 
 
-def measure_keys(connection: Connection, fragments: Mapping[str, str]) -> Measure:
-    """Scan the table once for the number of its rows and the width of their keys."""
+def measure_keys(connection: Connection, tables: Sequence[Mapping[str, str]]) -> list[Measure]:
+    """Scan each table once for the number of its rows and the width of their keys.
+
+    Args:
+        tables: the pieces of SQL for each.
+    """
+    queries = [fill_known(template("measure"), fragments) for fragments in tables]
     # The settings are for this scan alone: a catalog of thousands of tables has to be read with its indexes.
     with settings(connection, COUNTING, local=True):
-        return Measure(**execute(connection, fill_known(template("measure"), fragments)).mappings().one())
+        rows = [of_table[0] for of_table in execute_each(connection, queries)]
+    return [
+        Measure(
+            rows=row.rows,
+            outside_rows=row.outside_rows,
+            null_key_rows=row.null_key_rows,
+            widest_key=row.widest_key,
+            average_key=row.average_key,
+        )
+        for row in rows
+    ]
 
 
 def compute_order(connection: Connection, fragments: Mapping[str, str], rule: CleanupRule) -> None:
@@ -66,10 +80,17 @@ def add_up(measures: Sequence[Measure]) -> Measure:
     )
 
 
-def read_groups(connection: Connection, fragments: Mapping[str, str], compared: Comparison) -> Sequence[Row[Any]]:
-    """Count the groups, their rows and the divergent groups of one table; the first row has the totals."""
+def read_groups(
+    connection: Connection, tables: Sequence[Mapping[str, str]], compared: Comparison
+) -> list[Sequence[Row[Any]]]:
+    """Count the groups, their rows and the divergent groups of each table; the first row of each has the totals.
+
+    Args:
+        tables: the pieces of SQL for each.
+    """
+    queries = [fill_known(template("count"), fragments, pattern=compared.pattern) for fragments in tables]
     with settings(connection, COUNTING, local=True):
-        return execute(connection, fill_known(template("count"), fragments, pattern=compared.pattern)).all()
+        return execute_each(connection, queries)
 
 
 def count_groups(
@@ -166,39 +187,9 @@ def collisions(connection: Connection, relation: Relation, fragments: Mapping[st
     return children.collisions(connection, relation.relid, fill_known(template("ranked_pairs"), fragments))
 
 
-def uninsertable(
-    connection: Connection, relation: Relation, key: UniqueKey, fragments: Mapping[str, str], *, named: Relation
-) -> list[Finding]:
-    """Report the extras of a table that a restore could not put back.
-
-    Args:
-        named: the table of the key; for a leaf, the partitioned one.
-    """
-
-    def find_run() -> Run | None:
-        try:
-            latest = ledger.find_latest(connection, named.relid, key)
-        except DupeAuditError:  # a ledger that is not trusted is a finding already
-            return None
-        return latest.run if latest else None
-
-    pairs = fill_known(template("ranked_pairs"), fragments)
-    with settings(connection, {**COUNTING, "enable_hashjoin": "on"}, local=True):
-        return insertable.objections(
-            connection,
-            relation.relid,
-            fragments,
-            find_run=find_run,
-            extras=f"({pairs})",
-            is_extra=f"{fragments['relation']}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid",
-        )
-
-
-def widest_entry(connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule) -> int:
-    """Return the bytes of the widest index entry, included columns among them."""
-    entry = replace(key, columns=tuple(dict.fromkeys((*key.columns, *key.include))), include=())
-    pieces = [fragments for _, fragments in fragments_by_table(connection, relation, entry, rule)]
-    return max((measure_keys(connection, fragments).widest_key for fragments in pieces), default=0)
+def entry_of(key: UniqueKey) -> UniqueKey:
+    """Return the key whose width is that of an index entry, included columns among them."""
+    return replace(key, columns=tuple(dict.fromkeys((*key.columns, *key.include))), include=())
 
 
 def width_findings(widest: int) -> list[Finding]:

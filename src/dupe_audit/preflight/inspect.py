@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -16,7 +17,7 @@ from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.session import step, transaction
-from dupe_audit.postgres.trees import fragments_by_table
+from dupe_audit.postgres.trees import fragments_by_handful
 from dupe_audit.preflight.catalog_checks import catalog_findings, countable
 from dupe_audit.preflight.changes import change_findings
 from dupe_audit.preflight.counts import (
@@ -25,15 +26,16 @@ from dupe_audit.preflight.counts import (
     compute_order,
     count_groups,
     duplicate_findings,
+    entry_of,
     estimate,
+    measure_keys,
     reference_findings,
     references,
-    widest_entry,
     width_findings,
 )
 from dupe_audit.preflight.expressions import expression_findings
 from dupe_audit.preflight.failing import may_be_an_expression, require_failing
-from dupe_audit.preflight.parts import Counting, Details, count_part, largest, most_telling
+from dupe_audit.preflight.parts import Counting, Details, count_parts, largest, most_telling
 from dupe_audit.preflight.search_path import path_findings
 from dupe_audit.preflight.server import server_findings, timescaledb_findings
 from dupe_audit.preflight.shards import of_shards
@@ -99,9 +101,8 @@ def _snapshot(connection: Connection, work_mem: str | None) -> AbstractContextMa
 def _of_path(connection: Connection, key: UniqueKey, relation: Relation, findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings about the search path; they are warnings if an existing index makes a build unnecessary."""
     problems = path_findings(connection, key, relation)
-    if any(finding.id == "already-enforced" for finding in findings):
-        return [replace(problem, severity="warning") for problem in problems]
-    return problems
+    enforced = any(finding.id == "already-enforced" for finding in findings)
+    return [replace(problem, severity="warning") if enforced else problem for problem in problems]
 
 
 def _counted(
@@ -118,18 +119,19 @@ def _counted(
     if (managed := citus.find_citus(connection, relation.relid)) and managed.is_sharded:
         report = of_shards(connection, key, relation, rule)
         return replace(report, findings=_sorted([*findings, *report.findings], accept))
-    tables = list(fragments_by_table(connection, relation, key, rule))
     foreign_keys = children.foreign_keys(connection, relation.relid)
     compared = comparison(connection, relation, key, rule, catalog.fragments(connection, relation, key, rule))
-    counting, parts = Counting(key, rule, relation, foreign_keys, compared, details), []
-    for table, fragments in tables:
-        # A snapshot per leaf, because locks on all leaves at once can fill the server's lock table.
-        with _snapshot(connection, details.work_mem) if relation.is_tree else nullcontext():
-            parts.append(count_part(connection, counting, table, fragments))
+    counting, parts, table_bytes = Counting(key, rule, relation, foreign_keys, compared, details), [], 0
+    # A snapshot per handful, because locks on all leaves at once can fill the server's lock table.
+    snapshot = partial(_snapshot, connection, details.work_mem) if relation.is_tree else nullcontext
+    for tables in fragments_by_handful(connection, relation, key, rule):
+        with snapshot():
+            parts += count_parts(connection, counting, tables)
+        table_bytes += sum(table.bytes for table, _ in tables)
     measure = add_up([part.measure for part in parts])
     counts, differences = count_groups([part.groups for part in parts], measure, compared)
     child_counts = add_up_children([part.children for part in parts])
-    widest = widest_entry(connection, relation, key, rule) if key.include else measure.widest_key
+    widest = _widest_entry(connection, relation, key, rule, snapshot) if key.include else measure.widest_key
     findings += [
         *width_findings(widest),
         *duplicate_findings(key, rule, counts, differences),
@@ -140,7 +142,7 @@ def _counted(
     return DuplicateReport(
         key=key,
         counts=counts,
-        estimates=estimate(sum(table.bytes for table, _ in tables), measure, counts),
+        estimates=estimate(table_bytes, measure, counts),
         references=references(child_counts),
         findings=_sorted(findings, accept),
         examples=largest([part.examples for part in parts]),
@@ -224,16 +226,39 @@ def _first(connection: Connection, key: UniqueKey, relation: Relation, rule: Cle
 def _measured(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
     """Return the findings of one scan of the table: the key is too wide, or cannot be computed for some rows."""
     try:
-        with transaction(connection, lock_timeout="5s", read_only=True):
-            widest = widest_entry(connection, relation, key, rule)
-            for _, fragments in fragments_by_table(connection, relation, key, rule):
-                compute_order(connection, fragments, rule)
+        snapshot = partial(transaction, connection, lock_timeout="5s", read_only=True)
+        widest = _widest_entry(connection, relation, key, rule, snapshot, computes_order=True)
     except DBAPIError as error:
         if not may_be_an_expression(error, key, rule):
             raise
         with _snapshot(connection, None):
             return require_failing(connection, key, relation, rule, error=error, show_keys=False)[0]
     return width_findings(widest)
+
+
+def _widest_entry(
+    connection: Connection,
+    relation: Relation,
+    key: UniqueKey,
+    rule: CleanupRule,
+    snapshot: Callable[[], AbstractContextManager[None]],
+    *,
+    computes_order: bool = False,
+) -> int:
+    """Return the bytes of the widest index entry, included columns among them.
+
+    Args:
+        snapshot: in which each handful of tables is read.
+        computes_order: whether to compute the expressions of the order too.
+    """
+    widest = 0
+    for tables in fragments_by_handful(connection, relation, entry_of(key), rule):
+        pieces = [fragments for _, fragments in tables]
+        with snapshot():
+            widest = max([widest, *(measure.widest_key for measure in measure_keys(connection, pieces))])
+            for fragments in pieces if computes_order else ():
+                compute_order(connection, fragments, rule)
+    return widest
 
 
 def _sorted(findings: Iterable[Finding], accept: Collection[str]) -> tuple[Finding, ...]:

@@ -7,11 +7,15 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row
 
+from dupe_audit import insertable, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.differences import Comparison
-from dupe_audit.findings import Finding
-from dupe_audit.model import CleanupRule, Sample, UniqueKey
+from dupe_audit.errors import DupeAuditError
+from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.insertable import Leaving
+from dupe_audit.model import CleanupRule, Run, Sample, UniqueKey
 from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.planner import COUNTING
 from dupe_audit.preflight.counts import (
     ChildCount,
     Measure,
@@ -21,9 +25,9 @@ from dupe_audit.preflight.counts import (
     measure_keys,
     read_examples,
     read_groups,
-    uninsertable,
 )
 from dupe_audit.preflight.samples import read_samples, row_columns, without_key_values
+from dupe_audit.statements import fill_known, template
 
 #: groups whose keys are shown
 MOST_EXAMPLES = 10
@@ -60,12 +64,38 @@ class Counting(NamedTuple):
     details: Details
 
 
-def count_part(connection: Connection, counting: Counting, table: Relation, fragments: Mapping[str, str]) -> Part:
-    """Count one table in the open snapshot."""
-    key, rule, named, foreign_keys, compared, details = counting
-    measure = measure_keys(connection, fragments)
-    compute_order(connection, fragments, rule)
-    groups = read_groups(connection, fragments, compared)
+def count_parts(
+    connection: Connection, counting: Counting, tables: Sequence[tuple[Relation, Mapping[str, str]]]
+) -> list[Part]:
+    """Count the tables of one handful in the open snapshot.
+
+    Args:
+        tables: with the pieces of SQL for each.
+    """
+    pieces = [fragments for _, fragments in tables]
+    measures = measure_keys(connection, pieces)
+    for fragments in pieces:
+        compute_order(connection, fragments, counting.rule)
+    groups = read_groups(connection, pieces, counting.compared)
+    dirty = [table for table, rows in zip(tables, groups, strict=True) if rows[0].groups]
+    findings = _uninsertable(connection, dirty, counting.key, named=counting.named) if dirty else []
+    by_relid = {table.relid: of_table for (table, _), of_table in zip(dirty, findings, strict=True)}
+    return [
+        _part(connection, counting, fragments, measure, rows, by_relid.get(table.relid, []))
+        for (table, fragments), measure, rows in zip(tables, measures, groups, strict=True)
+    ]
+
+
+def _part(
+    connection: Connection,
+    counting: Counting,
+    fragments: Mapping[str, str],
+    measure: Measure,
+    groups: Sequence[Row[Any]],
+    uninsertable: list[Finding],
+) -> Part:
+    """Return what was counted in one table, and what has to be read of it alone."""
+    key, rule, named, foreign_keys, _, details = counting
     dirty = bool(groups[0].groups)
     child_counts = count_children(connection, foreign_keys, fragments, any_extras=dirty)
     repoints = rule.references == "repoint" and rule.exact != "amend" and any(count.rows for count in child_counts)
@@ -79,10 +109,47 @@ def count_part(connection: Connection, counting: Counting, table: Relation, frag
         groups=groups,
         children=child_counts,
         collisions=collisions(connection, named, fragments) if repoints else [],
-        uninsertable=uninsertable(connection, table, key, fragments, named=named) if dirty else [],
+        uninsertable=uninsertable,
         examples=read_examples(connection, fragments) if details.show_keys and dirty else (),
         samples=samples,
     )
+
+
+def _uninsertable(
+    connection: Connection, tables: Sequence[tuple[Relation, Mapping[str, str]]], key: UniqueKey, *, named: Relation
+) -> list[list[Finding]]:
+    """Report the extras of each table that a restore could not put back.
+
+    Args:
+        tables: with the pieces of SQL for each.
+        named: the table of the key; for a leaf, the partitioned one.
+    """
+
+    def find_run() -> Run | None:
+        try:
+            latest = ledger.find_latest(connection, named.relid, key)
+        except DupeAuditError:  # a ledger that is not trusted is a finding already
+            return None
+        return latest.run if latest else None
+
+    leaving = [
+        Leaving(
+            relid=relation.relid,
+            holes=fragments,
+            extras=f"({fill_known(template('ranked_pairs'), fragments)})",
+            is_extra=f"{fragments['relation']}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid",
+        )
+        for relation, fragments in tables
+    ]
+    planner = {**COUNTING, "enable_hashjoin": "on"}
+    violated = insertable.violated(connection, leaving, find_run=find_run, planner=planner)
+    return [
+        [
+            finding("cannot-restore", f"{quantity(count, 'extra')}: {subject}", table=fragments["table"])
+            for subject, count in of_table
+        ]
+        for (_, fragments), of_table in zip(tables, violated, strict=True)
+    ]
 
 
 def largest(examples: Iterable[tuple[tuple[str, int], ...]]) -> tuple[tuple[str, int], ...]:

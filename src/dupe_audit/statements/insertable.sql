@@ -1,18 +1,19 @@
--- Purpose: list what an INSERT into the table would check, as subjects and as the SQL that counts the rows that would fail.
+-- Purpose: list what an INSERT into each of some tables would check, as subjects and as the SQL that counts the rows that would fail.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 -- Rows can violate what is NOT VALID, what was skipped (session_replication_role), and what calls a function that has changed.
 WITH RECURSIVE rel AS (
-    SELECT c.oid, c.relname
+    -- The name under which count_uninsertable reads the rows: of a leaf, that of its root.
+    SELECT c.oid, {relname}::pg_catalog.name AS relname
     FROM pg_catalog.pg_class c
-    WHERE c.oid = {relid}::pg_catalog.oid
+    WHERE c.oid IN ({relids})
 ), value AS (
     -- The domains of the columns, of the elements of arrays, and the domains that these are based on.
-    SELECT a.attname, a.atttypid AS type, pg_catalog.format('%I.%I', rel.relname, a.attname) AS sql, false AS unnested
+    SELECT rel.oid AS relid, a.attname, a.atttypid AS type, pg_catalog.format('%I.%I', rel.relname, a.attname) AS sql, false AS unnested
     FROM rel
     JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum > 0 AND NOT a.attisdropped
     UNION
-    SELECT v.attname, inner_type.type, v.sql, inner_type.unnested
+    SELECT v.relid, v.attname, inner_type.type, v.sql, inner_type.unnested
     FROM value v
     JOIN pg_catalog.pg_type t ON t.oid = v.type
     CROSS JOIN LATERAL (
@@ -21,7 +22,7 @@ WITH RECURSIVE rel AS (
         SELECT t.typelem, true WHERE t.typcategory = 'A' AND t.typtype = 'b' AND NOT v.unnested
     ) AS inner_type
 ), condition AS (
-    SELECT 1 AS place, con.oid, pg_catalog.format('check constraint %I', con.conname) AS subject,
+    SELECT rel.oid AS relid, 1 AS place, con.oid, pg_catalog.format('check constraint %I', con.conname) AS subject,
            pg_catalog.format('(%s) IS FALSE', pg_catalog.pg_get_expr(con.conbin, con.conrelid)) AS violated
     FROM rel
     JOIN pg_catalog.pg_constraint con ON con.conrelid = rel.oid AND con.contype = 'c'
@@ -31,14 +32,14 @@ WITH RECURSIVE rel AS (
       AND coalesce((pg_catalog.to_jsonb(con) ->> 'conenforced'::pg_catalog.text)::pg_catalog.bool, true)
     UNION ALL
     -- NOT NULL ... NOT VALID (PostgreSQL 18)
-    SELECT 2, con.oid, pg_catalog.format('constraint %I (column %I is not null)', con.conname, a.attname),
+    SELECT rel.oid, 2, con.oid, pg_catalog.format('constraint %I (column %I is not null)', con.conname, a.attname),
            pg_catalog.format('%I.%I IS NULL', rel.relname, a.attname)
     FROM rel
     JOIN pg_catalog.pg_constraint con ON con.conrelid = rel.oid AND con.contype = 'n' AND NOT con.convalidated
     JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum = ANY (con.conkey)
     UNION ALL
     -- Outside a domain, VALUE is read as the name of a column.
-    SELECT 3, con.oid, pg_catalog.format('constraint %I of domain %s (column %I)', con.conname, t.oid::pg_catalog.regtype, v.attname),
+    SELECT v.relid, 3, con.oid, pg_catalog.format('constraint %I of domain %s (column %I)', con.conname, t.oid::pg_catalog.regtype, v.attname),
            pg_catalog.format('EXISTS (SELECT FROM %s WHERE (%s) IS FALSE)',
                CASE WHEN v.unnested THEN pg_catalog.format('pg_catalog.unnest(%s) AS domain(value)', v.sql)
                     ELSE pg_catalog.format('(SELECT CAST(%s AS %s) AS value) AS domain', v.sql,
@@ -48,21 +49,21 @@ WITH RECURSIVE rel AS (
     JOIN pg_catalog.pg_type t ON t.oid = v.type AND t.typtype = 'd'
     JOIN pg_catalog.pg_constraint con ON con.contypid = t.oid AND con.contype = 'c'
     UNION ALL
-    SELECT 4, d.oid, pg_catalog.format('generated column %I (its expression gives another value now)', a.attname),
+    SELECT rel.oid, 4, d.oid, pg_catalog.format('generated column %I (its expression gives another value now)', a.attname),
            pg_catalog.format('NOT pg_catalog.record_image_eq(ROW(%I.%I), ROW(CAST((%s) AS %s)))', rel.relname, a.attname,
                              pg_catalog.pg_get_expr(d.adbin, d.adrelid), pg_catalog.format_type(a.atttypid, a.atttypmod))
     FROM rel
     JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attgenerated = 's' AND NOT a.attisdropped
     JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     UNION ALL
-    SELECT 5, rel.oid, 'the bounds of the partition', pg_catalog.format('(%s) IS FALSE', bounds)
+    SELECT rel.oid, 5, rel.oid, 'the bounds of the partition', pg_catalog.format('(%s) IS FALSE', bounds)
     FROM rel
     CROSS JOIN LATERAL pg_catalog.pg_get_partition_constraintdef(rel.oid) AS bounds
     WHERE bounds IS NOT NULL
     UNION ALL
     -- Values of variable width can move out of the page, and then leave 18 bytes; those of fixed width cannot. The archive adds
     -- the survivor's identity, three numbers and times, and later the time of the restore or the reason why there was none.
-    SELECT 7, rel.oid, 'the size of a row (with the columns that the archive adds, it does not fit into a page)',
+    SELECT rel.oid, 7, rel.oid, 'the size of a row (with the columns that the archive adds, it does not fit into a page)',
            pg_catalog.format('pg_catalog.pg_column_size(ROW(%s, %s, 0::pg_catalog.int8, pg_catalog.now(), NULL::pg_catalog.timestamptz, '
                              'pg_catalog.repeat(''x'', 17), 0::pg_catalog.int8)) > %s', stored.parts, stored.identity, stored.most)
     FROM rel
@@ -92,7 +93,7 @@ WITH RECURSIVE rel AS (
     -- What a failed build leaves can reject rows that the table has. Which ones, no query can find out in time.
     -- The upgrade itself drops or refuses an index over columns of the key alone, and drops what its own interrupted
     -- build has left, whatever the columns.
-    SELECT 8, i.indexrelid, pg_catalog.format('index %I (it is not valid, but rejects rows)', ic.relname), 'true'
+    SELECT rel.oid, 8, i.indexrelid, pg_catalog.format('index %I (it is not valid, but rejects rows)', ic.relname), 'true'
     FROM rel
     JOIN pg_catalog.pg_index i ON i.indrelid = rel.oid AND i.indisunique AND i.indisready AND NOT i.indisvalid
     JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
@@ -102,7 +103,7 @@ WITH RECURSIVE rel AS (
                       JOIN pg_catalog.pg_attribute a ON a.attrelid = rel.oid AND a.attnum = k.attnum
                       WHERE a.attname <> ALL ({key_names})))
     UNION ALL
-    SELECT 6, con.oid, pg_catalog.format('foreign key %I', con.conname),
+    SELECT rel.oid, 6, con.oid, pg_catalog.format('foreign key %I', con.conname),
            pg_catalog.format('%s AND (SELECT true FROM %s dupe_audit_parent WHERE %s LIMIT 1) IS NULL',
                CASE con.confmatchtype WHEN 'f' THEN pg_catalog.format('NOT (%s)', part.all_null) ELSE part.none_null END,
                CASE pc.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || pg_catalog.format('%I.%I', pn.nspname, pc.relname), part.same)
@@ -134,7 +135,8 @@ WITH RECURSIVE rel AS (
       AND pg_catalog.has_schema_privilege(pn.oid, 'USAGE') AND pg_catalog.has_table_privilege(pc.oid, 'SELECT')
       AND NOT pg_catalog.row_security_active(pc.oid)
 )
-SELECT pg_catalog.array_agg(subject ORDER BY place, oid) AS subjects,
+SELECT relid, pg_catalog.array_agg(subject ORDER BY place, oid) AS subjects,
        'ARRAY[' || pg_catalog.string_agg(pg_catalog.format('pg_catalog.count(*) FILTER (WHERE %s)', violated), ', ' ORDER BY place, oid)
            || ']' AS counts
 FROM condition
+GROUP BY relid

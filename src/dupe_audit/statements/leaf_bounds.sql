@@ -1,4 +1,5 @@
--- Purpose: read the condition that every row of a leaf has to meet; NULL if any row may be in it.
--- Lock: none beyond catalogs.
+-- Purpose: read the condition that every row of each of some leaves has to meet; NULL if any row may be in it.
+-- Lock: ACCESS SHARE on the leaves and the levels above them, until the transaction ends.
 -- Again: yes, it only reads.
-SELECT pg_catalog.pg_get_partition_constraintdef({relid}::pg_catalog.oid)
+SELECT leaf.relid, pg_catalog.pg_get_partition_constraintdef(leaf.relid) AS bounds
+FROM unnest(ARRAY[{relids}]::pg_catalog.oid[]) AS leaf(relid)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from dupe_audit import citus, ledger
 from dupe_audit.findings import Finding, finding, quantity
@@ -17,7 +17,7 @@ from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.postgres.session import settings, transaction
-from dupe_audit.postgres.trees import fragments_by_table
+from dupe_audit.postgres.trees import execute_each, fragments_by_handful
 from dupe_audit.statements import fill_known, literal, statement, template
 
 
@@ -39,12 +39,13 @@ def count(connection: Connection, key: UniqueKey, relation: Relation, work_mem: 
     )
     extras = rows = 0
     misplaced: list[Finding] = []
-    # A snapshot per leaf, because locks on all leaves at once can fill the server's lock table.
-    leaves = list(fragments_by_table(connection, relation, key, CleanupRule())) if relation.is_tree else []
-    for leaf, holes in leaves:
-        with snapshot():
-            extras, rows = extras + _extras(connection, holes), rows + _rows(connection, leaf)
-            misplaced += _misplaced(connection, leaf)
+    if relation.is_tree:
+        # A snapshot per handful, because locks on all leaves at once can fill the server's lock table.
+        for leaves in fragments_by_handful(connection, relation, key, CleanupRule()):
+            with snapshot():
+                for (leaf, _), counted in zip(leaves, _leaf_counts(connection, leaves), strict=True):
+                    extras, rows = extras + counted.extras, rows + counted.rows
+                    misplaced += _misplaced(leaf, counted.misplaced)
     with snapshot():
         if not relation.is_tree:
             citus.propagate_settings(connection, relation, SEQUENTIAL)
@@ -65,13 +66,26 @@ def _rows(connection: Connection, relation: Relation) -> int:
         return int(execute(connection, statement("count_rows", table=relation.name)).scalar_one())
 
 
-def _misplaced(connection: Connection, leaf: Relation) -> list[Finding]:
+def _leaf_counts(connection: Connection, leaves: Sequence[tuple[Relation, Mapping[str, str]]]) -> list[Row[Any]]:
+    """Return the extras, the rows and the misplaced rows of each leaf of one handful."""
+    relids = ", ".join(str(leaf.relid) for leaf, _ in leaves)
+    bounds = {row.relid: row.bounds for row in execute(connection, statement("leaf_bounds", relids=relids))}
+    queries = [
+        statement(
+            "count_leaf",
+            extras=fill_known(template("count_extras"), holes),
+            table=leaf.name,
+            # A default partition without others can have any row.
+            bounds=bounds[leaf.relid] or "true",
+        )
+        for leaf, holes in leaves
+    ]
+    with settings(connection, SEQUENTIAL, local=True):
+        return [rows[0] for rows in execute_each(connection, queries)]
+
+
+def _misplaced(leaf: Relation, rows: int) -> list[Finding]:
     """Return a finding if rows of a leaf belong to another one: then duplicates can lie in two leaves, unseen."""
-    bounds = execute(connection, statement("leaf_bounds", relid=str(leaf.relid))).scalar()
-    if bounds is None:
-        return []
-    sql = statement("count_misplaced", table=leaf.name, bounds=str(bounds))
-    rows = int(execute(connection, sql).scalar_one())
     return [finding("misplaced-rows", quantity(rows, "row"), table=leaf.name)] if rows else []
 
 

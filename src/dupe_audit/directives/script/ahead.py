@@ -224,7 +224,8 @@ class _Ahead:
                 child_triggers=statement("child_triggers", relid="v_relid"),
                 insertable=statement(
                     "insertable",
-                    relid="v_relid",
+                    relids="v_relid",
+                    relname="c.relname",
                     key_names=text_array(filter(None, key.names)),
                     own_index="NULL::pg_catalog.text",
                 ),
