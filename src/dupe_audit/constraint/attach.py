@@ -13,7 +13,6 @@ from dupe_audit.constraint.tree import Tree
 from dupe_audit.constraint.work import ConstraintWork, constraint_form, work_on
 from dupe_audit.model import BuildRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import run_lock
 from dupe_audit.postgres.session import step
@@ -27,7 +26,7 @@ def enforce(
     *,
     clean_again: Cleaning | None = None,
     clean_held: Cleaning | None = None,
-    ranking_seconds: Callable[[Relation | None], float] = lambda _: 0.0,
+    ranking_seconds: Callable[..., float] = lambda *_: 0.0,
     revision: str | None = None,
     undoing: bool = False,
     in_place_of: str | None = None,

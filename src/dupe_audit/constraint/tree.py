@@ -47,7 +47,7 @@ class Tree:
         work: ConstraintWork,
         clean_again: Cleaning | None,
         clean_held: Cleaning | None,
-        ranking_seconds: Callable[[Relation | None], float],
+        ranking_seconds: Callable[..., float],
     ) -> None:
         self._work = work
         self._cleaning = (clean_again, clean_held, ranking_seconds)

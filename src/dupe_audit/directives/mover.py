@@ -89,12 +89,12 @@ class Mover:
         pointed_back = _children(done["repointed"], "pointed back")
         log.info("%s: %s restored%s%s", key, quantity(done["restored"], "row"), reverted, pointed_back)
 
-    def clean_again(self, key: UniqueKey, rule: CleanupRule, build: BuildRule, leaf: Relation | None) -> int:
+    def clean_again(self, key: UniqueKey, rule: CleanupRule, build: BuildRule, leaf: Relation | None = None) -> int:
         """Archive or amend the extras that have arrived, as patiently as the build; return how many."""
         done = self._cleanup(key, rule, build, leaf=leaf)
         return done["archived"] + done["amended"]
 
-    def clean_held(self, key: UniqueKey, rule: CleanupRule, leaf: Relation | None) -> int:
+    def clean_held(self, key: UniqueKey, rule: CleanupRule, leaf: Relation | None = None) -> int:
         """Archive the extras that have arrived, inside the open transaction that holds the writers; return how many."""
         horizon = self.horizon_of(key)
         return clean_held(
