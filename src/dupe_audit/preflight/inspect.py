@@ -124,10 +124,9 @@ def _counted(
     measure = add_up([part.measure for part in parts])
     counts, differences = count_groups([part.groups for part in parts], measure, compared)
     child_counts = add_up_children([part.children for part in parts])
+    widest = _widest_entry(connection, relation, key, rule, snapshot) if key.include else measure.widest_key
     findings += [
-        *width_findings(
-            _widest_entry(connection, relation, key, rule, snapshot) if key.include else measure.widest_key
-        ),
+        *width_findings(widest),
         *duplicate_findings(key, rule, counts, differences),
         *(each for part in parts for each in part.uninsertable),
         *reference_findings(child_counts, rule),
