@@ -121,13 +121,13 @@ def _counted(
         return replace(report, findings=_sorted([*findings, *report.findings], accept))
     foreign_keys = children.foreign_keys(connection, relation.relid)
     compared = comparison(connection, relation, key, rule, catalog.fragments(connection, relation, key, rule))
-    counting, parts, table_bytes = Counting(key, rule, relation, foreign_keys, compared, details), [], 0
+    counting, parts, size = Counting(key, rule, relation, foreign_keys, compared, details), [], 0
     # A snapshot per handful, because locks on all leaves at once can fill the server's lock table.
     snapshot = partial(_snapshot, connection, details.work_mem) if relation.is_tree else nullcontext
     for tables in fragments_by_handful(connection, relation, key, rule):
         with snapshot():
             parts += count_parts(connection, counting, tables)
-        table_bytes += sum(table.bytes for table, _ in tables)
+        size += sum(table.bytes for table, _ in tables)
     measure = add_up([part.measure for part in parts])
     counts, differences = count_groups([part.groups for part in parts], measure, compared)
     child_counts = add_up_children([part.children for part in parts])
@@ -142,7 +142,7 @@ def _counted(
     return DuplicateReport(
         key=key,
         counts=counts,
-        estimates=estimate(table_bytes, measure, counts),
+        estimates=estimate(size, measure, counts),
         references=references(child_counts),
         findings=_sorted(findings, accept),
         examples=largest([part.examples for part in parts]),
