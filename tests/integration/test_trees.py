@@ -182,10 +182,10 @@ def test_leaf_that_leaves_meanwhile(sql, conn, clean, monkeypatch, statement):
     clean(KEY)
     original, left = tree.Tree._attach, []
 
-    def leaves_first(self, part, parent):
+    def leaves_first(self, *args):
         if not left:
             left.append(sql(statement))
-        return original(self, part, parent)
+        return original(self, *args)
 
     monkeypatch.setattr(tree.Tree, "_attach", leaves_first)
     enforce(conn, KEY, BuildRule())

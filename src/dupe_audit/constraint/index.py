@@ -18,11 +18,11 @@ from dupe_audit.findings import finding
 from dupe_audit.model import BuildRule, IndexState, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.locking import deadlock_party
+from dupe_audit.postgres.locking import deadlock_party, holders
 from dupe_audit.postgres.patience import Patience
 from dupe_audit.postgres.session import settings
 from dupe_audit.postgres.sqlstates import DEADLOCK, DUPLICATE_TABLE, QUERY_CANCELED, UNIQUE_VIOLATION, sqlstate
-from dupe_audit.statements import statement
+from dupe_audit.statements import literal, statement
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -38,6 +38,9 @@ BUILDING = {
 DROP_PATIENCE = 30_000
 #: limit of one attempt to drop the remains of a failed build; the application does not wait meanwhile
 UNFINISHED_LOCK_TIMEOUT = "5s"
+
+#: age of a transaction that writes to a leaf, from which on other leaves are built first
+LONG = "1s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,20 @@ def settled(work: ConstraintWork) -> IndexState | None:
     drop_index(work)
     work.mark_not_building()
     return None
+
+
+def require_quiet(work: ConstraintWork) -> None:
+    """Require that no transaction would hold up a build on a leaf: a build that has begun is not given up lightly.
+
+    Raises:
+        Blocked: one would, or another session is building an index.
+    """
+    relid = work.relation.relid
+    if execute(work.connection, statement("long_writers", relid=str(relid), age=literal(LONG))).first():
+        raise Blocked(
+            f"An index of {work.relation.name} would have to wait for other transactions. Locks on the table are held "
+            f"by {holders(work.connection, relid)}. Wait for them or end them."
+        )
 
 
 def _wait_for_other_builds(work: ConstraintWork) -> None:
@@ -142,7 +159,8 @@ def execute_build(work: ConstraintWork, sql: str) -> None:
         except DBAPIError as error:
             if watch.gave_up and sqlstate(error) == QUERY_CANCELED:
                 raise Blocked(
-                    f"The build of {work.name} waited {rule.give_up_after} and was cancelled: {watch.gave_up}. "
+                    f"The build of {work.name} on {work.relation.name} waited {rule.give_up_after} and was cancelled: "
+                    f"{watch.gave_up}. "
                     "End that transaction, then run the same command again."
                 ) from error
             raise

@@ -1,0 +1,15 @@
+-- Purpose: list the sessions that a concurrent build on the table would wait for now: old transactions that can write, and a
+--          session that maintains the table, such as another build.
+-- Lock: none.
+-- Again: yes, it only reads.
+SELECT DISTINCT l.pid
+FROM pg_catalog.pg_locks l
+LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'relation' AND l.granted AND l.relation = {relid}::pg_catalog.oid
+  AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+  AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
+  AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+  -- An autovacuum worker makes way. A prepared transaction has no session, and a hidden one counts as old.
+  AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
+  AND (a.xact_start IS NULL OR l.mode = 'ShareUpdateExclusiveLock'
+       OR a.xact_start < pg_catalog.clock_timestamp() - interval {age})
