@@ -37,7 +37,7 @@ TREE = "tree"
     type=click.Choice([*KEYS, TREE]),
     default="both",
     show_default=True,
-    help="The key: k of all rows, lower(k) of the live rows, each in turn and now and then in a tree, or only in trees.",
+    help="The key: k of all rows, lower(k) of the live rows, each in turn and also in a tree, or only in trees.",
 )
 @click.option(
     "--policy",

@@ -55,12 +55,12 @@ WHERE NOT EXISTS (SELECT FROM dupe_audit.run)
 #: Volatile, so that each of its queries has a new snapshot, also inside a statement. It gives up after ten seconds, for
 #: its caller may hold locks for which every writer waits, and at once if the rows are so few that it would take long.
 MEANWHILE = """
-CREATE OR REPLACE FUNCTION dupe_audit.meanwhile(ops text[], ids bigint[], least int DEFAULT 1000) RETURNS void
+CREATE OR REPLACE FUNCTION dupe_audit.meanwhile(ops text[], ids bigint[], fewest int DEFAULT 1000) RETURNS void
 VOLATILE LANGUAGE plpgsql AS $$
 DECLARE
     newest CONSTANT bigint := (SELECT coalesce(max(seq), 0) FROM oplog);
 BEGIN
-    FOR _ IN 1 .. CASE WHEN cardinality(ids) < least THEN 0 ELSE 1000 END LOOP
+    FOR _ IN 1 .. CASE WHEN cardinality(ids) < fewest THEN 0 ELSE 1000 END LOOP
         EXIT WHEN EXISTS (SELECT FROM oplog WHERE seq > newest AND op = ANY (ops) AND id = ANY (ids));
         PERFORM pg_sleep(0.01);
     END LOOP;
@@ -194,7 +194,7 @@ def delete_ranked_per_leaf(url: str, name: str) -> None:
     """
     with _connect(url, name) as connection:
         leaves = connection.execute("SELECT relid::regclass::text FROM pg_partition_tree('tt') WHERE isleaf").fetchall()
-        for (leaf,) in leaves * 3:
+        for (leaf,) in leaves:
             ranked = RANKED.replace("FROM tt", f"FROM ONLY {leaf} AS tt")
             with suppress(SerializationFailure), connection.transaction():
                 number = _batch(connection)
