@@ -39,8 +39,8 @@ DROP_PATIENCE = 30_000
 #: limit of one attempt to drop the remains of a failed build; the application does not wait meanwhile
 UNFINISHED_LOCK_TIMEOUT = "5s"
 
-#: age of a transaction that writes to a leaf, from which on other leaves are built first
-LONG = "1s"
+#: milliseconds; age of a transaction that writes to a leaf, from which on other leaves are built first
+LONG = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +82,19 @@ def settled(work: ConstraintWork) -> IndexState | None:
     return None
 
 
-def require_quiet(work: ConstraintWork) -> None:
-    """Require that no transaction would hold up a build on a leaf: a build that has begun is not given up lightly.
+def require_quiet(work: ConstraintWork, before: int) -> None:
+    """Require that no old transaction would hold up a build on a leaf: a build that has begun is not given up lightly.
+
+    Args:
+        before: how often that was required before. Each time, older ones pass: there may always be some.
 
     Raises:
         Blocked: one would, or another session is building an index.
     """
     relid = work.relation.relid
-    if execute(work.connection, statement("long_writers", relid=str(relid), age=literal(LONG))).first():
+    if execute(
+        work.connection, statement("long_writers", relid=str(relid), age=literal(f"{LONG * 2 ** min(before, 20)}ms"))
+    ).first():
         raise Blocked(
             f"An index of {work.relation.name} would have to wait for other transactions. Locks on the table are held "
             f"by {holders(work.connection, relid)}. Wait for them or end them."

@@ -32,6 +32,9 @@ from dupe_audit.statements import ident, statement
 
 log = logging.getLogger("alembic.dupe_audit")
 
+#: leaves, each with the work on its parent
+_Leaves = Turns[tuple[Member, ConstraintWork]]
+
 
 class Tree:
     """The work on the constraint of a partitioned table.
@@ -122,25 +125,25 @@ class Tree:
         turns = Turns(missing, self._work.give_up_after, lambda each: each[0].relation.name)
         for part, parent in turns:
             with turns.turn((part, parent)):
-                self._leaf(part, parent if attach else None, None if turns.is_last else turns.give_up_after)
+                self._leaf(part, parent if attach else None, None if turns.is_last else turns)
         return len(missing)
 
-    def _leaf(self, part: Member, parent: ConstraintWork | None = None, turn: str | None = None) -> None:
+    def _leaf(self, part: Member, parent: ConstraintWork | None = None, others: _Leaves | None = None) -> None:
         """Build the index of a leaf, and attach it to that of its parent, if that is given.
 
         Args:
-            turn: how long it may be blocked, because other leaves are waiting; None if none are.
+            others: the turns of other leaves that are waiting; None if none are.
         """
         work, leaf = self._part(part), part.relation
         try:
-            if turn and not ((state := work.state()) and state.valid):
-                require_quiet(work)
+            if others and not ((state := work.state()) and state.valid):
+                require_quiet(work, others.round)
             state = settled(work)
             if state is None:
                 log.info("building the index of %s", leaf.name)
                 Rounds(work, *self._cleaning).build()
             if parent is not None:
-                self._attach(part, parent, turn)
+                self._attach(part, parent, others.give_up_after if others else None)
         except DBAPIError:
             if is_leaf_of(work.connection, leaf, self._work.relation.relid):
                 raise

@@ -37,6 +37,7 @@ class Turns(Generic[T]):
         self._left = list(tables)
         self._name, self._whole = name, give_up_after
         self._blocked: list[tuple[T, Blocked]] = []
+        self.round = 0  #: how often all tables that were left have had a turn
         self._patience = Patience(give_up_after, pause=0.2, growth=1.6, jitter=True)
 
     @property
@@ -55,16 +56,15 @@ class Turns(Generic[T]):
         Raises:
             Blocked: those that are left were blocked for the whole wait; the message names them.
         """
-        first = True
         while self._left:
             before, self._blocked = len(self._left), []
             yield from self._left
             self._left = [table for table, _ in self._blocked]
-            if first or len(self._left) < before:
+            if not self.round or len(self._left) < before:
                 self._patience.restart()
             elif self._patience.nearly_exhausted:
                 raise self._account()
-            first = False
+            self.round += 1
             if self._left:
                 self._patience.pause()
 

@@ -9,7 +9,6 @@ WHERE l.locktype = 'relation' AND l.granted AND l.relation = {relid}::pg_catalog
   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
   AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
   AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
-  -- An autovacuum worker makes way. A prepared transaction has no session, and a hidden one counts as old.
-  AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
-  AND (a.xact_start IS NULL OR l.mode = 'ShareUpdateExclusiveLock'
-       OR a.xact_start < pg_catalog.clock_timestamp() - interval {age})
+  -- A prepared transaction has no session. An autovacuum worker makes way; the age of a hidden transaction is not known.
+  AND (l.pid IS NULL OR a.backend_type <> 'autovacuum worker' AND (
+           l.mode = 'ShareUpdateExclusiveLock' OR a.xact_start < pg_catalog.clock_timestamp() - interval {age}))
