@@ -67,6 +67,8 @@ class Tree:
         """
         if self._settled():
             return
+        # Before the first leaf has an index: a downgrade finds the run, and what it has left, by this name.
+        self._work.mark_building()
         self._leaves(attach=False)
         for part in self._members():
             if not part.is_leaf:
