@@ -1,5 +1,7 @@
 """Partitioned tables: what is refused at first, what arrives or leaves meanwhile, and what verify finds."""
 
+from dataclasses import replace
+
 import pytest
 from psycopg import errors
 from sqlalchemy import event
@@ -214,6 +216,19 @@ def test_killed_build_is_continued_or_dropped(sql, conn, clean, monkeypatch, mom
         drop(conn, KEY, BuildRule())
         assert [] == sql(LEFT)
     assert len(calls) == 2
+
+
+def test_killed_build_of_a_run_without_a_name(sql, conn, clean, monkeypatch):
+    """A drop finds the indexes of a build that died on its leaves, although the cleanup did not know the constraint."""
+    sql(TREE)
+    clean(replace(KEY, name=None))
+    with monkeypatch.context() as patch:
+        patch.setattr(tree.Tree, "_level", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            enforce(conn, KEY, BuildRule())
+    assert 3 == len(sql(LEFT))
+    drop(conn, KEY, BuildRule())
+    assert [] == sql(LEFT)
 
 
 def test_part_that_is_checked_at_another_time(sql, conn, clean):
