@@ -153,11 +153,11 @@ def test_partition_that_is_created_during_an_attach(sql, conn, psycopg_connect, 
 
 def test_each_blocked_table_has_another_turn():
     """A table that is blocked comes after all others, and its last turn may take the whole wait."""
-    seen = []
+    taken = []
     turns = Turns("abc", "10min", str)
     for table in turns:
         with turns.turn(table):
-            seen.append((table, turns.give_up_after))
-            if table == "b" and len(seen) < 4:
+            taken.append((table, turns.give_up_after))
+            if table == "b" and len(taken) < 4:
                 raise Blocked
-    assert [("a", "2000ms"), ("b", "2000ms"), ("c", "2000ms"), ("b", "10min")] == seen
+    assert [("a", "2000ms"), ("b", "2000ms"), ("c", "2000ms"), ("b", "10min")] == taken

@@ -1,5 +1,4 @@
--- Purpose: list the sessions that a concurrent build on the table would wait for now: old transactions that can write, and a
---          session that maintains the table, such as another build.
+-- Purpose: list what a concurrent build would wait for: old transactions that can write, and another build or VACUUM.
 -- Lock: none.
 -- Again: yes, it only reads.
 SELECT DISTINCT l.pid
