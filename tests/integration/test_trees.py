@@ -1,5 +1,7 @@
 """Partitioned tables: what is refused at first, what arrives or leaves meanwhile, and what verify finds."""
 
+from dataclasses import replace
+
 import pytest
 from psycopg import errors
 from sqlalchemy import event
@@ -281,10 +283,10 @@ def test_leaf_that_leaves_meanwhile(sql, conn, clean, monkeypatch, statement):
     clean(KEY)
     original, left = tree.Tree._attach, []
 
-    def leaves_first(self, part, parent):
+    def leaves_first(self, *args):
         if not left:
             left.append(sql(statement))
-        return original(self, part, parent)
+        return original(self, *args)
 
     monkeypatch.setattr(tree.Tree, "_attach", leaves_first)
     enforce(conn, KEY, BuildRule())
@@ -313,6 +315,19 @@ def test_killed_build_is_continued_or_dropped(sql, conn, clean, monkeypatch, mom
         drop(conn, KEY, BuildRule())
         assert [] == sql(LEFT)
     assert len(calls) == 2
+
+
+def test_killed_build_of_a_run_without_a_name(sql, conn, clean, monkeypatch):
+    """A drop finds the indexes of a build that died on its leaves, although the cleanup did not know the constraint."""
+    sql(TREE)
+    clean(replace(KEY, name=None))
+    with monkeypatch.context() as patch:
+        patch.setattr(tree.Tree, "_level", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            enforce(conn, KEY, BuildRule())
+    assert 3 == len(sql(LEFT))
+    drop(conn, KEY, BuildRule())
+    assert [] == sql(LEFT)
 
 
 def test_part_that_is_checked_at_another_time(sql, conn, clean):

@@ -22,6 +22,9 @@ from torture.world import SETTINGS, World
 #: whether the key of each world is partial, in turn, so that each kind meets writers with and without strays
 KEYS = {"plain": (False,), "partial": (True,), "both": (False, True, True, False)}
 
+#: worlds whose table is partitioned: its key is plain, and its extras are archived
+TREE = "tree"
+
 
 @click.command()
 @click.option("--seed", type=int, help="Seed of the kills and of the writers' choices; default: random.")
@@ -31,10 +34,10 @@ KEYS = {"plain": (False,), "partial": (True,), "both": (False, True, True, False
 @click.option(
     "--key",
     "keys",
-    type=click.Choice(list(KEYS)),
+    type=click.Choice([*KEYS, TREE]),
     default="both",
     show_default=True,
-    help="The key: k of all rows, lower(k) of the live rows, or each in turn.",
+    help="The key: k of all rows, lower(k) of the live rows, each in turn and also in a tree, or only in trees.",
 )
 @click.option(
     "--policy",
@@ -64,9 +67,7 @@ def main(
         programs = dump_programs(server.version_num // 10000, server.bin_dir)
         tally.server = World(server.url()).ask("SHOW server_version")[0]
         while time.monotonic() < deadline and (tally.cleanup_kills < kills or tally.builds_interrupted < builds):
-            kinds, policies = KEYS[keys], POLICIES if policy == "all" else (policy,)
-            number, turn = divmod(tally.worlds, len(policies))
-            plan = Plan(strays=number % 2 == 1, partial=kinds[number % len(kinds)], policy=policies[turn])
+            plan = _plan(tally.worlds, keys, policy)
             torture(server, nursery, tally, plan, deadline)
             console.print(
                 f"{time.monotonic() - began:5.0f} s: {tally.cycles} cycles, "
@@ -86,6 +87,17 @@ def main(
     if missed_goal:
         console.print(f"Goal not reached: {kills} kills of the cleanup and {builds} interrupted builds.")
     sys.exit(1 if tally.objections or tally.missed or missed_goal else 0)
+
+
+def _plan(world: int, keys: str, policy: str) -> Plan:
+    """Return the plan of a world, by its number."""
+    policies = POLICIES if policy == "all" else (policy,)
+    turns = (TREE,) if keys == TREE else (*policies, TREE) if (keys, policy) == ("both", "all") else policies
+    number, turn = divmod(world, len(turns))
+    if turns[turn] == TREE:
+        return Plan(tree=True)
+    kinds = KEYS[keys]
+    return Plan(strays=number % 2 == 1, partial=kinds[number % len(kinds)], policy=turns[turn])
 
 
 if __name__ == "__main__":

@@ -196,6 +196,10 @@ class Campaign:
         self.tally.worlds += 1
         self.tally.policies[self.world.policy] += 1
         self.tally.partial += self.world.partial
+        if self.world.tree:
+            self.tally.trees += 1
+            self.tally.arrived += self.writers.arrived
+            self.tally.longest = max(self.tally.longest, self.writers.longest)
 
 
 def torture(server: Server, nursery: Nursery, tally: Tally, plan: Plan, deadline: float) -> None:
@@ -207,7 +211,7 @@ def torture(server: Server, nursery: Nursery, tally: Tally, plan: Plan, deadline
         tally.not_moved = f"no pg_dump of version {server.version_num // 10000} on this machine"
     with ExitStack() as stack:
         world = stack.enter_context(
-            new_world(server.url(), f"torture_{tally.worlds}", partial=plan.partial, policy=plan.policy)
+            new_world(server.url(), f"torture_{tally.worlds}", partial=plan.partial, policy=plan.policy, tree=plan.tree)
         )
         writers = Writers(world, seed, tally.writers, strays=SOME_STRAYS if plan.strays else 0)
         campaign = Campaign(world, nursery, writers, server, tally, plan)
@@ -232,7 +236,9 @@ def provoke(
     deadline = time.monotonic() + seconds
     with ExitStack() as stack:
         rows = FEW_ROWS if mutant.returns or mutant.alone else ROWS
-        world = stack.enter_context(new_world(server_url, "mutant", rows, partial=mutant.partial, policy=mutant.policy))
+        world = stack.enter_context(
+            new_world(server_url, "mutant", rows, partial=mutant.partial, policy=mutant.policy, tree=mutant.tree)
+        )
         writers = Writers(world, f"{seed}/{name}", 0 if mutant.alone else tally.writers, strays=mutant.strays)
         campaign = Campaign(world, nursery, writers, None, tally)
         with Watcher(world) as watcher, writers:

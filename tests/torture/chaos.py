@@ -26,7 +26,7 @@ PHASES = tuple(
     for phase, pattern in (
         ("leftover drop", r"^DROP INDEX CONCURRENTLY"),
         ("build", r"^CREATE UNIQUE INDEX CONCURRENTLY"),
-        ("attach", r"USING INDEX"),
+        ("attach", r"USING INDEX|ATTACH PARTITION|ONLY .* ADD CONSTRAINT"),
         ("constraint drop", r"DROP CONSTRAINT"),
         ("restore", r"WITH chosen|dupe_audit_restored_at"),
         ("batch", r"dupe_audit_locked|WITH entered|FROM dupe_audit\.batch"),

@@ -23,6 +23,25 @@ TABLES = {
     "no primary key": "CREATE TABLE t (id int, k int, v text)",
     "children": "CREATE TABLE t (id int PRIMARY KEY, k int, v text)",
 }
+TREE = """
+    CREATE TABLE t (id int, k int, v text) PARTITION BY RANGE (k);
+    CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (1) TO (2);
+    CREATE TABLE t_2 PARTITION OF t FOR VALUES FROM (2) TO (4) PARTITION BY LIST (k);
+    CREATE TABLE t_2a PARTITION OF t_2 FOR VALUES IN (2);
+    CREATE TABLE t_2rest PARTITION OF t_2 DEFAULT;
+    CREATE TABLE t_rest PARTITION OF t DEFAULT
+"""
+#: a tree takes several times as many statements
+ALL_TABLES = {**TABLES, "tree": TREE}
+
+#: the unique indexes of the table or of every table of a tree: the name of a part contains an oid
+INDEXES = """
+    SELECT i.indrelid::regclass::text, regexp_replace(i.indexrelid::regclass::text, '_[0-9]+$', ''), i.indisvalid,
+           i.indisready, regexp_replace(c.conname, '_[0-9]+$', ''), c.conparentid <> 0, obj_description(c.oid),
+           (SELECT h.inhparent::regclass::text FROM pg_inherits h WHERE h.inhrelid = i.indexrelid) IS NOT NULL
+    FROM pg_index i LEFT JOIN pg_constraint c ON c.conindid = i.indexrelid
+    WHERE i.indrelid IN (SELECT 't'::regclass UNION SELECT relid FROM pg_partition_tree('t')) ORDER BY 1, 2
+"""
 ROWS = """
     INSERT INTO t VALUES (1, 1, 'a'), (2, 1, 'a'), (3, 1, 'b'), (4, 1, 'a'), (5, 2, 'c'), (6, 2, 'c'), (7, 3, 'd'),
                          (8, 3, 'd'), (9, 4, 'e'), (10, NULL, 'f'), (11, NULL, 'f')
@@ -49,7 +68,7 @@ class Directions:
 
     def __init__(self, database_url: str, table: str) -> None:
         self.first_url = self.url = database_url
-        self.table, self.has_children = TABLES[table], table == "children"
+        self.table, self.has_children = ALL_TABLES[table], table == "children"
         self.original: list[str] = []
         self.build: dict[str, Any] = {"comment": "one row per key"}  #: options of the second directive
 
@@ -184,10 +203,10 @@ class Directions:
                 "finished_at IS NOT NULL FROM dupe_audit.run"
             ),
             "batches": self.sql("SELECT sum(archived), sum(restored), sum(spared) FROM dupe_audit.batch"),
-            "indexes": self.sql(
-                "SELECT indexrelid::regclass::text, indisvalid, indisready, conname, obj_description(c.oid) "
-                "FROM pg_index LEFT JOIN pg_constraint c ON conindid = indexrelid "
-                "WHERE indrelid = 't'::regclass ORDER BY 1, 4"
+            "indexes": self.sql(INDEXES),
+            "parts": self.sql(
+                "SELECT table_name, regexp_replace(index_name, '_[0-9]+$', ''), building "
+                "FROM dupe_audit.leaf ORDER BY 1"
             ),
             "ledger": self.sql(
                 "SELECT regexp_replace(relname, '[0-9]+', '', 'g') FROM pg_class "

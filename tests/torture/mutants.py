@@ -7,6 +7,7 @@ before its locks, the application makes that change at this very moment.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.resources import files
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg
-from psycopg.errors import UniqueViolation
+from psycopg.errors import SerializationFailure, UniqueViolation
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.pool import NullPool
 
@@ -53,11 +54,12 @@ WHERE NOT EXISTS (SELECT FROM dupe_audit.run)
 #: Volatile, so that each of its queries has a new snapshot, also inside a statement. It gives up after ten seconds, for
 #: its caller may hold locks for which every writer waits, and at once if the rows are so few that it would take long.
 MEANWHILE = """
-CREATE OR REPLACE FUNCTION dupe_audit.meanwhile(ops text[], ids bigint[]) RETURNS void VOLATILE LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION dupe_audit.meanwhile(ops text[], ids bigint[], fewest int DEFAULT 1000) RETURNS void
+VOLATILE LANGUAGE plpgsql AS $$
 DECLARE
     newest CONSTANT bigint := (SELECT coalesce(max(seq), 0) FROM oplog);
 BEGIN
-    FOR _ IN 1 .. CASE WHEN cardinality(ids) < 1000 THEN 0 ELSE 1000 END LOOP
+    FOR _ IN 1 .. CASE WHEN cardinality(ids) < fewest THEN 0 ELSE 1000 END LOOP
         EXIT WHEN EXISTS (SELECT FROM oplog WHERE seq > newest AND op = ANY (ops) AND id = ANY (ids));
         PERFORM pg_sleep(0.01);
     END LOOP;
@@ -98,6 +100,7 @@ class Mutant:
     partial: bool = False  #: whether the key is an expression over a part of the table
     policy: str = ARCHIVE  #: what becomes of the extras
     alone: bool = False  #: whether the application does no more than what the program lets it do
+    tree: bool = False  #: whether the table is partitioned
     returns: bool = False  #: whether it takes the way down
     moves: bool = False  #: whether the way down begins with a dump, and is in the restored database
 
@@ -180,6 +183,30 @@ def delete_ranked(url: str, name: str) -> None:
                     "gone AS (DELETE FROM tt USING changed, ranked r WHERE tt.id = r.id RETURNING tt.*, r.survivor) "
                     "INSERT INTO dupe_audit.archive_1 SELECT id, k, v, pad, survivor, %s FROM gone",
                     (BATCH, number),
+                )
+                _record(connection, number, deleted.rowcount)
+
+
+def delete_ranked_per_leaf(url: str, name: str) -> None:
+    """The same in each leaf of a tree, for the first extra of each of some groups.
+
+    An extra that moves to another leaf meanwhile ends the statement. With few extras, a survivor usually changes first.
+    """
+    with _connect(url, name) as connection:
+        leaves = connection.execute("SELECT relid::regclass::text FROM pg_partition_tree('tt') WHERE isleaf").fetchall()
+        for (leaf,) in leaves:
+            ranked = RANKED.replace("FROM tt", f"FROM ONLY {leaf} AS tt")
+            with suppress(SerializationFailure), connection.transaction():
+                number = _batch(connection)
+                deleted = connection.execute(
+                    (
+                        f"WITH ranked AS MATERIALIZED (SELECT * FROM ({ranked}) AS rows WHERE place = 2 LIMIT 200), "
+                        "changed AS MATERIALIZED ("
+                        "SELECT dupe_audit.meanwhile('{key,delete}', array_agg(survivor), 50) FROM ranked), "
+                        f"gone AS (DELETE FROM ONLY {leaf} AS tt USING changed, ranked r WHERE tt.id = r.id "
+                        "RETURNING tt.*, r.survivor) "
+                        f"INSERT INTO dupe_audit.archive_1 SELECT id, k, v, pad, survivor, {number} FROM gone"
+                    ).encode()
                 )
                 _record(connection, number, deleted.rowcount)
 
@@ -272,6 +299,7 @@ def adopt_by_name(url: str, name: str) -> None:
 MUTANTS = {
     "list in the client, delete by id": Mutant(list_then_delete, "last copy", "survivor"),
     "one DELETE with row_number() > 1": Mutant(delete_ranked, "last copy", "survivor"),
+    "one DELETE with row_number() > 1 per leaf": Mutant(delete_ranked_per_leaf, "last copy", "survivor", tree=True),
     "archive, then delete": Mutant(archive_then_delete, "conservation", "lost its last update"),
     "adopt an index by its name": Mutant(adopt_by_name, "truth of the claim", "not valid", promises=True),
     "a ledger that knows the table by its oid": Mutant(

@@ -51,6 +51,7 @@ class Plan:
     strays: bool = False  #: whether some writers work without referential integrity
     partial: bool = False  #: whether the key is an expression over a part of the table
     policy: str = ARCHIVE  #: what becomes of the extras
+    tree: bool = False  #: whether the table is partitioned
 
 
 @dataclass(frozen=True)

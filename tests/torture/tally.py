@@ -23,6 +23,9 @@ class Tally:
     cycles: int = 0
     worlds: int = 0
     partial: int = 0  #: worlds whose key is partial
+    trees: int = 0  #: worlds whose table is partitioned
+    arrived: int = 0  #: partitions that came meanwhile
+    longest: float = 0.0  #: seconds of the longest transaction of the application in a tree
     attempts: int = 0
     resumes: int = 0  #: attempts that continued the work of a killed one
     gave_up: int = 0  #: attempts that reported that duplicates kept coming
@@ -74,6 +77,9 @@ def as_table(tally: Tally) -> Table:
         ("child of a row that had just left (23503)", tally.application["came too late"]),
         ("worlds", tally.worlds),
         ("of them with a partial expression key", tally.partial),
+        ("of them with a partitioned table", tally.trees),
+        ("partitions that came meanwhile", tally.arrived),
+        ("row moved by another writer (40001)", tally.application["moved meanwhile"]),
         ("cycles, up and down", tally.cycles),
         ("attempts", tally.attempts),
         ("of them resumes", tally.resumes),
@@ -89,9 +95,11 @@ def as_table(tally: Tally) -> Table:
         ("children added without a lock on their parent", tally.strays),
         ("checks of a valid index", tally.index_checks),
     ]
-    rows[7:7] = [(f"of them: {policy}", number) for policy, number in tally.policies.items()]
+    rows[9:9] = [(f"of them: {policy}", number) for policy, number in tally.policies.items()]
     for label, number in rows:
         table.add_row(label, f"{number:,}")
+    if tally.trees:
+        table.add_row("longest transaction of the application in a tree", f"{tally.longest:.2f} s")
     table.add_section()
     for kind in (TERMINATE, KILL, CRASH):
         table.add_row(f"kills: {kind}", str(sum(n for hit, n in tally.hits.items() if hit.kind == kind)))

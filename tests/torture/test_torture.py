@@ -38,6 +38,9 @@ SHORT = Plan(
 #: fewer kills, for the key over an expression and a part of the table
 PARTIAL = replace(SHORT, cleanups=2, builds_in_storm=2, downs=1, freezes=0, moves=0, strays=False, partial=True)
 
+#: the same for a tree
+TREE = replace(SHORT, cleanups=1, builds_in_storm=1, downs=1, freezes=0, moves=0, strays=False, tree=True)
+
 
 @pytest.mark.torture
 def test_no_kill_breaks_a_promise(pg_bin, nursery):
@@ -72,6 +75,22 @@ def test_no_kill_breaks_a_promise_of_a_partial_key(history_url, pg_bin, nursery)
     assert 1 == tally.cycles
     assert tally.cleanup_kills >= 1
     assert tally.builds_interrupted >= 1
+    assert tally.archived >= 5_000
+    assert tally.archived == tally.restored
+    assert tally.application["refused"] > 0
+    assert tally.index_checks > 0
+
+
+@pytest.mark.torture
+def test_no_kill_breaks_a_promise_of_a_tree(history_url, pg_bin, nursery):
+    """Kills lose no row of a tree while rows move between leaves and partitions arrive, and nobody gets a deadlock."""
+    tally = Tally(SEED)
+    with Server.start(pg_bin, SETTINGS) as server:
+        torture(server, nursery, tally, TREE, time.monotonic() + 120)
+    assert [] == [str(objection) for objection in tally.objections]
+    assert 1 == tally.cycles
+    assert 2 == tally.arrived
+    assert tally.cleanup_kills >= 1
     assert tally.archived >= 5_000
     assert tally.archived == tally.restored
     assert tally.application["refused"] > 0

@@ -26,6 +26,9 @@ FEW_ROWS = 4_000
 #: keys of a small world
 FEW_KEYS = 20
 
+#: in a world with a tree, so that a lock that is requested in the wrong order ends in a deadlock soon
+DEADLOCK_TIMEOUT = "100ms"
+
 #: no count relies on an index; the cost of a disabled scan would make the server compile every query
 NO_INDEX = "-c enable_indexscan=off -c enable_indexonlyscan=off -c enable_bitmapscan=off -c jit=off"
 
@@ -37,6 +40,7 @@ class World:
     url: str
     partial: bool = False  #: whether the key is lower(k) among the live rows, instead of k among all
     policy: str = ARCHIVE  #: what becomes of the extras
+    tree: bool = False  #: whether the table is partitioned
 
     @property
     def changes_rows(self) -> bool:
@@ -66,18 +70,19 @@ class World:
 
 @contextmanager
 def new_world(
-    server_url: str, name: str, rows: int = ROWS, *, partial: bool = False, policy: str = ARCHIVE
+    server_url: str, name: str, rows: int = ROWS, *, partial: bool = False, policy: str = ARCHIVE, tree: bool = False
 ) -> Iterator[World]:
     """Create a database with the table, its rows over 3,000 keys and their log; drop it at the end."""
     name = f"dupe_audit_{name}_{os.getpid()}"
     server = World(server_url)
     with server.connect() as connection:
         connection.execute(pgsql.SQL("CREATE DATABASE {}").format(pgsql.Identifier(name)))
-    world = World(make_url(server_url).set(database=name).render_as_string(hide_password=False), partial, policy)
+    world = World(make_url(server_url).set(database=name).render_as_string(hide_password=False), partial, policy, tree)
     try:
         with world.connect() as connection:
-            fill(connection, rows, partial=partial, policy=policy)
-            add_children(connection)
+            fill(connection, rows, partial=partial, policy=policy, tree=tree)
+            if not tree:
+                add_children(connection)
         yield world
     finally:
         with server.connect() as connection:
@@ -86,7 +91,13 @@ def new_world(
 
 
 def fill(
-    connection: psycopg.Connection, rows: int, keys: int = KEYS, *, partial: bool = False, policy: str = ARCHIVE
+    connection: psycopg.Connection,
+    rows: int,
+    keys: int = KEYS,
+    *,
+    partial: bool = False,
+    policy: str = ARCHIVE,
+    tree: bool = False,
 ) -> None:
     """Create the table and the log in an empty database.
 
@@ -94,7 +105,11 @@ def fill(
     """
     if connection.execute("SELECT FROM pg_available_extensions WHERE name = 'amcheck'").fetchone():
         connection.execute("CREATE EXTENSION amcheck")
-    connection.execute((HERE / "schema.sql").read_bytes())
+    for file in ("tree.sql" if tree else "table.sql", "schema.sql"):
+        connection.execute((HERE / file).read_bytes())
+    if tree:
+        name = pgsql.Identifier(connection.info.dbname)
+        connection.execute(pgsql.SQL("ALTER DATABASE {} SET deadlock_timeout = {}").format(name, DEADLOCK_TIMEOUT))
     key, live = f"(i %% {keys} + 1)::text", "true"
     if partial:
         connection.execute((HERE / "partial.sql").read_bytes())

@@ -31,6 +31,17 @@ SOME_STRAYS, MANY_STRAYS = 10, 300
 #: kinds of a session with ``session_replication_role = replica``, as an import or a replication tool has it
 WITHOUT_INTEGRITY = ("stray children", "delete alone")
 
+#: partitions that arrive in a tree: when, and how. The first takes rows of a DEFAULT along, duplicates included, once a
+#: leaf has its index; the second arrives while the leaves are attached, if it is quick enough.
+ARRIVALS = {
+    "SELECT FROM part WHERE valid": """
+        BEGIN; LOCK TABLE ONLY tt_rest IN ACCESS EXCLUSIVE MODE;
+        CREATE TABLE tt_7 (LIKE tt INCLUDING DEFAULTS INCLUDING INDEXES);
+        WITH moved AS (DELETE FROM tt_rest WHERE k >= '7' AND k < '8' RETURNING *) INSERT INTO tt_7 SELECT * FROM moved;
+        ALTER TABLE tt ATTACH PARTITION tt_7 FOR VALUES FROM ('7') TO ('8'); COMMIT""",
+    "SELECT FROM unique_index": "CREATE TABLE tt_5a PARTITION OF tt_4 FOR VALUES FROM ('5a') TO ('5b')",
+}
+
 #: upper limit of the unused keys, for the calm's key updates
 FRESH = 2**31 - 1
 
@@ -41,6 +52,9 @@ FORESEEN: dict[str | None, str] = {
     "23503": "came too late",
     **dict.fromkeys(("57P01", "57P02", "57P03", "08001", "08003", "08006", None), "disconnected"),
 }
+
+#: the same in a tree: a row that another session of the application has moved to another leaf
+FORESEEN_IN_A_TREE = {"40001": "moved meanwhile"}
 
 
 class Writers:
@@ -54,11 +68,13 @@ class Writers:
         self.world = world
         self.mode = STORM
         self.strays = strays
-        self._counts: list[Counter[str]] = [Counter() for _ in range(count + 1)]
+        self.longest = 0.0  #: seconds of the longest transaction, without those that it kept itself
+        self._arriving = dict(ARRIVALS) if world.tree else {}
+        bodies = [self._writer] * count + [self._reader] + ([self._arrival] if world.tree else [])
+        self._counts: list[Counter[str]] = [Counter() for _ in bodies]
         self._stop, self._gate = threading.Event(), threading.Event()
         self._gate.set()
-        self._working = [threading.Lock() for _ in range(count + 1)]
-        bodies = [self._writer] * count + [self._reader]
+        self._working = [threading.Lock() for _ in bodies]
         self._threads = [
             threading.Thread(target=self._run, args=(body, number, Random(f"{seed} writer {number}")), daemon=True)
             for number, body in enumerate(bodies)
@@ -92,7 +108,7 @@ class Writers:
 
     def unforeseen(self) -> dict[str, int]:
         """Return the number of errors that the application should never get, by SQLSTATE."""
-        expected = ("committed", "rolled back", "refused", "came too late", "disconnected", "read")
+        expected = ("committed", "rolled back", "refused", "came too late", "disconnected", "read", "moved meanwhile")
         return {state: number for state, number in self.outcomes.items() if state not in expected}
 
     def _run(self, body: Callable[[psycopg.Connection, Random], str], number: int, random: Random) -> None:
@@ -104,7 +120,8 @@ class Writers:
                     connection = connection or self.world.connect("torture application")
                     self._counts[number][body(connection, random)] += 1
                 except psycopg.Error as error:
-                    self._counts[number][FORESEEN.get(error.sqlstate, str(error.sqlstate))] += 1
+                    foreseen = {**FORESEEN, **(FORESEEN_IN_A_TREE if self.world.tree else {})}
+                    self._counts[number][foreseen.get(error.sqlstate, str(error.sqlstate))] += 1
                     connection = _recovered(connection)
             time.sleep(0.003 if connection else 0.05)
         if connection:
@@ -113,6 +130,7 @@ class Writers:
     def _writer(self, connection: psycopg.Connection, random: Random) -> str:
         mode = self.mode
         missing = {*(() if self.world.partial else PARTIAL), *(() if self.world.changes_rows else OUTCOMES)}
+        missing |= {*(CHILDREN if self.world.tree else ())}
         weights = {kind: weight for kind, weight in mode.items() if kind not in missing}
         if self.strays:
             weights["stray children"] = self.strays
@@ -131,12 +149,27 @@ class Writers:
         suffix = f"-{random.randint(2, 4)}" if self.world.changes_rows and random.random() < 0.1 else ""
         spelled = f"'{self._spelled(near, random)}', '{self._spelled(key, random)}{suffix}'"
         change = f"{role}SELECT app_op('{kind}', {spelled}, {random.random()})"
+        began = time.monotonic()
         connection.execute(f"BEGIN; {change}; SELECT pg_sleep({think}); {end}".encode())
+        self.longest = max(self.longest, time.monotonic() - began - think)
         return "committed" if end == "COMMIT" else "rolled back"
 
     def _spelled(self, number: int, random: Random) -> str:
         word = "".join(random.choice((letter, letter.upper())) for letter in "key ") if self.world.partial else ""
         return f"{word}{number}"
+
+    @property
+    def arrived(self) -> int:
+        """How many partitions have arrived."""
+        return len(ARRIVALS) - len(self._arriving)
+
+    def _arrival(self, connection: psycopg.Connection, _random: Random) -> str:
+        for due, statements in self._arriving.items():
+            if connection.execute(due.encode()).rowcount:
+                connection.execute(statements.encode())
+                del self._arriving[due]
+                return "committed"
+        return "read"
 
     @staticmethod
     def _reader(connection: psycopg.Connection, random: Random) -> str:

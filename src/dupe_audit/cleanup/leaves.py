@@ -22,6 +22,7 @@ from dupe_audit.findings import Finding, quantity
 from dupe_audit.model import Batch, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.trees import is_leaf_of
+from dupe_audit.postgres.turns import Turns
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -42,18 +43,20 @@ def clean_leaves(
 
     Raises:
         Refused: leaves with divergent groups or references that the rule refuses; nothing was archived in this pass.
-        Blocked: extras stayed locked or referenced.
+        Blocked: extras stayed locked or referenced; those of other leaves are archived.
     """
     dirty = [only] if only else _judged(work, work_mem, key, horizon)
-    for leaf in dirty:
-        leaf_work = on_leaf(work, leaf)
+    turns = Turns(dirty, work.give_up_after, _name)
+    for leaf in turns:
+        leaf_work = replace(on_leaf(work, leaf), give_up_after=turns.give_up_after)
         try:
-            yield from passes(leaf_work, work_mem, key, horizon.of_leaf(leaf.relid))
+            with turns.turn(leaf):
+                yield from passes(leaf_work, work_mem, key, horizon.of_leaf(leaf.relid))
+                leaf_work.record_ranking(rows=None, groups=0, extras=0)
         except DBAPIError:
             if not _has_left(work, leaf):
                 raise
             continue
-        leaf_work.record_ranking(rows=None, groups=0, extras=0)
     # Once, because it reads every leaf. Until then, what a leaf has lost is in the run's archived rows already.
     ledger.sum_leaves(work.connection, work.run_id)
 
@@ -63,14 +66,17 @@ def _judged(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
 
     Raises:
         Refused: some leaves have extras that must not be archived.
+        Blocked: some leaves stayed locked, so it is not known.
     """
     dirty: list[Relation] = []
     refused: list[Finding] = []
-    for leaf in with_extras(work, work_mem, key, horizon):
-        leaf_work, leaf_horizon = on_leaf(work, leaf), horizon.of_leaf(leaf.relid)
+    turns = Turns(with_extras(work, work_mem, key, horizon), work.give_up_after, _name)
+    for leaf in turns:
+        leaf_work = replace(on_leaf(work, leaf), give_up_after=turns.give_up_after)
+        leaf_horizon = horizon.of_leaf(leaf.relid)
         try:
             to_rank = leaf_horizon.rows_to_rank(leaf_work, key)
-            with staged(leaf_work, work_mem, to_rank=to_rank, judged_only=True) as ranking:
+            with turns.turn(leaf), staged(leaf_work, work_mem, to_rank=to_rank, judged_only=True) as ranking:
                 if ranking.extras:
                     dirty.append(leaf)
                 else:
@@ -87,6 +93,10 @@ def _judged(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
         lead += f" These are the first {SHOWN} of {quantity(len(refused), 'finding')}." if more > 0 else ""
         raise Refused(refused[:SHOWN], lead=lead)
     return dirty
+
+
+def _name(leaf: Relation) -> str:
+    return leaf.name
 
 
 def _has_left(work: CleanupWork, leaf: Relation) -> bool:

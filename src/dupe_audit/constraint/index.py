@@ -32,7 +32,7 @@ from dupe_audit.postgres.sqlstates import (
     reason,
     sqlstate,
 )
-from dupe_audit.statements import statement
+from dupe_audit.statements import literal, statement
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -51,6 +51,9 @@ DUPLICATED = "could not create unique index"
 DROP_PATIENCE = 30_000
 #: limit of one attempt to drop the remains of a failed build; the application does not wait meanwhile
 UNFINISHED_LOCK_TIMEOUT = "5s"
+
+#: milliseconds; age of a transaction that writes to a leaf, from which on other leaves are built first
+LONG = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,25 @@ def settled(work: ConstraintWork) -> IndexState | None:
     drop_index(work)
     work.mark_not_building()
     return None
+
+
+def require_quiet(work: ConstraintWork, before: int) -> None:
+    """Require that no old transaction would hold up a build on a leaf: a build that has begun is not given up lightly.
+
+    Args:
+        before: how often that was required before. Each time, older ones pass: there may always be some.
+
+    Raises:
+        Blocked: one would, or another session is building an index.
+    """
+    relid = work.relation.relid
+    if execute(
+        work.connection, statement("long_writers", relid=str(relid), age=literal(f"{LONG * 2 ** min(before, 20)}ms"))
+    ).first():
+        raise Blocked(
+            f"An index of {work.relation.name} would have to wait for other transactions. Locks on the table are held "
+            f"by {holders(work.connection, relid)}. Wait for them or end them."
+        )
 
 
 def _wait_for_other_builds(work: ConstraintWork) -> None:
@@ -161,7 +183,8 @@ def execute_build(work: ConstraintWork, sql: str) -> None:
         except DBAPIError as error:
             if watch.gave_up and sqlstate(error) == QUERY_CANCELED:
                 raise Blocked(
-                    f"The build of {work.name} waited {rule.give_up_after} and was cancelled: {watch.gave_up}. "
+                    f"The build of {work.name} on {work.relation.name} waited {rule.give_up_after} and was cancelled: "
+                    f"{watch.gave_up}. "
                     "End that transaction, then run the same command again."
                 ) from error
             raise

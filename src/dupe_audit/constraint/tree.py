@@ -17,7 +17,7 @@ from dataclasses import replace
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.constraint.index import settled
+from dupe_audit.constraint.index import require_quiet, settled
 from dupe_audit.constraint.rounds import Cleaning, Rounds
 from dupe_audit.constraint.work import ConstraintWork, constraint_form
 from dupe_audit.errors import Refused
@@ -27,9 +27,13 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.trees import Member, is_leaf_of, members
+from dupe_audit.postgres.turns import Turns
 from dupe_audit.statements import ident, statement
 
 log = logging.getLogger("alembic.dupe_audit")
+
+#: leaves, each with the work on its parent
+_Leaves = Turns[tuple[Member, ConstraintWork]]
 
 
 class Tree:
@@ -60,19 +64,19 @@ class Tree:
         Raises:
             Refused: a name is taken by something else, or there are duplicates and nothing may be cleaned.
             DuplicatesKeepComing: new duplicates stopped the builds on a leaf, for the whole time.
-            Blocked: a lock was not acquired in time.
+            Blocked: locks were not acquired in time; whatever needs none of them is done.
         """
         if self._settled():
             return
-        for part, _ in self._unattached(leaves=True):
-            self._leaf(part)
+        # Before the first leaf has an index: a downgrade finds the run, and what it has left, by this name.
+        self._work.mark_building()
+        self._leaves(attach=False)
         for part in self._members():
             if not part.is_leaf:
                 self._level(part)
         # A leaf can arrive at any moment until its level has the constraint, and has it from birth afterwards.
-        while missing := self._unattached(leaves=True):
-            for part, parent in missing:
-                self._leaf(part, parent)
+        while self._leaves(attach=True):
+            pass
         for part, parent in reversed(self._unattached(leaves=False)):
             self._attach(part, parent)
         self._complete()
@@ -122,16 +126,31 @@ class Tree:
         self._works[relation.relid] = replace(work, relation=relation, key=key, leaf=entered.id)
         return self._works[relation.relid]
 
-    def _leaf(self, part: Member, parent: ConstraintWork | None = None) -> None:
-        """Build the index of a leaf, and attach it to that of its parent, if that is given."""
+    def _leaves(self, *, attach: bool) -> int:
+        """Build the index of each leaf that is not attached, and attach it if its parent has one; return how many."""
+        missing = self._unattached(leaves=True)
+        turns = Turns(missing, self._work.give_up_after, lambda each: each[0].relation.name)
+        for part, parent in turns:
+            with turns.turn((part, parent)):
+                self._leaf(part, parent if attach else None, None if turns.is_last else turns)
+        return len(missing)
+
+    def _leaf(self, part: Member, parent: ConstraintWork | None = None, others: _Leaves | None = None) -> None:
+        """Build the index of a leaf, and attach it to that of its parent, if that is given.
+
+        Args:
+            others: the turns of other leaves that are waiting; None if none are.
+        """
         work, leaf = self._part(part), part.relation
         try:
+            if others and not ((state := work.state()) and state.valid):
+                require_quiet(work, others.round)
             state = settled(work)
             if state is None:
                 log.info("building the index of %s", leaf.name)
                 Rounds(work, *self._cleaning).build()
             if parent is not None:
-                self._attach(part, parent)
+                self._attach(part, parent, others.give_up_after if others else None)
         except DBAPIError:
             if is_leaf_of(work.connection, leaf, self._work.relation.relid):
                 raise
@@ -161,18 +180,21 @@ class Tree:
         )
         work.execute_briefly(sql, action=f"create {key.form} {work.name} on {part.relation.name} alone")
 
-    def _attach(self, part: Member, parent: ConstraintWork) -> None:
+    def _attach(self, part: Member, parent: ConstraintWork, give_up_after: str | None = None) -> None:
         """Turn the index of a leaf into a constraint, and attach what a part has to what its parent has."""
         work = self._part(part)
+        work = replace(work, give_up_after=give_up_after or work.give_up_after)
         # What is attached already may be attached again.
         statements = [statement("attach_part", index=parent.index, part=work.index)]
         state = work.state()
         if work.key.form == "constraint" and state and state.constraint is None:
             sql = statement("attach", table=part.relation.name, name=ident(work.name), form=constraint_form(work.key))
             statements.insert(0, sql)
+        # First the level: whoever creates a partition locks that, and then the default leaf.
+        statements.insert(0, statement("share_level", table=parent.relation.name))
         if work.leaf is not None:
             statements.insert(0, ledger.leaf_building_sql(work.leaf, work.name, building=False))
-        work.execute_briefly(*statements, action=f"attach {work.name} to the {work.key.form} of its parent")
+        work.execute_briefly(*statements, action=f"attach {work.name} of {part.relation.name}")
 
     def _unattached(self, *, leaves: bool) -> list[tuple[Member, ConstraintWork]]:
         """Return the leaves, or the inner levels, whose index is not attached to that of their parent, with the latter.

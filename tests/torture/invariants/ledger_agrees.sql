@@ -14,3 +14,6 @@ WHERE r.id IS NULL OR coalesce(a.strays, 0) > 0
 UNION ALL
 SELECT 'an unfinished index exists, and the ledger has no build'
 FROM unique_index WHERE NOT valid AND NOT EXISTS (SELECT FROM runs() WHERE building)
+UNION ALL
+SELECT format('an unfinished index of %s exists, and the ledger has no build', place::regclass)
+FROM part WHERE NOT valid AND place NOT IN (SELECT parts_in_work())
