@@ -70,7 +70,7 @@ def preflight(
     details = _Details(show_keys=show_keys, samples=samples)
     with step(connection):
         match = catalog.find(connection, key)
-        if match and (refused := _expressions(connection, *match, rule)):
+        if match and (refused := citus.obstacles(connection, *match, rule) or _expressions(connection, *match, rule)):
             return DuplicateReport(key=match[0], counts=None, findings=_sorted(refused, accept))
         try:
             with _snapshot(connection, work_mem):
@@ -116,7 +116,7 @@ def _counted(
     if match is None:
         return DuplicateReport(key=key, counts=None, findings=(finding("table-missing", str(key)),))
     key, relation = match
-    findings = citus.obstacles(connection, key, relation, rule) or catalog_findings(connection, key, relation, rule)
+    findings = catalog_findings(connection, key, relation, rule)
     if not countable(findings):
         return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
     if (managed := citus.find_citus(connection, relation.relid)) and managed.is_sharded:
@@ -201,8 +201,9 @@ def judge(
         if match is None:
             return [finding("table-missing", str(key))]
         key, relation = match
-        findings = _expressions(connection, key, relation, rule)
-        findings = findings or citus.obstacles(connection, key, relation, rule)
+        # First, because Citus plans statements in its own way, and an expression is judged by its plan.
+        findings = citus.obstacles(connection, key, relation, rule)
+        findings = findings or _expressions(connection, key, relation, rule)
         findings = findings or catalog_findings(connection, key, relation, rule)
         if measure_width and countable(findings):
             findings += _measured(connection, key, relation, rule)
