@@ -139,7 +139,7 @@ EXAMPLES = {
     "locked": '"dupe_audit"."stage_1_locked"',
     "j_literals": "pg_catalog.format('(%L::int8, %L::int8)', s.e1, s.s1)",
     "j_columns": "e1, dupe_audit_survivor_1, k1",
-    "t_is_j": "t.id OPERATOR(pg_catalog.=) j.e1",
+    "j_identity": "j.e1",
     "rows": "('4'::bigint, '1'::bigint, '7'::bigint)",
     "definition": "' USING btree (customer_id, order_number)'",
     "shard": "'public.orders_102008'",

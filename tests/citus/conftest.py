@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from conftest import Sql, conninfo
+from waiting import wait_for
 
 EMPTY = """
 SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace WHERE nspname IN ('dupe_audit', 'application')
@@ -41,7 +42,8 @@ def citus_url() -> str:
 def database_url(citus_url: str) -> Iterator[str]:
     """The cluster's own database, for one test at a time, without what an earlier test has left."""
     with psycopg.connect(conninfo(citus_url), autocommit=True) as own:
-        own.execute("SELECT pg_advisory_lock(hashtext('dupe-audit tests'))")
+        # Polled: a wait inside the function would hold a snapshot, and another test's build would wait for it.
+        wait_for(lambda: own.execute("SELECT pg_try_advisory_lock(hashtext('dupe-audit tests'))").fetchone() == (True,))
         for (drop,) in own.execute(EMPTY).fetchall():
             own.execute(drop)
         own.execute("CREATE SCHEMA application")

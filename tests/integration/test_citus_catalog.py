@@ -82,9 +82,10 @@ def test_rule_that_does_not_work_is_refused(conn, managed, rule, words):
     assert [] == blockers(conn, KEY, CleanupRule())
 
 
-def test_expression_on_a_distributed_table_is_refused(conn, managed):
-    """A key or an order with an expression is refused on a distributed table."""
-    managed("h", "s", partkey=TENANT)
+@pytest.mark.parametrize(("partmethod", "repmodel"), [("h", "s"), ("n", "t"), ("n", "s")])
+def test_expression_is_refused(conn, managed, partmethod, repmodel):
+    """A key or an order with an expression is refused on every kind of table."""
+    managed(partmethod, repmodel, partkey=TENANT if partmethod == "h" else None)
     (refused,) = blockers(conn, replace(KEY, columns=("tenant", Expression("abs(k)")), form="index"), CleanupRule())
     assert "can be made of columns only" in refused.message
     ordered = CleanupRule(order_by=(Expression("abs(k)"),))

@@ -59,9 +59,7 @@ def _of_rule(key: UniqueKey, rule: CleanupRule, table: CitusTable) -> list[str]:
         reasons.append("extras can be archived there, but not amended or merged")
     if rule.references == "repoint":
         reasons.append("children cannot be pointed at the survivor there")
-    if not table.is_sharded:
-        return reasons
-    if table.distribution_column not in key.names:
+    if table.is_sharded and table.distribution_column not in key.names:
         reasons.append(
             f"a unique key has to contain the distribution column {table.distribution_column}, because no node sees "
             "the rows of another one"

@@ -6,7 +6,6 @@ copy. The list of locked rows is an ordinary table, because a transaction over s
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import citus, ledger
 from dupe_audit.cleanup.batches import Disturbed, Moved
 from dupe_audit.cleanup.work import CleanupWork
-from dupe_audit.model import Expression, UniqueKey
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.sqlstates import FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION, sqlstate
 from dupe_audit.statements import ident, statement
@@ -56,9 +54,13 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:  #
         ).one()
         archived = 0
         if judged.judged:
-            holes = {"t_is_j": re.sub(r" w\.(e\d+)(?= AND |$)", r" j.\1", work.holes["t_is_w"])}
-            holes |= {"rows": judged.rows, "j_columns": ", ".join(_columns(work)), "batch": str(number)}
-            moved = work.execute("citus_move_rows", **holes).one()
+            moved = work.execute(
+                "citus_move_rows",
+                rows=judged.rows,
+                j_columns=", ".join(_columns(work)),
+                j_identity=", ".join(f"j.{name}" for name in work.holes["e_identity"].split(", ")),
+                batch=str(number),
+            ).one()
             if not judged.judged == moved.deleted == moved.archived:
                 raise Disturbed
             archived = int(moved.archived)
@@ -91,15 +93,8 @@ def _columns(work: CleanupWork) -> dict[str, str]:
     return {
         **{name: f"s.{name}" for name in identity},
         **{f"dupe_audit_survivor_{number}": f"s.{name}" for number, name in enumerate(survivor, 1)},
-        **{f"k{number}": value for number, value in enumerate(_key_values(work.key), 1)},
+        **{f"k{number}": f"v.{ident(name)}" for number, name in enumerate(filter(None, work.key.names), 1)},
     }
-
-
-def _key_values(key: UniqueKey) -> list[str]:
-    return [
-        f"v_key.k{number}" if isinstance(element, Expression) else f"v.{ident(element)}"
-        for number, element in enumerate(key.columns, 1)
-    ]
 
 
 def _literals(work: CleanupWork) -> str:

@@ -113,7 +113,7 @@ def _counted(
     if match is None:
         return DuplicateReport(key=key, counts=None, findings=(finding("table-missing", str(key)),))
     key, relation = match
-    findings = citus.obstacles(connection, key, relation, rule) or catalog_findings(connection, key, relation, rule)
+    findings = catalog_findings(connection, key, relation, rule)
     if not countable(findings):
         return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
     if (managed := citus.find_citus(connection, relation.relid)) and managed.is_sharded:
@@ -199,7 +199,6 @@ def judge(
             return [finding("table-missing", str(key))]
         key, relation = match
         findings = _first(connection, key, relation, rule)
-        findings = findings or citus.obstacles(connection, key, relation, rule)
         findings = findings or catalog_findings(connection, key, relation, rule)
         if measure_width and countable(findings):
             findings += _measured(connection, key, relation, rule)
@@ -218,6 +217,8 @@ def _first(connection: Connection, key: UniqueKey, relation: Relation, rule: Cle
     """Return what ends the checks: another product manages the table, or SQL of the key or its rule is wrong."""
     return (
         timescaledb_findings(connection, relation)
+        # Before expressions: Citus plans statements in its own way, and an expression is judged by its plan.
+        or citus.obstacles(connection, key, relation, rule)
         or expression_findings(connection, key, relation, rule)
         or change_findings(connection, key, relation, rule)
     )

@@ -3,8 +3,8 @@
 -- Again: no; once per batch, after citus_judge_extras, in the same transaction.
 WITH deleted AS (
     DELETE FROM ONLY {table} t
-    USING (VALUES {rows}) AS j({j_columns})
-    WHERE {t_is_j} AND {t_still_key}
+    USING (VALUES {rows}) AS j({j_columns}) CROSS JOIN LATERAL (SELECT {j_identity}) AS w
+    WHERE {t_is_w} AND {t_still_key}
     RETURNING {t_columns}, {j_survivor}
 ), archived AS (
     INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch)
