@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit import children, ledger
+from dupe_audit import ledger
 from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.passes import passes
 from dupe_audit.cleanup.staging import staged
@@ -104,10 +104,4 @@ def on_leaf(work: W, leaf: Relation) -> W:
     on_leaf = replace(work, relation=leaf, root=work.relation, key=key, holes=holes)
     entered = ledger.enter_leaf(work.connection, work.run_id, leaf)
     digest = str(on_leaf.execute("columns_digest").scalar_one())
-    foreign_keys = children.foreign_keys(work.connection, leaf.relid) if work.foreign_keys else ()
-    return replace(
-        on_leaf,
-        leaf=entered.id,
-        foreign_keys=foreign_keys or work.foreign_keys,
-        holes={**holes, "columns_digest": digest},
-    )
+    return replace(on_leaf, leaf=entered.id, holes={**holes, "columns_digest": digest})

@@ -78,7 +78,7 @@ def count_part(connection: Connection, counting: Counting, table: Relation, frag
         measure=measure,
         groups=groups,
         children=child_counts,
-        collisions=collisions(connection, named, fragments) if repoints else [],
+        collisions=collisions(connection, table, fragments) if repoints else [],
         uninsertable=uninsertable(connection, table, key, fragments, named=named) if dirty else [],
         examples=read_examples(connection, fragments) if details.show_keys and dirty else (),
         samples=samples,
