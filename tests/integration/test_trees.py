@@ -297,3 +297,21 @@ def test_preflight_adds_up_the_leaves(sql, conn):
     assert (7, 2, 2, 2, 4) == (counts.rows, counts.null_key_rows, counts.groups, counts.extras, counts.affected)
     assert [("(7,1)", 2), ("(7,11)", 2)] == sorted(report.examples)
     assert len(report.samples) == 2
+
+
+def test_sample_of_a_tree_names_the_leaf(sql, conn):
+    """Where the primary key would repeat values of the key, a row is identified by its leaf and its place there."""
+    sql(TREE)
+    rows = [sample.survivor.identity for sample in preflight(conn, KEY, samples=5).samples]
+    assert [("t_a", "(0,1)"), ("t_b1", "(0,1)")] == sorted((row["tableoid"], row["ctid"]) for row in rows)
+
+
+def test_size_of_the_index_of_a_tree(sql, conn, clean):
+    """The size that verify reports is that of the parts, because the index of a partitioned table has no pages."""
+    sql(TREE)
+    clean(KEY)
+    enforce(conn, KEY, BuildRule())
+    sql("ANALYZE t")
+    index = verify(conn, KEY).index
+    assert index
+    assert [(index.bytes,)] == sql("SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relname LIKE 'uq%'")

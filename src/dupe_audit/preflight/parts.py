@@ -72,7 +72,7 @@ def count_part(connection: Connection, counting: Counting, table: Relation, frag
     samples: tuple[Sample, ...] = ()
     if details.samples and dirty:
         columns = row_columns(connection, named, rule)
-        shown = columns if details.show_keys else without_key_values(columns, key)
+        shown = columns if details.show_keys else without_key_values(columns, key, in_tree=named.is_tree)
         samples = read_samples(connection, shown, fragments, details.samples, show_keys=details.show_keys)
     return Part(
         measure=measure,
