@@ -6,7 +6,7 @@ from sqlalchemy import event
 
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce, tree
-from dupe_audit.errors import Refused
+from dupe_audit.errors import Blocked, Refused
 from dupe_audit.model import BuildRule, Change, CleanupRule, UniqueKey
 from dupe_audit.postgres.trees import Locks
 from dupe_audit.preflight import blockers, preflight
@@ -315,3 +315,19 @@ def test_size_of_the_index_of_a_tree(sql, conn, clean):
     index = verify(conn, KEY).index
     assert index
     assert [(index.bytes,)] == sql("SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relname LIKE 'uq%'")
+
+
+def test_holder_of_a_leaf_is_named(sql, conn, clean, psycopg_connect):
+    """A drop that waits for the reader of one leaf names the leaf and the session."""
+    sql(TREE)
+    clean(KEY)
+    enforce(conn, KEY, BuildRule())
+    reader = psycopg_connect()
+    reader.execute("SELECT FROM t_b1")
+    with pytest.raises(Blocked) as blocked:
+        drop(conn, KEY, BuildRule(lock_timeout="50ms", give_up_after="200ms"))
+    assert f"pid {reader.info.backend_pid} (" in str(blocked.value)
+    assert "AccessShareLock on t_b1)" in str(blocked.value)
+    reader.rollback()
+    drop(conn, KEY, BuildRule())
+    assert [] == sql(LEFT)
