@@ -47,9 +47,11 @@ BEGIN
         EXECUTE 'ALTER TABLE dupe_audit.run OWNER TO ' || v_owner;
         EXECUTE 'ALTER TABLE dupe_audit.batch OWNER TO ' || v_owner;
         EXECUTE 'ALTER TABLE dupe_audit.child OWNER TO ' || v_owner;
+        EXECUTE 'ALTER TABLE dupe_audit.leaf OWNER TO ' || v_owner;
         {revoke_run};
         {revoke_batch};
         {revoke_child};
+        {revoke_leaf};
     END IF;
     {find_same};
     SELECT r.id INTO v_run

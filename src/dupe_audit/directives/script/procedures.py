@@ -56,6 +56,7 @@ def open_run(
             revoke_run=_private("dupe_audit.run"),
             revoke_batch=_private("dupe_audit.batch"),
             revoke_child=_private("dupe_audit.child"),
+            revoke_leaf=_private("dupe_audit.leaf"),
             revision=literal(revision),
             version=literal(ledger.VERSION),
             **ledger.rule_holes(rule),
