@@ -411,3 +411,37 @@ def test_preflight_adds_up_the_leaves(sql, conn):
     assert (7, 2, 2, 2, 4) == (counts.rows, counts.null_key_rows, counts.groups, counts.extras, counts.affected)
     assert [("(7,1)", 2), ("(7,11)", 2)] == sorted(report.examples)
     assert len(report.samples) == 2
+
+
+def test_sample_of_a_tree_names_the_leaf(sql, conn):
+    """Where the primary key would repeat values of the key, a row is identified by its leaf and its place there."""
+    sql(TREE)
+    rows = [sample.survivor.identity for sample in preflight(conn, KEY, samples=5).samples]
+    assert [("t_a", "(0,1)"), ("t_b1", "(0,1)")] == sorted((row["tableoid"], row["ctid"]) for row in rows)
+
+
+def test_size_of_the_index_of_a_tree(sql, conn, clean):
+    """The size that verify reports is that of the parts, because the index of a partitioned table has no pages."""
+    sql(TREE)
+    clean(KEY)
+    enforce(conn, KEY, BuildRule())
+    sql("ANALYZE t")
+    index = verify(conn, KEY).index
+    assert index
+    assert [(index.bytes,)] == sql("SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relname LIKE 'uq%'")
+
+
+def test_holder_of_a_leaf_is_named(sql, conn, clean, psycopg_connect):
+    """A drop that waits for the reader of one leaf names the leaf and the session."""
+    sql(TREE)
+    clean(KEY)
+    enforce(conn, KEY, BuildRule())
+    reader = psycopg_connect()
+    reader.execute("SELECT FROM t_b1")
+    with pytest.raises(Blocked) as blocked:
+        drop(conn, KEY, BuildRule(lock_timeout="50ms", give_up_after="200ms"))
+    assert f"pid {reader.info.backend_pid} (" in str(blocked.value)
+    assert "AccessShareLock on t_b1)" in str(blocked.value)
+    reader.rollback()
+    drop(conn, KEY, BuildRule())
+    assert [] == sql(LEFT)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit import children, ledger
+from dupe_audit import ledger
 from dupe_audit.cleanup.horizon import Horizon
 from dupe_audit.cleanup.passes import passes
 from dupe_audit.cleanup.probe import W, named_by_leaf, with_extras
@@ -112,10 +112,4 @@ def on_leaf(work: W, leaf: Relation) -> W:
     on_leaf = named_by_leaf(work, leaf)
     entered = ledger.enter_leaf(work.connection, work.run_id, leaf)
     digest = str(on_leaf.execute("columns_digest").scalar_one())
-    foreign_keys = children.foreign_keys(work.connection, leaf.relid) if work.foreign_keys else ()
-    return replace(
-        on_leaf,
-        leaf=entered.id,
-        foreign_keys=foreign_keys or work.foreign_keys,
-        holes={**on_leaf.holes, "columns_digest": digest},
-    )
+    return replace(on_leaf, leaf=entered.id, holes={**on_leaf.holes, "columns_digest": digest})

@@ -79,14 +79,17 @@ def still_named(connection: Connection, relation: Relation) -> Relation:
     return current
 
 
-def rule_fragment_holes(key: UniqueKey, rule: CleanupRule, *, placeholder: str | None = None) -> dict[str, str]:
+def rule_fragment_holes(
+    key: UniqueKey, rule: CleanupRule, *, placeholders: tuple[str, str] | None = None
+) -> dict[str, str]:
     """Return what fills ``fragments.sql`` for a key and a rule, except the table.
 
     Args:
-        placeholder: stands for the table where its rows are read or written; None for its own name.
+        placeholders: for the table where its rows are read or written, and for its name alone; None for its own.
     """
     return {
-        "placeholder": literal(placeholder),
+        "placeholder": literal(placeholders and placeholders[0]),
+        "alias_placeholder": literal(placeholders and placeholders[1]),
         "key": text_array(key.names),
         "expressions": text_array(key.expressions),
         "predicate": literal(key.where),
@@ -103,14 +106,19 @@ def rule_fragment_holes(key: UniqueKey, rule: CleanupRule, *, placeholder: str |
 
 
 def fragments(
-    connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule, *, placeholder: str | None = None
+    connection: Connection,
+    relation: Relation,
+    key: UniqueKey,
+    rule: CleanupRule,
+    *,
+    placeholders: tuple[str, str] | None = None,
 ) -> dict[str, str]:
     """Return the pieces of SQL for a table, key and rule, by the name of the hole that they fill.
 
     Args:
-        placeholder: stands for the table where its rows are read or written; None for its own name.
+        placeholders: for the table where its rows are read or written, and for its name alone; None for its own.
     """
-    holes = rule_fragment_holes(key, rule, placeholder=placeholder)
+    holes = rule_fragment_holes(key, rule, placeholders=placeholders)
     row = execute(connection, statement("fragments", relid=str(relation.relid), **holes))
     holes = {name: str(value) for name, value in row.mappings().one().items()}
     return {**holes, "key_names": text_array(filter(None, key.names))}

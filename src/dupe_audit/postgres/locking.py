@@ -33,13 +33,13 @@ def holders(connection: Connection, relid: int) -> str:
     descriptions: dict[object, str] = {}
     for row in rows:
         if row["pid"] is None:
-            descriptions[row["gid"]] = f"prepared transaction {row['gid']!r} ({row['mode']})"
+            descriptions[row["gid"]] = f"prepared transaction {row['gid']!r} ({row['lock']})"
         else:
             name = row["application_name"] or row["usename"] or "another role"
             # A role without pg_read_all_stats sees neither; nor does anybody if the transaction has just ended.
             state = row["state"] or "state hidden"
             open_for = "" if row["seconds"] is None else f"open for {row['seconds']:,} s, "
-            description = f"pid {row['pid']} ({name}, {state}, {open_for}{row['mode']})"
+            description = f"pid {row['pid']} ({name}, {state}, {open_for}{row['lock']})"
             descriptions.setdefault(row["pid"], description)
     return "; ".join(descriptions.values()) or "nobody (the lock was released in the meantime)"
 

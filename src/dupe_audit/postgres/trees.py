@@ -14,10 +14,10 @@ from dupe_audit.postgres.catalog import Relation, fragments
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import LOCK_NOT_AVAILABLE, sqlstate
-from dupe_audit.statements import literal, statement
+from dupe_audit.statements import ident, literal, statement
 
-#: stands for the name of a leaf in SQL that was derived once for a whole tree; it is an identifier that nobody has
-PLACEHOLDER = '"dupe-audit leaf"'
+#: stand for a leaf in SQL that was derived once for a whole tree; they are identifiers that nobody has
+PLACEHOLDER, ALIAS = '"dupe-audit leaf"', '"dupe-audit leaf alone"'
 
 #: leaves that one statement reads at most: their locks, and those of their indexes, are held together
 MOST_LEAVES = 50
@@ -67,12 +67,13 @@ def tree_fragments(connection: Connection, root: Relation, key: UniqueKey, rule:
     A leaf has the columns of its root by name, so they are derived once: for each of 5,000 leaves it would take longer
     than to count them.
     """
-    return fragments(connection, root, key, rule, placeholder=PLACEHOLDER)
+    return fragments(connection, root, key, rule, placeholders=(PLACEHOLDER, ALIAS))
 
 
 def of_leaf(holes: Mapping[str, str], leaf: Relation) -> dict[str, str]:
     """Return what fills the statements about one leaf."""
-    named = {name: value.replace(PLACEHOLDER, leaf.name) for name, value in holes.items()}
+    alias = ident(leaf.table)
+    named = {name: value.replace(PLACEHOLDER, leaf.name).replace(ALIAS, alias) for name, value in holes.items()}
     name = literal(leaf.name)
     return {**named, "table_name": name, "and_leaf": ", dupe_audit_leaf", "and_its_leaf": f", {name}"}
 

@@ -81,7 +81,7 @@ def count_parts(
     findings = _uninsertable(connection, dirty, counting.key, named=counting.named) if dirty else []
     by_relid = {table.relid: of_table for (table, _), of_table in zip(dirty, findings, strict=True)}
     return [
-        _part(connection, counting, fragments, measure, rows, by_relid.get(table.relid, []))
+        _part(connection, counting, table, fragments, measure, rows, by_relid.get(table.relid, []))
         for (table, fragments), measure, rows in zip(tables, measures, groups, strict=True)
     ]
 
@@ -89,6 +89,7 @@ def count_parts(
 def _part(
     connection: Connection,
     counting: Counting,
+    table: Relation,
     fragments: Mapping[str, str],
     measure: Measure,
     groups: Sequence[Row[Any]],
@@ -102,13 +103,13 @@ def _part(
     samples: tuple[Sample, ...] = ()
     if details.samples and dirty:
         columns = row_columns(connection, named, rule)
-        shown = columns if details.show_keys else without_key_values(columns, key)
+        shown = columns if details.show_keys else without_key_values(columns, key, in_tree=named.is_tree)
         samples = read_samples(connection, shown, fragments, details.samples, show_keys=details.show_keys)
     return Part(
         measure=measure,
         groups=groups,
         children=child_counts,
-        collisions=collisions(connection, named, fragments) if repoints else [],
+        collisions=collisions(connection, table, fragments) if repoints else [],
         uninsertable=uninsertable,
         examples=read_examples(connection, fragments) if details.show_keys and dirty else (),
         samples=samples,

@@ -26,26 +26,36 @@ class RowColumns(NamedTuple):
     """The columns of a table by what they are for."""
 
     compared: tuple[str, ...]  #: in which the rows of a group have to agree, so that it is exact
-    identity: tuple[str, ...]  #: the primary key, or ctid
+    identity: tuple[str, ...]  #: the primary key, or ctid, with tableoid in a partitioned table
 
     def identity_sql(self, alias: str) -> str:
         """Return the array of the identity's values as text."""
-        return f"ARRAY[{', '.join(f'{alias}.{ident(name)}::pg_catalog.text' for name in self.identity)}]"
+        texts = {"tableoid": f"{alias}.tableoid::pg_catalog.regclass::pg_catalog.text"}
+        return (
+            f"ARRAY[{', '.join(texts.get(name, f'{alias}.{ident(name)}::pg_catalog.text') for name in self.identity)}]"
+        )
 
 
-def without_key_values(columns: RowColumns, key: UniqueKey) -> RowColumns:
-    """Return the columns with an identity that repeats no value of the key: ``ctid`` if the primary key would."""
+def without_key_values(columns: RowColumns, key: UniqueKey, *, in_tree: bool = False) -> RowColumns:
+    """Return the columns with an identity that repeats no value of the key: ``ctid`` if the primary key would.
+
+    Args:
+        in_tree: whether the rows are in several leaves, so that ``ctid`` alone does not identify one.
+    """
     of_key = {*filter(None, key.names), *re.findall(r"\w+", " ".join(filter(None, key.expressions)))}
     quoted = " ".join(filter(None, key.expressions))
     repeats = any(name in of_key or f'"{name}"' in quoted for name in columns.identity)
-    return columns._replace(identity=("ctid",)) if repeats else columns
+    return columns._replace(identity=("tableoid", "ctid") if in_tree else ("ctid",)) if repeats else columns
 
 
 def row_columns(connection: Connection, relation: Relation, rule: CleanupRule) -> RowColumns:
     """Return the columns of a table that a rule compares, and those that identify a row."""
     sql = statement("row_columns", relid=str(relation.relid), ignore=text_array(rule.ignore))
     row = execute(connection, sql).one()
-    return RowColumns(tuple(row.compared), tuple(row.identity))
+    identity = tuple(row.identity)
+    if relation.is_tree and identity == ("ctid",):
+        identity = ("tableoid", "ctid")
+    return RowColumns(tuple(row.compared), identity)
 
 
 def read_samples(

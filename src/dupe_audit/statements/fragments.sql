@@ -2,9 +2,10 @@
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 WITH rel AS (
-    -- The leaves of a tree are read one by one under the name of the whole; each replaces the placeholder.
+    -- The leaves of a tree are read one by one under the name of the whole; each replaces the placeholders.
     SELECT c.oid, n.nspname, c.relname, c.relkind = 'p' AS is_tree,
-           coalesce({placeholder}::pg_catalog.text, pg_catalog.format('%I.%I', n.nspname, c.relname)) AS source
+           coalesce({placeholder}::pg_catalog.text, pg_catalog.format('%I.%I', n.nspname, c.relname)) AS source,
+           coalesce({alias_placeholder}::pg_catalog.text, pg_catalog.format('%I', c.relname)) AS alias
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = {relid}::pg_catalog.oid
@@ -114,7 +115,7 @@ SELECT
     -- Of a leaf, the archive also has the name.
     '' AS and_leaf, '' AS and_its_leaf,
     pg_catalog.quote_literal(pg_catalog.format('%I.%I', rel.nspname, rel.relname)) AS table_name,
-    pg_catalog.format('%I', rel.relname) AS relation,
+    rel.alias AS relation,
     (SELECT pg_catalog.string_agg(pg_catalog.format('%I', name), ', ' ORDER BY attnum) FROM col) AS columns,
     (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum) FROM col) AS t_columns,
     (SELECT pg_catalog.string_agg(pg_catalog.format('deleted.%I', name), ', ' ORDER BY attnum) FROM col) AS deleted_columns,
@@ -217,7 +218,7 @@ SELECT
     (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I %s a.%1$I', name, eq), ' AND ' ORDER BY ord) FROM pk) AS t_is_a,
     (SELECT pg_catalog.string_agg(pg_catalog.format('s.s%s %s amended.dupe_audit_survivor_%1$s', ord, eq), ' AND ' ORDER BY ord)
      FROM identity) AS s_has_survivor_amended,
-    (SELECT pg_catalog.string_agg(pg_catalog.format('%I.%I %s dupe_audit_extra.e%s', rel.relname, name, eq, ord), ' AND ' ORDER BY ord)
+    (SELECT pg_catalog.string_agg(pg_catalog.format('%s.%I %s dupe_audit_extra.e%s', rel.alias, name, eq, ord), ' AND ' ORDER BY ord)
      FROM identity) AS is_staged,
     (SELECT pg_catalog.string_agg(pg_catalog.format('v.%I %s s.s%s', name, eq, ord), ' AND ' ORDER BY ord)
      FROM identity) AS v_is_survivor,

@@ -15,7 +15,13 @@ SELECT ic.oid, ic.relname::pg_catalog.text AS name, ic.relkind::pg_catalog.text 
             FROM pg_catalog.pg_options_to_table(ic.reloptions) AS o HAVING pg_catalog.count(*) > 0),
            CASE WHEN i.indpred IS NOT NULL THEN pg_catalog.format(' WHERE %s',
                CASE WHEN {is_plain} THEN '(...)' ELSE pg_catalog.pg_get_expr(i.indpred, i.indrelid) END) END) END AS definition,
-       ic.relpages::pg_catalog.int8 * pg_catalog.current_setting('block_size')::pg_catalog.int8 AS bytes,
+       -- The index of a partitioned table has no pages itself; its parts, at every level below, have.
+       (WITH RECURSIVE part AS (
+            SELECT ic.oid
+            UNION ALL
+            SELECT h.inhrelid FROM part JOIN pg_catalog.pg_inherits h ON h.inhparent = part.oid)
+        SELECT pg_catalog.sum(pc.relpages::pg_catalog.int8) FROM part JOIN pg_catalog.pg_class pc ON pc.oid = part.oid)::pg_catalog.int8
+           * pg_catalog.current_setting('block_size')::pg_catalog.int8 AS bytes,
        coalesce(i.indisunique AND am.amname = 'btree'
            -- Before PostgreSQL 15 there was no such column, and NULLs were always distinct.
            AND {nulls_not_distinct}

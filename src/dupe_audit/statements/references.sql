@@ -19,6 +19,9 @@ SELECT fk.child, fk.conname::pg_catalog.text AS constraint_name, fk.oid AS const
                            WHEN 'n' THEN 'SET NULL' ELSE 'SET DEFAULT' END AS on_delete,
        -- A foreign key covers the rows of partitions, but not those of tables that inherit.
        CASE fk.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || fk.child AS source,
+       -- What was archived from a leaf is found through the root.
+       (SELECT CASE pc.relkind WHEN 'p' THEN '' ELSE 'ONLY ' END || pg_catalog.format('%I.%I', pn.nspname, pc.relname)
+        FROM pg_catalog.pg_class pc JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace WHERE pc.oid = fk.confrelid) AS referenced,
        CASE WHEN fk.conrelid = fk.confrelid THEN 'the table references itself'
             WHEN pk.identity IS NULL THEN 'it has no primary key, so a downgrade could not find its rows again'
             WHEN EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = fk.conrelid AND a.attnum = ANY (fk.conkey)

@@ -9,7 +9,7 @@ WITH chosen AS MATERIALIZED (
     UPDATE {source} c
     SET {set_o}
     FROM chosen r
-    WHERE {c_is_i} AND {c_still_s} AND EXISTS (SELECT FROM ONLY {table} e WHERE {e_is_o})
+    WHERE {c_is_i} AND {c_still_s} AND EXISTS (SELECT FROM {referenced} e WHERE {e_is_o})
     RETURNING r.dupe_audit_id
 ), marked AS (
     UPDATE {record} r

@@ -24,7 +24,9 @@ SELECT w.relid::pg_catalog.int8 AS relid, w.pid, w.upgrading, w.ours, n.nspname:
        EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p WHERE p.pid = w.pid) AS building,
        EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid = w.pid AND NOT l.granted) AS waiting,
        (SELECT l.mode FROM pg_catalog.pg_locks l
-        WHERE l.pid = w.pid AND NOT l.granted AND l.locktype = 'relation' AND l.relation = w.relid LIMIT 1) AS wanted
+        WHERE l.pid = w.pid AND NOT l.granted AND l.locktype = 'relation'
+          -- Of a partitioned table, it can be a leaf that is waited for.
+          AND (l.relation = w.relid OR w.relid IN (SELECT up::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors(l.relation) AS up)) LIMIT 1) AS wanted
 FROM worker w
 LEFT JOIN pg_catalog.pg_class c ON c.oid = w.relid
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -221,7 +221,7 @@ def _holders(connection: Connection, worker: Row[Any]) -> tuple[Blocker, ...]:
     for row in execute(connection, statement("holders", relid=str(worker.relid))):
         if row.pid != worker.pid:
             name = row.gid if row.pid is None else row.application_name or row.usename
-            blocker = Blocker(pid=row.pid, name=name, state=row.state, seconds=row.seconds, lock=row.mode)
+            blocker = Blocker(pid=row.pid, name=name, state=row.state, seconds=row.seconds, lock=row.lock)
             blockers.setdefault(row.pid or row.gid, blocker)
     return tuple(blockers.values())
 

@@ -21,6 +21,7 @@ from dupe_audit.directives.autogenerate.foreign_keys import ReferencedKeys, orde
 from dupe_audit.directives.autogenerate.generated import Enforce, Release, Remark, Replace, Swap
 from dupe_audit.directives.autogenerate.key_changes import in_order
 from dupe_audit.directives.autogenerate.keys import constraint_key, index_key
+from dupe_audit.directives.autogenerate.partitions import without_partitions
 from dupe_audit.directives.autogenerate.rendering import WIDTH
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey
@@ -68,6 +69,7 @@ def use_directives(context: AutogenContext, upgrade: ops.UpgradeOps, _schemas: o
     upgrade.ops[:] = [operation for operation in upgrade.ops if getattr(operation, "schema", None) != LEDGER]
     if not context.opts.get(SETTING, True):
         return
+    upgrade.ops[:] = without_partitions(context, upgrade.ops)
     operations: list[MigrateOperation] = []
     # A new table has its constraints inline, but not its indexes; neither it nor a dropped one needs directives.
     others = {(op.schema, op.table_name) for op in upgrade.ops if isinstance(op, ops.CreateTableOp | ops.DropTableOp)}

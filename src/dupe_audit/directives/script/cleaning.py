@@ -139,6 +139,7 @@ def _rule_columns(rule: CleanupRule) -> dict[str, str]:
     merged = " OPERATOR(pg_catalog.||) v_rule.merged_columns" if rule.merges else ""
     return {
         "placeholder": "NULL",
+        "alias_placeholder": "NULL",
         "key": _KEY,
         "expressions": _EXPRESSIONS,
         "predicate": "v_rule.predicate",

@@ -31,6 +31,17 @@ _RECORD_IMAGES = f"""
                 'run', v_run.id, 'batch', v_batch, 'amended', 0, 'merged', 0, 'reverted', v_reverted));"""
 
 
+#: an index of a partitioned table cannot be dropped concurrently; of another table it is left to the next statement
+_DROP_OF_TREE = (
+    "EXECUTE (SELECT 'DROP INDEX ' || d.qualified_name FROM pg_temp.dupe_audit_droppable_index(false) AS d "
+    "WHERE d.droppable)"
+)
+_NO_TREE_TO_DROP = (
+    "(SELECT c.relkind <> 'p' OR NOT d.droppable "
+    "FROM pg_catalog.pg_class c, pg_temp.dupe_audit_droppable_index(false) AS d WHERE c.oid = ({relid}))"
+)
+
+
 def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRule, undone: Undone) -> None:
     """Write the script that drops the constraint or index, if the rows of its run can be restored.
 
@@ -87,6 +98,12 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, undone: Undone)
         script.line("SELECT droppable, qualified_name FROM pg_temp.dupe_audit_droppable_index(true) \\gset dupe_audit_")
         script.line("\\if :dupe_audit_droppable")
         script.write(_record_index(key))
+        script.retried(
+            _DROP_OF_TREE, _NO_TREE_TO_DROP.format(relid=catalog.relid_sql(key)), catalog.relid_sql(key), rule
+        )
+        script.line("SELECT droppable FROM pg_temp.dupe_audit_droppable_index(false) \\gset dupe_audit_")
+        script.line("\\endif")
+        script.line("\\if :dupe_audit_droppable")
         # It blocks neither reads nor writes while it waits.
         script.write(f"SET lock_timeout = {milliseconds(rule.give_up_after)}")
         script.write(statement("drop_index", index=":dupe_audit_qualified_name"))

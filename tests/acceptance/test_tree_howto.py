@@ -1,0 +1,35 @@
+"""The code of the how-to about partitioned tables, as a revision."""
+
+from howtos import project_of, revision_of
+
+TREE = """
+CREATE TABLE measurements (sensor_id int, taken_on date NOT NULL, value float) PARTITION BY RANGE (taken_on);
+CREATE TABLE measurements_1 PARTITION OF measurements FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE measurements_2 PARTITION OF measurements DEFAULT PARTITION BY HASH (taken_on);
+CREATE TABLE measurements_2a PARTITION OF measurements_2 FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+INSERT INTO measurements SELECT mod(i, 20), date '2026-01-01' + mod(i, 60), 1 FROM generate_series(1, 100) AS i
+"""
+ROWS = "SELECT tableoid::regclass::text, t::text FROM measurements t ORDER BY 1, 2"
+PARTS = """
+SELECT i.indrelid::regclass::text, ic.relname = 'unique_measurement' OR ic.relname = 'unique_measurement_' || i.indrelid
+FROM pg_index i JOIN pg_class ic ON ic.oid = i.indexrelid WHERE ic.relname LIKE 'unique_measurement%' ORDER BY 1
+"""
+TABLES = ["measurements", "measurements_1", "measurements_2", "measurements_2a"]
+
+
+def test_revision_of_the_page(tmp_path, database_url, launcher, sql):
+    """The page's revision goes up and down; parts and archive name the leaves as the page says."""
+    sql(TREE)
+    before = sql(ROWS)
+    project = project_of(tmp_path, database_url, launcher, revision_of("partitioned-table", "The revision"))
+    code, output = project.run("upgrade", "head")
+    assert code == 0, output
+    assert [(table, True) for table in TABLES] == sql(PARTS)
+    assert [("public.measurements_1",), ("public.measurements_2a",)] == sql(
+        "SELECT DISTINCT dupe_audit_leaf FROM dupe_audit.archive_1 ORDER BY 1"
+    )
+    assert [(3,)] == sql("SELECT count(*) FROM dupe_audit.leaf WHERE index_name LIKE 'unique_measurement_%'")
+    code, output = project.run("downgrade", "-1")
+    assert code == 0, output
+    assert before == sql(ROWS)
+    assert [] == sql(PARTS)

@@ -1,0 +1,51 @@
+"""Scripts of `alembic --sql` on a partitioned table: an upgrade is refused before it acts, and a downgrade works."""
+
+import pytest
+
+TREE = """
+CREATE TABLE event (id int, day date NOT NULL, kind int, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+CREATE TABLE event_1 PARTITION OF event FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE event_2 PARTITION OF event DEFAULT PARTITION BY RANGE (day);
+CREATE TABLE event_2a PARTITION OF event_2 DEFAULT;
+INSERT INTO event SELECT i, date '2026-01-01' + mod(i, 40), 1 FROM generate_series(1, 100) AS i
+"""
+ROWS = "SELECT tableoid::regclass::text, t::text FROM event t ORDER BY 1, 2"
+CLEAN = 'op.archive_duplicates("event", ["day", "kind"])'
+RESTORE = 'op.restore_duplicates("event", ["day", "kind"])'
+CONSTRAINT = 'op.create_unique_constraint_online("event_key", "event", ["day", "kind"])'
+INDEX = 'op.create_unique_index_online("event_key", "event", ["day", "kind"])'
+DROP_CONSTRAINT = 'op.drop_unique_constraint_online("event_key", "event")'
+DROP_INDEX = 'op.drop_unique_index_online("event_key", "event")'
+
+
+@pytest.mark.parametrize("stop", ["0", "1"])
+@pytest.mark.parametrize("up", [f"{CLEAN}\n{CONSTRAINT}", CLEAN, CONSTRAINT, INDEX])
+def test_upgrade_script_of_a_tree_is_refused_before_it_writes(small_project, sql, psql, up, stop):
+    """Whatever its directives and psql's settings, the script names the table and creates not even the ledger."""
+    sql(TREE)
+    small_project.revision("0002", "0001", up)
+    assert small_project.run("upgrade", "0001")[0] == 0
+    done = psql(small_project.script("upgrade", "0001:0002"), stop=stop)
+    assert "dupe-audit: partitioned-table: " in done.stderr
+    assert "event" in done.stderr
+    assert [("0001",)] == sql("SELECT version_num FROM alembic_version")
+    assert [(None, 100)] == sql("SELECT to_regclass('dupe_audit.archive_1')::text, count(*) FROM event")
+    if stop == "1":
+        assert done.returncode == 3
+        assert [(None,)] == sql("SELECT to_regnamespace('dupe_audit')::text")
+
+
+@pytest.mark.parametrize(("create", "drop"), [(CONSTRAINT, DROP_CONSTRAINT), (INDEX, DROP_INDEX)])
+def test_downgrade_script_of_a_tree(small_project, sql, psql, create, drop):
+    """The script drops the part of every leaf, and restores each row to the leaf that it was in."""
+    sql(TREE)
+    before = sql(ROWS)
+    small_project.revision("0002", "0001", f"{CLEAN}\n{create}", f"{drop}\n{RESTORE}")
+    code, output = small_project.run("upgrade", "head")
+    assert code == 0, output
+    assert before != sql(ROWS)
+    done = psql(small_project.script("downgrade", "0002:0001"))
+    assert done.returncode == 0, done.stderr
+    assert before == sql(ROWS)
+    assert [] == sql("SELECT relname FROM pg_class WHERE relname LIKE 'event_key%'")
+    assert [("0001", "restored")] == sql("SELECT version_num, state FROM alembic_version, dupe_audit.run")
