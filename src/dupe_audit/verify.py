@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.findings import Finding, finding, missing_column, quantity
 from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import CleanupRule, Expression, IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
@@ -172,7 +172,7 @@ def _as_recorded(connection: Connection, relation: Relation, key: UniqueKey) -> 
 def _missing_columns(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
     columns = set(execute(connection, statement("relation_columns", relid=str(relation.relid))).scalars())
     return [
-        finding("column-missing", name, table=relation.name) for name in filter(None, key.names) if name not in columns
+        missing_column(name, columns, table=relation.name) for name in filter(None, key.names) if name not in columns
     ]
 
 

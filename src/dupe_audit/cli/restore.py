@@ -68,7 +68,8 @@ def restore_command(number: int, batch_size: int, yes: bool, database_url: str |
         _restore(connection, number, batch_size)
     if run.state == "enforced" and run.revision:
         click.echo(
-            f"If `alembic current` still shows revision {run.revision} or a later one, correct it with alembic stamp.",
+            f"If `alembic current` still shows revision {run.revision} or a later one, correct it with alembic stamp "
+            "(with --purge if the revision's file is gone).",
             err=True,
         )
 
