@@ -26,13 +26,15 @@ from sqlalchemy.pool import NullPool
 import dupe_audit.ops  # noqa: F401 - registers the directives
 from dupe_audit import ledger, statements
 from dupe_audit.cleanup import Horizon, clean_held, cleanup
+from dupe_audit.cli.places import schemas_with
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.directives.operations import ArchiveDuplicatesOp
 from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.places import ask
 from dupe_audit.directives.script import Undone, judge_ahead
 from dupe_audit.embedded import Server
-from dupe_audit.errors import Refused
-from dupe_audit.model import BuildRule, Change, CleanupRule, Expression, Merge, UniqueKey
+from dupe_audit.errors import DupeAuditError, Refused
+from dupe_audit.model import BuildRule, Change, CleanupRule, Expression, Merge, Schemas, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import at_work
@@ -81,8 +83,11 @@ INSERT INTO public.payments (order_id, paid_at) SELECT n, date '2026-01-01' + n 
 UNREACHED = {
     "adopted_options": "constraint",
     "citus_kind": "preflight",
+    "citus_place": "preflight",
+    "citus_relation": "preflight",
     "path_problems": "preflight",
     "try_index": "preflight",
+    "existing_schemas": "ledger",
     "row_bytes": "cleanup",
     "holders": "cleanup",
     "run_lock_holder": "cleanup",
@@ -127,6 +132,39 @@ EXAMPLES = {
     "schemas": "ARRAY['public']::pg_catalog.text[]",
     "version_table": "'alembic_version'",
     "where": "WHERE order_number IS NOT NULL",
+    "hosts": "ARRAY['worker-1']::pg_catalog.text[]",
+    "ports": "ARRAY[5432]::pg_catalog.int4[]",
+    "commands": "ARRAY['SELECT 1']::pg_catalog.text[]",
+    "parallel": "true",
+    "locked": '"dupe_audit"."stage_1_locked"',
+    "j_literals": "pg_catalog.format('(%L::int8, %L::int8)', s.e1, s.s1)",
+    "j_columns": "e1, dupe_audit_survivor_1, k1",
+    "t_is_j": "t.id OPERATOR(pg_catalog.=) j.e1",
+    "rows": "('4'::bigint, '1'::bigint, '7'::bigint)",
+    "definition": "' USING btree (customer_id, order_number)'",
+    "shard": "'public.orders_102008'",
+    "is_constraint": "true",
+    "distribution_column": "customer_id",
+    "last": "16",
+    "first_id": "1048576",
+    "on_node": "'SELECT ...'",
+    "referencing": "ONLY public.payments",
+    "columns": "id, customer_id, order_number, total",
+    "columns_digest": "'d41d8cd98f00b204e9800998ecf8427e'",
+    "counted": "(1, 100, 100)",
+    "create_locked": "CREATE TEMPORARY TABLE IF NOT EXISTS dupe_audit_locked (n bigint)",
+    "lock_rows": "'INSERT INTO pg_temp.dupe_audit_locked ...'",
+    "move_rows": "'WITH judged AS ...'",
+    "settings": "PERFORM pg_catalog.set_config('lock_timeout', '500ms', true)",
+    "drop_stage": "'DROP TABLE IF EXISTS dupe_audit.stage_1_102008'",
+    "index_stage": "'ALTER TABLE dupe_audit.stage_1_102008 ADD PRIMARY KEY (n)'",
+    "analyze_stage": "'ANALYZE dupe_audit.stage_1_102008'",
+    "restore_window": "'SELECT pg_catalog.min(dupe_audit_id) ...'",
+    "restore_rows": "'WITH chosen AS ...'",
+    "restore_row": "'WITH chosen AS ...'",
+    "restore_ids": "'SELECT dupe_audit_id ...'",
+    "note_problem": "'UPDATE dupe_audit.archive_1_102009 ...'",
+    "differs": "'a trigger on the table changed the row or kept it out'",
 }
 
 
@@ -288,8 +326,22 @@ def _execute_steps(connection: Connection, recorder: Recorder) -> None:
     _write(connection)
     _change(connection, recorder)
     recorder.step = "ledger"
+    _campaign(connection)
     ledger.find_runs(connection, "true")
     ledger.purge(connection, RUN)
+
+
+def _campaign(connection: Connection) -> None:
+    """Find the schemas that have the table, and enter them as a campaign."""
+    places = schemas_with(connection, KEY.table, ["*"])
+    query = Schemas(query="SELECT schema_name FROM public.customers")
+    with suppress(DupeAuditError):  # the example has no such column
+        ask(connection, query)
+    campaign = ledger.open_campaign(connection, "0002", query.query, places)
+    ledger.join_campaign(connection, campaign, "0002", places, [KEY.table])
+    ledger.enforced_places(connection, KEY, places, "0002")
+    ledger.set_campaign(connection, campaign, query=query.query, places=places, state="done")
+    ledger.find_campaigns(connection, "true")
 
 
 def _change(connection: Connection, recorder: Recorder) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit import children, ledger
+from dupe_audit import children, citus, ledger
 from dupe_audit.children import ForeignKey
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding, quantity
@@ -38,6 +38,7 @@ class RestoreWork(Work):
 
     run: Run
     batch_size: int
+    citus: citus.CitusTable | None  #: None for a table that Citus does not manage
 
 
 def restore(
@@ -81,6 +82,7 @@ def restore(
                 return
             holes = ledger.require_way_back(connection, run, relation, lead="Nothing was restored.")
             if holes:
+                managed = citus.find_citus(connection, relation.relid)
                 work = RestoreWork(
                     connection=connection,
                     relation=relation,
@@ -88,7 +90,8 @@ def restore(
                     give_up_after=give_up_after,
                     holes=ledger.with_set_back(connection, holes),
                     run=run,
-                    batch_size=batch_size,
+                    batch_size=citus.batch_size(managed, batch_size),
+                    citus=managed,
                 )
                 refused_rows, total = yield from _restore_rows(work)
                 refused_children = yield from _return_children(work)
@@ -112,6 +115,8 @@ def _refused(work: RestoreWork, rows: int, children: int) -> list[Finding]:
 
 def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:
     """Restore the archived rows, the last one first; return how many cannot go back, and how many there were."""
+    if work.citus and work.citus.is_sharded:
+        return (yield from citus.restore_shards(work, work.run.id, work.batch_size, _difference(work)))
     total = int(work.execute("count_archived").scalar_one())
     below, done, refused = 2**63 - 1, 0, 0
     while True:
@@ -204,12 +209,17 @@ def _halving(
 def _restore(work: RestoreWork, reverted_at: Counter[int], low: int, high: int) -> int:
     """Put a part of the archive back; return how many rows, and note in *reverted_at* how many were changed back."""
     connection, run_id = work.connection, work.run.id
+    if work.citus:
+        try:
+            return citus.put_back(work, run_id, low, high)
+        except citus.RowsDifferOnCitus as error:
+            raise _RowsDiffer(_difference(work)) from error
     # Constraint triggers fire at COMMIT, still inside this block, so a row that they refuse is noticed too.
     with work.transaction():
         number = ledger.next_batch(connection, run_id)
         # The text of a large row can exceed what a value may hold, so a single row is compared without it.
         changed = work.sql("restore_changed" if low < high else "restore_changed_row")
-        # Survivors lose what they took over before the rows return that had it.
+        # Survivors give up the values that they took over, before the extras that had them return.
         reverted = _revert(work, low, high) if work.run.images else 0
         row = work.execute("restore_rows", low=str(low), high=str(high), changed=changed).mappings().one()
         if not row["chosen"] == row["put"] == row["marked"] or row["changed"]:

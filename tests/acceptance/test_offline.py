@@ -290,11 +290,15 @@ def test_offline_script_refuses_a_table_of_citus(alembic, psql, sql, agent_actio
     """The script refuses a table that Citus manages before it creates anything."""
     sql(
         "SET allow_system_table_mods = on; CREATE TABLE pg_catalog.pg_dist_partition "
-        '(logicalrelid regclass NOT NULL, partmethod "char" NOT NULL, repmodel "char" NOT NULL)'
+        '(logicalrelid regclass NOT NULL, partmethod "char" NOT NULL, partkey text, colocationid int, '
+        'repmodel "char" NOT NULL)'
     )
-    sql("INSERT INTO pg_catalog.pg_dist_partition VALUES ('agent_actions', 'n', 't')")
+    sql("INSERT INTO pg_catalog.pg_dist_partition VALUES ('agent_actions', 'n', NULL, 1, 't')")
     done = psql(alembic("upgrade", "014:015", "--sql").stdout)
-    assert "citus-table: table agent_actions is a reference table of Citus" in done.stderr
+    assert (
+        "citus-table: Citus manages table agent_actions, as a reference table, where a script does not work"
+        in done.stderr
+    )
     assert [(None, "014")] == sql("SELECT to_regnamespace('dupe_audit'), version_num FROM alembic_version")
 
 

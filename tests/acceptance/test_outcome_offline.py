@@ -206,7 +206,7 @@ REFUSED = {
         "1 group: constraint hit_hits_check forbids the new row",
     ),
     "not null": (RENAME, VALUE, "NULL", "2 extras: column name must not be NULL"),
-    "incomplete": (RENAME, VALUE, "survivor.name", f"amendment-incomplete: amended, {INCOMPLETE}"),
+    "incomplete": (RENAME, VALUE, "survivor.name", f"amendment-incomplete: after amendment, {INCOMPLETE}"),
     "no end": (RENAME, VALUE, "CASE name WHEN 'ann' THEN 'ann-2' ELSE 'ann' END", INCOMPLETE),
     "several values": (RENAME, VALUE, "regexp_split_to_table(name, '')", "set-returning functions are not allowed"),
     "unknown column": (RENAME, VALUE, "missing", 'set_, column name: column "missing" does not exist'),

@@ -1,5 +1,7 @@
 """The directives act on the same table as Alembic's own operations, whichever schema the environment chooses."""
 
+import json
+
 import pytest
 
 ORDERS = (
@@ -48,6 +50,10 @@ def project(small_project):
     return small_project
 
 
+#: by a name that the revisions use
+NAMED = "connection = connection.execution_options(schema_translate_map={'tenant': tenant})"
+
+
 def state(sql, schema):
     condition = f"conrelid = '{schema}.orders'::regclass AND contype = 'u'"
     names = sql(f"SELECT conname::text FROM pg_constraint WHERE {condition} ORDER BY 1")
@@ -70,6 +76,34 @@ def test_tenants_in_a_loop(sql, project, choose):
     code, output = project.run("downgrade", "0001")
     assert 0 == code, output
     assert [([], 2)] * 3 == [state(sql, schema) for schema in ("tenant_a", "tenant_b", "public")]
+
+
+@pytest.mark.parametrize("choose", [*CHOICES.values(), NAMED], ids=[*CHOICES, "translated name"])
+def test_preflight_and_verify_see_each_tenant(sql, project, choose):
+    """Whichever way env.py chooses a tenant's schema, preflight and verify examine the tables in all of them."""
+    sql(f"{PUBLIC}; {ORDERS.format('tenant_a')}; {ORDERS.format('tenant_b')}")
+    project.env(LOOP.format(tenants=["tenant_a", "tenant_b"], choose=choose))
+    up, down = UP, DOWN
+    if choose == NAMED:
+        up, down = up.replace("])", "], schema='tenant')"), down.replace("])", "], schema='tenant')")
+        down = down.replace("'orders')", "'orders', schema='tenant')")
+    project.revision("0002", "0001", up, down)
+
+    def keys(command, code):
+        done = project.launcher.run(
+            "dupe_audit.cli", command, "--format", "json", cwd=project.folder, env=project.environment
+        )
+        assert code == done.returncode, (done.stdout, done.stderr)
+        return sorted(
+            (key["schema"], key["constraint"], key["extras"]) for key in json.loads(done.stdout) if key["schema"]
+        )
+
+    tenants = ("tenant_a", "tenant_b")
+    expected = [(tenant, *key) for tenant in tenants for key in (("uq", 1), ("uq_id", 0))]
+    assert expected == keys("preflight", 1)
+    code, output = project.run("upgrade", "head")
+    assert 0 == code, output
+    assert [(tenant, *key) for tenant in tenants for key in (("uq", 0), ("uq_id", None))] == keys("verify", 0)
 
 
 @pytest.mark.parametrize("choose", CHOICES.values(), ids=CHOICES)

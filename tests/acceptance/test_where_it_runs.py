@@ -187,7 +187,7 @@ def test_script_refuses_the_address_of_a_pooler_unless_accepted(project, in_sess
     refused = psql_at(project.script("upgrade", "0001:0002"), url)
     message = refused.communicate()[1]
     assert 3 == refused.returncode
-    assert f"transaction-pooler: host {NEON_POOLER} is that of a connection pooler" in message
+    assert f"transaction-pooler: host {NEON_POOLER} belongs to a connection pooler" in message
     assert UNTOUCHED == sql(STATE)
 
     script = project.script("-x", "dupe_audit.accept=transaction-pooler", "upgrade", "0001:0002")

@@ -274,7 +274,7 @@ def test_amendment_that_leaves_an_extra(walk, sql, changes):
     """An amendment that leaves the key as it is is refused before the first batch."""
     sql("CREATE TABLE t (id int PRIMARY KEY, name text, other text); INSERT INTO t VALUES (1, 'A'), (2, 'A'), (3, 'A')")
     assert walk.refused(NAME, amend(changes)) == [
-        "amendment-incomplete: Amended, 2 extras of public.t would still have the key of another row."
+        "amendment-incomplete: After amendment, 2 extras of public.t would still have the key of another row."
     ]
 
 
@@ -284,7 +284,7 @@ def test_one_new_value_for_all_extras(walk, sql, value):
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text);
         INSERT INTO t VALUES (1, 'ab'), (2, 'ab'), (3, 'ab'), (4, 'b')""")
     assert walk.refused(NAME, amend({"name": value})) == [
-        "amendment-incomplete: Amended, 1 extra of public.t would still have the key of another row."
+        "amendment-incomplete: After amendment, 1 extra of public.t would still have the key of another row."
     ]
 
 
@@ -494,9 +494,9 @@ def test_merge_of_every_type(walk, sql, type_, how, values, expected):
         ("int CHECK (v < 5)", "sum", ["3", "4"], "1 group: constraint t_v_check forbids the new row"),
         ("short", "SQL string_agg(v, '')", ["'ab'", "'cd'"], "1 group: the value is too long for the column"),
         ("jsonb", "jsonb_merge", ["'{}'", "'[1]'"],
-         "1 group: a value has the wrong form, such as a JSON array in place of an object"),
+         "1 group: a value has the wrong form, such as a JSON array instead of an object"),
         ("jsonb", "jsonb_merge", ["'3'", "NULL"],
-         "1 group: a value has the wrong form, such as a JSON array in place of an object"),
+         "1 group: a value has the wrong form, such as a JSON array instead of an object"),
         ("int NOT NULL", "SQL nullif(sum(v), 7)", ["3", "4"], "1 group: column v must not be NULL"),
     ],
 )  # fmt: skip
@@ -609,7 +609,7 @@ def test_trigger_that_undoes_the_amendment(walk, sql):
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'a');
         CREATE FUNCTION old() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.name = OLD.name; RETURN NEW; END';
         CREATE TRIGGER old BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION old()""")
-    with pytest.raises(Refused, match=r"Amended, 1 extra of public\.t would still have the key of another row"):
+    with pytest.raises(Refused, match=r"After amendment, 1 extra of public\.t would still have the key of another row"):
         walk.clean(NAME, amend())
     assert walk.run(NAME).amended == 0
 
@@ -619,7 +619,7 @@ def test_trigger_that_raises(walk, sql):
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'a');
         CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''secret %'', NEW.name; END';
         CREATE TRIGGER no BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION no()""")
-    with pytest.raises(Refused, match=r"1 row: a trigger or a function refuses it \(SQLSTATE P0001\)") as refusal:
+    with pytest.raises(Refused, match=r"1 row: a trigger or a function rejects it \(SQLSTATE P0001\)") as refusal:
         walk.clean(NAME, amend())
     assert "secret" not in str(refusal.value)
 

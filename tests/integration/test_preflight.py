@@ -196,7 +196,6 @@ PLAIN = "CREATE TABLE t (id int PRIMARY KEY, k int)"
                 "CREATE FOREIGN TABLE t (k int) SERVER s"
             ),
         ),
-        ("partitioned-table", "error", "CREATE TABLE t (k int) PARTITION BY RANGE (k)"),
         (
             "single-partition",
             "warning",
@@ -244,6 +243,7 @@ PLAIN = "CREATE TABLE t (id int PRIMARY KEY, k int)"
         ),
         ("rewrite-rule", "error", f"{PLAIN}; CREATE RULE r AS ON DELETE TO t DO INSTEAD NOTHING"),
         ("rewrite-rule", "error", f"{PLAIN}; CREATE RULE r AS ON INSERT TO t DO ALSO NOTIFY x"),
+        ("rewrite-rule", "error", f"{PLAIN}; CREATE RULE r AS ON UPDATE TO t DO INSTEAD NOTHING"),
         ("published-table", "warning", f"{PLAIN}; CREATE PUBLICATION p FOR TABLE t"),
         ("published-ledger", "error", f"{PLAIN}; CREATE PUBLICATION p FOR ALL TABLES"),
         ("replica-identity", "error", "CREATE TABLE t (k int); CREATE PUBLICATION p FOR TABLE t"),

@@ -250,9 +250,17 @@ def test_purged_run_is_an_error(sql, conn, cleaned):
         list(restore(conn, 1))
 
 
-def test_ledger_of_an_earlier_version(sql, conn, dump, cleaned):
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        "DROP TABLE dupe_audit.child; ALTER TABLE dupe_audit.run DROP COLUMN on_reference",
+        "ALTER TABLE dupe_audit.run DROP COLUMN campaign",
+    ],
+    ids=["children", "campaigns"],
+)
+def test_ledger_of_an_earlier_version(sql, conn, dump, cleaned, lacking):
     """A ledger of an earlier version is refused with the SQL that updates it, and then the restore works."""
-    sql("DROP TABLE dupe_audit.child; ALTER TABLE dupe_audit.run DROP COLUMN on_reference")
+    sql(lacking)
     with pytest.raises(DupeAuditError, match="earlier version") as refusal:
         list(restore(conn, 1))
     sql(str(refusal.value).partition("again: ")[2])

@@ -22,6 +22,7 @@ from dupe_audit.findings import (
     session,
     surroundings,
     table,
+    trees,
     without_passwords,
 )
 from dupe_audit.statements import template
@@ -38,6 +39,7 @@ def test_each_finding_is_in_one_module():
     """No module replaces the finding of another one when they are joined."""
     parts = (
         table.TABLE,
+        trees.TREES,
         session.SESSION,
         surroundings.SURROUNDINGS,
         duplicates.DUPLICATES,
@@ -50,8 +52,9 @@ def test_each_finding_is_in_one_module():
 
 
 def test_the_ids_in_sql_are_ids_of_findings():
-    """Each branch of blockers.sql returns an id that the catalogue has."""
-    ids = re.findall(r"(?:SELECT(?: DISTINCT)?|THEN|ELSE) '([a-z]+(?:-[a-z]+)+)'", template("blockers"))
+    """Each branch of blockers.sql and tree_blockers.sql returns an id that the catalogue has."""
+    text = template("blockers") + template("tree_blockers")
+    ids = re.findall(r"(?:SELECT(?: DISTINCT)?|THEN|ELSE) '([a-z]+(?:-[a-z]+)+)'", text)
     assert len(ids) > 30
     assert ids == [finding_id(id_) for id_ in ids]
 

@@ -6,7 +6,7 @@ import pytest
 
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings.entry import Finding
-from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey, VerifyReport, milliseconds
+from dupe_audit.model import BuildRule, Change, CleanupRule, Expression, UniqueKey, VerifyReport, milliseconds
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,20 @@ def test_wrong_cleanup_rules_are_refused(arguments, message):
     """A rule that cannot be followed is a usage error that says what is allowed."""
     with pytest.raises(WrongUsage, match=message):
         CleanupRule(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("exact", "divergent", "verb", "outcome"),
+    [
+        ("archive", "refuse", "archive", "archived"),
+        ("amend", "amend", "amend", "amended"),
+        ("archive", "amend", "archive or amend", "archived or amended"),
+    ],
+)
+def test_messages_name_what_a_rule_does_with_extras(exact, divergent, verb, outcome):
+    """A rule has the words with which messages say what happens, or has happened, to extras."""
+    rule = CleanupRule(exact=exact, divergent=divergent, changes=(Change("k", "1"),) if "amend" in verb else ())
+    assert (verb, outcome) == (rule.verb, rule.outcome)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,6 @@
 from dupe_audit.cleanup.ahead import try_ahead
 from dupe_audit.cleanup.held import clean_held
 from dupe_audit.cleanup.horizon import Horizon
-from dupe_audit.cleanup.passes import cleanup
+from dupe_audit.cleanup.opening import cleanup
 
 __all__ = ["Horizon", "clean_held", "cleanup", "try_ahead"]

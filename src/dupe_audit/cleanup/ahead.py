@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sqlalchemy import Connection
@@ -11,24 +12,27 @@ from dupe_audit.cleanup.horizon import WHOLE_TABLE, key_hash
 from dupe_audit.cleanup.trial import try_changes
 from dupe_audit.cleanup.work import CleanupWork, run_holes
 from dupe_audit.findings import Finding
+from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.planner import BATCHING, RANKING
 from dupe_audit.postgres.session import step
+from dupe_audit.postgres.trees import fragments_by_table
 
 _STAGE = "pg_temp.dupe_audit_ahead"
 
 
 def try_ahead(connection: Connection, key: UniqueKey, rule: CleanupRule, *, work_mem: str | None) -> list[Finding]:
-    """Return why rows could not be changed as a rule says, if its cleanup began now; the table is only read.
+    """Return why rows could not be changed as a rule says if its cleanup began now; the table is only read.
 
-    A run that was interrupted is judged when it continues, because its own changes count then.
+    An interrupted run is judged when it continues, because its own changes count then.
 
     Args:
         connection: in autocommit.
         key: the table and its columns.
-        rule: of a cleanup that would be accepted otherwise.
+        rule: of a cleanup about which nothing else is wrong.
         work_mem: memory for the ranking's sort, as PostgreSQL writes sizes.
     """
     if not rule.changes_rows:
@@ -38,25 +42,44 @@ def try_ahead(connection: Connection, key: UniqueKey, rule: CleanupRule, *, work
         latest = ledger.find_latest(connection, relation.relid, key)
         if latest and latest.run.state in ("cleaning", "failed"):
             return []
-        fragments = catalog.fragments(connection, relation, key, rule)
-        work = CleanupWork(
-            connection=connection,
-            relation=relation,
-            lock_timeout="5s",
-            give_up_after="5s",
-            holes={**run_holes(connection, fragments, relation, rule, 0, (), ()), "stage": _STAGE},
-            key=key,
-            rule=rule,
-            run_id=latest.run.id if latest else 0,
-            foreign_keys=(),
-            moving=(),
-        )
-        if rule.amends:
-            work = replace(work, holes={**work.holes, "t_key_hash": key_hash(work, key)})
-        try:
-            return try_changes(work, _staged(work, work_mem)).findings
-        finally:
-            tidy(connection, work.sql("drop_stage"))
+        tables = fragments_by_table(connection, relation, key, rule)
+        works = (_work(connection, table, relation, key, rule, pieces, latest) for table, pieces in tables)
+        return [finding for work in works for finding in _tried(work, key, work_mem)]
+
+
+def _work(
+    connection: Connection,
+    table: Relation,
+    root: Relation,
+    key: UniqueKey,
+    rule: CleanupRule,
+    pieces: Mapping[str, str],
+    latest: RecordedRun | None,
+) -> CleanupWork:
+    """Return the work on one table that has rows of the key: itself, or a leaf of its tree."""
+    holes = run_holes(connection, pieces, root, rule, 0, (), ())
+    return CleanupWork(
+        connection=connection,
+        relation=table,
+        root=root,
+        lock_timeout="5s",
+        give_up_after="5s",
+        holes={**holes, "relid": str(table.relid), "stage": _STAGE},
+        key=key,
+        rule=rule,
+        run_id=latest.run.id if latest else 0,
+        foreign_keys=(),
+        moving=(),
+    )
+
+
+def _tried(work: CleanupWork, key: UniqueKey, work_mem: str | None) -> list[Finding]:
+    if work.rule.amends:
+        work = replace(work, holes={**work.holes, "t_key_hash": key_hash(work, key)})
+    try:
+        return try_changes(work, _staged(work, work_mem)).findings
+    finally:
+        tidy(work.connection, work.sql("drop_stage"))
 
 
 def _staged(work: CleanupWork, work_mem: str | None) -> int:
@@ -64,7 +87,7 @@ def _staged(work: CleanupWork, work_mem: str | None) -> int:
     local = RANKING | ({"work_mem": work_mem} if work_mem else {})
     with work.transaction(local=local):
         work.execute("drop_stage")
-        # The list of a run survives its session; this one must not need the ledger's schema.
+        # The list of a run outlives its session. This one is temporary, so it does not need the ledger's schema.
         ranking = work.sql("stage", t_to_rank=WHOLE_TABLE).replace("CREATE UNLOGGED TABLE", "CREATE TEMPORARY TABLE", 1)
         execute(work.connection, ranking)
         for name in ("index_stage", "analyze_stage"):

@@ -8,7 +8,7 @@ both decides by one snapshot: 246 keys lost their last row that way in 15 s (mea
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -59,10 +59,19 @@ class Moved(NamedTuple):
     seconds: float = 0.0  #: from its first lock to its commit
 
 
-def batches(work: CleanupWork, total: int, pace: Pace, where_staged: str) -> Iterator[Batch]:
+#: locks, checks and archives a range of the staged list in one transaction, wherever the ranking saw its rows
+Mover = Callable[[CleanupWork, int, int, str], Moved]
+
+
+def batches(
+    work: CleanupWork, total: int, pace: Pace, where_staged: str, mover: Mover | None = None
+) -> Iterator[Batch]:
     """Archive the staged extras; yield each batch after its commit.
 
     A batch that others disturbed is tried again with half of its rows; a single row that still fails is spared.
+
+    Args:
+        mover: executes one batch; by default, on an ordinary table.
 
     Raises:
         Refused: a constraint forbids that the children follow the survivor.
@@ -83,7 +92,7 @@ def batches(work: CleanupWork, total: int, pace: Pace, where_staged: str) -> Ite
         started = time.monotonic()
         size = last - low + 1
         try:
-            batch = partial(move, work, low, last, where_staged)
+            batch = partial(mover or move, work, low, last, where_staged)
             moved = work.retry(batch, f"{work.rule.verb} extras {low:,} to {last:,}")
             pace.measure(int(end.rows), moved.seconds)
         except Disturbed as error:
@@ -143,7 +152,7 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
         work.execute("lock_rows", low=str(low), high=str(high), t_where_staged=where_staged)
         if work.rule.merges_groups:
             work.execute("spare_incomplete", low=str(low), high=str(high))
-        # An amended row is another version of itself, so what follows does not find it any more.
+        # An amended row is a new version, which the following statements no longer find.
         amended = changes.amend(work, number, low, high) if work.rule.amends else 0
         if work.moving:
             leaving, repointed = children.follow(connection, work.run_id, work.moving, work.holes, number)

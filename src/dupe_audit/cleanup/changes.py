@@ -1,7 +1,7 @@
 """Change rows that stay in the table: extras that are amended, and survivors that take over values of their group.
 
-The table has each such row as it is now, the archive has it as it was, and a third table has it as the run left it,
-so that a restore changes nothing that the application has changed since.
+The table has each such row as it is now, the archive as it was before, and a third table as the run left it, so that a
+restore changes nothing that the application has changed since.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dupe_audit.postgres.sqlstates import CLASS_RAISED, NOT_NULL_VIOLATION, sqls
 
 W = TypeVar("W", bound=CleanupWork)
 
-#: how often amended rows that have the key of another row are amended again
+#: how many times amended rows are amended again because they have the key of another row
 MOST_COLLISIONS = 20
 
 #: why a value cannot be in its column, by SQLSTATE
@@ -30,7 +30,7 @@ REASONS = {
     "22001": "the value is too long for the column",
     "22003": "the number is out of range",
     "22P02": "the value cannot be read as the column's type",
-    "22023": "a value has the wrong form, such as a JSON array in place of an object",
+    "22023": "a value has the wrong form, such as a JSON array instead of an object",
 }
 
 COLUMNS_CHANGED = (
@@ -98,7 +98,7 @@ def merge(work: CleanupWork, batch: int, first_id: int) -> int:
 
 
 def count_collisions(work: CleanupWork, before: int) -> int:
-    """Return how many passes have met amended rows that have the key of another row, after one more.
+    """Add a pass to those in which amended rows had the key of another row; return their number.
 
     Raises:
         DupeAuditError: there were too many.
@@ -107,7 +107,7 @@ def count_collisions(work: CleanupWork, before: int) -> int:
         columns = ", ".join(change.column for change in work.rule.changes)
         raise DupeAuditError(
             f"After {before + 1} passes over {work.relation.name}, amended rows still have the key of another row. "
-            f"What is amended so far is committed under run {work.run_id}. Let the new value of {columns} differ for "
+            f"The rows amended so far are committed under run {work.run_id}. Let the new value of {columns} differ for "
             "each row, for example by duplicate.number or by the primary key; then run the same command again."
         )
     return before + 1
@@ -141,7 +141,7 @@ def why(error: DBAPIError) -> str:
         column = getattr(diagnosis, "column_name", None)
         return f"column {column} must not be NULL" if column else "a value must not be NULL"
     if code.startswith(CLASS_RAISED):
-        return f"a trigger or a function refuses it (SQLSTATE {code})"
+        return f"a trigger or a function rejects it (SQLSTATE {code})"
     return REASONS.get(code, f"the value cannot be computed (SQLSTATE {code})")
 
 

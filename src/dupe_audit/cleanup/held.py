@@ -14,11 +14,13 @@ from dupe_audit import children, ledger
 from dupe_audit.cleanup import changes
 from dupe_audit.cleanup.batches import Disturbed, Moved, move
 from dupe_audit.cleanup.horizon import Horizon
+from dupe_audit.cleanup.leaves import on_leaf
 from dupe_audit.cleanup.staging import staged
-from dupe_audit.cleanup.work import CleanupWork, run_holes
+from dupe_audit.cleanup.work import CleanupWork, fragments_of, run_holes
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.planner import WHERE_STAGED
 from dupe_audit.postgres.session import settings
 from dupe_audit.postgres.sqlstates import about_a_row
@@ -32,7 +34,7 @@ class HeldWork(CleanupWork):
 
     @property
     def is_held(self) -> bool:
-        """Whether this is one part of a transaction that an error would end."""
+        """Whether this is part of a larger transaction, which an error would end."""
         return True
 
     def transaction(
@@ -57,11 +59,15 @@ def clean_held(
     revision: str | None = None,
     work_mem: str | None = None,
     horizon: Horizon | None = None,
+    leaf: Relation | None = None,
 ) -> int:
     """Archive every extra of *key* under its run, in the caller's transaction; return how many.
 
     A cleanup (``cleanup``) has opened the run and its archive before. The caller's transaction holds a lock on the
     table that no writer passes, limits its own time, and is rolled back on any error.
+
+    Args:
+        leaf: of a partitioned table, the leaf to clean.
 
     Raises:
         Refused: divergent groups or references that the rule refuses, or a child that arrived without a lock.
@@ -76,7 +82,7 @@ def clean_held(
     moving = (
         children.open_records(connection, run_id, foreign_keys, relation.owner) if rule.references == "repoint" else ()
     )
-    fragments = catalog.fragments(connection, relation, key, rule)
+    fragments = fragments_of(connection, relation, key, rule)
     work = HeldWork(
         connection=connection,
         relation=relation,
@@ -91,8 +97,11 @@ def clean_held(
     )
     if rule.amends:
         work = changes.prepared(work, key)
+    horizon = horizon or Horizon()
+    if leaf is not None:
+        work, horizon = on_leaf(work, leaf), horizon.of_leaf(leaf.relid)
     # The transaction can still be rolled back, so the horizon stays where it is.
-    to_rank = (horizon or Horizon()).rows_to_rank(work, key)
+    to_rank = horizon.rows_to_rank(work, key)
     handled = collisions = 0
     while True:
         with staged(work, work_mem, to_rank=to_rank) as ranking:
@@ -103,7 +112,7 @@ def clean_held(
         collisions = changes.count_collisions(work, collisions)
         work = changes.amend_again(work)
         # Rows of this transaction are newer than any horizon.
-        to_rank = (horizon or Horizon()).rows_to_rank(work, key)
+        to_rank = horizon.rows_to_rank(work, key)
 
 
 def _move(work: HeldWork, extras: int) -> Moved:

@@ -8,12 +8,12 @@ its transaction even if it is frozen (PostgreSQL 9.4 and later).
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import elements
-from dupe_audit.postgres.work import Work
 from dupe_audit.statements import text_array
 
 #: every row is ranked
@@ -41,8 +41,13 @@ class Horizon:
     ranking_seconds: float = 0.0  #: of the newest ranking of the whole table
     _transaction: str = ""  #: its id; empty if the whole table has to be ranked
     _of: tuple[Hashable, ...] | None = None  #: table, elements, predicate, and whether NULLs count as equal
+    _leaves: dict[int, Horizon] = field(default_factory=dict)  #: of a partitioned table, by the oid of the leaf
 
-    def rows_to_rank(self, work: Work, key: UniqueKey) -> str:
+    def of_leaf(self, relid: int) -> Horizon:
+        """Return the horizon of one leaf of a partitioned table."""
+        return self._leaves.setdefault(relid, Horizon())
+
+    def rows_to_rank(self, work: CleanupWork, key: UniqueKey) -> str:
         """Return the condition for the rows ``t`` whose key can be that of a row newer than the horizon."""
         if not self._transaction or self._of != _identity(work, key):
             return WHOLE_TABLE
@@ -50,7 +55,7 @@ class Horizon:
         t_key_hash = key_hash(work, key)
         return f"{t_key_hash} IN ({work.sql('arrived_keys', t_key_hash=t_key_hash, oldest=self._transaction)})"
 
-    def advance(self, work: Work, key: UniqueKey, ranking: Ranking) -> None:
+    def advance(self, work: CleanupWork, key: UniqueKey, ranking: Ranking) -> None:
         """Move the horizon to a ranking whose extras are all archived."""
         if ranking.whole:
             self.ranking_seconds = ranking.seconds
@@ -58,15 +63,15 @@ class Horizon:
         self._transaction = ranking.oldest_transaction if ranking.whole or ranking.extras else ""
 
 
-def key_hash(work: Work, key: UniqueKey) -> str:
+def key_hash(work: CleanupWork, key: UniqueKey) -> str:
     """Return the expression for a hash of the key of a row ``t``."""
     computed = {f"t_key.k{n}": sql for n, sql in enumerate(key.expressions, 1) if sql}
-    source = elements.aliased(work.relation.table, work.relation.schema)
+    source = elements.aliased(work.named.table, work.named.schema)
     described = elements.describe(work.connection, source, list(computed.values()))
     types = text_array(str(each.type) for each in described)
     holes = {"key": text_array(filter(None, key.names)), "values": text_array(computed), "types": types}
     return str(work.execute("key_hash", **holes).scalar_one())
 
 
-def _identity(work: Work, key: UniqueKey) -> tuple[Hashable, ...]:
+def _identity(work: CleanupWork, key: UniqueKey) -> tuple[Hashable, ...]:
     return work.relation.relid, frozenset(key.columns), key.where, key.nulls_not_distinct

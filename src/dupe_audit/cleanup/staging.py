@@ -60,7 +60,7 @@ def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bo
         oldest = str(execute(work.connection, statement("oldest_transaction")).scalar_one())
     seconds = time.monotonic() - started
     # In its own transaction: the ranking's snapshot is older than what another process may have recorded of this run.
-    ledger.record_ranking(work.connection, work.run_id, rows=rows, groups=staged_counts.groups, extras=extras)
+    work.record_ranking(rows=rows, groups=staged_counts.groups, extras=extras)
     execute(work.connection, statement("create_locked"))
     if work.moving:
         execute(work.connection, statement("create_locked_children"))
@@ -127,7 +127,10 @@ def _referenced(work: CleanupWork) -> list[Finding]:
     with work.transaction():
         counts = []
         for foreign_key in work.foreign_keys:
-            row = execute(work.connection, foreign_key.sql("stage_children", work.holes)).one()
+            name = "citus_count_children" if work.of_citus else "stage_children"
+            row = execute(
+                work.connection, foreign_key.sql(name, work.holes, referencing=foreign_key.holes["source"])
+            ).one()
             counts.append((foreign_key, int(row.rows), int(row.unlinked)))
         if work.rule.references == "refuse":
             return [

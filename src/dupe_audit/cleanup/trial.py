@@ -23,10 +23,10 @@ from dupe_audit.postgres.session import settings
 from dupe_audit.postgres.sqlstates import about_a_row
 from dupe_audit.statements import statement
 
-#: rows that fail are counted up to here
+#: limit of rows that are counted if they fail
 MOST_FAILURES = 20
 
-#: all extras of a pass or a few of them are read, so the planner chooses; it knows the staged list, which is analyzed
+#: either all extras of a pass or a few are read, so the planner chooses; the staged list is analyzed
 _TRYING = {"jit": "off"}
 
 #: every row of the table is compared with what was tried, and no index is trusted
@@ -34,7 +34,7 @@ _WHOLE = RANKING
 
 
 class Trial(NamedTuple):
-    """What the rows of a pass will be, before any of them is changed."""
+    """The result of trying the changes of a pass, before any row is changed."""
 
     findings: list[Finding]
     collides: bool = False  #: whether changed extras can have the key of another row, so that another pass is needed
@@ -57,10 +57,10 @@ def try_changes(work: CleanupWork, extras: int) -> Trial:
     except DBAPIError as error:
         if not about_a_row(error):
             raise
-        if work.is_held:  # and so its transaction has failed
+        if work.is_held:  # the error has also ended the outer transaction
             reason = finding("change-fails", f"at least 1 row: {why(error)}", table=work.relation.name)
             raise Refused([reason], lead="No row was changed.") from error
-        # A further pass alone can fail, with values that are too long by then.
+        # Only a further pass may fail, for example because a value has become too long by then.
         unknown = finding("change-fails", f"at least 1 row: {why(error)}", table=work.relation.name)
         return Trial(_failures(work, extras) or [unknown])
 
@@ -77,9 +77,9 @@ def _tried(work: CleanupWork, low: int, high: int) -> Iterator[Row[Any]]:
 
 
 def _judged(work: CleanupWork, tried: Row[Any]) -> tuple[list[Finding], bool]:
-    """Return what the table will refuse, or the rule does not reach, although every new row can be computed.
+    """Return why the table would reject new rows that can be computed, or which would still be duplicates.
 
-    Also whether rows that are changed can have the key of another row.
+    Also return whether changed rows can have the key of another row.
     """
     table, with_key_of_survivor = work.relation.name, int(tried.same_keys)
     if work.rule.merges:
@@ -98,7 +98,7 @@ def _judged(work: CleanupWork, tried: Row[Any]) -> tuple[list[Finding], bool]:
 
 
 def _forbidden(work: CleanupWork, what: str) -> list[Finding]:
-    """Return what a copy of the table does not have: foreign keys, bounds of a partition, and the other rows."""
+    """Return what new rows violate that the copy does not have: foreign keys, bounds of a partition, unique indexes."""
     violated = insertable.violated(
         work.connection,
         work.relation.relid,
@@ -114,10 +114,10 @@ def _forbidden(work: CleanupWork, what: str) -> list[Finding]:
 
 
 def _settle(work: CleanupWork) -> tuple[int, bool]:
-    """Return how many amended rows would have the key of another row after all passes, and whether any can after one.
+    """Return how many amended rows would have the key of another row after all passes, and if any can after the first.
 
-    The number is 0 if that cannot be known: a subquery would read rows of the table as they are now, and not as a
-    pass leaves them.
+    The number is 0 if it cannot be known in advance: a subquery would read the rows of the table as they are now, not
+    as a pass leaves them.
     """
     with settings(work.connection, _WHOLE | {"constraint_exclusion": "on"}, local=True):
         colliding = int(work.execute("settle_tried").scalar_one())
@@ -132,7 +132,7 @@ def _settle(work: CleanupWork) -> tuple[int, bool]:
 
 
 def _depend_on_rows_alone(work: CleanupWork) -> bool:
-    """Return whether the new values depend on the rows of a group alone, so that later passes can be tried too."""
+    """Return whether the new values depend only on the rows of a group, so that later passes can be tried too."""
     values = work.holes["changes"].split(", ")
     plans = [work.execute("explain_immutable", value=value).scalar_one() for value in values]
     explained = [json.loads(plan) if isinstance(plan, str) else plan for plan in plans]
@@ -146,7 +146,7 @@ def _taken(work: CleanupWork) -> list[tuple[str, int]]:
     indexes = execute(work.connection, statement("touched_indexes", relid=work.holes["relid"], **names)).mappings()
     row = "e" if work.rule.amends else "v"
     stays = "true"
-    if work.rule.merges:  # a survivor can take over the value of an extra, which leaves before that
+    if work.rule.merges:  # a survivor can take over the value of an extra, because the extra leaves first
         leaving = f"{work.sql('staged_to_archive')} dupe_audit_extra"
         stays = f"NOT EXISTS (SELECT FROM {leaving} WHERE {work.holes['is_staged']})"
     counts = []

@@ -21,6 +21,7 @@ from dupe_audit.cli.options import (
     work_mem_option,
     x_option,
 )
+from dupe_audit.cli.places import is_named, schemas_option, schemas_with
 from dupe_audit.cli.progress import progress
 from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import examined
@@ -36,6 +37,7 @@ ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
 
 @click.command("preflight", cls=KeyCommand)
 @key_options
+@schemas_option
 @rule_options
 @click.option(
     "--samples",
@@ -70,6 +72,7 @@ def preflight_command(
     where: str | None,
     name: str | None,
     nulls_not_distinct: bool,
+    schemas: tuple[str, ...],
     samples: int | None,
     samples_to: Path | None,
     accept: tuple[str, ...],
@@ -88,11 +91,14 @@ def preflight_command(
     \b
     Example: dupe-audit preflight --table agent_actions -c correlation_id -c action_name -c created_at
     Example: dupe-audit preflight --table users -e 'lower(email)' --where 'deleted_at IS NULL' --samples 5
+    Example: dupe-audit preflight --schemas 'tenant_*' --table orders -c reference
     Example: dupe-audit preflight --table orders -c reference --show-keys --samples 50 --samples-to orders.csv
     """
     if samples_to:
         render.check_file(samples_to)
         samples = samples or FILE_SAMPLES
+    if schema and schemas:
+        raise WrongUsage("--schema and --schemas cannot be given together.")
     _require_fitting(table, key={"columns": columns, "name": name, "schema": schema, "where": where}, rule=rule)
     keys: list[DeclaredKey] = []
     unread: tuple[Unseen, ...] = ()
@@ -109,34 +115,50 @@ def preflight_command(
             )
             # Only an index can enforce an expression or a predicate.
             key = key if key.is_plain else replace(key, form="index")
-            keys.append(DeclaredKey(revision="", key=key, rule=cleanup_rule(database.connection, key, rule)))
+            places = schemas_with(database.connection, table, schemas) if schemas else [schema]
+            for name_of_schema in places:
+                place = replace(key, schema=name_of_schema)
+                own = cleanup_rule(database.connection, place, rule)
+                keys.append(DeclaredKey(revision="", key=place, rule=own, is_place=bool(schemas)))
         else:
             project = read_project(database, x)
-            keys += project.pending
+            keys += (each for each in project.pending if is_named(each.key.schema, schemas))
             unseen = _judged(project.unseen_pending, accept)
             unread = tuple(each for each in unseen if any(_is_cause(finding) for finding in each.findings))
             unseen = tuple(each for each in unseen if each not in unread)
         options = {"show_keys": show_keys, "samples": samples or 0, "work_mem": work_mem}
         unruled = {each.revision for each in unread}
-        with progress("counting duplicates"):
-            reports = [_report(database.connection, declared, accept, **options) for declared in keys]
+        reports = []
+        with progress("counting duplicates") as display:
+            for number, declared in enumerate(keys):
+                if len(keys) > 1:
+                    display.show("counting duplicates", number, len(keys), "keys")
+                reports.append(_report(database.connection, declared, accept, **options))
     reports = [_without_default_rule(each) if each.revision in unruled else each for each in reports]
     if samples_to:
-        render.write_file(reports, samples_to, single=bool(table))
+        render.write_file(reports, samples_to, single=bool(table) and not schemas)
         count = sum(len(report.samples) for report in reports)
         click.echo(f"Wrote {quantity(count, 'sample')} to {samples_to}.", err=True)
         reports = [replace(report, samples=()) for report in reports]
     everything: list[DuplicateReport | Unseen] = [*unread, *reports, *unseen]
     if style == "json":
         objects = [render.preflight_json(report) for report in everything]
-        render.dump(objects[0] if table else objects, sys.stdout)
+        of_places = render.preflight_places_json(reports) if schemas and table else None
+        render.dump(of_places or (objects[0] if table else objects), sys.stdout)
     else:
         render.unseen(unread, style, sys.stdout)
-        render.preflight(reports, style, sys.stdout)
+        _print(reports, [bool(schemas) or declared.is_place for declared in keys], style)
         render.unseen(unseen, style, sys.stdout)
         if not everything:
             click.echo("No pending revision enforces a key.", err=True)
     exit_by(finding for report in everything for finding in report.findings)
+
+
+def _print(reports: list[DuplicateReport], in_places: list[bool], style: str) -> None:
+    """Print a table of the places, then the other reports, and those with values and rows that were asked for."""
+    render.preflight_places([r for r, many in zip(reports, in_places, strict=True) if many], style, sys.stdout)
+    detailed = [r for r, many in zip(reports, in_places, strict=True) if not many or r.examples or r.samples]
+    render.preflight(detailed, style, sys.stdout)
 
 
 def _require_fitting(table: str | None, *, key: dict[str, Any], rule: dict[str, Any]) -> None:

@@ -6,37 +6,53 @@ import click
 
 from dupe_audit import ledger
 from dupe_audit.cli.options import database_options, opened
+from dupe_audit.cli.places import chosen_runs, runs_options
 from dupe_audit.errors import Refused
 from dupe_audit.findings import quantity
 from dupe_audit.model import Run
 
 
 def _as_before(run: Run) -> str:
-    """Return which of its rows are in the table too, in the form that the run has given them."""
+    """Return how many of the archived rows are also in the table, as the run changed them."""
     changed = run.images - run.reverted
-    return f", {changed:,} of them as before the run changed them" if changed else ""
+    return f", {changed:,} of them as they were before the run changed them" if changed else ""
 
 
 @click.command("purge")
-@click.argument("numbers", metavar="RUN...", type=click.IntRange(min=1), nargs=-1, required=True)
+@click.argument("numbers", metavar="RUN...", type=click.IntRange(min=1), nargs=-1)
+@runs_options
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @database_options
-def purge_command(numbers: tuple[int, ...], yes: bool, database_url: str | None, config: str | None) -> None:
+def purge_command(
+    numbers: tuple[int, ...],
+    campaign: int | None,
+    schemas: tuple[str, ...],
+    yes: bool,
+    database_url: str | None,
+    config: str | None,
+) -> None:
     """Drop archives that are no longer needed. Rows that were not restored are lost for good.
 
     \b
     Example: dupe-audit purge 1 --yes
+    Example: dupe-audit purge --campaign 1
     """
     with opened(database_url, config) as database:
         connection = database.connection
-        for number in numbers:
-            run, _rule = ledger.get_run(connection, number)
-            lost = run.remaining
-            rows = f"{quantity(lost, 'row')} of {run.table_name}{_as_before(run)}"
-            question = f"The archive of run {number} holds the only copy of {rows}."
-            if not lost:
-                question = f"Every archived row of run {number} is back in {run.table_name}."
-            if not yes and not click.confirm(f"{question} Drop the archive?", err=True):
-                raise Refused([], lead=f"Run {number} was not purged.")
-            ledger.purge(connection, number)
-            click.echo(f"run {number}: archive dropped")
+        together = campaign is not None or bool(schemas)
+        runs = chosen_runs(connection, numbers, campaign, schemas)
+        runs = [run for run in runs if run.purged_at is None or not together]
+        if together and not yes:
+            lost = quantity(sum(run.remaining for run in runs), "row")
+            question = f"The archives of {quantity(len(runs), 'run')} hold the only copies of {lost}."
+            if not click.confirm(f"{question} Drop the archives?", err=True):
+                raise Refused([], lead="No run was purged.")
+        for run in runs:
+            rows = f"{quantity(run.remaining, 'row')} of {run.table_name}{_as_before(run)}"
+            question = f"The archive of run {run.id} holds the only copy of {rows}."
+            if not run.remaining:
+                question = f"Every archived row of run {run.id} is back in {run.table_name}."
+            if not (yes or together) and not click.confirm(f"{question} Drop the archive?", err=True):
+                raise Refused([], lead=f"Run {run.id} was not purged.")
+            ledger.purge(connection, run.id)
+            click.echo(f"run {run.id}: archive dropped")

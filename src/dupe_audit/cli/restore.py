@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 
 from dupe_audit import ledger
 from dupe_audit.cli.options import database_options, opened
+from dupe_audit.cli.places import chosen_runs, runs_options
 from dupe_audit.cli.progress import progress
 from dupe_audit.constraint import drop
-from dupe_audit.errors import Refused, WrongUsage
+from dupe_audit.errors import DupeAuditError, Interrupted, Refused, WrongUsage
 from dupe_audit.findings import quantity
 from dupe_audit.model import BuildRule, IndexState, Run, UniqueKey
 from dupe_audit.postgres import catalog
@@ -22,7 +23,8 @@ from dupe_audit.statements import literal
 
 
 @click.command("restore")
-@click.argument("number", metavar="RUN", type=click.IntRange(min=1))
+@click.argument("number", metavar="RUN", type=click.IntRange(min=1), required=False)
+@runs_options
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 100_000),
@@ -32,40 +34,89 @@ from dupe_audit.statements import literal
 )
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @database_options
-def restore_command(number: int, batch_size: int, yes: bool, database_url: str | None, config: str | None) -> None:
+def restore_command(
+    number: int | None,
+    campaign: int | None,
+    schemas: tuple[str, ...],
+    batch_size: int,
+    yes: bool,
+    database_url: str | None,
+    config: str | None,
+) -> None:
     """Put a run's archived rows back, after dropping its constraint if it has one.
 
     A unique index that enforces the key without a constraint is dropped, too.
     This does what alembic downgrade does, where Alembic cannot: after an upgrade that stopped halfway.
     It undoes one run, not a revision: constraints that the revision dropped, renamed or replaced are not created
     again. It asks first. If it is interrupted, the same command continues.
+    With --campaign or --schemas: all runs of a campaign or of schemas, the newest first.
 
     \b
     Example: dupe-audit restore 1 --yes
+    Example: dupe-audit restore --campaign 1
     """
     with opened(database_url, config) as database:
         connection = database.connection
-        run, _rule = ledger.get_run(connection, number)
-        if run.state == "restored":
-            click.echo(f"run {number}: already restored at {run.finished_at}; nothing to do (0 rows restored)")
+        runs = chosen_runs(connection, [number] if number else [], campaign, schemas)
+        if number:
+            _undo(connection, runs[0], batch_size, ask=not yes)
             return
-        if run.purged_at is None:
-            relation = ledger.require_table(connection, run)
-            ledger.require_way_back(connection, run, relation, lead="Nothing was changed.")
-            name, form = _enforcing(connection, run, relation)
-            key = replace(ledger.key_of_run(run, relation, name), form=form)
-            state = catalog.index_state(connection, relation.relid, key) if name else None
-            obstacle = _obstacle(run, key, state)
-            if obstacle and run.revision:
-                click.echo(_left_undone(connection, run, relation, name), err=True)
-            if not yes:
-                _confirm(run, relation, obstacle)
-            if name:
-                drop(connection, key, BuildRule())
-            # An index that existed before the run stays.
-            if obstacle and not _obstacle(run, key, catalog.index_state(connection, relation.relid, key)):
-                click.echo(f"{obstacle[0].upper()}{obstacle[1:]} of {relation.name} was dropped.", err=True)
-        _restore(connection, number, batch_size)
+        _undo_all(connection, [run for run in runs if run.state != "restored"], batch_size, ask=not yes)
+        if campaign and not schemas:
+            entry = ledger.get_campaign(connection, campaign)
+            ledger.set_campaign(connection, campaign, query=entry.query, places=entry.places, state="undone")
+
+
+def _undo_all(connection: Connection, runs: list[Run], batch_size: int, *, ask: bool) -> None:
+    """Undo several runs, the newest first; one that fails does not keep the others from being undone.
+
+    Raises:
+        WrongUsage: there is no terminal to ask on.
+        Refused: the answer is no, or runs could not be undone; the message names each.
+    """
+    if ask:
+        rows = quantity(sum(run.remaining for run in runs if run.purged_at is None), "row")
+        what = f"undo {quantity(len(runs), 'run')}: drop what enforces their keys and put {rows} back"
+        if not sys.stdin.isatty():
+            raise WrongUsage(f"This would {what}. There is no terminal to ask on: to confirm, add --yes.")
+        if not click.confirm(f"This will {what}. Continue?", err=True):
+            raise Refused([], lead="No run was restored.")
+    failed: list[str] = []
+    for run in reversed(runs):
+        try:
+            _undo(connection, run, batch_size, ask=False)
+        except Interrupted:
+            raise
+        except DupeAuditError as error:
+            failed.append(f"  run {run.id} of {run.schema_name}.{run.table_name}: {error}")
+    if failed:
+        lead = f"{len(failed):,} of {quantity(len(runs), 'run')} could not be restored; the others are."
+        raise Refused([], lead=lead, body="\n".join(failed))
+
+
+def _undo(connection: Connection, run: Run, batch_size: int, *, ask: bool) -> None:
+    """Drop what enforces the key of a run, and put its rows back."""
+    number = run.id
+    if run.state == "restored":
+        click.echo(f"run {number}: already restored at {run.finished_at}; nothing to do (0 rows restored)")
+        return
+    if run.purged_at is None:
+        relation = ledger.require_table(connection, run)
+        ledger.require_way_back(connection, run, relation, lead="Nothing was changed.")
+        name, form = _enforcing(connection, run, relation)
+        key = replace(ledger.key_of_run(run, relation, name), form=form)
+        state = catalog.index_state(connection, relation.relid, key) if name else None
+        obstacle = _obstacle(run, key, state)
+        if obstacle and run.revision and not run.campaign:
+            click.echo(_left_undone(connection, run, relation, name), err=True)
+        if ask:
+            _confirm(run, relation, obstacle)
+        if name:
+            drop(connection, key, BuildRule())
+        # An index that existed before the run stays.
+        if obstacle and not _obstacle(run, key, catalog.index_state(connection, relation.relid, key)):
+            click.echo(f"{obstacle[0].upper()}{obstacle[1:]} of {relation.name} was dropped.", err=True)
+    _restore(connection, number, batch_size)
     if run.state == "enforced" and run.revision:
         click.echo(
             f"If `alembic current` still shows revision {run.revision} or a later one, correct it with alembic stamp "

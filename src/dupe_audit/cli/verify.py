@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from typing import Any
 
 import click
 from sqlalchemy import Connection
 
-from dupe_audit import render
+from dupe_audit import ledger, render
 from dupe_audit.cli.elements import KeyCommand, key_options
 from dupe_audit.cli.options import (
     database_options,
@@ -19,6 +20,7 @@ from dupe_audit.cli.options import (
     work_mem_option,
     x_option,
 )
+from dupe_audit.cli.places import is_named, schemas_option, schemas_with
 from dupe_audit.cli.progress import progress
 from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import verify_plain
@@ -34,6 +36,7 @@ ACCEPTABLE = ("run-missing",)
 
 @click.command("verify", cls=KeyCommand)
 @key_options
+@schemas_option
 @click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), help="Finding to accept; repeatable.")
 @x_option
 @work_mem_option
@@ -46,6 +49,7 @@ def verify_command(
     where: str | None,
     name: str | None,
     nulls_not_distinct: bool,
+    schemas: tuple[str, ...],
     accept: tuple[str, ...],
     x: tuple[str, ...],
     work_mem: str | None,
@@ -61,54 +65,90 @@ def verify_command(
 
     \b
     Example: dupe-audit verify --table agent_actions --name unique_action_per_correlation_timestamp
+    Example: dupe-audit verify --schemas 'tenant_*' --table orders --name uq_orders
     """
-    if table and not name:
-        raise WrongUsage("verify --table needs the --name of the constraint or index.")
-    if not table and (columns or name or schema or where):
-        raise WrongUsage("A key needs --table and the --name of the constraint or index.")
-    if where and not columns:
-        raise WrongUsage("--where needs the elements of the key: at least one -c COLUMN or -e EXPRESSION.")
+    _require_fitting(table, name, columns, schema=schema, schemas=schemas, where=where)
     unseen: tuple[Unseen, ...] = ()
-    reports: list[VerifyReport] = []
-    plain: list[VerifyReport] = []
     with opened(database_url, config) as database:
-        connection = database.connection
         if table:
-            with progress("verifying"):
-                report = verify_named(
-                    connection,
-                    table=table,
-                    name=str(name),
-                    schema=schema,
-                    columns=columns,
-                    where=where,
-                    nulls_not_distinct=nulls_not_distinct,
-                    work_mem=work_mem,
-                )
-            reports.append(report)
+            key = {"columns": columns, "where": where, "nulls_not_distinct": nulls_not_distinct}
+            verified = _named(database.connection, table, str(name), schemas, schema=schema, work_mem=work_mem, **key)
         else:
             project = read_project(database, x)
             unseen = project.unseen_applied
-            with progress("verifying"):
-                for declared in project.applied:
-                    if declared.plain:
-                        plain.append(_of_applied(connection, verify_plain(connection, declared), declared))
-                    else:
-                        key = as_renamed(connection, declared.key)
-                        report = verify(connection, key, work_mem=work_mem)
-                        reports.append(_of_applied(connection, report, replace(declared, key=key)))
-    reports, plain = _with_accepted(reports, accept), _with_accepted(plain, accept)
-    everything: list[VerifyReport | Unseen] = [*reports, *plain, *unseen]
+            applied = [each for each in project.applied if is_named(each.key.schema, schemas)]
+            verified = _applied(database.connection, applied, in_places=bool(schemas), work_mem=work_mem)
+    reports, plain, in_places = (_with_accepted(each, accept) for each in verified)
+    everything: list[VerifyReport | Unseen] = [*reports, *in_places, *plain, *unseen]
     if style == "json":
         objects = [render.verify_json(report) for report in everything]
-        render.dump(objects[0] if table else objects, sys.stdout)
+        of_places = render.verify_places_json(in_places) if schemas and table else None
+        render.dump(of_places or (objects[0] if table else objects), sys.stdout)
     else:
+        render.verify_places(in_places, style, sys.stdout)
         render.verify(reports, style, sys.stdout)
         render.plain_keys(plain, style, sys.stdout)
         render.unseen(unseen, style, sys.stdout)
         if not everything:
             click.echo("No applied revision enforces a key.", err=True)
     exit_by(finding for report in everything for finding in report.findings)
+
+
+def _require_fitting(
+    table: str | None,
+    name: str | None,
+    columns: tuple[str | Expression, ...],
+    *,
+    schema: str | None,
+    schemas: tuple[str, ...],
+    where: str | None,
+) -> None:
+    """Refuse options that have no effect together.
+
+    Raises:
+        WrongUsage: a part of a key is missing, or two options exclude each other.
+    """
+    if schema and schemas:
+        raise WrongUsage("--schema and --schemas cannot be given together.")
+    if table and not name:
+        raise WrongUsage("verify --table needs the --name of the constraint or index.")
+    if not table and (columns or name or schema or where):
+        raise WrongUsage("A key needs --table and the --name of the constraint or index.")
+    if where and not columns:
+        raise WrongUsage("--where needs the elements of the key: at least one -c COLUMN or -e EXPRESSION.")
+
+
+#: reports on single keys, on those of plain operations, and on those of one table in many schemas
+Verified = tuple[list[VerifyReport], list[VerifyReport], list[VerifyReport]]
+
+
+def _named(
+    connection: Connection, table: str, name: str, schemas: tuple[str, ...], *, schema: str | None, **key: Any
+) -> Verified:
+    """Verify a constraint or an index by its name, in one schema or in many."""
+    places = schemas_with(connection, table, schemas) if schemas else [schema]
+    reports = []
+    with progress("verifying") as display:
+        for number, place in enumerate(places):
+            if schemas:
+                display.show("verifying", number, len(places), "schemas")
+            reports.append(verify_named(connection, table=table, name=name, schema=place, **key))
+    return ([], [], reports) if schemas else (reports, [], [])
+
+
+def _applied(connection: Connection, keys: list[DeclaredKey], *, in_places: bool, work_mem: str | None) -> Verified:
+    """Verify the keys that applied revisions declare."""
+    verified: Verified = ([], [], [])
+    with progress("verifying"):
+        for declared in keys:
+            if declared.plain:
+                verified[1].append(_of_applied(connection, verify_plain(connection, declared), declared))
+                continue
+            key = as_renamed(connection, declared.key)
+            report = verify(connection, key, work_mem=work_mem)
+            report = _of_applied(connection, report, replace(declared, key=key))
+            verified[2 if declared.is_place or in_places else 0].append(report)
+    return verified
 
 
 def _of_applied(connection: Connection, report: VerifyReport, declared: DeclaredKey) -> VerifyReport:
@@ -118,6 +158,10 @@ def _of_applied(connection: Connection, report: VerifyReport, declared: Declared
         return _with_advice(report, declared)
     if declared.rule is None or report.index is None or ids & {"column-missing", "run-missing", "table-replaced"}:
         return report
+    if declared.is_place:
+        campaign = ledger.find_campaign(connection, declared.revision)
+        if campaign and declared.key.schema not in campaign.places:
+            return report  # it was created with its key, after the upgrade
     match = catalog.find(connection, declared.key)
     if match is None or latest_run(connection, declared.key):
         return report

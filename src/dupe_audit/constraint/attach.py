@@ -9,9 +9,11 @@ from sqlalchemy import Connection
 from dupe_audit import ledger
 from dupe_audit.constraint.index import settled
 from dupe_audit.constraint.rounds import Cleaning, Rounds
-from dupe_audit.constraint.work import ConstraintWork, work_on
+from dupe_audit.constraint.tree import Tree
+from dupe_audit.constraint.work import ConstraintWork, constraint_form, work_on
 from dupe_audit.model import BuildRule, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import run_lock
 from dupe_audit.postgres.session import step
@@ -25,7 +27,7 @@ def enforce(
     *,
     clean_again: Cleaning | None = None,
     clean_held: Cleaning | None = None,
-    ranking_seconds: Callable[[], float] = lambda: 0.0,
+    ranking_seconds: Callable[[Relation | None], float] = lambda _: 0.0,
     revision: str | None = None,
     undoing: bool = False,
     in_place_of: str | None = None,
@@ -39,7 +41,8 @@ def enforce(
         connection: in autocommit.
         key: with the name of the constraint.
         rule: limits on waits and on the number of builds.
-        clean_again: archives the extras that have arrived and returns how many; None if nothing may be cleaned.
+        clean_again: archives the extras that have arrived, of a tree in the leaf that it is given, and returns how
+            many; None if nothing may be cleaned.
         clean_held: does the same inside an open transaction that holds the writers; None if it must not be done there.
         ranking_seconds: returns how long ranking the whole table took, if the cleanings rank only what has arrived;
             a build is not expected to take longer.
@@ -70,11 +73,15 @@ def enforce(
             )
             run_id = _find_or_open_run(connection, relation, key, revision, choice)
             work = work_on(connection, relation, key, rule, run_id, keeps_adopted=undoing)
-            state = settled(work) or Rounds(work, clean_again, clean_held, ranking_seconds).build()
+            held = None if work.of_citus else clean_held  # a lock on a table of Citus does not stop writers on workers
+            if relation.is_tree:
+                Tree(work, clean_again, clean_held, ranking_seconds).enforce()
+            else:
+                state = settled(work) or Rounds(work, clean_again, held, ranking_seconds).build()
+                if key.form == "constraint" and state.constraint is None:
+                    _attach(work)
             if key.form == "index":
                 execute(connection, _adopt(work))
-            elif state.constraint is None:
-                _attach(work)
             _comment(work)
             return run_id
 
@@ -94,10 +101,9 @@ def _adopt(work: ConstraintWork) -> str:
 
 
 def _attach(work: ConstraintWork) -> None:
-    form = f" DEFERRABLE INITIALLY {work.key.initially}" if work.key.deferrable else ""
     # At once, so that the downgrade always knows whether the index existed before the upgrade.
     adopt = _adopt(work)
-    attach = statement("attach", table=work.relation.name, name=ident(work.name), form=form)
+    attach = statement("attach", table=work.relation.name, name=ident(work.name), form=constraint_form(work.key))
     work.execute_briefly(adopt, attach, action=f"attach the index as constraint {work.name}")
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.constraint.index import drop_index, execute_build
+from dupe_audit.constraint.names import has_adopted, has_constraint, marks_of_drop, name_owner, require_index
+from dupe_audit.constraint.tree_dropping import drop_tree
 from dupe_audit.constraint.work import ConstraintWork, work_on
-from dupe_audit.errors import Blocked, DupeAuditError, Refused
-from dupe_audit.findings import finding
+from dupe_audit.errors import Blocked, DupeAuditError
 from dupe_audit.model import BuildRule, Run, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
@@ -23,16 +23,6 @@ from dupe_audit.postgres.sqlstates import DEPENDENT_OBJECTS, sqlstate
 from dupe_audit.statements import ident, literal, statement
 
 log = logging.getLogger("alembic.dupe_audit")
-
-#: kinds of constraints that a unique constraint is mistaken for, by ``pg_constraint.contype``
-KINDS = {
-    "c": "a check constraint",
-    "f": "a foreign key",
-    "n": "a NOT NULL constraint",
-    "p": "the primary key",
-    "t": "a constraint trigger",
-    "x": "an exclusion constraint",
-}
 
 
 def drop(connection: Connection, key: UniqueKey, rule: BuildRule, *, keeps_adopted: bool = True) -> None:
@@ -62,14 +52,17 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule, *, keeps_adopt
             relation = catalog.still_named(connection, relation)
             run = ledger.run_to_drop(connection, relation, str(key.name))
             work = work_on(connection, relation, key, rule, run.id if run else None)
+            if relation.is_tree:
+                drop_tree(work, run, keeps_adopted=keeps_adopted)
+                return
             if key.form == "index":
                 _drop_index(work, run, keeps_adopted=keeps_adopted)
-            elif _has_constraint(work, run):
+            elif has_constraint(work, run):
                 _drop_constraint(work, run, keeps_adopted=keeps_adopted)
                 return
             elif run and run.building and name_owner(connection, relation, work.name).is_index:
                 drop_index(work)
-            for sql in _dropped(run):
+            for sql in marks_of_drop(run):
                 execute(connection, sql)
 
 
@@ -80,9 +73,7 @@ def _drop_index(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -
         Refused: the name belongs to a constraint, or to an index that is not unique.
     """
     owner = name_owner(work.connection, work.relation, work.name)
-    if mistaken := is_mistaken_index(owner):
-        subject = f"{work.name} is {mistaken}"
-        raise Refused([finding("not-a-unique-index", subject, table=work.relation.name)], lead="Nothing was dropped.")
+    require_index(work, owner)
     if not owner.is_index:
         return
     if run and keeps_adopted and has_adopted(work.connection, run.id):
@@ -123,54 +114,9 @@ def _record_drop(work: ConstraintWork, run: Run | None) -> None:
     ledger.mark_building(work.connection, run.id, work.name, keeps_adopted=True)
 
 
-def is_mistaken_index(owner: Row[Any]) -> str:
-    """Describe what has the name and must not be dropped as a unique index; empty if nothing does."""
-    if owner.kind:
-        return KINDS.get(owner.kind, "a unique constraint")
-    return "an index that is not unique" if owner.is_index and not owner.is_unique else ""
-
-
-def _has_constraint(work: ConstraintWork, run: Run | None) -> bool:
-    """Return whether the table has a unique constraint of that name.
-
-    Raises:
-        Refused: the name belongs to something that must not be dropped as a unique constraint.
-    """
-    owner = name_owner(work.connection, work.relation, work.name)
-    if mistaken := is_mistaken(work.connection, owner, run):
-        subject = f"{work.name} is {mistaken}"
-        raise Refused([finding("not-a-constraint", subject, table=work.relation.name)], lead="Nothing was dropped.")
-    if owner.kind is None and owner.other_table:
-        message = "%s has no constraint %s, but %s has an index of that name"
-        log.warning(message, work.relation.name, work.name, owner.other_table)
-    return bool(owner.kind)
-
-
-def name_owner(connection: Connection, relation: catalog.Relation, name: str) -> Row[Any]:
-    """Return what has the name of a constraint that is to be dropped."""
-    return execute(connection, statement("name_owner", relid=str(relation.relid), name=literal(name))).one()
-
-
-def is_mistaken(connection: Connection, owner: Row[Any], run: Run | None) -> str:
-    """Return in words what has the name and must not be dropped as a unique constraint; empty if nothing has.
-
-    Args:
-        run: of the constraint, if the ledger has one; an index can be what it has left.
-    """
-    if owner.kind:
-        return KINDS.get(owner.kind, "")
-    left_by_run = run and (run.building or has_adopted(connection, run.id))
-    return "an index" if owner.is_index and not left_by_run else ""
-
-
-def has_adopted(connection: Connection, run_id: int) -> bool:
-    """Return whether a run has adopted an index that existed before it, which therefore stays."""
-    return bool(execute(connection, statement("has_adopted", run=str(run_id))).scalar())
-
-
 def _drop_constraint(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -> None:
     # At once, so that the ledger never claims a constraint that is gone; the strong lock comes last.
-    statements = [*_dropped(run), statement("drop_constraint", table=work.relation.name, name=ident(work.name))]
+    statements = [*marks_of_drop(run), statement("drop_constraint", table=work.relation.name, name=ident(work.name))]
     successor, marks = _rebuilt(work) if keeps_adopted else (None, [])
     if successor:
         # First, because dropping the index that is the replica identity leaves the table without one.
@@ -226,13 +172,3 @@ def _rebuilt(work: ConstraintWork) -> tuple[ConstraintWork | None, list[str]]:
             drop_index(successor)
             raise
     return successor, list(adopted.marks)
-
-
-def _dropped(run: Run | None) -> list[str]:
-    """Return what records that neither the constraint nor an unfinished index of the run exists any more."""
-    if run is None:
-        return []
-    recorded = [statement("mark_not_building", run=str(run.id))]
-    if run.state in ("enforced", "clean", "cleaning"):
-        recorded.append(statement("set_state", run=str(run.id), state=literal("dropped")))
-    return recorded

@@ -11,7 +11,7 @@ from typing import Literal
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from dupe_audit import ledger
+from dupe_audit import citus
 from dupe_audit.constraint.watchdog import watching
 from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
@@ -19,10 +19,19 @@ from dupe_audit.findings import finding
 from dupe_audit.model import BuildRule, IndexState, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.locking import deadlock_party
+from dupe_audit.postgres.locking import deadlock_party, holders
 from dupe_audit.postgres.patience import Patience
 from dupe_audit.postgres.session import settings
-from dupe_audit.postgres.sqlstates import DEADLOCK, DUPLICATE_TABLE, QUERY_CANCELED, UNIQUE_VIOLATION, sqlstate
+from dupe_audit.postgres.sqlstates import (
+    DEADLOCK,
+    DUPLICATE_TABLE,
+    INTERNAL_ERROR,
+    LOCK_NOT_AVAILABLE,
+    QUERY_CANCELED,
+    UNIQUE_VIOLATION,
+    reason,
+    sqlstate,
+)
 from dupe_audit.statements import statement
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -35,6 +44,9 @@ BUILDING = {
     "client_connection_check_interval": "1s",
 }
 
+#: the text of a duplicate that Citus reports as an internal error, without its SQLSTATE
+DUPLICATED = "could not create unique index"
+
 #: milliseconds that dropping our own unfinished index may wait for locks, at most
 DROP_PATIENCE = 30_000
 #: limit of one attempt to drop the remains of a failed build; the application does not wait meanwhile
@@ -45,8 +57,8 @@ UNFINISHED_LOCK_TIMEOUT = "5s"
 class Failure:
     """Why a build failed that may be tried again."""
 
-    kind: Literal["duplicate", "deadlock"]
-    party: str = ""  #: the other session of a deadlock, described
+    kind: Literal["duplicate", "deadlock", "lock"]
+    party: str = ""  #: the other sessions of a deadlock, or who held the lock, described
 
     def __str__(self) -> str:
         return f"{self.kind} with {self.party}" if self.party else self.kind
@@ -71,12 +83,12 @@ def settled(work: ConstraintWork) -> IndexState | None:
         )
     if state.valid:
         return state
-    if not ledger.is_building(work.connection, work.relation.relid, work.name):
+    if not work.is_building():
         raise Refused(
             [finding("invalid-index", work.index)], lead=f"The ledger has no record of a build of {work.index}."
         )
     drop_index(work)
-    ledger.mark_not_building(work.connection, work.run_id)
+    work.mark_not_building()
     return None
 
 
@@ -102,7 +114,7 @@ def build(work: ConstraintWork) -> Failure | None:
         Interrupted: the user stopped the work.
         sqlalchemy.exc.DBAPIError: the server stopped the build for another reason, such as a full disk.
     """
-    ledger.mark_building(work.connection, work.run_id, work.name, keeps_adopted=work.keeps_adopted)
+    work.mark_building()
     try:
         execute_build(work, work.build_sql)
     except BaseException as error:
@@ -114,10 +126,12 @@ def build(work: ConstraintWork) -> Failure | None:
             log.warning("%s", note)
         if code == DUPLICATE_TABLE and not note:
             return None
-        if code == UNIQUE_VIOLATION:
+        if code == UNIQUE_VIOLATION or (code == INTERNAL_ERROR and DUPLICATED in reason(error)):
             return Failure(kind="duplicate")
         if code == DEADLOCK:
             return Failure(kind="deadlock", party=party)
+        if code == LOCK_NOT_AVAILABLE and work.of_citus:
+            return Failure(kind="lock", party=holders(work.connection, work.relation.relid))
         if note and isinstance(error, DupeAuditError):
             error.args = (f"{error} {note}",)
         raise
@@ -137,7 +151,11 @@ def execute_build(work: ConstraintWork, sql: str) -> None:
         Blocked: it waited for one transaction for ``give_up_after`` and was cancelled.
     """
     rule, values = work.rule, BUILDING | memory(work.rule)
-    with settings(work.connection, values), watching(work.connection, give_up_after=rule.give_up_after) as watch:
+    if work.of_citus:  # its build waits with a lock that stops every writer on the coordinator
+        values["lock_timeout"] = work.lock_timeout
+    progress = citus.build_progress(work.connection) if work.of_citus else None
+    watcher = watching(work.connection, give_up_after=rule.give_up_after, progress=progress)
+    with settings(work.connection, values), watcher as watch:
         try:
             execute(work.connection, sql)
         except DBAPIError as error:
@@ -164,7 +182,7 @@ def _drop_leftover(work: ConstraintWork, *, is_ours: bool) -> str:
             effect = "it rejects new duplicates" if state.ready else "it enforces nothing"
             drop_index(work)
         # Otherwise an index that somebody builds later under this name would count as ours.
-        ledger.mark_not_building(work.connection, work.run_id)
+        work.mark_not_building()
     except (SQLAlchemyError, DupeAuditError):
         return (
             f"An unfinished index {work.index} remains for now ({effect}). Run the same command again, which drops it "
@@ -189,10 +207,18 @@ def drop_index(work: ConstraintWork, *, finished: bool = False) -> None:
         patience = min(DROP_PATIENCE, patience)
     # Each try is bounded: an index that is ready but invalid rejects writes for as long as this waits (H48).
     longest = milliseconds(work.rule.lock_timeout if finished else UNFINISHED_LOCK_TIMEOUT)
-    values = {"lock_timeout": f"{min(longest, patience)}ms", "statement_timeout": "0"}
+    limit = f"{min(longest, patience)}ms"
+    # A lock timeout does not hold on other nodes, so there the whole statement is limited.
+    values = {"lock_timeout": limit, "statement_timeout": limit if work.of_citus else "0"}
 
     def drop() -> None:
         with settings(work.connection, values):
-            execute(work.connection, statement("drop_index", index=work.index))
+            sql = statement("drop_index", index=work.index)
+            try:
+                execute(work.connection, sql)
+            except DBAPIError as error:
+                if work.of_citus and sqlstate(error) == QUERY_CANCELED:
+                    raise citus.RemoteTimeout(sql) from error
+                raise
 
     work.retry(drop, f"drop {'' if finished else 'the unfinished '}index {work.index}", give_up_after=f"{patience}ms")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
-from dupe_audit.constraint.dropping import has_adopted, is_mistaken, is_mistaken_index, name_owner
+from dupe_audit.constraint.names import has_adopted, is_mistaken, is_mistaken_index, name_owner
 from dupe_audit.constraint.work import work_on
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding

@@ -10,6 +10,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from dupe_audit.constraint.index import build, settled
 from dupe_audit.constraint.window import TOO_LONG, build_held
@@ -17,12 +18,13 @@ from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import Blocked, DupeAuditError, DuplicatesKeepComing, Refused
 from dupe_audit.findings import finding, quantity
 from dupe_audit.model import IndexState, milliseconds
+from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.patience import Patience
 
 log = logging.getLogger("alembic.dupe_audit")
 
-#: archives the extras that have arrived, and returns how many
-Cleaning = Callable[[], int]
+#: archives the extras that have arrived in a table, or in this leaf of a tree, and returns how many
+Cleaning = Callable[[Relation | None], int]
 
 #: how often the writers may be held in vain because the work took too long
 OVERRUNS = 3
@@ -42,10 +44,11 @@ class Rounds:
         work: ConstraintWork,
         clean_again: Cleaning | None,
         clean_held: Cleaning | None,
-        ranking_seconds: Callable[[], float],
+        ranking_seconds: Callable[[Relation | None], float],
     ) -> None:
         self._work, self._clean_again, self._clean_held = work, clean_again, clean_held
         self._ranking_seconds = ranking_seconds
+        self._leaf = None if work.leaf is None else work.relation
         self._patience = Patience(work.give_up_after, pause=0.1, growth=1.6, longest=5.0, jitter=True)
         self._started = time.monotonic()
         self._failures: Counter[str] = Counter()  # by kind
@@ -79,7 +82,7 @@ class Rounds:
         """Archive what has arrived, right before the build: at any moment in between, another duplicate can arrive."""
         if self._clean_again is not None:
             started = time.monotonic()
-            self._arrived += self._clean_again()
+            self._arrived += self._clean_again(self._leaf)
             self._cleaning = min(self._cleaning, time.monotonic() - started)
 
     def _build(self) -> bool:
@@ -104,7 +107,7 @@ class Rounds:
         if not (self._clean_again and self._clean_held) or self._attempts < self._work.rule.build_attempts:
             return False
         # A build sorts what a ranking sorts, but also waits for transactions, which the held one does not.
-        needed = self._cleaning + min(self._building, max(self._cleaning, self._ranking_seconds()))
+        needed = self._cleaning + min(self._building, max(self._cleaning, self._ranking_seconds(self._leaf)))
         allowed = milliseconds(self._work.lock_timeout) / 2000
         if needed > allowed or self._overruns >= OVERRUNS:
             self._not_held = (
@@ -115,7 +118,7 @@ class Rounds:
                 else f"holding the writers for one build took longer than lock_timeout ({self._work.lock_timeout})"
             )
             return False
-        self._not_held = build_held(self._work, self._clean_held)
+        self._not_held = build_held(self._work, partial(self._clean_held, self._leaf))
         self._overruns += self._not_held == TOO_LONG
         return not self._not_held
 
@@ -123,6 +126,12 @@ class Rounds:
         """Return the error that says how the rounds ended, with what was counted and measured."""
         seconds, name = time.monotonic() - self._started, self._work.name
         if not self._failures["duplicate"]:
+            if locked := self._failures["lock"]:
+                return Blocked(
+                    f"{quantity(locked, 'build')} of {name} within {seconds:,.0f} s did not acquire a lock on "
+                    f"{self._work.relation.name} in {self._work.lock_timeout}. Locks on it are held by {self._party}. "
+                    "Wait for them or end them; then run the same command again."
+                )
             return Blocked(
                 f"{quantity(self._attempts, 'build')} of {name} within {seconds:,.0f} s ended in a deadlock with "
                 f"{self._party}. A concurrent build waits for every older transaction, and that one waits for a lock "

@@ -31,11 +31,12 @@ class Watch:
 
 
 @contextmanager
-def watching(connection: Connection, *, give_up_after: str) -> Iterator[Watch]:
+def watching(connection: Connection, *, give_up_after: str, progress: str | None = None) -> Iterator[Watch]:
     """Watch the statement that *connection* executes inside the block.
 
     Args:
         give_up_after: how long the build may wait for one transaction, as PostgreSQL writes durations.
+        progress: the query that reports how far the build is; by default, of the connection's own backend.
     """
     watch, stop = Watch(), threading.Event()
     pid = int(execute(connection, statement("backend_pid")).scalar_one())
@@ -49,7 +50,7 @@ def watching(connection: Connection, *, give_up_after: str) -> Iterator[Watch]:
         try:
             pooled = pool.connect()
             connection.engine.dialect.set_isolation_level(pooled.dbapi_connection, "AUTOCOMMIT")  # type: ignore[arg-type]
-            _follow(pooled.cursor(), pid, limit, stop, watch)
+            _follow(pooled.cursor(), progress, pid, limit, stop, watch)
         except Exception as error:  # noqa: BLE001 - whatever the driver raises, the build itself continues
             log.warning("the build cannot be watched, so its waits have no limit: %s", type(error).__name__)
         finally:
@@ -66,10 +67,11 @@ def watching(connection: Connection, *, give_up_after: str) -> Iterator[Watch]:
         thread.join(timeout=5)
 
 
-def _follow(cursor: Any, pid: int, limit: float, stop: threading.Event, watch: Watch) -> None:
+def _follow(cursor: Any, progress: str | None, pid: int, limit: float, stop: threading.Event, watch: Watch) -> None:
+    progress = progress or statement("build_progress", pid=str(pid))
     waiting_for, waiting_since, throttle = None, time.monotonic(), Throttle(quiet_at_first=True)
     while not stop.wait(0.5):
-        cursor.execute(statement("build_progress", pid=str(pid)))
+        cursor.execute(progress)
         row = cursor.fetchone()
         if row is None:
             continue

@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit import ledger
 from dupe_audit.constraint.index import memory
 from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import Refused
@@ -75,7 +74,7 @@ def build_held(work: ConstraintWork, clean_held: Callable[[], int]) -> str:
                 started = time.monotonic()
                 archived = clean_held()
                 # In the same transaction, so that no index counts as ours if the build is rolled back.
-                ledger.mark_building(work.connection, work.run_id, work.name, keeps_adopted=work.keeps_adopted)
+                work.mark_building()
                 execute(work.connection, work.held_build_sql)
     except Refused:
         # The round that follows finds the same, and refuses it outside this transaction.

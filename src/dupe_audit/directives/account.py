@@ -25,6 +25,8 @@ def account(execution: Execution, connection: Connection | None, keys: Iterable[
     runs = _runs(execution, connection, keys)
     done = [_moved(run, name, restoring=not execution.upgrading) for run, name in runs]
     done = [*filter(None, done), *execution.facts] if runs else execution.committed
+    campaign = execution.campaign.fact(connection) if execution.campaign else ""
+    done += [campaign] if campaign else []
     if not done:
         return ""
     name = f"Revision {execution.revision}" if execution.revision else "The work"
@@ -41,6 +43,11 @@ def account(execution: Execution, connection: Connection | None, keys: Iterable[
                     "What was dropped, replaced or renamed stays as it is then; to return that too, complete the "
                     "upgrade, and then downgrade."
                 )
+        if campaign and execution.campaign.number:
+            lines.append(
+                f"To undo it: dupe-audit restore --campaign {execution.campaign.number}"
+                ", which for each run drops the constraint first and then puts its rows back."
+            )
         if execution.revision:
             before = f", {execution.previous}" if execution.previous else ""
             lines.append(

@@ -13,13 +13,16 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.visitors import iterate
 
 from dupe_audit.errors import WrongUsage
-from dupe_audit.model import Expression
+from dupe_audit.model import Expression, Schemas
 
 #: a column's name, or an expression such as ``sa.text("lower(email)")``
 Element: TypeAlias = str | ColumnElement[Any] | TextClause
 
 #: SQL for the rows that a key covers
 Predicate: TypeAlias = str | ColumnElement[Any] | TextClause | None
+
+#: names of schemas, or a query that returns them
+ManySchemas: TypeAlias = Sequence[str] | ClauseElement | None
 
 
 def column_names(option: str, columns: object) -> tuple[str, ...]:
@@ -107,6 +110,30 @@ def predicate(option: str, value: object) -> str | None:
         return sql_of(option, value)
     by_python = " Python itself evaluated the condition: write it as SQL." if isinstance(value, bool) else ""
     raise WrongUsage(f"{option} must be SQL, such as 'deleted_at IS NULL', not {described(value)}.{by_python}")
+
+
+def many_schemas(value: object, schema: str | None) -> Schemas | None:
+    """Return the schemas of a directive; None if it is about a single table.
+
+    Args:
+        value: a list of names, or a query as ``sa.text(…)``.
+        schema: the argument for a single table, which excludes *value*.
+
+    Raises:
+        WrongUsage: it is neither, both arguments are given, or names are none, repeated or impossible.
+    """
+    if value is None:
+        return None
+    if schema is not None:
+        raise WrongUsage("schema and schemas cannot be given together. schemas names every schema, one of them too.")
+    if isinstance(value, ClauseElement):
+        return Schemas(query=sql_of("schemas", value))
+    if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence):
+        raise WrongUsage(f"schemas must be a list of names, or a query as sa.text('SELECT …'), not {described(value)}.")
+    for name in value:
+        if not isinstance(name, str):
+            raise WrongUsage(f"schemas must be a list of names; {described(name)} is not a name.")
+    return Schemas(names=tuple(value))
 
 
 def sql_of(option: str, clause: ClauseElement) -> str:

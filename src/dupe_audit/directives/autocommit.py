@@ -36,7 +36,7 @@ def autocommit(
         operations: of the revision.
         directive: the name of the operation.
         explain: returns the whole message of a failure; its connection is None if it was lost.
-        judge: refuses a server that is not fit, before a setting of its session changes.
+        judge: refuses an unsuitable server before a setting of its session changes.
         stamps: whether Alembic can stamp the revision next, so that another process must not have done it already.
 
     Raises:

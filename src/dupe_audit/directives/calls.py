@@ -26,14 +26,16 @@ from ast import (
     walk,
 )
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
-from dupe_audit.directives.arguments import elements, predicate
+from dupe_audit.directives.arguments import elements, many_schemas, predicate
 from dupe_audit.directives.operations import UNKNOWN
+from dupe_audit.directives.places import as_written
 from dupe_audit.directives.registration import hint
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey
@@ -93,10 +95,10 @@ def written_calls(function: Any, directive: str) -> list[tuple[UniqueKey, Place]
     for node in calls:
         if _name(node.func) == directive:
             try:
-                key = _key(node, PARAMETERS[directive], names)
+                own = _keys(node, PARAMETERS[directive], names)
             except (TypeError, ValueError, WrongUsage):
                 return None
-            keys.append((key, source.place(node)))
+            keys += [(key, source.place(node)) for key in own]
         elif (origin := _origin(node.func, names)) and origin.partition(".")[0] not in KNOWN_PACKAGES:
             return None
     return keys
@@ -180,8 +182,8 @@ def _origin(function: AST, names: dict[str, Any]) -> str:
     return str(getattr(value, "__module__", type(value).__module__))
 
 
-def _key(call: Call, parameters: tuple[str, ...], names: dict[str, Any]) -> UniqueKey:
-    """Return the key that a call names.
+def _keys(call: Call, parameters: tuple[str, ...], names: dict[str, Any]) -> list[UniqueKey]:
+    """Return the key that a call names, once for each of its schemas.
 
     Raises:
         TypeError, ValueError, WrongUsage: it is not written out, or it is not a valid key.
@@ -190,10 +192,13 @@ def _key(call: Call, parameters: tuple[str, ...], names: dict[str, Any]) -> Uniq
     nodes.update({str(keyword.arg): keyword.value for keyword in call.keywords})
     if any(keyword.arg is None for keyword in call.keywords) or not nodes.keys() >= set(parameters):
         raise ValueError(call)
-    values = {name: _value(node, names) for name, node in nodes.items() if name in (*parameters, "schema", "where")}
+    read = (*parameters, "schema", "schemas", "where")
+    values = {name: _value(node, names) for name, node in nodes.items() if name in read}
+    schemas = many_schemas(values.pop("schemas", None), values.get("schema"))
     where = predicate("where", values.pop("where", None))
     columns = elements("columns", values.pop("columns", UNKNOWN))
-    return UniqueKey(**values, columns=columns, where=where)
+    key = UniqueKey(**values, columns=columns, where=where)
+    return [replace(key, schema=name) for name in as_written(schemas)] if schemas else [key]
 
 
 def _value(node: AST, names: dict[str, Any]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from ast import Import, ImportFrom, parse, walk
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,11 +12,12 @@ from alembic.script import Script
 from sqlalchemy import Connection
 from sqlalchemy.exc import NoInspectionAvailable
 
-from dupe_audit.directives.calls import KNOWN_PACKAGES
 from dupe_audit.directives.downgrades import mismatches
 from dupe_audit.directives.operations import UNKNOWN
+from dupe_audit.directives.places import answered
 from dupe_audit.directives.project import Place
 from dupe_audit.directives.recording import NoResult, Recording, record
+from dupe_audit.directives.source import may_declare, source_of
 from dupe_audit.directives.uniqueness import Enforced, History, Table
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import FindingId, accepted, finding, without_passwords
@@ -26,11 +26,6 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import literal, statement, text_array
 
-#: words without which the code of a revision cannot declare uniqueness, and what could hide them
-_UNIQUENESS = re.compile(
-    r"unique|primary|exclude|duplicates|create_all|getattr|invoke|exec\(|eval\(|open\(|read_text|import_module|__import__",
-    re.IGNORECASE,
-)
 #: errors of code that uses the result of a query: while a revision is read, a query has no result
 _NEEDS_DATA = (NoResult, TypeError, AttributeError, NoInspectionAvailable)
 
@@ -47,6 +42,7 @@ class DeclaredKey:
     concurrent: bool = False  #: an index that is built concurrently, so it blocks nobody
     accepted: frozenset[str] = frozenset()  #: ids of findings that comments in the revision accept
     followed: bool = True  #: every later change of its table could be read
+    is_place: bool = False  #: one of the schemas of a directive
 
 
 class Declarations:
@@ -64,13 +60,16 @@ class Declarations:
         """Record revisions, oldest first, and apply them to a history of their own."""
         history = History(place.translated, place.default)
         for revision in revisions:
-            self._accepted[revision.revision] = accepted(_source(revision))
+            self._accepted[revision.revision] = accepted(source_of(revision))
             upgrade = getattr(revision.module, "upgrade", None)
             if upgrade is None:
                 self._unread(revision, f"has no upgrade() ({Path(revision.path).name}{tenant})")
                 continue
-            recording = record(upgrade, context=place.context)
-            if recording.directives and self.uses_directives is None:
+            written = record(upgrade, context=place.context)
+            recording, unanswered = answered(self._connection, written, revision.revision)
+            if unanswered:
+                self._unread(revision, f"cannot be read: {unanswered.rstrip('.')}{tenant}")
+            if written.directives and self.uses_directives is None:
                 self.uses_directives = revision.revision
             if recording.obstacle:
                 self._obstructed(revision, recording, tenant)
@@ -89,12 +88,16 @@ class Declarations:
         Args:
             last: whether tables and columns have the names after the revisions or those before.
         """
+        places: set[UniqueKey] = set()  # env.py can execute a revision for each tenant
         for place, history in self._histories:
             for sql in history.unread:
                 subject = f"{sql.revision} may declare; its SQL cannot be read: {_shortened(sql.text)}"
                 self._not_examined(sql.revision, subject, last=last)
             for table, name, enforced in history.enforced():
-                yield from self._key(place, table, name, enforced, last=last)
+                for declared in self._key(place, table, name, enforced, last=last):
+                    if not (declared.is_place and declared.key in places):
+                        yield declared
+                    places.add(declared.key)
 
     def _key(self, place: Place, table: Table, name: str, enforced: Enforced, *, last: bool) -> Iterator[DeclaredKey]:
         schema, table_name = (table.schema, table.name) if last else table.first
@@ -125,6 +128,7 @@ class Declarations:
                     concurrent=plain is not None and " CONCURRENTLY " in plain.sql.upper(),
                     accepted=self._accepted.get(enforced.revision, frozenset()),
                     followed=not table.unclear,
+                    is_place=enforced.is_place,
                 )
                 return
         sql = f": {_shortened(enforced.plain.sql)}" if enforced.plain else ""
@@ -154,7 +158,7 @@ class Declarations:
         verb = "fails" if obstacle.certain else "cannot be read without a database"
         problem = f"{verb}: {without_passwords(obstacle.reason)}{place}{tenant}"
         needs_data = not obstacle.certain and isinstance(obstacle.error, _NEEDS_DATA)
-        self._unread(revision, problem, is_harmless=needs_data and not _may_declare(_source(revision)))
+        self._unread(revision, problem, is_harmless=needs_data and not may_declare(source_of(revision)))
 
     def _unread(self, revision: Script, problem: str, *, is_harmless: bool = False) -> None:
         unseen = Unseen(findings=(), revision=revision.revision)
@@ -232,23 +236,6 @@ def _reason(enforced: Enforced, *, last: bool) -> str | None:
         if column.retyped:
             return f"column {column.name} gets another type in revision {column.retyped}"
     return None
-
-
-def _may_declare(source: str) -> bool:
-    """Return whether the code of a revision mentions uniqueness, or calls code that may do so."""
-    if _UNIQUENESS.search(source):
-        return True
-    try:
-        nodes = list(walk(parse(source)))
-    except SyntaxError:
-        return True
-    modules = [alias.name for node in nodes if isinstance(node, Import) for alias in node.names]
-    modules += [node.module or "" for node in nodes if isinstance(node, ImportFrom)]
-    return any(module.partition(".")[0] not in KNOWN_PACKAGES for module in modules)
-
-
-def _source(revision: Script) -> str:
-    return Path(revision.path).read_text("utf-8", errors="replace")
 
 
 def _shortened(sql: str) -> str:

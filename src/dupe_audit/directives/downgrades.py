@@ -11,6 +11,7 @@ from dupe_audit.directives.calls import Place, file_to_undo, misused, written_ca
 from dupe_audit.directives.effects import effect
 from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import UNKNOWN, ArchiveDuplicatesOp, CreateUniqueConstraintOnlineOp
+from dupe_audit.directives.places import ANY_SCHEMA, as_written, spread
 from dupe_audit.directives.recording import PlainStatement, Recording
 from dupe_audit.directives.registration import signatures
 from dupe_audit.findings import Finding, finding
@@ -29,7 +30,8 @@ def refusals(execution: Execution, schema_of: SchemaOf = _as_written) -> list[Fi
     """Return, at the first directive of an upgrade, why its downgrade could not undo it; log what does not stop it."""
     if not (execution.upgrading and execution.recording and len(execution.begun) == 1):
         return []
-    findings = mismatches(execution.recording, execution.downgrade, str(execution.revision), schema_of)
+    whole = spread(execution.whole or execution.recording, as_written)
+    findings = mismatches(whole, execution.downgrade, str(execution.revision), schema_of)
     accept = execution.options.accept
     errors = [each for each in findings if each.severity == "error" and each.id not in accept]
     for noted in findings:
@@ -111,7 +113,7 @@ def _too_early(
                 (new.name, new.form, new.table, new.scope) == (other.name, other.form, key.table, key.scope)
                 for new in created
             )
-            if of_key and other.table == key.table and place.line < drop.line:
+            if of_key and (other.schema, other.table) == (key.schema, key.table) and place.line < drop.line:
                 what = f"{other.form} {other.name}"
                 yield f"{place} restores {key} before it drops {what}, which would reject the restored rows"
 
@@ -147,7 +149,9 @@ def _strangers(
 
 def _can_be(key: UniqueKey, other: UniqueKey, schema_of: SchemaOf) -> bool:
     """Return whether two keys can be the same, or constraints, where one has a name alone."""
-    if key.table != other.table or len({schema_of(key), schema_of(other)} - {None}) > 1:
+    if key.table != other.table:
+        return False
+    if ANY_SCHEMA not in (key.schema, other.schema) and len({schema_of(key), schema_of(other)} - {None}) > 1:
         return False
     if (UNKNOWN,) in (key.columns, other.columns):
         return (key.name, key.form) == (other.name, other.form)

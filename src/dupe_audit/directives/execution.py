@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from types import FrameType, FunctionType
 from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
@@ -16,12 +12,14 @@ from sqlalchemy.sql.schema import BLANK_SCHEMA
 
 from dupe_audit.cleanup import Horizon
 from dupe_audit.constraint import temporary_name
+from dupe_audit.directives.invocation import Call, current_call
 from dupe_audit.directives.operations import (
     CreateUniqueConstraintOnlineOp,
     DropUniqueConstraintOnlineOp,
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.places import Elsewhere, as_written, spread, without_schemas
 from dupe_audit.directives.recording import Recording, record
 from dupe_audit.directives.schedule import Task
 from dupe_audit.findings import accepted
@@ -40,7 +38,9 @@ class Execution:
     upgrading: bool = True
     downgrade: object = field(default=None, repr=False)  #: the function of the revision that undoes an upgrade
     upgrade: object = field(default=None, repr=False)  #: the function of the revision that a downgrade undoes
-    recording: Recording | None = None  #: None outside of a revision
+    whole: Recording | None = None  #: as the revision is written; None outside of a revision
+    recording: Recording | None = None  #: of the directives for single tables; None outside of a revision
+    campaign: Any = None  #: the work in many schemas; None without a directive that has ``schemas``
     undone: Recording | None = None  #: of the upgrade, if it was read
     options: Any = None  #: of the command line; read once
     trusted: bool = True  #: whether every directive so far was the one that was recorded
@@ -58,13 +58,15 @@ class Execution:
     facts: list[str] = field(default_factory=list)  #: what was committed besides runs, as text
     runs: dict[int, dict[str, str]] = field(default_factory=dict)  #: by run and kind, what it has committed, as text
     inside: bool = False  #: whether a directive is being executed, or has failed, which its message accounts for
+    schema: str | None = None  #: of a place of a campaign; None for the revision as a whole
+    came_later: bool = False  #: the schema is new since the upgrade that is undone
     token: object = field(default=None, repr=False)  #: identifies the call of the function
     file: str | None = None  #: of the revision
 
     @classmethod
     def of(cls, operations: Operations) -> Execution:
         """Return the execution that the calling directive belongs to; begin it with the first directive."""
-        call = _call()
+        call = current_call()
         options = operations.migration_context.opts
         execution = options.get(_OPTION)
         # The call itself is compared, not the revision's id: one process can execute a revision once per tenant.
@@ -73,14 +75,17 @@ class Execution:
         return execution
 
     @classmethod
-    def _begin(cls, call: _Call, operations: Operations) -> Execution:
+    def _begin(cls, call: Call, operations: Operations) -> Execution:
+        context = operations.migration_context
+        whole = record(call.function, context=context, enclosing=operations)
         return cls(
             revision=call.revision,
             previous=call.previous,
             upgrading=call.upgrading,
             downgrade=call.downgrade,
             upgrade=call.upgrade,
-            recording=record(call.function, context=operations.migration_context, enclosing=operations),
+            whole=whole,
+            recording=spread(whole, as_written) if context.as_sql else without_schemas(whole),
             token=call.token,
             file=call.file,
         )
@@ -97,6 +102,11 @@ class Execution:
     def readable(self) -> bool:
         """Whether all directives of the revision are known."""
         return self.recording is not None and self.recording.obstacle is None
+
+    @property
+    def everything(self) -> tuple[MigrateOperation, ...]:
+        """All directives of the revision as far as they are known, those with ``schemas`` among them."""
+        return self.whole.directives if self.whole else ()
 
     @property
     def keeps_adopted(self) -> bool:
@@ -118,6 +128,21 @@ class Execution:
         if position < len(recorded) and _same(recorded[position], operation):
             return position
         return None
+
+    def of_schema(self, schema: str, recording: Recording | None, *, came_later: bool) -> Execution:
+        """Return the execution of this revision for one schema, which has its own directives and progress."""
+        return Execution(
+            revision=self.revision,
+            previous=self.previous,
+            upgrading=self.upgrading,
+            upgrade=self.upgrade,
+            whole=recording,
+            recording=recording,
+            options=self.options,
+            warnings=self.warnings,
+            schema=schema,
+            came_later=came_later,
+        )
 
     def rule_of(self, key: UniqueKey) -> CleanupRule | None:
         """Return the rule by which this revision has archived the extras of a key; None if it archives nothing."""
@@ -157,7 +182,8 @@ def requires_run(execution: Execution, options: Overrides) -> bool:
     """Return whether the ledger must have a run: a downgrade that restores rows follows an upgrade that opened one."""
     recorded = execution.recording.directives if execution.recording else ()
     restores = any(isinstance(operation, RestoreDuplicatesOp) for operation in (*recorded, *execution.begun))
-    return restores and not execution.upgrading and "run-missing" not in options.accept
+    required = restores and not execution.came_later
+    return required and not execution.upgrading and "run-missing" not in options.accept
 
 
 def _identity(key: UniqueKey) -> tuple[Hashable, ...]:
@@ -165,83 +191,9 @@ def _identity(key: UniqueKey) -> tuple[Hashable, ...]:
 
 
 def _same(recorded: MigrateOperation, operation: MigrateOperation) -> bool:
+    if isinstance(recorded, Elsewhere):
+        recorded = recorded.operation
     return type(recorded) is type(operation) and vars(recorded) == vars(operation)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Call:
-    """The call of a revision's function."""
-
-    token: object
-    function: Callable[[], object]
-    revision: str
-    previous: str | None
-    upgrading: bool
-    downgrade: object  #: the function of the same revision; None without one
-    upgrade: object  #: likewise, with the arguments of the call
-    file: str | None  #: of the revision
-
-
-def _call() -> _Call | None:
-    """Return the call of ``upgrade()`` or ``downgrade()`` in progress; Alembic has no public way to ask for it.
-
-    Alembic's own frame knows it, whatever the function is named. Where Alembic does not run, as in tests of a
-    revision, it is the outermost function of that name in a revision: a revision can call another one's.
-    """
-    outermost = None
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the only way
-    while frame := frame.f_back if frame else None:
-        name = frame.f_code.co_name
-        if name == "run_migrations" and frame.f_globals.get("__name__") == "alembic.runtime.migration":
-            step = frame.f_locals.get("step")
-            if callable(getattr(step, "migration_fn", None)) and hasattr(step, "is_upgrade"):
-                return _of_step(step, frame.f_locals.get("kw") or {})
-            break
-        if name in ("upgrade", "downgrade") and "down_revision" in frame.f_globals:
-            outermost = frame
-    return _of_frame(outermost) if outermost else None
-
-
-def _of_step(step: Any, arguments: Mapping[str, Any]) -> _Call:
-    return _Call(
-        token=step,
-        function=partial(step.migration_fn, **arguments),
-        revision=str(step.revision.revision),
-        previous=_name(step.revision.down_revision),
-        upgrading=bool(step.is_upgrade),
-        downgrade=getattr(getattr(step.revision, "module", None), "downgrade", None),
-        upgrade=_with(getattr(getattr(step.revision, "module", None), "upgrade", None), arguments),
-        file=getattr(step.revision, "path", None),
-    )
-
-
-def _of_frame(frame: FrameType) -> _Call:
-    function = frame.f_globals.get(frame.f_code.co_name)
-    if not callable(function):
-        function = FunctionType(frame.f_code, frame.f_globals)
-    names, variadic, options, values = inspect.getargvalues(frame)
-    number = frame.f_code.co_argcount
-    positional = [*(values[name] for name in names[:number]), *(values[variadic] if variadic else ())]
-    named = {name: values[name] for name in names[number:]}
-    return _Call(
-        token=frame,
-        function=partial(function, *positional, **named, **(values[options] if options else {})),
-        revision=str(frame.f_globals.get("revision")),
-        previous=_name(frame.f_globals.get("down_revision")),
-        upgrading=frame.f_code.co_name == "upgrade",
-        downgrade=frame.f_globals.get("downgrade"),
-        upgrade=None,
-        file=frame.f_code.co_filename,
-    )
-
-
-def _with(function: object, arguments: Mapping[str, Any]) -> object:
-    return partial(function, **arguments) if callable(function) else None
-
-
-def _name(previous: object) -> str | None:
-    """Return the revision below; None if there is none, or a merge has several."""
-    return previous if isinstance(previous, str) else None
 
 
 def located(operations: Operations, key: UniqueKey) -> UniqueKey:

@@ -18,6 +18,7 @@ from dupe_audit.directives.operations import (
     DropUniqueConstraintOnlineOp,
     RestoreDuplicatesOp,
 )
+from dupe_audit.directives.places import Elsewhere
 from dupe_audit.directives.recording import PlainStatement
 from dupe_audit.directives.verdict import Examiner, Item, Verdict, subject
 from dupe_audit.findings import finding
@@ -61,6 +62,8 @@ class Judge:
                     between.append(effect(item.construct))
                 continue
             begun = True
+            if isinstance(item, Elsewhere):
+                continue
             # Its schema is not translated, and neither is that of a plain statement.
             key = item.key  # type: ignore[attr-defined]
             if self._is_unknown(key, between):
@@ -89,7 +92,7 @@ class Judge:
             if isinstance(earlier, ArchiveDuplicatesOp):
                 if self._references(earlier.key, key):
                     undecided |= {"foreign-key-references", "repoint-collision"}
-            elif not isinstance(earlier, PlainStatement) and earlier.key.name == key.name:  # type: ignore[attr-defined]
+            elif not isinstance(earlier, PlainStatement | Elsewhere) and earlier.key.name == key.name:  # type: ignore[attr-defined]
                 undecided.add("not-a-constraint")
                 # By then, the name can be free; not if the earlier directive's table does not have it now.
                 if not is_absent(self._connection, self._examiner.locate(earlier.key)):  # type: ignore[attr-defined]

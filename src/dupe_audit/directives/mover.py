@@ -25,7 +25,7 @@ from dupe_audit.directives.recorded import latest_run
 from dupe_audit.errors import Refused
 from dupe_audit.findings import done_to_rows, quantity
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
-from dupe_audit.postgres.catalog import find
+from dupe_audit.postgres.catalog import Relation, find
 from dupe_audit.postgres.locking import at_work
 from dupe_audit.postgres.patience import Throttle
 from dupe_audit.preflight import failures
@@ -89,12 +89,12 @@ class Mover:
         pointed_back = _children(done["repointed"], "pointed back")
         log.info("%s: %s restored%s%s", key, quantity(done["restored"], "row"), reverted, pointed_back)
 
-    def clean_again(self, key: UniqueKey, rule: CleanupRule, build: BuildRule) -> int:
+    def clean_again(self, key: UniqueKey, rule: CleanupRule, build: BuildRule, leaf: Relation | None) -> int:
         """Archive or amend the extras that have arrived, as patiently as the build; return how many."""
-        done = self._cleanup(key, rule, build)
+        done = self._cleanup(key, rule, build, leaf=leaf)
         return done["archived"] + done["amended"]
 
-    def clean_held(self, key: UniqueKey, rule: CleanupRule) -> int:
+    def clean_held(self, key: UniqueKey, rule: CleanupRule, leaf: Relation | None) -> int:
         """Archive the extras that have arrived, inside the open transaction that holds the writers; return how many."""
         horizon = self.horizon_of(key)
         return clean_held(
@@ -104,6 +104,7 @@ class Mover:
             revision=self.execution.revision,
             work_mem=self.options.work_mem,
             horizon=horizon,
+            leaf=leaf,
         )
 
     def horizon_of(self, key: UniqueKey) -> Horizon:
@@ -116,12 +117,19 @@ class Mover:
         return match[0] if match else key
 
     def _cleanup(
-        self, key: UniqueKey, rule: CleanupRule, patience: BuildRule, *, name: str | None = None
+        self,
+        key: UniqueKey,
+        rule: CleanupRule,
+        patience: BuildRule,
+        *,
+        name: str | None = None,
+        leaf: Relation | None = None,
     ) -> Counter[str]:
         """Clean the duplicates since this process last cleaned; return the sums of the batches by field.
 
         Args:
             name: the constraint that will be built, if the key does not name it.
+            leaf: of a partitioned table, the only leaf to clean.
         """
         batches = cleanup(
             self.connection,
@@ -133,6 +141,7 @@ class Mover:
             give_up_after=patience.give_up_after,
             work_mem=self.options.work_mem,
             horizon=self.horizon_of(key),
+            leaf=leaf,
         )
         with explained(self.connection, key, rule):
             return self._logged(batches, key)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Hashable
-
 from alembic.operations import MigrateOperation, Operations
-from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from dupe_audit.directives import script
 from dupe_audit.directives.aftermath import account_for_failures
+from dupe_audit.directives.assignment import all_tasks, judge, perform, tasks_of
 from dupe_audit.directives.autocommit import autocommit
-from dupe_audit.directives.downgrades import refusals
-from dupe_audit.directives.execution import Execution, located, requires_run
-from dupe_audit.directives.judgement import Judge
+from dupe_audit.directives.campaign import Campaign
+from dupe_audit.directives.execution import Execution, located
 from dupe_audit.directives.operations import (
     AmendDuplicatesOp,
     ArchiveDuplicatesOp,
@@ -26,14 +22,10 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.refusal import NAMES, call_of, of_revision, refuse, refuse_mistakes, refuse_server
-from dupe_audit.directives.schedule import Task, schedule
-from dupe_audit.directives.verdict import Examiner, identities, subject
+from dupe_audit.directives.places import in_schema, schemas_of
+from dupe_audit.directives.refusal import NAMES, call_of, of_revision, refuse_mistakes, refuse_server
+from dupe_audit.directives.verdict import identities, subject
 from dupe_audit.directives.worker import Worker
-from dupe_audit.model import UniqueKey
-from dupe_audit.postgres import catalog
-
-log = logging.getLogger("alembic.dupe_audit")
 
 
 @Operations.implementation_for(AmendDuplicatesOp)
@@ -74,13 +66,28 @@ def _worker(operations: Operations, connection: Connection | None, execution: Ex
 
 
 def _write(operations: Operations, execution: Execution, operation: MigrateOperation) -> None:
+    schemas = schemas_of(operation)
+    if schemas is None:
+        _write_single(operations, execution, operation)
+    elif schemas.query is not None:
+        raise CommandError(
+            f"Refused: {call_of(operation)}{of_revision(execution)}. A script cannot ask the query of schemas, and the "
+            "schemas decide what it contains. Name them for this script, such as schemas=['tenant_a', 'tenant_b'], or "
+            "upgrade online, without --sql."
+        )
+    else:
+        for schema in schemas.names:
+            _write_single(operations, execution, in_schema(operation, schema))
+
+
+def _write_single(operations: Operations, execution: Execution, operation: MigrateOperation) -> None:
     first = execution.position == 0
-    tasks = _tasks(operations.migration_context, execution, operation, lambda key: (key.schema, key.table))
+    tasks = tasks_of(operations.migration_context, execution, operation, lambda key: (key.schema, key.table))
     if first:
-        for task in _all_tasks(execution):
+        for task in all_tasks(execution):
             script.refuse(task, execution.revision)
         items = execution.recording.items if execution.recording else ()
-        directives = [task.operation for task in _all_tasks(execution)]
+        directives = [task.operation for task in all_tasks(execution)]
         script.judge_server(operations, directives, accept=execution.options.accept)
         undone = script.Undone.of(operations, execution, execution.options)
         script.judge_ahead(operations, items, execution.options, undone)
@@ -96,25 +103,26 @@ def _execute(operations: Operations, execution: Execution, operation: MigrateOpe
             message = f"{name}{of_revision(execution)}: {message}"
         return "\n".join(filter(None, [message, _worker(operations, connection, execution).account(connection)]))
 
-    def judge(connection: Connection) -> None:
+    def judge_server(connection: Connection) -> None:
         refuse_server(_worker(operations, connection, execution))
 
     name, stamps = NAMES[type(operation)], _completes(execution, operation)
-    with autocommit(operations, name, explain, judge=judge, stamps=stamps) as connection:
-        worker = _worker(operations, connection, execution)
-        tasks = _tasks(
+    with autocommit(operations, name, explain, judge=judge_server, stamps=stamps) as connection:
+        worker, position = _worker(operations, connection, execution), execution.position
+        tasks = tasks_of(
             operations.migration_context,
             execution,
             operation,
             identities(connection, lambda key: located(operations, key)),
         )
-        examiner = _judge(worker, tasks[0].operation if tasks else operation)
-        for task in tasks:
-            execution.current, covered = task.operation, task.operation in execution.covered
-            if execution.acted or not covered:  # the first was judged a moment ago
-                refuse(worker, [examiner.examine(task.operation, measure_width=not covered)])
-            execution.acted += 1
-            worker.perform(task)
+        examiner = judge(worker, tasks[0].operation if tasks else operation)
+        if execution.campaign is None and any(map(schemas_of, (operation, *execution.everything))):
+            execution.campaign = Campaign(execution, connection)
+            execution.campaign.prepare(worker)
+        if schemas_of(operation):
+            execution.campaign.perform(worker, operation, position)
+        else:
+            perform(worker, examiner, tasks)
 
 
 def _completes(execution: Execution, operation: MigrateOperation) -> bool:
@@ -128,96 +136,3 @@ def _completes(execution: Execution, operation: MigrateOperation) -> bool:
         or not isinstance(operation, ArchiveDuplicatesOp)
         or execution.position + 1 == len(recorded)
     )
-
-
-def _tasks(
-    context: MigrationContext,
-    execution: Execution,
-    operation: MigrateOperation,
-    table_of: Callable[[UniqueKey], Hashable],
-) -> tuple[Task, ...]:
-    """Return what to execute when a directive is called."""
-    recording, first = execution.recording, execution.position == 0
-    position = execution.next_position(operation)
-    execution.trusted = execution.trusted and position is not None
-    if first and recording and execution.readable and execution.trusted:
-        execution.work = schedule(recording.items, table_of)
-        _watch_the_end(context, execution)
-    if recording and position is not None:
-        return execution.work[position] if execution.work else (Task(operation=recording.directives[position]),)
-    if execution.reordered:
-        raise CommandError(
-            f"{call_of(operation)}{of_revision(execution)}: this is not the directive that was read before the first "
-            "one was executed, and the order of work depends on all of them. Let the revision call the same directives "
-            "each time; then run the same command again."
-        )
-    return (Task(operation=operation),)
-
-
-def _all_tasks(execution: Execution) -> list[Task]:
-    """Return the tasks of all directives that are known."""
-    if execution.work is not None:
-        return [task for tasks in execution.work.values() for task in tasks]
-    return [Task(operation=operation) for operation in (execution.recording.directives if execution.recording else ())]
-
-
-def _watch_the_end(context: MigrationContext, execution: Execution) -> None:
-    """Keep Alembic from stamping a revision whose directives were put into another order, but did not all come."""
-
-    def require_all(**_: object) -> None:
-        if execution.reordered and execution.position < len(execution.work or ()):
-            raise CommandError(
-                f"Revision {execution.revision} has executed {execution.position} of its {len(execution.work or ())} "
-                "directives, so a constraint was not dropped or created. It was not stamped. Let the revision "
-                "call the same directives each time; then run the same command again."
-            )
-
-    if execution.reordered:
-        context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, require_all)
-
-
-def _judge(worker: Worker, first: MigrateOperation) -> Examiner:
-    """Judge all directives before the first one acts; return the examiner of single ones.
-
-    Raises:
-        Refused: one of them cannot succeed.
-    """
-    execution = worker.execution
-    recording = execution.recording
-    items = recording.items if recording else ()
-    examiner = Examiner(
-        worker.connection,
-        worker.options,
-        lambda key: located(worker.operations, key),
-        items,
-        requires_run=requires_run(execution, worker.options),
-        undone=None if execution.upgrading else execution.revision,
-    )
-    if recording and not execution.judged:
-        execution.judged = True
-        way_back = refusals(execution, lambda key: _schema_of(worker, key))
-        if execution.trusted is False:
-            log.warning(
-                "revision %s executes other directives than were read, so each is judged only when it is executed",
-                execution.revision,
-            )
-            refuse(worker, (), way_back)
-            return examiner
-        if recording.obstacle:
-            log.warning(
-                "revision %s cannot be read to its end without executing it: %s; everything after that is judged when "
-                "it is executed",
-                execution.revision,
-                recording.obstacle.reason,
-            )
-        verdicts = Judge(worker.connection, examiner, items).verdicts(first)
-        refuse(worker, verdicts, way_back)
-        execution.covered = [verdict.operation for verdict in verdicts]
-    return examiner
-
-
-def _schema_of(worker: Worker, key: UniqueKey) -> str | None:
-    """Return the schema of a key's table; the one that the key names if there is no such table."""
-    located_key = located(worker.operations, key)
-    match = catalog.find(worker.connection, located_key)
-    return match[1].schema if match else located_key.schema

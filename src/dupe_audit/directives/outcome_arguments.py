@@ -36,7 +36,7 @@ NewValue: TypeAlias = (
     | None
 )
 
-#: how a column is merged: the name of a way, or an aggregate
+#: how a column is merged: the name of a method, or an aggregate
 WayToMerge: TypeAlias = str | TextClause | ClauseElement
 
 
@@ -53,7 +53,7 @@ def merges(option: str, values: object) -> tuple[Merge, ...]:
     """Return the columns to merge, each with how.
 
     Raises:
-        WrongUsage: it is not a mapping of names of columns, it is empty, or a way to merge does not exist.
+        WrongUsage: it is not a mapping of names of columns, it is empty, or a method of merging does not exist.
     """
     return () if values is None else tuple(_merge(option, column, how) for column, how in _items(option, values))
 
@@ -63,7 +63,9 @@ def _merge(option: str, column: str, how: object) -> Merge:
         return Merge(column, sql_of(option, how), is_sql=True)
     if isinstance(how, str):
         return Merge(column, how)
-    raise WrongUsage(f"{option} has {described(how)} for column {column!r}. Write a way such as 'sum', or sa.text(…).")
+    raise WrongUsage(
+        f"{option} has {described(how)} for column {column!r}. Write a method such as 'sum', or sa.text(…)."
+    )
 
 
 def _items(option: str, values: object) -> list[tuple[str, Any]]:
@@ -72,7 +74,7 @@ def _items(option: str, values: object) -> list[tuple[str, Any]]:
         raise WrongUsage(f"{option} must map columns to values, such as {example}, not {described(values)}.")
     for column in values:
         if not isinstance(column, str):
-            raise WrongUsage(f"{option} must have names of columns as its keys; {described(column)} is not a name.")
+            raise WrongUsage(f"{option} must have column names as its keys; {described(column)} is not a name.")
     return list(values.items())
 
 
@@ -93,7 +95,7 @@ def _new_value(option: str, column: str, value: object) -> str:
     if isinstance(value, Decimal | date | time | UUID):
         return literal(value.isoformat() if isinstance(value, date | time) else str(value))
     raise WrongUsage(
-        f"{option} has {described(value)} for column {column!r}, which is not a value that can be written as SQL. "
+        f"{option} has {described(value)} for column {column!r}, which cannot be written as an SQL literal. "
         "Use sa.text(…)."
     )
 

@@ -30,7 +30,7 @@ def latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:
 def as_renamed(connection: Connection, key: UniqueKey) -> UniqueKey:
     """Return a key of an applied revision as it is written now, after columns in its expressions were renamed.
 
-    What its index compares is that key only if the text of its run means the same under the names of that time.
+    What its index compares now is that key only if the recorded text means the same under the names of that time.
     """
     match = None if key.is_plain else catalog.find(connection, key)
     if match is None:

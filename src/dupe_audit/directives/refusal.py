@@ -96,7 +96,7 @@ def refuse_mistakes(execution: Execution, worker: Worker | None) -> None:
 
 
 def refuse_server(worker: Worker) -> None:
-    """Refuse a server that is not PostgreSQL, or the way to it, before anything of a revision is judged there.
+    """Refuse a server that is not PostgreSQL, or a pooler in front of it, before anything else is judged.
 
     Raises:
         Refused: it cannot be used, or a pooler is in front of it and was not accepted.

@@ -15,6 +15,7 @@ from dupe_audit.directives.operations import (
     DropUniqueConstraintOnlineOp,
     RestoreDuplicatesOp,
 )
+from dupe_audit.directives.places import Elsewhere
 from dupe_audit.directives.recording import PlainStatement
 from dupe_audit.model import UniqueKey
 
@@ -62,7 +63,10 @@ def _reorder(
     later = [
         (position, item)
         for position, item in enumerate(items)
-        if position > number and isinstance(item, MigrateOperation) and table_of(item.key) == table  # type: ignore[attr-defined]
+        if position > number
+        and isinstance(item, MigrateOperation)
+        and not isinstance(item, Elsewhere)
+        and table_of(item.key) == table  # type: ignore[attr-defined]
     ]
     creates = [position for position, item in later if isinstance(item, CreateUniqueConstraintOnlineOp)]
     if not creates:

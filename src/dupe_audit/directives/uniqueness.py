@@ -51,6 +51,7 @@ class Enforced:
     directive: UniqueKey | None = None  #: the key of our own directive
     rule: CleanupRule | None = None  #: of the cleanup of the same revision
     plain: NewKey | None = None  #: what a plain operation declares
+    is_place: bool = False  #: one of the schemas of a directive
     all_null: bool = False  #: its only column was added by the same operation, without a default
 
 
@@ -137,12 +138,10 @@ class History:
             key = operation.key
             table = self._table(key.schema, key.table)
             columns = tuple(table.column(name) for name in key.names if name)
-            table.keys[str(key.name)] = Enforced(self._revision, columns, key, self._rule(key))
+            rule, is_place = self._rules.get((key.schema, key.table, key.scope)), hasattr(operation, "origin")
+            table.keys[str(key.name)] = Enforced(self._revision, columns, key, rule, is_place=is_place)
         elif isinstance(operation, DropUniqueConstraintOnlineOp):
             self._table(operation.key.schema, operation.key.table).keys.pop(str(operation.key.name), None)
-
-    def _rule(self, key: UniqueKey) -> CleanupRule | None:
-        return self._rules.get((key.schema, key.table, key.scope))
 
     def _change(self, change: Change) -> None:
         if isinstance(change, Unclear):
@@ -223,7 +222,8 @@ class History:
         before = self._last
         all_null = isinstance(before, NewColumn) and not before.has_default and key.columns == (before.column,)
         rule = self._rules.get((key.schema, str(key.table), (frozenset(key.elements or key.columns or ()), key.where)))
-        enforced = Enforced(self._revision, columns, None, rule, key, all_null and not key.primary)
+        all_null = all_null and not key.primary
+        enforced = Enforced(self._revision, columns, None, rule, key, all_null=all_null)
         table.keys[key.name or _default_name(key)] = enforced
 
 

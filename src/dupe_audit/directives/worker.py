@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from functools import partial
 
-from alembic.operations import MigrateOperation, Operations
+from alembic.operations import Operations
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
@@ -21,6 +21,7 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.places import Elsewhere, schemas_of
 from dupe_audit.directives.schedule import Task
 from dupe_audit.directives.verdict import identities
 from dupe_audit.errors import NotProven
@@ -89,7 +90,7 @@ class Worker:
                 rule,
                 clean_again=partial(mover.clean_again, key, cleaning, rule) if cleaning else None,
                 clean_held=partial(mover.clean_held, key, cleaning) if cleaning else None,
-                ranking_seconds=lambda: horizon.ranking_seconds,
+                ranking_seconds=lambda leaf: (horizon.of_leaf(leaf.relid) if leaf else horizon).ranking_seconds,
                 revision=self.execution.revision,
                 undoing=not self.execution.upgrading,
                 in_place_of=in_place_of,
@@ -157,8 +158,11 @@ class Worker:
 
     def _keys(self) -> list[UniqueKey]:
         recorded = self.execution.recording.directives if self.execution.recording else ()
-        operations: list[MigrateOperation] = [*recorded, *self.execution.begun]
-        keys = (operation.key for operation in operations if not isinstance(operation, DropUniqueConstraintOnlineOp))  # type: ignore[attr-defined]
+        keys = (
+            operation.key  # type: ignore[attr-defined]
+            for operation in (*recorded, *self.execution.begun)
+            if not isinstance(operation, DropUniqueConstraintOnlineOp | Elsewhere) and not schemas_of(operation)
+        )
         return [located(self.operations, key) for key in keys]
 
 

@@ -26,12 +26,14 @@ DUPLICATES: dict[StepId, Entry] = {
     "change-fails": Entry(
         "error",
         "Rows of {table} cannot be changed as set_ or merge says: {subject}.",
-        "Choose a new value or another way to merge, or correct the rows. Then run the same command again.",
+        "Choose another value or merge method, or correct the rows. In set_, SQL needs sa.text(…); a string or a list is a value. "
+        "Then run the same command again.",
     ),
     "amendment-incomplete": Entry(
         "error",
-        "Amended, {subject} would still have the key of another row.",
-        "Let set_ change a column of the key to a value that differs for each row, for example by duplicate.number, or a column that takes the row out of the predicate (where); NULL takes it out of a key whose NULLs are distinct.",
+        "After amendment, {subject} would still have the key of another row.",
+        "Let set_ change a column of the key to a value that differs for each row, for example by duplicate.number, or a column that takes the row out of the predicate (where). "
+        "NULL takes a row out of a key whose NULLs are distinct. In set_, SQL needs sa.text(…); a string is a value.",
     ),
     "cannot-restore": Entry(
         "error",

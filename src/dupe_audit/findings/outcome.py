@@ -15,6 +15,17 @@ OUTCOME: dict[StepId, Entry] = {
         "The index of constraint {subject} is invalid, so it does not reliably enforce anything.",
         "Run: alembic upgrade head. It drops its own invalid index and builds it again.",
     ),
+    "leaf-not-enforced": Entry(
+        "error",
+        "{table} has no valid part of the constraint: {subject}.",
+        "Run: alembic upgrade head. It builds what is missing and attaches it.",
+    ),
+    "misplaced-rows": Entry(
+        "error",
+        "{table} holds {subject} that belong to another partition, so equal keys can lie in several partitions, and no constraint sees it.",
+        "The hash function or the collation of the partition key has changed since they were written. Move them: delete them from "
+        "the partition and insert them through the partitioned table, in one transaction.",
+    ),
     "duplicates-remain": Entry(
         "error",
         "{table} still holds {subject}, counted without any index.",

@@ -8,15 +8,15 @@ from dupe_audit.findings.ids import StepId
 SESSION: dict[StepId, Entry] = {
     "yugabytedb": Entry(
         "error",
-        "The server is YugabyteDB ({subject}), not PostgreSQL: rows have other identities and locks there, and a build that fails ends differently.",
-        "Remove the duplicates with SQL of your own, then CREATE UNIQUE INDEX, which YugabyteDB builds online by default. "
-        "The whole recipe: docs/reference/findings/yugabytedb.md.",
+        "The server is YugabyteDB ({subject}), not PostgreSQL: it identifies and locks rows differently, and a failed build leaves a different state behind.",
+        "Remove the duplicates with your own SQL, then CREATE UNIQUE INDEX, which YugabyteDB builds online by default. "
+        "Step by step: docs/reference/findings/yugabytedb.md.",
     ),
     "cockroachdb": Entry(
         "error",
         "The server is CockroachDB ({subject}), not PostgreSQL: the locks, row positions and index builds that make a batch safe are missing there or work differently.",
-        "Remove the duplicates with SQL of your own, then ALTER TABLE … ADD CONSTRAINT … UNIQUE (…), which CockroachDB executes online. "
-        "The whole recipe: docs/reference/findings/cockroachdb.md.",
+        "Remove the duplicates with your own SQL, then ALTER TABLE … ADD CONSTRAINT … UNIQUE (…), which CockroachDB executes online. "
+        "Step by step: docs/reference/findings/cockroachdb.md.",
     ),
     "server-version": Entry(
         "error",

@@ -14,5 +14,6 @@ from dupe_audit.findings.project import PROJECT
 from dupe_audit.findings.session import SESSION
 from dupe_audit.findings.surroundings import SURROUNDINGS
 from dupe_audit.findings.table import TABLE
+from dupe_audit.findings.trees import TREES
 
-STEPS: dict[StepId, Entry] = TABLE | SESSION | SURROUNDINGS | DUPLICATES | INDEXES | PROJECT | OUTCOME
+STEPS: dict[StepId, Entry] = TABLE | TREES | SESSION | SURROUNDINGS | DUPLICATES | INDEXES | PROJECT | OUTCOME

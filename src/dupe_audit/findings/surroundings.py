@@ -44,7 +44,7 @@ SURROUNDINGS: dict[StepId, Entry] = {
         "error",
         "Trigger {subject} on {table} fires for every amended or merged row, and again on downgrade.",
         "Make the trigger skip the migration (for example by its application_name), or accept this finding if it may fire (alembic -x dupe_audit.accept=update-trigger). "
-        "What it writes again on downgrade, such as a time of the last change, is not restored, nor is what it changes in other rows.",
+        "What the trigger writes again on downgrade, such as the time of the last change, is not restored. Nor is what it changes in other rows.",
         acceptable=True,
     ),
     "insert-trigger": Entry(
@@ -54,7 +54,7 @@ SURROUNDINGS: dict[StepId, Entry] = {
     ),
     "rewrite-rule": Entry(
         "error",
-        "Rule {subject} on {table} rewrites INSERT or DELETE, so rows could go to another table or nowhere.",
+        "Rule {subject} on {table} rewrites INSERT, UPDATE or DELETE, so rows could go to another table or nowhere.",
         "Replace it with a trigger, which can be checked here: DROP RULE {subject} ON {table};",
     ),
     "replica-identity": Entry(
@@ -64,12 +64,12 @@ SURROUNDINGS: dict[StepId, Entry] = {
     ),
     "publication-columns": Entry(
         "error",
-        "Publication {subject} makes PostgreSQL reject every update and delete of {table}: its row filter uses a column outside of the replica identity, or its column list lacks one of it.",
-        "ALTER TABLE {table} REPLICA IDENTITY FULL; (for a row filter), or change the publication: ALTER PUBLICATION {subject} SET TABLE …;",
+        "Publication {subject} makes PostgreSQL reject every update and delete of {table}: its row filter uses a column outside the replica identity, or its column list lacks a column of the replica identity.",
+        "For a row filter: ALTER TABLE {table} REPLICA IDENTITY FULL; For a column list, add the missing columns: ALTER PUBLICATION {subject} SET TABLE …;",
     ),
     "published-table": Entry(
         "warning",
-        "{table} is published ({subject}): the rows that a cleanup deletes or updates are sent to the subscribers, the constraint is not.",
+        "{table} is published ({subject}): the rows that a cleanup deletes or updates are sent to the subscribers; the constraint is not.",
         "Clean and constrain the table on the subscribers too. A publication without update or delete does not send these changes. "
         "Under a row filter, a row that no longer satisfies it after an update is deleted on the subscriber.",
     ),

@@ -21,13 +21,6 @@ TABLE: dict[StepId, Entry] = {
         "{table} is not an ordinary table (kind: {subject}) and cannot have a unique constraint.",
         "Name the table that holds the rows.",
     ),
-    "partitioned-table": Entry(
-        "error",
-        "{table} is partitioned; PostgreSQL cannot build an index concurrently on a partitioned table.",
-        "Clean and constrain each partition with the directives; then ALTER TABLE ONLY {table} ADD CONSTRAINT … UNIQUE (…); "
-        "and for each partition: ALTER INDEX … ATTACH PARTITION …; The key must include the partition key. "
-        "The whole recipe, with its downgrade: docs/reference/findings/partitioned-table.md.",
-    ),
     "single-partition": Entry(
         "warning",
         "{table} is one partition of {subject}; the constraint will cover only this partition.",
@@ -58,16 +51,15 @@ TABLE: dict[StepId, Entry] = {
     ),
     "citus-table": Entry(
         "error",
-        "{table} is a {subject} table of Citus: its rows are on several servers, or Citus plans its statements.",
-        "Remove the duplicates and create the constraint with the commands of Citus; "
-        "the key of a distributed table must include its distribution column.",
+        "Citus manages {table}, as {subject}.",
+        "See docs/howto/citus.md: what works on each kind of table, and what to do otherwise.",
     ),
     "timescaledb-table": Entry(
         "error",
         "{table} is a {subject} of TimescaleDB: its rows are in many tables, and its index cannot be built concurrently.",
-        "Remove the duplicates with SQL of your own, one time range after another, then CREATE UNIQUE INDEX in a quiet moment, because it blocks writers until it is built. "
+        "Remove the duplicates with your own SQL, one time range after another, then CREATE UNIQUE INDEX in a quiet moment, because it blocks writers until it is built. "
         "The key must include every partitioning column. "
-        "The whole recipe: docs/reference/findings/timescaledb-table.md.",
+        "Step by step: docs/reference/findings/timescaledb-table.md.",
     ),
     "too-many-columns": Entry(
         "error",
@@ -79,7 +71,7 @@ TABLE: dict[StepId, Entry] = {
         "The server cannot read an expression for {table}: {subject}.",
         "Correct the expression. It may use the columns of the row and functions that the search path finds. "
         "In set_, SQL needs sa.text(…), and may also use survivor.column and duplicate.number. "
-        "In merge, the way has to exist for the column's type, and SQL has to be an aggregate.",
+        "In merge, the method must exist for the column's type, and SQL must be an aggregate.",
     ),
     "expression-fails": Entry(
         "error",
@@ -95,7 +87,7 @@ TABLE: dict[StepId, Entry] = {
     "depends-on-search-path": Entry(
         "error",
         "An expression fails under the search path that PostgreSQL uses to build an index of {table} (pg_catalog, pg_temp): {subject}.",
-        "In the body of its function, write the schema of everything that it calls, or give the function its own path: "
+        "In the body of its function, qualify everything that it calls with its schema, or give the function its own path: "
         "ALTER FUNCTION … SET search_path = …. See docs/reference/findings/depends-on-search-path.md.",
     ),
     "index-refused": Entry(
@@ -123,7 +115,7 @@ TABLE: dict[StepId, Entry] = {
     ),
     "predicate-never-true": Entry(
         "error",
-        "The predicate {subject} is never true for a row of {table}, so the key would cover no row.",
+        "The predicate {subject} is never true for a row of {table}, so the key would cover no rows.",
         "Correct the predicate (where). A comparison with NULL is never true: write column IS NULL.",
     ),
     "no-equality": Entry(

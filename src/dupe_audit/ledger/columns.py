@@ -64,18 +64,18 @@ def fragments(connection: Connection, run: Run, relation: Relation, lead: str) -
 
 
 def _image_fragments(connection: Connection, run: Run, relation: Relation, lead: str) -> dict[str, str]:
-    """Return what fills the statements that change rows back; without such rows, only that every row was removed.
+    """Return what fills the statements that change rows back; empty if the run changed none.
 
     Raises:
-        DupeAuditError: the table of what the run made of these rows is gone, or the table has lost its primary key.
+        DupeAuditError: the table that has these rows as the run left them is gone, or a primary key is.
     """
     if not run.images:
         return {}
     after = after_name(run.id)
     if not relation_exists(connection, after):
         raise DupeAuditError(
-            f"Table {after} is gone, which says how run {run.id} left the rows that it changed. {lead} Restore it from "
-            f"a backup. {archive_name(run.id)} has the rows as they were."
+            f"Table {after} is gone, which had the changed rows as run {run.id} left them. {lead} Restore it from a "
+            f"backup. {archive_name(run.id)} has the rows as they were before."
         )
     sql = statement("image_fragments", relid=str(relation.relid), run=str(run.id), after=literal(after))
     row = execute(connection, sql).mappings().one()

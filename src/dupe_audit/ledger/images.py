@@ -1,4 +1,4 @@
-"""What runs have left of rows that they changed, for the runs before and after them."""
+"""Keep the records of changed rows in step when several runs changed the same rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from dupe_audit.statements import fill_known, literal, statement, template
 
 
 def pass_on(connection: Connection, run_id: int, relid: int, holes: Mapping[str, str], *, low: int, high: int) -> None:
-    """Let earlier runs of a table meet what a trigger has made of rows that this transaction has changed back.
+    """Pass on to the earlier runs of a table what a trigger wrote into rows that this transaction has changed back.
+
+    An earlier run changes a row back only if it is as recorded, so its record gets what the trigger wrote.
 
     Args:
         run_id: the run whose rows were changed back.

@@ -67,7 +67,7 @@ def same_runs_sql(relid: str, key: UniqueKey, *, trusts_index: bool = True) -> s
     Args:
         relid: SQL for the oid of the table.
         key: with an expression or a predicate.
-        trusts_index: whether what the index of a run compares now is the key of that run; or else only its text is.
+        trusts_index: whether a run's key may also be read from its index as it is now, and not only from its text.
     """
     return statement(
         "same_runs",

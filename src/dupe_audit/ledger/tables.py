@@ -20,7 +20,7 @@ def archive_name(run_id: int) -> str:
 
 
 def after_name(run_id: int) -> str:
-    """Return the quoted name of the table of what a run has made of rows that stay in the table."""
+    """Return the quoted name of the table that has the changed rows as a run left them."""
     return ident("dupe_audit", f"after_{run_id}")
 
 
@@ -62,7 +62,11 @@ def exists(connection: Connection, *, relid: int | None = None, reading: bool = 
 
 def upgrade_sql() -> str:
     """Return the statements that bring the ledger of an earlier version to the form of this one."""
-    return statement("upgrade_ledger", create_child_table=template("create_child_table"))
+    return statement(
+        "upgrade_ledger",
+        create_child_table=template("create_child_table"),
+        create_leaf_table=template("create_leaf_table"),
+    )
 
 
 def create(connection: Connection, owner: str, *, relid: int | None = None) -> None:
@@ -86,7 +90,7 @@ def create(connection: Connection, owner: str, *, relid: int | None = None) -> N
             execute(connection, statement("create_schema", owner=owner))
             execute(connection, statement("revoke_schema"))
         owner = str(execute(connection, statement("ledger_owner", owner=literal(owner))).scalar_one())
-        for table in ("run", "batch", "child"):
+        for table in ("run", "batch", "child", "leaf"):
             execute(connection, statement(f"create_{table}_table"))
             make_private(connection, f"dupe_audit.{table}", owner)
 
@@ -106,6 +110,11 @@ def keep_images(connection: Connection, run_id: int, owner: str, fragments: Mapp
 
 
 def make_private(connection: Connection, name: str, owner: str) -> None:
-    """Give an object to *owner*, and revoke what default privileges granted to others."""
-    execute(connection, statement("give_to_owner", object=name, owner=owner))
+    """Give an object to *owner*, and revoke what default privileges granted to others.
+
+    A role that may create nothing in the schema can own nothing there: then the object stays with this role, which is
+    a member of that one.
+    """
+    if execute(connection, statement("may_own", owner=literal(owner))).scalar_one():
+        execute(connection, statement("give_to_owner", object=name, owner=owner))
     execute(connection, statement("revoke_all", object_name=literal(name)))

@@ -27,6 +27,7 @@ from dupe_audit.model.reports import (
     VerifyReport,
 )
 from dupe_audit.model.rules import BuildRule, CleanupRule, Ordering, milliseconds
+from dupe_audit.model.schemas import Schemas
 
 __all__ = [
     "MAX_IDENTIFIER",
@@ -50,6 +51,7 @@ __all__ = [
     "RunState",
     "Sample",
     "SampleRow",
+    "Schemas",
     "Suggestion",
     "UniqueKey",
     "Unseen",

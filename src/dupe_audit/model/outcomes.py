@@ -1,4 +1,4 @@
-"""What becomes of an extra that is not removed, and what of an extra's values its survivor takes over."""
+"""How an extra that stays is changed, and which values a survivor takes over from its extras."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Change:
     """
 
     column: str
-    sql: str  #: sees the row's own columns, ``survivor.column``, and ``duplicate.number`` (2 for the first extra)
+    sql: str  #: can use the row's own columns, ``survivor.column``, and ``duplicate.number`` (2 for the first extra)
 
     def __post_init__(self) -> None:
         check_identifier("column", self.column)
@@ -33,7 +33,7 @@ class Merge:
     """A column of the survivor, and how its value is made of those of the group.
 
     Raises:
-        WrongUsage: the column is not a name that PostgreSQL can store, or there is no such way to merge.
+        WrongUsage: the column is not a name that PostgreSQL can store, or no such method of merging exists.
     """
 
     column: str

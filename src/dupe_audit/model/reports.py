@@ -147,7 +147,7 @@ class Batch:
     amended: int = 0  #: extras changed in the table
     merged: int = 0  #: survivors that took over values
     restored: int = 0  #: rows put back into the table
-    reverted: int = 0  #: amended and merged rows that are again as they were
+    reverted: int = 0  #: amended and merged rows that were changed back
     repointed: int = 0  #: children pointed at a survivor, or back
     spared: int = 0  #: rows left for the next pass; by a restore, rows that could not go back
     done: int = 0  #: rows handled so far in this pass
@@ -197,7 +197,7 @@ class Run:
     amended: int  #: extras changed in the table; the archive has them as they were
     merged: int  #: survivors that took over values of their extras, once per batch
     restored: int  #: rows
-    reverted: int  #: amended and merged rows that are again as they were
+    reverted: int  #: amended and merged rows that were changed back
     erased: int  #: archived rows that somebody has deleted from the archive on purpose, and entered here
     children_moved: int  #: rows of other tables that now reference a survivor
     children_returned: int  #: of those, rows that a restore pointed back
@@ -207,6 +207,7 @@ class Run:
     software_version: str
     who: str
     archive_bytes: int | None = None  #: None if there is no archive
+    campaign: int | None = None  #: of the runs that one revision opened in many schemas
 
     @property
     def remaining(self) -> int:

@@ -26,7 +26,7 @@ class CleanupRule:
     divergent: Literal["refuse", "archive", "amend"] = "refuse"  #: divergent extras stop the cleanup, or are handled so
     references: Literal["refuse", "repoint"] = "refuse"  #: children of extras stop the cleanup, or follow the survivor
     ignore: tuple[str, ...] = ()  #: columns in which rows may differ and still be exact duplicates
-    changes: tuple[Change, ...] = ()  #: what makes an extra of ``amend`` none
+    changes: tuple[Change, ...] = ()  #: what ``amend`` changes, so that an extra no longer is one
     merges: tuple[Merge, ...] = ()  #: values that the survivor takes over; groups may differ in these columns
     batch_size: int = 5000  #: most rows archived per transaction, 1 to 100,000; with repoint, rows and their children
     pause: float = 0.0  #: seconds between two batches
@@ -78,22 +78,27 @@ class CleanupRule:
             raise WrongUsage("set_ needs divergent='amend'. To change every extra: op.amend_duplicates().")
         if self.changes and self.merges:
             raise WrongUsage(
-                "merge and set_ cannot be combined: values are taken over from extras that are removed. "
+                "merge and set_ cannot be combined, because merge takes values only from extras that are removed. "
                 "Leave out one of them."
             )
         for option, columns in (("set_", self.changes), ("merge", self.merges)):
             names = [each.column for each in columns]
             if repeated := sorted({name for name in names if names.count(name) > 1}):
-                raise WrongUsage(f"{option} has column {repeated[0]!r} twice.")
+                raise WrongUsage(f"{option} names column {repeated[0]!r} twice.")
 
     @property
     def verb(self) -> str:
-        """What a cleanup does with extras, in a word."""
-        return self.exact
+        """What a cleanup does with extras, as an infinitive."""
+        return "archive or amend" if self.divides else self.exact
+
+    @property
+    def outcome(self) -> str:
+        """What becomes of extras, as a participle."""
+        return self.verb.replace("archive", "archived").replace("amend", "amended")
 
     @property
     def amends(self) -> bool:
-        """Whether extras can be changed in place of being removed."""
+        """Whether extras can be changed instead of being removed."""
         return "amend" in (self.exact, self.divergent)
 
     @property
@@ -108,7 +113,7 @@ class CleanupRule:
 
     @property
     def merges_groups(self) -> bool:
-        """Whether a merge needs all rows of a group at once, and not only some of them after others."""
+        """Whether a merge needs all rows of a group at once, and cannot add rows to a value that is already merged."""
         return any(merge.is_sql for merge in self.merges)
 
     @property

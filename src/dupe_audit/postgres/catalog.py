@@ -27,6 +27,7 @@ class Relation:
     name: str  #: qualified, quoted where necessary
     owner: str  #: role name, quoted where necessary
     bytes: int  #: heap and TOAST, as of the last VACUUM or ANALYZE
+    is_tree: bool = False  #: whether it is partitioned: its leaves have the rows
 
 
 def relid_sql(key: UniqueKey) -> str:
@@ -78,9 +79,14 @@ def still_named(connection: Connection, relation: Relation) -> Relation:
     return current
 
 
-def rule_fragment_holes(key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
-    """Return what fills ``fragments.sql`` for a key and a rule, except the table."""
+def rule_fragment_holes(key: UniqueKey, rule: CleanupRule, *, placeholder: str | None = None) -> dict[str, str]:
+    """Return what fills ``fragments.sql`` for a key and a rule, except the table.
+
+    Args:
+        placeholder: stands for the table where its rows are read or written; None for its own name.
+    """
     return {
+        "placeholder": literal(placeholder),
         "key": text_array(key.names),
         "expressions": text_array(key.expressions),
         "predicate": literal(key.where),
@@ -96,12 +102,16 @@ def rule_fragment_holes(key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
     }
 
 
-def fragments(connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
-    """Return the pieces of SQL for a table, key and rule, by the name of the hole that they fill."""
-    row = execute(
-        connection,
-        statement("fragments", relid=str(relation.relid), **rule_fragment_holes(key, rule)),
-    )
+def fragments(
+    connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule, *, placeholder: str | None = None
+) -> dict[str, str]:
+    """Return the pieces of SQL for a table, key and rule, by the name of the hole that they fill.
+
+    Args:
+        placeholder: stands for the table where its rows are read or written; None for its own name.
+    """
+    holes = rule_fragment_holes(key, rule, placeholder=placeholder)
+    row = execute(connection, statement("fragments", relid=str(relation.relid), **holes))
     holes = {name: str(value) for name, value in row.mappings().one().items()}
     return {**holes, "key_names": text_array(filter(None, key.names))}
 
@@ -132,15 +142,16 @@ def element_sql(element: str | Expression) -> str:
     return f"({element.sql})" if isinstance(element, Expression) else ident(element)
 
 
-def build_index_sql(key: UniqueKey, table: str, *, held: bool = False, options: str = "") -> str:
+def build_index_sql(key: UniqueKey, table: str, *, held: bool = False, only: bool = False, options: str = "") -> str:
     """Return the statement that builds the index of a named key, on a table named as in SQL.
 
     Args:
         held: in a transaction that holds the writers, and not concurrently.
+        only: on one level of a tree, without its partitions.
         options: storage parameters, as SQL that begins with a space.
     """
     return statement(
-        "build_index_held" if held else "build_index",
+        "build_only" if only else "build_index_held" if held else "build_index",
         name=ident(str(key.name)),
         table=table,
         key_columns=", ".join(map(element_sql, key.columns)),
@@ -178,14 +189,14 @@ def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexStat
         ready=bool(row.ready),
         definition=row.definition if row.indrelid else f"a relation of kind {row.relkind}, not an index",
         bytes=row.bytes or 0,
-        same_definition=row.same_definition and row.indrelid == relid and _has_elements(connection, key, row),
+        same_definition=row.same_definition and row.indrelid == relid and has_elements(connection, key, row),
         constraint=row.constraint_name,
         same_constraint_form=row.same_constraint_form if key.form == "constraint" else row.constraint_name is None,
         constraint_form=row.constraint_form or "",
     )
 
 
-def _has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bool:
+def has_elements(connection: Connection, key: UniqueKey, index: Row[Any]) -> bool:
     """Return whether an index has the elements and the predicate of a key that is not plain.
 
     Args:

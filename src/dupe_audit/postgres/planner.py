@@ -5,7 +5,7 @@ from __future__ import annotations
 #: counts and rankings trust no index, because a corrupt one hides duplicates (H43)
 _NO_INDEX = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_bitmapscan": "off"}
 
-#: a tenth of the default. By the default, one process sorts; sorting in workers took a fifth less time (measured)
+#: a tenth of the default, with which one process sorts; sorting in workers took a fifth less time (measured)
 _WORKERS = {"parallel_tuple_cost": "0.01"}
 
 #: for ranking the whole table; the cost of disabled scans would trigger JIT, which took longer than the ranking

@@ -17,7 +17,7 @@ def pooler(connection: Connection) -> Pooler | None:
     """Return the pooler that is between us and the server; None if nothing shows one.
 
     A server greets with the pid of its backend; a pooler greets with a number of its own (H171). The hosts of some
-    services show it before anything is sent.
+    services reveal a pooler before anything is sent.
     """
     host, port, user = address(connection)
     if documented := documented_pooler(host, port, user):

@@ -34,7 +34,7 @@ WRONG_OBJECT_TYPE = "42809"
 CANNOT_COERCE = "42846"
 UNDEFINED_FUNCTION = "42883"
 UNDEFINED_TABLE = "42P01"
-DUPLICATE_TABLE = "42P07"  #: an index has the name too
+DUPLICATE_TABLE = "42P07"  #: also if the existing relation is an index
 INVALID_COLUMN_REFERENCE = "42P10"  #: ON CONFLICT finds no unique index
 INDETERMINATE_COLLATION = "42P22"
 WITH_CHECK_OPTION_VIOLATION = "44000"
@@ -46,6 +46,7 @@ OBJECT_NOT_IN_STATE = "55000"
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
 UNDEFINED_FILE = "58P01"  #: an extension whose files are not installed
+INTERNAL_ERROR = "XX000"  #: also an error of a worker that Citus passes on
 DATA_CORRUPTED = "XX001"
 INDEX_CORRUPTED = "XX002"
 
@@ -75,6 +76,9 @@ UNREADABLE = (CLASS_SYNTAX, CLASS_SCHEMA)
 #: classes of errors that are about one row, so others can go on without it
 ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED, CLASS_LIMIT, OUT_OF_MEMORY)
 
+#: errors after which the same statement can succeed later
+PASSING = (LOCK_NOT_AVAILABLE, DEADLOCK, SERIALIZATION_FAILURE)
+
 #: errors of an expression or of a function that it calls; a domain that it casts to can have constraints
 OF_AN_EXPRESSION = (
     CLASS_CASE_NOT_FOUND,
@@ -91,7 +95,7 @@ OF_AN_EXPRESSION = (
     CLASS_RAISED,
 )
 
-#: messages that can contain a value: the server's own about data, and whatever a function makes up
+#: messages that can contain a value: the server's own about data, and whatever a function raises
 QUOTES_VALUES = (CLASS_DATA, CLASS_ROUTINE, CLASS_EXTERNAL_ROUTINE, CLASS_EXTERNAL_ROUTINE_INVOCATION, CLASS_RAISED)
 
 #: messages that name what was not found or not allowed, and no value

@@ -18,6 +18,7 @@ from dupe_audit.preflight.equivalents import equivalents
 from dupe_audit.preflight.expressions import value_types
 from dupe_audit.preflight.index_advice import advice, advice_if_stricter
 from dupe_audit.preflight.server import pooler_findings
+from dupe_audit.preflight.trees import tree_findings
 from dupe_audit.statements import literal, statement, text_array
 
 #: findings after which the table cannot be counted at all
@@ -27,7 +28,10 @@ UNCOUNTABLE: set[FindingId] = {
     "not-a-table",
     "citus-table",
     "timescaledb-table",
-    "partitioned-table",
+    "partition-key-expression",
+    "detach-pending",
+    "partition-owner",
+    "foreign-partition",
     "no-equality",
     "row-security",
     "virtual-column",
@@ -52,15 +56,6 @@ def beside(rule: CleanupRule) -> set[FindingId]:
     return beside
 
 
-def citus_findings(connection: Connection, relation: Relation) -> list[Finding]:
-    """Return a finding if Citus manages the table; then no other check applies."""
-    dist_partition = "pg_catalog.pg_dist_partition"
-    if not execute(connection, statement("relation_exists", name=literal(dist_partition))).scalar_one():
-        return []
-    kinds = execute(connection, statement("citus_kind", relid=str(relation.relid))).scalars()
-    return [finding("citus-table", kind, table=relation.name) for kind in kinds]
-
-
 def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
     """Return what the catalog, the server and the session say against the change."""
     expressions = [sql for sql in key.expressions if sql]
@@ -81,7 +76,11 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
             changes_rows=literal(rule.changes_rows),
         ),
     )
-    findings = [_blocker_finding(connection, row, relation) for row in rows if row.id not in beside(rule)]
+    # A tree is only an obstacle to a script.
+    left_out = {*beside(rule), "partitioned-table"}
+    findings = [_blocker_finding(connection, row, relation) for row in rows if row.id not in left_out]
+    if relation.is_tree:
+        findings += tree_findings(connection, key, relation, left_out)
     findings += ledger.untrusted(connection, relid=relation.relid)
     if rule.references == "repoint":
         findings += children.triggers(connection, relation.relid)

@@ -28,7 +28,7 @@ def change_findings(connection: Connection, key: UniqueKey, relation: Relation, 
     """Return why the columns that a rule changes cannot be changed, or their new values cannot be computed.
 
     Args:
-        connection: in autocommit, outside of a transaction: a value that cannot be read would end it.
+        connection: in autocommit, outside a transaction, which a value that cannot be read would end.
         key: of that table.
     """
     if not rule.changes_rows:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from dupe_audit import children, insertable, ledger
+from dupe_audit.children import ForeignKey
 from dupe_audit.differences import Comparison, divergent_finding
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import WIDEST_KEY, CleanupRule, Counts, Differences, Estimates, Reference, Run, UniqueKey
-from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.planner import COUNTING
 from dupe_audit.postgres.session import settings
+from dupe_audit.postgres.trees import fragments_by_table
 from dupe_audit.statements import fill_known, template
 
 
@@ -50,23 +52,47 @@ def compute_order(connection: Connection, fragments: Mapping[str, str], rule: Cl
         execute(connection, fill_known(template("measure_order"), fragments, order_values=", ".join(values)))
 
 
-def count_groups(
-    connection: Connection, fragments: Mapping[str, str], measure: Measure, compared: Comparison
-) -> tuple[Counts, Differences | None]:
-    """Count the groups, their rows and the divergent groups; also return the columns in which these differ."""
+def add_up(measures: Sequence[Measure]) -> Measure:
+    """Return what the scans of all leaves of a tree say together."""
+    rows = sum(measure.rows for measure in measures)
+    keys = sum(measure.rows - measure.outside_rows for measure in measures)
+    width = sum(measure.average_key * (measure.rows - measure.outside_rows) for measure in measures)
+    return Measure(
+        rows=rows,
+        outside_rows=sum(measure.outside_rows for measure in measures),
+        null_key_rows=sum(measure.null_key_rows for measure in measures),
+        widest_key=max((measure.widest_key for measure in measures), default=0),
+        average_key=width / keys if keys else 0.0,
+    )
+
+
+def read_groups(connection: Connection, fragments: Mapping[str, str], compared: Comparison) -> Sequence[Row[Any]]:
+    """Count the groups, their rows and the divergent groups of one table; the first row has the totals."""
     with settings(connection, COUNTING, local=True):
-        rows = execute(connection, fill_known(template("count"), fragments, pattern=compared.pattern)).all()
-    total, differences = rows[0], compared.differences(rows)
+        return execute(connection, fill_known(template("count"), fragments, pattern=compared.pattern)).all()
+
+
+def count_groups(
+    groups: Sequence[Sequence[Row[Any]]], measure: Measure, compared: Comparison
+) -> tuple[Counts, Differences | None]:
+    """Add up the groups of a table, or of all leaves of a tree; also return the columns in which they differ.
+
+    Args:
+        groups: the rows of ``read_groups``, per table.
+    """
+    totals = [rows[0] for rows in groups]
+    differences = compared.differences(row for rows in groups for row in rows)
     divergent_groups = differences.groups if differences else 0
+    number, affected = sum(total.groups for total in totals), sum(total.affected for total in totals)
     counts = Counts(
         rows=measure.rows,
         outside_rows=measure.outside_rows,
         null_key_rows=measure.null_key_rows,
-        groups=total.groups,
-        extras=total.affected - total.groups,
-        affected=total.affected,
-        largest_group=total.largest_group,
-        exact_groups=total.groups - divergent_groups,
+        groups=number,
+        extras=affected - number,
+        affected=affected,
+        largest_group=max((total.largest_group for total in totals), default=0),
+        exact_groups=number - divergent_groups,
         divergent_groups=divergent_groups,
     )
     return counts, differences
@@ -79,48 +105,79 @@ def read_examples(connection: Connection, fragments: Mapping[str, str]) -> tuple
     return tuple((row.key, row.rows) for row in rows)
 
 
-def count_references(
-    connection: Connection, relation: Relation, fragments: Mapping[str, str], counts: Counts, rule: CleanupRule
-) -> tuple[tuple[Reference, ...], list[Finding]]:
-    """Count the children of extras; report those that the rule refuses, or that cannot follow the survivor."""
+class ChildCount(NamedTuple):
+    """The children of extras by one foreign key."""
+
+    foreign_key: ForeignKey
+    rows: int
+    unlinked: int  #: of them, those whose survivor has no value in the referenced columns
+
+
+def count_children(
+    connection: Connection, foreign_keys: Iterable[ForeignKey], fragments: Mapping[str, str], *, any_extras: bool
+) -> list[ChildCount]:
+    """Count the children of the extras of one table, per foreign key."""
     pairs = fill_known(template("ranked_pairs"), fragments)
-    child_counts = []
-    for foreign_key in children.foreign_keys(connection, relation.relid):
+    counted = []
+    for foreign_key in foreign_keys:
         rows = unlinked = 0
-        if counts.extras:
+        if any_extras:
             # A hash join is the better plan here: the child can be large.
             with settings(connection, {**COUNTING, "enable_hashjoin": "on"}, local=True):
                 row = execute(connection, foreign_key.sql("count_references", fragments, pairs=pairs)).one()
             rows, unlinked = int(row.rows), int(row.unlinked)
-        child_counts.append((foreign_key, rows, unlinked))
-    references = tuple(
+        counted.append(ChildCount(foreign_key, rows, unlinked))
+    return counted
+
+
+def add_up_children(counted: Sequence[Sequence[ChildCount]]) -> list[ChildCount]:
+    """Return the children of the extras of all tables of a tree; each has been counted by the same foreign keys."""
+    return [
+        ChildCount(of_key[0].foreign_key, sum(each.rows for each in of_key), sum(each.unlinked for each in of_key))
+        for of_key in zip(*counted, strict=True)
+    ]
+
+
+def references(counted: Sequence[ChildCount]) -> tuple[Reference, ...]:
+    """Return the foreign keys to a table with the children of its extras, for the report."""
+    return tuple(
         Reference(
             table=foreign_key.child,
             constraint=foreign_key.constraint_name,
             on_delete=foreign_key.on_delete,
             rows=rows,
         )
-        for foreign_key, rows, _ in child_counts
+        for foreign_key, rows, _ in counted
     )
+
+
+def reference_findings(counted: Sequence[ChildCount], rule: CleanupRule) -> list[Finding]:
+    """Report children of extras that the rule refuses, or that cannot follow the survivor."""
+    if rule.exact == "amend":  # no row leaves
+        return []
     if rule.references == "refuse":
-        refused = [foreign_key.rows(rows) for foreign_key, rows, _ in child_counts if rows]
-        return references, [finding("foreign-key-references", subject) for subject in refused]
-    findings = children.objections(child_counts)
-    if any(rows for _, rows, _ in child_counts):
-        findings += children.collisions(connection, relation.relid, pairs)
-    return references, findings
+        refused = [foreign_key.rows(rows) for foreign_key, rows, _ in counted if rows]
+        return [finding("foreign-key-references", subject) for subject in refused]
+    return children.objections(counted)
+
+
+def collisions(connection: Connection, relation: Relation, fragments: Mapping[str, str]) -> list[Finding]:
+    """Report the unique indexes of children that moving them would violate."""
+    return children.collisions(connection, relation.relid, fill_known(template("ranked_pairs"), fragments))
 
 
 def uninsertable(
-    connection: Connection, relation: Relation, key: UniqueKey, fragments: Mapping[str, str], counts: Counts
+    connection: Connection, relation: Relation, key: UniqueKey, fragments: Mapping[str, str], *, named: Relation
 ) -> list[Finding]:
-    """Report the extras that a restore could not put back."""
-    if not counts.extras:
-        return []
+    """Report the extras of a table that a restore could not put back.
+
+    Args:
+        named: the table of the key; for a leaf, the partitioned one.
+    """
 
     def find_run() -> Run | None:
         try:
-            latest = ledger.find_latest(connection, relation.relid, key)
+            latest = ledger.find_latest(connection, named.relid, key)
         except DupeAuditError:  # a ledger that is not trusted is a finding already
             return None
         return latest.run if latest else None
@@ -140,7 +197,8 @@ def uninsertable(
 def widest_entry(connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule) -> int:
     """Return the bytes of the widest index entry, included columns among them."""
     entry = replace(key, columns=tuple(dict.fromkeys((*key.columns, *key.include))), include=())
-    return measure_keys(connection, catalog.fragments(connection, relation, entry, rule)).widest_key
+    pieces = [fragments for _, fragments in fragments_by_table(connection, relation, entry, rule)]
+    return max((measure_keys(connection, fragments).widest_key for fragments in pieces), default=0)
 
 
 def width_findings(widest: int) -> list[Finding]:
@@ -155,8 +213,7 @@ def duplicate_findings(
     if not counts.groups:
         return []
     groups, extras = quantity(counts.groups, "group"), quantity(counts.extras, "extra")
-    outcome = "archive or amend" if rule.divides else rule.exact
-    duplicates = finding("duplicates", f"Duplicates found in {key}: {groups}, {extras} to {outcome}")
+    duplicates = finding("duplicates", f"Duplicates found in {key}: {groups}, {extras} to {rule.verb}")
     findings = [replace(duplicates, help=_advice(rule) or duplicates.help)]
     if differences and rule.divergent == "refuse":
         findings.append(divergent_finding(key, rule, differences, f"{differences.groups:,} of {groups}"))
@@ -183,14 +240,18 @@ def _advice(rule: CleanupRule) -> str | None:
     return None
 
 
-def estimate(relation: Relation, measure: Measure, counts: Counts) -> Estimates:
-    """Estimate the size of the index, the archive and the sort."""
+def estimate(table_bytes: int, measure: Measure, counts: Counts) -> Estimates:
+    """Estimate the size of the index, the archive and the sort.
+
+    Args:
+        table_bytes: size of the table.
+    """
     rows, keys = max(measure.rows, 1), measure.rows - measure.outside_rows
     # An index entry has 8 bytes of header and 4 of line pointer around the aligned key; leaves are filled to 90 %.
     entry = 12 + 8 * (measure.average_key // 8 + 1)
     # A sort stores about 16 bytes of header with each key, and spills what work_mem cannot hold.
     return Estimates(
         index_bytes=int(keys * entry / 0.9),
-        archive_bytes=int(counts.extras * (relation.bytes / rows + 64)),
+        archive_bytes=int(counts.extras * (table_bytes / rows + 64)),
         temp_bytes=int(keys * (measure.average_key + 40)),
     )

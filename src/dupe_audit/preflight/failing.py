@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -13,12 +16,12 @@ from dupe_audit.model import CleanupRule, FailedRow, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.elements import aliased
 from dupe_audit.postgres.session import step, transaction
 from dupe_audit.postgres.sqlstates import about_a_row, about_an_expression, quotes_values, sqlstate
-from dupe_audit.preflight.samples import row_columns
+from dupe_audit.postgres.trees import fragments_by_table
+from dupe_audit.preflight.samples import RowColumns, row_columns
 from dupe_audit.preflight.search_path import path_findings
-from dupe_audit.statements import fill_known, template, text_array
+from dupe_audit.statements import fill_known, ident, template, text_array
 
 #: rows that are shown
 SHOWN_ROWS = 10
@@ -89,37 +92,50 @@ def _unexplained(error: DBAPIError, key: UniqueKey) -> Exception:
 def _failing_rows(
     connection: Connection, relation: Relation, key: UniqueKey, rule: CleanupRule, *, show_keys: bool
 ) -> tuple[list[Finding], tuple[FailedRow, ...]]:
-    fragments = catalog.fragments(connection, relation, key, rule)
-    queries = _queries(relation, key, rule)
     columns = row_columns(connection, relation, rule)
-    holes = {
-        "queries": text_array(queries.values()),
-        "query_count": str(len(queries)),
-        "shown_rows": str(SHOWN_ROWS if show_keys else 0),
-        "identity": columns.identity_sql("t"),
-    }
-    execute(connection, fill_known(template("failing_rows"), fragments, **holes))
-    query = "SELECT pg_catalog.current_setting('dupe_audit.failing_rows')"
-    result = json.loads(execute(connection, query).scalar_one())
+    counts: Counter[str] = Counter()
+    codes: dict[str, str] = {}
+    rows: list[FailedRow] = []
+    for table, fragments in fragments_by_table(connection, relation, key, rule):
+        queries = _queries(f"ONLY {table.name} AS {ident(relation.table)}", key, rule)
+        holes = {
+            "queries": text_array(queries.values()),
+            "query_count": str(len(queries)),
+            "shown_rows": str(SHOWN_ROWS - len(rows) if show_keys else 0),
+            "identity": columns.identity_sql("t"),
+        }
+        execute(connection, fill_known(template("failing_rows"), fragments, **holes))
+        query = "SELECT pg_catalog.current_setting('dupe_audit.failing_rows')"
+        result = json.loads(execute(connection, query).scalar_one())
+        texts = list(queries)
+        for sql, count, code in zip(texts, result["counts"], result["codes"], strict=True):
+            if count:
+                counts[sql] += count
+                codes[sql] = code
+        rows += [_failed_row(row, texts, columns) for row in result["rows"]]
     findings = [
-        finding("expression-fails", f"{sql} fails for {quantity(count, 'row')} (SQLSTATE {code})", table=relation.name)
-        for sql, count, code in zip(queries, result["counts"], result["codes"], strict=True)
-        if count
-    ]
-    texts = list(queries)
-    return findings, tuple(
-        FailedRow(
-            expression=texts[row["number"] - 1],
-            identity=dict(zip(columns.identity, row["identity"], strict=True)),
-            message=row["message"],
+        finding(
+            "expression-fails", f"{sql} fails for {quantity(count, 'row')} (SQLSTATE {codes[sql]})", table=relation.name
         )
-        for row in result["rows"]
+        for sql, count in counts.items()
+    ]
+    return findings, tuple(rows)
+
+
+def _failed_row(row: Mapping[str, Any], texts: Sequence[str], columns: RowColumns) -> FailedRow:
+    return FailedRow(
+        expression=texts[row["number"] - 1],
+        identity=dict(zip(columns.identity, row["identity"], strict=True)),
+        message=row["message"],
     )
 
 
-def _queries(relation: Relation, key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
-    """Return, by the text of each expression, the query that computes it for one row; the predicate comes first."""
-    source = aliased(relation.table, relation.schema)
+def _queries(source: str, key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
+    """Return, by the text of each expression, the query that computes it for one row; the predicate comes first.
+
+    Args:
+        source: the FROM clause in which the expressions are read.
+    """
 
     def of_row(sql: str) -> str:
         value = f"CASE WHEN ({key.where}) THEN ({sql}) END" if key.where else f"({sql})"

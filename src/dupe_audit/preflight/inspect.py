@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from dupe_audit import children, citus
 from dupe_audit.differences import comparison
 from dupe_audit.findings import CATALOGUE, Finding, finding
-from dupe_audit.model import CleanupRule, DuplicateReport, Sample, UniqueKey
+from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.session import step, transaction
-from dupe_audit.preflight.catalog_checks import catalog_findings, citus_findings, countable
+from dupe_audit.postgres.trees import fragments_by_table
+from dupe_audit.preflight.catalog_checks import catalog_findings, countable
 from dupe_audit.preflight.changes import change_findings
 from dupe_audit.preflight.counts import (
+    add_up,
+    add_up_children,
     compute_order,
     count_groups,
-    count_references,
     duplicate_findings,
     estimate,
-    measure_keys,
-    read_examples,
-    uninsertable,
+    reference_findings,
+    references,
     widest_entry,
     width_findings,
 )
 from dupe_audit.preflight.expressions import expression_findings
 from dupe_audit.preflight.failing import may_be_an_expression, require_failing
-from dupe_audit.preflight.samples import read_samples, row_columns, without_key_values
+from dupe_audit.preflight.parts import Counting, Details, count_part, largest, most_telling
 from dupe_audit.preflight.search_path import path_findings
 from dupe_audit.preflight.server import server_findings, timescaledb_findings
+from dupe_audit.preflight.shards import of_shards
 
 #: the worst first
 _ORDER = {"error": 0, "warning": 1, "info": 2}
@@ -66,7 +68,7 @@ def preflight(
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
     rule = rule or CleanupRule()
-    details = _Details(show_keys=show_keys, samples=samples)
+    details = Details(show_keys=show_keys, samples=samples, work_mem=work_mem)
     if refused := _unfit(connection, accept):
         return DuplicateReport(key=key, counts=None, findings=refused)
     with step(connection):
@@ -74,7 +76,7 @@ def preflight(
         if match and (refused := _sorted(_first(connection, *match, rule), accept)):
             return DuplicateReport(key=match[0], counts=None, findings=refused)
         try:
-            with _snapshot(connection, work_mem):
+            with nullcontext() if match and match[1].is_tree else _snapshot(connection, work_mem):
                 report = _counted(connection, key, rule, accept=accept, details=details)
         except DBAPIError as error:
             if match is None or not may_be_an_expression(error, key, rule):
@@ -87,13 +89,6 @@ def preflight(
             of_path = _of_path(connection, *match, report.findings)
             report = replace(report, findings=_sorted([*report.findings, *of_path], accept))
         return report
-
-
-class _Details(NamedTuple):
-    """What the report shows on request."""
-
-    show_keys: bool
-    samples: int
 
 
 def _snapshot(connection: Connection, work_mem: str | None) -> AbstractContextManager[None]:
@@ -110,48 +105,48 @@ def _of_path(connection: Connection, key: UniqueKey, relation: Relation, finding
 
 
 def _counted(
-    connection: Connection, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str], details: _Details
+    connection: Connection, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str], details: Details
 ) -> DuplicateReport:
     """Return the report from the snapshot of the open transaction."""
     match = catalog.find(connection, key)
     if match is None:
         return DuplicateReport(key=key, counts=None, findings=(finding("table-missing", str(key)),))
     key, relation = match
-    findings = citus_findings(connection, relation) or catalog_findings(connection, key, relation, rule)
+    findings = citus.obstacles(connection, key, relation, rule) or catalog_findings(connection, key, relation, rule)
     if not countable(findings):
         return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
-    fragments = catalog.fragments(connection, relation, key, rule)
-    measure = measure_keys(connection, fragments)
+    if (managed := citus.find_citus(connection, relation.relid)) and managed.is_sharded:
+        report = of_shards(connection, key, relation, rule)
+        return replace(report, findings=_sorted([*findings, *report.findings], accept))
+    tables = list(fragments_by_table(connection, relation, key, rule))
+    foreign_keys = children.foreign_keys(connection, relation.relid)
+    compared = comparison(connection, relation, key, rule, catalog.fragments(connection, relation, key, rule))
+    counting, parts = Counting(key, rule, relation, foreign_keys, compared, details), []
+    for table, fragments in tables:
+        # A snapshot per leaf, because locks on all leaves at once can fill the server's lock table.
+        with _snapshot(connection, details.work_mem) if relation.is_tree else nullcontext():
+            parts.append(count_part(connection, counting, table, fragments))
+    measure = add_up([part.measure for part in parts])
+    counts, differences = count_groups([part.groups for part in parts], measure, compared)
+    child_counts = add_up_children([part.children for part in parts])
     widest = widest_entry(connection, relation, key, rule) if key.include else measure.widest_key
-    compute_order(connection, fragments, rule)
-    compared = comparison(connection, relation, key, rule, fragments)
-    counts, differences = count_groups(connection, fragments, measure, compared)
-    references, reference_findings = count_references(connection, relation, fragments, counts, rule)
-    examples = read_examples(connection, fragments) if details.show_keys and counts.groups else ()
-    samples: tuple[Sample, ...] = ()
-    if details.samples and counts.groups:
-        columns = row_columns(connection, relation, rule)
-        shown = columns if details.show_keys else without_key_values(columns, key)
-        samples = read_samples(connection, shown, fragments, details.samples, show_keys=details.show_keys)
-    restore_findings = uninsertable(connection, relation, key, fragments, counts)
-    if rule.exact == "amend":  # no row leaves
-        reference_findings = []
     findings += [
         *width_findings(widest),
         *duplicate_findings(key, rule, counts, differences),
-        *restore_findings,
-        *reference_findings,
+        *(each for part in parts for each in part.uninsertable),
+        *reference_findings(child_counts, rule),
+        *(each for part in parts for each in part.collisions),
     ]
     return DuplicateReport(
         key=key,
         counts=counts,
-        estimates=estimate(relation, measure, counts),
-        references=references,
+        estimates=estimate(sum(table.bytes for table, _ in tables), measure, counts),
+        references=references(child_counts),
         findings=_sorted(findings, accept),
-        examples=examples,
+        examples=largest([part.examples for part in parts]),
         differs=differences.columns if differences else {},
         suggestion=differences.suggestion if differences else None,
-        samples=samples,
+        samples=most_telling([part.samples for part in parts], details.samples),
     )
 
 
@@ -202,7 +197,7 @@ def judge(
             return [finding("table-missing", str(key))]
         key, relation = match
         findings = _first(connection, key, relation, rule)
-        findings = findings or citus_findings(connection, relation)
+        findings = findings or citus.obstacles(connection, key, relation, rule)
         findings = findings or catalog_findings(connection, key, relation, rule)
         if measure_width and countable(findings):
             findings += _measured(connection, key, relation, rule)
@@ -212,13 +207,13 @@ def judge(
 
 
 def _unfit(connection: Connection, accept: Collection[str]) -> tuple[Finding, ...]:
-    """Return why nothing else is sent to this server, not even a setting of the session; empty if it is fit."""
+    """Return why nothing else is sent to this server, not even a setting of the session; empty if it is suitable."""
     findings = _sorted(server_findings(connection), accept)
     return findings if any(finding.severity == "error" for finding in findings) else ()
 
 
 def _first(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
-    """Return what ends the judgement: another product manages the table, or the SQL of a key or its rule is wrong."""
+    """Return what ends the checks: another product manages the table, or SQL of the key or its rule is wrong."""
     return (
         timescaledb_findings(connection, relation)
         or expression_findings(connection, key, relation, rule)
@@ -231,7 +226,8 @@ def _measured(connection: Connection, key: UniqueKey, relation: Relation, rule: 
     try:
         with transaction(connection, lock_timeout="5s", read_only=True):
             widest = widest_entry(connection, relation, key, rule)
-            compute_order(connection, catalog.fragments(connection, relation, key, rule), rule)
+            for _, fragments in fragments_by_table(connection, relation, key, rule):
+                compute_order(connection, fragments, rule)
     except DBAPIError as error:
         if not may_be_an_expression(error, key, rule):
             raise

@@ -1,4 +1,4 @@
-"""What is judged before anything else: the server's product, a pooler in front of it, and who manages the table."""
+"""What is judged before anything else: the server's product, a pooler in front of it, and what manages the table."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dupe_audit.statements import statement
 
 
 def server_findings(connection: Connection) -> list[Finding]:
-    """Return what is wrong with the server, or with the way to it; nothing of the session is changed for this.
+    """Return what is wrong with the server or the connection to it, without changing a setting of the session.
 
-    Settings of a session would end up with other clients of a pooler in transaction mode.
+    Through a pooler in transaction mode, settings would reach the sessions of other clients.
     """
     product = product_of(connection)
     return [product] if product else pooler_findings(connection)

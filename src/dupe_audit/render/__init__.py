@@ -1,6 +1,13 @@
 """Facts as text, JSON or Markdown. Nothing else prints facts."""
 
 from dupe_audit.render.objects import dump, preflight_json, run_json, verify_json
+from dupe_audit.render.places import (
+    preflight_places,
+    preflight_places_json,
+    run_totals,
+    verify_places,
+    verify_places_json,
+)
 from dupe_audit.render.sample_file import check_file, write_file
 from dupe_audit.render.text import STYLES, plain_keys, preflight, runs, size, unseen, verify
 
@@ -14,11 +21,16 @@ __all__ = [
     "plain_keys",
     "preflight",
     "preflight_json",
+    "preflight_places",
+    "preflight_places_json",
     "run_json",
+    "run_totals",
     "runs",
     "size",
     "unseen",
     "verify",
     "verify_json",
+    "verify_places",
+    "verify_places_json",
     "write_file",
 ]

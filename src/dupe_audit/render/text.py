@@ -149,7 +149,7 @@ def runs(ledger: Sequence[Run], style: str, file: IO[str]) -> None:
             *(f"{getattr(run, name):,}" for name in counted),
             size(run.archive_bytes),
             run.started_at[:19],
-            run.revision or "-",
+            (run.revision or "-") + (f" (campaign {run.campaign})" if run.campaign else ""),
         )
         for run in ledger
     ]

@@ -23,8 +23,8 @@ WITH judged AS MATERIALIZED (
     INSERT INTO {after} ({columns}, dupe_audit_batch, dupe_audit_n)
     SELECT {changed_columns}, {batch}, changed.dupe_audit_n FROM changed
 ), archived AS (
-    INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch, dupe_audit_kind, dupe_audit_n, dupe_audit_number)
-    SELECT {changed_before}, {changed_survivor}, {batch}, 'amended', changed.dupe_audit_n, changed.dupe_audit_place FROM changed
+    INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch, dupe_audit_kind, dupe_audit_n, dupe_audit_number{and_leaf})
+    SELECT {changed_before}, {changed_survivor}, {batch}, 'amended', changed.dupe_audit_n, changed.dupe_audit_place{and_its_leaf} FROM changed
     RETURNING 1
 )
 SELECT (SELECT pg_catalog.count(*) FROM judged) AS judged,

@@ -5,9 +5,9 @@
 WITH arrived AS MATERIALIZED (
     SELECT {t_key_hash} AS hash
     FROM (
-        -- LIMIT ALL, so that keys are computed of these rows only.
+        -- LIMIT ALL, so that keys are computed for these rows only.
         SELECT {t_columns} FROM ONLY {table} t
-        -- Ages are compared, because ids of transactions start again at 3 after 4,294,967,295.
+        -- Ages are compared, because transaction ids start again at 3 after 4,294,967,295.
         WHERE pg_catalog.age(t.xmin) OPERATOR(pg_catalog.<=) pg_catalog.age('{oldest}'::pg_catalog.xid)
         LIMIT ALL
     ) AS t{t_key_values}

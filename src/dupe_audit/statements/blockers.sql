@@ -52,7 +52,7 @@ WITH RECURSIVE request AS (
            || CASE WHEN NOT p.pubdelete THEN ' (without delete)' WHEN NOT p.pubupdate THEN ' (without update)' ELSE '' END
            || CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt, rel
                                 WHERE pt.pubname = p.pubname AND pt.schemaname = rel.nspname AND pt.tablename = rel.relname
-                                  -- The column exists since PostgreSQL 15.
+                                  -- The column exists in PostgreSQL 15 and later.
                                   AND pg_catalog.to_jsonb(pt) ->> 'rowfilter' IS NOT NULL)
                    THEN ' (with a row filter)' ELSE '' END AS pubname
     FROM pg_catalog.pg_publication p
@@ -160,7 +160,7 @@ CROSS JOIN LATERAL (
     CROSS JOIN (SELECT coalesce(pg_catalog.max(i.indnkeyatts), 2) AS columns FROM pg_catalog.pg_index i
                 WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid) AS i
 ) AS own
-WHERE rel.relkind = 'r' AND (own.archived > 1600 OR ({changes_rows} AND own.changed > 1664))
+WHERE rel.relkind IN ('r', 'p') AND (own.archived > 1600 OR ({changes_rows} AND own.changed > 1664))
 UNION ALL
 SELECT 'nulls-not-distinct', pg_catalog.current_setting('server_version')
 FROM request WHERE nulls_not_distinct AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 150000
@@ -194,14 +194,15 @@ WHERE NOT tg.tgisinternal AND tg.tgenabled IN ('O', 'A') AND tg.tgtype::pg_catal
 UNION ALL
 SELECT 'replica-identity', (SELECT pg_catalog.string_agg(pubname, ', ') FROM publication)
 FROM rel
-WHERE EXISTS (SELECT FROM publication)
+-- The leaves of a tree have an identity each.
+WHERE rel.relkind = 'r' AND EXISTS (SELECT FROM publication)
   -- A deferrable primary key does not identify rows, nor does an index that was dropped or is not valid (H113).
   AND relreplident <> 'f' AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_index i
         WHERE i.indrelid = rel.oid AND i.indisvalid AND i.indimmediate
           AND ((relreplident = 'd' AND i.indisprimary) OR (relreplident = 'i' AND i.indisreplident)))
 UNION ALL
--- An UPDATE or DELETE fails if a row filter reads other columns than the replica identity has, or a column list lacks one of it.
+-- An UPDATE or DELETE fails if a row filter uses a column outside the replica identity, or a column list lacks a column of it.
 SELECT 'publication-columns', p.pubname
 FROM rel
 JOIN pg_catalog.pg_publication_rel pr ON pr.prrelid = rel.oid
@@ -245,7 +246,7 @@ WHERE con.contype <> 'u'
 UNION ALL
 SELECT 'no-primary-key', pg_catalog.format('%I.%I', nspname, relname)
 FROM rel
-WHERE relkind = 'r' AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid)
+WHERE relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = rel.oid AND i.indisprimary AND i.indisvalid)
 UNION ALL
 SELECT 'foreign-key-unindexed', pg_catalog.format('%s (%s)', con.conrelid::pg_catalog.regclass,
            (SELECT pg_catalog.string_agg(pg_catalog.format('%I', a.attname), ', ' ORDER BY u.ord)

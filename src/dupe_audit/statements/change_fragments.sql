@@ -12,7 +12,7 @@ WITH rel AS (
 ), col AS (
     SELECT a.attnum, a.attname::pg_catalog.text AS name, a.attgenerated <> '' AS generated,
            change.ord AS change,
-           -- A list of Python is written as JSON; no array has that form.
+           -- A Python list arrives as JSON; an array literal never has that form.
            CASE WHEN base.category = 'A' AND change.value ~ '^ ?E?''\[.*\]''$'
                 THEN pg_catalog.format('ARRAY(SELECT pg_catalog.jsonb_array_elements_text(%s))', change.value) ELSE change.value END AS value,
            merge.ord AS merge, merge.how, merge.is_sql,
@@ -53,11 +53,11 @@ SELECT
      FROM col WHERE NOT generated) AS v_merged,
     (SELECT pg_catalog.string_agg(pg_catalog.format('%I = j.x%s', name, coalesce(change, merge)), ', ' ORDER BY attnum)
      FROM col WHERE change IS NOT NULL OR merge IS NOT NULL) AS set_columns,
-    -- The row's own columns are nearer than those of the survivor, so a bare name is the row's.
+    -- The row's own columns are in the innermost scope, so a name alone is a column of the row, not of the survivor.
     (SELECT pg_catalog.format(' CROSS JOIN LATERAL (SELECT v.*) AS survivor CROSS JOIN LATERAL (SELECT s.place AS number) AS duplicate'
                               ' CROSS JOIN LATERAL (SELECT %s FROM (SELECT e.*) AS %I) AS changes',
                               pg_catalog.string_agg(pg_catalog.format('CAST((%s) AS %s) AS x%s', value, type, change), ', ' ORDER BY change),
-                              -- In a table of that name, survivor.column is still the survivor's.
+                              -- If the table itself has that name, survivor.column still means the survivor.
                               CASE WHEN rel.relname IN ('survivor', 'duplicate') THEN 'dupe_audit_row' ELSE rel.relname END)
      FROM col WHERE change IS NOT NULL) AS new_values,
     -- A condition may contain no aggregate, no window function and no function that returns a set; CASE admits only a whole expression.
@@ -74,7 +74,7 @@ SELECT
      FROM col WHERE merge IS NOT NULL) AS j_is_merged,
     (SELECT pg_catalog.string_agg(
                 pg_catalog.format(CASE
-                    -- The row alone, so that a whole row in the aggregate has no more than the table's columns.
+                    -- Only the row, so that a whole-row reference in the aggregate has just the table's columns.
                     WHEN is_sql
                     THEN ' JOIN (SELECT dupe_audit_tid, (%2$s) AS value'
                          ' FROM (SELECT dupe_audit_tid, dupe_audit_member AS dupe_audit_row FROM dupe_audit_member) AS dupe_audit_member'
@@ -82,7 +82,7 @@ SELECT
                     WHEN how = 'coalesce'
                     THEN ' LEFT JOIN (SELECT DISTINCT ON (dupe_audit_tid) dupe_audit_tid, %3$I AS value FROM dupe_audit_member'
                          ' WHERE %3$I IS DISTINCT FROM NULL ORDER BY dupe_audit_tid, dupe_audit_place) AS m%1$s'
-                    -- A JSON null has nothing to give, and gives way to an object.
+                    -- A JSON null contributes nothing, and any object replaces it.
                     WHEN how = 'jsonb_merge'
                     THEN ' LEFT JOIN (SELECT dupe_audit_tid, coalesce(pg_catalog.jsonb_object_agg(part.key, part.value ORDER BY dupe_audit_place DESC)'
                          ' FILTER (WHERE part.key IS NOT NULL), ''{}''::pg_catalog.jsonb) AS value'

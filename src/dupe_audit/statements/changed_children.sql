@@ -8,4 +8,5 @@ SELECT coalesce(pg_catalog.sum(pg_catalog.pg_stat_get_xact_tuples_deleted(child.
 FROM (SELECT DISTINCT con.conrelid AS relid
       FROM pg_catalog.pg_constraint con
       -- Partitions of a referencing table have constraints too, and their own counters.
-      WHERE con.confrelid = {relid}::pg_catalog.oid AND con.contype = 'f' AND con.confdeltype IN ('c', 'n', 'd')) AS child
+      -- What references a leaf through its root is recorded at both.
+      WHERE con.confrelid IN ({relid}::pg_catalog.oid, {root}::pg_catalog.oid) AND con.contype = 'f' AND con.confdeltype IN ('c', 'n', 'd')) AS child

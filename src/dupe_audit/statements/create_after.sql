@@ -1,4 +1,4 @@
--- Purpose: create the table of what a run makes of rows that stay in the table; a restore changes only rows that still are so.
+-- Purpose: create the table that has the changed rows as the run leaves them; a restore changes back only rows that are still the same.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: no; callers check first whether it exists (relation_exists).
 CREATE TABLE {after} AS

@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS dupe_audit.run (
     max_replica_lag double precision,
     state pg_catalog.text NOT NULL CHECK (state IN ('cleaning', 'clean', 'enforced', 'dropped', 'restored', 'failed')),
     revision pg_catalog.text,
+    campaign bigint,
     rows_before bigint,
     groups bigint NOT NULL DEFAULT 0,
     extras bigint NOT NULL DEFAULT 0,

@@ -1,4 +1,4 @@
--- Purpose: list the earlier runs of a table whose changed rows are not all changed back, each with its table of what it made of them.
+-- Purpose: list the earlier runs of a table whose changed rows are not all changed back, each with the table that has these rows as it left them.
 -- Lock: ACCESS SHARE on dupe_audit.run, until the transaction ends.
 -- Again: yes, it only reads.
 -- A table of another owner than the ledger's is not touched. If a column has another type now, that run cannot be restored anyway.

@@ -1,4 +1,4 @@
--- Purpose: let the planner show whether a new value depends on nothing but the rows of its group: it then knows that the condition is false.
+-- Purpose: let the planner show whether a new value depends only on the rows of its group: if so, the planner knows that the condition is false.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 EXPLAIN (FORMAT JSON, COSTS false) SELECT

@@ -1,4 +1,4 @@
--- Purpose: add the columns by which a row of the archive finds what became of it.
+-- Purpose: add the columns that link a row of the archive to the row as the run left it.
 -- Lock: ACCESS EXCLUSIVE on the new table, until the transaction ends; no other session uses it yet.
 -- Again: no; once after create_after, in the same transaction.
 ALTER TABLE {after}

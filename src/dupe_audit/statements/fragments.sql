@@ -2,7 +2,9 @@
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 WITH rel AS (
-    SELECT c.oid, n.nspname, c.relname
+    -- The leaves of a tree are read one by one under the name of the whole; each replaces the placeholder.
+    SELECT c.oid, n.nspname, c.relname, c.relkind = 'p' AS is_tree,
+           coalesce({placeholder}::pg_catalog.text, pg_catalog.format('%I.%I', n.nspname, c.relname)) AS source
     FROM pg_catalog.pg_class c
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = {relid}::pg_catalog.oid
@@ -25,7 +27,7 @@ WITH rel AS (
     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     JOIN rel ON rel.oid = a.attrelid
     LEFT JOIN pg_catalog.pg_stats s
-      ON s.schemaname = rel.nspname AND s.tablename = rel.relname AND s.attname = a.attname AND NOT s.inherited
+      ON s.schemaname = rel.nspname AND s.tablename = rel.relname AND s.attname = a.attname AND s.inherited = rel.is_tree
     WHERE a.attnum > 0 AND NOT a.attisdropped
 ), element AS (
     -- What follows an alias: the column, or the value that key_values computes of the row.
@@ -66,7 +68,7 @@ WITH rel AS (
     WHERE NOT EXISTS (SELECT FROM pk)
 ), compared AS (
     -- The columns in which the rows of a group have to agree, so that it is exact.
-    -- Where equal values have equal images, the operator says the same as record_image_eq for a fifth of its cost.
+    -- If equal values have equal images, the operator gives the same result as record_image_eq at a fifth of its cost.
     SELECT col.name, pg_catalog.row_number() OVER (ORDER BY col.attnum) AS place,
            pg_catalog.format(
                CASE WHEN col.atttypid = ANY (ARRAY['pg_catalog.bool', 'pg_catalog.int2', 'pg_catalog.int4', 'pg_catalog.int8', 'pg_catalog.date', 'pg_catalog.timestamp',
@@ -108,7 +110,9 @@ WITH rel AS (
                       WHERE up.oid = con.conparentid AND up.confrelid = con.confrelid)
 )
 SELECT
-    pg_catalog.format('%I.%I', rel.nspname, rel.relname) AS table,
+    rel.source AS table,
+    -- Of a leaf, the archive also has the name.
+    '' AS and_leaf, '' AS and_its_leaf,
     pg_catalog.quote_literal(pg_catalog.format('%I.%I', rel.nspname, rel.relname)) AS table_name,
     pg_catalog.format('%I', rel.relname) AS relation,
     (SELECT pg_catalog.string_agg(pg_catalog.format('%I', name), ', ' ORDER BY attnum) FROM col) AS columns,
@@ -176,7 +180,7 @@ SELECT
            SELECT 2, ord, name, '' FROM identity WHERE orderable) AS part) AS order_by,
     coalesce((SELECT pg_catalog.format(' CROSS JOIN LATERAL (SELECT %s FROM (SELECT %s) AS %I) AS t_order',
                          pg_catalog.string_agg(pg_catalog.format('(%s) AS o%s', o.expression, o.ord), ', ' ORDER BY o.ord),
-                         -- Not t.*, which can have the values of the key too.
+                         -- Not t.*, which can also contain the computed values of the key.
                          (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', name), ', ' ORDER BY attnum) FROM col), rel.relname)
               FROM pg_catalog.unnest(rule.order_expressions) WITH ORDINALITY AS o(expression, ord)
               WHERE o.expression IS NOT NULL HAVING pg_catalog.count(*) > 0), '') AS t_order_values,
@@ -249,7 +253,7 @@ CROSS JOIN LATERAL (
                CASE WHEN rule.predicate IS NULL THEN 'true' END)) AS countable
 ) AS key
 CROSS JOIN LATERAL (
-    SELECT pg_catalog.format('ONLY %I.%I t%s', rel.nspname, rel.relname, key_values.t) AS of_table,
+    SELECT pg_catalog.format('ONLY %s t%s', rel.source, key_values.t) AS of_table,
            -- A table can have columns whose names start with dupe_audit_, so computed values have other names.
            -- LIMIT ALL keeps the planner from inlining a subquery, so that each value is computed once per row, where the row is read.
            -- Inlined, it would be computed for each reference: to filter, to sort, to hash. OFFSET 0 would prevent a parallel scan.
@@ -261,7 +265,7 @@ CROSS JOIN LATERAL (
                AS of_all_rows,
            part.of_values
     FROM (SELECT pg_catalog.format('%1$I.*, %1$I.ctid, %1$I.xmin', rel.relname) AS columns,
-                 pg_catalog.format(' FROM ONLY %I.%I AS %2$I', rel.nspname, rel.relname) AS of_table,
+                 pg_catalog.format(' FROM ONLY %s AS %I', rel.source, rel.relname) AS of_table,
                  pg_catalog.string_agg(pg_catalog.format(', (%s) AS "dupe-audit k%s"', expression, ord), '' ORDER BY ord) AS expressions,
                  pg_catalog.string_agg(pg_catalog.format(', %s AS "dupe-audit k%s"', value, ord), '' ORDER BY ord) AS guarded,
                  pg_catalog.string_agg(pg_catalog.format(', t."dupe-audit k%1$s" AS k%1$s', ord), '' ORDER BY ord) AS as_k,

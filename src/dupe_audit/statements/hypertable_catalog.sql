@@ -1,4 +1,4 @@
--- Purpose: report whether the catalog of TimescaleDB exists and is a plain table, which executes nothing of others when it is read.
+-- Purpose: report whether the catalog of TimescaleDB exists and is a plain table, so that reading it executes no code of other users.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 SELECT EXISTS (

@@ -44,7 +44,7 @@ UNION ALL
 SELECT 3, pg_catalog.format('%s is a %s', used.name, used.kind) FROM used WHERE used.relkind NOT IN ('r', 'i', 'S')
 UNION ALL
 SELECT 3, pg_catalog.format('%s is a %s', used.name, used.kind)
-FROM used WHERE used.relname IN ('run', 'batch', 'child') AND used.relkind IN ('i', 'S')
+FROM used WHERE used.relname IN ('run', 'batch', 'child', 'leaf', 'campaign') AND used.relkind IN ('i', 'S')
 UNION ALL
 SELECT 4, pg_catalog.format('%s %s belongs to role %s', used.kind, used.name, pg_catalog.pg_get_userbyid(used.relowner))
 FROM used

@@ -2,8 +2,8 @@
 -- Lock: FOR UPDATE on those rows, in one fixed order, until the batch commits; it skips rows that others have locked.
 -- Again: yes; in a new transaction, because its locks end with its transaction.
 -- Because it waits for no row, it cannot deadlock with the application.
--- Materialized: after another session has changed a row, the server joins it again, and would take a UNION ALL that it has merged
--- into the join from its start. A survivor of several extras would then be noted twice for the first of them.
+-- Materialized: if another session has changed a row, the server repeats the join for it. A UNION ALL that is merged into the
+-- join would then start again, and a survivor of several extras would be noted twice for the first of them.
 INSERT INTO pg_temp.dupe_audit_locked (n, survivor, tid)
 WITH w AS MATERIALIZED (
     SELECT n, false AS survivor, e_tid AS tid, {e_identity} FROM {stage} WHERE n BETWEEN {low} AND {high}

@@ -1,8 +1,8 @@
--- Purpose: change the survivors of the extras that this batch has archived: they take over values of their group; archive them as they were.
+-- Purpose: let the survivors of the extras that this batch has archived take over values of their group; archive the survivors as they were.
 -- Lock: ROW EXCLUSIVE on the table and the archive, until the batch commits; the rows are locked already.
 -- Again: no; once per batch, after move_rows, in the same READ COMMITTED transaction.
 WITH dupe_audit_member AS MATERIALIZED (
-    -- What has left is read from the archive, so that exactly this is merged. User SQL follows, so no name here may be a table's.
+    -- The extras are read from the archive, so that exactly those that left are merged. User SQL follows, so no name here may be a table's.
     SELECT l.tid AS dupe_audit_tid, a.dupe_audit_n AS dupe_audit_place, {a_columns}
     FROM {archive} a
     JOIN pg_temp.dupe_audit_locked l ON l.n = a.dupe_audit_n AND l.survivor
@@ -28,8 +28,8 @@ WITH dupe_audit_member AS MATERIALIZED (
     INSERT INTO {after} ({columns}, dupe_audit_batch, dupe_audit_n)
     SELECT {changed_columns}, {batch}, changed.dupe_audit_n FROM changed
 ), archived AS (
-    INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch, dupe_audit_kind, dupe_audit_n)
-    SELECT {changed_before}, {changed_survivor}, {batch}, 'merged', changed.dupe_audit_n FROM changed
+    INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch, dupe_audit_kind, dupe_audit_n{and_leaf})
+    SELECT {changed_before}, {changed_survivor}, {batch}, 'merged', changed.dupe_audit_n{and_its_leaf} FROM changed
     RETURNING 1
 )
 SELECT (SELECT pg_catalog.count(*) FROM dupe_audit_merged j WHERE NOT {j_is_merged}) AS judged,

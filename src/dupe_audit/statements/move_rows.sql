@@ -18,8 +18,8 @@ WITH judged AS MATERIALIZED (
     WHERE t.ctid = j.tid AND {t_still_key}
     RETURNING {t_columns}, {j_survivor}{and_j_n}
 ), archived AS (
-    INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch{and_archived_n})
-    SELECT {deleted_columns}, {deleted_survivor}, {batch}{and_deleted_n} FROM deleted
+    INSERT INTO {archive} ({columns}, {survivor_columns}, dupe_audit_batch{and_archived_n}{and_leaf})
+    SELECT {deleted_columns}, {deleted_survivor}, {batch}{and_deleted_n}{and_its_leaf} FROM deleted
     RETURNING dupe_audit_id
 )
 SELECT (SELECT pg_catalog.count(*) FROM judged) AS judged,

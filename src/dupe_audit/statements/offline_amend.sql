@@ -17,7 +17,7 @@ BEGIN
             v_row.judged, v_row.changed, v_row.archived;
     END IF;
     IF v_row.still_extras > 0 THEN
-        RAISE EXCEPTION 'dupe-audit: amendment-incomplete: after their amendment, extras of % would still be duplicates of their survivor (extras: %); the batch was rolled back. What to do: docs/reference/findings/amendment-incomplete.md',
+        RAISE EXCEPTION 'dupe-audit: amendment-incomplete: after amendment, extras of % are still duplicates of their survivor (extras: %); the batch was rolled back. What to do: docs/reference/findings/amendment-incomplete.md',
             v_holes ->> 'table', v_row.still_extras;
     END IF;
     RETURN v_row.changed;

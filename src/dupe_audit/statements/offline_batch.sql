@@ -1,4 +1,4 @@
--- Purpose: define a batch: lock its extras and their survivors, judge them again, and do with them what the rule says.
+-- Purpose: define a batch: lock its extras and their survivors, judge them again, and handle them as the rule says.
 -- Lock: FOR UPDATE on those rows, without waiting, until the batch commits.
 -- Again: yes; in a new transaction.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_batch(v_run bigint, v_holes pg_catalog.jsonb, v_fks pg_catalog.jsonb, v_low bigint, v_high bigint,

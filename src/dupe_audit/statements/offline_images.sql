@@ -11,7 +11,7 @@ BEGIN
         RETURN '{}';
     END IF;
     IF pg_catalog.to_regclass(v_after) IS NULL THEN
-        RAISE EXCEPTION 'dupe-audit: table % is gone, which says how run % left the rows that it changed; restore it from a backup. dupe_audit.archive_% has the rows as they were. This directive changed nothing.',
+        RAISE EXCEPTION 'dupe-audit: table % is gone, which had the changed rows as run % left them; restore it from a backup. dupe_audit.archive_% has the rows as they were before. This directive changed nothing.',
             v_after, v_run, v_run;
     END IF;
     EXECUTE pg_catalog.format('SELECT pg_catalog.to_jsonb(i) FROM (%s) AS i', pg_temp.dupe_audit_fill({t_image_fragments},

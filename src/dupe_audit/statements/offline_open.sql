@@ -15,7 +15,7 @@ BEGIN
     IF pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
         EXECUTE {citus_kind} INTO v_citus USING v_relid;
         IF v_citus IS NOT NULL THEN
-            RAISE EXCEPTION 'dupe-audit: citus-table: table % is a % table of Citus; what to do: docs/reference/findings/citus-table.md', {table_name}, v_citus;
+            RAISE EXCEPTION 'dupe-audit: citus-table: Citus manages table %, as a % table, where a script does not work; execute the upgrade online: docs/howto/citus.md', {table_name}, v_citus;
         END IF;
     END IF;
     v_lock := (v_relid::pg_catalog.int8 - CASE WHEN v_relid::pg_catalog.int8 > 2147483647 THEN 4294967296 ELSE 0 END)::pg_catalog.int4;
@@ -40,12 +40,15 @@ BEGIN
         {create_run_table};
         {create_batch_table};
         {create_child_table};
+        {create_leaf_table};
         EXECUTE 'ALTER TABLE dupe_audit.run OWNER TO ' || v_owner;
         EXECUTE 'ALTER TABLE dupe_audit.batch OWNER TO ' || v_owner;
         EXECUTE 'ALTER TABLE dupe_audit.child OWNER TO ' || v_owner;
+        EXECUTE 'ALTER TABLE dupe_audit.leaf OWNER TO ' || v_owner;
         {revoke_run};
         {revoke_batch};
         {revoke_child};
+        {revoke_leaf};
     END IF;
     {find_same};
     SELECT r.id INTO v_run

@@ -16,7 +16,7 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: duplicates: the build on table % failed, and no op.archive_duplicates() was executed for this key', v_relid::pg_catalog.regclass;
     END IF;
     IF (coalesce(v_rule.exact, 'archive'), v_rule.divergent = 'amend', pg_catalog.cardinality(v_rule.merged_columns) > 0) IS DISTINCT FROM ({exact}, {amends_divergent}, {merges}) THEN
-        RAISE EXCEPTION 'dupe-audit: run % has another rule than this part of the script; execute the script again from its beginning, with psql -v ON_ERROR_STOP=1', v_run;
+        RAISE EXCEPTION 'dupe-audit: the rule of run % is not the one of this part of the script; execute the script again from its beginning, with psql -v ON_ERROR_STOP=1', v_run;
     END IF;
     v_types := pg_temp.dupe_audit_expressions(v_relid, {expressions}, v_rule.predicate, v_rule.order_expressions, '');
     FOR v_row IN {blockers} LOOP

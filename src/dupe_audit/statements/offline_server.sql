@@ -11,7 +11,7 @@ BEGIN
     ELSIF pg_catalog.textregexeq(v_version, '^PostgreSQL [^ ]*-YB-') THEN
         RAISE EXCEPTION 'dupe-audit: yugabytedb: the server is not PostgreSQL but %; no directive has changed anything. What to do: docs/reference/findings/yugabytedb.md', v_version;
     ELSIF v_sign IS NOT NULL AND {refuses_pooler} THEN
-        RAISE EXCEPTION 'dupe-audit: transaction-pooler: % is that of a connection pooler; in transaction mode, locks and settings would end up in other sessions; no directive has changed anything. What to do: docs/reference/findings/transaction-pooler.md', v_sign;
+        RAISE EXCEPTION 'dupe-audit: transaction-pooler: % belongs to a connection pooler; in transaction mode, locks and settings would end up in other sessions; no directive has changed anything. What to do: docs/reference/findings/transaction-pooler.md', v_sign;
     END IF;
 END
 $server$

@@ -1,4 +1,4 @@
--- Purpose: define what tries every change of a pass on a temporary copy of the table, and stops if a row cannot be changed so.
+-- Purpose: define what tries every change of a pass on a temporary copy of the table, and stops if a row cannot be changed that way.
 -- Lock: ACCESS SHARE on the table and the staged list, until the transaction ends.
 -- Again: yes, in a new transaction, which drops the copy; returns whether the key still covers a changed extra.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_try_changes(v_run bigint, v_amends pg_catalog.bool, v_holes pg_catalog.jsonb, v_extras bigint) RETURNS pg_catalog.bool LANGUAGE plpgsql AS $trial$
@@ -26,7 +26,7 @@ BEGIN
                 pg_catalog.format('at least 1 row: %s', pg_temp.dupe_audit_why(SQLSTATE, v_constraint, v_column)));
     END;
     IF v_amends AND v_remaining > 0 THEN
-        RAISE EXCEPTION 'dupe-audit: amendment-incomplete: amended, extras of % would still have the key of another row (extras: %); nothing was archived or changed in this pass. What to do: docs/reference/findings/amendment-incomplete.md',
+        RAISE EXCEPTION 'dupe-audit: amendment-incomplete: after amendment, extras of % would still have the key of another row (extras: %); nothing was archived or changed in this pass. What to do: docs/reference/findings/amendment-incomplete.md',
             v_holes ->> 'table', v_remaining;
     ELSIF NOT v_amends AND v_row.same_keys < v_row.tried THEN
         RAISE EXCEPTION 'dupe-audit: column-not-changeable: the merge changes the key of survivors of % (survivors: %); nothing was archived or changed in this pass. What to do: docs/reference/findings/column-not-changeable.md',

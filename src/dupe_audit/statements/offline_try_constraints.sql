@@ -17,7 +17,7 @@ BEGIN
         PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({ranking}) AS name;
         PERFORM pg_catalog.set_config(name, 'on', true) FROM pg_catalog.unnest(ARRAY['enable_seqscan', 'enable_mergejoin']) AS name;
         IF NOT v_amends THEN
-            -- A survivor can take over the value of an extra, which leaves before it.
+            -- A survivor can take over the value of an extra, because the extra leaves first.
             v_stays := pg_catalog.format('NOT EXISTS (SELECT FROM %s dupe_audit_extra WHERE %s)',
                 pg_temp.dupe_audit_fill({t_staged_to_archive}, v_holes), v_holes ->> 'is_staged');
         END IF;

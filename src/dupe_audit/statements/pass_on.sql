@@ -1,4 +1,4 @@
--- Purpose: let an earlier run meet what a trigger has made of rows that were changed back just now, if they were as that run left them.
+-- Purpose: record for an earlier run what a trigger wrote into rows that were just changed back, if they were as that run left them.
 -- Lock: ROW EXCLUSIVE on the earlier run's table, until the batch commits.
 -- Again: no; after restore_images, in the same transaction.
 UPDATE {after} f

@@ -31,7 +31,7 @@ BEGIN
     ) THEN
         FOR dupe_audit_number IN 1 .. pg_catalog.cardinality(dupe_audit_queries) LOOP
             BEGIN
-                -- The names in the expression are those of the session; only what its functions call is looked up later.
+                -- Names in the expression itself are resolved under the session's path; only what its functions call is looked up later.
                 OPEN dupe_audit_cursor NO SCROLL FOR EXECUTE dupe_audit_queries[dupe_audit_number];
                 PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
                 FETCH dupe_audit_cursor INTO dupe_audit_values;
@@ -45,13 +45,13 @@ BEGIN
                     dupe_audit_problems := dupe_audit_problems || pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object(
                         'number', dupe_audit_number, 'code', dupe_audit_code, 'message', dupe_audit_message));
                 EXCEPTION WHEN OTHERS OR assert_failure THEN
-                    -- Rows for which it fails anyway are counted elsewhere (failing_rows).
+                    -- Rows for which it fails under any path are counted elsewhere (failing_rows).
                     NULL;
                 END;
             END;
         END LOOP;
         -- A function in SQL is merged into the expression by the planner, before the path changes above, and is not called.
-        -- It is planned here by its name, unless another function has that name too.
+        -- So it is also planned here under its name, unless another function has the same name.
         FOR dupe_audit_call IN
             SELECT u.number, pg_catalog.format('EXPLAIN SELECT %I.%I(%s) FROM (SELECT %s OFFSET 0) AS dupe_audit_arguments', n.nspname, p.proname,
                        (SELECT pg_catalog.string_agg(pg_catalog.format('a%s', a.ord), ', ' ORDER BY a.ord) FROM pg_catalog.unnest(p.proargtypes::pg_catalog.oid[]) WITH ORDINALITY AS a(type, ord)),

@@ -1,4 +1,4 @@
--- Purpose: return what of an address is that of a connection pooler in transaction mode; NULL if nothing. For a script, which cannot ask the driver; the same addresses as in postgres/hosts.py.
+-- Purpose: return the host or port of an address if it belongs to a connection pooler in transaction mode; otherwise NULL. For a script, which cannot ask the driver; the same addresses as in postgres/hosts.py.
 -- Lock: none.
 -- Again: yes, it only reads.
 SELECT CASE WHEN pg_catalog.textregexeq(pg_catalog.lower({host}), '-pooler\.|\.proxy-[^.]+\.[^.]+\.rds\.amazonaws\.com(\.cn)?\.?$') THEN pg_catalog.format('host %s', {host})

@@ -1,4 +1,4 @@
--- Purpose: enter into the ledger the rows that a batch has changed, and that stay in the table, in the batch's own transaction.
+-- Purpose: enter into the ledger how many rows a batch has changed in the table or changed back, in the batch's own transaction.
 -- Lock: ROW EXCLUSIVE on dupe_audit.batch and dupe_audit.run, until the batch commits.
 -- Again: no; once after record_batch.
 WITH entered AS (

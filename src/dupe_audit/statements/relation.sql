@@ -7,7 +7,8 @@ SELECT c.oid AS relid, n.nspname::pg_catalog.text AS schema, c.relname::pg_catal
        -- From the last VACUUM or ANALYZE: the size functions would wait for a lock on the table.
        (greatest(c.relpages, 0)::pg_catalog.int8
            + coalesce((SELECT greatest(toast.relpages, 0) FROM pg_catalog.pg_class toast WHERE toast.oid = c.reltoastrelid), 0))
-           * pg_catalog.current_setting('block_size')::pg_catalog.int8 AS bytes
+           * pg_catalog.current_setting('block_size')::pg_catalog.int8 AS bytes,
+       c.relkind = 'p' AS is_tree
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ({relid})::pg_catalog.oid

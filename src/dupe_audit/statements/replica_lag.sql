@@ -1,4 +1,4 @@
--- Purpose: return by how many seconds the slowest standby's replay is behind, NULL if that cannot be seen from here (H194); and whether the server is Aurora, whose readers reader_lag reports.
+-- Purpose: return how many seconds the slowest standby's replay is behind, NULL if that cannot be seen from here (H194); and whether the server is Aurora, whose readers reader_lag reports.
 -- Lock: none.
 -- Again: yes, it only reads.
 SELECT extract(epoch FROM pg_catalog.max(replay_lag))::pg_catalog.float8 AS lag,

@@ -3,7 +3,7 @@
 -- Again: yes, it only reads.
 SELECT r.id, coalesce(live.oid, r.relid) AS relid, live.name AS relation, r.schema_name, r.table_name, r.key_columns, r.key_expressions, r.predicate AS "where", r.nulls_not_distinct, r.constraint_name, r.building, r.state,
        r.keep, r.order_by, r.order_expressions, r.directions, r.exact, r.divergent, r.changed_columns, r.changed_values, r.merged_columns, r.merged_by, r.merged_by_sql, r.on_reference, r.ignored, r.batch_size, r.pause, r.max_replica_lag,
-       r.revision, r.rows_before, r.groups, r.extras, r.archived, r.amended, r.merged, r.restored, r.reverted, r.erased,
+       r.revision, r.campaign, r.rows_before, r.groups, r.extras, r.archived, r.amended, r.merged, r.restored, r.reverted, r.erased,
        moved.children_moved, moved.children_returned, r.started_at::pg_catalog.text AS started_at,
        r.finished_at::pg_catalog.text AS finished_at, r.purged_at::pg_catalog.text AS purged_at, r.software_version, r.who,
        pg_catalog.pg_total_relation_size(pg_catalog.to_regclass(pg_catalog.format('dupe_audit.archive_%s', r.id))) AS archive_bytes

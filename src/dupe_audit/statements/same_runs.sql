@@ -1,4 +1,4 @@
--- Purpose: find the runs of a table whose key means the same as one with expressions or a predicate, although a rename made their texts differ.
+-- Purpose: find the runs of a table whose key means the same as a key with expressions or a predicate, although a rename made the texts differ.
 -- Lock: ACCESS SHARE on the table and the ledger, until the transaction ends.
 -- Again: yes, it only reads. The ids are left in a setting: a standby and a read-only transaction can create no function.
 DO $same$
@@ -26,7 +26,7 @@ BEGIN
                     LEFT JOIN unnest(r.column_names, r.column_numbers) AS former(name, attnum)
                       ON former.attnum = a.attnum AND form.is_former AND r.relation::pg_catalog.oid = r.relid
                     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                      -- A column that was added since can have the name that another one had.
+                      -- A column that was added since then can have the former name of another column.
                       AND (former.name IS NOT NULL OR NOT form.is_former OR r.relation::pg_catalog.oid <> r.relid
                            OR a.attname::pg_catalog.text = ANY (r.column_names) IS NOT TRUE)),
                    CASE WHEN form.is_former THEN r.table_name ELSE c.relname END) AS source
@@ -39,7 +39,7 @@ BEGIN
                    r.predicate, true AS is_former
             WHERE r.index_elements IS NULL
             UNION ALL SELECT r.index_elements, r.index_predicate, true WHERE r.index_elements IS NOT NULL
-            -- The index of the run knows every rename, as long as it exists; after its drop, another one can have the name.
+            -- As long as the index of the run exists, it follows every rename; after its drop, another index can have the name.
             UNION ALL SELECT ix.elements, ix.predicate, false FROM ({index_elements}) AS ix WHERE {trusts_index} AND (r.state = 'enforced' OR r.built)
         ) AS form
         WHERE c.oid = v_relid AND pg_catalog.cardinality(form.elements) = pg_catalog.cardinality(v_key)

@@ -1,4 +1,4 @@
--- Purpose: take the extras of a group off the list of locked rows unless all of its extras are locked: its values are merged at once.
+-- Purpose: take the extras of a group off the list of locked rows unless all of them are locked, because its values are merged together.
 -- Lock: none on the application's tables; the list is temporary.
 -- Again: yes; after lock_rows, in the same transaction.
 WITH incomplete AS MATERIALIZED (

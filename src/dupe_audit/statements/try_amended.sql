@@ -1,4 +1,4 @@
--- Purpose: try staged extras as they will be after their amendment.
+-- Purpose: try staged extras as they will be once amended.
 -- Lock: ACCESS SHARE on the table and the staged list, until the transaction ends.
 -- Again: no; each extra once.
 INSERT INTO pg_temp.dupe_audit_trial ({insertable}, dupe_audit_n)

@@ -34,7 +34,7 @@ BEGIN
                     EXIT;
                 END;
             END IF;
-            -- The first is the whole index; the others are its parts, which say what the server refuses.
+            -- The first build is of the whole index; the others are of its parts, and show which part the server refuses.
             FOR dupe_audit_number IN 1 .. pg_catalog.cardinality(dupe_audit_builds) LOOP
                 BEGIN
                     EXECUTE dupe_audit_builds[dupe_audit_number];

@@ -1,4 +1,4 @@
--- Purpose: list the columns that a cleanup is asked to change and cannot, or must not, each with the reason.
+-- Purpose: list the columns that set_ or merge names but a cleanup cannot or must not change, each with the reason.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 WITH asked AS (
@@ -8,7 +8,7 @@ WITH asked AS (
 ), changed AS (
     SELECT attrelid, attnum, pg_catalog.quote_ident(attname) AS subject FROM asked
     UNION ALL
-    -- Up to PostgreSQL 14 the column depends on those that it is generated from, later its expression does.
+    -- Up to PostgreSQL 14, pg_depend links the generated column to its sources; from 15 on, it links the expression.
     SELECT DISTINCT g.attrelid, g.attnum, pg_catalog.format('%I, which is generated from %I,', g.attname, asked.attname)
     FROM asked
     JOIN pg_catalog.pg_attribute g ON g.attrelid = asked.attrelid AND g.attgenerated <> '' AND NOT g.attisdropped

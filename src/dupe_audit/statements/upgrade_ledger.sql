@@ -32,6 +32,7 @@ BEGIN
         ADD COLUMN IF NOT EXISTS amended bigint NOT NULL DEFAULT 0,
         ADD COLUMN IF NOT EXISTS merged bigint NOT NULL DEFAULT 0,
         ADD COLUMN IF NOT EXISTS reverted bigint NOT NULL DEFAULT 0,
+        ADD COLUMN IF NOT EXISTS campaign bigint,
         DROP CONSTRAINT IF EXISTS run_divergent_check,
         ADD CONSTRAINT run_divergent_check CHECK (divergent IN ('refuse', 'archive', 'amend'));
     ALTER TABLE dupe_audit.batch
@@ -40,6 +41,8 @@ BEGIN
         ADD COLUMN IF NOT EXISTS reverted bigint NOT NULL DEFAULT 0;
     {create_child_table};
     REVOKE ALL ON TABLE dupe_audit.child FROM PUBLIC;
+    {create_leaf_table};
+    REVOKE ALL ON TABLE dupe_audit.leaf FROM PUBLIC;
     ALTER TABLE dupe_audit.child
         ADD COLUMN IF NOT EXISTS relation pg_catalog.regclass,
         ADD COLUMN IF NOT EXISTS identity_names pg_catalog.text[],

@@ -1,7 +1,7 @@
 -- Purpose: return whether an operator class is the one that CREATE INDEX chooses for a type: text_ops for text, although bpchar_ops accepts text too.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads; a part of other statements.
--- As GetDefaultOpClass() of the server: the type below a domain, then the default class of exactly this type, then one whose type it
+-- The same order as GetDefaultOpClass() in the server: the type below a domain, then the default class of exactly this type, then one whose type it
 -- becomes without a conversion, best a preferred type. A class can store another type than it accepts, as name_ops does.
 SELECT {opclass}.opcdefault AND EXISTS (
     WITH RECURSIVE down AS (

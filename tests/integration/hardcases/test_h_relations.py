@@ -1,7 +1,5 @@
 """Hard cases H: partitions, names that are not plain columns or tables, and tables that others own."""
 
-from dataclasses import replace
-
 import pytest
 
 from dupe_audit.cleanup import cleanup
@@ -20,22 +18,20 @@ PARTITIONS = (
 )
 
 
-def test_h149_parent_constraint_adopts_the_partitions_indexes(sql, conn, clean):
-    """After each partition is cleaned and enforced, the parent's constraint adopts their indexes and builds none."""
+def test_h149_parts_of_leaves_are_adopted_and_not_built_again(sql, conn, clean):
+    """The constraint of the whole adopts what was built on each leaf, and builds nothing under its lock."""
     sql(PARTITIONS)
-    report = preflight(conn, UniqueKey(table="p", columns=("k", "r"), name="uq"))
-    assert ["partitioned-table"] == [f.id for f in report.findings]
-    for partition in ("t", "p2"):
-        key = UniqueKey(table=partition, columns=("k", "r"), name=f"uq_{partition}")
-        clean(key, ignore=("id",))
-        enforce(conn, key, BuildRule())
-    built = sql("SELECT relfilenode FROM pg_class WHERE relname IN ('uq_t', 'uq_p2') ORDER BY relname")
-    sql("ALTER TABLE p ADD CONSTRAINT uq UNIQUE (k, r)")
-    assert built == sql("SELECT relfilenode FROM pg_class WHERE relname IN ('uq_t', 'uq_p2') ORDER BY relname")
-    assert [("uq_p2",), ("uq_t",)] == sql(
-        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'uq'::regclass ORDER BY 1"
+    key = UniqueKey(table="p", columns=("k", "r"), name="uq")
+    clean(key, ignore=("id",))
+    enforce(conn, key, BuildRule())
+    parts = "SELECT relid FROM pg_partition_tree('p') WHERE isleaf"
+    assert [(True, True)] * 2 == sql(
+        "SELECT i.indisvalid, con.conparentid <> 0 "
+        "FROM pg_index i JOIN pg_constraint con ON con.conindid = i.indexrelid "
+        f"WHERE i.indrelid IN ({parts})"
     )
-    assert 2 == len(sql("SELECT 1 FROM pg_index WHERE indrelid IN ('t'::regclass, 'p2'::regclass)"))
+    assert [(2,)] == sql("SELECT count(*) FROM pg_inherits WHERE inhparent = 'uq'::regclass")
+    assert [(2,)] == sql(f"SELECT count(*) FROM pg_index WHERE indrelid IN ({parts})")
 
 
 def test_h150_other_partitions_are_untouched(sql, conn, dump, clean):
@@ -97,28 +93,6 @@ def test_h161_table_of_the_server_is_refused(conn, schema):
     table, column = ("pg_class", "relname") if schema == "pg_catalog" else ("sql_features", "feature_id")
     key = UniqueKey(schema=schema, table=table, columns=(column,))
     assert "system-table" in [f.id for f in blockers(conn, key, CleanupRule())]
-
-
-@pytest.mark.parametrize(
-    ("partmethod", "repmodel", "kind"),
-    [("h", "s", "distributed"), ("n", "t", "reference"), ("n", "s", "Citus-local")],
-)
-def test_table_of_citus_is_refused_before_anything_is_asked(sql, conn, partmethod, repmodel, kind):
-    """A table in the catalog of Citus is refused by one finding, without a count; other tables are not affected."""
-    sql("CREATE TABLE t (id int PRIMARY KEY, k int); CREATE TABLE u (id int PRIMARY KEY, k int)")
-    sql(
-        "SET allow_system_table_mods = on; CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass NOT NULL, "
-        'partmethod "char" NOT NULL, partkey text, colocationid int NOT NULL DEFAULT 0, '
-        "repmodel \"char\" NOT NULL DEFAULT 'c', autoconverted boolean NOT NULL DEFAULT false); "
-        f"INSERT INTO pg_catalog.pg_dist_partition VALUES ('t', '{partmethod}', NULL, 0, '{repmodel}')"
-    )
-    key = UniqueKey(table="t", columns=("k",), name="uq")
-    report = preflight(conn, key)
-    assert (["citus-table"], None) == ([f.id for f in report.findings], report.counts)
-    assert f"public.t is a {kind} table of Citus" in report.findings[0].message
-    assert ["citus-table"] == [f.id for f in blockers(conn, key, CleanupRule())]
-    assert [] == blockers(conn, replace(key, table="u"), CleanupRule())
-    assert sql("SELECT to_regnamespace('dupe_audit')") == [(None,)]
 
 
 @pytest.mark.parametrize(("columns", "extras"), [(1594, 1), (1595, None)])

@@ -17,7 +17,7 @@ from dupe_audit.directives.operations import (
     DropUniqueConstraintOnlineOp,
     RestoreDuplicatesOp,
 )
-from dupe_audit.model import Expression
+from dupe_audit.model import Expression, Schemas
 from dupe_audit.statements import ident
 
 #: characters that a formatter allows on a line, less the indentation of a function
@@ -59,14 +59,24 @@ def _render_remark(_context: AutogenContext, remark: Remark) -> list[str]:
 @renderers.dispatch_for(ArchiveDuplicatesOp)
 def _render_archive(context: AutogenContext, operation: ArchiveDuplicatesOp) -> str:
     key = operation.key
-    options = {"schema": key.schema, "where": key.where, "nulls_not_distinct": key.nulls_not_distinct}
+    options = {
+        "schema": key.schema,
+        "schemas": operation.schemas,
+        "where": key.where,
+        "nulls_not_distinct": key.nulls_not_distinct,
+    }
     return _call(context, "archive_duplicates", [key.table, key.columns], options)
 
 
 @renderers.dispatch_for(RestoreDuplicatesOp)
 def _render_restore(context: AutogenContext, operation: RestoreDuplicatesOp) -> str:
     key = operation.key
-    return _call(context, "restore_duplicates", [key.table, key.columns], {"schema": key.schema, "where": key.where})
+    return _call(
+        context,
+        "restore_duplicates",
+        [key.table, key.columns],
+        {"schema": key.schema, "schemas": operation.schemas, "where": key.where},
+    )
 
 
 @renderers.dispatch_for(CreateUniqueConstraintOnlineOp)
@@ -74,6 +84,7 @@ def _render_create(context: AutogenContext, operation: CreateUniqueConstraintOnl
     key = operation.key
     options = {
         "schema": key.schema,
+        "schemas": operation.schemas,
         "where": key.where,
         "nulls_not_distinct": key.nulls_not_distinct,
         "include": key.include,
@@ -86,7 +97,12 @@ def _render_create(context: AutogenContext, operation: CreateUniqueConstraintOnl
 @renderers.dispatch_for(DropUniqueConstraintOnlineOp)
 def _render_drop(context: AutogenContext, operation: DropUniqueConstraintOnlineOp) -> str:
     key = operation.key
-    return _call(context, f"drop_unique_{key.form}_online", [key.name, key.table], {"schema": key.schema})
+    return _call(
+        context,
+        f"drop_unique_{key.form}_online",
+        [key.name, key.table],
+        {"schema": key.schema, "schemas": operation.schemas},
+    )
 
 
 def _call(context: AutogenContext, directive: str, positional: Iterable[object], options: Mapping[str, object]) -> str:
@@ -120,6 +136,8 @@ def _item(value: object, python: Callable[[object], str]) -> str:
 
 def _python(context: AutogenContext, value: object) -> str:
     """Return a value as Python; a name from a naming convention is marked as final by ``op.f``, as Alembic does."""
+    if isinstance(value, Schemas):
+        value = Expression(value.query) if value.query else value.names
     if isinstance(value, tuple):
         return f"[{', '.join(_python(context, item) for item in value)}]"
     if isinstance(value, Expression):

@@ -7,9 +7,16 @@ from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
 
-from dupe_audit.directives.arguments import Element, column_names, initial_mode, plain_columns
+from dupe_audit.directives.arguments import (
+    Element,
+    ManySchemas,
+    column_names,
+    initial_mode,
+    many_schemas,
+    plain_columns,
+)
 from dupe_audit.directives.registration import directive
-from dupe_audit.model import BuildRule, UniqueKey, check_boolean, check_identifier
+from dupe_audit.model import BuildRule, Schemas, UniqueKey, check_boolean, check_identifier
 
 #: placeholder for the columns of a key that is known by its constraint's name alone
 UNKNOWN = "?"
@@ -19,9 +26,10 @@ UNKNOWN = "?"
 class CreateUniqueConstraintOnlineOp(MigrateOperation):
     """Build a unique index concurrently and attach it as a constraint."""
 
-    def __init__(self, key: UniqueKey, rule: BuildRule) -> None:
+    def __init__(self, key: UniqueKey, rule: BuildRule, schemas: Schemas | None = None) -> None:
         self.key = key
         self.rule = rule
+        self.schemas = schemas
 
     @classmethod
     def create_unique_constraint_online(
@@ -32,6 +40,7 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
         columns: Sequence[Element],
         *,
         schema: str | None = None,
+        schemas: ManySchemas = None,
         nulls_not_distinct: bool = False,
         include: Sequence[str] | None = None,
         deferrable: bool | None = None,
@@ -51,6 +60,8 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
             table: name as in the catalog, unquoted.
             columns: columns of the key, in the order of the index.
             schema: schema of the table; None searches the search path.
+            schemas: schemas that have the table: a list of names, or a query that returns them (``sa.text``). Excludes
+                *schema*.
             nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15 and later).
             include: columns that the index stores but does not compare.
             deferrable: whether the constraint can be checked at the end of a transaction.
@@ -82,11 +93,11 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
         rule = BuildRule(
             lock_timeout=lock_timeout, give_up_after=give_up_after, build_attempts=build_attempts, comment=comment
         )
-        operations.invoke(cls(key, rule))
+        operations.invoke(cls(key, rule, many_schemas(schemas, schema)))
 
     def reverse(self) -> DropUniqueConstraintOnlineOp:
         """Return the operation that drops the constraint."""
-        return DropUniqueConstraintOnlineOp(self.key, self.rule)
+        return DropUniqueConstraintOnlineOp(self.key, self.rule, self.schemas)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""
@@ -97,9 +108,10 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
 class DropUniqueConstraintOnlineOp(MigrateOperation):
     """Drop a constraint without making the application queue behind the lock."""
 
-    def __init__(self, key: UniqueKey, rule: BuildRule) -> None:
+    def __init__(self, key: UniqueKey, rule: BuildRule, schemas: Schemas | None = None) -> None:
         self.key = key
         self.rule = rule
+        self.schemas = schemas
 
     @classmethod
     def drop_unique_constraint_online(
@@ -109,6 +121,7 @@ class DropUniqueConstraintOnlineOp(MigrateOperation):
         table: str,
         *,
         schema: str | None = None,
+        schemas: ManySchemas = None,
         lock_timeout: str = "500ms",
         give_up_after: str = "10min",
     ) -> None:
@@ -120,6 +133,8 @@ class DropUniqueConstraintOnlineOp(MigrateOperation):
             name: name of the constraint.
             table: name as in the catalog, unquoted.
             schema: schema of the table; None searches the search path.
+            schemas: schemas that have the table: a list of names, or a query that returns them (``sa.text``). Excludes
+                *schema*.
             lock_timeout: limit of one wait for the lock, as PostgreSQL writes durations.
             give_up_after: limit of the total wait for the lock, over all attempts.
 
@@ -129,7 +144,8 @@ class DropUniqueConstraintOnlineOp(MigrateOperation):
         """
         check_identifier("constraint", name)
         key = UniqueKey(table=table, columns=(UNKNOWN,), schema=schema, name=name)
-        operations.invoke(cls(key, BuildRule(lock_timeout=lock_timeout, give_up_after=give_up_after)))
+        rule = BuildRule(lock_timeout=lock_timeout, give_up_after=give_up_after)
+        operations.invoke(cls(key, rule, many_schemas(schemas, schema)))
 
     def reverse(self) -> CreateUniqueConstraintOnlineOp:
         """Return the operation that creates the constraint again.
@@ -141,7 +157,7 @@ class DropUniqueConstraintOnlineOp(MigrateOperation):
             raise ValueError(
                 f"drop_unique_constraint_online({self.key.name!r}) has no columns, so it cannot be reversed"
             )
-        return CreateUniqueConstraintOnlineOp(self.key, self.rule)
+        return CreateUniqueConstraintOnlineOp(self.key, self.rule, self.schemas)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""

@@ -8,7 +8,15 @@ from typing import Any
 
 from alembic.operations import Operations
 
-from dupe_audit.directives.arguments import Element, Predicate, column_names, elements, predicate
+from dupe_audit.directives.arguments import (
+    Element,
+    ManySchemas,
+    Predicate,
+    column_names,
+    elements,
+    many_schemas,
+    predicate,
+)
 from dupe_audit.directives.operations.constraints import (
     UNKNOWN,
     CreateUniqueConstraintOnlineOp,
@@ -17,7 +25,7 @@ from dupe_audit.directives.operations.constraints import (
 from dupe_audit.directives.registration import directive
 from dupe_audit.model import BuildRule, UniqueKey, check_identifier
 
-#: limit of one attempt to drop an index, the same as in the signature; nobody waits behind it
+#: limit of one attempt to drop an index, the same as in the signature; no other session waits behind it
 DROP_LOCK_TIMEOUT = "5s"
 
 
@@ -34,6 +42,7 @@ class CreateUniqueIndexOnlineOp(CreateUniqueConstraintOnlineOp):
         columns: Sequence[Element],
         *,
         schema: str | None = None,
+        schemas: ManySchemas = None,
         where: Predicate = None,
         nulls_not_distinct: bool = False,
         include: Sequence[str] | None = None,
@@ -53,6 +62,8 @@ class CreateUniqueIndexOnlineOp(CreateUniqueConstraintOnlineOp):
             columns: elements of the key, in the order of the index: names of columns, and immutable expressions
                 (``sa.text``), which may have ``COLLATE``.
             schema: schema of the table; None searches the search path.
+            schemas: schemas that have the table: a list of names, or a query that returns them (``sa.text``). Excludes
+                *schema*.
             where: predicate; the key covers the rows for which it is true. None: all rows.
             nulls_not_distinct: whether two NULLs are equal (PostgreSQL 15 and later).
             include: columns that the index stores but does not compare.
@@ -80,11 +91,11 @@ class CreateUniqueIndexOnlineOp(CreateUniqueConstraintOnlineOp):
         rule = BuildRule(
             lock_timeout=lock_timeout, give_up_after=give_up_after, build_attempts=build_attempts, comment=comment
         )
-        operations.invoke(cls(key, rule))
+        operations.invoke(cls(key, rule, many_schemas(schemas, schema)))
 
     def reverse(self) -> DropUniqueIndexOnlineOp:
         """Return the operation that drops the index."""
-        return DropUniqueIndexOnlineOp(self.key, replace(self.rule, lock_timeout=DROP_LOCK_TIMEOUT))
+        return DropUniqueIndexOnlineOp(self.key, replace(self.rule, lock_timeout=DROP_LOCK_TIMEOUT), self.schemas)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""
@@ -103,6 +114,7 @@ class DropUniqueIndexOnlineOp(DropUniqueConstraintOnlineOp):
         table: str,
         *,
         schema: str | None = None,
+        schemas: ManySchemas = None,
         lock_timeout: str = "5s",
         give_up_after: str = "10min",
     ) -> None:
@@ -112,6 +124,8 @@ class DropUniqueIndexOnlineOp(DropUniqueConstraintOnlineOp):
             name: name of the index.
             table: name as in the catalog, unquoted.
             schema: schema of the table; None searches the search path.
+            schemas: schemas that have the table: a list of names, or a query that returns them (``sa.text``). Excludes
+                *schema*.
             lock_timeout: limit of one attempt, at most 1 minute. It waits for transactions that use the table; the
                 application does not wait meanwhile.
             give_up_after: limit of all attempts together.
@@ -122,7 +136,8 @@ class DropUniqueIndexOnlineOp(DropUniqueConstraintOnlineOp):
         """
         check_identifier("index", name)
         key = UniqueKey(table=table, columns=(UNKNOWN,), schema=schema, name=name, form="index")
-        operations.invoke(cls(key, BuildRule(lock_timeout=lock_timeout, give_up_after=give_up_after)))
+        rule = BuildRule(lock_timeout=lock_timeout, give_up_after=give_up_after)
+        operations.invoke(cls(key, rule, many_schemas(schemas, schema)))
 
     def reverse(self) -> CreateUniqueIndexOnlineOp:
         """Return the operation that creates the index again.
@@ -132,7 +147,8 @@ class DropUniqueIndexOnlineOp(DropUniqueConstraintOnlineOp):
         """
         if self.key.columns == (UNKNOWN,):
             raise ValueError(f"drop_unique_index_online({self.key.name!r}) has no columns, so it cannot be reversed")
-        return CreateUniqueIndexOnlineOp(self.key, replace(self.rule, lock_timeout=BuildRule().lock_timeout))
+        rule = replace(self.rule, lock_timeout=BuildRule().lock_timeout)
+        return CreateUniqueIndexOnlineOp(self.key, rule, self.schemas)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""

@@ -7,19 +7,28 @@ from typing import Any, Literal
 
 from alembic.operations import MigrateOperation, Operations
 
-from dupe_audit.directives.arguments import Element, Predicate, column_names, elements, predicate
+from dupe_audit.directives.arguments import (
+    Element,
+    ManySchemas,
+    Predicate,
+    column_names,
+    elements,
+    many_schemas,
+    predicate,
+)
 from dupe_audit.directives.outcome_arguments import NewValue, WayToMerge, changes, merges
 from dupe_audit.directives.registration import directive
-from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.model import CleanupRule, Schemas, UniqueKey
 
 
 @directive("archive_duplicates")
 class ArchiveDuplicatesOp(MigrateOperation):
     """Move the extras of a key into an archive."""
 
-    def __init__(self, key: UniqueKey, rule: CleanupRule) -> None:
+    def __init__(self, key: UniqueKey, rule: CleanupRule, schemas: Schemas | None = None) -> None:
         self.key = key
         self.rule = rule
+        self.schemas = schemas
 
     @classmethod
     def archive_duplicates(
@@ -29,6 +38,7 @@ class ArchiveDuplicatesOp(MigrateOperation):
         columns: Sequence[Element],
         *,
         schema: str | None = None,
+        schemas: ManySchemas = None,
         where: Predicate = None,
         keep: Literal["first", "last"] = "first",
         order_by: Sequence[Element] | None = None,
@@ -50,6 +60,8 @@ class ArchiveDuplicatesOp(MigrateOperation):
             table: name as in the catalog, unquoted.
             columns: elements of the key, in any order: names of columns, and expressions (``sa.text``).
             schema: schema of the table; None searches the search path.
+            schemas: schemas that have the table: a list of names, or a query that returns them (``sa.text``). Excludes
+                *schema*.
             where: predicate; the key covers the rows for which it is true. None: all rows.
             keep: which row of a group survives, in the order of ``order_by``.
             order_by: columns that define the order, whose NULLs sort last, and SQL (``sa.text``), which may have a
@@ -91,11 +103,11 @@ class ArchiveDuplicatesOp(MigrateOperation):
             where=predicate("where", where),
             nulls_not_distinct=nulls_not_distinct,
         )
-        operations.invoke(ArchiveDuplicatesOp(key, rule))
+        operations.invoke(ArchiveDuplicatesOp(key, rule, many_schemas(schemas, schema)))
 
     def reverse(self) -> RestoreDuplicatesOp:
         """Return the operation that puts the rows back."""
-        return RestoreDuplicatesOp(self.key, rule=self.rule)
+        return RestoreDuplicatesOp(self.key, rule=self.rule, schemas=self.schemas)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""
@@ -104,7 +116,7 @@ class ArchiveDuplicatesOp(MigrateOperation):
 
 @directive("amend_duplicates")
 class AmendDuplicatesOp(ArchiveDuplicatesOp):
-    """Change the extras of a key so that they are none."""
+    """Change the extras of a key so that they are no longer duplicates."""
 
     @classmethod
     def amend_duplicates(
@@ -115,6 +127,7 @@ class AmendDuplicatesOp(ArchiveDuplicatesOp):
         set_: Mapping[str, NewValue],
         *,
         schema: str | None = None,
+        schemas: ManySchemas = None,
         where: Predicate = None,
         keep: Literal["first", "last"] = "first",
         order_by: Sequence[Element] | None = None,
@@ -123,17 +136,19 @@ class AmendDuplicatesOp(ArchiveDuplicatesOp):
         pause: float = 0,
         max_replica_lag: float | None = None,
     ) -> None:
-        """Change every row but one of each group of duplicates, so that it is none any more; all rows stay.
+        """Change every row but one of each group so that it is no longer a duplicate; all rows stay in the table.
 
-        The archive has each row as it was, and ``restore_duplicates`` changes it back if it is still as it was left.
+        The archive keeps each row as it was; ``restore_duplicates`` changes it back if it is still as it was left.
         After any interruption, the same ``alembic upgrade`` continues where it stopped.
 
         Args:
             table: name as in the catalog, unquoted.
             columns: elements of the key, in any order: names of columns, and expressions (``sa.text``).
-            set_: columns with their new values: literals, or SQL (``sa.text``), which sees the row's own columns,
+            set_: columns with their new values: literals, or SQL (``sa.text``), which can use the row's own columns,
                 ``survivor.column``, and ``duplicate.number``: 2 for the first extra of a group, then 3, and so on.
             schema: schema of the table; None searches the search path.
+            schemas: schemas that have the table: a list of names, or a query that returns them (``sa.text``). Excludes
+                *schema*.
             where: predicate; the key covers the rows for which it is true. None: all rows.
             keep: which row of a group survives, in the order of ``order_by``.
             order_by: as in ``archive_duplicates``.
@@ -164,7 +179,7 @@ class AmendDuplicatesOp(ArchiveDuplicatesOp):
             where=predicate("where", where),
             nulls_not_distinct=nulls_not_distinct,
         )
-        operations.invoke(cls(key, rule))
+        operations.invoke(cls(key, rule, many_schemas(schemas, schema)))
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""
@@ -175,9 +190,10 @@ class AmendDuplicatesOp(ArchiveDuplicatesOp):
 class RestoreDuplicatesOp(MigrateOperation):
     """Put the archived rows of a key back."""
 
-    def __init__(self, key: UniqueKey, *, rule: CleanupRule | None = None) -> None:
+    def __init__(self, key: UniqueKey, *, rule: CleanupRule | None = None, schemas: Schemas | None = None) -> None:
         self.key = key
         self.rule = rule or CleanupRule()
+        self.schemas = schemas
 
     @classmethod
     def restore_duplicates(
@@ -187,6 +203,7 @@ class RestoreDuplicatesOp(MigrateOperation):
         columns: Sequence[Element],
         *,
         schema: str | None = None,
+        schemas: ManySchemas = None,
         where: Predicate = None,
     ) -> None:
         """Put back, byte for byte, the rows that the newest run of ``archive_duplicates`` for this key removed.
@@ -198,6 +215,8 @@ class RestoreDuplicatesOp(MigrateOperation):
             table: name as in the catalog, unquoted.
             columns: elements of the key, in any order, as ``archive_duplicates`` has them.
             schema: schema of the table; None searches the search path.
+            schemas: schemas that have the table: a list of names, or a query that returns them (``sa.text``). Excludes
+                *schema*.
             where: predicate of the key.
 
         Raises:
@@ -208,12 +227,12 @@ class RestoreDuplicatesOp(MigrateOperation):
         key = UniqueKey(
             table=table, columns=elements("columns", columns), schema=schema, where=predicate("where", where)
         )
-        operations.invoke(cls(key))
+        operations.invoke(cls(key, schemas=many_schemas(schemas, schema)))
 
     def reverse(self) -> ArchiveDuplicatesOp:
         """Return the operation that archives or amends the rows again."""
         kind = AmendDuplicatesOp if self.rule.exact == "amend" else ArchiveDuplicatesOp
-        return kind(self.key, self.rule)
+        return kind(self.key, self.rule, self.schemas)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``alembic check`` prints."""

@@ -39,7 +39,7 @@ from dupe_audit.statements import literal, statement, text_array
 #: settings until the end of the transaction that Alembic has begun, in which everything here only reads
 _SETTINGS = ("client_encoding = 'UTF8'", "lock_timeout = '5s'", "statement_timeout = 0", "row_security = off")
 
-#: what messages say besides the problem
+#: what messages say after the problem
 _NOTE = "'; no directive has changed anything'"
 
 

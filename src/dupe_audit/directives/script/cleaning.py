@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from dupe_audit.cleanup import pace
-from dupe_audit.directives.script.outcomes import NAMES, errors, outcome, outcome_functions
+from dupe_audit.directives.script.outcomes import NAMES, errors, outcome_functions
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import interval, parts_of_run, quoted, with_templates
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
@@ -138,6 +138,7 @@ def _rule_columns(rule: CleanupRule) -> dict[str, str]:
     """Return what fills ``fragments.sql``, except the table, for the run ``v_rule``, whose rule is like *rule*."""
     merged = " OPERATOR(pg_catalog.||) v_rule.merged_columns" if rule.merges else ""
     return {
+        "placeholder": "NULL",
         "key": _KEY,
         "expressions": _EXPRESSIONS,
         "predicate": "v_rule.predicate",
@@ -212,7 +213,7 @@ def _clean(rule: CleanupRule, build: BuildRule) -> str:
         temporary=", ".join(f"pg_temp.dupe_audit_{name}" for name in lists),
         lists=";\n    ".join(template(name) for name in lists.values()),
         toasted=statement("toasted", relid=_RELID),
-        outcome=outcome(rule),
+        outcome=rule.outcome,
         and_uncovered=" AND NOT (v_holes ->> 'covered')::pg_catalog.bool" if rule.amends else "",
         amend_again=amend_again if rule.amends else "",
         declared=_lines(["v_schema text", "v_table text", "v_constraint text"] if rule.changes_rows else []),

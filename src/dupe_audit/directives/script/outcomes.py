@@ -1,4 +1,4 @@
-"""The temporary functions of the script that do with extras what a rule says: move, amend and merge them.
+"""The temporary functions of the script that handle extras as a rule says: move, amend and merge them.
 
 Functions are written for the rules that need them, and read from the ledger which columns and values a rule names.
 """
@@ -21,11 +21,6 @@ from dupe_audit.statements import literal, statement, text_array
 
 #: the columns of the key of the run ``v_rule``, as an SQL value
 NAMES = f"pg_catalog.array_remove({parts_of_run('key_columns', 'key_expressions', without=True)}, NULL)"
-
-
-def outcome(rule: CleanupRule) -> str:
-    """Return what becomes of the extras, as a participle."""
-    return {"archive": "archived", "amend": "amended"}[rule.exact] + (" or amended" if rule.divides else "")
 
 
 def errors(rule: CleanupRule, accept: Collection[str]) -> str:
@@ -65,7 +60,7 @@ def outcome_functions(script: Script, rule: CleanupRule, accept: Collection[str]
     Args:
         accept: ids of findings that do not stop a cleanup.
     """
-    _once(script, "private", with_templates("offline_private"))
+    _once(script, "private", with_templates("offline_private", may_own=statement("may_own", owner="v_owner")))
     _once(script, "adopt", with_templates("offline_adopt"))
     own_index = "(CASE WHEN v_rule.building THEN v_rule.constraint_name END)"
     insertable = statement("insertable", relid="v_relid", key_names=NAMES, own_index=own_index)
@@ -83,7 +78,7 @@ def _once(script: Script, part: str, sql: str, form: Hashable = None) -> None:
 
 
 def _archiving(script: Script, rule: CleanupRule, accept: Collection[str]) -> None:
-    """Write what moves extras into the archive, and what has to be known of them before."""
+    """Write what moves extras into the archive, and what is checked before that."""
     references = with_templates(
         "offline_references",
         references=statement("references", relid="v_relid"),
@@ -101,7 +96,7 @@ def _archiving(script: Script, rule: CleanupRule, accept: Collection[str]) -> No
         "offline_move",
         child_triggers=statement("child_triggers", relid="v_relid"),
         counts_tracked=statement("counts_tracked"),
-        changed_children=statement("changed_children", relid="v_relid"),
+        changed_children=statement("changed_children", relid="v_relid", root="v_relid"),
         delete_triggers=statement("delete_triggers", relid="v_relid"),
         merge=f"\n    {merge};" if rule.merges else "",
     )
@@ -111,7 +106,7 @@ def _archiving(script: Script, rule: CleanupRule, accept: Collection[str]) -> No
 
 
 def _changing(script: Script, rule: CleanupRule) -> None:
-    """Write what changes rows that stay in the table, and tries it before."""
+    """Write what changes rows that stay in the table, and what tries the changes first."""
     changes_function(script)
     _once(script, "keep_images", with_templates("offline_keep_images"))
     _once(script, "why", statement("offline_why", reasons=literal(json.dumps(REASONS))))

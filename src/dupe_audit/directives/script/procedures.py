@@ -43,6 +43,7 @@ def open_run(
             create_run_table=template("create_run_table"),
             create_batch_table=template("create_batch_table"),
             create_child_table=template("create_child_table"),
+            create_leaf_table=template("create_leaf_table"),
             ledger_owner=statement("ledger_owner", owner="v_owner"),
             revoke_schema=template("revoke_schema"),
             run_relation=statement("run_relation"),
@@ -55,6 +56,7 @@ def open_run(
             revoke_run=_private("dupe_audit.run"),
             revoke_batch=_private("dupe_audit.batch"),
             revoke_child=_private("dupe_audit.child"),
+            revoke_leaf=_private("dupe_audit.leaf"),
             revision=literal(revision),
             version=literal(ledger.VERSION),
             **ledger.rule_holes(rule),
@@ -116,7 +118,7 @@ def judged_key(key: UniqueKey, *, note: str = "''", judge_width: bool = False) -
     """Return the statement that stops if a key cannot be computed, or its expressions cannot be in an index.
 
     Args:
-        note: what messages say besides, as an SQL value.
+        note: what messages say after the problem, as an SQL value.
         judge_width: whether it also stops if a key is too wide for an index.
     """
     return statement(

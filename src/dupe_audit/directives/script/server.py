@@ -1,4 +1,4 @@
-"""What a script judges first: the server, the way to it, and who manages the tables."""
+"""What a script judges first: the server, a pooler in front of it, and what manages the tables."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _ADDRESS = "SELECT {} \\gset dupe_audit_".format(
 
 
 def judge_server(operations: Operations, directives: Iterable[MigrateOperation], *, accept: Collection[str]) -> None:
-    """Write what stops the script if its server is not fit or another product manages a table, each judged once.
+    """Write what stops the script if its server is unsuitable or another product manages a table, each judged once.
 
-    A table that has become a hypertable since the upgrade can still go the way back (tried).
+    A table that has become a hypertable since the upgrade can still be downgraded (tried).
 
     Args:
         directives: that follow.

@@ -1,4 +1,4 @@
-"""What a script expects of the run that it undoes, which it cannot ask before it is executed."""
+"""What a script expects of the run that it undoes, which can be checked only when the script is executed."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from alembic.operations import Operations
 
 from dupe_audit import ledger
 from dupe_audit.directives.script.cleaning import CLEAN, cleanup_procedure
-from dupe_audit.directives.script.outcomes import outcome
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import judged_key, open_run, state_function
 from dupe_audit.directives.script.quoting import check_names, constraint_exists, one_line, quoted, table_sql
@@ -55,7 +54,7 @@ def archive_duplicates(
     relid = catalog.relid_sql(key)
     chosen, order, _ = ledger.to_clean(relid, key, name=name, revision=revision)
     holes = {"relid": relid, "run_relation": statement("run_relation"), "chosen": chosen, "order": order}
-    problem = f"the duplicates of {subject} are not {outcome(rule)}; the version was not stamped"
+    problem = f"the duplicates of {subject} are not {rule.outcome}; the version was not stamped"
     script.guard(f"({statement('offline_is_clean', **holes)})", problem, relid)
 
 

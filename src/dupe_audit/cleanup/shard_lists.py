@@ -1,0 +1,146 @@
+"""The extras of a distributed table of Citus, a list per shard on its node, and what forbids moving them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from dupe_audit import citus, ledger
+from dupe_audit.citus import Leaf, ShardFailure, on_shards
+from dupe_audit.cleanup.work import CleanupWork
+from dupe_audit.differences import comparison, divergent_finding
+from dupe_audit.errors import Refused
+from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.planner import ANYWHERE, RANKING
+from dupe_audit.statements import fill_known, ident, literal, statement, template
+
+
+@dataclass(slots=True, kw_only=True)
+class Part:
+    """The extras of one shard, in one pass."""
+
+    leaf: Leaf
+    holes: Mapping[str, str]
+    extras: int = 0
+    done: int = 0  #: how many of them were in a batch
+
+    def sql(self, name: str, **more: str) -> str:
+        """Return a statement filled for this shard, its list and its part of the archive."""
+        return self.leaf.sql(name, **self.holes, **more)
+
+
+def create_archive(connection: Connection, relation: Relation, fragments: Mapping[str, str], archive: str) -> None:
+    """Create the archive of a run, in an open transaction; that of a distributed table is divided as the table is."""
+    execute(connection, fill_known(template("create_archive"), fragments, archive=archive))
+    managed = citus.find_citus(connection, relation.relid)
+    if managed is None or managed.distribution_column is None:
+        execute(connection, fill_known(template("finish_archive"), {}, archive=archive))
+        return
+    column = managed.distribution_column
+    execute(connection, statement("citus_finish_archive", archive=archive, distribution_column=ident(column)))
+    names = {"archive": literal(archive), "distribution_column": literal(column), "table": literal(relation.name)}
+    execute(connection, statement("citus_distribute_archive", **names))
+
+
+@contextmanager
+def staged(work: CleanupWork, work_mem: str | None) -> Iterator[tuple[list[Part], float]]:
+    """Rank every shard; yield its lists, and the seconds that a round takes besides its work."""
+    parts = _parts(work)
+    local = {"lock_timeout": work.lock_timeout, "row_security": "off", **RANKING}
+    local |= {"work_mem": work_mem} if work_mem else {}
+    try:
+        _stage(work, parts, local)
+        connecting = _count(work, parts)
+        if any(part.extras for part in parts) and (
+            objections := [*_divergent(work, parts), *_uninsertable(work, parts)]
+        ):
+            ledger.set_state(work.connection, work.run_id, "failed")
+            raise Refused(objections, lead="Nothing was archived in this pass.")
+        yield parts, connecting
+    finally:
+        with suppress(Exception):  # a lost connection; the next pass drops them
+            on_shards(work.connection, [(part.leaf.shard, part.sql("drop_stage")) for part in parts])
+
+
+def _parts(work: CleanupWork) -> list[Part]:
+    """Return the shards with the lists and the parts of the archive that belong to them."""
+    of = citus.leaves(work.connection, work.relation.relid, work.key, work.rule)
+    citus.require_trusted_nodes(work.connection, [leaf.shard for leaf in of], work.run_id)
+    archives = citus.shards_beside(work.connection, work.relation, work.holes["archive"])
+    return [
+        Part(
+            leaf=leaf,
+            holes={
+                "stage": ident("dupe_audit", f"stage_{work.run_id}_{leaf.shard.id}"),
+                "archive": archive.name,
+                "t_to_rank": "true",
+                "t_where_staged": ANYWHERE,
+            },
+        )
+        for leaf, archive in zip(of, archives, strict=True)
+    ]
+
+
+def _stage(work: CleanupWork, parts: list[Part], local: Mapping[str, str]) -> None:
+    """List the extras of every shard.
+
+    Raises:
+        ShardFailure: one could not be ranked.
+    """
+    settings = citus.do_settings(local)
+    blocks = []
+    for part in parts:
+        sql = statement(
+            "citus_stage",
+            settings=settings,
+            drop_stage=literal(part.sql("drop_stage")),
+            stage=literal(part.sql("stage")),
+            index_stage=literal(part.sql("index_stage")),
+            analyze_stage=literal(part.sql("analyze_stage")),
+        )
+        blocks.append((part.leaf.shard, sql))
+    for (shard, sql), answer in zip(blocks, on_shards(work.connection, blocks), strict=True):
+        if not answer.success:
+            raise ShardFailure(shard, answer, sql)
+
+
+def _count(work: CleanupWork, parts: list[Part]) -> float:
+    """Count the lists and the rows, and record them; return the seconds that a short query takes on every shard."""
+    started = time.monotonic()
+    counts = [row for (row,) in citus.read(work.connection, [(p.leaf.shard, p.sql("count_staged")) for p in parts])]
+    connecting = time.monotonic() - started
+    for part, count in zip(parts, counts, strict=True):
+        part.extras = int(count.extras)
+    rows = sum(int(row[0]) for (row,) in citus.read_each(work.connection, [part.leaf for part in parts], "count_rows"))
+    groups, extras = sum(int(count.groups) for count in counts), sum(part.extras for part in parts)
+    ledger.record_ranking(work.connection, work.run_id, rows=rows, groups=groups, extras=extras)
+    return connecting
+
+
+def _divergent(work: CleanupWork, parts: list[Part]) -> list[Finding]:
+    if work.rule.divergent != "refuse":
+        return []
+    compared = comparison(work.connection, work.relation, work.key, work.rule, work.holes)
+    queries = [(part.leaf.shard, part.sql("divergent", pattern=compared.pattern)) for part in parts]
+    rows = [row for rows in citus.read(work.connection, queries) for row in rows]
+    differences = compared.differences(rows)
+    if differences is None:
+        return []
+    subject = f"{quantity(differences.groups, 'group')} with {quantity(sum(row.extras for row in rows), 'extra')}"
+    return [divergent_finding(work.key, work.rule, differences, subject)]
+
+
+def _uninsertable(work: CleanupWork, parts: list[Part]) -> list[Finding]:
+    """Look for rows that a restore could not put back."""
+    of = [part.leaf.with_holes(**part.holes) for part in parts]
+    violated = citus.violated(work.connection, of, extras="(SELECT s.* FROM {stage} s)", is_extra="{is_staged}")
+    return [
+        finding("cannot-restore", f"{quantity(count, 'extra')}: {subject}", table=work.relation.name)
+        for subject, count in violated
+    ]

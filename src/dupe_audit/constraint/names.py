@@ -1,0 +1,94 @@
+"""What has the name of a constraint that is to be dropped, and whether it may be dropped."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from dupe_audit.constraint.work import ConstraintWork
+from dupe_audit.errors import Refused
+from dupe_audit.findings import finding
+from dupe_audit.model import Run
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.driver import execute
+from dupe_audit.statements import literal, statement
+
+log = logging.getLogger("alembic.dupe_audit")
+
+#: kinds of constraints that a unique constraint is mistaken for, by ``pg_constraint.contype``
+KINDS = {
+    "c": "a check constraint",
+    "f": "a foreign key",
+    "n": "a NOT NULL constraint",
+    "p": "the primary key",
+    "t": "a constraint trigger",
+    "x": "an exclusion constraint",
+}
+
+
+def name_owner(connection: Connection, relation: catalog.Relation, name: str) -> Row[Any]:
+    """Return what has the name of a constraint that is to be dropped."""
+    return execute(connection, statement("name_owner", relid=str(relation.relid), name=literal(name))).one()
+
+
+def is_mistaken(connection: Connection, owner: Row[Any], run: Run | None) -> str:
+    """Return in words what has the name and must not be dropped as a unique constraint; empty if nothing has.
+
+    Args:
+        run: of the constraint, if the ledger has one; an index can be what it has left.
+    """
+    if owner.kind:
+        return KINDS.get(owner.kind, "")
+    left_by_run = run and (run.building or has_adopted(connection, run.id))
+    return "an index" if owner.is_index and not left_by_run else ""
+
+
+def has_adopted(connection: Connection, run_id: int) -> bool:
+    """Return whether a run has adopted an index that existed before it, which therefore stays."""
+    return bool(execute(connection, statement("has_adopted", run=str(run_id))).scalar())
+
+
+def is_mistaken_index(owner: Row[Any]) -> str:
+    """Describe what has the name and must not be dropped as a unique index; empty if nothing does."""
+    if owner.kind:
+        return KINDS.get(owner.kind, "a unique constraint")
+    return "an index that is not unique" if owner.is_index and not owner.is_unique else ""
+
+
+def require_index(work: ConstraintWork, owner: Row[Any]) -> None:
+    """Refuse a name that belongs to a constraint, or to an index that is not unique.
+
+    Raises:
+        Refused: it does.
+    """
+    if mistaken := is_mistaken_index(owner):
+        subject = f"{work.name} is {mistaken}"
+        raise Refused([finding("not-a-unique-index", subject, table=work.relation.name)], lead="Nothing was dropped.")
+
+
+def has_constraint(work: ConstraintWork, run: Run | None) -> bool:
+    """Return whether the table has a unique constraint of that name.
+
+    Raises:
+        Refused: the name belongs to something that must not be dropped as a unique constraint.
+    """
+    owner = name_owner(work.connection, work.relation, work.name)
+    if mistaken := is_mistaken(work.connection, owner, run):
+        subject = f"{work.name} is {mistaken}"
+        raise Refused([finding("not-a-constraint", subject, table=work.relation.name)], lead="Nothing was dropped.")
+    if owner.kind is None and owner.other_table:
+        message = "%s has no constraint %s, but %s has an index of that name"
+        log.warning(message, work.relation.name, work.name, owner.other_table)
+    return bool(owner.kind)
+
+
+def marks_of_drop(run: Run | None) -> list[str]:
+    """Return what records that neither the constraint nor an unfinished index of the run exists any more."""
+    if run is None:
+        return []
+    recorded = [statement("mark_not_building", run=str(run.id))]
+    if run.state in ("enforced", "clean", "cleaning"):
+        recorded.append(statement("set_state", run=str(run.id), state=literal("dropped")))
+    return recorded

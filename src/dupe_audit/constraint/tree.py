@@ -1,0 +1,222 @@
+"""Enforce a key on a partitioned table: build on each leaf, then adopt the parts in an order without deadlocks.
+
+1. Each leaf gets its own index, while the application writes; from then on it has no duplicates.
+2. Each level gets the constraint for itself alone (``ONLY``), the root first.
+3. Each leaf turns its index into a constraint and attaches it to its level's, in one short transaction.
+4. Each inner level attaches its constraint to that of its parent, the deepest first; the last one makes the root valid.
+
+To attach a leaf below a level that is attached already locks everything from the root down; in this order nothing does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from sqlalchemy.exc import DBAPIError
+
+from dupe_audit import ledger
+from dupe_audit.constraint.index import settled
+from dupe_audit.constraint.rounds import Cleaning, Rounds
+from dupe_audit.constraint.work import ConstraintWork, constraint_form
+from dupe_audit.errors import Refused
+from dupe_audit.findings import finding
+from dupe_audit.model import MAX_IDENTIFIER, IndexState
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.trees import Member, is_leaf_of, members
+from dupe_audit.statements import ident, statement
+
+log = logging.getLogger("alembic.dupe_audit")
+
+
+class Tree:
+    """The work on the constraint of a partitioned table.
+
+    Args:
+        work: on the root.
+        clean_again: None if nothing may be archived.
+        clean_held: the same inside an open transaction that holds the writers; None if it is not possible there.
+        ranking_seconds: how long ranking the whole leaf took, if the cleanings rank only what has arrived.
+    """
+
+    def __init__(
+        self,
+        work: ConstraintWork,
+        clean_again: Cleaning | None,
+        clean_held: Cleaning | None,
+        ranking_seconds: Callable[[Relation | None], float],
+    ) -> None:
+        self._work = work
+        self._cleaning = (clean_again, clean_held, ranking_seconds)
+        self._works = {work.relation.relid: work}
+
+    def enforce(self) -> None:
+        """Create the constraint or the index of the tree; killed anywhere, the same call continues.
+
+        Raises:
+            Refused: a name is taken by something else, or there are duplicates and nothing may be cleaned.
+            DuplicatesKeepComing: new duplicates stopped the builds on a leaf, for the whole time.
+            Blocked: a lock was not acquired in time.
+        """
+        if self._settled():
+            return
+        for part, _ in self._unattached(leaves=True):
+            self._leaf(part)
+        for part in self._members():
+            if not part.is_leaf:
+                self._level(part)
+        # A leaf can arrive at any moment until its level has the constraint, and has it from birth afterwards.
+        while missing := self._unattached(leaves=True):
+            for part, parent in missing:
+                self._leaf(part, parent)
+        for part, parent in reversed(self._unattached(leaves=False)):
+            self._attach(part, parent)
+        self._complete()
+
+    def _settled(self) -> bool:
+        """Return whether the root has the valid constraint.
+
+        Raises:
+            Refused: the name belongs to something else, or to an invalid index that is not ours.
+        """
+        state = self._work.state()
+        if state is None:
+            return False
+        self._require_same(self._work, state)
+        if self._work.key.form == "constraint" and state.constraint is None:
+            # An index of a partitioned table cannot become a constraint (42P17).
+            raise Refused(
+                [catalog.wrong_definition(self._work.relation, state)],
+                lead=f"{self._work.name} is an index, and no index of a partitioned table can become a constraint.",
+            )
+        if not state.valid and not self._work.is_building():
+            raise Refused([finding("invalid-index", self._work.index)], lead="The ledger has no record of its build.")
+        return state.valid
+
+    def _require_same(self, work: ConstraintWork, state: IndexState) -> None:
+        if not state.same_definition or (state.constraint and not state.same_constraint_form):
+            raise Refused(
+                [catalog.wrong_definition(work.relation, state)],
+                lead=f"The name {work.name} belongs to something else than the key needs. Nothing was built.",
+            )
+
+    def _members(self) -> list[Member]:
+        return members(self._work.connection, self._work.relation.relid)
+
+    def _part(self, part: Member) -> ConstraintWork:
+        """Return the work on one table of the tree; its index has a name of its own, which the ledger keeps."""
+        work, relation = self._work, part.relation
+        if relation.relid in self._works:
+            return self._works[relation.relid]
+        entered = ledger.enter_leaf(work.connection, int(work.run_id or 0), relation)
+        name = entered.index_name or part_name(work.name, relation)
+        key = replace(work.key, table=relation.table, schema=relation.schema, name=name)
+        self._works[relation.relid] = replace(work, relation=relation, key=key, leaf=entered.id)
+        return self._works[relation.relid]
+
+    def _leaf(self, part: Member, parent: ConstraintWork | None = None) -> None:
+        """Build the index of a leaf, and attach it to that of its parent, if that is given."""
+        work, leaf = self._part(part), part.relation
+        try:
+            state = settled(work)
+            if state is None:
+                log.info("building the index of %s", leaf.name)
+                Rounds(work, *self._cleaning).build()
+            if parent is not None:
+                self._attach(part, parent)
+        except DBAPIError:
+            if is_leaf_of(work.connection, leaf, self._work.relation.relid):
+                raise
+            log.warning("%s is no longer a partition of %s", leaf.name, self._work.relation.name)
+
+    def _level(self, part: Member) -> None:
+        """Create the constraint or the index on one level alone."""
+        work = self._part(part)
+        state = work.state()
+        if state is not None:
+            self._require_same(work, state)
+            return
+        work.mark_building()
+        key = work.key
+        sql = (
+            statement(
+                "add_only",
+                table=part.relation.name,
+                name=ident(work.name),
+                nulls=" NULLS NOT DISTINCT" if key.nulls_not_distinct else "",
+                key_columns=", ".join(map(catalog.element_sql, key.columns)),
+                include=f" INCLUDE ({', '.join(map(ident, key.include))})" if key.include else "",
+                form=constraint_form(key),
+            )
+            if key.form == "constraint"
+            else catalog.build_index_sql(key, part.relation.name, only=True)
+        )
+        work.execute_briefly(sql, action=f"create {key.form} {work.name} on {part.relation.name} alone")
+
+    def _attach(self, part: Member, parent: ConstraintWork) -> None:
+        """Turn the index of a leaf into a constraint, and attach what a part has to what its parent has."""
+        work = self._part(part)
+        # What is attached already may be attached again.
+        statements = [statement("attach_part", index=parent.index, part=work.index)]
+        state = work.state()
+        if work.key.form == "constraint" and state and state.constraint is None:
+            sql = statement("attach", table=part.relation.name, name=ident(work.name), form=constraint_form(work.key))
+            statements.insert(0, sql)
+        work.execute_briefly(*statements, action=f"attach {work.name} to the {work.key.form} of its parent")
+        if work.leaf is not None:
+            ledger.mark_leaf_building(work.connection, work.leaf, work.name, building=False)
+
+    def _unattached(self, *, leaves: bool) -> list[tuple[Member, ConstraintWork]]:
+        """Return the leaves, or the inner levels, whose index is not attached to that of their parent, with the latter.
+
+        An inner level can have its own index while it is not attached itself.
+        """
+        parts, unattached = self._members(), []
+        for parent in parts:
+            if parent.is_leaf:
+                continue
+            work = self._part(parent)
+            state = work.state()
+            attached = attached_to(work, state.oid) if state else set()
+            unattached += [
+                (part, work)
+                for part in parts
+                if part.parent == parent.relation.relid
+                and part.is_leaf == leaves
+                and part.relation.relid not in attached
+            ]
+        return unattached
+
+    def _complete(self) -> None:
+        """Require that the root is valid.
+
+        If the one leaf that was missing has been detached, the server notices with the next attach; one that is done
+        already may be repeated, and does nothing else.
+        """
+        for attempt in range(2):
+            state = self._work.state()
+            if state and state.valid:
+                return
+            parts = [part for part in self._members() if part.parent == self._work.relation.relid]
+            if attempt or not parts:
+                break
+            part = self._part(parts[0])
+            sql = statement("attach_part", index=self._work.index, part=part.index)
+            part.execute_briefly(sql, action=f"attach {part.name} again")
+        raise Refused(
+            [finding("invalid-index", self._work.index)], lead="Every leaf has its part, but the root stays invalid."
+        )
+
+
+def part_name(name: str, relation: Relation) -> str:
+    """Return the name of the index of one table of a tree: unique in its schema, and no longer than 63 bytes."""
+    suffix = f"_{relation.relid}"
+    return name.encode()[: MAX_IDENTIFIER - len(suffix)].decode(errors="ignore") + suffix
+
+
+def attached_to(work: ConstraintWork, index: int) -> set[int]:
+    """Return the oids of the tables whose index is attached to an index of their parent."""
+    return set(execute(work.connection, statement("attached_parts", index=str(index))).scalars())

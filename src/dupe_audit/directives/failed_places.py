@@ -1,0 +1,71 @@
+"""The schemas in which a directive was refused or failed, as one error that names each of them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from alembic.operations import MigrateOperation
+
+from dupe_audit.directives.operations import UNKNOWN, RestoreDuplicatesOp
+from dupe_audit.directives.verdict import subject
+from dupe_audit.errors import Refused
+from dupe_audit.findings import Finding
+from dupe_audit.model import Expression, UniqueKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedPlace:
+    """One schema in which the work ended with an error; nothing later was done there."""
+
+    operation: MigrateOperation  #: the directive for this schema
+    error: BaseException
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Why it was refused; empty if it failed for another reason."""
+        return tuple(dict.fromkeys(self.error.findings)) if isinstance(self.error, Refused) else ()
+
+    @property
+    def summary(self) -> str:
+        """The ids of the findings, or the kind of failure."""
+        return ", ".join(finding.id for finding in self.findings) or type(self.error).__name__
+
+    @property
+    def text(self) -> str:
+        """The table, the reasons and the next command, a line each."""
+        key: UniqueKey = self.operation.key  # type: ignore[attr-defined]
+        reasons = [f"[{finding.id}] {finding.message}" for finding in self.findings]
+        if not reasons:
+            reasons = [" ".join(str(self.error).split())]
+        lines = [f"  {subject(self.operation)}:", *(f"    {reason}" for reason in reasons)]
+        return "\n".join([*lines, f"    next: {_command(self.operation, key)}"])
+
+
+def refusal(failed: Iterable[FailedPlace], lead: str) -> Refused:
+    """Return the error that lists every such schema, and explains each kind of reason once."""
+    places = list(failed)
+    helps: dict[str, Finding] = {}
+    for place in places:
+        for finding in place.findings:
+            helps.setdefault(finding.id, finding)
+    advice = [f"  [{finding.id}] {finding.help}" for finding in helps.values()]
+    findings = [finding for place in places for finding in place.findings]
+    return Refused(findings, lead=lead, body="\n".join([*(place.text for place in places), *advice]))
+
+
+def _command(operation: MigrateOperation, key: UniqueKey) -> str:
+    """Return the command that shows what is wrong in a schema."""
+    words = ["dupe-audit", "preflight", "--schema", str(key.schema), "--table", key.table]
+    if key.columns == (UNKNOWN,):
+        return shlex.join(["dupe-audit", "verify", *words[2:], "--name", str(key.name)])
+    if isinstance(operation, RestoreDuplicatesOp):
+        return shlex.join(["dupe-audit", "runs", "--schemas", str(key.schema)])
+    for column in key.columns:
+        words += ["-e", column.sql] if isinstance(column, Expression) else ["-c", column]
+    if key.where:
+        words += ["--where", key.where]
+    if key.nulls_not_distinct:
+        words.append("--nulls-not-distinct")
+    return shlex.join(words)

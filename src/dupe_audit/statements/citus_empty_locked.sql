@@ -1,0 +1,4 @@
+-- Purpose: empty the list of locked rows.
+-- Lock: ROW EXCLUSIVE on the list, until the transaction ends.
+-- Again: yes.
+DELETE FROM {locked}

@@ -1,0 +1,88 @@
+"""Count what a key leaves without trusting any index: a table at one moment, a partitioned one leaf by leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from dupe_audit import citus, ledger
+from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.ledger import RecordedRun
+from dupe_audit.model import CleanupRule, IndexState, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.planner import SEQUENTIAL
+from dupe_audit.postgres.session import settings, transaction
+from dupe_audit.postgres.trees import fragments_by_table
+from dupe_audit.statements import fill_known, literal, statement, template
+
+
+class Count(NamedTuple):
+    """What was counted without any index, and the newest run of the key."""
+
+    extras: int
+    rows: int
+    latest: RecordedRun | None
+    by_others: int  #: rows that other runs have archived since
+    misplaced: list[Finding]  #: leaves with rows that belong to another one
+
+
+def count(connection: Connection, key: UniqueKey, relation: Relation, work_mem: str | None) -> Count:
+    """Count a table and read its run as of one moment; count a tree leaf by leaf."""
+    memory = {"work_mem": work_mem} if work_mem else {}
+    snapshot = partial(
+        transaction, connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory
+    )
+    extras = rows = 0
+    misplaced: list[Finding] = []
+    # A snapshot per leaf, because locks on all leaves at once can fill the server's lock table.
+    leaves = list(fragments_by_table(connection, relation, key, CleanupRule())) if relation.is_tree else []
+    for leaf, holes in leaves:
+        with snapshot():
+            extras, rows = extras + _extras(connection, holes), rows + _rows(connection, leaf)
+            misplaced += _misplaced(connection, leaf)
+    with snapshot():
+        if not relation.is_tree:
+            citus.propagate_settings(connection, relation, SEQUENTIAL)
+            extras = _extras(connection, catalog.fragments(connection, relation, key, CleanupRule()))
+            rows = _rows(connection, relation)
+        latest = ledger.find_latest(connection, relation.relid, key)
+        by_others = ledger.archived_by_others(connection, latest.run) if latest else 0
+    return Count(extras, rows, latest, by_others, misplaced)
+
+
+def _extras(connection: Connection, holes: Mapping[str, str]) -> int:
+    with settings(connection, SEQUENTIAL, local=True):
+        return int(execute(connection, fill_known(template("count_extras"), holes)).scalar_one())
+
+
+def _rows(connection: Connection, relation: Relation) -> int:
+    with settings(connection, SEQUENTIAL, local=True):
+        return int(execute(connection, statement("count_rows", table=relation.name)).scalar_one())
+
+
+def _misplaced(connection: Connection, leaf: Relation) -> list[Finding]:
+    """Return a finding if rows of a leaf belong to another one: then duplicates can lie in two leaves, unseen."""
+    bounds = execute(connection, statement("leaf_bounds", relid=str(leaf.relid))).scalar()
+    if bounds is None:
+        return []
+    sql = statement("count_misplaced", table=leaf.name, bounds=str(bounds))
+    rows = int(execute(connection, sql).scalar_one())
+    return [finding("misplaced-rows", quantity(rows, "row"), table=leaf.name)] if rows else []
+
+
+def part_findings(connection: Connection, key: UniqueKey, relation: Relation, state: IndexState) -> list[Finding]:
+    """Return a finding for each table of a tree that does not enforce the key."""
+    sql = statement(
+        "tree_parts",
+        relid=str(relation.relid),
+        index=str(state.oid),
+        is_constraint=literal(key.form == "constraint"),
+        deferrable=literal(key.deferrable),
+        deferred=literal(key.initially == "DEFERRED"),
+    )
+    return [finding("leaf-not-enforced", row.problem, table=row.table) for row in execute(connection, sql)]

@@ -1,0 +1,299 @@
+"""Partitioned tables: what is refused at first, what arrives or leaves meanwhile, and what verify finds."""
+
+import pytest
+from psycopg import errors
+from sqlalchemy import event
+
+from dupe_audit.cleanup import cleanup
+from dupe_audit.constraint import drop, enforce, tree
+from dupe_audit.errors import Refused
+from dupe_audit.model import BuildRule, Change, CleanupRule, UniqueKey
+from dupe_audit.postgres.trees import Locks
+from dupe_audit.preflight import blockers, preflight
+from dupe_audit.restore import restore
+from dupe_audit.verify import verify
+
+KEY = UniqueKey(table="t", columns=("k", "r"), name="uq")
+TREE = """
+CREATE TABLE t (id int, k int, r int, PRIMARY KEY (id, r)) PARTITION BY RANGE (r);
+CREATE TABLE t_a PARTITION OF t FOR VALUES FROM (0) TO (10);
+CREATE TABLE t_b PARTITION OF t FOR VALUES FROM (10) TO (20) PARTITION BY LIST (r);
+CREATE TABLE t_b1 PARTITION OF t_b FOR VALUES IN (11);
+CREATE TABLE t_b2 PARTITION OF t_b DEFAULT;
+INSERT INTO t VALUES (1, 7, 1), (2, 7, 1), (3, 7, 11), (4, 7, 11), (5, 7, 12), (6, NULL, 1), (7, NULL, 1)
+"""
+ROWS = "SELECT tableoid::regclass::text, t::text FROM t ORDER BY 1, 2"
+LEFT = "SELECT relname FROM pg_class WHERE relname LIKE 'uq%'"
+FOREIGN = "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w"
+PLAIN = "CREATE TABLE t (id int, k int, r int) PARTITION BY RANGE (r)"
+TRIGGER = """
+CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';
+CREATE TRIGGER own BEFORE DELETE ON t_b1 FOR EACH ROW EXECUTE FUNCTION f()
+"""
+
+
+@pytest.mark.parametrize(
+    ("id_", "where", "statement"),
+    [
+        (
+            "partition-key-not-covered",
+            "public.t is partitioned by id",
+            "CREATE TABLE t (id int, k int, r int) PARTITION BY RANGE (id)",
+        ),
+        (
+            "partition-key-not-covered",
+            "public.t_a is partitioned by id",
+            f"{PLAIN}; CREATE TABLE t_a PARTITION OF t DEFAULT PARTITION BY HASH (r, id)",
+        ),
+        (
+            "partition-key-expression",
+            "public.t is partitioned by an expression",
+            "CREATE TABLE t (id int, k int, r int) PARTITION BY RANGE (abs(r))",
+        ),
+        (
+            "partition-collation",
+            "public.t is partitioned by r",
+            'CREATE TABLE t (id int, k int, r text COLLATE "C") PARTITION BY RANGE (r COLLATE "POSIX")',
+        ),
+        (
+            "foreign-partition",
+            "public.t_f is a foreign table",
+            f"{PLAIN}; {FOREIGN}; CREATE FOREIGN TABLE t_f PARTITION OF t DEFAULT SERVER s",
+        ),
+        (
+            "partition-referenced",
+            "references the single partition public.t_a: c_id_fkey on c",
+            f"{TREE}; ALTER TABLE t_a ADD UNIQUE (id); CREATE TABLE c (id int REFERENCES t_a (id))",
+        ),
+        (
+            "delete-trigger",
+            "own",
+            f"{TREE}; {TRIGGER}",
+        ),
+    ],
+)
+def test_obstacle_in_a_tree(sql, conn, id_, where, statement):
+    """What makes the constraint of a tree impossible is found at the level or leaf where it is."""
+    sql(statement)
+    (finding,) = [finding for finding in blockers(conn, KEY, CleanupRule()) if finding.id == id_]
+    assert where in finding.message
+
+
+def test_partition_of_another_owner(sql, conn):
+    """A leaf whose owner this role does not belong to is refused before the first row is archived."""
+    sql(f"{TREE}; CREATE ROLE tree_owner; CREATE ROLE leaf_owner; GRANT CREATE, USAGE ON SCHEMA public TO tree_owner")
+    try:
+        sql("ALTER TABLE t OWNER TO tree_owner; ALTER TABLE t_a OWNER TO leaf_owner")
+        conn.exec_driver_sql("SET ROLE tree_owner")
+        messages = [each.message for each in blockers(conn, KEY, CleanupRule()) if each.id == "partition-owner"]
+        assert any(message.startswith("public.t_a belongs to role leaf_owner") for message in messages)
+    finally:
+        conn.exec_driver_sql("RESET ROLE")
+        sql("DROP OWNED BY tree_owner, leaf_owner CASCADE; DROP ROLE tree_owner, leaf_owner")
+
+
+def test_interrupted_detach(sql, conn, psycopg_connect):
+    """A leaf whose concurrent detach was interrupted is named, with the statement that completes it."""
+    sql(TREE)
+    reader, detaching = psycopg_connect(), psycopg_connect(autocommit=True)
+    reader.execute("SELECT FROM t")
+    detaching.execute("SET statement_timeout = '300ms'")
+    with pytest.raises(errors.QueryCanceled):
+        detaching.execute("ALTER TABLE t DETACH PARTITION t_a CONCURRENTLY")
+    reader.rollback()
+    (finding,) = [each for each in blockers(conn, KEY, CleanupRule()) if each.id == "detach-pending"]
+    assert "DETACH PARTITION public.t_a FINALIZE" in finding.help
+
+
+def test_refusal_in_one_leaf_archives_nothing_in_any(sql, conn, clean):
+    """All leaves are judged before the first row is archived, so divergent data in the last one stops the whole."""
+    sql(f"{TREE}; ALTER TABLE t ADD note text; UPDATE t SET note = id::text WHERE r = 11")
+    before = sql(ROWS)
+    with pytest.raises(Refused) as refused:
+        clean(KEY)
+    assert [("divergent-duplicates", True)] == [(f.id, "t_b1" in f.message) for f in refused.value.findings]
+    assert before == sql(ROWS)
+    assert [(0,)] == sql("SELECT count(*) FROM dupe_audit.archive_1")
+
+
+def test_statements_of_a_batch_name_one_leaf(sql, conn, clean):
+    """No statement that ranks, locks or moves rows names the root, whose locks would be those of the whole tree."""
+    sql(TREE)
+    statements = []
+    event.listen(conn.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    clean(KEY)
+    moved = [
+        text for text in statements if "FOR UPDATE OF t" in text or "DELETE FROM ONLY" in text or "row_number()" in text
+    ]
+    assert len(moved) > 4
+    assert [text for text in moved if '"public"."t"' in text or "public.t " in text] == []
+
+
+@pytest.mark.parametrize("step", ["_level", "_unattached", "_attach", "_complete"])
+@pytest.mark.parametrize("parent", ["t", "t_b"])
+def test_leaf_that_arrives_meanwhile(sql, conn, clean, monkeypatch, step, parent):
+    """A partition that is created before, between or after the steps has its part at the end, and the root is valid."""
+    sql(TREE)
+    clean(KEY)
+    original, arrived = getattr(tree.Tree, step), []
+
+    def arrives_first(self, *args, **kwargs):
+        if not arrived:
+            arrived.append(step)
+            bounds = "FROM (20) TO (30)" if parent == "t" else "IN (13)"
+            sql(f"CREATE TABLE t_late PARTITION OF {parent} FOR VALUES {bounds}")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(tree.Tree, step, arrives_first)
+    enforce(conn, KEY, BuildRule())
+    report = verify(conn, KEY)
+    assert (True, []) == (report.ok, [f.id for f in report.findings if f.severity == "error"])
+    drop(conn, KEY, BuildRule())
+    assert [] == sql(LEFT)
+
+
+def test_filled_leaf_that_is_attached_meanwhile_is_cleaned(sql, conn, monkeypatch):
+    """A table with duplicates that becomes a partition in between is cleaned under the same run."""
+    sql(f"{TREE}; CREATE TABLE t_late (LIKE t INCLUDING ALL); INSERT INTO t_late VALUES (8, 1, 21), (9, 1, 21)")
+    list(cleanup(conn, KEY, CleanupRule()))
+    original, arrived = tree.Tree._level, []
+
+    def arrives_first(self, part):
+        if not arrived:
+            arrived.append(sql("ALTER TABLE t ATTACH PARTITION t_late FOR VALUES FROM (20) TO (30)"))
+        return original(self, part)
+
+    monkeypatch.setattr(tree.Tree, "_level", arrives_first)
+
+    def again(leaf):
+        return sum(batch.archived for batch in cleanup(conn, KEY, CleanupRule(), leaf=leaf))
+
+    enforce(conn, KEY, BuildRule(), clean_again=again)
+    assert verify(conn, KEY).ok
+    assert [("public.t_a", 1), ("public.t_b1", 1), ("public.t_late", 1)] == sql(
+        "SELECT dupe_audit_leaf, count(*) FROM dupe_audit.archive_1 GROUP BY 1 ORDER BY 1"
+    )
+
+
+@pytest.mark.parametrize("statement", ["DROP TABLE t_b1", "ALTER TABLE t_b DETACH PARTITION t_b1"])
+def test_leaf_that_leaves_meanwhile(sql, conn, clean, monkeypatch, statement):
+    """A leaf that is dropped or detached meanwhile is left out, and the constraint of the others becomes valid."""
+    sql(TREE)
+    clean(KEY)
+    original, left = tree.Tree._attach, []
+
+    def leaves_first(self, part, parent):
+        if not left:
+            left.append(sql(statement))
+        return original(self, part, parent)
+
+    monkeypatch.setattr(tree.Tree, "_attach", leaves_first)
+    enforce(conn, KEY, BuildRule())
+    assert verify(conn, KEY).ok
+
+
+@pytest.mark.parametrize("moment", ["_leaf", "_level", "_attach", "_complete"])
+def test_killed_build_is_continued_or_dropped(sql, conn, clean, monkeypatch, moment):
+    """After an error at any step, the same call ends in a valid constraint, and a drop leaves nothing of it."""
+    sql(TREE)
+    clean(KEY)
+    calls = []
+
+    def fail(*_args, **_kwargs):
+        calls.append(moment)
+        raise RuntimeError(moment)
+
+    for again in (False, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(tree.Tree, moment, fail)
+            with pytest.raises(RuntimeError, match=moment):
+                enforce(conn, KEY, BuildRule())
+        if again:
+            enforce(conn, KEY, BuildRule())
+            assert verify(conn, KEY).ok
+        drop(conn, KEY, BuildRule())
+        assert [] == sql(LEFT)
+    assert len(calls) == 2
+
+
+def test_part_that_is_checked_at_another_time(sql, conn, clean):
+    """A deferrable constraint that somebody attached to the tree is reported, though PostgreSQL accepts it."""
+    sql(TREE)
+    clean(KEY)
+    sql("ALTER TABLE ONLY t ADD CONSTRAINT uq UNIQUE (k, r); ALTER TABLE t_b ADD CONSTRAINT uq_b UNIQUE (k, r)")
+    sql("ALTER TABLE t_a ADD CONSTRAINT uq_a UNIQUE (k, r) DEFERRABLE")
+    sql("ALTER INDEX uq ATTACH PARTITION uq_a; ALTER INDEX uq ATTACH PARTITION uq_b")
+    assert [("leaf-not-enforced", True)] == [
+        (f.id, "t_a" in f.message) for f in verify(conn, KEY).findings if f.severity == "error"
+    ]
+
+
+def test_half_done_work_of_others_is_not_continued(sql, conn, clean):
+    """An invalid constraint of the root that the ledger does not know stops the build before anything is created."""
+    sql(TREE)
+    clean(KEY)
+    sql("ALTER TABLE ONLY t ADD CONSTRAINT uq UNIQUE (k, r)")
+    with pytest.raises(Refused, match="invalid-index"):
+        enforce(conn, KEY, BuildRule())
+    assert [("uq",)] == sql(LEFT)
+
+
+def test_misplaced_rows(sql, conn):
+    """Rows that belong to another leaf, because the hash function has changed, are counted; the constraint is valid."""
+    sql(
+        "CREATE FUNCTION h(int, bigint) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT $1::bigint'; "
+        "CREATE OPERATOR CLASS int_h FOR TYPE int USING hash AS OPERATOR 1 =, FUNCTION 2 h(int, bigint); "
+        "CREATE TABLE t (id int, k int, r int) PARTITION BY HASH (r int_h); "
+        "CREATE TABLE t_0 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 0); "
+        "CREATE TABLE t_1 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 1); "
+        "INSERT INTO t SELECT i, 1, i FROM generate_series(1, 10) AS i; "
+        "CREATE OR REPLACE FUNCTION h(int, bigint) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT $1::bigint + 1'"
+    )
+    list(cleanup(conn, KEY, CleanupRule()))
+    enforce(conn, KEY, BuildRule())
+    report = verify(conn, KEY)
+    assert not report.ok
+    assert [("misplaced-rows", "error")] * 2 == [(f.id, f.severity) for f in report.findings if f.severity == "error"]
+
+
+def test_rows_of_leaves_that_are_gone_stay_in_the_archive(sql, conn, clean):
+    """Rows of a dropped and of a detached leaf stay archived with the reason; the others return, once."""
+    sql(TREE)
+    clean(KEY)
+    sql("DROP TABLE t_b1; ALTER TABLE t DETACH PARTITION t_b; INSERT INTO t VALUES (10, 1, 1)")
+    for _ in range(2):
+        with pytest.raises(Refused, match="rows-not-restored"):
+            list(restore(conn, 1))
+        assert [(1,)] == sql("SELECT restored FROM dupe_audit.run")
+    assert [("public.t_b1", "no partition of relation")] == sql(
+        "SELECT dupe_audit_leaf, substring(dupe_audit_problem FROM 'no partition of relation') "
+        "FROM dupe_audit.archive_1 WHERE dupe_audit_restored_at IS NULL"
+    )
+
+
+def test_partition_column_cannot_be_amended(sql, conn):
+    """A partition column is in the primary key, so an amendment that would move the row to another leaf is refused."""
+    sql(TREE)
+    rule = CleanupRule(exact="amend", changes=(Change("r", "r + 1"),))
+    (finding,) = [each for each in blockers(conn, KEY, rule) if each.severity == "error"]
+    assert (finding.id, "r is in the primary key" in finding.message) == ("column-not-changeable", True)
+
+
+def test_lock_table_that_is_too_small_for_the_downgrade(sql, conn, monkeypatch):
+    """A tree whose constraint could not be dropped at once is refused, unless that is accepted."""
+    sql(TREE)
+    monkeypatch.setattr("dupe_audit.preflight.trees.locks_to_drop", lambda *_: Locks(9000, 6400))
+    (finding,) = [each for each in blockers(conn, KEY, CleanupRule()) if each.severity == "error"]
+    assert (finding.id, "about 9,000 locks" in finding.message) == ("lock-table-too-small", True)
+    assert [] == blockers(conn, KEY, CleanupRule(), accept=["lock-table-too-small"])
+
+
+def test_preflight_adds_up_the_leaves(sql, conn):
+    """The report of a tree has the sums of its leaves; rows with a NULL in the key are no duplicates."""
+    sql(TREE)
+    report = preflight(conn, KEY, show_keys=True, samples=5)
+    assert report.counts
+    counts = report.counts
+    assert (7, 2, 2, 2, 4) == (counts.rows, counts.null_key_rows, counts.groups, counts.extras, counts.affected)
+    assert [("(7,1)", 2), ("(7,11)", 2)] == sorted(report.examples)
+    assert len(report.samples) == 2
