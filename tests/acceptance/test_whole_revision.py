@@ -1,5 +1,6 @@
 """The directives of a revision are judged together, before the first of them changes anything."""
 
+import re
 import signal
 
 import pytest
@@ -872,6 +873,65 @@ def test_downgrade_that_drops_another_constraint_is_noticed_before_the_upgrade_a
     assert [(3,)] == rows(sql)
 
 
+LOWER, PART = "[sa.text('lower(k::text)')]", "where='id > 0'"
+AMEND = f"op.amend_duplicates('t', {LOWER}, {{'k': sa.text('t.id + 1000')}}, {PART})"
+ENFORCE_INDEX = f"op.create_unique_index_online('uq', 't', {LOWER}, {PART})"
+DROP_INDEX = "op.drop_unique_index_online('uq', 't')"
+RESTORE_PART = f"op.restore_duplicates('t', {LOWER}, {PART})"
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "key", "line"),
+    [
+        (f"{CLEAN}\n{ENFORCE}", DROP, "t (k)", RESTORE),
+        (f"{AMEND}\n{ENFORCE_INDEX}", DROP_INDEX, "t (lower(k::text)) WHERE id > 0", RESTORE_PART),
+    ],
+    ids=["archive", "amend"],
+)
+def test_downgrade_that_restores_nothing_is_a_warning_with_the_missing_line(sql, project, up, down, key, line):
+    """The upgrade and its script log once which line to add to downgrade(); nothing is refused."""
+    sql(TABLE)
+    project.revision("0002", "0001", up, down)
+    message = f"[restore-missing] downgrade() of revision 0002 (0002.py) does not restore {key}: "
+    solution = f"Add to downgrade(), after it drops the constraint or index: {line}."
+    assert message in project.run("upgrade", "0001:0002", "--sql")[1]
+    code, output = project.run("upgrade", "head")
+    assert (0, 1, 1) == (code, output.count(message), output.count(solution)), output
+
+
+def test_preflight_warns_of_each_downgrade_that_restores_nothing(sql, project):
+    """A downgrade that restores, raises, calls a function of the project, or accepts the finding is not reported."""
+    sql(TABLE)
+    downgrades = {
+        "0002": "pass",
+        "0003": DROP,
+        "0004": f"{DROP}\n{RESTORE}",
+        "0005": "raise NotImplementedError('on purpose')",
+        "0006": f"import project_helpers\n{DROP}\nproject_helpers.restore()",
+        "0007": f"{DROP}  # dupe-audit: accept restore-missing",
+    }
+    for name, down in downgrades.items():
+        project.revision(name, f"{int(name) - 1:04}", f"{CLEAN}\n{ENFORCE.replace('uq', f'uq_{name}')}", down)
+    code, output = project.run("preflight", program="dupe_audit.cli")
+    assert 1 == code
+    assert ["0002", "0003"] == re.findall(r"warning \[restore-missing\] downgrade\(\) of revision (\d+)", output), (
+        output
+    )
+    assert "info [restore-missing] downgrade() of revision 0007" in output
+
+
+def test_downgrade_that_restores_before_it_drops_is_noticed_before_the_upgrade_acts(sql, project):
+    """The constraint would reject the restored rows, so upgrade, script and preflight refuse the order of the lines."""
+    sql(TABLE)
+    project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{RESTORE}\n{DROP}")
+    message = "restores t (k) before it drops constraint uq, which would reject the restored rows."
+    for command, program in (("upgrade head", "alembic"), ("upgrade 0001:0002 --sql", "alembic"), ("preflight", None)):
+        code, output = project.run(*command.split(), **({"program": "dupe_audit.cli"} if program is None else {}))
+        assert code in (1, 255), output
+        assert message in " ".join(output.split())
+    assert [(3,)] == rows(sql)
+
+
 @pytest.mark.parametrize(
     ("drop", "restore", "problem"),
     [
@@ -902,9 +962,9 @@ def test_cleanup_of_another_key_is_noticed_before_the_first_row_moves(sql, proje
     project.revision("0002", "0001", up, down)
     if way == "online":
         code, output = project.run("upgrade", "head")
-        assert (255, True) == (code, "Duplicates found in t (k) (1 extra), and no op.archive_duplicates()" in output), (
-            output
-        )
+        message = "Duplicates found in t (k) (1 extra), and this revision cleans up another key: t (k) WHERE id > 1."
+        advice = "Give the cleanup and op.create_unique_index_online() the same columns and the same where."
+        assert (255, True, True) == (code, message in output, advice in output), output
     else:
         done = psql(project.script("upgrade", "0001:0002"))
         assert (3, True) == (done.returncode, "duplicates" in done.stderr), done.stderr

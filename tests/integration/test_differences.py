@@ -1,13 +1,14 @@
 """Where the rows of divergent groups differ, what looks like bookkeeping, and samples of groups side by side."""
 
 import json
+from dataclasses import replace
 
 import psycopg
 import pytest
 
 from dupe_audit.cleanup import cleanup
 from dupe_audit.errors import Refused
-from dupe_audit.model import CleanupRule, Expression, UniqueKey
+from dupe_audit.model import CleanupRule, Expression, Merge, UniqueKey
 from dupe_audit.preflight import preflight
 from dupe_audit.render import preflight_json
 
@@ -73,10 +74,18 @@ def test_refusals_name_table_key_rule_and_columns(sql, conn):
         "would be exact. Look at them side by side: dupe-audit preflight --schema public --table orders -c customer_id "
         "--keep last --order-by version --samples 5 --show-keys."
     )
+    for way in ("merge=…", "divergent='archive'", "divergent='amend' and set_=…"):
+        assert way in error.help
     with pytest.raises(Refused) as refused:
         list(cleanup(conn, ORDERS, rule))
     (staged,) = refused.value.findings
     assert (where.format("50 groups with 50 extras"), error.help) == (staged.message, staged.help)
+    merged = replace(rule, merges=(Merge("version", "max"), Merge("received_at", "min(received_at)", is_sql=True)))
+    (partly,) = (each for each in preflight(conn, ORDERS, merged).findings if each.severity == "error")
+    assert partly.message.endswith(
+        "They differ in status (2 groups). The rule, keep='last', order_by=['version'], divergent='refuse', "
+        "merge={'version': 'max', 'received_at': sa.text('min(received_at)')}, archives none of them."
+    )
 
 
 TYPES = """

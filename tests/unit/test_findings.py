@@ -15,6 +15,7 @@ from dupe_audit.findings import (
     duplicates,
     finding_id,
     indexes,
+    missing_column,
     outcome,
     project,
     quantity,
@@ -56,6 +57,15 @@ def test_the_ids_in_sql_are_ids_of_findings():
     ids = re.findall(r"(?:SELECT(?: DISTINCT)?|THEN|ELSE) '([a-z]+(?:-[a-z]+)+)'", text)
     assert len(ids) > 30
     assert ids == [finding_id(id_) for id_ in ids]
+
+
+def test_a_mistyped_column_is_reported_with_those_of_a_similar_name():
+    """The help begins with the column that was probably meant, and with nothing if no column is similar."""
+    names = {"updated_at", "created_at", "status"}
+    meant = missing_column("updated", names, table="public.orders")
+    assert "public.orders has no column 'updated'." == meant.message
+    assert meant.help.startswith("Did you mean 'updated_at'? Check the column names")
+    assert missing_column("qty", names, table="public.orders").help.startswith("Check the column names")
 
 
 def test_an_id_that_no_finding_has_is_refused():

@@ -119,7 +119,8 @@ def _undo(connection: Connection, run: Run, batch_size: int, *, ask: bool) -> No
     _restore(connection, number, batch_size)
     if run.state == "enforced" and run.revision:
         click.echo(
-            f"If `alembic current` still shows revision {run.revision} or a later one, correct it with alembic stamp.",
+            f"If `alembic current` still shows revision {run.revision} or a later one, correct it with alembic stamp "
+            "(with --purge if the revision's file is gone).",
             err=True,
         )
 

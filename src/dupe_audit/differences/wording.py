@@ -48,11 +48,13 @@ def suggestion_text(suggestion: Suggestion) -> str:
 def describe_rule(rule: CleanupRule) -> str:
     """Return the parts of a rule that decide what is archived, as the arguments of a directive."""
     order = [f"sa.text({part.sql!r})" if isinstance(part, Expression) else repr(part) for part in rule.order_by]
+    merges = [f"{each.column!r}: {f'sa.text({each.how!r})' if each.is_sql else repr(each.how)}" for each in rule.merges]
     parts = [
         f"keep={rule.keep!r}",
         f"order_by=[{', '.join(order)}]" if order else "",
         f"divergent={rule.divergent!r}",
         f"ignore={list(rule.ignore)!r}" if rule.ignore else "",
+        f"merge={{{', '.join(merges)}}}" if merges else "",
     ]
     return ", ".join(filter(None, parts))
 

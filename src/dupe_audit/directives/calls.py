@@ -15,6 +15,7 @@ from ast import (
     List,
     Load,
     Name,
+    Raise,
     Starred,
     Subscript,
     Tuple,
@@ -50,20 +51,41 @@ PARAMETERS = {
 KNOWN_PACKAGES = {"alembic", "sqlalchemy", "dupe_audit", *sys.stdlib_module_names}
 
 
-def written_calls(function: Any, directive: str) -> list[tuple[UniqueKey, str]] | None:
-    """Return the key of each call of a directive in the source of a function, with its file and line as text.
+class Place(NamedTuple):
+    """Where a function of a revision calls a directive."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f" ({self.file}, line {self.line})"
+
+
+class _Source(NamedTuple):
+    tree: AST
+    file: str
+    first: int  #: line of the function in its file
+
+    def place(self, node: Call) -> Place:
+        return Place(self.file, self.first + node.lineno - 1)
+
+
+def file_to_undo(function: Any) -> str | None:
+    """Return the name of the file of a downgrade; None if it has no source, or raises an error of its own."""
+    source = _source(function)
+    return None if source is None or any(isinstance(node, Raise) for node in walk(source.tree)) else source.file
+
+
+def written_calls(function: Any, directive: str) -> list[tuple[UniqueKey, Place]] | None:
+    """Return the key of each call of a directive in the source of a function, with its place.
 
     Returns None if the function can name others too: a call does not write its key out, the directive has another
     name, or a function of the project is called.
     """
-    try:
-        unwrapped = inspect.unwrap(function)
-        lines, first = inspect.getsourcelines(unwrapped)
-        tree = parse(textwrap.dedent("".join(lines)))
-        file = Path(inspect.getfile(unwrapped)).name
-    except (OSError, TypeError, SyntaxError):
+    if (source := _source(function)) is None:
         return []
-    names = dict(getattr(unwrapped, "__globals__", {}))
+    tree = source.tree
+    names = dict(getattr(inspect.unwrap(function), "__globals__", {}))
     for name, module in _bound(tree):
         names[name] = _Local(module)  # it hides that of the module
     calls = [node for node in walk(tree) if isinstance(node, Call)]
@@ -76,7 +98,7 @@ def written_calls(function: Any, directive: str) -> list[tuple[UniqueKey, str]] 
                 own = _keys(node, PARAMETERS[directive], names)
             except (TypeError, ValueError, WrongUsage):
                 return None
-            keys += [(key, f" ({file}, line {first + node.lineno - 1})") for key in own]
+            keys += [(key, source.place(node)) for key in own]
         elif (origin := _origin(node.func, names)) and origin.partition(".")[0] not in KNOWN_PACKAGES:
             return None
     return keys
@@ -104,17 +126,20 @@ def misused(function: Any, signatures: Mapping[str, inspect.Signature]) -> list[
     return result
 
 
-def _calls_with_places(function: Any) -> list[tuple[Call, str]]:
-    """Return the calls in the source of a function, each with file and line as text; none if it has no source."""
+def _calls_with_places(function: Any) -> list[tuple[Call, Place]]:
+    """Return the calls in the source of a function, each with its place; none if it has no source."""
+    source = _source(function)
+    nodes = walk(source.tree) if source else ()
+    return [(node, source.place(node)) for node in nodes if source and isinstance(node, Call)]
+
+
+def _source(function: Any) -> _Source | None:
     try:
         unwrapped = inspect.unwrap(function)
         lines, first = inspect.getsourcelines(unwrapped)
-        tree = parse(textwrap.dedent("".join(lines)))
-        file = Path(inspect.getfile(unwrapped)).name
+        return _Source(parse(textwrap.dedent("".join(lines))), Path(inspect.getfile(unwrapped)).name, first)
     except (OSError, TypeError, SyntaxError):
-        return []
-    calls = [node for node in walk(tree) if isinstance(node, Call)]
-    return [(node, f" ({file}, line {first + node.lineno - 1})") for node in calls]
+        return None
 
 
 class _Local(NamedTuple):

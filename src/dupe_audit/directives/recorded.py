@@ -1,4 +1,4 @@
-"""The runs of the ledger that a directive is about, or the finding that there is none."""
+"""The runs of the ledger that a directive is about, and findings about a run or a cleanup that does not exist."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from dupe_audit import ledger
 from dupe_audit.constraint import is_absent
 from dupe_audit.directives.operations import UNKNOWN, CreateUniqueConstraintOnlineOp, DropUniqueConstraintOnlineOp
-from dupe_audit.findings import Finding, finding
+from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
@@ -103,3 +103,19 @@ def _exists(connection: Connection, relation: Relation, name: str) -> bool:
     return not is_absent(
         connection, UniqueKey(table=relation.table, schema=relation.schema, columns=(UNKNOWN,), name=name)
     )
+
+
+def left_duplicates(key: UniqueKey, extras: int, cleaned: Sequence[UniqueKey]) -> Finding:
+    """Return the error that a create would meet duplicates, because its revision does not clean up that key.
+
+    Args:
+        cleaned: the keys of the same table that the revision cleans up.
+    """
+    lead = f"Duplicates found in {key} ({quantity(extras, 'extra')})"
+    if not cleaned:
+        text = f"{lead}, and no op.archive_duplicates() of this revision archives them"
+        return replace(finding("duplicates", text), severity="error")
+    others = " and ".join(dict.fromkeys(map(str, cleaned)))
+    text = f"{lead}, and this revision cleans up another key: {others}"
+    advice = f"Give the cleanup and op.create_unique_{key.form}_online() the same columns and the same where."
+    return replace(finding("duplicates", text), severity="error", help=advice)

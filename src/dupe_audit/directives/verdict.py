@@ -20,10 +20,10 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.recorded import kept_constraints, missing_run
+from dupe_audit.directives.recorded import kept_constraints, left_duplicates, missing_run
 from dupe_audit.directives.recording import PlainStatement
 from dupe_audit.errors import DupeAuditError, Refused
-from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
@@ -187,9 +187,9 @@ class Examiner:
         if count and not any(finding.severity == "error" for finding in findings):
             counts = preflight(self._connection, key, work_mem=self.options.work_mem).counts
             if counts and counts.extras:
-                lead = f"Duplicates found in {key} ({quantity(counts.extras, 'extra')})"
-                text = f"{lead}, and no op.archive_duplicates() of this revision archives them"
-                findings.append(replace(finding("duplicates", text), severity="error"))
+                cleanups = [item.key for item in self._items if isinstance(item, ArchiveDuplicatesOp)]
+                cleaned = [other for other in cleanups if self._is_same_table(other, operation.key)]
+                findings.append(left_duplicates(key, counts.extras, cleaned))
         return findings
 
     def _of_name(self, key: UniqueKey, *, replaced: bool) -> list[Finding]:

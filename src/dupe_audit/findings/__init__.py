@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 from dupe_audit.findings.check import CHECK
 from dupe_audit.findings.entry import Entry, Finding, Severity
 from dupe_audit.findings.ids import CheckId, FindingId, StepId
 from dupe_audit.findings.steps import STEPS
-from dupe_audit.findings.wording import accepted, done_to_rows, quantity, without_passwords
+from dupe_audit.findings.wording import accepted, done_to_rows, quantity, similar, without_passwords
 
 __all__ = [
     "CATALOGUE",
@@ -25,7 +28,9 @@ __all__ = [
     "done_to_rows",
     "finding",
     "finding_id",
+    "missing_column",
     "quantity",
+    "similar",
     "without_passwords",
 ]
 
@@ -53,3 +58,9 @@ def finding(id_: FindingId, subject: object = "", *, table: str = "the table") -
         message=entry.message.format(**values),
         help=entry.help.format(**values),
     )
+
+
+def missing_column(name: str, names: Collection[str], *, table: str) -> Finding:
+    """Return the finding that a table lacks a column, with those of its columns that have a similar name."""
+    missing = finding("column-missing", name, table=table)
+    return replace(missing, help=similar(name, names) + missing.help)

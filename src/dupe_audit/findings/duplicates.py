@@ -15,7 +15,8 @@ DUPLICATES: dict[StepId, Entry] = {
         "error",
         "Rows of {table} with the same key carry different data in {subject}; removing any of them could lose data.",
         "Then choose: correct the data, name the columns that may differ with ignore=[…] (--ignore), "
-        "or keep one row by rule and archive the others with divergent='archive'.",
+        "merge their values with merge=…, keep one row by rule and archive the others with divergent='archive', "
+        "or change the others with divergent='amend' and set_=….",
     ),
     "column-not-changeable": Entry(
         "error",

@@ -88,6 +88,7 @@ StepId = Literal[
     "revision-unread",
     "uniqueness-not-counted",
     "restore-mismatch",
+    "restore-missing",
     "import-missing",
     "database-not-stamped",
     "blocking-operation",

@@ -22,7 +22,15 @@ PROJECT: dict[StepId, Entry] = {
     "restore-mismatch": Entry(
         "error",
         "downgrade() of revision {subject}.",
-        "Correct whichever is wrong: upgrade() and downgrade() have to name the same table, columns and constraint.",
+        "Correct whichever is wrong: upgrade() and downgrade() have to name the same table, columns and constraint, "
+        "and downgrade() has to drop the constraint before it restores rows.",
+        acceptable=True,
+    ),
+    "restore-missing": Entry(
+        "warning",
+        "downgrade() of revision {subject}: the rows that upgrade() archives or changes would stay archived or changed.",
+        "Add to downgrade(), after it drops the constraint or index: op.restore_duplicates(…). "
+        "If the revision is not meant to be undone: raise NotImplementedError('why').",
         acceptable=True,
     ),
     "import-missing": Entry(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 #: a password in a URL, up to its last @, or in a libpq string or a query
 _PASSWORD = re.compile(r"(://[^/\s:@]*:)\S*(?=@)|(password=)[^&\s'\"]*", re.IGNORECASE)
@@ -35,6 +37,12 @@ def done_to_rows(*, archived: int = 0, amended: int = 0, merged: int = 0, change
     parts += [f"merged values into {quantity(merged, 'row')}"] if merged else []
     parts += [f"changed {quantity(changed, 'row')}"] if changed else []
     return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+
+
+def similar(name: str, names: Iterable[str]) -> str:
+    """Return a question with the names that a mistyped one can have meant; empty if none is like it."""
+    matches = get_close_matches(name, sorted(names), n=2)
+    return f"Did you mean {' or '.join(map(repr, matches))}? " if matches else ""
 
 
 def without_passwords(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from dupe_audit import children, ledger
-from dupe_audit.findings import Finding, FindingId, finding, finding_id
+from dupe_audit.findings import Finding, FindingId, finding, finding_id, missing_column
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
@@ -78,7 +78,7 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
     )
     # A tree is only an obstacle to a script.
     left_out = {*beside(rule), "partitioned-table"}
-    findings = [_blocker_finding(row, relation) for row in rows if row.id not in left_out]
+    findings = [_blocker_finding(connection, row, relation) for row in rows if row.id not in left_out]
     if relation.is_tree:
         findings += tree_findings(connection, key, relation, left_out)
     findings += ledger.untrusted(connection, relid=relation.relid)
@@ -94,11 +94,14 @@ def catalog_findings(connection: Connection, key: UniqueKey, relation: Relation,
     return findings
 
 
-def _blocker_finding(row: Row[Any], relation: Relation) -> Finding:
+def _blocker_finding(connection: Connection, row: Row[Any], relation: Relation) -> Finding:
     blocker = finding(finding_id(row.id), row.subject, table=relation.name)
-    if blocker.id == "column-missing" and re.search(r"[()\s:|>]", row.subject):
+    if blocker.id != "column-missing":
+        return blocker
+    if re.search(r"[()\s:|>]", row.subject):
         return replace(blocker, help="Write an expression as sa.text('lower(email)'), or with -e on the command line.")
-    return blocker
+    columns = execute(connection, statement("relation_columns", relid=str(relation.relid))).scalars().all()
+    return missing_column(row.subject, columns, table=relation.name)
 
 
 def _index_findings(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:

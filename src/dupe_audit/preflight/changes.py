@@ -7,7 +7,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit.findings import Finding, finding
+from dupe_audit.findings import Finding, finding, missing_column
 from dupe_audit.model import Change, CleanupRule, Merge, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
@@ -36,7 +36,7 @@ def change_findings(connection: Connection, key: UniqueKey, relation: Relation, 
     columns = [*(change.column for change in rule.changes), *(merge.column for merge in rule.merges)]
     names = set(execute(connection, statement("relation_columns", relid=str(relation.relid))).scalars())
     if missing := [column for column in columns if column not in names]:
-        return [finding("column-missing", column, table=relation.name) for column in missing]
+        return [missing_column(column, names, table=relation.name) for column in missing]
     unchangeable = statement("unchangeable", relid=str(relation.relid), columns=text_array(columns))
     problems = list(execute(connection, unchangeable).scalars())
     problems += [

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import citus, ledger
-from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.findings import Finding, finding, missing_column, quantity
 from dupe_audit.model import IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.amcheck import compare_with_table
@@ -97,7 +97,7 @@ def verify_as(
 def _missing_columns(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
     columns = set(execute(connection, statement("relation_columns", relid=str(relation.relid))).scalars())
     return [
-        finding("column-missing", name, table=relation.name) for name in filter(None, key.names) if name not in columns
+        missing_column(name, columns, table=relation.name) for name in filter(None, key.names) if name not in columns
     ]
 
 
