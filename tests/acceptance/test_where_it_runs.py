@@ -128,6 +128,8 @@ def test_every_command_refuses_cockroachdb_in_words(project, sql):
 @pytest.mark.parametrize("stop", ["1", "0"])
 def test_script_refuses_before_it_changes_anything(project, psql, sql, sign, message, stop):
     """The script stops at another server or a hypertable before its first change, even if psql was to continue."""
+    # A revision of several directives is judged again before the first, and stops there.
+    project.revision("0002", "0001", ARCHIVE, 'op.restore_duplicates("orders", ["k"])')
     script = project.script("upgrade", "0001:0002")
     if sign:
         call_itself(sql, sign)
