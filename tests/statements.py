@@ -107,6 +107,7 @@ UNREACHED = {
 }
 #: example values for these; their other holes get the value that the steps gave to the hole of that name
 EXAMPLES = {
+    "part": '"public"."orders_customer_id_order_number_key_16397"',
     "pid": "4711",
     "oids": "25, 1082",
     "texts": "'lower(order_number)'",

@@ -23,7 +23,7 @@ BEGIN
     RETURN new;
 END $$;
 """
-TABLES = ";".join(template(f"create_{name}_table") for name in ("run", "batch", "child"))
+TABLES = ";".join(template(f"create_{name}_table") for name in ("run", "batch", "child", "leaf"))
 
 #: a run of a table that the stranger does not own, whose constraint would be dropped
 RUN = """

@@ -82,7 +82,6 @@ def _conditions(
     sql = statement(
         "insertable",
         relids=", ".join(str(rows.relid) for rows in leaving),
-        relname=f"(pg_catalog.parse_ident({literal(holes['relation'])}))[1]",
         key_names=holes["key_names"],
         own_index=own_index,
     )

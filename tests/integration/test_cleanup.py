@@ -211,7 +211,7 @@ def test_only_ledger_and_archive_remain(sql, clean):
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
     clean(KEY)
     tables = sql("SELECT relname FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace AND relkind = 'r'")
-    assert {row[0] for row in tables} == {"run", "batch", "child", "archive_1"}
+    assert {row[0] for row in tables} == {"run", "batch", "child", "leaf", "archive_1"}
 
 
 def test_archive_is_private_h129(sql, clean, member):

@@ -111,7 +111,7 @@ def test_remedy_of_the_page_makes_the_ledger_trusted(sql, conn, owned_by_another
 def test_trigger_alone_is_refused(sql, conn, owned_by_another_role):
     """If only the tables' owner is changed, the trigger of the former one would be executed; it is named."""
     sql("ALTER SCHEMA dupe_audit OWNER TO postgres")
-    for table in ("run", "batch", "child"):
+    for table in ("run", "batch", "child", "leaf"):
         sql(f"ALTER TABLE dupe_audit.{table} OWNER TO postgres")
     with pytest.raises(Refused, match=r"trigger x on dupe_audit\.run executes a function of role"):
         ledger.find_runs(conn, "true")

@@ -217,7 +217,7 @@ def test_purge_drops_the_records(sql, clean, conn):
     clean(KEY, **repoint())
     ledger.purge(conn, 1)
     tables = sql("SELECT relname FROM pg_class WHERE relnamespace = 'dupe_audit'::regnamespace AND relkind = 'r'")
-    assert {"run", "batch", "child"} == {row[0] for row in tables or []}
+    assert {"run", "batch", "child", "leaf"} == {row[0] for row in tables or []}
     assert "ledger-mismatch" not in {finding.id for finding in verify(conn, KEY).findings}
 
 

@@ -48,7 +48,11 @@ def leaves(connection: Connection, relid: int, key: UniqueKey, rule: CleanupRule
     for shard, (row,) in zip(places, read(connection, queries), strict=True):
         relation = Relation(**{**row.relation, "relid": int(row.relation["relid"])})
         holes = {name: str(value) for name, value in row.holes.items()}
-        holes |= {"key_names": text_array(filter(None, key.names)), "relid": str(relation.relid)}
+        holes |= {
+            "key_names": text_array(filter(None, key.names)),
+            "relid": str(relation.relid),
+            "relids": str(relation.relid),
+        }
         of_shards.append(Leaf(shard=shard, relation=relation, holes=holes))
     return of_shards
 
@@ -67,8 +71,8 @@ def violated(connection: Connection, of: Sequence[Leaf], **extras: str) -> list[
     own_index = "NULL::pg_catalog.text"
     checked = [
         (leaf, row.subjects, row.counts)
-        for leaf, (row,) in zip(of, read_each(connection, of, "insertable", own_index=own_index), strict=True)
-        if row.counts is not None
+        for leaf, rows in zip(of, read_each(connection, of, "insertable", own_index=own_index), strict=True)
+        for row in rows
     ]
     queries = [
         (leaf.shard, leaf.sql("count_uninsertable", counts=counts, **_filled(leaf, extras)))

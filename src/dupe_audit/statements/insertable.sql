@@ -3,8 +3,7 @@
 -- Again: yes, it only reads.
 -- Rows can violate what is NOT VALID, what was skipped (session_replication_role), and what calls a function that has changed.
 WITH RECURSIVE rel AS (
-    -- The name under which count_uninsertable reads the rows: of a leaf, that of its root.
-    SELECT c.oid, {relname}::pg_catalog.name AS relname
+    SELECT c.oid, c.relname
     FROM pg_catalog.pg_class c
     WHERE c.oid IN ({relids})
 ), value AS (

@@ -225,7 +225,6 @@ class _Ahead:
                 insertable=statement(
                     "insertable",
                     relids="v_relid",
-                    relname="c.relname",
                     key_names=text_array(filter(None, key.names)),
                     own_index="NULL::pg_catalog.text",
                 ),

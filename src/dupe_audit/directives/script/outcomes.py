@@ -63,7 +63,7 @@ def outcome_functions(script: Script, rule: CleanupRule, accept: Collection[str]
     _once(script, "private", with_templates("offline_private", may_own=statement("may_own", owner="v_owner")))
     _once(script, "adopt", with_templates("offline_adopt"))
     own_index = "(CASE WHEN v_rule.building THEN v_rule.constraint_name END)"
-    insertable = statement("insertable", relids="v_relid", relname="c.relname", key_names=NAMES, own_index=own_index)
+    insertable = statement("insertable", relids="v_relid", key_names=NAMES, own_index=own_index)
     _once(script, "violated", with_templates("offline_violated", insertable=insertable))
     _once(script, "restorable", statement("offline_restorable"))
     if rule.exact == "archive":
