@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -40,7 +40,7 @@ from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import at_work
 from dupe_audit.preflight import blockers, preflight
 from dupe_audit.restore import restore
-from dupe_audit.verify import verify_named
+from dupe_audit.verify import verify, verify_named
 from dupe_audit.watch.look import look
 from dupe_audit.writer import Writer
 
@@ -78,6 +78,14 @@ INSERT INTO public.orders (customer_id, order_number, total)
 SELECT n % 4, 'A-' || n % 4, 10 FROM generate_series(1, 12) AS n;
 INSERT INTO public.payments (order_id, paid_at) SELECT n, date '2026-01-01' + n FROM generate_series(1, 12) AS n;
 """
+READINGS = """
+CREATE TABLE public.readings (id bigint, sensor_id int, taken_on date, PRIMARY KEY (id, taken_on))
+    PARTITION BY RANGE (taken_on);
+CREATE TABLE public.readings_2025 PARTITION OF public.readings FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
+CREATE TABLE public.readings_2026 PARTITION OF public.readings DEFAULT PARTITION BY HASH (taken_on);
+CREATE TABLE public.readings_2026_a PARTITION OF public.readings_2026 FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+INSERT INTO public.readings SELECT n, n % 3, date '2025-12-30' + n % 4 FROM generate_series(1, 24) AS n
+"""
 
 #: statements that the steps do not reach, because nothing waits and nothing fails, and the step of each
 UNREACHED = {
@@ -107,7 +115,8 @@ UNREACHED = {
 }
 #: example values for these; their other holes get the value that the steps gave to the hole of that name
 EXAMPLES = {
-    "part": '"public"."orders_customer_id_order_number_key_16397"',
+    "leaf": "1",
+    "building": "1",
     "pid": "4711",
     "oids": "25, 1082",
     "texts": "'lower(order_number)'",
@@ -326,6 +335,7 @@ def _execute_steps(connection: Connection, recorder: Recorder) -> None:
     recorder.step = "writer"
     _write(connection)
     _change(connection, recorder)
+    _split(connection, recorder)
     recorder.step = "ledger"
     _campaign(connection)
     ledger.find_runs(connection, "true")
@@ -361,6 +371,28 @@ def _change(connection: Connection, recorder: Recorder) -> None:
         match = catalog.require(connection, key)
         latest = ledger.find_latest(connection, match[1].relid, key)
         list(restore(connection, latest.run.id if latest else RUN))
+
+
+def _split(connection: Connection, recorder: Recorder) -> None:
+    """Clean and enforce a key on a partitioned table with an inner level, and go back."""
+    execute(connection, READINGS)
+    key = UniqueKey(table="readings", columns=("sensor_id", "taken_on"), name="readings_key")
+    index = replace(key, name="readings_index", form="index")
+    recorder.step = "preflight"
+    preflight(connection, key)
+    blockers(connection, key, CleanupRule())
+    for each in (key, index):
+        recorder.step = "cleanup"
+        list(cleanup(connection, each, CleanupRule()))
+        recorder.step = "constraint"
+        enforce(connection, each, BuildRule())
+        recorder.step = "verify"
+        verify(connection, each)
+        recorder.step = "constraint"
+        drop(connection, each, BuildRule())
+        recorder.step = "restore"
+        run = ledger.find_latest(connection, catalog.require(connection, each)[1].relid, each)
+        list(restore(connection, run.run.id if run else RUN))
 
 
 def _write(connection: Connection) -> None:

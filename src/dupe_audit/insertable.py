@@ -81,7 +81,7 @@ def _conditions(
     holes = leaving[0].holes
     sql = statement(
         "insertable",
-        relids=", ".join(str(rows.relid) for rows in leaving),
+        relids=", ".join(f"{rows.relid}::pg_catalog.oid" for rows in leaving),
         key_names=holes["key_names"],
         own_index=own_index,
     )

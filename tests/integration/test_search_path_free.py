@@ -29,8 +29,18 @@ from statements import Recorder, record
 UNQUALIFIED = re.compile(r"orders|payments|chosen|put|dupe_audit_(locked|locked_child|write_\w+)|[a-z]")
 #: they contain types as format_type() writes them: with the schema, where the path would find another type
 TYPES_OF_COLUMNS = {
-    *("add_archive_column", "create_write_stage", "write_part_row", "write_row", "write_unguarded_row", "write_values"),
+    *(
+        "add_archive_column",
+        "count_leaf",
+        "create_write_stage",
+        "write_part_row",
+        "write_row",
+        "write_unguarded_row",
+        "write_values",
+    ),
 }
+#: what the bounds of leaves name as pg_get_partition_constraintdef() writes them: with the schema where needed
+OF_BOUNDS = {"function satisfies_hash_partition", "type date", "type oid"}
 #: what the recording itself executes, what has no names, and types as format_type() writes them
 OF_THE_TEST = re.compile(
     r"\s*(SELECT min|INSERT INTO public|CREATE (TABLE|EXTENSION)|ALTER TABLE|BEGIN|COMMIT|ROLLBACK)"
@@ -124,7 +134,10 @@ def test_every_name_has_its_schema(recorder):
     assert {} == {name: names for name, names in problems.items() if names}
     sent = [str(text) for text in recorder.sent if not OF_THE_TEST.match(text)]
     assert 100 < len(sent)
-    assert [] == [(names, text[:200]) for text in sent if (names := unqualified(text))]
+    problems_sent = [
+        (set(unqualified(text)) - (OF_BOUNDS if "taken_on" in text else set()), text[:200]) for text in sent
+    ]
+    assert [] == [(names, text) for names, text in problems_sent if names]
 
 
 #: a copy of every operator, of most functions and of the types that statements name, in a schema before pg_catalog

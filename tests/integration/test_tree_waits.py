@@ -118,7 +118,7 @@ def test_leaf_that_cannot_be_ranked(sql, conn, psycopg_connect, tree):
     """While a leaf cannot be judged, nothing is archived in any, and the error names it."""
     holder = psycopg_connect()
     holder.execute("LOCK TABLE t_b1 IN ACCESS EXCLUSIVE MODE")
-    with pytest.raises(Blocked, match=rf"t_b1.*rank .*pid {holder.info.backend_pid} "):
+    with pytest.raises(Blocked, match=rf"rank public.t_b1.*pid {holder.info.backend_pid} "):
         impatiently(conn)
     assert [(0,)] == sql("SELECT count(*) FROM dupe_audit.archive_1")
 

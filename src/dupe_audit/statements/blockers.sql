@@ -53,7 +53,7 @@ WITH RECURSIVE request AS (
            || CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_publication_tables pt, rel
                                 WHERE pt.pubname = p.pubname AND pt.schemaname = rel.nspname AND pt.tablename = rel.relname
                                   -- The column exists in PostgreSQL 15 and later.
-                                  AND pg_catalog.to_jsonb(pt) ->> 'rowfilter' IS NOT NULL)
+                                  AND (pg_catalog.to_jsonb(pt) ->> 'rowfilter'::pg_catalog.text) IS NOT NULL)
                    THEN ' (with a row filter)' ELSE '' END AS pubname
     FROM pg_catalog.pg_publication p
     WHERE (p.pubdelete OR p.pubupdate)

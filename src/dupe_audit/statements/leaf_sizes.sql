@@ -2,4 +2,4 @@
 -- Lock: ACCESS SHARE on one leaf after the other, for a moment.
 -- Again: yes, it only reads.
 SELECT leaf.relid, coalesce(pg_catalog.pg_relation_size(leaf.relid), 0) AS bytes
-FROM unnest(ARRAY[{relids}]::pg_catalog.oid[]) AS leaf(relid)
+FROM pg_catalog.unnest(ARRAY[{relids}]::pg_catalog.oid[]) AS leaf(relid)

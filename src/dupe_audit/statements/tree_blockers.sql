@@ -28,7 +28,7 @@ WITH RECURSIVE tree AS (
 SELECT 'partition-key-not-covered' AS id, level.name AS table,
        pg_catalog.string_agg(a.attname::pg_catalog.text, ', ' ORDER BY u.ord) AS subject
 FROM level
-CROSS JOIN LATERAL unnest(level.columns) WITH ORDINALITY AS u(attnum, ord)
+CROSS JOIN LATERAL pg_catalog.unnest(level.columns) WITH ORDINALITY AS u(attnum, ord)
 JOIN pg_catalog.pg_attribute a ON a.attrelid = level.oid AND a.attnum = u.attnum
 WHERE NOT EXISTS (SELECT FROM key_column k WHERE k.attrelid = level.oid AND k.attnum = u.attnum)
 GROUP BY level.name
