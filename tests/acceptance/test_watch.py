@@ -52,6 +52,7 @@ RUN = exactly(
     merged={"type": "integer"},
     restored={"type": "integer"},
     reverted={"type": "integer"},
+    outcome={"enum": ["archived", "amended", "archived or amended"]},
     purged={"type": "boolean"},
     started_at={"type": "string"},
     finished_at=TEXT,
