@@ -4,7 +4,7 @@ import pytest
 
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import enforce
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey
 from dupe_audit.restore import restore
 from dupe_audit.verify import verify
 
@@ -46,6 +46,21 @@ def test_success_with_amcheck(sql, conn, enforced):
     assert (report.index.name, report.index.valid, report.index.ready) == ("uq", True, True)
     assert report.run
     assert (report.run.rows_before, report.run.archived, report.run.restored) == (4, 2, 0)
+
+
+@pytest.mark.parametrize("failure", ["RAISE 'no'", "PERFORM 1 / 0", "PERFORM missing(value)"])
+def test_expression_that_fails_in_amcheck_alone(sql, conn, failure):
+    """If a function of the index fails under amcheck only, the report says that amcheck did not judge the index."""
+    if not sql("SELECT 1 FROM pg_extension WHERE extname = 'amcheck'"):
+        pytest.skip("the server has no amcheck")
+    body = f"BEGIN IF current_query() ~ 'bt_index_check' THEN {failure}; END IF; RETURN lower(value); END"
+    sql(f"CREATE FUNCTION f(value text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $${body}$$")
+    sql(
+        "CREATE TABLE e (id int PRIMARY KEY, k text); INSERT INTO e VALUES (1, 'A'); CREATE UNIQUE INDEX ux ON e (f(k))"
+    )
+    report = verify(conn, UniqueKey(table="e", columns=(Expression("f(k)"),), name="ux", form="index"))
+    (finding,) = [each for each in report.findings if each.id == "amcheck-missing"]
+    assert (report.ok, "cannot compute an expression" in finding.message) == (True, True)
 
 
 def test_success_without_amcheck(sql, conn, enforced):

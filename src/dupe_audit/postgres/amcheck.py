@@ -12,6 +12,8 @@ from dupe_audit.model import IndexState
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import (
+    CLASS_DATA,
+    CLASS_RAISED,
     DATA_CORRUPTED,
     INDEX_CORRUPTED,
     INSUFFICIENT_PRIVILEGE,
@@ -37,8 +39,8 @@ def compare_with_table(connection: Connection, state: IndexState) -> list[Findin
             return [finding("index-corrupt", reason(error))]
         if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
             return [finding("amcheck-missing")]
-        if about_an_expression(error):
-            # Later minor releases of each version execute amcheck under a search path of its own (seen on 15.20).
+        # PostgreSQL 15.20 executes amcheck under a search path of its own; a function of the index can fail, or raise.
+        if about_an_expression(error) or (sqlstate(error) or "").startswith((CLASS_DATA, CLASS_RAISED)):
             text = (
                 "amcheck cannot compute an expression of the index without the session's search path; the index was "
                 "judged by the catalog and a count alone."
