@@ -6,7 +6,7 @@ import textwrap
 import uuid
 from pathlib import Path
 
-from launch import Launcher
+from launch import Launcher, ended
 from waiting import PATIENCE
 
 ENVIRONMENT = """
@@ -85,7 +85,7 @@ class Project:
     def run(self, *arguments: str, program: str = "alembic") -> tuple[int, str]:
         """Return the exit code and the output, on one line for comparisons."""
         process, log = self.start(*arguments, program=program)
-        code = process.wait(PATIENCE)
+        code = ended(process, PATIENCE)
         output = log.read_text()
         assert "Traceback" not in output, output
         return code, " ".join(output.split())

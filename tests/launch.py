@@ -102,6 +102,20 @@ class Program:
         self.send_signal(signal.SIGKILL)
 
 
+def ended(process: Program | subprocess.Popen[bytes], timeout: float) -> int:
+    """Return the exit code of a program; kill it if that takes too long, or if the test ends before it does.
+
+    Raises:
+        subprocess.TimeoutExpired: it was still running after *timeout* seconds.
+    """
+    try:
+        return process.wait(timeout)
+    except BaseException:
+        process.kill()
+        process.wait()  # otherwise its connection stays open, and the warning of that fails a later test
+        raise
+
+
 class Launcher:
     """A context manager that starts programs until it is closed."""
 
@@ -151,12 +165,7 @@ class Launcher:
     ) -> subprocess.CompletedProcess[str]:
         """Start it, wait for its end, and return what it printed."""
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            process = self.start(module, *arguments, cwd=cwd, env=env, stdout=out, stderr=err)
-            try:
-                code = process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
+            code = ended(self.start(module, *arguments, cwd=cwd, env=env, stdout=out, stderr=err), timeout)
             for stream in (out, err):
                 stream.seek(0)
             return subprocess.CompletedProcess([module, *arguments], code, out.read(), err.read())

@@ -17,7 +17,8 @@ from waiting import wait_for
 UP = """
 op.amend_duplicates("users", [sa.text("lower(email)")], set_={"deleted_at": sa.text("now()")},
                     where="deleted_at IS NULL", order_by=[sa.text("last_login DESC NULLS LAST"), "id"])
-op.create_unique_index_online("ux_users_email", "users", [sa.text("lower(email)")], where="deleted_at IS NULL")
+op.create_unique_index_online("ux_users_email", "users", [sa.text("lower(email)")], where="deleted_at IS NULL",
+                              lock_timeout="20s")
 """
 DOWN = """
 op.drop_unique_index_online("ux_users_email", "users")
