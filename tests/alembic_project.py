@@ -85,7 +85,12 @@ class Project:
     def run(self, *arguments: str, program: str = "alembic") -> tuple[int, str]:
         """Return the exit code and the output, on one line for comparisons."""
         process, log = self.start(*arguments, program=program)
-        code = process.wait(PATIENCE)
+        try:
+            code = process.wait(PATIENCE)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         output = log.read_text()
         assert "Traceback" not in output, output
         return code, " ".join(output.split())

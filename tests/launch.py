@@ -154,8 +154,9 @@ class Launcher:
             process = self.start(module, *arguments, cwd=cwd, env=env, stdout=out, stderr=err)
             try:
                 code = process.wait(timeout)
-            except subprocess.TimeoutExpired:
+            except BaseException:
                 process.kill()
+                process.wait()
                 raise
             for stream in (out, err):
                 stream.seek(0)

@@ -166,7 +166,10 @@ class Writers:
     def _arrival(self, connection: psycopg.Connection, _random: Random) -> str:
         for due, statements in self._arriving.items():
             if connection.execute(due.encode()).rowcount:
-                connection.execute(statements.encode())
+                try:
+                    connection.execute(statements.encode())
+                except psycopg.errors.DuplicateTable:  # it has arrived, and the reply was lost with the connection
+                    connection.execute("ROLLBACK")
                 del self._arriving[due]
                 return "committed"
         return "read"
