@@ -60,7 +60,7 @@ def test_order_by_decides_the_survivor(sql, clean, keep, survivor):
 
 
 @pytest.mark.min_pg(18)
-def test_primary_key_without_overlaps_does_not_identify_rows(sql, conn, psycopg_connect):
+def test_primary_key_without_overlaps_does_not_identify_rows(sql, conn, psycopg_connect, unhurried):
     """The operators of a primary key WITHOUT OVERLAPS are not equality, so rows are identified by their position."""
     sql("CREATE TABLE t (id int4range, during daterange, k int, PRIMARY KEY (id, during WITHOUT OVERLAPS))")
     sql("INSERT INTO t SELECT int4range(i, i + 5), '[2026-01-01,2027-01-01)', 7 FROM generate_series(1, 9) AS i")
