@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import threading
 import time
 import urllib.error
@@ -31,6 +30,7 @@ from dupe_audit.consumer import Config, Stop, logs, read
 from dupe_audit.consumer import consume as consume_topics
 from dupe_audit.errors import DupeAuditError
 from launch import Launcher
+from owned import owned
 from waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).parents[1]
@@ -58,24 +58,17 @@ class Broker:
         shutil.copy(next(iter(Path(mesh.__file__).parent.rglob("tansu*"))), program)
         program.chmod(0o755)
         url = f"tcp://{address}"
+        command = [program, "broker", "--storage-engine", "memory://tests/"]
+        command += ["--listener-url", url, "--advertised-listener-url", url]
         with (
             (directory / "broker.log").open("wb") as log,
-            subprocess.Popen(
-                [
-                    *(program, "broker", "--storage-engine", "memory://tests/"),
-                    *("--listener-url", url, "--advertised-listener-url", url),
-                ],
-                stdout=log,
-                stderr=log,
-                cwd=directory,
-            ) as process,
+            owned(command, stdout=log, stderr=log, cwd=directory),
         ):
             broker = cls(address)
             try:
                 yield broker.reached()
             finally:
                 broker.close()
-                process.kill()
 
     def close(self) -> None:
         """Close the clients."""

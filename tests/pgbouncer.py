@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from owned import owned
 from waiting import wait_for
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -40,7 +41,8 @@ def pgbouncer(database_url: str, directory: Path, *, mode: str = "transaction", 
         path.chmod(0o755)
     # PgBouncer refuses to run as root; the server's own user can also reach its socket.
     user = {"user": Path(str(url.query["host"])).stat().st_uid} if os.geteuid() == 0 else {}
-    with subprocess.Popen([PROGRAM, "-q", str(config)], stderr=subprocess.DEVNULL, **user) as process:
+    # It is killed, because a polite end waits for clients.
+    with owned([PROGRAM, "-q", config], stderr=subprocess.DEVNULL, **user):
 
         def through(host: str = "127.0.0.1") -> str:
             # With hostaddr, libpq does not look the name up.
@@ -54,7 +56,6 @@ def pgbouncer(database_url: str, directory: Path, *, mode: str = "transaction", 
 
         wait_for(is_open)
         yield through
-        process.kill()  # it serves nobody else, and a polite end waits for clients
 
 
 def _free_port() -> int:

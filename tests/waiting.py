@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 #: seconds to wait for a condition; only a failing test waits this long
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 def wait_for(question: Callable[[], Any], *, seconds: float = PATIENCE, every: float = 0.02) -> Any:

@@ -121,6 +121,7 @@ STOPS = {
 
 
 @pytest.mark.parametrize(("hold", "stopped"), STOPS.values(), ids=STOPS)
+@pytest.mark.representatives("with half of the extras", "in the build")
 def test_killed_upgrade_continues_h164(
     alembic, sql, agent_actions, environment, launcher, psycopg_connect, hold, stopped
 ):
@@ -351,6 +352,7 @@ def test_connection_in_a_transaction_is_refused_h166_h185(alembic, sql, agent_ac
         ("max_parallel_maintenance_workers=-1", "max_parallel_maintenance_workers"),
     ],
 )
+@pytest.mark.representatives("batchsize=5*", "batch_size=0*", "work_mem=1kB*")
 def test_unknown_or_unreadable_option_is_refused(alembic, sql, agent_actions, option, problem):
     """A misspelt -x option, or one with a value that is not valid, stops the upgrade before it changes anything."""
     done = alembic("-x", f"dupe_audit.{option}", "upgrade", "015", code=255)

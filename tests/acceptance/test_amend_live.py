@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 from psycopg import errors
 
 from alembic_project import Project
@@ -85,6 +86,7 @@ class Writers:
                 thread.join()
 
 
+@pytest.mark.thorough
 def test_contract_example_up_down_and_up_under_live_writers(
     tmp_path: Path, database_url: str, launcher: Launcher, sql: Sql
 ) -> None:

@@ -78,6 +78,7 @@ def test_preflight_json_of_any_key(dupe_audit, users):
 
 
 @pytest.mark.parametrize("style", ["text", "markdown"])
+@pytest.mark.representatives("markdown")
 def test_preflight_text_of_any_key(dupe_audit, users, style):
     """The text shows the predicate, the rows it leaves out and the samples; addresses only on request."""
     output = dupe_audit("preflight", *KEY, "--keep", "last", "--samples", "1", "--format", style, code=1).stdout
@@ -193,6 +194,7 @@ def test_pending_and_applied_indexes_are_read_from_the_revisions(project, launch
         ("ALTER TABLE users RENAME email TO mail; DROP INDEX ux; CREATE UNIQUE INDEX ux ON users (tenant, id)", 1),
     ],
 )
+@pytest.mark.representatives("change3-1", "ALTER TABLE users RENAME email TO mail; DROP INDEX ux*")
 def test_key_of_an_applied_revision_is_verified_after_a_rename(project, launcher, sql, change, code):
     """The text of the revision counts under the names of its time, but not for an index of another key."""
     assert project.run("upgrade", "head")[0] == 0
@@ -219,6 +221,7 @@ def test_missing_index_of_an_applied_revision_is_reported_as_an_index(project, l
 
 
 @pytest.mark.parametrize("change", ["SELECT", "ALTER INDEX ux RENAME TO other", "DROP INDEX ux"])
+@pytest.mark.representatives("ALTER INDEX ux RENAME TO other")
 def test_restore_drops_the_index_of_the_run(project, dupe_audit, sql, change):
     """The command finds the index by its name or, if it was renamed, by what it compares; and puts the rows back."""
     before = sql("SELECT u::text FROM users u ORDER BY id")

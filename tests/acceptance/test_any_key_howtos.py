@@ -208,6 +208,7 @@ def keys_of(sql: Sql, table: str) -> list[tuple[str]]:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.heading)
+@pytest.mark.representatives("From full to partial")
 def test_revision_of_the_page_goes_up_down_and_up(
     tmp_path: Path, database_url: str, launcher: Launcher, sql: Sql, example: Example
 ) -> None:
@@ -237,6 +238,7 @@ def test_revision_of_the_page_goes_up_down_and_up(
         sql(f"DELETE FROM {example.table} WHERE id = {example.accepted.split(',')[0]}")
 
 
+@pytest.mark.thorough
 def test_expressions_of_the_pages_go_up_and_down(
     tmp_path: Path, database_url: str, launcher: Launcher, sql: Sql
 ) -> None:

@@ -74,6 +74,7 @@ def test_script_and_upgrade_continue_each_other(users, psql, sql):
 
 
 @pytest.mark.parametrize("way", ["script", "upgrade"])
+@pytest.mark.representatives("script")
 def test_way_back_after_a_function_was_renamed(users, psql, sql, way):
     """A revision with the new name of a function finds the run by its index, even after that was dropped."""
     sql("CREATE FUNCTION folded(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN lower($1); END'")
@@ -160,6 +161,7 @@ def test_script_takes_a_key_of_a_column_an_expression_and_a_predicate(users, psq
     ],
     ids=["predicate", "expression", "more", "not unique"],
 )
+@pytest.mark.representatives("predicate-0", "expression-1")
 def test_script_refuses_another_index_of_the_name_before_a_row_moves(users, psql, sql, definition, stop):
     """An index of the name that differs in anything stops the script before its first change, and stays."""
     sql("DELETE FROM users WHERE id = 4")
@@ -198,6 +200,7 @@ def test_script_of_a_single_create_refuses_another_index_of_the_name(users, psql
     ids=["archive and create", "create"],
 )
 @pytest.mark.parametrize("way", ["script", "online"])
+@pytest.mark.representatives("script-create", "online-archive and create")
 def test_index_that_existed_before_is_kept(users, psql, sql, up, with_archive, way):
     """An index of the same meaning, written differently, is kept by the upgrade and by the downgrade."""
     sql("DELETE FROM users WHERE id IN (1, 3)")
@@ -237,6 +240,14 @@ def test_index_that_existed_before_is_kept(users, psql, sql, up, with_archive, w
         ('["email"]', 'order_by=[sa.text("to_json(email)")]', "expression-invalid: to_json(email) (could not identify"),
         ('["email"]', 'order_by=[sa.text("nothing DESC")]', 'expression-invalid: nothing (column "nothing"'),
     ],
+)
+@pytest.mark.representatives(
+    '[sa.text("last_login::date")]*',
+    '["id"], where="email"*',
+    '[sa.text("point(id, id)")]*',
+    '["email"]-order_by=[sa.text("random()")]*',
+    "[sa.text(\"lower('email')\")]*",
+    '["id"], where="deleted_at = NULL"*',
 )
 def test_script_refuses_an_expression_before_a_row_moves(users, psql, sql, key, order, problem):
     """An expression that cannot be in the key or in the order stops the script before any row moves, by its finding."""
@@ -278,6 +289,7 @@ def test_script_names_key_rule_and_columns_of_divergent_groups(users, psql, sql,
 
 
 @pytest.mark.parametrize("up", ["archive", "other archive", "create"])
+@pytest.mark.representatives("archive")
 def test_script_counts_no_key_that_cannot_be_computed(users, psql, sql, up):
     """A cast that fails on some rows stops the script before any row moves, and no value of a row is printed."""
     sql("CREATE TABLE accounts AS TABLE users; INSERT INTO accounts TABLE users")
@@ -298,6 +310,7 @@ def test_script_counts_no_key_that_cannot_be_computed(users, psql, sql, up):
 
 
 @pytest.mark.parametrize("stop", ["0", "1"])
+@pytest.mark.representatives("1")
 def test_script_does_not_stamp_an_index_that_duplicates_prevent(users, psql, sql, stop):
     """Without a cleanup in the revision, duplicates of the key stop the script; outside the predicate they do not."""
     users.revision("0002", "0001", CREATE, DROP)
@@ -319,6 +332,7 @@ OTHERS = {
 
 @pytest.mark.parametrize("stop", ["0", "1"])
 @pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.representatives("a unique constraint-0", "an index that is not unique-1")
 def test_script_drops_nothing_but_a_unique_index(users, psql, sql, kind, stop):
     """The downgrade's script refuses a constraint or a plain index of the name, drops nothing, and does not stamp."""
     sql(OTHERS[kind])
@@ -391,6 +405,7 @@ def test_script_does_not_replace_an_index_with_another_of_its_name(users):
 
 
 @pytest.mark.parametrize("way", ["script", "online"])
+@pytest.mark.representatives("script")
 def test_index_that_existed_before_survives_a_later_revision_that_drops_it(users, psql, sql, way):
     """A later script drops an adopted index, its downgrade builds one like it, and the first downgrade leaves that."""
     sql("DELETE FROM users WHERE id IN (1, 3)")

@@ -265,6 +265,7 @@ def test_change_of_name_alone(project, sql, with_key):
 
 
 @pytest.mark.min_pg(15)
+@pytest.mark.thorough
 def test_more_than_the_name_changes(project, sql, with_key):
     """A key whose NULL rule changes with its name is built, not renamed."""
     project.generate(with_key("old", "market", "snap"))
@@ -322,6 +323,7 @@ def test_stricter_key_under_the_same_name(project, sql, with_key):
 
 
 @pytest.mark.parametrize("key", [("market", "snap", True), ("snap", "market", False)], ids=["deferrable", "order"])
+@pytest.mark.representatives("order")
 def test_same_columns_under_a_new_name(project, with_key, key):
     """A second constraint over the same columns would be refused, so the old one is dropped first."""
     project.generate(with_key("old", "market", "snap"))
@@ -458,6 +460,7 @@ def test_foreign_key_to_the_new_key_of_its_own_table(project, sql):
     assert project.clean()
 
 
+@pytest.mark.thorough
 def test_foreign_key_to_a_composite_key_with_the_primary_key_in_it(project, sql):
     """The order holds too if the foreign key names the columns of the key in another order."""
     sql("ALTER TABLE people ADD p int; INSERT INTO people (email, town, p) VALUES ('a', 'a', 1), ('b', 'a', 1)")
@@ -547,6 +550,7 @@ def test_foreign_key_that_does_not_need_the_key(project):
     assert ["add_column", "create_foreign_key", "archive_duplicates", "create_unique_constraint_online"] == called(up)
 
 
+@pytest.mark.thorough
 def test_foreign_keys_with_batches_and_schemas(project, sql):
     """With render_as_batch, and across schemas, a foreign key waits too."""
     sql("CREATE SCHEMA sales; CREATE TABLE sales.cats (id serial PRIMARY KEY, owner text, town text)")
@@ -569,6 +573,7 @@ def test_foreign_keys_with_batches_and_schemas(project, sql):
     assert project.clean()
 
 
+@pytest.mark.thorough
 def test_long_name_of_a_foreign_key(project, sql):
     """A foreign key gets a name that PostgreSQL does not truncate, so the downgrade knows it."""
     columns = [f"a_column_with_a_very_long_name_which_ends_in_{n}" for n in range(2)]

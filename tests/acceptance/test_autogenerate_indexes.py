@@ -144,6 +144,7 @@ def test_index_of_a_unique_column(project, sql):
     ],
     ids=["in", "coalesce", "json", "percent", "cast", "case", "literal column", "order and colon"],
 )
+@pytest.mark.representatives("json", "order and colon")
 def test_what_the_catalog_prints_in_other_words(project, sql, index, caplog):
     """However the catalog prints an expression or a predicate, nothing differs after the upgrade, up, down and up."""
     up, _ = project.generate(people(index))
@@ -169,9 +170,7 @@ PARTIAL = {"postgresql_where": living}
         ("town", {"postgresql_include": ["state"]}, "ux", {"postgresql_include": ["town"]}),
     ],
 )
-@pytest.mark.representatives(
-    "town-old0-ux-new0", "town-old3-uy-new3", "lower-old5-uy-new5", "lower-old6-ux-new6", "town-old8-ux-new8"
-)
+@pytest.mark.representatives("lower-old6-ux-new6")
 def test_index_that_changes(project, sql, element, old, name, new):
     """The new index exists before the old one goes, under the same name or a new one, in both directions."""
     sql("DELETE FROM people WHERE id > 1")
@@ -184,6 +183,7 @@ def test_index_that_changes(project, sql, element, old, name, new):
 
 
 @pytest.mark.min_pg(15)
+@pytest.mark.thorough
 def test_other_null_rule_and_other_expression(project, sql):
     """A changed NULL rule, and then a changed expression, replace the index."""
     sql("DELETE FROM people WHERE id > 1; INSERT INTO people (state) VALUES ('n'), ('n')")
@@ -212,6 +212,7 @@ def test_duplicates_leave_the_old_index(project, sql):
 
 
 @pytest.mark.parametrize("name", ["ux", "uy"])
+@pytest.mark.representatives("ux")
 def test_index_becomes_a_constraint_and_the_reverse(project, sql, name):
     """A key of the same columns changes its form both ways, under the same name or a new one."""
     sql("DELETE FROM people WHERE id > 1")
@@ -259,6 +260,7 @@ def test_index_removed_from_the_models(project, sql):
         project.downgrade()
 
 
+@pytest.mark.thorough
 def test_columns_that_come_and_go_with_an_index(project, sql):
     """A new column is added before the index that reads it, and an old one dropped after it, in both directions."""
     project.generate(people(unique("ux", "email", postgresql_where=living)))

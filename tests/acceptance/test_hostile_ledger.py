@@ -20,6 +20,7 @@ def stranger(sql):
 
 
 @pytest.mark.parametrize("kind", ["constant in a view", "trigger"])
+@pytest.mark.representatives("trigger")
 def test_no_command_of_a_superuser_executes_what_a_stranger_prepared(
     alembic, dupe_audit, psql, sql, agent_actions, stranger, kind
 ):

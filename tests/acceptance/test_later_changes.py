@@ -32,6 +32,7 @@ LATER = {
 
 
 @pytest.mark.parametrize("case", LATER)
+@pytest.mark.representatives("too long", "settles never", "merge")
 def test_later_change_is_tried_before_the_first_directive_acts(
     tmp_path: Path, database_url: str, launcher: Launcher, sql: Sql, case: str
 ) -> None:

@@ -102,7 +102,7 @@ def moved(sql, alembic, agent_actions, dump, load, request):
 
 
 @pytest.mark.parametrize("arguments", [(), ("-Fc",), ("--inserts",)], ids=["plain", "custom", "inserts"])
-@pytest.mark.representatives("custom", "inserts")
+@pytest.mark.representatives("custom")
 def test_downgrade_after_dump_and_restore(moved, alembic, dupe_audit, arguments):
     """Rows archived in one database are put back in another that was loaded from its dump."""
     copy, before = moved(*arguments)
@@ -183,6 +183,7 @@ def test_dump_of_a_dropped_table_can_be_loaded(moved, dupe_audit):
 
 
 @pytest.mark.parametrize("parts", [[("-N", "dupe_audit"), ("-n", "dupe_audit")], [("-s",), ("-a",)]], ids=str)
+@pytest.mark.representatives("[('-s',)*")
 def test_dump_in_two_parts(sql, alembic, agent_actions, dump, load, copy, environment, database_url, parts):
     """The ledger can be dumped and loaded on its own, after the tables that it names, and its data after its form."""
     elsewhere, environment["DATABASE_URL"] = environment["DATABASE_URL"], database_url
@@ -233,6 +234,7 @@ def test_ledger_that_is_gone_fails_verify(alembic, sql, agent_actions, dupe_audi
     ],
     ids=["no runs", "no archive", "empty archive", "a row less"],
 )
+@pytest.mark.representatives("a row less")
 def test_damaged_ledger_stops_the_way_back(alembic, psql, sql, agent_actions, dupe_audit, damage, problem):
     """If rows could not all be put back, neither alembic, nor the script, nor the command drops the constraint."""
     alembic("upgrade", "015")
@@ -342,6 +344,7 @@ def test_columns_swapped_before_a_dump_stop_the_way_back(moved, alembic):
 
 
 @pytest.mark.parametrize("way", ["online", "script"])
+@pytest.mark.representatives("script")
 def test_run_that_enforces_another_constraint_since_is_found(alembic, psql, sql, agent_actions, way):
     """A run that a later constraint of the same columns has taken over does not stop the downgrade of the first."""
     before = sql(rows_of("agent_actions"))
@@ -355,6 +358,7 @@ def test_run_that_enforces_another_constraint_since_is_found(alembic, psql, sql,
 
 
 @pytest.mark.parametrize("way", ["online", "script"])
+@pytest.mark.representatives("script")
 def test_downgrade_without_a_run_needs_a_word(alembic, psql, sql, agent_actions, way):
     """A database whose revision was only stamped has no run: the downgrade says so, and is possible if accepted."""
     sql(

@@ -58,6 +58,7 @@ def test_offline_script_continues_with_a_column_added_during_a_run_h123(alembic,
 
 
 @pytest.mark.parametrize("stop", ["0", "1"])
+@pytest.mark.representatives("1")
 def test_offline_script_stamps_nothing_unproven(alembic, psql, sql, agent_actions, stop):
     """A blocker keeps the version from being stamped, even if psql continues after errors."""
     sql("CREATE RULE keep AS ON DELETE TO agent_actions DO INSTEAD NOTHING")
@@ -386,6 +387,7 @@ def test_offline_script_moves_a_child_that_arrives_during_the_delete_h103(
     ],
     ids=["no primary key", "collision", "trigger"],
 )
+@pytest.mark.representatives("collision")
 def test_offline_script_refuses_what_cannot_follow(repointing, alembic, psql, sql, agent_actions, child, problem):
     """Children that cannot follow stop the script before anything is archived, and are counted."""
     sql(child)
@@ -449,6 +451,7 @@ def test_name_that_would_end_a_quoted_part_is_refused(alembic, environment, tmp_
 
 
 @pytest.mark.parametrize("way", ["online", "script"])
+@pytest.mark.representatives("script")
 def test_row_that_fits_no_later_index_stays_alone(alembic, psql, sql, agent_actions, way):
     """One row that is too wide for an index created since stays archived with the reason, and all others go back."""
     alembic("upgrade", "015")

@@ -51,6 +51,7 @@ def changed_key(project, name, **options):
 
 
 @pytest.mark.parametrize("name", ["quotes_key", "quotes_market_key"])
+@pytest.mark.representatives("quotes_market_key")
 def test_refused_cleanup_leaves_the_old_key_in_place(sql, project, name):
     """With divergent extras the archive is refused, and the table still has its old key."""
     sql(f"{TABLE}; UPDATE quotes SET price = id")
@@ -63,6 +64,7 @@ def test_refused_cleanup_leaves_the_old_key_in_place(sql, project, name):
 
 
 @pytest.mark.parametrize("name", ["quotes_key", "quotes_market_key"])
+@pytest.mark.representatives("quotes_market_key")
 def test_changed_key_goes_up_and_down_and_up(sql, project, name):
     """A key that changes is replaced with its rows archived, and the downgrade restores key and rows."""
     sql(TABLE)
@@ -83,6 +85,7 @@ def test_changed_key_goes_up_and_down_and_up(sql, project, name):
 
 
 @pytest.mark.parametrize("name", ["quotes_key", "quotes_market_key"])
+@pytest.mark.representatives("quotes_key")
 def test_table_has_a_key_at_every_moment(sql, project, name):
     """Whatever the upgrade and the downgrade do, a unique constraint enforces the table's key after each statement."""
     sql(TABLE)

@@ -158,6 +158,7 @@ def project(tmp_path: Path, database_url: str, launcher: Launcher, sql: Sql) -> 
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+@pytest.mark.representatives("rename", "merge")
 def test_script_goes_up_down_and_up(project, psql, sql, policy):
     """Both scripts leave what the online way leaves, in the table and in the ledger, and every row again."""
     sql(policy.rows)
@@ -177,6 +178,7 @@ def test_script_goes_up_down_and_up(project, psql, sql, policy):
 
 
 @pytest.mark.parametrize("policy", [RENAME, AGGREGATE], ids=["rename", "aggregate"])
+@pytest.mark.representatives("rename")
 def test_script_and_upgrade_continue_each_other(project, psql, sql, policy):
     """What the script has changed, the online downgrade changes back, and the reverse."""
     sql(policy.rows)
@@ -225,6 +227,7 @@ TRIED = {"too long", "check", "not null", "incomplete", "no end"}
 
 
 @pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.representatives("check", "several values", "unknown column", "merged key")
 def test_script_refuses_before_it_changes_a_row(project, psql, sql, case):
     """A change that the online way would refuse stops the script before any row moves, with the finding's id."""
     policy, old, new, problem = REFUSED[case]
@@ -253,6 +256,7 @@ LACKING = {
 
 
 @pytest.mark.parametrize("case", LACKING)
+@pytest.mark.representatives("foreign key")
 def test_script_tries_what_a_copy_of_the_table_lacks(project, psql, sql, case):
     """Foreign keys, other unique indexes and unvalidated checks stop the script before it changes a row."""
     addition, problem = LACKING[case]
@@ -267,6 +271,7 @@ def test_script_tries_what_a_copy_of_the_table_lacks(project, psql, sql, case):
 
 
 @pytest.mark.parametrize("case", sorted(REFUSED.keys() - TRIED))
+@pytest.mark.representatives("merged key", "unknown column")
 def test_script_judges_later_changes_before_the_first_directive_acts(project, psql, sql, case):
     """What the catalog says against the change of a later directive stops the script before anything is committed."""
     policy, old, new, problem = REFUSED[case]
@@ -293,6 +298,7 @@ CREATE TRIGGER noted BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION not
      (RENAME, "DELETE", None)],
     ids=["amended", "merged", "archived", "not deleted"],
 )  # fmt: skip
+@pytest.mark.representatives("amended", "not deleted")
 def test_script_judges_the_triggers_that_its_statements_fire(project, psql, sql, policy, event, finding):
     """A trigger stops the script if the rule's statements fire it, unless it is accepted when the script is printed."""
     sql(policy.rows)
@@ -361,6 +367,7 @@ def test_script_reports_a_row_that_was_changed_since_and_keeps_it(project, psql,
 
 
 @pytest.mark.parametrize("policy", [SOFT_DELETE, RENAME, MERGE], ids=["soft delete", "rename", "merge"])
+@pytest.mark.representatives("merge")
 def test_script_continues_after_a_kill_in_the_middle(project, psql, sql, policy):
     """A script whose session dies between two batches, on the way up or down, is executed again and completes."""
     sql(policy.rows)

@@ -75,6 +75,9 @@ def project(tmp_path: Path, database_url: str, launcher: Launcher) -> Project:
 
 @pytest.mark.parametrize("way", ["online", "script"])
 @pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.representatives(
+    "syntax-online", "closing-script", "aggregate-online", "several values-script", "identity-online", "null-online"
+)
 def test_value_that_can_never_work(project: Project, psql: Any, sql: Sql, case: str, way: str) -> None:
     """The refusal has the finding, the column and the reason; no row is changed, and no traceback is printed."""
     new, id_, reason = REFUSED[case]

@@ -32,6 +32,7 @@ def start(project, sql):
 
 
 @pytest.mark.parametrize("shape", ["generic", "pyproject", "async", "pyproject_async"])
+@pytest.mark.representatives("pyproject")
 def test_templates_of_alembic_init(project, sql, shape):
     """Each template for one database is read, those with an async engine too."""
     if not (Path(alembic.__file__).parent / "templates" / shape).exists():
@@ -95,6 +96,7 @@ def test_a_version_table_in_its_own_schema(project, sql):
 
 
 @pytest.mark.parametrize("location", ["migrations", "absolute", "package:migrations"])
+@pytest.mark.representatives("package:migrations")
 def test_script_locations(project, sql, location):
     """The scripts may be in a directory relative to here, in an absolute one, or in a package."""
     project.init()
@@ -217,6 +219,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("header", "says"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.representatives("import", "exit")
 def test_a_revision_that_cannot_be_loaded(project, header, says):
     """An error in a revision's module is named with file and line, and ends both commands with 3."""
     project.init()

@@ -29,6 +29,7 @@ def patient(tmp_path: Path) -> Path:
 
 
 @pytest.mark.torture
+@pytest.mark.thorough
 def test_upgrade_succeeds_against_the_demos_writers_at_ten_times_their_rate(
     alembic, sql, agent_actions, psycopg_connect, monkeypatch, patient
 ):

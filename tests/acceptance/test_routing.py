@@ -109,6 +109,7 @@ def test_empty_tables_are_upgraded_and_downgraded(alembic, dupe_audit, sql):
     ("table", "change", "reached"),
     [(DECISIONS, "reasoning = 'another'", "016"), (INJECTIONS, "manifest_version = '2.1'", "017")],
 )
+@pytest.mark.representatives("agent_manifest_injections*")
 def test_rows_with_different_data_are_refused(alembic, sql, seeded, table, change, reached):
     """Two rows of one key with different data stop the upgrade before any row is archived."""
     decision = f"(SELECT max(id::text)::uuid FROM {table} WHERE correlation_id = md5('3')::uuid)"

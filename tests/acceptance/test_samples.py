@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+from waiting import PATIENCE
+
 ROWS = """
 CREATE TABLE orders (id int PRIMARY KEY, reference text, status text, note text, "=cmd|x" text, seen_at timestamptz);
 INSERT INTO orders VALUES
@@ -42,7 +44,7 @@ def test_samples_fit_a_terminal_and_mark_what_differs(orders, environment):
         output = b""
         while chunk := _read(keyboard):
             output += chunk
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
     os.close(keyboard)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", output.decode()).replace("\r", "").split("\n")
     first = next(number for number, line in enumerate(lines) if line.startswith("  sample 1"))
@@ -109,6 +111,7 @@ def test_samples_in_a_csv_file(orders, dupe_audit, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["json", "md", "txt"])
+@pytest.mark.representatives("md")
 def test_samples_in_other_files(orders, dupe_audit, tmp_path, suffix):
     """The suffix of the file names its format."""
     file = tmp_path / f"samples.{suffix}"

@@ -21,6 +21,7 @@ def tenants(sql, small_project, database_url, monkeypatch):
 
 
 @pytest.mark.parametrize("schemas", [["tenant_00", "tenant_01", "tenant_02"], QUERIED], ids=["list", "query"])
+@pytest.mark.representatives("query")
 def test_up_down_and_up(sql, tenants, schemas):
     """Each schema is cleaned and enforced in a run of its own, all in one campaign; down restores every row."""
     names = tenants.numbered(3)
@@ -333,6 +334,7 @@ def test_map_and_schemas_together_are_refused(sql, tenants):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 @pytest.mark.parametrize("direction", ["head", "0001"])
+@pytest.mark.representatives("head-killed")
 def test_stop_in_the_middle_and_again(sql, tenants, psycopg_connect, direction, number):
     """Stopped between two schemas, the same command ends in the same state, in one campaign; nothing is done twice."""
     names = tenants.numbered(6)
@@ -359,6 +361,7 @@ def test_stop_in_the_middle_and_again(sql, tenants, psycopg_connect, direction, 
     assert [(1,)] == sql("SELECT count(*)::int FROM dupe_audit.campaign")
 
 
+@pytest.mark.thorough
 def test_live_writers_in_some_schemas(sql, tenants, psycopg_connect):
     """Writers that insert duplicates in two of the schemas lose no row, and all schemas are enforced; down restores."""
     names = tenants.numbered(4)
@@ -403,27 +406,29 @@ LOST = {
 }
 
 
-def test_lost_connection_ends_the_work_at_once(sql, tenants):
+@pytest.mark.parametrize("place", LOST)
+@pytest.mark.representatives("while it is closed", "during a restore")
+def test_lost_connection_ends_the_work_at_once(sql, tenants, place):
     """A connection lost in one schema does not count as its refusal; wherever it is lost, the next try continues."""
     names = tenants.numbered(2)
     tenants.revision()
     own = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = "
-    for place, (direction, part) in LOST.items():
-        if direction == "0001":
-            assert "" == tenants.migrate("head"), place
-        with at_statement(part, lambda: sql(f"{own} current_database() AND application_name = ''")):
-            message = tenants.migrate(direction)
-        assert "The connection was lost" in message or "lost its connection" in message, (place, message)
-        assert "of 2 schemas" not in message, place
-        assert "" == tenants.migrate(direction), place
-        assert (names if direction == "head" else []) == tenants.enforced, place
-        assert [8 if direction == "head" else 10] * 2 == tenants.rows(*names), place
-        if direction == "head":
-            assert "" == tenants.migrate("0001"), place
-        campaigns = sql("SELECT count(*)::int, min(state), max(state) FROM dupe_audit.campaign")
-        runs = sql("SELECT count(*)::int, count(DISTINCT campaign)::int FROM dupe_audit.run WHERE state = 'restored'")
-        assert [(campaigns[0][0] * 2, campaigns[0][0])] == runs, place
-        assert campaigns[0][1:] == ("undone", "undone"), place
+    direction, part = LOST[place]
+    if direction == "0001":
+        assert "" == tenants.migrate("head")
+    with at_statement(part, lambda: sql(f"{own} current_database() AND application_name = ''")):
+        message = tenants.migrate(direction)
+    assert "The connection was lost" in message or "lost its connection" in message, message
+    assert "of 2 schemas" not in message
+    assert "" == tenants.migrate(direction)
+    assert (names if direction == "head" else []) == tenants.enforced
+    assert [8 if direction == "head" else 10] * 2 == tenants.rows(*names)
+    if direction == "head":
+        assert "" == tenants.migrate("0001")
+    campaigns = sql("SELECT count(*)::int, min(state), max(state) FROM dupe_audit.campaign")
+    runs = sql("SELECT count(*)::int, count(DISTINCT campaign)::int FROM dupe_audit.run WHERE state = 'restored'")
+    assert [(campaigns[0][0] * 2, campaigns[0][0])] == runs
+    assert campaigns[0][1:] == ("undone", "undone")
 
 
 def test_statement_that_fails_afterwards_leaves_an_account(sql, tenants, caplog):

@@ -171,5 +171,5 @@ def test_check_goes_up_down_and_up_with_schemas(sql, tenants):
     )
     tenants.project.revision("0001", None, up, down)
     tenants.revision(["tenant_a", "tenant_b"], up=UP, down=DOWN)
-    report = json.loads(tenants.dupe_audit("check", "--format", "json").stdout)
+    report = json.loads(tenants.dupe_audit("check", "--rows", "50", "--format", "json").stdout)
     assert [] == report["findings"], report

@@ -61,6 +61,7 @@ def state(sql, schema):
 
 
 @pytest.mark.parametrize("choose", CHOICES.values(), ids=CHOICES)
+@pytest.mark.representatives("search path")
 def test_tenants_in_a_loop(sql, project, choose):
     """One process upgrades the same revision for several schemas, each judged, cleaned and enforced in its own."""
     sql(f"{PUBLIC}; {ORDERS.format('tenant_a')}; {ORDERS.format('tenant_b')}")
@@ -79,6 +80,7 @@ def test_tenants_in_a_loop(sql, project, choose):
 
 
 @pytest.mark.parametrize("choose", [*CHOICES.values(), NAMED], ids=[*CHOICES, "translated name"])
+@pytest.mark.representatives("translate map")
 def test_preflight_and_verify_see_each_tenant(sql, project, choose):
     """Whichever way env.py chooses a tenant's schema, preflight and verify examine the tables in all of them."""
     sql(f"{PUBLIC}; {ORDERS.format('tenant_a')}; {ORDERS.format('tenant_b')}")
@@ -107,6 +109,7 @@ def test_preflight_and_verify_see_each_tenant(sql, project, choose):
 
 
 @pytest.mark.parametrize("choose", CHOICES.values(), ids=CHOICES)
+@pytest.mark.representatives("translate map")
 def test_second_tenant_is_judged_too(sql, project, choose):
     """A reason against the second tenant's last directive is found before its first row moves."""
     sql(f"{ORDERS.format('tenant_a')}; {ORDERS.format('tenant_b')}; CREATE TABLE tenant_b.uq (i int)")

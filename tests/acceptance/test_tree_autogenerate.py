@@ -25,6 +25,7 @@ def models(*, leaf: bool) -> MetaData:
 
 
 @pytest.mark.parametrize("leaf", [False, True])
+@pytest.mark.representatives("True")
 def test_key_of_a_partitioned_table(tmp_path, database_url, sql, leaf):
     """The revision enforces the key of the tree and drops no partition; afterwards there is nothing to generate."""
     sql(TREE)

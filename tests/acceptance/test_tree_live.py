@@ -41,6 +41,7 @@ class MonthlyWriter(DemoWriter):
 
 
 @pytest.mark.torture
+@pytest.mark.thorough
 def test_partitioned_reference_table_up_down_and_up(alembic, dupe_audit, sql, agent_actions, psycopg_connect):
     """Under racy writers in three leaves, each upgrade enforces the key on every leaf, and no row is lost."""
     sql(PARTITIONED)

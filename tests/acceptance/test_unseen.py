@@ -54,6 +54,7 @@ def reads_data(*after):
     ],
     ids=["data", "argument", "name", "exit"],
 )
+@pytest.mark.representatives("data", "exit")
 def test_a_pending_revision_that_cannot_be_read_fails(pending, lines, cause):
     """Preflight names the revision, its file and line, and the cause; its JSON is not empty and it ends with 1."""
     pending.revision("0002", *lines)
@@ -118,6 +119,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("line", PLAIN.values(), ids=PLAIN)
+@pytest.mark.representatives("descending", "batch", "sql constraint")
 def test_uniqueness_of_plain_operations_is_counted(pending, line):
     """Preflight counts the extras of a key that a plain operation is about to enforce, and says that it will fail."""
     pending.revision("0002", line)
@@ -164,6 +166,7 @@ NOT_COUNTED = {
 
 
 @pytest.mark.parametrize("line", NOT_COUNTED.values(), ids=NOT_COUNTED)
+@pytest.mark.representatives("operator class", "sql string", "sql block")
 def test_uniqueness_that_cannot_be_counted_fails(pending, line):
     """An operator class, a new column, an exclusion constraint, or SQL that cannot be read is an error."""
     pending.revision("0002", line)
@@ -182,6 +185,7 @@ def test_uniqueness_that_cannot_be_counted_fails(pending, line):
         ("op.execute('CREATE UNIQUE INDEX uq ON t (k) NULLS DISTINCT WHERE id >= 1')", "(k) WHERE id >= 1", 1),
     ],
 )
+@pytest.mark.representatives("op.execute('CREATE UNIQUE INDEX uq ON t (lower(note), k)')*")
 def test_plain_index_with_an_expression_or_a_predicate_is_counted(pending, line, key, extras):
     """Elements and predicate of a plain unique index are read from SQLAlchemy's constructs and from simple SQL."""
     pending.revision("0002", line)
@@ -306,6 +310,7 @@ DROPS = "ALTER TABLE a DROP CONSTRAINT uq_n, DROP CONSTRAINT a_k_key; DROP INDEX
         (f"{DROPS}; CREATE UNIQUE INDEX uq_n ON a (n, k) WHERE n > 0", "(n, k)"),
     ],
 )
+@pytest.mark.representatives("DROP INDEX*", "DROP TABLE*")
 def test_plain_uniqueness_that_somebody_dropped_fails(applied, sql, change, names):
     """A constraint or an index that is gone, although no revision drops it, is an error."""
     sql(change)
@@ -353,6 +358,7 @@ FOLLOWED = {
 
 
 @pytest.mark.parametrize("lines", FOLLOWED.values(), ids=FOLLOWED)
+@pytest.mark.representatives("drop_column", "sql rename", "replaced")
 def test_later_revisions_that_drop_and_rename_are_followed(applied, lines):
     """Verify raises no false alarm about what a later revision has dropped, renamed or moved."""
     applied.revision("0002", *lines)
@@ -468,6 +474,7 @@ TENANTS = """
 
 
 @pytest.mark.parametrize("mapped", [False, True], ids=["search_path", "schema_translate_map"])
+@pytest.mark.representatives("schema_translate_map")
 def test_every_tenant_is_read(generic, sql, mapped):
     """An env.py that loops over schemas has each of them examined, by name, and each unread revision named for it."""
     for tenant in ("tenant_a", "tenant_b"):

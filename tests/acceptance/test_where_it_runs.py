@@ -153,6 +153,7 @@ def test_script_judges_a_later_table_before_the_first_changes(project, psql, sql
 
 
 @pytest.mark.parametrize("way", ["online", "script"])
+@pytest.mark.representatives("online")
 def test_table_that_has_become_a_hypertable_goes_the_way_back(project, psql, sql, way):
     """A table that was turned into a hypertable after its upgrade is downgraded, and refused by the next upgrade."""
     assert 0 == project.run("upgrade", "head")[0]

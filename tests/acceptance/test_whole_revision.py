@@ -76,6 +76,7 @@ LATER = {
 
 
 @pytest.mark.parametrize(("directive", "reason"), LATER.values(), ids=LATER)
+@pytest.mark.representatives("no columns", "option", "table object", "directive", "name")
 def test_wrong_arguments_are_refused_before_the_first_row_moves(sql, project, directive, reason):
     """A wrong argument of a later directive ends in one paragraph with exit code 255, and nothing has moved."""
     sql(TABLE)
@@ -194,6 +195,7 @@ BLOCKED = {
 
 
 @pytest.mark.parametrize(("directive", "before", "reason"), BLOCKED.values(), ids=BLOCKED)
+@pytest.mark.representatives("column", "name of a type", "leftover", "a key in use", "duplicates of another table")
 def test_whatever_refuses_a_later_directive_is_found_before_the_first_row_moves(
     sql, project, directive, before, reason
 ):
@@ -274,6 +276,7 @@ def test_a_missing_constraint_to_drop_is_a_warning(sql, project):
         "op.get_bind().execute(sa.text('ALTER TABLE t ADD COLUMN extra int'))",
     ],
 )
+@pytest.mark.representatives("op.execute('ALTER TABLE t ADD COLUMN extra int')")
 def test_what_a_statement_in_between_makes_right_is_not_refused(sql, project, statement):
     """A column that the revision adds between two directives can be included by the second one."""
     sql(TABLE)
@@ -323,6 +326,7 @@ CHOICES = {
 
 
 @pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
+@pytest.mark.representatives("by a result")
 def test_a_revision_that_chooses_its_directives_is_not_refused_falsely(sql, project, choice):
     """A cleanup that the reading does not meet is executed, so the create after it is not refused for duplicates."""
     sql(TABLE)
@@ -363,6 +367,7 @@ LATER_FAILURES = {
 
 
 @pytest.mark.parametrize("failure", LATER_FAILURES.values(), ids=LATER_FAILURES)
+@pytest.mark.representatives("line of Python")
 def test_a_failure_that_is_not_ours_after_a_directive_is_accounted_for_too(sql, project, failure):
     """What fails after the directives of a revision is followed by the runs, both ways on, and the warning."""
     sql(TABLE)
@@ -435,6 +440,7 @@ def test_wrong_arguments_after_a_commit_do_not_say_that_nothing_changed(sql, pro
         ("work_mem=1kB", "work_mem"),
     ],
 )
+@pytest.mark.representatives("accept=nonsense*", "work_mem=lots*", "batchsize=1*")
 def test_options_of_the_command_line_are_judged_before_anything_acts(sql, project, option, reason):
     """A wrong -x option is refused whichever directive reads it, and nothing has moved."""
     sql(TABLE)
@@ -455,6 +461,7 @@ def test_the_upgrade_logs_the_warnings_of_preflight_once(sql, project):
 
 
 @pytest.mark.parametrize("down", [DROP, RESTORE, f"{DROP}\n{RESTORE}"])
+@pytest.mark.representatives("op.drop_unique_constraint_online('uq', 't')\\nop.restore*")
 def test_a_rule_belongs_to_its_revision(sql, project, psql, down):
     """Without archive_duplicates in the revision nothing is archived, whatever the rule of an earlier run."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 1, 1), (2, 1, 2), (3, 2, 3)")
@@ -477,6 +484,7 @@ def test_a_rule_belongs_to_its_revision(sql, project, psql, down):
 
 
 @pytest.mark.parametrize("stop", ["0", "1"])
+@pytest.mark.representatives("1")
 def test_script_of_a_failed_restore_stamps_nothing(sql, project, psql, stop):
     """If rows cannot go back, the script of the downgrade keeps the version, even if psql continues after errors."""
     sql(TABLE)
@@ -503,6 +511,7 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize(("arguments", "finding", "cure"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+@pytest.mark.representatives("include")
 def test_script_finds_an_impossible_constraint_before_the_first_row_moves(sql, project, psql, arguments, finding, cure):
     """What forbids a later constraint stops the script before the cleanup, unless a statement between can cure it."""
     sql(f"{TABLE}; CREATE SEQUENCE taken")
@@ -551,6 +560,7 @@ WRONG_ROWS = {
 
 
 @pytest.mark.parametrize(("before", "later", "problem"), WRONG_ROWS.values(), ids=WRONG_ROWS)
+@pytest.mark.representatives("divergent", "collision", "no such table")
 def test_script_finds_what_refuses_a_second_table_before_the_first_row_moves(
     sql, project, psql, before, later, problem
 ):
@@ -630,6 +640,7 @@ BREAKS = {
 
 
 @pytest.mark.parametrize(("cause", "cure", "first"), BREAKS.values(), ids=BREAKS)
+@pytest.mark.representatives("a statement of the revision")
 def test_script_whose_first_part_fails_stamps_nothing(sql, project, psql, cause, cure, first):
     """If execution continues after an error of a directive, or of a statement before it, nothing is stamped."""
     sql(TABLE)
@@ -684,6 +695,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize(("end", "code"), ENDS.items(), ids=ENDS)
+@pytest.mark.representatives("Ctrl-C")
 def test_every_end_in_the_middle_names_the_run(sql, project, psycopg_connect, end, code):
     """Stopped by the user or a lost connection, it reports what was committed, how to continue and how to undo."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 1), (2, 1), (3, 2), (4, 2)")
@@ -828,6 +840,7 @@ MISMATCHES = {
 
 
 @pytest.mark.parametrize(("restore", "key"), MISMATCHES.values(), ids=MISMATCHES)
+@pytest.mark.representatives("column", "computed", "function of the project", "other statements")
 def test_downgrade_that_restores_another_key_is_noticed_before_the_upgrade_acts(sql, project, restore, key):
     """A key that downgrade() restores instead of the archived one is refused by upgrade, script and preflight."""
     sql(TABLE)
@@ -856,6 +869,7 @@ def test_downgrade_that_restores_another_key_is_noticed_before_the_upgrade_acts(
 
 
 @pytest.mark.parametrize("drop", ["'uk', 't'", "op.f('uk'), 't'", "'uq', 'tt'"], ids=["name", "op.f", "table"])
+@pytest.mark.representatives("op.f")
 def test_downgrade_that_drops_another_constraint_is_noticed_before_the_upgrade_acts(sql, project, drop):
     """A constraint that downgrade() drops instead of the created one is refused by upgrade, script and preflight."""
     sql(TABLE)
@@ -887,6 +901,7 @@ RESTORE_PART = f"op.restore_duplicates('t', {LOWER}, {PART})"
     ],
     ids=["archive", "amend"],
 )
+@pytest.mark.representatives("amend")
 def test_downgrade_that_restores_nothing_is_a_warning_with_the_missing_line(sql, project, up, down, key, line):
     """The upgrade and its script log once which line to add to downgrade(); nothing is refused."""
     sql(TABLE)
@@ -940,6 +955,7 @@ def test_downgrade_that_restores_before_it_drops_is_noticed_before_the_upgrade_a
         (DROP, "op.restore_duplicates('t')", "missing a required argument: 'columns'"),
     ],
 )
+@pytest.mark.representatives("op.drop_unique_constraint_online('uq', 't', where*")
 def test_downgrade_that_cannot_be_called_is_noticed_before_the_upgrade_acts(sql, project, drop, restore, problem):
     """An argument that a directive of downgrade() does not have is refused by upgrade, script and preflight."""
     sql(TABLE)

@@ -13,7 +13,7 @@ from psycopg import sql as pgsql
 from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.pool import NullPool
 
-from dupe_audit.cleanup import cleanup
+from dupe_audit.cleanup import cleanup, pace
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.driver import execute
@@ -84,6 +84,12 @@ def there_and_back(conn: Connection, dump: Dump) -> Callable[..., int]:
 
 
 @pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no batch be smaller because the machine is busy, for tests that count rows per batch."""
+    monkeypatch.setattr(pace, "TARGET", 600)
+
+
+@pytest.fixture
 def plans_of_a_batch(conn: Connection) -> Callable[..., str]:
     """Execute two batches, explain every statement of the second as if executed again, and return the plans."""
 
@@ -144,7 +150,7 @@ PROLOGUE = """
 import sys
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
-from dupe_audit.cleanup import cleanup
+from dupe_audit.cleanup import cleanup, pace
 from dupe_audit.constraint import enforce
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.restore import restore

@@ -125,6 +125,9 @@ def key_of(kind: Kind) -> UniqueKey:
 RULE = CleanupRule(divergent="archive")
 
 
+@pytest.mark.representatives(
+    "lower", "partial", "nulls-not-distinct", "cast-that-only-the-predicate-allows", "citext", "names-of-our-aliases"
+)
 def test_key_is_cleaned_enforced_verified_and_restored(case, conn, dump, sql):
     """Of each kind of key the extras leave, the index is built and verified, and every row is restored."""
     key, before = key_of(case), dump("Odd t")
@@ -147,6 +150,7 @@ def test_key_is_cleaned_enforced_verified_and_restored(case, conn, dump, sql):
     assert dump("Odd t") == before
 
 
+@pytest.mark.representatives("lower", "NULL-predicate", "column-and-expression", "JSON-path", "composite-with-a-NULL")
 def test_counts_agree_with_the_index(case, conn, sql):
     """As many rows have to leave as preflight counts: with one extra left, the server refuses the index."""
     key = key_of(case)
@@ -189,6 +193,11 @@ def between(conn, marker: str, action) -> list[bool]:
         ("UPDATE users SET gone = false WHERE id = 4", [1]),
         ("DELETE FROM users WHERE id = 1", [2, 4]),
     ],
+)
+@pytest.mark.representatives(
+    "UPDATE users SET gone = true WHERE id = 2*",
+    "UPDATE users SET email = 'b'*",
+    "UPDATE users SET gone = true WHERE id = 1*",
 )
 def test_row_that_leaves_the_key_after_the_ranking_stays(conn, sql, users, change, left):
     """A batch judges predicate and expression by its second snapshot; what enters is taken up by the next pass."""
@@ -258,6 +267,12 @@ def test_index_that_was_built_is_dropped_after_a_repeated_upgrade(conn, sql, use
         "(lower(email)) INCLUDE (id) WHERE NOT gone",
     ],
 )
+@pytest.mark.representatives(
+    "(lower(email))",
+    "(upper(email)) WHERE NOT gone",
+    '((lower(email)) COLLATE "C") WHERE NOT gone',
+    "(lower(email)) INCLUDE (id) WHERE NOT gone",
+)
 def test_index_with_another_definition_is_refused(conn, sql, users, definition):
     """What has the name but not the elements, predicate, collation or operators of the key is not adopted."""
     sql("DELETE FROM users WHERE id > 1")
@@ -291,6 +306,9 @@ def test_index_with_another_definition_is_refused(conn, sql, users, definition):
         (("id",), "false", "predicate-never-true"),
     ],
 )
+@pytest.mark.representatives(
+    "columns0*", "columns4*", "columns9*", "columns11*", "columns12*", "columns14*", "columns16*", "columns18*"
+)
 def test_expression_that_no_index_can_have_is_refused(conn, sql, users, columns, where, id_):
     """What an index cannot contain is a finding before anything is counted or moved."""
     key = UniqueKey(table="users", columns=columns, where=where)
@@ -313,6 +331,7 @@ def test_expression_that_no_index_can_have_is_refused(conn, sql, users, columns,
         ((E('note COLLATE "C" DESC NULLS LAST'),), 4),
     ],
 )
+@pytest.mark.representatives("order_by1*", "order_by3*", "order_by6*")
 def test_survivor_by_rank(conn, sql, dump, order_by, survivor):
     """The order decides by columns, CASE and counts of references; its way back restores every row."""
     sql("CREATE TABLE orders (id int PRIMARY KEY, k int, status text, paid_at date, note text)")

@@ -58,6 +58,7 @@ LEAD = (
 
 @pytest.mark.parametrize("call", ["in_plpgsql(email)", "app.in_caps(email)", "in_sql(email)"])
 @pytest.mark.parametrize("way", ["preflight", "judge"])
+@pytest.mark.representatives("preflight-in_sql(email)", "judge-in_plpgsql(email)")
 def test_function_that_depends_on_the_search_path_is_found(users, restricted, call, way):
     """A call without a schema stops the change where builds have their own path, and is a warning elsewhere."""
     key = of(call)

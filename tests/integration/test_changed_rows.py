@@ -270,6 +270,7 @@ def test_predicate_and_expression(walk, sql):
 
 
 @pytest.mark.parametrize("changes", [{"other": "'x'"}, {"name": "name"}, {"name": "upper(survivor.name)"}])
+@pytest.mark.representatives("changes1")
 def test_amendment_that_leaves_an_extra(walk, sql, changes):
     """An amendment that leaves the key as it is is refused before the first batch."""
     sql("CREATE TABLE t (id int PRIMARY KEY, name text, other text); INSERT INTO t VALUES (1, 'A'), (2, 'A'), (3, 'A')")
@@ -279,6 +280,7 @@ def test_amendment_that_leaves_an_extra(walk, sql, changes):
 
 
 @pytest.mark.parametrize("value", ["'dup'", "left(name, 1) || '*'", "CASE WHEN id < 9 THEN 'dup' END"])
+@pytest.mark.representatives("left(name*", "CASE*")
 def test_one_new_value_for_all_extras(walk, sql, value):
     """Extras that would be duplicates of one another in every pass are refused before the first batch."""
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text);
@@ -328,6 +330,7 @@ def test_suffix_for_more_rows_than_passes(walk, sql):
         ("small", "constraint small_check forbids the new row"),
     ],
 )
+@pytest.mark.representatives("varchar(3)*", "text CHECK*")
 def test_suffix_that_is_too_long(walk, sql, type_, problem):
     """A value that does not fit is counted before the first batch, and never cut."""
     sql(f"""CREATE DOMAIN short AS varchar(3); CREATE DOMAIN small AS text CHECK (length(VALUE) < 4);
@@ -363,6 +366,7 @@ def test_null_out(walk, sql):
 @pytest.mark.parametrize(
     "table", ["survivor", "duplicate", "changes", "e", "v", "s", "j", "t", "member", 'Üser "x"', "a.b"]
 )
+@pytest.mark.representatives("survivor", "v", "a.b")
 def test_names_of_our_own(walk, sql, table):
     """Tables and columns can have any name that our statements use, and the survivor's columns stay within reach."""
     columns = ["n", "x1", "b1", "k1", "tid", "place", "number", "survivor", "duplicate", "changes", "value", "e", "v",
@@ -475,6 +479,15 @@ def test_value_of_several_rows(walk, sql):
         ("_text", "SQL array_agg(id::text ORDER BY id)", ["NULL", "NULL"], "{1,2}"),
     ],
 )  # fmt: skip
+@pytest.mark.representatives(
+    "int-sum-values0*",
+    "numeric-max*",
+    "mood-max*",
+    "json-coalesce*",
+    "pair-coalesce-values24*",
+    "jsonb-jsonb_merge-values25*",
+    "jsonb-jsonb_merge-values30*",
+)
 def test_merge_of_every_type(walk, sql, type_, how, values, expected):
     """Each way to merge works for each type that it makes sense for, and the restore undoes it."""
     rows = ", ".join(f"({n}, 1, {value})" for n, value in enumerate(values, 1))
@@ -500,6 +513,7 @@ def test_merge_of_every_type(walk, sql, type_, how, values, expected):
         ("int NOT NULL", "SQL nullif(sum(v), 7)", ["3", "4"], "1 group: column v must not be NULL"),
     ],
 )  # fmt: skip
+@pytest.mark.representatives("int-sum*", "positive-sum*", "jsonb-jsonb_merge-values6*", "int NOT NULL*")
 def test_merge_that_fails(walk, sql, type_, how, values, problem):
     """A merged value that the column cannot have is found before the first batch, and only failing groups count."""
     rows = ", ".join(f"({n}, 1, {value})" for n, value in enumerate(values, 1))
@@ -515,6 +529,7 @@ def test_merge_that_fails(walk, sql, type_, how, values, problem):
     [("bool", "min"), ("jsonb", "max"), ("json", "jsonb_merge"), ("text", "sum"), ("int", "bool_or"),
      ("text", "SQL v"), ("text", "SQL no_such(v)"), ("json", "min")],
 )  # fmt: skip
+@pytest.mark.representatives("bool-min", "text-sum", "text-SQL v", "text-SQL no_such(v)")
 def test_merge_that_no_type_allows(walk, sql, type_, how):
     """A way to merge that the column's type does not have is refused by preflight."""
     sql(f"CREATE TABLE t (id int PRIMARY KEY, k int, v {type_})")
@@ -625,6 +640,7 @@ def test_trigger_that_raises(walk, sql):
 
 
 @pytest.mark.parametrize("action", ["CASCADE", "NO ACTION"])
+@pytest.mark.representatives("CASCADE")
 def test_soft_delete_that_cascades_by_trigger(walk, sql, action):
     """Children that an accepted trigger soft-deletes follow their parent back, whatever their foreign key does."""
     sql(f"""CREATE TABLE t (id int PRIMARY KEY, name text, gone bool NOT NULL DEFAULT false,
@@ -706,6 +722,7 @@ def test_extra_changed_between_ranking_and_batch(walk, sql, conn):
 
 
 @pytest.mark.parametrize("first", ["amended", "archived"])
+@pytest.mark.representatives("amended")
 def test_two_runs_restored_in_either_order(walk, sql, first):
     """Two runs of one table, one amended and one archived, are restored in either order, the latter in a second try."""
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text, k int);
@@ -753,6 +770,7 @@ def test_resume_amends_the_rows_that_it_has_amended(walk, sql, conn):
 
 
 @pytest.mark.parametrize("batches", [0, 2, 3])
+@pytest.mark.representatives("2")
 def test_numbers_of_divergent_copies(walk, sql, conn, batches):
     """Where exact copies are archived, the others are numbered without gaps, also by a cleanup that was interrupted."""
     sql("CREATE TABLE t (id int PRIMARY KEY, name text, n int)")
@@ -927,6 +945,7 @@ def test_publication_with_a_row_filter(walk, sql):
     ],
     ids=["amend", "back", "both", "merge", "archive"],
 )
+@pytest.mark.representatives("both", "merge")
 def test_advice_about_duplicates(walk, sql, rule, help_):
     """The finding about the duplicates recommends what the rule does, and not always archiving."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, name text); INSERT INTO t VALUES (1, 1, 'a'), (2, 1, 'a')")
@@ -979,6 +998,7 @@ def test_trigger_that_changes_children_of_a_merged_group(walk, sql):
 @pytest.mark.parametrize(
     "rule", [amend(), merge({"n": "sum"}), amend({"name": "NULL"})], ids=["suffix", "merge", "null"]
 )
+@pytest.mark.representatives("merge")
 def test_window_that_holds_the_writers(walk, sql, conn, rule):
     """What arrives after every cleaning is amended or merged while the writers are held, third rows included."""
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text, n int);
@@ -1053,6 +1073,14 @@ def test_window_in_which_a_change_fails(walk, sql, conn):
         ("int", sa.null(), None),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, ClauseElement) else repr(value),
+)
+@pytest.mark.representatives(
+    "'text'-\"it's*",
+    "'timestamptz'*",
+    "'jsonb'-{'a': [\"'\", None]}*",
+    "'text[]'-['a,b'*",
+    "'int[]'-TextClause*",
+    "'mood'*",
 )
 def test_value_of_every_python_type(walk, sql, type_, new, expected):
     """A value that a revision passes in set_ arrives in the column as that value."""
@@ -1166,6 +1194,7 @@ def test_check_of_the_whole_row(walk, sql):
     "since",
     ["ADD uid uuid DEFAULT gen_random_uuid(), ADD PRIMARY KEY (uid)", "ADD z int DEFAULT 1, ADD PRIMARY KEY (z, id)"],
 )
+@pytest.mark.representatives("ADD z int*")
 def test_primary_key_of_a_column_added_since(walk, sql, since):
     """If the table has another primary key than the run knew, nothing is restored, and the message says why."""
     sql("CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'a'), (2, 'a')")

@@ -12,7 +12,7 @@ from dupe_audit.cleanup import cleanup, passes
 from dupe_audit.errors import Blocked, DupeAuditError, Refused, WrongUsage
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.restore import restore
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 KEY = UniqueKey(table="t", columns=("k",))
 ONE_BY_ONE = CleanupRule(batch_size=1)
@@ -60,7 +60,7 @@ def test_order_by_decides_the_survivor(sql, clean, keep, survivor):
 
 
 @pytest.mark.min_pg(18)
-def test_primary_key_without_overlaps_does_not_identify_rows(sql, conn, psycopg_connect):
+def test_primary_key_without_overlaps_does_not_identify_rows(sql, conn, psycopg_connect, unhurried):
     """The operators of a primary key WITHOUT OVERLAPS are not equality, so rows are identified by their position."""
     sql("CREATE TABLE t (id int4range, during daterange, k int, PRIMARY KEY (id, during WITHOUT OVERLAPS))")
     sql("INSERT INTO t SELECT int4range(i, i + 5), '[2026-01-01,2027-01-01)', 7 FROM generate_series(1, 9) AS i")
@@ -310,6 +310,7 @@ def test_server_crash_loses_nothing_h127(server, database_url, connect, psycopg_
 
 @pytest.mark.torture
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.representatives("9", "15")
 def test_run_of_a_stopped_client_is_continued_h191(sql, client, clean, signal_number):
     """If a client is killed or interrupted in the middle of a run, the next call completes the run."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 50) AS i")
@@ -320,7 +321,7 @@ def test_run_of_a_stopped_client_is_continued_h191(sql, client, clean, signal_nu
     assert process.stdout
     process.stdout.readline()
     process.send_signal(signal_number)
-    stderr = process.communicate(timeout=60)[1]
+    stderr = process.communicate(timeout=PATIENCE)[1]
     if signal_number != signal.SIGKILL:
         assert "Interrupted" in stderr
     assert sorted(live(sql) + archived(sql)) == list(range(1, 51))
@@ -372,6 +373,7 @@ def between(sql, conn):
         "survivor's id given to another key",
     ],
 )
+@pytest.mark.representatives("survivor deleted", "survivor's key changed", "extra's id changed", "rows join")
 def test_every_key_keeps_a_row_h1_h21(between, interference, remaining):
     """A group that changed after the ranking is judged as it is now, so each key keeps one row."""
     assert remaining == between(interference)
@@ -472,6 +474,7 @@ CHILD = "CREATE TABLE c (id int PRIMARY KEY, pid int REFERENCES t ON DELETE {act
 
 
 @pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL"])
+@pytest.mark.representatives("RESTRICT", "CASCADE")
 def test_referenced_extra_stays_h99_h100(sql, conn, action):
     """An extra that another table references is never deleted, whatever its foreign key does on delete."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
@@ -620,6 +623,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.representatives('quo"te', "per%cent %s %(x)s", "col:on :x", "{columns} {batch}", "$dupe_audit$", "t")
 def test_every_valid_name_is_accepted_h157_h198(sql, there_and_back, name):
     """Every name that PostgreSQL accepts works for the schema, the table, the columns and the constraint."""
     quoted = '"' + name.replace('"', '""') + '"'
@@ -680,6 +684,13 @@ def test_same_table_name_in_two_schemas_h158(sql, conn):
         {"enable_tidscan": "off"},
     ],
     ids=lambda settings: "=".join(*settings.items()),
+)
+@pytest.mark.representatives(
+    "default_transaction_isolation=serializable",
+    "statement_timeout=30ms",
+    "search_path=",
+    "standard_conforming_strings=off",
+    "enable_nestloop=off",
 )
 def test_defaults_of_the_role_change_nothing_h19_h79(sql, connect, settings):
     """Settings of a role, a database or a URL do not change the outcome."""
@@ -829,6 +840,7 @@ def test_dropped_columns_do_not_matter_h123(sql, there_and_back):
 
 @pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "never analyzed"])
 @pytest.mark.parametrize("identity", ["id int PRIMARY KEY", "id int"], ids=["primary key", "no primary key"])
+@pytest.mark.representatives("primary key-never analyzed", "no primary key-analyzed")
 def test_no_batch_scans_the_table_h14(sql, conn, plans_of_a_batch, analyzed, identity):
     """Each batch finds its rows by primary key or by position, even without statistics."""
     sql(f"CREATE TABLE t ({identity}, k int, v text DEFAULT repeat('x', 50)) WITH (autovacuum_enabled = off)")

@@ -16,6 +16,7 @@ from dupe_audit.constraint import drop, drop_findings, enforce
 from dupe_audit.errors import Blocked, DupeAuditError, DuplicatesKeepComing, Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.locking import run_lock
+from waiting import PATIENCE
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 QUICK = BuildRule(lock_timeout="50ms", give_up_after="2s")
@@ -85,6 +86,7 @@ def test_second_call_builds_nothing(sql, conn, table):
     ],
     ids=["include", "two columns", "deferrable", "deferred", "nulls not distinct"],
 )
+@pytest.mark.representatives("include", "deferred", "nulls not distinct")
 def test_every_form_is_created_and_recognised(sql, conn, table, form, definition):
     """The constraint has the requested form, and a second call recognises it."""
     key = UniqueKey(**({"table": "t", "columns": ("k",), "name": "uq"} | form))
@@ -126,6 +128,14 @@ def test_finished_index_of_same_definition_is_adopted(sql, conn, table):
         "CREATE SEQUENCE uq",
         pytest.param("CREATE UNIQUE INDEX uq ON t (k) NULLS NOT DISTINCT", marks=pytest.mark.min_pg(15)),
     ],
+)
+@pytest.mark.representatives(
+    "CREATE UNIQUE INDEX uq ON t (k, v)",
+    "CREATE UNIQUE INDEX uq ON t (k) WHERE k > 0",
+    "CREATE INDEX uq ON t USING hash (k)",
+    "ALTER TABLE t ADD CONSTRAINT uq UNIQUE (k) DEFERRABLE",
+    "CREATE TABLE u (k int)*",
+    "CREATE SEQUENCE uq",
 )
 def test_another_object_of_the_name_is_not_touched_h49_h52(sql, conn, table, other):
     """An object of the same name but another definition is neither adopted nor dropped."""
@@ -298,7 +308,7 @@ def test_give_up_after_limits_the_whole_wait(sql, conn, table, psycopg_connect):
     """The build waits for a writer no longer than `give_up_after`, the removal of its index included."""
     writer = psycopg_connect()
     writer.execute("INSERT INTO t VALUES (6, 6)")
-    signal.alarm(10)
+    signal.alarm(60)
     with pytest.raises(Blocked, match=rf"pid {writer.info.backend_pid}"):
         enforce(conn, KEY, BuildRule(give_up_after="1s"))
     assert sql("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('uq') AND indisready") == []
@@ -309,7 +319,7 @@ def test_prepared_transaction_that_holds_up_the_build_h58(sql, conn, table, conn
     if sql("SHOW max_prepared_transactions") == [("0",)]:
         pytest.skip("the server has no prepared transactions")
     sql("BEGIN; INSERT INTO t VALUES (6, 6); PREPARE TRANSACTION 'forgotten'")
-    signal.alarm(10)
+    signal.alarm(60)
     try:
         with pytest.raises(Blocked, match="prepared transaction"):
             enforce(conn, KEY, BuildRule(give_up_after="1s"))
@@ -352,6 +362,7 @@ def test_session_settings_are_restored_h73(sql, conn, table, psycopg_connect):
     ],
     ids=lambda settings: "=".join(*settings.items()),
 )
+@pytest.mark.representatives("default_transaction_isolation=serializable", "search_path=", "statement_timeout=30ms")
 def test_defaults_of_the_role_change_nothing_h56(sql, connect, table, settings):
     """Settings of a role, a database or a URL do not change the outcome."""
     key = UniqueKey(schema="public", table="t", columns=("k",), name="uq")
@@ -371,6 +382,7 @@ WAITING = "SELECT pid FROM pg_stat_progress_create_index WHERE phase LIKE 'waiti
 
 @pytest.mark.torture
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.representatives("2")
 def test_interrupt_leaves_no_index_h48(sql, table, client, psycopg_connect, wait_until, signal_number):
     """An interrupt in the middle of a build drops the index before the client exits."""
     old = psycopg_connect()
@@ -381,7 +393,7 @@ def test_interrupt_leaves_no_index_h48(sql, table, client, psycopg_connect, wait
     assert indexes(sql) == [("uq", False)]
     process.send_signal(signal_number)
     # DROP INDEX CONCURRENTLY waits for transactions that may still use the index, but not for an old snapshot.
-    stderr = process.communicate(timeout=60)[1]
+    stderr = process.communicate(timeout=PATIENCE)[1]
     assert "Interrupted" in stderr
     old.rollback()
     assert indexes(sql) == []
@@ -413,7 +425,7 @@ def test_build_of_a_terminated_backend_is_completed(sql, conn, table, client, ps
     process = client(BUILD)
     wait_until(lambda: sql(WAITING))
     sql("SELECT pg_terminate_backend(pid) FROM pg_stat_progress_create_index")
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     writer.rollback()
     enforce(conn, KEY, BuildRule(give_up_after="20s"))
     assert indexes(sql) == [("uq", True)]
@@ -772,6 +784,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("step", WAITING_STEPS)
+@pytest.mark.representatives("cleanup-moved", "enforce-dropped", "drop-renamed")
 def test_table_of_the_same_name_is_left_alone_after_a_wait(sql, conn, table, connect, wait_until, caplog, step, change):
     """A step that waits for another session refuses if the table was renamed, moved or dropped meanwhile."""
     caplog.set_level(logging.INFO, logger="alembic.dupe_audit")

@@ -13,6 +13,7 @@ from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import Blocked
 from dupe_audit.model import BuildRule, UniqueKey
 from dupe_audit.postgres.session import step, transaction
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.torture
 
@@ -72,7 +73,7 @@ def frozen(client, wait_until) -> Callable[..., object]:
             yield process
         finally:
             os.kill(process.pid, signal.SIGCONT)
-        process.error = process.communicate(timeout=60)[1]
+        process.error = process.communicate(timeout=PATIENCE)[1]
 
     return freeze
 
@@ -93,6 +94,7 @@ def strong_locks(sql) -> list[str]:
     ],
     ids=["attach", "comment", "drop"],
 )
+@pytest.mark.representatives("attach")
 def test_client_that_freezes_after_a_strong_statement_holds_nothing(sql, table, frozen, program, text):
     """A client that is frozen right after it has sent a statement with a strong lock holds none, and then continues."""
     with frozen(program, text) as process:
@@ -104,6 +106,7 @@ def test_client_that_freezes_after_a_strong_statement_holds_nothing(sql, table, 
 
 
 @pytest.mark.parametrize("text", ["", "CREATE UNLOGGED", "WITH judged", "CREATE UNIQUE INDEX"])
+@pytest.mark.representatives("", "WITH judged")
 def test_client_that_freezes_while_it_holds_the_writers(sql, conn, table, frozen, text):
     """A client that is frozen while it holds the writers loses them after a quarter of a second, by the server."""
     with frozen(HOLD, "LOCK TABLE", *([text] if text else [])) as process:
@@ -114,13 +117,14 @@ def test_client_that_freezes_while_it_holds_the_writers(sql, conn, table, frozen
     assert process.returncode
     assert "idle-in-transaction timeout" in process.error
     # The limit is 0.25 s; the rest is for a machine that is busy.
-    assert waited < 5
+    assert waited < 20
     assert [] == sql("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('uq')")
     # What the transaction archived is in the table again.
     assert [(6, 1)] == sql("SELECT count(*), (SELECT archived FROM dupe_audit.run) FROM t")
 
 
 @pytest.mark.parametrize("text", ["INSERT INTO pg_temp.dupe_audit_locked", "WITH judged"])
+@pytest.mark.representatives("WITH judged")
 def test_client_that_freezes_in_a_batch_holds_its_rows_no_longer_than_the_server_allows(
     sql, table, frozen, database_url, text
 ):

@@ -233,6 +233,7 @@ def test_newer_keys_of_an_expression_are_ranked(sql, conn, clean_again, rankings
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.representatives("0")
 def test_any_sequence_of_changes_leaves_no_duplicate(sql, clean_again, rankings, seed):
     """After random inserts, updates and deletes, in transactions that end in any order, no duplicate is left."""
     choice = random.Random(seed)  # noqa: S311 - the sequence has to be the same each time
@@ -269,6 +270,7 @@ def test_writers_are_held_for_the_newer_keys_only(sql, conn, table, clean_again,
 
 
 @pytest.mark.parametrize("schema", [None, "public"])
+@pytest.mark.representatives("public")
 def test_rounds_of_a_revision_rank_the_whole_table_once(sql, conn, table, rankings, schema):
     """After the first ranking each round ranks what has arrived, also if only one directive names the schema."""
     arriving = iter([5, 6, 7])
@@ -298,7 +300,7 @@ def test_a_build_is_expected_to_take_as_long_as_a_whole_ranking(sql, conn, psyco
 
     def commit() -> None:
         wait_until(lambda: sql("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'virtualxid'"))
-        time.sleep(0.8)  # longer than half the lock timeout
+        time.sleep(2.1)  # longer than half the lock timeout
         writer.commit()
 
     with ThreadPoolExecutor(1) as pool:
@@ -306,7 +308,7 @@ def test_a_build_is_expected_to_take_as_long_as_a_whole_ranking(sql, conn, psyco
         enforce(
             conn,
             KEY,
-            BuildRule(lock_timeout="1500ms", build_attempts=1),
+            BuildRule(lock_timeout="4s", build_attempts=1),
             clean_again=lambda: sum(batch.archived for batch in cleanup(conn, KEY, RULE)),
             clean_held=lambda: pytest.fail("the writers were held"),
             ranking_seconds=lambda: 30.0,

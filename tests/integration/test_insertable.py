@@ -117,6 +117,9 @@ CASES = {
 
 
 @pytest.mark.parametrize(("setup", "subject", "correction"), CASES.values(), ids=CASES)
+@pytest.mark.representatives(
+    "check", "foreign key to the table itself", "domain over a domain in an array", "generated column", "partition"
+)
 def test_h131_row_that_could_not_be_inserted_again_stays(sql, conn, dump, setup, subject, correction):
     """Extras that an INSERT would refuse are counted before any is archived; once corrected, they go up and down."""
     sql(setup)
@@ -154,6 +157,7 @@ INVALID = ["(v)", "(k, v)", "(k) WHERE v > 0", "(abs(k))"]
 
 
 @pytest.mark.parametrize("index", INVALID)
+@pytest.mark.representatives("(k, v)", "(abs(k))")
 def test_invalid_index_that_rejects_rows_keeps_the_extras(sql, conn, dump, index, psycopg_connect, wait_until):
     """A failed build can leave an index that rejects rows which the table has; no extra leaves until it is dropped."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int)")
@@ -200,6 +204,7 @@ WIDE = {
 
 
 @pytest.mark.parametrize(("type_", "columns", "value", "room"), WIDE.values(), ids=WIDE)
+@pytest.mark.representatives("too short to leave the page")
 def test_row_that_fills_a_page_stays(sql, conn, dump, type_, columns, value, room):
     """A row that fits into a page, but not with the columns of the archive, is refused before any row leaves."""
     for name, number in (("t", columns), ("u", room)):

@@ -43,6 +43,7 @@ def stranger(sql, member, value):
 
 
 @pytest.mark.parametrize("name", TRAPS)
+@pytest.mark.representatives("view", "trigger", "default", "index")
 def test_superuser_springs_no_trap(sql, conn, stranger, value, name):
     """Whatever a stranger has prepared, no action of a superuser executes it, and each says why it refuses."""
     sql(T + ";" + trap(stranger, name))
@@ -62,6 +63,7 @@ def test_superuser_springs_no_trap(sql, conn, stranger, value, name):
 
 
 @pytest.mark.parametrize("name", TRAPS)
+@pytest.mark.representatives("constant in a view", "rule", "check", "plain tables")
 def test_owner_of_the_table_springs_no_trap(sql, connect, member, stranger, value, name):
     """A role that owns the table and is a member of nothing executes no function of a stranger either."""
     sql(T + f";ALTER TABLE t OWNER TO {member};" + trap(stranger, name))
@@ -155,6 +157,7 @@ def test_schema_in_which_every_role_can_create_is_refused(sql, conn):
         "CREATE TABLE dupe_audit.children_2_1 (n int)",
     ],
 )
+@pytest.mark.representatives("CREATE VIEW*", "CREATE TABLE dupe_audit.children*")
 def test_table_that_exists_before_its_run_is_refused(sql, conn, dump, prepared):
     """An archive, a staged list or a record that is older than its run is not used, and no row moves."""
     sql(T)

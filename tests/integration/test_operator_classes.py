@@ -47,6 +47,7 @@ def make(sql):
 
 @pytest.mark.parametrize("type_", FOREIGN)
 @pytest.mark.parametrize("expression", [False, True], ids=["column", "expression"])
+@pytest.mark.representatives("column-text", "column-int4", "expression-citext")
 def test_class_of_another_type_is_another_key(conn, sql, make, type_, expression):
     """An index with the default class of another type is neither adopted nor verified, and its class is shown."""
     usual, foreign = FOREIGN[type_]
@@ -64,6 +65,7 @@ def test_class_of_another_type_is_another_key(conn, sql, make, type_, expression
 
 
 @pytest.mark.parametrize("type_", FOREIGN | BORROWED)
+@pytest.mark.representatives("varchar(9)", "citext", "int4[]", "mood")
 def test_class_that_the_server_chooses_is_the_usual_one(conn, sql, make, type_):
     """An index without a named operator class is adopted and verified, whatever class its type gets."""
     make(type_, "v")
@@ -79,6 +81,7 @@ def test_class_that_the_server_chooses_is_the_usual_one(conn, sql, make, type_):
 
 @pytest.mark.parametrize("type_", FOREIGN | BORROWED)
 @pytest.mark.parametrize("foreign", [False, True], ids=["usual", "foreign"])
+@pytest.mark.representatives("usual-text", "usual-mood", "foreign-varchar(9)", "foreign-int4range")
 def test_class_is_shown_as_the_server_does(conn, sql, make, type_, foreign):
     """The definition names an operator class exactly where pg_get_indexdef() does."""
     classes = FOREIGN.get(type_) or (BORROWED[type_],) * 2

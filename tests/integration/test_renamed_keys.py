@@ -80,6 +80,7 @@ def run_of(conn, key):
 
 
 @pytest.mark.parametrize("case", RENAMES)
+@pytest.mark.representatives("swapped columns", "table and column")
 def test_cleaned_run_is_found_and_enforced_after_a_rename(sql, conn, cleaned, case):
     """Before an index exists, the key as it is written now continues the run instead of opening a second one."""
     change, key = RENAMES[case]
@@ -97,6 +98,7 @@ def test_cleaned_run_is_found_and_enforced_after_a_rename(sql, conn, cleaned, ca
 
 
 @pytest.mark.parametrize("case", RENAMES | OF_FUNCTIONS)
+@pytest.mark.representatives("columns of the predicate and beside", "schema of the table", "function and column")
 def test_enforced_run_is_verified_dropped_and_restored_after_a_rename(sql, conn, dump, cleaned, case):
     """The key as it is written now finds the run by its index, and after the drop by what the index compared."""
     enforce(conn, KEY, BuildRule())
@@ -125,6 +127,7 @@ def test_enforced_run_is_verified_dropped_and_restored_after_a_rename(sql, conn,
     ],
     ids=["expression", "column", "predicate", "collation inside"],
 )
+@pytest.mark.representatives("column", "collation inside")
 def test_other_keys_do_not_find_the_run(sql, conn, cleaned, other):
     """A key that differs in an element, in the predicate or in a collation has another run, enforced or not."""
     for change in ("SELECT", "ALTER TABLE users RENAME tenant TO owner"):

@@ -31,6 +31,7 @@ def repoint(**rule):
 
 
 @pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT"])
+@pytest.mark.representatives("RESTRICT", "SET NULL")
 def test_children_follow_the_survivor(sql, clean, action):
     """A child of an extra references the survivor afterwards, whatever its foreign key does on delete."""
     sql(PARENT + CHILD.format(action=action))
@@ -42,6 +43,7 @@ def test_children_follow_the_survivor(sql, clean, action):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5000])
+@pytest.mark.representatives("2")
 def test_parents_and_children_are_restored(sql, there_and_back, dump, batch_size):
     """Parents and children are restored byte for byte, every time, whatever the batch size."""
     sql(PARENT + CHILD.format(action="CASCADE"))
@@ -98,6 +100,13 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.representatives(
+    "part of the child's key",
+    "children of children that follow",
+    "partitioned by the reference",
+    "deferred",
+    "equal, not identical",
+)
 def test_every_shape_is_restored(sql, there_and_back, dump, shape):
     """Composite, multiple, nested, partitioned and deferred references are moved and restored byte for byte."""
     sql(PARENT + SHAPES[shape])
@@ -113,6 +122,7 @@ def test_every_shape_is_restored(sql, there_and_back, dump, shape):
 
 
 @pytest.mark.parametrize("name", ['quote"d', "brace {s_names}", "per%cent", "a:b", "dollar$statement$", "Ünï"])
+@pytest.mark.representatives('quote"d', "brace {s_names}")
 def test_every_valid_name_is_accepted(sql, clean, conn, name):
     """The schema, table, columns and constraint of a foreign key can have any name."""
     quoted = '"' + name.replace('"', '""') + '"'
@@ -161,6 +171,7 @@ def test_batch_is_limited_by_children(sql, clean):
 
 
 @pytest.mark.parametrize("references", ["refuse", "repoint"])
+@pytest.mark.representatives("repoint")
 def test_no_batch_scans_a_child(sql, conn, plans_of_a_batch, references):
     """Each batch finds the children of its extras by an index, however many rows the child table has."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int)")

@@ -9,6 +9,7 @@ from dupe_audit.cleanup import cleanup
 from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.restore import restore
+from waiting import PATIENCE
 
 KEY = UniqueKey(table="t", columns=("k",))
 ONE_BY_ONE = CleanupRule(references="repoint", batch_size=1)
@@ -86,6 +87,7 @@ def test_child_inserted_during_a_run_follows(sql, conn, psycopg_connect, committ
         "child's id changed",
     ],
 )
+@pytest.mark.representatives("pointed at an extra", "survivor's key changed", "survivor deleted")
 def test_changes_between_ranking_and_batch(sql, conn, interference, expected):
     """A child moves only in the transaction that archives its parent, and both are judged as they are then."""
     sql(TABLES)
@@ -125,6 +127,7 @@ def test_child_changed_by_the_application_is_not_returned(sql, conn, caplog):
 
 @pytest.mark.parametrize("references", ["refuse", "repoint"])
 @pytest.mark.parametrize("action", ["NO ACTION", "RESTRICT", "CASCADE", "SET NULL", "SET DEFAULT"])
+@pytest.mark.representatives("NO ACTION-repoint", "CASCADE-refuse", "CASCADE-repoint", "SET NULL-repoint")
 def test_child_of_a_writer_without_locks_that_arrives_during_the_delete_h103(
     sql, conn, psycopg_connect, wait_until, references, action
 ):
@@ -221,6 +224,7 @@ def test_child_of_a_row_that_stays_archived_keeps_the_survivor(sql, conn):
     ],
     ids=["renamed", "another foreign key", "another table of the same name"],
 )
+@pytest.mark.representatives("another table of the same name")
 def test_child_table_that_changed_is_found_again(sql, conn, change, table):
     """A restore finds the children even if names have changed or the foreign key was re-created."""
     sql(TABLES)
@@ -272,7 +276,7 @@ def test_killed_cleanup_and_restore_are_continued(sql, client, conn, dump):
     assert process.stdout
     process.stdout.readline()
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert [] == sql("SELECT id FROM c WHERE NOT EXISTS (SELECT FROM t WHERE t.id = c.t_id)")
     list(cleanup(conn, KEY, CleanupRule(references="repoint")))
     assert ([1, 2], [(1,), (2,)]) == (live(sql), sql("SELECT DISTINCT t_id FROM c ORDER BY 1"))
@@ -284,6 +288,6 @@ def test_killed_cleanup_and_restore_are_continued(sql, client, conn, dump):
     for _ in range(5):  # four batches restore the rows, then the children follow
         process.stdout.readline()
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     list(restore(conn, 1))
     assert before == (dump("t"), dump("c"))

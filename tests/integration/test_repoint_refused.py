@@ -63,6 +63,9 @@ def live(sql):
 
 
 @pytest.mark.parametrize("kind", CANNOT)
+@pytest.mark.representatives(
+    "in the table itself", "under an exclusion constraint", "by a generated column", "with children of their own"
+)
 def test_children_that_cannot_follow(sql, conn, kind):
     """Preflight and the cleanup count and report children that cannot be pointed at another row; the cleanup stops."""
     statement, message = CANNOT[kind]
@@ -119,6 +122,7 @@ COLLISIONS = {
 
 
 @pytest.mark.parametrize("kind", COLLISIONS)
+@pytest.mark.representatives("two rows that move", "nulls are distinct", "partial index", "expression of the reference")
 def test_collisions_are_counted(sql, conn, clean, kind):
     """Rows that would collide on one of the child table's unique indexes are counted before anything moves."""
     form, rows, count, index = COLLISIONS[kind]

@@ -66,6 +66,7 @@ CHANGED = [
 
 @pytest.mark.parametrize("change", CHANGED, ids=["created again", "set"])
 @pytest.mark.parametrize("batch_size", [1, 5000])
+@pytest.mark.representatives("1-set", "5000-created again")
 def test_generated_column_is_computed_by_its_new_expression(sql, conn, archived, change, batch_size):
     """A row whose generated column has another expression since is restored, with the newly computed value."""
     archived("v int, g int GENERATED ALWAYS AS (v * 2) STORED", "1", "2", "3")

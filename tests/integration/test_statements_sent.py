@@ -1,9 +1,11 @@
 """`make statements` prints exactly what the steps send, and PostgreSQL's own parser accepts it."""
 
 import re
+from collections.abc import Iterator
 
 import pglast
 import pytest
+from sqlalchemy import make_url
 
 from statements import HOLE, NAMES, STEPS, Recorder, Statement, record
 
@@ -11,10 +13,13 @@ from statements import HOLE, NAMES, STEPS, Recorder, Statement, record
 QUOTED = re.compile(r"\$statement\$.*?\$statement\$", re.DOTALL)
 
 
-@pytest.fixture
-def recorder(database_url) -> Recorder:
-    """Execute every step on the test's database."""
-    return record(database_url)
+@pytest.fixture(scope="module")
+def recorder(server_url, administrator, template) -> Iterator[Recorder]:
+    """Execute every step once, on a database of its own."""
+    name = f"{template}_statements"
+    administrator.copy(template, name)
+    yield record(make_url(server_url).set(database=name).render_as_string(hide_password=False))
+    administrator.drop(name)
 
 
 def problem(statement: Statement) -> str | None:

@@ -102,6 +102,7 @@ def found_by_the_rule(*statements):
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["transaction", "alone"])
+@pytest.mark.representatives("alone")
 def test_common_operations(trace, alone):
     """Each common operation is traced as the page of the rule says, however it is committed."""
     outcomes = {}
@@ -188,12 +189,12 @@ def test_the_tracer_never_causes_a_lock_timeout(trace):
 
 def test_the_wait_for_the_tripwire_is_not_counted(trace, monkeypatch):
     """The time of a statement does not include its wait for the tripwire."""
-    monkeypatch.setattr(tripwire, "EVERY", 0.2)
+    monkeypatch.setattr(tripwire, "EVERY", 1)
     late = "DO $$BEGIN PERFORM pg_sleep(0.03); ALTER TABLE orders ADD extra int; END$$"  # after the first look
     began = time.perf_counter()
     (traced,) = trace(late, alone=True)
-    assert 0.2 <= time.perf_counter() - began
-    assert 0.02 <= traced.seconds < 0.1  # by two clocks
+    assert 1 <= time.perf_counter() - began
+    assert 0.02 <= traced.seconds < 0.9  # by two clocks, on a machine that may be busy
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["transaction", "alone"])
@@ -218,6 +219,7 @@ def test_another_session_is_not_disturbed(trace, tables, psycopg_connect):
     """If another session holds a table, the statement waits for it as usual, and ends when that session ends."""
     other = psycopg_connect(autocommit=True)
     done = threading.Event()
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'orders'::regclass AND NOT granted"
 
     def hold():
         while not other.execute("SELECT to_regclass('extra_seen')").fetchone()[0]:
@@ -225,13 +227,18 @@ def test_another_session_is_not_disturbed(trace, tables, psycopg_connect):
         with other.transaction():
             other.execute("LOCK TABLE orders IN ACCESS SHARE MODE")
             done.set()
-            time.sleep(0.3)
+            while not other.execute(waiting).fetchone()[0]:
+                time.sleep(0.01)
+            time.sleep(0.1)
 
     thread = threading.Thread(target=hold)
     thread.start()
     _, _, traced = trace(
         "CREATE TABLE extra_seen (id int)",
-        "DO $$BEGIN PERFORM pg_sleep(0.2); END$$",
+        """DO $$BEGIN
+        WHILE NOT EXISTS (SELECT FROM pg_locks WHERE relation = 'orders'::regclass AND pid <> pg_backend_pid()) LOOP
+            PERFORM pg_sleep(0.01);
+        END LOOP; END$$""",
         "ALTER TABLE orders ADD extra int",
         alone=True,
     )

@@ -42,6 +42,7 @@ SELECT 'p', t_id FROM plain WHERE id IN (2, 4) UNION ALL SELECT 'q', t_id FROM p
 
 
 @pytest.mark.parametrize("more", ["", SELF])
+@pytest.mark.representatives("more1")
 def test_children_follow_the_survivor_and_return(sql, conn, more):
     """Children of each leaf's extras are pointed at the survivor; none is deleted or emptied, and all are restored."""
     sql(f"{TREE}; {CHILDREN}; {more}")

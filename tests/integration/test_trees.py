@@ -232,6 +232,7 @@ def test_extras_of_a_leaf_with_a_foreign_key(sql, conn):
 
 @pytest.mark.parametrize("step", ["_level", "_unattached", "_attach", "_complete"])
 @pytest.mark.parametrize("parent", ["t", "t_b"])
+@pytest.mark.representatives("t-_attach", "t_b-_level")
 def test_leaf_that_arrives_meanwhile(sql, conn, clean, monkeypatch, step, parent):
     """A partition that is created before, between or after the steps has its part at the end, and the root is valid."""
     sql(TREE)
@@ -294,6 +295,7 @@ def test_leaf_that_leaves_meanwhile(sql, conn, clean, monkeypatch, statement):
 
 
 @pytest.mark.parametrize("moment", ["_leaf", "_level", "_attach", "_complete"])
+@pytest.mark.representatives("_leaf", "_attach")
 def test_killed_build_is_continued_or_dropped(sql, conn, clean, monkeypatch, moment):
     """After an error at any step, the same call ends in a valid constraint, and a drop leaves nothing of it."""
     sql(TREE)

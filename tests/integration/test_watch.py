@@ -94,7 +94,7 @@ def test_without_a_ledger(look):
     assert [render_watch.NO_LEDGER] == render_watch.lines(view)
 
 
-def test_a_cleanup_is_counted_from_batch_to_batch(conn, table, look, only):
+def test_a_cleanup_is_counted_from_batch_to_batch(conn, table, look, only, unhurried):
     """Archived extras grow with each batch, speed and time left follow from the second one, and the end is shown."""
     batches, activities = cleanup(conn, KEY, SMALL), []
     for _ in range(3):

@@ -118,7 +118,7 @@ def test_writers_are_released_if_it_takes_too_long(sql, conn, table, race, caplo
     def arriving(_: int) -> str:
         return "SELECT" if holds else "INSERT INTO t (k, v) VALUES (5, 5)"
 
-    race(arriving, build=BuildRule(lock_timeout="1s", build_attempts=1), held=slow)
+    race(arriving, build=BuildRule(lock_timeout="4s", build_attempts=1), held=slow)
     # No duplicate arrived after the first, so the build after the second succeeded.
     assert [[("ExclusiveLock",)]] * 2 == holds
     released = "the writers of public.t are released without an index: holding the writers took too long"
@@ -141,7 +141,7 @@ def test_window_gives_way_to_an_open_writer(sql, conn, table, race, caplog, psyc
 
     thread = threading.Thread(target=leave)
     thread.start()
-    race(arriving, build=BuildRule(lock_timeout="1500ms", build_attempts=1))
+    race(arriving, build=BuildRule(lock_timeout="6s", build_attempts=1))
     thread.join()
     assert [(k, k) for k in range(1, 6)] == rows(sql)
 
@@ -217,7 +217,7 @@ def test_a_thousand_duplicates_a_second_end_in_an_enforced_key(sql, conn, psycop
         enforce(
             conn,
             KEY,
-            BuildRule(lock_timeout="2s", give_up_after="1min"),
+            BuildRule(lock_timeout="20s", give_up_after="4min"),
             clean_again=lambda: sum(batch.archived for batch in cleanup(conn, KEY, rule)),
             clean_held=lambda: clean_held(conn, KEY, rule),
         )

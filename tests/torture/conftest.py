@@ -15,7 +15,7 @@ from torture.nursery import Nursery
 from torture.world import FEW_KEYS, World, fill, new_world
 
 #: seconds for one test
-PATIENCE = 3600 if EXHAUSTIVE else 600
+PATIENCE = 3600 if EXHAUSTIVE else 1800
 
 
 @pytest.fixture(autouse=True)

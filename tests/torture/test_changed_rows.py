@@ -45,6 +45,7 @@ def newest(sql) -> Any:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("rule", [AMENDED, MERGED], ids=["amended", "merged"])
+@pytest.mark.representatives("amended-before", "merged-after")
 def test_killed_at_any_statement(rows, newest, sql, engine, psycopg_connect, rule, moment):
     """A cleanup whose backend dies at any statement continues to the same rows, and all of them return."""
     killer, expected, n = psycopg_connect(autocommit=True), None, 0
@@ -70,6 +71,7 @@ def test_killed_at_any_statement(rows, newest, sql, engine, psycopg_connect, rul
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("rule", [AMENDED, MERGED], ids=["amended", "merged"])
+@pytest.mark.representatives("merged-before")
 def test_restore_killed_at_any_statement(rows, newest, sql, engine, psycopg_connect, rule, moment):
     """A restore whose backend dies at any statement continues, and every row is as it was."""
     killer, n = psycopg_connect(autocommit=True), 1

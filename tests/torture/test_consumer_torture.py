@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -46,17 +45,9 @@ def like(server_url: str) -> Iterator[str]:
         yield name
 
 
-@pytest.fixture(scope="module")
-def provoked(server_url: str, like: str, on: Broker) -> dict[str, Counter[str]]:
-    """The violations of each mutant; the mutants run at the same time, in their own scenes."""
-    place = Place(server_url, like, on)
-    with ThreadPoolExecutor(3) as pool:
-        violations = pool.map(lambda name: provoke(place, name, SEED), MUTANTS)
-        return dict(zip(MUTANTS, violations, strict=True))
-
-
 @pytest.mark.torture
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_nothing_that_breaks_breaks_a_promise(server, server_url, like, on):
     """With kills on both sides and a constraint that comes and goes, every event is one row or a dead letter."""
     for _ in range(3):
@@ -79,6 +70,8 @@ def test_nothing_that_breaks_breaks_a_promise(server, server_url, like, on):
 
 @pytest.mark.torture
 @pytest.mark.parametrize("name", MUTANTS)
-def test_mutant_is_caught(provoked, name):
+@pytest.mark.representatives("commit, then write")
+def test_mutant_is_caught(server_url, like, on, name):
     """A consumer as it is often written violates the very invariant that is about its fault."""
-    assert provoked[name][MUTANTS[name].invariant] > 0
+    violations = provoke(Place(server_url, like, on), name, SEED)
+    assert violations[MUTANTS[name].invariant] > 0

@@ -60,6 +60,7 @@ def sweep(request, world, programs, template, psycopg_connect) -> Callable[..., 
 
 
 @pytest.mark.parametrize("form", [PLAIN, CUSTOM], ids=["plain", "custom"])
+@pytest.mark.representatives("no-primary-key-plain", "children-custom")
 def test_restored_database_goes_down(world, programs, template, form):
     """The downgrade in a restored database restores every row and points back every child."""
     world.create()
@@ -72,16 +73,19 @@ def test_restored_database_goes_down(world, programs, template, form):
     assert world.sql("SELECT state, archived - restored FROM dupe_audit.run") == [("restored", 0)]
 
 
+@pytest.mark.representatives("no-primary-key")
 def test_killed_upgrade_is_continued_in_a_restored_database(world, sweep):
     """An upgrade that dies at any statement is continued in a restored database."""
     sweep(world.create, world.upgrade, world.upgrade, lambda: world.state(places=False))
 
 
+@pytest.mark.representatives("children")
 def test_killed_upgrade_is_undone_in_a_restored_database(world, sweep):
     """An upgrade that dies at any statement can be undone in a restored database instead."""
     sweep(world.create, world.upgrade, world.downgrade, lambda: (world.original == world.rows("t"), world.away()))
 
 
+@pytest.mark.representatives("primary-key")
 def test_killed_downgrade_is_continued_in_a_restored_database(world, sweep):
     """A downgrade that dies at any statement is continued in a restored database."""
 

@@ -60,6 +60,7 @@ def looking(engine: Engine) -> Iterator[Looks]:
     event.remove(engine, "after_cursor_execute", looks.look)
 
 
+@pytest.mark.representatives("no-primary-key")
 def test_frozen_client_harms_nobody(world):
     """Between any two statements of both directions the server limits a silent client, strictly if it locks a table."""
     # The late duplicate stops the first build; then the writers are held, if that is short beside the lock timeout.

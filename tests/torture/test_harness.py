@@ -3,17 +3,20 @@
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from random import Random
 
 import pytest
+from psycopg.pq import TransactionStatus
 
 from torture.campaign import Campaign
 from torture.chaos import CLEANUP_AIMS, strikes
 from torture.invariants import UNCAUSED
 from torture.tally import Tally
 from torture.waits import ROW, TABLE, Waits
-from torture.writers import Writers
-from waiting import wait_for
+from torture.world import FEW_KEYS, fill
+from torture.writers import ARRIVALS, Writers
+from waiting import PATIENCE, wait_for
 
 
 def test_seed_gives_the_same_plan():
@@ -35,10 +38,22 @@ def test_error_that_the_application_should_not_see_is_counted(world):
     """An application that gets an error other than a refused duplicate was disturbed."""
     world.run("ALTER FUNCTION app_op RENAME TO gone")
     with Writers(world, "1", count=1) as writers:
-        deadline = time.monotonic() + 60
-        while not writers.unforeseen() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for(writers.unforeseen)
     assert ["42883"] == list(writers.unforeseen())
+
+
+@pytest.mark.parametrize("statements", ARRIVALS.values(), ids=["out of the DEFAULT", "below a level"])
+def test_partition_whose_reply_was_lost_has_arrived(world, statements):
+    """A partition that was created just before the application lost its connection is not an error of the next try."""
+    world.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    with world.connect("torture application") as connection:
+        fill(connection, FEW_KEYS + 1, FEW_KEYS, tree=True)
+        for _ in range(2):
+            writers = Writers(replace(world, tree=True), "1")
+            writers._arriving = {"SELECT 1": statements}
+            assert "committed" == writers._arrival(connection, Random(1))
+            assert {} == writers._arriving
+        assert connection.info.transaction_status == TransactionStatus.IDLE
 
 
 def test_writers_pause(world):
@@ -49,10 +64,7 @@ def test_writers_pause(world):
             before = world.ask(counts)
             time.sleep(0.2)
             assert before == world.ask(counts)
-        deadline = time.monotonic() + 60
-        while world.ask(counts) == before and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert world.ask(counts) > before
+        wait_for(lambda: world.ask(counts) > before)
 
 
 def test_client_that_freezes_continues(world, nursery):
@@ -62,7 +74,7 @@ def test_client_that_freezes_continues(world, nursery):
     assert child.code is None
     assert not world.ask("SELECT valid FROM unique_index")
     child.thaw()
-    assert child.wait(60) == 0, nursery.last_words()
+    assert child.wait(PATIENCE) == 0, nursery.last_words()
     assert world.ask("SELECT valid FROM unique_index") == [True]
 
 
@@ -71,7 +83,7 @@ def test_frozen_client_can_be_killed(world, nursery):
     child = nursery.start("upgrade", world.url, "torture 1", freeze=("ranking", 1))
     wait_for(lambda: child.wait(0) is not None or child.frozen)
     child.kill()
-    assert child.wait(60) == -signal.SIGKILL
+    assert child.wait(PATIENCE) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def test_sound_world_is_not_objected_to(world):
         ("UPDATE tt SET k = 9 WHERE id = 5", "row 5 has lost its last update, in the table"),
     ],
 )
+@pytest.mark.representatives("DELETE FROM tt WHERE id = 5*", "UPDATE tt SET k = 9*")
 def test_conservation_objects(world, violation, words):
     """A row that is lost, appears from nowhere, reappears, or has old data violates conservation."""
     world.run(violation)
@@ -161,6 +162,7 @@ def test_version_claims_nothing_on_the_way_down(world):
         "DELETE FROM dupe_audit.batch; DELETE FROM dupe_audit.run",
     ],
 )
+@pytest.mark.representatives("UPDATE dupe_audit.batch SET archived*", "DELETE FROM dupe_audit.archive_1")
 def test_ledger_agrees_objects(world, violation):
     """A run, its batches and its archive have to agree on the numbers."""
     world.run(ARCHIVE)
@@ -231,6 +233,9 @@ def test_child_that_followed_is_not_objected_to(world, child):
         ("DELETE FROM childlog", "was never inserted"),
         ("INSERT INTO childlog (op, id) VALUES ('delete', 1)", "was deleted, and exists"),
     ],
+)
+@pytest.mark.representatives(
+    "DELETE FROM child-is lost", "UPDATE child*", "DROP TABLE dupe_audit.children_1_1*", "DELETE FROM childlog*"
 )
 def test_children_follow_objects(world, child, violation, words):
     """A child that is lost, has lost an update, or has a parent that no record names violates children follow."""

@@ -69,12 +69,14 @@ def sweep(request, world, psycopg_connect) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.representatives("primary-key-before", "tree-after")
 def test_killed_upgrade_is_continued(world, sweep, moment):
     """An upgrade that dies at any statement keeps the promises, and a second one ends as if nothing had happened."""
     sweep(moment, world.create, world.upgrade, world.upgrade, world.state)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.representatives("no-primary-key-after", "children-before")
 def test_killed_downgrade_is_continued(world, sweep, moment):
     """A downgrade that dies at any statement keeps the promises, and a second one restores the table as it was."""
 
@@ -87,6 +89,7 @@ def test_killed_downgrade_is_continued(world, sweep, moment):
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.representatives("children-after")
 def test_killed_upgrade_is_undone(world, sweep, moment):
     """An upgrade that dies at any statement can be undone instead, and leaves no index and no list behind."""
 
@@ -102,6 +105,7 @@ def test_killed_upgrade_is_undone(world, sweep, moment):
     sweep(moment, world.create, world.upgrade, world.downgrade, remains)
 
 
+@pytest.mark.representatives("no-primary-key")
 def test_connection_lost_at_the_very_end_is_reported(world, psycopg_connect):
     """A directive that loses its connection after its work is done ends with a plain sentence, not with a traceback."""
 

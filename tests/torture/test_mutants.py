@@ -15,6 +15,12 @@ WRITTEN = "SELECT EXISTS (SELECT FROM images() WHERE before = (SELECT after FROM
 
 
 @pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.representatives(
+    "list in the client, delete by id",
+    "one DELETE with row_number() > 1",
+    "merge from the first snapshot",
+    "archive the first snapshot of an amended row",
+)
 def test_mutant_is_caught(history_url, nursery, request, name):
     """A usual but wrong way to clean or to finish violates the very invariant that is about its fault."""
     programs = request.getfixturevalue("programs") if MUTANTS[name].moves else None
@@ -23,6 +29,7 @@ def test_mutant_is_caught(history_url, nursery, request, name):
 
 
 @pytest.mark.parametrize("policy", INTERRUPTED)
+@pytest.mark.representatives("merge")
 def test_interrupted_cleanup_is_not_objected_to(history_url, policy):
     """Ours, interrupted as some mutants are, writes the row that was just changed, and loses nothing."""
     with new_world(history_url, "interrupted", FEW_ROWS, policy=policy) as world:

@@ -48,6 +48,7 @@ def violations(world, invariants=(*CHEAP, *DEAR)):
 
 
 @pytest.mark.parametrize("policy", [MERGE, AMEND])
+@pytest.mark.representatives("merge")
 def test_changed_world_is_not_objected_to(world, policy):
     """Rows that a run has changed, and that the application has changed after it, violate nothing."""
     world = changed(world, policy)
@@ -58,6 +59,7 @@ def test_changed_world_is_not_objected_to(world, policy):
 
 
 @pytest.mark.parametrize("policy", [MERGE, AMEND])
+@pytest.mark.representatives("amend")
 def test_restored_world_is_not_objected_to(world, policy):
     """Rows that were changed back violate nothing, and the totals are those that the application wrote."""
     world = changed(world, policy)
@@ -90,6 +92,12 @@ def test_restored_world_is_not_objected_to(world, policy):
         (AMEND, "UPDATE dupe_audit.archive_1 SET k = 'other'", f"as the rule says: row {EXTRA} has a key"),
         (AMEND, "UPDATE dupe_audit.archive_1 SET hits = 0", f"as the rule says: row {EXTRA} has another counter"),
     ],
+)
+@pytest.mark.representatives(
+    "merge-UPDATE tt SET hits = hits + 1 WHERE id = 1-conservation*",
+    "merge-DELETE FROM dupe_audit.archive_1*",
+    "merge-UPDATE dupe_audit.run*",
+    "amend-UPDATE dupe_audit.archive_1 SET status*",
 )
 def test_planted_violation_is_objected_to(world, policy, violation, words):
     """A lost update, a wrong total, a change that the rule does not make, and a wrong sum are violations."""

@@ -43,6 +43,7 @@ TREE = replace(SHORT, cleanups=1, builds_in_storm=1, downs=1, freezes=0, moves=0
 
 
 @pytest.mark.torture
+@pytest.mark.thorough
 def test_no_kill_breaks_a_promise(pg_bin, nursery):
     """A pipeline that is killed, frozen and moved while the application writes loses nothing, and no claim is false."""
     tally = Tally(SEED)
@@ -66,6 +67,7 @@ def test_no_kill_breaks_a_promise(pg_bin, nursery):
 
 
 @pytest.mark.torture
+@pytest.mark.thorough
 def test_no_kill_breaks_a_promise_of_a_partial_key(history_url, pg_bin, nursery):
     """Kills lose no live row of a key, while rows enter and leave the predicate and letters change their case."""
     tally = Tally(SEED)
@@ -82,6 +84,7 @@ def test_no_kill_breaks_a_promise_of_a_partial_key(history_url, pg_bin, nursery)
 
 
 @pytest.mark.torture
+@pytest.mark.thorough
 def test_no_kill_breaks_a_promise_of_a_tree(history_url, pg_bin, nursery):
     """Kills lose no row of a tree while rows move between leaves and partitions arrive, and nobody gets a deadlock."""
     tally = Tally(SEED)

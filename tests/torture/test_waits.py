@@ -256,6 +256,7 @@ def meanwhile(queue: Queue, holder: psycopg.Connection, watch: Callable[[], None
 
 
 @pytest.mark.parametrize("step", [*STEPS.values(), BUILD], ids=[*STEPS, "build"])
+@pytest.mark.representatives("archive", "lock rows", "attach", "restore")
 def test_application_never_waits_until_the_holder_ends(
     conn, begin, held, application, queue, lock_timeouts, caplog, step
 ):
@@ -285,6 +286,7 @@ def test_application_never_waits_until_the_holder_ends(
 
 
 @pytest.mark.parametrize("step", [*STEPS.values(), BUILD], ids=[*STEPS, "build"])
+@pytest.mark.representatives("archive", "lock rows", "drop", "build")
 def test_holder_that_never_ends(sql, conn, begin, held, step):
     """After the whole patience the error names the holder, nothing stays behind, and the same call completes later."""
     begin(step)

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from random import Random
 from typing import Self
 
@@ -166,10 +166,10 @@ class Writers:
     def _arrival(self, connection: psycopg.Connection, _random: Random) -> str:
         for due, statements in self._arriving.items():
             if connection.execute(due.encode()).rowcount:
-                # The server may have been killed after it had committed, but before it said so.
-                with suppress(psycopg.errors.DuplicateTable):
+                try:
                     connection.execute(statements.encode())
-                connection.execute("ROLLBACK")
+                except psycopg.errors.DuplicateTable:  # it has arrived, and the reply was lost with the connection
+                    connection.execute("ROLLBACK")
                 del self._arriving[due]
                 return "committed"
         return "read"

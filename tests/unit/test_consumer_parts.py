@@ -34,7 +34,7 @@ from dupe_audit.consumer.source import Source
 from dupe_audit.consumer.stop import Abandoned, Stop
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.writer import Outcome
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 
 def message(partition: int, offset: int, value: bytes | None, **fields) -> Message:
@@ -184,7 +184,7 @@ def test_log_lines_are_json():
 def get(endpoint: Endpoint, path: str) -> tuple[int, str]:
     """Return the status and the body of an answer."""
     try:
-        with urllib.request.urlopen(f"http://{endpoint.address}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{endpoint.address}{path}", timeout=PATIENCE) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -193,7 +193,7 @@ def get(endpoint: Endpoint, path: str) -> tuple[int, str]:
 
 def test_health_and_readiness():
     """A loop that hangs is neither alive nor ready; /readyz says what is missing."""
-    settings = HttpSettings(port=0, stuck_after=200)
+    settings = HttpSettings(port=0)
     state = Health(settings, rollout=False)
     endpoint = Endpoint(settings, state, Metrics(version="1", group="g"))
     try:
@@ -206,7 +206,7 @@ def test_health_and_readiness():
         state.beat()
         assert [(200, "ok\n")] * 2 == [get(endpoint, path) for path in ("/readyz", "/healthz")]
         assert "dupe_audit_consumer_ready 1.0" in get(endpoint, "/metrics")[1]
-        time.sleep(0.3)
+        state._stuck_after = 0
         assert [503, 503] == [get(endpoint, path)[0] for path in ("/readyz", "/healthz")]
         assert "dupe_audit_consumer_ready 0.0" in get(endpoint, "/metrics")[1]
         assert 404 == get(endpoint, "/")[0]
@@ -233,7 +233,7 @@ def serve():
 def connect(endpoint: Endpoint) -> socket.socket:
     """Return a connection that has sent nothing yet."""
     host, _colon, port = endpoint.address.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=5)
+    return socket.create_connection((host, int(port)), timeout=PATIENCE)
 
 
 def test_clients_that_disconnect(serve, capfd):
@@ -248,17 +248,21 @@ def test_clients_that_disconnect(serve, capfd):
     assert ("", "") == capfd.readouterr()
 
 
-def test_silent_connections_delay_no_probe(serve):
+@pytest.fixture
+def patient(monkeypatch):
+    """Let a silent connection keep its place for longer than a test may take."""
+    monkeypatch.setattr(health, "CLIENT_TIMEOUT", 3600)
+    monkeypatch.setattr(health, "CONNECTION_LIMIT", 3600)
+
+
+def test_silent_connections_delay_no_probe(patient, serve):
     """While connections stay silent, or stop in the middle of a request, a probe on another one is answered at once."""
     endpoint = serve()
     with ExitStack() as connections:
         clients = [connections.enter_context(connect(endpoint)) for _ in range(20)]
         for client in clients[10:]:
             client.sendall(b"GET /healthz HT")
-        before = time.monotonic()
-        answers = [get(endpoint, path)[0] for path in ("/healthz", "/readyz", "/metrics")]
-        assert time.monotonic() - before < 1  # the default timeout of a Kubernetes probe
-        assert [200, 503, 200] == answers
+        assert [200, 503, 200] == [get(endpoint, path)[0] for path in ("/healthz", "/readyz", "/metrics")]
 
 
 def test_silent_connections_are_bounded_in_number(serve):
@@ -299,14 +303,12 @@ def test_a_silent_connection_is_closed(serve, monkeypatch):
         assert b"" == client.recv(1)
 
 
-def test_closing_does_not_wait_for_silent_connections(serve):
+def test_closing_does_not_wait_for_silent_connections(patient, serve):
     """Silent connections do not delay the end of the process."""
     endpoint = serve()
     with connect(endpoint), connect(endpoint):
         assert 200 == get(endpoint, "/healthz")[0]
-        before = time.monotonic()
         endpoint.close()
-        assert time.monotonic() - before < 2
 
 
 def test_a_request_that_fails(serve, capfd, caplog, monkeypatch):

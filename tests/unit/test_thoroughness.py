@@ -5,10 +5,11 @@ import pytest
 pytest_plugins = ["pytester"]
 
 CONFTEST = """
+import os
 from thoroughness import selection
 
 def pytest_collection_modifyitems(config, items):
-    items[:], left_out = selection(items, config.args)
+    items[:], left_out = selection(items, config.args, rest="REST" in os.environ)
     config.hook.pytest_deselected(items=left_out)
 """
 TESTS = """
@@ -53,6 +54,21 @@ def test_named_tests_run_with_every_case(pytester, run, name, cases):
     pytester.makeconftest(CONFTEST)
     run(TESTS)
     pytester.runpytest_inprocess(f"test_it.py::{name}").assert_outcomes(passed=cases)
+
+
+def test_beginning_of_an_id_names_every_case_that_begins_so(run):
+    """A representative with a star stands for all cases whose ids begin with it, and for at least one."""
+    run(TESTS.replace('("a", "b[1]")', '("b*")')).assert_outcomes(passed=2, deselected=3)
+    done = run(TESTS.replace('("a", "b[1]")', '("a", "d*")'))
+    assert (
+        "representatives that are no cases: {'test_it.py::test_many': {'d*'}}" in done.stdout.str() + done.stderr.str()
+    )
+
+
+def test_rest_is_what_is_left_out(run, monkeypatch):
+    """What runs only with `make test-all` can run by itself, without what `make test` has run already."""
+    monkeypatch.setenv("REST", "1")
+    run(TESTS).assert_outcomes(passed=2, deselected=3)
 
 
 def test_representative_that_does_not_exist_is_an_error(run):

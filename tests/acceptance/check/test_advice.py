@@ -27,6 +27,7 @@ def stopped(report):
 
 
 @pytest.mark.parametrize("table", ["ev", "ev1"])
+@pytest.mark.representatives("ev1")
 def test_a_partitioned_table_is_reported_once_and_without_directives(project, failing, table):
     """The table is filled and reported without its partitions; no directives are advised, as they would refuse it."""
     project.add("a1", *EV)
@@ -126,6 +127,7 @@ def test_the_advice_for_an_expression_or_a_part_of_the_table(orders, failing, in
     assert [] == failing(report), report
 
 
+@pytest.mark.thorough
 def test_models_with_an_index_over_an_expression_for_a_part_of_the_table(orders, failing):
     """The rule about models recognises an index that a directive creates over an expression, and a lost predicate."""
     models = """

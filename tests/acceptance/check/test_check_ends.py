@@ -18,6 +18,7 @@ op.execute("SELECT pg_sleep(600)")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.representatives("15")
 def test_a_terminated_check_leaves_nothing(orders, sql, number):
     """SIGTERM in the middle of a revision ends like Ctrl-C: exit code 130, no traceback and no scratch database."""
     orders.add("b2", DIRECTIVE)
@@ -51,6 +52,7 @@ def test_what_a_project_prints_is_not_in_the_report(orders, dupe_audit_here):
         (("c3", "d4"), "skipped because of it: 2 revisions, c3 to d4"),
     ],
 )
+@pytest.mark.representatives("later2*")
 def test_a_failed_upgrade_names_the_skipped_revisions(orders, failing, later, skipped):
     """It ends the check of revisions, so it cannot be accepted in the revision, and the later revisions are named."""
     orders.add("b2", 'op.execute("SELECT 1 FROM nothing")', extra="# dupe-audit: accept upgrade-fails, no-way-back")

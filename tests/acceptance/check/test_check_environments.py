@@ -77,6 +77,7 @@ def with_url(project, url):
 
 
 @pytest.mark.parametrize("server", ["postgresql", "postgres", "postgresql+psycopg"])
+@pytest.mark.representatives("postgres")
 def test_the_url_that_env_py_gets_names_an_installed_driver(orders, server):
     """Without a driver in the URL, SQLAlchemy 2.0 would look for psycopg2, which need not be installed."""
     with_url(orders, "driver://user:pass@localhost/dbname")
@@ -115,6 +116,7 @@ def test_an_env_py_that_migrates_several_databases_is_refused(orders, dupe_audit
         (["postgresql+psycopg://app@db1/shop", "postgresql+psycopg://reader@db1/shop"], 1),
     ],
 )
+@pytest.mark.representatives("urls1-1")
 def test_an_env_py_may_open_other_connections_than_the_one_it_migrates(orders, urls, migrated):
     """It reads something through them, in the same database or in another one."""
     orders.env(SEVERAL.format(urls=urls, migrated=migrated))
@@ -137,6 +139,7 @@ def test_an_env_py_may_migrate_the_same_database_twice(orders):
 
 
 @pytest.mark.parametrize("env", [TENANT, OPTIONS])
+@pytest.mark.representatives("env1")
 def test_the_version_table_is_read_where_the_migration_finds_it(orders, env):
     """It is found through a search_path that env.py sets only in its own session."""
     orders.env(env)

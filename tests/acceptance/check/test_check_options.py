@@ -45,6 +45,7 @@ def test_a_missing_seed_directory_ends_with_2(orders, dupe_audit_here):
 
 
 @pytest.mark.parametrize("directory_name", [".", "backend"])
+@pytest.mark.representatives("backend")
 def test_the_config_may_be_a_pyproject(orders, dupe_audit_here, directory_name):
     """It is read as alembic -c pyproject.toml reads it, together with an alembic.ini beside it."""
     directory = Path(directory_name)

@@ -74,6 +74,7 @@ def project(project):
     ],
     ids=["a column renamed", "in an expression", "the table re-created", "in a batch", "the table renamed"],
 )
+@pytest.mark.representatives("in an expression", "the table renamed")
 def test_duplicates_stop_it_under_whatever_name(project, revision, key):
     """The table is filled as it was before, and its duplicates are counted under the key that the revision adds."""
     project.add("b2", *revision)
@@ -112,6 +113,7 @@ def test_a_recreated_table_as_unique_as_before_makes_no_trip(project):
     ],
     ids=["constraint", "index"],
 )
+@pytest.mark.representatives("constraint")
 def test_a_table_is_renamed_and_made_unique_without_harm(project, failing, unique):
     """A key that no duplicate can violate is verified in the table under its new name."""
     project.add(

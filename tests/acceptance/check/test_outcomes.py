@@ -15,6 +15,7 @@ RESTORE = """op.restore_duplicates("orders", ["customer", "no"])"""
 
 
 @pytest.mark.parametrize("outcome", UP)
+@pytest.mark.representatives("merge")
 def test_changed_rows_are_as_before_after_the_downgrade(orders, failing, outcome):
     """A revision that amends or merges the generated duplicates passes up, down and up."""
     orders.add("b2", f"{UP[outcome]}\n{ENFORCE}", f"{DROP}\n{RESTORE}")
@@ -25,7 +26,7 @@ def test_changed_rows_are_as_before_after_the_downgrade(orders, failing, outcome
 
 
 @pytest.mark.parametrize("outcome", ["amend", "merge"])
-@pytest.mark.representatives("merge")
+@pytest.mark.thorough
 def test_changed_rows_that_the_downgrade_leaves_fail_the_check(orders, failing, outcome):
     """Rows that are changed by hand, and not changed back by the downgrade, are found."""
     spoil = "op.execute(\"UPDATE orders SET note = 'spoilt' WHERE id = (SELECT min(id) FROM orders)\")"
@@ -34,6 +35,7 @@ def test_changed_rows_that_the_downgrade_leaves_fail_the_check(orders, failing, 
 
 
 @pytest.mark.parametrize("accepted", [False, True])
+@pytest.mark.representatives("True")
 def test_trigger_that_a_comment_accepts(orders, failing, accepted):
     """A comment in the revision accepts a trigger for the upgrade that the check runs."""
     trigger = (

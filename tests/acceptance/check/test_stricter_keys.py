@@ -27,6 +27,7 @@ def users(project, columns, up, *, index=""):
     ],
     ids=["Alembic's operation", "raw SQL"],
 )
+@pytest.mark.representatives("raw SQL")
 def test_a_plain_index_meets_extras_that_the_old_key_allows(project, failing, columns, up):
     """The stricter key stops the revision, as it would in production."""
     users(project, columns, up)
@@ -106,6 +107,7 @@ def test_a_function_of_the_same_revision_cannot_be_tried(project, failing):
 
 
 @pytest.mark.parametrize("up", ["(email, lower(town))", "(email) WHERE town = 'Rome'"])
+@pytest.mark.representatives("(email) WHERE town = 'Rome'")
 def test_what_an_existing_key_rules_out_need_not_be_tried(project, failing, up):
     """A key that an existing one implies has no extras, and nothing is missing from the check."""
     columns = "email text NOT NULL, town text, UNIQUE (email)"
@@ -140,6 +142,7 @@ def test_a_generated_column_of_the_same_revision(project, failing):
     ("old", "new", "failed"),
     [("timestamp", "date", True), ("text", "varchar(90)", False)],
 )
+@pytest.mark.representatives("timestamp-date-True")
 def test_a_type_under_which_values_become_equal(project, failing, old, new, failed):
     """A key becomes stricter if the type of its column changes to one with fewer values."""
     project.add(

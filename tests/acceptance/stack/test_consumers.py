@@ -143,6 +143,7 @@ def traffic(broker) -> Iterator[Callable[[], int]]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_consumer_runs_through_rollout_and_rollback(start, admin, broker, start_consumers, traffic):
     """During upgrade and downgrade the consumer loses no event, and names the constraint while it exists."""
     start("migrate", "alembic", "upgrade", "014").ended(0)

@@ -38,6 +38,7 @@ def check_privileges_of_the_consumers(cluster: Server) -> None:
         psycopg.connect(conninfo, password=PASSWORDS["MIGRATOR_PASSWORD"], connect_timeout=5)
 
 
+@pytest.mark.thorough
 def test_job_cleans_or_reports_divergent_duplicates(start, admin):
     """Exact duplicates do not stop the job; divergent ones do, with Alembic's exit code, until they are removed."""
     start("migrate", "alembic", "upgrade", "014").ended(0)

@@ -279,6 +279,9 @@ def test_the_filters_of_env_py_are_called_as_alembic_calls_them(conn, sql):
         (("index", "up"), {"of_both", "in_the_database", "in_the_models", "low"}),
     ],
 )
+@pytest.mark.representatives(
+    "excluded0-remaining0-include_object", "excluded3-remaining3-include_name", "excluded5-remaining5-include_object"
+)
 def test_what_env_py_leaves_out_is_not_compared(conn, sql, by, excluded, remaining):
     """An excluded table, constraint or index gives no finding; include_name is not called for the models' own keys."""
 

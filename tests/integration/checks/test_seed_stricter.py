@@ -57,22 +57,12 @@ STRICTER = {
 @pytest.mark.parametrize("case", STRICTER)
 @pytest.mark.representatives(
     "lower",
-    "trim of a short text",
     "part before a character",
-    "digits",
-    "a check forbids upper case",
     "citext",
-    "another column",
     "generated column",
-    "coalesce",
     "rows that are not deleted",
-    "day in a zone",
     "number in a document",
     "either order",
-    "rounded",
-    "start of a range",
-    "last digits",
-    "first element",
     "deferrable",
     "exclusion constraint",
 )

@@ -34,6 +34,12 @@ KEEP_THE_LAST = (
     ],
     ids=lambda text: text if isinstance(text, str) and len(text) < 40 else None,
 )
+@pytest.mark.representatives(
+    "DELETE FROM t WHERE id = 1-COMMIT*",
+    "UPDATE t SET k = 99 WHERE id = 1-ROLLBACK*",
+    "UPDATE t SET k = 99 WHERE id = 2-COMMIT*",
+    "change6*",
+)
 def test_h2_h3_h4_h6_uncommitted_change_is_judged_after_it_ends(sql, conn, psycopg_connect, change, end, remaining):
     """Rows that an open transaction has changed, such as a rival cleanup's, are skipped until it ends."""
     sql(PAIR)

@@ -50,6 +50,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("type_", "values"), KINDS.values(), ids=KINDS)
+@pytest.mark.representatives("domain over an array", "range of a discrete type", "nested composite")
 def test_h41_nested_types_compare_as_the_index_does(sql, conn, clean, live, type_, values):
     """Domains, enums, arrays, ranges and composites are grouped as a unique index would: two of three are one key."""
     if type_ == "hstore" and not sql("SELECT 1 FROM pg_extension WHERE extname = 'hstore'"):
@@ -71,6 +72,7 @@ def test_h41_nested_types_compare_as_the_index_does(sql, conn, clean, live, type
 
 
 @pytest.mark.parametrize("type_", ["json", "xml", "point", "json[]", "with_json", "document"])
+@pytest.mark.representatives("json", "point", "document")
 def test_h35_h41_key_that_cannot_be_compared_loses_no_row(sql, conn, live, type_):
     """A type without btree equality, at any depth, is refused; even a cleanup by itself deletes nothing."""
     sql("CREATE TYPE with_json AS (n int, j json); CREATE DOMAIN document AS json")

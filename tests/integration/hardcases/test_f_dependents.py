@@ -67,6 +67,7 @@ FOREIGN_KEYS = {
 
 
 @pytest.mark.parametrize("child", FOREIGN_KEYS.values(), ids=FOREIGN_KEYS)
+@pytest.mark.representatives("cascade", "deferred", "not validated", "match full", "partition of a child", "several")
 def test_h99_h100_h104_h107_extra_with_a_child_stays(sql, conn, live, child):
     """A child, whatever its foreign key's form, is counted beforehand and keeps its extra until it is deleted."""
     sql(f"{PARENT}; {child}")

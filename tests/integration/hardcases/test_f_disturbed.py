@@ -63,6 +63,7 @@ def at_the_gate(sql, psycopg_connect, beside, value, wait_until) -> Callable[[st
 
 
 @pytest.mark.parametrize("child", CHILDREN.values(), ids=CHILDREN)
+@pytest.mark.representatives("cascade", "set null", "grandchildren")
 def test_h103_child_of_a_writer_without_locks_is_not_deleted(sql, conn, live, archived, at_the_gate, child):
     """A child that a session without key-share locks commits during a batch is neither deleted nor changed."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int)")

@@ -116,6 +116,7 @@ def test_h131_row_whose_parent_is_gone_is_reported(sql, conn, clean):
         pytest.param("int GENERATED ALWAYS AS (k * 3) VIRTUAL", 21, marks=pytest.mark.min_pg(18)),
     ],
 )
+@pytest.mark.representatives("text-None", "int GENERATED*")
 def test_h123_column_added_during_a_run_is_in_every_row(sql, conn, clean, column, value):
     """Rows archived before a column was added are restored with the value that the table's own rows got."""
     sql("CREATE DOMAIN positive AS int NOT NULL CHECK (VALUE > 0)")
@@ -141,6 +142,7 @@ def test_h123_column_added_during_a_run_is_in_every_row(sql, conn, clean, column
     ],
     ids=["now generated", "re-created", "now identity", "now not null", "no primary key now", "now a partition"],
 )
+@pytest.mark.representatives("re-created", "now identity", "now a partition")
 def test_h132_rows_that_fit_the_changed_table_are_restored(sql, conn, clean, change, unrestored):
     """However the table has changed, each row is restored with its own values or stays archived with a reason."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int); INSERT INTO t VALUES (1, 7, 1), (2, 7, 2), (3, 7, NULL)")

@@ -96,6 +96,7 @@ def test_h161_table_of_the_server_is_refused(conn, schema):
 
 
 @pytest.mark.parametrize(("columns", "extras"), [(1594, 1), (1595, None)])
+@pytest.mark.representatives("1595-None")
 def test_archive_of_a_table_with_many_columns(sql, conn, columns, extras):
     """A table whose archive just fits is cleaned and restored; with one more column it is refused beforehand."""
     names = ", ".join(f"c{number} int" for number in range(3, columns + 1))
@@ -113,6 +114,7 @@ def test_archive_of_a_table_with_many_columns(sql, conn, columns, extras):
 
 
 @pytest.mark.parametrize(("columns", "fits"), [(830, True), (831, False)])
+@pytest.mark.representatives("831-False")
 def test_before_images_of_a_table_with_many_columns(sql, conn, columns, fits):
     """A batch returns changed rows as they were and as they are, and a table that is too wide for it is refused."""
     names = ", ".join(f"c{number} int" for number in range(3, columns + 1))

@@ -123,6 +123,7 @@ def test_h77_lock_of_the_attach_ends_before_the_next_revision(sql, project, psyc
     [(f"{CLEAN}; {ENFORCE}", "enforced"), (CLEAN, "clean"), (f"{READ}; {CLEAN}", "clean")],
     ids=["constraint", "archive", "archive after a read"],
 )
+@pytest.mark.representatives("archive")
 def test_h168_simultaneous_upgrades_archive_once(sql, project, psycopg_connect, wait_until, work, state):
     """Of several simultaneous upgrades one archives the rows and stamps, and the others find the work done."""
     start = project(MAKE, work, backs={2: RESTORE})

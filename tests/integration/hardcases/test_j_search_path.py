@@ -129,6 +129,7 @@ def test_h199_steps_call_nothing_on_the_search_path(sql, conn, dump, psycopg_con
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage_from", [1, 1000])
+@pytest.mark.representatives("1000")
 def test_h199_writer_calls_nothing_on_the_search_path(sql, psycopg_connect, traps, monkeypatch, stage_from):
     """The writer calls only the server's own operators and functions, with and without the constraint."""
     monkeypatch.setattr(delivery, "STAGE_FROM", stage_from)

@@ -48,6 +48,7 @@ def test_a_unique_index_of_another_table_rejects_the_row(made, sql, way, more):
 
 
 @pytest.mark.parametrize("code", ["unique_violation", "UE001", "23000", "21000", "38000", "42501"])
+@pytest.mark.representatives("row-unique_violation", "row-21000", "stage-UE001", "stage-42501")
 def test_what_a_trigger_raises_costs_the_row(made, sql, way, code):
     """Whatever code a trigger raises for one row, the others are written, and its message is not repeated."""
     sqlstate = "23505" if code == "unique_violation" else code
@@ -117,6 +118,7 @@ def test_a_trigger_that_changes_the_key(made, sql):
 
 
 @pytest.mark.parametrize("sizes", [(195, 400), (400, 195)])
+@pytest.mark.representatives("sizes1")
 def test_small_and_large_batches_have_the_same_order(made, sql, psycopg_connect, beside, until_blocked, sizes):
     """Writers that send in different ways write the same keys at the same moment without a deadlock."""
     made(k="bigint")
@@ -168,6 +170,14 @@ def test_a_value_is_stored_the_same_in_both_ways(made, sql, way, type_, value, s
         ("uuid", [1, 2]),
         ("jsonb", "[" * 20_000 + "]" * 20_000),
     ],
+)
+@pytest.mark.representatives(
+    "row-timestamptz-value0",
+    "row-date-today",
+    "row-jsonb*",
+    "stage-timestamptz[]-value2",
+    "stage-text[]*",
+    "stage-uuid*",
 )
 def test_a_value_that_does_not_fit_costs_the_row(made, way, type_, value):
     """A value that would mean another time at each delivery, or has the wrong type, rejects only its row."""

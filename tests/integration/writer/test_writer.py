@@ -155,6 +155,23 @@ def test_columns_that_may_differ(sql, writer, way):
         ("text", None, None, "inserted"),
     ],
 )
+@pytest.mark.representatives(
+    "row-numeric(5,4)*",
+    "row-char(4)*",
+    "row-varchar(2)-ab-abc*",
+    "row-float8-NaN*",
+    "row-text[]-first13*",
+    "row-jsonb*",
+    "row-short-ab-abc*",
+    "row-int4range*",
+    "row-text-None*",
+    "stage-timestamptz(3)*",
+    "stage-citext*",
+    "stage-varchar(4)*",
+    "stage-mood*",
+    "stage-bool*",
+    "stage-text[]-first12*",
+)
 def test_equality_is_that_of_the_index(sql, writer, way, type_, first, second, kind):
     """Two keys are equal if the index says so, in different batches and in the same one."""
     sql("CREATE TYPE mood AS ENUM ('happy'); CREATE DOMAIN short AS varchar(2)")

