@@ -426,6 +426,16 @@ def _print_script() -> None:
     operations.drop_unique_constraint_online(KEY.name, KEY.table)
     operations.drop_unique_index_online(KEY.name, KEY.table)
     operations.restore_duplicates(KEY.table, list(KEY.columns))
+    _print_leaf_by_leaf()
+
+
+def _print_leaf_by_leaf() -> None:
+    """Print the directives of an upgrade for a partitioned table."""
+    script = {"as_sql": True, "output_buffer": io.StringIO()}
+    operations: Any = Operations(MigrationContext.configure(dialect_name="postgresql", opts=script))
+    with mock.patch.object(Overrides, "of", return_value=Overrides(partitioned=("readings",))):
+        operations.archive_duplicates("readings", ["sensor_id", "taken_on"])
+        operations.create_unique_constraint_online("readings_key", "readings", ["sensor_id", "taken_on"])
 
 
 def _print_changes(operations: Any) -> None:

@@ -85,7 +85,7 @@ def _write_single(operations: Operations, execution: Execution, operation: Migra
     tasks = tasks_of(operations.migration_context, execution, operation, lambda key: (key.schema, key.table))
     if first:
         for task in all_tasks(execution):
-            script.refuse(task, execution.revision)
+            script.refuse(task, execution, execution.options)
         items = execution.recording.items if execution.recording else ()
         directives = [task.operation for task in all_tasks(execution)]
         script.judge_server(operations, directives, accept=execution.options.accept)

@@ -13,7 +13,7 @@ from alembic.util import CommandError
 
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import CATALOGUE, STEPS
-from dupe_audit.model import BuildRule, CleanupRule
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -64,6 +64,10 @@ def _workers(text: str) -> str:
     return text
 
 
+def _tables(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 #: the largest value that PostgreSQL accepts for max_parallel_maintenance_workers
 MAX_WORKERS = 1024
 
@@ -75,6 +79,7 @@ OPTIONS: dict[str, Callable[[str], object]] = {
     "maintenance_work_mem": size,
     "max_parallel_maintenance_workers": _workers,
     "accept": _ids,
+    "partitioned": _tables,
 }
 
 
@@ -88,6 +93,7 @@ class Overrides:
     maintenance_work_mem: str | None = None  #: a size
     max_parallel_maintenance_workers: str | None = None
     accept: tuple[str, ...] = ()  #: ids of findings
+    partitioned: tuple[str, ...] = ()  #: tables for which a script is printed that works leaf by leaf
 
     @classmethod
     def of(cls, operations: Operations) -> Overrides:
@@ -120,6 +126,10 @@ class Overrides:
     def accepting(self, ids: Collection[str]) -> Overrides:
         """Return these options with more accepted findings, such as those in comments of the revision."""
         return replace(self, accept=tuple(dict.fromkeys([*self.accept, *sorted(ids)])))
+
+    def is_partitioned(self, key: UniqueKey) -> bool:
+        """Return whether a script is for a partitioned table: it cannot ask the database."""
+        return key.table in self.partitioned or f"{key.schema}.{key.table}" in self.partitioned
 
     def settings(self) -> dict[str, str]:
         """Return the settings of the server that these options change, to be tried before anything is written."""

@@ -158,16 +158,18 @@ def build_index_sql(key: UniqueKey, table: str, *, held: bool = False, only: boo
         only: on one level of a tree, without its partitions.
         options: storage parameters, as SQL that begins with a space.
     """
-    return statement(
-        "build_only" if only else "build_index_held" if held else "build_index",
-        name=ident(str(key.name)),
-        table=table,
-        key_columns=", ".join(map(element_sql, key.columns)),
-        include=f" INCLUDE ({', '.join(ident(column) for column in key.include)})" if key.include else "",
-        nulls=" NULLS NOT DISTINCT" if key.nulls_not_distinct else "",
-        options=options,
-        where=f" WHERE {key.where}" if key.where else "",
-    )
+    build = "build_only" if only else "build_index_held" if held else "build_index"
+    return statement(build, name=ident(str(key.name)), table=table, options=options, **definition_holes(key))
+
+
+def definition_holes(key: UniqueKey) -> dict[str, str]:
+    """Return what an index of a key is made of, as the statements that build it have it."""
+    return {
+        "key_columns": ", ".join(map(element_sql, key.columns)),
+        "include": f" INCLUDE ({', '.join(ident(column) for column in key.include)})" if key.include else "",
+        "nulls": " NULLS NOT DISTINCT" if key.nulls_not_distinct else "",
+        "where": f" WHERE {key.where}" if key.where else "",
+    }
 
 
 def index_state_holes(key: UniqueKey) -> dict[str, str]:

@@ -129,6 +129,18 @@ class Catalog:
         """Return the table with that oid, or None."""
         return next((table for table in self.tables if table.oid == oid), None)
 
+    def roots(self) -> dict[str, str]:
+        """Return the partitioned table at the top of its tree, for each partition; both by their names."""
+        by_oid = {table.oid: table for table in self.tables}
+        roots = {}
+        for table in self.tables:
+            root = table
+            while root.part_of in by_oid:
+                root = by_oid[root.part_of]
+            if root is not table:
+                roots[str(table)] = str(root)
+        return roots
+
     def counterpart(self, table: Table) -> Table | None:
         """Return the table of another moment in this one: by oid, as it may have been renamed, or else by name."""
         return self.table(table.oid) or next((other for other in self.tables if str(other) == str(table)), None)

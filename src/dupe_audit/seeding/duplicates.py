@@ -124,3 +124,8 @@ def divergences(plan: Plan, used: Sequence[str], fresh: frozenset[str]) -> list[
     free = [source for source in plan.sources if not fixed & source.formulas.keys() and source.size != 1]
     free.sort(key=lambda source: (source.relation is not None, source.size is not None))
     return [Variation(fresh=fresh, divergent=frozenset(source.formulas)) for source in free]
+
+
+def is_within(inner: Index, outer: Index) -> bool:
+    """Return whether rows that are equal under the outer key are equal under the inner one too."""
+    return set(inner.uses) <= set(outer.uses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 from sqlalchemy import Connection
@@ -13,8 +14,9 @@ from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.schema.facts import Index, Table
 from dupe_audit.seeding.build import Builder, ParentState, numbered_sql, relation_source
 from dupe_audit.seeding.count import count_duplicates, probe_sql, referable_sql
-from dupe_audit.seeding.duplicates import ALL, DuplicateBatch, RowChooser, Shape, duplicate_batches
+from dupe_audit.seeding.duplicates import ALL, DuplicateBatch, RowChooser, Shape, duplicate_batches, is_within
 from dupe_audit.seeding.facts import Filled
+from dupe_audit.seeding.leaves import leaf_plans
 from dupe_audit.seeding.plan import Plan, insert_sql, row_numbers
 from dupe_audit.seeding.satisfy import CannotFill, savepoint, try_query
 from dupe_audit.seeding.spec import ForeignKeySpec, KeySpec, TableSpec, conjuncts, foreign_keys, read
@@ -109,7 +111,7 @@ class _Filler:
         for index in uniques:
             seen_plan, keys = self._plan_seen_by(index, builder, plan, first, rows)
             plans.append((index, seen_plan, keys))
-            different = [other for other in uniques if other is not index and not _is_within(other, index)]
+            different = [other for other in uniques if other is not index and not is_within(other, index)]
             other_keys = [*keys, *(KeySpec(columns=spec.inputs(other.uses)) for other in different)]
             batches += [
                 (seen_plan, batch) for batch in duplicate_batches(seen_plan, index, other_keys, shapes, chooser, kinds)
@@ -121,8 +123,22 @@ class _Filler:
             self._insert_unseen_by(partial, builder, first + total, missing)
         for seen_plan, batch in batches:
             self._insert_batch(seen_plan, batch)
+        if rows >= ENOUGH:
+            self._fill_leaves(builder, uniques, shapes, first + 10 * max(total, 1000))
         for place, (index, seen_plan, keys) in enumerate(plans if rows >= ENOUGH else (), 3):
             add_extras(self._connection, seen_plan, index, keys, shapes, first + place * max(total, 1000))
+
+    def _fill_leaves(self, builder: Builder, uniques: Sequence[Index], shapes: frozenset[Shape], number: int) -> None:
+        """Insert a few rows into each leaf of the table, some of them duplicates."""
+        for leaf, plan, first, count in leaf_plans(self._connection, builder, number, empty=not uniques):
+            chooser = RowChooser(self._seed, leaf, first, count)
+            for index in uniques:
+                others = [KeySpec(columns=builder.spec.inputs(each.uses)) for each in uniques if each is not index]
+                keys = [*builder.spec.keys, *others]
+                for batch in duplicate_batches(plan, index, keys, shapes, chooser, 3 * len(uniques)):
+                    self._insert_batch(plan, batch)
+            with suppress(CannotFill), savepoint(self._connection):
+                self._insert(plan, row_numbers(first, count, chooser.taken))
 
     def _builder(
         self,
@@ -232,8 +248,3 @@ class _Filler:
 
     def _count(self, spec: TableSpec) -> int:
         return int(execute(self._connection, f"SELECT pg_catalog.count(*) FROM {spec.name}").scalar_one())
-
-
-def _is_within(inner: Index, outer: Index) -> bool:
-    """Return whether rows that are equal under the outer key are equal under the inner one too."""
-    return set(inner.uses) <= set(outer.uses)

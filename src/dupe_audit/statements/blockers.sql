@@ -66,7 +66,9 @@ WHERE rel.relkind IN ('r', 'p')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
                   WHERE a.attrelid = rel.oid AND a.attname = missing AND a.attnum > 0 AND NOT a.attisdropped)
 UNION ALL
-SELECT 'partitioned-table', pg_catalog.format('%I.%I', nspname, relname) FROM rel WHERE relkind = 'p'
+-- Only a script asks for this one.
+SELECT 'partitioned-table', pg_catalog.format('this script was printed for a table that is not partitioned; print it again with alembic -x dupe_audit.partitioned=%s upgrade --sql', relname)
+FROM rel WHERE relkind = 'p'
 UNION ALL
 SELECT 'not-a-table', CASE relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table'
                                    WHEN 'S' THEN 'sequence' WHEN 'i' THEN 'index' WHEN 'I' THEN 'index' ELSE 'relation' END

@@ -1,7 +1,7 @@
 -- Purpose: clean a run in passes and batches, each checked again under its row locks, by the same statements as online.
 -- Lock: per batch FOR UPDATE on its rows, without waiting; each batch is its own transaction.
 -- Again: yes; it continues under the same run.
-CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_clean(v_run bigint) LANGUAGE plpgsql AS $clean$
+CREATE OR REPLACE PROCEDURE pg_temp.{signature} LANGUAGE plpgsql AS $clean$
 DECLARE
     v_rule dupe_audit.run;
     v_holes pg_catalog.jsonb;
@@ -31,7 +31,7 @@ DECLARE
     v_fewer_help boolean;
     v_fitting bigint;{declared}
 BEGIN
-    SELECT p.v_holes, p.v_fks INTO v_holes, v_fks FROM pg_temp.dupe_audit_prepare(v_run) AS p;
+    {opening};
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
     v_size := least(v_rule.batch_size, {first});
     UPDATE dupe_audit.run SET state = 'cleaning', finished_at = NULL WHERE id = v_run;
@@ -127,7 +127,7 @@ BEGIN
         PERFORM pg_catalog.pg_sleep(1);
     END LOOP;
     EXECUTE pg_catalog.format('DROP TABLE IF EXISTS %s', v_holes ->> 'stage');
-    UPDATE dupe_audit.run SET state = 'clean', finished_at = pg_catalog.clock_timestamp() WHERE id = v_run;
+    {closing};
     COMMIT;
 END
 $clean$

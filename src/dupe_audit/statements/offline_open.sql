@@ -12,8 +12,8 @@ BEGIN
     IF v_relid IS NULL THEN
         RAISE EXCEPTION 'dupe-audit: table-missing: table % does not exist; check its schema and the database', {table_name};
     END IF;
-    IF (SELECT c.relkind = 'p' FROM pg_catalog.pg_class c WHERE c.oid = v_relid) THEN
-        RAISE EXCEPTION 'dupe-audit: partitioned-table: % is partitioned, and a script cannot know which leaves it will have; execute the upgrade online, without --sql. What to do: docs/reference/findings/partitioned-table.md', v_relid::pg_catalog.regclass;
+    IF (SELECT (c.relkind = 'p') <> {for_tree} FROM pg_catalog.pg_class c WHERE c.oid = v_relid) THEN
+        RAISE EXCEPTION 'dupe-audit: partitioned-table: % {is_another_kind}. What to do: docs/reference/findings/partitioned-table.md', v_relid::pg_catalog.regclass, {table_name};
     END IF;
     IF pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL THEN
         EXECUTE {citus_kind} INTO v_citus USING v_relid;

@@ -28,12 +28,11 @@ BEGIN
     PERFORM pg_temp.dupe_audit_try(v_relid, {expressions}, v_rule.predicate, '');
     SELECT pg_catalog.to_jsonb(f) INTO v_holes
     FROM ({fragments}) AS f;
-    PERFORM pg_temp.dupe_audit_measure(v_holes, {expressions}, v_rule.predicate, 'key-too-wide' = ANY ({errors}), '');
-    v_holes := v_holes || pg_catalog.jsonb_build_object('run', v_run, 'relid', v_relid, 't_to_rank', 'true', 'pattern', '0',
+{measure}    v_holes := v_holes || pg_catalog.jsonb_build_object('run', v_run, 'relid', v_relid, 't_to_rank', 'true', 'pattern', '0',
         'predicate', v_rule.predicate, 'texts', {expressions} || v_rule.order_expressions,
         'stage', pg_catalog.format('dupe_audit.stage_%s', v_run), 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));{changes}
     IF pg_catalog.to_regclass(v_holes ->> 'archive') IS NULL THEN
-        EXECUTE pg_temp.dupe_audit_fill({t_create_archive}, v_holes);
+        EXECUTE pg_temp.dupe_audit_fill({t_create_archive}, {archive_holes});
         EXECUTE pg_temp.dupe_audit_fill({t_finish_archive}, v_holes);
         PERFORM pg_temp.dupe_audit_private(v_relid, v_holes ->> 'archive');
     END IF;

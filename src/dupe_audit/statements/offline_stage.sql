@@ -20,7 +20,7 @@ BEGIN
     EXECUTE pg_catalog.format('ANALYZE %s', v_holes ->> 'stage');
     EXECUTE pg_catalog.format('SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE place = 2) FROM %s', v_holes ->> 'stage')
         INTO v_extras, v_groups;
-    EXECUTE pg_temp.dupe_audit_fill({t_record_ranking}, v_holes || pg_catalog.jsonb_build_object('groups', v_groups, 'extras', v_extras,
+    EXECUTE pg_temp.dupe_audit_fill({recorded}, v_holes || pg_catalog.jsonb_build_object('groups', v_groups, 'extras', v_extras,
         'rows', pg_catalog.format('(SELECT pg_catalog.count(*) FROM ONLY %s)', v_holes ->> 'table')));
     COMMIT;
     IF v_extras > 0 THEN

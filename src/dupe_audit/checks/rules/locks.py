@@ -6,11 +6,12 @@ A moment under ACCESS EXCLUSIVE is not a finding, nor is a one-hour build that l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from dupe_audit.checks.evidence import Evidence, Revision, TracedStatement
 from dupe_audit.checks.report import Found
-from dupe_audit.findings import finding
+from dupe_audit.findings import finding, quantity
 from dupe_audit.seeding.facts import Filled
 
 #: lock → what it blocks
@@ -21,6 +22,14 @@ BLOCKS = {
     "ACCESS EXCLUSIVE": "reads and writes",
 }
 WORK = {"scan": "scans", "build": "builds an index on", "rewrite": "rewrites"}
+
+#: instead of the finding's help, which names statements that PostgreSQL refuses on a partitioned table
+OF_A_TREE = (
+    "A partitioned table cannot be indexed CONCURRENTLY: create the index ON ONLY it, build one on each partition with "
+    "CONCURRENTLY in an autocommit_block(), then attach each with ALTER INDEX ... ATTACH PARTITION; for a unique one, "
+    "op.create_unique_constraint_online() and op.create_unique_index_online() do all that. Add a check NOT VALID, and "
+    "VALIDATE it in a later revision; change rows in batches, in a separate revision."
+)
 
 #: maximum number of characters of a statement in a message
 SHOWN = 72
@@ -45,18 +54,19 @@ _Key = tuple[str, str, str]
 def check(evidence: Evidence) -> Iterator[Found]:
     """Report statements that scan, index or rewrite a table while their transaction holds a lock that blocks writers.
 
-    A statement is reported once per table, from a trip on filled tables if there is one.
+    A statement is reported once per table, with its partitions, from a trip on filled tables if there is one.
     """
+    roots = {table: root for trip in evidence.empty_trips for table, root in trip.before.roots().items()}
     by_key: dict[_Key, Found] = {}
     seen_on_rows: set[_Key] = set()
     for trip in evidence.seeded_trips:
-        for key, result, on_rows in _results(trip.revision, trip.statements, trip.filled):
+        for key, result, on_rows in _results(trip.revision, trip.statements, trip.filled, roots):
             if key not in by_key or (on_rows and key not in seen_on_rows):
                 by_key[key] = result
             if on_rows:
                 seen_on_rows.add(key)
     for empty_trip in evidence.empty_trips:
-        for key, result, _ in _results(empty_trip.revision, empty_trip.statements, None, empty=True):
+        for key, result, _ in _results(empty_trip.revision, empty_trip.statements, None, roots, empty=True):
             by_key.setdefault(key, result)
     order = {revision.id: position for position, revision in enumerate(evidence.revisions)}
     yield from sorted(
@@ -65,27 +75,55 @@ def check(evidence: Evidence) -> Iterator[Found]:
 
 
 def _results(
-    revision: Revision, statements: tuple[TracedStatement, ...], filled: Filled | None, *, empty: bool = False
+    revision: Revision,
+    statements: tuple[TracedStatement, ...],
+    filled: Filled | None,
+    roots: Mapping[str, str],
+    *,
+    empty: bool = False,
 ) -> Iterator[tuple[_Key, Found, bool]]:
+    """Yield the findings of one trip, each with whether the rows of the trip were worked on.
+
+    Args:
+        roots: partition → the partitioned table.
+    """
     for traced in statements:
+        locked = {table for table, mode in traced.locks if mode in BLOCKS}
+        worked_on = {name for table, _ in traced.work for name in (table, roots.get(table))}
+        on_rows = filled is not None and filled.table in worked_on
         for table, mode in traced.locks:
-            if mode not in BLOCKS or not traced.work:
+            if mode not in BLOCKS or not traced.work or roots.get(table) in locked:
                 continue
-            on_rows = filled is not None and filled.table in dict(traced.work)
-            doing = f"`{words(traced.statement)}` {_work(traced)}"
-            subject = f"{mode} blocks {BLOCKS[mode]} while {doing}, {_cost(traced, filled, empty=empty)}"
-            details = finding("lock-during-work", subject, table=table)
+            doing = f"`{words(traced.statement)}` {_work(traced, roots)}"
+            cost = _cost(traced, filled if on_rows else None, empty=empty)
+            details = finding("lock-during-work", f"{mode} blocks {BLOCKS[mode]} while {doing}, {cost}", table=table)
+            if table in roots.values():
+                details = replace(details, help=OF_A_TREE)
             result = Found(rule="locks", finding=details, place=revision.place(traced.line))
             yield (revision.id, table, traced.statement), result, on_rows
 
 
-def _work(traced: TracedStatement) -> str:
-    return " and ".join(f"{WORK[work]} {table}" for table, work in traced.work)
+def _work(traced: TracedStatement, roots: Mapping[str, str]) -> str:
+    """Return in words what a statement does, of several partitions of a table as one."""
+    tables: dict[tuple[str, str], list[str]] = {}
+    for table, work in traced.work:
+        tables.setdefault((work, roots.get(table, table)), []).append(table)
+    parts = []
+    for (work, _), same in tables.items():
+        first, *others = sorted(same)
+        more = f" and {quantity(len(others), 'other partition')}" if others else ""
+        parts.append(f"{WORK[work]} {first}{more}")
+    return " and ".join(parts)
 
 
 def _cost(traced: TracedStatement, filled: Filled | None, *, empty: bool) -> str:
+    """Return how long a statement took.
+
+    Args:
+        filled: the table whose rows it worked on, if it is one with generated rows.
+    """
     took = f"{max(traced.seconds * 1000, 0.1):.1f} ms" if traced.seconds < 0.1 else f"{traced.seconds * 1000:,.0f} ms"
-    if filled is not None and filled.table in dict(traced.work):
+    if filled is not None:
         return f"{took} with {filled.rows:,} rows in {filled.table}"
     return f"{took} on an empty table" if empty else took
 

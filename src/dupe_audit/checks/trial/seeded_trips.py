@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import EmptyTrip, Failure, SeededTrip
 from dupe_audit.checks.tracing.trace import tracing
+from dupe_audit.checks.trial.chosen import tables_to_try
 from dupe_audit.checks.trial.empty_trips import apply_unchecked
 from dupe_audit.checks.trial.implied import implies
 from dupe_audit.checks.trial.migrate import EnvOptions, Runner
@@ -83,25 +84,11 @@ def seeded_trips(
         runner = Runner(project, url, env_options)
         apply_unchecked(runner)
         for trip in trips:
-            for table in _tables(trip):
+            for table in tables_to_try(trip):
                 uniques = tuple(index for index in trip.new_unique if index.relid == table.oid)
                 yield _Trial(runner, scratch, trip, table, seeding, uniques).trip()
             if trip.upgrade_failure or runner.upgrade(trip.revision.id):
                 return
-
-
-def _tables(trip: EmptyTrip) -> list[Table]:
-    made_unique = {index.relid for index in trip.new_unique}
-    locked = {table for traced in trip.statements if traced.blocks_writers for table, _work in traced.work}
-    tables = [table for table in trip.before.tables if table.oid in made_unique or str(table) in locked]
-    chosen = {table.oid for table in tables}
-    # A partition gets its rows in the trip of the partitioned table, unless the revision makes the partition unique.
-    return [table for table in tables if table.oid in made_unique or not _is_part_of(table, chosen, trip.before)]
-
-
-def _is_part_of(table: Table, parents: set[int], catalog: Catalog) -> bool:
-    parent = None if table.part_of is None else catalog.table(table.part_of)
-    return parent is not None and (parent.oid in parents or _is_part_of(parent, parents, catalog))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +180,9 @@ class _Trial:
         if failure:
             return replace(trip, downgrade_failure=failure)
         row_changes = lost_and_gained(before, digest_rows(connection, self.tables))
+        # The rows of a partition are those of the partitioned table, too.
+        roots = self.empty_trip.before.roots()
+        row_changes = {table: change for table, change in row_changes.items() if roots.get(table) not in row_changes}
         return replace(trip, row_changes=row_changes, second_upgrade_failure=runner.upgrade(revision.id))
 
     def _fill(self, connection: Connection, shapes: frozenset[Shape]) -> Filled:

@@ -19,8 +19,8 @@ def suggestion(after: Catalog, uniques: Sequence[Index]) -> str | None:
     """
     for index in uniques:
         table = after.table(index.relid)
-        if table is None or table.partitioned or table.part_of is not None:
-            continue  # the directives refuse the former, and a constraint on the latter covers no other partition
+        if table is None or table.part_of is not None:
+            continue  # a constraint on a single partition covers no other
         if not index.primary and index.method == "btree":
             archive, restore = _cleanup(table, index)
             create, drop = _create_and_drop(table, index)

@@ -19,6 +19,7 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script.droppable import droppable_index_function, droppable_procedure
+from dupe_audit.directives.script.leaves import tree_blockers
 from dupe_audit.directives.script.outcomes import changes_function
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import (
@@ -143,6 +144,7 @@ class _Ahead:
 
     def _catalogs(self, key: UniqueKey, rule: CleanupRule, irrelevant: Collection[str]) -> None:
         self._script.expressions_function()
+        tree = self._options.is_partitioned(key)
         expressions = text_array(filter(None, key.expressions))
         blockers = statement(
             "blockers",
@@ -164,7 +166,7 @@ class _Ahead:
                 expressions=expressions,
                 predicate=literal(key.where),
                 order_expressions=text_array(filter(None, (part.expression for part in rule.orderings))),
-                blockers=blockers,
+                blockers=tree_blockers(blockers, text_array(filter(None, key.names))) if tree else blockers,
                 # The first directive judges the ledger.
                 errors=self._errors({*irrelevant, "untrusted-ledger", *beside(rule)}),
                 changes=self._changes(key, rule),
@@ -195,7 +197,8 @@ class _Ahead:
             rule: of the cleanup; None if no directive archives the extras.
         """
         changed = any(change.concerns(key.schema, key.table) for change in self._between)
-        if changed or not rows_are_known(key, self._earlier):
+        # The rows of a tree are judged leaf by leaf, when the directive is executed.
+        if changed or not rows_are_known(key, self._earlier) or self._options.is_partitioned(key):
             return
         cleaned = [item.key for item in self._earlier if isinstance(item, ArchiveDuplicatesOp)]
         tables = ", ".join(f"({catalog.relid_sql(table)})" for table in cleaned)

@@ -54,11 +54,12 @@ def changes_function(script: Script) -> None:
         )
 
 
-def outcome_functions(script: Script, rule: CleanupRule, accept: Collection[str]) -> None:
+def outcome_functions(script: Script, rule: CleanupRule, accept: Collection[str], *, tree: bool) -> None:
     """Write the temporary functions that such a rule needs, unless the script already has them.
 
     Args:
         accept: ids of findings that do not stop a cleanup.
+        tree: whether the table is partitioned.
     """
     _once(script, "private", with_templates("offline_private", may_own=statement("may_own", owner="v_owner")))
     _once(script, "adopt", with_templates("offline_adopt"))
@@ -67,7 +68,7 @@ def outcome_functions(script: Script, rule: CleanupRule, accept: Collection[str]
     _once(script, "violated", with_templates("offline_violated", insertable=insertable))
     _once(script, "restorable", statement("offline_restorable"))
     if rule.exact == "archive":
-        _archiving(script, rule, accept)
+        _archiving(script, rule, accept, tree=tree)
     if rule.changes_rows:
         _changing(script, rule)
 
@@ -77,7 +78,7 @@ def _once(script: Script, part: str, sql: str, form: Hashable = None) -> None:
         script.write(sql)
 
 
-def _archiving(script: Script, rule: CleanupRule, accept: Collection[str]) -> None:
+def _archiving(script: Script, rule: CleanupRule, accept: Collection[str], *, tree: bool) -> None:
     """Write what moves extras into the archive, and what is checked before that."""
     references = with_templates(
         "offline_references",
@@ -91,18 +92,19 @@ def _archiving(script: Script, rule: CleanupRule, accept: Collection[str]) -> No
         collisions=statement("collisions", relid="v_relid", pairs=pairs),
         differing_columns=differing_columns(),
     )
+    root = "(v_holes ->> 'root')::pg_catalog.oid" if tree else "v_relid"
     merge = "v_merged := pg_temp.dupe_audit_merge(v_batch, v_result.first_id, v_holes)"
     move = with_templates(
         "offline_move",
-        child_triggers=statement("child_triggers", relid="v_relid"),
+        child_triggers=statement("child_triggers", relid=root),
         counts_tracked=statement("counts_tracked"),
-        changed_children=statement("changed_children", relid="v_relid", root="v_relid"),
+        changed_children=statement("changed_children", relid="v_relid", root=root),
         delete_triggers=statement("delete_triggers", relid="v_relid"),
         merge=f"\n    {merge};" if rule.merges else "",
     )
     _once(script, "references", references)
     _once(script, "objections", objections)
-    _once(script, "move", move, bool(rule.merges))
+    _once(script, "move", move, (bool(rule.merges), tree))
 
 
 def _changing(script: Script, rule: CleanupRule) -> None:

@@ -11,6 +11,15 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from dupe_audit.statements import literal, statement, template, text_array
 
+#: what a script says, inside a literal, about a table for which it was not printed
+_PARTITIONED = (
+    "is partitioned, and this script was printed for a table that is not; print it again with "
+    "alembic -x dupe_audit.partitioned=% upgrade --sql, or execute the upgrade online"
+)
+_NOT_PARTITIONED = (
+    "is not partitioned, and this script was printed with -x dupe_audit.partitioned=%; print it again without"
+)
+
 
 def open_run(
     script: Script,
@@ -19,11 +28,14 @@ def open_run(
     build: BuildRule,
     revision: str | None,
     choice: ledger.Choice,
+    *,
+    tree: bool = False,
 ) -> None:
     """Write what creates the ledger, takes the run lock, and opens or continues the run.
 
     Args:
         choice: which run to continue.
+        tree: whether the script is for a partitioned table.
     """
     script.settings()
     script.trust_function()
@@ -38,6 +50,8 @@ def open_run(
             relid_query=catalog.relid_sql(key),
             table_name=literal(key.table),
             give_up_after=interval(build),
+            for_tree=literal(tree),
+            is_another_kind=_NOT_PARTITIONED if tree else _PARTITIONED,
             lock_namespace=str(LOCK_NAMESPACE),
             citus_kind=literal(statement("citus_kind", relid="$1")),
             create_run_table=template("create_run_table"),

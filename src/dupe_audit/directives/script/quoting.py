@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from alembic.util import CommandError
 
@@ -15,7 +16,7 @@ _TAGS = re.compile(
     r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|describe|expressions|same|measure|"
     r"failing|failing_rows|try|try_index|path_problems|"
     r"private|adopt|prepare|references|objections|stage|batch|move|amend|merge|changes|images|trial|why|violated|restorable|settle|"
-    r"constraints|put|revert|dupe_audit)\$"
+    r"constraints|put|revert|tree|leaf|parts|adopt|count|dupe_audit)\$"
 )
 
 
@@ -104,3 +105,8 @@ def parts_of_run(column: str, expressions: str, *, without: bool = False) -> str
         f"ARRAY(SELECT CASE WHEN {condition} THEN u.part END "
         f"FROM pg_catalog.unnest(v_rule.{column}) WITH ORDINALITY AS u(part, ord) ORDER BY u.ord)"
     )
+
+
+def lines(statements: Iterable[str], *, indent: int = 4) -> str:
+    """Return statements for the end of a line of a procedure, each on a line of its own."""
+    return "".join(f"\n{' ' * indent}{each};" for each in statements)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alembic.operations import Operations
+from alembic.operations import MigrateOperation, Operations
 from alembic.util import CommandError
 
 from dupe_audit.directives.execution import Execution
@@ -26,13 +26,13 @@ from dupe_audit.directives.verdict import subject
 from dupe_audit.model import UniqueKey
 
 
-def refuse(task: Task, revision: str | None) -> None:
+def refuse(task: Task, execution: Execution, options: Overrides) -> None:
     """Refuse a directive that cannot be written as a script; ask for all of a revision before the first is written.
 
     Raises:
         CommandError: it cannot; the message says why.
     """
-    operation = task.operation
+    operation, revision = task.operation, execution.revision
     rule = operation.rule if isinstance(operation, ArchiveDuplicatesOp) else None
     check_names(operation.key, rule)  # type: ignore[attr-defined]
     if isinstance(operation, CreateUniqueConstraintOnlineOp) and any(
@@ -43,6 +43,22 @@ def refuse(task: Task, revision: str | None) -> None:
             f"{operation.key.name} with another of the same name, because the new one has to exist before the old one "
             f"is dropped. Give the new {operation.key.form} another name, or upgrade online, without --sql."
         )
+    if options.is_partitioned(operation.key) and (  # type: ignore[attr-defined]
+        reason := _cannot_be_of_tree(operation, undoing=not execution.upgrading)
+    ):
+        raise CommandError(
+            f"Refused: {operation.key}, revision {revision}. A script for a partitioned table cannot {reason}. "  # type: ignore[attr-defined]
+            f"{'Downgrade' if not execution.upgrading else 'Upgrade'} online, without --sql."
+        )
+
+
+def _cannot_be_of_tree(operation: MigrateOperation, *, undoing: bool) -> str:
+    """Return what a directive does that no script can do on a partitioned table; empty if there is nothing."""
+    if isinstance(operation, ArchiveDuplicatesOp) and operation.rule.changes_rows:
+        return "change rows that stay in it (op.amend_duplicates, set_ or merge)"
+    if isinstance(operation, CreateUniqueConstraintOnlineOp) and undoing:
+        return "create its constraint or index again"
+    return ""
 
 
 def write(operations: Operations, execution: Execution, options: Overrides, task: Task) -> None:
@@ -51,7 +67,7 @@ def write(operations: Operations, execution: Execution, options: Overrides, task
     Raises:
         CommandError: it cannot be written as a script; the message says why.
     """
-    refuse(task, execution.revision)
+    refuse(task, execution, options)
     judge_server(operations, [task.operation], accept=options.accept)
     script, step = Script(operations), f"{execution.revision}:{execution.acted}"
     execution.acted += 1
@@ -67,7 +83,15 @@ def _write(operations: Operations, execution: Execution, options: Overrides, tas
         rule = options.cleanup_rule(operation.rule)
         execution.remember_rule(_qualified(operation.key), rule)
         name = execution.name_for(operation.key)
-        archive_duplicates(operations, operation.key, rule, accept=options.accept, revision=revision, name=name)
+        archive_duplicates(
+            operations,
+            operation.key,
+            rule,
+            accept=options.accept,
+            revision=revision,
+            name=name,
+            tree=options.is_partitioned(operation.key),
+        )
     elif isinstance(operation, CreateUniqueConstraintOnlineOp):
         create_unique_constraint(
             operations,
@@ -77,6 +101,7 @@ def _write(operations: Operations, execution: Execution, options: Overrides, tas
             revision=revision,
             cleanup=execution.rule_of(_qualified(operation.key)),
             undoing=not execution.upgrading,
+            tree=options.is_partitioned(operation.key),
         )
     elif isinstance(operation, DropUniqueConstraintOnlineOp):
         drop_unique_constraint(operations, operation.key, operation.rule, Undone.of(operations, execution, options))

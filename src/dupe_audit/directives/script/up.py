@@ -8,9 +8,11 @@ from alembic.operations import Operations
 
 from dupe_audit import ledger
 from dupe_audit.directives.script.cleaning import CLEAN, cleanup_procedure
+from dupe_audit.directives.script.leaves import tree_functions
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import judged_key, open_run, state_function
 from dupe_audit.directives.script.quoting import check_names, constraint_exists, one_line, quoted, table_sql
+from dupe_audit.directives.script.trees import enforce_tree, guard_tree
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import SEQUENTIAL, switched_off
@@ -30,6 +32,7 @@ def archive_duplicates(
     accept: Collection[str],
     revision: str | None,
     name: str | None,
+    tree: bool,
 ) -> None:
     """Write the script that archives or amends the extras of *key*.
 
@@ -37,6 +40,7 @@ def archive_duplicates(
         accept: ids of findings that do not stop the script.
         revision: the Alembic revision to record in the ledger.
         name: the constraint that will be built, if it is known.
+        tree: whether the table is partitioned.
 
     Raises:
         CommandError: a name cannot be written into the script.
@@ -47,8 +51,10 @@ def archive_duplicates(
         verb = " or ".join(["amend" if rule.exact == "amend" else "archive", *(["amend"] if rule.divides else [])])
         script.line(f"-- dupe-audit: {verb} the duplicates of {subject}")
         choice = ledger.to_clean("v_relid", key, name=name, revision=revision)
-        open_run(script, key, rule, BuildRule(), revision, choice)
-        cleanup_procedure(script, key, rule, BuildRule(), accept)
+        open_run(script, key, rule, BuildRule(), revision, choice, tree=tree)
+        if tree:
+            tree_functions(script, key)
+        cleanup_procedure(script, key, rule, BuildRule(), accept, tree=tree)
         script.write(CLEAN)
         script.reset()
     relid = catalog.relid_sql(key)
@@ -67,6 +73,7 @@ def create_unique_constraint(
     revision: str | None,
     cleanup: CleanupRule | None,
     undoing: bool,
+    tree: bool,
 ) -> None:
     """Write the script that builds and verifies the index of a key, and attaches it if it is to be a constraint.
 
@@ -75,20 +82,23 @@ def create_unique_constraint(
         revision: the Alembic revision to record in the ledger.
         cleanup: by which rule this revision handles the duplicates that stop a build; None if it handles none.
         undoing: whether a downgrade of that revision re-creates the constraint.
+        tree: whether the table is partitioned.
 
     Raises:
         CommandError: a name cannot be written into the script.
     """
     check_names(key)
-    name, relid, script = str(key.name), catalog.relid_sql(key), Script(operations)
+    name, script = str(key.name), Script(operations)
     with script.outside_transaction():
         script.line(f"-- dupe-audit: enforce {one_line(key)} as {one_line(name)}, online")
         choose = ledger.to_enforce_again if undoing else ledger.to_enforce
-        open_run(script, key, None, rule, revision, choose("v_relid", key, revision=revision))
+        open_run(script, key, None, rule, revision, choose("v_relid", key, revision=revision), tree=tree)
         if undoing:
             script.line(f"{statement('adopted_options', run=':dupe_audit_v_run')} \\gset dupe_audit_")
+        if tree:
+            tree_functions(script, key)
         if cleanup:
-            cleanup_procedure(script, key, cleanup, rule, accept)
+            cleanup_procedure(script, key, cleanup, rule, accept, tree=tree)
         else:
             script.fill_function()
         state_function(script, key)
@@ -96,31 +106,45 @@ def create_unique_constraint(
             script.expressions_function()
             script.measure_function()
             script.write(judged_key(key))
-        for attempt in range(1, rule.build_attempts + 1):
-            _build(script, key, rule, attempt, may_clean=cleanup is not None, undoing=undoing)
-        _drop_leftover(script)
-        # If an expression made the builds fail, this reports for how many rows.
-        script.line("\\if :dupe_audit_absent")
-        script.write(_not_building())
-        if not key.is_plain:
-            script.write(judged_key(key))
-        script.line("\\endif")
-        _finish(script, key, rule)
+        if tree:
+            enforce_tree(script, key, rule, accept=accept, may_clean=cleanup is not None)
+        else:
+            _build_in_turn(script, key, rule, may_clean=cleanup is not None, undoing=undoing)
+        _finish(script, key, rule, tree=tree)
         script.reset()
     with script.own_path():
-        script.write(
-            statement(
-                "offline_guard",
-                name=literal(name),
-                form=key.form,
-                relid=relid,
-                fragments=statement("fragments", relid=f"({relid})", **catalog.rule_fragment_holes(key, CleanupRule())),
-                sequential=text_array(switched_off(SEQUENTIAL)),
-                t_count_extras=quoted("count_extras"),
-            )
-        )
+        guard_tree(script, key) if tree else _guard(script, key)
         script.write(statement("mark_enforced", run=":dupe_audit_v_run", name=literal(name)))
         script.write(statement("set_state", run=":dupe_audit_v_run", state=literal("enforced")))
+
+
+def _build_in_turn(script: Script, key: UniqueKey, rule: BuildRule, *, may_clean: bool, undoing: bool) -> None:
+    """Write as many builds as the rule allows, of which those after a successful one are skipped."""
+    for attempt in range(1, rule.build_attempts + 1):
+        _build(script, key, rule, attempt, may_clean=may_clean, undoing=undoing)
+    _drop_leftover(script)
+    # If an expression made the builds fail, this reports for how many rows.
+    script.line("\\if :dupe_audit_absent")
+    script.write(_not_building())
+    if not key.is_plain:
+        script.write(judged_key(key))
+    script.line("\\endif")
+
+
+def _guard(script: Script, key: UniqueKey) -> None:
+    """Write what stops the script before the version is stamped, unless the table enforces the key."""
+    relid = catalog.relid_sql(key)
+    script.write(
+        statement(
+            "offline_guard",
+            name=literal(key.name),
+            form=key.form,
+            relid=relid,
+            fragments=statement("fragments", relid=f"({relid})", **catalog.rule_fragment_holes(key, CleanupRule())),
+            sequential=text_array(switched_off(SEQUENTIAL)),
+            t_count_extras=quoted("count_extras"),
+        )
+    )
 
 
 def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may_clean: bool, undoing: bool) -> None:
@@ -166,11 +190,11 @@ def _not_building() -> str:
     return statement("mark_not_building", run=":dupe_audit_v_run")
 
 
-def _finish(script: Script, key: UniqueKey, rule: BuildRule) -> None:
+def _finish(script: Script, key: UniqueKey, rule: BuildRule, *, tree: bool) -> None:
     """Write what records an index that existed before, attaches the index if need be, and comments on it."""
     name, relid, table = str(key.name), catalog.relid_sql(key), table_sql(key)
     script.write(statement("adopt_index", run=":dupe_audit_v_run", relid=f"({relid})", name=literal(name)))
-    if key.form == "constraint":
+    if key.form == "constraint" and not tree:
         form = f" DEFERRABLE INITIALLY {key.initially}" if key.deferrable else ""
         attach = statement("attach", table=table, name=ident(name), form=form)
         # Never what only has the name, if psql continues after errors.

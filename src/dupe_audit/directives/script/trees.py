@@ -1,0 +1,163 @@
+r"""The script that enforces a key on a partitioned table: each leaf's index is built by psql, then all are adopted.
+
+Only psql can execute what a query returns (``\gexec``), and a concurrent build cannot be inside a procedure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from dupe_audit.directives.script.cleaning import CLEAN
+from dupe_audit.directives.script.leaves import tree_blockers, tree_functions
+from dupe_audit.directives.script.parts import Script
+from dupe_audit.directives.script.quoting import comparison_holes, interval, quoted, with_templates
+from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD
+from dupe_audit.findings import CATALOGUE
+from dupe_audit.model import MAX_IDENTIFIER, BuildRule, CleanupRule, UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.planner import SEQUENTIAL, switched_off
+from dupe_audit.postgres.trees import ALIAS, PLACEHOLDER
+from dupe_audit.preflight import beside
+from dupe_audit.statements import literal, statement, text_array
+
+#: whether the root lacks a valid index
+_UNFINISHED = "SELECT NOT s.enforced AS unfinished FROM pg_temp.dupe_audit_state() AS s \\gset dupe_audit_"
+
+#: whether some leaf lacks its index
+_LACKING = (
+    "SELECT pg_catalog.count(*) > 0 AS lacking FROM pg_temp.dupe_audit_parts(:dupe_audit_v_run) AS p "
+    "WHERE NOT p.is_tree AND NOT p.attached AND p.own IS NULL \\gset dupe_audit_"
+)
+
+
+#: of the root alone: the cleanup has judged it, or the build will find it
+_NO_BLOCKERS = "SELECT NULL::pg_catalog.text AS id, NULL::pg_catalog.text AS subject WHERE false"
+
+
+def enforce_tree(script: Script, key: UniqueKey, rule: BuildRule, *, accept: Collection[str], may_clean: bool) -> None:
+    """Write what builds the index of each leaf, adopts them all, and counts; ``state_function`` precedes.
+
+    Args:
+        accept: ids of findings that do not stop it.
+        may_clean: whether duplicates that stop a build are handled by the cleanup of this revision.
+    """
+    tree_functions(script, key)
+    _functions(script, key, rule, accept)
+    script.line(_UNFINISHED)
+    script.line("\\if :dupe_audit_unfinished")
+    script.write("CALL pg_temp.dupe_audit_enter_parts(:dupe_audit_v_run)")
+    building = {"run": ":dupe_audit_v_run", "name": literal(key.name), "keeps_adopted": literal(False)}
+    script.write(statement("mark_building", **building))
+    for attempt in range(1, rule.build_attempts + 1):
+        _build_leaves(script, key, attempt, rule.build_attempts, may_clean=may_clean)
+    _drop_leftovers(script)
+    script.write("CALL pg_temp.dupe_audit_adopt_tree(:dupe_audit_v_run)")
+    script.line("\\endif")
+    script.write("CALL pg_temp.dupe_audit_count_tree(:dupe_audit_v_run)")
+
+
+def guard_tree(script: Script, key: UniqueKey) -> None:
+    """Write what stops the script before the version is stamped, unless the whole tree enforces the key."""
+    relid = f"({catalog.relid_sql(key)})"
+    parts = statement(
+        "tree_parts",
+        relid=relid,
+        index="pg_catalog.to_regclass((SELECT s.qualified_name FROM pg_temp.dupe_audit_state() AS s))",
+        is_constraint=literal(key.form == "constraint"),
+        deferrable=literal(key.deferrable),
+        deferred=literal(key.initially == "DEFERRED"),
+    )
+    name, counted = literal(key.name), _counted(key)
+    script.write(
+        statement("offline_guard_tree", relid=relid, form=key.form, name=name, tree_parts=parts, counted=counted)
+    )
+
+
+def _counted(key: UniqueKey) -> str:
+    """Return the value of the session's setting that says which tree was counted, as an SQL value."""
+    return literal(f"{key.schema or ''}.{key.table} {key.name}")
+
+
+def _build_leaves(script: Script, key: UniqueKey, attempt: int, attempts: int, *, may_clean: bool) -> None:
+    """Write one build of every leaf that lacks its index; a later one first archives what stopped the one before."""
+    script.line(f"-- build {attempt} of {attempts} of the indexes that are missing")
+    _drop_leftovers(script)
+    script.line("\\if :dupe_audit_lacking")
+    if attempt > 1 and may_clean:
+        script.write(CLEAN)
+    script.line("-- those of some leaves fail if a duplicate arrives in the meantime")
+    script.line("\\set ON_ERROR_STOP off")
+    if not key.is_plain:
+        # The server's message can contain the value for which an expression fails.
+        script.line("\\set dupe_audit_verbosity :VERBOSITY")
+        script.line("\\set VERBOSITY sqlstate")
+    script.line("SELECT records, builds FROM pg_temp.dupe_audit_leaf_builds(:dupe_audit_v_run) \\gexec")
+    if not key.is_plain:
+        script.line("\\set VERBOSITY :dupe_audit_verbosity")
+    script.line("\\set ON_ERROR_STOP on")
+    script.line("\\endif")
+
+
+def _drop_leftovers(script: Script) -> None:
+    """Write what drops unfinished indexes of ours, and reads whether some are missing."""
+    script.line("SELECT drops, records FROM pg_temp.dupe_audit_leaf_drops(:dupe_audit_v_run) \\gexec")
+    script.line(_LACKING)
+
+
+def _functions(script: Script, key: UniqueKey, rule: BuildRule, accept: Collection[str]) -> None:
+    """Write the temporary functions and procedures that build, adopt and count."""
+    relid, tree = catalog.relid_sql(key), statement("tree", relid="v_root")
+    definition = {name: literal(value) for name, value in catalog.definition_holes(key).items()}
+    is_constraint = literal(key.form == "constraint")
+    script.comparing_function()
+    script.write(
+        statement("offline_parts", relid=relid, name=literal(key.name), tree=tree, longest_name=str(MAX_IDENTIFIER))
+    )
+    holes = {**catalog.index_state_holes(key), "name": "v_name"}
+    index_state = statement("index_state", relid="v_relid", **holes)
+    script.write(statement("offline_part_state", index_state=index_state, **comparison_holes(key)))
+    script.write(with_templates("offline_leaf_drops"))
+    script.write(with_templates("offline_leaf_builds", **definition))
+    script.write(
+        statement(
+            "offline_enter_parts",
+            relid=relid,
+            tree=tree,
+            blockers=tree_blockers(_NO_BLOCKERS, text_array(filter(None, key.names)), relid="v_root"),
+            errors=_errors(accept),
+            is_constraint=is_constraint,
+        )
+    )
+    script.write(
+        with_templates(
+            "offline_adopt_tree",
+            relid=relid,
+            give_up_after=interval(rule),
+            lock_timeout=literal(rule.lock_timeout),
+            level_lock=literal("ACCESS EXCLUSIVE" if key.form == "constraint" else "SHARE"),
+            only_level=quoted("add_only" if key.form == "constraint" else "build_only"),
+            is_constraint=is_constraint,
+            form=literal(f" DEFERRABLE INITIALLY {key.initially}" if key.deferrable else ""),
+            **definition,
+        )
+    )
+    script.write(_count(key))
+
+
+def _count(key: UniqueKey) -> str:
+    """Return the temporary procedure that counts the extras of each leaf."""
+    fragments = catalog.rule_fragment_holes(key, CleanupRule(), placeholders=(PLACEHOLDER, ALIAS))
+    return with_templates(
+        "offline_count_tree",
+        relid=catalog.relid_sql(key),
+        tree=statement("tree", relid="v_root"),
+        fragments=statement("fragments", relid="v_root", **fragments),
+        sequential=text_array(switched_off(SEQUENTIAL)),
+        counted=_counted(key),
+    )
+
+
+def _errors(accept: Collection[str]) -> str:
+    """Return the ids of the findings that stop a build, as an SQL value."""
+    ignored = {*accept, *beside(CleanupRule()), *NOT_ABOUT_THE_BUILD}
+    return text_array(id_ for id_, entry in CATALOGUE.items() if entry.severity == "error" and id_ not in ignored)
