@@ -142,14 +142,15 @@ def server_version_num(server_url: str) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _patience() -> Iterator[None]:
+def _patience(request: pytest.FixtureRequest) -> Iterator[None]:
     """End a test that hangs, for example on a lock that is never released."""
+    minutes = 15 if request.node.get_closest_marker("thorough") else 5
 
     def on_alarm(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError("the test took longer than five minutes")
+        raise TimeoutError(f"the test took longer than {minutes} minutes")
 
     before = signal.signal(signal.SIGALRM, on_alarm)
-    signal.alarm(300)
+    signal.alarm(60 * minutes)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
