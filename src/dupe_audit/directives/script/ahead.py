@@ -68,7 +68,7 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
         with script.of_directive(item):
             _Ahead(script, before(items, number), options, between, undone).judge(item)
     if schemas:
-        script.write(statement("offline_refused", schemas=str(len(schemas))))
+        script.write(statement("offline_refused", schema_count=str(len(schemas))))
     script.write(statement("offline_path_back"))
     script.forget_parts()
 
