@@ -69,8 +69,7 @@ def test_statistics_are_read_only_if_they_decide_an_order(conn, relation, column
 def test_run_of_a_table_is_found_without_a_look_at_the_tables_of_others(conn, relation):
     """A run says which table it is of, so only a run of this table is compared with the catalog."""
     with counted() as statements:
-        found = ledger.find_latest(conn, relation.relid, KEY)
-    assert found
+        assert ledger.find_latest(conn, relation.relid, KEY)
     (statement,) = (text for text in statements if "archive_bytes" in text)
     looked_at = [node for node in explained(conn, statement) if node.get("Relation Name") == "pg_class"]
     assert {1} == {node["Actual Loops"] for node in looked_at}

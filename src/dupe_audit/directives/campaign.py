@@ -102,7 +102,9 @@ class Campaign:
         if self.number is not None and (self._places or self._passed):
             state = "done" if self._execution.upgrading else "undone"
             self._record(worker, state)
-            log.info("campaign %d is %s: %s", self.number, state, _count(len(self._places) + len(self._passed)))
+            log.info(
+                "campaign %d is %s: %s", self.number, state, quantity(len(self._places) + len(self._passed), "schema")
+            )
 
     def prepare(self, worker: Worker) -> None:
         """Ask for the schemas before the first directive of the revision acts, as far as that can be done.
@@ -154,7 +156,9 @@ class Campaign:
         passed = self._entry.passed(worker.connection, new, [(each, self._names(each)) for _, each in directives])
         self._passed |= passed
         if passed:
-            log.info("%s passed over: the ledger and the catalog show that the work is done", _count(len(passed)))
+            log.info(
+                "%s passed over: the ledger and the catalog show that the work is done", quantity(len(passed), "schema")
+            )
         for schema in (name for name in new if name not in passed):
             place = self._places[schema] = self._place(schema)
             first = next(in_schema(each, schema) for _, each in directives if schema in self._names(each))
@@ -202,7 +206,7 @@ class Campaign:
                 perform(own, examiner, tasks)
             self._join(worker, [schema], [(position, operation)])
             if throttle.due():
-                log.info("op.%s(): %s of %s", NAMES[type(operation)], f"{number:,}", _count(len(names)))
+                log.info("op.%s(): %s of %s", NAMES[type(operation)], f"{number:,}", quantity(len(names), "schema"))
 
     @contextmanager
     def _collected(self, worker: Worker, schema: str, operation: MigrateOperation) -> Iterator[None]:
@@ -248,13 +252,4 @@ class Campaign:
         self._reporter.warn()
 
     def _refusal(self) -> Refused:
-        revision, total = self._execution.revision, len(self._places) + len(self._passed)
-        name = f"revision {revision}" if revision else "the directive"
-        done = total - len(self._failed)
-        rest = f" In the other {f'{done:,}' if done > 1 else 'one'}, all its work is done." if done else ""
-        lead = f"Refused: {name}, in {len(self._failed):,} of {_count(total)}.{rest}"
-        return refusal(self._failed.values(), lead)
-
-
-def _count(schemas: int) -> str:
-    return quantity(schemas, "schema")
+        return refusal(self._failed.values(), self._execution.revision, len(self._places) + len(self._passed))

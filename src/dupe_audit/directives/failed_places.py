@@ -15,7 +15,7 @@ from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import UNKNOWN, RestoreDuplicatesOp
 from dupe_audit.directives.verdict import subject
 from dupe_audit.errors import Refused
-from dupe_audit.findings import Finding
+from dupe_audit.findings import Finding, quantity
 from dupe_audit.model import Expression, UniqueKey
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -49,9 +49,17 @@ class FailedPlace:
         return "\n".join([*lines, f"    next: {_command(self.operation, key)}"])
 
 
-def refusal(failed: Iterable[FailedPlace], lead: str) -> Refused:
-    """Return the error that lists every such schema, and explains each kind of reason once."""
+def refusal(failed: Iterable[FailedPlace], revision: str | None, schemas: int) -> Refused:
+    """Return the error that lists every such schema, and explains each kind of reason once.
+
+    Args:
+        schemas: number of all schemas.
+    """
     places = list(failed)
+    done = schemas - len(places)
+    rest = f" In the other {f'{done:,}' if done > 1 else 'one'}, all its work is done." if done else ""
+    name = f"revision {revision}" if revision else "the directive"
+    lead = f"Refused: {name}, in {len(places):,} of {quantity(schemas, 'schema')}.{rest}"
     helps: dict[str, Finding] = {}
     for place in places:
         for finding in place.findings:
