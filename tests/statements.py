@@ -175,6 +175,12 @@ EXAMPLES = {
     "restore_ids": "'SELECT dupe_audit_id ...'",
     "note_problem": "'UPDATE dupe_audit.archive_1_102009 ...'",
     "differs": "'a trigger on the table changed the row or kept it out'",
+    "names": "ARRAY['public.orders', 'public.orders_102008']::pg_catalog.text[]",
+    "own": "'citus_internal gpid=10000000042'",
+    "schema": "'tenant_a'",
+    "schema_count": "200",
+    "subject": "'tenant_a.orders (customer_id, order_number)'",
+    "judgement": "'DO $judge$ ...'",
 }
 
 

@@ -45,39 +45,53 @@ def test_up_down_and_up(sql, tenants, schemas):
     assert [(1, "undone"), (2, "done")] == sql("SELECT id::int, state FROM dupe_audit.campaign ORDER BY id")
 
 
-def test_dirty_schemas_are_named_together_and_the_others_are_done(sql, tenants):
-    """Every dirty schema is named, with counts and the next command; the others are done, and passed over next time."""
-    names = tenants.numbered(12)
-    dirty = ["tenant_03", "tenant_05", "tenant_07", "tenant_11"]
+@pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.thorough)])
+def test_dirty_schemas_are_named_together_and_the_others_are_done(sql, tenants, count):
+    """Every dirty schema is named, with counts and the next command; the others are done, and not touched again."""
+    names = tenants.numbered(count)
+    dirty = [names[number] for number in (3, 5, 7, count - 1)]
     clean = [name for name in names if name not in dirty]
     for name in dirty:
         sql(f"UPDATE {name}.orders SET v = 'w' WHERE id = 9")
     tenants.revision()
 
     message = tenants.migrate("head")
-    assert message.startswith("Refused: revision 0002, in 4 of 12 schemas. In the other 8, all its work is done.")
+    lead = f"Refused: revision 0002, in 4 of {count} schemas. In the other {count - 4}, all its work is done."
+    assert message.startswith(lead)
     for name in dirty:
         assert f"{name}.orders (k): [divergent-duplicates] Rows of {name}.orders (k)" in message
         assert f"next: dupe-audit preflight --schema {name} --table orders -c k" in message
     assert 4 == message.count("next: ")
     assert "in 1 group with 1 extra" in message
-    assert "campaign 1 keeps 16 rows in its archives and enforces keys in 8 schemas." in message
+    assert (
+        f"campaign 1 keeps {2 * len(clean)} rows in its archives and enforces keys in {count - 4} schemas." in message
+    )
     assert "To undo it: dupe-audit restore --campaign 1" in message
     assert "Do not run alembic downgrade: revision 0002 was not stamped" in message
-    assert (clean, "0001") == (tenants.enforced, tenants.stamped)
-    assert ([10] * 4, [8] * 8) == (tenants.rows(*dirty), tenants.rows(*clean))
+    assert (sorted(clean), "0001") == (tenants.enforced, tenants.stamped)
+    assert ([10] * 4, [8] * len(clean)) == (tenants.rows(*dirty), tenants.rows(*clean))
+    tenants.dupe_audit("preflight", "--schemas", "tenant_*", "--table", "orders", "-c", "k", code=1)
 
     with counted() as statements:
-        assert tenants.migrate("head").startswith("Refused: revision 0002, in 4 of 12 schemas.")
-    touched = {name for name in names for statement in statements if f'"{name}"' in statement}
-    assert set() == touched & set(clean)
+        assert tenants.migrate("head").startswith(lead)
+    assert set(dirty) == touched(names, statements)
 
     for name in dirty:
         sql(f"UPDATE {name}.orders SET v = 'v'")
-    runs = len(tenants.states)
-    assert "" == tenants.migrate("head")
-    assert (names, "0002", runs) == (tenants.enforced, tenants.stamped, len(tenants.states))
-    assert {"enforced"} == {state for _, state in tenants.states}
+    runs = dict(sql("SELECT schema_name, r::text FROM dupe_audit.run r"))
+    with counted() as statements:
+        assert "" == tenants.migrate("head")
+    assert set(dirty) == touched(names, statements)
+    assert (sorted(names), "0002", [8] * count) == (tenants.enforced, tenants.stamped, tenants.rows(*names))
+    assert [(name, "enforced") for name in sorted(names)] == sorted(tenants.states)
+    later = dict(sql("SELECT schema_name, r::text FROM dupe_audit.run r"))
+    assert set(dirty) == {name for name in names if later[name] != runs[name]}
+
+
+def touched(names, statements):
+    """Return the schemas whose tables statements name; the lists of all schemas in a query are literals."""
+    text = "\n".join(statements)
+    return {name for name in names if f'"{name}"' in text or f"{name}.orders" in text}
 
 
 def test_what_is_done_takes_as_many_statements_for_few_schemas_as_for_many(sql, tenants, small_project):
@@ -493,19 +507,38 @@ def test_key_is_replaced_in_every_schema_but_a_dirty_one(sql, tenants):
     assert [10] * 3 == tenants.rows(*names)
 
 
-def test_revision_that_cannot_be_read_reports_after_each_directive(sql, tenants):
-    """Where a revision decides by data, the dirty schemas are named after the first directive, and none is lost."""
+UNREADABLE = "if op.get_bind().execute(sa.text('SELECT 1')).scalar():\n    pass\n"
+
+
+def test_revision_that_cannot_be_read_reports_at_its_end(sql, tenants):
+    """Where a revision decides by data, dirty schemas are left out and named once, after its last directive."""
     names = tenants.numbered(3)
     sql("UPDATE tenant_01.orders SET v = 'w' WHERE id = 9")
-    condition = "if op.get_bind().execute(sa.text('SELECT 1')).scalar():\n    pass\n"
-    tenants.revision(up=condition + UP)
+    tenants.revision(up=UNREADABLE + UP)
     message = tenants.migrate("head")
-    assert "in 1 of 3 schemas" in message
-    assert "tenant_01.orders (k): [divergent-duplicates]" in message
-    assert ([], [8, 10, 8]) == (tenants.enforced, tenants.rows(*names))
+    assert message.startswith("Refused: revision 0002, in 1 of 3 schemas. In the other 2, all its work is done.")
+    assert 1 == message.count("tenant_01.orders (k): [divergent-duplicates]")
+    assert "campaign 1 keeps 4 rows in its archives and enforces keys in 2 schemas." in message
+    assert "Do not run alembic downgrade: revision 0002 was not stamped" in message
+    assert (["tenant_00", "tenant_02"], [8, 10, 8]) == (tenants.enforced, tenants.rows(*names))
+    assert ("0001", [("open",)]) == (tenants.stamped, sql("SELECT state FROM dupe_audit.campaign"))
     sql("UPDATE tenant_01.orders SET v = 'v'")
     assert "" == tenants.migrate("head")
     assert (names, [8] * 3) == (tenants.enforced, tenants.rows(*names))
+    assert ("0002", [("done",)]) == (tenants.stamped, sql("SELECT state FROM dupe_audit.campaign"))
+
+
+def test_statement_that_fails_in_a_revision_that_cannot_be_read_hides_no_dirty_schema(sql, tenants, caplog):
+    """If a later statement ends such a revision, the log has named the dirty schemas and what was committed."""
+    tenants.numbered(3)
+    sql("UPDATE tenant_01.orders SET v = 'w' WHERE id = 9")
+    tenants.revision(up=UNREADABLE + UP + "op.execute('SELECT 1 / 0')")
+    with pytest.raises(DBAPIError):
+        tenants.migrate("head")
+    assert 1 == sum("tenant_01.orders (k):\n    [divergent-duplicates]" in text for text in warnings(caplog))
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert ["campaign 1 has worked on 3 schemas of 3" in text for text in errors] == [True]
+    assert "0001" == tenants.stamped
 
 
 def test_tables_that_reference_each_other_in_every_schema(sql, tenants):

@@ -148,14 +148,45 @@ def test_script_names_each_schema_of_a_list(sql, tenants, psql):
         assert 0 == done.returncode, done.stderr
         assert ([], [10, 10], "0001") == (tenants.enforced, tenants.rows(*names), tenants.stamped)
 
-    sql("UPDATE tenant_01.orders SET v = 'w' WHERE id = 9")
-    done = psql(up)
-    assert ("divergent" in done.stderr, "0001") == (True, tenants.stamped)
-
     tenants.revision()
     code, output = tenants.project.run("upgrade", "0001:0002", "--sql")
     assert 255 == code
     assert "op.archive_duplicates(), revision 0002. A script cannot ask the query of schemas" in output
+
+
+def test_script_names_every_dirty_schema_before_it_changes_one(sql, tenants, psql):
+    """A script judges all of its schemas before the first change, and stops with one error that names each refusal."""
+    sql("CREATE TABLE alembic_version (version_num text PRIMARY KEY); INSERT INTO alembic_version VALUES ('0001')")
+    names = tenants.numbered(5)
+    sql(
+        "UPDATE tenant_01.orders SET v = 'w' WHERE id = 9; UPDATE tenant_03.orders SET v = 'w' WHERE id = 9;"
+        "DROP TABLE tenant_04.orders; CREATE TABLE tenant_02.uq (i int)"
+    )
+    tenants.revision(names)
+    up = tenants.project.script("upgrade", "0001:0002")
+    done = psql(up)
+    assert "refused in 4 of 5 schemas; no directive has changed anything" in done.stderr
+    for name, reason in {
+        "tenant_01": "divergent-duplicates: rows of tenant_01.orders (k) carry different data",
+        "tenant_02": "name-taken: tenant_02.uq",
+        "tenant_03": "divergent-duplicates: rows of tenant_03.orders (k) carry different data",
+        "tenant_04": "table-missing: table orders does not exist",
+    }.items():
+        assert 1 == done.stderr.count(f"{name}.orders (k): {reason}"), done.stderr
+    assert ("0001", [], [(None,)]) == (tenants.stamped, tenants.enforced, sql("SELECT to_regnamespace('dupe_audit')"))
+    assert [10] * 4 == tenants.rows(*names[:4])
+
+    sql("UPDATE tenant_01.orders SET v = 'v'; UPDATE tenant_03.orders SET v = 'v'; DROP TABLE tenant_02.uq")
+    tenants.revision(names[:4])
+    done = psql(tenants.project.script("upgrade", "0001:0002"))
+    assert 0 == done.returncode, done.stderr
+    assert (names[:4], [8] * 4, "0002") == (tenants.enforced, tenants.rows(*names[:4]), tenants.stamped)
+
+    sql("DROP TABLE dupe_audit.archive_1, dupe_audit.archive_3")
+    done = psql(tenants.project.script("downgrade", "0002:0001"))
+    assert "refused in 2 of 4 schemas; no directive has changed anything" in done.stderr
+    assert ["constraint uq on tenant_00.orders: archive-missing" in done.stderr] == [True], done.stderr
+    assert (names[:4], "0002") == (tenants.enforced, tenants.stamped)
 
 
 def test_check_goes_up_down_and_up_with_schemas(sql, tenants):

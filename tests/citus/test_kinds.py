@@ -292,8 +292,9 @@ def test_attach_behind_a_reader_on_a_worker_waits_in_short_tries(sql, conn, data
     port = sql("SELECT max(nodeport) FROM pg_dist_node")[0][0]
     with psycopg.connect(conninfo(database_url, port=port)) as reader:
         reader.execute("SELECT count(*) FROM application.events")
-        with pytest.raises(Blocked, match="Could not attach the index as constraint uq_events"):
+        with pytest.raises(Blocked, match="Could not attach the index as constraint uq_events") as blocked:
             enforce(conn, KEY, BuildRule(lock_timeout="200ms", give_up_after="2s"))
+        assert f"pid {reader.info.backend_pid} on localhost:{port} (" in str(blocked.value)
         assert set(on_placements(ENFORCED)) == {"0"}
         sql("UPDATE application.events SET details = '{}' WHERE id = 1")  # nobody waits behind the attach
     enforce(conn, KEY, BuildRule())

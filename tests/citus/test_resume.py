@@ -1,5 +1,7 @@
 """A cleanup of a table of Citus that was killed continues, and neither loses a row nor counts one twice."""
 
+import re
+
 import psycopg
 import pytest
 
@@ -69,8 +71,11 @@ def test_locked_row_is_skipped_and_named(sql, conn, database_url, events, kind):
     port = sql("SELECT max(nodeport) FROM pg_dist_node")[0][0]
     with psycopg.connect(conninfo(database_url, port=port)) as other:
         other.execute("UPDATE application.events SET details = NULL WHERE id = 777")
-        with pytest.raises(Blocked, match=r"[Cc]ould not (be archived|archive extras)"):
+        with pytest.raises(Blocked, match=r"[Cc]ould not (be archived|archive extras)") as blocked:
             list(cleanup(conn, KEY, RULE, give_up_after="2s"))
+        # On its own node by its pid; elsewhere by the number that Citus gives it in the whole cluster.
+        pid = other.info.backend_pid
+        assert re.search(rf"pid {pid} on localhost:{port} \(|citus_internal gpid=\d+{pid}, ", str(blocked.value))
         if kind != "reference":  # there, the writer of one row holds off every other writer of the table
             assert sql("SELECT count(*) FROM application.events") == [(401,)]
         other.rollback()
@@ -105,3 +110,13 @@ def test_archive_that_is_not_divided_is_not_restored(sql, conn, events):
     with pytest.raises(DupeAuditError, match=r"is not divided among the nodes as application\.events is"):
         list(restore(conn, run))
     assert sql("SELECT archived, restored FROM dupe_audit.run") == [(800, 0)]
+
+
+@pytest.mark.parametrize("kind", ["distributed", "reference", "local"])
+def test_batch_takes_few_wide_rows(sql, conn, events, kind):
+    """A batch on a table of Citus takes no more rows than fit into 8 MiB, however few that is."""
+    wide = "(SELECT string_agg(md5(n || '.' || i), '') FROM generate_series(1, 90000) AS i)"
+    columns = "INSERT INTO application.events (tenant, id, name, at, details)"
+    events(kind, rows=f"{columns} SELECT 1, n, 'n', '2026-01-01', to_jsonb({wide}) FROM generate_series(1, 8) AS n")
+    sizes = [batch.archived for batch in cleanup(conn, KEY, CleanupRule(divergent="archive"))]
+    assert (7, 2) == (sum(sizes), max(sizes))

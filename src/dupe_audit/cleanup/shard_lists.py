@@ -29,6 +29,7 @@ class Part:
     holes: Mapping[str, str]
     extras: int = 0
     done: int = 0  #: how many of them were in a batch
+    is_wide: bool = False  #: whether the shard has values that are too wide for its pages
 
     def sql(self, name: str, **more: str) -> str:
         """Return a statement filled for this shard, its list and its part of the archive."""
@@ -117,6 +118,9 @@ def _count(work: CleanupWork, parts: list[Part]) -> float:
     connecting = time.monotonic() - started
     for part, count in zip(parts, counts, strict=True):
         part.extras = int(count.extras)
+    staged = [part for part in parts if part.extras]
+    for part, (row,) in zip(staged, citus.read_each(work.connection, [p.leaf for p in staged], "toasted"), strict=True):
+        part.is_wide = bool(row[0])
     rows = sum(int(row[0]) for (row,) in citus.read_each(work.connection, [part.leaf for part in parts], "count_rows"))
     groups, extras = sum(int(count.groups) for count in counts), sum(part.extras for part in parts)
     ledger.record_ranking(work.connection, work.run_id, rows=rows, groups=groups, extras=extras)

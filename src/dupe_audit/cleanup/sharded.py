@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from dupe_audit import citus, ledger
 from dupe_audit.citus import ShardFailure, on_shards
-from dupe_audit.cleanup.pace import Pace
+from dupe_audit.cleanup.pace import MOST_BYTES, Pace
 from dupe_audit.cleanup.shard_lists import Part, staged
 from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.errors import Blocked
@@ -20,6 +20,7 @@ from dupe_audit.findings import quantity
 from dupe_audit.model import Batch
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.interrupt import sleep
+from dupe_audit.postgres.locking import holders
 from dupe_audit.postgres.patience import Patience
 from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.sqlstates import PASSING
@@ -54,8 +55,9 @@ def sharded_passes(work: CleanupWork, work_mem: str | None) -> Iterator[Batch]:
             raise Blocked(
                 f"{quantity(spared, 'extra')} of {work.relation.name} could not be archived within "
                 f"{work.give_up_after}: they or their survivors are locked{f' ({problem})' if problem else ''}. "
-                "Wait for those sessions or end them, on the node of the shard; then run the same command again: it "
-                "continues where it stopped."
+                f"Locks on the table are held by {holders(work.connection, work.relation.relid)}. Wait for those "
+                "sessions or end them, each on its node; then run the same command again: it continues where it "
+                "stopped."
             )
         else:
             patience.pause()
@@ -73,8 +75,9 @@ def _rounds(work: CleanupWork, parts: list[Part], pace: Pace, connecting: float)
             statement("citus_enter_batches", run=str(work.run_id), first=str(first), last=str(last)),
         )
         blocks, sizes = [], {}
-        for number, part in enumerate(waiting, first):
-            low, part.done = part.done + 1, min(part.extras, part.done + pace.size)
+        ends = _ends(work, waiting, pace.size)
+        for number, part, end in zip(range(first, last + 1), waiting, ends, strict=True):
+            low, part.done = part.done + 1, end
             sizes[number] = part.done - low + 1
             blocks.append((part.leaf.shard, _block(work, part, number, low, part.done)))
         answers = on_shards(work.connection, blocks)
@@ -95,6 +98,21 @@ def _rounds(work: CleanupWork, parts: list[Part], pace: Pace, connecting: float)
         yield batch, failed
         if work.rule.pause and done < total:
             sleep(work.rule.pause)
+
+
+def _ends(work: CleanupWork, parts: list[Part], size: int) -> list[int]:
+    """Return the last extra of the next batch of every shard: as many rows and bytes as a batch may take."""
+    limits = {"batch_size": str(size), "most_bytes": str(MOST_BYTES)}
+    wide = [part for part in parts if part.is_wide]
+    queries = [
+        (part.leaf.shard, part.sql("batch_end", low=str(part.done + 1), bytes=part.sql("row_bytes"), **limits))
+        for part in wide
+    ]
+    measured = {
+        part.leaf.shard.id: int(row.high)
+        for part, (row,) in zip(wide, citus.read(work.connection, queries), strict=True)
+    }
+    return [measured.get(part.leaf.shard.id, min(part.extras, part.done + size)) for part in parts]
 
 
 def _block(work: CleanupWork, part: Part, number: int, low: int, high: int) -> str:

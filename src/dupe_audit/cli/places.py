@@ -8,12 +8,15 @@ from typing import Any, TypeVar
 
 import click
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.errors import WrongUsage
-from dupe_audit.model import Run
+from dupe_audit.findings import Finding, finding
+from dupe_audit.model import Run, UniqueKey
 from dupe_audit.postgres.driver import execute
-from dupe_audit.statements import literal, statement
+from dupe_audit.postgres.sqlstates import INSUFFICIENT_PRIVILEGE, sqlstate
+from dupe_audit.statements import ident, literal, statement
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,6 +61,21 @@ def chosen_runs(
     if not runs:
         raise WrongUsage("The ledger has no run of these schemas. To list all runs: dupe-audit runs")
     return runs
+
+
+def lacking_privilege(connection: Connection, key: UniqueKey, error: DBAPIError) -> Finding:
+    """Return the privilege that is missing for the table of one schema, so that the other schemas are examined.
+
+    Raises:
+        DBAPIError: it failed for another reason.
+    """
+    if sqlstate(error) != INSUFFICIENT_PRIVILEGE:
+        raise error
+    schema = literal(key.schema)
+    usable = execute(connection, f"SELECT pg_catalog.has_schema_privilege({schema}, 'USAGE')").scalar_one()
+    place = ident(str(key.schema), key.table) if usable else ident(str(key.schema))
+    subject = f"SELECT ON {place}" if usable else f"USAGE ON SCHEMA {place}"
+    return finding("missing-privilege", subject)
 
 
 def is_named(schema: str | None, patterns: Iterable[str]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import render
 from dupe_audit.cli.elements import RULE_OPTIONS, KeyCommand, cleanup_rule, key_options, rule_options
@@ -21,7 +22,7 @@ from dupe_audit.cli.options import (
     work_mem_option,
     x_option,
 )
-from dupe_audit.cli.places import is_named, schemas_option, schemas_with
+from dupe_audit.cli.places import is_named, lacking_privilege, schemas_option, schemas_with
 from dupe_audit.cli.progress import progress
 from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import examined
@@ -185,7 +186,13 @@ def _require_fitting(table: str | None, *, key: dict[str, Any], rule: dict[str, 
 
 
 def _report(connection: Connection, declared: DeclaredKey, accept: tuple[str, ...], **options: Any) -> DuplicateReport:
-    report = preflight(connection, declared.key, declared.rule, accept={*accept, *declared.accepted}, **options)
+    key, accepted = declared.key, {*accept, *declared.accepted}
+    try:
+        report = preflight(connection, key, declared.rule, accept=accepted, **options)
+    except DBAPIError as error:
+        if not declared.is_place:
+            raise
+        report = DuplicateReport(key=key, counts=None, findings=(lacking_privilege(connection, key, error),))
     report = replace(report, rule=declared.rule, revision=declared.revision or None)
     if declared.revision:
         report = replace(report, findings=tuple(_of_revision(each, declared.revision) for each in report.findings))

@@ -42,16 +42,19 @@ def purge_command(
         together = campaign is not None or bool(schemas)
         runs = chosen_runs(connection, numbers, campaign, schemas)
         runs = [run for run in runs if run.purged_at is None or not together]
-        if together and not yes:
+        if not runs:
+            click.echo("The archives of these runs were purged before; nothing to do.", err=True)
+        elif together and not yes:
             lost = quantity(sum(run.remaining for run in runs), "row")
             question = f"The archives of {quantity(len(runs), 'run')} hold the only copies of {lost}."
             if not click.confirm(f"{question} Drop the archives?", err=True):
                 raise Refused([], lead="No run was purged.")
         for run in runs:
-            rows = f"{quantity(run.remaining, 'row')} of {run.table_name}{_as_before(run)}"
+            table = f"{run.schema_name}.{run.table_name}"
+            rows = f"{quantity(run.remaining, 'row')} of {table}{_as_before(run)}"
             question = f"The archive of run {run.id} holds the only copy of {rows}."
             if not run.remaining:
-                question = f"Every archived row of run {run.id} is back in {run.table_name}."
+                question = f"Every archived row of run {run.id} is back in {table}."
             if not (yes or together) and not click.confirm(f"{question} Drop the archive?", err=True):
                 raise Refused([], lead=f"Run {run.id} was not purged.")
             ledger.purge(connection, run.id)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import click
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.cli.options import database_options, opened
@@ -18,6 +19,7 @@ from dupe_audit.errors import DupeAuditError, Interrupted, Refused, WrongUsage
 from dupe_audit.findings import quantity
 from dupe_audit.model import BuildRule, IndexState, Run, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.sqlstates import friendly
 from dupe_audit.restore import restore
 from dupe_audit.statements import literal
 
@@ -87,8 +89,11 @@ def _undo_all(connection: Connection, runs: list[Run], batch_size: int, *, ask: 
             _undo(connection, run, batch_size, ask=False)
         except Interrupted:
             raise
-        except DupeAuditError as error:
-            failed.append(f"  run {run.id} of {run.schema_name}.{run.table_name}: {error}")
+        except (DupeAuditError, DBAPIError) as error:
+            if connection.closed or connection.invalidated:
+                raise
+            reason = friendly(error, "restore") if isinstance(error, DBAPIError) else error
+            failed.append(f"  run {run.id} of {run.schema_name}.{run.table_name}: {reason}")
     if failed:
         lead = f"{len(failed):,} of {quantity(len(runs), 'run')} could not be restored; the others are."
         raise Refused([], lead=lead, body="\n".join(failed))

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger, render
 from dupe_audit.cli.elements import KeyCommand, key_options
@@ -20,13 +21,13 @@ from dupe_audit.cli.options import (
     work_mem_option,
     x_option,
 )
-from dupe_audit.cli.places import is_named, schemas_option, schemas_with
+from dupe_audit.cli.places import is_named, lacking_privilege, schemas_option, schemas_with
 from dupe_audit.cli.progress import progress
 from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import verify_plain
 from dupe_audit.directives.recorded import as_renamed, latest_run, missing_run
 from dupe_audit.errors import WrongUsage
-from dupe_audit.model import Expression, Unseen, VerifyReport
+from dupe_audit.model import Expression, UniqueKey, Unseen, VerifyReport
 from dupe_audit.postgres import catalog
 from dupe_audit.verify import verify, verify_named
 
@@ -132,7 +133,13 @@ def _named(
         for number, place in enumerate(places):
             if schemas:
                 display.show("verifying", number, len(places), "schemas")
-            reports.append(verify_named(connection, table=table, name=name, schema=place, **key))
+            try:
+                reports.append(verify_named(connection, table=table, name=name, schema=place, **key))
+            except DBAPIError as error:
+                if not schemas:
+                    raise
+                own = UniqueKey(schema=place, table=table, columns=key["columns"] or (name,), name=name)
+                reports.append(_unreadable(connection, own, error))
     return ([], [], reports) if schemas else (reports, [], [])
 
 
@@ -145,10 +152,23 @@ def _applied(connection: Connection, keys: list[DeclaredKey], *, in_places: bool
                 verified[1].append(_of_applied(connection, verify_plain(connection, declared), declared))
                 continue
             key = as_renamed(connection, declared.key)
-            report = verify(connection, key, work_mem=work_mem)
+            try:
+                report = verify(connection, key, work_mem=work_mem)
+            except DBAPIError as error:
+                if not declared.is_place:
+                    raise
+                verified[2].append(_unreadable(connection, key, error))
+                continue
             report = _of_applied(connection, report, replace(declared, key=key))
             verified[2 if declared.is_place or in_places else 0].append(report)
     return verified
+
+
+def _unreadable(connection: Connection, key: UniqueKey, error: DBAPIError) -> VerifyReport:
+    """Return the report on a schema in which a privilege is missing, so that the others are verified."""
+    return VerifyReport(
+        key=key, index=None, extras=None, run=None, findings=(lacking_privilege(connection, key, error),)
+    )
 
 
 def _of_applied(connection: Connection, report: VerifyReport, declared: DeclaredKey) -> VerifyReport:

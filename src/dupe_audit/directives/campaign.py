@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from dupe_audit.directives.assignment import assign, in_order, judge, perform, tasks_of
 from dupe_audit.directives.entry import Entry
 from dupe_audit.directives.execution import Execution
-from dupe_audit.directives.failed_places import FailedPlace, refusal
+from dupe_audit.directives.failed_places import FailedPlace, Reporter, refusal
 from dupe_audit.directives.places import (
     ask,
     existing_schemas,
@@ -27,7 +27,7 @@ from dupe_audit.directives.places import (
 from dupe_audit.directives.refusal import NAMES, of_revision
 from dupe_audit.directives.verdict import identities
 from dupe_audit.directives.worker import Worker
-from dupe_audit.errors import DupeAuditError, Interrupted
+from dupe_audit.errors import DupeAuditError, Interrupted, Refused
 from dupe_audit.findings import quantity
 from dupe_audit.model import Schemas
 from dupe_audit.postgres.patience import Throttle
@@ -59,6 +59,7 @@ class Campaign:
         self._places: dict[str, Execution] = {}
         self._passed: set[str] = set()
         self._failed: dict[str, FailedPlace] = {}
+        self._reporter: Reporter | None = None  #: at the end of a revision that cannot be read
 
     @property
     def number(self) -> int | None:
@@ -74,6 +75,8 @@ class Campaign:
 
     def perform(self, worker: Worker, operation: MigrateOperation, position: int) -> None:
         """Execute a directive in each of its schemas; after the last one, report those that were refused.
+
+        In a revision that cannot be read to its end, any directive can be the last, so they are reported at its end.
 
         Args:
             worker: of the revision.
@@ -92,11 +95,16 @@ class Campaign:
             return
         self._follow(worker, directives)
         if self._failed:
-            raise refusal(self._failed.values(), self._lead())
+            if self._execution.readable or not self._execution.revision:
+                raise self._refusal()
+            self._report_at_end(worker)
+            return
         if self.number is not None and (self._places or self._passed):
             state = "done" if self._execution.upgrading else "undone"
             self._record(worker, state)
-            log.info("campaign %d is %s: %s", self.number, state, _count(len(self._places) + len(self._passed)))
+            log.info(
+                "campaign %d is %s: %s", self.number, state, quantity(len(self._places) + len(self._passed), "schema")
+            )
 
     def prepare(self, worker: Worker) -> None:
         """Ask for the schemas before the first directive of the revision acts, as far as that can be done.
@@ -148,7 +156,9 @@ class Campaign:
         passed = self._entry.passed(worker.connection, new, [(each, self._names(each)) for _, each in directives])
         self._passed |= passed
         if passed:
-            log.info("%s passed over: the ledger and the catalog show that the work is done", _count(len(passed)))
+            log.info(
+                "%s passed over: the ledger and the catalog show that the work is done", quantity(len(passed), "schema")
+            )
         for schema in (name for name in new if name not in passed):
             place = self._places[schema] = self._place(schema)
             first = next(in_schema(each, schema) for _, each in directives if schema in self._names(each))
@@ -196,7 +206,7 @@ class Campaign:
                 perform(own, examiner, tasks)
             self._join(worker, [schema], [(position, operation)])
             if throttle.due():
-                log.info("op.%s(): %s of %s", NAMES[type(operation)], f"{number:,}", _count(len(names)))
+                log.info("op.%s(): %s of %s", NAMES[type(operation)], f"{number:,}", quantity(len(names), "schema"))
 
     @contextmanager
     def _collected(self, worker: Worker, schema: str, operation: MigrateOperation) -> Iterator[None]:
@@ -235,13 +245,11 @@ class Campaign:
                 log.warning("schema %s was dropped meanwhile, and is left out", name)
                 del self._failed[name]
 
-    def _lead(self) -> str:
-        revision, total = self._execution.revision, len(self._places) + len(self._passed)
-        name = f"revision {revision}" if revision else "the directive"
-        done = total - len(self._failed)
-        rest = f" In the other {f'{done:,}' if done > 1 else 'one'}, all its work is done." if done else ""
-        return f"Refused: {name}, in {len(self._failed):,} of {_count(total)}.{rest}"
+    def _report_at_end(self, worker: Worker) -> None:
+        if self._reporter is None:
+            context, account = worker.operations.migration_context, lambda: worker.account(worker.connection)
+            self._reporter = Reporter(context, self._execution, self._failed, self._refusal, account)
+        self._reporter.warn()
 
-
-def _count(schemas: int) -> str:
-    return quantity(schemas, "schema")
+    def _refusal(self) -> Refused:
+        return refusal(self._failed.values(), self._execution.revision, len(self._places) + len(self._passed))

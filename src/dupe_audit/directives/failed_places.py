@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from alembic.operations import MigrateOperation
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 
+from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import UNKNOWN, RestoreDuplicatesOp
 from dupe_audit.directives.verdict import subject
 from dupe_audit.errors import Refused
-from dupe_audit.findings import Finding
+from dupe_audit.findings import Finding, quantity
 from dupe_audit.model import Expression, UniqueKey
+
+log = logging.getLogger("alembic.dupe_audit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +49,17 @@ class FailedPlace:
         return "\n".join([*lines, f"    next: {_command(self.operation, key)}"])
 
 
-def refusal(failed: Iterable[FailedPlace], lead: str) -> Refused:
-    """Return the error that lists every such schema, and explains each kind of reason once."""
+def refusal(failed: Iterable[FailedPlace], revision: str | None, schemas: int) -> Refused:
+    """Return the error that lists every such schema, and explains each kind of reason once.
+
+    Args:
+        schemas: number of all schemas.
+    """
     places = list(failed)
+    done = schemas - len(places)
+    rest = f" In the other {f'{done:,}' if done > 1 else 'one'}, all its work is done." if done else ""
+    name = f"revision {revision}" if revision else "the directive"
+    lead = f"Refused: {name}, in {len(places):,} of {quantity(schemas, 'schema')}.{rest}"
     helps: dict[str, Finding] = {}
     for place in places:
         for finding in place.findings:
@@ -53,6 +67,42 @@ def refusal(failed: Iterable[FailedPlace], lead: str) -> Refused:
     advice = [f"  [{finding.id}] {finding.help}" for finding in helps.values()]
     findings = [finding for place in places for finding in place.findings]
     return Refused(findings, lead=lead, body="\n".join([*(place.text for place in places), *advice]))
+
+
+class Reporter:
+    """Reports schemas that failed at the end of a revision that cannot be read: any of its directives can be the last.
+
+    Args:
+        failed: the schemas and what failed, as it is by then.
+        refusal: returns the error that names them.
+        account: returns what the revision has committed.
+    """
+
+    def __init__(
+        self,
+        context: MigrationContext,
+        execution: Execution,
+        failed: Mapping[str, FailedPlace],
+        refusal: Callable[[], Refused],
+        account: Callable[[], str],
+    ) -> None:
+        self._failed = failed
+        self._refusal = refusal
+        self._logged: set[str] = set()
+
+        def report(**_: object) -> None:
+            if failed:
+                execution.inside = True  # so that the log has no second account of what was committed
+                raise CommandError("\n".join(filter(None, [str(refusal()), account()])))
+
+        # Alembic calls it before it commits the stamp.
+        context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, report)
+
+    def warn(self) -> None:
+        """Log what has failed since the last call, in case another statement ends the revision."""
+        if self._failed.keys() - self._logged:
+            self._logged |= self._failed.keys()
+            log.warning("%s", self._refusal())
 
 
 def _command(operation: MigrateOperation, key: UniqueKey) -> str:

@@ -24,6 +24,16 @@ class Choice(NamedTuple):
     key: UniqueKey | None = None  #: the key that the condition looks for
 
 
+def of_table(relid: str) -> str:
+    """Return the condition that a run ``r`` is of a table, whose row is ``live``; first what is fast for other runs.
+
+    Args:
+        relid: SQL for the oid of the table.
+    """
+    oid = f"{relid}::pg_catalog.oid"
+    return f"coalesce(r.relation::pg_catalog.oid, r.relid) = {oid} AND live.oid = {oid}"
+
+
 def to_clean(relid: str, key: UniqueKey, *, name: str | None, revision: str | None) -> Choice:
     """Choose the run that a cleanup continues.
 

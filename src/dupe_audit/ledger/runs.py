@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, RowMapping
 
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.ledger.choice import Choice, of_key_named, of_name
+from dupe_audit.ledger.choice import Choice, of_key_named, of_name, of_table
 from dupe_audit.ledger.keys import is_same_run, key_holes, read_elements, read_rule, rule_holes, same_runs_sql
 from dupe_audit.ledger.tables import after_name, archive_name, exists, record_name, stage_name
 from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
@@ -87,7 +87,7 @@ def find_run(connection: Connection, relid: int, choice: Choice) -> RecordedRun 
     """Return the run of a table that a choice finds; None if it finds none."""
     if choice.key and not choice.key.is_plain and exists(connection, relid=relid):
         execute(connection, same_runs_sql(str(relid), choice.key))
-    condition = f"live.oid = {relid}::pg_catalog.oid AND {choice.condition}"
+    condition = f"{of_table(str(relid))} AND {choice.condition}"
     runs = find_runs(connection, condition, relid=relid, order=choice.order)
     return runs[0] if runs else None
 

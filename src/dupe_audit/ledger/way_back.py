@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import columns
-from dupe_audit.ledger.choice import to_restore
+from dupe_audit.ledger.choice import of_table, to_restore
 from dupe_audit.ledger.keys import of_key
 from dupe_audit.ledger.runs import RecordedRun, find_by_constraint, find_run, find_runs
 from dupe_audit.ledger.tables import archive_name, exists, relation_exists
@@ -50,7 +50,7 @@ def has_run(connection: Connection, relation: Relation) -> bool:
 
 def runs_of_table(connection: Connection, relation: Relation) -> list[Run]:
     """Return the runs of a table, of whatever key, oldest first."""
-    runs = find_runs(connection, f"live.oid = {relation.relid}::pg_catalog.oid", relid=relation.relid)
+    runs = find_runs(connection, of_table(str(relation.relid)), relid=relation.relid)
     return [run for run, _ in runs]
 
 
@@ -95,10 +95,8 @@ def _whereabouts(run: Run) -> str:
 
 def _without_run(connection: Connection, relation: Relation) -> list[str]:
     """Return the archives of such a table whose run the ledger lacks: it was lost, or not restored from a backup."""
-    ids = {str(run.id) for run, _ in find_runs(connection, "true", relid=relation.relid)}
-    objects = execute(connection, statement("run_objects", relid=str(relation.relid))).all()
-    archives = [row for row in objects if row.name.startswith("archive_") and row.fits]
-    return [f"dupe_audit.{row.name}" for row in archives if row.run not in ids]
+    sql = statement("archives_without_run", run_objects=statement("run_objects", relid=str(relation.relid)))
+    return [f"dupe_audit.{name}" for name in execute(connection, sql).scalars()]
 
 
 def require_unused(connection: Connection, run_id: int) -> None:
@@ -107,9 +105,8 @@ def require_unused(connection: Connection, run_id: int) -> None:
     Raises:
         Refused: somebody else created them.
     """
-    rows = execute(connection, statement("run_objects", relid="0"))
-    objects = [row.name for row in rows if row.run == str(run_id)]
-    if objects:
+    sql = statement("objects_of_run", run_objects=statement("run_objects", relid="0"), run=literal(str(run_id)))
+    if objects := execute(connection, sql).scalars().all():
         names = ", ".join(f"dupe_audit.{name}" for name in objects)
         raise Refused(
             [finding("untrusted-ledger", f"run {run_id} has just been opened, but {names} exists")],

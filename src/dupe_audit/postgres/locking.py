@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.errors import Blocked
@@ -16,7 +16,7 @@ from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.postgres.patience import Patience
 from dupe_audit.postgres.sqlstates import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, detail, sqlstate
-from dupe_audit.statements import statement
+from dupe_audit.statements import literal, statement, text_array
 
 T = TypeVar("T")
 
@@ -28,20 +28,39 @@ AT_WORK_NAMESPACE = LOCK_NAMESPACE + 1
 
 
 def holders(connection: Connection, relid: int) -> str:
-    """Return who holds locks on the table: pid, state, age; never the query, which can contain data."""
+    """Return who holds locks on the table: pid, state, age; never the query, which can contain data.
+
+    Of a table of Citus, that includes sessions of other nodes, which hold locks on its shards.
+    """
     rows = execute(connection, statement("holders", relid=str(relid))).mappings().all()
     descriptions: dict[object, str] = {}
     for row in rows:
-        if row["pid"] is None:
-            descriptions[row["gid"]] = f"prepared transaction {row['gid']!r} ({row['lock']})"
-        else:
-            name = row["application_name"] or row["usename"] or "another role"
-            # A role without pg_read_all_stats sees neither; nor does anybody if the transaction has just ended.
-            state = row["state"] or "state hidden"
-            open_for = "" if row["seconds"] is None else f"open for {row['seconds']:,} s, "
-            description = f"pid {row['pid']} ({name}, {state}, {open_for}{row['lock']})"
-            descriptions.setdefault(row["pid"], description)
+        descriptions.setdefault(row["gid"] if row["pid"] is None else row["pid"], _holder(row))
+    for row in _holders_on_nodes(connection, relid):
+        if not (row["is_local"] and row["pid"] in descriptions):
+            descriptions[row["node"], row["pid"], row["gid"]] = _holder(row, f" on {row['node']}")
     return "; ".join(descriptions.values()) or "nobody (the lock was released in the meantime)"
+
+
+def _holder(row: RowMapping, where: str = "") -> str:
+    if row["pid"] is None:
+        return f"prepared transaction {row['gid']!r}{where} ({row['lock']})"
+    name = row["application_name"] or row["usename"] or "another role"
+    # A role without pg_read_all_stats sees neither; nor does anybody if the transaction has just ended.
+    state = row["state"] or "state hidden"
+    open_for = "" if row["seconds"] is None else f"open for {row['seconds']:,} s, "
+    return f"pid {row['pid']}{where} ({name}, {state}, {open_for}{row['lock']})"
+
+
+def _holders_on_nodes(connection: Connection, relid: int) -> Sequence[RowMapping]:
+    """Return the sessions of all nodes that hold locks on a table of Citus or its shards; none for any other table."""
+    if not execute(connection, statement("relation_exists", name=literal("pg_catalog.pg_dist_partition"))).scalar_one():
+        return ()
+    managed = execute(connection, statement("citus_names", relid=str(relid))).one()
+    if managed.names is None:
+        return ()
+    on_node = statement("citus_holders_of_node", names=text_array(managed.names), own=literal(managed.own))
+    return execute(connection, statement("citus_holders", on_node=literal(on_node))).mappings().all()
 
 
 def deadlock_party(connection: Connection, error: BaseException) -> str:

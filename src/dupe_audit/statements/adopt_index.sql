@@ -5,4 +5,4 @@ UPDATE dupe_audit.run AS r SET constraint_name = {name}, adopted_index = pg_cata
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 WHERE r.id = {run} AND NOT r.building AND NOT r.built AND i.indrelid = {relid}::pg_catalog.oid AND c.relname = {name}
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint con WHERE con.conindid = i.indexrelid AND con.contype IN ('u', 'p', 'x'))
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint con WHERE con.conindid = i.indexrelid AND con.conrelid = i.indrelid AND con.contype IN ('u', 'p', 'x'))

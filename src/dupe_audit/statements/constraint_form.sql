@@ -9,7 +9,7 @@ SELECT keys.names, keys.expressions, keys.collations, keys.included, keys.usual_
        coalesce(con.condeferrable, false) AS deferrable, coalesce(con.condeferred, false) AS deferred
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
-LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = i.indexrelid AND con.contype IN ('u', 'p', 'x')
+LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = i.indexrelid AND con.conrelid = i.indrelid AND con.contype IN ('u', 'p', 'x')
 CROSS JOIN LATERAL (
     -- Each element has a name or an expression; a column with a collation other than its own is an expression.
     SELECT pg_catalog.array_agg(CASE WHEN k.coll = a.attcollation THEN a.attname::pg_catalog.text END ORDER BY k.ord)

@@ -23,12 +23,16 @@ WITH rel AS (
                                           AND a.attnum = ANY (con.conkey)) AS attnotnull,
            t.typlen, t.typbyval, a.atttypid, a.atttypmod, a.attcollation,
            -- A column with few values separates few rows, so it is compared last (a negative n_distinct is a ratio).
-           coalesce(s.n_distinct::pg_catalog.float8 BETWEEN 0::pg_catalog.float8 AND 100::pg_catalog.float8, false) AS few_values
+           -- Looked up per column: the view is a security barrier, so a join with it would read the statistics of the whole database.
+           CASE WHEN pg_catalog.cardinality(rule.key) > 1 AND a.attname = ANY (rule.key) THEN coalesce(
+               (SELECT s.n_distinct::pg_catalog.float8 BETWEEN 0::pg_catalog.float8 AND 100::pg_catalog.float8
+                FROM pg_catalog.pg_stats s
+                WHERE s.schemaname = rel.nspname AND s.tablename = rel.relname AND s.attname = a.attname
+                  AND s.inherited = rel.is_tree), false) ELSE false END AS few_values
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     JOIN rel ON rel.oid = a.attrelid
-    LEFT JOIN pg_catalog.pg_stats s
-      ON s.schemaname = rel.nspname AND s.tablename = rel.relname AND s.attname = a.attname AND s.inherited = rel.is_tree
+    CROSS JOIN rule
     WHERE a.attnum > 0 AND NOT a.attisdropped
 ), element AS (
     -- What follows an alias: the column, or the value that key_values computes of the row.

@@ -45,7 +45,7 @@ LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = ic.oid
 LEFT JOIN pg_catalog.pg_class tc ON tc.oid = i.indrelid
 LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = tc.relnamespace
 LEFT JOIN pg_catalog.pg_am am ON am.oid = ic.relam
-LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = ic.oid AND con.contype IN ('u', 'p', 'x')
+LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = ic.oid AND con.conrelid = i.indrelid AND con.contype IN ('u', 'p', 'x')
 LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(coalesce(pg_catalog.quote_ident(a.attname),
                                 CASE WHEN {is_plain} THEN '(expression)' ELSE pg_catalog.format('(%s)', pg_catalog.pg_get_indexdef(i.indexrelid, k.ord::pg_catalog.int4, false)) END)

@@ -9,7 +9,7 @@ SELECT ic.relname::pg_catalog.text AS name, con.conname::pg_catalog.text AS cons
        keys.names OPERATOR(pg_catalog.<@) request.key_sorted AND nulls.not_distinct >= {nulls_not_distinct} AS stricter
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
-LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = ic.oid AND con.contype IN ('u', 'p')
+LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = ic.oid AND con.conrelid = i.indrelid AND con.contype IN ('u', 'p')
 CROSS JOIN (SELECT pg_catalog.array_agg(k ORDER BY k COLLATE "C") AS key_sorted
             FROM pg_catalog.unnest({key}) AS k) AS request
 CROSS JOIN LATERAL (

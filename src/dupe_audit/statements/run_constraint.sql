@@ -5,7 +5,7 @@
 SELECT coalesce(con.conname, ic.relname)::pg_catalog.text AS name, con.oid IS NOT NULL AS is_constraint
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
-LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = i.indexrelid AND con.contype IN ('u', 'p', 'x')
+LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = i.indexrelid AND con.conrelid = i.indrelid AND con.contype IN ('u', 'p', 'x')
 CROSS JOIN LATERAL (
     SELECT pg_catalog.array_agg(a.attname::pg_catalog.text) AS names
     FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1]) AS k(attnum)

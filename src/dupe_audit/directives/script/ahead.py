@@ -18,6 +18,7 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.script.collecting import CollectingScript, before, is_of_place
 from dupe_audit.directives.script.droppable import droppable_index_function, droppable_procedure
 from dupe_audit.directives.script.leaves import tree_blockers
 from dupe_audit.directives.script.outcomes import changes_function
@@ -56,7 +57,8 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
     """
     if sum(isinstance(item, MigrateOperation) for item in items) < 2:
         return
-    script = Script(operations)
+    schemas = {item.key.schema for item in items if is_of_place(item)}  # type: ignore[union-attr]
+    script = CollectingScript(operations)
     # A psql that continues after errors would execute the first directive although a later one is refused.
     script.line("\\set ON_ERROR_STOP on")
     for setting in _SETTINGS:
@@ -64,7 +66,10 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
     script.write(statement("offline_path"))
     script.trust_function()
     for number, item, between in _judgeable(items):
-        _Ahead(script, items[:number], options, between, undone).judge(item)
+        with script.of_directive(item):
+            _Ahead(script, before(items, number), options, between, undone).judge(item)
+    if schemas:
+        script.write(statement("offline_refused", schema_count=str(len(schemas))))
     script.write(statement("offline_path_back"))
     script.forget_parts()
 
@@ -72,9 +77,10 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
 def _judgeable(items: Sequence[Item]) -> Iterator[tuple[int, MigrateOperation, tuple[Effect, ...]]]:
     """Yield the directives that can be judged now, and what statements between the first and each of them can change.
 
-    The first one judges itself, except a drop: what is wrong with it explains what is wrong with its restore.
+    The first one judges itself, except a drop: what is wrong with it explains what is wrong with its restore. In many
+    schemas it is judged too, so that all refusals are reported together.
     """
-    names: set[str | None] = set()
+    names: set[tuple[str | None, str | None]] = set()
     between: list[Effect] = []
     begun = False
     for number, item in enumerate(items):
@@ -85,9 +91,9 @@ def _judgeable(items: Sequence[Item]) -> Iterator[tuple[int, MigrateOperation, t
             if begun and change is not NOTHING:
                 between.append(change)
             continue
-        name = item.key.name  # type: ignore[attr-defined]
+        name = item.key.schema, item.key.name  # type: ignore[attr-defined]
         named_before = isinstance(item, CreateUniqueConstraintOnlineOp) and name in names
-        if (begun and not named_before) or isinstance(item, DropUniqueConstraintOnlineOp):
+        if ((begun or is_of_place(item)) and not named_before) or isinstance(item, DropUniqueConstraintOnlineOp):
             yield number, item, tuple(between)
         begun = True
         names.add(name)

@@ -1,0 +1,53 @@
+"""A script that judges a revision in many schemas: what is wrong with any of them is reported together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from alembic.operations import MigrateOperation, Operations
+
+from dupe_audit.directives.script.parts import Script
+from dupe_audit.directives.verdict import Item, subject
+from dupe_audit.statements import literal, statement
+
+#: how the statements begin that stop a script; the others define what these use
+_JUDGEMENTS = ("DO $judge$", "CALL ")
+
+
+class CollectingScript(Script):
+    """The script of judgements; those of a directive with ``schemas`` note a refusal instead of stopping."""
+
+    def __init__(self, operations: Operations) -> None:
+        super().__init__(operations)
+        self._place: MigrateOperation | None = None
+
+    @contextmanager
+    def of_directive(self, item: MigrateOperation) -> Iterator[None]:
+        """Write what follows as the judgement of a directive."""
+        self._place = item if is_of_place(item) else None
+        yield
+        self._place = None
+
+    def write(self, sql: str) -> None:
+        """Write a statement; one that could stop the script is executed so that it does not."""
+        if self._place is not None and sql.startswith(_JUDGEMENTS):
+            schema = literal(self._place.key.schema)  # type: ignore[attr-defined]
+            holes = {"schema": schema, "subject": literal(subject(self._place)), "judgement": literal(sql)}
+            sql = statement("offline_collect", **holes)
+        super().write(sql)
+
+
+def is_of_place(item: Item) -> bool:
+    """Return whether an item is a directive with ``schemas``, as it is for one of them."""
+    return hasattr(item, "origin")
+
+
+def before(items: Sequence[Item], number: int) -> list[Item]:
+    """Return what a revision does before an item, except for what it does in other schemas of the same directives."""
+    item = items[number]
+    return [
+        earlier
+        for earlier in items[:number]
+        if not (is_of_place(item) and is_of_place(earlier) and earlier.key.schema != item.key.schema)  # type: ignore[union-attr]
+    ]
