@@ -109,8 +109,11 @@ def missing(key: UniqueKey, relation: Relation) -> Finding:
     return replace(missing, message=f"{relation.name} has no unique index {key.name}.")
 
 
-def _not_valid(key: UniqueKey) -> Finding:
+def _not_valid(key: UniqueKey, relation: Relation) -> Finding:
     invalid = finding("index-not-valid", key.name)
+    if relation.is_tree:
+        help_ = "Run: alembic upgrade head. It builds and attaches the parts that are missing."
+        invalid = replace(invalid, help=help_)
     if key.form == "constraint":
         return invalid
     return replace(invalid, message=f"Index {key.name} is invalid, so it does not reliably enforce anything.")
@@ -122,7 +125,7 @@ def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | No
     if not state.same_definition or (state.constraint and not state.same_constraint_form):
         return [finding("wrong-definition", key.name, table=relation.name)]
     if not state.valid:
-        return [_not_valid(key)]
+        return [_not_valid(key, relation)]
     if key.form == "constraint" and state.constraint != key.name:
         return [missing(key, relation)]
     return []
