@@ -57,7 +57,7 @@ def verify_as(
         if missing := _missing_columns(connection, key, relation):
             return VerifyReport(key=key, index=state, extras=None, run=None, findings=(*missing, *findings))
         try:
-            extras, rows, latest, by_others, misplaced = count(connection, key, relation, work_mem)
+            extras, rows, latest, by_others, misplaced, leaves = count(connection, key, relation, work_mem)
         except DBAPIError as error:
             if key.is_plain or not (about_a_row(error) or about_an_expression(error)):
                 raise
@@ -89,6 +89,7 @@ def verify_as(
             extras=extras,
             run=run,
             rows=rows,
+            leaves=leaves,
             archived_by_others=by_others,
             findings=tuple(findings),
         )
