@@ -126,7 +126,9 @@ class Tree:
             return self._works[relation.relid]
         entered = self._entered[relation.relid]
         key = replace(work.key, table=relation.table, schema=relation.schema, name=entered.index_name)
-        self._works[relation.relid] = replace(work, relation=relation, key=key, leaf=entered.id)
+        self._works[relation.relid] = replace(
+            work, relation=relation, key=key, leaf=entered.id, is_default=part.is_default
+        )
         return self._works[relation.relid]
 
     def _leaves(self, *, attach: bool) -> int:
