@@ -1,6 +1,6 @@
 """The code of the how-to about partitioned tables, as a revision."""
 
-from howtos import project_of, revision_of
+from howtos import HEADER, blocks_of, project_of, revision_of
 
 TREE = """
 CREATE TABLE measurements (sensor_id int, taken_on date NOT NULL, value float) PARTITION BY RANGE (taken_on);
@@ -40,4 +40,31 @@ def test_revision_of_the_page(tmp_path, database_url, launcher, sql):
     code, output = project.run("downgrade", "-1")
     assert code == 0, output
     assert before == sql(ROWS)
+    assert [] == sql(PARTS)
+
+
+def test_partition_that_is_prepared_before_it_is_attached(tmp_path, database_url, launcher, sql):
+    """The page's revision for a new partition: its constraint is adopted, and undone once the partition is detached."""
+    sql(f"{TREE}; DROP TABLE measurements_2; CREATE TABLE measurements_2027 (LIKE measurements)")
+    sql("INSERT INTO measurements_2027 VALUES (1, '2027-01-01', 1), (1, '2027-01-01', 1)")
+    project = project_of(tmp_path, database_url, launcher, revision_of("partitioned-table", "The revision"))
+    code = "\n".join(blocks_of("partitioned-table", "Partitions that come and go"))
+    back = """
+def downgrade():
+    op.drop_unique_constraint_online("measurements_2027_key", "measurements_2027")
+    op.restore_duplicates("measurements_2027", KEY)
+"""
+    header = HEADER.replace("'0002', '0001'", "'0003', '0002'") + 'KEY = ["sensor_id", "taken_on"]\n'
+    (tmp_path / "migrations" / "versions" / "0003.py").write_text(header + code + back)
+    assert 0 == project.run("upgrade", "head")[0]
+    sql("ALTER TABLE measurements ATTACH PARTITION measurements_2027 FOR VALUES FROM ('2027-01-01') TO ('2028-01-01')")
+    assert ("measurements_2027", "measurements_2027_key") in sql(PARTS)
+    assert 2 == len([name for table, name in sql(PARTS) if table in {"measurements_1", "measurements_2027"}])
+    assert 0 == project.run("verify", program="dupe_audit.cli")[0]
+    code, output = project.run("downgrade", "-1")
+    assert (255, True) == (code, "ALTER TABLE public.measurements DETACH PARTITION public.measurements_2027;" in output)
+    sql("ALTER TABLE measurements DETACH PARTITION measurements_2027")
+    assert 0 == project.run("downgrade", "-1")[0]
+    assert [(2,)] == sql("SELECT count(*) FROM measurements_2027")
+    assert 0 == project.run("downgrade", "-1")[0]
     assert [] == sql(PARTS)
