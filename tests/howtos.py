@@ -17,9 +17,13 @@ def section(page: str, heading: str) -> str:
 
 def revision_of(page: str, heading: str) -> str:
     """Return the only revision under a heading of a how-to."""
-    blocks = re.findall(r"```python\n(.*?)```", section(page, heading), flags=re.DOTALL)
-    (code,) = [block for block in blocks if "def upgrade" in block]
+    (code,) = [block for block in blocks_of(page, heading) if "def upgrade" in block]
     return code
+
+
+def blocks_of(page: str, heading: str) -> list[str]:
+    """Return the blocks of Python under a heading of a how-to."""
+    return re.findall(r"```python\n(.*?)```", section(page, heading), flags=re.DOTALL)
 
 
 def project_of(folder: Path, database_url: str, launcher: Launcher, code: str) -> Project:

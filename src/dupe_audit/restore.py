@@ -23,7 +23,7 @@ from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.session import step
 from dupe_audit.postgres.sqlstates import about_a_row, reason, sqlstate
 from dupe_audit.postgres.work import Work
-from dupe_audit.statements import literal, statement
+from dupe_audit.statements import literal, statement, text_array
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -39,6 +39,7 @@ class RestoreWork(Work):
     run: Run
     batch_size: int
     citus: citus.CitusTable | None  #: None for a table that Citus does not manage
+    strays: ledger.Strays | None  #: of a tree, the rows whose partition has left it
 
 
 def restore(
@@ -92,6 +93,7 @@ def restore(
                     run=run,
                     batch_size=citus.batch_size(managed, batch_size),
                     citus=managed,
+                    strays=ledger.find_strays(connection, run_id, relation.relid) if relation.is_tree else None,
                 )
                 refused_rows, total = yield from _restore_rows(work)
                 refused_children = yield from _return_children(work)
@@ -216,6 +218,8 @@ def _restore(work: RestoreWork, reverted_at: Counter[int], low: int, high: int) 
             raise _RowsDiffer(_difference(work)) from error
     # Constraint triggers fire at COMMIT, still inside this block, so a row that they refuse is noticed too.
     with work.transaction():
+        if work.strays:
+            _require_partition(work, work.strays, low, high)
         number = ledger.next_batch(connection, run_id)
         # The text of a large row can exceed what a value may hold, so a single row is compared without it.
         changed = work.sql("restore_changed" if low < high else "restore_changed_row")
@@ -230,6 +234,19 @@ def _restore(work: RestoreWork, reverted_at: Counter[int], low: int, high: int) 
             ledger.record_images(connection, run_id, number, reverted=reverted)
     reverted_at[low] = reverted
     return int(row["put"]) + reverted
+
+
+def _require_partition(work: RestoreWork, strays: ledger.Strays, low: int, high: int) -> None:
+    """Require that no row goes to a DEFAULT partition because its own was detached or dropped.
+
+    It would be without its survivor there, and keep the partition from being attached again.
+
+    Raises:
+        _RowsDiffer: one would.
+    """
+    holes = {"former": text_array(strays.former), "bounds": strays.bounds, "low": str(low), "high": str(high)}
+    if leaf := work.execute("stray_leaf", **holes).scalar():
+        raise _RowsDiffer(f"its partition {leaf} has been detached or dropped, and it would go to a DEFAULT partition")
 
 
 def _revert(work: RestoreWork, low: int, high: int) -> int:

@@ -60,6 +60,7 @@ RUN = exactly(
 SEEN = exactly(
     schema={"type": "string"},
     table={"type": "string"},
+    leaf=TEXT,
     run={"anyOf": [RUN, {"type": "null"}]},
     phase=TEXT,
     progress=exactly(step=TEXT, done=NUMBER, total=NUMBER, unit=TEXT, rate=NUMBER, eta=NUMBER),

@@ -163,3 +163,22 @@ def test_each_blocked_table_has_another_turn():
             if table == "b" and len(taken) < 4:
                 raise Blocked
     assert [("a", "2000ms"), ("b", "2000ms"), ("c", "2000ms"), ("b", "10min")] == taken
+
+
+def test_build_gives_way_to_a_session_that_creates_a_partition(sql, conn, psycopg_connect):
+    """It would wait for the build of the default leaf with a lock on the whole table, or end in a deadlock."""
+    sql("CREATE TABLE t (id int, k int, r int) PARTITION BY RANGE (r); CREATE TABLE t_rest PARTITION OF t DEFAULT")
+    reader, creator = psycopg_connect(), psycopg_connect(autocommit=True)
+    reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class")
+    building = "SELECT 1 FROM pg_stat_progress_create_index WHERE phase = 'waiting for old snapshots'"
+    with ThreadPoolExecutor() as pool:
+        enforced = pool.submit(enforce, conn, KEY, BuildRule())
+        wait_for(lambda: sql(building))
+        creator.execute("CREATE TABLE t_new PARTITION OF t FOR VALUES FROM (10) TO (20)")
+        reader.rollback()
+        enforced.result()
+    assert verify(conn, KEY).ok
+    assert [("t_new",), ("t_rest",)] == sql(
+        "SELECT indrelid::regclass::text FROM pg_index WHERE indisunique AND indrelid::regclass::text LIKE 't\\_%' "
+        "ORDER BY 1"
+    )

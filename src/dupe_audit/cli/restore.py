@@ -20,6 +20,7 @@ from dupe_audit.findings import quantity
 from dupe_audit.model import BuildRule, IndexState, Run, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.sqlstates import friendly
+from dupe_audit.postgres.trees import members
 from dupe_audit.restore import restore
 from dupe_audit.statements import literal
 
@@ -111,7 +112,7 @@ def _undo(connection: Connection, run: Run, batch_size: int, *, ask: bool) -> No
         name, form = _enforcing(connection, run, relation)
         key = replace(ledger.key_of_run(run, relation, name), form=form)
         state = catalog.index_state(connection, relation.relid, key) if name else None
-        obstacle = _obstacle(run, key, state)
+        obstacle = _obstacle(run, key, state) or _parts(connection, run, relation)
         if obstacle and run.revision and not run.campaign:
             click.echo(_left_undone(connection, run, relation, name), err=True)
         if ask:
@@ -119,7 +120,8 @@ def _undo(connection: Connection, run: Run, batch_size: int, *, ask: bool) -> No
         if name:
             drop(connection, key, BuildRule())
         # An index that existed before the run stays.
-        if obstacle and not _obstacle(run, key, catalog.index_state(connection, relation.relid, key)):
+        state = catalog.index_state(connection, relation.relid, key)
+        if obstacle and not (_obstacle(run, key, state) or _parts(connection, run, relation)):
             click.echo(f"{obstacle[0].upper()}{obstacle[1:]} of {relation.name} was dropped.", err=True)
     _restore(connection, number, batch_size)
     if run.state == "enforced" and run.revision:
@@ -159,6 +161,15 @@ def _obstacle(run: Run, key: UniqueKey, state: IndexState | None) -> str | None:
     if key.form == "index" and state.constraint is None:
         return f"unique index {key.name}"
     return None
+
+
+def _parts(connection: Connection, run: Run, relation: catalog.Relation) -> str | None:
+    """Return what an unfinished upgrade has left on the partitions of a table, or None."""
+    if not relation.is_tree:
+        return None
+    inside = {part.relation.relid for part in members(connection, relation.relid)}
+    parts = sum(index.exists and index.relid in inside for index in ledger.leaf_indexes(connection, run.id))
+    return f"what an unfinished upgrade has built on {quantity(parts, 'partition')}" if parts else None
 
 
 def _left_undone(connection: Connection, run: Run, relation: catalog.Relation, name: str | None) -> str:

@@ -10,10 +10,17 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.constraint.index import drop_index, execute_build
-from dupe_audit.constraint.names import has_adopted, has_constraint, marks_of_drop, name_owner, require_index
+from dupe_audit.constraint.names import (
+    has_adopted,
+    has_constraint,
+    inherited,
+    marks_of_drop,
+    name_owner,
+    require_index,
+)
 from dupe_audit.constraint.tree_dropping import drop_tree
 from dupe_audit.constraint.work import ConstraintWork, work_on
-from dupe_audit.errors import Blocked, DupeAuditError
+from dupe_audit.errors import Blocked, DupeAuditError, Refused
 from dupe_audit.model import BuildRule, Run, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
@@ -25,8 +32,10 @@ from dupe_audit.statements import ident, literal, statement
 log = logging.getLogger("alembic.dupe_audit")
 
 
-def drop(connection: Connection, key: UniqueKey, rule: BuildRule, *, keeps_adopted: bool = True) -> None:
+def drop(connection: Connection, key: UniqueKey, rule: BuildRule, *, keeps_adopted: bool = True) -> int:
     """Drop the constraint, or what a killed upgrade left of it; if neither exists, nothing happens.
+
+    Return how many partitions had a part that an unfinished upgrade had not attached to the whole.
 
     An adopted index stays. If it became the index of the constraint, an index like it is built first, and then
     replaces the constraint.
@@ -52,18 +61,20 @@ def drop(connection: Connection, key: UniqueKey, rule: BuildRule, *, keeps_adopt
             relation = catalog.still_named(connection, relation)
             run = ledger.run_to_drop(connection, relation, str(key.name))
             work = work_on(connection, relation, key, rule, run.id if run else None)
+            if findings := inherited(name_owner(connection, relation, work.name), relation):
+                raise Refused(findings, lead="Nothing was dropped.")
             if relation.is_tree:
-                drop_tree(work, run, keeps_adopted=keeps_adopted)
-                return
+                return drop_tree(work, run, keeps_adopted=keeps_adopted)
             if key.form == "index":
                 _drop_index(work, run, keeps_adopted=keeps_adopted)
             elif has_constraint(work, run):
                 _drop_constraint(work, run, keeps_adopted=keeps_adopted)
-                return
+                return 0
             elif run and run.building and name_owner(connection, relation, work.name).is_index:
                 drop_index(work)
             for sql in marks_of_drop(run):
                 execute(connection, sql)
+            return 0
 
 
 def _drop_index(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -> None:

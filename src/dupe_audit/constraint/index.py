@@ -60,11 +60,17 @@ LONG = 1_000
 class Failure:
     """Why a build failed that may be tried again."""
 
-    kind: Literal["duplicate", "deadlock", "lock"]
-    party: str = ""  #: the other sessions of a deadlock, or who held the lock, described
+    kind: Literal["duplicate", "deadlock", "lock", "waiting"]
+    party: str = ""  #: the other sessions of a deadlock, who held the lock, or who waits for it, described
 
     def __str__(self) -> str:
+        if self.kind == "waiting":
+            return f"session that waits for the table: {self.party}"
         return f"{self.kind} with {self.party}" if self.party else self.kind
+
+
+class _GaveWay(Exception):
+    """A build on a leaf was cancelled because a session waits for it."""
 
 
 def settled(work: ConstraintWork) -> IndexState | None:
@@ -148,6 +154,8 @@ def build(work: ConstraintWork) -> Failure | None:
             log.warning("%s", note)
         if code == DUPLICATE_TABLE and not note:
             return None
+        if isinstance(error, _GaveWay):
+            return Failure(kind="waiting", party=str(error))
         if code == UNIQUE_VIOLATION or (code == INTERNAL_ERROR and DUPLICATED in reason(error)):
             return Failure(kind="duplicate")
         if code == DEADLOCK:
@@ -176,11 +184,16 @@ def execute_build(work: ConstraintWork, sql: str) -> None:
     if work.of_citus:  # its build waits with a lock that stops every writer on the coordinator
         values["lock_timeout"] = work.lock_timeout
     progress = citus.build_progress(work.connection) if work.of_citus else None
-    watcher = watching(work.connection, give_up_after=rule.give_up_after, progress=progress)
+    leaf = None if work.leaf is None else work.relation.relid
+    watcher = watching(
+        work.connection, give_up_after=rule.give_up_after, progress=progress, leaf=leaf, often=work.is_default
+    )
     with settings(work.connection, values), watcher as watch:
         try:
             execute(work.connection, sql)
         except DBAPIError as error:
+            if watch.gave_way and sqlstate(error) == QUERY_CANCELED:
+                raise _GaveWay(watch.gave_way) from error
             if watch.gave_up and sqlstate(error) == QUERY_CANCELED:
                 raise Blocked(
                     f"The build of {work.name} on {work.relation.name} waited {rule.give_up_after} and was cancelled: "

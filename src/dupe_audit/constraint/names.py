@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from dupe_audit import ledger
 from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import Refused
-from dupe_audit.findings import finding
+from dupe_audit.findings import Finding, finding
 from dupe_audit.model import Run
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
@@ -82,6 +84,14 @@ def has_constraint(work: ConstraintWork, run: Run | None) -> bool:
         message = "%s has no constraint %s, but %s has an index of that name"
         log.warning(message, work.relation.name, work.name, owner.other_table)
     return bool(owner.kind)
+
+
+def inherited(owner: Row[Any], relation: catalog.Relation) -> list[Finding]:
+    """Return a finding if what has the name is part of a constraint or index of a partitioned table."""
+    if owner.whole is None:
+        return []
+    in_use = finding("constraint-in-use", f"{owner.whole} of {owner.whole_table}", table=relation.name)
+    return [replace(in_use, help=ledger.leave_whole(owner.whole, owner.whole_table, relation))]
 
 
 def marks_of_drop(run: Run | None) -> list[str]:

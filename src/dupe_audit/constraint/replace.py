@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
-from dupe_audit.constraint.names import has_adopted, is_mistaken, is_mistaken_index, name_owner
+from dupe_audit.constraint.names import has_adopted, inherited, is_mistaken, is_mistaken_index, name_owner
 from dupe_audit.constraint.work import work_on
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding
@@ -66,6 +66,7 @@ def drop_findings(connection: Connection, key: UniqueKey, *, keeps_adopted: bool
             findings.append(finding("not-a-unique-index", f"{key.name} is {mistaken}", table=relation.name))
     elif mistaken := is_mistaken(connection, owner, run):
         findings.append(finding("not-a-constraint", f"{key.name} is {mistaken}", table=relation.name))
+    findings += inherited(owner, relation)
     if owner.foreign_keys:
         findings.append(finding("constraint-in-use", f"foreign keys ({owner.foreign_keys})", table=relation.name))
     stays = keeps_adopted and run and has_adopted(connection, run.id)  # or an index like it exists afterwards

@@ -131,6 +131,12 @@ class Rounds:
                     f"{self._work.relation.name} in {self._work.lock_timeout}. Locks on it are held by {self._party}. "
                     "Wait for them or end them; then run the same command again."
                 )
+            if waiting := self._failures["waiting"]:
+                return Blocked(
+                    f"{quantity(waiting, 'build')} of {name} within {seconds:,.0f} s gave way to sessions that wait "
+                    f"for {self._work.relation.name}, the last one {self._party}. Run the same command again when they "
+                    "are done."
+                )
             return Blocked(
                 f"{quantity(self._attempts, 'build')} of {name} within {seconds:,.0f} s ended in a deadlock with "
                 f"{self._party}. A concurrent build waits for every older transaction, and that one waits for a lock "

@@ -18,13 +18,13 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
 from dupe_audit.constraint.index import require_quiet, settled
+from dupe_audit.constraint.part_names import part_names
 from dupe_audit.constraint.rounds import Cleaning, Rounds
 from dupe_audit.constraint.work import ConstraintWork, constraint_form
 from dupe_audit.errors import Refused
 from dupe_audit.findings import finding
-from dupe_audit.model import MAX_IDENTIFIER, IndexState
+from dupe_audit.model import IndexState
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.trees import Member, is_leaf_of, members
 from dupe_audit.postgres.turns import Turns
@@ -112,7 +112,11 @@ class Tree:
         """Return the tables of the tree now; those that are new are entered into the ledger together."""
         parts = members(self._work.connection, self._work.relation.relid)
         new = [part.relation for part in parts[1:] if part.relation.relid not in self._entered]
-        self._entered |= ledger.enter_leaves(self._work.connection, int(self._work.run_id or 0), new)
+        if new:
+            work, below = self._work, [part.relation for part in parts[1:]]
+            self._entered |= ledger.enter_leaves(work.connection, int(work.run_id or 0), new)
+            names = part_names(work.connection, work.relation, work.key, below, self._entered)
+            self._entered |= {relid: self._entered[relid]._replace(index_name=name) for relid, name in names.items()}
         return parts
 
     def _part(self, part: Member) -> ConstraintWork:
@@ -121,9 +125,10 @@ class Tree:
         if relation.relid in self._works:
             return self._works[relation.relid]
         entered = self._entered[relation.relid]
-        name = entered.index_name or part_name(work.name, relation)
-        key = replace(work.key, table=relation.table, schema=relation.schema, name=name)
-        self._works[relation.relid] = replace(work, relation=relation, key=key, leaf=entered.id)
+        key = replace(work.key, table=relation.table, schema=relation.schema, name=entered.index_name)
+        self._works[relation.relid] = replace(
+            work, relation=relation, key=key, leaf=entered.id, is_default=part.is_default
+        )
         return self._works[relation.relid]
 
     def _leaves(self, *, attach: bool) -> int:
@@ -236,12 +241,6 @@ class Tree:
         raise Refused(
             [finding("invalid-index", self._work.index)], lead="Every leaf has its part, but the root stays invalid."
         )
-
-
-def part_name(name: str, relation: Relation) -> str:
-    """Return the name of the index of one table of a tree: unique in its schema, and no longer than 63 bytes."""
-    suffix = f"_{relation.relid}"
-    return name.encode()[: MAX_IDENTIFIER - len(suffix)].decode(errors="ignore") + suffix
 
 
 def attached_to(work: ConstraintWork, index: int) -> set[int]:

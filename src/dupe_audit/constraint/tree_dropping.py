@@ -22,8 +22,10 @@ from dupe_audit.statements import ident, statement
 log = logging.getLogger("alembic.dupe_audit")
 
 
-def drop_tree(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -> None:
+def drop_tree(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -> int:
     """Drop the constraint or the index of a partitioned table, unless the index existed before the run and is kept.
+
+    Return how many parts were dropped that were not attached to it, because an upgrade had not ended.
 
     Raises:
         Refused: the name belongs to something else.
@@ -34,17 +36,17 @@ def drop_tree(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -> 
         exists = bool(owner.is_index)
         if exists and run and keeps_adopted and has_adopted(work.connection, run.id):
             log.info("index %s existed before the upgrade, so it stays", work.name)
-            return
+            return 0
         if exists and run:
             ledger.record_index(work.connection, run.id, work.relation.relid)
     else:
         exists = has_constraint(work, run)
     if exists:
         _drop_root(work, marks_of_drop(run))
-    if run:
-        _drop_parts(work, run.id)
+    dropped = _drop_parts(work, run.id) if run else 0
     for sql in marks_of_drop(run):
         execute(work.connection, sql)
+    return dropped
 
 
 def _drop_root(work: ConstraintWork, marks: Sequence[str]) -> None:
@@ -78,8 +80,9 @@ def _drop_root(work: ConstraintWork, marks: Sequence[str]) -> None:
         ) from error
 
 
-def _drop_parts(work: ConstraintWork, run_id: int) -> None:
-    """Drop what a run has built on leaves and inner levels that is not attached to the root."""
+def _drop_parts(work: ConstraintWork, run_id: int) -> int:
+    """Drop what a run has built on leaves and inner levels that is not attached to the root; return how many parts."""
+    dropped = 0
     indexes = ledger.leaf_indexes(work.connection, run_id)
     if any(index.exists for index in indexes):
         parts = {part.relation.relid: part for part in members(work.connection, work.relation.relid)}
@@ -88,15 +91,18 @@ def _drop_parts(work: ConstraintWork, run_id: int) -> None:
         for index in sorted(left, key=lambda index: parts[index.relid].is_leaf):
             part = parts[index.relid]
             key = replace(work.key, table=part.relation.table, schema=part.relation.schema, name=index.name)
-            _drop_part(replace(work, relation=part.relation, key=key, leaf=index.leaf), part)
+            dropped += _drop_part(replace(work, relation=part.relation, key=key, leaf=index.leaf), part)
             ledger.mark_leaf_building(work.connection, index.leaf, None, building=False)
     ledger.forget_leaf_indexes(work.connection, [index.leaf for index in indexes if not index.exists])
+    return dropped
 
 
-def _drop_part(work: ConstraintWork, part: Member) -> None:
+def _drop_part(work: ConstraintWork, part: Member) -> bool:
+    """Drop what one table has; return whether it had anything."""
     state = work.state()
     if state is None:
-        return
+        return False
+    log.info("dropping %s of %s, which is not attached to the whole", work.name, work.relation.name)
     if state.constraint is not None:
         sql = statement("drop_constraint", table=work.relation.name, name=ident(work.name))
         work.execute_briefly(sql, action=f"drop constraint {work.name} of {work.relation.name}")
@@ -105,3 +111,4 @@ def _drop_part(work: ConstraintWork, part: Member) -> None:
     else:
         sql = statement("drop_index_at_once", index=work.index)
         work.execute_briefly(sql, action=f"drop index {work.index}")
+    return True

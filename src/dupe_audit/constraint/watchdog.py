@@ -28,15 +28,26 @@ class Watch:
     """What the watcher has done."""
 
     gave_up: str | None = None  #: what the build waited for, if the watcher cancelled it
+    gave_way: str | None = None  #: who waited for the build, if the watcher cancelled it for that
 
 
 @contextmanager
-def watching(connection: Connection, *, give_up_after: str, progress: str | None = None) -> Iterator[Watch]:
+def watching(
+    connection: Connection,
+    *,
+    give_up_after: str,
+    progress: str | None = None,
+    leaf: int | None = None,
+    often: bool = False,
+) -> Iterator[Watch]:
     """Watch the statement that *connection* executes inside the block.
 
     Args:
         give_up_after: how long the build may wait for one transaction, as PostgreSQL writes durations.
         progress: the query that reports how far the build is; by default, of the connection's own backend.
+        leaf: oid of a partition whose build gives way to a session that wants to drop, detach or alter it: that session
+            can lock the whole table meanwhile, and the server could end it in a deadlock with the build.
+        often: whether such sessions are common, because whoever creates a partition locks the DEFAULT one.
     """
     watch, stop = Watch(), threading.Event()
     pid = int(execute(connection, statement("backend_pid")).scalar_one())
@@ -45,12 +56,14 @@ def watching(connection: Connection, *, give_up_after: str, progress: str | None
     limit = milliseconds(give_up_after) / 1000
 
     def work() -> None:
-        if stop.wait(1.0):  # most builds on small tables end sooner and need no second connection
+        if stop.wait(0.0 if often else 1.0):  # most builds on small tables end sooner and need no second connection
             return
         try:
             pooled = pool.connect()
             connection.engine.dialect.set_isolation_level(pooled.dbapi_connection, "AUTOCOMMIT")  # type: ignore[arg-type]
-            _follow(pooled.cursor(), progress, pid, limit, stop, watch)
+            cursor = pooled.cursor()
+            waits = statement("waits_for_build", relid=str(leaf), pid=str(pid)) if leaf else None
+            _follow(cursor, progress, waits, pid, limit, stop, watch, every=0.2 if often else 0.5)
         except Exception as error:  # noqa: BLE001 - whatever the driver raises, the build itself continues
             log.warning("the build cannot be watched, so its waits have no limit: %s", type(error).__name__)
         finally:
@@ -67,10 +80,26 @@ def watching(connection: Connection, *, give_up_after: str, progress: str | None
         thread.join(timeout=5)
 
 
-def _follow(cursor: Any, progress: str | None, pid: int, limit: float, stop: threading.Event, watch: Watch) -> None:
+def _follow(
+    cursor: Any,
+    progress: str | None,
+    waits: str | None,
+    pid: int,
+    limit: float,
+    stop: threading.Event,
+    watch: Watch,
+    *,
+    every: float,
+) -> None:
     progress = progress or statement("build_progress", pid=str(pid))
     waiting_for, waiting_since, throttle = None, time.monotonic(), Throttle(quiet_at_first=True)
-    while not stop.wait(0.5):
+    while not stop.wait(every):
+        if waits:
+            cursor.execute(waits)
+            if waiting := cursor.fetchone():
+                watch.gave_way = f"pid {waiting[0]} ({waiting[1] or 'no name'})"
+                cursor.execute(statement("cancel_backend", pid=str(pid)))
+                return
         cursor.execute(progress)
         row = cursor.fetchone()
         if row is None:

@@ -25,6 +25,7 @@ class ConstraintWork(Work):
     run_id: int | None
     keeps_adopted: bool = False  #: whether the new index replaces one that existed before the upgrade
     leaf: int | None = None  #: of a table below the root of a tree, its number in the ledger
+    is_default: bool = False  #: whether it is on a DEFAULT partition, which whoever creates another one locks
     of_citus: bool = False  #: whether Citus manages the table
 
     @property

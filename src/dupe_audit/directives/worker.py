@@ -119,7 +119,12 @@ class Worker:
         table = match[1].name if match else key.table
         absent = is_absent(self.connection, key)
         run = ledger.find_by_constraint(self.connection, match[1].relid, str(key.name)) if match else None
-        drop(self.connection, key, operation.rule, keeps_adopted=self.execution.keeps_adopted)
+        parts = drop(self.connection, key, operation.rule, keeps_adopted=self.execution.keeps_adopted)
+        if absent and parts:
+            unfinished = f"what an unfinished upgrade had of {key.name} on {quantity(parts, 'partition')} of {table}"
+            self.execution.facts.append(f"{unfinished} was dropped")
+            log.info("%s was dropped; %s itself did not exist", unfinished, key.name)
+            return
         if absent:
             log.warning(
                 "%s %s on %s does not exist, so nothing was dropped. If this command was not interrupted before, check "

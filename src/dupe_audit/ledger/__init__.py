@@ -12,15 +12,17 @@ from dupe_audit.ledger.campaigns import (
 )
 from dupe_audit.ledger.choice import Choice, of_name, to_clean, to_enforce, to_enforce_again, to_restore
 from dupe_audit.ledger.columns import adopt_columns, with_set_back
-from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run, rows_not_restored
+from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run, leave_whole, rows_not_restored
 from dupe_audit.ledger.images import pass_on
 from dupe_audit.ledger.keys import key_holes, of_key, rule_holes, same_runs_sql
 from dupe_audit.ledger.leaves import (
     Leaf,
     LeafIndex,
+    Strays,
     enter_clean_leaves,
     enter_leaf,
     enter_leaves,
+    find_strays,
     forget_leaf_indexes,
     is_leaf_building,
     keep_leaf_names,
@@ -93,6 +95,7 @@ __all__ = [
     "Leaf",
     "LeafIndex",
     "RecordedRun",
+    "Strays",
     "adopt_columns",
     "after_name",
     "archive_findings",
@@ -111,6 +114,7 @@ __all__ = [
     "find_latest",
     "find_run",
     "find_runs",
+    "find_strays",
     "forget_leaf_indexes",
     "get_campaign",
     "get_run",
@@ -124,6 +128,7 @@ __all__ = [
     "key_of_run",
     "leaf_building_sql",
     "leaf_indexes",
+    "leave_whole",
     "lost",
     "make_private",
     "mark_building",

@@ -20,6 +20,8 @@ class Enforcing(NamedTuple):
 
     name: str
     is_constraint: bool
+    whole: str | None  #: of a partition, what it is attached to, quoted
+    whole_table: str | None  #: the table of that, as in SQL
 
     @property
     def kind(self) -> str:
@@ -53,7 +55,9 @@ def enforcing(connection: Connection, run: Run, relation: Relation, *, name: str
         key=text_array(key.elements),
         is_plain=literal(key.is_plain),
     )
-    candidates = [Enforcing(str(row.name), bool(row.is_constraint)) for row in execute(connection, sql)]
+    candidates = [
+        Enforcing(row.name, row.is_constraint, row.whole, row.whole_table) for row in execute(connection, sql)
+    ]
     if key.is_plain:
         return candidates
     return [each for each in candidates if each.name == name or _has_key(connection, run, relation, each.name)]
@@ -70,8 +74,17 @@ def rows_not_restored(connection: Connection, run: Run, relation: Relation, rows
     text = refused.help.replace("of the archive", f"of dupe_audit.archive_{run.id}")
     for obstacle in enforcing(connection, run, relation, name=None)[:1]:
         form = "constraint" if obstacle.is_constraint else "index"
-        text = (
-            f"{obstacle.kind} {obstacle.name} still enforces the key. Drop it with op.drop_unique_{form}_online() "
-            f"before op.restore_duplicates(), or let dupe-audit restore {run.id} do both. {text}"
-        )
+        both = f", or let dupe-audit restore {run.id} do both" if run.constraint_name else ""
+        way_out = f"Drop it with op.drop_unique_{form}_online() before op.restore_duplicates(){both}."
+        if obstacle.whole:
+            way_out = leave_whole(obstacle.whole, str(obstacle.whole_table), relation)
+        text = f"{obstacle.kind} {obstacle.name} still enforces the key. {way_out} {text}"
     return replace(refused, help=text)
+
+
+def leave_whole(whole: str, whole_table: str, relation: Relation) -> str:
+    """Return what to do before a part of a partitioned table's constraint or index can be dropped."""
+    return (
+        f"It is part of {whole} of {whole_table}. First undo the revision that enforces that, or detach the partition, "
+        f"which then keeps it as its own: ALTER TABLE {whole_table} DETACH PARTITION {relation.name};"
+    )

@@ -114,6 +114,19 @@ def leaf_indexes(connection: Connection, run_id: int) -> list[LeafIndex]:
     return [LeafIndex(row.id, row.relid, row.index_name, row.building, row.exists) for row in rows]
 
 
+class Strays(NamedTuple):
+    """Rows of an archive whose partition has left the tree, and that would go to a DEFAULT partition."""
+
+    former: Sequence[str]  #: names of the partitions that have left, as the archive has them
+    bounds: str  #: the condition of the DEFAULT partitions, as SQL
+
+
+def find_strays(connection: Connection, run_id: int, relid: int) -> Strays | None:
+    """Return which rows of a run would go to a DEFAULT partition because theirs has left; None if none can."""
+    row = execute(connection, statement("strays", run=str(run_id), relid=str(relid))).one()
+    return Strays(row.former, row.bounds) if row.former and row.bounds else None
+
+
 def forget_leaf_indexes(connection: Connection, leaves: Sequence[int]) -> None:
     """Record that a run has no index any more on some leaves and inner levels, by their numbers in the ledger."""
     if leaves:

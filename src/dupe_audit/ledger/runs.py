@@ -234,6 +234,7 @@ def purge(connection: Connection, run_id: int) -> None:
         records = [record_name(run_id, row["number"]) for row in moved_children(connection, run_id)]
         tables = ", ".join([archive_name(run_id), after_name(run_id), stage_name(run_id), *records])
         execute(connection, statement("drop_run_tables", tables=tables))
+        execute(connection, statement("forget_leaves", run=str(run_id)))
         execute(connection, statement("mark_purged", run=str(run_id)))
 
 

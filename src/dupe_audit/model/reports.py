@@ -109,6 +109,23 @@ class FailedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DirtyLeaf:
+    """A leaf of a partitioned table that has extras."""
+
+    table: str  #: qualified and quoted
+    groups: int
+    extras: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaves:
+    """The leaves of a partitioned table."""
+
+    count: int
+    dirty: tuple[DirtyLeaf, ...]  #: those with extras, the most first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DuplicateReport:
     """What preflight found."""
 
@@ -124,6 +141,7 @@ class DuplicateReport:
     failed_rows: tuple[FailedRow, ...] = ()  #: some of the rows that cannot be computed; only with ``show_keys``
     rule: CleanupRule | None = None  #: the planned cleanup; None if a revision does not clean the key
     revision: str | None = None  #: Alembic revision that declares the key
+    leaves: Leaves | None = None  #: None if the table is not partitioned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +255,7 @@ class VerifyReport:
     extras: int | None  #: None if the table was not counted
     run: Run | None  #: the newest run of the key; None if the ledger has none
     rows: int | None = None  #: rows of the table, in the snapshot that counted the extras
+    leaves: int | None = None  #: leaves that were counted; None if the table is not partitioned
     archived_by_others: int = 0  #: rows that runs of other keys have archived since the run began, less those restored
     findings: tuple[Finding, ...] = ()
 

@@ -33,6 +33,7 @@ class Member:
     parent: int  #: oid of the table that it is a partition of; 0 for the root
     level: int  #: 0 for the root
     is_foreign: bool  #: whether another server has its rows
+    is_default: bool  #: whether it takes the rows that no other partition of its parent does
 
     @property
     def is_leaf(self) -> bool:
@@ -47,7 +48,7 @@ def members(connection: Connection, relid: int) -> list[Member]:
 
 
 def _member(row: dict[str, object]) -> Member:
-    own = {name: row.pop(name) for name in ("parent", "level", "is_foreign")}
+    own = {name: row.pop(name) for name in ("parent", "level", "is_foreign", "is_default")}
     return Member(relation=Relation(**row), **own)  # type: ignore[arg-type]
 
 

@@ -35,7 +35,7 @@ from dupe_audit.preflight.counts import (
 )
 from dupe_audit.preflight.expressions import expression_findings
 from dupe_audit.preflight.failing import may_be_an_expression, require_failing
-from dupe_audit.preflight.parts import Counting, Details, count_parts, largest, most_telling
+from dupe_audit.preflight.parts import Counting, Details, count_parts, largest, leaves_of, most_telling
 from dupe_audit.preflight.search_path import path_findings
 from dupe_audit.preflight.server import server_findings, timescaledb_findings
 from dupe_audit.preflight.shards import of_shards
@@ -149,6 +149,7 @@ def _counted(
         differs=differences.columns if differences else {},
         suggestion=differences.suggestion if differences else None,
         samples=most_telling([part.samples for part in parts], details.samples),
+        leaves=leaves_of(parts) if relation.is_tree else None,
     )
 
 

@@ -13,7 +13,7 @@ from dupe_audit.differences import Comparison
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.insertable import Leaving
-from dupe_audit.model import CleanupRule, Run, Sample, UniqueKey
+from dupe_audit.model import CleanupRule, DirtyLeaf, Leaves, Run, Sample, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.planner import COUNTING
 from dupe_audit.preflight.counts import (
@@ -44,6 +44,7 @@ class Details(NamedTuple):
 class Part(NamedTuple):
     """What was counted in one table, which can be a leaf of a tree."""
 
+    table: str  #: qualified and quoted
     measure: Measure
     groups: Sequence[Row[Any]]
     children: list[ChildCount]
@@ -106,6 +107,7 @@ def _part(
         shown = columns if details.show_keys else without_key_values(columns, key, in_tree=named.is_tree)
         samples = read_samples(connection, shown, fragments, details.samples, show_keys=details.show_keys)
     return Part(
+        table=table.name,
         measure=measure,
         groups=groups,
         children=child_counts,
@@ -151,6 +153,17 @@ def _uninsertable(
         ]
         for (_, fragments), of_table in zip(tables, violated, strict=True)
     ]
+
+
+def leaves_of(parts: Sequence[Part]) -> Leaves:
+    """Return the leaves that were counted, and which of them have extras."""
+    totals = [(part.table, part.groups[0]) for part in parts]
+    dirty = [
+        DirtyLeaf(table=table, groups=total.groups, extras=total.affected - total.groups)
+        for table, total in totals
+        if total.groups
+    ]
+    return Leaves(count=len(parts), dirty=tuple(sorted(dirty, key=lambda leaf: -leaf.extras)))
 
 
 def largest(examples: Iterable[tuple[tuple[str, int], ...]]) -> tuple[tuple[str, int], ...]:

@@ -106,6 +106,8 @@ def preflight_json(report: DuplicateReport | Unseen) -> dict[str, Any]:
         values["examples"] = [{"key": key, "rows": rows} for key, rows in report.examples]
     if report.samples:
         values["samples"] = [_sample_json(sample) for sample in report.samples]
+    if report.leaves:
+        values["leaves"] = asdict(report.leaves)
     if report.failed_rows:
         values["failed_rows"] = [asdict(row) for row in report.failed_rows]
     return values
@@ -164,12 +166,14 @@ def verify_json(report: VerifyReport | Unseen) -> dict[str, Any]:
     }
     counts = ("id", "rows_before", "archived", "amended", "merged", "restored", "reverted")
     run = report.run and {name: getattr(report.run, name) for name in counts}
+    leaves = {} if report.leaves is None else {"leaves": {"count": report.leaves}}
     return {
         **_key_json(report.key),
         "ok": report.ok,
         "index": index,
         "extras": report.extras,
         "rows": report.rows,
+        **leaves,
         "run": run,
         "findings": [asdict(finding) for finding in report.findings],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import IO
@@ -12,13 +13,18 @@ from rich.text import Text
 
 from dupe_audit.findings import Finding, quantity
 from dupe_audit.layout import console, plain, print_hanging, write_markdown_table
-from dupe_audit.model import DuplicateReport, Run, Sample, Suggestion, Unseen, VerifyReport
+from dupe_audit.model import DuplicateReport, Leaves, Run, Sample, Suggestion, Unseen, VerifyReport
 from dupe_audit.render import samples
 from dupe_audit.render.objects import COUNTS
 from dupe_audit.render.values import shown
 
 #: the style of each severity on a terminal
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+
+#: leaves of a partitioned table that are named, those with the most extras
+SHOWN = 5
+
+_QUOTED = re.compile('"((?:[^"]|"")+)"')
 
 #: counts whose names alone do not say what they are
 _LABELS = {"outside_rows": "rows outside the predicate"}
@@ -42,7 +48,7 @@ def size(count: int | None) -> str:
 def preflight(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> None:
     """Write the reports as text or Markdown."""
     for report in reports:
-        rows: list[tuple[str, str]] = []
+        rows: list[tuple[str, str]] = _leaves(report.leaves)
         if report.counts:
             names = [name for name in COUNTS if name != "outside_rows" or report.key.where]
             rows += [
@@ -63,6 +69,17 @@ def preflight(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> 
             (f"{row.expression} fails for {_pairs(row.identity)}", plain(row.message)) for row in report.failed_rows
         ]
         _section(str(report.key), rows, report.findings, style, file, report.samples)
+
+
+def _leaves(leaves: Leaves | None) -> list[tuple[str, str]]:
+    """Return the lines about the leaves of a partitioned table: how many, and which have the most extras."""
+    if leaves is None:
+        return []
+    extras = f", {len(leaves.dirty):,} with extras" if leaves.dirty else ""
+    lines = [("leaves", f"{leaves.count:,}{extras}")]
+    lines += [(f"  extras in {shown(leaf.table)}", f"{leaf.extras:,}") for leaf in leaves.dirty[:SHOWN]]
+    more = len(leaves.dirty) - SHOWN
+    return [*lines, (f"  and in {quantity(more, 'other leaf', 'other leaves')}", "")] if more > 0 else lines
 
 
 def _suggestion(suggestion: Suggestion | None) -> list[tuple[str, str]]:
@@ -94,6 +111,8 @@ def verify(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
                 ("index", f"{state}, {size(report.index.bytes)}"),
                 ("definition", report.index.definition),
             ]
+        if report.leaves is not None:
+            rows.append(("leaves", f"{report.leaves:,}"))
         if report.extras is not None:
             rows.append(("extras, counted without an index", f"{report.extras:,}"))
         if report.run:
@@ -197,7 +216,8 @@ def _table(run: Run) -> str:
     name = f"{run.schema_name}.{run.table_name}"
     if run.relation is None:
         return f"{name} (not found)"
-    return name if run.relation.replace('"', "") == name else f"{run.relation} (was {name})"
+    current = _QUOTED.sub(lambda quoted: quoted[1].replace('""', '"'), run.relation)
+    return name if current == name else f"{run.relation} (was {name})"
 
 
 def _section(

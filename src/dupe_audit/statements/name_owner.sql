@@ -5,6 +5,7 @@ SELECT con.contype::pg_catalog.text AS kind, i.indexrelid IS NOT NULL AS is_inde
        (SELECT pg_catalog.min(oi.indrelid::pg_catalog.regclass::pg_catalog.text)
         FROM pg_catalog.pg_class oc JOIN pg_catalog.pg_index oi ON oi.indexrelid = oc.oid
         WHERE oc.relname = {name} AND oc.relnamespace = c.relnamespace AND oi.indrelid <> c.oid) AS other_table,
+       whole.name AS whole, whole.table AS whole_table,
        (SELECT pg_catalog.string_agg(pg_catalog.format('%I on %s', fk.conname, fk.conrelid::pg_catalog.regclass), ', ' ORDER BY fk.conname)
         FROM pg_catalog.pg_constraint fk
         WHERE fk.contype = 'f' AND fk.confrelid = c.oid AND fk.conindid = coalesce(con.conindid, i.indexrelid)) AS foreign_keys,
@@ -20,4 +21,14 @@ FROM pg_catalog.pg_class c
 LEFT JOIN pg_catalog.pg_constraint con ON con.conrelid = c.oid AND con.conname = {name}
 LEFT JOIN pg_catalog.pg_class ic ON ic.relname = {name} AND ic.relnamespace = c.relnamespace
 LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = ic.oid AND i.indrelid = c.oid
+-- Of a partition, the constraint or index of its parent that it is attached to.
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.format('%I', uc.relname) AS name, pg_catalog.format('%I.%I', tn.nspname, tc.relname) AS table
+    FROM pg_catalog.pg_inherits h
+    JOIN pg_catalog.pg_index ui ON ui.indexrelid = h.inhparent
+    JOIN pg_catalog.pg_class uc ON uc.oid = ui.indexrelid
+    JOIN pg_catalog.pg_class tc ON tc.oid = ui.indrelid
+    JOIN pg_catalog.pg_namespace tn ON tn.oid = tc.relnamespace
+    WHERE h.inhrelid = coalesce(nullif(con.conindid, 0::pg_catalog.oid), i.indexrelid)
+) AS whole ON true
 WHERE c.oid = {relid}::pg_catalog.oid

@@ -2,7 +2,8 @@
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 -- For a key with an expression or a predicate, every other index is listed; what it compares is judged afterwards.
-SELECT coalesce(con.conname, ic.relname)::pg_catalog.text AS name, con.oid IS NOT NULL AS is_constraint
+SELECT coalesce(con.conname, ic.relname)::pg_catalog.text AS name, con.oid IS NOT NULL AS is_constraint,
+       whole.name AS whole, whole.table AS whole_table
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
 LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = i.indexrelid AND con.conrelid = i.indrelid AND con.contype IN ('u', 'p', 'x')
@@ -11,6 +12,16 @@ CROSS JOIN LATERAL (
     FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1]) AS k(attnum)
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum <> 0
 ) AS keyed
+-- Of a partition, the constraint or index of its parent that it is attached to.
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.format('%I', uc.relname) AS name, pg_catalog.format('%I.%I', tn.nspname, tc.relname) AS table
+    FROM pg_catalog.pg_inherits h
+    JOIN pg_catalog.pg_index ui ON ui.indexrelid = h.inhparent
+    JOIN pg_catalog.pg_class uc ON uc.oid = ui.indexrelid
+    JOIN pg_catalog.pg_class tc ON tc.oid = ui.indrelid
+    JOIN pg_catalog.pg_namespace tn ON tn.oid = tc.relnamespace
+    WHERE h.inhrelid = i.indexrelid
+) AS whole ON true
 WHERE i.indrelid = {relid}::pg_catalog.oid AND i.indisunique AND (con.oid IS NULL OR con.contype = 'u')
   AND (coalesce(con.conname, ic.relname) = {name}
        OR CASE WHEN {is_plain}

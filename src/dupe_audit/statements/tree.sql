@@ -10,6 +10,7 @@ WITH RECURSIVE tree AS (
     JOIN pg_catalog.pg_inherits h ON h.inhparent = tree.relid AND NOT h.inhdetachpending
 )
 SELECT tree.relid, tree.parent, tree.level, c.relkind = 'p' AS is_tree, c.relkind = 'f' AS is_foreign,
+       coalesce(p.partdefid = tree.relid, false) AS is_default,
        n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS table,
        pg_catalog.format('%I.%I', n.nspname, c.relname) AS name,
        pg_catalog.format('%I', pg_catalog.pg_get_userbyid(c.relowner)) AS owner,
@@ -19,4 +20,5 @@ SELECT tree.relid, tree.parent, tree.level, c.relkind = 'p' AS is_tree, c.relkin
 FROM tree
 JOIN pg_catalog.pg_class c ON c.oid = tree.relid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = tree.parent
 ORDER BY tree.level, tree.relid

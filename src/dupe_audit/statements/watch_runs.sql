@@ -9,8 +9,9 @@ SELECT r.id, coalesce(live.oid, r.relid)::pg_catalog.int8 AS relid, r.schema_nam
        live.oid IS NOT NULL AS table_exists,
        EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                WHERE n.nspname = 'dupe_audit' AND c.relname = pg_catalog.format('stage_%s', r.id)) AS staged,
-       EXISTS (SELECT FROM pg_catalog.pg_constraint con
-               WHERE con.conrelid = live.oid AND con.conname = r.constraint_name AND con.contype = 'u') AS attached,
+       EXISTS (SELECT FROM pg_catalog.pg_constraint con JOIN pg_catalog.pg_index i ON i.indexrelid = con.conindid
+               WHERE con.conrelid = live.oid AND con.conname = r.constraint_name AND con.contype = 'u' AND i.indisvalid) AS attached,
+       EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = live.oid AND c.relkind = 'p') AS is_tree,
        (SELECT i.indisvalid FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
         WHERE i.indrelid = live.oid AND c.relname = r.constraint_name) AS index_valid
 FROM dupe_audit.run r

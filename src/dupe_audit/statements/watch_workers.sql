@@ -26,7 +26,16 @@ SELECT w.relid::pg_catalog.int8 AS relid, w.pid, w.upgrading, w.ours, n.nspname:
        (SELECT l.mode FROM pg_catalog.pg_locks l
         WHERE l.pid = w.pid AND NOT l.granted AND l.locktype = 'relation'
           -- Of a partitioned table, it can be a leaf that is waited for.
-          AND (l.relation = w.relid OR w.relid IN (SELECT up::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors(l.relation) AS up)) LIMIT 1) AS wanted
+          AND (l.relation = w.relid OR w.relid IN (SELECT up::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors(l.relation) AS up)) LIMIT 1) AS wanted,
+       (SELECT pg_catalog.format('%I.%I', ln.nspname, lc.relname)
+        FROM pg_catalog.pg_class lc JOIN pg_catalog.pg_namespace ln ON ln.oid = lc.relnamespace
+        WHERE lc.oid IN (SELECT p.relid FROM pg_catalog.pg_stat_progress_create_index p WHERE p.pid = w.pid
+                         UNION ALL
+                         SELECT l.relation FROM pg_catalog.pg_locks l
+                         WHERE l.pid = w.pid AND NOT l.granted AND l.locktype = 'relation')
+          AND lc.relispartition AND lc.relkind IN ('r', 'p')
+          AND w.relid IN (SELECT up::pg_catalog.oid FROM pg_catalog.pg_partition_ancestors(lc.oid) AS up WHERE up::pg_catalog.oid <> lc.oid)
+        LIMIT 1) AS leaf
 FROM worker w
 LEFT JOIN pg_catalog.pg_class c ON c.oid = w.relid
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -29,6 +29,7 @@ class Count(NamedTuple):
     latest: RecordedRun | None
     by_others: int  #: rows that other runs have archived since
     misplaced: list[Finding]  #: leaves with rows that belong to another one
+    leaves: int | None  #: that were counted; None if the table is not partitioned
 
 
 def count(connection: Connection, key: UniqueKey, relation: Relation, work_mem: str | None) -> Count:
@@ -39,9 +40,11 @@ def count(connection: Connection, key: UniqueKey, relation: Relation, work_mem: 
     )
     extras = rows = 0
     misplaced: list[Finding] = []
+    number = 0 if relation.is_tree else None
     if relation.is_tree:
         # A snapshot per handful, because locks on all leaves at once can fill the server's lock table.
         for leaves in fragments_by_handful(connection, relation, key, CleanupRule()):
+            number = int(number or 0) + len(leaves)
             with snapshot():
                 for (leaf, _), counted in zip(leaves, _leaf_counts(connection, leaves), strict=True):
                     extras, rows = extras + counted.extras, rows + counted.rows
@@ -53,7 +56,7 @@ def count(connection: Connection, key: UniqueKey, relation: Relation, work_mem: 
             rows = _rows(connection, relation)
         latest = ledger.find_latest(connection, relation.relid, key)
         by_others = ledger.archived_by_others(connection, latest.run) if latest else 0
-    return Count(extras, rows, latest, by_others, misplaced)
+    return Count(extras, rows, latest, by_others, misplaced, number)
 
 
 def _extras(connection: Connection, holes: Mapping[str, str]) -> int:

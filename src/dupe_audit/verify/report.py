@@ -57,7 +57,7 @@ def verify_as(
         if missing := _missing_columns(connection, key, relation):
             return VerifyReport(key=key, index=state, extras=None, run=None, findings=(*missing, *findings))
         try:
-            extras, rows, latest, by_others, misplaced = count(connection, key, relation, work_mem)
+            extras, rows, latest, by_others, misplaced, leaves = count(connection, key, relation, work_mem)
         except DBAPIError as error:
             if key.is_plain or not (about_a_row(error) or about_an_expression(error)):
                 raise
@@ -89,6 +89,7 @@ def verify_as(
             extras=extras,
             run=run,
             rows=rows,
+            leaves=leaves,
             archived_by_others=by_others,
             findings=tuple(findings),
         )
@@ -109,8 +110,11 @@ def missing(key: UniqueKey, relation: Relation) -> Finding:
     return replace(missing, message=f"{relation.name} has no unique index {key.name}.")
 
 
-def _not_valid(key: UniqueKey) -> Finding:
+def _not_valid(key: UniqueKey, relation: Relation) -> Finding:
     invalid = finding("index-not-valid", key.name)
+    if relation.is_tree:
+        help_ = "Run: alembic upgrade head. It builds and attaches the parts that are missing."
+        invalid = replace(invalid, help=help_)
     if key.form == "constraint":
         return invalid
     return replace(invalid, message=f"Index {key.name} is invalid, so it does not reliably enforce anything.")
@@ -122,7 +126,7 @@ def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | No
     if not state.same_definition or (state.constraint and not state.same_constraint_form):
         return [finding("wrong-definition", key.name, table=relation.name)]
     if not state.valid:
-        return [_not_valid(key)]
+        return [_not_valid(key, relation)]
     if key.form == "constraint" and state.constraint != key.name:
         return [missing(key, relation)]
     return []

@@ -82,6 +82,7 @@ class Activity:
 
     schema: str
     table: str
+    leaf: str | None = None  #: the partition that the session builds an index on or waits for, as in SQL
     run: RunSummary | None = None  #: None before a run is opened, and for a build outside any run
     phase: Phase | None = None  #: None if no session works on it
     progress: Progress = Progress()

@@ -20,6 +20,7 @@ from dupe_audit.postgres.locking import AT_WORK_NAMESPACE, LOCK_NAMESPACE
 from dupe_audit.postgres.poolers import pooler
 from dupe_audit.statements import statement
 from dupe_audit.watch.facts import Activity, Blocker, Phase, Progress, RunSummary, View
+from dupe_audit.watch.phases import only_spared, phase_of, restores
 
 #: the limits of our own statements: a viewer gives up before it delays another session
 LIMITS = {
@@ -112,7 +113,7 @@ def _working(connection: Connection, worker: Row[Any], run: Row[Any] | None, mem
         progress = _build_progress(connection, worker.pid, memory)
     elif run and batches and phase in ("cleaning", "restoring"):
         progress = _batch_progress(run, batches, phase)
-        if _only_spared(batches):
+        if only_spared(batches):
             waiting, progress = True, replace(progress, rate=None)  # the earlier speed does not apply to the wait
     if phase in ("attaching", "dropping") or (waiting and not blockers):
         # It steps back between its tries, so it may wait for the holders although it requests no lock now.
@@ -122,6 +123,7 @@ def _working(connection: Connection, worker: Row[Any], run: Row[Any] | None, mem
         schema=run.schema if run else worker.schema or "?",
         table=run.table if run else worker.table or "?",
         run=_summary(run) if run else None,
+        leaf=worker.leaf,
         phase=phase,
         progress=progress,
         pid=worker.pid,
@@ -139,48 +141,6 @@ def _remembered(phase: Phase, pid: int, memory: Memory | None) -> Phase:
         return "dropping"
     (memory.dropping.add if phase == "dropping" else memory.dropping.discard)(pid)
     return phase
-
-
-def phase_of(worker: Any, run: Any, batches: Any) -> Phase:
-    """Infer from locks, catalog and ledger what a session does; the session itself does not report it."""
-    if worker.building:
-        return "building"
-    if run is None:
-        return "building" if worker.wanted == "ShareUpdateExclusiveLock" else "preparing"
-    if _restores(batches) and not worker.upgrading:
-        return "restoring"
-    if run.state == "cleaning":
-        return "cleaning" if run.staged or _only_spared(batches) else "ranking"
-    if run.state in ("clean", "failed") or run.building:
-        return _constraint_phase(worker, run)
-    return _later_phase(worker, run)
-
-
-def _constraint_phase(worker: Any, run: Any) -> Phase:
-    if run.attached:
-        return "verifying"
-    if run.index_valid or worker.wanted == "AccessExclusiveLock":
-        return "attaching"
-    if run.index_valid is False:
-        return "removing"
-    return "building" if run.building and worker.waiting else "preparing"
-
-
-def _later_phase(worker: Any, run: Any) -> Phase:
-    """Infer the phase of a run that is enforced, dropped or restored."""
-    if run.state == "enforced":
-        dropping: Phase = "dropping" if worker.wanted == "AccessExclusiveLock" else "preparing"
-        return "verifying" if worker.upgrading else dropping
-    return "preparing" if worker.upgrading else "restoring"
-
-
-def _restores(batches: Any) -> bool:
-    return bool(batches and batches.restored)
-
-
-def _only_spared(batches: Any) -> bool:
-    """Return whether the last batch could move nothing: its rows are locked, or referenced."""
-    return bool(batches and batches.spared and not batches.handled and not batches.restored)
 
 
 def _batch_progress(run: Row[Any], batches: Row[Any], phase: Phase) -> Progress:
@@ -239,7 +199,7 @@ def _help(connection: Connection, run: Row[Any]) -> str | None:
         return f"{why}. To put its rows back: dupe-audit restore {run.id}"
     if run.state == "cleaning":
         batches = execute(connection, statement("watch_batches", run=str(run.id))).one()
-        return again if _restores(batches) else "Run: alembic upgrade head"
+        return again if restores(batches) else "Run: alembic upgrade head"
     if run.building and run.state != "enforced":
         return "Run: alembic upgrade head"
     if run.state == "dropped" and run.restored and run.remaining > 0:

@@ -78,7 +78,8 @@ def _doing(activity: Activity) -> str:
     if activity.phase is None:
         return _state(activity)
     step = f" ({activity.progress.step})" if activity.progress.step else ""
-    return f"{_PHASES[activity.phase]}{step}"
+    leaf = f" of {activity.leaf}" if activity.leaf else ""
+    return f"{_PHASES[activity.phase]}{leaf}{step}"
 
 
 def _state(activity: Activity) -> str:

@@ -1,0 +1,101 @@
+"""Names for the parts of a constraint or index on the tables of a tree, by PostgreSQL's own rule.
+
+A part gets the name that the server would give it if the whole were created by one statement, and that it gives to the
+parts of later partitions: ``measurements_2026_01_sensor_id_taken_on_key``. So a database that was upgraded equals one
+that was created.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection
+
+from dupe_audit.ledger import Leaf
+from dupe_audit.model import MAX_IDENTIFIER, Expression, UniqueKey
+from dupe_audit.postgres.catalog import Relation
+from dupe_audit.postgres.driver import execute
+from dupe_audit.statements import ident, literal, statement, text_array
+
+#: what a SELECT calls an expression that has no name of its own, and what an index calls it
+UNNAMED, NAMELESS = "?column?", "expr"
+
+
+def part_names(
+    connection: Connection, root: Relation, key: UniqueKey, parts: Sequence[Relation], entered: Mapping[int, Leaf]
+) -> dict[int, str]:
+    """Return a name for the index of each table of a tree that has none in the ledger, by its oid.
+
+    Args:
+        root: the partitioned table that the key names.
+        parts: tables below it.
+        entered: what the ledger has of every table below it; its names are taken too.
+    """
+    label = "key" if key.form == "constraint" else "idx"
+    schemas = text_array(sorted({part.schema for part in parts}))
+    sql = statement("taken_names", schemas=schemas, pattern=literal(f"_{label}[0-9]*$"))
+    taken = {(row.schema, row.name) for row in execute(connection, sql)}
+    taken |= {(part.schema, str(entered[part.relid].index_name)) for part in parts}
+    columns = _joined(_unique(_element_names(connection, root, key)))
+    names: dict[int, str] = {}
+    numbers: dict[tuple[str, str], int] = {}  # a long name is cut, so many tables can have the same beginning
+    for part in parts:
+        if entered[part.relid].index_name is None:
+            first = (part.schema, object_name(part.table, columns, label))
+            number, name = numbers.get(first, 0), first[1]
+            while number or (part.schema, name) in taken:
+                name = object_name(part.table, columns, f"{label}{number or ''}")
+                if (part.schema, name) not in taken:
+                    break
+                number += 1
+            numbers[first] = number + 1
+            taken.add((part.schema, name))
+            names[part.relid] = name
+    return names
+
+
+def object_name(table: str, columns: str, label: str) -> str:
+    """Return table, columns and label, joined; the longer of the first two is cut until all fit into 63 bytes."""
+    first, second = len(table.encode()), len(columns.encode())
+    while first + second + len(label) + 2 > MAX_IDENTIFIER:
+        if first > second:
+            first -= 1
+        else:
+            second -= 1
+    return f"{_cut(table, first)}_{_cut(columns, second)}_{label}"
+
+
+def _cut(name: str, size: int) -> str:
+    return name.encode()[:size].decode(errors="ignore")
+
+
+def _element_names(connection: Connection, root: Relation, key: UniqueKey) -> list[str]:
+    """Return the names of an index's columns, before equal ones are numbered."""
+    if None not in key.names:
+        return [*map(str, key.columns), *key.include]
+    elements = ", ".join(f"({each.sql})" if isinstance(each, Expression) else ident(each) for each in key.columns)
+    names = execute(connection, statement("element_names", elements=elements, table=root.name)).keys()
+    return [*(NAMELESS if name == UNNAMED else name for name in names), *key.include]
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    """Return the names, with a number after each that is repeated, as the server numbers them."""
+    result: list[str] = []
+    for name in names:
+        unique, number = name, 0
+        while unique in result:
+            number += 1
+            suffix = str(number)
+            unique = _cut(name, MAX_IDENTIFIER - len(suffix)) + suffix
+        result.append(unique)
+    return result
+
+
+def _joined(names: Iterable[str]) -> str:
+    """Join names until they are as long as a name may be; the rest could never be part of one."""
+    joined = ""
+    for name in names:
+        joined = f"{joined}_{name}" if joined else name
+        if len(joined.encode()) > MAX_IDENTIFIER:
+            break
+    return joined
