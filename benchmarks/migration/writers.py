@@ -1,0 +1,185 @@
+"""The application: eight writers at a fixed rate, each in its own process, and how long each write took."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.queues import Queue
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Barrier
+
+import psycopg
+
+from migration.table import NAME, GroupedRow
+
+RATE = 20  #: writes per second and writer
+PROFILES = ("own", "own", "own", "own", "own", "grouped", "grouped", "repeated")
+INSERT = """
+INSERT INTO agent_actions (correlation_id, agent_name, action_type, action_name, created_at)
+VALUES (coalesce(%s, gen_random_uuid()), %s, 'tool_call', coalesce(%s, 'Read'), coalesce(%s, clock_timestamp()))
+RETURNING id, correlation_id, action_name, created_at
+"""
+UPDATE = "UPDATE agent_actions SET duration_ms = %s WHERE id = %s"
+SELECT = "SELECT 1 FROM agent_actions WHERE correlation_id = %s AND action_name = %s AND created_at = %s"
+KEYS = 1000  #: keys of existing rows that are delivered again
+NEW = (None, None, None)  #: a key that no row has
+STOPPED = "stopped, because another writer failed"
+
+
+class WriterError(Exception):
+    """A writer got an error that it should not get in any of the ways."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one writer does: on which database, by which profile, and to which rows of groups."""
+
+    url: str
+    profile: str
+    number: int
+    rows: Sequence[GroupedRow]
+    seed: int
+
+
+@dataclass(slots=True)
+class Account:
+    """What one writer did: when each write was due and when it ended, and how many the unique index rejected."""
+
+    profile: str
+    times: list[tuple[float, float]] = field(default_factory=list)
+    rejected: int = 0
+    error: str | None = None
+
+
+class Writers:
+    """The processes, which wait for ``start`` when they have connected."""
+
+    def __init__(self, url: str, rows: Sequence[GroupedRow], seed: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ready: Barrier = context.Barrier(len(PROFILES) + 1)
+        self._until: Synchronized[float] = context.Value("d", float("inf"))
+        self._accounts: Queue[Account] = context.Queue()
+        shared = (self._ready, self._until, self._accounts)
+        self._processes = [
+            context.Process(target=work, args=(task, *shared), daemon=True) for task in tasks(url, rows, seed)
+        ]
+        for process in self._processes:
+            process.start()
+
+    def start(self) -> None:
+        """Let the writers begin, as soon as all are connected.
+
+        Raises:
+            WriterError: one of them could not connect.
+        """
+        try:
+            self._ready.wait(timeout=120)
+        except threading.BrokenBarrierError:
+            self.stop()
+            raise WriterError("the writers did not start within two minutes") from None
+
+    def stop(self) -> list[Account]:
+        """Let the writers execute what is due by now, end them, and return what they did.
+
+        Raises:
+            WriterError: one of them got an error that none of the ways should cause.
+        """
+        self._until.value = time.monotonic()
+        accounts = [self._accounts.get(timeout=600) for _ in self._processes]
+        for process in self._processes:
+            process.join()
+        failed = [account for account in accounts if account.error]
+        for account in sorted(failed, key=lambda account: account.error == STOPPED):
+            raise WriterError(f"A writer ({account.profile}) failed, so the times mean nothing: {account.error}")
+        return accounts
+
+
+def tasks(url: str, rows: Sequence[GroupedRow], seed: int) -> list[Task]:
+    """Return what each writer does; those of one profile share the rows."""
+    shares = {"own": (), "grouped": rows, "repeated": rows[:KEYS]}
+    peers = {profile: [n for n, other in enumerate(PROFILES) if other == profile] for profile in PROFILES}
+    return [
+        Task(url, profile, n, shares[profile][peers[profile].index(n) :: len(peers[profile])], seed)
+        for n, profile in enumerate(PROFILES)
+    ]
+
+
+def work(task: Task, ready: Barrier, until: Synchronized[float], accounts: Queue[Account]) -> None:
+    """Write at the fixed rate until the time in *until*, also what is late by then; then deliver the account."""
+    account = Account(task.profile)
+    try:
+        with psycopg.connect(task.url, autocommit=True) as connection:
+            write = WRITES[task.profile](connection, task, account)
+            ready.wait(timeout=120)
+            due = time.monotonic() + task.number / len(PROFILES) / RATE
+            while due <= until.value:
+                time.sleep(max(0.0, due - time.monotonic()))
+                write()
+                account.times.append((due, time.monotonic()))
+                due += 1 / RATE  # whatever was late stays late: a wait counts from here
+    except threading.BrokenBarrierError:
+        account.error = STOPPED
+    except psycopg.Error as error:
+        account.error = f"{error.sqlstate or type(error).__name__} {error.diag.message_primary or error}"
+        ready.abort()
+    finally:
+        accounts.put(account)
+
+
+def own_rows(connection: psycopg.Connection, task: Task, _account: Account) -> Callable[[], None]:
+    """Return a write that inserts a row with a new key and updates it, in one transaction."""
+    numbers = itertools.count()
+
+    def write() -> None:
+        with connection.transaction():
+            row = connection.execute(INSERT, (None, f"writer-{task.number}", None, None)).fetchone()
+            connection.execute(UPDATE, (next(numbers) % 900, row[0]))
+
+    return write
+
+
+def grouped_rows(connection: psycopg.Connection, task: Task, _account: Account) -> Callable[[], None]:
+    """Return a write that updates, or every fourth time deletes, an extra or a survivor; it may have left by then."""
+    rows, numbers = itertools.cycle(task.rows), itertools.count()
+
+    def write() -> None:
+        number, row = next(numbers), next(rows)
+        if number % 4 == 3:
+            connection.execute("DELETE FROM agent_actions WHERE id = %s", (row.id,))
+        else:
+            connection.execute(UPDATE, (number % 900, row.id))
+
+    return write
+
+
+def repeated_keys(connection: psycopg.Connection, task: Task, account: Account) -> Callable[[], None]:
+    """Return a write that delivers a new event or a former one, and inserts it if a SELECT does not find its key.
+
+    A second writer like this one would add duplicates during the index build, and the ways by hand would fail.
+    """
+    choice = random.Random(task.seed)  # noqa: S311 - a seed has to give the same events again
+    keys = [row.key for row in task.rows]
+
+    def write() -> None:
+        is_new = choice.random() < 0.5
+        key = NEW if is_new else choice.choice(keys)
+        if not is_new and connection.execute(SELECT, key).fetchone():
+            return
+        try:
+            inserted = connection.execute(INSERT, (key[0], f"writer-{task.number}", *key[1:])).fetchone()
+        except psycopg.errors.UniqueViolation as error:
+            if error.diag.constraint_name != NAME:
+                raise
+            account.rejected += 1
+        else:
+            keys.append(inserted[1:])
+
+    return write
+
+
+WRITES = {"own": own_rows, "grouped": grouped_rows, "repeated": repeated_keys}
