@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import migration
@@ -31,13 +32,20 @@ SETTINGS = {
 PAGE = ROOT / "docs" / "explanation" / "costs.md"
 
 
+def positive(text: str) -> int:
+    """Return the number, which must be positive."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="make bench", description=migration.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 3_000_000, 10_000_000])
-    parser.add_argument("--repeat", type=int, default=5, help="repetitions of each way (default: 5)")
+    parser.add_argument("--rows", type=positive, nargs="+", default=[1_000_000, 3_000_000, 10_000_000])
+    parser.add_argument("--repeat", type=positive, default=5, help="repetitions of each way (default: 5)")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="of the rows and of what the writers do (default: 1)")
@@ -108,6 +116,8 @@ def main() -> None:
     """Measure or read results; print them as Markdown, keep them, and draw them."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     options = parse()
+    if options.plot and find_spec("matplotlib") is None:
+        sys.exit("--plot needs matplotlib: pip install 'dupe-audit[bench]'")
     try:
         if options.files:
             results = join([load(file) for file in options.files])
@@ -115,15 +125,15 @@ def main() -> None:
             for results in run_all(options):
                 if options.output:
                     results.save(options.output)  # after each repetition, so that an interruption loses only one
-        if options.plot:
-            from migration import plot
-
-            plot.draw(results, options.pictures)
     except (BenchmarkError, EmbeddedServerError) as error:
-        sys.exit(f"{error}")
+        sys.exit(str(error))
     print(report.markdown(results))
+    if options.plot:
+        from migration import plot
+
+        plot.draw(results, options.pictures)
     if options.page:
-        options.page.write_text(report.replaced(options.page.read_text(), results))
+        options.page.write_text(report.replaced(options.page.read_text(), results, pictures=options.plot))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import BrokenBarrierError
 
 import psycopg
 
@@ -13,10 +14,11 @@ from dupe_audit.embedded import Server
 from migration.results import BenchmarkError, Run
 from migration.table import KEY, NAME, GroupedRow, conninfo, fill
 from migration.ways import Outcome, alembic, execute
-from migration.writers import Account, WriterError, Writers
+from migration.writers import START_LIMIT, Account, WriterError, Writers
 
 WARM_UP = 1.0  #: seconds of traffic before a way begins
 REMAINING = f"SELECT count(*) FROM (SELECT FROM agent_actions GROUP BY {KEY} HAVING count(*) > 1) AS extra"
+WRITTEN = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)::int8"
 VALID = f"""
 SELECT count(*) FROM pg_constraint JOIN pg_index ON indexrelid = conindid
 WHERE conname = '{NAME}' AND indisvalid AND indisready AND indisunique
@@ -57,12 +59,12 @@ def measure(server: Server, way: str, repetition: int, template: str, rows: Sequ
     """
     with copy_of(server, template) as database:
         url = server.url(database)
-        writers = Writers(conninfo(url), rows, seed + repetition)
         try:
-            outcome, wal = _follow(server, way, url, writers)
-            accounts = writers.stop()
+            with Writers(conninfo(url), rows, seed + repetition) as writers:
+                outcome, wal = _follow(server, way, url, writers)
+                accounts = writers.stop()
         except WriterError as error:
-            raise BenchmarkError(str(error)) from None
+            raise BenchmarkError(f"{way}: {error}") from None
         if outcome.error:
             raise BenchmarkError(f"{way} failed: {outcome.error}")
         temp = _temp_bytes(server, database)
@@ -90,18 +92,20 @@ def _follow(server: Server, way: str, url: str, writers: Writers) -> tuple[Outco
     process = context.Process(target=execute, args=(way, url, begin, sender), daemon=True)
     process.start()
     sender.close()  # so that the end of the process is noticed
-    with psycopg.connect(conninfo(server.url()), autocommit=True) as connection:
-        writers.start()
-        begin.wait(timeout=300)
-        time.sleep(WARM_UP)
-        before = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
-        begin.wait(timeout=300)
-        try:
+    try:
+        with psycopg.connect(conninfo(server.url()), autocommit=True) as connection:
+            writers.start()
+            begin.wait(timeout=START_LIMIT)
+            time.sleep(WARM_UP)
+            before = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
+            begin.wait(timeout=START_LIMIT)
             outcome = receiver.recv()
-        except EOFError:
-            raise BenchmarkError(f"the process of {way} ended without a result") from None
-        written = connection.execute("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)::int8", before).fetchone()
-    process.join()
+            written = connection.execute(WRITTEN, before).fetchone()
+    except (EOFError, BrokenBarrierError):
+        raise BenchmarkError(f"the process of {way} ended without a result") from None
+    finally:
+        process.kill()
+        process.join()
     return outcome, written[0]
 
 

@@ -37,7 +37,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
     with mpl.rc_context(STYLE):
         pictures = {WALL_TIME: _wall_time(sizes), WAITS: _waits(sizes)}
         for name, figure in pictures.items():
-            figure.text(0.01, 0.01, _caption(results), fontsize=7, color="#555555")
+            figure.suptitle(_caption(results), x=0.01, ha="left", fontsize=7, color="#555555")
             figure.savefig(folder / name, metadata={"Date": None, "Creator": None})
     return [folder / name for name in pictures]
 
@@ -85,7 +85,12 @@ def _waits(sizes: list[Size]) -> Figure:
 
 
 def _exceedance(axes: Axes, size: Size, way: str) -> None:
+    """Draw the line of one way, through so many of its writes that the steps cannot be seen."""
     waits = waits_of(size, way)
+    if not waits:
+        return
+    counts = sorted({round(len(waits) * 10 ** (-place / 100)) for place in range(1000)} - {0}, reverse=True)
     colour, line = WAY_LINES[way]
-    shares = [(len(waits) - place) / len(waits) for place in range(len(waits))]
-    axes.step(waits, shares, where="post", color=colour, linestyle=line, label=WAYS[way])
+    shares = [count / len(waits) for count in counts]
+    times = [waits[len(waits) - count] for count in counts]
+    axes.step(times, shares, where="pre", color=colour, linestyle=line, label=WAYS[way])

@@ -23,23 +23,36 @@ from migration.results import Results, Run, Size
 from migration.writers import PROFILES, RATE
 
 MARKS = "<!-- make bench: {name} -->\n{text}<!-- end -->"
+TITLES = {
+    "ratios": "Ratios of two runs of the same repetition:",
+    "waits": "Milliseconds from when a write was due until it was done:",
+    "steps": "Seconds by step, in the run with the median wall time:",
+    "queries": "All bare queries:",
+}
+PICTURES = """
+![Bars of the wall time of each way and size, divided into steps](costs-wall-time.svg)
+
+![Lines of the share of writes that waited at least as long as a time, for each way and size](costs-waits.svg)
+"""
 SHOWN_STATEMENTS = 12
 
 
 def sections(results: Results) -> dict[str, str]:
     """Return the Markdown of each section of the page for which there are figures."""
+    waits = "Rows | Way | p50 | p99 | p99.9 | Longest | Longest on extras and survivors"
+    quotients = "Rows | Ratio | Wall time | WAL | Longest write | Longest on extras and survivors"
     texts = {
         "conditions": conditions(results),
-        "ways": table("Rows | Way | Wall time, s | WAL, MB | Temporary files, MB | Client memory, MB", results, _ways),
-        "ratios": table("Rows | Ratio | Wall time | WAL | Longest write", results, _ratios),
-        "waits": table("Rows | Way | p50 | p99 | p99.9 | Longest | Longest on extras and survivors", results, _waits),
+        "ways": table("Rows | Way | Wall time, s | WAL, MB | Temporary files, MB", results, _ways),
+        "ratios": table(quotients, results, _ratios),
+        "waits": table(waits, results, _waits),
         "steps": "\n".join(_steps(size) for size in results.sizes if size.runs),
         "preflight": table("Rows | Preflight, s | Fastest bare query, s | Ratio | Which", results, _queries),
         "queries": table("Rows | Bare query | Seconds | Preflight takes", results, _bare),
         "restore": table("Rows | Cleanup, s | Restore, s | Ratio", results, _restores),
         "memory": table("Rows | Peak memory of the upgrading process, MB", results, _memory),
     }
-    return {name: text for name, text in texts.items() if text}
+    return {name: f"{TITLES[name]}\n\n{text}" if name in TITLES else text for name, text in texts.items() if text}
 
 
 def markdown(results: Results) -> str:
@@ -48,13 +61,13 @@ def markdown(results: Results) -> str:
     return "\n".join([*sections(results).values(), *profiles])
 
 
-def replaced(page: str, results: Results) -> str:
+def replaced(page: str, results: Results, *, pictures: bool) -> str:
     """Return the page with the sections between its marks replaced; those without figures stay."""
-    for name, text in sections(results).items():
-        pattern = re.escape(MARKS.format(name=name, text="TEXT")).replace("TEXT", ".*?")
-        page = re.sub(
-            pattern, lambda _, name=name, text=text: MARKS.format(name=name, text=text), page, flags=re.DOTALL
-        )
+    texts = sections(results) | ({"pictures": PICTURES} if pictures else {})
+    for name, text in texts.items():
+        beginning, end = map(re.escape, MARKS.format(name=name, text="TEXT").split("TEXT"))
+        block = MARKS.format(name=name, text=text)
+        page = re.sub(f"{beginning}.*?{end}", lambda _, block=block: block, page, flags=re.DOTALL)
     return page
 
 
@@ -62,12 +75,13 @@ def conditions(results: Results) -> str:
     """Return how it was measured, in one paragraph."""
     machine = results.machine
     counts = sorted({len(runs_of(size, way)) for size in results.sizes for way in ways_of(size)})
-    repetitions = " or ".join(map(str, counts)) or "no"
+    repetitions = f"Repetitions of each way: {' or '.join(map(str, counts))}.\n" if counts else ""
     return (
         f"Measured on {results.date} with dupe-audit {machine.software} and PostgreSQL {machine.server}, "
         f"on {machine.cores} cores shared with {len(PROFILES)} writers of {RATE} writes per second each, "
         f"`fsync` {'on' if machine.fsync else 'off'}, seed {machine.seed}.\n"
-        f"Medians of {repetitions} repetitions, and the smallest and the largest in parentheses. "
+        f"{repetitions}"
+        "Each figure is a median, with the smallest and the largest in parentheses where they differ. "
         f"Load average before the first: {results.load:.1f}.\n"
     )
 
@@ -178,7 +192,8 @@ def _text(figures: Spread, form: str) -> str:
 
 
 def _text_of(figures: Spread, shown: Callable[[float], str]) -> str:
-    return f"{shown(figures.median)} ({shown(figures.low)} to {shown(figures.high)})"
+    low, high = shown(figures.low), shown(figures.high)
+    return shown(figures.median) if low == high else f"{shown(figures.median)} ({low} to {high})"
 
 
 def _milliseconds(value: float) -> str:

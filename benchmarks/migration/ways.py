@@ -19,6 +19,7 @@ from sqlalchemy import NullPool, create_engine
 import dupe_audit.ops  # noqa: F401 - env.py imports it; here, so that the import is not part of the measured time
 from migration.steps import Stopwatch, by_name, by_step
 from migration.table import CHEAPEST_FIRST, KEY, NAME, ROOT, conninfo
+from migration.writers import START_LIMIT
 
 DELETE = """
 DELETE FROM agent_actions WHERE id IN (
@@ -33,7 +34,7 @@ MORE_MEMORY = ("SET work_mem = '256MB'", "SET maintenance_work_mem = '1GB'")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """When a way began and ended, on the monotonic clock; the seconds of its statements and steps; its bytes of memory."""
+    """When a way began and ended, on the monotonic clock; seconds by statement and step; bytes of memory."""
 
     started: float = 0.0
     ended: float = 0.0
@@ -86,8 +87,8 @@ WAYS: dict[str, Callable[[str], dict[str, float]]] = {"a": original, "b": by_han
 
 def execute(way: str, url: str, begin: Barrier, outcome: Connection) -> None:
     """Wait twice, when ready and for the signal to begin; then follow the way, and send the outcome."""
-    begin.wait(timeout=300)
-    begin.wait(timeout=300)
+    begin.wait(timeout=START_LIMIT)
+    begin.wait(timeout=START_LIMIT)
     started = time.monotonic()
     try:
         seconds = WAYS[way](url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import queue
 import random
 import threading
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.queues import Queue
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Barrier
+from typing import Self
 
 import psycopg
 
@@ -28,6 +30,7 @@ UPDATE = "UPDATE agent_actions SET duration_ms = %s WHERE id = %s"
 SELECT = "SELECT 1 FROM agent_actions WHERE correlation_id = %s AND action_name = %s AND created_at = %s"
 KEYS = 1000  #: keys of existing rows that are delivered again
 NEW = (None, None, None)  #: a key that no row has
+START_LIMIT = 180  #: seconds
 STOPPED = "stopped, because another writer failed"
 
 
@@ -37,12 +40,11 @@ class WriterError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one writer does: on which database, by which profile, and to which rows of groups."""
+    """What one writer does: on which database, by which profile, with which number and seed."""
 
     url: str
     profile: str
     number: int
-    rows: Sequence[GroupedRow]
     seed: int
 
 
@@ -57,19 +59,29 @@ class Account:
 
 
 class Writers:
-    """The processes, which wait for ``start`` when they have connected."""
+    """The processes, which wait for ``start`` when they have connected; a context manager that ends them."""
 
     def __init__(self, url: str, rows: Sequence[GroupedRow], seed: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._ready: Barrier = context.Barrier(len(PROFILES) + 1)
         self._until: Synchronized[float] = context.Value("d", float("inf"))
         self._accounts: Queue[Account] = context.Queue()
-        shared = (self._ready, self._until, self._accounts)
-        self._processes = [
-            context.Process(target=work, args=(task, *shared), daemon=True) for task in tasks(url, rows, seed)
-        ]
+        # Rows are no argument of a process: its start would wait until it has read them.
+        self._inboxes: list[Queue[Sequence[GroupedRow]]] = [context.Queue() for _ in PROFILES]
+        self._processes = []
+        for number, share in enumerate(shares(rows)):
+            self._inboxes[number].put(share)
+            arguments = (Task(url, PROFILES[number], number, seed), self._inboxes[number], self._ready, self._until)
+            self._processes.append(context.Process(target=work, args=(*arguments, self._accounts), daemon=True))
+            self._processes[-1].start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         for process in self._processes:
-            process.start()
+            process.kill()
+            process.join()
 
     def start(self) -> None:
         """Let the writers begin, as soon as all are connected.
@@ -78,44 +90,53 @@ class Writers:
             WriterError: one of them could not connect.
         """
         try:
-            self._ready.wait(timeout=120)
+            self._ready.wait(timeout=START_LIMIT)
         except threading.BrokenBarrierError:
             self.stop()
-            raise WriterError("the writers did not start within two minutes") from None
+            raise WriterError(f"The writers did not start within {START_LIMIT} seconds.") from None
 
     def stop(self) -> list[Account]:
-        """Let the writers execute what is due by now, end them, and return what they did.
+        """Let the writers execute what is due by now, and return what they did.
 
         Raises:
             WriterError: one of them got an error that none of the ways should cause.
         """
         self._until.value = time.monotonic()
-        accounts = [self._accounts.get(timeout=600) for _ in self._processes]
-        for process in self._processes:
-            process.join()
+        accounts: list[Account] = []
+        while len(accounts) < len(self._processes):
+            try:
+                accounts.append(self._accounts.get(timeout=5))
+            except queue.Empty:
+                if not any(process.is_alive() for process in self._processes):
+                    raise WriterError("A writer's process ended without a result.") from None
         failed = [account for account in accounts if account.error]
         for account in sorted(failed, key=lambda account: account.error == STOPPED):
             raise WriterError(f"A writer ({account.profile}) failed, so the times mean nothing: {account.error}")
         return accounts
 
 
-def tasks(url: str, rows: Sequence[GroupedRow], seed: int) -> list[Task]:
-    """Return what each writer does; those of one profile share the rows."""
-    shares = {"own": (), "grouped": rows, "repeated": rows[:KEYS]}
-    peers = {profile: [n for n, other in enumerate(PROFILES) if other == profile] for profile in PROFILES}
-    return [
-        Task(url, profile, n, shares[profile][peers[profile].index(n) :: len(peers[profile])], seed)
-        for n, profile in enumerate(PROFILES)
-    ]
+def shares(rows: Sequence[GroupedRow]) -> list[Sequence[GroupedRow]]:
+    """Return the rows of groups that each writer uses; no two of those that change rows use the same."""
+    changing = [number for number, profile in enumerate(PROFILES) if profile == "grouped"]
+    given: dict[int, Sequence[GroupedRow]] = {number: rows[n :: len(changing)] for n, number in enumerate(changing)}
+    given[PROFILES.index("repeated")] = rows[:KEYS]
+    return [given.get(number, ()) for number in range(len(PROFILES))]
 
 
-def work(task: Task, ready: Barrier, until: Synchronized[float], accounts: Queue[Account]) -> None:
+def work(
+    task: Task,
+    inbox: Queue[Sequence[GroupedRow]],
+    ready: Barrier,
+    until: Synchronized[float],
+    accounts: Queue[Account],
+) -> None:
     """Write at the fixed rate until the time in *until*, also what is late by then; then deliver the account."""
     account = Account(task.profile)
+    rows = inbox.get(timeout=START_LIMIT)
     try:
         with psycopg.connect(task.url, autocommit=True) as connection:
-            write = WRITES[task.profile](connection, task, account)
-            ready.wait(timeout=120)
+            write = WRITES[task.profile](connection, task, rows, account)
+            ready.wait(timeout=START_LIMIT)
             due = time.monotonic() + task.number / len(PROFILES) / RATE
             while due <= until.value:
                 time.sleep(max(0.0, due - time.monotonic()))
@@ -131,7 +152,9 @@ def work(task: Task, ready: Barrier, until: Synchronized[float], accounts: Queue
         accounts.put(account)
 
 
-def own_rows(connection: psycopg.Connection, task: Task, _account: Account) -> Callable[[], None]:
+def own_rows(
+    connection: psycopg.Connection, task: Task, _rows: Sequence[GroupedRow], _account: Account
+) -> Callable[[], None]:
     """Return a write that inserts a row with a new key and updates it, in one transaction."""
     numbers = itertools.count()
 
@@ -143,12 +166,14 @@ def own_rows(connection: psycopg.Connection, task: Task, _account: Account) -> C
     return write
 
 
-def grouped_rows(connection: psycopg.Connection, task: Task, _account: Account) -> Callable[[], None]:
+def grouped_rows(
+    connection: psycopg.Connection, _task: Task, rows: Sequence[GroupedRow], _account: Account
+) -> Callable[[], None]:
     """Return a write that updates, or every fourth time deletes, an extra or a survivor; it may have left by then."""
-    rows, numbers = itertools.cycle(task.rows), itertools.count()
+    turns, numbers = itertools.cycle(rows), itertools.count()
 
     def write() -> None:
-        number, row = next(numbers), next(rows)
+        number, row = next(numbers), next(turns)
         if number % 4 == 3:
             connection.execute("DELETE FROM agent_actions WHERE id = %s", (row.id,))
         else:
@@ -157,13 +182,15 @@ def grouped_rows(connection: psycopg.Connection, task: Task, _account: Account) 
     return write
 
 
-def repeated_keys(connection: psycopg.Connection, task: Task, account: Account) -> Callable[[], None]:
+def repeated_keys(
+    connection: psycopg.Connection, task: Task, rows: Sequence[GroupedRow], account: Account
+) -> Callable[[], None]:
     """Return a write that delivers a new event or a former one, and inserts it if a SELECT does not find its key.
 
     A second writer like this one would add duplicates during the index build, and the ways by hand would fail.
     """
     choice = random.Random(task.seed)  # noqa: S311 - a seed has to give the same events again
-    keys = [row.key for row in task.rows]
+    keys = [row.key for row in rows]
 
     def write() -> None:
         is_new = choice.random() < 0.5
