@@ -28,6 +28,8 @@ SETTINGS = {
     # No checkpoint in the middle of a way, whatever it writes: it would slow down whichever way it meets.
     "max_wal_size": "32GB",
     "checkpoint_timeout": "1h",
+    # Files of the WAL that seeding has written are used again: creating new ones would delay whichever way comes first.
+    "min_wal_size": "8GB",
 }
 PAGE = ROOT / "docs" / "explanation" / "costs.md"
 

@@ -97,6 +97,7 @@ def _follow(server: Server, way: str, url: str, writers: Writers) -> tuple[Outco
             writers.start()
             begin.wait(timeout=START_LIMIT)
             time.sleep(WARM_UP)
+            writers.settle()
             before = connection.execute("SELECT pg_current_wal_insert_lsn()").fetchone()
             begin.wait(timeout=START_LIMIT)
             outcome = receiver.recv()

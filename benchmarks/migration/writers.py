@@ -8,7 +8,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.queues import Queue
 from multiprocessing.sharedctypes import Synchronized
@@ -65,14 +65,16 @@ class Writers:
         context = multiprocessing.get_context("spawn")
         self._ready: Barrier = context.Barrier(len(PROFILES) + 1)
         self._until: Synchronized[float] = context.Value("d", float("inf"))
+        self._late = context.Array("d", [float("inf")] * len(PROFILES), lock=False)
         self._accounts: Queue[Account] = context.Queue()
         # Rows are no argument of a process: its start would wait until it has read them.
         self._inboxes: list[Queue[Sequence[GroupedRow]]] = [context.Queue() for _ in PROFILES]
         self._processes = []
         for number, share in enumerate(shares(rows)):
             self._inboxes[number].put(share)
-            arguments = (Task(url, PROFILES[number], number, seed), self._inboxes[number], self._ready, self._until)
-            self._processes.append(context.Process(target=work, args=(*arguments, self._accounts), daemon=True))
+            task, inbox = Task(url, PROFILES[number], number, seed), self._inboxes[number]
+            arguments = (task, inbox, self._ready, self._until, self._late, self._accounts)
+            self._processes.append(context.Process(target=work, args=arguments, daemon=True))
             self._processes[-1].start()
 
     def __enter__(self) -> Self:
@@ -94,6 +96,19 @@ class Writers:
         except threading.BrokenBarrierError:
             self.stop()
             raise WriterError(f"The writers did not start within {START_LIMIT} seconds.") from None
+
+    def settle(self) -> None:
+        """Wait until every writer is on time, so that no way inherits what was late before it.
+
+        Raises:
+            WriterError: they do not keep up with their rate.
+        """
+        limit = time.monotonic() + START_LIMIT
+        while max(self._late) > 1 / RATE:
+            if time.monotonic() > limit or not all(process.is_alive() for process in self._processes):
+                self.stop()
+                raise WriterError("The writers do not keep up with their rate, even without a migration.")
+            time.sleep(0.05)
 
     def stop(self) -> list[Account]:
         """Let the writers execute what is due by now, and return what they did.
@@ -128,6 +143,7 @@ def work(
     inbox: Queue[Sequence[GroupedRow]],
     ready: Barrier,
     until: Synchronized[float],
+    late: MutableSequence[float],
     accounts: Queue[Account],
 ) -> None:
     """Write at the fixed rate until the time in *until*, also what is late by then; then deliver the account."""
@@ -142,6 +158,7 @@ def work(
                 time.sleep(max(0.0, due - time.monotonic()))
                 write()
                 account.times.append((due, time.monotonic()))
+                late[task.number] = account.times[-1][1] - due
                 due += 1 / RATE  # whatever was late stays late: a wait counts from here
     except threading.BrokenBarrierError:
         account.error = STOPPED

@@ -66,7 +66,7 @@ def accounts_of(database_url: str, profile: str, rows: list[GroupedRow], number:
     inbox: queue.Queue[list[GroupedRow]] = queue.Queue()
     accounts: queue.Queue[Account] = queue.Queue()
     inbox.put(rows)
-    work(Task(conninfo(database_url), profile, 0, 1), inbox, threading.Barrier(1), Turns(number), accounts)
+    work(Task(conninfo(database_url), profile, 0, 1), inbox, threading.Barrier(1), Turns(number), [math.inf], accounts)
     return accounts.get_nowait()
 
 
