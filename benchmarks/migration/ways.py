@@ -88,7 +88,7 @@ WAYS: dict[str, Callable[[str], dict[str, float]]] = {"a": original, "b": by_han
 def execute(way: str, url: str, begin: Barrier, outcome: Connection) -> None:
     """Wait twice, when ready and for the signal to begin; then follow the way, and send the outcome."""
     begin.wait(timeout=START_LIMIT)
-    begin.wait(timeout=START_LIMIT)
+    begin.wait(timeout=2 * START_LIMIT)  # until the writers are on time
     started = time.monotonic()
     try:
         seconds = WAYS[way](url)

@@ -65,7 +65,7 @@ class Writers:
         context = multiprocessing.get_context("spawn")
         self._ready: Barrier = context.Barrier(len(PROFILES) + 1)
         self._until: Synchronized[float] = context.Value("d", float("inf"))
-        self._late = context.Array("d", [float("inf")] * len(PROFILES), lock=False)
+        self._dues = context.Array("d", [float("-inf")] * len(PROFILES), lock=False)
         self._accounts: Queue[Account] = context.Queue()
         # Rows are no argument of a process: its start would wait until it has read them.
         self._inboxes: list[Queue[Sequence[GroupedRow]]] = [context.Queue() for _ in PROFILES]
@@ -73,7 +73,7 @@ class Writers:
         for number, share in enumerate(shares(rows)):
             self._inboxes[number].put(share)
             task, inbox = Task(url, PROFILES[number], number, seed), self._inboxes[number]
-            arguments = (task, inbox, self._ready, self._until, self._late, self._accounts)
+            arguments = (task, inbox, self._ready, self._until, self._dues, self._accounts)
             self._processes.append(context.Process(target=work, args=arguments, daemon=True))
             self._processes[-1].start()
 
@@ -104,7 +104,7 @@ class Writers:
             WriterError: they do not keep up with their rate.
         """
         limit = time.monotonic() + START_LIMIT
-        while max(self._late) > 1 / RATE:
+        while time.monotonic() - min(self._dues) > 1 / RATE:
             if time.monotonic() > limit or not all(process.is_alive() for process in self._processes):
                 self.stop()
                 raise WriterError("The writers do not keep up with their rate, even without a migration.")
@@ -143,10 +143,13 @@ def work(
     inbox: Queue[Sequence[GroupedRow]],
     ready: Barrier,
     until: Synchronized[float],
-    late: MutableSequence[float],
+    dues: MutableSequence[float],
     accounts: Queue[Account],
 ) -> None:
-    """Write at the fixed rate until the time in *until*, also what is late by then; then deliver the account."""
+    """Write at the fixed rate until the time in *until*, also what is late by then; then deliver the account.
+
+    *dues* has, by the number of the writer, when its next write is due.
+    """
     account = Account(task.profile)
     rows = inbox.get(timeout=START_LIMIT)
     try:
@@ -158,8 +161,8 @@ def work(
                 time.sleep(max(0.0, due - time.monotonic()))
                 write()
                 account.times.append((due, time.monotonic()))
-                late[task.number] = account.times[-1][1] - due
                 due += 1 / RATE  # whatever was late stays late: a wait counts from here
+                dues[task.number] = due
     except threading.BrokenBarrierError:
         account.error = STOPPED
     except psycopg.Error as error:
