@@ -43,7 +43,7 @@ demo: $(STAMP)
 	$(BIN)/dupe-audit demo $(ARGS)
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/migration.py $(ARGS)
+	PYTHONPATH=benchmarks $(BIN)/python -m migration $(ARGS)
 
 torture: $(STAMP)
 	PYTHONPATH=tests $(BIN)/python -m torture $(ARGS)

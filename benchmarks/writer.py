@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from latency import wire
 from sqlalchemy import make_url
 
 from dupe_audit.embedded import Server
 from dupe_audit.model import UniqueKey
 from dupe_audit.writer import Writer
+from latency import wire
 
 ROOT = Path(__file__).parents[1]
 NAME = "unique_action_per_correlation_timestamp"
