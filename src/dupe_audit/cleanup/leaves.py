@@ -21,7 +21,7 @@ from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, quantity
 from dupe_audit.model import Batch, UniqueKey
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.trees import is_leaf_of
+from dupe_audit.postgres.trees import is_leaf_of, share_levels
 from dupe_audit.postgres.turns import Turns
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -112,4 +112,5 @@ def on_leaf(work: W, leaf: Relation) -> W:
     on_leaf = named_by_leaf(work, leaf)
     entered = ledger.enter_leaf(work.connection, work.run_id, leaf)
     digest = str(on_leaf.execute("columns_digest").scalar_one())
-    return replace(on_leaf, leaf=entered.id, holes={**on_leaf.holes, "columns_digest": digest})
+    levels = share_levels(work.connection, leaf.relid) if work.moving else ""
+    return replace(on_leaf, leaf=entered.id, holes={**on_leaf.holes, "columns_digest": digest}, share_levels=levels)

@@ -191,7 +191,7 @@ class Tree:
             sql = statement("attach", table=part.relation.name, name=ident(work.name), form=constraint_form(work.key))
             statements.insert(0, sql)
         # First the level: whoever creates a partition locks that, and then the default leaf.
-        statements.insert(0, statement("share_level", table=parent.relation.name))
+        statements.insert(0, statement("share_levels", levels=f"ONLY {parent.relation.name}"))
         if work.leaf is not None:
             statements.insert(0, ledger.leaf_building_sql(work.leaf, work.name, building=False))
         work.execute_briefly(*statements, action=f"attach {work.name} of {part.relation.name}")
