@@ -70,7 +70,10 @@ def _judged(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
     """
     dirty: list[Relation] = []
     refused: list[Finding] = []
-    turns = Turns(with_extras(work, work_mem, key, horizon), work.give_up_after, _name)
+    unclear: list[Relation] = []
+    for leaf, unobjectionable in with_extras(work, work_mem, key, horizon):
+        (dirty if unobjectionable else unclear).append(leaf)
+    turns = Turns(unclear, work.give_up_after, _name)
     for leaf in turns:
         leaf_work = replace(on_leaf(work, leaf), give_up_after=turns.give_up_after)
         leaf_horizon = horizon.of_leaf(leaf.relid)
@@ -92,7 +95,7 @@ def _judged(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
         lead = "Nothing was archived or changed in this pass."
         lead += f" These are the first {SHOWN} of {quantity(len(refused), 'finding')}." if more > 0 else ""
         raise Refused(refused[:SHOWN], lead=lead)
-    return dirty
+    return sorted(dirty, key=lambda leaf: leaf.relid)
 
 
 def _name(leaf: Relation) -> str:
