@@ -47,8 +47,8 @@ def waits(conn, psycopg_connect):
         ("ALTER TABLE t_a ADD CONSTRAINT uq_{} UNIQUE (k, r) DEFERRABLE", "wrong-definition"),
         ("CREATE UNIQUE INDEX uq_{} ON t_a (r, k)", "wrong-definition"),
         (
-            "CREATE UNIQUE INDEX uq_{} ON t_a (k, r); "
-            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'uq_{}'::regclass",
+            """CREATE UNIQUE INDEX uq_{} ON t_a (k, r);
+            UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'uq_{}'::regclass""",
             "invalid-index",
         ),
     ],
@@ -76,7 +76,7 @@ def test_valid_index_of_a_leaf_is_adopted(sql, conn, cleaned):
 
 
 def test_pruned_writer_does_not_wait_for_another_leaf(sql, conn, cleaned, psycopg_connect, waits):
-    """While the attach of one leaf waits for its reader, a writer that comes through the root to another one does not."""
+    """While the attach of one leaf waits for its reader, a writer through the root to another one does not."""
     reader, writer = psycopg_connect(), psycopg_connect(autocommit=True)
     reader.execute("SELECT FROM t_a")
     with ThreadPoolExecutor(1) as pool:

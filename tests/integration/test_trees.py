@@ -393,6 +393,14 @@ def test_partition_column_cannot_be_amended(sql, conn):
     assert (finding.id, "r is in the primary key" in finding.message) == ("column-not-changeable", True)
 
 
+def test_partition_column_of_a_tree_without_a_primary_key_cannot_be_amended(sql, conn):
+    """Where no primary key contains the partition column, an amendment is refused for the lack of that key."""
+    sql("CREATE TABLE t (id int, k int, r int) PARTITION BY RANGE (r); CREATE TABLE t_a PARTITION OF t DEFAULT")
+    rule = CleanupRule(exact="amend", changes=(Change("r", "r + 10"),))
+    (finding,) = [each for each in blockers(conn, KEY, rule) if each.severity == "error"]
+    assert (finding.id, "no primary key" in finding.message) == ("column-not-changeable", True)
+
+
 def test_lock_table_that_is_too_small_for_the_downgrade(sql, conn, monkeypatch):
     """A tree whose constraint could not be dropped at once is refused, unless that is accepted."""
     sql(TREE)
