@@ -19,7 +19,7 @@ from dupe_audit.restore import restore
 
 KEY = UniqueKey(table="t", columns=("k", "r"), name="uq")
 #: leaves, each with one extra; a backend has the locks of 16 relations in a place of its own
-LEAVES = 60
+LEAVES = 100
 TREE = f"""
 CREATE TABLE t (id int, k int, r int) PARTITION BY RANGE (r);
 DO $do$ BEGIN FOR i IN 1..{LEAVES} LOOP
@@ -29,13 +29,13 @@ INSERT INTO t SELECT n, 1, i FROM generate_series(1, {LEAVES}) AS i, generate_se
 """
 ROWS = "SELECT tableoid::regclass::text, t::text FROM t ORDER BY 1, 2"
 #: entries of the lock table that are left free
-FREE = 30
+FREE = 60
 
 
 @pytest.fixture
 def server(pg_bin) -> Iterator[Server]:
     """A server with a lock table for a few hundred locks."""
-    settings = {"fsync": "off", "max_connections": "10", "max_locks_per_transaction": "10"}
+    settings = {"fsync": "off", "max_connections": "15", "max_locks_per_transaction": "10"}
     with Server.start(pg_bin, settings) as running:
         yield running
 
