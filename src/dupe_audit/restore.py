@@ -22,6 +22,7 @@ from dupe_audit.postgres.locking import run_lock, undisturbed
 from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.session import step
 from dupe_audit.postgres.sqlstates import about_a_row, reason, sqlstate
+from dupe_audit.postgres.trees import share_levels
 from dupe_audit.postgres.work import Work
 from dupe_audit.statements import literal, statement, text_array
 
@@ -267,6 +268,8 @@ def _difference(work: RestoreWork) -> str:
 
 def _return(work: RestoreWork, foreign_key: ForeignKey, low: int, high: int) -> int:
     with work.transaction(local=BATCHING):
+        if levels := share_levels(work.connection, work.relation.relid):
+            execute(work.connection, levels)
         sql = foreign_key.sql("return_children", work.holes, run=str(work.run.id), low=str(low), high=str(high))
         row = execute(work.connection, sql).one()
         if row.back != row.marked:

@@ -1311,3 +1311,23 @@ def rows_read(plan: dict[str, Any]) -> int:
     """Return how many rows the scans of tables in a plan have read."""
     own = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) if "Relation Name" in plan else 0
     return int(own) + sum(rows_read(part) for part in plan.get("Plans", []))
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM t WHERE id = 1", "UPDATE t SET k = 9 WHERE id = 1"])
+@pytest.mark.parametrize("table", ["", "PARTITION BY RANGE (r)"], ids=["table", "tree"])
+def test_survivor_that_changes_while_the_merge_is_tried(sql, conn, psycopg_connect, table, change):
+    """What the application changes between two statements of the trial is no reason to refuse the merge."""
+    sql(f"CREATE TABLE t (id int, k int, n int, r int, PRIMARY KEY (id, r)) {table}")
+    if table:
+        sql("CREATE TABLE t_a PARTITION OF t DEFAULT")
+    sql("INSERT INTO t VALUES (1, 7, 1, 1), (2, 7, 1, 1), (3, 8, 1, 1), (4, 8, 1, 1)")
+    application, changed = psycopg_connect(autocommit=True), []
+
+    def change_before_the_count(_conn, _cursor, statement, *_):
+        if "AS same_keys" in statement and not changed:
+            changed.append(application.execute(change))
+
+    event.listen(conn.engine, "before_cursor_execute", change_before_the_count)
+    list(cleanup(conn, UniqueKey(table="t", columns=("k", "r")), merge({"n": "sum"})))
+    assert changed
+    assert [(2, 7, 1), (3, 8, 2)] == sql("SELECT id, k, n FROM t WHERE k < 9 ORDER BY id")

@@ -1,5 +1,9 @@
 """Rows of other tables that reference the rows of a partitioned table."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+
 import pytest
 
 from dupe_audit.cleanup import cleanup
@@ -7,6 +11,7 @@ from dupe_audit.errors import Refused
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.preflight import preflight
 from dupe_audit.restore import restore
+from waiting import wait_for
 
 KEY = UniqueKey(table="t", columns=("k", "r"), name="uq")
 TREE = """
@@ -97,3 +102,41 @@ def test_rows_that_a_foreign_key_or_a_check_of_the_tree_would_refuse(sql, conn, 
         clean(KEY)
     sql("INSERT INTO owner VALUES (7)")
     assert 2 == sum(batch.archived for batch in clean(UniqueKey(table="t", columns=KEY.columns, where="t.k > 0")))
+
+
+#: a default leaf, which whoever creates a partition locks after the root
+REST = "CREATE TABLE t_rest PARTITION OF t DEFAULT; INSERT INTO t VALUES (8, 7, 99), (9, 7, 99)"
+
+
+@pytest.mark.parametrize("batch", ["dupe_audit.cleanup.batches.move", "dupe_audit.restore._return"])
+def test_partition_that_is_created_while_children_move(sql, conn, psycopg_connect, monkeypatch, batch):
+    """Who creates a partition locks the root, its default leaf and the children; a batch keeps to this order."""
+    sql(f"{TREE}; {REST}; {CHILDREN}")
+    before = sorted(sql(ALL))
+    application, monitor = psycopg_connect(), psycopg_connect(autocommit=True)
+    application.execute("SET deadlock_timeout = '10ms'")
+    waits = (
+        f"SELECT FROM pg_locks WHERE NOT granted AND pid = {conn.exec_driver_sql('SELECT pg_backend_pid()').scalar()}"
+    )
+    module, _, name = batch.rpartition(".")
+    original, began = getattr(import_module(module), name), threading.Event()
+
+    def create() -> None:
+        began.wait()
+        wait_for(lambda: monitor.execute(waits).rowcount)
+        application.execute("CREATE TABLE t_late PARTITION OF t FOR VALUES FROM (20) TO (30)")
+        application.commit()
+
+    def behind(work, *args):
+        if not began.is_set() and work.relation.table in ("t_rest", "t"):
+            application.execute("LOCK TABLE ONLY t IN ACCESS EXCLUSIVE MODE")
+            began.set()
+        return original(work, *args)
+
+    monkeypatch.setattr(batch, behind)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(create)
+        list(cleanup(conn, KEY, CleanupRule(references="repoint"), lock_timeout="60s"))
+        list(restore(conn, 1, lock_timeout="60s"))
+        future.result()
+    assert before == sorted(sql(ALL))

@@ -14,7 +14,7 @@ from torture.campaign import provoke, torture
 from torture.moving import dump_programs
 from torture.mutants import MUTANTS
 from torture.nursery import Nursery
-from torture.plan import Plan
+from torture.plan import Plan, tree_plan
 from torture.policies import POLICIES
 from torture.tally import Tally, as_table
 from torture.world import SETTINGS, World
@@ -22,7 +22,7 @@ from torture.world import SETTINGS, World
 #: whether the key of each world is partial, in turn, so that each kind meets writers with and without strays
 KEYS = {"plain": (False,), "partial": (True,), "both": (False, True, True, False)}
 
-#: worlds whose table is partitioned: its key is plain, and its extras are archived
+#: worlds whose table is partitioned
 TREE = "tree"
 
 
@@ -92,10 +92,12 @@ def main(
 def _plan(world: int, keys: str, policy: str) -> Plan:
     """Return the plan of a world, by its number."""
     policies = POLICIES if policy == "all" else (policy,)
-    turns = (TREE,) if keys == TREE else (*policies, TREE) if (keys, policy) == ("both", "all") else policies
+    if keys == TREE:
+        return tree_plan(policies[world % len(policies)])
+    turns = (*policies, TREE) if (keys, policy) == ("both", "all") else policies
     number, turn = divmod(world, len(turns))
     if turns[turn] == TREE:
-        return Plan(tree=True)
+        return tree_plan(policies[number % len(policies)])
     kinds = KEYS[keys]
     return Plan(strays=number % 2 == 1, partial=kinds[number % len(kinds)], policy=turns[turn])
 

@@ -59,9 +59,8 @@ class Campaign:
         self.world.set_course(direction)
         name = f"torture {self.tally.attempts}"
         freeze = (strike.aim, strike.number) if strike and strike.kind == FREEZE else None
-        child = self.nursery.start(
-            program, self.world.url, name, direction, freeze, partial=self.world.partial, policy=self.world.policy
-        )
+        kind = {"partial": self.world.partial, "policy": self.world.policy, "tree": self.world.tree}
+        child = self.nursery.start(program, self.world.url, name, direction, freeze, **kind)
         hit = self._strike(child, name, direction, strike) if strike else None
         code = child.wait(PATIENCE)
         if hit:

@@ -61,15 +61,17 @@ class Nursery:
         *,
         partial: bool = False,
         policy: str = ARCHIVE,
+        tree: bool = False,
     ) -> "Child":
         """Start a program; with *freeze* it stops itself after a statement: its phase, and its number in the phase.
 
         Args:
             partial: whether Alembic goes to the revision of the partial key.
             policy: what that revision makes of the extras.
+            tree: whether the table is partitioned.
         """
         order = {"program": program, "url": url, "application_name": application_name, "log": str(self.log)}
-        order |= {"direction": direction, "freeze": freeze, "partial": partial, "policy": policy}
+        order |= {"direction": direction, "freeze": freeze, "partial": partial, "policy": policy, "tree": tree}
         if self._child and self._child.wait(0) is None:  # of a test that has failed
             self._child.kill()
             self._child.wait(120)

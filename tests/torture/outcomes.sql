@@ -39,7 +39,7 @@ BEGIN
             DELETE FROM tt WHERE id = chosen;
         ELSE
             UPDATE tt SET
-                k = CASE kind WHEN 'key' THEN key WHEN 'case' THEN split_part(key, ' ', 1) || ' ' || split_part(k, ' ', 2) ELSE k END,
+                k = CASE kind WHEN 'key' THEN CASE WHEN EXISTS (SELECT FROM parent p WHERE p.id = chosen) THEN k ELSE key END WHEN 'case' THEN split_part(key, ' ', 1) || ' ' || split_part(k, ' ', 2) ELSE k END,
                 live = CASE kind WHEN 'flip' THEN NOT live WHEN 'retire' THEN false ELSE live END,
                 v = CASE kind WHEN 'data' THEN few ELSE v END,
                 hits = CASE kind WHEN 'hits' THEN hits + much ELSE hits END,

@@ -19,7 +19,7 @@ from torture.chaos import (
     strikes,
 )
 from torture.moving import FORMATS
-from torture.policies import ARCHIVE
+from torture.policies import AMEND, ARCHIVE, MIXED
 from torture.writers import CALM, STORM
 
 #: the moments at which everything moves to another database
@@ -52,6 +52,14 @@ class Plan:
     partial: bool = False  #: whether the key is an expression over a part of the table
     policy: str = ARCHIVE  #: what becomes of the extras
     tree: bool = False  #: whether the table is partitioned
+
+
+def tree_plan(policy: str) -> Plan:
+    """Return the plan of a world whose table is partitioned.
+
+    A row is amended so that it leaves the predicate of the key, because a partition column cannot be amended.
+    """
+    return Plan(tree=True, policy=policy, partial=policy in (AMEND, MIXED))
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from torture.world import HERE
 
 BATCH_SIZE = 100
 
-#: of a plain key, and of a partial one; each is the head of its own branch
-REVISIONS = ("one_row_per_key", "one_live_row_per_key")
+#: of a plain key, of a partial one, and of a partial one of a tree; each is the head of its own branch
+PLAIN, PARTIAL, PARTIAL_TREE = "one_row_per_key", "one_live_row_per_key", "one_live_row_per_key_of_a_tree"
 
 log = logging.getLogger("torture")
 
@@ -38,8 +38,10 @@ def config(url: str, application_name: str, policy: str, accept: str = "") -> Co
     return alembic
 
 
-def run(program: str, url: str, application_name: str, direction: str, *, partial: bool, policy: str) -> None:
-    """Run a program to its end; *partial* chooses the revision of Alembic, *policy* what it makes of the extras."""
+def run(
+    program: str, url: str, application_name: str, direction: str, *, partial: bool, policy: str, tree: bool
+) -> None:
+    """Run a program to its end; *partial* and *tree* choose the revision, *policy* what it makes of the extras."""
     mutant = MUTANTS.get(program)
     if mutant:
         mutant.mutate()
@@ -49,7 +51,7 @@ def run(program: str, url: str, application_name: str, direction: str, *, partia
             return
     alembic = config(url, application_name, policy, mutant.accept if mutant else "")
     {"upgrade": command.upgrade, "downgrade": command.downgrade}[program](
-        alembic, {"up": REVISIONS[partial], "down": "base"}[direction]
+        alembic, {"up": (PARTIAL_TREE if tree else PARTIAL) if partial else PLAIN, "down": "base"}[direction]
     )
 
 

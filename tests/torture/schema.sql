@@ -58,7 +58,7 @@ BEGIN
             ON CONFLICT DO NOTHING RETURNING *)
         INSERT INTO oplog (op, id, k, v, live) SELECT 'insert', id, k, v, live FROM done;
     ELSIF kind = 'key' THEN
-        WITH done AS (UPDATE tt SET k = key WHERE id = chosen RETURNING *)
+        WITH done AS (UPDATE tt SET k = key WHERE id = chosen AND NOT EXISTS (SELECT FROM parent p WHERE p.id = chosen) RETURNING *)
         INSERT INTO oplog (op, id, k, v, live) SELECT 'key', id, k, v, live FROM done;
     ELSIF kind = 'case' THEN
         -- The word before the number, as it is spelled in key.
@@ -97,13 +97,12 @@ BEGIN
     ELSIF kind = 'stray children' THEN
         -- One for each row of a key: most of them are extras. Without referential integrity no parent is locked.
         WITH done AS (
-            INSERT INTO child (parent, note)
-            SELECT id, token FROM tt
-            WHERE lower(k) = (SELECT lower(k) FROM tt WHERE lower(k) >= lower(near) ORDER BY lower(k) LIMIT 1) LIMIT 8
-            RETURNING *)
+            SELECT * FROM add_children(ARRAY(
+                SELECT id FROM tt
+                WHERE lower(k) = (SELECT lower(k) FROM tt WHERE lower(k) >= lower(near) ORDER BY lower(k) LIMIT 1) LIMIT 8), token))
         INSERT INTO childlog (op, id, parent, note, stray) SELECT 'insert', id, parent, note, true FROM done;
     ELSIF kind = 'child' THEN
-        WITH done AS (INSERT INTO child (parent, note) SELECT chosen, token WHERE chosen IS NOT NULL RETURNING *)
+        WITH done AS (SELECT * FROM add_children(ARRAY[chosen], token))
         INSERT INTO childlog (op, id, parent, note) SELECT 'insert', id, parent, note FROM done;
     ELSIF kind = 'move child' THEN
         -- The parent first, as a delete does it; otherwise the application would deadlock with itself.
@@ -113,7 +112,7 @@ BEGIN
             SELECT id, parent FROM child c WHERE id = chosen_child AND EXISTS (SELECT FROM tt WHERE id = chosen) AND parent <> chosen
             AND NOT EXISTS (SELECT FROM childlog l WHERE l.id = c.id AND chosen IN (l.parent, l.came_from))
             FOR UPDATE
-        ), done AS (UPDATE child c SET parent = chosen FROM moving m WHERE c.id = m.id RETURNING c.id, c.parent, m.parent AS came_from)
+        ), done AS (SELECT c.id, c.parent, m.parent AS came_from FROM moving m CROSS JOIN LATERAL move_child(m.id, chosen) AS c)
         INSERT INTO childlog (op, id, parent, came_from) SELECT 'move', id, parent, came_from FROM done;
     ELSIF kind = 'note child' THEN
         WITH done AS (UPDATE child SET note = token WHERE id = chosen_child RETURNING *)
@@ -163,7 +162,8 @@ BEGIN
 END $$;
 
 -- Every child that followed a survivor and has not returned, as of the calling statement's snapshot.
-CREATE FUNCTION followers() RETURNS TABLE (id bigint, came_from bigint, went_to bigint) STABLE LANGUAGE plpgsql AS $$
+-- In a tree, where a child also has the key of its parent, with that.
+CREATE FUNCTION followers() RETURNS TABLE (id bigint, came_from bigint, went_to bigint, key text) STABLE LANGUAGE plpgsql AS $$
 DECLARE
     record text;
 BEGIN
@@ -171,7 +171,9 @@ BEGIN
         SELECT relname FROM pg_class
         WHERE relnamespace = to_regnamespace('dupe_audit') AND relkind = 'r' AND relname ~ '^children_\d+_\d+$'
     LOOP
-        RETURN QUERY EXECUTE format('SELECT i1, o1, s1 FROM dupe_audit.%I WHERE dupe_audit_returned_at IS NULL', record);
+        RETURN QUERY EXECUTE format('SELECT i1, o1, s1, %s FROM dupe_audit.%I WHERE dupe_audit_returned_at IS NULL',
+            CASE WHEN EXISTS (SELECT FROM pg_attribute WHERE attrelid = format('dupe_audit.%I', record)::regclass AND attname = 'o2')
+                 THEN 'o2' ELSE 'NULL::text' END, record);
     END LOOP;
 END $$;
 

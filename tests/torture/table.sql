@@ -15,3 +15,14 @@ CREATE TABLE child (
     parent bigint NOT NULL REFERENCES tt ON DELETE CASCADE,
     note text NOT NULL
 );
+
+-- What schema.sql does to a child: a new one for each of some rows, and another parent.
+CREATE FUNCTION add_children(parents bigint[], token text) RETURNS SETOF child LANGUAGE sql AS $$
+    INSERT INTO child (parent, note) SELECT id, token FROM unnest(parents) AS id WHERE id IS NOT NULL RETURNING *
+$$;
+CREATE FUNCTION move_child(moving bigint, chosen bigint) RETURNS SETOF child LANGUAGE sql AS $$
+    UPDATE child SET parent = chosen WHERE id = moving RETURNING *
+$$;
+
+-- The rows whose key cannot be changed, because children have it: a child has only the id of its parent.
+CREATE VIEW parent AS SELECT id FROM tt WHERE false;

@@ -10,7 +10,7 @@ import pytest
 from alembic.util import CommandError
 
 from thoroughness import EXHAUSTIVE
-from torture.directions import TABLES, Directions
+from torture.directions import ALL_TABLES, Directions
 from torture.kills import Kill, armed
 from torture.moving import CUSTOM, FORMATS, PLAIN
 
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.torture
 KILLS = None if EXHAUSTIVE else 1
 
 
-@pytest.fixture(params=TABLES, ids=lambda name: name.replace(" ", "-"))
+@pytest.fixture(params=ALL_TABLES, ids=lambda name: name.replace(" ", "-"))
 def world(request, database_url):
-    """The table, with or without a primary key, and the two directions."""
+    """The table, with or without a primary key, or a tree, and the two directions."""
     with Directions(database_url, request.param) as directions:
         yield directions
 

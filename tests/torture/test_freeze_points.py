@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, event
 
-from torture.directions import TABLES, Directions
+from torture.directions import ALL_TABLES, Directions
 
 pytestmark = pytest.mark.torture
 
@@ -18,17 +18,22 @@ ROWS, TABLE = 5_000, 250
 #: of this session: its locks for which a statement of the application would wait, whether it has any that another one
 #: could wait for, and its limit in milliseconds
 STATE = """
+WITH RECURSIVE part AS (
+    SELECT oid FROM unnest(ARRAY[to_regclass('t'), to_regclass('c')]) AS oid
+    UNION ALL
+    SELECT h.inhrelid FROM part JOIN pg_inherits h ON h.inhparent = part.oid
+)
 SELECT (SELECT string_agg(l.relation::regclass || ' ' || l.mode, ', ') FROM pg_locks l
-        WHERE l.pid = pg_backend_pid() AND l.granted AND l.relation IN (to_regclass('t'), to_regclass('c'))
+        WHERE l.pid = pg_backend_pid() AND l.granted AND l.relation IN (SELECT oid FROM part)
           AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')),
        pg_current_xact_id_if_assigned() IS NOT NULL,
        extract(milliseconds FROM current_setting('idle_in_transaction_session_timeout')::interval)::int4
 """
 
 
-@pytest.fixture(params=TABLES, ids=lambda name: name.replace(" ", "-"))
+@pytest.fixture(params=ALL_TABLES, ids=lambda name: name.replace(" ", "-"))
 def world(request, database_url):
-    """The table, with or without a primary key, and the two directions."""
+    """The table, with or without a primary key, or a tree, and the two directions."""
     with Directions(database_url, request.param) as directions:
         yield directions
 

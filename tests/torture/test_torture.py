@@ -9,7 +9,8 @@ from dupe_audit.embedded import Server
 from torture.campaign import torture
 from torture.chaos import CRASH, FREEZE, KILL, TERMINATE
 from torture.moving import dump_programs
-from torture.plan import Plan
+from torture.plan import Plan, tree_plan
+from torture.policies import AMEND, POLICIES
 from torture.tally import Tally
 from torture.world import SETTINGS
 
@@ -39,7 +40,7 @@ SHORT = Plan(
 PARTIAL = replace(SHORT, cleanups=2, builds_in_storm=2, downs=1, freezes=0, moves=0, strays=False, partial=True)
 
 #: the same for a tree
-TREE = replace(SHORT, cleanups=1, builds_in_storm=1, downs=1, freezes=0, moves=0, strays=False, tree=True)
+TREE = {"cleanups": 1, "builds_in_storm": 1, "builds_in_calm": 1, "ends": 0, "downs": 1, "rounds": 1, "life": 0.0}
 
 
 @pytest.mark.torture
@@ -85,16 +86,19 @@ def test_no_kill_breaks_a_promise_of_a_partial_key(history_url, pg_bin, nursery)
 
 @pytest.mark.torture
 @pytest.mark.thorough
-def test_no_kill_breaks_a_promise_of_a_tree(history_url, pg_bin, nursery):
+@pytest.mark.parametrize("policy", POLICIES)
+def test_no_kill_breaks_a_promise_of_a_tree(history_url, pg_bin, nursery, policy):
     """Kills lose no row of a tree while rows move between leaves and partitions arrive, and nobody gets a deadlock."""
     tally = Tally(SEED)
     with Server.start(pg_bin, SETTINGS) as server:
-        torture(server, nursery, tally, TREE, time.monotonic() + 120)
+        plan = replace(tree_plan(policy), freezes=0, moves=0, **TREE)
+        torture(server, nursery, tally, plan, time.monotonic() + 120)
     assert [] == [str(objection) for objection in tally.objections]
     assert 1 == tally.cycles
     assert 2 == tally.arrived
     assert tally.cleanup_kills >= 1
-    assert tally.archived >= 5_000
     assert tally.archived == tally.restored
+    assert tally.archived + tally.changed["amended"] >= 5_000
+    assert (policy == AMEND) == (tally.followed == 0)
     assert tally.application["refused"] > 0
     assert tally.index_checks > 0

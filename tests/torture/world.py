@@ -38,7 +38,7 @@ class World:
     """A database, by its SQLAlchemy URL; the URL changes when everything moves to another database."""
 
     url: str
-    partial: bool = False  #: whether the key is lower(k) among the live rows, instead of k among all
+    partial: bool = False  #: whether the key is lower(k) among the live rows (of a tree, k), instead of k among all
     policy: str = ARCHIVE  #: what becomes of the extras
     tree: bool = False  #: whether the table is partitioned
 
@@ -81,8 +81,7 @@ def new_world(
     try:
         with world.connect() as connection:
             fill(connection, rows, partial=partial, policy=policy, tree=tree)
-            if not tree:
-                add_children(connection)
+            add_children(connection, tree=tree)
         yield world
     finally:
         with server.connect() as connection:
@@ -101,7 +100,7 @@ def fill(
 ) -> None:
     """Create the table and the log in an empty database.
 
-    Where the key is partial, one row in seven is not live, and the keys are spelled in several ways.
+    Where the key is partial, one row in seven is not live, and outside a tree, the keys are spelled in several ways.
     """
     if connection.execute("SELECT FROM pg_available_extensions WHERE name = 'amcheck'").fetchone():
         connection.execute("CREATE EXTENSION amcheck")
@@ -112,8 +111,9 @@ def fill(
         connection.execute(pgsql.SQL("ALTER DATABASE {} SET deadlock_timeout = {}").format(name, DEADLOCK_TIMEOUT))
     key, live = f"(i %% {keys} + 1)::text", "true"
     if partial:
-        connection.execute((HERE / "partial.sql").read_bytes())
-        key, live = f"(ARRAY['key ', 'Key ', 'KEY '])[1 + i / {keys} %% 3] || {key}", "i %% 7 > 0"
+        connection.execute((HERE / ("partial_tree.sql" if tree else "partial.sql")).read_bytes())
+        key = key if tree else f"(ARRAY['key ', 'Key ', 'KEY '])[1 + i / {keys} %% 3] || {key}"
+        live = "i %% 7 > 0"
     connection.execute(
         f"WITH row AS (INSERT INTO tt (k, v, live) SELECT {key}, md5(i::text), {live} "
         "FROM generate_series(0, %s) AS i RETURNING *) "
@@ -135,10 +135,12 @@ INSERT INTO imagelog (after) SELECT image_of(row.*::tt) FROM row
 """
 
 
-def add_children(connection: psycopg.Connection) -> None:
+def add_children(connection: psycopg.Connection, *, tree: bool = False) -> None:
     """Give every fourth row a child."""
+    key = "parent, parent_k" if tree else "parent"
     connection.execute(
-        "WITH row AS (INSERT INTO child (parent, note) SELECT id, md5(id::text) FROM tt WHERE id % 4 = 1 RETURNING *) "
+        f"WITH row AS (INSERT INTO child ({key}, note) SELECT {'id, k' if tree else 'id'}, md5(id::text) FROM tt "
+        "WHERE id % 4 = 1 RETURNING *) "
         "INSERT INTO childlog (op, id, parent, note) SELECT 'insert', id, parent, note FROM row ORDER BY id"
     )
     connection.execute("ANALYZE")

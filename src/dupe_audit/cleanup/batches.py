@@ -23,6 +23,7 @@ from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import quantity
 from dupe_audit.model import Batch
+from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.interrupt import sleep
 from dupe_audit.postgres.planner import ANYWHERE, BATCHING
 from dupe_audit.postgres.replication import wait_for_replicas
@@ -150,6 +151,8 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
         _disturbances(work, final=bool(work.moving) and low == high),
         work.transaction(local=BATCHING | children.counting(connection, work.foreign_keys)),
     ):
+        if work.share_levels:
+            execute(connection, work.share_levels)
         number = ledger.next_batch(connection, work.run_id)
         work.execute("lock_rows", low=str(low), high=str(high), t_where_staged=where_staged)
         if work.rule.merges_groups:

@@ -21,7 +21,7 @@ from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, quantity
 from dupe_audit.model import Batch, UniqueKey
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.trees import is_leaf_of
+from dupe_audit.postgres.trees import is_leaf_of, share_levels
 from dupe_audit.postgres.turns import Turns
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -70,7 +70,10 @@ def _judged(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
     """
     dirty: list[Relation] = []
     refused: list[Finding] = []
-    turns = Turns(with_extras(work, work_mem, key, horizon), work.give_up_after, _name)
+    unclear: list[Relation] = []
+    for leaf, unobjectionable in with_extras(work, work_mem, key, horizon):
+        (dirty if unobjectionable else unclear).append(leaf)
+    turns = Turns(unclear, work.give_up_after, _name)
     for leaf in turns:
         leaf_work = replace(on_leaf(work, leaf), give_up_after=turns.give_up_after)
         leaf_horizon = horizon.of_leaf(leaf.relid)
@@ -92,7 +95,7 @@ def _judged(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
         lead = "Nothing was archived or changed in this pass."
         lead += f" These are the first {SHOWN} of {quantity(len(refused), 'finding')}." if more > 0 else ""
         raise Refused(refused[:SHOWN], lead=lead)
-    return dirty
+    return sorted(dirty, key=lambda leaf: leaf.relid)
 
 
 def _name(leaf: Relation) -> str:
@@ -112,4 +115,5 @@ def on_leaf(work: W, leaf: Relation) -> W:
     on_leaf = named_by_leaf(work, leaf)
     entered = ledger.enter_leaf(work.connection, work.run_id, leaf)
     digest = str(on_leaf.execute("columns_digest").scalar_one())
-    return replace(on_leaf, leaf=entered.id, holes={**on_leaf.holes, "columns_digest": digest})
+    levels = share_levels(work.connection, leaf.relid) if work.moving else ""
+    return replace(on_leaf, leaf=entered.id, holes={**on_leaf.holes, "columns_digest": digest}, share_levels=levels)

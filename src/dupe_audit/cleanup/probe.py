@@ -5,24 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit import ledger
+from dupe_audit import insertable, ledger
 from dupe_audit.cleanup.horizon import WHOLE_TABLE, Horizon, Ranking
 from dupe_audit.cleanup.work import CleanupWork
+from dupe_audit.insertable import Leaving
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.planner import RANKING
+from dupe_audit.postgres.planner import COUNTING, RANKING
+from dupe_audit.postgres.session import settings
 from dupe_audit.postgres.trees import execute_each, handfuls, leaves, of_leaf
 from dupe_audit.statements import statement
 
 W = TypeVar("W", bound=CleanupWork)
 
 
-def with_extras(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon) -> Iterator[Relation]:
+class Probed(NamedTuple):
+    """A leaf that may have extras."""
+
+    leaf: Relation
+    unobjectionable: bool  #: whether nothing speaks against archiving its extras; otherwise, its ranking has to say
+
+
+def with_extras(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon) -> Iterator[Probed]:
     """Yield the leaves that may have extras; record the others and advance their horizons.
 
     Args:
@@ -31,18 +40,18 @@ def with_extras(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon
     for handful in handfuls(work.connection, leaves(work.connection, work.relation.relid)):
         if len(handful) == 1:
             # It can be large, and to rank it at once sorts it once.
-            yield from handful
+            yield Probed(handful[0], unobjectionable=False)
             continue
         try:
             yield from _probe(work, work_mem, key, horizon, handful)
         except DBAPIError:
             # A leaf is locked or has left. What ranks one leaf waits for its locks, and says which it is.
-            yield from handful
+            yield from (Probed(leaf, unobjectionable=False) for leaf in handful)
 
 
 def _probe(
     work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon, handful: Sequence[Relation]
-) -> list[Relation]:
+) -> list[Probed]:
     """Return the leaves of one handful that have extras."""
     started = time.monotonic()
     works = [named_by_leaf(work, leaf) for leaf in handful]
@@ -59,17 +68,48 @@ def _probe(
     ]
     # One snapshot for all, and for the horizon.
     with work.transaction(isolation="REPEATABLE READ", local=RANKING | ({"work_mem": work_mem} if work_mem else {})):
-        results = [rows[0] for rows in execute_each(work.connection, queries)]
+        counts = [
+            ledger.LeafCount(row.rows, row.groups, row.extras) for (row,) in execute_each(work.connection, queries)
+        ]
+        dirty = [place for place, count in enumerate(counts) if count.extras]
+        clear = _unobjectionable(work, [works[place] for place in dirty])
         oldest = str(execute(work.connection, statement("oldest_transaction")).scalar_one())
     seconds = time.monotonic() - started
-    clean = [place for place, probed in enumerate(results) if not probed.has_extras]
-    ledger.enter_clean_leaves(
-        work.connection, work.run_id, [handful[place] for place in clean], [results[place].rows for place in clean]
-    )
-    for place in clean:
+    ledger.enter_ranked_leaves(work.connection, work.run_id, handful, counts)
+    for place in set(range(len(handful))).difference(dirty):
         ranking = Ranking(extras=0, whole=whole[place], seconds=seconds, oldest_transaction=oldest)
         horizon.of_leaf(handful[place].relid).advance(works[place], key, ranking)
-    return [leaf for leaf, probed in zip(handful, results, strict=True) if probed.has_extras]
+    return [Probed(handful[place], is_clear) for place, is_clear in zip(dirty, clear, strict=True)]
+
+
+def _unobjectionable(work: CleanupWork, dirty: Sequence[CleanupWork]) -> list[bool]:
+    """Return for each leaf with extras whether nothing speaks against archiving them, as far as one statement can say.
+
+    Args:
+        work: on the root.
+        dirty: on the leaves.
+    """
+    if not dirty or work.foreign_keys or work.rule.changes_rows:
+        return [False] * len(dirty)
+    pairs = [each.sql("ranked_pairs") for each in dirty]
+    leaving = [
+        Leaving(
+            relid=each.relation.relid,
+            holes=each.holes,
+            extras=f"({of_leaf})",
+            is_extra=f"{each.holes['relation']}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid",
+        )
+        for each, of_leaf in zip(dirty, pairs, strict=True)
+    ]
+    violated = insertable.violated(
+        work.connection, leaving, find_run=work.find_run, planner={**COUNTING, "enable_hashjoin": "on"}
+    )
+    if work.rule.divergent != "refuse":
+        return [not subjects for subjects in violated]
+    queries = [each.sql("judge_leaf", pairs=of_leaf) for each, of_leaf in zip(dirty, pairs, strict=True)]
+    with settings(work.connection, COUNTING, local=True):
+        diverges = [rows[0].diverges for rows in execute_each(work.connection, queries)]
+    return [not (subjects or differs) for subjects, differs in zip(violated, diverges, strict=True)]
 
 
 def named_by_leaf(work: W, leaf: Relation) -> W:

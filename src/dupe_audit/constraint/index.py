@@ -81,8 +81,18 @@ def settled(work: ConstraintWork) -> IndexState | None:
     Raises:
         Refused: the name is taken by something else, or by an invalid index that is not ours.
     """
-    _wait_for_other_builds(work)
-    state = work.state()
+    return judged(work, work.state())
+
+
+def judged(work: ConstraintWork, state: IndexState | None) -> IndexState | None:
+    """Do what ``settled`` does, with a state that was just read.
+
+    Raises:
+        Refused: the name is taken by something else, or by an invalid index that is not ours.
+    """
+    # A valid index has no build behind it; an invalid one can have become valid since.
+    if not (state and state.valid) and (_wait_for_other_builds(work) or state):
+        state = work.state()
     if state is None:
         return None
     if not state.same_definition or (state.constraint and not state.same_constraint_form):
@@ -120,16 +130,22 @@ def require_quiet(work: ConstraintWork, before: int) -> None:
         )
 
 
-def _wait_for_other_builds(work: ConstraintWork) -> None:
-    """Wait, but not forever: two concurrent builds on one table deadlock, 6 times of 6 (H55, measured)."""
-    patience = Patience(work.rule.give_up_after, pause=0.5)
+def _wait_for_other_builds(work: ConstraintWork) -> bool:
+    """Wait, but not forever: two concurrent builds on one table deadlock, 6 times of 6 (H55, measured).
+
+    Returns:
+        Whether there was any to wait for.
+    """
+    patience, waited = Patience(work.rule.give_up_after, pause=0.5), False
     while pid := execute(work.connection, statement("builders", relid=str(work.relation.relid))).scalar():
         if patience.exhausted:
             raise Refused(
                 [finding("live-build", pid, table=work.relation.name)],
                 lead=f"Another index build on the table did not end within {work.rule.give_up_after}.",
             )
+        waited = True
         patience.pause()
+    return waited
 
 
 def build(work: ConstraintWork) -> Failure | None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.constraint.index import require_quiet, settled
+from dupe_audit.constraint.index import judged, require_quiet
 from dupe_audit.constraint.part_names import part_names
 from dupe_audit.constraint.rounds import Cleaning, Rounds
 from dupe_audit.constraint.work import ConstraintWork, constraint_form
@@ -78,7 +78,7 @@ class Tree:
         while self._leaves(attach=True):
             pass
         for part, parent in reversed(self._unattached(leaves=False)):
-            self._attach(part, parent)
+            self._attach(part, parent, self._part(part).state())
         self._complete()
 
     def _settled(self) -> bool:
@@ -148,14 +148,15 @@ class Tree:
         """
         work, leaf = self._part(part), part.relation
         try:
-            if others and not ((state := work.state()) and state.valid):
+            state = work.state()
+            if others and not (state and state.valid):
                 require_quiet(work, others.round)
-            state = settled(work)
+            state = judged(work, state)
             if state is None:
                 log.info("building the index of %s", leaf.name)
-                Rounds(work, *self._cleaning).build()
+                state = Rounds(work, *self._cleaning).build()
             if parent is not None:
-                self._attach(part, parent, others.give_up_after if others else None)
+                self._attach(part, parent, state, others.give_up_after if others else None)
         except DBAPIError:
             if is_leaf_of(work.connection, leaf, self._work.relation.relid):
                 raise
@@ -185,18 +186,23 @@ class Tree:
         )
         work.execute_briefly(sql, action=f"create {key.form} {work.name} on {part.relation.name} alone")
 
-    def _attach(self, part: Member, parent: ConstraintWork, give_up_after: str | None = None) -> None:
-        """Turn the index of a leaf into a constraint, and attach what a part has to what its parent has."""
+    def _attach(
+        self, part: Member, parent: ConstraintWork, state: IndexState | None, give_up_after: str | None = None
+    ) -> None:
+        """Turn the index of a leaf into a constraint, and attach what a part has to what its parent has.
+
+        Args:
+            state: of the part's index now.
+        """
         work = self._part(part)
         work = replace(work, give_up_after=give_up_after or work.give_up_after)
         # What is attached already may be attached again.
         statements = [statement("attach_part", index=parent.index, part=work.index)]
-        state = work.state()
         if work.key.form == "constraint" and state and state.constraint is None:
             sql = statement("attach", table=part.relation.name, name=ident(work.name), form=constraint_form(work.key))
             statements.insert(0, sql)
         # First the level: whoever creates a partition locks that, and then the default leaf.
-        statements.insert(0, statement("share_level", table=parent.relation.name))
+        statements.insert(0, statement("share_levels", levels=f"ONLY {parent.relation.name}"))
         if work.leaf is not None:
             statements.insert(0, ledger.leaf_building_sql(work.leaf, work.name, building=False))
         work.execute_briefly(*statements, action=f"attach {work.name} of {part.relation.name}")

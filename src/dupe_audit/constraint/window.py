@@ -27,6 +27,7 @@ from dupe_audit.postgres.sqlstates import (
     UNIQUE_VIOLATION,
     sqlstate,
 )
+from dupe_audit.postgres.trees import share_levels
 from dupe_audit.statements import statement
 
 log = logging.getLogger("alembic.dupe_audit")
@@ -70,6 +71,8 @@ def build_held(work: ConstraintWork, clean_held: Callable[[], int]) -> str:
             requested = time.monotonic()
             with deadline(work.connection, requested + limit / 1000):
                 execute(work.connection, statement("check_at_once"))
+                if work.leaf is not None and (levels := share_levels(work.connection, work.relation.relid)):
+                    execute(work.connection, levels)
                 execute(work.connection, statement("lock_writers", table=work.relation.name))
                 started = time.monotonic()
                 archived = clean_held()

@@ -51,17 +51,22 @@ def enter_leaves(connection: Connection, run_id: int, relations: Sequence[Relati
     return entered
 
 
-def enter_clean_leaves(
-    connection: Connection, run_id: int, leaves: Sequence[Relation], rows: Sequence[int | None]
-) -> None:
-    """Enter leaves in which a ranking has found no extra, unless they are recorded.
+class LeafCount(NamedTuple):
+    """What a statement that reads several leaves has counted in one."""
 
-    Args:
-        rows: the number of rows of each; None if not all were ranked.
-    """
-    if not leaves:
-        return
-    execute(connection, statement("enter_clean_leaves", **_entries(run_id, leaves, rows)))
+    rows: int | None  #: None if not all were ranked
+    groups: int
+    extras: int
+
+
+def enter_ranked_leaves(
+    connection: Connection, run_id: int, leaves: Sequence[Relation], counts: Sequence[LeafCount]
+) -> None:
+    """Record what was counted in each of several leaves; enter those first that are new."""
+    groups, extras = ([str(getattr(count, name)) for count in counts] for name in ("groups", "extras"))
+    entries = _entries(run_id, leaves, [count.rows for count in counts])
+    arrays = {"groups": f"ARRAY[{', '.join(groups)}]", "extras": f"ARRAY[{', '.join(extras)}]"}
+    execute(connection, statement("enter_ranked_leaves", **entries, **arrays))
 
 
 def _entries(run_id: int, leaves: Sequence[Relation], rows: Sequence[int | None]) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -24,16 +26,36 @@ from dupe_audit.postgres.sqlstates import (
 from dupe_audit.statements import statement
 
 
-def compare_with_table(connection: Connection, state: IndexState) -> list[Finding]:
-    """Compare the index with the table by amcheck, if it is installed; it also finds duplicates (PostgreSQL 17+)."""
+class Amcheck(NamedTuple):
+    """The function of amcheck that this database has."""
+
+    function: str  #: qualified and quoted
+    options: str  #: its other arguments
+
+
+def find_amcheck(connection: Connection) -> Amcheck | None:
+    """Return the function of amcheck; None if the extension is not installed."""
     amcheck = execute(connection, statement("amcheck")).one_or_none()
     if amcheck is None:
-        return [finding("amcheck-missing")]
-    options = "heapallindexed => true" + (", checkunique => true" if amcheck.checks_unique else "")
+        return None
+    # On PostgreSQL 17 and later, it also finds duplicates.
+    return Amcheck(amcheck.name, "heapallindexed => true" + (", checkunique => true" if amcheck.checks_unique else ""))
+
+
+def compare_with_table(connection: Connection, state: IndexState) -> list[Finding]:
+    """Compare an index with its table by amcheck, if it is installed."""
+    amcheck = find_amcheck(connection)
+    return compare(connection, amcheck, [state.oid]) if amcheck else [finding("amcheck-missing")]
+
+
+def compare(connection: Connection, amcheck: Amcheck, indexes: Sequence[int]) -> list[Finding]:
+    """Compare indexes, by their oids, with their tables; return what the first one that fails shows."""
     try:
         with transaction(connection, lock_timeout="5s", read_only=True):
-            sql = statement("amcheck_index", function=amcheck.name, index=str(state.oid), options=options)
-            execute(connection, sql)
+            oids = ", ".join(map(str, indexes))
+            execute(
+                connection, statement("amcheck_index", function=amcheck.function, indexes=oids, options=amcheck.options)
+            )
     except DBAPIError as error:
         if sqlstate(error) in (INDEX_CORRUPTED, DATA_CORRUPTED):
             return [finding("index-corrupt", reason(error))]

@@ -62,6 +62,17 @@ def is_leaf_of(connection: Connection, leaf: Relation, relid: int) -> bool:
     return leaf.name in {each.name for each in leaves(connection, relid) if each.relid == leaf.relid}
 
 
+def share_levels(connection: Connection, relid: int) -> str:
+    """Return the statement that locks the levels above a leaf, or those of a whole tree; empty if there are none.
+
+    The check of a foreign key that references a tree locks the root and then the leaf that has the row, and so does
+    whoever creates a partition. So a transaction that locks a leaf by its name, or rows that reference the tree, and
+    then changes such rows, has to lock the levels before.
+    """
+    levels = execute(connection, statement("levels", relid=str(relid))).scalar_one()
+    return statement("share_levels", levels=levels) if levels else ""
+
+
 def tree_fragments(connection: Connection, root: Relation, key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
     """Return the pieces of SQL for any leaf of a tree; ``of_leaf`` names the leaf.
 

@@ -1,4 +1,4 @@
--- Purpose: compare an index with its table by amcheck, which raises an error if it finds damage.
--- Lock: ACCESS SHARE on the table and the index, until the transaction ends.
+-- Purpose: compare indexes with their tables by amcheck, which raises an error at the first one in which it finds damage.
+-- Lock: ACCESS SHARE on the tables and the indexes, until the transaction ends.
 -- Again: yes, it only reads.
-SELECT {function}({index}::pg_catalog.regclass, {options})
+SELECT {function}(i.oid::pg_catalog.regclass, {options}) FROM pg_catalog.unnest(ARRAY[{indexes}]::pg_catalog.oid[]) AS i(oid)

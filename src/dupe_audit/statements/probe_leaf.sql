@@ -1,5 +1,5 @@
--- Purpose: say whether a leaf, or the keys of its newer rows, has any extra, and count the rows of the whole leaf.
+-- Purpose: count the extras of a leaf, or of the keys of its newer rows, and their groups, and the rows of the whole leaf.
 -- Lock: ACCESS SHARE on the leaf, until the transaction ends: it blocks no read and no write.
 -- Again: yes, it only reads.
-SELECT EXISTS (SELECT FROM {t_source} WHERE {t_countable} AND {t_to_rank} GROUP BY {partition_by} HAVING pg_catalog.count(*) > 1) AS has_extras,
-       {rows} AS rows
+SELECT coalesce(pg_catalog.sum(size - 1), 0)::pg_catalog.int8 AS extras, pg_catalog.count(*) AS groups, {rows} AS rows
+FROM (SELECT pg_catalog.count(*) AS size FROM {t_source} WHERE {t_countable} AND {t_to_rank} GROUP BY {partition_by} HAVING pg_catalog.count(*) > 1) AS key_value

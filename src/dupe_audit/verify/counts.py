@@ -11,14 +11,14 @@ from sqlalchemy import Connection, Row
 from dupe_audit import citus, ledger
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import RecordedRun
-from dupe_audit.model import CleanupRule, IndexState, UniqueKey
+from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.postgres.session import settings, transaction
 from dupe_audit.postgres.trees import execute_each, fragments_by_handful
-from dupe_audit.statements import fill_known, literal, statement, template
+from dupe_audit.statements import fill_known, statement, template
 
 
 class Count(NamedTuple):
@@ -90,16 +90,3 @@ def _leaf_counts(connection: Connection, leaves: Sequence[tuple[Relation, Mappin
 def _misplaced(leaf: Relation, rows: int) -> list[Finding]:
     """Return a finding if rows of a leaf belong to another one: then duplicates can lie in two leaves, unseen."""
     return [finding("misplaced-rows", quantity(rows, "row"), table=leaf.name)] if rows else []
-
-
-def part_findings(connection: Connection, key: UniqueKey, relation: Relation, state: IndexState) -> list[Finding]:
-    """Return a finding for each table of a tree that does not enforce the key."""
-    sql = statement(
-        "tree_parts",
-        relid=str(relation.relid),
-        index=str(state.oid),
-        is_constraint=literal(key.form == "constraint"),
-        deferrable=literal(key.deferrable),
-        deferred=literal(key.initially == "DEFERRED"),
-    )
-    return [finding("leaf-not-enforced", row.problem, table=row.table) for row in execute(connection, sql)]

@@ -17,7 +17,8 @@ from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import step
 from dupe_audit.postgres.sqlstates import about_a_row, about_an_expression, sqlstate
 from dupe_audit.statements import statement
-from dupe_audit.verify.counts import count, part_findings
+from dupe_audit.verify.counts import count
+from dupe_audit.verify.parts import compare_leaves, part_findings
 
 
 def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = None) -> VerifyReport:
@@ -70,6 +71,7 @@ def verify_as(
         managed = citus.find_citus(connection, relation.relid)
         if state and relation.is_tree:
             findings += part_findings(connection, key, relation, state)
+            findings += compare_leaves(connection, relation, state) if state.valid else []
         elif state and state.valid:
             # On the coordinator, the index of a table of Citus is empty.
             findings += (

@@ -19,7 +19,8 @@ SELECT 'the version is still stamped' FROM course WHERE direction = 'down' AND s
 UNION ALL
 -- If the parent exists again, the child is back at it, unless the application has moved the child meanwhile.
 SELECT format('child %s is still at %s, not at %s', c.id, c.parent, m.came_from)
-FROM followers() m JOIN child c ON c.id = m.id AND c.parent = m.went_to JOIN tt ON tt.id = m.came_from CROSS JOIN course
+FROM followers() m JOIN child c ON c.id = m.id AND c.parent = m.went_to
+JOIN tt ON tt.id = m.came_from AND tt.k = coalesce(m.key, tt.k) CROSS JOIN course
 WHERE direction = 'down'
 UNION ALL
 SELECT format('%s has no valid part of the index of its parent', place::regclass) FROM part, course

@@ -30,5 +30,11 @@ AND (kind <> 'removed' AND problem ~ 'was (changed|deleted) since' AND after IN 
 UNION ALL
 -- If the parent exists again, the child is back at it, unless the application has moved the child meanwhile.
 SELECT format('child %s is still at %s, not at %s', c.id, c.parent, m.came_from)
-FROM followers() m JOIN child c ON c.id = m.id AND c.parent = m.went_to JOIN tt ON tt.id = m.came_from CROSS JOIN course
+FROM followers() m JOIN child c ON c.id = m.id AND c.parent = m.went_to
+JOIN tt ON tt.id = m.came_from AND tt.k = coalesce(m.key, tt.k) CROSS JOIN course
 WHERE direction = 'down'
+UNION ALL
+SELECT format('%s has no valid part of the index of its parent', place::regclass) FROM part, course
+WHERE direction = 'up' AND (valid AND attached) IS NOT TRUE
+UNION ALL
+SELECT format('%s still has %s', place::regclass, oid::regclass) FROM part, course WHERE direction = 'down' AND oid IS NOT NULL

@@ -19,3 +19,6 @@ WHERE strays > 0 OR of_run IS DISTINCT FROM of_batches OR of_run IS DISTINCT FRO
 UNION ALL
 SELECT 'an unfinished index exists, and the ledger has no build'
 FROM unique_index WHERE NOT valid AND NOT EXISTS (SELECT FROM runs() WHERE building)
+UNION ALL
+SELECT format('an unfinished index of %s exists, and the ledger has no build', place::regclass)
+FROM part WHERE NOT valid AND place NOT IN (SELECT parts_in_work())
