@@ -1,6 +1,6 @@
 """Archive the staged extras in batches, each in one transaction that keeps the application waiting only for a moment.
 
-A batch is one READ COMMITTED transaction with two snapshots. The first statement locks extras and survivors; a
+A batch is one READ COMMITTED transaction with two snapshots. The first statement locks each extra with its survivor; a
 second one, with a new snapshot, deletes what is still an extra straight into the archive. One statement that does
 both decides by one snapshot: 246 keys lost their last row that way in 15 s (measured).
 """
@@ -149,7 +149,7 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
         work.transaction(local=BATCHING | children.counting(connection, work.foreign_keys)),
     ):
         number = ledger.next_batch(connection, work.run_id)
-        work.execute("lock_rows", low=str(low), high=str(high), t_where_staged=where_staged)
+        work.execute("lock_rows", low=str(low), high=str(high), where_staged=where_staged)
         if work.rule.merges_groups:
             work.execute("spare_incomplete", low=str(low), high=str(high))
         # An amended row is a new version, which the following statements no longer find.
