@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import children, ledger
 from dupe_audit.cleanup import changes
-from dupe_audit.cleanup.pace import MOST_BYTES, Pace
+from dupe_audit.cleanup.extent import NARROW, is_indivisible, last_of_batch, row_bytes
+from dupe_audit.cleanup.pace import Pace
 from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import quantity
@@ -79,14 +80,11 @@ def batches(
         Blocked: the table stayed locked, or a standby stayed behind.
     """
     high = 0
-    row_bytes = work.retry(lambda: _row_bytes(work), "look for wide rows") if total else "0"
+    bytes_of_row = work.retry(lambda: row_bytes(work), "look for wide rows") if total else NARROW
     while high < total:
         low = high + 1
-        # Children count as rows of the batch, so an extra with a million of them does not bring 4,999 others along.
-        end = work.execute(
-            "batch_end", low=str(low), batch_size=str(pace.size), bytes=row_bytes, most_bytes=str(MOST_BYTES)
-        ).one()
-        last = changes.last_of_group(work, end.high, total) if work.rule.merges_groups else end.high
+        last, rows = last_of_batch(work, low, total, pace.size, bytes_of_row)
+        last = changes.last_of_group(work, last, total) if work.rule.merges_groups else last
         if work.rule.max_replica_lag is not None:
             wait_for_replicas(work.connection, work.rule.max_replica_lag)
         started = time.monotonic()
@@ -94,10 +92,10 @@ def batches(
         try:
             batch = partial(mover or move, work, low, last, where_staged)
             moved = work.retry(batch, f"{work.rule.verb} extras {low:,} to {last:,}")
-            pace.measure(int(end.rows), moved.seconds)
+            pace.measure(rows, moved.seconds)
         except Disturbed as error:
             pace.halve(size)
-            if not _is_indivisible(work, low, last, total):
+            if not is_indivisible(work, low, last, total):
                 continue
             # Once, it can have been a child that arrived; in a later pass such a child is a reference, and is counted.
             if isinstance(error, Interfered) and where_staged == ANYWHERE:
@@ -125,18 +123,6 @@ def batches(
         )
         if work.rule.pause and high < total:
             sleep(work.rule.pause)
-
-
-def _is_indivisible(work: CleanupWork, low: int, high: int, total: int) -> bool:
-    """Return whether a batch is a single extra, or a single group whose values are merged at once."""
-    return low == high or (work.rule.merges_groups and changes.last_of_group(work, low, total) == high)
-
-
-def _row_bytes(work: CleanupWork) -> str:
-    """Return the SQL of the bytes of a staged row ``s``: ``0`` where no row is wider than its page."""
-    with work.transaction():
-        # Rows are measured only where some are wide: to look at each costs a tenth of a batch.
-        return work.sql("row_bytes") if work.execute("toasted").scalar_one() else "0"
 
 
 def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
