@@ -68,8 +68,11 @@ def try_changes(work: CleanupWork, extras: int) -> Trial:
 
 @contextmanager
 def _tried(work: CleanupWork, low: int, high: int) -> Iterator[Row[Any]]:
-    """Insert a part of the changed rows into the copy, in a transaction that the block can use."""
-    with work.transaction(local=_TRYING):
+    """Insert a part of the changed rows into the copy, in a transaction that the block can use.
+
+    One snapshot for all of it: a survivor that gets another key meanwhile is no fault of the changes.
+    """
+    with work.transaction(isolation="REPEATABLE READ", local=_TRYING):
         work.execute("create_trial")
         work.execute("try_amended" if work.rule.amends else "try_merged", low=str(low), high=str(high))
         yield work.execute("count_tried").one()
