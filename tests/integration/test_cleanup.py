@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit import ledger
 from dupe_audit.cleanup import cleanup, passes
 from dupe_audit.errors import Blocked, DupeAuditError, Refused, WrongUsage
-from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.model import CleanupRule, Merge, UniqueKey
 from dupe_audit.restore import restore
 from waiting import PATIENCE, wait_for
 
@@ -439,6 +439,42 @@ def test_group_with_a_locked_row_is_cleaned_later(sql, conn, psycopg_connect, ro
     other.rollback()
     assert sum(batch.archived for batch in batches) == 1
     assert live(sql) == [1, 3]
+
+
+def test_survivor_that_is_only_referenced_does_not_delay_its_group(sql, conn, psycopg_connect):
+    """A survivor that an open transaction has locked as a new child's parent keeps its key, so its extras leave."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7)")
+    other = psycopg_connect()
+    other.execute("SELECT FROM t WHERE id = 1 FOR KEY SHARE")
+    assert [1] == [batch.archived for batch in cleanup(conn, KEY, CleanupRule(), give_up_after="10s")]
+    assert live(sql) == [1]
+
+
+def test_extra_without_its_survivor_stays(sql, conn, psycopg_connect):
+    """Of two extras of a group and one of another, only the one whose survivor could be locked too leaves at first."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7), (4, 8), (5, 8)")
+    other = psycopg_connect()
+    other.execute("SELECT FROM t WHERE id = 1 FOR NO KEY UPDATE")
+    batches = cleanup(conn, KEY, CleanupRule(), give_up_after="10s")
+    first = next(batches)
+    assert (1, 2) == (first.archived, first.spared)
+    assert [1, 2, 3, 4] == live(sql)
+    other.rollback()
+    list(batches)
+    assert [1, 4] == live(sql)
+
+
+def test_survivor_that_changes_is_locked_before_it_does(sql, conn, psycopg_connect):
+    """A survivor that takes over values is skipped while another session shares a lock on it: no batch waits for it."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, n int); INSERT INTO t VALUES (1, 7, 10), (2, 7, 5)")
+    other = psycopg_connect()
+    other.execute("SELECT FROM t WHERE id = 1 FOR SHARE")
+    rule = CleanupRule(merges=(Merge("n", "sum"),))
+    batches = cleanup(conn, KEY, rule, lock_timeout="1h", give_up_after="10s")
+    assert (0, 1) == ((first := next(batches)).archived, first.spared)
+    other.rollback()
+    list(batches)
+    assert [(1, 15)] == sql("SELECT id, n FROM t")
 
 
 def test_row_that_stays_locked_names_the_holder_h16(sql, conn, psycopg_connect):

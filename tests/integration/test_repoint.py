@@ -191,7 +191,7 @@ def test_moved_children_are_recorded(sql, clean, conn):
     """The record has each child's key, its old and new parent and the batch; the ledger has the totals."""
     sql(PARENT + CHILD.format(action="CASCADE"))
     clean(KEY, **repoint(batch_size=2))
-    rows = sql("SELECT i1, o1, s1, dupe_audit_batch FROM dupe_audit.children_1_1 ORDER BY dupe_audit_id")
+    rows = sql("SELECT i1, o1, s1, dupe_audit_batch FROM dupe_audit.children_1_1 ORDER BY i1")
     assert [(11, 2, 1), (12, 2, 1), (13, 3, 1), (14, 5, 4)] == [row[:3] for row in rows]
     assert [("public.c", "c_t_id_fkey", 4, 0)] == sql(
         "SELECT child, constraint_name, moved, returned FROM dupe_audit.child"

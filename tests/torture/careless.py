@@ -2,20 +2,28 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import create_engine, event
 from sqlalchemy.pool import NullPool
 
 from dupe_audit.cleanup import cleanup
 from dupe_audit.model import UniqueKey
-from torture.policies import AMEND, MERGE, rule
+from torture.policies import AMEND, ARCHIVE, MERGE, rule
 from torture.world import FEW_ROWS, World
 
 #: Rows as a batch has seen them before it has locked them.
 SNAPSHOT = "CREATE TEMPORARY TABLE IF NOT EXISTS first_snapshot (LIKE tt) ON COMMIT DELETE ROWS"
 
 #: in the statement that locks the rows of a batch, where these are listed
-LISTED = re.compile(r"INSERT INTO pg_temp.dupe_audit_locked.*?(FROM \S+ WHERE n BETWEEN \d+ AND \d+)", re.DOTALL)
+LISTED = re.compile(r"INSERT INTO pg_temp.dupe_audit_locked.*?FROM (\S+) s\n.*?(s\.n BETWEEN \d+ AND \d+)", re.DOTALL)
+
+#: a survivor of a batch that has moved its extras; without children, for the reference of a child locks it too
+SURVIVOR = (
+    "SELECT v.id FROM pg_temp.dupe_audit_locked l JOIN tt v ON v.ctid = l.s_tid "
+    "WHERE NOT EXISTS (SELECT FROM child c WHERE c.parent = v.id) ORDER BY l.n LIMIT 1"
+)
 
 
 def _clean_interrupted(policy: str, rows: str, kind: str) -> Callable[[str, str], None]:
@@ -32,7 +40,7 @@ def _clean_interrupted(policy: str, rows: str, kind: str) -> Callable[[str, str]
     def program(url: str, name: str) -> None:
         def interrupt(_connection, cursor, statement, *_) -> None:
             if listed := LISTED.search(statement):
-                looked_at = f"SELECT * FROM tt WHERE id IN (SELECT {rows} {listed[1]})"
+                looked_at = f"SELECT * FROM tt WHERE id IN (SELECT {rows} FROM {listed[1]} s WHERE {listed[2]})"
                 chosen = cursor.connection.execute(f"INSERT INTO first_snapshot {looked_at} RETURNING id").fetchone()
                 change = "SELECT change_row(%s, %s, '', md5(clock_timestamp()::text))"
                 application.execute(change, (kind, *chosen))
@@ -48,6 +56,42 @@ def _clean_interrupted(policy: str, rows: str, kind: str) -> Callable[[str, str]
 
     return program
 
+
+def _clean_intruded(kind: str) -> Callable[[str, str], None]:
+    """Return a program that cleans once. Before a batch ends, the application changes one of its survivors if it can.
+
+    Args:
+        kind: how the application changes one.
+    """
+
+    def program(url: str, name: str) -> None:
+        def intrude(_connection, cursor, statement, *_) -> None:
+            if "DELETE FROM ONLY" not in statement:
+                return
+            with cursor.connection.cursor() as own:
+                chosen = own.execute(SURVIVOR).fetchone()
+            if chosen:
+                change = "SELECT change_row(%s, %s, 'intruded', md5(clock_timestamp()::text))"
+                with suppress(LockNotAvailable):
+                    application.execute(change, (kind, *chosen))
+                intrusions.append(chosen)
+
+        engine = create_engine(
+            url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"application_name": name}
+        )
+        intrusions: list[tuple[int]] = []
+        event.listen(engine, "after_cursor_execute", intrude)
+        with World(url).connect("torture application") as application, engine.connect() as connection:
+            application.execute("SET lock_timeout = '50ms'")
+            list(cleanup(connection, UniqueKey(table="tt", columns=("k",)), rule(ARCHIVE, FEW_ROWS, partial=False)))
+        engine.dispose()
+        assert intrusions
+
+    return program
+
+
+#: by what the application does to a survivor
+INTRUDED = {kind: _clean_intruded(kind) for kind in ("delete", "key")}
 
 #: a survivor gets more of what is merged, and an extra another status than the one that is amended
 INTERRUPTED = {MERGE: _clean_interrupted(MERGE, "s1", "hits"), AMEND: _clean_interrupted(AMEND, "e1", "status")}
@@ -67,10 +111,10 @@ def replaced(*pairs: tuple[str, str]) -> Callable[[str], str]:
 
 #: a survivor's own value is the one of the first snapshot
 MERGE_FROM_FIRST_SNAPSHOT = replaced(
-    ("SELECT v.ctid, 0, {v_columns}", "SELECT l.tid, 0, {v_columns}"),
+    ("SELECT v.ctid, 0, {v_columns}", "SELECT l.s_tid, 0, {v_columns}"),
     (
-        "AS l\n    JOIN ONLY {table} v ON v.ctid = l.tid",
-        "AS l\n    JOIN ONLY {table} latest ON latest.ctid = l.tid JOIN pg_temp.first_snapshot v ON v.id = latest.id",
+        "AS l\n    JOIN ONLY {table} v ON v.ctid = l.s_tid",
+        "AS l\n    JOIN ONLY {table} latest ON latest.ctid = l.s_tid JOIN pg_temp.first_snapshot v ON v.id = latest.id",
     ),
 )
 
@@ -94,6 +138,10 @@ ARCHIVE_FIRST_SNAPSHOT = replaced(
     ("{e_as_before}", "image.*"),
     (_JUDGED, "    " + _OF_THE_EXTRA.format("{e_as_before} FROM pg_temp.first_snapshot e") + " AS image\n" + _JUDGED),
 )
+
+#: the lock of a batch on the survivor of a pair: none, or one that the application's foreign keys take
+NO_LOCK_ON_SURVIVORS = replaced(("\nFOR {survivor_strength} OF v SKIP LOCKED", ""))
+WEAK_LOCK_ON_SURVIVORS = replaced(("{survivor_strength}", "KEY SHARE"))
 
 #: rows are changed back whatever they are
 CHANGE_BACK_ANYTHING = replaced(

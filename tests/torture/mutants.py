@@ -27,7 +27,10 @@ from torture.careless import (
     ARCHIVE_FIRST_SNAPSHOT,
     CHANGE_BACK_ANYTHING,
     INTERRUPTED,
+    INTRUDED,
     MERGE_FROM_FIRST_SNAPSHOT,
+    NO_LOCK_ON_SURVIVORS,
+    WEAK_LOCK_ON_SURVIVORS,
 )
 from torture.policies import AMEND, ARCHIVE, MERGE
 from torture.writers import MANY_STRAYS
@@ -70,10 +73,9 @@ END $$
 STRAY = """
 CREATE OR REPLACE FUNCTION stray() RETURNS int VOLATILE LANGUAGE plpgsql AS $$
 BEGIN
-    FOR _ IN 1 .. CASE WHEN (SELECT count(*) FROM pg_temp.dupe_audit_locked) < 300 THEN 0 ELSE 1000 END LOOP
+    FOR _ IN 1 .. CASE WHEN (SELECT count(*) FROM pg_temp.dupe_audit_locked) < 150 THEN 0 ELSE 1000 END LOOP
         EXIT WHEN EXISTS (
-            SELECT FROM pg_temp.dupe_audit_locked l JOIN tt ON tt.ctid = l.tid JOIN child c ON c.parent = tt.id
-            WHERE NOT l.survivor);
+            SELECT FROM pg_temp.dupe_audit_locked l JOIN tt ON tt.ctid = l.e_tid JOIN child c ON c.parent = tt.id);
         PERFORM pg_sleep(0.01);
     END LOOP;
     RETURN 1;
@@ -336,6 +338,12 @@ MUTANTS = {
         "had left the predicate",
         statements={"fragments": trust_ranking(ASKED_WITH_THE_KEY | ASKED_OF_SURVIVORS)},
         partial=True,
+    ),
+    "a batch that locks no survivor": Mutant(
+        INTRUDED["delete"], "last copy", "had been deleted", statements={"lock_rows": NO_LOCK_ON_SURVIVORS}, alone=True
+    ),
+    "a batch that locks survivors FOR KEY SHARE": Mutant(
+        INTRUDED["key"], "last copy", "had another key", statements={"lock_rows": WEAK_LOCK_ON_SURVIVORS}, alone=True
     ),
     "merge from the first snapshot": Mutant(
         INTERRUPTED[MERGE],

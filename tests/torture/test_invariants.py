@@ -1,5 +1,6 @@
 """An invariant that cannot fail proves nothing: each objects to a violation that is planted by hand."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from torture.invariants import ALL_DONE, CHEAP, DEAR, TRUTH_OF_THE_INDEX, index_objections, objections
 from torture.moving import PLAIN, move
 from torture.mutants import LEDGER
-from torture.world import FEW_KEYS, NO_INDEX, fill
+from torture.world import FEW_KEYS, FEW_ROWS, NO_INDEX, fill, new_world
+from torture.writers import ARRIVALS
+from waiting import wait_for
 
 EVERY = (*CHEAP, *DEAR)
 
@@ -46,6 +49,18 @@ def logged(op, row, key):
 def violations(world, invariants=EVERY):
     """Return the violations of the invariants as text."""
     return [str(objection) for objection in objections(world, invariants)]
+
+
+def test_partition_that_arrives_hides_no_row(history_url):
+    """A check that waits for a partition's lock sees the rows that have left it for a partition that arrived."""
+    with new_world(history_url, "arrival", FEW_ROWS, tree=True) as world, world.connect() as application:
+        application.execute(next(iter(ARRIVALS.values())).strip().removesuffix("COMMIT").encode())
+        with ThreadPoolExecutor() as pool:
+            checked = pool.submit(objections, world, ("conservation",))
+            wait_for(lambda: world.ask("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted") == [True])
+            application.execute("COMMIT")
+            assert [] == checked.result()
+        assert world.ask("SELECT count(*) > 0 FROM tt_7") == [True]
 
 
 def test_sound_world_is_not_objected_to(world):

@@ -3,7 +3,7 @@
 import pytest
 
 from torture.campaign import provoke
-from torture.careless import INTERRUPTED
+from torture.careless import INTERRUPTED, INTRUDED
 from torture.invariants import objections
 from torture.mutants import MUTANTS
 from torture.world import FEW_ROWS, new_world
@@ -36,3 +36,12 @@ def test_interrupted_cleanup_is_not_objected_to(history_url, policy):
         INTERRUPTED[policy](world.url, "torture")
         assert objections(world) == []
         assert world.ask(WRITTEN) == [True]
+
+
+@pytest.mark.parametrize("kind", INTRUDED)
+def test_intruded_cleanup_is_not_objected_to(history_url, kind):
+    """In ours, nobody deletes or changes a survivor of a batch before the batch ends."""
+    with new_world(history_url, "intruded", FEW_ROWS) as world:
+        INTRUDED[kind](world.url, "torture")
+        assert objections(world) == []
+        assert world.ask("SELECT EXISTS (SELECT FROM oplog WHERE k = 'intruded' OR op = 'delete')") == [False]

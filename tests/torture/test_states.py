@@ -31,7 +31,7 @@ SEEDS = {Machine: 9, Cleaning: 5}
 
 #: a precaution of a statement, and the text of a careless author in its place
 NAIVE = {
-    "no lock on the rows": {"lock_rows": {"FOR UPDATE OF t SKIP LOCKED": ""}},
+    "no lock on the rows": {"lock_rows": {"FOR UPDATE OF e SKIP LOCKED\nFOR {survivor_strength} OF v SKIP LOCKED": ""}},
     "no second look at the key": {"move_rows": {"{same_key}": "true", "{t_still_key}": "true"}},
 }
 

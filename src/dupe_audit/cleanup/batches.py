@@ -1,6 +1,6 @@
 """Archive the staged extras in batches, each in one transaction that keeps the application waiting only for a moment.
 
-A batch is one READ COMMITTED transaction with two snapshots. The first statement locks extras and survivors; a
+A batch is one READ COMMITTED transaction with two snapshots. The first statement locks each extra with its survivor; a
 second one, with a new snapshot, deletes what is still an extra straight into the archive. One statement that does
 both decides by one snapshot: 246 keys lost their last row that way in 15 s (measured).
 """
@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import children, ledger
 from dupe_audit.cleanup import changes
-from dupe_audit.cleanup.pace import MOST_BYTES, Pace
+from dupe_audit.cleanup.extent import NARROW, is_indivisible, last_of_batch, row_bytes
+from dupe_audit.cleanup.pace import Pace
 from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import quantity
@@ -80,14 +81,11 @@ def batches(
         Blocked: the table stayed locked, or a standby stayed behind.
     """
     high = 0
-    row_bytes = work.retry(lambda: _row_bytes(work), "look for wide rows") if total else "0"
+    bytes_of_row = work.retry(lambda: row_bytes(work), "look for wide rows") if total else NARROW
     while high < total:
         low = high + 1
-        # Children count as rows of the batch, so an extra with a million of them does not bring 4,999 others along.
-        end = work.execute(
-            "batch_end", low=str(low), batch_size=str(pace.size), bytes=row_bytes, most_bytes=str(MOST_BYTES)
-        ).one()
-        last = changes.last_of_group(work, end.high, total) if work.rule.merges_groups else end.high
+        last, rows = last_of_batch(work, low, total, pace.size, bytes_of_row)
+        last = changes.last_of_group(work, last, total) if work.rule.merges_groups else last
         if work.rule.max_replica_lag is not None:
             wait_for_replicas(work.connection, work.rule.max_replica_lag)
         started = time.monotonic()
@@ -95,10 +93,10 @@ def batches(
         try:
             batch = partial(mover or move, work, low, last, where_staged)
             moved = work.retry(batch, f"{work.rule.verb} extras {low:,} to {last:,}")
-            pace.measure(int(end.rows), moved.seconds)
+            pace.measure(rows, moved.seconds)
         except Disturbed as error:
             pace.halve(size)
-            if not _is_indivisible(work, low, last, total):
+            if not is_indivisible(work, low, last, total):
                 continue
             # Once, it can have been a child that arrived; in a later pass such a child is a reference, and is counted.
             if isinstance(error, Interfered) and where_staged == ANYWHERE:
@@ -128,20 +126,6 @@ def batches(
             sleep(work.rule.pause)
 
 
-def _is_indivisible(work: CleanupWork, low: int, high: int, total: int) -> bool:
-    """Return whether a batch is a single extra, or a single group whose values are merged at once."""
-    return low == high or (work.rule.merges_groups and changes.last_of_group(work, low, total) == high)
-
-
-def _row_bytes(work: CleanupWork) -> str:
-    """Return the SQL of the bytes of a staged row ``s``: ``0`` where no row is wider than its page."""
-    with work.transaction():
-        if work.of_citus:  # its batches are small, and the TOAST tables of its copies are hidden
-            return work.sql("citus_row_bytes")
-        # Rows are measured only where some are wide: to look at each costs a tenth of a batch.
-        return work.sql("row_bytes") if work.execute("toasted").scalar_one() else "0"
-
-
 def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
     """Lock, check and archive in one transaction."""
     connection = work.connection
@@ -154,7 +138,7 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:
         if work.share_levels:
             execute(connection, work.share_levels)
         number = ledger.next_batch(connection, work.run_id)
-        work.execute("lock_rows", low=str(low), high=str(high), t_where_staged=where_staged)
+        work.execute("lock_rows", low=str(low), high=str(high), where_staged=where_staged)
         if work.rule.merges_groups:
             work.execute("spare_incomplete", low=str(low), high=str(high))
         # An amended row is a new version, which the following statements no longer find.

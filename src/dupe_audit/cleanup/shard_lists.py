@@ -81,7 +81,7 @@ def _parts(work: CleanupWork) -> list[Part]:
                 "stage": ident("dupe_audit", f"stage_{work.run_id}_{leaf.shard.id}"),
                 "archive": archive.name,
                 "t_to_rank": "true",
-                "t_where_staged": ANYWHERE,
+                "where_staged": ANYWHERE,
             },
         )
         for leaf, archive in zip(of, archives, strict=True)

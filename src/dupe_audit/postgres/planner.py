@@ -26,9 +26,9 @@ BATCHING = {
     "max_parallel_workers_per_gather": "0",
 }
 
-#: the first pass looks for a row where the ranking saw it: cheaper than the primary key's index by a third of a batch;
-#: the identity is compared too, and a row that moved is spared
-WHERE_STAGED = "t.ctid = w.tid"
+#: the first pass looks for both rows of a pair where the ranking saw them: cheaper than the primary key's index by a
+#: third of a batch; the identity is compared too, and a pair of which a row moved is spared
+WHERE_STAGED = "e.ctid = s.e_tid AND v.ctid = s.s_tid"
 
 #: later passes find a row wherever it is now, also one that moves faster than a ranking
 ANYWHERE = "true"

@@ -2,14 +2,12 @@
 -- Lock: ROW EXCLUSIVE on the table and the archive, until the batch commits; the rows are locked already.
 -- Again: no; once per batch, after lock_rows, in the same READ COMMITTED transaction.
 WITH judged AS MATERIALIZED (
-    SELECT l.tid, l.n, s.place, {v_identity_as_survivor}, {v_key_as_k}, {e_as_before}, {changes}
-    -- The list's column of that name would hide the row of the survivor from new values.
-    FROM (SELECT locked.n, locked.tid FROM pg_temp.dupe_audit_locked locked WHERE NOT locked.survivor) AS l
-    JOIN (SELECT locked.n, locked.tid FROM pg_temp.dupe_audit_locked locked WHERE locked.survivor) AS l_survivor ON l_survivor.n = l.n
+    SELECT l.e_tid AS tid, l.n, s.place, {v_identity_as_survivor}, {v_key_as_k}, {e_as_before}, {changes}
+    FROM pg_temp.dupe_audit_locked l
     -- The bounds let the planner read a batch's part of the list.
     JOIN {stage} s ON s.n = l.n AND s.n BETWEEN {low} AND {high}
-    JOIN ONLY {table} e ON e.ctid = l.tid{e_key_values}
-    JOIN ONLY {table} v ON v.ctid = l_survivor.tid{v_key_values}{new_values}
+    JOIN ONLY {table} e ON e.ctid = l.e_tid{e_key_values}
+    JOIN ONLY {table} v ON v.ctid = l.s_tid{v_key_values}{new_values}
     WHERE {same_key}
       AND {e_amends}
 ), changed AS (

@@ -201,7 +201,9 @@ SELECT
     CASE WHEN rule.divides THEN 'NOT s.amend' ELSE 'true' END AS s_archives,
     CASE WHEN rule.divides THEN 's.amend' ELSE 'true' END AS s_amends,
     -- Where survivors take over values, the archive has the place of each extra in the staged list.
-    CASE WHEN rule.numbered THEN ', extra.n' ELSE '' END AS and_extra_n,
+    CASE WHEN rule.numbered THEN ', l.n' ELSE '' END AS and_l_n,
+    -- Their survivors also change.
+    CASE WHEN rule.numbered THEN 'UPDATE' ELSE 'SHARE' END AS survivor_strength,
     CASE WHEN rule.numbered THEN ', j.n AS dupe_audit_n' ELSE '' END AS and_j_n,
     CASE WHEN rule.numbered THEN ', dupe_audit_n' ELSE '' END AS and_archived_n,
     CASE WHEN rule.numbered THEN ', deleted.dupe_audit_n' ELSE '' END AS and_deleted_n,

@@ -3,12 +3,11 @@
 -- Again: yes; after lock_rows, in the same transaction. No new child can arrive: its parent is locked.
 -- Because it waits for no row, it cannot deadlock with the application.
 INSERT INTO pg_temp.dupe_audit_locked_child (n)
-SELECT extra.n
-FROM pg_temp.dupe_audit_locked extra
-JOIN pg_temp.dupe_audit_locked survivor ON survivor.n = extra.n AND survivor.survivor
-JOIN ONLY {table} e ON e.ctid = extra.tid
-JOIN ONLY {table} v ON v.ctid = survivor.tid
+SELECT l.n
+FROM pg_temp.dupe_audit_locked l
+JOIN ONLY {table} e ON e.ctid = l.e_tid
+JOIN ONLY {table} v ON v.ctid = l.s_tid
 JOIN {source} c ON {condition}
 -- A survivor with a NULL in the referenced columns cannot be referenced.
-WHERE NOT extra.survivor AND {v_not_null}
+WHERE {v_not_null}
 FOR {strength} OF c SKIP LOCKED

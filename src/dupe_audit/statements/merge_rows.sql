@@ -3,14 +3,14 @@
 -- Again: no; once per batch, after move_rows, in the same READ COMMITTED transaction.
 WITH dupe_audit_member AS MATERIALIZED (
     -- The extras are read from the archive, so that exactly those that left are merged. User SQL follows, so no name here may be a table's.
-    SELECT l.tid AS dupe_audit_tid, a.dupe_audit_n AS dupe_audit_place, {a_columns}
+    SELECT l.s_tid AS dupe_audit_tid, a.dupe_audit_n AS dupe_audit_place, {a_columns}
     FROM {archive} a
-    JOIN pg_temp.dupe_audit_locked l ON l.n = a.dupe_audit_n AND l.survivor
+    JOIN pg_temp.dupe_audit_locked l ON l.n = a.dupe_audit_n
     WHERE a.dupe_audit_id >= {first_id} AND a.dupe_audit_batch = {batch}
     UNION ALL
     SELECT v.ctid, 0, {v_columns}
-    FROM (SELECT DISTINCT l.tid FROM pg_temp.dupe_audit_locked l WHERE l.survivor) AS l
-    JOIN ONLY {table} v ON v.ctid = l.tid
+    FROM (SELECT DISTINCT l.s_tid FROM pg_temp.dupe_audit_locked l) AS l
+    JOIN ONLY {table} v ON v.ctid = l.s_tid
 ), dupe_audit_survivor AS MATERIALIZED (
     SELECT dupe_audit_tid AS tid, pg_catalog.max(dupe_audit_place) AS n
     FROM dupe_audit_member GROUP BY dupe_audit_tid HAVING pg_catalog.max(dupe_audit_place) > 0

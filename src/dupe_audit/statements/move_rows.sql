@@ -3,13 +3,11 @@
 -- Again: no; once per batch, after lock_rows, in the same READ COMMITTED transaction.
 WITH judged AS MATERIALIZED (
     -- A locked row cannot move until this transaction commits, so its ctid identifies it, and is the cheapest to join by.
-    SELECT extra.tid, {v_identity_as_survivor}, {v_key_as_k}{and_extra_n}
-    FROM pg_temp.dupe_audit_locked extra
-    JOIN pg_temp.dupe_audit_locked survivor ON survivor.n = extra.n AND survivor.survivor
-    JOIN ONLY {table} e ON e.ctid = extra.tid{e_key_values}
-    JOIN ONLY {table} v ON v.ctid = survivor.tid{v_key_values}
-    WHERE NOT extra.survivor
-      AND {same_key}
+    SELECT l.e_tid AS tid, {v_identity_as_survivor}, {v_key_as_k}{and_l_n}
+    FROM pg_temp.dupe_audit_locked l
+    JOIN ONLY {table} e ON e.ctid = l.e_tid{e_key_values}
+    JOIN ONLY {table} v ON v.ctid = l.s_tid{v_key_values}
+    WHERE {same_key}
       AND ({same_data} OR NOT {refuse_divergent})
       AND {e_unreferenced}
 ), deleted AS (

@@ -1,5 +1,5 @@
 -- Purpose: clean a run in passes and batches, each checked again under its row locks, by the same statements as online.
--- Lock: per batch FOR UPDATE on its rows, without waiting; each batch is its own transaction.
+-- Lock: per batch on its rows as by lock_rows, without waiting; each batch is its own transaction.
 -- Again: yes; it continues under the same run.
 CREATE OR REPLACE PROCEDURE pg_temp.{signature} LANGUAGE plpgsql AS $clean$
 DECLARE

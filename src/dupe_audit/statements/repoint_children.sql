@@ -3,12 +3,10 @@
 -- Again: no; once per batch and foreign key, after judge_extras, in the same transaction.
 WITH moved AS MATERIALIZED (
     SELECT c.tableoid AS relid, c.ctid AS tid, {c_as_o}, {v_as_s}
-    FROM pg_temp.dupe_audit_locked extra
-    JOIN pg_temp.dupe_audit_locked survivor ON survivor.n = extra.n AND survivor.survivor
-    JOIN ONLY {table} e ON e.ctid = extra.tid
-    JOIN ONLY {table} v ON v.ctid = survivor.tid
+    FROM pg_temp.dupe_audit_locked l
+    JOIN ONLY {table} e ON e.ctid = l.e_tid
+    JOIN ONLY {table} v ON v.ctid = l.s_tid
     JOIN {source} c ON {condition}
-    WHERE NOT extra.survivor
 ), pointed AS (
     UPDATE {source} c
     SET {set_s}

@@ -6,8 +6,8 @@ WITH incomplete AS MATERIALIZED (
     FROM {stage} s
     WHERE s.n BETWEEN {low} AND {high}
     GROUP BY s.s_tid
-    HAVING NOT pg_catalog.bool_and(EXISTS (SELECT FROM pg_temp.dupe_audit_locked l WHERE l.n = s.n AND NOT l.survivor))
+    HAVING NOT pg_catalog.bool_and(EXISTS (SELECT FROM pg_temp.dupe_audit_locked l WHERE l.n = s.n))
 )
 DELETE FROM pg_temp.dupe_audit_locked l
 USING {stage} s, incomplete i
-WHERE s.n = l.n AND NOT l.survivor AND s.s_tid OPERATOR(pg_catalog.=) i.s_tid
+WHERE s.n = l.n AND s.s_tid OPERATOR(pg_catalog.=) i.s_tid

@@ -25,20 +25,26 @@ class Count(NamedTuple):
     """What was counted without any index, and the newest run of the key."""
 
     extras: int
-    rows: int
+    rows: int | None  #: None if they were not counted
     latest: RecordedRun | None
     by_others: int  #: rows that other runs have archived since
     misplaced: list[Finding]  #: leaves with rows that belong to another one
     leaves: int | None  #: that were counted; None if the table is not partitioned
 
 
-def count(connection: Connection, key: UniqueKey, relation: Relation, work_mem: str | None) -> Count:
-    """Count a table and read its run as of one moment; count a tree leaf by leaf."""
+def count(
+    connection: Connection, key: UniqueKey, relation: Relation, work_mem: str | None, *, counts_rows: bool = True
+) -> Count:
+    """Count a table and read its run as of one moment; count a tree leaf by leaf.
+
+    Args:
+        counts_rows: whether to count the rows too; those of a tree are counted with its extras.
+    """
     memory = {"work_mem": work_mem} if work_mem else {}
     snapshot = partial(
         transaction, connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory
     )
-    extras = rows = 0
+    extras, rows = 0, 0
     misplaced: list[Finding] = []
     number = 0 if relation.is_tree else None
     if relation.is_tree:
@@ -53,10 +59,10 @@ def count(connection: Connection, key: UniqueKey, relation: Relation, work_mem: 
         if not relation.is_tree:
             citus.propagate_settings(connection, relation, SEQUENTIAL)
             extras = _extras(connection, catalog.fragments(connection, relation, key, CleanupRule()))
-            rows = _rows(connection, relation)
+            rows = _rows(connection, relation) if counts_rows else 0
         latest = ledger.find_latest(connection, relation.relid, key)
         by_others = ledger.archived_by_others(connection, latest.run) if latest else 0
-    return Count(extras, rows, latest, by_others, misplaced, number)
+    return Count(extras, rows if counts_rows else None, latest, by_others, misplaced, number)
 
 
 def _extras(connection: Connection, holes: Mapping[str, str]) -> int:

@@ -37,11 +37,17 @@ def verify(connection: Connection, key: UniqueKey, *, work_mem: str | None = Non
 
 
 def verify_as(
-    connection: Connection, key: UniqueKey, *, work_mem: str | None, is_its_own: bool = False
+    connection: Connection,
+    key: UniqueKey,
+    *,
+    work_mem: str | None,
+    is_its_own: bool = False,
+    counts_rows: bool = True,
 ) -> VerifyReport:
     """Report as ``verify`` does.
 
     Args:
+        counts_rows: whether the report has the number of the table's rows, which is a scan of its own.
         is_its_own: whether the key was read from the index itself, so that its definition need not be compared.
     """
     with step(connection):
@@ -58,7 +64,9 @@ def verify_as(
         if missing := _missing_columns(connection, key, relation):
             return VerifyReport(key=key, index=state, extras=None, run=None, findings=(*missing, *findings))
         try:
-            extras, rows, latest, by_others, misplaced, leaves = count(connection, key, relation, work_mem)
+            extras, rows, latest, by_others, misplaced, leaves = count(
+                connection, key, relation, work_mem, counts_rows=counts_rows
+            )
         except DBAPIError as error:
             if key.is_plain or not (about_a_row(error) or about_an_expression(error)):
                 raise
