@@ -77,9 +77,9 @@ BUILDS = "-- dupe-audit: enforce"
 ADOPTION = "CALL pg_temp.dupe_audit_adopt_tree"
 COMES = "CREATE TABLE event_3 PARTITION OF event FOR VALUES FROM ('2027-01-01') TO ('2027-02-01')"
 CHANGES = {
-    "comes": (COMES, "public.event_3 has come"),
-    "goes": ("ALTER TABLE event DETACH PARTITION event_1", "public.event_1 has gone"),
-    "below an inner level": ("ALTER TABLE event_2 DETACH PARTITION event_2b", "public.event_2b has gone"),
+    "comes": (COMES, "public.event_3 was added"),
+    "goes": ("ALTER TABLE event DETACH PARTITION event_1", "public.event_1 was removed"),
+    "below an inner level": ("ALTER TABLE event_2 DETACH PARTITION event_2b", "public.event_2b was removed"),
     "is replaced": (
         "DROP TABLE event_1; CREATE TABLE event_1 PARTITION OF event FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')",
         "public.event_1 was replaced or moved",
@@ -179,8 +179,8 @@ def test_script_for_a_tree_refuses_a_plain_table(small_project, sql, psql):
     small_project.revision("0002", "0001", CLEAN)
     assert small_project.run("upgrade", "0001")[0] == 0
     done = psql(small_project.script(*SCRIPT))
-    assert "partitioned-table: event is not partitioned, and this script was printed with " in done.stderr
-    assert "-x dupe_audit.partitioned=event; print it again without." in done.stderr
+    assert "partitioned-table: event is not partitioned, but this script was printed with " in done.stderr
+    assert "-x dupe_audit.partitioned=event; print it again without the option." in done.stderr
     assert [(None,)] == sql("SELECT to_regnamespace('dupe_audit')::text")
 
 
