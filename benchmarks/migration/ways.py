@@ -60,7 +60,7 @@ def alembic(url: str, revision: str) -> list[tuple[str, float]]:
 def original(url: str) -> dict[str, float]:
     """Delete the extras, commit, and add the constraint.
 
-    In one transaction, this deadlocks with writers that change extras: such a writer holds its lock on the table and
+    In one transaction, this deadlocks with writers that change extras. Such a writer holds its lock on the table and
     waits for the deleted row, and ALTER TABLE waits for that lock. PostgreSQL ends one of the two with 40P01.
     """
     return _by_hand(url, (), (("delete", DELETE.format(key=KEY)), ("build", ADD)))
