@@ -46,7 +46,7 @@ def conninfo(url: URL | str, **overrides: Any) -> str:
 
 def pytest_configure() -> None:
     """Handle Ctrl-C even in a shell's background job, which ignores it, as would the programs started from it."""
-    gc.disable()  # until the tests are collected, a third of whose time it would take
+    gc.disable()  # until the tests are collected: it would take a third of that time
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -112,7 +112,7 @@ def ended(process: Program | subprocess.Popen[bytes], timeout: float) -> int:
         return process.wait(timeout)
     except BaseException:
         process.kill()
-        process.wait()  # otherwise its connection stays open, and the warning of that fails a later test
+        process.wait()  # otherwise its connection stays open, and the warning about it fails a later test
         raise
 
 

@@ -12,7 +12,7 @@ WATCHDOG = '"$@" </dev/null & program=$!; read _; kill -9 $program; wait $progra
 
 @contextmanager
 def owned(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program, which is killed at the end of the block, or of this process.
+    """Run a program, which is killed at the end of the block, or when this process ends.
 
     Args:
         command: the program and its arguments.

@@ -6,9 +6,9 @@ names by their ids, and a test with the marker ``thorough`` does not run. ``only
 starts every program in its own interpreter. With 2 the torture kills at every statement and tries a thousand random
 sequences of steps, which takes hours.
 
-A representative is an id, or the beginning of some with a star: ``"children-*"``. What is left out are further cases
-of a behaviour that a quick test guards: more types, forms of a key, obstacles and policies of a table of cases, more
-statements to be killed at, more mutants, and long ways through the whole program whose parts are tested.
+A representative is an id, or the beginning of several ids, with a star: ``"children-*"``. What is left out are further
+cases of a behaviour that a quick test guards: more types, forms of a key, obstacles and policies of a table of cases,
+more statements to be killed at, more mutants, and long ways through the whole program whose parts are tested.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EXHAUSTIVE = LEVEL >= 2
 def selection(
     items: Sequence[pytest.Item], arguments: Sequence[str], *, rest: bool = REST_ONLY
 ) -> tuple[list[pytest.Item], list[pytest.Item]]:
-    """Return what runs and what does not: `make test` leaves out nothing of a test that an argument names.
+    """Return what runs and what does not: nothing is left out of a test that an argument of `make test` names.
 
     Args:
         items: all tests.

@@ -7,6 +7,6 @@
     b*  by hand in its best form: the same, partitioned by the cheapest column first, with more memory
     c   this: revision 015 of the reference project
 
-docs/explanation/costs.md says how it is measured, and what the figures do not show. Read the ratios: each is that of
-two runs of the same repetition.
+docs/explanation/costs.md says how it is measured, and what the figures do not show. Read the ratios: each compares two
+runs of the same repetition.
 """

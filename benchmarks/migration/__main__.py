@@ -25,10 +25,10 @@ from migration.ways import WAYS
 PARTS = ("ways", "preflight", "restore")
 SETTINGS = {
     "shared_buffers": "512MB",
-    # No checkpoint in the middle of a way, whatever it writes: it would slow down whichever way it meets.
+    # No checkpoint during a way, however much that writes: a checkpoint would slow down the way that it falls into.
     "max_wal_size": "32GB",
     "checkpoint_timeout": "1h",
-    # Files of the WAL that seeding has written are used again: creating new ones would delay whichever way comes first.
+    # WAL files that seeding has written are reused: creating new ones would delay the way that comes first.
     "min_wal_size": "8GB",
 }
 PAGE = ROOT / "docs" / "explanation" / "costs.md"
@@ -46,21 +46,27 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make bench", description=migration.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=positive, nargs="+", default=[1_000_000, 3_000_000, 10_000_000])
+    parser.add_argument(
+        "--rows",
+        type=positive,
+        nargs="+",
+        default=[1_000_000, 3_000_000, 10_000_000],
+        help="rows per table, one table after the other (default: 1, 3 and 10 million)",
+    )
     parser.add_argument("--repeat", type=positive, default=5, help="repetitions of each way (default: 5)")
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="ways to measure (default: all)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default: all)")
-    parser.add_argument("--seed", type=int, default=1, help="of the rows and of what the writers do (default: 1)")
-    parser.add_argument("--no-fsync", action="store_true", help="switch fsync off, as no server in production does")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the rows and of the writers (default: 1)")
+    parser.add_argument("--no-fsync", action="store_true", help="switch fsync off, unlike any server in production")
     parser.add_argument("--bin", type=Path, help="directory of server programs (default: the embedded server)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the results as JSON")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="file for the results, as JSON")
     parser.add_argument(
         "--from",
         type=Path,
         nargs="+",
         metavar="FILE",
         dest="files",
-        help="measure nothing; read results, and join the repetitions of several files",
+        help="files of results to read instead of measuring; the repetitions of several are joined",
     )
     parser.add_argument("--plot", action="store_true", help="draw the pictures (needs the extra `bench`)")
     parser.add_argument("--page", type=Path, nargs="?", const=PAGE, help=f"replace the figures in {PAGE.name}")
@@ -115,7 +121,7 @@ def log(text: str) -> None:
 
 
 def main() -> None:
-    """Measure or read results; print them as Markdown, keep them, and draw them."""
+    """Measure or read results; print them as Markdown, save them, and draw them."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     options = parse()
     if options.plot and find_spec("matplotlib") is None:

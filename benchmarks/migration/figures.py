@@ -1,4 +1,4 @@
-"""What the tables and the pictures show of the results: medians, ratios within a repetition, percentiles."""
+"""Compute what the tables and the pictures show: medians, ratios within a repetition, percentiles."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def runs_of(size: Size, way: str) -> list[Run]:
 
 
 def ratios(size: Size, way: str, other: str, figure: Callable[[Run], float]) -> Spread | None:
-    """Return the spread of one way's figure divided by another's of the same repetition, or None without pairs."""
+    """Return the spread of one way's figure divided by another's of the same repetition, or None without a pair."""
     pairs = [(runs[way], runs[other]) for runs in size.repetitions() if way in runs and other in runs]
     quotients = [figure(first) / figure(second) for first, second in pairs if figure(second)]
     return spread(quotients) if quotients else None

@@ -52,7 +52,7 @@ def copy_of(server: Server, template: str) -> Iterator[str]:
 
 
 def measure(server: Server, way: str, repetition: int, template: str, rows: Sequence[GroupedRow], seed: int) -> Run:
-    """Follow one way on a copy of the template, under traffic.
+    """Execute one way on a copy of the template, under traffic.
 
     Raises:
         BenchmarkError: the way or a writer failed, or the key is not unique afterwards.
@@ -86,7 +86,7 @@ def measure(server: Server, way: str, repetition: int, template: str, rows: Sequ
 
 
 def _follow(server: Server, way: str, url: str, writers: Writers) -> tuple[Outcome, int]:
-    """Follow the way in a process, after the writers have begun; return its outcome and the bytes of WAL."""
+    """Execute the way in a process, after the writers have started; return its outcome and the bytes of WAL."""
     context = multiprocessing.get_context("spawn")
     begin, (receiver, sender) = context.Barrier(2), context.Pipe(duplex=False)
     process = context.Process(target=execute, args=(way, url, begin, sender), daemon=True)
@@ -111,7 +111,7 @@ def _follow(server: Server, way: str, url: str, writers: Writers) -> tuple[Outco
 
 
 def _waits(accounts: Sequence[Account], outcome: Outcome) -> dict[str, list[float]]:
-    """Return, by profile, the milliseconds of each write of which a part fell into the time of the way."""
+    """Return, by profile, the milliseconds of each write that overlapped with the way."""
     waits: dict[str, list[float]] = {account.profile: [] for account in accounts}
     for account in accounts:
         waits[account.profile] += [

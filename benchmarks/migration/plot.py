@@ -12,7 +12,7 @@ from migration.figures import STEPS, WAYS, typical, waits_of, ways_of
 from migration.results import Results, Size
 
 WALL_TIME, WAITS = "costs-wall-time.svg", "costs-waits.svg"
-#: distinguishable without seeing colours well (Okabe and Ito, and two greys); in the order of STEPS
+#: distinguishable for the colour-blind (Okabe and Ito, and two greys); in the order of STEPS
 STEP_COLOURS = dict(
     zip(
         STEPS,
@@ -69,7 +69,7 @@ def _wall_time(sizes: list[Size]) -> Figure:
 
 
 def _waits(sizes: list[Size]) -> Figure:
-    """Return, per size, the share of writes that waited longer than a time, both on a logarithmic scale."""
+    """Return, per size, the share of writes that waited at least a given time, both on a logarithmic scale."""
     figure = Figure(figsize=(2 + 3 * len(sizes), 3.6), layout="constrained")
     panels = figure.subplots(1, len(sizes), squeeze=False, sharex=True, sharey=True)[0]
     for size, axes in zip(sizes, panels, strict=True):
@@ -85,7 +85,7 @@ def _waits(sizes: list[Size]) -> Figure:
 
 
 def _exceedance(axes: Axes, size: Size, way: str) -> None:
-    """Draw the line of one way, through so many of its writes that the steps cannot be seen."""
+    """Draw the line of one way, through enough of its writes that no steps are visible."""
     waits = waits_of(size, way)
     if not waits:
         return

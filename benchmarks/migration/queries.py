@@ -31,7 +31,7 @@ BARE_QUERIES = {
 
 
 def time_queries(server: Server, template: str, repetition: int) -> Seconds:
-    """Return the seconds of preflight and of each bare query, in an order that depends on the repetition."""
+    """Return the seconds of preflight and of each bare query, in an order that changes with the repetition."""
     engine = create_engine(server.url(template), poolclass=NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         return {name: _time_query(connection, name) for name in rotated([PREFLIGHT, *BARE_QUERIES], repetition)}

@@ -32,7 +32,7 @@ TITLES = {
 PICTURES = """
 ![Bars of the wall time of each way and size, divided into steps](costs-wall-time.svg)
 
-![Lines of the share of writes that waited at least as long as a time, for each way and size](costs-waits.svg)
+![Lines of the share of writes that waited at least a given time, for each way and size](costs-waits.svg)
 """
 SHOWN_STATEMENTS = 12
 
@@ -56,13 +56,13 @@ def sections(results: Results) -> dict[str, str]:
 
 
 def markdown(results: Results) -> str:
-    """Return all sections, and the statements of each size, which the page does not have."""
+    """Return all sections, and the slowest statements of each size, which the page does not show."""
     profiles = [_statements(size) for size in results.sizes if runs_of(size, "c")]
     return "\n".join([*sections(results).values(), *profiles])
 
 
 def replaced(page: str, results: Results, *, pictures: bool) -> str:
-    """Return the page with the sections between its marks replaced; those without figures stay."""
+    """Return the page with the sections between its marks replaced; sections without figures stay."""
     texts = sections(results) | ({"pictures": PICTURES} if pictures else {})
     for name, text in texts.items():
         beginning, end = map(re.escape, MARKS.format(name=name, text="TEXT").split("TEXT"))
@@ -72,7 +72,7 @@ def replaced(page: str, results: Results, *, pictures: bool) -> str:
 
 
 def conditions(results: Results) -> str:
-    """Return how it was measured, in one paragraph."""
+    """Return the conditions of the measurement, in one paragraph."""
     machine = results.machine
     counts = sorted({len(runs_of(size, way)) for size in results.sizes for way in ways_of(size)})
     repetitions = f"Repetitions of each way: {' or '.join(map(str, counts))}.\n" if counts else ""
@@ -82,12 +82,12 @@ def conditions(results: Results) -> str:
         f"`fsync` {'on' if machine.fsync else 'off'}, seed {machine.seed}.\n"
         f"{repetitions}"
         "Each figure is a median, with the smallest and the largest in parentheses where they differ. "
-        f"Load average before the first: {results.load:.1f}.\n"
+        f"Load average before the first run: {results.load:.1f}.\n"
     )
 
 
 def table(header: str, results: Results, lines: Callable[[Size], Iterator[list[str]]]) -> str:
-    """Return a table whose first column has the number of rows, once per size; nothing without lines."""
+    """Return a table whose first column has the number of rows, once per size; empty if it has no lines."""
     body = []
     for size in results.sizes:
         for number, cells in enumerate(lines(size)):

@@ -55,7 +55,7 @@ class Size:
         return [{run.way: run for run in self.runs if run.repetition == number} for number in numbers]
 
     def joined(self, other: Size) -> Size:
-        """Return this size with another set's repetitions after its own."""
+        """Return this size with the repetitions of another set after its own."""
         offset = 1 + max((run.repetition for run in self.runs), default=-1)
         later = [replace(run, repetition=run.repetition + offset) for run in other.runs]
         runs, queries, restores = self.runs + later, self.queries + other.queries, self.restores + other.restores
@@ -75,7 +75,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """One set, or several of the same machine; ``load`` is the highest load average before a repetition."""
+    """One set, or several of the same machine; ``load`` is the highest load average before a set."""
 
     machine: Machine
     date: str
@@ -95,7 +95,7 @@ def load(path: Path) -> Results:
 
 
 def join(sets: list[Results]) -> Results:
-    """Return several sets as one, with the repetitions of each size in turn.
+    """Return several sets as one; the repetitions of a size follow one another.
 
     Raises:
         BenchmarkError: they are from different machines, versions or seeds.

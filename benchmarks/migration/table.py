@@ -34,7 +34,7 @@ COPIES = """
 SELECT {unique} + j AS n, 1 + floor({share_of_j} * {unique})::int8 AS i
 FROM generate_series(1::int8, {extras}) AS j
 """
-#: half of them extras or survivors that came first, half of them copies; the smallest id decides which one survives
+#: half of these are originals, half are copies; the smallest id decides which row of a group survives
 GROUPED = """
 SELECT id::text, correlation_id::text, action_name, created_at::text
 FROM (SELECT DISTINCT CASE WHEN n % 2 = 0 THEN n ELSE i END AS n FROM ({copies}) AS copy) AS chosen
@@ -44,7 +44,7 @@ ORDER BY md5('{seed} order ' || chosen.n)
 
 
 def extras_of(rows: int) -> int:
-    """Return how many of the rows are extras: 5 %."""
+    """Return the number of extras: 5 % of the rows."""
     return rows // 20
 
 

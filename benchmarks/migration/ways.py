@@ -60,8 +60,8 @@ def alembic(url: str, revision: str) -> list[tuple[str, float]]:
 def original(url: str) -> dict[str, float]:
     """Delete the extras, commit, and add the constraint.
 
-    In one transaction this cannot finish beside writers that change extras. Such a writer has its lock on the table and
-    waits for the deleted row, and ALTER TABLE waits for that lock: a deadlock, which ends one of the two with 40P01.
+    In one transaction, this deadlocks with writers that change extras. Such a writer holds its lock on the table and
+    waits for the deleted row, and ALTER TABLE waits for that lock. PostgreSQL ends one of the two with 40P01.
     """
     return _by_hand(url, (), (("delete", DELETE.format(key=KEY)), ("build", ADD)))
 
@@ -86,7 +86,7 @@ WAYS: dict[str, Callable[[str], dict[str, float]]] = {"a": original, "b": by_han
 
 
 def execute(way: str, url: str, begin: Barrier, outcome: Connection) -> None:
-    """Wait twice, when ready and for the signal to begin; then follow the way, and send the outcome."""
+    """Wait twice, once when ready and once for the signal to begin; then execute the way, and send the outcome."""
     begin.wait(timeout=START_LIMIT)
     begin.wait(timeout=2 * START_LIMIT)  # until the writers are on time
     started = time.monotonic()
@@ -102,7 +102,7 @@ def execute(way: str, url: str, begin: Barrier, outcome: Connection) -> None:
 def peak_memory() -> int:
     """Return the most memory, in bytes, that this process has occupied.
 
-    Where the kernel has it, not by getrusage(): after fork and exec that starts with the parent's peak.
+    It is read from /proc, if that exists: after fork and exec, getrusage() starts with the parent's peak.
     """
     status = Path("/proc/self/status")
     match = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE) if status.exists() else None

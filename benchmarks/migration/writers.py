@@ -67,7 +67,7 @@ class Writers:
         self._until: Synchronized[float] = context.Value("d", float("inf"))
         self._dues = context.Array("d", [float("-inf")] * len(PROFILES), lock=False)
         self._accounts: Queue[Account] = context.Queue()
-        # Rows are no argument of a process: its start would wait until it has read them.
+        # Rows are not passed as an argument: the start of a process would wait until it has read them.
         self._inboxes: list[Queue[Sequence[GroupedRow]]] = [context.Queue() for _ in PROFILES]
         self._processes = []
         for number, share in enumerate(shares(rows)):
@@ -98,16 +98,16 @@ class Writers:
             raise WriterError(f"The writers did not start within {START_LIMIT} seconds.") from None
 
     def settle(self) -> None:
-        """Wait until every writer is on time, so that no way inherits what was late before it.
+        """Wait until no writer is late, so that no way starts with a backlog.
 
         Raises:
-            WriterError: they do not keep up with their rate.
+            WriterError: they cannot keep up with their rate.
         """
         limit = time.monotonic() + START_LIMIT
         while time.monotonic() - min(self._dues) > 1 / RATE:
             if time.monotonic() > limit or not all(process.is_alive() for process in self._processes):
                 self.stop()
-                raise WriterError("The writers do not keep up with their rate, even without a migration.")
+                raise WriterError("The writers cannot keep up with their rate, even without a migration.")
             time.sleep(0.05)
 
     def stop(self) -> list[Account]:
@@ -146,9 +146,9 @@ def work(
     dues: MutableSequence[float],
     accounts: Queue[Account],
 ) -> None:
-    """Write at the fixed rate until the time in *until*, also what is late by then; then deliver the account.
+    """Execute every write that is due until the time in *until*, even if it is late; then deliver the account.
 
-    *dues* has, by the number of the writer, when its next write is due.
+    *dues* has, by the number of the writer, the time at which its next write is due.
     """
     account = Account(task.profile)
     rows = inbox.get(timeout=START_LIMIT)
@@ -161,7 +161,7 @@ def work(
                 time.sleep(max(0.0, due - time.monotonic()))
                 write()
                 account.times.append((due, time.monotonic()))
-                due += 1 / RATE  # whatever was late stays late: a wait counts from here
+                due += 1 / RATE  # a late write does not postpone the next one: a wait counts from here
                 dues[task.number] = due
     except threading.BrokenBarrierError:
         account.error = STOPPED
@@ -189,7 +189,7 @@ def own_rows(
 def grouped_rows(
     connection: psycopg.Connection, _task: Task, rows: Sequence[GroupedRow], _account: Account
 ) -> Callable[[], None]:
-    """Return a write that updates, or every fourth time deletes, an extra or a survivor; it may have left by then."""
+    """Return a write that updates, or every fourth time deletes, an extra or a survivor, which may be gone by then."""
     turns, numbers = itertools.cycle(rows), itertools.count()
 
     def write() -> None:
@@ -205,7 +205,7 @@ def grouped_rows(
 def repeated_keys(
     connection: psycopg.Connection, task: Task, rows: Sequence[GroupedRow], account: Account
 ) -> Callable[[], None]:
-    """Return a write that delivers a new event or a former one, and inserts it if a SELECT does not find its key.
+    """Return a write that delivers a new or an earlier event, and inserts it if a SELECT does not find its key.
 
     A second writer like this one would add duplicates during the index build, and the ways by hand would fail.
     """

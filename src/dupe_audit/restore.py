@@ -40,7 +40,7 @@ class RestoreWork(Work):
     run: Run
     batch_size: int
     citus: citus.CitusTable | None  #: None for a table that Citus does not manage
-    strays: ledger.Strays | None  #: of a tree, the rows whose partition has left it
+    strays: ledger.Strays | None  #: for a tree, the rows whose partition was detached or dropped
 
 
 def restore(
@@ -240,14 +240,14 @@ def _restore(work: RestoreWork, reverted_at: Counter[int], low: int, high: int) 
 def _require_partition(work: RestoreWork, strays: ledger.Strays, low: int, high: int) -> None:
     """Require that no row goes to a DEFAULT partition because its own was detached or dropped.
 
-    It would be without its survivor there, and keep the partition from being attached again.
+    There, it would be separated from its survivor, and its own partition could not be attached again.
 
     Raises:
         _RowsDiffer: one would.
     """
     holes = {"former": text_array(strays.former), "bounds": strays.bounds, "low": str(low), "high": str(high)}
     if leaf := work.execute("stray_leaf", **holes).scalar():
-        raise _RowsDiffer(f"its partition {leaf} has been detached or dropped, and it would go to a DEFAULT partition")
+        raise _RowsDiffer(f"its partition {leaf} was detached or dropped, so it would go to a DEFAULT partition")
 
 
 def _revert(work: RestoreWork, low: int, high: int) -> int:

@@ -49,20 +49,20 @@ def test_the_benchmark_measures_every_way(tmp_path, pg_bin):
 
 
 class Turns:
-    """A time until which a writer works that comes after a number of writes."""
+    """A stop time that a writer reaches after a number of writes."""
 
     def __init__(self, number: int) -> None:
         self._number = number
 
     @property
     def value(self) -> float:
-        """Infinity as often as there are writes, then a time in the past."""
+        """Return infinity once per write, then a time in the past."""
         self._number -= 1
         return math.inf if self._number >= 0 else -math.inf
 
 
 def accounts_of(database_url: str, profile: str, rows: list[GroupedRow], number: int) -> Account:
-    """Let one writer write so often, in this process, and return its account."""
+    """Let one writer write this number of times, in this process, and return its account."""
     inbox: queue.Queue[list[GroupedRow]] = queue.Queue()
     accounts: queue.Queue[Account] = queue.Queue()
     inbox.put(rows)
@@ -72,7 +72,7 @@ def accounts_of(database_url: str, profile: str, rows: list[GroupedRow], number:
 
 @pytest.mark.parametrize("profile", ["own", "grouped", "repeated"])
 def test_a_wait_counts_from_when_the_write_was_due(database_url, profile):
-    """However long a write takes, the next is due when the rate says so, and none of those due is left out."""
+    """However long a write takes, the next one is due at the fixed rate, and no write that is due is left out."""
     alembic(database_url, "014")
     fill(database_url, 200, 1)
     account = accounts_of(database_url, profile, grouped_rows(database_url, 200, 1), 6)
@@ -83,7 +83,7 @@ def test_a_wait_counts_from_when_the_write_was_due(database_url, profile):
 
 
 def test_a_writer_reports_the_error_that_ends_it(database_url):
-    """An unexpected error is delivered with its code and message, so that the benchmark ends without figures."""
+    """An unexpected error is reported with its code and message, so that the benchmark ends without figures."""
     account = accounts_of(database_url, "own", [], 6)
     assert account.error == '42P01 relation "agent_actions" does not exist'
 

@@ -77,7 +77,7 @@ def plain_role(sql, tenants, database_url, monkeypatch):
 
 @pytest.mark.parametrize("choose", CHOICES.values(), ids=CHOICES)
 def test_loop_over_odd_names(sql, tenants, choose):
-    """An env.py that loops over tenants with odd names upgrades, is seen by preflight and verify, and goes back."""
+    """An env.py that loops over tenants with odd names upgrades and downgrades, and preflight and verify examine it."""
     project = tenants.project
     project.env(LOOP.format(tenants=NAMES, choose=choose))
     project.revision("0002", "0001", PLAIN_UP, PLAIN_DOWN)
@@ -122,11 +122,11 @@ def test_commands_name_each_odd_tenant(sql, tenants):
     assert "Every archived row of run 1 is back in Upper.orders." in tenants.dupe_audit("purge", "1", code=1).stderr
     tenants.dupe_audit("purge", *options(*NAMES), "--yes")
     done = tenants.dupe_audit("purge", *options(*NAMES))
-    assert "were purged before; nothing to do." in done.stderr
+    assert "are already purged; nothing to do." in done.stderr
 
 
 def test_tenant_without_privileges_keeps_no_other_from_being_examined(sql, tenants, plain_role):
-    """What a role may not read or own is named with its schema and table; all other tenants are examined and done."""
+    """A table that the role may not read or does not own is named with its schema; all other tenants are completed."""
     tenants.revision(list(NAMES))
     sql(f"REVOKE ALL ON SCHEMA {quoted(LONG)} FROM PUBLIC")
     done = tenants.dupe_audit("preflight", *options(*NAMES), *KEY, code=1)

@@ -511,7 +511,7 @@ UNREADABLE = "if op.get_bind().execute(sa.text('SELECT 1')).scalar():\n    pass\
 
 
 def test_revision_that_cannot_be_read_reports_at_its_end(sql, tenants):
-    """Where a revision decides by data, dirty schemas are left out and named once, after its last directive."""
+    """If a revision depends on data, dirty schemas are left out and named once, after its last directive."""
     names = tenants.numbered(3)
     sql("UPDATE tenant_01.orders SET v = 'w' WHERE id = 9")
     tenants.revision(up=UNREADABLE + UP)

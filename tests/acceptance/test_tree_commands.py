@@ -28,7 +28,7 @@ def parsed(output):
 
 
 def test_commands_on_a_partitioned_table(small_project, sql):
-    """Each says how many leaves there are and which have extras; a purge leaves only what a downgrade needs."""
+    """The commands report the number of leaves and which have extras; a purge keeps only what a downgrade needs."""
     sql(TREE)
     before = sql(ROWS)
 

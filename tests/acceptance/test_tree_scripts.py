@@ -1,4 +1,4 @@
-"""Scripts of `alembic --sql` on a partitioned table: one that is not printed for it is refused; downgrades work."""
+"""Scripts of `alembic --sql` on a partitioned table: one that was not printed for it is refused; downgrades work."""
 
 import pytest
 

@@ -77,9 +77,9 @@ BUILDS = "-- dupe-audit: enforce"
 ADOPTION = "CALL pg_temp.dupe_audit_adopt_tree"
 COMES = "CREATE TABLE event_3 PARTITION OF event FOR VALUES FROM ('2027-01-01') TO ('2027-02-01')"
 CHANGES = {
-    "comes": (COMES, "public.event_3 has come"),
-    "goes": ("ALTER TABLE event DETACH PARTITION event_1", "public.event_1 has gone"),
-    "below an inner level": ("ALTER TABLE event_2 DETACH PARTITION event_2b", "public.event_2b has gone"),
+    "comes": (COMES, "public.event_3 was added"),
+    "goes": ("ALTER TABLE event DETACH PARTITION event_1", "public.event_1 was removed"),
+    "below an inner level": ("ALTER TABLE event_2 DETACH PARTITION event_2b", "public.event_2b was removed"),
     "is replaced": (
         "DROP TABLE event_1; CREATE TABLE event_1 PARTITION OF event FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')",
         "public.event_1 was replaced or moved",
@@ -155,7 +155,7 @@ REFUSED = {
 @pytest.mark.parametrize("first", ["archive_duplicates", "create_unique_constraint_online"])
 @pytest.mark.parametrize("case", REFUSED)
 def test_script_refuses_what_the_upgrade_refuses(script, sql, psql, case, first):
-    """What the catalog says against the constraint stops the script before the first row leaves and the first build."""
+    """A finding from the catalog stops the script before the first row is archived and before the first build."""
     statement, key, problem = REFUSED[case]
     create = f'op.create_unique_constraint_online("event_key", "event", {key})'
     text = script(f'op.archive_duplicates("event", {key})\n{create}' if first == "archive_duplicates" else create)
@@ -174,13 +174,13 @@ def test_script_of_a_tree_refuses_divergent_leaves_before_it_archives(script, sq
 
 
 def test_script_for_a_tree_refuses_a_plain_table(small_project, sql, psql):
-    """Printed for a partitioned table, the script stops on one that is not, and says how to print it."""
+    """A script that was printed for a partitioned table stops on any other table, and says how to print it."""
     sql("CREATE TABLE event (id int PRIMARY KEY, day date, kind int)")
     small_project.revision("0002", "0001", CLEAN)
     assert small_project.run("upgrade", "0001")[0] == 0
     done = psql(small_project.script(*SCRIPT))
-    assert "partitioned-table: event is not partitioned, and this script was printed with " in done.stderr
-    assert "-x dupe_audit.partitioned=event; print it again without." in done.stderr
+    assert "partitioned-table: event is not partitioned, but this script was printed with " in done.stderr
+    assert "-x dupe_audit.partitioned=event; print it again without the option." in done.stderr
     assert [(None,)] == sql("SELECT to_regnamespace('dupe_audit')::text")
 
 
@@ -204,7 +204,7 @@ def test_script_for_a_tree_refuses_a_plain_table(small_project, sql, psql):
     ids=["amend", "merge", "re-create"],
 )
 def test_script_that_cannot_be_printed_for_a_tree(small_project, up, down, command, reason):
-    """What a script cannot do on a partitioned table is refused when it is printed."""
+    """A directive that a script cannot execute on a partitioned table is refused when the script is printed."""
     small_project.revision("0002", "0001", up, down)
     span = "0001:0002" if command == "upgrade" else "0002:0001"
     code, output = small_project.run("-x", "dupe_audit.partitioned=event", command, span, "--sql")
@@ -213,7 +213,7 @@ def test_script_that_cannot_be_printed_for_a_tree(small_project, up, down, comma
 
 
 def test_locked_leaf_is_named_and_the_others_are_adopted(script, sql, psql, conn):
-    """A transaction that reads a leaf keeps only that one from being adopted; executed again, the script completes."""
+    """A transaction that reads a leaf delays the adoption of that leaf alone; executed again, the script completes."""
     text = script(f'{CLEAN}\n{CONSTRAINT[:-1]}, lock_timeout="100ms", give_up_after="1s")')
     conn.exec_driver_sql("BEGIN")
     conn.exec_driver_sql("SELECT FROM event_1")
@@ -280,7 +280,7 @@ TAKEN = {
 @pytest.mark.representatives("another definition")
 @pytest.mark.parametrize("case", TAKEN)
 def test_script_adopts_no_index_of_a_leaf_by_its_name(script, sql, psql, case):
-    """What has the name of a leaf's index stops the script before the first build, unless it is what the leaf needs."""
+    """An object with the name of a leaf's index stops the script before the first build, unless the leaf needs it."""
     text = script(f"{CLEAN}\n{CONSTRAINT}")
     name = sql("SELECT 'event_key_' || 'event_1'::regclass::oid::text")[0][0]
     statement, problem = (each.format(name=name) for each in TAKEN[case])

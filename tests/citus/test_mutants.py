@@ -77,5 +77,5 @@ def test_batch_that_does_not_judge_again_is_caught(careless, interrupted, kind):
 
 @pytest.mark.parametrize("kind", WITHOUT_JUDGEMENT)
 def test_interrupted_batch_is_not_objected_to(interrupted, kind):
-    """Ours, under the same interruption, spares those rows, and nothing is objected to."""
+    """The real batch, under the same interruption, spares those rows, and the invariants hold."""
     assert [] == interrupted(kind)

@@ -1,4 +1,4 @@
-"""What the steps read from the catalog for one table does not grow with the other tables of the database."""
+"""For one table, the steps read no more from the catalog if the database has many other tables."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -67,7 +67,7 @@ def test_statistics_are_read_only_if_they_decide_an_order(conn, relation, column
 
 
 def test_run_of_a_table_is_found_without_a_look_at_the_tables_of_others(conn, relation):
-    """A run says which table it is of, so only a run of this table is compared with the catalog."""
+    """A run records its table, so only runs of this table are compared with the catalog."""
     with counted() as statements:
         assert ledger.find_latest(conn, relation.relid, KEY)
     (statement,) = (text for text in statements if "archive_bytes" in text)

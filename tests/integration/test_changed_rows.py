@@ -1333,7 +1333,7 @@ def rows_read(plan: dict[str, Any]) -> int:
 @pytest.mark.parametrize("change", ["DELETE FROM t WHERE id = 1", "UPDATE t SET k = 9 WHERE id = 1"])
 @pytest.mark.parametrize("table", ["", "PARTITION BY RANGE (r)"], ids=["table", "tree"])
 def test_survivor_that_changes_while_the_merge_is_tried(sql, conn, psycopg_connect, table, change):
-    """What the application changes between two statements of the trial is no reason to refuse the merge."""
+    """A merge is not refused because of a change that the application makes between two statements of the trial."""
     sql(f"CREATE TABLE t (id int, k int, n int, r int, PRIMARY KEY (id, r)) {table}")
     if table:
         sql("CREATE TABLE t_a PARTITION OF t DEFAULT")

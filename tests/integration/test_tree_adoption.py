@@ -1,4 +1,4 @@
-"""Adopting the parts of a tree: what is never adopted, who waits meanwhile, and what a downgrade takes before that."""
+"""Adopting the parts of a tree: what is never adopted, who waits, and which locks a downgrade before it takes."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -110,7 +110,7 @@ REST = "CREATE TABLE t_rest PARTITION OF t DEFAULT; INSERT INTO t VALUES (8, 7, 
 
 @pytest.mark.parametrize("batch", ["dupe_audit.cleanup.batches.move", "dupe_audit.restore._return"])
 def test_partition_that_is_created_while_children_move(sql, conn, psycopg_connect, monkeypatch, batch):
-    """Who creates a partition locks the root, its default leaf and the children; a batch keeps to this order."""
+    """Creating a partition locks the root, its default leaf and the children; a batch uses the same order."""
     sql(f"{TREE}; {REST}; {CHILDREN}")
     before = sorted(sql(ALL))
     application, monitor = psycopg_connect(), psycopg_connect(autocommit=True)

@@ -1,4 +1,4 @@
-"""What verify reads of each leaf of a partitioned table with amcheck."""
+"""verify compares each leaf of a partitioned table with its index by amcheck."""
 
 import pytest
 from sqlalchemy import event

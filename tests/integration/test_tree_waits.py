@@ -166,7 +166,7 @@ def test_each_blocked_table_has_another_turn():
 
 
 def test_build_gives_way_to_a_session_that_creates_a_partition(sql, conn, psycopg_connect):
-    """It would wait for the build of the default leaf with a lock on the whole table, or end in a deadlock."""
+    """Creating a partition neither waits for the build of the default leaf nor ends in a deadlock."""
     sql("CREATE TABLE t (id int, k int, r int) PARTITION BY RANGE (r); CREATE TABLE t_rest PARTITION OF t DEFAULT")
     reader, creator = psycopg_connect(), psycopg_connect(autocommit=True)
     reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT FROM pg_class")

@@ -52,13 +52,13 @@ def enforced(sql, conn):
     ],
 )
 def test_rows_of_a_detached_leaf_do_not_go_to_the_default_one(sql, conn, enforced, leave, leaf, back):
-    """They stay archived with the reason, so the leaf can be attached again; then the same restore puts them back."""
+    """Rows of a leaf that left stay archived with the reason; once it is attached again, the same restore succeeds."""
     sql(leave)
     assert verify(conn, KEY).ok
     drop(conn, KEY, BuildRule())
     with pytest.raises(Refused, match="3 of 4 archived rows restored"):
         list(restore(conn, 1))
-    problem = f"its partition public.{leaf} has been detached or dropped, and it would go to a DEFAULT partition"
+    problem = f"its partition public.{leaf} was detached or dropped, so it would go to a DEFAULT partition"
     assert [(f"public.{leaf}", problem)] == sql(ARCHIVED)
     sql(f"ALTER TABLE {leaf} DROP CONSTRAINT {leaf}_k_r_key")
     sql(back)
@@ -76,7 +76,7 @@ def test_rows_of_a_leaf_that_was_divided_go_to_its_successor(sql, conn, enforced
 
 
 def test_leaf_that_was_renamed(sql, conn, enforced):
-    """A partition is known by more than its name: its rows return, and its part is dropped with the rest."""
+    """The rows of a renamed partition return, and its part is dropped with the rest."""
     sql("ALTER TABLE t_a RENAME TO t_former; ALTER TABLE t_rest RENAME TO t_a")
     assert verify(conn, KEY).ok
     drop(conn, KEY, BuildRule())
@@ -86,7 +86,7 @@ def test_leaf_that_was_renamed(sql, conn, enforced):
 
 
 def test_partition_that_came_after_the_upgrade(sql, conn, enforced):
-    """A clean table is attached and loses its part with the downgrade; a dirty one is refused by PostgreSQL."""
+    """A clean table is attached and loses its part with the downgrade; PostgreSQL refuses a table with duplicates."""
     sql("CREATE TABLE t_new (LIKE t); INSERT INTO t_new VALUES (1, 7, 31)")
     sql("CREATE TABLE t_dirty (LIKE t); INSERT INTO t_dirty VALUES (1, 7, 41), (2, 7, 41)")
     sql("ALTER TABLE t ATTACH PARTITION t_new FOR VALUES FROM (30) TO (40)")
@@ -95,7 +95,7 @@ def test_partition_that_came_after_the_upgrade(sql, conn, enforced):
     list(cleanup(conn, UniqueKey(table="t_dirty", columns=("k", "r")), CleanupRule(divergent="archive")))
     sql("ALTER TABLE t ATTACH PARTITION t_dirty FOR VALUES FROM (40) TO (50)")
     assert verify(conn, KEY).ok
-    with pytest.raises(Refused, match=r"It is part of uq of public\.t\. First undo the revision that enforces that"):
+    with pytest.raises(Refused, match=r"It is part of uq of public\.t\. First undo the revision that enforces uq"):
         list(restore(conn, 2))
     drop(conn, KEY, BuildRule())
     assert [] == sql(LEFT)
@@ -105,7 +105,7 @@ def test_partition_that_came_after_the_upgrade(sql, conn, enforced):
 
 
 def test_part_of_a_whole_is_not_dropped_alone(sql, conn, enforced):
-    """PostgreSQL would refuse it, so the message names the whole and the way out, and nothing is tried."""
+    """Dropping a part alone is refused before anything is tried, and the message names the whole and the way out."""
     part = UniqueKey(table="t_a", columns=("k", "r"), name="t_a_k_r_key")
     with pytest.raises(Refused, match=r"constraint-in-use.*uq of public.t") as refused:
         drop(conn, part, BuildRule())
@@ -135,7 +135,7 @@ def killed_at(engine, count, action):
 
 
 def half_built(conn, key, patch):
-    """Build what an upgrade leaves that is killed before it attaches the second leaf."""
+    """Build what an upgrade leaves if it is killed before it attaches the second leaf."""
     attach, attached = Tree._attach, []
 
     def once(self, *arguments):
@@ -152,7 +152,7 @@ def half_built(conn, key, patch):
 @pytest.mark.parametrize("form", ["constraint", "index"])
 @pytest.mark.representatives("constraint-half built")
 def test_way_back_that_is_killed_at_each_statement(sql, conn, engine, monkeypatch, form, state):
-    """Killed anywhere, again and again, the same drop and restore end with no part left and every row back."""
+    """However often they are killed, and where, the same drop and restore leave no part and put every row back."""
     key = UniqueKey(table="t", columns=("k", "r"), name="uq", form=form)
     sql(TREE)
     before = sql(ROWS)
@@ -185,7 +185,7 @@ def test_way_back_that_is_killed_at_each_statement(sql, conn, engine, monkeypatc
 
 
 def test_number_of_parts_that_a_drop_removes(sql, conn, monkeypatch):
-    """Of a tree whose whole does not exist, it says on how many partitions an unfinished upgrade had built."""
+    """A drop after an unfinished upgrade reports the number of partitions from which it removed parts."""
     sql(TREE)
     list(cleanup(conn, KEY, CleanupRule()))
     with monkeypatch.context() as patch:

@@ -41,7 +41,7 @@ def config(url: str, application_name: str, policy: str, accept: str = "") -> Co
 def run(
     program: str, url: str, application_name: str, direction: str, *, partial: bool, policy: str, tree: bool
 ) -> None:
-    """Run a program to its end; *partial* and *tree* choose the revision, *policy* what it makes of the extras."""
+    """Run a program to its end; *partial* and *tree* choose the revision, *policy* what happens to the extras."""
     mutant = MUTANTS.get(program)
     if mutant:
         mutant.mutate()

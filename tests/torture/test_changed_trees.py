@@ -41,7 +41,7 @@ CREATE INDEX ON c (t_id, t_r)
 CHILDREN = "INSERT INTO c SELECT 10 * id + i, id, r FROM t, generate_series(1, 2) AS i"
 KEY = ["name", "r"]
 ALIVE = "NOT gone"
-#: everything that a downgrade has to give back, and where each row is
+#: everything that a downgrade has to restore, and where each row is
 ROWS = """
 SELECT t.tableoid::regclass::text, t::text FROM t UNION ALL SELECT 'c', c::text FROM c ORDER BY 1, 2
 """

@@ -44,7 +44,7 @@ def test_error_that_the_application_should_not_see_is_counted(world):
 
 @pytest.mark.parametrize("statements", ARRIVALS.values(), ids=["out of the DEFAULT", "below a level"])
 def test_partition_whose_reply_was_lost_has_arrived(world, statements):
-    """A partition that was created just before the application lost its connection is not an error of the next try."""
+    """A partition that was created just before the application lost its connection causes no error at the next try."""
     world.run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
     with world.connect("torture application") as connection:
         fill(connection, FEW_KEYS + 1, FEW_KEYS, tree=True)

@@ -178,7 +178,7 @@ class Writers:
             if connection.execute(due.encode()).rowcount:
                 try:
                     connection.execute(statements.encode())
-                except psycopg.errors.DuplicateTable:  # it has arrived, and the reply was lost with the connection
+                except psycopg.errors.DuplicateTable:  # it was created, and the reply was lost with the connection
                     connection.execute("ROLLBACK")
                 del self._arriving[due]
                 return "committed"

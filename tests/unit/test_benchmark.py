@@ -36,7 +36,7 @@ def results(*runs, rows=1000, queries=(), restores=()):
 
 
 def test_a_ratio_compares_runs_of_the_same_repetition():
-    """The median ratio is that of the ratios, not of the medians, and a repetition without its pair does not count."""
+    """The median of the ratios is shown, not a ratio of medians, and a repetition without a pair does not count."""
     walls = {"b": (1.0, 10.0, 2.0), "c": (2.0, 10.0, 6.0)}
     runs = [run(way, number, wall) for way, seconds in walls.items() for number, wall in enumerate(seconds)]
     size = results(*runs, run("c", 3, 50.0)).sizes[0]
@@ -52,7 +52,7 @@ def test_a_percentile_is_a_wait_that_was_measured():
 
 
 def test_shown_steps_are_those_of_the_median_run():
-    """The steps add up to a wall time that was measured, which is the median of all."""
+    """The steps add up to the median of the measured wall times."""
     size = results(run("c", 0, 9.0), run("c", 1, 3.0), run("c", 2, 5.0)).sizes[0]
     assert figures.typical(size, "c").wall == 5.0
     assert "| build the index | 2.50 |\n" in report.sections(Results(MACHINE, "", 0, [size]))["steps"]
@@ -66,7 +66,7 @@ def test_the_longest_wait_can_be_that_of_some_writers():
 
 
 def test_preflight_is_compared_with_the_fastest_query_that_uses_no_index():
-    """A query that may use an index is shown but never the one to compare with."""
+    """A query that may use an index is shown, but preflight is never compared with it."""
     seconds = dict.fromkeys(BARE_QUERIES, 2.0) | {WITH_INDEXES: 0.1, PREFLIGHT: 3.0, "cheapest first": 1.5}
     sections = report.sections(results(queries=[seconds]))
     assert sections["preflight"].endswith("| 1,000 | 3.00 | 1.50 | 2.00 | cheapest first |\n")
@@ -74,7 +74,7 @@ def test_preflight_is_compared_with_the_fastest_query_that_uses_no_index():
 
 
 def test_each_way_is_in_each_place_equally_often():
-    """As many repetitions as ways put every way in every place of the order once."""
+    """In as many repetitions as there are ways, each way takes each place in the order once."""
     orders = [rotated(["a", "b", "c"], repetition) for repetition in range(3)]
     assert sorted(zip(*orders, strict=True)) == [("a", "b", "c"), ("b", "c", "a"), ("c", "a", "b")]
 
@@ -86,7 +86,7 @@ def test_steps_add_up_to_the_wall_time():
 
 
 def test_statements_are_recognised_by_their_files():
-    """A statement is found by its text whatever fills its holes, and others are named by their first word."""
+    """A statement is recognised by its text, whatever fills its holes; others are named by their first word."""
     ranking = statement("count_extras", t_source_by_key="public.t", t_countable="true", partition_by="k")
     executed = [(ranking, 1.0), ("COMMIT", 0.5), ("COMMIT", 0.25)]
     assert steps.by_name(executed) == {"count_extras": 1.0, "COMMIT": 0.75}
@@ -100,7 +100,7 @@ def test_every_statement_of_a_step_exists():
 
 
 def test_writers_share_no_row_that_they_change():
-    """Each of the writers that change extras and survivors has its own, and together they have all."""
+    """Each writer that changes extras and survivors has its own rows, and together they have all."""
     rows = [GroupedRow(str(n), (str(n),)) for n in range(5)]
     shares = dict(enumerate(writers.shares(rows)))
     changing = [share for number, share in shares.items() if writers.PROFILES[number] == "grouped"]
@@ -109,7 +109,7 @@ def test_writers_share_no_row_that_they_change():
 
 
 def test_results_survive_their_file(tmp_path):
-    """Results that were read from their file are those that were written."""
+    """Results that are read from their file equal those that were written."""
     written = results(run("b"), run("c"), queries=[{PREFLIGHT: 1.0}], restores=[{"cleanup": 1.0, "restore": 0.5}])
     written.save(tmp_path / "results.json")
     assert load(tmp_path / "results.json") == written

@@ -28,7 +28,7 @@ class Probed(NamedTuple):
     """A leaf that may have extras."""
 
     leaf: Relation
-    unobjectionable: bool  #: whether nothing speaks against archiving its extras; otherwise, its ranking has to say
+    unobjectionable: bool  #: whether nothing is known that prevents archiving its extras; if not, its ranking decides
 
 
 def with_extras(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon) -> Iterator[Probed]:
@@ -83,7 +83,7 @@ def _probe(
 
 
 def _unobjectionable(work: CleanupWork, dirty: Sequence[CleanupWork]) -> list[bool]:
-    """Return for each leaf with extras whether nothing speaks against archiving them, as far as one statement can say.
+    """Return, for each leaf with extras, whether nothing prevents archiving them, as far as one statement can find.
 
     Args:
         work: on the root.

@@ -69,7 +69,7 @@ def try_changes(work: CleanupWork, extras: int) -> Trial:
 @contextmanager
 def _tried(work: CleanupWork, low: int, high: int) -> Iterator[Row[Any]]:
     """Insert a part of the changed rows into the copy, in a transaction that the block can use."""
-    # One snapshot, because what was tried is compared with the rows as they were when it was tried.
+    # One snapshot, because the result of the trial is compared with the rows as they were during the trial.
     with work.transaction(isolation="REPEATABLE READ", local=_TRYING):
         work.execute("create_trial")
         work.execute("try_amended" if work.rule.amends else "try_merged", low=str(low), high=str(high))

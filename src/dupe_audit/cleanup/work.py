@@ -27,7 +27,7 @@ class CleanupWork(Work):
     continues: bool = False  #: whether the run has already amended rows
     root: Relation | None = None  #: of a leaf, the partitioned table that the key names
     leaf: int | None = None  #: its number in the ledger
-    share_levels: str = ""  #: of a leaf whose extras have children that move: what each batch locks first
+    share_levels: str = ""  #: for a leaf whose extras have children that move: locks the levels before each batch
     of_citus: bool = False  #: whether Citus manages the table
 
     def find_run(self) -> Run:

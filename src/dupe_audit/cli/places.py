@@ -64,7 +64,7 @@ def chosen_runs(
 
 
 def lacking_privilege(connection: Connection, key: UniqueKey, error: DBAPIError) -> Finding:
-    """Return the privilege that is missing for the table of one schema, so that the other schemas are examined.
+    """Return the missing privilege on the table of one schema as a finding, so that the other schemas are examined.
 
     Raises:
         DBAPIError: it failed for another reason.

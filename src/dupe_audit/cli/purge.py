@@ -43,7 +43,7 @@ def purge_command(
         runs = chosen_runs(connection, numbers, campaign, schemas)
         runs = [run for run in runs if run.purged_at is None or not together]
         if not runs:
-            click.echo("The archives of these runs were purged before; nothing to do.", err=True)
+            click.echo("The archives of these runs are already purged; nothing to do.", err=True)
         elif together and not yes:
             lost = quantity(sum(run.remaining for run in runs), "row")
             question = f"The archives of {quantity(len(runs), 'run')} hold the only copies of {lost}."

@@ -165,7 +165,7 @@ def _applied(connection: Connection, keys: list[DeclaredKey], *, in_places: bool
 
 
 def _unreadable(connection: Connection, key: UniqueKey, error: DBAPIError) -> VerifyReport:
-    """Return the report on a schema in which a privilege is missing, so that the others are verified."""
+    """Return a report on a schema in which a privilege is missing, so that the other schemas are verified."""
     return VerifyReport(
         key=key, index=None, extras=None, run=None, findings=(lacking_privilege(connection, key, error),)
     )

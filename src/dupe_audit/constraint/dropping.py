@@ -35,7 +35,7 @@ log = logging.getLogger("alembic.dupe_audit")
 def drop(connection: Connection, key: UniqueKey, rule: BuildRule, *, keeps_adopted: bool = True) -> int:
     """Drop the constraint, or what a killed upgrade left of it; if neither exists, nothing happens.
 
-    Return how many partitions had a part that an unfinished upgrade had not attached to the whole.
+    Return the number of partitions with a part that an unfinished upgrade had built, but not attached.
 
     An adopted index stays. If it became the index of the constraint, an index like it is built first, and then
     replaces the constraint.

@@ -90,7 +90,7 @@ def judged(work: ConstraintWork, state: IndexState | None) -> IndexState | None:
     Raises:
         Refused: the name is taken by something else, or by an invalid index that is not ours.
     """
-    # A valid index has no build behind it; an invalid one can have become valid since.
+    # No build can be running for a valid index; an invalid one can have become valid since it was read.
     if not (state and state.valid) and (_wait_for_other_builds(work) or state):
         state = work.state()
     if state is None:
@@ -134,7 +134,7 @@ def _wait_for_other_builds(work: ConstraintWork) -> bool:
     """Wait, but not forever: two concurrent builds on one table deadlock, 6 times of 6 (H55, measured).
 
     Returns:
-        Whether there was any to wait for.
+        Whether there was a build to wait for.
     """
     patience, waited = Patience(work.rule.give_up_after, pause=0.5), False
     while pid := execute(work.connection, statement("builders", relid=str(work.relation.relid))).scalar():

@@ -87,7 +87,7 @@ def has_constraint(work: ConstraintWork, run: Run | None) -> bool:
 
 
 def inherited(owner: Row[Any], relation: catalog.Relation) -> list[Finding]:
-    """Return a finding if what has the name is part of a constraint or index of a partitioned table."""
+    """Return a finding if the object of this name is part of a constraint or index of a partitioned table."""
     if owner.whole is None:
         return []
     in_use = finding("constraint-in-use", f"{owner.whole} of {owner.whole_table}", table=relation.name)

@@ -1,8 +1,8 @@
 """Names for the parts of a constraint or index on the tables of a tree, by PostgreSQL's own rule.
 
-A part gets the name that the server would give it if the whole were created by one statement, and that it gives to the
-parts of later partitions: ``measurements_2026_01_sensor_id_taken_on_key``. So a database that was upgraded equals one
-that was created.
+A part gets the name that the server would give it if one statement created the whole, and that the server gives to the
+parts of later partitions: ``measurements_2026_01_sensor_id_taken_on_key``. So an upgraded database equals one that was
+created with the constraint.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import ident, literal, statement, text_array
 
-#: what a SELECT calls an expression that has no name of its own, and what an index calls it
+#: how a SELECT names an expression that has no name of its own, and how an index does
 UNNAMED, NAMELESS = "?column?", "expr"
 
 
 def part_names(
     connection: Connection, root: Relation, key: UniqueKey, parts: Sequence[Relation], entered: Mapping[int, Leaf]
 ) -> dict[int, str]:
-    """Return a name for the index of each table of a tree that has none in the ledger, by its oid.
+    """Return names for the indexes that have none in the ledger, by the oid of their table.
 
     Args:
         root: the partitioned table that the key names.
         parts: tables below it.
-        entered: what the ledger has of every table below it; its names are taken too.
+        entered: the ledger's entry of every table below it; names in these entries are taken too.
     """
     label = "key" if key.form == "constraint" else "idx"
     schemas = text_array(sorted({part.schema for part in parts}))
@@ -92,7 +92,7 @@ def _unique(names: Iterable[str]) -> list[str]:
 
 
 def _joined(names: Iterable[str]) -> str:
-    """Join names until they are as long as a name may be; the rest could never be part of one."""
+    """Join names up to the length limit of a name; what follows would be cut off anyway."""
     joined = ""
     for name in names:
         joined = f"{joined}_{name}" if joined else name

@@ -134,8 +134,8 @@ class Rounds:
             if waiting := self._failures["waiting"]:
                 return Blocked(
                     f"{quantity(waiting, 'build')} of {name} within {seconds:,.0f} s gave way to sessions that wait "
-                    f"for {self._work.relation.name}, the last one {self._party}. Run the same command again when they "
-                    "are done."
+                    f"for {self._work.relation.name}. The last of these was {self._party}. Wait until they are done, "
+                    "then run the same command again."
                 )
             return Blocked(
                 f"{quantity(self._attempts, 'build')} of {name} within {seconds:,.0f} s ended in a deadlock with "

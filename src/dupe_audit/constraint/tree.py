@@ -189,10 +189,10 @@ class Tree:
     def _attach(
         self, part: Member, parent: ConstraintWork, state: IndexState | None, give_up_after: str | None = None
     ) -> None:
-        """Turn the index of a leaf into a constraint, and attach what a part has to what its parent has.
+        """Turn the index of a leaf into a constraint, and attach a part to that of its parent.
 
         Args:
-            state: of the part's index now.
+            state: current state of the part's index.
         """
         work = self._part(part)
         work = replace(work, give_up_after=give_up_after or work.give_up_after)
@@ -201,7 +201,7 @@ class Tree:
         if work.key.form == "constraint" and state and state.constraint is None:
             sql = statement("attach", table=part.relation.name, name=ident(work.name), form=constraint_form(work.key))
             statements.insert(0, sql)
-        # First the level: whoever creates a partition locks that, and then the default leaf.
+        # The level comes first: a session that creates a partition locks it, and then the DEFAULT leaf.
         statements.insert(0, statement("share_levels", levels=f"ONLY {parent.relation.name}"))
         if work.leaf is not None:
             statements.insert(0, ledger.leaf_building_sql(work.leaf, work.name, building=False))

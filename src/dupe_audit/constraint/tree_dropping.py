@@ -25,7 +25,7 @@ log = logging.getLogger("alembic.dupe_audit")
 def drop_tree(work: ConstraintWork, run: Run | None, *, keeps_adopted: bool) -> int:
     """Drop the constraint or the index of a partitioned table, unless the index existed before the run and is kept.
 
-    Return how many parts were dropped that were not attached to it, because an upgrade had not ended.
+    Return the number of dropped parts that were not attached to it, because an upgrade was unfinished.
 
     Raises:
         Refused: the name belongs to something else.
@@ -98,11 +98,11 @@ def _drop_parts(work: ConstraintWork, run_id: int) -> int:
 
 
 def _drop_part(work: ConstraintWork, part: Member) -> bool:
-    """Drop what one table has; return whether it had anything."""
+    """Drop the part of one table; return whether it had one."""
     state = work.state()
     if state is None:
         return False
-    log.info("dropping %s of %s, which is not attached to the whole", work.name, work.relation.name)
+    log.info("dropping the unattached part %s of %s", work.name, work.relation.name)
     if state.constraint is not None:
         sql = statement("drop_constraint", table=work.relation.name, name=ident(work.name))
         work.execute_briefly(sql, action=f"drop constraint {work.name} of {work.relation.name}")

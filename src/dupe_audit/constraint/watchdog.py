@@ -28,7 +28,7 @@ class Watch:
     """What the watcher has done."""
 
     gave_up: str | None = None  #: what the build waited for, if the watcher cancelled it
-    gave_way: str | None = None  #: who waited for the build, if the watcher cancelled it for that
+    gave_way: str | None = None  #: who waited for the build, if the watcher cancelled it for that session
 
 
 @contextmanager
@@ -45,9 +45,10 @@ def watching(
     Args:
         give_up_after: how long the build may wait for one transaction, as PostgreSQL writes durations.
         progress: the query that reports how far the build is; by default, of the connection's own backend.
-        leaf: oid of a partition whose build gives way to a session that wants to drop, detach or alter it: that session
-            can lock the whole table meanwhile, and the server could end it in a deadlock with the build.
-        often: whether such sessions are common, because whoever creates a partition locks the DEFAULT one.
+        leaf: oid of a partition whose build gives way to a session that drops, detaches or alters it. While it waits,
+            such a session can hold a lock on the whole table, or the server can end it in a deadlock with the build.
+        often: whether such sessions are common, as on a DEFAULT partition: every session that creates a partition
+            locks it.
     """
     watch, stop = Watch(), threading.Event()
     pid = int(execute(connection, statement("backend_pid")).scalar_one())

@@ -59,7 +59,7 @@ class Campaign:
         self._places: dict[str, Execution] = {}
         self._passed: set[str] = set()
         self._failed: dict[str, FailedPlace] = {}
-        self._reporter: Reporter | None = None  #: at the end of a revision that cannot be read
+        self._reporter: Reporter | None = None  #: reports at the end of a revision that cannot be read
 
     @property
     def number(self) -> int | None:
@@ -76,7 +76,7 @@ class Campaign:
     def perform(self, worker: Worker, operation: MigrateOperation, position: int) -> None:
         """Execute a directive in each of its schemas; after the last one, report those that were refused.
 
-        In a revision that cannot be read to its end, any directive can be the last, so they are reported at its end.
+        In a revision that cannot be read, any directive can be the last, so they are reported when the revision ends.
 
         Args:
             worker: of the revision.

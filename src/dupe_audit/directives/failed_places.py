@@ -70,10 +70,10 @@ def refusal(failed: Iterable[FailedPlace], revision: str | None, schemas: int) -
 
 
 class Reporter:
-    """Reports schemas that failed at the end of a revision that cannot be read: any of its directives can be the last.
+    """Reports failed schemas when a revision that cannot be read ends, because any of its directives can be the last.
 
     Args:
-        failed: the schemas and what failed, as it is by then.
+        failed: the failed schemas by name; read when the revision ends.
         refusal: returns the error that names them.
         account: returns what the revision has committed.
     """
@@ -92,14 +92,14 @@ class Reporter:
 
         def report(**_: object) -> None:
             if failed:
-                execution.inside = True  # so that the log has no second account of what was committed
+                execution.inside = True  # so that what was committed is not logged a second time
                 raise CommandError("\n".join(filter(None, [str(refusal()), account()])))
 
         # Alembic calls it before it commits the stamp.
         context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, report)
 
     def warn(self) -> None:
-        """Log what has failed since the last call, in case another statement ends the revision."""
+        """Log the failed schemas if there are new ones, in case another statement ends the revision."""
         if self._failed.keys() - self._logged:
             self._logged |= self._failed.keys()
             log.warning("%s", self._refusal())

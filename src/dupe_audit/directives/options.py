@@ -93,7 +93,7 @@ class Overrides:
     maintenance_work_mem: str | None = None  #: a size
     max_parallel_maintenance_workers: str | None = None
     accept: tuple[str, ...] = ()  #: ids of findings
-    partitioned: tuple[str, ...] = ()  #: tables for which a script is printed that works leaf by leaf
+    partitioned: tuple[str, ...] = ()  #: partitioned tables, for which a script works leaf by leaf
 
     @classmethod
     def of(cls, operations: Operations) -> Overrides:
@@ -128,7 +128,7 @@ class Overrides:
         return replace(self, accept=tuple(dict.fromkeys([*self.accept, *sorted(ids)])))
 
     def is_partitioned(self, key: UniqueKey) -> bool:
-        """Return whether a script is for a partitioned table: it cannot ask the database."""
+        """Return whether the option names the table as partitioned; a script is printed without asking the database."""
         return key.table in self.partitioned or f"{key.schema}.{key.table}" in self.partitioned
 
     def settings(self) -> dict[str, str]:

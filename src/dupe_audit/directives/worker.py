@@ -121,7 +121,8 @@ class Worker:
         run = ledger.find_by_constraint(self.connection, match[1].relid, str(key.name)) if match else None
         parts = drop(self.connection, key, operation.rule, keeps_adopted=self.execution.keeps_adopted)
         if absent and parts:
-            unfinished = f"what an unfinished upgrade had of {key.name} on {quantity(parts, 'partition')} of {table}"
+            where = f"{quantity(parts, 'partition')} of {table}"
+            unfinished = f"what an unfinished upgrade had built of {key.name} on {where}"
             self.execution.facts.append(f"{unfinished} was dropped")
             log.info("%s was dropped; %s itself did not exist", unfinished, key.name)
             return

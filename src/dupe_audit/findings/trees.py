@@ -8,7 +8,7 @@ from dupe_audit.findings.ids import StepId
 TREES: dict[StepId, Entry] = {
     "partitioned-table": Entry(
         "error",
-        "{table} is partitioned, and the script was printed for a table that is not.",
+        "{table} is partitioned, but the script was printed for a table that is not.",
         "Print it again: alembic -x dupe_audit.partitioned=TABLE upgrade … --sql. Or execute the upgrade online.",
     ),
     "partition-key-not-covered": Entry(

@@ -25,7 +25,7 @@ class Choice(NamedTuple):
 
 
 def of_table(relid: str) -> str:
-    """Return the condition that a run ``r`` is of a table, whose row is ``live``; first what is fast for other runs.
+    """Return the condition that a run ``r`` is of the table ``live``; its first part excludes other runs quickly.
 
     Args:
         relid: SQL for the oid of the table.

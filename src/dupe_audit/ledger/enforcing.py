@@ -20,8 +20,8 @@ class Enforcing(NamedTuple):
 
     name: str
     is_constraint: bool
-    whole: str | None  #: of a partition, what it is attached to, quoted
-    whole_table: str | None  #: the table of that, as in SQL
+    whole: str | None  #: for a partition, the constraint or index that this one is attached to, quoted
+    whole_table: str | None  #: the table of the whole, as in SQL
 
     @property
     def kind(self) -> str:
@@ -85,6 +85,6 @@ def rows_not_restored(connection: Connection, run: Run, relation: Relation, rows
 def leave_whole(whole: str, whole_table: str, relation: Relation) -> str:
     """Return what to do before a part of a partitioned table's constraint or index can be dropped."""
     return (
-        f"It is part of {whole} of {whole_table}. First undo the revision that enforces that, or detach the partition, "
-        f"which then keeps it as its own: ALTER TABLE {whole_table} DETACH PARTITION {relation.name};"
+        f"It is part of {whole} of {whole_table}. First undo the revision that enforces {whole}, or detach the "
+        f"partition, which then keeps its part as its own: ALTER TABLE {whole_table} DETACH PARTITION {relation.name};"
     )

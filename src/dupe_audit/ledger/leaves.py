@@ -52,7 +52,7 @@ def enter_leaves(connection: Connection, run_id: int, relations: Sequence[Relati
 
 
 class LeafCount(NamedTuple):
-    """What a statement that reads several leaves has counted in one."""
+    """What a statement that reads several leaves has counted in one of them."""
 
     rows: int | None  #: None if not all were ranked
     groups: int
@@ -62,7 +62,7 @@ class LeafCount(NamedTuple):
 def enter_ranked_leaves(
     connection: Connection, run_id: int, leaves: Sequence[Relation], counts: Sequence[LeafCount]
 ) -> None:
-    """Record what was counted in each of several leaves; enter those first that are new."""
+    """Record what was counted in each of several leaves; leaves that the ledger lacks are entered first."""
     groups, extras = ([str(getattr(count, name)) for count in counts] for name in ("groups", "extras"))
     entries = _entries(run_id, leaves, [count.rows for count in counts])
     arrays = {"groups": f"ARRAY[{', '.join(groups)}]", "extras": f"ARRAY[{', '.join(extras)}]"}
@@ -120,14 +120,14 @@ def leaf_indexes(connection: Connection, run_id: int) -> list[LeafIndex]:
 
 
 class Strays(NamedTuple):
-    """Rows of an archive whose partition has left the tree, and that would go to a DEFAULT partition."""
+    """Archived rows whose partition was detached or dropped, and that would go to a DEFAULT partition."""
 
-    former: Sequence[str]  #: names of the partitions that have left, as the archive has them
+    former: Sequence[str]  #: names of the detached or dropped partitions, as the archive has them
     bounds: str  #: the condition of the DEFAULT partitions, as SQL
 
 
 def find_strays(connection: Connection, run_id: int, relid: int) -> Strays | None:
-    """Return which rows of a run would go to a DEFAULT partition because theirs has left; None if none can."""
+    """Return which rows of a run would go to a DEFAULT partition, because theirs is gone; None if none can."""
     row = execute(connection, statement("strays", run=str(run_id), relid=str(relid))).one()
     return Strays(row.former, row.bounds) if row.former and row.bounds else None
 

@@ -122,7 +122,7 @@ class Leaves:
     """The leaves of a partitioned table."""
 
     count: int
-    dirty: tuple[DirtyLeaf, ...]  #: those with extras, the most first
+    dirty: tuple[DirtyLeaf, ...]  #: those with extras, in descending order of these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

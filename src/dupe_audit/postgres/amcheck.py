@@ -49,7 +49,7 @@ def compare_with_table(connection: Connection, state: IndexState) -> list[Findin
 
 
 def compare(connection: Connection, amcheck: Amcheck, indexes: Sequence[int]) -> list[Finding]:
-    """Compare indexes, by their oids, with their tables; return what the first one that fails shows."""
+    """Compare indexes, given by their oids, with their tables; return the findings about the first that fails."""
     try:
         with transaction(connection, lock_timeout="5s", read_only=True):
             oids = ", ".join(map(str, indexes))

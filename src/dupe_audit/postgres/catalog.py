@@ -163,7 +163,7 @@ def build_index_sql(key: UniqueKey, table: str, *, held: bool = False, only: boo
 
 
 def definition_holes(key: UniqueKey) -> dict[str, str]:
-    """Return what an index of a key is made of, as the statements that build it have it."""
+    """Return the definition of a key's index, as the holes of the statements that build it."""
     return {
         "key_columns": ", ".join(map(element_sql, key.columns)),
         "include": f" INCLUDE ({', '.join(ident(column) for column in key.include)})" if key.include else "",

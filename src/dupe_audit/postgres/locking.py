@@ -30,7 +30,7 @@ AT_WORK_NAMESPACE = LOCK_NAMESPACE + 1
 def holders(connection: Connection, relid: int) -> str:
     """Return who holds locks on the table: pid, state, age; never the query, which can contain data.
 
-    Of a table of Citus, that includes sessions of other nodes, which hold locks on its shards.
+    For a table of Citus, that includes sessions on other nodes that hold locks on its shards.
     """
     rows = execute(connection, statement("holders", relid=str(relid))).mappings().all()
     descriptions: dict[object, str] = {}
@@ -53,7 +53,7 @@ def _holder(row: RowMapping, where: str = "") -> str:
 
 
 def _holders_on_nodes(connection: Connection, relid: int) -> Sequence[RowMapping]:
-    """Return the sessions of all nodes that hold locks on a table of Citus or its shards; none for any other table."""
+    """Return the sessions, on all nodes, that hold locks on a table of Citus or its shards; none for other tables."""
     if not execute(connection, statement("relation_exists", name=literal("pg_catalog.pg_dist_partition"))).scalar_one():
         return ()
     managed = execute(connection, statement("citus_names", relid=str(relid))).one()

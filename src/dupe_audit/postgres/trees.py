@@ -33,7 +33,7 @@ class Member:
     parent: int  #: oid of the table that it is a partition of; 0 for the root
     level: int  #: 0 for the root
     is_foreign: bool  #: whether another server has its rows
-    is_default: bool  #: whether it takes the rows that no other partition of its parent does
+    is_default: bool  #: whether it is the DEFAULT partition of its parent
 
     @property
     def is_leaf(self) -> bool:
@@ -65,9 +65,9 @@ def is_leaf_of(connection: Connection, leaf: Relation, relid: int) -> bool:
 def share_levels(connection: Connection, relid: int) -> str:
     """Return the statement that locks the levels above a leaf, or those of a whole tree; empty if there are none.
 
-    The check of a foreign key that references a tree locks the root and then the leaf that has the row, and so does
-    whoever creates a partition. So a transaction that locks a leaf by its name, or rows that reference the tree, and
-    then changes such rows, has to lock the levels before.
+    The check of a foreign key that references a tree locks the root, and then the leaf that has the row. A session that
+    creates a partition locks in the same order. So a transaction has to lock the levels first if it locks a leaf by
+    name, or rows that reference the tree, and then changes such rows.
     """
     levels = execute(connection, statement("levels", relid=str(relid))).scalar_one()
     return statement("share_levels", levels=levels) if levels else ""

@@ -21,7 +21,7 @@ from dupe_audit.render.values import shown
 #: the style of each severity on a terminal
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 
-#: leaves of a partitioned table that are named, those with the most extras
+#: maximum number of leaves that are named, those with the most extras first
 SHOWN = 5
 
 _QUOTED = re.compile('"((?:[^"]|"")+)"')

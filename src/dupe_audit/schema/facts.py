@@ -130,7 +130,7 @@ class Catalog:
         return next((table for table in self.tables if table.oid == oid), None)
 
     def roots(self) -> dict[str, str]:
-        """Return the partitioned table at the top of its tree, for each partition; both by their names."""
+        """Return, for each partition, the partitioned table at the top of its tree; both by their names."""
         by_oid = {table.oid: table for table in self.tables}
         roots = {}
         for table in self.tables:

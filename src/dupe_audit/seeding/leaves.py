@@ -1,4 +1,4 @@
-"""Rows for each leaf of a partitioned table: values that are generated for the whole seldom reach all of them."""
+"""Rows for each leaf of a partitioned table: values that are generated for the whole table seldom reach all leaves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dupe_audit.seeding.satisfy import CannotFill
 from dupe_audit.seeding.spec import conjuncts
 from dupe_audit.statements import statement
 
-MOST = 20  #: leaves that get rows of their own, at most
+MOST = 20  #: maximum number of leaves that get rows of their own
 ROWS = 24  #: row numbers per leaf
 
 
@@ -25,7 +25,7 @@ def leaf_plans(
     Args:
         connection: in a transaction.
         builder: of the table.
-        first: number from which on no row has a number.
+        first: number from which on no row number is in use.
         empty: whether leaves that have rows are left out.
     """
     spec = builder.spec

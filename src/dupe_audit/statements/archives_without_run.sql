@@ -1,4 +1,4 @@
--- Purpose: list the archives whose rows could be a table's, and whose run the ledger lacks.
+-- Purpose: list the archives whose rows could belong to a table, and whose run is missing from the ledger.
 -- Lock: ACCESS SHARE on dupe_audit.run, until the transaction ends.
 -- Again: yes, it only reads.
 SELECT o.name

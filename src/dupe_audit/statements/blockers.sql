@@ -66,7 +66,7 @@ WHERE rel.relkind IN ('r', 'p')
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
                   WHERE a.attrelid = rel.oid AND a.attname = missing AND a.attnum > 0 AND NOT a.attisdropped)
 UNION ALL
--- Only a script asks for this one.
+-- Only a script reports this one.
 SELECT 'partitioned-table', pg_catalog.format('this script was printed for a table that is not partitioned; print it again with alembic -x dupe_audit.partitioned=%s upgrade --sql', relname)
 FROM rel WHERE relkind = 'p'
 UNION ALL

@@ -1,4 +1,4 @@
--- Purpose: list the sessions of every node that hold locks on a table of Citus or its shards, those of this run excepted, oldest first.
+-- Purpose: list the sessions on every node, except those of this run, that hold locks on a table of Citus or its shards, oldest first.
 -- Lock: none.
 -- Again: yes, it only reads.
 SELECT w.nodename || ':' || w.nodeport::pg_catalog.text AS node, w.groupid = (SELECT g.groupid FROM pg_catalog.pg_dist_local_group g) AS is_local,

@@ -1,4 +1,4 @@
--- Purpose: on a node, list the sessions and prepared transactions that hold locks on relations, by their names.
+-- Purpose: list the sessions and prepared transactions on one node that hold locks on relations, which are given by name.
 -- Lock: none.
 -- Again: yes, it only reads. It is a part of citus_holders.
 SELECT pg_catalog.json_agg(pg_catalog.row_to_json(q))

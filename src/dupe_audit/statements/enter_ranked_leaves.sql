@@ -1,4 +1,4 @@
--- Purpose: enter leaves that one statement has read into the ledger, unless they are recorded, with the counts of that.
+-- Purpose: record in the ledger what one statement has counted in several leaves; enter the leaves that the ledger lacks.
 -- Lock: ROW EXCLUSIVE on dupe_audit.leaf, until the transaction ends.
 -- Again: yes.
 INSERT INTO dupe_audit.leaf AS l (run_id, relation, schema_name, table_name, rows_before, groups, extras)

@@ -23,7 +23,7 @@ WITH rel AS (
                                           AND a.attnum = ANY (con.conkey)) AS attnotnull,
            t.typlen, t.typbyval, a.atttypid, a.atttypmod, a.attcollation,
            -- A column with few values separates few rows, so it is compared last (a negative n_distinct is a ratio).
-           -- Looked up per column: the view is a security barrier, so a join with it would read the statistics of the whole database.
+           -- Looked up per column, because the view is a security barrier: a join with it would read the statistics of the whole database.
            CASE WHEN pg_catalog.cardinality(rule.key) > 1 AND a.attname = ANY (rule.key) THEN coalesce(
                (SELECT s.n_distinct::pg_catalog.float8 BETWEEN 0::pg_catalog.float8 AND 100::pg_catalog.float8
                 FROM pg_catalog.pg_stats s

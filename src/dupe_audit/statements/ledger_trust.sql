@@ -20,11 +20,11 @@ WITH me AS (
                           WHEN 'm' THEN 'materialized view' WHEN 'f' THEN 'foreign table' WHEN 'p' THEN 'partitioned table'
                           ELSE 'relation' END AS kind,
            -- The number of a run is the second part of the names of its tables, of their indexes and of their sequences.
-           -- A regular expression would take 14 microseconds per name, and there are three names per run (measured).
+           -- A regular expression would take 14 microseconds per name (measured), and there are three names per run.
            CASE WHEN pg_catalog.split_part(c.relname::pg_catalog.text, '_', 1) IN ('archive', 'after', 'stage', 'children')
                      AND pg_catalog.translate(pg_catalog.split_part(c.relname::pg_catalog.text, '_', 2), '0123456789', '') = ''
                 THEN nullif(pg_catalog.split_part(c.relname::pg_catalog.text, '_', 2), '') END AS run
-    -- Not a join, because the names of all relations of the database would be matched before it.
+    -- A subquery, because a join would first match the names of all relations of the database.
     FROM pg_catalog.pg_class c WHERE c.relnamespace = (SELECT ledger.oid FROM ledger)
 ), used AS (
     -- The tables of a run belong to the owner of its table, so they are judged when that run is used.

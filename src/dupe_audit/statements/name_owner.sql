@@ -21,7 +21,7 @@ FROM pg_catalog.pg_class c
 LEFT JOIN pg_catalog.pg_constraint con ON con.conrelid = c.oid AND con.conname = {name}
 LEFT JOIN pg_catalog.pg_class ic ON ic.relname = {name} AND ic.relnamespace = c.relnamespace
 LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = ic.oid AND i.indrelid = c.oid
--- Of a partition, the constraint or index of its parent that it is attached to.
+-- For a partition: the constraint or index of its parent that this one is attached to.
 LEFT JOIN LATERAL (
     SELECT pg_catalog.format('%I', uc.relname) AS name, pg_catalog.format('%I.%I', tn.nspname, tc.relname) AS table
     FROM pg_catalog.pg_inherits h

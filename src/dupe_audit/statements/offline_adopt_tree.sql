@@ -1,5 +1,5 @@
--- Purpose: adopt the finished indexes of all leaves: the levels top down, leaf by leaf, then the inner levels from the deepest up.
--- Lock: the levels at once while they get their own part, then one leaf or level at a time, each for an instant; one wait lasts at most lock_timeout.
+-- Purpose: adopt the finished indexes of all leaves: give the levels their parts from the root down, attach leaf by leaf, then attach the inner levels from the deepest up.
+-- Lock: all levels at once while they get their parts, then one leaf or level at a time, each for an instant; one wait lasts at most lock_timeout.
 -- Again: yes; it reads the catalog first, and continues.
 CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_adopt_tree(v_run bigint) LANGUAGE plpgsql AS $adopt$
 DECLARE
@@ -22,7 +22,7 @@ BEGIN
                        CROSS JOIN LATERAL pg_temp.dupe_audit_part_state(p.relid, p.index_name, p.building) AS s
                        WHERE NOT p.is_tree AND NOT p.attached AND NOT s.valid);
     IF pg_catalog.cardinality(v_lacking) > 0 THEN
-        RAISE EXCEPTION 'dupe-audit: the indexes of some partitions could not be built (partitions: %, the first: %); the errors above say why. Nothing was adopted, and no statement locks the whole table. Execute this script again when their cause is gone.',
+        RAISE EXCEPTION 'dupe-audit: the indexes of some partitions could not be built (partitions: %, the first: %); the errors above say why. Nothing was adopted, and the whole table was not locked. Remove the cause, then execute this script again.',
             pg_catalog.cardinality(v_lacking), v_lacking[1];
     END IF;
     COMMIT;
@@ -31,7 +31,7 @@ BEGIN
             PERFORM pg_catalog.set_config('lock_timeout', {lock_timeout}, true), pg_catalog.set_config('synchronous_commit', 'local', true);
             v_levels := (SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(p) ORDER BY p.level, p.relid) FROM pg_temp.dupe_audit_parts(v_run) AS p WHERE p.is_tree);
             IF EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(v_levels) AS e WHERE e ->> 'own' IS NULL) THEN
-                -- While the levels are held, no partition comes or goes; from then on, a new one has the constraint from its creation.
+                -- While the levels are locked, no partition can be added or removed; from then on, a new one has the constraint from its creation.
                 FOR v_part IN SELECT e ->> 'name' AS name FROM pg_catalog.jsonb_array_elements(v_levels) WITH ORDINALITY AS l(e, ord) ORDER BY l.ord LOOP
                     EXECUTE pg_catalog.format('LOCK TABLE ONLY %s IN %s MODE', v_part.name, {level_lock});
                 END LOOP;
@@ -55,7 +55,7 @@ BEGIN
         v_pause := least(v_pause * 1.6, 10);
     END LOOP;
     COMMIT;
-    -- To attach a leaf below a level that is attached already would lock everything from the root down; in this order nothing does.
+    -- Attaching a leaf below a level that is already attached would lock everything from the root down; in this order, nothing does.
     FOREACH v_leaves IN ARRAY ARRAY[true, false] LOOP
         v_until := pg_catalog.clock_timestamp() + interval {give_up_after};
         v_pause := 0.1;
@@ -66,11 +66,11 @@ BEGIN
             FOR v_part IN SELECT p.*, s.is_constraint FROM pg_temp.dupe_audit_parts(v_run) AS p
                           CROSS JOIN LATERAL pg_temp.dupe_audit_part_state(p.relid, p.index_name, p.building) AS s
                           WHERE p.level > 0 AND p.is_tree <> v_leaves AND NOT p.attached ORDER BY p.level DESC, p.relid LOOP
-                -- One that was detached or dropped meanwhile is left out.
+                -- A partition that was detached or dropped meanwhile is left out.
                 CONTINUE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = v_part.relid AND h.inhparent = v_part.parent AND NOT h.inhdetachpending);
                 BEGIN
                     PERFORM pg_catalog.set_config('lock_timeout', {lock_timeout}, true), pg_catalog.set_config('synchronous_commit', 'local', true);
-                    -- First the level: whoever creates a partition locks that, and then the default leaf.
+                    -- The level comes first: a session that creates a partition locks it, and then the DEFAULT leaf.
                     EXECUTE pg_catalog.format('LOCK TABLE ONLY %s IN ACCESS SHARE MODE', v_part.parent_name);
                     UPDATE dupe_audit.leaf SET building = false WHERE id = v_part.leaf;
                     IF {is_constraint} AND NOT v_part.is_constraint THEN
@@ -99,7 +99,7 @@ BEGIN
             v_pause := least(v_pause * 1.6, 10);
         END LOOP;
     END LOOP;
-    -- If the one leaf that was missing has been detached, the server notices with the next attach; one that is done may be repeated.
+    -- If the only missing leaf was detached, the server notices at the next attach; a finished attach may be repeated.
     IF NOT (SELECT i.indisvalid FROM pg_temp.dupe_audit_parts(v_run) AS p JOIN pg_catalog.pg_index i ON i.indexrelid = p.own WHERE p.level = 0) THEN
         FOR v_part IN SELECT p.* FROM pg_temp.dupe_audit_parts(v_run) AS p WHERE p.level = 1 ORDER BY p.relid LIMIT 1 LOOP
             PERFORM pg_catalog.set_config('lock_timeout', '5s', true);

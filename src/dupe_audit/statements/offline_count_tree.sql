@@ -1,4 +1,4 @@
--- Purpose: count the extras of each leaf without any index, and the rows that belong to another leaf; stop if there are any, else note that in the session.
+-- Purpose: count the extras of each leaf without any index, and the rows that belong to another leaf; stop if there are any, otherwise note in the session that the tree was counted.
 -- Lock: ACCESS SHARE on one leaf at a time, each in its own transaction.
 -- Again: yes, it only reads.
 CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_count_tree(v_run bigint) LANGUAGE plpgsql AS $count$

@@ -13,7 +13,7 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: leaf-not-enforced: %: %; the version was not stamped. What to do: docs/reference/findings/leaf-not-enforced.md', v_row.table, v_row.problem;
     END LOOP;
     IF pg_catalog.current_setting('dupe_audit.counted', true) IS DISTINCT FROM {counted} THEN
-        RAISE EXCEPTION 'dupe-audit: the duplicates of % were not counted, because a statement before it failed and psql continued; the version was not stamped. Remove the cause, then execute the script again with psql -v ON_ERROR_STOP=1.', {name};
+        RAISE EXCEPTION 'dupe-audit: the duplicates of % were not counted, because an earlier statement failed and psql continued; the version was not stamped. Remove the cause, then execute the script again with psql -v ON_ERROR_STOP=1.', {name};
     END IF;
 END
 $guard$

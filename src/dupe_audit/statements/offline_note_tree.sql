@@ -1,6 +1,6 @@
 -- Purpose: note which partitions a table has when the script first works on it.
 -- Lock: none beyond catalogs.
--- Again: yes; the partitions of now are noted.
+-- Again: yes; it notes the partitions that exist then.
 DO $tree$
 DECLARE
     v_root pg_catalog.oid := ({relid});

@@ -29,7 +29,7 @@ BEGIN
     ), part AS (
         SELECT placed.*, placed.by_name AS own, false AS attached FROM placed WHERE placed.level = 0
         UNION ALL
-        -- A table that was created below a level with the constraint has a name that PostgreSQL has chosen.
+        -- If a table was created below a level with the constraint, PostgreSQL has chosen the name of its part.
         SELECT below.*, coalesce(child.oid, below.by_name), child.oid IS NOT NULL
         FROM part
         JOIN placed below ON below.parent = part.relid

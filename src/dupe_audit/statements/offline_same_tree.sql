@@ -1,11 +1,11 @@
--- Purpose: define what stops the script if a partition has come, gone or been replaced since the script first worked on the table.
+-- Purpose: define what stops the script if a partition was added, removed or replaced since the script first worked on the table.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_same_tree(v_root pg_catalog.oid, v_note pg_catalog.text) RETURNS pg_catalog.void LANGUAGE plpgsql AS $tree$
 DECLARE
     v_changes pg_catalog.text;
 BEGIN
-    SELECT pg_catalog.string_agg(DISTINCT changed.name || ' ' || CASE WHEN changed.before AND changed.now THEN 'was replaced or moved' WHEN changed.now THEN 'has come' ELSE 'has gone' END, ', ')
+    SELECT pg_catalog.string_agg(DISTINCT changed.name || ' ' || CASE WHEN changed.before AND changed.now THEN 'was replaced or moved' WHEN changed.now THEN 'was added' ELSE 'was removed' END, ', ')
     INTO v_changes
     FROM (
         SELECT coalesce(t.name, n.name) AS name, pg_catalog.bool_or(n.relid IS NOT NULL) AS before, pg_catalog.bool_or(t.relid IS NOT NULL) AS now

@@ -4,7 +4,7 @@
 SELECT of_root.id, of_root.subject FROM ({blockers}) AS of_root
 WHERE of_root.id <> 'partitioned-table'
 UNION ALL
-SELECT 'partitioned-table', pg_catalog.format('this script was printed with -x dupe_audit.partitioned=%s, and the table is not partitioned; print it again without', c.relname)
+SELECT 'partitioned-table', pg_catalog.format('this script was printed with -x dupe_audit.partitioned=%s, but the table is not partitioned; print it again without the option', c.relname)
 FROM pg_catalog.pg_class c WHERE c.oid = {relid}::pg_catalog.oid AND c.relkind <> 'p'
 UNION ALL
 SELECT of_part.id, pg_catalog.concat_ws(', ', of_part.table, nullif(of_part.subject, '')) FROM ({tree_blockers}) AS of_part

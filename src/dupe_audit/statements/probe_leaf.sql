@@ -1,4 +1,4 @@
--- Purpose: count the extras of a leaf, or of the keys of its newer rows, and their groups, and the rows of the whole leaf.
+-- Purpose: count the extras and groups of a leaf, or those of the keys of its newer rows, and the rows of the whole leaf.
 -- Lock: ACCESS SHARE on the leaf, until the transaction ends: it blocks no read and no write.
 -- Again: yes, it only reads.
 SELECT coalesce(pg_catalog.sum(size - 1), 0)::pg_catalog.int8 AS extras, pg_catalog.count(*) AS groups, {rows} AS rows

@@ -12,7 +12,7 @@ CROSS JOIN LATERAL (
     FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1]) AS k(attnum)
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum <> 0
 ) AS keyed
--- Of a partition, the constraint or index of its parent that it is attached to.
+-- For a partition: the constraint or index of its parent that this one is attached to.
 LEFT JOIN LATERAL (
     SELECT pg_catalog.format('%I', uc.relname) AS name, pg_catalog.format('%I.%I', tn.nspname, tc.relname) AS table
     FROM pg_catalog.pg_inherits h

@@ -12,7 +12,7 @@ SELECT c.relname::pg_catalog.text AS name, part[2] AS run,
                                AND a.attnum > 0 AND NOT a.attisdropped)) AS fits
 FROM pg_catalog.pg_class c
 CROSS JOIN LATERAL pg_catalog.string_to_array(c.relname::pg_catalog.text, '_') AS part
--- Not a join, because the names of all relations of the database would be compared before it.
+-- A subquery, because a join would first compare the names of all relations of the database.
 WHERE c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'dupe_audit') AND c.relkind NOT IN ('i', 'S', 't')
   AND pg_catalog.cardinality(part) = CASE part[1] WHEN 'archive' THEN 2 WHEN 'after' THEN 2 WHEN 'stage' THEN 2 WHEN 'children' THEN 3 END
   AND '' <> ALL (part) AND pg_catalog.translate(pg_catalog.array_to_string(part[2:], ''), '0123456789', '') = ''

@@ -1,4 +1,4 @@
--- Purpose: name the partition that an archived row was in, if that has left the tree and the row would go to a DEFAULT partition.
+-- Purpose: name the partition that an archived row was in, if that was detached or dropped and the row would go to a DEFAULT partition.
 -- Lock: ACCESS SHARE on the archive, until the transaction ends.
 -- Again: yes, it only reads.
 SELECT dupe_audit_leaf FROM {archive}

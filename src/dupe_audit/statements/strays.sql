@@ -1,4 +1,4 @@
--- Purpose: find the tables of a run that have left the tree, and the condition under which a row goes to a DEFAULT partition.
+-- Purpose: find the tables of a run that are no longer in the tree, and the condition under which a row goes to a DEFAULT partition.
 -- Lock: ACCESS SHARE on the DEFAULT partitions and the levels above them, until the transaction ends.
 -- Again: yes, it only reads.
 WITH RECURSIVE tree AS (

@@ -22,6 +22,6 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS table, judged.problem
 FROM judged
 JOIN pg_catalog.pg_class c ON c.oid = judged.relid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
--- What is wrong with the root itself is another finding.
+-- Another finding reports what is wrong with the root itself.
 WHERE judged.problem IS NOT NULL AND judged.relid <> {relid}::pg_catalog.oid
 ORDER BY c.oid

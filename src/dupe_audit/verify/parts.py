@@ -1,4 +1,4 @@
-"""Verify the parts of a constraint or an index that the tables of a tree have, by the catalog and by amcheck."""
+"""Verify the parts of a constraint or an index on the tables of a tree, by the catalog and by amcheck."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def part_findings(connection: Connection, key: UniqueKey, relation: Relation, st
 
 
 def compare_leaves(connection: Connection, relation: Relation, state: IndexState) -> list[Finding]:
-    """Compare the index of each leaf with the leaf by amcheck, if it is installed, a handful of small ones at a time.
+    """Compare each leaf with its index by amcheck, if that is installed; small leaves are compared together.
 
     Returns:
-        A finding for each leaf whose index is damaged; what keeps amcheck from its work is said once.
+        A finding for each leaf whose index is damaged; a problem with amcheck itself is reported once.
     """
     amcheck = find_amcheck(connection)
     if amcheck is None:
@@ -55,7 +55,7 @@ def _leaf_parts(connection: Connection, state: IndexState) -> dict[int, int]:
 
 
 def _are_sound(connection: Connection, amcheck: Amcheck, indexes: list[int]) -> bool:
-    """Return whether amcheck finds nothing; not if a leaf is locked or has left, which is looked at alone."""
+    """Return whether amcheck finds nothing; False if a leaf is locked or gone, so that each is compared alone."""
     try:
         return not compare(connection, amcheck, indexes)
     except DBAPIError:

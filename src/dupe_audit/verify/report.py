@@ -123,7 +123,7 @@ def missing(key: UniqueKey, relation: Relation) -> Finding:
 def _not_valid(key: UniqueKey, relation: Relation) -> Finding:
     invalid = finding("index-not-valid", key.name)
     if relation.is_tree:
-        help_ = "Run: alembic upgrade head. It builds and attaches the parts that are missing."
+        help_ = "Run: alembic upgrade head. It builds and attaches the missing parts."
         invalid = replace(invalid, help=help_)
     if key.form == "constraint":
         return invalid

@@ -19,7 +19,7 @@ topics = ["t"]
 
 
 def test_event_without_a_partition(tmp_path, url, sql):
-    """Only that event is rejected, with the reason, and written by a replay once its partition exists."""
+    """Only the event without a partition is rejected, with the reason; a replay writes it once that exists."""
     sql("CREATE TABLE t (k int, r int, CONSTRAINT uq UNIQUE (k, r)) PARTITION BY LIST (r)")
     sql("CREATE TABLE t_1 PARTITION OF t FOR VALUES IN (1)")
     (tmp_path / "consumer.toml").write_text(FILE)

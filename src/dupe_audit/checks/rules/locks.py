@@ -23,12 +23,12 @@ BLOCKS = {
 }
 WORK = {"scan": "scans", "build": "builds an index on", "rewrite": "rewrites"}
 
-#: instead of the finding's help, which names statements that PostgreSQL refuses on a partitioned table
+#: replaces the finding's help, which names statements that PostgreSQL refuses on a partitioned table
 OF_A_TREE = (
-    "A partitioned table cannot be indexed CONCURRENTLY: create the index ON ONLY it, build one on each partition with "
-    "CONCURRENTLY in an autocommit_block(), then attach each with ALTER INDEX ... ATTACH PARTITION; for a unique one, "
-    "op.create_unique_constraint_online() and op.create_unique_index_online() do all that. Add a check NOT VALID, and "
-    "VALIDATE it in a later revision; change rows in batches, in a separate revision."
+    "A partitioned table cannot be indexed CONCURRENTLY. Create its index with ON ONLY, build one on each partition "
+    "with CONCURRENTLY in an autocommit_block(), then attach each with ALTER INDEX ... ATTACH PARTITION. For a unique "
+    "index, op.create_unique_constraint_online() and op.create_unique_index_online() do all that. Add a check as NOT "
+    "VALID, and VALIDATE it in a later revision. Change rows in batches, in a separate revision."
 )
 
 #: maximum number of characters of a statement in a message
@@ -54,7 +54,7 @@ _Key = tuple[str, str, str]
 def check(evidence: Evidence) -> Iterator[Found]:
     """Report statements that scan, index or rewrite a table while their transaction holds a lock that blocks writers.
 
-    A statement is reported once per table, with its partitions, from a trip on filled tables if there is one.
+    A statement is reported once for a table and its partitions, from a trip on filled tables if there is one.
     """
     roots = {table: root for trip in evidence.empty_trips for table, root in trip.before.roots().items()}
     by_key: dict[_Key, Found] = {}
@@ -82,10 +82,10 @@ def _results(
     *,
     empty: bool = False,
 ) -> Iterator[tuple[_Key, Found, bool]]:
-    """Yield the findings of one trip, each with whether the rows of the trip were worked on.
+    """Yield the findings of one trip, each with whether the statement worked on the rows of the trip.
 
     Args:
-        roots: partition → the partitioned table.
+        roots: partition → partitioned table at the top of its tree.
     """
     for traced in statements:
         locked = {table for table, mode in traced.locks if mode in BLOCKS}
@@ -104,7 +104,7 @@ def _results(
 
 
 def _work(traced: TracedStatement, roots: Mapping[str, str]) -> str:
-    """Return in words what a statement does, of several partitions of a table as one."""
+    """Return in words what a statement does; several partitions of one table are described together."""
     tables: dict[tuple[str, str], list[str]] = {}
     for table, work in traced.work:
         tables.setdefault((work, roots.get(table, table)), []).append(table)
@@ -120,7 +120,7 @@ def _cost(traced: TracedStatement, filled: Filled | None, *, empty: bool) -> str
     """Return how long a statement took.
 
     Args:
-        filled: the table whose rows it worked on, if it is one with generated rows.
+        filled: the table with generated rows, if the statement worked on it.
     """
     took = f"{max(traced.seconds * 1000, 0.1):.1f} ms" if traced.seconds < 0.1 else f"{traced.seconds * 1000:,.0f} ms"
     if filled is not None:

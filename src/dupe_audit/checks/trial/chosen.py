@@ -1,4 +1,4 @@
-"""On which tables a revision makes a trip with rows: a tree is tried as a whole, not partition by partition."""
+"""Choose the tables on which a revision is tried with rows: a tree as a whole, not partition by partition."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class _Trial:
         if failure:
             return replace(trip, downgrade_failure=failure)
         row_changes = lost_and_gained(before, digest_rows(connection, self.tables))
-        # The rows of a partition are those of the partitioned table, too.
+        # The rows of a partition also count as rows of its partitioned table, and are reported once.
         roots = self.empty_trip.before.roots()
         row_changes = {table: change for table, change in row_changes.items() if roots.get(table) not in row_changes}
         return replace(trip, row_changes=row_changes, second_upgrade_failure=runner.upgrade(revision.id))

@@ -38,7 +38,7 @@ _FAILING = """
                 GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME, v_table = COLUMN_NAME;
                 PERFORM pg_temp.dupe_audit_change_fails(v_holes, SQLSTATE, v_constraint, v_table);"""
 
-#: of the procedure that cleans one leaf of a tree
+#: signature of the procedure that cleans one leaf of a tree
 _CLEANS_LEAF = "dupe_audit_clean_leaf(v_run bigint, v_of_leaf pg_catalog.jsonb, v_referencing pg_catalog.jsonb)"
 
 _PACE = {

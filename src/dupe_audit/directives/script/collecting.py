@@ -1,4 +1,4 @@
-"""A script that judges a revision in many schemas: what is wrong with any of them is reported together."""
+"""A script that judges a revision in many schemas, and reports all refusals together."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.verdict import Item, subject
 from dupe_audit.statements import literal, statement
 
-#: how the statements begin that stop a script; the others define what these use
+#: beginnings of the statements that can stop a script; the others define what these use
 _JUDGEMENTS = ("DO $judge$", "CALL ")
 
 
 class CollectingScript(Script):
-    """The script of judgements; those of a directive with ``schemas`` note a refusal instead of stopping."""
+    """The script of judgements; a judgement of a directive with ``schemas`` notes a refusal instead of stopping."""
 
     def __init__(self, operations: Operations) -> None:
         super().__init__(operations)
@@ -24,13 +24,13 @@ class CollectingScript(Script):
 
     @contextmanager
     def of_directive(self, item: MigrateOperation) -> Iterator[None]:
-        """Write what follows as the judgement of a directive."""
+        """Treat the statements that the block writes as the judgement of a directive."""
         self._place = item if is_of_place(item) else None
         yield
         self._place = None
 
     def write(self, sql: str) -> None:
-        """Write a statement; one that could stop the script is executed so that it does not."""
+        """Write a statement; if it could stop the script, wrap it so that it notes the refusal instead."""
         if self._place is not None and sql.startswith(_JUDGEMENTS):
             schema = literal(self._place.key.schema)  # type: ignore[attr-defined]
             holes = {"schema": schema, "subject": literal(subject(self._place)), "judgement": literal(sql)}
@@ -39,7 +39,7 @@ class CollectingScript(Script):
 
 
 def is_of_place(item: Item) -> bool:
-    """Return whether an item is a directive with ``schemas``, as it is for one of them."""
+    """Return whether an item is the form for one schema of a directive with ``schemas``."""
     return hasattr(item, "origin")
 
 

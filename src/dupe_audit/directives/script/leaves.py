@@ -1,7 +1,7 @@
 """The temporary functions of the script for a partitioned table, which read its leaves when they are executed.
 
-The script notes the partitions when it first works on the table, and stops if one has come, gone or been replaced
-before any level has the constraint: whatever is archived and built by then stays, and the same script continues.
+The script notes the partitions when it first works on the table. It stops if one is added, removed or replaced before
+any level has the constraint. Whatever is archived and built by then stays, and the same script continues from there.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def clean_tree(expressions: str, errors: str) -> str:
 
 
 def tree_blockers(blockers: str, names: str, relid: str = "v_relid") -> str:
-    """Return what the catalog says against a constraint of a tree.
+    """Return the query for what the catalog says against a constraint on a tree.
 
     Args:
-        blockers: query of the same about the root alone.
+        blockers: the same query for the root alone.
         names: columns of the key, as an SQL value.
         relid: oid of the root, as an SQL value.
     """

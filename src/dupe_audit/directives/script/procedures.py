@@ -13,11 +13,12 @@ from dupe_audit.statements import literal, statement, template, text_array
 
 #: what a script says, inside a literal, about a table for which it was not printed
 _PARTITIONED = (
-    "is partitioned, and this script was printed for a table that is not; print it again with "
+    "is partitioned, but this script was printed for a table that is not; print it again with "
     "alembic -x dupe_audit.partitioned=% upgrade --sql, or execute the upgrade online"
 )
 _NOT_PARTITIONED = (
-    "is not partitioned, and this script was printed with -x dupe_audit.partitioned=%; print it again without"
+    "is not partitioned, but this script was printed with -x dupe_audit.partitioned=%; "
+    "print it again without the option"
 )
 
 

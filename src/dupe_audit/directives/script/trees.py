@@ -1,6 +1,7 @@
-r"""The script that enforces a key on a partitioned table: each leaf's index is built by psql, then all are adopted.
+r"""The script that enforces a key on a partitioned table: psql builds the index of each leaf, then all are adopted.
 
-Only psql can execute what a query returns (``\gexec``), and a concurrent build cannot be inside a procedure.
+A concurrent build cannot be inside a procedure, and only psql can execute the statements that a query returns
+(``\gexec``).
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ _LACKING = (
 )
 
 
-#: of the root alone: the cleanup has judged it, or the build will find it
+#: nothing about the root alone: the cleanup has judged that, or the build will show it
 _NO_BLOCKERS = "SELECT NULL::pg_catalog.text AS id, NULL::pg_catalog.text AS subject WHERE false"
 
 
 def enforce_tree(script: Script, key: UniqueKey, rule: BuildRule, *, accept: Collection[str], may_clean: bool) -> None:
-    """Write what builds the index of each leaf, adopts them all, and counts; ``state_function`` precedes.
+    """Write what builds the index of each leaf, adopts them all, and counts; needs ``state_function`` before it.
 
     Args:
         accept: ids of findings that do not stop it.
@@ -80,12 +81,12 @@ def _counted(key: UniqueKey) -> str:
 
 def _build_leaves(script: Script, key: UniqueKey, attempt: int, attempts: int, *, may_clean: bool) -> None:
     """Write one build of every leaf that lacks its index; a later one first archives what stopped the one before."""
-    script.line(f"-- build {attempt} of {attempts} of the indexes that are missing")
+    script.line(f"-- build {attempt} of {attempts} of the missing indexes")
     _drop_leftovers(script)
     script.line("\\if :dupe_audit_lacking")
     if attempt > 1 and may_clean:
         script.write(CLEAN)
-    script.line("-- those of some leaves fail if a duplicate arrives in the meantime")
+    script.line("-- the build on a leaf fails if a duplicate arrives there in the meantime")
     script.line("\\set ON_ERROR_STOP off")
     if not key.is_plain:
         # The server's message can contain the value for which an expression fails.

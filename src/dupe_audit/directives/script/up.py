@@ -119,7 +119,7 @@ def create_unique_constraint(
 
 
 def _build_in_turn(script: Script, key: UniqueKey, rule: BuildRule, *, may_clean: bool, undoing: bool) -> None:
-    """Write as many builds as the rule allows, of which those after a successful one are skipped."""
+    """Write as many builds as the rule allows; those after a successful one are skipped."""
     for attempt in range(1, rule.build_attempts + 1):
         _build(script, key, rule, attempt, may_clean=may_clean, undoing=undoing)
     _drop_leftover(script)
