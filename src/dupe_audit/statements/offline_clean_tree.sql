@@ -26,7 +26,7 @@ BEGIN
         PERFORM pg_temp.dupe_audit_measure(v_of_leaf, {expressions}, v_rule.predicate, 'key-too-wide' = ANY ({errors}), '');
         EXECUTE pg_temp.dupe_audit_fill({t_probe_leaf}, v_of_leaf || pg_catalog.jsonb_build_object(
             'rows', pg_catalog.format('(SELECT pg_catalog.count(*) FROM ONLY %s)', v_of_leaf ->> 'table'))) INTO v_probe;
-        IF v_probe.has_extras THEN
+        IF v_probe.extras > 0 THEN
             COMMIT;
             CALL pg_temp.dupe_audit_stage(v_run, v_fks, v_of_leaf, v_extras);
             v_dirty := v_dirty || v_leaf;
