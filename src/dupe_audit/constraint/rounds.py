@@ -142,12 +142,13 @@ class Rounds:
                 f"{self._party}. A concurrent build waits for every older transaction, and that one waits for a lock "
                 "of this session. End it, or let it poll with pg_try_advisory_lock(); then run the same command again."
             )
-        deadlocks = self._failures["deadlock"]
-        deadlocked = f", and {deadlocks:,} ended in a deadlock with {self._party}" if deadlocks else ""
+        duplicates = self._failures["duplicate"]
+        others = self._attempts - duplicates
+        disturbed = f", and {others:,} were stopped by other sessions, the last one by {self._party}" if others else ""
         held = f" Building while the writers are held was not possible: {self._not_held}." if self._not_held else ""
         rate = f"{self._arrived:,} more in {seconds:,.1f} s, {self._arrived / seconds:,.1f} per second"
         return DuplicatesKeepComing(
-            f"{quantity(self._attempts - deadlocks, 'build')} of {name} failed because new duplicates kept arriving: "
-            f"{rate}{deadlocked}.{held} First deploy the writer that uses INSERT … ON CONFLICT DO NOTHING, or stop the "
+            f"{quantity(duplicates, 'build')} of {name} failed because new duplicates kept arriving: "
+            f"{rate}{disturbed}.{held} First deploy the writer that uses INSERT … ON CONFLICT DO NOTHING, or stop the "
             "old one during a build; then run the same command again."
         )
