@@ -134,6 +134,7 @@ EXAMPLES = {
     "old": '"orders_key"',
     "new": '"orders_customer_id_order_number_key"',
     "e_bytes": "coalesce(pg_catalog.pg_column_size(e.order_number), 0)",
+    "t_identity_order": "t.id",
     "keys": "customer_id, order_number",
     "first": "pg_catalog.lower(order_number)",
     "same_value": "'EXPLAIN (FORMAT JSON, VERBOSE) SELECT (%1$s), (%2$s) FROM %3$s'",

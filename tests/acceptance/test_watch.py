@@ -22,7 +22,7 @@ from dupe_audit.cleanup import cleanup
 from dupe_audit.connect import connect
 from dupe_audit.directives import worker
 from dupe_audit.model import CleanupRule, UniqueKey
-from dupe_audit.verify import verify
+from dupe_audit.verify import verify_as
 from dupe_audit.watch.look import look
 from waiting import PATIENCE, wait_for
 
@@ -229,9 +229,9 @@ def test_verifying_run_is_shown_as_working(agent_actions, database_url, monkeypa
     def look_and_verify(*arguments, **options):
         with connect(database_url) as viewer:
             views.append(look(viewer))
-        return verify(*arguments, **options)
+        return verify_as(*arguments, **options)
 
-    monkeypatch.setattr(worker, "verify", look_and_verify)
+    monkeypatch.setattr(worker, "verify_as", look_and_verify)
     command.upgrade(config, "015")
     (view,) = views
     assert ([("agent_actions", "verifying")], ()) == (
