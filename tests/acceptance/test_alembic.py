@@ -345,6 +345,8 @@ def test_connection_in_a_transaction_is_refused_h166_h185(alembic, sql, agent_ac
         ("batchsize=5", "-x dupe_audit.batchsize does not exist. The options are: dupe_audit.batch_size,"),
         ("batch_size=5.5", "-x dupe_audit.batch_size=5.5: the value must be a whole number"),
         ("pause=long", "-x dupe_audit.pause=long: the value must be a number"),
+        ("partitioned=", "-x dupe_audit.partitioned=: the value must be names of tables"),
+        ('partitioned="t"', "the value must be names of tables, separated by commas and written without quotes"),
         ("batch_size=0", "batch_size must be between 1 and 100,000"),
         ("work_mem=lots", "-x dupe_audit.work_mem=lots: the value must be a size as PostgreSQL writes it"),
         ("work_mem=1kB", '1 kB is outside the valid range for parameter "work_mem"'),

@@ -603,7 +603,14 @@ def test_each_schema_can_have_its_own_owner(sql, tenants, roles, database_url, m
     assert "" == tenants.migrate("0001")
     assert [10, 10] == tenants.rows(*names)
 
-    sql(f"REVOKE {roles[1]} FROM {roles[2]}")
+    sql(f"REVOKE CREATE, USAGE ON SCHEMA tenant_01 FROM {roles[1]}")
+    message = tenants.migrate("head")
+    assert (
+        "tenant_01.orders (k): [missing-privilege] The role lacks the privilege USAGE ON SCHEMA tenant_01." in message
+    )
+    assert "[expression-invalid]" not in message
+
+    sql(f"GRANT CREATE, USAGE ON SCHEMA tenant_01 TO {roles[1]}; REVOKE {roles[1]} FROM {roles[2]}")
     message = tenants.migrate("head")
     assert "in 1 of 2 schemas" in message
     assert f"tenant_01.orders is owned by role {roles[1]}" in message

@@ -114,6 +114,8 @@ def test_runs_restore_and_purge_take_a_campaign(sql, tenants):
     assert "3 runs: 2 enforced, 1 failed; 4 rows archived, 0 restored;" in done.stdout
     done = tenants.dupe_audit("runs", "--schemas", "*_01")
     assert ("tenant_01.orders" in done.stdout, "tenant_00.orders" in done.stdout) == (True, False)
+    done = tenants.dupe_audit("runs", "--schemas", "x_*")
+    assert ("no run of these schemas" in done.stdout, "empty" in done.stdout) == (True, False)
     assert "campaign 9" in tenants.dupe_audit("runs", "--campaign", "9", code=3).stderr
 
     tenants.dupe_audit("restore", code=2)

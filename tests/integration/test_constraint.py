@@ -7,8 +7,9 @@ from contextlib import suppress
 
 import psycopg
 import pytest
-from sqlalchemy import event
+from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from dupe_audit import ledger
 from dupe_audit.cleanup import cleanup
@@ -284,6 +285,36 @@ def test_build_held_up_by_an_old_snapshot_is_cancelled_h57(sql, conn, table, psy
     old.rollback()
     enforce(conn, KEY, QUICK)
     assert constraint(sql) == "UNIQUE (k)"
+
+
+@pytest.fixture
+def owner(sql, table, member):
+    """Give the table to a role without special rights, which may create the ledger."""
+    database = sql("SELECT current_database()")[0][0]
+    sql(f"ALTER ROLE {member} LOGIN; ALTER TABLE t OWNER TO {member}; GRANT CREATE ON SCHEMA public TO {member}")
+    sql(f"GRANT CREATE, TEMPORARY ON DATABASE {database} TO {member}")
+    return member
+
+
+def test_session_whose_state_is_hidden_is_named_by_its_pid(database_url, owner, psycopg_connect):
+    """A role that may not see another one's session names its pid, and does not call it a prepared transaction."""
+    old = psycopg_connect()
+    old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    old.execute("SELECT 1")
+    engine = create_engine(make_url(database_url).set(username=owner), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    signal.alarm(60)
+    with engine.connect() as connection, pytest.raises(Blocked, match=rf"pid {old.info.backend_pid} .*state hidden"):
+        enforce(connection, KEY, BuildRule(give_up_after="1s"))
+
+
+def test_wait_of_a_build_is_limited_after_set_role(connect, owner, psycopg_connect):
+    """The wait of a build has its limit too if the role was set and is not a member of the role that logged in."""
+    old = psycopg_connect()
+    old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    old.execute("SELECT 1")
+    signal.alarm(60)
+    with pytest.raises(Blocked, match=rf"pid {old.info.backend_pid} .*idle in transaction"):
+        enforce(connect(role=owner), KEY, BuildRule(give_up_after="1s"))
 
 
 def test_build_held_up_by_an_open_writer_is_cancelled(sql, conn, table, psycopg_connect, wait_until):

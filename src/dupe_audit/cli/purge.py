@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from dupe_audit import ledger
@@ -47,7 +49,7 @@ def purge_command(
         elif together and not yes:
             lost = quantity(sum(run.remaining for run in runs), "row")
             question = f"The archives of {quantity(len(runs), 'run')} hold the only copies of {lost}."
-            if not click.confirm(f"{question} Drop the archives?", err=True):
+            if not _confirmed(f"{question} Drop the archives?"):
                 raise Refused([], lead="No run was purged.")
         for run in runs:
             table = f"{run.schema_name}.{run.table_name}"
@@ -55,7 +57,21 @@ def purge_command(
             question = f"The archive of run {run.id} holds the only copy of {rows}."
             if not run.remaining:
                 question = f"Every archived row of run {run.id} is back in {table}."
-            if not (yes or together) and not click.confirm(f"{question} Drop the archive?", err=True):
+            if not (yes or together) and not _confirmed(f"{question} Drop the archive?"):
                 raise Refused([], lead=f"Run {run.id} was not purged.")
             ledger.purge(connection, run.id)
             click.echo(f"run {run.id}: archive dropped")
+
+
+def _confirmed(question: str) -> bool:
+    """Ask on the terminal, or read the answer from a pipe.
+
+    Raises:
+        Refused: there is neither.
+    """
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise Refused([], lead="Nothing was purged: there is no terminal to ask on. To confirm, add --yes.") from None

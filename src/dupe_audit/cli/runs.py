@@ -38,8 +38,12 @@ def runs_command(
     if style == "json":
         render.dump([render.run_json(run) for run in runs], sys.stdout)
     else:
-        render.runs(runs, style, sys.stdout)
-        if schemas or campaign:
+        chosen = bool(schemas or campaign)
+        if chosen and not runs:
+            click.echo("The ledger has no run of these schemas. To list all runs: dupe-audit runs")
+        else:
+            render.runs(runs, style, sys.stdout)
+        if chosen:
             click.echo(render.run_totals(runs))
     for finding in findings:
         click.echo(f"[{finding.id}] {finding.message} {finding.help}", err=True)

@@ -63,6 +63,9 @@ def watching(
             pooled = pool.connect()
             connection.engine.dialect.set_isolation_level(pooled.dbapi_connection, "AUTOCOMMIT")  # type: ignore[arg-type]
             cursor = pooled.cursor()
+            # A role that was set is often not a member of the role that logged in, so it sees neither the build's
+            # progress nor may it cancel it.
+            cursor.execute("SET ROLE NONE")
             waits = statement("waits_for_build", relid=str(leaf), pid=str(pid)) if leaf else None
             _follow(cursor, progress, waits, pid, limit, stop, watch, every=0.2 if often else 0.5)
         except Exception as error:  # noqa: BLE001 - whatever the driver raises, the build itself continues
@@ -122,8 +125,9 @@ def _describe(row: Any) -> str:
     phase, total, done, locker, blocks, blocks_done, tuples, tuples_done, application, state, seconds = row
     if phase.startswith("waiting"):
         # A prepared transaction has no backend.
+        open_for = "" if seconds is None else f", open for {seconds:,.0f} s"
         blocker = (
-            f"pid {locker} ({application or 'no name'}, {state}, open for {seconds:,.0f} s)"
+            f"pid {locker} ({application or 'no name'}, {state or 'state hidden'}{open_for})"
             if locker
             else "a prepared transaction (see pg_prepared_xacts)"
         )

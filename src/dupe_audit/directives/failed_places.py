@@ -36,7 +36,7 @@ class FailedPlace:
     @property
     def summary(self) -> str:
         """The ids of the findings, or the kind of failure."""
-        return ", ".join(finding.id for finding in self.findings) or type(self.error).__name__
+        return ", ".join(dict.fromkeys(finding.id for finding in self.findings)) or type(self.error).__name__
 
     @property
     def text(self) -> str:

@@ -65,7 +65,10 @@ def _workers(text: str) -> str:
 
 
 def _tables(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names or any(name.startswith('"') and name.endswith('"') for name in names):
+        raise WrongUsage("the value must be names of tables, separated by commas and written without quotes")
+    return names
 
 
 #: the largest value that PostgreSQL accepts for max_parallel_maintenance_workers

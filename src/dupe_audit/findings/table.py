@@ -8,8 +8,9 @@ from dupe_audit.findings.ids import StepId
 TABLE: dict[StepId, Entry] = {
     "table-missing": Entry(
         "error",
-        "There is no table for key {subject} in this database, or it is not on the search path.",
-        "Check schema and table (exact names, without quotes, schema and table apart) and which database you are connected to.",
+        "There is no table for key {subject} in this database.",
+        "Check schema and table (exact names, without quotes, schema and table apart) and which database you are connected to. "
+        "A table without a schema is looked up on the search path.",
     ),
     "column-missing": Entry(
         "error",
@@ -24,7 +25,7 @@ TABLE: dict[StepId, Entry] = {
     "single-partition": Entry(
         "warning",
         "{table} is one partition of {subject}; the constraint will cover only this partition.",
-        "Add the constraint to every other partition too. Together they cover all of {subject} only if the key includes the partition key.",
+        "If all of {subject} is meant, name it instead: the directives then work on each of its partitions. That needs the partition columns in the key.",
     ),
     "inheritance": Entry(
         "error",

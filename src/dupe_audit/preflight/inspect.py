@@ -199,9 +199,9 @@ def judge(
         if match is None:
             return [finding("table-missing", str(key))]
         key, relation = match
-        findings = _first(connection, key, relation, rule)
-        findings = findings or catalog_findings(connection, key, relation, rule)
-        if measure_width and countable(findings):
+        first = _first(connection, key, relation, rule)
+        findings = first or catalog_findings(connection, key, relation, rule)
+        if measure_width and not first and countable(findings):
             findings += _measured(connection, key, relation, rule)
             if not any(finding.id == "expression-fails" for finding in findings):
                 findings += _of_path(connection, key, relation, findings)

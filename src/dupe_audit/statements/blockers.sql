@@ -83,8 +83,8 @@ UNION ALL
 SELECT 'inheritance', pg_catalog.string_agg(i.inhrelid::pg_catalog.regclass::pg_catalog.text, ', ')
 FROM rel JOIN pg_catalog.pg_inherits i ON i.inhparent = rel.oid WHERE rel.relkind = 'r' HAVING pg_catalog.count(*) > 0
 UNION ALL
-SELECT 'single-partition', i.inhparent::pg_catalog.regclass::pg_catalog.text
-FROM rel JOIN pg_catalog.pg_inherits i ON i.inhrelid = rel.oid WHERE rel.relispartition
+SELECT 'single-partition', pg_catalog.pg_partition_root(oid)::pg_catalog.text
+FROM rel WHERE relispartition
 UNION ALL
 SELECT 'extension-table', e.extname
 FROM rel
@@ -107,8 +107,10 @@ FROM pg_catalog.pg_namespace n
 WHERE n.nspname = 'dupe_audit'
   AND NOT (pg_catalog.has_schema_privilege(n.oid, 'CREATE') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'))
 UNION ALL
-SELECT 'missing-privilege', pg_catalog.format('CREATE ON SCHEMA %I', nspname)
-FROM rel WHERE NOT pg_catalog.has_schema_privilege(relnamespace, 'CREATE')
+SELECT 'missing-privilege', pg_catalog.format('%s ON SCHEMA %I', pg_catalog.string_agg(privilege, ', '), nspname)
+FROM rel, pg_catalog.unnest(ARRAY['CREATE', 'USAGE']) AS privilege
+WHERE NOT pg_catalog.has_schema_privilege(relnamespace, privilege)
+GROUP BY nspname
 UNION ALL
 SELECT DISTINCT 'missing-privilege', pg_catalog.format('SELECT ON %s', con.conrelid::pg_catalog.regclass)
 FROM rel JOIN pg_catalog.pg_constraint con ON con.confrelid = rel.oid AND con.contype = 'f'

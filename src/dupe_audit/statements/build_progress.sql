@@ -10,5 +10,6 @@ LEFT JOIN pg_catalog.pg_stat_activity a
     -- Before its first phase a build waits for its lock on the table, which a VACUUM or DDL can hold.
     ON a.pid = coalesce(nullif(p.current_locker_pid, 0), (pg_catalog.pg_blocking_pids(b.pid))[1])
     -- The session that prepared a transaction is still reported as the locker, but is in no transaction any more.
-    AND a.xact_start IS NOT NULL
+    -- The same is not visible of another role's session without pg_read_all_stats: it has no state then.
+    AND (a.xact_start IS NOT NULL OR a.state IS NULL)
 WHERE b.pid = {pid} AND (p.phase IS NOT NULL OR b.wait_event_type = 'Lock')

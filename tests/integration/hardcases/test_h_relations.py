@@ -40,6 +40,7 @@ def test_h150_other_partitions_are_untouched(sql, conn, dump, clean):
     before, sibling = dump("t"), dump("p2")
     (finding,) = [f for f in preflight(conn, KEY).findings if f.id == "single-partition"]
     assert ("warning", True) == (finding.severity, "one partition of p;" in finding.message)
+    assert "If all of p is meant, name it instead" in finding.help
     clean(KEY, divergent="archive")
     enforce(conn, KEY, BuildRule())
     assert [(1,), (3,), (4,)] == sql("SELECT id FROM p ORDER BY id")
