@@ -1,5 +1,6 @@
 """Amended extras and merged values as scripts of ``--sql``, which psql executes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import pytest
 from alembic_project import Project
 from conftest import Sql
 from launch import Launcher
+from waiting import wait_for
 
 STAMPED = """
 CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY);
@@ -191,6 +193,34 @@ def test_script_and_upgrade_continue_each_other(project, psql, sql, policy):
     assert (0, policy.left) == (code, sql(policy.query)), output
     done = psql(project.script("downgrade", "0002:0001"))
     assert (0, before) == (done.returncode, sql(policy.everything)), done.stderr
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM counter WHERE id = 1", "UPDATE counter SET name = 'x' WHERE id = 1"])
+def test_survivor_that_changes_while_a_script_tries_a_merge(project, psql, sql, psycopg_connect, change):
+    """What the application changes between two statements of a script's trial is no reason to refuse the merge."""
+    sql("CREATE TABLE counter (id int PRIMARY KEY, name text, hits int)")
+    sql("INSERT INTO counter VALUES (1, 'a', 1), (2, 'a', 2), (3, 'a', 4)")
+    up = """
+op.archive_duplicates("counter", ["name"], merge={"hits": "sum"})
+op.create_unique_constraint_online("counter_name", "counter", ["name"])
+"""
+    project.revision("0002", "0001", up, 'raise NotImplementedError("not under test")')
+    script = project.script("upgrade", "0001:0002")
+    # The statement that compares what was tried waits until the application has changed the table.
+    compared = script.index("INTO v_row;", script.index("AS $trial$"))
+    place = script.rindex("EXECUTE pg_temp.dupe_audit_fill(", 0, compared)
+    script = f"{script[:place]}PERFORM pg_catalog.pg_advisory_xact_lock(77); {script[place:]}"
+    application = psycopg_connect(autocommit=True)
+    application.execute("SELECT pg_advisory_lock(77)")
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(psql, script)
+        waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 77 AND NOT granted"
+        wait_for(lambda: done.done() or sql(waits))
+        assert not done.done(), done.result().stderr
+        application.execute(change.encode())
+        application.execute("SELECT pg_advisory_unlock(77)")
+    assert (0, [("0002",)]) == (done.result().returncode, sql(VERSION)), done.result().stderr
+    assert [("a", 6)] == sql("SELECT name, hits FROM counter WHERE id > 1")
 
 
 TOO_LONG = (

@@ -98,11 +98,14 @@ def _stage(rule: CleanupRule, *, tree: bool) -> str:
         judgements += [f"PERFORM pg_temp.dupe_audit_restorable(v_run, v_holes, {survivors})"]
     if rule.exact == "archive":
         judgements += ["PERFORM pg_temp.dupe_audit_objections(v_run, v_holes, v_fks)"]
+    # One snapshot, because the result of the trial is compared with the rows as they were during the trial.
+    one_snapshot = ["COMMIT", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"]
     if rule.amends:
         covered = "'covered', pg_temp.dupe_audit_try_changes(v_run, true, v_holes, v_extras)"
-        judgements += [f"v_holes := v_holes || pg_catalog.jsonb_build_object({covered})", "COMMIT"]
+        judgements += [*one_snapshot, f"v_holes := v_holes || pg_catalog.jsonb_build_object({covered})", "COMMIT"]
     if rule.merges:
-        judgements += ["PERFORM pg_temp.dupe_audit_try_changes(v_run, false, v_holes, v_extras)", "COMMIT"]
+        tried = "PERFORM pg_temp.dupe_audit_try_changes(v_run, false, v_holes, v_extras)"
+        judgements += [*one_snapshot, tried, "COMMIT"]
     return with_templates(
         "offline_stage",
         recorded=quoted("record_leaf_ranking" if tree else "record_ranking"),
