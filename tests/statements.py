@@ -136,6 +136,7 @@ EXAMPLES = {
     "e_bytes": "coalesce(pg_catalog.pg_column_size(e.order_number), 0)",
     "t_identity_order": "t.id",
     "keys": "customer_id, order_number",
+    "relation_name": "'orders'",
     "first": "pg_catalog.lower(order_number)",
     "same_value": "'EXPLAIN (FORMAT JSON, VERBOSE) SELECT (%1$s), (%2$s) FROM %3$s'",
     "second": "pg_catalog.lower((order_number))",

@@ -149,6 +149,7 @@ def _return_children(work: RestoreWork) -> Generator[Batch, None, int]:
     """Point moved children back at the rows that are in the table again, the last one first; return how many cannot."""
     ranges = children.to_return(work.connection, work.run.id, work.run.relid)
     total, done, refused = sum(size for *_, size in ranges), 0, 0
+    levels = share_levels(work.connection, work.relation.relid) if ranges else ""
     for foreign_key, first, last, _ in ranges:
         record = foreign_key.holes["record"]
         for high in range(last, first - 1, -work.batch_size):
@@ -156,7 +157,7 @@ def _return_children(work: RestoreWork) -> Generator[Batch, None, int]:
             window = {"record": record, "low": str(low), "high": str(high)}
             work.execute("forget_problems", **window)
             size = int(work.execute("count_moved_children", **window).one().rows)
-            action = partial(_return, work, foreign_key)
+            action = partial(_return, work, levels, foreign_key)
             returned = _halving(work, "point back children", record, action, low, high)
             done += size
             refused += int(work.execute("count_moved_children", **window).one().refused)
@@ -266,9 +267,9 @@ def _difference(work: RestoreWork) -> str:
     return trigger
 
 
-def _return(work: RestoreWork, foreign_key: ForeignKey, low: int, high: int) -> int:
+def _return(work: RestoreWork, levels: str, foreign_key: ForeignKey, low: int, high: int) -> int:
     with work.transaction(local=BATCHING):
-        if levels := share_levels(work.connection, work.relation.relid):
+        if levels:
             execute(work.connection, levels)
         sql = foreign_key.sql("return_children", work.holes, run=str(work.run.id), low=str(low), high=str(high))
         row = execute(work.connection, sql).one()

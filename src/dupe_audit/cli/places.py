@@ -15,6 +15,7 @@ from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import Run, UniqueKey
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.privileges import lacking_privilege
 from dupe_audit.postgres.sqlstates import INSUFFICIENT_PRIVILEGE, sqlstate
 from dupe_audit.statements import ident, literal, statement
 
@@ -63,7 +64,7 @@ def chosen_runs(
     return runs
 
 
-def lacking_privilege(connection: Connection, key: UniqueKey, error: DBAPIError) -> Finding:
+def unreadable(connection: Connection, key: UniqueKey, error: DBAPIError) -> Finding:
     """Return the missing privilege on the table of one schema as a finding, so that the other schemas are examined.
 
     Raises:
@@ -71,11 +72,9 @@ def lacking_privilege(connection: Connection, key: UniqueKey, error: DBAPIError)
     """
     if sqlstate(error) != INSUFFICIENT_PRIVILEGE:
         raise error
-    schema = literal(key.schema)
-    usable = execute(connection, f"SELECT pg_catalog.has_schema_privilege({schema}, 'USAGE')").scalar_one()
-    place = ident(str(key.schema), key.table) if usable else ident(str(key.schema))
-    subject = f"SELECT ON {place}" if usable else f"USAGE ON SCHEMA {place}"
-    return finding("missing-privilege", subject)
+    # A role that may read some columns, but not those of the key, also gets here.
+    lacking = lacking_privilege(connection, str(key.schema), key.table)
+    return finding("missing-privilege", lacking or f"SELECT ON {ident(str(key.schema), key.table)}")
 
 
 def is_named(schema: str | None, patterns: Iterable[str]) -> bool:

@@ -22,7 +22,7 @@ from dupe_audit.cli.options import (
     work_mem_option,
     x_option,
 )
-from dupe_audit.cli.places import is_named, lacking_privilege, schemas_option, schemas_with
+from dupe_audit.cli.places import is_named, schemas_option, schemas_with, unreadable
 from dupe_audit.cli.progress import progress
 from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import examined
@@ -192,7 +192,7 @@ def _report(connection: Connection, declared: DeclaredKey, accept: tuple[str, ..
     except DBAPIError as error:
         if not declared.is_place:
             raise
-        report = DuplicateReport(key=key, counts=None, findings=(lacking_privilege(connection, key, error),))
+        report = DuplicateReport(key=key, counts=None, findings=(unreadable(connection, key, error),))
     report = replace(report, rule=declared.rule, revision=declared.revision or None)
     if declared.revision:
         report = replace(report, findings=tuple(_of_revision(each, declared.revision) for each in report.findings))

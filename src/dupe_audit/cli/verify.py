@@ -21,7 +21,7 @@ from dupe_audit.cli.options import (
     work_mem_option,
     x_option,
 )
-from dupe_audit.cli.places import is_named, lacking_privilege, schemas_option, schemas_with
+from dupe_audit.cli.places import is_named, schemas_option, schemas_with, unreadable
 from dupe_audit.cli.progress import progress
 from dupe_audit.directives.declared import DeclaredKey
 from dupe_audit.directives.plain_keys import verify_plain
@@ -166,9 +166,7 @@ def _applied(connection: Connection, keys: list[DeclaredKey], *, in_places: bool
 
 def _unreadable(connection: Connection, key: UniqueKey, error: DBAPIError) -> VerifyReport:
     """Return a report on a schema in which a privilege is missing, so that the other schemas are verified."""
-    return VerifyReport(
-        key=key, index=None, extras=None, run=None, findings=(lacking_privilege(connection, key, error),)
-    )
+    return VerifyReport(key=key, index=None, extras=None, run=None, findings=(unreadable(connection, key, error),))
 
 
 def _of_applied(connection: Connection, report: VerifyReport, declared: DeclaredKey) -> VerifyReport:

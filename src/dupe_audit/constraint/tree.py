@@ -28,7 +28,7 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.trees import Member, is_leaf_of, members
 from dupe_audit.postgres.turns import Turns
-from dupe_audit.statements import ident, statement
+from dupe_audit.statements import fill_known, ident, statement, template
 
 log = logging.getLogger("alembic.dupe_audit")
 
@@ -172,13 +172,11 @@ class Tree:
         work.mark_building()
         key = work.key
         sql = (
-            statement(
-                "add_only",
+            fill_known(
+                template("add_only"),
+                catalog.definition_holes(key),
                 table=part.relation.name,
                 name=ident(work.name),
-                nulls=" NULLS NOT DISTINCT" if key.nulls_not_distinct else "",
-                key_columns=", ".join(map(catalog.element_sql, key.columns)),
-                include=f" INCLUDE ({', '.join(map(ident, key.include))})" if key.include else "",
                 form=constraint_form(key),
             )
             if key.form == "constraint"

@@ -63,9 +63,11 @@ def enter_ranked_leaves(
     connection: Connection, run_id: int, leaves: Sequence[Relation], counts: Sequence[LeafCount]
 ) -> None:
     """Record what was counted in each of several leaves; leaves that the ledger lacks are entered first."""
-    groups, extras = ([str(getattr(count, name)) for count in counts] for name in ("groups", "extras"))
     entries = _entries(run_id, leaves, [count.rows for count in counts])
-    arrays = {"groups": f"ARRAY[{', '.join(groups)}]", "extras": f"ARRAY[{', '.join(extras)}]"}
+    arrays = {
+        "groups": f"ARRAY[{', '.join(str(count.groups) for count in counts)}]",
+        "extras": f"ARRAY[{', '.join(str(count.extras) for count in counts)}]",
+    }
     execute(connection, statement("enter_ranked_leaves", **entries, **arrays))
 
 

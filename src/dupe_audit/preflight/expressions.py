@@ -11,7 +11,6 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.elements import (
     aliased,
     describe,
@@ -23,10 +22,11 @@ from dupe_audit.postgres.elements import (
     require_order,
     require_whole,
 )
+from dupe_audit.postgres.privileges import lacking_privilege
 from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import INSUFFICIENT_PRIVILEGE, UNDEFINED_COLUMN, UNREADABLE, sqlstate
 from dupe_audit.preflight.corrections import Part, correction, server_reason
-from dupe_audit.statements import ident, literal
+from dupe_audit.statements import ident
 
 #: classes of errors of an expression: syntax and names, values, what is not supported, and PL/pgSQL
 OF_EXPRESSIONS = (*UNREADABLE, "22", "0A", "P0")
@@ -80,23 +80,14 @@ class _Examination:
         return None
 
     def _unreadable(self, sql: str, part: Part, error: DBAPIError) -> Finding:
-        if sqlstate(error) == INSUFFICIENT_PRIVILEGE and (lacking := self._lacking()):
-            return finding("missing-privilege", lacking)
+        if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
+            lacking = lacking_privilege(self._connection, self._relation.schema, self._relation.table)
+            if lacking:
+                return finding("missing-privilege", lacking)
         if not (sqlstate(error) or "").startswith(OF_EXPRESSIONS):
             raise error
         objection = finding("expression-invalid", f"{sql}: {server_reason(sql, error)}", table=self._relation.name)
         return replace(objection, help=correction(sql, part, error) or objection.help)
-
-    def _lacking(self) -> str | None:
-        """Return the privilege without which the role can read nothing of the table; None if it has it."""
-        schema, table = literal(self._relation.schema), literal(self._relation.table)
-        sql = f"""SELECT CASE
-            WHEN NOT pg_catalog.has_schema_privilege({schema}, 'USAGE')
-                THEN pg_catalog.format('USAGE ON SCHEMA %I', {schema})
-            WHEN NOT pg_catalog.has_any_column_privilege({self._relation.relid}::pg_catalog.oid, 'SELECT')
-                THEN pg_catalog.format('SELECT ON %I.%I', {schema}, {table}) END"""
-        lacking: str | None = execute(self._connection, sql).scalar_one()
-        return lacking
 
     def _transaction(self) -> AbstractContextManager[None]:
         local = {"constraint_exclusion": "on"}
