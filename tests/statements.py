@@ -137,6 +137,7 @@ EXAMPLES = {
     "t_identity_order": "t.id",
     "keys": "customer_id, order_number",
     "relation_name": "'orders'",
+    "part": "i.indexrelid",
     "first": "pg_catalog.lower(order_number)",
     "same_value": "'EXPLAIN (FORMAT JSON, VERBOSE) SELECT (%1$s), (%2$s) FROM %3$s'",
     "second": "pg_catalog.lower((order_number))",

@@ -49,3 +49,26 @@ def test_downgrade_script_of_a_tree(small_project, sql, psql, create, drop):
     assert before == sql(ROWS)
     assert [] == sql("SELECT relname FROM pg_class WHERE relname ~ '^event_.*_(key|idx)$|^event_key$'")
     assert [("0001", "restored")] == sql("SELECT version_num, state FROM alembic_version, dupe_audit.run")
+
+
+@pytest.mark.parametrize(
+    ("create", "part", "drop"),
+    [
+        (CONSTRAINT, "event_1_day_kind_key", "op.drop_unique_constraint_online"),
+        (INDEX, "event_1_day_kind_idx", "op.drop_unique_index_online"),
+    ],
+    ids=["constraint", "index"],
+)
+def test_part_of_a_whole_is_not_dropped_by_a_script(small_project, sql, psql, create, part, drop):
+    """A script that would drop the part of one partition stops before that, and names the whole and the way out."""
+    sql(TREE)
+    small_project.revision("0002", "0001", f"{CLEAN}\n{create}")
+    code, output = small_project.run("upgrade", "head")
+    assert code == 0, output
+    small_project.revision("0003", "0002", f'{drop}("{part}", "event_1")')
+    done = psql(small_project.script("upgrade", "0002:0003"))
+    assert done.returncode == 3
+    assert f"dupe-audit: constraint-in-use: {part} of event_1 is part of event_key of public.event" in done.stderr
+    assert "ALTER TABLE public.event DETACH PARTITION event_1;" in done.stderr
+    assert [("0002",)] == sql("SELECT version_num FROM alembic_version")
+    assert [(True,)] == sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'event_key'::regclass")

@@ -2,6 +2,17 @@
 
 from dupe_audit.constraint.attach import enforce
 from dupe_audit.constraint.dropping import drop
+from dupe_audit.constraint.names import name_owner_sql
 from dupe_audit.constraint.replace import drop_findings, has_definition, is_absent, rename, swap, temporary_name
 
-__all__ = ["drop", "drop_findings", "enforce", "has_definition", "is_absent", "rename", "swap", "temporary_name"]
+__all__ = [
+    "drop",
+    "drop_findings",
+    "enforce",
+    "has_definition",
+    "is_absent",
+    "name_owner_sql",
+    "rename",
+    "swap",
+    "temporary_name",
+]

@@ -32,7 +32,17 @@ KINDS = {
 
 def name_owner(connection: Connection, relation: catalog.Relation, name: str) -> Row[Any]:
     """Return what has the name of a constraint that is to be dropped."""
-    return execute(connection, statement("name_owner", relid=str(relation.relid), name=literal(name))).one()
+    return execute(connection, name_owner_sql(str(relation.relid), name)).one()
+
+
+def name_owner_sql(relid: str, name: str) -> str:
+    """Return the query for what has the name of a constraint that is to be dropped.
+
+    Args:
+        relid: SQL for the oid of the table.
+    """
+    whole = statement("whole_index", part="coalesce(nullif(con.conindid, 0::pg_catalog.oid), i.indexrelid)")
+    return statement("name_owner", relid=relid, name=literal(name), whole=whole)
 
 
 def is_mistaken(connection: Connection, owner: Row[Any], run: Run | None) -> str:

@@ -54,6 +54,7 @@ def enforcing(connection: Connection, run: Run, relation: Relation, *, name: str
         name=literal(name),
         key=text_array(key.elements),
         is_plain=literal(key.is_plain),
+        whole=statement("whole_index", part="i.indexrelid"),
     )
     candidates = [
         Enforcing(row.name, row.is_constraint, row.whole, row.whole_table) for row in execute(connection, sql)

@@ -21,14 +21,5 @@ FROM pg_catalog.pg_class c
 LEFT JOIN pg_catalog.pg_constraint con ON con.conrelid = c.oid AND con.conname = {name}
 LEFT JOIN pg_catalog.pg_class ic ON ic.relname = {name} AND ic.relnamespace = c.relnamespace
 LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = ic.oid AND i.indrelid = c.oid
--- For a partition: the constraint or index of its parent that this one is attached to.
-LEFT JOIN LATERAL (
-    SELECT pg_catalog.format('%I', uc.relname) AS name, pg_catalog.format('%I.%I', tn.nspname, tc.relname) AS table
-    FROM pg_catalog.pg_inherits h
-    JOIN pg_catalog.pg_index ui ON ui.indexrelid = h.inhparent
-    JOIN pg_catalog.pg_class uc ON uc.oid = ui.indexrelid
-    JOIN pg_catalog.pg_class tc ON tc.oid = ui.indrelid
-    JOIN pg_catalog.pg_namespace tn ON tn.oid = tc.relnamespace
-    WHERE h.inhrelid = coalesce(nullif(con.conindid, 0::pg_catalog.oid), i.indexrelid)
-) AS whole ON true
+LEFT JOIN LATERAL ({whole}) AS whole ON true
 WHERE c.oid = {relid}::pg_catalog.oid

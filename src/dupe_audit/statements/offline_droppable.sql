@@ -8,7 +8,7 @@ DECLARE
     v_index boolean;
     v_ours boolean := false;
     v_adopted boolean := false;
-    v_publications text;
+    v_owner record;
 BEGIN
     SELECT con.contype INTO v_kind FROM pg_catalog.pg_constraint con WHERE con.conrelid = v_relid AND con.conname = {name};
     v_index := EXISTS (SELECT FROM pg_catalog.pg_class ic JOIN pg_catalog.pg_index i ON i.indexrelid = ic.oid
@@ -29,10 +29,13 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: constraint % on % has adopted an index that existed before the upgrade and must exist again after the downgrade. A script cannot build it again: downgrade online, without --sql.',
             {name}, v_relid::pg_catalog.regclass;
     END IF;
-    SELECT owner.publications INTO v_publications FROM ({name_owner}) AS owner;
-    IF v_publications IS NOT NULL THEN
+    SELECT owner.* INTO v_owner FROM ({name_owner}) AS owner;
+    IF v_owner.whole IS NOT NULL THEN
+        RAISE EXCEPTION 'dupe-audit: constraint-in-use: % of % is part of % of %; nothing was dropped. First undo the revision that enforces %, or detach the partition: ALTER TABLE % DETACH PARTITION %; What to do: docs/reference/findings/constraint-in-use.md',
+            {name}, v_relid::pg_catalog.regclass, v_owner.whole, v_owner.whole_table, v_owner.whole, v_owner.whole_table, v_relid::pg_catalog.regclass;
+    ELSIF v_owner.publications IS NOT NULL THEN
         RAISE EXCEPTION 'dupe-audit: constraint-in-use: the constraint of % is needed by publications (%), for which its index is the replica identity. What to do: docs/reference/findings/constraint-in-use.md',
-            v_relid::pg_catalog.regclass, v_publications;
+            v_relid::pg_catalog.regclass, v_owner.publications;
     ELSIF v_kind IS NULL AND NOT v_index AND v_warn THEN
         RAISE WARNING 'dupe-audit: constraint % on % does not exist, so nothing is dropped. If this script was not executed before, check the name.',
             {name}, v_relid::pg_catalog.regclass;

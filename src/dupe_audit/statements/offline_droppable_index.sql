@@ -38,6 +38,10 @@ BEGIN
         END IF;
         RETURN;
     END IF;
+    IF v_owner.whole IS NOT NULL THEN
+        RAISE EXCEPTION 'dupe-audit: constraint-in-use: % of % is part of % of %; nothing was dropped. First undo the revision that enforces %, or detach the partition: ALTER TABLE % DETACH PARTITION %; What to do: docs/reference/findings/constraint-in-use.md',
+            {name}, v_relid::pg_catalog.regclass, v_owner.whole, v_owner.whole_table, v_owner.whole, v_owner.whole_table, v_relid::pg_catalog.regclass;
+    END IF;
     v_users := coalesce('foreign keys (' || v_owner.foreign_keys || ')',
                         'publications (' || v_owner.publications || '), for which its index is the replica identity');
     IF v_users IS NOT NULL THEN

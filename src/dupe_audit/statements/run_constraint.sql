@@ -12,16 +12,7 @@ CROSS JOIN LATERAL (
     FROM pg_catalog.unnest((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1]) AS k(attnum)
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum <> 0
 ) AS keyed
--- For a partition: the constraint or index of its parent that this one is attached to.
-LEFT JOIN LATERAL (
-    SELECT pg_catalog.format('%I', uc.relname) AS name, pg_catalog.format('%I.%I', tn.nspname, tc.relname) AS table
-    FROM pg_catalog.pg_inherits h
-    JOIN pg_catalog.pg_index ui ON ui.indexrelid = h.inhparent
-    JOIN pg_catalog.pg_class uc ON uc.oid = ui.indexrelid
-    JOIN pg_catalog.pg_class tc ON tc.oid = ui.indrelid
-    JOIN pg_catalog.pg_namespace tn ON tn.oid = tc.relnamespace
-    WHERE h.inhrelid = i.indexrelid
-) AS whole ON true
+LEFT JOIN LATERAL ({whole}) AS whole ON true
 WHERE i.indrelid = {relid}::pg_catalog.oid AND i.indisunique AND (con.oid IS NULL OR con.contype = 'u')
   AND (coalesce(con.conname, ic.relname) = {name}
        OR CASE WHEN {is_plain}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dupe_audit import ledger
+from dupe_audit.constraint import name_owner_sql
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
@@ -19,7 +20,7 @@ def droppable_index_function(script: Script, key: UniqueKey, *, keeps_adopted: b
             name=literal(key.name),
             order=ledger.of_name(key.name).order,
             keeps_adopted=literal(keeps_adopted),
-            name_owner=statement("name_owner", relid="v_relid", name=literal(key.name)),
+            name_owner=name_owner_sql("v_relid", str(key.name)),
         )
     )
 
@@ -36,6 +37,6 @@ def droppable_procedure(script: Script, key: UniqueKey, *, keeps_adopted: bool) 
             name=name,
             order=ledger.of_name(key.name).order,
             keeps_adopted=literal(keeps_adopted),
-            name_owner=statement("name_owner", relid="v_relid", name=name),
+            name_owner=name_owner_sql("v_relid", str(key.name)),
         )
     )
