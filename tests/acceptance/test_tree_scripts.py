@@ -72,3 +72,26 @@ def test_part_of_a_whole_is_not_dropped_by_a_script(small_project, sql, psql, cr
     assert "ALTER TABLE public.event DETACH PARTITION event_1;" in done.stderr
     assert [("0002",)] == sql("SELECT version_num FROM alembic_version")
     assert [(True,)] == sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'event_key'::regclass")
+
+
+def test_script_restores_no_row_of_a_detached_partition_into_a_default_one(small_project, sql, psql):
+    """Such rows stay archived with the reason; once the partition is attached again, the same script restores them."""
+    sql(TREE)
+    before = sql(ROWS)
+    small_project.revision("0002", "0001", f"{CLEAN}\n{CONSTRAINT}", f"{DROP_CONSTRAINT}\n{RESTORE}")
+    code, output = small_project.run("upgrade", "head")
+    assert code == 0, output
+    ((of_event_1,),) = sql("SELECT count(*) FROM dupe_audit.archive_1 WHERE dupe_audit_leaf = 'public.event_1'")
+    sql("ALTER TABLE event DETACH PARTITION event_1")
+    script = small_project.script("downgrade", "0002:0001")
+    done = psql(script)
+    assert done.returncode == 3
+    assert f"rows-not-restored: rows stay in dupe_audit.archive_1 (rows: {of_event_1})" in done.stderr
+    problems = "SELECT DISTINCT dupe_audit_leaf, dupe_audit_problem FROM dupe_audit.archive_1"
+    problem = "P0001: its partition public.event_1 was detached or dropped, so it would go to a DEFAULT partition"
+    assert [("public.event_1", problem)] == sql(f"{problems} WHERE dupe_audit_restored_at IS NULL")
+    sql("ALTER TABLE event_1 DROP CONSTRAINT event_1_day_kind_key")
+    sql("ALTER TABLE event ATTACH PARTITION event_1 FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')")
+    done = psql(script)
+    assert done.returncode == 0, done.stderr
+    assert before == sql(ROWS)

@@ -6,7 +6,15 @@ LANGUAGE plpgsql AS $put$
 DECLARE
     v_part pg_catalog.jsonb := v_holes || pg_catalog.jsonb_build_object('low', v_low, 'high', v_high);
     v_row record;
+    v_leaf pg_catalog.text;
 BEGIN
+    -- In a DEFAULT partition, a row would be separated from its survivor, and its own partition could not be attached again.
+    IF v_holes ? 'former' THEN
+        EXECUTE pg_temp.dupe_audit_fill({t_stray_leaf}, v_part) INTO v_leaf;
+        IF v_leaf IS NOT NULL THEN
+            RAISE EXCEPTION 'its partition % was detached or dropped, so it would go to a DEFAULT partition', v_leaf;
+        END IF;
+    END IF;
     v_reverted := 0;{revert}
     -- The text of a large row can exceed what a value may hold, so a single row is compared without it.
     EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_part || pg_catalog.jsonb_build_object('changed', pg_temp.dupe_audit_fill(

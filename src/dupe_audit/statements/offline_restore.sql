@@ -3,6 +3,7 @@
 -- Again: yes; a row that is marked as restored is not put back twice.
 CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_restore() LANGUAGE plpgsql AS $restore$
 DECLARE
+    v_relid pg_catalog.oid := ({relid});
     v_run record;
     v_archive pg_catalog.text;
     v_holes pg_catalog.jsonb;
@@ -37,6 +38,12 @@ BEGIN
     END IF;
     IF v_holes IS NOT NULL THEN
         v_archive := v_holes ->> 'archive';
+        IF pg_catalog.to_regclass('dupe_audit.leaf') IS NOT NULL AND (SELECT c.relkind = 'p' FROM pg_catalog.pg_class c WHERE c.oid = v_relid) THEN
+            EXECUTE pg_temp.dupe_audit_fill({t_strays}, pg_catalog.jsonb_build_object('run', v_run.id, 'relid', v_relid)) INTO v_row;
+            IF v_row.former IS NOT NULL AND v_row.bounds IS NOT NULL THEN
+                v_holes := v_holes || pg_catalog.jsonb_build_object('bounds', v_row.bounds, 'former', pg_catalog.format('%L::pg_catalog.text[]', v_row.former));
+            END IF;
+        END IF;
         LOOP
             EXECUTE pg_temp.dupe_audit_fill({t_restore_window}, v_holes || pg_catalog.jsonb_build_object(
                 'below', v_below, 'batch_size', {batch_size}, 'of_batch', {of_batch})) INTO v_low, v_high, v_size;

@@ -149,6 +149,7 @@ def restore_duplicates(operations: Operations, key: UniqueKey, undone: Undone) -
         script.write(
             with_templates(
                 "offline_restore",
+                relid=relid,
                 batch_size="5000",
                 of_batch=of_batch,
                 record_images=record_images,
