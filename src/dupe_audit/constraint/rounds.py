@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 
-from dupe_audit.constraint.index import build, settled
+from dupe_audit.constraint.existing import settled
+from dupe_audit.constraint.index import build
 from dupe_audit.constraint.window import TOO_LONG, build_held
 from dupe_audit.constraint.work import ConstraintWork
 from dupe_audit.errors import Blocked, DupeAuditError, DuplicatesKeepComing, Refused

@@ -10,7 +10,6 @@ from dupe_audit.model.key import (
 )
 from dupe_audit.model.outcomes import Change, HowToMerge, Merge
 from dupe_audit.model.reports import (
-    Batch,
     Counts,
     Differences,
     DirtyLeaf,
@@ -20,8 +19,6 @@ from dupe_audit.model.reports import (
     IndexState,
     Leaves,
     Reference,
-    Run,
-    RunState,
     Sample,
     SampleRow,
     Suggestion,
@@ -29,6 +26,7 @@ from dupe_audit.model.reports import (
     VerifyReport,
 )
 from dupe_audit.model.rules import BuildRule, CleanupRule, Ordering, milliseconds
+from dupe_audit.model.runs import Batch, Run, RunState
 from dupe_audit.model.schemas import Schemas
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -23,12 +23,9 @@ from dupe_audit.preflight.changes import change_findings
 from dupe_audit.preflight.counts import (
     add_up,
     add_up_children,
-    compute_order,
     count_groups,
     duplicate_findings,
-    entry_of,
     estimate,
-    measure_keys,
     reference_findings,
     references,
     width_findings,
@@ -39,6 +36,7 @@ from dupe_audit.preflight.parts import Counting, Details, count_parts, largest, 
 from dupe_audit.preflight.search_path import path_findings
 from dupe_audit.preflight.server import server_findings, timescaledb_findings
 from dupe_audit.preflight.shards import of_shards
+from dupe_audit.preflight.widths import measured, widest_entry
 
 #: the worst first
 _ORDER = {"error": 0, "warning": 1, "info": 2}
@@ -131,7 +129,7 @@ def _counted(
     measure = add_up([part.measure for part in parts])
     counts, differences = count_groups([part.groups for part in parts], measure, compared)
     child_counts = add_up_children([part.children for part in parts])
-    widest = _widest_entry(connection, relation, key, rule, snapshot) if key.include else measure.widest_key
+    widest = widest_entry(connection, relation, key, rule, snapshot) if key.include else measure.widest_key
     findings += [
         *width_findings(widest),
         *duplicate_findings(key, rule, counts, differences),
@@ -202,7 +200,7 @@ def judge(
         first = _first(connection, key, relation, rule)
         findings = first or catalog_findings(connection, key, relation, rule)
         if measure_width and not first and countable(findings):
-            findings += _measured(connection, key, relation, rule)
+            findings += measured(connection, key, relation, rule)
             if not any(finding.id == "expression-fails" for finding in findings):
                 findings += _of_path(connection, key, relation, findings)
     return [finding for finding in _sorted(findings, accept) if key.name or finding.id != "invalid-index"]
@@ -223,44 +221,6 @@ def _first(connection: Connection, key: UniqueKey, relation: Relation, rule: Cle
         or expression_findings(connection, key, relation, rule)
         or change_findings(connection, key, relation, rule)
     )
-
-
-def _measured(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
-    """Return the findings of one scan of the table: the key is too wide, or cannot be computed for some rows."""
-    try:
-        snapshot = partial(transaction, connection, lock_timeout="5s", read_only=True)
-        widest = _widest_entry(connection, relation, key, rule, snapshot, computes_order=True)
-    except DBAPIError as error:
-        if not may_be_an_expression(error, key, rule):
-            raise
-        with _snapshot(connection, None):
-            return require_failing(connection, key, relation, rule, error=error, show_keys=False)[0]
-    return width_findings(widest)
-
-
-def _widest_entry(
-    connection: Connection,
-    relation: Relation,
-    key: UniqueKey,
-    rule: CleanupRule,
-    snapshot: Callable[[], AbstractContextManager[None]],
-    *,
-    computes_order: bool = False,
-) -> int:
-    """Return the bytes of the widest index entry, included columns among them.
-
-    Args:
-        snapshot: in which each handful of tables is read.
-        computes_order: whether to compute the expressions of the order too.
-    """
-    widest = 0
-    for tables in fragments_by_handful(connection, relation, entry_of(key), rule):
-        pieces = [fragments for _, fragments in tables]
-        with snapshot():
-            widest = max([widest, *(measure.widest_key for measure in measure_keys(connection, pieces))])
-            for fragments in pieces if computes_order else ():
-                compute_order(connection, fragments, rule)
-    return widest
 
 
 def _sorted(findings: Iterable[Finding], accept: Collection[str]) -> tuple[Finding, ...]:
