@@ -136,7 +136,7 @@ def test_tenant_without_privileges_keeps_no_other_from_being_examined(sql, tenan
     assert f"{PERCENT} 10 2 2 2 0 duplicates" in lines(done.stdout)
     sql(f"GRANT USAGE ON SCHEMA {quoted(LONG)} TO {plain_role}")
     done = tenants.dupe_audit("preflight", *options(*NAMES), *KEY, code=1)
-    assert f'The role lacks the privilege SELECT ON "{LONG}"."orders".' in done.stdout
+    assert f'The role lacks the privilege SELECT ON "{LONG}".orders.' in done.stdout
     message = tenants.migrate("head")
     assert "Refused: revision 0002, in 1 of 5 schemas. In the other 4, all its work is done." in message
     assert f"{LONG}.orders (k): " in message

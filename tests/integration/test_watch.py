@@ -169,18 +169,18 @@ CREATE TABLE p_2 PARTITION OF p FOR VALUES IN (2)
 """
 
 
-def test_the_leaf_of_a_tree_is_shown(conn, sql, only, holder, beside, wait_until):
+def test_the_leaf_of_a_tree_is_shown(conn, sql, only, holder, beside, psycopg_connect, wait_until):
     """A build names its leaf; while a reader holds up the attach of one leaf, the phase is not "verifying"."""
     sql(PARTITIONED)
     holder.execute("INSERT INTO p VALUES (1, 1, 2)")
     thread = beside(lambda: enforce(conn, UniqueKey(table="p", columns=("k", "r"), name="uq"), BuildRule()))
     wait_until(lambda: only().leaf == "public.p_2" and only().waiting)
     assert ("building", "p", True) == (only().phase, only().table, blocked_by(only(), holder))
-    holder.rollback()
-    holder.execute("SELECT FROM p_2")
-    wait_until(lambda: sql("SELECT 1 FROM pg_constraint WHERE conname = 'uq'") and only().phase == "attaching")
-    wait_until(lambda: blocked_by(only(), holder, "AccessShareLock on p_2"))
-    holder.rollback()
+    with psycopg_connect(application_name="report") as reader:
+        reader.execute("SELECT FROM p_2")  # before the build goes on; a reader holds up no build
+        holder.rollback()
+        wait_until(lambda: only().phase == "attaching")
+        wait_until(lambda: blocked_by(only(), reader, "AccessShareLock on p_2"))
     thread.join()
     assert [(True,)] == sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'uq'::regclass")
 
