@@ -119,6 +119,72 @@ def test_trigger_alone_is_refused(sql, conn, owned_by_another_role):
         ledger.find_runs(conn, "true")
 
 
+#: what a role that is not trusted has left in a ledger, and how the message names it
+LEFT = {
+    "function": (
+        (
+            "CREATE FUNCTION left_behind(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1';"
+            "ALTER FUNCTION left_behind(int) OWNER TO {role}; ALTER FUNCTION left_behind(int) SET SCHEMA dupe_audit"
+        ),
+        "function dupe_audit.left_behind belongs to role {role}",
+    ),
+    "default": (
+        (
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION f() OWNER TO {role};"
+            "ALTER TABLE dupe_audit.batch ALTER spared SET DEFAULT f()"
+        ),
+        "a default, constraint or index of dupe_audit.batch executes a function of role {role}",
+    ),
+    "index of a constraint": (
+        (
+            "CREATE FUNCTION f(bigint) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT 1';"
+            "ALTER FUNCTION f(bigint) OWNER TO {role};"
+            "ALTER TABLE dupe_audit.batch ADD CONSTRAINT x EXCLUDE USING btree (f(run_id) WITH =)"
+        ),
+        "a default, constraint or index of dupe_audit.x executes a function of role {role}",
+    ),
+    "two functions of one check": (
+        (
+            "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION f(int) OWNER TO {role};"
+            "CREATE FUNCTION g(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION g(int) OWNER TO {role};"
+            "ALTER TABLE dupe_audit.batch ADD CHECK (f(1) = g(1))"
+        ),
+        "a default, constraint or index of dupe_audit.batch executes a function of role {role}",
+    ),
+    "type of a column": (
+        "CREATE DOMAIN d AS int; ALTER TABLE dupe_audit.batch ADD COLUMN x d",
+        "column x of dupe_audit.batch has type d",
+    ),
+    "type of information_schema": (
+        "ALTER TABLE dupe_audit.batch ADD COLUMN x information_schema.cardinal_number",
+        "column x of dupe_audit.batch has type information_schema.cardinal_number",
+    ),
+    "composite type": ("CREATE TYPE dupe_audit.x AS (a int)", "dupe_audit.x is a relation"),
+    "parent": (
+        "CREATE TABLE p (); ALTER TABLE dupe_audit.batch INHERIT p",
+        "dupe_audit.batch inherits, or is inherited from",
+    ),
+    "child": ("CREATE TABLE c () INHERITS (dupe_audit.leaf)", "dupe_audit.leaf inherits, or is inherited from"),
+    "policy": ("CREATE POLICY x ON dupe_audit.child", "policy x on dupe_audit.child"),
+    "rule": ("CREATE RULE x AS ON DELETE TO dupe_audit.run DO INSTEAD NOTHING", "rule x on dupe_audit.run"),
+    "grant": ("GRANT UPDATE, TRUNCATE ON dupe_audit.run TO PUBLIC", "every role can write to dupe_audit.run"),
+    "owner": ("ALTER TABLE dupe_audit.leaf OWNER TO {role}", "table dupe_audit.leaf belongs to role {role}"),
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+@pytest.mark.representatives("function", "index of a constraint", "two functions*", "type of a*", "composite*", "child")
+def test_everything_in_the_ledger_is_judged(sql, conn, stranger, name):
+    """Each thing that a role could have left in the ledger is refused, is named once, and is all that is named."""
+    sql(T)
+    list(cleanup(conn, KEY, CleanupRule()))
+    left, problem = (text.format(role=stranger) for text in LEFT[name])
+    sql(left)
+    with pytest.raises(Refused) as refused:
+        ledger.find_runs(conn, "true")
+    assert f"Schema dupe_audit cannot be trusted: {problem}." == refused.value.findings[0].message
+
+
 def test_ledger_is_private_whatever_the_default_privileges_are(sql, conn, member, value):
     """Default privileges on schemas, tables and sequences give nobody a right to the ledger or an archive."""
     sql(T + "; CREATE TABLE c (id int PRIMARY KEY, t_id int REFERENCES t); INSERT INTO c VALUES (1, 2)")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.ledger.trust import require_trusted
+from dupe_audit.ledger.trust import trusted_shape
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from dupe_audit.postgres.session import transaction
@@ -50,14 +50,13 @@ def exists(connection: Connection, *, relid: int | None = None, reading: bool = 
         Refused: a role that is not trusted could have prepared it.
         DupeAuditError: an earlier version made it; ignoring it would forget its archived rows.
     """
-    require_trusted(connection, relid=relid, reading=reading)
-    shape = execute(connection, statement("ledger_shape")).one()
+    shape = trusted_shape(connection, relid=relid, reading=reading)
     if shape.created and not shape.current:
         raise DupeAuditError(
             "An earlier version created the ledger of this database. As its owner, execute this, then run the same "
             f"command again: {upgrade_sql()};"
         )
-    return bool(shape.created)
+    return shape.created
 
 
 def upgrade_sql() -> str:
