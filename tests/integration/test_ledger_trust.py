@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import ProgrammingError
 
 from dupe_audit import ledger
 from dupe_audit.cleanup import cleanup
@@ -73,6 +75,25 @@ def test_owner_of_the_table_springs_no_trap(sql, connect, member, stranger, valu
         with pytest.raises(Refused, match="untrusted-ledger"):
             action(connect(role=member))
     assert not value(SPRUNG.format(role=stranger))
+
+
+@pytest.mark.parametrize("action", ["cleanup", "enforce"])
+def test_schema_that_a_stranger_creates_after_the_judgement_is_not_used(sql, conn, stranger, value, action):
+    """A stranger who creates the schema between the judgement and our own CREATE SCHEMA stops the step, and no more."""
+    sql(T)
+
+    def prepare(_connection, _cursor, statement, *_):
+        if statement.startswith("CREATE SCHEMA dupe_audit"):
+            sql(trap(stranger, "trigger"))
+
+    event.listen(conn, "before_cursor_execute", prepare)
+    with pytest.raises(ProgrammingError, match='schema "dupe_audit" already exists'):
+        ACTIONS[action](conn)
+    event.remove(conn, "before_cursor_execute", prepare)
+    with pytest.raises(Refused, match="untrusted-ledger"):
+        ACTIONS[action](conn)
+    assert not value(SPRUNG.format(role=stranger))
+    assert [(1,), (2,), (3,)] == sql("SELECT id FROM t ORDER BY id")
 
 
 @pytest.fixture
@@ -236,14 +257,19 @@ def test_table_that_exists_before_its_run_is_refused(sql, conn, dump, prepared):
     assert [(1,)] == sql("SELECT id FROM dupe_audit.run")
 
 
-def test_archive_replaced_by_another_role_is_refused(sql, conn, member, dump):
+def test_archive_replaced_by_another_role_is_refused(sql, conn, member, dump, value):
     """An archive that belongs to a stranger is read neither by the cleanup that continues, nor by a restore."""
     sql(T)
     batches = cleanup(conn, KEY, CleanupRule())
     next(batches)
     batches.close()
     sql(f"ALTER TABLE dupe_audit.archive_1 OWNER TO {member}")
-    for action in (lambda: list(restore(conn, 1)), lambda: list(cleanup(conn, KEY, CleanupRule()))):
+    relid = value("SELECT 't'::regclass::oid")
+    for action in (
+        lambda: list(restore(conn, 1)),
+        lambda: list(restore(conn, 1, relid=relid)),
+        lambda: list(cleanup(conn, KEY, CleanupRule())),
+    ):
         with pytest.raises(Refused, match=r"table dupe_audit\.archive_1 belongs to role"):
             action()
     sql("ALTER TABLE dupe_audit.archive_1 OWNER TO postgres")

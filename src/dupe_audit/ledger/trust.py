@@ -56,20 +56,28 @@ def _refuse(findings: list[Finding]) -> None:
 class Shape(NamedTuple):
     """What the catalog says about a trusted ledger."""
 
+    has_schema: bool  #: whether its schema exists
     created: bool  #: whether it exists
     current: bool  #: whether it has the columns of this version
 
 
-def trusted_shape(connection: Connection, *, relid: int | None = None, reading: bool = False) -> Shape:
+def trusted_shape(
+    connection: Connection, *, relid: int | None = None, run_id: int | None = None, reading: bool = False
+) -> Shape:
     """Return whether a ledger exists that is trusted; both are read at one moment.
+
+    Args:
+        relid: the table that is worked on; its owner is trusted.
+        run_id: the run whose archive, staged list and records are about to be used.
+        reading: whether nothing will be written.
 
     Raises:
         Refused: a role that is not trusted could have prepared it.
     """
-    trust = trust_sql(relid=literal(relid), run=literal(None), reading=reading)
+    trust = trust_sql(relid=literal(relid), run=literal(run_id), reading=reading)
     state = execute(connection, statement("ledger_state", trust=trust, shape=template("ledger_shape"))).one()
     _refuse(_findings(state.problems))
-    return Shape(created=state.created, current=state.current)
+    return Shape(has_schema=state.has_schema, created=state.created, current=state.current)
 
 
 def trust_sql(*, relid: str, run: str, reading: bool = False) -> str:

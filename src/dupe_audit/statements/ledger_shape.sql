@@ -1,8 +1,9 @@
--- Purpose: report whether the ledger exists, and whether it has the columns of this version.
+-- Purpose: report whether the ledger and its schema exist, and whether it has the columns of this version.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 -- Names are looked up in the statement's snapshot, so that what is reported to exist is what ledger_trust judges beside it.
-SELECT pg_catalog.count(*) FILTER (WHERE c.relname = 'batch') > 0 AS created,
+SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = 'dupe_audit') AS has_schema,
+       pg_catalog.count(*) FILTER (WHERE c.relname = 'batch') > 0 AS created,
        pg_catalog.count(*) FILTER (WHERE c.relname IN ('child', 'leaf')) = 2 AND pg_catalog.sum((
            SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a
            WHERE a.attrelid = c.oid AND NOT a.attisdropped
