@@ -44,6 +44,8 @@ class ForeignKey:
 
 def foreign_keys(connection: Connection, relid: int) -> tuple[ForeignKey, ...]:
     """Return the foreign keys to the table, in the order in which their rows are moved."""
+    if not execute(connection, statement("is_referenced", relid=str(relid))).scalar_one():
+        return ()
     rows = execute(connection, statement("references", relid=str(relid))).mappings().all()
     return tuple(
         ForeignKey(

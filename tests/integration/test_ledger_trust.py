@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import ProgrammingError
 
 from dupe_audit import ledger
 from dupe_audit.cleanup import cleanup
@@ -75,6 +77,25 @@ def test_owner_of_the_table_springs_no_trap(sql, connect, member, stranger, valu
     assert not value(SPRUNG.format(role=stranger))
 
 
+@pytest.mark.parametrize("action", ["cleanup", "enforce"])
+def test_schema_that_a_stranger_creates_after_the_judgement_is_not_used(sql, conn, stranger, value, action):
+    """A stranger who creates the schema between the judgement and our own CREATE SCHEMA stops the step, and no more."""
+    sql(T)
+
+    def prepare(_connection, _cursor, statement, *_):
+        if statement.startswith("CREATE SCHEMA dupe_audit"):
+            sql(trap(stranger, "trigger"))
+
+    event.listen(conn, "before_cursor_execute", prepare)
+    with pytest.raises(ProgrammingError, match='schema "dupe_audit" already exists'):
+        ACTIONS[action](conn)
+    event.remove(conn, "before_cursor_execute", prepare)
+    with pytest.raises(Refused, match="untrusted-ledger"):
+        ACTIONS[action](conn)
+    assert not value(SPRUNG.format(role=stranger))
+    assert [(1,), (2,), (3,)] == sql("SELECT id FROM t ORDER BY id")
+
+
 @pytest.fixture
 def owned_by_another_role(sql, conn, member):
     """A ledger with an archived row, made by a role that no longer is what it was and has left a trigger."""
@@ -117,6 +138,72 @@ def test_trigger_alone_is_refused(sql, conn, owned_by_another_role):
         sql(f"ALTER TABLE dupe_audit.{table} OWNER TO postgres")
     with pytest.raises(Refused, match=r"trigger x on dupe_audit\.run executes a function of role"):
         ledger.find_runs(conn, "true")
+
+
+#: what a role that is not trusted has left in a ledger, and how the message names it
+LEFT = {
+    "function": (
+        (
+            "CREATE FUNCTION left_behind(int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1';"
+            "ALTER FUNCTION left_behind(int) OWNER TO {role}; ALTER FUNCTION left_behind(int) SET SCHEMA dupe_audit"
+        ),
+        "function dupe_audit.left_behind belongs to role {role}",
+    ),
+    "default": (
+        (
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION f() OWNER TO {role};"
+            "ALTER TABLE dupe_audit.batch ALTER spared SET DEFAULT f()"
+        ),
+        "a default, constraint or index of dupe_audit.batch executes a function of role {role}",
+    ),
+    "index of a constraint": (
+        (
+            "CREATE FUNCTION f(bigint) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT 1';"
+            "ALTER FUNCTION f(bigint) OWNER TO {role};"
+            "ALTER TABLE dupe_audit.batch ADD CONSTRAINT x EXCLUDE USING btree (f(run_id) WITH =)"
+        ),
+        "a default, constraint or index of dupe_audit.x executes a function of role {role}",
+    ),
+    "two functions of one check": (
+        (
+            "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION f(int) OWNER TO {role};"
+            "CREATE FUNCTION g(int) RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION g(int) OWNER TO {role};"
+            "ALTER TABLE dupe_audit.batch ADD CHECK (f(1) = g(1))"
+        ),
+        "a default, constraint or index of dupe_audit.batch executes a function of role {role}",
+    ),
+    "type of a column": (
+        "CREATE DOMAIN d AS int; ALTER TABLE dupe_audit.batch ADD COLUMN x d",
+        "column x of dupe_audit.batch has type d",
+    ),
+    "type of information_schema": (
+        "ALTER TABLE dupe_audit.batch ADD COLUMN x information_schema.cardinal_number",
+        "column x of dupe_audit.batch has type information_schema.cardinal_number",
+    ),
+    "composite type": ("CREATE TYPE dupe_audit.x AS (a int)", "dupe_audit.x is a relation"),
+    "parent": (
+        "CREATE TABLE p (); ALTER TABLE dupe_audit.batch INHERIT p",
+        "dupe_audit.batch inherits, or is inherited from",
+    ),
+    "child": ("CREATE TABLE c () INHERITS (dupe_audit.leaf)", "dupe_audit.leaf inherits, or is inherited from"),
+    "policy": ("CREATE POLICY x ON dupe_audit.child", "policy x on dupe_audit.child"),
+    "rule": ("CREATE RULE x AS ON DELETE TO dupe_audit.run DO INSTEAD NOTHING", "rule x on dupe_audit.run"),
+    "grant": ("GRANT UPDATE, TRUNCATE ON dupe_audit.run TO PUBLIC", "every role can write to dupe_audit.run"),
+    "owner": ("ALTER TABLE dupe_audit.leaf OWNER TO {role}", "table dupe_audit.leaf belongs to role {role}"),
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+@pytest.mark.representatives("function", "index of a constraint", "two functions*", "type of a*", "composite*", "child")
+def test_everything_in_the_ledger_is_judged(sql, conn, stranger, name):
+    """Each thing that a role could have left in the ledger is refused, is named once, and is all that is named."""
+    sql(T)
+    list(cleanup(conn, KEY, CleanupRule()))
+    left, problem = (text.format(role=stranger) for text in LEFT[name])
+    sql(left)
+    with pytest.raises(Refused) as refused:
+        ledger.find_runs(conn, "true")
+    assert f"Schema dupe_audit cannot be trusted: {problem}." == refused.value.findings[0].message
 
 
 def test_ledger_is_private_whatever_the_default_privileges_are(sql, conn, member, value):
@@ -170,14 +257,19 @@ def test_table_that_exists_before_its_run_is_refused(sql, conn, dump, prepared):
     assert [(1,)] == sql("SELECT id FROM dupe_audit.run")
 
 
-def test_archive_replaced_by_another_role_is_refused(sql, conn, member, dump):
+def test_archive_replaced_by_another_role_is_refused(sql, conn, member, dump, value):
     """An archive that belongs to a stranger is read neither by the cleanup that continues, nor by a restore."""
     sql(T)
     batches = cleanup(conn, KEY, CleanupRule())
     next(batches)
     batches.close()
     sql(f"ALTER TABLE dupe_audit.archive_1 OWNER TO {member}")
-    for action in (lambda: list(restore(conn, 1)), lambda: list(cleanup(conn, KEY, CleanupRule()))):
+    relid = value("SELECT 't'::regclass::oid")
+    for action in (
+        lambda: list(restore(conn, 1)),
+        lambda: list(restore(conn, 1, relid=relid)),
+        lambda: list(cleanup(conn, KEY, CleanupRule())),
+    ):
         with pytest.raises(Refused, match=r"table dupe_audit\.archive_1 belongs to role"):
             action()
     sql("ALTER TABLE dupe_audit.archive_1 OWNER TO postgres")

@@ -71,7 +71,6 @@ def cleanup(
         with run_lock(connection, relation.relid, give_up_after=give_up_after):
             relation = catalog.still_named(connection, relation)
             fragments = fragments_of(connection, relation, key, rule)
-            ledger.create(connection, relation.owner, relid=relation.relid)
             foreign_keys = children.foreign_keys(connection, relation.relid)
             managed = citus.find_citus(connection, relation.relid)
             run_id, moving = retry_lock(
@@ -132,7 +131,8 @@ def _open_or_resume(
     lock_timeout: str,
 ) -> tuple[int, tuple[ForeignKey, ...]]:
     choice = ledger.to_clean(str(relation.relid), key, name=name or key.name, revision=revision)
-    continued = ledger.find_run(connection, relation.relid, choice)
+    # In each try, because another session could have prepared a ledger during the wait for a lock.
+    continued = ledger.find_run(connection, relation.relid, choice, owner=relation.owner)
     if relation.is_tree:
         fragments = of_leaf(fragments, relation)
     with transaction(connection, lock_timeout=lock_timeout):

@@ -63,7 +63,6 @@ def enforce(
         key, relation = catalog.require(connection, key)
         with run_lock(connection, relation.relid, give_up_after=rule.give_up_after):
             relation = catalog.still_named(connection, relation)
-            ledger.create(connection, relation.owner, relid=relation.relid)
             relid = str(relation.relid)
             choice = (
                 ledger.to_enforce_again(relid, key, revision=revision, final=in_place_of)
@@ -89,7 +88,7 @@ def _find_or_open_run(
     connection: Connection, relation: catalog.Relation, key: UniqueKey, revision: str | None, choice: ledger.Choice
 ) -> int:
     """Return the run that this constraint belongs to; open one if the key was never cleaned for it."""
-    if chosen := ledger.find_run(connection, relation.relid, choice):
+    if chosen := ledger.find_run(connection, relation.relid, choice, owner=relation.owner):
         return chosen.run.id
     return ledger.open_run(connection, relid=relation.relid, key=key, rule=None, revision=revision)
 

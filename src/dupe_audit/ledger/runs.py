@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.ledger.choice import Choice, of_key_named, of_name, of_table
 from dupe_audit.ledger.keys import is_same_run, key_holes, read_elements, read_rule, rule_holes, same_runs_sql
-from dupe_audit.ledger.tables import after_name, archive_name, exists, record_name, stage_name
+from dupe_audit.ledger.tables import after_name, archive_name, create, exists, record_name, stage_name
 from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import transaction
@@ -31,12 +31,7 @@ class RecordedRun(NamedTuple):
 
 
 def find_runs(
-    connection: Connection,
-    condition: str,
-    *,
-    relid: int | None = None,
-    reading: bool = False,
-    order: str = "r.id",
+    connection: Connection, condition: str, *, relid: int | None = None, reading: bool = False
 ) -> list[RecordedRun]:
     """Return the runs that meet a trusted SQL *condition*, oldest first.
 
@@ -44,30 +39,33 @@ def find_runs(
         condition: about the run ``r`` and its table ``live``, whose ``oid`` is NULL if it cannot be found.
         relid: the table that is worked on; its owner is trusted.
         reading: whether nothing will be written.
-        order: how the runs are ordered, as trusted SQL.
 
     Raises:
         Refused: a role that is not trusted could have prepared the ledger.
         DupeAuditError: an earlier version made it.
     """
-    if not exists(connection, relid=relid, reading=reading):
-        return []
+    return _read_runs(connection, condition) if exists(connection, relid=relid, reading=reading) else []
+
+
+def _read_runs(connection: Connection, condition: str, order: str = "r.id") -> list[RecordedRun]:
+    """Read runs of a ledger that exists and was judged immediately before."""
     sql = statement("runs", condition=condition, run_relation=statement("run_relation"), order=order)
     rows = execute(connection, sql).mappings()
     return [RecordedRun(_run(row), read_rule(row)) for row in rows]
 
 
-def get_run(connection: Connection, run_id: int, *, relid: int | None = None) -> RecordedRun:
+def get_run(connection: Connection, run_id: int, *, relid: int | None = None, tables: bool = False) -> RecordedRun:
     """Return one run.
 
     Args:
         relid: the table that is worked on; its owner is trusted.
+        tables: whether the run's archive, staged list and records are judged with the ledger.
 
     Raises:
         DupeAuditError: the ledger has no such run.
     """
-    runs = find_runs(connection, f"r.id = {int(run_id)}", relid=relid)
-    if not runs:
+    is_created = exists(connection, relid=relid, run_id=run_id if tables else None)
+    if not is_created or not (runs := _read_runs(connection, f"r.id = {int(run_id)}")):
         raise DupeAuditError(f"The ledger of this database has no run {run_id}. To list its runs: dupe-audit runs")
     return runs[0]
 
@@ -79,17 +77,21 @@ def find_latest(connection: Connection, relid: int, key: UniqueKey) -> RecordedR
 
 def find_by_constraint(connection: Connection, relid: int, name: str) -> Run | None:
     """Return the run that enforces the constraint of that name, or was meant to."""
-    chosen = find_run(connection, relid, of_name(name))
-    return chosen.run if chosen else None
+    return chosen.run if (chosen := find_run(connection, relid, of_name(name))) else None
 
 
-def find_run(connection: Connection, relid: int, choice: Choice) -> RecordedRun | None:
-    """Return the run of a table that a choice finds; None if it finds none."""
-    if choice.key and not choice.key.is_plain and exists(connection, relid=relid):
+def find_run(connection: Connection, relid: int, choice: Choice, *, owner: str | None = None) -> RecordedRun | None:
+    """Return the run of a table that a choice finds; None if it finds none.
+
+    Args:
+        owner: of the table, a quoted role name; the ledger is created for it unless it exists. None to only look.
+    """
+    created = create(connection, owner, relid=relid) if owner else exists(connection, relid=relid)
+    if created and choice.key and not choice.key.is_plain:
         execute(connection, same_runs_sql(str(relid), choice.key))
+        created = exists(connection, relid=relid)  # the server may have waited for a lock on the table
     condition = f"{of_table(str(relid))} AND {choice.condition}"
-    runs = find_runs(connection, condition, relid=relid, order=choice.order)
-    return runs[0] if runs else None
+    return next(iter(_read_runs(connection, condition, choice.order)), None) if created else None
 
 
 def means(connection: Connection, relid: int, run: Run, key: UniqueKey) -> bool:
@@ -217,8 +219,7 @@ def archived_by_others(connection: Connection, run: Run) -> int:
 
 def record_moved_children(connection: Connection, run_id: int, number: int, moved: int) -> None:
     """Add the children that a batch has moved to the sum of the foreign key of that number."""
-    sql = statement("record_moved_children", run=str(run_id), number=str(number), moved=str(moved))
-    execute(connection, sql)
+    execute(connection, statement("record_moved_children", run=str(run_id), number=str(number), moved=str(moved)))
 
 
 def purge(connection: Connection, run_id: int) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from sqlalchemy import Connection
 
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.ledger.trust import require_trusted
+from dupe_audit.ledger.trust import Shape, trusted_shape
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from dupe_audit.postgres.session import transaction
@@ -39,25 +40,31 @@ def relation_exists(connection: Connection, name: str) -> bool:
     return bool(execute(connection, statement("relation_exists", name=literal(name))).scalar_one())
 
 
-def exists(connection: Connection, *, relid: int | None = None, reading: bool = False) -> bool:
+def exists(
+    connection: Connection, *, relid: int | None = None, run_id: int | None = None, reading: bool = False
+) -> bool:
     """Return whether this database has a ledger; every command comes through here before it reads one.
 
     Args:
         relid: the table that is worked on; its owner is trusted.
+        run_id: the run whose archive, staged list and records are about to be used.
         reading: whether nothing will be written.
 
     Raises:
         Refused: a role that is not trusted could have prepared it.
         DupeAuditError: an earlier version made it; ignoring it would forget its archived rows.
     """
-    require_trusted(connection, relid=relid, reading=reading)
-    shape = execute(connection, statement("ledger_shape")).one()
+    return _shape(connection, relid=relid, run_id=run_id, reading=reading).created
+
+
+def _shape(connection: Connection, *, relid: int | None, run_id: int | None = None, reading: bool = False) -> Shape:
+    shape = trusted_shape(connection, relid=relid, run_id=run_id, reading=reading)
     if shape.created and not shape.current:
         raise DupeAuditError(
             "An earlier version created the ledger of this database. As its owner, execute this, then run the same "
             f"command again: {upgrade_sql()};"
         )
-    return bool(shape.created)
+    return shape
 
 
 def upgrade_sql() -> str:
@@ -69,8 +76,10 @@ def upgrade_sql() -> str:
     )
 
 
-def create(connection: Connection, owner: str, *, relid: int | None = None) -> None:
+def create(connection: Connection, owner: str, *, relid: int | None = None) -> Literal[True]:
     """Create the ledger unless it exists; everything in it belongs to *owner* (a quoted role name).
+
+    Return True: afterwards it exists and is trusted.
 
     Args:
         owner: of the table that is worked on; if the schema exists, its owner is preferred.
@@ -81,18 +90,21 @@ def create(connection: Connection, owner: str, *, relid: int | None = None) -> N
         DupeAuditError: an earlier version made it.
     """
     if exists(connection, relid=relid):
-        return
+        return True
     with transaction(connection, lock_timeout="10s"):
         execute(connection, statement("lock_ledger", namespace=str(LOCK_NAMESPACE)))
-        if exists(connection, relid=relid):
-            return
-        if not execute(connection, "SELECT pg_catalog.to_regnamespace('dupe_audit') IS NOT NULL").scalar_one():
+        shape = _shape(connection, relid=relid)
+        if shape.created:
+            return True
+        # If another role creates the schema now, this fails; so all that is in it was judged, or is created here.
+        if not shape.has_schema:
             execute(connection, statement("create_schema", owner=owner))
             execute(connection, statement("revoke_schema"))
         owner = str(execute(connection, statement("ledger_owner", owner=literal(owner))).scalar_one())
         for table in ("run", "batch", "child", "leaf"):
             execute(connection, statement(f"create_{table}_table"))
             make_private(connection, f"dupe_audit.{table}", owner)
+    return True
 
 
 def keep_images(connection: Connection, run_id: int, owner: str, fragments: Mapping[str, str]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from sqlalchemy import Connection
 
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding
 from dupe_audit.postgres.driver import execute
-from dupe_audit.statements import literal, statement
+from dupe_audit.statements import literal, statement, template
 
 #: problems that a message lists; the page of the finding has the query for all
 _SHOWN = 5
@@ -24,7 +27,10 @@ def untrusted(
         reading: whether nothing will be written; then a role that is no superuser may read another role's ledger.
     """
     sql = trust_sql(relid=literal(relid), run=literal(run_id), reading=reading)
-    problems = [str(row.problem) for row in execute(connection, sql)]
+    return _findings([str(row.problem) for row in execute(connection, sql)])
+
+
+def _findings(problems: Sequence[str]) -> list[Finding]:
     if not problems:
         return []
     more = f"; and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
@@ -39,8 +45,39 @@ def require_trusted(
     Raises:
         Refused: a role that is not trusted owns a part of it, or a part of it would execute something.
     """
-    if findings := untrusted(connection, relid=relid, run_id=run_id, reading=reading):
+    _refuse(untrusted(connection, relid=relid, run_id=run_id, reading=reading))
+
+
+def _refuse(findings: list[Finding]) -> None:
+    if findings:
         raise Refused(findings, lead="The ledger was not read, and nothing was changed.")
+
+
+class Shape(NamedTuple):
+    """What the catalog says about a trusted ledger."""
+
+    has_schema: bool  #: whether its schema exists
+    created: bool  #: whether it exists
+    current: bool  #: whether it has the columns of this version
+
+
+def trusted_shape(
+    connection: Connection, *, relid: int | None = None, run_id: int | None = None, reading: bool = False
+) -> Shape:
+    """Return whether a ledger exists that is trusted; both are read at one moment.
+
+    Args:
+        relid: the table that is worked on; its owner is trusted.
+        run_id: the run whose archive, staged list and records are about to be used.
+        reading: whether nothing will be written.
+
+    Raises:
+        Refused: a role that is not trusted could have prepared it.
+    """
+    trust = trust_sql(relid=literal(relid), run=literal(run_id), reading=reading)
+    state = execute(connection, statement("ledger_state", trust=trust, shape=template("ledger_shape"))).one()
+    _refuse(_findings(state.problems))
+    return Shape(has_schema=state.has_schema, created=state.created, current=state.current)
 
 
 def trust_sql(*, relid: str, run: str, reading: bool = False) -> str:

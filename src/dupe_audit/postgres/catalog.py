@@ -189,6 +189,9 @@ def index_state_holes(key: UniqueKey) -> dict[str, str]:
 
 def index_state(connection: Connection, relid: int, key: UniqueKey) -> IndexState | None:
     """Return what has the constraint's name in the table's schema: its definition, validity and liveness."""
+    named = statement("name_in_schema", relid=str(relid), name=literal(key.name))
+    if not execute(connection, named).scalar_one():
+        return None
     row = execute(connection, statement("index_state", relid=str(relid), **index_state_holes(key))).one_or_none()
     if row is None:
         return None

@@ -5,8 +5,10 @@ SELECT ic.oid, ic.relname::pg_catalog.text AS name, ic.relkind::pg_catalog.text 
        i.indisvalid AS valid, i.indisready AS ready,
        -- pg_get_indexdef() would return the same, but waits for a session that holds ACCESS EXCLUSIVE on the table.
        CASE WHEN i.indexrelid IS NOT NULL THEN pg_catalog.format(
-           'CREATE %sINDEX %I ON %I.%I USING %I (%s)%s%s%s%s', CASE WHEN i.indisunique THEN 'UNIQUE ' END,
-           ic.relname, tn.nspname, tc.relname, am.amname, pg_catalog.array_to_string(keys.shown, ', '),
+           'CREATE %sINDEX %I ON %s USING %I (%s)%s%s%s%s', CASE WHEN i.indisunique THEN 'UNIQUE ' END, ic.relname,
+           (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
+            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = i.indrelid),
+           am.amname, pg_catalog.array_to_string(keys.shown, ', '),
            CASE WHEN pg_catalog.cardinality(keys.included) > 0
                 THEN pg_catalog.format(' INCLUDE (%s)', pg_catalog.array_to_string(keys.included, ', ')) END,
            CASE WHEN (pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool THEN ' NULLS NOT DISTINCT' END,
@@ -42,19 +44,16 @@ SELECT ic.oid, ic.relname::pg_catalog.text AS name, ic.relkind::pg_catalog.text 
            AS same_constraint_form
 FROM pg_catalog.pg_class ic
 LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = ic.oid
-LEFT JOIN pg_catalog.pg_class tc ON tc.oid = i.indrelid
-LEFT JOIN pg_catalog.pg_namespace tn ON tn.oid = tc.relnamespace
 LEFT JOIN pg_catalog.pg_am am ON am.oid = ic.relam
 LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = ic.oid AND con.conrelid = i.indrelid AND con.contype IN ('u', 'p', 'x')
 LEFT JOIN LATERAL (
     SELECT pg_catalog.array_agg(coalesce(pg_catalog.quote_ident(a.attname),
                                 CASE WHEN {is_plain} THEN '(expression)' ELSE pg_catalog.format('(%s)', pg_catalog.pg_get_indexdef(i.indexrelid, k.ord::pg_catalog.int4, false)) END)
-                    || CASE WHEN k.coll <> a.attcollation THEN coalesce(' COLLATE ' || CASE
-                           WHEN pg_catalog.pg_collation_is_visible(co.oid) THEN pg_catalog.quote_ident(co.collname)
-                           ELSE pg_catalog.format('%I.%I', co_ns.nspname, co.collname) END, '') ELSE '' END
+                    || CASE WHEN k.coll <> a.attcollation THEN coalesce(' COLLATE ' || co.name, '') ELSE '' END
                     || CASE WHEN judged.usual_class THEN '' ELSE coalesce(' ' || CASE
                            WHEN pg_catalog.pg_opclass_is_visible(oc.oid) THEN pg_catalog.quote_ident(oc.opcname)
-                           ELSE pg_catalog.format('%I.%I', oc_ns.nspname, oc.opcname) END, '') END
+                           ELSE pg_catalog.format('%I.%I', (SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE n.oid = oc.opcnamespace), oc.opcname)
+                       END, '') END
                     -- Bit 1 is DESC, bit 2 NULLS FIRST; what is usual for each direction is not shown.
                     || CASE k.flags WHEN 1 THEN ' DESC NULLS LAST' WHEN 2 THEN ' NULLS FIRST' WHEN 3 THEN ' DESC' ELSE '' END
                     ORDER BY k.ord) FILTER (WHERE k.ord <= i.indnkeyatts) AS shown,
@@ -65,10 +64,7 @@ LEFT JOIN LATERAL (
            pg_catalog.array_agg(CASE WHEN NOT {is_plain} THEN coalesce(pg_catalog.quote_ident(a.attname),
                                     pg_catalog.pg_get_indexdef(i.indexrelid, k.ord::pg_catalog.int4, false)) END ORDER BY k.ord)
                FILTER (WHERE k.ord <= i.indnkeyatts) AS elements,
-           -- As pg_collation_for() writes them.
-           pg_catalog.array_agg(CASE WHEN pg_catalog.pg_collation_is_visible(co.oid) THEN pg_catalog.format('%s', pg_catalog.quote_ident(co.collname))
-                                     WHEN co.oid IS NOT NULL THEN pg_catalog.format('%I.%I', co_ns.nspname, co.collname) END ORDER BY k.ord)
-               FILTER (WHERE k.ord <= i.indnkeyatts) AS collations,
+           pg_catalog.array_agg(co.name ORDER BY k.ord) FILTER (WHERE k.ord <= i.indnkeyatts) AS collations,
            coalesce(pg_catalog.bool_and(k.ord > i.indnkeyatts OR (judged.usual_class AND k.flags = 0)), false) AS standard,
            coalesce(pg_catalog.bool_and(k.ord > i.indnkeyatts OR k.coll = a.attcollation), false) AS own_collations
     FROM unnest(i.indkey::pg_catalog.int2[], i.indclass::pg_catalog.oid[],
@@ -78,9 +74,12 @@ LEFT JOIN LATERAL (
     LEFT JOIN pg_catalog.pg_opclass oc ON oc.oid = k.opclass
     LEFT JOIN pg_catalog.pg_attribute own ON own.attrelid = i.indexrelid AND own.attnum = k.ord
     CROSS JOIN LATERAL ({usual_class}) AS judged
-    LEFT JOIN pg_catalog.pg_namespace oc_ns ON oc_ns.oid = oc.opcnamespace
-    LEFT JOIN pg_catalog.pg_collation co ON co.oid = k.coll
-    LEFT JOIN pg_catalog.pg_namespace co_ns ON co_ns.oid = co.collnamespace
+    -- As pg_collation_for() writes them.
+    CROSS JOIN LATERAL (
+        SELECT (SELECT CASE WHEN pg_catalog.pg_collation_is_visible(c.oid) THEN pg_catalog.quote_ident(c.collname)
+                            ELSE pg_catalog.format('%I.%I', (SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE n.oid = c.collnamespace), c.collname) END
+                FROM pg_catalog.pg_collation c WHERE c.oid = k.coll) AS name
+    ) AS co
 ) AS keys ON true
 WHERE ic.relname = {name}
   AND ic.relnamespace = (SELECT c.relnamespace FROM pg_catalog.pg_class c WHERE c.oid = {relid}::pg_catalog.oid)
