@@ -101,13 +101,18 @@ def objections(counts: Sequence[tuple[ForeignKey, int, int]]) -> list[Finding]:
 
 
 def collisions(connection: Connection, relid: int, pairs: str) -> list[Finding]:
-    """Return a finding for each unique index of children that moving would violate, with the rows in the way (H104)."""
-    indexes = execute(connection, statement("collisions", relid=str(relid), pairs=literal(pairs))).all()
-    counts = [(index, execute(connection, index.query).scalar_one()) for index in indexes]
-    subjects = (
-        f"{quantity(count, 'row')} of {index.child} would collide on {index.index}" for index, count in counts if count
-    )
-    return [finding("repoint-collision", subject) for subject in subjects]
+    """Return a finding for each unique index of children that moving would violate, with the rows in the way (H104).
+
+    Args:
+        pairs: the query for the places of each extra and its survivor.
+    """
+    of_children = execute(connection, statement("collisions", relid=str(relid), pairs=literal(pairs))).all()
+    return [
+        finding("repoint-collision", f"{quantity(index.rows, 'row')} of {of_child.child} would collide on {index.name}")
+        for of_child in of_children
+        for index in execute(connection, of_child.query).all()
+        if index.rows
+    ]
 
 
 def open_records(

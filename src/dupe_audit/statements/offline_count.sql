@@ -7,6 +7,7 @@ DECLARE
     v_holes pg_catalog.jsonb;
     v_pairs pg_catalog.text;
     v_row record;
+    v_index record;
     v_extras bigint;
     v_subjects text[];
     v_counting pg_catalog.text;
@@ -80,11 +81,12 @@ BEGIN
     END LOOP;
     IF v_any_child THEN
         FOR v_row IN SELECT * FROM ({collisions}) AS entry LOOP
-            EXECUTE v_row.query INTO v_children;
-            IF v_children > 0 THEN
-                RAISE EXCEPTION 'dupe-audit: repoint-collision: rows of % would collide on % once they point at the survivors (rows: %); no directive has changed anything',
-                    v_row.child, v_row.index, v_children;
-            END IF;
+            FOR v_index IN EXECUTE v_row.query LOOP
+                IF v_index.rows > 0 THEN
+                    RAISE EXCEPTION 'dupe-audit: repoint-collision: rows of % would collide on % once they point at the survivors (rows: %); no directive has changed anything',
+                        v_row.child, v_index.name, v_index.rows;
+                END IF;
+            END LOOP;
         END LOOP;
     END IF;
 END

@@ -6,6 +6,7 @@ DECLARE
     v_relid pg_catalog.oid := v_holes ->> 'relid';
     v_rule dupe_audit.run;
     v_row record;
+    v_index record;
     v_names text[];
     v_fk pg_catalog.jsonb;
     v_children bigint;
@@ -36,11 +37,12 @@ BEGIN
     END LOOP;
     IF v_any_child THEN
         FOR v_row IN SELECT * FROM ({collisions}) AS entry LOOP
-            EXECUTE v_row.query INTO v_children;
-            IF v_children > 0 THEN
-                RAISE EXCEPTION 'dupe-audit: repoint-collision: rows of % would collide on % once they point at the survivors (rows: %)',
-                    v_row.child, v_row.index, v_children;
-            END IF;
+            FOR v_index IN EXECUTE v_row.query LOOP
+                IF v_index.rows > 0 THEN
+                    RAISE EXCEPTION 'dupe-audit: repoint-collision: rows of % would collide on % once they point at the survivors (rows: %)',
+                        v_row.child, v_index.name, v_index.rows;
+                END IF;
+            END LOOP;
         END LOOP;
     END IF;
 END
