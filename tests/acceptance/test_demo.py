@@ -138,6 +138,7 @@ def test_broken_promises_are_distinguished(monkeypatch, run_demo):
     assert "3 of 15 promises were NOT kept" in page
 
 
+@pytest.mark.thorough
 def test_missing_constraint_is_reported(monkeypatch, run_demo):
     """Without the constraint, the demo reports that the ten inserts and the next duplicates get through."""
     undisturbed = Story.insert_at_once

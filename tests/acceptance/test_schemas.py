@@ -45,11 +45,11 @@ def test_up_down_and_up(sql, tenants, schemas):
     assert [(1, "undone"), (2, "done")] == sql("SELECT id::int, state FROM dupe_audit.campaign ORDER BY id")
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(200, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("count", [7, pytest.param(200, marks=pytest.mark.thorough)])
 def test_dirty_schemas_are_named_together_and_the_others_are_done(sql, tenants, count):
     """Every dirty schema is named, with counts and the next command; the others are done, and not touched again."""
     names = tenants.numbered(count)
-    dirty = [names[number] for number in (3, 5, 7, count - 1)]
+    dirty = [names[number] for number in (1, 3, 4, count - 1)]
     clean = [name for name in names if name not in dirty]
     for name in dirty:
         sql(f"UPDATE {name}.orders SET v = 'w' WHERE id = 9")
@@ -97,7 +97,7 @@ def touched(names, statements):
 def test_what_is_done_takes_as_many_statements_for_few_schemas_as_for_many(sql, tenants, small_project):
     """An upgrade that finds everything enforced asks the catalog once, and not once per schema."""
     counts = []
-    for names in (2, 9):
+    for names in (2, 4):
         sql("DROP SCHEMA IF EXISTS tenant_00, tenant_01 CASCADE")
         tenants.numbered(names)
         tenants.revision()
@@ -131,7 +131,7 @@ def test_each_kind_of_refusal_names_its_schema_and_table(sql, tenants):
 
 def test_odd_names_of_schemas(sql, tenants):
     """Names with quotes, capitals, percent signs, colons and braces are found, enforced and restored."""
-    names = ["Tenant A", 'x"y', "50%", "a:b", "{k}", "ünïcode", "select"]
+    names = ['x"y 50%', "a:{k}", "Ünïcode", "select"]
     sql("; ".join(f'CREATE SCHEMA "{quoted}"' for quoted in (name.replace('"', '""') for name in names)))
     for name in names:
         table = '"{}".orders'.format(name.replace('"', '""'))

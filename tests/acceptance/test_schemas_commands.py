@@ -191,6 +191,7 @@ def test_script_names_every_dirty_schema_before_it_changes_one(sql, tenants, psq
     assert (names[:4], "0002") == (tenants.enforced, tenants.stamped)
 
 
+@pytest.mark.thorough
 def test_check_goes_up_down_and_up_with_schemas(sql, tenants):
     """dupe-audit check executes such a revision on rows with duplicates in every schema of its list."""
     up = "".join(

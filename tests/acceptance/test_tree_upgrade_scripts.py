@@ -308,7 +308,9 @@ def ended(start):
     return start + "\\endif\n" * (len(re.findall(r"(?m)^\\if ", start)) - len(re.findall(r"(?m)^\\endif", start)))
 
 
-def test_script_that_ended_anywhere_continues(script, sql, psql):
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.representatives("3")
+def test_script_that_ended_anywhere_continues(script, sql, psql, every):
     """Cut off after one statement after the other, the script continues each time, and archives nothing twice."""
     text = script(f"{CLEAN}\n{CONSTRAINT}")
     lines = text.splitlines(keepends=True)
@@ -316,7 +318,7 @@ def test_script_that_ended_anywhere_continues(script, sql, psql):
         n for n, line in enumerate(lines) if line.startswith("CALL pg_temp.") or line.rstrip().endswith("\\gexec")
     ]
     assert len(acting) > 8
-    for cut in acting:
+    for cut in acting[::every]:
         done = psql(ended("".join(lines[: cut + 1])))
         assert 0 == done.returncode, done.stderr
     assert [("0001",)] == sql("SELECT version_num FROM alembic_version")

@@ -83,6 +83,7 @@ op.restore_duplicates("event", ["day", sa.text("abs(kind)")], where="gone_at IS 
     walk(project, sql, up, down)
 
 
+@pytest.mark.thorough
 def test_merge_on_a_tree(project: Project, sql: Sql) -> None:
     """The survivor of each group takes over a sum, in whichever leaf it is; the downgrade undoes both sides."""
     up = """

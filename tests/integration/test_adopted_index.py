@@ -133,7 +133,6 @@ CASES = [
     "constraint:-dropped",
     "constraint:-index-beside-it",
     "constraint:-other-order-and-back",
-    "constraint:-another-key-archived-and-replaced",
     "index:-constraint-of-the-name",
 )
 def test_adopted_index_survives_other_revisions(sql, engine, first, name):

@@ -240,7 +240,7 @@ def test_duplicate_that_arrives_during_the_build_h47(sql, conn, table, psycopg_c
     thread = threading.Thread(target=interfere)
     thread.start()
     rule = CleanupRule(divergent="archive")
-    enforce(conn, KEY, QUICK, clean_again=lambda: sum(b.archived for b in cleanup(conn, KEY, rule)))
+    enforce(conn, KEY, BuildRule(), clean_again=lambda: sum(b.archived for b in cleanup(conn, KEY, rule)))
     thread.join()
     assert constraint(sql) == "UNIQUE (k)"
     assert sql("SELECT id FROM t WHERE k = 6") == [(6,)]
@@ -322,9 +322,11 @@ def test_build_held_up_by_an_open_writer_is_cancelled(sql, conn, table, psycopg_
     writer = psycopg_connect()
     writer.execute("INSERT INTO t VALUES (6, 6)")
 
+    # The index stays as long as the writer does; a build is reported as long as it lasts.
+    over = "SELECT 1 FROM pg_class WHERE relname = 'uq' AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index)"
+
     def end_after_the_build():
-        wait_until(lambda: sql(WAITING))
-        wait_until(lambda: not sql(WAITING))
+        wait_until(lambda: sql(over))
         writer.rollback()
 
     thread = threading.Thread(target=end_after_the_build)
@@ -474,7 +476,7 @@ def test_lost_connection_is_reported(sql, connect, table, psycopg_connect, wait_
     thread = threading.Thread(target=terminate)
     thread.start()
     with pytest.raises(DBAPIError, match="terminating connection"):
-        enforce(connect(), KEY, QUICK)
+        enforce(connect(), KEY, BuildRule())
     thread.join()
 
 

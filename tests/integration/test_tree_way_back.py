@@ -150,8 +150,9 @@ def half_built(conn, key, patch):
 
 @pytest.mark.parametrize("state", ["complete", "half built", "leaves only"])
 @pytest.mark.parametrize("form", ["constraint", "index"])
-@pytest.mark.representatives("constraint-half built")
-def test_way_back_that_is_killed_at_each_statement(sql, conn, engine, monkeypatch, form, state):
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.representatives("3-constraint-half built")
+def test_way_back_that_is_killed_at_each_statement(sql, conn, engine, monkeypatch, form, state, every):
     """However often they are killed, and where, the same drop and restore leave no part and put every row back."""
     key = UniqueKey(table="t", columns=("k", "r"), name="uq", form=form)
     sql(TREE)
@@ -175,7 +176,7 @@ def test_way_back_that_is_killed_at_each_statement(sql, conn, engine, monkeypatc
 
     count = 1
     while killed_at(engine, count, way_back):
-        count += 1
+        count += every
     assert count > 20
     assert [] == sql(LEFT)
     assert before == sql(ROWS)

@@ -50,6 +50,23 @@ def only(look):
 
 
 @pytest.fixture
+def waiting(only, wait_until):
+    """Look until the work is in a phase and waits for a session, and return the activity of that one look.
+
+    Between two tries for a lock, a step waits for nobody; a second look could meet it there.
+    """
+
+    def activity_in(phase):
+        def blocked_activity():
+            activity = only()
+            return activity if activity.phase == phase and activity.waiting and activity.blockers else None
+
+        return wait_until(blocked_activity)
+
+    return activity_in
+
+
+@pytest.fixture
 def holder(psycopg_connect):
     """A session of the application that holds locks for a test."""
     return psycopg_connect(application_name="report")
@@ -115,29 +132,22 @@ def test_a_cleanup_is_counted_from_batch_to_batch(conn, table, look, only, unhur
     assert ("clean", 12) == (view.resting[0].run.state, view.resting[0].run.archived)
 
 
-def test_ranking_is_shown(conn, table, only, holder, beside, wait_until):
+def test_ranking_is_shown(conn, table, waiting, holder, beside):
     """Before the first batch the table is ranked, and the session that keeps it locked is named."""
     ledger.create(conn, "postgres")
     holder.execute("LOCK TABLE t")
     beside(lambda: list(cleanup(conn, KEY, SMALL)))
-    wait_until(lambda: only().waiting)
     # The archive is created like the table, so that waits too; no run is open yet.
-    assert (only().phase, blocked_by(only(), holder)) == ("preparing", True)
+    assert blocked_by(waiting("preparing"), holder)
     holder.rollback()
 
 
-def test_locked_rows_are_shown(conn, table, only, holder, beside, wait_until):
+def test_locked_rows_are_shown(conn, table, waiting, holder, beside):
     """A cleanup that skips locked rows names the session that locked them, and shows no speed."""
     holder.execute("SELECT FROM t WHERE id > 8 FOR UPDATE")
     thread = beside(lambda: list(cleanup(conn, KEY, SMALL)))
-    wait_until(lambda: only().waiting)
-    activity = only()
-    assert ("cleaning", 0, 12, None) == (
-        activity.phase,
-        activity.progress.done,
-        activity.progress.total,
-        activity.progress.rate,
-    )
+    activity = waiting("cleaning")
+    assert (0, 12, None) == (activity.progress.done, activity.progress.total, activity.progress.rate)
     assert blocked_by(activity, holder, "RowShareLock")
     holder.rollback()
     thread.join()
@@ -150,13 +160,12 @@ def test_locked_rows_are_shown(conn, table, only, holder, beside, wait_until):
         ("LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE", "waiting for the table"),
     ],
 )
-def test_a_waiting_build_is_shown(conn, sql, table, only, holder, beside, wait_until, held, step):
+def test_a_waiting_build_is_shown(conn, sql, table, waiting, holder, beside, held, step):
     """A build shows PostgreSQL's own phase and names the transaction for which it waits."""
     sql("DELETE FROM t WHERE id > 8")
     holder.execute(held)
     beside(lambda: enforce(conn, KEY, BuildRule()))
-    wait_until(lambda: only().phase == "building" and only().waiting)
-    activity = only()
+    activity = waiting("building")
     assert (step, "uq", None) == (activity.progress.step, activity.run.constraint, activity.progress.eta)
     assert blocked_by(activity, holder)
     holder.rollback()
@@ -169,18 +178,17 @@ CREATE TABLE p_2 PARTITION OF p FOR VALUES IN (2)
 """
 
 
-def test_the_leaf_of_a_tree_is_shown(conn, sql, only, holder, beside, psycopg_connect, wait_until):
+def test_the_leaf_of_a_tree_is_shown(conn, sql, waiting, holder, beside, psycopg_connect):
     """A build names its leaf; while a reader holds up the attach of one leaf, the phase is not "verifying"."""
     sql(PARTITIONED)
     holder.execute("INSERT INTO p VALUES (1, 1, 2)")
     thread = beside(lambda: enforce(conn, UniqueKey(table="p", columns=("k", "r"), name="uq"), BuildRule()))
-    wait_until(lambda: only().leaf == "public.p_2" and only().waiting)
-    assert ("building", "p", True) == (only().phase, only().table, blocked_by(only(), holder))
+    activity = waiting("building")
+    assert ("public.p_2", "p", True) == (activity.leaf, activity.table, blocked_by(activity, holder))
     with psycopg_connect(application_name="report") as reader:
         reader.execute("SELECT FROM p_2")  # before the build goes on; a reader holds up no build
         holder.rollback()
-        wait_until(lambda: only().phase == "attaching")
-        wait_until(lambda: blocked_by(only(), reader, "AccessShareLock on p_2"))
+        assert blocked_by(waiting("attaching"), reader, "AccessShareLock on p_2")
     thread.join()
     assert [(True,)] == sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'uq'::regclass")
 
@@ -226,13 +234,12 @@ def test_a_build_is_counted(conn, sql, look, holder, beside, psycopg_connect, wa
     assert last.eta is not None
 
 
-def test_attaching_and_dropping_are_shown(conn, sql, table, only, look, holder, beside, wait_until, monkeypatch):
+def test_attaching_and_dropping_are_shown(conn, sql, table, waiting, look, holder, beside, wait_until, monkeypatch):
     """The two moments that need an exclusive lock on the table name the session that holds one."""
     sql("DELETE FROM t WHERE id > 8")
     holder.execute("SELECT FROM t")
     thread = beside(lambda: enforce(conn, KEY, BuildRule()))
-    wait_until(lambda: only().phase == "attaching")
-    assert blocked_by(only(), holder, "AccessShareLock")
+    assert blocked_by(waiting("attaching"), holder, "AccessShareLock")
     holder.rollback()
     thread.join()
 
@@ -307,16 +314,15 @@ def test_two_tables_at_once(connect, sql, table, look):
     second.close()
 
 
-def test_an_index_built_by_hand(conn, sql, table, only, holder, beside, wait_until, look):
+def test_an_index_built_by_hand(conn, sql, table, waiting, holder, beside, look):
     """A build outside any run is shown without one, and an unfinished run of the table stays unfinished."""
     batches = cleanup(conn, KEY, SMALL)
     next(batches)
     batches.close()
     holder.execute("UPDATE t SET v = v WHERE id = 1")
     beside(lambda: conn.exec_driver_sql("CREATE INDEX CONCURRENTLY other ON t (v)"))
-    wait_until(lambda: look().working)
-    activity = only()
-    assert ("t", None, "building", True) == (activity.table, activity.run, activity.phase, blocked_by(activity, holder))
+    activity = waiting("building")
+    assert ("t", None, True) == (activity.table, activity.run, blocked_by(activity, holder))
     assert [1] == [activity.run.id for activity in look().stalled]
     holder.rollback()
 
@@ -412,10 +418,10 @@ def test_a_role_with_few_privileges(connect, sql, conn, table, member, holder, b
     beside(lambda: enforce(conn, KEY, BuildRule()))
 
     def first_activity():
-        return next(iter(look(viewer).working), None)
+        activity = next(iter(look(viewer).working), None)
+        return activity if activity and activity.phase == "building" and activity.blockers else None
 
-    wait_until(lambda: first_activity() and first_activity().phase == "building" and first_activity().blockers)
-    activity = first_activity()
+    activity = wait_until(first_activity)
     assert (True, 1, None) == (activity.hidden, activity.run.id, activity.progress.step)
     assert [(holder.info.backend_pid, None)] == [(blocker.pid, blocker.state) for blocker in activity.blockers]
     assert "pg_read_all_stats" in render_watch.line(activity)
@@ -435,7 +441,7 @@ def test_no_row_and_no_query_is_shown(conn, sql, table, look, holder, beside, wa
     assert not [word for word in ("secret", "770001", "SELECT") if word in output]
 
 
-def test_a_prepared_transaction_is_named(conn, sql, table, only, psycopg_connect, beside, wait_until):
+def test_a_prepared_transaction_is_named(conn, sql, table, waiting, psycopg_connect, beside):
     """A prepared transaction, a blocker without a session, is named as such."""
     sql("DELETE FROM t WHERE id > 8")
     name = f"left_{time.monotonic_ns()}"
@@ -443,8 +449,7 @@ def test_a_prepared_transaction_is_named(conn, sql, table, only, psycopg_connect
         f"BEGIN; UPDATE t SET v = v WHERE id = 1; PREPARE TRANSACTION '{name}'".encode()
     )
     thread = beside(lambda: enforce(conn, KEY, BuildRule()))
-    wait_until(lambda: only().phase == "building" and only().blockers)
-    (blocker,) = only().blockers
+    (blocker,) = waiting("building").blockers
     sql(f"ROLLBACK PREPARED '{name}'")
     thread.join()
     assert (None, True) == (blocker.pid, "prepared transaction" in str(blocker))

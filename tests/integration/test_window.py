@@ -118,7 +118,7 @@ def test_writers_are_released_if_it_takes_too_long(sql, conn, table, race, caplo
     def arriving(_: int) -> str:
         return "SELECT" if holds else "INSERT INTO t (k, v) VALUES (5, 5)"
 
-    race(arriving, build=BuildRule(lock_timeout="4s", build_attempts=1), held=slow)
+    race(arriving, build=BuildRule(lock_timeout="2s", build_attempts=1), held=slow)
     # No duplicate arrived after the first, so the build after the second succeeded.
     assert [[("ExclusiveLock",)]] * 2 == holds
     released = "the writers of public.t are released without an index: holding the writers took too long"

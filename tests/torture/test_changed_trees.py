@@ -194,7 +194,7 @@ def test_killed_upgrade_is_undone(directions, sweep):
     assert before == directions.undone()
 
 
-@pytest.mark.representatives("set-to-NULL", "mixed", "merged")
+@pytest.mark.representatives("mixed", "merged")
 def test_killed_downgrade_is_continued(directions, sweep):
     """A downgrade of a tree that dies at any statement is continued, and each row is as it was, in its leaf."""
     directions.create()

@@ -149,9 +149,16 @@ def insert_may_raise(project):
     """Make a key unique that the code inserts without expecting a conflict."""
     project.add(
         "b2",
-        f'op.archive_duplicates("orders", {KEY}, divergent="archive")\n'
-        f'op.create_unique_constraint_online("once", "orders", {KEY})',
-        f'op.drop_unique_constraint_online("once", "orders")\nop.restore_duplicates("orders", {KEY})',
+        f"""
+        op.execute(
+            "CREATE TABLE kept AS SELECT o.* FROM orders o WHERE EXISTS ("
+            " SELECT FROM orders x WHERE (x.customer, x.no) = (o.customer, o.no) AND x.id < o.id);"
+            "DELETE FROM orders WHERE id IN (SELECT id FROM kept)"
+        )
+        {PLAIN}
+        """,
+        f'{PLAIN_BACK}\nop.execute("INSERT INTO orders TABLE kept; DROP TABLE kept")',
+        extra=LOCKS,
     )
     source = project.directory / "src"
     source.mkdir()

@@ -35,6 +35,17 @@ def test_a_plain_index_meets_extras_that_the_old_key_allows(project, failing, co
 
 
 @pytest.mark.min_pg(15)
+def test_a_plain_index_meets_equal_nulls(project, failing):
+    """An index under which NULLs become equal is tried on equal NULLs."""
+    nulls = "CREATE UNIQUE INDEX stricter ON users (a, b) NULLS NOT DISTINCT"
+    users(project, "a int NOT NULL, b int, UNIQUE (a, b)", f'op.execute("{nulls}")')
+    report = project.check()
+    assert [("unique-over-duplicates", "b2")] == failing(report), report
+    assert [2] == [filled.exact for filled in report.filled]
+
+
+@pytest.mark.thorough
+@pytest.mark.min_pg(15)
 def test_our_directives_meet_equal_nulls(project, failing):
     """A constraint under which NULLs become equal is tried on equal NULLs, which are archived and restored."""
     project.add(

@@ -87,8 +87,10 @@ def test_indexes_of_leaves_are_tried_with_the_tree(tree):
     assert "Duplicates in public.m stop this revision" in message
 
 
-@pytest.mark.parametrize("declared", [True, False])
-def test_models_of_a_partitioned_table(tree, declared):
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "missing"])
+@pytest.mark.parametrize("online", [False, True], ids=["plain", "online"])
+@pytest.mark.representatives("plain-*")
+def test_models_of_a_partitioned_table(tree, online, declared):
     """Models that declare the tree with its constraint agree with it; the constraints of partitions do not count."""
     unique = 'sa.UniqueConstraint("sensor", "at", name="m_key"),' if declared else ""
     tree.env(
@@ -102,10 +104,13 @@ sa.Table("m", metadata, sa.Column("id", sa.BigInteger, primary_key=True),
 """
     )
     key = '"m", ["sensor", "at"]'
-    tree.add(
-        "b2",
-        f'op.archive_duplicates({key}, divergent="archive")\nop.create_unique_constraint_online("m_key", {key})',
-        f'op.drop_unique_constraint_online("m_key", "m")\nop.restore_duplicates({key})',
-    )
+    if online:
+        tree.add(
+            "b2",
+            f'op.archive_duplicates({key}, divergent="archive")\nop.create_unique_constraint_online("m_key", {key})',
+            f'op.drop_unique_constraint_online("m_key", "m")\nop.restore_duplicates({key})',
+        )
+    else:  # in the revision that creates the table, so no duplicate stops it
+        tree.add("a1", f"{TREE[0]}\n    {CONSTRAINT[0]}", TREE[1], after=None)
     of_models = [result.finding.id for result in tree.check().findings if result.rule == "models"]
     assert of_models == ([] if declared else ["unique-missing-in-models"])

@@ -79,6 +79,7 @@ LATE = "22222222-2222-2222-2222-222222222222"
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_events_become_rows_once(start, admin, broker, start_consumers):
     """Each event is one row, an early child is replayed, all metrics in use are exported, and a stop is clean."""
     start("migrate").ended(0)
