@@ -5,6 +5,7 @@ import signal
 import threading
 
 import pytest
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
@@ -170,6 +171,51 @@ def test_trigger_that_interferes_is_reported(sql, conn, dump, cleaned, body):
     sql("DROP TRIGGER f ON t")
     list(restore(conn, 1))
     assert cleaned == dump("t")
+
+
+def test_trigger_that_changes_some_rows_is_reported(sql, conn, dump, cleaned):
+    """Rows between others that a trigger changes are found, and the others are restored."""
+    sql("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.k := 8; RETURN NEW; END$$")
+    sql("CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.id = 3) EXECUTE FUNCTION f()")
+    with pytest.raises(Refused, match="2 of 3 archived rows restored"):
+        list(restore(conn, 1))
+    assert problems(sql) == [(3, "a trigger on the table changed the row or kept it out")]
+    sql("DROP TRIGGER f ON t")
+    list(restore(conn, 1))
+    assert cleaned == dump("t")
+
+
+def test_trigger_that_writes_the_same_value_does_not_matter(sql, conn, dump):
+    """A value that a trigger stores in another form, but which PostgreSQL prints alike, counts as restored."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v int[])")
+    sql("INSERT INTO t VALUES (1, 7, '{1}'), (2, 7, '{1,2}'), (3, 7, '{3}')")
+    before = dump("t")
+    list(cleanup(conn, KEY, CleanupRule(divergent="archive")))
+    # A slice of an array with a NULL has room for a NULL, even if it has none.
+    body = "SELECT (array_append(NEW.v, NULL))[:2] INTO NEW.v; RETURN NEW"
+    sql(f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body}; END$$")
+    sql("CREATE TRIGGER f BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.id = 2) EXECUTE FUNCTION f()")
+    list(restore(conn, 1))
+    assert before == dump("t")
+    same_image = "SELECT record_image_eq(ROW(t.v), ROW(a.v)) FROM t JOIN dupe_audit.archive_1 a USING (id) ORDER BY id"
+    assert sql(same_image) == [(False,), (True,)]
+
+
+def test_no_batch_scans_the_archive(sql, conn):
+    """The next rows and those of a batch are found by the archive's index, though it has no statistics."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int, v text DEFAULT repeat('x', 50))")
+    sql("INSERT INTO t SELECT i, i % 100 FROM generate_series(1, 20000) AS i")
+    list(cleanup(conn, KEY, CleanupRule(ignore=("id",))))
+    plans = []
+
+    def explain(_connection, cursor, statement, *_):
+        if "archive_1" in statement and statement.startswith(("SELECT pg_catalog.min(", "WITH marked")):
+            plans.append("\n".join(row[0] for row in cursor.connection.execute(f"EXPLAIN {statement}")))
+
+    event.listen(conn, "before_cursor_execute", explain)
+    batches = list(restore(conn, 1, batch_size=5000))
+    assert len(plans) == 2 * len(batches) + 1
+    assert [plan for plan in plans if "Seq Scan on archive_1" in plan or "Sort" in plan or "Nested Loop" in plan] == []
 
 
 def test_new_check_constraint_is_reported(sql, conn, dump, cleaned):

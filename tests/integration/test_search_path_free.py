@@ -26,7 +26,7 @@ from statements import Recorder, record
 
 #: relations without a schema: those of the user's own key, temporary ones being created, aliases in FOR UPDATE OF, and
 #: those that the enclosing statement of a part defines
-UNQUALIFIED = re.compile(r"orders|payments|chosen|put|dupe_audit_(locked|locked_child|write_\w+)|[a-z]")
+UNQUALIFIED = re.compile(r"orders|payments|marked|put|dupe_audit_(locked|locked_child|write_\w+)|[a-z]")
 #: they contain types as format_type() writes them: with the schema, where the path would find another type
 TYPES_OF_COLUMNS = {
     *(

@@ -26,6 +26,10 @@ BATCHING = {
     "max_parallel_workers_per_gather": "0",
 }
 
+#: for the next rows of an archive, which mostly has no statistics: the planner expects few rows without a mark, and
+#: would sort the whole archive for each batch
+NEWEST_FIRST = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
+
 #: the first pass looks for both rows of a pair where the ranking saw them: cheaper than the primary key's index by a
 #: third of a batch; the identity is compared too, and a pair of which a row moved is spared
 WHERE_STAGED = "e.ctid = s.e_tid AND v.ctid = s.s_tid"

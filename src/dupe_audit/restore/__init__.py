@@ -15,6 +15,7 @@ from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import Batch
 from dupe_audit.postgres.driver import tidy
 from dupe_audit.postgres.locking import run_lock
+from dupe_audit.postgres.planner import NEWEST_FIRST
 from dupe_audit.postgres.session import step
 from dupe_audit.restore.returning import return_children
 from dupe_audit.restore.work import RestoreWork, RowsDiffer, halving
@@ -109,7 +110,8 @@ def _restore_rows(work: RestoreWork) -> Generator[Batch, None, tuple[int, int]]:
         others = statement("before_batch", archive=archive, below=str(below)) if work.run.images else None
         of_batch = f"dupe_audit_id > ({others})" if others else "true"
         limits = {"below": str(below), "batch_size": str(work.batch_size)}
-        low, high, size = tuple(work.execute("restore_window", of_batch=of_batch, **limits).one())
+        with work.transaction(local=NEWEST_FIRST):
+            low, high, size = tuple(work.execute("restore_window", of_batch=of_batch, **limits).one())
         if not size:
             return refused, total
         reverted: Counter[int] = Counter()
@@ -135,7 +137,7 @@ def _restore(work: RestoreWork, reverted_at: Counter[int], low: int, high: int) 
         except citus.RowsDifferOnCitus as error:
             raise RowsDiffer(_difference(work)) from error
     # Constraint triggers fire at COMMIT, still inside this block, so a row that they refuse is noticed too.
-    with work.transaction():
+    with work.transaction(local={"jit": "off"}):
         if work.strays:
             _require_partition(work, work.strays, low, high)
         number = ledger.next_batch(connection, run_id)
@@ -144,9 +146,9 @@ def _restore(work: RestoreWork, reverted_at: Counter[int], low: int, high: int) 
         # Survivors give up the values that they took over, before the extras that had them return.
         reverted = _revert(work, low, high) if work.run.images else 0
         row = work.execute("restore_rows", low=str(low), high=str(high), changed=changed).mappings().one()
-        if not row["chosen"] == row["put"] == row["marked"] or row["changed"]:
+        if row["marked"] != row["put"] or row["changed"]:
             raise RowsDiffer(_difference(work))
-        if row["chosen"] or reverted:
+        if row["marked"] or reverted:
             ledger.record_batch(connection, run_id, number, restored=row["put"])
         if reverted:
             ledger.record_images(connection, run_id, number, reverted=reverted)

@@ -16,7 +16,7 @@ BEGIN
     END IF;
     BEGIN
         EXECUTE {restore_rows} INTO v_row USING v_low, v_high;
-        IF v_row.chosen <> v_row.put OR v_row.put <> v_row.marked OR v_row.changed <> 0 THEN
+        IF v_row.marked <> v_row.put OR v_row.changed <> 0 THEN
             RAISE EXCEPTION {differs};
         END IF;
         SET CONSTRAINTS ALL IMMEDIATE;
@@ -25,7 +25,7 @@ BEGIN
         FOR v_id IN EXECUTE {restore_ids} USING v_low, v_high LOOP
             BEGIN
                 EXECUTE {restore_row} INTO v_row USING v_id, v_id;
-                IF v_row.chosen <> v_row.put OR v_row.put <> v_row.marked OR v_row.changed <> 0 THEN
+                IF v_row.marked <> v_row.put OR v_row.changed <> 0 THEN
                     RAISE EXCEPTION {differs};
                 END IF;
                 SET CONSTRAINTS ALL IMMEDIATE;

@@ -20,7 +20,7 @@ BEGIN
     EXECUTE pg_temp.dupe_audit_fill({t_restore_rows}, v_part || pg_catalog.jsonb_build_object('changed', pg_temp.dupe_audit_fill(
         CASE WHEN v_low < v_high THEN {t_restore_changed} ELSE {t_restore_changed_row} END, v_holes))) INTO v_row;
     SET CONSTRAINTS ALL IMMEDIATE;
-    IF v_row.chosen <> v_row.put OR v_row.put <> v_row.marked OR v_row.changed > 0 THEN
+    IF v_row.marked <> v_row.put OR v_row.changed > 0 THEN
         RAISE EXCEPTION '%', CASE WHEN v_holes ->> 'generated_since' IS NULL THEN 'a trigger on the table changed the row or kept it out'
             ELSE pg_catalog.format('the value of column %s, which is generated now, differs from the archived one; or a trigger changed the row or kept it out',
                                    v_holes ->> 'generated_since') END;
