@@ -2,7 +2,8 @@
 
 ``python benchmarks/writer.py [--events N] [--repeat N] [--duplicates SHARE]``: agent actions into the reference
 project's table, with its eight indexes. The server waits for its disk at each commit, as in production;
-``--no-fsync`` shows the differences that remain if commits cost nothing.
+``--no-fsync`` shows the differences that remain if commits cost nothing. A ratio compares two ways of one repetition;
+printed are the median of the repetitions, the lowest and the highest, and the latency of a commit during them.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from sqlalchemy import make_url
@@ -105,7 +106,16 @@ def copy(connection: Connection, events: Sequence[Event]) -> None:
 
 
 Way = Callable[[Connection, Sequence[Event]], None]
-Figures = tuple[float, float, float]
+
+
+class Figures(NamedTuple):
+    """What one way took in one repetition."""
+
+    rate: float  #: events per second
+    cpu: float  #: microseconds of processor time per event: of this process and of its backend
+    statements: float  #: per event
+    sent: float  #: the same with statements that begin and end transactions
+
 
 COPY = "COPY, no check for duplicates"
 REPLAY = "the writer, batches of 500, every event already in the table"
@@ -124,7 +134,7 @@ WAYS: dict[str, tuple[Way, float]] = {
 
 
 def measure(connection: Connection, name: str, events: Sequence[Event]) -> Figures:
-    """Return events per second, statements per event, and the same with statements that begin and end transactions."""
+    """Measure one way once."""
     way, share = {**WAYS, REPLAY: (writer(500), 1), COPY: (copy, 1)}[name]
     events = events[: int(len(events) * share)]
     connection.execute("TRUNCATE agent_actions")
@@ -133,54 +143,95 @@ def measure(connection: Connection, name: str, events: Sequence[Event]) -> Figur
     connection.execute("VACUUM ANALYZE agent_actions")
     connection.execute("CHECKPOINT")
     connection.execute("SELECT pg_stat_statements_reset()")
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), cpu(connection)
     way(connection, events)
-    seconds = time.perf_counter() - started
+    seconds, busy = time.perf_counter() - started, cpu(connection) - busy
     written = connection.execute(
-        "SELECT sum(calls) FILTER (WHERE query !~* '^(BEGIN|COMMIT|SET)'), sum(calls) FROM pg_stat_statements"
-        " WHERE query !~ '(pg_stat_statements|pg_catalog.pg_attribute|CREATE TEMP)'"
+        "SELECT sum(calls) FILTER (WHERE query !~* '^(BEGIN|COMMIT|SET|SELECT pg_catalog.set_config)'), sum(calls)"
+        " FROM pg_stat_statements WHERE query !~ '(pg_stat_statements|pg_catalog.pg_attribute)'"
     ).fetchone()
     if way is not copy:
         distinct = len({(event[0], event[3], event[6]) for event in events})
         assert (distinct,) == connection.execute("SELECT count(*) FROM agent_actions").fetchone()  # noqa: S101
-    return len(events) / seconds, float(written[0]) / len(events), float(written[1]) / len(events)
+    count = len(events)
+    return Figures(count / seconds, busy * 1e6 / count, float(written[0]) / count, float(written[1]) / count)
 
 
-def compare(connection: Connection, events: Sequence[Event], repeat: int) -> dict[str, list[Figures]]:
-    """Measure every way several times, in turn, and return the figures."""
+def cpu(connection: Connection) -> float:
+    """Return the seconds of processor time of this process and of the backend."""
+    fields = Path(f"/proc/{connection.info.backend_pid}/stat").read_text().rpartition(")")[2].split()
+    return time.process_time() + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def commit_latency(connection: Connection) -> float:
+    """Return the median of the milliseconds that twenty commits take which write next to nothing."""
+    times = []
+    for _ in range(20):
+        started = time.perf_counter()
+        connection.execute("SELECT pg_logical_emit_message(true, '', '')")
+        times.append(time.perf_counter() - started)
+    return statistics.median(times) * 1000
+
+
+def compare(
+    connection: Connection, events: Sequence[Event], repeat: int
+) -> tuple[dict[str, list[Figures]], list[float]]:
+    """Measure every way several times, in turn; return the figures and the latencies of a commit between them."""
     figures: dict[str, list[Figures]] = {name: [] for name in (*WAYS, REPLAY, COPY)}
-    for _ in range(repeat):
-        for name in WAYS:
+    latencies = []
+    for repetition in range(repeat):
+        # Every other time backwards, so that no way always comes first.
+        for name in list(figures)[:: -1 if repetition % 2 else 1]:
+            connection.execute("TRUNCATE agent_actions")
+            if name == COPY:
+                connection.execute(f"ALTER TABLE agent_actions DROP CONSTRAINT {NAME}")
             figures[name].append(measure(connection, name, events))
-        figures[REPLAY].append(measure(connection, REPLAY, events))
-        connection.execute(f"ALTER TABLE agent_actions DROP CONSTRAINT {NAME}")
-        figures[COPY].append(measure(connection, COPY, events))
-        connection.execute("TRUNCATE agent_actions")
-        connection.execute(f"ALTER TABLE agent_actions ADD CONSTRAINT {NAME} UNIQUE ({', '.join(KEY.columns)})")
-    return figures
+            latencies.append(commit_latency(connection))
+            if name == COPY:
+                connection.execute("TRUNCATE agent_actions")
+                connection.execute(f"ALTER TABLE agent_actions ADD CONSTRAINT {NAME} UNIQUE ({', '.join(KEY.columns)})")
+    return figures, latencies
 
 
-def report(figures: dict[str, list[Figures]]) -> None:
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Return the median, the lowest and the highest of the values."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+def ratio(figures: dict[str, list[Figures]], name: str, other: str) -> str:
+    """Return how many times as fast one way is as another, by the clock and by processor time."""
+    pairs = list(zip(figures[name], figures[other], strict=True))
+    wall, busy = [a.rate / b.rate for a, b in pairs], [b.cpu / a.cpu for a, b in pairs]
+    return f"{spread(wall)} by the clock, {spread(busy)} by processor time"
+
+
+def report(figures: dict[str, list[Figures]], latencies: Sequence[float]) -> None:
     """Print the medians and the ratios."""
-    median = {name: [statistics.median(part) for part in zip(*runs, strict=True)] for name, runs in figures.items()}
-    racy, raw = median["SELECT, then INSERT"], median[COPY]
-    print(f"{'way':52} {'events/s':>9} {'x racy':>7} {'x COPY':>7} {'statements/event':>17} {'with BEGIN, COMMIT':>19}")
-    for name, (rate, statements, sent) in median.items():
-        print(f"{name:52} {rate:9,.0f} {rate / racy[0]:7.1f} {rate / raw[0]:7.2f} {statements:17.3f} {sent:19.3f}")
-    single, best = median["one ON CONFLICT per event"], median["the writer, batches of 500"]
-    print(
-        f"\nqueries saved by one ON CONFLICT per event: {1 - single[1] / racy[1]:.0%} (the original expected 40-50 %)"
+    median = {name: Figures(*map(statistics.median, zip(*runs, strict=True))) for name, runs in figures.items()}
+    print(f"{'way':60} {'events/s':>9} {'CPU us/event':>13} {'statements/event':>17} {'with BEGIN, COMMIT':>19}")
+    for name, (rate, busy, statements, sent) in median.items():
+        print(f"{name:60} {rate:9,.0f} {busy:13,.0f} {statements:17.3f} {sent:19.3f}")
+    racy, single, single_of_writer = (
+        "SELECT, then INSERT",
+        "one ON CONFLICT per event",
+        "the writer, one event at a time",
     )
-    print(f"queries saved by the writer, batches of 500: {1 - best[1] / racy[1]:.1%}")
-    print(f"the writer is {best[0] / racy[0]:.1f} times SELECT-then-INSERT (target: 20)")
-    print(f"the writer reaches {best[0] / raw[0]:.2f} of COPY (target: 0.4)\n", flush=True)
+    commit = f"a commit takes {spread(latencies)} ms"
+    print(f"\nRatios of the same repetition: median (lowest to highest); {commit}.\n")
+    for name in figures:
+        print(f"{name}\n  to {racy}: {ratio(figures, name, racy)}\n  to {COPY}: {ratio(figures, name, COPY)}")
+    print(f"\n{single_of_writer}, to {single}: {ratio(figures, single_of_writer, single)}; {commit}")
+    best = "the writer, batches of 500"
+    for name, note in ((single, " (the original expected 40-50 %)"), (best, "")):
+        print(f"queries saved by {name}: {1 - median[name].statements / median[racy].statements:.1%}{note}")
+    print(f"{best}, to {COPY} (target: 0.60): {ratio(figures, best, COPY)}; {commit}\n", flush=True)
 
 
 def main() -> None:
     """Print one table for a socket and one for a wire."""
     options = argparse.ArgumentParser()
     options.add_argument("--events", type=int, default=40_000)
-    options.add_argument("--repeat", type=int, default=3)
+    options.add_argument("--repeat", type=int, default=5)
     options.add_argument("--duplicates", type=float, default=0.2)
     options.add_argument("--latency", type=float, default=1.0, help="round trip over the wire, in milliseconds")
     options.add_argument("--no-fsync", action="store_true")
@@ -200,7 +251,7 @@ def main() -> None:
         print(f"{arguments.events:,} events, {arguments.duplicates:.0%} of them duplicates; a Unix socket:\n")
         with psycopg.connect(host=home, user="postgres", dbname="postgres", autocommit=True) as connection:
             connection.execute("CREATE EXTENSION pg_stat_statements")
-            report(compare(connection, events, arguments.repeat))
+            report(*compare(connection, events, arguments.repeat))
         print(f"The same over a wire whose round trip takes {arguments.latency} ms:\n")
         with (
             wire(f"{home}/.s.PGSQL.{url.query['port']}", arguments.latency / 1000) as port,
@@ -208,7 +259,7 @@ def main() -> None:
                 host="127.0.0.1", port=port, user="postgres", dbname="postgres", autocommit=True, sslmode="disable"
             ) as connection,
         ):
-            report(compare(connection, events, arguments.repeat))
+            report(*compare(connection, events, arguments.repeat))
 
 
 if __name__ == "__main__":

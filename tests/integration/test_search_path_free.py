@@ -32,8 +32,8 @@ TYPES_OF_COLUMNS = {
     *(
         "add_archive_column",
         "count_leaf",
-        "create_write_stage",
         "stray_leaf",
+        "write_batch",
         "write_part_row",
         "write_row",
         "write_unguarded_row",

@@ -6,6 +6,8 @@ from decimal import Decimal
 from http import HTTPStatus
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from dupe_audit.writer.values import InvalidRow, RowConverter
@@ -88,3 +90,34 @@ def test_rows_by_name_and_by_position():
     for wrong in (["x"], ["x", 1, 2], {"a": "x"}, {"a": "x", "c": 1}, {"a": "x", "b": 1, "c": 2}):
         with pytest.raises(InvalidRow):
             convert(wrong)
+
+
+VALUES = {
+    "text": st.none() | st.text() | st.booleans() | st.integers() | st.floats() | st.lists(st.text(max_size=2)),
+    "numeric": st.integers() | st.decimals() | st.sampled_from([10**5000, HTTPStatus.OK, "1.0"]),
+    "timestamptz": st.sampled_from(["2030-01-31T12:00:00Z", "now", None, dt.datetime(2030, 1, 31, tzinfo=UTC)]),
+    "jsonb": st.none() | st.text() | st.dictionaries(st.text(), st.floats() | st.characters(categories=["Cs"])),
+    "uuid": st.uuids() | st.uuids().map(str),
+    "_text": st.lists(st.none() | st.text(max_size=2)),
+}
+
+
+def outcomes(convert, rows):
+    """Return what becomes of each row: its values, or why it is rejected."""
+    for row in rows:
+        try:
+            yield convert(row)
+        except InvalidRow as invalid:
+            yield str(invalid)
+
+
+@given(rows=st.lists(st.tuples(*VALUES.values()), max_size=5))
+def test_rows_are_converted_together_as_they_are_alone(rows):
+    """Whatever the other rows of a batch hold, a row is converted to the same values, or rejected."""
+    convert = RowConverter(list(VALUES), {base: base for base in VALUES})
+    alone = list(outcomes(convert, rows))
+    if any(isinstance(outcome, str) for outcome in alone):
+        with pytest.raises(InvalidRow):
+            convert.together(rows)
+    else:
+        assert repr(alone) == repr(convert.together(rows))

@@ -1,4 +1,4 @@
--- Purpose: read the types of the columns of a row: as which a value is sent, compared with a stored one, and staged.
+-- Purpose: read the types of the columns of a row: as which a value is sent, compared with a stored one, and stored.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 WITH RECURSIVE col AS (
@@ -18,15 +18,18 @@ WITH RECURSIVE col AS (
 SELECT col.name, col.generated, col.always, base.typname::pg_catalog.text AS base_type,
        -- Without a length, because a cast would truncate to it.
        pg_catalog.format_type(base.oid, -1) AS sent_as,
-       -- With the column's precision, so that a number is rounded; without a text's length, because no text is truncated.
-       CASE WHEN base.typcategory = 'S' THEN pg_catalog.format_type(base.oid, -1)
+       -- With the column's precision, so that a number is rounded; without a length, to which a cast would truncate.
+       CASE WHEN has.length THEN pg_catalog.format_type(base.oid, -1)
             ELSE pg_catalog.format_type(base.oid, d.typmod) END AS compared_as,
        pg_catalog.format_type(col.atttypid, col.atttypmod) AS stored_as,
-       base.typcategory = 'S' AND d.typmod >= 0 AS truncates,
+       has.length AND d.typmod >= 0 AS truncates,
        CASE WHEN co.oid IS NULL THEN '' ELSE pg_catalog.format(' COLLATE %I.%I', co_ns.nspname, co.collname) END AS collation
 FROM col
 JOIN down d ON d.ord = col.ord
 JOIN pg_catalog.pg_type base ON base.oid = d.typ AND base.typtype <> 'd'
+LEFT JOIN pg_catalog.pg_type element ON element.oid = base.typelem AND base.typcategory = 'A'
+-- Texts, strings of bits, and arrays of these.
+CROSS JOIN LATERAL (SELECT coalesce(element.typcategory, base.typcategory) IN ('S', 'V') AS length) AS has
 LEFT JOIN pg_catalog.pg_collation co ON co.oid = col.attcollation
 LEFT JOIN pg_catalog.pg_namespace co_ns ON co_ns.oid = co.collnamespace
 ORDER BY col.ord

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -71,18 +72,26 @@ def _sql(option: str, clause: TextClause) -> str:
     return re.sub(r"\\(:)", r"\1", clause.text)
 
 
-def sort_key(key: UniqueKey, columns: Sequence[str]) -> Callable[[Sequence[Any]], list[str]]:
-    """Return the function by which rows are sorted, so that two writers insert equal keys in the same order.
+def sort_keys(key: UniqueKey, columns: Sequence[str]) -> Callable[[Sequence[Sequence[Any]]], list[Any]]:
+    """Return the function whose results rows are sorted by, so that two writers insert equal keys in the same order.
 
-    For an expression, these are the columns that it names, without regard to case.
+    Rows are compared by the texts of the key's columns. For an expression, these are the columns that it names, without
+    regard to case.
     """
     names = [columns.index(name) for name in key.names if name is not None]
     words = {word for text in key.expressions if text is not None for word in re.findall(r"\w+", text)}
     read = [position for position, column in enumerate(columns) if column in words]
-    return lambda row: [
-        *(str(row[position]) for position in names),
-        *(str(row[position]).casefold() for position in read),
-    ]
+    of_text = operator.itemgetter(*names) if names and not read else None
+
+    def keys(rows: Sequence[Sequence[Any]]) -> list[Any]:
+        if of_text and all({str} == {type(row[position]) for row in rows} for position in names):
+            return list(map(of_text, rows))
+        return [
+            [*(str(row[position]) for position in names), *(str(row[position]).casefold() for position in read)]
+            for row in rows
+        ]
+
+    return keys
 
 
 def collated(expression: str) -> tuple[str, str]:

@@ -6,7 +6,6 @@ ends with its batch, so they leave no snapshot open (see ``dupe_audit.statements
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -21,9 +20,7 @@ class Statements:
 
     insert: str  #: one row, with the conflict clause that the arbiter allows
     insert_alone: str  #: one row, without a conflict clause: a conflict is an error that names its index
-    create_stage: str
-    copy_stage: str
-    insert_staged: str  #: empty if keys cannot be looked up, or have an expression or a predicate
+    insert_batch: str  #: empty if keys cannot be looked up, or have an expression or a predicate
     looks_up: bool  #: the insert looks the key up
 
 
@@ -35,9 +32,7 @@ def compose(target: Target) -> Statements:
     return Statements(
         insert=insert if can_look_up else parts.insert_unguarded(parts.conflict),
         insert_alone=parts.insert_unguarded(conflict=""),
-        create_stage=statement("create_write_stage", stage=parts.stage, stage_columns=parts.stage_columns),
-        copy_stage=f"COPY {parts.stage} FROM STDIN",
-        insert_staged=parts.insert_staged() if target.operators else "",
+        insert_batch=parts.insert_batch() if target.operators else "",
         looks_up=can_look_up,
     )
 
@@ -55,7 +50,7 @@ def _equal(left: str, operator: str, right: str, *, nulls_not_distinct: bool) ->
 
 
 class _Parts:
-    """The pieces of SQL that fill the templates. ``v`` is the stage.
+    """The pieces of SQL that fill the templates. ``v`` is the batch.
 
     The table is ``t``, or has its own name if the key has expressions, in which it may be named.
     """
@@ -65,11 +60,6 @@ class _Parts:
         self.columns = {column.name: column for column in target.columns}
         self.positions = {column.name: n for n, column in enumerate(target.columns, 1)}
         self.values = ", ".join(self.sent(name) for name in self.columns)
-        self.stage_columns = ", ".join(
-            f"c{n} {column.compared_as}{column.collation}" for n, column in enumerate(target.columns, 1)
-        )
-        # The name depends on the columns, so that an altered table never uses a stage made for its former columns.
-        self.stage = ident(f"dupe_audit_write_{zlib.crc32(self.stage_columns.encode()):08x}")
         self.into = {
             "table": target.table,
             "columns": ", ".join(ident(name) for name in self.columns),
@@ -85,8 +75,8 @@ class _Parts:
         """Return the parameter for a column of the row."""
         return _cast(f"${self.positions[name]}", self.columns[name].sent_as)
 
-    def staged(self, name: str) -> str:
-        """Return the stage's column for a column of the row."""
+    def in_batch(self, name: str) -> str:
+        """Return the batch's column for a column of the row."""
         return f"v.c{self.positions[name]}"
 
     def insert(self) -> str:
@@ -119,20 +109,24 @@ class _Parts:
         """Return the statement for one row that does not look its key up first."""
         return statement("write_unguarded_row", **self.into, **self.alias, values=self.values, conflict=conflict)
 
-    def insert_staged(self) -> str:
-        """Return the statement for a staged batch."""
-        payload = f"ROW({', '.join(self.staged(name) for name in self.target.payload)})"
+    def insert_batch(self) -> str:
+        """Return the statement for a batch, whose parameters are arrays of text: one per column of the row."""
+        columns = list(enumerate(self.target.columns, 1))
+        payload = f"ROW({', '.join(map(self.compared_in_batch, self.target.payload))})"
         key = self.target.key
+        in_key = list(map(self.compared_in_batch, key))
         return statement(
-            "write_stage",
+            "write_batch",
             **self.into,
-            stage=self.stage,
-            staged=", ".join(self.staged(name) for name in self.columns),
-            staged_payload=payload,
-            staged_key=", ".join(self.staged(name) for name in key),
-            same=self.same(self.staged),
-            match=self.match(lambda n: self.of_table(key[n]), lambda n: self.staged(key[n])),
-            matches_new=self.match(lambda n: f"new.k{n}", lambda n: self.staged(key[n])),
+            arrays=", ".join(f"pg_catalog.unnest(${n}::pg_catalog.text[])" for n, _ in columns),
+            texts=", ".join(f"c{n}" for n, _ in columns),
+            typed=", ".join(f"u.c{n}::{column.sent_as}{column.collation} AS c{n}" for n, column in columns),
+            values=", ".join(map(self.in_batch, self.columns)),
+            sent_payload=payload,
+            sent_key=", ".join(in_key),
+            same=self.same(self.in_batch),
+            match=self.match(lambda n: self.of_table(key[n]), in_key.__getitem__),
+            matches_new=self.match(lambda n: f"new.k{n}", in_key.__getitem__),
             key_as_k=", ".join(f"t.{ident(name)} AS k{n}" for n, name in enumerate(key)),
             conflict=self.conflict,
             old_identity=self.identity_of("old"),
@@ -183,6 +177,11 @@ class _Parts:
     def compared(self, name: str) -> str:
         """Return the parameter for a column of the row as a stored value is compared with it."""
         return _cast(self.sent(name), self.columns[name].compared_as)
+
+    def compared_in_batch(self, name: str) -> str:
+        """Return the same for the batch's column."""
+        column = self.columns[name]
+        return self.in_batch(name) + (f"::{column.compared_as}" if column.compared_as != column.sent_as else "")
 
     def computed(self, expression: str) -> str:
         """Return an expression over the row to insert, as the index computes it.

@@ -23,8 +23,8 @@ from dupe_audit.writer.target import Target, probe
 
 T = TypeVar("T")
 
-#: number of rows from which staging is faster than one statement per row (benchmarks/writer.py)
-STAGE_FROM = 200
+#: number of rows from which one statement for all is faster than one per row (benchmarks/writer.py)
+TOGETHER_FROM = 200
 
 #: tries of one transaction, with growing pauses from 10 ms, before ``Unavailable`` is raised
 TRIES = 6
@@ -64,8 +64,6 @@ class Delivery:
         self._key, self._columns, self._ignore, self._needs_arbiter = key, columns, ignore, needs_arbiter
         self._target: Target | None = None
         self._probed = 0.0
-        self._stages: set[str] = set()
-        self._may_stage = True  # until the role turns out to lack TEMPORARY on the database
 
     @property
     def target(self) -> Target:
@@ -111,28 +109,16 @@ class Delivery:
         return self._with_retries(partial(self._send_alone, row))
 
     def _send(self, rows: Sequence[send.Row]) -> list[send.Verdict | None]:
-        way = send.staged if len(rows) >= STAGE_FROM and self._can_stage(rows) else send.by_row
+        way = send.together if len(rows) >= TOGETHER_FROM and self._can_send_together(rows) else send.by_row
         return way(self.connection, self._statements, rows)
 
-    def _can_stage(self, rows: Sequence[send.Row]) -> bool:
-        """Return whether the rows can go through the stage, which is created if necessary.
-
-        Not if it cannot be created or relied on, or if the rows cannot be identified by their keys afterwards.
-        """
-        target, create = self.target, self._statements.create_stage
-        if not self._statements.insert_staged or not self._may_stage or target.pooled or target.has_row_trigger:
+    def _can_send_together(self, rows: Sequence[send.Row]) -> bool:
+        """Return whether the rows can be identified by their keys afterwards."""
+        target = self.target
+        if not self._statements.insert_batch or target.has_row_trigger:
             return False
         positions = [self._columns.index(column) for column in target.key]
-        if not target.nulls_not_distinct and any(row[position] is None for row in rows for position in positions):
-            return False
-        if create not in self._stages:
-            try:
-                self.connection.execute(create.encode())
-            except psycopg.errors.InsufficientPrivilege:
-                self._may_stage = False  # one statement per row has the same outcomes
-                return False
-            self._stages.add(create)
-        return True
+        return target.nulls_not_distinct or not any(row[position] is None for row in rows for position in positions)
 
     def _send_alone(self, row: send.Row) -> send.Verdict:
         try:
@@ -192,7 +178,6 @@ class Delivery:
                 self.retries[error.sqlstate or "none"] += 1
                 time.sleep(0.01 * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
                 if kind is ErrorClass.REPROBE and self._target:
-                    self._stages.clear()
                     self.probe()
         raise AssertionError  # the last try returns or raises
 

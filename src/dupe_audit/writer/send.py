@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import RawCursor
+from psycopg import RawCursor, abc
+from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
@@ -23,7 +24,14 @@ BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 #: A plan made while the table was empty reads the whole table for each row once it is full: 3 to 15 times slower
 #: (measured). A scan that is switched off has so high a cost that the server would compile a batch, hence jit.
 NO_SCAN = "SET LOCAL enable_seqscan = off"
-NO_SCAN_STAGED = f"{NO_SCAN}; SET LOCAL enable_nestloop = off; SET LOCAL jit = off"
+NO_SCAN_OF_BATCH = (
+    "SELECT pg_catalog.set_config(name, 'off', true)"
+    " FROM (VALUES ('enable_seqscan'), ('enable_nestloop'), ('jit')) AS setting(name)"
+)
+
+
+#: characters up to which rows are sent in one statement; a message of the protocol has at most 1 GiB
+MOST_CHARACTERS = 100_000_000
 
 
 class Verdict(NamedTuple):
@@ -82,25 +90,51 @@ def by_row(connection: Connection, statements: Statements, rows: Sequence[Row]) 
     return [None if answer is None else Verdict(answer[0], answer[1], answer[2:]) for answer in answers]
 
 
-def staged(connection: Connection, statements: Statements, rows: Sequence[Row]) -> list[Verdict | None]:
-    """Copy the rows into the session's temporary table and insert them from there.
+def together(connection: Connection, statements: Statements, rows: Sequence[Row]) -> list[Verdict | None]:
+    """Send all rows in one statement, in one round trip; rows that are too long for that, as ``by_row``.
 
     Raises:
         psycopg.Error: nothing was written, or the connection was lost while committing.
     """
+    as_text = Transformer(connection)
+    arrays = [_array(values, as_text) for values in zip(*rows, strict=True)]
+    if sum(map(len, arrays)) > MOST_CHARACTERS:
+        return by_row(connection, statements, rows)
+    cursor: RawCursor[Any] = RawCursor(connection, row_factory=tuple_row)
+    with _without_abort_warnings(), _transaction(connection), connection.pipeline():
+        connection.execute(BEGIN, prepare=False)
+        connection.execute(NO_SCAN_OF_BATCH, prepare=True)
+        cursor.execute(statements.insert_batch, arrays, prepare=True)
+        connection.execute("COMMIT", prepare=False)
     verdicts: list[Verdict | None] = [None] * len(rows)
-    with _transaction(connection):
-        connection.execute(f"{BEGIN}; {NO_SCAN_STAGED}")
-        with connection.cursor().copy(statements.copy_stage.encode()) as copy:
-            for position, row in enumerate(rows):
-                copy.write_row((position, *row))
-        with _without_abort_warnings(), connection.pipeline():
-            cursor = connection.cursor(row_factory=tuple_row)
-            cursor.execute(statements.insert_staged.encode(), prepare=False)
-            connection.execute("COMMIT", prepare=False)
-    for position, inserted, same, *identity in cursor.fetchall():
-        verdicts[position] = Verdict(inserted, same, tuple(identity))
+    for answer in cursor.fetchall():
+        verdicts[answer[0] - 1] = Verdict(answer[1], answer[2], answer[3:])
     return verdicts
+
+
+def _array(values: Sequence[Any], as_text: abc.Transformer) -> str:
+    """Return the values of a column as an array of text, in the form in which PostgreSQL reads one.
+
+    Raises:
+        psycopg.DataError: a value cannot be a text.
+    """
+    try:  # all at once, with a character between them that no text contains
+        return '{"' + _escaped("\0".join(values)).replace("\0", '","') + '"}'
+    except TypeError:  # not all of them are texts
+        texts = (value if value is None or isinstance(value, str) else _text(value, as_text) for value in values)
+        return "{" + ",".join("NULL" if text is None else f'"{_escaped(text)}"' for text in texts) + "}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _text(value: Any, as_text: abc.Transformer) -> str:
+    """Return a value as psycopg would send it as text."""
+    data = as_text.get_dumper(value, PyFormat.TEXT).dump(value)
+    if data is None or b"\0" in (data := bytes(data)):
+        raise psycopg.DataError("a value is not a text")
+    return data.decode(as_text.encoding)
 
 
 def alone(connection: Connection, statements: Statements, row: Row) -> Verdict:

@@ -115,6 +115,33 @@ def _converter(type_: str) -> Converter:
     return lambda value: convert_items(value) if isinstance(value, (list, tuple)) else _text(value)
 
 
+#: converters of values of a type of Python that need no look at each value
+_BY_CLASS: dict[type, Converter] = {
+    bool: lambda value: "true" if value else "false",
+    int: int.__repr__,
+    float: float.__repr__,
+    UUID: str,
+    Decimal: str,
+}
+
+#: what texts of a column have to match, by converter; others are only searched for characters that cannot be sent
+_FORMS: dict[Converter, re.Pattern[str]] = {_timestamptz: _ZONED, _timestamp: _UNZONED}
+
+
+def _convert_column(convert: Converter, values: Sequence[Any]) -> Sequence[Any]:
+    """Return the values of a column as they are sent; those of one type of Python are looked at all at once."""
+    classes = set(map(type, values))
+    if classes == {str}:
+        if (form := _FORMS.get(convert)) and all(map(form.fullmatch, values)):
+            return values
+        if convert in (_text, _json):
+            _valid_text("".join(values))
+            return values
+    if convert is _text and len(classes) == 1 and classes <= _BY_CLASS.keys():
+        return list(map(_BY_CLASS[classes.pop()], values))
+    return [convert(value) for value in values]
+
+
 class RowConverter:
     """Converts rows to tuples of values that can be sent.
 
@@ -133,13 +160,28 @@ class RowConverter:
         Raises:
             InvalidRow: a value could not be stored as it is meant, or the values do not fit the columns.
         """
+        return self.together([row])[0]
+
+    def together(self, rows: Sequence[Sequence[Any] | Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+        """Return the rows as they are sent, converted column by column.
+
+        Raises:
+            InvalidRow: as for a single row; the message does not say which row it is.
+        """
+        if not ({tuple, list} >= set(map(type, rows)) and {len(self._columns)} == set(map(len, rows))):
+            rows = list(map(self._in_order, rows))
+        columns = zip(*rows, strict=True)
+        try:
+            return list(zip(*map(_convert_column, self._converters, columns), strict=True))
+        except (ValueError, RecursionError):  # an integer with more digits than Python converts, a list in itself
+            raise InvalidRow("a value could not be converted to text") from None
+
+    def _in_order(self, row: Sequence[Any] | Mapping[str, Any]) -> Sequence[Any]:
+        """Return the row's values in the order of the columns."""
         if isinstance(row, Mapping):
             if len(row) != len(self._columns) or any(column not in row for column in self._columns):
                 raise InvalidRow("the row's names are not the writer's columns")
-            row = [row[column] for column in self._columns]
+            return [row[column] for column in self._columns]
         if len(row) != len(self._columns):
             raise InvalidRow(f"the row has {len(row)} values, not {len(self._columns)}")
-        try:
-            return tuple([convert(value) for convert, value in zip(self._converters, row, strict=True)])
-        except (ValueError, RecursionError):  # an integer with more digits than Python converts, a list in itself
-            raise InvalidRow("a value could not be converted to text") from None
+        return row

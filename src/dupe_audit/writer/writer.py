@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -13,7 +14,7 @@ from sqlalchemy import TextClause
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey, check_identifier
 from dupe_audit.writer import send
-from dupe_audit.writer.arguments import Element, key_of, sort_key
+from dupe_audit.writer.arguments import Element, key_of, sort_keys
 from dupe_audit.writer.delivery import Delivery, RowFault
 from dupe_audit.writer.outcome import Outcome
 from dupe_audit.writer.target import Arbiter
@@ -80,7 +81,7 @@ class Writer:
         if len(set(columns)) != len(columns):
             raise WrongUsage(f"A column is named twice: {', '.join(columns)}.")
         self._columns = tuple(columns)
-        self._sort_key = sort_key(key, self._columns)
+        self._sort_keys = sort_keys(key, self._columns)
         self._delivery = Delivery(connection, key, self._columns, tuple(ignore), needs_arbiter=needs_arbiter)
         self._require_idle()
 
@@ -131,18 +132,27 @@ class Writer:
         """
         self._require_idle()
         rows = list(rows)
-        target = self._delivery.target
-        convert = RowConverter(self._columns, {column.name: column.base_type for column in target.columns})
         outcomes: dict[int, Outcome] = {}
+        valid = self._converted(rows, outcomes)
+        keys = self._sort_keys([row for _, row in valid])
+        order = sorted(range(len(valid)), key=keys.__getitem__)
+        self._settle([valid[place] for place in order], outcomes)
+        return [outcomes[position] for position in range(len(rows))]
+
+    def _converted(
+        self, rows: Sequence[Sequence[Any] | Mapping[str, Any]], outcomes: dict[int, Outcome]
+    ) -> list[NumberedRow]:
+        """Return the rows that can be sent, and record the outcomes of the others."""
+        convert = RowConverter(self._columns, {c.name: c.base_type for c in self._delivery.target.columns})
+        with suppress(InvalidRow):
+            return list(enumerate(convert.together(rows)))
         valid: list[NumberedRow] = []
         for position, row in enumerate(rows):
             try:
                 valid.append((position, convert(row)))
             except InvalidRow as invalid:
                 outcomes[position] = Outcome(kind="rejected", reason=str(invalid))
-        valid.sort(key=lambda numbered: self._sort_key(numbered[1]))
-        self._settle(valid, outcomes)
-        return [outcomes[position] for position in range(len(rows))]
+        return valid
 
     def _require_idle(self) -> None:
         connection = self._delivery.connection

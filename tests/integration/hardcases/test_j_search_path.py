@@ -128,11 +128,11 @@ def test_h199_steps_call_nothing_on_the_search_path(sql, conn, dump, psycopg_con
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage_from", [1, 1000])
+@pytest.mark.parametrize("together_from", [1, 1000])
 @pytest.mark.representatives("1000")
-def test_h199_writer_calls_nothing_on_the_search_path(sql, psycopg_connect, traps, monkeypatch, stage_from):
+def test_h199_writer_calls_nothing_on_the_search_path(sql, psycopg_connect, traps, monkeypatch, together_from):
     """The writer calls only the server's own operators and functions, with and without the constraint."""
-    monkeypatch.setattr(delivery, "STAGE_FROM", stage_from)
+    monkeypatch.setattr(delivery, "TOGETHER_FROM", together_from)
     sql("CREATE TABLE t (id int8 PRIMARY KEY, k text, at timestamptz, n numeric, a text[], j jsonb)")
     sql("CREATE INDEX ON t (k)")
     key = UniqueKey(table="t", columns=("k", "at", "n", "a"), name="once")

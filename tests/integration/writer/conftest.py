@@ -18,10 +18,10 @@ HeldBuild = Callable[..., AbstractContextManager[psycopg.Connection]]
 BUILD = "CREATE UNIQUE INDEX CONCURRENTLY once ON t (k)"
 
 
-@pytest.fixture(params=["row", "stage"])
+@pytest.fixture(params=["row", "together"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Send batches as one statement per row, or through the stage, whatever their number of rows."""
-    monkeypatch.setattr(delivery, "STAGE_FROM", 1 if request.param == "stage" else 1_000_000)
+    """Send batches as one statement per row, or all rows in one statement, whatever their number of rows."""
+    monkeypatch.setattr(delivery, "TOGETHER_FROM", 1 if request.param == "together" else 1_000_000)
     return request.param
 
 

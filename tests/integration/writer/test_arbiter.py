@@ -36,7 +36,9 @@ def test_absent(rows, sql, way):
 @pytest.mark.parametrize(
     "type_", ["text", "varchar(9)", "citext", "mood", "bigint", "uuid", "timestamptz", "text[]", "dom"]
 )
-@pytest.mark.representatives("row-text", "row-mood", "row-text[]", "stage-citext", "stage-timestamptz", "stage-dom")
+@pytest.mark.representatives(
+    "row-text", "row-mood", "row-text[]", "together-citext", "together-timestamptz", "together-dom"
+)
 def test_absent_with_an_index_for_the_look_up(sql, writer, way, type_):
     """Without a constraint, but with an index to look a key up, copies are found and not written."""
     sql(f"CREATE TYPE mood AS ENUM ('a'); CREATE DOMAIN dom AS int; CREATE TABLE t (id int, k {type_}, n int, v int)")
@@ -159,7 +161,7 @@ def test_constraint_that_becomes_deferrable(rows, sql, way):
 
 
 @pytest.mark.parametrize("form", ["REINDEX INDEX CONCURRENTLY once", "second"])
-@pytest.mark.representatives("row-second", "stage-REINDEX INDEX CONCURRENTLY once")
+@pytest.mark.representatives("row-second", "together-REINDEX INDEX CONCURRENTLY once")
 def test_under_concurrent_index_builds(rows, sql, writer, beside, way, form):
     """While the index is rebuilt, or a second one is built, ON CONFLICT can raise 23505, but no row is lost."""
     sql("ALTER TABLE t ADD CONSTRAINT once UNIQUE (k)")

@@ -52,7 +52,7 @@ def test_up_down_and_up(conn, sql, writer, way):
 
 
 @pytest.mark.parametrize("moment", ["_level", "_attach", "_complete"])
-@pytest.mark.representatives("row-_attach", "stage-_complete")
+@pytest.mark.representatives("row-_attach", "together-_complete")
 def test_between_two_steps(conn, sql, writer, way, monkeypatch, moment):
     """A leaf that has its index accepts no copy, although ON CONFLICT cannot name the key of the whole table yet."""
     sql(TREE)

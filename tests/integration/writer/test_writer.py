@@ -165,12 +165,12 @@ def test_columns_that_may_differ(sql, writer, way):
     "row-short-ab-abc*",
     "row-int4range*",
     "row-text-None*",
-    "stage-timestamptz(3)*",
-    "stage-citext*",
-    "stage-varchar(4)*",
-    "stage-mood*",
-    "stage-bool*",
-    "stage-text[]-first12*",
+    "together-timestamptz(3)*",
+    "together-citext*",
+    "together-varchar(4)*",
+    "together-mood*",
+    "together-bool*",
+    "together-text[]-first12*",
 )
 def test_equality_is_that_of_the_index(sql, writer, way, type_, first, second, kind):
     """Two keys are equal if the index says so, in different batches and in the same one."""
