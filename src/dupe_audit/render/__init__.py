@@ -1,5 +1,6 @@
 """Facts as text, JSON or Markdown. Nothing else prints facts."""
 
+from dupe_audit.render.ledger import runs
 from dupe_audit.render.objects import dump, preflight_json, run_json, verify_json
 from dupe_audit.render.places import (
     preflight_places,
@@ -9,7 +10,8 @@ from dupe_audit.render.places import (
     verify_places_json,
 )
 from dupe_audit.render.sample_file import check_file, write_file
-from dupe_audit.render.text import STYLES, plain_keys, preflight, runs, size, unseen, verify
+from dupe_audit.render.text import STYLES, plain_keys, preflight, unseen, verify
+from dupe_audit.render.values import size
 
 FORMATS = ("text", "json", "markdown")
 

@@ -11,7 +11,8 @@ from dupe_audit.findings import Finding, quantity
 from dupe_audit.layout import console, plain, print_hanging, write_markdown_table
 from dupe_audit.model import DuplicateReport, Run, UniqueKey, VerifyReport
 from dupe_audit.render.objects import preflight_json, verify_json
-from dupe_audit.render.text import STYLES, size
+from dupe_audit.render.text import STYLES
+from dupe_audit.render.values import size
 
 #: counts of a preflight that a line per schema shows
 _COUNTS = ("rows", "groups", "extras", "exact_groups", "divergent_groups")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import IO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from dupe_audit.findings import Finding, quantity
 from dupe_audit.layout import console, plain, print_hanging, write_markdown_table
-from dupe_audit.model import DuplicateReport, Leaves, Run, Sample, Suggestion, Unseen, VerifyReport
+from dupe_audit.model import DuplicateReport, Leaves, Sample, Suggestion, Unseen, VerifyReport
 from dupe_audit.render import samples
+from dupe_audit.render.ledger import counts
 from dupe_audit.render.objects import COUNTS
-from dupe_audit.render.values import shown
+from dupe_audit.render.values import shown, size
 
 #: the style of each severity on a terminal
 STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
@@ -24,25 +23,8 @@ STYLES = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 #: maximum number of leaves that are named, those with the most extras first
 SHOWN = 5
 
-_QUOTED = re.compile('"((?:[^"]|"")+)"')
-
 #: counts whose names alone do not say what they are
 _LABELS = {"outside_rows": "rows outside the predicate"}
-
-#: columns of the ledger that are aligned right
-_NUMBERS = {"run", "archived", "amended", "merged", "restored", "reverted", "archive"}
-
-
-def size(count: int | None) -> str:
-    """Return a number of bytes as people read it: ``34.2 kB``."""
-    if count is None:
-        return "-"
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1024 or unit == "GB":
-            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
-        value /= 1024
-    raise AssertionError("unreachable")
 
 
 def preflight(reports: Sequence[DuplicateReport], style: str, file: IO[str]) -> None:
@@ -118,8 +100,8 @@ def verify(reports: Sequence[VerifyReport], style: str, file: IO[str]) -> None:
         if report.run:
             run = report.run
             before = "-" if run.rows_before is None else f"{run.rows_before:,}"
-            counts = ", ".join(f"{name} {number:,}" for name, number in _counts(run).items())
-            rows.append((f"run {run.id}", f"rows before {before}, {counts}"))
+            sums = ", ".join(f"{name} {number:,}" for name, number in counts(run).items())
+            rows.append((f"run {run.id}", f"rows before {before}, {sums}"))
         if report.rows is not None:
             traffic = "" if report.traffic is None else f", {report.traffic:+,} by the application since the run began"
             rows.append(("rows now", f"{report.rows:,}{traffic}"))
@@ -149,75 +131,6 @@ def _line(text: str, style: str, file: IO[str]) -> None:
         file.write(f"{text}\n\n")
     else:
         console(file).print(Text(text))
-
-
-def runs(ledger: Sequence[Run], style: str, file: IO[str]) -> None:
-    """Write the ledger as text or Markdown: a line per run, or two if the terminal is narrow."""
-    counted = [
-        name
-        for name in ("archived", "amended", "merged", "restored", "reverted")
-        if any(name in _counts(run) for run in ledger)
-    ]
-    header = ("run", "table", "key", "state", *counted, "archive", "started", "revision")
-    body = [
-        (
-            str(run.id),
-            _table(run),
-            ", ".join(map(str, run.key_columns)) + (f" WHERE {run.where}" if run.where else ""),
-            run.state + (", purged" if run.purged_at else ""),
-            *(f"{getattr(run, name):,}" for name in counted),
-            size(run.archive_bytes),
-            run.started_at[:19],
-            (run.revision or "-") + (f" (campaign {run.campaign})" if run.campaign else ""),
-        )
-        for run in ledger
-    ]
-    out = console(file)
-    if style == "markdown":
-        write_markdown_table(header, body, file)
-    elif not body:
-        out.print("The ledger is empty: nothing was ever cleaned in this database.")
-    else:
-        widths = [max(len(row[column]) for row in (header, *body)) for column in range(len(header))]
-        if sum(widths) + 2 * len(widths) - 2 <= out.width:
-            _aligned(header, body, widths, out)
-        else:
-            _stacked(body, counted, out)
-
-
-def _counts(run: Run) -> dict[str, int]:
-    """Return the sums of a run by name; those of rows that it changed only if there are any."""
-    sums = {name: getattr(run, name) for name in ("archived", "amended", "merged", "restored", "reverted")}
-    return {name: number for name, number in sums.items() if number or name in ("archived", "restored")}
-
-
-def _aligned(header: Sequence[str], body: Sequence[Sequence[str]], widths: Sequence[int], out: Console) -> None:
-    """Print a line per run; numbers are aligned right."""
-    for number, row in enumerate((header, *body)):
-        cells = [
-            cell.rjust(width) if name in _NUMBERS else cell.ljust(width)
-            for name, cell, width in zip(header, row, widths, strict=True)
-        ]
-        out.print(Text("  ".join(cells).rstrip(), style="" if number else "bold"), soft_wrap=True)
-
-
-def _stacked(body: Sequence[Sequence[str]], counted: Sequence[str], out: Console) -> None:
-    """Print each run in a few lines that fit the terminal."""
-    for id_, table, key, state, *numbers, archive, started, revision in body:
-        counts = ", ".join(f"{number} {name}" for name, number in zip(counted, numbers, strict=True))
-        lead = f"run {id_}  "
-        facts = f"{counts}, archive {archive}; began {started}, revision {revision}"
-        print_hanging(Text.assemble((lead, "bold"), f"{state}  {table} ({key})"), len(lead), out)
-        print_hanging(Text(" " * len(lead) + facts), len(lead), out)
-
-
-def _table(run: Run) -> str:
-    """Return the table of a run: its current name, and the name in the ledger if that differs."""
-    name = f"{run.schema_name}.{run.table_name}"
-    if run.relation is None:
-        return f"{name} (not found)"
-    current = _QUOTED.sub(lambda quoted: quoted[1].replace('""', '"'), run.relation)
-    return name if current == name else f"{run.relation} (was {name})"
 
 
 def _section(

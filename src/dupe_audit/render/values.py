@@ -1,4 +1,4 @@
-"""Values of rows for people to read: no terminal, Markdown renderer or spreadsheet interprets anything in them."""
+"""Values and sizes for people to read: no terminal, Markdown renderer or spreadsheet interprets anything in a value."""
 
 from __future__ import annotations
 
@@ -56,3 +56,15 @@ def csv_cell(value: str | None) -> str:
     if _FORMULA.match(text.lstrip()) and not _NUMBER.fullmatch(text):
         text = f"'{text}"
     return '"' + text.replace('"', '""') + '"'
+
+
+def size(count: int | None) -> str:
+    """Return a number of bytes as people read it: ``34.2 kB``."""
+    if count is None:
+        return "-"
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1024 or unit == "GB":
+            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
