@@ -25,7 +25,7 @@ from dupe_audit.directives.places import (
     schemas_of,
 )
 from dupe_audit.directives.refusal import NAMES, of_revision
-from dupe_audit.directives.verdict import identities
+from dupe_audit.directives.subjects import identities
 from dupe_audit.directives.worker import Worker
 from dupe_audit.errors import DupeAuditError, Interrupted, Refused
 from dupe_audit.findings import quantity

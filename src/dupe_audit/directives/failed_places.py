@@ -13,7 +13,7 @@ from alembic.util import CommandError
 
 from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import UNKNOWN, RestoreDuplicatesOp
-from dupe_audit.directives.verdict import subject
+from dupe_audit.directives.subjects import subject
 from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, quantity
 from dupe_audit.model import Expression, UniqueKey

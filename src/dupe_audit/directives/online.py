@@ -24,7 +24,7 @@ from dupe_audit.directives.operations import (
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.places import in_schema, schemas_of
 from dupe_audit.directives.refusal import NAMES, call_of, of_revision, refuse_mistakes, refuse_server
-from dupe_audit.directives.verdict import identities, subject
+from dupe_audit.directives.subjects import identities, subject
 from dupe_audit.directives.worker import Worker
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 
 from alembic.operations import MigrateOperation
 from sqlalchemy import Connection
@@ -13,7 +13,6 @@ from dupe_audit import ledger
 from dupe_audit.cleanup import try_ahead
 from dupe_audit.constraint import drop_findings, has_definition, is_absent, temporary_name
 from dupe_audit.directives.operations import (
-    UNKNOWN,
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
     DropUniqueConstraintOnlineOp,
@@ -22,6 +21,7 @@ from dupe_audit.directives.operations import (
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.recorded import kept_constraints, left_duplicates, missing_run
 from dupe_audit.directives.recording import PlainStatement
+from dupe_audit.directives.subjects import identities, subject
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, UniqueKey
@@ -227,27 +227,3 @@ class Examiner:
 
     def _is_same_table(self, key: UniqueKey, other: UniqueKey) -> bool:
         return self._identify(key) == self._identify(other)
-
-
-def identities(connection: Connection, locate: Callable[[UniqueKey], UniqueKey]) -> Callable[[UniqueKey], Hashable]:
-    """Return a function that identifies the table of a key, and asks for each table once.
-
-    Args:
-        locate: fills in the schema of a key, as Alembic's own operations would.
-    """
-
-    @cache
-    def identify(schema: str | None, table: str) -> Hashable:
-        match = catalog.find(connection, locate(UniqueKey(schema=schema, table=table, columns=(UNKNOWN,))))
-        return match[1].relid if match else (schema, table)
-
-    return lambda key: identify(key.schema, key.table)
-
-
-def subject(operation: MigrateOperation, key: UniqueKey | None = None) -> str:
-    """Return the key or constraint that a directive is about, as messages name it."""
-    key = key or operation.key  # type: ignore[attr-defined]
-    if isinstance(operation, DropUniqueConstraintOnlineOp):
-        table = f"{key.schema}.{key.table}" if key.schema else key.table
-        return f"{key.form} {key.name} on {table}"
-    return str(key)

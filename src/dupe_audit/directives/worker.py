@@ -23,7 +23,7 @@ from dupe_audit.directives.operations import (
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.places import Elsewhere, schemas_of
 from dupe_audit.directives.schedule import Task
-from dupe_audit.directives.verdict import identities
+from dupe_audit.directives.subjects import identities
 from dupe_audit.errors import NotProven
 from dupe_audit.findings import quantity
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from alembic.operations import MigrateOperation, Operations
 
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.verdict import Item, subject
+from dupe_audit.directives.subjects import subject
+from dupe_audit.directives.verdict import Item
 from dupe_audit.statements import literal, statement
 
 #: beginnings of the statements that can stop a script; the others define what these use

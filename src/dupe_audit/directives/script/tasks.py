@@ -22,7 +22,7 @@ from dupe_audit.directives.script.quoting import check_names, one_line
 from dupe_audit.directives.script.server import judge_server
 from dupe_audit.directives.script.undone import Undone
 from dupe_audit.directives.script.up import archive_duplicates, create_unique_constraint
-from dupe_audit.directives.verdict import subject
+from dupe_audit.directives.subjects import subject
 from dupe_audit.model import UniqueKey
 
 
