@@ -66,6 +66,12 @@ def interrupted(sql, conn, events):
     return clean
 
 
+def test_mutants_replace_what_the_statements_contain(careless):
+    """A statement that is rewritten cannot leave its mutants without effect; this needs no cluster."""
+    for changes in WITHOUT_JUDGEMENT.values():
+        careless(changes.items())
+
+
 @pytest.mark.parametrize("kind", WITHOUT_JUDGEMENT)
 def test_batch_that_does_not_judge_again_is_caught(careless, interrupted, kind):
     """A batch that trusts the ranking archives rows whose survivor has left the key, and the invariants object."""

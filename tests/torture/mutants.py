@@ -106,18 +106,26 @@ class Mutant:
     returns: bool = False  #: whether it takes the way down
     moves: bool = False  #: whether the way down begins with a dump, and is in the restored database
 
+    def texts(self) -> dict[str, str]:
+        """Return the careless texts by the names of their files.
+
+        Raises:
+            AssertionError: a statement no longer has the text that is to be replaced.
+        """
+        texts = {}
+        for name, careless in self.statements.items():
+            text = files("dupe_audit.statements").joinpath(f"{name}.sql").read_text("utf-8")
+            texts[f"{name}.sql"] = careless(text)
+            assert texts[f"{name}.sql"] != text, name
+        return texts
+
     def mutate(self) -> None:
         """Make our statements and functions careless in this process."""
         for path, careless_function in self.functions.items():
             module, _, name = path.rpartition(".")
             assert hasattr(import_module(module), name), path
             setattr(import_module(module), name, careless_function)
-        originals = files("dupe_audit.statements")
-        texts = {}
-        for name, careless in self.statements.items():
-            text = originals.joinpath(f"{name}.sql").read_text("utf-8")
-            texts[f"{name}.sql"] = careless(text)
-            assert texts[f"{name}.sql"] != text, name
+        originals, texts = files("dupe_audit.statements"), self.texts()
 
         def joinpath(name: str) -> Any:
             return SimpleNamespace(read_text=lambda _: texts[name]) if name in texts else originals.joinpath(name)
@@ -259,8 +267,8 @@ def clean_live(url: str, name: str) -> None:
 #: how a batch asks again whether a row is in the predicate, and what asks nothing: with the values of each key, of
 #: extras until they are deleted, and of survivors
 ASKED_WITH_THE_KEY = {"'CASE WHEN (%2$s) THEN (%1$s) END' END": "'(%1$s)' END"}
-ASKED_OF_EXTRAS = {"'e_key.met' END": "'true' END", "CASE WHEN rule.predicate IS NOT NULL\n": "CASE WHEN false\n"}
-ASKED_OF_SURVIVORS = {"rule.predicate IS NOT NULL THEN 'v_key.met'": "false THEN 'v_key.met'"}
+ASKED_OF_EXTRAS = {"'e_key.met' END": "'true' END", "CASE WHEN rel.predicate IS NOT NULL\n": "CASE WHEN false\n"}
+ASKED_OF_SURVIVORS = {"rel.predicate IS NOT NULL THEN 'v_key.met'": "false THEN 'v_key.met'"}
 
 
 def trust_ranking(questions: Mapping[str, str]) -> Callable[[str], str]:

@@ -14,6 +14,14 @@ pytestmark = pytest.mark.torture
 WRITTEN = "SELECT EXISTS (SELECT FROM images() WHERE before = (SELECT after FROM imagelog ORDER BY seq DESC LIMIT 1))"
 
 
+def test_mutants_replace_what_the_statements_contain():
+    """A statement that is rewritten cannot leave its mutants without effect: what they replace is still in it."""
+    mutants = [mutant for mutant in MUTANTS.values() if mutant.statements]
+    assert mutants
+    for mutant in mutants:
+        mutant.texts()
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 @pytest.mark.representatives(
     "list in the client, delete by id",
