@@ -64,12 +64,7 @@ class Shape(NamedTuple):
 def trusted_shape(
     connection: Connection, *, relid: int | None = None, run_id: int | None = None, reading: bool = False
 ) -> Shape:
-    """Return whether a ledger exists that is trusted; both are read at one moment.
-
-    Args:
-        relid: the table that is worked on; its owner is trusted.
-        run_id: the run whose archive, staged list and records are about to be used.
-        reading: whether nothing will be written.
+    """Return whether a ledger exists; that and whether it is trusted are read at one moment. Arguments: ``untrusted``.
 
     Raises:
         Refused: a role that is not trusted could have prepared it.
