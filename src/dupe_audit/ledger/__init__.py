@@ -75,10 +75,8 @@ from dupe_audit.ledger.tables import (
 from dupe_audit.ledger.trust import trust_sql, untrusted
 from dupe_audit.ledger.way_back import (
     OUTSTANDING,
-    JudgedRun,
     archive_findings,
     has_run,
-    judged_run,
     lost,
     require_continuable,
     require_table,
@@ -95,7 +93,6 @@ __all__ = [
     "Campaign",
     "Choice",
     "Enforcing",
-    "JudgedRun",
     "Leaf",
     "LeafCount",
     "LeafIndex",
@@ -127,7 +124,6 @@ __all__ = [
     "is_building",
     "is_leaf_building",
     "join_campaign",
-    "judged_run",
     "keep_images",
     "keep_leaf_names",
     "key_holes",

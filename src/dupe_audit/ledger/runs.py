@@ -54,18 +54,17 @@ def _read_runs(connection: Connection, condition: str, order: str = "r.id") -> l
     return [RecordedRun(_run(row), read_rule(row)) for row in rows]
 
 
-def get_run(connection: Connection, run_id: int, *, relid: int | None = None, tables: bool = False) -> RecordedRun:
+def get_run(connection: Connection, run_id: int, *, relid: int | None = None) -> RecordedRun:
     """Return one run.
 
     Args:
         relid: the table that is worked on; its owner is trusted.
-        tables: whether the run's archive, staged list and records are judged with the ledger.
 
     Raises:
         DupeAuditError: the ledger has no such run.
     """
-    is_created = exists(connection, relid=relid, run_id=run_id if tables else None)
-    if not is_created or not (runs := _read_runs(connection, f"r.id = {int(run_id)}")):
+    runs = find_runs(connection, f"r.id = {int(run_id)}", relid=relid)
+    if not runs:
         raise DupeAuditError(f"The ledger of this database has no run {run_id}. To list its runs: dupe-audit runs")
     return runs[0]
 

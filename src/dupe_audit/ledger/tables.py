@@ -40,25 +40,22 @@ def relation_exists(connection: Connection, name: str) -> bool:
     return bool(execute(connection, statement("relation_exists", name=literal(name))).scalar_one())
 
 
-def exists(
-    connection: Connection, *, relid: int | None = None, run_id: int | None = None, reading: bool = False
-) -> bool:
+def exists(connection: Connection, *, relid: int | None = None, reading: bool = False) -> bool:
     """Return whether this database has a ledger; every command comes through here before it reads one.
 
     Args:
         relid: the table that is worked on; its owner is trusted.
-        run_id: the run whose archive, staged list and records are about to be used.
         reading: whether nothing will be written.
 
     Raises:
         Refused: a role that is not trusted could have prepared it.
         DupeAuditError: an earlier version made it; ignoring it would forget its archived rows.
     """
-    return _shape(connection, relid=relid, run_id=run_id, reading=reading).created
+    return _shape(connection, relid=relid, reading=reading).created
 
 
-def _shape(connection: Connection, *, relid: int | None, run_id: int | None = None, reading: bool = False) -> Shape:
-    shape = trusted_shape(connection, relid=relid, run_id=run_id, reading=reading)
+def _shape(connection: Connection, *, relid: int | None, reading: bool = False) -> Shape:
+    shape = trusted_shape(connection, relid=relid, reading=reading)
     if shape.created and not shape.current:
         raise DupeAuditError(
             "An earlier version created the ledger of this database. As its owner, execute this, then run the same "

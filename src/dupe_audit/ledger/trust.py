@@ -61,15 +61,13 @@ class Shape(NamedTuple):
     current: bool  #: whether it has the columns of this version
 
 
-def trusted_shape(
-    connection: Connection, *, relid: int | None = None, run_id: int | None = None, reading: bool = False
-) -> Shape:
+def trusted_shape(connection: Connection, *, relid: int | None = None, reading: bool = False) -> Shape:
     """Return whether a ledger exists; that and whether it is trusted are read at one moment. Arguments: ``untrusted``.
 
     Raises:
         Refused: a role that is not trusted could have prepared it.
     """
-    trust = trust_sql(relid=literal(relid), run=literal(run_id), reading=reading)
+    trust = trust_sql(relid=literal(relid), run="NULL", reading=reading)
     state = execute(connection, statement("ledger_state", trust=trust, shape=template("ledger_shape"))).one()
     _refuse(_findings(state.problems))
     return Shape(has_schema=state.has_schema, created=state.created, current=state.current)

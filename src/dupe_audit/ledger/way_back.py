@@ -6,7 +6,6 @@ A constraint is dropped, and a row put back, only after these questions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -15,7 +14,7 @@ from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import columns
 from dupe_audit.ledger.choice import of_table, to_restore
 from dupe_audit.ledger.keys import of_key
-from dupe_audit.ledger.runs import RecordedRun, find_by_constraint, find_run, find_runs, get_run
+from dupe_audit.ledger.runs import RecordedRun, find_by_constraint, find_run, find_runs
 from dupe_audit.ledger.tables import archive_name, exists, relation_exists
 from dupe_audit.ledger.trust import require_trusted, untrusted
 from dupe_audit.model import Run, UniqueKey
@@ -115,34 +114,7 @@ def require_unused(connection: Connection, run_id: int) -> None:
         )
 
 
-class JudgedRun(NamedTuple):
-    """A run as the ledger has it, and whether its tables could have been prepared by a role that is not trusted."""
-
-    run: Run
-    relid: int | None  #: the table whose owner was trusted when they were judged; None if they were not judged
-
-
-def judged_run(connection: Connection, run_id: int, *, relid: int | None) -> JudgedRun:
-    """Read a run whose tables are about to be used; they are judged with the ledger if its table is known.
-
-    Args:
-        relid: the table of the run, if the caller knows it; its owner is trusted.
-
-    Raises:
-        Refused: a role that is not trusted could have prepared the ledger or a table of the run.
-        DupeAuditError: the ledger has no such run.
-    """
-    run = get_run(connection, run_id, relid=relid, tables=relid is not None).run
-    return JudgedRun(run, relid)
-
-
-def _is_judged(run: Run | JudgedRun, relid: int | None) -> bool:
-    return isinstance(run, JudgedRun) and run.relid is not None and run.relid == relid
-
-
-def require_way_back(
-    connection: Connection, run: Run | JudgedRun, relation: Relation, *, lead: str
-) -> Mapping[str, str]:
+def require_way_back(connection: Connection, run: Run, relation: Relation, *, lead: str) -> Mapping[str, str]:
     """Return what fills the statements that put a run's rows back; empty if there is nothing to put back.
 
     Args:
@@ -153,9 +125,7 @@ def require_way_back(
         Refused: the archive is gone, is not complete or belongs to somebody else.
         DupeAuditError: an archived column is missing from the table, has another type, or is another column now.
     """
-    judged, run = _is_judged(run, relation.relid), run.run if isinstance(run, JudgedRun) else run
-    if not judged:
-        require_trusted(connection, relid=relation.relid, run_id=run.id)
+    require_trusted(connection, relid=relation.relid, run_id=run.id)
     if not relation_exists(connection, archive_name(run.id)):
         _refuse(_sum_findings(connection, run), lead=lead)
         return {}
@@ -178,14 +148,12 @@ def require_continuable(connection: Connection, run: Run, relation: Relation) ->
         columns.require_places(connection, run, relation, "No row was changed.")
 
 
-def archive_findings(connection: Connection, run: Run | JudgedRun) -> list[Finding]:
+def archive_findings(connection: Connection, run: Run) -> list[Finding]:
     """Return what is wrong with the sums of a run: the run, its batches and its archive have to agree."""
-    plain = run.run if isinstance(run, JudgedRun) else run
-    relid = plain.relid if plain.relation else None
-    if plain.purged_at is not None or _is_judged(run, relid):
-        return _sum_findings(connection, plain)
-    untrusted_parts = untrusted(connection, relid=relid, run_id=plain.id, reading=True)
-    return untrusted_parts or _sum_findings(connection, plain)
+    if run.purged_at is not None:
+        return []
+    relid = run.relid if run.relation else None
+    return untrusted(connection, relid=relid, run_id=run.id, reading=True) or _sum_findings(connection, run)
 
 
 def _sum_findings(connection: Connection, run: Run) -> list[Finding]:

@@ -57,14 +57,13 @@ def restore(
         run = ledger.get_run(connection, run_id, relid=relid).run
         relation = ledger.require_table(connection, run)  # before a wait that would be in vain
         with run_lock(connection, relation.relid, give_up_after=give_up_after):
-            judged = ledger.judged_run(connection, run_id, relid=relid)
-            run = judged.run
+            run = ledger.get_run(connection, run_id, relid=relid).run
             relation = ledger.require_table(connection, run)  # under the lock: it may have been renamed
             if run.purged_at is not None:
                 raise DupeAuditError(f"The archive of run {run_id} was purged at {run.purged_at}. Its rows are gone.")
             if run.state == "restored":
                 return
-            holes = ledger.require_way_back(connection, judged, relation, lead="Nothing was restored.")
+            holes = ledger.require_way_back(connection, run, relation, lead="Nothing was restored.")
             if holes:
                 managed = citus.find_citus(connection, relation.relid)
                 work = RestoreWork(
@@ -83,8 +82,8 @@ def restore(
                 if findings := _refused(work, refused_rows, refused_children):
                     restored = f"{total - refused_rows:,} of {quantity(total, 'archived row')} restored."
                     raise Refused(findings, lead=restored)
-                judged = ledger.judged_run(connection, run_id, relid=relid)
-                if findings := ledger.archive_findings(connection, judged):
+                run = ledger.get_run(connection, run_id, relid=relid).run
+                if findings := ledger.archive_findings(connection, run):
                     raise Refused(findings, lead=f"{quantity(total, 'row')} restored, but the archive has changed.")
             # A cleanup that was killed left its staged list, which no pass will use any more.
             tidy(connection, statement("drop_stage", stage=ledger.stage_name(run_id)))
