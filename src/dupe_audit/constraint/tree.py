@@ -216,7 +216,10 @@ class Tree:
                 continue
             work = self._part(parent)
             state = work.state()
-            attached = attached_to(work, state.oid) if state else set()
+            attached = set()
+            if state:
+                sql = statement("attached_parts", index=str(state.oid))
+                attached = set(execute(work.connection, sql).scalars())
             unattached += [
                 (part, work)
                 for part in parts
@@ -245,8 +248,3 @@ class Tree:
         raise Refused(
             [finding("invalid-index", self._work.index)], lead="Every leaf has its part, but the root stays invalid."
         )
-
-
-def attached_to(work: ConstraintWork, index: int) -> set[int]:
-    """Return the oids of the tables whose index is attached to an index of their parent."""
-    return set(execute(work.connection, statement("attached_parts", index=str(index))).scalars())

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from dupe_audit.directives.assignment import assign, in_order, judge, perform, tasks_of
 from dupe_audit.directives.entry import Entry
 from dupe_audit.directives.execution import Execution
-from dupe_audit.directives.failed_places import FailedPlace, Reporter, refusal
+from dupe_audit.directives.failed_places import FailedPlace, Reporter, refusal, stops_every_place
 from dupe_audit.directives.places import (
     ask,
     existing_schemas,
@@ -27,19 +27,16 @@ from dupe_audit.directives.places import (
 from dupe_audit.directives.refusal import NAMES, of_revision
 from dupe_audit.directives.subjects import identities
 from dupe_audit.directives.worker import Worker
-from dupe_audit.errors import DupeAuditError, Interrupted, Refused
+from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import quantity
 from dupe_audit.model import Schemas
 from dupe_audit.postgres.patience import Throttle
-from dupe_audit.postgres.sqlstates import friendly, sqlstate
+from dupe_audit.postgres.sqlstates import friendly
 
 log = logging.getLogger("alembic.dupe_audit")
 
 #: how often the query is asked again for schemas that have come meanwhile
 ROUNDS = 5
-
-#: classes of SQLSTATEs that would stop the work in every other schema too
-_EVERYWHERE = ("08", "53", "57", "58", "XX")
 
 #: directives, each with its position in the revision
 Numbered = Sequence[tuple[int, MigrateOperation]]
@@ -214,9 +211,7 @@ class Campaign:
         try:
             yield
         except (DupeAuditError, DBAPIError) as error:
-            lost = worker.connection.invalidated or worker.connection.closed
-            code = sqlstate(error) if isinstance(error, DBAPIError) else None
-            if lost or isinstance(error, Interrupted) or (code or "").startswith(_EVERYWHERE):
+            if stops_every_place(worker.connection, error):
                 raise
             operation = self._places[schema].current or operation
             reason = friendly(error, f"op.{NAMES[type(operation)]}()") if isinstance(error, DBAPIError) else error

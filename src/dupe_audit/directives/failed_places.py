@@ -10,15 +10,21 @@ from dataclasses import dataclass
 from alembic.operations import MigrateOperation
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import UNKNOWN, RestoreDuplicatesOp
 from dupe_audit.directives.subjects import subject
-from dupe_audit.errors import Refused
+from dupe_audit.errors import Interrupted, Refused
 from dupe_audit.findings import Finding, quantity
 from dupe_audit.model import Expression, UniqueKey
+from dupe_audit.postgres.sqlstates import sqlstate
 
 log = logging.getLogger("alembic.dupe_audit")
+
+#: classes of SQLSTATEs that would stop the work in every other schema too
+_EVERYWHERE = ("08", "53", "57", "58", "XX")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +53,13 @@ class FailedPlace:
             reasons = [" ".join(str(self.error).split())]
         lines = [f"  {subject(self.operation)}:", *(f"    {reason}" for reason in reasons)]
         return "\n".join([*lines, f"    next: {_command(self.operation, key)}"])
+
+
+def stops_every_place(connection: Connection, error: BaseException) -> bool:
+    """Return whether the error of one schema would stop the work in every other one too."""
+    lost = connection.invalidated or connection.closed
+    code = sqlstate(error) if isinstance(error, DBAPIError) else None
+    return lost or isinstance(error, Interrupted) or (code or "").startswith(_EVERYWHERE)
 
 
 def refusal(failed: Iterable[FailedPlace], revision: str | None, schemas: int) -> Refused:
