@@ -20,7 +20,8 @@ class Statements:
 
     insert: str  #: one row, with the conflict clause that the arbiter allows
     insert_alone: str  #: one row, without a conflict clause: a conflict is an error that names its index
-    insert_batch: str  #: empty if keys cannot be looked up, or have an expression or a predicate
+    #: empty if keys cannot be looked up, or have an expression or a predicate, or a value would be read otherwise
+    insert_batch: str
     looks_up: bool  #: the insert looks the key up
 
 
@@ -29,10 +30,11 @@ def compose(target: Target) -> Statements:
     parts = _Parts(target)
     can_look_up = bool(target.operators or target.lookups)
     insert = parts.insert() if target.where is None else parts.insert_in_part(target.where)
+    together = target.operators and not any(column.own_cast for column in target.columns)
     return Statements(
         insert=insert if can_look_up else parts.insert_unguarded(parts.conflict),
         insert_alone=parts.insert_unguarded(conflict=""),
-        insert_batch=parts.insert_batch() if target.operators else "",
+        insert_batch=parts.insert_batch() if together else "",
         looks_up=can_look_up,
     )
 

@@ -47,6 +47,7 @@ class TargetColumn:
     compared_as: str  #: the base type with the precision to which the column rounds
     stored_as: str  #: the column's own type
     truncates: bool  #: a cast to its own type would truncate a text that is too long
+    own_cast: bool  #: a function casts a text to its type, instead of the type's input
     collation: str  #: a COLLATE clause, or empty
 
 

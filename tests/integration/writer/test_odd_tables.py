@@ -141,6 +141,27 @@ def test_what_a_cast_would_truncate_is_not_stored(made, sql, way, type_, stored,
     assert [(1,)] == sql("SELECT count(*) FROM t")
 
 
+MOOD = """
+CREATE TYPE mood AS ENUM ('sad', 'glad');
+CREATE FUNCTION mood(text) RETURNS mood LANGUAGE sql IMMUTABLE AS $$SELECT 'glad'::mood$$;
+CREATE CAST (text AS mood) WITH FUNCTION mood(text);
+CREATE DOMAIN today AS mood
+"""
+
+
+@pytest.mark.parametrize(
+    ("type_", "value", "stored"),
+    [("mood", "sad", "sad"), ("today", "sad", "sad"), ("mood[]", "{sad}", "{sad}"), ("regclass", "1259", "pg_class")],
+)
+def test_a_value_is_read_by_the_input_of_its_type(made, sql, way, type_, value, stored):
+    """A cast from text that somebody has defined, or that reads less than the type's input, decides about no value."""
+    sql(MOOD)
+    writer = made(v=type_)
+    assert ["inserted", "inserted"] == results(writer.write([("a", value), ("b", value)]))
+    assert [(stored,), (stored,)] == sql("SELECT v::text FROM t")
+    assert ["duplicate"] == results(writer.write([("a", value)]))
+
+
 @pytest.mark.parametrize(
     ("type_", "value", "stored"),
     [
