@@ -56,7 +56,7 @@ def explained(conn, statement: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("columns", [("k",), ("id", "k")], ids=["one", "two"])
 def test_statistics_are_read_only_if_they_decide_an_order(conn, relation, columns):
-    """With several columns, a key compares the selective ones first, so it reads statistics; with one it reads none."""
+    """A key of several columns reads statistics, to compare the selective ones first; an integer alone needs none."""
     key = UniqueKey(schema="tenant_1", table="t", columns=columns, name="uq")
     with counted() as statements:
         catalog.fragments(conn, relation, key, CleanupRule())

@@ -87,7 +87,8 @@ def test_steps_add_up_to_the_wall_time():
 
 def test_statements_are_recognised_by_their_files():
     """A statement is recognised by its text, whatever fills its holes; others are named by their first word."""
-    ranking = statement("count_extras", t_source_by_key="public.t", t_countable="true", partition_by="k")
+    holes = {"t_source_by_key": "public.t", "t_countable": "true", "t_can_repeat": "true", "partition_by": "k"}
+    ranking = statement("count_extras", **holes)
     executed = [(ranking, 1.0), ("COMMIT", 0.5), ("COMMIT", 0.25)]
     assert steps.by_name(executed) == {"count_extras": 1.0, "COMMIT": 0.75}
 

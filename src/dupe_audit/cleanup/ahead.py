@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from dupe_audit import ledger
-from dupe_audit.cleanup.horizon import WHOLE_TABLE, key_hash
+from dupe_audit.cleanup.horizon import key_hash
 from dupe_audit.cleanup.trial import try_changes
 from dupe_audit.cleanup.work import CleanupWork, run_holes
 from dupe_audit.findings import Finding
@@ -17,7 +17,7 @@ from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute, tidy
-from dupe_audit.postgres.planner import BATCHING, RANKING
+from dupe_audit.postgres.planner import BATCHING, SEQUENTIAL
 from dupe_audit.postgres.session import step
 from dupe_audit.postgres.trees import fragments_by_table
 
@@ -84,12 +84,12 @@ def _tried(work: CleanupWork, key: UniqueKey, work_mem: str | None) -> list[Find
 
 def _staged(work: CleanupWork, work_mem: str | None) -> int:
     """Rank the table into a temporary list; return the number of extras."""
-    local = RANKING | ({"work_mem": work_mem} if work_mem else {})
+    local = SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {})
     with work.transaction(local=local):
         work.execute("drop_stage")
         # The list of a run outlives its session. This one is temporary, so it does not need the ledger's schema.
-        ranking = work.sql("stage", t_to_rank=WHOLE_TABLE).replace("CREATE UNLOGGED TABLE", "CREATE TEMPORARY TABLE", 1)
-        execute(work.connection, ranking)
+        ranking = work.sql("stage", t_to_rank=work.holes["t_can_repeat"])
+        execute(work.connection, ranking.replace("CREATE UNLOGGED TABLE", "CREATE TEMPORARY TABLE", 1))
         for name in ("index_stage", "analyze_stage"):
             work.execute(name)
         extras = int(work.execute("count_staged").one().extras)

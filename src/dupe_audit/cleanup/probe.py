@@ -16,7 +16,7 @@ from dupe_audit.insertable import Leaving
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.planner import COUNTING, RANKING
+from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.postgres.session import settings
 from dupe_audit.postgres.trees import execute_each, handfuls, leaves, of_leaf
 from dupe_audit.statements import statement
@@ -63,11 +63,11 @@ def _probe(
         for each, every in zip(works, whole, strict=True)
     ]
     queries = [
-        each.sql("probe_leaf", t_to_rank=condition, rows=count)
-        for each, condition, count in zip(works, to_rank, rows, strict=True)
+        each.sql("probe_leaf", t_to_rank=each.holes["t_can_repeat"] if every else condition, rows=count)
+        for each, condition, every, count in zip(works, to_rank, whole, rows, strict=True)
     ]
     # One snapshot for all, and for the horizon.
-    with work.transaction(isolation="REPEATABLE READ", local=RANKING | ({"work_mem": work_mem} if work_mem else {})):
+    with work.transaction(isolation="REPEATABLE READ", local=SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {})):
         counts = [
             ledger.LeafCount(row.rows, row.groups, row.extras) for (row,) in execute_each(work.connection, queries)
         ]
@@ -101,13 +101,11 @@ def _unobjectionable(work: CleanupWork, dirty: Sequence[CleanupWork]) -> list[bo
         )
         for each, of_leaf in zip(dirty, pairs, strict=True)
     ]
-    violated = insertable.violated(
-        work.connection, leaving, find_run=work.find_run, planner={**COUNTING, "enable_hashjoin": "on"}
-    )
+    violated = insertable.violated(work.connection, leaving, find_run=work.find_run, planner=SEQUENTIAL)
     if work.rule.divergent != "refuse":
         return [not subjects for subjects in violated]
     queries = [each.sql("judge_leaf", pairs=of_leaf) for each, of_leaf in zip(dirty, pairs, strict=True)]
-    with settings(work.connection, COUNTING, local=True):
+    with settings(work.connection, SEQUENTIAL, local=True):
         diverges = [rows[0].diverges for rows in execute_each(work.connection, queries)]
     return [not (subjects or differs) for subjects, differs in zip(violated, diverges, strict=True)]
 

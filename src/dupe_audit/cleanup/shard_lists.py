@@ -17,7 +17,7 @@ from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.planner import ANYWHERE, RANKING
+from dupe_audit.postgres.planner import ANYWHERE, SEQUENTIAL
 from dupe_audit.statements import fill_known, ident, literal, statement, template
 
 
@@ -53,7 +53,7 @@ def create_archive(connection: Connection, relation: Relation, fragments: Mappin
 def staged(work: CleanupWork, work_mem: str | None) -> Iterator[tuple[list[Part], float]]:
     """Rank every shard; yield its lists, and the seconds that a round takes besides its work."""
     parts = _parts(work)
-    local = {"lock_timeout": work.lock_timeout, "row_security": "off", **RANKING}
+    local = {"lock_timeout": work.lock_timeout, "row_security": "off", **SEQUENTIAL}
     local |= {"work_mem": work_mem} if work_mem else {}
     try:
         _stage(work, parts, local)
@@ -80,7 +80,7 @@ def _parts(work: CleanupWork) -> list[Part]:
             holes={
                 "stage": ident("dupe_audit", f"stage_{work.run_id}_{leaf.shard.id}"),
                 "archive": archive.name,
-                "t_to_rank": "true",
+                "t_to_rank": leaf.holes["t_can_repeat"],
                 "where_staged": ANYWHERE,
             },
         )

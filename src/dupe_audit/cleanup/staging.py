@@ -18,7 +18,7 @@ from dupe_audit.errors import Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.insertable import Leaving
 from dupe_audit.postgres.driver import execute, tidy
-from dupe_audit.postgres.planner import BATCHING, RANKING
+from dupe_audit.postgres.planner import BATCHING, SEQUENTIAL
 from dupe_audit.statements import statement
 
 
@@ -59,11 +59,11 @@ def staged(
 
 def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bool) -> Ranking:
     started, whole = time.monotonic(), to_rank == WHOLE_TABLE
-    local = RANKING | ({"work_mem": work_mem} if work_mem else {})
+    local = SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {})
     # One snapshot for the count and the ranking, so that the ledger's arithmetic starts from one moment.
     with work.transaction(isolation="REPEATABLE READ", local=local):
         work.execute("drop_stage")
-        work.execute("stage", t_to_rank=to_rank)
+        work.execute("stage", t_to_rank=work.holes["t_can_repeat"] if whole else to_rank)
         for name in ("index_stage", "analyze_stage"):
             work.execute(name)
         ledger.make_private(work.connection, work.holes["stage"], work.relation.owner)

@@ -19,7 +19,7 @@ from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.insertable import Leaving
 from dupe_audit.postgres.catalog import change_holes
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.planner import RANKING
+from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.postgres.session import settings
 from dupe_audit.postgres.sqlstates import about_a_row
 from dupe_audit.statements import statement
@@ -31,7 +31,7 @@ MOST_FAILURES = 20
 _TRYING = {"jit": "off"}
 
 #: every row of the table is compared with what was tried, and no index is trusted
-_WHOLE = RANKING
+_WHOLE = SEQUENTIAL
 
 
 class Trial(NamedTuple):

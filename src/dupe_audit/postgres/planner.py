@@ -8,14 +8,17 @@ _NO_INDEX = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_b
 #: a tenth of the default, with which one process sorts; sorting in workers took a fifth less time (measured)
 _WORKERS = {"parallel_tuple_cost": "0.01"}
 
-#: for ranking the whole table; the cost of disabled scans would trigger JIT, which took longer than the ranking
-RANKING = {**_NO_INDEX, **_WORKERS, "jit": "off"}
-
-#: for a count that also joins the rows of a group by ctid, which only a nested loop does well
-COUNTING = {**_NO_INDEX, **_WORKERS, "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
-
-#: for a count of keys alone; sorting beats hashing if nearly every key is its own group
-SEQUENTIAL = {**_NO_INDEX, **_WORKERS, "enable_hashagg": "off", "jit": "off"}
+#: for ranking the whole table and for counts; sorting beats hashing if nearly every key is its own group, and the cost
+#: of disabled scans would trigger JIT, which took longer than the ranking
+SEQUENTIAL = {
+    **_NO_INDEX,
+    **_WORKERS,
+    "enable_hashagg": "off",
+    "enable_mergejoin": "off",
+    # 32 MB by default, for the values that occur more than once; if they do not fit, the rows are written to disk too.
+    "hash_mem_multiplier": "8",
+    "jit": "off",
+}
 
 #: for a batch, which finds rows by identity; otherwise a plan can scan the table in each batch, and the cost of a
 #: disabled scan would make JIT compile every statement

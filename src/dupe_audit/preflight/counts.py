@@ -15,7 +15,7 @@ from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import WIDEST_KEY, CleanupRule, Counts, Differences, Estimates, Reference, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.planner import COUNTING
+from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.postgres.session import settings
 from dupe_audit.postgres.trees import execute_each
 from dupe_audit.statements import fill_known, template
@@ -40,7 +40,7 @@ def measure_keys(connection: Connection, tables: Sequence[Mapping[str, str]]) ->
     """
     queries = [fill_known(template("measure"), fragments) for fragments in tables]
     # The settings are for this scan alone: a catalog of thousands of tables has to be read with its indexes.
-    with settings(connection, COUNTING, local=True):
+    with settings(connection, SEQUENTIAL, local=True):
         rows = [of_table[0] for of_table in execute_each(connection, queries)]
     return [
         Measure(
@@ -89,7 +89,7 @@ def read_groups(
         tables: the pieces of SQL for each.
     """
     queries = [fill_known(template("count"), fragments, pattern=compared.pattern) for fragments in tables]
-    with settings(connection, COUNTING, local=True):
+    with settings(connection, SEQUENTIAL, local=True):
         return execute_each(connection, queries)
 
 
@@ -121,7 +121,7 @@ def count_groups(
 
 def read_examples(connection: Connection, fragments: Mapping[str, str]) -> tuple[tuple[str, int], ...]:
     """Return the key values of the largest groups with their number of rows."""
-    with settings(connection, COUNTING, local=True):
+    with settings(connection, SEQUENTIAL, local=True):
         rows = execute(connection, fill_known(template("examples"), fragments)).all()
     return tuple((row.key, row.rows) for row in rows)
 
@@ -144,7 +144,7 @@ def count_children(
         rows = unlinked = 0
         if any_extras:
             # A hash join is the better plan here: the child can be large.
-            with settings(connection, {**COUNTING, "enable_hashjoin": "on"}, local=True):
+            with settings(connection, SEQUENTIAL, local=True):
                 row = execute(connection, foreign_key.sql("count_references", fragments, pairs=pairs)).one()
             rows, unlinked = int(row.rows), int(row.unlinked)
         counted.append(ChildCount(foreign_key, rows, unlinked))

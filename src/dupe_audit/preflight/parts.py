@@ -15,7 +15,7 @@ from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.insertable import Leaving
 from dupe_audit.model import CleanupRule, DirtyLeaf, Leaves, Run, Sample, UniqueKey
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.planner import COUNTING
+from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.preflight.counts import (
     ChildCount,
     Measure,
@@ -144,7 +144,7 @@ def _uninsertable(
         )
         for relation, fragments in tables
     ]
-    planner = {**COUNTING, "enable_hashjoin": "on"}
+    planner = SEQUENTIAL
     violated = insertable.violated(connection, leaving, find_run=find_run, planner=planner)
     return [
         [

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from dupe_audit.model import CleanupRule, Sample, SampleRow, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.planner import COUNTING
+from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.postgres.session import settings
 from dupe_audit.statements import fill_known, ident, statement, template, text_array
 
@@ -81,7 +81,7 @@ def read_samples(
         "key_value": key if show_keys else "NULL",
         "row_values": f"ARRAY[{values}]::pg_catalog.text[]" if show_keys else "NULL",
     }
-    with settings(connection, COUNTING, local=True):
+    with settings(connection, SEQUENTIAL, local=True):
         rows = execute(connection, fill_known(template("samples"), fragments, **holes)).all()
     return tuple(_sample(list(group), columns) for group in _groups(rows))
 

@@ -3,7 +3,7 @@
 -- Again: yes, it only reads.
 SELECT ROW({partition_by})::pg_catalog.text AS key, pg_catalog.count(*) AS rows
 FROM {t_source_by_key}
-WHERE {t_countable}
+WHERE {t_countable} AND {t_can_repeat}
 GROUP BY {partition_by}
 HAVING pg_catalog.count(*) > 1
 ORDER BY 2 DESC

@@ -3,6 +3,6 @@
 -- Again: yes, it only reads. It joins by ctid, which is valid within one snapshot.
 SELECT EXISTS (
     SELECT FROM ({pairs}) AS pair
-    JOIN ONLY {table} v ON v.ctid = pair.s_tid
-    JOIN ONLY {table} e ON e.ctid = pair.e_tid
+    CROSS JOIN LATERAL (SELECT v.* FROM ONLY {table} v WHERE v.ctid = pair.s_tid LIMIT 1) AS v
+    CROSS JOIN LATERAL (SELECT e.* FROM ONLY {table} e WHERE e.ctid = pair.e_tid LIMIT 1) AS e
     WHERE NOT {same_data}) AS diverges

@@ -24,7 +24,7 @@ BEGIN
             RAISE EXCEPTION 'dupe-audit: child-trigger: %; no directive has changed anything. What to do: docs/reference/findings/child-trigger.md', v_row.subject;
         END LOOP;
     END IF;
-    PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({counting}) AS name;
+    PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({sequential}) AS name;
     PERFORM pg_temp.dupe_audit_measure(v_holes, {expressions}, {predicate}, 'key-too-wide' = ANY ({errors}), '; no directive has changed anything');
     v_holes := v_holes || pg_catalog.jsonb_build_object('pattern', '0');
     EXECUTE pg_temp.dupe_audit_fill({t_count}, v_holes) INTO v_row;
@@ -42,8 +42,6 @@ BEGIN
             v_holes ->> 'table', {key_elements}, v_row.divergent_groups, {differing_columns}, {rule_text};
     END IF;
     v_pairs := pg_temp.dupe_audit_fill({t_ranked_pairs}, v_holes);
-    -- A hash join is the better plan from here on: the tables at the other end can be large.
-    PERFORM pg_catalog.set_config('enable_hashjoin', 'on', true);
     SELECT i.subjects, i.counts INTO v_subjects, v_counting FROM ({insertable}) AS i;
     IF v_counting IS NOT NULL THEN
         EXECUTE pg_temp.dupe_audit_fill({t_count_uninsertable}, v_holes || pg_catalog.jsonb_build_object(

@@ -28,7 +28,7 @@ BEGIN
     PERFORM pg_temp.dupe_audit_try(v_relid, {expressions}, v_rule.predicate, '');
     SELECT pg_catalog.to_jsonb(f) INTO v_holes
     FROM ({fragments}) AS f;
-{measure}    v_holes := v_holes || pg_catalog.jsonb_build_object('run', v_run, 'relid', v_relid, 't_to_rank', 'true', 'pattern', '0',
+{measure}    v_holes := v_holes || pg_catalog.jsonb_build_object('run', v_run, 'relid', v_relid, 't_to_rank', v_holes ->> 't_can_repeat', 'pattern', '0',
         'predicate', v_rule.predicate, 'texts', {expressions} || v_rule.order_expressions,
         'stage', pg_catalog.format('dupe_audit.stage_%s', v_run), 'archive', pg_catalog.format('dupe_audit.archive_%s', v_run));{changes}
     IF pg_catalog.to_regclass(v_holes ->> 'archive') IS NULL THEN

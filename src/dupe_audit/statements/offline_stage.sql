@@ -6,7 +6,7 @@ DECLARE
     v_groups bigint;
     v_texts pg_catalog.text[] := ARRAY(SELECT t.text FROM pg_catalog.jsonb_array_elements_text(v_holes -> 'texts') WITH ORDINALITY AS t(text, ord) ORDER BY t.ord);
 BEGIN
-    PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({ranking}) AS name;
+    PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({sequential}) AS name;
     EXECUTE pg_catalog.format('DROP TABLE IF EXISTS %s', v_holes ->> 'stage');
     BEGIN
         EXECUTE pg_temp.dupe_audit_fill({t_stage}, v_holes);

@@ -5,7 +5,7 @@ SELECT e_tid, s_tid
 FROM (
     SELECT t.ctid AS e_tid, pg_catalog.first_value(t.ctid) OVER w AS s_tid, pg_catalog.row_number() OVER w AS place
     FROM {t_source}{t_order_values}
-    WHERE {t_countable}
+    WHERE {t_countable} AND {t_can_repeat}
     WINDOW w AS (PARTITION BY {partition_by} ORDER BY {order_by} ROWS UNBOUNDED PRECEDING)
 ) AS ranked
 WHERE place > 1

@@ -3,13 +3,13 @@
 -- Again: yes, it only reads.
 -- Groups that differ in the same columns are of one kind. One group of each kind comes first. If no group is divergent, exact
 -- groups are shown.
--- It joins by ctid, which is valid within one snapshot; callers switch hash and merge joins off.
+-- It joins by ctid, which is valid within one snapshot. LIMIT makes the planner look rows up by position.
 WITH extra AS MATERIALIZED (
     SELECT *
     FROM (
         SELECT t.ctid AS tid, pg_catalog.first_value(t.ctid) OVER w AS s_tid, pg_catalog.row_number() OVER w AS place
         FROM {t_source}{t_order_values}
-        WHERE {t_countable}
+        WHERE {t_countable} AND {t_can_repeat}
         WINDOW w AS (PARTITION BY {partition_by} ORDER BY {order_by} ROWS UNBOUNDED PRECEDING)
     ) AS ranked
     WHERE place > 1
@@ -17,8 +17,8 @@ WITH extra AS MATERIALIZED (
     SELECT extra.s_tid, pg_catalog.max(extra.place) AS size, pg_catalog.bool_or(NOT {same_data}) AS divergent,
            ARRAY[{group_flags}]::pg_catalog.bool[] AS differs, pg_catalog.array_agg(extra.tid ORDER BY extra.place) AS tids
     FROM extra
-    JOIN ONLY {table} v ON v.ctid = extra.s_tid
-    JOIN ONLY {table} e ON e.ctid = extra.tid
+    CROSS JOIN LATERAL (SELECT v.* FROM ONLY {table} v WHERE v.ctid = extra.s_tid LIMIT 1) AS v
+    CROSS JOIN LATERAL (SELECT e.* FROM ONLY {table} e WHERE e.ctid = extra.tid LIMIT 1) AS e
     GROUP BY extra.s_tid
 ), chosen AS MATERIALIZED (
     SELECT pg_catalog.row_number() OVER (ORDER BY nth, alike DESC, size DESC, s_tid) AS number, size, differs, s_tid, tids
@@ -40,8 +40,8 @@ WITH extra AS MATERIALIZED (
         FROM chosen
         CROSS JOIN LATERAL pg_catalog.unnest(chosen.tids[:{shown_extras}]) WITH ORDINALITY AS extra_row(tid, place)
     ) AS member
-    JOIN ONLY {table} v ON v.ctid = member.s_tid
-    JOIN ONLY {table} e ON e.ctid = member.tid
+    CROSS JOIN LATERAL (SELECT v.* FROM ONLY {table} v WHERE v.ctid = member.s_tid LIMIT 1) AS v
+    CROSS JOIN LATERAL (SELECT e.* FROM ONLY {table} e WHERE e.ctid = member.tid LIMIT 1) AS e
 )
 SELECT shown.size AS rows, shown.place, shown.differs, {identity} AS identity, {key_value} AS key_value, {row_values} AS row_values
 FROM shown

@@ -57,8 +57,10 @@ def count(
                     misplaced += _misplaced(leaf, counted.misplaced)
     with snapshot():
         if not relation.is_tree:
-            citus.propagate_settings(connection, relation, SEQUENTIAL)
-            extras = _extras(connection, catalog.fragments(connection, relation, key, CleanupRule()))
+            of_citus = citus.propagate_settings(connection, relation, SEQUENTIAL)
+            holes = catalog.fragments(connection, relation, key, CleanupRule())
+            # Such a subquery would move the values of all shards to the coordinator.
+            extras = _extras(connection, holes | {"t_can_repeat": "true"} if of_citus else holes)
             rows = _rows(connection, relation) if counts_rows else 0
         latest = ledger.find_latest(connection, relation.relid, key)
         by_others = ledger.archived_by_others(connection, latest.run) if latest else 0

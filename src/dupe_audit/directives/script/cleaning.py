@@ -15,7 +15,7 @@ from dupe_audit.directives.script.outcomes import errors, outcome_functions
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import interval, lines, quoted, with_templates
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
-from dupe_audit.postgres.planner import ANYWHERE, BATCHING, RANKING, WHERE_STAGED, switched_off
+from dupe_audit.postgres.planner import ANYWHERE, BATCHING, SEQUENTIAL, WHERE_STAGED, switched_off
 from dupe_audit.statements import literal, statement, template, text_array
 
 #: the temporary procedure that cleans, called with the run's id, which psql keeps in a variable
@@ -109,7 +109,7 @@ def _stage(rule: CleanupRule, *, tree: bool) -> str:
     return with_templates(
         "offline_stage",
         recorded=quoted("record_leaf_ranking" if tree else "record_ranking"),
-        ranking=text_array(switched_off(RANKING)),
+        sequential=text_array(switched_off(SEQUENTIAL)),
         batching=text_array(switched_off(BATCHING)),
         judgements=lines(judgements, indent=8),
     )

@@ -10,7 +10,7 @@ from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import with_templates
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.planner import RANKING, switched_off
+from dupe_audit.postgres.planner import SEQUENTIAL, switched_off
 from dupe_audit.postgres.trees import ALIAS, PLACEHOLDER
 from dupe_audit.statements import literal, statement, text_array
 
@@ -34,8 +34,8 @@ def clean_tree(expressions: str, errors: str) -> str:
         expressions: of the key, as an SQL value.
         errors: ids of the findings that stop a cleanup, as an SQL value.
     """
-    ranking = text_array(switched_off(RANKING))
-    return with_templates("offline_clean_tree", expressions=expressions, errors=errors, ranking=ranking)
+    sequential = text_array(switched_off(SEQUENTIAL))
+    return with_templates("offline_clean_tree", expressions=expressions, errors=errors, sequential=sequential)
 
 
 def tree_blockers(blockers: str, names: str, relid: str = "v_relid") -> str:
