@@ -76,6 +76,9 @@ ALTER TABLE public.orders ADD CHECK (customer_id >= 0) NOT VALID;
 INSERT INTO public.visits VALUES (1, '/', 1), (2, '/', 2), (3, '/new', 60), (4, '/new', 60), (5, '/-2', 1);
 INSERT INTO public.orders (customer_id, order_number, total)
 SELECT n % 4, 'A-' || n % 4, 10 FROM generate_series(1, 12) AS n;
+INSERT INTO public.orders (customer_id, order_number, total)
+SELECT n % 4, 'B-' || n, 10 FROM generate_series(1, 60) AS n;
+ANALYZE public.orders;
 INSERT INTO public.payments (order_id, paid_at) SELECT n, date '2026-01-01' + n FROM generate_series(1, 12) AS n;
 """
 READINGS = """

@@ -160,9 +160,9 @@ def test_script_stops_at_an_index_that_is_refused(parts, sql, psql):
     assert f"index-refused: tableoid = 'parts'::regclass: {reason}" in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moment", ["before", *MOMENTS])
 @pytest.mark.parametrize("call", ["code::int", "picky(code)"])
-@pytest.mark.representatives("code::int-batch", "picky(code)-build")
 def test_script_counts_rows_that_fail_and_prints_no_value(parts, sql, psql, call, moment):
     """Whenever such a row is written, the script stops with the number of rows, and psql prints no value."""
     sql(PICKY)

@@ -194,13 +194,13 @@ def test_script_of_a_single_create_refuses_another_index_of_the_name(users, psql
     assert (before, [("0001",)]) == (sql(INDEX), sql(VERSION))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("up", "with_archive"),
     [(UP, True), (CREATE, False)],
     ids=["archive and create", "create"],
 )
 @pytest.mark.parametrize("way", ["script", "online"])
-@pytest.mark.representatives("script-create", "online-archive and create")
 def test_index_that_existed_before_is_kept(users, psql, sql, up, with_archive, way):
     """An index of the same meaning, written differently, is kept by the upgrade and by the downgrade."""
     sql("DELETE FROM users WHERE id IN (1, 3)")
@@ -367,6 +367,7 @@ def test_script_archives_a_duplicate_that_arrives_before_the_build(users, psql, 
     assert [("enforced", 3)] == sql("SELECT state, archived FROM dupe_audit.run")
 
 
+@pytest.mark.thorough
 def test_script_enforces_a_full_key_before_it_drops_the_partial_one(users, psql, sql):
     """A changed predicate: the new index stands before the old one goes; the downgrade restores the old one's state."""
     users.revision(

@@ -301,6 +301,7 @@ def test_constraint_that_changes(project, sql):
     assert [("UNIQUE (email)",)] == sql("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'u'")
 
 
+@pytest.mark.thorough
 def test_stricter_key_under_the_same_name(project, sql, with_key):
     """Under the stricter key no duplicates of the old one exist, so the downgrade archives none, and restores last."""
     project.generate(with_key("u", "market", "source", "snap"))

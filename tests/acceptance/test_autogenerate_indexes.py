@@ -211,8 +211,8 @@ def test_duplicates_leave_the_old_index(project, sql):
         next(Path(project.folder, "versions").glob(f"r{project.count}_*.py")).unlink()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["ux", "uy"])
-@pytest.mark.representatives("ux")
 def test_index_becomes_a_constraint_and_the_reverse(project, sql, name):
     """A key of the same columns changes its form both ways, under the same name or a new one."""
     sql("DELETE FROM people WHERE id > 1")

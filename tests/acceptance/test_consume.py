@@ -59,6 +59,7 @@ def consume(url, file, launcher, monkeypatch):  # noqa: F811 - the fixture
         program.end()
 
 
+@pytest.mark.thorough
 def test_consumer_runs_through_upgrade_and_downgrade(broker, file, consume, alembic, dupe_audit, sql):  # noqa: F811
     """A consumer keeps running through upgrade and downgrade, and prevents duplicates while the constraint exists."""
     topic = file.stem

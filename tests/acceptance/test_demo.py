@@ -108,6 +108,7 @@ WAITED = (
 )
 
 
+@pytest.mark.thorough
 def test_broken_promises_are_distinguished(monkeypatch, run_demo):
     """A changed row, a lost row and a long lock break exactly the three promises they concern, and the demo fails."""
     undisturbed = Story.downgrade

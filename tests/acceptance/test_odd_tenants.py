@@ -75,8 +75,8 @@ def plain_role(sql, tenants, database_url, monkeypatch):
     sql(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("choose", CHOICES.values(), ids=CHOICES)
-@pytest.mark.representatives("search path")
 def test_loop_over_odd_names(sql, tenants, choose):
     """An env.py that loops over tenants with odd names upgrades and downgrades, and preflight and verify examine it."""
     project = tenants.project

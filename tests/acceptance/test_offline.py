@@ -124,6 +124,7 @@ def test_offline_script_drops_no_replica_identity(alembic, psql, sql, agent_acti
     assert [("014",)] == sql("SELECT version_num FROM alembic_version")
 
 
+@pytest.mark.thorough
 def test_offline_script_uses_no_operator_of_a_schema_before_pg_catalog_h199(alembic, psql, sql, agent_actions):
     """With ``search_path = app, pg_catalog`` both scripts work, guards included, without an operator of schema app."""
     sql("CREATE SCHEMA app")

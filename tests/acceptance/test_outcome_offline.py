@@ -426,6 +426,7 @@ def test_script_continues_after_a_kill_in_the_middle(project, psql, sql, policy)
     assert 1 == sql("SELECT count(*) FROM dupe_audit.run")[0][0]
 
 
+@pytest.mark.thorough
 def test_script_of_several_policies_has_the_parts_of_each(project, psql, sql):
     """Cleanups by different rules in one revision each do what their own rule says."""
     policies = (RENAME, MERGE, MIXED, SOFT_DELETE)

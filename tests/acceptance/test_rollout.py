@@ -83,6 +83,7 @@ def wait_for_mode(services, mode):
     wait_for(lambda: healthy() and all(len(s.produced) >= mark for s, mark in zip(services, marks, strict=True)))
 
 
+@pytest.mark.thorough
 def test_upgrade_and_downgrade_under_running_writers(services, alembic, dupe_audit, sql):
     """Upgrade and downgrade under running writers lose no event; the writers name the constraint while it is valid."""
     wait_for_mode(services, "any")

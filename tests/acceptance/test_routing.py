@@ -45,6 +45,7 @@ def seeded(sql) -> None:
     sql(SEED)
 
 
+@pytest.mark.thorough
 def test_injections_follow_their_decision_and_return(alembic, dupe_audit, sql, seeded, checksums):
     """Injections follow the copy that stays, their own copies become one row, and the downgrade restores everything."""
     before = checksums()

@@ -129,6 +129,7 @@ def test_each_kind_of_refusal_names_its_schema_and_table(sql, tenants):
     assert [10, 10, 8] == tenants.rows("taken", "divergent", "good")
 
 
+@pytest.mark.thorough
 def test_odd_names_of_schemas(sql, tenants):
     """Names with quotes, capitals, percent signs, colons and braces are found, enforced and restored."""
     names = ['x"y 50%', "a:{k}", "Ünïcode", "select"]
@@ -294,6 +295,7 @@ def test_query_is_asked_before_a_single_table_is_changed(sql, tenants):
     assert [10] == tenants.rows("single")
 
 
+@pytest.mark.thorough
 def test_indexes_with_expressions_are_passed_over_too(sql, tenants):
     """A key with an expression and a predicate is recognised as done in every schema, and amended extras return."""
     names = tenants.numbered(3)
@@ -420,8 +422,8 @@ LOST = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("place", LOST)
-@pytest.mark.representatives("while it is closed", "during a restore")
 def test_lost_connection_ends_the_work_at_once(sql, tenants, place):
     """A connection lost in one schema does not count as its refusal; wherever it is lost, the next try continues."""
     names = tenants.numbered(2)
@@ -457,6 +459,7 @@ def test_statement_that_fails_afterwards_leaves_an_account(sql, tenants, caplog)
     assert (["tenant_00", "tenant_01"], "0001") == (tenants.enforced, tenants.stamped)
 
 
+@pytest.mark.thorough
 def test_blocked_schema_does_not_stop_the_others(sql, tenants, psycopg_connect):
     """A reader that keeps one schema's table locked fails that schema alone, and is named by its pid."""
     tenants.numbered(3)
@@ -482,6 +485,7 @@ def test_downgrade_that_names_another_list_or_key_is_refused_before_the_upgrade(
     assert [10, 10] == tenants.rows("tenant_00", "tenant_01")
 
 
+@pytest.mark.thorough
 def test_key_is_replaced_in_every_schema_but_a_dirty_one(sql, tenants):
     """The new key stands before the old one goes, schema by schema; a refused schema keeps the old one, both ways."""
     names = tenants.numbered(3)
@@ -541,6 +545,7 @@ def test_statement_that_fails_in_a_revision_that_cannot_be_read_hides_no_dirty_s
     assert "0001" == tenants.stamped
 
 
+@pytest.mark.thorough
 def test_tables_that_reference_each_other_in_every_schema(sql, tenants):
     """Several tables per schema: children follow the survivors within their own schema, and back."""
     names = tenants.numbered(2)

@@ -61,6 +61,7 @@ def test_preflight_of_many_schemas_is_a_line_each_and_totals(sql, tenants):
     tenants.dupe_audit("preflight", "--schemas", "other", "--schema", "other", *key, code=2)
 
 
+@pytest.mark.thorough
 def test_revisions_are_read_with_their_schemas(sql, tenants):
     """Preflight and verify without a key ask the query of a revision, and examine each schema by its rule."""
     tenants.revision()
@@ -135,6 +136,7 @@ def test_runs_restore_and_purge_take_a_campaign(sql, tenants):
     assert [(3,)] == sql("SELECT count(*)::int FROM dupe_audit.run WHERE purged_at IS NOT NULL")
 
 
+@pytest.mark.thorough
 def test_script_names_each_schema_of_a_list(sql, tenants, psql):
     """--sql writes out a list, and psql does the same as online, up and down; a query is refused in words."""
     sql("CREATE TABLE alembic_version (version_num text PRIMARY KEY); INSERT INTO alembic_version VALUES ('0001')")

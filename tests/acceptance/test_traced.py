@@ -55,6 +55,7 @@ def step(database_url, sql, monkeypatch):
     return run
 
 
+@pytest.mark.thorough
 def test_directives_cause_no_finding(step, sql, caplog):
     """On a table with duplicates, up, down and up again, each directive gets its locks at once, without a finding."""
     caplog.set_level(logging.INFO, "alembic.dupe_audit")

@@ -48,6 +48,7 @@ def test_key_of_a_partitioned_table(tmp_path, database_url, sql, leaf):
     assert [(100,)] == sql("SELECT count(*) FROM event")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", ["constraint", "index"])
 def test_tree_whose_partitions_change_after_the_upgrade(tmp_path, database_url, sql, key):
     """Renamed, detached, attached and new partitions are no difference; without the key in the model, it is dropped."""

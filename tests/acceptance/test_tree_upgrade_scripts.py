@@ -308,8 +308,8 @@ def ended(start):
     return start + "\\endif\n" * (len(re.findall(r"(?m)^\\if ", start)) - len(re.findall(r"(?m)^\\endif", start)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("every", [1, 3])
-@pytest.mark.representatives("3")
 def test_script_that_ended_anywhere_continues(script, sql, psql, every):
     """Cut off after one statement after the other, the script continues each time, and archives nothing twice."""
     text = script(f"{CLEAN}\n{CONSTRAINT}")

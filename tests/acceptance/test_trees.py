@@ -70,6 +70,7 @@ op.create_unique_constraint_online("event_day_kind_key", "event", ["day", "kind"
     assert [(6,)] == sql("SELECT count(*) FROM dupe_audit.leaf WHERE run_id = 1")
 
 
+@pytest.mark.thorough
 def test_partial_index_with_an_expression_on_a_tree(project: Project, sql: Sql) -> None:
     """A unique index with a predicate and an expression is built on each leaf, and belongs to the whole."""
     up = """

@@ -149,6 +149,7 @@ def test_adopted_index_survives_other_revisions(sql, engine, first, name):
         assert (before, []) == (sql(INDEXES), sql(CONSTRAINTS))
 
 
+@pytest.mark.thorough
 @pytest.mark.min_pg(15)
 def test_rows_of_each_revision_are_restored_by_its_own_downgrade(sql, engine, dump):
     """Two revisions archive rows of one key; each downgrade restores its own, also if it is repeated."""
@@ -171,8 +172,8 @@ def test_rows_of_each_revision_are_restored_by_its_own_downgrade(sql, engine, du
             assert (before, [], []) == (dump("t"), sql(INDEXES), sql(CONSTRAINTS))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", ["constraint", "index"])
-@pytest.mark.representatives("index")
 def test_interrupted_downgrade_of_a_later_revision_is_repeated(sql, engine, form):
     """A downgrade that was not stamped is executed twice, and the index still counts as adopted."""
     sql(TABLE)

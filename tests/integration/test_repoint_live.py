@@ -161,6 +161,7 @@ def test_child_of_a_writer_without_locks_that_arrives_during_the_delete_h103(
     assert [(8,)] == sql("SELECT count(*) FROM t")
 
 
+@pytest.mark.thorough
 def test_child_that_is_moved_to_another_partition_does_not_stop_a_restore(sql, client, psycopg_connect, wait_until):
     """If a child moves to another partition while it is pointed back, all others go back; it counts as changed."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES (1, 7), (2, 7), (3, 7)")
@@ -259,6 +260,7 @@ def test_foreign_key_added_during_a_run_stops_it(sql, conn, references):
     assert ([1], [(10, 1)]) == (live(sql), children(sql))
 
 
+@pytest.mark.thorough
 @pytest.mark.torture
 def test_killed_cleanup_and_restore_are_continued(sql, client, conn, dump):
     """If a cleanup and a restore are killed and then continued, parents and children are as they were before."""

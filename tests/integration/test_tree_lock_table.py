@@ -63,6 +63,7 @@ def fill(session: psycopg.Connection) -> None:
         taken += 1
 
 
+@pytest.mark.thorough
 def test_tree_on_a_server_with_a_full_lock_table(server, conn):
     """The downgrade stops before anything, or succeeds: without locks, a drop drops nothing, a restore takes fewer."""
     sql = conn.exec_driver_sql

@@ -73,8 +73,8 @@ def tree():
     yield f"INSERT INTO {root} VALUES (1, 7, 101), (2, 7, 101)"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KEYS)
-@pytest.mark.representatives("constraint", "nameless")
 def test_parts_are_named_as_the_server_names_them(sql, conn, kind):
     """The upgraded tree has the names that one statement of PostgreSQL gives, and loses them with the downgrade."""
     key, definition = KEYS[kind]

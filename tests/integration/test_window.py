@@ -191,6 +191,7 @@ def test_deferred_foreign_key_does_not_stop_the_window(sql, conn, table, race):
     assert [(True,)] == sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'uq'::regclass")
 
 
+@pytest.mark.thorough
 @pytest.mark.torture
 def test_a_thousand_duplicates_a_second_end_in_an_enforced_key(sql, conn, psycopg_connect):
     """A thousand rows under a thousand new duplicates a second end in an enforced key, and every row is restored."""

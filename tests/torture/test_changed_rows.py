@@ -43,9 +43,9 @@ def newest(sql) -> Any:
     return lambda: sql("SELECT max(id) FROM dupe_audit.run")[0][0]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("rule", [AMENDED, MERGED], ids=["amended", "merged"])
-@pytest.mark.representatives("amended-before", "merged-after")
 def test_killed_at_any_statement(rows, newest, sql, engine, psycopg_connect, rule, moment):
     """A cleanup whose backend dies at any statement continues to the same rows, and all of them return."""
     killer, expected, n = psycopg_connect(autocommit=True), None, 0

@@ -179,13 +179,13 @@ def sweep(request, directions, psycopg_connect) -> Callable[..., None]:
     return run
 
 
-@pytest.mark.representatives("renamed", "merged-with-children")
+@pytest.mark.thorough
 def test_killed_upgrade_is_continued(directions, sweep):
     """An upgrade of a tree that dies at any statement ends, if it is continued, as if nothing had happened."""
     sweep(directions.create, directions.upgrade, directions.upgrade, directions.state)
 
 
-@pytest.mark.representatives("marked-as-gone", "children")
+@pytest.mark.thorough
 def test_killed_upgrade_is_undone(directions, sweep):
     """An upgrade of a tree that dies at any statement can be undone: each row is as it was, and no index is left."""
     directions.create()
@@ -194,7 +194,7 @@ def test_killed_upgrade_is_undone(directions, sweep):
     assert before == directions.undone()
 
 
-@pytest.mark.representatives("mixed", "merged")
+@pytest.mark.thorough
 def test_killed_downgrade_is_continued(directions, sweep):
     """A downgrade of a tree that dies at any statement is continued, and each row is as it was, in its leaf."""
     directions.create()

@@ -68,9 +68,9 @@ def test_nothing_that_breaks_breaks_a_promise(server, server_url, like, on):
     assert tally.counts["looks with a valid constraint"] > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.torture
 @pytest.mark.parametrize("name", MUTANTS)
-@pytest.mark.representatives("commit, then write")
 def test_mutant_is_caught(server_url, like, on, name):
     """A consumer as it is often written violates the very invariant that is about its fault."""
     violations = provoke(Place(server_url, like, on), name, SEED)

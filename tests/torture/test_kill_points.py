@@ -68,15 +68,15 @@ def sweep(request, world, psycopg_connect) -> Callable[..., None]:
     return run
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.representatives("primary-key-before", "tree-after")
 def test_killed_upgrade_is_continued(world, sweep, moment):
     """An upgrade that dies at any statement keeps the promises, and a second one ends as if nothing had happened."""
     sweep(moment, world.create, world.upgrade, world.upgrade, world.state)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.representatives("no-primary-key-after", "children-before")
 def test_killed_downgrade_is_continued(world, sweep, moment):
     """A downgrade that dies at any statement keeps the promises, and a second one restores the table as it was."""
 

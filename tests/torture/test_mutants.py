@@ -22,13 +22,8 @@ def test_mutants_replace_what_the_statements_contain():
         mutant.texts()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", MUTANTS)
-@pytest.mark.representatives(
-    "list in the client, delete by id",
-    "one DELETE with row_number() > 1",
-    "merge from the first snapshot",
-    "archive the first snapshot of an amended row",
-)
 def test_mutant_is_caught(history_url, nursery, request, name):
     """A usual but wrong way to clean or to finish violates the very invariant that is about its fault."""
     programs = request.getfixturevalue("programs") if MUTANTS[name].moves else None

@@ -49,6 +49,7 @@ def bench(database_url):
     opened.close()
 
 
+@pytest.mark.thorough
 def test_any_sequence_keeps_the_promises(bench, monkeypatch):
     """No order of writes, steps, crashes, schema changes and downgrades loses a row, a key's last row, or the truth."""
     monkeypatch.setattr(Machine, "bench", bench, raising=False)

@@ -285,8 +285,8 @@ def test_application_never_waits_until_the_holder_ends(
     assert lock_timeouts == (set() if step in PATIENT else {step.lock_timeout})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("step", [*STEPS.values(), BUILD], ids=[*STEPS, "build"])
-@pytest.mark.representatives("archive", "lock rows", "drop", "build")
 def test_holder_that_never_ends(sql, conn, begin, held, step):
     """After the whole patience the error names the holder, nothing stays behind, and the same call completes later."""
     begin(step)

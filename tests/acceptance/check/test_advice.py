@@ -111,6 +111,7 @@ sa.Table("orders", metadata, sa.Column("id", sa.BigInteger, primary_key=True),
     assert [1] == [rule.looked_at for rule in report.rules if rule.rule == "models"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("index", "advised"),
     [
@@ -120,7 +121,6 @@ sa.Table("orders", metadata, sa.Column("id", sa.BigInteger, primary_key=True),
     ],
     ids=["part", "expression", "both"],
 )
-@pytest.mark.representatives("both")
 def test_the_advice_for_an_expression_or_a_part_of_the_table(orders, failing, index, advised):
     """The advised directives have the expressions and the predicate, and a revision that follows the advice passes."""
     orders.add("b2", f'op.execute("CREATE UNIQUE INDEX once ON orders {index}")', 'op.drop_index("once")', extra=LOCKS)

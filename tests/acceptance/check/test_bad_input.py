@@ -136,6 +136,7 @@ def test_paths_that_do_not_exist(orders):
         orders.check(seed_sql="nowhere")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("module", "arguments", "code", "hint"),
     [

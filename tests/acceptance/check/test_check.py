@@ -29,6 +29,7 @@ def enforce(project, **arguments):
     )
 
 
+@pytest.mark.thorough
 def test_our_directives_pass_with_every_shape_of_duplicates(orders, failing):
     """Exact and divergent duplicates and NULLs are archived, restored as they were, and archived again."""
     enforce(orders, divergent="archive")
@@ -50,6 +51,7 @@ def test_a_refusal_that_the_revision_asks_for_does_not_fail(orders, failing):
     assert filled.exact > 0
 
 
+@pytest.mark.thorough
 def test_children_that_reference_extras_are_among_the_rows(orders, failing):
     """Rows that reference extras are refused, or, if the revision says so, follow the survivor and come back."""
     orders.add(
@@ -259,6 +261,7 @@ def test_an_upgrade_that_is_not_committed_fails(orders, failing, where):
     assert "version table" in report.failing[0].finding.message
 
 
+@pytest.mark.thorough
 def test_an_engine_that_a_module_keeps(orders, failing):
     """An engine with a pool outlives every scratch database, and connects to each new one."""
     module = "engine_of_a_module"

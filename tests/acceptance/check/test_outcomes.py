@@ -34,8 +34,8 @@ def test_changed_rows_that_the_downgrade_leaves_fail_the_check(orders, failing, 
     assert ("rows-lost", "b2") in failing(orders.check())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("accepted", [False, True])
-@pytest.mark.representatives("True")
 def test_trigger_that_a_comment_accepts(orders, failing, accepted):
     """A comment in the revision accepts a trigger for the upgrade that the check runs."""
     trigger = (
@@ -48,6 +48,7 @@ def test_trigger_that_a_comment_accepts(orders, failing, accepted):
     assert ([] == failing(orders.check())) is accepted
 
 
+@pytest.mark.thorough
 def test_amendment_that_the_downgrade_does_not_undo_fails_the_check(orders, failing):
     """Rows that are amended, and that the downgrade leaves so, are lost, as archived rows are."""
     orders.add("b2", f"{UP['amend']}\n{ENFORCE}", DROP)

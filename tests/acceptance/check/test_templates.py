@@ -76,6 +76,7 @@ def run_check(tmp_path, launcher, server_url):
     return run
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("template", "urls"),
     [
@@ -87,7 +88,6 @@ def run_check(tmp_path, launcher, server_url):
         ("pyproject_async", []),
     ],
 )
-@pytest.mark.representatives("pyproject_async-urls5")
 def test_a_project_from_a_template_is_checked(start, run_check, template, urls):
     """Each template for one database can be checked as it is, whatever database it names."""
     if "async" in template:

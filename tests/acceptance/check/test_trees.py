@@ -34,6 +34,7 @@ def of_id(report, id_):
     return [(result.finding.message, result.finding.help) for result in report.findings if result.finding.id == id_]
 
 
+@pytest.mark.thorough
 def test_the_advised_directives_pass_on_every_leaf(tree, failing):
     """Duplicates in all leaves stop a plain constraint; what the report advises cleans them, and goes up and down."""
     tree.add("b2", *CONSTRAINT, extra=LOCKS)

@@ -9,6 +9,7 @@ from stack import ACTION, DECISION, PASSWORDS
 pytestmark = pytest.mark.min_pg(15)  # the first psql with \getenv, which the scripts use; the stack's own is 17
 
 
+@pytest.mark.thorough
 def test_new_database_is_migrated(start, admin, cluster):
     """On a new database the job continues despite preflight's findings, grants INSERT, and can be repeated."""
     output = start("migrate").ended(0)

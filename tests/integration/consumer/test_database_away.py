@@ -32,6 +32,7 @@ def away(server_url, database_url):
     switch(allow=True)
 
 
+@pytest.mark.thorough
 def test_partitions_are_kept_while_the_database_is_away(
     mock, consumer_file, inside, sql, psycopg_connect, away, monkeypatch
 ):
@@ -62,6 +63,7 @@ def test_partitions_are_kept_while_the_database_is_away(
         assert (100, 100) == fresh.execute(COUNT).fetchone()
 
 
+@pytest.mark.thorough
 def test_rebalance_while_the_database_is_away(broker, consumer_file, inside, sql, psycopg_connect, away):
     """A member that joins meanwhile takes over partitions, and neither commits an event that it has not written."""
     sql(EVENTS + UNIQUE)

@@ -102,6 +102,7 @@ def test_tombstones_and_collisions_are_dead_lettered_on_request(broker, topic, t
     }
 
 
+@pytest.mark.thorough
 def test_replay(broker, topic, table, consumer_file, inside, sql):
     """A replay writes the events that can be written now, dead-letters the others again, and ends."""
     sql("CREATE TABLE names (name text PRIMARY KEY); INSERT INTO names VALUES ('Read')")
@@ -177,6 +178,7 @@ def test_breaker_stops_on_too_many_rejections(mock, table, consumer_file, inside
     assert [(20, 20)] == sql(COUNT)
 
 
+@pytest.mark.thorough
 def test_batch_of_a_killed_member_is_written_by_another(
     broker, topic, table, consumer_file, consume, sql, psycopg_connect, waiting_for_locks
 ):

@@ -70,6 +70,7 @@ def hostile(server, database_url, sql):
     sql(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}")
 
 
+@pytest.mark.thorough
 def test_h19_h37_h56_h73_role_with_hostile_defaults_goes_up_and_down(sql, hostile, dump):
     """A role with hostile defaults can clean, enforce, verify, drop and restore like any other."""
     name = hostile.exec_driver_sql("SELECT CURRENT_USER").scalar_one()

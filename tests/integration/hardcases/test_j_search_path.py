@@ -97,6 +97,7 @@ def walk(conn, key, rule):
     list(restore(conn, run.id))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_h199_steps_call_nothing_on_the_search_path(sql, conn, dump, psycopg_connect, traps):
     """No step, from preflight to restore, calls an operator or function planted on the search path."""
