@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
+from dupe_audit import statements
 from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey
@@ -115,6 +116,29 @@ def test_every_step_handles_the_same_extras(kind, conn, sql):
     drop(conn, key, BuildRule())
     list(restore(conn, report.run.id))
     assert sql("SELECT * FROM t ORDER BY id") == before
+
+
+@pytest.mark.parametrize(
+    ("careful", "careless", "kind"),
+    [
+        ("least(pg_catalog.count(*), 2) = 2", "pg_catalog.count(*) > 2", KINDS["text"]),
+        ("OR NOT col.attnotnull AND rel.nulls_not_distinct", "", NOT_NARROWED["a NULL that repeats"]),
+    ],
+    ids=["only groups of three", "a column with NULLs that are equal"],
+)
+@pytest.mark.min_pg(15)
+def test_careless_conditions_overlook_extras(careful, careless, kind, conn, sql, monkeypatch):
+    """With a condition that leaves out rows of a group, the extras are no longer those of the comparison."""
+    create(sql, kind)
+
+    def statement(name: str, /, **holes: str) -> str:
+        text = statements.statement(name, **holes)
+        assert name != "fragments" or careful in text
+        return text.replace(careful, careless)
+
+    monkeypatch.setattr(catalog, "statement", statement)
+    report = preflight(conn, key_of(kind), RULE)
+    assert report.counts.extras < len(extras_of(sql, kind))
 
 
 @pytest.mark.parametrize(
