@@ -11,6 +11,8 @@ from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.model import BuildRule, CleanupRule, Expression, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.planner import SEQUENTIAL
+from dupe_audit.postgres.session import settings
 from dupe_audit.preflight import preflight
 from dupe_audit.restore import restore
 from dupe_audit.verify import verify
@@ -186,3 +188,37 @@ def test_leaves_of_a_partitioned_table(conn, sql):
     assert preflight(conn, key, RULE).counts.extras == 20
     assert sum(batch.archived for batch in cleanup(conn, key, RULE)) == 20
     assert verify(conn, key).extras == 0
+
+
+def test_texts_that_a_collation_considers_equal(conn, sql):
+    """A text column with a nondeterministic collation is narrowed by a hash of what the collation compares."""
+    if not sql("SELECT FROM pg_collation WHERE collprovider = 'i'"):
+        pytest.skip("the server was built without ICU")
+    sql("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
+    sql("CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k text COLLATE loose)")
+    sql("INSERT INTO t (k) SELECT 'a' || n FROM generate_series(1, 200) AS n")
+    sql("INSERT INTO t (k) SELECT 'A' || n FROM generate_series(1, 20) AS n")
+    sql("ANALYZE t")
+    key = UniqueKey(table="t", columns=("k",), name="uq")
+    assert narrowing(conn, key).startswith(HASH)
+    assert sum(batch.archived for batch in cleanup(conn, key, RULE)) == 20
+    enforce(conn, key, BuildRule())
+
+
+@pytest.mark.parametrize("setting", ["enable_hashjoin", "enable_nestloop"])
+def test_a_predicate_newer_than_the_statistics(setting, conn, sql):
+    """Where the planner expects one row and there are thousands, they are joined by a hash."""
+    sql("CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k text, few int, status text)")
+    sql("INSERT INTO t (k, few, status) SELECT n, n % 3, 'old' FROM generate_series(1, 20000) AS n")
+    sql("ANALYZE t")
+    sql("UPDATE t SET status = 'new'; INSERT INTO t (k, few, status) SELECT k, few, status FROM t")
+    key = UniqueKey(table="t", columns=("k", "few"), name="uq", where="status = 'new'", form="index")
+    conn.exec_driver_sql(f"SET {setting} = {'off' if setting == 'enable_hashjoin' else 'on'}")
+    key, relation = catalog.require(conn, key)
+    holes = catalog.fragments(conn, relation, key, RULE)
+    with settings(conn, SEQUENTIAL):
+        query = statements.fill_known(statements.template("count_extras"), holes)
+        plan = "\n".join(row[0] for row in conn.exec_driver_sql(f"EXPLAIN {query}"))
+        assert conn.exec_driver_sql(query).scalar() == 20000
+    assert "Hash Semi Join" in plan
+    assert "Nested Loop" not in plan

@@ -1,6 +1,8 @@
-"""Planner settings, per transaction; the offline script uses those that are off."""
+"""Planner settings, per transaction."""
 
 from __future__ import annotations
+
+from dupe_audit.statements import literal
 
 #: counts and rankings trust no index, because a corrupt one hides duplicates (H43)
 _NO_INDEX = {"enable_indexscan": "off", "enable_indexonlyscan": "off", "enable_bitmapscan": "off"}
@@ -14,8 +16,12 @@ SEQUENTIAL = {
     **_NO_INDEX,
     **_WORKERS,
     "enable_hashagg": "off",
+    # Values that repeat are joined by a hash: where the planner expects few, it would look through all of them per row.
+    "enable_hashjoin": "on",
     "enable_mergejoin": "off",
-    # 32 MB by default, for the values that occur more than once; if they do not fit, the rows are written to disk too.
+    "enable_nestloop": "off",
+    # Times work_mem, so 32 MB by default, for the hash table of these values. If they need more, they are written to
+    # disk, and so are the rows.
     "hash_mem_multiplier": "8",
     "jit": "off",
 }
@@ -41,6 +47,6 @@ WHERE_STAGED = "e.ctid = s.e_tid AND v.ctid = s.s_tid"
 ANYWHERE = "true"
 
 
-def switched_off(settings: dict[str, str]) -> list[str]:
-    """Return the names of the settings that are off."""
-    return [name for name, value in settings.items() if value == "off"]
+def settings_sql(settings: dict[str, str]) -> str:
+    """Return the names and values of settings as SQL rows, for a script."""
+    return f"VALUES {', '.join(f'({literal(name)}, {literal(value)})' for name, value in settings.items())}"

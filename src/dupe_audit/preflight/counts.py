@@ -143,7 +143,6 @@ def count_children(
     for foreign_key in foreign_keys:
         rows = unlinked = 0
         if any_extras:
-            # A hash join is the better plan here: the child can be large.
             with settings(connection, SEQUENTIAL, local=True):
                 row = execute(connection, foreign_key.sql("count_references", fragments, pairs=pairs)).one()
             rows, unlinked = int(row.rows), int(row.unlinked)
@@ -240,7 +239,8 @@ def estimate(table_bytes: int, measure: Measure, counts: Counts) -> Estimates:
     rows, keys = max(measure.rows, 1), measure.rows - measure.outside_rows
     # An index entry has 8 bytes of header and 4 of line pointer around the aligned key; leaves are filled to 90 %.
     entry = 12 + 8 * (measure.average_key // 8 + 1)
-    # A sort stores about 16 bytes of header with each key, and spills what work_mem cannot hold.
+    # A sort stores about 16 bytes of header with each key, and spills what work_mem cannot hold. It is smaller if only
+    # some rows are compared by the whole key.
     return Estimates(
         index_bytes=int(keys * entry / 0.9),
         archive_bytes=int(counts.extras * (table_bytes / rows + 64)),

@@ -54,7 +54,7 @@ BEGIN
             EXECUTE pg_temp.dupe_audit_fill({t_batch_end}, v_holes || pg_catalog.jsonb_build_object(
                 'low', v_low, 'batch_size', v_size, 'bytes', v_bytes, 'most_bytes', {most_bytes})) INTO v_end, v_rows;
             v_high := v_end;{whole_groups}
-            PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({batching}) AS name;
+            PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({batching}) AS planner(name, value);
             PERFORM pg_catalog.set_config('lock_timeout', {lock_timeout}, true);
             v_started := pg_catalog.clock_timestamp();
             v_disturbed := false;

@@ -22,7 +22,7 @@ BEGIN
     FOREACH v_leaf IN ARRAY ARRAY(SELECT t.relid FROM pg_temp.dupe_audit_tree t WHERE t.root = v_root AND NOT t.is_tree ORDER BY t.relid) LOOP
         v_of_leaf := pg_temp.dupe_audit_of_leaf(v_run, v_holes, v_leaf);
         COMMIT;
-        PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({sequential}) AS name;
+        PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({sequential}) AS planner(name, value);
         PERFORM pg_temp.dupe_audit_measure(v_of_leaf, {expressions}, v_rule.predicate, 'key-too-wide' = ANY ({errors}), '');
         EXECUTE pg_temp.dupe_audit_fill({t_probe_leaf}, v_of_leaf || pg_catalog.jsonb_build_object(
             'rows', pg_catalog.format('(SELECT pg_catalog.count(*) FROM ONLY %s)', v_of_leaf ->> 'table'))) INTO v_probe;

@@ -24,7 +24,7 @@ BEGIN
             RAISE EXCEPTION 'dupe-audit: child-trigger: %; no directive has changed anything. What to do: docs/reference/findings/child-trigger.md', v_row.subject;
         END LOOP;
     END IF;
-    PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({sequential}) AS name;
+    PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({sequential}) AS planner(name, value);
     PERFORM pg_temp.dupe_audit_measure(v_holes, {expressions}, {predicate}, 'key-too-wide' = ANY ({errors}), '; no directive has changed anything');
     v_holes := v_holes || pg_catalog.jsonb_build_object('pattern', '0');
     EXECUTE pg_temp.dupe_audit_fill({t_count}, v_holes) INTO v_row;

@@ -13,7 +13,7 @@ BEGIN
     FOREACH v_leaf IN ARRAY ARRAY(SELECT t.relid FROM ({tree}) AS t WHERE NOT t.is_tree ORDER BY t.relid) LOOP
         COMMIT;
         CONTINUE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = v_leaf AND NOT h.inhdetachpending);
-        PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({sequential}) AS name;
+        PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({sequential}) AS planner(name, value);
         v_of_leaf := pg_temp.dupe_audit_named(v_holes, v_leaf);
         EXECUTE pg_temp.dupe_audit_fill({t_count_leaf}, v_of_leaf || pg_catalog.jsonb_build_object('extras', pg_temp.dupe_audit_fill({t_count_extras}, v_of_leaf),
             'bounds', coalesce(pg_catalog.pg_get_partition_constraintdef(v_leaf), 'true'))) INTO v_row;

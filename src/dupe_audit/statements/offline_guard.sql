@@ -11,7 +11,7 @@ BEGIN
         RAISE EXCEPTION 'dupe-audit: constraint-missing: {form} % does not exist, is not valid, or has another definition; the version was not stamped. What to do: docs/reference/findings/constraint-missing.md', {name};
     END IF;
     SELECT pg_catalog.to_jsonb(f) INTO v_holes FROM ({fragments}) AS f;
-    PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({sequential}) AS name;
+    PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({sequential}) AS planner(name, value);
     EXECUTE pg_temp.dupe_audit_fill({t_count_extras}, v_holes) INTO v_extras;
     IF v_extras > 0 THEN
         RAISE EXCEPTION 'dupe-audit: duplicates-remain: table % has extras (%), counted without any index; the version was not stamped. What to do: docs/reference/findings/duplicates-remain.md',

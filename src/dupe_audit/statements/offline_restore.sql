@@ -45,10 +45,10 @@ BEGIN
             END IF;
         END IF;
         LOOP
-            PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({newest_first}) AS name;
+            PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({newest_first}) AS planner(name, value);
             EXECUTE pg_temp.dupe_audit_fill({t_restore_window}, v_holes || pg_catalog.jsonb_build_object(
                 'below', v_below, 'batch_size', {batch_size}, 'of_batch', {of_batch})) INTO v_low, v_high, v_size;
-            PERFORM pg_catalog.set_config(name, 'on', true) FROM pg_catalog.unnest({newest_first}) AS name;
+            PERFORM pg_catalog.set_config(planner.name, 'on', true) FROM ({newest_first}) AS planner(name, value);
             EXIT WHEN v_size = 0;
             v_batch := (SELECT coalesce(pg_catalog.max(number), 0) + 1 FROM dupe_audit.batch WHERE run_id = v_run.id);
             BEGIN

@@ -6,7 +6,7 @@ DECLARE
     v_groups bigint;
     v_texts pg_catalog.text[] := ARRAY(SELECT t.text FROM pg_catalog.jsonb_array_elements_text(v_holes -> 'texts') WITH ORDINALITY AS t(text, ord) ORDER BY t.ord);
 BEGIN
-    PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({sequential}) AS name;
+    PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({sequential}) AS planner(name, value);
     EXECUTE pg_catalog.format('DROP TABLE IF EXISTS %s', v_holes ->> 'stage');
     BEGIN
         EXECUTE pg_temp.dupe_audit_fill({t_stage}, v_holes);
@@ -24,7 +24,7 @@ BEGIN
         'rows', pg_catalog.format('(SELECT pg_catalog.count(*) FROM ONLY %s)', v_holes ->> 'table')));
     COMMIT;
     IF v_extras > 0 THEN
-        PERFORM pg_catalog.set_config(name, 'off', true) FROM pg_catalog.unnest({batching}) AS name;{judgements}
+        PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({batching}) AS planner(name, value);{judgements}
     END IF;
 END
 $stage$

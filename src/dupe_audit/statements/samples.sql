@@ -3,7 +3,7 @@
 -- Again: yes, it only reads.
 -- Groups that differ in the same columns are of one kind. One group of each kind comes first. If no group is divergent, exact
 -- groups are shown.
--- It joins by ctid, which is valid within one snapshot. LIMIT makes the planner look rows up by position.
+-- It joins by ctid, which is valid within one snapshot. LIMIT makes the planner look up the rows of all groups by position.
 WITH extra AS MATERIALIZED (
     SELECT *
     FROM (

@@ -34,7 +34,7 @@ from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLE
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.planner import SEQUENTIAL, switched_off
+from dupe_audit.postgres.planner import SEQUENTIAL, settings_sql
 from dupe_audit.preflight import beside
 from dupe_audit.statements import literal, statement, text_array
 
@@ -239,7 +239,7 @@ class _Ahead:
                 ),
                 references=statement("references", relid="v_relid"),
                 collisions=statement("collisions", relid="v_relid", pairs="v_pairs"),
-                sequential=text_array(switched_off(SEQUENTIAL)),
+                sequential=settings_sql(SEQUENTIAL),
             )
         )
 

@@ -15,8 +15,8 @@ from dupe_audit.directives.script.outcomes import errors, outcome_functions
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import interval, lines, quoted, with_templates
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
-from dupe_audit.postgres.planner import ANYWHERE, BATCHING, SEQUENTIAL, WHERE_STAGED, switched_off
-from dupe_audit.statements import literal, statement, template, text_array
+from dupe_audit.postgres.planner import ANYWHERE, BATCHING, SEQUENTIAL, WHERE_STAGED, settings_sql
+from dupe_audit.statements import literal, statement, template
 
 #: the temporary procedure that cleans, called with the run's id, which psql keeps in a variable
 CLEAN = "CALL pg_temp.dupe_audit_clean(:dupe_audit_v_run)"
@@ -109,8 +109,8 @@ def _stage(rule: CleanupRule, *, tree: bool) -> str:
     return with_templates(
         "offline_stage",
         recorded=quoted("record_leaf_ranking" if tree else "record_ranking"),
-        sequential=text_array(switched_off(SEQUENTIAL)),
-        batching=text_array(switched_off(BATCHING)),
+        sequential=settings_sql(SEQUENTIAL),
+        batching=settings_sql(BATCHING),
         judgements=lines(judgements, indent=8),
     )
 
@@ -166,7 +166,7 @@ def _clean(rule: CleanupRule, build: BuildRule, *, tree: bool) -> str:
         anywhere=literal(ANYWHERE),
         give_up_after=interval(build),
         lock_timeout=literal(build.lock_timeout),
-        batching=text_array(switched_off(BATCHING)),
+        batching=settings_sql(BATCHING),
         **_PACE,
     )
 

@@ -19,8 +19,8 @@ from dupe_audit.directives.script.quoting import (
 from dupe_audit.directives.script.undone import Undone
 from dupe_audit.model import BuildRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.planner import NEWEST_FIRST, switched_off
-from dupe_audit.statements import ident, literal, statement, text_array
+from dupe_audit.postgres.planner import NEWEST_FIRST, settings_sql
+from dupe_audit.statements import ident, literal, statement
 
 #: a row can be changed in several batches, so the batches are undone one by one
 _IN_ITS_BATCH = f"""CASE WHEN v_holes ? 'after' THEN pg_catalog.format(
@@ -152,7 +152,7 @@ def restore_duplicates(operations: Operations, key: UniqueKey, undone: Undone) -
                 "offline_restore",
                 relid=relid,
                 batch_size="5000",
-                newest_first=text_array(switched_off(NEWEST_FIRST)),
+                newest_first=settings_sql(NEWEST_FIRST),
                 of_batch=of_batch,
                 record_images=record_images,
                 moved_children=ledger.moved_children_sql("v_run.id"),

@@ -10,9 +10,9 @@ from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import with_templates
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.planner import SEQUENTIAL, switched_off
+from dupe_audit.postgres.planner import SEQUENTIAL, settings_sql
 from dupe_audit.postgres.trees import ALIAS, PLACEHOLDER
-from dupe_audit.statements import literal, statement, text_array
+from dupe_audit.statements import literal, statement
 
 
 def tree_functions(script: Script, key: UniqueKey) -> None:
@@ -34,7 +34,7 @@ def clean_tree(expressions: str, errors: str) -> str:
         expressions: of the key, as an SQL value.
         errors: ids of the findings that stop a cleanup, as an SQL value.
     """
-    sequential = text_array(switched_off(SEQUENTIAL))
+    sequential = settings_sql(SEQUENTIAL)
     return with_templates("offline_clean_tree", expressions=expressions, errors=errors, sequential=sequential)
 
 

@@ -16,7 +16,7 @@ from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import MAX_IDENTIFIER, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.planner import SEQUENTIAL, switched_off
+from dupe_audit.postgres.planner import SEQUENTIAL, settings_sql
 from dupe_audit.postgres.trees import ALIAS, PLACEHOLDER
 from dupe_audit.preflight import beside
 from dupe_audit.statements import literal, statement, text_array
@@ -153,7 +153,7 @@ def _count(key: UniqueKey) -> str:
         relid=catalog.relid_sql(key),
         tree=statement("tree", relid="v_root"),
         fragments=statement("fragments", relid="v_root", **fragments),
-        sequential=text_array(switched_off(SEQUENTIAL)),
+        sequential=settings_sql(SEQUENTIAL),
         counted=_counted(key),
     )
 

@@ -15,8 +15,8 @@ from dupe_audit.directives.script.quoting import check_names, constraint_exists,
 from dupe_audit.directives.script.trees import enforce_tree, guard_tree
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.planner import SEQUENTIAL, switched_off
-from dupe_audit.statements import ident, literal, statement, text_array
+from dupe_audit.postgres.planner import SEQUENTIAL, settings_sql
+from dupe_audit.statements import ident, literal, statement
 
 #: stops unless the index is the one that the key needs, or absent
 _STATE = "PERFORM * FROM pg_temp.dupe_audit_state()"
@@ -141,7 +141,7 @@ def _guard(script: Script, key: UniqueKey) -> None:
             form=key.form,
             relid=relid,
             fragments=statement("fragments", relid=f"({relid})", **catalog.rule_fragment_holes(key, CleanupRule())),
-            sequential=text_array(switched_off(SEQUENTIAL)),
+            sequential=settings_sql(SEQUENTIAL),
             t_count_extras=quoted("count_extras"),
         )
     )
