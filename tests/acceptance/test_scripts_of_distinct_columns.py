@@ -25,7 +25,7 @@ RESTORE = 'op.restore_duplicates("{0}", {1})'
 
 
 def test_script_and_upgrade_archive_the_same_rows(small_project, sql, psql):
-    """The script archives exactly the 20 extras and restores them; ten rows share only a number with others."""
+    """The script archives exactly the 20 extras and restores them; ten further rows share only a number."""
     sql(ORDERS)
     rows = "SELECT * FROM orders ORDER BY id"
     arguments, before = ("orders", '["shop", "number"]'), sql(rows)

@@ -25,7 +25,7 @@ class Kind(NamedTuple):
     """A column of a key, and what is compared first."""
 
     define: str
-    value: str  #: of number n
+    value: str  #: SQL for the value of row n
     narrow: str = "t.k"
     where: str | None = None
     nulls_not_distinct: bool = False
@@ -75,7 +75,7 @@ def extras_of(sql, kind: Kind) -> list[int]:
 
 
 def key_of(kind: Kind) -> UniqueKey:
-    """Return the key over both columns, of the rows that the kind names."""
+    """Return the key over both columns, with the predicate and the NULL rule of the kind."""
     return UniqueKey(
         table="t",
         columns=("few", "k"),

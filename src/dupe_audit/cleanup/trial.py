@@ -30,7 +30,7 @@ MOST_FAILURES = 20
 #: either all extras of a pass or a few are read, so the planner chooses; the staged list is analyzed
 _TRYING = {"jit": "off"}
 
-#: every row of the table is compared with what was tried, and no index is trusted; a type may have no hash to join by
+#: every row of the table is compared with what was tried, and no index is trusted; some types cannot be hashed
 _WHOLE = SEQUENTIAL | {"enable_mergejoin": "on"}
 
 

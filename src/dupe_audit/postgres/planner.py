@@ -16,12 +16,11 @@ SEQUENTIAL = {
     **_NO_INDEX,
     **_WORKERS,
     "enable_hashagg": "off",
-    # Values that repeat are joined by a hash: where the planner expects few, it would look through all of them per row.
+    # Repeated values need a hash join: if the planner expects few, a nested loop searches all of them for each row.
     "enable_hashjoin": "on",
     "enable_mergejoin": "off",
     "enable_nestloop": "off",
-    # Times work_mem, so 32 MB by default, for the hash table of these values. If they need more, they are written to
-    # disk, and so are the rows.
+    # Lets their hash table use 8 times work_mem, which is 32 MB by default; a larger one spills to disk with the rows.
     "hash_mem_multiplier": "8",
     "jit": "off",
 }

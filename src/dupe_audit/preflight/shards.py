@@ -22,7 +22,7 @@ def of_shards(connection: Connection, key: UniqueKey, relation: Relation, rule: 
     of = citus.leaves(connection, relation.relid, key, rule)
     measure = _measure(connection, of)
     compared = comparison(connection, relation, key, rule, of[0].holes)
-    # No settings are sent with it, so a condition on one column could use an index, which may be corrupt (H43).
+    # Planner settings do not reach the shards, so a condition on one column could use a corrupt index (H43).
     counted = citus.read_each(connection, of, "count", pattern=compared.pattern, t_can_repeat="true")
     differences = compared.differences([row for rows in counted for row in rows])
     totals = [rows[0] for rows in counted]

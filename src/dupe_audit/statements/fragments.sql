@@ -39,8 +39,8 @@ WITH rel AS (
                              k.expression, rel.predicate) AS value,
            k.expression, rel.relname, col.attlen,
            (NOT coalesce(col.attnotnull, false)) AND NOT rel.nulls_not_distinct AS excludes_null,
-           -- An integer that is the same in all rows of a group, and, by the statistics, different in most others. A key of one
-           -- integer is as cheap to sort itself, so its statistics are not read.
+           -- An integer that is the same in all rows of a group and, according to the statistics, different in most other rows.
+           -- A key that is itself one integer is as cheap to sort, so its statistics are not read.
            CASE WHEN k.expression IS NOT NULL OR coalesce(col.n_distinct > -0.8::pg_catalog.float8, true) OR NOT col.attnotnull AND rel.nulls_not_distinct THEN NULL
                 WHEN col.atttypid = ANY (ARRAY['pg_catalog.int4', 'pg_catalog.int8', 'pg_catalog.date', 'pg_catalog.timestamp',
                                                'pg_catalog.timestamptz']::pg_catalog.regtype[]::pg_catalog.oid[])
@@ -203,11 +203,11 @@ SELECT
     element.t_key_width, col.e_bytes,
     CASE WHEN rel.predicate IS NULL THEN 'true' ELSE 't_key.met' END AS t_in_predicate,
     key.countable AS t_countable,
-    -- Of rows t that are not alone with the value of one column. Such values are few, and sorting one integer per row takes
-    -- half as long as sorting keys (measured). The other columns decide about these rows only.
+    -- For rows t whose value of one column repeats. Such values are few, and sorting one integer per row takes half as long
+    -- as sorting keys (measured). The other columns decide about these rows only.
     CASE WHEN element.is_computed OR element.narrow IS NULL THEN 'true'
          ELSE pg_catalog.format('%1$s OPERATOR(pg_catalog.=) ANY (WITH repeated AS MATERIALIZED ('
-                                -- For such a condition, the planner expects one group in 200, and for > 1, one in 3.
+                                -- The planner expects this condition to select one group in 200; with > 1, one in 3.
                                 'SELECT %1$s AS value FROM %2$s WHERE %3$s GROUP BY 1 HAVING least(pg_catalog.count(*), 2) = 2) '
                                 'SELECT repeated.value FROM repeated)', element.narrow, source.of_table, key.countable) END AS t_can_repeat,
     key.t AS t_key_values, key.e AS e_key_values, key.v AS v_key_values,

@@ -59,7 +59,7 @@ def count(
         if not relation.is_tree:
             of_citus = citus.propagate_settings(connection, relation, SEQUENTIAL)
             holes = catalog.fragments(connection, relation, key, CleanupRule())
-            # Such a subquery would move the values of all shards to the coordinator.
+            # t_can_repeat has a subquery, for which Citus would move the values of all shards to the coordinator.
             extras = _extras(connection, holes | {"t_can_repeat": "true"} if of_citus else holes)
             rows = _rows(connection, relation) if counts_rows else 0
         latest = ledger.find_latest(connection, relation.relid, key)
