@@ -19,7 +19,7 @@ from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.insertable import Leaving
 from dupe_audit.postgres.catalog import change_holes
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.planner import SEQUENTIAL
+from dupe_audit.postgres.planner import TRYING
 from dupe_audit.postgres.session import settings
 from dupe_audit.postgres.sqlstates import about_a_row
 from dupe_audit.statements import statement
@@ -30,8 +30,8 @@ MOST_FAILURES = 20
 #: either all extras of a pass or a few are read, so the planner chooses; the staged list is analyzed
 _TRYING = {"jit": "off"}
 
-#: every row of the table is compared with what was tried, and no index is trusted; some types cannot be hashed
-_WHOLE = SEQUENTIAL | {"enable_mergejoin": "on"}
+#: every row of the table is compared with what was tried, and no index is trusted
+_WHOLE = TRYING
 
 
 class Trial(NamedTuple):

@@ -25,6 +25,9 @@ SEQUENTIAL = {
     "jit": "off",
 }
 
+#: for comparing the whole table with rows that were tried; the planner chooses how to join and to group
+TRYING = {**_NO_INDEX, **_WORKERS, "jit": "off"}
+
 #: for a batch, which finds rows by identity; otherwise a plan can scan the table in each batch, and the cost of a
 #: disabled scan would make JIT compile every statement
 BATCHING = {

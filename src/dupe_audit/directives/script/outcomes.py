@@ -14,7 +14,7 @@ from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import differing_columns, parts_of_run, quoted, with_templates
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule
-from dupe_audit.postgres.planner import SEQUENTIAL, settings_sql
+from dupe_audit.postgres.planner import TRYING, settings_sql
 from dupe_audit.preflight import beside
 from dupe_audit.preflight.changes import OF_SEVERAL_ROWS
 from dupe_audit.statements import literal, statement, text_array
@@ -119,7 +119,7 @@ def _changing(script: Script, rule: CleanupRule) -> None:
     columns = {"changed_columns": "v_rule.changed_columns", "merged_columns": "v_rule.merged_columns"}
     constraints = with_templates(
         "offline_try_constraints",
-        sequential=settings_sql(SEQUENTIAL),
+        sequential=settings_sql(TRYING),
         touched_indexes=statement("touched_indexes", relid="v_relid", **columns),
     )
     _once(script, "try_constraints", constraints)
