@@ -24,14 +24,19 @@ DROP = 'op.drop_unique_constraint_online("{0}_key", "{0}")'
 RESTORE = 'op.restore_duplicates("{0}", {1})'
 
 
+def revise(project, table, columns):
+    """Add a revision that archives the duplicates of a key and enforces it, and upgrade to the one before."""
+    up, down = (f"{first}\n{then}".format(table, columns) for first, then in ((CLEAN, CREATE), (DROP, RESTORE)))
+    project.revision("0002", "0001", up, down)
+    assert project.run("upgrade", "0001")[0] == 0
+
+
 def test_script_and_upgrade_archive_the_same_rows(small_project, sql, psql):
     """The script archives exactly the 20 extras and restores them; ten further rows share only a number."""
     sql(ORDERS)
     rows = "SELECT * FROM orders ORDER BY id"
-    arguments, before = ("orders", '["shop", "number"]'), sql(rows)
-    up, down = (f"{first}\n{then}".format(*arguments) for first, then in ((CLEAN, CREATE), (DROP, RESTORE)))
-    small_project.revision("0002", "0001", up, down)
-    assert small_project.run("upgrade", "0001")[0] == 0
+    before = sql(rows)
+    revise(small_project, "orders", '["shop", "number"]')
     done = psql(small_project.script("upgrade", "0001:0002"))
     assert done.returncode == 0, done.stderr
     after = sql(rows)
@@ -45,10 +50,8 @@ def test_script_of_a_tree_whose_leaves_have_other_columns(small_project, sql, ps
     """Leaf by leaf, the script archives the 40 extras and restores them."""
     sql(EVENTS)
     rows = "SELECT tableoid::regclass::text, day, code, id FROM event ORDER BY id"
-    arguments, before = ("event", '["day", "code"]'), sql(rows)
-    up, down = (f"{first}\n{then}".format(*arguments) for first, then in ((CLEAN, CREATE), (DROP, RESTORE)))
-    small_project.revision("0002", "0001", up, down)
-    assert small_project.run("upgrade", "0001")[0] == 0
+    before = sql(rows)
+    revise(small_project, "event", '["day", "code"]')
     done = psql(small_project.script("-x", "dupe_audit.partitioned=event", "upgrade", "0001:0002"))
     assert done.returncode == 0, done.stderr
     assert sql("SELECT count(*), count(DISTINCT (day, code)) FROM event") == [(200, 200)]

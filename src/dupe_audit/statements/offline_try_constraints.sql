@@ -14,7 +14,7 @@ BEGIN
     SELECT v.v_subject, v.v_count INTO v_subject, v_count
     FROM pg_temp.dupe_audit_violated(v_run, v_holes || pg_catalog.jsonb_build_object('table', 'pg_temp.dupe_audit_trial'), '(SELECT 1)', 'true') AS v;
     IF v_subject IS NULL THEN
-        PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({sequential}) AS planner(name, value);
+        PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({trying}) AS planner(name, value);
         PERFORM pg_catalog.set_config(name, 'on', true) FROM pg_catalog.unnest(ARRAY['enable_seqscan', 'enable_mergejoin']) AS name;
         IF NOT v_amends THEN
             -- A survivor can take over the value of an extra, because the extra leaves first.

@@ -119,7 +119,7 @@ def _changing(script: Script, rule: CleanupRule) -> None:
     columns = {"changed_columns": "v_rule.changed_columns", "merged_columns": "v_rule.merged_columns"}
     constraints = with_templates(
         "offline_try_constraints",
-        sequential=settings_sql(TRYING),
+        trying=settings_sql(TRYING),
         touched_indexes=statement("touched_indexes", relid="v_relid", **columns),
     )
     _once(script, "try_constraints", constraints)
