@@ -108,7 +108,8 @@ def count_collisions(work: CleanupWork, before: int) -> int:
         raise DupeAuditError(
             f"After {before + 1} passes over {work.relation.name}, amended rows still have the key of another row. "
             f"The rows amended so far are committed under run {work.run_id}. Let the new value of {columns} differ for "
-            "each row, for example by duplicate.number or by the primary key; then run the same command again."
+            "each row, for example by duplicate.number or by the primary key. If it does, writers add duplicates "
+            "faster than passes end: stop them for a while. Then run the same command again."
         )
     return before + 1
 
