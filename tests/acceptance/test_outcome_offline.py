@@ -468,6 +468,22 @@ def test_script_gives_up_on_values_that_keep_colliding(project, psql, sql):
     assert (0, before) == (code, sql(RENAME.everything)), output
 
 
+@pytest.mark.parametrize("third", ["bob", "ann+"])
+def test_script_ends_although_every_pass_meets_a_new_duplicate(project, psql, sql, third):
+    """A writer that adds a duplicate during every pass ends the script after a few, also if new values collide."""
+    sql(f"""CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text);
+        INSERT INTO t (name) VALUES ('ann'), ('ann'), ('{third}');
+        CREATE FUNCTION write() RETURNS trigger LANGUAGE plpgsql AS
+            $$BEGIN INSERT INTO t (name) VALUES ('ann'); RETURN NULL; END$$;
+        CREATE TRIGGER writer AFTER UPDATE ON t FOR EACH ROW WHEN (old.name = 'ann') EXECUTE FUNCTION write()""")
+    up = """op.amend_duplicates("t", ["name"], {"name": sa.text("name || (SELECT '+')")})"""
+    project.revision("0002", "0001", up, 'op.restore_duplicates("t", ["name"])')
+    done = psql(project.script("-x", "dupe_audit.accept=update-trigger", "upgrade", "0001:0002"))
+    assert (0, 1 + 5) == (done.returncode, done.stderr.count("left for the next pass: 0")), done.stderr
+    done = psql(project.script("downgrade", "0002:0001"))
+    assert (0, [(third,)]) == (done.returncode, sql("SELECT name FROM t WHERE name <> 'ann'")), done.stderr
+
+
 def test_scripts_undo_two_runs_of_a_row_that_a_trigger_stamps(project, psql, sql):
     """What a trigger writes when a later run is undone does not keep an earlier run from changing the row back."""
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text, k int, at int);

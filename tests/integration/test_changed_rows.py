@@ -769,6 +769,65 @@ def test_resume_amends_the_rows_that_it_has_amended(walk, sql, conn):
     assert sql("SELECT name FROM t WHERE id = 2") == [("ann",)]
 
 
+#: a writer that adds a duplicate in the middle of every pass that changes a name
+BUSY = """CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text);
+    INSERT INTO t (name) VALUES ('ann'), ('ann');
+    CREATE FUNCTION write() RETURNS trigger LANGUAGE plpgsql AS
+        $$BEGIN INSERT INTO t (name) VALUES ('ann'); RETURN NULL; END$$;
+    CREATE TRIGGER writer AFTER UPDATE ON t FOR EACH ROW WHEN (old.name = 'ann') EXECUTE FUNCTION write()"""
+
+
+#: values that cannot be predicted, because they contain a subquery
+UNPREDICTABLE = {"name": "name || (SELECT '+')"}
+
+
+@pytest.mark.parametrize("third", ["bob", "ann+"])
+def test_writer_that_adds_a_duplicate_in_every_pass(walk, sql, third):
+    """A writer that adds a duplicate during every pass ends the cleanup after a few, also if new values collide."""
+    sql(f"{BUSY}; INSERT INTO t (name) VALUES ('{third}')")
+    passes = walk.clean(NAME, amend(UNPREDICTABLE))
+    assert (len(passes), walk.run(NAME).state) == (1 + 5, "clean")
+    walk.back(NAME)
+    assert sql("SELECT name FROM t WHERE name <> 'ann'") == [(third,)]
+
+
+def test_writer_that_adds_duplicates_during_the_first_pass(walk, sql, conn):
+    """Duplicates that arrive while a cleanup runs are amended, and again if other rows have their new values."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t VALUES (1, 'ann'), (2, 'ann'), (3, 'bob+')")
+    batches = cleanup(conn, NAME, amend(UNPREDICTABLE), give_up_after="2s")
+    next(batches)
+    sql("INSERT INTO t VALUES (4, 'bob'), (5, 'bob')")
+    assert [batch.amended for batch in batches] == [1, 1]
+    assert sql("SELECT * FROM t ORDER BY id") == [(1, "ann"), (2, "ann+"), (3, "bob+"), (4, "bob"), (5, "bob++")]
+    walk.back(NAME)
+    assert sql("SELECT name, count(*) FROM t GROUP BY 1 ORDER BY 1") == [("ann", 2), ("bob", 2), ("bob+", 1)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "value"),
+    [
+        ("(1, 1), (2, 1), (3, 2)", "(SELECT 3 - k)"),
+        # A collision that travels: each pass amends another row again.
+        (", ".join(f"({n}, {-n}), ({100 + n}, {-n})" for n in range(1, 31)) + ", (200, 1)",
+         "(SELECT CASE WHEN k < 0 THEN -k ELSE k % 30 + 1 END)"),
+    ],
+)  # fmt: skip
+def test_rows_that_collide_in_every_pass(walk, sql, conn, rows, value):
+    """Rows that collide after every pass end the cleanup with an error, also where writers are held."""
+    sql(f"CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES {rows}")
+    before = walk.dump("t")
+    problem = "After 21 passes over public.t, amended rows still have the key of another row. "
+    with pytest.raises(DupeAuditError, match=f"{problem}The rows amended so far are committed under run 1. Let"):
+        walk.clean(K, amend({"k": value}))
+    with pytest.raises(DupeAuditError, match=f"{problem}Let"), transaction(conn):
+        clean_held(conn, K, amend({"k": value}))
+    # The same command with a better value continues the run.
+    walk.clean(K, amend({"k": "1000 + id"}))
+    assert sql("SELECT count(*) - count(DISTINCT k) FROM t") == [(0,)]
+    walk.back(K)
+    assert walk.dump("t") == before
+
+
 @pytest.mark.parametrize("batches", [0, 2, 3])
 @pytest.mark.representatives("2")
 def test_numbers_of_divergent_copies(walk, sql, conn, batches):

@@ -18,12 +18,16 @@ from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import finding, quantity
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.planner import BATCHING
 from dupe_audit.postgres.sqlstates import CLASS_RAISED, NOT_NULL_VIOLATION, sqlstate
 
 W = TypeVar("W", bound=CleanupWork)
 
-#: how many times amended rows are amended again because they have the key of another row
+#: how many further passes amend rows again that have the key of another row
 MOST_COLLISIONS = 20
+
+#: a cleanup ends with the fifth further pass in which writers have added extras, because on a busy table every pass may
+MOST_ARRIVALS = 5
 
 #: why a value cannot be in its column, by SQLSTATE
 REASONS = {
@@ -42,14 +46,28 @@ COLUMNS_CHANGED = (
 def prepared(work: W, key: UniqueKey) -> W:
     """Return the work of a cleanup that amends rows of a key, perhaps after others of the same run."""
     prepared = replace(work, holes={**work.holes, "t_key_hash": key_hash(work, key)})
-    return amend_again(prepared) if work.find_run().amended else prepared
+    return _amended_last(prepared) if work.find_run().amended else prepared
 
 
-def amend_again(work: W) -> W:
-    """Return the work of a further pass: of two rows with a key, the one that this run has amended is the extra."""
-    amended_last = f"EXISTS ({work.sql('is_amended')})"
-    order_by = work.holes["order_by"].removeprefix(f"{amended_last}, ")
-    return replace(work, continues=True, holes={**work.holes, "order_by": f"{amended_last}, {order_by}"})
+def amend_again(work: W, arrivals: int) -> W:
+    """Return the work of a further pass, after one whose amended rows can have the key of another row.
+
+    Args:
+        arrivals: number of passes in which writers had added extras.
+
+    Raises:
+        DupeAuditError: there were too many other passes, so the rule itself lets rows collide.
+    """
+    passes = work.collisions + 1
+    if passes - arrivals > MOST_COLLISIONS:
+        columns = ", ".join(change.column for change in work.rule.changes)
+        committed = "" if work.is_held else f"The rows amended so far are committed under run {work.run_id}. "
+        raise DupeAuditError(
+            f"After {passes} passes over {work.relation.name}, amended rows still have the key of another row. "
+            f"{committed}Let the new value of {columns} differ for each row, for example by duplicate.number or by "
+            "the primary key. Then run the same command again."
+        )
+    return replace(_amended_last(work), collisions=passes)
 
 
 def last_of_group(work: CleanupWork, high: int, total: int) -> int:
@@ -97,21 +115,12 @@ def merge(work: CleanupWork, batch: int, first_id: int) -> int:
     return int(changed.changed)
 
 
-def count_collisions(work: CleanupWork, before: int) -> int:
-    """Add a pass to those in which amended rows had the key of another row; return their number.
-
-    Raises:
-        DupeAuditError: there were too many.
-    """
-    if before == MOST_COLLISIONS:
-        columns = ", ".join(change.column for change in work.rule.changes)
-        raise DupeAuditError(
-            f"After {before + 1} passes over {work.relation.name}, amended rows still have the key of another row. "
-            f"The rows amended so far are committed under run {work.run_id}. Let the new value of {columns} differ for "
-            "each row, for example by duplicate.number or by the primary key. If it does, writers add duplicates "
-            "faster than passes end: stop them for a while. Then run the same command again."
-        )
-    return before + 1
+def have_arrived(work: CleanupWork) -> bool:
+    """Return whether writers have added extras of a further pass; all extras of the first pass are new."""
+    if not work.collisions:
+        return False
+    with work.transaction(local=BATCHING):
+        return bool(work.execute("has_new_extra").scalar_one())
 
 
 def failed(work: CleanupWork, error: DBAPIError) -> Refused:
@@ -154,3 +163,10 @@ def _all_changed(row: Row[Any]) -> Row[Any]:
             "update-trigger."
         )
     return row
+
+
+def _amended_last(work: W) -> W:
+    """Return work in which, of two rows with a key, the one that this run has amended is the extra."""
+    amended_last = f"EXISTS ({work.sql('is_amended')})"
+    order_by = work.holes["order_by"].removeprefix(f"{amended_last}, ")
+    return replace(work, continues=True, holes={**work.holes, "order_by": f"{amended_last}, {order_by}"})

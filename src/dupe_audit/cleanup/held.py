@@ -102,15 +102,15 @@ def clean_held(
         work, horizon = on_leaf(work, leaf), horizon.of_leaf(leaf.relid)
     # The transaction can still be rolled back, so the horizon stays where it is.
     to_rank = horizon.rows_to_rank(work, key)
-    handled = collisions = 0
+    handled = arrivals = 0
     while True:
         with staged(work, work_mem, to_rank=to_rank) as ranking:
             moved = _move(work, ranking.extras)
         handled += moved.archived + moved.amended
-        if not ranking.collides:
+        arrivals += ranking.arrived
+        if not ranking.collides or arrivals >= changes.MOST_ARRIVALS:
             return handled
-        collisions = changes.count_collisions(work, collisions)
-        work = changes.amend_again(work)
+        work = changes.amend_again(work, arrivals)
         # Rows of this transaction are newer than any horizon.
         to_rank = horizon.rows_to_rank(work, key)
 

@@ -28,6 +28,7 @@ class Ranking(NamedTuple):
     seconds: float
     oldest_transaction: str  #: id of the oldest transaction in progress at its snapshot
     collides: bool = False  #: whether amended extras can have the key of another row
+    arrived: bool = False  #: whether, in a further pass, writers have added extras
 
 
 @dataclass(slots=True)

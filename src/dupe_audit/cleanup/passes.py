@@ -43,22 +43,22 @@ def passes(
     patience = Patience(work.give_up_after, pause=0.2, growth=2.0)
     pace = Pace(min(work.rule.batch_size, citus.MOST_ROWS) if mover else work.rule.batch_size)
     where_staged = ANYWHERE if mover else WHERE_STAGED
-    to_rank, collides, collisions = horizon.rows_to_rank(work, key), False, 0
+    to_rank, collides, arrivals = horizon.rows_to_rank(work, key), False, 0
     while True:
         with staged(work, work_mem, to_rank=to_rank, unmoved=where_staged != ANYWHERE) as ranking:
             handled = spared = 0
             collides = collides or ranking.collides
+            arrivals += ranking.arrived
             for batch in batches(work, ranking.extras, pace, where_staged, mover):
                 handled += batch.archived + batch.amended
                 spared += batch.spared
                 yield batch
         if not spared:
             horizon.advance(work, key, ranking)
-            if not collides:
+            if not collides or arrivals >= changes.MOST_ARRIVALS:
                 return
             # An amended row can have the key of a third one, or of another amended row.
-            collisions = changes.count_collisions(work, collisions)
-            work = changes.amend_again(work)
+            work = changes.amend_again(work, arrivals)
             to_rank, collides, where_staged = horizon.rows_to_rank(work, key), False, WHERE_STAGED
             continue
         where_staged = ANYWHERE

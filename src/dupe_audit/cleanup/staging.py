@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dupe_audit import children, insertable, ledger
+from dupe_audit.cleanup import changes
 from dupe_audit.cleanup.horizon import WHOLE_TABLE, Ranking
 from dupe_audit.cleanup.trial import try_changes
 from dupe_audit.cleanup.work import CleanupWork
@@ -82,7 +83,7 @@ def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bo
     if work.continues:
         with work.transaction(local=BATCHING):
             work.execute("continue_numbers")
-    collides = False
+    collides = arrived = False
     if extras:
         objections = [*_divergent(work), *_uninsertable(work, unmoved=unmoved), *_referenced(work)]
         trial = try_changes(work, extras)
@@ -90,7 +91,8 @@ def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bo
             ledger.set_state(work.connection, work.run_id, "failed")
             raise Refused([*objections, *trial.findings], lead="Nothing was archived or changed in this pass.")
         collides = trial.collides
-    return Ranking(extras, whole, seconds, oldest, collides)
+        arrived = collides and changes.have_arrived(work)
+    return Ranking(extras, whole, seconds, oldest, collides, arrived)
 
 
 def _divergent(work: CleanupWork) -> list[Finding]:

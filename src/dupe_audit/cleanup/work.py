@@ -25,6 +25,7 @@ class CleanupWork(Work):
     foreign_keys: tuple[ForeignKey, ...]  #: all that reference the table
     moving: tuple[ForeignKey, ...]  #: those whose rows follow the survivor
     continues: bool = False  #: whether the run has already amended rows
+    collisions: int = 0  #: passes of this cleanup whose amended rows could have the key of another row
     root: Relation | None = None  #: of a leaf, the partitioned table that the key names
     leaf: int | None = None  #: its number in the ledger
     share_levels: str = ""  #: for a leaf whose extras have children that move: locks the levels before each batch

@@ -115,7 +115,7 @@ BEGIN
             PERFORM pg_catalog.pg_sleep(v_rule.pause);
         END LOOP;
         RAISE NOTICE 'dupe-audit: run % {outcome} extras: %; left for the next pass: %', v_run, v_handled, v_spared;
-        EXIT WHEN v_spared = 0{and_uncovered};{amend_again}
+        EXIT WHEN v_spared = 0{and_settled};{amend_again}
         v_where_staged := {anywhere};
         IF v_handled > 0 THEN
             v_until := pg_catalog.clock_timestamp() + interval {give_up_after};

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dupe_audit.cleanup import pace
+from dupe_audit.cleanup.changes import MOST_ARRIVALS
 from dupe_audit.directives.script.leaves import clean_tree
 from dupe_audit.directives.script.opening import EXPRESSIONS, prepare_function
 from dupe_audit.directives.script.outcomes import errors, outcome_functions
@@ -101,8 +102,7 @@ def _stage(rule: CleanupRule, *, tree: bool) -> str:
     # One snapshot, because the result of the trial is compared with the rows as they were during the trial.
     one_snapshot = ["COMMIT", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"]
     if rule.amends:
-        covered = "'covered', pg_temp.dupe_audit_try_changes(v_run, true, v_holes, v_extras)"
-        judgements += [*one_snapshot, f"v_holes := v_holes || pg_catalog.jsonb_build_object({covered})", "COMMIT"]
+        judgements += [*one_snapshot, "v_holes := pg_temp.dupe_audit_try_amending(v_run, v_holes, v_extras)", "COMMIT"]
     if rule.merges:
         tried = "PERFORM pg_temp.dupe_audit_try_changes(v_run, false, v_holes, v_extras)"
         judgements += [*one_snapshot, tried, "COMMIT"]
@@ -136,6 +136,8 @@ def _clean(rule: CleanupRule, build: BuildRule, *, tree: bool) -> str:
     if rule.exact == "archive":
         lists["locked_child"] = "create_locked_children"
     # An amended row can have the key of a third one, or of another amended row.
+    uncovered, arrivals = "NOT (v_holes ->> 'covered')::pg_catalog.bool", "(v_holes ->> 'arrivals')::pg_catalog.int4"
+    settled = f" AND ({uncovered} OR {arrivals} >= {MOST_ARRIVALS})"
     again = ["v_holes := pg_temp.dupe_audit_amend_again(v_holes, (v_holes ->> 'collisions')::pg_catalog.int4 + 1)"]
     again += [f"v_where_staged := {literal(WHERE_STAGED)}", "CONTINUE"]
     amend_again = f"\n        IF v_spared = 0 THEN{lines(again, indent=12)}\n        END IF;"
@@ -156,7 +158,7 @@ def _clean(rule: CleanupRule, build: BuildRule, *, tree: bool) -> str:
         lists=";\n    ".join(template(name) for name in lists.values()),
         toasted=statement("toasted", relid=_RELID),
         outcome=rule.outcome,
-        and_uncovered=" AND NOT (v_holes ->> 'covered')::pg_catalog.bool" if rule.amends else "",
+        and_settled=settled if rule.amends else "",
         amend_again=amend_again if rule.amends else "",
         declared=lines(["v_schema text", "v_table text", "v_constraint text"] if rule.changes_rows else []),
         lacking=_LACKING if rule.changes_rows else "",

@@ -126,6 +126,7 @@ def _changing(script: Script, rule: CleanupRule) -> None:
     _once(script, "try_changes", with_templates("offline_try_changes"))
     if rule.amends:
         _once(script, "amend", with_templates("offline_amend"))
+        _once(script, "try_amending", with_templates("offline_try_amending"))
         _once(script, "amend_again", with_templates("offline_amend_again", most_collisions=str(MOST_COLLISIONS)))
     else:
         _once(script, "merge", with_templates("offline_merge"))
