@@ -1390,3 +1390,55 @@ def test_survivor_that_changes_while_the_merge_is_tried(sql, conn, psycopg_conne
     list(cleanup(conn, UniqueKey(table="t", columns=("k", "r")), merge({"n": "sum"})))
     assert changed
     assert [(2, 7, 1), (3, 8, 2)] == sql("SELECT id, k, n FROM t WHERE k < 9 ORDER BY id")
+
+
+LIVE = UniqueKey(table="t", columns=(Expression("lower(name)"),), where="live")
+DIVIDED = (Change("name", "name || 1 / least(n, survivor.n)"),)
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["survivor", "extra"])
+@pytest.mark.parametrize(
+    "change",
+    ["DELETE FROM t", "UPDATE t SET name = 'zoe', n = 0", "UPDATE t SET live = false, n = 0",
+     "UPDATE t SET name = NULL, n = 0"],
+    ids=["deleted", "renamed", "dead", "null"],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    ("rule", "children"),
+    [
+        (CleanupRule(ignore=("name",)), ""),
+        (CleanupRule(ignore=("name",)), "(2)"),
+        (CleanupRule(ignore=("name",), references="repoint"), "(1), (2)"),
+        (merge({"n": "sum"}, ignore=("name",)), ""),
+        (CleanupRule(exact="amend", divergent="amend", changes=DIVIDED), ""),
+        (CleanupRule(divergent="amend", changes=DIVIDED), ""),
+    ],
+    ids=["divergent", "referenced", "repointed", "merged", "amended", "mixed"],
+)
+@pytest.mark.representatives(
+    "divergent-dead-survivor", "referenced-renamed-extra", "repointed-dead-extra", "merged-dead-survivor",
+    "amended-renamed-extra", "mixed-null-survivor",
+)  # fmt: skip
+def test_pair_that_the_application_separates_after_the_ranking(
+    walk, sql, psycopg_connect, rule, children, change, number
+):
+    """Rows that are no longer duplicates when the ranked pairs are judged are no reason to refuse the cleanup."""
+    sql("""CREATE TABLE t (id int PRIMARY KEY, name text, live bool DEFAULT true, n int DEFAULT 1);
+        CREATE TABLE c (t int UNIQUE REFERENCES t ON DELETE CASCADE);
+        INSERT INTO t VALUES (1, 'Ann'), (2, 'ann'), (3, 'bob'), (4, 'Bob')""")
+    if children:
+        sql(f"INSERT INTO c VALUES {children}")
+    application, left = psycopg_connect(autocommit=True), []
+
+    def change_after_the_ranking(_conn, _cursor, statement, *_):
+        if "CREATE UNLOGGED TABLE" in statement and not left:
+            application.execute(f"{change} WHERE id = {number}")
+            left.extend(walk.dump("t"))
+
+    event.listen(walk.conn.engine, "after_cursor_execute", change_after_the_ranking)
+    walk.clean(LIVE, rule)
+    separated = [row for row in left if row[1] in "12"]
+    assert separated == [row for row in walk.dump("t") if row[1] in "12"]
+    assert sql("SELECT count(*) - count(DISTINCT lower(name)) FROM t WHERE live AND name IS NOT NULL") == [(0,)]
+    walk.back(LIVE)
+    assert walk.dump("t") == left

@@ -26,7 +26,7 @@ W = TypeVar("W", bound=CleanupWork)
 #: how many further passes amend rows again that have the key of another row
 MOST_COLLISIONS = 20
 
-#: a cleanup ends with the fifth further pass in which writers have added extras, because on a busy table every pass may
+#: after how many further passes that meet extras of writers a cleanup ends; on a busy table, every pass meets some
 MOST_ARRIVALS = 5
 
 #: why a value cannot be in its column, by SQLSTATE
