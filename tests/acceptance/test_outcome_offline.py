@@ -470,7 +470,7 @@ def test_script_gives_up_on_values_that_keep_colliding(project, psql, sql):
 
 @pytest.mark.parametrize("third", ["bob", "ann+"])
 def test_script_ends_although_every_pass_meets_a_new_duplicate(project, psql, sql, third):
-    """A writer that adds a duplicate during every pass ends the script after a few, also if new values collide."""
+    """A writer that adds a duplicate during every pass does not keep the script from ending, whatever collides."""
     sql(f"""CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text);
         INSERT INTO t (name) VALUES ('ann'), ('ann'), ('{third}');
         CREATE FUNCTION write() RETURNS trigger LANGUAGE plpgsql AS
@@ -479,7 +479,7 @@ def test_script_ends_although_every_pass_meets_a_new_duplicate(project, psql, sq
     up = """op.amend_duplicates("t", ["name"], {"name": sa.text("name || (SELECT '+')")})"""
     project.revision("0002", "0001", up, 'op.restore_duplicates("t", ["name"])')
     done = psql(project.script("-x", "dupe_audit.accept=update-trigger", "upgrade", "0001:0002"))
-    assert (0, 1 + 5) == (done.returncode, done.stderr.count("left for the next pass: 0")), done.stderr
+    assert (0, 2) == (done.returncode, done.stderr.count("left for the next pass: 0")), done.stderr
     done = psql(project.script("downgrade", "0002:0001"))
     assert (0, [(third,)]) == (done.returncode, sql("SELECT name FROM t WHERE name <> 'ann'")), done.stderr
 

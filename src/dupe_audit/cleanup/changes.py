@@ -26,9 +26,6 @@ W = TypeVar("W", bound=CleanupWork)
 #: how many further passes amend rows again that have the key of another row
 MOST_COLLISIONS = 20
 
-#: after how many further passes that meet extras of writers a cleanup ends; on a busy table, every pass meets some
-MOST_ARRIVALS = 5
-
 #: why a value cannot be in its column, by SQLSTATE
 REASONS = {
     "22001": "the value is too long for the column",
@@ -49,17 +46,14 @@ def prepared(work: W, key: UniqueKey) -> W:
     return _amended_last(prepared) if work.find_run().amended else prepared
 
 
-def amend_again(work: W, arrivals: int) -> W:
+def amend_again(work: W) -> W:
     """Return the work of a further pass, after one whose amended rows can have the key of another row.
 
-    Args:
-        arrivals: number of passes in which writers had added extras.
-
     Raises:
-        DupeAuditError: there were too many other passes, so the rule itself lets rows collide.
+        DupeAuditError: there were too many, so the rule itself lets rows collide.
     """
     passes = work.collisions + 1
-    if passes - arrivals > MOST_COLLISIONS:
+    if passes > MOST_COLLISIONS:
         columns = ", ".join(change.column for change in work.rule.changes)
         committed = "" if work.is_held else f"The rows amended so far are committed under run {work.run_id}. "
         raise DupeAuditError(

@@ -102,15 +102,14 @@ def clean_held(
         work, horizon = on_leaf(work, leaf), horizon.of_leaf(leaf.relid)
     # The transaction can still be rolled back, so the horizon stays where it is.
     to_rank = horizon.rows_to_rank(work, key)
-    handled = arrivals = 0
+    handled = 0
     while True:
         with staged(work, work_mem, to_rank=to_rank) as ranking:
             moved = _move(work, ranking.extras)
         handled += moved.archived + moved.amended
-        arrivals += ranking.arrived
-        if not ranking.collides or arrivals >= changes.MOST_ARRIVALS:
+        if not ranking.collides or ranking.arrived:
             return handled
-        work = changes.amend_again(work, arrivals)
+        work = changes.amend_again(work)
         # Rows of this transaction are newer than any horizon.
         to_rank = horizon.rows_to_rank(work, key)
 

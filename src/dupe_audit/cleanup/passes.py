@@ -43,22 +43,23 @@ def passes(
     patience = Patience(work.give_up_after, pause=0.2, growth=2.0)
     pace = Pace(min(work.rule.batch_size, citus.MOST_ROWS) if mover else work.rule.batch_size)
     where_staged = ANYWHERE if mover else WHERE_STAGED
-    to_rank, collides, arrivals = horizon.rows_to_rank(work, key), False, 0
+    to_rank, collides, arrived = horizon.rows_to_rank(work, key), False, False
     while True:
         with staged(work, work_mem, to_rank=to_rank, unmoved=where_staged != ANYWHERE) as ranking:
             handled = spared = 0
             collides = collides or ranking.collides
-            arrivals += ranking.arrived
+            arrived = arrived or ranking.arrived
             for batch in batches(work, ranking.extras, pace, where_staged, mover):
                 handled += batch.archived + batch.amended
                 spared += batch.spared
                 yield batch
         if not spared:
             horizon.advance(work, key, ranking)
-            if not collides or arrivals >= changes.MOST_ARRIVALS:
+            # On a busy table every pass meets new extras, so the first further pass that meets some is the last.
+            if not collides or arrived:
                 return
             # An amended row can have the key of a third one, or of another amended row.
-            work = changes.amend_again(work, arrivals)
+            work = changes.amend_again(work)
             to_rank, collides, where_staged = horizon.rows_to_rank(work, key), False, WHERE_STAGED
             continue
         where_staged = ANYWHERE

@@ -11,6 +11,6 @@ BEGIN
         EXECUTE pg_temp.dupe_audit_fill({t_has_new_extra}, v_holes) INTO v_arrived;
     END IF;
     RETURN v_holes || pg_catalog.jsonb_build_object('covered', v_covered OR (v_holes ->> 'covered')::pg_catalog.bool,
-        'arrivals', (v_holes ->> 'arrivals')::pg_catalog.int4 + v_arrived::pg_catalog.int4);
+        'arrived', v_arrived OR (v_holes ->> 'arrived')::pg_catalog.bool);
 END
 $trial$

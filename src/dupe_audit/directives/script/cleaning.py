@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dupe_audit.cleanup import pace
-from dupe_audit.cleanup.changes import MOST_ARRIVALS
 from dupe_audit.directives.script.leaves import clean_tree
 from dupe_audit.directives.script.opening import EXPRESSIONS, prepare_function
 from dupe_audit.directives.script.outcomes import errors, outcome_functions
@@ -136,8 +135,8 @@ def _clean(rule: CleanupRule, build: BuildRule, *, tree: bool) -> str:
     if rule.exact == "archive":
         lists["locked_child"] = "create_locked_children"
     # An amended row can have the key of a third one, or of another amended row.
-    uncovered, arrivals = "NOT (v_holes ->> 'covered')::pg_catalog.bool", "(v_holes ->> 'arrivals')::pg_catalog.int4"
-    settled = f" AND ({uncovered} OR {arrivals} >= {MOST_ARRIVALS})"
+    # On a busy table every pass meets new extras, so the first further pass that meets some is the last.
+    settled = " AND (NOT (v_holes ->> 'covered')::pg_catalog.bool OR (v_holes ->> 'arrived')::pg_catalog.bool)"
     again = ["v_holes := pg_temp.dupe_audit_amend_again(v_holes, (v_holes ->> 'collisions')::pg_catalog.int4 + 1)"]
     again += [f"v_where_staged := {literal(WHERE_STAGED)}", "CONTINUE"]
     amend_again = f"\n        IF v_spared = 0 THEN{lines(again, indent=12)}\n        END IF;"

@@ -38,7 +38,7 @@ def prepare_function(key: UniqueKey, rule: CleanupRule, accept: Collection[str],
         ]
         images = ["PERFORM pg_temp.dupe_audit_keep_images(v_relid, v_holes)"]
     if rule.amends:
-        passes = "'covered', false, 'collisions', 0, 'arrivals', 0, 'continues', false"
+        passes = "'covered', false, 'collisions', 0, 'arrived', false, 'continues', false"
         passes += ", 'unamended_order', v_holes ->> 'order_by'"
         again = "CASE WHEN v_rule.amended > 0 THEN pg_temp.dupe_audit_amend_again(v_holes, 0) ELSE v_holes END"
         key_hash = statement("key_hash", relid="v_relid", key=NAMES, values=_COMPUTED, types="v_types")
