@@ -309,6 +309,17 @@ def test_script_counts_no_key_that_cannot_be_computed(users, psql, sql, up):
     assert "@" not in done.stderr
 
 
+def test_script_prints_no_value_that_is_written_after_the_ranking(users, psql, sql):
+    """A key that cannot be computed when the ranked pairs are judged stops the script without its value."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k text); INSERT INTO t VALUES (1, '7'), (2, '7')")
+    users.revision("0002", "0001", 'op.archive_duplicates("t", [sa.text("k::int")])')
+    script, judgement = users.script("upgrade", "0001:0002"), "BEGIN PERFORM pg_temp.dupe_audit_objections"
+    assert script.count(judgement) == 1
+    done = psql(script.replace(judgement, f"UPDATE t SET k = 'secret' WHERE id = 2;\n{judgement}"))
+    assert "expression-fails: the key cannot be computed for some rows of table public.t" in done.stderr, done.stderr
+    assert (3, False) == (done.returncode, "secret" in done.stderr)
+
+
 @pytest.mark.parametrize("stop", ["0", "1"])
 @pytest.mark.representatives("1")
 def test_script_does_not_stamp_an_index_that_duplicates_prevent(users, psql, sql, stop):

@@ -97,7 +97,7 @@ def _stage(rule: CleanupRule, *, tree: bool) -> str:
         survivors = f"pg_temp.dupe_audit_fill({quoted('staged_survivors')}, v_holes)"
         judgements += [f"PERFORM pg_temp.dupe_audit_restorable(v_run, v_holes, {survivors})"]
     if rule.exact == "archive":
-        judgements += ["PERFORM pg_temp.dupe_audit_objections(v_run, v_holes, v_fks)"]
+        judgements += [_guarded("PERFORM pg_temp.dupe_audit_objections(v_run, v_holes, v_fks)")]
     # One snapshot, because the result of the trial is compared with the rows as they were during the trial.
     one_snapshot = ["COMMIT", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"]
     if rule.amends:
@@ -112,6 +112,14 @@ def _stage(rule: CleanupRule, *, tree: bool) -> str:
         batching=settings_sql(BATCHING),
         judgements=lines(judgements, indent=8),
     )
+
+
+def _guarded(judgement: str) -> str:
+    """Return a judgement that computes keys; the server's message about a key can contain a value of a row."""
+    failing = "PERFORM pg_temp.dupe_audit_failing(v_holes, v_texts, v_holes ->> 'predicate', SQLSTATE, '')"
+    is_own = "pg_catalog.starts_with(SQLERRM, 'dupe-audit: ')"
+    handler = f"IF NOT {is_own} THEN {failing}; END IF; RAISE"
+    return f"BEGIN {judgement}; EXCEPTION WHEN OTHERS OR assert_failure THEN {handler}; END"
 
 
 def _batch(rule: CleanupRule) -> str:
