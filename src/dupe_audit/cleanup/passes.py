@@ -55,8 +55,11 @@ def passes(
                 yield batch
         if not spared:
             horizon.advance(work, key, ranking)
+            if not collides:
+                return
             # On a busy table every pass meets new extras, so the first further pass that meets some is the last.
-            if not collides or arrived:
+            if arrived:
+                log.info("writers add duplicates to %s; amended rows can have another row's key", work.relation.name)
                 return
             # An amended row can have the key of a third one, or of another amended row.
             work = changes.amend_again(work)
