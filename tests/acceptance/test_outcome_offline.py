@@ -484,6 +484,32 @@ def test_script_ends_although_every_pass_meets_a_new_duplicate(project, psql, sq
     assert (0, [(third,)]) == (done.returncode, sql("SELECT name FROM t WHERE name <> 'ann'")), done.stderr
 
 
+@pytest.mark.parametrize("change", ["live = false, n = 0", "name = 'zoe', n = 0"], ids=["survivor", "extra"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'archive_duplicates({}, ignore=["name"])',
+        'archive_duplicates({}, ignore=["name"], merge={{"n": "sum"}})',
+        'amend_duplicates({}, set_={{"name": sa.text("name || 1 / least(n, survivor.n)")}})',
+    ],
+    ids=["divergent", "merged", "amended"],
+)
+@pytest.mark.representatives("merged-survivor", "divergent-extra", "amended-extra")
+def test_script_ignores_a_pair_that_the_application_separates(project, psql, sql, rule, change):
+    """Rows that are no longer duplicates when a script judges the ranked pairs are no reason to stop it."""
+    sql("""CREATE TABLE t (id int PRIMARY KEY, name text, live bool DEFAULT true, n int DEFAULT 1);
+        INSERT INTO t VALUES (1, 'Ann'), (2, 'ann'), (3, 'bob'), (4, 'Bob')""")
+    key = '"t", [sa.text("lower(name)")], where="live"'
+    project.revision("0002", "0001", f"op.{rule.format(key)}", f"op.restore_duplicates({key})")
+    judgement = "PERFORM pg_temp.dupe_audit_restorable(v_run, v_holes, v_holes ->> 'stage')"
+    script, number = project.script("upgrade", "0001:0002"), 1 if "live" in change else 2
+    assert script.count(judgement) == 1
+    done = psql(script.replace(judgement, f"UPDATE t SET {change} WHERE id = {number} AND n > 0;\n{judgement}"))
+    assert done.returncode == 0, done.stderr
+    assert sql("SELECT count(*) FROM t WHERE id < 3 AND lower(name) IN ('ann', 'zoe')") == [(2,)]
+    assert sql("SELECT count(*) - count(DISTINCT lower(name)) FROM t WHERE live") == [(0,)]
+
+
 def test_scripts_undo_two_runs_of_a_row_that_a_trigger_stamps(project, psql, sql):
     """What a trigger writes when a later run is undone does not keep an earlier run from changing the row back."""
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text, k int, at int);
