@@ -15,6 +15,7 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql as pgsql
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.pool import NullPool
@@ -34,6 +35,11 @@ SETTINGS = {
 }
 EXTENSIONS = ("citext", "hstore", "amcheck")
 SERVER_VERSION = pytest.StashKey[str]()
+
+#: An example has no deadline, because it takes longer while the machine does other work.
+settings.register_profile("thorough", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.load_profile("thorough" if THOROUGH else "quick")
 
 Rows = list[tuple[Any, ...]] | None
 Sql = Callable[[str], Rows]

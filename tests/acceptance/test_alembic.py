@@ -121,7 +121,7 @@ STOPS = {
 
 
 @pytest.mark.parametrize(("hold", "stopped"), STOPS.values(), ids=STOPS)
-@pytest.mark.representatives("with half of the extras", "in the build")
+@pytest.mark.representatives("in the build")
 def test_killed_upgrade_continues_h164(
     alembic, sql, agent_actions, environment, launcher, psycopg_connect, hold, stopped
 ):
@@ -214,6 +214,7 @@ def test_upgrade_succeeds_despite_new_duplicates(alembic, sql, agent_actions, du
     assert [(3,)] == sql("SELECT last_value FROM builds")
 
 
+@pytest.mark.thorough
 def test_upgrade_succeeds_against_a_faster_writer_h67(alembic, sql, agent_actions, duplicator):
     """If as many builds as build_attempts meet a new duplicate, the upgrade continues and succeeds."""
     before = sql("SELECT count(*) FROM agent_actions")[0][0]

@@ -52,6 +52,7 @@ def test_case_insensitive_key_of_living_rows_goes_up_down_and_up(users: Project,
         assert sql("SELECT to_regclass('ux_users_email')") == [(None,)]
 
 
+@pytest.mark.thorough
 def test_own_leftover_of_an_interrupted_build_stops_no_upgrade(users: Project, sql: Sql) -> None:
     """A build that was killed leaves an index that rejects rows; the same upgrade drops it, and does not refuse."""
     assert users.run("upgrade", "head")[0] == 0

@@ -101,7 +101,7 @@ def test_refused_index_stops_the_upgrade(parts, sql):
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("call", ["code::int", "picky(code)"])
-@pytest.mark.representatives("code::int-ranking", "picky(code)-batch")
+@pytest.mark.representatives("picky(code)-batch")
 def test_row_that_fails_later_is_counted_and_not_printed(parts, sql, call, moment):
     """A row written after the check stops the step, with the expression, the number of rows and what to do next."""
     sql(PICKY)

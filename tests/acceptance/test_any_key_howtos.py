@@ -207,8 +207,8 @@ def keys_of(sql: Sql, table: str) -> list[tuple[str]]:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.heading)
-@pytest.mark.representatives("From full to partial")
 def test_revision_of_the_page_goes_up_down_and_up(
     tmp_path: Path, database_url: str, launcher: Launcher, sql: Sql, example: Example
 ) -> None:

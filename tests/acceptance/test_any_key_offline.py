@@ -416,8 +416,8 @@ def test_script_does_not_replace_an_index_with_another_of_its_name(users):
     assert (255, True) == (code, message in output), output
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", ["script", "online"])
-@pytest.mark.representatives("script")
 def test_index_that_existed_before_survives_a_later_revision_that_drops_it(users, psql, sql, way):
     """A later script drops an adopted index, its downgrade builds one like it, and the first downgrade leaves that."""
     sql("DELETE FROM users WHERE id IN (1, 3)")

@@ -201,6 +201,7 @@ def test_stricter_key_is_created_before_the_old_one_is_dropped(project, sql, wit
     assert project.clean()
 
 
+@pytest.mark.thorough
 def test_looser_key_archives_on_the_way_back(project, sql, with_key):
     """The downgrade to a stricter key archives first, and drops the looser one last."""
     project.generate(with_key("old", "market", "snap"))
@@ -217,6 +218,7 @@ def test_looser_key_archives_on_the_way_back(project, sql, with_key):
     assert [("new",)] == sql(NAMES)
 
 
+@pytest.mark.thorough
 def test_columns_of_a_key_that_changes(project, sql, with_key, caplog):
     """New columns are added before the new key, and old ones dropped after the old key; in reverse, the other way."""
     project.generate(with_key("old", "market", "source"))
@@ -323,8 +325,8 @@ def test_stricter_key_under_the_same_name(project, sql, with_key):
         assert before == sql("SELECT * FROM people ORDER BY id")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", [("market", "snap", True), ("snap", "market", False)], ids=["deferrable", "order"])
-@pytest.mark.representatives("order")
 def test_same_columns_under_a_new_name(project, with_key, key):
     """A second constraint over the same columns would be refused, so the old one is dropped first."""
     project.generate(with_key("old", "market", "snap"))
@@ -511,6 +513,7 @@ def test_foreign_keys_of_existing_tables(project, sql):
     assert project.clean()
 
 
+@pytest.mark.thorough
 def test_foreign_keys_of_new_tables(project, sql):
     """A new table is created without the foreign key that has to wait, and keeps the others inline."""
     sql("INSERT INTO people (email) VALUES ('a'), ('a'), ('b')")

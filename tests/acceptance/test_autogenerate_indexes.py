@@ -144,7 +144,7 @@ def test_index_of_a_unique_column(project, sql):
     ],
     ids=["in", "coalesce", "json", "percent", "cast", "case", "literal column", "order and colon"],
 )
-@pytest.mark.representatives("json", "order and colon")
+@pytest.mark.representatives("order and colon")
 def test_what_the_catalog_prints_in_other_words(project, sql, index, caplog):
     """However the catalog prints an expression or a predicate, nothing differs after the upgrade, up, down and up."""
     up, _ = project.generate(people(index))
@@ -196,6 +196,7 @@ def test_other_null_rule_and_other_expression(project, sql):
     walk(project, sql, names=["ux"])
 
 
+@pytest.mark.thorough
 def test_duplicates_leave_the_old_index(project, sql):
     """If divergent duplicates stop the new index, the table still has the old one, under the same name too."""
     sql("DELETE FROM people WHERE id > 3")

@@ -158,6 +158,7 @@ def test_missing_constraint_is_reported(monkeypatch, run_demo):
     } <= {promise for promise, mark in judged(page).items() if mark == "✗"}, page
 
 
+@pytest.mark.thorough
 def test_failed_upgrade_ends_the_demo(monkeypatch, run_demo):
     """A failed upgrade is a broken promise with its reason, and no step that depends on it follows."""
     undisturbed = Story.upgrade
@@ -187,6 +188,7 @@ CREATE EVENT TRIGGER sleep ON ddl_command_start WHEN TAG IN ('CREATE INDEX') EXE
 """
 
 
+@pytest.mark.thorough
 def test_ctrl_c_leaves_nothing(scratch):
     """Ctrl-C in the middle stops the writers and the server, deletes the data, and ends with 130."""
     command = [sys.executable, "-m", "dupe_audit.cli", *SMALL]

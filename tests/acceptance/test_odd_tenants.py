@@ -94,6 +94,7 @@ def test_loop_over_odd_names(sql, tenants, choose):
     assert [10] * 5 == [sql(f"SELECT count(*) FROM {quoted(name)}.orders")[0][0] for name in NAMES]
 
 
+@pytest.mark.thorough
 def test_commands_name_each_odd_tenant(sql, tenants):
     """preflight, upgrade, verify, runs, restore and purge treat odd names and half dropped tenants one by one."""
     sql(f"DROP TABLE {quoted(QUOTED)}.orders")  # created half way: the schema has no table yet

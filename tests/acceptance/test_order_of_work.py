@@ -111,6 +111,7 @@ def test_table_has_a_key_at_every_moment(sql, project, name):
         sql("DROP EVENT TRIGGER watching")
 
 
+@pytest.mark.thorough
 def test_changed_name_is_a_rename(sql, project):
     """A constraint that changes its name alone is renamed, up and down, without building an index."""
     sql(TABLE)
@@ -156,6 +157,7 @@ CREATE EVENT TRIGGER pausing ON ddl_command_start EXECUTE FUNCTION pause();
 """
 
 
+@pytest.mark.thorough
 def test_killed_before_the_replacement_the_same_command_continues(sql, project, psycopg_connect):
     """Killed when it replaces the old key, the upgrade continues with the successor that it has built already."""
     sql(TABLE)

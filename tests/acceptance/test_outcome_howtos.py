@@ -100,8 +100,8 @@ EXAMPLES = [
 ]  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.heading)
-@pytest.mark.representatives("Renumber within a parent")
 def test_revision_of_the_page_goes_up_down_and_up(
     tmp_path: Path, database_url: str, launcher: Launcher, sql: Sql, example: Example
 ) -> None:

@@ -195,7 +195,12 @@ def test_script_and_upgrade_continue_each_other(project, psql, sql, policy):
     assert (0, before) == (done.returncode, sql(policy.everything)), done.stderr
 
 
-@pytest.mark.parametrize("change", ["DELETE FROM counter WHERE id = 1", "UPDATE counter SET name = 'x' WHERE id = 1"])
+@pytest.mark.parametrize(
+    "change",
+    ["DELETE FROM counter WHERE id = 1", "UPDATE counter SET name = 'x' WHERE id = 1"],
+    ids=["goes", "leaves its group"],
+)
+@pytest.mark.representatives("goes")
 def test_survivor_that_changes_while_a_script_tries_a_merge(project, psql, sql, psycopg_connect, change):
     """What the application changes between two statements of a script's trial is no reason to refuse the merge."""
     sql("CREATE TABLE counter (id int PRIMARY KEY, name text, hits int)")
@@ -396,8 +401,8 @@ def test_script_reports_a_row_that_was_changed_since_and_keeps_it(project, psql,
     assert [(1, "ann"), (2, "ann"), (3, "ann"), (4, "ann-2"), (5, "bob")] == sql(RENAME.query)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("policy", [SOFT_DELETE, RENAME, MERGE], ids=["soft delete", "rename", "merge"])
-@pytest.mark.representatives("merge")
 def test_script_continues_after_a_kill_in_the_middle(project, psql, sql, policy):
     """A script whose session dies between two batches, on the way up or down, is executed again and completes."""
     sql(policy.rows)
@@ -494,7 +499,7 @@ def test_script_ends_although_every_pass_meets_a_new_duplicate(project, psql, sq
     ],
     ids=["divergent", "merged", "amended"],
 )
-@pytest.mark.representatives("merged-survivor", "divergent-extra", "amended-extra")
+@pytest.mark.representatives("merged-survivor")
 def test_script_ignores_a_pair_that_the_application_separates(project, psql, sql, rule, change):
     """Rows that are no longer duplicates when a script judges the ranked pairs are no reason to stop it."""
     sql("""CREATE TABLE t (id int PRIMARY KEY, name text, live bool DEFAULT true, n int DEFAULT 1);

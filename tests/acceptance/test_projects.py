@@ -162,6 +162,7 @@ def create_app():
 """
 
 
+@pytest.mark.thorough
 def test_a_project_of_flask_migrate(project, sql, server_url):
     """All three commands load the application that FLASK_APP names, as `flask db` does; without one they say so."""
     (project.directory / "shop.py").write_text(APP)

@@ -80,6 +80,7 @@ def test_injections_follow_their_decision_and_return(alembic, dupe_audit, sql, s
     assert [(None, None)] == sql(f"SELECT to_regclass('{DECISIONS}'), to_regclass('{INJECTIONS}')")
 
 
+@pytest.mark.thorough
 def test_offline_script_does_the_same(alembic, psql, sql, seeded, checksums, dupe_audit):
     """The printed SQL does the same as the upgrade, and the downgrade's SQL restores every byte."""
     before = checksums()

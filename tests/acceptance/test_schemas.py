@@ -348,9 +348,9 @@ def test_map_and_schemas_together_are_refused(sql, tenants):
     assert [10, 10] == tenants.rows("a", "b")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 @pytest.mark.parametrize("direction", ["head", "0001"])
-@pytest.mark.representatives("head-killed")
 def test_stop_in_the_middle_and_again(sql, tenants, psycopg_connect, direction, number):
     """Stopped between two schemas, the same command ends in the same state, in one campaign; nothing is done twice."""
     names = tenants.numbered(6)

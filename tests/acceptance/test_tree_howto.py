@@ -1,5 +1,7 @@
 """The code of the how-to about partitioned tables, as a revision."""
 
+import pytest
+
 from howtos import HEADER, blocks_of, project_of, revision_of
 
 TREE = """
@@ -43,6 +45,7 @@ def test_revision_of_the_page(tmp_path, database_url, launcher, sql):
     assert [] == sql(PARTS)
 
 
+@pytest.mark.thorough
 def test_partition_that_is_prepared_before_it_is_attached(tmp_path, database_url, launcher, sql):
     """The page's revision for a new partition: its constraint is adopted, and undone once the partition is detached."""
     sql(f"{TREE}; DROP TABLE measurements_2; CREATE TABLE measurements_2027 (LIKE measurements)")

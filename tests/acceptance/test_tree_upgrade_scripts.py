@@ -87,7 +87,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.representatives("builds-comes-1", "adoption-is replaced-0")
+@pytest.mark.representatives("adoption-is replaced-0")
 @pytest.mark.parametrize("stop", ["0", "1"])
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize(
@@ -212,6 +212,7 @@ def test_script_that_cannot_be_printed_for_a_tree(small_project, up, down, comma
     assert f"A script for a partitioned table cannot {reason}" in output
 
 
+@pytest.mark.thorough
 def test_locked_leaf_is_named_and_the_others_are_adopted(script, sql, psql, conn):
     """A transaction that reads a leaf delays the adoption of that leaf alone; executed again, the script completes."""
     text = script(f'{CLEAN}\n{CONSTRAINT[:-1]}, lock_timeout="100ms", give_up_after="1s")')

@@ -375,6 +375,7 @@ def test_a_change_that_cannot_be_read_raises_no_false_alarm(applied):
     assert {"uniqueness-not-followed"} == set(ids(applied.reports("verify")))
 
 
+@pytest.mark.thorough
 def test_a_long_plain_history_is_verified(generic):
     """A hundred plain revisions, which create and drop names, end verify with 0."""
     generic.revision("0000", "op.create_table('t0', sa.Column('id', sa.Integer, primary_key=True))")

@@ -738,6 +738,7 @@ def test_a_revision_for_two_tables_continues_after_a_kill(sql, project, psycopg_
     assert [(3, 2)] == sql("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM u)")
 
 
+@pytest.mark.thorough
 def test_a_revision_for_two_tables_continues_after_an_unfinished_build(sql, project, psycopg_connect):
     """An unfinished index that a build has left on the second table is dropped and built by the same command again."""
     sql(f"{TABLE}; CREATE TABLE u (id int PRIMARY KEY, k int); INSERT INTO u VALUES (1, 1), (2, 1)")
@@ -840,7 +841,7 @@ MISMATCHES = {
 
 
 @pytest.mark.parametrize(("restore", "key"), MISMATCHES.values(), ids=MISMATCHES)
-@pytest.mark.representatives("column", "computed", "function of the project", "other statements")
+@pytest.mark.representatives("column", "function of the project")
 def test_downgrade_that_restores_another_key_is_noticed_before_the_upgrade_acts(sql, project, restore, key):
     """A key that downgrade() restores instead of the archived one is refused by upgrade, script and preflight."""
     sql(TABLE)

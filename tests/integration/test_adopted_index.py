@@ -130,9 +130,7 @@ CASES = [
 
 @pytest.mark.parametrize(("first", "name"), CASES)
 @pytest.mark.representatives(
-    "constraint:-dropped",
     "constraint:-index-beside-it",
-    "constraint:-other-order-and-back",
     "index:-constraint-of-the-name",
 )
 def test_adopted_index_survives_other_revisions(sql, engine, first, name):

@@ -814,7 +814,9 @@ def test_writer_that_adds_duplicates_during_the_first_pass(walk, sql, conn):
         (", ".join(f"({n}, {-n}), ({100 + n}, {-n})" for n in range(1, 31)) + ", (200, 1)",
          "(SELECT CASE WHEN k < 0 THEN -k ELSE k % 30 + 1 END)"),
     ],
+    ids=["back and forth", "travelling"],
 )  # fmt: skip
+@pytest.mark.representatives("travelling")
 def test_rows_that_collide_in_every_pass(walk, sql, conn, rows, value):
     """Rows that collide after every pass end the cleanup with an error, also where writers are held."""
     sql(f"CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t VALUES {rows}")

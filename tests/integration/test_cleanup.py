@@ -310,7 +310,7 @@ def test_server_crash_loses_nothing_h127(server, database_url, connect, psycopg_
 
 @pytest.mark.torture
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-@pytest.mark.representatives("9", "15")
+@pytest.mark.representatives("9")
 def test_run_of_a_stopped_client_is_continued_h191(sql, client, clean, signal_number):
     """If a client is killed or interrupted in the middle of a run, the next call completes the run."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 50) AS i")
@@ -659,7 +659,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.representatives('quo"te', "per%cent %s %(x)s", "col:on :x", "{columns} {batch}", "$dupe_audit$", "t")
+@pytest.mark.representatives("per%cent %s %(x)s", "{columns} {batch}", "$dupe_audit$")
 def test_every_valid_name_is_accepted_h157_h198(sql, there_and_back, name):
     """Every name that PostgreSQL accepts works for the schema, the table, the columns and the constraint."""
     quoted = '"' + name.replace('"', '""') + '"'

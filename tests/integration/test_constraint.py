@@ -296,6 +296,7 @@ def owner(sql, table, member):
     return member
 
 
+@pytest.mark.thorough
 def test_session_whose_state_is_hidden_is_named_by_its_pid(database_url, owner, psycopg_connect):
     """A role that may not see another one's session names its pid, and does not call it a prepared transaction."""
     old = psycopg_connect()
@@ -307,6 +308,7 @@ def test_session_whose_state_is_hidden_is_named_by_its_pid(database_url, owner, 
         enforce(connection, KEY, BuildRule(give_up_after="1s"))
 
 
+@pytest.mark.thorough
 def test_wait_of_a_build_is_limited_after_set_role(connect, owner, psycopg_connect):
     """The wait of a build has its limit too if the role was set and is not a member of the role that logged in."""
     old = psycopg_connect()
@@ -450,6 +452,7 @@ def test_build_of_a_killed_client_is_completed_h53_h71(sql, conn, table, client,
     assert indexes(sql) == [("uq", True)]
 
 
+@pytest.mark.thorough
 @pytest.mark.torture
 def test_build_of_a_terminated_backend_is_completed(sql, conn, table, client, psycopg_connect, wait_until):
     """If a backend is terminated during a build, the next call removes its index and creates the constraint."""

@@ -106,7 +106,7 @@ def test_client_that_freezes_after_a_strong_statement_holds_nothing(sql, table, 
 
 
 @pytest.mark.parametrize("text", ["", "CREATE UNLOGGED", "WITH judged", "CREATE UNIQUE INDEX"])
-@pytest.mark.representatives("", "WITH judged")
+@pytest.mark.representatives("WITH judged")
 def test_client_that_freezes_while_it_holds_the_writers(sql, conn, table, frozen, text):
     """A client that is frozen while it holds the writers loses them after a quarter of a second, by the server."""
     with frozen(HOLD, "LOCK TABLE", *([text] if text else [])) as process:

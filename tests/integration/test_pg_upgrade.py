@@ -50,6 +50,7 @@ def _require_known(new: Server, options: Sequence[str]) -> None:
                 pytest.skip(f"the older PostgreSQL sets {option} on columns, which the wheel's does not know")
 
 
+@pytest.mark.thorough
 def test_rows_archived_before_pg_upgrade_are_restored_after_it(servers):
     """A renamed table with a dropped column is found after pg_upgrade, and gets every row back."""
     old, new = servers

@@ -71,7 +71,7 @@ def model(rows):
 @given(rows=children)
 @example(rows=[Row(None, 4, None), Row(None, 5, None)])
 @settings(
-    max_examples=300 if THOROUGH else 25,
+    max_examples=300 if THOROUGH else 12,
     derandomize=not THOROUGH,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

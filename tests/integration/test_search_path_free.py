@@ -133,10 +133,11 @@ def test_every_name_has_its_schema(recorder):
     """Every function, type and relation is named with its schema, in the files and in what Python composes."""
     problems = {s.name: unqualified(str(s.text)) for s in recorder.statements() if s.name not in TYPES_OF_COLUMNS}
     assert {} == {name: names for name, names in problems.items() if names}
-    sent = [str(text) for text in recorder.sent if not OF_THE_TEST.match(text)]
+    # Texts that differ in a number only, such as a run's, are read once.
+    sent = {re.sub(r"\d+", "0", text): text for text in map(str, recorder.sent) if not OF_THE_TEST.match(text)}
     assert 100 < len(sent)
     problems_sent = [
-        (set(unqualified(text)) - (OF_BOUNDS if "taken_on" in text else set()), text[:200]) for text in sent
+        (set(unqualified(text)) - (OF_BOUNDS if "taken_on" in text else set()), text[:200]) for text in sent.values()
     ]
     assert [] == [(names, text) for names, text in problems_sent if names]
 

@@ -148,10 +148,10 @@ def half_built(conn, key, patch):
         enforce(conn, key, BuildRule())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("state", ["complete", "half built", "leaves only"])
 @pytest.mark.parametrize("form", ["constraint", "index"])
 @pytest.mark.parametrize("every", [1, 3])
-@pytest.mark.representatives("3-constraint-half built")
 def test_way_back_that_is_killed_at_each_statement(sql, conn, engine, monkeypatch, form, state, every):
     """However often they are killed, and where, the same drop and restore leave no part and put every row back."""
     key = UniqueKey(table="t", columns=("k", "r"), name="uq", form=form)

@@ -143,6 +143,7 @@ def test_the_page_has_every_section():
     assert [name for name in names if page.count(f"<!-- make bench: {name} -->\n") != 1] == []
 
 
+@pytest.mark.thorough
 def test_the_same_results_give_the_same_pictures(tmp_path):
     """Drawing twice changes no byte, so that a changed picture means changed figures."""
     measured = results(run("b"), run("c", wall=3.0, own=[float(n) for n in range(1, 3000)]))

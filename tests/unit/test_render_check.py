@@ -5,7 +5,7 @@ import json
 import unicodedata
 from dataclasses import fields, replace
 
-from hypothesis import given, settings
+from hypothesis import given
 
 import reports
 from dupe_audit.checks import render as render_check
@@ -66,7 +66,6 @@ def test_an_empty_report_is_its_last_line():
     assert "ok (1 revision, s)" == written(report).strip()
 
 
-@settings(deadline=None, max_examples=60)
 @given(report=reports.reports())
 def test_text_survives_any_content(report):
     """Whatever a report contains, the text can be encoded, has no control characters, and ends with the verdict."""
@@ -76,7 +75,6 @@ def test_text_survives_any_content(report):
     assert all(result.finding.id in text for result in report.findings)
 
 
-@settings(deadline=None, max_examples=60)
 @given(report=reports.reports())
 def test_json_gives_the_report_back(report):
     """The JSON can be encoded, and contains everything in the report."""

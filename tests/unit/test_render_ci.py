@@ -11,7 +11,7 @@ from dataclasses import replace
 import jsonschema
 import pytest
 import xmlschema
-from hypothesis import example, given, settings
+from hypothesis import example, given
 
 import reports
 import schemas
@@ -75,7 +75,6 @@ def whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-@settings(deadline=None, max_examples=60)
 @given(report=reports.reports())
 @example(report=reports.report())
 def test_sarif_is_valid(report):
@@ -92,7 +91,6 @@ def test_the_schema_of_sarif_refuses_what_is_wrong():
         SARIF.validate(log)
 
 
-@settings(deadline=None, max_examples=60)
 @given(report=reports.reports())
 @example(report=reports.report())
 def test_junit_is_valid(junit_schema, report):
@@ -114,7 +112,6 @@ def test_the_schema_of_junit_refuses_what_is_wrong(junit_schema):
         junit_schema.validate(text)
 
 
-@settings(deadline=None, max_examples=60)
 @given(report=reports.reports())
 def test_every_annotation_can_be_read_back(report):
     """Whatever a report contains, each line is one workflow command with the text of the finding."""

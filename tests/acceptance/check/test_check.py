@@ -40,6 +40,7 @@ def test_our_directives_pass_with_every_shape_of_duplicates(orders, failing):
     assert filled.divergent > 0
 
 
+@pytest.mark.thorough
 def test_a_refusal_that_the_revision_asks_for_does_not_fail(orders, failing):
     """A directive that refuses divergent duplicates does so, and is tried again without them."""
     enforce(orders)

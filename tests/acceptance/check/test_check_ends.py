@@ -17,8 +17,8 @@ op.execute("SELECT pg_sleep(600)")
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.representatives("15")
 def test_a_terminated_check_leaves_nothing(orders, sql, number):
     """SIGTERM in the middle of a revision ends like Ctrl-C: exit code 130, no traceback and no scratch database."""
     orders.add("b2", DIRECTIVE)

@@ -70,6 +70,7 @@ def test_work_on_all_leaves_is_one_finding(tree, statement, undo, work):
     assert "A partitioned table cannot be indexed CONCURRENTLY" in help_
 
 
+@pytest.mark.thorough
 def test_lost_rows_of_a_tree_are_reported_once(tree):
     """Rows that a revision deletes from a partitioned table are not reported for each partition again."""
     delete = "DELETE FROM m a USING m b WHERE (a.sensor, a.at) = (b.sensor, b.at) AND a.id > b.id"
@@ -78,6 +79,7 @@ def test_lost_rows_of_a_tree_are_reported_once(tree):
     assert "public.m does not have the same rows" in message
 
 
+@pytest.mark.thorough
 def test_indexes_of_leaves_are_tried_with_the_tree(tree):
     """A revision that makes the leaves unique, and then the whole, is reported for the whole alone."""
     key = "UNIQUE (sensor, at)"

@@ -58,6 +58,7 @@ def test_job_cleans_or_reports_divergent_duplicates(start, admin):
     start("migrate").ended(0)
 
 
+@pytest.mark.thorough
 def test_job_stops_without_a_server(start):
     """If the server cannot be reached, the job ends with preflight's exit code and does not try the upgrade."""
     output = start("migrate", DATABASE_URL="postgresql://migrator@localhost:1/agents").ended(3)

@@ -24,6 +24,7 @@ def topic(mock, sql) -> str:
 
 
 @pytest.mark.parametrize("code", ["REBALANCE_IN_PROGRESS", "ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID"])
+@pytest.mark.representatives("ILLEGAL_GENERATION")
 def test_refused_offsets_are_committed_later(mock, topic, consumer_file, inside, sql, code):
     """Offsets that the broker refuses to commit are counted and committed later, even if no more events arrive."""
     # A member that rejoins waits until the mock has timed out its old id.
@@ -88,6 +89,7 @@ def test_dead_letter_is_sent_again(mock, topic, consumer_file, inside):
     assert [b"x"] == [message.value() for message in mock.read(f"{topic}-dlq", 1)]
 
 
+@pytest.mark.thorough
 def test_batch_that_takes_longer_than_the_poll_interval(
     mock, topic, consumer_file, inside, sql, psycopg_connect, waiting_for_locks
 ):
@@ -176,6 +178,7 @@ def test_signal_while_the_broker_is_down(mock, topic, consumer_file, consume):
     mock.up()
 
 
+@pytest.mark.thorough
 def test_commit_without_a_reply(mock, topic, consumer_file, consume, sql, psycopg_connect, waiting_for_locks):
     """While a commit gets no reply, the consumer stays alive, and a signal ends it before the session times out."""
     more = '[batch]\nshutdown = "1s"\n[database]\nlock_timeout = "10min"\nstatement_timeout = "10min"'

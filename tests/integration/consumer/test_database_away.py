@@ -109,6 +109,7 @@ def test_killed_backends_lose_and_repeat_no_event(mock, consumer_file, inside, s
 
 
 @pytest.mark.parametrize(("sqlstate", "times"), [("53100", 8), ("40001", 8), ("40P01", 8), ("57P03", 3)])
+@pytest.mark.representatives("40001-8", "57P03-3")
 def test_passing_errors_are_retried(mock, consumer_file, inside, sql, sqlstate, times):
     """A full disk, a serialization failure or a deadlock is retried: no dead letter, and no stop."""
     sql(

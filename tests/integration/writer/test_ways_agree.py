@@ -65,7 +65,7 @@ class Model:
 
 @given(batches=batches)
 @settings(
-    max_examples=300 if THOROUGH else 30,
+    max_examples=300 if THOROUGH else 15,
     derandomize=not THOROUGH,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
