@@ -442,6 +442,7 @@ def test_long_calls_are_laid_out_as_by_a_formatter(project, tmp_path):
     assert "(\n" in up
 
 
+@pytest.mark.thorough
 def test_foreign_key_to_the_new_key_of_its_own_table(project, sql):
     """An unnamed foreign key is created after the key that it references, and dropped before it."""
     sql("ALTER TABLE people ADD parent text")

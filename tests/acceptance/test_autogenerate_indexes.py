@@ -303,6 +303,7 @@ def test_what_is_left_to_alembic(project, element, options, reason, caplog, sql)
     project.upgrade()
 
 
+@pytest.mark.thorough
 def test_index_that_becomes_unique(project, sql):
     """Alembic's own operations create and drop an index that is not unique, before ours and after it."""
     before = lambda c: Index("ux", c.town)  # noqa: E731 - as short as its siblings

@@ -129,6 +129,7 @@ def test_commands_name_each_odd_tenant(sql, tenants):
     assert "are already purged; nothing to do." in done.stderr
 
 
+@pytest.mark.thorough
 def test_tenant_without_privileges_keeps_no_other_from_being_examined(sql, tenants, plain_role):
     """A table that the role may not read or does not own is named with its schema; all other tenants are completed."""
     tenants.revision(list(NAMES))

@@ -160,7 +160,7 @@ def project(tmp_path: Path, database_url: str, launcher: Launcher, sql: Sql) -> 
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
-@pytest.mark.representatives("rename", "merge")
+@pytest.mark.representatives("merge")
 def test_script_goes_up_down_and_up(project, psql, sql, policy):
     """Both scripts leave what the online way leaves, in the table and in the ledger, and every row again."""
     sql(policy.rows)

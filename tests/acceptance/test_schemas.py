@@ -592,6 +592,7 @@ def roles(sql):
     sql("; ".join(f"DROP ROLE {name}" for name in names))
 
 
+@pytest.mark.thorough
 def test_each_schema_can_have_its_own_owner(sql, tenants, roles, database_url, monkeypatch):
     """A migration role that is a member of the owners does everything; no owner can read another one's archive."""
     names = tenants.numbered(2)

@@ -35,7 +35,10 @@ def test_upgrade_script_not_printed_for_a_tree_is_refused_before_it_writes(small
         assert [(None,)] == sql("SELECT to_regnamespace('dupe_audit')::text")
 
 
-@pytest.mark.parametrize(("create", "drop"), [(CONSTRAINT, DROP_CONSTRAINT), (INDEX, DROP_INDEX)])
+@pytest.mark.parametrize(
+    ("create", "drop"), [(CONSTRAINT, DROP_CONSTRAINT), (INDEX, DROP_INDEX)], ids=["constraint", "index"]
+)
+@pytest.mark.representatives("index")
 def test_downgrade_script_of_a_tree(small_project, sql, psql, create, drop):
     """The script drops the part of every leaf, and restores each row to the leaf that it was in."""
     sql(TREE)
@@ -59,6 +62,7 @@ def test_downgrade_script_of_a_tree(small_project, sql, psql, create, drop):
     ],
     ids=["constraint", "index"],
 )
+@pytest.mark.representatives("constraint")
 def test_part_of_a_whole_is_not_dropped_by_a_script(small_project, sql, psql, create, part, drop):
     """A script that would drop the part of one partition stops before that, and names the whole and the way out."""
     sql(TREE)

@@ -47,6 +47,7 @@ def script(small_project, sql):
 @pytest.mark.parametrize(
     ("create", "drop"), [(CONSTRAINT, DROP_CONSTRAINT), (INDEX, DROP_INDEX)], ids=["constraint", "index"]
 )
+@pytest.mark.representatives("constraint")
 def test_script_goes_up_and_down_on_a_tree(script, small_project, sql, psql, create, drop):
     """The script archives, builds, adopts and stamps as the upgrade does; executed again, it changes nothing."""
     text = script(f"{CLEAN}\n{create}", f"{drop}\n{RESTORE}")

@@ -202,6 +202,7 @@ def test_an_upgrade_is_shown_from_first_batch_to_end(beside, large, gate, sql, p
     assert "2026-01-01" not in "".join(lines) + output
 
 
+@pytest.mark.thorough
 def test_row_lock_holder_is_named_and_a_killed_upgrade_is_unfinished(beside, agent_actions, psycopg_connect):
     """The session that locks a row of the upgrade is named; a killed upgrade is unfinished, with exit code 1."""
     reader = psycopg_connect(application_name="report")

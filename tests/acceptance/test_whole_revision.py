@@ -397,6 +397,7 @@ def test_a_stamp_that_a_later_revision_takes_back_is_accounted_for(sql, project)
     assert "Do not run alembic downgrade: revision 0002 was not stamped" in " ".join(log.read_text().split())
 
 
+@pytest.mark.thorough
 def test_a_failure_after_a_constraint_without_duplicates_is_accounted_for(sql, project):
     """A constraint on a table that had no duplicates is committed too, so the next failure names its run."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int)")

@@ -482,8 +482,6 @@ def test_value_of_several_rows(walk, sql):
 @pytest.mark.representatives(
     "int-sum-values0*",
     "numeric-max*",
-    "mood-max*",
-    "json-coalesce*",
     "pair-coalesce-values24*",
     "jsonb-jsonb_merge-values25*",
     "jsonb-jsonb_merge-values30*",
@@ -1140,11 +1138,9 @@ def test_window_in_which_a_change_fails(walk, sql, conn):
 )
 @pytest.mark.representatives(
     "'text'-\"it's*",
-    "'timestamptz'*",
     "'jsonb'-{'a': [\"'\", None]}*",
     "'text[]'-['a,b'*",
     "'int[]'-TextClause*",
-    "'mood'*",
 )
 def test_value_of_every_python_type(walk, sql, type_, new, expected):
     """A value that a revision passes in set_ arrives in the column as that value."""

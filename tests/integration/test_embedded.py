@@ -119,6 +119,7 @@ def test_server_dies_with_its_owner(pg_bin):
     wait_for(is_gone)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root starts a server as somebody else")
 def test_programs_below_a_private_directory_are_copied(tmp_path):
     """Root's server runs even if its account cannot reach the programs, as in a home directory."""

@@ -42,6 +42,7 @@ def test_interrupted_cleanup_is_not_objected_to(history_url, policy):
 
 
 @pytest.mark.parametrize("kind", INTRUDED)
+@pytest.mark.representatives("delete")
 def test_intruded_cleanup_is_not_objected_to(history_url, kind):
     """In ours, nobody deletes or changes a survivor of a batch before the batch ends."""
     with new_world(history_url, "intruded", FEW_ROWS) as world:

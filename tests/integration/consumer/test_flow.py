@@ -202,6 +202,7 @@ def test_batch_of_a_killed_member_is_written_by_another(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.representatives("15-0")
 def test_signal_ends_the_consumer_after_its_batch(
     broker, topic, table, consumer_file, consume, sql, psycopg_connect, waiting_for_locks, number, code
 ):
