@@ -99,7 +99,7 @@ def test_client_that_freezes_after_a_strong_statement_holds_nothing(sql, table, 
     """A client that is frozen right after it has sent a statement with a strong lock holds none, and then continues."""
     with frozen(program, text) as process:
         assert [] == strong_locks(sql)
-        sql("SET statement_timeout = '2s'; UPDATE t SET k = k; SELECT * FROM t")
+        sql("SET statement_timeout = '30s'; UPDATE t SET k = k; SELECT * FROM t")
     assert 0 == process.returncode, process.error
     expected = [] if "drop(" in program else [("UNIQUE (k)",)]
     assert expected == sql("SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'uq'")

@@ -193,8 +193,9 @@ def test_the_wait_for_the_tripwire_is_not_counted(trace, monkeypatch):
     late = "DO $$BEGIN PERFORM pg_sleep(0.03); ALTER TABLE orders ADD extra int; END$$"  # after the first look
     began = time.perf_counter()
     (traced,) = trace(late, alone=True)
-    assert 1 <= time.perf_counter() - began
-    assert 0.02 <= traced.seconds < 0.9  # by two clocks, on a machine that may be busy
+    elapsed = time.perf_counter() - began
+    # A second was spent waiting, however long the machine took for the rest; the clocks are two.
+    assert 0.02 <= traced.seconds < elapsed - 0.9
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["transaction", "alone"])
