@@ -105,7 +105,7 @@ def test_commands_name_each_odd_tenant(sql, tenants):
     ]
     assert f"{QUOTED} - - - - - table-missing" in lines(done.stdout)
     message = tenants.migrate("head")
-    assert message.startswith("Refused: revision 0002, in 1 of 5 schemas. In the other 4, all its work is done.")
+    assert message.startswith("Refused: revision 0002, in 1 of 5 schemas. The other 4 schemas are done.")
     assert f"{QUOTED}.orders (k): [table-missing] There is no table for key {QUOTED}.orders (k)" in message
     assert "next: dupe-audit preflight --schema 'quo\"te' --table orders -c k" in message
     sql(TABLE.format(quoted(QUOTED)))
@@ -141,7 +141,7 @@ def test_tenant_without_privileges_keeps_no_other_from_being_examined(sql, tenan
     done = tenants.dupe_audit("preflight", *options(*NAMES), *KEY, code=1)
     assert f'The role lacks the privilege SELECT ON "{LONG}".orders.' in done.stdout
     message = tenants.migrate("head")
-    assert "Refused: revision 0002, in 1 of 5 schemas. In the other 4, all its work is done." in message
+    assert "Refused: revision 0002, in 1 of 5 schemas. The other 4 schemas are done." in message
     assert f"{LONG}.orders (k): " in message
     assert f'[not-owner] "{LONG}".orders is owned by role ' in message
     done = tenants.dupe_audit("verify", *options(*NAMES), *CONSTRAINT, code=1)

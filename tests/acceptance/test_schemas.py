@@ -56,7 +56,7 @@ def test_dirty_schemas_are_named_together_and_the_others_are_done(sql, tenants, 
     tenants.revision()
 
     message = tenants.migrate("head")
-    lead = f"Refused: revision 0002, in 4 of {count} schemas. In the other {count - 4}, all its work is done."
+    lead = f"Refused: revision 0002, in 4 of {count} schemas. The other {count - 4} schemas are done."
     assert message.startswith(lead)
     for name in dirty:
         assert f"{name}.orders (k): [divergent-duplicates] Rows of {name}.orders (k)" in message
@@ -119,7 +119,7 @@ def test_each_kind_of_refusal_names_its_schema_and_table(sql, tenants):
     )
     tenants.revision(["view", "empty", "absent", "taken", "good", "divergent"])
     message = tenants.migrate("head")
-    assert message.startswith("Refused: revision 0002, in 5 of 6 schemas. In the other one, all its work is done.")
+    assert message.startswith("Refused: revision 0002, in 5 of 6 schemas. The other schema is done.")
     assert "view.orders (k): [not-a-table] view.orders is" in message
     assert "empty.orders (k): [table-missing] " in message
     assert "absent.orders (k): [table-missing] " in message
@@ -520,7 +520,7 @@ def test_revision_that_cannot_be_read_reports_at_its_end(sql, tenants):
     sql("UPDATE tenant_01.orders SET v = 'w' WHERE id = 9")
     tenants.revision(up=UNREADABLE + UP)
     message = tenants.migrate("head")
-    assert message.startswith("Refused: revision 0002, in 1 of 3 schemas. In the other 2, all its work is done.")
+    assert message.startswith("Refused: revision 0002, in 1 of 3 schemas. The other 2 schemas are done.")
     assert 1 == message.count("tenant_01.orders (k): [divergent-duplicates]")
     assert "campaign 1 keeps 4 rows in its archives and enforces keys in 2 schemas." in message
     assert "Do not run alembic downgrade: revision 0002 was not stamped" in message

@@ -277,7 +277,7 @@ def test_index_with_another_definition_is_refused(conn, sql, users, definition):
     """What has the name but not the elements, predicate, collation or operators of the key is not adopted."""
     sql("DELETE FROM users WHERE id > 1")
     sql(f"CREATE UNIQUE INDEX ux ON users {definition}")
-    with pytest.raises(Refused, match="belongs to something else"):
+    with pytest.raises(Refused, match="is the name of an index or constraint that does not fit"):
         enforce(conn, users, BuildRule())
     assert "wrong-definition" in [finding.id for finding in verify(conn, users).findings]
 

@@ -786,7 +786,7 @@ def test_writer_that_adds_a_duplicate_in_every_pass(walk, sql, third, caplog):
     with caplog.at_level("INFO", "alembic.dupe_audit"):
         passes = walk.clean(NAME, amend(UNPREDICTABLE))
     assert (len(passes), walk.run(NAME).state) == (2, "clean")
-    assert "writers add duplicates to public.t; amended rows can have another row's key" in caplog.text
+    assert "writers keep adding duplicates to public.t, so this cleanup ends; " in caplog.text
     walk.back(NAME)
     assert sql("SELECT name FROM t WHERE name <> 'ann'") == [(third,)]
 

@@ -95,7 +95,7 @@ def as_table(tally: Tally) -> Table:
         ("children added without a lock on their parent", tally.strays),
         ("checks of a valid index", tally.index_checks),
     ]
-    rows[9:9] = [(f"of them: {policy}", number) for policy, number in tally.policies.items()]
+    rows[8:8] = [(f"worlds with policy {policy}", number) for policy, number in tally.policies.items()]
     for label, number in rows:
         table.add_row(label, f"{number:,}")
     if tally.trees:
@@ -121,7 +121,7 @@ def as_table(tally: Tally) -> Table:
         table.add_section()
         table.add_row(f"mutant: {mutant}", "MISSED" if mutant in tally.missed else "caught")
         for invariant, number in sorted(violations.items()):
-            table.add_row(f"  {invariant}", str(number))
+            table.add_row(f"  {invariant}", f"{number:,}")
     return table
 
 

@@ -58,8 +58,8 @@ def amend_again(work: W) -> W:
         committed = "" if work.is_held else f"The rows amended so far are committed under run {work.run_id}. "
         raise DupeAuditError(
             f"After {passes} passes over {work.relation.name}, amended rows still have the key of another row. "
-            f"{committed}Let the new value of {columns} differ for each row, for example by duplicate.number or by "
-            "the primary key. Then run the same command again."
+            f"{committed}Let the new value of {columns} differ for each row, for example with duplicate.number "
+            "or the primary key. Then run the same command again."
         )
     return replace(_amended_last(work), collisions=passes)
 

@@ -59,7 +59,11 @@ def passes(
                 return
             # On a busy table every pass meets new extras, so the first further pass that meets some is the last.
             if arrived:
-                log.info("writers add duplicates to %s; amended rows can have another row's key", work.relation.name)
+                log.info(
+                    "writers keep adding duplicates to %s, so this cleanup ends; "
+                    "until the next one, amended rows can have the key of another row",
+                    work.relation.name,
+                )
                 return
             # An amended row can have the key of a third one, or of another amended row.
             work = changes.amend_again(work)
@@ -72,7 +76,7 @@ def passes(
             raise Blocked(
                 f"{quantity(spared, 'extra')} of {work.relation.name} could not be {work.rule.outcome} within "
                 f"{work.give_up_after}: they or their survivors are locked, or rows of other tables reference them; "
-                "or others add such rows, or move extras to other partitions, in the middle of every batch. "
+                "or other sessions add such rows, or move extras to other partitions, in the middle of every batch. "
                 f"Locks on the table are held by {holders(work.connection, work.relation.relid)}. "
                 "Wait for them or end them, then run the same command again: it continues where it stopped."
             )

@@ -99,7 +99,7 @@ def swap(connection: Connection, key: UniqueKey, temporary: str, rule: BuildRule
 
     Raises:
         Blocked: the lock was not acquired within ``rule.give_up_after``.
-        Refused: the name belongs to something else than a unique constraint or index of the table.
+        Refused: the name does not belong to a unique constraint or index of the table.
         DupeAuditError: the table does not exist.
         sqlalchemy.exc.DBAPIError: a foreign key depends on the old constraint.
         Interrupted: the user stopped the work.

@@ -105,7 +105,7 @@ class Tree:
         if not state.same_definition or (state.constraint and not state.same_constraint_form):
             raise Refused(
                 [catalog.wrong_definition(work.relation, state)],
-                lead=f"The name {work.name} belongs to something else than the key needs. Nothing was built.",
+                lead=f"{work.name} is the name of an index or constraint that does not fit the key. Nothing was built.",
             )
 
     def _members(self) -> list[Member]:

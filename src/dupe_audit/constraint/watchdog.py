@@ -63,8 +63,8 @@ def watching(
             pooled = pool.connect()
             connection.engine.dialect.set_isolation_level(pooled.dbapi_connection, "AUTOCOMMIT")  # type: ignore[arg-type]
             cursor = pooled.cursor()
-            # A role that was set is often not a member of the role that logged in, so it sees neither the build's
-            # progress nor may it cancel it.
+            # A role that was set is often not a member of the role that logged in, so it can neither see
+            # the build's progress nor cancel the build.
             cursor.execute("SET ROLE NONE")
             waits = statement("waits_for_build", relid=str(leaf), pid=str(pid)) if leaf else None
             _follow(cursor, progress, waits, pid, limit, stop, watch, every=0.2 if often else 0.5)

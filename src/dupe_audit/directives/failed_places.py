@@ -70,7 +70,7 @@ def refusal(failed: Iterable[FailedPlace], revision: str | None, schemas: int) -
     """
     places = list(failed)
     done = schemas - len(places)
-    rest = f" In the other {f'{done:,}' if done > 1 else 'one'}, all its work is done." if done else ""
+    rest = f" The other {f'{done:,} schemas are' if done > 1 else 'schema is'} done." if done else ""
     name = f"revision {revision}" if revision else "the directive"
     lead = f"Refused: {name}, in {len(places):,} of {quantity(schemas, 'schema')}.{rest}"
     helps: dict[str, Finding] = {}

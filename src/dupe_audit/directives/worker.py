@@ -122,9 +122,9 @@ class Worker:
         parts = drop(self.connection, key, operation.rule, keeps_adopted=self.execution.keeps_adopted)
         if absent and parts:
             where = f"{quantity(parts, 'partition')} of {table}"
-            unfinished = f"what an unfinished upgrade had built of {key.name} on {where}"
-            self.execution.facts.append(f"{unfinished} was dropped")
-            log.info("%s was dropped; %s itself did not exist", unfinished, key.name)
+            dropped = f"the parts of {key.name} that an unfinished upgrade had built on {where} were dropped"
+            self.execution.facts.append(dropped)
+            log.info("%s; %s itself did not exist", dropped, key.name)
             return
         if absent:
             log.warning(

@@ -32,7 +32,7 @@ DUPLICATES: dict[StepId, Entry] = {
     "amendment-incomplete": Entry(
         "error",
         "After amendment, {subject} would still have the key of another row.",
-        "Let set_ change a column of the key to a value that differs for each row, for example by duplicate.number, or a column that takes the row out of the predicate (where). "
+        "Let set_ either give a column of the key a value that differs for each row, for example with duplicate.number, or take the row out of the predicate (where). "
         "NULL takes a row out of a key whose NULLs are distinct. In set_, SQL needs sa.text(…); a string is a value.",
     ),
     "cannot-restore": Entry(

@@ -9,7 +9,7 @@ TABLE: dict[StepId, Entry] = {
     "table-missing": Entry(
         "error",
         "There is no table for key {subject} in this database.",
-        "Check schema and table (exact names, without quotes, schema and table apart) and which database you are connected to. "
+        "Check schema and table (exact names, without quotes, schema and table given separately) and which database you are connected to. "
         "A table without a schema is looked up on the search path.",
     ),
     "column-missing": Entry(
@@ -88,7 +88,7 @@ TABLE: dict[StepId, Entry] = {
     "depends-on-search-path": Entry(
         "error",
         "An expression fails under the search path that PostgreSQL uses to build an index of {table} (pg_catalog, pg_temp): {subject}.",
-        "In the body of its function, qualify everything that it calls with its schema, or give the function its own path: "
+        "In the body of its function, schema-qualify everything that it calls, or give the function its own path: "
         "ALTER FUNCTION … SET search_path = …. See docs/reference/findings/depends-on-search-path.md.",
     ),
     "index-refused": Entry(

@@ -67,14 +67,14 @@ def _image_fragments(connection: Connection, run: Run, relation: Relation, lead:
     """Return what fills the statements that change rows back; empty if the run changed none.
 
     Raises:
-        DupeAuditError: the table that has these rows as the run left them is gone, or a primary key is.
+        DupeAuditError: the table that has these rows as the run left them is missing, or a primary key is.
     """
     if not run.images:
         return {}
     after = after_name(run.id)
     if not relation_exists(connection, after):
         raise DupeAuditError(
-            f"Table {after} is gone, which had the changed rows as run {run.id} left them. {lead} Restore it from a "
+            f"Table {after} is missing. It held the changed rows as run {run.id} left them. {lead} Restore it from a "
             f"backup. {archive_name(run.id)} has the rows as they were before."
         )
     sql = statement("image_fragments", relid=str(relation.relid), run=str(run.id), after=literal(after))

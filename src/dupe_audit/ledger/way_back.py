@@ -194,7 +194,7 @@ def require_table(connection: Connection, run: Run) -> Relation:
     """Return the table of a run as it is named now.
 
     Raises:
-        DupeAuditError: it was dropped, or the ledger cannot tell which table it is.
+        DupeAuditError: it was dropped, or the ledger does not show which table it is.
     """
     relation = catalog.find_by_oid(connection, run.relid) if run.relation else None
     if relation is None:

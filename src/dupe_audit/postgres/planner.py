@@ -42,7 +42,7 @@ BATCHING = {
 NEWEST_FIRST = {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
 
 #: the first pass looks for both rows of a pair where the ranking saw them: cheaper than the primary key's index by a
-#: third of a batch; the identity is compared too, and a pair of which a row moved is spared
+#: third of a batch; the identity is compared too, and a pair is spared if either row has moved
 WHERE_STAGED = "e.ctid = s.e_tid AND v.ctid = s.s_tid"
 
 #: later passes find a row wherever it is now, also one that moves faster than a ranking

@@ -83,7 +83,7 @@ def sqlalchemy_url(url: str, like: str | None = None) -> str:
 
 
 def same_server_and_database(url: str, other: str) -> bool:
-    """Return whether two URLs lead to one database, as far as their texts tell; True if one cannot be read."""
+    """Return whether two URLs lead to one database, as far as their texts show; True if one cannot be read."""
     if PLACEHOLDER in (url.partition("://")[0], other.partition("://")[0]):
         return True
     try:

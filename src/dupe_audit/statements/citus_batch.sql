@@ -1,5 +1,5 @@
 -- Purpose: on the node of a shard, lock, judge and archive the extras of one batch: a transaction of that node alone.
--- Lock: on those rows of the shard as by lock_rows, until the block ends; pairs of which others have locked a row are skipped.
+-- Lock: on those rows of the shard as by lock_rows, until the block ends; pairs are skipped if others have locked either row.
 -- Again: no; each batch has its own number.
 -- Each statement of the block has its own snapshot, so it is the protocol of every batch. Citus passes on the text of an error
 -- alone, so that begins with its SQLSTATE.

@@ -1,4 +1,4 @@
--- Purpose: return whether the staged list has an extra that the run has never amended, so that a writer has added it.
+-- Purpose: return whether the staged list has an extra that the run has never amended, which means that a writer added it.
 -- Lock: ACCESS SHARE on the staged list and the archive, until the transaction ends.
 -- Again: yes, it only reads.
 SELECT EXISTS (

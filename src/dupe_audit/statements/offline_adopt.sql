@@ -1,4 +1,4 @@
--- Purpose: define what adds to a table of a run the columns that the application's table has gained since.
+-- Purpose: define the function that adds to a table of a run the columns that the application's table has gained since.
 -- Lock: ACCESS EXCLUSIVE on that table of the run if it lacks a column, until the transaction ends.
 -- Again: yes.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_adopt(v_relid pg_catalog.oid, v_archive pg_catalog.text) RETURNS pg_catalog.void LANGUAGE plpgsql AS $adopt$

@@ -1,4 +1,4 @@
--- Purpose: define what changes the locked extras of a batch, and archives them as they were.
+-- Purpose: define the function that changes the locked extras of a batch, and archives them as they were.
 -- Lock: ROW EXCLUSIVE on the table and the archive, until the batch commits; the rows are locked already.
 -- Again: no; once per batch, after lock_rows, in the same READ COMMITTED transaction.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_amend(v_batch bigint, v_holes pg_catalog.jsonb, v_low bigint, v_high bigint) RETURNS bigint LANGUAGE plpgsql AS $amend$

@@ -1,4 +1,4 @@
--- Purpose: define what stops the script because a row could not be changed in a batch, although a trial before it succeeded.
+-- Purpose: define the function that stops the script because a row could not be changed in a batch, although a trial before it succeeded.
 -- Lock: none.
 -- Again: yes.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_change_fails(v_holes pg_catalog.jsonb, v_code pg_catalog.text, v_constraint pg_catalog.text,

@@ -1,4 +1,4 @@
--- Purpose: define what returns the SQL that changes rows, and stops the script if the columns or their new values cannot be used.
+-- Purpose: define the function that returns the SQL that changes rows, and stops the script if the columns or their new values cannot be used.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_changes(v_relid pg_catalog.oid, v_holes pg_catalog.jsonb, v_key pg_catalog.text[], v_changed pg_catalog.text[],

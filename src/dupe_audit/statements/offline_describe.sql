@@ -1,4 +1,4 @@
--- Purpose: define what reads type and collation of each element of a key, without computing it for any row.
+-- Purpose: define the function that reads type and collation of each element of a key, without computing it for any row.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_describe(v_relid pg_catalog.oid, v_elements pg_catalog.text[],

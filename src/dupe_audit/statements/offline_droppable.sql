@@ -1,4 +1,4 @@
--- Purpose: define what stops the script if the name does not belong to a unique constraint, or to one that had adopted an index; warn if nothing has it.
+-- Purpose: define the procedure that stops the script if the name does not belong to a unique constraint, or to one that had adopted an index; warn if nothing has it.
 -- Lock: none beyond catalogs, and ACCESS SHARE on dupe_audit.run.
 -- Again: yes, it only reads.
 CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_droppable(v_warn pg_catalog.bool) LANGUAGE plpgsql AS $dropped$

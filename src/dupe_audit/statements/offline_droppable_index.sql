@@ -1,4 +1,4 @@
--- Purpose: define what reports whether a script may drop an index, and stops if the name does not belong to a unique index or the rows of its run could not be restored.
+-- Purpose: define the function that reports whether a script may drop an index, and stops if the name does not belong to a unique index or the rows of its run could not be restored.
 -- Lock: none beyond catalogs, and ACCESS SHARE on the ledger and the archive, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_droppable_index(v_announce pg_catalog.bool, OUT droppable boolean, OUT qualified_name pg_catalog.text)

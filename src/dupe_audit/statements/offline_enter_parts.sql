@@ -1,4 +1,4 @@
--- Purpose: define what stops the script unless the key can be enforced on the tree as it is now, and enters its tables into the ledger.
+-- Purpose: define the procedure that stops the script unless the key can be enforced on the tree as it is now, and enters its tables into the ledger.
 -- Lock: ROW EXCLUSIVE on the ledger, until the transaction ends.
 -- Again: yes.
 CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_enter_parts(v_run bigint) LANGUAGE plpgsql AS $parts$

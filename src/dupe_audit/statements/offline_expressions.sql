@@ -1,4 +1,4 @@
--- Purpose: define what stops the script if an expression of a key, its predicate or an order cannot be used; returns the types of the key's expressions.
+-- Purpose: define the function that stops the script if an expression of a key, its predicate or an order cannot be used; returns the types of the key's expressions.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_expressions(v_relid pg_catalog.oid, v_expressions pg_catalog.text[], v_predicate pg_catalog.text,

@@ -1,4 +1,4 @@
--- Purpose: define what counts the staged extras, or the groups of a merge, that cannot be changed, by reason; NULL if each part alone can be.
+-- Purpose: define the function that counts the staged extras, or the groups of a merge, that cannot be changed, by reason; NULL if each part alone can be.
 -- Lock: ACCESS SHARE on the table and the staged list, until the transaction ends.
 -- Again: yes; each part is tried in a copy that is dropped with it.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_failures(v_amends pg_catalog.bool, v_holes pg_catalog.jsonb, v_extras bigint) RETURNS pg_catalog.text LANGUAGE plpgsql AS $failures$

@@ -1,4 +1,4 @@
--- Purpose: define what returns the SQL that changes rows of a run back, and stops if they could not be changed back.
+-- Purpose: define the function that returns the SQL that changes rows of a run back, and stops if they could not be changed back.
 -- Lock: ACCESS SHARE on the ledger, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_images(v_relid pg_catalog.oid, v_run bigint) RETURNS pg_catalog.jsonb LANGUAGE plpgsql AS $images$
@@ -11,7 +11,7 @@ BEGIN
         RETURN '{}';
     END IF;
     IF pg_catalog.to_regclass(v_after) IS NULL THEN
-        RAISE EXCEPTION 'dupe-audit: table % is gone, which had the changed rows as run % left them; restore it from a backup. dupe_audit.archive_% has the rows as they were before. This directive changed nothing.',
+        RAISE EXCEPTION 'dupe-audit: table % is missing. It held the changed rows as run % left them; restore it from a backup. dupe_audit.archive_% has the rows as they were before. This directive changed nothing.',
             v_after, v_run, v_run;
     END IF;
     EXECUTE pg_catalog.format('SELECT pg_catalog.to_jsonb(i) FROM (%s) AS i', pg_temp.dupe_audit_fill({t_image_fragments},

@@ -1,4 +1,4 @@
--- Purpose: define what prepares the tables of a run for rows that it changes and that stay in the table.
+-- Purpose: define the function that prepares the tables of a run for rows that it changes and that stay in the table.
 -- Lock: ACCESS EXCLUSIVE on the archive, ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_keep_images(v_relid pg_catalog.oid, v_holes pg_catalog.jsonb) RETURNS pg_catalog.void LANGUAGE plpgsql AS $images$

@@ -1,4 +1,4 @@
--- Purpose: define what lists the statements that build the missing indexes of leaves, each after the one that records in the ledger that it is ours; psql executes them.
+-- Purpose: define the function that lists the statements that build the missing indexes of leaves, each after the one that records in the ledger that it is ours; psql executes them.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_leaf_builds(v_run bigint) RETURNS TABLE (records pg_catalog.text, builds pg_catalog.text) LANGUAGE plpgsql AS $parts$

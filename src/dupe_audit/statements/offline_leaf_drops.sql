@@ -1,4 +1,4 @@
--- Purpose: define what lists the statements that drop what unfinished builds of ours left on leaves; psql executes them.
+-- Purpose: define the function that lists the statements that drop what unfinished builds of ours left on leaves; psql executes them.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_leaf_drops(v_run bigint) RETURNS TABLE (drops pg_catalog.text, records pg_catalog.text) LANGUAGE plpgsql AS $parts$

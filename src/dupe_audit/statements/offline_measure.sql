@@ -1,4 +1,4 @@
--- Purpose: define what stops the script if the key of some row cannot be computed, or is too wide for an index.
+-- Purpose: define the function that stops the script if the key of some row cannot be computed, or is too wide for an index.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_measure(v_holes pg_catalog.jsonb, v_expressions pg_catalog.text[], v_predicate pg_catalog.text,

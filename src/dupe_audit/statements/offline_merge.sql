@@ -1,4 +1,4 @@
--- Purpose: define what lets the survivors of a batch take over values of the extras that it has archived, and archives them as they were.
+-- Purpose: define the function that lets the survivors of a batch take over values of the extras that it has archived, and archives them as they were.
 -- Lock: ROW EXCLUSIVE on the table and the archive, until the batch commits; the rows are locked already.
 -- Again: no; once per batch, after move_rows, in the same READ COMMITTED transaction.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_merge(v_batch bigint, v_first_id bigint, v_holes pg_catalog.jsonb) RETURNS bigint LANGUAGE plpgsql AS $merge$

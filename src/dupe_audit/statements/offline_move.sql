@@ -1,4 +1,4 @@
--- Purpose: define what moves the locked extras of a batch into the archive, after their children follow the survivors.
+-- Purpose: define the function that moves the locked extras of a batch into the archive, after their children follow the survivors.
 -- Lock: ROW EXCLUSIVE on the table, its children and the archive, until the batch commits; the rows are locked already.
 -- Again: no; once per batch, after lock_rows, in the same READ COMMITTED transaction.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_move(v_run bigint, v_batch bigint, v_holes pg_catalog.jsonb, v_fks pg_catalog.jsonb,

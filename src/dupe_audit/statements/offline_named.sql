@@ -1,4 +1,4 @@
--- Purpose: define what fills the statements about one leaf of a tree: its name replaces the placeholders.
+-- Purpose: define the function that fills the statements about one leaf of a tree: its name replaces the placeholders.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_named(v_holes pg_catalog.jsonb, v_leaf pg_catalog.oid) RETURNS pg_catalog.jsonb LANGUAGE plpgsql AS $leaf$

@@ -1,4 +1,4 @@
--- Purpose: define what stops a pass before its first batch: divergent groups, and references.
+-- Purpose: define the function that stops a pass before its first batch: divergent groups, and references.
 -- Lock: ACCESS SHARE on the table and on those that reference it, until the transaction ends.
 -- Again: yes, it only reads; it notes the children of each extra in the staged list.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_objections(v_run bigint, v_holes pg_catalog.jsonb, v_fks pg_catalog.jsonb) RETURNS pg_catalog.void LANGUAGE plpgsql AS $objections$

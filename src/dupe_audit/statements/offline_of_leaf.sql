@@ -1,4 +1,4 @@
--- Purpose: define what enters a leaf into the ledger, and returns what fills the statements about it; stop if it is no longer a partition.
+-- Purpose: define the function that enters a leaf into the ledger, and returns what fills the statements about it; stop if it is no longer a partition.
 -- Lock: ROW EXCLUSIVE on dupe_audit.leaf, until the transaction ends; none beyond catalogs on the leaf.
 -- Again: yes.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_of_leaf(v_run bigint, v_holes pg_catalog.jsonb, v_leaf pg_catalog.oid) RETURNS pg_catalog.jsonb LANGUAGE plpgsql AS $leaf$

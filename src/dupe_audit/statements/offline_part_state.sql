@@ -1,4 +1,4 @@
--- Purpose: define what reports the state of the index on one table of a tree, and stops if its name belongs to anything else.
+-- Purpose: define the function that reports the state of the index on one table of a tree, and stops if its name belongs to anything else.
 -- Lock: none beyond catalogs; ACCESS SHARE on the table if the key has expressions or a predicate, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_part_state(v_relid pg_catalog.oid, v_name pg_catalog.text, v_building boolean, OUT absent boolean, OUT valid boolean, OUT is_constraint boolean)

@@ -1,4 +1,4 @@
--- Purpose: define what lists the tables of a tree, each with the index that it has for the key or will have, and whether that is attached.
+-- Purpose: define the function that lists the tables of a tree, each with the index that it has for the key or will have, and whether that is attached.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_parts(v_run bigint) RETURNS TABLE (relid pg_catalog.oid, level integer, is_tree boolean, name pg_catalog.text,

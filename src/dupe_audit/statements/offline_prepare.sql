@@ -1,4 +1,4 @@
--- Purpose: define what judges a cleanup under the run lock, and creates the archive and the other tables of the run.
+-- Purpose: define the function that judges a cleanup under the run lock, and creates the archive and the other tables of the run.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_prepare(v_run bigint, OUT v_holes pg_catalog.jsonb, OUT v_fks pg_catalog.jsonb) LANGUAGE plpgsql AS $prepare$

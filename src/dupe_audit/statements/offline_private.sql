@@ -1,4 +1,4 @@
--- Purpose: define what gives a table of a run to the owner of the application's table, and keeps all others out.
+-- Purpose: define the function that gives a table of a run to the owner of the application's table, and keeps all others out.
 -- Lock: ACCESS EXCLUSIVE on that table of the run, until the transaction ends.
 -- Again: yes.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_private(v_relid pg_catalog.oid, v_name pg_catalog.text) RETURNS pg_catalog.void LANGUAGE plpgsql AS $private$

@@ -1,4 +1,4 @@
--- Purpose: define what puts back the rows of a part of the archive, or fails if one of them cannot be put back as it was.
+-- Purpose: define the function that puts back the rows of a part of the archive, or fails if one of them cannot be put back as it was.
 -- Lock: ROW EXCLUSIVE on the table and the archive, until the batch commits.
 -- Again: yes; a row that is marked as restored is not put back twice.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_put(v_holes pg_catalog.jsonb, v_low bigint, v_high bigint, OUT v_restored bigint, OUT v_reverted bigint)

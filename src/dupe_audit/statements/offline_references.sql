@@ -1,4 +1,4 @@
--- Purpose: define what lists the foreign keys to the table, and creates the records of the children that follow their survivor.
+-- Purpose: define the function that lists the foreign keys to the table, and creates the records of the children that follow their survivor.
 -- Lock: none on application objects.
 -- Again: yes; each record is created once.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_references(v_run bigint, v_relid pg_catalog.oid, v_on_reference pg_catalog.text,

@@ -1,4 +1,4 @@
--- Purpose: define what stops a pass before its first batch if rows could not be inserted again, or not be changed back.
+-- Purpose: define the function that stops a pass before its first batch if rows could not be inserted again, or not be changed back.
 -- Lock: ACCESS SHARE on the table and on those that it references, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_restorable(v_run bigint, v_holes pg_catalog.jsonb, v_rows pg_catalog.text) RETURNS pg_catalog.void LANGUAGE plpgsql AS $restorable$

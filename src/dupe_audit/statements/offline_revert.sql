@@ -1,4 +1,4 @@
--- Purpose: define what changes amended and merged rows back that are still as the run has left them, and notes why others stay.
+-- Purpose: define the function that changes amended and merged rows back that are still as the run has left them, and notes why others stay.
 -- Lock: ROW EXCLUSIVE on the table and the archive, until the batch commits.
 -- Again: yes; a row that is marked as restored is not changed twice.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_revert(v_holes pg_catalog.jsonb) RETURNS bigint LANGUAGE plpgsql AS $revert$

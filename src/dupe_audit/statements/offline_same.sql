@@ -1,4 +1,4 @@
--- Purpose: define what compares the elements and the predicate of a key with those of an index, as the planner reads them.
+-- Purpose: define the function that compares the elements and the predicate of a key with those of an index, as the planner reads them.
 -- Lock: ACCESS SHARE on the table, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_same(v_relid pg_catalog.oid, v_key pg_catalog.text[], v_predicate pg_catalog.text,

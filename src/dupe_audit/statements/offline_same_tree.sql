@@ -1,4 +1,4 @@
--- Purpose: define what stops the script if a partition was added, removed or replaced since the script first worked on the table.
+-- Purpose: define the function that stops the script if a partition was added, removed or replaced since the script first worked on the table.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_same_tree(v_root pg_catalog.oid, v_note pg_catalog.text) RETURNS pg_catalog.void LANGUAGE plpgsql AS $tree$

@@ -1,4 +1,4 @@
--- Purpose: define what returns how many tried rows would have the key of another row after all passes; 0 if that cannot be known.
+-- Purpose: define the function that returns how many tried rows would have the key of another row after all passes; 0 if that cannot be known.
 -- Lock: ACCESS SHARE on the table and the staged list, until the transaction ends.
 -- Again: yes; it changes the temporary copy only.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_settle(v_holes pg_catalog.jsonb) RETURNS bigint LANGUAGE plpgsql SET constraint_exclusion = 'on' AS $settle$

@@ -1,4 +1,4 @@
--- Purpose: define what ranks the table for one pass, lists the extras, and stops unless all of them may be handled.
+-- Purpose: define the procedure that ranks the table for one pass, lists the extras, and stops unless all of them may be handled.
 -- Lock: ACCESS SHARE on the table, until the transaction ends; the ranking is its own transaction.
 -- Again: yes; each time it drops the list and creates it again.
 CREATE OR REPLACE PROCEDURE pg_temp.dupe_audit_stage(v_run bigint, v_fks pg_catalog.jsonb, INOUT v_holes pg_catalog.jsonb, INOUT v_extras bigint) LANGUAGE plpgsql AS $stage$

@@ -1,4 +1,4 @@
--- Purpose: define what tries the amendments of a pass, and notes whether their rows may need a further pass, and whether writers added extras.
+-- Purpose: define the function that tries the amendments of a pass, and notes whether their rows may need a further pass, and whether writers added extras.
 -- Lock: ACCESS SHARE on the table, the staged list and the archive, until the transaction ends.
 -- Again: yes, in a new transaction.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_try_amending(v_run bigint, v_holes pg_catalog.jsonb, v_extras bigint) RETURNS pg_catalog.jsonb LANGUAGE plpgsql AS $trial$

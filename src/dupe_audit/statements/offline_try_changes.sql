@@ -1,4 +1,4 @@
--- Purpose: define what tries every change of a pass on a temporary copy of the table, and stops if a row cannot be changed that way.
+-- Purpose: define the function that tries every change of a pass on a temporary copy of the table, and stops if a row cannot be changed that way.
 -- Lock: ACCESS SHARE on the table and the staged list, until the transaction ends.
 -- Again: yes, in a new transaction, which drops the copy; returns whether the key still covers a changed extra.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_try_changes(v_run bigint, v_amends pg_catalog.bool, v_holes pg_catalog.jsonb, v_extras bigint) RETURNS pg_catalog.bool LANGUAGE plpgsql AS $trial$

@@ -1,4 +1,4 @@
--- Purpose: define what stops a pass if tried rows violate what their copy of the table lacks: foreign keys, bounds, unique indexes.
+-- Purpose: define the function that stops a pass if tried rows violate what their copy of the table lacks: foreign keys, bounds, unique indexes.
 -- Lock: ACCESS SHARE on the table and on those that it references, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_try_constraints(v_run bigint, v_amends pg_catalog.bool, v_holes pg_catalog.jsonb) RETURNS pg_catalog.void LANGUAGE plpgsql AS $constraints$

@@ -1,4 +1,4 @@
--- Purpose: define what stops the script before it undoes a run that changed rows which stay in the table: it has no part for them.
+-- Purpose: define the function that stops the script before it undoes a run that changed rows which stay in the table: it has no part for them.
 -- Lock: ACCESS SHARE on the ledger, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_images(v_relid pg_catalog.oid, v_run bigint) RETURNS pg_catalog.jsonb LANGUAGE plpgsql AS $images$

@@ -1,4 +1,4 @@
--- Purpose: define what returns the first constraint of the table that rows violate, with their number; NULL if there is none.
+-- Purpose: define the function that returns the first constraint of the table that rows violate, with their number; NULL if there is none.
 -- Lock: ACCESS SHARE on the table and on those that it references, until the transaction ends.
 -- Again: yes, it only reads.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_violated(v_run bigint, v_holes pg_catalog.jsonb, v_extras pg_catalog.text, v_is_extra pg_catalog.text,

@@ -1,4 +1,4 @@
--- Purpose: define what says why a row cannot be changed, without a value of it.
+-- Purpose: define the function that says why a row cannot be changed, without a value of it.
 -- Lock: none.
 -- Again: yes.
 CREATE OR REPLACE FUNCTION pg_temp.dupe_audit_why(v_code pg_catalog.text, v_constraint pg_catalog.text, v_column pg_catalog.text) RETURNS pg_catalog.text LANGUAGE plpgsql AS $why$

@@ -23,7 +23,7 @@ SELECT col.name, col.generated, col.always, base.typname::pg_catalog.text AS bas
             ELSE pg_catalog.format_type(base.oid, d.typmod) END AS compared_as,
        pg_catalog.format_type(col.atttypid, col.atttypmod) AS stored_as,
        has.length AND d.typmod >= 0 AS truncates,
-       -- Its author's own function can read a text otherwise than the type's input does; regclass takes no number then.
+       -- Its author's own function can read a text differently from the type's input; regclass takes no number then.
        EXISTS (SELECT FROM pg_catalog.pg_cast ct
                WHERE ct.castsource = 'pg_catalog.text'::pg_catalog.regtype::pg_catalog.oid AND ct.casttarget = base.oid AND ct.castmethod = 'f') AS own_cast,
        CASE WHEN co.oid IS NULL THEN '' ELSE pg_catalog.format(' COLLATE %I.%I', co_ns.nspname, co.collname) END AS collation
