@@ -231,7 +231,9 @@ def test_upgrade_succeeds_against_a_faster_writer_h67(alembic, sql, agent_action
     assert [(before + 5,)] == sql("SELECT count(*) FROM agent_actions")
 
 
-BUILDING = "SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database() AND phase LIKE 'waiting%'"
+BUILDING = (
+    "SELECT pid FROM pg_stat_progress_create_index WHERE datname = current_database() AND phase ~ 'old snapshots'"
+)
 
 
 def test_upgrade_right_after_its_client_was_killed_waits_for_its_orphan(
@@ -243,8 +245,7 @@ def test_upgrade_right_after_its_client_was_killed_waits_for_its_orphan(
     old.execute("SELECT 1")
     with Path(os.devnull).open("w") as nothing:
         victim = launcher.start("alembic", "upgrade", "015", cwd=ROOT, env=environment, stdout=nothing, stderr=nothing)
-        wait_for(lambda: sql(BUILDING))
-        [(orphan,)] = sql(BUILDING)
+        [(orphan,)] = wait_for(lambda: sql(BUILDING))
         # So that the orphan lives until the next upgrade waits for it: a frozen client is not noticed as gone.
         victim.send_signal(signal.SIGSTOP)
         # Who asks for the lock's holder has not got it, and says so; the attempt itself could still succeed.

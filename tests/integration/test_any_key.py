@@ -473,7 +473,7 @@ def test_each_try_to_drop_an_index_waits_for_the_lock_timeout_of_the_rule(conn, 
     with psycopg_connect() as writer:
         writer.execute("LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE")
         with pytest.raises(Blocked):
-            drop(conn, key, BuildRule(lock_timeout="123ms", give_up_after="3s"))
+            drop(conn, key, BuildRule(lock_timeout="123ms", give_up_after="6s"))
     event.remove(conn.engine, "before_cursor_execute", look)
     drops = [number for number, text in enumerate(statements) if text.startswith("DROP INDEX CONCURRENTLY")]
     assert len(drops) > 1

@@ -139,7 +139,7 @@ def test_every_column_can_be_ignored(sql, clean):
 # Batches, archive, ledger
 
 
-def test_a_batch_is_limited_by_rows_h13_h18(sql, clean):
+def test_a_batch_is_limited_by_rows_h13_h18(sql, clean, unhurried):
     """A key with 3,000 rows takes several transactions, none of them larger than the batch size."""
     sql("CREATE TABLE t (id int PRIMARY KEY, k int); INSERT INTO t SELECT i, 7 FROM generate_series(1, 3000) AS i")
     batches = clean(KEY, batch_size=500)
@@ -704,9 +704,9 @@ def test_same_table_name_in_two_schemas_h158(sql, conn):
     [
         {"default_transaction_isolation": "repeatable read"},
         {"default_transaction_isolation": "serializable"},
-        {"statement_timeout": "30ms"},
+        {"statement_timeout": "1s"},
         {"lock_timeout": "1ms"},
-        {"idle_in_transaction_session_timeout": "500ms"},
+        {"idle_in_transaction_session_timeout": "5s"},
         {"row_security": "off"},
         {"search_path": ""},
         {"default_transaction_deferrable": "on"},
@@ -723,7 +723,7 @@ def test_same_table_name_in_two_schemas_h158(sql, conn):
 )
 @pytest.mark.representatives(
     "default_transaction_isolation=serializable",
-    "statement_timeout=30ms",
+    "statement_timeout=1s",
     "search_path=",
     "standard_conforming_strings=off",
     "enable_nestloop=off",
@@ -734,6 +734,9 @@ def test_defaults_of_the_role_change_nothing_h19_h79(sql, connect, settings):
         pytest.skip("it can only be on")
     sql(r"CREATE TABLE t (id int PRIMARY KEY, k text); INSERT INTO t VALUES (1, 'a\b'), (2, 'a\b'), (3, 'a\b')")
     key = UniqueKey(schema="public", table="t", columns=("k",))
+    if "statement_timeout" in settings:
+        sql("CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1.1); RETURN NULL; END'")
+        sql("CREATE TRIGGER nap AFTER DELETE ON t FOR EACH STATEMENT EXECUTE FUNCTION nap()")
     first = list(cleanup(connect(**settings), key, ONE_BY_ONE))
     assert [1, 1] == [batch.archived for batch in first]
     assert live(sql) == [1]

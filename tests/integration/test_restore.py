@@ -404,7 +404,6 @@ def test_sequences_are_left_alone_h146(sql, conn, dump):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"statement_timeout": "30ms"},
         {"lock_timeout": "1ms"},
         {"default_transaction_isolation": "serializable"},
         {"search_path": ""},

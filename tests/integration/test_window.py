@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from dupe_audit.cleanup import clean_held, cleanup
-from dupe_audit.constraint import drop, enforce
+from dupe_audit.constraint import drop, enforce, window
 from dupe_audit.errors import Blocked, DuplicatesKeepComing, Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.restore import restore
@@ -22,6 +22,12 @@ KEY = UniqueKey(table="t", columns=("k",), name="uq")
 RULE = BuildRule(lock_timeout="20s", build_attempts=2)
 #: the server ends the session that looks for a deadlock first; this one never looks
 NO_VICTIM = "-c deadlock_timeout=1h"
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server keep a silent client for longer than a busy machine takes between two statements."""
+    monkeypatch.setattr(window, "IDLE_LIMIT", "1min")
 
 
 @pytest.fixture
@@ -141,7 +147,8 @@ def test_window_gives_way_to_an_open_writer(sql, conn, table, race, caplog, psyc
 
     thread = threading.Thread(target=leave)
     thread.start()
-    race(arriving, build=BuildRule(lock_timeout="6s", build_attempts=1))
+    # The cleaning and the build before it have to take less than half of it.
+    race(arriving, build=BuildRule(lock_timeout="12s", build_attempts=1))
     thread.join()
     assert [(k, k) for k in range(1, 6)] == rows(sql)
 
@@ -240,6 +247,7 @@ def test_deadlock_names_the_other_party(sql, conn, table, psycopg_connect, wait_
     """A build whose session holds what an older transaction waits for names that session, and not new duplicates."""
     other = psycopg_connect(application_name="second pod", autocommit=True, options=NO_VICTIM)
     conn.exec_driver_sql("SELECT pg_advisory_lock(42)")  # as an env.py that lets one pod migrate at a time
+    conn.exec_driver_sql("SET deadlock_timeout = '10ms'")  # before the build is cancelled because it waits
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(other.execute, "SELECT pg_advisory_lock(42)")
         wait_until(lambda: sql(f"SELECT 1 FROM pg_locks WHERE pid = {other.info.backend_pid} AND NOT granted"))

@@ -265,7 +265,7 @@ def test_silent_connections_delay_no_probe(patient, serve):
         assert [200, 503, 200] == [get(endpoint, path)[0] for path in ("/healthz", "/readyz", "/metrics")]
 
 
-def test_silent_connections_are_bounded_in_number(serve):
+def test_silent_connections_are_bounded_in_number(patient, serve):
     """However many connections stay silent, a few are open at once: the oldest is closed, and probes are answered."""
     endpoint = serve()
     with ExitStack() as connections:

@@ -205,7 +205,6 @@ class Loop:
     def _report(self, batch: EventBatch) -> None:
         """Count the outcomes of a batch in the metrics and the totals, and log those worth a line."""
         counts, metrics, table = batch.counts, self._metrics, str(self._config.table.key.table)
-        metrics.batch_events.observe(len(batch.items))
         metrics.inserted.inc(counts["inserted"])
         metrics.duplicates.inc(counts["duplicate"])
         metrics.in_batch.inc(counts["in_batch"])
@@ -214,6 +213,7 @@ class Loop:
         rejections = [rejection for _message, rejection in batch.rejected()]
         for rejection in rejections:
             metrics.rejected.labels(rejection.reason, rejection.sqlstate or "").inc()
+        metrics.batch_events.observe(len(batch.items))  # last, so that what it sums up has been counted
         self._source.update_lag()
         self.totals += Counter(read=len(batch.items), rejected=len(rejections))
         self.totals += Counter({kind: count for kind, count in counts.items() if kind != "rejected"})

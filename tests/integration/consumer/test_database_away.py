@@ -74,7 +74,7 @@ def test_rebalance_while_the_database_is_away(broker, consumer_file, inside, sql
     broker.produce(topic, [event(n) for n in range(400)], key=by_trace)
     first.wait(lambda: first.metric("database_up") == 0)
     second = inside(file)
-    first.wait(lambda: first.metric("rebalances_total", kind="revoked") == 1)
+    first.wait(lambda: first.metric("rebalances_total", kind="revoked") >= 1)
     second.wait(lambda: second.metric("assigned_partitions") == 2)
     assert 0 == broker.committed(f"g-{topic}", topic)
     away(allow=True)
@@ -85,24 +85,25 @@ def test_rebalance_while_the_database_is_away(broker, consumer_file, inside, sql
         assert (400, 400) == fresh.execute(COUNT).fetchone()
 
 
-def test_killed_backends_lose_and_repeat_no_event(mock, consumer_file, inside, sql, psycopg_connect, waiting_for_locks):
+def test_killed_backends_lose_and_repeat_no_event(mock, consumer_file, inside, sql, psycopg_connect):
     """Wherever backends are killed, each event is exactly one row in the end."""
     sql(EVENTS + UNIQUE)
     topic = mock.topic()
     mock.produce(topic, [event(n // 2) for n in range(1500)], key=by_trace)
     member = inside(consumer_file(mock, topic, more="[batch]\nrows = 50"))
-    kill = (
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-        "WHERE application_name LIKE 'dupe-audit consume%' AND datname = current_database() AND state <> 'idle'"
+    busy = (
+        "FROM pg_stat_activity WHERE application_name LIKE 'dupe-audit consume%' AND datname = current_database() "
+        "AND state <> 'idle'"
     )
-    for _ in range(5):  # in the middle of a batch
-        with psycopg_connect() as holder:
-            holder.execute("LOCK TABLE events IN SHARE MODE")
-            member.wait(waiting_for_locks)
-            assert [(1,)] == sql(kill)
+    blocked = f"SELECT pid {busy} AND pid IN (SELECT pid FROM pg_locks WHERE NOT granted)"
+    with psycopg_connect() as holder:  # in the middle of a batch
+        holder.execute("LOCK TABLE events IN SHARE MODE")
+        for _ in range(5):
+            [(victim,)] = member.wait(lambda: sql(blocked))
+            assert [(True,)] == sql(f"SELECT pg_terminate_backend({victim}, 60000)")  # ms; it is gone then
     killed = 0
     while mock.committed(f"g-{topic}", topic) < 1500:  # and at any other point
-        killed += sql(kill)[0][0] if killed < 5 else 0
+        killed += sql(f"SELECT count(pg_terminate_backend(pid)) {busy}")[0][0] if killed < 5 else 0
         assert member.alive(), member.lines()
 
     assert [(750, 750)] == sql(COUNT)

@@ -204,20 +204,21 @@ def test_batch_of_a_killed_member_is_written_by_another(
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 @pytest.mark.representatives("15-0")
 def test_signal_ends_the_consumer_after_its_batch(
-    broker, topic, table, consumer_file, consume, sql, psycopg_connect, waiting_for_locks, number, code
+    mock, table, consumer_file, consume, sql, psycopg_connect, waiting_for_locks, number, code
 ):
     """A signal ends the process after the current batch, with its offsets committed and the group left."""
+    topic = mock.topic()
     more = f'[batch]\nrows = 20\nshutdown = "10min"\n{PATIENT}'
-    program = consume(consumer_file(broker, topic, more=more)).started()
+    program = consume(consumer_file(mock, topic, more=more)).started()
     with psycopg_connect() as holder:
         holder.execute("LOCK TABLE events IN SHARE MODE")
-        broker.produce(topic, [event(n) for n in range(500)])
+        mock.produce(topic, [event(n) for n in range(500)])
         program.wait(waiting_for_locks)
         program.process.send_signal(number)
     program.ended(code)
 
     (rows, _keys), *_ = sql(COUNT)
-    assert rows == broker.committed(f"g-{topic}", topic)
+    assert rows == mock.committed(f"g-{topic}", topic)
     assert 0 < rows <= 20
     assert "revoked" == program.events("partitions")[-1]["kind"]
 

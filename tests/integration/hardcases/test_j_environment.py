@@ -20,9 +20,9 @@ KEY = UniqueKey(table="t", columns=("k",), name="uq")
 HOSTILE = {
     "default_transaction_isolation": "serializable",
     "default_transaction_deferrable": "on",
-    "statement_timeout": "400ms",
+    "statement_timeout": "1s",
     "lock_timeout": "1ms",
-    "idle_in_transaction_session_timeout": "400ms",
+    "idle_in_transaction_session_timeout": "3s",
     "search_path": "",
     "quote_all_identifiers": "on",
     "transform_null_equals": "on",
@@ -79,7 +79,7 @@ def test_h19_h37_h56_h73_role_with_hostile_defaults_goes_up_and_down(sql, hostil
         "INSERT INTO t SELECT i, md5((i / 2)::text), 0.1 + 0.2, '1 mon -25:00', '{NULL, null}', '2024-03-31 01:30+00' "
         "FROM generate_series(1, 3001) AS i"
     )
-    sql("CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.45); RETURN NULL; END'")
+    sql("CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1.1); RETURN NULL; END'")
     sql("CREATE TRIGGER nap AFTER DELETE OR INSERT ON t FOR EACH STATEMENT EXECUTE FUNCTION nap()")
     sql(f"ALTER TABLE t OWNER TO {name}")
     before, key = dump("t"), UniqueKey(schema="public", table="t", columns=("k",), name="uq")

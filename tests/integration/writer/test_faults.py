@@ -69,7 +69,8 @@ def test_a_deadlock(sql, psycopg_connect, way, beside, until_blocked):
     """In a deadlock the writer's transaction is ended, and its batch is written after the other transaction."""
     sql(TABLE)
     connection = psycopg_connect(autocommit=True)
-    connection.execute("SET deadlock_timeout = '50ms'")
+    # Once per wait, the server looks for a deadlock; by then the other transaction has to wait, too.
+    connection.execute("SET deadlock_timeout = '2s'")
     rows = Writer(connection, KEY, ["k", "v"])
     rows.probe()
     other = psycopg_connect()
