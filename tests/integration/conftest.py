@@ -14,7 +14,7 @@ from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.pool import NullPool
 
 from dupe_audit.cleanup import cleanup, pace
-from dupe_audit.constraint import drop, enforce
+from dupe_audit.constraint import drop, enforce, window
 from dupe_audit.model import Batch, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.driver import execute
 from dupe_audit.restore import restore
@@ -25,6 +25,14 @@ from waiting import wait_for
 Rows = list[tuple[Any, ...]] | None
 Sql = Callable[[str], Rows]
 Dump = Callable[..., list[str]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _patient_window() -> Iterator[None]:
+    """Let the server keep a silent client longer than a busy machine takes between two statements of a held build."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window, "IDLE_LIMIT", "1min")
+        yield
 
 
 @pytest.fixture

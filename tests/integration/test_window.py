@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from dupe_audit.cleanup import clean_held, cleanup
-from dupe_audit.constraint import drop, enforce, window
+from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import Blocked, DuplicatesKeepComing, Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.restore import restore
@@ -22,12 +22,6 @@ KEY = UniqueKey(table="t", columns=("k",), name="uq")
 RULE = BuildRule(lock_timeout="20s", build_attempts=2)
 #: the server ends the session that looks for a deadlock first; this one never looks
 NO_VICTIM = "-c deadlock_timeout=1h"
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the server keep a silent client for longer than a busy machine takes between two statements."""
-    monkeypatch.setattr(window, "IDLE_LIMIT", "1min")
 
 
 @pytest.fixture
