@@ -27,12 +27,10 @@ Sql = Callable[[str], Rows]
 Dump = Callable[..., list[str]]
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _patient_window() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _patient_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the server keep a silent client longer than a busy machine takes between two statements of a held build."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(window, "IDLE_LIMIT", "1min")
-        yield
+    monkeypatch.setattr(window, "IDLE_LIMIT", "1min")
 
 
 @pytest.fixture
