@@ -1,10 +1,23 @@
 """Arguments that a directive does not accept: the message names what to write instead."""
 
+from argparse import Namespace
+
 import alembic.op  # noqa: F401 - dupe_audit.ops registers its directives there
 import pytest
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
 
 import dupe_audit.ops  # noqa: F401
+from dupe_audit.directives.arguments import elements, order_elements
+from dupe_audit.directives.operations.rows import ArchiveDuplicatesOp
+from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.registration import hint, signatures
+from dupe_audit.errors import WrongUsage
+from dupe_audit.model import Expression
 
 CREATE = "op.create_unique_constraint_online({0}=…) or op.create_unique_index_online({0}=…)"
 CLEAN = "op.archive_duplicates({0}=…) or op.amend_duplicates({0}=…)"
@@ -54,3 +67,40 @@ def test_argument_of_a_sibling_names_that_sibling(option):
 def test_argument_that_no_directive_has(name, option, expected):
     """A misspelt argument, or one of Alembic's own operations, names what to write instead, if anything is known."""
     assert hint(name, signatures()[name], (), {option: None}) == expected
+
+
+@pytest.mark.parametrize("word", ["localtimestamp", "session_user", "current_schema", "current_date", "true", "null"])
+def test_words_of_sql_are_no_columns(word):
+    """A word that SQL reserves for a value stays an expression, whose volatility is then judged."""
+    assert (Expression(word),) == elements("columns", [sa.text(word)])
+
+
+def test_text_of_a_mere_name_is_a_column_of_a_key_and_sql_in_an_order():
+    """``sa.text("k")`` is the column k in a key, as the catalog records it, and SQL in an order."""
+    assert ("k",) == elements("columns", [sa.text("k")])
+    assert ("k", Expression("k")) == order_elements(["k", sa.text("k")])
+
+
+@pytest.mark.parametrize("part", ["id", "id DESC"])
+def test_an_order_as_sql_is_not_reversed(part):
+    """``keep='last'`` is refused with any part of the order that is written as SQL."""
+    with pytest.raises(WrongUsage, match="keep='last' would reverse an order that is written as SQL"):
+        ArchiveDuplicatesOp.archive_duplicates(None, "t", ["k"], keep="last", order_by=[sa.text(part)])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["accept=update-trigger", "accept=delete-trigger"], {"accept": ("update-trigger", "delete-trigger")}),
+        (["accept=update-trigger,delete-trigger"], {"accept": ("update-trigger", "delete-trigger")}),
+        (["partitioned=a", "partitioned=s.b"], {"partitioned": ("a", "s.b")}),
+        (["pause=1", "pause=2"], {"pause": 2.0}),
+    ],
+)
+def test_an_option_with_a_list_can_be_repeated(tmp_path, given, expected):
+    """The lists of a repeated -x option are joined; of an option with a single value, the last one counts."""
+    config = Config(cmd_opts=Namespace(x=[f"dupe_audit.{option}" for option in given]))
+    environment = EnvironmentContext(config, ScriptDirectory(str(tmp_path)))
+    context = MigrationContext.configure(dialect_name="postgresql", environment_context=environment)
+    overrides = Overrides.of(Operations(context))
+    assert expected == {name: getattr(overrides, name) for name in expected}

@@ -103,6 +103,7 @@ def test_messages_name_what_a_rule_does_with_extras(exact, divergent, verb, outc
         ({"give_up_after": "5 parsecs"}, "give_up_after: '5 parsecs' is not a valid duration"),
         ({"lock_timeout": 500}, "lock_timeout must be text such as '500ms', not 500"),
         ({"give_up_after": None}, "give_up_after must be text"),
+        ({"give_up_after": "25d"}, "give_up_after: '25d' is too long. PostgreSQL accepts at most 2147483647ms"),
         ({"build_attempts": "5"}, "build_attempts must be a whole number"),
         ({"comment": 5}, "comment must be text"),
         ({"comment": "a\x00b"}, "NUL"),
@@ -125,6 +126,8 @@ def test_wrong_build_rules_are_refused_h76(arguments, message):
         ("1d", 86_400_000),
         ("7", 7),
         (" 2 s ", 2000),
+        (".5s", 500),
+        ("24d", 2_073_600_000),
         (30, 30),
     ],
 )
@@ -133,9 +136,11 @@ def test_durations(text, number):
     assert number == milliseconds(text)
 
 
-@pytest.mark.parametrize("text", ["", "s", "1 week", "1e999s", "nan", "infs", "1,5s"])
+@pytest.mark.parametrize(
+    "text", ["", "s", "1 week", "1e999s", "nan", "infs", "1,5s", "1_000ms", "\u0665s", "1e3ms", "+5s", "5S"]
+)
 def test_invalid_durations(text):
-    """A value that is not a valid duration is refused with an example."""
+    """A value that is not a valid duration, though Python may read its number, is refused with an example."""
     with pytest.raises(WrongUsage, match="500ms"):
         milliseconds(text)
 

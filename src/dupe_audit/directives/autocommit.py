@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from dupe_audit.directives.stamp import expected_heads, require_own_stamp
 from dupe_audit.errors import DupeAuditError, Interrupted
+from dupe_audit.postgres.driver import commits_by_itself
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.postgres.session import trusted_path
 from dupe_audit.postgres.sqlstates import friendly
@@ -49,7 +50,7 @@ def autocommit(
     message: str | None = None
     cause: BaseException | None = None
     try:
-        with context.autocommit_block():
+        with _block(context):
             connection = operations.get_bind()
             try:
                 judge(connection)
@@ -73,6 +74,17 @@ def autocommit(
         require_own_stamp(context, expected)
 
 
+def _block(context: MigrationContext) -> AbstractContextManager[None]:
+    """Return Alembic's autocommit block, or nothing where the revision has already begun such a block."""
+    # Alembic's blocks cannot be nested: the inner fails with a bare AssertionError.
+    return nullcontext() if _works_in_autocommit(context) else context.autocommit_block()
+
+
+def _works_in_autocommit(context: MigrationContext) -> bool:
+    has_transaction = getattr(context, "_transaction", True) is not None
+    return not has_transaction and context.connection is not None and commits_by_itself(context.connection)
+
+
 def _require_own_transaction(context: MigrationContext, directive: str) -> None:
     """Refuse a connection on which Alembic would commit nothing (H166, H185).
 
@@ -80,7 +92,8 @@ def _require_own_transaction(context: MigrationContext, directive: str) -> None:
         CommandError: the connection was in a transaction before ``context.configure()``, or has none of Alembic's.
     """
     # No public attribute shows either state; Alembic asserts them inside autocommit_block().
-    if getattr(context, "_in_external_transaction", False) or getattr(context, "_transaction", True) is None:
+    is_external = getattr(context, "_in_external_transaction", False)
+    if is_external or (getattr(context, "_transaction", True) is None and not _works_in_autocommit(context)):
         raise CommandError(
             f"op.{directive}() commits as it goes, but the connection was already in a transaction when "
             "context.configure() was called, so Alembic would commit nothing. In env.py, commit or move whatever uses "

@@ -106,9 +106,9 @@ class Overrides:
             CommandError: an option does not exist, its prefix is mistyped, or its value cannot be read.
         """
         environment = operations.migration_context.environment_context
-        arguments = environment.get_x_argument(as_dictionary=True) if environment else {}
         values: dict[str, Any] = {}
-        for argument, text in arguments.items():
+        for given in environment.get_x_argument() if environment else ():
+            argument, _, text = given.partition("=")
             if not argument.startswith(_PREFIX):
                 _require_no_typo(argument)
                 continue
@@ -116,7 +116,9 @@ class Overrides:
             if name not in OPTIONS:
                 raise CommandError(f"-x {argument} does not exist. The options are: {_listed()}.")
             try:
-                values[name] = OPTIONS[name](text)
+                value: Any = OPTIONS[name](text)
+                # A list can be given in parts; of other options the last value counts, as Alembic does it.
+                values[name] = (*values.get(name, ()), *value) if isinstance(value, tuple) else value
             except WrongUsage as error:
                 raise CommandError(f"-x {argument}={text}: {error}.") from None
             except ValueError:

@@ -10,7 +10,7 @@ from alembic.runtime.migration import HeadMaintainer, MigrationContext
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.driver import commits_by_itself, execute
 from dupe_audit.postgres.sqlstates import friendly
 from dupe_audit.statements import ident, statement
 
@@ -29,8 +29,10 @@ def expected_heads(context: MigrationContext) -> frozenset[str]:
 def require_own_stamp(context: MigrationContext, expected: frozenset[str]) -> None:
     """Keep others from stamping until Alembic's transaction ends, unless another process has stamped already.
 
+    Where there is no transaction, Alembic itself fails if another process stamps in between.
+
     Args:
-        context: in the transaction in which Alembic stamps next.
+        context: in the transaction in which Alembic stamps next, or in autocommit.
         expected: the heads that the stamp starts from.
 
     Raises:
@@ -40,8 +42,9 @@ def require_own_stamp(context: MigrationContext, expected: frozenset[str]) -> No
     with _report_failures():
         if connection is None or not context._has_version_table():  # noqa: SLF001 - there is no public question
             return
-        schema = (context.version_table_schema,) if context.version_table_schema else ()
-        execute(connection, statement("lock_versions", table=ident(*schema, context.version_table)))
+        if not commits_by_itself(connection):
+            schema = (context.version_table_schema,) if context.version_table_schema else ()
+            execute(connection, statement("lock_versions", table=ident(*schema, context.version_table)))
         heads = frozenset(context.get_current_heads())
     if heads != expected:
         raise CommandError(

@@ -62,14 +62,18 @@ def tidy(connection: Connection, sql: str) -> None:
         connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 
+def commits_by_itself(connection: Connection) -> bool:
+    """Return whether the driver is in autocommit mode, which SQLAlchemy's ``get_isolation_level()`` does not show."""
+    return getattr(connection.connection.driver_connection, "autocommit", None) is not False
+
+
 def require_autocommit(connection: Connection) -> None:
     """Refuse a connection whose driver opens transactions by itself.
 
     Raises:
         WrongUsage: the connection is not in autocommit mode (H166).
     """
-    driver = connection.connection.driver_connection
-    if getattr(driver, "autocommit", None) is False:
+    if not commits_by_itself(connection):
         raise WrongUsage(
             "The connection is not in autocommit mode. Give it execution_options(isolation_level='AUTOCOMMIT')."
         )

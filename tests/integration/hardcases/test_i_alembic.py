@@ -104,6 +104,32 @@ def test_h165_refusal_keeps_earlier_stamps(sql, project):
     assert (0, [("a3",)]) == (ended(start("upgrade", "head"))[0], version(sql))
 
 
+@pytest.mark.parametrize("options", ["", "transaction_per_migration=True"], ids=["one transaction", "one per revision"])
+def test_directives_work_inside_an_autocommit_block(sql, project, options):
+    """Directives in a block that the revision has begun itself work in it, and so does what follows them there."""
+    block = "with op.get_context().autocommit_block():\n        "
+    index = "op.execute('CREATE INDEX CONCURRENTLY i ON t (v)')"
+    up = f"{block}{CLEAN}; {ENFORCE}; {index}\n    op.execute('ALTER TABLE t ADD COLUMN n int')"
+    back = f"{block}op.execute('DROP INDEX CONCURRENTLY i'); {RESTORE}\n    op.execute('ALTER TABLE t DROP COLUMN n')"
+    start = project(MAKE, up, options=options, backs={2: back})
+    assert (0, [("a2",)]) == (ended(start("upgrade", "head"))[0], version(sql))
+    assert [("enforced", 1)] == sql("SELECT state, archived FROM dupe_audit.run")
+    assert [(1, 7, 1, None), (3, 8, 1, None)] == sql("SELECT * FROM t ORDER BY id")
+    assert 0 == ended(start("downgrade", "a1"))[0]
+    assert [(1, 7, 1), (2, 7, 1), (3, 8, 1)] == sql("SELECT * FROM t ORDER BY id")
+
+
+def test_directives_work_on_an_engine_in_autocommit(sql, project, tmp_path):
+    """An env.py whose engine commits by itself, without context.begin_transaction(), needs no block of Alembic's."""
+    start = project(MAKE, f"{CLEAN}; {ENFORCE}", backs={2: RESTORE})
+    env = tmp_path / "migrations" / "env.py"
+    text = env.read_text().replace("with context.begin_transaction():", "if True:")
+    env.write_text(text.replace("poolclass=pool", "isolation_level='AUTOCOMMIT', poolclass=pool"))
+    assert (0, [("a2",)]) == (ended(start("upgrade", "head"))[0], version(sql))
+    assert 0 == ended(start("downgrade", "a1"))[0]
+    assert [(1, 7, 1), (2, 7, 1), (3, 8, 1)] == sql("SELECT * FROM t ORDER BY id")
+
+
 def test_h77_lock_of_the_attach_ends_before_the_next_revision(sql, project, psycopg_connect, wait_until):
     """Even if one transaction spans the whole upgrade, a slow later revision holds no lock on the table."""
     start = project(MAKE, f"{CLEAN}; {ENFORCE}", "op.execute('SELECT pg_advisory_lock(77)')")
