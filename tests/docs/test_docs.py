@@ -150,6 +150,15 @@ def test_the_table_of_findings_is_complete():
     assert table == [(id_, entry.severity, "yes" if entry.acceptable else "") for id_, entry in CATALOGUE.items()]
 
 
+def test_the_table_of_findings_says_who_reports_each():
+    """The table names the same steps and commands as the finding's page, whose rule and details it leaves out."""
+    page = (REFERENCE / "findings" / "index.md").read_text()
+    table = dict(re.findall(r"^\| \[([\w-]+)\]\(.*\| ([^|]+) \|$", page, flags=re.MULTILINE))
+    pages = {id_: re.findall(r"(?m)^Reported by: (.+)\.$", path.read_text()) for id_, path in FINDINGS.items()}
+    left_out = r", rule \[.*|scripts of (?=`--sql`)|, when they .*|; .*"
+    assert table == {id_: re.sub(left_out, "", *reporters) for id_, reporters in pages.items()}
+
+
 @pytest.mark.parametrize("name", sorted(main.commands))
 def test_every_command_has_its_page(name):
     """Each command has help with an example, and a page that names all its options and that the overview links to."""

@@ -291,6 +291,32 @@ def test_publication_whose_columns_reject_every_change(sql, conn, columns):
     assert "publication-columns" not in ids(preflight(conn, KEY))
 
 
+@pytest.mark.parametrize(
+    ("id_", "setup"),
+    [
+        ("no-equality", "CREATE TABLE t (id int PRIMARY KEY, k json)"),
+        (
+            "key-too-wide",
+            (
+                "CREATE TABLE t (id int PRIMARY KEY, k text); "
+                "INSERT INTO t SELECT 1, string_agg(md5(i::text), '') FROM generate_series(1, 100) AS i"
+            ),
+        ),
+        pytest.param(
+            "virtual-column",
+            "CREATE TABLE t (id int PRIMARY KEY, k int GENERATED ALWAYS AS (id + 1) VIRTUAL)",
+            marks=pytest.mark.min_pg(18),
+        ),
+    ],
+)
+def test_advice_prescribes_no_rewrite_of_the_table(sql, conn, id_, setup):
+    """For a column that cannot be indexed, the help names an index over an expression, not a column that rewrites t."""
+    sql(setup)
+    advice = finding_of(preflight(conn, KEY), id_).help
+    assert "op.create_unique_index_online()" in advice
+    assert "generated" not in advice.partition("Adding a stored generated column rewrites the table")[0]
+
+
 def test_findings_have_no_empty_placeholders(conn, sql):
     """No message and no help text has an unfilled placeholder."""
     sql("CREATE TABLE t (k int); CREATE PUBLICATION p FOR TABLE t; INSERT INTO t VALUES (7), (7)")

@@ -94,6 +94,10 @@ def test_invalid_index_h177(sql, conn, enforced):
     sql("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'uq'::regclass")
     report = verify(conn, KEY)
     assert (report.ok, ids(report)) == (False, ["index-not-valid"])
+    assert report.findings[0].help == (
+        "If the revision is not applied yet, run: alembic upgrade head, which drops its own invalid index and builds "
+        "it again. Otherwise downgrade and upgrade again."
+    )
 
 
 @pytest.mark.parametrize("form", ["UNIQUE (id)", "UNIQUE (k, id)", "UNIQUE (k) INCLUDE (id)", "UNIQUE (k) DEFERRABLE"])

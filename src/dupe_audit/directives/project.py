@@ -118,14 +118,14 @@ _OWN_URL = ("environ", "getenv", "set_main_option", "create_engine", "create_asy
 
 
 def _note_other_url(own: str | None, config_file: str, address: Address, script: ScriptDirectory) -> None:
-    """Say that ``alembic`` would use another database, if env.py takes the URL from the config as a template does."""
+    """Log that ``alembic`` would use another database, if env.py takes the URL from the config as a template does."""
     env = Path(script.dir) / "env.py"
     if not own or not env.is_file() or same_server_and_database(own, address.url):
         return
     if not any(word in env.read_text("utf-8", errors="replace") for word in _OWN_URL):
         log.warning(
-            "sqlalchemy.url in %s leads to another database than %s. `alembic` uses that one, because env.py takes "
-            "its URL from there.",
+            "sqlalchemy.url in %s names a different database from %s, which this command uses. `alembic` will upgrade "
+            "the one in sqlalchemy.url, because env.py takes its URL from there.",
             config_file,
             address.source,
         )

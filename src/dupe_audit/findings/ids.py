@@ -51,6 +51,7 @@ StepId = Literal[
     "transaction-pooler",
     "not-owner",
     "missing-privilege",
+    "changes-not-counted",
     "untrusted-ledger",
     "row-security",
     "foreign-key-references",

@@ -8,17 +8,20 @@ from dupe_audit.findings.ids import StepId
 OUTCOME: dict[StepId, Entry] = {
     # verify
     "constraint-missing": Entry(
-        "error", "{table} has no constraint {subject}.", "Run: alembic upgrade head. It continues where it stopped."
+        "error",
+        "{table} has no constraint {subject}.",
+        "If the revision is not applied yet, run: alembic upgrade head, which continues where it stopped. Otherwise: docs/reference/findings/constraint-missing.md",
     ),
     "index-not-valid": Entry(
         "error",
         "The index of constraint {subject} is invalid, so it does not reliably enforce anything.",
-        "Run: alembic upgrade head. It drops its own invalid index and builds it again.",
+        "If the revision is not applied yet, run: alembic upgrade head, which drops its own invalid index and builds it again. Otherwise downgrade and upgrade again.",
     ),
     "leaf-not-enforced": Entry(
         "error",
         "{table} has no valid part of the constraint: {subject}.",
-        "Run: alembic upgrade head. It builds what is missing and attaches it.",
+        "If the revision is not applied yet, run: alembic upgrade head, which builds what is missing and attaches it. "
+        "Otherwise attach the part by hand: docs/reference/findings/leaf-not-enforced.md",
     ),
     "misplaced-rows": Entry(
         "error",

@@ -49,6 +49,11 @@ SESSION: dict[StepId, Entry] = {
         "The role lacks the privilege {subject}.",
         "GRANT {subject} TO migration_role; for the ledger, a superuser can also execute: CREATE SCHEMA dupe_audit AUTHORIZATION owner_of_the_table;",
     ),
+    "changes-not-counted": Entry(
+        "error",
+        "{subject}, and only a superuser may turn it on: no batch could count the rows of other tables that ON DELETE CASCADE, SET NULL or SET DEFAULT deletes or changes.",
+        "Turn it on in the server's configuration, or for this role (ALTER ROLE … SET track_counts = on), and connect again; or connect as a superuser.",
+    ),
     "untrusted-ledger": Entry(
         "error",
         "Schema dupe_audit cannot be trusted: {subject}.",

@@ -122,12 +122,14 @@ TABLE: dict[StepId, Entry] = {
     "no-equality": Entry(
         "error",
         "The type of column {subject} has no default btree operator class, so no unique index can compare its values.",
-        "Use another column, or add one of a comparable type (for json: a jsonb column or a generated text column).",
+        "Use the part that identifies the row as an expression, with op.create_unique_index_online(), such as sa.text(\"payload ->> 'id'\"). "
+        "Or add a plain column, let the application fill it, and backfill it in batches.",
     ),
     "virtual-column": Entry(
         "error",
         "Column {subject} is a virtual generated column; PostgreSQL cannot index it.",
-        "Add a stored generated column, and use that in the key.",
+        "Use its expression, with op.create_unique_index_online(), or a plain column that the application writes. "
+        "Adding a stored generated column rewrites the table under an ACCESS EXCLUSIVE lock.",
     ),
     "reserved-column": Entry(
         "error",
@@ -137,8 +139,8 @@ TABLE: dict[StepId, Entry] = {
     "key-too-wide": Entry(
         "error",
         "The widest key takes {subject} bytes; a btree entry holds at most 2,704, so the build would fail after the cleanup.",
-        "Shorten the values, or use a generated column with their hash in the key. "
-        "The index compresses long text: if you know that your values fit once compressed, accept this finding.",
+        "Shorten the values, or make their hash the key: sa.text('md5(column)') with op.create_unique_index_online(). "
+        "The index may compress long text: if you know that your values then fit, accept this finding.",
         acceptable=True,
     ),
     "nulls-not-distinct": Entry(

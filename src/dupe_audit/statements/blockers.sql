@@ -121,8 +121,8 @@ SELECT DISTINCT 'missing-privilege', pg_catalog.format('SELECT ON %s', con.confr
 FROM rel JOIN pg_catalog.pg_constraint con ON con.conrelid = rel.oid AND con.contype = 'f' AND NOT con.convalidated
 WHERE NOT pg_catalog.has_table_privilege(con.confrelid, 'SELECT')
 UNION ALL
--- Without counters of its own changes, a batch could not see what referential actions did.
-SELECT 'missing-privilege', 'SET ON PARAMETER track_counts, which is off'
+-- Only the counters of a transaction's changes show a batch what referential actions did.
+SELECT 'changes-not-counted', 'track_counts is off'
 FROM me
 WHERE NOT pg_catalog.current_setting('track_counts')::pg_catalog.bool AND NOT me.rolsuper
   AND EXISTS (SELECT FROM rel JOIN pg_catalog.pg_constraint con ON con.confrelid = rel.oid

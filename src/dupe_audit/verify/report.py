@@ -123,8 +123,7 @@ def missing(key: UniqueKey, relation: Relation) -> Finding:
 def _not_valid(key: UniqueKey, relation: Relation) -> Finding:
     invalid = finding("index-not-valid", key.name)
     if relation.is_tree:
-        help_ = "Run: alembic upgrade head. It builds and attaches the missing parts."
-        invalid = replace(invalid, help=help_)
+        invalid = replace(invalid, help=finding("leaf-not-enforced").help)
     if key.form == "constraint":
         return invalid
     return replace(invalid, message=f"Index {key.name} is invalid, so it does not reliably enforce anything.")
