@@ -213,7 +213,7 @@ def test_script_drops_the_old_key_last_and_refuses_a_replacement(sql, project, p
     assert "dupe_audit" not in output.replace("alembic.dupe_audit", "")  # before its first directive is written
 
 
-def test_directives_that_do_not_come_are_not_stamped_half_done(sql, project):
+def test_directives_that_are_not_called_are_not_stamped_half_done(sql, project):
     """If a directive that was read is not called, and the order of work depends on it, the revision fails."""
     sql(TABLE)
     chosen = f"if not hasattr(op, 'read'):\n    op.read = True\n    {create('quotes_market_key')}"
@@ -221,6 +221,7 @@ def test_directives_that_do_not_come_are_not_stamped_half_done(sql, project):
     code, output = project.run("upgrade", "head")
     assert 255 == code, output
     assert "Revision 0002 has executed 2 of its 3 directives" in output
+    assert "Make the revision call the same directives every time it is executed" in output
     assert [("0001",)] == sql("SELECT version_num FROM alembic_version")
     assert [("quotes_key", "UNIQUE (market, source, snap)")] == constraints(sql)
 

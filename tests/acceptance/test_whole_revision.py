@@ -627,7 +627,7 @@ def test_a_drop_says_which_rows_stay_archived(sql, project):
     code, output = project.run("upgrade", "head")
     assert 0 == code
     assert "1 row of public.t stays in the archive of run 1" in output
-    assert "dupe-audit restore 1" in output
+    assert "To restore them now: dupe-audit restore 1" in output
     project.revision("0002", "0001", f"{CLEAN}\n{ENFORCE}", f"{DROP}\n{RESTORE[:-1]}, schema='public')")
     code, output = project.run("downgrade", "0001")
     assert (0, [(3,)]) == (code, rows(sql))

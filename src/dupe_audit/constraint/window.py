@@ -81,7 +81,7 @@ def build_held(work: ConstraintWork, clean_held: Callable[[], int]) -> str:
                 execute(work.connection, work.held_build_sql)
     except Refused:
         # The round that follows finds the same, and refuses it outside this transaction.
-        return "what had arrived must not be archived"
+        return "the cleanup of the new duplicates was refused"
     except DBAPIError as error:
         if reason := REASONS.get(sqlstate(error) or ""):
             log.info("the writers of %s are released without an index: %s", work.relation.name, reason)

@@ -40,8 +40,8 @@ def account(execution: Execution, connection: Connection | None, keys: Iterable[
             lines.append(f"To undo it: {commands}{drops}.")
             if execution.facts:
                 lines.append(
-                    "What was dropped, replaced or renamed stays as it is then; to return that too, complete the "
-                    "upgrade, and then downgrade."
+                    "That does not undo drops, replacements and renames. To undo those too, complete the upgrade, "
+                    "then downgrade."
                 )
         if campaign and execution.campaign.number:
             lines.append(

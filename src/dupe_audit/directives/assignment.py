@@ -46,9 +46,9 @@ def tasks_of(
         return execution.work[position] if execution.work else (Task(operation=recording.directives[position]),)
     if execution.reordered:
         raise CommandError(
-            f"{call_of(operation)}{of_revision(execution)}: this is not the directive that was read before the first "
-            "one was executed, and the order of work depends on all of them. Let the revision call the same directives "
-            "each time; then run the same command again."
+            f"{call_of(operation)}{of_revision(execution)}: the revision called a different directive from the one "
+            "that was read beforehand, and the order of work depends on all of them. Make the revision call the same "
+            "directives every time it is executed, then run the same command again."
         )
     return (Task(operation=operation),)
 
@@ -68,14 +68,14 @@ def in_order(execution: Execution) -> Iterator[MigrateOperation]:
 
 
 def _watch_the_end(context: MigrationContext, execution: Execution) -> None:
-    """Keep Alembic from stamping a revision whose directives were put into another order, but did not all come."""
+    """Keep Alembic from stamping a revision whose directives were put into another order, but were not all called."""
 
     def require_all(**_: object) -> None:
         if execution.reordered and execution.position < len(execution.work or ()):
             raise CommandError(
                 f"Revision {execution.revision} has executed {execution.position} of its {len(execution.work or ())} "
-                "directives, so a constraint was not dropped or created. It was not stamped. Let the revision "
-                "call the same directives each time; then run the same command again."
+                "directives, so a constraint was not dropped or created. It was not stamped. Make the revision "
+                "call the same directives every time it is executed, then run the same command again."
             )
 
     if execution.reordered:
@@ -104,7 +104,8 @@ def judge(worker: Worker, first: MigrateOperation) -> Examiner:
         way_back = refusals(execution, lambda key: _schema_of(worker, key))
         if execution.trusted is False:
             log.warning(
-                "revision %s executes other directives than were read, so each is judged only when it is executed",
+                "revision %s calls different directives from those that were read, so each is judged only when it is "
+                "executed",
                 execution.revision,
             )
             refuse(worker, (), way_back)

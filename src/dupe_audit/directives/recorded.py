@@ -18,7 +18,7 @@ from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.named import named_key
 
 #: why the ledger must have a run
-NO_RUN = "the upgrade of this revision opens one, also for a table without duplicates"
+NO_RUN = "the upgrade of this revision always opens one, even for a table without duplicates"
 
 
 def latest_run(connection: Connection, key: UniqueKey) -> RecordedRun | None:

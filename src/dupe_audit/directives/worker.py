@@ -141,8 +141,8 @@ class Worker:
         log.info("%s %s on %s was dropped", key.form, key.name, table)
         if run and run.purged_at is None and not self._restores(operation) and (remaining := run.remaining):
             log.warning(
-                "%s of %s %s %s run %d, because this revision does not restore them. If no "
-                "later command is to: dupe-audit restore %d",
+                "%s of %s %s %s run %d, because this revision does not restore them. To "
+                "restore them now: dupe-audit restore %d",
                 quantity(remaining, "row"),
                 table,
                 "stays" if remaining == 1 else "stay",

@@ -68,7 +68,7 @@ CHECK: dict[CheckId, Entry] = {
     "uniqueness-not-proven": Entry(
         "error",
         "The revision succeeds, but does not make {table} unique as it should: {subject}.",
-        "Build the index again, and check its state in pg_index before you rely on it.",
+        "Do not catch the error of a build. op.create_unique_constraint_online() and op.create_unique_index_online() drop what a failed build leaves, try again and verify the result.",
         acceptable=True,
     ),
     "uniqueness-not-tried": Entry(

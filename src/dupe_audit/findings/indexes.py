@@ -20,7 +20,7 @@ INDEXES: dict[StepId, Entry] = {
     "invalid-index": Entry(
         "error",
         "Index {subject} is invalid, left behind by a failed build; it can still reject writes.",
-        "Drop it if no session is building it: DROP INDEX CONCURRENTLY {subject}; After an interrupted `alembic upgrade`, run it again: it drops its own index first.",
+        "If an interrupted `alembic upgrade` was building it, run that again: it drops its own index first. Otherwise, if no session is building it: DROP INDEX CONCURRENTLY {subject};",
     ),
     "live-build": Entry(
         "error",

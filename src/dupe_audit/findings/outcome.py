@@ -56,7 +56,7 @@ OUTCOME: dict[StepId, Entry] = {
     ),
     "run-missing": Entry(
         "error",
-        "The ledger has no run of this key, but it should have one: {subject}.",
+        "The ledger has no run of this key, although {subject}.",
         "Restore schema dupe_audit, with all its tables, from the same backup as the table. If nothing was ever archived here, accept this finding.",
         acceptable=True,
     ),

@@ -55,7 +55,7 @@ SURROUNDINGS: dict[StepId, Entry] = {
     "rewrite-rule": Entry(
         "error",
         "Rule {subject} on {table} rewrites INSERT, UPDATE or DELETE, so rows could go to another table or nowhere.",
-        "Replace it with a trigger, which can be checked here: DROP RULE {subject} ON {table};",
+        "Replace it with a trigger, which preflight can check; then, with a short lock_timeout: DROP RULE {subject} ON {table};",
     ),
     "replica-identity": Entry(
         "error",

@@ -84,7 +84,9 @@ def lost(connection: Connection, relation: Relation, condition: str) -> list[Fin
     elsewhere = f"live.oid IS DISTINCT FROM {relation.relid}::pg_catalog.oid"
     runs = find_runs(connection, f"{OUTSTANDING} AND {named} AND {elsewhere} AND ({condition})", relid=relation.relid)
     findings = [finding("table-replaced", _whereabouts(run), table=relation.name) for run, _ in runs]
-    return findings + [finding("run-missing", f"{name} exists") for name in _without_run(connection, relation)]
+    return findings + [
+        finding("run-missing", f"archive {name} fits the table") for name in _without_run(connection, relation)
+    ]
 
 
 def _whereabouts(run: Run) -> str:

@@ -226,9 +226,9 @@ def _refuse_unfit(table: dict[str, Any], key: UniqueKey) -> None:
     part = f" WHERE {key.where}" if key.where is not None else ""
     raise WrongUsage(
         f"{table['name']} has no arbiter for the key ({', '.join(key.elements)}){part}, and would reject each "
-        f"duplicate because of: {'; '.join(table['unfit_indexes'])}. If that is the key, give the expressions of the "
-        "index as elements of the key, and its predicate as where. Otherwise create a unique constraint on the key's "
-        "columns."
+        f"duplicate because of: {'; '.join(table['unfit_indexes'])}. If that index enforces the key you "
+        "mean, give its expressions as the elements of the key, and its predicate as where. Otherwise "
+        "create a unique constraint on the key's columns."
     )
 
 

@@ -92,6 +92,9 @@ def test_an_index_that_would_reject_every_duplicate_is_refused(sql, writer, inde
         rows.write([("a", 1)])
     assert "public.t has no arbiter for the key (k), and would reject each duplicate because of: " in str(refused.value)
     assert definition in str(refused.value)
+    assert "If that index enforces the key you mean, give its expressions as the elements of the key" in str(
+        refused.value
+    )
     assert [] == sql("TABLE t")
 
 
