@@ -159,6 +159,13 @@ def test_the_table_of_findings_says_who_reports_each():
     assert table == {id_: re.sub(left_out, "", *reporters) for id_, reporters in pages.items()}
 
 
+def test_contributors_find_every_folder_of_the_source():
+    """CONTRIBUTING.md says of each folder of the package what goes there."""
+    folders = {path.parent.name for path in (ROOT / "src" / "dupe_audit").glob("*/__init__.py")}
+    table = re.findall(r"^\| .+ \|$", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    assert folders <= set(re.findall(r"`(\w+)/", "".join(table)))
+
+
 @pytest.mark.parametrize("name", sorted(main.commands))
 def test_every_command_has_its_page(name):
     """Each command has help with an example, and a page that names all its options and that the overview links to."""
