@@ -65,7 +65,7 @@ def test_preflight_of_many_schemas_is_a_line_each_and_totals(sql, tenants):
 def test_revisions_are_read_with_their_schemas(sql, tenants):
     """Preflight and verify without a key ask the query of a revision, and examine each schema by its rule."""
     tenants.revision()
-    assert "revision 0002: the query of schemas returns none now" in tenants.dupe_audit("preflight").stderr
+    assert "revision 0002: the schemas query returns no schema now" in tenants.dupe_audit("preflight").stderr
     names = tenants.numbered(3)
     tenants.revision()
     done = tenants.dupe_audit("preflight", code=1)
@@ -101,7 +101,7 @@ def test_query_that_fails_is_reported_as_unread(tenants):
     """If the query of a revision cannot be asked, preflight and verify report it, and exit with 1."""
     tenants.revision("sa.text('SELECT name FROM no_such_table')")
     done = tenants.dupe_audit("preflight", code=1)
-    assert "[revision-unread] Revision 0002 cannot be read: The query of schemas failed" in done.stdout
+    assert "[revision-unread] Revision 0002 cannot be read: The schemas query failed" in done.stdout
 
 
 def test_runs_restore_and_purge_take_a_campaign(sql, tenants):
@@ -155,7 +155,7 @@ def test_script_names_each_schema_of_a_list(sql, tenants, psql):
     tenants.revision()
     code, output = tenants.project.run("upgrade", "0001:0002", "--sql")
     assert 255 == code
-    assert "op.archive_duplicates(), revision 0002. A script cannot ask the query of schemas" in output
+    assert "op.archive_duplicates(), revision 0002. A script cannot execute the schemas query" in output
 
 
 def test_script_names_every_dirty_schema_before_it_changes_one(sql, tenants, psql):

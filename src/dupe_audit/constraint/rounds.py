@@ -97,7 +97,7 @@ class Rounds:
         log.info("build %d of %s was stopped by a %s", self._attempts, self._work.name, failure)
         if failure.kind == "duplicate" and self._clean_again is None:
             raise Refused(
-                [finding("duplicates", "The index build met a duplicate")],
+                [finding("duplicates", "The index build found a duplicate")],
                 lead=f"{self._work.key} cannot be enforced, and no op.archive_duplicates() was executed for this key.",
             )
         return False

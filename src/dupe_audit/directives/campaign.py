@@ -16,12 +16,12 @@ from dupe_audit.directives.entry import Entry
 from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.failed_places import FailedPlace, Reporter, refusal, stops_every_place
 from dupe_audit.directives.places import (
-    ask,
     existing_schemas,
     in_schema,
     known_at_once,
     of_place,
     require_untranslated,
+    resolve_schemas,
     schemas_of,
 )
 from dupe_audit.directives.refusal import NAMES, of_revision
@@ -35,7 +35,7 @@ from dupe_audit.postgres.sqlstates import friendly
 
 log = logging.getLogger("alembic.dupe_audit")
 
-#: how often the query is asked again for schemas that have come meanwhile
+#: how often the query is executed again, to find schemas created in the meantime
 ROUNDS = 5
 
 #: directives, each with its position in the revision
@@ -85,7 +85,7 @@ class Campaign:
         """
         directives = self._directives(operation, position)
         for _, each in directives:
-            self._ask(worker, each)
+            self._resolve(worker, each)
         self._admit(worker, directives)
         self._advance(worker, operation, position, self._names(operation))
         if position != directives[-1][0]:
@@ -104,14 +104,14 @@ class Campaign:
             )
 
     def prepare(self, worker: Worker) -> None:
-        """Ask for the schemas before the first directive of the revision acts, as far as that can be done.
+        """Find out the schemas before the first directive of the revision acts, as far as that can be done.
 
         Raises:
             DupeAuditError: they cannot be found out.
         """
         if self._execution.whole and self._execution.readable and self._execution.trusted:
             for operation in known_at_once(self._execution.whole):
-                self._ask(worker, operation)
+                self._resolve(worker, operation)
 
     def _directives(self, operation: MigrateOperation, position: int) -> Numbered:
         """Return the directives with ``schemas``: all of them, or the one that was called."""
@@ -124,12 +124,12 @@ class Campaign:
         schemas = schemas_of(operation)
         return self._answers.get(schemas, ()) if schemas else ()
 
-    def _ask(self, worker: Worker, operation: MigrateOperation) -> None:
-        """Find out the schemas of a directive, unless it was asked before; a downgrade adds those of the upgrade."""
+    def _resolve(self, worker: Worker, operation: MigrateOperation) -> None:
+        """Find out the schemas of a directive, unless they are known; a downgrade adds those of the upgrade."""
         schemas = schemas_of(operation)
         if schemas is None or schemas in self._answers:
             return
-        names = ask(worker.connection, schemas)
+        names = resolve_schemas(worker.connection, schemas)
         if schemas.query and not self._execution.upgrading:
             existing = existing_schemas(worker.connection, self._entry.earlier_places)
             earlier = (name for name in self._entry.earlier_places if name in existing)
@@ -137,7 +137,7 @@ class Campaign:
         require_untranslated(worker.operations, names)
         if not names:
             log.warning(
-                "op.%s()%s: the query of schemas returns none, so nothing is done: %s",
+                "op.%s()%s: the schemas query returned no schema, so nothing is done: %s",
                 NAMES[type(operation)],
                 of_revision(self._execution),
                 schemas.query,
@@ -154,7 +154,7 @@ class Campaign:
         self._passed |= passed
         if passed:
             log.info(
-                "%s passed over: the ledger and the catalog show that the work is done", quantity(len(passed), "schema")
+                "%s skipped: the ledger and the catalog show that the work is done", quantity(len(passed), "schema")
             )
         for schema in (name for name in new if name not in passed):
             place = self._places[schema] = self._place(schema)
@@ -216,20 +216,20 @@ class Campaign:
             operation = self._places[schema].current or operation
             reason = friendly(error, f"op.{NAMES[type(operation)]}()") if isinstance(error, DBAPIError) else error
             self._failed[schema] = FailedPlace(operation=operation, error=reason)
-            log.info("schema %s is left out (%s)", schema, self._failed[schema].summary)
+            log.info("schema %s is skipped (%s)", schema, self._failed[schema].summary)
 
     def _follow(self, worker: Worker, directives: Numbered) -> None:
-        """Do in schemas that have come meanwhile what was done in the others; forget those that are gone."""
+        """Do in schemas created in the meantime what was done in the others; forget those that were dropped."""
         queries = [schemas for schemas in self._answers if schemas.query]
         for _ in range(ROUNDS):
             arrived: dict[str, None] = {}
             for schemas in queries:
-                names = ask(worker.connection, schemas)
+                names = resolve_schemas(worker.connection, schemas)
                 arrived |= dict.fromkeys(name for name in names if name not in self._answers[schemas])
                 self._answers[schemas] = tuple(dict.fromkeys((*self._answers[schemas], *names)))
             if not arrived:
                 break
-            log.info("%s: came while the others were worked on, and now follow", ", ".join(arrived))
+            log.info("%s: created while the other schemas were processed; processing them now", ", ".join(arrived))
             self._admit(worker, directives)
             for position, operation in directives:
                 self._advance(worker, operation, position, [n for n in self._names(operation) if n in arrived])
@@ -237,7 +237,7 @@ class Campaign:
             log.warning("new schemas keep coming; dupe-audit verify names any that lack the key")
         if queries and self._failed:
             for name in self._failed.keys() - existing_schemas(worker.connection, self._failed):
-                log.warning("schema %s was dropped meanwhile, and is left out", name)
+                log.warning("schema %s was dropped during the upgrade; skipped", name)
                 del self._failed[name]
 
     def _report_at_end(self, worker: Worker) -> None:

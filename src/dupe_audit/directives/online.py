@@ -71,9 +71,9 @@ def _write(operations: Operations, execution: Execution, operation: MigrateOpera
         _write_single(operations, execution, operation)
     elif schemas.query is not None:
         raise CommandError(
-            f"Refused: {call_of(operation)}{of_revision(execution)}. A script cannot ask the query of schemas, and the "
-            "schemas decide what it contains. Name them for this script, such as schemas=['tenant_a', 'tenant_b'], or "
-            "upgrade online, without --sql."
+            f"Refused: {call_of(operation)}{of_revision(execution)}. A script cannot execute the schemas query, and "
+            "its contents depend on the schemas. Name them for this script, such as schemas=['tenant_a', 'tenant_b'], "
+            "or upgrade online, without --sql."
         )
     else:
         for schema in schemas.names:

@@ -87,7 +87,7 @@ def spread(recording: Recording, resolved: Callable[[Schemas], Sequence[str]]) -
 
 
 def known_at_once(recording: Recording) -> Iterator[MigrateOperation]:
-    """Yield the directives whose query of schemas no statement after the first directive can change."""
+    """Yield the directives whose schemas query no statement after the first directive can change."""
     begun = False
     for item in recording.items:
         if isinstance(item, MigrateOperation):
@@ -103,8 +103,8 @@ def as_written(schemas: Schemas) -> tuple[str, ...]:
     return schemas.names or (ANY_SCHEMA,)
 
 
-def ask(connection: Connection, schemas: Schemas) -> tuple[str, ...]:
-    """Return the names of the schemas; a query is asked in a transaction that cannot write.
+def resolve_schemas(connection: Connection, schemas: Schemas) -> tuple[str, ...]:
+    """Return the names of the schemas; a query is executed in a transaction that cannot write.
 
     Args:
         connection: in autocommit.
@@ -120,11 +120,11 @@ def ask(connection: Connection, schemas: Schemas) -> tuple[str, ...]:
             rows = result.fetchall()
     except DBAPIError as error:
         raise DupeAuditError(
-            f"The query of schemas failed: {reason(error)} (SQLSTATE {sqlstate(error) or 'unknown'}). It was: "
+            f"The schemas query failed: {reason(error)} (SQLSTATE {sqlstate(error) or 'unknown'}). It was: "
             f"{schemas.query}. It must be one SELECT that returns one column, the names of schemas."
         ) from error
     if rows and len(rows[0]) != 1:
-        raise DupeAuditError(f"The query of schemas returns {len(rows[0])} columns, not one: {schemas.query}.")
+        raise DupeAuditError(f"The schemas query returns {len(rows[0])} columns, not one: {schemas.query}.")
     return tuple(dict.fromkeys(_names((row[0] for row in rows), schemas.query)))
 
 
@@ -148,7 +148,7 @@ def require_untranslated(operations: Operations, names: Iterable[str]) -> None:
 
 
 def answered(connection: Connection, recording: Recording, revision: str) -> tuple[Recording, str]:
-    """Return a recording with its directives repeated for each schema, and why a query of schemas was not answered.
+    """Return a recording with its directives repeated for each schema, and why a schemas query was not answered.
 
     Args:
         connection: in autocommit.
@@ -158,9 +158,9 @@ def answered(connection: Connection, recording: Recording, revision: str) -> tup
     for schemas in filter(None, map(schemas_of, recording.items)):
         if schemas not in answers:
             try:
-                answers[schemas] = ask(connection, schemas)
+                answers[schemas] = resolve_schemas(connection, schemas)
                 if not answers[schemas]:
-                    log.warning("revision %s: the query of schemas returns none now: %s", revision, schemas.query)
+                    log.warning("revision %s: the schemas query returns no schema now: %s", revision, schemas.query)
             except DupeAuditError as error:
                 answers[schemas], problem = (), str(error)
     return spread(recording, answers.__getitem__), problem
@@ -170,5 +170,5 @@ def _names(values: Iterable[object], query: str) -> Iterable[str]:
     for value in values:
         if not isinstance(value, str):
             kind = "NULL" if value is None else f"a value of type {type(value).__name__}"
-            raise DupeAuditError(f"The query of schemas returns {kind} instead of a name: {query}.")
+            raise DupeAuditError(f"The schemas query returns {kind} instead of a name: {query}.")
         yield check_identifier("schema", value)

@@ -193,7 +193,7 @@ def _require_one_database(described: list[tuple[str, bool]], own: str, address: 
         )
     if not described[0][1]:
         raise DupeAuditError(
-            f"The project's env.py connects to another database than this command. env.py: {names[0]}. "
+            f"The project's env.py connects to a different database from this command. env.py: {names[0]}. "
             f"This command ({address.source}): {own}. Set DATABASE_URL for both, or give the URL that env.py uses."
         )
 

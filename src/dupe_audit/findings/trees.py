@@ -24,7 +24,7 @@ TREES: dict[StepId, Entry] = {
     ),
     "partition-collation": Entry(
         "error",
-        "{table} is partitioned by {subject} with another collation than the column has, so PostgreSQL refuses the constraint.",
+        "{table} is partitioned by {subject} under a different collation from the column's own, so PostgreSQL refuses the constraint.",
         "Constrain each partition by itself, or partition the table again by the collation of its column.",
     ),
     "foreign-partition": Entry(
