@@ -45,7 +45,7 @@ def downgrade():
     op.drop_unique_constraint_online("unique_k", "events", **WHERE)
     op.restore_duplicates("events", ["k"], **WHERE)
 """
-ONE = '{"schema": "tenant_0"}'
+ONE_SCHEMA = '{"schema": "tenant_0"}'
 MANY = """{"schemas": sa.text("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'tenant%' ORDER BY nspname")}"""
 ROWS = """
 CREATE SCHEMA {0}; CREATE TABLE {0}.events (id int PRIMARY KEY, k int, v text);
@@ -101,7 +101,7 @@ def main() -> None:
         print(f"PostgreSQL {server.version_num}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
         print("| schemas | step | seconds | statements |")
         print("| --- | --- | --- | --- |")
-        measure(server, "one", 1, ONE)
+        measure(server, "one", 1, ONE_SCHEMA)
         measure(server, "many", options.schemas, MANY)
 
 

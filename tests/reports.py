@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from dupe_audit.checks.report import CheckReport, Found, Place, RuleRun
+from dupe_audit.checks.report import CheckReport, Place, ReportedFinding, RuleRun
 from dupe_audit.findings import CHECK, finding
 from dupe_audit.findings.entry import Finding
 from dupe_audit.seeding.facts import Filled
@@ -21,13 +21,15 @@ def result(
     line: int | None = 12,
     revision: str | None = "002",
     accepted: bool = False,
-) -> Found:
+) -> ReportedFinding:
     """Return a finding of the catalogue."""
     place = Place(file=file, line=line, revision=revision)
-    return Found(rule=rule, finding=finding(id_, revision, table="public.orders [x]"), place=place, accepted=accepted)
+    return ReportedFinding(
+        rule=rule, finding=finding(id_, revision, table="public.orders [x]"), place=place, accepted=accepted
+    )
 
 
-def report(*findings: Found) -> CheckReport:
+def report(*findings: ReportedFinding) -> CheckReport:
     """Return a report with these findings."""
     return CheckReport(
         server="PostgreSQL 18.6, embedded",
@@ -93,7 +95,8 @@ def reports() -> st.SearchStrategy[CheckReport]:
         ),
         filled=st.lists(filled, max_size=2).map(tuple),
         findings=st.lists(
-            st.builds(Found, rule=rules, finding=a_finding, place=places(), accepted=st.booleans()), max_size=4
+            st.builds(ReportedFinding, rule=rules, finding=a_finding, place=places(), accepted=st.booleans()),
+            max_size=4,
         ).map(tuple),
         seconds=st.lists(st.tuples(texts(), st.floats(0, 10**5)), max_size=2).map(tuple),
     )

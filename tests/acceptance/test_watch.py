@@ -57,7 +57,7 @@ RUN = exactly(
     started_at={"type": "string"},
     finished_at=TEXT,
 )
-SEEN = exactly(
+ACTIVITY = exactly(
     schema={"type": "string"},
     table={"type": "string"},
     leaf=TEXT,
@@ -71,7 +71,7 @@ SEEN = exactly(
     stalled={"type": "boolean"},
     help=TEXT,
 )
-LIST = {"type": "array", "items": SEEN}
+LIST = {"type": "array", "items": ACTIVITY}
 VIEW = exactly(at={"type": "string"}, ledger={"type": "boolean"}, working=LIST, stalled=LIST, resting=LIST)
 
 

@@ -205,7 +205,7 @@ INSERT INTO t SELECT i, CASE WHEN i IN (1000, 3000) THEN repeat(md5(i::text), 80
 INDEX = (
     "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class t ON t.reltoastrelid = indrelid WHERE relname = 't'"
 )
-ASKED = "SELECT 1 FROM pg_locks WHERE relation = '{}'::regclass AND mode = '{}' AND NOT granted"
+LOCK_REQUESTED = "SELECT 1 FROM pg_locks WHERE relation = '{}'::regclass AND mode = '{}' AND NOT granted"
 
 
 def test_a_build_is_counted(conn, sql, look, holder, beside, psycopg_connect, wait_until):
@@ -216,17 +216,17 @@ def test_a_build_is_counted(conn, sql, look, holder, beside, psycopg_connect, wa
     hold = f"REINDEX INDEX {index}".encode()
     holder.execute(hold)
     beside(lambda: enforce(conn, KEY, BuildRule()))
-    wait_until(lambda: sql(ASKED.format(index, "AccessShareLock")))
+    wait_until(lambda: sql(LOCK_REQUESTED.format(index, "AccessShareLock")))
     memory, counted = Memory(), []
     counted += [work.progress for work in look(memory).working]
 
     with psycopg_connect() as second:
         thread = threading.Thread(target=second.execute, args=[hold])
         thread.start()
-        wait_until(lambda: sql(ASKED.format(index, "AccessExclusiveLock")))
+        wait_until(lambda: sql(LOCK_REQUESTED.format(index, "AccessExclusiveLock")))
         holder.rollback()
         thread.join()
-        wait_until(lambda: sql(ASKED.format(index, "AccessShareLock")))
+        wait_until(lambda: sql(LOCK_REQUESTED.format(index, "AccessShareLock")))
         counted += [work.progress for work in look(memory).working]
         second.rollback()
 

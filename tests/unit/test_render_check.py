@@ -9,7 +9,7 @@ from hypothesis import given
 
 import reports
 from dupe_audit.checks import render as render_check
-from dupe_audit.checks.report import CheckReport, Found, Place, RuleRun
+from dupe_audit.checks.report import CheckReport, Place, ReportedFinding, RuleRun
 from dupe_audit.findings.entry import Finding
 from dupe_audit.seeding.facts import Filled
 
@@ -86,7 +86,7 @@ def test_json_gives_the_report_back(report):
         rules=tuple(RuleRun(**rule) for rule in read["rules"]),
         filled=tuple(Filled(**table) for table in read["filled"]),
         findings=tuple(
-            Found(
+            ReportedFinding(
                 rule=result["rule"],
                 finding=Finding(**{field.name: result[field.name] for field in fields(Finding)}),
                 place=Place(**{field.name: result[field.name] for field in fields(Place)}),

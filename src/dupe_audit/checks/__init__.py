@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from dupe_audit.checks.report import CheckReport, Found, Place, RuleRun
+from dupe_audit.checks.report import CheckReport, Place, ReportedFinding, RuleRun
 from dupe_audit.checks.run import Options, examine
 from dupe_audit.checks.trial.scratch import EMBEDDED
 from dupe_audit.checks.trial.seeded_trips import Seeding
@@ -25,9 +25,9 @@ from dupe_audit.seeding.facts import Filled
 __all__ = [
     "CheckReport",
     "Filled",
-    "Found",
     "Options",
     "Place",
+    "ReportedFinding",
     "RuleRun",
     "Seeding",
     "check",

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dupe_audit.checks.report import CheckReport, Found
+from dupe_audit.checks.report import CheckReport, ReportedFinding
 from dupe_audit.layout import console, plain
 from dupe_audit.render import STYLES, dump
 from dupe_audit.seeding.facts import Filled
@@ -49,11 +49,11 @@ def _extras(filled: Filled) -> tuple[str, ...]:
     return tuple(f"{count:,}" for count in (filled.exact, filled.divergent, filled.null_keys, filled.referenced))
 
 
-def _by_place(result: Found) -> tuple[str, int]:
+def _by_place(result: ReportedFinding) -> tuple[str, int]:
     return result.place.file or "", result.place.line or 0
 
 
-def _finding(result: Found, out: Console) -> None:
+def _finding(result: ReportedFinding, out: Console) -> None:
     style = STYLES[result.finding.severity] if result.fails or result.finding.severity == "info" else "dim"
     accepted = ", accepted" if result.accepted else ""
     details = f"{accepted} [{result.finding.id}] {result.finding.message}"

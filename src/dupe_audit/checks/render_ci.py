@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
-from dupe_audit.checks.report import CheckReport, Found, Place, RuleRun
+from dupe_audit.checks.report import CheckReport, Place, ReportedFinding, RuleRun
 from dupe_audit.findings import CATALOGUE, CHECK, Entry, FindingId, quantity
 from dupe_audit.findings.entry import Severity
 from dupe_audit.render import dump
@@ -50,7 +50,7 @@ def _rules(report: CheckReport) -> list[RuleRun]:
 
 
 def _cases(run: RuleRun, report: CheckReport) -> list[ET.Element]:
-    by_revision: dict[str | None, list[Found]] = {}
+    by_revision: dict[str | None, list[ReportedFinding]] = {}
     for result in report.findings:
         if result.rule == run.rule:
             by_revision.setdefault(result.place.revision, []).append(result)
@@ -63,7 +63,7 @@ def _cases(run: RuleRun, report: CheckReport) -> list[ET.Element]:
     return [*cases, case]
 
 
-def _case(rule: str, revision: str | None, findings: list[Found]) -> ET.Element:
+def _case(rule: str, revision: str | None, findings: list[ReportedFinding]) -> ET.Element:
     name = rule if revision is None else f"{rule}: {revision}"
     case = ET.Element("testcase", classname=_xml(f"dupe-audit.{rule}"), name=_xml(name))
     failing = [result for result in findings if result.fails]
@@ -77,7 +77,7 @@ def _case(rule: str, revision: str | None, findings: list[Found]) -> ET.Element:
     return case
 
 
-def _lines(findings: list[Found]) -> str:
+def _lines(findings: list[ReportedFinding]) -> str:
     return _xml("\n".join(f"{result}\n  {result.finding.help}" for result in findings))
 
 
@@ -125,7 +125,7 @@ def _descriptor(id_: str, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _result(result: Found, ids: list[FindingId], counts: Counter[str], report: CheckReport) -> dict[str, Any]:
+def _result(result: ReportedFinding, ids: list[FindingId], counts: Counter[str], report: CheckReport) -> dict[str, Any]:
     # Without line and counts: a finding stays the same after an edit above it, or with more rows.
     identity = "\0".join((result.rule, result.finding.id, result.place.revision or "")).encode("utf-8", "surrogatepass")
     fingerprint = hashlib.sha256(identity).hexdigest()[:16]
@@ -166,7 +166,7 @@ def github(report: CheckReport, file: IO[str]) -> None:
         file.write(f"::{kind} {parameters}::{_data(_message(result))}\n")
 
 
-def _message(result: Found) -> str:
+def _message(result: ReportedFinding) -> str:
     return f"{result.finding.message}\n{result.finding.help}"
 
 

@@ -24,7 +24,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ReportedFinding:
     """A finding of the check, the rule that reported it, and its place."""
 
     rule: str  #: named after its file in ``checks/rules``, with hyphens; its page has the same name
@@ -67,12 +67,12 @@ class CheckReport:
     revisions: tuple[str, ...]  #: ids, in upgrade order
     rules: tuple[RuleRun, ...]
     filled: tuple[Filled, ...]
-    findings: tuple[Found, ...]
+    findings: tuple[ReportedFinding, ...]
     seconds: tuple[tuple[str, float], ...]  #: each part of the check and its wall time, in order
     config: str = "alembic.ini"  #: Alembic config of the checked project; as in Place.file
 
     @property
-    def failing(self) -> tuple[Found, ...]:
+    def failing(self) -> tuple[ReportedFinding, ...]:
         """The findings that fail the check: neither infos nor accepted."""
         return tuple(result for result in self.findings if result.fails)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dupe_audit.checks.evidence import EmptyTrip, Evidence, SeededTrip, TargetState
-from dupe_audit.checks.report import CheckProgress, CheckReport, Found, RuleRun
+from dupe_audit.checks.report import CheckProgress, CheckReport, ReportedFinding, RuleRun
 from dupe_audit.checks.rules import (
     invalid_index,
     locks,
@@ -57,7 +57,7 @@ class Options:
 
 class _Rule(NamedTuple):
     name: str
-    check: Callable[[Evidence], Iterable[Found]]
+    check: Callable[[Evidence], Iterable[ReportedFinding]]
     skipped: Callable[[Evidence], str | None]  #: why it cannot run, or None
     looked_at: Callable[[Evidence], int]  #: how much it examines
 
@@ -193,7 +193,7 @@ def _target(
     return inspect_target(url, project, trips, version_table)
 
 
-def _judge(evidence: Evidence) -> tuple[list[RuleRun], list[Found]]:
+def _judge(evidence: Evidence) -> tuple[list[RuleRun], list[ReportedFinding]]:
     rules, results = [], []
     for rule in RULES:
         skipped = rule.skipped(evidence)
@@ -203,7 +203,9 @@ def _judge(evidence: Evidence) -> tuple[list[RuleRun], list[Found]]:
     return rules, results
 
 
-def _accepted(results: Sequence[Found], evidence: Evidence, accept: Sequence[str]) -> Iterator[Found]:
+def _accepted(
+    results: Sequence[ReportedFinding], evidence: Evidence, accept: Sequence[str]
+) -> Iterator[ReportedFinding]:
     """Mark the findings that are accepted on the command line or in a revision."""
     by_revision = {revision.id: revision.accepts for revision in evidence.revisions}
     for result in results:

@@ -1,7 +1,7 @@
 """Clean a distributed table of Citus: a shard is a leaf, an ordinary table on one node.
 
 The list of a shard's extras and its part of the archive are on the same node. A batch is one block that the node
-executes as a transaction of its own, so no two-phase commit holds a lock. The ledger on the coordinator cannot be
+executes as its own transaction, so no two-phase commit holds a lock. The ledger on the coordinator cannot be
 part of that transaction: it has each batch before its block is sent, and afterwards what the archive has of it.
 """
 

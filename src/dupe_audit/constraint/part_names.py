@@ -17,7 +17,7 @@ from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import ident, literal, statement, text_array
 
-#: how a SELECT names an expression that has no name of its own, and how an index does
+#: how a SELECT names an expression that has no name, and how an index does
 UNNAMED, NAMELESS = "?column?", "expr"
 
 

@@ -120,7 +120,7 @@ class Tree:
         return parts
 
     def _part(self, part: Member) -> ConstraintWork:
-        """Return the work on one table of the tree; its index has a name of its own, which the ledger keeps."""
+        """Return the work on one table of the tree; its index has its own name, which the ledger keeps."""
         work, relation = self._work, part.relation
         if relation.relid in self._works:
             return self._works[relation.relid]

@@ -71,7 +71,7 @@ class _Source(NamedTuple):
 
 
 def file_to_undo(function: Any) -> str | None:
-    """Return the name of the file of a downgrade; None if it has no source, or raises an error of its own."""
+    """Return the name of the file of a downgrade; None if it has no source, or raises its own error."""
     source = _source(function)
     return None if source is None or any(isinstance(node, Raise) for node in walk(source.tree)) else source.file
 

@@ -57,7 +57,7 @@ class Declarations:
         self._accepted: dict[str, frozenset[str]] = {}
 
     def read(self, place: Place, revisions: Iterable[Script], tenant: str) -> None:
-        """Record revisions, oldest first, and apply them to a history of their own."""
+        """Record revisions, oldest first, and apply them to their own history."""
         history = History(place.translated, place.default)
         for revision in revisions:
             self._accepted[revision.revision] = accepted(source_of(revision))

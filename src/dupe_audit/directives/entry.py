@@ -62,7 +62,7 @@ class Entry:
 
         Args:
             names: of the schemas.
-            directives: with ``schemas``, each with the names of its own.
+            directives: with ``schemas``, each with the names of its schemas.
         """
         if not (self._upgrading and self._earlier):
             return set()

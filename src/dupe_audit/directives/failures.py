@@ -176,12 +176,17 @@ def _place(error: BaseException, directory: Path) -> tuple[str, int] | None:
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         own = path.is_absolute() and any(path.resolve().is_relative_to(root) for root in roots)
-        if own and frame.lineno and not {"site-packages", "dist-packages"} & set(path.parts) and not _ours(path):
+        if (
+            own
+            and frame.lineno
+            and not {"site-packages", "dist-packages"} & set(path.parts)
+            and not _in_this_package(path)
+        ):
             return _relative(path), frame.lineno
     return None
 
 
-def _ours(path: Path) -> bool:
+def _in_this_package(path: Path) -> bool:
     return path.is_relative_to(Path(__file__).parents[1])
 
 

@@ -50,7 +50,7 @@ def execute_directive(operations: Operations, operation: MigrateOperation) -> No
         account_for_failures(
             operations.migration_context, execution, lambda: _worker(operations, None, execution).account(None)
         )
-    execution.inside = True  # until its end: a failure of its own has its own account
+    execution.inside = True  # until its end: its own failure has its own account
     execution.begun.append(operation)
     refuse_mistakes(execution, None if operations.migration_context.as_sql else _worker(operations, None, execution))
     if operations.migration_context.as_sql:

@@ -110,7 +110,7 @@ def _no_other_connection() -> Iterator[None]:
 
     def refuse(*_: object) -> None:
         if threading.get_ident() == thread:
-            raise RuntimeError("the revision executes statements on a connection of its own")
+            raise RuntimeError("the revision executes statements on its own connection")
 
     event.listen(Engine, "before_cursor_execute", refuse)
     try:

@@ -15,7 +15,7 @@ TREES: dict[StepId, Entry] = {
         "error",
         "{table} is partitioned by {subject}, which the key does not contain; PostgreSQL cannot compare rows of different partitions.",
         "Add the column to the key, if equal keys always have the same value in it. Otherwise constrain each partition by itself, "
-        "or keep the keys in a table of their own that is not partitioned.",
+        "or keep the keys in a separate table that is not partitioned.",
     ),
     "partition-key-expression": Entry(
         "error",

@@ -61,7 +61,7 @@ def compare(connection: Connection, amcheck: Amcheck, indexes: Sequence[int]) ->
             return [finding("index-corrupt", reason(error))]
         if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
             return [finding("amcheck-missing")]
-        # PostgreSQL 15.20 executes amcheck under a search path of its own; a function of the index can fail, or raise.
+        # PostgreSQL 15.20 executes amcheck under its own search path; a function of the index can fail, or raise.
         if about_an_expression(error) or (sqlstate(error) or "").startswith((CLASS_DATA, CLASS_RAISED)):
             text = (
                 "amcheck cannot compute an expression of the index without the session's search path; the index was "

@@ -76,7 +76,7 @@ def advice_for(port: int) -> str:
 def keeps_sessions(host: str, port: int) -> bool:
     """Return whether a service documents that each client at an address has one backend for its whole session.
 
-    Its proxy still greets clients with a number of its own, as a pooler does.
+    Its proxy still greets clients with its own number, as a pooler does.
     """
     host = host.lower().rstrip(".")
     direct_neon = _NEON.search(host) is not None and "-pooler." not in host

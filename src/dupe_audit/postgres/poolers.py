@@ -16,7 +16,7 @@ _PORT = 5432
 def pooler(connection: Connection) -> Pooler | None:
     """Return the pooler that is between us and the server; None if nothing shows one.
 
-    A server greets with the pid of its backend; a pooler greets with a number of its own (H171). The hosts of some
+    A server greets with the pid of its backend; a pooler greets with its own number (H171). The hosts of some
     services reveal a pooler before anything is sent.
     """
     host, port, user = address(connection)

@@ -10,7 +10,7 @@ from dupe_audit.findings import Finding, FindingId, finding
 from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import statement
 
-#: what their version() looks like, up to the number of their own version
+#: what their version() looks like, up to their own version number
 _PRODUCTS: tuple[tuple[FindingId, re.Pattern[str]], ...] = (
     ("yugabytedb", re.compile(r"^PostgreSQL \S*?-YB-(?P<version>[\w.-]*)")),
     ("cockroachdb", re.compile(r"^CockroachDB(?: [A-Z]+)?(?: v(?P<version>[\w.-]*))?")),

@@ -13,7 +13,7 @@ from dupe_audit.statements import statement
 def replica_lag(connection: Connection) -> float | None:
     """Return the seconds by which the slowest standby replays late; None if this cannot be seen from here (H194).
 
-    The readers of an Aurora cluster replay no WAL stream of their own, so another function reports their lag.
+    The readers of an Aurora cluster replay no WAL stream, so another function reports their lag.
     """
     standbys = execute(connection, statement("replica_lag")).one()
     lags = [standbys.lag]

@@ -37,7 +37,7 @@ class Member:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it has rows of its own."""
+        """Whether it holds rows itself."""
         return not self.relation.is_tree
 
 

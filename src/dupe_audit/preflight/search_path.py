@@ -52,7 +52,7 @@ def path_findings(connection: Connection, key: UniqueKey, relation: Relation) ->
 
 
 def builds_are_restricted(connection: Connection) -> bool:
-    """Return whether this server builds indexes under a search path of its own."""
+    """Return whether this server builds indexes under its own search path."""
     query = "SELECT pg_catalog.current_setting('server_version_num')"
     return int(execute(connection, query).scalar_one()) >= RESTRICTED_FROM
 

@@ -114,7 +114,7 @@ def preflight_json(report: DuplicateReport | Unseen) -> dict[str, Any]:
 
 
 def samples_json(report: DuplicateReport) -> dict[str, Any]:
-    """Return the samples of one key, for a file of their own."""
+    """Return the samples of one key, for a separate file."""
     return {
         **_key_json(report.key),
         "revision": report.revision,

@@ -45,7 +45,7 @@ class Collisions:
         """Yield pairs of rows that differ in one column of the key, then those that differ in two."""
         for count in (1, 2):
             for names in combinations(self._pools, count):
-                yield from self._found(names)
+                yield from self._pairs(names)
 
     def equal(self) -> Iterator[Pairs]:
         """Yield values that both rows have: those of the plan, NULLs, and the values in the key's definition."""
@@ -85,7 +85,7 @@ class Collisions:
             pool = [text for text in pool if self._query([(name, [text])]) is not None]
         return pool
 
-    def _found(self, names: Sequence[str]) -> Iterator[Pairs]:
+    def _pairs(self, names: Sequence[str]) -> Iterator[Pairs]:
         most = None if len(names) == 1 else CROSSED
         for (cells,) in self._query([(name, self._pools[name][:most]) for name in names]) or []:
             survivor, *extras = cast("list[list[str | None]]", cells)

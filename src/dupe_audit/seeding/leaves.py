@@ -13,7 +13,7 @@ from dupe_audit.seeding.satisfy import CannotFill
 from dupe_audit.seeding.spec import conjuncts
 from dupe_audit.statements import statement
 
-MOST = 20  #: maximum number of leaves that get rows of their own
+MOST = 20  #: maximum number of leaves that are filled separately
 ROWS = 24  #: row numbers per leaf
 
 

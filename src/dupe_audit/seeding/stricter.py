@@ -73,7 +73,7 @@ def _variations(
     connection: Connection, plan: Plan, index: Index, keys: Sequence[KeySpec], shape: str, number: int
 ) -> Iterator[Variation]:
     used = plan.spec.inputs(index.uses)
-    # A key without a column of its own to distinguish the rows is left to the server: only some values obey it.
+    # A key that shares every column which could distinguish the rows is left to the server: only some values obey it.
     separable = [key for key in keys if fresh_columns(plan, used, [key]) is not None]
     fresh = fresh_columns(plan, used, separable) or frozenset()
     collisions = Collisions(connection, plan, index, number)

@@ -94,7 +94,7 @@ def _documents(value: str, literals: Literals) -> list[str]:
 
 
 def _leaves(value: str) -> list[str]:
-    """Return a number, and a text in both cases, each as a document of its own."""
+    """Return a number, and a text in both cases, each as a separate document."""
     text = f"({value})::pg_catalog.text"
     letters = f"pg_catalog.translate(pg_catalog.md5({text}), '0123456789', 'abcdefabcd')"
     texts = [f"pg_catalog.to_jsonb(pg_catalog.{case}({letters}))" for case in ("lower", "upper")]

@@ -47,7 +47,7 @@ def verify_as(
     """Report as ``verify`` does.
 
     Args:
-        counts_rows: whether the report has the number of the table's rows, which is a scan of its own.
+        counts_rows: whether the report has the number of the table's rows, which takes another scan.
         is_its_own: whether the key was read from the index itself, so that its definition need not be compared.
     """
     with step(connection):

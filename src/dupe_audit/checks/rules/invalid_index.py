@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dupe_audit.checks.evidence import Evidence
-from dupe_audit.checks.report import Found
+from dupe_audit.checks.report import ReportedFinding
 from dupe_audit.findings import finding
 
 
-def check(evidence: Evidence) -> Iterator[Found]:
+def check(evidence: Evidence) -> Iterator[ReportedFinding]:
     """Report indexes that are invalid after a revision, and were valid or did not exist before it."""
     before = {trip.revision.id: trip.before for trip in evidence.empty_trips}
     reported: set[tuple[str, str]] = set()
@@ -21,7 +21,7 @@ def check(evidence: Evidence) -> Iterator[Found]:
             if index.valid or (index.schema, index.name) in invalid_before or (revision.id, index.name) in reported:
                 continue
             reported.add((revision.id, index.name))
-            yield Found(
+            yield ReportedFinding(
                 rule="invalid-index",
                 finding=finding("invalid-index-left", index.name, table=index.table),
                 place=revision.place(),

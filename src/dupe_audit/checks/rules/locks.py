@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from dupe_audit.checks.evidence import Evidence, Revision, TracedStatement
-from dupe_audit.checks.report import Found
+from dupe_audit.checks.report import ReportedFinding
 from dupe_audit.findings import finding, quantity
 from dupe_audit.seeding.facts import Filled
 
@@ -51,13 +51,13 @@ _TOKEN = re.compile(
 _Key = tuple[str, str, str]
 
 
-def check(evidence: Evidence) -> Iterator[Found]:
+def check(evidence: Evidence) -> Iterator[ReportedFinding]:
     """Report statements that scan, index or rewrite a table while their transaction holds a lock that blocks writers.
 
     A statement is reported once for a table and its partitions, from a trip on filled tables if there is one.
     """
     roots = {table: root for trip in evidence.empty_trips for table, root in trip.before.roots().items()}
-    by_key: dict[_Key, Found] = {}
+    by_key: dict[_Key, ReportedFinding] = {}
     seen_on_rows: set[_Key] = set()
     for trip in evidence.seeded_trips:
         for key, result, on_rows in _results(trip.revision, trip.statements, trip.filled, roots):
@@ -81,7 +81,7 @@ def _results(
     roots: Mapping[str, str],
     *,
     empty: bool = False,
-) -> Iterator[tuple[_Key, Found, bool]]:
+) -> Iterator[tuple[_Key, ReportedFinding, bool]]:
     """Yield the findings of one trip, each with whether the statement worked on the rows of the trip.
 
     Args:
@@ -99,7 +99,7 @@ def _results(
             details = finding("lock-during-work", f"{mode} blocks {BLOCKS[mode]} while {doing}, {cost}", table=table)
             if table in roots.values():
                 details = replace(details, help=OF_A_TREE)
-            result = Found(rule="locks", finding=details, place=revision.place(traced.line))
+            result = ReportedFinding(rule="locks", finding=details, place=revision.place(traced.line))
             yield (revision.id, table, traced.statement), result, on_rows
 
 

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from dupe_audit.checks.evidence import Evidence, table_named
 from dupe_audit.checks.models.included import Included
 from dupe_audit.checks.models.keys import ModelKey, keys_of, truncated
-from dupe_audit.checks.report import Found, Place
+from dupe_audit.checks.report import Place, ReportedFinding
 from dupe_audit.findings import CheckId, finding
 from dupe_audit.schema.facts import Catalog, Index, Table
 
 _NULL_TEST = re.compile(r"(\w+) is( not)? null")
 
 
-def check(evidence: Evidence) -> Iterator[Found]:
+def check(evidence: Evidence) -> Iterator[ReportedFinding]:
     """Compare each table that both the models and the database have.
 
     Raises:
@@ -35,7 +35,9 @@ def check(evidence: Evidence) -> Iterator[Found]:
             yield from _compare(evidence, table, list(dict.fromkeys(declared[table.oid])), included)
 
 
-def _compare(evidence: Evidence, table: Table, declared: list[ModelKey], included: Included) -> Iterator[Found]:
+def _compare(
+    evidence: Evidence, table: Table, declared: list[ModelKey], included: Included
+) -> Iterator[ReportedFinding]:
     assert evidence.final_schema is not None  # noqa: S101 - the caller checked it
     # Only a btree index is unique in the sense of the models: WITHOUT OVERLAPS is an exclusion.
     indexes = [
@@ -61,9 +63,9 @@ def _compare(evidence: Evidence, table: Table, declared: list[ModelKey], include
             yield _result(evidence, "unique-missing-in-models", _described(index), table, index)
 
 
-def _result(evidence: Evidence, id_: CheckId, subject: str, table: Table, index: Index | None) -> Found:
+def _result(evidence: Evidence, id_: CheckId, subject: str, table: Table, index: Index | None) -> ReportedFinding:
     place = Place() if index is None else _place(evidence, index)
-    return Found(rule="models", finding=finding(id_, subject, table=str(table)), place=place)
+    return ReportedFinding(rule="models", finding=finding(id_, subject, table=str(table)), place=place)
 
 
 def _place(evidence: Evidence, index: Index) -> Place:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dupe_audit.checks.evidence import Evidence, Failure, Revision, SeededTrip
-from dupe_audit.checks.report import Found
+from dupe_audit.checks.report import ReportedFinding
 from dupe_audit.findings import CheckId, finding, quantity
 from dupe_audit.postgres.sqlstates import FEATURE_NOT_SUPPORTED, UNDEFINED_FILE, UNIQUE_VIOLATION
 
@@ -16,7 +16,7 @@ RULE = "round-trip"
 NOT_AVAILABLE = (FEATURE_NOT_SUPPORTED, UNDEFINED_FILE)
 
 
-def check(evidence: Evidence) -> Iterator[Found]:
+def check(evidence: Evidence) -> Iterator[ReportedFinding]:
     """Report revisions that fail, lose rows, or do not add the uniqueness that they declare."""
     reported: set[tuple[str, ...]] = set()
     for empty_trip in evidence.empty_trips:
@@ -44,25 +44,25 @@ def check(evidence: Evidence) -> Iterator[Found]:
             yield result
 
 
-def _upgraded(trip: SeededTrip) -> Iterator[Found]:
+def _upgraded(trip: SeededTrip) -> Iterator[ReportedFinding]:
     if trip.not_filled:
-        yield _found("not-seeded", trip, trip.not_filled)
+        yield _result("not-seeded", trip, trip.not_filled)
     for refusal in trip.refusals:
-        yield _found("refused-as-told", trip, refusal.reason)
+        yield _result("refused-as-told", trip, refusal.reason)
     failure = trip.upgrade_failure
     if failure is None:
         if trip.unproven:
-            yield _found("uniqueness-not-proven", trip, trip.unproven)
+            yield _result("uniqueness-not-proven", trip, trip.unproven)
         # A directive that refused extras has found some.
         for key in () if trip.refusals else trip.untried:
-            yield _found("uniqueness-not-tried", trip, key)
+            yield _result("uniqueness-not-tried", trip, key)
     elif failure.sqlstate == UNIQUE_VIOLATION:
         yield _stopped_by_duplicates(trip, failure)
     else:
         yield _failed("upgrade-fails-on-rows", trip.revision, failure, table=trip.table)
 
 
-def _downgraded(trip: SeededTrip, *, except_for: set[str]) -> Iterator[Found]:
+def _downgraded(trip: SeededTrip, *, except_for: set[str]) -> Iterator[ReportedFinding]:
     if trip.downgrade_failure:
         yield _failed(
             "downgrade-fails-on-rows", trip.revision, trip.downgrade_failure, table=trip.table, downgrade=True
@@ -76,12 +76,12 @@ def _downgraded(trip: SeededTrip, *, except_for: set[str]) -> Iterator[Found]:
         else:
             subject = f"{quantity(lost, 'row')} lost, {gained:,} new or changed"
             details = finding("rows-lost", subject, table=table)
-        yield Found(rule=RULE, finding=details, place=trip.revision.place(downgrade=True))
+        yield ReportedFinding(rule=RULE, finding=details, place=trip.revision.place(downgrade=True))
     if trip.second_upgrade_failure:
         yield _failed("second-upgrade-fails", trip.revision, trip.second_upgrade_failure)
 
 
-def _stopped_by_duplicates(trip: SeededTrip, failure: Failure) -> Found:
+def _stopped_by_duplicates(trip: SeededTrip, failure: Failure) -> ReportedFinding:
     rows = quantity(trip.filled.rows if trip.filled else 0, "row")
     # Without extras before the upgrade, the revision itself writes values that are not unique.
     duplicates = (
@@ -90,10 +90,10 @@ def _stopped_by_duplicates(trip: SeededTrip, failure: Failure) -> Found:
     details = finding("unique-over-duplicates", f"{duplicates}, key {trip.key}", table=trip.table)
     if trip.suggestion:
         details = replace(details, help=f"{details.help} Write: {trip.suggestion}")
-    return Found(rule=RULE, finding=details, place=trip.revision.place(failure.line))
+    return ReportedFinding(rule=RULE, finding=details, place=trip.revision.place(failure.line))
 
 
-def _hinted(result: Found, failure: Failure) -> Found:
+def _hinted(result: ReportedFinding, failure: Failure) -> ReportedFinding:
     """Replace the help if the server lacks an extension."""
     if failure.sqlstate not in NOT_AVAILABLE or "extension" not in failure.reason:
         return result
@@ -103,13 +103,13 @@ def _hinted(result: Found, failure: Failure) -> Found:
 
 def _failed(
     id_: CheckId, revision: Revision, failure: Failure, *, table: str = "the table", downgrade: bool = False
-) -> Found:
-    return Found(
+) -> ReportedFinding:
+    return ReportedFinding(
         rule=RULE,
         finding=finding(id_, failure.reason, table=table),
         place=revision.place(failure.line, downgrade=downgrade),
     )
 
 
-def _found(id_: CheckId, trip: SeededTrip, subject: str) -> Found:
-    return Found(rule=RULE, finding=finding(id_, subject, table=trip.table), place=trip.revision.place())
+def _result(id_: CheckId, trip: SeededTrip, subject: str) -> ReportedFinding:
+    return ReportedFinding(rule=RULE, finding=finding(id_, subject, table=trip.table), place=trip.revision.place())

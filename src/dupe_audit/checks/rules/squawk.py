@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dupe_audit.checks.evidence import Evidence
-from dupe_audit.checks.report import Found
+from dupe_audit.checks.report import ReportedFinding
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import finding
 
@@ -60,7 +60,7 @@ def missing() -> str | None:
     return None if program() else "squawk is not installed: pip install 'dupe-audit[lint]'"
 
 
-def check(evidence: Evidence) -> Iterator[Found]:
+def check(evidence: Evidence) -> Iterator[ReportedFinding]:
     """Lint each revision's offline script by itself; the place of a finding is the line where upgrade() begins.
 
     Raises:
@@ -76,7 +76,7 @@ def check(evidence: Evidence) -> Iterator[Found]:
             details = finding("squawk", f"{revision.id}, {subject}")
             if advice is not None:
                 details = replace(details, help=f"{advice.rstrip('.')}. {details.help}")
-            yield Found(rule="squawk", finding=details, place=revision.place())
+            yield ReportedFinding(rule="squawk", finding=details, place=revision.place())
 
 
 def _subjects(script: bytes, version_table: str) -> Iterator[tuple[str, str | None]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dupe_audit.checks.evidence import EmptyTrip, Evidence, Revision
-from dupe_audit.checks.report import Found
+from dupe_audit.checks.report import ReportedFinding
 from dupe_audit.findings import CheckId, finding
 from dupe_audit.schema.snapshot import differences
 
@@ -15,29 +15,29 @@ RULE = "way-back"
 SHOWN = 5
 
 
-def check(evidence: Evidence) -> Iterator[Found]:
+def check(evidence: Evidence) -> Iterator[ReportedFinding]:
     """Report revisions that cannot be undone, and downgrades that fail or leave something behind."""
     for revision in evidence.revisions:
         if revision.refuses_downgrade:
-            yield _found("irreversible", revision, revision.id)
+            yield _result("irreversible", revision, revision.id)
         elif revision.empty_downgrade and not revision.empty_upgrade:
-            yield _found("no-way-back", revision, revision.id)
+            yield _result("no-way-back", revision, revision.id)
     for trip in evidence.empty_trips:
         yield from _downgraded(trip)
 
 
-def _downgraded(trip: EmptyTrip) -> Iterator[Found]:
+def _downgraded(trip: EmptyTrip) -> Iterator[ReportedFinding]:
     revision, failure = trip.revision, trip.downgrade_failure
     if failure and failure.not_implemented:
-        yield _found("irreversible", revision, revision.id)
+        yield _result("irreversible", revision, revision.id)
     elif failure:
-        yield _found("downgrade-fails", revision, failure.reason, line=failure.line)
+        yield _result("downgrade-fails", revision, failure.reason, line=failure.line)
     elif trip.after_downgrade:
         changes = differences(trip.before, trip.after_downgrade)
         if changes:
             more = f", and {len(changes) - SHOWN:,} more" if len(changes) > SHOWN else ""
-            yield _found("downgrade-differs", revision, ", ".join(changes[:SHOWN]) + more)
+            yield _result("downgrade-differs", revision, ", ".join(changes[:SHOWN]) + more)
 
 
-def _found(id_: CheckId, revision: Revision, subject: str, *, line: int | None = None) -> Found:
-    return Found(rule=RULE, finding=finding(id_, subject), place=revision.place(line, downgrade=True))
+def _result(id_: CheckId, revision: Revision, subject: str, *, line: int | None = None) -> ReportedFinding:
+    return ReportedFinding(rule=RULE, finding=finding(id_, subject), place=revision.place(line, downgrade=True))

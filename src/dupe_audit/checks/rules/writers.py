@@ -9,7 +9,7 @@ from dupe_audit.checks.code.arbiters import Judgement, Problem, by_name, judge, 
 from dupe_audit.checks.code.sql_sources import ArbiterCall, SourceFile, source_files
 from dupe_audit.checks.code.sql_text import Insert, inserts, is_hole, missing
 from dupe_audit.checks.evidence import Evidence, table_named
-from dupe_audit.checks.report import Found, Place
+from dupe_audit.checks.report import Place, ReportedFinding
 from dupe_audit.checks.trial.project import relative
 from dupe_audit.findings import CheckId, finding
 from dupe_audit.schema.facts import Catalog, Index, Table
@@ -23,7 +23,7 @@ _FINDINGS: dict[Problem, CheckId] = {"missing": "no-arbiter", "unfit": "arbiter-
 _DIFFERS_BY_ROW = ("nextval(", "uuid", "random(", " IDENTITY ")
 
 
-def check(evidence: Evidence) -> Iterator[Found]:
+def check(evidence: Evidence) -> Iterator[ReportedFinding]:
     """Report each INSERT of the code that has no arbiter, or that may start to raise with a new uniqueness.
 
     Raises:
@@ -71,7 +71,7 @@ class _FileJudge:
         self._source = source
         self._file = relative(source.path)
 
-    def results(self) -> Iterator[Found]:
+    def results(self) -> Iterator[ReportedFinding]:
         """Yield the findings about INSERTs, by line, and then one about what could not be parsed."""
         unparsed = [] if self._source.problem is None else [self._source.problem[0]]
         for snippet in self._source.snippets:
@@ -95,17 +95,17 @@ class _FileJudge:
         line: int,
         lines: tuple[int, int] | None = None,
         revision: str | None = None,
-    ) -> Found:
+    ) -> ReportedFinding:
         """Return a finding; a comment on or above *lines*, the first and the last of its statement, can accept it."""
         first, last = lines or (line, line)
-        return Found(
+        return ReportedFinding(
             rule="writers",
             finding=finding(id_, subject, table=table),
             place=Place(file=self._file, line=line, revision=revision),
             accepted=id_ in self._source.accepts(first, last),
         )
 
-    def _insert(self, insert: Insert, begins: int, *, unfinished: bool) -> Iterator[Found]:
+    def _insert(self, insert: Insert, begins: int, *, unfinished: bool) -> Iterator[ReportedFinding]:
         table = _table(self._schema, insert.node.relation)
         if table is None:
             return
@@ -137,7 +137,7 @@ class _FileJudge:
                 return False
         return True
 
-    def _arbiter_call(self, call: ArbiterCall) -> Iterator[Found]:
+    def _arbiter_call(self, call: ArbiterCall) -> Iterator[ReportedFinding]:
         """Judge a call of SQLAlchemy's; its table is unknown, so a suitable index of any table is enough."""
         judged = self._judged_call(call)
         if judged.problem is not None:

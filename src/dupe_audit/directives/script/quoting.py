@@ -108,5 +108,5 @@ def parts_of_run(column: str, expressions: str, *, without: bool = False) -> str
 
 
 def lines(statements: Iterable[str], *, indent: int = 4) -> str:
-    """Return statements for the end of a line of a procedure, each on a line of its own."""
+    """Return statements for the end of a line of a procedure, each on its own line."""
     return "".join(f"\n{' ' * indent}{each};" for each in statements)
