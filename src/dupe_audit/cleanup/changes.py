@@ -19,7 +19,15 @@ from dupe_audit.findings import finding, quantity
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.planner import BATCHING
-from dupe_audit.postgres.sqlstates import CLASS_RAISED, NOT_NULL_VIOLATION, sqlstate
+from dupe_audit.postgres.sqlstates import (
+    CLASS_RAISED,
+    INVALID_PARAMETER_VALUE,
+    INVALID_TEXT,
+    NOT_NULL_VIOLATION,
+    NUMBER_OUT_OF_RANGE,
+    STRING_TOO_LONG,
+    sqlstate,
+)
 
 W = TypeVar("W", bound=CleanupWork)
 
@@ -28,10 +36,10 @@ MOST_COLLISIONS = 20
 
 #: why a value cannot be in its column, by SQLSTATE
 REASONS = {
-    "22001": "the value is too long for the column",
-    "22003": "the number is out of range",
-    "22P02": "the value cannot be read as the column's type",
-    "22023": "a value has the wrong form, such as a JSON array instead of an object",
+    STRING_TOO_LONG: "the value is too long for the column",
+    NUMBER_OUT_OF_RANGE: "the number is out of range",
+    INVALID_TEXT: "the value cannot be read as the column's type",
+    INVALID_PARAMETER_VALUE: "a value has the wrong form, such as a JSON array instead of an object",
 }
 
 COLUMNS_CHANGED = (

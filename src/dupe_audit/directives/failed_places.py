@@ -19,12 +19,19 @@ from dupe_audit.directives.subjects import subject
 from dupe_audit.errors import Interrupted, Refused
 from dupe_audit.findings import Finding, quantity
 from dupe_audit.model import Expression, UniqueKey
-from dupe_audit.postgres.sqlstates import sqlstate
+from dupe_audit.postgres.sqlstates import (
+    CLASS_CONNECTION,
+    CLASS_INTERNAL,
+    CLASS_OPERATOR,
+    CLASS_RESOURCES,
+    CLASS_SYSTEM,
+    sqlstate,
+)
 
 log = logging.getLogger("alembic.dupe_audit")
 
 #: classes of SQLSTATEs that would stop the work in every other schema too
-_EVERYWHERE = ("08", "53", "57", "58", "XX")
+_EVERYWHERE = (CLASS_CONNECTION, CLASS_RESOURCES, CLASS_OPERATOR, CLASS_SYSTEM, CLASS_INTERNAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,26 +9,29 @@ from dupe_audit.errors import DupeAuditError
 # PostgreSQL documentation, Appendix A. Error Codes
 FEATURE_NOT_SUPPORTED = "0A000"
 SEQUENCE_EXHAUSTED = "2200H"
+STRING_TOO_LONG = "22001"
+NUMBER_OUT_OF_RANGE = "22003"
 INVALID_PARAMETER_VALUE = "22023"
-NOT_NULL_VIOLATION = "23502"
+INVALID_TEXT = "22P02"  #: a text that is no value of the type
 RESTRICT_VIOLATION = "23001"  #: what ON DELETE RESTRICT raises from PostgreSQL 18 on
+NOT_NULL_VIOLATION = "23502"
 FOREIGN_KEY_VIOLATION = "23503"
 UNIQUE_VIOLATION = "23505"
+CHECK_VIOLATION = "23514"
 READ_ONLY_TRANSACTION = "25006"
 NO_ACTIVE_TRANSACTION = "25P01"
 FAILED_TRANSACTION = "25P02"
 IDLE_IN_TRANSACTION = "25P03"
 INVALID_STATEMENT_NAME = "26000"
 DEPENDENT_OBJECTS = "2BP01"
+INVALID_SCHEMA_NAME = "3F000"
 SERIALIZATION_FAILURE = "40001"  #: also a row that was moved to another partition
 DEADLOCK = "40P01"
-NOT_NULL_VIOLATION = "23502"
-CHECK_VIOLATION = "23514"
-INVALID_SCHEMA_NAME = "3F000"
 INSUFFICIENT_PRIVILEGE = "42501"
 SYNTAX_ERROR = "42601"
 UNDEFINED_COLUMN = "42703"
 UNDEFINED_OBJECT = "42704"
+GROUPING_ERROR = "42803"  #: such as an aggregate where none is allowed
 DATATYPE_MISMATCH = "42804"
 WRONG_OBJECT_TYPE = "42809"
 CANNOT_COERCE = "42846"
@@ -36,6 +39,7 @@ UNDEFINED_FUNCTION = "42883"
 UNDEFINED_TABLE = "42P01"
 DUPLICATE_TABLE = "42P07"  #: also if the existing relation is an index
 INVALID_COLUMN_REFERENCE = "42P10"  #: ON CONFLICT finds no unique index
+WINDOWING_ERROR = "42P20"  #: such as a window function where none is allowed
 INDETERMINATE_COLLATION = "42P22"
 WITH_CHECK_OPTION_VIOLATION = "44000"
 DISK_FULL = "53100"
@@ -68,6 +72,8 @@ CLASS_RESOURCES = "53"  #: insufficient resources
 CLASS_LIMIT = "54"  #: program limit exceeded
 CLASS_OPERATOR = "57"  #: operator intervention
 CLASS_SHUTDOWN = "57P"
+CLASS_SYSTEM = "58"  #: outside PostgreSQL, such as an error of a disk
+CLASS_INTERNAL = "XX"
 CLASS_RAISED = "P0"  #: raised by PL/pgSQL, such as a trigger
 
 #: classes of errors of SQL that the server cannot read: its syntax, or a name that does not exist
@@ -94,6 +100,9 @@ OF_AN_EXPRESSION = (
     CLASS_FEATURE,
     CLASS_RAISED,
 )
+
+#: errors of an expression that would need several rows: an aggregate, or a window function
+OVER_SEVERAL_ROWS = (GROUPING_ERROR, WINDOWING_ERROR)
 
 #: messages that can contain a value: the server's own about data, and whatever a function raises
 QUOTES_VALUES = (CLASS_DATA, CLASS_ROUTINE, CLASS_EXTERNAL_ROUTINE, CLASS_EXTERNAL_ROUTINE_INVOCATION, CLASS_RAISED)

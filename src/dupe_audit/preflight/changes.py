@@ -13,14 +13,14 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.session import transaction
-from dupe_audit.postgres.sqlstates import reason, sqlstate
+from dupe_audit.postgres.sqlstates import GROUPING_ERROR, WINDOWING_ERROR, reason, sqlstate
 from dupe_audit.preflight.expressions import OF_EXPRESSIONS
 from dupe_audit.statements import fill_known, statement, template, text_array
 
 #: why a new value is not that of one row, by SQLSTATE; the script has the same (offline_changes.sql)
 OF_SEVERAL_ROWS = {
-    "42803": "an aggregate is allowed only in a subquery, because the value is computed for each row",
-    "42P20": "a window function is allowed only in a subquery, because the value is computed for each row",
+    GROUPING_ERROR: "an aggregate is allowed only in a subquery, because the value is computed for each row",
+    WINDOWING_ERROR: "a window function is allowed only in a subquery, because the value is computed for each row",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit.postgres.sqlstates import reason, sqlstate
+from dupe_audit.postgres.sqlstates import OVER_SEVERAL_ROWS, reason, sqlstate
 
 #: what an expression is for
 Part = Literal["element", "predicate", "order"]
@@ -15,9 +15,6 @@ Part = Literal["element", "predicate", "order"]
 _DIRECTION = re.compile(r"\s+(ASC|DESC|NULLS\s+(FIRST|LAST))\s*$", re.IGNORECASE)
 _OPERATOR_CLASS = re.compile(r"\s+\w+_ops\s*$", re.IGNORECASE)
 _OTHER_KEYS = "docs/howto/other-keys.md#descending-order-or-another-operator-class"
-
-#: SQLSTATEs of an aggregate and of a window function
-_OF_SEVERAL_ROWS = {"42803", "42P20"}
 
 #: our own words after an expression, which the server's message can quote
 _AFTER = re.compile(r""" at or near (?:"(END|\))"|"('.*)")$""", re.DOTALL)
@@ -38,7 +35,7 @@ def server_reason(sql: str, error: DBAPIError) -> str:
 def correction(sql: str, part: Part, error: DBAPIError) -> str:
     """Return what to do about an expression that the server cannot read; empty if nothing is known."""
     state = sqlstate(error) or ""
-    if state in _OF_SEVERAL_ROWS or "set-returning" in reason(error):
+    if state in OVER_SEVERAL_ROWS or "set-returning" in reason(error):
         return (
             "Use the columns of one row only: no aggregate, no window function, and nothing that returns several rows."
         )

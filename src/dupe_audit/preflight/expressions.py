@@ -24,12 +24,20 @@ from dupe_audit.postgres.elements import (
 )
 from dupe_audit.postgres.privileges import lacking_privilege
 from dupe_audit.postgres.session import transaction
-from dupe_audit.postgres.sqlstates import INSUFFICIENT_PRIVILEGE, UNDEFINED_COLUMN, UNREADABLE, sqlstate
+from dupe_audit.postgres.sqlstates import (
+    CLASS_DATA,
+    CLASS_FEATURE,
+    CLASS_RAISED,
+    INSUFFICIENT_PRIVILEGE,
+    UNDEFINED_COLUMN,
+    UNREADABLE,
+    sqlstate,
+)
 from dupe_audit.preflight.corrections import Part, correction, server_reason
 from dupe_audit.statements import ident
 
 #: classes of errors of an expression: syntax and names, values, what is not supported, and PL/pgSQL
-OF_EXPRESSIONS = (*UNREADABLE, "22", "0A", "P0")
+OF_EXPRESSIONS = (*UNREADABLE, CLASS_DATA, CLASS_FEATURE, CLASS_RAISED)
 #: oids of boolean and the integers, whose constants make a key of a single row
 _SINGLE_ROW = {16, 20, 21, 23}
 

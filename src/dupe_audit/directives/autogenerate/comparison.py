@@ -19,9 +19,7 @@ from dupe_audit.directives.autogenerate.keys import final_name, index_key
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import Expression, UniqueKey
 from dupe_audit.postgres import catalog, elements
-from dupe_audit.postgres.sqlstates import reason, sqlstate
-
-_SYNTAX_ERROR = "42601"
+from dupe_audit.postgres.sqlstates import SYNTAX_ERROR, reason, sqlstate
 
 
 def compare(context: AutogenContext, table: ops.ModifyTableOps, existing: Table, declared: Table) -> None:
@@ -63,7 +61,7 @@ def declared_key(context: AutogenContext, index: Index) -> UniqueKey:
                 elements.describe(connection, source, [*filter(None, key.expressions), *filter(None, [key.where])])
         except DBAPIError as error:
             # What does not exist, such as a column, this revision can add.
-            if sqlstate(error) == _SYNTAX_ERROR:
+            if sqlstate(error) == SYNTAX_ERROR:
                 raise WrongUsage(
                     f"PostgreSQL cannot read its elements as expressions ({reason(error)}). A sort order or an "
                     "operator class in the text of an expression is not supported."
