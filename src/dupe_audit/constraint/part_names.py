@@ -15,6 +15,7 @@ from dupe_audit.ledger import Leaf
 from dupe_audit.model import MAX_IDENTIFIER, Expression, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
+from dupe_audit.postgres.names import cut, default_name
 from dupe_audit.statements import ident, literal, statement, text_array
 
 #: how a SELECT names an expression that has no name, and how an index does
@@ -36,15 +37,15 @@ def part_names(
     sql = statement("taken_names", schemas=schemas, pattern=literal(f"_{label}[0-9]*$"))
     taken = {(row.schema, row.name) for row in execute(connection, sql)}
     taken |= {(part.schema, str(entered[part.relid].index_name)) for part in parts}
-    columns = _joined(_unique(_element_names(connection, root, key)))
+    columns = _unique(_element_names(connection, root, key))
     names: dict[int, str] = {}
     numbers: dict[tuple[str, str], int] = {}  # a long name is cut, so many tables can have the same beginning
     for part in parts:
         if entered[part.relid].index_name is None:
-            first = (part.schema, object_name(part.table, columns, label))
+            first = (part.schema, default_name(part.table, columns, label))
             number, name = numbers.get(first, 0), first[1]
             while number or (part.schema, name) in taken:
-                name = object_name(part.table, columns, f"{label}{number or ''}")
+                name = default_name(part.table, columns, f"{label}{number or ''}")
                 if (part.schema, name) not in taken:
                     break
                 number += 1
@@ -52,21 +53,6 @@ def part_names(
             taken.add((part.schema, name))
             names[part.relid] = name
     return names
-
-
-def object_name(table: str, columns: str, label: str) -> str:
-    """Return table, columns and label, joined; the longer of the first two is cut until all fit into 63 bytes."""
-    first, second = len(table.encode()), len(columns.encode())
-    while first + second + len(label) + 2 > MAX_IDENTIFIER:
-        if first > second:
-            first -= 1
-        else:
-            second -= 1
-    return f"{_cut(table, first)}_{_cut(columns, second)}_{label}"
-
-
-def _cut(name: str, size: int) -> str:
-    return name.encode()[:size].decode(errors="ignore")
 
 
 def _element_names(connection: Connection, root: Relation, key: UniqueKey) -> list[str]:
@@ -86,16 +72,6 @@ def _unique(names: Iterable[str]) -> list[str]:
         while unique in result:
             number += 1
             suffix = str(number)
-            unique = _cut(name, MAX_IDENTIFIER - len(suffix)) + suffix
+            unique = cut(name, MAX_IDENTIFIER - len(suffix)) + suffix
         result.append(unique)
     return result
-
-
-def _joined(names: Iterable[str]) -> str:
-    """Join names up to the length limit of a name; what follows would be cut off anyway."""
-    joined = ""
-    for name in names:
-        joined = f"{joined}_{name}" if joined else name
-        if len(joined.encode()) > MAX_IDENTIFIER:
-            break
-    return joined
