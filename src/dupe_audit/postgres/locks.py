@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+#: modes that have a use of their own, as SQL writes them
+SHARE_UPDATE_EXCLUSIVE = "SHARE UPDATE EXCLUSIVE"
+SHARE = "SHARE"
+ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
+
 #: from the weakest to the strongest: as ``pg_locks`` writes them, and as SQL does
 MODES = {
     "AccessShareLock": "ACCESS SHARE",
     "RowShareLock": "ROW SHARE",
     "RowExclusiveLock": "ROW EXCLUSIVE",
-    "ShareUpdateExclusiveLock": "SHARE UPDATE EXCLUSIVE",
-    "ShareLock": "SHARE",
+    "ShareUpdateExclusiveLock": SHARE_UPDATE_EXCLUSIVE,
+    "ShareLock": SHARE,
     "ShareRowExclusiveLock": "SHARE ROW EXCLUSIVE",
     "ExclusiveLock": "EXCLUSIVE",
-    "AccessExclusiveLock": "ACCESS EXCLUSIVE",
+    "AccessExclusiveLock": ACCESS_EXCLUSIVE,
 }
 
-#: modes that conflict with ROW EXCLUSIVE, so they block the application's writes (ACCESS EXCLUSIVE its reads too)
-STRONG_MODES = ("SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
-
 _STRENGTH = {mode: strength for strength, mode in enumerate(MODES.values())}
+
+#: modes that conflict with ROW EXCLUSIVE, so they block the application's writes (ACCESS EXCLUSIVE its reads too)
+STRONG_MODES = tuple(mode for mode in MODES.values() if _STRENGTH[mode] >= _STRENGTH[SHARE])
 
 
 def strongest(locks: Iterable[tuple[int, str]]) -> dict[int, str]:

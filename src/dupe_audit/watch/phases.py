@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dupe_audit.postgres.locks import ACCESS_EXCLUSIVE, MODES, SHARE_UPDATE_EXCLUSIVE
 from dupe_audit.watch.facts import Phase
 
 
@@ -12,7 +13,7 @@ def phase_of(worker: Any, run: Any, batches: Any) -> Phase:
     if worker.building:
         return "building"
     if run is None:
-        return "building" if worker.wanted == "ShareUpdateExclusiveLock" else "preparing"
+        return "building" if _waits_for(worker, SHARE_UPDATE_EXCLUSIVE) else "preparing"
     if restores(batches) and not worker.upgrading:
         return "restoring"
     if run.state == "cleaning":
@@ -25,7 +26,7 @@ def phase_of(worker: Any, run: Any, batches: Any) -> Phase:
 def _constraint_phase(worker: Any, run: Any) -> Phase:
     if run.attached:
         return "verifying"
-    if run.index_valid or worker.wanted == "AccessExclusiveLock":
+    if run.index_valid or _waits_for(worker, ACCESS_EXCLUSIVE):
         return "attaching"
     if run.index_valid is False:
         # The constraint of a tree becomes valid when the last leaf is attached.
@@ -36,9 +37,13 @@ def _constraint_phase(worker: Any, run: Any) -> Phase:
 def _later_phase(worker: Any, run: Any) -> Phase:
     """Infer the phase of a run that is enforced, dropped or restored."""
     if run.state == "enforced":
-        dropping: Phase = "dropping" if worker.wanted == "AccessExclusiveLock" else "preparing"
+        dropping: Phase = "dropping" if _waits_for(worker, ACCESS_EXCLUSIVE) else "preparing"
         return "verifying" if worker.upgrading else dropping
     return "preparing" if worker.upgrading else "restoring"
+
+
+def _waits_for(worker: Any, mode: str) -> bool:
+    return MODES.get(worker.wanted) == mode
 
 
 def restores(batches: Any) -> bool:

@@ -12,15 +12,11 @@ from dataclasses import replace
 from dupe_audit.checks.evidence import Evidence, Revision, TracedStatement
 from dupe_audit.checks.report import ReportedFinding
 from dupe_audit.findings import finding, quantity
+from dupe_audit.postgres.locks import ACCESS_EXCLUSIVE, STRONG_MODES
 from dupe_audit.seeding.facts import Filled
 
 #: lock → what it blocks
-BLOCKS = {
-    "SHARE": "all writes",
-    "SHARE ROW EXCLUSIVE": "all writes",
-    "EXCLUSIVE": "all writes",
-    "ACCESS EXCLUSIVE": "reads and writes",
-}
+BLOCKS = {mode: "reads and writes" if mode == ACCESS_EXCLUSIVE else "all writes" for mode in STRONG_MODES}
 WORK = {"scan": "scans", "build": "builds an index on", "rewrite": "rewrites"}
 
 #: replaces the finding's help, which names statements that PostgreSQL refuses on a partitioned table
