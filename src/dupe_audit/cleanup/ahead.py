@@ -18,7 +18,7 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.planner import BATCHING, SEQUENTIAL
-from dupe_audit.postgres.session import step
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, step
 from dupe_audit.postgres.trees import fragments_by_table
 
 _STAGE = "pg_temp.dupe_audit_ahead"
@@ -62,8 +62,8 @@ def _work(
         connection=connection,
         relation=table,
         root=root,
-        lock_timeout="5s",
-        give_up_after="5s",
+        lock_timeout=READ_LOCK_TIMEOUT,
+        give_up_after=READ_LOCK_TIMEOUT,
         holes={**holes, "relid": str(table.relid), "stage": _STAGE},
         key=key,
         rule=rule,

@@ -16,7 +16,7 @@ from dupe_audit.cleanup.passes import passes
 from dupe_audit.cleanup.shard_lists import create_archive
 from dupe_audit.cleanup.sharded import sharded_passes
 from dupe_audit.cleanup.work import CleanupWork, fragments_of, run_holes
-from dupe_audit.model import Batch, CleanupRule, UniqueKey
+from dupe_audit.model import GIVE_UP_AFTER, LOCK_TIMEOUT, Batch, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.locking import retry_lock, run_lock
@@ -31,8 +31,8 @@ def cleanup(
     *,
     name: str | None = None,
     revision: str | None = None,
-    lock_timeout: str = "500ms",
-    give_up_after: str = "10min",
+    lock_timeout: str = LOCK_TIMEOUT,
+    give_up_after: str = GIVE_UP_AFTER,
     work_mem: str | None = None,
     horizon: Horizon | None = None,
     leaf: Relation | None = None,

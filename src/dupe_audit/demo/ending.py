@@ -9,9 +9,9 @@ from dupe_audit.demo.screen import Screen
 from dupe_audit.demo.traffic import Report
 from dupe_audit.demo.writers import DESCRIPTION, raced
 from dupe_audit.findings import quantity
-from dupe_audit.model import BuildRule, milliseconds
+from dupe_audit.model import LOCK_TIMEOUT, milliseconds
 
-TIMEOUT_MS = milliseconds(BuildRule().lock_timeout)
+TIMEOUT_MS = milliseconds(LOCK_TIMEOUT)
 #: what a busy machine may add to a wait: a writer measures the time in which it gets no processor as waiting, too
 SLACK_MS = 500
 BOUND_MS = TIMEOUT_MS + SLACK_MS

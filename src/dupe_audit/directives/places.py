@@ -17,7 +17,7 @@ from dupe_audit.directives.recording import PlainStatement, Recording
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import Schemas, check_identifier
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import transaction
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, transaction
 from dupe_audit.postgres.sqlstates import reason, sqlstate
 from dupe_audit.statements import statement, text_array
 
@@ -115,7 +115,7 @@ def resolve_schemas(connection: Connection, schemas: Schemas) -> tuple[str, ...]
     if schemas.query is None:
         return schemas.names
     try:
-        with transaction(connection, lock_timeout="5s", read_only=True):
+        with transaction(connection, lock_timeout=READ_LOCK_TIMEOUT, read_only=True):
             result = execute(connection, statement("schemas", query=schemas.query))
             rows = result.fetchall()
     except DBAPIError as error:

@@ -22,6 +22,9 @@ try:
 except PackageNotFoundError:  # a source tree that was never installed
     VERSION = "0+unknown"
 
+#: how long the removal of an archive may wait for a lock; only readers of that archive wait behind it
+PURGE_LOCK_TIMEOUT = "5s"
+
 
 class RecordedRun(NamedTuple):
     """A run with the rule it was opened or last continued with; None if it must not clean."""
@@ -230,7 +233,7 @@ def purge(connection: Connection, run_id: int) -> None:
         DupeAuditError: the ledger has no such run.
     """
     get_run(connection, run_id)
-    with transaction(connection, lock_timeout="5s"):
+    with transaction(connection, lock_timeout=PURGE_LOCK_TIMEOUT):
         records = [record_name(run_id, row["number"]) for row in moved_children(connection, run_id)]
         tables = ", ".join([archive_name(run_id), after_name(run_id), stage_name(run_id), *records])
         execute(connection, statement("drop_run_tables", tables=tables))

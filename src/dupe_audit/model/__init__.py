@@ -25,11 +25,24 @@ from dupe_audit.model.reports import (
     Unseen,
     VerifyReport,
 )
-from dupe_audit.model.rules import BuildRule, CleanupRule, Ordering, milliseconds
+from dupe_audit.model.rules import (
+    BATCH_SIZE,
+    BUILD_ATTEMPTS,
+    GIVE_UP_AFTER,
+    LOCK_TIMEOUT,
+    BuildRule,
+    CleanupRule,
+    Ordering,
+    milliseconds,
+)
 from dupe_audit.model.runs import Batch, Run, RunState
 from dupe_audit.model.schemas import Schemas
 
 __all__ = [
+    "BATCH_SIZE",
+    "BUILD_ATTEMPTS",
+    "GIVE_UP_AFTER",
+    "LOCK_TIMEOUT",
     "MAX_IDENTIFIER",
     "WIDEST_KEY",
     "Batch",

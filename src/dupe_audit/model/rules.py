@@ -11,6 +11,12 @@ from dupe_audit.errors import WrongUsage
 from dupe_audit.model.key import Expression, check_identifier
 from dupe_audit.model.outcomes import Change, Merge
 
+#: defaults of rules, and of the directives, commands and steps that have the same options
+BATCH_SIZE = 5000
+LOCK_TIMEOUT = "500ms"
+GIVE_UP_AFTER = "10min"
+BUILD_ATTEMPTS = 5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanupRule:
@@ -28,7 +34,7 @@ class CleanupRule:
     ignore: tuple[str, ...] = ()  #: columns in which rows may differ and still be exact duplicates
     changes: tuple[Change, ...] = ()  #: what ``amend`` changes, so that an extra no longer is one
     merges: tuple[Merge, ...] = ()  #: values that the survivor takes over; groups may differ in these columns
-    batch_size: int = 5000  #: most rows archived per transaction, 1 to 100,000; with repoint, rows and their children
+    batch_size: int = BATCH_SIZE  #: most rows per transaction, 1 to 100,000; with repoint, rows and their children
     pause: float = 0.0  #: seconds between two batches
     max_replica_lag: float | None = None  #: seconds; batches wait while a standby is further behind
 
@@ -143,9 +149,9 @@ class BuildRule:
         WrongUsage: a duration is not valid, or a value is out of range.
     """
 
-    lock_timeout: str = "500ms"  #: how long one statement of the application may wait behind ours; at most 1min
-    give_up_after: str = "10min"  #: total wait for one lock, all tries together, and for rounds of builds
-    build_attempts: int = 5  #: concurrent builds that have to fail before writers are held, or it is given up
+    lock_timeout: str = LOCK_TIMEOUT  #: how long one statement of the application may wait behind ours; at most 1min
+    give_up_after: str = GIVE_UP_AFTER  #: total wait for one lock, all tries together, and for rounds of builds
+    build_attempts: int = BUILD_ATTEMPTS  #: concurrent builds that fail before writers are held, or it is given up
     comment: str | None = None  #: comment on the constraint; None writes none
     maintenance_work_mem: str | None = None  #: memory for the build, a size such as 1GB
     max_parallel_maintenance_workers: str | None = None  #: parallel workers of the build; 0 for none

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import IndexState
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import transaction
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, transaction
 from dupe_audit.postgres.sqlstates import (
     CLASS_DATA,
     CLASS_RAISED,
@@ -51,7 +51,7 @@ def compare_with_table(connection: Connection, state: IndexState) -> list[Findin
 def compare(connection: Connection, amcheck: Amcheck, indexes: Sequence[int]) -> list[Finding]:
     """Compare indexes, given by their oids, with their tables; return the findings about the first that fails."""
     try:
-        with transaction(connection, lock_timeout="5s", read_only=True):
+        with transaction(connection, lock_timeout=READ_LOCK_TIMEOUT, read_only=True):
             oids = ", ".join(map(str, indexes))
             execute(
                 connection, statement("amcheck_index", function=amcheck.function, indexes=oids, options=amcheck.options)

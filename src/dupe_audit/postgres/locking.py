@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.errors import Blocked
 from dupe_audit.findings import quantity
+from dupe_audit.model import GIVE_UP_AFTER
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.postgres.patience import Patience
@@ -84,7 +85,7 @@ def deadlock_party(connection: Connection, error: BaseException) -> str:
 
 
 @contextmanager
-def run_lock(connection: Connection, relid: int, *, give_up_after: str = "10min") -> Iterator[None]:
+def run_lock(connection: Connection, relid: int, *, give_up_after: str = GIVE_UP_AFTER) -> Iterator[None]:
     """Be the one session that works on a table: an advisory lock, polled and never waited for.
 
     A wait inside ``pg_advisory_lock`` holds a snapshot, and deadlocks with the build that the holder runs.

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.errors import WrongUsage
+from dupe_audit.model import LOCK_TIMEOUT
 from dupe_audit.postgres.driver import execute, require_autocommit, tidy
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.postgres.sqlstates import INVALID_PARAMETER_VALUE, reason, sqlstate
@@ -41,6 +42,9 @@ AT_ONCE = {
 #: ends the session, and with it every lock. A shorter limit of the role or database is kept.
 IDLE_LIMIT = "5s"
 
+#: how long a read of ours may wait for a lock; no statement of the application waits behind it
+READ_LOCK_TIMEOUT = "5s"
+
 #: without an operator, because the search path decides what an operator means; 0 is no limit
 _IDLE = (
     "pg_catalog.set_config('idle_in_transaction_session_timeout', "
@@ -59,7 +63,7 @@ _PG_CATALOG = re.compile(r'(^|,)\s*"?pg_catalog"?\s*(?=,|$)', re.IGNORECASE)
 def transaction(
     connection: Connection,
     *,
-    lock_timeout: str = "500ms",
+    lock_timeout: str = LOCK_TIMEOUT,
     isolation: str = "READ COMMITTED",
     read_only: bool = False,
     local: Mapping[str, str] | None = None,

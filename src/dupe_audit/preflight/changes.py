@@ -12,7 +12,7 @@ from dupe_audit.model import Change, CleanupRule, Merge, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import transaction
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, transaction
 from dupe_audit.postgres.sqlstates import GROUPING_ERROR, WINDOWING_ERROR, reason, sqlstate
 from dupe_audit.preflight.expressions import OF_EXPRESSIONS
 from dupe_audit.statements import fill_known, statement, template, text_array
@@ -74,7 +74,7 @@ def _problem(connection: Connection, key: UniqueKey, relation: Relation, rule: C
     holes |= catalog.change_fragments(connection, relation, rule)
     name = "explain_amended" if rule.amends else "explain_merged"
     try:
-        with transaction(connection, lock_timeout="5s", read_only=True):
+        with transaction(connection, lock_timeout=READ_LOCK_TIMEOUT, read_only=True):
             plan = execute(connection, fill_known(template(name), holes)).scalars().all()
     except DBAPIError as error:
         if not (sqlstate(error) or "").startswith(OF_EXPRESSIONS):

@@ -23,7 +23,7 @@ from dupe_audit.postgres.elements import (
     require_whole,
 )
 from dupe_audit.postgres.privileges import lacking_privilege
-from dupe_audit.postgres.session import transaction
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, transaction
 from dupe_audit.postgres.sqlstates import (
     CLASS_DATA,
     CLASS_FEATURE,
@@ -99,7 +99,7 @@ class _Examination:
 
     def _transaction(self) -> AbstractContextManager[None]:
         local = {"constraint_exclusion": "on"}
-        return transaction(self._connection, lock_timeout="5s", read_only=True, local=local)
+        return transaction(self._connection, lock_timeout=READ_LOCK_TIMEOUT, read_only=True, local=local)
 
     def _of_element(self, sql: str) -> Finding | None:
         require_whole(self._connection, self._source, sql)

@@ -16,7 +16,7 @@ from dupe_audit.findings import CATALOGUE, Finding, finding
 from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.session import step, transaction
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, step, transaction
 from dupe_audit.postgres.trees import fragments_by_handful
 from dupe_audit.preflight.catalog_checks import catalog_findings, countable
 from dupe_audit.preflight.changes import change_findings
@@ -93,7 +93,9 @@ def preflight(
 
 def _snapshot(connection: Connection, work_mem: str | None) -> AbstractContextManager[None]:
     memory = {"work_mem": work_mem} if work_mem else {}
-    return transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory)
+    return transaction(
+        connection, lock_timeout=READ_LOCK_TIMEOUT, isolation="REPEATABLE READ", read_only=True, local=memory
+    )
 
 
 def _of_path(connection: Connection, key: UniqueKey, relation: Relation, findings: Iterable[Finding]) -> list[Finding]:

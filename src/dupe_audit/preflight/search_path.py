@@ -12,7 +12,7 @@ from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.elements import aliased
-from dupe_audit.postgres.session import transaction
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, transaction
 from dupe_audit.postgres.sqlstates import NAMES_NOT_FOUND, OF_AN_EXPRESSION
 from dupe_audit.statements import literal, statement, text_array
 
@@ -37,7 +37,7 @@ def path_findings(connection: Connection, key: UniqueKey, relation: Relation) ->
     if not queries:
         return []
     holes = {"queries": text_array(queries.values()), "texts": literal(" ".join(queries))}
-    with transaction(connection, lock_timeout="5s", read_only=True, local={"jit": "off"}):
+    with transaction(connection, lock_timeout=READ_LOCK_TIMEOUT, read_only=True, local={"jit": "off"}):
         execute(connection, statement("path_problems", **holes))
         query = "SELECT pg_catalog.current_setting('dupe_audit.path_problems')"
         problems = json.loads(execute(connection, query).scalar_one())

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from dupe_audit.findings import Finding
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.session import transaction
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, transaction
 from dupe_audit.postgres.trees import fragments_by_handful
 from dupe_audit.preflight.counts import compute_order, entry_of, measure_keys, width_findings
 from dupe_audit.preflight.failing import may_be_an_expression, require_failing
@@ -21,12 +21,12 @@ from dupe_audit.preflight.failing import may_be_an_expression, require_failing
 def measured(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
     """Return the findings of one scan of the table: the key is too wide, or cannot be computed for some rows."""
     try:
-        snapshot = partial(transaction, connection, lock_timeout="5s", read_only=True)
+        snapshot = partial(transaction, connection, lock_timeout=READ_LOCK_TIMEOUT, read_only=True)
         widest = widest_entry(connection, relation, key, rule, snapshot, computes_order=True)
     except DBAPIError as error:
         if not may_be_an_expression(error, key, rule):
             raise
-        with transaction(connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True):
+        with transaction(connection, lock_timeout=READ_LOCK_TIMEOUT, isolation="REPEATABLE READ", read_only=True):
             return require_failing(connection, key, relation, rule, error=error, show_keys=False)[0]
     return width_findings(widest)
 

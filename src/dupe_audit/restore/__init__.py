@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from dupe_audit import citus, ledger
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding, quantity
-from dupe_audit.model import Batch
+from dupe_audit.model import BATCH_SIZE, GIVE_UP_AFTER, LOCK_TIMEOUT, Batch
 from dupe_audit.postgres.driver import tidy
 from dupe_audit.postgres.locking import run_lock
 from dupe_audit.postgres.planner import NEWEST_FIRST
@@ -28,9 +28,9 @@ def restore(
     connection: Connection,
     run_id: int,
     *,
-    batch_size: int = 5000,
-    lock_timeout: str = "500ms",
-    give_up_after: str = "10min",
+    batch_size: int = BATCH_SIZE,
+    lock_timeout: str = LOCK_TIMEOUT,
+    give_up_after: str = GIVE_UP_AFTER,
     relid: int | None = None,
 ) -> Generator[Batch, None, None]:
     """Restore the archived rows of a run; yield each batch after its commit. Called again, it continues.

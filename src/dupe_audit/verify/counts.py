@@ -16,7 +16,7 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.planner import SEQUENTIAL
-from dupe_audit.postgres.session import settings, transaction
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, settings, transaction
 from dupe_audit.postgres.trees import execute_each, fragments_by_handful
 from dupe_audit.statements import fill_known, statement, template
 
@@ -42,7 +42,12 @@ def count(
     """
     memory = {"work_mem": work_mem} if work_mem else {}
     snapshot = partial(
-        transaction, connection, lock_timeout="5s", isolation="REPEATABLE READ", read_only=True, local=memory
+        transaction,
+        connection,
+        lock_timeout=READ_LOCK_TIMEOUT,
+        isolation="REPEATABLE READ",
+        read_only=True,
+        local=memory,
     )
     extras, rows = 0, 0
     misplaced: list[Finding] = []

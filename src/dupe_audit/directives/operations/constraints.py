@@ -16,7 +16,16 @@ from dupe_audit.directives.arguments import (
     plain_columns,
 )
 from dupe_audit.directives.registration import directive
-from dupe_audit.model import BuildRule, Schemas, UniqueKey, check_boolean, check_identifier
+from dupe_audit.model import (
+    BUILD_ATTEMPTS,
+    GIVE_UP_AFTER,
+    LOCK_TIMEOUT,
+    BuildRule,
+    Schemas,
+    UniqueKey,
+    check_boolean,
+    check_identifier,
+)
 
 #: placeholder for the columns of a key that is known by its constraint's name alone
 UNKNOWN = "?"
@@ -46,9 +55,9 @@ class CreateUniqueConstraintOnlineOp(MigrateOperation):
         deferrable: bool | None = None,
         initially: str | None = None,
         comment: str | None = None,
-        lock_timeout: str = "500ms",
-        give_up_after: str = "10min",
-        build_attempts: int = 5,
+        lock_timeout: str = LOCK_TIMEOUT,
+        give_up_after: str = GIVE_UP_AFTER,
+        build_attempts: int = BUILD_ATTEMPTS,
     ) -> None:
         """Create a unique constraint while the application reads and writes, and verify it.
 
@@ -122,8 +131,8 @@ class DropUniqueConstraintOnlineOp(MigrateOperation):
         *,
         schema: str | None = None,
         schemas: ManySchemas = None,
-        lock_timeout: str = "500ms",
-        give_up_after: str = "10min",
+        lock_timeout: str = LOCK_TIMEOUT,
+        give_up_after: str = GIVE_UP_AFTER,
     ) -> None:
         """Drop a unique constraint and its index with a short lock timeout.
 

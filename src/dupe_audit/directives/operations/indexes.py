@@ -23,9 +23,9 @@ from dupe_audit.directives.operations.constraints import (
     DropUniqueConstraintOnlineOp,
 )
 from dupe_audit.directives.registration import directive
-from dupe_audit.model import BuildRule, UniqueKey, check_identifier
+from dupe_audit.model import BUILD_ATTEMPTS, GIVE_UP_AFTER, LOCK_TIMEOUT, BuildRule, UniqueKey, check_identifier
 
-#: limit of one attempt to drop an index, the same as in the signature; no other session waits behind it
+#: limit of one attempt to drop an index; no other session waits behind it
 DROP_LOCK_TIMEOUT = "5s"
 
 
@@ -47,9 +47,9 @@ class CreateUniqueIndexOnlineOp(CreateUniqueConstraintOnlineOp):
         nulls_not_distinct: bool = False,
         include: Sequence[str] | None = None,
         comment: str | None = None,
-        lock_timeout: str = "500ms",
-        give_up_after: str = "10min",
-        build_attempts: int = 5,
+        lock_timeout: str = LOCK_TIMEOUT,
+        give_up_after: str = GIVE_UP_AFTER,
+        build_attempts: int = BUILD_ATTEMPTS,
     ) -> None:
         """Create a unique index while the application reads and writes, and verify it.
 
@@ -115,8 +115,8 @@ class DropUniqueIndexOnlineOp(DropUniqueConstraintOnlineOp):
         *,
         schema: str | None = None,
         schemas: ManySchemas = None,
-        lock_timeout: str = "5s",
-        give_up_after: str = "10min",
+        lock_timeout: str = DROP_LOCK_TIMEOUT,
+        give_up_after: str = GIVE_UP_AFTER,
     ) -> None:
         """Drop a unique index concurrently. If it does not exist, nothing happens.
 
@@ -147,7 +147,7 @@ class DropUniqueIndexOnlineOp(DropUniqueConstraintOnlineOp):
         """
         if self.key.columns == (UNKNOWN,):
             raise ValueError(f"drop_unique_index_online({self.key.name!r}) has no columns, so it cannot be reversed")
-        rule = replace(self.rule, lock_timeout=BuildRule().lock_timeout)
+        rule = replace(self.rule, lock_timeout=LOCK_TIMEOUT)
         return CreateUniqueIndexOnlineOp(self.key, rule, self.schemas)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:

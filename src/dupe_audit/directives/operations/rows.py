@@ -19,7 +19,7 @@ from dupe_audit.directives.arguments import (
 )
 from dupe_audit.directives.outcome_arguments import NewValue, WayToMerge, changes, merges
 from dupe_audit.directives.registration import directive
-from dupe_audit.model import CleanupRule, Schemas, UniqueKey
+from dupe_audit.model import BATCH_SIZE, CleanupRule, Schemas, UniqueKey
 
 
 @directive("archive_duplicates")
@@ -49,7 +49,7 @@ class ArchiveDuplicatesOp(MigrateOperation):
         ignore: Sequence[str] = (),
         merge: Mapping[str, WayToMerge] | None = None,
         set_: Mapping[str, NewValue] | None = None,
-        batch_size: int = 5000,
+        batch_size: int = BATCH_SIZE,
         pause: float = 0,
         max_replica_lag: float | None = None,
     ) -> None:
@@ -133,7 +133,7 @@ class AmendDuplicatesOp(ArchiveDuplicatesOp):
         keep: Literal["first", "last"] = "first",
         order_by: Sequence[Element] | None = None,
         nulls_not_distinct: bool = False,
-        batch_size: int = 5000,
+        batch_size: int = BATCH_SIZE,
         pause: float = 0,
         max_replica_lag: float | None = None,
     ) -> None:
