@@ -26,7 +26,7 @@ _BATCHING = {"jit": "off"}
 @contextmanager
 def listed(work: CleanupWork) -> Iterator[None]:
     """Create the list of locked rows; drop it afterwards."""
-    locked = _locked(work)
+    locked = ledger.locked_name(work.run_id)
     execute(work.connection, statement("citus_create_locked", locked=locked))
     ledger.make_private(work.connection, locked, work.relation.owner)
     try:
@@ -41,7 +41,7 @@ def move(work: CleanupWork, low: int, high: int, where_staged: str) -> Moved:  #
     Raises:
         Disturbed: not every row that was judged could be deleted; the batch was rolled back.
     """
-    started, locked = time.monotonic(), _locked(work)
+    started, locked = time.monotonic(), ledger.locked_name(work.run_id)
     with _disturbances(), work.transaction(local=_BATCHING):
         citus.propagate(work.connection, work.lock_timeout)
         number = ledger.next_batch(work.connection, work.run_id)
@@ -81,10 +81,6 @@ def _disturbances() -> Iterator[None]:
         if sqlstate(error) in (FOREIGN_KEY_VIOLATION, RESTRICT_VIOLATION):
             raise Disturbed from error
         raise
-
-
-def _locked(work: CleanupWork) -> str:
-    return ident("dupe_audit", f"stage_{work.run_id}_locked")
 
 
 def _columns(work: CleanupWork) -> dict[str, str]:

@@ -78,7 +78,7 @@ def _parts(work: CleanupWork) -> list[Part]:
         Part(
             leaf=leaf,
             holes={
-                "stage": ident("dupe_audit", f"stage_{work.run_id}_{leaf.shard.id}"),
+                "stage": ledger.shard_stage_name(work.run_id, leaf.shard.id),
                 "archive": archive.name,
                 "t_to_rank": leaf.holes["t_can_repeat"],
                 "where_staged": ANYWHERE,

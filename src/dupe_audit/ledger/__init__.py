@@ -67,9 +67,11 @@ from dupe_audit.ledger.tables import (
     create,
     exists,
     keep_images,
+    locked_name,
     make_private,
     record_name,
     relation_exists,
+    shard_stage_name,
     stage_name,
 )
 from dupe_audit.ledger.trust import trust_sql, untrusted
@@ -131,6 +133,7 @@ __all__ = [
     "leaf_building_sql",
     "leaf_indexes",
     "leave_whole",
+    "locked_name",
     "lost",
     "make_private",
     "mark_building",
@@ -169,6 +172,7 @@ __all__ = [
     "same_runs_sql",
     "set_campaign",
     "set_state",
+    "shard_stage_name",
     "stage_name",
     "sum_leaves",
     "to_clean",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from dupe_audit.findings import Finding, finding, quantity
+from dupe_audit.ledger.tables import archive_label
 from dupe_audit.model import Run, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
@@ -72,7 +73,7 @@ def _has_key(connection: Connection, run: Run, relation: Relation, name: str) ->
 def rows_not_restored(connection: Connection, run: Run, relation: Relation, rows: int) -> Finding:
     """Return the finding for rows that stay archived, and the constraint that keeps them out if there is one."""
     refused = finding("rows-not-restored", quantity(rows, "row"))
-    text = refused.help.replace("of the archive", f"of dupe_audit.archive_{run.id}")
+    text = refused.help.replace("of the archive", f"of {archive_label(run.id)}")
     for obstacle in enforcing(connection, run, relation, name=None)[:1]:
         form = "constraint" if obstacle.is_constraint else "index"
         both = f", or let dupe-audit restore {run.id} do both" if run.constraint_name else ""

@@ -20,6 +20,11 @@ def archive_name(run_id: int) -> str:
     return ident("dupe_audit", f"archive_{run_id}")
 
 
+def archive_label(run_id: int) -> str:
+    """Return the name of a run's archive as messages write it."""
+    return f"dupe_audit.archive_{run_id}"
+
+
 def after_name(run_id: int) -> str:
     """Return the quoted name of the table that has the changed rows as a run left them."""
     return ident("dupe_audit", f"after_{run_id}")
@@ -28,6 +33,16 @@ def after_name(run_id: int) -> str:
 def stage_name(run_id: int) -> str:
     """Return the quoted name of a run's staged list."""
     return ident("dupe_audit", f"stage_{run_id}")
+
+
+def shard_stage_name(run_id: int, shard_id: int) -> str:
+    """Return the quoted name of a run's staged list of one shard, on the shard's node."""
+    return ident("dupe_audit", f"stage_{run_id}_{shard_id}")
+
+
+def locked_name(run_id: int) -> str:
+    """Return the quoted name of the list of rows that a batch has locked, on a table that every node has."""
+    return ident("dupe_audit", f"stage_{run_id}_locked")
 
 
 def record_name(run_id: int, number: int) -> str:
