@@ -18,9 +18,10 @@ from urllib.parse import quote
 import psycopg
 
 from dupe_audit.errors import DupeAuditError
+from dupe_audit.postgres.hosts import POSTGRESQL
 
 #: part of the socket file's name; nothing listens on TCP
-PORT = 5432
+PORT = POSTGRESQL
 
 #: bytes; the whole path of a socket has to fit into 103
 LONGEST_TMPDIR = 70

@@ -14,6 +14,12 @@ class DupeAuditError(Exception):
     exit_code = 3
 
 
+def missing_table(table: str, schema: str | None) -> DupeAuditError:
+    """Return the error about a table that does not exist in its schema; None for the search path."""
+    place = f"schema {schema!r}" if schema else "any schema of the search path"
+    return DupeAuditError(f"Table {table!r} does not exist in {place}. Check the name and the connection.")
+
+
 class WrongUsage(DupeAuditError):
     """A name, an option or a combination of options that can never work."""
 

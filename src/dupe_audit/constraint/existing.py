@@ -42,11 +42,7 @@ def judged(work: ConstraintWork, state: IndexState | None) -> IndexState | None:
         state = work.state()
     if state is None:
         return None
-    if not state.same_definition or (state.constraint and not state.same_constraint_form):
-        raise Refused(
-            [catalog.wrong_definition(work.relation, state)],
-            lead=f"{work.name} is the name of an index or constraint that does not fit the key. Nothing was built.",
-        )
+    require_same(work, state)
     if state.valid:
         return state
     if not work.is_building():
@@ -56,6 +52,19 @@ def judged(work: ConstraintWork, state: IndexState | None) -> IndexState | None:
     drop_index(work)
     work.mark_not_building()
     return None
+
+
+def require_same(work: ConstraintWork, state: IndexState) -> None:
+    """Accept an index or constraint that fits the key.
+
+    Raises:
+        Refused: it is something else of that name.
+    """
+    if not state.same_definition or (state.constraint and not state.same_constraint_form):
+        raise Refused(
+            [catalog.wrong_definition(work.relation, state)],
+            lead=f"{work.name} is the name of an index or constraint that does not fit the key. Nothing was built.",
+        )
 
 
 def require_quiet(work: ConstraintWork, before: int) -> None:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger
-from dupe_audit.constraint.existing import judged, require_quiet
+from dupe_audit.constraint.existing import judged, require_quiet, require_same
 from dupe_audit.constraint.part_names import part_names
 from dupe_audit.constraint.rounds import Cleaning, Rounds
 from dupe_audit.constraint.work import ConstraintWork, constraint_form
@@ -90,7 +90,7 @@ class Tree:
         state = self._work.state()
         if state is None:
             return False
-        self._require_same(self._work, state)
+        require_same(self._work, state)
         if self._work.key.form == "constraint" and state.constraint is None:
             # An index of a partitioned table cannot become a constraint (42P17).
             raise Refused(
@@ -100,13 +100,6 @@ class Tree:
         if not state.valid and not self._work.is_building():
             raise Refused([finding("invalid-index", self._work.index)], lead="The ledger has no record of its build.")
         return state.valid
-
-    def _require_same(self, work: ConstraintWork, state: IndexState) -> None:
-        if not state.same_definition or (state.constraint and not state.same_constraint_form):
-            raise Refused(
-                [catalog.wrong_definition(work.relation, state)],
-                lead=f"{work.name} is the name of an index or constraint that does not fit the key. Nothing was built.",
-            )
 
     def _members(self) -> list[Member]:
         """Return the tables of the tree now; those that are new are entered into the ledger together."""
@@ -167,7 +160,7 @@ class Tree:
         work = self._part(part)
         state = work.state()
         if state is not None:
-            self._require_same(work, state)
+            require_same(work, state)
             return
         work.mark_building()
         key = work.key

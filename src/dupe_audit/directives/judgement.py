@@ -19,9 +19,9 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.places import Elsewhere
-from dupe_audit.directives.recording import PlainStatement
+from dupe_audit.directives.recording import Item, PlainStatement
 from dupe_audit.directives.subjects import subject
-from dupe_audit.directives.verdict import Examiner, Item, Verdict
+from dupe_audit.directives.verdict import Examiner, Verdict
 from dupe_audit.findings import finding
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.directives.effects import NOTHING, effect
-from dupe_audit.directives.recording import PlainStatement, Recording
+from dupe_audit.directives.recording import Item, Recording
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.model import Schemas, check_identifier
 from dupe_audit.postgres.driver import execute
@@ -22,8 +22,6 @@ from dupe_audit.postgres.sqlstates import reason, sqlstate
 from dupe_audit.statements import statement, text_array
 
 log = logging.getLogger("alembic.dupe_audit")
-
-Item = MigrateOperation | PlainStatement
 
 #: in a key that was read without a database: the schemas are the answer of a query
 ANY_SCHEMA = "*"

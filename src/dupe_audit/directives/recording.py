@@ -31,6 +31,10 @@ class PlainStatement:
     construct: Any  #: a SQLAlchemy construct such as ``AddConstraint`` or ``CreateIndex``, or a string
 
 
+#: what a revision asks for: a directive, or a statement
+Item = MigrateOperation | PlainStatement
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacle:
     """Why a revision could not be read to its end."""
@@ -45,7 +49,7 @@ class Obstacle:
 class Recording:
     """What an ``upgrade()`` or ``downgrade()`` asks for, as far as it could be read."""
 
-    items: tuple[MigrateOperation | PlainStatement, ...]  #: in the order of the revision
+    items: tuple[Item, ...]  #: in the order of the revision
     obstacle: Obstacle | None = None  #: the first; None if the revision was read to its end, and makes no mistake
     mistakes: tuple[Obstacle, ...] = ()  #: every one that a database would not change
 
@@ -71,7 +75,7 @@ def record(
         context: whose options are used, such as the metadata with its naming convention.
         enclosing: what ``alembic.op`` stands for while a revision is executed; it is put back afterwards.
     """
-    items: list[MigrateOperation | PlainStatement] = []
+    items: list[Item] = []
     obstacles: list[Obstacle] = []
     recorder = _context(context or (enclosing.migration_context if enclosing else None))
     recorder.impl._exec = lambda construct, *_, **__: items.append(PlainStatement(construct=construct))  # type: ignore[method-assign]  # noqa: SLF001 - every statement of every operation passes here

@@ -16,12 +16,10 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.places import Elsewhere
-from dupe_audit.directives.recording import PlainStatement
+from dupe_audit.directives.recording import Item, PlainStatement
 from dupe_audit.model import UniqueKey
 
 log = logging.getLogger("alembic.dupe_audit")
-
-Item = MigrateOperation | PlainStatement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

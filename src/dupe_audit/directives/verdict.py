@@ -20,7 +20,7 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.recorded import kept_constraints, left_duplicates, missing_run
-from dupe_audit.directives.recording import PlainStatement
+from dupe_audit.directives.recording import Item as Item  # noqa: PLC0414 - script/ imports it from here
 from dupe_audit.directives.subjects import identities, subject
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding
@@ -29,8 +29,6 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import require_encodable
 from dupe_audit.preflight import judge, preflight, try_index
-
-Item = MigrateOperation | PlainStatement
 
 #: findings that do not stop a build: it deletes and inserts nothing, and it waits for another one
 NOT_ABOUT_THE_BUILD = {

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit.errors import DupeAuditError
+from dupe_audit.errors import DupeAuditError, missing_table
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, Expression, IndexState, UniqueKey
 from dupe_audit.postgres import elements
@@ -58,8 +58,7 @@ def require(connection: Connection, key: UniqueKey) -> tuple[UniqueKey, Relation
     """
     match = find(connection, key)
     if match is None:
-        where = f"schema {key.schema!r}" if key.schema else "any schema of the search path"
-        raise DupeAuditError(f"Table {key.table!r} does not exist in {where}. Check the name and the connection.")
+        raise missing_table(key.table, key.schema)
     return match
 
 

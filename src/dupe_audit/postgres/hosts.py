@@ -20,6 +20,8 @@ _RDS_PROXY = re.compile(r"\.proxy-[^.]+\.[^.]+\.rds\.amazonaws\.com(\.cn)?$")
 
 #: at which Supabase, and Supavisor where it is self-hosted, gives each transaction to any backend
 SUPABASE_TRANSACTIONS = 6543
+#: at which PostgreSQL listens unless it is configured otherwise
+POSTGRESQL = 5432
 #: at which PgBouncer listens unless it is configured otherwise
 PGBOUNCER = 6432
 

@@ -7,10 +7,15 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.hosts import Pooler, advice_for, documented_pooler, keeps_sessions, suspected_pooler
+from dupe_audit.postgres.hosts import (
+    POSTGRESQL,
+    Pooler,
+    advice_for,
+    documented_pooler,
+    keeps_sessions,
+    suspected_pooler,
+)
 from dupe_audit.statements import statement
-
-_PORT = 5432
 
 
 def pooler(connection: Connection) -> Pooler | None:
@@ -38,6 +43,6 @@ def address(connection: Connection) -> tuple[str, int, str]:
     """Return host, port and role of a connection, whatever its driver; without a host, an empty one."""
     info: Any = getattr(connection.connection.driver_connection, "info", None)
     if hasattr(info, "host"):
-        return info.host or "", int(info.port or _PORT), info.user or ""
+        return info.host or "", int(info.port or POSTGRESQL), info.user or ""
     url = connection.engine.url
-    return url.host or "", url.port or _PORT, url.username or ""
+    return url.host or "", url.port or POSTGRESQL, url.username or ""

@@ -20,7 +20,7 @@ from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, step, transaction
 from dupe_audit.postgres.sqlstates import about_a_row, about_an_expression, quotes_values, sqlstate
 from dupe_audit.postgres.trees import fragments_by_table
 from dupe_audit.preflight.samples import RowColumns, row_columns
-from dupe_audit.preflight.search_path import path_findings
+from dupe_audit.preflight.search_path import path_findings, where_true
 from dupe_audit.statements import fill_known, ident, template, text_array
 
 #: rows that are shown
@@ -138,8 +138,7 @@ def _queries(source: str, key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
     """
 
     def of_row(sql: str) -> str:
-        value = f"CASE WHEN ({key.where}) THEN ({sql}) END" if key.where else f"({sql})"
-        return f"SELECT {value} FROM {source} WHERE ctid OPERATOR(pg_catalog.=) $1"
+        return f"SELECT {where_true(sql, key.where)} FROM {source} WHERE ctid OPERATOR(pg_catalog.=) $1"
 
     queries = (
         {key.where: f"SELECT ({key.where}) FROM {source} WHERE ctid OPERATOR(pg_catalog.=) $1"} if key.where else {}

@@ -79,6 +79,10 @@ def _queries(key: UniqueKey, relation: Relation) -> dict[str, str]:
     source = aliased(relation.table, relation.schema)
     queries = {key.where: f"SELECT pg_catalog.count(({key.where})) FROM {source}"} if key.where else {}
     for sql in filter(None, key.expressions):
-        value = f"CASE WHEN ({key.where}) THEN ({sql}) END" if key.where else f"({sql})"
-        queries[sql] = f"SELECT pg_catalog.count({value}) FROM {source}"
+        queries[sql] = f"SELECT pg_catalog.count({where_true(sql, key.where)}) FROM {source}"
     return queries
+
+
+def where_true(sql: str, where: str | None) -> str:
+    """Return SQL that computes an expression only for rows of which a predicate, if there is one, is true."""
+    return f"CASE WHEN ({where}) THEN ({sql}) END" if where else f"({sql})"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg.rows import dict_row
 
-from dupe_audit.errors import DupeAuditError, WrongUsage
+from dupe_audit.errors import WrongUsage, missing_table
 from dupe_audit.model import UniqueKey
 from dupe_audit.statements import ident, literal, statement, text_array
 from dupe_audit.writer.arbiters import ArbiterIndex, KeyIndexes, conflict_target, key_indexes
@@ -109,8 +109,7 @@ def probe(
     with connection.cursor(row_factory=dict_row) as cursor:
         table = cursor.execute(target_sql(key).encode()).fetchone()
         if table is None:
-            place = f"schema {key.schema!r}" if key.schema else "any schema of the search path"
-            raise DupeAuditError(f"Table {key.table!r} does not exist in {place}. Check the name and the connection.")
+            raise missing_table(key.table, key.schema)
         query = statement("write_columns", relid=str(table["relid"]), names=text_array(columns))
         rows = cursor.execute(query.encode()).fetchall()
         _check(table, rows, key, columns)

@@ -31,7 +31,7 @@ class InvalidRow(Exception):
 
 def _text(value: Any) -> Any:
     if isinstance(value, str):
-        return _valid_text(value)
+        return valid_text(value)
     if isinstance(value, bool):
         return "true" if value else "false"  # COPY would write t, and a column of type text would keep that
     if isinstance(value, (int, float)):
@@ -44,7 +44,12 @@ def _text(value: Any) -> Any:
     return value  # None, bytes, and types that psycopg converts
 
 
-def _valid_text(text: str) -> str:
+def valid_text(text: str) -> str:
+    """Return *text* if PostgreSQL can store it.
+
+    Raises:
+        InvalidRow: it contains the character NUL, or half of a surrogate pair.
+    """
     if "\x00" in text:
         raise InvalidRow("a string contains the character NUL, which PostgreSQL cannot store")
     if not text.isascii():
@@ -61,7 +66,7 @@ def _json(value: Any) -> Any:
     if isinstance(value, (Json, Jsonb)):
         value = value.obj
     try:
-        return _valid_text(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+        return valid_text(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
     except (TypeError, ValueError, RecursionError):
         raise InvalidRow("a JSON value contains something that JSON cannot represent") from None
 
@@ -135,7 +140,7 @@ def _convert_column(convert: Converter, values: Sequence[Any]) -> Sequence[Any]:
         if (form := _FORMS.get(convert)) and all(map(form.fullmatch, values)):
             return values
         if convert in (_text, _json):
-            _valid_text("".join(values))
+            valid_text("".join(values))
             return values
     if convert is _text and len(classes) == 1 and classes <= _BY_CLASS.keys():
         return list(map(_BY_CLASS[classes.pop()], values))

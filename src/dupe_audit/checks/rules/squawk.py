@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dupe_audit.checks.evidence import Evidence
 from dupe_audit.checks.report import ReportedFinding
+from dupe_audit.checks.tracing.table_work import without_comments
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.findings import finding
 
@@ -30,7 +31,6 @@ _DROPPED = {"prefer-robust-stmts", "syntax-error"}
 #: squawk reports these only once per script, so a problem in the first statement hides those of later ones
 _ONCE_PER_SCRIPT = {"require-lock-timeout", "require-statement-timeout"}
 _VARIABLE = re.compile(rb":dupe_audit_\w+")
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _NEW_TABLE = re.compile(r"\bcreate\s+table\s+(?:if\s+not\s+exists\s+)?([^\s(]+)", re.IGNORECASE)
 _TOUCHED = re.compile(
     r"(?:create\s+(?:unique\s+)?index\b.*?\bon|(?:create|alter)\s+table)\s+(?:if\s+(?:not\s+)?exists\s+)?(?:only\s+)?([^\s(]+)",
@@ -162,7 +162,7 @@ def _statement(script: bytes, problem: _Problem) -> str:
     """Return the statement of a problem, on one line and without comments."""
     begin = script.rfind(b";", 0, problem.begin) + 1
     end = script.find(b";", problem.begin)
-    return " ".join(_COMMENT.sub(" ", script[begin : end if end >= 0 else len(script)].decode()).split())
+    return " ".join(without_comments(script[begin : end if end >= 0 else len(script)].decode()).split())
 
 
 def _first_words(script: bytes, problem: _Problem) -> str:

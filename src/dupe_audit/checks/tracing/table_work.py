@@ -101,5 +101,10 @@ def first_word(text: str) -> str:
     return word[1].upper() if word else ""
 
 
+def without_comments(text: str) -> str:
+    """Return SQL with a space in the place of each comment; a string that looks like a comment is taken for one."""
+    return _COMMENT.sub(" ", text)
+
+
 def _bare(text: str) -> str:
-    return _COMMENT.sub(" ", text).strip().rstrip("; \n\t")
+    return without_comments(text).strip().rstrip("; \n\t")

@@ -21,14 +21,12 @@ from dupe_audit.directives.autogenerate.foreign_keys import ReferencedKeys, orde
 from dupe_audit.directives.autogenerate.generated import Enforce, Release, Remark, Replace, Swap
 from dupe_audit.directives.autogenerate.key_changes import in_order
 from dupe_audit.directives.autogenerate.keys import constraint_key, index_key
-from dupe_audit.directives.autogenerate.partitions import without_partitions
+from dupe_audit.directives.autogenerate.partitions import DROPS, without_partitions
 from dupe_audit.directives.autogenerate.rendering import WIDTH
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey
 
 log = logging.getLogger("alembic.dupe_audit")
-
-_DROPS = (ops.DropConstraintOp, ops.DropIndexOp)
 
 #: the option of ``context.configure()`` that turns this off
 SETTING = "dupe_audit_autogenerate"
@@ -121,7 +119,7 @@ def _with_directives(table: ops.ModifyTableOps, context: AutogenContext) -> Iter
         if isinstance(key, Remark):
             yield key
         if isinstance(key, UniqueKey):
-            (released if isinstance(operation, _DROPS) else enforced).append(key)
+            (released if isinstance(operation, DROPS) else enforced).append(key)
         else:
             unchanged.append(operation)
     yield from in_order(table, [spelled(context, key, enforced) for key in released], unchanged, enforced)

@@ -51,13 +51,13 @@ def ordered(
             drops = [change for change in operation.ops if dropped.referenced_by(_dropped_foreign_key(change))]
             additions = [change for change in operation.ops if created.referenced_by(change)]
             operation.ops[:] = [change for change in operation.ops if change not in drops and change not in additions]
-            first += _changes_of(operation, drops)
+            first += changes_of(operation, drops)
             middle += [operation] if operation.ops else []
-            last += _changes_of(operation, [_named(addition) for addition in additions])
+            last += changes_of(operation, [_named(addition) for addition in additions])
         else:
             middle.append(operation)
             if isinstance(operation, ops.CreateTableOp):
-                last += _changes_of(operation, _taken_out(operation, created))
+                last += changes_of(operation, _taken_out(operation, created))
     yield from first
     yield from middle
     yield from last
@@ -69,9 +69,10 @@ def _dropped_foreign_key(operation: MigrateOperation) -> MigrateOperation | None
     return operation.reverse() if is_drop else None
 
 
-def _changes_of(
+def changes_of(
     table: ops.ModifyTableOps | ops.CreateTableOp, changes: Sequence[MigrateOperation]
 ) -> list[MigrateOperation]:
+    """Return changes of a table as the operation that a revision has for them; nothing if there are none."""
     return [ops.ModifyTableOps(table.table_name, changes, schema=table.schema)] if changes else []
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from alembic.operations import MigrateOperation, ops
 
+from dupe_audit.directives.autogenerate.foreign_keys import changes_of
 from dupe_audit.directives.autogenerate.generated import Enforce, Release, RenameConstraint, Replace, Swap
 from dupe_audit.model import UniqueKey
 
@@ -40,13 +41,13 @@ def in_order(
     if not enforced:
         yield from map(Release, dropped)
     later = [change for change in unchanged if enforced and released and isinstance(change, ops.DropColumnOp)]
-    yield from _changes(table, [change for change in unchanged if change not in later])
+    yield from changes_of(table, [change for change in unchanged if change not in later])
     yield from map(Enforce, created)
     if enforced:
         yield from (_replace(key, created or swapped_in) for key in dropped)
     if swapped_in:
         yield Swap([_replace(key, swapped_in) for key in dropped_first], swapped_in)
-    yield from _changes(table, later)
+    yield from changes_of(table, later)
 
 
 def _replace(old: UniqueKey, new: Sequence[UniqueKey]) -> Replace:
@@ -57,10 +58,6 @@ def _cannot_coexist(old: UniqueKey, new: UniqueKey) -> bool:
     same_elements = set(old.columns) == set(new.columns) and old.nulls_not_distinct == new.nulls_not_distinct
     # A key with a predicate is refused beside the one for all rows, and accepted beside one with another predicate.
     return old.name == new.name or (same_elements and (old.is_plain or new.is_plain or old.where == new.where))
-
-
-def _changes(table: ops.ModifyTableOps, changes: Sequence[MigrateOperation]) -> list[MigrateOperation]:
-    return [ops.ModifyTableOps(table.table_name, changes, schema=table.schema)] if changes else []
 
 
 def _renamed(released: Sequence[UniqueKey], enforced: Sequence[UniqueKey]) -> list[tuple[UniqueKey, UniqueKey]]:

@@ -9,7 +9,7 @@ from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import statement
 
 #: what Alembic writes if a table of the database has something that its model lacks
-_DROPS = (ops.DropConstraintOp, ops.DropIndexOp)
+DROPS = (ops.DropConstraintOp, ops.DropIndexOp)
 
 
 def without_partitions(context: AutogenContext, operations: list[MigrateOperation]) -> list[MigrateOperation]:
@@ -39,7 +39,7 @@ def without_partitions(context: AutogenContext, operations: list[MigrateOperatio
 
 def _may_be_of_a_partition(operation: MigrateOperation) -> bool:
     if isinstance(operation, ops.ModifyTableOps):
-        return any(isinstance(op, _DROPS) for op in operation.ops)
+        return any(isinstance(op, DROPS) for op in operation.ops)
     return isinstance(operation, ops.DropTableOp)
 
 
