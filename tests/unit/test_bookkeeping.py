@@ -2,7 +2,7 @@
 
 import pytest
 
-from dupe_audit.differences.bookkeeping import Column, reason
+from dupe_audit.differences.bookkeeping import ComparedColumn, reason
 
 MOMENT = "timestamp with time zone"
 STORED = "a storage time, by its name"
@@ -24,7 +24,7 @@ LOADER = "a record of who or what stored the row, by its name"
 )
 def test_names_count_only_with_a_type_that_fits(name, type_, expected):
     """A time needs a type of times and a version one of whole numbers; names of data are not bookkeeping."""
-    assert expected == reason(Column(name, type_, identity=False, default_sql=None))
+    assert expected == reason(ComparedColumn(name, type_, identity=False, default_sql=None))
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,9 @@ def test_names_count_only_with_a_type_that_fits(name, type_, expected):
 )
 def test_defaults_count_whatever_the_name(type_, default, expected):
     """A default that takes the time or the next number is bookkeeping under any name; a constant is not."""
-    assert expected == reason(Column("placed", type_, identity=False, default_sql=default))
+    assert expected == reason(ComparedColumn("placed", type_, identity=False, default_sql=default))
 
 
 def test_identity_columns_are_bookkeeping():
     """An identity column that is not the primary key only numbers the rows."""
-    assert "a sequence number" == reason(Column("n", "bigint", identity=True, default_sql=None))
+    assert "a sequence number" == reason(ComparedColumn("n", "bigint", identity=True, default_sql=None))

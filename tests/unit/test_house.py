@@ -48,3 +48,23 @@ def test_an_error_code_has_a_single_name():
         node.value.value for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
     ]
     assert sorted(codes) == sorted(set(codes))
+
+
+#: classes of one name whose modules no reader sees together, by the reason why both keep it
+SAME_NAMES = {
+    "Change": "what a statement does to a table (directives/changes.py), and a column with its new value (model)",
+    "Entry": "into the ledger of campaigns (directives/entry.py), and of the catalogue of findings",
+    "Place": "a database or tenant of a project (directives/project.py), and where to fix a finding of the check",
+    "Table": "while a revision is read (directives/uniqueness.py), and as the catalog has it (schema)",
+}
+
+
+def test_a_class_name_means_one_thing():
+    """No two modules have a public class of the same name, except those that are explained."""
+    modules: dict[str, set[str]] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                modules.setdefault(node.name, set()).add(str(path.relative_to(SOURCE)))
+    shared = {name: sorted(places) for name, places in modules.items() if len(places) > 1}
+    assert sorted(SAME_NAMES) == sorted(shared), shared

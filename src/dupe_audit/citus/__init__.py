@@ -1,7 +1,7 @@
 """Tables that Citus manages: what kind each is, and the shards of a distributed one."""
 
 from dupe_audit.citus.kinds import CitusTable, find_citus, obstacles
-from dupe_audit.citus.leaves import Leaf, leaves, read_each, violated
+from dupe_audit.citus.leaves import ShardTable, leaves, read_each, violated
 from dupe_audit.citus.restoring import MOST_ROWS, RowsDifferOnCitus, batch_size, put_back
 from dupe_audit.citus.settings import build_progress, propagate, propagated
 from dupe_audit.citus.sharded_restoring import restore_shards
@@ -21,11 +21,11 @@ from dupe_audit.citus.verifying import index_findings, propagate_settings
 __all__ = [
     "MOST_ROWS",
     "CitusTable",
-    "Leaf",
     "RemoteTimeout",
     "RowsDifferOnCitus",
     "Shard",
     "ShardFailure",
+    "ShardTable",
     "batch_size",
     "build_progress",
     "do_settings",

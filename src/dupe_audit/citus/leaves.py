@@ -16,7 +16,7 @@ from dupe_audit.statements import fill_known, literal, statement, template, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leaf:
+class ShardTable:
     """One shard, with what fills the statements that work on it on its node."""
 
     shard: Shard
@@ -27,12 +27,12 @@ class Leaf:
         """Return a statement filled for this shard."""
         return fill_known(template(name), self.holes, **more)
 
-    def with_holes(self, **more: str) -> Leaf:
+    def with_holes(self, **more: str) -> ShardTable:
         """Return the same shard with more to fill its statements with."""
         return replace(self, holes={**self.holes, **more})
 
 
-def leaves(connection: Connection, relid: int, key: UniqueKey, rule: CleanupRule) -> list[Leaf]:
+def leaves(connection: Connection, relid: int, key: UniqueKey, rule: CleanupRule) -> list[ShardTable]:
     """Return the shards of a distributed table, with the names and numbers of their nodes' catalogs."""
     places, derived = shards(connection, relid), rule_fragment_holes(key, rule)
     queries = []
@@ -53,16 +53,16 @@ def leaves(connection: Connection, relid: int, key: UniqueKey, rule: CleanupRule
             "relid": str(relation.relid),
             "relids": str(relation.relid),
         }
-        of_shards.append(Leaf(shard=shard, relation=relation, holes=holes))
+        of_shards.append(ShardTable(shard=shard, relation=relation, holes=holes))
     return of_shards
 
 
-def read_each(connection: Connection, of: Sequence[Leaf], name: str, **more: str) -> list[Sequence[Row[Any]]]:
+def read_each(connection: Connection, of: Sequence[ShardTable], name: str, **more: str) -> list[Sequence[Row[Any]]]:
     """Execute a query on every shard; return the rows of each."""
     return read(connection, [(leaf.shard, leaf.sql(name, **more)) for leaf in of])
 
 
-def violated(connection: Connection, of: Sequence[Leaf], **extras: str) -> list[tuple[str, int]]:
+def violated(connection: Connection, of: Sequence[ShardTable], **extras: str) -> list[tuple[str, int]]:
     """Return what rows of the shards violate, in words, each with the number of rows, as ``insertable.violated``.
 
     Args:
@@ -86,5 +86,5 @@ def violated(connection: Connection, of: Sequence[Leaf], **extras: str) -> list[
     return [(subject, count) for subject, count in sums.items() if count]
 
 
-def _filled(leaf: Leaf, extras: Mapping[str, str]) -> dict[str, str]:
+def _filled(leaf: ShardTable, extras: Mapping[str, str]) -> dict[str, str]:
     return {name: fill_known(text, leaf.holes) for name, text in extras.items()}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from dupe_audit import citus, ledger
-from dupe_audit.citus import Leaf, ShardFailure, on_shards
+from dupe_audit.citus import ShardFailure, ShardTable, on_shards
 from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.differences import comparison, divergent_finding
 from dupe_audit.errors import Refused
@@ -22,10 +22,10 @@ from dupe_audit.statements import fill_known, ident, literal, statement, templat
 
 
 @dataclass(slots=True, kw_only=True)
-class Part:
+class ShardExtras:
     """The extras of one shard, in one pass."""
 
-    leaf: Leaf
+    leaf: ShardTable
     holes: Mapping[str, str]
     extras: int = 0
     done: int = 0  #: how many of them were in a batch
@@ -50,7 +50,7 @@ def create_archive(connection: Connection, relation: Relation, fragments: Mappin
 
 
 @contextmanager
-def staged(work: CleanupWork, work_mem: str | None) -> Iterator[tuple[list[Part], float]]:
+def staged(work: CleanupWork, work_mem: str | None) -> Iterator[tuple[list[ShardExtras], float]]:
     """Rank every shard; yield its lists, and the seconds that a round takes besides its work."""
     parts = _parts(work)
     local = {"lock_timeout": work.lock_timeout, "row_security": "off", **SEQUENTIAL}
@@ -69,13 +69,13 @@ def staged(work: CleanupWork, work_mem: str | None) -> Iterator[tuple[list[Part]
             on_shards(work.connection, [(part.leaf.shard, part.sql("drop_stage")) for part in parts])
 
 
-def _parts(work: CleanupWork) -> list[Part]:
+def _parts(work: CleanupWork) -> list[ShardExtras]:
     """Return the shards with the lists and the parts of the archive that belong to them."""
     of = citus.leaves(work.connection, work.relation.relid, work.key, work.rule)
     citus.require_trusted_nodes(work.connection, [leaf.shard for leaf in of], work.run_id)
     archives = citus.shards_beside(work.connection, work.relation, work.holes["archive"])
     return [
-        Part(
+        ShardExtras(
             leaf=leaf,
             holes={
                 "stage": ledger.shard_stage_name(work.run_id, leaf.shard.id),
@@ -88,7 +88,7 @@ def _parts(work: CleanupWork) -> list[Part]:
     ]
 
 
-def _stage(work: CleanupWork, parts: list[Part], local: Mapping[str, str]) -> None:
+def _stage(work: CleanupWork, parts: list[ShardExtras], local: Mapping[str, str]) -> None:
     """List the extras of every shard.
 
     Raises:
@@ -111,7 +111,7 @@ def _stage(work: CleanupWork, parts: list[Part], local: Mapping[str, str]) -> No
             raise ShardFailure(shard, answer, sql)
 
 
-def _count(work: CleanupWork, parts: list[Part]) -> float:
+def _count(work: CleanupWork, parts: list[ShardExtras]) -> float:
     """Count the lists and the rows, and record them; return the seconds that a short query takes on every shard."""
     started = time.monotonic()
     counts = [row for (row,) in citus.read(work.connection, [(p.leaf.shard, p.sql("count_staged")) for p in parts])]
@@ -127,7 +127,7 @@ def _count(work: CleanupWork, parts: list[Part]) -> float:
     return connecting
 
 
-def _divergent(work: CleanupWork, parts: list[Part]) -> list[Finding]:
+def _divergent(work: CleanupWork, parts: list[ShardExtras]) -> list[Finding]:
     if work.rule.divergent != "refuse":
         return []
     compared = comparison(work.connection, work.relation, work.key, work.rule, work.holes)
@@ -140,7 +140,7 @@ def _divergent(work: CleanupWork, parts: list[Part]) -> list[Finding]:
     return [divergent_finding(work.key, work.rule, differences, subject)]
 
 
-def _uninsertable(work: CleanupWork, parts: list[Part]) -> list[Finding]:
+def _uninsertable(work: CleanupWork, parts: list[ShardExtras]) -> list[Finding]:
     """Look for rows that a restore could not put back."""
     of = [part.leaf.with_holes(**part.holes) for part in parts]
     violated = citus.violated(work.connection, of, extras="(SELECT s.* FROM {stage} s)", is_extra="{is_staged}")

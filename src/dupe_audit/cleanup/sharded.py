@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dupe_audit import citus, ledger
 from dupe_audit.citus import ShardFailure, on_shards
 from dupe_audit.cleanup.pace import MOST_BYTES, Pace
-from dupe_audit.cleanup.shard_lists import Part, staged
+from dupe_audit.cleanup.shard_lists import ShardExtras, staged
 from dupe_audit.cleanup.work import CleanupWork
 from dupe_audit.errors import Blocked
 from dupe_audit.findings import quantity
@@ -63,7 +63,7 @@ def sharded_passes(work: CleanupWork, work_mem: str | None) -> Iterator[Batch]:
             patience.pause()
 
 
-def _rounds(work: CleanupWork, parts: list[Part], pace: Pace, connecting: float) -> Iterator[tuple[Batch, str]]:
+def _rounds(work: CleanupWork, parts: list[ShardExtras], pace: Pace, connecting: float) -> Iterator[tuple[Batch, str]]:
     """Send one batch to every shard at once, until each has had all of its extras; yield with it why one failed."""
     total = sum(part.extras for part in parts)
     while waiting := [part for part in parts if part.done < part.extras]:
@@ -100,7 +100,7 @@ def _rounds(work: CleanupWork, parts: list[Part], pace: Pace, connecting: float)
             sleep(work.rule.pause)
 
 
-def _ends(work: CleanupWork, parts: list[Part], size: int) -> list[int]:
+def _ends(work: CleanupWork, parts: list[ShardExtras], size: int) -> list[int]:
     """Return the last extra of the next batch of every shard: as many rows and bytes as a batch may take."""
     limits = {"batch_size": str(size), "most_bytes": str(MOST_BYTES)}
     wide = [part for part in parts if part.is_wide]
@@ -115,7 +115,7 @@ def _ends(work: CleanupWork, parts: list[Part], size: int) -> list[int]:
     return [measured.get(part.leaf.shard.id, min(part.extras, part.done + size)) for part in parts]
 
 
-def _block(work: CleanupWork, part: Part, number: int, low: int, high: int) -> str:
+def _block(work: CleanupWork, part: ShardExtras, number: int, low: int, high: int) -> str:
     """Return the block of one batch."""
     numbered = f", {number * _ROWS_OF_A_BATCH} + pg_catalog.row_number() OVER ()"
     own = {"and_archived_n": ", dupe_audit_id", "and_deleted_n": numbered}

@@ -48,7 +48,7 @@ UNFINISHED_LOCK_TIMEOUT = "5s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class BuildFailure:
     """Why a build failed that may be tried again."""
 
     kind: Literal["duplicate", "deadlock", "lock", "waiting"]
@@ -64,7 +64,7 @@ class _GaveWay(Exception):
     """A build on a leaf was cancelled because a session waits for it."""
 
 
-def build(work: ConstraintWork) -> Failure | None:
+def build(work: ConstraintWork) -> BuildFailure | None:
     """Build the index; if that fails, remove what the build left. Return why it failed, if it may be tried again.
 
     If another session has just created something under the name, the caller judges it.
@@ -87,13 +87,13 @@ def build(work: ConstraintWork) -> Failure | None:
         if code == DUPLICATE_TABLE and not note:
             return None
         if isinstance(error, _GaveWay):
-            return Failure(kind="waiting", party=str(error))
+            return BuildFailure(kind="waiting", party=str(error))
         if code == UNIQUE_VIOLATION or (code == INTERNAL_ERROR and DUPLICATED in reason(error)):
-            return Failure(kind="duplicate")
+            return BuildFailure(kind="duplicate")
         if code == DEADLOCK:
-            return Failure(kind="deadlock", party=party)
+            return BuildFailure(kind="deadlock", party=party)
         if code == LOCK_NOT_AVAILABLE and work.of_citus:
-            return Failure(kind="lock", party=holders(work.connection, work.relation.relid))
+            return BuildFailure(kind="lock", party=holders(work.connection, work.relation.relid))
         if note and isinstance(error, DupeAuditError):
             error.args = (f"{error} {note}",)
         raise

@@ -33,7 +33,7 @@ _NOW = re.compile(
 )
 
 
-class Column(NamedTuple):
+class ComparedColumn(NamedTuple):
     """A column in which the rows of a group are compared."""
 
     name: str
@@ -42,7 +42,7 @@ class Column(NamedTuple):
     default_sql: str | None
 
 
-def reason(column: Column) -> str | None:
+def reason(column: ComparedColumn) -> str | None:
     """Return what makes a column look like bookkeeping, as a noun; None if nothing does.
 
     It judges by type, default and name; only a count can show whether copies differ nowhere else.

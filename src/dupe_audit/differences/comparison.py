@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from dupe_audit.differences.bookkeeping import Column, reason
+from dupe_audit.differences.bookkeeping import ComparedColumn, reason
 from dupe_audit.model import CleanupRule, Differences, Suggestion, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
@@ -71,7 +71,7 @@ def comparison(
 ) -> Comparison:
     """Return the columns of a table that a rule compares."""
     sql = statement("compared_columns", relid=str(relation.relid), compared_names=fragments["compared_names"])
-    columns = [Column(**row) for row in execute(connection, sql).mappings()]
+    columns = [ComparedColumn(**row) for row in execute(connection, sql).mappings()]
     reasons = {column.name: why for column in columns if column.name not in key.names and (why := reason(column))}
     return Comparison(
         columns=tuple(column.name for column in columns),

@@ -51,7 +51,7 @@ PARAMETERS = {
 KNOWN_PACKAGES = {"alembic", "sqlalchemy", "dupe_audit", *sys.stdlib_module_names}
 
 
-class Place(NamedTuple):
+class CallSite(NamedTuple):
     """Where a function of a revision calls a directive."""
 
     file: str
@@ -66,8 +66,8 @@ class _Source(NamedTuple):
     file: str
     first: int  #: line of the function in its file
 
-    def place(self, node: Call) -> Place:
-        return Place(self.file, self.first + node.lineno - 1)
+    def place(self, node: Call) -> CallSite:
+        return CallSite(self.file, self.first + node.lineno - 1)
 
 
 def file_to_undo(function: Any) -> str | None:
@@ -76,7 +76,7 @@ def file_to_undo(function: Any) -> str | None:
     return None if source is None or any(isinstance(node, Raise) for node in walk(source.tree)) else source.file
 
 
-def written_calls(function: Any, directive: str) -> list[tuple[UniqueKey, Place]] | None:
+def written_calls(function: Any, directive: str) -> list[tuple[UniqueKey, CallSite]] | None:
     """Return the key of each call of a directive in the source of a function, with its place.
 
     Returns None if the function can name others too: a call does not write its key out, the directive has another
@@ -126,7 +126,7 @@ def misused(function: Any, signatures: Mapping[str, inspect.Signature]) -> list[
     return result
 
 
-def _calls_with_places(function: Any) -> list[tuple[Call, Place]]:
+def _calls_with_places(function: Any) -> list[tuple[Call, CallSite]]:
     """Return the calls in the source of a function, each with its place; none if it has no source."""
     source = _source(function)
     nodes = walk(source.tree) if source else ()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from dupe_audit.directives.calls import Place, file_to_undo, misused, written_calls
+from dupe_audit.directives.calls import CallSite, file_to_undo, misused, written_calls
 from dupe_audit.directives.effects import effect
 from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import UNKNOWN, ArchiveDuplicatesOp, CreateUniqueConstraintOnlineOp
@@ -75,7 +75,7 @@ def mismatches(
 
 
 def _not_restored(
-    restored: list[tuple[UniqueKey, Place]] | None,
+    restored: list[tuple[UniqueKey, CallSite]] | None,
     archived: list[UniqueKey],
     downgrade: object,
     revision: str,
@@ -102,8 +102,8 @@ def _restore(key: UniqueKey) -> str:
 
 
 def _too_early(
-    restored: list[tuple[UniqueKey, Place]] | None,
-    dropped: list[tuple[UniqueKey, Place]] | None,
+    restored: list[tuple[UniqueKey, CallSite]] | None,
+    dropped: list[tuple[UniqueKey, CallSite]] | None,
     created: list[UniqueKey],
 ) -> Iterator[str]:
     """Yield each restore that is written before the drop of what the upgrade creates for its key."""
@@ -118,9 +118,9 @@ def _too_early(
                 yield f"{place} restores {key} before it drops {what}, which would reject the restored rows"
 
 
-def _dropped(downgrade: object) -> list[tuple[UniqueKey, Place]] | None:
+def _dropped(downgrade: object) -> list[tuple[UniqueKey, CallSite]] | None:
     """Return what a downgrade drops, as ``written_calls`` does, whether constraint or index."""
-    dropped: list[tuple[UniqueKey, Place]] = []
+    dropped: list[tuple[UniqueKey, CallSite]] = []
     for form in ("constraint", "index"):
         calls = written_calls(downgrade, f"drop_unique_{form}_online")
         if calls is None:
@@ -130,11 +130,11 @@ def _dropped(downgrade: object) -> list[tuple[UniqueKey, Place]] | None:
 
 
 def _strangers(
-    calls: list[tuple[UniqueKey, Place]] | None,
+    calls: list[tuple[UniqueKey, CallSite]] | None,
     expected: list[UniqueKey],
     recording: Recording,
     same: Callable[[UniqueKey, UniqueKey], bool],
-) -> Iterator[tuple[UniqueKey, Place, list[UniqueKey]]]:
+) -> Iterator[tuple[UniqueKey, CallSite, list[UniqueKey]]]:
     """Yield each key that a downgrade names and its upgrade does not, with its place and the keys that it could mean.
 
     Args:

@@ -1,7 +1,7 @@
 """The schema ``dupe_audit`` in the user's database, which holds the truth: runs, batches and archives."""
 
 from dupe_audit.ledger.campaigns import (
-    Campaign,
+    RecordedCampaign,
     enforced_places,
     find_campaign,
     find_campaigns,
@@ -92,12 +92,12 @@ from dupe_audit.ledger.way_back import (
 __all__ = [
     "OUTSTANDING",
     "VERSION",
-    "Campaign",
     "Choice",
     "Enforcing",
     "Leaf",
     "LeafCount",
     "LeafIndex",
+    "RecordedCampaign",
     "RecordedRun",
     "Strays",
     "adopt_columns",

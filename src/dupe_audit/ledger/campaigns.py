@@ -20,8 +20,8 @@ from dupe_audit.statements import literal, statement, text_array
 TABLE = "dupe_audit.campaign"
 
 
-class Campaign(NamedTuple):
-    """A campaign of the ledger."""
+class RecordedCampaign(NamedTuple):
+    """A campaign, as the ledger has it."""
 
     id: int
     revision: str | None
@@ -32,7 +32,7 @@ class Campaign(NamedTuple):
     finished_at: str | None
 
 
-def find_campaigns(connection: Connection, condition: str, *, reading: bool = False) -> list[Campaign]:
+def find_campaigns(connection: Connection, condition: str, *, reading: bool = False) -> list[RecordedCampaign]:
     """Return the campaigns that meet a trusted SQL *condition* about ``c``, oldest first.
 
     Raises:
@@ -42,10 +42,10 @@ def find_campaigns(connection: Connection, condition: str, *, reading: bool = Fa
     if not exists(connection, reading=reading) or not relation_exists(connection, TABLE):
         return []
     rows = execute(connection, statement("campaigns", condition=condition)).mappings()
-    return [Campaign(**{**row, "places": tuple(row["places"])}) for row in rows]
+    return [RecordedCampaign(**{**row, "places": tuple(row["places"])}) for row in rows]
 
 
-def get_campaign(connection: Connection, number: int) -> Campaign:
+def get_campaign(connection: Connection, number: int) -> RecordedCampaign:
     """Return one campaign.
 
     Raises:
@@ -60,7 +60,7 @@ def get_campaign(connection: Connection, number: int) -> Campaign:
     return campaigns[0]
 
 
-def find_campaign(connection: Connection, revision: str | None) -> Campaign | None:
+def find_campaign(connection: Connection, revision: str | None) -> RecordedCampaign | None:
     """Return the newest campaign of a revision that is not undone; None if there is none."""
     condition = f"c.revision IS NOT DISTINCT FROM {literal(revision)} AND c.state <> 'undone'"
     campaigns = find_campaigns(connection, condition)

@@ -41,7 +41,7 @@ class Details(NamedTuple):
     work_mem: str | None
 
 
-class Part(NamedTuple):
+class CountedTable(NamedTuple):
     """What was counted in one table, which can be a leaf of a tree."""
 
     table: str  #: qualified and quoted
@@ -67,7 +67,7 @@ class Counting(NamedTuple):
 
 def count_parts(
     connection: Connection, counting: Counting, tables: Sequence[tuple[Relation, Mapping[str, str]]]
-) -> list[Part]:
+) -> list[CountedTable]:
     """Count the tables of one handful in the open snapshot.
 
     Args:
@@ -95,7 +95,7 @@ def _part(
     measure: Measure,
     groups: Sequence[Row[Any]],
     uninsertable: list[Finding],
-) -> Part:
+) -> CountedTable:
     """Return what was counted in one table, and what has to be read of it alone."""
     key, rule, named, foreign_keys, _, details = counting
     dirty = bool(groups[0].groups)
@@ -106,7 +106,7 @@ def _part(
         columns = row_columns(connection, named, rule)
         shown = columns if details.show_keys else without_key_values(columns, key, in_tree=named.is_tree)
         samples = read_samples(connection, shown, fragments, details.samples, show_keys=details.show_keys)
-    return Part(
+    return CountedTable(
         table=table.name,
         measure=measure,
         groups=groups,
@@ -155,7 +155,7 @@ def _uninsertable(
     ]
 
 
-def leaves_of(parts: Sequence[Part]) -> Leaves:
+def leaves_of(parts: Sequence[CountedTable]) -> Leaves:
     """Return the leaves that were counted, and which of them have extras."""
     totals = [(part.table, part.groups[0]) for part in parts]
     dirty = [

@@ -52,7 +52,7 @@ def of_shards(connection: Connection, key: UniqueKey, relation: Relation, rule: 
     )
 
 
-def _measure(connection: Connection, of: list[citus.Leaf]) -> Measure:
+def _measure(connection: Connection, of: list[citus.ShardTable]) -> Measure:
     measures = [row for (row,) in citus.read_each(connection, of, "measure")]
     rows = sum(row.rows for row in measures)
     return Measure(
@@ -64,7 +64,7 @@ def _measure(connection: Connection, of: list[citus.Leaf]) -> Measure:
     )
 
 
-def _uninsertable(connection: Connection, of: list[citus.Leaf], relation: Relation) -> list[Finding]:
+def _uninsertable(connection: Connection, of: list[citus.ShardTable], relation: Relation) -> list[Finding]:
     """Report the extras that a restore could not put back."""
     extras = {"extras": "({ranked_pairs})", "is_extra": "{relation}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid"}
     leaves = [leaf.with_holes(ranked_pairs=leaf.sql("ranked_pairs")) for leaf in of]

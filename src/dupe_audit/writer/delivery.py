@@ -100,15 +100,15 @@ class Delivery:
             self._target, self._statements = target, compose(target)
         return target
 
-    def deliver(self, rows: Sequence[send.Row]) -> list[send.Verdict | None]:
-        """Write the rows and return a verdict for each; None if DO NOTHING skipped it and its key was not found."""
+    def deliver(self, rows: Sequence[send.Row]) -> list[send.RowResult | None]:
+        """Write the rows and return a result for each; None if DO NOTHING skipped it and its key was not found."""
         return self._with_retries(partial(self._send, rows))
 
-    def deliver_alone(self, row: send.Row) -> send.Verdict:
+    def deliver_alone(self, row: send.Row) -> send.RowResult:
         """Write one row without a conflict clause; ``inserted=False`` if an index over the key forbids it."""
         return self._with_retries(partial(self._send_alone, row))
 
-    def _send(self, rows: Sequence[send.Row]) -> list[send.Verdict | None]:
+    def _send(self, rows: Sequence[send.Row]) -> list[send.RowResult | None]:
         way = send.together if len(rows) >= TOGETHER_FROM and self._can_send_together(rows) else send.by_row
         return way(self.connection, self._statements, rows)
 
@@ -120,13 +120,13 @@ class Delivery:
         positions = [self._columns.index(column) for column in target.key]
         return target.nulls_not_distinct or not any(row[position] is None for row in rows for position in positions)
 
-    def _send_alone(self, row: send.Row) -> send.Verdict:
+    def _send_alone(self, row: send.Row) -> send.RowResult:
         try:
             return send.alone(self.connection, self._statements, row)
         except psycopg.errors.UniqueViolation as error:
             if not self._violates_key(error):
                 raise
-            return send.Verdict(inserted=False, same=True, identity=())
+            return send.RowResult(inserted=False, same=True, identity=())
 
     def _violates_key(self, error: psycopg.Error) -> bool:
         """Return whether the violated index is over the key's columns.

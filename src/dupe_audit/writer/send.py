@@ -34,7 +34,7 @@ NO_SCAN_OF_BATCH = (
 MOST_CHARACTERS = 100_000_000
 
 
-class Verdict(NamedTuple):
+class RowResult(NamedTuple):
     """The server's answer about a row.
 
     There is none if another transaction inserted the key meanwhile, or if another unique index forbids the row.
@@ -71,7 +71,7 @@ def _without_abort_warnings() -> Iterator[None]:
         logger.removeFilter(_is_not_abort)
 
 
-def by_row(connection: Connection, statements: Statements, rows: Sequence[Row]) -> list[Verdict | None]:
+def by_row(connection: Connection, statements: Statements, rows: Sequence[Row]) -> list[RowResult | None]:
     """Send one statement per row through a pipeline, in one round trip.
 
     Raises:
@@ -87,10 +87,10 @@ def by_row(connection: Connection, statements: Statements, rows: Sequence[Row]) 
             cursor.execute(statements.insert, row, prepare=True)
         connection.execute("COMMIT", prepare=False)
     answers = [cursor.fetchone() for cursor in cursors]
-    return [None if answer is None else Verdict(answer[0], answer[1], answer[2:]) for answer in answers]
+    return [None if answer is None else RowResult(answer[0], answer[1], answer[2:]) for answer in answers]
 
 
-def together(connection: Connection, statements: Statements, rows: Sequence[Row]) -> list[Verdict | None]:
+def together(connection: Connection, statements: Statements, rows: Sequence[Row]) -> list[RowResult | None]:
     """Send all rows in one statement, in one round trip; rows that are too long for that, as ``by_row``.
 
     Raises:
@@ -106,10 +106,10 @@ def together(connection: Connection, statements: Statements, rows: Sequence[Row]
         connection.execute(NO_SCAN_OF_BATCH, prepare=True)
         cursor.execute(statements.insert_batch, arrays, prepare=True)
         connection.execute("COMMIT", prepare=False)
-    verdicts: list[Verdict | None] = [None] * len(rows)
+    results: list[RowResult | None] = [None] * len(rows)
     for answer in cursor.fetchall():
-        verdicts[answer[0] - 1] = Verdict(answer[1], answer[2], answer[3:])
-    return verdicts
+        results[answer[0] - 1] = RowResult(answer[1], answer[2], answer[3:])
+    return results
 
 
 def _array(values: Sequence[Any], as_text: abc.Transformer) -> str:
@@ -137,7 +137,7 @@ def _text(value: Any, as_text: abc.Transformer) -> str:
     return data.decode(as_text.encoding)
 
 
-def alone(connection: Connection, statements: Statements, row: Row) -> Verdict:
+def alone(connection: Connection, statements: Statements, row: Row) -> RowResult:
     """Send one row without a conflict clause, so that a conflict is an error that names the violated index.
 
     Raises:
@@ -151,4 +151,4 @@ def alone(connection: Connection, statements: Statements, row: Row) -> Verdict:
         connection.execute("COMMIT", prepare=False)
     if answer is None:
         raise psycopg.errors.NoDataFound("a trigger or rule of the table suppressed the row")
-    return Verdict(True, True, answer[2:])
+    return RowResult(True, True, answer[2:])

@@ -173,7 +173,7 @@ class Writer:
         while parts:
             part = parts.pop()
             try:
-                verdicts = self._delivery.deliver([row for _, row in part])
+                results = self._delivery.deliver([row for _, row in part])
             except RowFault as fault:
                 if len(part) == 1:
                     outcomes[part[0][0]] = fault.outcome
@@ -182,8 +182,8 @@ class Writer:
                     # The first half is next, so that the first row of a key is the one that is inserted.
                     parts += [part[middle:], part[:middle]]
                 continue
-            for (position, row), verdict in zip(part, verdicts, strict=True):
-                outcomes[position] = self._settle_alone(row) if verdict is None else self._outcome(verdict, inserted)
+            for (position, row), result in zip(part, results, strict=True):
+                outcomes[position] = self._settle_alone(row) if result is None else self._outcome(result, inserted)
 
     def _settle_alone(self, row: send.Row) -> Outcome:
         """Return the outcome of a row that DO NOTHING skipped although its key was not found.
@@ -193,21 +193,21 @@ class Writer:
         statement's snapshot; then looking it up again finds the row, and whether it holds the same data.
         """
         try:
-            verdict = self._delivery.deliver([row])[0] if self.arbiter.enforced else None
-            if verdict is None:
-                verdict = self._delivery.deliver_alone(row)
-                if not verdict.inserted and not self._delivery.target.deferrable:
-                    verdict = self._delivery.deliver([row])[0] or verdict
-            return self._outcome(verdict, set())
+            result = self._delivery.deliver([row])[0] if self.arbiter.enforced else None
+            if result is None:
+                result = self._delivery.deliver_alone(row)
+                if not result.inserted and not self._delivery.target.deferrable:
+                    result = self._delivery.deliver([row])[0] or result
+            return self._outcome(result, set())
         except RowFault as fault:
             return fault.outcome
 
-    def _outcome(self, verdict: send.Verdict, inserted: set[send.Row]) -> Outcome:
-        primary_key = verdict.identity if self._delivery.has_primary_key else ()
+    def _outcome(self, result: send.RowResult, inserted: set[send.Row]) -> Outcome:
+        primary_key = result.identity if self._delivery.has_primary_key else ()
         id_ = primary_key[0] if len(primary_key) == 1 else (primary_key or None)
-        if verdict.inserted:
-            inserted.add(verdict.identity)
+        if result.inserted:
+            inserted.add(result.identity)
             return Outcome(kind="inserted", id=id_)
-        if not verdict.same:
+        if not result.same:
             return Outcome(kind="collision", id=id_)
-        return Outcome(kind="in_batch" if verdict.identity in inserted else "duplicate", id=id_)
+        return Outcome(kind="in_batch" if result.identity in inserted else "duplicate", id=id_)
