@@ -32,14 +32,14 @@ class RecordedCampaign(NamedTuple):
     finished_at: str | None
 
 
-def find_campaigns(connection: Connection, condition: str, *, reading: bool = False) -> list[RecordedCampaign]:
+def find_campaigns(connection: Connection, condition: str) -> list[RecordedCampaign]:
     """Return the campaigns that meet a trusted SQL *condition* about ``c``, oldest first.
 
     Raises:
         Refused: a role that is not trusted could have prepared the ledger.
         DupeAuditError: an earlier version made it.
     """
-    if not exists(connection, reading=reading) or not relation_exists(connection, TABLE):
+    if not exists(connection) or not relation_exists(connection, TABLE):
         return []
     rows = execute(connection, statement("campaigns", condition=condition)).mappings()
     return [RecordedCampaign(**{**row, "places": tuple(row["places"])}) for row in rows]

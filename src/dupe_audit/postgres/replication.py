@@ -9,6 +9,9 @@ from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.patience import Patience
 from dupe_audit.statements import statement
 
+#: how long to wait for a standby that stays too far behind
+LONGEST_WAIT = "1h"
+
 
 def replica_lag(connection: Connection) -> float | None:
     """Return the seconds by which the slowest standby replays late; None if this cannot be seen from here (H194).
@@ -22,17 +25,17 @@ def replica_lag(connection: Connection) -> float | None:
     return max((float(lag) for lag in lags if lag is not None), default=None)
 
 
-def wait_for_replicas(connection: Connection, limit: float, *, give_up_after: str = "1h") -> None:
+def wait_for_replicas(connection: Connection, limit: float) -> None:
     """Rest until no standby is more than *limit* seconds behind.
 
     Raises:
-        Blocked: a standby stayed further behind for *give_up_after*.
+        Blocked: a standby stayed further behind for an hour.
     """
-    patience = Patience(give_up_after, pause=1.0)
+    patience = Patience(LONGEST_WAIT, pause=1.0)
     while (lag := replica_lag(connection)) is not None and lag > limit:
         if patience.exhausted:
             raise Blocked(
-                f"A standby stayed {lag:.1f} s behind for {give_up_after}. Repair replication, then run the same "
+                f"A standby stayed {lag:.1f} s behind for {LONGEST_WAIT}. Repair replication, then run the same "
                 "command again: it continues where it stopped."
             )
         patience.log("a standby is %.1f s behind (limit %.1f s); waiting for it", lag, limit)

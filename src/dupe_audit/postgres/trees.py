@@ -32,7 +32,6 @@ class Member:
     relation: Relation
     parent: int  #: oid of the table that it is a partition of; 0 for the root
     level: int  #: 0 for the root
-    is_foreign: bool  #: whether another server has its rows
     is_default: bool  #: whether it is the DEFAULT partition of its parent
 
     @property
@@ -48,7 +47,7 @@ def members(connection: Connection, relid: int) -> list[Member]:
 
 
 def _member(row: dict[str, object]) -> Member:
-    own = {name: row.pop(name) for name in ("parent", "level", "is_foreign", "is_default")}
+    own = {name: row.pop(name) for name in ("parent", "level", "is_default")}
     return Member(relation=Relation(**row), **own)  # type: ignore[arg-type]
 
 

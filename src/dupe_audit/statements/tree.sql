@@ -9,7 +9,7 @@ WITH RECURSIVE tree AS (
     FROM tree
     JOIN pg_catalog.pg_inherits h ON h.inhparent = tree.relid AND NOT h.inhdetachpending
 )
-SELECT tree.relid, tree.parent, tree.level, c.relkind = 'p' AS is_tree, c.relkind = 'f' AS is_foreign,
+SELECT tree.relid, tree.parent, tree.level, c.relkind = 'p' AS is_tree,
        coalesce(p.partdefid = tree.relid, false) AS is_default,
        n.nspname::pg_catalog.text AS schema, c.relname::pg_catalog.text AS table,
        pg_catalog.format('%I.%I', n.nspname, c.relname) AS name,

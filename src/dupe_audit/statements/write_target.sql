@@ -46,7 +46,7 @@ WITH RECURSIVE rel AS (
         WHERE k.ord <= i.indnkeyatts
     ) AS part
 )
-SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, c.oid AS relid, pg_catalog.pg_backend_pid() AS backend_pid,
+SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, c.oid AS relid,
        coalesce((SELECT idx.names FROM idx WHERE idx.own AND idx.primary AND idx.usable), ARRAY[]::pg_catalog.text[]) AS primary_key,
        named.names AS constraint_columns,
        arbiter.names AS arbiter_columns, arbiter.operators, coalesce(arbiter.nulls_not_distinct, false) AS nulls_not_distinct,

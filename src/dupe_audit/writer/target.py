@@ -68,7 +68,6 @@ class Target:
     relations: frozenset[tuple[str, str]]  #: schema and name of the table and of its partitions
     has_row_trigger: bool  #: a trigger may change a row, and its key, before it is inserted
     deferrable: bool  #: some unique constraint is deferrable, so ON CONFLICT without a target is an error (55000)
-    pooled: bool  #: the connection goes through a pooler, so the next transaction may use another session (H171)
     alias: str  #: of the table in statements, quoted
     where: str | None  #: the key's predicate, as it was given
     conflict_target: str | None  #: elements and predicate for ON CONFLICT, of a key with an expression or a predicate
@@ -125,7 +124,7 @@ def probe(
             _refuse_without_arbiter(table, key, indexes)
         if not table["operators"]:
             _refuse_unfit(table, key)
-    return _target(connection, key, columns, ignore, table, rows, indexes)
+    return _target(key, columns, ignore, table, rows, indexes)
 
 
 def _replaced(table: dict[str, Any], indexes: KeyIndexes) -> dict[str, Any]:
@@ -142,7 +141,6 @@ def _replaced(table: dict[str, Any], indexes: KeyIndexes) -> dict[str, Any]:
 
 
 def _target(
-    connection: psycopg.Connection[Any],
     key: UniqueKey,
     columns: Sequence[str],
     ignore: Sequence[str],
@@ -175,7 +173,6 @@ def _target(
         relations=frozenset((schema, name) for schema, name in table["relations"]),
         has_row_trigger=table["has_row_trigger"],
         deferrable=table["deferrable"],
-        pooled=table["backend_pid"] != connection.info.backend_pid,
         alias="t" if key.is_plain else ident(key.table),
         where=key.where,
         conflict_target=None if key.is_plain else conflict_target(key),
