@@ -16,7 +16,7 @@ from dupe_audit.ledger import RecordedRun
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
-from dupe_audit.postgres.driver import execute, tidy
+from dupe_audit.postgres.driver import tidy
 from dupe_audit.postgres.planner import BATCHING, SEQUENTIAL
 from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, step
 from dupe_audit.postgres.trees import fragments_by_table
@@ -88,8 +88,7 @@ def _staged(work: CleanupWork, work_mem: str | None) -> int:
     with work.transaction(local=local):
         work.execute("drop_stage")
         # The list of a run outlives its session. This one is temporary, so it does not need the ledger's schema.
-        ranking = work.sql("stage", t_to_rank=work.holes["t_can_repeat"])
-        execute(work.connection, ranking.replace("CREATE UNLOGGED TABLE", "CREATE TEMPORARY TABLE", 1))
+        work.execute("stage", kind="TEMPORARY", t_to_rank=work.holes["t_can_repeat"])
         for name in ("index_stage", "analyze_stage"):
             work.execute(name)
         extras = int(work.execute("count_staged").one().extras)

@@ -101,7 +101,7 @@ def _stage(work: CleanupWork, parts: list[ShardExtras], local: Mapping[str, str]
             "citus_stage",
             settings=settings,
             drop_stage=literal(part.sql("drop_stage")),
-            stage=literal(part.sql("stage")),
+            stage=literal(part.sql("stage", kind="UNLOGGED")),
             index_stage=literal(part.sql("index_stage")),
             analyze_stage=literal(part.sql("analyze_stage")),
         )

@@ -64,7 +64,7 @@ def _stage(work: CleanupWork, work_mem: str | None, to_rank: str, *, unmoved: bo
     # One snapshot for the count and the ranking, so that the ledger's arithmetic starts from one moment.
     with work.transaction(isolation="REPEATABLE READ", local=local):
         work.execute("drop_stage")
-        work.execute("stage", t_to_rank=work.holes["t_can_repeat"] if whole else to_rank)
+        work.execute("stage", kind="UNLOGGED", t_to_rank=work.holes["t_can_repeat"] if whole else to_rank)
         for name in ("index_stage", "analyze_stage"):
             work.execute(name)
         ledger.make_private(work.connection, work.holes["stage"], work.relation.owner)

@@ -1,7 +1,7 @@
 -- Purpose: rank the table, or the keys of its newer rows, and list every extra with its survivor, numbered, each group together.
 -- Lock: ACCESS SHARE on the table, until the transaction ends: it blocks no read and no write.
 -- Again: no; drop the list first (drop_stage). The list is derived and may be lost.
-CREATE UNLOGGED TABLE {stage} AS
+CREATE {kind} TABLE {stage} AS
 SELECT pg_catalog.row_number() OVER () AS n, ranked.*
 FROM (
     SELECT {t_identity_as_e}, {t_first_identity_as_s},
