@@ -31,6 +31,7 @@ from dupe_audit.checks.trial.seeded_trips import Seeding, seeded_trips
 from dupe_audit.connect import find_url
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import CATALOGUE, CHECK, STEPS
+from dupe_audit.schema.facts import Catalog
 
 #: allowed numbers of rows per filled table
 ROWS = range(20, 1_000_001)
@@ -128,19 +129,7 @@ def examine(options: Options) -> Generator[CheckProgress, None, CheckReport]:
             on_rows.append(seeded_trip)
             yield CheckProgress(SEEDED_TRIPS, len(on_rows), len(on_rows))
         clock.lap(SEEDED_TRIPS)
-        evidence = Evidence(
-            heads=project.heads,
-            revisions=project.revisions,
-            empty_trips=tuple(on_empty),
-            seeded_trips=tuple(on_rows),
-            final_schema=final_schema,
-            version_table=env_options.version_table,
-            metadata=env_options.metadata,
-            include_object=env_options.include_object,
-            include_name=env_options.include_name,
-            writer_paths=options.writers,
-            target=_target(options, project, env_options, on_empty),
-        )
+        evidence = _evidence(options, project, env_options, on_empty, on_rows, final_schema)
         if options.squawk:
             printed = offline_sql.offline_sql(project, server.url, [trip.revision for trip in on_empty])
             evidence = replace(evidence, offline_sql=printed)
@@ -181,6 +170,29 @@ def _validate(options: Options) -> None:
         raise WrongUsage(f"--writers: {missing}")
     if options.squawk and (missing := squawk.missing()):
         raise WrongUsage(f"--squawk: {missing}")
+
+
+def _evidence(
+    options: Options,
+    project: Project,
+    env_options: EnvOptions,
+    on_empty: Sequence[EmptyTrip],
+    on_rows: Sequence[SeededTrip],
+    final_schema: Catalog | None,
+) -> Evidence:
+    return Evidence(
+        heads=project.heads,
+        revisions=project.revisions,
+        empty_trips=tuple(on_empty),
+        seeded_trips=tuple(on_rows),
+        final_schema=final_schema,
+        version_table=env_options.version_table,
+        metadata=env_options.metadata,
+        include_object=env_options.include_object,
+        include_name=env_options.include_name,
+        writer_paths=options.writers,
+        target=_target(options, project, env_options, on_empty),
+    )
 
 
 def _target(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import partial
 
 from sqlalchemy import Connection
@@ -70,53 +70,80 @@ def cleanup(
             require_valid(connection, {"work_mem": work_mem})
         with run_lock(connection, relation.relid, give_up_after=give_up_after):
             relation = catalog.still_named(connection, relation)
-            fragments = fragments_of(connection, relation, key, rule)
-            foreign_keys = children.foreign_keys(connection, relation.relid)
             managed = citus.find_citus(connection, relation.relid)
-            run_id, moving = retry_lock(
+            work = _opened(
                 connection,
-                partial(
-                    _open_or_resume,
-                    connection,
-                    relation,
-                    key,
-                    name,
-                    rule,
-                    revision,
-                    fragments,
-                    foreign_keys,
-                    lock_timeout,
-                ),
-                relid=relation.relid,
-                name="create the archive",
-                lock_timeout=lock_timeout,
-                give_up_after=give_up_after,
-            )
-            work = CleanupWork(
-                connection=connection,
-                relation=relation,
-                lock_timeout=lock_timeout,
-                give_up_after=give_up_after,
-                holes=run_holes(connection, fragments, relation, rule, run_id, foreign_keys, moving),
-                key=key,
-                rule=rule,
-                run_id=run_id,
-                foreign_keys=foreign_keys,
-                moving=moving,
+                relation,
+                key,
+                rule,
+                name,
+                revision,
+                lock_timeout,
+                give_up_after,
                 of_citus=managed is not None,
             )
-            if rule.amends:
-                work = changes.prepared(work, key)
-            if relation.is_tree:
-                yield from clean_leaves(work, work_mem, key, horizon or Horizon(), only=leaf)
-            elif managed is None:
-                yield from passes(work, work_mem, key, horizon or Horizon())
-            elif managed.is_sharded:
-                yield from sharded_passes(work, work_mem)
-            else:
-                with coordinator.listed(work):
-                    yield from passes(work, work_mem, key, Horizon(), mover=coordinator.move)
-            ledger.set_state(connection, run_id, "clean")
+            yield from _all_passes(work, work_mem, horizon or Horizon(), managed, leaf)
+            ledger.set_state(connection, work.run_id, "clean")
+
+
+def _opened(
+    connection: Connection,
+    relation: Relation,
+    key: UniqueKey,
+    rule: CleanupRule,
+    name: str | None,
+    revision: str | None,
+    lock_timeout: str,
+    give_up_after: str,
+    *,
+    of_citus: bool,
+) -> CleanupWork:
+    """Open a run or continue one; return the work on its table."""
+    fragments = fragments_of(connection, relation, key, rule)
+    foreign_keys = children.foreign_keys(connection, relation.relid)
+    run_id, moving = retry_lock(
+        connection,
+        partial(
+            _open_or_resume, connection, relation, key, name, rule, revision, fragments, foreign_keys, lock_timeout
+        ),
+        relid=relation.relid,
+        name="create the archive",
+        lock_timeout=lock_timeout,
+        give_up_after=give_up_after,
+    )
+    work = CleanupWork(
+        connection=connection,
+        relation=relation,
+        lock_timeout=lock_timeout,
+        give_up_after=give_up_after,
+        holes=run_holes(connection, fragments, relation, rule, run_id, foreign_keys, moving),
+        key=key,
+        rule=rule,
+        run_id=run_id,
+        foreign_keys=foreign_keys,
+        moving=moving,
+        of_citus=of_citus,
+    )
+    return changes.prepared(work, key) if rule.amends else work
+
+
+def _all_passes(
+    work: CleanupWork,
+    work_mem: str | None,
+    horizon: Horizon,
+    managed: citus.CitusTable | None,
+    leaf: Relation | None,
+) -> Iterator[Batch]:
+    """Clean the table as its kind requires: a tree leaf by leaf, a distributed one shard by shard."""
+    if work.relation.is_tree:
+        yield from clean_leaves(work, work_mem, work.key, horizon, only=leaf)
+    elif managed is None:
+        yield from passes(work, work_mem, work.key, horizon)
+    elif managed.is_sharded:
+        yield from sharded_passes(work, work_mem)
+    else:
+        with coordinator.listed(work):
+            yield from passes(work, work_mem, work.key, Horizon(), mover=coordinator.move)
 
 
 def _open_or_resume(

@@ -53,56 +53,44 @@ def verify_as(
     with step(connection):
         match = catalog.find(connection, key)
         if match is None:
-            return VerifyReport(
-                key=key, index=None, extras=None, run=None, findings=(finding("table-missing", str(key)),)
-            )
+            return _uncounted(key, None, [finding("table-missing", str(key))])
         key, relation = match
         state = catalog.index_state(connection, relation.relid, key)
         if state and is_its_own:
             state = replace(state, same_definition=True)
         findings = _catalog_findings(key, relation, state)
         if missing := _missing_columns(connection, key, relation):
-            return VerifyReport(key=key, index=state, extras=None, run=None, findings=(*missing, *findings))
+            return _uncounted(key, state, [*missing, *findings])
         try:
-            extras, rows, latest, by_others, misplaced, leaves = count(
-                connection, key, relation, work_mem, counts_rows=counts_rows
-            )
+            counted = count(connection, key, relation, work_mem, counts_rows=counts_rows)
         except DBAPIError as error:
             if key.is_plain or not (about_a_row(error) or about_an_expression(error)):
                 raise
             # The server's message can contain values of a row.
             fails = finding("expression-fails", f"{key} (SQLSTATE {sqlstate(error)})", table=relation.name)
-            return VerifyReport(key=key, index=state, extras=None, run=None, findings=(fails, *findings))
-        if extras:
-            findings.append(finding("duplicates-remain", quantity(extras, "extra"), table=relation.name))
-        findings += misplaced
-        managed = citus.find_citus(connection, relation.relid)
-        if state and relation.is_tree:
-            findings += part_findings(connection, key, relation, state)
-            findings += compare_leaves(connection, relation, state) if state.valid else []
-        elif state and state.valid:
-            # On the coordinator, the index of a table of Citus is empty.
-            findings += (
-                citus.index_findings(connection, key, relation, state)
-                if managed
-                else compare_with_table(connection, state)
-            )
-        run = latest.run if latest else None
-        if run:
-            findings += ledger_findings(connection, run)
-        else:
-            condition = ledger.of_key("coalesce(live.oid, r.relid)", key)
-            findings += ledger.lost(connection, relation, condition)
+            return _uncounted(key, state, [fails, *findings])
+        if counted.extras:
+            findings.append(finding("duplicates-remain", quantity(counted.extras, "extra"), table=relation.name))
+        findings += counted.misplaced
+        if state:
+            findings += _index_findings(connection, key, relation, state)
+        run = counted.latest.run if counted.latest else None
+        findings += ledger_findings(connection, run) if run else _lost_runs(connection, key, relation)
         return VerifyReport(
             key=key,
             index=state,
-            extras=extras,
+            extras=counted.extras,
             run=run,
-            rows=rows,
-            leaves=leaves,
-            archived_by_others=by_others,
+            rows=counted.rows,
+            leaves=counted.leaves,
+            archived_by_others=counted.by_others,
             findings=tuple(findings),
         )
+
+
+def _uncounted(key: UniqueKey, state: IndexState | None, findings: list[Finding]) -> VerifyReport:
+    """Return the report on a table that cannot be counted."""
+    return VerifyReport(key=key, index=state, extras=None, run=None, findings=tuple(findings))
 
 
 def _missing_columns(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
@@ -139,6 +127,23 @@ def _catalog_findings(key: UniqueKey, relation: Relation, state: IndexState | No
     if key.form == "constraint" and state.constraint != key.name:
         return [missing(key, relation)]
     return []
+
+
+def _index_findings(connection: Connection, key: UniqueKey, relation: Relation, state: IndexState) -> list[Finding]:
+    """Return where an index differs from its table, or the parts of a tree from their whole."""
+    if relation.is_tree:
+        parts = part_findings(connection, key, relation, state)
+        return [*parts, *compare_leaves(connection, relation, state)] if state.valid else parts
+    if not state.valid:
+        return []
+    if citus.find_citus(connection, relation.relid):  # on the coordinator, the index of its table is empty
+        return citus.index_findings(connection, key, relation, state)
+    return compare_with_table(connection, state)
+
+
+def _lost_runs(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
+    """Return what is wrong with runs of the key whose table was replaced."""
+    return ledger.lost(connection, relation, ledger.of_key("coalesce(live.oid, r.relid)", key))
 
 
 def ledger_findings(connection: Connection, run: Run) -> list[Finding]:
