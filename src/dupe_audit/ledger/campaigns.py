@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.ledger.runs import VERSION
-from dupe_audit.ledger.tables import exists, make_private, relation_exists
+from dupe_audit.ledger.tables import CREATE_LOCK_TIMEOUT, exists, make_private, relation_exists
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
@@ -70,7 +70,7 @@ def find_campaign(connection: Connection, revision: str | None) -> RecordedCampa
 def open_campaign(connection: Connection, revision: str | None, query: str | None, places: Iterable[str]) -> int:
     """Open a campaign in an existing ledger, and return its id; return that of another process that was faster."""
     values = {"revision": literal(revision), "query": literal(query), "places": text_array(places)}
-    with transaction(connection, lock_timeout="10s"):
+    with transaction(connection, lock_timeout=CREATE_LOCK_TIMEOUT):
         execute(connection, statement("lock_ledger", namespace=str(LOCK_NAMESPACE)))
         if existing := find_campaign(connection, revision):
             return existing.id
