@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: modes that have a use of their own, as SQL writes them
+#: modes that other modules use by name, as SQL writes them
 SHARE_UPDATE_EXCLUSIVE = "SHARE UPDATE EXCLUSIVE"
 SHARE = "SHARE"
 ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
