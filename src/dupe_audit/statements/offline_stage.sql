@@ -9,7 +9,7 @@ BEGIN
     PERFORM pg_catalog.set_config(planner.name, planner.value, true) FROM ({sequential}) AS planner(name, value);
     EXECUTE pg_catalog.format('DROP TABLE IF EXISTS %s', v_holes ->> 'stage');
     BEGIN
-        EXECUTE pg_temp.dupe_audit_fill({t_stage}, v_holes);
+        EXECUTE pg_temp.dupe_audit_fill({t_stage}, v_holes || pg_catalog.jsonb_build_object('kind', 'UNLOGGED'));
     EXCEPTION WHEN OTHERS OR assert_failure THEN
         -- The server's message can contain a value of a row that was written since the check.
         PERFORM pg_temp.dupe_audit_failing(v_holes, v_texts, v_holes ->> 'predicate', SQLSTATE, '');
