@@ -2,6 +2,7 @@
 
 from dupe_audit.constraint.attach import enforce
 from dupe_audit.constraint.dropping import drop
+from dupe_audit.constraint.index import memory
 from dupe_audit.constraint.names import name_owner_sql
 from dupe_audit.constraint.replace import drop_findings, has_definition, is_absent, rename, swap, temporary_name
 
@@ -11,6 +12,7 @@ __all__ = [
     "enforce",
     "has_definition",
     "is_absent",
+    "memory",
     "name_owner_sql",
     "rename",
     "swap",

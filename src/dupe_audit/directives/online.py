@@ -88,7 +88,7 @@ def _write_single(operations: Operations, execution: Execution, operation: Migra
             script.refuse(task, execution, execution.options)
         items = execution.recording.items if execution.recording else ()
         directives = [task.operation for task in all_tasks(execution)]
-        script.judge_server(operations, directives, accept=execution.options.accept)
+        script.judge_server(operations, directives, execution.options)
         undone = script.Undone.of(operations, execution, execution.options)
         script.judge_ahead(operations, items, execution.options, undone)
     for task in tasks:

@@ -28,13 +28,12 @@ from dupe_audit.directives.script.procedures import (
     state_function,
     undo_function,
 )
-from dupe_audit.directives.script.quoting import differing_columns, with_templates
+from dupe_audit.directives.script.quoting import counting, differing_columns, with_templates
 from dupe_audit.directives.script.undone import Undone
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP, Item
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.planner import SEQUENTIAL, settings_sql
 from dupe_audit.preflight import beside
 from dupe_audit.statements import literal, statement, text_array
 
@@ -239,7 +238,7 @@ class _Ahead:
                 ),
                 references=statement("references", relid="v_relid"),
                 collisions=statement("collisions", relid="v_relid", pairs="v_pairs"),
-                sequential=settings_sql(SEQUENTIAL),
+                sequential=counting(self._options.work_mem),
             )
         )
 

@@ -6,16 +6,15 @@ and a temporary function fills them from the catalog.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from dupe_audit.cleanup import pace
+from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script.leaves import clean_tree
 from dupe_audit.directives.script.opening import EXPRESSIONS, prepare_function
 from dupe_audit.directives.script.outcomes import errors, outcome_functions
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.quoting import interval, lines, quoted, with_templates
+from dupe_audit.directives.script.quoting import counting, interval, lines, quoted, with_templates
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
-from dupe_audit.postgres.planner import ANYWHERE, BATCHING, SEQUENTIAL, WHERE_STAGED, settings_sql
+from dupe_audit.postgres.planner import ANYWHERE, BATCHING, WHERE_STAGED, settings_sql
 from dupe_audit.statements import literal, statement, template
 
 #: the temporary procedure that cleans, called with the run's id, which psql keeps in a variable
@@ -59,7 +58,7 @@ def cleanup_procedure(
     key: UniqueKey,
     rule: CleanupRule,
     build: BuildRule,
-    accept: Collection[str],
+    options: Overrides,
     *,
     tree: bool = False,
 ) -> None:
@@ -67,9 +66,10 @@ def cleanup_procedure(
 
     Args:
         rule: of the run; which columns and values it names is read from the ledger.
-        accept: ids of findings that do not stop it.
+        options: of the command: findings that do not stop it, and the memory of its rankings.
         tree: whether the table is partitioned.
     """
+    accept, sequential = options.accept, counting(options.work_mem)
     form = (rule.exact, rule.divides, bool(rule.merges), rule.merges_groups, tree)
     if not script.needs_part("clean", form):
         return
@@ -78,14 +78,14 @@ def cleanup_procedure(
     outcome_functions(script, rule, accept, tree=tree)
     script.write(with_templates("offline_lag", replica_lag=statement("replica_lag")))
     script.write(prepare_function(key, rule, accept, tree=tree))
-    script.write(_stage(rule, tree=tree))
+    script.write(_stage(rule, sequential, tree=tree))
     script.write(_batch(rule))
     script.write(_clean(rule, build, tree=tree))
     if tree:
-        script.write(clean_tree(EXPRESSIONS, errors(rule, accept)))
+        script.write(clean_tree(EXPRESSIONS, errors(rule, accept), sequential))
 
 
-def _stage(rule: CleanupRule, *, tree: bool) -> str:
+def _stage(rule: CleanupRule, sequential: str, *, tree: bool) -> str:
     judgements = []
     if rule.divides:
         judgements += [_filled("add_amend_column"), _filled("stage_divergent")]
@@ -108,7 +108,7 @@ def _stage(rule: CleanupRule, *, tree: bool) -> str:
     return with_templates(
         "offline_stage",
         recorded=quoted("record_leaf_ranking" if tree else "record_ranking"),
-        sequential=settings_sql(SEQUENTIAL),
+        sequential=sequential,
         batching=settings_sql(BATCHING),
         judgements=lines(judgements, indent=8),
     )

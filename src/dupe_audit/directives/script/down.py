@@ -17,7 +17,7 @@ from dupe_audit.directives.script.quoting import (
     with_templates,
 )
 from dupe_audit.directives.script.undone import Undone
-from dupe_audit.model import BuildRule, UniqueKey, milliseconds
+from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import NEWEST_FIRST, settings_sql
 from dupe_audit.statements import ident, literal, statement
@@ -124,10 +124,11 @@ def _record_index(key: UniqueKey) -> str:
     return statement("offline_record_index", relid=catalog.relid_sql(key), record_index=record_index)
 
 
-def restore_duplicates(operations: Operations, key: UniqueKey, undone: Undone) -> None:
+def restore_duplicates(operations: Operations, key: UniqueKey, rule: CleanupRule, undone: Undone) -> None:
     """Write the script that puts the archived rows back.
 
     Args:
+        rule: says how many rows a transaction puts back at most.
         undone: the run of the key.
 
     Raises:
@@ -151,7 +152,7 @@ def restore_duplicates(operations: Operations, key: UniqueKey, undone: Undone) -
             with_templates(
                 "offline_restore",
                 relid=relid,
-                batch_size="5000",
+                batch_size=str(rule.batch_size),
                 newest_first=settings_sql(NEWEST_FIRST),
                 of_batch=of_batch,
                 record_images=record_images,

@@ -10,7 +10,6 @@ from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import with_templates
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.planner import SEQUENTIAL, settings_sql
 from dupe_audit.postgres.trees import ALIAS, PLACEHOLDER
 from dupe_audit.statements import literal, statement
 
@@ -27,14 +26,14 @@ def tree_functions(script: Script, key: UniqueKey) -> None:
         script.write(with_templates("offline_of_leaf"))
 
 
-def clean_tree(expressions: str, errors: str) -> str:
+def clean_tree(expressions: str, errors: str, sequential: str) -> str:
     """Return the temporary procedure that cleans all leaves of a run ``v_rule``.
 
     Args:
         expressions: of the key, as an SQL value.
         errors: ids of the findings that stop a cleanup, as an SQL value.
+        sequential: settings of the count in each leaf, as SQL rows.
     """
-    sequential = settings_sql(SEQUENTIAL)
     return with_templates("offline_clean_tree", expressions=expressions, errors=errors, sequential=sequential)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 
 from alembic.operations import Operations
@@ -57,6 +57,15 @@ class Script:
         for name in SESSION:
             self.write(f"RESET {name}")
         self.write(statement("offline_path_back"))
+
+    @contextmanager
+    def under(self, settings: Mapping[str, str]) -> Iterator[None]:
+        """Write what follows under further settings of the session."""
+        for name, value in settings.items():
+            self.write(f"SET {name} = {literal(value)}")
+        yield
+        for name in settings:
+            self.write(f"RESET {name}")
 
     @contextmanager
     def own_path(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from alembic.util import CommandError
 
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.planner import SEQUENTIAL, settings_sql
 from dupe_audit.statements import ident, literal, statement, template, text_array
 
 #: dollar quotes of the script; a name that contains one would end a quoted part
@@ -86,6 +87,15 @@ def comparison_holes(key: UniqueKey) -> dict[str, str]:
 def differing_columns() -> str:
     """Return SQL that lists the columns ``v_names`` whose counts in ``v_row`` are not zero."""
     return f"({statement('differing_columns', names='v_names', counts='v_row.differs')})"
+
+
+def counting(work_mem: str | None) -> str:
+    """Return the settings of a ranking or a count of the whole table, as SQL rows.
+
+    Args:
+        work_mem: memory for its sort, as PostgreSQL writes sizes; None for the server's setting.
+    """
+    return settings_sql(SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {}))
 
 
 def constraint_exists(key: UniqueKey) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from alembic.operations import MigrateOperation, Operations
 
 from dupe_audit.directives.operations import DropUniqueConstraintOnlineOp, RestoreDuplicatesOp
+from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.postgres import catalog
 from dupe_audit.statements import literal, statement
@@ -22,14 +23,14 @@ _ADDRESS = "SELECT {} \\gset dupe_audit_".format(
 )
 
 
-def judge_server(operations: Operations, directives: Iterable[MigrateOperation], *, accept: Collection[str]) -> None:
+def judge_server(operations: Operations, directives: Iterable[MigrateOperation], options: Overrides) -> None:
     """Write what stops the script if its server is unsuitable or another product manages a table, each judged once.
 
     A table that has become a hypertable since the upgrade can still be downgraded (tried).
 
     Args:
         directives: that follow.
-        accept: ids of findings that do not stop it.
+        options: of the command: findings that do not stop it, and settings, which are tried.
     """
     script = Script(operations)
     if script.is_unjudged("server"):
@@ -41,9 +42,12 @@ def judge_server(operations: Operations, directives: Iterable[MigrateOperation],
             statement(
                 "offline_server",
                 pooled_address=statement("pooled_address", **address),
-                refuses_pooler=literal("transaction-pooler" not in accept),
+                refuses_pooler=literal("transaction-pooler" not in options.accept),
             )
         )
+        # What the server does not accept stops the script here, and not after a part of its work.
+        with script.under(options.settings()):
+            pass
     cleaned_or_built = [each for each in directives if not isinstance(each, _BACK)]
     keys = [each.key for each in cleaned_or_built]  # type: ignore[attr-defined]
     tables = {catalog.relid_sql(key): key.table for key in keys}

@@ -68,7 +68,7 @@ def write(operations: Operations, execution: Execution, options: Overrides, task
         CommandError: it cannot be written as a script; the message says why.
     """
     refuse(task, execution, options)
-    judge_server(operations, [task.operation], accept=options.accept)
+    judge_server(operations, [task.operation], options)
     script, step = Script(operations), f"{execution.revision}:{execution.acted}"
     execution.acted += 1
     # psql that continues after errors stamps only if every transaction of the revision was committed.
@@ -87,7 +87,7 @@ def _write(operations: Operations, execution: Execution, options: Overrides, tas
             operations,
             operation.key,
             rule,
-            accept=options.accept,
+            options=options,
             revision=revision,
             name=name,
             tree=options.is_partitioned(operation.key),
@@ -97,7 +97,7 @@ def _write(operations: Operations, execution: Execution, options: Overrides, tas
             operations,
             operation.key,
             options.build_rule(operation.rule),
-            accept=options.accept,
+            options=options,
             revision=revision,
             cleanup=execution.rule_of(_qualified(operation.key)),
             undoing=not execution.upgrading,
@@ -106,7 +106,8 @@ def _write(operations: Operations, execution: Execution, options: Overrides, tas
     elif isinstance(operation, DropUniqueConstraintOnlineOp):
         drop_unique_constraint(operations, operation.key, operation.rule, Undone.of(operations, execution, options))
     elif isinstance(operation, RestoreDuplicatesOp):
-        restore_duplicates(operations, operation.key, Undone.of(operations, execution, options))
+        rule = options.cleanup_rule(operation.rule)
+        restore_duplicates(operations, operation.key, rule, Undone.of(operations, execution, options))
 
 
 def _qualified(key: UniqueKey) -> UniqueKey:

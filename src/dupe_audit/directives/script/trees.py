@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from dupe_audit.constraint import memory
+from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script.cleaning import CLEAN
 from dupe_audit.directives.script.leaves import tree_blockers, tree_functions
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.quoting import comparison_holes, interval, quoted, with_templates
+from dupe_audit.directives.script.quoting import comparison_holes, counting, interval, quoted, with_templates
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import MAX_IDENTIFIER, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.planner import SEQUENTIAL, settings_sql
 from dupe_audit.postgres.trees import ALIAS, PLACEHOLDER
 from dupe_audit.preflight import beside
 from dupe_audit.statements import literal, statement, text_array
@@ -35,22 +36,22 @@ _LACKING = (
 _NO_BLOCKERS = "SELECT NULL::pg_catalog.text AS id, NULL::pg_catalog.text AS subject WHERE false"
 
 
-def enforce_tree(script: Script, key: UniqueKey, rule: BuildRule, *, accept: Collection[str], may_clean: bool) -> None:
+def enforce_tree(script: Script, key: UniqueKey, rule: BuildRule, *, options: Overrides, may_clean: bool) -> None:
     """Write what builds the index of each leaf, adopts them all, and counts; needs ``state_function`` before it.
 
     Args:
-        accept: ids of findings that do not stop it.
+        options: of the command: findings that do not stop it, and the memory of the count.
         may_clean: whether duplicates that stop a build are handled by the cleanup of this revision.
     """
     tree_functions(script, key)
-    _functions(script, key, rule, accept)
+    _functions(script, key, rule, options)
     script.line(_UNFINISHED)
     script.line("\\if :dupe_audit_unfinished")
     script.write("CALL pg_temp.dupe_audit_enter_parts(:dupe_audit_v_run)")
     building = {"run": ":dupe_audit_v_run", "name": literal(key.name), "keeps_adopted": literal(False)}
     script.write(statement("mark_building", **building))
     for attempt in range(1, rule.build_attempts + 1):
-        _build_leaves(script, key, attempt, rule.build_attempts, may_clean=may_clean)
+        _build_leaves(script, key, rule, attempt, may_clean=may_clean)
     _drop_leftovers(script)
     script.write("CALL pg_temp.dupe_audit_adopt_tree(:dupe_audit_v_run)")
     script.line("\\endif")
@@ -79,9 +80,9 @@ def _counted(key: UniqueKey) -> str:
     return literal(f"{key.schema or ''}.{key.table} {key.name}")
 
 
-def _build_leaves(script: Script, key: UniqueKey, attempt: int, attempts: int, *, may_clean: bool) -> None:
+def _build_leaves(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may_clean: bool) -> None:
     """Write one build of every leaf that lacks its index; a later one first archives what stopped the one before."""
-    script.line(f"-- build {attempt} of {attempts} of the missing indexes")
+    script.line(f"-- build {attempt} of {rule.build_attempts} of the missing indexes")
     _drop_leftovers(script)
     script.line("\\if :dupe_audit_lacking")
     if attempt > 1 and may_clean:
@@ -92,7 +93,8 @@ def _build_leaves(script: Script, key: UniqueKey, attempt: int, attempts: int, *
         # The server's message can contain the value for which an expression fails.
         script.line("\\set dupe_audit_verbosity :VERBOSITY")
         script.line("\\set VERBOSITY sqlstate")
-    script.line("SELECT records, builds FROM pg_temp.dupe_audit_leaf_builds(:dupe_audit_v_run) \\gexec")
+    with script.under(memory(rule)):
+        script.line("SELECT records, builds FROM pg_temp.dupe_audit_leaf_builds(:dupe_audit_v_run) \\gexec")
     if not key.is_plain:
         script.line("\\set VERBOSITY :dupe_audit_verbosity")
     script.line("\\set ON_ERROR_STOP on")
@@ -105,7 +107,7 @@ def _drop_leftovers(script: Script) -> None:
     script.line(_LACKING)
 
 
-def _functions(script: Script, key: UniqueKey, rule: BuildRule, accept: Collection[str]) -> None:
+def _functions(script: Script, key: UniqueKey, rule: BuildRule, options: Overrides) -> None:
     """Write the temporary functions and procedures that build, adopt and count."""
     relid, tree = catalog.relid_sql(key), statement("tree", relid="v_root")
     definition = {name: literal(value) for name, value in catalog.definition_holes(key).items()}
@@ -125,7 +127,7 @@ def _functions(script: Script, key: UniqueKey, rule: BuildRule, accept: Collecti
             relid=relid,
             tree=tree,
             blockers=tree_blockers(_NO_BLOCKERS, text_array(filter(None, key.names)), relid="v_root"),
-            errors=_errors(accept),
+            errors=_errors(options.accept),
             is_constraint=is_constraint,
         )
     )
@@ -142,10 +144,10 @@ def _functions(script: Script, key: UniqueKey, rule: BuildRule, accept: Collecti
             **definition,
         )
     )
-    script.write(_count(key))
+    script.write(_count(key, options.work_mem))
 
 
-def _count(key: UniqueKey) -> str:
+def _count(key: UniqueKey, work_mem: str | None) -> str:
     """Return the temporary procedure that counts the extras of each leaf."""
     fragments = catalog.rule_fragment_holes(key, CleanupRule(), placeholders=(PLACEHOLDER, ALIAS))
     return with_templates(
@@ -153,7 +155,7 @@ def _count(key: UniqueKey) -> str:
         relid=catalog.relid_sql(key),
         tree=statement("tree", relid="v_root"),
         fragments=statement("fragments", relid="v_root", **fragments),
-        sequential=settings_sql(SEQUENTIAL),
+        sequential=counting(work_mem),
         counted=_counted(key),
     )
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from alembic.operations import Operations
 
 from dupe_audit import ledger
+from dupe_audit.constraint import memory
+from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script.cleaning import CLEAN, cleanup_procedure
 from dupe_audit.directives.script.leaves import tree_functions
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import judged_key, open_run, state_function
-from dupe_audit.directives.script.quoting import check_names, constraint_exists, one_line, quoted, table_sql
+from dupe_audit.directives.script.quoting import check_names, constraint_exists, counting, one_line, quoted, table_sql
 from dupe_audit.directives.script.trees import enforce_tree, guard_tree
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.planner import SEQUENTIAL, settings_sql
+from dupe_audit.postgres.sqlstates import DUPLICATE_TABLE
 from dupe_audit.statements import ident, literal, statement
 
 #: stops unless the index is the one that the key needs, or absent
@@ -29,7 +29,7 @@ def archive_duplicates(
     key: UniqueKey,
     rule: CleanupRule,
     *,
-    accept: Collection[str],
+    options: Overrides,
     revision: str | None,
     name: str | None,
     tree: bool,
@@ -37,7 +37,7 @@ def archive_duplicates(
     """Write the script that archives or amends the extras of *key*.
 
     Args:
-        accept: ids of findings that do not stop the script.
+        options: of the command: findings that do not stop the script, and the memory of its statements.
         revision: the Alembic revision to record in the ledger.
         name: the constraint that will be built, if it is known.
         tree: whether the table is partitioned.
@@ -54,7 +54,7 @@ def archive_duplicates(
         open_run(script, key, rule, BuildRule(), revision, choice, tree=tree)
         if tree:
             tree_functions(script, key)
-        cleanup_procedure(script, key, rule, BuildRule(), accept, tree=tree)
+        cleanup_procedure(script, key, rule, BuildRule(), options, tree=tree)
         script.write(CLEAN)
         script.reset()
     relid = catalog.relid_sql(key)
@@ -69,7 +69,7 @@ def create_unique_constraint(
     key: UniqueKey,
     rule: BuildRule,
     *,
-    accept: Collection[str],
+    options: Overrides,
     revision: str | None,
     cleanup: CleanupRule | None,
     undoing: bool,
@@ -78,7 +78,7 @@ def create_unique_constraint(
     """Write the script that builds and verifies the index of a key, and attaches it if it is to be a constraint.
 
     Args:
-        accept: ids of findings that do not stop the script.
+        options: of the command: findings that do not stop the script, and the memory of its statements.
         revision: the Alembic revision to record in the ledger.
         cleanup: by which rule this revision handles the duplicates that stop a build; None if it handles none.
         undoing: whether a downgrade of that revision re-creates the constraint.
@@ -98,7 +98,7 @@ def create_unique_constraint(
         if tree:
             tree_functions(script, key)
         if cleanup:
-            cleanup_procedure(script, key, cleanup, rule, accept, tree=tree)
+            cleanup_procedure(script, key, cleanup, rule, options, tree=tree)
         else:
             script.fill_function()
         state_function(script, key)
@@ -107,13 +107,13 @@ def create_unique_constraint(
             script.measure_function()
             script.write(judged_key(key))
         if tree:
-            enforce_tree(script, key, rule, accept=accept, may_clean=cleanup is not None)
+            enforce_tree(script, key, rule, options=options, may_clean=cleanup is not None)
         else:
             _build_in_turn(script, key, rule, may_clean=cleanup is not None, undoing=undoing)
         _finish(script, key, rule, tree=tree)
         script.reset()
     with script.own_path():
-        guard_tree(script, key) if tree else _guard(script, key)
+        guard_tree(script, key) if tree else _guard(script, key, options.work_mem)
         script.write(statement("mark_enforced", run=":dupe_audit_v_run", name=literal(name)))
         script.write(statement("set_state", run=":dupe_audit_v_run", state=literal("enforced")))
 
@@ -131,7 +131,7 @@ def _build_in_turn(script: Script, key: UniqueKey, rule: BuildRule, *, may_clean
     script.line("\\endif")
 
 
-def _guard(script: Script, key: UniqueKey) -> None:
+def _guard(script: Script, key: UniqueKey, work_mem: str | None) -> None:
     """Write what stops the script before the version is stamped, unless the table enforces the key."""
     relid = catalog.relid_sql(key)
     script.write(
@@ -141,7 +141,7 @@ def _guard(script: Script, key: UniqueKey) -> None:
             form=key.form,
             relid=relid,
             fragments=statement("fragments", relid=f"({relid})", **catalog.rule_fragment_holes(key, CleanupRule())),
-            sequential=settings_sql(SEQUENTIAL),
+            sequential=counting(work_mem),
             t_count_extras=quoted("count_extras"),
         )
     )
@@ -156,21 +156,31 @@ def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may
         script.write(CLEAN)
     holes = {"run": ":dupe_audit_v_run", "name": literal(key.name), "keeps_adopted": literal(undoing)}
     script.write(statement("mark_building", **holes))
+    with script.under(memory(rule)):
+        _try_build(script, key, options=":dupe_audit_options" if undoing else "")
+    script.line("\\endif")
+
+
+def _try_build(script: Script, key: UniqueKey, *, options: str) -> None:
+    """Write the build itself, which may fail.
+
+    Args:
+        options: storage parameters of the index, as SQL.
+    """
     script.line("-- fails if a duplicate arrives in the meantime")
     script.line("\\set ON_ERROR_STOP off")
     if not key.is_plain:
         # The server's message can contain the value for which an expression fails.
         script.line("\\set dupe_audit_verbosity :VERBOSITY")
         script.line("\\set VERBOSITY sqlstate")
-    script.write(catalog.build_index_sql(key, table_sql(key), options=":dupe_audit_options" if undoing else ""))
+    script.write(catalog.build_index_sql(key, table_sql(key), options=options))
     if not key.is_plain:
         script.line("\\set VERBOSITY :dupe_audit_verbosity")
     script.line("\\set ON_ERROR_STOP on")
-    # 42P07: another session has created it meanwhile. After any other error, an index of ours can remain.
-    script.line("SELECT :'SQLSTATE' = '42P07' AS taken \\gset dupe_audit_")
+    # Another session has created it meanwhile. After any other error, an index of ours can remain.
+    script.line(f"SELECT :'SQLSTATE' = {literal(DUPLICATE_TABLE)} AS taken \\gset dupe_audit_")
     script.line("\\if :dupe_audit_taken")
     script.write(_not_building())
-    script.line("\\endif")
     script.line("\\endif")
 
 
