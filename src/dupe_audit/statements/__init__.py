@@ -17,6 +17,11 @@ from psycopg import sql
 _HOLE = re.compile(r"\{(\w+)\}")
 
 
+def names() -> list[str]:
+    """Return the names of all statements but those that are executed on scratch servers only."""
+    return sorted(file.name.removesuffix(".sql") for file in files(__name__).iterdir() if file.name.endswith(".sql"))
+
+
 @cache
 def template(name: str) -> str:
     """Return the text of ``<name>.sql`` without its header; ``scratch/…`` is executed on scratch servers only."""

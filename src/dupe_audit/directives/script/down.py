@@ -9,7 +9,6 @@ from dupe_audit.directives.script.droppable import droppable_index_function, dro
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import undo_function
 from dupe_audit.directives.script.quoting import (
-    check_names,
     constraint_exists,
     one_line,
     quoted,
@@ -48,11 +47,7 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
 
     Args:
         undone: the run of the constraint.
-
-    Raises:
-        CommandError: a name cannot be written into the script.
     """
-    check_names(key)
     if key.form == "index":
         _drop_index(Script(operations), key, rule, undone)
     else:
@@ -130,11 +125,7 @@ def restore_duplicates(operations: Operations, key: UniqueKey, rule: CleanupRule
     Args:
         rule: says how many rows a transaction puts back at most.
         undone: the run of the key.
-
-    Raises:
-        CommandError: a name cannot be written into the script.
     """
-    check_names(key)
     script = Script(operations)
     with script.outside_transaction():
         script.line(f"-- dupe-audit: restore the rows of {one_line(key)}")

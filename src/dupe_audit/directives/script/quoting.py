@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from functools import cache
 
 from alembic.util import CommandError
 
-from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, milliseconds
+from dupe_audit.model import BuildRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import SEQUENTIAL, settings_sql
-from dupe_audit.statements import ident, literal, statement, template, text_array
+from dupe_audit.statements import ident, literal, names, statement, template, text_array
 
-#: dollar quotes of the script; a name that contains one would end a quoted part
-_TAGS = re.compile(
-    r"\$(fill|trust|undo|open|path|clean|state|guard|attach|restore|reached|judge|statement|dropped|describe|expressions|same|measure|"
-    r"failing|failing_rows|try|try_index|path_problems|"
-    r"private|adopt|prepare|references|objections|stage|batch|move|amend|merge|changes|images|trial|why|violated|restorable|settle|"
-    r"constraints|put|revert|tree|leaf|parts|adopt|count|dupe_audit)\$"
-)
+#: begins and ends a template in the script
+_TEMPLATE = "$statement$"
+
+
+@cache
+def dollar_quotes() -> frozenset[str]:
+    """Return the dollar quotes that a script can contain: those of the statements, and that around a template."""
+    return frozenset({_TEMPLATE, *(tag for name in names() for tag in re.findall(r"\$\w+\$", template(name)))})
 
 
 def table_sql(key: UniqueKey) -> str:
@@ -33,7 +36,7 @@ def interval(build: BuildRule) -> str:
 
 def quoted(name: str) -> str:
     """Return a template as a dollar-quoted string, its holes unfilled."""
-    return f"$statement${template(name)}$statement$"
+    return f"{_TEMPLATE}{template(name)}{_TEMPLATE}"
 
 
 def with_templates(name: str, /, **holes: str) -> str:
@@ -47,31 +50,30 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-def check_names(key: UniqueKey, rule: CleanupRule | None = None) -> None:
-    """Refuse names that would end a quoted part of the script.
+def check_texts(*values: object) -> None:
+    """Refuse texts that would end a quoted part of the script, wherever a key or a rule has them.
 
     Raises:
-        CommandError: a name contains one of the script's dollar quotes.
+        CommandError: a text contains one of the script's dollar quotes.
     """
-    rule_names: tuple[str, ...] = ()
-    if rule:
-        changes = (text for change in rule.changes for text in (change.column, change.sql))
-        merges = (text for merge in rule.merges for text in (merge.column, merge.how))
-        rule_names = (*map(str, rule.order_by), *rule.ignore, *changes, *merges)
-    for name in (
-        key.table,
-        key.schema or "",
-        key.name or "",
-        *key.elements,
-        key.where or "",
-        *key.include,
-        *rule_names,
-    ):
-        if tag := _TAGS.search(name):
+    for text in _texts(values):
+        if tag := next(filter(text.__contains__, sorted(dollar_quotes())), None):
             raise CommandError(
-                f"The name {name!r} contains {tag[0]}, which the SQL script uses as a quote. "
-                "Upgrade online, without --sql."
+                f"The text {text!r} contains {tag}, which the SQL script uses as a quote. Change it, or execute the "
+                "revision online, without --sql."
             )
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield the texts of a value, such as a key, and of its parts."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from _texts(part)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _texts(getattr(value, field.name))
 
 
 def comparison_holes(key: UniqueKey) -> dict[str, str]:

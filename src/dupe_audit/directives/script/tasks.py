@@ -18,7 +18,7 @@ from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.schedule import Task
 from dupe_audit.directives.script.down import drop_unique_constraint, restore_duplicates
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.quoting import check_names, one_line
+from dupe_audit.directives.script.quoting import check_texts, one_line
 from dupe_audit.directives.script.server import judge_server
 from dupe_audit.directives.script.undone import Undone
 from dupe_audit.directives.script.up import archive_duplicates, create_unique_constraint
@@ -33,8 +33,7 @@ def refuse(task: Task, execution: Execution, options: Overrides) -> None:
         CommandError: it cannot; the message says why.
     """
     operation, revision = task.operation, execution.revision
-    rule = operation.rule if isinstance(operation, ArchiveDuplicatesOp) else None
-    check_names(operation.key, rule)  # type: ignore[attr-defined]
+    check_texts(operation.key, operation.rule, revision)  # type: ignore[attr-defined]
     if isinstance(operation, CreateUniqueConstraintOnlineOp) and any(
         drop.key.name == operation.key.name for drop in task.retiring
     ):

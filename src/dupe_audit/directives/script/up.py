@@ -11,7 +11,7 @@ from dupe_audit.directives.script.cleaning import CLEAN, cleanup_procedure
 from dupe_audit.directives.script.leaves import tree_functions
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import judged_key, open_run, state_function
-from dupe_audit.directives.script.quoting import check_names, constraint_exists, counting, one_line, quoted, table_sql
+from dupe_audit.directives.script.quoting import constraint_exists, counting, one_line, quoted, table_sql
 from dupe_audit.directives.script.trees import enforce_tree, guard_tree
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
@@ -41,11 +41,7 @@ def archive_duplicates(
         revision: the Alembic revision to record in the ledger.
         name: the constraint that will be built, if it is known.
         tree: whether the table is partitioned.
-
-    Raises:
-        CommandError: a name cannot be written into the script.
     """
-    check_names(key, rule)
     script, subject = Script(operations), one_line(key)
     with script.outside_transaction():
         verb = " or ".join(["amend" if rule.exact == "amend" else "archive", *(["amend"] if rule.divides else [])])
@@ -83,11 +79,7 @@ def create_unique_constraint(
         cleanup: by which rule this revision handles the duplicates that stop a build; None if it handles none.
         undoing: whether a downgrade of that revision re-creates the constraint.
         tree: whether the table is partitioned.
-
-    Raises:
-        CommandError: a name cannot be written into the script.
     """
-    check_names(key)
     name, script = str(key.name), Script(operations)
     with script.outside_transaction():
         script.line(f"-- dupe-audit: enforce {one_line(key)} as {one_line(name)}, online")
