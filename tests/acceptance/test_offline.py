@@ -10,6 +10,7 @@ import pytest
 
 from dupe_audit.cleanup import cleanup
 from dupe_audit.model import CleanupRule, UniqueKey
+from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +68,37 @@ def test_offline_script_stamps_nothing_unproven(alembic, psql, sql, agent_action
     assert "rewrite-rule" in done.stderr
     assert [("014",)] == sql("SELECT version_num FROM alembic_version")
     assert [(1060,)] == sql("SELECT count(*) FROM agent_actions")
+
+
+def test_offline_script_waits_a_limited_time_for_the_ledger_h197(alembic, psql, sql, agent_actions, psycopg_connect):
+    """A script that waits for a session which creates the ledger holds no snapshot, ends in time, and names it."""
+    script = alembic("upgrade", "014:015", "--sql").stdout
+    patience = "interval '10s'"
+    assert patience in script
+    creator, builder = psycopg_connect(autocommit=True), psycopg_connect(autocommit=True)
+    creator.execute(f"SELECT pg_advisory_lock({LOCK_NAMESPACE}, 0)")
+    done = psql(script.replace(patience, "interval '200ms'"))
+    assert (
+        f"another session (pid {creator.info.backend_pid}) has been creating the ledger for 00:00:00.2" in done.stderr
+    )
+    assert [(None, "014")] == sql("SELECT to_regnamespace('dupe_audit')::text, version_num FROM alembic_version")
+    waiting = threading.Thread(target=lambda: psql(script.replace(patience, "interval '1min'")))
+    waiting.start()
+    wait_for(lambda: sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ '^CALL'"))
+    builder.execute("SET statement_timeout = '8s'")
+    builder.execute("CREATE INDEX CONCURRENTLY ON alembic_version (version_num)")
+    creator.close()
+    waiting.join()
+    assert [("015",)] == sql("SELECT version_num FROM alembic_version")
+
+
+def test_offline_script_names_the_session_that_works_on_the_table(alembic, psql, sql, agent_actions, psycopg_connect):
+    """A script that cannot get the run lock of its table says which session has it."""
+    other = psycopg_connect(autocommit=True)
+    other.execute(f"SELECT pg_advisory_lock({LOCK_NAMESPACE}, 'agent_actions'::regclass::oid::int)")
+    script = alembic("upgrade", "014:015", "--sql").stdout
+    done = psql(script.replace("interval '600000 ms'", "interval '200ms'"))
+    assert f"another session (pid {other.info.backend_pid}) is working on table agent_actions" in done.stderr
 
 
 def test_offline_script_drops_its_own_unfinished_index(alembic, psql, sql, agent_actions):

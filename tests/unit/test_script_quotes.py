@@ -19,7 +19,7 @@ STATEMENTS = FOLDER.parents[1] / "statements"
 
 
 def test_every_dollar_quote_of_the_script_is_known():
-    """Each dollar quote in a statement of a script, or in the code that prints scripts, is one that texts may not have."""
+    """Texts may have no dollar quote that is in a statement of a script, or in the code that prints scripts."""
     sources = "\n".join(path.read_text() for path in (*STATEMENTS.glob("offline_*.sql"), *FOLDER.glob("*.py")))
     written = set(re.findall(r"\$\w+\$", sources))
     assert {"$collect$", "$hypertable$", "$server$", "$refused$", "$lag$", "$failures$", "$statement$"} <= written

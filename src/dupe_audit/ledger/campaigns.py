@@ -9,12 +9,11 @@ from sqlalchemy import Connection
 
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.ledger.runs import VERSION
-from dupe_audit.ledger.tables import CREATE_LOCK_TIMEOUT, exists, make_private, relation_exists
+from dupe_audit.ledger.tables import exists, make_private, relation_exists
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.locking import LOCK_NAMESPACE
-from dupe_audit.postgres.session import transaction
+from dupe_audit.postgres.locking import ledger_transaction
 from dupe_audit.statements import literal, statement, text_array
 
 TABLE = "dupe_audit.campaign"
@@ -70,8 +69,7 @@ def find_campaign(connection: Connection, revision: str | None) -> RecordedCampa
 def open_campaign(connection: Connection, revision: str | None, query: str | None, places: Iterable[str]) -> int:
     """Open a campaign in an existing ledger, and return its id; return that of another process that was faster."""
     values = {"revision": literal(revision), "query": literal(query), "places": text_array(places)}
-    with transaction(connection, lock_timeout=CREATE_LOCK_TIMEOUT):
-        execute(connection, statement("lock_ledger", namespace=str(LOCK_NAMESPACE)))
+    with ledger_transaction(connection):
         if existing := find_campaign(connection, revision):
             return existing.id
         if not relation_exists(connection, TABLE):

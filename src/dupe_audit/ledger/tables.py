@@ -10,12 +10,8 @@ from sqlalchemy import Connection
 from dupe_audit.errors import DupeAuditError
 from dupe_audit.ledger.trust import Shape, trusted_shape
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.locking import LOCK_NAMESPACE
-from dupe_audit.postgres.session import transaction
+from dupe_audit.postgres.locking import ledger_transaction
 from dupe_audit.statements import fill_known, ident, literal, statement, template
-
-#: how long to wait for another session that creates the ledger or a campaign; no statement of the application waits
-CREATE_LOCK_TIMEOUT = "10s"
 
 
 def archive_name(run_id: int) -> str:
@@ -106,8 +102,7 @@ def create(connection: Connection, owner: str, *, relid: int | None = None) -> L
     """
     if exists(connection, relid=relid):
         return True
-    with transaction(connection, lock_timeout=CREATE_LOCK_TIMEOUT):
-        execute(connection, statement("lock_ledger", namespace=str(LOCK_NAMESPACE)))
+    with ledger_transaction(connection):
         shape = _shape(connection, relid=relid)
         if shape.created:
             return True

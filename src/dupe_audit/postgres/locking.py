@@ -16,6 +16,7 @@ from dupe_audit.model import GIVE_UP_AFTER
 from dupe_audit.postgres.driver import execute, tidy
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.postgres.patience import Patience
+from dupe_audit.postgres.session import transaction
 from dupe_audit.postgres.sqlstates import DEADLOCK, LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, detail, sqlstate
 from dupe_audit.statements import literal, statement, text_array
 
@@ -23,6 +24,9 @@ T = TypeVar("T")
 
 #: first half of the advisory lock's key, the bytes "dupe"; the second half is the table's oid
 LOCK_NAMESPACE = 0x64757065
+
+#: total wait for another session that creates the ledger, which takes it an instant
+LEDGER_PATIENCE = "10s"
 
 #: the same for the sign that a directive is at work: a shared lock, so it excludes nobody and nobody waits for it
 AT_WORK_NAMESPACE = LOCK_NAMESPACE + 1
@@ -96,14 +100,9 @@ def run_lock(connection: Connection, relid: int, *, give_up_after: str = GIVE_UP
     key = _advisory_key(LOCK_NAMESPACE, relid)
     patience = Patience(give_up_after, pause=0.2)
     while not execute(connection, statement("try_run_lock", **key)).scalar_one():
-        holder = statement("run_lock_holder", namespace=str(LOCK_NAMESPACE), relid=str(relid))
-        pid = execute(connection, holder).scalar()
+        pid = execute(connection, lock_holder_sql(str(relid))).scalar()
         if patience.exhausted:
-            raise Blocked(
-                f"Another session ({f'pid {pid}' if pid else 'which has just ended'}) was working on this table and "
-                f"did not finish within {give_up_after}. Wait for it, or if its client is gone, end it with "
-                f"SELECT pg_terminate_backend({pid or 'PID'}); then run the same command again."
-            )
+            raise _outlasted(pid, "working on this table", give_up_after)
         patience.log("waiting for another session that is working on this table (pid %s)", pid or "unknown")
         patience.pause()
     try:
@@ -111,6 +110,39 @@ def run_lock(connection: Connection, relid: int, *, give_up_after: str = GIVE_UP
             yield
     finally:
         tidy(connection, statement("release_run_lock", **key))
+
+
+@contextmanager
+def ledger_transaction(connection: Connection) -> Iterator[None]:
+    """Open a transaction as the only session that creates parts of the ledger, by a lock that is polled as well (H197).
+
+    Raises:
+        Blocked: another session kept that lock for ``LEDGER_PATIENCE``.
+    """
+    patience = Patience(LEDGER_PATIENCE, pause=0.1, growth=1.6, longest=1.0, jitter=True)
+    while True:
+        with transaction(connection, lock_timeout=LEDGER_PATIENCE):
+            if execute(connection, statement("try_ledger_lock", namespace=str(LOCK_NAMESPACE))).scalar_one():
+                yield
+                return
+        pid = execute(connection, lock_holder_sql("0")).scalar()
+        if patience.exhausted:
+            raise _outlasted(pid, "creating the ledger", LEDGER_PATIENCE)
+        patience.log("waiting for another session that is creating the ledger (pid %s)", pid or "unknown")
+        patience.pause()
+
+
+def lock_holder_sql(relid: str) -> str:
+    """Return the query for the pid of the session that holds the run lock of a table, or the ledger's for ``0``."""
+    return statement("run_lock_holder", namespace=str(LOCK_NAMESPACE), relid=relid)
+
+
+def _outlasted(pid: object, doing: str, limit: str) -> Blocked:
+    return Blocked(
+        f"Another session ({f'pid {pid}' if pid else 'which has just ended'}) was {doing} and did not finish within "
+        f"{limit}. Wait for it, or if its client is gone, end it with SELECT pg_terminate_backend({pid or 'PID'}); "
+        "then run the same command again."
+    )
 
 
 @contextmanager

@@ -25,14 +25,23 @@ BEGIN
     -- Polled, with a commit after each try: a wait inside pg_advisory_lock holds a snapshot, and a build would wait for it.
     WHILE NOT pg_catalog.pg_try_advisory_lock({lock_namespace}, v_lock) LOOP
         IF pg_catalog.clock_timestamp() > v_until THEN
-            RAISE EXCEPTION 'dupe-audit: another session is working on table %; execute this script again when it has finished', {table_name};
+            RAISE EXCEPTION 'dupe-audit: another session (pid %) is working on table %; execute this script again when it has finished, or if its client is gone, when you have ended it with pg_terminate_backend()',
+                coalesce(({run_holder})::pg_catalog.text, 'unknown'), {table_name};
         END IF;
         COMMIT;
         PERFORM pg_catalog.pg_sleep(0.2);
     END LOOP;
     v_owner := (SELECT pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) FROM pg_catalog.pg_class c WHERE c.oid = v_relid);
-    -- The first runs on two tables can begin at once, and IF NOT EXISTS does not serialise them (H197).
-    PERFORM pg_catalog.pg_advisory_xact_lock({lock_namespace}, 0);
+    -- The first runs on two tables can begin at once, and IF NOT EXISTS does not serialise them (H197). Polled as well.
+    v_until := pg_catalog.clock_timestamp() + interval {ledger_patience};
+    WHILE NOT ({try_ledger_lock}) LOOP
+        IF pg_catalog.clock_timestamp() > v_until THEN
+            RAISE EXCEPTION 'dupe-audit: another session (pid %) has been creating the ledger for %; execute this script again when it has finished, or if its client is gone, when you have ended it with pg_terminate_backend()',
+                coalesce(({ledger_holder})::pg_catalog.text, 'unknown'), interval {ledger_patience};
+        END IF;
+        COMMIT;
+        PERFORM pg_catalog.pg_sleep(0.2);
+    END LOOP;
     PERFORM pg_temp.dupe_audit_trust(v_relid);
     IF pg_catalog.to_regclass('dupe_audit.child') IS NULL THEN
         IF pg_catalog.to_regnamespace('dupe_audit') IS NULL THEN

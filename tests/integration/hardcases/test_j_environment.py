@@ -11,6 +11,8 @@ from dupe_audit.cleanup import cleanup
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.errors import Blocked, Refused
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
+from dupe_audit.postgres import locking
+from dupe_audit.postgres.locking import LOCK_NAMESPACE
 from dupe_audit.preflight import blockers, preflight
 from dupe_audit.restore import restore
 from dupe_audit.verify import verify
@@ -115,23 +117,54 @@ def test_h192_crash_loses_a_batch_and_its_archive_together(server, connect, psyc
     assert [(59,)] == after.execute("SELECT archived FROM dupe_audit.run").fetchall()
 
 
+#: sessions that have tried to get the lock of the ledger, and ask who holds it
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE query ~ 'objid = 0::pg_catalog.oid' AND pid <> pg_backend_pid()"
+
+
 def test_h197_two_first_runs_create_one_ledger(sql, conn, connect, just_before, wait_until, beside):
     """Two first runs that start at once create the ledger only once, and both succeed."""
     for table in ("t", "u"):
         sql(f"CREATE TABLE {table} (id int PRIMARY KEY, k int); INSERT INTO {table} VALUES (1, 7), (2, 7)")
-    other = connect()
-    pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    other = connect(application_name="second")
 
     def second():
         list(cleanup(other, UniqueKey(table="u", columns=("k",)), CleanupRule()))
 
     def begin():
         beside(second)
-        wait_until(lambda: sql(f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND wait_event_type = 'Lock'"))
+        wait_until(lambda: sql(f"{WAITING} AND application_name = 'second'"))
 
     just_before("CREATE TABLE IF NOT EXISTS dupe_audit.batch", begin)
     list(cleanup(conn, KEY, CleanupRule()))
     wait_until(lambda: [("clean",), ("clean",)] == sql("SELECT state FROM dupe_audit.run"))
+
+
+def test_h197_wait_for_the_ledger_stops_no_concurrent_build(sql, conn, psycopg_connect, wait_until, beside):
+    """A first run that waits until another session has created the ledger holds no snapshot that a build waits for."""
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int); CREATE TABLE u (k int)")
+    creator, builder = psycopg_connect(autocommit=True), psycopg_connect(autocommit=True)
+    creator.execute(f"SELECT pg_advisory_lock({LOCK_NAMESPACE}, 0)")
+    beside(lambda: list(cleanup(conn, KEY, CleanupRule())))
+    wait_until(lambda: sql(WAITING))
+    builder.execute("SET statement_timeout = '8s'")
+    builder.execute("CREATE INDEX CONCURRENTLY ON u (k)")
+    creator.close()
+    wait_until(lambda: sql("SELECT 1 FROM pg_class WHERE oid = to_regclass('dupe_audit.leaf')"))
+    wait_until(lambda: [("clean",)] == sql("SELECT state FROM dupe_audit.run"))
+
+
+def test_h197_wait_for_the_ledger_ends_with_the_session_that_holds_it(sql, conn, psycopg_connect, monkeypatch):
+    """If another session does not finish the ledger in time, the run ends, and names that session; nothing changed."""
+    monkeypatch.setattr(locking, "LEDGER_PATIENCE", "200ms")
+    sql("CREATE TABLE t (id int PRIMARY KEY, k int)")
+    creator = psycopg_connect(autocommit=True)
+    creator.execute(f"SELECT pg_advisory_lock({LOCK_NAMESPACE}, 0)")
+    named = (
+        rf"Another session \(pid {creator.info.backend_pid}\) was creating the ledger and did not finish within 200ms"
+    )
+    with pytest.raises(Blocked, match=named):
+        list(cleanup(conn, KEY, CleanupRule()))
+    assert [(None,)] == sql("SELECT to_regnamespace('dupe_audit')::text")
 
 
 @pytest.mark.parametrize("me", ["superuser", "owner"])

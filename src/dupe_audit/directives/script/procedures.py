@@ -8,7 +8,7 @@ from dupe_audit.directives.script.quoting import comparison_holes, interval, wit
 from dupe_audit.directives.script.undone import Undone
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
-from dupe_audit.postgres.locking import LOCK_NAMESPACE
+from dupe_audit.postgres.locking import LEDGER_PATIENCE, LOCK_NAMESPACE, lock_holder_sql
 from dupe_audit.statements import literal, statement, template, text_array
 
 #: what a script says, inside a literal, about a table for which it was not printed
@@ -54,6 +54,10 @@ def open_run(
             for_tree=literal(tree),
             is_another_kind=_NOT_PARTITIONED if tree else _PARTITIONED,
             lock_namespace=str(LOCK_NAMESPACE),
+            run_holder=lock_holder_sql("v_relid"),
+            try_ledger_lock=statement("try_ledger_lock", namespace=str(LOCK_NAMESPACE)),
+            ledger_holder=lock_holder_sql("0"),
+            ledger_patience=literal(LEDGER_PATIENCE),
             citus_kind=literal(statement("citus_kind", relid="$1")),
             create_run_table=template("create_run_table"),
             create_batch_table=template("create_batch_table"),
