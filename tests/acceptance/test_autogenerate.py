@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import UniqueConstraint
+from sqlalchemy.exc import DBAPIError
 
 from generated_project import Project, called, models, same
 
@@ -254,8 +255,9 @@ def test_change_of_name_alone(project, sql, with_key):
     project.upgrade()
     oid = sql("SELECT conindid FROM pg_constraint WHERE conname = 'old'")
     up, down = project.generate(with_key('new "quoted"', "market", "snap"))
-    assert 'op.execute(\'ALTER TABLE "people" RENAME CONSTRAINT "old" TO "new ""quoted"""\')' == up
-    assert 'op.execute(\'ALTER TABLE "people" RENAME CONSTRAINT "new ""quoted""" TO "old"\')' == down
+    limit = "op.execute(\"SET LOCAL lock_timeout = '500ms'\")\n"
+    assert limit + 'op.execute(\'ALTER TABLE "people" RENAME CONSTRAINT "old" TO "new ""quoted"""\')' == up
+    assert limit + 'op.execute(\'ALTER TABLE "people" RENAME CONSTRAINT "new ""quoted""" TO "old"\')' == down
 
     for _ in range(2):
         project.upgrade()
@@ -264,6 +266,36 @@ def test_change_of_name_alone(project, sql, with_key):
         project.downgrade()
         assert [("old",)] == sql(NAMES)
     assert oid == sql("SELECT conindid FROM pg_constraint WHERE conname = 'old'")
+
+
+def test_change_of_name_waits_no_longer_than_a_directive(project, sql, with_key, psycopg_connect):
+    """Both ways, a rename gives up after the lock timeout of the directives, so no statement of others waits longer."""
+    project.generate(with_key("old", "market", "snap"))
+    project.upgrade()
+    project.generate(with_key("new", "market", "snap"))
+    sql(f"ALTER DATABASE \"{sql('SELECT current_database()')[0][0]}\" SET statement_timeout = '8s'")
+    reader = psycopg_connect()
+    for move, name in ((project.upgrade, "new"), (project.downgrade, "old")):
+        reader.execute("SELECT FROM people")
+        with pytest.raises(DBAPIError, match="canceling statement due to lock timeout"):
+            move()
+        reader.rollback()
+        move()
+        assert [(name,)] == sql(NAMES)
+
+
+@pytest.mark.parametrize("name", ["a :b", ":a:b", r"a\:b", "100 %s :a::text"])
+@pytest.mark.representatives("a :b")
+def test_change_of_a_name_with_colons(project, sql, with_key, name):
+    """A name with colons, which SQLAlchemy would read as bound parameters, arrives in the catalog, and leaves it."""
+    project.generate(with_key("old", "market", "snap"))
+    project.upgrade()
+    project.generate(with_key(name, "market", "snap"))
+    project.upgrade()
+    assert [(name,)] == sql(NAMES)
+    assert project.clean()
+    project.downgrade()
+    assert [("old",)] == sql(NAMES)
 
 
 @pytest.mark.min_pg(15)

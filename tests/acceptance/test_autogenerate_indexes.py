@@ -237,8 +237,9 @@ def test_new_name_alone(project, sql):
     project.upgrade()
     oid = sql("SELECT 'ux'::regclass::oid")
     up, down = project.generate(people(unique("u y", lower, **where)))
-    assert 'op.execute(\'ALTER INDEX "ux" RENAME TO "u y"\')' == up
-    assert 'op.execute(\'ALTER INDEX "u y" RENAME TO "ux"\')' == down
+    limit = "op.execute(\"SET LOCAL lock_timeout = '500ms'\")\n"
+    assert limit + 'op.execute(\'ALTER INDEX "ux" RENAME TO "u y"\')' == up
+    assert limit + 'op.execute(\'ALTER INDEX "u y" RENAME TO "ux"\')' == down
     walk(project, sql, names=['"u y"'])
     assert oid == sql("SELECT '\"u y\"'::regclass::oid")
 

@@ -10,9 +10,10 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.dialects import postgresql
 
 import dupe_audit.ops  # noqa: F401
-from dupe_audit.directives.arguments import elements, order_elements
+from dupe_audit.directives.arguments import elements, escaped, order_elements
 from dupe_audit.directives.operations.rows import ArchiveDuplicatesOp
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.registration import hint, signatures
@@ -104,3 +105,12 @@ def test_an_option_with_a_list_can_be_repeated(tmp_path, given, expected):
     context = MigrationContext.configure(dialect_name="postgresql", environment_context=environment)
     overrides = Overrides.of(Operations(context))
     assert expected == {name: getattr(overrides, name) for name in expected}
+
+
+@pytest.mark.parametrize(
+    "sql", ["a :b", ":a:b", ":a:", r"a\:b", r"\: a", "a::text || ':b'", "t[1:n]", "data -> 'x:y'", "100 % :é"]
+)
+def test_escaped_sql_is_read_as_it_was(sql):
+    """SQL with colons and backslashes comes out of ``sa.text()`` unchanged, and without a bound parameter."""
+    compiled = sa.text(escaped(sql)).compile(dialect=postgresql.dialect())
+    assert (sql, {}) == (str(compiled).replace("%%", "%"), compiled.params)

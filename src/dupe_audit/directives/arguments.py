@@ -178,7 +178,9 @@ def sql_of(option: str, clause: ClauseElement) -> str:
 
 def escaped(sql: str) -> str:
     """Return SQL as ``sa.text()`` takes it: a colon before a word would be a bound parameter."""
-    return re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", sql)
+    # A backslash before a colon would vanish, and one between colons, as in ":a:", would stay.
+    every = re.search(r"\\:|(?<![:\w]):\w+:", sql)
+    return re.sub(":" if every else r"(?<![:\w]):(?=\w)", r"\\:", sql)
 
 
 def described(value: object) -> str:

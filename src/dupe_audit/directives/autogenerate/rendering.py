@@ -17,8 +17,8 @@ from dupe_audit.directives.operations import (
     DropUniqueConstraintOnlineOp,
     RestoreDuplicatesOp,
 )
-from dupe_audit.model import Expression, Schemas
-from dupe_audit.statements import ident
+from dupe_audit.model import BuildRule, Expression, Schemas
+from dupe_audit.statements import ident, literal
 
 #: characters that a formatter allows on a line, less the indentation of a function
 WIDTH = 84
@@ -41,14 +41,16 @@ def _render_release(context: AutogenContext, release: Release) -> list[str]:
 
 
 @renderers.dispatch_for(RenameConstraint)
-def _render_rename(context: AutogenContext, rename: RenameConstraint) -> str:
+def _render_rename(context: AutogenContext, rename: RenameConstraint) -> list[str]:
     key, new = rename.key, ident(rename.name)
     if key.form == "index":
         sql = f"ALTER INDEX {ident(*filter(None, (key.schema, str(key.name))))} RENAME TO {new}"
     else:
         table = ident(*filter(None, (key.schema, key.table)))
         sql = f"ALTER TABLE {table} RENAME CONSTRAINT {ident(str(key.name))} TO {new}"
-    return _call(context, "execute", [sql], {})
+    # Until the transaction ends: as long as it has the exclusive lock, it must not wait longer for others either.
+    limit = f"SET LOCAL lock_timeout = {literal(BuildRule().lock_timeout)}"
+    return [_call(context, "execute", [escaped(statement)], {}) for statement in (limit, sql)]
 
 
 @renderers.dispatch_for(Remark)
