@@ -2,11 +2,14 @@
 
 from dupe_audit.constraint.attach import enforce
 from dupe_audit.constraint.dropping import drop
-from dupe_audit.constraint.index import memory
+from dupe_audit.constraint.index import BUILDING, memory
 from dupe_audit.constraint.names import name_owner_sql
 from dupe_audit.constraint.replace import drop_findings, has_definition, is_absent, rename, swap, temporary_name
+from dupe_audit.constraint.work import constraint_form
 
 __all__ = [
+    "BUILDING",
+    "constraint_form",
     "drop",
     "drop_findings",
     "enforce",

@@ -73,14 +73,17 @@ CLASS_LIMIT = "54"  #: program limit exceeded
 CLASS_OPERATOR = "57"  #: operator intervention
 CLASS_SHUTDOWN = "57P"
 CLASS_SYSTEM = "58"  #: outside PostgreSQL, such as an error of a disk
-CLASS_INTERNAL = "XX"
 CLASS_RAISED = "P0"  #: raised by PL/pgSQL, such as a trigger
+CLASS_INTERNAL = "XX"
 
 #: classes of errors of SQL that the server cannot read: its syntax, or a name that does not exist
 UNREADABLE = (CLASS_SYNTAX, CLASS_SCHEMA)
 
 #: classes of errors that are about one row, so others can go on without it
 ABOUT_A_ROW = (CLASS_DATA, CLASS_CONSTRAINT, CLASS_CHECK_OPTION, CLASS_RAISED, CLASS_LIMIT, OUT_OF_MEMORY)
+
+#: classes of errors that are about the connection or the server, so the next statement would fail as well
+ABOUT_THE_SERVER = (CLASS_CONNECTION, CLASS_RESOURCES, CLASS_OPERATOR, CLASS_SYSTEM, CLASS_INTERNAL)
 
 #: errors after which the same statement can succeed later
 PASSING = (LOCK_NOT_AVAILABLE, DEADLOCK, SERIALIZATION_FAILURE)

@@ -34,7 +34,7 @@ BEGIN
     {opening};
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
     v_size := least(v_rule.batch_size, {first});
-    UPDATE dupe_audit.run SET state = 'cleaning', finished_at = NULL WHERE id = v_run;
+    {set_cleaning};
     EXECUTE 'DROP TABLE IF EXISTS {temporary}';
     {lists};
     COMMIT;
@@ -62,7 +62,7 @@ BEGIN
                 v_gone := pg_temp.dupe_audit_batch(v_run, v_holes, v_fks, v_low, v_high, v_where_staged);
             EXCEPTION WHEN serialization_failure OR foreign_key_violation OR restrict_violation THEN{lacking}
                 -- In the middle of the batch others moved a row to another partition, or added a child.
-                IF v_high = v_low AND v_rule.on_reference = 'repoint' AND SQLSTATE <> '40001' THEN
+                IF v_high = v_low AND v_rule.on_reference = 'repoint' AND SQLSTATE <> {serialization_failure} THEN
                     RAISE;
                 END IF;
                 v_disturbed := true;{failing}

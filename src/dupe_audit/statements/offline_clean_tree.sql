@@ -17,7 +17,7 @@ BEGIN
     SELECT r.* INTO v_rule FROM dupe_audit.run r WHERE r.id = v_run;
     v_root := v_holes ->> 'root';
     PERFORM pg_temp.dupe_audit_same_tree(v_root, 'Nothing was archived in this pass.');
-    UPDATE dupe_audit.run SET state = 'cleaning', finished_at = NULL WHERE id = v_run;
+    {set_cleaning};
     COMMIT;
     FOREACH v_leaf IN ARRAY ARRAY(SELECT t.relid FROM pg_temp.dupe_audit_tree t WHERE t.root = v_root AND NOT t.is_tree ORDER BY t.relid) LOOP
         v_of_leaf := pg_temp.dupe_audit_of_leaf(v_run, v_holes, v_leaf);
@@ -48,7 +48,7 @@ BEGIN
     EXECUTE pg_temp.dupe_audit_fill({t_sum_leaves}, pg_catalog.jsonb_build_object('run', v_run));
     COMMIT;
     PERFORM pg_temp.dupe_audit_same_tree(v_root, 'The extras of the others are archived.');
-    UPDATE dupe_audit.run SET state = 'clean', finished_at = pg_catalog.clock_timestamp() WHERE id = v_run;
+    {set_clean};
     COMMIT;
 END
 $clean$

@@ -10,7 +10,7 @@ BEGIN
     END IF;
 EXCEPTION WHEN OTHERS THEN
     -- Such an error would stop every other schema too.
-    IF SQLSTATE ~ '^(08|53|57|58|XX)' THEN
+    IF pg_catalog.left(SQLSTATE, 2) = ANY ({about_the_server}) THEN
         RAISE;
     END IF;
     PERFORM pg_catalog.set_config('dupe_audit.refused', (v_refused || pg_catalog.jsonb_build_object({schema}, pg_catalog.format('%s: %s', {subject},

@@ -119,6 +119,6 @@ BEGIN
     END IF;
     -- Again: the archive may have changed in the meantime.
     PERFORM * FROM pg_temp.dupe_audit_undo();
-    UPDATE dupe_audit.run SET state = 'restored', finished_at = pg_catalog.clock_timestamp() WHERE id = v_run.id;
+    {set_restored};
 END
 $restore$

@@ -60,7 +60,7 @@ BEGIN
         RAISE WARNING 'dupe-audit: index-not-tried: SQLSTATE % (table %). What to do: docs/reference/findings/index-not-tried.md', v_code, v_relid::pg_catalog.regclass;
         RETURN;
     END IF;
-    v_finding := CASE WHEN v_restricted AND v_code = ANY ({of_the_path}) AND (v_problem ->> 'on' = 'rows' OR v_code <> '42704') THEN 'depends-on-search-path' ELSE 'index-refused' END;
+    v_finding := CASE WHEN v_restricted AND v_code = ANY ({of_the_path}) AND (v_problem ->> 'on' = 'rows' OR v_code <> {undefined_object}) THEN 'depends-on-search-path' ELSE 'index-refused' END;
     -- On an empty table, the message cannot contain a value of a row.
     v_reason := pg_catalog.format('%s%s (SQLSTATE %s)', coalesce(v_parts[(v_problem ->> 'number')::pg_catalog.int4 - 1], 'the key'),
         CASE WHEN v_problem ->> 'on' = 'empty' OR v_code = ANY ({not_found}) THEN ': ' || (v_problem ->> 'message') ELSE ' fails' END, v_code);

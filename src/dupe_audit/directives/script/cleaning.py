@@ -15,6 +15,7 @@ from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.quoting import counting, interval, lines, quoted, with_templates
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.planner import ANYWHERE, BATCHING, WHERE_STAGED, settings_sql
+from dupe_audit.postgres.sqlstates import SERIALIZATION_FAILURE
 from dupe_audit.statements import literal, statement, template
 
 #: the temporary procedure that cleans, called with the run's id, which psql keeps in a variable
@@ -82,7 +83,8 @@ def cleanup_procedure(
     script.write(_batch(rule))
     script.write(_clean(rule, build, tree=tree))
     if tree:
-        script.write(clean_tree(EXPRESSIONS, errors(rule, accept), sequential))
+        states = {f"set_{state}": _set_state(state) for state in ("cleaning", "clean")}
+        script.write(clean_tree(EXPRESSIONS, errors(rule, accept), sequential, **states))
 
 
 def _stage(rule: CleanupRule, sequential: str, *, tree: bool) -> str:
@@ -153,7 +155,7 @@ def _clean(rule: CleanupRule, build: BuildRule, *, tree: bool) -> str:
         next_group = _filled("next_group", "'n', v_end")
         whole_groups = [f"{next_group} INTO v_high", "v_high := coalesce(v_high - 1, v_extras)"]
     opening = "SELECT p.v_holes, p.v_fks INTO v_holes, v_fks FROM pg_temp.dupe_audit_prepare(v_run) AS p"
-    closing = "UPDATE dupe_audit.run SET state = 'clean', finished_at = pg_catalog.clock_timestamp() WHERE id = v_run"
+    closing = _set_state("clean")
     if tree:
         opening, closing = "v_holes := v_of_leaf;\n    v_fks := v_referencing", "NULL"
     return with_templates(
@@ -161,6 +163,8 @@ def _clean(rule: CleanupRule, build: BuildRule, *, tree: bool) -> str:
         signature=_CLEANS_LEAF if tree else "dupe_audit_clean(v_run bigint)",
         opening=opening,
         closing=closing,
+        set_cleaning=_set_state("cleaning"),
+        serialization_failure=literal(SERIALIZATION_FAILURE),
         temporary=", ".join(f"pg_temp.dupe_audit_{name}" for name in lists),
         lists=";\n    ".join(template(name) for name in lists.values()),
         toasted=statement("toasted", relid=_RELID),
@@ -178,6 +182,10 @@ def _clean(rule: CleanupRule, build: BuildRule, *, tree: bool) -> str:
         batching=settings_sql(BATCHING),
         **_PACE,
     )
+
+
+def _set_state(state: str) -> str:
+    return statement("set_state", run="v_run", state=literal(state))
 
 
 def _filled(name: str, holes: str = "") -> str:

@@ -10,7 +10,8 @@ from alembic.operations import MigrateOperation, Operations
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.subjects import subject
 from dupe_audit.directives.verdict import Item
-from dupe_audit.statements import literal, statement
+from dupe_audit.postgres.sqlstates import ABOUT_THE_SERVER
+from dupe_audit.statements import literal, statement, text_array
 
 #: beginnings of the statements that can stop a script; the others define what these use
 _JUDGEMENTS = ("DO $judge$", "CALL ")
@@ -35,7 +36,7 @@ class CollectingScript(Script):
         if self._place is not None and sql.startswith(_JUDGEMENTS):
             schema = literal(self._place.key.schema)  # type: ignore[attr-defined]
             holes = {"schema": schema, "subject": literal(subject(self._place)), "judgement": literal(sql)}
-            sql = statement("offline_collect", **holes)
+            sql = statement("offline_collect", **holes, about_the_server=text_array(ABOUT_THE_SERVER))
         super().write(sql)
 
 

@@ -147,6 +147,7 @@ def restore_duplicates(operations: Operations, key: UniqueKey, rule: CleanupRule
                 newest_first=settings_sql(NEWEST_FIRST),
                 of_batch=of_batch,
                 record_images=record_images,
+                set_restored=statement("set_state", run="v_run.id", state=literal("restored")),
                 moved_children=ledger.moved_children_sql("v_run.id"),
                 references=statement("references", relid=f"({relid})"),
             )

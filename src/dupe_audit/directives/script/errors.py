@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dupe_audit.directives.script.quoting import quoted
-from dupe_audit.postgres.sqlstates import NAMES_NOT_FOUND, OF_AN_EXPRESSION, QUOTES_VALUES
+from dupe_audit.postgres.sqlstates import NAMES_NOT_FOUND, OF_AN_EXPRESSION, QUOTES_VALUES, UNDEFINED_OBJECT
 from dupe_audit.preflight.search_path import RESTRICTED_FROM
 from dupe_audit.preflight.trial import OF_ANY_ROW, OF_THE_INDEX, OF_THE_PATH
-from dupe_audit.statements import text_array
+from dupe_audit.statements import literal, text_array
 
 
 def failing_holes() -> dict[str, str]:
@@ -25,6 +25,7 @@ def try_holes() -> dict[str, str]:
         "of_the_index": text_array(OF_THE_INDEX),
         "of_any_row": text_array(OF_ANY_ROW),
         "of_the_path": text_array(OF_THE_PATH),
+        "undefined_object": literal(UNDEFINED_OBJECT),
         "not_found": text_array(NAMES_NOT_FOUND),
         "restricted_from": str(RESTRICTED_FROM),
         "t_path_problems": quoted("path_problems"),

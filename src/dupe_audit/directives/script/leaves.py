@@ -26,15 +26,16 @@ def tree_functions(script: Script, key: UniqueKey) -> None:
         script.write(with_templates("offline_of_leaf"))
 
 
-def clean_tree(expressions: str, errors: str, sequential: str) -> str:
+def clean_tree(expressions: str, errors: str, sequential: str, **states: str) -> str:
     """Return the temporary procedure that cleans all leaves of a run ``v_rule``.
 
     Args:
         expressions: of the key, as an SQL value.
         errors: ids of the findings that stop a cleanup, as an SQL value.
         sequential: settings of the count in each leaf, as SQL rows.
+        states: statements that set the state of the run, by the name of their hole.
     """
-    return with_templates("offline_clean_tree", expressions=expressions, errors=errors, sequential=sequential)
+    return with_templates("offline_clean_tree", expressions=expressions, errors=errors, sequential=sequential, **states)
 
 
 def tree_blockers(blockers: str, names: str, relid: str = "v_relid") -> str:

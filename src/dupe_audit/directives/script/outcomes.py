@@ -15,6 +15,7 @@ from dupe_audit.directives.script.quoting import differing_columns, parts_of_run
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule
 from dupe_audit.postgres.planner import TRYING, settings_sql
+from dupe_audit.postgres.sqlstates import NOT_NULL_VIOLATION
 from dupe_audit.preflight import beside
 from dupe_audit.preflight.changes import OF_SEVERAL_ROWS
 from dupe_audit.statements import literal, statement, text_array
@@ -111,7 +112,8 @@ def _changing(script: Script, rule: CleanupRule) -> None:
     """Write what changes rows that stay in the table, and what tries the changes first."""
     changes_function(script)
     _once(script, "keep_images", with_templates("offline_keep_images"))
-    _once(script, "why", statement("offline_why", reasons=literal(json.dumps(REASONS))))
+    reasons = {"reasons": literal(json.dumps(REASONS)), "not_null_violation": literal(NOT_NULL_VIOLATION)}
+    _once(script, "why", statement("offline_why", **reasons))
     _once(script, "change_fails", statement("offline_change_fails"))
     _once(script, "failures", with_templates("offline_failures", most_failures=str(MOST_FAILURES)))
     if rule.amends:

@@ -8,23 +8,23 @@ from contextlib import AbstractContextManager, contextmanager
 from alembic.operations import Operations
 
 from dupe_audit import ledger
+from dupe_audit.constraint import BUILDING
 from dupe_audit.directives.script.errors import failing_holes, try_holes
 from dupe_audit.directives.script.quoting import interval, quoted
 from dupe_audit.model import WIDEST_KEY, BuildRule
+from dupe_audit.postgres.session import AT_ONCE, IDLE_LIMIT, UNHURRIED
 from dupe_audit.statements import literal, statement, template
 
 #: what the script sets for its session, and resets at its end
 SESSION = {
     # Alembic writes scripts in UTF-8, whatever encoding the database or the terminal has.
-    "client_encoding": "'UTF8'",
-    "default_transaction_isolation": "'read committed'",
-    "default_transaction_read_only": "off",
-    "statement_timeout": "0",
-    "lock_timeout": "0",
-    "idle_in_transaction_session_timeout": "'5s'",
+    "client_encoding": "UTF8",
+    "default_transaction_isolation": UNHURRIED["default_transaction_isolation"],
+    "default_transaction_read_only": AT_ONCE["default_transaction_read_only"],
+    "idle_in_transaction_session_timeout": IDLE_LIMIT,
     "row_security": "off",
     # The server ends the build of a killed psql by itself.
-    "client_connection_check_interval": "'1s'",
+    **{name: BUILDING[name] for name in ("statement_timeout", "lock_timeout", "client_connection_check_interval")},
 }
 
 
@@ -49,7 +49,7 @@ class Script:
     def settings(self) -> None:
         """Write the settings of the session."""
         for name, value in SESSION.items():
-            self.write(f"SET {name} = {value}")
+            self.write(f"SET {name} = {literal(value)}")
         self.write(statement("offline_path"))
 
     def reset(self) -> None:

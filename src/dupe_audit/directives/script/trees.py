@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from dupe_audit.constraint import memory
+from dupe_audit.constraint import constraint_form, memory
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script.cleaning import CLEAN
 from dupe_audit.directives.script.leaves import tree_blockers, tree_functions
@@ -140,7 +140,7 @@ def _functions(script: Script, key: UniqueKey, rule: BuildRule, options: Overrid
             level_lock=literal("ACCESS EXCLUSIVE" if key.form == "constraint" else "SHARE"),
             only_level=quoted("add_only" if key.form == "constraint" else "build_only"),
             is_constraint=is_constraint,
-            form=literal(f" DEFERRABLE INITIALLY {key.initially}" if key.deferrable else ""),
+            form=literal(constraint_form(key)),
             **definition,
         )
     )

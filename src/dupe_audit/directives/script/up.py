@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic.operations import Operations
 
 from dupe_audit import ledger
-from dupe_audit.constraint import memory
+from dupe_audit.constraint import constraint_form, memory
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script.cleaning import CLEAN, cleanup_procedure
 from dupe_audit.directives.script.leaves import tree_functions
@@ -197,8 +197,7 @@ def _finish(script: Script, key: UniqueKey, rule: BuildRule, *, tree: bool) -> N
     name, relid, table = str(key.name), catalog.relid_sql(key), table_sql(key)
     script.write(statement("adopt_index", run=":dupe_audit_v_run", relid=f"({relid})", name=literal(name)))
     if key.form == "constraint" and not tree:
-        form = f" DEFERRABLE INITIALLY {key.initially}" if key.deferrable else ""
-        attach = statement("attach", table=table, name=ident(name), form=form)
+        attach = statement("attach", table=table, name=ident(name), form=constraint_form(key))
         # Never what only has the name, if psql continues after errors.
         script.retried(f"{_STATE}; {attach}", constraint_exists(key), relid, rule)
     if rule.comment is not None:
