@@ -101,6 +101,18 @@ def test_offline_script_names_the_session_that_works_on_the_table(alembic, psql,
     assert f"another session (pid {other.info.backend_pid}) is working on table agent_actions" in done.stderr
 
 
+def test_offline_script_pauses_between_builds_and_says_what_it_does_not_do(alembic, psql, sql, agent_actions):
+    """A script pauses before each further build, longer each time, and a comment says that it does not hold writers."""
+    script = alembic("upgrade", "014:015", "--sql").stdout
+    pauses = [float(seconds) for seconds in re.findall(r"pg_sleep\(([\d.]+) \* .* \\gset", script)]
+    assert pauses == [0.1, 0.16, 0.26, 0.41]
+    assert "this script does not hold the writers of a small table" in script
+    failing = script.replace("CREATE UNIQUE INDEX CONCURRENTLY", "SELECT failing; --", 2)
+    done = psql(failing)
+    assert (0, 2) == (done.returncode, done.stderr.count('column "failing" does not exist')), done.stderr
+    assert [("enforced",)] == sql("SELECT state FROM dupe_audit.run")
+
+
 def test_offline_script_drops_its_own_unfinished_index(alembic, psql, sql, agent_actions):
     """An invalid index that a killed run left behind is dropped and rebuilt."""
     alembic("upgrade", "015")

@@ -5,6 +5,7 @@ from dupe_audit.constraint.dropping import drop
 from dupe_audit.constraint.index import BUILDING, memory
 from dupe_audit.constraint.names import name_owner_sql
 from dupe_audit.constraint.replace import drop_findings, has_definition, is_absent, rename, swap, temporary_name
+from dupe_audit.constraint.rounds import pause_before
 from dupe_audit.constraint.work import constraint_form
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "is_absent",
     "memory",
     "name_owner_sql",
+    "pause_before",
     "rename",
     "swap",
     "temporary_name",

@@ -26,8 +26,16 @@ log = logging.getLogger("alembic.dupe_audit")
 #: archives the extras that have arrived, and returns how many; of a tree, it is given the leaf
 Cleaning = Callable[..., int]
 
+#: seconds before the second round, what each pause is multiplied by for the next one, and the longest pause
+PAUSE, GROWTH, LONGEST = 0.1, 1.6, 5.0
+
 #: how often the writers may be held in vain because the work took too long
 OVERRUNS = 3
+
+
+def pause_before(attempt: int) -> float:
+    """Return the average pause before a build after the first one, in seconds."""
+    return min(PAUSE * GROWTH ** (attempt - 2), LONGEST)
 
 
 class Rounds:
@@ -49,7 +57,7 @@ class Rounds:
         self._work, self._clean_again, self._clean_held = work, clean_again, clean_held
         self._ranking_seconds = ranking_seconds
         self._leaf = () if work.leaf is None else (work.relation,)
-        self._patience = Patience(work.give_up_after, pause=0.1, growth=1.6, longest=5.0, jitter=True)
+        self._patience = Patience(work.give_up_after, pause=PAUSE, growth=GROWTH, longest=LONGEST, jitter=True)
         self._started = time.monotonic()
         self._failures: Counter[str] = Counter()  # by kind
         self._arrived = self._overruns = 0

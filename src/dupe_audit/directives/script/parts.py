@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from alembic.operations import Operations
 
 from dupe_audit import ledger
-from dupe_audit.constraint import BUILDING
+from dupe_audit.constraint import BUILDING, pause_before
 from dupe_audit.directives.script.errors import failing_holes, try_holes
 from dupe_audit.directives.script.quoting import interval, quoted
 from dupe_audit.model import WIDEST_KEY, BuildRule
@@ -26,6 +26,11 @@ SESSION = {
     # The server ends the build of a killed psql by itself.
     **{name: BUILDING[name] for name in ("statement_timeout", "lock_timeout", "client_connection_check_interval")},
 }
+
+_BUILDS = """\
+-- {attempts} builds at most; each fails if a duplicate arrives meanwhile.
+-- Unlike the upgrade, this script does not hold the writers of a small table for a last build.
+-- If all fail, it does not stamp the version: execute it again when fewer duplicates arrive, or upgrade online."""
 
 
 class Script:
@@ -45,6 +50,15 @@ class Script:
     def line(self, text: str) -> None:
         r"""Write a comment, or a command of psql such as ``\if``."""
         self._context.impl.static_output(text)
+
+    def builds(self, attempts: int) -> None:
+        """Write a comment on the builds that follow."""
+        self.line(_BUILDS.format(attempts=attempts))
+
+    def pause(self, attempt: int) -> None:
+        """Write the pause before a build after the first one."""
+        seconds = f"{pause_before(attempt):.2f} * (0.5 + pg_catalog.random())"
+        self.line(f"SELECT pg_catalog.pg_sleep({seconds}) \\gset dupe_audit_")  # which prints nothing
 
     def settings(self) -> None:
         """Write the settings of the session."""

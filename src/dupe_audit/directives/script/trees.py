@@ -50,6 +50,7 @@ def enforce_tree(script: Script, key: UniqueKey, rule: BuildRule, *, options: Ov
     script.write("CALL pg_temp.dupe_audit_enter_parts(:dupe_audit_v_run)")
     building = {"run": ":dupe_audit_v_run", "name": literal(key.name), "keeps_adopted": literal(False)}
     script.write(statement("mark_building", **building))
+    script.builds(rule.build_attempts)
     for attempt in range(1, rule.build_attempts + 1):
         _build_leaves(script, key, rule, attempt, may_clean=may_clean)
     _drop_leftovers(script)
@@ -85,8 +86,10 @@ def _build_leaves(script: Script, key: UniqueKey, rule: BuildRule, attempt: int,
     script.line(f"-- build {attempt} of {rule.build_attempts} of the missing indexes")
     _drop_leftovers(script)
     script.line("\\if :dupe_audit_lacking")
-    if attempt > 1 and may_clean:
-        script.write(CLEAN)
+    if attempt > 1:
+        script.pause(attempt)
+        if may_clean:
+            script.write(CLEAN)
     script.line("-- the build on a leaf fails if a duplicate arrives there in the meantime")
     script.line("\\set ON_ERROR_STOP off")
     if not key.is_plain:

@@ -112,6 +112,7 @@ def create_unique_constraint(
 
 def _build_in_turn(script: Script, key: UniqueKey, rule: BuildRule, *, may_clean: bool, undoing: bool) -> None:
     """Write as many builds as the rule allows; those after a successful one are skipped."""
+    script.builds(rule.build_attempts)
     for attempt in range(1, rule.build_attempts + 1):
         _build(script, key, rule, attempt, may_clean=may_clean, undoing=undoing)
     _drop_leftover(script)
@@ -144,8 +145,10 @@ def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may
     script.line(f"-- build {attempt} of {rule.build_attempts}, unless the index exists")
     _drop_leftover(script)
     script.line("\\if :dupe_audit_absent")
-    if attempt > 1 and may_clean:
-        script.write(CLEAN)
+    if attempt > 1:
+        script.pause(attempt)
+        if may_clean:
+            script.write(CLEAN)
     holes = {"run": ":dupe_audit_v_run", "name": literal(key.name), "keeps_adopted": literal(undoing)}
     script.write(statement("mark_building", **holes))
     with script.under(memory(rule)):
