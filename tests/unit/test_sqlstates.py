@@ -1,8 +1,12 @@
 """The SQLSTATE of an error decides what happens to the rows."""
 
+import re
+from pathlib import Path
+
 import psycopg
 import pytest
 
+import dupe_audit
 from dupe_audit.writer.error_classes import CLASSES, ErrorClass, classify, safe_reason
 
 
@@ -89,3 +93,11 @@ def test_a_reason_contains_no_value(code, text, expected):
     """A reason says what is wrong with a row, but contains none of its values."""
     error_type = psycopg.errors.lookup(code)
     assert expected == safe_reason(error_type(text))
+
+
+def test_error_codes_are_literals_in_no_statement():
+    """Statements and the code of scripts take error codes from this module, so each is named and explained once."""
+    folder = Path(dupe_audit.__file__).parent
+    sources = [*folder.glob("statements/*.sql"), *folder.glob("directives/script/*.py")]
+    codes = re.compile(r"'(?:[0-9]{2}|P0|XX)[0-9A-Z]{3}'")
+    assert [] == [(path.name, code) for path in sources for code in codes.findall(path.read_text())]

@@ -83,7 +83,7 @@ def cleanup_procedure(
     script.write(_batch(rule))
     script.write(_clean(rule, build, tree=tree))
     if tree:
-        states = {f"set_{state}": _set_state(state) for state in ("cleaning", "clean")}
+        states = {"set_cleaning": _set_state("cleaning"), "set_clean": _set_state("clean")}
         script.write(clean_tree(EXPRESSIONS, errors(rule, accept), sequential, **states))
 
 
