@@ -114,12 +114,19 @@ PLAIN = {
     "bind": "k = sa.Column('k'); sa.Table('t', sa.MetaData(), k); sa.Index('uq', k, unique=True).create(op.get_bind())",
     "sql index": "op.execute('CREATE UNIQUE INDEX IF NOT EXISTS uq ON public.t USING btree (\"k\")')",
     "sql constraint": "op.execute('ALTER TABLE ONLY t ADD CONSTRAINT uq UNIQUE (k); -- once')",
+    "ddl": "op.execute(sa.DDL('ALTER TABLE t ADD CONSTRAINT uq UNIQUE (k)'))",
+    "ddl on the bind": "op.get_bind().execute(sa.DDL('CREATE UNIQUE INDEX uq ON %(name)s (k)', context={'name': 't'}))",
+    "driver": "op.get_bind().exec_driver_sql('CREATE UNIQUE INDEX uq ON t (k)')",
+    "own construct": (
+        "from sqlalchemy.ext.compiler import compiles; unique = type('Unique', (sa.schema.ExecutableDDLElement,), {}); "
+        "compiles(unique, 'postgresql')(lambda *_, **__: 'CREATE UNIQUE INDEX uq ON t (k)'); op.execute(unique())"
+    ),
     "sql primary key": "op.execute(sa.text('alter table if exists t add primary key (k)'))",
 }
 
 
 @pytest.mark.parametrize("line", PLAIN.values(), ids=PLAIN)
-@pytest.mark.representatives("descending", "batch", "sql constraint")
+@pytest.mark.representatives("descending", "batch", "sql constraint", "ddl", "driver", "own construct")
 def test_uniqueness_of_plain_operations_is_counted(pending, line):
     """Preflight counts the extras of a key that a plain operation is about to enforce, and says that it will fail."""
     pending.revision("0002", line)
@@ -161,12 +168,13 @@ NOT_COUNTED = {
         "op.create_index('uq', 't', ['k'], unique=True, postgresql_where=sa.text('a = 0'))"
     ),
     "sql exclusion": "op.execute('ALTER TABLE t ADD CONSTRAINT uq EXCLUDE USING btree (k WITH =)')",
+    "not compiled": "uq = type('uq', (sa.schema.ExecutableDDLElement,), {}); op.execute(uq())",
     "sql block": "op.execute('DO $$ BEGIN ALTER TABLE t ADD CONSTRAINT uq UNIQUE (k); END $$')",
 }
 
 
 @pytest.mark.parametrize("line", NOT_COUNTED.values(), ids=NOT_COUNTED)
-@pytest.mark.representatives("operator class", "sql string", "sql block")
+@pytest.mark.representatives("operator class", "sql string", "sql block", "not compiled")
 def test_uniqueness_that_cannot_be_counted_fails(pending, line):
     """An operator class, a new column, an exclusion constraint, or SQL that cannot be read is an error."""
     pending.revision("0002", line)

@@ -156,6 +156,9 @@ class _MockConnection(MockConnection):
         super().execute(*arguments, **options)
         return _NoAnswer()
 
+    def exec_driver_sql(self, sql: str, *_arguments: Any, **_options: Any) -> Any:
+        return self.execute(sql)
+
 
 class _NoAnswer:
     """The result of a statement that no database has executed; nothing can be read from it or decided by it."""

@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import sqlalchemy as sa
 
 from dupe_audit.directives.changes import (
     Change,
@@ -19,14 +16,13 @@ from dupe_audit.directives.changes import (
     Renamed,
     Retyped,
     Unclear,
-    of_construct,
 )
+from dupe_audit.directives.constructs import changes
 from dupe_audit.directives.operations import (
     ArchiveDuplicatesOp,
     CreateUniqueConstraintOnlineOp,
     DropUniqueConstraintOnlineOp,
 )
-from dupe_audit.directives.raw_sql import changes as of_text
 from dupe_audit.directives.recording import PlainStatement, Recording
 from dupe_audit.model import CleanupRule, UniqueKey
 
@@ -107,7 +103,7 @@ class History:
         self._rules.clear()
         for item in recording.items:
             if isinstance(item, PlainStatement):
-                for change in _changes(item.construct):
+                for change in changes(item.construct):
                     self._change(change)
                     self._last = change
             else:
@@ -232,14 +228,6 @@ def _uses(key: Enforced, column: Column, name: str) -> bool:
     if key.columns is None and key.plain:
         return re.search(rf"\b{re.escape(name)}\b", key.plain.sql) is not None
     return column in (key.columns or ())
-
-
-def _changes(construct: Any) -> list[Change]:
-    if isinstance(construct, str):
-        return of_text(construct)
-    if isinstance(construct, sa.TextClause):
-        return of_text(construct.text)
-    return of_construct(construct)
 
 
 def _default_name(key: NewKey) -> str:
