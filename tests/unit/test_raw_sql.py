@@ -2,7 +2,7 @@
 
 import pytest
 
-from dupe_audit.directives.changes import Gone, NewColumn, NewKey, NewName, NewTable, Renamed, Retyped, Unclear
+from dupe_audit.directives.changes import Filled, Gone, NewColumn, NewKey, NewName, NewTable, Renamed, Retyped, Unclear
 from dupe_audit.directives.raw_sql import changes
 from dupe_audit.model import Expression
 
@@ -97,7 +97,7 @@ def test_common_forms_are_read(sql, expected):
     [
         "SELECT 1",
         "INSERT INTO t VALUES ('UNIQUE (a)') ON CONFLICT DO NOTHING",
-        "UPDATE t SET a = 'x''; ALTER TABLE t ADD UNIQUE (a)'",
+        "DELETE FROM t WHERE a = 'x''; ALTER TABLE t ADD UNIQUE (a)'",
         "-- ALTER TABLE t ADD UNIQUE (a)\nSELECT 1 /* PRIMARY KEY */",
         "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $f$ ALTER TABLE t ADD UNIQUE (a) $f$",
         "CREATE TEMPORARY TABLE t (a int UNIQUE)",
@@ -110,6 +110,49 @@ def test_common_forms_are_read(sql, expected):
 )
 def test_what_changes_nothing_about_uniqueness(sql):
     """Data, comments, strings, bodies of functions and other definitions are not mistaken for uniqueness."""
+    assert changes(sql) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "distinct"),
+    [
+        ("CREATE TABLE t AS SELECT * FROM u", None),
+        ("CREATE UNLOGGED TABLE t WITH (fillfactor = 70) AS TABLE u WITH DATA", None),
+        ("CREATE TABLE t (a, b) AS (SELECT DISTINCT x, y FROM u)", {"a", "b"}),
+        ("SELECT u.x AS a, 1 INTO UNLOGGED TABLE t FROM u GROUP BY u.x", {"a"}),
+        ("INSERT INTO t AS i (a, b) OVERRIDING USER VALUE SELECT lower(x), max(y) FROM u GROUP BY 1", {"a"}),
+        ("INSERT INTO t (a, b) SELECT lower(x), max(y) FROM u GROUP BY lower(x) LIMIT 9", {"a"}),
+        ("INSERT INTO t SELECT DISTINCT ON (a, b) * FROM u", {"a", "b"}),
+        ("INSERT INTO t (a) SELECT DISTINCT x FROM u UNION ALL SELECT x FROM v", None),
+        ("INSERT INTO t (a) SELECT x.i FROM generate_series(1, 2) AS x (i) JOIN u ON true", None),
+        ("INSERT INTO t (a) SELECT DISTINCT coalesce(x, y) FROM u", {"a"}),
+        ("INSERT INTO t (SELECT * FROM u)", None),
+        ("WITH w AS (DELETE FROM u RETURNING *) INSERT INTO t SELECT * FROM w", None),
+        ("COPY t (a) FROM '/tmp/t'", None),
+    ],
+)
+def test_rows_from_elsewhere_are_read(sql, distinct):
+    """A statement that fills a table is read with the columns in which its rows are distinct, if they are known."""
+    fill = changes(sql)[-1]
+    assert isinstance(fill, Filled)
+    assert (fill.table, fill.rows, fill.distinct) == ("t", True, distinct)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO t DEFAULT VALUES",
+        "INSERT INTO t (a) VALUES ((SELECT max(x) FROM u)), (2)",
+        "INSERT INTO t (a) SELECT x FROM (VALUES (1), (2)) AS v (x) WHERE x IS DISTINCT FROM 3",
+        "INSERT INTO t SELECT * FROM unnest(ARRAY[1, 2])",
+        "COPY t TO '/tmp/t'",
+        "SELECT * FROM t FOR NO KEY UPDATE OF t",
+        "CREATE TEMP TABLE t AS SELECT * FROM u",
+        "SELECT * INTO TEMP t FROM u",
+    ],
+)
+def test_rows_that_the_text_contains_fill_nothing(sql):
+    """Literal rows, results of functions and temporary tables are no fills of unknown contents."""
     assert changes(sql) == []
 
 

@@ -58,6 +58,16 @@ class Retyped(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Filled(Change):
+    """A table gets rows, or its columns get values, that are not written in the revision."""
+
+    rows: bool  #: False for an UPDATE
+    distinct: frozenset[str] | None = None  #: columns in which no two of the rows are equal, if they are known
+    skips: frozenset[str] | None = None  #: columns of ON CONFLICT DO NOTHING; an empty set: of any existing key
+    sql: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gone(Change):
     """Something is dropped."""
 

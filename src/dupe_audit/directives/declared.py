@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,13 +11,15 @@ from alembic.script import Script
 from sqlalchemy import Connection
 from sqlalchemy.exc import NoInspectionAvailable
 
+from dupe_audit.directives.countable import is_null, uncountable
 from dupe_audit.directives.downgrades import mismatches
 from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.directives.places import answered
 from dupe_audit.directives.project import Place
 from dupe_audit.directives.recording import NoResult, Recording, record
 from dupe_audit.directives.source import may_declare, source_of
-from dupe_audit.directives.uniqueness import Enforced, History, Table
+from dupe_audit.directives.tables import Enforced, Table
+from dupe_audit.directives.uniqueness import History
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import FindingId, accepted, finding, without_passwords
 from dupe_audit.model import CleanupRule, UniqueKey, Unseen
@@ -103,16 +104,19 @@ class Declarations:
         schema, table_name = (table.schema, table.name) if last else table.first
         where = self._find(place, schema, table_name)
         schema = where or schema or place.default
+        is_new = table.created is not None and (table.replaces or where is None)
         if enforced.plain and not last:
-            if enforced.plain.inline or (table.created and (table.replaces or where is None)):
-                return  # a new table has no rows
-            self._forget_existing(schema, table_name, enforced)
-            if enforced.all_null and any(column.added for column in enforced.columns or ()):
-                return  # a new column has no values
+            if enforced.plain.inline or is_new:
+                if not (is_new and enforced.may_repeat):
+                    return  # a new table has no rows, or some that the revision contains
+            else:
+                self._forget_existing(schema, table_name, enforced)
+            if is_null(enforced):
+                return
         columns = tuple(column.name if last else column.first for column in enforced.columns or ())
         if last and not columns and not enforced.directive:
             columns = (UNKNOWN,)  # it is recognised by its name
-        plain, reason = enforced.plain, _reason(enforced, last=last) or (None if last else _moving(table, enforced))
+        plain, reason = enforced.plain, None if last else uncountable(table, enforced, is_new=is_new)
         if (columns or enforced.directive or (plain and plain.elements)) and reason is None:
             try:
                 key = _unique_key(enforced, schema, table_name, name, columns)
@@ -212,30 +216,6 @@ def _unique_key(enforced: Enforced, schema: str | None, table: str, name: str, c
         name=name if plain and (plain.name or columns == (UNKNOWN,)) else None,
         nulls_not_distinct=bool(plain and plain.nulls_not_distinct),
     )
-
-
-def _moving(table: Table, enforced: Enforced) -> str | None:
-    """Return why an expression or a predicate cannot be evaluated on the rows before the revisions, or None."""
-    sql = enforced.plain.sql if enforced.plain and enforced.columns is None else ""
-    for column in table.columns.values():
-        changed = column.added or column.retyped or column.name != column.first
-        if changed and re.search(rf"\b{re.escape(column.name)}\b", sql):
-            return f"column {column.name} is added, renamed or gets another type in these revisions"
-    return None
-
-
-def _reason(enforced: Enforced, *, last: bool) -> str | None:
-    """Return why a plain key cannot be examined, or None."""
-    if enforced.plain is None:
-        return None
-    if enforced.columns is None and not last and enforced.plain.elements is None:
-        return "it is an exclusion constraint, or its expressions or predicate could not be read"
-    for column in () if last else enforced.columns or ():
-        if column.added:
-            return f"column {column.name} is added by revision {column.added}"
-        if column.retyped:
-            return f"column {column.name} gets another type in revision {column.retyped}"
-    return None
 
 
 def _shortened(sql: str) -> str:

@@ -80,6 +80,15 @@ def elements(text: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
+def divided(text: str, word: str) -> tuple[str, str, str]:
+    """Return what comes before a word outside parentheses, the word, and what comes after it."""
+    for match in re.finditer(rf"\b(?:{word})\b", text, re.IGNORECASE):
+        before = text[: match.start()]
+        if before.count("(") == before.count(")"):
+            return before, match[0], text[match.end() :]
+    return text, "", ""
+
+
 def is_complete(expression: str) -> bool:
     """Return whether a text is a call or an expression in parentheses, after which nothing follows."""
     match = re.match(rf"(?:{NAME})?\s*(?=\()", expression.strip())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from dupe_audit.directives.changes import (
     Change,
+    Filled,
     Gone,
     NewColumn,
     NewKey,
@@ -24,59 +24,8 @@ from dupe_audit.directives.operations import (
     DropUniqueConstraintOnlineOp,
 )
 from dupe_audit.directives.recording import PlainStatement, Recording
-from dupe_audit.model import CleanupRule, UniqueKey
-
-
-@dataclass(slots=True, eq=False)
-class Column:
-    """A column, by whatever name."""
-
-    first: str  #: its name before these revisions
-    name: str  #: its name after them
-    added: str | None = None  #: the revision that adds it, unless it exists
-    replaces: bool = False  #: a revision has dropped or renamed the column of that name
-    retyped: str | None = None  #: the revision that gives it another type
-
-
-@dataclass(slots=True, eq=False)
-class Enforced:
-    """A key that a revision enforces."""
-
-    revision: str
-    columns: tuple[Column, ...] | None  #: None for an expression, a predicate or an exclusion constraint
-    directive: UniqueKey | None = None  #: the key of our own directive
-    rule: CleanupRule | None = None  #: of the cleanup of the same revision
-    plain: NewKey | None = None  #: what a plain operation declares
-    is_place: bool = False  #: one of the schemas of a directive
-    all_null: bool = False  #: its only column was added by the same operation, without a default
-
-
-@dataclass(slots=True, eq=False)
-class Table:
-    """A table, by whatever name, with the keys that are enforced on it."""
-
-    schema: str | None
-    name: str
-    first: tuple[str | None, str]  #: schema and name before these revisions
-    created: str | None = None  #: the revision that creates it, unless it exists
-    replaces: bool = False  #: a revision has dropped or renamed the table of that name
-    unclear: bool = False  #: a statement that could not be read may have changed it
-    columns: dict[str, Column] = field(default_factory=dict)  #: by their current names
-    keys: dict[str, Enforced] = field(default_factory=dict)  #: by the names of their constraints or indexes
-    names: set[str] = field(default_factory=set)  #: other constraints and indexes
-    vacant: set[str] = field(default_factory=set)  #: names of columns that were dropped or renamed
-
-    def column(self, name: str) -> Column:
-        """Return a column by its current name."""
-        return self.columns.setdefault(name, Column(first=name, name=name))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unread:
-    """SQL that mentions uniqueness and could not be read."""
-
-    revision: str
-    text: str
+from dupe_audit.directives.tables import Column, Enforced, Table, Unread
+from dupe_audit.model import CleanupRule
 
 
 class History:
@@ -94,18 +43,16 @@ class History:
         self._schemas = schemas
         self._default = default
         self._revision = ""
-        self._last: Change | None = None
         self._rules: dict[tuple[str | None, str, Hashable], CleanupRule] = {}
 
     def apply(self, revision: str, recording: Recording) -> None:
         """Apply what a revision does."""
-        self._revision, self._last = revision, None
+        self._revision = revision
         self._rules.clear()
         for item in recording.items:
             if isinstance(item, PlainStatement):
                 for change in changes(item.construct):
                     self._change(change)
-                    self._last = change
             else:
                 self._directive(item)
         if recording.obstacle:
@@ -135,7 +82,7 @@ class History:
             table = self._table(key.schema, key.table)
             columns = tuple(table.column(name) for name in key.names if name)
             rule, is_place = self._rules.get((key.schema, key.table, key.scope)), hasattr(operation, "origin")
-            table.keys[str(key.name)] = Enforced(self._revision, columns, key, rule, is_place=is_place)
+            table.declare(str(key.name), Enforced(self._revision, columns, key, rule, is_place=is_place))
         elif isinstance(operation, DropUniqueConstraintOnlineOp):
             self._table(operation.key.schema, operation.key.table).keys.pop(str(operation.key.name), None)
 
@@ -193,9 +140,12 @@ class History:
             self.tables[where] = Table(*where, where, created=self._revision, replaces=where in self._vacant)
         elif isinstance(change, NewColumn):
             name = change.column
-            table.columns[name] = Column(name, name, added=self._revision, replaces=name in table.vacant)
+            column = Column(name, name, self._revision, name in table.vacant, has_values=change.has_default)
+            table.columns[name] = column
         elif isinstance(change, Retyped):
             table.column(change.column).retyped = self._revision
+        elif isinstance(change, Filled):
+            table.fill(self._revision, change)
         elif isinstance(change, NewKey):
             self._declare(table, change)
         elif isinstance(change, NewName):
@@ -215,12 +165,8 @@ class History:
 
     def _declare(self, table: Table, key: NewKey) -> None:
         columns = tuple(table.column(column) for column in key.columns) if key.columns else None
-        before = self._last
-        all_null = isinstance(before, NewColumn) and not before.has_default and key.columns == (before.column,)
         rule = self._rules.get((key.schema, str(key.table), (frozenset(key.elements or key.columns or ()), key.where)))
-        all_null = all_null and not key.primary
-        enforced = Enforced(self._revision, columns, None, rule, key, all_null=all_null)
-        table.keys[key.name or _default_name(key)] = enforced
+        table.declare(key.name or _default_name(key), Enforced(self._revision, columns, None, rule, key))
 
 
 def _uses(key: Enforced, column: Column, name: str) -> bool:
