@@ -94,6 +94,7 @@ INSERT INTO public.readings SELECT n, n % 3, date '2025-12-30' + n % 4 FROM gene
 UNREACHED = {
     "adopted_options": "constraint",
     "citus_kind": "preflight",
+    "column_keys": "preflight",
     "citus_place": "preflight",
     "citus_relation": "preflight",
     "path_problems": "preflight",
@@ -119,6 +120,7 @@ UNREACHED = {
 }
 #: example values for these; their other holes get the value that the steps gave to the hole of that name
 EXAMPLES = {
+    "new_type": "'citext'",
     "leaf": "1",
     "building": "1",
     "pid": "4711",

@@ -2,7 +2,18 @@
 
 import pytest
 
-from dupe_audit.directives.changes import Filled, Gone, NewColumn, NewKey, NewName, NewTable, Renamed, Retyped, Unclear
+from dupe_audit.directives.changes import (
+    Filled,
+    Gone,
+    NewColumn,
+    NewKey,
+    NewName,
+    NewRoutine,
+    NewTable,
+    Renamed,
+    Retyped,
+    Unclear,
+)
 from dupe_audit.directives.raw_sql import changes
 from dupe_audit.model import Expression
 
@@ -46,7 +57,7 @@ def without_sql(change):
             "ALTER TABLE t ADD a int DEFAULT 0, ALTER b TYPE text USING b::text, ADD CONSTRAINT f CHECK (a > 0)",
             [
                 NewColumn(table="t", column="a", has_default=True),
-                Retyped(table="t", column="b"),
+                Retyped(table="t", column="b", type="text", using="b::text"),
                 NewName(table="t", name="f"),
             ],
         ),
@@ -96,10 +107,10 @@ def test_common_forms_are_read(sql, expected):
     "sql",
     [
         "SELECT 1",
+        "SELECT 'UNIQUE'",
         "INSERT INTO t VALUES ('UNIQUE (a)') ON CONFLICT DO NOTHING",
         "DELETE FROM t WHERE a = 'x''; ALTER TABLE t ADD UNIQUE (a)'",
         "-- ALTER TABLE t ADD UNIQUE (a)\nSELECT 1 /* PRIMARY KEY */",
-        "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $f$ ALTER TABLE t ADD UNIQUE (a) $f$",
         "CREATE TEMPORARY TABLE t (a int UNIQUE)",
         "ALTER TABLE t ALTER COLUMN a DROP NOT NULL, OWNER TO u, SET (fillfactor = 70)",
         "ALTER TABLE t ALTER a SET DEFAULT 'PRIMARY KEY'",
@@ -164,11 +175,28 @@ def test_rows_that_the_text_contains_fill_nothing(sql):
         ("ALTER TABLE t ADD CONSTRAINT c UNIQUE (a WITHOUT OVERLAPS)", True),
         ("ALTER TABLE t ADD UNIQUE (a, lower(b))", True),
         ("DROP SCHEMA s CASCADE", False),
+        ("DO 'BEGIN ALTER TABLE t ADD UNIQUE (a); END'", True),
+        ("SELECT run_command_on_shards('t', $$CREATE UNIQUE INDEX ON %s (a)$$)", True),
+        ("CALL execute_ddl('ALTER TABLE t ADD CONSTRAINT c PRIMARY KEY (a)')", True),
         ("ALTER FOREIGN TABLE t ADD CONSTRAINT c UNIQUE (a)", True),
     ],
 )
 def test_what_cannot_be_read_is_unclear(sql, declares):
     """A statement that may create or drop uniqueness in an uncommon form is unclear, and says which of the two."""
-    (change,) = changes(sql)
+    change = changes(sql)[-1]
     assert isinstance(change, Unclear)
     assert change.declares is declares
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE OR REPLACE FUNCTION s.f() RETURNS void LANGUAGE sql AS $f$ ALTER TABLE t ADD UNIQUE (a) $f$",
+        "CREATE PROCEDURE f() LANGUAGE plpgsql AS 'BEGIN ALTER TABLE t ADD UNIQUE (a); END'",
+    ],
+)
+def test_a_function_changes_nothing_until_it_is_called(sql):
+    """What the body of a new function or procedure would change is kept for its calls."""
+    (change,) = changes(sql)
+    assert isinstance(change, NewRoutine)
+    assert [True] == [each.declares for each in change.changes if isinstance(each, Unclear)]

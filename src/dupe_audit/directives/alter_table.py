@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dupe_audit.directives.changes import Change, Gone, NewColumn, NewKey, NewName, Renamed, Retyped
-from dupe_audit.directives.sql_text import IDENT, elements, parenthesised, qualified, unquoted
+from dupe_audit.directives.changes import Change, Filled, Gone, NewColumn, NewKey, NewName, Renamed, Retyped
+from dupe_audit.directives.sql_text import IDENT, NAME, elements, parenthesised, qualified, unquoted
 from dupe_audit.directives.sql_text import columns as columns_of
 
 _CONSTRAINT = re.compile(
@@ -65,15 +65,25 @@ _ACTIONS = {
     "rename": rf"RENAME\s+TO\s+({IDENT})",
     "move": rf"SET\s+SCHEMA\s+({IDENT})",
     "rename column": rf"RENAME\s+(?:COLUMN\s+)?({IDENT})\s+TO\s+({IDENT})",
-    "retype": rf"ALTER\s+(?:COLUMN\s+)?({IDENT})\s+(?:SET\s+DATA\s+)?TYPE\b.*",
     "drop column": rf"DROP\s+(?:COLUMN\s+)?(?:IF\s+EXISTS\s+)?({IDENT})(?:\s+(?:CASCADE|RESTRICT))?",
 }
+
+
+_RETYPE = re.compile(
+    rf"ALTER\s+(?:COLUMN\s+)?(?P<column>{IDENT})\s+(?:SET\s+DATA\s+)?TYPE\s+(?P<type>.+?)(?:\s+USING\s+(?P<using>.+))?",
+    re.IGNORECASE,
+)
+_ATTACH = re.compile(rf"ATTACH\s+PARTITION\s+(?P<partition>{NAME})\s.*", re.IGNORECASE)
 
 
 def _of_action(schema: str | None, table: str, action: str, statement: str) -> list[Change] | None:
     if match := re.match(r"ADD\s+", action, re.IGNORECASE):
         return _of_addition(schema, table, action[match.end() :], statement)
     where: dict[str, Any] = {"schema": schema, "table": table}
+    if match := _RETYPE.fullmatch(action):
+        return [Retyped(column=unquoted(match["column"]), type=match["type"], using=match["using"], **where)]
+    if match := _ATTACH.fullmatch(action):
+        return [Filled(rows=True, partition=qualified(match["partition"]), sql=statement, **where)]
     for kind, pattern in _ACTIONS.items():
         if match := re.fullmatch(pattern, action, re.IGNORECASE):
             first, second = [*(unquoted(name) for name in match.groups()), ""][:2]
@@ -83,11 +93,10 @@ def _of_action(schema: str | None, table: str, action: str, statement: str) -> l
                 "rename": Renamed(kind="table", name=table, new=first, **where),
                 "move": Renamed(kind="table", name=table, new=table, new_schema=first, **where),
                 "rename column": Renamed(kind="column", name=first, new=second, **where),
-                "retype": Retyped(column=first, **where),
                 "drop column": Gone(kind="column", name=first, **where),
             }
             return [readings[kind]]
-    return []  # such as OWNER TO, SET, ALTER COLUMN … SET DEFAULT, ATTACH PARTITION
+    return []  # such as OWNER TO, SET, ALTER COLUMN … SET DEFAULT
 
 
 def _of_addition(schema: str | None, table: str, text: str, statement: str) -> list[Change] | None:

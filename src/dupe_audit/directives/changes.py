@@ -55,6 +55,8 @@ class Retyped(Change):
     """A column gets another type, and perhaps other values."""
 
     column: str
+    type: str | None = None  #: in SQL; None if it cannot be compiled
+    using: str | None = None  #: the expression for the new values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,30 @@ class Filled(Change):
     rows: bool  #: False for an UPDATE
     distinct: frozenset[str] | None = None  #: columns in which no two of the rows are equal, if they are known
     skips: frozenset[str] | None = None  #: columns of ON CONFLICT DO NOTHING; an empty set: of any existing key
+    partition: tuple[str | None, str] | None = None  #: schema and name of a table that is attached with its rows
+    sql: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEnum(Change):
+    """A type with labels is created."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRoutine(Change):
+    """A function or a procedure is created; nothing executes it yet."""
+
+    name: str
+    changes: tuple[Change, ...]  #: of its body, as far as they can be read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called(Change):
+    """A statement calls functions or procedures."""
+
+    names: frozenset[str]
     sql: str
 
 

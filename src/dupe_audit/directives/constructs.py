@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from alembic.ddl import base as alembic_ddl
 from alembic.ddl.postgresql import PostgresqlColumnType
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import CompileError
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropConstraint, DropIndex, DropTable
 from sqlalchemy.sql.elements import UnaryExpression
 
@@ -48,6 +49,8 @@ def _of_other(construct: Any) -> list[Change]:
     try:
         text = str(construct.compile(dialect=_DIALECT))
     except Exception:  # noqa: BLE001 - the code of a construct can belong to the project
+        if construct.is_dml or construct.is_select:
+            return []
         statement = getattr(construct, "statement", None)  # of sa.DDL
         name = f"a construct of type {type(construct).__name__} that cannot be compiled for PostgreSQL"
         return of_text(statement) if isinstance(statement, str) else [Unclear(text=name, declares=True)]
@@ -163,8 +166,23 @@ def _of_column(construct: Any) -> list[Change]:
     if isinstance(construct, alembic_ddl.ColumnName):
         return [Renamed(kind="column", name=str(construct.column_name), new=str(construct.newname), **where)]
     if isinstance(construct, alembic_ddl.ColumnType | PostgresqlColumnType):
-        return [Retyped(column=str(construct.column_name), **where)]
+        using = getattr(construct, "using", None)
+        return [
+            Retyped(
+                column=str(construct.column_name),
+                type=_type(construct.type_),
+                using=None if using is None else str(using),
+                **where,
+            )
+        ]
     return []
+
+
+def _type(type_: Any) -> str | None:
+    try:
+        return str(_DIALECT.type_compiler_instance.process(type_))
+    except CompileError:
+        return None
 
 
 def _name(element: Any) -> str | None:

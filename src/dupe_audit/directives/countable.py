@@ -15,17 +15,13 @@ def is_null(enforced: Enforced) -> bool:
     return any(column.is_null for column in enforced.columns or ())
 
 
-def uncountable(table: Table, enforced: Enforced, *, is_new: bool) -> str | None:
-    """Return why the rows of a key cannot be counted, or None.
-
-    Args:
-        is_new: whether a revision creates the table.
-    """
+def uncountable(table: Table, enforced: Enforced) -> str | None:
+    """Return why the rows of a key cannot be counted, or None."""
     plain = enforced.plain
     if plain is None:
         return None
-    if is_new:
-        return f"revision {enforced.fills[-1]} fills that table" if enforced.may_repeat else None
+    if enforced.may_repeat:
+        return enforced.fills[-1]
     if enforced.columns is None and plain.elements is None:
         return "it is an exclusion constraint, or its expressions or predicate could not be read"
     for column in enforced.columns or ():

@@ -13,12 +13,13 @@ from sqlalchemy.exc import NoInspectionAvailable
 
 from dupe_audit.directives.countable import is_null, uncountable
 from dupe_audit.directives.downgrades import mismatches
+from dupe_audit.directives.extended import endangered
 from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.directives.places import answered
 from dupe_audit.directives.project import Place
 from dupe_audit.directives.recording import NoResult, Recording, record
 from dupe_audit.directives.source import may_declare, source_of
-from dupe_audit.directives.tables import Enforced, Table
+from dupe_audit.directives.tables import Enforced, Extended, Table
 from dupe_audit.directives.uniqueness import History
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import FindingId, accepted, finding, without_passwords
@@ -94,6 +95,8 @@ class Declarations:
             for sql in history.unread:
                 subject = f"{sql.revision} may declare; its SQL cannot be read: {_shortened(sql.text)}"
                 self._not_examined(sql.revision, subject, last=last)
+            for extended in () if last else history.extended:
+                self._extended(place, extended, history.enums)
             for table, name, enforced in history.enforced():
                 for declared in self._key(place, table, name, enforced, last=last):
                     if not (declared.is_place and declared.key in places):
@@ -116,7 +119,7 @@ class Declarations:
         columns = tuple(column.name if last else column.first for column in enforced.columns or ())
         if last and not columns and not enforced.directive:
             columns = (UNKNOWN,)  # it is recognised by its name
-        plain, reason = enforced.plain, None if last else uncountable(table, enforced, is_new=is_new)
+        plain, reason = enforced.plain, None if last else uncountable(table, enforced)
         if (columns or enforced.directive or (plain and plain.elements)) and reason is None:
             try:
                 key = _unique_key(enforced, schema, table_name, name, columns)
@@ -154,6 +157,16 @@ class Declarations:
     def _not_examined(self, revision: str, subject: str, *, last: bool, unseen: Unseen | None = None) -> None:
         id_: FindingId = "uniqueness-not-followed" if last else "uniqueness-not-counted"
         self._note(unseen or Unseen(findings=(), revision=revision), id_, subject)
+
+    def _extended(self, place: Place, extended: Extended, enums: set[str]) -> None:
+        schema, table = extended.table.first
+        schema = self._find(place, schema, table)
+        if schema is None or extended.table.created:
+            return
+        if names := endangered(self._connection, schema, extended, enums):
+            subject = f"{extended.revision} builds again on {schema}.{table}: {', '.join(names)}; {extended.reason}"
+            unseen = Unseen(findings=(), revision=extended.revision, schema=schema, table=table)
+            self._not_examined(extended.revision, subject, last=False, unseen=unseen)
 
     def _obstructed(self, revision: Script, recording: Recording, tenant: str) -> None:
         obstacle = recording.obstacle

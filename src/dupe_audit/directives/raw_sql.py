@@ -7,7 +7,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from dupe_audit.directives.alter_table import alter_table, constraint_of
-from dupe_audit.directives.changes import Change, Gone, NewKey, NewName, NewTable, Renamed, Unclear
+from dupe_audit.directives.changes import (
+    Called,
+    Change,
+    Gone,
+    NewEnum,
+    NewKey,
+    NewName,
+    NewRoutine,
+    NewTable,
+    Renamed,
+    Unclear,
+)
 from dupe_audit.directives.filling import fills, of_query
 from dupe_audit.directives.sql_text import (
     IDENT,
@@ -27,14 +38,21 @@ _REMOVAL = re.compile(r"\b(?:DROP|RENAME)\b|\bSET\s+SCHEMA\b", re.IGNORECASE)
 
 #: statements that change no table, although their text may mention uniqueness
 _HARMLESS = re.compile(
-    r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE|TRIGGER|EVENT|RULE|VIEW|MATERIALIZED|AGGREGATE)\b"
+    r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:TRIGGER|EVENT|RULE|VIEW|MATERIALIZED|AGGREGATE)\b"
     r"|DROP\s+(?!TABLE|INDEX|SCHEMA|OWNED)\w+"
     r"|(?:GRANT|REVOKE|LOCK|ANALYZE|VACUUM|REINDEX|REFRESH|SET|COMMENT)\b",
     re.IGNORECASE,
 )
-#: statements that change rows, but no table's definition, unless a SELECT creates it
-_ROWS = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|SELECT|WITH|COPY)\b", re.IGNORECASE)
+#: statements that change rows, but no table's definition, unless a SELECT creates a table or a function changes one
+_ROWS = re.compile(r"(?:INSERT|UPDATE|DELETE|MERGE|COPY|(?P<calls>SELECT|WITH|CALL))\b", re.IGNORECASE)
 _BLOCK = re.compile(r"DO\b", re.IGNORECASE)
+_ROUTINE = re.compile(rf"CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\s+(?P<name>{NAME})", re.IGNORECASE)
+_ENUM = re.compile(rf"CREATE\s+TYPE\s+(?P<name>{NAME})\s+AS\s+ENUM\b", re.IGNORECASE)
+#: code in a string, which a function can execute
+_QUOTED = re.compile(
+    r"\bCREATE\s+UNIQUE\s+INDEX\b|\bALTER\s+TABLE\b.*\bADD\b.*\b(?:UNIQUE|PRIMARY\s+KEY|EXCLUDE)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _INTO = re.compile(
     rf"(?P<query>(?:SELECT|WITH)\b.*?)\sINTO\s+(?P<temporary>TEMP(?:ORARY)?\s+)?(?:UNLOGGED\s+)?(?:TABLE\s+)?"
     rf"(?P<table>{NAME})(?P<rest>.*)$",
@@ -53,24 +71,39 @@ def changes(text: str) -> list[Change]:
 def _of_statement(statement: str, bodies: str) -> list[Change]:
     if _HARMLESS.match(statement):
         return []
-    if _ROWS.match(statement):
-        return [*_select_into(statement), *fills(statement)]
+    if rows := _ROWS.match(statement):
+        called = _of_calls(statement, bodies) if rows["calls"] else []
+        return [*called, *_select_into(statement), *fills(statement)]
+    if match := _ROUTINE.match(statement):
+        return [NewRoutine(name=qualified(match["name"])[1], changes=tuple(_of_body(bodies)))]
+    if match := _ENUM.match(statement):
+        return [NewEnum(name=qualified(match["name"])[1])]
     for pattern, read in _FORMS:
         if match := pattern.match(statement):
-            known = read(match, statement)
-            if known is not None:
-                return known
+            changes_read = read(match, statement)
+            if changes_read is not None:
+                return changes_read
             break
-    whole = f"{statement} {bodies}"
-    result: list[Change] = _of_block(bodies) if _BLOCK.match(statement) else []
-    if _UNIQUENESS.search(whole) or _REMOVAL.search(whole):
-        result.append(Unclear(text=whole, declares=bool(_UNIQUENESS.search(whole))))
+    return _of_body(bodies) if _BLOCK.match(statement) else _unclear(f"{statement} {bodies}")
+
+
+def _unclear(text: str) -> list[Change]:
+    declares = _UNIQUENESS.search(text) is not None
+    return [Unclear(text=text, declares=declares)] if declares or _REMOVAL.search(text) else []
+
+
+def _of_body(text: str) -> list[Change]:
+    """Return what the code of a block or a function changes, as far as it can be read."""
+    filled = [fill for statement, _ in statements(text.replace("$", " ")) for fill in fills(statement)]
+    return [*_of_calls(text, ""), *filled, *_unclear(text)]
+
+
+def _of_calls(statement: str, quoted: str) -> list[Change]:
+    names = [qualified(name)[1] for name in re.findall(rf"({NAME})\s*\(", statement)]
+    result: list[Change] = [Called(names=frozenset(names), sql=statement)] if names else []
+    if _QUOTED.search(quoted):
+        result.append(Unclear(text=f"{statement} {quoted}", declares=True))
     return result
-
-
-def _of_block(bodies: str) -> list[Change]:
-    """Return which tables the statements of a body fill."""
-    return [fill for statement, _ in statements(bodies.replace("$", " ")) for fill in fills(statement)]
 
 
 def _select_into(statement: str) -> list[Change]:
@@ -134,8 +167,8 @@ def _create_table(match: re.Match[str], statement: str) -> list[Change] | None:
 
 def _created_as(text: str) -> str | None:
     """Return the query of CREATE TABLE AS, if the table gets its rows."""
-    _, found, query = divided(text, "AS")
-    return query if found and not re.search(r"\bWITH\s+NO\s+DATA$", query, re.IGNORECASE) else None
+    _, word, query = divided(text, "AS")
+    return query if word and not re.search(r"\bWITH\s+NO\s+DATA$", query, re.IGNORECASE) else None
 
 
 def _drop(match: re.Match[str], _statement: str) -> list[Change]:

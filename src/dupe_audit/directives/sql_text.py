@@ -18,11 +18,19 @@ _TOKEN = re.compile(
 IDENT = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
 NAME = rf"(?:{IDENT}\s*\.\s*)?{IDENT}"
 
+#: statements whose strings can be code
+_WITH_CODE = re.compile(
+    r"\s*(?:DO|CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)|SELECT|WITH|CALL)\b", re.IGNORECASE
+)
+
 _COLUMN = re.compile(rf"({IDENT})(?:\s+(?:ASC|DESC))?(?:\s+NULLS\s+(?:FIRST|LAST))?", re.IGNORECASE)
 
 
 def statements(text: str) -> list[tuple[str, str]]:
-    """Return each statement without comments and strings, in one line, with the bodies that it quotes by dollars."""
+    """Return each statement without comments and strings, in one line, with the code that it quotes.
+
+    That is what is quoted by dollars, and the strings of statements that execute code or create a function.
+    """
     result: list[tuple[str, str]] = []
     statement, bodies, position = "", "", 0
     for token in _TOKEN.finditer(text):
@@ -34,6 +42,8 @@ def statements(text: str) -> list[tuple[str, str]]:
             result.append((" ".join(statement.split()), bodies))
             statement, bodies = "", ""
         else:
+            if token["string"] and _WITH_CODE.match(statement):
+                bodies += " " + token["string"].lstrip("eE")[1:-1].replace("''", "'")
             bodies += token["body"] or ""
             statement += " " if token["comment"] else "''"
     result.append((" ".join((statement + text[position:]).split()), bodies))

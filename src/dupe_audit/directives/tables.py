@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
-from dupe_audit.directives.changes import Filled, NewKey
+from dupe_audit.directives.changes import Filled, NewKey, Retyped
 from dupe_audit.model import CleanupRule, UniqueKey
 
 
@@ -36,7 +36,7 @@ class Enforced:
     rule: CleanupRule | None = None  #: of the cleanup of the same revision
     plain: NewKey | None = None  #: what a plain operation declares
     is_place: bool = False  #: one of the schemas of a directive
-    fills: list[str] = field(default_factory=list)  #: revisions that write rows of the key's new table
+    fills: list[str] = field(default_factory=list)  #: how rows that cannot be counted come under the key
     may_repeat: bool = False  #: such rows can be duplicates
 
     def fill(self, revision: str, fill: Filled) -> None:
@@ -44,7 +44,9 @@ class Enforced:
         names = {column.name for column in self.columns or ()}
         is_distinct = fill.distinct is not None and fill.distinct <= names and not self.fills
         self.may_repeat |= not is_distinct and (fill.skips is None or not fill.skips <= names)
-        self.fills.append(revision)
+        partition = fill.partition and fill.partition[1]
+        verb = f"attaches partition {partition}" if partition else "fills that table"
+        self.fills.append(f"revision {revision} {verb}")
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +74,7 @@ class Table:
         for name, column in self.columns.items():
             if fill.rows or re.search(rf"\b{re.escape(name)}\b", fill.sql):
                 column.has_values = True
-        if fill.rows and self.created:
+        if fill.partition or (fill.rows and self.created):
             for key in self.keys.values():
                 key.fill(revision, fill)
             self.fills.append((revision, replace(fill, skips=fill.skips or None)))  # later keys reject nothing yet
@@ -82,6 +84,26 @@ class Table:
         for revision, fill in self.fills:
             key.fill(revision, fill)
         self.keys[name] = key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extended:
+    """What a revision brings under the existing unique indexes of a table: a partition, or other values of a column."""
+
+    revision: str
+    table: Table
+    cause: Retyped | Filled
+    partition: Table | None = None
+    column: Column | None = None
+    dropped: frozenset[str]  #: names of indexes and constraints that were dropped before
+
+    @property
+    def reason(self) -> str:
+        """Why the rows under them can become duplicates."""
+        if isinstance(self.cause, Retyped):
+            type_ = f"type {self.cause.type}" if self.cause.type else "another type"
+            return f"column {self.cause.column} gets {type_}, in which values that differ now may be equal"
+        return f"it attaches partition {self.cause.partition and self.cause.partition[1]} with its rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import replace
 
 from dupe_audit.directives.changes import (
+    Called,
     Change,
     Filled,
     Gone,
     NewColumn,
+    NewEnum,
     NewKey,
     NewName,
+    NewRoutine,
     NewTable,
     Renamed,
     Retyped,
@@ -24,7 +28,7 @@ from dupe_audit.directives.operations import (
     DropUniqueConstraintOnlineOp,
 )
 from dupe_audit.directives.recording import PlainStatement, Recording
-from dupe_audit.directives.tables import Column, Enforced, Table, Unread
+from dupe_audit.directives.tables import Column, Enforced, Extended, Table, Unread
 from dupe_audit.model import CleanupRule
 
 
@@ -39,6 +43,10 @@ class History:
     def __init__(self, schemas: Mapping[str | None, str | None], default: str | None) -> None:
         self.tables: dict[tuple[str | None, str], Table] = {}
         self.unread: list[Unread] = []
+        self.extended: list[Extended] = []
+        self.enums: set[str] = set()  #: names of new types that are enums
+        self._routines: dict[str, NewRoutine] = {}
+        self._dropped: set[str] = set()  # names of constraints and indexes
         self._vacant: set[tuple[str | None, str]] = set()  # names of tables that were dropped or renamed
         self._schemas = schemas
         self._default = default
@@ -89,6 +97,12 @@ class History:
     def _change(self, change: Change) -> None:
         if isinstance(change, Unclear):
             self._unclear(change)
+        elif isinstance(change, NewEnum):
+            self.enums.add(change.name)
+        elif isinstance(change, NewRoutine):
+            self._routines[change.name] = change
+        elif isinstance(change, Called):
+            self._call(change)
         elif isinstance(change, Gone | Renamed) and change.kind == "name":
             self._name(change)
         elif isinstance(change, Gone | Renamed) and change.kind == "table":
@@ -103,6 +117,15 @@ class History:
             names = [table.name, *table.keys, *([table.schema] if table.schema else [])]
             if re.search(rf"\b(?:{'|'.join(map(re.escape, names))})\b", change.text, re.IGNORECASE):
                 table.unclear = True
+
+    def _call(self, call: Called) -> None:
+        """Apply what the functions that these revisions create and call would change."""
+        for name in sorted(call.names & self._routines.keys()):
+            routine = self._routines.pop(name)  # it may call itself
+            for change in routine.changes:
+                text = f"{call.sql}: {change.text}" if isinstance(change, Unclear) else ""
+                self._change(replace(change, text=text) if isinstance(change, Unclear) else change)
+            self._routines[name] = routine
 
     def _move(self, change: Gone | Renamed) -> None:
         table = self._table(change.schema, str(change.table))
@@ -121,6 +144,7 @@ class History:
         else:
             schema = self._schema(change.schema)
             candidates = [table for table in self.tables.values() if table.schema == schema]
+        self._dropped.add(change.name)
         holders = [table for table in candidates if change.name in table.keys or change.name in table.names]
         for table in holders:
             key = table.keys.pop(change.name, None)
@@ -143,9 +167,11 @@ class History:
             column = Column(name, name, self._revision, name in table.vacant, has_values=change.has_default)
             table.columns[name] = column
         elif isinstance(change, Retyped):
-            table.column(change.column).retyped = self._revision
+            column = table.column(change.column)
+            column.retyped = self._revision
+            self._extend(table, change, column=column)
         elif isinstance(change, Filled):
-            table.fill(self._revision, change)
+            self._fill(table, change)
         elif isinstance(change, NewKey):
             self._declare(table, change)
         elif isinstance(change, NewName):
@@ -162,6 +188,23 @@ class History:
             table.vacant.add(change.name)
             # PostgreSQL drops the constraints and indexes of a column with it.
             table.keys = {name: key for name, key in table.keys.items() if not _uses(key, column, change.name)}
+
+    def _fill(self, table: Table, fill: Filled) -> None:
+        if fill.partition:
+            partition = self._table(*fill.partition)
+            if partition.created and not partition.fills:
+                return  # it has no rows, or some that a revision contains
+            self._extend(table, fill, partition=partition)
+        table.fill(self._revision, fill)
+
+    def _extend(
+        self, table: Table, cause: Retyped | Filled, *, partition: Table | None = None, column: Column | None = None
+    ) -> None:
+        dropped = frozenset(self._dropped)
+        extended = Extended(
+            revision=self._revision, table=table, cause=cause, partition=partition, column=column, dropped=dropped
+        )
+        self.extended.append(extended)
 
     def _declare(self, table: Table, key: NewKey) -> None:
         columns = tuple(table.column(column) for column in key.columns) if key.columns else None

@@ -1,0 +1,75 @@
+"""Existing unique indexes that a revision builds again, over other values of a column or over a partition's rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from sqlalchemy import Connection
+
+from dupe_audit.directives.changes import Retyped
+from dupe_audit.directives.operations import UNKNOWN
+from dupe_audit.directives.retyping import stays_distinct
+from dupe_audit.directives.sql_text import NAME, unquoted
+from dupe_audit.directives.tables import Extended
+from dupe_audit.model import UniqueKey
+from dupe_audit.postgres import catalog
+from dupe_audit.postgres.driver import execute
+from dupe_audit.statements import literal, statement
+
+
+def endangered(connection: Connection, schema: str | None, extended: Extended, enums: Collection[str]) -> list[str]:
+    """Return the names of the existing unique indexes of a table that what a revision does to it may violate.
+
+    Args:
+        connection: in autocommit.
+        schema: in which the table is now.
+        extended: what the revision does.
+        enums: names of enums that revisions create.
+    """
+    relid = _relid(connection, schema, extended.table.first[1])
+    if relid is None:
+        return []
+    if isinstance(extended.cause, Retyped):
+        names = _compared(connection, relid, extended, extended.cause, enums)
+    else:
+        names = _of_partition(connection, relid, extended)
+    return [name for name in names if name not in extended.dropped]
+
+
+def _relid(connection: Connection, schema: str | None, table: str) -> int | None:
+    match = catalog.find(connection, UniqueKey(table=table, schema=schema, columns=(UNKNOWN,)))
+    return match[1].relid if match else None
+
+
+def _compared(
+    connection: Connection, relid: int, extended: Extended, cause: Retyped, enums: Collection[str]
+) -> list[str]:
+    """Return the indexes that compare a column, if its values can become equal with its new type."""
+    column = extended.column
+    if column is None or column.added:
+        return []
+    name = cause.type if cause.type and re.fullmatch(NAME, cause.type) else ""
+    query = statement("column_keys", relid=str(relid), column=literal(column.first), new_type=literal(name))
+    rows = execute(connection, query).all()
+    if not rows:
+        return []
+    labelled = {*enums, *([rows[0].type] if rows[0].is_enum else [])}
+    labelled |= {unquoted(each) for each in re.findall(NAME, name)} if rows[0].becomes_enum else set()
+    if stays_distinct(str(rows[0].type), cause.type, cause.using, cause.column, labelled):
+        return []
+    return [str(row.name) for row in rows]
+
+
+def _of_partition(connection: Connection, relid: int, extended: Extended) -> list[str]:
+    """Return the indexes of a partitioned table that its new partition does not have yet."""
+    partition = extended.partition
+    own = None if partition is None else _relid(connection, *partition.first)
+    query = statement("unique_indexes", relid=str(relid))
+    existing = [] if own is None else execute(connection, statement("unique_indexes", relid=str(own))).all()
+    proven = [set(row.columns) for row in existing if row.is_plain and row.valid]
+    return [
+        str(row.name)
+        for row in execute(connection, query).all()
+        if not (row.is_plain and any(columns <= set(row.columns) for columns in proven))
+    ]
