@@ -376,11 +376,31 @@ def test_later_revisions_that_drop_and_rename_are_followed(applied, lines):
     assert [] == ids(reports)
 
 
-def test_a_change_that_cannot_be_read_raises_no_false_alarm(applied):
-    """A key that is missing after a change which could not be read is an info, not an error."""
+def test_a_key_that_is_missing_after_a_change_which_cannot_be_read_is_a_warning(applied):
+    """A key that such a change may have dropped fails verify, until the revision that declares it accepts that."""
     applied.revision("0002", "op.execute('DO $$ BEGIN DROP INDEX ix_n; ALTER TABLE a DROP CONSTRAINT uq_n; END $$')")
     applied.alembic("upgrade", "head")
-    assert {"uniqueness-not-followed"} == set(ids(applied.reports("verify")))
+    reports = applied.reports("verify", code=1)
+    assert ["uniqueness-not-followed"] == ids(reports)
+    assert "0001 declares public.a (n), which has no such index" in messages(reports)
+    assert {"warning"} == {finding["severity"] for report in reports for finding in report["findings"]}
+
+    file = applied.scripts / "versions" / "0001.py"
+    file.write_text(file.read_text() + "\n# dupe-audit: accept uniqueness-not-followed - dropped in 0002\n")
+    reports = applied.reports("verify")
+    assert {"info"} == {finding["severity"] for report in reports for finding in report["findings"]}
+
+
+def test_an_applied_key_whose_sql_cannot_be_read_is_a_warning(applied):
+    """Verify fails if an applied revision may declare a key that it cannot read; a comment there accepts it."""
+    file = applied.revision("0002", "op.execute('DO $$ BEGIN CREATE UNIQUE INDEX uq ON a (n); END $$')")
+    applied.alembic("upgrade", "head")
+    reports = applied.reports("verify", code=1)
+    assert ["uniqueness-not-followed"] == ids(reports)
+    assert "Verify each key that the revision declares by its name" in reports[-1]["findings"][0]["help"]
+
+    file.write_text(file.read_text() + "\n# dupe-audit: accept uniqueness-not-followed - uq is in place\n")
+    applied.reports("verify")
 
 
 @pytest.mark.thorough

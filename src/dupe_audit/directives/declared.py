@@ -22,7 +22,7 @@ from dupe_audit.directives.source import may_declare, source_of
 from dupe_audit.directives.tables import Enforced, Extended, Table
 from dupe_audit.directives.uniqueness import History
 from dupe_audit.errors import WrongUsage
-from dupe_audit.findings import FindingId, accepted, finding, without_passwords
+from dupe_audit.findings import Finding, FindingId, accepted, finding, without_passwords
 from dupe_audit.model import CleanupRule, UniqueKey, Unseen
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
@@ -78,9 +78,7 @@ class Declarations:
             history.apply(revision.revision, recording)
             downgrade = getattr(revision.module, "downgrade", None)
             for mismatch in mismatches(recording, downgrade, revision.revision, partial(self._schema_of, place)):
-                is_accepted = mismatch.id in self._accepted[revision.revision]
-                note = "Accepted in a comment of the revision."
-                noted = replace(mismatch, severity="info", help=note) if is_accepted else mismatch
+                noted = with_comment(mismatch, self._accepted[revision.revision])
                 self.mismatches.append(Unseen(findings=(noted,), revision=revision.revision))
         self._histories.append((place, history))
 
@@ -187,8 +185,8 @@ class Declarations:
             noted = replace(
                 noted, severity="info", help="No action needed: nothing in the revision's file mentions uniqueness."
             )
-        elif unseen.revision and id_ in self._accepted.get(unseen.revision, ()):
-            noted = replace(noted, severity="info", help="Accepted in a comment of the revision.")
+        elif unseen.revision:
+            noted = with_comment(noted, self._accepted.get(unseen.revision, frozenset()))
         self.unseen.append(replace(unseen, findings=(noted,)))
 
     def _schema_of(self, place: Place, key: UniqueKey) -> str | None:
@@ -212,6 +210,13 @@ class Declarations:
             existing = set(execute(self._connection, query).scalars())
             for column in added:
                 column.added = None if column.first in existing else column.added
+
+
+def with_comment(noted: Finding, accepted_ids: frozenset[str]) -> Finding:
+    """Return a finding as an info if a comment of its revision accepts it."""
+    if noted.id not in accepted_ids:
+        return noted
+    return replace(noted, severity="info", help="Accepted in a comment of the revision.")
 
 
 def _unique_key(enforced: Enforced, schema: str | None, table: str, name: str, columns: tuple[str, ...]) -> UniqueKey:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from dupe_audit.directives.declared import DeclaredKey
+from dupe_audit.directives.declared import DeclaredKey, with_comment
 from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.model import DuplicateReport, UniqueKey, VerifyReport
@@ -41,7 +41,7 @@ def examined(report: DuplicateReport, declared: DeclaredKey) -> DuplicateReport:
 def verify_plain(connection: Connection, declared: DeclaredKey) -> VerifyReport:
     """Report from the catalog alone whether a key that a plain operation declared is in place; nothing is counted.
 
-    A key that is missing is an error only if every later change of its table could be followed.
+    A key that is missing is an error only if every later change of its table could be followed; otherwise a warning.
 
     Args:
         connection: in autocommit.
@@ -71,7 +71,8 @@ def _missing(declared: DeclaredKey, key: UniqueKey, cause: str) -> VerifyReport:
         )
     else:
         detail = f"{declared.revision} declares {table} {subject}, which has no such index{reason}"
-        missing = finding("uniqueness-not-followed", f"{detail}; a later change of the table could not be read")
+        unfollowed = finding("uniqueness-not-followed", f"{detail}; a later change of the table could not be read")
+        missing = with_comment(unfollowed, declared.accepted)
     return VerifyReport(key=key, index=None, extras=None, run=None, findings=(missing,))
 
 

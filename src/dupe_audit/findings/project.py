@@ -59,8 +59,10 @@ PROJECT: dict[StepId, Entry] = {
         "Find out who dropped it. If the drop was intended, drop it in a revision too. Otherwise create it again in a new revision: op.archive_duplicates(), then op.create_unique_constraint_online(), or op.create_unique_index_online() for an index.",
     ),
     "uniqueness-not-followed": Entry(
-        "info",
+        "warning",
         "Uniqueness that could not be verified: revision {subject}.",
-        "No action needed. To verify a key, name it: dupe-audit verify --table TABLE --name NAME",
+        "Verify each key that the revision declares by its name: dupe-audit verify --table TABLE --name NAME. If it is in place, or was dropped on purpose, "
+        "accept the finding in a comment of the revision: # dupe-audit: accept uniqueness-not-followed",
+        acceptable=True,
     ),
 }
