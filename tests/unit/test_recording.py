@@ -53,6 +53,17 @@ def test_uniqueness_of_plain_operations_is_recorded():
     assert batched.element.name == "uq_c"
 
 
+def test_a_commit_on_the_bind_does_not_stop_the_recording():
+    """What follows op.get_bind().commit(), as some revisions write before a concurrent build, is recorded."""
+
+    def upgrade():
+        op.get_bind().commit()
+        op.get_bind().exec_driver_sql("CREATE UNIQUE INDEX CONCURRENTLY uq ON t (k)")
+
+    assert record(upgrade).obstacle is None
+    assert constructs(upgrade) == ["CREATE UNIQUE INDEX CONCURRENTLY uq ON t (k)"]
+
+
 def test_statements_on_the_bind_are_recorded():
     """A statement on op.get_bind() whose answer is not read does not stop the recording."""
 

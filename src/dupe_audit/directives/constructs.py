@@ -49,7 +49,7 @@ def _of_other(construct: Any) -> list[Change]:
     try:
         text = str(construct.compile(dialect=_DIALECT))
     except Exception:  # noqa: BLE001 - the code of a construct can belong to the project
-        if construct.is_dml or construct.is_select:
+        if getattr(construct, "is_dml", False) or getattr(construct, "is_select", False):
             return []
         statement = getattr(construct, "statement", None)  # of sa.DDL
         name = f"a construct of type {type(construct).__name__} that cannot be compiled for PostgreSQL"

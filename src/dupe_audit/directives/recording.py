@@ -159,6 +159,9 @@ class _MockConnection(MockConnection):
     def exec_driver_sql(self, sql: str, *_arguments: Any, **_options: Any) -> Any:
         return self.execute(sql)
 
+    def commit(self) -> None:
+        """Do nothing, as after COMMIT ahead of a concurrent build."""
+
 
 class _NoAnswer:
     """The result of a statement that no database has executed; nothing can be read from it or decided by it."""
