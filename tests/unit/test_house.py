@@ -52,10 +52,7 @@ def test_an_error_code_has_a_single_name():
 
 #: classes of one name whose modules no reader sees together, by the reason why both keep it
 SAME_NAMES = {
-    "Change": "what a statement does to a table (directives/changes.py), and a column with its new value (model)",
-    "Entry": "into the ledger of campaigns (directives/entry.py), and of the catalogue of findings",
     "Place": "a database or tenant of a project (directives/project.py), and where to fix a finding of the check",
-    "Table": "while a revision is read (directives/uniqueness.py), and as the catalog has it (schema)",
 }
 
 

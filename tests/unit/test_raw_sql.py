@@ -2,19 +2,19 @@
 
 import pytest
 
-from dupe_audit.directives.changes import (
-    Filled,
+from dupe_audit.directives.reading.changes import (
     Gone,
     NewColumn,
     NewKey,
     NewName,
     NewRoutine,
+    NewRows,
     NewTable,
     Renamed,
     Retyped,
     Unclear,
 )
-from dupe_audit.directives.raw_sql import changes
+from dupe_audit.directives.reading.raw_sql import changes
 from dupe_audit.model import Expression
 
 
@@ -145,7 +145,7 @@ def test_what_changes_nothing_about_uniqueness(sql):
 def test_rows_from_elsewhere_are_read(sql, distinct):
     """A statement that fills a table is read with the columns in which its rows are distinct, if they are known."""
     fill = changes(sql)[-1]
-    assert isinstance(fill, Filled)
+    assert isinstance(fill, NewRows)
     assert (fill.table, fill.rows, fill.distinct) == ("t", True, distinct)
 
 

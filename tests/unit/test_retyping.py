@@ -2,7 +2,7 @@
 
 import pytest
 
-from dupe_audit.directives.retyping import stays_distinct
+from dupe_audit.directives.reading.retyping import stays_distinct
 
 
 @pytest.mark.parametrize(

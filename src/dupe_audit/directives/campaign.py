@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dupe_audit.directives.assignment import assign, in_order, judge, perform, tasks_of
-from dupe_audit.directives.entry import Entry
+from dupe_audit.directives.entry import CampaignEntry
 from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.failed_places import FailedPlace, Reporter, refusal, stops_every_place
 from dupe_audit.directives.places import (
@@ -51,7 +51,7 @@ class Campaign:
 
     def __init__(self, execution: Execution, connection: Connection) -> None:
         self._execution = execution
-        self._entry = Entry(connection, execution.revision, upgrading=execution.upgrading)
+        self._entry = CampaignEntry(connection, execution.revision, upgrading=execution.upgrading)
         self._answers: dict[Schemas, tuple[str, ...]] = {}
         self._places: dict[str, Execution] = {}
         self._passed: set[str] = set()

@@ -11,16 +11,16 @@ from alembic.script import Script
 from sqlalchemy import Connection
 from sqlalchemy.exc import NoInspectionAvailable
 
-from dupe_audit.directives.countable import is_null, uncountable
 from dupe_audit.directives.downgrades import mismatches
-from dupe_audit.directives.extended import endangered
 from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.directives.places import answered
 from dupe_audit.directives.project import Place
+from dupe_audit.directives.reading.countable import is_null, uncountable
+from dupe_audit.directives.reading.extended import endangered
+from dupe_audit.directives.reading.tables import Enforced, Extended, TrackedTable
+from dupe_audit.directives.reading.uniqueness import History
 from dupe_audit.directives.recording import NoResult, Recording, record
 from dupe_audit.directives.source import may_declare, source_of
-from dupe_audit.directives.tables import Enforced, Extended, Table
-from dupe_audit.directives.uniqueness import History
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import Finding, FindingId, accepted, finding, without_passwords
 from dupe_audit.model import CleanupRule, UniqueKey, Unseen
@@ -101,7 +101,9 @@ class Declarations:
                         yield declared
                     places.add(declared.key)
 
-    def _key(self, place: Place, table: Table, name: str, enforced: Enforced, *, last: bool) -> Iterator[DeclaredKey]:
+    def _key(
+        self, place: Place, table: TrackedTable, name: str, enforced: Enforced, *, last: bool
+    ) -> Iterator[DeclaredKey]:
         schema, table_name = (table.schema, table.name) if last else table.first
         where = self._find(place, schema, table_name)
         schema = where or schema or place.default

@@ -14,7 +14,7 @@ from dupe_audit.model import Schemas, UniqueKey
 from dupe_audit.postgres import catalog
 
 
-class Entry:
+class CampaignEntry:
     """The entry of one execution of a revision; an upgrade continues the one of an earlier attempt.
 
     Args:

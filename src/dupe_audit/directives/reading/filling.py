@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from dupe_audit.directives.changes import Filled
-from dupe_audit.directives.sql_text import IDENT, NAME, divided, elements, parenthesised, qualified, unquoted
-from dupe_audit.directives.sql_text import columns as columns_of
+from dupe_audit.directives.reading.changes import NewRows
+from dupe_audit.directives.reading.sql_text import IDENT, NAME, divided, elements, parenthesised, qualified, unquoted
+from dupe_audit.directives.reading.sql_text import columns as columns_of
 
 _WRITE = re.compile(
     r"\b(?P<kind>INSERT\s+INTO|MERGE\s+INTO|COPY|(?<!FOR )(?<!KEY )UPDATE(?!\s+SET\b))\s+"
@@ -18,7 +18,7 @@ _END = r"WHERE|GROUP|HAVING|ORDER|LIMIT|ON\s+CONFLICT|RETURNING|UNION|EXCEPT|INT
 _WRITTEN = re.compile(rf"(?:LATERAL\s+)?(?:\(VALUES\)|{NAME}\s*\(\)).*", re.IGNORECASE)
 
 
-def fills(text: str) -> list[Filled]:
+def fills(text: str) -> list[NewRows]:
     """Return the writes of a statement, or of the statements in a body, whose values are not in the text."""
     result = []
     for match in _WRITE.finditer(text):
@@ -27,11 +27,11 @@ def fills(text: str) -> list[Filled]:
         if kind == "INSERT":
             result += _of_insert(schema, table, rest)
         elif kind != "COPY" or re.match(r"(?:\([^)]*\)\s*)?FROM\b", rest, re.IGNORECASE):
-            result.append(Filled(schema=schema, table=table, rows=kind != "UPDATE", sql=text))
+            result.append(NewRows(schema=schema, table=table, rows=kind != "UPDATE", sql=text))
     return result
 
 
-def _of_insert(schema: str | None, table: str, text: str) -> list[Filled]:
+def _of_insert(schema: str | None, table: str, text: str) -> list[NewRows]:
     text = re.sub(rf"^AS\s+{IDENT}\s*", "", text, flags=re.IGNORECASE)
     columns, content = None, parenthesised(text)
     if content and not re.match(r"(?:SELECT|WITH|TABLE|VALUES)\b|\(", content[0].strip(), re.IGNORECASE):
@@ -40,7 +40,7 @@ def _of_insert(schema: str | None, table: str, text: str) -> list[Filled]:
     return of_query(schema, table, text, columns)
 
 
-def of_query(schema: str | None, table: str, query: str, columns: tuple[str, ...] | None) -> list[Filled]:
+def of_query(schema: str | None, table: str, query: str, columns: tuple[str, ...] | None) -> list[NewRows]:
     """Return what a table gets from the rows of a query; nothing if they are written out."""
     query = query.strip()
     if (content := parenthesised(query)) and re.match(r"SELECT|WITH|TABLE|VALUES", content[0].strip(), re.IGNORECASE):
@@ -48,7 +48,7 @@ def of_query(schema: str | None, table: str, query: str, columns: tuple[str, ...
     if _is_written(query):
         return []
     return [
-        Filled(
+        NewRows(
             schema=schema,
             table=table,
             rows=True,

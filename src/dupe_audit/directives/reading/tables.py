@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
-from dupe_audit.directives.changes import Filled, NewKey, Retyped
+from dupe_audit.directives.reading.changes import NewKey, NewRows, Retyped
 from dupe_audit.model import CleanupRule, UniqueKey
 
 
 @dataclass(slots=True, eq=False)
-class Column:
+class TrackedColumn:
     """A column, by whatever name."""
 
     first: str  #: its name before these revisions
@@ -31,7 +31,7 @@ class Enforced:
     """A key that a revision enforces."""
 
     revision: str
-    columns: tuple[Column, ...] | None  #: None for an expression, a predicate or an exclusion constraint
+    columns: tuple[TrackedColumn, ...] | None  #: None for an expression, a predicate or an exclusion constraint
     directive: UniqueKey | None = None  #: the key of our own directive
     rule: CleanupRule | None = None  #: of the cleanup of the same revision
     plain: NewKey | None = None  #: what a plain operation declares
@@ -39,7 +39,7 @@ class Enforced:
     fills: list[str] = field(default_factory=list)  #: how rows that cannot be counted come under the key
     may_repeat: bool = False  #: such rows can be duplicates
 
-    def fill(self, revision: str, fill: Filled) -> None:
+    def fill(self, revision: str, fill: NewRows) -> None:
         """Note that a revision writes rows of the key's table."""
         names = {column.name for column in self.columns or ()}
         is_distinct = fill.distinct is not None and fill.distinct <= names and not self.fills
@@ -50,7 +50,7 @@ class Enforced:
 
 
 @dataclass(slots=True, eq=False)
-class Table:
+class TrackedTable:
     """A table, by whatever name, with the keys that are enforced on it."""
 
     schema: str | None
@@ -58,18 +58,18 @@ class Table:
     first: tuple[str | None, str]  #: schema and name before these revisions
     created: str | None = None  #: the revision that creates it, unless it exists
     replaces: bool = False  #: a revision has dropped or renamed the table of that name
-    fills: list[tuple[str, Filled]] = field(default_factory=list)  #: each with its revision
+    fills: list[tuple[str, NewRows]] = field(default_factory=list)  #: each with its revision
     unclear: bool = False  #: a statement that could not be read may have changed it
-    columns: dict[str, Column] = field(default_factory=dict)  #: by their current names
+    columns: dict[str, TrackedColumn] = field(default_factory=dict)  #: by their current names
     keys: dict[str, Enforced] = field(default_factory=dict)  #: by the names of their constraints or indexes
     names: set[str] = field(default_factory=set)  #: other constraints and indexes
     vacant: set[str] = field(default_factory=set)  #: names of columns that were dropped or renamed
 
-    def column(self, name: str) -> Column:
+    def column(self, name: str) -> TrackedColumn:
         """Return a column by its current name."""
-        return self.columns.setdefault(name, Column(first=name, name=name))
+        return self.columns.setdefault(name, TrackedColumn(first=name, name=name))
 
-    def fill(self, revision: str, fill: Filled) -> None:
+    def fill(self, revision: str, fill: NewRows) -> None:
         """Note that a revision writes rows or values."""
         for name, column in self.columns.items():
             if fill.rows or re.search(rf"\b{re.escape(name)}\b", fill.sql):
@@ -91,10 +91,10 @@ class Extended:
     """What a revision brings under the existing unique indexes of a table: a partition, or other values of a column."""
 
     revision: str
-    table: Table
-    cause: Retyped | Filled
-    partition: Table | None = None
-    column: Column | None = None
+    table: TrackedTable
+    cause: Retyped | NewRows
+    partition: TrackedTable | None = None
+    column: TrackedColumn | None = None
     dropped: frozenset[str]  #: names of indexes and constraints that were dropped before
 
     @property

@@ -14,16 +14,26 @@ from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropConst
 from sqlalchemy.sql.elements import UnaryExpression
 
 from dupe_audit.directives.arguments import elements, predicate
-from dupe_audit.directives.changes import Change, Gone, NewColumn, NewKey, NewName, NewTable, Renamed, Retyped, Unclear
-from dupe_audit.directives.raw_sql import changes as of_text
-from dupe_audit.directives.sql_text import is_complete
+from dupe_audit.directives.reading.changes import (
+    Gone,
+    NewColumn,
+    NewKey,
+    NewName,
+    NewTable,
+    Renamed,
+    Retyped,
+    SchemaChange,
+    Unclear,
+)
+from dupe_audit.directives.reading.raw_sql import changes as of_text
+from dupe_audit.directives.reading.sql_text import is_complete
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import Expression
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
-def changes(construct: Any) -> list[Change]:  # noqa: PLR0911 - one for each kind of construct
+def changes(construct: Any) -> list[SchemaChange]:  # noqa: PLR0911 - one for each kind of construct
     """Return what a construct or a text changes; an empty list if it is not about tables and their uniqueness."""
     if isinstance(construct, str):
         return of_text(construct)
@@ -42,7 +52,7 @@ def changes(construct: Any) -> list[Change]:  # noqa: PLR0911 - one for each kin
     return _of_other(construct)
 
 
-def _of_other(construct: Any) -> list[Change]:
+def _of_other(construct: Any) -> list[SchemaChange]:
     """Return what the text of any other construct changes; if it has none, it may change anything."""
     if isinstance(construct, sa.Insert) and construct.select is None:
         return []  # its rows are written in the revision; each of a bulk insert is a statement
@@ -57,7 +67,7 @@ def _of_other(construct: Any) -> list[Change]:
     return of_text(text)
 
 
-def _of_new_table(table: sa.Table) -> list[Change]:
+def _of_new_table(table: sa.Table) -> list[SchemaChange]:
     keys = [
         constraint
         for constraint in sorted(table.constraints, key=lambda constraint: str(constraint.name))
@@ -70,7 +80,7 @@ def _of_new_table(table: sa.Table) -> list[Change]:
     return [NewTable(schema=table.schema, table=table.name), *inline]
 
 
-def _of_constraint(constraint: Any) -> Change:
+def _of_constraint(constraint: Any) -> SchemaChange:
     table = constraint.table
     name = _name(constraint)
     if isinstance(constraint, sa.UniqueConstraint | sa.PrimaryKeyConstraint):
@@ -90,7 +100,7 @@ def _of_constraint(constraint: Any) -> Change:
     return NewName(schema=table.schema, table=table.name, name=name)
 
 
-def _of_index(index: Any) -> Change:
+def _of_index(index: Any) -> SchemaChange:
     table, name = index.table, _name(index)
     if not index.unique:
         return NewName(schema=table.schema, table=table.name, name=name)
@@ -137,7 +147,7 @@ def _column(expression: Any) -> str | None:
     return str(expression.name) if isinstance(expression, sa.Column) else None
 
 
-def _of_removal(construct: Any) -> list[Change]:
+def _of_removal(construct: Any) -> list[SchemaChange]:
     if isinstance(construct, DropTable):
         return [Gone(kind="table", schema=construct.element.schema, table=construct.element.name, name="")]
     if isinstance(construct, DropConstraint | DropIndex):
@@ -153,7 +163,7 @@ def _of_removal(construct: Any) -> list[Change]:
     return []
 
 
-def _of_column(construct: Any) -> list[Change]:
+def _of_column(construct: Any) -> list[SchemaChange]:
     where: dict[str, Any] = {"schema": construct.schema, "table": str(construct.table_name)}
     if isinstance(construct, alembic_ddl.RenameTable):
         return [Renamed(kind="table", name=where["table"], new=str(construct.new_table_name), **where)]

@@ -6,30 +6,31 @@ import re
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import replace
 
-from dupe_audit.directives.changes import (
+from dupe_audit.directives.operations import (
+    ArchiveDuplicatesOp,
+    CreateUniqueConstraintOnlineOp,
+    DropUniqueConstraintOnlineOp,
+)
+from dupe_audit.directives.reading.changes import (
     Called,
-    Change,
-    Filled,
     Gone,
     NewColumn,
     NewEnum,
     NewKey,
     NewName,
     NewRoutine,
+    NewRows,
     NewTable,
     Renamed,
     Retyped,
+    SchemaChange,
     Unclear,
 )
-from dupe_audit.directives.constructs import changes
-from dupe_audit.directives.operations import (
-    ArchiveDuplicatesOp,
-    CreateUniqueConstraintOnlineOp,
-    DropUniqueConstraintOnlineOp,
-)
+from dupe_audit.directives.reading.constructs import changes
+from dupe_audit.directives.reading.tables import Enforced, Extended, TrackedColumn, TrackedTable, Unread
 from dupe_audit.directives.recording import PlainStatement, Recording
-from dupe_audit.directives.tables import Column, Enforced, Extended, Table, Unread
 from dupe_audit.model import CleanupRule
+from dupe_audit.postgres.names import default_name
 
 
 class History:
@@ -41,7 +42,7 @@ class History:
     """
 
     def __init__(self, schemas: Mapping[str | None, str | None], default: str | None) -> None:
-        self.tables: dict[tuple[str | None, str], Table] = {}
+        self.tables: dict[tuple[str | None, str], TrackedTable] = {}
         self.unread: list[Unread] = []
         self.extended: list[Extended] = []
         self.enums: set[str] = set()  #: names of new types that are enums
@@ -67,15 +68,15 @@ class History:
             for table in self.tables.values():
                 table.unclear = True
 
-    def enforced(self) -> Iterator[tuple[Table, str, Enforced]]:
+    def enforced(self) -> Iterator[tuple[TrackedTable, str, Enforced]]:
         """Yield each key that is left, with its table and the name of its constraint or index."""
         for table in self.tables.values():
             for name, key in table.keys.items():
                 yield table, name, key
 
-    def _table(self, schema: str | None, name: str) -> Table:
+    def _table(self, schema: str | None, name: str) -> TrackedTable:
         where = (self._schema(schema), name)
-        return self.tables.setdefault(where, Table(schema=where[0], name=name, first=where))
+        return self.tables.setdefault(where, TrackedTable(schema=where[0], name=name, first=where))
 
     def _schema(self, schema: str | None) -> str | None:
         translated = self._schemas.get(schema, schema)
@@ -94,7 +95,7 @@ class History:
         elif isinstance(operation, DropUniqueConstraintOnlineOp):
             self._table(operation.key.schema, operation.key.table).keys.pop(str(operation.key.name), None)
 
-    def _change(self, change: Change) -> None:
+    def _change(self, change: SchemaChange) -> None:
         if isinstance(change, Unclear):
             self._unclear(change)
         elif isinstance(change, NewEnum):
@@ -158,19 +159,19 @@ class History:
             for table in candidates:
                 table.unclear = True
 
-    def _alter(self, table: Table, change: Change) -> None:
+    def _alter(self, table: TrackedTable, change: SchemaChange) -> None:
         if isinstance(change, NewTable):
             where = table.schema, table.name
-            self.tables[where] = Table(*where, where, created=self._revision, replaces=where in self._vacant)
+            self.tables[where] = TrackedTable(*where, where, created=self._revision, replaces=where in self._vacant)
         elif isinstance(change, NewColumn):
             name = change.column
-            column = Column(name, name, self._revision, name in table.vacant, has_values=change.has_default)
+            column = TrackedColumn(name, name, self._revision, name in table.vacant, has_values=change.has_default)
             table.columns[name] = column
         elif isinstance(change, Retyped):
             column = table.column(change.column)
             column.retyped = self._revision
             self._extend(table, change, column=column)
-        elif isinstance(change, Filled):
+        elif isinstance(change, NewRows):
             self._fill(table, change)
         elif isinstance(change, NewKey):
             self._declare(table, change)
@@ -189,7 +190,7 @@ class History:
             # PostgreSQL drops the constraints and indexes of a column with it.
             table.keys = {name: key for name, key in table.keys.items() if not _uses(key, column, change.name)}
 
-    def _fill(self, table: Table, fill: Filled) -> None:
+    def _fill(self, table: TrackedTable, fill: NewRows) -> None:
         if fill.partition:
             partition = self._table(*fill.partition)
             if partition.created and not partition.fills:
@@ -198,7 +199,12 @@ class History:
         table.fill(self._revision, fill)
 
     def _extend(
-        self, table: Table, cause: Retyped | Filled, *, partition: Table | None = None, column: Column | None = None
+        self,
+        table: TrackedTable,
+        cause: Retyped | NewRows,
+        *,
+        partition: TrackedTable | None = None,
+        column: TrackedColumn | None = None,
     ) -> None:
         dropped = frozenset(self._dropped)
         extended = Extended(
@@ -206,13 +212,13 @@ class History:
         )
         self.extended.append(extended)
 
-    def _declare(self, table: Table, key: NewKey) -> None:
+    def _declare(self, table: TrackedTable, key: NewKey) -> None:
         columns = tuple(table.column(column) for column in key.columns) if key.columns else None
         rule = self._rules.get((key.schema, str(key.table), (frozenset(key.elements or key.columns or ()), key.where)))
         table.declare(key.name or _default_name(key), Enforced(self._revision, columns, None, rule, key))
 
 
-def _uses(key: Enforced, column: Column, name: str) -> bool:
+def _uses(key: Enforced, column: TrackedColumn, name: str) -> bool:
     """Return whether a key is about a column; an expression is searched for its name."""
     if key.columns is None and key.plain:
         return re.search(rf"\b{re.escape(name)}\b", key.plain.sql) is not None
@@ -220,8 +226,8 @@ def _uses(key: Enforced, column: Column, name: str) -> bool:
 
 
 def _default_name(key: NewKey) -> str:
-    """Return the name that PostgreSQL gives to a constraint without one, if it is short and not taken."""
+    """Return the name that PostgreSQL gives to a constraint without one, if it is not taken."""
     if key.primary:
-        return f"{key.table}_pkey"
+        return default_name(str(key.table), (), "pkey")
     suffix = "idx" if key.sql.upper().startswith("CREATE UNIQUE INDEX") else "key"
-    return "_".join((str(key.table), *(key.columns or ("expr",)), suffix))
+    return default_name(str(key.table), key.columns or ("expr",), suffix)

@@ -7,11 +7,11 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection
 
-from dupe_audit.directives.changes import Retyped
 from dupe_audit.directives.operations import UNKNOWN
-from dupe_audit.directives.retyping import stays_distinct
-from dupe_audit.directives.sql_text import NAME, unquoted
-from dupe_audit.directives.tables import Extended
+from dupe_audit.directives.reading.changes import Retyped
+from dupe_audit.directives.reading.retyping import stays_distinct
+from dupe_audit.directives.reading.sql_text import NAME, unquoted
+from dupe_audit.directives.reading.tables import Extended
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute

@@ -9,7 +9,7 @@ from dupe_audit.model import Expression
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class SchemaChange:
     """A change of a table. Names are as in the catalog, unquoted."""
 
     schema: str | None = None  #: None: the search path decides
@@ -17,12 +17,12 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewTable(Change):
+class NewTable(SchemaChange):
     """A table is created; it has no rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewColumn(Change):
+class NewColumn(SchemaChange):
     """A column is added; without a default it is NULL in every row."""
 
     column: str
@@ -30,7 +30,7 @@ class NewColumn(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewKey(Change):
+class NewKey(SchemaChange):
     """A constraint or an index that makes rows unique is created."""
 
     name: str | None  #: None: PostgreSQL chooses it
@@ -44,14 +44,14 @@ class NewKey(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewName(Change):
+class NewName(SchemaChange):
     """A constraint or an index that makes nothing unique is created; a later statement may drop it by name."""
 
     name: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retyped(Change):
+class Retyped(SchemaChange):
     """A column gets another type, and perhaps other values."""
 
     column: str
@@ -60,7 +60,7 @@ class Retyped(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filled(Change):
+class NewRows(SchemaChange):
     """A table gets rows, or its columns get values, that are not written in the revision."""
 
     rows: bool  #: False for an UPDATE
@@ -71,22 +71,22 @@ class Filled(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewEnum(Change):
+class NewEnum(SchemaChange):
     """A type with labels is created."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewRoutine(Change):
+class NewRoutine(SchemaChange):
     """A function or a procedure is created; nothing executes it yet."""
 
     name: str
-    changes: tuple[Change, ...]  #: of its body, as far as they can be read
+    changes: tuple[SchemaChange, ...]  #: of its body, as far as they can be read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Called(Change):
+class Called(SchemaChange):
     """A statement calls functions or procedures."""
 
     names: frozenset[str]
@@ -94,7 +94,7 @@ class Called(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gone(Change):
+class Gone(SchemaChange):
     """Something is dropped."""
 
     kind: Literal["table", "column", "name"]  #: ``name``: a constraint or an index
@@ -102,7 +102,7 @@ class Gone(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Renamed(Change):
+class Renamed(SchemaChange):
     """Something gets another name; of a table, perhaps another schema."""
 
     kind: Literal["table", "column", "name"]
@@ -112,7 +112,7 @@ class Renamed(Change):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unclear(Change):
+class Unclear(SchemaChange):
     """A statement that creates or drops something, but cannot be read."""
 
     text: str

@@ -5,9 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dupe_audit.directives.changes import Change, Filled, Gone, NewColumn, NewKey, NewName, Renamed, Retyped
-from dupe_audit.directives.sql_text import IDENT, NAME, elements, parenthesised, qualified, unquoted
-from dupe_audit.directives.sql_text import columns as columns_of
+from dupe_audit.directives.reading.changes import (
+    Gone,
+    NewColumn,
+    NewKey,
+    NewName,
+    NewRows,
+    Renamed,
+    Retyped,
+    SchemaChange,
+)
+from dupe_audit.directives.reading.sql_text import IDENT, NAME, elements, parenthesised, qualified, unquoted
+from dupe_audit.directives.reading.sql_text import columns as columns_of
 
 _CONSTRAINT = re.compile(
     rf"(?:CONSTRAINT\s+(?P<name>{IDENT})\s+)?(?P<kind>UNIQUE|PRIMARY\s+KEY|EXCLUDE|FOREIGN\s+KEY|CHECK|NOT\s+NULL)\b"
@@ -16,7 +25,7 @@ _CONSTRAINT = re.compile(
 )
 
 
-def constraint_of(schema: str | None, table: str, text: str, statement: str) -> list[Change] | None:
+def constraint_of(schema: str | None, table: str, text: str, statement: str) -> list[SchemaChange] | None:
     """Return what the definition of a table's constraint changes; None if it is not one that can be read."""
     match = _CONSTRAINT.fullmatch(text)
     if match is None:
@@ -47,10 +56,10 @@ def constraint_of(schema: str | None, table: str, text: str, statement: str) -> 
     ]
 
 
-def alter_table(match: re.Match[str], statement: str) -> list[Change] | None:
+def alter_table(match: re.Match[str], statement: str) -> list[SchemaChange] | None:
     """Return what ALTER TABLE changes; None if one of its actions cannot be read."""
     schema, table = qualified(match["table"])
-    result: list[Change] = []
+    result: list[SchemaChange] = []
     for action in elements(match["rest"]):
         change = _of_action(schema, table, action, statement)
         if change is None:
@@ -76,18 +85,18 @@ _RETYPE = re.compile(
 _ATTACH = re.compile(rf"ATTACH\s+PARTITION\s+(?P<partition>{NAME})\s.*", re.IGNORECASE)
 
 
-def _of_action(schema: str | None, table: str, action: str, statement: str) -> list[Change] | None:
+def _of_action(schema: str | None, table: str, action: str, statement: str) -> list[SchemaChange] | None:
     if match := re.match(r"ADD\s+", action, re.IGNORECASE):
         return _of_addition(schema, table, action[match.end() :], statement)
     where: dict[str, Any] = {"schema": schema, "table": table}
     if match := _RETYPE.fullmatch(action):
         return [Retyped(column=unquoted(match["column"]), type=match["type"], using=match["using"], **where)]
     if match := _ATTACH.fullmatch(action):
-        return [Filled(rows=True, partition=qualified(match["partition"]), sql=statement, **where)]
+        return [NewRows(rows=True, partition=qualified(match["partition"]), sql=statement, **where)]
     for kind, pattern in _ACTIONS.items():
         if match := re.fullmatch(pattern, action, re.IGNORECASE):
             first, second = [*(unquoted(name) for name in match.groups()), ""][:2]
-            readings: dict[str, Change] = {
+            readings: dict[str, SchemaChange] = {
                 "drop constraint": Gone(kind="name", name=first, **where),
                 "rename constraint": Renamed(kind="name", name=first, new=second, **where),
                 "rename": Renamed(kind="table", name=table, new=first, **where),
@@ -99,7 +108,7 @@ def _of_action(schema: str | None, table: str, action: str, statement: str) -> l
     return []  # such as OWNER TO, SET, ALTER COLUMN … SET DEFAULT
 
 
-def _of_addition(schema: str | None, table: str, text: str, statement: str) -> list[Change] | None:
+def _of_addition(schema: str | None, table: str, text: str, statement: str) -> list[SchemaChange] | None:
     if _CONSTRAINT.match(text):
         return constraint_of(schema, table, text, statement)
     match = re.match(rf"(?:COLUMN\s+)?(?:IF\s+NOT\s+EXISTS\s+)?({IDENT})\s+", text, re.IGNORECASE)
@@ -107,7 +116,7 @@ def _of_addition(schema: str | None, table: str, text: str, statement: str) -> l
         return None
     column, rest = unquoted(match[1]), text[match.end() :]
     has_default = re.search(r"\b(?:DEFAULT|GENERATED|(?:small|big)?serial)\b", rest, re.IGNORECASE) is not None
-    result: list[Change] = [NewColumn(schema=schema, table=table, column=column, has_default=has_default)]
+    result: list[SchemaChange] = [NewColumn(schema=schema, table=table, column=column, has_default=has_default)]
     if kind := re.search(r"\bUNIQUE\b|\bPRIMARY\s+KEY\b", rest, re.IGNORECASE):
         primary = kind[0].upper() != "UNIQUE"
         result.append(NewKey(schema=schema, table=table, name=None, columns=(column,), primary=primary, sql=statement))

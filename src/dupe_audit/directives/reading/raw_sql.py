@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from dupe_audit.directives.alter_table import alter_table, constraint_of
-from dupe_audit.directives.changes import (
+from dupe_audit.directives.reading.alter_table import alter_table, constraint_of
+from dupe_audit.directives.reading.changes import (
     Called,
-    Change,
     Gone,
     NewEnum,
     NewKey,
@@ -17,10 +16,11 @@ from dupe_audit.directives.changes import (
     NewRoutine,
     NewTable,
     Renamed,
+    SchemaChange,
     Unclear,
 )
-from dupe_audit.directives.filling import fills, of_query
-from dupe_audit.directives.sql_text import (
+from dupe_audit.directives.reading.filling import fills, of_query
+from dupe_audit.directives.reading.sql_text import (
     IDENT,
     NAME,
     divided,
@@ -31,7 +31,7 @@ from dupe_audit.directives.sql_text import (
     statements,
     unquoted,
 )
-from dupe_audit.directives.sql_text import columns as columns_of
+from dupe_audit.directives.reading.sql_text import columns as columns_of
 
 _UNIQUENESS = re.compile(r"\bUNIQUE\b|\bPRIMARY\s+KEY\b|\bEXCLUDE\s*(?:USING\b|\()", re.IGNORECASE)
 _REMOVAL = re.compile(r"\b(?:DROP|RENAME)\b|\bSET\s+SCHEMA\b", re.IGNORECASE)
@@ -60,15 +60,15 @@ _INTO = re.compile(
 )
 
 
-def changes(text: str) -> list[Change]:
+def changes(text: str) -> list[SchemaChange]:
     """Return what the statements of a text change, in their order."""
-    result: list[Change] = []
+    result: list[SchemaChange] = []
     for statement, bodies in statements(text):
         result += _of_statement(statement, bodies)
     return result
 
 
-def _of_statement(statement: str, bodies: str) -> list[Change]:
+def _of_statement(statement: str, bodies: str) -> list[SchemaChange]:
     if _HARMLESS.match(statement):
         return []
     if rows := _ROWS.match(statement):
@@ -87,26 +87,26 @@ def _of_statement(statement: str, bodies: str) -> list[Change]:
     return _of_body(bodies) if _BLOCK.match(statement) else _unclear(f"{statement} {bodies}")
 
 
-def _unclear(text: str) -> list[Change]:
+def _unclear(text: str) -> list[SchemaChange]:
     declares = _UNIQUENESS.search(text) is not None
     return [Unclear(text=text, declares=declares)] if declares or _REMOVAL.search(text) else []
 
 
-def _of_body(text: str) -> list[Change]:
+def _of_body(text: str) -> list[SchemaChange]:
     """Return what the code of a block or a function changes, as far as it can be read."""
     filled = [fill for statement, _ in statements(text.replace("$", " ")) for fill in fills(statement)]
     return [*_of_calls(text, ""), *filled, *_unclear(text)]
 
 
-def _of_calls(statement: str, quoted: str) -> list[Change]:
+def _of_calls(statement: str, quoted: str) -> list[SchemaChange]:
     names = [qualified(name)[1] for name in re.findall(rf"({NAME})\s*\(", statement)]
-    result: list[Change] = [Called(names=frozenset(names), sql=statement)] if names else []
+    result: list[SchemaChange] = [Called(names=frozenset(names), sql=statement)] if names else []
     if _QUOTED.search(quoted):
         result.append(Unclear(text=f"{statement} {quoted}", declares=True))
     return result
 
 
-def _select_into(statement: str) -> list[Change]:
+def _select_into(statement: str) -> list[SchemaChange]:
     match = _INTO.match(statement)
     if match is None or match["temporary"] or re.search(r"\b(?:INSERT|MERGE)$", match["query"], re.IGNORECASE):
         return []
@@ -115,7 +115,7 @@ def _select_into(statement: str) -> list[Change]:
     return [NewTable(schema=schema, table=table), *of_query(schema, table, query, None)]
 
 
-def _create_index(match: re.Match[str], statement: str) -> list[Change] | None:
+def _create_index(match: re.Match[str], statement: str) -> list[SchemaChange] | None:
     schema, table = qualified(match["table"])
     name = unquoted(match["name"]) if match["name"] else None
     if not match["unique"]:
@@ -140,11 +140,11 @@ def _create_index(match: re.Match[str], statement: str) -> list[Change] | None:
     ]
 
 
-def _create_table(match: re.Match[str], statement: str) -> list[Change] | None:
+def _create_table(match: re.Match[str], statement: str) -> list[SchemaChange] | None:
     if match["temporary"]:
         return []
     schema, table = qualified(match["table"])
-    result: list[Change] = [NewTable(schema=schema, table=table)]
+    result: list[SchemaChange] = [NewTable(schema=schema, table=table)]
     content = parenthesised(match["rest"])
     if query := _created_as(content[1] if content else match["rest"]):
         columns = columns_of(content[0]) if content else None
@@ -171,8 +171,8 @@ def _created_as(text: str) -> str | None:
     return query if word and not re.search(r"\bWITH\s+NO\s+DATA$", query, re.IGNORECASE) else None
 
 
-def _drop(match: re.Match[str], _statement: str) -> list[Change]:
-    kind, result = match["kind"].lower(), list[Change]()
+def _drop(match: re.Match[str], _statement: str) -> list[SchemaChange]:
+    kind, result = match["kind"].lower(), list[SchemaChange]()
     for name in elements(re.sub(r"\s+(?:CASCADE|RESTRICT)$", "", match["names"], flags=re.IGNORECASE)):
         schema, plain = qualified(name)
         if kind == "table":
@@ -182,7 +182,7 @@ def _drop(match: re.Match[str], _statement: str) -> list[Change]:
     return result
 
 
-def _rename_index(match: re.Match[str], _statement: str) -> list[Change]:
+def _rename_index(match: re.Match[str], _statement: str) -> list[SchemaChange]:
     schema, name = qualified(match["name"])
     return [Renamed(kind="name", schema=schema, name=name, new=unquoted(match["new"]))]
 
@@ -202,7 +202,7 @@ _DROP = (
 )
 _RENAME_INDEX = rf"ALTER\s+INDEX\s+(?:IF\s+EXISTS\s+)?(?P<name>{NAME})\s+RENAME\s+TO\s+(?P<new>{IDENT})$"
 
-_Reader = Callable[[re.Match[str], str], "list[Change] | None"]
+_Reader = Callable[[re.Match[str], str], "list[SchemaChange] | None"]
 _READERS: tuple[tuple[str, _Reader], ...] = (
     (_CREATE_INDEX, _create_index),
     (_CREATE_TABLE, _create_table),

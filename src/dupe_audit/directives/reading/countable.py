@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dupe_audit.directives.tables import Enforced, Table
+from dupe_audit.directives.reading.tables import Enforced, TrackedTable
 
 
 def is_null(enforced: Enforced) -> bool:
@@ -15,7 +15,7 @@ def is_null(enforced: Enforced) -> bool:
     return any(column.is_null for column in enforced.columns or ())
 
 
-def uncountable(table: Table, enforced: Enforced) -> str | None:
+def uncountable(table: TrackedTable, enforced: Enforced) -> str | None:
     """Return why the rows of a key cannot be counted, or None."""
     plain = enforced.plain
     if plain is None:
@@ -32,7 +32,7 @@ def uncountable(table: Table, enforced: Enforced) -> str | None:
     return _moving(table, plain.sql) if enforced.columns is None else None
 
 
-def _moving(table: Table, sql: str) -> str | None:
+def _moving(table: TrackedTable, sql: str) -> str | None:
     """Return why an expression or a predicate cannot be evaluated on the rows before the revisions, or None."""
     for column in table.columns.values():
         changed = column.added or column.retyped or column.name != column.first

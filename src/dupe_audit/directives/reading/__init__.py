@@ -1,0 +1,1 @@
+"""What revisions do to tables and their uniqueness, read from their operations and their SQL."""
