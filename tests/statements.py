@@ -30,7 +30,7 @@ from dupe_audit.cli.places import schemas_with
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.directives.operations import ArchiveDuplicatesOp
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.places import ask
+from dupe_audit.directives.places import resolve_schemas
 from dupe_audit.directives.script import Undone, judge_ahead
 from dupe_audit.embedded import Server
 from dupe_audit.errors import DupeAuditError, Refused
@@ -120,6 +120,10 @@ UNREACHED = {
 }
 #: example values for these; their other holes get the value that the steps gave to the hole of that name
 EXAMPLES = {
+    "about_the_server": "ARRAY['08', '53', '57', '58', 'XX']::pg_catalog.text[]",
+    "not_null_violation": "'23502'",
+    "serialization_failure": "'40001'",
+    "undefined_object": "'42704'",
     "new_type": "'citext'",
     "leaf": "1",
     "building": "1",
@@ -363,7 +367,7 @@ def _campaign(connection: Connection) -> None:
     places = schemas_with(connection, KEY.table, ["*"])
     query = Schemas(query="SELECT schema_name FROM public.customers")
     with suppress(DupeAuditError):  # the example has no such column
-        ask(connection, query)
+        resolve_schemas(connection, query)
     campaign = ledger.open_campaign(connection, "0002", query.query, places)
     ledger.join_campaign(connection, campaign, "0002", places, [KEY.table])
     ledger.enforced_places(connection, KEY, places, "0002")

@@ -85,3 +85,21 @@ def test_scripts_move_no_more_rows_per_batch_than_the_options_say(alembic, sql, 
     down = psql(alembic(*options("batch_size=13"), "downgrade", "015:014", "--sql").stdout)
     assert down.returncode == 0, down.stderr
     assert [(13, 60)] == sql("SELECT max(restored), sum(restored)::int FROM dupe_audit.batch")
+
+
+@pytest.mark.min_pg(17)
+def test_script_is_ended_by_no_transaction_timeout(small_project, sql, psql, database_url):
+    """The limit of a database for transactions does not hold for a script's work, and holds again after it."""
+    name = database_url.rpartition("/")[2].partition("?")[0]
+    table = TABLE.replace("'work_mem'", "'transaction_timeout'")
+    sql(f"{table}; ALTER DATABASE {name} SET transaction_timeout = '7s'")
+    assert small_project.run("upgrade", "0001")[0] == 0
+    small_project.revision("0002", "0001", UP, DOWN)
+    limits = {}
+    for command in (("upgrade", "0001:0002"), ("downgrade", "0002:0001")):
+        script = small_project.script(*command).replace("\\set VERBOSITY sqlstate", "")
+        done = psql(script + "\nSELECT current_setting('transaction_timeout');")
+        assert (0, "7s") == (done.returncode, done.stdout.split()[-3]), done.stderr
+        shown = [line.split(" | ") for line in re.findall("NOTICE:  shown: (.*)", done.stderr)]
+        limits |= {start: limit for start, _, limit, *_ in shown}
+    assert ("0", "0", "7s") == tuple(limits[start] for start in ("CALL pg_te", "CREATE UNI", "SELECT sho"))

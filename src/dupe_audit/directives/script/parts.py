@@ -64,12 +64,14 @@ class Script:
         """Write the settings of the session."""
         for name, value in SESSION.items():
             self.write(f"SET {name} = {literal(value)}")
+        self.write(statement("offline_transaction_timeout", value=literal(BUILDING["transaction_timeout"])))
         self.write(statement("offline_path"))
 
     def reset(self) -> None:
         """Write the end of those settings."""
         for name in SESSION:
             self.write(f"RESET {name}")
+        self.write(statement("offline_transaction_timeout", value="NULL"))
         self.write(statement("offline_path_back"))
 
     @contextmanager
