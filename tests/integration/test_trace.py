@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import EmptyTrip, Evidence, Revision
 from dupe_audit.checks.rules import locks
+from dupe_audit.checks.tracing import trace as trace_module
 from dupe_audit.checks.tracing import tripwire
 from dupe_audit.checks.tracing.table_work import can_lock
 from dupe_audit.checks.tracing.trace import tracing
@@ -166,6 +167,19 @@ def test_concurrent_work_holds_no_strong_lock(trace):
 def test_a_long_statement_is_traced_like_a_short_one(trace):
     """A statement longer than the second after which a session publishes its counts is traced with its scan."""
     (traced,) = trace("DO $$BEGIN PERFORM pg_sleep(1.1); ALTER TABLE orders ALTER note SET NOT NULL; END$$", alone=True)
+    assert (((T, AX),), ((T, "scan"),)) == (traced.locks, traced.work)
+
+
+def test_a_scan_counts_however_late_its_statement_begins(trace, monkeypatch):
+    """A scan is traced although more than a second passes between the session's last publication and its statement."""
+
+    class Late(tripwire.Tripwire):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            time.sleep(1.1)
+
+    monkeypatch.setattr(trace_module, "Tripwire", Late)
+    (traced,) = trace("ALTER TABLE orders ALTER note SET NOT NULL", alone=True)
     assert (((T, AX),), ((T, "scan"),)) == (traced.locks, traced.work)
 
 

@@ -71,7 +71,7 @@ def work_between(text: str, before: SessionCounts, after: SessionCounts, *, seco
         text: the statement. TRUNCATE creates new files and reads nothing, so its work is not counted.
         before: counts before it.
         after: counts after it.
-        seconds: how long it took if it committed by itself, else None.
+        seconds: since the session published its earlier counts, if the statement committed by itself, else None.
     """
     if re.search(r"\btruncate\b", text, re.IGNORECASE):
         return {}

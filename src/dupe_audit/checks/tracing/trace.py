@@ -69,7 +69,7 @@ class _Running:
     line: int
     session: _Session | None
     before: SessionCounts | None = None
-    alone: bool = False  #: whether it commits by itself
+    published: float | None = None  #: when its session published its earlier counts, if it commits by itself
     tripwire: Tripwire | None = None
     began: float = field(default_factory=time.perf_counter)
 
@@ -148,7 +148,7 @@ class _Tracer:
             return
         counts: SessionCounts | None = None
         locks, waited = running.tripwire.end() if running.tripwire else ({}, 0.0)
-        if running.alone:
+        if running.published is not None:
             counts = self._counts(conn)
         else:
             state, locks = self._state_and_locks(running.session)
@@ -156,7 +156,7 @@ class _Tracer:
             if any(mode in STRONG_MODES for mode in locks.values()):
                 counts = self._counts(conn)
             running.session.before = counts if state == "idle in transaction" else None
-        self._record(running, locks, _work(running, counts, seconds), max(seconds - waited, 0.0))
+        self._record(running, locks, _work(running, counts), max(seconds - waited, 0.0))
 
     def failed(self, context: Any) -> None:
         """Record a statement that failed: its work is undone, and its session cannot be queried."""
@@ -184,9 +184,10 @@ class _Tracer:
 
     def _arm(self, conn: Connection, running: _Running, session: _Session) -> None:
         # The session publishes its earlier counts, so that everything counted afterwards belongs to the statement.
+        running.published = time.perf_counter()
         flush = "pg_catalog.pg_stat_force_next_flush()" if session.version >= 150000 else "NULL"
         rows = query_own_session(conn, statement("scratch/trace_patience", seconds=str(_PATIENCE), flush=flush))
-        running.before, running.alone = self._counts(conn), True
+        running.before = self._counts(conn)
         if rows and rows[0][0] and running.before is not None and not _IMPATIENT.search(running.text):
             running.tripwire = Tripwire(self._observer, self._tripwire_sessions, session.pid, list(self._names))
 
@@ -237,10 +238,11 @@ class _Tracer:
         return read_counts(conn, self._oids)
 
 
-def _work(running: _Running, counts: SessionCounts | None, seconds: float) -> dict[int, str]:
+def _work(running: _Running, counts: SessionCounts | None) -> dict[int, str]:
     if counts is None or running.before is None:
         return {}
-    return work_between(running.text, running.before, counts, seconds=seconds if running.alone else None)
+    seconds = None if running.published is None else time.perf_counter() - running.published
+    return work_between(running.text, running.before, counts, seconds=seconds)
 
 
 def _autocommit(conn: Connection) -> bool:
