@@ -330,14 +330,18 @@ class Inside(Member):
         logs.log.removeHandler(self._handler)
         return self.error
 
+    def request_stop(self) -> None:
+        """Ask it to stop after the current batch."""
+        self._stop.request(signal.SIGTERM)
+
     def stop(self) -> None:
         """Ask it to stop after the current batch, and wait until it has."""
-        self._stop.request(signal.SIGTERM)
+        self.request_stop()
         self.ended(0)
 
     def end(self) -> None:
         """Stop it, whatever its state."""
-        self._stop.request(signal.SIGTERM)
+        self.request_stop()
         self._thread.join(PATIENCE)
         logs.log.removeHandler(self._handler)
 

@@ -108,10 +108,12 @@ class Loop:
         lingering = True
         while lingering and len(messages) < rows:
             remaining = deadline - time.monotonic()
-            messages += self._source.poll(rows - len(messages), max(0.0, min(remaining, LONGEST_POLL)))
+            # Decided before the poll, which then returns whatever arrived before a signal.
+            lingering = remaining > LONGEST_POLL and not self._stop
+            wait = 0.0 if self._stop else max(0.0, min(remaining, LONGEST_POLL))
+            messages += self._source.poll(rows - len(messages), wait)
             # This poll may have revoked a partition whose earlier messages are in the list.
             messages = [message for message in messages if self._source.owns(message)]
-            lingering = remaining > LONGEST_POLL and not self._stop
             self._health.beat()
         return messages
 

@@ -6,6 +6,7 @@ import pytest
 
 from dupe_audit.consumer.source import Source
 from kafka import EVENTS, UNIQUE, by_trace, event
+from waiting import wait_for
 
 FETCH = 1  # the number of the request in Kafka's protocol
 PATIENT = '[database]\nlock_timeout = "10min"\nstatement_timeout = "10min"'
@@ -221,6 +222,27 @@ def test_signal_ends_the_consumer_after_its_batch(
     assert rows == mock.committed(f"g-{topic}", topic)
     assert 0 < rows <= 20
     assert "revoked" == program.events("partitions")[-1]["kind"]
+
+
+def test_event_that_arrived_before_a_signal_is_written(mock, table, consumer_file, inside, sql, monkeypatch):
+    """An event that arrives between the last look for events and a signal belongs to the last batch."""
+    topic, poll, sent = mock.topic(1), Source.poll, []
+    member = inside(consumer_file(mock, topic, more='[batch]\nlinger = "30s"')).started()
+
+    def last_look(*arguments):
+        messages = poll(*arguments)
+        if not sent:
+            sent.append(event(1))
+            before = mock.requests(FETCH)
+            mock.produce(topic, sent)
+            wait_for(lambda: mock.requests(FETCH) > before + 1)  # it fetches again once it has received the event
+            member.request_stop()
+        return messages
+
+    monkeypatch.setattr(Source, "poll", last_look)
+    member.ended(0)
+    assert [(1, 1)] == sql(COUNT)
+    assert 1 == mock.committed(f"g-{topic}", topic)
 
 
 def test_signal_ends_the_wait_for_more_events(mock, table, consumer_file, consume, sql):
