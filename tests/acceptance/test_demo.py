@@ -11,12 +11,14 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 from rich.console import Console
 
-from dupe_audit.demo import demo, ending, story, traffic, writers
+from conftest import conninfo
+from dupe_audit.demo import demo, ending, seed, story, traffic, writers
 from dupe_audit.demo.screen import Screen
 from dupe_audit.demo.story import Story
 from dupe_audit.errors import WrongUsage
@@ -89,6 +91,32 @@ def test_demo_keeps_every_promise(scratch):
     assert done.stdout.count("SELECT, then INSERT") == 2
     assert "\x1b" not in done.stdout
     assert list(scratch.iterdir()) == []
+
+
+def test_old_writers_race_before_the_constraint(monkeypatch, database_url, conn, sql):
+    """The demo waits until two old writers have inserted the same event, and a new writer's copies do not suffice."""
+    sql("CREATE TABLE agent_actions (agent_name text, correlation_id int, action_name text, created_at int)")
+    answers, undisturbed = [], seed.raced
+
+    def deliver():
+        sql("INSERT INTO agent_actions VALUES ('demo-writer', 7, 'Bash', 7)")
+
+    def ask(connection, new):
+        answers.append(undisturbed(connection, new))
+        deliver()  # by the other old writer, which was slow
+        return answers[-1]
+
+    def begin():
+        deliver()  # by the new writer
+        deliver()  # by an old one
+
+    monkeypatch.setattr(seed, "raced", ask)
+    monkeypatch.setattr(story, "PATIENCE", PATIENCE)
+    page = io.StringIO()
+    played = Story(Screen(Console(file=page)), conn.engine, conn, conninfo(database_url), seed.expected(5000, 200))
+    played.start_writers(SimpleNamespace(new=1, begin=begin))
+    assert [0, 1] == answers
+    assert "3 duplicates so far" in page.getvalue()
 
 
 @pytest.mark.parametrize(("longest", "kept"), [(0.9, True), (1.0, True), (1.1, False)])

@@ -61,6 +61,14 @@ SELECT count(*) - count(DISTINCT (correlation_id, action_name, created_at))
 FROM agent_actions WHERE starts_with(agent_name, '{WRITERS_PREFIX}writer')
 """
 
+# Before the constraint, each new writer inserts a shared event once, so one row more is an old writer's second one.
+RACED = f"""
+SELECT count(*) FROM (
+    SELECT FROM agent_actions WHERE starts_with(agent_name, '{WRITERS_PREFIX}writer')
+    GROUP BY correlation_id, action_name, created_at HAVING count(*) > {{new}} + 1
+) AS event
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
@@ -119,6 +127,15 @@ def archived(connection: Connection, archive: str) -> int:
 def written(connection: Connection) -> dict[str, int]:
     """Return the writers' rows that are in the table: ids and durations."""
     return {row.id: row.duration_ms for row in execute(connection, WRITTEN)}
+
+
+def raced(connection: Connection, new: int) -> int:
+    """Return how many events two old writers have certainly inserted, as long as there is no constraint.
+
+    Args:
+        new: number of writers that leave duplicates to the constraint.
+    """
+    return int(execute(connection, RACED.format(new=new)).scalar_one())
 
 
 def written_extras(connection: Connection) -> int:

@@ -41,7 +41,7 @@ RULE = CleanupRule(keep="first", order_by=("id",), divergent="archive")
 #: this server need not survive a crash of the machine, and a slow disk would be measured as waits
 SETTINGS = {"fsync": "off", "timezone": "UTC"}
 
-#: seconds within which the writers' redeliveries, one every four seconds, have to create a first duplicate
+#: seconds within which the old writers have to insert a redelivered event twice; one burst of them every four seconds
 PATIENCE = 12.0
 
 
@@ -124,12 +124,13 @@ class Story:
         return before
 
     def start_writers(self, traffic: Writers) -> None:
-        """Start the writers; continue once their redeliveries have created duplicates."""
+        """Start the writers; continue once the old ones have inserted the same event twice."""
         with self.screen.step("Start the writers; they write until the end"):
             traffic.begin()
             deadline = time.monotonic() + PATIENCE
-            while not (extras := seed.written_extras(self.connection)) and time.monotonic() < deadline:
+            while not seed.raced(self.connection, traffic.new) and time.monotonic() < deadline:
                 time.sleep(0.2)
+            extras = seed.written_extras(self.connection)
             self.screen.note(f"{quantity(extras, 'duplicate')} so far: one event, delivered to several writers")
 
     def count_during_writes(self) -> None:

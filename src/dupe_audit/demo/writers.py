@@ -40,17 +40,19 @@ class Writers:
 
     def __init__(self, conninfo: str, count: int) -> None:
         self.start = 0.0
+        kinds = [KINDS[number % len(KINDS)] for number in range(count)]
+        self.new = kinds.count("new")  #: writers that leave duplicates to the constraint
         command = [sys.executable, "-m", "dupe_audit.demo.traffic", conninfo]
         self._processes = [
             # In its own session: Ctrl-C is for the demo, which then closes the pipe.
             subprocess.Popen(
-                [*command, KINDS[number % len(KINDS)], f"writer {number}", str(CYCLE)],
+                [*command, kind, f"writer {number}", str(CYCLE)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
             )
-            for number in range(count)
+            for number, kind in enumerate(kinds)
         ]
 
     def __enter__(self) -> Self:
