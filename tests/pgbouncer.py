@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from owned import owned
+from owned import free_port, owned
 from waiting import wait_for
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -23,26 +22,24 @@ Through = Callable[..., str]
 
 
 @contextmanager
-def pgbouncer(database_url: str, directory: Path, *, mode: str = "transaction", port: int = 0) -> Iterator[Through]:
+def pgbouncer(database_url: str, directory: Path, *, mode: str = "transaction") -> Iterator[Through]:
     """Start PgBouncer; yield a function that returns the URL through it, given the name of a host."""
     if PROGRAM is None:
         pytest.skip("pgbouncer is not installed")
     url = make_url(database_url)
-    port = port or _free_port()
     config = directory / "pgbouncer.ini"
-    config.write_text(
-        f"[databases]\n* = host={url.query['host']} port={url.query['port']} user=postgres\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = any\npool_mode = {mode}\n"
-    )
     for path in (directory, *directory.parents):
         if path == Path(tempfile.gettempdir()):
             break
         path.chmod(0o755)
     # PgBouncer refuses to run as root; the server's own user can also reach its socket.
     user = {"user": Path(str(url.query["host"])).stat().st_uid} if os.geteuid() == 0 else {}
-    # It is killed, because a polite end waits for clients.
-    with owned([PROGRAM, "-q", config], stderr=subprocess.DEVNULL, **user):
+    with free_port() as port:
+        config.write_text(
+            f"[databases]\n* = host={url.query['host']} port={url.query['port']} user=postgres\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = any\npool_mode = {mode}\n"
+        )
 
         def through(host: str = "127.0.0.1") -> str:
             # With hostaddr, libpq does not look the name up.
@@ -54,11 +51,7 @@ def pgbouncer(database_url: str, directory: Path, *, mode: str = "transaction", 
                 return True
             return False
 
-        wait_for(is_open)
-        yield through
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        # It is killed, because a polite end waits for clients.
+        with owned([PROGRAM, "-q", config], stderr=subprocess.DEVNULL, **user):
+            wait_for(is_open)
+            yield through

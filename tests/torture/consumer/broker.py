@@ -15,7 +15,7 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from owned import owned
+from owned import free_port, owned
 from torture.consumer.proxy import Proxy
 
 PARTITIONS, DLQ_PARTITIONS = 6, 2
@@ -62,9 +62,7 @@ def broker(*, wire: bool = True) -> Iterator[Broker]:
         yield Broker(real, None)
         return
     proxy = Proxy()
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        port = reserved.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="dupe-audit-broker-") as directory:
+    with free_port() as port, tempfile.TemporaryDirectory(prefix="dupe-audit-broker-") as directory:
         command = _command(Path(directory), port, proxy.address if wire else f"127.0.0.1:{port}")
         with owned(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
