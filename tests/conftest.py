@@ -25,11 +25,14 @@ from launch import Launcher
 from thoroughness import THOROUGH, selection
 
 SETTINGS = {
+    # It locks tables, holds snapshots and collects statistics at moments that no test can know.
+    "autovacuum": "off",
     "fsync": "off",
     "max_connections": "60",
     "max_prepared_transactions": "10",
     "max_wal_size": "256MB",
     "track_commit_timestamp": "on",
+    "wal_keep_size": "256MB",
     "wal_level": "logical",
     "wal_retrieve_retry_interval": "100ms",
 }

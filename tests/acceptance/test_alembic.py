@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 ROOT = Path(__file__).parents[2]
 NAME = "unique_action_per_correlation_timestamp"
@@ -77,7 +77,7 @@ def test_downgrade_to_base(alembic, sql, agent_actions):
 def test_ten_simultaneous_identical_inserts_make_one_row(alembic, sql, agent_actions, psycopg_connect):
     """After the upgrade, one of ten sessions that insert the same key at once succeeds."""
     alembic("upgrade", "015")
-    start, outcomes = threading.Barrier(10), []
+    start, outcomes = threading.Barrier(10, timeout=PATIENCE), []
     connections = [psycopg_connect(autocommit=True) for _ in range(10)]
 
     def insert(connection):

@@ -7,6 +7,7 @@ import pytest
 
 from dupe_audit.model import UniqueKey
 from dupe_audit.writer import Writer
+from waiting import PATIENCE
 
 NAME = "unique_action_per_correlation_timestamp"
 KEY = UniqueKey(table="agent_actions", columns=("correlation_id", "action_name", "created_at"), name=NAME)
@@ -49,7 +50,7 @@ def test_a_duplicate_is_prevented(migrated, sql):
 def test_ten_concurrent_inserts(migrated, sql):
     """Ten consumers that write the same event at the same moment insert one row."""
     writers = [migrated() for _ in range(10)]
-    barrier, done = threading.Barrier(10), []
+    barrier, done = threading.Barrier(10, timeout=PATIENCE), []
 
     def write(writer):
         writer.probe()

@@ -187,8 +187,8 @@ def test_an_upgrade_is_shown_from_first_batch_to_end(beside, large, gate, sql, p
     # Besides the reader, any session with a snapshot at that instant is counted, such as watch itself.
     assert re.search(r"building the index \(waiting for old snapshots\); \d of \d transactions waited for; ", lines[-1])
     counted = [int(n.replace(",", "")) for n in re.findall(r"cleaning; ([\d,]+) of 12,000 extras", "".join(lines))]
-    assert len(counted) > 3
-    assert sorted(set(counted)) == counted
+    assert len(set(counted)) > 3
+    assert sorted(counted) == counted  # a figure is written again when only the rate has changed
     assert re.search(r"extras archived, [\d,]+ per second, about [\w ]+ left in this phase", "".join(lines))
 
     reader.rollback()

@@ -11,7 +11,7 @@ from dupe_audit.errors import Refused
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.preflight import preflight
 from dupe_audit.restore import restore
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 KEY = UniqueKey(table="t", columns=("k", "r"), name="uq")
 TREE = """
@@ -122,7 +122,7 @@ def test_partition_that_is_created_while_children_move(sql, conn, psycopg_connec
     original, began = getattr(import_module(module), name), threading.Event()
 
     def create() -> None:
-        began.wait()
+        assert began.wait(PATIENCE)
         wait_for(lambda: monitor.execute(waits).rowcount)
         application.execute("CREATE TABLE t_late PARTITION OF t FOR VALUES FROM (20) TO (30)")
         application.commit()

@@ -12,7 +12,7 @@ from dupe_audit.errors import Blocked
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.turns import Turns
 from dupe_audit.verify import verify
-from waiting import wait_for
+from waiting import PATIENCE, wait_for
 
 KEY = UniqueKey(table="t", columns=("k", "r"), name="uq")
 TREE = """
@@ -134,7 +134,7 @@ def test_partition_that_is_created_during_an_attach(sql, conn, psycopg_connect, 
     attach, began = Tree._attach, threading.Event()
 
     def create() -> None:
-        began.wait()
+        assert began.wait(PATIENCE)
         wait_for(lambda: monitor.execute(waits).rowcount)
         application.execute("CREATE TABLE t_late PARTITION OF t FOR VALUES FROM (20) TO (30)")
         application.commit()

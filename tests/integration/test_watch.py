@@ -18,6 +18,7 @@ from dupe_audit.restore import restore
 from dupe_audit.watch import render as render_watch
 from dupe_audit.watch.facts import Activity
 from dupe_audit.watch.look import Memory, look, prepare
+from waiting import PATIENCE
 
 KEY = UniqueKey(table="t", columns=("k",), name="uq")
 SMALL = CleanupRule(batch_size=3)
@@ -253,7 +254,7 @@ def test_attaching_and_dropping_are_shown(conn, sql, table, waiting, look, holde
     def sleep(_seconds):
         if stay.is_set():
             stepped_back.set()
-            go_on.wait()
+            assert go_on.wait(PATIENCE)
 
     monkeypatch.setattr("dupe_audit.postgres.patience.sleep", sleep)
     thread = beside(lambda: drop(conn, KEY, BuildRule()))

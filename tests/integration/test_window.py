@@ -91,7 +91,7 @@ def test_rounds_are_spaced_and_bounded_by_time(sql, conn, table, race):
     with pytest.raises(
         DuplicatesKeepComing, match="Building while the writers are held was not possible: holding"
     ) as error:
-        race(build=BuildRule(lock_timeout="1ms", build_attempts=2, give_up_after="2s"))
+        race(build=BuildRule(lock_timeout="1ms", build_attempts=1, give_up_after="5s"))
     seconds = time.monotonic() - started
     text = str(error.value)
     figures = re.search(r"([\d,]+) builds of uq failed .* ([\d,]+) more in ([\d.]+) s, ([\d.]+) per second", text)
@@ -101,7 +101,7 @@ def test_rounds_are_spaced_and_bounded_by_time(sql, conn, table, race):
     assert arrived == builds - 1 == sql("SELECT archived FROM dupe_audit.run")[0][0]
     assert 0 < measured <= seconds
     assert abs(rate - arrived / measured) < 0.1 * rate + 0.1
-    assert 2 <= builds <= 12
+    assert 2 <= builds <= 14
     assert [] == sql("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('uq')")
 
 

@@ -49,11 +49,13 @@ def sweep(request, world, programs, template, psycopg_connect) -> Callable[..., 
             point = Kill(killer, "before", n)
             with armed(world.engine, point), suppress(CommandError):
                 work()
-            assert point.happened
+            # The undisturbed work may have executed more statements: a slow batch is followed by smaller ones.
+            assert point.happened or len(point.statements) < points
             world.move(programs, next(forms), template)
             assert world.broken() == [], point
-            resume()
-            assert world.broken() == [], point
+            if point.happened or resume != work:
+                resume()
+                assert world.broken() == [], point
             assert expected == outcome(), point
 
     return run

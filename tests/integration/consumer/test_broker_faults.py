@@ -63,15 +63,15 @@ def test_undeliverable_dead_letters_stop_the_consumer(mock, topic, consumer_file
     mock.topic_error(f"{topic}-dlq", KafkaError.TOPIC_AUTHORIZATION_FAILED)
     mock.produce(topic, [event(1), b"x"], partition=0)
     # Both messages are one batch, however they are fetched.
-    more = '[batch]\nrows = 2\nlinger = "30s"\n[dlq]\ntimeout = "1s"\nattempts = 2'
-    error = inside(consumer_file(mock, topic, more=more)).ended(3)
+    together = '[batch]\nrows = 2\nlinger = "30s"'
+    error = inside(consumer_file(mock, topic, more=f'{together}\n[dlq]\ntimeout = "1s"\nattempts = 2')).ended(3)
 
     assert f"1 dead letter could not be delivered to '{topic}-dlq' in 2 attempts" in error
     assert 0 == mock.committed(f"g-{topic}", topic)
 
     mock.topic_error(f"{topic}-dlq", 0)
     # The mock lets nobody into a group until it has missed the member that was in it, so this is another group.
-    member = inside(consumer_file(mock, topic, more=more, group="again"))
+    member = inside(consumer_file(mock, topic, more=together, group="again"))
     member.wait(lambda: mock.committed(f"again-{topic}", topic) == 2)
     # A delivery whose reply takes longer than the timeout is repeated.
     assert {b"x"} == {message.value() for message in mock.read(f"{topic}-dlq", 1)}

@@ -69,18 +69,22 @@ def test_a_deadlock(sql, psycopg_connect, way, beside, until_blocked):
     """In a deadlock the writer's transaction is ended, and its batch is written after the other transaction."""
     sql(TABLE)
     connection = psycopg_connect(autocommit=True)
-    # Once per wait, the server looks for a deadlock; by then the other transaction has to wait, too.
-    connection.execute("SET deadlock_timeout = '2s'")
+    connection.execute("SET deadlock_timeout = '10ms'")
     rows = Writer(connection, KEY, ["k", "v"])
     rows.probe()
-    other = psycopg_connect()
-    other.execute("SET deadlock_timeout = '1min'")
-    other.execute("INSERT INTO t VALUES (2, 0)")
-    writing = beside(lambda: rows.write([(1, 1), (2, 1)]))
+    gate, other = psycopg_connect(), psycopg_connect()
+    other.execute("SET deadlock_timeout = '1h'")
+    gate.execute("INSERT INTO t VALUES (2, 0)")
+    other.execute("INSERT INTO t VALUES (3, 0)")
+    writing = beside(lambda: rows.write([(1, 1), (2, 1), (3, 1)]))
     until_blocked()
-    other.execute("INSERT INTO t VALUES (1, 0)")  # waits for the writer, which waits for this transaction
+    waiting = beside(lambda: other.execute("INSERT INTO t VALUES (1, 0)"))
+    until_blocked(2)
+    # The server looks for a deadlock once per wait, so the circle is closed before the writer waits for key 3.
+    gate.rollback()
+    waiting.result()
     other.commit()
-    assert ["collision", "collision"] == kinds(writing.result())
+    assert ["collision", "inserted", "collision"] == kinds(writing.result())
     assert {"40P01"} == set(rows.retries)
 
 

@@ -12,6 +12,7 @@ from psycopg import sql as pgsql
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.model import UniqueKey
 from dupe_audit.writer import Outcome, Writer
+from waiting import PATIENCE
 
 KEY = UniqueKey(table="events", columns=("k", "at"), name="once")
 COLUMNS = ["k", "at", "data"]
@@ -324,7 +325,7 @@ def test_ten_writers_and_one_event(sql, writer, way):
     """Ten writers that write the same event at the same time insert one row."""
     sql(EVENTS)
     writers = [writer(KEY, COLUMNS) for _ in range(10)]
-    barrier = threading.Barrier(10)
+    barrier = threading.Barrier(10, timeout=PATIENCE)
     done = []
 
     def write(writer):
