@@ -28,6 +28,12 @@ else:
             context.run_migrations()
 """
 
+#: Python that lets the server keep a silent client longer than a busy machine takes between two statements
+LONGER_WINDOW = """
+from dupe_audit.constraint import window
+window.IDLE_LIMIT = "1min"
+"""
+
 REVISION = """
 from alembic import op
 import sqlalchemy as sa

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from alembic_project import Project
+from alembic_project import LONGER_WINDOW, Project
 from launch import Launcher
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +31,18 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def environment(database_url: str) -> dict[str, str]:
     """The environment of a process that uses the test's database."""
     return {**os.environ, "DATABASE_URL": database_url, "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Path:
+    """The reference project, whose writers may be held longer, so that a busy machine is fast enough for it."""
+    project = shutil.copytree(ROOT / "alembic", tmp_path / "alembic").parent
+    shutil.copy(ROOT / "alembic.ini", project)
+    revision = project / "alembic" / "versions" / "015_unique_action.py"
+    text = revision.read_text()
+    assert "        KEY,\n        comment=" in text
+    revision.write_text(text.replace("        KEY,\n", "        KEY,\n        lock_timeout='20s',\n") + LONGER_WINDOW)
+    return project
 
 
 @pytest.fixture

@@ -215,12 +215,12 @@ def test_upgrade_succeeds_despite_new_duplicates(alembic, sql, agent_actions, du
 
 
 @pytest.mark.thorough
-def test_upgrade_succeeds_against_a_faster_writer_h67(alembic, sql, agent_actions, duplicator):
+def test_upgrade_succeeds_against_a_faster_writer_h67(alembic, sql, agent_actions, duplicator, patient):
     """If as many builds as build_attempts meet a new duplicate, the upgrade continues and succeeds."""
     before = sql("SELECT count(*) FROM agent_actions")[0][0]
     duplicator(builds=5)
 
-    alembic("upgrade", "015")
+    alembic("upgrade", "015", cwd=patient)
 
     assert [(6,)] == sql("SELECT last_value FROM builds")
     assert [(0,)] == sql(EXTRAS)

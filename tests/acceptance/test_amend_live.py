@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from alembic_project import Project
+from alembic_project import ENVIRONMENT, LONGER_WINDOW, Project
 from conftest import Sql, conninfo
 from launch import Launcher
 from waiting import wait_for
@@ -93,6 +93,7 @@ def test_contract_example_up_down_and_up_under_live_writers(
     """The key holds after each upgrade, no writer meets another error, and the downgrade leaves nobody deleted."""
     sql(ROWS)
     project = Project(tmp_path, database_url, launcher)
+    project.env(LONGER_WINDOW + ENVIRONMENT)
     project.revision("0002", "0001", UP, DOWN)
     writers = Writers(conninfo(database_url))
     with writers.working():

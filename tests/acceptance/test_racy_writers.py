@@ -1,9 +1,7 @@
 """The demo's racy writers, at ten times their rate, do not keep the upgrade from enforcing the key."""
 
-import shutil
 import threading
 import time
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -13,19 +11,6 @@ from dupe_audit.demo.writers import raced
 from waiting import wait_for
 
 WRITERS = 4
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def patient(tmp_path: Path) -> Path:
-    """The reference project, whose writers may be held longer, so that a busy machine is fast enough for it."""
-    project = shutil.copytree(ROOT / "alembic", tmp_path / "alembic").parent
-    shutil.copy(ROOT / "alembic.ini", project)
-    revision = project / "alembic" / "versions" / "015_unique_action.py"
-    text = revision.read_text()
-    assert "        KEY,\n        comment=" in text
-    revision.write_text(text.replace("        KEY,\n", "        KEY,\n        lock_timeout='20s',\n"))
-    return project
 
 
 @pytest.mark.torture

@@ -41,10 +41,10 @@ class MonthlyWriter(DemoWriter):
 
 
 @pytest.fixture
-def upgrade(request, alembic):
+def upgrade(request, alembic, patient):
     """Upgrade to the constraint: online, or by a script that psql executes."""
     if request.param == "online":
-        return lambda: alembic("upgrade", "015")
+        return lambda: alembic("upgrade", "015", cwd=patient)
     psql = request.getfixturevalue("psql")  # not all of the tests' servers have it
 
     def execute_script():

@@ -20,7 +20,9 @@ from torture.world import SETTINGS
 SEED = 5542
 
 #: seconds; the server ends a silent client earlier than by our own limit, so a freeze need not be long
-IDLE_LIMIT = 2.0
+IDLE_LIMIT = 4.0
+#: seconds that a busy machine may add to a wait; a client is frozen for longer than the limit and this
+SLACK = 3.0
 SHORT = Plan(
     cleanups=4,
     builds_in_storm=3,
@@ -29,9 +31,9 @@ SHORT = Plan(
     downs=2,
     rounds=1,
     life=0,
-    frozen=IDLE_LIMIT + 1.5,
+    frozen=IDLE_LIMIT + SLACK + 0.5,
     idle_limit=IDLE_LIMIT,
-    slack=1.0,
+    slack=SLACK,
     moves=2,
     strays=True,
 )

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import socket
 import subprocess
 import threading
 import urllib.request
@@ -40,15 +39,22 @@ def start_consumers(start, broker):
     """Start the named consumers, or all three; return each with the port of its metrics."""
 
     def run(*names: str, **changes: str) -> dict[str, tuple[Started, int]]:
-        running = {}
-        for name in names or CONSUMERS:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                port = free.getsockname()[1]
-            places = {"KAFKA_BROKERS": broker.address, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(port)}
-            running[name] = start(name, **places, **changes), port
-        return running
+        places = {"KAFKA_BROKERS": broker.address, "HTTP_HOST": "127.0.0.1", "HTTP_PORT": "0"}
+        running = {name: start(name, **places, **changes) for name in names or CONSUMERS}
+        return {name: (started, served_at(started)) for name, started in running.items()}
 
     return run
+
+
+def served_at(consumer: Started) -> int:
+    """Return the port of a consumer's metrics, as soon as it has logged it."""
+
+    def address() -> str | None:
+        logged = re.search(r'"event": "started".*"http": "[^"]*:(\d+)"', consumer.log.read_text())
+        assert logged or consumer.process.poll() is None, consumer.log.read_text()
+        return logged and logged[1]
+
+    return int(wait_for(address))
 
 
 def page(port: int) -> str:

@@ -184,7 +184,8 @@ def test_batch_of_a_killed_member_is_written_by_another(
     broker, topic, table, consumer_file, consume, sql, psycopg_connect, waiting_for_locks
 ):
     """Two processes share the partitions; if one is killed, the other writes its unfinished batch."""
-    file = consumer_file(broker, topic, more=f"[batch]\nrows = 50\n{PATIENT}")
+    # Long enough that the broker removes nobody but the killed member.
+    file = consumer_file(broker, topic, session_timeout=10_000, more=f"[batch]\nrows = 50\n{PATIENT}")
     first = consume(file).started()
     second = consume(file)
     first.wait(lambda: first.metric("assigned_partitions") == 2)
