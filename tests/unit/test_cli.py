@@ -98,6 +98,54 @@ def test_an_unexpected_error_asks_for_its_traceback(monkeypatch, wanted):
     assert "cret-tail" not in result.output
 
 
+#: by command, the arguments that it needs besides its options
+NEEDED = {"consume": ["consumer.toml"], "purge": ["1"], "restore": ["1"]}
+
+CONSUMER = """\
+[table]
+name = "orders"
+key = ["id"]
+[columns]
+id = { type = "bigint" }
+[kafka]
+brokers = ["localhost:9092"]
+group = "g"
+topics = ["orders"]
+"""
+
+
+def taking(option: str) -> list[str]:
+    """Return the commands that take an option after their name."""
+    return [name for name in COMMANDS if any(option in each.opts for each in main.commands[name].load().params)]
+
+
+@pytest.mark.parametrize("placed", ["before", "after"])
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [(option, name) for option in ("--database-url", "--config") for name in taking(option)],
+)
+def test_an_empty_option_selects_no_other_database(tmp_path, monkeypatch, option, name, placed):
+    """An unset variable in a script ends with 2, and the command never uses the database of DATABASE_URL instead."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "consumer.toml").write_text(CONSUMER)
+    command, empty = [name, *NEEDED.get(name, ())], [option, ""]
+    arguments = [*empty, *command] if placed == "before" else [*command, *empty]
+    result = CliRunner().invoke(main, arguments, env={"DATABASE_URL": "mysql://localhost/other"})
+    assert (2, f"Error: {option} is empty. Give a value, or leave the option out.\n") == (
+        result.exit_code,
+        result.output,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["check", "--against", ""], ["--database-url", "", "check", "--against"]])
+def test_an_empty_url_of_against_is_refused(tmp_path, monkeypatch, arguments):
+    """An unset variable never makes check report on the configured database as if it were the one that was meant."""
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, arguments, env={"DATABASE_URL": "mysql://localhost/other"})
+    assert result.exit_code == 2
+    assert "is empty" in result.output
+
+
 def test_psycopg_without_libpq_is_named(monkeypatch):
     """Where psycopg has no client library, the message says what to install."""
     environment = {**os.environ, "PSYCOPG_IMPL": "c", "DATABASE_URL": "postgresql://localhost/none"}

@@ -145,6 +145,7 @@ def test_environment_variables(load):
         ('["t"]', '["t"]\n[dlq]\ntopic = "^{topic}-dlq"', 15, "regular expressions are not supported"),
         ('"localhost:9092"', '"${NOWHERE}"', 11, "NOWHERE is not set"),
         ('group = "g"', "group = g", 12, "not valid TOML"),
+        ('["t"]', '["t"]\n[database]\nurl = " "', 15, "database.url is empty"),
         ('["t"]', '["t"]\n[batch]\nlinger = 200', 15, "duration"),
         ('["t"]', '["t"]\n[batch]\nrows = 0', 15, "from 1 to 10,000"),
         ('["t"]', '["t"]\n[breaker]\nshare = 10', 15, "above 0 and up to 1"),

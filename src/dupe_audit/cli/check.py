@@ -32,6 +32,16 @@ FORMATS: dict[str, Callable[[CheckReport, IO[str]], None]] = {
 }
 
 
+#: what --against means without a URL
+CONFIGURED = "configured"
+
+
+def _require_value(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty. Give a URL, or --against alone for the configured database.")
+    return value
+
+
 def _files(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, Path], ...]:
     reports = []
     for value in values:
@@ -63,8 +73,9 @@ def _files(_context: click.Context, _option: click.Parameter, values: tuple[str,
 @click.option(
     "--against",
     is_flag=False,
-    flag_value="",
+    flag_value=CONFIGURED,
     metavar="[URL]",
+    callback=_require_value,
     help="Also report what is pending in a database: that of URL, or the configured one.",
 )
 @click.option(
@@ -128,7 +139,7 @@ def check_command(
         seeding=Seeding(rows=rows, seed=seed, directory=seed_sql),
         writers=writers,
         squawk=squawk,
-        against=None if against is None else against or database_url or "",
+        against=database_url or "" if against == CONFIGURED else against,
         accept=accept,
         x=x,
     )

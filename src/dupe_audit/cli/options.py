@@ -58,15 +58,20 @@ def or_before_the_command(database_url: str | None, config: str | None) -> tuple
     """Return URL and config file as given after the command's name, else as given before it.
 
     Raises:
-        WrongUsage: a config file was given and does not exist.
+        WrongUsage: an option is empty, or a config file was given and does not exist.
     """
     before = click.get_current_context().obj
-    file = config or before["config"]
+    url = before["database_url"] if database_url is None else database_url
+    file = before["config"] if config is None else config
+    for option, value in (("--database-url", url), ("--config", file)):
+        # A variable that is not set, in a script: another database than the one that was meant would be taken.
+        if value is not None and not value.strip():
+            raise WrongUsage(f"{option} is empty. Give a value, or leave the option out.")
     if file is not None and not Path(file).is_file():
         raise WrongUsage(
             f"The Alembic config {file!r} does not exist. Name it with --config, or change to the project's directory."
         )
-    return database_url or before["database_url"], file or _default_config()
+    return url, _default_config() if file is None else file
 
 
 def _default_config() -> str:

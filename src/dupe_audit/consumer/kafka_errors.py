@@ -16,7 +16,7 @@ PERMANENT = {
         'Set the offsets of the group, or kafka.start = "earliest".'
     ),
     KafkaError.INCONSISTENT_GROUP_PROTOCOL: (
-        "Other members of the group use a different assignment strategy: stop them all, then start these."
+        "Other members of the group use a different assignment strategy: stop all of them, then start this consumer."
     ),
 }
 

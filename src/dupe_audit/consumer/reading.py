@@ -155,6 +155,8 @@ def _database(section: Section) -> DatabaseSettings:
         statement_timeout=section.duration("statement_timeout", defaults.statement_timeout, low=100),
         lock_timeout=section.duration("lock_timeout", defaults.lock_timeout, low=10),
     )
+    if settings.url is not None and not settings.url.strip():
+        section.fail("url", "database.url is empty. Give a URL, or leave the name out.")
     section.reject_unknown()
     return settings
 
