@@ -6,7 +6,7 @@ import os
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from configparser import Error as ConfigError
-from configparser import InterpolationError
+from configparser import InterpolationMissingOptionError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.postgres.urls import PLACEHOLDER, libpq_url, without_secrets
 from dupe_audit.statements import statement
 
-__all__ = ["Address", "alembic_config", "connect", "creator", "describe", "find_url", "libpq_url", "locate"]
+__all__ = ["Address", "alembic_config", "connect", "creator", "describe", "libpq_url", "locate"]
 
 #: Alembic 1.16 and later also read their configuration from this file
 PYPROJECT = "pyproject.toml"
@@ -38,15 +38,6 @@ class Address:
     source: str  #: as messages name it, such as ``DATABASE_URL``
 
 
-def find_url(database_url: str | None, config_file: str) -> str:
-    """Return the database URL: *database_url*, else DATABASE_URL, else the Alembic config's ``sqlalchemy.url``.
-
-    Raises:
-        WrongUsage: none of them is set or can be read, or the config cannot be read.
-    """
-    return locate(database_url, config_file).url
-
-
 def locate(database_url: str | None, config_file: str, *, section: str = "alembic") -> Address:
     """Return the database URL with its source: *database_url*, else DATABASE_URL, else the Alembic config's.
 
@@ -56,18 +47,17 @@ def locate(database_url: str | None, config_file: str, *, section: str = "alembi
         section: of the ini file.
 
     Raises:
-        WrongUsage: none of them is set or can be read, or the config cannot be read.
+        WrongUsage: none of them is set or can be read, or the config that is needed cannot be read.
     """
-    if database_url is not None and not database_url.strip():
-        # A variable that is not set, in a script: another database than the one that was meant would be taken.
-        raise WrongUsage("--database-url is empty. Give a URL, or leave the option out.")
-    places = (
-        (database_url, "--database-url"),
-        (os.environ.get("DATABASE_URL"), "DATABASE_URL"),
-        (_from_config(config_file, section), f"sqlalchemy.url in {config_file}"),
-    )
-    address = next((Address(url, source) for url, source in places if url), None)
-    if address is None:
+    if section != "alembic":
+        alembic_config(config_file, section=section)  # a section that is named must exist, even if its URL is not used
+    if database_url:
+        address = Address(database_url, "--database-url")
+    elif variable := os.environ.get("DATABASE_URL"):
+        address = Address(variable, "DATABASE_URL")
+    elif configured := _from_config(config_file, section):
+        address = Address(configured, f"sqlalchemy.url in {config_file}")
+    else:
         raise WrongUsage(
             "No database URL. Give --database-url, set DATABASE_URL, or name an Alembic config that sets "
             "sqlalchemy.url: dupe-audit -c FILE …"
@@ -85,25 +75,20 @@ def locate(database_url: str | None, config_file: str, *, section: str = "alembi
 
 
 def _from_config(config_file: str, section: str) -> str | None:
+    config = alembic_config(config_file, section=section)
+    if config.config_file_name is None or not config.file_config.has_section(section):
+        return None
     try:
-        config = alembic_config(config_file, section=section)
-        if config.config_file_name is None:
-            return None
-        if not config.file_config.has_section(section):
-            if section != "alembic":
-                raise WrongUsage(f"{config_file} has no section [{section}]. Name one that it has with -n.")
-            return None
         return config.get_main_option("sqlalchemy.url")
-    except InterpolationError as error:
+    except InterpolationMissingOptionError as error:
         raise WrongUsage(
-            f"{config_file} cannot be read: {type(error).__name__}. In an ini file, write % as %%."
+            f"sqlalchemy.url in {config_file} refers to the option {error.reference}, which the file does not define. "
+            "If env.py supplies it: the command line does not read env.py to find the URL, so set DATABASE_URL or give "
+            "--database-url. If the % belongs to the URL itself, write %%."
         ) from None
-    except (ConfigError, UnicodeDecodeError) as error:
-        line = getattr(error, "lineno", None)
-        where = f", line {line}" if line else ""
+    except ConfigError as error:
         raise WrongUsage(
-            f"{config_file} cannot be read: {type(error).__name__}{where}. Name the Alembic config with --config: an "
-            "ini file or a pyproject.toml."
+            f"sqlalchemy.url in {config_file} cannot be read: {type(error).__name__}. In an ini file, write % as %%."
         ) from None
 
 
@@ -114,6 +99,9 @@ def alembic_config(file: str, *, section: str = "alembic", x: Sequence[str] = ()
         file: an ini file or a ``pyproject.toml``; it need not exist.
         section: of the ini file.
         x: arguments for env.py, as for ``alembic -x``.
+
+    Raises:
+        WrongUsage: the ini file cannot be parsed, or lacks the section.
     """
     is_toml = Path(file).suffix == ".toml"
     ini = Path(file).with_name("alembic.ini") if is_toml else Path(file)
@@ -124,10 +112,31 @@ def alembic_config(file: str, *, section: str = "alembic", x: Sequence[str] = ()
         ini_section=section,
         cmd_opts=Namespace(x=list(x) or None),
     )
+    if ini.is_file():
+        _require_readable(config, file, section)
     if ini.is_file() and ini.with_name("env.py").is_file() and not _has_location(config, section):
         # Flask-Migrate keeps its config beside env.py and passes the location itself.
         config.set_main_option("script_location", str(ini.absolute().parent).replace("%", "%%"))
     return config
+
+
+def _require_readable(config: Config, file: str, section: str) -> None:
+    """Parse the ini file of a config.
+
+    Raises:
+        WrongUsage: it cannot be parsed, or lacks the section; without [alembic], pyproject.toml may suffice.
+    """
+    try:
+        has_section = config.file_config.has_section(section)
+    except (ConfigError, UnicodeDecodeError) as error:
+        line = getattr(error, "lineno", None)
+        where = f", line {line}" if line else ""
+        raise WrongUsage(
+            f"{file} cannot be read: {type(error).__name__}{where}. Name the Alembic config with --config: an "
+            "ini file or a pyproject.toml."
+        ) from None
+    if not has_section and section != "alembic":
+        raise WrongUsage(f"{file} has no section [{section}]. Name one that it has with -n.")
 
 
 def _has_location(config: Config, section: str) -> bool:

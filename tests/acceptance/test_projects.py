@@ -129,6 +129,26 @@ def test_another_section_of_the_config(project, sql):
     assert "has no section [nope]" in project.dupe_audit("-n", "nope", "verify", code=2).stderr
 
 
+@pytest.mark.parametrize("placed", ["option", "variable"])
+def test_a_url_that_env_py_completes_stops_only_who_needs_it(project, sql, database_url, placed):
+    """An ini file whose URL has values from env.py is no obstacle with another URL; without it, the advice is right."""
+    project.init()
+    start(project, sql)
+    ini = project.directory / "alembic.ini"
+    url = project.environment.pop("DATABASE_URL").replace("%", "%%")
+    assert url in ini.read_text()
+    ini.write_text(ini.read_text().replace(url, "postgresql://%(DB_USER)s@db.invalid/orders"))
+    project.edit_env("config = context.config\n", "config = context.config\nconfig.set_main_option('DB_USER', 'app')\n")
+    refused = project.dupe_audit("runs", code=2).stderr
+    assert "sqlalchemy.url in alembic.ini refers to the option db_user, which the file does not define." in refused
+    assert "set DATABASE_URL or give --database-url" in refused
+    given = ["--database-url", database_url] if placed == "option" else []
+    if placed == "variable":
+        project.environment["DATABASE_URL"] = database_url
+    project.dupe_audit("runs", *given)
+    assert ["0002"] == [report["revision"] for report in project.reports("preflight", *given, code=1)]
+
+
 def test_x_arguments_reach_env_py(project, sql):
     """An env.py that needs an -x argument is given it."""
     project.init()

@@ -28,7 +28,7 @@ from dupe_audit.checks.trial.migrate import EnvOptions
 from dupe_audit.checks.trial.project import Project, ini_of, load
 from dupe_audit.checks.trial.scratch import EMBEDDED, scratch
 from dupe_audit.checks.trial.seeded_trips import Seeding, seeded_trips
-from dupe_audit.connect import find_url
+from dupe_audit.connect import locate
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import CATALOGUE, CHECK, STEPS
 from dupe_audit.schema.facts import Catalog
@@ -200,7 +200,7 @@ def _target(
 ) -> TargetState | None:
     if options.against is None:
         return None
-    url = find_url(options.against or None, ini_of(options.config))
+    url = locate(options.against or None, ini_of(options.config)).url
     version_table = (env_options.version_table_schema, env_options.version_table)
     return inspect_target(url, project, trips, version_table)
 
