@@ -190,10 +190,10 @@ def test_the_advice_of_verify_creates_a_dropped_constraint_again(dupe_audit, ale
 
 
 def test_restore_without_a_terminal_needs_yes(dupe_audit, alembic, agent_actions, sql):
-    """Without a terminal to ask on, restore changes nothing and ends with 2, and says what it would do."""
+    """Without anybody to ask, restore changes nothing and ends with 2, and says what it would do."""
     alembic("upgrade", "015")
     done = dupe_audit("restore", "1", code=2)
-    assert f"would drop constraint {NAME} of public.agent_actions and put 60 rows back" in done.stderr
+    assert f"  - drop constraint {NAME} of public.agent_actions\n  - put 60 rows back" in done.stderr
     assert "add --yes" in done.stderr
     assert [(1000,)] == sql("SELECT count(*) FROM agent_actions")
     dupe_audit("verify")
@@ -219,7 +219,7 @@ def test_restore_asks_on_a_terminal(alembic, agent_actions, sql, environment, an
         in prompt
     )
     assert [(rows,)] == sql("SELECT count(*) FROM agent_actions")
-    assert ("Run 1 was not restored." in prompt) is (code == 1)
+    assert ("run 1 was not restored." in prompt) is (code == 1)
 
 
 def test_children_are_counted_and_pointed_back(dupe_audit, agent_actions, sql, engine):
@@ -247,7 +247,7 @@ def test_purge_asks_first_h144(dupe_audit, alembic, agent_actions, sql):
     """Without an answer nothing is dropped; with --yes the archive goes and the ledger stays."""
     alembic("upgrade", "015")
 
-    dupe_audit("purge", "1", code=1)
+    dupe_audit("purge", "1", code=2)
     assert [("dupe_audit.archive_1",)] == sql("SELECT to_regclass('dupe_audit.archive_1')::text")
     dupe_audit("purge", "1", "--yes")
     assert [(None,)] == sql("SELECT to_regclass('dupe_audit.archive_1')")

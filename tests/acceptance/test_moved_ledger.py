@@ -261,7 +261,7 @@ def test_rows_erased_on_purpose_are_entered(alembic, sql, agent_actions, dupe_au
         "UPDATE dupe_audit.run SET erased = erased + (SELECT count(*) FROM erased) WHERE id = 1"
     )
     dupe_audit("verify")
-    assert "holds the only copy of 58 rows" in dupe_audit("purge", "1", code=1).stderr
+    assert "holds the only copy of 58 rows" in dupe_audit("purge", "1", code=2).stderr
     alembic("downgrade", "014")
     assert [(1058,)] == sql("SELECT count(*) FROM agent_actions")
     assert [("restored",)] == sql("SELECT state FROM dupe_audit.run")

@@ -16,7 +16,7 @@ from dupe_audit.cli.group import COMMANDS
 from dupe_audit.postgres.patience import Throttle
 
 HEAVY = {"alembic", "confluent_kafka", "psycopg", "rich", "sqlalchemy"}
-SHARED = {"__init__", "__main__", "elements", "group", "options", "places", "progress"}
+SHARED = {"__init__", "__main__", "elements", "group", "options", "places", "progress", "question"}
 
 
 def imported(script: str, **variables: str) -> tuple[set[str], str]:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from pathlib import Path
-from types import FrameType
 from typing import IO, cast
 
 import click
@@ -20,6 +17,7 @@ from dupe_audit.cli.options import or_before_the_command
 from dupe_audit.cli.progress import progress
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.findings import CHECK
+from dupe_audit.postgres.interrupt import handled
 
 ACCEPTABLE = tuple(id_ for id_, entry in CHECK.items() if entry.acceptable)
 
@@ -143,7 +141,8 @@ def check_command(
         accept=accept,
         x=x,
     )
-    with _sigterm_as_ctrl_c():
+    # CI ends a job with SIGTERM: as Ctrl-C, so that scratch databases are dropped and servers stopped.
+    with handled(signal.default_int_handler, signal.SIGTERM):
         report = _examined(options)
     for format_, path in reports:
         try:
@@ -154,26 +153,6 @@ def check_command(
     FORMATS[style](report, sys.stdout)
     if not report.ok:
         raise click.exceptions.Exit(1)
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Treat SIGTERM, with which CI ends a job, as Ctrl-C, so that scratch databases are dropped and servers stopped.
-
-    While a directive works, it has its own handler.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread receives signals
-        return
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, on_signal)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _examined(options: Options) -> CheckReport:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import Literal
 
@@ -14,8 +13,9 @@ from dupe_audit import ledger
 from dupe_audit.cli.options import database_options, opened
 from dupe_audit.cli.places import chosen_runs, runs_options
 from dupe_audit.cli.progress import progress
+from dupe_audit.cli.question import confirm, yes_option
 from dupe_audit.constraint import drop
-from dupe_audit.errors import DupeAuditError, Interrupted, Refused, WrongUsage
+from dupe_audit.errors import DupeAuditError, Interrupted, Refused
 from dupe_audit.findings import quantity
 from dupe_audit.model import BuildRule, IndexState, Run, UniqueKey
 from dupe_audit.postgres import catalog
@@ -35,7 +35,7 @@ from dupe_audit.statements import literal
     show_default=True,
     help="Rows per transaction, at most.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@yes_option
 @database_options
 def restore_command(
     number: int | None,
@@ -74,16 +74,13 @@ def _undo_all(connection: Connection, runs: list[Run], batch_size: int, *, ask: 
     """Undo several runs, the newest first; one that fails does not keep the others from being undone.
 
     Raises:
-        WrongUsage: there is no terminal to ask on.
+        WrongUsage: there is neither a terminal nor an answer.
         Refused: the answer is no, or runs could not be undone; the message names each.
     """
     if ask:
         rows = quantity(sum(run.remaining for run in runs if run.purged_at is None), "row")
         what = f"undo {quantity(len(runs), 'run')}: drop what enforces their keys and put {rows} back"
-        if not sys.stdin.isatty():
-            raise WrongUsage(f"This would {what}. There is no terminal to ask on: to confirm, add --yes.")
-        if not click.confirm(f"This will {what}. Continue?", err=True):
-            raise Refused([], lead="No run was restored.")
+        confirm(f"This will {what}. Continue?", otherwise="Nothing was changed: no run was restored.")
     failed: list[str] = []
     for run in reversed(runs):
         try:
@@ -116,7 +113,7 @@ def _undo(connection: Connection, run: Run, batch_size: int, *, ask: bool) -> No
         if obstacle and run.revision and not run.campaign:
             click.echo(_left_undone(connection, run, relation, name), err=True)
         if ask:
-            _confirm(run, relation, obstacle)
+            _ask(run, relation, obstacle)
         if name:
             drop(connection, key, BuildRule())
         # An index that existed before the run stays.
@@ -187,11 +184,11 @@ def _left_undone(connection: Connection, run: Run, relation: catalog.Relation, n
     )
 
 
-def _confirm(run: Run, relation: catalog.Relation, obstacle: str | None) -> None:
+def _ask(run: Run, relation: catalog.Relation, obstacle: str | None) -> None:
     """Ask whether to restore, after listing what that does.
 
     Raises:
-        WrongUsage: there is no terminal to ask on.
+        WrongUsage: there is neither a terminal nor an answer.
         Refused: the answer is no.
     """
     steps = [f"drop {obstacle} of {relation.name}"] if obstacle else []
@@ -202,15 +199,10 @@ def _confirm(run: Run, relation: catalog.Relation, obstacle: str | None) -> None
         steps.append(f"change {quantity(changed, 'row')} of {relation.name} back")
     if children := run.children_moved - run.children_returned:
         steps.append(f"point {quantity(children, 'child', 'children')} back at their own rows")
-    if not sys.stdin.isatty():
-        raise WrongUsage(
-            f"restore {run.id} would {' and '.join(steps)}. There is no terminal to ask on: to confirm, add --yes."
-        )
     click.echo(f"Run {run.id} ({run.state}). This will:", err=True)
     for step in steps:
         click.echo(f"  - {step}", err=True)
-    if not click.confirm("Continue?", err=True):
-        raise Refused([], lead=f"Run {run.id} was not restored.")
+    confirm("Continue?", otherwise=f"Nothing was changed: run {run.id} was not restored.")
 
 
 def _restore(connection: Connection, number: int, batch_size: int) -> None:

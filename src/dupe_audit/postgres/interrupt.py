@@ -5,13 +5,17 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 from sqlalchemy import Connection
 
 from dupe_audit.errors import Interrupted
+
+MESSAGE = "Interrupted. Committed work is safe. Run the same command again: it continues where it stopped."
+
+Handler = Callable[[int, FrameType | None], None]
 
 
 class Interrupt:
@@ -20,7 +24,7 @@ class Interrupt:
     signal: int | None = None
     busy: bool = False
 
-    def check(self, cause: BaseException | None = None) -> None:
+    def check(self, cause: BaseException | None = None, *, message: str = MESSAGE) -> None:
         """Raise an error if a signal arrived.
 
         Raises:
@@ -28,9 +32,7 @@ class Interrupt:
         """
         if self.signal is not None:
             self.signal = None
-            raise Interrupted(
-                "Interrupted. Committed work is safe. Run the same command again: it continues where it stopped."
-            ) from cause
+            raise Interrupted(message) from cause
 
 
 #: one for the process, because signals belong to a process and not to a connection
@@ -56,9 +58,6 @@ def interruptible(connection: Connection) -> Iterator[None]:
     A KeyboardInterrupt inside the driver would cost the connection, and with it the chance to drop an
     unfinished index, which keeps rejecting the application's writes (H48).
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread receives signals
-        return
     driver = connection.connection.driver_connection
     cancel = getattr(driver, "cancel_safe", None) or getattr(driver, "cancel", None)
 
@@ -68,10 +67,38 @@ def interruptible(connection: Connection) -> Iterator[None]:
             with suppress(Exception):  # a lost connection has nothing to cancel
                 cancel()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(on_signal):
         yield
         interrupt.check()  # a signal that came too late for any statement
+
+
+@contextmanager
+def interruptible_at_once() -> Iterator[None]:
+    """Raise a KeyboardInterrupt on Ctrl-C or SIGTERM, and record it, while the user is asked and no statement executes.
+
+    Raises:
+        KeyboardInterrupt: a signal arrived, perhaps before the block.
+    """
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        interrupt.signal = number
+        raise KeyboardInterrupt
+
+    with handled(on_signal):
+        if interrupt.signal is not None:
+            raise KeyboardInterrupt
+        yield
+
+
+@contextmanager
+def handled(handler: Handler, *numbers: int) -> Iterator[None]:
+    """Handle signals, by default SIGINT and SIGTERM, inside the block; restore the previous handlers afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread receives signals
+        return
+    before = {number: signal.signal(number, handler) for number in numbers or (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
