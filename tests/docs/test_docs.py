@@ -169,13 +169,13 @@ def test_contributors_find_every_folder_of_the_source():
 @pytest.mark.parametrize("name", sorted(main.commands))
 def test_every_command_has_its_page(name):
     """Each command has help with an example, and a page that names all its options and that the overview links to."""
-    command = main.commands[name].load()
+    command = main.commands[name].command
     page = (REFERENCE / "commands" / f"{name}.md").read_text()
     options = [name for option in command.params if isinstance(option, click.Option) for name in option.opts]
 
     assert "Example: dupe-audit" in (command.help or "")
     assert page.startswith(f"# dupe-audit {name}\n")
-    assert [name for name in options if f"`{name}" not in page] == []
+    assert [name for name in options if f"`{name}" not in page] == ["--version"]  # common to all: cli.md
     assert f"(commands/{name}.md)" in (REFERENCE / "cli.md").read_text()
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -36,7 +37,7 @@ def test_every_module_is_a_command():
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_short_help_is_that_of_the_command(name):
     """The help of the group shows each command's own short help."""
-    command = main.commands[name].load()
+    command = main.commands[name].command
     assert name == command.name
     assert COMMANDS[name] == command.get_short_help_str(limit=1000)
 
@@ -48,6 +49,14 @@ def test_help_of_a_command_is_its_own(name):
     assert 0 == result.exit_code
     assert result.output.startswith(f"Usage: dupe-audit {name} [OPTIONS]")
     assert f"Example: dupe-audit {name}" in result.output
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_shows_the_version(name):
+    """After the name of any command, --version shows the version of the package, once in its help."""
+    shown = CliRunner().invoke(main, [name, "--version"], prog_name="dupe-audit")
+    assert (0, f"dupe-audit, version {version('dupe-audit')}\n") == (shown.exit_code, shown.output)
+    assert 1 == CliRunner().invoke(main, [name, "--help"]).output.count("--version")
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version", "no-such-command"])
@@ -116,7 +125,7 @@ topics = ["orders"]
 
 def taking(option: str) -> list[str]:
     """Return the commands that take an option after their name."""
-    return [name for name in COMMANDS if any(option in each.opts for each in main.commands[name].load().params)]
+    return [name for name in COMMANDS if any(option in each.opts for each in main.commands[name].command.params)]
 
 
 @pytest.mark.parametrize("placed", ["before", "after"])

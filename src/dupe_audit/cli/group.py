@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import traceback
+from functools import cached_property
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, NoReturn, cast
@@ -25,23 +26,26 @@ COMMANDS = {
     "restore": "Put a run's archived rows back, after dropping its constraint if it has one.",
     "runs": "Show the ledger: each run, its state, rows archived and restored, size of its archive.",
     "verify": "Prove from the catalog and a count that a constraint exists, is valid and holds; change nothing.",
-    "watch": "Show how far a running cleanup or index build is, and who blocks it.",
+    "watch": "Show the progress of a running cleanup or index build, and who blocks it.",
 }
+
+version_option = click.version_option(package_name="dupe-audit")
 
 
 class LazyCommand(click.Command):
     """The name and the short help of a command whose module is imported when the command is used."""
 
-    def load(self) -> click.Command:
-        """Import the module and return the command itself."""
+    @cached_property
+    def command(self) -> click.Command:
+        """The command itself, with the option that all of them take; its module is imported now."""
         module = import_module(f"dupe_audit.cli.{self.name}")
-        return cast("click.Command", getattr(module, f"{self.name}_command"))
+        return version_option(cast("click.Command", getattr(module, f"{self.name}_command")))
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Parse the arguments as the command itself does; the context returned is that command's."""
-        return self.load().make_context(info_name, args, parent, **extra)
+        return self.command.make_context(info_name, args, parent, **extra)
 
 
 class Commands(click.Group):
@@ -101,7 +105,7 @@ def _traceback(error: Exception) -> str:
     commands={name: LazyCommand(name, short_help=short_help) for name, short_help in COMMANDS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(package_name="dupe-audit")
+@version_option
 @click.option("--database-url", metavar="URL", help="PostgreSQL URL. Default: DATABASE_URL, then the Alembic config.")
 @click.option(
     "-c",

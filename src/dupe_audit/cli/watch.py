@@ -52,7 +52,7 @@ OVER_AFTER = 2.0
 def watch_command(
     once: bool, until_done: bool, interval: float | None, style: str, database_url: str | None, config: str | None
 ) -> None:
-    """Show how far a running cleanup or index build is, and who blocks it.
+    """Show the progress of a running cleanup or index build, and who blocks it.
 
     Changes nothing and delays nobody. If nothing is running, it waits for work to begin. Ctrl-C ends it.
 
