@@ -23,6 +23,18 @@ def users(sql):
     sql(ROWS)
 
 
+def test_verify_takes_the_command_line_of_preflight(dupe_audit, users, sql):
+    """The options of a rule leave the verdict of verify as it is, so one command line serves preflight and verify."""
+    sql("DELETE FROM users WHERE id IN (2, 3)")
+    sql("CREATE UNIQUE INDEX u ON users (tenant, lower(email)) WHERE deleted_at IS NULL")
+    rule = ("--order-by", "last_login DESC", "--divergent", "archive", "--references", "repoint", "--ignore", "email")
+    line = (*KEY, "--name", "u", *rule, "--keep", "first", "--format", "json")
+    dupe_audit("preflight", *line)
+    assert json.loads(dupe_audit("verify", *line).stdout) == json.loads(
+        dupe_audit("verify", *KEY, "--name", "u", "--format", "json").stdout
+    )
+
+
 def test_preflight_json_of_any_key(dupe_audit, users):
     """The JSON has elements in the order given, predicate, rule, differences, samples and the rows left out."""
     rule = (
@@ -100,7 +112,13 @@ def test_preflight_text_of_any_key(dupe_audit, users, style):
     [
         (("preflight", "--where", "true"), "A key needs --table"),
         (("preflight", "--table", "users", "--where", "true"), "Name the columns of the key, or its expressions"),
-        (("preflight", "--keep", "last"), "--keep: without --table, preflight uses the rule of each pending revision."),
+        (("preflight", "--keep", "last"), "--keep: without --table, the rule of each revision is used."),
+        (("verify", "--keep", "last"), "--keep: without --table, the rule of each revision is used."),
+        (
+            ("verify", *KEY, "--name", "u", "--keep", "last", "--order-by", "id DESC"),
+            "--keep last would reverse an order",
+        ),
+        (("verify", *KEY, "--name", "u", "--schema", "a", "--schemas", "b"), "cannot be given together"),
         (("preflight", *KEY, "--keep", "last", "--order-by", "id DESC"), "--keep last would reverse an order"),
         (("preflight", *KEY, "-e", " "), "is not a valid expression"),
         (("verify", "--table", "users", "--name", "ux", "--where", "true"), "--where needs the elements of the key"),

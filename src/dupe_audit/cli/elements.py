@@ -108,6 +108,21 @@ def rule_options(command: F) -> F:
     return command
 
 
+def require_fitting(table: str | None, *, schema: str | None, schemas: tuple[str, ...], rule: dict[str, Any]) -> None:
+    """Refuse options of the key and its rule that have no effect together.
+
+    Raises:
+        WrongUsage: schemas are named in two ways, or a rule is given without a key: revisions have their own.
+    """
+    if schema and schemas:
+        raise WrongUsage("--schema and --schemas cannot be given together.")
+    if not table and (given := [RULE_OPTIONS[name] for name, value in rule.items() if value]):
+        raise WrongUsage(
+            f"{', '.join(given)}: without --table, the rule of each revision is used. To try another rule, name the "
+            "key: preflight --table T -c COL."
+        )
+
+
 def cleanup_rule(connection: Connection, key: UniqueKey, options: dict[str, Any]) -> CleanupRule:
     """Return the rule that the options describe.
 

@@ -41,6 +41,19 @@ def _size(_context: click.Context, _parameter: click.Parameter, value: str | Non
 work_mem_option = click.option(
     "--work-mem", metavar="SIZE", callback=_size, help="Memory for each sort, such as 256MB."
 )
+
+
+def accept_option(findings: Iterable[str], *, metavar: str | None = None) -> Callable[[F], F]:
+    """Take the ids of findings that do not fail the command; without *metavar*, the help lists them."""
+    return click.option(
+        "--accept",
+        multiple=True,
+        type=click.Choice(tuple(findings)),
+        metavar=metavar,
+        help="Finding to accept; repeatable.",
+    )
+
+
 x_option = click.option(
     "-x", "x", multiple=True, metavar="NAME=VALUE", help="Argument for env.py, as with alembic -x; repeatable."
 )

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import render
-from dupe_audit.cli.elements import RULE_OPTIONS, KeyCommand, cleanup_rule, key_options, rule_options
+from dupe_audit.cli.elements import KeyCommand, cleanup_rule, key_options, require_fitting, rule_options
 from dupe_audit.cli.options import (
+    accept_option,
     database_options,
     exit_by,
     format_option,
@@ -56,7 +57,7 @@ ACCEPTABLE = tuple(id_ for id_, entry in STEPS.items() if entry.acceptable)
     help="Write the samples to a new file that only you can read: .csv, .json, .md or .txt. Without --samples, "
     f"{FILE_SAMPLES} groups.",
 )
-@click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), help="Finding to accept; repeatable.")
+@accept_option(ACCEPTABLE)
 @x_option
 @click.option(
     "--show-keys",
@@ -98,9 +99,8 @@ def preflight_command(
     if samples_to:
         render.check_file(samples_to)
         samples = samples or FILE_SAMPLES
-    if schema and schemas:
-        raise WrongUsage("--schema and --schemas cannot be given together.")
-    _require_fitting(table, key={"columns": columns, "name": name, "schema": schema, "where": where}, rule=rule)
+    _require_key(table, columns=columns, name=name, schema=schema, where=where)
+    require_fitting(table, schema=schema, schemas=schemas, rule=rule)
     keys: list[DeclaredKey] = []
     unread: tuple[Unseen, ...] = ()
     unseen: tuple[Unseen, ...] = ()
@@ -162,11 +162,11 @@ def _print(reports: list[DuplicateReport], in_places: list[bool], style: str) ->
     render.preflight(detailed, style, sys.stdout)
 
 
-def _require_fitting(table: str | None, *, key: dict[str, Any], rule: dict[str, Any]) -> None:
-    """Refuse options that have no effect together.
+def _require_key(table: str | None, **key: Any) -> None:
+    """Require the table and the elements of a key together.
 
     Raises:
-        WrongUsage: a key without a table or elements, or a rule without a key: revisions have their own.
+        WrongUsage: one of them is missing.
     """
     if table and not key["columns"]:
         raise WrongUsage(
@@ -177,11 +177,6 @@ def _require_fitting(table: str | None, *, key: dict[str, Any], rule: dict[str, 
         raise WrongUsage(
             "A key needs --table and at least one -c COLUMN or -e EXPRESSION, after the command: "
             "preflight --table T -c COL."
-        )
-    if not table and (given := [RULE_OPTIONS[name] for name, value in rule.items() if value]):
-        raise WrongUsage(
-            f"{', '.join(given)}: without --table, preflight uses the rule of each pending revision. "
-            "To try another rule, name the key: preflight --table T -c COL."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +12,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import ledger, render
-from dupe_audit.cli.elements import KeyCommand, key_options
+from dupe_audit.cli.elements import KeyCommand, cleanup_rule, key_options, require_fitting, rule_options
 from dupe_audit.cli.options import (
+    accept_option,
     database_options,
     exit_by,
     format_option,
@@ -38,7 +40,8 @@ ACCEPTABLE = ("run-missing",)
 @click.command("verify", cls=KeyCommand)
 @key_options
 @schemas_option
-@click.option("--accept", multiple=True, type=click.Choice(ACCEPTABLE), help="Finding to accept; repeatable.")
+@rule_options
+@accept_option(ACCEPTABLE)
 @x_option
 @work_mem_option
 @format_option
@@ -57,6 +60,7 @@ def verify_command(
     style: str,
     database_url: str | None,
     config: str | None,
+    **rule: Any,
 ) -> None:
     """Prove from the catalog and a count that a constraint exists, is valid and holds; change nothing.
 
@@ -64,16 +68,26 @@ def verify_command(
 
     Without --table: every key that applied revisions declare.
 
+    The verdict does not depend on a rule: the options of preflight from --keep to --ignore are only checked, so that
+    a command line can be used for both.
+
     \b
     Example: dupe-audit verify --table agent_actions --name unique_action_per_correlation_timestamp
     Example: dupe-audit verify --schemas 'tenant_*' --table orders --name uq_orders
     """
-    _require_fitting(table, name, columns, schema=schema, schemas=schemas, where=where)
+    _require_key(table, name, columns, schema=schema, where=where)
+    require_fitting(table, schema=schema, schemas=schemas, rule=rule)
     unseen: tuple[Unseen, ...] = ()
     with opened(database_url, config) as database:
         if table:
             key = {"columns": columns, "where": where, "nulls_not_distinct": nulls_not_distinct}
-            verified = _named(database.connection, table, str(name), schemas, schema=schema, work_mem=work_mem, **key)
+            places = schemas_with(database.connection, table, schemas) if schemas else [schema]
+            for place in places:
+                own = UniqueKey(schema=place, table=table, columns=columns or (str(name),))
+                cleanup_rule(database.connection, own, rule)
+            verified = _named(
+                database.connection, table, str(name), places, in_places=bool(schemas), work_mem=work_mem, **key
+            )
         else:
             project = read_project(database, x)
             unseen = project.unseen_applied
@@ -95,22 +109,19 @@ def verify_command(
     exit_by(finding for report in everything for finding in report.findings)
 
 
-def _require_fitting(
+def _require_key(
     table: str | None,
     name: str | None,
     columns: tuple[str | Expression, ...],
     *,
     schema: str | None,
-    schemas: tuple[str, ...],
     where: str | None,
 ) -> None:
-    """Refuse options that have no effect together.
+    """Require the parts of a key that identify it.
 
     Raises:
-        WrongUsage: a part of a key is missing, or two options exclude each other.
+        WrongUsage: one is missing.
     """
-    if schema and schemas:
-        raise WrongUsage("--schema and --schemas cannot be given together.")
     if table and not name:
         raise WrongUsage("verify --table needs the --name of the constraint or index.")
     if not table and (columns or name or schema or where):
@@ -124,23 +135,22 @@ Verified = tuple[list[VerifyReport], list[VerifyReport], list[VerifyReport]]
 
 
 def _named(
-    connection: Connection, table: str, name: str, schemas: tuple[str, ...], *, schema: str | None, **key: Any
+    connection: Connection, table: str, name: str, places: Sequence[str | None], *, in_places: bool, **key: Any
 ) -> Verified:
     """Verify a constraint or an index by its name, in one schema or in many."""
-    places = schemas_with(connection, table, schemas) if schemas else [schema]
     reports = []
     with progress("verifying") as display:
         for number, place in enumerate(places):
-            if schemas:
+            if in_places:
                 display.show("verifying", number, len(places), "schemas")
             try:
                 reports.append(verify_named(connection, table=table, name=name, schema=place, **key))
             except DBAPIError as error:
-                if not schemas:
+                if not in_places:
                     raise
                 own = UniqueKey(schema=place, table=table, columns=key["columns"] or (name,), name=name)
                 reports.append(_unreadable(connection, own, error))
-    return ([], [], reports) if schemas else (reports, [], [])
+    return ([], [], reports) if in_places else (reports, [], [])
 
 
 def _applied(connection: Connection, keys: list[DeclaredKey], *, in_places: bool, work_mem: str | None) -> Verified:
