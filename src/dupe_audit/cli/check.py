@@ -10,10 +10,9 @@ from typing import IO, cast
 
 import click
 
-from dupe_audit.checks import Options, Seeding, examine, render_ci
-from dupe_audit.checks import render as render_check
+from dupe_audit.checks import Options, Seeding, examine, render, render_ci
 from dupe_audit.checks.report import CheckProgress, CheckReport
-from dupe_audit.cli.options import or_before_the_command
+from dupe_audit.cli.options import accept_option, or_before_the_command, x_option
 from dupe_audit.cli.progress import progress
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.findings import CHECK
@@ -22,8 +21,8 @@ from dupe_audit.postgres.interrupt import handled
 ACCEPTABLE = tuple(id_ for id_, entry in CHECK.items() if entry.acceptable)
 
 FORMATS: dict[str, Callable[[CheckReport, IO[str]], None]] = {
-    "text": render_check.text,
-    "json": render_check.json,
+    "text": render.text,
+    "json": render.json,
     "junit": render_ci.junit,
     "sarif": render_ci.sarif,
     "github": render_ci.github,
@@ -84,12 +83,8 @@ def _files(_context: click.Context, _option: click.Parameter, values: tuple[str,
     help="File or directory of code whose INSERTs are checked; repeatable.",
 )
 @click.option("--squawk", is_flag=True, help="Also lint the SQL of the revisions with squawk.")
-@click.option(
-    "--accept", multiple=True, type=click.Choice(ACCEPTABLE), metavar="FINDING", help="Finding to accept; repeatable."
-)
-@click.option(
-    "-x", "x", multiple=True, metavar="NAME=VALUE", help="Argument for env.py, as with alembic -x; repeatable."
-)
+@accept_option(ACCEPTABLE, metavar="FINDING")
+@x_option
 @click.option(
     "--format", "style", type=click.Choice(tuple(FORMATS)), default="text", show_default=True, help="Output format."
 )

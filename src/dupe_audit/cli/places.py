@@ -21,6 +21,8 @@ from dupe_audit.statements import ident, literal, statement
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+NO_RUNS = "The ledger has no run of these schemas. To list all runs: dupe-audit runs"
+
 
 def schemas_option(command: F) -> F:
     """Take ``--schemas``."""
@@ -60,7 +62,7 @@ def chosen_runs(
     condition = "true" if campaign is None else f"r.campaign = {campaign}"
     runs = [run for run, _rule in ledger.find_runs(connection, condition) if is_named(run.schema_name, schemas)]
     if not runs:
-        raise WrongUsage("The ledger has no run of these schemas. To list all runs: dupe-audit runs")
+        raise WrongUsage(NO_RUNS)
     return runs
 
 

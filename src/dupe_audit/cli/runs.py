@@ -8,7 +8,7 @@ import click
 
 from dupe_audit import ledger, render
 from dupe_audit.cli.options import database_options, exit_by, format_option, opened
-from dupe_audit.cli.places import is_named, schemas_option
+from dupe_audit.cli.places import NO_RUNS, is_named, schemas_option
 
 
 @click.command("runs")
@@ -40,7 +40,7 @@ def runs_command(
     else:
         chosen = bool(schemas or campaign)
         if chosen and not runs:
-            click.echo("The ledger has no run of these schemas. To list all runs: dupe-audit runs")
+            click.echo(NO_RUNS)
         else:
             render.runs(runs, style, sys.stdout)
         if chosen:

@@ -13,13 +13,14 @@ from rich.live import Live
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from dupe_audit import layout, render
+from dupe_audit import layout
 from dupe_audit.cli.options import database_options, opened
 from dupe_audit.errors import Interrupted, WrongUsage
 from dupe_audit.postgres.interrupt import sleep
 from dupe_audit.postgres.patience import LOG_EVERY
 from dupe_audit.postgres.sqlstates import LOCK_NOT_AVAILABLE, QUERY_CANCELED, sqlstate
-from dupe_audit.watch import render as render_watch
+from dupe_audit.render import dump
+from dupe_audit.watch import render
 from dupe_audit.watch.facts import Activity, View
 from dupe_audit.watch.look import Memory, look, prepare
 
@@ -65,7 +66,7 @@ def watch_command(
         connection = database.connection
         prepare(connection)
         if once:
-            view = _confirmed(connection)
+            view = _look_once(connection)
             _print_once(view, style)
         else:
             try:
@@ -76,7 +77,7 @@ def watch_command(
         raise click.exceptions.Exit(1)
 
 
-def _confirmed(connection: Connection) -> View:
+def _look_once(connection: Connection) -> View:
     """Look once; look again before a run is called unfinished, because no session works on it between two steps."""
     view = look(connection)
     if view.stalled:
@@ -87,9 +88,9 @@ def _confirmed(connection: Connection) -> View:
 
 def _print_once(view: View, style: str) -> None:
     if style == "json":
-        render.dump(render_watch.as_json(view), sys.stdout)
+        dump(render.as_json(view), sys.stdout)
     else:
-        for line in render_watch.lines(view):
+        for line in render.lines(view):
             click.echo(line)
 
 
@@ -102,7 +103,7 @@ def _follow(connection: Connection, interval: float | None, *, until_done: bool)
     with Live(console=console, auto_refresh=False, transient=False) as live:
 
         def draw(view: View) -> None:
-            live.update(render_watch.live(view), refresh=True)
+            live.update(render.live(view), refresh=True)
 
         return _look_until_over(connection, interval or LOOK_EVERY, draw, until_done=until_done)
 
@@ -162,14 +163,14 @@ class Lines:
         self._followed = {activity.run.id for activity in view.working if activity.run}
         idle = not active
         if idle and not self._idle:
-            self._write(render_watch.NOTHING if ended else render_watch.idle(view))
+            self._write(render.NOTHING if ended else render.idle(view))
         self._idle = idle
 
     def _write_change(self, activity: Activity) -> None:
         table, kind, line = (
             (activity.schema, activity.table),
-            render_watch.kind(activity),
-            render_watch.line(activity),
+            render.kind(activity),
+            render.line(activity),
         )
         now, previous = time.monotonic(), self._written.get(table)
         if previous is None or kind != previous[0] or (line != previous[1] and now - previous[2] >= self.every):
