@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from dupe_audit.connect import libpq_url
 from dupe_audit.consumer.config import Config
 from dupe_audit.consumer.events import Row
+from dupe_audit.consumer.logs import log_event
 from dupe_audit.errors import WrongUsage
 from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.writer import Arbiter, Outcome, Unavailable, Writer
@@ -43,6 +44,7 @@ class Database:
             ) from None
         self._connection: psycopg.Connection[Any] | None = None
         self._writer: Writer | None = None
+        self._logged: dict[str, Any] = {}  #: the database that was logged last
         self._started = False  # after that, a lost connection does not turn a missing arbiter into a reason to stop
 
     def write(self, rows: Sequence[Row]) -> list[Outcome]:
@@ -105,11 +107,20 @@ class Database:
             try:
                 connection = psycopg.connect(self._conninfo, autocommit=True)
                 self._connection = connection
+                self._log_database(connection)
                 self._set_timeouts(connection)
             except psycopg.Error as error:
                 self.close()
                 raise Unavailable(f"Cannot connect: {reason(error)}", sqlstate=error.sqlstate, reconnect=True) from None
         return self._connection
+
+    def _log_database(self, connection: psycopg.Connection[Any]) -> None:
+        """Log which database the consumer writes to, unless it is still the one that was logged last."""
+        info = connection.info
+        database = {"database": info.dbname, "host": info.host, "port": info.port, "role": info.user}
+        if database != self._logged:
+            log_event("database", **database)
+            self._logged = database
 
     def _set_timeouts(self, connection: psycopg.Connection[Any]) -> None:
         """Set the session's timeouts; not through a pooler, whose session another client uses next (H171)."""

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from dupe_audit.consumer import loop
+from dupe_audit.consumer import loop, read
+from dupe_audit.consumer.database import Database
 from dupe_audit.consumer.source import Source
 from kafka import EVENTS, UNIQUE, by_trace, event
 from waiting import PATIENCE
@@ -61,6 +62,45 @@ def test_partitions_are_kept_while_the_database_is_away(
     assert member.metric("database_retries_total") >= 1
     with psycopg_connect() as fresh:
         assert (100, 100) == fresh.execute(COUNT).fetchone()
+
+
+def test_the_database_is_logged_before_it_is_written(mock, consumer_file, inside, sql, database_url):
+    """The log says which database, host and role the consumer uses, before it writes."""
+    sql(EVENTS + UNIQUE)
+    topic = mock.topic()
+    mock.produce(topic, [event(1), event(1)])
+    member = inside(consumer_file(mock, topic))
+    member.wait(lambda: mock.committed(f"g-{topic}", topic) == 2)
+    names = [line["event"] for line in member.events()]
+    assert ["started", "database", "arbiter"] == names[:3]
+    [logged] = member.events("database")
+    expected = make_url(database_url)
+    assert (expected.database, expected.query["host"], "postgres") == (
+        logged["database"],
+        logged["host"],
+        logged["role"],
+    )
+
+
+def test_another_host_is_logged(mock, consumer_file, sql, database_url, tmp_path, caplog):
+    """After a reconnection the database is logged again only if it is on another host, and never with the password."""
+    sql(EVENTS + UNIQUE)
+    parts = make_url(database_url)
+    host, port, other = parts.query["host"], parts.query.get("port", "5432"), tmp_path / "other"
+    other.symlink_to(host)
+    several = f"host={other},{host} port={port},{port} dbname={parts.database} user=postgres password=hunter2"
+    caplog.set_level("INFO", logger="dupe_audit.consumer")
+    database = Database(several, read(consumer_file(mock, mock.topic()), {}))
+    for _ in range(2):
+        database.probe()
+        database.close()
+    other.unlink()
+    for _ in range(2):
+        database.probe()
+        database.close()
+    logged = [record.fields for record in caplog.records if record.msg == "database"]
+    assert [str(other), host] == [fields["host"] for fields in logged]
+    assert "hunter2" not in str(logged)
 
 
 @pytest.mark.thorough

@@ -87,8 +87,10 @@ def scratch(server: str) -> Iterator[Scratch]:
         url = _with_driver(url)
         with connect(url) as connection:
             description = f"PostgreSQL {_version(connection)}"
-            if server != EMBEDDED:
-                log.info("scratch databases are created and dropped on the server of %s", describe(connection))
+            place = (
+                "a temporary server of this check" if server == EMBEDDED else f"the server of {describe(connection)}"
+            )
+            log.info("scratch databases are created and dropped on %s", place)
         yield Scratch(url=url, description=f"{description}, embedded" if server == EMBEDDED else description)
 
 
