@@ -30,7 +30,7 @@ def test_an_answer_from_a_pipe(alembic, agent_actions, sql, environment, command
         ("perhaps\n", 2, "To confirm, add --yes."),
         ("n\n", 1, "Error: "),
     ):
-        asked = subprocess.run(
+        completed = subprocess.run(
             [*COMMAND, command, "1"],
             input=answer,
             capture_output=True,
@@ -39,9 +39,9 @@ def test_an_answer_from_a_pipe(alembic, agent_actions, sql, environment, command
             text=True,
             check=False,
         )
-        assert code == asked.returncode, asked.stderr
-        assert says in asked.stderr
-        assert f"un 1 was not {command}d" in asked.stderr
+        assert code == completed.returncode, completed.stderr
+        assert says in completed.stderr
+        assert f"un 1 was not {command}d" in completed.stderr
         assert [ENFORCED] == sql(STATE)
     subprocess.run([*COMMAND, command, "1"], input=b"y\n", capture_output=True, cwd=ROOT, env=environment, check=True)
     assert [done] == sql(STATE)
@@ -52,8 +52,8 @@ def test_a_closed_standard_input(alembic, agent_actions, sql, environment, comma
     """Without any standard input, a question is wrong usage and not an unexpected error."""
     alembic("upgrade", "015")
     closed = ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, command, "1"]
-    asked = subprocess.run(closed, capture_output=True, cwd=ROOT, env=environment, text=True, check=False)
-    assert (2, True) == (asked.returncode, "To confirm, add --yes." in asked.stderr), asked.stderr
+    completed = subprocess.run(closed, capture_output=True, cwd=ROOT, env=environment, text=True, check=False)
+    assert (2, True) == (completed.returncode, "To confirm, add --yes." in completed.stderr), completed.stderr
     assert [ENFORCED] == sql(STATE)
 
 

@@ -117,7 +117,7 @@ class Database:
     def _log_database(self, connection: psycopg.Connection[Any]) -> None:
         """Log which database the consumer writes to, unless it is still the one that was logged last."""
         info = connection.info
-        database = {"database": info.dbname, "host": info.host, "port": info.port, "role": info.user}
+        database: dict[str, Any] = {"database": info.dbname, "host": info.host, "port": info.port, "role": info.user}
         if database != self._logged:
             log_event("database", **database)
             self._logged = database
