@@ -72,6 +72,17 @@ def test_names_say_what_they_hold():
     assert not poor, "\n".join(poor)
 
 
+def test_functions_are_not_named_after_a_preposition():
+    """No function is called `of_leaf`: a verb with a noun, or a plain noun, says what it does or returns."""
+    poor = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in CODE
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.strip("_").startswith("of_")
+    ]
+    assert not poor, "\n".join(poor)
+
+
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_sentences_are_plain_english(phrase, prose):
     """No page, message, comment or docstring uses a construction that reads as translated."""

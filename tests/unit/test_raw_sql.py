@@ -14,7 +14,7 @@ from dupe_audit.directives.reading.changes import (
     Retyped,
     Unclear,
 )
-from dupe_audit.directives.reading.raw_sql import changes
+from dupe_audit.directives.reading.raw_sql import changes_of_text
 from dupe_audit.model import Expression
 
 
@@ -100,7 +100,7 @@ def without_sql(change):
 )
 def test_common_forms_are_read(sql, expected):
     """The common forms of statements about keys, columns and names are read, whatever their case and spacing."""
-    assert [without_sql(change) for change in changes(sql)] == expected
+    assert [without_sql(change) for change in changes_of_text(sql)] == expected
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_common_forms_are_read(sql, expected):
 )
 def test_what_changes_nothing_about_uniqueness(sql):
     """Data, comments, strings, bodies of functions and other definitions are not mistaken for uniqueness."""
-    assert changes(sql) == []
+    assert changes_of_text(sql) == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_changes_nothing_about_uniqueness(sql):
 )
 def test_rows_from_elsewhere_are_read(sql, distinct):
     """A statement that fills a table is read with the columns in which its rows are distinct, if they are known."""
-    fill = changes(sql)[-1]
+    fill = changes_of_text(sql)[-1]
     assert isinstance(fill, NewRows)
     assert (fill.table, fill.rows, fill.distinct) == ("t", True, distinct)
 
@@ -164,7 +164,7 @@ def test_rows_from_elsewhere_are_read(sql, distinct):
 )
 def test_rows_that_the_text_contains_fill_nothing(sql):
     """Literal rows, results of functions and temporary tables are no fills of unknown contents."""
-    assert changes(sql) == []
+    assert changes_of_text(sql) == []
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_rows_that_the_text_contains_fill_nothing(sql):
 )
 def test_what_cannot_be_read_is_unclear(sql, declares):
     """A statement that may create or drop uniqueness in an uncommon form is unclear, and says which of the two."""
-    change = changes(sql)[-1]
+    change = changes_of_text(sql)[-1]
     assert isinstance(change, Unclear)
     assert change.declares is declares
 
@@ -197,6 +197,6 @@ def test_what_cannot_be_read_is_unclear(sql, declares):
 )
 def test_a_function_changes_nothing_until_it_is_called(sql):
     """What the body of a new function or procedure would change is kept for its calls."""
-    (change,) = changes(sql)
+    (change,) = changes_of_text(sql)
     assert isinstance(change, NewRoutine)
     assert [True] == [each.declares for each in change.changes if isinstance(each, Unclear)]

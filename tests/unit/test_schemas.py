@@ -19,7 +19,7 @@ from dupe_audit.directives.operations import (
     DropUniqueIndexOnlineOp,
     RestoreDuplicatesOp,
 )
-from dupe_audit.directives.places import Elsewhere, as_written, of_place, spread, without_schemas
+from dupe_audit.directives.places import Elsewhere, as_written, schema_recording, spread, without_schemas
 from dupe_audit.directives.recording import Recording
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import BuildRule, Change, CleanupRule, Schemas, UniqueKey
@@ -85,7 +85,9 @@ def test_one_schema_of_a_recording():
     single = ArchiveDuplicatesOp(UniqueKey(table="t", columns=("k",)), CleanupRule())
     recording = Recording(items=(single, OPERATIONS["archive"], OPERATIONS["index"]))
     answers = {LIST: ("a", "b"), QUERY: ("b",)}
-    kinds = [[type(item) for item in of_place(recording, name, answers.__getitem__).items] for name in ("a", "b")]
+    kinds = [
+        [type(item) for item in schema_recording(recording, name, answers.__getitem__).items] for name in ("a", "b")
+    ]
     assert [Elsewhere, ArchiveDuplicatesOp, Elsewhere] == kinds[0]
     assert [Elsewhere, ArchiveDuplicatesOp, CreateUniqueIndexOnlineOp] == kinds[1]
     assert [ArchiveDuplicatesOp, Elsewhere, Elsewhere] == [type(item) for item in without_schemas(recording).items]

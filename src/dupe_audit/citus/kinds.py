@@ -41,8 +41,10 @@ def obstacles(connection: Connection, key: UniqueKey, relation: Relation, rule: 
     table = find_citus(connection, relation.relid)
     if table is None:
         return []
-    reasons = _of_rule(key, rule, table) if table.kind in ("distributed", "reference", "Citus-local") else _UNKNOWN
-    reasons = reasons or _of_catalog(connection, relation, table) or _of_place(connection, relation, table)
+    supported = table.kind in ("distributed", "reference", "Citus-local")
+    reasons = _rule_obstacles(key, rule, table) if supported else _UNKNOWN
+    reasons = reasons or _catalog_obstacles(connection, relation, table)
+    reasons = reasons or _cluster_obstacles(connection, relation, table)
     kind = f"{'an' if table.kind.startswith('append') else 'a'} {table.kind} table"
     if table.distribution_column:
         kind += f", distributed by {table.distribution_column}"
@@ -52,7 +54,7 @@ def obstacles(connection: Connection, key: UniqueKey, relation: Relation, rule: 
 _UNKNOWN = ["only tables distributed by the hash of a column, reference tables and Citus-local tables are supported"]
 
 
-def _of_rule(key: UniqueKey, rule: CleanupRule, table: CitusTable) -> list[str]:
+def _rule_obstacles(key: UniqueKey, rule: CleanupRule, table: CitusTable) -> list[str]:
     """Return what a key or a rule asks for and does not get on a table of this kind."""
     reasons = []
     if rule.changes_rows:
@@ -69,7 +71,7 @@ def _of_rule(key: UniqueKey, rule: CleanupRule, table: CitusTable) -> list[str]:
     return reasons
 
 
-def _of_catalog(connection: Connection, relation: Relation, table: CitusTable) -> list[str]:
+def _catalog_obstacles(connection: Connection, relation: Relation, table: CitusTable) -> list[str]:
     """Return what about the table itself stands in the way."""
     row = execute(connection, statement("citus_relation", relid=str(relation.relid))).one()
     if row.partitioned:
@@ -83,7 +85,7 @@ def _of_catalog(connection: Connection, relation: Relation, table: CitusTable) -
     return []
 
 
-def _of_place(connection: Connection, relation: Relation, table: CitusTable) -> list[str]:
+def _cluster_obstacles(connection: Connection, relation: Relation, table: CitusTable) -> list[str]:
     """Return what about the cluster stands in the way."""
     row = execute(connection, statement("citus_place", relid=str(relation.relid))).one()
     if not row.on_coordinator:

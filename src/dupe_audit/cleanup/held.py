@@ -99,7 +99,7 @@ def clean_held(
         work = changes.prepared(work, key)
     horizon = horizon or Horizon()
     if leaf is not None:
-        work, horizon = on_leaf(work, leaf), horizon.of_leaf(leaf.relid)
+        work, horizon = on_leaf(work, leaf), horizon.leaf_horizon(leaf.relid)
     # The transaction can still be rolled back, so the horizon stays where it is.
     to_rank = horizon.rows_to_rank(work, key)
     handled = 0

@@ -41,16 +41,16 @@ class Horizon:
 
     ranking_seconds: float = 0.0  #: of the newest ranking of the whole table
     _transaction: str = ""  #: its id; empty if the whole table has to be ranked
-    _of: tuple[Hashable, ...] | None = None  #: table, elements, predicate, and whether NULLs count as equal
+    _key_identity: tuple[Hashable, ...] | None = None  #: table, elements, predicate, and whether NULLs count as equal
     _leaves: dict[int, Horizon] = field(default_factory=dict)  #: of a partitioned table, by the oid of the leaf
 
-    def of_leaf(self, relid: int) -> Horizon:
+    def leaf_horizon(self, relid: int) -> Horizon:
         """Return the horizon of one leaf of a partitioned table."""
         return self._leaves.setdefault(relid, Horizon())
 
     def rows_to_rank(self, work: CleanupWork, key: UniqueKey) -> str:
         """Return the condition for the rows ``t`` whose key can be that of a row newer than the horizon."""
-        if not self._transaction or self._of != _identity(work, key):
+        if not self._transaction or self._key_identity != _identity(work, key):
             return WHOLE_TABLE
         # Hashes are compared, because keys that the index considers equal have one hash; a collision only adds rows.
         t_key_hash = key_hash(work, key)
@@ -60,7 +60,7 @@ class Horizon:
         """Move the horizon to a ranking whose extras are all archived."""
         if ranking.whole:
             self.ranking_seconds = ranking.seconds
-        self._of = _identity(work, key)
+        self._key_identity = _identity(work, key)
         self._transaction = ranking.oldest_transaction if ranking.whole or ranking.extras else ""
 
 

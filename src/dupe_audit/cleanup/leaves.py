@@ -51,7 +51,7 @@ def clean_leaves(
         leaf_work = replace(on_leaf(work, leaf), give_up_after=turns.give_up_after)
         try:
             with turns.turn(leaf):
-                yield from passes(leaf_work, work_mem, key, horizon.of_leaf(leaf.relid))
+                yield from passes(leaf_work, work_mem, key, horizon.leaf_horizon(leaf.relid))
                 leaf_work.record_ranking(rows=None, groups=0, extras=0)
         except DBAPIError:
             if not _has_left(work, leaf):
@@ -76,7 +76,7 @@ def _judged(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Ho
     turns = Turns(unclear, work.give_up_after, _name)
     for leaf in turns:
         leaf_work = replace(on_leaf(work, leaf), give_up_after=turns.give_up_after)
-        leaf_horizon = horizon.of_leaf(leaf.relid)
+        leaf_horizon = horizon.leaf_horizon(leaf.relid)
         try:
             to_rank = leaf_horizon.rows_to_rank(leaf_work, key)
             with turns.turn(leaf), staged(leaf_work, work_mem, to_rank=to_rank, judged_only=True) as ranking:

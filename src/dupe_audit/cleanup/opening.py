@@ -21,7 +21,7 @@ from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.locking import retry_lock, run_lock
 from dupe_audit.postgres.session import require_valid, step, transaction
-from dupe_audit.postgres.trees import of_leaf
+from dupe_audit.postgres.trees import leaf_fragments
 
 
 def cleanup(
@@ -161,7 +161,7 @@ def _open_or_resume(
     # In each try, because another session could have prepared a ledger during the wait for a lock.
     continued = ledger.find_run(connection, relation.relid, choice, owner=relation.owner)
     if relation.is_tree:
-        fragments = of_leaf(fragments, relation)
+        fragments = leaf_fragments(fragments, relation)
     with transaction(connection, lock_timeout=lock_timeout):
         if continued:
             run_id = continued.run.id

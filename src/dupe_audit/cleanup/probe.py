@@ -18,7 +18,7 @@ from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.planner import SEQUENTIAL
 from dupe_audit.postgres.session import settings
-from dupe_audit.postgres.trees import execute_each, handfuls, leaves, of_leaf
+from dupe_audit.postgres.trees import execute_each, handfuls, leaf_fragments, leaves
 from dupe_audit.statements import statement
 
 W = TypeVar("W", bound=CleanupWork)
@@ -55,7 +55,7 @@ def _probe(
     """Return the leaves of one handful that have extras."""
     started = time.monotonic()
     works = [named_by_leaf(work, leaf) for leaf in handful]
-    to_rank = [horizon.of_leaf(each.relation.relid).rows_to_rank(each, key) for each in works]
+    to_rank = [horizon.leaf_horizon(each.relation.relid).rows_to_rank(each, key) for each in works]
     whole = [condition == WHOLE_TABLE for condition in to_rank]
     # Only the run's first ranking needs the number of rows, and that is one of the whole leaf.
     rows = [
@@ -78,7 +78,7 @@ def _probe(
     ledger.enter_ranked_leaves(work.connection, work.run_id, handful, counts)
     for place in set(range(len(handful))).difference(dirty):
         ranking = Ranking(extras=0, whole=whole[place], seconds=seconds, oldest_transaction=oldest)
-        horizon.of_leaf(handful[place].relid).advance(works[place], key, ranking)
+        horizon.leaf_horizon(handful[place].relid).advance(works[place], key, ranking)
     return [Probed(handful[place], is_clear) for place, is_clear in zip(dirty, clear, strict=True)]
 
 
@@ -96,15 +96,15 @@ def _unobjectionable(work: CleanupWork, dirty: Sequence[CleanupWork]) -> list[bo
         Leaving(
             relid=each.relation.relid,
             holes=each.holes,
-            extras=f"({of_leaf})",
+            extras=f"({leaf_pairs})",
             is_extra=f"{each.holes['relation']}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid",
         )
-        for each, of_leaf in zip(dirty, pairs, strict=True)
+        for each, leaf_pairs in zip(dirty, pairs, strict=True)
     ]
     violated = insertable.violated(work.connection, leaving, find_run=work.find_run, planner=SEQUENTIAL)
     if work.rule.divergent != "refuse":
         return [not subjects for subjects in violated]
-    queries = [each.sql("judge_leaf", pairs=of_leaf) for each, of_leaf in zip(dirty, pairs, strict=True)]
+    queries = [each.sql("judge_leaf", pairs=leaf_pairs) for each, leaf_pairs in zip(dirty, pairs, strict=True)]
     with settings(work.connection, SEQUENTIAL, local=True):
         diverges = [rows[0].diverges for rows in execute_each(work.connection, queries)]
     return [not (subjects or differs) for subjects, differs in zip(violated, diverges, strict=True)]
@@ -113,5 +113,5 @@ def _unobjectionable(work: CleanupWork, dirty: Sequence[CleanupWork]) -> list[bo
 def named_by_leaf(work: W, leaf: Relation) -> W:
     """Return the work on one leaf of a tree, as far as the leaf's name determines it."""
     key = replace(work.key, table=leaf.table, schema=leaf.schema)
-    holes = {**of_leaf(work.holes, leaf), "relid": str(leaf.relid)}
+    holes = {**leaf_fragments(work.holes, leaf), "relid": str(leaf.relid)}
     return replace(work, relation=leaf, root=work.relation, key=key, holes=holes)

@@ -190,7 +190,7 @@ def _report(connection: Connection, declared: DeclaredKey, accept: tuple[str, ..
         report = DuplicateReport(key=key, counts=None, findings=(unreadable(connection, key, error),))
     report = replace(report, rule=declared.rule, revision=declared.revision or None)
     if declared.revision:
-        report = replace(report, findings=tuple(_of_revision(each, declared.revision) for each in report.findings))
+        report = replace(report, findings=tuple(_with_revision(each, declared.revision) for each in report.findings))
     return examined(report, declared) if declared.plain else report
 
 
@@ -206,7 +206,7 @@ def _without_default_rule(report: DuplicateReport) -> DuplicateReport:
     return replace(report, findings=tuple(each for each in report.findings if each.id != "divergent-duplicates"))
 
 
-def _of_revision(finding: Finding, revision: str) -> Finding:
+def _with_revision(finding: Finding, revision: str) -> Finding:
     """Return a finding; one about a missing table or column names the revision, too."""
     if finding.id not in ("table-missing", "column-missing"):
         return finding

@@ -159,7 +159,7 @@ def _applied(connection: Connection, keys: list[DeclaredKey], *, in_places: bool
     with progress("verifying"):
         for declared in keys:
             if declared.plain:
-                verified[1].append(_of_applied(connection, verify_plain(connection, declared), declared))
+                verified[1].append(_as_applied(connection, verify_plain(connection, declared), declared))
                 continue
             key = as_renamed(connection, declared.key)
             try:
@@ -169,7 +169,7 @@ def _applied(connection: Connection, keys: list[DeclaredKey], *, in_places: bool
                     raise
                 verified[2].append(_unreadable(connection, key, error))
                 continue
-            report = _of_applied(connection, report, replace(declared, key=key))
+            report = _as_applied(connection, report, replace(declared, key=key))
             verified[2 if declared.is_place or in_places else 0].append(report)
     return verified
 
@@ -179,7 +179,7 @@ def _unreadable(connection: Connection, key: UniqueKey, error: DBAPIError) -> Ve
     return VerifyReport(key=key, index=None, extras=None, run=None, findings=(unreadable(connection, key, error),))
 
 
-def _of_applied(connection: Connection, report: VerifyReport, declared: DeclaredKey) -> VerifyReport:
+def _as_applied(connection: Connection, report: VerifyReport, declared: DeclaredKey) -> VerifyReport:
     """Return a report on a key whose revision Alembic considers applied: with a missing run, and advice that fits."""
     ids = {finding.id for finding in report.findings}
     if "constraint-missing" in ids:

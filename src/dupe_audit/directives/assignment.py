@@ -13,7 +13,7 @@ from dupe_audit.directives.downgrades import refusals
 from dupe_audit.directives.execution import Execution, located, requires_run
 from dupe_audit.directives.judgement import Judge
 from dupe_audit.directives.places import Elsewhere
-from dupe_audit.directives.refusal import call_of, of_revision, refuse
+from dupe_audit.directives.refusal import call_of, refuse, revision_suffix
 from dupe_audit.directives.schedule import Task, schedule
 from dupe_audit.directives.verdict import Examiner
 from dupe_audit.directives.worker import Worker
@@ -46,7 +46,7 @@ def tasks_of(
         return execution.work[position] if execution.work else (Task(operation=recording.directives[position]),)
     if execution.reordered:
         raise CommandError(
-            f"{call_of(operation)}{of_revision(execution)}: the revision called a different directive from the one "
+            f"{call_of(operation)}{revision_suffix(execution)}: the revision called a different directive from the one "
             "that was read beforehand, and the order of work depends on all of them. Make the revision call the same "
             "directives every time it is executed, then run the same command again."
         )

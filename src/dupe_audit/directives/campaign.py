@@ -19,12 +19,12 @@ from dupe_audit.directives.places import (
     existing_schemas,
     in_schema,
     known_at_once,
-    of_place,
     require_untranslated,
     resolve_schemas,
+    schema_recording,
     schemas_of,
 )
-from dupe_audit.directives.refusal import NAMES, of_revision
+from dupe_audit.directives.refusal import NAMES, revision_suffix
 from dupe_audit.directives.subjects import identities
 from dupe_audit.directives.worker import Worker
 from dupe_audit.errors import DupeAuditError, Refused
@@ -99,9 +99,8 @@ class Campaign:
         if self.number is not None and (self._places or self._passed):
             state = "done" if self._execution.upgrading else "undone"
             self._record(worker, state)
-            log.info(
-                "campaign %d is %s: %s", self.number, state, quantity(len(self._places) + len(self._passed), "schema")
-            )
+            schemas = quantity(len(self._places) + len(self._passed), "schema")
+            log.info("campaign %d is %s: %s", self.number, state, schemas)
 
     def prepare(self, worker: Worker) -> None:
         """Find out the schemas before the first directive of the revision acts, as far as that can be done.
@@ -139,7 +138,7 @@ class Campaign:
             log.warning(
                 "op.%s()%s: the schemas query returned no schema, so nothing is done: %s",
                 NAMES[type(operation)],
-                of_revision(self._execution),
+                revision_suffix(self._execution),
                 schemas.query,
             )
         self._answers[schemas] = names
@@ -172,11 +171,12 @@ class Campaign:
 
     def _place(self, schema: str) -> Execution:
         """Return the execution for one schema."""
-        whole = self._execution.whole
-        recording = None if whole is None else of_place(whole, schema, lambda schemas: self._answers.get(schemas, ()))
+        recording = self._execution.whole
+        if recording is not None:
+            recording = schema_recording(recording, schema, lambda schemas: self._answers.get(schemas, ()))
         queried = self.number is not None and any(schemas.query for schemas in self._answers)
-        came_later = queried and schema not in self._entry.earlier_places
-        return self._execution.of_schema(schema, recording, came_later=came_later and not self._execution.upgrading)
+        came_later = queried and not self._execution.upgrading and schema not in self._entry.earlier_places
+        return self._execution.schema_execution(schema, recording, came_later=came_later)
 
     def _record(self, worker: Worker, state: str) -> None:
         self._entry.record(worker.connection, self._answers, (*self._places, *self._passed), state)

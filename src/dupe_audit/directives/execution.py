@@ -129,7 +129,7 @@ class Execution:
             return position
         return None
 
-    def of_schema(self, schema: str, recording: Recording | None, *, came_later: bool) -> Execution:
+    def schema_execution(self, schema: str, recording: Recording | None, *, came_later: bool) -> Execution:
         """Return the execution of this revision for one schema, which has its own directives and progress."""
         return Execution(
             revision=self.revision,

@@ -41,7 +41,7 @@ def missing_import(error: BaseException) -> str | None:
     return f"env.py does not import the directives; write this line with its other imports: {IMPORT}"
 
 
-def of_env(error: BaseException, directory: Path, urls: Sequence[str | None] = ()) -> DupeAuditError:
+def env_error(error: BaseException, directory: Path, urls: Sequence[str | None] = ()) -> DupeAuditError:
     """Return the message about a failure of ``env.py``, or of what it imports.
 
     Args:
@@ -62,7 +62,7 @@ def of_env(error: BaseException, directory: Path, urls: Sequence[str | None] = (
     return DupeAuditError(f"env.py failed: {_reason(error, urls)}{_at(error, directory)}. {remedy}")
 
 
-def of_revisions(error: BaseException, script: ScriptDirectory) -> DupeAuditError:
+def revisions_error(error: BaseException, script: ScriptDirectory) -> DupeAuditError:
     """Return the message about a failure to load the revisions."""
     if isinstance(error, DupeAuditError):
         return error

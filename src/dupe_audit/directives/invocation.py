@@ -38,14 +38,14 @@ def current_call() -> Call | None:
         if name == "run_migrations" and frame.f_globals.get("__name__") == "alembic.runtime.migration":
             step = frame.f_locals.get("step")
             if callable(getattr(step, "migration_fn", None)) and hasattr(step, "is_upgrade"):
-                return _of_step(step, frame.f_locals.get("kw") or {})
+                return _call_in_alembic(step, frame.f_locals.get("kw") or {})
             break
         if name in ("upgrade", "downgrade") and "down_revision" in frame.f_globals:
             outermost = frame
-    return _of_frame(outermost) if outermost else None
+    return _call_in_frame(outermost) if outermost else None
 
 
-def _of_step(step: Any, arguments: Mapping[str, Any]) -> Call:
+def _call_in_alembic(step: Any, arguments: Mapping[str, Any]) -> Call:
     return Call(
         token=step,
         function=partial(step.migration_fn, **arguments),
@@ -58,7 +58,7 @@ def _of_step(step: Any, arguments: Mapping[str, Any]) -> Call:
     )
 
 
-def _of_frame(frame: FrameType) -> Call:
+def _call_in_frame(frame: FrameType) -> Call:
     function = frame.f_globals.get(frame.f_code.co_name)
     if not callable(function):
         function = FunctionType(frame.f_code, frame.f_globals)

@@ -23,7 +23,7 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.places import in_schema, schemas_of
-from dupe_audit.directives.refusal import NAMES, call_of, of_revision, refuse_mistakes, refuse_server
+from dupe_audit.directives.refusal import NAMES, call_of, refuse_mistakes, refuse_server, revision_suffix
 from dupe_audit.directives.subjects import identities, subject
 from dupe_audit.directives.worker import Worker
 
@@ -71,9 +71,9 @@ def _write(operations: Operations, execution: Execution, operation: MigrateOpera
         _write_single(operations, execution, operation)
     elif schemas.query is not None:
         raise CommandError(
-            f"Refused: {call_of(operation)}{of_revision(execution)}. A script cannot execute the schemas query, and "
-            "its contents depend on the schemas. Name them for this script, such as schemas=['tenant_a', 'tenant_b'], "
-            "or upgrade online, without --sql."
+            f"Refused: {call_of(operation)}{revision_suffix(execution)}. A script cannot execute the schemas query, "
+            "and its contents depend on the schemas. Name them for this script, such as "
+            "schemas=['tenant_a', 'tenant_b'], or upgrade online, without --sql."
         )
     else:
         for schema in schemas.names:
@@ -100,7 +100,7 @@ def _execute(operations: Operations, execution: Execution, operation: MigrateOpe
         message = str(error)
         if not message.startswith("Refused:"):
             name = subject(execution.current, located(operations, execution.current.key))
-            message = f"{name}{of_revision(execution)}: {message}"
+            message = f"{name}{revision_suffix(execution)}: {message}"
         return "\n".join(filter(None, [message, _worker(operations, connection, execution).account(connection)]))
 
     def judge_server(connection: Connection) -> None:

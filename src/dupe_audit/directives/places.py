@@ -56,7 +56,7 @@ def without_schemas(recording: Recording) -> Recording:
     return replace(recording, items=tuple(items))
 
 
-def of_place(recording: Recording, schema: str, resolved: Callable[[Schemas], Sequence[str]]) -> Recording:
+def schema_recording(recording: Recording, schema: str, resolved: Callable[[Schemas], Sequence[str]]) -> Recording:
     """Return a recording as it is for one schema; positions of directives stay the same.
 
     Args:

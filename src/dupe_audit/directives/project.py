@@ -94,7 +94,7 @@ def visited(
                 try:
                     script.run_env()
                 except (Exception, SystemExit) as error:
-                    raise _of_env(error, config, script, address) from error
+                    raise _env_error(error, config, script, address) from error
                 _require_one_database(described, describe(connection), address)
                 # Code that reads data is skipped where a revision asks context.is_offline_mode() first.
                 environment.context_opts["as_sql"] = True
@@ -144,7 +144,7 @@ def _load(config: Config, config_file: str) -> ScriptDirectory:
             warnings.simplefilter("ignore", UserWarning)  # what Alembic warns about is an error below
             script.get_heads()
     except (Exception, SystemExit) as error:
-        raise failures.of_revisions(error, script) from error
+        raise failures.revisions_error(error, script) from error
     if failure := failures.repeated(script):
         raise failure
     return script
@@ -198,7 +198,7 @@ def _require_one_database(described: list[tuple[str, bool]], own: str, address: 
         )
 
 
-def _of_env(error: BaseException, config: Config, script: ScriptDirectory, address: Address) -> DupeAuditError:
+def _env_error(error: BaseException, config: Config, script: ScriptDirectory, address: Address) -> DupeAuditError:
     if isinstance(error, SystemExit):
         return DupeAuditError(f"env.py ended the program ({error.code}). It must call context.run_migrations().")
     if not isinstance(error, DupeAuditError) and (names := config.get_main_option("databases")):
@@ -206,7 +206,7 @@ def _of_env(error: BaseException, config: Config, script: ScriptDirectory, addre
             f"The project's env.py migrates several databases ({names}), but this command examines one. Name a key "
             "with --table, or use a config whose env.py migrates one database."
         )
-    return failures.of_env(error, Path(script.dir), [address.url])
+    return failures.env_error(error, Path(script.dir), [address.url])
 
 
 @contextmanager

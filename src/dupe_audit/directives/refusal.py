@@ -63,7 +63,7 @@ def refuse(worker: Worker, verdicts: Sequence[Verdict], way_back: Sequence[Findi
     findings = [finding for verdict in refused for finding in verdict.findings if finding.severity == "error"]
     changed = _no_change(execution) if not worker.account(worker.connection) else ""
     if len(refused) == 1 and not way_back:
-        lead, body = f"Refused: {refused[0].subject}{of_revision(execution)}.{changed}", refused[0].text
+        lead, body = f"Refused: {refused[0].subject}{revision_suffix(execution)}.{changed}", refused[0].text
     else:
         lead = f"Refused: revision {execution.revision}.{changed}"
         reasons = [f"{verdict.subject}, {call_of(verdict.operation)}:\n{verdict.text}" for verdict in refused]
@@ -111,7 +111,7 @@ def refuse_server(worker: Worker) -> None:
         and not (finding.id in worker.options.accept and CATALOGUE[finding.id].acceptable)
     ]
     if errors:
-        lead = f"Refused: {call_of(execution.current)}{of_revision(execution)}.{_no_change(execution)}"
+        lead = f"Refused: {call_of(execution.current)}{revision_suffix(execution)}.{_no_change(execution)}"
         raise Refused(errors, lead=lead)
 
 
@@ -130,7 +130,7 @@ def _no_change(execution: Execution) -> str:
     return " None of its directives has changed a row; the statements before them are committed."
 
 
-def of_revision(execution: Execution) -> str:
+def revision_suffix(execution: Execution) -> str:
     """Return the revision as a message appends it."""
     return f", revision {execution.revision}" if execution.revision else ""
 

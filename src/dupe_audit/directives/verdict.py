@@ -111,28 +111,28 @@ class Examiner:
         problems: list[str] = []
         if isinstance(operation, ArchiveDuplicatesOp):
             rule = self.options.cleanup_rule(operation.rule)
-            findings = self._of_cleanup(key, rule, measure_width=measure_width and not count, count=count)
+            findings = self._cleanup_findings(key, rule, measure_width=measure_width and not count, count=count)
         elif isinstance(operation, CreateUniqueConstraintOnlineOp):
             require_encodable(self._connection, operation.rule.comment or "")
-            findings = self._of_create(operation, key, measure_width=measure_width, count=count)
+            findings = self._create_findings(operation, key, measure_width=measure_width, count=count)
         elif isinstance(operation, DropUniqueConstraintOnlineOp):
-            findings = (self._of_way_back(key) if match else []) or self._drop_findings(key)
+            findings = (self._way_back_findings(key) if match else []) or self._drop_findings(key)
             if match and not findings:
-                findings, problems = self._of_run(match[1], lambda: self._run_to_drop(match[1], str(key.name)))
+                findings, problems = self._run_problems(match[1], lambda: self._run_to_drop(match[1], str(key.name)))
                 if self._undone:
                     problems += kept_constraints(self._connection, match[1], str(key.name), self._undone, self._items)
             findings = [item for item in findings if item.id not in self._resolved_by_creates(operation)]
         elif isinstance(operation, RestoreDuplicatesOp):
-            findings = [finding for finding in self._of_way_back(key) if finding.id != "table-missing"]
+            findings = [finding for finding in self._way_back_findings(key) if finding.id != "table-missing"]
             if match and not findings:
-                findings, problems = self._of_run(match[1], lambda: self._run_to_restore(match[1], key))
+                findings, problems = self._run_problems(match[1], lambda: self._run_to_restore(match[1], key))
             elif match is None and self._requires_run:
                 findings = [finding("table-missing", str(key))]
         return Verdict(
             operation=operation, subject=subject(operation, located), findings=tuple(findings), problems=tuple(problems)
         )
 
-    def _of_run(self, relation: Relation, find_run: Callable[[], bool]) -> tuple[list[Finding], list[str]]:
+    def _run_problems(self, relation: Relation, find_run: Callable[[], bool]) -> tuple[list[Finding], list[str]]:
         """Return why a run cannot be undone, as findings or as text."""
         try:
             if not find_run() and self._requires_run:
@@ -152,7 +152,9 @@ class Examiner:
             ledger.require_way_back(self._connection, latest.run, relation, lead="Nothing was restored.")
         return latest is not None
 
-    def _of_cleanup(self, key: UniqueKey, rule: CleanupRule, *, measure_width: bool, count: bool) -> list[Finding]:
+    def _cleanup_findings(
+        self, key: UniqueKey, rule: CleanupRule, *, measure_width: bool, count: bool
+    ) -> list[Finding]:
         accept = self.options.accept
         findings = judge(self._connection, key, rule, accept=accept, measure_width=measure_width)
         if count and not any(finding.severity == "error" for finding in findings):
@@ -163,7 +165,7 @@ class Examiner:
             findings += try_ahead(self._connection, key, rule, work_mem=self.options.work_mem)
         return list(dict.fromkeys(item for item in findings if item.id not in NOT_ABOUT_THE_CLEANUP))
 
-    def _of_create(
+    def _create_findings(
         self, operation: CreateUniqueConstraintOnlineOp, key: UniqueKey, *, measure_width: bool, count: bool
     ) -> list[Finding]:
         retiring = [str(drop.key.name) for drop in self._drops_before(operation)]
@@ -180,7 +182,7 @@ class Examiner:
                 )
             )
         ]
-        findings += self._of_name(key, replaced=key.name in retiring)
+        findings += self._name_findings(key, replaced=key.name in retiring)
         findings += try_index(self._connection, key, unless=findings)
         if count and not any(finding.severity == "error" for finding in findings):
             counts = preflight(self._connection, key, work_mem=self.options.work_mem).counts
@@ -190,7 +192,7 @@ class Examiner:
                 findings.append(left_duplicates(key, counts.extras, cleaned))
         return findings
 
-    def _of_name(self, key: UniqueKey, *, replaced: bool) -> list[Finding]:
+    def _name_findings(self, key: UniqueKey, *, replaced: bool) -> list[Finding]:
         """Return what is wrong with the object that has the constraint's name now."""
         match = catalog.find(self._connection, key)
         if match is None:
@@ -204,7 +206,7 @@ class Examiner:
             return [finding("invalid-index", key.name)]
         return []
 
-    def _of_way_back(self, key: UniqueKey) -> list[Finding]:
+    def _way_back_findings(self, key: UniqueKey) -> list[Finding]:
         findings = judge(
             self._connection, replace(key, name=None), CleanupRule(), accept=self.options.accept, measure_width=False
         )

@@ -90,7 +90,9 @@ class Worker:
                 rule,
                 clean_again=partial(mover.clean_again, key, cleaning, rule) if cleaning else None,
                 clean_held=partial(mover.clean_held, key, cleaning) if cleaning else None,
-                ranking_seconds=lambda leaf=None: (horizon.of_leaf(leaf.relid) if leaf else horizon).ranking_seconds,
+                ranking_seconds=lambda leaf=None: (
+                    (horizon.leaf_horizon(leaf.relid) if leaf else horizon).ranking_seconds
+                ),
                 revision=self.execution.revision,
                 undoing=not self.execution.upgrading,
                 in_place_of=in_place_of,

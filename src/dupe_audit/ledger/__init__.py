@@ -10,11 +10,11 @@ from dupe_audit.ledger.campaigns import (
     open_campaign,
     set_campaign,
 )
-from dupe_audit.ledger.choice import Choice, of_name, to_clean, to_enforce, to_enforce_again, to_restore
+from dupe_audit.ledger.choice import Choice, choose_by_name, to_clean, to_enforce, to_enforce_again, to_restore
 from dupe_audit.ledger.columns import adopt_columns, with_set_back
 from dupe_audit.ledger.enforcing import Enforcing, enforcing, key_of_run, leave_whole, rows_not_restored
 from dupe_audit.ledger.images import pass_on
-from dupe_audit.ledger.keys import key_holes, of_key, rule_holes, same_runs_sql
+from dupe_audit.ledger.keys import key_condition, key_holes, rule_holes, same_runs_sql
 from dupe_audit.ledger.leaves import (
     Leaf,
     LeafCount,
@@ -105,6 +105,7 @@ __all__ = [
     "archive_findings",
     "archive_name",
     "archived_by_others",
+    "choose_by_name",
     "create",
     "enforced_places",
     "enforcing",
@@ -128,6 +129,7 @@ __all__ = [
     "join_campaign",
     "keep_images",
     "keep_leaf_names",
+    "key_condition",
     "key_holes",
     "key_of_run",
     "leaf_building_sql",
@@ -144,8 +146,6 @@ __all__ = [
     "moved_children",
     "moved_children_sql",
     "next_batch",
-    "of_key",
-    "of_name",
     "open_campaign",
     "open_run",
     "pass_on",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dupe_audit.ledger.keys import of_key
+from dupe_audit.ledger.keys import key_condition
 from dupe_audit.model import UniqueKey
 from dupe_audit.statements import literal, text_array
 
@@ -24,7 +24,7 @@ class Choice(NamedTuple):
     key: UniqueKey | None = None  #: the key that the condition looks for
 
 
-def of_table(relid: str) -> str:
+def table_condition(relid: str) -> str:
     """Return the condition that a run ``r`` is of the table ``live``; its first part excludes other runs quickly.
 
     Args:
@@ -42,7 +42,7 @@ def to_clean(relid: str, key: UniqueKey, *, name: str | None, revision: str | No
         name: the constraint that will enforce the key after the cleanup; None if it is not known.
         revision: the Alembic revision that cleans.
     """
-    condition = f"{of_key(relid, key)} AND {_CONTINUABLE}"
+    condition = f"{key_condition(relid, key)} AND {_CONTINUABLE}"
     if name is not None:
         # An attempt that was interrupted can have given its constraint the final name.
         own = f"r.keep IS NOT NULL AND r.revision = {literal(revision)}"
@@ -58,7 +58,9 @@ def to_enforce(relid: str, key: UniqueKey, *, revision: str | None) -> Choice:
     name, own = literal(key.name), literal(revision)
     left = f"r.adopted_index IS NOT NULL AND r.state = 'dropped' AND r.revision <> {own}"
     named = f"(r.constraint_name IS NULL OR r.constraint_name = {name})"
-    return Choice(f"{of_key(relid, key)} AND {_CONTINUABLE} AND {named} AND ({left}) IS NOT TRUE", "r.id DESC", key)
+    return Choice(
+        f"{key_condition(relid, key)} AND {_CONTINUABLE} AND {named} AND ({left}) IS NOT TRUE", "r.id DESC", key
+    )
 
 
 def to_enforce_again(relid: str, key: UniqueKey, *, revision: str | None, final: str | None = None) -> Choice:
@@ -71,7 +73,7 @@ def to_enforce_again(relid: str, key: UniqueKey, *, revision: str | None, final:
     names = text_array(dict.fromkeys(filter(None, (key.name, final))))
     named = f"(r.constraint_name IS NULL OR r.constraint_name = ANY ({names}))"
     # A purged run has no rows to restore, but it records what it adopted.
-    condition = f"{of_key(relid, key)} AND r.state <> 'restored' AND {named}"
+    condition = f"{key_condition(relid, key)} AND r.state <> 'restored' AND {named}"
     order = (
         "r.constraint_name IS NULL",
         f"r.revision IS NOT DISTINCT FROM {literal(revision)}",
@@ -81,7 +83,7 @@ def to_enforce_again(relid: str, key: UniqueKey, *, revision: str | None, final:
     return Choice(condition, ", ".join(order), key)
 
 
-def of_name(name: str | None) -> Choice:
+def choose_by_name(name: str | None) -> Choice:
     """Choose the run of the constraint or index that has the name now, or had it last.
 
     If no run is recorded as enforcing it, an index of that name is the one that was adopted and left in place.
@@ -90,11 +92,11 @@ def of_name(name: str | None) -> Choice:
     return Choice(f"r.constraint_name = {literal(name)}", order)
 
 
-def of_key_named(relid: str, key: UniqueKey) -> Choice:
+def choose_by_key(relid: str, key: UniqueKey) -> Choice:
     """Choose the run to report about a key: that of its constraint, or without a name, the newest."""
     named = f"(r.constraint_name = {literal(key.name)}) IS NOT TRUE"
-    order = f"{named}, {of_name(key.name).order}" if key.name else "r.id DESC"
-    return Choice(of_key(relid, key), order, key)
+    order = f"{named}, {choose_by_name(key.name).order}" if key.name else "r.id DESC"
+    return Choice(key_condition(relid, key), order, key)
 
 
 def to_restore(relid: str, key: UniqueKey, *, revision: str | None) -> Choice:
@@ -113,4 +115,4 @@ def to_restore(relid: str, key: UniqueKey, *, revision: str | None) -> Choice:
         "r.keep IS NULL",
         "r.id DESC",
     )
-    return Choice(of_key(relid, key), ", ".join(order), key)
+    return Choice(key_condition(relid, key), ", ".join(order), key)

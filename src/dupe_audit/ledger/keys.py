@@ -24,7 +24,7 @@ _LISTS = (
 )
 
 
-def of_key(relid: str, key: UniqueKey) -> str:
+def key_condition(relid: str, key: UniqueKey) -> str:
     """Return the condition that a run ``r`` is about the columns of *key*, by name, or by number if one was renamed.
 
     Args:
@@ -62,7 +62,7 @@ def _setting(key: UniqueKey) -> str:
 
 
 def same_runs_sql(relid: str, key: UniqueKey, *, trusts_index: bool = True) -> str:
-    """Return the block that finds the runs of a table whose key means the same as *key*, for ``of_key``.
+    """Return the block that finds the runs of a table whose key means the same as *key*, for ``key_condition``.
 
     Args:
         relid: SQL for the oid of the table.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, RowMapping
 
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.ledger.choice import Choice, of_key_named, of_name, of_table
+from dupe_audit.ledger.choice import Choice, choose_by_key, choose_by_name, table_condition
 from dupe_audit.ledger.keys import is_same_run, key_holes, read_elements, read_rule, rule_holes, same_runs_sql
 from dupe_audit.ledger.tables import after_name, archive_name, create, exists, record_name, stage_name
 from dupe_audit.model import CleanupRule, Run, RunState, UniqueKey
@@ -74,12 +74,12 @@ def get_run(connection: Connection, run_id: int, *, relid: int | None = None) ->
 
 def find_latest(connection: Connection, relid: int, key: UniqueKey) -> RecordedRun | None:
     """Return the run for a table and the elements of *key*, in any order: of its constraint, or else the newest."""
-    return find_run(connection, relid, of_key_named(str(relid), key))
+    return find_run(connection, relid, choose_by_key(str(relid), key))
 
 
 def find_by_constraint(connection: Connection, relid: int, name: str) -> Run | None:
     """Return the run that enforces the constraint of that name, or was meant to."""
-    return chosen.run if (chosen := find_run(connection, relid, of_name(name))) else None
+    return chosen.run if (chosen := find_run(connection, relid, choose_by_name(name))) else None
 
 
 def find_run(connection: Connection, relid: int, choice: Choice, *, owner: str | None = None) -> RecordedRun | None:
@@ -92,7 +92,7 @@ def find_run(connection: Connection, relid: int, choice: Choice, *, owner: str |
     if created and choice.key and not choice.key.is_plain:
         execute(connection, same_runs_sql(str(relid), choice.key))
         created = exists(connection, relid=relid)  # the server may have waited for a lock on the table
-    condition = f"{of_table(str(relid))} AND {choice.condition}"
+    condition = f"{table_condition(str(relid))} AND {choice.condition}"
     return next(iter(_read_runs(connection, condition, choice.order)), None) if created else None
 
 

@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding, quantity
 from dupe_audit.ledger import columns
-from dupe_audit.ledger.choice import of_table, to_restore
-from dupe_audit.ledger.keys import of_key
+from dupe_audit.ledger.choice import table_condition, to_restore
+from dupe_audit.ledger.keys import key_condition
 from dupe_audit.ledger.runs import RecordedRun, find_by_constraint, find_run, find_runs
 from dupe_audit.ledger.tables import archive_name, exists, relation_exists
 from dupe_audit.ledger.trust import require_trusted, untrusted
@@ -50,7 +50,7 @@ def has_run(connection: Connection, relation: Relation) -> bool:
 
 def runs_of_table(connection: Connection, relation: Relation) -> list[Run]:
     """Return the runs of a table, of whatever key, oldest first."""
-    runs = find_runs(connection, of_table(str(relation.relid)), relid=relation.relid)
+    runs = find_runs(connection, table_condition(str(relation.relid)), relid=relation.relid)
     return [run for run, _ in runs]
 
 
@@ -67,7 +67,7 @@ def run_to_restore(
     """
     latest = find_run(connection, relation.relid, to_restore(str(relation.relid), key, revision=revision))
     if latest is None:
-        condition = of_key("coalesce(live.oid, r.relid)", key)
+        condition = key_condition("coalesce(live.oid, r.relid)", key)
         _refuse(lost(connection, relation, condition), lead="Nothing was restored.")
     return latest
 

@@ -73,7 +73,7 @@ def share_levels(connection: Connection, relid: int) -> str:
 
 
 def tree_fragments(connection: Connection, root: Relation, key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
-    """Return the pieces of SQL for any leaf of a tree; ``of_leaf`` names the leaf.
+    """Return the pieces of SQL for any leaf of a tree; ``leaf_fragments`` names the leaf.
 
     A leaf has the columns of its root by name, so they are derived once: for each of 5,000 leaves it would take longer
     than to count them.
@@ -81,7 +81,7 @@ def tree_fragments(connection: Connection, root: Relation, key: UniqueKey, rule:
     return fragments(connection, root, key, rule, placeholders=(PLACEHOLDER, ALIAS))
 
 
-def of_leaf(holes: Mapping[str, str], leaf: Relation) -> dict[str, str]:
+def leaf_fragments(holes: Mapping[str, str], leaf: Relation) -> dict[str, str]:
     """Return what fills the statements about one leaf."""
     alias = ident(leaf.table)
     named = {name: value.replace(PLACEHOLDER, leaf.name).replace(ALIAS, alias) for name, value in holes.items()}
@@ -98,7 +98,7 @@ def fragments_by_table(
         return
     pieces = tree_fragments(connection, relation, key, rule)
     for leaf in leaves(connection, relation.relid):
-        yield leaf, of_leaf(pieces, leaf)
+        yield leaf, leaf_fragments(pieces, leaf)
 
 
 def fragments_by_handful(
@@ -110,7 +110,7 @@ def fragments_by_handful(
         return
     pieces = tree_fragments(connection, relation, key, rule)
     for handful in handfuls(connection, leaves(connection, relation.relid)):
-        yield [(leaf, of_leaf(pieces, leaf)) for leaf in handful]
+        yield [(leaf, leaf_fragments(pieces, leaf)) for leaf in handful]
 
 
 def handfuls(connection: Connection, leaves: Sequence[Relation]) -> Iterator[list[Relation]]:

@@ -68,7 +68,11 @@ class _Examination:
 
     def examine(self, sql: str, part: Part) -> Finding | None:
         """Return why an expression cannot be that part of a key or a rule; None if it can."""
-        checks = {"element": self._of_element, "predicate": self._of_predicate, "order": self._of_order}
+        checks = {
+            "element": self._element_objection,
+            "predicate": self._predicate_objection,
+            "order": self._order_objection,
+        }
         try:
             with self._transaction():
                 objection = checks[part](sql)
@@ -101,20 +105,20 @@ class _Examination:
         local = {"constraint_exclusion": "on"}
         return transaction(self._connection, lock_timeout=READ_LOCK_TIMEOUT, read_only=True, local=local)
 
-    def _of_element(self, sql: str) -> Finding | None:
+    def _element_objection(self, sql: str) -> Finding | None:
         require_whole(self._connection, self._source, sql)
         describe(self._connection, self._source, [sql])
         immutable = is_immutable(self._connection, self._source, sql)
         return None if immutable else finding("not-immutable", sql, table=self._relation.name)
 
-    def _of_predicate(self, sql: str) -> Finding | None:
+    def _predicate_objection(self, sql: str) -> Finding | None:
         require_boolean(self._connection, self._source, sql)
-        if objection := self._of_element(sql):
+        if objection := self._element_objection(sql):
             return objection
         never = is_never_true(self._connection, self._source, sql)
         return finding("predicate-never-true", sql, table=self._relation.name) if never else None
 
-    def _of_order(self, sql: str) -> Finding | None:
+    def _order_objection(self, sql: str) -> Finding | None:
         require_whole(self._connection, self._source, sql)
         describe(self._connection, self._source, [sql])
         require_order(self._connection, self._source, sql)

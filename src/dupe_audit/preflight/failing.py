@@ -137,11 +137,11 @@ def _queries(source: str, key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
         source: the FROM clause in which the expressions are read.
     """
 
-    def of_row(sql: str) -> str:
+    def row_query(sql: str) -> str:
         return f"SELECT {where_true(sql, key.where)} FROM {source} WHERE ctid OPERATOR(pg_catalog.=) $1"
 
     queries = (
         {key.where: f"SELECT ({key.where}) FROM {source} WHERE ctid OPERATOR(pg_catalog.=) $1"} if key.where else {}
     )
     parts = [*filter(None, key.expressions), *(part.expression for part in rule.orderings if part.expression)]
-    return queries | {sql: of_row(sql) for sql in parts}
+    return queries | {sql: row_query(sql) for sql in parts}

@@ -35,7 +35,7 @@ from dupe_audit.preflight.failing import may_be_an_expression, require_failing
 from dupe_audit.preflight.parts import Counting, Details, count_parts, largest, leaves_of, most_telling
 from dupe_audit.preflight.search_path import path_findings
 from dupe_audit.preflight.server import server_findings, timescaledb_findings
-from dupe_audit.preflight.shards import of_shards
+from dupe_audit.preflight.shards import sharded_report
 from dupe_audit.preflight.widths import measured, widest_entry
 
 #: the worst first
@@ -86,8 +86,8 @@ def preflight(
                 findings += catalog_findings(connection, *match, rule)
             return DuplicateReport(key=match[0], counts=None, findings=_sorted(findings, accept), failed_rows=rows)
         if match and report.counts:
-            of_path = _of_path(connection, *match, report.findings)
-            report = replace(report, findings=_sorted([*report.findings, *of_path], accept))
+            unresolved = _search_path_findings(connection, *match, report.findings)
+            report = replace(report, findings=_sorted([*report.findings, *unresolved], accept))
         return report
 
 
@@ -98,7 +98,9 @@ def _snapshot(connection: Connection, work_mem: str | None) -> AbstractContextMa
     )
 
 
-def _of_path(connection: Connection, key: UniqueKey, relation: Relation, findings: Iterable[Finding]) -> list[Finding]:
+def _search_path_findings(
+    connection: Connection, key: UniqueKey, relation: Relation, findings: Iterable[Finding]
+) -> list[Finding]:
     """Return the findings about the search path; they are warnings if an existing index makes a build unnecessary."""
     problems = path_findings(connection, key, relation)
     enforced = any(finding.id == "already-enforced" for finding in findings)
@@ -117,7 +119,7 @@ def _counted(
     if not countable(findings):
         return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
     if (managed := citus.find_citus(connection, relation.relid)) and managed.is_sharded:
-        report = of_shards(connection, key, relation, rule)
+        report = sharded_report(connection, key, relation, rule)
         return replace(report, findings=_sorted([*findings, *report.findings], accept))
     foreign_keys = children.foreign_keys(connection, relation.relid)
     compared = comparison(connection, relation, key, rule, catalog.fragments(connection, relation, key, rule))
@@ -204,7 +206,7 @@ def judge(
         if measure_width and not first and countable(findings):
             findings += measured(connection, key, relation, rule)
             if not any(finding.id == "expression-fails" for finding in findings):
-                findings += _of_path(connection, key, relation, findings)
+                findings += _search_path_findings(connection, key, relation, findings)
     return [finding for finding in _sorted(findings, accept) if key.name or finding.id != "invalid-index"]
 
 

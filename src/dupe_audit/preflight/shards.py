@@ -14,16 +14,16 @@ from dupe_audit.postgres.catalog import Relation
 from dupe_audit.preflight.counts import Measure, duplicate_findings, estimate, width_findings
 
 
-def of_shards(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> DuplicateReport:
+def sharded_report(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> DuplicateReport:
     """Report the duplicates of a distributed table, without samples and key values: all rows of a key are on one shard.
 
     Each count of a shard is as of one moment, but not the same moment on all of them.
     """
-    of = citus.leaves(connection, relation.relid, key, rule)
-    measure = _measure(connection, of)
-    compared = comparison(connection, relation, key, rule, of[0].holes)
+    shards = citus.leaves(connection, relation.relid, key, rule)
+    measure = _measure(connection, shards)
+    compared = comparison(connection, relation, key, rule, shards[0].holes)
     # Planner settings do not reach the shards, so a condition on one column could use a corrupt index (H43).
-    counted = citus.read_each(connection, of, "count", pattern=compared.pattern, t_can_repeat="true")
+    counted = citus.read_each(connection, shards, "count", pattern=compared.pattern, t_can_repeat="true")
     differences = compared.differences([row for rows in counted for row in rows])
     totals = [rows[0] for rows in counted]
     groups, affected = sum(row.groups for row in totals), sum(row.affected for row in totals)
@@ -40,8 +40,8 @@ def of_shards(connection: Connection, key: UniqueKey, relation: Relation, rule: 
         divergent_groups=divergent_groups,
     )
     findings = [*width_findings(measure.widest_key), *duplicate_findings(key, rule, counts, differences)]
-    findings += _uninsertable(connection, of, relation) if counts.extras else []
-    whole = replace(relation, bytes=sum(leaf.relation.bytes for leaf in of))
+    findings += _uninsertable(connection, shards, relation) if counts.extras else []
+    whole = replace(relation, bytes=sum(shard.relation.bytes for shard in shards))
     return DuplicateReport(
         key=key,
         counts=counts,
@@ -52,8 +52,8 @@ def of_shards(connection: Connection, key: UniqueKey, relation: Relation, rule: 
     )
 
 
-def _measure(connection: Connection, of: list[citus.ShardTable]) -> Measure:
-    measures = [row for (row,) in citus.read_each(connection, of, "measure")]
+def _measure(connection: Connection, shards: list[citus.ShardTable]) -> Measure:
+    measures = [row for (row,) in citus.read_each(connection, shards, "measure")]
     rows = sum(row.rows for row in measures)
     return Measure(
         rows=rows,
@@ -64,11 +64,11 @@ def _measure(connection: Connection, of: list[citus.ShardTable]) -> Measure:
     )
 
 
-def _uninsertable(connection: Connection, of: list[citus.ShardTable], relation: Relation) -> list[Finding]:
+def _uninsertable(connection: Connection, shards: list[citus.ShardTable], relation: Relation) -> list[Finding]:
     """Report the extras that a restore could not put back."""
     extras = {"extras": "({ranked_pairs})", "is_extra": "{relation}.ctid OPERATOR(pg_catalog.=) dupe_audit_extra.e_tid"}
-    leaves = [leaf.with_holes(ranked_pairs=leaf.sql("ranked_pairs")) for leaf in of]
+    ranked = [shard.with_holes(ranked_pairs=shard.sql("ranked_pairs")) for shard in shards]
     return [
         finding("cannot-restore", f"{quantity(count, 'extra')}: {subject}", table=relation.name)
-        for subject, count in citus.violated(connection, leaves, **extras)
+        for subject, count in citus.violated(connection, ranked, **extras)
     ]

@@ -76,13 +76,13 @@ def formulas(column: ColumnSpec, literals: Literals) -> list[Formula]:
         candidates.append(NULL)
     if column.formula and column.type.category != "B":
         candidates += [Formula(column.formula.at(f"{N} + {shift}"), column.formula.size) for shift in (1, 2)]
-    candidates += _of_type(column, literals)
+    candidates += _typed_formulas(column, literals)
     if not column.not_null:
         candidates.append(NULL)
     return list(dict.fromkeys(candidates))
 
 
-def _of_type(column: ColumnSpec, literals: Literals) -> list[Formula]:
+def _typed_formulas(column: ColumnSpec, literals: Literals) -> list[Formula]:
     category, name = column.type.category, column.type.name
     if name in _DATES:
         return _dates(column, literals)

@@ -143,7 +143,7 @@ def _index_findings(connection: Connection, key: UniqueKey, relation: Relation, 
 
 def _lost_runs(connection: Connection, key: UniqueKey, relation: Relation) -> list[Finding]:
     """Return what is wrong with runs of the key whose table was replaced."""
-    return ledger.lost(connection, relation, ledger.of_key("coalesce(live.oid, r.relid)", key))
+    return ledger.lost(connection, relation, ledger.key_condition("coalesce(live.oid, r.relid)", key))
 
 
 def ledger_findings(connection: Connection, run: Run) -> list[Finding]:

@@ -65,11 +65,11 @@ class _Parts:
         self.into = {
             "table": target.table,
             "columns": ", ".join(ident(name) for name in self.columns),
-            "identity": ", ".join(f"{self.of_table(name)} AS i{n}" for n, name in enumerate(target.identity, 1)),
+            "identity": ", ".join(f"{self.table_column(name)} AS i{n}" for n, name in enumerate(target.identity, 1)),
         }
         self.alias = {"alias": target.alias}
 
-    def of_table(self, name: str) -> str:
+    def table_column(self, name: str) -> str:
         """Return a column of the table."""
         return f"{self.target.alias}.{ident(name)}"
 
@@ -102,7 +102,7 @@ class _Parts:
             "values": self.values,
             "same": self.same(self.sent),
             "match": " OR ".join(map(self.match_in, self.target.lookups))
-            or self.match(lambda n: self.of_table(key[n]), lambda n: self.compared(key[n])),
+            or self.match(lambda n: self.table_column(key[n]), lambda n: self.compared(key[n])),
             "conflict": self.conflict,
             "old_identity": self.identity_of("old"),
         }
@@ -127,7 +127,7 @@ class _Parts:
             sent_payload=payload,
             sent_key=", ".join(in_key),
             same=self.same(self.in_batch),
-            match=self.match(lambda n: self.of_table(key[n]), in_key.__getitem__),
+            match=self.match(lambda n: self.table_column(key[n]), in_key.__getitem__),
             matches_new=self.match(lambda n: f"new.k{n}", in_key.__getitem__),
             key_as_k=", ".join(f"t.{ident(name)} AS k{n}" for n, name in enumerate(key)),
             conflict=self.conflict,
@@ -168,7 +168,7 @@ class _Parts:
         terms = [] if index.predicate is None else [f"({index.predicate})"]
         for element in index.elements:
             if element.column is not None:
-                left, right = self.of_table(element.column), self.compared(element.column)
+                left, right = self.table_column(element.column), self.compared(element.column)
             else:
                 left, right = f"({element.expression})", self.computed(str(element.expression))
             terms.append(
@@ -200,7 +200,7 @@ class _Parts:
         """Return the condition that the stored row holds the same data, compared byte for byte, as in a cleanup."""
         if not self.target.payload:
             return "true"
-        stored = ", ".join(map(self.of_table, self.target.payload))
+        stored = ", ".join(map(self.table_column, self.target.payload))
         written = ", ".join(
             _cast(value(name), self.columns[name].compared_as, self.columns[name].stored_as)
             for name in self.target.payload

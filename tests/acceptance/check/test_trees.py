@@ -29,7 +29,7 @@ def tree(project):
     return project
 
 
-def of_id(report, id_):
+def texts_by_id(report, id_):
     """Return message and help of the findings with that id."""
     return [(result.finding.message, result.finding.help) for result in report.findings if result.finding.id == id_]
 
@@ -38,7 +38,7 @@ def of_id(report, id_):
 def test_the_advised_directives_pass_on_every_leaf(tree, failing):
     """Duplicates in all leaves stop a plain constraint; what the report advises cleans them, and goes up and down."""
     tree.add("b2", *CONSTRAINT, extra=LOCKS)
-    [(message, help_)] = of_id(tree.check(), "unique-over-duplicates")
+    [(message, help_)] = texts_by_id(tree.check(), "unique-over-duplicates")
     extras = re.search(r"Duplicates in public\.m stop this revision: (\d+) extras in \d+ rows, ", message)
     # Without regard to the leaves there would be six.
     assert extras
@@ -63,7 +63,7 @@ def test_the_advised_directives_pass_on_every_leaf(tree, failing):
 def test_work_on_all_leaves_is_one_finding(tree, statement, undo, work):
     """A statement that works on every leaf under a lock is reported for the partitioned table, with its rows."""
     tree.add("b2", f'op.execute("{statement}")', f'op.execute("{undo}")')
-    [(message, help_)] = of_id(tree.check(), "lock-during-work")
+    [(message, help_)] = texts_by_id(tree.check(), "lock-during-work")
     assert re.search(
         rf"public\.m is locked .* {work} public\.m_0 and 3 other partitions, .* rows in public\.m\.", message
     )
@@ -75,7 +75,7 @@ def test_lost_rows_of_a_tree_are_reported_once(tree):
     """Rows that a revision deletes from a partitioned table are not reported for each partition again."""
     delete = "DELETE FROM m a USING m b WHERE (a.sensor, a.at) = (b.sensor, b.at) AND a.id > b.id"
     tree.add("b2", f'op.execute("{delete}")\n{CONSTRAINT[0]}', CONSTRAINT[1], extra=LOCKS)
-    [(message, _)] = of_id(tree.check(), "rows-lost")
+    [(message, _)] = texts_by_id(tree.check(), "rows-lost")
     assert "public.m does not have the same rows" in message
 
 
@@ -86,7 +86,7 @@ def test_indexes_of_leaves_are_tried_with_the_tree(tree):
     adds = [f"ALTER TABLE {table} ADD CONSTRAINT {table}_key {key}" for table in ("m_1", "m_2a", "m_2b", "m_0", "m")]
     up = "\n".join(f'op.execute("{statement}")' for statement in adds)
     tree.add("b2", up, 'op.drop_constraint("m_key", "m")', extra=LOCKS)
-    [(message, _)] = of_id(tree.check(), "unique-over-duplicates")
+    [(message, _)] = texts_by_id(tree.check(), "unique-over-duplicates")
     assert "Duplicates in public.m stop this revision" in message
 
 

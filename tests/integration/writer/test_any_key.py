@@ -385,9 +385,7 @@ def test_an_old_writer_that_names_columns_only(sql, writer, psycopg_connect):
     sql("DROP INDEX whole")
     with pytest.raises(psycopg.errors.InvalidColumnReference):
         old.execute(upsert)
-    with pytest.raises(
-        WrongUsage, match=r"give its expressions as the elements of the key, and its predicate"
-    ):
+    with pytest.raises(WrongUsage, match=r"give its expressions as the elements of the key, and its predicate"):
         writer(UniqueKey(table="users", columns=("email",)), ["email"]).probe()
     assert ["duplicate"] == kinds(writer(["email"], ["email"], table="users", where=LIVE).write([("a",)]))
 

@@ -15,8 +15,15 @@ from dupe_audit.directives.reading.changes import (
     Retyped,
     SchemaChange,
 )
-from dupe_audit.directives.reading.sql_text import IDENT, NAME, elements, parenthesised, qualified, unquoted
-from dupe_audit.directives.reading.sql_text import columns as columns_of
+from dupe_audit.directives.reading.sql_text import (
+    IDENT,
+    NAME,
+    column_list,
+    elements,
+    parenthesised,
+    qualified,
+    unquoted,
+)
 
 _CONSTRAINT = re.compile(
     rf"(?:CONSTRAINT\s+(?P<name>{IDENT})\s+)?(?P<kind>UNIQUE|PRIMARY\s+KEY|EXCLUDE|FOREIGN\s+KEY|CHECK|NOT\s+NULL)\b"
@@ -25,7 +32,7 @@ _CONSTRAINT = re.compile(
 )
 
 
-def constraint_of(schema: str | None, table: str, text: str, statement: str) -> list[SchemaChange] | None:
+def constraint_changes(schema: str | None, table: str, text: str, statement: str) -> list[SchemaChange] | None:
     """Return what the definition of a table's constraint changes; None if it is not one that can be read."""
     match = _CONSTRAINT.fullmatch(text)
     if match is None:
@@ -40,7 +47,7 @@ def constraint_of(schema: str | None, table: str, text: str, statement: str) -> 
         old = unquoted(index[1])
         return [Renamed(kind="name", schema=schema, table=table, name=old, new=name or old)]
     content = parenthesised(match["rest"])
-    columns = columns_of(content[0]) if content else None
+    columns = column_list(content[0]) if content else None
     if columns is None:
         return None
     return [
@@ -61,7 +68,7 @@ def alter_table(match: re.Match[str], statement: str) -> list[SchemaChange] | No
     schema, table = qualified(match["table"])
     result: list[SchemaChange] = []
     for action in elements(match["rest"]):
-        change = _of_action(schema, table, action, statement)
+        change = _action_changes(schema, table, action, statement)
         if change is None:
             return None
         result += change
@@ -85,9 +92,9 @@ _RETYPE = re.compile(
 _ATTACH = re.compile(rf"ATTACH\s+PARTITION\s+(?P<partition>{NAME})\s.*", re.IGNORECASE)
 
 
-def _of_action(schema: str | None, table: str, action: str, statement: str) -> list[SchemaChange] | None:
+def _action_changes(schema: str | None, table: str, action: str, statement: str) -> list[SchemaChange] | None:
     if match := re.match(r"ADD\s+", action, re.IGNORECASE):
-        return _of_addition(schema, table, action[match.end() :], statement)
+        return _addition_changes(schema, table, action[match.end() :], statement)
     where: dict[str, Any] = {"schema": schema, "table": table}
     if match := _RETYPE.fullmatch(action):
         return [Retyped(column=unquoted(match["column"]), type=match["type"], using=match["using"], **where)]
@@ -108,9 +115,9 @@ def _of_action(schema: str | None, table: str, action: str, statement: str) -> l
     return []  # such as OWNER TO, SET, ALTER COLUMN … SET DEFAULT
 
 
-def _of_addition(schema: str | None, table: str, text: str, statement: str) -> list[SchemaChange] | None:
+def _addition_changes(schema: str | None, table: str, text: str, statement: str) -> list[SchemaChange] | None:
     if _CONSTRAINT.match(text):
-        return constraint_of(schema, table, text, statement)
+        return constraint_changes(schema, table, text, statement)
     match = re.match(rf"(?:COLUMN\s+)?(?:IF\s+NOT\s+EXISTS\s+)?({IDENT})\s+", text, re.IGNORECASE)
     if match is None:
         return None

@@ -25,7 +25,7 @@ from dupe_audit.directives.reading.changes import (
     SchemaChange,
     Unclear,
 )
-from dupe_audit.directives.reading.raw_sql import changes as of_text
+from dupe_audit.directives.reading.raw_sql import changes_of_text
 from dupe_audit.directives.reading.sql_text import is_complete
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import Expression
@@ -33,26 +33,26 @@ from dupe_audit.model import Expression
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
-def changes(construct: Any) -> list[SchemaChange]:  # noqa: PLR0911 - one for each kind of construct
+def changes_of_construct(construct: Any) -> list[SchemaChange]:  # noqa: PLR0911 - one for each kind of construct
     """Return what a construct or a text changes; an empty list if it is not about tables and their uniqueness."""
     if isinstance(construct, str):
-        return of_text(construct)
+        return changes_of_text(construct)
     if isinstance(construct, sa.TextClause):
-        return of_text(construct.text)
+        return changes_of_text(construct.text)
     if isinstance(construct, CreateTable):
-        return _of_new_table(construct.element)
+        return _new_table_changes(construct.element)
     if isinstance(construct, CreateIndex):
-        return [_of_index(construct.element)]
+        return [_index_change(construct.element)]
     if isinstance(construct, AddConstraint):
-        return [_of_constraint(construct.element)]
+        return [_constraint_change(construct.element)]
     if isinstance(construct, DropTable | DropConstraint | DropIndex):
-        return _of_removal(construct)
+        return _removal_changes(construct)
     if isinstance(construct, alembic_ddl.AlterTable) and type(construct).__module__.startswith("alembic."):
-        return _of_column(construct)
-    return _of_other(construct)
+        return _column_changes(construct)
+    return _other_changes(construct)
 
 
-def _of_other(construct: Any) -> list[SchemaChange]:
+def _other_changes(construct: Any) -> list[SchemaChange]:
     """Return what the text of any other construct changes; if it has none, it may change anything."""
     if isinstance(construct, sa.Insert) and construct.select is None:
         return []  # its rows are written in the revision; each of a bulk insert is a statement
@@ -63,11 +63,11 @@ def _of_other(construct: Any) -> list[SchemaChange]:
             return []
         statement = getattr(construct, "statement", None)  # of sa.DDL
         name = f"a construct of type {type(construct).__name__} that cannot be compiled for PostgreSQL"
-        return of_text(statement) if isinstance(statement, str) else [Unclear(text=name, declares=True)]
-    return of_text(text)
+        return changes_of_text(statement) if isinstance(statement, str) else [Unclear(text=name, declares=True)]
+    return changes_of_text(text)
 
 
-def _of_new_table(table: sa.Table) -> list[SchemaChange]:
+def _new_table_changes(table: sa.Table) -> list[SchemaChange]:
     keys = [
         constraint
         for constraint in sorted(table.constraints, key=lambda constraint: str(constraint.name))
@@ -75,12 +75,13 @@ def _of_new_table(table: sa.Table) -> list[SchemaChange]:
         if not isinstance(constraint, sa.PrimaryKeyConstraint)
     ]
     inline = [
-        replace(change, inline=True) if isinstance(change, NewKey) else change for change in map(_of_constraint, keys)
+        replace(change, inline=True) if isinstance(change, NewKey) else change
+        for change in map(_constraint_change, keys)
     ]
     return [NewTable(schema=table.schema, table=table.name), *inline]
 
 
-def _of_constraint(constraint: Any) -> SchemaChange:
+def _constraint_change(constraint: Any) -> SchemaChange:
     table = constraint.table
     name = _name(constraint)
     if isinstance(constraint, sa.UniqueConstraint | sa.PrimaryKeyConstraint):
@@ -100,7 +101,7 @@ def _of_constraint(constraint: Any) -> SchemaChange:
     return NewName(schema=table.schema, table=table.name, name=name)
 
 
-def _of_index(index: Any) -> SchemaChange:
+def _index_change(index: Any) -> SchemaChange:
     table, name = index.table, _name(index)
     if not index.unique:
         return NewName(schema=table.schema, table=table.name, name=name)
@@ -147,7 +148,7 @@ def _column(expression: Any) -> str | None:
     return str(expression.name) if isinstance(expression, sa.Column) else None
 
 
-def _of_removal(construct: Any) -> list[SchemaChange]:
+def _removal_changes(construct: Any) -> list[SchemaChange]:
     if isinstance(construct, DropTable):
         return [Gone(kind="table", schema=construct.element.schema, table=construct.element.name, name="")]
     if isinstance(construct, DropConstraint | DropIndex):
@@ -163,7 +164,7 @@ def _of_removal(construct: Any) -> list[SchemaChange]:
     return []
 
 
-def _of_column(construct: Any) -> list[SchemaChange]:
+def _column_changes(construct: Any) -> list[SchemaChange]:
     where: dict[str, Any] = {"schema": construct.schema, "table": str(construct.table_name)}
     if isinstance(construct, alembic_ddl.RenameTable):
         return [Renamed(kind="table", name=where["table"], new=str(construct.new_table_name), **where)]

@@ -33,7 +33,7 @@ def endangered(connection: Connection, schema: str | None, extended: Extended, e
     if isinstance(extended.cause, Retyped):
         names = _compared(connection, relid, extended, extended.cause, enums)
     else:
-        names = _of_partition(connection, relid, extended)
+        names = _missing_in_partition(connection, relid, extended)
     return [name for name in names if name not in extended.dropped]
 
 
@@ -61,7 +61,7 @@ def _compared(
     return [str(row.name) for row in rows]
 
 
-def _of_partition(connection: Connection, relid: int, extended: Extended) -> list[str]:
+def _missing_in_partition(connection: Connection, relid: int, extended: Extended) -> list[str]:
     """Return the indexes of a partitioned table that its new partition does not have yet."""
     partition = extended.partition
     own = None if partition is None else _relid(connection, *partition.first)

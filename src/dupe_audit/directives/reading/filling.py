@@ -5,8 +5,16 @@ from __future__ import annotations
 import re
 
 from dupe_audit.directives.reading.changes import NewRows
-from dupe_audit.directives.reading.sql_text import IDENT, NAME, divided, elements, parenthesised, qualified, unquoted
-from dupe_audit.directives.reading.sql_text import columns as columns_of
+from dupe_audit.directives.reading.sql_text import (
+    IDENT,
+    NAME,
+    column_list,
+    divided,
+    elements,
+    parenthesised,
+    qualified,
+    unquoted,
+)
 
 _WRITE = re.compile(
     r"\b(?P<kind>INSERT\s+INTO|MERGE\s+INTO|COPY|(?<!FOR )(?<!KEY )UPDATE(?!\s+SET\b))\s+"
@@ -25,22 +33,22 @@ def fills(text: str) -> list[NewRows]:
         schema, table = qualified(match["table"])
         kind, rest = match["kind"].split()[0].upper(), text[match.end() :]
         if kind == "INSERT":
-            result += _of_insert(schema, table, rest)
+            result += _rows_of_insert(schema, table, rest)
         elif kind != "COPY" or re.match(r"(?:\([^)]*\)\s*)?FROM\b", rest, re.IGNORECASE):
             result.append(NewRows(schema=schema, table=table, rows=kind != "UPDATE", sql=text))
     return result
 
 
-def _of_insert(schema: str | None, table: str, text: str) -> list[NewRows]:
+def _rows_of_insert(schema: str | None, table: str, text: str) -> list[NewRows]:
     text = re.sub(rf"^AS\s+{IDENT}\s*", "", text, flags=re.IGNORECASE)
     columns, content = None, parenthesised(text)
     if content and not re.match(r"(?:SELECT|WITH|TABLE|VALUES)\b|\(", content[0].strip(), re.IGNORECASE):
-        columns, text = columns_of(content[0]), content[1]
+        columns, text = column_list(content[0]), content[1]
     text = re.sub(r"^OVERRIDING\s+\w+\s+VALUE\s+", "", text, flags=re.IGNORECASE)
-    return of_query(schema, table, text, columns)
+    return rows_of_query(schema, table, text, columns)
 
 
-def of_query(schema: str | None, table: str, query: str, columns: tuple[str, ...] | None) -> list[NewRows]:
+def rows_of_query(schema: str | None, table: str, query: str, columns: tuple[str, ...] | None) -> list[NewRows]:
     """Return what a table gets from the rows of a query; nothing if they are written out."""
     query = query.strip()
     if (content := parenthesised(query)) and re.match(r"SELECT|WITH|TABLE|VALUES", content[0].strip(), re.IGNORECASE):
@@ -62,7 +70,7 @@ def of_query(schema: str | None, table: str, query: str, columns: tuple[str, ...
 def _conflict(query: str) -> frozenset[str] | None:
     """Return the columns of ON CONFLICT DO NOTHING; an empty set if it has none, None without such a clause."""
     match = re.search(r"\bON\s+CONFLICT\s+(?:\(([^()]*)\)\s*)?DO\s+NOTHING\b", query, re.IGNORECASE)
-    target = columns_of(match[1]) if match and match[1] else ()
+    target = column_list(match[1]) if match and match[1] else ()
     return None if match is None or target is None else frozenset(target)
 
 

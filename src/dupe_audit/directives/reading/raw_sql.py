@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from dupe_audit.directives.reading.alter_table import alter_table, constraint_of
+from dupe_audit.directives.reading.alter_table import alter_table, constraint_changes
 from dupe_audit.directives.reading.changes import (
     Called,
     Gone,
@@ -19,10 +19,11 @@ from dupe_audit.directives.reading.changes import (
     SchemaChange,
     Unclear,
 )
-from dupe_audit.directives.reading.filling import fills, of_query
+from dupe_audit.directives.reading.filling import fills, rows_of_query
 from dupe_audit.directives.reading.sql_text import (
     IDENT,
     NAME,
+    column_list,
     divided,
     elements,
     index_elements,
@@ -31,7 +32,6 @@ from dupe_audit.directives.reading.sql_text import (
     statements,
     unquoted,
 )
-from dupe_audit.directives.reading.sql_text import columns as columns_of
 
 _UNIQUENESS = re.compile(r"\bUNIQUE\b|\bPRIMARY\s+KEY\b|\bEXCLUDE\s*(?:USING\b|\()", re.IGNORECASE)
 _REMOVAL = re.compile(r"\b(?:DROP|RENAME)\b|\bSET\s+SCHEMA\b", re.IGNORECASE)
@@ -60,22 +60,22 @@ _INTO = re.compile(
 )
 
 
-def changes(text: str) -> list[SchemaChange]:
+def changes_of_text(text: str) -> list[SchemaChange]:
     """Return what the statements of a text change, in their order."""
     result: list[SchemaChange] = []
     for statement, bodies in statements(text):
-        result += _of_statement(statement, bodies)
+        result += _statement_changes(statement, bodies)
     return result
 
 
-def _of_statement(statement: str, bodies: str) -> list[SchemaChange]:
+def _statement_changes(statement: str, bodies: str) -> list[SchemaChange]:
     if _HARMLESS.match(statement):
         return []
     if rows := _ROWS.match(statement):
-        called = _of_calls(statement, bodies) if rows["calls"] else []
+        called = _called_routines(statement, bodies) if rows["calls"] else []
         return [*called, *_select_into(statement), *fills(statement)]
     if match := _ROUTINE.match(statement):
-        return [NewRoutine(name=qualified(match["name"])[1], changes=tuple(_of_body(bodies)))]
+        return [NewRoutine(name=qualified(match["name"])[1], changes=tuple(_body_changes(bodies)))]
     if match := _ENUM.match(statement):
         return [NewEnum(name=qualified(match["name"])[1])]
     for pattern, read in _FORMS:
@@ -84,7 +84,7 @@ def _of_statement(statement: str, bodies: str) -> list[SchemaChange]:
             if changes_read is not None:
                 return changes_read
             break
-    return _of_body(bodies) if _BLOCK.match(statement) else _unclear(f"{statement} {bodies}")
+    return _body_changes(bodies) if _BLOCK.match(statement) else _unclear(f"{statement} {bodies}")
 
 
 def _unclear(text: str) -> list[SchemaChange]:
@@ -92,13 +92,13 @@ def _unclear(text: str) -> list[SchemaChange]:
     return [Unclear(text=text, declares=declares)] if declares or _REMOVAL.search(text) else []
 
 
-def _of_body(text: str) -> list[SchemaChange]:
+def _body_changes(text: str) -> list[SchemaChange]:
     """Return what the code of a block or a function changes, as far as it can be read."""
     filled = [fill for statement, _ in statements(text.replace("$", " ")) for fill in fills(statement)]
-    return [*_of_calls(text, ""), *filled, *_unclear(text)]
+    return [*_called_routines(text, ""), *filled, *_unclear(text)]
 
 
-def _of_calls(statement: str, quoted: str) -> list[SchemaChange]:
+def _called_routines(statement: str, quoted: str) -> list[SchemaChange]:
     names = [qualified(name)[1] for name in re.findall(rf"({NAME})\s*\(", statement)]
     result: list[SchemaChange] = [Called(names=frozenset(names), sql=statement)] if names else []
     if _QUOTED.search(quoted):
@@ -112,7 +112,7 @@ def _select_into(statement: str) -> list[SchemaChange]:
         return []
     schema, table = qualified(match["table"])
     query = match["query"] + match["rest"]
-    return [NewTable(schema=schema, table=table), *of_query(schema, table, query, None)]
+    return [NewTable(schema=schema, table=table), *rows_of_query(schema, table, query, None)]
 
 
 def _create_index(match: re.Match[str], statement: str) -> list[SchemaChange] | None:
@@ -124,7 +124,7 @@ def _create_index(match: re.Match[str], statement: str) -> list[SchemaChange] | 
         return None
     keys, options = content
     options, _, where = re.sub(r"\bWHERE\b", "WHERE", options, count=1, flags=re.IGNORECASE).partition("WHERE")
-    plain = None if where else columns_of(keys)
+    plain = None if where else column_list(keys)
     readable = plain is None and "''" not in keys + where  # strings are taken out of the text
     return [
         NewKey(
@@ -147,12 +147,12 @@ def _create_table(match: re.Match[str], statement: str) -> list[SchemaChange] | 
     result: list[SchemaChange] = [NewTable(schema=schema, table=table)]
     content = parenthesised(match["rest"])
     if query := _created_as(content[1] if content else match["rest"]):
-        columns = columns_of(content[0]) if content else None
-        return [*result, *of_query(schema, table, query, columns)]
+        columns = column_list(content[0]) if content else None
+        return [*result, *rows_of_query(schema, table, query, columns)]
     for element in elements(content[0]) if content else ():
         if re.match(r"LIKE\b|PRIMARY\s+KEY\b|(?:CONSTRAINT\s+\S+\s+)?(?:CHECK|FOREIGN)\b", element, re.IGNORECASE):
             continue
-        constraint = constraint_of(schema, table, element, statement)
+        constraint = constraint_changes(schema, table, element, statement)
         if constraint is not None:
             result += [
                 replace(change, inline=True) if isinstance(change, NewKey) else change

@@ -110,7 +110,7 @@ def index_elements(text: str) -> tuple[str | Expression, ...] | None:
     """Return the columns and expressions of an index; None if an operator class or a collation follows one."""
     result: list[str | Expression] = []
     for element in elements(text):
-        if column := columns(element):
+        if column := column_list(element):
             result.append(column[0])
         elif is_complete(element):
             result.append(Expression(element))
@@ -119,7 +119,7 @@ def index_elements(text: str) -> tuple[str | Expression, ...] | None:
     return tuple(result)
 
 
-def columns(text: str) -> tuple[str, ...] | None:
+def column_list(text: str) -> tuple[str, ...] | None:
     """Return the columns of a list; None if one is an expression."""
     matches = [_COLUMN.fullmatch(element) for element in elements(text)]
     return tuple(unquoted(match[1]) for match in matches if match) if all(matches) else None

@@ -26,7 +26,7 @@ from dupe_audit.directives.reading.changes import (
     SchemaChange,
     Unclear,
 )
-from dupe_audit.directives.reading.constructs import changes
+from dupe_audit.directives.reading.constructs import changes_of_construct
 from dupe_audit.directives.reading.tables import Enforced, Extended, TrackedColumn, TrackedTable, Unread
 from dupe_audit.directives.recording import PlainStatement, Recording
 from dupe_audit.model import CleanupRule
@@ -60,7 +60,7 @@ class History:
         self._rules.clear()
         for item in recording.items:
             if isinstance(item, PlainStatement):
-                for change in changes(item.construct):
+                for change in changes_of_construct(item.construct):
                     self._change(change)
             else:
                 self._directive(item)

@@ -18,7 +18,7 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.script.collecting import CollectingScript, before, is_of_place
+from dupe_audit.directives.script.collecting import CollectingScript, before, is_for_schema
 from dupe_audit.directives.script.droppable import droppable_index_function, droppable_procedure
 from dupe_audit.directives.script.leaves import tree_blockers
 from dupe_audit.directives.script.outcomes import changes_function
@@ -56,7 +56,7 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
     """
     if sum(isinstance(item, MigrateOperation) for item in items) < 2:
         return
-    schemas = {item.key.schema for item in items if is_of_place(item)}  # type: ignore[union-attr]
+    schemas = {item.key.schema for item in items if is_for_schema(item)}  # type: ignore[union-attr]
     script = CollectingScript(operations)
     # A psql that continues after errors would execute the first directive although a later one is refused.
     script.line("\\set ON_ERROR_STOP on")
@@ -65,7 +65,7 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
     script.write(statement("offline_path"))
     script.trust_function()
     for number, item, between in _judgeable(items):
-        with script.of_directive(item):
+        with script.judging(item):
             _Ahead(script, before(items, number), options, between, undone).judge(item)
     if schemas:
         script.write(statement("offline_refused", schema_count=str(len(schemas))))
@@ -92,7 +92,7 @@ def _judgeable(items: Sequence[Item]) -> Iterator[tuple[int, MigrateOperation, t
             continue
         name = item.key.schema, item.key.name  # type: ignore[attr-defined]
         named_before = isinstance(item, CreateUniqueConstraintOnlineOp) and name in names
-        if ((begun or is_of_place(item)) and not named_before) or isinstance(item, DropUniqueConstraintOnlineOp):
+        if ((begun or is_for_schema(item)) and not named_before) or isinstance(item, DropUniqueConstraintOnlineOp):
             yield number, item, tuple(between)
         begun = True
         names.add(name)
@@ -142,7 +142,7 @@ class _Ahead:
         if key.form == "constraint":
             droppable_procedure(self._script, key, keeps_adopted=self._undone.keeps_adopted)
             self._script.write("CALL pg_temp.dupe_audit_droppable(false)")
-        self._way_back(key, ledger.of_name(key.name), any_run_suffices=True)
+        self._way_back(key, ledger.choose_by_name(key.name), any_run_suffices=True)
         if key.form == "index":
             droppable_index_function(self._script, key, keeps_adopted=self._undone.keeps_adopted)
             self._script.write("DO $judge$ BEGIN PERFORM * FROM pg_temp.dupe_audit_droppable_index(false); END $judge$")

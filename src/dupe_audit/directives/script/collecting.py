@@ -25,9 +25,9 @@ class CollectingScript(Script):
         self._place: MigrateOperation | None = None
 
     @contextmanager
-    def of_directive(self, item: MigrateOperation) -> Iterator[None]:
+    def judging(self, item: MigrateOperation) -> Iterator[None]:
         """Treat the statements that the block writes as the judgement of a directive."""
-        self._place = item if is_of_place(item) else None
+        self._place = item if is_for_schema(item) else None
         yield
         self._place = None
 
@@ -40,7 +40,7 @@ class CollectingScript(Script):
         super().write(sql)
 
 
-def is_of_place(item: Item) -> bool:
+def is_for_schema(item: Item) -> bool:
     """Return whether an item is the form for one schema of a directive with ``schemas``."""
     return hasattr(item, "origin")
 
@@ -51,5 +51,5 @@ def before(items: Sequence[Item], number: int) -> list[Item]:
     return [
         earlier
         for earlier in items[:number]
-        if not (is_of_place(item) and is_of_place(earlier) and earlier.key.schema != item.key.schema)  # type: ignore[union-attr]
+        if not (is_for_schema(item) and is_for_schema(earlier) and earlier.key.schema != item.key.schema)  # type: ignore[union-attr]
     ]

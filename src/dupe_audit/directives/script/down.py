@@ -56,7 +56,7 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
         "relid": catalog.relid_sql(key),
         "run_relation": statement("run_relation"),
         "name": literal(key.name),
-        "order": ledger.of_name(key.name).order,
+        "order": ledger.choose_by_name(key.name).order,
     }
     script = Script(operations)
     with script.own_path():
@@ -72,7 +72,7 @@ def _drop_constraint(script: Script, key: UniqueKey, rule: BuildRule, undone: Un
         with script.own_path():
             droppable_procedure(script, key, keeps_adopted=undone.keeps_adopted)
             script.write("CALL pg_temp.dupe_audit_droppable(true)")
-            undo_function(script, key, ledger.of_name(key.name), undone, any_run_suffices=True)
+            undo_function(script, key, ledger.choose_by_name(key.name), undone, any_run_suffices=True)
             # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
             proof = "CALL pg_temp.dupe_audit_droppable(false); PERFORM * FROM pg_temp.dupe_audit_undo()"
             script.retried(f"{proof}; {drop}", is_dropped, relid, rule)
@@ -87,7 +87,7 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, undone: Undone)
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop index {name}, online")
         script.settings()
-        undo_function(script, key, ledger.of_name(key.name), undone, any_run_suffices=True)
+        undo_function(script, key, ledger.choose_by_name(key.name), undone, any_run_suffices=True)
         droppable_index_function(script, key, keeps_adopted=undone.keeps_adopted)
         # If the function stops and psql continues after errors, there is no answer, and nothing is dropped.
         script.line("\\set dupe_audit_droppable off")
@@ -113,7 +113,7 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, undone: Undone)
 def _record_index(key: UniqueKey) -> str:
     run = (
         f"(SELECT r.id FROM dupe_audit.run r WHERE ({statement('run_relation')}) = v_relid "
-        f"AND r.constraint_name = {literal(key.name)} ORDER BY {ledger.of_name(key.name).order} LIMIT 1)"
+        f"AND r.constraint_name = {literal(key.name)} ORDER BY {ledger.choose_by_name(key.name).order} LIMIT 1)"
     )
     record_index = ledger.record_index_sql(run, "v_relid")
     return statement("offline_record_index", relid=catalog.relid_sql(key), record_index=record_index)

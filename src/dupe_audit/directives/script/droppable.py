@@ -18,7 +18,7 @@ def droppable_index_function(script: Script, key: UniqueKey, *, keeps_adopted: b
             relid=catalog.relid_sql(key),
             run_relation=statement("run_relation"),
             name=literal(key.name),
-            order=ledger.of_name(key.name).order,
+            order=ledger.choose_by_name(key.name).order,
             keeps_adopted=literal(keeps_adopted),
             name_owner=name_owner_sql("v_relid", str(key.name)),
         )
@@ -35,7 +35,7 @@ def droppable_procedure(script: Script, key: UniqueKey, *, keeps_adopted: bool) 
             relid=catalog.relid_sql(key),
             run_relation=statement("run_relation"),
             name=name,
-            order=ledger.of_name(key.name).order,
+            order=ledger.choose_by_name(key.name).order,
             keeps_adopted=literal(keeps_adopted),
             name_owner=name_owner_sql("v_relid", str(key.name)),
         )

@@ -152,7 +152,7 @@ def judged_key(key: UniqueKey, *, note: str = "''", judge_width: bool = False) -
 
 
 def find_same(key: UniqueKey) -> str:
-    """Return the PL/pgSQL statement that finds the runs whose key means the same, for ``ledger.of_key``."""
+    """Return the PL/pgSQL statement that finds the runs whose key means the same, for ``ledger.key_condition``."""
     return "NULL" if key.is_plain else f"EXECUTE {literal(ledger.same_runs_sql(catalog.relid_sql(key), key))}"
 
 
