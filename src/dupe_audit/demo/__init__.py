@@ -1,6 +1,6 @@
 """``dupe-audit demo``: the whole change on its own temporary PostgreSQL, with live writers, each promise measured.
 
-``story`` has the steps, ``seed`` fills the table, ``traffic`` is the process of one writer, ``writers`` starts and
+``story`` has the scenes, ``seed`` fills the table, ``traffic`` is the process of one writer, ``writers`` starts and
 stops those processes, ``ending`` judges what they saw, ``screen`` prints.
 """
 

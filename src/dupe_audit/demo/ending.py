@@ -46,7 +46,7 @@ def _judge_rows(screen: Screen, reports: list[Report], actual: dict[str, int]) -
 def _judge_waits(screen: Screen, reports: list[Report]) -> None:
     slowest = max(reports, key=lambda report: report.longest)
     longest = slowest.longest * 1000
-    measured = f"{longest:,.0f} ms, in step {screen.step_at(slowest.longest_at)}"
+    measured = f"{longest:,.0f} ms, in step {screen.scene_at(slowest.longest_at)}"
     screen.promise(f"no writer waits longer than {BOUND_MS:,} ms", measured, kept=longest <= BOUND_MS)
 
 
@@ -60,7 +60,7 @@ def show(screen: Screen, reports: list[Report]) -> None:
                 f"{report.statements:,}",
                 f"{report.inserted:,}",
                 f"{report.prevented:,}",
-                f"{report.longest * 1000:,.0f} ms in step {screen.step_at(report.longest_at)}",
+                f"{report.longest * 1000:,.0f} ms in step {screen.scene_at(report.longest_at)}",
             )
             for report in reports
         ],

@@ -1,4 +1,4 @@
-"""The demo's output: numbered steps with their times, Alembic's log below each, and the promises."""
+"""The demo's output: numbered scenes with their times, Alembic's log below each, and the promises."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Screen(logging.Handler):
         super().__init__(logging.INFO)
         self.console = console
         self.started_at = time.monotonic()
-        self.steps: list[tuple[float, str]] = []  # start and title, to find the step of a wait later
+        self.scenes: list[tuple[float, str]] = []  # start and title, to find the scene of a wait later
         self.promises: list[Promise] = []
         self._notes: list[str] = []
         self._status: Status | None = None
@@ -45,10 +45,10 @@ class Screen(logging.Handler):
         self.console.print()
 
     @contextmanager
-    def step(self, title: str) -> Iterator[None]:
-        """Print the step with its duration and its notes once it is over, however it ends."""
+    def scene(self, title: str) -> Iterator[None]:
+        """Print the scene with its duration and its notes once it is over, however it ends."""
         started_at = time.monotonic()
-        self.steps.append((started_at, title))
+        self.scenes.append((started_at, title))
         self._notes = []
         try:
             # A spinner on a terminal, nothing elsewhere.
@@ -56,14 +56,14 @@ class Screen(logging.Handler):
                 yield
         finally:
             self._status = None
-            heading = f"{len(self.steps):>2}  {title:<64}{time.monotonic() - started_at:>6.1f} s"
+            heading = f"{len(self.scenes):>2}  {title:<64}{time.monotonic() - started_at:>6.1f} s"
             self.console.print(Text(heading, style="bold"))
             for note in self._notes:
                 lines = textwrap.wrap(note, self.console.width - 4)
                 self.console.print(Text(textwrap.indent("\n".join(lines), "    "), style="dim"))
 
     def note(self, text: str) -> None:
-        """Add a line below the step's title."""
+        """Add a line below the scene's title."""
         self._notes.append(text)
         if self._status:
             self._status.update(Text(text))
@@ -81,9 +81,9 @@ class Screen(logging.Handler):
         """Record a promise with its outcome; all of them are printed at the end."""
         self.promises.append(Promise(text, kept, measured))
 
-    def step_at(self, moment: float) -> str:
-        """Return the number of the step at *moment* of the monotonic clock."""
-        return str(sum(started_at <= moment for started_at, _ in self.steps))
+    def scene_at(self, moment: float) -> str:
+        """Return the number of the scene at *moment* of the monotonic clock."""
+        return str(sum(started_at <= moment for started_at, _ in self.scenes))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a small table; all columns but the first hold figures."""

@@ -1,4 +1,4 @@
-"""The steps of the demo: every figure is measured, and every promise is judged by what the database says."""
+"""The scenes of the demo: every figure is measured, and every promise is judged by what the database says."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def play(rows: int, extras: int, writers: int, console: Console) -> bool:
     screen = Screen(console)
     screen.title(f"A unique constraint, live: {rows:,} rows, {extras:,} of them extras, {writers} writers")
     with ExitStack() as stack, listening(screen):
-        with screen.step("Start a temporary PostgreSQL server"):
+        with screen.scene("Start a temporary PostgreSQL server"):
             server = stack.enter_context(Server.start(settings=SETTINGS))
         url = server.url()
         engine = create_engine(url, poolclass=NullPool)
@@ -68,7 +68,7 @@ def play(rows: int, extras: int, writers: int, console: Console) -> bool:
 
 
 class Story:
-    """The steps, and what they share."""
+    """The scenes, and what they share."""
 
     def __init__(self, screen: Screen, engine: Engine, connection: Connection, conninfo: str, expected: Counts) -> None:
         self.screen = screen
@@ -78,7 +78,7 @@ class Story:
         self.expected = expected
 
     def play(self, writers: int) -> None:
-        """Go through all steps in order."""
+        """Go through all scenes in order."""
         self.create_table()
         before = self.count_seeded()
         with Writers(self.conninfo, writers) as traffic:
@@ -88,14 +88,14 @@ class Story:
             self.insert_at_once()
             self.redeliver(traffic)
             self.downgrade()
-            with self.screen.step("Stop the writers and compare"):
+            with self.screen.scene("Stop the writers and compare"):
                 reports = traffic.stop()
                 judge(self.screen, self.connection, reports, before)
         show(self.screen, reports)
 
     def create_table(self) -> None:
         """Create the table as it was before the constraint, and fill it."""
-        with self.screen.step("alembic upgrade 014, then fill the table"):
+        with self.screen.scene("alembic upgrade 014, then fill the table"):
             version = execute(self.connection, "SHOW server_version").scalar_one()
             self.screen.note(f"PostgreSQL {version}, on a private socket, without fsync")
             self.migrate(command.upgrade, "014")
@@ -103,7 +103,7 @@ class Story:
 
     def count_seeded(self) -> seed.Fingerprint:
         """Compare the counts of preflight with what was seeded; return the fingerprint of the seeded rows."""
-        with self.screen.step("dupe-audit preflight, before the writers start"):
+        with self.screen.scene("dupe-audit preflight, before the writers start"):
             report = preflight(self.connection, KEY, RULE)
             before = seed.fingerprint(self.connection)
             self.screen.note(f"checksum of all {before.rows:,} rows: {before.checksum}")
@@ -125,7 +125,7 @@ class Story:
 
     def start_writers(self, traffic: Writers) -> None:
         """Start the writers; continue once the old ones have inserted the same event twice."""
-        with self.screen.step("Start the writers; they write until the end"):
+        with self.screen.scene("Start the writers; they write until the end"):
             traffic.begin()
             deadline = time.monotonic() + PATIENCE
             while not seed.raced(self.connection, traffic.new) and time.monotonic() < deadline:
@@ -135,7 +135,7 @@ class Story:
 
     def count_during_writes(self) -> None:
         """Check that preflight also counts the writers' duplicates."""
-        with self.screen.step("dupe-audit preflight, during writes"):
+        with self.screen.scene("dupe-audit preflight, during writes"):
             least = self.expected.extras + seed.written_extras(self.connection)
             counts = _counted(self.screen, preflight(self.connection, KEY, RULE))
             most = self.expected.extras + seed.written_extras(self.connection)
@@ -148,10 +148,10 @@ class Story:
 
     def upgrade(self) -> None:
         """Clean up, create the constraint, and prove it."""
-        with self.screen.step("alembic upgrade 015"):
+        with self.screen.scene("alembic upgrade 015"):
             seconds = self.migrate(command.upgrade, "015")
         self.screen.promise("the upgrade succeeds during writes", f"{seconds:.1f} s", kept=True)
-        with self.screen.step("dupe-audit verify"):
+        with self.screen.scene("dupe-audit verify"):
             report = self.verified("verify proves the constraint")
             remaining = seed.fingerprint(self.connection).rows
             archived = seed.archived(self.connection, ledger.archive_name(report.run.id)) if report.run else 0
@@ -164,7 +164,7 @@ class Story:
 
     def insert_at_once(self) -> None:
         """Let ten connections insert the same event at the same moment."""
-        with self.screen.step("Ten identical inserts at the same moment"):
+        with self.screen.scene("Ten identical inserts at the same moment"):
             outcomes = at_once(self.conninfo, 10)
             rows = execute(
                 self.connection, "SELECT count(*) FROM agent_actions WHERE agent_name = 'demo-ten'"
@@ -178,13 +178,13 @@ class Story:
 
     def redeliver(self, traffic: Writers) -> None:
         """Wait until events were redelivered under the constraint, and verify again."""
-        with self.screen.step("Wait for redelivered events, then dupe-audit verify"):
+        with self.screen.scene("Wait for redelivered events, then dupe-audit verify"):
             time.sleep(traffic.until_next_burst())
             self.verified("the constraint lets no duplicate in")
 
     def downgrade(self) -> None:
         """Drop the constraint and restore every archived row, during writes."""
-        with self.screen.step("alembic downgrade 014"):
+        with self.screen.scene("alembic downgrade 014"):
             seconds = self.migrate(command.downgrade, "014")
             run = ledger.find_runs(self.connection, "true")[-1].run
         self.screen.promise("the downgrade succeeds during writes", f"{seconds:.1f} s", kept=True)

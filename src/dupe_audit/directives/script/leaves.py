@@ -15,7 +15,7 @@ from dupe_audit.statements import literal, statement
 
 
 def tree_functions(script: Script, key: UniqueKey) -> None:
-    """Write what notes the partitions, unless the script has noted them, and the functions that every step needs."""
+    """Write what notes the partitions, unless the script has noted them, and the functions that every task needs."""
     script.fill_function()
     relid = catalog.relid_sql(key)
     if script.is_unjudged(f"partitions of {relid}"):

@@ -131,14 +131,14 @@ class Script:
         if self.needs_part("measure"):
             self.write(statement("offline_measure", t_measure=quoted("measure"), widest_key=str(WIDEST_KEY)))
 
-    def begin(self, step: str) -> None:
+    def begin(self, mark: str) -> None:
         """Write, in the transaction before a directive, a setting that proves later that it was committed."""
-        self.write(f"SET dupe_audit.reached = {literal(step)}")
+        self.write(f"SET dupe_audit.reached = {literal(mark)}")
 
-    def end(self, step: str, subject: str) -> None:
+    def end(self, mark: str, subject: str) -> None:
         """Write, in the transaction after a directive, what stops it unless the one before was committed."""
         with self.own_path():
-            self.write(statement("offline_reached", step=literal(step), subject=literal(subject)))
+            self.write(statement("offline_reached", mark=literal(mark), subject=literal(subject)))
 
     def guard(self, condition: str, problem: str, relid: str) -> None:
         """Write what stops the script before the version is stamped, unless *condition* is true."""

@@ -68,12 +68,12 @@ def write(operations: Operations, execution: Execution, options: Overrides, task
     """
     refuse(task, execution, options)
     judge_server(operations, [task.operation], options)
-    script, step = Script(operations), f"{execution.revision}:{execution.acted}"
+    script, mark = Script(operations), f"{execution.revision}:{execution.acted}"
     execution.acted += 1
     # psql that continues after errors stamps only if every transaction of the revision was committed.
-    script.begin(step)
+    script.begin(mark)
     _write(operations, execution, options, task)
-    script.end(step, one_line(subject(task.operation)))
+    script.end(mark, one_line(subject(task.operation)))
 
 
 def _write(operations: Operations, execution: Execution, options: Overrides, task: Task) -> None:
