@@ -6,7 +6,7 @@ from dupe_audit.checks.trial.implied import implies
 from dupe_audit.schema.facts import Index
 
 
-def key(*parts, uses=None, where=None, nulls_not_distinct=False, unique=True, valid=True):
+def key(*parts, reads=None, where=None, nulls_not_distinct=False, unique=True, valid=True):
     """Return an index over columns and expressions; a part with a parenthesis is an expression."""
     columns = tuple(None if "(" in part else part.strip('"') for part in parts)
     return Index(
@@ -19,10 +19,10 @@ def key(*parts, uses=None, where=None, nulls_not_distinct=False, unique=True, va
         primary=False,
         valid=valid,
         method="btree",
-        keys=parts,
+        elements=parts,
         columns=columns,
         include=(),
-        uses=uses or tuple(filter(None, columns)),
+        reads=reads or tuple(filter(None, columns)),
         predicate=where,
         nulls_not_distinct=nulls_not_distinct,
         constraint=None,
@@ -37,9 +37,9 @@ def key(*parts, uses=None, where=None, nulls_not_distinct=False, unique=True, va
     [
         (key("a"), key("a")),
         (key("a"), key("b", "a")),
-        (key("a"), key("lower(b)", "a", uses=("a", "b"))),
-        (key("lower(a)", uses=("a",)), key("a")),
-        (key("lower(a)", uses=("a",)), key("b", "lower(a)", uses=("a", "b"))),
+        (key("a"), key("lower(b)", "a", reads=("a", "b"))),
+        (key("lower(a)", reads=("a",)), key("a")),
+        (key("lower(a)", reads=("a",)), key("b", "lower(a)", reads=("a", "b"))),
         (key("a"), key("a", where="b > 0")),
         (key("a", where="b > 0"), key("a", where="b > 0")),
         (key("a", "b"), key("a", where="b = 'live'::text")),
@@ -59,7 +59,7 @@ def test_implied(old, new):
     ("old", "new"),
     [
         (key("a", "b"), key("a")),
-        (key("a"), key("lower(a)", uses=("a",))),
+        (key("a"), key("lower(a)", reads=("a",))),
         (key("a", where="b > 0"), key("a")),
         (key("a", "b"), key("a", where="b IS NULL")),
         (key("a", "b"), key("a", where="b > 0")),

@@ -26,10 +26,10 @@ class Index:
     primary: bool
     valid: bool
     method: str  #: access method, such as ``btree``
-    keys: tuple[str, ...]  #: each key part as SQL: a quoted column name or an expression
-    columns: tuple[str | None, ...]  #: each key part's column name; None for an expression
+    elements: tuple[str, ...]  #: each element of its key as SQL: a quoted column name or an expression
+    columns: tuple[str | None, ...]  #: each element's column name; None for an expression
     include: tuple[str, ...]  #: columns after INCLUDE
-    uses: tuple[str, ...]  #: every column that its key parts and its predicate read
+    reads: tuple[str, ...]  #: every column that its elements and its predicate read
     predicate: str | None
     nulls_not_distinct: bool
     constraint: str | None  #: name of the constraint that owns it
@@ -41,7 +41,7 @@ class Index:
     @property
     def uniqueness(self) -> tuple[Any, ...]:
         """What it enforces: two indexes with the same value are equally unique."""
-        return frozenset(self.keys), self.predicate, self.nulls_not_distinct, self.method
+        return frozenset(self.elements), self.predicate, self.nulls_not_distinct, self.method
 
     def renamed(self, names: Mapping[str, str]) -> Index:
         """Return the index with its columns renamed wherever it reads them; *names* maps old names to new ones."""
@@ -50,18 +50,18 @@ class Index:
             new,
             columns=tuple(None if column is None else names.get(column, column) for column in self.columns),
             include=tuple(names.get(column, column) for column in self.include),
-            uses=tuple(names.get(column, column) for column in self.uses),
+            reads=tuple(names.get(column, column) for column in self.reads),
         )
 
     def computed(self, generated: Sequence[GeneratedColumn]) -> Index:
         """Return the index with the expressions of generated columns in their place."""
         expressions = {column.name: f"({column.expression})" for column in generated}
         inputs = {column.name: column.columns for column in generated}
-        uses = [name for column in self.uses for name in inputs.get(column, (column,))]
+        read = [name for column in self.reads for name in inputs.get(column, (column,))]
         return replace(
             self._with(expressions),
             columns=tuple(None if column in expressions else column for column in self.columns),
-            uses=tuple(dict.fromkeys(uses)),
+            reads=tuple(dict.fromkeys(read)),
         )
 
     def converted(self, types: Mapping[str, str]) -> Index:
@@ -69,7 +69,7 @@ class Index:
         return self._with({name: f"({ident(name)})::{type_}" for name, type_ in types.items()}) if types else self
 
     def _with(self, replacements: Mapping[str, str]) -> Index:
-        """Return the index with columns replaced by SQL in its key parts and its predicate."""
+        """Return the index with columns replaced by SQL in its elements and its predicate."""
         quoted = {spelling: sql for name, sql in replacements.items() for spelling in (name, ident(name))}
 
         def replacement(match: re.Match[str]) -> str:
@@ -79,7 +79,7 @@ class Index:
             return _NAME.sub(replacement, text)
 
         predicate = None if self.predicate is None else sql(self.predicate)
-        return replace(self, keys=tuple(map(sql, self.keys)), predicate=predicate)
+        return replace(self, elements=tuple(map(sql, self.elements)), predicate=predicate)
 
 
 @dataclass(frozen=True, slots=True)

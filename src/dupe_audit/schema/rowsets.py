@@ -42,12 +42,12 @@ def describe_key(index: Index) -> str:
     """Return what the index makes unique, such as ``(a, lower(b)) NULLS NOT DISTINCT WHERE c``."""
     where = f" WHERE {index.predicate}" if index.predicate else ""
     nulls = " NULLS NOT DISTINCT" if index.nulls_not_distinct else ""
-    return f"({', '.join(index.keys)}){nulls}{where}"
+    return f"({', '.join(index.elements)}){nulls}{where}"
 
 
 def has_columns(connection: Connection, index: Index, relid: int | None = None) -> bool:
     """Return whether the columns that an index reads exist, in its own table or in the one with the oid *relid*."""
-    return set(index.uses) <= set(_columns(connection, str(relid or index.relid)))
+    return set(index.reads) <= set(_columns(connection, str(relid or index.relid)))
 
 
 def _columns(connection: Connection, relid: str) -> list[str]:
@@ -93,12 +93,12 @@ def count_extras(connection: Connection, table: str, index: Index) -> int:
 def extras_sql(table: str, index: Index) -> str:
     """Return the query that counts the extras under an index; *table* is an item of FROM."""
     where = f"WHERE {' AND '.join(conditions)}" if (conditions := compared(index)) else ""
-    return statement("count_index_extras", table=table, where=where, keys=keys_sql(index))
+    return statement("count_index_extras", table=table, where=where, keys=elements_sql(index))
 
 
-def keys_sql(index: Index) -> str:
-    """Return the key parts of an index, as a list of expressions."""
-    return ", ".join(f"({key})" for key in index.keys)
+def elements_sql(index: Index) -> str:
+    """Return the elements of an index, as a list of expressions."""
+    return ", ".join(f"({element})" for element in index.elements)
 
 
 def compared(index: Index) -> list[str]:
@@ -106,7 +106,7 @@ def compared(index: Index) -> list[str]:
     conditions = [f"({index.predicate})"] if index.predicate else []
     if not index.nulls_not_distinct:
         # Not `(expression) IS NOT NULL`, which is false for a composite value with a NULL in it.
-        conditions += [f"pg_catalog.num_nulls({keys_sql(index)}) = 0"]
+        conditions += [f"pg_catalog.num_nulls({elements_sql(index)}) = 0"]
     return conditions
 
 

@@ -38,10 +38,10 @@ class Builder:
         #: the keys that rows must not violate, including the new ones
         self.keys = [
             *spec.keys,
-            *(KeySpec(columns=spec.inputs(index.uses), predicate=index.predicate) for index in uniques),
+            *(KeySpec(columns=spec.inputs(index.reads), predicate=index.predicate) for index in uniques),
         ]
         #: columns whose values are inserted, though a sequence could number them
-        self.explicit = {*explicit, *(name for index in uniques for name in spec.inputs(index.uses))}
+        self.explicit = {*explicit, *(name for index in uniques for name in spec.inputs(index.reads))}
         self._compared = {name for index in uniques for name in index.columns if name is not None}
         self._sources = list(relations)
         self._broken = (

@@ -12,7 +12,7 @@ from typing import cast
 from sqlalchemy import Connection
 
 from dupe_audit.schema.facts import Index
-from dupe_audit.schema.rowsets import compared, keys_sql
+from dupe_audit.schema.rowsets import compared, elements_sql
 from dupe_audit.seeding.candidates import Literals
 from dupe_audit.seeding.plan import Plan, generated_sql, select_sql
 from dupe_audit.seeding.satisfy import condition, try_query
@@ -36,7 +36,7 @@ class Collisions:
         self._plan = plan
         self._index = index
         self._number = number
-        written = [name for name in plan.spec.inputs(index.uses) if plan.writes(name)]
+        written = [name for name in plan.spec.inputs(index.reads) if plan.writes(name)]
         self._columns = list(dict.fromkeys(written))
         self._base = select_sql(plan, statement("scratch/seed_groups", rows=f"({number}, {number}, 0)"))
         self._pools = {name: pool for name in self._columns if (pool := self._pool(name))}
@@ -60,7 +60,7 @@ class Collisions:
 
     @property
     def _literals(self) -> Literals:
-        return Literals.of([*self._index.keys, self._index.predicate or ""])
+        return Literals.of([*self._index.elements, self._index.predicate or ""])
 
     def _pool(self, name: str) -> list[str | None]:
         """Return values of a column, each as text and once; none if they have to come from another table."""
@@ -114,7 +114,7 @@ class Collisions:
             pools=" CROSS JOIN ".join(tables),
             alias=plan.spec.alias,
             condition=" AND ".join(["true", *compared(self._index), *([condition(checks)] if checks else [])]),
-            keys=keys_sql(self._index),
+            keys=elements_sql(self._index),
             limit=str(GROUPS),
         )
         return try_query(self._connection, query)

@@ -53,9 +53,9 @@ def referable_sql(spec: TableSpec, referenced: Sequence[str], uniques: Sequence[
             table=spec.name,
             alias=spec.alias,
             cells=", ".join(f"{spec.alias}.{ident(name)} AS c{n}" for n, name in enumerate(referenced)),
-            keys=_keys(index),
+            keys=_elements(index),
             condition=" AND ".join(conditions),
-            key_names=", ".join(f"k{n}" for n in range(len(index.keys))),
+            key_names=", ".join(f"k{n}" for n in range(len(index.elements))),
             columns=", ".join(f"x.c{n}" for n in range(len(referenced))),
             groups=str(GROUPS),
             others=str(OTHERS),
@@ -65,16 +65,16 @@ def referable_sql(spec: TableSpec, referenced: Sequence[str], uniques: Sequence[
 
 
 def probe_sql(spec: TableSpec, index: Index) -> str:
-    """Return a query that fails if the index's keys and predicate cannot be evaluated on the table yet."""
-    return f"SELECT {_keys(index)} FROM {spec.name} AS {spec.alias} WHERE {index.predicate or 'true'} LIMIT 0"
+    """Return a query that fails if the index's elements and predicate cannot be evaluated on the table yet."""
+    return f"SELECT {_elements(index)} FROM {spec.name} AS {spec.alias} WHERE {index.predicate or 'true'} LIMIT 0"
 
 
-def _keys(index: Index) -> str:
-    return ", ".join(f"({key}) AS k{n}" for n, key in enumerate(index.keys))
+def _elements(index: Index) -> str:
+    return ", ".join(f"({element}) AS k{n}" for n, element in enumerate(index.elements))
 
 
 def _has_null(index: Index) -> str:
-    return " OR ".join(f"({key}) IS NULL" for key in index.keys)
+    return " OR ".join(f"({element}) IS NULL" for element in index.elements)
 
 
 def _extras(spec: TableSpec, index: Index, referenced: str) -> str:
@@ -85,8 +85,8 @@ def _extras(spec: TableSpec, index: Index, referenced: str) -> str:
         "scratch/seed_extras",
         table=spec.name,
         alias=spec.alias,
-        keys=_keys(index),
-        key_names=", ".join(f"t.k{n}" for n in range(len(index.keys))),
+        keys=_elements(index),
+        key_names=", ".join(f"t.k{n}" for n in range(len(index.elements))),
         has_null=_has_null(index),
         countable="true" if index.nulls_not_distinct else f"NOT ({_has_null(index)})",
         referenced=referenced,

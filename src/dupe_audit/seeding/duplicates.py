@@ -62,7 +62,7 @@ def duplicate_batches(
     plan: Plan, index: Index, other_keys: Sequence[KeySpec], shapes: frozenset[Shape], chooser: RowChooser, kinds: int
 ) -> Iterator[DuplicateBatch]:
     """Yield the duplicates and the rows with NULL keys under the new *index*; none if none are possible."""
-    used = plan.spec.inputs(index.uses)
+    used = plan.spec.inputs(index.reads)
     if not all(plan.writes(name) for name in used):
         return
     fresh = fresh_columns(plan, used, other_keys)
@@ -86,7 +86,7 @@ def duplicate_batches(
 
 
 def _key_columns(index: Index) -> tuple[str, ...]:
-    return tuple(name for name in index.columns if name is not None) or index.uses
+    return tuple(name for name in index.columns if name is not None) or index.reads
 
 
 def _group_rows(groups: Sequence[Sequence[int]]) -> str:
@@ -128,4 +128,4 @@ def divergences(plan: Plan, used: Sequence[str], fresh: frozenset[str]) -> list[
 
 def is_within(inner: Index, outer: Index) -> bool:
     """Return whether rows that are equal under the outer key are equal under the inner one too."""
-    return set(inner.uses) <= set(outer.uses)
+    return set(inner.reads) <= set(outer.reads)

@@ -97,7 +97,7 @@ class _Filler:
 
     def _can_evaluate(self, spec: TableSpec, index: Index) -> bool:
         """Return whether the index's keys can be evaluated; the revision may add columns, functions or labels first."""
-        exist = {column.name for column in spec.columns}.issuperset(index.uses)
+        exist = {column.name for column in spec.columns}.issuperset(index.reads)
         return exist and try_query(self._connection, probe_sql(spec, index)) is not None
 
     def _fill_rows(self, spec: TableSpec, rows: int, uniques: Sequence[Index], shapes: frozenset[Shape]) -> None:
@@ -112,7 +112,7 @@ class _Filler:
             seen_plan, keys = self._plan_seen_by(index, builder, plan, first, rows)
             plans.append((index, seen_plan, keys))
             different = [other for other in uniques if other is not index and not is_within(other, index)]
-            other_keys = [*keys, *(KeySpec(columns=spec.inputs(other.uses)) for other in different)]
+            other_keys = [*keys, *(KeySpec(columns=spec.inputs(other.reads)) for other in different)]
             batches += [
                 (seen_plan, batch) for batch in duplicate_batches(seen_plan, index, other_keys, shapes, chooser, kinds)
             ]
@@ -133,7 +133,7 @@ class _Filler:
         for leaf, plan, first, count in leaf_plans(self._connection, builder, number, empty=not uniques):
             chooser = RowChooser(self._seed, leaf, first, count)
             for index in uniques:
-                others = [KeySpec(columns=builder.spec.inputs(each.uses)) for each in uniques if each is not index]
+                others = [KeySpec(columns=builder.spec.inputs(each.reads)) for each in uniques if each is not index]
                 keys = [*builder.spec.keys, *others]
                 for batch in duplicate_batches(plan, index, keys, shapes, chooser, 3 * len(uniques)):
                     self._insert_batch(plan, batch)
@@ -189,7 +189,7 @@ class _Filler:
 
         An existing partial key can forbid duplicates, or exact ones; so its predicate is made false if possible.
         """
-        spec, used = builder.spec, set(builder.spec.inputs(index.uses))
+        spec, used = builder.spec, set(builder.spec.inputs(index.reads))
         partial = [key for key in spec.keys if key.predicate]
         within = [key for key in partial if used.issuperset(key.columns)]
         visible = [f"{ident(name)} IS NOT NULL" for name in index.columns if name] if partial else []

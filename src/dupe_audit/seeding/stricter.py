@@ -72,7 +72,7 @@ def _require_more(count: int, before: int) -> None:
 def _variations(
     connection: Connection, plan: Plan, index: Index, keys: Sequence[KeySpec], shape: str, number: int
 ) -> Iterator[Variation]:
-    used = plan.spec.inputs(index.uses)
+    used = plan.spec.inputs(index.reads)
     # A key that shares every column which could distinguish the rows is left to the server: only some values obey it.
     separable = [key for key in keys if fresh_columns(plan, used, [key]) is not None]
     fresh = fresh_columns(plan, used, separable) or frozenset()

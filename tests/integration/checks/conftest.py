@@ -9,13 +9,14 @@ INDEX = """
 SELECT i.indexrelid::int8 AS oid, n.nspname AS schema, ic.relname AS name, i.indrelid::int8 AS relid,
        c.relname AS "table", i.indisunique AS "unique", i.indisprimary AS "primary", i.indisvalid AS valid,
        am.amname AS method,
-       ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(1, i.indnkeyatts::int) AS k) AS keys,
+       ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, true)
+             FROM generate_series(1, i.indnkeyatts::int) AS k) AS elements,
        ARRAY(SELECT (SELECT attname::text FROM pg_attribute WHERE attrelid = i.indrelid AND attnum = i.indkey[k - 1])
              FROM generate_series(1, i.indnkeyatts::int) AS k) AS columns,
        ARRAY(SELECT attname::text FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum > 0
              AND (a.attnum = ANY (i.indkey::int2[]) OR EXISTS (
                  SELECT FROM pg_depend d WHERE d.objid = i.indexrelid AND d.refobjid = i.indrelid
-                 AND d.refobjsubid = a.attnum)) ORDER BY attnum) AS uses,
+                 AND d.refobjsubid = a.attnum)) ORDER BY attnum) AS reads,
        pg_get_expr(i.indpred, i.indrelid) AS predicate,
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_not_distinct,
        pg_get_indexdef(i.indexrelid) AS definition
@@ -34,7 +35,7 @@ def seeded(sql, conn):
         sql(f"CREATE UNIQUE INDEX new ON {table} {definition}")
         row = conn.exec_driver_sql(INDEX).mappings().one()
         sql("DROP INDEX new")
-        lists = {name: tuple(row[name]) for name in ("keys", "columns", "uses")}
+        lists = {name: tuple(row[name]) for name in ("elements", "columns", "reads")}
         return Index(**{**row, **lists}, include=(), constraint=None, deferrable=False, deferred=False)
 
     def seeded(*definitions, rows=200, seed=1, table="t", shapes=ALL):

@@ -115,8 +115,8 @@ def _reflected(index: Index, table: str) -> SchemaItem:
     if index.constraint:
         unique: SchemaItem = UniqueConstraint(*filter(None, index.columns), name=index.constraint)
     else:
-        parts = [column or text(key) for column, key in zip(index.columns, index.keys, strict=True)]
+        parts = [column or text(key) for column, key in zip(index.columns, index.elements, strict=True)]
         unique = SQLAlchemyIndex(index.name, *parts, unique=True)
-    columns: list[Column[Any]] = [Column(name) for name in dict.fromkeys((*filter(None, index.columns), *index.uses))]
+    columns: list[Column[Any]] = [Column(name) for name in dict.fromkeys((*filter(None, index.columns), *index.reads))]
     Table(table, MetaData(), *columns, unique, schema=_alembic_schema(index.schema))
     return unique

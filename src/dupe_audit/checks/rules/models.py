@@ -85,7 +85,7 @@ def _kind(index: Index) -> str:
 
 
 def _described(index: Index) -> str:
-    return f"{_kind(index)} {index.constraint or index.name} ({', '.join(index.keys)})"
+    return f"{_kind(index)} {index.constraint or index.name} ({', '.join(index.elements)})"
 
 
 def _pairs(declared: Iterable[ModelKey], indexes: Iterable[Index]) -> list[tuple[ModelKey, Index]]:
@@ -116,7 +116,7 @@ def _same_columns(key: ModelKey, index: Index) -> bool:
         return False
     if key.columns.count(None) != index.columns.count(None):
         return False
-    return key.reads is None or key.reads <= set(index.uses)
+    return key.reads is None or key.reads <= set(index.reads)
 
 
 def _same_rows(key: ModelKey, index: Index) -> bool:

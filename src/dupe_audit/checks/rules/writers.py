@@ -59,7 +59,7 @@ def _added(evidence: Evidence) -> Iterator[tuple[str, Index]]:
 
 
 def _form(index: Index) -> tuple[Any, ...]:
-    return index.table, frozenset(index.keys), index.predicate, index.nulls_not_distinct, index.method
+    return index.table, frozenset(index.elements), index.predicate, index.nulls_not_distinct, index.method
 
 
 class _FileJudge:
@@ -118,7 +118,7 @@ class _FileJudge:
         elif not judged.unsure and not (conflict is None and unfinished):
             for revision, index in self._added:
                 if index.relid == table.oid and index.oid not in judged.covers and self._may_repeat(insert.node, index):
-                    subject = f"{index.name} ({', '.join(index.keys)}), which revision {revision} adds"
+                    subject = f"{index.name} ({', '.join(index.elements)}), which revision {revision} adds"
                     yield self._result("insert-may-raise", subject, str(table), insert.line, lines, revision)
 
     def _may_repeat(self, node: Any, index: Index) -> bool:

@@ -23,14 +23,14 @@ def implies(old: Index, new: Index) -> bool:
         return False
     if new.nulls_not_distinct and not old.nulls_not_distinct:
         return False
-    return set(old.keys) <= set(new.keys) or set(old.uses) <= {*filter(None, new.columns), *_fixed(new, old)}
+    return set(old.elements) <= set(new.elements) or set(old.reads) <= {*filter(None, new.columns), *_fixed(new, old)}
 
 
 def _fixed(new: Index, old: Index) -> set[str]:
     """Return the columns of the old key that have one value in all rows that the new key compares."""
     conditions = [] if new.predicate is None else conjuncts(new.predicate)
     fixed = set()
-    for column in old.uses:
+    for column in old.reads:
         names = {column, ident(column)}
         nulls = {f"{name} IS NULL" for name in names} if old.nulls_not_distinct else set()
         flags = {text for name in names for text in (name, f"NOT {name}")}

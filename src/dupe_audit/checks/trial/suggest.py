@@ -48,7 +48,7 @@ def _create_and_drop(table: Table, index: Index) -> tuple[str, str]:
 def _elements(index: Index) -> str:
     parts = [
         _python(column) if column is not None else f"sa.text({_python(escaped(sql))})"
-        for column, sql in zip(index.columns, index.keys, strict=True)
+        for column, sql in zip(index.columns, index.elements, strict=True)
     ]
     return f"[{', '.join(parts)}]"
 

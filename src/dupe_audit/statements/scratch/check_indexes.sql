@@ -16,7 +16,7 @@ SELECT i.indexrelid AS oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_
              LEFT JOIN pg_catalog.pg_collation collation_ ON collation_.oid = (i.indcollation::pg_catalog.oid[])[k.ord - 1]
              LEFT JOIN pg_catalog.pg_namespace space ON space.oid = collation_.collnamespace
              LEFT JOIN pg_catalog.pg_collation own ON own.oid = a.attcollation
-             ORDER BY k.ord) AS keys,
+             ORDER BY k.ord) AS elements,
        ARRAY(SELECT a.attname::pg_catalog.text
              FROM pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k(attnum, ord)
              LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum <> 0
@@ -35,7 +35,7 @@ SELECT i.indexrelid AS oid, n.nspname::pg_catalog.text AS schema, c.relname::pg_
                                     WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = i.indexrelid
                                       AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
                                       AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum)))
-             ORDER BY a.attnum) AS uses,
+             ORDER BY a.attnum) AS reads,
        pg_catalog.pg_get_expr(i.indpred, i.indrelid, true) AS predicate,
        coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool, false) AS nulls_not_distinct,
        con.conname::pg_catalog.text AS "constraint", coalesce(con.condeferrable, false) AS deferrable,
