@@ -1,9 +1,9 @@
 """Tables that Citus manages: what kind each is, and the shards of a distributed one."""
 
 from dupe_audit.citus.kinds import CitusTable, find_citus, obstacles
-from dupe_audit.citus.leaves import ShardTable, leaves, read_each, violated
 from dupe_audit.citus.restoring import MOST_ROWS, RowsDifferOnCitus, batch_size, put_back
 from dupe_audit.citus.settings import build_progress, propagate, propagated
+from dupe_audit.citus.shard_tables import ShardTable, read_each, shard_tables, violated
 from dupe_audit.citus.sharded_restoring import restore_shards
 from dupe_audit.citus.shards import (
     RemoteTimeout,
@@ -31,7 +31,6 @@ __all__ = [
     "do_settings",
     "find_citus",
     "index_findings",
-    "leaves",
     "obstacles",
     "on_shards",
     "propagate",
@@ -42,6 +41,7 @@ __all__ = [
     "read_each",
     "require_trusted_nodes",
     "restore_shards",
+    "shard_tables",
     "shards",
     "shards_beside",
     "violated",

@@ -36,14 +36,14 @@ def restore_shards(work: Work, run_id: int, batch_size: int, differs: str) -> Ge
     """
     own = shards(work.connection, work.relation.relid)
     require_trusted_nodes(work.connection, own, run_id)
-    places = list(zip(own, shards_beside(work.connection, work.relation, work.holes["archive"]), strict=True))
+    pairs = list(zip(own, shards_beside(work.connection, work.relation, work.holes["archive"]), strict=True))
     work.execute("citus_forget_problems")
     before = work.execute("citus_count_restored").one()
     total, done = int(before.remaining), 0
     patience = Patience(work.give_up_after, pause=0.2, growth=2.0)
     while done < total:
         started, problem = time.monotonic(), ""
-        blocks = [(shard, _block(work, shard, archive, batch_size, differs)) for shard, archive in places]
+        blocks = [(shard, _block(work, shard, archive, batch_size, differs)) for shard, archive in pairs]
         answers = on_shards(work.connection, blocks)
         after = _settle(work, run_id)
         for (shard, sql), answer in zip(blocks, answers, strict=True):

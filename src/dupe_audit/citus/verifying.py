@@ -26,10 +26,10 @@ def index_findings(connection: Connection, key: UniqueKey, relation: Relation, s
         "is_constraint": literal(state.constraint is not None),
         "deferrable": literal(key.deferrable),
     }
-    places = shards(connection, relation.relid)
-    commands = [(shard, statement("citus_shard_index", shard=literal(shard.name), **form)) for shard in places]
+    all_shards = shards(connection, relation.relid)
+    commands = [(shard, statement("citus_shard_index", shard=literal(shard.name), **form)) for shard in all_shards]
     findings = []
-    for shard, answer in zip(places, on_shards(connection, commands), strict=True):
+    for shard, answer in zip(all_shards, on_shards(connection, commands), strict=True):
         if not answer.success:
             findings.append(finding("index-not-valid", f"{state.name} on {shard.where}: {answer.message}"))
         elif answer.result != "t":

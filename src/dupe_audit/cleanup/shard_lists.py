@@ -25,7 +25,7 @@ from dupe_audit.statements import fill_known, ident, literal, statement, templat
 class ShardExtras:
     """The extras of one shard, in one pass."""
 
-    leaf: ShardTable
+    table: ShardTable
     holes: Mapping[str, str]
     extras: int = 0
     done: int = 0  #: how many of them were in a batch
@@ -33,7 +33,7 @@ class ShardExtras:
 
     def sql(self, name: str, **more: str) -> str:
         """Return a statement filled for this shard, its list and its part of the archive."""
-        return self.leaf.sql(name, **self.holes, **more)
+        return self.table.sql(name, **self.holes, **more)
 
 
 def create_archive(connection: Connection, relation: Relation, fragments: Mapping[str, str], archive: str) -> None:
@@ -66,25 +66,25 @@ def staged(work: CleanupWork, work_mem: str | None) -> Iterator[tuple[list[Shard
         yield parts, connecting
     finally:
         with suppress(Exception):  # a lost connection; the next pass drops them
-            on_shards(work.connection, [(part.leaf.shard, part.sql("drop_stage")) for part in parts])
+            on_shards(work.connection, [(part.table.shard, part.sql("drop_stage")) for part in parts])
 
 
 def _parts(work: CleanupWork) -> list[ShardExtras]:
     """Return the shards with the lists and the parts of the archive that belong to them."""
-    of = citus.leaves(work.connection, work.relation.relid, work.key, work.rule)
-    citus.require_trusted_nodes(work.connection, [leaf.shard for leaf in of], work.run_id)
+    tables = citus.shard_tables(work.connection, work.relation.relid, work.key, work.rule)
+    citus.require_trusted_nodes(work.connection, [table.shard for table in tables], work.run_id)
     archives = citus.shards_beside(work.connection, work.relation, work.holes["archive"])
     return [
         ShardExtras(
-            leaf=leaf,
+            table=table,
             holes={
-                "stage": ledger.shard_stage_name(work.run_id, leaf.shard.id),
+                "stage": ledger.shard_stage_name(work.run_id, table.shard.id),
                 "archive": archive.name,
-                "t_to_rank": leaf.holes["t_can_repeat"],
+                "t_to_rank": table.holes["t_can_repeat"],
                 "where_staged": ANYWHERE,
             },
         )
-        for leaf, archive in zip(of, archives, strict=True)
+        for table, archive in zip(tables, archives, strict=True)
     ]
 
 
@@ -105,7 +105,7 @@ def _stage(work: CleanupWork, parts: list[ShardExtras], local: Mapping[str, str]
             index_stage=literal(part.sql("index_stage")),
             analyze_stage=literal(part.sql("analyze_stage")),
         )
-        blocks.append((part.leaf.shard, sql))
+        blocks.append((part.table.shard, sql))
     for (shard, sql), answer in zip(blocks, on_shards(work.connection, blocks), strict=True):
         if not answer.success:
             raise ShardFailure(shard, answer, sql)
@@ -114,14 +114,16 @@ def _stage(work: CleanupWork, parts: list[ShardExtras], local: Mapping[str, str]
 def _count(work: CleanupWork, parts: list[ShardExtras]) -> float:
     """Count the lists and the rows, and record them; return the seconds that a short query takes on every shard."""
     started = time.monotonic()
-    counts = [row for (row,) in citus.read(work.connection, [(p.leaf.shard, p.sql("count_staged")) for p in parts])]
+    counts = [row for (row,) in citus.read(work.connection, [(p.table.shard, p.sql("count_staged")) for p in parts])]
     connecting = time.monotonic() - started
     for part, count in zip(parts, counts, strict=True):
         part.extras = int(count.extras)
     staged = [part for part in parts if part.extras]
-    for part, (row,) in zip(staged, citus.read_each(work.connection, [p.leaf for p in staged], "toasted"), strict=True):
+    for part, (row,) in zip(
+        staged, citus.read_each(work.connection, [p.table for p in staged], "toasted"), strict=True
+    ):
         part.is_wide = bool(row[0])
-    rows = sum(int(row[0]) for (row,) in citus.read_each(work.connection, [part.leaf for part in parts], "count_rows"))
+    rows = sum(int(row[0]) for (row,) in citus.read_each(work.connection, [part.table for part in parts], "count_rows"))
     groups, extras = sum(int(count.groups) for count in counts), sum(part.extras for part in parts)
     ledger.record_ranking(work.connection, work.run_id, rows=rows, groups=groups, extras=extras)
     return connecting
@@ -131,7 +133,7 @@ def _divergent(work: CleanupWork, parts: list[ShardExtras]) -> list[Finding]:
     if work.rule.divergent != "refuse":
         return []
     compared = comparison(work.connection, work.relation, work.key, work.rule, work.holes)
-    queries = [(part.leaf.shard, part.sql("divergent", pattern=compared.pattern)) for part in parts]
+    queries = [(part.table.shard, part.sql("divergent", pattern=compared.pattern)) for part in parts]
     rows = [row for rows in citus.read(work.connection, queries) for row in rows]
     differences = compared.differences(rows)
     if differences is None:
@@ -142,8 +144,8 @@ def _divergent(work: CleanupWork, parts: list[ShardExtras]) -> list[Finding]:
 
 def _uninsertable(work: CleanupWork, parts: list[ShardExtras]) -> list[Finding]:
     """Look for rows that a restore could not put back."""
-    of = [part.leaf.with_holes(**part.holes) for part in parts]
-    violated = citus.violated(work.connection, of, extras="(SELECT s.* FROM {stage} s)", is_extra="{is_staged}")
+    tables = [part.table.with_holes(**part.holes) for part in parts]
+    violated = citus.violated(work.connection, tables, extras="(SELECT s.* FROM {stage} s)", is_extra="{is_staged}")
     return [
         finding("cannot-restore", f"{quantity(count, 'extra')}: {subject}", table=work.relation.name)
         for subject, count in violated

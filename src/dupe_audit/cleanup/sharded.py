@@ -1,4 +1,4 @@
-"""Clean a distributed table of Citus: a shard is a leaf, an ordinary table on one node.
+"""Clean a distributed table of Citus: a shard is an ordinary table on one node.
 
 The list of a shard's extras and its part of the archive are on the same node. A batch is one block that the node
 executes as its own transaction, so no two-phase commit holds a lock. The ledger on the coordinator cannot be
@@ -79,7 +79,7 @@ def _rounds(work: CleanupWork, parts: list[ShardExtras], pace: Pace, connecting:
         for number, part, end in zip(range(first, last + 1), waiting, ends, strict=True):
             low, part.done = part.done + 1, end
             sizes[number] = part.done - low + 1
-            blocks.append((part.leaf.shard, _block(work, part, number, low, part.done)))
+            blocks.append((part.table.shard, _block(work, part, number, low, part.done)))
         answers = on_shards(work.connection, blocks)
         failed = ""
         archived = _settle(work, sizes)
@@ -105,28 +105,28 @@ def _ends(work: CleanupWork, parts: list[ShardExtras], size: int) -> list[int]:
     limits = {"batch_size": str(size), "most_bytes": str(MOST_BYTES)}
     wide = [part for part in parts if part.is_wide]
     queries = [
-        (part.leaf.shard, part.sql("batch_end", low=str(part.done + 1), bytes=part.sql("row_bytes"), **limits))
+        (part.table.shard, part.sql("batch_end", low=str(part.done + 1), bytes=part.sql("row_bytes"), **limits))
         for part in wide
     ]
     measured = {
-        part.leaf.shard.id: int(row.high)
+        part.table.shard.id: int(row.high)
         for part, (row,) in zip(wide, citus.read(work.connection, queries), strict=True)
     }
-    return [measured.get(part.leaf.shard.id, min(part.extras, part.done + size)) for part in parts]
+    return [measured.get(part.table.shard.id, min(part.extras, part.done + size)) for part in parts]
 
 
 def _block(work: CleanupWork, part: ShardExtras, number: int, low: int, high: int) -> str:
     """Return the block of one batch."""
     numbered = f", {number * _ROWS_OF_A_BATCH} + pg_catalog.row_number() OVER ()"
     own = {"and_archived_n": ", dupe_audit_id", "and_deleted_n": numbered}
-    leaf = part.leaf.with_holes(**part.holes, **own)
+    table = part.table.with_holes(**part.holes, **own)
     return statement(
         "citus_batch",
         settings=citus.do_settings({"lock_timeout": work.lock_timeout, "row_security": "off", **BATCHING}),
         create_locked=statement("create_locked"),
-        lock_rows=literal(leaf.sql("lock_rows", low=str(low), high=str(high))),
-        move_rows=literal(leaf.sql("move_rows", batch=str(number))),
-        columns_digest=literal(part.leaf.holes["columns_digest"]),
+        lock_rows=literal(table.sql("lock_rows", low=str(low), high=str(high))),
+        move_rows=literal(table.sql("move_rows", batch=str(number))),
+        columns_digest=literal(part.table.holes["columns_digest"]),
     )
 
 

@@ -19,7 +19,7 @@ def sharded_report(connection: Connection, key: UniqueKey, relation: Relation, r
 
     Each count of a shard is as of one moment, but not the same moment on all of them.
     """
-    shards = citus.leaves(connection, relation.relid, key, rule)
+    shards = citus.shard_tables(connection, relation.relid, key, rule)
     measure = _measure(connection, shards)
     compared = comparison(connection, relation, key, rule, shards[0].holes)
     # Planner settings do not reach the shards, so a condition on one column could use a corrupt index (H43).

@@ -32,11 +32,11 @@ class ShardTable:
         return replace(self, holes={**self.holes, **more})
 
 
-def leaves(connection: Connection, relid: int, key: UniqueKey, rule: CleanupRule) -> list[ShardTable]:
+def shard_tables(connection: Connection, relid: int, key: UniqueKey, rule: CleanupRule) -> list[ShardTable]:
     """Return the shards of a distributed table, with the names and numbers of their nodes' catalogs."""
-    places, derived = shards(connection, relid), rule_fragment_holes(key, rule)
+    all_shards, derived = shards(connection, relid), rule_fragment_holes(key, rule)
     queries = []
-    for shard in places:
+    for shard in all_shards:
         oid = f"{literal(shard.name)}::pg_catalog.regclass::pg_catalog.oid"
         parts = {"relation": statement("relation", relid=oid), "holes": statement("fragments", relid=oid, **derived)}
         # Together, because each query takes a connection of the node.
@@ -44,8 +44,8 @@ def leaves(connection: Connection, relid: int, key: UniqueKey, rule: CleanupRule
             f"(SELECT pg_catalog.row_to_json(q) FROM ({sql}) AS q) AS {name}" for name, sql in parts.items()
         )
         queries.append((shard, f"SELECT {columns}"))
-    of_shards = []
-    for shard, (row,) in zip(places, read(connection, queries), strict=True):
+    result = []
+    for shard, (row,) in zip(all_shards, read(connection, queries), strict=True):
         relation = Relation(**{**row.relation, "relid": int(row.relation["relid"])})
         holes = {name: str(value) for name, value in row.holes.items()}
         holes |= {
@@ -53,38 +53,38 @@ def leaves(connection: Connection, relid: int, key: UniqueKey, rule: CleanupRule
             "relid": str(relation.relid),
             "relids": str(relation.relid),
         }
-        of_shards.append(ShardTable(shard=shard, relation=relation, holes=holes))
-    return of_shards
+        result.append(ShardTable(shard=shard, relation=relation, holes=holes))
+    return result
 
 
-def read_each(connection: Connection, of: Sequence[ShardTable], name: str, **more: str) -> list[Sequence[Row[Any]]]:
+def read_each(connection: Connection, tables: Sequence[ShardTable], name: str, **more: str) -> list[Sequence[Row[Any]]]:
     """Execute a query on every shard; return the rows of each."""
-    return read(connection, [(leaf.shard, leaf.sql(name, **more)) for leaf in of])
+    return read(connection, [(table.shard, table.sql(name, **more)) for table in tables])
 
 
-def violated(connection: Connection, of: Sequence[ShardTable], **extras: str) -> list[tuple[str, int]]:
+def violated(connection: Connection, tables: Sequence[ShardTable], **extras: str) -> list[tuple[str, int]]:
     """Return what rows of the shards violate, in words, each with the number of rows, as ``insertable.violated``.
 
     Args:
-        extras: what fills ``extras`` and ``is_extra`` of ``count_uninsertable.sql``, as templates of a leaf.
+        extras: what fills ``extras`` and ``is_extra`` of ``count_uninsertable.sql``, as templates of a shard.
     """
     own_index = "NULL::pg_catalog.text"
     checked = [
-        (leaf, row.subjects, row.counts)
-        for leaf, rows in zip(of, read_each(connection, of, "insertable", own_index=own_index), strict=True)
+        (table, row.subjects, row.counts)
+        for table, rows in zip(tables, read_each(connection, tables, "insertable", own_index=own_index), strict=True)
         for row in rows
     ]
     queries = [
-        (leaf.shard, leaf.sql("count_uninsertable", counts=counts, **_filled(leaf, extras)))
-        for leaf, _, counts in checked
+        (table.shard, table.sql("count_uninsertable", counts=counts, **_filled(table, extras)))
+        for table, _, counts in checked
     ]
     sums: Counter[str] = Counter()
-    for (leaf, subjects, _), (row,) in zip(checked, read(connection, queries), strict=True):
+    for (table, subjects, _), (row,) in zip(checked, read(connection, queries), strict=True):
         # An index or a foreign key of a shard has the shard's number at its end.
-        names = [subject.removesuffix(f"_{leaf.shard.id}") for subject in subjects]
+        names = [subject.removesuffix(f"_{table.shard.id}") for subject in subjects]
         sums.update(dict(zip(names, row.counts, strict=True)))
     return [(subject, count) for subject, count in sums.items() if count]
 
 
-def _filled(leaf: ShardTable, extras: Mapping[str, str]) -> dict[str, str]:
-    return {name: fill_known(text, leaf.holes) for name, text in extras.items()}
+def _filled(table: ShardTable, extras: Mapping[str, str]) -> dict[str, str]:
+    return {name: fill_known(text, table.holes) for name, text in extras.items()}
