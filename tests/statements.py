@@ -30,7 +30,7 @@ from dupe_audit.cli.places import schemas_with
 from dupe_audit.constraint import drop, enforce
 from dupe_audit.directives.operations import ArchiveDuplicatesOp
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.places import resolve_schemas
+from dupe_audit.directives.schemas import resolve_schemas
 from dupe_audit.directives.script import Undone, judge_ahead
 from dupe_audit.embedded import Server
 from dupe_audit.errors import DupeAuditError, Refused

@@ -16,8 +16,8 @@ class DupeAuditError(Exception):
 
 def missing_table(table: str, schema: str | None) -> DupeAuditError:
     """Return the error about a table that does not exist in its schema; None for the search path."""
-    place = f"schema {schema!r}" if schema else "any schema of the search path"
-    return DupeAuditError(f"Table {table!r} does not exist in {place}. Check the name and the connection.")
+    where = f"schema {schema!r}" if schema else "any schema of the search path"
+    return DupeAuditError(f"Table {table!r} does not exist in {where}. Check the name and the connection.")
 
 
 class WrongUsage(DupeAuditError):

@@ -50,18 +50,12 @@ def test_an_error_code_has_a_single_name():
     assert sorted(codes) == sorted(set(codes))
 
 
-#: classes of one name whose modules no reader sees together, by the reason why both keep it
-SAME_NAMES = {
-    "Place": "a database or tenant of a project (directives/project.py), and where to fix a finding of the check",
-}
-
-
 def test_a_class_name_means_one_thing():
-    """No two modules have a public class of the same name, except those that are explained."""
+    """No two modules have a public class of the same name."""
     modules: dict[str, set[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 modules.setdefault(node.name, set()).add(str(path.relative_to(SOURCE)))
-    shared = {name: sorted(places) for name, places in modules.items() if len(places) > 1}
-    assert sorted(SAME_NAMES) == sorted(shared), shared
+    shared = {name: sorted(paths) for name, paths in modules.items() if len(paths) > 1}
+    assert shared == {}

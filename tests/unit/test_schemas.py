@@ -19,8 +19,8 @@ from dupe_audit.directives.operations import (
     DropUniqueIndexOnlineOp,
     RestoreDuplicatesOp,
 )
-from dupe_audit.directives.places import Elsewhere, as_written, schema_recording, spread, without_schemas
 from dupe_audit.directives.recording import Recording
+from dupe_audit.directives.schemas import Elsewhere, as_written, schema_recording, spread, without_schemas
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import BuildRule, Change, CleanupRule, Schemas, UniqueKey
 

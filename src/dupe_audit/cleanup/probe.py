@@ -71,15 +71,15 @@ def _probe(
         counts = [
             ledger.LeafCount(row.rows, row.groups, row.extras) for (row,) in execute_each(work.connection, queries)
         ]
-        dirty = [place for place, count in enumerate(counts) if count.extras]
-        clear = _unobjectionable(work, [works[place] for place in dirty])
+        dirty = [position for position, count in enumerate(counts) if count.extras]
+        clear = _unobjectionable(work, [works[position] for position in dirty])
         oldest = str(execute(work.connection, statement("oldest_transaction")).scalar_one())
     seconds = time.monotonic() - started
     ledger.enter_ranked_leaves(work.connection, work.run_id, handful, counts)
-    for place in set(range(len(handful))).difference(dirty):
-        ranking = Ranking(extras=0, whole=whole[place], seconds=seconds, oldest_transaction=oldest)
-        horizon.leaf_horizon(handful[place].relid).advance(works[place], key, ranking)
-    return [Probed(handful[place], is_clear) for place, is_clear in zip(dirty, clear, strict=True)]
+    for position in set(range(len(handful))).difference(dirty):
+        ranking = Ranking(extras=0, whole=whole[position], seconds=seconds, oldest_transaction=oldest)
+        horizon.leaf_horizon(handful[position].relid).advance(works[position], key, ranking)
+    return [Probed(handful[position], is_clear) for position, is_clear in zip(dirty, clear, strict=True)]
 
 
 def _unobjectionable(work: CleanupWork, dirty: Sequence[CleanupWork]) -> list[bool]:

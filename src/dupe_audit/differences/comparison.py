@@ -29,9 +29,9 @@ class Comparison:
     @property
     def pattern(self) -> str:
         """SQL: a bit for differences in any other column, then one per bookkeeping column, of a divergent group."""
-        places = {name: f"d{place}" for place, name in enumerate(self.columns, 1)}
-        others = [flag for name, flag in places.items() if name not in self.reasons]
-        flags = [" OR ".join(others) or "false", *(places[name] for name in self.reasons)]
+        positions = {name: f"d{position}" for position, name in enumerate(self.columns, 1)}
+        others = [flag for name, flag in positions.items() if name not in self.reasons]
+        flags = [" OR ".join(others) or "false", *(positions[name] for name in self.reasons)]
         bits = [f"CASE WHEN {flag} THEN {1 << bit} ELSE 0 END" for bit, flag in enumerate(flags)]
         return " OPERATOR(pg_catalog.|) ".join(f"({bit})" for bit in bits)
 
@@ -49,7 +49,7 @@ class Comparison:
     def _suggestion(self, patterns: Sequence[Any], groups: int) -> Suggestion | None:
         """Return the fewest bookkeeping columns without which as many groups are exact as without all of them."""
         bookkeeping = list(self.reasons)
-        bits = {name: 2 << place for place, name in enumerate(bookkeeping)}
+        bits = {name: 2 << position for position, name in enumerate(bookkeeping)}
 
         def exact(names: Iterable[str]) -> int:
             left_out = sum(bits[name] for name in names)

@@ -12,9 +12,9 @@ from alembic.util import CommandError
 from dupe_audit.directives.downgrades import refusals
 from dupe_audit.directives.execution import Execution, located, requires_run
 from dupe_audit.directives.judgement import Judge
-from dupe_audit.directives.places import Elsewhere
 from dupe_audit.directives.refusal import call_of, refuse, revision_suffix
 from dupe_audit.directives.schedule import Task, schedule
+from dupe_audit.directives.schemas import Elsewhere
 from dupe_audit.directives.verdict import Examiner
 from dupe_audit.directives.worker import Worker
 from dupe_audit.model import UniqueKey

@@ -35,8 +35,8 @@ from sqlalchemy import text
 
 from dupe_audit.directives.arguments import elements, many_schemas, predicate
 from dupe_audit.directives.operations import UNKNOWN
-from dupe_audit.directives.places import as_written
 from dupe_audit.directives.registration import hint
+from dupe_audit.directives.schemas import as_written
 from dupe_audit.errors import WrongUsage
 from dupe_audit.model import UniqueKey
 

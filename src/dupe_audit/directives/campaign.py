@@ -14,8 +14,9 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from dupe_audit.directives.assignment import assign, in_order, judge, perform, tasks_of
 from dupe_audit.directives.entry import CampaignEntry
 from dupe_audit.directives.execution import Execution
-from dupe_audit.directives.failed_places import FailedPlace, Reporter, refusal, stops_every_place
-from dupe_audit.directives.places import (
+from dupe_audit.directives.failed_schemas import FailedSchema, Reporter, refusal, stops_every_schema
+from dupe_audit.directives.refusal import NAMES, revision_suffix
+from dupe_audit.directives.schemas import (
     existing_schemas,
     in_schema,
     known_at_once,
@@ -24,7 +25,6 @@ from dupe_audit.directives.places import (
     schema_recording,
     schemas_of,
 )
-from dupe_audit.directives.refusal import NAMES, revision_suffix
 from dupe_audit.directives.subjects import identities
 from dupe_audit.directives.worker import Worker
 from dupe_audit.errors import DupeAuditError, Refused
@@ -53,9 +53,9 @@ class Campaign:
         self._execution = execution
         self._entry = CampaignEntry(connection, execution.revision, upgrading=execution.upgrading)
         self._answers: dict[Schemas, tuple[str, ...]] = {}
-        self._places: dict[str, Execution] = {}
+        self._executions: dict[str, Execution] = {}
         self._passed: set[str] = set()
-        self._failed: dict[str, FailedPlace] = {}
+        self._failed: dict[str, FailedSchema] = {}
         self._reporter: Reporter | None = None  #: reports at the end of a revision that cannot be read
 
     @property
@@ -65,7 +65,7 @@ class Campaign:
 
     def fact(self, connection: Connection | None) -> str:
         """Return in words what the campaign has committed and not undone; empty if that is nothing."""
-        begun = {name: place.acted > 0 for name, place in self._places.items()}
+        begun = {name: execution.acted > 0 for name, execution in self._executions.items()}
         with suppress(SQLAlchemyError, DupeAuditError):
             return self._entry.fact(connection, begun)
         return self._entry.fact(None, begun)
@@ -96,10 +96,10 @@ class Campaign:
                 raise self._refusal()
             self._report_at_end(worker)
             return
-        if self.number is not None and (self._places or self._passed):
+        if self.number is not None and (self._executions or self._passed):
             state = "done" if self._execution.upgrading else "undone"
             self._record(worker, state)
-            schemas = quantity(len(self._places) + len(self._passed), "schema")
+            schemas = quantity(len(self._executions) + len(self._passed), "schema")
             log.info("campaign %d is %s: %s", self.number, state, schemas)
 
     def prepare(self, worker: Worker) -> None:
@@ -130,8 +130,8 @@ class Campaign:
             return
         names = resolve_schemas(worker.connection, schemas)
         if schemas.query and not self._execution.upgrading:
-            existing = existing_schemas(worker.connection, self._entry.earlier_places)
-            earlier = (name for name in self._entry.earlier_places if name in existing)
+            existing = existing_schemas(worker.connection, self._entry.earlier_schemas)
+            earlier = (name for name in self._entry.earlier_schemas if name in existing)
             names = tuple(dict.fromkeys((*names, *earlier)))
         require_untranslated(worker.operations, names)
         if not names:
@@ -146,7 +146,7 @@ class Campaign:
     def _admit(self, worker: Worker, directives: Numbered) -> None:
         """Judge the schemas that are new, and enter them in the ledger before the first of them is worked on."""
         names = dict.fromkeys(name for _, each in directives for name in self._names(each))
-        new = [name for name in names if name not in self._places and name not in self._passed]
+        new = [name for name in names if name not in self._executions and name not in self._passed]
         if not new:
             return
         passed = self._entry.passed(worker.connection, new, [(each, self._names(each)) for _, each in directives])
@@ -156,49 +156,49 @@ class Campaign:
                 "%s skipped: the ledger and the catalog show that the work is done", quantity(len(passed), "schema")
             )
         for schema in (name for name in new if name not in passed):
-            place = self._places[schema] = self._place(schema)
+            execution = self._executions[schema] = self._schema_execution(schema)
             first = next(in_schema(each, schema) for _, each in directives if schema in self._names(each))
             with self._collected(worker, schema, first):
-                assign(worker.operations.migration_context, place, identities(worker.connection, lambda key: key))
-                judge(replace(worker, execution=place), next(in_order(place), first))
-        able = [name for name in self._places if name not in self._failed]
+                assign(worker.operations.migration_context, execution, identities(worker.connection, lambda key: key))
+                judge(replace(worker, execution=execution), next(in_order(execution), first))
+        able = [name for name in self._executions if name not in self._failed]
         if self._execution.upgrading and (able or self.number):
             if self.number is None:
                 operation = next(each for _, each in directives if able[0] in self._names(each))
                 self._entry.open(worker.connection, in_schema(operation, able[0]).key)  # type: ignore[attr-defined]
             self._record(worker, "open")
-            self._join(worker, (*self._places, *self._passed), directives)
+            self._join(worker, (*self._executions, *self._passed), directives)
 
-    def _place(self, schema: str) -> Execution:
+    def _schema_execution(self, schema: str) -> Execution:
         """Return the execution for one schema."""
         recording = self._execution.whole
         if recording is not None:
             recording = schema_recording(recording, schema, lambda schemas: self._answers.get(schemas, ()))
         queried = self.number is not None and any(schemas.query for schemas in self._answers)
-        came_later = queried and not self._execution.upgrading and schema not in self._entry.earlier_places
+        came_later = queried and not self._execution.upgrading and schema not in self._entry.earlier_schemas
         return self._execution.schema_execution(schema, recording, came_later=came_later)
 
     def _record(self, worker: Worker, state: str) -> None:
-        self._entry.record(worker.connection, self._answers, (*self._places, *self._passed), state)
+        self._entry.record(worker.connection, self._answers, (*self._executions, *self._passed), state)
 
-    def _join(self, worker: Worker, places: Iterable[str], directives: Numbered) -> None:
+    def _join(self, worker: Worker, schemas: Iterable[str], directives: Numbered) -> None:
         tables = dict.fromkeys(each.key.table for _, each in directives)  # type: ignore[attr-defined]
-        self._entry.join(worker.connection, places, tables)
+        self._entry.join(worker.connection, schemas, tables)
 
     def _advance(self, worker: Worker, operation: MigrateOperation, position: int, names: Sequence[str]) -> None:
         """Execute a directive in schemas that are neither refused nor done."""
         throttle = Throttle(quiet_at_first=True)
         for number, schema in enumerate(names, 1):
-            place = self._places.get(schema)
-            if place is None or schema in self._failed:
+            execution = self._executions.get(schema)
+            if execution is None or schema in self._failed:
                 continue
-            own, single = replace(worker, execution=place), in_schema(operation, schema)
+            own, single = replace(worker, execution=execution), in_schema(operation, schema)
             self._execution.current = single
             with self._collected(worker, schema, single):
-                place.position = position
-                place.begun.append(single)
+                execution.position = position
+                execution.begun.append(single)
                 table_of = identities(worker.connection, lambda key: key)
-                tasks = tasks_of(worker.operations.migration_context, place, single, table_of)
+                tasks = tasks_of(worker.operations.migration_context, execution, single, table_of)
                 examiner = judge(own, tasks[0].operation if tasks else single)
                 perform(own, examiner, tasks)
             self._join(worker, [schema], [(position, operation)])
@@ -211,11 +211,11 @@ class Campaign:
         try:
             yield
         except (DupeAuditError, DBAPIError) as error:
-            if stops_every_place(worker.connection, error):
+            if stops_every_schema(worker.connection, error):
                 raise
-            operation = self._places[schema].current or operation
+            operation = self._executions[schema].current or operation
             reason = friendly(error, f"op.{NAMES[type(operation)]}()") if isinstance(error, DBAPIError) else error
-            self._failed[schema] = FailedPlace(operation=operation, error=reason)
+            self._failed[schema] = FailedSchema(operation=operation, error=reason)
             log.info("schema %s is skipped (%s)", schema, self._failed[schema].summary)
 
     def _follow(self, worker: Worker, directives: Numbered) -> None:
@@ -247,4 +247,4 @@ class Campaign:
         self._reporter.warn()
 
     def _refusal(self) -> Refused:
-        return refusal(self._failed.values(), self._execution.revision, len(self._places) + len(self._passed))
+        return refusal(self._failed.values(), self._execution.revision, len(self._executions) + len(self._passed))

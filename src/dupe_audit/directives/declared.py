@@ -13,13 +13,13 @@ from sqlalchemy.exc import NoInspectionAvailable
 
 from dupe_audit.directives.downgrades import mismatches
 from dupe_audit.directives.operations import UNKNOWN
-from dupe_audit.directives.places import answered
-from dupe_audit.directives.project import Place
+from dupe_audit.directives.project import Tenant
 from dupe_audit.directives.reading.countable import is_null, uncountable
 from dupe_audit.directives.reading.extended import endangered
 from dupe_audit.directives.reading.tables import Enforced, Extended, TrackedTable
 from dupe_audit.directives.reading.uniqueness import History
 from dupe_audit.directives.recording import NoResult, Recording, record
+from dupe_audit.directives.schemas import answered
 from dupe_audit.directives.source import may_declare, source_of
 from dupe_audit.errors import WrongUsage
 from dupe_audit.findings import Finding, FindingId, accepted, finding, without_passwords
@@ -48,39 +48,39 @@ class DeclaredKey:
 
 
 class Declarations:
-    """The applied revisions, or the pending ones, of all places."""
+    """The applied revisions, or the pending ones, of all tenants."""
 
     def __init__(self, connection: Connection) -> None:
         self.unseen: list[Unseen] = []
         self.mismatches: list[Unseen] = []  #: keys that a downgrade restores instead of those of its upgrade
         self.uses_directives: str | None = None  #: the first revision that does
         self._connection = connection
-        self._histories: list[tuple[Place, History]] = []
+        self._histories: list[tuple[Tenant, History]] = []
         self._accepted: dict[str, frozenset[str]] = {}
 
-    def read(self, place: Place, revisions: Iterable[Script], tenant: str) -> None:
+    def read(self, tenant: Tenant, revisions: Iterable[Script], suffix: str) -> None:
         """Record revisions, oldest first, and apply them to their own history."""
-        history = History(place.translated, place.default)
+        history = History(tenant.translated, tenant.default)
         for revision in revisions:
             self._accepted[revision.revision] = accepted(source_of(revision))
             upgrade = getattr(revision.module, "upgrade", None)
             if upgrade is None:
-                self._unread(revision, f"has no upgrade() ({Path(revision.path).name}{tenant})")
+                self._unread(revision, f"has no upgrade() ({Path(revision.path).name}{suffix})")
                 continue
-            written = record(upgrade, context=place.context)
+            written = record(upgrade, context=tenant.context)
             recording, unanswered = answered(self._connection, written, revision.revision)
             if unanswered:
-                self._unread(revision, f"cannot be read: {unanswered.rstrip('.')}{tenant}")
+                self._unread(revision, f"cannot be read: {unanswered.rstrip('.')}{suffix}")
             if written.directives and self.uses_directives is None:
                 self.uses_directives = revision.revision
             if recording.obstacle:
-                self._obstructed(revision, recording, tenant)
+                self._obstructed(revision, recording, suffix)
             history.apply(revision.revision, recording)
             downgrade = getattr(revision.module, "downgrade", None)
-            for mismatch in mismatches(recording, downgrade, revision.revision, partial(self._schema_of, place)):
+            for mismatch in mismatches(recording, downgrade, revision.revision, partial(self._schema_of, tenant)):
                 noted = with_comment(mismatch, self._accepted[revision.revision])
                 self.mismatches.append(Unseen(findings=(noted,), revision=revision.revision))
-        self._histories.append((place, history))
+        self._histories.append((tenant, history))
 
     def keys(self, *, last: bool) -> Iterator[DeclaredKey]:
         """Yield the keys that are left; note those that cannot be examined.
@@ -88,25 +88,25 @@ class Declarations:
         Args:
             last: whether tables and columns have the names after the revisions or those before.
         """
-        places: set[UniqueKey] = set()  # env.py can execute a revision for each tenant
-        for place, history in self._histories:
+        yielded: set[UniqueKey] = set()  # env.py can execute a revision for each tenant
+        for tenant, history in self._histories:
             for sql in history.unread:
                 subject = f"{sql.revision} may declare; its SQL cannot be read: {_shortened(sql.text)}"
                 self._not_examined(sql.revision, subject, last=last)
             for extended in () if last else history.extended:
-                self._extended(place, extended, history.enums)
+                self._extended(tenant, extended, history.enums)
             for table, name, enforced in history.enforced():
-                for declared in self._key(place, table, name, enforced, last=last):
-                    if not (declared.is_place and declared.key in places):
+                for declared in self._key(tenant, table, name, enforced, last=last):
+                    if not (declared.is_place and declared.key in yielded):
                         yield declared
-                    places.add(declared.key)
+                    yielded.add(declared.key)
 
     def _key(
-        self, place: Place, table: TrackedTable, name: str, enforced: Enforced, *, last: bool
+        self, tenant: Tenant, table: TrackedTable, name: str, enforced: Enforced, *, last: bool
     ) -> Iterator[DeclaredKey]:
         schema, table_name = (table.schema, table.name) if last else table.first
-        where = self._find(place, schema, table_name)
-        schema = where or schema or place.default
+        where = self._find(tenant, schema, table_name)
+        schema = where or schema or tenant.default
         is_new = table.created is not None and (table.replaces or where is None)
         if enforced.plain and not last:
             if enforced.plain.inline or is_new:
@@ -158,9 +158,9 @@ class Declarations:
         id_: FindingId = "uniqueness-not-followed" if last else "uniqueness-not-counted"
         self._note(unseen or Unseen(findings=(), revision=revision), id_, subject)
 
-    def _extended(self, place: Place, extended: Extended, enums: set[str]) -> None:
+    def _extended(self, tenant: Tenant, extended: Extended, enums: set[str]) -> None:
         schema, table = extended.table.first
-        schema = self._find(place, schema, table)
+        schema = self._find(tenant, schema, table)
         if schema is None or extended.table.created:
             return
         if names := endangered(self._connection, schema, extended, enums):
@@ -168,12 +168,12 @@ class Declarations:
             unseen = Unseen(findings=(), revision=extended.revision, schema=schema, table=table)
             self._not_examined(extended.revision, subject, last=False, unseen=unseen)
 
-    def _obstructed(self, revision: Script, recording: Recording, tenant: str) -> None:
+    def _obstructed(self, revision: Script, recording: Recording, suffix: str) -> None:
         obstacle = recording.obstacle
         assert obstacle is not None  # noqa: S101 - for mypy
-        place = "" if obstacle.line else f" ({Path(revision.path).name})"
+        file = "" if obstacle.line else f" ({Path(revision.path).name})"
         verb = "fails" if obstacle.certain else "cannot be read without a database"
-        problem = f"{verb}: {without_passwords(obstacle.reason)}{place}{tenant}"
+        problem = f"{verb}: {without_passwords(obstacle.reason)}{file}{suffix}"
         needs_data = not obstacle.certain and isinstance(obstacle.error, _NEEDS_DATA)
         self._unread(revision, problem, is_harmless=needs_data and not may_declare(source_of(revision)))
 
@@ -191,13 +191,13 @@ class Declarations:
             noted = with_comment(noted, self._accepted.get(unseen.revision, frozenset()))
         self.unseen.append(replace(unseen, findings=(noted,)))
 
-    def _schema_of(self, place: Place, key: UniqueKey) -> str | None:
-        return self._find(place, key.schema, key.table) or key.schema
+    def _schema_of(self, tenant: Tenant, key: UniqueKey) -> str | None:
+        return self._find(tenant, key.schema, key.table) or key.schema
 
-    def _find(self, place: Place, schema: str | None, table: str) -> str | None:
+    def _find(self, tenant: Tenant, schema: str | None, table: str) -> str | None:
         """Return the schema in which the session of env.py finds a table; None if it does not exist."""
-        only = schema or place.translated.get(None)
-        schemas = text_array([only] if only else place.schemas)
+        only = schema or tenant.translated.get(None)
+        schemas = text_array([only] if only else tenant.schemas)
         query = statement("schema_of_table", table_name=literal(table), schemas=schemas)
         existing = execute(self._connection, query).scalar_one_or_none()
         return None if existing is None else str(existing)

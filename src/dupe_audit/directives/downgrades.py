@@ -11,9 +11,9 @@ from dupe_audit.directives.calls import CallSite, file_to_undo, misused, written
 from dupe_audit.directives.effects import effect
 from dupe_audit.directives.execution import Execution
 from dupe_audit.directives.operations import UNKNOWN, ArchiveDuplicatesOp, CreateUniqueConstraintOnlineOp
-from dupe_audit.directives.places import ANY_SCHEMA, as_written, spread
 from dupe_audit.directives.recording import PlainStatement, Recording
 from dupe_audit.directives.registration import signatures
+from dupe_audit.directives.schemas import ANY_SCHEMA, as_written, spread
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import Expression, UniqueKey
 

@@ -29,7 +29,7 @@ class CampaignEntry:
         self.number = self._earlier.id if self._earlier else None
 
     @property
-    def earlier_places(self) -> tuple[str, ...]:
+    def earlier_schemas(self) -> tuple[str, ...]:
         """The schemas that an earlier attempt, or the upgrade that is undone, has entered."""
         return self._earlier.places if self._earlier else ()
 
@@ -38,19 +38,19 @@ class CampaignEntry:
         _, relation = catalog.require(connection, key)
         ledger.create(connection, relation.owner, relid=relation.relid)
 
-    def record(self, connection: Connection, schemas: Iterable[Schemas], places: Iterable[str], state: str) -> None:
+    def record(self, connection: Connection, schemas: Iterable[Schemas], names: Iterable[str], state: str) -> None:
         """Record the schemas and the state."""
-        everything = tuple(dict.fromkeys((*self.earlier_places, *places)))
+        everything = tuple(dict.fromkeys((*self.earlier_schemas, *names)))
         query = "\n".join(each.query for each in schemas if each.query) or None
         if self.number is None:
             self.number = ledger.open_campaign(connection, self._revision, query, everything)
         else:
             ledger.set_campaign(connection, self.number, query=query, places=everything, state=state)
 
-    def join(self, connection: Connection, places: Iterable[str], tables: Iterable[str]) -> None:
+    def join(self, connection: Connection, names: Iterable[str], tables: Iterable[str]) -> None:
         """Enter in the runs of these tables that they belong to the campaign."""
         if self.number is not None and self._upgrading:
-            ledger.join_campaign(connection, self.number, self._revision, places, tables)
+            ledger.join_campaign(connection, self.number, self._revision, names, tables)
 
     def passed(
         self,

@@ -19,9 +19,9 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.places import Elsewhere, as_written, spread, without_schemas
 from dupe_audit.directives.recording import Recording, record
 from dupe_audit.directives.schedule import Task
+from dupe_audit.directives.schemas import Elsewhere, as_written, spread, without_schemas
 from dupe_audit.findings import accepted
 from dupe_audit.model import CleanupRule, UniqueKey
 
@@ -58,7 +58,7 @@ class Execution:
     facts: list[str] = field(default_factory=list)  #: what was committed besides runs, as text
     runs: dict[int, dict[str, str]] = field(default_factory=dict)  #: by run and kind, what it has committed, as text
     inside: bool = False  #: whether a directive is being executed, or has failed, which its message accounts for
-    schema: str | None = None  #: of a place of a campaign; None for the revision as a whole
+    schema: str | None = None  #: of this part of a campaign; None for the revision as a whole
     came_later: bool = False  #: the schema is new since the upgrade that is undone
     token: object = field(default=None, repr=False)  #: identifies the call of the function
     file: str | None = None  #: of the revision

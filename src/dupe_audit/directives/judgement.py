@@ -18,8 +18,8 @@ from dupe_audit.directives.operations import (
     DropUniqueConstraintOnlineOp,
     RestoreDuplicatesOp,
 )
-from dupe_audit.directives.places import Elsewhere
 from dupe_audit.directives.recording import Item, PlainStatement
+from dupe_audit.directives.schemas import Elsewhere
 from dupe_audit.directives.subjects import subject
 from dupe_audit.directives.verdict import Examiner, Verdict
 from dupe_audit.findings import finding

@@ -22,8 +22,8 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.places import in_schema, schemas_of
 from dupe_audit.directives.refusal import NAMES, call_of, refuse_mistakes, refuse_server, revision_suffix
+from dupe_audit.directives.schemas import in_schema, schemas_of
 from dupe_audit.directives.subjects import identities, subject
 from dupe_audit.directives.worker import Worker
 

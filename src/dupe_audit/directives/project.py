@@ -33,7 +33,7 @@ _OPS = "dupe_audit.ops"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Tenant:
     """What one ``context.configure()`` of ``env.py`` leads to: a database, or one tenant of it."""
 
     heads: tuple[str, ...]  #: applied
@@ -53,7 +53,7 @@ class Visit:
     """The project while ``env.py`` is set up."""
 
     script: ScriptDirectory
-    places: tuple[Place, ...]
+    tenants: tuple[Tenant, ...]
     imports_ops: bool  #: env.py or a revision imports ``dupe_audit.ops``
 
 
@@ -79,14 +79,14 @@ def visited(
         script = _load(config, config_file)
         _note_other_url(own, config_file, address, script)
         with application_context(Path(script.dir)):
-            places, environment = list[Place](), EnvironmentContext(config, script, dont_mutate=True)
+            tenants, environment = list[Tenant](), EnvironmentContext(config, script, dont_mutate=True)
             described: list[tuple[str, bool]] = []
 
             def observe(heads: tuple[str, ...], context: MigrationContext) -> list[Any]:
                 if context.connection is None or context.as_sql:
                     raise DupeAuditError("The project's env.py passes Alembic no connection, so nothing can be read.")
                 described.append((describe(context.connection), _same_database(connection, context.connection)))
-                places.append(_place(tuple(heads), context))
+                tenants.append(_tenant(tuple(heads), context))
                 return []
 
             environment.context_opts["fn"] = observe
@@ -98,7 +98,7 @@ def visited(
                 _require_one_database(described, describe(connection), address)
                 # Code that reads data is skipped where a revision asks context.is_offline_mode() first.
                 environment.context_opts["as_sql"] = True
-                yield Visit(script=script, places=tuple(places), imports_ops=_OPS in sys.modules)
+                yield Visit(script=script, tenants=tuple(tenants), imports_ops=_OPS in sys.modules)
 
 
 def _config(config_file: str, address: Address, section: str, x: tuple[str, ...]) -> tuple[Config, str | None]:
@@ -150,12 +150,12 @@ def _load(config: Config, config_file: str) -> ScriptDirectory:
     return script
 
 
-def _place(heads: tuple[str, ...], context: MigrationContext) -> Place:
+def _tenant(heads: tuple[str, ...], context: MigrationContext) -> Tenant:
     connection = context.connection
     assert connection is not None  # noqa: S101 - for mypy; observe() has refused a context without one
     row = execute(connection, statement("visible_tables", version_table=literal(context.version_table))).one()
     options = connection.get_execution_options()
-    return Place(
+    return Tenant(
         heads=heads,
         context=context,
         schemas=tuple(row.schemas),

@@ -45,14 +45,14 @@ def read(
     """
     applied, pending = Declarations(connection), Declarations(connection)
     with visited(config_file, connection, address, section=section, x=x) as visit:
-        for place in visit.places:
-            tenant = f", {place.default}" if len(visit.places) > 1 else ""
-            heads = place.heads
-            applied.read(place, _revisions(visit.script, heads, None) if heads else [], tenant)
-            pending.read(place, _revisions(visit.script, "heads", heads), tenant)
-            if not heads and place.has_tables:
-                schema = place.context.version_table_schema or (place.default if tenant else None)
-                subject = ".".join(filter(None, (schema, place.context.version_table)))
+        for tenant in visit.tenants:
+            suffix = f", {tenant.default}" if len(visit.tenants) > 1 else ""
+            heads = tenant.heads
+            applied.read(tenant, _revisions(visit.script, heads, None) if heads else [], suffix)
+            pending.read(tenant, _revisions(visit.script, "heads", heads), suffix)
+            if not heads and tenant.has_tables:
+                schema = tenant.context.version_table_schema or (tenant.default if suffix else None)
+                subject = ".".join(filter(None, (schema, tenant.context.version_table)))
                 for side in (applied, pending):
                     side.unseen.append(Unseen(findings=(finding("database-not-stamped", subject),)))
         _require_import(visit, pending)

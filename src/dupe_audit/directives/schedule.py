@@ -15,8 +15,8 @@ from dupe_audit.directives.operations import (
     DropUniqueConstraintOnlineOp,
     RestoreDuplicatesOp,
 )
-from dupe_audit.directives.places import Elsewhere
 from dupe_audit.directives.recording import Item, PlainStatement
+from dupe_audit.directives.schemas import Elsewhere
 from dupe_audit.model import UniqueKey
 
 log = logging.getLogger("alembic.dupe_audit")

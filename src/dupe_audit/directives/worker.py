@@ -21,8 +21,8 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
-from dupe_audit.directives.places import Elsewhere, schemas_of
 from dupe_audit.directives.schedule import Task
+from dupe_audit.directives.schemas import Elsewhere, schemas_of
 from dupe_audit.directives.subjects import identities
 from dupe_audit.errors import NotProven
 from dupe_audit.findings import quantity

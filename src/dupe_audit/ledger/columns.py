@@ -58,7 +58,7 @@ def fragments(connection: Connection, run: Run, relation: Relation, lead: str) -
                 f"Table {relation.name} {difference} {columns}, so archived values would be lost. "
                 f"{lead} Change the table back, or move the rows by hand from {archive}."
             )
-    _require_places(comparison, run, relation, lead)
+    _require_positions(comparison, run, relation, lead)
     filled = {name: str(value) for name, value in comparison.items() if value is not None}
     return {**filled, **_image_fragments(connection, run, relation, lead), "table": relation.name, "archive": archive}
 
@@ -96,7 +96,7 @@ def with_set_back(connection: Connection, holes: Mapping[str, str]) -> Mapping[s
     return {**holes, "set_back": str(set_back)}
 
 
-def require_places(connection: Connection, run: Run, relation: Relation, lead: str) -> None:
+def require_positions(connection: Connection, run: Run, relation: Relation, lead: str) -> None:
     """Refuse a table whose columns were renamed since the run archived rows of it.
 
     Args:
@@ -105,7 +105,7 @@ def require_places(connection: Connection, run: Run, relation: Relation, lead: s
     Raises:
         DupeAuditError: a column's name belongs to another column now.
     """
-    _require_places(_compare(connection, run, relation), run, relation, lead)
+    _require_positions(_compare(connection, run, relation), run, relation, lead)
 
 
 def _compare(connection: Connection, run: Run, relation: Relation) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _compare(connection: Connection, run: Run, relation: Relation) -> dict[str, 
     return dict(execute(connection, sql).mappings().one())
 
 
-def _require_places(comparison: Mapping[str, Any], run: Run, relation: Relation, lead: str) -> None:
+def _require_positions(comparison: Mapping[str, Any], run: Run, relation: Relation, lead: str) -> None:
     if moved := comparison["moved"]:
         subject = (
             f"Columns {moved} of table {relation.name} are at other positions"

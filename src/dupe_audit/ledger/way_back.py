@@ -147,7 +147,7 @@ def require_continuable(connection: Connection, run: Run, relation: Relation) ->
     """
     require_trusted(connection, relid=relation.relid, run_id=run.id)
     if relation_exists(connection, archive_name(run.id)):
-        columns.require_places(connection, run, relation, "No row was changed.")
+        columns.require_positions(connection, run, relation, "No row was changed.")
 
 
 def archive_findings(connection: Connection, run: Run) -> list[Finding]:
@@ -176,8 +176,8 @@ def _sum_findings(connection: Connection, run: Run) -> list[Finding]:
     ):
         sums = {"run": in_run, "batches": getattr(batches, name), "archive": in_archive}
         if len(set(sums.values())) > 1:
-            places = ", ".join(f"{place} {number:,}" for place, number in sums.items())
-            findings.append(finding("ledger-mismatch", f"run {run.id}, {name}: {places}"))
+            texts = ", ".join(f"{source} {number:,}" for source, number in sums.items())
+            findings.append(finding("ledger-mismatch", f"run {run.id}, {name}: {texts}"))
     return findings
 
 

@@ -125,8 +125,8 @@ class _Filler:
             self._insert_batch(seen_plan, batch)
         if rows >= ENOUGH:
             self._fill_leaves(builder, uniques, shapes, first + 10 * max(total, 1000))
-        for place, (index, seen_plan, keys) in enumerate(plans if rows >= ENOUGH else (), 3):
-            add_extras(self._connection, seen_plan, index, keys, shapes, first + place * max(total, 1000))
+        for position, (index, seen_plan, keys) in enumerate(plans if rows >= ENOUGH else (), 3):
+            add_extras(self._connection, seen_plan, index, keys, shapes, first + position * max(total, 1000))
 
     def _fill_leaves(self, builder: Builder, uniques: Sequence[Index], shapes: frozenset[Shape], number: int) -> None:
         """Insert a few rows into each leaf of the table, some of them duplicates."""

@@ -125,7 +125,7 @@ def _ranges(value: str, _literals: Literals) -> list[str]:
 def _uuids(value: str, _literals: Literals) -> list[str]:
     """Return values that differ in their last digit, or in their first one."""
     text = f"({value})::pg_catalog.text"
-    return [f"pg_catalog.overlay({text}, '{digit}', {place})" for place in (36, 1) for digit in "ab"]
+    return [f"pg_catalog.overlay({text}, '{digit}', {position})" for position in (36, 1) for digit in "ab"]
 
 
 _BY_NAME: dict[str, Callable[[str, Literals], list[str]]] = {

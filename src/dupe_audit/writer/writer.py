@@ -136,7 +136,7 @@ class Writer:
         valid = self._converted(rows, outcomes)
         keys = self._sort_keys([row for _, row in valid])
         order = sorted(range(len(valid)), key=keys.__getitem__)
-        self._settle([valid[place] for place in order], outcomes)
+        self._settle([valid[position] for position in order], outcomes)
         return [outcomes[position] for position in range(len(rows))]
 
     def _converted(

@@ -22,20 +22,20 @@ class CollectingScript(Script):
 
     def __init__(self, operations: Operations) -> None:
         super().__init__(operations)
-        self._place: MigrateOperation | None = None
+        self._directive: MigrateOperation | None = None
 
     @contextmanager
     def judging(self, item: MigrateOperation) -> Iterator[None]:
         """Treat the statements that the block writes as the judgement of a directive."""
-        self._place = item if is_for_schema(item) else None
+        self._directive = item if is_for_schema(item) else None
         yield
-        self._place = None
+        self._directive = None
 
     def write(self, sql: str) -> None:
         """Write a statement; if it could stop the script, wrap it so that it notes the refusal instead."""
-        if self._place is not None and sql.startswith(_JUDGEMENTS):
-            schema = literal(self._place.key.schema)  # type: ignore[attr-defined]
-            holes = {"schema": schema, "subject": literal(subject(self._place)), "judgement": literal(sql)}
+        if self._directive is not None and sql.startswith(_JUDGEMENTS):
+            schema = literal(self._directive.key.schema)  # type: ignore[attr-defined]
+            holes = {"schema": schema, "subject": literal(subject(self._directive)), "judgement": literal(sql)}
             sql = statement("offline_collect", **holes, about_the_server=text_array(ABOUT_THE_SERVER))
         super().write(sql)
 

@@ -35,7 +35,7 @@ _EVERYWHERE = (CLASS_CONNECTION, CLASS_RESOURCES, CLASS_OPERATOR, CLASS_SYSTEM, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FailedPlace:
+class FailedSchema:
     """One schema in which the work ended with an error; nothing later was done there."""
 
     operation: MigrateOperation  #: the directive for this schema
@@ -62,31 +62,31 @@ class FailedPlace:
         return "\n".join([*lines, f"    next: {_command(self.operation, key)}"])
 
 
-def stops_every_place(connection: Connection, error: BaseException) -> bool:
+def stops_every_schema(connection: Connection, error: BaseException) -> bool:
     """Return whether the error of one schema would stop the work in every other one too."""
     lost = connection.invalidated or connection.closed
     code = sqlstate(error) if isinstance(error, DBAPIError) else None
     return lost or isinstance(error, Interrupted) or (code or "").startswith(_EVERYWHERE)
 
 
-def refusal(failed: Iterable[FailedPlace], revision: str | None, schemas: int) -> Refused:
+def refusal(failed: Iterable[FailedSchema], revision: str | None, schemas: int) -> Refused:
     """Return the error that lists every such schema, and explains each kind of reason once.
 
     Args:
         schemas: number of all schemas.
     """
-    places = list(failed)
-    done = schemas - len(places)
+    failures = list(failed)
+    done = schemas - len(failures)
     rest = f" The other {f'{done:,} schemas are' if done > 1 else 'schema is'} done." if done else ""
     name = f"revision {revision}" if revision else "the directive"
-    lead = f"Refused: {name}, in {len(places):,} of {quantity(schemas, 'schema')}.{rest}"
+    lead = f"Refused: {name}, in {len(failures):,} of {quantity(schemas, 'schema')}.{rest}"
     helps: dict[str, Finding] = {}
-    for place in places:
-        for finding in place.findings:
+    for failure in failures:
+        for finding in failure.findings:
             helps.setdefault(finding.id, finding)
     advice = [f"  [{finding.id}] {finding.help}" for finding in helps.values()]
-    findings = [finding for place in places for finding in place.findings]
-    return Refused(findings, lead=lead, body="\n".join([*(place.text for place in places), *advice]))
+    findings = [finding for failure in failures for finding in failure.findings]
+    return Refused(findings, lead=lead, body="\n".join([*(failure.text for failure in failures), *advice]))
 
 
 class Reporter:
@@ -102,7 +102,7 @@ class Reporter:
         self,
         context: MigrationContext,
         execution: Execution,
-        failed: Mapping[str, FailedPlace],
+        failed: Mapping[str, FailedSchema],
         refusal: Callable[[], Refused],
         account: Callable[[], str],
     ) -> None:
