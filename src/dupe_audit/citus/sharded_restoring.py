@@ -45,7 +45,7 @@ def restore_shards(work: Work, run_id: int, batch_size: int, differs: str) -> Ge
         started, problem = time.monotonic(), ""
         blocks = [(shard, _block(work, shard, archive, batch_size, differs)) for shard, archive in pairs]
         answers = on_shards(work.connection, blocks)
-        after = _settle(work, run_id)
+        after = _record_results(work, run_id)
         for (shard, sql), answer in zip(blocks, answers, strict=True):
             if not answer.success:
                 if answer.code not in PASSING:
@@ -94,7 +94,7 @@ def _block(work: Work, shard: Shard, archive: Shard, batch_size: int, differs: s
     )
 
 
-def _settle(work: Work, run_id: int) -> Row[Any]:
+def _record_results(work: Work, run_id: int) -> Row[Any]:
     """Record what the archive has as restored and the ledger has not; return the counts of the archive."""
     counts = work.execute("citus_count_restored").one()
     recorded = execute(work.connection, statement("batch_sums", run=str(run_id))).one().restored

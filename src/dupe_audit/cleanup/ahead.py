@@ -44,7 +44,7 @@ def try_ahead(connection: Connection, key: UniqueKey, rule: CleanupRule, *, work
             return []
         tables = fragments_by_table(connection, relation, key, rule)
         works = (_work(connection, table, relation, key, rule, pieces, latest) for table, pieces in tables)
-        return [finding for work in works for finding in _tried(work, key, work_mem)]
+        return [finding for work in works for finding in _try_table(work, key, work_mem)]
 
 
 def _work(
@@ -73,16 +73,16 @@ def _work(
     )
 
 
-def _tried(work: CleanupWork, key: UniqueKey, work_mem: str | None) -> list[Finding]:
+def _try_table(work: CleanupWork, key: UniqueKey, work_mem: str | None) -> list[Finding]:
     if work.rule.amends:
         work = replace(work, holes={**work.holes, "t_key_hash": key_hash(work, key)})
     try:
-        return try_changes(work, _staged(work, work_mem)).findings
+        return try_changes(work, _stage_temporarily(work, work_mem)).findings
     finally:
         tidy(work.connection, work.sql("drop_stage"))
 
 
-def _staged(work: CleanupWork, work_mem: str | None) -> int:
+def _stage_temporarily(work: CleanupWork, work_mem: str | None) -> int:
     """Rank the table into a temporary list; return the number of extras."""
     local = SEQUENTIAL | ({"work_mem": work_mem} if work_mem else {})
     with work.transaction(local=local):

@@ -45,7 +45,7 @@ def clean_leaves(
         Refused: leaves with divergent groups or references that the rule refuses; nothing was archived in this pass.
         Blocked: extras stayed locked or referenced; those of other leaves are archived.
     """
-    dirty = [only] if only else _judged(work, work_mem, key, horizon)
+    dirty = [only] if only else _judge_leaves(work, work_mem, key, horizon)
     turns = Turns(dirty, work.give_up_after, _name)
     for leaf in turns:
         leaf_work = replace(on_leaf(work, leaf), give_up_after=turns.give_up_after)
@@ -61,7 +61,7 @@ def clean_leaves(
     ledger.sum_leaves(work.connection, work.run_id)
 
 
-def _judged(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon) -> list[Relation]:
+def _judge_leaves(work: CleanupWork, work_mem: str | None, key: UniqueKey, horizon: Horizon) -> list[Relation]:
     """Return the leaves that have extras, none of which is an obstacle.
 
     Raises:

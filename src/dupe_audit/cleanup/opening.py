@@ -71,7 +71,7 @@ def cleanup(
         with run_lock(connection, relation.relid, give_up_after=give_up_after):
             relation = catalog.still_named(connection, relation)
             managed = citus.find_citus(connection, relation.relid)
-            work = _opened(
+            work = _begin_work(
                 connection,
                 relation,
                 key,
@@ -86,7 +86,7 @@ def cleanup(
             ledger.set_state(connection, work.run_id, "clean")
 
 
-def _opened(
+def _begin_work(
     connection: Connection,
     relation: Relation,
     key: UniqueKey,

@@ -42,12 +42,13 @@ def sharded_passes(work: CleanupWork, work_mem: str | None) -> Iterator[Batch]:
     while True:
         archived, spared, problem = 0, 0, ""
         with staged(work, work_mem) as (parts, connecting):
-            _settle(work)  # what blocks of an earlier process have archived: the lists are new, so those have ended
+            # What blocks of an earlier process have archived: the lists are new, so those have ended.
+            _record_results(work)
             for batch, failed in _rounds(work, parts, pace, connecting):
                 archived, spared, problem = archived + batch.archived, spared + batch.spared, failed or problem
                 yield batch
         if not spared:
-            _settle(work)  # a block of an earlier process that began just after the lists were new
+            _record_results(work)  # a block of an earlier process that began just after the lists were new
             return
         if archived:
             patience.restart()
@@ -82,7 +83,7 @@ def _rounds(work: CleanupWork, parts: list[ShardExtras], pace: Pace, connecting:
             blocks.append((part.table.shard, _block(work, part, number, low, part.done)))
         answers = on_shards(work.connection, blocks)
         failed = ""
-        archived = _settle(work, sizes)
+        archived = _record_results(work, sizes)
         for (shard, sql), answer in zip(blocks, answers, strict=True):
             if not answer.success:
                 if answer.code not in PASSING:
@@ -130,7 +131,7 @@ def _block(work: CleanupWork, part: ShardExtras, number: int, low: int, high: in
     )
 
 
-def _settle(work: CleanupWork, sizes: Mapping[int, int] | None = None) -> int:
+def _record_results(work: CleanupWork, sizes: Mapping[int, int] | None = None) -> int:
     """Record what the archive has of batches that the ledger has no result of; return how many rows that is.
 
     Args:

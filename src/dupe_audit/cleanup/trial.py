@@ -53,8 +53,8 @@ def try_changes(work: CleanupWork, extras: int) -> Trial:
     if not work.rule.changes_rows or not extras:
         return Trial([])
     try:
-        with _tried(work, 1, extras) as tried:
-            return Trial(*_judged(work, tried))
+        with _changed_copy(work, 1, extras) as tried:
+            return Trial(*_judge_copy(work, tried))
     except DBAPIError as error:
         if not about_a_row(error):
             raise
@@ -67,7 +67,7 @@ def try_changes(work: CleanupWork, extras: int) -> Trial:
 
 
 @contextmanager
-def _tried(work: CleanupWork, low: int, high: int) -> Iterator[Row[Any]]:
+def _changed_copy(work: CleanupWork, low: int, high: int) -> Iterator[Row[Any]]:
     """Insert a part of the changed rows into the copy, in a transaction that the block can use."""
     # One snapshot, because the result of the trial is compared with the rows as they were during the trial.
     with work.transaction(isolation="REPEATABLE READ", local=_TRYING):
@@ -78,7 +78,7 @@ def _tried(work: CleanupWork, low: int, high: int) -> Iterator[Row[Any]]:
             execute(work.connection, "DROP TABLE pg_temp.dupe_audit_trial")
 
 
-def _judged(work: CleanupWork, tried: Row[Any]) -> tuple[list[Finding], bool]:
+def _judge_copy(work: CleanupWork, tried: Row[Any]) -> tuple[list[Finding], bool]:
     """Return why the table would reject new rows that can be computed, or which would still be duplicates.
 
     Also return whether changed rows can have the key of another row.
@@ -89,29 +89,29 @@ def _judged(work: CleanupWork, tried: Row[Any]) -> tuple[list[Finding], bool]:
         if others := int(tried.tried) - with_key_of_survivor:
             subject = f"the merge changes the key of {quantity(others, 'survivor')}"
             findings = [finding("column-not-changeable", subject, table=table)]
-        return findings + _forbidden(work, "survivor"), False
-    findings, collides, unsettled = _forbidden(work, "extra"), False, with_key_of_survivor
+        return findings + _violations(work, "survivor"), False
+    findings, collides, unsettled = _violations(work, "extra"), False, with_key_of_survivor
     if tried.covered and not unsettled and not findings:
-        unsettled, collides = _settle(work)
-        findings = _forbidden(work, "extra") if collides else []
+        unsettled, collides = _count_unsettled(work)
+        findings = _violations(work, "extra") if collides else []
     if unsettled:
         findings.insert(0, finding("amendment-incomplete", f"{quantity(unsettled, 'extra')} of {table}", table=table))
     return findings, collides
 
 
-def _forbidden(work: CleanupWork, what: str) -> list[Finding]:
+def _violations(work: CleanupWork, what: str) -> list[Finding]:
     """Return what new rows violate that the copy does not have: foreign keys, bounds of a partition, unique indexes."""
     holes = {**work.holes, "table": "pg_temp.dupe_audit_trial"}
     (violated,) = insertable.violated(
         work.connection, [Leaving(work.relation.relid, holes, "(SELECT 1)", "true")], find_run=work.find_run
     )
     with settings(work.connection, _WHOLE, local=True):
-        taken = _taken(work)
+        taken = _taken_entries(work)
     reasons = [f"{quantity(count, what)}: the new row violates {subject}" for subject, count in [*violated, *taken]]
     return [finding("change-fails", reason, table=work.relation.name) for reason in reasons]
 
 
-def _settle(work: CleanupWork) -> tuple[int, bool]:
+def _count_unsettled(work: CleanupWork) -> tuple[int, bool]:
     """Return how many amended rows would have the key of another row after all passes, and if any can after the first.
 
     The number is 0 if it cannot be known in advance: a subquery would read the rows of the table as they are now, not
@@ -137,7 +137,7 @@ def _depend_on_rows_alone(work: CleanupWork) -> bool:
     return all(str(plan[0]["Plan"].get("One-Time Filter")) == "false" for plan in explained)
 
 
-def _taken(work: CleanupWork) -> list[tuple[str, int]]:
+def _taken_entries(work: CleanupWork) -> list[tuple[str, int]]:
     """Return the other unique indexes in which changed rows would have the entry of another row, with their number."""
     changed = change_holes(work.rule)
     names = {name: changed[name] for name in ("changed_columns", "merged_columns")}
@@ -163,7 +163,7 @@ def _failures(work: CleanupWork, extras: int) -> list[Finding]:
     while parts and failures.total() < MOST_FAILURES:
         low, high = parts.pop()
         try:
-            with _tried(work, low, high):
+            with _changed_copy(work, low, high):
                 pass
         except DBAPIError as error:
             if not about_a_row(error):

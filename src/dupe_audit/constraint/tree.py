@@ -66,7 +66,7 @@ class Tree:
             DuplicatesKeepComing: new duplicates stopped the builds on a leaf, for the whole time.
             Blocked: locks were not acquired in time; whatever needs none of them is done.
         """
-        if self._settled():
+        if self._is_enforced():
             return
         # Before the first leaf has an index: a downgrade finds the run, and what it has left, by this name.
         self._work.mark_building()
@@ -81,7 +81,7 @@ class Tree:
             self._attach(part, parent, self._part(part).state())
         self._complete()
 
-    def _settled(self) -> bool:
+    def _is_enforced(self) -> bool:
         """Return whether the root has the valid constraint.
 
         Raises:

@@ -23,7 +23,7 @@ def account(execution: Execution, connection: Connection | None, keys: Iterable[
         keys: of the revision's directives, with the schemas of their tables.
     """
     runs = _runs(execution, connection, keys)
-    done = [_moved(run, name, restoring=not execution.upgrading) for run, name in runs]
+    done = [_committed_work(run, name, restoring=not execution.upgrading) for run, name in runs]
     done = [*filter(None, done), *execution.facts] if runs else execution.committed
     campaign = execution.campaign.fact(connection) if execution.campaign else ""
     done += [campaign] if campaign else []
@@ -81,7 +81,7 @@ def _belongs(run: Run, execution: Execution) -> bool:
     return run.state != "restored" and (run.revision == execution.revision or run.id in execution.runs)
 
 
-def _moved(run: Run, name: str, *, restoring: bool) -> str:
+def _committed_work(run: Run, name: str, *, restoring: bool) -> str:
     """Return in words what a run has committed; empty if that is nothing."""
     done = []
     if restoring and (restored := run.restored + run.reverted):

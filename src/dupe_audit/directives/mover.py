@@ -63,7 +63,7 @@ class Mover:
         latest = latest_run(connection, key)
         if latest and (outstanding := latest.run.outstanding):  # by an attempt before this one too
             self.execution.record(latest.run.id, "moved", f"has {outstanding} of {key}")
-        log.info("%s: %s%s", key, _cleaned(done, rule), _children(done["repointed"], "repointed"))
+        log.info("%s: %s%s", key, _cleanup_summary(done, rule), _children(done["repointed"], "repointed"))
 
     def restore(self, operation: RestoreDuplicatesOp, created: CreateUniqueConstraintOnlineOp | None) -> None:
         """Restore the newest run of the key."""
@@ -84,7 +84,7 @@ class Mover:
             return
         rule = self.options.cleanup_rule(operation.rule)
         batches = restore(connection, run.id, batch_size=rule.batch_size, relid=match[1].relid)
-        done = self._logged(batches, key)
+        done = self._log_batches(batches, key)
         reverted = f", {quantity(done['reverted'], 'row')} changed back" if done["reverted"] else ""
         pointed_back = _children(done["repointed"], "pointed back")
         log.info("%s: %s restored%s%s", key, quantity(done["restored"], "row"), reverted, pointed_back)
@@ -144,7 +144,7 @@ class Mover:
             leaf=leaf,
         )
         with explained(self.connection, key, rule):
-            return self._logged(batches, key)
+            return self._log_batches(batches, key)
 
     def rule_of(self, key: UniqueKey) -> CleanupRule | None:
         """Return the rule by which this revision archives; an earlier revision's does not count."""
@@ -158,7 +158,7 @@ class Mover:
             return self.options.cleanup_rule(latest.rule)
         return None
 
-    def _logged(self, batches: Iterable[Batch], key: UniqueKey) -> Counter[str]:
+    def _log_batches(self, batches: Iterable[Batch], key: UniqueKey) -> Counter[str]:
         """Work through the batches and log progress every few seconds; return their sums by field."""
         done: Counter[str] = Counter()
         throttle = Throttle(quiet_at_first=True)
@@ -179,7 +179,7 @@ class Mover:
         return done
 
 
-def _cleaned(done: Counter[str], rule: CleanupRule) -> str:
+def _cleanup_summary(done: Counter[str], rule: CleanupRule) -> str:
     """Return in words what a cleanup did."""
     parts = [f"{quantity(done['archived'], 'extra')} archived"] if done["archived"] or rule.exact == "archive" else []
     parts += [f"{quantity(done['amended'], 'extra')} amended"] if done["amended"] or rule.exact == "amend" else []

@@ -31,7 +31,7 @@ def _ids(text: str) -> tuple[str, ...]:
     return ids
 
 
-def _listed() -> str:
+def _option_names() -> str:
     return ", ".join(f"{_PREFIX}{option}" for option in OPTIONS)
 
 
@@ -43,7 +43,7 @@ def _require_no_typo(argument: str) -> None:
     """
     letters = re.sub(r"[^a-z]", "", argument.lower())
     if letters in {re.sub(r"[^a-z]", "", f"{_PREFIX}{option}") for option in OPTIONS}:
-        raise CommandError(f"-x {argument} does not exist. The options are: {_listed()}.")
+        raise CommandError(f"-x {argument} does not exist. The options are: {_option_names()}.")
 
 
 def size(text: str) -> str:
@@ -114,7 +114,7 @@ class Overrides:
                 continue
             name = argument.removeprefix(_PREFIX)
             if name not in OPTIONS:
-                raise CommandError(f"-x {argument} does not exist. The options are: {_listed()}.")
+                raise CommandError(f"-x {argument} does not exist. The options are: {_option_names()}.")
             try:
                 value: Any = OPTIONS[name](text)
                 # A list can be given in parts; of other options the last value counts, as Alembic does it.

@@ -49,7 +49,7 @@ def directive(name: str) -> Callable[[T], T]:
                     bound = signature.bind(operations, *arguments, **options).arguments
                 except TypeError as error:
                     advice = hint(name, signature, arguments, options)
-                    raise WrongUsage(f"{error}. Its arguments are: {_listed(signature)}.{advice}") from None
+                    raise WrongUsage(f"{error}. Its arguments are: {_parameter_names(signature)}.{advice}") from None
                 _check_names(bound, signature)
                 return method(operations, *arguments, **options)
             except WrongUsage as error:
@@ -119,11 +119,11 @@ def _check_names(bound: dict[str, Any], signature: inspect.Signature) -> None:
         value = bound.get(option)
         if value is not None and not isinstance(value, str):
             raise WrongUsage(
-                f"{option} must be a name, not {described(value)}. Its arguments are: {_listed(signature)}."
+                f"{option} must be a name, not {described(value)}. Its arguments are: {_parameter_names(signature)}."
             )
 
 
-def _listed(signature: inspect.Signature) -> str:
+def _parameter_names(signature: inspect.Signature) -> str:
     return ", ".join(name for name in signature.parameters if name != "self")
 
 

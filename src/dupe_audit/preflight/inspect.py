@@ -69,25 +69,27 @@ def preflight(
     """
     rule = rule or CleanupRule()
     details = Details(show_keys=show_keys, samples=samples, work_mem=work_mem)
-    if refused := _unfit(connection, accept):
+    if refused := _server_refusal(connection, accept):
         return DuplicateReport(key=key, counts=None, findings=refused)
     with step(connection):
         match = catalog.find(connection, key)
-        if match and (refused := _sorted(_first(connection, *match, rule), accept)):
+        if match and (refused := _sort_findings(_preliminary_findings(connection, *match, rule), accept)):
             return DuplicateReport(key=match[0], counts=None, findings=refused)
         try:
             with nullcontext() if match and match[1].is_tree else _snapshot(connection, work_mem):
-                report = _counted(connection, key, rule, accept=accept, details=details)
+                report = _count_in_snapshot(connection, key, rule, accept=accept, details=details)
         except DBAPIError as error:
             if match is None or not may_be_an_expression(error, key, rule):
                 raise
             with _snapshot(connection, work_mem):
                 findings, rows = require_failing(connection, *match, rule, error=error, show_keys=show_keys)
                 findings += catalog_findings(connection, *match, rule)
-            return DuplicateReport(key=match[0], counts=None, findings=_sorted(findings, accept), failed_rows=rows)
+            return DuplicateReport(
+                key=match[0], counts=None, findings=_sort_findings(findings, accept), failed_rows=rows
+            )
         if match and report.counts:
             unresolved = _search_path_findings(connection, *match, report.findings)
-            report = replace(report, findings=_sorted([*report.findings, *unresolved], accept))
+            report = replace(report, findings=_sort_findings([*report.findings, *unresolved], accept))
         return report
 
 
@@ -107,7 +109,7 @@ def _search_path_findings(
     return [replace(problem, severity="warning") if enforced else problem for problem in problems]
 
 
-def _counted(
+def _count_in_snapshot(
     connection: Connection, key: UniqueKey, rule: CleanupRule, *, accept: Collection[str], details: Details
 ) -> DuplicateReport:
     """Return the report from the snapshot of the open transaction."""
@@ -117,10 +119,10 @@ def _counted(
     key, relation = match
     findings = catalog_findings(connection, key, relation, rule)
     if not countable(findings):
-        return DuplicateReport(key=key, counts=None, findings=_sorted(findings, accept))
+        return DuplicateReport(key=key, counts=None, findings=_sort_findings(findings, accept))
     if (managed := citus.find_citus(connection, relation.relid)) and managed.is_sharded:
         report = sharded_report(connection, key, relation, rule)
-        return replace(report, findings=_sorted([*findings, *report.findings], accept))
+        return replace(report, findings=_sort_findings([*findings, *report.findings], accept))
     foreign_keys = children.foreign_keys(connection, relation.relid)
     compared = comparison(connection, relation, key, rule, catalog.fragments(connection, relation, key, rule))
     counting, parts, size = Counting(key, rule, relation, foreign_keys, compared, details), [], 0
@@ -146,7 +148,7 @@ def _counted(
         counts=counts,
         estimates=estimate(size, measure, counts),
         references=references(child_counts),
-        findings=_sorted(findings, accept),
+        findings=_sort_findings(findings, accept),
         examples=largest([part.examples for part in parts]),
         differs=differences.columns if differences else {},
         suggestion=differences.suggestion if differences else None,
@@ -194,29 +196,31 @@ def judge(
     Raises:
         sqlalchemy.exc.DBAPIError: the connection or a permission failed.
     """
-    if refused := _unfit(connection, accept):
+    if refused := _server_refusal(connection, accept):
         return list(refused)
     with step(connection):
         match = catalog.find(connection, key)
         if match is None:
             return [finding("table-missing", str(key))]
         key, relation = match
-        first = _first(connection, key, relation, rule)
+        first = _preliminary_findings(connection, key, relation, rule)
         findings = first or catalog_findings(connection, key, relation, rule)
         if measure_width and not first and countable(findings):
             findings += measured(connection, key, relation, rule)
             if not any(finding.id == "expression-fails" for finding in findings):
                 findings += _search_path_findings(connection, key, relation, findings)
-    return [finding for finding in _sorted(findings, accept) if key.name or finding.id != "invalid-index"]
+    return [finding for finding in _sort_findings(findings, accept) if key.name or finding.id != "invalid-index"]
 
 
-def _unfit(connection: Connection, accept: Collection[str]) -> tuple[Finding, ...]:
+def _server_refusal(connection: Connection, accept: Collection[str]) -> tuple[Finding, ...]:
     """Return why nothing else is sent to this server, not even a setting of the session; empty if it is suitable."""
-    findings = _sorted(server_findings(connection), accept)
+    findings = _sort_findings(server_findings(connection), accept)
     return findings if any(finding.severity == "error" for finding in findings) else ()
 
 
-def _first(connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule) -> list[Finding]:
+def _preliminary_findings(
+    connection: Connection, key: UniqueKey, relation: Relation, rule: CleanupRule
+) -> list[Finding]:
     """Return what ends the checks: another product manages the table, or SQL of the key or its rule is wrong."""
     return (
         timescaledb_findings(connection, relation)
@@ -227,7 +231,7 @@ def _first(connection: Connection, key: UniqueKey, relation: Relation, rule: Cle
     )
 
 
-def _sorted(findings: Iterable[Finding], accept: Collection[str]) -> tuple[Finding, ...]:
+def _sort_findings(findings: Iterable[Finding], accept: Collection[str]) -> tuple[Finding, ...]:
     """Return findings without repetition, the worst first; an accepted one becomes a warning."""
     judged = [
         replace(finding, severity="warning") if finding.id in accept and CATALOGUE[finding.id].acceptable else finding

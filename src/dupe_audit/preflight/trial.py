@@ -65,7 +65,7 @@ def try_index(connection: Connection, key: UniqueKey, *, unless: Sequence[Findin
             execute(connection, statement("try_index", **holes))
             query = "SELECT pg_catalog.current_setting('dupe_audit.tried')"
             failure = json.loads(execute(connection, query).scalar_one())
-        return [_judged(connection, relation, list(parts), failure)] if failure else []
+        return [_failure_finding(connection, relation, list(parts), failure)] if failure else []
 
 
 def _parts(key: UniqueKey) -> dict[str, UniqueKey]:
@@ -81,7 +81,7 @@ def _parts(key: UniqueKey) -> dict[str, UniqueKey]:
     return parts
 
 
-def _judged(connection: Connection, relation: Relation, parts: list[str], failure: dict[str, Any]) -> Finding:
+def _failure_finding(connection: Connection, relation: Relation, parts: list[str], failure: dict[str, Any]) -> Finding:
     part, code, message = parts[failure["number"] - 1], str(failure["code"]), str(failure["message"])
     empty = failure["on"] == "empty"
     if failure["on"] == "copy" or not code.startswith(OF_THE_INDEX if empty else OF_ANY_ROW):

@@ -189,9 +189,9 @@ class _Ahead:
         return f"\n    PERFORM pg_temp.dupe_audit_changes(v_relid, {holes}, {names}, {changes}, {_NOTE});"
 
     def _errors(self, irrelevant: Collection[str]) -> str:
-        return text_array(self._stopping(irrelevant))
+        return text_array(self._stopping_ids(irrelevant))
 
-    def _stopping(self, irrelevant: Collection[str]) -> list[str]:
+    def _stopping_ids(self, irrelevant: Collection[str]) -> list[str]:
         ignored = {*self._options.accept, *irrelevant}
         return [id_ for id_, entry in CATALOGUE.items() if entry.severity == "error" and id_ not in ignored]
 
@@ -211,7 +211,7 @@ class _Ahead:
         self._script.measure_function()
         if rule and rule.exact == "amend":
             self._script.expressions_function()
-            self._script.write(judged_key(key, note=_NOTE, judge_width="key-too-wide" in self._stopping(())))
+            self._script.write(judged_key(key, note=_NOTE, judge_width="key-too-wide" in self._stopping_ids(())))
             return  # no row leaves
         self._script.write(
             with_templates(

@@ -90,10 +90,10 @@ def cleanup_procedure(
 def _stage(rule: CleanupRule, sequential: str, *, tree: bool) -> str:
     judgements = []
     if rule.divides:
-        judgements += [_filled("add_amend_column"), _filled("stage_divergent")]
+        judgements += [_execute_filled("add_amend_column"), _execute_filled("stage_divergent")]
     if rule.amends:
         continues = "(v_holes ->> 'continues')::pg_catalog.bool"
-        judgements += [f"IF {continues} THEN {_filled('continue_numbers')}; END IF"]
+        judgements += [f"IF {continues} THEN {_execute_filled('continue_numbers')}; END IF"]
     judgements += ["PERFORM pg_temp.dupe_audit_restorable(v_run, v_holes, v_holes ->> 'stage')"]
     if rule.merges:
         survivors = f"pg_temp.dupe_audit_fill({quoted('staged_survivors')}, v_holes)"
@@ -127,7 +127,7 @@ def _guarded(judgement: str) -> str:
 def _batch(rule: CleanupRule) -> str:
     outcomes, images = [], []
     if rule.merges_groups:
-        outcomes += [_filled("spare_incomplete", "'low', v_low, 'high', v_high")]
+        outcomes += [_execute_filled("spare_incomplete", "'low', v_low, 'high', v_high")]
     if rule.amends:
         outcomes += ["v_amended := pg_temp.dupe_audit_amend(v_batch, v_holes, v_low, v_high)"]
     if rule.exact == "archive":
@@ -136,7 +136,7 @@ def _batch(rule: CleanupRule) -> str:
         outcomes += [f"SELECT m.v_archived, m.v_merged INTO v_archived, v_merged FROM {moved} AS m"]
     if rule.changes_rows:
         counts = "'batch', v_batch, 'amended', v_amended, 'merged', v_merged, 'reverted', 0"
-        images = [_filled("record_images", counts)]
+        images = [_execute_filled("record_images", counts)]
     return with_templates("offline_batch", outcomes=lines(outcomes), images=lines(images))
 
 
@@ -152,7 +152,7 @@ def _clean(rule: CleanupRule, build: BuildRule, *, tree: bool) -> str:
     amend_again = f"\n        IF v_spared = 0 THEN{lines(again, indent=12)}\n        END IF;"
     whole_groups = []
     if rule.merges_groups:
-        next_group = _filled("next_group", "'n', v_end")
+        next_group = _execute_filled("next_group", "'n', v_end")
         whole_groups = [f"{next_group} INTO v_high", "v_high := coalesce(v_high - 1, v_extras)"]
     opening = "SELECT p.v_holes, p.v_fks INTO v_holes, v_fks FROM pg_temp.dupe_audit_prepare(v_run) AS p"
     closing = _set_state("clean")
@@ -188,7 +188,7 @@ def _set_state(state: str) -> str:
     return statement("set_state", run="v_run", state=literal(state))
 
 
-def _filled(name: str, holes: str = "") -> str:
+def _execute_filled(name: str, holes: str = "") -> str:
     """Return what executes a template with the values of the run, and more of them."""
     more = f" || pg_catalog.jsonb_build_object({holes})" if holes else ""
     return f"EXECUTE pg_temp.dupe_audit_fill({quoted(name)}, v_holes{more})"

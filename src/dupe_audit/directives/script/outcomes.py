@@ -62,19 +62,19 @@ def outcome_functions(script: Script, rule: CleanupRule, accept: Collection[str]
         accept: ids of findings that do not stop a cleanup.
         tree: whether the table is partitioned.
     """
-    _once(script, "private", with_templates("offline_private", may_own=statement("may_own", owner="v_owner")))
-    _once(script, "adopt", with_templates("offline_adopt"))
+    _write_once(script, "private", with_templates("offline_private", may_own=statement("may_own", owner="v_owner")))
+    _write_once(script, "adopt", with_templates("offline_adopt"))
     own_index = "(CASE WHEN v_rule.building THEN v_rule.constraint_name END)"
     insertable = statement("insertable", relids="v_relid", key_names=NAMES, own_index=own_index)
-    _once(script, "violated", with_templates("offline_violated", insertable=insertable))
-    _once(script, "restorable", statement("offline_restorable"))
+    _write_once(script, "violated", with_templates("offline_violated", insertable=insertable))
+    _write_once(script, "restorable", statement("offline_restorable"))
     if rule.exact == "archive":
         _archiving(script, rule, accept, tree=tree)
     if rule.changes_rows:
         _changing(script, rule)
 
 
-def _once(script: Script, part: str, sql: str, form: Hashable = None) -> None:
+def _write_once(script: Script, part: str, sql: str, form: Hashable = None) -> None:
     if script.needs_part(part, form):
         script.write(sql)
 
@@ -103,32 +103,32 @@ def _archiving(script: Script, rule: CleanupRule, accept: Collection[str], *, tr
         delete_triggers=statement("delete_triggers", relid="v_relid"),
         merge=f"\n    {merge};" if rule.merges else "",
     )
-    _once(script, "references", references)
-    _once(script, "objections", objections)
-    _once(script, "move", move, (bool(rule.merges), tree))
+    _write_once(script, "references", references)
+    _write_once(script, "objections", objections)
+    _write_once(script, "move", move, (bool(rule.merges), tree))
 
 
 def _changing(script: Script, rule: CleanupRule) -> None:
     """Write what changes rows that stay in the table, and what tries the changes first."""
     changes_function(script)
-    _once(script, "keep_images", with_templates("offline_keep_images"))
+    _write_once(script, "keep_images", with_templates("offline_keep_images"))
     reasons = {"reasons": literal(json.dumps(REASONS)), "not_null_violation": literal(NOT_NULL_VIOLATION)}
-    _once(script, "why", statement("offline_why", **reasons))
-    _once(script, "change_fails", statement("offline_change_fails"))
-    _once(script, "failures", with_templates("offline_failures", most_failures=str(MOST_FAILURES)))
+    _write_once(script, "why", statement("offline_why", **reasons))
+    _write_once(script, "change_fails", statement("offline_change_fails"))
+    _write_once(script, "failures", with_templates("offline_failures", most_failures=str(MOST_FAILURES)))
     if rule.amends:
-        _once(script, "settle", with_templates("offline_settle", most_collisions=str(MOST_COLLISIONS)))
+        _write_once(script, "settle", with_templates("offline_settle", most_collisions=str(MOST_COLLISIONS)))
     columns = {"changed_columns": "v_rule.changed_columns", "merged_columns": "v_rule.merged_columns"}
     constraints = with_templates(
         "offline_try_constraints",
         trying=settings_sql(TRYING),
         touched_indexes=statement("touched_indexes", relid="v_relid", **columns),
     )
-    _once(script, "try_constraints", constraints)
-    _once(script, "try_changes", with_templates("offline_try_changes"))
+    _write_once(script, "try_constraints", constraints)
+    _write_once(script, "try_changes", with_templates("offline_try_changes"))
     if rule.amends:
-        _once(script, "amend", with_templates("offline_amend"))
-        _once(script, "try_amending", with_templates("offline_try_amending"))
-        _once(script, "amend_again", with_templates("offline_amend_again", most_collisions=str(MOST_COLLISIONS)))
+        _write_once(script, "amend", with_templates("offline_amend"))
+        _write_once(script, "try_amending", with_templates("offline_try_amending"))
+        _write_once(script, "amend_again", with_templates("offline_amend_again", most_collisions=str(MOST_COLLISIONS)))
     else:
-        _once(script, "merge", with_templates("offline_merge"))
+        _write_once(script, "merge", with_templates("offline_merge"))

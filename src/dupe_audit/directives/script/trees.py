@@ -70,13 +70,13 @@ def guard_tree(script: Script, key: UniqueKey) -> None:
         deferrable=literal(key.deferrable),
         deferred=literal(key.initially == "DEFERRED"),
     )
-    name, counted = literal(key.name), _counted(key)
+    name, counted = literal(key.name), _counted_tree(key)
     script.write(
         statement("offline_guard_tree", relid=relid, form=key.form, name=name, tree_parts=parts, counted=counted)
     )
 
 
-def _counted(key: UniqueKey) -> str:
+def _counted_tree(key: UniqueKey) -> str:
     """Return the value of the session's setting that says which tree was counted, as an SQL value."""
     return literal(f"{key.schema or ''}.{key.table} {key.name}")
 
@@ -159,7 +159,7 @@ def _count(key: UniqueKey, work_mem: str | None) -> str:
         tree=statement("tree", relid="v_root"),
         fragments=statement("fragments", relid="v_root", **fragments),
         sequential=counting(work_mem),
-        counted=_counted(key),
+        counted=_counted_tree(key),
     )
 
 
