@@ -145,4 +145,5 @@ def _digests(connection: Connection, table: Table) -> list[str]:
     row = ", ".join(ident(column) for column in columns)
     if not row:
         return []  # the table does not exist any more, or has no columns
-    return list(execute(connection, f"SELECT pg_catalog.md5(ROW({row})::pg_catalog.text) FROM {name}").scalars())
+    digests = statement("scratch/row_digests", columns=row, table=name)
+    return list(execute(connection, digests).scalars())

@@ -7,11 +7,10 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
-from dupe_audit.postgres.driver import execute
 from dupe_audit.schema.facts import Index
 from dupe_audit.seeding.plan import NULL, ColumnSource, Plan, allocate
 from dupe_audit.seeding.satisfy import CannotFill, satisfy, try_query
-from dupe_audit.seeding.spec import CheckSpec, ColumnSpec, ForeignKeySpec, KeySpec, TableSpec, table_name
+from dupe_audit.seeding.spec import CheckSpec, ColumnSpec, ForeignKeySpec, KeySpec, TableSpec, count_rows, table_name
 from dupe_audit.seeding.values import Formula, N
 from dupe_audit.statements import ident, statement
 
@@ -191,7 +190,7 @@ class Builder:
         tables = f"{table} AS {alias} " + " ".join(f"JOIN {t} AS {a} ON {on}" for t, a, on in more)
         listed = ", ".join(f"{cell} AS c{n}" for n, cell in enumerate(cells.values()))
         relation = numbered_sql(f"SELECT DISTINCT {listed} FROM {tables} WHERE {condition}", len(cells), rows)
-        size = execute(self._connection, f"SELECT pg_catalog.count(*) FROM ({relation}) AS c").scalar_one()
+        size = count_rows(self._connection, f"({relation}) AS c")
         if size == 0:
             raise CannotFill(f"{self.spec.title}: no combination of parent rows satisfies {fks[0].name}.")
         self._sources.append(relation_source(cells, relation, size))

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from dupe_audit.postgres.driver import execute
 from dupe_audit.schema.facts import Index
-from dupe_audit.seeding.spec import ForeignKeySpec, TableSpec, table_name
+from dupe_audit.seeding.spec import ForeignKeySpec, TableSpec, count_rows, table_name
 from dupe_audit.statements import ident, statement
 
 GROUPS = 6  #: per key; every row of these is referenced
@@ -31,7 +31,7 @@ def count_duplicates(
     connection: Connection, spec: TableSpec, uniques: Sequence[Index], children: Sequence[ForeignKeySpec]
 ) -> DuplicateCounts:
     """Count the rows; an extra counts once, however many keys it violates."""
-    rows = execute(connection, f"SELECT pg_catalog.count(*) FROM {spec.name}").scalar_one()
+    rows = count_rows(connection, spec.name)
     if not uniques:
         return DuplicateCounts(rows=rows)
     referenced = " OR ".join(_references(connection, spec, fk) for fk in children) or "false"

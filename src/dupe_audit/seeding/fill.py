@@ -19,7 +19,7 @@ from dupe_audit.seeding.facts import Filled
 from dupe_audit.seeding.leaves import leaf_plans
 from dupe_audit.seeding.plan import Plan, insert_sql, row_numbers
 from dupe_audit.seeding.satisfy import CannotFill, savepoint, try_query
-from dupe_audit.seeding.spec import ForeignKeySpec, KeySpec, TableSpec, conjuncts, foreign_keys, read
+from dupe_audit.seeding.spec import ForeignKeySpec, KeySpec, TableSpec, conjuncts, count_rows, foreign_keys, read
 from dupe_audit.seeding.stricter import add_extras
 from dupe_audit.seeding.values import Types
 from dupe_audit.statements import ident
@@ -148,7 +148,7 @@ class _Filler:
         relations: Sequence[tuple[ForeignKeySpec, str, int]] = (),
     ) -> tuple[Builder, int]:
         """Return the builder of the table's plan, with the parents filled, and the number of its first row."""
-        first = self._count(spec)
+        first = count_rows(self._connection, spec.name)
         sources = [relation_source(fk.columns, relation, size) for fk, relation, size in relations]
         explicit = self._promised.setdefault(spec.oid, set())
         builder = Builder(self._connection, spec, uniques=uniques, explicit=explicit, relations=sources)
@@ -172,7 +172,7 @@ class _Filler:
             execute(self._connection, f"SET CONSTRAINTS {fk.name} DEFERRED")
             return "promised"
         spec = read(self._connection, self._types, fk.parent)
-        if (existing := self._count(spec)) >= wanted:
+        if (existing := count_rows(self._connection, spec.name)) >= wanted:
             return "filled"
         try:
             with savepoint(self._connection):
@@ -180,7 +180,7 @@ class _Filler:
         except CannotFill:
             if not optional and not existing:
                 raise
-        return "filled" if self._count(spec) else "empty"
+        return "filled" if count_rows(self._connection, spec.name) else "empty"
 
     def _plan_seen_by(
         self, index: Index, builder: Builder, plan: Plan, first: int, rows: int
@@ -217,7 +217,7 @@ class _Filler:
     def _fill_child(self, spec: TableSpec, fk: ForeignKeySpec, uniques: Sequence[Index]) -> None:
         """Insert a few rows that reference this table: every row of some groups, and some rows in no group."""
         relation = numbered_sql(referable_sql(spec, fk.referenced, uniques), len(fk.columns), 1000)
-        size = execute(self._connection, f"SELECT pg_catalog.count(*) FROM ({relation}) AS c").scalar_one()
+        size = count_rows(self._connection, f"({relation}) AS c")
         child = read(self._connection, self._types, fk.child)
         try:
             with savepoint(self._connection):
@@ -245,6 +245,3 @@ class _Filler:
             except (DBAPIError, CannotFill):
                 continue
             return
-
-    def _count(self, spec: TableSpec) -> int:
-        return int(execute(self._connection, f"SELECT pg_catalog.count(*) FROM {spec.name}").scalar_one())

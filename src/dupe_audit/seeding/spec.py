@@ -147,6 +147,18 @@ def table_name(connection: Connection, oid: int) -> str:
     return str(execute(connection, query).scalar_one())
 
 
+def count_rows(connection: Connection, source: str) -> int:
+    """Return how many rows a table or a query has.
+
+    Args:
+        source: as FROM names it.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: it cannot be read.
+    """
+    return int(execute(connection, statement("scratch/count_source", source=source)).scalar_one())
+
+
 def foreign_keys(connection: Connection, oid: int, *, side: str) -> tuple[ForeignKeySpec, ...]:
     """Return the foreign keys of a table (side ``c.conrelid``) or those that reference it (``c.confrelid``)."""
     rows = execute(connection, statement("scratch/seed_foreign_keys", relid=str(oid), side=side)).mappings()

@@ -50,7 +50,7 @@ def inspect_target(
 def _pending(connection: Connection, project: Project, version_table: tuple[str | None, str]) -> set[str]:
     name = ident(*(part for part in version_table if part))
     try:
-        heads = tuple(execute(connection, f"SELECT version_num FROM {name}").scalars())
+        heads = tuple(execute(connection, statement("applied_revisions", table=name)).scalars())
     except DBAPIError as error:
         if sqlstate(error) != UNDEFINED_TABLE:
             raise

@@ -117,7 +117,7 @@ class Runner:
         name = ident(*filter(None, (options.version_table_schema, options.version_table)))
         with connect(self.url) as connection:
             try:
-                return set(execute(connection, f"SELECT version_num FROM {name}").scalars())
+                return set(execute(connection, statement("applied_revisions", table=name)).scalars())
             except DBAPIError as error:
                 if sqlstate(error) != UNDEFINED_TABLE:
                     raise
@@ -127,7 +127,7 @@ class Runner:
         """Keep what env.py passed to ``context.configure()``."""
         if context.connection is None or context.as_sql:
             raise DupeAuditError("The project's env.py passes Alembic no connection, which online migrations need.")
-        database = context.connection.exec_driver_sql("SELECT pg_catalog.current_database()").scalar_one()
+        database = context.connection.exec_driver_sql(statement("scratch/current_database")).scalar_one()
         if database != make_url(self.url).database:
             raise DupeAuditError(
                 "The project's env.py does not connect to the scratch database. No revision was applied."

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DisconnectionError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from dupe_audit.errors import DupeAuditError
+from dupe_audit.statements import statement
 
 #: connection arguments about the session, which are kept; all others concern the project's own server
 _SESSION_ARGUMENTS = (
@@ -75,7 +76,7 @@ def redirected(url: str) -> Iterator[None]:
         parameters.update({**session_settings, **options})
 
     def refuse(connection: Any, record: ConnectionPoolEntry) -> None:
-        record.info[_DATABASE] = name = _ask(connection, "SELECT pg_catalog.current_database()")
+        record.info[_DATABASE] = name = _ask(connection, statement("scratch/current_database"))
         if name != target.database:
             connection.close()
             raise DupeAuditError(

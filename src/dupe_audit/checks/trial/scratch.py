@@ -51,7 +51,8 @@ class Scratch:
                 if copy_of:
                     # An engine of the project may keep a connection in its pool; a database in use cannot be copied.
                     execute(connection, statement("scratch/end_sessions", database=literal(template)))
-                execute(connection, f"CREATE DATABASE {ident(name)} TEMPLATE {ident(template)}")
+                new, copied = ident(name), ident(template)
+                execute(connection, statement("scratch/create_database", database=new, template=copied))
             except DBAPIError as error:
                 raise DupeAuditError(
                     f"No scratch database can be created: {reason(error)}. "
@@ -61,7 +62,7 @@ class Scratch:
             yield _with_database(self.url, name)
         finally:
             with connect(self.url) as connection:
-                execute(connection, f"DROP DATABASE IF EXISTS {ident(name)} WITH (FORCE)")
+                execute(connection, statement("scratch/drop_database", database=ident(name)))
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from dupe_audit.schema.rowsets import (
 from dupe_audit.schema.snapshot import snapshot
 from dupe_audit.seeding import ALL, CannotFill, Shape, fill
 from dupe_audit.seeding.facts import Filled
+from dupe_audit.seeding.spec import count_rows
 from dupe_audit.statements import ident
 from dupe_audit.verify import verify_named
 
@@ -204,8 +205,8 @@ class _Trial:
             with suppress(DBAPIError):
                 execute(connection, "ROLLBACK")
             raise DupeAuditError(f"--seed-sql: {revision}.sql fails: {reason(error)}.") from error
-        rows = execute(connection, f"SELECT pg_catalog.count(*) FROM {ident(self.table.schema, self.table.name)}")
-        return Filled(revision=revision, table=str(self.table), rows=int(rows.scalar_one()), own=True)
+        rows = count_rows(connection, ident(self.table.schema, self.table.name))
+        return Filled(revision=revision, table=str(self.table), rows=rows, own=True)
 
     def _unproven(self, connection: Connection, after: Catalog) -> str | None:
         """Return why the catalog or a count contradicts the uniqueness that the revision adds; None if neither does."""
