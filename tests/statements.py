@@ -32,6 +32,7 @@ from dupe_audit.directives.operations import ArchiveDuplicatesOp
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.schemas import resolve_schemas
 from dupe_audit.directives.script import Undone, judge_ahead
+from dupe_audit.directives.script.quoting import dollar_quotes
 from dupe_audit.embedded import Server
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.model import BuildRule, Change, CleanupRule, Expression, Merge, Schemas, UniqueKey
@@ -93,6 +94,11 @@ INSERT INTO public.readings SELECT n, n % 3, date '2025-12-30' + n % 4 FROM gene
 #: statements that the steps do not reach, because nothing waits and nothing fails, and the step of each
 UNREACHED = {
     "adopted_options": "constraint",
+    "count_values": "preflight",
+    "drop_trial": "cleanup",
+    "is_leaf_building": "constraint",
+    "new_session": "preflight",
+    "row_security_active": "preflight",
     "citus_kind": "preflight",
     "column_keys": "preflight",
     "citus_place": "preflight",
@@ -191,6 +197,10 @@ EXAMPLES = {
     "differs": "'a trigger on the table changed the row or kept it out'",
     "names": "ARRAY['public.orders', 'public.orders_102008']::pg_catalog.text[]",
     "own": "'citus_internal gpid=10000000042'",
+    "shard_query": "SELECT 1 AS id",
+    "relation_query": "SELECT 16400 AS relid",
+    "fragments_query": "SELECT 't.id' AS t_identity",
+    "progress_query": "SELECT 'initializing' AS phase, 4711 AS locker",
     "schema": "'tenant_a'",
     "schema_count": "200",
     "subject": "'tenant_a.orders (customer_id, order_number)'",
@@ -293,6 +303,7 @@ def _step_of(name: str) -> str:
 def record(url: str) -> Recorder:
     """Execute every step on the empty database at *url*, and return what was recorded."""
     recorder = Recorder()
+    dollar_quotes()  # reads every statement, which is not an execution
     engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     event.listen(engine, "before_cursor_execute", lambda *arguments: recorder.sent.append(arguments[2]))
     with engine.connect() as connection:

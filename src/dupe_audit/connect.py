@@ -179,7 +179,7 @@ def _trust_path(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     Raises:
         Refused: the server is CockroachDB, to which SQLAlchemy's dialect cannot talk.
     """
-    cursor = connection.execute("SELECT pg_catalog.current_setting('search_path'), pg_catalog.version()")
+    cursor = connection.execute(statement("new_session").encode())
     path, version = map(str, cursor.fetchone() or ("", ""))
     if (product := product_finding(version)) and product.id == "cockroachdb":
         connection.close()

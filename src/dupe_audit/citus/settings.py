@@ -21,11 +21,10 @@ def propagated(lock_timeout: str) -> list[str]:
 
 def build_progress(connection: Connection) -> str:
     """Return the query that reports how far the build of this connection is, on the node where it waits."""
-    gpid = execute(connection, "SELECT pg_catalog.citus_backend_gpid()").scalar_one()
-    of_build = f"pg_catalog.texteq(s.application_name, 'citus_internal gpid={gpid}')"
-    backends = f"ANY (SELECT s.pid FROM pg_catalog.pg_stat_activity s WHERE {of_build})"
-    first = "ORDER BY pg_catalog.starts_with(q.phase, 'waiting') DESC, q.phase, q.locker LIMIT 1"
-    on_node = f"SELECT pg_catalog.row_to_json(q) FROM ({statement('build_progress', pid=backends)}) AS q {first}"
+    gpid = execute(connection, statement("citus_backend_gpid")).scalar_one()
+    pids = statement("citus_pids_of_build", own=literal(f"citus_internal gpid={gpid}"))
+    progress = statement("build_progress", pid=f"ANY ({pids})")
+    on_node = statement("citus_build_progress_of_node", progress_query=progress)
     return statement("citus_build_progress", on_node=literal(on_node))
 
 

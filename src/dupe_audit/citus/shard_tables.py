@@ -38,22 +38,19 @@ def shard_tables(connection: Connection, relid: int, key: UniqueKey, rule: Clean
     queries = []
     for shard in all_shards:
         oid = f"{literal(shard.name)}::pg_catalog.regclass::pg_catalog.oid"
-        parts = {"relation": statement("relation", relid=oid), "holes": statement("fragments", relid=oid, **derived)}
+        relation, fragments = statement("relation", relid=oid), statement("fragments", relid=oid, **derived)
         # Together, because each query takes a connection of the node.
-        columns = ", ".join(
-            f"(SELECT pg_catalog.row_to_json(q) FROM ({sql}) AS q) AS {name}" for name, sql in parts.items()
-        )
-        queries.append((shard, f"SELECT {columns}"))
+        queries.append((shard, statement("citus_shard_table", relation_query=relation, fragments_query=fragments)))
     result = []
     for shard, (row,) in zip(all_shards, read(connection, queries), strict=True):
-        relation = Relation(**{**row.relation, "relid": int(row.relation["relid"])})
+        of_shard = Relation(**{**row.relation, "relid": int(row.relation["relid"])})
         holes = {name: str(value) for name, value in row.holes.items()}
         holes |= {
             "key_names": text_array(filter(None, key.names)),
-            "relid": str(relation.relid),
-            "relids": str(relation.relid),
+            "relid": str(of_shard.relid),
+            "relids": str(of_shard.relid),
         }
-        result.append(ShardTable(shard=shard, relation=relation, holes=holes))
+        result.append(ShardTable(shard=shard, relation=of_shard, holes=holes))
     return result
 
 

@@ -139,8 +139,7 @@ def read(connection: Connection, queries: Iterable[tuple[Shard, str]]) -> list[S
         ShardFailure: one failed.
     """
     pairs = list(queries)
-    wrapped = "SELECT pg_catalog.json_agg(pg_catalog.row_to_json(q)) FROM (\n{0}\n) AS q"
-    answers = on_shards(connection, [(shard, wrapped.format(sql)) for shard, sql in pairs])
+    answers = on_shards(connection, [(shard, statement("citus_rows", shard_query=sql)) for shard, sql in pairs])
     for (shard, sql), answer in zip(pairs, answers, strict=True):
         if not answer.success:
             raise ShardFailure(shard, answer, sql)

@@ -75,7 +75,7 @@ def _changed_copy(work: CleanupWork, low: int, high: int) -> Iterator[Row[Any]]:
         work.execute("try_amended" if work.rule.amends else "try_merged", low=str(low), high=str(high))
         yield work.execute("count_tried").one()
         if work.is_held:
-            execute(work.connection, "DROP TABLE pg_temp.dupe_audit_trial")
+            work.execute("drop_trial")
 
 
 def _judge_copy(work: CleanupWork, tried: Row[Any]) -> tuple[list[Finding], bool]:

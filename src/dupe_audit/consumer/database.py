@@ -16,6 +16,7 @@ from dupe_audit.consumer.events import Row
 from dupe_audit.consumer.logs import log_event
 from dupe_audit.errors import WrongUsage
 from dupe_audit.postgres.sqlstates import reason
+from dupe_audit.statements import statement
 from dupe_audit.writer import Arbiter, Outcome, Unavailable, Writer
 
 
@@ -124,7 +125,7 @@ class Database:
 
     def _set_timeouts(self, connection: psycopg.Connection[Any]) -> None:
         """Set the session's timeouts; not through a pooler, whose session another client uses next (H171)."""
-        (backend,) = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone() or (None,)
+        (backend,) = connection.execute(statement("backend_pid").encode()).fetchone() or (None,)
         if backend != connection.info.backend_pid:
             return
         settings = self._config.database

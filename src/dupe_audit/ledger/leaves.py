@@ -111,8 +111,7 @@ def mark_leaf_building(connection: Connection, leaf: int, name: str | None, *, b
 
 def is_leaf_building(connection: Connection, leaf: int) -> bool:
     """Return whether a build of ours may have left an invalid index on a leaf."""
-    sql = f"SELECT l.building FROM dupe_audit.leaf l WHERE l.id = {int(leaf)}"
-    return bool(execute(connection, sql).scalar_one())
+    return bool(execute(connection, statement("is_leaf_building", leaf=str(leaf))).scalar_one())
 
 
 def leaf_indexes(connection: Connection, run_id: int) -> list[LeafIndex]:

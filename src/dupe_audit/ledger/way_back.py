@@ -183,7 +183,7 @@ def _sum_findings(connection: Connection, run: Run) -> list[Finding]:
 
 def _readable(connection: Connection, archive: str) -> bool:
     """Return whether this role may read an archive; a role that only looks at the ledger need not."""
-    sql = f"SELECT pg_catalog.has_table_privilege({literal(archive)}::pg_catalog.regclass::pg_catalog.oid, 'SELECT')"
+    sql = statement("may_read_archive", archive_name=literal(archive))
     return bool(execute(connection, sql).scalar_one())
 
 

@@ -38,15 +38,14 @@ def describe(connection: Connection, source: str, expressions: Sequence[str]) ->
     if not expressions:
         return []
     values = ", ".join(f"({sql}) AS k{n}" for n, sql in enumerate(expressions))
-    # The source has no row, because an expression could fail on a made-up one.
-    rows = f"(SELECT 1) AS one_row LEFT JOIN (SELECT {values} FROM {source} WHERE false) AS no_row ON true"
     types = ", ".join(f"pg_catalog.pg_typeof(no_row.k{n})::pg_catalog.oid AS k{n}" for n in range(len(expressions)))
-    oids = list(execute(connection, f"SELECT {types} FROM {rows}").one())
+    oids = list(execute(connection, statement("describe_values", facts=types, values=values, source=source)).one())
     collatable = set(execute(connection, statement("collatable_types", oids=", ".join(map(str, oids)))).scalars())
     names = ", ".join(
         f"pg_catalog.pg_collation_for(no_row.k{n})" if oid in collatable else "NULL" for n, oid in enumerate(oids)
     )
-    collations = list(execute(connection, f"SELECT {names} FROM {rows}").one())
+    described = statement("describe_values", facts=names, values=values, source=source)
+    collations = list(execute(connection, described).one())
     return [Described(int(oid), collation) for oid, collation in zip(oids, collations, strict=True)]
 
 
@@ -60,7 +59,7 @@ def is_immutable(connection: Connection, source: str, expression: str) -> bool:
         sqlalchemy.exc.DBAPIError: the server cannot read it.
     """
     condition = f"({expression}) IS NULL AND ({expression}) IS NOT NULL"
-    plan = _plan(connection, f"SELECT FROM {source} WHERE {condition}")
+    plan = _plan(connection, "explain_predicate", source=source, predicate=condition)
     return str(plan.get("One-Time Filter")) == "false"
 
 
@@ -72,8 +71,7 @@ def is_volatile(connection: Connection, source: str, expression: str) -> bool:
     Raises:
         sqlalchemy.exc.DBAPIError: the server cannot read it.
     """
-    query = f"SELECT FROM (SELECT ({expression}) AS value FROM {source}) AS dupe_audit_apart WHERE value IS NOT NULL"
-    plan = _plan(connection, query)
+    plan = _plan(connection, "explain_volatile", source=source, expression=expression)
     return any(node.get("Alias") == "dupe_audit_apart" for node in _nodes(plan))
 
 
@@ -83,7 +81,7 @@ def require_no_columns(connection: Connection, expression: str) -> None:
     Raises:
         sqlalchemy.exc.DBAPIError: it cannot, so the expression uses a column of the row.
     """
-    _plan(connection, f"SELECT ({expression})")
+    _plan(connection, "explain_without_table", expression=expression)
 
 
 def is_never_true(connection: Connection, source: str, predicate: str) -> bool:
@@ -92,9 +90,10 @@ def is_never_true(connection: Connection, source: str, predicate: str) -> bool:
     Raises:
         sqlalchemy.exc.DBAPIError: the server cannot read it.
     """
-    return "One-Time Filter" in _plan(connection, f"SELECT FROM {source} WHERE ({predicate})") and (
-        "One-Time Filter" not in _plan(connection, f"SELECT FROM {source}")
-    )
+    plan = _plan(connection, "explain_predicate", source=source, predicate=predicate)
+    if "One-Time Filter" not in plan:
+        return False
+    return "One-Time Filter" not in _plan(connection, "explain_predicate", source=source, predicate="true")
 
 
 def require_order(connection: Connection, source: str, expression: str) -> None:
@@ -103,9 +102,7 @@ def require_order(connection: Connection, source: str, expression: str) -> None:
     Raises:
         sqlalchemy.exc.DBAPIError: it cannot.
     """
-    # Alone, a constant would be read as the number of an output column, or be refused.
-    order = f"CASE WHEN true THEN {expression} END"
-    _plan(connection, f"SELECT FROM {source} WHERE ({expression}) IS NOT NULL ORDER BY {order}")
+    _plan(connection, "explain_order", source=source, expression=expression)
 
 
 def is_same(connection: Connection, source: str, pairs: Sequence[tuple[str, str]]) -> bool:
@@ -137,7 +134,7 @@ def require_whole(connection: Connection, source: str, expression: str) -> None:
     Raises:
         sqlalchemy.exc.DBAPIError: it cannot.
     """
-    _plan(connection, f"SELECT CASE WHEN true THEN {expression} END FROM {source}")
+    _plan(connection, "explain_whole", source=source, expression=expression)
 
 
 def require_boolean(connection: Connection, source: str, predicate: str) -> None:
@@ -146,11 +143,12 @@ def require_boolean(connection: Connection, source: str, predicate: str) -> None
     Raises:
         sqlalchemy.exc.DBAPIError: it cannot, or the predicate is not boolean.
     """
-    _plan(connection, f"SELECT FROM {source} WHERE ({predicate})")
+    _plan(connection, "explain_predicate", source=source, predicate=predicate)
 
 
-def _plan(connection: Connection, query: str) -> dict[str, Any]:
-    return _plan_of(execute(connection, f"EXPLAIN (FORMAT JSON, COSTS false) {query}").scalar_one())
+def _plan(connection: Connection, name: str, /, **holes: str) -> dict[str, Any]:
+    """Return the plan that an EXPLAIN in ``statements/`` reports."""
+    return _plan_of(execute(connection, statement(name, **holes)).scalar_one())
 
 
 def _plan_of(explained: Any) -> dict[str, Any]:

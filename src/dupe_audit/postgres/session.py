@@ -139,6 +139,15 @@ def settings(connection: Connection, values: Mapping[str, str], *, local: bool =
         tidy(connection, _set_config(previous, local=local))
 
 
+def current_setting(connection: Connection, name: str) -> str:
+    """Return the value of an existing setting of the session.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: the setting does not exist.
+    """
+    return str(execute(connection, statement("current_setting", setting=literal(name))).scalar_one())
+
+
 def execute_at_once(connection: Connection, *statements: str, lock_timeout: str) -> None:
     """Execute statements that take a strong lock as one transaction, in one message to the server.
 
@@ -162,8 +171,7 @@ def trust_path(connection: Connection) -> str | None:
     functions, types and relations with their schema, but operators as everybody writes them. Without ``pg_catalog``
     in the path, the server looks there first (H199).
     """
-    query = "SELECT pg_catalog.current_setting('search_path') AS path"
-    path = str(execute(connection, query).scalar_one())
+    path = current_setting(connection, "search_path")
     if (trusted := without_pg_catalog(path)) == path:
         return None
     execute(connection, _set_config({"search_path": trusted}, local=False))

@@ -53,8 +53,7 @@ def _values(connection: Connection, key: UniqueKey, relation: Relation, rule: Cl
     problem = _problem(connection, key, relation, rule)
     if problem is None:
         return []
-    hidden = f"SELECT pg_catalog.row_security_active({relation.relid}::pg_catalog.oid)"
-    if execute(connection, hidden).scalar_one():
+    if execute(connection, statement("row_security_active", relid=str(relation.relid))).scalar_one():
         return []  # the finding about row security is the reason
     option = "set_" if rule.amends else "merge"
     changed: list[Change | Merge] = [*rule.changes, *rule.merges]

@@ -16,12 +16,12 @@ from dupe_audit.model import CleanupRule, FailedRow, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, step, transaction
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, current_setting, step, transaction
 from dupe_audit.postgres.sqlstates import about_a_row, about_an_expression, quotes_values, sqlstate
 from dupe_audit.postgres.trees import fragments_by_table
 from dupe_audit.preflight.samples import RowColumns, row_columns
 from dupe_audit.preflight.search_path import path_findings, where_true
-from dupe_audit.statements import fill_known, ident, template, text_array
+from dupe_audit.statements import fill_known, ident, statement, template, text_array
 
 #: rows that are shown
 SHOWN_ROWS = 10
@@ -105,8 +105,7 @@ def _failing_rows(
             "identity": columns.identity_sql("t"),
         }
         execute(connection, fill_known(template("failing_rows"), fragments, **holes))
-        query = "SELECT pg_catalog.current_setting('dupe_audit.failing_rows')"
-        result = json.loads(execute(connection, query).scalar_one())
+        result = json.loads(current_setting(connection, "dupe_audit.failing_rows"))
         texts = list(queries)
         for sql, count, code in zip(texts, result["counts"], result["codes"], strict=True):
             if count:
@@ -136,12 +135,7 @@ def _queries(source: str, key: UniqueKey, rule: CleanupRule) -> dict[str, str]:
     Args:
         source: the FROM clause in which the expressions are read.
     """
-
-    def row_query(sql: str) -> str:
-        return f"SELECT {where_true(sql, key.where)} FROM {source} WHERE ctid OPERATOR(pg_catalog.=) $1"
-
-    queries = (
-        {key.where: f"SELECT ({key.where}) FROM {source} WHERE ctid OPERATOR(pg_catalog.=) $1"} if key.where else {}
-    )
+    values = {key.where: f"({key.where})"} if key.where else {}
     parts = [*filter(None, key.expressions), *(part.expression for part in rule.orderings if part.expression)]
-    return queries | {sql: row_query(sql) for sql in parts}
+    values |= {sql: where_true(sql, key.where) for sql in parts}
+    return {sql: statement("value_of_row", value=value, source=source) for sql, value in values.items()}

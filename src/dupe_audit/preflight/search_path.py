@@ -12,7 +12,7 @@ from dupe_audit.model import UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.elements import aliased
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, transaction
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, current_setting, transaction
 from dupe_audit.postgres.sqlstates import NAMES_NOT_FOUND, OF_AN_EXPRESSION
 from dupe_audit.statements import literal, statement, text_array
 
@@ -39,8 +39,7 @@ def path_findings(connection: Connection, key: UniqueKey, relation: Relation) ->
     holes = {"queries": text_array(queries.values()), "texts": literal(" ".join(queries))}
     with transaction(connection, lock_timeout=READ_LOCK_TIMEOUT, read_only=True, local={"jit": "off"}):
         execute(connection, statement("path_problems", **holes))
-        query = "SELECT pg_catalog.current_setting('dupe_audit.path_problems')"
-        problems = json.loads(execute(connection, query).scalar_one())
+        problems = json.loads(current_setting(connection, "dupe_audit.path_problems"))
     restricted = builds_are_restricted(connection)
     texts = list(queries)
     reasons = [
@@ -53,8 +52,7 @@ def path_findings(connection: Connection, key: UniqueKey, relation: Relation) ->
 
 def builds_are_restricted(connection: Connection) -> bool:
     """Return whether this server builds indexes under its own search path."""
-    query = "SELECT pg_catalog.current_setting('server_version_num')"
-    return int(execute(connection, query).scalar_one()) >= RESTRICTED_FROM
+    return int(current_setting(connection, "server_version_num")) >= RESTRICTED_FROM
 
 
 def path_finding(subject: str, relation: Relation, *, restricted: bool) -> Finding:
@@ -77,10 +75,9 @@ def reason_of(sql: str, code: str, message: str) -> str:
 def _queries(key: UniqueKey, relation: Relation) -> dict[str, str]:
     """Return, by the text of each expression, the query that computes it for all rows; the predicate comes first."""
     source = aliased(relation.table, relation.schema)
-    queries = {key.where: f"SELECT pg_catalog.count(({key.where})) FROM {source}"} if key.where else {}
-    for sql in filter(None, key.expressions):
-        queries[sql] = f"SELECT pg_catalog.count({where_true(sql, key.where)}) FROM {source}"
-    return queries
+    values = {key.where: f"({key.where})"} if key.where else {}
+    values |= {sql: where_true(sql, key.where) for sql in filter(None, key.expressions)}
+    return {sql: statement("count_values", value=value, source=source) for sql, value in values.items()}
 
 
 def where_true(sql: str, where: str | None) -> str:

@@ -14,7 +14,7 @@ from dupe_audit.model import Expression, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, step, transaction
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, current_setting, step, transaction
 from dupe_audit.postgres.sqlstates import (
     CLASS_DATA,
     CLASS_FEATURE,
@@ -63,8 +63,7 @@ def try_index(connection: Connection, key: UniqueKey, *, unless: Sequence[Findin
         holes = {"relid": str(relation.relid), "builds": text_array(builds), "predicate": literal(key.where)}
         with transaction(connection, lock_timeout=READ_LOCK_TIMEOUT):
             execute(connection, statement("try_index", **holes))
-            query = "SELECT pg_catalog.current_setting('dupe_audit.tried')"
-            failure = json.loads(execute(connection, query).scalar_one())
+            failure = json.loads(current_setting(connection, "dupe_audit.tried"))
         return [_failure_finding(connection, relation, list(parts), failure)] if failure else []
 
 

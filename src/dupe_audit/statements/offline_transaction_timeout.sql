@@ -5,6 +5,6 @@ DO $timeout$
 BEGIN
     PERFORM pg_catalog.set_config(s.name, coalesce({value}, s.reset_val), false)
     FROM pg_catalog.pg_settings s
-    WHERE s.name = 'transaction_timeout';
+    WHERE s.name OPERATOR(pg_catalog.=) 'transaction_timeout';
 END
 $timeout$

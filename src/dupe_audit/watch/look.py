@@ -81,7 +81,7 @@ def look(connection: Connection, memory: Memory | None = None) -> View:
         DupeAuditError: the ledger was created by an earlier version.
         sqlalchemy.exc.DBAPIError: the connection was lost, or this role may not read the ledger.
     """
-    at = str(execute(connection, "SELECT pg_catalog.clock_timestamp()::pg_catalog.text").scalar_one())
+    at = str(execute(connection, statement("watch_time")).scalar_one())
     holes = {"lock_namespace": str(LOCK_NAMESPACE), "at_work": str(AT_WORK_NAMESPACE)}
     workers = execute(connection, statement("watch_workers", **holes)).all()
     has_ledger = ledger.exists(connection, reading=True)

@@ -13,6 +13,7 @@ from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
+from dupe_audit.statements import statement
 from dupe_audit.writer.compose import Statements
 
 Connection = psycopg.Connection[Any]
@@ -23,12 +24,8 @@ BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 #: A plan made while the table was empty reads the whole table for each row once it is full: 3 to 15 times slower
 #: (measured). A scan that is switched off has so high a cost that the server would compile a batch, hence jit.
+#: For a batch, see ``write_settings.sql``.
 NO_SCAN = "SET LOCAL enable_seqscan = off"
-NO_SCAN_OF_BATCH = (
-    "SELECT pg_catalog.set_config(name, 'off', true)"
-    " FROM (VALUES ('enable_seqscan'), ('enable_nestloop'), ('jit')) AS setting(name)"
-)
-
 
 #: characters up to which rows are sent in one statement; a message of the protocol has at most 1 GiB
 MOST_CHARACTERS = 100_000_000
@@ -103,7 +100,7 @@ def together(connection: Connection, statements: Statements, rows: Sequence[Row]
     cursor: RawCursor[Any] = RawCursor(connection, row_factory=tuple_row)
     with _without_abort_warnings(), _transaction(connection), connection.pipeline():
         connection.execute(BEGIN, prepare=False)
-        connection.execute(NO_SCAN_OF_BATCH, prepare=True)
+        connection.execute(statement("write_settings").encode(), prepare=True)
         cursor.execute(statements.insert_batch, arrays, prepare=True)
         connection.execute("COMMIT", prepare=False)
     results: list[RowResult | None] = [None] * len(rows)
