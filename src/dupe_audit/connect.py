@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from configparser import Error as ConfigError
 from configparser import InterpolationMissingOptionError
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Any
 
 import psycopg
 from alembic.config import Config
+from alembic.util import CommandError
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, NullPool, create_engine
 
@@ -24,7 +27,7 @@ from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.postgres.urls import PLACEHOLDER, libpq_url, without_secrets
 from dupe_audit.statements import statement
 
-__all__ = ["Address", "alembic_config", "connect", "creator", "describe", "libpq_url", "locate"]
+__all__ = ["Address", "alembic_config", "connect", "creator", "describe", "libpq_url", "locate", "readable"]
 
 #: Alembic 1.16 and later also read their configuration from this file
 PYPROJECT = "pyproject.toml"
@@ -92,6 +95,27 @@ def _from_config(config_file: str, section: str) -> str | None:
         ) from None
 
 
+@contextmanager
+def readable(config_file: str) -> Iterator[None]:
+    """Describe what makes an Alembic config unreadable, without its text, which can contain a password.
+
+    Raises:
+        WrongUsage: the block could not read the config.
+    """
+    try:
+        yield
+    except (TOMLDecodeError, CommandError) as error:
+        file = config_file if Path(config_file).suffix == ".toml" else PYPROJECT
+        raise WrongUsage(f"{file} cannot be read: {error}. Correct it: Alembic reads [tool.alembic] in it.") from None
+    except (ConfigError, UnicodeDecodeError) as error:
+        line = getattr(error, "lineno", None)
+        where = f", line {line}" if line else ""
+        raise WrongUsage(
+            f"{config_file} cannot be read: {type(error).__name__}{where}. Name the Alembic config with --config: an "
+            "ini file or a pyproject.toml."
+        ) from None
+
+
 def alembic_config(file: str, *, section: str = "alembic", x: Sequence[str] = ()) -> Config:
     """Return the Alembic config of a file as Alembic reads it, with a ``pyproject.toml`` if there is one.
 
@@ -126,15 +150,8 @@ def _require_readable(config: Config, file: str, section: str) -> None:
     Raises:
         WrongUsage: it cannot be parsed, or lacks the section; without [alembic], pyproject.toml may suffice.
     """
-    try:
+    with readable(file):
         has_section = config.file_config.has_section(section)
-    except (ConfigError, UnicodeDecodeError) as error:
-        line = getattr(error, "lineno", None)
-        where = f", line {line}" if line else ""
-        raise WrongUsage(
-            f"{file} cannot be read: {type(error).__name__}{where}. Name the Alembic config with --config: an "
-            "ini file or a pyproject.toml."
-        ) from None
     if not has_section and section != "alembic":
         raise WrongUsage(f"{file} has no section [{section}]. Name one that it has with -n.")
 

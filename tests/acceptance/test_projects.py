@@ -1,5 +1,6 @@
 """Preflight and verify read projects of every shape that `alembic init` and `flask db init` make."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -208,6 +209,17 @@ def test_a_project_of_flask_migrate(project, sql, server_url):
 # errors of the project's own files
 
 
+def refused(project, *says, code=3, server="postgresql://localhost:1/none"):
+    """Require each command that loads a whole project to end with this code and these texts, without a password."""
+    for command in (("preflight",), ("verify",), ("check", "--server", server)):
+        done = project.dupe_audit(*command, code=code)
+        assert "" == done.stdout
+        assert "hunter2" not in done.stderr
+        assert "UserWarning" not in done.stderr
+        for text in says:
+            assert text in done.stderr, command
+
+
 def test_a_missing_import_is_named(project, sql):
     """A pending revision with directives, and an env.py without the import, is a finding with the line to write."""
     project.init()
@@ -236,47 +248,106 @@ BROKEN = {
     "name": ("undefined", "name 'undefined' is not defined (migrations/versions/0002.py, line 3)"),
     "directive": ("op.archive_duplicates('t', ['k'])", "migrations/versions/0002.py"),
     "exit": ("raise SystemExit(0)", "SystemExit: 0 (migrations/versions/0002.py, line 3)"),
+    "password": (
+        "raise ValueError('postgresql://app:hunter2@db/orders')",
+        "ValueError: postgresql://app:***@db/orders (",
+    ),
 }
 
 
 @pytest.mark.parametrize(("header", "says"), BROKEN.values(), ids=BROKEN)
-@pytest.mark.representatives("import", "exit")
-def test_a_revision_that_cannot_be_loaded(project, header, says):
-    """An error in a revision's module is named with file and line, and ends both commands with 3."""
-    project.init()
-    project.revision("0001")
-    project.revision("0002", header=header)
-    for command in ("preflight", "verify"):
-        assert says in project.dupe_audit(command, code=3).stderr
+@pytest.mark.representatives("import", "exit", "password")
+def test_a_revision_that_cannot_be_loaded(generic, header, says):
+    """An error in a revision's module is named with file and line, without a password, and ends each command with 3."""
+    generic.revision("0001")
+    generic.revision("0002", header=header)
+    refused(generic, says, "Error: Revision file migrations/versions/0002.py cannot be loaded: ")
 
 
-def test_a_parent_that_does_not_exist(project):
-    """A down_revision that no file has is named with file and line."""
-    project.init()
-    project.revision("0001")
-    project.revision("0002", down="0000")
-    done = project.dupe_audit("preflight", code=3)
-    assert "migrations/versions/0002.py, line 5: down_revision or depends_on names revision '0000'" in done.stderr
+def test_a_parent_that_does_not_exist(generic):
+    """A down_revision that no file has is named with file and line by every command."""
+    generic.revision("0001")
+    generic.revision("0002", down="0000")
+    refused(generic, "Error: migrations/versions/0002.py, line 5: down_revision or depends_on names revision '0000'")
 
 
-def test_two_files_of_one_revision(project):
-    """Two files with one revision id are both named."""
-    project.init()
-    file = project.revision("0001")
+def test_two_files_of_one_revision(generic):
+    """Two files with one revision id are both named by every command, although Alembic only warns."""
+    file = generic.revision("0001")
     (file.parent / "copy.py").write_text(file.read_text())
-    done = project.dupe_audit("preflight", code=3)
-    assert "migrations/versions/0001.py and migrations/versions/copy.py" in done.stderr
+    refused(
+        generic, "Error: Two files have the revision id '0001', migrations/versions/0001.py and migrations/versions/"
+    )
 
 
 @pytest.mark.parametrize("parents", [("0002", "0001"), ("0001", "0001")], ids=["cycle", "loop"])
-def test_revisions_in_a_cycle(project, parents):
-    """Revisions that are each other's parents are named."""
-    project.init()
-    project.revision("0001", down=parents[0])
-    project.revision("0002", down=parents[1])
-    done = project.dupe_audit("preflight", code=3)
-    assert "The revisions form a cycle" in done.stderr
-    assert "migrations/versions/0001.py (line 5)" in done.stderr
+def test_revisions_in_a_cycle(generic, parents):
+    """Revisions that are each other's parents are named by every command."""
+    generic.revision("0001", down=parents[0])
+    generic.revision("0002", down=parents[1])
+    refused(generic, "Error: The revisions form a cycle", "migrations/versions/0001.py (line 5)")
+
+
+def no_ini(project):
+    """Delete the config."""
+    (project.directory / "alembic.ini").unlink()
+
+
+def not_an_ini(project):
+    """Write a config whose first line is not a section; it holds a password."""
+    (project.directory / "alembic.ini").write_text("sqlalchemy.url = postgresql://app:hunter2@db/orders\n")
+
+
+def not_a_toml(project):
+    """Write a second config that is not TOML."""
+    (project.directory / "pyproject.toml").write_text("[tool")
+
+
+def no_location(project):
+    """Remove the location of the scripts from the config."""
+    ini = project.directory / "alembic.ini"
+    ini.write_text(ini.read_text().replace("script_location", "script_locations"))
+
+
+def no_scripts(project):
+    """Rename the directory of the scripts."""
+    project.scripts.rename(project.directory / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (no_ini, "Error: The Alembic config 'alembic.ini' does not exist. Give its path with --config, or "),
+        (not_an_ini, "Error: alembic.ini cannot be read: MissingSectionHeaderError, line 1. Name the Alembic config"),
+        (not_a_toml, "Error: pyproject.toml cannot be read: Expected ']' at the end of a table declaration"),
+        (no_location, "Error: Alembic cannot read the project of alembic.ini: No 'script_location' key found"),
+        (no_scripts, "Error: Alembic cannot read the project of alembic.ini: Path doesn't exist: "),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_config_that_cannot_be_used(generic, spoil, says):
+    """A config that does not exist, cannot be read or names no scripts is wrong usage for every command."""
+    generic.revision("0001")
+    spoil(generic)
+    refused(generic, says, code=2)
+
+
+def test_two_heads_are_read(generic, server_url):
+    """Two heads stop no command from reading the project; check reports them."""
+    generic.revision("0001")
+    generic.revision("0002")
+    generic.revision("0003", down="0001")
+    for command in ("preflight", "verify"):
+        assert [] == generic.reports(command)
+    assert "several-heads" in generic.dupe_audit("check", "--rows", "20", "--server", server_url, code=1).stdout
+
+
+def test_a_project_without_a_versions_directory(generic):
+    """Without a directory of revisions there is nothing to examine, which check does not report as a success."""
+    generic.revision("0001")
+    shutil.rmtree(generic.scripts / "versions")
+    assert [] == generic.reports("preflight")
+    assert "has no revision yet" in generic.dupe_audit("check", code=2).stderr
 
 
 def test_a_stamp_of_another_project(project, sql):
@@ -289,16 +360,24 @@ def test_a_stamp_of_another_project(project, sql):
     assert "belongs to another project" in done.stderr
 
 
-def test_an_error_in_the_models_is_named_where_it_is(project):
-    """An error in a module that env.py imports is named with that module's line."""
-    project.init()
-    project.revision("0001")
-    (project.directory / "models.py").write_text("import json\n\njson.loads('')\n")
-    project.edit_env("import dupe_audit.ops\n", "import dupe_audit.ops\nimport models\n")
-    done = project.dupe_audit("verify", code=3)
-    assert (
-        "env.py failed: JSONDecodeError: Expecting value: line 1 column 1 (char 0) (models.py, line 3)." in done.stderr
-    )
+BROKEN_ENV = {
+    "models": (
+        "import json\n\njson.loads('')",
+        "env.py failed: JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+    ),
+    "exit": ("\n\nraise SystemExit(4)", "env.py ended the program (4). It must call context.run_migrations()."),
+    "setting": ("import os\n\nos.environ['NO_SUCH']", "NO_SUCH"),
+}
+
+
+@pytest.mark.parametrize(("module", "says"), BROKEN_ENV.values(), ids=BROKEN_ENV)
+def test_an_error_in_the_models_is_named_where_it_is(generic, server_url, module, says):
+    """An error in a module that env.py imports is named by every command, with that module's line."""
+    generic.revision("0001")
+    (generic.directory / "models.py").write_text(module)
+    generic.edit_env("import dupe_audit.ops\n", "import dupe_audit.ops\nimport models\n")
+    place = [] if "SystemExit" in module else ["(models.py, line 3)"]
+    refused(generic, says, *place, server=server_url)
 
 
 def test_a_missing_import_is_named_by_every_command(project, sql, server_url):

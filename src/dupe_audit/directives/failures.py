@@ -51,6 +51,8 @@ def env_error(error: BaseException, directory: Path, urls: Sequence[str | None] 
     """
     if isinstance(error, DupeAuditError):
         return error
+    if isinstance(error, SystemExit):
+        return DupeAuditError(f"env.py ended the program ({error.code}). It must call context.run_migrations().")
     remedy = "Fix env.py until `alembic current` succeeds."
     text = str(error)
     if missing_import(error):
@@ -59,7 +61,7 @@ def env_error(error: BaseException, directory: Path, urls: Sequence[str | None] 
         remedy = (
             "Its URL is still the placeholder that `alembic init` writes; set sqlalchemy.url, or let env.py set it."
         )
-    return DupeAuditError(f"env.py failed: {_reason(error, urls)}{_at(error, directory)}. {remedy}")
+    return DupeAuditError(f"env.py failed: {_reason(error, urls)}{at(error, directory)}. {remedy}")
 
 
 def revisions_error(error: BaseException, script: ScriptDirectory) -> DupeAuditError:
@@ -75,11 +77,11 @@ def revisions_error(error: BaseException, script: ScriptDirectory) -> DupeAuditE
     file = f"Revision file {place[0]}" if place else "A revision file"
     if missing_import(error):
         return DupeAuditError(
-            f"{file} failed: {_reason(error)}{_at(error, Path(script.dir))}. The directives are not registered: "
+            f"{file} failed: {_reason(error)}{at(error, Path(script.dir))}. The directives are not registered: "
             f"write `{IMPORT}` at the top of {Path(script.dir) / 'env.py'}."
         )
     return DupeAuditError(
-        f"{file} cannot be loaded: {_reason(error)}{_at(error, Path(script.dir))}. "
+        f"{file} cannot be loaded: {_reason(error)}{at(error, Path(script.dir))}. "
         "Fix it until `alembic history` succeeds."
     )
 
@@ -160,7 +162,8 @@ def _reason(error: BaseException, urls: Sequence[str | None] = ()) -> str:
     return without_secrets(f"{name}: {text}".rstrip(": "), [*urls, os.environ.get("DATABASE_URL")])
 
 
-def _at(error: BaseException, directory: Path) -> str:
+def at(error: BaseException, directory: Path) -> str:
+    """Return file and line of the project that led to an error, in parentheses, or ""."""
     place = _place(error, directory)
     if place is None:
         return ""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ import dupe_audit
 from dupe_audit.connect import Address, alembic_config, describe
 from dupe_audit.directives import failures
 from dupe_audit.directives.flask_context import application_context
-from dupe_audit.errors import DupeAuditError, WrongUsage
+from dupe_audit.directives.loading import isolated, load
+from dupe_audit.errors import DupeAuditError
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.urls import same_server_and_database, sqlalchemy_url
 from dupe_audit.statements import literal, statement
@@ -71,12 +71,14 @@ def visited(
         x: arguments for env.py, as for ``alembic -x``.
 
     Raises:
-        WrongUsage: the Alembic config does not exist.
+        WrongUsage: the Alembic config does not exist or cannot be read, or names no directory of scripts.
         DupeAuditError: the project cannot be loaded, or its ``env.py`` fails or connects to another database.
     """
     config, own = _config(config_file, address, section, x)
-    with _isolated(address), _ops_unimported():
-        script = _load(config, config_file)
+    given = address.source == "--database-url"
+    database_url = sqlalchemy_url(address.url, os.environ.get("DATABASE_URL")) if given else None
+    with isolated(database_url, quiet=logging.INFO), _ops_unimported():
+        script = load(config, config_file, instead="name a key with --table")
         _note_other_url(own, config_file, address, script)
         with application_context(Path(script.dir)):
             tenants, environment = list[Tenant](), EnvironmentContext(config, script, dont_mutate=True)
@@ -104,10 +106,6 @@ def visited(
 def _config(config_file: str, address: Address, section: str, x: tuple[str, ...]) -> tuple[Config, str | None]:
     """Return the config with the address as its URL, and the URL that it had."""
     config = alembic_config(config_file, section=section, x=x)
-    if config.config_file_name is None and not config.toml_alembic_config:
-        raise WrongUsage(
-            f"Alembic config {config_file!r} does not exist. Give its path with --config, or a key with --table."
-        )
     own = config.file_config.get(section, "sqlalchemy.url", raw=True, fallback=None)
     config.set_main_option("sqlalchemy.url", sqlalchemy_url(address.url, own).replace("%", "%%"))
     return config, own and own.replace("%%", "%")
@@ -129,25 +127,6 @@ def _note_other_url(own: str | None, config_file: str, address: Address, script:
             config_file,
             address.source,
         )
-
-
-def _load(config: Config, config_file: str) -> ScriptDirectory:
-    try:
-        script = ScriptDirectory.from_config(config)
-    except Exception as error:
-        raise DupeAuditError(
-            f"Alembic cannot read the project of {config_file}: {str(error).split('.  Please')[0]}. Correct "
-            "its script_location."
-        ) from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # what Alembic warns about is an error below
-            script.get_heads()
-    except (Exception, SystemExit) as error:
-        raise failures.revisions_error(error, script) from error
-    if failure := failures.repeated(script):
-        raise failure
-    return script
 
 
 def _tenant(heads: tuple[str, ...], context: MigrationContext) -> Tenant:
@@ -199,34 +178,12 @@ def _require_one_database(described: list[tuple[str, bool]], own: str, address: 
 
 
 def _env_error(error: BaseException, config: Config, script: ScriptDirectory, address: Address) -> DupeAuditError:
-    if isinstance(error, SystemExit):
-        return DupeAuditError(f"env.py ended the program ({error.code}). It must call context.run_migrations().")
     if not isinstance(error, DupeAuditError) and (names := config.get_main_option("databases")):
         return DupeAuditError(
             f"The project's env.py migrates several databases ({names}), but this command examines one. Name a key "
             "with --table, or use a config whose env.py migrates one database."
         )
     return failures.env_error(error, Path(script.dir), [address.url])
-
-
-@contextmanager
-def _isolated(address: Address) -> Iterator[None]:
-    """Keep the output and the logging of ``env.py`` off ours, and let it read the URL that the user gave."""
-    root, before = logging.root, os.environ.get("DATABASE_URL")
-    kept = root.manager.disable, list(root.handlers), root.level
-    logging.disable(logging.INFO)  # Alembic's own lines while it loads are not about this command
-    if address.source == "--database-url":
-        os.environ["DATABASE_URL"] = sqlalchemy_url(address.url, before)
-    try:
-        with redirect_stdout(sys.stderr):  # results are written to standard output
-            yield
-    finally:
-        logging.disable(kept[0])
-        root.handlers[:], root.level = kept[1], kept[2]  # fileConfig() of env.py replaces them
-        if before is not None:
-            os.environ["DATABASE_URL"] = before
-        elif address.source == "--database-url":
-            del os.environ["DATABASE_URL"]
 
 
 @contextmanager

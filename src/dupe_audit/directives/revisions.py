@@ -40,7 +40,7 @@ def read(
         x: arguments for ``env.py``.
 
     Raises:
-        WrongUsage: the Alembic config does not exist.
+        WrongUsage: the Alembic config does not exist or cannot be read, or names no directory of scripts.
         DupeAuditError: the project cannot be loaded, or its ``env.py`` fails or connects to another database.
     """
     applied, pending = Declarations(connection), Declarations(connection)

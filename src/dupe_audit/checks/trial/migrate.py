@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,13 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.checks.evidence import Failure
-from dupe_audit.checks.trial.project import Project, relative
+from dupe_audit.checks.trial.project import Project
 from dupe_audit.checks.trial.redirect import SeveralDatabases, for_one_database, in_terms_of, redirected
 from dupe_audit.connect import connect
-from dupe_audit.directives.failures import missing_import
+from dupe_audit.directives import failures
 from dupe_audit.directives.flask_context import application_context
+from dupe_audit.directives.loading import isolated
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Interrupted, Refused
-from dupe_audit.findings import without_passwords
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import UNDEFINED_TABLE, UNIQUE_VIOLATION, reason, sqlstate
 from dupe_audit.statements import ident, literal, statement
@@ -96,13 +95,13 @@ class Runner:
 
         environment = EnvironmentContext(self.project.config(self.url), script, fn=steps)
         try:
-            with isolated(self.url), application_context(Path(script.dir)), for_one_database(environment):
+            with on_scratch(self.url), application_context(Path(script.dir)), for_one_database(environment):
                 script.run_env()
         except BaseException as error:
             if isinstance(error, SystemExit) and error.code == Interrupted.exit_code:
                 raise KeyboardInterrupt from error  # one of our directives received the signal
             if isinstance(error, KeyboardInterrupt | SeveralDatabases) or not migrating:
-                raise _unusable(error) from error
+                raise _unusable(error, Path(script.dir), self.url) from error
             return _failure(error, {Path(script.get_revision(revision).path) for revision in revisions})
         if not migrating:
             raise DupeAuditError(
@@ -155,49 +154,27 @@ def _version_table_schema(context: MigrationContext) -> str | None:
 
 
 @contextmanager
-def isolated(url: str) -> Iterator[None]:
-    """Redirect the connections of env.py to *url* and silence Alembic's logging within the block.
+def on_scratch(url: str) -> Iterator[None]:
+    """Redirect the connections of env.py to *url* within the block, and keep its output and logging off the report.
 
     ``DATABASE_URL``, which env.py may read, is *url* too. Everything is restored at the end.
     """
-    before = (
-        os.environ.get("DATABASE_URL"),
-        logging.root.manager.disable,
-        list(logging.root.handlers),
-        logging.root.level,
-    )
-    os.environ["DATABASE_URL"] = in_terms_of(before[0], url)
-    logging.disable(logging.WARNING)
-    try:
-        # The report is written to standard output, so the project's own output is moved to standard error.
-        with redirected(url), redirect_stdout(sys.stderr):
-            yield
-    finally:
-        database_url, disabled, handlers, level = before
-        if database_url is None:
-            del os.environ["DATABASE_URL"]
-        else:
-            os.environ["DATABASE_URL"] = database_url
-        logging.disable(disabled)
-        logging.root.handlers[:] = handlers  # fileConfig() of env.py replaces them
-        logging.root.setLevel(level)
+    database_url = in_terms_of(os.environ.get("DATABASE_URL"), url)
+    with redirected(url), isolated(database_url, quiet=logging.WARNING):
+        yield
 
 
-def _unusable(error: BaseException) -> BaseException:
+def _unusable(error: BaseException, directory: Path, url: str) -> BaseException:
     """Return the error to raise if ``env.py`` itself does not work."""
-    if isinstance(error, DupeAuditError | KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt):
         return error
-    where = _last_line(error, None)
-    at = f" ({where[0]}:{where[1]})" if where else ""
-    if isinstance(error, KeyError) and where and error.args:
+    if isinstance(error, KeyError) and error.args and (at := failures.at(error, directory)):
         return DupeAuditError(
             f"The project's env.py needs {error.args[0]}, which is missing{at}. If it is an environment variable, set "
             "it; for a URL any value will do, because every connection is redirected to the scratch database. "
             "If it is an -x argument, pass it: dupe-audit check -x NAME=VALUE."
         )
-    problem = reason(error) if isinstance(error, DBAPIError) else f"{type(error).__name__}: {error}".splitlines()[0]
-    problem = without_passwords(problem)
-    return DupeAuditError(f"The project's env.py failed{at}: {problem}. Fix env.py until `alembic current` succeeds.")
+    return failures.of_env(error, directory, [url])
 
 
 def _failure(error: BaseException, files: set[Path]) -> Failure:
@@ -208,10 +185,9 @@ def _failure(error: BaseException, files: set[Path]) -> Failure:
     refusal = next((cause for cause in chain if isinstance(cause, Refused)), None)
     database_error = next((cause for cause in chain if isinstance(cause, DBAPIError)), None)
     duplicates_keep_coming = any(isinstance(cause, DuplicatesKeepComing) for cause in chain)
-    place = _last_line(error, files)
     if refusal:
         message = " ".join(finding.message for finding in refusal.findings) or str(refusal).splitlines()[0]
-    elif without_import := missing_import(error):
+    elif without_import := failures.missing_import(error):
         message = without_import
     elif isinstance(error, CommandError) or database_error is None:
         message = f"{type(error).__name__}: {error}".splitlines()[0] if str(error) else type(error).__name__
@@ -221,18 +197,13 @@ def _failure(error: BaseException, files: set[Path]) -> Failure:
         # A message continues after it, and the address of an object in memory differs from one attempt to the next.
         reason=_ADDRESS.sub("", message).rstrip("."),
         sqlstate=UNIQUE_VIOLATION if duplicates_keep_coming else sqlstate(database_error) if database_error else None,
-        line=place[1] if place else None,
+        line=_last_line(error, files),
         findings=frozenset(finding.id for finding in refusal.findings) if refusal else frozenset(),
         not_implemented=isinstance(error, NotImplementedError),
     )
 
 
-def _last_line(error: BaseException, files: set[Path] | None) -> tuple[str, int] | None:
-    """Return the innermost line of the traceback in these files, or, without files, in the project's env.py."""
-    innermost = None
-    for frame in traceback.extract_tb(error.__traceback__):
-        path = Path(frame.filename)
-        inside = path in files if files is not None else "site-packages" not in path.parts and path.name == "env.py"
-        if inside and frame.lineno:
-            innermost = relative(path), frame.lineno
-    return innermost
+def _last_line(error: BaseException, files: set[Path]) -> int | None:
+    """Return the innermost line of the traceback in these files."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) in files]
+    return lines[-1] if lines else None

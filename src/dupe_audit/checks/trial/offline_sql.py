@@ -9,7 +9,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationStep
 
 from dupe_audit.checks.evidence import Revision
-from dupe_audit.checks.trial.migrate import isolated
+from dupe_audit.checks.trial.migrate import on_scratch
 from dupe_audit.checks.trial.project import Project
 
 
@@ -38,7 +38,7 @@ def _print(project: Project, url: str, revision: Revision) -> str | None:
     config.output_buffer = buffer
     start = revision.parents[0] if revision.parents else None
     try:
-        with isolated(url), EnvironmentContext(config, script, fn=steps, as_sql=True, starting_rev=start):
+        with on_scratch(url), EnvironmentContext(config, script, fn=steps, as_sql=True, starting_rev=start):
             script.run_env()
     except (Exception, SystemExit):  # noqa: BLE001 - any error of a revision that needs a database
         return None

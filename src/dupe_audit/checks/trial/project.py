@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import sys
-import tomllib
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -20,8 +18,9 @@ from alembic.util import CommandError
 from dupe_audit.checks.accept import accepted
 from dupe_audit.checks.evidence import Revision
 from dupe_audit.checks.trial.redirect import in_terms_of
-from dupe_audit.connect import PYPROJECT, alembic_config
-from dupe_audit.errors import DupeAuditError, WrongUsage
+from dupe_audit.connect import alembic_config, readable
+from dupe_audit.directives.loading import load as load_revisions
+from dupe_audit.errors import WrongUsage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,44 +53,31 @@ def load(file: str, *, from_: str = "base", to: str = "heads", x: Sequence[str] 
         x: arguments for env.py, as for ``alembic -x``.
 
     Raises:
-        WrongUsage: the file does not exist, or the project has no revision at all or none of that name.
-        DupeAuditError: a file of the project cannot be loaded.
+        WrongUsage: the config does not exist or cannot be read, or the project has no revision at all or none of that
+            name.
+        DupeAuditError: a revision's file cannot be loaded, or the revisions are not in order.
     """
-    if not Path(file).is_file() and not _is_in_pyproject():
-        raise WrongUsage(
-            f"The Alembic config {file!r} does not exist. Name it with --config, or change to the project's directory."
-        )
+    with readable(file):
+        config = _config(file, tuple(x))
+    with redirect_stdout(sys.stderr):  # a revision's module may print, but stdout is for the report
+        script = load_revisions(config, file, instead="change to the project's directory")
     try:
-        script = ScriptDirectory.from_config(_config(file, tuple(x)))
-        with redirect_stdout(sys.stderr):  # a revision's module may print, but stdout is for the report
-            heads = tuple(script.get_heads())
         wanted = _in_upgrade_order(script, to)
         unchecked = {revision.revision for revision in _in_upgrade_order(script, from_)} if from_ != "base" else set()
     except (CommandError, RevisionError) as error:
-        raise WrongUsage(f"Alembic cannot read the project: {error}") from error
-    except SyntaxError as error:
-        raise DupeAuditError(f"{error.filename}:{error.lineno} cannot be loaded: {error.msg}.") from error
-    except Exception as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
-        where = f"{relative(Path(frames[-1].filename))}:{frames[-1].lineno}" if frames else file
-        raise DupeAuditError(f"{where} cannot be loaded: {type(error).__name__}: {error}.") from error
+        raise WrongUsage(
+            f"--from {from_}, --to {to}: {str(error).rstrip('.')}. Name revisions of this project."
+        ) from error
     if not wanted:
         raise WrongUsage(f"The project of {file} has no revision yet. Create one: alembic revision")
     return Project(
         file=file,
         x=tuple(x),
         script=script,
-        heads=heads,
+        heads=tuple(script.get_heads()),
         unchecked=tuple(revision.revision for revision in wanted if revision.revision in unchecked),
         revisions=tuple(_revision(revision) for revision in wanted if revision.revision not in unchecked),
     )
-
-
-def _is_in_pyproject() -> bool:
-    try:
-        return "alembic" in tomllib.loads(Path(PYPROJECT).read_text("utf-8")).get("tool", {})
-    except (OSError, tomllib.TOMLDecodeError):
-        return False
 
 
 def ini_of(file: str) -> str:
