@@ -14,6 +14,7 @@ from sqlalchemy.schema import AddConstraint, CreateIndex
 
 import dupe_audit.ops  # noqa: F401 - registers the directives
 from dupe_audit.directives.operations import ArchiveDuplicatesOp, CreateUniqueConstraintOnlineOp
+from dupe_audit.directives.reading.constructs import changes
 from dupe_audit.directives.recording import PlainStatement, record
 
 
@@ -61,7 +62,7 @@ def test_a_commit_on_the_bind_does_not_stop_the_recording():
         op.get_bind().exec_driver_sql("CREATE UNIQUE INDEX CONCURRENTLY uq ON t (k)")
 
     assert record(upgrade).obstacle is None
-    assert constructs(upgrade) == ["CREATE UNIQUE INDEX CONCURRENTLY uq ON t (k)"]
+    assert ["CREATE UNIQUE INDEX CONCURRENTLY uq ON t (k)"] == [str(construct) for construct in constructs(upgrade)]
 
 
 def test_statements_on_the_bind_are_recorded():
@@ -245,3 +246,15 @@ def test_mode_of_the_enclosing_context_is_visible():
         online = MigrationContext.configure(connection=connection)
         assert len(record(upgrade, context=online).directives) == 1
     assert not record(upgrade).directives
+
+
+def test_an_escaped_colon_is_read_as_it_is_executed():
+    r"""Text in which ``\:`` stands for a colon is read with the colon, which is what PostgreSQL gets."""
+
+    def upgrade():
+        op.execute(r"ALTER TABLE t ALTER a TYPE date USING a\:\:date")
+        op.get_bind().execute(sa.text(r"ALTER TABLE t ALTER a TYPE date USING a\:\:date"))
+        op.get_bind().exec_driver_sql("ALTER TABLE t ALTER a TYPE date USING a::date")
+
+    read = [change.using for construct in constructs(upgrade) for change in changes(construct)]
+    assert ["a::date"] * 3 == read

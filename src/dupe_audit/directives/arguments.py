@@ -165,7 +165,7 @@ def sql_of(option: str, clause: ClauseElement) -> str:
             "does not begin a parameter, write it as \\: in a raw string."
         )
     if isinstance(clause, TextClause) and not clause._bindparams:  # noqa: SLF001 - there is no public way
-        return re.sub(r"\\(:)", r"\1", clause.text)
+        return unescaped(clause)
     # "named", because other styles double each percent sign.
     dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
     try:
@@ -174,6 +174,11 @@ def sql_of(option: str, clause: ClauseElement) -> str:
         raise WrongUsage(
             f"{option} has {described(clause)}, which cannot be written as SQL: {error}. Use sa.text(…)."
         ) from None
+
+
+def unescaped(clause: TextClause) -> str:
+    r"""Return the SQL of ``sa.text()`` as it is executed, which has a colon for each ``\:``."""
+    return clause.text.replace("\\:", ":")
 
 
 def escaped(sql: str) -> str:

@@ -40,9 +40,9 @@ def effect(construct: Any) -> Effect:
     """Return what a statement of Alembic's operations can change.
 
     Args:
-        construct: a SQLAlchemy construct, or a string.
+        construct: a SQLAlchemy construct, such as ``text()``.
     """
-    text = construct if isinstance(construct, str) else getattr(construct, "text", None)
+    text = getattr(construct, "text", None)
     if isinstance(text, str):
         if _HARMLESS.fullmatch(text):
             return NOTHING

@@ -15,9 +15,10 @@ from typing import Any
 from alembic.operations import MigrateOperation, Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 from sqlalchemy.engine.mock import MockConnection
 
+from dupe_audit.directives.arguments import escaped
 from dupe_audit.errors import WrongUsage
 
 #: packages whose operations are directives; every other operation is recorded as the statements it executes
@@ -28,7 +29,7 @@ _DIRECTIVES = "dupe_audit."
 class PlainStatement:
     """A statement that Alembic's own operations, or ``op.execute()``, would execute."""
 
-    construct: Any  #: a SQLAlchemy construct such as ``AddConstraint`` or ``CreateIndex``, or a string
+    construct: Any  #: a SQLAlchemy construct such as ``AddConstraint`` or ``CreateIndex``, or ``text()``
 
 
 #: what a revision asks for: a directive, or a statement
@@ -78,7 +79,11 @@ def record(
     items: list[Item] = []
     obstacles: list[Obstacle] = []
     recorder = _context(context or (enclosing.migration_context if enclosing else None))
-    recorder.impl._exec = lambda construct, *_, **__: items.append(PlainStatement(construct=construct))  # type: ignore[method-assign]  # noqa: SLF001 - every statement of every operation passes here
+
+    def note(construct: Any, *_: object, **__: object) -> None:
+        items.append(PlainStatement(construct=text(construct) if isinstance(construct, str) else construct))
+
+    recorder.impl._exec = note  # type: ignore[method-assign]  # noqa: SLF001 - every statement of every operation passes here
     try:
         with Operations.context(recorder) as operations, redirect_stdout(io.StringIO()):
             execute = operations.invoke
@@ -157,7 +162,7 @@ class _MockConnection(MockConnection):
         return _NoAnswer()
 
     def exec_driver_sql(self, sql: str, *_arguments: Any, **_options: Any) -> Any:
-        return self.execute(sql)
+        return self.execute(text(escaped(sql)))
 
     def commit(self) -> None:
         """Do nothing, as after COMMIT ahead of a concurrent build."""

@@ -13,7 +13,7 @@ from sqlalchemy.exc import CompileError
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, DropConstraint, DropIndex, DropTable
 from sqlalchemy.sql.elements import UnaryExpression
 
-from dupe_audit.directives.arguments import elements, predicate
+from dupe_audit.directives.arguments import elements, predicate, unescaped
 from dupe_audit.directives.reading.changes import (
     Gone,
     NewColumn,
@@ -34,11 +34,9 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 def changes_of_construct(construct: Any) -> list[SchemaChange]:  # noqa: PLR0911 - one for each kind of construct
-    """Return what a construct or a text changes; an empty list if it is not about tables and their uniqueness."""
-    if isinstance(construct, str):
-        return changes_of_text(construct)
+    """Return what a construct changes; an empty list if it is not about tables and their uniqueness."""
     if isinstance(construct, sa.TextClause):
-        return changes_of_text(construct.text)
+        return changes_of_text(unescaped(construct))
     if isinstance(construct, CreateTable):
         return _new_table_changes(construct.element)
     if isinstance(construct, CreateIndex):
