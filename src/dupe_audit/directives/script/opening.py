@@ -24,32 +24,34 @@ _ORDER = parts_of_run("order_by", "order_expressions", without=True)
 
 def prepare_function(key: UniqueKey, rule: CleanupRule, accept: Collection[str], *, tree: bool) -> str:
     """Return the temporary function that judges a cleanup by such a rule, and creates its archive."""
-    named = [f"pg_catalog.array_remove({_ORDER}, NULL)", "v_rule.ignored"]
-    changes, images = [], []
-    if rule.changes_rows:
-        named += ["v_rule.changed_columns", "v_rule.merged_columns"]
-        e_amends = "pg_catalog.format('NOT %s', v_holes ->> 'same_data')" if rule.divides else "'true'"
-        after = f"'after', pg_catalog.format('dupe_audit.after_%s', v_run), 'e_amends', {e_amends}"
-        columns = ("changed_columns", "changed_values", "merged_columns", "merged_by", "merged_by_sql")
-        of_rule = ", ".join(f"v_rule.{column}" for column in columns)
-        changes = [
-            f"v_holes := v_holes || pg_catalog.jsonb_build_object({after})",
-            f"v_holes := v_holes || pg_temp.dupe_audit_changes(v_relid, v_holes, {NAMES}, {of_rule}, '')",
-        ]
-        images = ["PERFORM pg_temp.dupe_audit_keep_images(v_relid, v_holes)"]
-    if rule.amends:
-        passes = "'covered', false, 'collisions', 0, 'arrived', false, 'continues', false"
-        passes += ", 'unamended_order', v_holes ->> 'order_by'"
-        again = "CASE WHEN v_rule.amended > 0 THEN pg_temp.dupe_audit_amend_again(v_holes, 0) ELSE v_holes END"
-        key_hash = statement("key_hash", relid="v_relid", key=NAMES, values=_COMPUTED, types="v_types")
-        changes += [
-            f"v_holes := v_holes || pg_catalog.jsonb_build_object({passes}, 't_key_hash', ({key_hash}))",
-            f"v_holes := {again}",
-        ]
     references = (
         "SELECT f.v_holes, f.v_fks INTO v_holes, v_fks "
         "FROM pg_temp.dupe_audit_references(v_run, v_relid, v_rule.on_reference, v_holes) AS f"
     )
+    return with_templates(
+        "offline_prepare",
+        relid=catalog.relid_sql(key),
+        run_relation=statement("run_relation"),
+        exact=literal(rule.exact),
+        amends_divergent=literal(rule.divergent == "amend"),
+        merges=literal(bool(rule.merges)),
+        expressions=EXPRESSIONS,
+        blockers=_blockers(rule, tree=tree),
+        errors=errors(rule, accept),
+        fragments=statement("fragments", relid="v_relid", **_rule_columns(rule, tree=tree)),
+        measure=_measure(rule, accept, tree=tree),
+        archive_holes="pg_temp.dupe_audit_named(v_holes, v_relid)" if tree else "v_holes",
+        changes=lines(_changes(rule)),
+        images=lines(_images(rule, tree=tree)),
+        references=lines([references] if rule.exact == "archive" else []),
+    )
+
+
+def _blockers(rule: CleanupRule, *, tree: bool) -> str:
+    """Return the query of what forbids the cleanup."""
+    named = [f"pg_catalog.array_remove({_ORDER}, NULL)", "v_rule.ignored"]
+    if rule.changes_rows:
+        named += ["v_rule.changed_columns", "v_rule.merged_columns"]
     blockers = statement(
         "blockers",
         relid="v_relid",
@@ -62,32 +64,49 @@ def prepare_function(key: UniqueKey, rule: CleanupRule, accept: Collection[str],
         default_read_only="false",
         changes_rows=literal(rule.changes_rows),
     )
-    measure = (
+    return tree_blockers(blockers, NAMES) if tree else blockers
+
+
+def _measure(rule: CleanupRule, accept: Collection[str], *, tree: bool) -> str:
+    """Return what measures the table; each leaf of a tree is measured when its turn comes."""
+    if tree:
+        return "    v_holes := v_holes || pg_catalog.jsonb_build_object('root', v_relid);\n"
+    return (
         f"    PERFORM pg_temp.dupe_audit_measure(v_holes, {EXPRESSIONS}, v_rule.predicate, "
         f"'key-too-wide' = ANY ({errors(rule, accept)}), '');\n"
     )
+
+
+def _changes(rule: CleanupRule) -> list[str]:
+    """Return the statements that add to the run's values what amending and merging need."""
+    if not rule.changes_rows:
+        return []
+    e_amends = "pg_catalog.format('NOT %s', v_holes ->> 'same_data')" if rule.divides else "'true'"
+    after = f"'after', pg_catalog.format('dupe_audit.after_%s', v_run), 'e_amends', {e_amends}"
+    columns = ("changed_columns", "changed_values", "merged_columns", "merged_by", "merged_by_sql")
+    of_rule = ", ".join(f"v_rule.{column}" for column in columns)
+    changes = [
+        f"v_holes := v_holes || pg_catalog.jsonb_build_object({after})",
+        f"v_holes := v_holes || pg_temp.dupe_audit_changes(v_relid, v_holes, {NAMES}, {of_rule}, '')",
+    ]
+    if rule.amends:
+        passes = "'covered', false, 'collisions', 0, 'arrived', false, 'continues', false"
+        passes += ", 'unamended_order', v_holes ->> 'order_by'"
+        again = "CASE WHEN v_rule.amended > 0 THEN pg_temp.dupe_audit_amend_again(v_holes, 0) ELSE v_holes END"
+        key_hash = statement("key_hash", relid="v_relid", key=NAMES, values=_COMPUTED, types="v_types")
+        changes += [
+            f"v_holes := v_holes || pg_catalog.jsonb_build_object({passes}, 't_key_hash', ({key_hash}))",
+            f"v_holes := {again}",
+        ]
+    return changes
+
+
+def _images(rule: CleanupRule, *, tree: bool) -> list[str]:
+    """Return the statements that add to the archive what such a rule, or a tree, keeps there."""
+    images = ["PERFORM pg_temp.dupe_audit_keep_images(v_relid, v_holes)"] if rule.changes_rows else []
     if tree:
-        blockers = tree_blockers(blockers, NAMES)
-        # Each leaf is measured when its turn comes.
-        measure = "    v_holes := v_holes || pg_catalog.jsonb_build_object('root', v_relid);\n"
         images.append(f"EXECUTE pg_temp.dupe_audit_fill({quoted('add_leaf_column')}, v_holes)")
-    return with_templates(
-        "offline_prepare",
-        relid=catalog.relid_sql(key),
-        run_relation=statement("run_relation"),
-        exact=literal(rule.exact),
-        amends_divergent=literal(rule.divergent == "amend"),
-        merges=literal(bool(rule.merges)),
-        expressions=EXPRESSIONS,
-        blockers=blockers,
-        errors=errors(rule, accept),
-        fragments=statement("fragments", relid="v_relid", **_rule_columns(rule, tree=tree)),
-        measure=measure,
-        archive_holes="pg_temp.dupe_audit_named(v_holes, v_relid)" if tree else "v_holes",
-        changes=lines(changes),
-        images=lines(images),
-        references=lines([references] if rule.exact == "archive" else []),
-    )
+    return images
 
 
 def _rule_columns(rule: CleanupRule, *, tree: bool) -> dict[str, str]:
