@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from dupe_audit.consumer.config import Converter
+from dupe_audit.writer.values import InvalidRow, valid_text
 
 
 class Poison(Exception):
@@ -54,14 +55,10 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circ
 
 def _storable(value: str) -> str:
     """Return *value* if PostgreSQL can store it as text."""
-    if "\x00" in value:
-        raise Poison("bad_text", "a string contains the character NUL, which PostgreSQL cannot store")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise Poison("bad_text", "a string contains half of a surrogate pair, which is not a character") from None
-    return value
+    try:
+        return valid_text(value)
+    except InvalidRow as error:
+        raise Poison("bad_text", str(error)) from None
 
 
 def text(value: Any) -> str:

@@ -20,7 +20,7 @@ from dupe_audit.directives.operations import (
 )
 from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.recorded import kept_constraints, left_duplicates, missing_run
-from dupe_audit.directives.recording import Item as Item  # noqa: PLC0414 - script/ imports it from here
+from dupe_audit.directives.recording import Item
 from dupe_audit.directives.subjects import identities, subject
 from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding

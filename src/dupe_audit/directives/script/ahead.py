@@ -18,6 +18,7 @@ from dupe_audit.directives.operations import (
     RestoreDuplicatesOp,
 )
 from dupe_audit.directives.options import Overrides
+from dupe_audit.directives.recording import Item
 from dupe_audit.directives.script.collecting import CollectingScript, before, is_for_schema
 from dupe_audit.directives.script.droppable import droppable_index_function, droppable_procedure
 from dupe_audit.directives.script.leaves import tree_blockers
@@ -30,7 +31,7 @@ from dupe_audit.directives.script.procedures import (
 )
 from dupe_audit.directives.script.quoting import counting, differing_columns, with_templates
 from dupe_audit.directives.script.undone import Undone
-from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP, Item
+from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from alembic.operations import MigrateOperation, Operations
 
+from dupe_audit.directives.recording import Item
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.subjects import subject
-from dupe_audit.directives.verdict import Item
 from dupe_audit.postgres.sqlstates import ABOUT_THE_SERVER
 from dupe_audit.statements import literal, statement, text_array
 

@@ -18,6 +18,7 @@ from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import MAX_IDENTIFIER, BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.locks import ACCESS_EXCLUSIVE, SHARE
 from dupe_audit.postgres.trees import ALIAS, PLACEHOLDER
 from dupe_audit.preflight import beside
 from dupe_audit.statements import literal, statement, text_array
@@ -140,7 +141,7 @@ def _functions(script: Script, key: UniqueKey, rule: BuildRule, options: Overrid
             relid=relid,
             give_up_after=interval(rule),
             lock_timeout=literal(rule.lock_timeout),
-            level_lock=literal("ACCESS EXCLUSIVE" if key.form == "constraint" else "SHARE"),
+            level_lock=literal(ACCESS_EXCLUSIVE if key.form == "constraint" else SHARE),
             only_level=quoted("add_only" if key.form == "constraint" else "build_only"),
             is_constraint=is_constraint,
             form=literal(constraint_form(key)),
