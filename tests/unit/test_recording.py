@@ -14,7 +14,7 @@ from sqlalchemy.schema import AddConstraint, CreateIndex
 
 import dupe_audit.ops  # noqa: F401 - registers the directives
 from dupe_audit.directives.operations import ArchiveDuplicatesOp, CreateUniqueConstraintOnlineOp
-from dupe_audit.directives.reading.constructs import changes
+from dupe_audit.directives.reading.constructs import changes_of_construct
 from dupe_audit.directives.recording import PlainStatement, record
 
 

@@ -174,7 +174,7 @@ def _unusable(error: BaseException, directory: Path, url: str) -> BaseException:
             "it; for a URL any value will do, because every connection is redirected to the scratch database. "
             "If it is an -x argument, pass it: dupe-audit check -x NAME=VALUE."
         )
-    return failures.of_env(error, directory, [url])
+    return failures.env_error(error, directory, [url])
 
 
 def _failure(error: BaseException, files: set[Path]) -> Failure:
