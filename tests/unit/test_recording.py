@@ -256,5 +256,5 @@ def test_an_escaped_colon_is_read_as_it_is_executed():
         op.get_bind().execute(sa.text(r"ALTER TABLE t ALTER a TYPE date USING a\:\:date"))
         op.get_bind().exec_driver_sql("ALTER TABLE t ALTER a TYPE date USING a::date")
 
-    read = [change.using for construct in constructs(upgrade) for change in changes(construct)]
+    read = [change.using for construct in constructs(upgrade) for change in changes_of_construct(construct)]
     assert ["a::date"] * 3 == read
