@@ -27,7 +27,16 @@ from dupe_audit.postgres.sqlstates import reason
 from dupe_audit.postgres.urls import PLACEHOLDER, libpq_url, without_secrets
 from dupe_audit.statements import statement
 
-__all__ = ["Address", "alembic_config", "connect", "creator", "describe", "libpq_url", "locate", "readable"]
+__all__ = [
+    "Address",
+    "alembic_config",
+    "connect",
+    "creator",
+    "describe",
+    "libpq_url",
+    "locate",
+    "report_unreadable_config",
+]
 
 #: Alembic 1.16 and later also read their configuration from this file
 PYPROJECT = "pyproject.toml"
@@ -96,7 +105,7 @@ def _from_config(config_file: str, section: str) -> str | None:
 
 
 @contextmanager
-def readable(config_file: str) -> Iterator[None]:
+def report_unreadable_config(config_file: str) -> Iterator[None]:
     """Describe what makes an Alembic config unreadable, without its text, which can contain a password.
 
     Raises:
@@ -150,7 +159,7 @@ def _require_readable(config: Config, file: str, section: str) -> None:
     Raises:
         WrongUsage: it cannot be parsed, or lacks the section; without [alembic], pyproject.toml may suffice.
     """
-    with readable(file):
+    with report_unreadable_config(file):
         has_section = config.file_config.has_section(section)
     if not has_section and section != "alembic":
         raise WrongUsage(f"{file} has no section [{section}]. Name one that it has with -n.")

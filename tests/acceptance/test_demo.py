@@ -96,7 +96,7 @@ def test_demo_keeps_every_promise(scratch):
 def test_old_writers_race_before_the_constraint(monkeypatch, database_url, conn, sql):
     """The demo waits until two old writers have inserted the same event, and a new writer's copies do not suffice."""
     sql("CREATE TABLE agent_actions (agent_name text, correlation_id int, action_name text, created_at int)")
-    answers, undisturbed = [], seed.raced
+    answers, undisturbed = [], seed.count_raced_events
 
     def deliver():
         sql("INSERT INTO agent_actions VALUES ('demo-writer', 7, 'Bash', 7)")
@@ -110,7 +110,7 @@ def test_old_writers_race_before_the_constraint(monkeypatch, database_url, conn,
         deliver()  # by the new writer
         deliver()  # by an old one
 
-    monkeypatch.setattr(seed, "raced", ask)
+    monkeypatch.setattr(seed, "count_raced_events", ask)
     monkeypatch.setattr(story, "PATIENCE", PATIENCE)
     page = io.StringIO()
     played = Story(Screen(Console(file=page)), conn.engine, conn, conninfo(database_url), seed.expected(5000, 200))

@@ -131,8 +131,8 @@ def test_another_section_of_the_config(project, sql):
 
 
 @pytest.mark.parametrize("placed", ["option", "variable"])
-def test_a_url_that_env_py_completes_stops_only_who_needs_it(project, sql, database_url, placed):
-    """An ini file whose URL has values from env.py is no obstacle with another URL; without it, the advice is right."""
+def test_a_url_that_env_py_completes_stops_only_commands_that_need_it(project, sql, database_url, placed):
+    """A sqlalchemy.url that env.py completes does no harm beside another URL; otherwise, the message helps."""
     project.init()
     start(project, sql)
     ini = project.directory / "alembic.ini"

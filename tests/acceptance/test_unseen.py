@@ -397,7 +397,7 @@ def test_an_applied_key_whose_sql_cannot_be_read_is_a_warning(applied):
     applied.alembic("upgrade", "head")
     reports = applied.reports("verify", code=1)
     assert ["uniqueness-not-followed"] == ids(reports)
-    assert "Verify each key that the revision declares by its name" in reports[-1]["findings"][0]["help"]
+    assert "Verify by name each key that the revision declares" in reports[-1]["findings"][0]["help"]
 
     file.write_text(file.read_text() + "\n# dupe-audit: accept uniqueness-not-followed - uq is in place\n")
     applied.reports("verify")

@@ -129,7 +129,7 @@ def test_an_attached_partition_is_not_counted(pending, sql):
     sql(TREE)
     pending.revision("0002", ATTACH.format("p1", 1))
     (message,) = not_counted(pending)
-    assert "public.p: p_k_d_key; it attaches partition p1 with its rows" in message
+    assert "public.p (p_k_d_key): it attaches partition p1 with its rows" in message
     pending.alembic("upgrade", "head", code=1)
 
 
@@ -171,10 +171,10 @@ INSERT INTO v VALUES (1, 'a', '2026-01-01 10:00', 'a', 1, 'good'), (2, 'b', '202
 @pytest.mark.parametrize(
     ("line", "name", "code"),
     [
-        ("op.alter_column('v', 'at', type_=sa.Date)", "uq_at; column at gets type DATE", 1),
-        ("op.execute('ALTER TABLE v ALTER n TYPE numeric(10, 2)')", "uq_n; column n gets type numeric(10, 2)", 0),
-        ("op.alter_column('v', 's', type_=sa.Text, postgresql_using=\"'x'\")", "uq_s; column s gets type TEXT", 1),
-        ("op.alter_column('v', 'low', type_=sa.String(1))", "uq_low; column low gets type VARCHAR(1)", 0),
+        ("op.alter_column('v', 'at', type_=sa.Date)", "uq_at): column at gets type DATE", 1),
+        ("op.execute('ALTER TABLE v ALTER n TYPE numeric(10, 2)')", "uq_n): column n gets type numeric(10, 2)", 0),
+        ("op.alter_column('v', 's', type_=sa.Text, postgresql_using=\"'x'\")", "uq_s): column s gets type TEXT", 1),
+        ("op.alter_column('v', 'low', type_=sa.String(1))", "uq_low): column low gets type VARCHAR(1)", 0),
     ],
     ids=["date", "numeric", "using", "expression"],
 )
@@ -184,7 +184,7 @@ def test_another_type_under_a_unique_index_is_not_counted(pending, sql, line, na
     sql(TYPES)
     pending.revision("0002", line)
     (message,) = not_counted(pending)
-    assert f"revision 0002 builds again on public.v: {name}" in message
+    assert f"revision 0002 enforces through existing unique indexes of public.v ({name}" in message
     pending.alembic("upgrade", "head", code=code)
 
 

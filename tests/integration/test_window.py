@@ -252,7 +252,7 @@ def test_deadlock_names_the_other_party(sql, conn, table, psycopg_connect, wait_
     party = f"pid {other.info.backend_pid} (second pod, active, waiting for an advisory lock)"
     assert re.match(r"1 build of uq within \d+ s ended in a deadlock with " + re.escape(party), str(error.value))
     assert "duplicate" not in str(error.value)
-    assert "that session waits for a lock of this one. End that session, or" in str(error.value)
+    assert "that session waits for a lock that this migration's session holds. End that session, or" in str(error.value)
     other.close()
     enforce(conn, KEY, BuildRule())
 

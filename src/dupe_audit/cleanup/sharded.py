@@ -2,7 +2,8 @@
 
 The list of a shard's extras and its part of the archive are on the same node. A batch is one block that the node
 executes as its own transaction, so no two-phase commit holds a lock. The ledger on the coordinator cannot be
-part of that transaction: it has each batch before its block is sent, and afterwards what the archive has of it.
+part of that transaction: it records each batch before its DO block is sent, and afterwards how many of its rows the
+archive has.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from dupe_audit.cli.options import accept_option, or_before_the_command, x_optio
 from dupe_audit.cli.progress import progress
 from dupe_audit.errors import DupeAuditError, WrongUsage
 from dupe_audit.findings import CHECK
-from dupe_audit.postgres.interrupt import handled
+from dupe_audit.postgres.interrupt import signal_handler
 
 ACCEPTABLE = tuple(id_ for id_, entry in CHECK.items() if entry.acceptable)
 
@@ -137,7 +137,7 @@ def check_command(
         x=x,
     )
     # CI ends a job with SIGTERM: as Ctrl-C, so that scratch databases are dropped and servers stopped.
-    with handled(signal.default_int_handler, signal.SIGTERM):
+    with signal_handler(signal.default_int_handler, signal.SIGTERM):
         report = _examined(options)
     for format_, path in reports:
         try:

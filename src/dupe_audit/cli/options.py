@@ -77,7 +77,7 @@ def or_before_the_command(database_url: str | None, config: str | None) -> tuple
     url = before["database_url"] if database_url is None else database_url
     file = before["config"] if config is None else config
     for option, value in (("--database-url", url), ("--config", file)):
-        # A variable that is not set, in a script: another database than the one that was meant would be taken.
+        # An unset variable in a shell script must not select a different database from the intended one.
         if value is not None and not value.strip():
             raise WrongUsage(f"{option} is empty. Give a value, or leave the option out.")
     if file is not None and not Path(file).is_file():

@@ -120,7 +120,7 @@ def preflight_command(
             for name_of_schema in places:
                 place = replace(key, schema=name_of_schema)
                 own = cleanup_rule(database.connection, place, rule)
-                keys.append(DeclaredKey(revision="", key=place, rule=own, is_place=bool(schemas)))
+                keys.append(DeclaredKey(revision="", key=place, rule=own, is_for_schema=bool(schemas)))
         else:
             project = read_project(database, x)
             keys += (each for each in project.pending if is_named(each.key.schema, schemas))
@@ -144,21 +144,21 @@ def preflight_command(
     everything: list[DuplicateReport | Unseen] = [*unread, *reports, *unseen]
     if style == "json":
         objects = [render.preflight_json(report) for report in everything]
-        of_places = render.preflight_places_json(reports) if schemas and table else None
-        render.dump(of_places or (objects[0] if table else objects), sys.stdout)
+        of_schemas = render.preflight_places_json(reports) if schemas and table else None
+        render.dump(of_schemas or (objects[0] if table else objects), sys.stdout)
     else:
         render.unseen(unread, style, sys.stdout)
-        _print(reports, [bool(schemas) or declared.is_place for declared in keys], style)
+        _print(reports, [bool(schemas) or declared.is_for_schema for declared in keys], style)
         render.unseen(unseen, style, sys.stdout)
         if not everything:
             click.echo("No pending revision enforces a key.", err=True)
     exit_by(finding for report in everything for finding in report.findings)
 
 
-def _print(reports: list[DuplicateReport], in_places: list[bool], style: str) -> None:
+def _print(reports: list[DuplicateReport], in_schemas: list[bool], style: str) -> None:
     """Print a table of the places, then the other reports, and those with values and rows that were asked for."""
-    render.preflight_places([r for r, many in zip(reports, in_places, strict=True) if many], style, sys.stdout)
-    detailed = [r for r, many in zip(reports, in_places, strict=True) if not many or r.examples or r.samples]
+    render.preflight_places([r for r, many in zip(reports, in_schemas, strict=True) if many], style, sys.stdout)
+    detailed = [r for r, many in zip(reports, in_schemas, strict=True) if not many or r.examples or r.samples]
     render.preflight(detailed, style, sys.stdout)
 
 
@@ -185,7 +185,7 @@ def _report(connection: Connection, declared: DeclaredKey, accept: tuple[str, ..
     try:
         report = preflight(connection, key, declared.rule, accept=accepted, **options)
     except DBAPIError as error:
-        if not declared.is_place:
+        if not declared.is_for_schema:
             raise
         report = DuplicateReport(key=key, counts=None, findings=(unreadable(connection, key, error),))
     report = replace(report, rule=declared.rule, revision=declared.revision or None)

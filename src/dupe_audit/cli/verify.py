@@ -86,21 +86,21 @@ def verify_command(
                 own = UniqueKey(schema=place, table=table, columns=columns or (str(name),))
                 cleanup_rule(database.connection, own, rule)
             verified = _named(
-                database.connection, table, str(name), places, in_places=bool(schemas), work_mem=work_mem, **key
+                database.connection, table, str(name), places, in_schemas=bool(schemas), work_mem=work_mem, **key
             )
         else:
             project = read_project(database, x)
             unseen = project.unseen_applied
             applied = [each for each in project.applied if is_named(each.key.schema, schemas)]
-            verified = _applied(database.connection, applied, in_places=bool(schemas), work_mem=work_mem)
-    reports, plain, in_places = (_with_accepted(each, accept) for each in verified)
-    everything: list[VerifyReport | Unseen] = [*reports, *in_places, *plain, *unseen]
+            verified = _applied(database.connection, applied, in_schemas=bool(schemas), work_mem=work_mem)
+    reports, plain, in_schemas = (_with_accepted(each, accept) for each in verified)
+    everything: list[VerifyReport | Unseen] = [*reports, *in_schemas, *plain, *unseen]
     if style == "json":
         objects = [render.verify_json(report) for report in everything]
-        of_places = render.verify_places_json(in_places) if schemas and table else None
-        render.dump(of_places or (objects[0] if table else objects), sys.stdout)
+        of_schemas = render.verify_places_json(in_schemas) if schemas and table else None
+        render.dump(of_schemas or (objects[0] if table else objects), sys.stdout)
     else:
-        render.verify_places(in_places, style, sys.stdout)
+        render.verify_places(in_schemas, style, sys.stdout)
         render.verify(reports, style, sys.stdout)
         render.plain_keys(plain, style, sys.stdout)
         render.unseen(unseen, style, sys.stdout)
@@ -135,25 +135,25 @@ Verified = tuple[list[VerifyReport], list[VerifyReport], list[VerifyReport]]
 
 
 def _named(
-    connection: Connection, table: str, name: str, places: Sequence[str | None], *, in_places: bool, **key: Any
+    connection: Connection, table: str, name: str, places: Sequence[str | None], *, in_schemas: bool, **key: Any
 ) -> Verified:
     """Verify a constraint or an index by its name, in one schema or in many."""
     reports = []
     with progress("verifying") as display:
         for number, place in enumerate(places):
-            if in_places:
+            if in_schemas:
                 display.show("verifying", number, len(places), "schemas")
             try:
                 reports.append(verify_named(connection, table=table, name=name, schema=place, **key))
             except DBAPIError as error:
-                if not in_places:
+                if not in_schemas:
                     raise
                 own = UniqueKey(schema=place, table=table, columns=key["columns"] or (name,), name=name)
                 reports.append(_unreadable(connection, own, error))
-    return ([], [], reports) if in_places else (reports, [], [])
+    return ([], [], reports) if in_schemas else (reports, [], [])
 
 
-def _applied(connection: Connection, keys: list[DeclaredKey], *, in_places: bool, work_mem: str | None) -> Verified:
+def _applied(connection: Connection, keys: list[DeclaredKey], *, in_schemas: bool, work_mem: str | None) -> Verified:
     """Verify the keys that applied revisions declare."""
     verified: Verified = ([], [], [])
     with progress("verifying"):
@@ -165,12 +165,12 @@ def _applied(connection: Connection, keys: list[DeclaredKey], *, in_places: bool
             try:
                 report = verify(connection, key, work_mem=work_mem)
             except DBAPIError as error:
-                if not declared.is_place:
+                if not declared.is_for_schema:
                     raise
                 verified[2].append(_unreadable(connection, key, error))
                 continue
             report = _as_applied(connection, report, replace(declared, key=key))
-            verified[2 if declared.is_place or in_places else 0].append(report)
+            verified[2 if declared.is_for_schema or in_schemas else 0].append(report)
     return verified
 
 
@@ -186,7 +186,7 @@ def _as_applied(connection: Connection, report: VerifyReport, declared: Declared
         return _with_advice(report, declared)
     if declared.rule is None or report.index is None or ids & {"column-missing", "run-missing", "table-replaced"}:
         return report
-    if declared.is_place:
+    if declared.is_for_schema:
         campaign = ledger.find_campaign(connection, declared.revision)
         if campaign and declared.key.schema not in campaign.places:
             return report  # it was created with its key, after the upgrade

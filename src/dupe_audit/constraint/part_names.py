@@ -15,7 +15,7 @@ from dupe_audit.ledger import Leaf
 from dupe_audit.model import MAX_IDENTIFIER, Expression, UniqueKey
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
-from dupe_audit.postgres.names import cut, default_name
+from dupe_audit.postgres.names import default_name, truncate_name
 from dupe_audit.statements import ident, literal, statement, text_array
 
 #: how a SELECT names an expression that has no name, and how an index does
@@ -72,6 +72,6 @@ def _unique(names: Iterable[str]) -> list[str]:
         while unique in result:
             number += 1
             suffix = str(number)
-            unique = cut(name, MAX_IDENTIFIER - len(suffix)) + suffix
+            unique = truncate_name(name, MAX_IDENTIFIER - len(suffix)) + suffix
         result.append(unique)
     return result

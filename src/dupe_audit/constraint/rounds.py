@@ -149,8 +149,8 @@ class Rounds:
             return Blocked(
                 f"{quantity(self._attempts, 'build')} of {name} within {seconds:,.0f} s ended in a deadlock with "
                 f"{self._party}. A concurrent build waits for every older transaction, and that session waits for a "
-                "lock of this one. End that session, or let it poll with pg_try_advisory_lock(); then run the same "
-                "command again."
+                "lock that this migration's session holds. End that session, or let it poll with "
+                "pg_try_advisory_lock(); then run the same command again."
             )
         duplicates = self._failures["duplicate"]
         others = self._attempts - duplicates

@@ -61,7 +61,7 @@ SELECT count(*) - count(DISTINCT (correlation_id, action_name, created_at))
 FROM agent_actions WHERE starts_with(agent_name, '{WRITERS_PREFIX}writer')
 """
 
-# Before the constraint, each new writer inserts a shared event once, so one row more is an old writer's second one.
+# Without the constraint, each new writer inserts a shared event once; two or more further rows come from old writers.
 RACED = f"""
 SELECT count(*) FROM (
     SELECT FROM agent_actions WHERE starts_with(agent_name, '{WRITERS_PREFIX}writer')
@@ -129,8 +129,8 @@ def written(connection: Connection) -> dict[str, int]:
     return {row.id: row.duration_ms for row in execute(connection, WRITTEN)}
 
 
-def raced(connection: Connection, new: int) -> int:
-    """Return how many events two old writers have certainly inserted, as long as there is no constraint.
+def count_raced_events(connection: Connection, new: int) -> int:
+    """Return how many events at least two old writers have inserted; valid only before the constraint exists.
 
     Args:
         new: number of writers that leave duplicates to the constraint.

@@ -128,7 +128,7 @@ class Story:
         with self.screen.scene("Start the writers; they write until the end"):
             traffic.begin()
             deadline = time.monotonic() + PATIENCE
-            while not seed.raced(self.connection, traffic.new) and time.monotonic() < deadline:
+            while not seed.count_raced_events(self.connection, traffic.new) and time.monotonic() < deadline:
                 time.sleep(0.2)
             extras = seed.written_extras(self.connection)
             self.screen.note(f"{quantity(extras, 'duplicate')} so far: one event, delivered to several writers")

@@ -47,8 +47,8 @@ def tasks_of(
     if execution.reordered:
         raise CommandError(
             f"{call_of(operation)}{revision_suffix(execution)}: the revision called a different directive from the one "
-            "that was read beforehand, and the order of work depends on all of them. Make the revision call the same "
-            "directives every time it is executed, then run the same command again."
+            "that was read beforehand, but the order of work was planned from all the directives that were read. Make "
+            "the revision call the same directives every time it is executed, then run the same command again."
         )
     return (Task(operation=operation),)
 

@@ -81,7 +81,7 @@ class Campaign:
 
         Raises:
             Refused: schemas were refused or failed; the message names each of them.
-            DupeAuditError: the schemas cannot be found out.
+            DupeAuditError: the schemas cannot be determined.
         """
         directives = self._directives(operation, position)
         for _, each in directives:
@@ -103,10 +103,10 @@ class Campaign:
             log.info("campaign %d is %s: %s", self.number, state, schemas)
 
     def prepare(self, worker: Worker) -> None:
-        """Find out the schemas before the first directive of the revision acts, as far as that can be done.
+        """Determine the schemas before the first directive of the revision acts, as far as possible.
 
         Raises:
-            DupeAuditError: they cannot be found out.
+            DupeAuditError: the schemas cannot be determined.
         """
         if self._execution.whole and self._execution.readable and self._execution.trusted:
             for operation in known_at_once(self._execution.whole):
@@ -124,7 +124,7 @@ class Campaign:
         return self._answers.get(schemas, ()) if schemas else ()
 
     def _resolve(self, worker: Worker, operation: MigrateOperation) -> None:
-        """Find out the schemas of a directive, unless they are known; a downgrade adds those of the upgrade."""
+        """Determine the schemas of a directive, unless they are known; a downgrade adds those of the upgrade."""
         schemas = schemas_of(operation)
         if schemas is None or schemas in self._answers:
             return

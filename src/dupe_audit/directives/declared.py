@@ -14,9 +14,9 @@ from sqlalchemy.exc import NoInspectionAvailable
 from dupe_audit.directives.downgrades import mismatches
 from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.directives.project import Tenant
+from dupe_audit.directives.reading.affected_indexes import indexes_at_risk
 from dupe_audit.directives.reading.countable import is_null, uncountable
-from dupe_audit.directives.reading.extended import endangered
-from dupe_audit.directives.reading.tables import Enforced, Extended, TrackedTable
+from dupe_audit.directives.reading.tables import Enforced, IndexImpact, TrackedTable
 from dupe_audit.directives.reading.uniqueness import History
 from dupe_audit.directives.recording import NoResult, Recording, record
 from dupe_audit.directives.schemas import answered
@@ -44,7 +44,7 @@ class DeclaredKey:
     concurrent: bool = False  #: an index that is built concurrently, so it blocks nobody
     accepted: frozenset[str] = frozenset()  #: ids of findings that comments in the revision accept
     followed: bool = True  #: every later change of its table could be read
-    is_place: bool = False  #: one of the schemas of a directive
+    is_for_schema: bool = False  #: one of the schemas of a directive
 
 
 class Declarations:
@@ -93,11 +93,11 @@ class Declarations:
             for sql in history.unread:
                 subject = f"{sql.revision} may declare; its SQL cannot be read: {_shortened(sql.text)}"
                 self._not_examined(sql.revision, subject, last=last)
-            for extended in () if last else history.extended:
-                self._extended(tenant, extended, history.enums)
+            for impact in () if last else history.impacts:
+                self._note_impact(tenant, impact, history.enums)
             for table, name, enforced in history.enforced():
                 for declared in self._key(tenant, table, name, enforced, last=last):
-                    if not (declared.is_place and declared.key in yielded):
+                    if not (declared.is_for_schema and declared.key in yielded):
                         yield declared
                     yielded.add(declared.key)
 
@@ -135,7 +135,7 @@ class Declarations:
                     concurrent=plain is not None and " CONCURRENTLY " in plain.sql.upper(),
                     accepted=self._accepted.get(enforced.revision, frozenset()),
                     followed=not table.unclear,
-                    is_place=enforced.is_place,
+                    is_for_schema=enforced.is_for_schema,
                 )
                 return
         sql = f": {_shortened(enforced.plain.sql)}" if enforced.plain else ""
@@ -158,15 +158,16 @@ class Declarations:
         id_: FindingId = "uniqueness-not-followed" if last else "uniqueness-not-counted"
         self._note(unseen or Unseen(findings=(), revision=revision), id_, subject)
 
-    def _extended(self, tenant: Tenant, extended: Extended, enums: set[str]) -> None:
-        schema, table = extended.table.first
+    def _note_impact(self, tenant: Tenant, impact: IndexImpact, enums: set[str]) -> None:
+        schema, table = impact.table.first
         schema = self._find(tenant, schema, table)
-        if schema is None or extended.table.created:
+        if schema is None or impact.table.created:
             return
-        if names := endangered(self._connection, schema, extended, enums):
-            subject = f"{extended.revision} builds again on {schema}.{table}: {', '.join(names)}; {extended.reason}"
-            unseen = Unseen(findings=(), revision=extended.revision, schema=schema, table=table)
-            self._not_examined(extended.revision, subject, last=False, unseen=unseen)
+        if names := indexes_at_risk(self._connection, schema, impact, enums):
+            indexes = f"existing unique indexes of {schema}.{table} ({', '.join(names)})"
+            subject = f"{impact.revision} enforces through {indexes}: {impact.reason}"
+            unseen = Unseen(findings=(), revision=impact.revision, schema=schema, table=table)
+            self._not_examined(impact.revision, subject, last=False, unseen=unseen)
 
     def _obstructed(self, revision: Script, recording: Recording, suffix: str) -> None:
         obstacle = recording.obstacle

@@ -61,7 +61,7 @@ def env_error(error: BaseException, directory: Path, urls: Sequence[str | None] 
         remedy = (
             "Its URL is still the placeholder that `alembic init` writes; set sqlalchemy.url, or let env.py set it."
         )
-    return DupeAuditError(f"env.py failed: {_reason(error, urls)}{at(error, directory)}. {remedy}")
+    return DupeAuditError(f"env.py failed: {_reason(error, urls)}{location_suffix(error, directory)}. {remedy}")
 
 
 def revisions_error(error: BaseException, script: ScriptDirectory) -> DupeAuditError:
@@ -77,11 +77,11 @@ def revisions_error(error: BaseException, script: ScriptDirectory) -> DupeAuditE
     file = f"Revision file {place[0]}" if place else "A revision file"
     if missing_import(error):
         return DupeAuditError(
-            f"{file} failed: {_reason(error)}{at(error, Path(script.dir))}. The directives are not registered: "
-            f"write `{IMPORT}` at the top of {Path(script.dir) / 'env.py'}."
+            f"{file} failed: {_reason(error)}{location_suffix(error, Path(script.dir))}. The directives are not "
+            f"registered: write `{IMPORT}` at the top of {Path(script.dir) / 'env.py'}."
         )
     return DupeAuditError(
-        f"{file} cannot be loaded: {_reason(error)}{at(error, Path(script.dir))}. "
+        f"{file} cannot be loaded: {_reason(error)}{location_suffix(error, Path(script.dir))}. "
         "Fix it until `alembic history` succeeds."
     )
 
@@ -162,7 +162,7 @@ def _reason(error: BaseException, urls: Sequence[str | None] = ()) -> str:
     return without_secrets(f"{name}: {text}".rstrip(": "), [*urls, os.environ.get("DATABASE_URL")])
 
 
-def at(error: BaseException, directory: Path) -> str:
+def location_suffix(error: BaseException, directory: Path) -> str:
     """Return file and line of the project that led to an error, in parentheses, or ""."""
     place = _place(error, directory)
     if place is None:

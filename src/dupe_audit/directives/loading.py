@@ -13,7 +13,7 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from dupe_audit.connect import readable
+from dupe_audit.connect import report_unreadable_config
 from dupe_audit.directives import failures
 from dupe_audit.errors import WrongUsage
 
@@ -30,7 +30,7 @@ def load(config: Config, config_file: str, *, instead: str) -> ScriptDirectory:
         WrongUsage: the config does not exist or cannot be read, or names no directory of scripts.
         DupeAuditError: a revision's file cannot be loaded, or the revisions are not in order.
     """
-    with readable(config_file):
+    with report_unreadable_config(config_file):
         exists = config.toml_alembic_config or config.config_file_name or Path(config_file).is_file()
         config.file_config.sections()  # reads it
     if not exists:

@@ -61,7 +61,7 @@ PROJECT: dict[StepId, Entry] = {
     "uniqueness-not-followed": Entry(
         "warning",
         "Uniqueness that could not be verified: revision {subject}.",
-        "Verify each key that the revision declares by its name: dupe-audit verify --table TABLE --name NAME. If it is in place, or was dropped on purpose, "
+        "Verify by name each key that the revision declares: dupe-audit verify --table TABLE --name NAME. If every key is in place, or was dropped on purpose, "
         "accept the finding in a comment of the revision: # dupe-audit: accept uniqueness-not-followed",
         acceptable=True,
     ),

@@ -151,7 +151,7 @@ class BuildRule:
 
     lock_timeout: str = LOCK_TIMEOUT  #: how long one statement of the application may wait behind ours; at most 1min
     give_up_after: str = GIVE_UP_AFTER  #: total wait for one lock, all tries together, and for rounds of builds
-    build_attempts: int = BUILD_ATTEMPTS  #: concurrent builds that fail before writers are held, or it is given up
+    build_attempts: int = BUILD_ATTEMPTS  #: failed builds after which the writers are held, or it ends
     comment: str | None = None  #: comment on the constraint; None writes none
     maintenance_work_mem: str | None = None  #: memory for the build, a size such as 1GB
     max_parallel_maintenance_workers: str | None = None  #: parallel workers of the build; 0 for none

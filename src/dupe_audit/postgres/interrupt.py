@@ -67,7 +67,7 @@ def interruptible(connection: Connection) -> Iterator[None]:
             with suppress(Exception):  # a lost connection has nothing to cancel
                 cancel()
 
-    with handled(on_signal):
+    with signal_handler(on_signal):
         yield
         interrupt.check()  # a signal that came too late for any statement
 
@@ -84,14 +84,14 @@ def interruptible_at_once() -> Iterator[None]:
         interrupt.signal = number
         raise KeyboardInterrupt
 
-    with handled(on_signal):
+    with signal_handler(on_signal):
         if interrupt.signal is not None:
             raise KeyboardInterrupt
         yield
 
 
 @contextmanager
-def handled(handler: Handler, *numbers: int) -> Iterator[None]:
+def signal_handler(handler: Handler, *numbers: int) -> Iterator[None]:
     """Handle signals, by default SIGINT and SIGTERM, inside the block; restore the previous handlers afterwards."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread receives signals

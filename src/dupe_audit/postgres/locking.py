@@ -25,10 +25,11 @@ T = TypeVar("T")
 #: first half of the advisory lock's key, the bytes "dupe"; the second half is the table's oid
 LOCK_NAMESPACE = 0x64757065
 
-#: total wait for another session that creates the ledger, which takes it an instant
+#: longest wait for another session that is creating the ledger; creating it takes an instant
 LEDGER_PATIENCE = "10s"
 
-#: the same for the sign that a directive is at work: a shared lock, so it excludes nobody and nobody waits for it
+#: first half of the advisory lock that shows that a directive is at work: a shared lock, so it excludes nobody and
+#: nobody waits for it
 AT_WORK_NAMESPACE = LOCK_NAMESPACE + 1
 
 

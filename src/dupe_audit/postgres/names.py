@@ -23,9 +23,9 @@ def default_name(table: str, columns: Iterable[str], label: str) -> str:
     while sum(sizes) > room:
         _, longest = max((size, position) for position, size in enumerate(sizes))
         sizes[longest] -= 1
-    return "_".join([*map(cut, parts, sizes), label])
+    return "_".join([*map(truncate_name, parts, sizes), label])
 
 
-def cut(name: str, size: int) -> str:
+def truncate_name(name: str, size: int) -> str:
     """Return the beginning of a name that has at most *size* bytes, cut between two characters."""
     return name.encode()[:size].decode(errors="ignore")

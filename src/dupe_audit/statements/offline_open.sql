@@ -25,7 +25,7 @@ BEGIN
     -- Polled, with a commit after each try: a wait inside pg_advisory_lock holds a snapshot, and a build would wait for it.
     WHILE NOT pg_catalog.pg_try_advisory_lock({lock_namespace}, v_lock) LOOP
         IF pg_catalog.clock_timestamp() > v_until THEN
-            RAISE EXCEPTION 'dupe-audit: another session (pid %) is working on table %; execute this script again when it has finished, or if its client is gone, when you have ended it with pg_terminate_backend()',
+            RAISE EXCEPTION 'dupe-audit: another session (pid %) is working on table %; when that session has finished, execute this script again; if its client is gone, end the session with pg_terminate_backend() first',
                 coalesce(({run_holder})::pg_catalog.text, 'unknown'), {table_name};
         END IF;
         COMMIT;
@@ -36,7 +36,7 @@ BEGIN
     v_until := pg_catalog.clock_timestamp() + interval {ledger_patience};
     WHILE NOT ({try_ledger_lock}) LOOP
         IF pg_catalog.clock_timestamp() > v_until THEN
-            RAISE EXCEPTION 'dupe-audit: another session (pid %) has been creating the ledger for %; execute this script again when it has finished, or if its client is gone, when you have ended it with pg_terminate_backend()',
+            RAISE EXCEPTION 'dupe-audit: another session (pid %) has been creating the ledger for %; when that session has finished, execute this script again; if its client is gone, end the session with pg_terminate_backend() first',
                 coalesce(({ledger_holder})::pg_catalog.text, 'unknown'), interval {ledger_patience};
         END IF;
         COMMIT;

@@ -168,7 +168,7 @@ def _unusable(error: BaseException, directory: Path, url: str) -> BaseException:
     """Return the error to raise if ``env.py`` itself does not work."""
     if isinstance(error, KeyboardInterrupt):
         return error
-    if isinstance(error, KeyError) and error.args and (at := failures.at(error, directory)):
+    if isinstance(error, KeyError) and error.args and (at := failures.location_suffix(error, directory)):
         return DupeAuditError(
             f"The project's env.py needs {error.args[0]}, which is missing{at}. If it is an environment variable, set "
             "it; for a URL any value will do, because every connection is redirected to the scratch database. "

@@ -18,7 +18,7 @@ from alembic.util import CommandError
 from dupe_audit.checks.accept import accepted
 from dupe_audit.checks.evidence import Revision
 from dupe_audit.checks.trial.redirect import in_terms_of
-from dupe_audit.connect import alembic_config, readable
+from dupe_audit.connect import alembic_config, report_unreadable_config
 from dupe_audit.directives.loading import load as load_revisions
 from dupe_audit.errors import WrongUsage
 
@@ -57,7 +57,7 @@ def load(file: str, *, from_: str = "base", to: str = "heads", x: Sequence[str] 
             name.
         DupeAuditError: a revision's file cannot be loaded, or the revisions are not in order.
     """
-    with readable(file):
+    with report_unreadable_config(file):
         config = _config(file, tuple(x))
     with redirect_stdout(sys.stderr):  # a revision's module may print, but stdout is for the report
         script = load_revisions(config, file, instead="change to the project's directory")

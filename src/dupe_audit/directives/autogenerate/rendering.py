@@ -48,7 +48,8 @@ def _render_rename(context: AutogenContext, rename: RenameConstraint) -> list[st
     else:
         table = ident(*filter(None, (key.schema, key.table)))
         sql = f"ALTER TABLE {table} RENAME CONSTRAINT {ident(str(key.name))} TO {new}"
-    # Until the transaction ends: as long as it has the exclusive lock, it must not wait longer for others either.
+    # For the rest of the transaction: while it holds the exclusive lock, its later statements must not wait longer for
+    # other sessions either.
     limit = f"SET LOCAL lock_timeout = {literal(BuildRule().lock_timeout)}"
     return [_call(context, "execute", [escaped(statement)], {}) for statement in (limit, sql)]
 

@@ -86,7 +86,7 @@ class NewRoutine(SchemaChange):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Called(SchemaChange):
+class RoutineCall(SchemaChange):
     """A statement calls functions or procedures."""
 
     names: frozenset[str]

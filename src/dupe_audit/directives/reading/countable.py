@@ -29,10 +29,10 @@ def uncountable(table: TrackedTable, enforced: Enforced) -> str | None:
             return f"column {column.name} is added by revision {column.added}"
         if column.retyped:
             return f"column {column.name} gets another type in revision {column.retyped}"
-    return _moving(table, plain.sql) if enforced.columns is None else None
+    return _unevaluable(table, plain.sql) if enforced.columns is None else None
 
 
-def _moving(table: TrackedTable, sql: str) -> str | None:
+def _unevaluable(table: TrackedTable, sql: str) -> str | None:
     """Return why an expression or a predicate cannot be evaluated on the rows before the revisions, or None."""
     for column in table.columns.values():
         changed = column.added or column.retyped or column.name != column.first

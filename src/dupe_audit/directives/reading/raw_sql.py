@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from dupe_audit.directives.reading.alter_table import alter_table, constraint_changes
 from dupe_audit.directives.reading.changes import (
-    Called,
     Gone,
     NewEnum,
     NewKey,
@@ -16,19 +15,20 @@ from dupe_audit.directives.reading.changes import (
     NewRoutine,
     NewTable,
     Renamed,
+    RoutineCall,
     SchemaChange,
     Unclear,
 )
-from dupe_audit.directives.reading.filling import fills, rows_of_query
+from dupe_audit.directives.reading.row_writes import row_writes, rows_of_query
 from dupe_audit.directives.reading.sql_text import (
     IDENT,
     NAME,
     column_list,
-    divided,
     elements,
     index_elements,
     parenthesised,
     qualified,
+    split_at_word,
     statements,
     unquoted,
 )
@@ -73,7 +73,7 @@ def _statement_changes(statement: str, bodies: str) -> list[SchemaChange]:
         return []
     if rows := _ROWS.match(statement):
         called = _called_routines(statement, bodies) if rows["calls"] else []
-        return [*called, *_select_into(statement), *fills(statement)]
+        return [*called, *_select_into(statement), *row_writes(statement)]
     if match := _ROUTINE.match(statement):
         return [NewRoutine(name=qualified(match["name"])[1], changes=tuple(_body_changes(bodies)))]
     if match := _ENUM.match(statement):
@@ -94,13 +94,13 @@ def _unclear(text: str) -> list[SchemaChange]:
 
 def _body_changes(text: str) -> list[SchemaChange]:
     """Return what the code of a block or a function changes, as far as it can be read."""
-    filled = [fill for statement, _ in statements(text.replace("$", " ")) for fill in fills(statement)]
+    filled = [fill for statement, _ in statements(text.replace("$", " ")) for fill in row_writes(statement)]
     return [*_called_routines(text, ""), *filled, *_unclear(text)]
 
 
 def _called_routines(statement: str, quoted: str) -> list[SchemaChange]:
     names = [qualified(name)[1] for name in re.findall(rf"({NAME})\s*\(", statement)]
-    result: list[SchemaChange] = [Called(names=frozenset(names), sql=statement)] if names else []
+    result: list[SchemaChange] = [RoutineCall(names=frozenset(names), sql=statement)] if names else []
     if _QUOTED.search(quoted):
         result.append(Unclear(text=f"{statement} {quoted}", declares=True))
     return result
@@ -167,7 +167,7 @@ def _create_table(match: re.Match[str], statement: str) -> list[SchemaChange] | 
 
 def _created_as(text: str) -> str | None:
     """Return the query of CREATE TABLE AS, if the table gets its rows."""
-    _, word, query = divided(text, "AS")
+    _, word, query = split_at_word(text, "AS")
     return query if word and not re.search(r"\bWITH\s+NO\s+DATA$", query, re.IGNORECASE) else None
 
 

@@ -90,7 +90,7 @@ def elements(text: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def divided(text: str, word: str) -> tuple[str, str, str]:
+def split_at_word(text: str, word: str) -> tuple[str, str, str]:
     """Return what comes before a word outside parentheses, the word, and what comes after it."""
     for match in re.finditer(rf"\b(?:{word})\b", text, re.IGNORECASE):
         before = text[: match.start()]

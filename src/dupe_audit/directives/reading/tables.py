@@ -35,7 +35,7 @@ class Enforced:
     directive: UniqueKey | None = None  #: the key of our own directive
     rule: CleanupRule | None = None  #: of the cleanup of the same revision
     plain: NewKey | None = None  #: what a plain operation declares
-    is_place: bool = False  #: one of the schemas of a directive
+    is_for_schema: bool = False  #: one of the schemas of a directive
     fills: list[str] = field(default_factory=list)  #: how rows that cannot be counted come under the key
     may_repeat: bool = False  #: such rows can be duplicates
 
@@ -87,7 +87,7 @@ class TrackedTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extended:
+class IndexImpact:
     """What a revision brings under the existing unique indexes of a table: a partition, or other values of a column."""
 
     revision: str

@@ -12,7 +12,6 @@ from dupe_audit.directives.operations import (
     DropUniqueConstraintOnlineOp,
 )
 from dupe_audit.directives.reading.changes import (
-    Called,
     Gone,
     NewColumn,
     NewEnum,
@@ -23,11 +22,12 @@ from dupe_audit.directives.reading.changes import (
     NewTable,
     Renamed,
     Retyped,
+    RoutineCall,
     SchemaChange,
     Unclear,
 )
 from dupe_audit.directives.reading.constructs import changes_of_construct
-from dupe_audit.directives.reading.tables import Enforced, Extended, TrackedColumn, TrackedTable, Unread
+from dupe_audit.directives.reading.tables import Enforced, IndexImpact, TrackedColumn, TrackedTable, Unread
 from dupe_audit.directives.recording import PlainStatement, Recording
 from dupe_audit.model import CleanupRule
 from dupe_audit.postgres.names import default_name
@@ -44,7 +44,7 @@ class History:
     def __init__(self, schemas: Mapping[str | None, str | None], default: str | None) -> None:
         self.tables: dict[tuple[str | None, str], TrackedTable] = {}
         self.unread: list[Unread] = []
-        self.extended: list[Extended] = []
+        self.impacts: list[IndexImpact] = []
         self.enums: set[str] = set()  #: names of new types that are enums
         self._routines: dict[str, NewRoutine] = {}
         self._dropped: set[str] = set()  # names of constraints and indexes
@@ -90,8 +90,8 @@ class History:
             key = operation.key
             table = self._table(key.schema, key.table)
             columns = tuple(table.column(name) for name in key.names if name)
-            rule, is_place = self._rules.get((key.schema, key.table, key.scope)), hasattr(operation, "origin")
-            table.declare(str(key.name), Enforced(self._revision, columns, key, rule, is_place=is_place))
+            rule, is_for_schema = self._rules.get((key.schema, key.table, key.scope)), hasattr(operation, "origin")
+            table.declare(str(key.name), Enforced(self._revision, columns, key, rule, is_for_schema=is_for_schema))
         elif isinstance(operation, DropUniqueConstraintOnlineOp):
             self._table(operation.key.schema, operation.key.table).keys.pop(str(operation.key.name), None)
 
@@ -102,7 +102,7 @@ class History:
             self.enums.add(change.name)
         elif isinstance(change, NewRoutine):
             self._routines[change.name] = change
-        elif isinstance(change, Called):
+        elif isinstance(change, RoutineCall):
             self._call(change)
         elif isinstance(change, Gone | Renamed) and change.kind == "name":
             self._name(change)
@@ -119,7 +119,7 @@ class History:
             if re.search(rf"\b(?:{'|'.join(map(re.escape, names))})\b", change.text, re.IGNORECASE):
                 table.unclear = True
 
-    def _call(self, call: Called) -> None:
+    def _call(self, call: RoutineCall) -> None:
         """Apply what the functions that these revisions create and call would change."""
         for name in sorted(call.names & self._routines.keys()):
             routine = self._routines.pop(name)  # it may call itself
@@ -207,10 +207,10 @@ class History:
         column: TrackedColumn | None = None,
     ) -> None:
         dropped = frozenset(self._dropped)
-        extended = Extended(
+        impact = IndexImpact(
             revision=self._revision, table=table, cause=cause, partition=partition, column=column, dropped=dropped
         )
-        self.extended.append(extended)
+        self.impacts.append(impact)
 
     def _declare(self, table: TrackedTable, key: NewKey) -> None:
         columns = tuple(table.column(column) for column in key.columns) if key.columns else None

@@ -29,7 +29,7 @@ from dupe_audit.directives.script.procedures import (
     state_function,
     undo_function,
 )
-from dupe_audit.directives.script.quoting import counting, differing_columns, with_templates
+from dupe_audit.directives.script.quoting import counting_settings, differing_columns, with_templates
 from dupe_audit.directives.script.undone import Undone
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLEANUP
 from dupe_audit.findings import CATALOGUE
@@ -66,7 +66,7 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
     script.write(statement("offline_path"))
     script.trust_function()
     for number, item, between in _judgeable(items):
-        with script.judging(item):
+        with script.judging_directive(item):
             _Ahead(script, before(items, number), options, between, undone).judge(item)
     if schemas:
         script.write(statement("offline_refused", schema_count=str(len(schemas))))
@@ -239,7 +239,7 @@ class _Ahead:
                 ),
                 references=statement("references", relid="v_relid"),
                 collisions=statement("collisions", relid="v_relid", pairs="v_pairs"),
-                sequential=counting(self._options.work_mem),
+                sequential=counting_settings(self._options.work_mem),
             )
         )
 

@@ -12,7 +12,7 @@ from dupe_audit.directives.script.leaves import clean_tree
 from dupe_audit.directives.script.opening import EXPRESSIONS, prepare_function
 from dupe_audit.directives.script.outcomes import errors, outcome_functions
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.quoting import counting, interval, lines, quoted, with_templates
+from dupe_audit.directives.script.quoting import counting_settings, interval, lines, quoted, with_templates
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres.planner import ANYWHERE, BATCHING, WHERE_STAGED, settings_sql
 from dupe_audit.postgres.sqlstates import SERIALIZATION_FAILURE
@@ -70,7 +70,7 @@ def cleanup_procedure(
         options: of the command: findings that do not stop it, and the memory of its rankings.
         tree: whether the table is partitioned.
     """
-    accept, sequential = options.accept, counting(options.work_mem)
+    accept, sequential = options.accept, counting_settings(options.work_mem)
     form = (rule.exact, rule.divides, bool(rule.merges), rule.merges_groups, tree)
     if not script.needs_part("clean", form):
         return

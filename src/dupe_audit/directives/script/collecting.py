@@ -25,7 +25,7 @@ class CollectingScript(Script):
         self._directive: MigrateOperation | None = None
 
     @contextmanager
-    def judging(self, item: MigrateOperation) -> Iterator[None]:
+    def judging_directive(self, item: MigrateOperation) -> Iterator[None]:
         """Treat the statements that the block writes as the judgement of a directive."""
         self._directive = item if is_for_schema(item) else None
         yield

@@ -51,7 +51,7 @@ class Script:
         r"""Write a comment, or a command of psql such as ``\if``."""
         self._context.impl.static_output(text)
 
-    def builds(self, attempts: int) -> None:
+    def comment_on_builds(self, attempts: int) -> None:
         """Write a comment on the builds that follow."""
         self.line(_BUILDS.format(attempts=attempts))
 
@@ -75,7 +75,7 @@ class Script:
         self.write(statement("offline_path_back"))
 
     @contextmanager
-    def under(self, settings: Mapping[str, str]) -> Iterator[None]:
+    def with_settings(self, settings: Mapping[str, str]) -> Iterator[None]:
         """Write what follows under further settings of the session."""
         for name, value in settings.items():
             self.write(f"SET {name} = {literal(value)}")

@@ -91,7 +91,7 @@ def differing_columns() -> str:
     return f"({statement('differing_columns', names='v_names', counts='v_row.differs')})"
 
 
-def counting(work_mem: str | None) -> str:
+def counting_settings(work_mem: str | None) -> str:
     """Return the settings of a ranking or a count of the whole table, as SQL rows.
 
     Args:

@@ -46,7 +46,7 @@ def judge_server(operations: Operations, directives: Iterable[MigrateOperation],
             )
         )
         # What the server does not accept stops the script here, and not after a part of its work.
-        with script.under(options.settings()):
+        with script.with_settings(options.settings()):
             pass
     cleaned_or_built = [each for each in directives if not isinstance(each, _BACK)]
     keys = [each.key for each in cleaned_or_built]  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from dupe_audit.directives.options import Overrides
 from dupe_audit.directives.script.cleaning import CLEAN
 from dupe_audit.directives.script.leaves import tree_blockers, tree_functions
 from dupe_audit.directives.script.parts import Script
-from dupe_audit.directives.script.quoting import comparison_holes, counting, interval, quoted, with_templates
+from dupe_audit.directives.script.quoting import comparison_holes, counting_settings, interval, quoted, with_templates
 from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import MAX_IDENTIFIER, BuildRule, CleanupRule, UniqueKey
@@ -51,7 +51,7 @@ def enforce_tree(script: Script, key: UniqueKey, rule: BuildRule, *, options: Ov
     script.write("CALL pg_temp.dupe_audit_enter_parts(:dupe_audit_v_run)")
     building = {"run": ":dupe_audit_v_run", "name": literal(key.name), "keeps_adopted": literal(False)}
     script.write(statement("mark_building", **building))
-    script.builds(rule.build_attempts)
+    script.comment_on_builds(rule.build_attempts)
     for attempt in range(1, rule.build_attempts + 1):
         _build_leaves(script, key, rule, attempt, may_clean=may_clean)
     _drop_leftovers(script)
@@ -97,7 +97,7 @@ def _build_leaves(script: Script, key: UniqueKey, rule: BuildRule, attempt: int,
         # The server's message can contain the value for which an expression fails.
         script.line("\\set dupe_audit_verbosity :VERBOSITY")
         script.line("\\set VERBOSITY sqlstate")
-    with script.under(memory(rule)):
+    with script.with_settings(memory(rule)):
         script.line("SELECT records, builds FROM pg_temp.dupe_audit_leaf_builds(:dupe_audit_v_run) \\gexec")
     if not key.is_plain:
         script.line("\\set VERBOSITY :dupe_audit_verbosity")
@@ -159,7 +159,7 @@ def _count(key: UniqueKey, work_mem: str | None) -> str:
         relid=catalog.relid_sql(key),
         tree=statement("tree", relid="v_root"),
         fragments=statement("fragments", relid="v_root", **fragments),
-        sequential=counting(work_mem),
+        sequential=counting_settings(work_mem),
         counted=_counted_tree(key),
     )
 

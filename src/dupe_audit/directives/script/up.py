@@ -11,7 +11,7 @@ from dupe_audit.directives.script.cleaning import CLEAN, cleanup_procedure
 from dupe_audit.directives.script.leaves import tree_functions
 from dupe_audit.directives.script.parts import Script
 from dupe_audit.directives.script.procedures import judged_key, open_run, state_function
-from dupe_audit.directives.script.quoting import constraint_exists, counting, one_line, quoted, table_sql
+from dupe_audit.directives.script.quoting import constraint_exists, counting_settings, one_line, quoted, table_sql
 from dupe_audit.directives.script.trees import enforce_tree, guard_tree
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
@@ -112,7 +112,7 @@ def create_unique_constraint(
 
 def _build_in_turn(script: Script, key: UniqueKey, rule: BuildRule, *, may_clean: bool, undoing: bool) -> None:
     """Write as many builds as the rule allows; those after a successful one are skipped."""
-    script.builds(rule.build_attempts)
+    script.comment_on_builds(rule.build_attempts)
     for attempt in range(1, rule.build_attempts + 1):
         _build(script, key, rule, attempt, may_clean=may_clean, undoing=undoing)
     _drop_leftover(script)
@@ -134,7 +134,7 @@ def _guard(script: Script, key: UniqueKey, work_mem: str | None) -> None:
             form=key.form,
             relid=relid,
             fragments=statement("fragments", relid=f"({relid})", **catalog.rule_fragment_holes(key, CleanupRule())),
-            sequential=counting(work_mem),
+            sequential=counting_settings(work_mem),
             t_count_extras=quoted("count_extras"),
         )
     )
@@ -151,7 +151,7 @@ def _build(script: Script, key: UniqueKey, rule: BuildRule, attempt: int, *, may
             script.write(CLEAN)
     holes = {"run": ":dupe_audit_v_run", "name": literal(key.name), "keeps_adopted": literal(undoing)}
     script.write(statement("mark_building", **holes))
-    with script.under(memory(rule)):
+    with script.with_settings(memory(rule)):
         _try_build(script, key, options=":dupe_audit_options" if undoing else "")
     script.line("\\endif")
 

@@ -9,10 +9,10 @@ from dupe_audit.directives.reading.sql_text import (
     IDENT,
     NAME,
     column_list,
-    divided,
     elements,
     parenthesised,
     qualified,
+    split_at_word,
     unquoted,
 )
 
@@ -26,7 +26,7 @@ _END = r"WHERE|GROUP|HAVING|ORDER|LIMIT|ON\s+CONFLICT|RETURNING|UNION|EXCEPT|INT
 _WRITTEN = re.compile(rf"(?:LATERAL\s+)?(?:\(VALUES\)|{NAME}\s*\(\)).*", re.IGNORECASE)
 
 
-def fills(text: str) -> list[NewRows]:
+def row_writes(text: str) -> list[NewRows]:
     """Return the writes of a statement, or of the statements in a body, whose values are not in the text."""
     result = []
     for match in _WRITE.finditer(text):
@@ -110,10 +110,10 @@ def _distinct(query: str, columns: tuple[str, ...] | None) -> frozenset[str] | N
     rest, by = query[head.end() :], None
     if head[0].rstrip().upper().endswith(" ON") and (content := parenthesised(rest)):
         by, rest = elements(content[0]), content[1]
-    selected, _, source = divided(rest, "FROM")
+    selected, _, source = split_at_word(rest, "FROM")
     if head["distinct"] is None:
-        _, _, groups = divided(source, r"GROUP\s+BY")
-        by = elements(divided(groups, _END)[0]) if groups else []
+        _, _, groups = split_at_word(source, r"GROUP\s+BY")
+        by = elements(split_at_word(groups, _END)[0]) if groups else []
     outputs = _outputs(elements(selected), columns)
     own = (
         {} if columns or "*" not in outputs else {_plain(each): each for each in by or () if re.fullmatch(IDENT, each)}

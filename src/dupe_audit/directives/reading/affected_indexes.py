@@ -11,30 +11,32 @@ from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.directives.reading.changes import Retyped
 from dupe_audit.directives.reading.retyping import stays_distinct
 from dupe_audit.directives.reading.sql_text import NAME, unquoted
-from dupe_audit.directives.reading.tables import Extended
+from dupe_audit.directives.reading.tables import IndexImpact
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
 from dupe_audit.statements import literal, statement
 
 
-def endangered(connection: Connection, schema: str | None, extended: Extended, enums: Collection[str]) -> list[str]:
+def indexes_at_risk(
+    connection: Connection, schema: str | None, impact: IndexImpact, enums: Collection[str]
+) -> list[str]:
     """Return the names of the existing unique indexes of a table that what a revision does to it may violate.
 
     Args:
         connection: in autocommit.
         schema: in which the table is now.
-        extended: what the revision does.
+        impact: what the revision does.
         enums: names of enums that revisions create.
     """
-    relid = _relid(connection, schema, extended.table.first[1])
+    relid = _relid(connection, schema, impact.table.first[1])
     if relid is None:
         return []
-    if isinstance(extended.cause, Retyped):
-        names = _compared(connection, relid, extended, extended.cause, enums)
+    if isinstance(impact.cause, Retyped):
+        names = _compared(connection, relid, impact, impact.cause, enums)
     else:
-        names = _missing_in_partition(connection, relid, extended)
-    return [name for name in names if name not in extended.dropped]
+        names = _missing_in_partition(connection, relid, impact)
+    return [name for name in names if name not in impact.dropped]
 
 
 def _relid(connection: Connection, schema: str | None, table: str) -> int | None:
@@ -43,10 +45,10 @@ def _relid(connection: Connection, schema: str | None, table: str) -> int | None
 
 
 def _compared(
-    connection: Connection, relid: int, extended: Extended, cause: Retyped, enums: Collection[str]
+    connection: Connection, relid: int, impact: IndexImpact, cause: Retyped, enums: Collection[str]
 ) -> list[str]:
     """Return the indexes that compare a column, if its values can become equal with its new type."""
-    column = extended.column
+    column = impact.column
     if column is None or column.added:
         return []
     name = cause.type if cause.type and re.fullmatch(NAME, cause.type) else ""
@@ -61,9 +63,9 @@ def _compared(
     return [str(row.name) for row in rows]
 
 
-def _missing_in_partition(connection: Connection, relid: int, extended: Extended) -> list[str]:
+def _missing_in_partition(connection: Connection, relid: int, impact: IndexImpact) -> list[str]:
     """Return the indexes of a partitioned table that its new partition does not have yet."""
-    partition = extended.partition
+    partition = impact.partition
     own = None if partition is None else _relid(connection, *partition.first)
     query = statement("unique_indexes", relid=str(relid))
     existing = [] if own is None else execute(connection, statement("unique_indexes", relid=str(own))).all()
