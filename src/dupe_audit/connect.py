@@ -92,9 +92,9 @@ def _from_config(config_file: str, section: str) -> str | None:
         return None
     try:
         return config.get_main_option("sqlalchemy.url")
-    except InterpolationMissingOptionError as error:
+    except InterpolationMissingOptionError:
         raise WrongUsage(
-            f"sqlalchemy.url in {config_file} refers to the option {error.reference}, which the file does not define. "
+            f"sqlalchemy.url in {config_file} refers with %(…)s to an option that the file does not define. "
             "If env.py supplies it: the command line does not read env.py to find the URL, so set DATABASE_URL or give "
             "--database-url. If the % belongs to the URL itself, write %%."
         ) from None

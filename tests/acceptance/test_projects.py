@@ -141,7 +141,7 @@ def test_a_url_that_env_py_completes_stops_only_commands_that_need_it(project, s
     ini.write_text(ini.read_text().replace(url, "postgresql://%(DB_USER)s@db.invalid/orders"))
     project.edit_env("config = context.config\n", "config = context.config\nconfig.set_main_option('DB_USER', 'app')\n")
     refused = project.dupe_audit("runs", code=2).stderr
-    assert "sqlalchemy.url in alembic.ini refers to the option db_user, which the file does not define." in refused
+    assert "sqlalchemy.url in alembic.ini refers with %(…)s to an option that the file does not define." in refused
     assert "set DATABASE_URL or give --database-url" in refused
     given = ["--database-url", database_url] if placed == "option" else []
     if placed == "variable":

@@ -103,7 +103,6 @@ def test_messages_name_what_a_rule_does_with_extras(exact, divergent, verb, outc
         ({"give_up_after": "5 parsecs"}, "give_up_after: '5 parsecs' is not a valid duration"),
         ({"lock_timeout": 500}, "lock_timeout must be text such as '500ms', not 500"),
         ({"give_up_after": None}, "give_up_after must be text"),
-        ({"give_up_after": "25d"}, "give_up_after: '25d' is too long. PostgreSQL accepts at most 2147483647ms"),
         ({"build_attempts": "5"}, "build_attempts must be a whole number"),
         ({"comment": 5}, "comment must be text"),
         ({"comment": "a\x00b"}, "NUL"),
@@ -127,7 +126,7 @@ def test_wrong_build_rules_are_refused_h76(arguments, message):
         ("7", 7),
         (" 2 s ", 2000),
         (".5s", 500),
-        ("24d", 2_073_600_000),
+        ("30d", 2_592_000_000),
         (30, 30),
     ],
 )

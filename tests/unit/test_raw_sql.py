@@ -133,6 +133,8 @@ def test_what_changes_nothing_about_uniqueness(sql):
         ("SELECT u.x AS a, 1 INTO UNLOGGED TABLE t FROM u GROUP BY u.x", {"a"}),
         ("INSERT INTO t AS i (a, b) OVERRIDING USER VALUE SELECT lower(x), max(y) FROM u GROUP BY 1", {"a"}),
         ("INSERT INTO t (a, b) SELECT lower(x), max(y) FROM u GROUP BY lower(x) LIMIT 9", {"a"}),
+        ("INSERT INTO t (a, b) SELECT x, y FROM u ORDER BY x LIMIT 1", set()),
+        ("INSERT INTO t (a, b) SELECT x, y FROM (SELECT * FROM u LIMIT 1) AS u, v", None),
         ("INSERT INTO t SELECT DISTINCT ON (a, b) * FROM u", {"a", "b"}),
         ("INSERT INTO t (a) SELECT DISTINCT x FROM u UNION ALL SELECT x FROM v", None),
         ("INSERT INTO t (a) SELECT x.i FROM generate_series(1, 2) AS x (i) JOIN u ON true", None),

@@ -24,11 +24,15 @@ from dupe_audit.directives.reading.retyping import stays_distinct
         ("status", "status_new", "k::text::status_new"),
         ("text", "status", '"k"::status'),
         ("timestamp with time zone", "TIMESTAMPTZ", None),
+        ("character varying(9)", "varchar(3)", None),
+        ("status", "varchar(9)", "k::text"),
+        ('"Status"', '"Status"', 'k::text::"Status"'),
+        ("character varying(50)", 'VARCHAR(50) COLLATE "C"', None),
     ],
 )
 def test_types_in_which_values_stay_distinct(old, new, using):
-    """Wider types, integers, and enums through their labels keep all values apart."""
-    assert stays_distinct(old, new, using, "k", {"status", "status_new"})
+    """Wider types, integers, and enums through their labels keep values apart; a text that is too long is an error."""
+    assert stays_distinct(old, new, using, "k", {"status", "status_new", '"Status"'})
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ def test_types_in_which_values_stay_distinct(old, new, using):
         ("bigint", "double precision", None),
         ("text", "integer", "k::integer"),
         ("text", "character(9)", None),
-        ("character varying(9)", "varchar(3)", None),
+        ("character varying(9)", "varchar(3)", "k::varchar(3)"),
         ("text", "text", "lower(k)"),
         ("text", "text", "k::date::text"),
         ("bigint", "varchar(9)", None),

@@ -57,22 +57,8 @@ def plain_columns(columns: object) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def order_elements(values: object) -> tuple[str | Expression, ...]:
-    """Return the elements of ``order_by``, in which ``sa.text()`` is an expression even if it is a mere name.
-
-    Raises:
-        WrongUsage: as for ``elements``.
-    """
-    return elements("order_by", () if values is None else values, text_may_be_name=False)
-
-
-def elements(option: str, values: object, *, text_may_be_name: bool = True) -> tuple[str | Expression, ...]:
+def elements(option: str, values: object) -> tuple[str | Expression, ...]:
     """Return names of columns and expressions as a tuple; a single value counts as a list of one.
-
-    Args:
-        option: the argument, for messages.
-        values: names, columns, attributes of mapped classes, and ``sa.text()``.
-        text_may_be_name: whether ``sa.text("k")`` is the column ``k``, as the catalog records it.
 
     Raises:
         WrongUsage: it contains anything else, or an expression with a bound parameter.
@@ -82,7 +68,7 @@ def elements(option: str, values: object, *, text_may_be_name: bool = True) -> t
         values = (values,)
     if not isinstance(values, Sequence) or isinstance(values, (bytes, bytearray)):
         raise WrongUsage(f"{option} must be a list of column names and sa.text(…), not {described(values)}.")
-    return tuple(_element(option, _clause(value), text_may_be_name) for value in values)
+    return tuple(_element(option, _clause(value)) for value in values)
 
 
 def _clause(value: object) -> object:
@@ -91,15 +77,15 @@ def _clause(value: object) -> object:
     return clause() if clause else value
 
 
-def _element(option: str, value: object, text_may_be_name: bool) -> str | Expression:
+def _element(option: str, value: object) -> str | Expression:
     if isinstance(value, str):
         return value
     if isinstance(value, ColumnClause) and not value.is_literal:  # literal_column() is SQL
         return str(value.name)
     if isinstance(value, ClauseElement):
         text = sql_of(option, value)
-        if text_may_be_name and re.fullmatch(r"[a-z_][a-z0-9_$]*", text) and text not in _KEYWORDS:
-            return text
+        if re.fullmatch(r"[a-z_][a-z0-9_$]*", text) and text not in _KEYWORDS:
+            return text  # the name of a column, which the catalog records as one
         return Expression(text)
     raise WrongUsage(
         f"{option} must be a list of column names and sa.text(…); {described(value)} is neither. "

@@ -63,8 +63,9 @@ def tidy(connection: Connection, sql: str) -> None:
 
 
 def commits_by_itself(connection: Connection) -> bool:
-    """Return whether the driver is in autocommit mode, which SQLAlchemy's ``get_isolation_level()`` does not show."""
-    return getattr(connection.connection.driver_connection, "autocommit", None) is not False
+    """Return whether the driver is known to be in autocommit mode; ``get_isolation_level()`` does not show it."""
+    # SQLAlchemy's adapter of an asynchronous driver knows, the driver's own connection may not.
+    return getattr(connection.connection.dbapi_connection, "autocommit", False) is True
 
 
 def require_autocommit(connection: Connection) -> None:
@@ -73,7 +74,7 @@ def require_autocommit(connection: Connection) -> None:
     Raises:
         WrongUsage: the connection is not in autocommit mode (H166).
     """
-    if not commits_by_itself(connection):
+    if getattr(connection.connection.driver_connection, "autocommit", None) is False:
         raise WrongUsage(
             "The connection is not in autocommit mode. Give it execution_options(isolation_level='AUTOCOMMIT')."
         )

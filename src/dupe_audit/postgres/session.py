@@ -42,6 +42,9 @@ AT_ONCE = {
 #: ends the session, and with it every lock. A shorter limit of the role or database is kept.
 IDLE_LIMIT = "5s"
 
+#: milliseconds; PostgreSQL keeps a timeout as a signed integer of 32 bits
+LONGEST_TIMEOUT = 2**31 - 1
+
 #: how long a read of ours may wait for a lock; no statement of the application waits behind it
 READ_LOCK_TIMEOUT = "5s"
 

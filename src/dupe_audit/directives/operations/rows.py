@@ -14,7 +14,6 @@ from dupe_audit.directives.arguments import (
     column_names,
     elements,
     many_schemas,
-    order_elements,
     predicate,
 )
 from dupe_audit.directives.outcome_arguments import NewValue, WayToMerge, changes, merges
@@ -87,7 +86,7 @@ class ArchiveDuplicatesOp(MigrateOperation):
         """
         rule = CleanupRule(
             keep=keep,
-            order_by=order_elements(order_by),
+            order_by=elements("order_by", () if order_by is None else order_by),
             divergent=divergent,
             references=references,
             ignore=column_names("ignore", ignore),
@@ -165,7 +164,7 @@ class AmendDuplicatesOp(ArchiveDuplicatesOp):
         """
         rule = CleanupRule(
             keep=keep,
-            order_by=order_elements(order_by),
+            order_by=elements("order_by", () if order_by is None else order_by),
             exact="amend",
             divergent="amend",
             changes=changes("set_", set_),

@@ -10,12 +10,12 @@ from sqlalchemy import Connection
 from dupe_audit.directives.operations import UNKNOWN
 from dupe_audit.directives.reading.changes import Retyped
 from dupe_audit.directives.reading.retyping import stays_distinct
-from dupe_audit.directives.reading.sql_text import NAME, unquoted
+from dupe_audit.directives.reading.sql_text import NAME, qualified, unquoted
 from dupe_audit.directives.reading.tables import IndexImpact
 from dupe_audit.model import UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.driver import execute
-from dupe_audit.statements import literal, statement
+from dupe_audit.statements import ident, literal, statement
 
 
 def indexes_at_risk(
@@ -52,7 +52,9 @@ def _compared(
     if column is None or column.added:
         return []
     name = cause.type if cause.type and re.fullmatch(NAME, cause.type) else ""
-    query = statement("column_keys", relid=str(relid), column=literal(column.first), new_type=literal(name))
+    # Quoted, because to_regtype() of PostgreSQL 15 and older fails on a text that is no name of a type.
+    quoted = ident(*filter(None, qualified(name))) if name else None
+    query = statement("column_keys", relid=str(relid), column=literal(column.first), new_type=literal(quoted))
     rows = execute(connection, query).all()
     if not rows:
         return []

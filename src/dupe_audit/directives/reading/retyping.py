@@ -33,6 +33,8 @@ _FAITHFUL = {
 }
 #: the most characters that values of a type have as text
 _WIDTHS = {"smallint": 6, "integer": 11, "bigint": 20, "uuid": 36, "boolean": 5}
+#: collations under which only equal texts are equal; of others, only the catalog knows
+_DETERMINISTIC = re.compile(r'\s+COLLATE\s+(?:pg_catalog\.)?"(?:C|POSIX|default|ucs_basic)"\s*$', re.IGNORECASE)
 _LABEL = 63  #: bytes of a label of an enum
 _ANY = math.inf
 
@@ -56,13 +58,14 @@ def stays_distinct(old: str, new: str | None, using: str | None, column: str, en
     """
     if new is None or (steps := _casts(using, column) if using else []) is None:
         return False
-    before = _type(old, enums)
-    for step in [*steps, new]:
-        after = _type(step, enums)
+    labelled = {each.lower().replace('"', "") for each in enums}
+    before = _type(old, labelled)
+    for step in steps:
+        after = _type(step, labelled)
         if not _is_faithful(before, after):
             return False
         before = after
-    return True
+    return _is_assignable(before, _type(new, labelled))
 
 
 def _casts(using: str, column: str) -> list[str] | None:
@@ -75,11 +78,17 @@ def _casts(using: str, column: str) -> list[str] | None:
 
 
 def _type(text: str, enums: Collection[str]) -> _Type:
-    words = " ".join(text.lower().split())
+    words = " ".join(_DETERMINISTIC.sub("", text).lower().split())
     modifiers = re.search(r"\(([\d, ]+)\)", words)
     name = " ".join(re.sub(r"\s*\([\d, ]+\)", "", words).split())
     name = _NAMES.get(name, name).replace('"', "")
     return _Type(name, tuple(int(each) for each in modifiers[1].split(",")) if modifiers else (), name in enums)
+
+
+def _is_assignable(old: _Type, new: _Type) -> bool:
+    """Return whether a column's new type keeps values apart; an assignment does not cut a text that is too long."""
+    is_text = old.is_enum or old.name in _TEXTS
+    return (is_text and new.name in _TEXTS) or _is_faithful(old, new)
 
 
 def _is_faithful(old: _Type, new: _Type) -> bool:

@@ -104,6 +104,8 @@ def _flat(text: str) -> str:
 
 def _distinct(query: str, columns: tuple[str, ...] | None) -> frozenset[str] | None:
     """Return columns in which no two rows of a query are equal, by DISTINCT or GROUP BY; None if none are known."""
+    if re.search(r"\bLIMIT\s+1\b", _flat(query), re.IGNORECASE):
+        return frozenset()  # a single row
     head = re.match(r"SELECT\s+(?:ALL\s+|(?P<distinct>DISTINCT)\s+)?(?:ON\s*)?", query, re.IGNORECASE)
     if head is None or re.search(r"\bUNION\b", _flat(query), re.IGNORECASE):
         return None

@@ -19,6 +19,7 @@ from dupe_audit.directives.script.undone import Undone
 from dupe_audit.model import BuildRule, CleanupRule, UniqueKey, milliseconds
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.planner import NEWEST_FIRST, settings_sql
+from dupe_audit.postgres.session import LONGEST_TIMEOUT
 from dupe_audit.statements import ident, literal, statement
 
 #: a row can be changed in several batches, so the batches are undone one by one
@@ -101,7 +102,7 @@ def _drop_index(script: Script, key: UniqueKey, rule: BuildRule, undone: Undone)
         script.line("\\endif")
         script.line("\\if :dupe_audit_droppable")
         # It blocks neither reads nor writes while it waits.
-        script.write(f"SET lock_timeout = {milliseconds(rule.give_up_after)}")
+        script.write(f"SET lock_timeout = {min(milliseconds(rule.give_up_after), LONGEST_TIMEOUT)}")
         script.write(statement("drop_index", index=":dupe_audit_qualified_name"))
         script.line("\\endif")
         script.reset()
