@@ -21,5 +21,6 @@ BEGIN
     END IF;
     -- In this transaction, Alembic stamps the version, and statements of the revision can follow.
     PERFORM pg_catalog.set_config(name, value, true) FROM pg_catalog.jsonb_each_text(v_before) AS planner(name, value);
+    RAISE NOTICE 'dupe-audit: {form} % of table % is enforced and valid, and no duplicate was found', {name}, ({relid})::pg_catalog.regclass;
 END
 $guard$

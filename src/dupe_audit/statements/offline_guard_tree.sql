@@ -15,5 +15,6 @@ BEGIN
     IF pg_catalog.current_setting('dupe_audit.counted', true) IS DISTINCT FROM {counted} THEN
         RAISE EXCEPTION 'dupe-audit: the duplicates of % were not counted, because an earlier statement failed and psql continued; the version was not stamped. Remove the cause, then execute the script again with psql -v ON_ERROR_STOP=1.', {name};
     END IF;
+    RAISE NOTICE 'dupe-audit: {form} % of table % is enforced and valid, and no duplicate was found', {name}, ({relid})::pg_catalog.regclass;
 END
 $guard$
