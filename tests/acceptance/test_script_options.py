@@ -90,19 +90,36 @@ def test_scripts_move_no_more_rows_per_batch_than_the_options_say(alembic, sql, 
     assert [(13, 60)] == sql("SELECT max(restored), sum(restored)::int FROM dupe_audit.batch")
 
 
-@pytest.mark.min_pg(17)
-def test_script_is_ended_by_no_transaction_timeout(small_project, sql, psql, database_url):
-    """The limit of a database for transactions does not hold for a script's work, and holds again after it."""
-    name = database_url.rpartition("/")[2].partition("?")[0]
-    table = TABLE.replace("'work_mem'", "'transaction_timeout'")
-    sql(f"{table}; ALTER DATABASE {name} SET transaction_timeout = '7s'")
+#: the timeouts of a role or database, in the place of other settings that ``shown()`` reports
+TIMEOUTS = (
+    TABLE.replace("'enable_hashagg'", "'statement_timeout'").replace("'work_mem'", "'transaction_timeout', true")
+    + "; CREATE TABLE earlier (k text); "
+    "CREATE FUNCTION altered() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM shown('altered'); END $$; "
+    "CREATE EVENT TRIGGER altered ON ddl_command_start WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION altered()"
+)
+CONSTRAINT = 'op.create_unique_constraint_online("earlier_key", "earlier", ["k"])\n'
+
+
+def test_script_is_ended_by_no_timeout_of_a_database(small_project, sql, psql, database_url):
+    """Limits of a database hold for the revision's own statements, but not for work and counts of its script."""
+    name, version = database_url.rpartition("/")[2].partition("?")[0], sql("SHOW server_version_num")[0][0]
+    has_both = int(version) >= 170000
+    limit = ("7min", "8min") if has_both else ("7min", "<NULL>")
+    sql(f"{TIMEOUTS}; ALTER DATABASE {name} SET statement_timeout = '7min'")
+    if has_both:
+        sql(f"ALTER DATABASE {name} SET transaction_timeout = '8min'")
     assert small_project.run("upgrade", "0001")[0] == 0
-    small_project.revision("0002", "0001", UP, DOWN)
+    down = f"{DOWN}\nop.drop_unique_constraint_online('earlier_key', 'earlier')\nop.execute(\"SELECT shown('back')\")"
+    small_project.revision("0002", "0001", CONSTRAINT + UP, down)
     limits = {}
     for command in (("upgrade", "0001:0002"), ("downgrade", "0002:0001")):
         script = small_project.script(*command).replace("\\set VERBOSITY sqlstate", "")
-        done = psql(script + "\nSELECT current_setting('transaction_timeout');")
-        assert (0, "7s") == (done.returncode, done.stdout.split()[-3]), done.stderr
-        shown = [line.split(" | ") for line in re.findall("NOTICE:  shown: (.*)", done.stderr)]
-        limits |= {start: limit for start, _, limit, *_ in shown}
-    assert ("0", "0", "7s") == tuple(limits[start] for start in ("CALL pg_te", "CREATE UNI", "SELECT sho"))
+        done = psql(script + "\nSELECT current_setting('statement_timeout');")
+        assert (0, "7min") == (done.returncode, done.stdout.split()[-3]), done.stderr
+        for line in re.findall("NOTICE:  shown: (.*)", done.stderr):
+            start, *settings, _, _ = line.split(" | ")
+            limits.setdefault(start, set()).add(tuple(settings))
+    off = ("0", "0") if has_both else ("0", "<NULL>")
+    work = ("DO $judge$", "CALL pg_te", "CREATE UNI", "DO $guard$", "DO $attach")
+    expected = {**{start: {off} for start in work}, "SELECT sho": {limit}}
+    assert expected == {start: limits[start] for start in expected}

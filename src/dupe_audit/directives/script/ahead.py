@@ -39,7 +39,7 @@ from dupe_audit.preflight import beside
 from dupe_audit.statements import literal, statement, text_array
 
 #: settings until the end of the transaction that Alembic has begun, in which everything here only reads
-_SETTINGS = ("client_encoding = 'UTF8'", "lock_timeout = '5s'", "statement_timeout = 0", "row_security = off")
+_SETTINGS = ("client_encoding = 'UTF8'", "lock_timeout = '5s'", "row_security = off")
 
 #: what messages say after the problem
 _NOTE = "'; no directive has changed anything'"
@@ -64,6 +64,7 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
     for setting in _SETTINGS:
         script.write(f"SET LOCAL {setting}")
     script.write(statement("offline_path"))
+    script.write(statement("offline_timeouts"))
     script.trust_function()
     for number, item, between in _judgeable(items):
         with script.judging_directive(item):

@@ -60,7 +60,7 @@ def drop_unique_constraint(operations: Operations, key: UniqueKey, rule: BuildRu
         "order": ledger.choose_by_name(key.name).order,
     }
     script = Script(operations)
-    with script.own_path():
+    with script.in_transaction():
         script.write(statement("offline_dropped", **dropped))
 
 
@@ -70,15 +70,16 @@ def _drop_constraint(script: Script, key: UniqueKey, rule: BuildRule, undone: Un
     is_dropped = f"NOT {constraint_exists(key)}"
     with script.outside_transaction():
         script.line(f"-- dupe-audit: drop {name}")
-        with script.own_path():
-            droppable_procedure(script, key, keeps_adopted=undone.keeps_adopted)
-            script.write("CALL pg_temp.dupe_audit_droppable(true)")
-            undo_function(script, key, ledger.choose_by_name(key.name), undone, any_run_suffices=True)
-            # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
-            proof = "CALL pg_temp.dupe_audit_droppable(false); PERFORM * FROM pg_temp.dupe_audit_undo()"
-            script.retried(f"{proof}; {drop}", is_dropped, relid, rule)
+        script.settings()
+        droppable_procedure(script, key, keeps_adopted=undone.keeps_adopted)
+        script.write("CALL pg_temp.dupe_audit_droppable(true)")
+        undo_function(script, key, ledger.choose_by_name(key.name), undone, any_run_suffices=True)
+        # In one transaction with the drop, so that psql cannot drop it after an error that it ignores.
+        proof = "CALL pg_temp.dupe_audit_droppable(false); PERFORM * FROM pg_temp.dupe_audit_undo()"
+        script.retried(f"{proof}; {drop}", is_dropped, relid, rule)
+        script.reset()
     # Again, for a psql that continues after errors.
-    with script.own_path():
+    with script.in_transaction():
         script.write("CALL pg_temp.dupe_audit_droppable(false)")
     script.guard(is_dropped, f"constraint {name} still exists; the version was not stamped", relid)
 

@@ -84,10 +84,15 @@ class Script:
             self.write(f"RESET {name}")
 
     @contextmanager
-    def own_path(self) -> Iterator[None]:
-        """Write what follows so that it finds operators in pg_catalog first; not within ``settings()``."""
+    def in_transaction(self) -> Iterator[None]:
+        """Write what follows into Alembic's transaction: operators are found in pg_catalog first, no timeout ends it.
+
+        The rest of that transaction has the path and the timeouts of before.
+        """
         self.write(statement("offline_path"))
+        self.write(statement("offline_timeouts"))
         yield
+        self.write(statement("offline_timeouts_back"))
         self.write(statement("offline_path_back"))
 
     def fill_function(self) -> None:
@@ -137,12 +142,12 @@ class Script:
 
     def end(self, mark: str, subject: str) -> None:
         """Write, in the transaction after a directive, what stops it unless the one before was committed."""
-        with self.own_path():
+        with self.in_transaction():
             self.write(statement("offline_reached", mark=literal(mark), subject=literal(subject)))
 
     def guard(self, condition: str, problem: str, relid: str) -> None:
         """Write what stops the script before the version is stamped, unless *condition* is true."""
-        with self.own_path():
+        with self.in_transaction():
             self.write(statement("offline_require", condition=condition, problem=literal(problem), relid=relid))
 
     def retried(self, action: str, done: str, relid: str, rule: BuildRule) -> None:

@@ -53,7 +53,7 @@ def judge_server(operations: Operations, directives: Iterable[MigrateOperation],
     tables = {catalog.relid_sql(key): key.table for key in keys}
     unjudged = [relid for relid in tables if script.is_unjudged(relid)]
     if unjudged:
-        with script.own_path():
+        with script.in_transaction():
             for relid in unjudged:
                 script.write(
                     statement(

@@ -104,7 +104,7 @@ def create_unique_constraint(
             _build_in_turn(script, key, rule, may_clean=cleanup is not None, undoing=undoing)
         _finish(script, key, rule, tree=tree)
         script.reset()
-    with script.own_path():
+    with script.in_transaction():
         guard_tree(script, key) if tree else _guard(script, key, options.work_mem)
         script.write(statement("mark_enforced", run=":dupe_audit_v_run", name=literal(name)))
         script.write(statement("set_state", run=":dupe_audit_v_run", state=literal("enforced")))
