@@ -545,3 +545,42 @@ def test_ledger_of_the_script_is_private_and_its_archive_new(alembic, psql, sql,
     refused = psql(script, stop="0")
     assert "untrusted-ledger: run 2 has just been opened" in refused.stderr
     assert [("014", 1060)] == sql("SELECT version_num, (SELECT count(*) FROM agent_actions) FROM alembic_version")
+
+
+IN_BLOCK = """
+op.execute("SELECT 1")
+with op.get_context().autocommit_block():
+    {index}
+    {inside}
+{outside}
+"""
+
+
+def test_directive_in_an_autocommit_block_is_refused_in_a_script(small_project, sql, psql):
+    """A script that could not continue the revision's own autocommit block is not printed; beside a block it works."""
+    sql("CREATE TABLE t (k int, v int); INSERT INTO t VALUES (1, 1), (1, 1)")
+    assert small_project.run("upgrade", "0001")[0] == 0
+    directives = {
+        "up": ("op.archive_duplicates('t', ['k'])", "op.create_unique_constraint_online('t_key', 't', ['k'])"),
+        "down": ("op.drop_unique_constraint_online('t_key', 't')", "op.restore_duplicates('t', ['k'])"),
+    }
+    concurrently = {"up": "CREATE INDEX CONCURRENTLY i ON t (v)", "down": "DROP INDEX CONCURRENTLY i"}
+    index = {way: f"op.execute({statement!r})" for way, statement in concurrently.items()}
+    parts = {way: IN_BLOCK.format(index=index[way], inside=one, outside=two) for way, (one, two) in directives.items()}
+    small_project.revision("0002", "0001", **parts)
+    for command, name, line in (
+        (("upgrade", "0001:0002"), "archive_duplicates", 13),
+        (("downgrade", "0002:0001"), "drop_unique_constraint_online", 23),
+    ):
+        code, output = small_project.run(*command, "--sql")
+        reason = f"directives. op.{name}() is inside autocommit_block() (0002.py, line {line}), which a script cannot"
+        assert (255, True) == (code, reason in output), output
+        assert "dupe_audit_open" not in output
+        assert "UPDATE alembic_version" not in output
+    parts = {
+        way: IN_BLOCK.format(index=index[way], inside="", outside="\n".join(directives[way])) for way in directives
+    }
+    small_project.revision("0002", "0001", **parts)
+    for command, rows in ((("upgrade", "0001:0002"), 1), (("downgrade", "0002:0001"), 2)):
+        done = psql(small_project.script(*command))
+        assert (0, [(rows,)]) == (done.returncode, sql("SELECT count(*) FROM t")), done.stderr

@@ -53,6 +53,7 @@ class Recording:
     items: tuple[Item, ...]  #: in the order of the revision
     obstacle: Obstacle | None = None  #: the first; None if the revision was read to its end, and makes no mistake
     mistakes: tuple[Obstacle, ...] = ()  #: every one that a database would not change
+    enclosed: tuple[tuple[MigrateOperation, str], ...] = ()  #: directives in an autocommit block, with their places
 
     @property
     def directives(self) -> tuple[MigrateOperation, ...]:
@@ -78,7 +79,9 @@ def record(
     """
     items: list[Item] = []
     obstacles: list[Obstacle] = []
+    enclosed: list[tuple[MigrateOperation, str]] = []
     recorder = _context(context or (enclosing.migration_context if enclosing else None))
+    blocks = _AutocommitBlocks(recorder)
 
     def note(construct: Any, *_: object, **__: object) -> None:
         items.append(PlainStatement(construct=text(construct) if isinstance(construct, str) else construct))
@@ -91,6 +94,8 @@ def record(
             def invoke(operation: MigrateOperation) -> Any:
                 if type(operation).__module__.startswith(_DIRECTIVES):
                     items.append(operation)
+                    if blocks.open:
+                        enclosed.append((operation, _place(traceback.extract_stack(), function)[1]))
                     return None
                 return execute(operation)
 
@@ -109,7 +114,26 @@ def record(
         items=tuple(items),
         obstacle=obstacles[0] if obstacles else None,
         mistakes=tuple(obstacle for obstacle in obstacles if obstacle.certain),
+        enclosed=tuple(enclosed),
     )
+
+
+class _AutocommitBlocks:
+    """The blocks of ``autocommit_block()`` that the revision has open; Alembic has no flag for them in a script."""
+
+    def __init__(self, context: MigrationContext) -> None:
+        self.open = 0
+        self._enter = context.autocommit_block
+        context.autocommit_block = self._counted  # type: ignore[method-assign]
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.open += 1
+        try:
+            with self._enter():
+                yield
+        finally:
+            self.open -= 1
 
 
 @contextmanager
@@ -183,19 +207,24 @@ class _NoAnswer:
 
 def _obstacle(error: BaseException, function: Callable[[], object]) -> Obstacle:
     message = "".join(str(error).splitlines()[:1])
-    file = getattr(getattr(getattr(function, "func", function), "__code__", None), "co_filename", None)
     frames = traceback.extract_tb(error.__traceback__) if error.__traceback__ else traceback.extract_stack()
-    lines = [frame.lineno for frame in frames if frame.filename == file]
-    name = f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
+    line, name = _place(frames, function)
     if name and message.endswith(name):
         name = ""  # the error says it itself
     kind = "" if isinstance(error, (WrongUsage, CommandError, NoResult)) else f"{type(error).__name__}: "
     return Obstacle(
         reason=f"{kind}{message}".rstrip(": .") + name,
-        line=lines[-1] if lines else None,
+        line=line,
         certain=_is_certain(error, message),
         error=error,
     )
+
+
+def _place(frames: traceback.StackSummary, function: Callable[[], object]) -> tuple[int | None, str]:
+    """Return the last line of the function's file in *frames*, and how a message appends it; None and empty without."""
+    file = getattr(getattr(getattr(function, "func", function), "__code__", None), "co_filename", None)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    return (lines[-1], f" ({Path(file).name}, line {lines[-1]})") if file and lines else (None, "")
 
 
 def _is_certain(error: BaseException, message: str) -> bool:

@@ -72,7 +72,9 @@ def refuse(worker: Worker, verdicts: Sequence[Verdict], way_back: Sequence[Findi
 
 
 def refuse_mistakes(execution: Execution, worker: Worker | None) -> None:
-    """Refuse a revision with a directive whose arguments can never work; a script, also if it could not be undone.
+    """Refuse a revision with a directive whose arguments can never work.
+
+    A script is refused too if it could not be undone, or a directive is inside an autocommit block.
 
     Args:
         worker: names what earlier directives have committed; None for a script.
@@ -84,10 +86,12 @@ def refuse_mistakes(execution: Execution, worker: Worker | None) -> None:
     reasons = [f"  {mistake.reason}." for mistake in mistakes]
     if mistakes or worker is None:  # otherwise the judgement names it, together with what the database refuses
         reasons += map(_paragraph, refusals(execution))
+    if worker is None and execution.recording:
+        reasons += [_enclosed(operation, place) for operation, place in execution.recording.enclosed]
     if not reasons:
         return
     if worker is None:
-        committed, changed = "", " No SQL was written for it."
+        committed, changed = "", " No SQL was written for its directives."
     else:
         committed = worker.account(worker.connection)
         changed = "" if committed else _no_change(execution)
@@ -113,6 +117,13 @@ def refuse_server(worker: Worker) -> None:
     if errors:
         lead = f"Refused: {call_of(execution.current)}{revision_suffix(execution)}.{_no_change(execution)}"
         raise Refused(errors, lead=lead)
+
+
+def _enclosed(operation: MigrateOperation, place: str) -> str:
+    return (
+        f"  {call_of(operation)} is inside autocommit_block(){place}, which a script cannot continue after it. "
+        "Move it out of the block, because it commits by itself, or execute the revision online, without --sql."
+    )
 
 
 def _paragraph(error: Finding) -> str:
