@@ -121,7 +121,7 @@ def refuse_server(worker: Worker) -> None:
 
 def _enclosed(operation: MigrateOperation, place: str) -> str:
     return (
-        f"  {call_of(operation)} is inside autocommit_block(){place}, which a script cannot continue after it. "
+        f"  {call_of(operation)} is inside autocommit_block(){place}, and in a script it would end that block. "
         "Move it out of the block, because it commits by itself, or execute the revision online, without --sql."
     )
 
