@@ -242,12 +242,14 @@ def test_an_import_in_the_revision_counts(project, sql):
     walk(project, lambda: project.alembic("upgrade", "head"))
 
 
+NO_EXIT = "Remove the call that ends the program: alembic itself would stop there with that exit code and do nothing."
+
 BROKEN = {
     "syntax": ("def", "SyntaxError: invalid syntax (migrations/versions/0002.py, line 3)"),
     "import": ("import no_such_package", "No module named 'no_such_package' (migrations/versions/0002.py, line 3)"),
     "name": ("undefined", "name 'undefined' is not defined (migrations/versions/0002.py, line 3)"),
     "directive": ("op.archive_duplicates('t', ['k'])", "migrations/versions/0002.py"),
-    "exit": ("raise SystemExit(0)", "SystemExit: 0 (migrations/versions/0002.py, line 3)"),
+    "exit": ("raise SystemExit(0)", f"SystemExit: 0 (migrations/versions/0002.py, line 3). {NO_EXIT}"),
     "password": (
         "raise ValueError('postgresql://app:hunter2@db/orders')",
         "ValueError: postgresql://app:***@db/orders (",
@@ -276,16 +278,27 @@ def test_two_files_of_one_revision(generic):
     file = generic.revision("0001")
     (file.parent / "copy.py").write_text(file.read_text())
     refused(
-        generic, "Error: Two files have the revision id '0001', migrations/versions/0001.py and migrations/versions/"
+        generic,
+        "Error: Two files have the revision id '0001', migrations/versions/0001.py and migrations/versions/",
+        "so Alembic would execute one of them or none. Give one of them another id.",
     )
 
 
-@pytest.mark.parametrize("parents", [("0002", "0001"), ("0001", "0001")], ids=["cycle", "loop"])
-def test_revisions_in_a_cycle(generic, parents):
+def test_revisions_in_a_cycle(generic):
     """Revisions that are each other's parents are named by every command."""
-    generic.revision("0001", down=parents[0])
-    generic.revision("0002", down=parents[1])
-    refused(generic, "Error: The revisions form a cycle", "migrations/versions/0001.py (line 5)")
+    generic.revision("0001", down="0002")
+    generic.revision("0002", down="0001")
+    cycle = "Error: The revisions form a cycle, because they name one another as down_revision: "
+    refused(generic, cycle, "migrations/versions/0001.py (line 5)")
+
+
+def test_a_revision_that_names_itself(generic):
+    """A revision that is its own parent is named with file and line by every command."""
+    generic.revision("0001", down="0001")
+    generic.revision("0002", down="0001")
+    refused(
+        generic, "Error: migrations/versions/0001.py, line 5: the revision names itself as its down_revision. Fix it"
+    )
 
 
 def no_ini(project):
@@ -320,8 +333,9 @@ def no_scripts(project):
         (no_ini, "Error: The Alembic config 'alembic.ini' does not exist. Give its path with --config, or "),
         (not_an_ini, "Error: alembic.ini cannot be read: MissingSectionHeaderError, line 1. Name the Alembic config"),
         (not_a_toml, "Error: pyproject.toml cannot be read: Expected ']' at the end of a table declaration"),
-        (no_location, "Error: Alembic cannot read the project of alembic.ini: No 'script_location' key found"),
+        (no_location, "key found in configuration. Add script_location to its section [alembic]."),
         (no_scripts, "Error: Alembic cannot read the project of alembic.ini: Path doesn't exist: "),
+        (no_scripts, ". Correct its script_location."),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -365,7 +379,8 @@ BROKEN_ENV = {
         "import json\n\njson.loads('')",
         "env.py failed: JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
     ),
-    "exit": ("\n\nraise SystemExit(4)", "env.py ended the program (4). It must call context.run_migrations()."),
+    "exit": ("\n\nraise SystemExit(0)", f"env.py failed: SystemExit: 0 (models.py, line 3). {NO_EXIT}"),
+    "reason": ("\n\nraise SystemExit('No URL.')", "(models.py, line 3). Fix env.py until `alembic current` succeeds."),
     "setting": ("import os\n\nos.environ['NO_SUCH']", "NO_SUCH"),
 }
 
@@ -376,8 +391,19 @@ def test_an_error_in_the_models_is_named_where_it_is(generic, server_url, module
     generic.revision("0001")
     (generic.directory / "models.py").write_text(module)
     generic.edit_env("import dupe_audit.ops\n", "import dupe_audit.ops\nimport models\n")
-    place = [] if "SystemExit" in module else ["(models.py, line 3)"]
-    refused(generic, says, *place, server=server_url)
+    refused(generic, says, "(models.py, line 3)", server=server_url)
+
+
+def test_a_role_that_may_not_read_the_version_table_is_named_the_privilege(project, sql):
+    """The remedy for a missing privilege is to grant it, because nothing in env.py is wrong."""
+    project.init()
+    project.revision("0001")
+    project.alembic("upgrade", "head")
+    project.environment["PGOPTIONS"] = "-c role=pg_read_all_settings"
+    errors = project.dupe_audit("preflight", code=3).stderr
+    assert "permission denied for table alembic_version" in errors
+    assert "have the owner grant the privilege. To read a table: GRANT SELECT ON the table TO the role." in errors
+    assert "Fix env.py" not in errors
 
 
 def test_a_missing_import_is_named_by_every_command(project, sql, server_url):

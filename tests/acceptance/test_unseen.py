@@ -466,7 +466,7 @@ def test_another_database_than_that_of_env_py(generic, server_url, database_url)
 
 ENVS = {
     "context.run_migrations()": ("pass", "never called context.run_migrations()"),
-    "target_metadata = None": ("import sys; sys.exit(0)", "env.py ended the program (0)"),
+    "target_metadata = None": ("import sys; sys.exit(0)", "env.py failed: SystemExit: 0 (env.py, line "),
     "poolclass=pool.NullPool": ("poolclass=pool.NulPool", "has no attribute 'NulPool'"),
 }
 

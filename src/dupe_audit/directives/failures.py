@@ -16,10 +16,12 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from dupe_audit.errors import DupeAuditError
-from dupe_audit.postgres.sqlstates import reason
+from dupe_audit.postgres.sqlstates import GRANT, INSUFFICIENT_PRIVILEGE, reason, sqlstate
 from dupe_audit.postgres.urls import without_secrets
 
 IMPORT = "import dupe_audit.ops  # noqa: F401"
+
+NO_EXIT = "Remove the call that ends the program: alembic itself would stop there with that exit code and do nothing."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +53,13 @@ def env_error(error: BaseException, directory: Path, urls: Sequence[str | None] 
     """
     if isinstance(error, DupeAuditError):
         return error
-    if isinstance(error, SystemExit):
-        return DupeAuditError(f"env.py ended the program ({error.code}). It must call context.run_migrations().")
     remedy = "Fix env.py until `alembic current` succeeds."
     text = str(error)
-    if missing_import(error):
+    if _ends_quietly(error):
+        remedy = NO_EXIT
+    elif sqlstate(error) == INSUFFICIENT_PRIVILEGE:
+        remedy = f"{GRANT} To read a table: GRANT SELECT ON the table TO the role."
+    elif missing_import(error):
         remedy = f"The directives are not registered: write `{IMPORT}` at the top of {directory / 'env.py'}."
     elif "Can't load plugin: sqlalchemy.dialects:driver" in text:
         remedy = (
@@ -80,9 +84,9 @@ def revisions_error(error: BaseException, script: ScriptDirectory) -> DupeAuditE
             f"{file} failed: {_reason(error)}{location_suffix(error, Path(script.dir))}. The directives are not "
             f"registered: write `{IMPORT}` at the top of {Path(script.dir) / 'env.py'}."
         )
+    remedy = NO_EXIT if _ends_quietly(error) else "Fix it until `alembic history` succeeds."
     return DupeAuditError(
-        f"{file} cannot be loaded: {_reason(error)}{location_suffix(error, Path(script.dir))}. "
-        "Fix it until `alembic history` succeeds."
+        f"{file} cannot be loaded: {_reason(error)}{location_suffix(error, Path(script.dir))}. {remedy}"
     )
 
 
@@ -96,8 +100,8 @@ def repeated(script: ScriptDirectory) -> DupeAuditError | None:
         if other != identifiers.file:
             return DupeAuditError(
                 f"Two files have the revision id {identifiers.revision!r}, {_relative(other)} and "
-                f"{_relative(identifiers.file)}, so Alembic would execute only one of them. Give one of them "
-                "another id."
+                f"{_relative(identifiers.file)}, so Alembic would execute one of them or none. Give one of "
+                "them another id."
             )
     return None
 
@@ -118,8 +122,17 @@ def _cycle(error: BaseException, identifiers: list[Identifiers]) -> str | None:
     if "ycle" not in str(error) and "oop" not in str(error):
         return None
     names = [each for each in identifiers if each.revision and f"{each.revision}" in str(error)]
+    attribute = "depends_on" if "Dependency" in type(error).__name__ else "down_revision"
+    for each in names:
+        if each.revision in each.parents:
+            return f"{_relative(each.file)}, line {each.line}: the revision names itself as its {attribute}."
     files = ", ".join(f"{_relative(each.file)} (line {each.line})" for each in names or identifiers)
-    return f"The revisions form a cycle: each is a down_revision of the other: {files}."
+    return f"The revisions form a cycle, because they name one another as {attribute}: {files}."
+
+
+def _ends_quietly(error: BaseException) -> bool:
+    """Return whether a file ended the program without a message; with 0, Alembic would then seem to succeed."""
+    return isinstance(error, SystemExit) and not isinstance(error.code, str)
 
 
 def _identifiers(script: ScriptDirectory) -> Iterator[Identifiers]:

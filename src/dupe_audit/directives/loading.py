@@ -41,9 +41,11 @@ def load(config: Config, config_file: str, *, instead: str) -> ScriptDirectory:
         script = ScriptDirectory.from_config(config)
     except Exception as error:
         reason = str(error).split(".  Please")[0].rstrip(".")
-        raise WrongUsage(
-            f"Alembic cannot read the project of {config_file}: {reason}. Correct its script_location."
-        ) from error
+        remedy = "Correct its script_location."
+        if reason.startswith("No 'script_location'"):
+            section = "tool.alembic" if Path(config_file).suffix == ".toml" else config.config_ini_section
+            remedy = f"Add script_location to its section [{section}]."
+        raise WrongUsage(f"Alembic cannot read the project of {config_file}: {reason}. {remedy}") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # what Alembic warns about is an error below

@@ -113,6 +113,9 @@ QUOTES_VALUES = (CLASS_DATA, CLASS_ROUTINE, CLASS_EXTERNAL_ROUTINE, CLASS_EXTERN
 #: messages that name what was not found or not allowed, and no value
 NAMES_NOT_FOUND = (UNDEFINED_FUNCTION, UNDEFINED_TABLE, UNDEFINED_OBJECT, INVALID_SCHEMA_NAME, INSUFFICIENT_PRIVILEGE)
 
+#: what to do about INSUFFICIENT_PRIVILEGE
+GRANT = "Connect as the owner of the table or schema, or have the owner grant the privilege."
+
 
 def about_a_row(error: BaseException) -> bool:
     """Return whether an error is about one row, so that others can go on without it."""
@@ -167,7 +170,7 @@ def friendly(error: DBAPIError, doing: str) -> DupeAuditError:
     """
     code = sqlstate(error) or ""
     hints = {
-        INSUFFICIENT_PRIVILEGE: "Connect as the table's owner, or have the owner grant the privilege.",
+        INSUFFICIENT_PRIVILEGE: GRANT,
         READ_ONLY_TRANSACTION: "The session is read-only: connect to the primary, or reset "
         "default_transaction_read_only.",
         IDLE_IN_TRANSACTION: "The client was silent for too long in a transaction, perhaps because it was frozen; the "
