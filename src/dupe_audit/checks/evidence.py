@@ -44,6 +44,7 @@ class Failure:
     line: int | None = None  #: in the revision's file
     findings: frozenset[FindingId] = frozenset()  #: finding ids with which one of our directives refused
     not_implemented: bool = False
+    help: str | None = None  #: what to do, if it is not what the finding advises
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,13 +34,11 @@ class Identifiers:
     parents: frozenset[str]  #: its down_revision and depends_on
 
 
-def missing_import(error: BaseException) -> str | None:
-    """Return a message that nothing has imported the directives, if that is why a revision failed."""
+def missing_import(error: BaseException) -> bool:
+    """Return whether a file failed because nothing has imported the directives."""
     text = str(error)
     unregistered = "alembic.op" in text and "no attribute" in text
-    if not unregistered and "no dispatch function for object: <dupe_audit." not in text:
-        return None
-    return f"env.py does not import the directives; write this line with its other imports: {IMPORT}"
+    return unregistered or "no dispatch function for object: <dupe_audit." in text
 
 
 def env_error(error: BaseException, directory: Path, urls: Sequence[str | None] = ()) -> DupeAuditError:

@@ -48,8 +48,8 @@ def test_what_a_project_prints_is_not_in_the_report(orders, dupe_audit_here):
     ("later", "skipped"),
     [
         ((), None),
-        (("c3",), "skipped because of it: c3"),
-        (("c3", "d4"), "skipped because of it: 2 revisions, c3 to d4"),
+        (("c3",), "Skipped because of it: c3"),
+        (("c3", "d4"), "Skipped because of it: 2 revisions, c3 to d4"),
     ],
 )
 @pytest.mark.representatives("later2*")
@@ -60,8 +60,19 @@ def test_a_failed_upgrade_names_the_skipped_revisions(orders, failing, later, sk
         orders.add(id_, 'op.execute("SELECT 1")', 'op.execute("SELECT 1")')
     report = orders.check()
     assert [("upgrade-fails", "b2")] == failing(report)
-    assert skipped is None or f"; {skipped}." in report.failing[0].finding.message
-    assert skipped is not None or "skipped" not in report.failing[0].finding.message
+    assert skipped is None or f". {skipped}." in report.failing[0].finding.message
+    assert skipped is not None or "kipped" not in report.failing[0].finding.message
+
+
+def test_a_refusal_gives_each_reason_once(orders):
+    """What stops several directives of a revision is printed once."""
+    key = '("nothing", ["customer", "no"])'
+    build = 'op.create_unique_constraint_online("once", "nothing", ["customer", "no"])'
+    orders.add("b2", f"op.archive_duplicates{key}\n{build}", f"op.restore_duplicates{key}")
+    orders.add("c3", 'op.execute("SELECT 1")', 'op.execute("SELECT 1")')
+    message = orders.check().failing[0].finding.message
+    assert 1 == message.count("There is no table"), message
+    assert ". Skipped because of it: c3." in message
 
 
 def test_an_upgrade_that_fails_cannot_be_accepted(orders, dupe_audit_here):

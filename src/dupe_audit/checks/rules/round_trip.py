@@ -22,7 +22,7 @@ def check(evidence: Evidence) -> Iterator[ReportedFinding]:
     for empty_trip in evidence.empty_trips:
         revision = empty_trip.revision
         if failure := empty_trip.upgrade_failure:
-            yield _hinted(_failed("upgrade-fails", revision, failure), failure)
+            yield _failed("upgrade-fails", revision, _hinted(failure))
         if failure := empty_trip.second_upgrade_failure:
             reported.add(("second-upgrade-fails", revision.id))
             yield _failed("second-upgrade-fails", revision, failure)
@@ -93,20 +93,20 @@ def _stopped_by_duplicates(trip: SeededTrip, failure: Failure) -> ReportedFindin
     return ReportedFinding(rule=RULE, finding=details, place=trip.revision.place(failure.line))
 
 
-def _hinted(result: ReportedFinding, failure: Failure) -> ReportedFinding:
-    """Replace the help if the server lacks an extension."""
+def _hinted(failure: Failure) -> Failure:
+    """Add what to do if the server lacks an extension."""
     if failure.sqlstate not in NOT_AVAILABLE or "extension" not in failure.reason:
-        return result
-    help_ = "The scratch server lacks this extension: name one that has it with --server URL."
-    return replace(result, finding=replace(result.finding, help=help_))
+        return failure
+    return replace(failure, help="The scratch server lacks this extension: name one that has it with --server URL.")
 
 
 def _failed(
     id_: CheckId, revision: Revision, failure: Failure, *, table: str = "the table", downgrade: bool = False
 ) -> ReportedFinding:
+    details = finding(id_, failure.reason, table=table)
     return ReportedFinding(
         rule=RULE,
-        finding=finding(id_, failure.reason, table=table),
+        finding=replace(details, help=failure.help or details.help),
         place=revision.place(failure.line, downgrade=downgrade),
     )
 

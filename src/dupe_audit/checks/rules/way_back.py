@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dupe_audit.checks.evidence import EmptyTrip, Evidence, Revision
 from dupe_audit.checks.report import ReportedFinding
@@ -31,7 +32,8 @@ def _downgraded(trip: EmptyTrip) -> Iterator[ReportedFinding]:
     if failure and failure.not_implemented:
         yield _result("irreversible", revision, revision.id)
     elif failure:
-        yield _result("downgrade-fails", revision, failure.reason, line=failure.line)
+        result = _result("downgrade-fails", revision, failure.reason, line=failure.line)
+        yield replace(result, finding=replace(result.finding, help=failure.help or result.finding.help))
     elif trip.after_downgrade:
         changes = differences(trip.before, trip.after_downgrade)
         if changes:

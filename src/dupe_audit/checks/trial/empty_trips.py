@@ -49,7 +49,7 @@ def _with_skipped(trip: EmptyTrip, later: Sequence[Revision]) -> EmptyTrip:
     if trip.upgrade_failure is None or not later:
         return trip
     skipped = later[0].id if len(later) == 1 else f"{len(later):,} revisions, {later[0].id} to {later[-1].id}"
-    reason = f"{trip.upgrade_failure.reason}; skipped because of it: {skipped}"
+    reason = f"{trip.upgrade_failure.reason}. Skipped because of it: {skipped}"
     return replace(trip, upgrade_failure=replace(trip.upgrade_failure, reason=reason))
 
 
@@ -79,7 +79,8 @@ def apply_unchecked(runner: Runner) -> None:
     """
     failure = runner.upgrade(*runner.project.unchecked)
     if failure:
-        raise DupeAuditError(f"The revisions up to --from cannot be applied: {failure.reason}.")
+        remedy = f" {failure.help}" if failure.help else ""
+        raise DupeAuditError(f"The revisions up to --from cannot be applied: {failure.reason}.{remedy}")
 
 
 def _trip(runner: Runner, revision: Revision, previous: EmptyTrip | None) -> tuple[EmptyTrip, bool]:

@@ -26,6 +26,7 @@ from dupe_audit.directives import failures
 from dupe_audit.directives.flask_context import application_context
 from dupe_audit.directives.loading import isolated
 from dupe_audit.errors import DupeAuditError, DuplicatesKeepComing, Interrupted, Refused
+from dupe_audit.findings import STEPS
 from dupe_audit.postgres.driver import execute
 from dupe_audit.postgres.sqlstates import UNDEFINED_TABLE, UNIQUE_VIOLATION, reason, sqlstate
 from dupe_audit.statements import ident, literal, statement
@@ -184,11 +185,13 @@ def _failure(error: BaseException, files: set[Path]) -> Failure:
         chain.append(cause)
     refusal = next((cause for cause in chain if isinstance(cause, Refused)), None)
     database_error = next((cause for cause in chain if isinstance(cause, DBAPIError)), None)
+    without_import = failures.missing_import(error)
     duplicates_keep_coming = any(isinstance(cause, DuplicatesKeepComing) for cause in chain)
     if refusal:
-        message = " ".join(finding.message for finding in refusal.findings) or str(refusal).splitlines()[0]
-    elif without_import := failures.missing_import(error):
-        message = without_import
+        messages = dict.fromkeys(finding.message for finding in refusal.findings)
+        message = " ".join(messages) or str(refusal).splitlines()[0]
+    elif without_import:
+        message = "env.py does not import the directives"
     elif isinstance(error, CommandError) or database_error is None:
         message = f"{type(error).__name__}: {error}".splitlines()[0] if str(error) else type(error).__name__
     else:
@@ -200,6 +203,7 @@ def _failure(error: BaseException, files: set[Path]) -> Failure:
         line=_last_line(error, files),
         findings=frozenset(finding.id for finding in refusal.findings) if refusal else frozenset(),
         not_implemented=isinstance(error, NotImplementedError),
+        help=STEPS["import-missing"].help if without_import and not refusal else None,
     )
 
 
