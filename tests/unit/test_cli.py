@@ -51,6 +51,23 @@ def test_help_of_a_command_is_its_own(name):
     assert f"Example: dupe-audit {name}" in result.output
 
 
+@pytest.mark.parametrize(
+    ("command", "id_", "says"),
+    [
+        ("preflight", "divergent-duplicates", "'divergent-duplicates' cannot be accepted. Those that can be"),
+        ("verify", "rows-lost", "'rows-lost' cannot be accepted here. Those that can be accepted: run-missing."),
+        ("check", "upgrade-fails", "'upgrade-fails' cannot be accepted. Those"),
+        ("preflight", "blah", "'blah' is not the id of a finding. Those that can be accepted: "),
+        ("check", "row-lost", "'row-lost' is not the id of a finding. Did you mean 'rows-lost'? Those that"),
+    ],
+)
+def test_a_finding_that_cannot_be_accepted_is_refused(command, id_, says):
+    """The message tells an id that does not exist from a finding that cannot be accepted, and lists those that can."""
+    result = CliRunner().invoke(main, [command, "--accept", id_])
+    assert 2 == result.exit_code
+    assert says in result.output
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_shows_the_version(name):
     """After the name of any command, --version shows the version of the package, once in its help."""

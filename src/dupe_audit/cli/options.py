@@ -15,7 +15,7 @@ from dupe_audit.connect import Address, alembic_config, connect, describe, locat
 from dupe_audit.directives import revisions
 from dupe_audit.directives.options import size
 from dupe_audit.errors import WrongUsage
-from dupe_audit.findings import Finding
+from dupe_audit.findings import CATALOGUE, Finding, similar
 from dupe_audit.postgres.interrupt import interruptible
 from dupe_audit.render import FORMATS
 
@@ -43,12 +43,30 @@ work_mem_option = click.option(
 )
 
 
+class _Acceptable(click.Choice):  # type: ignore[type-arg]  # generic only from click 8.4 on
+    """The id of a finding that can be accepted."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the id.
+
+        Raises:
+            click.BadParameter: it is not the id of a finding, or the command does not accept this finding.
+        """
+        if value in self.choices:
+            return value
+        ids = f"Those that can be accepted: {', '.join(self.choices)}."
+        if value in CATALOGUE:
+            here = " here" if CATALOGUE[value].acceptable else ""
+            self.fail(f"{value!r} cannot be accepted{here}. {ids}", param, ctx)
+        return self.fail(f"{value!r} is not the id of a finding. {similar(value, self.choices)}{ids}", param, ctx)
+
+
 def accept_option(findings: Iterable[str], *, metavar: str | None = None) -> Callable[[F], F]:
     """Take the ids of findings that do not fail the command; without *metavar*, the help lists them."""
     return click.option(
         "--accept",
         multiple=True,
-        type=click.Choice(tuple(findings)),
+        type=_Acceptable(tuple(findings)),
         metavar=metavar,
         help="Finding to accept; repeatable.",
     )
