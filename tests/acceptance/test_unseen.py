@@ -376,6 +376,38 @@ def test_later_revisions_that_drop_and_rename_are_followed(applied, lines):
     assert [] == ids(reports)
 
 
+RENAMED_KEYS = {
+    "constraint": (
+        "op.archive_duplicates('t', ['k'])",
+        "op.create_unique_constraint_online('uq', 't', ['k'])",
+        "op.execute('ALTER TABLE t RENAME CONSTRAINT uq TO uq_new')",
+    ),
+    "index of a constraint": (
+        "op.archive_duplicates('t', ['k'])",
+        "op.create_unique_constraint_online('uq', 't', ['k'])",
+        "op.execute('ALTER INDEX uq RENAME TO uq_new')",
+    ),
+    "index": (
+        "op.archive_duplicates('t', [sa.text('abs(k)')])",
+        "op.create_unique_index_online('uq', 't', [sa.text('abs(k)')])",
+        "op.execute('ALTER INDEX uq RENAME TO uq_new')",
+    ),
+}
+
+
+@pytest.mark.parametrize(("cleanup", "declaration", "rename"), RENAMED_KEYS.values(), ids=RENAMED_KEYS)
+@pytest.mark.representatives("constraint", "index")
+def test_the_key_of_a_directive_is_followed_through_a_rename(pending, cleanup, declaration, rename):
+    """Preflight names a key as its directive creates it, and verify as a later revision renames it."""
+    pending.revision("0002", cleanup, declaration)
+    pending.revision("0003", rename)
+    assert ["uq"] == [report["constraint"] for report in pending.reports("preflight", code=1)]
+    pending.alembic("upgrade", "head")
+    reports = pending.reports("verify")
+    assert [("uq_new", True)] == [(report["constraint"], report["ok"]) for report in reports]
+    assert [] == ids(reports)
+
+
 def test_a_key_that_is_missing_after_a_change_which_cannot_be_read_is_a_warning(applied):
     """A key that such a change may have dropped fails verify, until the revision that declares it accepts that."""
     applied.revision("0002", "op.execute('DO $$ BEGIN DROP INDEX ix_n; ALTER TABLE a DROP CONSTRAINT uq_n; END $$')")

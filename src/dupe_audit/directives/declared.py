@@ -86,7 +86,7 @@ class Declarations:
         """Yield the keys that are left; note those that cannot be examined.
 
         Args:
-            last: whether tables and columns have the names after the revisions or those before.
+            last: whether tables, columns and keys have the names after the revisions or those before.
         """
         yielded: set[UniqueKey] = set()  # env.py can execute a revision for each tenant
         for tenant, history in self._histories:
@@ -122,7 +122,8 @@ class Declarations:
         plain, reason = enforced.plain, None if last else uncountable(table, enforced)
         if (columns or enforced.directive or (plain and plain.elements)) and reason is None:
             try:
-                key = _unique_key(enforced, schema, table_name, name, columns)
+                named = name if last or not enforced.directive else str(enforced.directive.name)
+                key = _unique_key(enforced, schema, table_name, named, columns)
             except WrongUsage as error:
                 reason = str(error)
             else:
@@ -226,7 +227,7 @@ def _unique_key(enforced: Enforced, schema: str | None, table: str, name: str, c
     if enforced.directive:
         names = iter(columns)
         elements = tuple(next(names) if isinstance(element, str) else element for element in enforced.directive.columns)
-        return replace(enforced.directive, schema=schema, table=table, columns=elements)
+        return replace(enforced.directive, schema=schema, table=table, columns=elements, name=name)
     plain = enforced.plain
     return UniqueKey(
         schema=schema,
