@@ -376,6 +376,17 @@ def test_later_revisions_that_drop_and_rename_are_followed(applied, lines):
     assert [] == ids(reports)
 
 
+def test_verify_names_the_pending_revisions_that_enforce_keys(pending):
+    """With no key in an applied revision, verify succeeds, and names the pending revisions that enforce keys."""
+    message = "No applied revision enforces a key."
+    assert f"{message}\n" in pending.dupe_audit("verify").stderr
+
+    pending.revision("0002", "op.create_unique_constraint_online('uq', 't', ['k'])")
+    pending.revision("0003", "op.execute('SELECT 1')")
+    assert f"{message} Pending: 0002. Run: alembic upgrade head.\n" in pending.dupe_audit("verify").stderr
+    assert f"{message}\n" in pending.dupe_audit("verify", "--schemas", "other").stderr
+
+
 RENAMED_KEYS = {
     "constraint": (
         "op.archive_duplicates('t', ['k'])",

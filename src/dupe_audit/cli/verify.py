@@ -78,6 +78,7 @@ def verify_command(
     _require_key(table, name, columns, schema=schema, where=where)
     require_fitting(table, schema=schema, schemas=schemas, rule=rule)
     unseen: tuple[Unseen, ...] = ()
+    pending: tuple[DeclaredKey, ...] = ()
     with opened(database_url, config) as database:
         if table:
             key = {"columns": columns, "where": where, "nulls_not_distinct": nulls_not_distinct}
@@ -90,7 +91,8 @@ def verify_command(
             )
         else:
             project = read_project(database, x)
-            unseen = project.unseen_applied
+            unseen, pending = project.unseen_applied, project.pending
+            pending = tuple(each for each in pending if is_named(each.key.schema, schemas))
             applied = [each for each in project.applied if is_named(each.key.schema, schemas)]
             verified = _applied(database.connection, applied, in_schemas=bool(schemas), work_mem=work_mem)
     reports, plain, in_schemas = (_with_accepted(each, accept) for each in verified)
@@ -105,8 +107,14 @@ def verify_command(
         render.plain_keys(plain, style, sys.stdout)
         render.unseen(unseen, style, sys.stdout)
         if not everything:
-            click.echo("No applied revision enforces a key.", err=True)
+            click.echo(f"No applied revision enforces a key.{_pending(pending)}", err=True)
     exit_by(finding for report in everything for finding in report.findings)
+
+
+def _pending(keys: Sequence[DeclaredKey]) -> str:
+    """Return the pending revisions that enforce keys, as sentences with a space before each; empty without one."""
+    names = ", ".join(dict.fromkeys(key.revision for key in keys))
+    return f" Pending: {names}. Run: alembic upgrade head." if names else ""
 
 
 def _require_key(
