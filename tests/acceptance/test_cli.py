@@ -119,10 +119,18 @@ def test_verify_before_and_after(dupe_audit, alembic, agent_actions):
 
 
 def test_verify_of_an_unknown_name(dupe_audit, agent_actions):
-    """A constraint that does not exist is a finding, not a failure of the program."""
+    """A constraint that does not exist is a finding; the primary key is proposed only for a name like one."""
     done = dupe_audit("verify", "--table", "agent_actions", "--name", "nothing", code=1)
 
     assert "constraint-missing" in done.stdout
+    assert (
+        "The table has no unique constraint or index except its primary key. If an upgrade was to create nothing:"
+        in (done.stdout)
+    )
+    done = dupe_audit("verify", "--table", "agent_actions", "--name", "agent_actions_key", code=1)
+    assert "Did you mean" not in done.stdout
+    done = dupe_audit("verify", "--table", "agent_actions", "--name", "agent_action_pkey", code=1)
+    assert "Did you mean agent_actions_pkey?" in done.stdout
 
 
 def test_verify_names_what_was_mistyped(dupe_audit, alembic, agent_actions):
@@ -131,7 +139,7 @@ def test_verify_names_what_was_mistyped(dupe_audit, alembic, agent_actions):
     done = dupe_audit("verify", "--table", "agent_actions", "--name", NAME.replace("unique", "uniqe"), code=1)
     assert f"Did you mean {NAME}?" in done.stdout
     done = dupe_audit("verify", "--table", "agent_actions", "--name", "zzz", code=1)
-    assert f"The unique indexes of the table: agent_actions_pkey, {NAME}." in done.stdout
+    assert f"The unique indexes of the table: {NAME}. If an upgrade was to create zzz:" in done.stdout
 
     done = dupe_audit("verify", "--table", "agent_actions", "--name", "agent_actions_pkey", code=1)
     assert "probably the primary key" in done.stdout

@@ -1,7 +1,7 @@
 -- Purpose: list what makes the rows of a table unique: its unique indexes and exclusion constraints.
 -- Lock: none beyond catalogs.
 -- Again: yes, it only reads.
-SELECT ic.relname::pg_catalog.text AS name, i.indisvalid AND i.indisready AND i.indislive AS valid,
+SELECT ic.relname::pg_catalog.text AS name, i.indisvalid AND i.indisready AND i.indislive AS valid, i.indisprimary AS is_primary,
        i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AS is_plain,
        coalesce((pg_catalog.to_jsonb(i) ->> 'indnullsnotdistinct'::pg_catalog.text)::pg_catalog.bool, false)
            AS nulls_not_distinct,

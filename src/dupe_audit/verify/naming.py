@@ -88,10 +88,10 @@ def _as_recorded(connection: Connection, relation: Relation, key: UniqueKey) -> 
 
 def _with_names(connection: Connection, relation: Relation, missing: Finding, name: str) -> Finding:
     """Return a finding about a name that a person gave, with the names that it may have meant."""
-    indexes = execute(connection, statement("unique_indexes", relid=str(relation.relid)))
-    names = sorted(str(row.name) for row in indexes)
-    hint = "The table has no unique constraint or index."
-    if name in names:
+    indexes = execute(connection, statement("unique_indexes", relid=str(relation.relid))).all()
+    names = sorted(str(row.name) for row in indexes if not row.is_primary or name.endswith("pkey"))
+    hint = f"The table has no unique constraint or index{' except its primary key' if indexes else ''}."
+    if name in [str(row.name) for row in indexes]:
         hint = (
             f"{name} exists, but is not a unique constraint or a separate unique index; it is probably the primary key."
         )
@@ -99,4 +99,6 @@ def _with_names(connection: Connection, relation: Relation, missing: Finding, na
         hint = f"Did you mean {' or '.join(similar)}?"
     elif names:
         hint = f"The unique indexes of the table: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
-    return replace(missing, help=f"{hint} If an upgrade was to create it: {missing.help[:1].lower()}{missing.help[1:]}")
+    return replace(
+        missing, help=f"{hint} If an upgrade was to create {name}: {missing.help[:1].lower()}{missing.help[1:]}"
+    )
