@@ -120,6 +120,7 @@ UNREACHED = {
     "amcheck_index": "verify",
     "database_identity": "preflight",
     "schema_of_table": "preflight",
+    "tables_in_reach": "preflight",
     "unique_indexes": "verify",
     "visible_tables": "preflight",
     "watch_blocking": "watch",

@@ -149,6 +149,19 @@ def test_verify_names_what_was_mistyped(dupe_audit, alembic, agent_actions):
     assert "none" not in done.stdout.lower()
 
 
+@pytest.mark.parametrize("schema", [(), ("--schema", "public")])
+@pytest.mark.parametrize(
+    "command", [("preflight", "-c", "id"), ("verify", "--name", "uq")], ids=["preflight", "verify"]
+)
+def test_a_mistyped_table_is_answered_with_those_of_similar_names(dupe_audit, agent_actions, command, schema):
+    """A table that does not exist is an error that proposes tables of the schema, or of the search path."""
+    done = dupe_audit(*command, "--table", "agent_action", *schema, code=1)
+    assert "Did you mean 'agent_actions'? Check schema and table" in " ".join(done.stdout.split())
+    done = dupe_audit(*command, "--table", "agent_action", "--schema", "other", code=1)
+    assert "[table-missing]" in done.stdout
+    assert "Did you mean" not in done.stdout
+
+
 def test_runs_shows_the_ledger(dupe_audit, alembic, agent_actions):
     """The ledger is empty at first and then has the run with its figures."""
     assert "empty" in dupe_audit("runs").stdout

@@ -26,6 +26,7 @@ from dupe_audit.errors import DupeAuditError, Refused
 from dupe_audit.findings import Finding, finding
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.absent import absent_table
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import require_encodable
 from dupe_audit.preflight import judge, preflight, try_index
@@ -127,7 +128,7 @@ class Examiner:
             if match and not findings:
                 findings, problems = self._run_problems(match[1], lambda: self._run_to_restore(match[1], key))
             elif match is None and self._requires_run:
-                findings = [finding("table-missing", str(key))]
+                findings = [absent_table(self._connection, key)]
         return Verdict(
             operation=operation, subject=subject(operation, located), findings=tuple(findings), problems=tuple(problems)
         )

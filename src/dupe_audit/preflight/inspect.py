@@ -12,9 +12,10 @@ from sqlalchemy.exc import DBAPIError
 
 from dupe_audit import children, citus
 from dupe_audit.differences import comparison
-from dupe_audit.findings import CATALOGUE, Finding, finding
+from dupe_audit.findings import CATALOGUE, Finding
 from dupe_audit.model import CleanupRule, DuplicateReport, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.absent import absent_table
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.session import READ_LOCK_TIMEOUT, step, transaction
 from dupe_audit.postgres.trees import fragments_by_handful
@@ -115,7 +116,7 @@ def _count_in_snapshot(
     """Return the report from the snapshot of the open transaction."""
     match = catalog.find(connection, key)
     if match is None:
-        return DuplicateReport(key=key, counts=None, findings=(finding("table-missing", str(key)),))
+        return DuplicateReport(key=key, counts=None, findings=(absent_table(connection, key),))
     key, relation = match
     findings = catalog_findings(connection, key, relation, rule)
     if not countable(findings):
@@ -201,7 +202,7 @@ def judge(
     with step(connection):
         match = catalog.find(connection, key)
         if match is None:
-            return [finding("table-missing", str(key))]
+            return [absent_table(connection, key)]
         key, relation = match
         first = _preliminary_findings(connection, key, relation, rule)
         findings = first or catalog_findings(connection, key, relation, rule)

@@ -11,6 +11,7 @@ from dupe_audit import citus, ledger
 from dupe_audit.findings import Finding, finding, missing_column, quantity
 from dupe_audit.model import IndexState, Run, UniqueKey, VerifyReport
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.absent import absent_table
 from dupe_audit.postgres.amcheck import compare_with_table
 from dupe_audit.postgres.catalog import Relation
 from dupe_audit.postgres.driver import execute
@@ -53,7 +54,7 @@ def verify_as(
     with step(connection):
         match = catalog.find(connection, key)
         if match is None:
-            return _uncounted(key, None, [finding("table-missing", str(key))])
+            return _uncounted(key, None, [absent_table(connection, key)])
         key, relation = match
         state = catalog.index_state(connection, relation.relid, key)
         if state and is_its_own:
