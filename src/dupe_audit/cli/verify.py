@@ -68,8 +68,8 @@ def verify_command(
 
     Without --table: every key that applied revisions declare.
 
-    The verdict does not depend on a rule: the options of preflight from --keep to --ignore are only checked, so that
-    a command line can be used for both.
+    The verdict does not depend on a rule, so that a command line of preflight can be used: of the options from --keep
+    to --ignore, only whether they fit together is checked, not whether their columns exist.
 
     \b
     Example: dupe-audit verify --table agent_actions --name unique_action_per_correlation_timestamp
