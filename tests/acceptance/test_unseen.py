@@ -73,6 +73,21 @@ def test_what_a_revision_declares_before_it_cannot_be_read_is_counted(pending):
     assert ("uq", 1, ["revision-unread"]) == (key["constraint"], key["extras"], ids([unread]))
 
 
+def test_only_a_directive_with_a_wrong_argument_is_left_out(pending):
+    """After a directive with a wrong argument the reading continues, and the finding says so."""
+    pending.revision(
+        "0002",
+        "op.archive_duplicates('t', ['k'], kep='last')",
+        "op.create_unique_constraint_online('uq', 't', ['k'])",
+    )
+    unread, key = pending.reports("preflight", code=1)
+    assert "That directive was left out, so its key and its rule are not known." in messages([unread])
+    assert ("uq", 1) == (key["constraint"], key["extras"])
+
+    pending.revision("0003", "op.archive_duplicates('t', ['note'], kep='last')", "colums")
+    assert "Nothing after that line was examined" in messages(pending.reports("preflight", code=1))
+
+
 def test_an_applied_revision_that_cannot_be_read_fails_verify(pending):
     """Verify fails for an applied revision that reads data and mentions uniqueness; a comment accepts it."""
     file = pending.revision("0002", *reads_data("op.create_unique_constraint('uq', 't', ['k', 'id'])"))

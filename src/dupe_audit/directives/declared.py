@@ -175,7 +175,10 @@ class Declarations:
         assert obstacle is not None  # noqa: S101 - for mypy
         file = "" if obstacle.line else f" ({Path(revision.path).name})"
         verb = "fails" if obstacle.certain else "cannot be read without a database"
-        problem = f"{verb}: {without_passwords(obstacle.reason)}{file}{suffix}"
+        left_out = "Nothing after that line was examined"
+        if not recording.is_cut_short:
+            left_out = "That directive was left out, so its key and its rule are not known"
+        problem = f"{verb}: {without_passwords(obstacle.reason)}{file}{suffix}. {left_out}"
         needs_data = not obstacle.certain and isinstance(obstacle.error, _NEEDS_DATA)
         self._unread(revision, problem, is_harmless=needs_data and not may_declare(source_of(revision)))
 

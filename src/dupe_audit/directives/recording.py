@@ -52,6 +52,7 @@ class Recording:
 
     items: tuple[Item, ...]  #: in the order of the revision
     obstacle: Obstacle | None = None  #: the first; None if the revision was read to its end, and makes no mistake
+    is_cut_short: bool = False  #: an obstacle ended the reading; otherwise only wrong directives were left out
     mistakes: tuple[Obstacle, ...] = ()  #: every one that a database would not change
     enclosed: tuple[tuple[MigrateOperation, str], ...] = ()  #: directives in an autocommit block, with their places
 
@@ -80,6 +81,7 @@ def record(
     items: list[Item] = []
     obstacles: list[Obstacle] = []
     enclosed: list[tuple[MigrateOperation, str]] = []
+    is_cut_short = False
     recorder = _context(context or (enclosing.migration_context if enclosing else None))
     blocks = _AutocommitBlocks(recorder)
 
@@ -106,6 +108,7 @@ def record(
                 with _no_other_connection():
                     function()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - a revision can fail in any way here
+                is_cut_short = True
                 obstacles.append(_obstacle(error, function))
     finally:
         if enclosing is not None:
@@ -113,6 +116,7 @@ def record(
     return Recording(
         items=tuple(items),
         obstacle=obstacles[0] if obstacles else None,
+        is_cut_short=is_cut_short,
         mistakes=tuple(obstacle for obstacle in obstacles if obstacle.certain),
         enclosed=tuple(enclosed),
     )

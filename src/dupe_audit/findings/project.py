@@ -8,7 +8,7 @@ from dupe_audit.findings.ids import StepId
 PROJECT: dict[StepId, Entry] = {
     "revision-unread": Entry(
         "error",
-        "Revision {subject}. Nothing after that line was examined.",
+        "Revision {subject}.",
         "If the line is wrong, fix it. If it needs data, put the code that reads it under `if not context.is_offline_mode():` (from alembic import context), "
         "name the keys with --table, or accept the finding in a comment of the revision: # dupe-audit: accept revision-unread",
         acceptable=True,
