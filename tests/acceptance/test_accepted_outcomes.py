@@ -94,3 +94,5 @@ def test_wrong_argument_is_the_first_finding_of_preflight(project: Project, sql:
     assert (code, "divergent must be one of refuse, archive, amend, not 'ammend'" in output) == (1, True), output
     assert output.index("[revision-unread]") < output.index("[duplicates]")
     assert "[divergent-duplicates]" not in output
+    assert "Correct the revision first: op.archive_duplicates() for this key may be in what could not be" in output
+    assert "Let the upgrade archive the extras" not in output

@@ -200,10 +200,21 @@ def _is_cause(finding: Finding) -> bool:
 
 
 def _without_default_rule(report: DuplicateReport) -> DuplicateReport:
-    """Return the report on a key whose revision was not read to its end, without what its rule can resolve."""
+    """Return the report on a key whose revision was not read to its end, without what its rule can resolve.
+
+    What it advises about duplicates may be what the revision already says where it could not be read.
+    """
     if report.rule is not None:
         return report
-    return replace(report, findings=tuple(each for each in report.findings if each.id != "divergent-duplicates"))
+    advice = "Correct the revision first: op.archive_duplicates() for this key may be in what could not be read."
+    return replace(
+        report,
+        findings=tuple(
+            replace(each, help=advice) if each.id == "duplicates" else each
+            for each in report.findings
+            if each.id != "divergent-duplicates"
+        ),
+    )
 
 
 def _with_revision(finding: Finding, revision: str) -> Finding:
