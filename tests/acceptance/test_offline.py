@@ -566,14 +566,17 @@ def test_directive_in_an_autocommit_block_is_refused_in_a_script(small_project, 
     }
     concurrently = {"up": "CREATE INDEX CONCURRENTLY i ON t (v)", "down": "DROP INDEX CONCURRENTLY i"}
     index = {way: f"op.execute({statement!r})" for way, statement in concurrently.items()}
-    parts = {way: IN_BLOCK.format(index=index[way], inside=one, outside=two) for way, (one, two) in directives.items()}
+    parts = {
+        way: IN_BLOCK.format(index=index[way], inside=first, outside=second)
+        for way, (first, second) in directives.items()
+    }
     small_project.revision("0002", "0001", **parts)
     for command, name, line in (
         (("upgrade", "0001:0002"), "archive_duplicates", 13),
         (("downgrade", "0002:0001"), "drop_unique_constraint_online", 23),
     ):
         code, output = small_project.run(*command, "--sql")
-        reason = f"directives. op.{name}() is inside autocommit_block() (0002.py, line {line}), which a script cannot"
+        reason = f"directives. op.{name}() is inside autocommit_block() (0002.py, line {line}), and in a script it"
         assert (255, True) == (code, reason in output), output
         assert "dupe_audit_open" not in output
         assert "UPDATE alembic_version" not in output
