@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy import Connection
 
-from dupe_audit.connect import Address, alembic_config, connect, describe, locate
+from dupe_audit.config_file import alembic_config
+from dupe_audit.connect import Address, connect, describe, locate
 from dupe_audit.directives import revisions
 from dupe_audit.directives.options import size
 from dupe_audit.errors import WrongUsage

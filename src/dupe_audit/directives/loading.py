@@ -13,7 +13,7 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from dupe_audit.connect import report_unreadable_config
+from dupe_audit.config_file import report_unreadable_config
 from dupe_audit.directives import failures
 from dupe_audit.errors import WrongUsage
 

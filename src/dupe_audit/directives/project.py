@@ -18,7 +18,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 import dupe_audit
-from dupe_audit.connect import Address, alembic_config, describe
+from dupe_audit.config_file import alembic_config
+from dupe_audit.connect import Address, describe
 from dupe_audit.directives import failures
 from dupe_audit.directives.flask_context import application_context
 from dupe_audit.directives.loading import isolated, load

@@ -18,7 +18,7 @@ from alembic.util import CommandError
 from dupe_audit.checks.accept import accepted
 from dupe_audit.checks.evidence import Revision
 from dupe_audit.checks.trial.redirect import in_terms_of
-from dupe_audit.connect import alembic_config, report_unreadable_config
+from dupe_audit.config_file import alembic_config, report_unreadable_config
 from dupe_audit.directives.loading import load as load_revisions
 from dupe_audit.errors import WrongUsage
 
