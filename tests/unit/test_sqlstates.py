@@ -99,5 +99,5 @@ def test_error_codes_are_literals_in_no_statement():
     """Statements and the code of scripts take error codes from this module, so each is named and explained once."""
     folder = Path(dupe_audit.__file__).parent
     sources = [*folder.glob("statements/*.sql"), *folder.glob("directives/script/*.py")]
-    codes = re.compile(r"'(?:[0-9]{2}|P0|XX)[0-9A-Z]{3}'")
+    codes = re.compile(r"'(?:[0-9][0-9A-F]|P0|XX)[0-9A-Z]{3}'")
     assert [] == [(path.name, code) for path in sources for code in codes.findall(path.read_text())]

@@ -17,7 +17,7 @@ from dupe_audit.cli.question import confirm, yes_option
 from dupe_audit.constraint import drop
 from dupe_audit.errors import DupeAuditError, Interrupted, Refused
 from dupe_audit.findings import quantity
-from dupe_audit.model import BuildRule, IndexState, Run, UniqueKey
+from dupe_audit.model import BATCH_SIZE, BuildRule, IndexState, Run, UniqueKey
 from dupe_audit.postgres import catalog
 from dupe_audit.postgres.sqlstates import friendly
 from dupe_audit.postgres.trees import members
@@ -31,7 +31,7 @@ from dupe_audit.statements import literal
 @click.option(
     "--batch-size",
     type=click.IntRange(1, 100_000),
-    default=5000,
+    default=BATCH_SIZE,
     show_default=True,
     help="Rows per transaction, at most.",
 )

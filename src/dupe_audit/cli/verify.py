@@ -82,12 +82,12 @@ def verify_command(
     with opened(database_url, config) as database:
         if table:
             key = {"columns": columns, "where": where, "nulls_not_distinct": nulls_not_distinct}
-            places = schemas_with(database.connection, table, schemas) if schemas else [schema]
-            for place in places:
-                own = UniqueKey(schema=place, table=table, columns=columns or (str(name),))
+            names = schemas_with(database.connection, table, schemas) if schemas else [schema]
+            for first in names[:1]:  # the rule is the same in all of them
+                own = UniqueKey(schema=first, table=table, columns=columns or (str(name),))
                 cleanup_rule(database.connection, own, rule)
             verified = _named(
-                database.connection, table, str(name), places, in_schemas=bool(schemas), work_mem=work_mem, **key
+                database.connection, table, str(name), names, in_schemas=bool(schemas), work_mem=work_mem, **key
             )
         else:
             project = read_project(database, x)
@@ -143,20 +143,20 @@ Verified = tuple[list[VerifyReport], list[VerifyReport], list[VerifyReport]]
 
 
 def _named(
-    connection: Connection, table: str, name: str, places: Sequence[str | None], *, in_schemas: bool, **key: Any
+    connection: Connection, table: str, name: str, schemas: Sequence[str | None], *, in_schemas: bool, **key: Any
 ) -> Verified:
     """Verify a constraint or an index by its name, in one schema or in many."""
     reports = []
     with progress("verifying") as display:
-        for number, place in enumerate(places):
+        for number, schema in enumerate(schemas):
             if in_schemas:
-                display.show("verifying", number, len(places), "schemas")
+                display.show("verifying", number, len(schemas), "schemas")
             try:
-                reports.append(verify_named(connection, table=table, name=name, schema=place, **key))
+                reports.append(verify_named(connection, table=table, name=name, schema=schema, **key))
             except DBAPIError as error:
                 if not in_schemas:
                     raise
-                own = UniqueKey(schema=place, table=table, columns=key["columns"] or (name,), name=name)
+                own = UniqueKey(schema=schema, table=table, columns=key["columns"] or (name,), name=name)
                 reports.append(_unreadable(connection, own, error))
     return ([], [], reports) if in_schemas else (reports, [], [])
 

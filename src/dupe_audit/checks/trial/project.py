@@ -18,7 +18,7 @@ from alembic.util import CommandError
 from dupe_audit.checks.accept import accepted
 from dupe_audit.checks.evidence import Revision
 from dupe_audit.checks.trial.redirect import in_terms_of
-from dupe_audit.config_file import alembic_config, report_unreadable_config
+from dupe_audit.config_file import alembic_config
 from dupe_audit.directives.loading import load as load_revisions
 from dupe_audit.errors import WrongUsage
 
@@ -36,7 +36,7 @@ class Project:
 
     def config(self, url: str) -> Config:
         """Return a new config whose ``sqlalchemy.url`` is *url*."""
-        config = _config(self.file, self.x)
+        config = alembic_config(self.file, x=self.x)
         # Read without interpolation, so that a placeholder without a value is not an error here.
         project_url = config.file_config.get(config.config_ini_section, "sqlalchemy.url", raw=True, fallback=None)
         config.set_main_option("sqlalchemy.url", in_terms_of(project_url, url).replace("%", "%%"))
@@ -57,8 +57,7 @@ def load(file: str, *, from_: str = "base", to: str = "heads", x: Sequence[str] 
             name.
         DupeAuditError: a revision's file cannot be loaded, or the revisions are not in order.
     """
-    with report_unreadable_config(file):
-        config = _config(file, tuple(x))
+    config = alembic_config(file, x=x)
     with redirect_stdout(sys.stderr):  # a revision's module may print, but stdout is for the report
         script = load_revisions(config, file, instead="change to the project's directory")
     try:
@@ -87,10 +86,6 @@ def ini_of(file: str) -> str:
 
 def _is_toml(file: str) -> bool:
     return Path(file).suffix == ".toml"
-
-
-def _config(file: str, x: tuple[str, ...]) -> Config:
-    return alembic_config(file, x=x)
 
 
 def _in_upgrade_order(script: ScriptDirectory, upper: str) -> list[Script]:

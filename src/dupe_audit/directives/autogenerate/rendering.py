@@ -17,7 +17,7 @@ from dupe_audit.directives.operations import (
     DropUniqueConstraintOnlineOp,
     RestoreDuplicatesOp,
 )
-from dupe_audit.model import BuildRule, Expression, Schemas
+from dupe_audit.model import LOCK_TIMEOUT, Expression, Schemas
 from dupe_audit.statements import ident, literal
 
 #: characters that a formatter allows on a line, less the indentation of a function
@@ -50,7 +50,7 @@ def _render_rename(context: AutogenContext, rename: RenameConstraint) -> list[st
         sql = f"ALTER TABLE {table} RENAME CONSTRAINT {ident(str(key.name))} TO {new}"
     # For the rest of the transaction: while it holds the exclusive lock, its later statements must not wait longer for
     # other sessions either.
-    limit = f"SET LOCAL lock_timeout = {literal(BuildRule().lock_timeout)}"
+    limit = f"SET LOCAL lock_timeout = {literal(LOCK_TIMEOUT)}"
     return [_call(context, "execute", [escaped(statement)], {}) for statement in (limit, sql)]
 
 

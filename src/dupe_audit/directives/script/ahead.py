@@ -35,11 +35,12 @@ from dupe_audit.directives.verdict import NOT_ABOUT_THE_BUILD, NOT_ABOUT_THE_CLE
 from dupe_audit.findings import CATALOGUE
 from dupe_audit.model import CleanupRule, UniqueKey
 from dupe_audit.postgres import catalog
+from dupe_audit.postgres.session import READ_LOCK_TIMEOUT
 from dupe_audit.preflight import beside
 from dupe_audit.statements import literal, statement, text_array
 
 #: settings until the end of the transaction that Alembic has begun, in which everything here only reads
-_SETTINGS = ("client_encoding = 'UTF8'", "lock_timeout = '5s'", "row_security = off")
+_SETTINGS = {"client_encoding": "UTF8", "lock_timeout": READ_LOCK_TIMEOUT, "row_security": "off"}
 
 #: what messages say after the problem
 _NOTE = "'; no directive has changed anything'"
@@ -61,8 +62,8 @@ def judge_ahead(operations: Operations, items: Sequence[Item], options: Override
     script = CollectingScript(operations)
     # A psql that continues after errors would execute the first directive although a later one is refused.
     script.line("\\set ON_ERROR_STOP on")
-    for setting in _SETTINGS:
-        script.write(f"SET LOCAL {setting}")
+    for name, value in _SETTINGS.items():
+        script.write(f"SET LOCAL {name} = {literal(value)}")
     script.write(statement("offline_path"))
     script.write(statement("offline_timeouts"))
     script.trust_function()
